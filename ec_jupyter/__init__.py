@@ -1,0 +1,258 @@
+"""Functions in notebook cells become sockets of a durable, parallel data flow.
+
+::
+
+    %load_ext ec_jupyter
+
+    %%ec_socket
+    def add_two(one, two):
+        return one + two
+
+    %ec_submit add_two one=1 two=2
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+# loaded first: whoever imports from the room of this name later finds it, and does not bind it
+# to the package again, where the word belongs to the function below
+from ec_jupyter import flow as _room  # noqa: F401
+
+if TYPE_CHECKING:
+    import os
+    from typing import Unpack
+
+    from ec_jupyter.errors import (
+        ArgumentsError,
+        CycleError,
+        DeclarationError,
+        EcError,
+        EngineError,
+        EngineLostError,
+        EngineStartError,
+        FlowNotFoundError,
+        FrameError,
+        JoinExpiredError,
+        MagicUsageError,
+        MemoryLimitError,
+        ProcessorNotFoundError,
+        PythonMismatchError,
+        QueueFullError,
+        RequestCancelledError,
+        RequestNotFoundError,
+        RequestSkippedError,
+        RequestTimeoutError,
+        RevisionError,
+        SocketNotFoundError,
+        StoreDamagedError,
+        StoreError,
+        StoreFullError,
+        StoreLockedError,
+        StoreReadOnlyError,
+        TaskError,
+        TaskNotPicklableError,
+        WiringError,
+        WorkerDiedError,
+    )
+    from ec_jupyter.nodes.current import SKIP, Current, Failure, current, progress
+    from ec_jupyter.notebook.config import EC
+    from ec_jupyter.notebook.executor import ProcessorExecutor
+    from ec_jupyter.notebook.flow import Flow
+    from ec_jupyter.notebook.request import Lineage, Request, Run
+    from ec_jupyter.notebook.views import Agent, Argument, Node, Plug, Processor, Socket, Task, Worker
+    from ec_jupyter.notebook.waiting import Waiting
+    from ec_jupyter.notebook.wiring import SocketOptions
+
+__version__ = "0.1.0"
+
+_ERRORS = [
+    "ArgumentsError",
+    "CycleError",
+    "DeclarationError",
+    "EcError",
+    "EngineError",
+    "EngineLostError",
+    "EngineStartError",
+    "FlowNotFoundError",
+    "FrameError",
+    "JoinExpiredError",
+    "MagicUsageError",
+    "MemoryLimitError",
+    "ProcessorNotFoundError",
+    "PythonMismatchError",
+    "QueueFullError",
+    "RequestCancelledError",
+    "RequestNotFoundError",
+    "RequestSkippedError",
+    "RequestTimeoutError",
+    "RevisionError",
+    "SocketNotFoundError",
+    "StoreDamagedError",
+    "StoreError",
+    "StoreFullError",
+    "StoreLockedError",
+    "StoreReadOnlyError",
+    "TaskError",
+    "TaskNotPicklableError",
+    "WiringError",
+    "WorkerDiedError",
+]
+
+_PLACES = {
+    **dict.fromkeys(_ERRORS, "errors"),
+    **dict.fromkeys(["SKIP", "Current", "Failure", "current", "progress"], "nodes.current"),
+    **dict.fromkeys(["Agent", "Argument", "Node", "Plug", "Processor", "Socket", "Task", "Worker"], "notebook.views"),
+    **dict.fromkeys(["Lineage", "Request", "Run"], "notebook.request"),
+    "EC": "notebook.config",
+    "Flow": "notebook.flow",
+    "ProcessorExecutor": "notebook.executor",
+    "SocketOptions": "notebook.wiring",
+    "Waiting": "notebook.waiting",
+}
+
+__all__ = [
+    "EC",
+    "SKIP",
+    "Agent",
+    "Argument",
+    "ArgumentsError",
+    "Current",
+    "CycleError",
+    "DeclarationError",
+    "EcError",
+    "EngineError",
+    "EngineLostError",
+    "EngineStartError",
+    "Failure",
+    "Flow",
+    "FlowNotFoundError",
+    "FrameError",
+    "JoinExpiredError",
+    "Lineage",
+    "MagicUsageError",
+    "MemoryLimitError",
+    "Node",
+    "Plug",
+    "Processor",
+    "ProcessorExecutor",
+    "ProcessorNotFoundError",
+    "PythonMismatchError",
+    "QueueFullError",
+    "Request",
+    "RequestCancelledError",
+    "RequestNotFoundError",
+    "RequestSkippedError",
+    "RequestTimeoutError",
+    "RevisionError",
+    "Run",
+    "Socket",
+    "SocketNotFoundError",
+    "SocketOptions",
+    "StoreDamagedError",
+    "StoreError",
+    "StoreFullError",
+    "StoreLockedError",
+    "StoreReadOnlyError",
+    "Task",
+    "TaskError",
+    "TaskNotPicklableError",
+    "Waiting",
+    "WiringError",
+    "Worker",
+    "WorkerDiedError",
+    "current",
+    "flow",
+    "load_ipython_extension",
+    "progress",
+    "socket",
+    "unload_ipython_extension",
+]
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def flow(name: str | None = None, *, folder: str | os.PathLike[str] | None = None) -> Flow:
+    """Open a flow, attach to it, or make it.
+
+    Parameters
+    ----------
+    name : str, optional
+        Letters, digits, ``_`` and ``-``. Without a name it is the notebook's own: named after the
+        notebook where that is known, else ``main``.
+    folder : path, optional
+        Where the flow lives, instead of ``.ec_jupyter/NAME`` beside the notebook.
+
+    Returns
+    -------
+    Flow
+        The same object for the same folder, until it is closed.
+
+    Raises
+    ------
+    DeclarationError
+        The name cannot name a flow.
+    EngineStartError, StoreError, PythonMismatchError
+        Its engine does not start, its folder cannot be used, or it belongs to another Python.
+    """
+    from ec_jupyter.notebook.flow import open_flow
+
+    return open_flow(name, folder=folder)
+
+
+@overload
+def socket(task: _F, /) -> _F: ...
+@overload
+def socket(
+    name: str | None = None, /, *, flow: Flow | str | None = None, **options: Unpack[SocketOptions]
+) -> Callable[[_F], _F]: ...
+def socket(name: Any = None, /, *, flow: Any = None, **options: Any) -> Any:
+    """Decorator that makes a function the task of a socket; the function stays what it is.
+
+    Parameters
+    ----------
+    name : str, optional
+        Name of the socket; the function's own if left out.
+    flow : Flow or str, optional
+        Another flow than the notebook's own.
+    **options
+        See `SocketOptions`.
+
+    Examples
+    --------
+    >>> import ec_jupyter as ec
+    >>> @ec.socket(processor="maths", cpus=2)
+    ... def add_two(one, two):
+    ...     return one + two
+    """
+    from ec_jupyter.notebook.flow import open_flow
+
+    target = open_flow(flow) if flow is None or isinstance(flow, str) else flow
+    return target.socket(name, **options)
+
+
+def load_ipython_extension(ipython: Any) -> None:
+    """``%load_ext ec_jupyter``: adds the magics; prints nothing, starts nothing."""
+    from ec_jupyter.notebook.extension import load
+
+    load(ipython)
+
+
+def unload_ipython_extension(ipython: Any) -> None:
+    """``%unload_ext ec_jupyter``: takes the magics away; flows work on."""
+    from ec_jupyter.notebook.extension import unload
+
+    unload(ipython)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,70 @@
+"""``python -m ec_jupyter.engine FOLDER``: runs the engine of one flow until it has nothing to do."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+from ec_jupyter.engine.address import runtime_folder, socket_path
+from ec_jupyter.engine.clients import Clients
+from ec_jupyter.engine.loop import Engine
+from ec_jupyter.errors import EcError, to_wire
+
+
+def main() -> int:
+    """Run an engine; 0 when it ended because it was asked to or had nothing to do."""
+    parser = argparse.ArgumentParser(prog="python -m ec_jupyter.engine", description=__doc__)
+    parser.add_argument("folder", type=Path, help="the flow's folder")
+    parser.add_argument("--cpus", type=int, default=None, help="CPUs it may use (default: all this process may use)")
+    parser.add_argument("--durability", choices=("process", "power"), default="process")
+    parser.add_argument("--linger", type=float, default=60.0, help="seconds it stays with nothing to do and nobody there")
+    parser.add_argument("--workdir", type=Path, default=None, help="where tasks run (default: beside the flows' folder)")
+    parser.add_argument("--ready", type=int, default=None, help="file descriptor to write one line of JSON to once it listens")
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    try:
+        asyncio.run(_run(options))
+    except EcError as error:
+        _say(options.ready, {"error": to_wire(error)})
+        logging.getLogger("ec_jupyter.engine").error("%s", error)
+        return 1
+    return 0
+
+
+async def _run(options: argparse.Namespace) -> None:
+    folder = options.folder.resolve()
+    workdir = options.workdir or folder.parent.parent
+    engine = Engine(folder, runtime_folder(), workdir, options.cpus or cpu_count(), options.durability, options.linger)
+    engine.clients = Clients(engine, socket_path(folder))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, engine.stopped.set)
+    await engine.start()
+    await engine.clients.listen()
+    _say(options.ready, {"engine": os.getpid()})
+    await engine.stopped.wait()
+    await engine.clients.close()
+    await engine.close()
+
+
+def _say(fd: int | None, line: dict[str, object]) -> None:
+    if fd is not None:
+        os.write(fd, json.dumps(line).encode() + b"\n")
+        os.close(fd)
+
+
+def cpu_count() -> int:
+    """CPUs this process may use: affinity, cgroup quota and loky's own limit respected."""
+    import loky
+
+    return max(1, int(loky.cpu_count()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

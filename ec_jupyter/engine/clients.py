@@ -1,0 +1,214 @@
+"""Those who are connected to the engine: notebooks, the server extension, the command line."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ec_jupyter.engine import views
+from ec_jupyter.engine.core import Ended
+from ec_jupyter.engine.desk import serve
+from ec_jupyter.errors import EcError, FrameError, StoreError, to_wire
+from ec_jupyter.wire import FrameReader, Header, encode
+
+if TYPE_CHECKING:
+    from ec_jupyter.engine.loop import Engine
+
+log = logging.getLogger(__name__)
+
+PUSH_SECONDS = 0.2  # counts go out at most five times a second
+
+
+class Connection(asyncio.Protocol):
+    """One client."""
+
+    def __init__(self, clients: Clients) -> None:
+        self.clients = clients
+        self.reader = FrameReader()
+        self.transport: asyncio.Transport
+        self.id = ""
+        self.name = ""
+        self.kinds: set[str] = set()
+        self.greeted = False
+        self._out: list[bytes] = []
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Somebody connected; they count once they have said hello."""
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Frames of the client."""
+        try:
+            frames = self.reader.feed(data)
+        except FrameError as error:
+            log.warning("client %s: %s", self.id, error)
+            self.transport.close()
+            return
+        for header, buffers in frames:
+            self.clients.take(self, header, buffers)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The client is gone; what it asked for goes on."""
+        self.clients.leave(self)
+
+    def send(self, header: Header, buffers: Iterable[bytes] = ()) -> None:
+        """Send a frame with the next flush."""
+        if not self._out:
+            self.clients.engine.after(self.flush)
+        self._out.append(encode(header, list(buffers)))
+
+    def flush(self) -> None:
+        """Write what has gathered."""
+        out, self._out = self._out, []
+        if out and not self.transport.is_closing():
+            self.transport.write(b"".join(out))
+
+    def reply(self, header: Header, buffers: Iterable[bytes] = (), *, to: Header) -> None:
+        """Answer a frame once this tick is on disk."""
+        self.send({"k": "ok", "n": to.get("n"), **header}, buffers)
+
+    def refuse(self, error: EcError, *, to: Header) -> None:
+        """Answer a frame with an error."""
+        self.send({"k": "error", "n": to.get("n"), "error": to_wire(error)})
+
+
+class Clients:
+    """The open connections of an engine, and what each of them waits for."""
+
+    def __init__(self, engine: Engine, path: Path) -> None:
+        self.engine = engine
+        self.path = path
+        self.all: set[Connection] = set()
+        self.watching: dict[int, set[Connection]] = {}
+        self.draining: list[tuple[Connection, Header]] = []
+        self.accepting: list[tuple[Connection, Header, list[int]]] = []
+        self._server: asyncio.Server
+        self._counts: asyncio.TimerHandle | None = None
+
+    @property
+    def count(self) -> int:
+        """How many clients there are."""
+        return len(self.all)
+
+    async def listen(self) -> None:
+        """Begin to take connections."""
+        self.path.unlink(missing_ok=True)
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_unix_server(lambda: Connection(self), str(self.path))
+        os.chmod(self.path, 0o600)
+
+    async def close(self) -> None:
+        """Send everybody away."""
+        self._server.close()
+        for connection in list(self.all):
+            connection.send({"k": "bye", "why": "stopped"})
+            connection.flush()
+            connection.transport.close()
+        self.path.unlink(missing_ok=True)
+
+    def take(self, connection: Connection, header: Header, buffers: list[bytes]) -> None:
+        """Do what a frame asks for."""
+        try:
+            serve(self.engine, connection, header, buffers)
+        except EcError as error:
+            connection.refuse(error, to=header)
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            # a frame of ours has the right shape; one of a stranger must not end the flow
+            log.exception("frame %s of client %s", header.get("k"), connection.id)
+            connection.refuse(FrameError(f"a {header.get('k')!r} frame cannot be read: {error!r}"), to=header)
+
+    def leave(self, connection: Connection) -> None:
+        """Forget a client."""
+        self.all.discard(connection)
+        for watchers in self.watching.values():
+            watchers.discard(connection)
+        self.draining = [(c, h) for c, h in self.draining if c is not connection]
+        self.engine.schedule()
+
+    # -- pushes --------------------------------------------------------------
+    def watch(self, connection: Connection, requests: Iterable[int]) -> None:
+        """Tell a client when these requests end."""
+        for request in requests:
+            self.watching.setdefault(request, set()).add(connection)
+
+    def committed(self) -> None:
+        """What ended in the tick that was just written goes to those who wait for it."""
+        core = self.engine.core
+        ended, core.ended = core.ended, []
+        if self.watching:
+            self._push_ended(ended)
+        self.accepting.clear()
+        if self.draining and self.engine.idle:
+            waiting, self.draining = self.draining, []
+            for connection, header in waiting:
+                connection.reply(views.leftover(core), to=header)
+                connection.flush()
+        if core.changed:
+            self.look_at_counts()
+
+    def _push_ended(self, ended: list[Ended]) -> None:
+        rows: dict[Connection, tuple[list[dict[str, Any]], list[bytes]]] = {}
+        for one in ended:
+            for connection in self.watching.pop(one.id, ()):
+                mine = rows.setdefault(connection, ([], []))
+                row, buffers = views.ended_row(self.engine.core, one)
+                mine[0].append(row)
+                mine[1].extend(buffers)
+        for connection, (some, buffers) in rows.items():
+            connection.transport.write(encode({"k": "finished", "rows": some}, buffers))
+
+    def look_at_counts(self) -> None:
+        """Push counts soon, to those who asked for them."""
+        if self._counts is None and any("counts" in c.kinds for c in self.all):
+            self._counts = asyncio.get_running_loop().call_later(PUSH_SECONDS, self._push_counts)
+
+    def _push_counts(self) -> None:
+        self._counts = None
+        self.engine.core.changed.clear()
+        self.push("counts", views.counts(self.engine))
+
+    def push(self, kind: str, header: Header, *, everyone: bool = False) -> None:
+        """Send something to all who subscribed to its kind."""
+        listeners = [c for c in self.all if everyone or kind in c.kinds]
+        if listeners:
+            frame = encode({"k": kind, **header})
+            for connection in listeners:
+                connection.transport.write(frame)
+
+    def topology(self) -> None:
+        """Show everybody the new wiring."""
+        self.push("topology", {"topology": views.topology(self.engine)}, everyone=True)
+
+    def notice(self, text: str) -> None:
+        """Tell everybody something they should know."""
+        self.push("notice", {"text": text}, everyone=True)
+
+    def output(self, request: int, stream: str, text: str) -> None:
+        """Pass on what a task printed."""
+        job = self.engine.core.jobs.get(request)
+        if job is not None and request > 0:
+            name = self.engine.core.topology.sockets[job.socket].name
+            self.push("output", {"request": request, "socket": name, "stream": stream, "text": text})
+
+    def progress(self, request: int, done: float, total: float | None, text: str) -> None:
+        """Pass on how far a task is."""
+        self.push("progress", {"request": request, "done": done, "total": total, "text": text})
+
+    def refuse(self, error: StoreError) -> None:
+        """The disk is full: submits of this tick were not accepted after all."""
+        core = self.engine.core
+        for connection, header, requests in self.accepting:
+            for request in requests:
+                job = core.jobs.get(request)
+                if job is not None:
+                    core.cancel_queued(job, "queued")
+            connection._out = [f for f in connection._out if json.dumps(header.get("n")).encode() not in f[:64]]
+            connection.refuse(error, to=header)
+            connection.flush()
+        self.accepting.clear()

@@ -1,0 +1,494 @@
+"""The flow's state in memory, and what each event does to it and to the journal.
+
+Every method is called on the engine's loop. None of them lets anybody see anything: what they
+decide is in the journal, in `ended` and in the lanes until the tick has committed it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import count
+from typing import Any
+
+from ec_jupyter.engine.job import Argument, Job, Kept, Values
+from ec_jupyter.engine.journal import Journal
+from ec_jupyter.engine.store import Store
+from ec_jupyter.errors import ArgumentsError, SocketNotFoundError, nearest
+from ec_jupyter.flow.dispatch import Dispatch
+from ec_jupyter.flow.join import Fire, JoinTable, Skip, Source
+from ec_jupyter.flow.meeting import Arrival
+from ec_jupyter.flow.tag import ROOT, Tag, to_text
+from ec_jupyter.flow.topology import Topology
+from ec_jupyter.model import Plug
+from ec_jupyter.wire import Call, Outcome, Value
+
+MOST_DEATHS = 2
+"""A request whose worker died more often than this fails for good."""
+
+UNFINISHED = ("waiting", "queued", "failed", "cancelled")
+
+
+class Ended:
+    """A request that came to its end in this tick, for those who wait for it."""
+
+    __slots__ = ("error", "exception", "id", "job", "state", "value")
+
+    def __init__(self, job: Job, state: str, value: Kept | None, error: dict[str, Any] | None, exception: Kept | None):
+        self.id, self.job, self.state, self.value, self.error, self.exception = job.id, job, state, value, error, exception
+
+
+class Core:
+    """What the flow is made of while its engine runs.
+
+    Attributes
+    ----------
+    jobs : dict of int to Job
+        Unfinished requests in memory: queued, assigned, waiting or delayed.
+    counts : dict of int to Counter
+        Requests of each socket by state; what runs counts as queued.
+    ended : list of Ended
+        Requests that ended in this tick.
+    delayed : dict of int to float
+        Requests that may not start before a wall-clock time.
+    touched : set of int
+        Parties of which something ended in this tick.
+    """
+
+    def __init__(self, store: Store, node: str = "local") -> None:
+        self.store, self.node = store, node
+        self.journal = Journal(store)
+        self.values = Values(store)
+        self.epoch = int(store.meta["epoch"])
+        self.python = store.meta.get("python", "")
+        self.topology = Topology()
+        self.dispatch = Dispatch()
+        self.jobs: dict[int, Job] = {}
+        self.counts: dict[int, Counter[str]] = {}
+        self.ended: list[Ended] = []
+        self.delayed: dict[int, float] = {}
+        self.followers: dict[int, list[int]] = {}
+        self.fixed: dict[int, Kept] = {}
+        self.sharing: set[int] = set()
+        self.changed: set[int] = set()
+        self.touched: set[int] = set()
+        self.now = time.time()
+        self.start_ids(0, 0, 0, 0)
+
+    def start_ids(self, request: int, value: int, arrival: int, record: int) -> None:
+        """Go on numbering after these."""
+        self.new_request = count(request + 1).__next__
+        self.new_value = count(value + 1).__next__
+        self.new_arrival = count(arrival + 1).__next__
+        self.new_record = count(record + 1).__next__
+        self.joins = JoinTable(self.topology, self.new_request, self.new_arrival)
+
+    # -- values --------------------------------------------------------------
+    def keep(self, value: Value) -> Kept:
+        """Give a value a row."""
+        kept = Kept(self.new_value(), value, "file" if value.file else "inline")
+        self.journal.add("add_value", kept.row())
+        return kept
+
+    def _keep_error(self, job: Job, error: dict[str, Any]) -> Kept:
+        extras = [v for _, values, _ in job.arguments.values() for v in values]
+        facts = {
+            **error,
+            "socket": self.topology.sockets[job.socket].name,
+            "request": job.id,
+            "run": job.run,
+            "attempt": job.attempt,
+            "arguments": [name for name, (_, values, _) in job.arguments.items() for _ in values],
+            "values": {name: [v.id for v in values] for name, (_, values, _) in job.arguments.items()},
+        }
+        data = json.dumps(facts).encode()
+        kept = Kept(self.new_value(), Value(data, None, len(data), "ec_jupyter.Failure"), "error", tuple(extras))
+        self.journal.add("add_value", kept.row())
+        return kept
+
+    # -- counting ------------------------------------------------------------
+    def tally(self, socket: int, state: str, by: int = 1) -> None:
+        """Count a request of a socket into, or out of, a state."""
+        counter = self.counts.get(socket)
+        if counter is None:
+            counter = self.counts[socket] = Counter()
+        counter[state] += by
+        self.changed.add(socket)
+
+    def load(self, socket: int) -> int:
+        """How many requests and waiting arrivals a socket holds."""
+        counter = self.counts.get(socket, {})
+        held = sum(counter.get(state, 0) for state in ("waiting", "queued"))
+        meetings = (p.meetings.get(socket) for p in self.joins.parties.all.values())
+        return held + sum(len(q) for m in meetings if m for here in m.waits.values() for q in here.values())
+
+    # -- acceptance ----------------------------------------------------------
+    def check(self, name: str, arguments: Iterable[str]) -> int:
+        """The socket that a submit means.
+
+        Raises
+        ------
+        SocketNotFoundError, ArgumentsError
+            There is no such socket, or it has no such argument.
+        """
+        socket = self.topology.names.get(name)
+        if socket is None:
+            raise SocketNotFoundError.named(name, self.topology.names)
+        task = self.topology.task(socket)
+        known = {p.name for p in task.signature}
+        for argument in arguments:
+            if argument not in known:
+                raise ArgumentsError(f"{name!r} has no argument {argument!r}; {nearest(argument, known)}")
+        return socket
+
+    def accept(self, socket: int, arguments: dict[str, Value], submit_id: str | None = None) -> int:
+        """Take one request in; its identity, which is its run's too."""
+        request = self.new_request()
+        needed = self.topology.needed[socket]
+        full = all(name in arguments for name in needed)
+        root = (socket, None if full else frozenset(arguments))
+        party = self.joins.accept(request, root)
+        kept = {name: self.keep(value) for name, value in arguments.items()}
+        given = None if full else json.dumps(sorted(arguments))
+        self.journal.add("add_run", (request, socket, given, party, submit_id, None, self.now))
+        if full:
+            self.queue_new(Job(request, socket, party, request, ROOT, {n: ("v", (k,), ()) for n, k in kept.items()}, self.now))
+        else:
+            self._wait_new(request, socket, party, kept)
+        return request
+
+    def _wait_new(self, request: int, socket: int, party: int, kept: dict[str, Kept]) -> None:
+        job = Job(request, socket, party, request, ROOT, {}, self.now)
+        self._add_request(job, "waiting")
+        self.joins.wait(request, request, socket, party, ROOT)
+        for name, value in kept.items():
+            self.joins.supply(socket, name, party, request, ROOT, value)
+        self.absorb()
+
+    def _add_request(self, job: Job, state: str) -> None:
+        self.journal.add(
+            "add_request",
+            (job.id, job.socket, job.run, to_text(job.tag), state, job.hops, self.topology.revision, job.arguments_json(), self.now),
+        )
+        self.tally(job.socket, state)
+
+    def queue_new(self, job: Job) -> None:
+        """Write a new request down and queue it."""
+        self._add_request(job, "queued")
+        self._enqueue(job)
+
+    def _enqueue(self, job: Job) -> None:
+        if self.dispatch.push(job.socket, job.id):
+            self.jobs[job.id] = job
+
+    # -- decisions of the join table -----------------------------------------
+    def absorb(self) -> bool:
+        """Write down, and queue, what the join table decided; whether there was anything."""
+        decided = self.joins.drain()
+        for arrival in decided.arrivals:
+            if arrival.kind == "value" or arrival.plug not in self.topology.simple:
+                self.journal.add("add_arrival", self._arrival_row(arrival))
+        for arrival in decided.changed:
+            self.journal.add("set_arrival", (arrival.state, arrival.request, arrival.party, arrival.id))
+            if arrival.state == "shared":
+                self.sharing.add(arrival.party)
+        for call in decided.calls:
+            if isinstance(call, Fire):
+                self._fired(call)
+            else:
+                self._skipped(call)
+        for party, older in decided.merged:
+            self._merged(party, older)
+        for party in decided.ended:
+            if party in self.sharing:
+                self.sharing.discard(party)
+                self.journal.step("end_shared", (party,))
+        return bool(decided.calls or decided.arrivals or decided.changed)
+
+    def _arrival_row(self, a: Arrival) -> tuple[Any, ...]:
+        mark = None if a.kind == "value" else f"{a.kind}+{a.lag}{'s' if a.silent else ''}"
+        value = a.value.id if isinstance(a.value, Kept) else None
+        if a.state == "shared":
+            self.sharing.add(a.party)
+        return (
+            a.id, a.socket, a.argument, a.party, a.run, to_text(a.tag), value, a.source or None, a.index, a.plug,
+            a.request, a.state, mark, int(a.late), self.now,
+        )  # fmt: skip
+
+    def _fired(self, fire: Fire) -> None:
+        arguments: dict[str, Argument] = {}
+        for name, parcel in fire.parcels.items():
+            kept = [a.value for a in parcel.arrivals if isinstance(a.value, Kept)]
+            kind = "l" if parcel.gathered else "e" if kept[0].place == "error" else "v"
+            arguments[name] = (kind, kept, [a.id for a in parcel.arrivals])
+        job = Job(fire.request, fire.socket, fire.party, fire.run, fire.tag, arguments, self.now)
+        if not fire.waited:
+            self.queue_new(job)
+            return
+        self.tally(job.socket, "waiting", -1)
+        self.tally(job.socket, "queued")
+        self.journal.add("fill_request", ("queued", job.arguments_json(), to_text(job.tag), self.topology.revision, job.id))
+        self._follow(job.id, fire.followers)
+        self._enqueue(job)
+
+    def _follow(self, leader: int, followers: Sequence[int]) -> None:
+        if followers:
+            self.followers.setdefault(leader, []).extend(followers)
+            for request in followers:
+                self.journal.add("join_request", (leader, request))
+
+    def _skipped(self, skip: Skip) -> None:
+        job = Job(skip.request, skip.socket, skip.party, skip.run, skip.tag, {}, self.now)
+        if not skip.waited:
+            self._add_request(job, "queued")
+        self._follow(job.id, skip.followers)
+        self._end(job, "skipped", "waiting" if skip.waited else "queued")
+
+    def _merged(self, party: int, older: int) -> None:
+        for name in ("merge_runs", "merge_arrivals", "merge_fans"):
+            self.journal.step(name, (older, party))
+        for job in self.jobs.values():
+            if job.party == party:
+                job.party = older
+
+    # -- calls ---------------------------------------------------------------
+    def call(self, job: Job) -> Call:
+        """One attempt at a job, as an agent gets it."""
+        socket = self.topology.sockets[job.socket]
+        task = self.topology.tasks[socket.task]
+        job.attempt += 1
+        job.assigned, job.task, job.started = True, task.id, None
+        arguments = [(n, k, _travel(k, values)) for n, (k, values, _) in job.arguments.items()]
+        if socket.fixed:
+            arguments += [(n, "v", [self.fixed[f.value].value]) for n, f in socket.fixed.items() if n not in job.arguments]
+        routes = [
+            (p.id, p.when.sha256 if p.when else None, p.map) for p in self.topology.results[job.socket] if p.evaluated
+        ]
+        memory = socket.memory or self.topology.processors[socket.processor].memory
+        return Call(
+            job.id, job.attempt, socket.name, job.run, task.sha256, arguments, routes, job.emitted, socket.timeout,
+            socket.threads, socket.fresh, memory, (task.file, task.source) if task.source else None,
+        )  # fmt: skip
+
+    def startable(self, socket: int) -> bool:
+        """Whether calls of a socket may start."""
+        record = self.topology.sockets[socket]
+        if record.paused or record.parked or self.topology.processors[record.processor].paused:
+            return False
+        return self.topology.tasks[record.task].python == self.python
+
+    def give_back(self, requests: Iterable[int]) -> None:
+        """Queue calls again that an agent never started."""
+        for request in requests:
+            job = self.jobs.get(request)
+            if job is not None and job.assigned:
+                job.attempt -= 1
+                job.assigned = False
+                self.dispatch.push(job.socket, job.id)
+
+    # -- outcomes ------------------------------------------------------------
+    def current(self, request: int, attempt: int) -> Job | None:
+        """The job an answer is for; None if that attempt was given up."""
+        job = self.jobs.get(request)
+        return job if job is not None and job.assigned and job.attempt == attempt else None
+
+    def outcome(self, outcome: Outcome) -> None:
+        """Take what an attempt came to; a late answer of one that was given up changes nothing."""
+        job = self.current(outcome.request, outcome.attempt)
+        if job is None:
+            late = [v for v in (outcome.value, outcome.exception) if v]
+            self.values.drop_files(late + [v for e in outcome.routed.values() if isinstance(e, list) for v in e])
+        elif outcome.state == "failed":
+            self._failed(job, outcome)
+        else:
+            self._done(job, outcome)
+
+    def _done(self, job: Job, outcome: Outcome) -> None:
+        kept = self.keep(outcome.value) if outcome.value is not None else None
+        self._end(job, "done" if outcome.state == "done" else "skipped", "queued", kept, outcome=outcome)
+        source = Source(job.id, job.socket, job.party, job.run, job.tag, job.late)
+        topology = self.topology
+        for plug in topology.results.get(job.socket, ()):
+            self._carry(job, source, plug, kept, outcome)
+        if not job.late:
+            for plug in topology.errors.get(job.socket, ()):
+                self.joins.dead(source, plug, silent=True)
+        self.joins.finished(job.party)
+        self.absorb()
+
+    def _carry(self, job: Job, source: Source, plug: Plug, kept: Kept | None, outcome: Outcome) -> None:
+        """What one plug gets of a call that ended well."""
+        if outcome.state == "skipped":
+            self.joins.dead(source, plug)
+        elif outcome.emitted is not None:
+            self._close(source, str(job.id), outcome.emitted, [plug])
+        elif kept is not None and not plug.evaluated:
+            self.joins.result(source, plug, kept)
+        elif kept is not None:
+            self._routed(source, plug, kept, outcome.routed.get(plug.id))
+
+    def _routed(self, source: Source, plug: Plug, kept: Kept, fate: bool | list[Value] | None) -> None:
+        if fate is False:
+            self.joins.dead(source, plug)
+        elif isinstance(fate, list):
+            for i, value in enumerate(fate):
+                self.joins.element(source, plug, self.keep(value), i, i, str(source.request))
+            self._close(source, str(source.request), len(fate), [plug])
+        elif fate is True:
+            self.joins.result(source, plug, kept)
+        else:
+            raise NotImplementedError(f"plug {plug.id} has to be evaluated again")
+
+    def _close(self, source: Source, split: str, n: int, plugs: list[Plug]) -> None:
+        self.journal.add("set_fan", (split, source.party, n))
+        self.joins.close(source, split, n, plugs)
+
+    def yielded(self, request: int, attempt: int, first: int, values: list[Value]) -> None:
+        """Take values that a running generator has yielded, each once."""
+        job = self.current(request, attempt)
+        if job is None:
+            self.values.drop_files(values)
+            return
+        source = Source(job.id, job.socket, job.party, job.run, job.tag, job.late)
+        for at, value in enumerate(values, first):
+            if at < job.emitted:
+                continue
+            kept = self.keep(value)
+            self.journal.add("add_emission", (job.id, at, kept.id))
+            for plug in self.topology.results.get(job.socket, ()):
+                self.joins.element(source, plug, kept, at, at, str(job.id))
+            job.emitted = at + 1
+        self.journal.add("emitted", (job.emitted, job.id))
+        self.absorb()
+
+    def died(self, request: int, attempt: int, text: str) -> None:
+        """A worker died under a call: try again, unless that has happened too often."""
+        job = self.current(request, attempt)
+        if job is None:
+            return
+        job.deaths += 1
+        error = {"type": "WorkerDiedError", "message": text, "traceback": "", "kind": "died"}
+        socket = self.topology.sockets[job.socket]
+        if socket.once or job.deaths > MOST_DEATHS:
+            why = "once=True forbids another try" if socket.once else f"{job.deaths} times, last: {text}"
+            error["message"] = f"the worker of {socket.name!r} died ({text}; {why})" if socket.once else f"the worker died {why}"
+            self._fail(job, error, Outcome(request, attempt, "failed"))
+        else:
+            self._try_again(job, error, Outcome(request, attempt, "failed"), 0.0)
+
+    def _failed(self, job: Job, outcome: Outcome) -> None:
+        error = outcome.error or {"type": "TaskError", "message": "failed", "traceback": "", "kind": "task"}
+        socket = self.topology.sockets[job.socket]
+        job.tries += 1
+        if error["kind"] == "cancelled":
+            self._end(job, "cancelled", "queued", outcome=outcome)
+        elif error["kind"] != "unpicklable" and job.tries <= socket.retries:
+            self._try_again(job, error, outcome, socket.backoff * 2 ** (job.tries - 1))
+        else:
+            self._fail(job, error, outcome)
+
+    def _try_again(self, job: Job, error: dict[str, Any], outcome: Outcome, delay: float) -> None:
+        self.journal.add(
+            "add_attempt",
+            (job.id, job.attempt, "failed", json.dumps(error), outcome.started or self.now, outcome.seconds, outcome.slot, outcome.pid, self.now),
+        )
+        not_before = self.now + delay if delay else None
+        self.journal.add("again", (job.attempt, job.deaths, not_before, job.id))
+        job.assigned = False
+        if not_before is None:
+            self.dispatch.push(job.socket, job.id)
+        else:
+            self.delayed[job.id] = not_before
+
+    def due(self, request: int) -> None:
+        """A delayed retry may start now."""
+        job = self.jobs.get(request)
+        if self.delayed.pop(request, None) is not None and job is not None:
+            self.dispatch.push(job.socket, request)
+
+    def _fail(self, job: Job, error: dict[str, Any], outcome: Outcome) -> None:
+        exception = self.keep(outcome.exception) if outcome.exception is not None else None
+        error = {**error, "node": self.node, "slot": outcome.slot, "attempt": job.attempt}
+        self._end(job, "failed", "queued", error=error, exception=exception, outcome=outcome)
+        plugs = self.topology.errors.get(job.socket, ())
+        if plugs and not job.late:
+            source = Source(job.id, job.socket, job.party, job.run, job.tag)
+            kept = self._keep_error(job, error)
+            for plug in plugs:
+                self.joins.result(source, plug, kept)
+            self.absorb()
+
+    def _end(
+        self,
+        job: Job,
+        state: str,
+        before: str,
+        value: Kept | None = None,
+        error: dict[str, Any] | None = None,
+        exception: Kept | None = None,
+        outcome: Outcome | None = None,
+    ) -> None:
+        """Write down what a request came to; failed and cancelled ones may be queued again later."""
+        started = seconds = slot = pid = emitted = None
+        if outcome is not None:
+            started, seconds, slot, pid = outcome.started or None, outcome.seconds, outcome.slot, outcome.pid
+            emitted = outcome.emitted
+        text = json.dumps(error) if error else None
+        result, raised = value.id if value else None, exception.id if exception else None
+        self.journal.add(
+            "finish",
+            (state, result, text, raised, job.attempt, self.epoch, job.deaths, emitted or job.emitted, self.node, slot,
+             pid, job.task or None, started, self.now, seconds, job.id),
+        )  # fmt: skip
+        self.jobs.pop(job.id, None)
+        self.touched.add(job.party)
+        self.tally(job.socket, before, -1)
+        self.tally(job.socket, state)
+        self.ended.append(Ended(job, state, value, error, exception))
+        for follower in self.followers.pop(job.id, ()):
+            self.journal.add("finish_joined", (state, result, text, raised, started, self.now, seconds, job.id))
+            self.tally(job.socket, "waiting", -1)
+            self.tally(job.socket, state)
+            twin = Job(follower, job.socket, job.party, follower, job.tag, {}, job.created)
+            self.ended.append(Ended(twin, state, value, error, exception))
+
+    # -- what a person does to requests ----------------------------------------
+    def cancel_queued(self, job: Job, before: str) -> None:
+        """End a request that no worker runs; what it should have fed keeps waiting."""
+        self.dispatch.drop(job.socket, job.id)
+        self.delayed.pop(job.id, None)
+        self._end(job, "cancelled", before)
+
+    def retry(self, job: Job, before: str) -> None:
+        """Queue a failed or cancelled request again: the very same run goes on."""
+        job.tries = 0
+        self.journal.add("again", (job.attempt, job.deaths, None, job.id))
+        self.tally(job.socket, before, -1)
+        self.tally(job.socket, "queued")
+        self._enqueue(job)
+
+    def discard_failed(self, job: Job, before: str) -> None:
+        """Give a failed or cancelled request up: a dead mark goes where its result would have gone."""
+        self.journal.step("set_state", ("skipped", None, self.now, job.id))
+        self.tally(job.socket, before, -1)
+        self.tally(job.socket, "skipped")
+        self.touched.add(job.party)
+        source = Source(job.id, job.socket, job.party, job.run, job.tag, late=True)
+        for plug in self.topology.results.get(job.socket, ()):
+            self.joins.dead(source, plug)
+        self.joins.finished(job.party)
+        self.absorb()
+
+    def supply(self, socket: int, party: int, run: int, tag: Tag, values: dict[str, Value]) -> None:
+        """Bring values for a join by hand."""
+        for name, value in values.items():
+            self.joins.supply(socket, name, party, run, tag, self.keep(value))
+        self.absorb()
+
+
+def _travel(kind: str, values: Sequence[Kept]) -> list[Value]:
+    if kind == "e":
+        return [values[0].value, *(extra.value for extra in values[0].extras)]
+    return [kept.value for kept in values]

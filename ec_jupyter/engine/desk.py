@@ -1,0 +1,259 @@
+"""What each frame of a client asks for, and who does it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ec_jupyter.engine import editing, rerun, views
+from ec_jupyter.errors import EcError, FrameError, PythonMismatchError, RequestNotFoundError
+from ec_jupyter.wire import PROTOCOL, Header, Value
+
+if TYPE_CHECKING:
+    from ec_jupyter.engine.clients import Connection
+    from ec_jupyter.engine.loop import Engine
+
+Buffers = list[bytes]
+
+
+def serve(engine: Engine, client: Connection, header: Header, buffers: Buffers) -> None:
+    """Do what a frame asks for, and reply after the commit.
+
+    Raises
+    ------
+    EcError
+        It cannot be done; nothing was changed.
+    """
+    kind = header["k"]
+    action = _ACTIONS.get(kind)
+    if action is None:
+        raise FrameError(f"no frame is called {kind!r}")
+    if not client.greeted and kind != "hello":
+        raise FrameError("the first frame must be a hello")
+    if kind in _WRITES:
+        if engine.stalled is not None:
+            raise engine.stalled
+        if header.get("again") and _answered(engine, client, header):
+            return
+        if header.get("done"):
+            engine.core.journal.add("drop_accepted", (client.id, header["done"]))
+    action(engine, client, header, buffers)
+
+
+def _answered(engine: Engine, client: Connection, header: Header) -> bool:
+    """Repeat the answer to a frame that took effect before the client lost its engine."""
+    row = engine.store.one("find_accepted", (client.id, header["n"]))
+    if row is None:
+        return False
+    client.reply(json.loads(row[0]), to=header)
+    return True
+
+
+def _done(engine: Engine, client: Connection, reply: dict[str, Any], header: Header) -> None:
+    """Answer a frame that changed something; the answer is on disk with the change."""
+    engine.core.journal.add("add_accepted", (client.id, header["n"], json.dumps(reply)))
+    client.reply(reply, to=header)
+
+
+def _hello(engine: Engine, client: Connection, header: Header, buffers: Buffers) -> None:
+    python = engine.core.python
+    if header.get("protocol") != PROTOCOL:
+        raise FrameError(f"the engine speaks protocol {PROTOCOL}, this client {header.get('protocol')}; restart the flow's engine with %ec_stop")
+    if header.get("python") != python:
+        raise PythonMismatchError(
+            f"the flow in {engine.folder} runs Python {python}, this notebook {header.get('python')}; "
+            f"use a kernel of Python {python}, or stop the flow's engine first"
+        )
+    client.id, client.name, client.greeted = str(header["client"]), str(header.get("name") or ""), True
+    warnings = []
+    if header.get("executable") not in (None, sys.executable):
+        warnings.append(f"tasks run under {sys.executable}, this notebook under {header['executable']}: packages may differ")
+    engine.clients.all.add(client)
+    client.reply(
+        {
+            "flow": engine.store.meta["flow"],
+            "name": engine.folder.name,
+            "folder": str(engine.folder),
+            "engine": os.getpid(),
+            "cpus": engine.cpus,
+            "warnings": warnings,
+            "topology": views.topology(engine),
+        },
+        to=header,
+    )
+
+
+def _submit(engine: Engine, client: Connection, header: Header, buffers: Buffers) -> None:
+    core, rows = engine.core, header["rows"]
+    sockets = [core.check(row[0], row[1]) for row in rows]
+    ids, at = [], 0
+    for socket, row in zip(sockets, rows, strict=True):
+        arguments = {}
+        for name, head in row[1].items():
+            arguments[name] = Value(None if head[0] else buffers[at], head[0], head[1], head[2])
+            at += head[0] is None
+        ids.append(_accept(engine, socket, arguments, row[2] if len(row) > 2 else None))
+    engine.clients.accepting.append((client, header, ids))
+    _done(engine, client, {"ids": ids}, header)
+
+
+def _accept(engine: Engine, socket: int, arguments: dict[str, Value], submit_id: str | None) -> int:
+    core = engine.core
+    if submit_id is not None:
+        # the same id again is the same request; one of this very tick is in the journal only
+        pending = [r for r in core.journal.rows["add_run"] if r[1] == socket and r[4] == submit_id]
+        known = core.store.one("find_submit", (socket, submit_id))
+        if pending or known:
+            return int(pending[0][0] if pending else known[0])
+    return core.accept(socket, arguments, submit_id)
+
+
+def _wait(engine: Engine, client: Connection, header: Header, buffers: Buffers) -> None:
+    """Subscribe to the end of requests; those that ended already are pushed at once."""
+    wanted = list(header.get("ids", ()))
+    for first, n in header.get("ranges", ()):
+        wanted.extend(range(first, first + n))
+    core = engine.core
+    open_now = [i for i in wanted if i in core.jobs]
+    engine.clients.watch(client, open_now)
+    rest = [i for i in wanted if i not in core.jobs]
+    if rest:
+        # after the commit the disk knows how all of them ended, or that they are queued there
+        engine.after(lambda: _push_known(engine, client, rest))
+    client.reply({}, to=header)
+
+
+def _push_known(engine: Engine, client: Connection, requests: list[int]) -> None:
+    rows, buffers, unfinished = views.finished(engine.core, requests)
+    engine.clients.watch(client, unfinished)
+    if rows:
+        client.send({"k": "finished", "rows": rows}, buffers)
+        client.flush()
+
+
+def _edit(engine: Engine, client: Connection, header: Header, buffers: Buffers) -> None:
+    revision, warnings = editing.edit(engine, header["changes"], buffers, client.name or client.id)
+    _done(engine, client, {"revision": revision, "warnings": warnings}, header)
+
+
+def _undo(engine: Engine, client: Connection, header: Header, buffers: Buffers) -> None:
+    revision, text = editing.undo(engine, forward=header["k"] == "redo")
+    _done(engine, client, {"revision": revision, "text": text}, header)
+
+
+def _history(engine: Engine, client: Connection, header: Header, buffers: Buffers) -> None:
+    rows = [{"n": n, "text": t, "time": at, "undone": bool(u)} for n, t, at, u in engine.store.rows("history")]
+    client.reply({"rows": rows}, to=header)
+
+
+def _pause(engine: Engine, client: Connection, header: Header, buffers: Buffers) -> None:
+    editing.pause(engine, header.get("sockets", ()), header.get("processors", ()), paused=header["k"] == "pause")
+    _done(engine, client, {}, header)
+
+
+def _query(engine: Engine, client: Connection, header: Header, buffers: Buffers) -> None:
+    what = header["what"]
+    view = views.QUERIES.get(what)
+    if view is None:
+        raise FrameError(f"no query is called {what!r}")
+
+    def answer() -> None:
+        # after the commit, so that a query sees everything that was accepted before it
+        try:
+            reply, out = view(engine, header)
+        except EcError as error:
+            client.refuse(error, to=header)
+        else:
+            client.reply(reply, out, to=header)
+        client.flush()
+
+    engine.after(answer)
+
+
+def _subscribe(engine: Engine, client: Connection, header: Header, buffers: Buffers) -> None:
+    client.kinds = set(header["kinds"])
+    engine.clients.look_at_counts()
+    client.reply({}, to=header)
+
+
+def _drained(engine: Engine, client: Connection, header: Header, buffers: Buffers) -> None:
+    engine.clients.draining.append((client, header))
+    engine.schedule()
+
+
+def _supply(engine: Engine, client: Connection, header: Header, buffers: Buffers) -> None:
+    rest = iter(buffers)
+    values = {name: Value.of(head, rest) for name, head in header["values"].items()}
+    rerun.supply(engine, header, values)
+    _done(engine, client, {}, header)
+
+
+def _discard(engine: Engine, client: Connection, header: Header, buffers: Buffers) -> None:
+    rerun.discard(engine, header.get("arrival"), header.get("request"))
+    _done(engine, client, {}, header)
+
+
+def _cancel(engine: Engine, client: Connection, header: Header, buffers: Buffers) -> None:
+    _done(engine, client, rerun.cancel(engine, header), header)
+
+
+def _retry(engine: Engine, client: Connection, header: Header, buffers: Buffers) -> None:
+    _done(engine, client, {"ids": rerun.retry(engine, header)}, header)
+
+
+def _replay(engine: Engine, client: Connection, header: Header, buffers: Buffers) -> None:
+    ids = rerun.replay(engine, header)
+    if not ids:
+        raise RequestNotFoundError("nothing to replay: no request of that run is of that socket")
+    _done(engine, client, {"ids": ids, "id": ids[0]}, header)
+
+
+def _gc(engine: Engine, client: Connection, header: Header, buffers: Buffers) -> None:
+    files, size = rerun.collect(engine)
+    client.reply({"files": files, "bytes": size}, to=header)
+
+
+def _clear(engine: Engine, client: Connection, header: Header, buffers: Buffers) -> None:
+    rerun.clear(engine)
+    client.reply({}, to=header)
+
+
+def _stop(engine: Engine, client: Connection, header: Header, buffers: Buffers) -> None:
+    client.reply({}, to=header)
+    engine.after(engine.stopped.set)
+
+
+def _ping(engine: Engine, client: Connection, header: Header, buffers: Buffers) -> None:
+    client.reply({}, to=header)
+
+
+Action = Callable[["Engine", "Connection", Header, Buffers], Any]
+
+_ACTIONS: dict[str, Action] = {
+    "hello": _hello,
+    "submit": _submit,
+    "wait": _wait,
+    "edit": _edit,
+    "undo": _undo,
+    "redo": _undo,
+    "history": _history,
+    "pause": _pause,
+    "resume": _pause,
+    "query": _query,
+    "subscribe": _subscribe,
+    "drained": _drained,
+    "supply": _supply,
+    "discard": _discard,
+    "cancel": _cancel,
+    "retry": _retry,
+    "replay": _replay,
+    "gc": _gc,
+    "clear": _clear,
+    "stop": _stop,
+    "ping": _ping,
+}
+
+_WRITES = frozenset({"submit", "edit", "undo", "redo", "pause", "resume", "supply", "discard", "cancel", "retry", "replay", "clear"})

@@ -1,0 +1,224 @@
+"""Edits of a running flow: decided by `flow.edit`, written as a revision, followed by everything at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from ec_jupyter.engine import recovery
+from ec_jupyter.engine.core import Core
+from ec_jupyter.engine.job import Job
+from ec_jupyter.errors import ProcessorNotFoundError, RevisionError, SocketNotFoundError
+from ec_jupyter.flow.edit import Edited, Limits, Touched, edit as decide, revert
+from ec_jupyter.flow.topology import Topology
+from ec_jupyter.model import Plug, Processor, Socket, Task, from_json, to_json
+from ec_jupyter.wire import Value
+
+if TYPE_CHECKING:
+    from ec_jupyter.engine.loop import Engine
+
+
+def edit(engine: Engine, changes: list[dict[str, Any]], buffers: list[bytes], client: str) -> tuple[int, list[str]]:
+    """Carry out an edit: all of it, or one error and nothing.
+
+    Returns
+    -------
+    tuple of (int, list of str)
+        The revision now in force, and what the person should know.
+    """
+    core = engine.core
+    prepared = [_prepare(core, change, buffers, client) for change in changes]
+    limits = Limits(engine.cpus, core.python, core.load)
+    edited = decide(core.topology, prepared, core.new_record, limits)
+    _take_blobs(core, changes, buffers)
+    if not edited.touched:
+        return core.topology.revision, edited.warnings
+    if any(change["op"] != "stale" for change in changes):
+        _record(core, edited)
+    _apply(engine, edited)
+    return core.topology.revision, edited.warnings
+
+
+def _prepare(core: Core, change: dict[str, Any], buffers: list[bytes], client: str) -> dict[str, Any]:
+    """A change as the decision takes it: bytes replaced by the rows that hold them."""
+    if change["op"] == "socket":
+        return {**change, "client": change.get("client") or client}
+    if change["op"] == "fix":
+        head = change["value"]
+        inline = isinstance(head, int)
+        data = buffers[head] if inline else None
+        kept = core.keep(Value(data, None if inline else head[0], len(data) if data is not None else head[1], change.get("type", "")))
+        core.fixed[kept.id] = kept
+        return {**change, "value_id": kept.id}
+    return change
+
+
+def _take_blobs(core: Core, changes: list[dict[str, Any]], buffers: list[bytes]) -> None:
+    for change in changes:
+        if change["op"] == "socket" and change.get("blob") is not None:
+            core.journal.add("add_blob", (change["task"]["sha256"], buffers[change["blob"]]))
+        when = change.get("when")
+        if when and when.get("blob") is not None:
+            core.journal.add("add_blob", (when["sha256"], buffers[when["blob"]]))
+
+
+def _record(core: Core, edited: Edited) -> None:
+    change = [
+        [kind, key, to_json(before) if before else None, to_json(after) if after else None]
+        for kind, key, before, after in edited.touched
+    ]
+    core.journal.step("drop_undone")
+    core.journal.step("put_revision", (edited.topology.revision, json.dumps(change), edited.text, core.now))
+
+
+def undo(engine: Engine, *, forward: bool) -> tuple[int, str]:
+    """Take the last edit back, or (`forward`) put the last one taken back in force again.
+
+    Raises
+    ------
+    RevisionError
+        There is none, or what it touched was changed since.
+    """
+    core = engine.core
+    core.journal.commit()
+    row = engine.store.one("first_undone" if forward else "last_revision")
+    if row is None:
+        raise RevisionError("nothing to redo" if forward else "nothing to undo")
+    n, text, says = row
+    touched: list[Touched] = [
+        (kind, key, from_json(kind, before) if before else None, from_json(kind, after) if after else None)
+        for kind, key, before, after in json.loads(text)
+    ]
+    # a task version, once made, stays: only which one is current goes back and forth
+    edited = revert(core.topology, [t for t in touched if t[0] != "task"], forward=forward)
+    core.journal.step("set_undone", (0 if forward else 1, n))
+    _apply(engine, edited)
+    return core.topology.revision, says
+
+
+def _apply(engine: Engine, edited: Edited) -> None:
+    core, old, new = engine.core, engine.core.topology, edited.topology
+    for kind, key, _, after in edited.touched:
+        _write(core, kind, key, after)
+    core.journal.step("put_meta", ("revision", str(new.revision)))
+    core.topology = new
+    recovery.load_fixed(core) if any(t[0] == "socket" for t in edited.touched) else None
+    if _wiring(edited.touched):
+        _follow(engine, old, new)
+    engine.revised(old, new)
+    engine.after(engine.clients.topology)
+
+
+def _wiring(touched: Iterable[Touched]) -> bool:
+    """Whether an edit changes what joins what; most options do not."""
+    return any(
+        kind == "plug"
+        or (kind == "socket" and (not a or not b or (a.task, a.fixed, a.parked) != (b.task, b.fixed, b.parked)))
+        for kind, _, a, b in touched
+    )
+
+
+def _write(core: Core, kind: str, key: Any, record: Any) -> None:
+    step = core.journal.step
+    if record is None:
+        step(f"drop_{kind}", (key,))
+        return
+    text = json.dumps(to_json(record))
+    if isinstance(record, Socket):
+        step("put_socket", (record.id, record.name, record.processor, record.task, text))
+    elif isinstance(record, Plug):
+        step("put_plug", (record.id, record.source, record.target, record.argument, text))
+    elif isinstance(record, Task):
+        step("put_task", (record.id, record.socket, record.version, record.identity, record.sha256, text, core.now))
+    elif isinstance(record, Processor):
+        affinity = json.dumps(record.affinity) if record.affinity else None
+        step("put_processor", (record.name, record.cpus, record.memory, affinity, int(record.paused)))
+
+
+def _follow(engine: Engine, old: Topology, new: Topology) -> None:
+    """Bring waiting values and queued requests into line with a new wiring."""
+    core = engine.core
+    core.journal.commit()
+    newly = {s for s in new.sockets if new.joins((s, None)) and (s not in old.sockets or not old.joins((s, None)))}
+    if newly:
+        # runs that had no join ahead of them now have: from here on their parties are known
+        recovery.adopt(core, [party for party, _ in core.store.rows("joining_parties")])
+    core.joins.revise(new)
+    core.absorb()
+    core.touched.update(core.joins.undecided)
+    for socket in new.sockets.values():
+        before = old.sockets.get(socket.id)
+        if before is not None and before.task != socket.task:
+            _new_signature(engine, socket)
+
+
+def _new_signature(engine: Engine, socket: Socket) -> None:
+    """Queued requests that lack an argument of the new version wait for it."""
+    core = engine.core
+    needed = set(core.topology.needed[socket.id])
+    jobs = [j for j in core.jobs.values() if j.socket == socket.id and not j.assigned]
+    if core.dispatch.queued(socket.id) > len(jobs):
+        core.journal.commit()
+        rows = core.store.rows("queued", (socket.id, core.dispatch.lanes[socket.id].ceiling, 1 << 40))
+        lacking = [r for r in rows if needed - json.loads(r[10]).keys()]
+        jobs += [recovery.job_from_disk(core, r[0]) for r in lacking]
+    for job in jobs:
+        if job.arguments.keys() >= {n for n in needed if _required(core, socket, n)}:
+            continue
+        put_back(core, job)
+
+
+def _required(core: Core, socket: Socket, name: str) -> bool:
+    parameter = core.topology.task(socket.id).parameter(name)
+    return bool(parameter and parameter.required and name not in socket.fixed)
+
+
+def put_back(core: Core, job: Job) -> None:
+    """Let a queued request wait for arguments that its task's new version asks for."""
+    spilled = not core.dispatch.drop(job.socket, job.id)
+    if spilled and job.id not in core.jobs:
+        core.dispatch.lanes[job.socket].spilled -= 1
+    core.jobs.pop(job.id, None)
+    core.delayed.pop(job.id, None)
+    core.journal.step("set_state", ("waiting", None, None, job.id))
+    core.tally(job.socket, "queued", -1)
+    core.tally(job.socket, "waiting")
+    core.joins.adopt(job.party, {job.run: (job.socket, frozenset(job.arguments))}, 1)
+    core.joins.wait(job.id, job.run, job.socket, job.party, job.tag)
+    for name, (_, values, _) in job.arguments.items():
+        for value in values:
+            core.joins.supply(job.socket, name, job.party, job.run, job.tag, value)
+    core.absorb()
+
+
+def pause(engine: Engine, sockets: Iterable[str], processors: Iterable[str], *, paused: bool) -> None:
+    """Stop, or let, calls of sockets and processors start; what runs goes on.
+
+    Raises
+    ------
+    SocketNotFoundError, ProcessorNotFoundError
+        One of them does not exist; nothing was changed.
+    """
+    core, topology = engine.core, engine.core.topology
+    ids = []
+    for name in sockets:
+        if name not in topology.names:
+            raise SocketNotFoundError.named(name, topology.names)
+        ids.append(topology.names[name])
+    for name in processors:
+        if name not in topology.processors:
+            raise ProcessorNotFoundError.named(name, topology.processors)
+    table = {**topology.sockets, **{i: replace(topology.sockets[i], paused=paused) for i in ids}}
+    pools = {**topology.processors, **{p: replace(topology.processors[p], paused=paused) for p in processors}}
+    core.topology = replace(topology, sockets=table, processors=pools)
+    core.joins.revise(core.topology)
+    core.absorb()
+    for i in ids:
+        _write(core, "socket", i, table[i])
+    for name in processors:
+        _write(core, "processor", name, pools[name])
+    if paused:
+        engine.take_back({s.id for s in table.values() if s.id in ids or s.processor in set(processors)})
+    engine.after(engine.clients.topology)

@@ -1,0 +1,155 @@
+"""A request in the engine's memory, and the values it holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ec_jupyter.engine.store import Store, id_list
+from ec_jupyter.flow.tag import Tag
+from ec_jupyter.wire import Value
+
+_dumps = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+
+
+@dataclass(slots=True, frozen=True)
+class Kept:
+    """A value and the row that holds it.
+
+    Attributes
+    ----------
+    id : int
+        Its row.
+    value : Value
+        What travels.
+    place : str
+        ``"inline"``, ``"file"``, ``"error"`` (facts as JSON) or ``"gone"`` (reclaimed).
+    extras : tuple of Kept
+        Of an error: the failed call's arguments.
+    """
+
+    id: int
+    value: Value
+    place: str
+    extras: tuple[Kept, ...] = ()
+
+    def row(self) -> tuple[Any, ...]:
+        """Its row for the journal."""
+        v = self.value
+        return (self.id, self.place, v.file, v.data, v.type, v.size)
+
+
+Argument = tuple[str, Sequence[Kept], Sequence[int]]
+"""Kind (``v``, ``l``, ``e``), values, and the arrivals they came by."""
+
+
+@dataclass(slots=True)
+class Job:
+    """A request that is not finished.
+
+    Attributes
+    ----------
+    id, socket, party, run, tag
+        Where it belongs.
+    arguments : dict of str to Argument
+        What it will be called with, beside fixed values and defaults.
+    attempt, deaths, tries, emitted : int
+        Attempts so far, those in which its worker died, those that raised since it was last queued by
+        a person, and how many yields are committed.
+    late : bool
+        It had failed for good and was retried.
+    created : float
+        Wall clock of its acceptance.
+    assigned : bool
+        An agent has it.
+    task : int
+        The version it runs, once assigned.
+    started : float or None
+        Wall clock at which it began, once known.
+    """
+
+    id: int
+    socket: int
+    party: int
+    run: int
+    tag: Tag
+    arguments: dict[str, Argument]
+    created: float
+    attempt: int = 0
+    deaths: int = 0
+    tries: int = 0
+    emitted: int = 0
+    hops: int = 0
+    late: bool = False
+    assigned: bool = False
+    task: int = 0
+    started: float | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def arguments_json(self) -> str:
+        """Its arguments as the column holds them."""
+        return _dumps({n: [k, [v.id for v in values], list(arrivals)] for n, (k, values, arrivals) in self.arguments.items()})
+
+
+class Values:
+    """Reads value rows back, and removes files nobody names."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.folder = store.folder / "values"
+
+    def load(self, ids: Iterable[int]) -> dict[int, Kept]:
+        """Values by id; those of errors with the failed call's arguments."""
+        wanted = list(ids)
+        if not wanted:
+            return {}
+        found: dict[int, Kept] = {}
+        errors: dict[int, list[int]] = {}
+        for row in self.store.rows("get_values", (id_list(wanted),)):
+            kept = _kept(row)
+            found[kept.id] = kept
+            if kept.place == "error" and kept.value.data is not None:
+                errors[kept.id] = [i for ids in json.loads(kept.value.data)["values"].values() for i in ids]
+        if errors:
+            inner = self.load({i for ids in errors.values() for i in ids})
+            for key, ids in errors.items():
+                plain = found[key]
+                found[key] = Kept(plain.id, plain.value, "error", tuple(inner[i] for i in ids if i in inner))
+        return found
+
+    def arguments(self, text: str, found: dict[int, Kept]) -> dict[str, Argument]:
+        """A request's column of arguments with the values in it."""
+        return {n: (k, [found[i] for i in ids], arrivals) for n, (k, ids, arrivals) in json.loads(text).items()}
+
+    def drop_files(self, values: Iterable[Value]) -> None:
+        """Remove the files of an answer that came too late."""
+        for value in values:
+            if value.file:
+                (self.folder / Path(value.file).name).unlink(missing_ok=True)
+
+    def sweep(self, running: Iterable[int], epoch: int, keep: frozenset[str] = frozenset()) -> tuple[int, int]:
+        """Remove files that no row names and no running attempt or client may still name; count and bytes."""
+        named = {name for (name,) in self.store.rows("files")}
+        busy = {f"{request}.{epoch}." for request in running}
+        files = size = 0
+        for path in self.folder.iterdir():
+            name = path.name
+            mine = name.startswith(tuple(busy)) if busy else False
+            if name in named or mine or name.split(".")[0] == "in" and name.split(".")[1] in keep:
+                continue
+            files, size = files + 1, size + path.stat().st_size
+            path.unlink(missing_ok=True)
+        return files, size
+
+
+def ids_in(text: str) -> list[int]:
+    """Ids of the values in a column of arguments."""
+    return [i for _, ids, _ in json.loads(text).values() for i in ids]
+
+
+def _kept(row: Sequence[Any]) -> Kept:
+    key, place, file, data, kind, size = row
+    return Kept(key, Value(bytes(data) if data is not None else None, file, size, kind), place)

@@ -1,0 +1,79 @@
+"""What a tick has to write: rows gathered by statement, written in one transaction.
+
+Memory runs ahead of the disk by one tick at most, and nothing that anybody can see happens
+before the commit: replies, pushes and the start of calls wait for it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from ec_jupyter.engine.store import SQL, Store
+
+Row = Sequence[Any]
+
+ORDER = (
+    "add_blob", "add_value", "add_run", "add_request", "fill_request", "add_emission", "add_arrival", "set_arrival",
+    "join_request", "finish", "finish_joined", "add_attempt", "again", "set_state", "emitted", "set_fan", "add_accepted",
+    "drop_accepted", "add_output", "add_event",
+)  # fmt: skip
+"""The hot statements, in the order in which rows of one tick refer to each other."""
+
+
+class Journal:
+    """Rows to be written with the next commit.
+
+    Attributes
+    ----------
+    rows : dict of str to list
+        Rows of the hot statements, by name.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.rows: dict[str, list[Row]] = {name: [] for name in ORDER}
+        self._steps: list[tuple[str, Row]] = []
+
+    def add(self, name: str, row: Row) -> None:
+        """Write a row with one of the hot statements."""
+        self.rows[name].append(row)
+
+    def step(self, name: str, row: Row = ()) -> None:
+        """Run any named statement after the hot ones, in the order given."""
+        self._steps.append((name, row))
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to write."""
+        return not self._steps and not any(self.rows.values())
+
+    def commit(self) -> None:
+        """Write everything, or nothing; what could not be written stays for the next try.
+
+        Raises
+        ------
+        sqlite3.Error
+            Nothing was written.
+        RuntimeError
+            A request would have been finished twice: a defect of ours, refused by the fence.
+        """
+        if self.empty:
+            return
+        with self.store.transaction() as db:
+            for name, rows in self.rows.items():
+                if rows:
+                    self._write(db, name, rows)
+            for name, row in self._steps:
+                db.execute(SQL[name], row)
+        for rows in self.rows.values():
+            rows.clear()
+        self._steps.clear()
+        self.store.committed()
+
+    @staticmethod
+    def _write(db: sqlite3.Connection, name: str, rows: list[Row]) -> None:
+        cursor = db.executemany(SQL[name], rows)
+        if name == "finish" and cursor.rowcount != len(rows):
+            raise RuntimeError(f"{len(rows) - cursor.rowcount} requests would have been finished twice")

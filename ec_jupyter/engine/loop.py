@@ -1,0 +1,295 @@
+"""The engine: one loop that takes frames and outcomes in, commits, and lets the results out.
+
+A tick is: whatever came in since the last one, one commit, then replies, pushes and the calls
+that may start. Nothing polls; what piles up while a commit runs is the next tick.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sqlite3
+import sys
+import time
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import ec_jupyter.engine.recovery as recovery
+from ec_jupyter.engine.core import Core
+from ec_jupyter.engine.store import Store
+from ec_jupyter.errors import EcError, StoreError, to_wire
+from ec_jupyter.flow.tag import from_text
+from ec_jupyter.flow.topology import Topology
+from ec_jupyter.model import Processor
+from ec_jupyter.nodes.agent import Agent
+from ec_jupyter.wire import Outcome, Value
+
+if TYPE_CHECKING:
+    from ec_jupyter.engine.clients import Clients
+
+log = logging.getLogger(__name__)
+
+RETRY_STORE = 1.0  # seconds between tries to write to a disk that was full
+
+
+class Engine:
+    """Runs one flow.
+
+    Parameters
+    ----------
+    folder : Path
+        The flow's folder.
+    runtime : Path
+        Short private folder for sockets.
+    workdir : Path
+        Where tasks run, and look for modules first.
+    cpus : int
+        CPUs of this node.
+    durability : str
+        ``"process"`` or ``"power"``.
+    linger : float
+        Seconds it stays without a client once nothing is to be done.
+    """
+
+    def __init__(
+        self, folder: Path, runtime: Path, workdir: Path, cpus: int, durability: str = "process", linger: float = 60.0
+    ) -> None:
+        self.folder, self.cpus, self.linger = folder, cpus, linger
+        self.store = Store(folder, durability)
+        self.core = Core(self.store)
+        self.core.python = f"{sys.version_info[0]}.{sys.version_info[1]}"
+        self.agent = Agent(
+            self, name="local", cpus=cpus, folder=folder, runtime=runtime, epoch=self.core.epoch, workdir=workdir,
+            sync=durability == "power",
+        )  # fmt: skip
+        self.clients: Clients
+        self.stopped = asyncio.Event()
+        self.stalled: StoreError | None = None
+        self.troubles: dict[str, str] = {}
+        self._loop = asyncio.get_running_loop()
+        self._effects: list[Callable[[], None]] = []
+        self._scheduled = False
+        self._alarm: asyncio.TimerHandle | None = None
+        self._lingering: asyncio.TimerHandle | None = None
+
+    async def start(self) -> None:
+        """Read the flow and begin to work on it."""
+        await self.agent.start()
+        recovery.load(self.core)
+        self.core.values.sweep((), self.core.epoch)
+        self.processors()
+        self.schedule()
+
+    async def close(self) -> None:
+        """Write what is left, end the workers and let go of the flow."""
+        await self.agent.close()
+        self.commit()
+        self.store.close()
+
+    # -- the tick ------------------------------------------------------------
+    def schedule(self) -> None:
+        """Let a tick follow what has come in by now."""
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._tick)
+
+    def after(self, effect: Callable[[], None]) -> None:
+        """Do something that others can see, once what was decided is on disk."""
+        self._effects.append(effect)
+        self.schedule()
+
+    def _tick(self) -> None:
+        self._scheduled = False
+        self.core.now = time.time()
+        if self.stalled is None:
+            self.commit()
+
+    def commit(self) -> None:
+        """Write the journal; then let effects out and start what may start."""
+        try:
+            self._settle()
+            self.core.journal.commit()
+        except sqlite3.Error as error:
+            self._stall(self.store.explain(error))
+            return
+        if self.stalled is not None:
+            self.stalled = None
+            self.clients.notice(f"the flow in {self.folder} can be written again and goes on")
+        effects, self._effects = self._effects, []
+        for effect in effects:
+            effect()
+        self.clients.committed()
+        self.pump()
+        self._set_alarm()
+        self._look_idle()
+
+    def _settle(self) -> None:
+        """Decide marks that waited to know what can still come; that reads the disk, so it writes first."""
+        core = self.core
+        touched, core.touched = core.touched, set()
+        while touched := touched.intersection(core.joins.undecided):
+            core.journal.commit()
+            for party in touched:
+                tokens = [(s, from_text(t)) for s, t in self.store.rows("unfinished_of_party", (party,))]
+                core.joins.settle(party, tokens)
+            if not core.absorb():
+                return
+
+    def _stall(self, error: StoreError) -> None:
+        """The disk takes nothing: hold what is decided, refuse new work, try again each second."""
+        if self.stalled is None:
+            log.error("%s", error)
+            self.clients.refuse(error)
+            self.clients.notice(str(error))
+        self.stalled = error
+        self._loop.call_later(RETRY_STORE, self.commit)
+
+    # -- work to the agent ---------------------------------------------------
+    def pump(self) -> None:
+        """Give the agent what may start now."""
+        core = self.core
+        if core.dispatch.hungry():
+            recovery.feed(core)
+        for name, sockets in self._startable().items():
+            room = self.agent.room(name)
+            if room > 0:
+                taken = core.dispatch.take(sockets, room)
+                if taken:
+                    self.agent.assign(name, [core.call(core.jobs[request]) for request in taken])
+
+    def _startable(self) -> dict[str, list[int]]:
+        core = self.core
+        table: dict[str, list[int]] = {}
+        for socket, lane in core.dispatch.lanes.items():
+            if lane.members and core.startable(socket):
+                table.setdefault(core.topology.sockets[socket].processor, []).append(socket)
+        return table
+
+    def processors(self) -> None:
+        """Tell the agent how many CPUs each processor has."""
+        for processor in self.core.topology.processors.values():
+            self._processor(processor)
+
+    def _processor(self, processor: Processor) -> None:
+        cpus = self.cpus if processor.cpus is None else min(processor.cpus, self.cpus)
+        affinity = "auto" if processor.affinity is None else list(processor.affinity)
+        self.agent.processor(processor.name, cpus, affinity)
+
+    def revised(self, old: Topology, new: Topology) -> None:
+        """Let the agent follow an edit: new limits at once, queued calls on the newest version."""
+        for name in old.processors.keys() - new.processors.keys():
+            self.agent.remove(name)
+        for name, processor in new.processors.items():
+            if old.processors.get(name) != processor:
+                self._processor(processor)
+                if name not in old.processors:
+                    self.agent.warm(name)
+        moved = {s.id for s in new.sockets.values() if old.sockets.get(s.id) not in (None, s)}
+        self.take_back(moved)
+
+    def take_back(self, sockets: Collection[int]) -> None:
+        """Ask the agent for calls of these sockets that have not started."""
+        requests = [job.id for job in self.core.jobs.values() if job.assigned and job.socket in sockets]
+        if requests:
+            self.agent.recall(requests)
+
+    # -- what the agent says (nodes.agent.Listener) -----------------------------
+    def blob(self, sha256: str) -> bytes:
+        """The bytes of a task or condition."""
+        return self.store.blob(sha256)
+
+    def started(self, request: int, attempt: int, at: float, slot: int, pid: int) -> None:
+        """A call has begun."""
+        job = self.core.current(request, attempt)
+        if job is not None:
+            job.started = at
+            job.extra["slot"], job.extra["pid"] = slot, pid
+            self.core.changed.add(job.socket)
+            self.clients.look_at_counts()
+
+    def finished(self, outcomes: list[Outcome]) -> None:
+        """Calls came to an end."""
+        core = self.core
+        core.now = time.time()
+        for outcome in outcomes:
+            core.outcome(outcome)
+        self.schedule()
+
+    def yielded(self, request: int, attempt: int, first: int, values: list[Value]) -> None:
+        """A generator yielded."""
+        self.core.yielded(request, attempt, first, values)
+        self.schedule()
+
+    def returned(self, requests: list[int]) -> None:
+        """Calls came back that never started."""
+        self.core.give_back(requests)
+        self.schedule()
+
+    def died(self, request: int, attempt: int, text: str) -> None:
+        """A worker died under a call."""
+        self.core.died(request, attempt, text)
+        self.core.journal.add("add_event", (self.core.now, "died", str(request), text))
+        self.schedule()
+
+    def output(self, request: int, stream: str, text: str) -> None:
+        """A task printed, logged or warned."""
+        self.core.journal.add("add_output", (request, stream, text, self.core.now))
+        self.clients.output(request, stream, text)
+        self.schedule()
+
+    def progress(self, request: int, done: float, total: float | None, text: str) -> None:
+        """A task says how far it is."""
+        self.clients.progress(request, done, total, text)
+
+    def room(self, processor: str) -> None:
+        """The agent may take more."""
+        self.schedule()
+
+    def trouble(self, processor: str, text: str) -> None:
+        """Workers of a processor do not start."""
+        log.error("processor %s: %s", processor, text)
+        self.core.journal.add("add_event", (self.core.now, "trouble", processor, json.dumps(text)))
+        self.clients.notice(f"workers of processor {processor!r} do not start: {text}")
+        self.schedule()
+
+    # -- time ----------------------------------------------------------------
+    def _set_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        if self.core.delayed:
+            wait = max(0.0, min(self.core.delayed.values()) - time.time())
+            self._alarm = self._loop.call_later(wait, self._due)
+
+    def _due(self) -> None:
+        now = time.time()
+        for request in [r for r, at in self.core.delayed.items() if at <= now]:
+            self.core.due(request)
+        self.schedule()
+
+    @property
+    def idle(self) -> bool:
+        """Nothing runs, and nothing is queued that may start."""
+        core = self.core
+        if any(job.assigned for job in core.jobs.values()) or core.delayed:
+            return False
+        return not any(core.startable(s) for s, lane in core.dispatch.lanes.items() if lane.members or lane.spilled)
+
+    def _look_idle(self) -> None:
+        if self.clients.count or not self.idle:
+            if self._lingering is not None:
+                self._lingering.cancel()
+                self._lingering = None
+        elif self._lingering is None:
+            self._lingering = self._loop.call_later(self.linger, self._leave)
+
+    def _leave(self) -> None:
+        if not self.clients.count and self.idle:
+            log.info("nothing to do and nobody here for %g s", self.linger)
+            self.stopped.set()
+
+    def report(self, error: EcError) -> dict[str, str]:
+        """An error as a reply carries it."""
+        return to_wire(error)

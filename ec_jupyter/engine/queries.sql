@@ -1,0 +1,273 @@
+-- name: add_value
+INSERT INTO value (id, place, file, bytes, type, size) VALUES (?, ?, ?, ?, ?, ?);
+
+-- name: add_run
+INSERT INTO run (id, root, given, party, submit_id, replay_of, created) VALUES (?, ?, ?, ?, ?, ?, ?);
+
+-- name: add_request
+INSERT INTO request (id, socket, run, tag, state, hops, revision, arguments, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: fill_request
+-- a request that waited has all its arguments now
+UPDATE request SET state = ?, arguments = ?, tag = ?, revision = ? WHERE id = ? AND state = 'waiting';
+
+-- name: add_arrival
+INSERT INTO arrival (id, target, argument, party, run, tag, value, source_request, "index", plug, request, state, mark, late, time)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: set_arrival
+UPDATE arrival SET state = ?, request = ?, party = ? WHERE id = ?;
+
+-- name: finish
+-- store what a request came to, if nobody finished it before; the engine has checked the fence
+-- (attempt) in memory, and this refuses a second end whatever memory says
+UPDATE request
+   SET state = ?, result = ?, error = ?, exception = ?, attempt = ?, epoch = ?, deaths = ?, emitted = ?, node = ?, slot = ?,
+       pid = ?, task = ?, started = ?, finished = ?, seconds = ?
+ WHERE id = ? AND state IN ('queued', 'running', 'waiting');
+
+-- name: set_state
+UPDATE request SET state = ?, not_before = ?, finished = ? WHERE id = ? AND state NOT IN ('done', 'skipped');
+
+-- name: again
+-- back into the queue with its attempts and deaths counted; `error` stays where it had failed for good,
+-- which is how a late result is known after a restart
+UPDATE request SET state = 'queued', attempt = ?, deaths = ?, not_before = ? WHERE id = ? AND state NOT IN ('done', 'skipped');
+
+-- name: emitted
+UPDATE request SET emitted = ? WHERE id = ?;
+
+-- name: join_request
+UPDATE request SET joined = ? WHERE id = ?;
+
+-- name: finish_joined
+UPDATE request SET state = ?, result = ?, error = ?, exception = ?, started = ?, finished = ?, seconds = ?
+ WHERE joined = ? AND state NOT IN ('done', 'skipped');
+
+-- name: add_attempt
+INSERT INTO attempt (request, attempt, state, error, started, seconds, slot, pid, time) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: add_emission
+INSERT INTO emission (request, "index", value) VALUES (?, ?, ?);
+
+-- name: set_fan
+INSERT INTO fan (split, party, n) VALUES (?, ?, ?) ON CONFLICT (split, party) DO UPDATE SET n = excluded.n;
+
+-- name: add_accepted
+INSERT INTO accepted (client, frame, reply) VALUES (?, ?, ?);
+
+-- name: drop_accepted
+DELETE FROM accepted WHERE client = ? AND frame < ?;
+
+-- name: find_accepted
+SELECT reply FROM accepted WHERE client = ? AND frame = ?;
+
+-- name: add_output
+INSERT INTO output (request, stream, text, time) VALUES (?, ?, ?, ?);
+
+-- name: add_event
+INSERT INTO event (time, kind, subject, detail) VALUES (?, ?, ?, ?);
+
+-- name: trim_events
+DELETE FROM event WHERE seq <= (SELECT max(seq) FROM event) - 100000;
+
+-- name: add_blob
+INSERT INTO blob (sha256, bytes) VALUES (?, ?) ON CONFLICT DO NOTHING;
+
+-- name: get_blob
+SELECT bytes FROM blob WHERE sha256 = ?;
+
+-- name: put_meta
+INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value;
+
+-- name: all_meta
+SELECT key, value FROM meta;
+
+-- name: put_socket
+INSERT INTO socket (id, name, processor, task, record) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET name = excluded.name, processor = excluded.processor, task = excluded.task, record = excluded.record;
+
+-- name: drop_socket
+DELETE FROM socket WHERE id = ?;
+
+-- name: put_plug
+INSERT INTO plug (id, source, target, argument, record) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET record = excluded.record;
+
+-- name: drop_plug
+DELETE FROM plug WHERE id = ?;
+
+-- name: put_processor
+INSERT INTO processor (name, cpus, memory, affinity, paused) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (name) DO UPDATE SET cpus = excluded.cpus, memory = excluded.memory, affinity = excluded.affinity, paused = excluded.paused;
+
+-- name: drop_processor
+DELETE FROM processor WHERE name = ?;
+
+-- name: put_task
+INSERT INTO task (id, socket, version, identity, sha256, record, created) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING;
+
+-- name: drop_task
+DELETE FROM task WHERE id = ?;
+
+-- name: put_revision
+INSERT INTO revision (n, change, text, time, undone) VALUES (?, ?, ?, ?, 0);
+
+-- name: drop_undone
+DELETE FROM revision WHERE undone = 1;
+
+-- name: set_undone
+UPDATE revision SET undone = ? WHERE n = ?;
+
+-- name: last_revision
+SELECT n, change, text FROM revision WHERE undone = 0 ORDER BY n DESC LIMIT 1;
+
+-- name: first_undone
+SELECT n, change, text FROM revision WHERE undone = 1 ORDER BY n LIMIT 1;
+
+-- name: history
+SELECT n, text, time, undone FROM revision ORDER BY n;
+
+-- name: all_sockets
+SELECT record FROM socket;
+
+-- name: all_plugs
+SELECT record FROM plug;
+
+-- name: all_tasks
+SELECT record FROM task;
+
+-- name: all_processors
+SELECT name, cpus, memory, affinity, paused FROM processor;
+
+-- name: counts
+SELECT socket, state, count(*) FROM request GROUP BY socket, state;
+
+-- name: top_ids
+SELECT (SELECT max(id) FROM request), (SELECT max(id) FROM value), (SELECT max(id) FROM arrival),
+       max(coalesce((SELECT max(id) FROM socket), 0), coalesce((SELECT max(id) FROM plug), 0), coalesce((SELECT max(id) FROM task), 0)),
+       (SELECT max(n) FROM revision);
+
+-- name: queued
+-- the head of one socket's queue
+SELECT r.id, r.socket, r.run, run.party, r.tag, r.attempt, r.deaths, r.emitted, r.hops, r.not_before, r.arguments,
+       r.error IS NOT NULL, r.created
+  FROM request r JOIN run ON run.id = r.run
+ WHERE r.state = 'queued' AND r.state NOT IN ('done', 'skipped') AND r.socket = ? AND r.id > ?
+ ORDER BY r.id LIMIT ?;
+
+-- name: one_queued
+SELECT r.id, r.socket, r.run, run.party, r.tag, r.attempt, r.deaths, r.emitted, r.hops, r.not_before, r.arguments,
+       r.error IS NOT NULL, r.created
+  FROM request r JOIN run ON run.id = r.run WHERE r.id = ?;
+
+-- name: queued_sockets
+SELECT socket, count(*) FROM request WHERE state = 'queued' AND state NOT IN ('done', 'skipped') GROUP BY socket;
+
+-- name: get_values
+SELECT id, place, file, bytes, type, size FROM value WHERE id IN (SELECT value FROM json_each(?));
+
+-- name: joining_parties
+-- parties in which something may still come to a join: unfinished requests or waiting arrivals
+SELECT run.party, count(*) FROM request r JOIN run ON run.id = r.run
+ WHERE r.state NOT IN ('done', 'skipped') AND r.joined IS NULL GROUP BY run.party;
+
+-- name: waiting_parties
+SELECT DISTINCT party FROM arrival WHERE state IN ('waiting', 'shared', 'routing');
+
+-- name: runs_of
+SELECT id, root, given, party FROM run
+ WHERE id IN (SELECT value FROM json_each(?1)) AND party = id OR party <> id AND party IN (SELECT value FROM json_each(?1));
+
+-- name: requests_of
+SELECT r.id, r.socket, r.run, r.tag, r.state, r.joined FROM request r
+ WHERE r.id IN (SELECT value FROM json_each(?1)) OR r.run <> r.id AND r.run IN (SELECT value FROM json_each(?1));
+
+-- name: arrivals_from
+SELECT id, target, argument, party, run, tag, value, source_request, "index", plug, request, state, mark, late, time FROM arrival
+ WHERE source_request IN (SELECT value FROM json_each(?));
+
+-- name: arrivals_given
+SELECT id, target, argument, party, run, tag, value, source_request, "index", plug, request, state, mark, late, time FROM arrival
+ WHERE source_request IS NULL AND party IN (SELECT value FROM json_each(?));
+
+-- name: fans_of
+SELECT party, split, n FROM fan WHERE party IN (SELECT value FROM json_each(?));
+
+-- name: unfinished_of_party
+SELECT r.socket, r.tag FROM run JOIN request r ON r.run = run.id
+ WHERE (run.id = ?1 OR run.party = ?1 AND run.party <> run.id) AND r.state NOT IN ('done', 'skipped')
+   AND (r.id = run.id OR r.run <> r.id);
+
+-- name: unfinished_of_run
+SELECT count(*) FROM request r WHERE (r.id = ?1 OR r.run = ?1 AND r.run <> r.id) AND r.state NOT IN ('done', 'skipped');
+
+-- name: merge_runs
+UPDATE run SET party = ?1 WHERE id = ?2 OR party = ?2 AND party <> id;
+
+-- name: merge_arrivals
+UPDATE arrival SET party = ?1 WHERE party = ?2 AND (state IN ('waiting', 'shared', 'routing') OR source_request IS NULL);
+
+-- name: merge_fans
+UPDATE fan SET party = ?1 WHERE party = ?2;
+
+-- name: end_shared
+UPDATE arrival SET state = 'used' WHERE party = ? AND state = 'shared';
+
+-- name: find_submit
+SELECT id FROM run WHERE root = ? AND submit_id = ?;
+
+-- name: request_row
+SELECT r.*, run.party FROM request r JOIN run ON run.id = r.run WHERE r.id = ?;
+
+-- name: request_ids
+SELECT id FROM request WHERE id IN (SELECT value FROM json_each(?));
+
+-- name: attempts
+SELECT attempt, state, error, started, seconds, slot, pid FROM attempt WHERE request = ? ORDER BY rowid;
+
+-- name: outputs
+SELECT stream, text FROM output WHERE request = ? ORDER BY rowid;
+
+-- name: emissions
+SELECT value FROM emission WHERE request = ? ORDER BY "index";
+
+-- name: arrival_row
+SELECT id, target, argument, party, run, tag, value, source_request, "index", plug, request, state, mark, late, time
+  FROM arrival WHERE id = ?;
+
+-- name: fed_by
+SELECT request, argument, source_request FROM arrival WHERE source_request = ? AND request IS NOT NULL;
+
+-- name: versions
+SELECT record, created FROM task WHERE socket = ? ORDER BY version;
+
+-- name: run_of
+SELECT id, root, party, submit_id, replay_of, created FROM run WHERE id = ?;
+
+-- name: party_states
+SELECT r.state, count(*) FROM run JOIN request r ON r.run = run.id
+ WHERE (run.id = ?1 OR run.party = ?1 AND run.party <> run.id) AND (r.id = run.id OR r.run <> r.id) GROUP BY r.state;
+
+-- name: party_of
+SELECT party FROM run WHERE id = ?;
+
+-- name: plug_counts
+SELECT plug, count(*) FROM arrival WHERE plug IS NOT NULL AND mark IS NULL GROUP BY plug;
+
+-- name: files
+SELECT file FROM value WHERE file IS NOT NULL;
+
+-- name: spent_values
+-- values in files that belong to finished requests of parties in which nothing is left to happen
+SELECT DISTINCT v.id, v.file, v.size FROM value v JOIN request r ON r.result = v.id JOIN run ON run.id = r.run
+ WHERE v.file IS NOT NULL AND r.state = 'done'
+   AND NOT EXISTS (SELECT 1 FROM run o JOIN request u ON u.run = o.id
+                    WHERE o.party = run.party AND u.state NOT IN ('done', 'skipped'))
+   AND NOT EXISTS (SELECT 1 FROM arrival a WHERE a.party = run.party AND a.state IN ('waiting', 'shared', 'routing'));
+
+-- name: forget_value
+UPDATE value SET place = 'gone', file = NULL, bytes = NULL WHERE id = ?;
+
+-- name: rename_value
+UPDATE value SET file = ? WHERE id = ?;

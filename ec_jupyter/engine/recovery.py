@@ -1,0 +1,174 @@
+"""From the database back into memory: what an engine finds when it starts on a flow."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ec_jupyter.engine.core import Core
+from ec_jupyter.engine.job import Job, Kept, ids_in
+from ec_jupyter.engine.store import id_list
+from ec_jupyter.flow.meeting import Arrival
+from ec_jupyter.flow.rebuild import restore
+from ec_jupyter.flow.tag import from_text
+from ec_jupyter.flow.topology import Root, Topology
+from ec_jupyter.model import Processor, from_json
+
+FEED = 5_000
+"""Queued requests fetched from disk at once."""
+
+
+def load(core: Core) -> None:
+    """Fill an empty core with the flow on disk; what ran when the last engine ended is queued again."""
+    top = core.store.one("top_ids")
+    core.start_ids(*(n or 0 for n in top[:4]))
+    core.topology = load_topology(core, top[4] or 0)
+    core.joins.revise(core.topology)
+    load_fixed(core)
+    for socket, state, n in core.store.rows("counts"):
+        core.tally(socket, state, n)
+    _load_joins(core)
+    for socket, n in core.store.rows("queued_sockets"):
+        core.dispatch.spilled(socket, n, 0)
+    feed(core)
+
+
+def load_topology(core: Core, revision: int) -> Topology:
+    """The wiring as it stands on disk."""
+    rows = core.store.rows
+    sockets = [from_json("socket", json.loads(r)) for (r,) in rows("all_sockets")]
+    plugs = [from_json("plug", json.loads(r)) for (r,) in rows("all_plugs")]
+    tasks = [from_json("task", json.loads(r)) for (r,) in rows("all_tasks")]
+    processors = [
+        Processor(name, cpus, memory, tuple(json.loads(affinity)) if affinity else None, bool(paused))
+        for name, cpus, memory, affinity, paused in rows("all_processors")
+    ]
+    return Topology(
+        revision,
+        {s.id: s for s in sockets},
+        {p.id: p for p in plugs},
+        {p.name: p for p in processors},
+        {t.id: t for t in tasks},
+    )
+
+
+def load_fixed(core: Core) -> None:
+    """Values set in the wiring, ready to travel with calls."""
+    wanted = {f.value for s in core.topology.sockets.values() for f in s.fixed.values()} - core.fixed.keys()
+    core.fixed.update(core.values.load(wanted))
+
+
+def feed(core: Core) -> None:
+    """Fetch queued requests for the lanes that have room."""
+    for socket, ceiling in core.dispatch.hungry():
+        rows = core.store.rows("queued", (socket, ceiling, FEED))
+        values = core.values.load({i for row in rows for i in ids_in(row[10])})
+        jobs = [job_of(core, row, values) for row in rows]
+        left = core.dispatch.lanes[socket].spilled - len(jobs) if len(jobs) == FEED else 0
+        later = [job for job in jobs if job.id in core.delayed]
+        core.dispatch.fed(socket, [job.id for job in jobs], left)
+        for job in later:
+            core.dispatch.drop(socket, job.id)
+        adopt(core, [job.party for job in jobs if core.topology.joins((job.socket, None))])
+
+
+def job_of(core: Core, row: Sequence[Any], values: dict[int, Kept]) -> Job:
+    """A queued request as memory holds it."""
+    key, socket, run, party, tag, attempt, deaths, emitted, hops, not_before, arguments, late, created = row
+    job = Job(key, socket, party, run, from_text(tag), core.values.arguments(arguments, values), created)
+    job.attempt, job.deaths, job.emitted, job.hops, job.late = attempt, deaths, emitted, hops, bool(late)
+    job.tries = 0 if late else max(0, attempt - deaths)
+    if not_before is not None and not_before > core.now:
+        core.delayed[key] = not_before
+    core.jobs[key] = job
+    return job
+
+
+def job_from_disk(core: Core, request: int) -> Job:
+    """One request of any state, read from disk."""
+    row = core.store.one("one_queued", (request,))
+    job = job_of(core, row, core.values.load(ids_in(row[10])))
+    core.jobs.pop(request)
+    core.delayed.pop(request, None)
+    return job
+
+
+def adopt(core: Core, parties: Iterable[int]) -> None:
+    """Let the join table know parties that it has had no reason to keep, with all that came in them."""
+    wanted = sorted(set(parties) - core.joins.parties.all.keys())
+    if wanted:
+        _restore(core, wanted)
+
+
+def _load_joins(core: Core) -> None:
+    live = {party for party, _ in core.store.rows("joining_parties")}
+    waiting = {party for (party,) in core.store.rows("waiting_parties")}
+    spilled_roots = _plain(core, live - waiting)
+    adopt(core, (live | waiting) - spilled_roots)
+
+
+def _plain(core: Core, parties: set[int]) -> set[int]:
+    """Parties of one queued root each: they are known when their request is fetched."""
+    rows = core.store.rows("runs_of", (id_list(parties),))
+    alone: dict[int, int] = defaultdict(int)
+    for _, _, _, party in rows:
+        alone[party] += 1
+    requests: dict[int, int] = defaultdict(int)
+    queued: set[int] = set()
+    for key, _, run, _, state, _ in core.store.rows("requests_of", (id_list(parties),)):
+        requests[run] += 1
+        if state == "queued" and key == run:
+            queued.add(run)
+    incomplete = {party for _, root, given, party in rows if given or not core.topology.complete([(root, None)])}
+    simple = {party for _, root, given, party in rows if not given and not core.topology.joins((root, None))}
+    lone = {p for p in parties if alone[p] == 1 and requests[p] == 1 and p in queued and p not in incomplete}
+    return lone | (simple - incomplete)
+
+
+def _restore(core: Core, parties: list[int]) -> None:
+    runs = core.store.rows("runs_of", (id_list(parties),))
+    roots: dict[int, dict[int, Root]] = defaultdict(dict)
+    party_of = {}
+    for run, root, given, party in runs:
+        roots[party][run] = (root, frozenset(json.loads(given)) if given else None)
+        party_of[run] = party
+    requests = core.store.rows("requests_of", (id_list(party_of),))
+    live: dict[int, int] = defaultdict(int)
+    skipped, given_requests = [], []
+    for key, socket, run, tag, state, joined in requests:
+        party = party_of[run]
+        if state not in ("done", "skipped") and joined is None:
+            live[party] += 1
+        if state == "skipped":
+            skipped.append((socket, party, from_text(tag)))
+        if state == "waiting" and joined is None:
+            given_requests.append((key, run, socket, party, from_text(tag)))
+        if joined is not None and state == "waiting":
+            core.followers.setdefault(joined, []).append(key)
+    rows = core.store.rows("arrivals_from", (id_list(r[0] for r in requests),))
+    rows += core.store.rows("arrivals_given", (id_list(parties),))
+    values = core.values.load({row[6] for row in rows if row[6] is not None and row[11] in ("waiting", "shared", "routing")})
+    arrivals = [arrival_of(row, values) for row in sorted(rows)]
+    for arrival in arrivals:
+        if arrival.state == "shared":
+            core.sharing.add(arrival.party)
+    fans = core.store.rows("fans_of", (id_list(parties),))
+    restore(
+        core.joins, [(p, roots[p], live[p]) for p in parties if roots[p]], arrivals, skipped, [tuple(f) for f in fans], given_requests
+    )
+    core.absorb()
+
+
+def arrival_of(row: Sequence[Any], values: dict[int, Kept]) -> Arrival:
+    """An arrival as its row has it; its value only where it may still be used."""
+    key, socket, argument, party, run, tag, value, source, index, plug, request, state, mark, late, _ = row
+    kind, lag, silent = "value", 0, False
+    if mark is not None:
+        kind, _, rest = mark.partition("+")
+        lag, silent = int(rest.rstrip("s")), rest.endswith("s")
+    return Arrival(
+        key, socket, argument, party, run, from_text(tag), kind, values.get(value), source, index, plug, lag, silent,
+        state, request, bool(late),
+    )  # fmt: skip

@@ -1,0 +1,300 @@
+"""What a person does to requests and waiting values: cancel, retry, supply, discard, replay, clear."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from ec_jupyter.engine import recovery
+from ec_jupyter.engine.core import Core
+from ec_jupyter.engine.job import Job, ids_in
+from ec_jupyter.engine.store import id_list
+from ec_jupyter.errors import ArgumentsError, RequestNotFoundError, SocketNotFoundError, nearest
+from ec_jupyter.flow.dispatch import Dispatch
+from ec_jupyter.flow.join import JoinTable
+from ec_jupyter.flow.party import Party
+from ec_jupyter.flow.tag import Tag, from_text, path
+from ec_jupyter.wire import Header, Value
+
+if TYPE_CHECKING:
+    from ec_jupyter.engine.loop import Engine
+
+Row = tuple[int, int, int, int, str, str]
+"""Request, socket, run, party, tag, state."""
+
+
+def chosen(core: Core, header: Header, states: Iterable[str]) -> list[Row]:
+    """The requests that a frame names (by ``ids``, ``run``, ``socket`` or ``all``) and that are in one of `states`.
+
+    Raises
+    ------
+    RequestNotFoundError, SocketNotFoundError
+        It names what is not there.
+    """
+    core.journal.commit()
+    wanted = list(states)
+    marks = ",".join("?" * len(wanted))
+    where, parameters = _which(core, header)
+    sql = (
+        "SELECT r.id, r.socket, r.run, run.party, r.tag, r.state FROM request r JOIN run ON run.id = r.run "
+        f"WHERE {where} AND r.state IN ({marks}) AND r.state NOT IN ('done', 'skipped') AND r.joined IS NULL ORDER BY r.id"
+    )
+    if "done" in wanted:
+        sql = sql.replace(" AND r.state NOT IN ('done', 'skipped')", "")
+    return core.store.db.execute(sql, (*parameters, *wanted)).fetchall()
+
+
+def _which(core: Core, header: Header) -> tuple[str, tuple[Any, ...]]:
+    if header.get("ids") is not None:
+        known = {i for (i,) in core.store.rows("request_ids", (id_list(header["ids"]),))}
+        for request in header["ids"]:
+            if request not in known:
+                raise RequestNotFoundError(f"no request {request} in this flow")
+        return "r.id IN (SELECT value FROM json_each(?))", (id_list(header["ids"]),)
+    if header.get("run") is not None:
+        return "(run.party = ? OR run.id = ?)", (_party(core, header["run"]), header["run"])
+    if header.get("socket") is not None:
+        return "r.socket = ?", (_socket(core, header["socket"]),)
+    return "1", ()
+
+
+def _party(core: Core, run: int) -> int:
+    core.journal.commit()
+    row = core.store.one("party_of", (run,))
+    if row is None:
+        raise RequestNotFoundError(f"no run {run} in this flow")
+    return int(row[0])
+
+
+def _socket(core: Core, name: str) -> int:
+    found = core.topology.names.get(name)
+    if found is None:
+        raise SocketNotFoundError.named(name, core.topology.names)
+    return found
+
+
+def cancel(engine: Engine, header: Header) -> dict[str, int]:
+    """Cancel queued, waiting and running requests; those that run are killed with what they started."""
+    core = engine.core
+    cancelled = killed = 0
+    for request, socket, run, party, tag, state in chosen(core, header, ("waiting", "queued", "running")):
+        job = core.jobs.get(request)
+        if job is not None and job.assigned:
+            engine.agent.cancel(request)
+            killed += 1
+            continue
+        if job is None:
+            job = Job(request, socket, party, run, from_text(tag), {}, core.now)
+            if state == "queued":
+                core.dispatch.lanes[socket].spilled -= 1
+            else:
+                _forget_given(core, request, socket, party)
+        core.cancel_queued(job, state)
+        cancelled += 1
+    return {"cancelled": cancelled, "killed": killed}
+
+
+def _forget_given(core: Core, request: int, socket: int, party: int) -> None:
+    record = core.joins.parties.all.get(party)
+    meeting = record.meetings.get(socket) if record else None
+    for queue in meeting.given.values() if meeting else ():
+        for entry in [e for e in queue if e[0] == request]:
+            queue.remove(entry)
+
+
+def retry(engine: Engine, header: Header) -> list[int]:
+    """Queue failed and cancelled requests again, with the same arguments and the current task."""
+    core = engine.core
+    states = ("failed", "cancelled") if header.get("ids") or header.get("run") else ("failed",)
+    ids = []
+    for request, _, _, _, _, state in chosen(core, header, states):
+        core.retry(recovery.job_from_disk(core, request), state)
+        ids.append(request)
+    return ids
+
+
+def supply(engine: Engine, header: Header, values: dict[str, Value]) -> None:
+    """Bring values by hand to a join that waits for them.
+
+    Raises
+    ------
+    ArgumentsError
+        The task has no such argument.
+    RequestNotFoundError
+        Nothing waits for them there.
+    """
+    core = engine.core
+    socket = _socket(core, header["socket"])
+    task = core.topology.task(socket)
+    for name in values:
+        if name not in task.arguments:
+            raise ArgumentsError(f"{header['socket']!r} has no argument {name!r}; {nearest(name, task.arguments)}")
+    party, tag = _place(core, header, socket, set(values))
+    core.supply(socket, party.id, min(party.runs, default=party.id), tag, values)
+
+
+def _place(core: Core, header: Header, socket: int, names: set[str]) -> tuple[Party, Tag]:
+    if header.get("run") is not None or header.get("party") is not None:
+        wanted = header.get("party") or _party(core, header["run"])
+        parties = [p for p in [core.joins.parties.all.get(wanted)] if p]
+    else:
+        parties = [core.joins.parties.all[i] for i in sorted(core.joins.parties.all)]
+    given = from_text(header["tag"]) if header.get("tag") else None
+    for party in parties:
+        meeting = party.meetings.get(socket)
+        if meeting is None:
+            continue
+        for arrivals in (a for a in JoinTable.waiting(party) if a.socket == socket and a.argument not in names):
+            if given is None or path(arrivals.tag) == path(given):
+                return party, arrivals.tag
+    if header.get("run") is not None and parties:
+        return parties[0], given or ()
+    raise RequestNotFoundError(f"nothing at {header['socket']!r} waits for {', '.join(sorted(names))}")
+
+
+def discard(engine: Engine, arrival: int | None, request: int | None) -> None:
+    """Throw away a waiting value, or give up a failed request; a dead mark goes on in its place."""
+    core = engine.core
+    if request is not None:
+        for row in chosen(core, {"ids": [request]}, ("failed", "cancelled")):
+            core.discard_failed(recovery.job_from_disk(core, row[0]), row[5])
+            return
+        raise RequestNotFoundError(f"request {request} has not failed; cancel it first")
+    for party in core.joins.parties.all.values():
+        for one in JoinTable.waiting(party):
+            if one.id == arrival:
+                core.journal.commit()
+                (alive,) = core.store.one("unfinished_of_run", (one.run,))
+                core.joins.discard(one, alone=not alive)
+                core.touched.add(party.id)
+                core.absorb()
+                return
+    raise RequestNotFoundError(f"no value {arrival} waits in this flow")
+
+
+# -- replay ------------------------------------------------------------------
+def replay(engine: Engine, header: Header) -> list[int]:
+    """Run what a run, a request or all runs did again, from one socket on; identities of the new runs.
+
+    Each is a new run and party; values from sockets that are not run again are copied from the original.
+    """
+    core = engine.core
+    core.journal.commit()
+    socket = _socket(core, header["socket"]) if header.get("socket") else None
+    if header.get("request") is not None:
+        rows = chosen(core, {"ids": [header["request"]]}, ("done", "failed", "cancelled"))
+        socket = socket if socket is not None else (rows[0][1] if rows else None)
+        parties = sorted({row[3] for row in rows})
+    elif header.get("run") is not None:
+        parties = [_party(core, header["run"])]
+    else:
+        parties = [p for (p,) in core.store.db.execute(
+            "SELECT DISTINCT run.party FROM request r JOIN run ON run.id = r.run "
+            "WHERE r.socket = ? AND r.state = 'done' AND run.replay_of IS NULL ORDER BY 1", (socket,)
+        )]  # fmt: skip
+    return [new for party in parties if (new := _replay_party(core, party, socket)) is not None]
+
+
+def _requests(core: Core, party: int) -> list[tuple[int, int, str, str, str]]:
+    return core.store.db.execute(
+        "SELECT r.id, r.socket, r.tag, r.state, r.arguments FROM run JOIN request r ON r.run = run.id "
+        "WHERE (run.id = ?1 OR run.party = ?1 AND run.party <> run.id) AND (r.id = run.id OR r.run <> r.id) "
+        "AND r.joined IS NULL ORDER BY r.id",
+        (party,),
+    ).fetchall()
+
+
+def _replay_party(core: Core, party: int, socket: int | None) -> int | None:
+    requests = _requests(core, party)
+    if socket is None:
+        roots = {i for (i,) in core.store.db.execute("SELECT id FROM run WHERE id = ?1 OR party = ?1", (party,))}
+        again = [r for r in requests if r[0] in roots]
+        socket = again[0][1] if again else None
+    else:
+        again = [r for r in requests if r[1] == socket]
+    again = [r for r in again if r[3] in ("done", "failed", "cancelled")]
+    if not again or socket is None:
+        return None
+    run = core.new_request()
+    new_party = core.joins.accept(run, (socket, None))
+    core.journal.add("add_run", (run, socket, None, new_party, None, party, core.now))
+    _copy_fans(core, party, new_party)
+    values = core.values.load({i for r in requests for i in ids_in(r[4])})
+    _copy_others(core, requests, socket, new_party, run, values)
+    for n, (_, at, tag, _, arguments) in enumerate(again):
+        request = run if n == 0 else core.new_request()
+        found = {name: (k, v, ()) for name, (k, v, _) in core.values.arguments(arguments, values).items()}
+        core.queue_new(Job(request, at, new_party, run, from_text(tag), found, core.now))
+    record = core.joins.parties.all.get(new_party)
+    if record is not None:
+        record.live += len(again) - 1
+    core.absorb()
+    return run
+
+
+def _copy_fans(core: Core, party: int, new_party: int) -> None:
+    record = core.joins.parties.all.get(new_party)
+    for _, split, n in core.store.rows("fans_of", (id_list([party]),)):
+        core.journal.add("set_fan", (split, new_party, n))
+        if record is not None:
+            record.fans[split] = n
+
+
+def _copy_others(core: Core, requests: list[Any], socket: int, party: int, run: int, values: dict[int, Any]) -> None:
+    """Values that came to later joins from sockets which are not run again."""
+    reach = core.topology.reach((socket, None))
+    later = {s for s, _ in reach}
+    if party not in core.joins.parties.all:
+        return
+    for _, at, tag, _, arguments in requests:
+        if at not in later:
+            continue
+        for name, (_, ids, _) in json.loads(arguments).items():
+            if (at, name) not in reach:
+                for i in ids:
+                    core.joins.supply(at, name, party, run, from_text(tag), values[i])
+    core.absorb()
+
+
+# -- the whole flow -------------------------------------------------------------
+def collect(engine: Engine) -> tuple[int, int]:
+    """Reclaim results in files of runs in which nothing is left to happen, and files nobody names; count and bytes."""
+    core = engine.core
+    core.journal.commit()
+    names = []
+    for key, file, _ in core.store.rows("spent_values"):
+        core.journal.step("forget_value", (key,))
+        names.append(file)
+    core.journal.commit()
+    running = [j.id for j in core.jobs.values() if j.assigned]
+    clients = frozenset(c.id for c in engine.clients.all)
+    return core.values.sweep(running, core.epoch, clients)
+
+
+CLEARED = ("request", "run", "arrival", "attempt", "emission", "output", "fan", "accepted", "event")
+
+
+def clear(engine: Engine) -> None:
+    """Empty a flow of all requests and values; its wiring stays."""
+    core = engine.core
+    for job in list(core.jobs.values()):
+        if job.assigned:
+            engine.agent.cancel(job.id)
+    # not only the tick's rows: what they refer to goes as well, in one transaction
+    core.journal.commit()
+    fixed = {f.value for s in core.topology.sockets.values() for f in s.fixed.values()}
+    with core.store.transaction() as db:
+        for table in CLEARED:
+            db.execute(f"DELETE FROM {table}")
+        db.execute("DELETE FROM value WHERE id NOT IN (SELECT value FROM json_each(?))", (id_list(fixed),))
+    core.jobs.clear()
+    core.ended.clear()
+    core.delayed.clear()
+    core.followers.clear()
+    core.dispatch = Dispatch(core.dispatch.limit)
+    core.joins = JoinTable(core.topology, core.new_request, core.new_arrival)
+    core.changed.update(core.counts)
+    core.counts.clear()
+    engine.clients.watching.clear()
+    collect(engine)

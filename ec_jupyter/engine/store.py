@@ -1,0 +1,259 @@
+"""The flow's SQLite database: opened with care, written in one transaction a tick.
+
+One connection, on the engine's loop thread; a second one checkpoints the log in a thread of its
+own, so that no tick waits for a disk to sync what is not asked to be synced.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import sqlite3
+import threading
+import uuid
+from collections.abc import Iterable, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from ec_jupyter.errors import StoreDamagedError, StoreError, StoreFullError, StoreLockedError, StoreReadOnlyError
+
+SCHEMA = 1
+CHECKPOINT_BYTES = 8 << 20
+_NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "lustre", "gpfs", "beegfs", "ceph"}
+
+
+def named(text: str) -> dict[str, str]:
+    """Statements of a ``.sql`` file by the names above them."""
+    statements = {}
+    for part in text.split("-- name: ")[1:]:
+        name, _, body = part.partition("\n")
+        lines = (line for line in body.splitlines() if not line.lstrip().startswith("--"))
+        statements[name.strip()] = "\n".join(lines).strip().rstrip(";")
+    return statements
+
+
+SQL = named(resources.files("ec_jupyter.engine").joinpath("queries.sql").read_text())
+
+
+class Store:
+    """The database of one flow, owned by this process alone.
+
+    Parameters
+    ----------
+    folder : Path
+        The flow's folder; made, private to the user, if it is not there.
+    durability : str
+        ``"process"`` survives the death of any process, ``"power"`` also a power cut.
+
+    Raises
+    ------
+    StoreLockedError
+        Another engine owns the flow; names its process and host.
+    StoreReadOnlyError, StoreFullError, StoreDamagedError, StoreError
+        The folder or database cannot be used; nothing in it was changed.
+    """
+
+    def __init__(self, folder: Path, durability: str = "process") -> None:
+        self.folder = folder
+        self.path = folder / "flow.db"
+        make_folder(folder)
+        self._lock = _own(folder / "engine.lock")
+        network = mount_type(folder) in _NETWORK
+        try:
+            self.db = self._open(network, durability)
+            self.meta = self._prepare()
+        except sqlite3.Error as error:
+            os.close(self._lock)
+            raise self.explain(error) from error
+        self._checkpointer = None if network else _Checkpointer(self.path)
+
+    def _open(self, network: bool, durability: str) -> sqlite3.Connection:
+        db = sqlite3.connect(self.path, timeout=10, isolation_level=None, check_same_thread=False)
+        os.chmod(self.path, 0o600)
+        if network:
+            # no shared memory over a network: one owner, no readers beside it
+            db.execute("PRAGMA locking_mode = EXCLUSIVE")
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute(f"PRAGMA synchronous = {'FULL' if durability == 'power' else 'NORMAL'}")
+        db.execute(f"PRAGMA wal_autocheckpoint = {1000 if network else 0}")
+        db.execute("PRAGMA cache_size = -16384")
+        return db
+
+    def _prepare(self) -> dict[str, str]:
+        (found,) = self.db.execute("PRAGMA user_version").fetchone()
+        if found == 0:
+            schema = resources.files("ec_jupyter.engine").joinpath("schema.sql").read_text()
+            self.db.executescript(f"BEGIN IMMEDIATE; {schema} PRAGMA user_version = {SCHEMA}; COMMIT;")
+        elif found != SCHEMA:
+            raise StoreError(f"the flow in {self.folder} has schema {found}; this version of ec_jupyter reads {SCHEMA}")
+        (check,) = self.db.execute("PRAGMA quick_check(1)").fetchone()
+        if check != "ok":
+            raise sqlite3.DatabaseError(check)
+        return self._identify()
+
+    def _identify(self) -> dict[str, str]:
+        """Meta of the flow; a copied folder becomes a flow of its own."""
+        meta = dict(self.rows("all_meta"))
+        place = self.folder.stat()
+        here = {"device": str(place.st_dev), "inode": str(place.st_ino)}
+        if any(meta.get(k) != v for k, v in here.items()):
+            meta |= here | {"flow": uuid.uuid4().hex}
+        meta["epoch"] = str(int(meta.get("epoch", 0)) + 1)
+        with self.transaction():
+            self.db.executemany(SQL["put_meta"], list(meta.items()))
+        return meta
+
+    def transaction(self) -> _Transaction:
+        """A context that commits at its end, or changes nothing."""
+        return _Transaction(self.db)
+
+    def rows(self, name: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        """All rows of a named query."""
+        return self.db.execute(SQL[name], parameters).fetchall()
+
+    def one(self, name: str, parameters: Sequence[Any] = ()) -> Any:
+        """The first row of a named query, or None."""
+        return self.db.execute(SQL[name], parameters).fetchone()
+
+    def blob(self, sha256: str) -> bytes:
+        """The bytes of a task or condition.
+
+        Raises
+        ------
+        LookupError
+            There is no such blob.
+        """
+        row = self.one("get_blob", (sha256,))
+        if row is None:
+            raise LookupError(f"no blob {sha256[:12]} in the flow")
+        return bytes(row[0])
+
+    def committed(self) -> None:
+        """Tell the checkpointer that a transaction was written."""
+        if self._checkpointer is not None:
+            self._checkpointer.look()
+
+    def explain(self, error: sqlite3.Error) -> StoreError:
+        """An SQLite error in the words of the person whose disk it is."""
+        text = str(error)
+        code = getattr(error, "sqlite_errorcode", None)
+        if code == sqlite3.SQLITE_FULL or "disk is full" in text:
+            return StoreFullError(f"the disk under {self.folder} is full; free some space and the flow goes on")
+        if "readonly" in text or "unable to open" in text:
+            return StoreReadOnlyError(f"the flow in {self.folder} cannot be written ({text})")
+        if isinstance(error, sqlite3.OperationalError):
+            return StoreError(f"the database {self.path} cannot be used: {text}")
+        return StoreDamagedError(f"the database {self.path} is damaged ({text}); it was left as it is: restore it from a copy")
+
+    def close(self) -> None:
+        """Write the log back and let go of the flow."""
+        if self._checkpointer is not None:
+            self._checkpointer.close()
+        self.db.close()
+        os.close(self._lock)
+
+
+class _Transaction:
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self.db = db
+
+    def __enter__(self) -> sqlite3.Connection:
+        self.db.execute("BEGIN IMMEDIATE")
+        return self.db
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if kind is None:
+            self.db.execute("COMMIT")
+        elif self.db.in_transaction:
+            self.db.execute("ROLLBACK")
+
+
+class _Checkpointer:
+    """Moves the log into the database in a thread, once it has grown."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._log = Path(f"{path}-wal")
+        self._wanted = threading.Event()
+        self._over = False
+        self._looks = 0
+        self._thread = threading.Thread(target=self._run, name="ec-checkpoint", daemon=True)
+        self._thread.start()
+
+    def look(self) -> None:
+        self._looks += 1
+        if self._looks % 64 == 0 and self._log.stat().st_size > CHECKPOINT_BYTES:
+            self._wanted.set()
+
+    def _run(self) -> None:
+        db = sqlite3.connect(self._path, timeout=10, isolation_level=None)
+        while self._wanted.wait() and not self._over:
+            self._wanted.clear()
+            try:
+                # passive: takes what no reader or writer holds, and never makes them wait
+                db.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            except sqlite3.OperationalError:
+                # a full disk shows at the next commit, which tells the person
+                continue
+        db.close()
+
+    def close(self) -> None:
+        self._over = True
+        self._wanted.set()
+        self._thread.join()
+
+
+def make_folder(folder: Path) -> None:
+    """Make the flow's folder, private and ignored by git.
+
+    Raises
+    ------
+    StoreReadOnlyError, StoreFullError
+        It cannot be made or written.
+    """
+    try:
+        (folder / "values").mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.chmod(folder, 0o700)
+        ignore = folder / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, "no permission to write", str(folder))
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise StoreFullError(f"the disk under {folder} is full; free some space first") from error
+        raise StoreReadOnlyError(f"the flow's folder {folder} cannot be written: {error.strerror}") from error
+
+
+def _own(path: Path) -> int:
+    """Lock the flow for this process; the lock goes with the process, however it ends."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        owner = os.read(fd, 500).decode(errors="replace")
+        os.close(fd)
+        raise StoreLockedError(f"the flow in {path.parent} is run by another engine ({owner.strip() or 'unknown'})") from error
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, f"process {os.getpid()} on {os.uname().nodename}\n".encode(), 0)
+    return fd
+
+
+def mount_type(folder: Path) -> str:
+    """The type of file system a folder is on; empty where that is not known."""
+    try:
+        lines = Path("/proc/self/mounts").read_text().splitlines()
+    except OSError:
+        return ""
+    real = str(folder.resolve()) + "/"
+    mounts = [line.split()[1:3] for line in lines]
+    fits = [(len(point), kind) for point, kind in mounts if real.startswith(point.rstrip("/") + "/")]
+    return max(fits)[1] if fits else ""
+
+
+def id_list(ids: Iterable[int]) -> str:
+    """Ids as the one parameter of a query that reads them with json_each."""
+    return json.dumps(list(ids))

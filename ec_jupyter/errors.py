@@ -1,0 +1,185 @@
+"""Every failure this package raises on purpose.
+
+::
+
+    EcError
+      SocketNotFoundError (LookupError)      ProcessorNotFoundError (LookupError)
+      RequestNotFoundError (LookupError)     FlowNotFoundError (LookupError)
+      WiringError (ValueError)               DeclarationError (ValueError)
+        CycleError                           ArgumentsError (TypeError)
+      RevisionError (RuntimeError)           FrameError (ValueError)
+      TaskError (RuntimeError)               a failed call whose own exception cannot be rebuilt
+        WorkerDiedError                      MemoryLimitError (MemoryError)
+        RequestTimeoutError (TimeoutError)   RequestCancelledError
+        RequestSkippedError                  TaskNotPicklableError (TypeError)
+      QueueFullError                         JoinExpiredError
+      StoreError (OSError)
+        StoreLockedError  StoreFullError  StoreDamagedError  StoreReadOnlyError
+      EngineError (ConnectionError)
+        EngineStartError  EngineLostError
+      PythonMismatchError (RuntimeError)     MagicUsageError (ValueError)
+
+Part of what travels to a bare host: standard library only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any
+
+
+class EcError(Exception):
+    """Base class of every error this package raises on purpose."""
+
+    def _render_traceback_(self) -> list[str]:
+        # IPython shows these lines instead of our stack, and the cell still fails.
+        return [f"{type(self).__name__}: {self}", *getattr(self, "__notes__", ())]
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The hint an error about an unknown name ends with."""
+    names = sorted(known)
+    near = get_close_matches(name, names, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names) or 'none'}"
+
+
+class SocketNotFoundError(EcError, LookupError):
+    """The flow has no socket of that name."""
+
+    @classmethod
+    def named(cls, name: str, known: Iterable[str]) -> SocketNotFoundError:
+        """The error for `name`, with the nearest of the `known` ones."""
+        return cls(f"no socket named {name!r}; {nearest(name, known)}")
+
+
+class ProcessorNotFoundError(EcError, LookupError):
+    """The flow has no processor of that name."""
+
+    @classmethod
+    def named(cls, name: str, known: Iterable[str]) -> ProcessorNotFoundError:
+        """The error for `name`, with the nearest of the `known` ones."""
+        return cls(f"no processor named {name!r}; {nearest(name, known)}")
+
+
+class RequestNotFoundError(EcError, LookupError):
+    """The flow has no such request, run or waiting value."""
+
+
+class FlowNotFoundError(EcError, LookupError):
+    """There is no flow in that folder."""
+
+
+class WiringError(EcError, ValueError):
+    """A plug, fixed value or removal that the topology cannot take."""
+
+
+class CycleError(WiringError):
+    """A plug would close a cycle."""
+
+
+class DeclarationError(EcError, ValueError):
+    """A socket, processor or task that cannot be what it was declared to be."""
+
+
+class ArgumentsError(EcError, TypeError):
+    """A submit whose arguments do not fit the task."""
+
+
+class RevisionError(EcError, RuntimeError):
+    """There is nothing to undo or redo, or what it touched has changed since."""
+
+
+class FrameError(EcError, ValueError):
+    """Bytes that are no frame of ours."""
+
+
+class TaskError(EcError, RuntimeError):
+    """A call failed and its own exception cannot be rebuilt here."""
+
+
+class WorkerDiedError(TaskError):
+    """The process that ran a call died, more often than may be."""
+
+
+class MemoryLimitError(TaskError, MemoryError):
+    """A call's worker grew past the memory its processor may use."""
+
+
+class RequestTimeoutError(TaskError, TimeoutError):
+    """A call ran longer than its socket allows."""
+
+
+class RequestCancelledError(TaskError):
+    """The request was cancelled."""
+
+
+class RequestSkippedError(TaskError):
+    """The request was skipped: an argument of it can no longer come."""
+
+
+class TaskNotPicklableError(EcError, TypeError):
+    """A task, argument or result that cannot travel to another process."""
+
+
+class QueueFullError(EcError, RuntimeError):
+    """A bounded queue has no room."""
+
+
+class JoinExpiredError(EcError, RuntimeError):
+    """Arguments waited longer than their socket allows."""
+
+
+class StoreError(EcError, OSError):
+    """The flow's folder or database cannot be used."""
+
+
+class StoreLockedError(StoreError):
+    """Another engine owns the flow."""
+
+
+class StoreFullError(StoreError):
+    """The disk under the flow is full."""
+
+
+class StoreDamagedError(StoreError):
+    """The flow's database is damaged; it is left as it is."""
+
+
+class StoreReadOnlyError(StoreError):
+    """The flow's folder cannot be written."""
+
+
+class EngineError(EcError, ConnectionError):
+    """The flow's engine cannot be reached."""
+
+
+class EngineStartError(EngineError):
+    """The flow's engine did not start."""
+
+
+class EngineLostError(EngineError):
+    """The flow's engine went away and did not come back."""
+
+
+class PythonMismatchError(EcError, RuntimeError):
+    """Two sides run different minor versions of Python, which cannot share pickled functions."""
+
+
+class MagicUsageError(EcError, ValueError):
+    """A magic's line cannot be understood."""
+
+
+def to_wire(error: BaseException) -> dict[str, Any]:
+    """An error as a header can carry it."""
+    if not isinstance(error, EcError):
+        return {"type": "EcError", "message": f"{type(error).__name__}: {error}"}
+    return {"type": type(error).__name__, "message": str(error)}
+
+
+def from_wire(record: dict[str, Any]) -> EcError:
+    """The error that `to_wire` wrote down on the other side."""
+    kind = globals().get(record["type"], EcError)
+    if not (isinstance(kind, type) and issubclass(kind, EcError)):
+        kind = EcError
+    return kind(record["message"])

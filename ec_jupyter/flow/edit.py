@@ -1,0 +1,420 @@
+"""What an edit of the topology means: changes in, a new topology out, or one error and nothing changed.
+
+Pure. An edit comes back with every record it touched, before and after, so that undo is to put
+the earlier ones back, whatever the edit was.
+"""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ec_jupyter.errors import (
+    CycleError,
+    DeclarationError,
+    ProcessorNotFoundError,
+    RevisionError,
+    SocketNotFoundError,
+    WiringError,
+    nearest,
+)
+from ec_jupyter.flow.topology import Topology
+from ec_jupyter.model import POSITIONAL, Condition, Fixed, Parameter, Plug, Processor, Socket, Task
+
+Change = dict[str, Any]
+Touched = tuple[str, Any, Any, Any]
+"""Kind of record, its key, the record before and after; None where there was or is none."""
+
+TABLES = {"socket": "sockets", "plug": "plugs", "processor": "processors", "task": "tasks"}
+OPTIONS = ("threads", "retries", "backoff", "timeout", "once", "fresh", "memory")
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\Z")
+
+
+@dataclass
+class Limits:
+    """What an edit has to know of the world.
+
+    Attributes
+    ----------
+    cpus : int
+        CPUs of the node.
+    python : str
+        Minor version the flow runs under.
+    load : callable
+        How many requests and arrivals a socket (by id) holds.
+    """
+
+    cpus: int
+    python: str
+    load: Callable[[int], int]
+
+
+@dataclass
+class Edited:
+    """A new topology and how it differs.
+
+    Attributes
+    ----------
+    topology : Topology
+        The next revision; the same object where nothing changed.
+    touched : list of Touched
+        Records before and after.
+    warnings : list of str
+        What the person should know.
+    text : str
+        One line for the history.
+    """
+
+    topology: Topology
+    touched: list[Touched] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    text: str = ""
+
+
+def edit(topology: Topology, changes: list[Change], new_id: Callable[[], int], limits: Limits) -> Edited:
+    """Apply all of `changes`, or none.
+
+    Raises
+    ------
+    WiringError, DeclarationError, SocketNotFoundError, ProcessorNotFoundError
+        The first change that cannot be, naming what it is about.
+    """
+    draft = _Draft(topology, new_id, limits)
+    for change in changes:
+        operation = _OPERATIONS.get(change.get("op", ""))
+        if operation is None:
+            raise WiringError(f"no edit is called {change.get('op')!r}; {nearest(str(change.get('op')), _OPERATIONS)}")
+        operation(draft, change)
+    return draft.finish()
+
+
+def revert(topology: Topology, touched: list[Touched], *, forward: bool = False) -> Edited:
+    """Put back what an edit had found (or, `forward`, what it had made).
+
+    Raises
+    ------
+    RevisionError
+        Something it touched has been changed since by another edit.
+    """
+    draft = _Draft(topology, lambda: 0, Limits(0, "", lambda socket: 0))
+    for kind, key, before, after in touched if forward else reversed(touched):
+        wanted, found = (after, before) if forward else (before, after)
+        if draft.get(kind, key) != found:
+            raise RevisionError(f"{kind} {_called(found or wanted)} has been changed since; undo that first")
+        draft.put(kind, key, wanted)
+    return draft.finish()
+
+
+def _called(record: Any) -> str:
+    return repr(getattr(record, "name", None) or getattr(record, "id", ""))
+
+
+class _Draft:
+    """A topology being edited."""
+
+    def __init__(self, topology: Topology, new_id: Callable[[], int], limits: Limits) -> None:
+        self.base = topology
+        self.topology = topology
+        self.new_id = new_id
+        self.limits = limits
+        self.touched: list[Touched] = []
+        self.warnings: list[str] = []
+        self.says: list[str] = []
+
+    def get(self, kind: str, key: Any) -> Any:
+        return getattr(self.topology, TABLES[kind]).get(key)
+
+    def put(self, kind: str, key: Any, record: Any) -> None:
+        """Replace one record; None removes it."""
+        table = dict(getattr(self.topology, TABLES[kind]))
+        before = table.get(key)
+        if before == record:
+            return
+        if record is None:
+            del table[key]
+        else:
+            table[key] = record
+        self.topology = replace(self.topology, **{TABLES[kind]: table})
+        self.touched.append((kind, key, before, record))
+
+    def socket(self, name: str) -> Socket:
+        found = self.topology.names.get(name)
+        if found is None:
+            raise SocketNotFoundError.named(name, self.topology.names)
+        return self.topology.sockets[found]
+
+    def finish(self) -> Edited:
+        if not self.touched:
+            return Edited(self.base, [], self.warnings, "")
+        topology = replace(self.topology, revision=self.base.revision + 1)
+        return Edited(topology, self.touched, self.warnings, "; ".join(self.says))
+
+
+def check_name(kind: str, name: object) -> str:
+    """A name as people may give it to a socket or processor.
+
+    Raises
+    ------
+    DeclarationError
+        It is none; the message offers one that is.
+    """
+    text = str(name)
+    good = text.isidentifier() and not keyword.iskeyword(text) if kind == "socket" else bool(_NAME.match(text))
+    if not good:
+        offer = re.sub(r"\W+", "_", text).strip("_") or kind
+        offer = f"_{offer}" if offer[0].isdigit() or keyword.iskeyword(offer) else offer
+        raise DeclarationError(f"{text!r} is no name for a {kind}; try {offer!r}")
+    return text
+
+
+# -- sockets -----------------------------------------------------------------
+def _socket(draft: _Draft, change: Change) -> None:
+    name = check_name("socket", change["name"])
+    found = draft.topology.names.get(name)
+    old = draft.topology.sockets[found] if found is not None else None
+    processor = change.get("processor") or (old.processor if old else "main")
+    _processor_of(draft, processor, change.get("cpus"))
+    socket_id = old.id if old else draft.new_id()
+    task = _task(draft, change, socket_id, old)
+    options = {k: change[k] for k in OPTIONS if change.get(k) is not None}
+    if old is None:
+        record = Socket(socket_id, name, processor, task.id, **options)
+    else:
+        record = replace(old, processor=processor, task=task.id, stale=(), **options)
+    _check_options(draft, record)
+    draft.put("task", task.id, task)
+    draft.put("socket", socket_id, record)
+    _check_fixed(draft, record, task)
+    draft.says.append(f"socket {name} v{task.version}")
+
+
+def _task(draft: _Draft, change: Change, socket: int, old: Socket | None) -> Task:
+    spec = change["task"]
+    current = draft.topology.tasks[old.task] if old else None
+    same_python = current is not None and current.python == draft.limits.python
+    if current is not None and current.identity == spec["identity"] and same_python:
+        return current
+    version = 1 + max((t.version for t in draft.topology.tasks.values() if t.socket == socket), default=0)
+    return Task(
+        id=draft.new_id(),
+        socket=socket,
+        version=version,
+        identity=spec["identity"],
+        sha256=spec["sha256"],
+        source=spec.get("source", ""),
+        file=spec.get("file", ""),
+        signature=tuple(Parameter(**p) for p in spec["signature"]),
+        captured=tuple(spec.get("captured", ())),
+        generator=bool(spec.get("generator")),
+        client=str(change.get("client") or ""),
+        python=draft.limits.python,
+    )
+
+
+def _check_options(draft: _Draft, socket: Socket) -> None:
+    limit = draft.topology.processors[socket.processor].cpus
+    most = min(draft.limits.cpus, limit) if limit else draft.limits.cpus
+    if socket.threads < 1 or socket.retries < 0 or socket.backoff < 0:
+        raise DeclarationError(f"socket {socket.name!r}: threads must be >= 1, retries and backoff >= 0")
+    if socket.threads > most:
+        whose = f"processor {socket.processor!r} has {limit}" if limit and limit == most else f"node 'local' has {most}"
+        raise DeclarationError(f"a call of {socket.name!r} takes {socket.threads} CPUs and {whose}: it could never run")
+    if socket.timeout is not None and socket.timeout <= 0:
+        raise DeclarationError(f"socket {socket.name!r}: timeout must be over 0 s, not {socket.timeout}")
+
+
+def _check_fixed(draft: _Draft, socket: Socket, task: Task) -> None:
+    gone = [name for name in socket.fixed if task.parameter(name) is None]
+    if gone:
+        fixed = {k: v for k, v in socket.fixed.items() if k not in gone}
+        draft.put("socket", socket.id, replace(draft.topology.sockets[socket.id], fixed=fixed))
+        draft.warnings.append(f"socket {socket.name!r} has no argument {gone[0]!r} any more; its fixed value is gone")
+
+
+def _remove(draft: _Draft, change: Change) -> None:
+    socket = draft.socket(change["name"])
+    load = draft.limits.load(socket.id)
+    if load and not change.get("force"):
+        what = "1 request or value waits" if load == 1 else f"{load} requests or values wait"
+        raise WiringError(f"{what} at socket {socket.name!r}; force=True parks them with it until the removal is undone")
+    for plug in list(draft.topology.plugs.values()):
+        if socket.id in (plug.source, plug.target):
+            draft.put("plug", plug.id, None)
+    draft.put("socket", socket.id, replace(socket, parked=True))
+    draft.says.append(f"remove {socket.name}")
+
+
+def _rename(draft: _Draft, change: Change) -> None:
+    socket, to = draft.socket(change["name"]), check_name("socket", change["to"])
+    if to in draft.topology.names:
+        raise DeclarationError(f"there is a socket {to!r} already")
+    draft.put("socket", socket.id, replace(socket, name=to))
+    draft.says.append(f"rename {socket.name} to {to}")
+
+
+def _position(draft: _Draft, change: Change) -> None:
+    for name, place in change["positions"].items():
+        socket = draft.socket(name)
+        draft.put("socket", socket.id, replace(socket, position=tuple(place) if place else None))
+    draft.says.append("move " + ", ".join(sorted(change["positions"])))
+
+
+def _stale(draft: _Draft, change: Change) -> None:
+    socket = draft.socket(change["socket"])
+    draft.put("socket", socket.id, replace(socket, stale=tuple(change["names"])))
+
+
+# -- processors --------------------------------------------------------------
+def _processor_of(draft: _Draft, name: str, cpus: int | None) -> None:
+    known = draft.topology.processors.get(name)
+    if known is None:
+        _processor(draft, {"name": name, "cpus": cpus})
+    elif cpus is not None and known.cpus != cpus:
+        has = f"has {known.cpus}" if known.cpus else "has all of the node's"
+        raise DeclarationError(f"processor {name!r} {has} CPUs, not {cpus}; change it with %ec_processor {name} --cpus {cpus}")
+
+
+def _processor(draft: _Draft, change: Change) -> None:
+    name = check_name("processor", change["name"])
+    old = draft.topology.processors.get(name) or Processor(name)
+    given = {k: change[k] for k in ("cpus", "memory", "affinity") if k in change}
+    if given.get("affinity") is not None:
+        given["affinity"] = tuple(given["affinity"])
+    record = replace(old, **given)
+    if record.cpus is not None and record.cpus < 0:
+        raise DeclarationError(f"processor {name!r} cannot have {record.cpus} CPUs")
+    if record.cpus is not None and record.cpus > draft.limits.cpus:
+        draft.warnings.append(
+            f"processor {name!r} may use {record.cpus} CPUs and node 'local' has {draft.limits.cpus}; no more than that run at once"
+        )
+    for socket in draft.topology.sockets.values():
+        if socket.processor == name and record.cpus and socket.threads > record.cpus and not socket.parked:
+            raise DeclarationError(f"a call of {socket.name!r} takes {socket.threads} CPUs; {record.cpus} would never run it")
+    draft.put("processor", name, record)
+    draft.says.append(f"processor {name}")
+
+
+def _remove_processor(draft: _Draft, change: Change) -> None:
+    name = change["name"]
+    if name not in draft.topology.processors:
+        raise ProcessorNotFoundError.named(name, draft.topology.processors)
+    used = [s.name for s in draft.topology.sockets.values() if s.processor == name and not s.parked]
+    if used:
+        raise WiringError(f"processor {name!r} runs {', '.join(sorted(used))}; move or remove them first")
+    draft.put("processor", name, None)
+    draft.says.append(f"remove processor {name}")
+
+
+# -- plugs -------------------------------------------------------------------
+def _argument(task: Task, socket: Socket, name: str | None) -> Parameter:
+    if name is None:
+        first = next((p for p in task.signature if p.kind in POSITIONAL), None)
+        if first is None:
+            raise WiringError(f"{socket.name!r} takes no positional argument; name one of: {', '.join(task.arguments) or 'none'}")
+        return first
+    found = task.parameter(name)
+    if found is None:
+        raise WiringError(f"{socket.name!r} has no argument {name!r}; {nearest(name, task.arguments)}")
+    if not found.pluggable:
+        star = "*" if found.kind == "VAR_POSITIONAL" else "**"
+        raise WiringError(f"{star}{name} of {socket.name!r} stands for no single argument; a plug cannot feed it")
+    return found
+
+
+def _plug(draft: _Draft, change: Change) -> None:
+    source, target = draft.socket(change["source"]), draft.socket(change["target"])
+    topology, task = draft.topology, draft.topology.tasks[target.task]
+    argument = _argument(task, target, change.get("argument"))
+    if change.get("argument") is None:
+        _check_lone(topology, target, task, argument)
+    on = change.get("on") or "result"
+    if on not in ("result", "error"):
+        raise WiringError(f"a plug is on 'result' or on 'error', not on {on!r}")
+    when = change.get("when")
+    same = next(
+        (p for p in topology.plugs.values() if (p.source, p.target, p.argument, p.on) == (source.id, target.id, argument.name, on)),
+        None,
+    )
+    if same is None and (source.id == target.id or topology.reaches(target.id, source.id)):
+        _refuse_cycle(source, target)
+    record = Plug(
+        id=same.id if same else draft.new_id(),
+        source=source.id,
+        target=target.id,
+        argument=argument.name,
+        on=on,
+        map=bool(change.get("map")),
+        gather=change.get("gather") or False,
+        when=Condition(when["sha256"], when.get("text", "")) if when else None,
+    )
+    draft.put("plug", record.id, record)
+    draft.says.append(f"plug {source.name} -> {target.name}.{argument.name}" + (" on error" if on == "error" else ""))
+
+
+def _refuse_cycle(source: Socket, target: Socket) -> None:
+    raise CycleError(f"a plug from {source.name!r} to {target.name!r} would close a cycle")
+
+
+def _check_lone(topology: Topology, target: Socket, task: Task, argument: Parameter) -> None:
+    """A plug that names no argument must leave no other one without a source."""
+    others = [
+        p.name
+        for p in task.signature
+        if p.pluggable and p.required and p.name != argument.name and p.name not in target.fixed
+        if (target.id, p.name) not in topology.into
+    ]
+    if others:
+        raise WiringError(
+            f"{target.name!r} takes {', '.join(task.arguments)}; name the argument, as in '{target.name}.{others[0]}'"
+        )
+
+
+def _unplug(draft: _Draft, change: Change) -> None:
+    source, target = draft.socket(change["source"]), draft.socket(change["target"])
+    argument, on = change.get("argument"), change.get("on")
+    found = [
+        p
+        for p in draft.topology.plugs.values()
+        if (p.source, p.target) == (source.id, target.id) and argument in (None, p.argument) and on in (None, p.on)
+    ]
+    if not found:
+        there = [f"{source.name} -> {target.name}.{p.argument}" for p in draft.topology.plugs.values() if p.source == source.id]
+        raise WiringError(f"no plug from {source.name!r} to {target.name!r}; {source.name} has: {', '.join(there) or 'none'}")
+    for plug in found:
+        draft.put("plug", plug.id, None)
+        draft.says.append(f"unplug {source.name} -> {target.name}.{plug.argument}")
+
+
+# -- fixed values ------------------------------------------------------------
+def _fix(draft: _Draft, change: Change) -> None:
+    socket = draft.socket(change["socket"])
+    argument = _argument(draft.topology.tasks[socket.task], socket, change["argument"])
+    value = Fixed(change["value_id"], change.get("type", ""), change.get("text", ""))
+    draft.put("socket", socket.id, replace(socket, fixed={**socket.fixed, argument.name: value}))
+    draft.says.append(f"fix {socket.name}.{argument.name} = {value.text}")
+
+
+def _unfix(draft: _Draft, change: Change) -> None:
+    socket, name = draft.socket(change["socket"]), change["argument"]
+    if name not in socket.fixed:
+        raise WiringError(f"{socket.name}.{name} has no fixed value")
+    draft.put("socket", socket.id, replace(socket, fixed={k: v for k, v in socket.fixed.items() if k != name}))
+    draft.says.append(f"unfix {socket.name}.{name}")
+
+
+_OPERATIONS: dict[str, Callable[[_Draft, Change], None]] = {
+    "socket": _socket,
+    "remove": _remove,
+    "rename": _rename,
+    "position": _position,
+    "stale": _stale,
+    "processor": _processor,
+    "remove_processor": _remove_processor,
+    "plug": _plug,
+    "unplug": _unplug,
+    "fix": _fix,
+    "unfix": _unfix,
+}

@@ -1,0 +1,121 @@
+"""CPU shares of one node: who may run now.
+
+Pure: claims in, grants out. No clock, no process, no thread.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Hashable
+
+
+class Ledger:
+    """Counts the CPU shares that slots hold on one node and in each processor.
+
+    A claim that does not fit waits, and later ones do not overtake it for the node's CPUs, so a
+    claim of several is not starved by many of one. A processor at its own cap makes only its own
+    claims wait.
+
+    Parameters
+    ----------
+    cpus : float
+        CPUs the node lends, in whole or part; more than 0.
+    """
+
+    def __init__(self, cpus: float) -> None:
+        # thousandths as integers: 0.1 + 0.2 in floats would never add up to a free CPU again
+        self._total = self._free = round(cpus * 1000)
+        self._caps: dict[str, int] = {}
+        self._used: dict[str, int] = {}
+        self._held: dict[Hashable, tuple[str, int]] = {}
+        self._waiting: deque[tuple[Hashable, str, int]] = deque()
+
+    @property
+    def cpus(self) -> float:
+        """CPUs the node lends."""
+        return self._total / 1000
+
+    @property
+    def used(self) -> float:
+        """CPUs held now."""
+        return (self._total - self._free) / 1000
+
+    @property
+    def contended(self) -> bool:
+        """Whether a claim waits."""
+        return bool(self._waiting)
+
+    def held(self, holder: Hashable) -> float:
+        """CPUs a holder has now, 0 while it waits."""
+        return self._held.get(holder, ("", 0))[1] / 1000
+
+    def cap(self, processor: str, cpus: float) -> list[Hashable]:
+        """Set how many CPUs a processor's holders may have together; those granted by that.
+
+        Nothing is taken from who holds: a lowered cap acts as they release.
+        """
+        self._caps[processor] = round(cpus * 1000)
+        return self._grant()
+
+    def claim(self, holder: Hashable, processor: str, cpus: float) -> bool:
+        """Take `cpus` if it is this holder's turn and they are free; else wait for them.
+
+        Parameters
+        ----------
+        holder : hashable
+            Identity; it may hold or wait for one claim at a time.
+        processor : str
+            Whose cap counts.
+        cpus : float
+            CPUs; more than the node or the processor has counts as all of them.
+
+        Returns
+        -------
+        bool
+            False while it waits; a later `release` or `cap` names it when its turn has come.
+
+        Raises
+        ------
+        ValueError
+            The holder has a claim already.
+        """
+        if holder in self._held or any(holder == waiter for waiter, _, _ in self._waiting):
+            raise ValueError(f"{holder!r} has a claim already")
+        self._waiting.append((holder, processor, round(cpus * 1000)))
+        return holder in self._grant()
+
+    def release(self, holder: Hashable) -> list[Hashable]:
+        """Give back what a holder has, or its place among those that wait; those granted by that.
+
+        A holder without a claim is no error.
+        """
+        if holder in self._held:
+            processor, shares = self._held.pop(holder)
+            self._free += shares
+            self._used[processor] -= shares
+        else:
+            self._waiting = deque(claim for claim in self._waiting if claim[0] != holder)
+        return self._grant()
+
+    def _grant(self) -> list[Hashable]:
+        granted: list[Hashable] = []
+        kept: deque[tuple[Hashable, str, int]] = deque()
+        full: set[str] = set()
+        while self._waiting:
+            holder, processor, shares = self._waiting[0]
+            cap = self._caps.get(processor, self._total)
+            shares = min(shares, cap, self._total)
+            if processor in full or cap <= 0 or self._used.get(processor, 0) + shares > cap:
+                full.add(processor)
+                kept.append(self._waiting.popleft())
+                continue
+            if shares > self._free:
+                break
+            self._waiting.popleft()
+            self._held[holder] = (processor, shares)
+            self._free -= shares
+            self._used[processor] = self._used.get(processor, 0) + shares
+            granted.append(holder)
+        kept.extend(self._waiting)
+        self._waiting = kept
+        return granted

@@ -1,0 +1,230 @@
+"""One revision of a flow's wiring, and what follows from it.
+
+Pure and immutable: an edit makes a new `Topology`, so nobody ever reads half of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from ec_jupyter.flow.tag import Path, Tag, path
+from ec_jupyter.model import Plug, Processor, Socket, Task
+
+Key = tuple[int, str]
+"""One argument of one socket."""
+
+Root = tuple[int, frozenset[str] | None]
+"""Where a run begins: a socket, and the arguments given if some were left to come by plugs."""
+
+
+@dataclass(frozen=True)
+class Topology:
+    """Sockets, plugs and processors at one revision.
+
+    Parameters
+    ----------
+    revision : int
+        Number of the last edit.
+    sockets, plugs, processors, tasks : dict
+        Records by id (processors by name).
+    """
+
+    revision: int = 0
+    sockets: dict[int, Socket] = field(default_factory=dict)
+    plugs: dict[int, Plug] = field(default_factory=dict)
+    processors: dict[str, Processor] = field(default_factory=dict)
+    tasks: dict[int, Task] = field(default_factory=dict)
+
+    @cached_property
+    def names(self) -> dict[str, int]:
+        """Ids of the sockets that are not parked, by name."""
+        return {s.name: s.id for s in self.sockets.values() if not s.parked}
+
+    def task(self, socket: int) -> Task:
+        """The current version of a socket's task."""
+        return self.tasks[self.sockets[socket].task]
+
+    @cached_property
+    def live(self) -> list[Plug]:
+        """Plugs in force: both ends are there."""
+        there = {s.id for s in self.sockets.values() if not s.parked}
+        return [p for p in sorted(self.plugs.values(), key=lambda p: p.id) if p.source in there and p.target in there]
+
+    @cached_property
+    def out(self) -> dict[int, list[Plug]]:
+        """Plugs that leave each socket, oldest first."""
+        table: dict[int, list[Plug]] = {s: [] for s in self.sockets}
+        for plug in self.live:
+            table[plug.source].append(plug)
+        return table
+
+    @cached_property
+    def results(self) -> dict[int, list[Plug]]:
+        """Of those, the ones that carry results."""
+        return {s: [p for p in plugs if p.on == "result"] for s, plugs in self.out.items()}
+
+    @cached_property
+    def errors(self) -> dict[int, list[Plug]]:
+        """Of those, the ones that carry failures."""
+        return {s: [p for p in plugs if p.on == "error"] for s, plugs in self.out.items()}
+
+    @cached_property
+    def into(self) -> dict[Key, list[Plug]]:
+        """Plugs that feed each argument."""
+        table: dict[Key, list[Plug]] = {}
+        for plug in self.live:
+            table.setdefault((plug.target, plug.argument), []).append(plug)
+        return table
+
+    @cached_property
+    def needed(self) -> dict[int, tuple[str, ...]]:
+        """Arguments a join of each socket waits for: plugged, or without a default and not fixed."""
+        return {socket: self._needed(socket) for socket in self.sockets}
+
+    def _needed(self, socket: int) -> tuple[str, ...]:
+        record, task = self.sockets[socket], self.task(socket)
+        return tuple(
+            p.name
+            for p in task.signature
+            if p.pluggable and ((socket, p.name) in self.into or (p.required and p.name not in record.fixed))
+        )
+
+    @cached_property
+    def simple(self) -> frozenset[int]:
+        """Plugs whose every arrival is a request at once: nothing else ever comes to their target."""
+        return frozenset(
+            p.id
+            for p in self.live
+            if not p.gather and self.needed[p.target] == (p.argument,) and len(self.into[p.target, p.argument]) == 1
+        )
+
+    @cached_property
+    def quiet(self) -> frozenset[int]:
+        """Simple plugs on whose far side a dead mark can reach nobody."""
+        return frozenset(p for p in self.simple if not self.out[self.plugs[p].target])
+
+    @cached_property
+    def levels(self) -> dict[int, int]:
+        """How many splits deep the calls of each socket stand, counted from the flow's sources."""
+        known: dict[int, int] = {}
+
+        def level(socket: int, above: frozenset[int]) -> int:
+            if socket in known or socket in above:
+                return known.get(socket, 0)
+            plugs = [p for (target, _), into in self.into.items() if target == socket for p in into]
+            known[socket] = max((self._level(p, level(p.source, above | {socket})) for p in plugs), default=0)
+            return known[socket]
+
+        for socket in self.sockets:
+            level(socket, frozenset())
+        return known
+
+    def _level(self, plug: Plug, source: int) -> int:
+        return max(0, source + self.task(plug.source).generator + plug.map - bool(plug.gather))
+
+    def argument_level(self, socket: int, argument: str) -> int:
+        """How many splits deep what comes to an argument stands."""
+        plugs = self.into.get((socket, argument), ())
+        return max((self._level(p, self.levels[p.source]) for p in plugs), default=0)
+
+    # -- reach ---------------------------------------------------------------
+    @cached_property
+    def _reach(self) -> dict[int, frozenset[Key]]:
+        return {socket: frozenset(self._walk(socket)) for socket in self.sockets}
+
+    def _walk(self, socket: int) -> set[Key]:
+        found: set[Key] = set()
+        todo, seen = [socket], {socket}
+        while todo:
+            for plug in self.out[todo.pop()]:
+                found.add((plug.target, plug.argument))
+                if plug.target not in seen:
+                    seen.add(plug.target)
+                    todo.append(plug.target)
+        return found
+
+    def reach(self, root: Root) -> frozenset[Key]:
+        """Arguments that a run from `root` can come to, error plugs included."""
+        socket, given = root
+        found = self._reach.get(socket, frozenset())
+        return found if given is None else found | {(socket, name) for name in given}
+
+    def reaches(self, source: int, target: int) -> bool:
+        """Whether what leaves `source` can come to `target`."""
+        return any(socket == target for socket, _ in self._reach[source])
+
+    @cached_property
+    def _complex(self) -> frozenset[int]:
+        knots = {p.target for p in self.live if p.id not in self.simple}
+        return frozenset(s for s in self.sockets if any(socket in knots for socket, _ in self._reach[s]))
+
+    def joins(self, root: Root) -> bool:
+        """Whether a run from `root` can come to a socket where arrivals have to be kept."""
+        return root[1] is not None or root[0] in self._complex
+
+    def complete(self, roots: Iterable[Root]) -> bool:
+        """Whether runs from `roots` fill, by themselves, every join they come to."""
+        keys = self._union(roots)
+        targets = {socket for socket, _ in keys}
+        return all((t, name) in keys for t in targets for name in self.needed.get(t, ()))
+
+    def _union(self, roots: Iterable[Root]) -> set[Key]:
+        return {key for root in roots for key in self.reach(root)}
+
+    def meet(self, root: Root, roots: Iterable[Root]) -> bool:
+        """Whether a run from `root` meets those from `roots` at a join, and nowhere before it.
+
+        They meet at a join when each reaches an argument of it that the other does not; before it
+        (its own arguments included) they may have no argument in common.
+        """
+        mine, theirs = self.reach(root), self._union(roots)
+        common = mine & theirs
+        for join in {s for s, _ in mine} & {s for s, _ in theirs}:
+            ours = {a for s, a in mine if s == join}
+            other = {a for s, a in theirs if s == join}
+            if not (ours - other and other - ours):
+                continue
+            if not any(s == join or self.reaches(s, join) for s, _ in common):
+                return True
+        return False
+
+    # -- what can still come -------------------------------------------------
+    def can_reach(self, tokens: Iterable[tuple[int, Tag]], key: Key, at: Path, plug: int | None = None) -> bool:
+        """Whether one of `tokens` (unfinished calls: socket, tag) can still send something to an argument.
+
+        Parameters
+        ----------
+        tokens : iterable of (int, Tag)
+            Where a party's unfinished calls stand.
+        key : Key
+            The argument in question.
+        at : Path
+            At which element of the splits around it.
+        plug : int, optional
+            Through this last plug only.
+        """
+        return any(self._token_reaches(socket, tag, key, at, plug) for socket, tag in tokens)
+
+    def _token_reaches(self, socket: int, tag: Tag, key: Key, at: Path, last: int | None) -> bool:
+        mine = path(tag)
+        todo = [(socket, len(mine), len(mine))]
+        seen = set(todo)
+        while todo:
+            here, depth, kept = todo.pop()
+            for plug, reached, common in self._onward(here, depth, kept):
+                hit = (plug.target, plug.argument) == key and last in (None, plug.id)
+                if hit and mine[: min(common, len(at))] == at[: min(common, len(at))]:
+                    return True
+                state = (plug.target, reached, common)
+                if state not in seen:
+                    seen.add(state)
+                    todo.append(state)
+        return False
+
+    def _onward(self, socket: int, depth: int, kept: int) -> Iterator[tuple[Plug, int, int]]:
+        for plug in self.out.get(socket, ()):
+            # a gather forgets the innermost index; what a later map adds is not the token's own
+            reached = max(0, depth + self.task(socket).generator + plug.map - bool(plug.gather))
+            yield plug, min(reached, 64), min(kept, reached)

@@ -1,0 +1,248 @@
+"""Frozen records of a flow's topology: what the tables hold and what decisions read."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+POSITIONAL = ("POSITIONAL_ONLY", "POSITIONAL_OR_KEYWORD")
+"""Kinds of parameters that take a value by position."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One argument of a task, as its signature has it.
+
+    Attributes
+    ----------
+    name : str
+        Its name.
+    kind : str
+        Name of the `inspect.Parameter` kind.
+    required : bool
+        It has no default.
+    default : str or None
+        Text of the default, for display.
+    annotation : str or None
+        Text of the annotation, for display.
+    """
+
+    name: str
+    kind: str
+    required: bool
+    default: str | None = None
+    annotation: str | None = None
+
+    @property
+    def pluggable(self) -> bool:
+        """Whether a plug may feed it: ``*args`` and ``**kwargs`` stand for no single argument."""
+        return not self.kind.startswith("VAR_")
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One version of a socket's function.
+
+    Attributes
+    ----------
+    id : int
+        Row of this version.
+    socket : int
+        Its socket.
+    version : int
+        1, 2, 3... within the socket.
+    identity : str
+        Hash of what the function is (its AST, defaults and captured values).
+    sha256 : str
+        Name of the blob that holds the pickled function.
+    source, file : str
+        Text of the function and the file name its code carries.
+    signature : tuple of Parameter
+        Its arguments in order.
+    captured : tuple of str
+        Global names it took along.
+    generator : bool
+        It yields its values.
+    client : str
+        Who registered it.
+    python : str
+        Minor version of Python it was pickled under.
+    """
+
+    id: int
+    socket: int
+    version: int
+    identity: str
+    sha256: str
+    source: str
+    file: str
+    signature: tuple[Parameter, ...]
+    captured: tuple[str, ...] = ()
+    generator: bool = False
+    client: str = ""
+    python: str = ""
+
+    def parameter(self, name: str) -> Parameter | None:
+        """The argument of that name."""
+        return next((p for p in self.signature if p.name == name), None)
+
+    @property
+    def arguments(self) -> list[str]:
+        """Names that a plug or a submit may give."""
+        return [p.name for p in self.signature if p.pluggable]
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """A value set in the wiring: row of the value, its type and its text."""
+
+    value: int
+    type: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Socket:
+    """An address with a durable queue.
+
+    Attributes
+    ----------
+    id : int
+        Identity that survives renaming.
+    name : str
+        What people call it.
+    processor : str
+        Whose CPUs run its calls.
+    task : int
+        Row of the current task version.
+    threads : int
+        CPUs one call takes.
+    retries : int
+        How often a call that raised is tried again.
+    backoff : float
+        Seconds before the first retry; doubled for each further one.
+    timeout : float or None
+        Seconds a call may run.
+    once : bool
+        Fail a call whose worker died instead of running it again.
+    fresh : bool
+        Unpickle the function anew for each call.
+    memory : int or None
+        Bytes the worker may hold while a call of it runs.
+    paused, parked : bool
+        Nothing of it starts; it was removed while requests waited.
+    position : tuple of float or None
+        Place in the picture.
+    fixed : dict of str to Fixed
+        Values set in the wiring.
+    stale : tuple of str
+        Captured names that were rebound since the task was registered.
+    """
+
+    id: int
+    name: str
+    processor: str
+    task: int
+    threads: int = 1
+    retries: int = 0
+    backoff: float = 1.0
+    timeout: float | None = None
+    once: bool = False
+    fresh: bool = False
+    memory: int | None = None
+    paused: bool = False
+    parked: bool = False
+    position: tuple[float, float] | None = None
+    fixed: dict[str, Fixed] = field(default_factory=dict)
+    stale: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A plug's `when`: hash of the pickled function and its text."""
+
+    sha256: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plug:
+    """What feeds a source socket's results, or failures, to one argument of a target.
+
+    Attributes
+    ----------
+    id : int
+        Identity.
+    source, target : int
+        Sockets.
+    argument : str
+        Name of the target's argument.
+    on : str
+        ``"result"`` or ``"error"``.
+    map : bool
+        One arrival per element of the result.
+    gather : bool or str
+        The elements of one split become one list; ``"done"`` does not wait for failed ones.
+    when : Condition or None
+        Feeds only where this holds.
+    """
+
+    id: int
+    source: int
+    target: int
+    argument: str
+    on: str = "result"
+    map: bool = False
+    gather: bool | str = False
+    when: Condition | None = None
+
+    @property
+    def evaluated(self) -> bool:
+        """Whether a worker has to look at the result to decide what it carries."""
+        return self.map or self.when is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Processor:
+    """A CPU limit shared by sockets.
+
+    Attributes
+    ----------
+    name : str
+        What people call it.
+    cpus : int or None
+        How many CPUs' worth of calls may run; None is all of the node's.
+    memory : int or None
+        Bytes a worker of it may hold.
+    affinity : tuple of int or None
+        CPUs its workers are bound to; None decides by itself.
+    paused : bool
+        Nothing of it starts.
+    """
+
+    name: str
+    cpus: int | None = None
+    memory: int | None = None
+    affinity: tuple[int, ...] | None = None
+    paused: bool = False
+
+
+Record = Socket | Plug | Processor | Task
+KINDS: dict[str, type[Any]] = {"socket": Socket, "plug": Plug, "processor": Processor, "task": Task}
+
+
+def to_json(record: Record) -> dict[str, Any]:
+    """A record as JSON can hold it."""
+    return asdict(record)
+
+
+def from_json(kind: str, data: dict[str, Any]) -> Any:
+    """The record `to_json` wrote down; `kind` is a key of `KINDS`."""
+    record = KINDS[kind](**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
+    if isinstance(record, Socket):
+        return replace(record, fixed={k: Fixed(**v) if isinstance(v, dict) else v for k, v in record.fixed.items()})
+    if isinstance(record, Plug) and isinstance(record.when, dict):
+        return replace(record, when=Condition(**record.when))
+    if isinstance(record, Task):
+        return replace(record, signature=tuple(Parameter(**p) if isinstance(p, dict) else p for p in record.signature))
+    return record

@@ -1,0 +1,95 @@
+"""CPUs and memory as the operating system sees them: affinity, thread limits, resident bytes."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+
+THREAD_LIMITS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "POLARS_MAX_THREADS",
+)
+"""What numeric libraries read when they load; a person's own setting of one is left alone."""
+
+Pins = tuple[int, ...]
+
+
+def available() -> list[int]:
+    """CPUs this process may run on, in order; empty where the system cannot tell."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return []
+
+
+def thread_limits(threads: float) -> dict[str, str]:
+    """Environment that keeps numeric libraries to `threads` threads."""
+    count = str(max(1, math.ceil(threads)))
+    return {name: count for name in THREAD_LIMITS if name not in os.environ}
+
+
+def pin(cpus: Sequence[int]) -> None:
+    """Bind this process, and the threads it will start, to `cpus`; nothing where that cannot be."""
+    if cpus and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cpus)
+
+
+def plan(
+    wanted: Mapping[str, tuple[Sequence[int], str | Sequence[int]]], cpus: Sequence[int]
+) -> dict[tuple[str, int], Pins]:
+    """Which CPUs each slot is bound to; a slot that is not named is bound to none.
+
+    Parameters
+    ----------
+    wanted : dict
+        By processor: its slots, and ``"auto"`` or the CPUs the user named.
+    cpus : sequence of int
+        CPUs the node lends.
+
+    Notes
+    -----
+    ``"auto"`` binds only where every slot gets a CPU of its own: a slot that waits for *its* CPU
+    while another is free wastes the node.
+    """
+    pins: dict[tuple[str, int], Pins] = {}
+    taken: set[int] = set()
+    loose: list[tuple[str, int]] = []
+    for name, (slots, affinity) in wanted.items():
+        if isinstance(affinity, str):
+            loose.extend((name, slot) for slot in slots)
+            continue
+        taken.update(affinity)
+        pins.update({(name, slot): tuple(affinity) for slot in slots})
+    free = [cpu for cpu in cpus if cpu not in taken]
+    if len(loose) <= len(free):
+        pins.update({slot: (cpu,) for slot, cpu in zip(loose, free, strict=False)})
+    return pins
+
+
+def resident_bytes(pid: int) -> int:
+    """Resident memory of a process and all its descendants; 0 once it is gone."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    total = 0
+    pids = [pid]
+    while pids:
+        one = pids.pop()
+        try:
+            with open(f"/proc/{one}/statm") as file:
+                total += int(file.read().split()[1]) * page
+            pids.extend(_children(one))
+        except (OSError, IndexError):
+            continue  # ended meanwhile
+    return total
+
+
+def _children(pid: int) -> list[int]:
+    found: list[int] = []
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/children") as file:
+            found.extend(int(child) for child in file.read().split())
+    return found

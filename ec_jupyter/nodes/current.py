@@ -1,0 +1,123 @@
+"""What a task can learn and say about its own call: `current`, `progress`, `SKIP`, `Failure`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TypeVar
+
+from ec_jupyter.errors import EcError
+
+_T = TypeVar("_T")
+
+PROGRESS_SECONDS = 0.1
+"""No more often than this does `progress` say how far it is."""
+
+
+class Skip:
+    """Type of `SKIP`."""
+
+    def __reduce__(self) -> str:
+        return "SKIP"
+
+    def __repr__(self) -> str:
+        return "SKIP"
+
+
+SKIP = Skip()
+"""What a task returns to have no result: what it feeds is skipped."""
+
+
+@dataclass(frozen=True)
+class Current:
+    """The call a task runs as.
+
+    Attributes
+    ----------
+    request_id : int
+        The same in every attempt: makes side effects outside the flow idempotent.
+    run_id : int
+        What all calls that descend from one submit share.
+    attempt : int
+        1 in the first attempt.
+    socket : str
+        Name of the socket.
+    """
+
+    request_id: int
+    run_id: int
+    attempt: int
+    socket: str
+
+
+class Failure(SimpleNamespace):
+    """What an error plug delivers: the failed call's facts and its arguments.
+
+    Attributes
+    ----------
+    type, message, traceback : str
+        Of the exception.
+    arguments : dict
+        The failed call's arguments by name.
+    """
+
+
+@dataclass
+class _Place:
+    """Where this process is: set by the worker before each call."""
+
+    call: Callable[[], Current] | None = None
+    say: Callable[[float, float | None, str], None] | None = None
+
+
+place = _Place()
+
+
+def current() -> Current:
+    """The call that runs here.
+
+    Raises
+    ------
+    EcError
+        No task runs in this process.
+    """
+    if place.call is None:
+        raise EcError("current() has a meaning only inside a task")
+    return place.call()
+
+
+def progress(iterable: Iterable[_T], total: float | None = None, text: str = "") -> Iterator[_T]:
+    """The elements of `iterable`; shows how many have been taken.
+
+    Parameters
+    ----------
+    iterable : iterable
+        What to go through.
+    total : float, optional
+        How many there will be; the iterable's length where it has one.
+    text : str
+        Shown beside the bar.
+
+    Notes
+    -----
+    Outside a task it only passes the elements on.
+    """
+    if total is None and hasattr(iterable, "__len__"):
+        total = len(iterable)
+    said = float("-inf")
+    done = 0
+    for element in iterable:
+        yield element
+        done += 1
+        now = time.monotonic()
+        if now - said >= PROGRESS_SECONDS:
+            said = now
+            _say(done, total, text)
+    _say(done, total, text)
+
+
+def _say(done: float, total: float | None, text: str) -> None:
+    if place.say is not None:
+        place.say(done, total, text)

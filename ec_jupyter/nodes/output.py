@@ -1,0 +1,254 @@
+"""What tasks print: Python's streams, logging's last resort and the file descriptors below them.
+
+Text written while a call runs is tagged with its request. Text written while none runs goes
+where the worker's stderr went before. Writing never raises into a task.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+import logging
+import os
+import select
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+RATE_BYTES = 64 * 1024
+"""A request may print as much at once and as much each second; the rest is counted only."""
+
+TICK_SECONDS = 0.1
+_CHUNK = 64 * 1024
+_PIPE_BYTES = 1 << 20
+_SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ, which Python 3.10 knows only where it was built on Linux
+
+Say = Callable[[int, str, str], None]
+
+
+def printable(text: str) -> str:
+    """The text without lone surrogates, which no frame can carry."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "backslashreplace").decode()
+    return text
+
+
+def folded(text: str) -> str:
+    """The text as a terminal would leave it: of a line rewritten with ``\\r`` the last state."""
+    if "\r" not in text:
+        return text
+    lines = []
+    for line in text.replace("\r\n", "\n").split("\n"):
+        head, back, last = line.rstrip("\r").rpartition("\r")
+        # what stands before may rewrite a line that was sent already
+        lines.append("\r" + last if back and head.startswith("\r") or head == "" and back else last)
+    return "\n".join(lines)
+
+
+class Stream(io.TextIOBase):
+    """Stands for ``sys.stdout`` or ``sys.stderr`` in a worker; closing it does nothing."""
+
+    encoding = "utf-8"
+    errors = "backslashreplace"
+
+    def __init__(self, name: str, fd: int, put: Callable[[str, str], None]) -> None:
+        self.name = name
+        self._fd = fd
+        self._put = put
+        self.buffer = open(fd, "wb", buffering=0, closefd=False)
+
+    def write(self, text: str) -> int:
+        """Take text; it leaves with the next tick or with the end of the call."""
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        self._put(self.name, text)
+        return len(text)
+
+    def fileno(self) -> int:
+        """The descriptor below; faulthandler and subprocess ask for it."""
+        return self._fd
+
+    def writable(self) -> bool:
+        """True."""
+        return True
+
+    def isatty(self) -> bool:
+        """False."""
+        return False
+
+    def flush(self) -> None:
+        """Nothing: what was written is on its way."""
+
+    def close(self) -> None:
+        """Nothing: a task that closes its stdout must not take that of the next call."""
+
+
+class _Log(logging.Handler):
+    """Takes what no handler of the user's took."""
+
+    def __init__(self, put: Callable[[str, str], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._put = put
+        self.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._put("log", self.format(record) + "\n")
+
+
+class Output:
+    """Collects what is printed in this process; made once in a worker.
+
+    Parameters
+    ----------
+    say : callable
+        Called with request, stream and text, from any thread.
+    """
+
+    def __init__(self, say: Say) -> None:
+        self._say = say
+        self._lock = threading.Lock()
+        self._request = 0
+        self._texts: list[tuple[str, str]] = []
+        self._allowance = float(RATE_BYTES)
+        self._refilled = 0.0
+        self._dropped = 0
+        self._forked = self._woken = False
+        self._outside = os.dup(2)
+        self._wake, self._waker = os.pipe()
+        self._pipes = {self._pipe(1): "stdout", self._pipe(2): "stderr"}
+        self._decoders = {fd: codecs.getincrementaldecoder("utf-8")("replace") for fd in self._pipes}
+        self._ready = select.poll()
+        for fd in self._pipes:
+            self._ready.register(fd, select.POLLIN)
+
+    def install(self) -> None:
+        """Put the streams in place and start the thread that reads the descriptors."""
+        sys.stdout = Stream("stdout", 1, self.put)
+        sys.stderr = Stream("stderr", 2, self.put)
+        logging.lastResort = _Log(self.put)
+        os.register_at_fork(after_in_child=self._after_fork)
+        threading.Thread(target=self._read, name="output", daemon=True).start()
+
+    def begin(self, request: int) -> None:
+        """From now on, text is this request's."""
+        self._request = request
+        self._allowance = float(RATE_BYTES)
+        self._refilled = time.monotonic()
+
+    def end(self) -> None:
+        """Send what the request has printed so far; from now on, text is nobody's."""
+        if self._ready.poll(0):
+            self._drain()
+        if self._texts or self._dropped:
+            with self._lock:
+                self._flush(last=True)
+        self._request = 0
+
+    def put(self, stream: str, text: str) -> None:
+        """Take text that was printed."""
+        if self._forked:
+            _write(2 if stream != "stdout" else 1, text)
+            return
+        with self._lock:
+            self._keep(stream, text)
+
+    def _keep(self, stream: str, text: str) -> None:
+        if not self._request:
+            _write(self._outside, text)
+            return
+        self._refill()
+        fits = int(self._allowance)
+        if self._dropped or len(text) > fits:
+            # once text is missing, a later piece would read as if it followed
+            fits = 0 if self._dropped else fits
+            self._dropped += len(text) - fits
+            text = text[:fits]
+        self._allowance -= len(text)
+        if not self._woken:
+            self._woken = True
+            os.write(self._waker, b"w")
+        if text:
+            self._texts.append((stream, text))
+
+    def _refill(self) -> None:
+        now = time.monotonic()
+        if now - self._refilled >= 1:
+            self._refilled = now
+            self._allowance = float(RATE_BYTES)
+            self._admit()
+
+    def _admit(self) -> None:
+        """Say how much is missing, and go on."""
+        if self._dropped:
+            self._texts.append(("stderr", f"\n... {_amount(self._dropped)} more\n"))
+            self._dropped = 0
+
+    def _flush(self, *, last: bool = False) -> None:
+        if last:
+            self._admit()
+        texts, self._texts = self._texts, []
+        stream, pieces = "", []
+        for name, text in [*texts, ("", "")]:
+            if name != stream and pieces:
+                self._say(self._request, stream, printable(folded("".join(pieces))))
+                pieces = []
+            stream = name
+            pieces.append(text)
+
+    def _read(self) -> None:
+        watch = select.poll()
+        for fd in (self._wake, *self._pipes):
+            watch.register(fd, select.POLLIN)
+        while True:
+            ready = watch.poll()
+            if any(fd == self._wake for fd, _ in ready):
+                os.read(self._wake, _CHUNK)
+            self._drain()
+            # gathers what is printed in a row; a call that ends meanwhile sends it itself
+            time.sleep(TICK_SECONDS / 2)
+            with self._lock:
+                self._woken = False
+                if self._texts:
+                    self._flush()
+
+    def _drain(self) -> None:
+        with self._lock:
+            for fd, _ in self._ready.poll(0):
+                with suppress(BlockingIOError):  # another thread has read it since
+                    text = self._decoders[fd].decode(os.read(fd, _CHUNK))
+                    if text:
+                        self._keep(self._pipes[fd], text)
+
+    def _pipe(self, fd: int) -> int:
+        """Replace a descriptor by a pipe; its reading end."""
+        reading, writing = os.pipe()
+        os.dup2(writing, fd)
+        os.close(writing)
+        os.set_blocking(reading, False)
+        _enlarge(reading)
+        return reading
+
+    def _after_fork(self) -> None:
+        # threads do not survive a fork: what a child prints takes the descriptor's way
+        self._forked = True
+
+
+def _enlarge(fd: int) -> None:
+    # code that prints while it holds the GIL stops for good once the pipe is full
+    with suppress(ImportError, OSError):
+        import fcntl
+
+        fcntl.fcntl(fd, _SET_PIPE_SIZE, _PIPE_BYTES)
+
+
+def _write(fd: int, text: str) -> None:
+    with suppress(OSError):  # nobody reads it: then it is lost, as on a closed terminal
+        os.write(fd, text.encode("utf-8", "backslashreplace"))
+
+
+def _amount(count: int) -> str:
+    return f"{count / 1048576:.1f} MiB" if count >= 1048576 else f"{count / 1024:.1f} KiB"

@@ -1,0 +1,380 @@
+"""One slot of a processor: a thread that holds loky's worker, and what the loop knows of it.
+
+loky owns the process: it starts it, sets its environment, notices its death and its exit code.
+Frames go over two sockets the worker opens, which belong to the event loop. Everything but
+`Holder` runs on the loop's thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import mmap
+import os
+import queue
+import re
+import secrets
+import signal
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Protocol
+
+from ec_jupyter.nodes import child
+from ec_jupyter.nodes.batch import pack_calls
+from ec_jupyter.nodes.cpus import Pins, thread_limits
+from ec_jupyter.wire import Call, FrameReader, Header, encode
+
+GRACE_SECONDS = 2.0
+"""How long a call may take to end once it has been interrupted."""
+
+CLOSE_SECONDS = 1.0
+_EXIT = re.compile(r"\{?(?:(SIG\w+)|EXIT)\((-?\d+)\)")
+
+
+class Owner(Protocol):
+    """Whoever a slot belongs to: told what becomes of it."""
+
+    def up(self, slot: Slot) -> None: ...
+    def said(self, slot: Slot, frames: list[tuple[Header, list[bytes]]]) -> None: ...
+    def down(self, slot: Slot, culprit: int | None, text: str | None) -> None: ...
+    def blob(self, sha256: str) -> bytes: ...
+
+
+class Holder(threading.Thread):
+    """The thread of one slot: nothing but loky's life cycle, one process at a time.
+
+    Parameters
+    ----------
+    name : str
+        Name of the thread.
+    ended : callable
+        Called on this thread with the process's token and what loky says of its end; None: it
+        ended because it was told to.
+    """
+
+    def __init__(self, name: str, ended: Callable[[str, str | None], None]) -> None:
+        super().__init__(name=name, daemon=True)
+        self.orders: queue.SimpleQueue[tuple[child.Seat, dict[str, str], float] | None] = queue.SimpleQueue()
+        self._ended = ended
+
+    def run(self) -> None:
+        """Hold one process after the other."""
+        while (order := self.orders.get()) is not None:
+            self._ended(order[0].token, self._hold(*order))
+
+    def _hold(self, seat: child.Seat, env: dict[str, str], idle: float) -> str | None:
+        from loky import get_reusable_executor
+
+        try:
+            # this thread's own executor: loky keeps one a thread
+            executor = get_reusable_executor(
+                max_workers=1, timeout=idle, initializer=child.init, initargs=(seat,), env=env
+            )
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+        try:
+            executor.submit(child.serve, seat).result()
+        except BaseException as error:
+            return f"{type(error).__name__}: {error}"
+        finally:
+            executor.shutdown(wait=True, kill_workers=True)
+        return None
+
+
+class Link(asyncio.Protocol):
+    """One connection of a worker; `seats` finds the slot its first frame names."""
+
+    def __init__(self, seats: dict[str, Slot]) -> None:
+        self._seats = seats
+        self._reader = FrameReader()
+        self._slot: Slot | None = None
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Hand frames to the slot."""
+        frames = self._reader.feed(data)
+        if self._slot is None and frames:
+            header, _ = frames.pop(0)
+            self._slot = self._seats.get(str(header.get("token")))
+            if self._slot is None or self._transport is None:
+                return self._close()
+            self._slot.connected(self, self._transport, header)
+        if self._slot is not None and frames:
+            self._slot.received(self, frames)
+        return None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the slot."""
+        if self._slot is not None:
+            self._slot.lost(self)
+
+    def _close(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+
+class Slot:
+    """One CPU's worth of a processor.
+
+    Attributes
+    ----------
+    state : str
+        ``cold`` (no process), ``starting``, ``ready``, ``ending`` (told to end or dying).
+    calls : dict
+        Calls sent and not answered, by request, in the order they will run.
+    """
+
+    def __init__(
+        self, owner: Owner, processor: str, index: int, runtime: Path, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self.processor = processor
+        self.index = index
+        self.state = "cold"
+        self.pid = 0
+        self.draining = False
+        self.calls: OrderedDict[int, Call] = OrderedDict()
+        self.announced: set[int] = set()
+        self.stops: dict[int, tuple[str, str]] = {}
+        self.since = 0.0
+        self.failures = 0
+        self.served = 0
+        self.pins: Pins = ()
+        self.threads = 1
+        self._owner = owner
+        self._loop = loop
+        self._batches: dict[int, int] = {}  # open batches: how many calls each still has
+        self._batch_of: dict[int, int] = {}
+        self._number = 0
+        self._blobs: set[str] = set()
+        self._sources: dict[str, str] = {}
+        self._killed: int | None = None
+        self._closed = False
+        self._token = ""
+        self._links: dict[str, tuple[Link, asyncio.Transport]] = {}
+        self._exit: tuple[str | None] | None = None
+        self._blame_path = runtime / f"{secrets.token_hex(4)}.call"
+        self._blame_path.touch(mode=0o600)
+        os.truncate(self._blame_path, child.BLAME_BYTES)
+        with self._blame_path.open("r+b") as file:
+            self._blame = mmap.mmap(file.fileno(), child.BLAME_BYTES)
+        self.holder = Holder(f"slot {processor}/{index}", self._ended_soon)
+        self.holder.start()
+
+    # the process
+
+    def start(self, seat: Callable[[str, str, Pins], child.Seat], pins: Pins, threads: int, idle: float) -> str:
+        """Start the process; the token its connections will name."""
+        self.state = "starting"
+        self.pins, self.threads = pins, threads
+        self._token = secrets.token_hex(16)
+        self._exit = self._killed = None
+        self._links.clear()
+        self._blobs.clear()
+        self._sources.clear()
+        self.served = 0
+        child.BLAME.pack_into(self._blame, 0, 0, 0, 0.0)
+        env = thread_limits(threads)
+        self.holder.orders.put((seat(self._token, str(self._blame_path), pins), env, max(idle, 30.0)))
+        return self._token
+
+    def end(self) -> None:
+        """Tell the process to end; it holds no call."""
+        if self.state == "ready":
+            self.state = "ending"
+            self._write("work", encode({"k": "end"}))
+
+    def kill(self, culprit: int | None = None) -> None:
+        """Kill the process and all it has started; `culprit` is the call this is for."""
+        if self._killed is None:
+            self._killed = culprit
+        if self.pid:
+            with suppress(ProcessLookupError, PermissionError):  # gone, or a zombie's empty group
+                os.killpg(self.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Kill the process for good; the thread ends once it is gone."""
+        self._closed = True
+        self.kill()
+        self.holder.orders.put(None)
+
+    def forget(self) -> None:
+        """Remove what the slot has in the runtime folder; after `close` and the thread's end."""
+        for _, transport in self._links.values():
+            transport.abort()
+        self._blame.close()
+        self._blame_path.unlink(missing_ok=True)
+
+    def connected(self, link: Link, transport: asyncio.Transport, header: Header) -> None:
+        """A connection has said which process it comes from."""
+        self._links[str(header["channel"])] = (link, transport)
+        self.pid = int(header["pid"])
+        if self._closed:
+            self.kill()
+        elif len(self._links) == 2:
+            self.state = "ready"
+            self.since = time.monotonic()
+            self._owner.up(self)
+
+    def received(self, link: Link, frames: list[tuple[Header, list[bytes]]]) -> None:
+        """Frames of the process."""
+        if self._links.get("work", (None,))[0] is link:
+            self._owner.said(self, frames)
+
+    def lost(self, link: Link) -> None:
+        """A connection has ended: so has the process, or it will now."""
+        for channel in [c for c, (one, _) in self._links.items() if one is link]:
+            del self._links[channel]
+            self.state = "ending"
+            self.kill()
+        self._settle()
+
+    def _ended_soon(self, token: str, text: str | None) -> None:
+        # called by the holder's thread; the loop is gone when the whole process ends
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._ended, token, text)
+
+    def _ended(self, token: str, text: str | None) -> None:
+        if token != self._token:
+            return
+        self._exit = (text,)
+        self.state = "ending"
+        self.kill()
+        # a child that left the group may hold the connection open for as long as it likes
+        self._loop.call_later(CLOSE_SECONDS, self._abandon, token)
+        self._settle()
+
+    def _abandon(self, token: str) -> None:
+        if token == self._token:
+            for _, transport in list(self._links.values()):
+                transport.abort()
+
+    def _settle(self) -> None:
+        """Tell the owner once the process is gone and its last frame has been read."""
+        if self._exit is None or self._links or self.state == "cold":
+            return
+        text = _exit_text(self._exit[0], self.pid)
+        running = int(child.BLAME.unpack_from(self._blame)[0])
+        culprit = running if running in self.calls and self._killed is None else self._killed
+        self.state = "cold"
+        self.pid = 0
+        self._token = ""
+        self._owner.down(self, culprit if culprit in self.calls else None, text)
+
+    # its calls
+
+    @property
+    def batches(self) -> int:
+        """How many batches are on their way or in work."""
+        return len(self._batches)
+
+    @property
+    def idle(self) -> bool:
+        """Ready, with nothing to run."""
+        return self.state == "ready" and not self.calls
+
+    def send(self, calls: Sequence[Call]) -> None:
+        """Send calls, to be run in this order after those sent before."""
+        parts = []
+        for call in calls:
+            for sha256 in (call.task, *(when for _, when, _ in call.routes if when is not None)):
+                if sha256 not in self._blobs:
+                    parts.append(self._blob(sha256))
+        self._number += 1
+        for call in calls:
+            self.calls[call.request] = call
+            self._batch_of[call.request] = self._number
+        self._batches[self._number] = len(calls)
+        self.since = time.monotonic()
+        parts.append(encode(*pack_calls(calls, self._sources)))
+        self._write("work", b"".join(parts) if len(parts) > 1 else parts[0])
+
+    def answer(self, sha256: str) -> None:
+        """Send a function that the process had to forget."""
+        self._write("work", self._blob(sha256))
+
+    def recall(self, requests: Iterable[int]) -> None:
+        """Ask for calls back that have not begun."""
+        self._write("control", encode({"k": "recall", "n": list(requests)}))
+
+    def stop(self, request: int, kind: str, message: str) -> None:
+        """End a call: handed back if it has not begun, else interrupted, and killed after the grace."""
+        if request in self.stops or request not in self.calls:
+            return
+        self.stops[request] = (kind, message)
+        self._write("control", encode({"k": "recall", "n": [request], "c": kind, "x": message}))
+        self._loop.call_later(GRACE_SECONDS, self._insist, request, self._token)
+
+    def _insist(self, request: int, token: str) -> None:
+        if token != self._token or request not in self.stops:
+            return
+        if self.running()[0] == request:
+            self.kill(request)
+        else:
+            # behind a call that lets no other thread run: its turn to be handed back will come
+            self._loop.call_later(GRACE_SECONDS, self._insist, request, token)
+
+    def running(self) -> tuple[int, float]:
+        """The request that runs, and when it began on the monotonic clock; (0, 0.0): none."""
+        request, attempt, began = child.BLAME.unpack_from(self._blame)
+        call = self.calls.get(request)
+        if call is None or call.attempt != attempt:
+            return 0, 0.0
+        return request, began
+
+    def answered(self, requests: Iterable[int]) -> list[Call]:
+        """Take calls off the slot: they are done, or handed back."""
+        calls = []
+        for request in requests:
+            call = self.calls.pop(request, None)
+            if call is None:
+                continue
+            calls.append(call)
+            number = self._batch_of.pop(request)
+            self._batches[number] -= 1
+            if not self._batches[number]:
+                del self._batches[number]
+        if self.announced:
+            self.announced.difference_update(requests)
+        if self.stops:
+            for call in calls:
+                self.stops.pop(call.request, None)
+        if not self.calls:
+            self.since = time.monotonic()
+        return calls
+
+    def _blob(self, sha256: str) -> bytes:
+        self._blobs.add(sha256)
+        try:
+            return encode({"k": "blob", "h": sha256}, [self._owner.blob(sha256)])
+        except Exception as error:
+            # the worker asks again when it gets there, and then the call fails with this text
+            self._blobs.discard(sha256)
+            return encode({"k": "blob", "h": sha256, "x": f"the task's code is gone: {type(error).__name__}: {error}"})
+
+    def _write(self, channel: str, data: bytes) -> None:
+        link = self._links.get(channel)
+        if link is not None:
+            link[1].write(data)
+
+    def facts(self) -> dict[str, Any]:
+        """State, process and running request, for display."""
+        return {"slot": self.index, "state": self.state, "pid": self.pid, "running": self.running()[0] or None}
+
+
+def _exit_text(text: str | None, pid: int) -> str | None:
+    if text is None:
+        return None
+    found = _EXIT.search(text)
+    if found is None:
+        return f"worker process {pid or ''} ended: {text}".replace("  ", " ")
+    name, code = found.groups()
+    how = f"was killed by {name}" if name else f"exited with code {code}"
+    return f"worker process {pid} {how}"

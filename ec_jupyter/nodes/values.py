@@ -1,0 +1,205 @@
+"""Values as bytes: pickled once, small ones inline, large ones a file of the flow.
+
+A file holds the pickle and its out-of-band buffers, each at an offset that is a multiple of 64,
+so that whoever loads it maps the file and an array inside is a slice of the map, not a copy.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import pickle
+import struct
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+
+from ec_jupyter.errors import FrameError, StoreDamagedError, TaskNotPicklableError
+from ec_jupyter.wire import INLINE_BYTES, Value
+
+_MAGIC = b"ECV1"
+_COUNT = struct.Struct("<4sI")
+_PART = struct.Struct("<QQ")
+_ALIGN = 64
+
+
+def dump(obj: object, folder: Path, name: str, *, sync: bool = False, what: str = "value") -> Value:
+    """A value that can travel; written to a file of `folder` if it is large.
+
+    Parameters
+    ----------
+    obj : object
+        What to pickle.
+    folder : Path
+        The flow's ``values`` folder; made if missing.
+    name : str
+        Name of the file, used only where the value becomes one.
+    sync : bool
+        Wait until file and folder are on the disk.
+    what : str
+        What to call the value where it cannot travel, such as ``"result of 'f'"``.
+
+    Raises
+    ------
+    TaskNotPicklableError
+        The value cannot be pickled; the text names the part at fault.
+    OSError
+        The file cannot be written.
+    """
+    data, buffers = _pickled(obj, what)
+    size = len(data) + sum(len(b) for b in buffers)
+    if size > INLINE_BYTES:
+        _write(folder, name, [memoryview(data), *buffers], sync)
+        return Value(None, name, size, type_name(obj))
+    if buffers:
+        data = _banded(obj)
+    return Value(data, None, len(data), type_name(obj))
+
+
+def load(value: Value, folder: Path) -> Any:
+    """The object a value stands for; arrays of a file are read-only views of it.
+
+    Raises
+    ------
+    StoreDamagedError
+        The value's file is gone or no value file.
+    """
+    if value.file is None:
+        return pickle.loads(value.data or b"")
+    return load_file(value.file, folder)
+
+
+def load_file(name: str, folder: Path) -> Any:
+    """The object in the value file `name`."""
+    if os.sep in name or name.startswith("."):
+        raise FrameError(f"{name!r} is no name of a value file")
+    path = folder / name
+    try:
+        with path.open("rb") as file:
+            whole = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    except (OSError, ValueError) as error:
+        raise StoreDamagedError(f"value file {name!r} cannot be read: {error}") from error
+    first, *buffers = _parts(whole, name)
+    return pickle.loads(first, buffers=buffers)
+
+
+def type_name(obj: object) -> str:
+    """The qualified name of an object's type, without ``builtins``."""
+    kind = type(obj)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _pickled(obj: object, what: str) -> tuple[bytes, list[memoryview]]:
+    buffers: list[pickle.PickleBuffer] = []
+    try:
+        data = pickle.dumps(obj, protocol=5, buffer_callback=buffers.append)
+        plain = b"__main__" not in data
+    except Exception:
+        plain = False  # cloudpickle takes more; if it does not, its error is the one to tell
+    if not plain:
+        buffers = []
+        try:
+            data = cloudpickle.dumps(obj, protocol=5, buffer_callback=buffers.append)
+        except Exception as error:
+            raise TaskNotPicklableError(_complaint(obj, what, error)) from error
+    try:
+        return data, [b.raw() for b in buffers]
+    except BufferError:
+        # a buffer that is not contiguous has no raw bytes; copied into the pickle it has
+        return _banded(obj), []
+
+
+def _banded(obj: object) -> bytes:
+    """The pickle with its buffers inside."""
+    try:
+        data = pickle.dumps(obj, protocol=5)
+    except Exception:
+        return bytes(cloudpickle.dumps(obj, protocol=5))
+    return data if b"__main__" not in data else bytes(cloudpickle.dumps(obj, protocol=5))
+
+
+def _complaint(obj: object, what: str, error: BaseException) -> str:
+    path, culprit = _offender(obj, 0)
+    part = f" at {path}" if path else ""
+    return f"{what} cannot travel: {error}{part} ({type_name(culprit)})"
+
+
+def _offender(obj: object, depth: int) -> tuple[str, object]:
+    """Path to the innermost element that does not pickle, and the element."""
+    for step, element in _elements(obj) if depth < 4 else ():
+        try:
+            cloudpickle.dumps(element, protocol=5)
+        except Exception:
+            path, culprit = _offender(element, depth + 1)
+            return step + path, culprit
+    return "", obj
+
+
+def _elements(obj: object) -> list[tuple[str, object]]:
+    if isinstance(obj, dict):
+        return [(f"[{key!r}]", value) for key, value in list(obj.items())[:1000]]
+    if isinstance(obj, list | tuple):
+        return [(f"[{i}]", value) for i, value in enumerate(obj[:1000])]
+    closure = getattr(obj, "__closure__", None)
+    if closure:
+        names = obj.__code__.co_freevars  # type: ignore[attr-defined]
+        return [(f" variable {n!r}", c.cell_contents) for n, c in zip(names, closure, strict=True)]
+    facts = getattr(obj, "__dict__", None)
+    return [(f".{key}", value) for key, value in facts.items()] if isinstance(facts, dict) else []
+
+
+def _write(folder: Path, name: str, parts: list[memoryview], sync: bool) -> None:
+    at = -(-(_COUNT.size + _PART.size * len(parts)) // _ALIGN) * _ALIGN
+    head = [_COUNT.pack(_MAGIC, len(parts))]
+    offsets = []
+    for part in parts:
+        head.append(_PART.pack(at, len(part)))
+        offsets.append(at)
+        at = -(-(at + len(part)) // _ALIGN) * _ALIGN
+    beside = folder / f".{name}.{os.getpid()}"
+    try:
+        try:
+            fd = _made(beside)
+        except FileNotFoundError:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            fd = _made(beside)
+        with open(fd, "wb") as file:
+            file.write(b"".join(head))
+            for offset, part in zip(offsets, parts, strict=True):
+                file.seek(offset)
+                file.write(part)
+            if sync:
+                file.flush()
+                os.fsync(fd)
+        os.replace(beside, folder / name)
+    except BaseException:
+        with suppress(OSError):  # the first error is the one to tell
+            beside.unlink()
+        raise
+    if sync:
+        _sync_folder(folder)
+
+
+def _made(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _parts(whole: memoryview, name: str) -> list[memoryview]:
+    try:
+        magic, count = _COUNT.unpack_from(whole)
+        spans = [_PART.unpack_from(whole, _COUNT.size + i * _PART.size) for i in range(count)]
+    except struct.error as error:
+        raise StoreDamagedError(f"value file {name!r} is cut short") from error
+    if magic != _MAGIC or not spans or any(at + length > len(whole) for at, length in spans):
+        raise StoreDamagedError(f"{name!r} is no whole value file")
+    return [whole[at : at + length] for at, length in spans]

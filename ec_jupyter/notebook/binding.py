@@ -1,0 +1,47 @@
+"""From the arguments of a submit to the arguments of a task, by its signature."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ec_jupyter.errors import ArgumentsError, nearest
+from ec_jupyter.model import POSITIONAL
+
+
+class Binding:
+    """Binds values to the arguments of one task.
+
+    Parameters
+    ----------
+    socket : str
+        Name of the socket, for messages.
+    signature : sequence of dict
+        The task's parameters, as the topology has them.
+    """
+
+    def __init__(self, socket: str, signature: Sequence[Mapping[str, Any]]) -> None:
+        self.socket = socket
+        self.positional = [p["name"] for p in signature if p["kind"] in POSITIONAL]
+        self.names = [p["name"] for p in signature if not p["kind"].startswith("VAR_")]
+        self._known = frozenset(self.names)
+
+    def bind(self, values: Sequence[Any], keywords: Mapping[str, Any]) -> dict[str, Any]:
+        """Name to value, in the order given; fewer than the task requires is no error.
+
+        Raises
+        ------
+        ArgumentsError
+            There are too many, or one is unknown or given twice.
+        """
+        if len(values) > len(self.positional):
+            takes = f"{len(self.positional)} positional argument{'' if len(self.positional) == 1 else 's'}"
+            raise ArgumentsError(f"{self.socket!r} takes {takes} ({', '.join(self.positional)}), not {len(values)}")
+        bound = dict(zip(self.positional, values, strict=False))
+        for name, value in keywords.items():
+            if name not in self._known:
+                raise ArgumentsError(f"{self.socket!r} has no argument {name!r}; {nearest(name, self.names)}")
+            if name in bound:
+                raise ArgumentsError(f"{self.socket!r} got argument {name!r} twice")
+            bound[name] = value
+        return bound

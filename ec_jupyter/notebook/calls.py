@@ -1,0 +1,424 @@
+"""The half of a flow that calls: submit, map, what waits, what failed, what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+from ec_jupyter.errors import RequestNotFoundError
+from ec_jupyter.nodes.current import Failure
+from ec_jupyter.notebook.binding import Binding
+from ec_jupyter.notebook.progress import Bar
+from ec_jupyter.notebook.request import Lineage, Request, Run
+from ec_jupyter.notebook.tables import Report, Table, Tree, bytes_text, clock_text, seconds_text, shown
+from ec_jupyter.notebook.views import Processor, Socket
+from ec_jupyter.notebook.waiting import Waiting
+from ec_jupyter.notebook.waits import Deadline, background
+from ec_jupyter.wire import Value
+
+if TYPE_CHECKING:
+    from ec_jupyter.notebook.client import Client
+    from ec_jupyter.notebook.executor import ProcessorExecutor
+    from ec_jupyter.notebook.flow import Flow
+
+STATES = ("waiting", "queued", "running", "done", "failed", "cancelled", "skipped")
+"""States of a request, in the order in which it may pass them."""
+
+_COLUMNS = ["id", "socket", "state", "run", "attempt", "version", "node", "started", "seconds", "output", "error"]
+_WAITING = ["socket", "argument", "type", "bytes", "run", "from", "since", "missing", "stranded"]
+
+
+class Calls:
+    """What `Flow` can do with requests."""
+
+    _client: Client
+    name: str
+
+    if TYPE_CHECKING:
+
+        def _socket(self, target: str | Socket | Callable[..., Any]) -> str: ...
+        def _dump(self, value: Any, what: str) -> Value: ...
+
+    @property
+    def _self(self) -> Flow:
+        return cast("Flow", self)
+
+    # -- submitting ------------------------------------------------------------
+    def submit(
+        self,
+        socket: str | Socket | Callable[..., Any],
+        /,
+        *values: Any,
+        id: str | None = None,
+        **arguments: Any,
+    ) -> Request:
+        """One call of a socket; it is on disk when this returns.
+
+        Parameters
+        ----------
+        socket : str, Socket or function
+            What to call.
+        *values, **arguments
+            Its arguments. Fewer than the task requires is no error: the request waits for the rest.
+        id : str, optional
+            The same id at the same socket again is the same request. (A task's own argument of this
+            name is given by position.)
+
+        Raises
+        ------
+        SocketNotFoundError, ArgumentsError
+            There is no such socket, or it has no such arguments; nothing was submitted.
+        TaskNotPicklableError
+            An argument cannot travel; nothing was submitted.
+        """
+        name = self._socket(socket)
+        return self._submit(name, [self._binding(name).bind(values, arguments)], id)[0]
+
+    def map(self, socket: str | Socket | Callable[..., Any], /, *iterables: Iterable[Any]) -> list[Request]:
+        """A call for each element, or for each tuple of several iterables, as the built-in `map` takes them.
+
+        All are accepted in one commit: every one or none.
+        """
+        name = self._socket(socket)
+        binding = self._binding(name)
+        return self._submit(name, [binding.bind(values, {}) for values in zip(*iterables, strict=False)])
+
+    def _binding(self, socket: str) -> Binding:
+        return Binding(socket, self._client.topology["sockets"][socket]["task"]["signature"])
+
+    def _submit(self, socket: str, calls: Sequence[dict[str, Any]], id: str | None = None) -> list[Request]:
+        rows: list[dict[str, Any]] = []
+        buffers: list[bytes] = []
+        for call in calls:
+            heads, inline = self._packed(call, socket)
+            rows.append({"socket": socket, "arguments": heads})
+            buffers += inline
+        if id is not None:
+            rows[0]["id"] = id
+        ids = self._client.submit(rows, buffers) if rows else []
+        return [Request(self._self, number, socket) for number in ids]
+
+    def _packed(self, values: dict[str, Any], socket: str) -> tuple[dict[str, Any], list[bytes]]:
+        """Heads of the values by name, and the buffers of those that travel inline."""
+        packed = {name: self._dump(value, f"argument {name!r} of {socket!r}") for name, value in values.items()}
+        inline = [value.data for value in packed.values() if value.data is not None]
+        return {name: value.head() for name, value in packed.items()}, inline
+
+    def executor(self, processor: str | Processor = "main") -> ProcessorExecutor:
+        """A `concurrent.futures.Executor` whose calls this flow runs on a processor, durably."""
+        from ec_jupyter.notebook.executor import ProcessorExecutor
+
+        name = processor if isinstance(processor, str) else processor.name
+        return ProcessorExecutor(self._self, name)
+
+    # -- looking ---------------------------------------------------------------
+    def requests(
+        self,
+        socket: str | Socket | Callable[..., Any] | None = None,
+        *,
+        state: str | None = None,
+        run: Run | Request | int | None = None,
+        by: str = "id",
+        limit: int | None = 1000,
+    ) -> Table:
+        """The newest requests, oldest of them first; each item is a `Request`.
+
+        Parameters
+        ----------
+        socket : str, Socket or function, optional
+            Of this socket only.
+        state : str, optional
+            In this state only.
+        run : Run, Request or int, optional
+            Of this run only.
+        by : {"id", "started"}
+            Order of acceptance, or in which they started.
+        limit : int or None
+            How many at most; None is all.
+        """
+        asked: dict[str, Any] = {"by": by, "limit": limit, "newest": True}
+        if socket is not None:
+            asked["socket"] = self._socket(socket)
+        if state is not None:
+            asked["state"] = state
+        if run is not None:
+            asked["run"] = run if isinstance(run, int) else run.run.id if isinstance(run, Request) else run.id
+        return self._requests(asked)
+
+    def _requests(self, asked: dict[str, Any]) -> Table:
+        reply, _ = self._client.ask("query", {"what": "requests", **asked})
+        key = asked.get("by", "id")
+        rows = sorted(reply["rows"], key=lambda row: (row[key] is None, row[key], row["id"]))
+        items = [Request(self._self, row["id"], row["socket"], row) for row in rows]
+        return Table([_request_row(row) for row in rows], _COLUMNS, items=items)
+
+    def request(self, id: int) -> Request:
+        """The request of that number.
+
+        Raises
+        ------
+        RequestNotFoundError
+            The flow has none.
+        """
+        request = Request(self._self, id, "")
+        request.socket_name = request.socket
+        return request
+
+    def run(self, id: int) -> Run:
+        """The run of that number."""
+        return Run(self._self, id)
+
+    def waiting(self, socket: str | Socket | Callable[..., Any] | None = None) -> Table:
+        """What has come and waits for company; each item has a value that can be seen, and discarded."""
+        asked = {"what": "waiting"} | ({} if socket is None else {"socket": self._socket(socket)})
+        reply, _ = self._client.ask("query", asked)
+        items = [item for row in reply["rows"] for item in _waiting(self._self, row)]
+        return Table([item.row() for item in items], _WAITING, items=items)
+
+    def status(self) -> Report:
+        """Counts of every socket, processor and node, as of now."""
+        counts, _ = self._client.ask("query", {"what": "counts"})
+        return Report(counts, self._status_rows(counts), ["socket", "processor", *STATES, "note"], _headline(counts))
+
+    def _status_rows(self, counts: dict[str, Any]) -> list[dict[str, Any]]:
+        known = self._client.topology["sockets"]
+        processors = self._client.topology["processors"]
+        rows = []
+        for name, states in counts["sockets"].items():
+            record = known.get(name, {})
+            processor = record.get("processor", "")
+            paused = record.get("paused") or processors.get(processor, {}).get("paused")
+            stale = record.get("task", {}).get("stale")
+            notes = ["paused" if paused else "", f"stale: {', '.join(stale)}" if stale else ""]
+            note = "; ".join(filter(None, notes))
+            rows.append({"socket": name, "processor": processor, **states, "note": note})
+        return rows
+
+    def tree(self) -> Tree:
+        """Nodes, agents, workers, processors, sockets, tasks and arguments, as an outline."""
+        reply, _ = self._client.ask("query", {"what": "tree"})
+        return Tree(reply["tree"])
+
+    def lineage(self, request: Request | int) -> Lineage:
+        """What a request came from and what came of it."""
+        return self._request(request).lineage()
+
+    def recall(self, request: Request | int) -> dict[str, Any]:
+        """The very arguments of a call, loaded in this kernel."""
+        asked = {"what": "arguments", "id": self._request(request).id}
+        reply, buffers = self._client.ask("query", asked)
+        rest = iter(buffers)
+        return {name: self._argument_value(part, rest) for name, part in reply["arguments"].items()}
+
+    def _argument_value(self, part: dict[str, Any], buffers: Iterator[bytes]) -> Any:
+        values = [Value.of(head, buffers) for head in part["values"]]
+        if part["kind"] == "e":
+            facts = json.loads(values[0].data or b"{}")
+            names = facts.pop("arguments", [])
+            arguments = [self._client.load(value) for value in values[1:]]
+            return Failure(**facts, arguments=dict(zip(names, arguments, strict=False)))
+        loaded = [self._client.load(value) for value in values]
+        return loaded if part["kind"] == "l" else loaded[0]
+
+    def _arrived(self, arrival: int | None) -> Any:
+        if arrival is None:
+            raise RequestNotFoundError("nothing has come to this request yet")
+        reply, buffers = self._client.ask("query", {"what": "value", "arrival": arrival})
+        return self._client.load(Value.of(reply["value"], buffers))
+
+    def _request(self, request: Request | int) -> Request:
+        return request if isinstance(request, Request) else self.request(request)
+
+    # -- what waits ------------------------------------------------------------
+    def supply(
+        self,
+        socket: str | Socket | Callable[..., Any] | Waiting,
+        /,
+        *,
+        run: Run | Request | int | None = None,
+        tag: Any = None,
+        **values: Any,
+    ) -> None:
+        """Give by hand what a socket waits for.
+
+        Parameters
+        ----------
+        socket : str, Socket, function or Waiting
+            Where; a waiting item names the very call as well.
+        run : Run, Request or int, optional
+            For which run; the one that has waited longest if left out.
+        tag : optional
+            For which element of a split.
+        **values
+            Arguments and what they get.
+        """
+        asked: dict[str, Any] = {}
+        if isinstance(socket, Waiting):
+            asked |= {"party": socket.party, "tag": socket.tag} if run is None else {}
+            socket = socket.socket
+        name = self._socket(socket)
+        self._binding(name).bind((), values)
+        if run is not None:
+            asked["run"] = run if isinstance(run, int) else run.run.id if isinstance(run, Request) else run.id
+        if tag is not None:
+            asked["tag"] = tag
+        heads, inline = self._packed(values, name)
+        self._client.ask("supply", {"socket": name, **asked, "values": heads}, inline)
+
+    def discard(self, item: Waiting | Request | Iterable[Waiting | Request]) -> None:
+        """Throw away what waits: a waiting item, a request, or several."""
+        for one in [item] if isinstance(item, (Waiting, Request)) else list(item):
+            if isinstance(one, Request):
+                self._client.ask("discard", {"request": one.id})
+            elif one.arrival is not None:
+                self._client.ask("discard", {"arrival": one.arrival})
+            else:
+                self._client.ask("discard", {"request": one.request})
+
+    # -- stopping and starting -------------------------------------------------
+    def pause(self, *targets: str | Socket | Processor) -> None:
+        """Go on accepting, start nothing: of the sockets or processors named, or of all."""
+        self._client.ask("pause", self._sorted(targets))
+
+    def resume(self, *targets: str | Socket | Processor) -> None:
+        """Start again, in order: the sockets or processors named, or all."""
+        self._client.ask("resume", self._sorted(targets))
+
+    def _sorted(self, targets: Sequence[str | Socket | Processor]) -> dict[str, list[str]]:
+        known = self._client.topology
+        if not targets:
+            return {"sockets": list(known["sockets"]), "processors": list(known["processors"])}
+        sorted_: dict[str, list[str]] = {"sockets": [], "processors": []}
+        for target in targets:
+            name = target if isinstance(target, str) else target.name
+            is_socket = isinstance(target, Socket) or name in known["sockets"]
+            if isinstance(target, Processor) or (not is_socket and name in known["processors"]):
+                sorted_["processors"].append(name)
+            else:
+                sorted_["sockets"].append(self._socket(name))
+        return sorted_
+
+    def cancel(self, target: Request | Run | int | str | Socket | Iterable[Request]) -> int:
+        """Cancel what has not ended: a request, a run, or all of a socket; how many requests that was."""
+        reply, _ = self._client.ask("cancel", self._chosen(target))
+        return int(reply["cancelled"]) + int(reply["killed"])
+
+    def retry(self, target: Request | Run | int | str | Socket | Iterable[Request] | None = None) -> list[Request]:
+        """Run failed requests again, same arguments, newest code: a request, a run, a socket's, or all."""
+        reply, _ = self._client.ask("retry", {"all": True} if target is None else self._chosen(target))
+        return [Request(self._self, number, "") for number in reply["ids"]]
+
+    def _chosen(self, target: Any) -> dict[str, Any]:
+        """The fields by which a frame names requests, a run or a socket."""
+        if isinstance(target, Run):
+            return {"run": target.id}
+        if isinstance(target, (Request, int)):
+            return {"ids": [target if isinstance(target, int) else target.id]}
+        if isinstance(target, (str, Socket)):
+            return {"socket": self._socket(target)}
+        return {"ids": [one if isinstance(one, int) else one.id for one in target]}
+
+    def replay(self, target: Request | Run | int, *, from_: str | Socket | None = None) -> Run:
+        """Run again, as a new run, what came of a request or run; the originals stay.
+
+        Parameters
+        ----------
+        target : Request, Run or int
+            What to run again; a number is a request's.
+        from_ : str or Socket, optional
+            Only this socket and what it feeds; what comes to it from others is taken as it was.
+        """
+        what = {"run": target.id} if isinstance(target, Run) else {"request": self._request(target).id}
+        socket = None if from_ is None else self._socket(from_)
+        reply, _ = self._client.ask("replay", {**what, "socket": socket})
+        return Run(self._self, reply["id"])
+
+    def gc(self) -> dict[str, int]:
+        """Remove the files of values that nothing names any more; how many, and their bytes."""
+        reply, _ = self._client.ask("gc", timeout=None)
+        return {"files": reply["files"], "bytes": reply["bytes"]}
+
+    def clear(self) -> None:
+        """Empty the flow: every request and waiting value goes, the wiring stays."""
+        self._client.ask("clear", timeout=None)
+
+    # -- waiting ---------------------------------------------------------------
+    def wait(self, timeout: float | None = None) -> Report:
+        """What is left once nothing is queued or running any more; paused work does not count.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds to wait.
+
+        Raises
+        ------
+        TimeoutError
+            Something is after `timeout` seconds; the flow goes on.
+        """
+        __tracebackhide__ = True
+        deadline, news = Deadline(timeout), threading.Event()
+        with self._watched(news.set) as (future, bar, latest):
+            while not future.done():
+                if not news.wait(deadline.left):
+                    raise TimeoutError(f"flow {self.name!r} is at work after {timeout} s; it goes on")
+                news.clear()
+                bar.show(latest)
+            return self._left(future.result())
+
+    async def drained(self) -> Report:
+        """Await the same as `wait` does, while the kernel's loop goes on."""
+        loop, news = asyncio.get_running_loop(), asyncio.Event()
+        with self._watched(lambda: loop.call_soon_threadsafe(news.set)) as (future, bar, latest):
+            while not future.done():
+                await news.wait()
+                news.clear()
+                bar.show(latest)
+            return await asyncio.to_thread(self._left, future.result())
+
+    @contextmanager
+    def _watched(self, wake: Callable[[], object]) -> Iterator[tuple[Future[Any], Bar, dict[str, Any]]]:
+        """The engine's word that nothing is left, a bar, and the counts; `wake` is called at news."""
+        latest: dict[str, Any] = {}
+
+        def counted(header: dict[str, Any], buffers: list[bytes]) -> None:
+            latest.update(header)
+            wake()
+
+        undo = self._client.listen("counts", counted)
+        try:
+            with Bar(self.name) as bar:
+                future = background(lambda: self._client.ask("drained", timeout=None), "ec-drained")
+                future.add_done_callback(lambda _: wake())
+                yield future, bar, latest
+        finally:
+            undo()
+
+    def _left(self, answer: tuple[dict[str, Any], list[bytes]]) -> Report:
+        facts = {word: answer[0][word] for word in ("waiting", "failed", "paused")}
+        counts, _ = self._client.ask("query", {"what": "counts"})
+        rows = [row for row in self._status_rows(counts) if row.get("waiting") or row.get("failed") or row["note"]]
+        said = ", ".join(f"{number} {word}" for word, number in facts.items())
+        return Report(facts, rows, ["socket", *STATES, "note"], f"nothing is queued or running; {said}")
+
+
+def _request_row(row: dict[str, Any]) -> dict[str, Any]:
+    error = row.get("error")
+    text = f"{error.get('type', '')}: {error.get('message', '')}" if isinstance(error, dict) else error
+    row = {**row, "error": text, "output": row.get("output_bytes")}
+    return shown(row, started=clock_text, finished=clock_text, seconds=seconds_text, output=bytes_text)
+
+
+def _waiting(flow: Flow, row: dict[str, Any]) -> list[Waiting]:
+    arrivals = [(name, one) for name, part in row["arguments"].items() for one in part.get("arrivals", ())]
+    return [Waiting(flow, row, name, one) for name, one in arrivals] or [Waiting(flow, row, None, {})]
+
+
+def _headline(counts: dict[str, Any]) -> str:
+    nodes = ", ".join(f"{n['name']}: {n.get('used', 0)} of {n['cpus']} CPUs in use" for n in counts.get("nodes", ()))
+    return f"{nodes}; {'idle' if counts.get('idle') else 'at work'}"

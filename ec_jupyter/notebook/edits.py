@@ -1,0 +1,91 @@
+"""Changes of a flow's wiring, collected and sent as one edit."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from ec_jupyter.errors import EngineLostError
+
+if TYPE_CHECKING:
+    from ec_jupyter.notebook.client import Client
+
+SEEN_SECONDS = 30.0
+"""How long an edit waits until this client's own picture of the topology shows it."""
+
+
+class Edit:
+    """Changes that come into force together, or not at all."""
+
+    def __init__(self) -> None:
+        self.changes: list[dict[str, Any]] = []
+        self.buffers: list[bytes] = []
+        self._after: list[Callable[[], None]] = []
+
+    def add(self, op: str, **fields: Any) -> None:
+        """One more change."""
+        self.changes.append({"op": op, **fields})
+
+    def buffer(self, data: bytes) -> int:
+        """Index by which a change refers to `data`."""
+        self.buffers.append(data)
+        return len(self.buffers) - 1
+
+    def after(self, callback: Callable[[], None]) -> None:
+        """Call `callback` once the changes are in force."""
+        self._after.append(callback)
+
+    def done(self) -> None:
+        """The changes are in force."""
+        for callback in self._after:
+            callback()
+
+
+class Editor:
+    """Sends edits of one flow; each thread collects its own."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._own = threading.local()
+
+    @contextmanager
+    def edit(self) -> Iterator[Edit]:
+        """Collect changes; they are sent at the end of the outermost block, and none if it raises."""
+        outer: Edit | None = getattr(self._own, "edit", None)
+        if outer is not None:
+            yield outer
+            return
+        edit = self._own.edit = Edit()
+        try:
+            yield edit
+        finally:
+            self._own.edit = None
+        if edit.changes:
+            self._send(edit)
+
+    @property
+    def collecting(self) -> bool:
+        """Whether this thread is inside an edit that is not yet sent."""
+        return getattr(self._own, "edit", None) is not None
+
+    def _send(self, edit: Edit) -> None:
+        reply, _ = self._client.ask("edit", {"changes": edit.changes}, edit.buffers)
+        self.seen(reply["revision"])
+        edit.done()
+
+    def seen(self, revision: int) -> None:
+        """Wait until the client's topology is of `revision` or newer: who edits reads what he wrote."""
+        if self._client.topology["revision"] >= revision:
+            return
+        news = threading.Event()
+        undo = self._client.listen("topology", lambda header, buffers: news.set())
+        try:
+            while self._client.topology["revision"] < revision:
+                news.clear()
+                # read again: the push may have come between the look and the listening
+                if self._client.topology["revision"] < revision and not news.wait(SEEN_SECONDS):
+                    raise EngineLostError(f"the engine took revision {revision} but has not shown it")
+        finally:
+            undo()

@@ -1,0 +1,154 @@
+"""A flow in this kernel: its wiring, its calls, its life."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NoReturn, Self
+
+from ec_jupyter.errors import SocketNotFoundError
+from ec_jupyter.notebook import names
+from ec_jupyter.notebook.calls import Calls
+from ec_jupyter.notebook.client import Client
+from ec_jupyter.notebook.config import settings
+from ec_jupyter.notebook.edits import Editor
+from ec_jupyter.notebook.picture import html, outline
+from ec_jupyter.notebook.stale import WATCH
+from ec_jupyter.notebook.views import Node, Processor, Socket
+from ec_jupyter.notebook.wiring import Wiring
+
+_open: dict[Path, Flow] = {}
+
+
+class Flow(Wiring, Calls):
+    """One topology with its queue, in one folder; made by `ec_jupyter.flow`.
+
+    Parameters
+    ----------
+    client : Client
+        The connection to its engine.
+
+    Notes
+    -----
+    As a context manager it closes the client at the end of the block, and ends the engine too if it
+    was started for the block and is idle.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._editor = Editor(client)
+        self.closed = False
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """What people call it."""
+        return self._client.name
+
+    @property
+    def folder(self) -> Path:
+        """Where it lives."""
+        return self._client.folder
+
+    @property
+    def nodes(self) -> list[Node]:
+        """Machines that lend it CPUs."""
+        return [Node(self, record) for record in self._client.topology["nodes"]]
+
+    def __getitem__(self, name: str) -> Socket | Processor:
+        """The socket of that name, ``processor.socket`` as well; else the processor."""
+        topology = self._client.topology
+        if name not in topology["sockets"] and name in topology["processors"]:
+            return Processor(self, name)
+        try:
+            return Socket(self, self._socket(name))
+        except SocketNotFoundError:
+            known = [*topology["sockets"], *topology["processors"]]
+        raise SocketNotFoundError.named(name, known)
+
+    def __contains__(self, name: object) -> bool:
+        topology = self._client.topology
+        return name in topology["sockets"] or name in topology["processors"]
+
+    def __iter__(self) -> Iterator[Socket]:
+        return iter(self.sockets.values())
+
+    # -- life ------------------------------------------------------------------
+    def drain(self, timeout: float | None = None) -> Any:
+        """Wait until nothing is queued or running, then end the engine; what is left, as `wait` tells it."""
+        __tracebackhide__ = True
+        left = self.wait(timeout)
+        self.stop()
+        return left
+
+    def stop(self) -> None:
+        """End the engine at once; everything stays on disk, and the next use starts it again."""
+        self._client.ask("stop")
+
+    def close(self) -> None:
+        """End this kernel's connection; the flow works on."""
+        if self.closed:
+            return
+        self.closed = True
+        WATCH.forget(self)
+        if _open.get(self.folder) is self:
+            del _open[self.folder]
+        self._client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.closed:
+            return
+        try:
+            if getattr(self._client, "started", False) and self.status()["idle"]:
+                self.stop()
+        finally:
+            self.close()
+
+    # -- looks -----------------------------------------------------------------
+    def __repr__(self) -> str:
+        return outline(self._client.topology, self.name)
+
+    def _repr_html_(self) -> str:
+        return html(self._client.topology, self.name)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a flow belongs to its kernel; inside a task ec_jupyter.current() tells about the call")
+
+
+def open_flow(name: str | None = None, *, folder: str | os.PathLike[str] | None = None) -> Flow:
+    """What `ec_jupyter.flow` gives."""
+    if name is not None:
+        names.plain_name(name, "flow")
+    given = Path(folder).expanduser().absolute() if folder is not None else None
+    name = name or (given.name if given else names.flow_name())
+    place = (given or names.flow_folder(name)).resolve()
+    flow = _open.get(place)
+    if flow is None:
+        names.make_folder(place)
+        flow = _open[place] = _connected(place, names.plain_name(name, "flow"))
+    return flow
+
+
+def opened(name: str | None = None) -> Flow | None:
+    """The flow of that name, or the notebook's own, if this kernel has it open."""
+    return _open.get(names.flow_folder(name or names.flow_name()).resolve())
+
+
+def _connected(folder: Path, name: str) -> Flow:
+    wanted = settings()
+    client = Client.open(
+        folder, name, client_name=names.client_name(), linger=wanted.linger, durability=wanted.durability
+    )
+    for text in client.warnings:
+        warnings.warn(text, stacklevel=4)
+    flow = Flow(client)
+    if wanted.cpus is not None and flow.processors["main"].cpus != wanted.cpus:
+        flow.processor("main", cpus=wanted.cpus)
+    return flow

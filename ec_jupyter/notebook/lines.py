@@ -1,0 +1,99 @@
+"""Lines of magics: options as argparse takes them, arguments as Python writes them."""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import shlex
+import tokenize
+from argparse import Namespace
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+from IPython.core.error import UsageError
+
+from ec_jupyter.errors import MagicUsageError, nearest
+
+_ARROW = re.compile(r"\s*->\s*")
+
+
+def parse(magic: Any, line: str) -> Namespace:
+    """Options of a magic's line.
+
+    Raises
+    ------
+    MagicUsageError
+        The line has a wrong one; never IPython's `UsageError`, which lets a notebook's run end well.
+    """
+    parser = magic.parser
+    # an abbreviation that works today is ambiguous with the next release's options
+    parser.allow_abbrev = False
+    try:
+        given: Namespace = parser.parse_args(shlex.split(line))
+        return given
+    except (UsageError, ValueError) as error:
+        text = str(error)
+    raise MagicUsageError(f"{parser.prog or 'magic'}: {_hint(text, options_of(magic))}") from None
+
+
+def options_of(magic: Any) -> list[str]:
+    """Options a magic takes, with their dashes."""
+    return [option for action in magic.parser._actions for option in action.option_strings]
+
+
+def _hint(text: str, options: list[str]) -> str:
+    wrong = re.search(r"unrecognized arguments: (--[\w-]+)", text)
+    return f"no option {wrong[1]!r}; {nearest(wrong[1], options)}" if wrong else text
+
+
+def ends(line: str) -> str:
+    """A line in which an arrow between two names is a space, for argparse takes it for an option."""
+    return _ARROW.sub(" ", line, count=1)
+
+
+def call_arguments(text: str, space: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    """Values of ``1, two=x + 1``; without commas, too, where each has a name: ``one=1 two=2``.
+
+    Raises
+    ------
+    MagicUsageError
+        The text is not that of a call's arguments.
+    """
+    call = _call(text) or _call(_with_commas(text))
+    if call is None:
+        raise MagicUsageError(f"{text!r} are no arguments; write one=1, two=x + 1")
+    values = [_value(node, space) for node in call.args]
+    return values, {word.arg: _value(word.value, space) for word in call.keywords if word.arg}
+
+
+def _with_commas(text: str) -> str:
+    """The text with a comma before each ``name=`` that stands in no bracket and no string."""
+    try:
+        tokens = list(tokenize.generate_tokens(io.StringIO(text).readline))
+    except (tokenize.TokenError, SyntaxError):
+        return text
+    starts, depth = [], 0
+    for token, following in pairwise(tokens):
+        depth += (token.string in "([{") - (token.string in ")]}") if token.type == tokenize.OP else 0
+        if depth == 0 and token.type == tokenize.NAME and following.string == "=" and token.start[1]:
+            starts.append(token.start[1])
+    parts = [text[start:end] for start, end in pairwise([0, *starts, len(text)])]
+    return ",".join(part.rstrip().rstrip(",") for part in parts)
+
+
+def _call(text: str) -> ast.Call | None:
+    try:
+        tree = ast.parse(f"f({text})", mode="eval")
+    except SyntaxError:
+        return None
+    starred = isinstance(tree.body, ast.Call) and (
+        any(isinstance(a, ast.Starred) for a in tree.body.args) or any(k.arg is None for k in tree.body.keywords)
+    )
+    return tree.body if isinstance(tree.body, ast.Call) and not starred else None
+
+
+def _value(node: ast.expr, space: Mapping[str, Any]) -> Any:
+    __tracebackhide__ = True
+    return eval(compile(ast.Expression(node), "<magic>", "eval"), dict(space))

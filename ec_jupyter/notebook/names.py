@@ -1,0 +1,96 @@
+"""Names: which may be used, and what the notebook and its flow are called."""
+
+from __future__ import annotations
+
+import keyword
+import os
+import re
+import sys
+from pathlib import Path
+
+from ec_jupyter.errors import DeclarationError
+
+_PLAIN = re.compile(r"[A-Za-z0-9_-]+")
+FLOWS = ".ec_jupyter"
+"""Folder beside the notebook that holds its flows."""
+
+
+def socket_name(name: str) -> str:
+    """`name`, if a socket may be called so: a Python identifier.
+
+    Raises
+    ------
+    DeclarationError
+        It is none; the text suggests one that is.
+    """
+    if name.isidentifier() and not keyword.iskeyword(name):
+        return name
+    near = re.sub(r"\W+", "_", name).strip("_") or "task"
+    near = f"{near}_" if keyword.iskeyword(near) else near if near.isidentifier() else f"_{near}"
+    raise DeclarationError(f"{name!r} cannot name a socket, which takes a Python identifier; try {near!r}")
+
+
+def plain_name(name: str, kind: str) -> str:
+    """`name`, if a flow or processor may be called so: letters, digits, ``_`` and ``-``.
+
+    Parameters
+    ----------
+    name : str
+        What the person wrote.
+    kind : str
+        ``"flow"`` or ``"processor"``, for the message.
+
+    Raises
+    ------
+    DeclarationError
+        It has other characters; the text suggests a name without them.
+    """
+    if _PLAIN.fullmatch(name):
+        return name
+    raise DeclarationError(
+        f"{name!r} cannot name a {kind}, which takes letters, digits, '_' and '-'; try {_plain(name)!r}"
+    )
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", text).strip("_") or "main"
+
+
+def notebook_path() -> Path | None:
+    """The notebook this kernel runs, where the front end tells.
+
+    JupyterLab and Notebook set ``JPY_SESSION_NAME``, VS Code a variable in the namespace, papermill
+    one when it is asked to (``--inject-paths``).
+    """
+    space = vars(sys.modules["__main__"])
+    told = (
+        os.environ.get("JPY_SESSION_NAME"),
+        space.get("__vsc_ipynb_file__"),
+        space.get("PAPERMILL_INPUT_PATH"),
+    )
+    return next((Path(path) for path in told if isinstance(path, str) and path.endswith(".ipynb")), None)
+
+
+def flow_name() -> str:
+    """Name of the notebook's own flow: the notebook's, or ``main`` where that is not known."""
+    path = notebook_path()
+    return _plain(path.stem) if path else "main"
+
+
+def client_name() -> str:
+    """Who we are for others who use the same flow."""
+    path = notebook_path()
+    return path.name if path else f"kernel {os.getpid()}"
+
+
+def flow_folder(name: str) -> Path:
+    """Folder of the flow of that name: beside the notebook, whose folder is the kernel's."""
+    return Path.cwd() / FLOWS / name
+
+
+def make_folder(folder: Path) -> None:
+    """Make a flow's folder: private, and unknown to git."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    ignore = folder / ".gitignore"
+    if not ignore.exists():
+        ignore.write_text("*\n")

@@ -1,0 +1,75 @@
+"""What a request came to, as Python has it: a value, or the error to raise."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ec_jupyter.errors import (
+    EcError,
+    MemoryLimitError,
+    RequestCancelledError,
+    RequestSkippedError,
+    RequestTimeoutError,
+    TaskError,
+    TaskNotPicklableError,
+    WorkerDiedError,
+)
+from ec_jupyter.wire import Value
+
+if TYPE_CHECKING:
+    from ec_jupyter.notebook.client import Client
+
+_KINDS: dict[str, type[EcError]] = {
+    "died": WorkerDiedError,
+    "timeout": RequestTimeoutError,
+    "memory": MemoryLimitError,
+    "cancelled": RequestCancelledError,
+    "unpicklable": TaskNotPicklableError,
+}
+
+
+def value_of(client: Client, row: dict[str, Any]) -> Any:
+    """Value of a row whose state is ``done``; a generator's are a list."""
+    if row.get("many") is not None:
+        return [client.load(value) for value in row["values"]]
+    return None if row["value"] is None else client.load(row["value"])
+
+
+def error_of(client: Client, row: dict[str, Any]) -> BaseException | None:
+    """What to raise for a finished row; None where it is ``done``.
+
+    The task's own exception where it can be rebuilt here, with a note that says where it was raised
+    and the traceback there; else a `TaskError`.
+    """
+    state = row["state"]
+    if state == "done":
+        return None
+    facts: dict[str, Any] = row.get("error") or {}
+    where = f"request {row['id']} of {row['socket']!r}"
+    if state == "skipped":
+        return RequestSkippedError(f"{where} was skipped: an argument of it can no longer come")
+    if state == "cancelled":
+        return RequestCancelledError(f"{where} was cancelled")
+    error = _rebuilt(client, row.get("exception")) or _stand_in(where, facts)
+    at = f" on {facts['node']!r}" if facts.get("node") else ""
+    error.add_note(f"raised in {where}{at}, attempt {row.get('attempt', 1)}")
+    if facts.get("traceback"):
+        error.add_note(facts["traceback"].rstrip())
+    return error
+
+
+def _rebuilt(client: Client, value: Value | None) -> BaseException | None:
+    if value is None:
+        return None
+    try:
+        error = client.load(value)
+    except Exception:  # noqa: BLE001 - its class may be missing here; the stand-in tells what is known
+        return None
+    return error if isinstance(error, BaseException) else None
+
+
+def _stand_in(where: str, facts: dict[str, Any]) -> BaseException:
+    kind = _KINDS.get(facts.get("kind", ""), TaskError)
+    message = facts.get("message") or "it failed"
+    named = f"{facts['type']}: {message}" if kind is TaskError and facts.get("type") else message
+    return kind(f"{where}: {named}")

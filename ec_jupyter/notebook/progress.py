@@ -1,0 +1,62 @@
+"""The bar that shows how far a flow is: one a flow, only where the wait is long."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Any, Self
+
+from ec_jupyter.notebook.config import settings
+
+_ENDED = ("done", "failed", "cancelled", "skipped")
+
+
+class Bar:
+    """Progress of a flow's requests since the bar was made.
+
+    Parameters
+    ----------
+    name : str
+        What stands before it.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._due = time.monotonic() + settings().progress_delay
+        self._before: int | None = None
+        self._bar: Any = None
+
+    def show(self, counts: dict[str, Any]) -> None:
+        """Move it to what a flow's counts say."""
+        ended, open_ = tally(counts)
+        if self._before is None:
+            self._before = ended
+        if self._bar is None and time.monotonic() >= self._due:
+            self._bar = _made(self._name)
+        if self._bar is not None:
+            self._bar.total = max(ended - self._before + open_, 1)
+            self._bar.n = ended - self._before
+            self._bar.refresh()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+def tally(counts: dict[str, Any]) -> tuple[int, int]:
+    """Requests that have ended, and those queued or running."""
+    states = counts.get("sockets", {}).values()
+    ended = sum(state.get(word, 0) for state in states for word in _ENDED)
+    return ended, sum(state.get("queued", 0) + state.get("running", 0) for state in states)
+
+
+def _made(name: str) -> Any:
+    from tqdm.auto import tqdm
+
+    # disable=None: nothing where there is neither a notebook nor a terminal
+    return tqdm(desc=name, total=1, leave=False, disable=None, unit="call")

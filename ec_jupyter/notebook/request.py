@@ -1,0 +1,367 @@
+"""One call, and all that descends from one: `Request` and `Run`."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+from ec_jupyter.errors import RequestNotFoundError
+from ec_jupyter.notebook.outcome import error_of, value_of
+from ec_jupyter.notebook.tables import Table
+from ec_jupyter.notebook.waits import Deadline, awaited, until
+
+if TYPE_CHECKING:
+    from ec_jupyter.notebook.flow import Flow
+
+ENDED = ("done", "failed", "cancelled", "skipped")
+"""States in which a request stays until somebody retries it."""
+
+
+class Request:
+    """One call of a socket; costs nothing until somebody asks.
+
+    Parameters
+    ----------
+    flow : Flow
+        Where it is.
+    id : int
+        Its number in the flow.
+    socket : str
+        Name of the socket, for display.
+    row : dict, optional
+        What is known about it already.
+
+    Notes
+    -----
+    ``await request`` waits as `result` does, and lets the kernel go on meanwhile.
+    """
+
+    __slots__ = ("_known", "flow", "id", "socket_name")
+
+    def __init__(self, flow: Flow, id: int, socket: str, row: dict[str, Any] | None = None) -> None:
+        self.flow = flow
+        self.id = id
+        self.socket_name = socket
+        self._known = row
+
+    # -- waiting ---------------------------------------------------------------
+    def _finished(self) -> Future[dict[str, Any]]:
+        future: Future[dict[str, Any]] = self.flow._client.finished(self.id)
+        return future
+
+    def _ended(self, timeout: float | None) -> dict[str, Any]:
+        __tracebackhide__ = True
+        try:
+            return self._finished().result(timeout)
+        except TimeoutError:
+            text = f"request {self.id} of {self.socket_name!r} is {self.state} after {timeout} s; it stays in the flow"
+        raise TimeoutError(text)
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Value of this very call; a list of the values for a generator.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds to wait.
+
+        Raises
+        ------
+        TimeoutError
+            It has not ended yet; it stays in the flow.
+        TaskError
+            It failed without an exception that can be raised here: its worker died, it ran too
+            long, it was cancelled or skipped. Else the task's own exception is raised.
+        """
+        __tracebackhide__ = True
+        return self._opened(self._ended(timeout))
+
+    def _opened(self, row: dict[str, Any]) -> Any:
+        __tracebackhide__ = True
+        error = error_of(self.flow._client, row)
+        if error is not None:
+            raise error
+        return value_of(self.flow._client, row)
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        """Wait as `result` does, while the loop goes on."""
+        __tracebackhide__ = True
+        row = yield from awaited(self._finished())
+        return self._opened(row)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """What `result` would raise, or None."""
+        __tracebackhide__ = True
+        return error_of(self.flow._client, self._ended(timeout))
+
+    def wait(self, timeout: float | None = None) -> Request:
+        """Return this request once it has ended, however it did."""
+        __tracebackhide__ = True
+        self._ended(timeout)
+        return self
+
+    def done(self) -> bool:
+        """Whether it has ended, however it did."""
+        return self.state in ENDED
+
+    # -- facts -----------------------------------------------------------------
+    def row(self) -> dict[str, Any]:
+        """All that is recorded of it, as of now."""
+        # done is the one state that nothing changes any more
+        if self._known is None or self._known["state"] != "done":
+            reply, _ = self.flow._client.ask("query", {"what": "requests", "ids": [self.id], "limit": 1})
+            if not reply["rows"]:
+                raise RequestNotFoundError(f"the flow has no request {self.id}")
+            self._known = reply["rows"][0]
+        return self._known
+
+    @property
+    def socket(self) -> str:
+        """Name of its socket."""
+        return str(self.row()["socket"])
+
+    @property
+    def state(self) -> str:
+        """``waiting``, ``queued``, ``running``, ``done``, ``failed``, ``cancelled`` or ``skipped``."""
+        return str(self.row()["state"])
+
+    @property
+    def attempt(self) -> int:
+        """How often it has been started."""
+        return int(self.row()["attempt"])
+
+    @property
+    def task_version(self) -> int | None:
+        """Version of the task it ran."""
+        version: int | None = self.row()["version"]
+        return version
+
+    @property
+    def revision(self) -> int | None:
+        """Revision of the wiring under which its result went on."""
+        revision: int | None = self.row()["revision"]
+        return revision
+
+    @property
+    def node(self) -> str | None:
+        """Node that ran it."""
+        node: str | None = self.row()["node"]
+        return node
+
+    @property
+    def pid(self) -> int | None:
+        """Process that ran it."""
+        pid: int | None = self.row()["pid"]
+        return pid
+
+    @property
+    def started(self) -> float | None:
+        """Wall clock at which its last attempt began."""
+        started: float | None = self.row()["started"]
+        return started
+
+    @property
+    def finished(self) -> float | None:
+        """Wall clock at which it ended."""
+        finished: float | None = self.row()["finished"]
+        return finished
+
+    @property
+    def seconds(self) -> float | None:
+        """How long its last attempt ran."""
+        seconds: float | None = self.row()["seconds"]
+        return seconds
+
+    @property
+    def error(self) -> str | None:
+        """What it failed with: one line."""
+        facts = self.row()["error"]
+        if not isinstance(facts, dict):
+            return None if facts is None else str(facts)
+        return f"{facts.get('type', 'error')}: {facts.get('message', '')}"
+
+    @property
+    def run(self) -> Run:
+        """All that descends from the submit it descends from."""
+        return Run(self.flow, int(self.row()["run"]))
+
+    @property
+    def parents(self) -> list[Request]:
+        """Requests whose results are its arguments."""
+        ids = self.row().get("parents") or []
+        return list(self.flow._requests({"ids": ids, "limit": len(ids)})) if ids else []
+
+    @property
+    def output(self) -> str:
+        """What it has printed, so far."""
+        reply, _ = self.flow._client.ask("query", {"what": "output", "id": self.id})
+        return "".join(text for _, text in reply["chunks"])
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The very arguments of the call, loaded here."""
+        return dict(self.flow.recall(self))
+
+    @property
+    def attempts(self) -> Table:
+        """Every time it was started."""
+        reply, _ = self.flow._client.ask("query", {"what": "attempts", "id": self.id})
+        return Table(reply["rows"], ["attempt", "state", "error", "started", "seconds"])
+
+    def lineage(self) -> Lineage:
+        """What it came from and what came of it."""
+        reply, _ = self.flow._client.ask("query", {"what": "lineage", "id": self.id})
+        return Lineage(reply["nodes"], reply["edges"])
+
+    # -- changing --------------------------------------------------------------
+    def cancel(self) -> bool:
+        """Cancel it, running or not; whether there was something to cancel."""
+        return bool(self.flow.cancel(self))
+
+    def retry(self) -> Request:
+        """Run it again with the same arguments and the newest version of its task."""
+        self.flow.retry(self)
+        return self
+
+    def replay(self, *, from_: str | None = None) -> Run:
+        """Run again, as a new run, what came of it; as `Flow.replay`."""
+        return self.flow.replay(self, from_=from_)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Request) and (self.flow, self.id) == (other.flow, other.id)
+
+    def __hash__(self) -> int:
+        return hash((id(self.flow), self.id))
+
+    def __repr__(self) -> str:
+        state = f", {self._known['state']}" if self._known else ""
+        return f"<request {self.id} of {self.socket_name!r}{state}>"
+
+
+class Run:
+    """All that descends from one submit.
+
+    Parameters
+    ----------
+    flow : Flow
+        Where it is.
+    id : int
+        Number of its first request.
+    """
+
+    def __init__(self, flow: Flow, id: int) -> None:
+        self.flow = flow
+        self.id = id
+
+    def _look(self) -> dict[str, Any]:
+        reply, _ = self.flow._client.ask("query", {"what": "run", "id": self.id})
+        return dict(reply)
+
+    @property
+    def state(self) -> str:
+        """What its requests come to, together."""
+        return str(self._look()["state"])
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many of its requests are in each state."""
+        return dict(self._look()["counts"])
+
+    @property
+    def requests(self) -> Table:
+        """Its requests, in order of acceptance."""
+        return self.flow.requests(run=self)
+
+    def wait(self, timeout: float | None = None) -> Run:
+        """Return this run once none of its requests is queued or running.
+
+        Raises
+        ------
+        TimeoutError
+            Some are after `timeout` seconds.
+        """
+        __tracebackhide__ = True
+        deadline = Deadline(timeout)
+        counts: dict[str, int] = {}
+
+        def ended() -> bool | None:
+            counts.clear()
+            counts.update(self.counts)
+            return True if not (counts.get("queued") or counts.get("running")) else None
+
+        if until(self.flow._client, ended, deadline) is None:
+            busy = f"{counts.get('queued', 0)} queued and {counts.get('running', 0)} running"
+            raise TimeoutError(f"run {self.id} has {busy} requests after {timeout} s; they stay in the flow")
+        return self
+
+    def results(self, socket: str, timeout: float | None = None) -> list[Any]:
+        """Values of its done requests at `socket`, in order of acceptance; waits for the run.
+
+        Raises
+        ------
+        TimeoutError
+            The run is not through after `timeout` seconds.
+        """
+        __tracebackhide__ = True
+        self.wait(timeout)
+        return [request.result() for request in self.flow.requests(socket, state="done", run=self, limit=None)]
+
+    def cancel(self) -> int:
+        """Cancel what of it has not ended; how many requests that was."""
+        return self.flow.cancel(self)
+
+    def replay(self, *, from_: str | None = None) -> Run:
+        """Run it again as a new run; as `Flow.replay`."""
+        return self.flow.replay(self, from_=from_)
+
+    def lineage(self) -> Lineage:
+        """What came of its first request."""
+        return Request(self.flow, self.id, "").lineage()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Run) and (self.flow, self.id) == (other.flow, other.id)
+
+    def __hash__(self) -> int:
+        return hash((id(self.flow), "run", self.id))
+
+    def __repr__(self) -> str:
+        return f"<run {self.id}>"
+
+
+class Lineage:
+    """Requests that hang together, and which fed which.
+
+    Parameters
+    ----------
+    nodes : list of dict
+        One row a request.
+    edges : list of (int, int, str)
+        From which request to which, at which argument.
+    """
+
+    def __init__(self, nodes: list[dict[str, Any]], edges: list[Any]) -> None:
+        self.nodes = nodes
+        self.edges = [tuple(edge) for edge in edges]
+
+    def to_networkx(self) -> Any:
+        """The same as a `networkx.MultiDiGraph`; nodes bear their rows, edges their argument."""
+        import networkx as nx
+
+        graph = nx.MultiDiGraph()
+        graph.add_nodes_from((row["id"], row) for row in self.nodes)
+        graph.add_edges_from((source, target, {"argument": argument}) for source, target, argument in self.edges)
+        return graph
+
+    def _table(self) -> Table:
+        into: dict[int, list[str]] = {}
+        for source, target, argument in self.edges:
+            into.setdefault(target, []).append(f"{argument} from {source}")
+        rows = [{**row, "arguments": into.get(row["id"], [])} for row in self.nodes]
+        return Table(rows, ["id", "socket", "state", "arguments"])
+
+    def __repr__(self) -> str:
+        return repr(self._table())
+
+    def _repr_html_(self) -> str:
+        return self._table()._repr_html_()

@@ -1,0 +1,237 @@
+"""A function from a cell as it travels: pickled by value under a name that is the same in every kernel."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+import io
+import linecache
+import os
+import sys
+from collections import ChainMap
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import CodeType, FunctionType, MethodType
+from typing import Any
+
+import cloudpickle
+
+from ec_jupyter.errors import DeclarationError, TaskNotPicklableError
+from ec_jupyter.notebook.identity import MISSING, captured, enclosed, functions_of, identity
+
+HEAVY_BYTES = 1_000_000
+"""A task that carries more than this from the notebook is worth a warning."""
+
+_SOURCE_BYTES = 256 * 1024
+_TEXT = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Shipment:
+    """A task ready to travel.
+
+    Attributes
+    ----------
+    record : dict
+        What the engine keeps: identity, hash, source, file, signature, captured names, generator.
+    blob : bytes
+        The pickled function.
+    captured : dict
+        Global names it takes along and the objects they stood for.
+    warnings : list of str
+        What the person should know about it.
+    """
+
+    record: dict[str, Any]
+    blob: bytes
+    captured: dict[str, Any]
+    warnings: list[str] = field(default_factory=list)
+
+
+def ship(task: Callable[..., Any], name: str) -> Shipment:
+    """`task` as the engine takes it for the socket `name`.
+
+    Raises
+    ------
+    DeclarationError
+        It cannot be called, or its signature cannot be read.
+    TaskNotPicklableError
+        Something it takes along cannot travel; the text names it.
+    """
+    if not callable(task):
+        raise DeclarationError(f"the task of socket {name!r} is of type {type(task).__name__}, which cannot be called")
+    parameters = signature(task, name)
+    taken = captured(task)
+    blob = pickled(task, name, taken)
+    file, text = _source(task, name)
+    record = {
+        "identity": identity(task),
+        "sha256": sha256(blob),
+        "source": text,
+        "file": file,
+        "signature": parameters,
+        "captured": sorted(taken),
+        "generator": is_generator(task),
+    }
+    return Shipment(record, blob, taken, list(_weight(task, name, blob, taken)))
+
+
+def sha256(blob: bytes) -> str:
+    """Name under which the engine keeps a blob."""
+    return hashlib.sha256(blob).hexdigest()
+
+
+def signature(task: Callable[..., Any], name: str) -> list[dict[str, Any]]:
+    """Arguments of `task` as records: name, kind, required, text of default and annotation."""
+    try:
+        parameters = inspect.signature(task).parameters.values()
+    except (TypeError, ValueError) as error:
+        raise DeclarationError(f"the arguments of the task of socket {name!r} cannot be read: {error}") from error
+    return [
+        {
+            "name": p.name,
+            "kind": p.kind.name,
+            "required": p.default is p.empty and not p.kind.name.startswith("VAR_"),
+            "default": None if p.default is p.empty else _text(p.default),
+            "annotation": None if p.annotation is p.empty else inspect.formatannotation(p.annotation),
+        }
+        for p in parameters
+    ]
+
+
+def is_generator(task: object) -> bool:
+    """Whether a call of `task` yields its values one by one."""
+    candidates = (task, vars(type(task)).get("__call__"))
+    return any(inspect.isgeneratorfunction(c) or inspect.isasyncgenfunction(c) for c in candidates)
+
+
+def pickled(task: object, name: str, taken: dict[str, Any] | None = None) -> bytes:
+    """The bytes of `task`, in which cells bear the stable name ``<socket NAME>``.
+
+    Parameters
+    ----------
+    task : object
+        Function, class, callable instance, condition of a plug.
+    name : str
+        Socket it is for.
+    taken : dict, optional
+        Globals it takes along, to name the culprit.
+
+    Raises
+    ------
+    TaskNotPicklableError
+        Something in it cannot travel.
+    """
+    buffer = io.BytesIO()
+    try:
+        _Shipper(buffer, _file_of(_code_of(task)), f"<socket {name}>").dump(task)
+    except Exception as error:
+        # whatever a user's own __reduce__ raises; our text names the value that raised it
+        raise TaskNotPicklableError(_culprit(task, name, captured(task) if taken is None else taken, error)) from error
+    return buffer.getvalue()
+
+
+class _Shipper(cloudpickle.Pickler):  # type: ignore[misc]
+    """Pickles by value what other processes cannot import, with file names that no kernel's pid is part of."""
+
+    def __init__(self, buffer: io.BytesIO, own: str, stable: str) -> None:
+        self._names = {own: stable} if own else {}
+        _copy_lines(own, stable)
+        self._reduce_code = cloudpickle.Pickler.dispatch_table[CodeType]
+        # before the pickler is made: the C code looks at it once, then
+        self.dispatch_table = ChainMap({CodeType: self._code}, cloudpickle.Pickler.dispatch_table)
+        super().__init__(buffer, protocol=5)
+
+    def _code(self, code: CodeType) -> Any:
+        name = self._names.get(code.co_filename)
+        if name is None:
+            # a cell is named after the first of its functions that travels, a file keeps its name
+            name = f"<cell of {code.co_name}>" if _is_cell(code.co_filename) else code.co_filename
+            self._names[code.co_filename] = name
+            _copy_lines(code.co_filename, name)
+        return self._reduce_code(code.replace(co_filename=name))
+
+
+def _copy_lines(file: str, stable: str) -> None:
+    """Let this kernel, too, find the text of what comes back under its stable name."""
+    if stable != file and file in linecache.cache:
+        linecache.cache[stable] = linecache.cache[file]
+
+
+def _is_cell(file: str) -> bool:
+    entry = linecache.cache.get(file)
+    # a debugger writes cells to disk as well, but their entry has no time of modification
+    return not os.path.exists(file) or (entry is not None and len(entry) > 1 and entry[1] is None)
+
+
+def _code_of(task: Any) -> CodeType | None:
+    """Code a person would call the task's own: under wrappers, inside classes."""
+    while isinstance(task, (functools.partial, MethodType)):
+        task = task.func if isinstance(task, functools.partial) else task.__func__
+    task = inspect.unwrap(task) if callable(task) else task
+    if isinstance(task, FunctionType):
+        return task.__code__
+    return next((function.__code__ for function in functions_of(task)), None)
+
+
+def _file_of(code: CodeType | None) -> str:
+    # a real file keeps its name: its lines can be read where it is
+    return code.co_filename if code and _is_cell(code.co_filename) else ""
+
+
+def _source(task: object, name: str) -> tuple[str, str]:
+    """File name the pickled code bears, and the whole text of it, so that line numbers hold."""
+    code = _code_of(task)
+    if code is None:
+        return f"<socket {name}>", ""
+    text = "".join(linecache.getlines(code.co_filename, sys.modules["__main__"].__dict__))
+    file = f"<socket {name}>" if _is_cell(code.co_filename) else code.co_filename
+    return file, text if len(text) <= _SOURCE_BYTES else ""
+
+
+def _culprit(task: object, name: str, taken: dict[str, Any], error: Exception) -> str:
+    reason = str(error) or type(error).__name__
+    for what, value in {**taken, **_enclosed(task)}.items():
+        if value is not MISSING and not _travels(value):
+            return f"task {name!r} takes {what!r} along, which cannot travel: {reason}; make it inside the task"
+    return f"task {name!r} cannot travel: {reason}"
+
+
+def _enclosed(task: object) -> dict[str, Any]:
+    """Values of the closures and defaults of what travels with `task`, by name."""
+    found: dict[str, Any] = {}
+    for function in functions_of(task):
+        parameters = inspect.signature(function, follow_wrapped=False).parameters.values()
+        found |= enclosed(function) | {p.name: p.default for p in parameters if p.default is not p.empty}
+    return found
+
+
+def _travels(value: object) -> bool:
+    return _bytes_of(value) is not None
+
+
+def _bytes_of(value: object) -> int | None:
+    """Size of a value's pickle, or None where it has none."""
+    try:
+        return len(cloudpickle.dumps(value))
+    except Exception:  # noqa: BLE001
+        return None  # it does not travel, for whatever reason its own __reduce__ has
+
+
+def _weight(task: object, name: str, blob: bytes, taken: dict[str, Any]) -> list[str]:
+    if len(blob) <= HEAVY_BYTES:
+        return []
+    sizes = {what: _bytes_of(value) or 0 for what, value in {**taken, **_enclosed(task)}.items()}
+    what = max(sizes, key=sizes.__getitem__, default="much")
+    size = max(sizes.values(), default=len(blob))
+    return [f"task {name!r} carries {what!r} ({size / 2**20:.1f} MiB) from the notebook; pass it as an argument"]
+
+
+def _text(value: object) -> str:
+    try:
+        text = repr(value)
+    except Exception as error:  # noqa: BLE001
+        # a user's __repr__ may raise anything, and the text is for display only
+        text = f"<{type(value).__name__} whose repr raises {type(error).__name__}>"
+    return text if len(text) <= _TEXT else text[: _TEXT - 1] + "…"

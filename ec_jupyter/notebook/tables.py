@@ -1,0 +1,203 @@
+"""Tables a person reads: as text, as HTML, as a DataFrame on demand."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from html import escape
+from typing import Any, overload
+
+SHOWN = 60
+"""Rows a table shows; it holds them all."""
+
+_CELL = 60
+
+
+class Table(Sequence[Any]):
+    """Rows under named columns.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        One dict a row.
+    columns : sequence of str
+        What is shown, in this order; a row may have more.
+    items : sequence, optional
+        What indexing gives, where that is more than the row: one object a row.
+    title : str
+        A line above the table.
+
+    Notes
+    -----
+    Its reprs read nothing but the rows, so they can neither wait nor fail.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[dict[str, Any]],
+        columns: Sequence[str],
+        *,
+        items: Sequence[Any] | None = None,
+        title: str = "",
+    ) -> None:
+        self.rows = list(rows)
+        self.columns = list(columns)
+        self.title = title
+        self._items = list(self.rows if items is None else items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._items)
+
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+    @overload
+    def __getitem__(self, index: slice) -> Table: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            return Table(self.rows[index], self.columns, items=self._items[index], title=self.title)
+        return self._items[index]
+
+    def to_frame(self) -> Any:
+        """The rows as a pandas DataFrame, with every column they have.
+
+        Raises
+        ------
+        ImportError
+            pandas is not installed.
+        """
+        import pandas as pd
+
+        return pd.DataFrame(self.rows)
+
+    def _cells(self) -> list[list[str]]:
+        return [[_shown(row.get(column)) for column in self.columns] for row in self.rows[:SHOWN]]
+
+    def _more(self) -> str:
+        return f"… {len(self.rows) - SHOWN} more" if len(self.rows) > SHOWN else ""
+
+    def __repr__(self) -> str:
+        cells = self._cells()
+        widths = [max(len(c), *(len(row[i]) for row in cells), 0) for i, c in enumerate(self.columns)]
+        lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in cells]
+        head = "  ".join(c.ljust(w) for c, w in zip(self.columns, widths, strict=True)).rstrip()
+        body = [head, *lines] if lines else ["(none)"]
+        return "\n".join(filter(None, [self.title, *body, self._more()]))
+
+    def _repr_html_(self) -> str:
+        caption = f"<caption style='text-align:left'>{escape(self.title)}</caption>" if self.title else ""
+        head = "".join(f"<th style='text-align:left'>{escape(column)}</th>" for column in self.columns)
+        rows = [
+            "<tr>" + "".join(f"<td style='text-align:left'>{escape(cell)}</td>" for cell in row) + "</tr>"
+            for row in self._cells()
+        ]
+        body = "".join(rows) or f"<tr><td colspan='{len(self.columns)}'>(none)</td></tr>"
+        more = f"<p>{escape(self._more())}</p>" if self._more() else ""
+        return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}"
+
+
+class Report(Table):
+    """A table with facts beside it, each an item by name: ``report["failed"]``.
+
+    Parameters
+    ----------
+    facts : dict
+        Numbers and words that the title sums up.
+    rows, columns, title
+        As for `Table`.
+    """
+
+    def __init__(
+        self, facts: dict[str, Any], rows: Sequence[dict[str, Any]], columns: Sequence[str], title: str
+    ) -> None:
+        super().__init__(rows, columns, title=title)
+        self.facts = facts
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.facts[index] if isinstance(index, str) else super().__getitem__(index)
+
+
+class Tree:
+    """Nested names, shown as an indented outline.
+
+    Parameters
+    ----------
+    names : dict
+        Name to the dict of what is inside it.
+    """
+
+    def __init__(self, names: dict[str, Any]) -> None:
+        self.names = names
+
+    def __repr__(self) -> str:
+        return "\n".join(_outline(self.names, 0))
+
+    def _repr_html_(self) -> str:
+        return _nested(self.names)
+
+
+def _outline(names: Any, depth: int) -> Iterator[str]:
+    for name, inside in _branches(names):
+        yield f"{'  ' * depth}{name}"
+        yield from _outline(inside, depth + 1)
+
+
+def _nested(names: Any) -> str:
+    items = [
+        f"<details open><summary>{escape(name)}</summary>{_nested(inside)}</details>"
+        if inside
+        else f"<div>{escape(name)}</div>"
+        for name, inside in _branches(names)
+    ]
+    return f"<div style='margin-left:1.5em'>{''.join(items)}</div>"
+
+
+def _branches(names: Any) -> list[tuple[str, Any]]:
+    if isinstance(names, dict):
+        return [(str(name), inside) for name, inside in names.items()]
+    if isinstance(names, (list, tuple)):
+        return [pair for part in names for pair in (_branches(part) if isinstance(part, dict) else [(str(part), None)])]
+    return [] if names is None else [(str(names), None)]
+
+
+def bytes_text(size: float | None) -> str:
+    """A number of bytes as people write it."""
+    if size is None:
+        return ""
+    for unit in ("B", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} GiB"
+
+
+def seconds_text(seconds: float | None) -> str:
+    """A length of time as people write it."""
+    if seconds is None:
+        return ""
+    for limit, divisor, unit in ((0.001, 1e-6, "µs"), (1, 1e-3, "ms"), (120, 1, "s"), (7200, 60, "min")):
+        if seconds < limit:
+            return f"{seconds / divisor:.3g} {unit}"
+    return f"{seconds / 3600:.1f} h"
+
+
+def clock_text(moment: float | None) -> str:
+    """A wall-clock time, today's without its date."""
+    if moment is None:
+        return ""
+    then = time.localtime(moment)
+    today = time.localtime()[:3] == then[:3]
+    return time.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M:%S", then)
+
+
+def shown(row: dict[str, Any], **texts: Callable[[Any], str]) -> dict[str, Any]:
+    """A row whose named columns are text; the others are as they were."""
+    return {**row, **{name: text(row.get(name)) for name, text in texts.items()}}
+
+
+def _shown(value: Any) -> str:
+    text = "" if value is None else ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    text = " ".join(text.split())
+    return text if len(text) <= _CELL else text[: _CELL - 1] + "…"

@@ -1,0 +1,441 @@
+"""What a flow is made of, as a person sees it: each view reads the client's last topology."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from ec_jupyter.errors import ProcessorNotFoundError, SocketNotFoundError, WiringError
+from ec_jupyter.notebook.tables import Table, clock_text, shown
+
+if TYPE_CHECKING:
+    from ec_jupyter.notebook.flow import Flow
+    from ec_jupyter.notebook.request import Request
+
+
+class Argument:
+    """A parameter of a task; has its own queue of arrivals.
+
+    Attributes
+    ----------
+    name, kind : str
+        Its name, and the name of its `inspect.Parameter` kind.
+    required : bool
+        It has no default.
+    default, annotation : str or None
+        Their text.
+    task : Task
+        Whose argument it is.
+    """
+
+    def __init__(self, task: Task, record: dict[str, Any]) -> None:
+        self.task = task
+        self.name: str = record["name"]
+        self.kind: str = record["kind"]
+        self.required: bool = record["required"]
+        self.default: str | None = record.get("default")
+        self.annotation: str | None = record.get("annotation")
+
+    @property
+    def fixed(self) -> str | None:
+        """Text of the value fixed in the wiring."""
+        return self.task.socket.fixed.get(self.name)
+
+    @property
+    def plugs(self) -> list[Plug]:
+        """Plugs that feed it."""
+        socket = self.task.socket
+        return [p for p in socket.flow.plugs if (p.target, p.argument) == (socket.name, self.name)]
+
+    def __repr__(self) -> str:
+        annotation = f": {self.annotation}" if self.annotation else ""
+        return self.name + annotation + (f" = {self.default}" if self.default is not None else "")
+
+
+class Task:
+    """The newest version of a socket's function.
+
+    Parameters
+    ----------
+    socket : Socket
+        Whose task it is.
+    """
+
+    def __init__(self, socket: Socket) -> None:
+        self.socket = socket
+
+    @property
+    def _record(self) -> dict[str, Any]:
+        record: dict[str, Any] = self.socket._record["task"]
+        return record
+
+    @property
+    def version(self) -> int:
+        """1, 2, 3..."""
+        return int(self._record["version"])
+
+    @property
+    def source(self) -> str:
+        """Text of the cell it came from."""
+        return str(self._record.get("source", ""))
+
+    @property
+    def arguments(self) -> dict[str, Argument]:
+        """Its arguments by name, in order."""
+        return {record["name"]: Argument(self, record) for record in self._record["signature"]}
+
+    @property
+    def captured(self) -> list[str]:
+        """Global names it took along when it was registered."""
+        return list(self._record.get("captured", ()))
+
+    @property
+    def stale(self) -> list[str]:
+        """Those of them that were bound anew since; running the cell again takes the new values."""
+        return list(self._record.get("stale", ()))
+
+    @property
+    def client(self) -> str:
+        """Notebook that registered it."""
+        return str(self._record.get("client", ""))
+
+    def __repr__(self) -> str:
+        stale = f", stale: {', '.join(self.stale)}" if self.stale else ""
+        return f"{self.socket.name}({', '.join(map(repr, self.arguments.values()))}) v{self.version}{stale}"
+
+
+class Socket:
+    """An address with a durable queue and one task.
+
+    Parameters
+    ----------
+    flow : Flow
+        Where it is.
+    name : str
+        Its name.
+    """
+
+    def __init__(self, flow: Flow, name: str) -> None:
+        self.flow = flow
+        self.name = name
+
+    @property
+    def _record(self) -> dict[str, Any]:
+        known = self.flow._client.topology["sockets"]
+        if self.name not in known:
+            raise SocketNotFoundError.named(self.name, known)
+        record: dict[str, Any] = known[self.name]
+        return record
+
+    @property
+    def task(self) -> Task:
+        """Its function, in the newest version."""
+        return Task(self)
+
+    @property
+    def processor(self) -> Processor:
+        """Whose CPUs run its calls."""
+        return Processor(self.flow, self._record["processor"])
+
+    @property
+    def plugs(self) -> list[Plug]:
+        """Plugs that come to it or leave it."""
+        return [p for p in self.flow.plugs if self.name in (p.source, p.target)]
+
+    @property
+    def paused(self) -> bool:
+        """Nothing of it starts."""
+        return bool(self._record["paused"])
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Its options as they are in force."""
+        names = ("threads", "retries", "backoff", "timeout", "once", "fresh", "memory")
+        return {name: self._record.get(name) for name in names}
+
+    @property
+    def fixed(self) -> dict[str, str]:
+        """Text of the values fixed in the wiring, by argument."""
+        return {name: value["text"] for name, value in self._record["fixed"].items()}
+
+    @property
+    def versions(self) -> Table:
+        """Versions of its task, oldest first."""
+        reply, _ = self.flow._client.ask("query", {"what": "versions", "socket": self.name})
+        rows = sorted(reply["rows"], key=lambda row: row["version"])
+        return Table([shown(row, created=clock_text) for row in rows], ["version", "created", "client", "python"])
+
+    def requests(self, **given: Any) -> Table:
+        """Its requests; as `Flow.requests`."""
+        return self.flow.requests(self.name, **given)
+
+    def waiting(self) -> Table:
+        """What waits at its arguments; as `Flow.waiting`."""
+        return self.flow.waiting(self.name)
+
+    def submit(self, *values: Any, **arguments: Any) -> Request:
+        """One call of it; as `Flow.submit`."""
+        return self.flow.submit(self.name, *values, **arguments)
+
+    def map(self, *iterables: Iterable[Any]) -> list[Request]:
+        """A call for each element; as `Flow.map`."""
+        return self.flow.map(self.name, *iterables)
+
+    def plug(self, target: str | Socket | Callable[..., Any], **options: Any) -> Plug:
+        """Feed what it gives to `target`; as `Flow.plug`."""
+        return self.flow.plug(self, target, **options)
+
+    def fix(self, **arguments: Any) -> None:
+        """Give arguments a value in the wiring; as `Flow.fix`."""
+        self.flow.fix(self, **arguments)
+
+    def unfix(self, *arguments: str) -> None:
+        """Take fixed values away; as `Flow.unfix`."""
+        self.flow.unfix(self, *arguments)
+
+    def rename(self, to: str) -> Socket:
+        """The same socket under another name; plugs and requests stay with it."""
+        return self.flow.rename(self, to)
+
+    def remove(self, *, force: bool = False) -> None:
+        """Take it away; as `Flow.remove`."""
+        self.flow.remove(self, force=force)
+
+    def pause(self) -> None:
+        """Go on accepting, start nothing."""
+        self.flow.pause(self)
+
+    def resume(self) -> None:
+        """Start again, in order."""
+        self.flow.resume(self)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Socket) and (self.flow, self.name) == (other.flow, other.name)
+
+    def __hash__(self) -> int:
+        return hash((id(self.flow), self.name))
+
+    def __repr__(self) -> str:
+        record = self.flow._client.topology["sockets"].get(self.name)
+        if record is None:
+            return f"<socket {self.name!r}, removed>"
+        paused = ", paused" if record["paused"] else ""
+        return f"<socket {self.task!r} on {record['processor']!r}{paused}>"
+
+
+class Processor:
+    """A CPU limit shared by sockets.
+
+    Parameters
+    ----------
+    flow : Flow
+        Where it is.
+    name : str
+        Its name.
+    """
+
+    def __init__(self, flow: Flow, name: str) -> None:
+        self.flow = flow
+        self.name = name
+
+    @property
+    def _record(self) -> dict[str, Any]:
+        known = self.flow._client.topology["processors"]
+        if self.name not in known:
+            raise ProcessorNotFoundError.named(self.name, known)
+        record: dict[str, Any] = known[self.name]
+        return record
+
+    @property
+    def cpus(self) -> int | None:
+        """How many CPUs' worth of its calls may run; None is all of the node's. May be set, live."""
+        cpus: int | None = self._record["cpus"]
+        return cpus
+
+    @cpus.setter
+    def cpus(self, cpus: int) -> None:
+        self.flow.processor(self.name, cpus=cpus)
+
+    @property
+    def memory(self) -> int | None:
+        """Bytes a worker of it may hold. May be set."""
+        memory: int | None = self._record.get("memory")
+        return memory
+
+    @memory.setter
+    def memory(self, memory: int) -> None:
+        self.flow.processor(self.name, memory=memory)
+
+    @property
+    def paused(self) -> bool:
+        """Nothing of it starts."""
+        return bool(self._record["paused"])
+
+    @property
+    def sockets(self) -> dict[str, Socket]:
+        """Its sockets by name."""
+        return {name: s for name, s in self.flow.sockets.items() if s._record["processor"] == self.name}
+
+    @property
+    def workers(self) -> list[Worker]:
+        """Its workers: one on each agent."""
+        return [Worker(node.agent, self) for node in self.flow.nodes]
+
+    def remove(self) -> None:
+        """Take it away; it must have no socket."""
+        self.flow.remove(self)
+
+    def pause(self) -> None:
+        """Go on accepting, start nothing."""
+        self.flow.pause(self)
+
+    def resume(self) -> None:
+        """Start again, in order."""
+        self.flow.resume(self)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Processor) and (self.flow, self.name) == (other.flow, other.name)
+
+    def __hash__(self) -> int:
+        return hash((id(self.flow), self.name))
+
+    def __repr__(self) -> str:
+        record = self.flow._client.topology["processors"].get(self.name)
+        if record is None:
+            return f"<processor {self.name!r}, removed>"
+        cpus = "all CPUs" if record["cpus"] is None else f"{record['cpus']} CPUs"
+        return f"<processor {self.name!r}: {cpus}{', paused' if record['paused'] else ''}>"
+
+
+class Plug:
+    """What carries a socket's results, or failures, to one argument of another.
+
+    Attributes
+    ----------
+    source, target, argument : str
+        From where to where.
+    on : str
+        ``"result"`` or ``"error"``.
+    map : bool
+        One arrival per element.
+    gather : bool or str
+        Elements become one list.
+    when : str or None
+        Text of its condition.
+    id : int or None
+        Identity; None while the edit that makes it is not sent.
+    """
+
+    def __init__(self, flow: Flow, record: dict[str, Any]) -> None:
+        self.flow = flow
+        self.id: int | None = record.get("id")
+        self.source: str = record["source"]
+        self.target: str = record["target"]
+        self.argument: str | None = record["argument"]
+        self.on: str = record.get("on", "result")
+        self.map: bool = record.get("map", False)
+        self.gather: bool | str = record.get("gather", False)
+        self.when: str | None = record.get("when")
+
+    @classmethod
+    def between(cls, flow: Flow, source: str, target: str, argument: str | None, on: str) -> Plug:
+        """The plug in force between the two, or one that only says so while an edit collects."""
+        ends = {"source": source, "target": target, "on": on}
+        for record in reversed(flow._client.topology["plugs"]):
+            if all(record[key] == end for key, end in ends.items()) and argument in (None, record["argument"]):
+                return cls(flow, record)
+        return cls(flow, {**ends, "argument": argument})
+
+    @property
+    def label(self) -> str:
+        """``source -> target.argument``."""
+        return f"{self.source} -> {self.target}" + (f".{self.argument}" if self.argument else "")
+
+    def unplug(self) -> None:
+        """Take it away."""
+        if self.argument is None:
+            raise WiringError(f"plug {self.label!r} is part of an edit that is not sent yet")
+        self.flow.unplug(self.source, self.target, argument=self.argument, on=self.on)
+
+    def __repr__(self) -> str:
+        options = [
+            "on error" if self.on == "error" else "",
+            "map" if self.map else "",
+            f"gather {self.gather}" if isinstance(self.gather, str) else "gather" if self.gather else "",
+            f"when {self.when}" if self.when else "",
+        ]
+        return f"<plug {' '.join(filter(None, [self.label, *options]))}>"
+
+
+class Node:
+    """A machine that lends CPUs to the flow.
+
+    Attributes
+    ----------
+    name : str
+        ``local`` is this one.
+    cpus : int
+        How many it lends.
+    state : str
+        As the engine sees it.
+    """
+
+    def __init__(self, flow: Flow, record: dict[str, Any]) -> None:
+        self.flow = flow
+        self.name: str = record["name"]
+        self.cpus: int = record["cpus"]
+        self.state: str = record.get("state", "")
+
+    @property
+    def agent(self) -> Agent:
+        """Our process on it."""
+        return Agent(self)
+
+    def __repr__(self) -> str:
+        return f"{self.name}: {self.cpus} cpus{'' if self.state in ('', 'up') else f', {self.state}'}"
+
+
+class Agent:
+    """Our process on a node; owns its CPUs.
+
+    Parameters
+    ----------
+    node : Node
+        Where it runs.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+
+    @property
+    def workers(self) -> list[Worker]:
+        """One for each processor."""
+        return [Worker(self, processor) for processor in self.node.flow.processors.values()]
+
+    def __repr__(self) -> str:
+        return f"<agent on {self.node.name!r}>"
+
+
+class Worker:
+    """One agent's pool for one processor.
+
+    Parameters
+    ----------
+    agent : Agent
+        Whose pool it is.
+    processor : Processor
+        Whose calls it runs.
+    """
+
+    def __init__(self, agent: Agent, processor: Processor) -> None:
+        self.agent = agent
+        self.processor = processor
+
+    @property
+    def cpus(self) -> int:
+        """How many calls it can run at once."""
+        limit = self.processor.cpus
+        return self.agent.node.cpus if limit is None else limit
+
+    def __repr__(self) -> str:
+        return f"<worker of {self.processor.name!r} on {self.agent.node.name!r}: {self.cpus} cpus>"

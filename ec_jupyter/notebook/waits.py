@@ -1,0 +1,92 @@
+"""Waiting: for the engine's answers, in cells and in loops, without holding anything up."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Generator
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from ec_jupyter.notebook.client import Client
+
+_T = TypeVar("_T")
+
+
+def background(call: Callable[[], _T], name: str) -> Future[_T]:
+    """Result of `call`, made on a thread of its own, which no interpreter waits for at its end."""
+    future: Future[_T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(call())
+        except BaseException as error:  # noqa: BLE001 - whoever waits gets it, whatever it is
+            future.set_exception(error)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return future
+
+
+def awaited(future: Future[_T]) -> Generator[Any, None, _T]:
+    """What ``await`` takes for `future`; whoever gives up waiting leaves the future alone."""
+    loop = asyncio.get_running_loop()
+    woken: asyncio.Future[None] = loop.create_future()
+
+    def wake(_: object) -> None:
+        # a loop that is closed has nobody left who waits
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(_set, woken)
+
+    future.add_done_callback(wake)
+    yield from woken.__await__()
+    return future.result()
+
+
+class Deadline:
+    """How much of a time limit is left.
+
+    Parameters
+    ----------
+    seconds : float or None
+        The limit; None is none.
+    """
+
+    def __init__(self, seconds: float | None) -> None:
+        self._end = None if seconds is None else time.monotonic() + seconds
+
+    @property
+    def left(self) -> float | None:
+        """Seconds, at least 0; None where there is no limit."""
+        return None if self._end is None else max(0.0, self._end - time.monotonic())
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is left."""
+        return self.left == 0.0
+
+
+def until(client: Client, check: Callable[[], _T | None], deadline: Deadline) -> _T | None:
+    """First result of `check` that is not None, asked again whenever the flow's counts have changed.
+
+    None once the deadline is over.
+    """
+    news = threading.Event()
+    undo = client.listen("counts", lambda header, buffers: news.set())
+    try:
+        while True:
+            news.clear()
+            found = check()
+            if found is not None or deadline.over:
+                return found
+            news.wait(deadline.left)
+    finally:
+        undo()
+
+
+def _set(woken: asyncio.Future[None]) -> None:
+    # whoever waited may have been cancelled meanwhile
+    if not woken.done():
+        woken.set_result(None)

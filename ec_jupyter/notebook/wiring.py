@@ -1,0 +1,431 @@
+"""The half of a flow that wires: sockets, plugs, processors, fixed values, and undo."""
+
+from __future__ import annotations
+
+import uuid
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, cast, overload
+
+from ec_jupyter.errors import (
+    DeclarationError,
+    ProcessorNotFoundError,
+    SocketNotFoundError,
+    WiringError,
+    nearest,
+)
+from ec_jupyter.nodes.values import dump
+from ec_jupyter.notebook import names
+from ec_jupyter.notebook.edits import Edit, Editor
+from ec_jupyter.notebook.shipping import Shipment, pickled, sha256, ship
+from ec_jupyter.notebook.stale import WATCH
+from ec_jupyter.notebook.tables import Table, clock_text, shown
+from ec_jupyter.notebook.views import Plug, Processor, Socket
+from ec_jupyter.wire import Value
+
+if TYPE_CHECKING:
+    from ec_jupyter.notebook.client import Client
+    from ec_jupyter.notebook.flow import Flow
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+class SocketOptions(TypedDict, total=False):
+    """Options of a socket; what is left out keeps its value, or takes the default.
+
+    Attributes
+    ----------
+    processor : str
+        Whose CPUs run its calls (``main``).
+    cpus : int
+        CPUs of that processor, where this makes it.
+    threads : int
+        CPUs one call takes (1).
+    retries : int
+        How often a call that raised is tried again (0).
+    backoff : float
+        Seconds before the first retry, doubled for each further one (1).
+    timeout : float or None
+        Seconds a call may run (no limit).
+    once : bool
+        Fail a call whose worker died instead of running it again (False).
+    fresh : bool
+        Unpickle the function anew for each call (False).
+    memory : int or None
+        Bytes a worker may hold while a call runs (no limit).
+    """
+
+    processor: str
+    cpus: int
+    threads: int
+    retries: int
+    backoff: float
+    timeout: float | None
+    once: bool
+    fresh: bool
+    memory: int | None
+
+
+class Wiring:
+    """What `Flow` can do to its own topology."""
+
+    _client: Client
+    _editor: Editor
+    name: str
+
+    @property
+    def _flow(self) -> Flow:
+        return cast("Flow", self)
+
+    # -- looking up ------------------------------------------------------------
+    @property
+    def sockets(self) -> dict[str, Socket]:
+        """Sockets by name."""
+        return {n: Socket(self._flow, n) for n, s in self._client.topology["sockets"].items() if not s.get("parked")}
+
+    @property
+    def processors(self) -> dict[str, Processor]:
+        """Processors by name."""
+        return {name: Processor(self._flow, name) for name in self._client.topology["processors"]}
+
+    @property
+    def plugs(self) -> list[Plug]:
+        """Plugs in force, oldest first."""
+        return [Plug(self._flow, record) for record in self._client.topology["plugs"]]
+
+    @property
+    def revision(self) -> int:
+        """Number of the last edit."""
+        return int(self._client.topology["revision"])
+
+    def _socket(self, target: str | Socket | Callable[..., Any]) -> str:
+        """Name of a socket given by name, as ``processor.socket``, as `Socket` or as its function."""
+        name = target if isinstance(target, str) else getattr(target, "name", getattr(target, "__name__", str(target)))
+        known = self._client.topology["sockets"]
+        if name in known:
+            return name
+        processor, dot, rest = name.partition(".")
+        if dot and known.get(rest, {}).get("processor") == processor:
+            return rest
+        raise SocketNotFoundError.named(name, known)
+
+    def _port(self, target: str | Socket | Callable[..., Any]) -> tuple[str, str | None]:
+        """Socket and argument of ``socket``, ``socket.argument`` or ``processor.socket.argument``."""
+        if not isinstance(target, str):
+            return self._socket(target), None
+        known = self._client.topology["sockets"]
+        head, dot, last = target.rpartition(".")
+        if not dot or target in known or self._owned(target):
+            return self._socket(target), None
+        socket = self._socket(head)
+        return socket, self._argument(socket, last)
+
+    def _owned(self, target: str) -> bool:
+        processor, _, rest = target.partition(".")
+        return bool(self._client.topology["sockets"].get(rest, {}).get("processor") == processor)
+
+    def _argument(self, socket: str, argument: str) -> str:
+        known = [p["name"] for p in self._client.topology["sockets"][socket]["task"]["signature"]]
+        if argument in known:
+            return argument
+        raise WiringError(f"{socket!r} has no argument {argument!r}; {nearest(argument, known)}")
+
+    # -- declaring -------------------------------------------------------------
+    @overload
+    def socket(self, task: _F, /) -> _F: ...
+    @overload
+    def socket(self, name: str | None = None, /, **options: Unpack[SocketOptions]) -> Callable[[_F], _F]: ...
+    def socket(self, name: Any = None, /, **options: Unpack[SocketOptions]) -> Any:
+        """Decorator that makes a function the task of a socket; the function stays what it is.
+
+        Parameters
+        ----------
+        name : str, optional
+            Name of the socket; the function's own if left out.
+        **options
+            See `SocketOptions`.
+
+        Examples
+        --------
+        >>> @flow.socket(processor="maths", retries=2)
+        ... def add(one, two):
+        ...     return one + two
+        """
+        if callable(name):
+            self.declare(name)
+            return name
+
+        def declared(task: _F) -> _F:
+            self.declare(task, name, **options)
+            return task
+
+        return declared
+
+    def declare(self, task: Callable[..., Any], name: str | None = None, /, **options: Unpack[SocketOptions]) -> Socket:
+        """Make `task` the task of a socket; what `socket` does, for a function that is there already.
+
+        Returns
+        -------
+        Socket
+            The same one, with a new version of its task, where the name is taken.
+
+        Raises
+        ------
+        DeclarationError
+            The name or an option is none, or the task has no readable arguments.
+        TaskNotPicklableError
+            The task takes something along that cannot travel.
+        """
+        unknown = set(options) - SocketOptions.__annotations__.keys()
+        if unknown:
+            wrong = min(unknown)
+            raise DeclarationError(f"a socket has no option {wrong!r}; {nearest(wrong, SocketOptions.__annotations__)}")
+        name = names.socket_name(name or str(getattr(task, "__name__", type(task).__name__)))
+        if "processor" in options:
+            names.plain_name(options["processor"], "processor")
+        shipment = ship(task, name)
+        for text in (*shipment.warnings, *self._taken(name, shipment)):
+            warnings.warn(text, stacklevel=3)
+        with self._editor.edit() as edit:
+            blob = edit.buffer(shipment.blob)
+            client = names.client_name()
+            edit.add("socket", name=name, **options, task=shipment.record, blob=blob, client=client)
+            edit.after(lambda: WATCH.note(self._flow, name, shipment))
+        return Socket(self._flow, name)
+
+    def _taken(self, name: str, shipment: Shipment) -> list[str]:
+        """What to say where another notebook registered this socket last."""
+        there = self._client.topology["sockets"].get(name, {}).get("task")
+        owner, mine = (there or {}).get("client", ""), names.client_name()
+        # two kernels without a notebook may be one person's restart
+        if there is None or there["identity"] == shipment.record["identity"]:
+            return []
+        if owner == mine and WATCH.moved(self._flow, name):
+            return [f"socket {name!r} comes from another cell now"]
+        if owner in ("", mine):
+            return []
+        if owner.startswith("kernel ") and mine.startswith("kernel "):
+            return []
+        return [f"socket {name!r} was registered by {owner!r}, and from now on by {mine!r}"]
+
+    def processor(
+        self,
+        name: str,
+        *,
+        cpus: int | None = None,
+        memory: int | None = None,
+        affinity: Sequence[int] | None = None,
+    ) -> Processor:
+        """The processor of that name, made or changed by what is given.
+
+        Parameters
+        ----------
+        name : str
+            Letters, digits, ``_`` and ``-``.
+        cpus : int, optional
+            How many CPUs' worth of its calls may run.
+        memory : int, optional
+            Bytes a worker of it may hold.
+        affinity : sequence of int, optional
+            CPUs its workers are bound to.
+
+        Raises
+        ------
+        ProcessorNotFoundError
+            There is none and nothing says what it should be.
+        """
+        given = {"cpus": cpus, "memory": memory, "affinity": list(affinity) if affinity is not None else None}
+        given = {key: value for key, value in given.items() if value is not None}
+        known = self._client.topology["processors"]
+        if not given:
+            if name not in known:
+                raise ProcessorNotFoundError.named(name, known)
+            return Processor(self._flow, name)
+        names.plain_name(name, "processor")
+        now = {key: known.get(name, {}).get(key) for key in ("cpus", "memory", "affinity")}
+        with self._editor.edit() as edit:
+            edit.add("processor", name=name, **now | given)
+        return Processor(self._flow, name)
+
+    # -- plugging --------------------------------------------------------------
+    def plug(
+        self,
+        source: str | Socket | Callable[..., Any],
+        target: str | Socket | Callable[..., Any],
+        *,
+        argument: str | None = None,
+        on: str = "result",
+        map: bool = False,
+        gather: bool | str = False,
+        when: str | Callable[[Any], Any] | None = None,
+        cycle: bool = False,
+    ) -> Plug:
+        """Feed what `source` gives to an argument of `target`.
+
+        Parameters
+        ----------
+        source : str, Socket or function
+            Whose results, or failures, it carries.
+        target : str, Socket or function
+            ``"socket.argument"``, or ``"socket"`` for its first argument.
+        argument : str, optional
+            Another way to name the argument.
+        on : {"result", "error"}
+            What it carries.
+        map : bool
+            One arrival per element of the result.
+        gather : bool or "done"
+            The elements of one split become one list; ``"done"`` does not wait for failed ones.
+        when : str or callable, optional
+            Condition: an expression over ``result``, or a function of it.
+        cycle : bool
+            The plug may close a cycle.
+
+        Returns
+        -------
+        Plug
+            The one that is there already, if this is the same.
+
+        Raises
+        ------
+        SocketNotFoundError, WiringError, CycleError
+            The plug cannot be; nothing has changed.
+        """
+        start = self._socket(source)
+        end, port = self._port(target)
+        port = port if argument is None else self._argument(end, argument)
+        with self._editor.edit() as edit:
+            condition = _condition(when, start, edit)
+            edit.add(
+                "plug",
+                source=start,
+                target=end,
+                argument=port,
+                on=on,
+                map=bool(map),
+                gather=gather,
+                when=condition,
+                cycle=bool(cycle),
+            )
+        return Plug.between(self._flow, start, end, port, on)
+
+    def unplug(
+        self,
+        source: str | Socket | Callable[..., Any],
+        target: str | Socket | Callable[..., Any],
+        *,
+        argument: str | None = None,
+        on: str = "result",
+    ) -> None:
+        """Take a plug away; what has arrived through it stays where it is."""
+        start = self._socket(source)
+        end, port = self._port(target)
+        port = port if argument is None else self._argument(end, argument)
+        with self._editor.edit() as edit:
+            edit.add("unplug", source=start, target=end, argument=port, on=on)
+
+    def replug(self, plug: Plug, target: str | Socket | Callable[..., Any]) -> Plug:
+        """Move a plug to another target, in one edit; its options stay."""
+        if plug.when is not None:
+            raise WiringError(f"plug {plug.label!r} has a condition; unplug it and plug it anew with when=")
+        with self._editor.edit():
+            self.unplug(plug.source, plug.target, argument=plug.argument, on=plug.on)
+            return self.plug(plug.source, target, on=plug.on, map=plug.map, gather=plug.gather)
+
+    def fix(self, socket: str | Socket | Callable[..., Any], **arguments: Any) -> None:
+        """Give arguments a value in the wiring: used where nothing is plugged, instead of the default."""
+        name = self._socket(socket)
+        with self._editor.edit() as edit:
+            for argument, value in arguments.items():
+                self._argument(name, argument)
+                edit.add("fix", socket=name, argument=argument, **self._fixed(value, argument, edit))
+
+    def _fixed(self, value: Any, argument: str, edit: Edit) -> dict[str, Any]:
+        packed = self._dump(value, f"value for {argument!r}")
+        place = edit.buffer(packed.data) if packed.data is not None else packed.head()
+        return {"value": place, "type": packed.type, "text": repr(value)[:200]}
+
+    def unfix(self, socket: str | Socket | Callable[..., Any], *arguments: str) -> None:
+        """Take fixed values away: those named, or all."""
+        name = self._socket(socket)
+        with self._editor.edit() as edit:
+            for argument in arguments or self._client.topology["sockets"][name]["fixed"]:
+                edit.add("unfix", socket=name, argument=self._argument(name, argument))
+
+    def remove(self, name: str | Socket | Processor, *, force: bool = False) -> None:
+        """Take a socket or a processor away.
+
+        Parameters
+        ----------
+        name : str, Socket or Processor
+            What to remove.
+        force : bool
+            Remove a socket even where requests wait at it; they stay on disk while undo can bring it back.
+        """
+        word = name if isinstance(name, str) else name.name
+        processors = self._client.topology["processors"]
+        with self._editor.edit() as edit:
+            if isinstance(name, Processor) or (word in processors and word not in self._client.topology["sockets"]):
+                edit.add("remove_processor", name=word)
+            else:
+                edit.add("remove", name=self._socket(word), force=force)
+
+    def rename(self, socket: str | Socket | Callable[..., Any], to: str) -> Socket:
+        """The same socket under another name; plugs and requests stay with it."""
+        name, new = self._socket(socket), names.socket_name(to)
+        with self._editor.edit() as edit:
+            edit.add("rename", name=name, to=new)
+            edit.after(lambda: WATCH.renamed(self._flow, name, new))
+        return Socket(self._flow, new)
+
+    # -- editing ---------------------------------------------------------------
+    @contextmanager
+    def edit(self) -> Iterator[None]:
+        """Make the changes inside one: all in force at the end of the block, or none if it raises."""
+        with self._editor.edit():
+            yield
+
+    def undo(self) -> str:
+        """Take the last edit back; its text."""
+        return self._step("undo")
+
+    def redo(self) -> str:
+        """Make the edit that was taken back last; its text."""
+        return self._step("redo")
+
+    def _step(self, way: str) -> str:
+        reply, _ = self._client.ask(way)
+        self._editor.seen(reply["revision"])
+        return str(reply["text"])
+
+    def history(self) -> Table:
+        """Edits of the flow, oldest first."""
+        reply, _ = self._client.ask("history")
+        rows = [shown(row, time=clock_text) for row in reply["rows"]]
+        return Table(rows, ["n", "text", "time", "undone"])
+
+    def _dump(self, value: Any, what: str) -> Value:
+        # the name matters for large values only: those are files of the flow
+        return dump(value, self._client.folder / "values", f"k{uuid.uuid4().hex}", what=what)
+
+
+def _condition(when: Any, source: str, edit: Edit) -> dict[str, Any] | None:
+    if when is None:
+        return None
+    text = when if isinstance(when, str) else getattr(when, "__name__", type(when).__name__)
+    function = _expression(when) if isinstance(when, str) else when
+    if not callable(function):
+        raise WiringError(f"when= takes an expression or a function, not {type(when).__name__}")
+    blob = pickled(function, f"{source} when")
+    return {"sha256": sha256(blob), "text": text, "blob": edit.buffer(blob)}
+
+
+def _expression(text: str) -> Any:
+    import __main__
+
+    try:
+        code = compile(f"lambda result: ({text})", "<when>", "eval")
+    except SyntaxError as error:
+        raise WiringError(f"condition {text!r} is no expression: {error.msg}") from error
+    return eval(code, vars(__main__))

@@ -1,0 +1,219 @@
+"""Frames between processes: a JSON header and raw buffers; and the records that travel in them.
+
+A frame is eight bytes (length of the header, length of the buffers, little endian), a JSON
+object whose ``k`` names its kind and whose ``b`` lists the buffers' lengths, then the buffers.
+User values are only ever buffers: nobody who forwards a frame has to unpickle anything.
+Standard library only: this module is part of what travels to a bare host.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ec_jupyter.errors import FrameError
+
+PROTOCOL = 1
+"""Number both sides must share; raised when a frame changes its meaning."""
+
+INLINE_BYTES = 64 * 1024
+"""Pickled values up to this size travel in frames; larger ones are files of the flow."""
+
+MAX_FRAME_BYTES = 1 << 30
+_PREFIX = struct.Struct("<II")
+_dumps = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+_loads = json.JSONDecoder().decode
+
+Header = dict[str, Any]
+Buffer = bytes | memoryview
+
+
+def encode(header: Header, buffers: Sequence[Buffer] = ()) -> bytes:
+    """One frame as bytes; `header` is not kept and must be JSON with a ``k``."""
+    total = 0
+    if buffers:
+        lengths = [len(b) for b in buffers]
+        header["b"] = lengths
+        total = sum(lengths)
+    head = _dumps(header).encode()
+    if total + len(head) > MAX_FRAME_BYTES:
+        raise FrameError(f"a frame of {total + len(head)} bytes is over the limit of {MAX_FRAME_BYTES}")
+    return b"".join((_PREFIX.pack(len(head), total), head, *buffers))
+
+
+class FrameReader:
+    """Cuts a stream of bytes into frames; one a connection."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[tuple[Header, list[bytes]]]:
+        """Frames that are complete once `data` has been added.
+
+        Raises
+        ------
+        FrameError
+            The bytes are no frames; the connection is of no more use.
+        """
+        if self._rest:
+            data = self._rest + data
+        frames = []
+        at, end = 0, len(data)
+        while end - at >= 8:
+            head, body = _PREFIX.unpack_from(data, at)
+            if head + body > MAX_FRAME_BYTES:
+                raise FrameError(f"a frame claims {head + body} bytes (limit {MAX_FRAME_BYTES})")
+            if end - at - 8 < head + body:
+                break
+            frames.append(_cut(data, at + 8, head, body))
+            at += 8 + head + body
+        self._rest = data[at:] if at else data
+        return frames
+
+
+def _cut(data: bytes, at: int, head: int, body: int) -> tuple[Header, list[bytes]]:
+    try:
+        header = _loads(data[at : at + head].decode())
+        if not isinstance(header, dict) or not isinstance(header.get("k"), str):
+            raise FrameError("a frame's header names no kind")
+        lengths = header.pop("b", [])
+        if sum(lengths) != body or any(n < 0 for n in lengths):
+            raise FrameError("a frame's buffers do not add up")
+    except (ValueError, TypeError) as error:
+        raise FrameError(f"a frame's header cannot be read: {error}") from error
+    at += head
+    buffers = []
+    for n in lengths:
+        buffers.append(data[at : at + n])
+        at += n
+    return header, buffers
+
+
+@dataclass(slots=True, frozen=True)
+class Value:
+    """A pickled value, nowhere unpickled on its way.
+
+    Attributes
+    ----------
+    data : bytes or None
+        The pickle itself, up to `INLINE_BYTES`.
+    file : str or None
+        Name of a file in the flow's ``values`` folder, for larger ones.
+    size : int
+        Bytes of the pickle and its buffers.
+    type : str
+        Qualified name of the value's type, for display.
+    """
+
+    data: bytes | None
+    file: str | None
+    size: int
+    type: str
+
+    def head(self) -> list[Any]:
+        """What stands for it in a header: [file or None, size, type]."""
+        return [self.file, self.size, self.type]
+
+    @classmethod
+    def of(cls, head: Sequence[Any], buffers: Iterable[bytes]) -> Value:
+        """The value of a header's entry; takes one buffer when it is inline."""
+        file, size, kind = head
+        return cls(None if file else next(iter(buffers)), file, size, kind)
+
+
+@dataclass(slots=True)
+class Call:
+    """One attempt at one request, as an agent gets it.
+
+    Attributes
+    ----------
+    request, attempt : int
+        Identity; what comes back carries both.
+    socket : str
+        Name of the socket, for `ec.current()` and messages.
+    run : int
+        Identity of the run, for `ec.current()`.
+    task : str
+        SHA-256 of the pickled function; the agent asks `blobs` for the bytes.
+    arguments : list of (name, kind, values)
+        `kind` is ``"v"`` (one value), ``"l"`` (a gather: the list of all values) or ``"e"`` (a
+        failure: the first value's data is JSON with the facts and, under ``arguments``, the
+        names of the failed call's arguments, whose values follow).
+    routes : list of (plug, when, map)
+        Plugs whose fate a worker decides: `when` is the SHA-256 of a pickled condition or None,
+        `map` says that the result is split into its elements.
+    skip : int
+        How many yields of a generator are committed already and must not be sent again.
+    timeout : float or None
+        Seconds it may run.
+    threads : int
+        CPUs it takes while it runs.
+    fresh : bool
+        Unpickle the function anew for this call.
+    memory : int or None
+        Bytes its worker's process tree may hold resident.
+    source : tuple of (file name, text) or None
+        For tracebacks: the name the code carries and its source.
+    """
+
+    request: int
+    attempt: int
+    socket: str
+    run: int
+    task: str
+    arguments: list[tuple[str, str, list[Value]]]
+    routes: list[tuple[int, str | None, bool]] = field(default_factory=list)
+    skip: int = 0
+    timeout: float | None = None
+    threads: int = 1
+    fresh: bool = False
+    memory: int | None = None
+    source: tuple[str, str] | None = None
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What one attempt came to.
+
+    Attributes
+    ----------
+    request, attempt : int
+        Which attempt.
+    state : str
+        ``"done"``, ``"skipped"`` (the task returned `SKIP`) or ``"failed"``.
+    value : Value or None
+        Result of a done call; None for a generator, whose yields came before.
+    error : dict or None
+        ``type``, ``message``, ``traceback`` (text), ``kind`` (``"task"``, ``"timeout"``,
+        ``"cancelled"``, ``"memory"``, ``"died"``, ``"unpicklable"``), and ``exit`` where a process died.
+    exception : Value or None
+        The pickled exception, where it can be pickled and unpickled.
+    routed : dict
+        Plug to False (condition not met), True (met) or the list of its elements' values.
+    emitted : int or None
+        How many values a generator has yielded in all.
+    started : float
+        Wall clock at which it began (for display).
+    seconds : float
+        How long it ran.
+    slot : int
+        Index of the slot that ran it.
+    pid : int
+        Its process.
+    """
+
+    request: int
+    attempt: int
+    state: str
+    value: Value | None = None
+    error: dict[str, Any] | None = None
+    exception: Value | None = None
+    routed: dict[int, bool | list[Value]] = field(default_factory=dict)
+    emitted: int | None = None
+    started: float = 0.0
+    seconds: float = 0.0
+    slot: int = 0
+    pid: int = 0
