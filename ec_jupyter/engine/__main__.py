@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import signal
+import sqlite3
 import sys
 from pathlib import Path
 
@@ -29,15 +30,14 @@ def main() -> int:
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
     try:
-        asyncio.run(_run(options))
+        return asyncio.run(_run(options))
     except EcError as error:
         _say(options.ready, {"error": to_wire(error)})
         logging.getLogger("ec_jupyter.engine").error("%s", error)
         return 1
-    return 0
 
 
-async def _run(options: argparse.Namespace) -> None:
+async def _run(options: argparse.Namespace) -> int:
     folder = options.folder.resolve()
     workdir = options.workdir or folder.parent.parent
     engine = Engine(folder, runtime_folder(), workdir, options.cpus or cpu_count(), options.durability, options.linger)
@@ -45,12 +45,17 @@ async def _run(options: argparse.Namespace) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, engine.stopped.set)
-    await engine.start()
+    loop.set_exception_handler(lambda _, context: engine.fall(context))
+    try:
+        await engine.start()
+    except sqlite3.Error as error:
+        raise engine.store.explain(error) from error
     await engine.clients.listen()
     _say(options.ready, {"engine": os.getpid()})
     await engine.stopped.wait()
     await engine.clients.close()
     await engine.close()
+    return int(engine.broken)
 
 
 def _say(fd: int | None, line: dict[str, object]) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
+import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ec_jupyter.engine import views
 from ec_jupyter.engine.core import Ended
 from ec_jupyter.engine.desk import serve
+from ec_jupyter.engine.rerun import withdraw
 from ec_jupyter.errors import EcError, FrameError, StoreError, to_wire
 from ec_jupyter.wire import FrameReader, Header, encode
 
@@ -35,7 +36,7 @@ class Connection(asyncio.Protocol):
         self.name = ""
         self.kinds: set[str] = set()
         self.greeted = False
-        self._out: list[bytes] = []
+        self._out: list[tuple[int | None, bytes]] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Somebody connected; they count once they have said hello."""
@@ -59,15 +60,24 @@ class Connection(asyncio.Protocol):
 
     def send(self, header: Header, buffers: Iterable[bytes] = ()) -> None:
         """Send a frame with the next flush."""
+        frame = encode(header, list(buffers))
+        if self.clients.engine.stalled is not None:
+            # no tick can be written now; what is said meanwhile (errors, what is on disk) promises nothing
+            self.transport.write(frame)
+            return
         if not self._out:
             self.clients.engine.after(self.flush)
-        self._out.append(encode(header, list(buffers)))
+        self._out.append((header.get("n"), frame))
+
+    def unsend(self, to: Header) -> None:
+        """Take back the answer to a frame that has not left."""
+        self._out = [(n, frame) for n, frame in self._out if n != to.get("n")]
 
     def flush(self) -> None:
         """Write what has gathered."""
         out, self._out = self._out, []
         if out and not self.transport.is_closing():
-            self.transport.write(b"".join(out))
+            self.transport.write(b"".join(frame for _, frame in out))
 
     def reply(self, header: Header, buffers: Iterable[bytes] = (), *, to: Header) -> None:
         """Answer a frame once this tick is on disk."""
@@ -118,6 +128,9 @@ class Clients:
             serve(self.engine, connection, header, buffers)
         except EcError as error:
             connection.refuse(error, to=header)
+        except sqlite3.OperationalError as error:
+            self.engine.stall(error)
+            connection.refuse(self.engine.store.explain(error), to=header)
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             # a frame of ours has the right shape; one of a stranger must not end the flow
             log.exception("frame %s of client %s", header.get("k"), connection.id)
@@ -129,6 +142,8 @@ class Clients:
         for watchers in self.watching.values():
             watchers.discard(connection)
         self.draining = [(c, h) for c, h in self.draining if c is not connection]
+        if connection.greeted:
+            self.engine.inbox.read(connection.id)
         self.engine.schedule()
 
     # -- pushes --------------------------------------------------------------
@@ -204,11 +219,9 @@ class Clients:
         """The disk is full: submits of this tick were not accepted after all."""
         core = self.engine.core
         for connection, header, requests in self.accepting:
-            for request in requests:
-                job = core.jobs.get(request)
-                if job is not None:
-                    core.cancel_queued(job, "queued")
-            connection._out = [f for f in connection._out if json.dumps(header.get("n")).encode() not in f[:64]]
-            connection.refuse(error, to=header)
-            connection.flush()
+            # one that may have completed a join already stays: its answer comes once it is on disk
+            if withdraw(core, requests):
+                core.journal.forget("add_accepted", lambda row, c=connection, h=header: row[:2] == (c.id, h["n"]))  # type: ignore[misc]
+                connection.unsend(header)
+                connection.refuse(error, to=header)
         self.accepting.clear()

@@ -52,7 +52,9 @@ class Core:
     ended : list of Ended
         Requests that ended in this tick.
     delayed : dict of int to float
-        Requests that may not start before a wall-clock time.
+        Requests that may not start before a time of the monotonic clock.
+    submitted : dict of (int, str) to int
+        Requests of this tick by socket and the id they were submitted under.
     touched : set of int
         Parties of which something ended in this tick.
     """
@@ -69,6 +71,7 @@ class Core:
         self.counts: dict[int, Counter[str]] = {}
         self.ended: list[Ended] = []
         self.delayed: dict[int, float] = {}
+        self.submitted: dict[tuple[int, str], int] = {}
         self.followers: dict[int, list[int]] = {}
         self.fixed: dict[int, Kept] = {}
         self.sharing: set[int] = set()
@@ -153,6 +156,8 @@ class Core:
         kept = {name: self.keep(value) for name, value in arguments.items()}
         given = None if full else json.dumps(sorted(arguments))
         self.journal.add("add_run", (request, socket, given, party, submit_id, None, self.now))
+        if submit_id is not None:
+            self.submitted[socket, submit_id] = request
         if full:
             self.queue_new(Job(request, socket, party, request, ROOT, {n: ("v", (k,), ()) for n, k in kept.items()}, self.now))
         else:
@@ -286,6 +291,8 @@ class Core:
             if job is not None and job.assigned:
                 job.attempt -= 1
                 job.assigned = False
+                if self.topology.sockets[job.socket].once:
+                    self.journal.add("again", (job.attempt, job.deaths, None, job.id))
                 self.dispatch.push(job.socket, job.id)
 
     # -- outcomes ------------------------------------------------------------
@@ -394,19 +401,23 @@ class Core:
             "add_attempt",
             (job.id, job.attempt, "failed", json.dumps(error), outcome.started or self.now, outcome.seconds, outcome.slot, outcome.pid, self.now),
         )
-        not_before = self.now + delay if delay else None
-        self.journal.add("again", (job.attempt, job.deaths, not_before, job.id))
+        self.journal.add("again", (job.attempt, job.deaths, self.now + delay if delay else None, job.id))
         job.assigned = False
-        if not_before is None:
-            self.dispatch.push(job.socket, job.id)
+        if delay:
+            # the wall clock may be set while it waits
+            self.delayed[job.id] = time.monotonic() + delay
         else:
-            self.delayed[job.id] = not_before
+            self.dispatch.push(job.socket, job.id)
 
     def due(self, request: int) -> None:
         """A delayed retry may start now."""
         job = self.jobs.get(request)
         if self.delayed.pop(request, None) is not None and job is not None:
             self.dispatch.push(job.socket, request)
+
+    def fail(self, job: Job, error: dict[str, Any]) -> None:
+        """Let a request fail for good without another try."""
+        self._fail(job, error, Outcome(job.id, job.attempt, "failed"))
 
     def _fail(self, job: Job, error: dict[str, Any], outcome: Outcome) -> None:
         exception = self.keep(outcome.exception) if outcome.exception is not None else None

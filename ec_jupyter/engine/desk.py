@@ -6,10 +6,12 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.engine import editing, rerun, views
-from ec_jupyter.errors import EcError, FrameError, PythonMismatchError, RequestNotFoundError
+from ec_jupyter.engine.inbox import Absent
+from ec_jupyter.errors import EcError, FrameError, PythonMismatchError, RequestNotFoundError, from_wire, to_wire
 from ec_jupyter.wire import PROTOCOL, Header, Value
 
 if TYPE_CHECKING:
@@ -48,11 +50,23 @@ def _answered(engine: Engine, client: Connection, header: Header) -> bool:
     row = engine.store.one("find_accepted", (client.id, header["n"]))
     if row is None:
         return False
-    client.reply(json.loads(row[0]), to=header)
+    reply = json.loads(row[0])
+    if "refused" in reply:
+        client.refuse(from_wire(reply["refused"]), to=header)
+    else:
+        client.reply(reply, to=header)
     return True
 
 
-def _done(engine: Engine, client: Connection, reply: dict[str, Any], header: Header) -> None:
+def _soon(engine: Engine, effect: Callable[[], None]) -> None:
+    """Do what changes nothing once this tick is on disk; at once while nothing can be written."""
+    if engine.stalled is None:
+        engine.after(effect)
+    else:
+        effect()
+
+
+def _done(engine: Engine, client: Connection | Absent, reply: dict[str, Any], header: Header) -> None:
     """Answer a frame that changed something; the answer is on disk with the change."""
     engine.core.journal.add("add_accepted", (client.id, header["n"], json.dumps(reply)))
     client.reply(reply, to=header)
@@ -86,8 +100,51 @@ def _hello(engine: Engine, client: Connection, header: Header, buffers: Buffers)
     )
 
 
-def _submit(engine: Engine, client: Connection, header: Header, buffers: Buffers) -> None:
-    core, rows = engine.core, header["rows"]
+def submit(engine: Engine, client: Connection | Absent, header: Header, buffers: Buffers) -> None:
+    """Take requests in: all of a frame's, or none.
+
+    A frame that its client has logged is accepted already: while the disk is full it waits, and if it
+    cannot be, that is the answer to it for good.
+    """
+    inbox, n = engine.inbox, header["n"]
+    if not header.get("logged"):
+        assert not isinstance(client, Absent)
+        if engine.stalled is not None:
+            raise engine.stalled
+        if not (header.get("again") and _answered(engine, client, header)):
+            ids = _take_rows(engine, header["rows"], buffers)
+            engine.clients.accepting.append((client, header, ids))
+            _done(engine, client, {"ids": ids}, header)
+        return
+    if n <= inbox.last.get(client.id, 0):
+        if not isinstance(client, Absent):
+            engine.after(partial(_repeat, engine, client, header))
+        return
+    if engine.stalled is not None:
+        inbox.deferred.append((client, header, buffers))
+        return
+    inbox.taken(client.id, n)
+    try:
+        ids = _take_rows(engine, header["rows"], buffers)
+    except EcError as error:
+        engine.core.journal.add("add_accepted", (client.id, n, json.dumps({"refused": to_wire(error)})))
+        engine.core.journal.add("add_event", (engine.core.now, "refused", client.id, str(error)))
+        client.refuse(error, to=header)
+        return
+    if header.get("watch") and not isinstance(client, Absent):
+        engine.clients.watch(client, ids)
+    if header.get("done"):
+        engine.core.journal.add("drop_accepted", (client.id, header["done"]))
+    _done(engine, client, {"ids": ids}, header)
+
+
+def _repeat(engine: Engine, client: Connection, header: Header) -> None:
+    if not _answered(engine, client, header):
+        client.refuse(FrameError(f"submit {header['n']} was answered long ago"), to=header)
+
+
+def _take_rows(engine: Engine, rows: list[Any], buffers: Buffers) -> list[int]:
+    core = engine.core
     sockets = [core.check(row[0], row[1]) for row in rows]
     ids, at = [], 0
     for socket, row in zip(sockets, rows, strict=True):
@@ -96,18 +153,17 @@ def _submit(engine: Engine, client: Connection, header: Header, buffers: Buffers
             arguments[name] = Value(None if head[0] else buffers[at], head[0], head[1], head[2])
             at += head[0] is None
         ids.append(_accept(engine, socket, arguments, row[2] if len(row) > 2 else None))
-    engine.clients.accepting.append((client, header, ids))
-    _done(engine, client, {"ids": ids}, header)
+    return ids
 
 
 def _accept(engine: Engine, socket: int, arguments: dict[str, Value], submit_id: str | None) -> int:
     core = engine.core
     if submit_id is not None:
-        # the same id again is the same request; one of this very tick is in the journal only
-        pending = [r for r in core.journal.rows["add_run"] if r[1] == socket and r[4] == submit_id]
-        known = core.store.one("find_submit", (socket, submit_id))
-        if pending or known:
-            return int(pending[0][0] if pending else known[0])
+        # the same id again is the same request; one of this very tick is not on disk yet
+        known = core.submitted.get((socket, submit_id))
+        row = core.store.one("find_submit", (socket, submit_id)) if known is None else (known,)
+        if row is not None:
+            return int(row[0])
     return core.accept(socket, arguments, submit_id)
 
 
@@ -122,8 +178,7 @@ def _wait(engine: Engine, client: Connection, header: Header, buffers: Buffers) 
     rest = [i for i in wanted if i not in core.jobs]
     if rest:
         # after the commit the disk knows how all of them ended, or that they are queued there
-        engine.after(lambda: _push_known(engine, client, rest))
-    client.reply({}, to=header)
+        _soon(engine, lambda: _push_known(engine, client, rest))
 
 
 def _push_known(engine: Engine, client: Connection, requests: list[int]) -> None:
@@ -131,7 +186,6 @@ def _push_known(engine: Engine, client: Connection, requests: list[int]) -> None
     engine.clients.watch(client, unfinished)
     if rows:
         client.send({"k": "finished", "rows": rows}, buffers)
-        client.flush()
 
 
 def _edit(engine: Engine, client: Connection, header: Header, buffers: Buffers) -> None:
@@ -168,9 +222,8 @@ def _query(engine: Engine, client: Connection, header: Header, buffers: Buffers)
             client.refuse(error, to=header)
         else:
             client.reply(reply, out, to=header)
-        client.flush()
 
-    engine.after(answer)
+    _soon(engine, answer)
 
 
 def _subscribe(engine: Engine, client: Connection, header: Header, buffers: Buffers) -> None:
@@ -223,7 +276,7 @@ def _clear(engine: Engine, client: Connection, header: Header, buffers: Buffers)
 
 def _stop(engine: Engine, client: Connection, header: Header, buffers: Buffers) -> None:
     client.reply({}, to=header)
-    engine.after(engine.stopped.set)
+    _soon(engine, engine.stopped.set)
 
 
 def _ping(engine: Engine, client: Connection, header: Header, buffers: Buffers) -> None:
@@ -234,7 +287,7 @@ Action = Callable[["Engine", "Connection", Header, Buffers], Any]
 
 _ACTIONS: dict[str, Action] = {
     "hello": _hello,
-    "submit": _submit,
+    "submit": submit,
     "wait": _wait,
     "edit": _edit,
     "undo": _undo,
@@ -256,4 +309,4 @@ _ACTIONS: dict[str, Action] = {
     "ping": _ping,
 }
 
-_WRITES = frozenset({"submit", "edit", "undo", "redo", "pause", "resume", "supply", "discard", "cancel", "retry", "replay", "clear"})
+_WRITES = frozenset({"edit", "undo", "redo", "pause", "resume", "supply", "discard", "cancel", "retry", "replay", "clear"})

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.engine import recovery
 from ec_jupyter.engine.core import Core
-from ec_jupyter.engine.job import Job
+from ec_jupyter.engine.job import Job, Kept
 from ec_jupyter.errors import ProcessorNotFoundError, RevisionError, SocketNotFoundError
 from ec_jupyter.flow.edit import Edited, Limits, Touched, edit as decide, revert
 from ec_jupyter.flow.topology import Topology
@@ -29,9 +29,15 @@ def edit(engine: Engine, changes: list[dict[str, Any]], buffers: list[bytes], cl
         The revision now in force, and what the person should know.
     """
     core = engine.core
-    prepared = [_prepare(core, change, buffers, client) for change in changes]
+    # what follows reads the disk; written first, nothing of the edit can fail half-way
+    core.journal.commit()
+    fixed: list[Kept] = []
+    prepared = [_prepare(core, change, buffers, client, fixed) for change in changes]
     limits = Limits(engine.cpus, core.python, core.load)
     edited = decide(core.topology, prepared, core.new_record, limits)
+    for kept in fixed:
+        core.fixed[kept.id] = kept
+        core.journal.add("add_value", kept.row())
     _take_blobs(core, changes, buffers)
     if not edited.touched:
         return core.topology.revision, edited.warnings
@@ -41,7 +47,9 @@ def edit(engine: Engine, changes: list[dict[str, Any]], buffers: list[bytes], cl
     return core.topology.revision, edited.warnings
 
 
-def _prepare(core: Core, change: dict[str, Any], buffers: list[bytes], client: str) -> dict[str, Any]:
+def _prepare(
+    core: Core, change: dict[str, Any], buffers: list[bytes], client: str, fixed: list[Kept]
+) -> dict[str, Any]:
     """A change as the decision takes it: bytes replaced by the rows that hold them."""
     if change["op"] == "socket":
         return {**change, "client": change.get("client") or client}
@@ -49,8 +57,10 @@ def _prepare(core: Core, change: dict[str, Any], buffers: list[bytes], client: s
         head = change["value"]
         inline = isinstance(head, int)
         data = buffers[head] if inline else None
-        kept = core.keep(Value(data, None if inline else head[0], len(data) if data is not None else head[1], change.get("type", "")))
-        core.fixed[kept.id] = kept
+        size = len(data) if data is not None else head[1]
+        value = Value(data, None if inline else head[0], size, change.get("type", ""))
+        kept = Kept(core.new_value(), value, "file" if value.file else "inline")
+        fixed.append(kept)
         return {**change, "value_id": kept.id}
     return change
 
@@ -103,6 +113,10 @@ def _apply(engine: Engine, edited: Edited) -> None:
     for kind, key, _, after in edited.touched:
         _write(core, kind, key, after)
     core.journal.step("put_meta", ("revision", str(new.revision)))
+    newest = max((key for kind, key, _, _ in edited.touched if kind != "processor"), default=0)
+    if newest > int(core.store.meta.get("record", 0)):
+        core.store.meta["record"] = str(newest)
+        core.journal.step("put_meta", ("record", str(newest)))
     core.topology = new
     recovery.load_fixed(core) if any(t[0] == "socket" for t in edited.touched) else None
     if _wiring(edited.touched):
@@ -185,12 +199,23 @@ def put_back(core: Core, job: Job) -> None:
     core.journal.step("set_state", ("waiting", None, None, job.id))
     core.tally(job.socket, "queued", -1)
     core.tally(job.socket, "waiting")
-    core.joins.adopt(job.party, {job.run: (job.socket, frozenset(job.arguments))}, 1)
+    _meet_givers(core, job)
     core.joins.wait(job.id, job.run, job.socket, job.party, job.tag)
     for name, (_, values, _) in job.arguments.items():
         for value in values:
             core.joins.supply(job.socket, name, job.party, job.run, job.tag, value)
     core.absorb()
+
+
+def _meet_givers(core: Core, job: Job) -> None:
+    """Let the join table know the party of a request that waits again, and a root's that it lacks something."""
+    given = frozenset(job.arguments)
+    core.joins.adopt(job.party, {job.run: (job.socket, given)}, 1)
+    if job.id == job.run:
+        core.journal.step("set_given", (json.dumps(sorted(given)), job.run))
+        record = core.joins.parties.all[job.party]
+        record.runs[job.run] = (job.socket, given)
+        core.joins.parties.file(record)
 
 
 def pause(engine: Engine, sockets: Iterable[str], processors: Iterable[str], *, paused: bool) -> None:

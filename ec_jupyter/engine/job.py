@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,9 @@ from typing import Any
 from ec_jupyter.engine.store import Store, id_list
 from ec_jupyter.flow.tag import Tag
 from ec_jupyter.wire import Value
+
+UNSENT_SECONDS = 24 * 3600.0
+"""How long a client's file stays without a row: the client may be about to find its engine again."""
 
 _dumps = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
@@ -136,11 +140,14 @@ class Values:
         busy = {f"{request}.{epoch}." for request in running}
         files = size = 0
         for path in self.folder.iterdir():
-            name = path.name
-            mine = name.startswith(tuple(busy)) if busy else False
-            if name in named or mine or name.split(".")[0] == "in" and name.split(".")[1] in keep:
+            # a file is written beside its name, with a dot in front, and renamed
+            name = path.name.lstrip(".")
+            if name in named or (busy and name.startswith(tuple(busy))):
                 continue
-            files, size = files + 1, size + path.stat().st_size
+            state = path.stat()
+            if name.startswith("in.") and (name.split(".")[1] in keep or time.time() - state.st_mtime < UNSENT_SECONDS):
+                continue
+            files, size = files + 1, size + state.st_size
             path.unlink(missing_ok=True)
         return files, size
 

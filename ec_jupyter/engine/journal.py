@@ -7,7 +7,7 @@ before the commit: replies, pushes and the start of calls wait for it.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ec_jupyter.engine.store import SQL, Store
@@ -17,7 +17,7 @@ Row = Sequence[Any]
 ORDER = (
     "add_blob", "add_value", "add_run", "add_request", "fill_request", "add_emission", "add_arrival", "set_arrival",
     "join_request", "finish", "finish_joined", "add_attempt", "again", "set_state", "emitted", "set_fan", "add_accepted",
-    "drop_accepted", "add_output", "add_event",
+    "drop_accepted", "claim", "add_output", "add_event",
 )  # fmt: skip
 """The hot statements, in the order in which rows of one tick refer to each other."""
 
@@ -29,12 +29,15 @@ class Journal:
     ----------
     rows : dict of str to list
         Rows of the hot statements, by name.
+    latest : dict of str to int
+        The last submit taken from each client that sent one.
     """
 
     def __init__(self, store: Store) -> None:
         self.store = store
         self.rows: dict[str, list[Row]] = {name: [] for name in ORDER}
         self._steps: list[tuple[str, Row]] = []
+        self.latest: dict[str, int] = {}
 
     def add(self, name: str, row: Row) -> None:
         """Write a row with one of the hot statements."""
@@ -47,7 +50,11 @@ class Journal:
     @property
     def empty(self) -> bool:
         """Whether there is nothing to write."""
-        return not self._steps and not any(self.rows.values())
+        return not self._steps and not self.latest and not any(self.rows.values())
+
+    def forget(self, name: str, unwanted: Callable[[Row], bool]) -> None:
+        """Leave rows of a hot statement out after all."""
+        self.rows[name] = [row for row in self.rows[name] if not unwanted(row)]
 
     def commit(self) -> None:
         """Write everything, or nothing; what could not be written stays for the next try.
@@ -65,11 +72,14 @@ class Journal:
             for name, rows in self.rows.items():
                 if rows:
                     self._write(db, name, rows)
+            if self.latest:
+                db.executemany(SQL["put_client"], list(self.latest.items()))
             for name, row in self._steps:
                 db.execute(SQL[name], row)
         for rows in self.rows.values():
             rows.clear()
         self._steps.clear()
+        self.latest.clear()
         self.store.committed()
 
     @staticmethod

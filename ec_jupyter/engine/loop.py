@@ -14,10 +14,11 @@ import sys
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import ec_jupyter.engine.recovery as recovery
 from ec_jupyter.engine.core import Core
+from ec_jupyter.engine.inbox import Inbox
 from ec_jupyter.engine.store import Store
 from ec_jupyter.errors import EcError, StoreError, to_wire
 from ec_jupyter.flow.tag import from_text
@@ -65,28 +66,42 @@ class Engine:
             sync=durability == "power",
         )  # fmt: skip
         self.clients: Clients
+        self.inbox = Inbox(self)
         self.stopped = asyncio.Event()
         self.stalled: StoreError | None = None
+        self.broken = False
         self.troubles: dict[str, str] = {}
         self._loop = asyncio.get_running_loop()
         self._effects: list[Callable[[], None]] = []
         self._scheduled = False
+        self._closing = False
         self._alarm: asyncio.TimerHandle | None = None
+        self._retry: asyncio.TimerHandle | None = None
         self._lingering: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
         """Read the flow and begin to work on it."""
         await self.agent.start()
         recovery.load(self.core)
-        self.core.values.sweep((), self.core.epoch)
+        self.core.now = time.time()
+        self.inbox.read_all()
+        self.core.values.sweep((), self.core.epoch, frozenset(self.inbox.last))
         self.processors()
         self.schedule()
 
     async def close(self) -> None:
         """Write what is left, end the workers and let go of the flow."""
+        self._closing = True
         await self.agent.close()
-        self.commit()
+        if not self.broken:
+            self.commit()
         self.store.close()
+
+    def fall(self, context: dict[str, Any]) -> None:
+        """End at a defect of ours: the next engine starts from what is on disk, which is whole."""
+        log.critical("%s", context.get("message"), exc_info=context.get("exception"))
+        self.broken = True
+        self.stopped.set()
 
     # -- the tick ------------------------------------------------------------
     def schedule(self) -> None:
@@ -103,7 +118,7 @@ class Engine:
     def _tick(self) -> None:
         self._scheduled = False
         self.core.now = time.time()
-        if self.stalled is None:
+        if self.stalled is None and not self.broken:
             self.commit()
 
     def commit(self) -> None:
@@ -111,17 +126,22 @@ class Engine:
         try:
             self._settle()
             self.core.journal.commit()
-        except sqlite3.Error as error:
-            self._stall(self.store.explain(error))
+        except sqlite3.OperationalError as error:
+            self.stall(error)
             return
+        self.core.submitted.clear()
         if self.stalled is not None:
             self.stalled = None
             self.clients.notice(f"the flow in {self.folder} can be written again and goes on")
+            self.inbox.resume()
         effects, self._effects = self._effects, []
         for effect in effects:
             effect()
         self.clients.committed()
         self.pump()
+        if not self.core.journal.empty:
+            # what was fetched from disk may have completed joins
+            self.schedule()
         self._set_alarm()
         self._look_idle()
 
@@ -130,34 +150,58 @@ class Engine:
         core = self.core
         touched, core.touched = core.touched, set()
         while touched := touched.intersection(core.joins.undecided):
-            core.journal.commit()
+            try:
+                core.journal.commit()
+            except sqlite3.OperationalError:
+                core.touched |= touched
+                raise
             for party in touched:
                 tokens = [(s, from_text(t)) for s, t in self.store.rows("unfinished_of_party", (party,))]
                 core.joins.settle(party, tokens)
             if not core.absorb():
                 return
 
-    def _stall(self, error: StoreError) -> None:
+    def stall(self, error: sqlite3.Error) -> None:
         """The disk takes nothing: hold what is decided, refuse new work, try again each second."""
-        if self.stalled is None:
-            log.error("%s", error)
-            self.clients.refuse(error)
-            self.clients.notice(str(error))
-        self.stalled = error
-        self._loop.call_later(RETRY_STORE, self.commit)
+        new, self.stalled = self.stalled is None, self.store.explain(error)
+        if new:
+            log.error("%s", self.stalled)
+            self.clients.refuse(self.stalled)
+            self.clients.notice(str(self.stalled))
+        if not self._closing and (new or self._retry is None or self._retry.when() <= self._loop.time()):
+            self._retry = self._loop.call_later(RETRY_STORE, self.commit)
 
     # -- work to the agent ---------------------------------------------------
     def pump(self) -> None:
         """Give the agent what may start now."""
         core = self.core
+        if self._closing or self.stalled is not None:
+            return
         if core.dispatch.hungry():
             recovery.feed(core)
         for name, sockets in self._startable().items():
             room = self.agent.room(name)
-            if room > 0:
-                taken = core.dispatch.take(sockets, room)
-                if taken:
-                    self.agent.assign(name, [core.call(core.jobs[request]) for request in taken])
+            taken = core.dispatch.take(sockets, room) if room > 0 else []
+            if taken:
+                calls = [core.call(core.jobs[request]) for request in taken]
+                if self._claim(taken):
+                    self.agent.assign(name, calls)
+
+    def _claim(self, taken: list[int]) -> bool:
+        """Write down who starts, where a call must not run twice; False where the disk takes nothing."""
+        core = self.core
+        jobs = [core.jobs[request] for request in taken]
+        once = [job for job in jobs if core.topology.sockets[job.socket].once]
+        for job in once:
+            core.journal.add("claim", (job.attempt, core.epoch, job.id))
+        try:
+            core.journal.commit() if once else None
+        except sqlite3.OperationalError as error:
+            core.journal.forget("claim", lambda row: True)
+            core.give_back(taken)
+            self.stall(error)
+            return False
+        return True
 
     def _startable(self) -> dict[str, list[int]]:
         core = self.core
@@ -260,11 +304,11 @@ class Engine:
             self._alarm.cancel()
             self._alarm = None
         if self.core.delayed:
-            wait = max(0.0, min(self.core.delayed.values()) - time.time())
+            wait = max(0.0, min(self.core.delayed.values()) - time.monotonic())
             self._alarm = self._loop.call_later(wait, self._due)
 
     def _due(self) -> None:
-        now = time.time()
+        now = time.monotonic()
         for request in [r for r, at in self.core.delayed.items() if at <= now]:
             self.core.due(request)
         self.schedule()

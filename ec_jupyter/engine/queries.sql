@@ -34,6 +34,14 @@ UPDATE request SET state = ?, not_before = ?, finished = ? WHERE id = ? AND stat
 -- which is how a late result is known after a restart
 UPDATE request SET state = 'queued', attempt = ?, deaths = ?, not_before = ? WHERE id = ? AND state NOT IN ('done', 'skipped');
 
+-- name: claim
+-- an agent is about to get a call that must not run twice
+UPDATE request SET state = 'running', attempt = ?, epoch = ? WHERE id = ? AND state = 'queued';
+
+-- name: claimed
+-- calls that must not run twice and were given away by an engine that has ended since
+SELECT id FROM request WHERE state = 'running' AND state NOT IN ('done', 'skipped') ORDER BY id;
+
 -- name: emitted
 UPDATE request SET emitted = ? WHERE id = ?;
 
@@ -52,6 +60,12 @@ INSERT INTO emission (request, "index", value) VALUES (?, ?, ?);
 
 -- name: set_fan
 INSERT INTO fan (split, party, n) VALUES (?, ?, ?) ON CONFLICT (split, party) DO UPDATE SET n = excluded.n;
+
+-- name: put_client
+INSERT INTO client (id, last) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET last = excluded.last;
+
+-- name: all_clients
+SELECT id, last FROM client;
 
 -- name: add_accepted
 INSERT INTO accepted (client, frame, reply) VALUES (?, ?, ?);
@@ -265,6 +279,14 @@ SELECT DISTINCT v.id, v.file, v.size FROM value v JOIN request r ON r.result = v
    AND NOT EXISTS (SELECT 1 FROM run o JOIN request u ON u.run = o.id
                     WHERE o.party = run.party AND u.state NOT IN ('done', 'skipped'))
    AND NOT EXISTS (SELECT 1 FROM arrival a WHERE a.party = run.party AND a.state IN ('waiting', 'shared', 'routing'));
+
+-- name: held_arguments
+-- what requests that may yet run are called with
+SELECT arguments FROM request WHERE state NOT IN ('done', 'skipped');
+
+-- name: set_given
+-- a root request lacks arguments now, so its run meets those that bring them
+UPDATE run SET given = ? WHERE id = ?;
 
 -- name: forget_value
 UPDATE value SET place = 'gone', file = NULL, bytes = NULL WHERE id = ?;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -23,8 +24,11 @@ FEED = 5_000
 def load(core: Core) -> None:
     """Fill an empty core with the flow on disk; what ran when the last engine ended is queued again."""
     top = core.store.one("top_ids")
-    core.start_ids(*(n or 0 for n in top[:4]))
-    core.topology = load_topology(core, top[4] or 0)
+    meta = core.store.meta
+    # identities of what was removed since are not given again: undo and old arrivals still mean the first
+    record = max(top[3] or 0, int(meta.get("record", 0)))
+    core.start_ids(*(n or 0 for n in top[:3]), record)
+    core.topology = load_topology(core, int(meta.get("revision", 0)))
     core.joins.revise(core.topology)
     load_fixed(core)
     for socket, state, n in core.store.rows("counts"):
@@ -33,6 +37,19 @@ def load(core: Core) -> None:
     for socket, n in core.store.rows("queued_sockets"):
         core.dispatch.spilled(socket, n, 0)
     feed(core)
+    _fail_claimed(core)
+
+
+def _fail_claimed(core: Core) -> None:
+    """Calls that must not run twice and ran when the last engine ended."""
+    for (request,) in core.store.rows("claimed"):
+        job = job_from_disk(core, request)
+        core.tally(job.socket, "running", -1)
+        core.tally(job.socket, "queued")
+        job.deaths += 1
+        name = core.topology.sockets[job.socket].name
+        text = f"the engine ended while {name!r} ran; once=True forbids another try"
+        core.fail(job, {"type": "WorkerDiedError", "message": text, "traceback": "", "kind": "died"})
 
 
 def load_topology(core: Core, revision: int) -> Topology:
@@ -64,13 +81,13 @@ def feed(core: Core) -> None:
     """Fetch queued requests for the lanes that have room."""
     for socket, ceiling in core.dispatch.hungry():
         rows = core.store.rows("queued", (socket, ceiling, FEED))
+        last = rows[-1][0] if rows else ceiling
+        left = core.dispatch.lanes[socket].spilled - len(rows) if len(rows) == FEED else 0
+        # what an agent has is queued on disk too
+        rows = [row for row in rows if row[0] not in core.jobs or not core.jobs[row[0]].assigned]
         values = core.values.load({i for row in rows for i in ids_in(row[10])})
         jobs = [job_of(core, row, values) for row in rows]
-        left = core.dispatch.lanes[socket].spilled - len(jobs) if len(jobs) == FEED else 0
-        later = [job for job in jobs if job.id in core.delayed]
-        core.dispatch.fed(socket, [job.id for job in jobs], left)
-        for job in later:
-            core.dispatch.drop(socket, job.id)
+        core.dispatch.fed(socket, [job.id for job in jobs if job.id not in core.delayed], left, last)
         adopt(core, [job.party for job in jobs if core.topology.joins((job.socket, None))])
 
 
@@ -81,7 +98,9 @@ def job_of(core: Core, row: Sequence[Any], values: dict[int, Kept]) -> Job:
     job.attempt, job.deaths, job.emitted, job.hops, job.late = attempt, deaths, emitted, hops, bool(late)
     job.tries = 0 if late else max(0, attempt - deaths)
     if not_before is not None and not_before > core.now:
-        core.delayed[key] = not_before
+        # never longer than it was asked to wait, wherever the wall clock has been set meanwhile
+        most = core.topology.sockets[socket].backoff * 2 ** max(0, job.tries - 1)
+        core.delayed[key] = time.monotonic() + min(not_before - core.now, most)
     core.jobs[key] = job
     return job
 

@@ -173,6 +173,27 @@ def discard(engine: Engine, arrival: int | None, request: int | None) -> None:
     raise RequestNotFoundError(f"no value {arrival} waits in this flow")
 
 
+def withdraw(core: Core, requests: list[int]) -> bool:
+    """Undo the acceptance of requests that are not on disk; False where one of them may have met others already."""
+    fresh = {row[0]: row[4] for row in core.journal.rows["add_request"]}
+    if "waiting" in {fresh.get(request) for request in requests}:
+        return False
+    gone = {request: core.jobs.pop(request) for request in requests if request in fresh and request in core.jobs}
+    values = {v.id for job in gone.values() for _, some, _ in job.arguments.values() for v in some}
+    for name, unwanted in (("add_request", gone.keys()), ("add_run", gone.keys()), ("add_value", values)):
+        core.journal.forget(name, lambda row, unwanted=unwanted: row[0] in unwanted)  # type: ignore[misc]
+    core.submitted = {key: request for key, request in core.submitted.items() if request not in gone}
+    for job in gone.values():
+        core.dispatch.drop(job.socket, job.id)
+        core.tally(job.socket, "queued", -1)
+        record = core.joins.parties.all.get(job.party)
+        if record is not None:
+            core.joins.parties.leave(record, job.id)
+            core.joins.finished(job.party)
+    core.absorb()
+    return True
+
+
 # -- replay ------------------------------------------------------------------
 def replay(engine: Engine, header: Header) -> list[int]:
     """Run what a run, a request or all runs did again, from one socket on; identities of the new runs.

@@ -84,4 +84,7 @@ CREATE INDEX output_request ON output (request);
 -- replies to frames that changed something, so that one sent again after a cut takes effect once
 CREATE TABLE accepted (client TEXT, frame INTEGER, reply TEXT, PRIMARY KEY (client, frame)) WITHOUT ROWID;
 
+-- the last submit taken from each client
+CREATE TABLE client (id TEXT PRIMARY KEY, last INTEGER NOT NULL) WITHOUT ROWID;
+
 CREATE TABLE event (seq INTEGER PRIMARY KEY, time REAL NOT NULL, kind TEXT NOT NULL, subject TEXT, detail TEXT);

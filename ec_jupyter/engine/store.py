@@ -62,16 +62,21 @@ class Store:
         make_folder(folder)
         self._lock = _own(folder / "engine.lock")
         network = mount_type(folder) in _NETWORK
+        self.db: sqlite3.Connection
         try:
-            self.db = self._open(network, durability)
+            self._open(network, durability)
             self.meta = self._prepare()
-        except sqlite3.Error as error:
+        except BaseException as error:
+            if hasattr(self, "db"):
+                self.db.close()
             os.close(self._lock)
-            raise self.explain(error) from error
+            if isinstance(error, sqlite3.Error):
+                raise self.explain(error) from error
+            raise
         self._checkpointer = None if network else _Checkpointer(self.path)
 
-    def _open(self, network: bool, durability: str) -> sqlite3.Connection:
-        db = sqlite3.connect(self.path, timeout=10, isolation_level=None, check_same_thread=False)
+    def _open(self, network: bool, durability: str) -> None:
+        db = self.db = sqlite3.connect(self.path, timeout=10, isolation_level=None, check_same_thread=False)
         os.chmod(self.path, 0o600)
         if network:
             # no shared memory over a network: one owner, no readers beside it
@@ -80,7 +85,6 @@ class Store:
         db.execute(f"PRAGMA synchronous = {'FULL' if durability == 'power' else 'NORMAL'}")
         db.execute(f"PRAGMA wal_autocheckpoint = {1000 if network else 0}")
         db.execute("PRAGMA cache_size = -16384")
-        return db
 
     def _prepare(self) -> dict[str, str]:
         (found,) = self.db.execute("PRAGMA user_version").fetchone()
@@ -165,10 +169,13 @@ class _Transaction:
         return self.db
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        if kind is None:
-            self.db.execute("COMMIT")
-        elif self.db.in_transaction:
-            self.db.execute("ROLLBACK")
+        try:
+            if kind is None:
+                self.db.execute("COMMIT")
+        finally:
+            # a commit that found no room leaves its transaction open, and the next one could not begin
+            if self.db.in_transaction:
+                self.db.execute("ROLLBACK")
 
 
 class _Checkpointer:
@@ -230,7 +237,10 @@ def make_folder(folder: Path) -> None:
 
 def _own(path: Path) -> int:
     """Lock the flow for this process; the lock goes with the process, however it ends."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreReadOnlyError(f"the flow's folder {path.parent} cannot be written: {error.strerror}") from error
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

@@ -377,7 +377,10 @@ def _waiting_row(core: Core, party: Party, meeting: Meeting, name: str, at: Path
     missing = [n for n, entry in table.items() if entry["state"] == "missing"]
     tokens = _tokens(core, party) if missing else []
     for n in missing:
-        if not core.topology.can_reach(tokens, (meeting.socket, n), at):
+        key = (meeting.socket, n)
+        # what none of its runs leads to may still come with a run that joins the party
+        own = any(key in core.topology.reach(root) for root in party.shape)
+        if own and not core.topology.can_reach(tokens, key, at):
             table[n]["state"] = "unreachable"
     given = meeting.given.get(at)
     return {

@@ -104,14 +104,14 @@ class Dispatch:
             if lane.spilled and len(lane.members) <= self.limit // 2
         ]
 
-    def fed(self, socket: int, requests: list[int], left: int) -> None:
-        """Requests were fetched from disk, in order; `left` remain there."""
+    def fed(self, socket: int, requests: list[int], left: int, ceiling: int) -> None:
+        """Requests were fetched from disk, in order; `left` remain there, all of them younger than `ceiling`."""
         lane = self.lanes[socket]
         lane.members.update(requests)
         for request in requests:
             heapq.heappush(lane.heap, request)
         lane.spilled = left
-        lane.ceiling = requests[-1] if requests else lane.ceiling
+        lane.ceiling = ceiling
 
     def queued(self, socket: int) -> int:
         """How many requests of a socket wait to be started."""

@@ -99,6 +99,8 @@ class Ledger:
 
     def _grant(self) -> list[Hashable]:
         granted: list[Hashable] = []
+        if not self._waiting:
+            return granted
         kept: deque[tuple[Hashable, str, int]] = deque()
         full: set[str] = set()
         while self._waiting:

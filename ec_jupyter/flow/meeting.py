@@ -1,14 +1,21 @@
-"""What one party has brought to one socket, and which calls that makes. Pure."""
+"""What one party has brought to one socket. Pure."""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from ec_jupyter.flow.tag import Path, Tag, path
+from ec_jupyter.flow.tag import ROOT, Path, Tag, path, united
+
+ELEMENT = -1
+"""`lag` of what comes by a gathering plug: one element of a list."""
+
+Slot = tuple[str, Path]
+"""An argument and where its calls stand; of one element of a list, the argument's name ends in ``[]``."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Arrival:
     """One value, or mark, that came to one argument.
 
@@ -25,9 +32,10 @@ class Arrival:
     value : object
         What came; opaque here.
     source, index, plug : int or None, int, int or None
-        The request, which of its yields, and the plug it came by; None when supplied by hand.
+        The request, which of its yields (-1 for a mark), and the plug it came by; None when supplied by hand.
     lag : int
-        Of a mark: how many levels its tag is short of the calls it stands for.
+        How many levels its tag is short of the calls it is for: 0 or more for a mark, 0 for a value, and
+        `ELEMENT` for one element of a list that a gathering plug makes.
     silent : bool
         Of a mark: what it skips leaves no request.
     state : str
@@ -38,7 +46,9 @@ class Arrival:
     request : int or None
         The call that took it.
     late : bool
-        From a request that had failed for good and was retried since.
+        From a request that had failed for good and was retried since, or from what came of one.
+    rescue : bool
+        A failure, or from what came of one; not persisted, it follows from plugs and sources.
     """
 
     id: int
@@ -57,40 +67,99 @@ class Arrival:
     state: str = "waiting"
     request: int | None = None
     late: bool = False
+    rescue: bool = False
+
+    @property
+    def slot(self) -> Slot:
+        """The argument and path it is for."""
+        where = path(self.tag)
+        return (self.argument + "[]", where) if where and self.lag == ELEMENT else (self.argument, where)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Parcel:
     """What one argument of one call gets: a value, or the elements that were gathered for it.
 
-    It counts among what waits in its party until its first use.
+    It counts among what waits in its party until its first use. An empty list stands on a mark.
     """
 
     tag: Tag
     arrivals: list[Arrival]
     gathered: bool = False
     counted: bool = True
+    mark: Arrival | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Bundle:
-    """Elements of one split on their way into one list."""
+    """Elements of one split on their way into one list.
 
-    items: dict[int, Arrival] = field(default_factory=dict)
+    Attributes
+    ----------
+    items : dict of int to deque of Arrival
+        By index, those that are in no list yet; what comes a second time is for the next list.
+    dead : dict of int to Arrival
+        By index, marks of elements that are left out.
+    splits : set of str
+        The splits they belong to.
+    made : bool
+        A list was made of it.
+    """
+
+    items: dict[int, deque[Arrival]] = field(default_factory=dict)
     dead: dict[int, Arrival] = field(default_factory=dict)
     splits: set[str] = field(default_factory=set)
-    done: bool = False
+    made: bool = False
 
-    def complete(self, fans: dict[str, int]) -> int | None:
-        """How many elements there are, once all of them are in."""
-        if self.done or not self.splits or any(split not in fans for split in self.splits):
+    def add(self, arrival: Arrival) -> None:
+        """Take in one element, or the mark of one."""
+        splits, index = arrival.tag[-1]
+        self.splits.update(splits)
+        if arrival.kind == "value":
+            self.items.setdefault(index, deque()).append(arrival)
+        else:
+            self.dead[index] = arrival
+
+    def forget(self, arrival: int) -> Arrival | None:
+        """Leave an element out; None if it is not here."""
+        for index, queue in self.items.items():
+            for mine in queue:
+                if mine.id == arrival:
+                    queue.remove(mine)
+                    if not queue:
+                        del self.items[index]
+                        self.dead.setdefault(index, mine)
+                    return mine
+        return None
+
+    def take(self, fans: dict[str, int]) -> Parcel | None:
+        """The list, once all of it is in; its elements are in the bundle no longer."""
+        if not self.splits or any(split not in fans for split in self.splits):
             return None
         n = min(fans[split] for split in self.splits)
-        return n if all(i in self.items or i in self.dead for i in range(n)) else None
+        # the counts first: a look at each element for each element would be a square
+        if len(self.items) + len(self.dead) < n or (self.made and not self.items):
+            return None
+        if not all(i in self.items or i in self.dead for i in range(n)):
+            return None
+        return self.listed(n)
 
+    def listed(self, n: int) -> Parcel | None:
+        """What there is of the first `n` elements, as a list."""
+        members = [self._pop(i) for i in range(n) if i in self.items]
+        if self.made and not members:
+            return None
+        self.made = True
+        tags = [a.tag[:-1] for a in members] or [a.tag[:-1] for _, a in sorted(self.dead.items())]
+        mark = None if members or not self.dead else self.dead[min(self.dead)]
+        return Parcel(united(tags) if tags else ROOT, members, gathered=True, mark=mark)
 
-Slot = tuple[str, Path]
-"""An argument and the element it is for."""
+    def _pop(self, index: int) -> Arrival:
+        queue = self.items[index]
+        arrival = queue.popleft()
+        if not queue:
+            del self.items[index]
+        return arrival
 
 
 @dataclass(slots=True)
@@ -103,32 +172,54 @@ class Meeting:
         Per argument and path, the parcels that wait, oldest first.
     seen : set of Slot
         Where a value has come, whatever became of it.
+    late, rescued : set of Slot
+        Where it came from a late success; where a failure, what came of one or a person stood in for it.
     marks : dict
-        Per slot, the marks of plugs that will send nothing there, not yet decided.
+        Per slot and plug, the mark that the plug sent, whatever became of it.
+    deeper : dict
+        Per slot, the plugs that have sent something to elements below it.
     dead : set of Slot
         Where nothing will come.
-    skipped : set of Path
-        Calls that will never be.
+    skipped, vacant : set of Path
+        Calls that will never be, those of elements below included: one of their arguments is dead; a split
+        had no elements.
+    closed : set of Path
+        Everything above a skipped or vacant path.
     bundles : dict
-        Per slot, the gather under way.
+        Per argument and path of the list, the gathers under way, one for each split.
     given : dict of Path to deque of (int, int)
         Requests (and their runs) that were submitted with arguments missing, or put back by a new signature.
+    below : dict of Path to set of Path
+        Deeper paths at which something has waited.
     """
 
     socket: int
     waits: dict[str, dict[Path, deque[Parcel]]] = field(default_factory=dict)
     seen: set[Slot] = field(default_factory=set)
-    marks: dict[Slot, list[Arrival]] = field(default_factory=dict)
+    late: set[Slot] = field(default_factory=set)
+    rescued: set[Slot] = field(default_factory=set)
+    marks: dict[Slot, dict[int | None, Arrival]] = field(default_factory=dict)
+    deeper: dict[Slot, set[int | None]] = field(default_factory=dict)
     dead: set[Slot] = field(default_factory=set)
     skipped: set[Path] = field(default_factory=set)
-    bundles: dict[Slot, Bundle] = field(default_factory=dict)
+    vacant: set[Path] = field(default_factory=set)
+    closed: set[Path] = field(default_factory=set)
+    bundles: dict[Slot, list[Bundle]] = field(default_factory=dict)
     given: dict[Path, deque[tuple[int, int]]] = field(default_factory=dict)
+    below: dict[Path, set[Path]] = field(default_factory=dict)
 
-    def keep(self, argument: str, parcel: Parcel) -> None:
-        """Let a parcel wait for company."""
+    # -- what waits ----------------------------------------------------------
+    def keep(self, argument: str, parcel: Parcel) -> Path:
+        """Let a parcel wait for company; the path it waits at."""
         where = path(parcel.tag)
-        self.waits.setdefault(argument, {}).setdefault(where, deque()).append(parcel)
+        here = self.waits.setdefault(argument, {})
+        if where not in here:
+            here[where] = deque()
+            for depth in range(len(where)):
+                self.below.setdefault(where[:depth], set()).add(where)
+        here[where].append(parcel)
         self.seen.add((argument, where))
+        return where
 
     def find(self, argument: str, at: Path) -> Parcel | None:
         """The parcel for a call at `at`: its own, or the nearest from before a split."""
@@ -141,26 +232,159 @@ class Meeting:
                 return queue[0]
         return None
 
-    def is_dead(self, argument: str, at: Path) -> bool:
-        """Whether nothing will come to an argument of a call at `at`."""
-        return bool(self.dead) and any((argument, at[:depth]) in self.dead for depth in range(len(at) + 1))
+    def waits_at(self, at: Path) -> bool:
+        """Whether anything waits at just this path."""
+        return any(at in here for here in self.waits.values())
 
-    def candidates(self, at: Path) -> list[Path]:
-        """Calls that a parcel at `at` may complete: its own, and those of deeper elements that wait."""
-        depth = len(at)
-        below = {p for here in self.waits.values() for p, q in here.items() if q and len(p) > depth and p[:depth] == at}
-        return [at, *sorted(below)] if below else [at]
+    def under(self, at: Path) -> list[Path]:
+        """Paths of deeper elements at which something waits, in order."""
+        known = self.below.get(at)
+        if not known:
+            return []
+        gone = {p for p in known if not self.waits_at(p)}
+        known -= gone
+        return sorted(known)
 
     def paths(self) -> list[Path]:
         """Every element for which something waits."""
-        return sorted({p for here in self.waits.values() for p, queue in here.items() if queue})
+        return sorted({p for here in self.waits.values() for p in here})
+
+    def parcels(self) -> Iterator[tuple[str, Path, Parcel]]:
+        """Everything that waits for company, with its argument and path."""
+        for argument, here in self.waits.items():
+            for where, queue in here.items():
+                for parcel in queue:
+                    yield argument, where, parcel
+
+    def pending(self) -> Iterator[Arrival]:
+        """Elements on their way into lists."""
+        for bundles in self.bundles.values():
+            for bundle in bundles:
+                for queue in bundle.items.values():
+                    yield from queue
+
+    def remove(self, argument: str, where: Path, parcel: Parcel) -> None:
+        """Take a parcel out."""
+        queue = self.waits[argument][where]
+        queue.remove(parcel)
+        if not queue:
+            del self.waits[argument][where]
 
     def take(self, parcels: dict[str, Parcel], at: Path) -> None:
         """Use up what is this call's own; what is from before a split stays for the other elements."""
         for argument, parcel in parcels.items():
-            where = path(parcel.tag)
-            if where == at:
-                queue = self.waits[argument][where]
-                queue.popleft()
-                if not queue:
-                    del self.waits[argument][where]
+            if len(parcel.tag) == len(at):
+                self.remove(argument, at, parcel)
+
+    def empty(self, at: Path) -> tuple[list[Parcel], list[Arrival]]:
+        """Take out everything at a path and below it: parcels, and elements on their way into lists."""
+        parcels: list[Parcel] = []
+        for where in [at, *self.under(at)]:
+            for here in self.waits.values():
+                parcels.extend(here.pop(where, ()))
+        elements = []
+        for argument, base in [slot for slot in self.bundles if slot[1][: len(at)] == at]:
+            for bundle in self.bundles.pop((argument, base)):
+                elements += [a for queue in bundle.items.values() for a in queue]
+        return parcels, elements
+
+    def bundle(self, argument: str, base: Path, splits: Iterable[str]) -> Bundle:
+        """The gather of an argument that elements of these splits belong to."""
+        bundles = self.bundles.setdefault((argument, base), [])
+        ours = [b for b in bundles if not b.splits.isdisjoint(splits)]
+        if not ours:
+            bundles.append(Bundle())
+            return bundles[-1]
+        first = ours[0]
+        for other in ours[1:]:
+            # an element of both splits shows that they are one list
+            bundles.remove(other)
+            first.splits |= other.splits
+            first.dead.update(other.dead)
+            for index, queue in other.items.items():
+                first.items.setdefault(index, deque()).extend(queue)
+        return first
+
+    # -- what has come, what will not ------------------------------------------
+    def has(self, slot: Slot) -> bool:
+        """Whether a value has come to a slot, from before a split included."""
+        argument, where = slot
+        return slot in self.seen or any((argument, where[:depth]) in self.seen for depth in range(len(where)))
+
+    def is_dead(self, argument: str, at: Path) -> bool:
+        """Whether nothing will come to an argument of a call at `at`."""
+        return any((argument, at[:depth]) in self.dead for depth in range(len(at) + 1))
+
+    def shut(self, where: Path, *, vacant: bool = False) -> None:
+        """No call will ever be at a path, nor below it."""
+        (self.vacant if vacant else self.skipped).add(where)
+        self.closed.update(where[:depth] for depth in range(len(where)))
+
+    def is_skipped(self, at: Path) -> bool:
+        """Whether a call was skipped, by itself or with all around it."""
+        return bool(self.skipped) and any(at[:depth] in self.skipped for depth in range(len(at) + 1))
+
+    def is_vacant(self, at: Path) -> bool:
+        """Whether a call is of a split without elements."""
+        return bool(self.vacant) and any(at[:depth] in self.vacant for depth in range(len(at) + 1))
+
+    # -- marks ---------------------------------------------------------------
+    def note(self, slot: Slot, plug: int | None) -> list[Arrival]:
+        """Remember that something came to a slot; the undecided marks above it that this makes void."""
+        argument, where = slot
+        if not where:
+            return []
+        if argument.endswith("[]"):
+            argument, where = argument[:-2], where[:-1]
+            above = [(argument, where[:depth]) for depth in range(len(where) + 1)]
+        else:
+            above = [(argument, where[:depth]) for depth in range(len(where))]
+        void = []
+        for one in above:
+            self.deeper.setdefault(one, set()).add(plug)
+            void += self.open_marks(one)
+        return void
+
+    def open_marks(self, slot: Slot) -> list[Arrival]:
+        """Marks at a slot that are not decided."""
+        marks = self.marks.get(slot)
+        return [m for m in marks.values() if m.state == "waiting"] if marks else []
+
+    def sent(self, slot: Slot) -> set[int | None]:
+        """Plugs whose mark covers a slot: at it, or at what is around it."""
+        argument, where = slot
+        plugs = set(self.marks.get(slot, ()))
+        if argument.endswith("[]"):
+            argument, where = argument[:-2], where[:-1]
+        for depth in range(len(where) + 1):
+            plugs.update(self.marks.get((argument, where[:depth]), ()))
+        return plugs
+
+    # -- edits ---------------------------------------------------------------
+    def absorb(self, other: Meeting) -> None:
+        """Take over what another party brought to this socket."""
+        self.seen |= other.seen
+        self.late |= other.late
+        self.rescued |= other.rescued
+        self.dead |= other.dead
+        self.skipped |= other.skipped
+        self.vacant |= other.vacant
+        self.closed |= other.closed
+        for slot, marks in other.marks.items():
+            self.marks[slot] = marks | self.marks.get(slot, {})
+        for slot, plugs in other.deeper.items():
+            self.deeper.setdefault(slot, set()).update(plugs)
+        for where, requests in other.given.items():
+            self.given.setdefault(where, deque()).extend(requests)
+        for key, bundles in other.bundles.items():
+            self.bundles.setdefault(key, []).extend(bundles)
+        for argument, _, parcel in other.parcels():
+            self.keep(argument, parcel)
+
+    def arrivals(self) -> Iterator[Arrival]:
+        """Every arrival that is still of use here."""
+        for _, _, parcel in self.parcels():
+            yield from parcel.arrivals
+        yield from self.pending()
+        for marks in self.marks.values():
+            yield from marks.values()

@@ -9,12 +9,10 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
+from ec_jupyter.flow.meeting import Meeting
+from ec_jupyter.flow.tag import Path
 from ec_jupyter.flow.topology import Root, Topology
-
-if TYPE_CHECKING:
-    from ec_jupyter.flow.meeting import Meeting
 
 Shape = frozenset[Root]
 
@@ -37,6 +35,14 @@ class Party:
         Joins of it, by socket.
     fans : dict of str to int
         Size of each split of it that has closed.
+    closing : dict of str to list of (int, str, Path)
+        Gathers (socket, argument, path of the list) that wait for a split to close.
+    late, rescued : set of int
+        Requests that came of a late success; that came of a failure, by an error plug.
+    bound : set of int
+        Runs that took part in a call with another run: they cannot leave any more.
+    alone : bool
+        It takes no further run, and goes into no other party.
     """
 
     id: int
@@ -45,11 +51,31 @@ class Party:
     waiting: int = 0
     meetings: dict[int, Meeting] = field(default_factory=dict)
     fans: dict[str, int] = field(default_factory=dict)
+    closing: dict[str, list[tuple[int, str, Path]]] = field(default_factory=dict)
+    late: set[int] = field(default_factory=set)
+    rescued: set[int] = field(default_factory=set)
+    bound: set[int] = field(default_factory=set)
+    alone: bool = False
 
     @property
     def over(self) -> bool:
         """Nothing of it can happen any more."""
         return not self.live and not self.waiting
+
+    def absorb(self, other: Party) -> None:
+        """Take over all that another party is."""
+        self.live += other.live
+        self.waiting += other.waiting
+        self.fans.update(other.fans)
+        for split, gathers in other.closing.items():
+            self.closing.setdefault(split, []).extend(gathers)
+        self.late |= other.late
+        self.rescued |= other.rescued
+        self.bound |= other.bound
+        for socket, meeting in other.meetings.items():
+            for arrival in meeting.arrivals():
+                arrival.party = self.id
+            self.meetings.setdefault(socket, Meeting(socket)).absorb(meeting)
 
     @property
     def shape(self) -> Shape:
@@ -69,21 +95,32 @@ class Parties:
     def __init__(self, topology: Topology) -> None:
         self.topology = topology
         self.all: dict[int, Party] = {}
+        self._merged: dict[int, int] = {}
         self._open: dict[Shape, list[int]] = {}
         self._meet: dict[tuple[Root, Shape], bool] = {}
         self._complete: dict[Shape, bool] = {}
 
-    def enter(self, run: int, root: Root) -> Party:
-        """The party that a new run belongs to, made if no open one takes it."""
-        party = self._oldest(root)
+    def find(self, party: int) -> Party | None:
+        """The party of that identity, or the older one that it went into."""
+        record = self.all.get(party)
+        while record is None and party in self._merged:
+            party = self._merged[party]
+            record = self.all.get(party)
+        return record
+
+    def enter(self, run: int, root: Root, *, alone: bool = False) -> Party:
+        """The party that a new run belongs to, made if no open one takes it; `alone`: its own, for good."""
+        party = None if alone else self._oldest(root)
         if party is None:
-            party = self.all[run] = Party(run)
+            party = self.all[run] = Party(run, alone=alone)
         party.runs[run] = root
         self.file(party)
         return party
 
     def file(self, party: Party) -> None:
         """Put a party where the next run that fits will find it, if it can take one."""
+        if party.alone:
+            return
         shape = party.shape
         complete = self._complete.get(shape)
         if complete is None:
@@ -131,11 +168,14 @@ class Parties:
                 yield party, older
                 older.runs.update(party.runs)
                 self.all.pop(party.id)
+                self._merged[party.id] = older.id
                 self.file(older)
             else:
                 self.file(party)
 
     def _takes(self, party: Party) -> Party | None:
+        if party.alone:
+            return None
         shapes = [s for s in self._open if all(self._fits(root, s) for root in party.runs.values())]
         heads = (self._head(shape) for shape in shapes)
         return min((p for p in heads if p), key=lambda p: p.id, default=None)

@@ -15,7 +15,7 @@ ROOT: Tag = ()
 
 def path(tag: Tag) -> Path:
     """The indices alone, by which elements of different splits pair."""
-    return tuple(index for _, index in tag)
+    return tuple([index for _, index in tag]) if tag else ()
 
 
 def deeper(tag: Tag, split: str, index: int) -> Tag:

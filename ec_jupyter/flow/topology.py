@@ -5,7 +5,8 @@ Pure and immutable: an edit makes a new `Topology`, so nobody ever reads half of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -17,6 +18,9 @@ Key = tuple[int, str]
 
 Root = tuple[int, frozenset[str] | None]
 """Where a run begins: a socket, and the arguments given if some were left to come by plugs."""
+
+DEEPEST = 64
+"""Splits within splits that are told apart; only a map in a cycle goes deeper."""
 
 
 @dataclass(frozen=True)
@@ -92,42 +96,79 @@ class Topology:
         )
 
     @cached_property
+    def repeats(self) -> frozenset[int]:
+        """Sockets that one element may call more than once: behind an argument with several plugs, or in a cycle."""
+        several = {target for (target, _), plugs in self.into.items() if len(plugs) > 1}
+        seeds = several | {s for s in self.sockets if any(socket == s for socket, _ in self._reach[s])}
+        return frozenset(seeds | {s for seed in seeds if seed in self._reach for s, _ in self._reach[seed]})
+
+    @cached_property
     def simple(self) -> frozenset[int]:
-        """Plugs whose every arrival is a request at once: nothing else ever comes to their target."""
+        """Plugs whose every arrival is a request at once: nothing else ever comes to their target.
+
+        A plug from a socket in `repeats` is not among them: of one element it may carry a value after a dead mark.
+        """
         return frozenset(
             p.id
             for p in self.live
-            if not p.gather and self.needed[p.target] == (p.argument,) and len(self.into[p.target, p.argument]) == 1
+            if not p.gather
+            and self.needed[p.target] == (p.argument,)
+            and len(self.into[p.target, p.argument]) == 1
+            and p.source not in self.repeats
         )
 
     @cached_property
     def quiet(self) -> frozenset[int]:
-        """Simple plugs on whose far side a dead mark can reach nobody."""
-        return frozenset(p for p in self.simple if not self.out[self.plugs[p].target])
+        """Plugs to the only argument of a socket that feeds nobody: a silent mark on them changes nothing."""
+        return frozenset(
+            p.id
+            for p in self.live
+            if not p.gather and not self.out[p.target] and self.needed[p.target] == (p.argument,)
+        )
+
+    # -- depth ---------------------------------------------------------------
+    @cached_property
+    def splitting(self) -> bool:
+        """Whether anything in the flow makes elements."""
+        return any(p.map or self.task(p.source).generator for p in self.live)
 
     @cached_property
     def levels(self) -> dict[int, int]:
         """How many splits deep the calls of each socket stand, counted from the flow's sources."""
-        known: dict[int, int] = {}
+        return self._measure(self.sockets)
 
-        def level(socket: int, above: frozenset[int]) -> int:
-            if socket in known or socket in above:
-                return known.get(socket, 0)
-            plugs = [p for (target, _), into in self.into.items() if target == socket for p in into]
-            known[socket] = max((self._level(p, level(p.source, above | {socket})) for p in plugs), default=0)
-            return known[socket]
-
-        for socket in self.sockets:
-            level(socket, frozenset())
+    def _measure(self, inside: Iterable[int]) -> dict[int, int]:
+        known = dict.fromkeys(inside, 0)
+        todo = deque(known)
+        while todo:
+            socket = todo.popleft()
+            for plug in self.out[socket]:
+                level = self.level_behind(plug, known[socket])
+                if plug.target in known and known[plug.target] < level <= DEEPEST:
+                    known[plug.target] = level
+                    todo.append(plug.target)
         return known
 
-    def _level(self, plug: Plug, source: int) -> int:
+    def level_behind(self, plug: Plug, source: int) -> int:
+        """How deep what a plug carries from calls at level `source` stands."""
         return max(0, source + self.task(plug.source).generator + plug.map - bool(plug.gather))
 
     def argument_level(self, socket: int, argument: str) -> int:
         """How many splits deep what comes to an argument stands."""
         plugs = self.into.get((socket, argument), ())
-        return max((self._level(p, self.levels[p.source]) for p in plugs), default=0)
+        return max((self.level_behind(p, self.levels[p.source]) for p in plugs), default=0)
+
+    @cached_property
+    def _depths(self) -> dict[frozenset[Root], dict[int, int]]:
+        return {}
+
+    def depths(self, roots: frozenset[Root]) -> dict[int, int]:
+        """How many splits deep the calls of each socket stand in a party with these roots."""
+        known = self._depths.get(roots)
+        if known is None:
+            inside = {socket for socket, _ in roots} | {socket for socket, _ in self._union(roots)}
+            known = self._depths[roots] = self._measure(s for s in inside if s in self.sockets)
+        return known
 
     # -- reach ---------------------------------------------------------------
     @cached_property
@@ -209,22 +250,51 @@ class Topology:
 
     def _token_reaches(self, socket: int, tag: Tag, key: Key, at: Path, last: int | None) -> bool:
         mine = path(tag)
-        todo = [(socket, len(mine), len(mine))]
+        ways = self.ways(socket, len(mine))
+        for plug in self.into.get(key, ()):
+            if last in (None, plug.id) and plug.id in ways:
+                length = min(ways[plug.id][0], len(at))
+                if mine[:length] == at[:length]:
+                    return True
+        return False
+
+    @cached_property
+    def _ways(self) -> dict[tuple[int, int], dict[int, tuple[int, int]]]:
+        return {}
+
+    def ways(self, socket: int, depth: int) -> dict[int, tuple[int, int]]:
+        """Plugs that what comes of a call may pass, and how much of the call's path is sure to be left there.
+
+        Parameters
+        ----------
+        socket, depth : int
+            Where the call stands.
+
+        Returns
+        -------
+        dict of int to (int, int)
+            By plug: how many of its first indices an arrival keeps in any case; the same for one element, where
+            the plug gathers.
+        """
+        known = self._ways.get((socket, depth))
+        if known is None:
+            known = self._ways[socket, depth] = self._walk_ways(socket, depth)
+        return known
+
+    def _walk_ways(self, socket: int, depth: int) -> dict[int, tuple[int, int]]:
+        found: dict[int, tuple[int, int]] = {}
+        todo = [(socket, depth, depth)]
         seen = set(todo)
         while todo:
-            here, depth, kept = todo.pop()
-            for plug, reached, common in self._onward(here, depth, kept):
-                hit = (plug.target, plug.argument) == key and last in (None, plug.id)
-                if hit and mine[: min(common, len(at))] == at[: min(common, len(at))]:
-                    return True
-                state = (plug.target, reached, common)
+            here, deep, kept = todo.pop()
+            for plug in self.out.get(here, ()):
+                split = min(deep + self.task(here).generator + plug.map, DEEPEST)
+                # a gather forgets the innermost index; what a later map adds is not the call's own
+                reached = max(0, split - bool(plug.gather))
+                state = (plug.target, reached, min(kept, reached))
+                own, element = found.get(plug.id, (depth, depth))
+                found[plug.id] = (min(own, state[2]), min(element, kept))
                 if state not in seen:
                     seen.add(state)
                     todo.append(state)
-        return False
-
-    def _onward(self, socket: int, depth: int, kept: int) -> Iterator[tuple[Plug, int, int]]:
-        for plug in self.out.get(socket, ()):
-            # a gather forgets the innermost index; what a later map adds is not the token's own
-            reached = max(0, depth + self.task(socket).generator + plug.map - bool(plug.gather))
-            yield plug, min(reached, 64), min(kept, reached)
+        return found

@@ -1,0 +1,1 @@
+"""Where calls run: agents, their slots and what is inside a worker process."""

@@ -19,7 +19,8 @@ from ec_jupyter.nodes import cpus as machine
 from ec_jupyter.nodes.child import Seat
 from ec_jupyter.nodes.cpus import Pins
 from ec_jupyter.nodes.limits import Watch
-from ec_jupyter.nodes.pool import Listener, Pool, Site
+from ec_jupyter.nodes.pool import Pool
+from ec_jupyter.nodes.site import Listener, Site
 from ec_jupyter.nodes.slot import Link, Slot
 from ec_jupyter.wire import Call
 
@@ -54,7 +55,7 @@ class Agent:
         Whether value files are synced to the disk.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a node is, by name
         self,
         listener: Listener,
         *,

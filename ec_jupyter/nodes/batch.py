@@ -103,6 +103,11 @@ def _lot(call: Call, sources: dict[str, str]) -> dict[str, Any]:
     return lot
 
 
+def inline_bytes(call: Call) -> int:
+    """Bytes of a call's arguments that travel in its frame."""
+    return sum(len(value.data) for _, _, values in call.arguments for value in values if value.data is not None)
+
+
 def unpack_calls(header: Header, buffers: list[bytes]) -> Iterator[Job]:
     """The calls of a ``run`` frame."""
     at = 0

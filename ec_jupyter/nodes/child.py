@@ -66,7 +66,7 @@ def init(seat: Seat) -> None:
         cpus.pin(seat.pins)
         os.chdir(seat.workdir)
         sys.path.insert(0, seat.workdir)
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - told by `serve`
         # raised here it would only say that the pool is broken; `serve` raises it where it is heard
         _failed.append(error)
 
@@ -176,7 +176,7 @@ class Worker:
                 value, rest = self._invocation.result(job)
             finally:
                 self._inside = False
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - the call's outcome
             return None, self._invocation.failure(job, error, self._stopped(job))
         stopped = self._stopped(job)
         if stopped is not None:

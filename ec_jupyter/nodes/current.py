@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TypeVar
@@ -104,7 +104,7 @@ def progress(iterable: Iterable[_T], total: float | None = None, text: str = "")
     -----
     Outside a task it only passes the elements on.
     """
-    if total is None and hasattr(iterable, "__len__"):
+    if total is None and isinstance(iterable, Sized):
         total = len(iterable)
     said = float("-inf")
     done = 0

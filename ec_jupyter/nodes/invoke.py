@@ -250,7 +250,7 @@ class Invocation:
         try:
             value = self._dump(error, job, "exception")
             again = load(value, self._folder)
-        except Exception:
+        except Exception:  # noqa: BLE001 - the user's code
             return None  # the text tells it all; the object is an extra
         return value if type(again).__name__ == type(error).__name__ else None
 
@@ -280,7 +280,7 @@ def keep_source(name: str, text: str) -> None:
 def _message(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception as another:
+    except Exception as another:  # noqa: BLE001 - the user's code
         return f"<message cannot be shown: {type(another).__name__}>"
 
 
@@ -290,5 +290,5 @@ def _traceback(error: BaseException) -> str:
         frames = frames.tb_next
     try:
         return "".join(traceback.format_exception(type(error), error, frames))
-    except Exception as another:
+    except Exception as another:  # noqa: BLE001 - the user's code
         return f"{type(error).__name__} (its traceback cannot be shown: {type(another).__name__})\n"

@@ -21,7 +21,7 @@ RATE_BYTES = 64 * 1024
 """A request may print as much at once and as much each second; the rest is counted only."""
 
 TICK_SECONDS = 0.1
-_CHUNK = 64 * 1024
+_CHUNK = 1 << 20  # all that a pipe holds
 _PIPE_BYTES = 1 << 20
 _SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ, which Python 3.10 knows only where it was built on Linux
 
@@ -38,14 +38,14 @@ def printable(text: str) -> str:
 
 
 def folded(text: str) -> str:
-    """The text as a terminal would leave it: of a line rewritten with ``\\r`` the last state."""
+    r"""The text as a terminal would leave it: of a line rewritten with ``\r`` the last state."""
     if "\r" not in text:
         return text
     lines = []
     for line in text.replace("\r\n", "\n").split("\n"):
-        head, back, last = line.rstrip("\r").rpartition("\r")
-        # what stands before may rewrite a line that was sent already
-        lines.append("\r" + last if back and head.startswith("\r") or head == "" and back else last)
+        last = line.rstrip("\r").rpartition("\r")[2]
+        # a line that begins with it rewrites what was sent already
+        lines.append("\r" + last if line.startswith("\r") and last else last)
     return "\n".join(lines)
 
 
@@ -59,7 +59,7 @@ class Stream(io.TextIOBase):
         self.name = name
         self._fd = fd
         self._put = put
-        self.buffer = open(fd, "wb", buffering=0, closefd=False)
+        self.buffer = io.FileIO(fd, "wb", closefd=False)
 
     def write(self, text: str) -> int:
         """Take text; it leaves with the next tick or with the end of the call."""
@@ -191,7 +191,8 @@ class Output:
         if last:
             self._admit()
         texts, self._texts = self._texts, []
-        stream, pieces = "", []
+        stream = ""
+        pieces: list[str] = []
         for name, text in [*texts, ("", "")]:
             if name != stream and pieces:
                 self._say(self._request, stream, printable(folded("".join(pieces))))

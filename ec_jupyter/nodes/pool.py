@@ -10,17 +10,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
+from collections.abc import Callable, Collection, Sequence
+from typing import ClassVar
 
-from ec_jupyter.flow.ledger import Ledger
-from ec_jupyter.nodes.batch import unpack_results
-from ec_jupyter.nodes.child import Seat
-from ec_jupyter.nodes.cpus import Pins
-from ec_jupyter.nodes.invoke import STOPPED
-from ec_jupyter.nodes.limits import Watch
+from ec_jupyter.nodes.batch import inline_bytes, unpack_results
+from ec_jupyter.nodes.site import Site, failed, stop_text
 from ec_jupyter.nodes.slot import Slot
 from ec_jupyter.wire import Call, Header, Outcome, Value
 
@@ -39,39 +33,6 @@ STARTS = 3
 """How often a worker may fail to start before its calls are handed back."""
 
 TROUBLE_SECONDS = 5.0
-
-
-class Listener(Protocol):
-    """Whoever an agent works for; every method is called on the loop's thread."""
-
-    def blob(self, sha256: str) -> bytes: ...
-    def started(self, request: int, attempt: int, at: float, slot: int, pid: int) -> None: ...
-    def finished(self, outcomes: list[Outcome]) -> None: ...
-    def yielded(self, request: int, attempt: int, first: int, values: list[Value]) -> None: ...
-    def returned(self, requests: list[int]) -> None: ...
-    def died(self, request: int, attempt: int, text: str) -> None: ...
-    def output(self, request: int, stream: str, text: str) -> None: ...
-    def progress(self, request: int, done: float, total: float | None, text: str) -> None: ...
-    def room(self, processor: str) -> None: ...
-    def trouble(self, processor: str, text: str) -> None: ...
-
-
-@dataclass
-class Site:
-    """What the pools of one agent share."""
-
-    listener: Listener
-    ledger: Ledger
-    loop: asyncio.AbstractEventLoop
-    runtime: Path
-    idle: float
-    seat: Callable[[str, str, Pins], Seat]
-    granted: Callable[[Iterable[Any]], None]
-    replan: Callable[[], None]
-    watch: Watch
-    seats: dict[str, Slot] = field(default_factory=dict)
-    pins: dict[tuple[str, int], Pins] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
 
 
 class Pool:
@@ -121,10 +82,10 @@ class Pool:
     def add(self, calls: Sequence[Call]) -> None:
         """Append calls to the queue."""
         self.queue.extend(calls)
-        threads = max((call.threads for call in calls), default=1)
-        if threads > self.threads:
-            self.threads = threads
-            self._site.replan()
+        for call in calls:
+            if call.threads > self.threads:
+                self.threads = call.threads
+                self._site.replan()
         self.pump()
 
     def room(self) -> int:
@@ -163,12 +124,12 @@ class Pool:
         for slot in self.slots:
             call = slot.calls.get(request)
             if call is not None:
-                slot.stop(request, kind, stopped(call, kind))
+                slot.stop(request, kind, stop_text(call, kind))
                 return True
         for call in self.queue:
             if call.request == request:
                 self.queue.remove(call)
-                self._site.listener.finished([_ended(call, kind, stopped(call, kind))])
+                self._site.listener.finished([failed(call, kind, stop_text(call, kind))])
                 self._withdraw()
                 return True
         return False
@@ -223,9 +184,8 @@ class Pool:
             return None
         for slot in self._short:
             # one batch in work and one on its way: the worker finds the next when it is done
-            if slot.batches == 1 and slot.state == "ready" and not slot.draining:
-                if head.threads <= ledger.held(slot) and self._prompt(slot):
-                    return slot
+            if slot.batches == 1 and head.threads <= ledger.held(slot) and self._prompt(slot):
+                return slot
         return None
 
     def _claimed(self, slot: Slot, head: Call) -> bool:
@@ -262,14 +222,14 @@ class Pool:
         first = self.queue.popleft()
         known = self._site.seconds
         seconds = known.get(first.task)
-        if seconds is None or seconds > BATCH_SECONDS:
+        if seconds is None or seconds > BATCH_SECONDS or not self.queue:
             return [first]
         calls = [first]
         takers = sum(s.batches < 2 and self._prompt(s) for s in self.slots)
         most = min(BATCH_CALLS, -(-(len(self.queue) + 1) // max(1, takers)))
         left = BATCH_SECONDS - max(seconds, CALL_SECONDS)
         held = self._site.ledger.held(slot)
-        size = _size(first)
+        size = inline_bytes(first)
         while self.queue and len(calls) < most:
             call = self.queue[0]
             if call.task != first.task:
@@ -277,7 +237,7 @@ class Pool:
                 if seconds is None:
                     break
             left -= max(seconds, CALL_SECONDS)
-            size += _size(call)
+            size += inline_bytes(call)
             if left < 0 or size > BATCH_BYTES or call.threads > held:
                 break
             calls.append(self.queue.popleft())
@@ -442,7 +402,7 @@ class Pool:
         ended, back, again = [], [], []
         for call in slot.answered(header["n"]):
             if call.request in stops:
-                ended.append(_ended(call, *stops[call.request]))
+                ended.append(failed(call, *stops[call.request]))
             elif call.request in self._recalled or self.removed:
                 back.append(call.request)
             else:
@@ -468,6 +428,8 @@ class Pool:
         if self.queue:
             return
         for slot in self.slots:
+            if len(slot.calls) < 2:
+                continue
             request, _ = slot.running()
             stuck = [n for n in slot.calls if n != request and n not in slot.stops]
             if request in slot.announced and stuck:
@@ -489,7 +451,7 @@ class Pool:
     def _need_blob(self, slot: Slot, header: Header, _: list[bytes]) -> None:
         slot.answer(header["h"])
 
-    _other = {
+    _other: ClassVar[dict[str, Callable[[Pool, Slot, Header, list[bytes]], None]]] = {
         "back": _back,
         "started": _begun,
         "yielded": _yielded,
@@ -504,7 +466,7 @@ class Pool:
         calls = slot.answered(list(slot.calls))
         self._short.discard(slot)
         self._release(slot)
-        ended = [_ended(call, *stops[call.request], text) for call in calls if call.request in stops]
+        ended = [failed(call, *stops[call.request], text) for call in calls if call.request in stops]
         back = [call.request for call in calls if call.request not in stops and call.request != culprit]
         dead = [call for call in calls if call.request == culprit and culprit not in stops]
         self._recalled.difference_update(call.request for call in calls)
@@ -535,19 +497,3 @@ class Pool:
         self._site.listener.trouble(self.name, text)
         if back:
             self._site.listener.returned(back)
-
-
-def stopped(call: Call, kind: str) -> str:
-    """What to say of a call that was stopped."""
-    return f"{call.socket!r} was cancelled" if kind == "cancelled" else f"{call.socket!r} was stopped: {kind}"
-
-
-def _ended(call: Call, kind: str, message: str, exit_text: str | None = None) -> Outcome:
-    error: dict[str, Any] = {"type": STOPPED.get(kind, "TaskError"), "message": message, "traceback": "", "kind": kind}
-    if exit_text is not None:
-        error["exit"] = exit_text
-    return Outcome(call.request, call.attempt, "failed", error=error, started=time.time())
-
-
-def _size(call: Call) -> int:
-    return sum(len(value.data) for _, _, values in call.arguments for value in values if value.data is not None)

@@ -37,10 +37,17 @@ _EXIT = re.compile(r"\{?(?:(SIG\w+)|EXIT)\((-?\d+)\)")
 class Owner(Protocol):
     """Whoever a slot belongs to: told what becomes of it."""
 
-    def up(self, slot: Slot) -> None: ...
-    def said(self, slot: Slot, frames: list[tuple[Header, list[bytes]]]) -> None: ...
-    def down(self, slot: Slot, culprit: int | None, text: str | None) -> None: ...
-    def blob(self, sha256: str) -> bytes: ...
+    def up(self, slot: Slot) -> None:
+        """Its process is ready."""
+
+    def said(self, slot: Slot, frames: list[tuple[Header, list[bytes]]]) -> None:
+        """Its process has sent frames."""
+
+    def down(self, slot: Slot, culprit: int | None, text: str | None) -> None:
+        """Its process is gone; None: nobody is to blame, or it was told to end."""
+
+    def blob(self, sha256: str) -> bytes:
+        """The code of a task or condition."""
 
 
 class Holder(threading.Thread):
@@ -73,11 +80,11 @@ class Holder(threading.Thread):
             executor = get_reusable_executor(
                 max_workers=1, timeout=idle, initializer=child.init, initargs=(seat,), env=env
             )
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the owner is told
             return f"{type(error).__name__}: {error}"
         try:
             executor.submit(child.serve, seat).result()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - the owner is told
             return f"{type(error).__name__}: {error}"
         finally:
             executor.shutdown(wait=True, kill_workers=True)
@@ -354,7 +361,7 @@ class Slot:
         self._blobs.add(sha256)
         try:
             return encode({"k": "blob", "h": sha256}, [self._owner.blob(sha256)])
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the call is told
             # the worker asks again when it gets there, and then the call fails with this text
             self._blobs.discard(sha256)
             return encode({"k": "blob", "h": sha256, "x": f"the task's code is gone: {type(error).__name__}: {error}"})

@@ -96,7 +96,7 @@ def _pickled(obj: object, what: str) -> tuple[bytes, list[memoryview]]:
     try:
         data = pickle.dumps(obj, protocol=5, buffer_callback=buffers.append)
         plain = b"__main__" not in data
-    except Exception:
+    except Exception:  # noqa: BLE001 - a user's __reduce__ raises what it likes
         plain = False  # cloudpickle takes more; if it does not, its error is the one to tell
     if not plain:
         buffers = []
@@ -115,7 +115,7 @@ def _banded(obj: object) -> bytes:
     """The pickle with its buffers inside."""
     try:
         data = pickle.dumps(obj, protocol=5)
-    except Exception:
+    except Exception:  # noqa: BLE001 - as above
         return bytes(cloudpickle.dumps(obj, protocol=5))
     return data if b"__main__" not in data else bytes(cloudpickle.dumps(obj, protocol=5))
 
@@ -131,7 +131,7 @@ def _offender(obj: object, depth: int) -> tuple[str, object]:
     for step, element in _elements(obj) if depth < 4 else ():
         try:
             cloudpickle.dumps(element, protocol=5)
-        except Exception:
+        except Exception:  # noqa: BLE001 - as above
             path, culprit = _offender(element, depth + 1)
             return step + path, culprit
     return "", obj

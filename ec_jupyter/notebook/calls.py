@@ -8,11 +8,13 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from ec_jupyter.errors import RequestNotFoundError
 from ec_jupyter.nodes.current import Failure
 from ec_jupyter.notebook.binding import Binding
+from ec_jupyter.notebook.client import unpack
 from ec_jupyter.notebook.progress import Bar
 from ec_jupyter.notebook.request import Lineage, Request, Run
 from ec_jupyter.notebook.tables import Report, Table, Tree, bytes_text, clock_text, seconds_text, shown
@@ -26,9 +28,10 @@ if TYPE_CHECKING:
     from ec_jupyter.notebook.executor import ProcessorExecutor
     from ec_jupyter.notebook.flow import Flow
 
-STATES = ("waiting", "queued", "running", "done", "failed", "cancelled", "skipped")
-"""States of a request, in the order in which it may pass them."""
+STATES = ("arrived", "waiting", "queued", "running", "done", "failed", "cancelled", "skipped")
+"""What a socket's counts tell: values that wait for company, then requests by state."""
 
+_ALL = 1 << 62
 _COLUMNS = ["id", "socket", "state", "run", "attempt", "version", "node", "started", "seconds", "output", "error"]
 _WAITING = ["socket", "argument", "type", "bytes", "run", "from", "since", "missing", "stranded"]
 
@@ -92,22 +95,12 @@ class Calls:
         return Binding(socket, self._client.topology["sockets"][socket]["task"]["signature"])
 
     def _submit(self, socket: str, calls: Sequence[dict[str, Any]], id: str | None = None) -> list[Request]:
-        rows: list[dict[str, Any]] = []
-        buffers: list[bytes] = []
-        for call in calls:
-            heads, inline = self._packed(call, socket)
-            rows.append({"socket": socket, "arguments": heads})
-            buffers += inline
-        if id is not None:
-            rows[0]["id"] = id
-        ids = self._client.submit(rows, buffers) if rows else []
-        return [Request(self._self, number, socket) for number in ids]
+        rows = [(socket, self._packed(call, socket), id) for call in calls]
+        ids = self._client.submit(rows) if rows else []
+        return [Request(self._self, partial(ids.__getitem__, at), socket) for at in range(len(ids))]
 
-    def _packed(self, values: dict[str, Any], socket: str) -> tuple[dict[str, Any], list[bytes]]:
-        """Heads of the values by name, and the buffers of those that travel inline."""
-        packed = {name: self._dump(value, f"argument {name!r} of {socket!r}") for name, value in values.items()}
-        inline = [value.data for value in packed.values() if value.data is not None]
-        return {name: value.head() for name, value in packed.items()}, inline
+    def _packed(self, values: dict[str, Any], socket: str) -> dict[str, Value]:
+        return {name: self._dump(value, f"argument {name!r} of {socket!r}") for name, value in values.items()}
 
     def executor(self, processor: str | Processor = "main") -> ProcessorExecutor:
         """A `concurrent.futures.Executor` whose calls this flow runs on a processor, durably."""
@@ -141,7 +134,7 @@ class Calls:
         limit : int or None
             How many at most; None is all.
         """
-        asked: dict[str, Any] = {"by": by, "limit": limit, "newest": True}
+        asked: dict[str, Any] = {"by": by, "limit": limit or _ALL, "newest": True}
         if socket is not None:
             asked["socket"] = self._socket(socket)
         if state is not None:
@@ -202,7 +195,7 @@ class Calls:
     def tree(self) -> Tree:
         """Nodes, agents, workers, processors, sockets, tasks and arguments, as an outline."""
         reply, _ = self._client.ask("query", {"what": "tree"})
-        return Tree(reply["tree"])
+        return Tree(reply["nodes"])
 
     def lineage(self, request: Request | int) -> Lineage:
         """What a request came from and what came of it."""
@@ -216,7 +209,7 @@ class Calls:
         return {name: self._argument_value(part, rest) for name, part in reply["arguments"].items()}
 
     def _argument_value(self, part: dict[str, Any], buffers: Iterator[bytes]) -> Any:
-        values = [Value.of(head, buffers) for head in part["values"]]
+        values = [unpack(head, buffers) for head in part["values"]]
         if part["kind"] == "e":
             facts = json.loads(values[0].data or b"{}")
             names = facts.pop("arguments", [])
@@ -229,7 +222,7 @@ class Calls:
         if arrival is None:
             raise RequestNotFoundError("nothing has come to this request yet")
         reply, buffers = self._client.ask("query", {"what": "value", "arrival": arrival})
-        return self._client.load(Value.of(reply["value"], buffers))
+        return self._client.load(unpack(reply["value"], iter(buffers)))
 
     def _request(self, request: Request | int) -> Request:
         return request if isinstance(request, Request) else self.request(request)
@@ -267,7 +260,9 @@ class Calls:
             asked["run"] = run if isinstance(run, int) else run.run.id if isinstance(run, Request) else run.id
         if tag is not None:
             asked["tag"] = tag
-        heads, inline = self._packed(values, name)
+        packed = self._packed(values, name)
+        heads = {argument: value.head() for argument, value in packed.items()}
+        inline = [value.data for value in packed.values() if value.data is not None]
         self._client.ask("supply", {"socket": name, **asked, "values": heads}, inline)
 
     def discard(self, item: Waiting | Request | Iterable[Waiting | Request]) -> None:
@@ -278,7 +273,8 @@ class Calls:
             elif one.arrival is not None:
                 self._client.ask("discard", {"arrival": one.arrival})
             else:
-                self._client.ask("discard", {"request": one.request})
+                # a request to which nothing has come has nothing to throw away but itself
+                self._client.ask("cancel", {"ids": [one.request]})
 
     # -- stopping and starting -------------------------------------------------
     def pause(self, *targets: str | Socket | Processor) -> None:
@@ -311,6 +307,8 @@ class Calls:
     def retry(self, target: Request | Run | int | str | Socket | Iterable[Request] | None = None) -> list[Request]:
         """Run failed requests again, same arguments, newest code: a request, a run, a socket's, or all."""
         reply, _ = self._client.ask("retry", {"all": True} if target is None else self._chosen(target))
+        for number in reply["ids"]:
+            self._client.forget(number)
         return [Request(self._self, number, "") for number in reply["ids"]]
 
     def _chosen(self, target: Any) -> dict[str, Any]:
@@ -402,7 +400,9 @@ class Calls:
     def _left(self, answer: tuple[dict[str, Any], list[bytes]]) -> Report:
         facts = {word: answer[0][word] for word in ("waiting", "failed", "paused")}
         counts, _ = self._client.ask("query", {"what": "counts"})
-        rows = [row for row in self._status_rows(counts) if row.get("waiting") or row.get("failed") or row["note"]]
+        rows = [
+            row for row in self._status_rows(counts) if row["arrived"] or row["waiting"] or row["failed"] or row["note"]
+        ]
         said = ", ".join(f"{number} {word}" for word, number in facts.items())
         return Report(facts, rows, ["socket", *STATES, "note"], f"nothing is queued or running; {said}")
 

@@ -1,6 +1,8 @@
 """The kernel's line to a flow's engine: starts it, asks it, and finds it again when it was killed.
 
-Any thread may call; a thread of the client's own reads what the engine sends.
+Any thread may call. Whoever waits for an answer reads the line itself, if nobody else does: a
+thread in between would cost two switches a call. A thread of the client's own reads while nobody
+waits, and finds a lost engine again.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -16,19 +19,24 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
-from itertools import count
+from contextlib import suppress
+from itertools import count, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from ec_jupyter.engine.address import socket_path
+from ec_jupyter.engine.inbox import inbox_folder
 from ec_jupyter.engine.store import make_folder
 from ec_jupyter.errors import EcError, EngineLostError, EngineStartError, StoreLockedError, from_wire
 from ec_jupyter.nodes import values
+from ec_jupyter.notebook.log import Log
 from ec_jupyter.wire import PROTOCOL, FrameReader, Header, Value, encode
 
 log = logging.getLogger(__name__)
 
 START_SECONDS = 30.0  # an engine that has not said it listens by then did not start
+YIELD_SECONDS = 0.02  # how long the client's own thread leaves the line to a caller who reads it
+EAGER = 8  # submits that ask for their results at once, after somebody waited for one
 AHEAD = 2_000  # results asked for at once when somebody waits for one of many
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
@@ -50,6 +58,50 @@ class _Question:
     def tell(self, answer: tuple[Header, list[bytes]] | EcError) -> None:
         self.answer = answer
         self.lock.release()
+
+
+class _Line:
+    """A connected socket, and the frames that come out of it."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.reader = FrameReader()
+        self.frames: list[tuple[Header, list[bytes]]] = []
+
+    def poll(self) -> select.poll:
+        """Waits for something to read; each thread needs its own."""
+        poll = select.poll()
+        poll.register(self.sock, select.POLLIN)
+        return poll
+
+    def read(self) -> bool:
+        """Take in what has come; False at the end of the line."""
+        try:
+            data = self.sock.recv(1 << 18)
+        except OSError:
+            data = b""
+        self.frames += self.reader.feed(data)
+        return bool(data)
+
+    def hang_up(self) -> None:
+        """End the line; whoever polls it wakes."""
+        with suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RDWR)
+
+
+class _Ended(Future[dict[str, Any]]):
+    """The end of a request; waiting for it reads the line."""
+
+    def __init__(self, client: Client) -> None:
+        super().__init__()
+        self._client = client
+
+    def result(self, timeout: float | None = None) -> dict[str, Any]:
+        """The row of the request, once it has ended."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        if not self.done():
+            self._client._lead(self.done, deadline)
+        return super().result(None if deadline is None else max(0.0, deadline - time.monotonic()))
 
 
 class Client:
@@ -86,14 +138,18 @@ class Client:
         self._options = options
         self._numbers = count(1)
         self._questions: dict[int, _Question] = {}
-        self._futures: dict[int, Future[dict[str, Any]]] = {}
+        self._futures: dict[int, _Ended] = {}
         self._mine: dict[int, None] = {}
         self._listeners: dict[str, list[Push]] = {}
         self._kinds: set[str] = set()
         self._lock = threading.RLock()
-        self._line: socket.socket | None = None
+        self._turn = threading.Lock()
+        self._line: _Line | None = None
         self._closed = False
         self._said_bye = ""
+        self._eager = 0
+        self._sync = "power" in options
+        self._log: Log
 
     @classmethod
     def open(
@@ -120,7 +176,12 @@ class Client:
             options += [flag, str(value)] if value is not None else []
         client = cls(folder.resolve(), name, client_name, options)
         make_folder(client.folder)
-        client._connect()
+        client._log = Log(inbox_folder(client.folder) / f"{client.id}.log")
+        try:
+            client._connect()
+        except BaseException:
+            client._log.close(remove=True)
+            raise
         return client
 
     # -- the line ------------------------------------------------------------
@@ -129,25 +190,19 @@ class Client:
         with self._lock:
             if self._line is not None:
                 return
-            line = self._reach()
-            reader = FrameReader()
+            line = _Line(self._reach())
             hello = {
                 "k": "hello", "n": 0, "protocol": PROTOCOL, "client": self.id, "name": self.client_name, "pid": os.getpid(),
                 "python": PYTHON, "executable": sys.executable,
             }  # fmt: skip
-            line.sendall(encode(hello))
-            frames: list[tuple[Header, list[bytes]]] = []
-            while not frames:
-                data = line.recv(1 << 18)
-                if not data:
-                    raise EngineLostError(
-                        f"the engine of flow {self.name!r} went away at once; its log: {self.folder / 'engine.log'}"
-                    )
-                frames = reader.feed(data)
-            self._greeted(frames[0][0])
+            line.sock.sendall(encode(hello))
+            while not line.frames:
+                if not line.read():
+                    raise EngineLostError(f"the engine of flow {self.name!r} went away at once; its log: {self.folder / 'engine.log'}")
+            self._greeted(line.frames.pop(0)[0])
             self._line, self._said_bye = line, ""
-            threading.Thread(target=self._read, args=(line, reader, frames[1:]), name="ec-client", daemon=True).start()
-            self._ask_again(line)
+            threading.Thread(target=self._read, args=(line,), name="ec-client", daemon=True).start()
+            self._ask_again(line.sock)
 
     def _greeted(self, header: Header) -> None:
         if header["k"] == "error":
@@ -211,23 +266,60 @@ class Client:
         if "error" in line:
             raise from_wire(line["error"])
 
-    def _read(self, line: socket.socket, reader: FrameReader, frames: list[tuple[Header, list[bytes]]]) -> None:
+    def _read(self, line: _Line) -> None:
+        """Read while no caller does; at the line's end see what is to be done."""
+        poll = line.poll()
         while True:
-            for header, buffers in frames:
-                self._take(header, buffers)
+            poll.poll()
+            if not self._turn.acquire(blocking=False):
+                # a caller reads; it will most likely wait again in a moment
+                time.sleep(YIELD_SECONDS)
+                continue
             try:
-                data = line.recv(1 << 18)
-            except OSError:
-                data = b""
-            if not data:
+                more = line.read()
+                self._take_all(line)
+            finally:
+                self._turn.release()
+            if not more:
                 break
-            frames = reader.feed(data)
-        line.close()
+        line.sock.close()
         with self._lock:
             if self._line is line:
                 self._line = None
         if not self._closed:
             self._lost()
+
+    def _lead(self, ready: Callable[[], bool], deadline: float | None) -> None:
+        """Read in the caller's thread until `ready` or the deadline, unless another thread reads."""
+        line = self._line
+        if line is None or not self._turn.acquire(blocking=False):
+            return
+        reading = False
+        poll = line.poll()
+        try:
+            self._take_all(line)
+            while not ready():
+                left = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
+                if not poll.poll(left):
+                    return
+                reading = True
+                if not line.read():
+                    # the client's own thread sees the end too, and looks for another engine
+                    return
+                self._take_all(line)
+                reading = False
+        except BaseException:
+            if reading:
+                # an interrupt in the middle of a frame: nothing is lost by asking again on a new line
+                line.hang_up()
+            raise
+        finally:
+            self._turn.release()
+
+    def _take_all(self, line: _Line) -> None:
+        frames, line.frames = line.frames, []
+        for header, buffers in frames:
+            self._take(header, buffers)
 
     def _lost(self) -> None:
         """The engine is gone: if somebody waits for it, start another; else wait for the next question."""
@@ -256,9 +348,7 @@ class Client:
     def _take(self, header: Header, buffers: list[bytes]) -> None:
         kind = header["k"]
         if kind == "ok":
-            question = self._questions.pop(header.get("n", 0), None)
-            if question is not None:
-                question.tell((header, buffers))
+            self._answered(header, buffers)
         elif kind == "finished":
             self._finished(header["rows"], buffers)
         elif kind == "error":
@@ -277,6 +367,22 @@ class Client:
                     # a listener's mistake must not end the line for everybody else
                     log.exception("listener for %s", kind)
 
+    def _answered(self, header: Header, buffers: list[bytes]) -> None:
+        question = self._questions.pop(header.get("n", 0), None)
+        if question is None:
+            return
+        if question.header["k"] == "submit":
+            watched = question.header.get("watch")
+            for request in header["ids"]:
+                if watched:
+                    self._future(request)
+                else:
+                    self._mine[request] = None
+            if not self._questions:
+                with self._lock:
+                    self._log.cut(sure=not self._questions)
+        question.tell((header, buffers))
+
     def _finished(self, rows: list[dict[str, Any]], buffers: list[bytes]) -> None:
         rest = iter(buffers)
         for row in rows:
@@ -289,11 +395,11 @@ class Client:
             if not future.done():
                 future.set_result(row)
 
-    def _future(self, request: int) -> Future[dict[str, Any]]:
+    def _future(self, request: int) -> _Ended:
         future = self._futures.get(request)
         if future is None:
             with self._lock:
-                future = self._futures.setdefault(request, Future())
+                future = self._futures.setdefault(request, _Ended(self))
         return future
 
     # -- what a caller does ----------------------------------------------------
@@ -311,65 +417,103 @@ class Client:
         """
         return self._wait(self._send(kind, header or {}, buffers), timeout)
 
-    def _send(self, kind: str, header: Header, buffers: Sequence[bytes] = ()) -> _Question:
+    def _send(
+        self, kind: str, header: Header, buffers: Sequence[bytes] = (), log: Log | None = None
+    ) -> _Question:
         with self._lock:
+            if self._line is None and not self._closed:
+                # before anything is written down: without an engine nothing is accepted
+                self._connect()
             n = next(self._numbers)
-            done = min(self._questions, default=n)
-            question = _Question({**header, "k": kind, "n": n, **({"done": done} if n % 64 == 0 else {})}, buffers)
-            if self._closed:
-                raise EngineLostError(f"this notebook's line to flow {self.name!r} is closed")
-            self._questions[n] = question
-            if self._line is None:
-                try:
-                    self._connect()
-                except BaseException:
+            done = {"done": min(self._questions, default=n)} if n % 64 == 0 else {}
+            question = self._questions[n] = _Question({**header, "k": kind, "n": n, **done}, buffers)
+            written = False
+            try:
+                if log is not None and not self._closed:
+                    log.append(question.frame)
+                    written = True
+                self._post(question.frame)
+            except BaseException:
+                if written and self._line is not None:
+                    # accepted, and interrupted before it was sent: it goes out on the next line
+                    self._line.hang_up()
+                elif not written:
                     self._questions.pop(n, None)
-                    raise
-            else:
-                try:
-                    self._line.sendall(question.frame)
-                except OSError:
-                    # the reading thread sees the end of the line too, and asks again
-                    log.info("the engine of flow %s went away", self.name)
+                raise
         return question
 
+    def _post(self, frame: bytes) -> None:
+        """Put a frame on the line; one that is lost with the line is asked again on the next."""
+        if self._closed:
+            raise EngineLostError(f"this notebook's line to flow {self.name!r} is closed")
+        if self._line is None:
+            self._connect()
+            return
+        try:
+            self._line.sock.sendall(frame)
+        except OSError:
+            log.info("the engine of flow %s went away", self.name)
+
     def _wait(self, question: _Question, timeout: float | None) -> tuple[Header, list[bytes]]:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        self._lead(lambda: question.answer is not None, deadline)
+        if deadline is not None:
+            timeout = max(0.0, deadline - time.monotonic())
         if not question.lock.acquire(timeout=-1 if timeout is None else timeout):
             raise TimeoutError(
                 f"the engine of flow {self.name!r} has not answered {question.header['k']!r} in {timeout} s"
             )
+        question.lock.release()
         if isinstance(question.answer, EcError):
             raise question.answer
         assert question.answer is not None
         return question.answer
 
-    def submit(
-        self, rows: Iterable[tuple[str, dict[str, Value]] | tuple[str, dict[str, Value], str | None]]
-    ) -> list[int]:
-        """Accept requests: their identities, once all of them are on disk.
+    def submit(self, rows: Iterable[tuple[str, dict[str, Value]] | tuple[str, dict[str, Value], str | None]]) -> Accepted:
+        """Accept requests: when this returns they are on disk, and whatever dies they will be run.
 
         Parameters
         ----------
         rows : iterable of (socket, arguments) or (socket, arguments, id)
-            One row a request; arguments are pickled values by name.
+            One row a request; arguments are pickled values by name. All are accepted, or none.
+
+        Returns
+        -------
+        Accepted
+            Their identities, which the engine gives; looking at one waits for it. If a socket is gone by
+            the time the engine sees the frame, looking raises what a refused submit raises.
 
         Raises
         ------
-        SocketNotFoundError, ArgumentsError, StoreFullError
-            One of them cannot be; none was accepted.
+        StoreFullError
+            The disk has no room; nothing was accepted.
+        EngineError
+            There is no engine to be had; nothing was accepted.
         """
         heads: list[list[Any]] = []
         buffers: list[bytes] = []
         for name, arguments, *rest in rows:
             heads.append([name, {n: v.head() for n, v in arguments.items()}, *rest])
             buffers += [v.data for v in arguments.values() if v.data is not None]
-        ids: list[int] = self.ask("submit", {"rows": heads}, buffers, timeout=None)[0]["ids"]
-        for request in ids:
-            self._mine[request] = None
-        return ids
+        header: Header = {"rows": heads, "logged": True}
+        with self._lock:
+            if self._eager > 0:
+                self._eager -= 1
+                header["watch"] = True
+            question = self._send("submit", header, buffers, log=self._log)
+        if self._sync or not all(self._fits(name, arguments) for name, arguments, *_ in heads):
+            # what this client does not know, the engine does, or refuses it
+            self._wait(question, None)
+        return Accepted(self, question, len(heads))
+
+    def _fits(self, name: str, arguments: Iterable[str]) -> bool:
+        socket = self.topology["sockets"].get(name)
+        return socket is not None and {p["name"] for p in socket["task"]["signature"]}.issuperset(arguments)
 
     def finished(self, request: int) -> Future[dict[str, Any]]:
         """The future end of a request: a row with ``state`` and, as `Value`, ``value``, ``values`` or ``exception``."""
+        # who waits for this one will most likely wait for the next: ask for it with the submit
+        self._eager = EAGER
         future = self._futures.get(request)
         if future is not None:
             return future
@@ -377,11 +521,11 @@ class Client:
         with self._lock:
             wanted = [request]
             self._mine.pop(request, None)
-            for other in list(self._mine)[:AHEAD]:
+            for other in list(islice(self._mine, AHEAD)):
                 del self._mine[other]
                 self._future(other)
                 wanted.append(other)
-        self._send("wait", {"ranges": _ranges(wanted)})
+            self._post(encode({"k": "wait", "ranges": _ranges(wanted)}))
         return future
 
     def forget(self, request: int) -> None:
@@ -410,11 +554,32 @@ class Client:
         with self._lock:
             line, self._line = self._line, None
         if line is not None:
-            try:
-                line.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                log.debug("the line to flow %s was down already", self.name)
+            line.hang_up()
+        # what was not answered is in the log, and the engine reads that when the line ends
+        self._log.close(remove=not self._questions)
         self._give_up(EngineLostError(f"this notebook's line to flow {self.name!r} is closed"))
+
+
+class Accepted(Sequence[int]):
+    """Identities of requests that were accepted; the engine's answer is waited for when one is looked at."""
+
+    def __init__(self, client: Client, question: _Question, n: int) -> None:
+        self._client, self._question, self._n = client, question, n
+        self._ids: list[int] | None = None
+
+    def __len__(self) -> int:
+        return self._n
+
+    @overload
+    def __getitem__(self, at: int) -> int: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> list[int]: ...
+
+    def __getitem__(self, at: int | slice) -> int | list[int]:
+        if self._ids is None:
+            self._ids = self._client._wait(self._question, None)[0]["ids"]
+        return self._ids[at]
 
 
 def unpack(head: Sequence[Any], buffers: Iterable[bytes]) -> Value:

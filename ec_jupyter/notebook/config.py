@@ -12,7 +12,7 @@ class EC(Configurable):
     """What flows opened from here on start with."""
 
     cpus = Integer(
-        None, allow_none=True, help="CPUs of a new flow's processor `main`; None is all this kernel may use."
+        None, allow_none=True, help="CPUs a new engine lends its flow; None is all this kernel may use."
     ).tag(config=True)
     durability = Enum(
         ["process", "power"],

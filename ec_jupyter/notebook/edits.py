@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -72,6 +73,8 @@ class Editor:
 
     def _send(self, edit: Edit) -> None:
         reply, _ = self._client.ask("edit", {"changes": edit.changes}, edit.buffers)
+        for text in reply.get("warnings", ()):
+            warnings.warn(text, stacklevel=5)
         self.seen(reply["revision"])
         edit.done()
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
+from ec_jupyter.engine.address import socket_path
 from ec_jupyter.errors import SocketNotFoundError
 from ec_jupyter.notebook import names
 from ec_jupyter.notebook.calls import Calls
@@ -30,6 +32,8 @@ class Flow(Wiring, Calls):
     ----------
     client : Client
         The connection to its engine.
+    started : bool
+        The engine was started for this flow.
 
     Notes
     -----
@@ -37,9 +41,10 @@ class Flow(Wiring, Calls):
     was started for the block and is idle.
     """
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, *, started: bool = False) -> None:
         self._client = client
         self._editor = Editor(client)
+        self._started = started
         self.closed = False
 
     @property
@@ -106,7 +111,7 @@ class Flow(Wiring, Calls):
         if self.closed:
             return
         try:
-            if getattr(self._client, "started", False) and self.status()["idle"]:
+            if self._started and self.status()["idle"]:
                 self.stop()
         finally:
             self.close()
@@ -143,12 +148,25 @@ def opened(name: str | None = None) -> Flow | None:
 
 def _connected(folder: Path, name: str) -> Flow:
     wanted = settings()
+    running = _listening(folder)
     client = Client.open(
-        folder, name, client_name=names.client_name(), linger=wanted.linger, durability=wanted.durability
+        folder,
+        name,
+        client_name=names.client_name(),
+        linger=wanted.linger,
+        durability=wanted.durability,
+        cpus=wanted.cpus,
     )
     for text in client.warnings:
         warnings.warn(text, stacklevel=4)
-    flow = Flow(client)
-    if wanted.cpus is not None and flow.processors["main"].cpus != wanted.cpus:
-        flow.processor("main", cpus=wanted.cpus)
-    return flow
+    return Flow(client, started=not running)
+
+
+def _listening(folder: Path) -> bool:
+    """Whether an engine serves the folder already."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
+        try:
+            line.connect(str(socket_path(folder)))
+        except OSError:
+            return False
+    return True

@@ -8,6 +8,7 @@ from ec_jupyter.errors import (
     EcError,
     MemoryLimitError,
     RequestCancelledError,
+    RequestNotFoundError,
     RequestSkippedError,
     RequestTimeoutError,
     TaskError,
@@ -30,9 +31,9 @@ _KINDS: dict[str, type[EcError]] = {
 
 def value_of(client: Client, row: dict[str, Any]) -> Any:
     """Value of a row whose state is ``done``; a generator's are a list."""
-    if row.get("many") is not None:
+    if row.get("values") is not None:
         return [client.load(value) for value in row["values"]]
-    return None if row["value"] is None else client.load(row["value"])
+    return client.load(row["value"])
 
 
 def error_of(client: Client, row: dict[str, Any]) -> BaseException | None:
@@ -45,7 +46,9 @@ def error_of(client: Client, row: dict[str, Any]) -> BaseException | None:
     if state == "done":
         return None
     facts: dict[str, Any] = row.get("error") or {}
-    where = f"request {row['id']} of {row['socket']!r}"
+    where = f"request {row['id']} of {row.get('socket', '')!r}"
+    if state == "unknown":
+        return RequestNotFoundError(f"the flow has no request {row['id']}")
     if state == "skipped":
         return RequestSkippedError(f"{where} was skipped: an argument of it can no longer come")
     if state == "cancelled":

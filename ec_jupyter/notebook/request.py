@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +25,8 @@ class Request:
     ----------
     flow : Flow
         Where it is.
-    id : int
-        Its number in the flow.
+    id : int or callable
+        Its number in the flow, or what gets it when it is asked for.
     socket : str
         Name of the socket, for display.
     row : dict, optional
@@ -37,17 +37,29 @@ class Request:
     ``await request`` waits as `result` does, and lets the kernel go on meanwhile.
     """
 
-    __slots__ = ("_known", "flow", "id", "socket_name")
+    __slots__ = ("_known", "_number", "flow", "socket_name")
 
-    def __init__(self, flow: Flow, id: int, socket: str, row: dict[str, Any] | None = None) -> None:
+    def __init__(self, flow: Flow, id: int | Callable[[], int], socket: str, row: dict[str, Any] | None = None) -> None:
         self.flow = flow
-        self.id = id
+        self._number = id
         self.socket_name = socket
         self._known = row
 
+    @property
+    def id(self) -> int:
+        """Its number in the flow, which the engine gives it as it takes it."""
+        if not isinstance(self._number, int):
+            self._number = self._number()
+        return self._number
+
     # -- waiting ---------------------------------------------------------------
     def _finished(self) -> Future[dict[str, Any]]:
-        future: Future[dict[str, Any]] = self.flow._client.finished(self.id)
+        client = self.flow._client
+        future = client.finished(self.id)
+        if future.done() and (future.exception() or future.result()["state"] != "done"):
+            # what failed may have been retried since, from here or from the picture
+            client.forget(self.id)
+            future = client.finished(self.id)
         return future
 
     def _ended(self, timeout: float | None) -> dict[str, Any]:

@@ -120,46 +120,51 @@ class Report(Table):
 
 
 class Tree:
-    """Nested names, shown as an indented outline.
+    """Nested records, shown as an indented outline.
 
     Parameters
     ----------
-    names : dict
-        Name to the dict of what is inside it.
+    records : list of dict
+        Each with the lists of what is inside it.
     """
 
-    def __init__(self, names: dict[str, Any]) -> None:
-        self.names = names
+    def __init__(self, records: list[dict[str, Any]]) -> None:
+        self.records = records
 
     def __repr__(self) -> str:
-        return "\n".join(_outline(self.names, 0))
+        return "\n".join(_outline(self.records, 0))
 
     def _repr_html_(self) -> str:
-        return _nested(self.names)
+        return _nested(self.records)
 
 
-def _outline(names: Any, depth: int) -> Iterator[str]:
-    for name, inside in _branches(names):
+def _outline(level: Any, depth: int) -> Iterator[str]:
+    for name, inside in _branches(level):
         yield f"{'  ' * depth}{name}"
         yield from _outline(inside, depth + 1)
 
 
-def _nested(names: Any) -> str:
+def _nested(level: Any) -> str:
     items = [
         f"<details open><summary>{escape(name)}</summary>{_nested(inside)}</details>"
         if inside
         else f"<div>{escape(name)}</div>"
-        for name, inside in _branches(names)
+        for name, inside in _branches(level)
     ]
     return f"<div style='margin-left:1.5em'>{''.join(items)}</div>"
 
 
-def _branches(names: Any) -> list[tuple[str, Any]]:
-    if isinstance(names, dict):
-        return [(str(name), inside) for name, inside in names.items()]
-    if isinstance(names, (list, tuple)):
-        return [pair for part in names for pair in (_branches(part) if isinstance(part, dict) else [(str(part), None)])]
-    return [] if names is None else [(str(names), None)]
+def _branches(level: Any) -> list[tuple[str, list[Any]]]:
+    """Label and contents of each record of one level; a record's lists are what is inside it."""
+    found = []
+    for record in level:
+        if isinstance(record, dict):
+            plain = [f"{key} {value}" for key, value in record.items() if not isinstance(value, list)]
+            inside = [part for value in record.values() if isinstance(value, list) for part in value]
+            found.append((", ".join(plain), inside))
+        else:
+            found.append((str(record), []))
+    return found
 
 
 def bytes_text(size: float | None) -> str:

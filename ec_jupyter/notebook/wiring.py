@@ -331,7 +331,8 @@ class Wiring:
             raise WiringError(f"plug {plug.label!r} has a condition; unplug it and plug it anew with when=")
         with self._editor.edit():
             self.unplug(plug.source, plug.target, argument=plug.argument, on=plug.on)
-            return self.plug(plug.source, target, on=plug.on, map=plug.map, gather=plug.gather)
+            made = self.plug(plug.source, target, on=plug.on, map=plug.map, gather=plug.gather)
+        return Plug.between(self._flow, made.source, made.target, made.argument, made.on)
 
     def fix(self, socket: str | Socket | Callable[..., Any], **arguments: Any) -> None:
         """Give arguments a value in the wiring: used where nothing is plugged, instead of the default."""
@@ -407,7 +408,7 @@ class Wiring:
 
     def _dump(self, value: Any, what: str) -> Value:
         # the name matters for large values only: those are files of the flow
-        return dump(value, self._client.folder / "values", f"k{uuid.uuid4().hex}", what=what)
+        return dump(value, self._client.folder / "values", f"in.{self._client.id}.{uuid.uuid4().hex}", what=what)
 
 
 def _condition(when: Any, source: str, edit: Edit) -> dict[str, Any] | None:

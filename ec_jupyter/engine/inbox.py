@@ -1,0 +1,125 @@
+"""Submits that clients have written down themselves, so that accepting one costs no round trip.
+
+A client appends each submit to a log of its own in the flow's folder before it sends it: from then
+on it is accepted, whoever dies. The engine takes submits from the connection; it reads a log when
+its client is gone, and all logs when it starts, and takes what it has not taken yet. Frames of
+one client are numbered, and which was taken last is written with what it led to.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ec_jupyter.errors import EcError, FrameError
+from ec_jupyter.wire import FrameReader, Header
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ec_jupyter.engine.clients import Connection
+    from ec_jupyter.engine.loop import Engine
+
+log = logging.getLogger(__name__)
+
+
+class Absent:
+    """Stands for a client that is gone: what it would have been told goes nowhere."""
+
+    name = ""
+
+    def __init__(self, client: str) -> None:
+        self.id = client
+
+    def reply(self, header: Header, buffers: Iterable[bytes] = (), *, to: Header) -> None:
+        """Tell nobody."""
+
+    def refuse(self, error: EcError, *, to: Header) -> None:
+        """Tell nobody."""
+
+
+class Inbox:
+    """The clients' logs of one flow.
+
+    Attributes
+    ----------
+    last : dict of str to int
+        The last submit taken from each client.
+    deferred : list
+        Submits that came while the disk took nothing.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.folder = inbox_folder(engine.folder)
+        self.last: dict[str, int] = dict(engine.store.rows("all_clients"))
+        self.deferred: list[tuple[Connection | Absent, Header, list[bytes]]] = []
+
+    def taken(self, client: str, frame: int) -> None:
+        """Note that a submit was taken; written with the tick."""
+        self.last[client] = frame
+        self.engine.core.journal.latest[client] = frame
+
+    def resume(self) -> None:
+        """Take the submits that came while nothing could be written."""
+        from ec_jupyter.engine.desk import submit
+
+        deferred, self.deferred = self.deferred, []
+        for client, header, buffers in deferred:
+            submit(self.engine, client, header, buffers)
+
+    def read_all(self) -> None:
+        """Take what is left in every log; those whose client is gone are removed once it is on disk."""
+        for path in sorted(self.folder.glob("*.log")):
+            self.read(path.stem)
+
+    def read(self, client: str) -> None:
+        """Take what one client has written down and the engine has not seen."""
+        from ec_jupyter.engine.desk import submit
+
+        path = self.folder / f"{client}.log"
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return
+        gone = _lock(fd)
+        with open(fd, "rb") as stream:
+            # an unfinished frame at the end was never accepted: its client died writing it
+            for header, buffers in _frames(stream.read(), path):
+                if header["k"] == "submit" and header["n"] > self.last.get(client, 0):
+                    submit(self.engine, Absent(client), header, buffers)
+            if gone:
+                self.engine.after(lambda: _remove(path, self.last, client))
+
+
+def _frames(data: bytes, path: Path) -> list[tuple[Header, list[bytes]]]:
+    try:
+        return FrameReader().feed(data)
+    except FrameError as error:
+        # a live client cut its log while it was read; all it held had been answered
+        log.warning("%s: %s", path, error)
+        return []
+
+
+def _lock(fd: int) -> bool:
+    """Whether the client is gone: it holds the lock of its log as long as it lives."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _remove(path: Path, last: dict[str, int], client: str) -> None:
+    path.unlink(missing_ok=True)
+    last.pop(client, None)
+
+
+def inbox_folder(folder: Path) -> Path:
+    """Where the clients of a flow keep their logs; made if need be."""
+    inbox = folder / "inbox"
+    inbox.mkdir(mode=0o700, exist_ok=True)
+    return inbox

@@ -1,0 +1,211 @@
+"""Marks that come to joins, and when they mean that nothing else will. Pure.
+
+An argument is dead at a path when every plug that can still reach it has sent a mark there, or at
+what is around it. A mark beside a value is dropped; one above something deeper decides nothing by
+itself but counts for the elements below it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from ec_jupyter.flow.calls import Calls
+from ec_jupyter.flow.meeting import Arrival, Meeting, Parcel, Slot
+from ec_jupyter.flow.party import Party
+from ec_jupyter.flow.reach import Positions
+from ec_jupyter.flow.tag import Tag, united
+from ec_jupyter.model import Plug
+
+
+class Marks:
+    """Decides marks.
+
+    Parameters
+    ----------
+    calls : Calls
+        What it decides for.
+    """
+
+    def __init__(self, calls: Calls) -> None:
+        self.calls = calls
+
+    def pump(self) -> None:
+        """Deliver the marks that are on their way, and those they lead to."""
+        marks = self.calls.marks
+        while marks:
+            self._take(marks.popleft())
+
+    def _take(self, mark: Arrival) -> None:
+        party = self.calls.parties.find(mark.party)
+        if mark.plug in self.calls.topology.simple and not (party and mark.socket in party.meetings):
+            self.calls.skip_simple(mark, party)
+            return
+        if party is None:
+            raise RuntimeError(f"party {mark.party} comes to a join and was never adopted")
+        self._join(party, party.meetings.setdefault(mark.socket, Meeting(mark.socket)), mark)
+
+    def _join(self, party: Party, meeting: Meeting, mark: Arrival) -> None:
+        slot = mark.slot
+        here = meeting.marks.setdefault(slot, {})
+        again = mark.plug in here
+        if not again:
+            here[mark.plug] = mark
+        void = meeting.note(slot, mark.plug)
+        if again or self._moot(meeting, slot):
+            void.append(mark)
+        for one in void:
+            self.calls.turn(one, "dropped", None)
+        if mark.state == "waiting":
+            self._examine(party, meeting, slot)
+        for below in self._below(party, meeting, slot):
+            self._examine(party, meeting, below)
+
+    def _moot(self, meeting: Meeting, slot: Slot) -> bool:
+        """Whether a mark at a slot has nothing to decide."""
+        return bool(
+            slot in meeting.dead
+            or meeting.is_skipped(slot[1])
+            or meeting.is_vacant(slot[1])
+            or meeting.has(slot)
+            or meeting.deeper.get(slot)
+        )
+
+    def _below(self, party: Party, meeting: Meeting, slot: Slot) -> list[Slot]:
+        """Undecided slots of elements that a mark covers."""
+        argument, at = slot
+        if argument.endswith("[]") or not meeting.deeper.get(slot):
+            return []
+        names = (argument, argument + "[]")
+        return sorted(
+            (name, where)
+            for socket, name, where in self.calls.undecided.get(party.id, ())
+            if socket == meeting.socket and name in names and where[: len(at)] == at and where != at
+        )
+
+    def _plugs(self, meeting: Meeting, slot: Slot) -> list[Plug]:
+        """Plugs that may bring something to a slot."""
+        into = self.calls.topology.into
+        if slot[0].endswith("[]"):
+            return [p for p in into.get((meeting.socket, slot[0][:-2]), ()) if p.gather]
+        return into.get((meeting.socket, slot[0]), [])
+
+    def _rest(self, meeting: Meeting, slot: Slot) -> list[Plug]:
+        """Of those, the ones that may not have said all they have to say there."""
+        sent, repeats = meeting.sent(slot), self.calls.topology.repeats
+        return [p for p in self._plugs(meeting, slot) if p.id not in sent or p.source in repeats]
+
+    def _examine(self, party: Party, meeting: Meeting, slot: Slot) -> None:
+        if self._rest(meeting, slot):
+            self.calls.look_again(party, meeting.socket, *slot)
+        else:
+            self._decide(party, meeting, slot)
+
+    def _decide(self, party: Party, meeting: Meeting, slot: Slot) -> None:
+        marks = meeting.open_marks(slot)
+        if not marks:
+            return
+        for mark in marks:
+            self.calls.turn(mark, "decided", None)
+        empty = [m for m in marks if m.kind == "vacant" and m.lag == 0]
+        if slot[0].endswith("[]"):
+            meeting.dead.add(slot)
+            self.calls.element(party, meeting, marks[0])
+        elif empty:
+            party.waiting += 1
+            self.calls.keep(party, meeting, slot[0], Parcel(empty[0].tag, [], gathered=True, mark=empty[0]))
+        else:
+            self._end_slot(party, meeting, slot, _together(marks))
+
+    def _end_slot(self, party: Party, meeting: Meeting, slot: Slot, mark: Arrival) -> None:
+        where = slot[1]
+        if mark.kind == "vacant":
+            self.calls.vacate(party, meeting, mark)
+            return
+        meeting.dead.add(slot)
+        if mark.lag > 0 or len(where) >= self.calls.depth(party, meeting.socket):
+            self.calls.skip(party, meeting, mark.tag, mark.run, mark)
+            return
+        # one value would have been shared by elements: each is skipped as the rest of it comes
+        for at in meeting.under(where):
+            self.calls.attempt(party, meeting, at)
+
+    def bury(self, party: Party, meeting: Meeting, arrival: Arrival) -> None:
+        """A waiting arrival was thrown away: what it was for will not be."""
+        slot = arrival.slot
+        if not meeting.waits.get(arrival.argument, {}).get(slot[1]):
+            self._end_slot(party, meeting, slot, replace(arrival, kind="dead", lag=0, silent=False))
+
+    # -- later looks ---------------------------------------------------------
+    def settle(self, party: Party, tokens: Iterable[tuple[int, Tag]]) -> None:
+        """Decide what can be decided, now that a party's unfinished calls stand at `tokens`."""
+        live = list(tokens)
+        while self._look(party, live):
+            self.pump()
+
+    def _look(self, party: Party, tokens: list[tuple[int, Tag]]) -> bool:
+        spots = self.calls.undecided.pop(party.id, set())
+        positions = Positions(self.calls.topology, [*tokens, *self._waiting(party)])
+        before = self._progress()
+        for socket, argument, where in sorted(spots):
+            meeting = party.meetings.get(socket)
+            if meeting is not None and not self._settled(party, meeting, (argument, where), positions):
+                self.calls.look_again(party, socket, argument, where)
+        return bool(self.calls.marks) or self._progress() != before
+
+    def _progress(self) -> tuple[int, int, int]:
+        out = self.calls.out
+        return len(out.calls), len(out.arrivals), len(out.changed)
+
+    def _settled(self, party: Party, meeting: Meeting, slot: Slot, positions: Positions) -> bool:
+        marks = meeting.open_marks(slot)
+        if not marks:
+            return self._useful(party, meeting, slot, positions)
+        rest = self._rest(meeting, slot)
+        spoke = meeting.deeper.get(slot, set())
+        if self._moot(meeting, slot) or any(p.id in spoke for p in rest):
+            for mark in marks:
+                self.calls.turn(mark, "dropped", None)
+        elif positions.reach(rest, slot[1], element=slot[0].endswith("[]")):
+            return False
+        else:
+            self._decide(party, meeting, slot)
+        return True
+
+    def _useful(self, party: Party, meeting: Meeting, slot: Slot, positions: Positions) -> bool:
+        """Drop what waits to be shared by elements none of which can come; False while some can."""
+        argument, where = slot
+        parcels = meeting.waits.get(argument, {}).get(where)
+        if not parcels or where not in meeting.closed or not any(p.counted for p in parcels):
+            return True
+        if meeting.under(where) or any(base[: len(where)] == where for _, base in meeting.bundles):
+            return False
+        others = [n for n in self.calls.topology.needed.get(meeting.socket, ()) if n != argument]
+        if positions.reach([p for n in others for p in self.calls.topology.into.get((meeting.socket, n), ())], where):
+            return False
+        self.calls.unshare(party, meeting, argument, where)
+        return True
+
+    @staticmethod
+    def _waiting(party: Party) -> Iterator[tuple[int, Tag]]:
+        """Where waiting arrivals stand; what is kept after its first use follows others that do."""
+        for meeting in party.meetings.values():
+            for _, _, parcel in meeting.parcels():
+                if parcel.counted:
+                    yield meeting.socket, parcel.tag
+            for element in meeting.pending():
+                yield meeting.socket, element.tag[:-1]
+
+
+def _together(marks: list[Arrival]) -> Arrival:
+    """What marks of several plugs say, whichever came first."""
+    vacant = [m for m in marks if m.kind == "vacant"]
+    return replace(
+        marks[0],
+        kind="vacant" if vacant else "dead",
+        tag=united([m.tag for m in marks]),
+        run=min(m.run for m in marks),
+        source=min((m.source for m in marks if m.source is not None), default=None),
+        lag=max(m.lag for m in marks),
+        silent=all(m.silent for m in marks),
+    )

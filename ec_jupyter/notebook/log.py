@@ -1,0 +1,63 @@
+"""What this client has submitted, written down before it is sent: from then on it is accepted."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from ec_jupyter.errors import StoreFullError, StoreReadOnlyError
+
+CUT_BYTES = 1 << 20
+"""A log whose frames were all answered is emptied once it is larger than this."""
+
+
+class Log:
+    """An append-only file of frames, locked as long as this process lives.
+
+    The engine reads it when the client is gone; `ec_jupyter.engine.inbox` says how.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._fd, fcntl.LOCK_EX)
+        self._size = 0
+
+    def append(self, frame: bytes) -> None:
+        """Write a frame down, whole or not at all.
+
+        Raises
+        ------
+        StoreFullError, StoreReadOnlyError
+            It could not be written; the log is as it was.
+        """
+        written = 0
+        try:
+            while written < len(frame):
+                written += os.write(self._fd, frame[written:] if written else frame)
+        except OSError as error:
+            os.ftruncate(self._fd, self._size)
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                text = f"the disk under {self.path.parent.parent} is full; nothing was submitted: free some space first"
+                raise StoreFullError(text) from error
+            raise StoreReadOnlyError(f"{self.path} cannot be written ({error.strerror}); nothing was submitted") from error
+        except BaseException:
+            os.ftruncate(self._fd, self._size)
+            raise
+        self._size += len(frame)
+
+    def cut(self, *, sure: bool) -> None:
+        """Empty the log, all of whose frames were answered (`sure`), if it has grown."""
+        if sure and self._size > CUT_BYTES:
+            os.ftruncate(self._fd, 0)
+            self._size = 0
+
+    def close(self, *, remove: bool) -> None:
+        """Let go of the log; the engine takes what is left in it unless it is removed."""
+        if remove:
+            with suppress(FileNotFoundError):
+                self.path.unlink()
+        os.close(self._fd)
