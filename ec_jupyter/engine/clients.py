@@ -117,7 +117,8 @@ class Clients:
         """Send everybody away."""
         self._server.close()
         for connection in list(self.all):
-            connection.send({"k": "bye", "why": "stopped"})
+            if not self.engine.broken:
+                connection.send({"k": "bye", "why": "stopped"})
             connection.flush()
             connection.transport.close()
         self.path.unlink(missing_ok=True)

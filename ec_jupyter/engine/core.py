@@ -15,6 +15,7 @@ from typing import Any
 
 from ec_jupyter.engine.job import Argument, Job, Kept, Values
 from ec_jupyter.engine.journal import Journal
+from ec_jupyter.engine.routing import Route, Routing
 from ec_jupyter.engine.store import Store
 from ec_jupyter.errors import ArgumentsError, SocketNotFoundError, nearest
 from ec_jupyter.flow.dispatch import Dispatch
@@ -77,6 +78,7 @@ class Core:
         self.sharing: set[int] = set()
         self.changed: set[int] = set()
         self.touched: set[int] = set()
+        self.routing = Routing(self)
         self.now = time.time()
         self.start_ids(0, 0, 0, 0)
 
@@ -287,6 +289,8 @@ class Core:
     def give_back(self, requests: Iterable[int]) -> None:
         """Queue calls again that an agent never started."""
         for request in requests:
+            if request < 0:
+                self.routing.returned(request)
             job = self.jobs.get(request)
             if job is not None and job.assigned:
                 job.attempt -= 1
@@ -303,6 +307,9 @@ class Core:
 
     def outcome(self, outcome: Outcome) -> None:
         """Take what an attempt came to; a late answer of one that was given up changes nothing."""
+        if outcome.request < 0:
+            self.routing.outcome(outcome)
+            return
         job = self.current(outcome.request, outcome.attempt)
         if job is None:
             late = [v for v in (outcome.value, outcome.exception) if v]
@@ -330,25 +337,16 @@ class Core:
         if outcome.state == "skipped":
             self.joins.dead(source, plug)
         elif outcome.emitted is not None:
-            self._close(source, str(job.id), outcome.emitted, [plug])
+            self.close(source, str(job.id), outcome.emitted, [plug])
         elif kept is not None and not plug.evaluated:
             self.joins.result(source, plug, kept)
+        elif kept is not None and plug.id in outcome.routed:
+            self.routing.carry(Route(0, source, plug.id, kept, None), plug, outcome.routed[plug.id])
         elif kept is not None:
-            self._routed(source, plug, kept, outcome.routed.get(plug.id))
+            self.routing.ask(source, plug, kept)
 
-    def _routed(self, source: Source, plug: Plug, kept: Kept, fate: bool | list[Value] | None) -> None:
-        if fate is False:
-            self.joins.dead(source, plug)
-        elif isinstance(fate, list):
-            for i, value in enumerate(fate):
-                self.joins.element(source, plug, self.keep(value), i, i, str(source.request))
-            self._close(source, str(source.request), len(fate), [plug])
-        elif fate is True:
-            self.joins.result(source, plug, kept)
-        else:
-            raise NotImplementedError(f"plug {plug.id} has to be evaluated again")
-
-    def _close(self, source: Source, split: str, n: int, plugs: list[Plug]) -> None:
+    def close(self, source: Source, split: str, n: int, plugs: list[Plug]) -> None:
+        """A split has all its elements."""
         self.journal.add("set_fan", (split, source.party, n))
         self.joins.close(source, split, n, plugs)
 
@@ -365,7 +363,10 @@ class Core:
             kept = self.keep(value)
             self.journal.add("add_emission", (job.id, at, kept.id))
             for plug in self.topology.results.get(job.socket, ()):
-                self.joins.element(source, plug, kept, at, at, str(job.id))
+                if plug.evaluated:
+                    self.routing.ask(source, plug, kept, at)
+                else:
+                    self.joins.element(source, plug, kept, at, at, str(job.id))
             job.emitted = at + 1
         self.journal.add("emitted", (job.emitted, job.id))
         self.absorb()
@@ -373,6 +374,8 @@ class Core:
     def died(self, request: int, attempt: int, text: str) -> None:
         """A worker died under a call: try again, unless that has happened too often."""
         job = self.current(request, attempt)
+        if request < 0:
+            self.routing.returned(request)
         if job is None:
             return
         job.deaths += 1

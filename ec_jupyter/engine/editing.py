@@ -179,14 +179,15 @@ def _new_signature(engine: Engine, socket: Socket) -> None:
         lacking = [r for r in rows if needed - json.loads(r[10]).keys()]
         jobs += [recovery.job_from_disk(core, r[0]) for r in lacking]
     for job in jobs:
-        if job.arguments.keys() >= {n for n in needed if _required(core, socket, n)}:
-            continue
-        put_back(core, job)
+        if lacks(core, job):
+            put_back(core, job)
 
 
-def _required(core: Core, socket: Socket, name: str) -> bool:
-    parameter = core.topology.task(socket.id).parameter(name)
-    return bool(parameter and parameter.required and name not in socket.fixed)
+def lacks(core: Core, job: Job) -> bool:
+    """Whether a request has no value for an argument that its task cannot do without."""
+    fixed = core.topology.sockets[job.socket].fixed
+    signature = core.topology.task(job.socket).signature
+    return any(p.pluggable and p.required and p.name not in job.arguments and p.name not in fixed for p in signature)
 
 
 def put_back(core: Core, job: Job) -> None:

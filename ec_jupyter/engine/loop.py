@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import ec_jupyter.engine.recovery as recovery
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.inbox import Inbox
+from ec_jupyter.engine.routing import LOOK, LOOK_NAME
 from ec_jupyter.engine.store import Store
 from ec_jupyter.errors import EcError, StoreError, to_wire
 from ec_jupyter.flow.tag import from_text
@@ -179,6 +180,8 @@ class Engine:
             return
         if core.dispatch.hungry():
             recovery.feed(core)
+        for name, calls in core.routing.calls().items() if core.routing.pending else ():
+            self.agent.assign(name, calls)
         for name, sockets in self._startable().items():
             room = self.agent.room(name)
             taken = core.dispatch.take(sockets, room) if room > 0 else []
@@ -242,7 +245,7 @@ class Engine:
     # -- what the agent says (nodes.agent.Listener) -----------------------------
     def blob(self, sha256: str) -> bytes:
         """The bytes of a task or condition."""
-        return self.store.blob(sha256)
+        return LOOK if sha256 == LOOK_NAME else self.store.blob(sha256)
 
     def started(self, request: int, attempt: int, at: float, slot: int, pid: int) -> None:
         """A call has begun."""
@@ -317,7 +320,7 @@ class Engine:
     def idle(self) -> bool:
         """Nothing runs, and nothing is queued that may start."""
         core = self.core
-        if any(job.assigned for job in core.jobs.values()) or core.delayed:
+        if any(job.assigned for job in core.jobs.values()) or core.delayed or core.routing.busy:
             return False
         return not any(core.startable(s) for s, lane in core.dispatch.lanes.items() if lane.members or lane.spilled)
 

@@ -45,6 +45,13 @@ SELECT id FROM request WHERE state = 'running' AND state NOT IN ('done', 'skippe
 -- name: emitted
 UPDATE request SET emitted = ? WHERE id = ?;
 
+-- name: drop_arrival
+DELETE FROM arrival WHERE id = ?;
+
+-- name: routing
+SELECT a.id, r.id, r.socket, run.party, r.run, r.tag, a.late, a.plug, a.value, a."index"
+  FROM arrival a JOIN request r ON r.id = a.source_request JOIN run ON run.id = r.run WHERE a.state = 'routing';
+
 -- name: join_request
 UPDATE request SET joined = ? WHERE id = ?;
 

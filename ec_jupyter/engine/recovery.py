@@ -10,7 +10,9 @@ from typing import Any
 
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.job import Job, Kept, ids_in
+from ec_jupyter.engine.routing import ELEMENTS, Route
 from ec_jupyter.engine.store import id_list
+from ec_jupyter.flow.decision import Source
 from ec_jupyter.flow.meeting import Arrival
 from ec_jupyter.flow.rebuild import restore
 from ec_jupyter.flow.tag import from_text
@@ -34,6 +36,7 @@ def load(core: Core) -> None:
     for socket, state, n in core.store.rows("counts"):
         core.tally(socket, state, n)
     _load_joins(core)
+    _load_routing(core)
     for socket, n in core.store.rows("queued_sockets"):
         core.dispatch.spilled(socket, n, 0)
     feed(core)
@@ -128,6 +131,15 @@ def _load_joins(core: Core) -> None:
     adopt(core, (live | waiting) - spilled_roots)
 
 
+def _load_routing(core: Core) -> None:
+    rows = core.store.rows("routing")
+    values = core.values.load({row[8] for row in rows})
+    for arrival, request, socket, party, run, tag, late, plug, value, index in rows:
+        source = Source(request, socket, party, run, from_text(tag), bool(late))
+        generator = core.topology.task(socket).generator
+        core.routing.adopt(Route(arrival, source, plug, values[value], index // ELEMENTS if generator else None))
+
+
 def _plain(core: Core, parties: set[int]) -> set[int]:
     """Parties of one queued root each: they are known when their request is fetched."""
     rows = core.store.rows("runs_of", (id_list(parties),))
@@ -148,12 +160,14 @@ def _plain(core: Core, parties: set[int]) -> set[int]:
 
 def _restore(core: Core, parties: list[int]) -> None:
     runs = core.store.rows("runs_of", (id_list(parties),))
-    roots: dict[int, dict[int, Root]] = defaultdict(dict)
-    party_of = {}
-    for run, root, given, party in runs:
-        roots[party][run] = (root, frozenset(json.loads(given)) if given else None)
-        party_of[run] = party
+    party_of = {run: party for run, _, _, party in runs}
     requests = core.store.rows("requests_of", (id_list(party_of),))
+    # a request that was cancelled while it lacked arguments has left its party, with what it had brought
+    left = {key for key, _, run, _, state, _ in requests if key == run and state == "cancelled"}
+    roots: dict[int, dict[int, Root]] = defaultdict(dict)
+    for run, root, given, party in runs:
+        if not given or run not in left:
+            roots[party][run] = (root, frozenset(json.loads(given)) if given else None)
     live: dict[int, int] = defaultdict(int)
     skipped, given_requests = [], []
     for key, socket, run, tag, state, joined in requests:

@@ -6,15 +6,15 @@ import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from ec_jupyter.engine import recovery
+from ec_jupyter.engine import editing, recovery
 from ec_jupyter.engine.core import Core
-from ec_jupyter.engine.job import Job, ids_in
+from ec_jupyter.engine.job import Job, Kept, ids_in
 from ec_jupyter.engine.store import id_list
 from ec_jupyter.errors import ArgumentsError, RequestNotFoundError, SocketNotFoundError, nearest
 from ec_jupyter.flow.dispatch import Dispatch
 from ec_jupyter.flow.join import JoinTable
 from ec_jupyter.flow.party import Party
-from ec_jupyter.flow.tag import Tag, from_text, path
+from ec_jupyter.flow.tag import Tag, from_text, path, to_text
 from ec_jupyter.wire import Header, Value
 
 if TYPE_CHECKING:
@@ -78,29 +78,48 @@ def cancel(engine: Engine, header: Header) -> dict[str, int]:
     """Cancel queued, waiting and running requests; those that run are killed with what they started."""
     core = engine.core
     cancelled = killed = 0
+    running = engine.agent.running()
     for request, socket, run, party, tag, state in chosen(core, header, ("waiting", "queued", "running")):
         job = core.jobs.get(request)
         if job is not None and job.assigned:
             engine.agent.cancel(request)
-            killed += 1
+            killed += request in running
+            cancelled += request not in running
             continue
         if job is None:
             job = Job(request, socket, party, run, from_text(tag), {}, core.now)
             if state == "queued":
                 core.dispatch.lanes[socket].spilled -= 1
             else:
-                _forget_given(core, request, socket, party)
+                _take_given(core, job)
         core.cancel_queued(job, state)
         cancelled += 1
     return {"cancelled": cancelled, "killed": killed}
 
 
-def _forget_given(core: Core, request: int, socket: int, party: int) -> None:
-    record = core.joins.parties.all.get(party)
-    meeting = record.meetings.get(socket) if record else None
-    for queue in meeting.given.values() if meeting else ():
-        for entry in [e for e in queue if e[0] == request]:
+def _take_given(core: Core, job: Job) -> None:
+    """Take what a waiting request brought out of the join again; the request keeps it."""
+    party = core.joins.parties.find(job.party)
+    meeting = party.meetings.get(job.socket) if party else None
+    if party is None or meeting is None:
+        return
+    for queue in meeting.given.values():
+        for entry in [e for e in queue if e[0] == job.id]:
             queue.remove(entry)
+    for argument, where, parcel in list(meeting.parcels()):
+        (one, *more) = parcel.arrivals or [None]
+        if one is None or more or one.source is not None or (one.run, where) != (job.run, path(job.tag)):
+            continue
+        meeting.remove(argument, where, parcel)
+        core.joins.calls.uncount(party, parcel)
+        core.joins.calls.turn(one, "left", None)
+        meeting.seen.discard(one.slot)
+        if isinstance(one.value, Kept):
+            job.arguments[argument] = ("v", (one.value,), ())
+    if job.id == job.run and job.run not in party.bound:
+        core.joins.parties.leave(party, job.run)
+    core.journal.add("fill_request", ("waiting", job.arguments_json(), to_text(job.tag), core.topology.revision, job.id))
+    core.absorb()
 
 
 def retry(engine: Engine, header: Header) -> list[int]:
@@ -109,7 +128,10 @@ def retry(engine: Engine, header: Header) -> list[int]:
     states = ("failed", "cancelled") if header.get("ids") or header.get("run") else ("failed",)
     ids = []
     for request, _, _, _, _, state in chosen(core, header, states):
-        core.retry(recovery.job_from_disk(core, request), state)
+        job = recovery.job_from_disk(core, request)
+        core.retry(job, state)
+        if editing.lacks(core, job):
+            editing.put_back(core, job)
         ids.append(request)
     return ids
 

@@ -102,10 +102,20 @@ def revert(topology: Topology, touched: list[Touched], *, forward: bool = False)
     draft = _Draft(topology, lambda: 0, Limits(0, "", lambda socket: 0))
     for kind, key, before, after in touched if forward else reversed(touched):
         wanted, found = (after, before) if forward else (before, after)
-        if draft.get(kind, key) != found:
+        now = draft.get(kind, key)
+        if _alike(found, now) != now:
             raise RevisionError(f"{kind} {_called(found or wanted)} has been changed since; undo that first")
-        draft.put(kind, key, wanted)
+        draft.put(kind, key, _alike(wanted, now))
     return draft.finish()
+
+
+def _alike(record: Any, now: Any) -> Any:
+    """A record with what no revision holds as it is now: whether it is paused, what it knows to be stale."""
+    if isinstance(record, Socket) and isinstance(now, Socket):
+        return replace(record, paused=now.paused, stale=now.stale if record.task == now.task else record.stale)
+    if isinstance(record, Processor) and isinstance(now, Processor):
+        return replace(record, paused=now.paused)
+    return record
 
 
 def _called(record: Any) -> str:

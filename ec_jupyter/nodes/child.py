@@ -8,6 +8,7 @@ small mapped file, so that whoever finds this process dead knows which call did 
 
 from __future__ import annotations
 
+import faulthandler
 import mmap
 import os
 import signal
@@ -34,10 +35,14 @@ BLAME = struct.Struct("<qqd")
 """What the mapped file holds: request, attempt, and the monotonic clock when it began; 0: none."""
 
 BLAME_BYTES = 64
+STACK_SUFFIX = ".stack"
+"""Beside the mapped file: where faulthandler writes what ran when the process crashed."""
+
 FLUSH_SECONDS = 0.005
 STARTED_SECONDS = 0.010
 _READ_BYTES = 256 * 1024
 _HELD_BYTES = 256 * 1024
+_SET_SIGNAL = 10  # F_SETSIG of Linux, which Python does not name
 
 
 @dataclass(frozen=True)
@@ -112,9 +117,12 @@ class Worker:
         self._answer: bytes | EcError | None = None
         self._invocation = Invocation(self._tasks, Path(seat.folder), seat.epoch, seat.sync, self._emit)
         self._blame = _mapped(seat.blame)
+        self._stack = open(seat.blame + STACK_SUFFIX, "wb", buffering=0)  # noqa: SIM115 - faulthandler's
         self._output = Output(self._print)
         self._work = _connected(seat, "work")
         self._control = _connected(seat, "control")
+        self._life = _connected(seat, "life")
+        _die_with(self._life)
 
     def serve(self) -> None:
         """Run calls until told to end."""
@@ -122,6 +130,7 @@ class Worker:
         current.place.call = self._current
         current.place.say = self._progress
         self._output.install()
+        faulthandler.enable(self._stack)
         for name, loop in (("control", self._obey), ("flusher", self._flush_slow)):
             threading.Thread(target=loop, name=name, daemon=True).start()
         while True:
@@ -129,8 +138,8 @@ class Worker:
             if job is not None:
                 self._run(job)
                 continue
-            BLAME.pack_into(self._blame, 0, 0, 0, 0.0)
             self._flush()
+            BLAME.pack_into(self._blame, 0, 0, 0, 0.0)
             if self._ended:
                 return
             self._receive()
@@ -374,6 +383,20 @@ class Worker:
             self._recalled |= wanted.difference(back)
         if back:
             self._send({"k": "back", "n": back})
+
+
+def _die_with(life: socket.socket) -> None:
+    """Have the kernel kill this process and all it has started once `life` ends.
+
+    The control thread does the same, but cannot while a task holds the GIL.
+    """
+    with suppress(ImportError, AttributeError, OSError):  # where the system has no such signal
+        import fcntl
+
+        fd = life.fileno()
+        fcntl.fcntl(fd, fcntl.F_SETOWN, -os.getpgid(0))
+        fcntl.fcntl(fd, _SET_SIGNAL, signal.SIGKILL)
+        fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_ASYNC)
 
 
 def _mapped(path: str) -> mmap.mmap:

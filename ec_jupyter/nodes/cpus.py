@@ -73,6 +73,8 @@ def plan(
 
 def resident_bytes(pid: int) -> int:
     """Resident memory of a process and all its descendants; 0 once it is gone."""
+    if not os.path.isdir("/proc/self"):
+        return _resident_elsewhere(pid)
     page = os.sysconf("SC_PAGE_SIZE")
     total = 0
     pids = [pid]
@@ -85,6 +87,18 @@ def resident_bytes(pid: int) -> int:
         except (OSError, IndexError):
             continue  # ended meanwhile
     return total
+
+
+def _resident_elsewhere(pid: int) -> int:
+    try:
+        import psutil
+    except ImportError:
+        return 0  # then nobody can tell, and no limit acts
+    try:
+        process = psutil.Process(pid)
+        return sum(one.memory_info().rss for one in [process, *process.children(recursive=True)])
+    except psutil.Error:
+        return 0
 
 
 def _children(pid: int) -> list[int]:

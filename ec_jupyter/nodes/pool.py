@@ -13,7 +13,9 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from typing import ClassVar
 
+from ec_jupyter.errors import FrameError
 from ec_jupyter.nodes.batch import inline_bytes, unpack_results
+from ec_jupyter.nodes.child import STARTED_SECONDS
 from ec_jupyter.nodes.site import Site, failed, stop_text
 from ec_jupyter.nodes.slot import Slot
 from ec_jupyter.wire import Call, Header, Outcome, Value
@@ -28,6 +30,9 @@ CALL_SECONDS = 15e-6
 
 SPAWN_SECONDS = 0.05
 """Work the ready slots have to have before short calls are worth another process."""
+
+STUCK_SECONDS = 0.02
+"""How often calls that share a slot are looked after."""
 
 STARTS = 3
 """How often a worker may fail to start before its calls are handed back."""
@@ -54,7 +59,7 @@ class Pool:
         self._pumping: asyncio.TimerHandle | None = None
         self._short: set[Slot] = set()
         self._seconds = 0.0
-        self._was_full = False
+        self._checked: set[Slot] = set()
 
     # what the agent asks
 
@@ -96,9 +101,7 @@ class Pool:
         each = 2
         if 0 < self._seconds <= BATCH_SECONDS:
             each = 3 * max(1, min(BATCH_CALLS, int(BATCH_SECONDS / self._seconds)))
-        room = max(0, count * each - self.held)
-        self._was_full = room == 0
-        return room
+        return max(0, count * each - self.held)
 
     @property
     def held(self) -> int:
@@ -249,11 +252,28 @@ class Pool:
             self._short.add(slot)
         else:
             self._short.discard(slot)
-        slot.send(calls)
+        try:
+            slot.send(calls)
+        except FrameError as error:
+            self._site.listener.finished([failed(call, "unpicklable", str(error)) for call in calls])
+            return self._release(slot) if not slot.calls else None
         if len(slot.calls) == 1:
             self._announce(slot, calls[0], time.time())
+        elif slot not in self._checked:
+            self._checked.add(slot)
+            self._site.loop.call_later(STUCK_SECONDS, self._check, slot)
         if any(call.timeout is not None or call.memory is not None for call in calls):
             self._site.watch.see(slot)
+        return None
+
+    def _check(self, slot: Slot) -> None:
+        """Look now and then whether a call that became long holds up those behind it."""
+        self._checked.discard(slot)
+        if len(slot.calls) > 1:
+            if any(other.idle or other.state == "cold" for other in self.slots if not other.draining):
+                self._steal()
+            self._checked.add(slot)
+            self._site.loop.call_later(STUCK_SECONDS, self._check, slot)
 
     def _announce(self, slot: Slot, call: Call, at: float) -> None:
         if call.request not in slot.announced:
@@ -420,8 +440,6 @@ class Pool:
         call = slot.calls.get(header["n"])
         if call is not None:
             self._announce(slot, call, header["t"])
-            if any(other.idle or other.state == "cold" for other in self.slots if not other.draining):
-                self._steal()
 
     def _steal(self) -> None:
         """Take back what is stuck behind a long call, for a neighbour has nothing to do."""
@@ -430,10 +448,9 @@ class Pool:
         for slot in self.slots:
             if len(slot.calls) < 2:
                 continue
-            request, _ = slot.running()
-            stuck = [n for n in slot.calls if n != request and n not in slot.stops]
-            if request in slot.announced and stuck:
-                slot.recall(stuck)
+            request, began = slot.running()
+            if request and time.monotonic() - began > STARTED_SECONDS:
+                slot.recall([n for n in slot.calls if n != request and n not in slot.stops])
 
     def _yielded(self, slot: Slot, header: Header, buffers: list[bytes]) -> None:
         call = slot.calls.get(header["n"])

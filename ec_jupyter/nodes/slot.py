@@ -31,6 +31,10 @@ GRACE_SECONDS = 2.0
 """How long a call may take to end once it has been interrupted."""
 
 CLOSE_SECONDS = 1.0
+CHANNELS = ("work", "control", "life")
+"""Connections of a worker: its calls and results; what cannot wait; and one that only ends."""
+
+_CRASH = re.compile(r'(File ".*", line \d+ in .*)')
 _EXIT = re.compile(r"\{?(?:(SIG\w+)|EXIT)\((-?\d+)\)")
 
 
@@ -151,6 +155,7 @@ class Slot:
         self.announced: set[int] = set()
         self.stops: dict[int, tuple[str, str]] = {}
         self.since = 0.0
+        self._asked: set[int] = set()
         self.failures = 0
         self.served = 0
         self.pins: Pins = ()
@@ -218,6 +223,7 @@ class Slot:
             transport.abort()
         self._blame.close()
         self._blame_path.unlink(missing_ok=True)
+        self._blame_path.with_name(self._blame_path.name + child.STACK_SUFFIX).unlink(missing_ok=True)
 
     def connected(self, link: Link, transport: asyncio.Transport, header: Header) -> None:
         """A connection has said which process it comes from."""
@@ -225,7 +231,7 @@ class Slot:
         self.pid = int(header["pid"])
         if self._closed:
             self.kill()
-        elif len(self._links) == 2:
+        elif len(self._links) == len(CHANNELS):
             self.state = "ready"
             self.since = time.monotonic()
             self._owner.up(self)
@@ -268,12 +274,24 @@ class Slot:
         if self._exit is None or self._links or self.state == "cold":
             return
         text = _exit_text(self._exit[0], self.pid)
+        if text is not None:
+            text += self._crash()
         running = int(child.BLAME.unpack_from(self._blame)[0])
         culprit = running if running in self.calls and self._killed is None else self._killed
         self.state = "cold"
         self.pid = 0
         self._token = ""
         self._owner.down(self, culprit if culprit in self.calls else None, text)
+
+    def _crash(self) -> str:
+        """Where the process was when it crashed, if it could still say so."""
+        with suppress(OSError):  # it died before it had the file
+            path = self._blame_path.with_name(self._blame_path.name + child.STACK_SUFFIX)
+            text = path.read_text(errors="replace")
+            path.unlink()
+            found = _CRASH.search(text)
+            return f" ({text.partition(chr(10))[0]}) at {found[1]}" if found else ""
+        return ""
 
     # its calls
 
@@ -288,19 +306,25 @@ class Slot:
         return self.state == "ready" and not self.calls
 
     def send(self, calls: Sequence[Call]) -> None:
-        """Send calls, to be run in this order after those sent before."""
+        """Send calls, to be run in this order after those sent before.
+
+        Raises
+        ------
+        FrameError
+            Together they are too large for a frame; nothing was sent.
+        """
         parts = []
         for call in calls:
             for sha256 in (call.task, *(when for _, when, _ in call.routes if when is not None)):
                 if sha256 not in self._blobs:
                     parts.append(self._blob(sha256))
+        parts.append(encode(*pack_calls(calls, self._sources)))
         self._number += 1
         for call in calls:
             self.calls[call.request] = call
             self._batch_of[call.request] = self._number
         self._batches[self._number] = len(calls)
         self.since = time.monotonic()
-        parts.append(encode(*pack_calls(calls, self._sources)))
         self._write("work", b"".join(parts) if len(parts) > 1 else parts[0])
 
     def answer(self, sha256: str) -> None:
@@ -308,8 +332,11 @@ class Slot:
         self._write("work", self._blob(sha256))
 
     def recall(self, requests: Iterable[int]) -> None:
-        """Ask for calls back that have not begun."""
-        self._write("control", encode({"k": "recall", "n": list(requests)}))
+        """Ask for calls back that have not begun, once each."""
+        asked = [request for request in requests if request not in self._asked]
+        if asked:
+            self._asked.update(asked)
+            self._write("control", encode({"k": "recall", "n": asked}))
 
     def stop(self, request: int, kind: str, message: str) -> None:
         """End a call: handed back if it has not begun, else interrupted, and killed after the grace."""
@@ -355,6 +382,7 @@ class Slot:
                 self.stops.pop(call.request, None)
         if not self.calls:
             self.since = time.monotonic()
+            self._asked.clear()
         return calls
 
     def _blob(self, sha256: str) -> bytes:

@@ -35,6 +35,7 @@ from ec_jupyter.wire import PROTOCOL, FrameReader, Header, Value, encode
 log = logging.getLogger(__name__)
 
 START_SECONDS = 30.0  # an engine that has not said it listens by then did not start
+MOST_DEATHS = 8  # engines that end without an answer between them: it is the question that ends them
 YIELD_SECONDS = 0.02  # how long the client's own thread leaves the line to a caller who reads it
 EAGER = 8  # submits that ask for their results at once, after somebody waited for one
 AHEAD = 2_000  # results asked for at once when somebody waits for one of many
@@ -147,6 +148,7 @@ class Client:
         self._line: _Line | None = None
         self._closed = False
         self._said_bye = ""
+        self._losses = 0
         self._eager = 0
         self._sync = "power" in options
         self._log: Log
@@ -190,19 +192,31 @@ class Client:
         with self._lock:
             if self._line is not None:
                 return
-            line = _Line(self._reach())
-            hello = {
-                "k": "hello", "n": 0, "protocol": PROTOCOL, "client": self.id, "name": self.client_name, "pid": os.getpid(),
-                "python": PYTHON, "executable": sys.executable,
-            }  # fmt: skip
-            line.sock.sendall(encode(hello))
-            while not line.frames:
-                if not line.read():
-                    raise EngineLostError(f"the engine of flow {self.name!r} went away at once; its log: {self.folder / 'engine.log'}")
+            line = self._greet()
             self._greeted(line.frames.pop(0)[0])
             self._line, self._said_bye = line, ""
             threading.Thread(target=self._read, args=(line,), name="ec-client", daemon=True).start()
             self._ask_again(line.sock)
+
+    def _greet(self) -> _Line:
+        """A line to an engine that has answered a hello; one that was just ending is followed by another."""
+        hello = {
+            "k": "hello", "n": 0, "protocol": PROTOCOL, "client": self.id, "name": self.client_name, "pid": os.getpid(),
+            "python": PYTHON, "executable": sys.executable,
+        }  # fmt: skip
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            line = _Line(self._reach())
+            with suppress(OSError):
+                line.sock.sendall(encode(hello))
+                while not line.frames and line.read():
+                    pass
+            if line.frames:
+                return line
+            line.sock.close()
+        raise EngineLostError(
+            f"the engines of flow {self.name!r} go away at once; their log: {self.folder / 'engine.log'}"
+        )
 
     def _greeted(self, header: Header) -> None:
         if header["k"] == "error":
@@ -223,6 +237,7 @@ class Client:
     def _reach(self) -> socket.socket:
         path = socket_path(self.folder)
         deadline = time.monotonic() + START_SECONDS
+        killed = 0
         while True:
             line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             try:
@@ -231,15 +246,15 @@ class Client:
             except (FileNotFoundError, ConnectionRefusedError):
                 line.close()
             try:
-                self._start()
+                killed += not self._start(last=killed == MOST_DEATHS)
             except StoreLockedError:
                 # another client is starting it right now, or it is just ending
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.02)
 
-    def _start(self) -> None:
-        """Start the engine and wait until it says that it listens, or why it cannot."""
+    def _start(self, *, last: bool) -> bool:
+        """Start the engine and wait until it says that it listens, or why it cannot; False if it was killed."""
         ready, write = os.pipe()
         command = [sys.executable, "-m", "ec_jupyter.engine", str(self.folder), "--ready", str(write), *self._options]
         log_path = self.folder / "engine.log"
@@ -254,9 +269,11 @@ class Client:
                 start_new_session=True,
             )
         os.close(write)
-        threading.Thread(target=process.wait, name="ec-engine-end", daemon=True).start()
         with open(ready, "rb") as pipe:
             said = pipe.readline()
+        if not said and process.wait() < 0 and not last:
+            return False
+        threading.Thread(target=process.wait, name="ec-engine-end", daemon=True).start()
         if not said:
             tail = log_path.read_text(errors="replace").strip().splitlines()[-1:]
             raise EngineStartError(
@@ -265,6 +282,7 @@ class Client:
         line = json.loads(said)
         if "error" in line:
             raise from_wire(line["error"])
+        return True
 
     def _read(self, line: _Line) -> None:
         """Read while no caller does; at the line's end see what is to be done."""
@@ -329,6 +347,11 @@ class Client:
                     f"flow {self.name!r} was stopped; its requests stay on disk and go on with the next call"
                 )
             )
+            return
+        self._losses += 1
+        if self._losses > MOST_DEATHS:
+            log_path = self.folder / "engine.log"
+            self._give_up(EngineLostError(f"the engine of flow {self.name!r} ended {self._losses} times; its log: {log_path}"))
         elif self._questions or any(not f.done() for f in self._futures.values()):
             try:
                 self._connect()
@@ -369,6 +392,7 @@ class Client:
 
     def _answered(self, header: Header, buffers: list[bytes]) -> None:
         question = self._questions.pop(header.get("n", 0), None)
+        self._losses = 0
         if question is None:
             return
         if question.header["k"] == "submit":
@@ -384,6 +408,7 @@ class Client:
         question.tell((header, buffers))
 
     def _finished(self, rows: list[dict[str, Any]], buffers: list[bytes]) -> None:
+        self._losses = 0
         rest = iter(buffers)
         for row in rows:
             for key in ("value", "exception"):
