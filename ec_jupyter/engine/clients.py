@@ -222,7 +222,7 @@ class Clients:
         for connection, header, requests in self.accepting:
             # one that may have completed a join already stays: its answer comes once it is on disk
             if withdraw(core, requests):
-                core.journal.forget("add_accepted", lambda row, c=connection, h=header: row[:2] == (c.id, h["n"]))  # type: ignore[misc]
+                core.journal.answers.get(connection.id, {}).pop(header["n"], None)
                 connection.unsend(header)
                 connection.refuse(error, to=header)
         self.accepting.clear()

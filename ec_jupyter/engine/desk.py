@@ -48,9 +48,9 @@ def serve(engine: Engine, client: Connection, header: Header, buffers: Buffers) 
 def _answered(engine: Engine, client: Connection, header: Header) -> bool:
     """Repeat the answer to a frame that took effect before the client lost its engine."""
     row = engine.store.one("find_accepted", (client.id, header["n"]))
-    if row is None:
+    reply = json.loads(row[0]).get(str(header["n"])) if row else None
+    if reply is None:
         return False
-    reply = json.loads(row[0])
     if "refused" in reply:
         client.refuse(from_wire(reply["refused"]), to=header)
     else:
@@ -68,7 +68,7 @@ def _soon(engine: Engine, effect: Callable[[], None]) -> None:
 
 def _done(engine: Engine, client: Connection | Absent, reply: dict[str, Any], header: Header) -> None:
     """Answer a frame that changed something; the answer is on disk with the change."""
-    engine.core.journal.add("add_accepted", (client.id, header["n"], json.dumps(reply)))
+    engine.core.journal.answer(client.id, header["n"], reply)
     client.reply(reply, to=header)
 
 
@@ -127,7 +127,7 @@ def submit(engine: Engine, client: Connection | Absent, header: Header, buffers:
     try:
         ids = _take_rows(engine, header["rows"], buffers)
     except EcError as error:
-        engine.core.journal.add("add_accepted", (client.id, n, json.dumps({"refused": to_wire(error)})))
+        engine.core.journal.answer(client.id, n, {"refused": to_wire(error)})
         engine.core.journal.add("add_event", (engine.core.now, "refused", client.id, str(error)))
         client.refuse(error, to=header)
         return

@@ -6,6 +6,7 @@ before the commit: replies, pushes and the start of calls wait for it.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,7 +17,7 @@ Row = Sequence[Any]
 
 ORDER = (
     "add_blob", "add_value", "add_run", "add_request", "fill_request", "add_emission", "add_arrival", "set_arrival",
-    "join_request", "finish", "finish_joined", "add_attempt", "again", "set_state", "emitted", "set_fan", "add_accepted",
+    "join_request", "finish", "finish_joined", "add_attempt", "again", "set_state", "emitted", "set_fan",
     "drop_accepted", "claim", "add_output", "add_event",
 )  # fmt: skip
 """The hot statements, in the order in which rows of one tick refer to each other."""
@@ -31,6 +32,8 @@ class Journal:
         Rows of the hot statements, by name.
     latest : dict of str to int
         The last submit taken from each client that sent one.
+    answers : dict of str to dict
+        Per client, what was answered to frames that changed something.
     """
 
     def __init__(self, store: Store) -> None:
@@ -38,6 +41,7 @@ class Journal:
         self.rows: dict[str, list[Row]] = {name: [] for name in ORDER}
         self._steps: list[tuple[str, Row]] = []
         self.latest: dict[str, int] = {}
+        self.answers: dict[str, dict[int, Any]] = {}
 
     def add(self, name: str, row: Row) -> None:
         """Write a row with one of the hot statements."""
@@ -47,10 +51,14 @@ class Journal:
         """Run any named statement after the hot ones, in the order given."""
         self._steps.append((name, row))
 
+    def answer(self, client: str, frame: int, reply: Any) -> None:
+        """Keep the answer to a frame with what the frame led to."""
+        self.answers.setdefault(client, {})[frame] = reply
+
     @property
     def empty(self) -> bool:
         """Whether there is nothing to write."""
-        return not self._steps and not self.latest and not any(self.rows.values())
+        return not (self._steps or self.latest or self.answers) and not any(self.rows.values())
 
     def forget(self, name: str, unwanted: Callable[[Row], bool]) -> None:
         """Leave rows of a hot statement out after all."""
@@ -74,12 +82,16 @@ class Journal:
                     self._write(db, name, rows)
             if self.latest:
                 db.executemany(SQL["put_client"], list(self.latest.items()))
+            for client, replies in ((c, r) for c, r in self.answers.items() if r):
+                # one row for all of a tick, under its last frame
+                db.execute(SQL["add_accepted"], (client, max(replies), json.dumps(replies)))
             for name, row in self._steps:
                 db.execute(SQL[name], row)
         for rows in self.rows.values():
             rows.clear()
         self._steps.clear()
         self.latest.clear()
+        self.answers.clear()
         self.store.committed()
 
     @staticmethod

@@ -135,11 +135,12 @@ class Engine:
             self.stalled = None
             self.clients.notice(f"the flow in {self.folder} can be written again and goes on")
             self.inbox.resume()
+        # workers first: an answer would wake its client, which then wants a CPU too
+        self.pump()
         effects, self._effects = self._effects, []
         for effect in effects:
             effect()
         self.clients.committed()
-        self.pump()
         if not self.core.journal.empty:
             # what was fetched from disk may have completed joins
             self.schedule()

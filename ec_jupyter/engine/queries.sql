@@ -75,13 +75,14 @@ INSERT INTO client (id, last) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET last 
 SELECT id, last FROM client;
 
 -- name: add_accepted
-INSERT INTO accepted (client, frame, reply) VALUES (?, ?, ?);
+INSERT INTO accepted (client, frame, reply) VALUES (?, ?, ?) ON CONFLICT (client, frame) DO UPDATE SET reply = excluded.reply;
 
 -- name: drop_accepted
 DELETE FROM accepted WHERE client = ? AND frame < ?;
 
 -- name: find_accepted
-SELECT reply FROM accepted WHERE client = ? AND frame = ?;
+-- answers of one tick are one row, under the last frame of it
+SELECT reply FROM accepted WHERE client = ? AND frame >= ? ORDER BY frame LIMIT 1;
 
 -- name: add_output
 INSERT INTO output (request, stream, text, time) VALUES (?, ?, ?, ?);

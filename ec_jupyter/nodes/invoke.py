@@ -277,6 +277,17 @@ def keep_source(name: str, text: str) -> None:
     linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
 
 
+def _cut_end(frames: TracebackType | None) -> None:
+    """Cut what is ours at the end: where the interrupt of a call was raised."""
+    last = None
+    while frames is not None:
+        if not frames.tb_frame.f_code.co_filename.startswith(_OURS[0]):
+            last = frames
+        frames = frames.tb_next
+    if last is not None:
+        last.tb_next = None
+
+
 def _message(error: BaseException) -> str:
     try:
         return str(error)
@@ -288,6 +299,7 @@ def _traceback(error: BaseException) -> str:
     frames: TracebackType | None = error.__traceback__
     while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_OURS):
         frames = frames.tb_next
+    _cut_end(frames)
     try:
         return "".join(traceback.format_exception(type(error), error, frames))
     except Exception as another:  # noqa: BLE001 - the user's code

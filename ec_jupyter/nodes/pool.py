@@ -16,17 +16,13 @@ from typing import ClassVar
 from ec_jupyter.errors import FrameError
 from ec_jupyter.nodes.batch import inline_bytes, unpack_results
 from ec_jupyter.nodes.child import STARTED_SECONDS
+from ec_jupyter.nodes.durations import SHORT_SECONDS
 from ec_jupyter.nodes.site import Site, failed, stop_text
 from ec_jupyter.nodes.slot import Slot
 from ec_jupyter.wire import Call, Header, Outcome, Value
 
-BATCH_SECONDS = 0.005
-"""Estimated work of a batch, and how long a call may be to be short."""
-
 BATCH_CALLS = 256
 BATCH_BYTES = 1 << 20
-CALL_SECONDS = 15e-6
-"""What a call costs even where its task costs nothing."""
 
 SPAWN_SECONDS = 0.05
 """Work the ready slots have to have before short calls are worth another process."""
@@ -99,8 +95,8 @@ class Pool:
         if time.monotonic() < self._trouble_until:
             return 0
         each = 2
-        if 0 < self._seconds <= BATCH_SECONDS:
-            each = 3 * max(1, min(BATCH_CALLS, int(BATCH_SECONDS / self._seconds)))
+        if 0 < self._seconds <= SHORT_SECONDS:
+            each = 3 * max(1, min(BATCH_CALLS, int(SHORT_SECONDS / self._seconds)))
         return max(0, count * each - self.held)
 
     @property
@@ -182,8 +178,7 @@ class Pool:
                 slot.end()
             elif self._claimed(slot, head):
                 return slot
-        seconds = self._site.seconds.get(head.task)
-        if seconds is None or seconds > BATCH_SECONDS or ledger.contended:
+        if not self._site.durations.short(head.task) or ledger.contended:
             return None
         for slot in self._short:
             # one batch in work and one on its way: the worker finds the next when it is done
@@ -223,23 +218,23 @@ class Pool:
     def _batch(self, slot: Slot) -> list[Call]:
         """What the slot gets next, off the queue."""
         first = self.queue.popleft()
-        known = self._site.seconds
-        seconds = known.get(first.task)
-        if seconds is None or seconds > BATCH_SECONDS or not self.queue:
+        durations = self._site.durations
+        seconds = durations.get(first.task)
+        if seconds is None or seconds > SHORT_SECONDS or not self.queue:
             return [first]
         calls = [first]
         takers = sum(s.batches < 2 and self._prompt(s) for s in self.slots)
         most = min(BATCH_CALLS, -(-(len(self.queue) + 1) // max(1, takers)))
-        left = BATCH_SECONDS - max(seconds, CALL_SECONDS)
+        left = SHORT_SECONDS - seconds
         held = self._site.ledger.held(slot)
         size = inline_bytes(first)
         while self.queue and len(calls) < most:
             call = self.queue[0]
             if call.task != first.task:
-                seconds = known.get(call.task)
+                seconds = durations.get(call.task)
                 if seconds is None:
                     break
-            left -= max(seconds, CALL_SECONDS)
+            left -= seconds
             size += inline_bytes(call)
             if left < 0 or size > BATCH_BYTES or call.threads > held:
                 break
@@ -247,8 +242,7 @@ class Pool:
         return calls
 
     def _send(self, slot: Slot, calls: list[Call]) -> None:
-        seconds = self._site.seconds.get(calls[0].task)
-        if seconds is not None and seconds <= BATCH_SECONDS:
+        if self._site.durations.short(calls[0].task):
             self._short.add(slot)
         else:
             self._short.discard(slot)
@@ -287,7 +281,7 @@ class Pool:
 
     def _spawn(self) -> None:
         """Start processes for what waits; later, where one has failed just now or need not be."""
-        seconds = self._site.seconds.get(self.queue[0].task, 1.0)
+        seconds = self._site.durations.get(self.queue[0].task) or SPAWN_SECONDS
         prompt = sum(self._prompt(slot) for slot in self.slots)
         if prompt and seconds * len(self.queue) / prompt < SPAWN_SECONDS:
             return self._pump_in(SPAWN_SECONDS)
@@ -307,7 +301,7 @@ class Pool:
     def _prompt(self, slot: Slot) -> bool:
         """Whether a slot will soon take more: it runs short calls, and they are as short as they were."""
         request, began = slot.running()
-        slow = request and time.monotonic() - began > BATCH_SECONDS
+        slow = request and time.monotonic() - began > SHORT_SECONDS
         return slot.state == "ready" and not slot.draining and not slow and (slot.idle or slot in self._short)
 
     def _pump_in(self, seconds: float) -> None:
@@ -405,17 +399,9 @@ class Pool:
             outcome.slot, outcome.pid = slot.index, slot.pid
             sums.setdefault(calls[outcome.request].task, []).append(outcome.seconds)
         for task, seconds in sums.items():
-            self._learn(task, sum(seconds) / len(seconds))
+            self._seconds = self._site.durations.learn(task, sum(seconds) / len(seconds))
         self._recalled.difference_update(calls)
         return outcomes
-
-    def _learn(self, task: str, seconds: float) -> None:
-        """Moving average; quick to fall, for a first call also loads what its task imports."""
-        known = self._site.seconds
-        old = known.get(task, seconds)
-        weight = 0.5 if seconds < old else 0.3
-        known[task] = self._seconds = old + weight * (seconds - old)
-        self._seconds = max(self._seconds, CALL_SECONDS)
 
     def _back(self, slot: Slot, header: Header, _: list[bytes]) -> None:
         stops = dict(slot.stops)

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from ec_jupyter.flow.ledger import Ledger
 from ec_jupyter.nodes.child import Seat
 from ec_jupyter.nodes.cpus import Pins
+from ec_jupyter.nodes.durations import Durations
 from ec_jupyter.nodes.invoke import STOPPED
 from ec_jupyter.nodes.limits import Watch
 from ec_jupyter.nodes.slot import Slot
@@ -67,7 +68,7 @@ class Site:
     watch: Watch
     seats: dict[str, Slot] = field(default_factory=dict)
     pins: dict[tuple[str, int], Pins] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
+    durations: Durations = field(default_factory=Durations)
 
 
 def stop_text(call: Call, kind: str) -> str:

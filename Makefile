@@ -1,0 +1,59 @@
+# make demo   the flights notebook, from nothing to its table
+# make test   every test
+# make lint   ruff and mypy
+# make lab    JupyterLab on the notebooks
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMPS := $(VENV)/.stamps
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+PYTEST := $(BIN)/python -m pytest
+RINGS := pure store shell kernel nodes crash server notebooks browser
+REPORT ?= build/junit.xml
+# seeds the campaign of kills goes through, one flow each
+KILLS ?= 200
+
+.PHONY: demo test lint format lab bench kill-campaign clean $(RINGS:%=test-%)
+.DELETE_ON_ERROR:
+
+demo: $(STAMPS)/demo
+	$(BIN)/python notebooks/demo.py notebooks/flights.ipynb
+
+test: $(STAMPS)/test
+	$(PYTEST) --junitxml=$(REPORT) $(PYTEST_ARGS)
+	$(BIN)/python .ci/rings.py $(REPORT)
+
+$(RINGS:%=test-%): test-%: $(STAMPS)/test
+	$(PYTEST) tests/$* $(PYTEST_ARGS)
+
+lint: $(STAMPS)/test
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m mypy
+
+format: $(STAMPS)/test
+	$(BIN)/python -m ruff check --fix .
+	$(BIN)/python -m ruff format .
+
+lab: $(STAMPS)/lab
+	cd notebooks && $(abspath $(BIN))/jupyter lab $(LAB_ARGS)
+
+bench: $(STAMPS)/test
+	$(BIN)/python benchmarks/run.py $(BENCH_ARGS)
+
+kill-campaign: $(STAMPS)/test
+	EC_JUPYTER_KILLS=$(KILLS) $(PYTEST) tests/crash $(PYTEST_ARGS)
+
+clean:
+	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# an install is due when pyproject.toml has changed since the last one, and not otherwise
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ec_jupyter needs Python 3.11 or later: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+
+$(STAMPS)/demo: EXTRAS := demo
+$(STAMPS)/test: EXTRAS := test,demo,lab
+$(STAMPS)/lab: EXTRAS := lab,demo
+$(STAMPS)/demo $(STAMPS)/test $(STAMPS)/lab: pyproject.toml install.json | $(BIN)/python
+	$(PIP) install --quiet --editable '.[$(EXTRAS)]'
+	@mkdir -p $(STAMPS) && touch $@

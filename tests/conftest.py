@@ -1,0 +1,133 @@
+"""What several rings use: a folder that is the notebook's, an IPython shell, waiting with a bound."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from IPython.core.completer import provisionalcompleter
+from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
+
+REPOSITORY = Path(__file__).parents[1]
+
+# engines and kernels start in folders of their own, and have to find the package under test
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
+os.environ["JUPYTER_PLATFORM_DIRS"] = "1"
+# this session's own: the notebook it may itself have been started from has no say
+os.environ.pop("JPY_SESSION_NAME", None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_ipython_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+    os.environ["IPYTHONDIR"] = str(tmp_path_factory.mktemp("ipython"))
+    os.environ["JUPYTER_RUNTIME_DIR"] = str(tmp_path_factory.mktemp("runtime"))
+
+
+def _wait_until(claim: Callable[[], Any], seconds: float = 30.0) -> Any:
+    """First true value of `claim`; fails after `seconds`."""
+    tick, end = threading.Event(), seconds / 0.02
+    while not (found := claim()):
+        assert (end := end - 1) > 0, f"not so within {seconds} s"
+        tick.wait(0.02)
+    return found
+
+
+@pytest.fixture
+def wait_until() -> Callable[..., Any]:
+    """A function that waits, with a bound, until a claim holds."""
+    return _wait_until
+
+
+@pytest.fixture
+def notebook_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder that is this process's: a notebook's flows lie beside it."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+class Shell:
+    """An IPython shell in this process, whose cells fail loudly."""
+
+    def __init__(self) -> None:
+        config = Config()
+        config.HistoryManager.enabled = False
+        InteractiveShell.clear_instance()
+        self.ip = InteractiveShell.instance(config=config)
+        self.names: dict[str, Any] = self.ip.user_ns
+
+    def run(self, cell: str, *, cell_id: str | None = None) -> Any:
+        """Value of a cell that runs well."""
+        result = self.ip.run_cell(cell, cell_id=cell_id)
+        result.raise_error()
+        return result.result
+
+    def fail(self, cell: str) -> BaseException:
+        """The error of a cell that does not."""
+        result = self.ip.run_cell(cell)
+        assert not result.success, f"the cell ran well: {cell}"
+        return result.error_in_exec or result.error_before_exec
+
+    def completions(self, text: str, cell: str | None = None) -> list[str]:
+        """What completes `text`, the beginning of `cell`."""
+        with provisionalcompleter():
+            return [c.text for c in self.ip.Completer.completions(cell or text, len(text))]
+
+
+@pytest.fixture
+def shell(notebook_folder: Path) -> Iterator[Shell]:
+    """A fresh shell, without the extension."""
+    main = sys.modules["__main__"]
+    hook = sys.displayhook, sys.excepthook
+    shell = Shell()
+    yield shell
+    # what the shell does at the interpreter's end: now, and not once more then
+    shell.ip.atexit_operations()
+    atexit.unregister(shell.ip.atexit_operations)
+    InteractiveShell.clear_instance()
+    sys.modules["__main__"] = main
+    sys.displayhook, sys.excepthook = hook
+
+
+@pytest.fixture
+def loaded(shell: Shell) -> Iterator[Shell]:
+    """A shell with the extension; its flows' engines end with it."""
+    shell.run("%load_ext ec_jupyter\nimport ec_jupyter as ec")
+    yield shell
+    flows = sys.modules.get("ec_jupyter.notebook.flow")
+    for flow in list(flows._open.values()) if flows else ():
+        flow.stop()
+        flow.close()
+    shell.run("%unload_ext ec_jupyter")
+
+
+class Gate:
+    """A place where tasks stand until the test lets them on: a pipe they read, one line each."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        os.mkfifo(path)
+        # both ends: neither opening it nor letting somebody on ever blocks the test
+        self._end = os.open(path, os.O_RDWR)
+
+    def open(self, calls: int = 1) -> None:
+        """Let as many calls pass."""
+        os.write(self._end, b"\n" * calls)
+
+    def close(self) -> None:
+        """Whoever stands there is woken by the end of the pipe."""
+        os.close(self._end)
+
+
+@pytest.fixture
+def gate(notebook_folder: Path) -> Iterator[Gate]:
+    """A gate that a task passes with ``os.read(os.open('gate', os.O_RDONLY), 1)``."""
+    gate = Gate(notebook_folder / "gate")
+    yield gate
+    gate.close()

@@ -1,0 +1,270 @@
+"""A flow from plain Python for tests: its engine is real, and ends with the test by the pid it gave."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import os
+import select
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import psutil
+
+from ec_jupyter.errors import EcError
+from ec_jupyter.notebook.client import Client
+from ec_jupyter.wire import Value
+
+SECONDS = 60.0  # nothing here takes that long; a claim that is not true by then is false
+
+
+def wait_until(claim: Callable[[], Any], seconds: float = SECONDS) -> Any:
+    """First true value of `claim`; fails after `seconds`."""
+    tick, left = threading.Event(), seconds / 0.02
+    while not (found := claim()):
+        assert (left := left - 1) > 0, f"not so within {seconds} s"
+        tick.wait(0.02)
+    return found
+
+
+def gone(pid: int, seconds: float = SECONDS) -> None:
+    """Wait until a process has ended."""
+    with suppress(ProcessLookupError):
+        fd = os.pidfd_open(pid)
+        ready, _, _ = select.select([fd], [], [], seconds)
+        os.close(fd)
+        assert ready, f"process {pid} has not ended within {seconds} s"
+
+
+def kill(pid: int) -> None:
+    """End a process at once, and wait for that; one that has ended is no error."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+    gone(pid)
+
+
+class Gate:
+    """What tasks wait at until the test lets them pass: a named pipe, then a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        os.mkfifo(path)
+        self._held: int | None = os.open(path, os.O_RDWR)
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def open(self) -> None:
+        """Let all pass, those that come later too."""
+        if self._held is not None:
+            beside = self.path.with_suffix(".open")
+            beside.touch()
+            os.replace(beside, self.path)
+            os.close(self._held)
+            self._held = None
+
+
+class Marks:
+    """Lines that tasks leave, in the order in which they did."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.touch()
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @property
+    def lines(self) -> list[str]:
+        return self.path.read_text().splitlines()
+
+    def reach(self, n: int) -> list[str]:
+        """The lines once there are `n`."""
+        return wait_until(lambda: len(self.lines) >= n and self.lines)
+
+
+def mark(path: str, text: object) -> None:
+    """Leave a line; for tasks."""
+    with open(path, "a") as file:
+        file.write(f"{text}\n")
+
+
+def passing(path: str) -> None:
+    """Wait at a gate; for tasks."""
+    with open(path, "rb") as file:
+        file.read()
+
+
+class Flow:
+    """A flow in a folder, through a plain client."""
+
+    def __init__(self, folder: Path, **options: Any) -> None:
+        self.folder = folder
+        self.options = {"linger": 5.0, "cpus": 2, **options}
+        self.client = Client.open(folder, folder.name, **self.options)
+        self.pids = {self.client.engine_pid}
+
+    @property
+    def engine(self) -> int:
+        """Pid of the engine as the client knows it."""
+        self.pids.add(self.client.engine_pid)
+        return self.client.engine_pid
+
+    # -- wiring ----------------------------------------------------------------
+    def edit(self, *changes: dict[str, Any], blobs: Iterable[bytes] = ()) -> dict[str, Any]:
+        return self.client.ask("edit", {"changes": list(changes)}, list(blobs))[0]
+
+    def socket(self, function: Callable[..., Any], name: str | None = None, **options: Any) -> str:
+        change, blob = socket_change(function, name, **options)
+        self.edit(change, blobs=[blob])
+        return change["name"]
+
+    def plug(self, source: str, target: str, **options: Any) -> None:
+        change, blobs = plug_change(source, target, **options)
+        self.edit(change, blobs=blobs)
+
+    def unplug(self, source: str, target: str) -> None:
+        name, _, argument = target.partition(".")
+        self.edit({"op": "unplug", "source": source, "target": name, "argument": argument or None})
+
+    # -- requests --------------------------------------------------------------
+    def values(self, arguments: dict[str, Any]) -> dict[str, Value]:
+        return {name: self.client.dump(value) for name, value in arguments.items()}
+
+    def submit(self, socket: str, key: str | None = None, /, **arguments: Any) -> int:
+        return self.client.submit([(socket, self.values(arguments), key)])[0]
+
+    def map(self, socket: str, rows: Iterable[dict[str, Any]]) -> list[int]:
+        return list(self.client.submit([(socket, self.values(row)) for row in rows]))
+
+    def row(self, request: int, seconds: float = SECONDS) -> dict[str, Any]:
+        """How a request ended, once it has."""
+        self.client.forget(request)
+        return self.client.finished(request).result(seconds)
+
+    def result(self, request: int, seconds: float = SECONDS) -> Any:
+        row = self.row(request, seconds)
+        assert row["state"] == "done", row.get("error", row)
+        return self.client.load(row["value"])
+
+    def requests(self, **query: Any) -> list[dict[str, Any]]:
+        return self.query("requests", limit=1_000_000, **query)["rows"]
+
+    def results(self, socket: str) -> list[Any]:
+        """What the done requests of a socket came to, in order of acceptance."""
+        rows = self.requests(socket=socket, state="done")
+        return [self.result(row["id"]) for row in rows]
+
+    def query(self, what: str, /, **query: Any) -> dict[str, Any]:
+        return self.client.ask("query", {"what": what, **query})[0]
+
+    def ask(self, kind: str, **header: Any) -> dict[str, Any]:
+        return self.client.ask(kind, header)[0]
+
+    def count(self, socket: str) -> dict[str, int]:
+        return self.query("counts")["sockets"][socket]
+
+    def waiting(self, socket: str) -> list[dict[str, Any]]:
+        return self.query("waiting", socket=socket)["rows"]
+
+    def state(self, request: int) -> str:
+        return self.requests(ids=[request])[0]["state"]
+
+    def supply(self, socket: str, run: int | None = None, /, **values: Any) -> None:
+        kept = self.values(values)
+        header = {"socket": socket, "values": {n: v.head() for n, v in kept.items()}}
+        if run is not None:
+            header["run"] = run
+        self.client.ask("supply", header, [v.data for v in kept.values() if v.data is not None])
+
+    def drained(self, seconds: float = 120.0) -> dict[str, int]:
+        return self.client.ask("drained", timeout=seconds)[0]
+
+    # -- lives and deaths --------------------------------------------------------
+    def kill_engine(self) -> None:
+        """SIGKILL for the engine; the client finds another with its next question."""
+        kill(self.engine)
+
+    def reopen(self) -> None:
+        """Another client, as a new kernel would."""
+        self.client.close()
+        self.client = Client.open(self.folder, self.folder.name, **self.options)
+        self.pids.add(self.client.engine_pid)
+
+    def restart(self) -> None:
+        """Kill the engine, and let another start on the same folder."""
+        self.kill_engine()
+        self.reopen()
+
+    def stop(self) -> None:
+        """End the engine as a person does; all stays on disk."""
+        pid = self.engine
+        with suppress(EcError):
+            self.ask("stop")
+        gone(pid)
+        self.client.close()
+
+    def end(self) -> None:
+        """Leave no process behind, whatever happened."""
+        self.pids.add(self.client.engine_pid)
+        self.client.close()
+        for pid in self.pids:
+            if engine_of(pid) == self.folder:
+                kill(pid)
+
+    def workers(self) -> list[psutil.Process]:
+        """Processes that the engine has started."""
+        return psutil.Process(self.engine).children(recursive=True)
+
+
+def engine_of(pid: int) -> Path | None:
+    """The folder that an engine process runs; None for a process that is none, for pids come again."""
+    with suppress(psutil.Error):
+        command = psutil.Process(pid).cmdline()
+        if "ec_jupyter.engine" in command:
+            return Path(command[command.index("ec_jupyter.engine") + 1])
+    return None
+
+
+def socket_change(function: Callable[..., Any], name: str | None = None, **options: Any) -> tuple[dict[str, Any], bytes]:
+    """The edit that makes a socket, and its task's pickle."""
+    blob = pickled(function)
+    digest = hashlib.sha256(blob).hexdigest()
+    signature = [
+        {"name": p.name, "kind": p.kind.name, "required": p.default is p.empty and not p.kind.name.startswith("VAR_")}
+        for p in inspect.signature(function).parameters.values()
+    ]
+    task = {
+        "identity": digest, "sha256": digest, "source": "", "file": "", "signature": signature,
+        "generator": inspect.isgeneratorfunction(function),
+    }  # fmt: skip
+    return {"op": "socket", "name": name or function.__name__, "blob": 0, "task": task, **options}, blob
+
+
+def plug_change(source: str, target: str, when: Callable[..., Any] | None = None, **options: Any) -> tuple[dict[str, Any], list[bytes]]:
+    """The edit that makes a plug, and its condition's pickle."""
+    name, _, argument = target.partition(".")
+    change = {"op": "plug", "source": source, "target": name, "argument": argument or None, **options}
+    if when is None:
+        return change, []
+    blob = pickled(when)
+    change["when"] = {"sha256": hashlib.sha256(blob).hexdigest(), "text": "when", "blob": 0}
+    return change, [blob]
+
+
+def pickled(function: Callable[..., Any]) -> bytes:
+    """A function by value, with what this kit gives tasks: workers need not find the tests."""
+    modules = {sys.modules[__name__], sys.modules.get(function.__module__)} - {None}
+    for module in modules:
+        cloudpickle.register_pickle_by_value(module)
+    try:
+        return cloudpickle.dumps(function)
+    finally:
+        for module in modules:
+            cloudpickle.unregister_pickle_by_value(module)

@@ -1,0 +1,395 @@
+"""What failing, dying and unwanted calls come to, and what a person does about them."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from ec_jupyter.errors import RequestNotFoundError
+from tests.crash.flowkit import kill, mark, passing, wait_until
+
+
+def echo(x):
+    return x
+
+
+def pair(one, two):
+    return (one, two)
+
+
+def fail(x):
+    raise ValueError(f"no {x}")
+
+
+def fail_at_first(x, marks, times):
+    mark(marks, x)
+    if len(open(marks).read().splitlines()) <= times:
+        raise ValueError(f"try again {x}")
+    return x
+
+
+def die_at_first(x, marks, times):
+    mark(marks, x)
+    if len(open(marks).read().splitlines()) <= times:
+        os._exit(3)
+    return x
+
+
+def hold(x, marks, gate):
+    mark(marks, x)
+    passing(gate)
+    return x
+
+
+def facts(error):
+    return {
+        "type": error.type, "message": error.message, "socket": error.socket, "arguments": error.arguments,
+        "attempt": error.attempt, "trace": "ValueError" in error.traceback, "request": error.request,
+    }  # fmt: skip
+
+
+# -- trying again --------------------------------------------------------------
+def test_a_failing_call_fails_alone_and_keeps_its_traceback_and_arguments(flow):
+    flow.socket(fail)
+    flow.socket(echo)
+    bad, good = flow.submit("fail", x=3), flow.submit("echo", x=4)
+    row = flow.row(bad)
+    assert (row["state"], row["error"]["type"], row["error"]["message"]) == ("failed", "ValueError", "no 3")
+    assert "no 3" in row["error"]["traceback"]
+    assert flow.result(good) == 4
+    flow.restart()
+    assert flow.row(bad)["error"]["message"] == "no 3"
+    assert list(flow.query("arguments", id=bad)["arguments"]) == ["x"]
+
+
+def test_every_attempt_of_a_retried_call_is_recorded_with_growing_delays(flow, marks):
+    flow.socket(fail_at_first, retries=3, backoff=0.05)
+    request = flow.submit("fail_at_first", x=1, marks=str(marks), times=3)
+    assert flow.result(request) == 1
+    rows = flow.query("attempts", id=request)["rows"]
+    assert [r["attempt"] for r in rows] == [1, 2, 3]
+    assert {r["error"]["message"] for r in rows} == {"try again 1"}
+    assert flow.requests(ids=[request])[0]["attempt"] == 4
+    starts = [r["started"] for r in rows] + [flow.requests(ids=[request])[0]["started"]]
+    waits = [b - a for a, b in zip(starts, starts[1:], strict=False)]
+    assert waits[0] >= 0.04
+    assert waits[1] >= 0.09
+    assert waits[2] >= 0.19
+
+
+def test_retries_used_up_fail_the_request_with_its_last_error(flow, marks):
+    flow.socket(fail_at_first, retries=1, backoff=0.0)
+    request = flow.submit("fail_at_first", x=1, marks=str(marks), times=5)
+    assert flow.row(request)["state"] == "failed"
+    assert len(marks.lines) == 2
+
+
+def test_a_retry_that_waits_out_its_backoff_is_kept_over_a_killed_engine(flow, marks):
+    flow.socket(fail_at_first, retries=1, backoff=0.3)
+    request = flow.submit("fail_at_first", x=1, marks=str(marks), times=1)
+    wait_until(lambda: flow.query("attempts", id=request)["rows"])
+    flow.restart()
+    assert flow.result(request) == 1
+    assert len(marks.lines) == 2
+
+
+def test_a_call_that_runs_too_long_fails_with_a_timeout(flow, marks, gate):
+    flow.socket(hold, timeout=0.2)
+    request = flow.submit("hold", x=1, marks=str(marks), gate=str(gate))
+    row = flow.row(request)
+    assert (row["state"], row["error"]["kind"], row["error"]["type"]) == ("failed", "timeout", "RequestTimeoutError")
+
+
+# -- dying ---------------------------------------------------------------------
+def test_a_call_whose_worker_dies_runs_again_and_the_third_death_fails_it(flow, marks):
+    flow.socket(die_at_first)
+    twice = flow.submit("die_at_first", x=1, marks=str(marks), times=2)
+    assert flow.result(twice) == 1
+    assert flow.requests(ids=[twice])[0]["deaths"] == 2
+    marks.path.write_text("")
+    thrice = flow.submit("die_at_first", x=2, marks=str(marks), times=3)
+    row = flow.row(thrice)
+    assert (row["state"], row["error"]["type"]) == ("failed", "WorkerDiedError")
+    assert len(marks.lines) == 3
+
+
+def test_only_the_culprit_of_a_death_is_charged(flow, marks):
+    flow.socket(echo)
+    flow.socket(die_at_first)
+    flow.result(flow.submit("echo", x=0))
+    rows = [("echo", flow.values({"x": i})) for i in range(200)]
+    rows.insert(100, ("die_at_first", flow.values({"x": -1, "marks": str(marks), "times": 1})))
+    ids = list(flow.client.submit(rows))
+    flow.drained()
+    found = flow.requests(ids=ids)
+    assert {r["state"] for r in found} == {"done"}
+    assert [r["deaths"] for r in found if r["deaths"]] == [1]
+    assert {r["attempt"] for r in found if r["socket"] == "echo"} == {1}
+
+
+def test_a_once_socket_fails_a_request_whose_worker_died(flow, marks):
+    flow.socket(die_at_first, once=True)
+    request = flow.submit("die_at_first", x=1, marks=str(marks), times=1)
+    row = flow.row(request)
+    assert (row["state"], row["error"]["type"]) == ("failed", "WorkerDiedError")
+    assert "once=True" in row["error"]["message"]
+    assert len(marks.lines) == 1
+
+
+def test_a_once_socket_does_not_run_again_what_ran_when_the_engine_was_killed(flow, marks, gate):
+    flow.edit({"op": "processor", "name": "main", "cpus": 1})
+    flow.socket(hold, once=True)
+    ids = flow.map("hold", [{"x": i, "marks": str(marks), "gate": str(gate)} for i in (1, 2, 3)])
+    marks.reach(1)
+    flow.restart()
+    gate.open()
+    row = flow.row(ids[0])
+    assert (row["state"], row["error"]["type"]) == ("failed", "WorkerDiedError")
+    assert "once=True" in row["error"]["message"]
+    assert flow.drained()["failed"] >= 1
+    assert marks.lines.count("1") == 1
+    # what had not begun may have been given away too: it fails rather than perhaps running twice
+    assert all(marks.lines.count(str(i)) <= 1 for i in (2, 3))
+    assert {flow.state(i) for i in ids[1:]} <= {"done", "failed"}
+    assert flow.count("hold")["queued"] == 0
+
+
+def test_a_once_socket_runs_what_was_only_queued_when_the_engine_was_killed(flow, marks, gate):
+    flow.socket(hold, once=True)
+    flow.ask("pause", sockets=["hold"])
+    request = flow.submit("hold", x=1, marks=str(marks), gate=str(gate))
+    assert flow.state(request) == "queued"
+    gate.open()
+    flow.restart()
+    flow.ask("resume", sockets=["hold"])
+    assert flow.result(request) == 1
+
+
+def test_a_once_call_taken_back_before_it_started_is_queued_again(flow, marks, gate):
+    flow.edit({"op": "processor", "name": "main", "cpus": 1})
+    flow.socket(hold, once=True)
+    ids = flow.map("hold", [{"x": i, "marks": str(marks), "gate": str(gate)} for i in range(1, 5)])
+    marks.reach(1)
+    flow.ask("pause", sockets=["hold"])
+    gate.open()
+    assert flow.drained()["paused"] == 3
+    flow.restart()
+    flow.ask("resume", sockets=["hold"])
+    assert [flow.result(i) for i in ids] == [1, 2, 3, 4]
+
+
+# -- error plugs, retry, discard, supply ------------------------------------------
+def test_an_error_plug_carries_the_facts_and_a_success_sends_nothing_on_it(flow):
+    flow.socket(fail_if := lambda x: 1 / (x - 1) if x < 2 else x, "risky")
+    flow.socket(facts)
+    flow.plug("risky", "facts.error", on="error")
+    flow.socket(fail)
+    flow.plug("fail", "facts.error", on="error")
+    bad = flow.submit("fail", x=5)
+    flow.submit("risky", x=2)
+    flow.drained()
+    (found,) = flow.results("facts")
+    assert found == {
+        "type": "ValueError", "message": "no 5", "socket": "fail", "arguments": {"x": 5}, "attempt": 1, "trace": True,
+        "request": bad,
+    }  # fmt: skip
+    assert fail_if(2) == 2
+
+
+def test_only_the_last_failure_reaches_the_error_plug(flow, marks):
+    flow.socket(fail_at_first, retries=2, backoff=0.0)
+    flow.socket(facts)
+    flow.plug("fail_at_first", "facts.error", on="error")
+    flow.submit("fail_at_first", x=1, marks=str(marks), times=3)
+    flow.drained()
+    assert [f["attempt"] for f in flow.results("facts")] == [3]
+
+
+def test_a_failed_call_holds_its_partners_until_it_is_retried(flow, tmp_path):
+    door = tmp_path / "door"
+
+    def guarded(x, door):
+        if not os.path.exists(door):
+            raise ValueError("the door is shut")
+        return -x
+
+    def root(x):
+        return x
+
+    flow.socket(root)
+    flow.socket(echo)
+    flow.socket(guarded)
+    flow.socket(pair)
+    flow.plug("root", "echo.x")
+    flow.plug("root", "guarded.x")
+    blob_free = flow.client.dump(str(door))
+    flow.client.ask(
+        "edit",
+        {"changes": [{"op": "fix", "socket": "guarded", "argument": "door", "value": 0, "type": "str", "text": "door"}]},
+        [blob_free.data],
+    )
+    flow.plug("echo", "pair.one")
+    flow.plug("guarded", "pair.two")
+    run = flow.submit("root", x=1)
+    left = flow.drained()
+    assert (left["waiting"], left["failed"]) == (1, 1)
+    flow.restart()
+    assert flow.drained()["waiting"] == 1
+    door.touch()
+    (failed,) = [r["id"] for r in flow.requests(state="failed")]
+    assert flow.ask("retry", socket="guarded")["ids"] == [failed]
+    flow.drained()
+    (row,) = flow.requests(socket="pair")
+    assert row["run"] == run
+    assert flow.results("pair") == [(1, -1)]
+
+
+def test_a_discarded_failure_skips_what_waits_for_it(flow):
+    flow.socket(echo)
+    flow.socket(fail)
+    flow.socket(pair)
+    flow.socket(echo, "root")
+    for name in ("echo", "fail"):
+        flow.plug("root", f"{name}.x")
+    flow.plug("echo", "pair.one")
+    flow.plug("fail", "pair.two")
+    run = flow.submit("root", x=1)
+    flow.drained()
+    (failed,) = [r["id"] for r in flow.requests(state="failed")]
+    flow.ask("discard", request=failed)
+    left = flow.drained()
+    assert (left["waiting"], left["failed"]) == (0, 0)
+    (row,) = flow.requests(socket="pair")
+    assert (row["state"], row["run"]) == ("skipped", run)
+    flow.restart()
+    assert flow.count("pair")["skipped"] == 1
+
+
+def test_a_supplied_value_stands_in_for_a_failure_and_the_late_success_is_superseded(flow, tmp_path):
+    door = tmp_path / "door"
+
+    def guarded(x):
+        if not os.path.exists(door_name):
+            raise ValueError("the door is shut")
+        return -x
+
+    door_name = str(door)
+    flow.socket(echo, "root")
+    flow.socket(echo)
+    flow.socket(guarded)
+    flow.socket(pair)
+    for name in ("echo", "guarded"):
+        flow.plug("root", f"{name}.x")
+    flow.plug("echo", "pair.one")
+    flow.plug("guarded", "pair.two")
+    run = flow.submit("root", x=1)
+    flow.drained()
+    flow.supply("pair", run, two=100)
+    flow.drained()
+    assert flow.results("pair") == [(1, 100)]
+    door.touch()
+    flow.restart()
+    flow.ask("retry", all=True)
+    assert flow.drained()["waiting"] == 0
+    assert flow.results("pair") == [(1, 100)]
+
+
+def test_a_discarded_value_of_a_stranger_leaves_and_the_next_takes_its_place(flow):
+    flow.socket(echo, "a")
+    flow.socket(echo, "b")
+    flow.socket(pair)
+    flow.plug("a", "pair.one")
+    flow.plug("b", "pair.two")
+    flow.submit("a", x=1)
+    flow.submit("a", x=2)
+    flow.drained()
+    rows = flow.waiting("pair")
+    assert len(rows) == 2
+    flow.ask("discard", arrival=rows[0]["arguments"]["one"]["arrivals"][0]["id"])
+    flow.submit("b", x=20)
+    flow.drained()
+    assert flow.results("pair") == [(2, 20)]
+    with pytest.raises(RequestNotFoundError, match="waits"):
+        flow.ask("discard", arrival=12345)
+
+
+def test_a_request_that_has_not_failed_cannot_be_discarded(flow):
+    flow.socket(echo)
+    request = flow.submit("echo", x=1)
+    flow.result(request)
+    with pytest.raises(RequestNotFoundError, match="has not failed"):
+        flow.ask("discard", request=request)
+
+
+# -- replay, lineage, gc -------------------------------------------------------------
+def test_replay_from_a_socket_runs_it_and_what_follows_again_with_the_others_values(flow):
+    flow.socket(echo, "root")
+    flow.socket(echo, "left")
+    flow.socket(echo, "right")
+    flow.socket(pair)
+    for name in ("left", "right"):
+        flow.plug("root", f"{name}.x")
+    flow.plug("left", "pair.one")
+    flow.plug("right", "pair.two")
+    run = flow.submit("root", x=3)
+    flow.drained()
+    again = flow.ask("replay", run=run, socket="right")["id"]
+    flow.drained()
+    assert flow.results("pair") == [(3, 3), (3, 3)]
+    assert flow.count("root")["done"] == flow.count("left")["done"] == 1
+    assert flow.count("right")["done"] == 2
+    assert [r["party"] for r in flow.requests(socket="pair")] == [run, again]
+    flow.restart()
+    assert flow.results("pair") == [(3, 3), (3, 3)]
+
+
+def test_lineage_names_everything_a_value_came_from_and_led_to(flow):
+    for name in ("a", "b", "c"):
+        flow.socket(echo, name)
+    flow.plug("a", "b.x")
+    flow.plug("b", "c.x")
+    request = flow.submit("a", x=1)
+    flow.drained()
+    ids = {r["socket"]: r["id"] for r in flow.requests()}
+    found = flow.query("lineage", id=ids["b"])
+    assert sorted(map(tuple, found["edges"])) == [(request, ids["b"], "x"), (ids["b"], ids["c"], "x")]
+    assert {n["socket"] for n in found["nodes"]} == {"a", "b", "c"}
+
+
+def test_gc_reclaims_files_of_finished_runs_and_keeps_what_may_still_be_used(flow):
+    flow.socket(lambda n: b"x" * n, "big")
+    flow.socket(len, "size") if False else flow.socket(lambda data: len(data), "size")
+    flow.plug("big", "size.data")
+    flow.ask("pause", sockets=["size"])
+    run = flow.submit("big", n=200_000)
+    flow.drained()
+    assert flow.ask("gc")["files"] == 0
+    flow.ask("resume", sockets=["size"])
+    flow.drained()
+    flow.ask("pause", sockets=["size"])
+    again = flow.ask("replay", run=run, socket="size")["ids"]
+    assert flow.ask("gc")["files"] == 0
+    flow.ask("resume", sockets=["size"])
+    assert flow.result(again[0]) == 200_000
+    found = flow.ask("gc")
+    assert (found["files"], found["bytes"] >= 200_000) == (1, True)
+    assert list((flow.folder / "values").iterdir()) == []
+    assert flow.row(run)["value"].data is None
+
+
+# -- late answers ---------------------------------------------------------------------
+def test_a_worker_killed_from_outside_is_replaced_and_its_call_runs_again(flow, marks, gate):
+    flow.edit({"op": "processor", "name": "main", "cpus": 1})
+    flow.socket(hold)
+    request = flow.submit("hold", x=1, marks=str(marks), gate=str(gate))
+    marks.reach(1)
+    (row,) = flow.requests(state="running")
+    kill(row["pid"])
+    marks.reach(2)
+    gate.open()
+    assert flow.result(request) == 1
+    found = flow.requests(ids=[request])[0]
+    assert (found["deaths"], found["attempt"]) == (1, 2)
+    assert time.time() > found["started"]

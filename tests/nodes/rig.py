@@ -1,0 +1,161 @@
+"""An agent with real workers, and a listener that writes down what it is told."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import itertools
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+
+from ec_jupyter.nodes.agent import Agent
+from ec_jupyter.nodes.values import dump, load
+from ec_jupyter.wire import Call, Outcome, Value
+
+
+class Ear:
+    """A listener that keeps everything, and lets a test wait for a claim about it."""
+
+    def __init__(self) -> None:
+        self.blobs: dict[str, bytes] = {}
+        self.asked: list[str] = []
+        self.begun: list[int] = []
+        self.outcomes: dict[int, Outcome] = {}
+        self.yields: dict[int, list[tuple[int, Value]]] = {}
+        self.back: list[int] = []
+        self.dead: dict[int, str] = {}
+        self.printed: dict[tuple[int, str], str] = {}
+        self.shown: list[tuple[int, float, float | None, str]] = []
+        self.troubles: list[str] = []
+        self.rooms = 0
+        self._news = asyncio.Event()
+
+    def blob(self, sha256: str) -> bytes:
+        self.asked.append(sha256)
+        return self.blobs[sha256]
+
+    def started(self, request: int, attempt: int, at: float, slot: int, pid: int) -> None:
+        self.begun.append(request)
+        self._news.set()
+
+    def finished(self, outcomes: list[Outcome]) -> None:
+        for outcome in outcomes:
+            assert outcome.request not in self.outcomes, "an outcome came twice"
+            self.outcomes[outcome.request] = outcome
+        self._news.set()
+
+    def yielded(self, request: int, attempt: int, first: int, values: list[Value]) -> None:
+        self.yields.setdefault(request, []).extend(enumerate(values, first))
+        self._news.set()
+
+    def returned(self, requests: list[int]) -> None:
+        self.back.extend(requests)
+        self._news.set()
+
+    def died(self, request: int, attempt: int, text: str) -> None:
+        assert request not in self.dead
+        self.dead[request] = text
+        self._news.set()
+
+    def output(self, request: int, stream: str, text: str) -> None:
+        self.printed[request, stream] = self.printed.get((request, stream), "") + text
+        self._news.set()
+
+    def progress(self, request: int, done: float, total: float | None, text: str) -> None:
+        self.shown.append((request, done, total, text))
+        self._news.set()
+
+    def room(self, processor: str) -> None:
+        self.rooms += 1
+        self._news.set()
+
+    def trouble(self, processor: str, text: str) -> None:
+        self.troubles.append(text)
+        self._news.set()
+
+    async def until(self, claim: Callable[[], Any], seconds: float = 20.0) -> None:
+        async def wait() -> None:
+            while not claim():
+                self._news.clear()
+                await self._news.wait()
+
+        try:
+            await asyncio.wait_for(wait(), seconds)
+        except TimeoutError:
+            came = f"finished {sorted(self.outcomes)[:20]}, back {self.back[:20]}, dead {self.dead}"
+            raise AssertionError(f"not within {seconds} s; {came}") from None
+
+
+class Rig:
+    """An agent under test."""
+
+    def __init__(self, folder: Path, runtime: Path) -> None:
+        self.folder = folder
+        self.values = folder / "values"
+        self.runtime = runtime
+        self.ear = Ear()
+        self.agents: list[Agent] = []
+        self._ids = itertools.count(1)
+
+    async def start(self, cpus: int = 2, **options: Any) -> Agent:
+        options = {"idle": 300.0, "workdir": self.folder, **options}
+        agent = Agent(self.ear, name="local", cpus=cpus, folder=self.folder, runtime=self.runtime, epoch=7, **options)
+        await agent.start()
+        self.agents.append(agent)
+        return agent
+
+    def task(self, function: Any) -> str:
+        blob = cloudpickle.dumps(function)
+        sha256 = hashlib.sha256(blob).hexdigest()
+        self.ear.blobs[sha256] = blob
+        return sha256
+
+    def call(self, function: Any, given: dict[str, Any] | None = None, **options: Any) -> Call:
+        """A call of a function; its arguments are pickled here."""
+        request = next(self._ids)
+        sha256 = function if isinstance(function, str) else self.task(function)
+        socket = options.pop("socket", getattr(function, "__name__", "task"))
+        values = [(name, "v", [self.value(value)]) for name, value in (given or {}).items()]
+        options = {"arguments": values, **options}
+        return Call(request=request, attempt=1, socket=socket, run=100 + request, task=sha256, **options)
+
+    def value(self, obj: object) -> Value:
+        return dump(obj, self.values, f"in.{next(self._ids)}")
+
+    def result(self, request: int) -> Any:
+        outcome = self.ear.outcomes[request]
+        assert outcome.state == "done", outcome.error
+        assert outcome.value is not None
+        return load(outcome.value, self.values)
+
+    async def run(self, agent: Agent, call: Call, processor: str = "main") -> Outcome:
+        agent.assign(processor, [call])
+        await self.ear.until(lambda: call.request in self.ear.outcomes)
+        return self.ear.outcomes[call.request]
+
+
+async def wait_until(claim: Callable[[], Any], seconds: float = 20.0) -> None:
+    """Wait for something no process tells us of, such as the end of one that is not our child."""
+    deadline = time.monotonic() + seconds
+    while not claim():
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        await asyncio.sleep(0.01)
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended; one that nobody has waited for yet has, too."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return True
+    return stat.rpartition(")")[2].split()[0] == "Z"
+
+
+def number_in(path: Path) -> int | None:
+    """The number a task has written to a file, once it is there whole."""
+    text = path.read_text() if path.exists() else ""
+    return int(text) if text.endswith("\n") else None

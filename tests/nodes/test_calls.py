@@ -1,0 +1,284 @@
+"""What a task can be, what it gets, and what comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import threading
+
+import numpy as np
+import pytest
+
+from ec_jupyter.errors import EcError
+from ec_jupyter.nodes.agent import Agent
+from ec_jupyter.nodes.current import SKIP, current
+from ec_jupyter.nodes.values import load
+from ec_jupyter.wire import INLINE_BYTES, Value
+from tests.nodes.rig import Rig
+
+
+def add(one, two=10):
+    return one + two
+
+
+def made_in(offset):
+    def shifted(x):
+        return x + offset
+
+    return shifted
+
+
+def even(n):
+    return n == 0 or odd(n - 1)
+
+
+def odd(n):
+    return n != 0 and even(n - 1)
+
+
+async def later(x):
+    await asyncio.sleep(0)
+    return x * 2
+
+
+class Scale:
+    def __init__(self, factor):
+        self.factor = factor
+
+    def __call__(self, x):
+        return x * self.factor
+
+    @classmethod
+    def named(cls, x):
+        return f"{cls.__name__} {x}"
+
+    @staticmethod
+    def plain(x):
+        return x
+
+
+def positional(x, /, y):
+    return x - y
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "expected"),
+    [
+        (add, {"one": 1, "two": 2}, 3),
+        (add, {"one": 1}, 11),
+        (lambda x: x * 3, {"x": 2}, 6),
+        (made_in(5), {"x": 1}, 6),
+        (even, {"n": 10}, True),
+        (later, {"x": 4}, 8),
+        (Scale(3), {"x": 5}, 15),
+        (Scale.named, {"x": "f"}, "Scale f"),
+        (Scale.plain, {"x": 1}, 1),
+        (positional, {"x": 5, "y": 2}, 3),
+        (max, {"a": 3, "b": 7}, 7),
+        (add, {"*": [1, 2]}, 3),
+        (add, {"**": {"one": 1, "two": 5}}, 6),
+        (add, {"one": None, "two": None}, TypeError),
+    ],
+)
+async def test_task_of_any_kind_gives_its_result(
+    rig: Rig, single: Agent, function: object, arguments: dict[str, object], expected: object
+) -> None:
+    call = rig.call(function, arguments)
+    outcome = await rig.run(single, call)
+    if isinstance(expected, type):
+        assert outcome.error is not None
+        assert outcome.error["type"] == expected.__name__
+        assert "unsupported operand" in outcome.error["message"]
+        return
+    assert rig.result(call.request) == expected
+    assert outcome.pid != os.getpid()
+    assert outcome.seconds >= 0
+
+
+def squares(n):
+    for i in range(n):
+        yield i * i
+
+
+async def countdown(n):
+    while n:
+        yield n
+        n -= 1
+
+
+async def test_generator_sends_each_yield_in_order_and_says_how_many(rig: Rig, single: Agent) -> None:
+    for function, expected in ((squares, [0, 1, 4, 9]), (countdown, [4, 3, 2, 1])):
+        call = rig.call(function, {"n": 4})
+        outcome = await rig.run(single, call)
+        assert (outcome.state, outcome.value, outcome.emitted) == ("done", None, 4)
+        got = rig.ear.yields[call.request]
+        assert [index for index, _ in got] == [0, 1, 2, 3]
+        assert [load(value, rig.values) for _, value in got] == expected
+
+
+async def test_yields_that_are_committed_are_not_sent_again(rig: Rig, single: Agent) -> None:
+    call = rig.call(squares, {"n": 5}, skip=3)
+    outcome = await rig.run(single, call)
+    assert [index for index, _ in rig.ear.yields[call.request]] == [3, 4]
+    assert outcome.emitted == 5
+
+
+def first_then_gate(gate):
+    yield "first"
+    while os.path.exists(gate):
+        threading.Event().wait(0.005)
+    yield "second"
+
+
+async def test_yield_arrives_while_the_generator_still_runs(rig: Rig, single: Agent) -> None:
+    gate = rig.folder / "gate"
+    gate.touch()
+    call = rig.call(first_then_gate, {"gate": str(gate)})
+    single.assign("main", [call])
+    await rig.ear.until(lambda: call.request in rig.ear.yields)
+    assert call.request not in rig.ear.outcomes
+    gate.unlink()
+    await rig.ear.until(lambda: call.request in rig.ear.outcomes)
+
+
+def skipping():
+    return SKIP
+
+
+async def test_skip_returned_makes_the_call_skipped(rig: Rig, single: Agent) -> None:
+    outcome = await rig.run(single, rig.call(skipping))
+    assert (outcome.state, outcome.value, outcome.error) == ("skipped", None, None)
+
+
+def whoami():
+    me = current()
+    return me.request_id, me.run_id, me.attempt, me.socket
+
+
+async def test_current_names_the_call_inside_a_task_and_raises_outside(rig: Rig, single: Agent) -> None:
+    call = rig.call(whoami, socket="who")
+    await rig.run(single, call)
+    assert rig.result(call.request) == (call.request, call.run, 1, "who")
+    with pytest.raises(EcError, match="only inside a task"):
+        current()
+
+
+def total(xs):
+    return sum(xs)
+
+
+def told(error):
+    return error.type, error.message, error.arguments
+
+
+async def test_gather_gets_a_list_and_an_error_plug_gets_a_failure(rig: Rig, single: Agent) -> None:
+    gather = rig.call(total, arguments=[("xs", "l", [rig.value(i) for i in range(5)])])
+    empty = rig.call(total, arguments=[("xs", "l", [])])
+    facts = json.dumps({"type": "ValueError", "message": "no", "arguments": ["a", "b"]}).encode()
+    failure = [Value(facts, None, len(facts), "json"), rig.value(1), rig.value("two")]
+    error = rig.call(told, arguments=[("error", "e", failure)])
+    for call, expected in ((gather, 10), (empty, 0), (error, ("ValueError", "no", {"a": 1, "b": "two"}))):
+        await rig.run(single, call)
+        assert rig.result(call.request) == expected
+
+
+def big(result):
+    return result > 10
+
+
+def broken(result):
+    raise LookupError("no such plug")
+
+
+def numbers(n):
+    return list(range(n))
+
+
+async def test_routes_are_decided_where_the_result_is(rig: Rig, single: Agent) -> None:
+    routes = [(1, rig.task(big), False), (2, rig.task(lambda r: r < 0), True)]
+    call = rig.call(add, {"one": 1, "two": 20}, routes=routes)
+    assert (await rig.run(single, call)).routed == {1: True, 2: False}
+
+    outcome = await rig.run(single, rig.call(numbers, {"n": 3}, routes=[(7, None, True)]))
+    elements = outcome.routed[7]
+    assert isinstance(elements, list)
+    assert [load(e, rig.values) for e in elements] == [0, 1, 2]
+
+
+async def test_route_that_raises_fails_the_call_and_names_the_plug(rig: Rig, single: Agent) -> None:
+    outcome = await rig.run(single, rig.call(add, {"one": 1}, routes=[(9, rig.task(broken), False)]))
+    assert outcome.state == "failed"
+    assert outcome.error is not None
+    assert outcome.error["kind"] == "task"
+    assert outcome.error["message"] == "plug 9 cannot take the result: LookupError: no such plug"
+    assert "raise LookupError" in outcome.error["traceback"]
+
+
+counted: list[int] = []
+
+
+def count():
+    counted.append(1)
+    return len(counted)
+
+
+async def test_function_is_unpickled_once_unless_it_has_to_be_fresh(rig: Rig, single: Agent) -> None:
+    for fresh, expected in ((False, [1, 2, 3]), (True, [1, 1, 1])):
+        got = []
+        for _ in range(3):
+            call = rig.call(count, fresh=fresh)
+            await rig.run(single, call)
+            got.append(rig.result(call.request))
+        assert got == expected
+
+
+async def test_task_is_sent_once_and_again_when_the_worker_had_to_forget_it(rig: Rig, single: Agent) -> None:
+    first = rig.task(made_in(-1))
+    for _ in range(3):
+        await rig.run(single, rig.call(first, {"x": 1}))
+    assert rig.ear.asked.count(first) == 1
+    for i in range(130):
+        await rig.run(single, rig.call(made_in(i), {"x": 1}))
+    call = rig.call(first, {"x": 1})
+    await rig.run(single, call)
+    assert rig.result(call.request) == 0
+    assert rig.ear.asked.count(first) == 2
+
+
+async def test_call_of_a_task_whose_code_is_gone_fails(rig: Rig, single: Agent) -> None:
+    call = rig.call("0" * 64, socket="lost")
+    outcome = await rig.run(single, call)
+    assert outcome.error is not None
+    assert "code is gone" in outcome.error["message"]
+
+
+def arrays(x):
+    return x, x.flags.writeable, x[-1]
+
+
+async def test_large_values_travel_as_files_and_arrays_are_mapped_read_only(rig: Rig, single: Agent) -> None:
+    array = np.arange(16 * 1024 * 1024, dtype=np.float64)
+    call = rig.call(arrays, {"x": array})
+    assert call.arguments[0][2][0].file is not None
+    outcome = await rig.run(single, call)
+    assert outcome.value is not None
+    assert outcome.value.file == f"{call.request}.7.1.0"
+    assert outcome.value.size > 128 * 1024 * 1024
+    path = rig.values / outcome.value.file
+    assert path.stat().st_mode & 0o777 == 0o600
+    back, writeable, last = rig.result(call.request)
+    assert not writeable
+    assert not back.flags.writeable
+    assert last == back[-1] == array[-1]
+    assert np.array_equal(back[::4097], array[::4097])
+
+
+async def test_result_over_the_limit_is_a_file_and_one_under_it_is_not(rig: Rig, single: Agent) -> None:
+    for count, is_file in ((INLINE_BYTES - 100, False), (INLINE_BYTES + 1, True)):
+        call = rig.call(lambda n: b"x" * n, {"n": count})
+        outcome = await rig.run(single, call)
+        assert outcome.value is not None
+        assert (outcome.value.file is not None) == is_file
+        assert outcome.value.type == "bytes"
+        assert len(rig.result(call.request)) == count

@@ -1,0 +1,109 @@
+"""Whatever happens, each call comes back exactly once for each time it was assigned."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import time
+from contextlib import suppress
+
+import pytest
+
+from ec_jupyter.nodes.agent import Agent
+from ec_jupyter.wire import Call, Outcome
+from tests.nodes.rig import Ear, Rig
+
+
+class Strict(Ear):
+    """Counts what is out; refuses anything about a call that is not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.out: set[int] = set()
+
+    def finished(self, outcomes: list[Outcome]) -> None:
+        for outcome in outcomes:
+            self.out.remove(outcome.request)
+        super().finished(outcomes)
+
+    def returned(self, requests: list[int]) -> None:
+        for request in requests:
+            self.out.remove(request)
+        super().returned(requests)
+
+    def died(self, request: int, attempt: int, text: str) -> None:
+        self.out.remove(request)
+        super().died(request, attempt, text)
+
+
+def anything(x):
+    if x % 101 == 100:
+        os._exit(1)
+    if x % 29 == 28:
+        raise ValueError(x)
+    if x % 17 == 16:
+        time.sleep(0.02)
+    if x % 37 == 36:
+        return b"x" * 100_000
+    return x
+
+
+def several(x):
+    yield from range(x % 5)
+
+
+def assign(rig: Rig, agent: Agent, calls: list[Call]) -> None:
+    assert isinstance(rig.ear, Strict)
+    rig.ear.out.update(call.request for call in calls)
+    agent.assign("main", calls)
+
+
+async def disturb(rig: Rig, agent: Agent, chance: random.Random, calls: dict[int, Call]) -> None:
+    """One random thing that happens to a flow."""
+    ear = rig.ear
+    assert isinstance(ear, Strict)
+    what = chance.choice(["resize", "recall", "cancel", "kill", "resend", "resend", "wait", "wait"])
+    if what == "resize":
+        agent.processor("main", chance.randrange(4))
+    elif what == "recall":
+        agent.recall(chance.sample(sorted(ear.out), min(50, len(ear.out))))
+    elif what == "cancel" and ear.out:
+        agent.cancel(chance.choice(sorted(ear.out)), chance.choice(["cancelled", "timeout"]))
+    elif what == "kill":
+        slots = agent.statistics()["processors"]["main"]["slots"]  # type: ignore[index]
+        pids = [slot["pid"] for slot in slots if slot["pid"]]
+        with suppress(IndexError, ProcessLookupError):  # none is there, or it has just gone
+            os.kill(chance.choice(pids), signal.SIGKILL)
+    elif what == "resend" and ear.back:
+        back, ear.back = ear.back, []
+        assign(rig, agent, [calls[request] for request in back])
+    await asyncio.sleep(chance.random() * 0.03)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_every_call_comes_back_exactly_once(rig: Rig, seed: int) -> None:
+    chance = random.Random(seed)
+    ear = rig.ear = Strict()
+    agent = await rig.start(cpus=2, idle=0.1)
+    agent.processor("main", 2)
+    tasks = [rig.task(anything), rig.task(several)]
+    calls: dict[int, Call] = {}
+    for _ in range(24):
+        made = [rig.call(tasks[chance.random() < 0.1], {"x": chance.randrange(1000)}) for _ in range(50)]
+        calls.update((call.request, call) for call in made)
+        assign(rig, agent, made)
+        await disturb(rig, agent, chance, calls)
+    agent.processor("main", 2)
+    while len(ear.outcomes) + len(ear.dead) < len(calls):
+        back, ear.back = ear.back, []
+        assign(rig, agent, [calls[request] for request in back])
+        await ear.until(lambda: ear.back or not ear.out)
+    assert not ear.out
+    assert set(ear.outcomes) | set(ear.dead) == set(calls)
+    for request, outcome in ear.outcomes.items():
+        if outcome.state == "done" and outcome.emitted is not None:
+            indexes = {index for index, _ in ear.yields.get(request, ())}
+            assert indexes == set(range(outcome.emitted))
+    assert agent.statistics()["used"] == 0

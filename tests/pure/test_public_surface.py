@@ -1,0 +1,68 @@
+"""The names a person imports."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+
+import pytest
+
+import ec_jupyter
+
+LATE = ["networkx", "ipywidgets", "anywidget", "loky", "pandas", "numpy", "tqdm", "cloudpickle", "IPython", "traitlets"]
+
+
+def rank(name: str) -> tuple[int, str]:
+    """Constants, then classes, then functions."""
+    return (0 if name.isupper() else 1 if name[0].isupper() else 2, name)
+
+
+def test_all_is_sorted_and_exact() -> None:
+    assert ec_jupyter.__all__ == sorted(set(ec_jupyter.__all__), key=rank)
+    here = {"flow", "socket", "load_ipython_extension", "unload_ipython_extension"}
+    assert set(ec_jupyter.__all__) == here | set(ec_jupyter._PLACES)
+
+
+def test_every_error_is_public() -> None:
+    from ec_jupyter import errors
+
+    classes = {
+        name for name, value in vars(errors).items() if isinstance(value, type) and value.__module__ == errors.__name__
+    }
+    assert classes <= set(ec_jupyter.__all__)
+
+
+@pytest.mark.parametrize("name", ec_jupyter.__all__)
+def test_every_public_name_can_be_had_and_says_what_it_is(name: str) -> None:
+    value = getattr(ec_jupyter, name)
+    described = value if inspect.isroutine(value) or inspect.isclass(value) else type(value)
+    assert inspect.getdoc(described)
+    assert described.__doc__
+
+
+@pytest.mark.parametrize("name", [n for n in ec_jupyter.__all__ if inspect.isclass(getattr(ec_jupyter, n))])
+def test_every_public_method_says_what_it_gives(name: str) -> None:
+    kind = getattr(ec_jupyter, name)
+    parts = {key: getattr(kind, key) for key in vars(kind) if not key.startswith("_")}
+    silent = [
+        k for k, v in parts.items() if (inspect.isroutine(v) or isinstance(v, property)) and not inspect.getdoc(v)
+    ]
+    assert silent == []
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'sokcet'"):
+        _ = ec_jupyter.sokcet  # type: ignore[attr-defined]
+
+
+def test_flow_stays_the_function_when_the_room_of_that_name_is_imported() -> None:
+    code = "import ec_jupyter.flow.topology; import ec_jupyter as ec; from ec_jupyter.flow import tag; print(ec.flow.__name__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "flow\n"
+
+
+def test_importing_loads_nothing_that_is_not_needed_yet() -> None:
+    code = f"import sys, ec_jupyter; print([name for name in {LATE!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -1,0 +1,348 @@
+"""Requests: submitted, waited for, looked at, stopped, run again."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import as_completed
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import ec_jupyter as ec
+from ec_jupyter.errors import (
+    ArgumentsError,
+    RequestCancelledError,
+    RequestNotFoundError,
+    RequestSkippedError,
+    RequestTimeoutError,
+    TaskNotPicklableError,
+    WorkerDiedError,
+)
+
+PASS = "import os; os.read(os.open('gate', os.O_RDONLY), 1)"
+
+
+@pytest.fixture
+def calling(loaded: Any) -> Any:
+    """A shell with a flow of a few sockets."""
+    loaded.run(
+        "import os\nflow = ec.flow()\n"
+        "@ec.socket\ndef add(one, two=2): return one + two\n"
+        "@ec.socket\ndef fails(x): return 1 / x\n"
+        "@ec.socket\ndef join(one, two): return one, two\n"
+    )
+    loaded.run(f"@ec.socket(processor='gated', cpus=1)\ndef gated(x):\n    {PASS}\n    return x")
+    return loaded
+
+
+# -- submitting --------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("flow.submit('add', 1, 2, 3)", "'add' takes 2 positional arguments (one, two), not 3"),
+        ("flow.submit('add', 1, tow=3)", "'add' has no argument 'tow'; did you mean 'two'?"),
+        ("flow.submit('add', 1, one=3)", "'add' got argument 'one' twice"),
+        ("%ec_submit add one=1 tow=2", "did you mean 'two'?"),
+    ],
+)
+def test_wrong_arguments_are_told_by_name_and_nothing_is_submitted(calling: Any, line: str, message: str) -> None:
+    error = calling.fail(line)
+    assert isinstance(error, ArgumentsError)
+    assert message in str(error)
+    assert calling.run("len(flow.requests())") == 0
+
+
+def test_an_argument_that_cannot_travel_submits_nothing(calling: Any) -> None:
+    error = calling.fail("import threading\nflow.map('add', [1, 2, threading.Lock()])")
+    assert isinstance(error, TaskNotPicklableError)
+    assert "argument 'one' of 'add'" in str(error)
+    assert calling.run("len(flow.requests())") == 0
+
+
+def test_the_same_id_at_a_socket_is_the_same_request(calling: Any) -> None:
+    assert calling.run("flow.submit('add', 1, id='a') == flow.submit('add', 5, id='a')")
+    assert calling.run("%ec_submit --id a add one=9").result(30) == 3
+
+
+def test_map_takes_what_the_built_in_takes_and_keeps_the_order(calling: Any) -> None:
+    assert calling.run("[r.result(30) for r in flow.map('add', range(5), [10, 20, 30])]") == [10, 21, 32]
+    assert calling.run("flow.map('add', [])") == []
+
+
+def test_large_arguments_and_results_come_back_whole(calling: Any) -> None:
+    calling.run("import numpy as np\nbig = np.arange(200_000)\nr = flow.submit('add', big, 1)")
+    assert calling.run("bool((r.result(30) == big + 1).all())")
+    assert calling.run("bool((r.arguments['one'] == big).all())")
+
+
+def test_an_object_of_a_class_from_a_cell_goes_there_and_back(calling: Any) -> None:
+    calling.run("class P:\n    def __init__(self, x): self.x = x\n@ec.socket\ndef f(p): return P(p.x + 1)")
+    calling.run("r = flow.submit('f', P(1)).result(30)")
+    assert calling.run("isinstance(r, P), r.x") == (True, 2)
+    calling.run("@ec.socket\ndef f(p): return P(p.x + 1)")
+    assert calling.run("flow['f'].task.version") == 1
+
+
+def test_a_generator_gives_its_values_as_a_list(calling: Any) -> None:
+    calling.run("@ec.socket\ndef several(n):\n    yield from range(n)")
+    assert calling.run("flow.submit('several', 3).result(30), flow.submit('several', 0).result(30)") == ([0, 1, 2], [])
+
+
+# -- results ---------------------------------------------------------------------
+def test_a_result_raises_the_tasks_own_exception_with_the_cells_line(calling: Any, capsys: Any) -> None:
+    calling.run("%%ec_socket\ndef bad(x):\n    y = 1\n    return y / x")
+    error = calling.fail("flow.submit('bad', 0).result(30)")
+    assert isinstance(error, ZeroDivisionError)
+    assert "raised in request 1 of 'bad' on 'local', attempt 1" in error.__notes__
+    shown = capsys.readouterr().out
+    assert 'File "<socket bad>", line 4, in bad' in shown
+    assert "return y / x" in shown
+    assert isinstance(calling.run("flow.requests(state='failed')[0].exception()"), ZeroDivisionError)
+    assert calling.run("flow.requests(state='failed')[0].error") == "ZeroDivisionError: division by zero"
+
+
+@pytest.mark.parametrize(
+    ("options", "body", "kind", "builtin"),
+    [
+        ("", "os._exit(3)", WorkerDiedError, RuntimeError),
+        ("timeout=0.5", PASS, RequestTimeoutError, TimeoutError),
+        ("", "import threading; return threading.Lock()", (TaskNotPicklableError, TypeError), TypeError),
+        ("", "raise type('Odd', (Exception,), {'__init__': lambda s, a, b: None})(1, 2)", Exception, Exception),
+    ],
+    ids=["died", "timeout", "unpicklable", "own class"],
+)
+def test_each_kind_of_failure_has_its_own_error(
+    calling: Any, gate: Any, options: str, body: str, kind: Any, builtin: type
+) -> None:
+    calling.run(f"@ec.socket({options})\ndef f(x):\n    {body}")
+    error = calling.fail("flow.submit('f', 1).result(60)")
+    assert isinstance(error, kind)
+    assert isinstance(error, builtin)
+    assert calling.run("flow.submit('add', 1).result(30)") == 3
+
+
+def test_a_result_that_is_not_there_in_time_leaves_the_request_in_the_flow(calling: Any, gate: Any) -> None:
+    calling.run("r = flow.submit('gated', 7)")
+    error = calling.fail("r.result(timeout=0.01)")
+    assert isinstance(error, TimeoutError)
+    assert "request 1 of 'gated' is " in str(error)
+    gate.open()
+    assert calling.run("r.result(30)") == 7
+
+
+def test_a_request_can_be_awaited_in_a_cell_and_in_a_plain_loop(calling: Any, gate: Any) -> None:
+    async def both(one: Any, two: Any) -> list[Any]:
+        return await asyncio.gather(one, two, return_exceptions=True)
+
+    one, two = calling.run("flow.submit('add', 1), flow.submit('fails', 0)")
+    found = asyncio.run(both(one, two))
+    assert found[0] == 3
+    assert isinstance(found[1], ZeroDivisionError)
+    calling.run("r = flow.submit('gated', 5)")
+
+    async def impatient() -> None:
+        await asyncio.wait_for(calling.names["r"], 0.05)
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(impatient())
+    gate.open()
+    assert calling.run("r.result(30)") == 5
+
+
+def test_skipped_and_cancelled_requests_say_so(calling: Any, gate: Any) -> None:
+    calling.run("@ec.socket\ndef skips(x): return ec.SKIP\nflow.plug('skips', 'add')")
+    assert isinstance(calling.fail("flow.submit('skips', 1).result(30)"), RequestSkippedError)
+    calling.run("a, b = flow.map('gated', [1, 2])")
+    assert calling.run("%ec_cancel b") == 1
+    assert isinstance(calling.fail("b.result(30)"), RequestCancelledError)
+    assert calling.run("a.cancel()")
+    assert isinstance(calling.fail("a.result(30)"), RequestCancelledError)
+    assert calling.run("b.state") == "cancelled"
+
+
+# -- looking ---------------------------------------------------------------------
+def test_requests_are_listed_in_order_of_acceptance_or_of_start(calling: Any) -> None:
+    calling.run("flow.map('gated', []); rs = flow.map('add', range(50)); flow.wait(60)")
+    assert [r.id for r in calling.run("flow.requests('add')")] == [r.id for r in calling.run("rs")]
+    assert [r.id for r in calling.run("flow.requests('add', by='started')")] == [r.id for r in calling.run("rs")]
+    assert [r.id for r in calling.run("flow.requests(limit=3)")] == [r.id for r in calling.run("rs")][-3:]
+    assert calling.run("flow.requests('add')[-1].arguments") == {"one": 49}
+    assert calling.run("flow.requests(state='done').to_frame().shape[0]") == 50
+
+
+def test_a_record_tells_who_ran_it_when_and_what_it_printed(calling: Any) -> None:
+    calling.run("@ec.socket\ndef says(x):\n    print('saying', x)\n    return x\nr = flow.submit('says', 1).wait(30)")
+    assert calling.run("r.socket, r.state, r.attempt, r.node, r.task_version, r.run.id == r.id") == (
+        "says", "done", 1, "local", 1, True,
+    )  # fmt: skip
+    assert calling.run("r.output") == "saying 1\n"
+    assert calling.run("0 <= r.finished - r.started < 60 and r.pid > 0 and r.done()")
+
+
+def test_lineage_walks_back_to_the_root_and_forward_to_all_that_came_of_it(calling: Any) -> None:
+    calling.run("flow.plug('add', 'join.one'); flow.plug('add', 'join.two'); r = flow.submit('add', 1); flow.wait(60)")
+    joined = calling.run("flow.requests('join')[0]")
+    assert calling.run("flow.requests('join')[0].parents") == [calling.run("r")]
+    graph = calling.run("flow.lineage(r).to_networkx()")
+    assert sorted(graph.edges(data="argument")) == [(1, joined.id, "one"), (1, joined.id, "two")]
+    assert "one from 1, two from 1" in repr(joined.lineage())
+
+
+def test_an_unknown_request_is_an_error(calling: Any) -> None:
+    assert isinstance(calling.fail("flow.request(99)"), RequestNotFoundError)
+    assert isinstance(calling.fail("%ec_cancel 99"), RequestNotFoundError)
+
+
+def test_recall_brings_back_gathered_values_and_failures(calling: Any) -> None:
+    calling.run(
+        "@ec.socket\ndef emits(n): yield from range(n)\n@ec.socket\ndef total(values): return sum(values)\n"
+        "@ec.socket\ndef quarantine(failure): return failure.type\n"
+        "flow.plug('emits', 'total', gather=True); flow.plug('fails', 'quarantine', on='error')\n"
+        "a = flow.submit('emits', 3); b = flow.submit('fails', 0); flow.wait(60)"
+    )
+    assert calling.run("flow.recall(flow.requests('total')[0])") == {"values": [0, 1, 2]}
+    failure = calling.run("%ec_debug {}".format(calling.run("flow.requests('quarantine')[0].id")))["failure"]
+    assert (failure.type, failure.arguments) == ("ZeroDivisionError", {"x": 0})
+    assert calling.run("flow.requests('quarantine')[0].result()") == "ZeroDivisionError"
+
+
+# -- waiting values ----------------------------------------------------------------
+def test_what_waits_can_be_seen_supplied_and_thrown_away(calling: Any) -> None:
+    calling.run("flow.plug('add', 'join.one'); a, b = flow.map('add', [1, 5]); flow.wait(60)")
+    items = calling.run("%ec_waiting join")
+    assert [(i.socket, i.argument, i.value(), i.missing) for i in items] == [
+        ("join", "one", 3, ["two"]), ("join", "one", 7, ["two"]),
+    ]  # fmt: skip
+    assert all(i.since <= time.time() and i.stranded for i in items)
+    assert [i.run.id for i in items] == [calling.run("a.id"), calling.run("b.id")]
+    calling.run("flow.supply('join', run=b, two='b'); flow.discard(flow.waiting()[0]); flow.wait(60)")
+    assert calling.run("b.run.results('join'), a.run.results('join'), len(flow.waiting())") == ([(7, "b")], [], 0)
+    error = calling.fail("flow.supply('join', tow=1)")
+    assert isinstance(error, ArgumentsError)
+
+
+def test_a_request_with_too_few_arguments_waits_for_the_rest(calling: Any) -> None:
+    calling.run("r = flow.submit('join', one=1)")
+    assert calling.run("r.state") == "waiting"
+    calling.run("flow.supply(flow.waiting('join')[0], two=2)")
+    assert calling.run("r.result(30)") == (1, 2)
+
+
+# -- stopping and starting -----------------------------------------------------------
+@pytest.mark.parametrize("what", ["add", "main", ""])
+def test_paused_work_is_accepted_and_starts_in_order_once_resumed(calling: Any, what: str) -> None:
+    calling.run(f"%ec_pause {what}")
+    calling.run("rs = flow.map('add', range(20))")
+    left = calling.run("%ec_wait --timeout 60")
+    assert left["paused"] == 20
+    assert "paused" in repr(left)
+    calling.run(f"%ec_resume {what}")
+    assert calling.run("[r.result(30) for r in rs]") == list(range(2, 22))
+    assert calling.run("[r.id for r in flow.requests('add', by='started')] == [r.id for r in rs]")
+
+
+def test_a_failed_request_runs_again_with_the_newest_code_and_its_run_goes_on(calling: Any) -> None:
+    calling.run("flow.plug('fails', 'add.one'); r = flow.submit('fails', 0); flow.wait(60)")
+    assert isinstance(calling.fail("r.result(30)"), ZeroDivisionError)
+    calling.run("@ec.socket\ndef fails(x): return x + 40")
+    assert calling.run("%ec_retry r") == [calling.run("r")]
+    assert calling.run("r.result(30), r.run.results('add')") == (40, [42])
+    assert calling.run("%ec_retry --all") == []
+
+
+def test_a_replay_runs_again_from_one_socket_only_and_leaves_the_originals(calling: Any) -> None:
+    calling.run("flow.plug('add', 'join.one'); flow.fix('join', two=0); r = flow.submit('add', 1); flow.wait(60)")
+    calling.run("@ec.socket\ndef join(one, two): return 'new', one")
+    calling.run("again = %ec_replay r --from join")
+    assert calling.run("again.results('join', 30), r.run.results('join')") == ([("new", 3)], [(3, 0)])
+    assert calling.run("len(flow.requests('add'))") == 1
+
+
+def test_a_wait_that_is_too_long_leaves_the_flow_at_work(calling: Any, gate: Any) -> None:
+    calling.run("r = flow.submit('gated', 1)")
+    error = calling.fail("%ec_wait --timeout 0.05")
+    assert isinstance(error, TimeoutError)
+    assert "flow 'main' is at work" in str(error)
+    assert isinstance(calling.fail("r.run.wait(0.05)"), TimeoutError)
+    gate.open()
+    assert calling.run("r.run.wait(30).state") == "done"
+
+
+def test_drained_can_be_awaited(calling: Any, gate: Any) -> None:
+    calling.run("r = flow.submit('gated', 1)")
+
+    async def meanwhile() -> Any:
+        left = asyncio.ensure_future(calling.names["flow"].drained())
+        await asyncio.sleep(0)
+        gate.open()
+        return await left
+
+    assert asyncio.run(meanwhile())["failed"] == 0
+    assert calling.run("r.state") == "done"
+
+
+def test_counts_are_facts_and_a_table(calling: Any) -> None:
+    calling.run("flow.map('add', range(3)); flow.submit('fails', 0); flow.submit('join', 1); left = flow.wait(60)")
+    status = calling.run("%ec_status")
+    assert (status["sockets"]["add"]["done"], status["sockets"]["fails"]["failed"], status["idle"]) == (3, 1, True)
+    assert "<td" in status._repr_html_()
+    assert calling.run("left.to_frame()['socket'].tolist()") == ["fails", "join"]
+
+
+def test_clearing_empties_the_flow_and_keeps_the_wiring(calling: Any) -> None:
+    calling.run("flow.map('add', range(3)); flow.wait(60); flow.clear()")
+    assert calling.run("len(flow.requests()), 'add' in flow") == (0, True)
+    assert calling.run("flow.submit('add', 1).result(30)") == 3
+
+
+def test_removed_values_are_counted(calling: Any) -> None:
+    assert set(calling.run("flow.gc()")) == {"files", "bytes"}
+
+
+# -- as a pool -------------------------------------------------------------------
+def test_an_executor_runs_what_any_pool_runs(calling: Any) -> None:
+    calling.run("pool = flow.executor('gated')")
+    assert calling.run("list(pool.map(lambda x, y: x * y, range(4), [1, 2, 3, 4]))") == [0, 2, 6, 12]
+    assert calling.run("pool.submit(sorted, [3, 1], reverse=True).result(30)") == [3, 1]
+    assert isinstance(calling.fail("pool.submit(lambda: 1 / 0).result(30)"), ZeroDivisionError)
+    futures = calling.run("[pool.submit(pow, 2, n) for n in range(5)]")
+    assert sorted(f.result() for f in as_completed(futures, timeout=30)) == [1, 2, 4, 8, 16]
+    calling.run("pool.shutdown()")
+    assert "shut down" in str(calling.fail("pool.submit(pow, 1, 1)"))
+
+
+def test_a_callback_of_a_future_may_submit_more(calling: Any, wait_until: Callable[..., Any]) -> None:
+    calling.run("pool = flow.executor('main'); out = []")
+    calling.run("f = pool.submit(pow, 2, 2)")
+    calling.run("f.add_done_callback(lambda f: out.append(pool.submit(pow, f.result(), 2)))")
+    first = wait_until(lambda: calling.names["out"])[0]
+    assert first.result(30) == 16
+
+
+def test_a_future_that_is_cancelled_cancels_its_request(calling: Any, gate: Any) -> None:
+    calling.run("%ec_pause gated")
+    calling.run("pool = flow.executor('gated'); f = pool.submit(pow, 2, 2)")
+    assert calling.run("f.cancel(), f.cancelled()") == (True, True)
+    assert calling.run("flow.requests()[-1].state") == "cancelled"
+
+
+def test_a_flow_does_not_travel_into_a_task(calling: Any) -> None:
+    error = calling.fail("@ec.socket\ndef f(x): return flow")
+    assert isinstance(error, TaskNotPicklableError)
+    assert "'flow'" in str(error)
+
+
+def test_a_task_knows_its_own_call(calling: Any) -> None:
+    calling.run("@ec.socket\ndef who(x):\n    c = ec.current()\n    return c.request_id, c.run_id, c.attempt, c.socket")
+    assert calling.run("r = flow.submit('who', 1); r.result(30) == (r.id, r.run.id, 1, 'who')")
+    with pytest.raises(ec.EcError, match="inside a task"):
+        ec.current()
+
+
+def test_submitted_values_lie_in_the_flows_own_folder(calling: Any, notebook_folder: Path) -> None:
+    calling.run("flow.submit('add', b'x' * 200_000, b'').result(30)")
+    files = [f.name for f in (notebook_folder / ".ec_jupyter" / "main" / "values").iterdir()]
+    assert any(name.startswith("in.") for name in files)

@@ -1,0 +1,97 @@
+"""How a flow begins and ends in a kernel."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from ec_jupyter.engine.address import socket_path
+from ec_jupyter.errors import EngineLostError
+
+PASS = "import os; os.read(os.open('gate', os.O_RDONLY), 1)"
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    with open(f"/proc/{pid}/stat") as stat:
+        return stat.read().rpartition(")")[2].split()[0] == "Z"
+
+
+def test_the_same_flow_is_the_same_object_until_it_is_closed(loaded: Any) -> None:
+    assert loaded.run("flow = ec.flow(); flow is ec.flow(), flow is ec.flow('main'), flow is ec.flow(folder=flow.folder)") == (
+        True, True, True,
+    )  # fmt: skip
+    loaded.run("flow.close(); other = ec.flow()")
+    assert loaded.run("other is flow, flow.closed, other.closed") == (False, True, False)
+    assert isinstance(loaded.fail("flow.status()"), EngineLostError)
+
+
+def test_a_block_ends_the_engine_that_was_started_for_it(loaded: Any, wait_until: Callable[..., Any]) -> None:
+    loaded.run(
+        "with ec.flow('block') as flow:\n"
+        "    flow.declare(lambda x: x, 'f')\n"
+        "    value = flow.submit('f', 1).result(30)\n"
+        "    pid = flow._client.engine_pid\n"
+    )
+    assert loaded.run("value, flow.closed") == (1, True)
+    wait_until(lambda: gone(loaded.run("pid")))
+
+
+def test_a_block_leaves_an_engine_alone_that_is_at_work(loaded: Any, gate: Any) -> None:
+    loaded.run(f"def g(x):\n    {PASS}\n    return x")
+    loaded.run("with ec.flow('block') as flow:\n    flow.declare(g, 'g'); r = flow.submit('g', 7)\n    pid = flow._client.engine_pid")
+    assert not gone(loaded.run("pid"))
+    gate.open()
+    loaded.run("flow = ec.flow('block')")
+    assert loaded.run("flow.request(r.id).result(30), flow._client.engine_pid == pid") == (7, True)
+
+
+def test_a_stopped_flow_is_all_there_at_the_next_use(loaded: Any, wait_until: Callable[..., Any]) -> None:
+    loaded.run("%%ec_socket\ndef f(x): return x + 1")
+    loaded.run("flow = ec.flow(); r = flow.submit('f', 1).wait(30); pid = flow._client.engine_pid")
+    loaded.run("%ec_stop")
+    wait_until(lambda: gone(loaded.run("pid")))
+    assert loaded.run("flow.request(r.id).result(30), flow.submit('f', 2).result(30)") == (2, 3)
+
+
+def test_a_killed_engine_loses_nothing_and_nobody_who_waits_notices(loaded: Any, gate: Any) -> None:
+    loaded.run(f"@ec.socket\ndef f(x):\n    {PASS}\n    return x")
+    loaded.run("flow = ec.flow(); rs = flow.map('f', range(3))")
+    found: list[Any] = []
+    waiter = threading.Thread(target=lambda: found.extend(r.result(60) for r in loaded.names["rs"]))
+    waiter.start()
+    os.kill(loaded.run("flow._client.engine_pid"), signal.SIGKILL)
+    # the second engine runs again what the first had begun
+    gate.open(20)
+    waiter.join(60)
+    assert found == [0, 1, 2]
+    assert loaded.run("flow.wait(60)['failed'], len(flow.requests('f'))") == (0, 3)
+
+
+def test_draining_waits_and_then_ends_the_engine(loaded: Any, wait_until: Callable[..., Any]) -> None:
+    loaded.run("%%ec_socket\ndef f(x): return x + 1")
+    loaded.run("flow = ec.flow(); rs = flow.map('f', range(10)); pid = flow._client.engine_pid; left = flow.drain(60)")
+    wait_until(lambda: gone(loaded.run("pid")))
+    assert loaded.run("left['failed'], [r.result(30) for r in rs] == list(range(1, 11))") == (0, True)
+
+
+def test_two_flows_beside_one_notebook_know_nothing_of_each_other(loaded: Any) -> None:
+    loaded.run("a, b = ec.flow('a'), ec.flow('b')\n@ec.socket(flow=a)\ndef f(x): return 'a'\n@ec.socket(flow='b')\ndef f(x): return 'b'")
+    assert loaded.run("a.submit('f', 1).result(30), b.submit('f', 1).result(30)") == ("a", "b")
+    assert loaded.run("%ec_submit --flow b f x=1").result(30) == "b"
+    assert socket_path(loaded.run("a.folder")) != socket_path(loaded.run("b.folder"))
+
+
+def test_a_wait_shows_a_bar_only_after_a_while(loaded: Any, gate: Any, capfd: Any) -> None:
+    loaded.run(f"@ec.socket(processor='one', cpus=1)\ndef f(x):\n    {PASS}\n    return x")
+    loaded.run("flow = ec.flow(); rs = flow.map('f', range(3))")
+    gate.open(3)
+    loaded.run("%ec_wait")
+    assert "call" not in capfd.readouterr().err

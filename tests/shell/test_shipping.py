@@ -1,0 +1,213 @@
+"""What a function is, and how it travels."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from typing import Any
+
+import cloudpickle
+import pytest
+
+from ec_jupyter.errors import TaskNotPicklableError
+from ec_jupyter.notebook.identity import identity
+from ec_jupyter.notebook.shipping import ship
+
+KINDS = {
+    "function": ("def task(x): return x + k", 1, 4),
+    "lambda": ("task = lambda x: x + k", 1, 4),
+    "closure": ("def around(n):\n def task(x): return x + n\n return task\ntask = around(3)", 1, 4),
+    "callable object": ("class C:\n def __call__(self, x): return x + k\ntask = C()", 1, 4),
+    "bound method": ("class C:\n n = 3\n def add(self, x): return x + self.n\ntask = C().add", 1, 4),
+    "class method": ("class C:\n @classmethod\n def add(cls, x): return x + k\ntask = C.add", 1, 4),
+    "partial": ("from functools import partial\ndef add(n, x): return x + n\ntask = partial(add, 3)", 1, 4),
+    "decorated": (
+        "from functools import wraps\n"
+        "def twice(f):\n @wraps(f)\n def inner(x): return f(f(x))\n return inner\n"
+        "@twice\ndef task(x): return x + k",
+        1,
+        7,
+    ),
+    "recursive pair": (
+        "def even(n): return n == 0 or odd(n - 1)\ndef odd(n): return n != 0 and even(n - 1)\ntask = even",
+        10,
+        True,
+    ),
+    "class": (
+        "class Task:\n def __init__(self, x): self.x = x + k\n def __eq__(s, o): return s.x == o\ntask = Task",
+        1,
+        4,
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_callable_travels_and_keeps_its_meaning(shell: Any, kind: str) -> None:
+    source, given, expected = KINDS[kind]
+    shell.run("k = 3")
+    shell.run(source)
+    shipment = ship(shell.names["task"], "task")
+    call = "import pickle, sys; task = pickle.load(sys.stdin.buffer); print(task({0!r}) == {1!r})"
+    done = subprocess.run(
+        [sys.executable, "-c", call.format(given, expected)], input=shipment.blob, capture_output=True, check=True
+    )
+    assert done.stdout.strip() == b"True"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_same_cell_run_again_is_the_same_task(shell: Any, kind: str) -> None:
+    shell.run("k = 3")
+    shell.run(KINDS[kind][0])
+    before = ship(shell.names["task"], "task")
+    shell.run("'another cell'")
+    shell.run(KINDS[kind][0])
+    assert ship(shell.names["task"], "task").record["identity"] == before.record["identity"]
+
+
+SAME = [
+    "def f(x, y=1):\n    # a comment\n\n    return x + y * k\n",
+    "'a moved cell'\n\n\ndef f(x, y = 1): return (x +\n   y * k)",
+    "import ec_jupyter as ec\nsocket = lambda f: f\n@socket\ndef f(x, y=1):\n    return x + y * k",
+]
+
+
+@pytest.mark.parametrize("text", SAME)
+def test_comments_layout_position_and_our_decorator_do_not_make_another_task(shell: Any, text: str) -> None:
+    shell.run("k = 3")
+    shell.run("def f(x, y=1):\n    return x + y * k")
+    before = identity(shell.names["f"])
+    shell.run(text)
+    assert identity(shell.names["f"]) == before
+
+
+OTHER = {
+    "its body": "def f(x, y=1):\n    return x - y * k",
+    "a default": "def f(x, y=2):\n    return x + y * k",
+    "an annotation": "def f(x: int, y=1):\n    return x + y * k",
+    "a captured value": "k = 4\ndef f(x, y=1):\n    return x + y * k",
+    "a captured function": "def k(): pass\ndef f(x, y=1):\n    return x + y * k",
+    "a decorator": "import functools\n@functools.lru_cache\ndef f(x, y=1):\n    return x + y * k",
+    "its kind": "async def f(x, y=1):\n    return x + y * k",
+}
+
+
+@pytest.mark.parametrize("what", OTHER)
+def test_what_changes_the_meaning_makes_another_task(shell: Any, what: str) -> None:
+    shell.run("k = 3")
+    shell.run("def f(x, y=1):\n    return x + y * k")
+    before = identity(shell.names["f"])
+    shell.run(OTHER[what])
+    assert identity(shell.names["f"]) != before
+
+
+def test_a_value_deep_below_makes_another_task(shell: Any) -> None:
+    shell.run("table = {'a': [1, (2, {3})]}\ndef inner(): return table\ndef f(): return inner()")
+    before = identity(shell.names["f"])
+    shell.run("table = {'a': [1, (2, {4})]}")
+    assert identity(shell.names["f"]) != before
+
+
+def test_the_bytes_are_the_same_in_another_kernel_and_name_the_socket(shell: Any) -> None:
+    code = (
+        "from tests.conftest import Shell; from ec_jupyter.notebook.shipping import ship; s = Shell(); "
+        "s.run('k = 3'); s.run('def f(x):\\n    def g(): return x\\n    return g() + k'); "
+        "print(ship(s.names['f'], 'f').record['sha256'])"
+    )
+    found = {
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout for _ in "12"
+    }
+    assert len(found) == 1
+    shell.run("def f(x):\n    def g(): return x\n    return g")
+    function = pickle.loads(ship(shell.names["f"], "f").blob)
+    assert function.__code__.co_filename == "<socket f>"
+    assert function(1).__code__.co_filename == "<socket f>"
+
+
+def test_lines_of_the_source_count_as_those_of_the_cell(shell: Any) -> None:
+    shell.run("\n'above'\n\ndef f(x):\n    return 1 / x")
+    shipment = ship(shell.names["f"], "f")
+    function = pickle.loads(shipment.blob)
+    with pytest.raises(ZeroDivisionError) as caught:
+        function(0)
+    line = caught.traceback[-1].lineno
+    assert shipment.record["source"].splitlines()[line].strip() == "return 1 / x"
+    assert shipment.record["file"] == "<socket f>"
+
+
+def test_arguments_are_records_with_kind_default_and_annotation(shell: Any) -> None:
+    shell.run("def f(a, /, b: int, c='x', *rest, d, e=None, **more): pass")
+    records = ship(shell.names["f"], "f").record["signature"]
+    assert [(p["name"], p["required"], p["default"], p["annotation"]) for p in records] == [
+        ("a", True, None, None),
+        ("b", True, None, "int"),
+        ("c", False, "'x'", None),
+        ("rest", False, None, None),
+        ("d", True, None, None),
+        ("e", False, "None", None),
+        ("more", False, None, None),
+    ]
+    assert [p["kind"] for p in records][:2] == ["POSITIONAL_ONLY", "POSITIONAL_OR_KEYWORD"]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def f():\n yield 1",
+        "async def f():\n yield 1",
+        "class F:\n def __call__(self):\n  yield 1\nf = F()",
+        "class F:\n def g(self):\n  yield 1\nf = F().g",
+    ],
+)
+def test_a_generator_is_known_as_one(shell: Any, source: str) -> None:
+    shell.run(source)
+    assert ship(shell.names["f"], "f").record["generator"] is True
+
+
+@pytest.mark.parametrize(
+    ("source", "named"),
+    [
+        ("import threading\nlock = threading.Lock()\ndef f(): return lock", "'lock'"),
+        (
+            "import threading\ndef make():\n held = threading.Lock()\n def f(): return held\n return f\nf = make()",
+            "'held'",
+        ),
+        ("import threading\ndef f(x=threading.Lock()): return x", "'x'"),
+        ("import threading\nlock = threading.Lock()\ndef g(): return lock\ndef f(): return g()", "'lock'"),
+    ],
+)
+def test_what_cannot_travel_is_named(shell: Any, source: str, named: str) -> None:
+    shell.run(source)
+    with pytest.raises(TaskNotPicklableError, match=named) as caught:
+        ship(shell.names["f"], "f")
+    assert "_thread.lock" in str(caught.value)
+
+
+def test_a_heavy_captured_value_is_named_with_its_size(shell: Any) -> None:
+    shell.run("import numpy as np\nbig = np.zeros(1 << 20)\nsmall = 1\ndef f(): return big, small")
+    (text,) = ship(shell.names["f"], "f").warnings
+    assert text == "task 'f' carries 'big' (8.0 MiB) from the notebook; pass it as an argument"
+
+
+def test_a_function_of_a_module_beside_the_notebook_travels_by_its_name(shell: Any, notebook_folder: Any) -> None:
+    (notebook_folder / "beside.py").write_text("def f(x):\n    return x\n")
+    shell.run("import sys; sys.path.insert(0, '')\nfrom beside import f")
+    try:
+        assert b"beside" in ship(shell.names["f"], "f").blob
+    finally:
+        sys.path.remove("")
+        del sys.modules["beside"]
+
+
+def test_a_result_of_a_notebook_class_that_came_back_does_not_change_the_task(shell: Any) -> None:
+    shell.run("class P:\n def m(self): return k\nk = 1\ndef f(): return P().m()")
+    first = ship(shell.names["f"], "f")
+    # what a worker sends back has the class by value, under the name it travelled by
+    pickle.loads(cloudpickle.dumps(pickle.loads(first.blob)()))
+    assert ship(shell.names["f"], "f").record["identity"] == first.record["identity"]
+
+
+def test_a_task_can_use_the_package_itself(shell: Any) -> None:
+    shell.run("import ec_jupyter as ec\ndef f(): return ec.SKIP")
+    function = pickle.loads(ship(shell.names["f"], "f").blob)
+    assert repr(function()) == "SKIP"

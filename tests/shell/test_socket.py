@@ -1,0 +1,173 @@
+"""A function becomes the task of a socket."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ec_jupyter.errors import DeclarationError
+
+
+def test_the_function_stays_a_plain_one_that_can_be_called_by_hand(loaded: Any) -> None:
+    loaded.run("%%ec_socket\ndef add_two(one, two):\n    return one + two")
+    assert loaded.run("add_two(1, 2)") == 3
+    assert loaded.run("len(ec.flow().requests())") == 0
+    assert loaded.run("ec.flow().submit('add_two', 1, two=2).result(30)") == 3
+
+
+def test_the_decorator_gives_the_function_itself(loaded: Any) -> None:
+    loaded.run("def plain(x): return x\nkept = ec.socket('named', retries=2, timeout=9.5)(plain)")
+    assert loaded.run("kept is plain")
+    assert loaded.run("ec.flow()['named'].options['retries'], ec.flow()['named'].options['timeout']") == (2, 9.5)
+    loaded.run("@ec.socket\ndef bare(x): return x")
+    assert loaded.run("list(ec.flow().sockets)") == ["named", "bare"]
+
+
+def test_every_option_of_the_magic_reaches_the_socket(loaded: Any) -> None:
+    loaded.run(
+        "%%ec_socket other -p maths --cpus 2 --threads 2 --retries 3 --backoff 0.5 --timeout 60 --memory 1000000000 "
+        "--once --fresh\ndef f(x): return x"
+    )
+    assert loaded.run("ec.flow()['maths.other'].options") == {
+        "threads": 2, "retries": 3, "backoff": 0.5, "timeout": 60.0, "once": True, "fresh": True, "memory": 1000000000,
+    }  # fmt: skip
+    assert loaded.run("ec.flow().processor('maths').cpus") == 2
+
+
+def test_the_same_cell_again_is_the_same_version_and_a_changed_one_is_the_next(loaded: Any) -> None:
+    cell = "%%ec_socket\ndef f(x):\n    return x + {}"
+    loaded.run(cell.format(1))
+    loaded.run("f_before = ec.flow().submit('f', 1)")
+    assert loaded.run("f_before.result(30)") == 2
+    loaded.run(cell.format(1))
+    assert loaded.run("len(ec.flow()['f'].versions), ec.flow()['f'].task.version") == (1, 1)
+    loaded.run(cell.format(10))
+    assert loaded.run("len(ec.flow()['f'].versions), ec.flow()['f'].task.version") == (2, 2)
+    assert loaded.run("r = ec.flow().submit('f', 1); r.result(30), r.task_version") == (11, 2)
+    assert loaded.run("f_before.task_version") == 1
+
+
+def test_plugs_and_waiting_values_survive_a_new_version(loaded: Any) -> None:
+    loaded.run("@ec.socket\ndef a(x): return x\n@ec.socket\ndef f(one, two): return one + two\nflow = ec.flow()")
+    loaded.run("flow.plug('a', 'f.one'); r = flow.submit('a', 1); flow.wait(60)")
+    loaded.run("@ec.socket\ndef f(one, two): return one * two")
+    loaded.run("flow.supply('f', two=5); flow.wait(60)")
+    assert loaded.run("r.run.results('f')") == [5]
+
+
+def test_the_last_expression_of_the_cell_is_shown(loaded: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    loaded.run("%%ec_socket\ndef f(x): return x\nf('tried by hand')")
+    assert "tried by hand" in capsys.readouterr().out
+
+
+def test_an_error_in_the_cell_registers_nothing_and_shows_its_own_line(
+    loaded: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = loaded.fail("%%ec_socket\ndef f(x): return x\n1 / 0")
+    assert isinstance(error, ZeroDivisionError)
+    shown = capsys.readouterr().out
+    assert "line 3" in shown
+    assert "exec(" not in shown
+    assert loaded.run("list(ec.flow().sockets)") == []
+
+
+@pytest.mark.parametrize(("name", "offer"), [("add-two", "add_two"), ("2nd", "_2nd"), ("class", "class_"), ("a b", "a_b")])
+def test_a_name_that_cannot_be_gets_an_offer(loaded: Any, name: str, offer: str) -> None:
+    error = loaded.fail(f"ec.socket({name!r})(lambda x: x)")
+    assert isinstance(error, DeclarationError)
+    assert repr(name) in str(error)
+    assert repr(offer) in str(error)
+
+
+def test_a_lambda_and_an_object_can_be_tasks(loaded: Any) -> None:
+    loaded.run("%%ec_socket\ntriple = lambda x: 3 * x")
+    loaded.run("class Adder:\n def __init__(s, n): s.n = n\n def __call__(s, x): return x + s.n")
+    loaded.run("flow = ec.flow()\nflow.declare(Adder(5), 'adder')")
+    assert loaded.run("flow.submit('triple', 2).result(30), flow.submit('adder', 2).result(30)") == (6, 7)
+
+
+def test_an_unknown_option_names_the_nearest(loaded: Any) -> None:
+    error = loaded.fail("ec.socket(retrys=2)(lambda x: x)")
+    assert "no option 'retrys'; did you mean 'retries'?" in str(error)
+
+
+def test_a_socket_that_could_never_run_is_refused(loaded: Any) -> None:
+    error = loaded.fail("%%ec_socket -p one --cpus 1 --threads 2\ndef f(x): return x")
+    assert isinstance(error, DeclarationError)
+    assert "2 CPUs" in str(error)
+    assert loaded.run("list(ec.flow().sockets)") == []
+
+
+def test_a_heavy_captured_value_warns(loaded: Any) -> None:
+    loaded.run("import numpy as np\nbig = np.zeros(1 << 18)")
+    with pytest.warns(UserWarning, match=r"task 'f' carries 'big' \(2\.0 MiB\)"):
+        loaded.run("%%ec_socket\ndef f(): return big.sum()")
+
+
+def test_a_second_notebook_takes_a_name_with_a_warning_that_names_both(
+    loaded: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded.run("flow = ec.flow('shared')")
+    monkeypatch.setenv("JPY_SESSION_NAME", "/somewhere/first.ipynb")
+    loaded.run("flow.declare(lambda x: 1, 'f')")
+    monkeypatch.setenv("JPY_SESSION_NAME", "/somewhere/second.ipynb")
+    with pytest.warns(UserWarning, match=r"'f' was registered by 'first\.ipynb', and from now on by 'second\.ipynb'"):
+        loaded.run("flow.declare(lambda x: 2, 'f')")
+    assert loaded.run("flow['f'].task.client") == "second.ipynb"
+    loaded.run("flow.declare(lambda x: 3, 'f')")
+
+
+def test_another_cell_that_takes_a_name_gets_a_warning(loaded: Any) -> None:
+    loaded.run("%%ec_socket\ndef f(x): return 1", cell_id="a")
+    loaded.run("%%ec_socket\ndef f(x): return 2", cell_id="a")
+    with pytest.warns(UserWarning, match="'f' comes from another cell now"):
+        loaded.run("%%ec_socket\ndef f(x): return 3", cell_id="b")
+
+
+def test_a_captured_value_bound_anew_marks_the_socket_until_the_cell_is_run_again(loaded: Any) -> None:
+    loaded.run("k = 3")
+    loaded.run("%%ec_socket\ndef f(x): return x * k")
+    stale = "ec.flow()['f'].task.stale"
+    assert loaded.run(stale) == []
+    loaded.run("k = 4")
+    assert loaded.run(stale) == ["k"]
+    assert "stale: k" in loaded.run("repr(ec.flow().status())")
+    loaded.run("k = 3")
+    assert loaded.run(stale) == []
+    loaded.run("k = [4]")
+    loaded.run("%%ec_socket\ndef f(x): return x * k[0]")
+    assert loaded.run(stale) == []
+    loaded.run("k = [4]  # bound anew, but to its equal")
+    assert loaded.run(stale) == []
+    assert loaded.run("ec.flow().submit('f', 2).result(30)") == 8
+
+
+def test_a_function_defined_later_marks_the_socket_that_uses_it(loaded: Any) -> None:
+    loaded.run("%%ec_socket\ndef even(n): return n == 0 or odd(n - 1)")
+    loaded.run("def odd(n): return n != 0 and even(n - 1)")
+    assert loaded.run("ec.flow()['even'].task.stale") == ["odd"]
+    loaded.run("%%ec_socket\ndef even(n): return n == 0 or odd(n - 1)")
+    assert loaded.run("ec.flow()['even'].task.stale") == []
+    assert loaded.run("ec.flow().submit('even', 10).result(30)") is True
+
+
+def test_a_module_beside_the_notebook_is_there_for_the_task(loaded: Any, notebook_folder: Path) -> None:
+    (notebook_folder / "beside_us.py").write_text("def double(x):\n    return 2 * x\n")
+    loaded.run("%%ec_socket\ndef f(x):\n    import beside_us\n    return beside_us.double(x)")
+    assert loaded.run("ec.flow().submit('f', 4).result(30)") == 8
+
+
+def test_a_flow_is_named_after_its_notebook_and_its_folder_is_private(
+    loaded: Any, notebook_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JPY_SESSION_NAME", str(notebook_folder / "my flights.ipynb"))
+    assert loaded.run("ec.flow().name") == "my_flights"
+    folder = notebook_folder / ".ec_jupyter" / "my_flights"
+    assert loaded.run("ec.flow().folder") == folder.resolve()
+    assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700
+    assert (folder / ".gitignore").read_text() == "*\n"
+    assert isinstance(loaded.fail("ec.flow('a/b')"), DeclarationError)

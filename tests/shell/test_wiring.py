@@ -1,0 +1,207 @@
+"""Plugs, processors, fixed values, edits and undo."""
+
+from __future__ import annotations
+
+from itertools import permutations
+from typing import Any
+
+import pytest
+
+from ec_jupyter.errors import (
+    CycleError,
+    ProcessorNotFoundError,
+    RevisionError,
+    SocketNotFoundError,
+    TaskNotPicklableError,
+    WiringError,
+)
+
+SOCKETS = """
+flow = ec.flow()
+@ec.socket
+def emit_one(x): return x
+@ec.socket
+def emit_two(x): return x
+@ec.socket(processor="maths", cpus=2)
+def add_two(one, two): return one - two
+"""
+
+
+@pytest.fixture
+def wired(loaded: Any) -> Any:
+    """A shell whose flow has two sockets that emit and one that joins; nothing is plugged."""
+    loaded.run(SOCKETS)
+    return loaded
+
+
+@pytest.mark.parametrize("order", list(permutations(["one", "two", "one"]))[:3])
+def test_target_fires_once_both_arguments_arrived_in_any_order(wired: Any, order: tuple[str, ...]) -> None:
+    wired.run("%ec_plug emit_one -> add_two.one")
+    wired.run("%ec_plug emit_two->maths.add_two.two")
+    for word in order:
+        wired.run(f"%ec_submit emit_{word} {dict(one=10, two=4)[word]}")
+    left = wired.run("%ec_wait")
+    assert left["waiting"] == 1
+    assert [r.result(30) for r in wired.run("flow.requests('add_two')")] == [6]
+
+
+def test_the_same_plug_twice_is_one_plug(wired: Any) -> None:
+    first = wired.run("flow.plug('emit_one', 'add_two.one')")
+    assert wired.run("flow.plug(emit_one, add_two, argument='one')").id == first.id
+    assert wired.run("len(flow.plugs)") == 1
+    assert wired.run("flow.revision") == wired.run("flow.plug('emit_one', 'add_two.one'); flow.revision")
+
+
+@pytest.mark.parametrize(
+    ("line", "kind", "message"),
+    [
+        ("flow.plug('emit_on', 'add_two.one')", SocketNotFoundError, "'emit_on'; did you mean 'emit_one'?"),
+        ("flow.plug('emit_one', 'add_twi.one')", SocketNotFoundError, "'add_twi'; did you mean 'add_two'?"),
+        ("flow.plug('emit_one', 'add_two.tow')", WiringError, "no argument 'tow'; did you mean 'two'?"),
+        ("flow.plug('emit_one', 'add_two')", WiringError, "name the argument"),
+        ("flow.plug('emit_one', 'add_two.one', on='failure')", WiringError, "on 'failure'"),
+        ("flow.plug('emit_one', 'emit_one')", CycleError, "would close a cycle"),
+        ("flow.plug('emit_one', 'emit_two', when='result >')", WiringError, "'result >' is no expression"),
+        ("flow['add']", SocketNotFoundError, "did you mean 'add_two'?"),
+        ("flow.processor('math')", ProcessorNotFoundError, "did you mean 'maths'?"),
+        ("flow.unplug('emit_one', 'add_two.one')", WiringError, "no plug from 'emit_one'"),
+        ("flow.fix('add_two', tow=1)", WiringError, "did you mean 'two'?"),
+        ("flow.remove('maths')", WiringError, "'maths' runs add_two"),
+    ],
+)
+def test_a_wrong_name_is_told_with_the_nearest_and_changes_nothing(wired: Any, line: str, kind: type, message: str) -> None:
+    before = wired.run("flow.revision")
+    error = wired.fail(line)
+    assert isinstance(error, kind)
+    assert message in str(error)
+    assert wired.run("flow.revision") == before
+
+
+def test_star_arguments_cannot_be_plugged(wired: Any) -> None:
+    wired.run("@ec.socket\ndef many(*args, **kwargs): return args")
+    assert "stands for no single argument" in str(wired.fail("flow.plug('emit_one', 'many.args')"))
+
+
+def test_a_plug_without_an_argument_feeds_the_first(wired: Any) -> None:
+    assert wired.run("flow.plug('emit_one', 'emit_two')").argument == "x"
+    assert wired.run("r = flow.submit('emit_one', 5); r.run.results('emit_two', 30)") == [5]
+
+
+def test_unplugged_results_go_nowhere_and_replugged_ones_to_the_new_target(wired: Any) -> None:
+    wired.run("plug = flow.plug('emit_one', 'emit_two')")
+    wired.run("@ec.socket\ndef elsewhere(x): return -x\nmoved = flow.replug(plug, 'elsewhere')")
+    assert repr(wired.run("moved")) == "<plug emit_one -> elsewhere.x>"
+    assert wired.run("r = flow.submit('emit_one', 5); r.run.results('elsewhere', 30), r.run.results('emit_two')") == ([-5], [])
+    wired.run("moved.unplug()")
+    assert wired.run("flow.plugs") == []
+
+
+def test_a_condition_may_be_an_expression_or_a_function_that_takes_values_along(wired: Any) -> None:
+    wired.run("limit = 10\nflow.plug('emit_one', 'emit_two', when='result > limit')")
+    wired.run("flow.plug('emit_one', 'add_two.one', when=lambda r: r <= limit)\nflow.fix('add_two', two=0)")
+    wired.run("requests = flow.map('emit_one', [5, 50]); flow.wait(60)")
+    assert wired.run("[r.result() for r in flow.requests('emit_two', state='done')]") == [50]
+    assert wired.run("[r.result() for r in flow.requests('add_two', state='done')]") == [5]
+    assert "when result > limit" in wired.run("repr(flow.plugs[0])")
+
+
+def test_a_condition_that_cannot_travel_is_refused(wired: Any) -> None:
+    wired.run("import threading\nlock = threading.Lock()")
+    error = wired.fail("flow.plug('emit_one', 'emit_two', when=lambda r: lock)")
+    assert isinstance(error, TaskNotPicklableError)
+    assert "'lock'" in str(error)
+
+
+def test_map_splits_and_gather_collects_in_order(wired: Any) -> None:
+    wired.run("@ec.socket\ndef total(values): return values\nflow.plug('emit_one', 'emit_two', map=True)")
+    wired.run("%ec_plug emit_two -> total --gather")
+    assert wired.run("flow.submit('emit_one', [3, 1, 2]).run.results('total', 30)") == [[3, 1, 2]]
+    assert wired.run("flow.submit('emit_one', []).run.results('total', 30)") == [[]]
+
+
+def test_a_fixed_value_stands_in_for_a_missing_one_until_it_is_taken_away(wired: Any) -> None:
+    wired.run("flow.plug('emit_one', 'add_two.one')\nflow['add_two'].fix(two=100)")
+    assert wired.run("flow.submit('emit_one', 1).run.results('add_two', 30)") == [-99]
+    assert wired.run("flow['add_two'].fixed, flow['add_two'].task.arguments['two'].fixed") == ({"two": "100"}, "100")
+    wired.run("import numpy as np\nflow.fix('add_two', two=np.full(100_000, 2))")
+    assert wired.run("flow.submit('emit_one', 1).run.results('add_two', 30)[0].sum()") == -100_000
+    wired.run("flow.unfix('add_two')")
+    assert wired.run("flow['add_two'].fixed") == {}
+
+
+def test_an_edit_is_one_revision_or_none_at_all(wired: Any) -> None:
+    before = wired.run("flow.revision")
+    wired.run("with flow.edit():\n    flow.plug('emit_one', 'add_two.one')\n    p = flow.plug('emit_two', 'add_two.two')")
+    assert wired.run("flow.revision") == before + 1
+    assert wired.run("p.id") is None
+    wired.fail("with flow.edit():\n    flow.unplug('emit_one', 'add_two.one')\n    1 / 0")
+    wired.fail("with flow.edit():\n    flow.unplug('emit_one', 'add_two.one')\n    flow.plug('emit_two', 'emit_two')")
+    assert wired.run("flow.revision, len(flow.plugs)") == (before + 1, 2)
+
+
+def test_undo_takes_an_edit_back_and_redo_makes_it_again(wired: Any) -> None:
+    wired.run("flow.plug('emit_one', 'add_two.one')")
+    assert "plug emit_one -> add_two.one" in wired.run("%ec_undo")
+    assert wired.run("flow.plugs") == []
+    wired.run("%ec_redo")
+    assert wired.run("[p.label for p in flow.plugs]") == ["emit_one -> add_two.one"]
+    assert isinstance(wired.fail("%ec_redo"), RevisionError)
+    assert wired.run("flow.history()[-1]['text']") == "plug emit_one -> add_two.one"
+
+
+def test_a_renamed_socket_keeps_its_plugs_and_its_requests(wired: Any) -> None:
+    wired.run("flow.plug('emit_one', 'emit_two'); r = flow.submit('emit_one', 1); flow.wait(60)")
+    wired.run("renamed = flow['emit_two'].rename('second')")
+    assert wired.run("[p.target for p in flow.plugs]") == ["second"]
+    assert wired.run("len(renamed.requests()), 'emit_two' in flow") == (1, False)
+    wired.run("flow.undo()")
+    assert wired.run("'emit_two' in flow")
+
+
+def test_a_socket_with_waiting_requests_goes_only_by_force_and_comes_back_by_undo(wired: Any) -> None:
+    wired.run("flow.plug('emit_one', 'add_two.one'); flow.submit('emit_one', 1); flow.wait(60)")
+    error = wired.fail("flow.remove('add_two')")
+    assert isinstance(error, WiringError)
+    assert "force=True" in str(error)
+    wired.run("flow.remove('add_two', force=True)")
+    assert wired.run("'add_two' in flow, flow.plugs") == (False, [])
+    wired.run("flow.undo()")
+    assert wired.run("len(flow.plugs), len(flow.waiting('add_two'))") == (1, 1)
+
+
+def test_a_processor_changes_live_and_shows_what_it_has(wired: Any) -> None:
+    assert wired.run("flow['maths'].cpus, list(flow['maths'].sockets)") == (2, ["add_two"])
+    wired.run("flow.processor('maths').cpus = 1")
+    assert repr(wired.run("%ec_processor maths")) == "<processor 'maths': 1 CPUs>"
+    assert repr(wired.run("flow['maths'].workers[0]")) == "<worker of 'maths' on 'local': 1 cpus>"
+    wired.run("%ec_processor spare --cpus 1")
+    wired.run("flow['spare'].remove()")
+    assert set(wired.run("flow.processors")) == {"maths", "main"}
+    assert "has 1 CPUs, not 2" in str(wired.fail("%%ec_socket -p maths --cpus 2\ndef f(x): return x"))
+
+
+def test_the_whole_taxonomy_can_be_walked_and_is_shown_as_a_tree(wired: Any) -> None:
+    node = wired.run("flow.nodes[0]")
+    worker = next(w for w in node.agent.workers if w.processor.name == "maths")
+    task = worker.processor.sockets["add_two"].task
+    assert [str(a) for a in task.arguments.values()] == ["one", "two"]
+    tree = repr(wired.run("flow.tree()"))
+    assert [word for word in ("node", "agent", "worker", "processor", "socket", "task") if word not in tree] == []
+
+
+def test_a_flow_shows_itself_as_text_and_as_html_without_script(wired: Any) -> None:
+    wired.run("flow.plug('emit_one', 'add_two.one', when='result > 0')")
+    text, page = repr(wired.run("%ec_flow")), wired.run("flow._repr_html_()")
+    assert "maths (2 CPUs)\n    add_two(one, two) v1" in text
+    assert "-> add_two.one when result > 0" in text
+    assert "result &gt; 0" in page
+    assert "<script" not in page
+
+
+def test_names_complete_once_the_flow_is_open(wired: Any) -> None:
+    assert wired.completions("%ec_plug emit_o") == ["emit_one"]
+    assert wired.completions("%ec_plug emit_one -> add_two.t") == ["add_two.two"]
+    assert wired.completions("%ec_submit add_two o") == ["one="]
+    assert wired.completions("%ec_processor ma") == ["main", "maths"]
+    assert wired.completions("%%ec_socket f -p mat", "%%ec_socket f -p mat\ndef f(): pass") == ["maths"]
+    assert wired.completions("%ec_submit --f") == ["--flow"]
