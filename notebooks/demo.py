@@ -34,14 +34,16 @@ def execute(notebook: nbformat.NotebookNode, path: Path) -> None:
         A cell failed; the cells before it hold their outputs.
     """
     headings = titles(notebook)
-    bar = tqdm(total=len(notebook.cells), unit="cell", file=sys.stderr, mininterval=0)
+    bar = tqdm(total=len(notebook.cells), unit="cell", mininterval=0.1 if sys.stderr.isatty() else 5)
 
     def begin(cell: Any, cell_index: int) -> None:
         bar.set_description(f"{headings[cell_index]:<40.40}")
         bar.update(cell_index - bar.n)
 
     resources = {"metadata": {"path": str(path.parent)}}
-    client = NotebookClient(notebook, timeout=900, resources=resources, on_cell_start=begin)
+    # a kernel on the loopback says at each start that it is not encrypted
+    quiet = ["--log-level=ERROR"]
+    client = NotebookClient(notebook, timeout=900, resources=resources, on_cell_start=begin, extra_arguments=quiet)
     try:
         # as JupyterLab tells its kernels which notebook they run
         client.execute(env={**os.environ, "JPY_SESSION_NAME": str(path)})

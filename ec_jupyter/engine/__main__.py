@@ -24,9 +24,15 @@ def main() -> int:
     parser.add_argument("folder", type=Path, help="the flow's folder")
     parser.add_argument("--cpus", type=int, default=None, help="CPUs it may use (default: all this process may use)")
     parser.add_argument("--durability", choices=("process", "power"), default="process")
-    parser.add_argument("--linger", type=float, default=60.0, help="seconds it stays with nothing to do and nobody there")
-    parser.add_argument("--workdir", type=Path, default=None, help="where tasks run (default: beside the flows' folder)")
-    parser.add_argument("--ready", type=int, default=None, help="file descriptor to write one line of JSON to once it listens")
+    parser.add_argument(
+        "--linger", type=float, default=60.0, help="seconds it stays with nothing to do and nobody there"
+    )
+    parser.add_argument(
+        "--workdir", type=Path, default=None, help="where tasks run (default: beside the flows' folder)"
+    )
+    parser.add_argument(
+        "--ready", type=int, default=None, help="file descriptor to write one line of JSON to once it listens"
+    )
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
     try:

@@ -10,6 +10,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
@@ -32,13 +33,16 @@ MOST_DEATHS = 2
 UNFINISHED = ("waiting", "queued", "failed", "cancelled")
 
 
+@dataclass(slots=True)
 class Ended:
     """A request that came to its end in this tick, for those who wait for it."""
 
-    __slots__ = ("error", "exception", "id", "job", "state", "value")
-
-    def __init__(self, job: Job, state: str, value: Kept | None, error: dict[str, Any] | None, exception: Kept | None):
-        self.id, self.job, self.state, self.value, self.error, self.exception = job.id, job, state, value, error, exception
+    id: int
+    job: Job
+    state: str
+    value: Kept | None
+    error: dict[str, Any] | None
+    exception: Kept | None
 
 
 class Core:
@@ -124,7 +128,7 @@ class Core:
 
     def load(self, socket: int) -> int:
         """How many requests and waiting arrivals a socket holds."""
-        counter = self.counts.get(socket, {})
+        counter = self.counts.get(socket, Counter())
         held = sum(counter.get(state, 0) for state in ("waiting", "queued"))
         meetings = (p.meetings.get(socket) for p in self.joins.parties.all.values())
         return held + sum(len(q) for m in meetings if m for here in m.waits.values() for q in here.values())
@@ -161,7 +165,9 @@ class Core:
         if submit_id is not None:
             self.submitted[socket, submit_id] = request
         if full:
-            self.queue_new(Job(request, socket, party, request, ROOT, {n: ("v", (k,), ()) for n, k in kept.items()}, self.now))
+            self.queue_new(
+                Job(request, socket, party, request, ROOT, {n: ("v", (k,), ()) for n, k in kept.items()}, self.now)
+            )
         else:
             self._wait_new(request, socket, party, kept)
         return request
@@ -177,7 +183,17 @@ class Core:
     def _add_request(self, job: Job, state: str) -> None:
         self.journal.add(
             "add_request",
-            (job.id, job.socket, job.run, to_text(job.tag), state, job.hops, self.topology.revision, job.arguments_json(), self.now),
+            (
+                job.id,
+                job.socket,
+                job.run,
+                to_text(job.tag),
+                state,
+                job.hops,
+                self.topology.revision,
+                job.arguments_json(),
+                self.now,
+            ),
         )
         self.tally(job.socket, state)
 
@@ -236,7 +252,9 @@ class Core:
             return
         self.tally(job.socket, "waiting", -1)
         self.tally(job.socket, "queued")
-        self.journal.add("fill_request", ("queued", job.arguments_json(), to_text(job.tag), self.topology.revision, job.id))
+        self.journal.add(
+            "fill_request", ("queued", job.arguments_json(), to_text(job.tag), self.topology.revision, job.id)
+        )
         self._follow(job.id, fire.followers)
         self._enqueue(job)
 
@@ -269,7 +287,9 @@ class Core:
         job.assigned, job.task, job.started = True, task.id, None
         arguments = [(n, k, _travel(k, values)) for n, (k, values, _) in job.arguments.items()]
         if socket.fixed:
-            arguments += [(n, "v", [self.fixed[f.value].value]) for n, f in socket.fixed.items() if n not in job.arguments]
+            arguments += [
+                (n, "v", [self.fixed[f.value].value]) for n, f in socket.fixed.items() if n not in job.arguments
+            ]
         routes = [
             (p.id, p.when.sha256 if p.when else None, p.map) for p in self.topology.results[job.socket] if p.evaluated
         ]
@@ -383,7 +403,9 @@ class Core:
         socket = self.topology.sockets[job.socket]
         if socket.once or job.deaths > MOST_DEATHS:
             why = "once=True forbids another try" if socket.once else f"{job.deaths} times, last: {text}"
-            error["message"] = f"the worker of {socket.name!r} died ({text}; {why})" if socket.once else f"the worker died {why}"
+            error["message"] = (
+                f"the worker of {socket.name!r} died ({text}; {why})" if socket.once else f"the worker died {why}"
+            )
             self._fail(job, error, Outcome(request, attempt, "failed"))
         else:
             self._try_again(job, error, Outcome(request, attempt, "failed"), 0.0)
@@ -402,7 +424,17 @@ class Core:
     def _try_again(self, job: Job, error: dict[str, Any], outcome: Outcome, delay: float) -> None:
         self.journal.add(
             "add_attempt",
-            (job.id, job.attempt, "failed", json.dumps(error), outcome.started or self.now, outcome.seconds, outcome.slot, outcome.pid, self.now),
+            (
+                job.id,
+                job.attempt,
+                "failed",
+                json.dumps(error),
+                outcome.started or self.now,
+                outcome.seconds,
+                outcome.slot,
+                outcome.pid,
+                self.now,
+            ),
         )
         self.journal.add("again", (job.attempt, job.deaths, self.now + delay if delay else None, job.id))
         job.assigned = False
@@ -460,13 +492,13 @@ class Core:
         self.touched.add(job.party)
         self.tally(job.socket, before, -1)
         self.tally(job.socket, state)
-        self.ended.append(Ended(job, state, value, error, exception))
+        self.ended.append(Ended(job.id, job, state, value, error, exception))
         for follower in self.followers.pop(job.id, ()):
             self.journal.add("finish_joined", (state, result, text, raised, started, self.now, seconds, job.id))
             self.tally(job.socket, "waiting", -1)
             self.tally(job.socket, state)
             twin = Job(follower, job.socket, job.party, follower, job.tag, {}, job.created)
-            self.ended.append(Ended(twin, state, value, error, exception))
+            self.ended.append(Ended(follower, twin, state, value, error, exception))
 
     # -- what a person does to requests ----------------------------------------
     def cancel_queued(self, job: Job, before: str) -> None:

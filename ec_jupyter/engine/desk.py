@@ -75,7 +75,10 @@ def _done(engine: Engine, client: Connection | Absent, reply: dict[str, Any], he
 def _hello(engine: Engine, client: Connection, header: Header, buffers: Buffers) -> None:
     python = engine.core.python
     if header.get("protocol") != PROTOCOL:
-        raise FrameError(f"the engine speaks protocol {PROTOCOL}, this client {header.get('protocol')}; restart the flow's engine with %ec_stop")
+        raise FrameError(
+            f"the engine speaks protocol {PROTOCOL}, this client {header.get('protocol')}; "
+            "stop the flow's engine with %ec_stop, and the next call starts one of this version"
+        )
     if header.get("python") != python:
         raise PythonMismatchError(
             f"the flow in {engine.folder} runs Python {python}, this notebook {header.get('python')}; "
@@ -84,7 +87,9 @@ def _hello(engine: Engine, client: Connection, header: Header, buffers: Buffers)
     client.id, client.name, client.greeted = str(header["client"]), str(header.get("name") or ""), True
     warnings = []
     if header.get("executable") not in (None, sys.executable):
-        warnings.append(f"tasks run under {sys.executable}, this notebook under {header['executable']}: packages may differ")
+        warnings.append(
+            f"tasks run under {sys.executable}, this notebook under {header['executable']}: packages may differ"
+        )
     engine.clients.all.add(client)
     client.reply(
         {
@@ -309,4 +314,6 @@ _ACTIONS: dict[str, Action] = {
     "ping": _ping,
 }
 
-_WRITES = frozenset({"edit", "undo", "redo", "pause", "resume", "supply", "discard", "cancel", "retry", "replay", "clear"})
+_WRITES = frozenset(
+    {"edit", "undo", "redo", "pause", "resume", "supply", "discard", "cancel", "retry", "replay", "clear"}
+)

@@ -11,7 +11,8 @@ from ec_jupyter.engine import recovery
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.job import Job, Kept
 from ec_jupyter.errors import ProcessorNotFoundError, RevisionError, SocketNotFoundError
-from ec_jupyter.flow.edit import Edited, Limits, Touched, edit as decide, revert
+from ec_jupyter.flow.edit import Edited, Limits, Touched, revert
+from ec_jupyter.flow.edit import edit as decide
 from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import Plug, Processor, Socket, Task, from_json, to_json
 from ec_jupyter.wire import Value

@@ -122,9 +122,9 @@ class Values:
                 errors[kept.id] = [i for ids in json.loads(kept.value.data)["values"].values() for i in ids]
         if errors:
             inner = self.load({i for ids in errors.values() for i in ids})
-            for key, ids in errors.items():
+            for key, extras in errors.items():
                 plain = found[key]
-                found[key] = Kept(plain.id, plain.value, "error", tuple(inner[i] for i in ids if i in inner))
+                found[key] = Kept(plain.id, plain.value, "error", tuple(inner[i] for i in extras if i in inner))
         return found
 
     def arguments(self, text: str, found: dict[int, Kept]) -> dict[str, Argument]:

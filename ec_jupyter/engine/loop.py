@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import ec_jupyter.engine.recovery as recovery
+from ec_jupyter.engine import recovery
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.inbox import Inbox
 from ec_jupyter.engine.routing import LOOK, LOOK_NAME

@@ -29,7 +29,7 @@ def load(core: Core) -> None:
     meta = core.store.meta
     # identities of what was removed since are not given again: undo and old arrivals still mean the first
     record = max(top[3] or 0, int(meta.get("record", 0)))
-    core.start_ids(*(n or 0 for n in top[:3]), record)
+    core.start_ids(top[0] or 0, top[1] or 0, top[2] or 0, record)
     core.topology = load_topology(core, int(meta.get("revision", 0)))
     core.joins.revise(core.topology)
     load_fixed(core)
@@ -182,14 +182,21 @@ def _restore(core: Core, parties: list[int]) -> None:
             core.followers.setdefault(joined, []).append(key)
     rows = core.store.rows("arrivals_from", (id_list(r[0] for r in requests),))
     rows += core.store.rows("arrivals_given", (id_list(parties),))
-    values = core.values.load({row[6] for row in rows if row[6] is not None and row[11] in ("waiting", "shared", "routing")})
+    values = core.values.load(
+        {row[6] for row in rows if row[6] is not None and row[11] in ("waiting", "shared", "routing")}
+    )
     arrivals = [arrival_of(row, values) for row in sorted(rows)]
     for arrival in arrivals:
         if arrival.state == "shared":
             core.sharing.add(arrival.party)
     fans = core.store.rows("fans_of", (id_list(parties),))
     restore(
-        core.joins, [(p, roots[p], live[p]) for p in parties if roots[p]], arrivals, skipped, [tuple(f) for f in fans], given_requests
+        core.joins,
+        [(p, roots[p], live[p]) for p in parties if roots[p]],
+        arrivals,
+        skipped,
+        [tuple(f) for f in fans],
+        given_requests,
     )
     core.absorb()
 

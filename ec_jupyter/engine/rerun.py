@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.engine import editing, recovery
 from ec_jupyter.engine.core import Core
-from ec_jupyter.engine.job import Job, Kept, ids_in
+from ec_jupyter.engine.job import Argument, Job, Kept, ids_in
 from ec_jupyter.engine.store import id_list
 from ec_jupyter.errors import ArgumentsError, RequestNotFoundError, SocketNotFoundError, nearest
 from ec_jupyter.flow.dispatch import Dispatch
@@ -38,7 +38,8 @@ def chosen(core: Core, header: Header, states: Iterable[str]) -> list[Row]:
     where, parameters = _which(core, header)
     sql = (
         "SELECT r.id, r.socket, r.run, run.party, r.tag, r.state FROM request r JOIN run ON run.id = r.run "
-        f"WHERE {where} AND r.state IN ({marks}) AND r.state NOT IN ('done', 'skipped') AND r.joined IS NULL ORDER BY r.id"
+        f"WHERE {where} AND r.state IN ({marks}) AND r.state NOT IN ('done', 'skipped') "
+        "AND r.joined IS NULL ORDER BY r.id"
     )
     if "done" in wanted:
         sql = sql.replace(" AND r.state NOT IN ('done', 'skipped')", "")
@@ -107,8 +108,10 @@ def _take_given(core: Core, job: Job) -> None:
         for entry in [e for e in queue if e[0] == job.id]:
             queue.remove(entry)
     for argument, where, parcel in list(meeting.parcels()):
-        (one, *more) = parcel.arrivals or [None]
-        if one is None or more or one.source is not None or (one.run, where) != (job.run, path(job.tag)):
+        if len(parcel.arrivals) != 1:
+            continue
+        one = parcel.arrivals[0]
+        if one.source is not None or (one.run, where) != (job.run, path(job.tag)):
             continue
         meeting.remove(argument, where, parcel)
         core.joins.calls.uncount(party, parcel)
@@ -118,7 +121,9 @@ def _take_given(core: Core, job: Job) -> None:
             job.arguments[argument] = ("v", (one.value,), ())
     if job.id == job.run and job.run not in party.bound:
         core.joins.parties.leave(party, job.run)
-    core.journal.add("fill_request", ("waiting", job.arguments_json(), to_text(job.tag), core.topology.revision, job.id))
+    core.journal.add(
+        "fill_request", ("waiting", job.arguments_json(), to_text(job.tag), core.topology.revision, job.id)
+    )
     core.absorb()
 
 
@@ -267,7 +272,8 @@ def _replay_party(core: Core, party: int, socket: int | None) -> int | None:
     _copy_others(core, requests, socket, new_party, run, values)
     for n, (_, at, tag, _, arguments) in enumerate(again):
         request = run if n == 0 else core.new_request()
-        found = {name: (k, v, ()) for name, (k, v, _) in core.values.arguments(arguments, values).items()}
+        held = core.values.arguments(arguments, values)
+        found: dict[str, Argument] = {name: (kind, kept, ()) for name, (kind, kept, _) in held.items()}
         core.queue_new(Job(request, at, new_party, run, from_text(tag), found, core.now))
     record = core.joins.parties.all.get(new_party)
     if record is not None:
@@ -305,10 +311,11 @@ def collect(engine: Engine) -> tuple[int, int]:
     """Reclaim results in files of runs in which nothing is left to happen, and files nobody names; count and bytes."""
     core = engine.core
     core.journal.commit()
-    names = []
-    for key, file, _ in core.store.rows("spent_values"):
-        core.journal.step("forget_value", (key,))
-        names.append(file)
+    # a replay is called with values of the run that it replays
+    held = {i for (text,) in core.store.rows("held_arguments") for i in ids_in(text)}
+    for key, _, _ in core.store.rows("spent_values"):
+        if key not in held:
+            core.journal.step("forget_value", (key,))
     core.journal.commit()
     running = [j.id for j in core.jobs.values() if j.assigned]
     clients = frozenset(c.id for c in engine.clients.all)

@@ -84,7 +84,8 @@ class Routing:
 
     def calls(self) -> dict[str, list[Call]]:
         """Looks to be taken now, by processor."""
-        core, table = self.core, {}
+        core = self.core
+        table: dict[str, list[Call]] = {}
         pending, self.pending = self.pending, []
         for route in pending:
             plug = core.topology.plugs.get(route.plug)

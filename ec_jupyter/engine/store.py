@@ -89,13 +89,15 @@ class Store:
     def _prepare(self) -> dict[str, str]:
         (found,) = self.db.execute("PRAGMA user_version").fetchone()
         if found == 0:
+            if (self.folder / "flow.id").exists():
+                raise sqlite3.DatabaseError("it is empty, and was not")
             schema = resources.files("ec_jupyter.engine").joinpath("schema.sql").read_text()
             self.db.executescript(f"BEGIN IMMEDIATE; {schema} PRAGMA user_version = {SCHEMA}; COMMIT;")
         elif found != SCHEMA:
             raise StoreError(f"the flow in {self.folder} has schema {found}; this version of ec_jupyter reads {SCHEMA}")
         (check,) = self.db.execute("PRAGMA quick_check(1)").fetchone()
         if check != "ok":
-            raise sqlite3.DatabaseError(check)
+            raise sqlite3.DatabaseError(" ".join(check.split()))
         return self._identify()
 
     def _identify(self) -> dict[str, str]:
@@ -105,6 +107,8 @@ class Store:
         here = {"device": str(place.st_dev), "inode": str(place.st_ino)}
         if any(meta.get(k) != v for k, v in here.items()):
             meta |= here | {"flow": uuid.uuid4().hex}
+            # beside the database, so that an empty one is not taken for a new flow's
+            (self.folder / "flow.id").write_text(meta["flow"] + "\n")
         meta["epoch"] = str(int(meta.get("epoch", 0)) + 1)
         with self.transaction():
             self.db.executemany(SQL["put_meta"], list(meta.items()))
@@ -150,7 +154,9 @@ class Store:
             return StoreReadOnlyError(f"the flow in {self.folder} cannot be written ({text})")
         if isinstance(error, sqlite3.OperationalError):
             return StoreError(f"the database {self.path} cannot be used: {text}")
-        return StoreDamagedError(f"the database {self.path} is damaged ({text}); it was left as it is: restore it from a copy")
+        return StoreDamagedError(
+            f"the database {self.path} is damaged ({text}); it was left as it is: restore it from a copy"
+        )
 
     def close(self) -> None:
         """Write the log back and let go of the flow."""
@@ -246,7 +252,9 @@ def _own(path: Path) -> int:
     except BlockingIOError as error:
         owner = os.read(fd, 500).decode(errors="replace")
         os.close(fd)
-        raise StoreLockedError(f"the flow in {path.parent} is run by another engine ({owner.strip() or 'unknown'})") from error
+        raise StoreLockedError(
+            f"the flow in {path.parent} is run by another engine ({owner.strip() or 'unknown'})"
+        ) from error
     os.ftruncate(fd, 0)
     os.pwrite(fd, f"process {os.getpid()} on {os.uname().nodename}\n".encode(), 0)
     return fd

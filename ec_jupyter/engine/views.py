@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.engine.core import Core, Ended
@@ -14,7 +16,7 @@ from ec_jupyter.flow.join import JoinTable
 from ec_jupyter.flow.meeting import Arrival, Meeting
 from ec_jupyter.flow.party import Party
 from ec_jupyter.flow.tag import ROOT, Path, Tag, from_text, path, to_text
-from ec_jupyter.model import Socket, to_json
+from ec_jupyter.model import Plug, Socket, to_json
 from ec_jupyter.wire import Header
 
 if TYPE_CHECKING:
@@ -65,7 +67,8 @@ def finished(core: Core, requests: list[int]) -> tuple[list[dict[str, Any]], lis
     buffers: list[bytes] = []
     unfinished = []
     found = core.store.db.execute(
-        "SELECT id, socket, state, attempt, result, error, exception FROM request WHERE id IN (SELECT value FROM json_each(?))",
+        "SELECT id, socket, state, attempt, result, error, exception FROM request "
+        "WHERE id IN (SELECT value FROM json_each(?))",
         (id_list(requests),),
     ).fetchall()
     values = core.values.load({i for r in found for i in (r[4], r[6]) if i is not None})
@@ -73,7 +76,12 @@ def finished(core: Core, requests: list[int]) -> tuple[list[dict[str, Any]], lis
         if state in ("waiting", "queued", "running"):
             unfinished.append(key)
             continue
-        row: dict[str, Any] = {"id": key, "state": state, "attempt": attempt, "socket": core.topology.sockets[socket].name}
+        row: dict[str, Any] = {
+            "id": key,
+            "state": state,
+            "attempt": attempt,
+            "socket": core.topology.sockets[socket].name,
+        }
         if result is not None:
             row["value"] = _one(values[result], buffers)
         elif state == "done":
@@ -101,15 +109,15 @@ def topology(engine: Engine) -> dict[str, Any]:
             for p in wiring.processors.values()
         },
         "sockets": {s.name: _socket_row(core, s) for s in wiring.sockets.values() if not s.parked},
-        "plugs": [
-            {
-                "id": p.id, "source": names[p.source], "target": names[p.target], "argument": p.argument, "on": p.on,
-                "map": p.map, "gather": p.gather, "when": p.when.text if p.when else None,
-            }
-            for p in wiring.live
-        ],  # fmt: skip
+        "plugs": [_plug_row(p, names) for p in wiring.live],
         "nodes": [{"name": "local", "cpus": engine.cpus, "state": "up"}],
     }
+
+
+def _plug_row(plug: Plug, names: dict[int, str]) -> dict[str, Any]:
+    row = to_json(plug)
+    when = plug.when.text if plug.when else None
+    return row | {"source": names[plug.source], "target": names[plug.target], "when": when}
 
 
 def _socket_row(core: Core, socket: Socket) -> dict[str, Any]:
@@ -121,8 +129,9 @@ def _socket_row(core: Core, socket: Socket) -> dict[str, Any]:
     record["needed"] = list(core.topology.needed[socket.id])
     record["task"] = {
         "version": task.version, "identity": task.identity, "sha256": task.sha256, "source": task.source,
-        "file": task.file, "signature": [to_json(p) for p in task.signature], "captured": list(task.captured),  # type: ignore[arg-type]
-        "stale": list(socket.stale), "client": task.client, "generator": task.generator, "parked": task.python != core.python,
+        "file": task.file, "signature": [asdict(p) for p in task.signature], "captured": list(task.captured),
+        "stale": list(socket.stale), "client": task.client, "generator": task.generator,
+        "parked": task.python != core.python,
     }  # fmt: skip
     return record
 
@@ -130,7 +139,7 @@ def _socket_row(core: Core, socket: Socket) -> dict[str, Any]:
 def counts(engine: Engine, header: Header | None = None) -> dict[str, Any]:
     """Requests by state and socket, what each processor and node is doing."""
     core = engine.core
-    running = {s: 0 for s in core.topology.sockets}
+    running = dict.fromkeys(core.topology.sockets, 0)
     for request in engine.agent.running():
         job = core.jobs.get(request)
         if job is not None:
@@ -142,7 +151,7 @@ def counts(engine: Engine, header: Header | None = None) -> dict[str, Any]:
     sockets, pools = {}, {}
     for socket in core.topology.sockets.values():
         if not socket.parked:
-            counter = core.counts.get(socket.id, {})
+            counter = core.counts.get(socket.id, Counter())
             row = {state: counter.get(state, 0) for state in STATES}
             row["running"] = running[socket.id]
             row["queued"] = max(0, row["queued"] - running[socket.id])
@@ -169,8 +178,8 @@ def leftover(core: Core) -> dict[str, int]:
 
 # -- requests ----------------------------------------------------------------
 COLUMNS = (
-    "id", "socket", "run", "party", "tag", "state", "attempt", "deaths", "task", "revision", "node", "slot", "pid", "created",
-    "started", "finished", "seconds", "error", "arguments", "emitted", "joined",
+    "id", "socket", "run", "party", "tag", "state", "attempt", "deaths", "task", "revision", "node", "slot", "pid",
+    "created", "started", "finished", "seconds", "error", "arguments", "emitted", "joined",
 )  # fmt: skip
 
 
@@ -183,14 +192,16 @@ def requests(engine: Engine, header: Header) -> Answer:
     direction = "DESC" if header.get("newest") else "ASC"
     fields = ", ".join("run.party" if c == "party" else f"r.{c}" for c in COLUMNS)
     rows = core.store.db.execute(
-        f"SELECT {fields} FROM request r JOIN run ON run.id = r.run WHERE {where} ORDER BY {order} {direction}, r.id LIMIT ?",
+        f"SELECT {fields} FROM request r JOIN run ON run.id = r.run WHERE {where} "
+        f"ORDER BY {order} {direction}, r.id LIMIT ?",
         (*parameters, header.get("limit") or 1000),
     ).fetchall()
     return {"rows": [_request_row(core, dict(zip(COLUMNS, r, strict=True)), running) for r in rows]}, []
 
 
 def _filter(core: Core, header: Header, running: dict[int, float]) -> tuple[str, tuple[Any, ...]]:
-    terms, parameters = ["1"], []
+    terms: list[str] = ["1"]
+    parameters: list[Any] = []
     if header.get("socket") is not None:
         if header["socket"] not in core.topology.names:
             raise SocketNotFoundError.named(header["socket"], core.topology.names)
@@ -204,7 +215,9 @@ def _filter(core: Core, header: Header, running: dict[int, float]) -> tuple[str,
         parameters.append(id_list(header["ids"]))
     state = header.get("state")
     if state in ("running", "queued"):
-        terms.append(f"r.state = 'queued' AND r.id {'' if state == 'running' else 'NOT '}IN (SELECT value FROM json_each(?))")
+        terms.append(
+            f"r.state = 'queued' AND r.id {'' if state == 'running' else 'NOT '}IN (SELECT value FROM json_each(?))"
+        )
         parameters.append(id_list(running))
     elif state is not None:
         if state not in STATES:
@@ -228,7 +241,8 @@ def _request_row(core: Core, row: dict[str, Any], running: dict[int, float]) -> 
         current = core.topology.tasks.get(job.task)
         row |= {
             "state": "running", "attempt": job.attempt, "started": job.started, "seconds": running[row["id"]],
-            "node": core.node, "slot": job.extra.get("slot"), "pid": job.extra.get("pid"), "version": current.version if current else None,
+            "node": core.node, "slot": job.extra.get("slot"), "pid": job.extra.get("pid"),
+            "version": current.version if current else None,
         }  # fmt: skip
     arrivals = [a for _, _, ids in arguments.values() for a in ids]
     row["parents"] = _parents(core, arrivals)
@@ -239,16 +253,15 @@ def _parents(core: Core, arrivals: list[int]) -> list[int]:
     if not arrivals:
         return []
     rows = core.store.db.execute(
-        "SELECT DISTINCT source_request FROM arrival WHERE id IN (SELECT value FROM json_each(?)) AND source_request IS NOT NULL",
+        "SELECT DISTINCT source_request FROM arrival "
+        "WHERE id IN (SELECT value FROM json_each(?)) AND source_request IS NOT NULL",
         (id_list(arrivals),),
     )
     return [source for (source,) in rows]
 
 
 def _record(core: Core, header: Header) -> Any:
-    row = core.store.db.execute(
-        "SELECT socket, arguments, state FROM request WHERE id = ?", (header["id"],)
-    ).fetchone()
+    row = core.store.db.execute("SELECT socket, arguments, state FROM request WHERE id = ?", (header["id"],)).fetchone()
     if row is None:
         raise RequestNotFoundError(f"no request {header['id']} in this flow")
     return row
@@ -358,20 +371,22 @@ def _meeting_rows(core: Core, party: Party, meeting: Meeting, name: str) -> list
     return rows
 
 
-def _waiting_row(core: Core, party: Party, meeting: Meeting, name: str, at: Path, some: list[Arrival]) -> dict[str, Any]:
+def _waiting_row(
+    core: Core, party: Party, meeting: Meeting, name: str, at: Path, some: list[Arrival]
+) -> dict[str, Any]:
     tag: Tag = some[0].tag if some else ROOT
     table: dict[str, dict[str, Any]] = {
         n: {"state": "missing", "arrivals": []} for n in core.topology.needed[meeting.socket]
     }
     for arrival in some:
-        kept = arrival.value
+        held = arrival.value.value if isinstance(arrival.value, Kept) else None
         entry = table.setdefault(arrival.argument, {"state": "stranded", "arrivals": []})
         entry["state"] = "arrived"
         row = core.store.one("arrival_row", (arrival.id,))
         entry["arrivals"].append(
             {
                 "id": arrival.id, "source": arrival.source, "since": row[14] if row else core.now,
-                "type": kept.value.type if isinstance(kept, Kept) else "", "size": kept.value.size if isinstance(kept, Kept) else 0,
+                "type": held.type if held else "", "size": held.size if held else 0,
             }
         )  # fmt: skip
     missing = [n for n, entry in table.items() if entry["state"] == "missing"]
@@ -384,8 +399,9 @@ def _waiting_row(core: Core, party: Party, meeting: Meeting, name: str, at: Path
             table[n]["state"] = "unreachable"
     given = meeting.given.get(at)
     return {
-        "socket": name, "run": some[0].run if some else party.id, "party": party.id, "tag": to_text(tag), "arguments": table,
-        "stranded": any(table[n]["state"] == "unreachable" for n in missing), "request": given[0][0] if given else None,
+        "socket": name, "run": some[0].run if some else party.id, "party": party.id, "tag": to_text(tag),
+        "arguments": table, "stranded": any(table[n]["state"] == "unreachable" for n in missing),
+        "request": given[0][0] if given else None,
     }  # fmt: skip
 
 
@@ -408,19 +424,16 @@ def value(engine: Engine, header: Header) -> Answer:
 def tree(engine: Engine, header: Header) -> Answer:
     """Nodes > agents > workers > processors > sockets > task > arguments."""
     wiring = engine.core.topology
-    pools = []
-    for p in wiring.processors.values():
-        sockets = [s for s in wiring.sockets.values() if s.processor == p.name and not s.parked]
-        pools.append(
-            {
-                "worker": p.name, "processor": p.name, "cpus": p.cpus or engine.cpus,
-                "sockets": [
-                    {"socket": s.name, "task": f"v{wiring.tasks[s.task].version}", "arguments": wiring.tasks[s.task].arguments}
-                    for s in sockets
-                ],
-            }
-        )  # fmt: skip
-    return {"nodes": [{"node": "local", "cpus": engine.cpus, "agents": [{"agent": "local", "workers": pools}]}]}, []
+    pools: dict[str, list[dict[str, Any]]] = {name: [] for name in wiring.processors}
+    for s in wiring.sockets.values():
+        if not s.parked:
+            task = wiring.tasks[s.task]
+            pools[s.processor].append({"socket": s.name, "task": f"v{task.version}", "arguments": task.arguments})
+    workers = [
+        {"worker": name, "processor": name, "cpus": wiring.processors[name].cpus or engine.cpus, "sockets": sockets}
+        for name, sockets in pools.items()
+    ]
+    return {"nodes": [{"node": "local", "cpus": engine.cpus, "agents": [{"agent": "local", "workers": workers}]}]}, []
 
 
 def versions(engine: Engine, header: Header) -> Answer:
@@ -456,7 +469,7 @@ def counts_answer(engine: Engine, header: Header) -> Answer:
     return {**counts(engine), "plugs": delivered}, []
 
 
-QUERIES: dict[str, Callable[["Engine", Header], Answer]] = {
+QUERIES: dict[str, Callable[[Engine, Header], Answer]] = {
     "counts": counts_answer,
     "requests": requests,
     "arguments": arguments,

@@ -57,9 +57,7 @@ class Calls:
         if not new:
             self.out.changed.append(arrival)
 
-    def mark(
-        self, source: Source, plug: Plug, kind: str, lag: int = 0, *, silent: bool = False, index: int = -1
-    ) -> None:
+    def mark(self, source: Source, plug: Plug, kind: str, lag: int = 0, *, silent: bool = False) -> None:
         """Send a mark along a plug; it stands `lag` levels short of the source's own calls."""
         # a call that would have split its result has no element to put the mark on
         lag += self.topology.task(plug.source).generator + plug.map
@@ -67,7 +65,7 @@ class Calls:
             lag -= 1
         arrival = Arrival(
             self.new_arrival(), plug.target, plug.argument, source.party, source.run, source.tag, kind, None,
-            source.request or None, index, plug.id, lag, silent, late=source.late,
+            source.request or None, -1, plug.id, lag, silent, late=source.late,
         )  # fmt: skip
         self.out.arrivals.append(arrival)
         self.marks.append(arrival)
@@ -97,16 +95,10 @@ class Calls:
     # -- values --------------------------------------------------------------
     def value(self, party: Party, meeting: Meeting, arrival: Arrival) -> None:
         """Take in a value, and make the calls it completes."""
-        slot = arrival.slot
-        if self._superseded(meeting, arrival):
+        if meeting.supersedes(arrival) or (arrival.late and meeting.is_skipped(arrival.slot[1])):
             self.turn(arrival, "superseded", None)
             return
-        if arrival.late:
-            meeting.late.add(slot)
-        if arrival.rescue or arrival.source is None:
-            meeting.rescued.add(slot)
-        meeting.seen.add(slot)
-        meeting.dead.discard(slot)
+        slot = meeting.see(arrival)
         for mark in [*meeting.open_marks(slot), *meeting.note(slot, arrival.plug)]:
             self.turn(mark, "dropped", None)
         party.waiting += 1
@@ -115,12 +107,6 @@ class Calls:
         else:
             # a value that was never split is a list of one
             self.keep(party, meeting, arrival.argument, Parcel(arrival.tag, [arrival], arrival.lag == ELEMENT))
-
-    def _superseded(self, meeting: Meeting, arrival: Arrival) -> bool:
-        slot = arrival.slot
-        if arrival.late and (slot in meeting.rescued or meeting.is_skipped(slot[1])):
-            return True
-        return arrival.rescue and slot in meeting.late
 
     def keep(self, party: Party, meeting: Meeting, argument: str, parcel: Parcel) -> None:
         """Let a parcel wait, and make the calls it completes."""
@@ -260,8 +246,8 @@ class Calls:
             state = "used" if len(parcel.tag) == len(tag) else "shared"
             for arrival in parcel.arrivals:
                 owner = owner or arrival.party
-                if party is not None and (arrival.late or arrival.rescue):
-                    self._inherit(party, arrival, request)
+                if party is not None and (arrival.late_of or arrival.rescue_of):
+                    party.inherit(arrival, request)
                 if arrival.state != state:
                     self.turn(arrival, state, request)
             if parcel.mark is not None and parcel.mark.request is None:
@@ -269,13 +255,6 @@ class Calls:
         fire = Fire(request, socket, owner, run, tag, parcels, bool(waited), list(waited[1:]))
         self.out.calls.append(fire)
         return fire
-
-    @staticmethod
-    def _inherit(party: Party, arrival: Arrival, request: int) -> None:
-        if arrival.late:
-            party.late.add(request)
-        if arrival.rescue:
-            party.rescued.add(request)
 
     # -- calls that will never be ----------------------------------------------
     def skip(self, party: Party, meeting: Meeting, tag: Tag, run: int, mark: Arrival | None) -> None:

@@ -147,7 +147,7 @@ class _Draft:
             del table[key]
         else:
             table[key] = record
-        self.topology = replace(self.topology, **{TABLES[kind]: table})
+        self.topology = replace(self.topology, **{TABLES[kind]: table})  # type: ignore[arg-type]
         self.touched.append((kind, key, before, record))
 
     def socket(self, name: str) -> Socket:
@@ -249,7 +249,9 @@ def _remove(draft: _Draft, change: Change) -> None:
     load = draft.limits.load(socket.id)
     if load and not change.get("force"):
         what = "1 request or value waits" if load == 1 else f"{load} requests or values wait"
-        raise WiringError(f"{what} at socket {socket.name!r}; force=True parks them with it until the removal is undone")
+        raise WiringError(
+            f"{what} at socket {socket.name!r}; force=True parks them with it until the removal is undone"
+        )
     for plug in list(draft.topology.plugs.values()):
         if socket.id in (plug.source, plug.target):
             draft.put("plug", plug.id, None)
@@ -284,7 +286,9 @@ def _processor_of(draft: _Draft, name: str, cpus: int | None) -> None:
         _processor(draft, {"name": name, "cpus": cpus})
     elif cpus is not None and known.cpus != cpus:
         has = f"has {known.cpus}" if known.cpus else "has all of the node's"
-        raise DeclarationError(f"processor {name!r} {has} CPUs, not {cpus}; change it with %ec_processor {name} --cpus {cpus}")
+        raise DeclarationError(
+            f"processor {name!r} {has} CPUs, not {cpus}; change it with %ec_processor {name} --cpus {cpus}"
+        )
 
 
 def _processor(draft: _Draft, change: Change) -> None:
@@ -298,11 +302,14 @@ def _processor(draft: _Draft, change: Change) -> None:
         raise DeclarationError(f"processor {name!r} cannot have {record.cpus} CPUs")
     if record.cpus is not None and record.cpus > draft.limits.cpus:
         draft.warnings.append(
-            f"processor {name!r} may use {record.cpus} CPUs and node 'local' has {draft.limits.cpus}; no more than that run at once"
+            f"processor {name!r} may use {record.cpus} CPUs and node 'local' has {draft.limits.cpus}; "
+            "no more than that run at once"
         )
     for socket in draft.topology.sockets.values():
         if socket.processor == name and record.cpus and socket.threads > record.cpus and not socket.parked:
-            raise DeclarationError(f"a call of {socket.name!r} takes {socket.threads} CPUs; {record.cpus} would never run it")
+            raise DeclarationError(
+                f"a call of {socket.name!r} takes {socket.threads} CPUs; {record.cpus} would never run it"
+            )
     draft.put("processor", name, record)
     draft.says.append(f"processor {name}")
 
@@ -323,7 +330,9 @@ def _argument(task: Task, socket: Socket, name: str | None) -> Parameter:
     if name is None:
         first = next((p for p in task.signature if p.kind in POSITIONAL), None)
         if first is None:
-            raise WiringError(f"{socket.name!r} takes no positional argument; name one of: {', '.join(task.arguments) or 'none'}")
+            raise WiringError(
+                f"{socket.name!r} takes no positional argument; name one of: {', '.join(task.arguments) or 'none'}"
+            )
         return first
     found = task.parameter(name)
     if found is None:
@@ -345,7 +354,11 @@ def _plug(draft: _Draft, change: Change) -> None:
         raise WiringError(f"a plug is on 'result' or on 'error', not on {on!r}")
     when = change.get("when")
     same = next(
-        (p for p in topology.plugs.values() if (p.source, p.target, p.argument, p.on) == (source.id, target.id, argument.name, on)),
+        (
+            p
+            for p in topology.plugs.values()
+            if (p.source, p.target, p.argument, p.on) == (source.id, target.id, argument.name, on)
+        ),
         None,
     )
     if same is None and (source.id == target.id or topology.reaches(target.id, source.id)):
@@ -391,8 +404,14 @@ def _unplug(draft: _Draft, change: Change) -> None:
         if (p.source, p.target) == (source.id, target.id) and argument in (None, p.argument) and on in (None, p.on)
     ]
     if not found:
-        there = [f"{source.name} -> {target.name}.{p.argument}" for p in draft.topology.plugs.values() if p.source == source.id]
-        raise WiringError(f"no plug from {source.name!r} to {target.name!r}; {source.name} has: {', '.join(there) or 'none'}")
+        there = [
+            f"{source.name} -> {target.name}.{p.argument}"
+            for p in draft.topology.plugs.values()
+            if p.source == source.id
+        ]
+        raise WiringError(
+            f"no plug from {source.name!r} to {target.name!r}; {source.name} has: {', '.join(there) or 'none'}"
+        )
     for plug in found:
         draft.put("plug", plug.id, None)
         draft.says.append(f"unplug {source.name} -> {target.name}.{plug.argument}")

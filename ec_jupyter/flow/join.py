@@ -92,15 +92,13 @@ class JoinTable:
     def result(self, source: Source, plug: Plug, value: object, index: int = 0, tag: Tag | None = None) -> None:
         """A value that a plug carries from a call that went well, or an error from one that did not."""
         calls, party = self.calls, self.parties.find(source.party)
-        late, rescue = source.late, plug.on == "error"
-        if party is not None:
-            late = late or source.request in party.late
-            rescue = rescue or source.request in party.rescued
         arrival = Arrival(
             calls.new_arrival(), plug.target, plug.argument, party.id if party else source.party, source.run,
             source.tag if tag is None else tag, "value", value, source.request, index, plug.id,
-            ELEMENT if plug.gather else 0, late=late, rescue=rescue,
+            ELEMENT if plug.gather else 0, late=source.late,
         )  # fmt: skip
+        if party is not None:
+            party.trace(arrival, failure=plug.on == "error")
         calls.out.arrivals.append(arrival)
         meeting = party.meetings.get(plug.target) if party else None
         if meeting is None and plug.id in self.topology.simple:
@@ -129,11 +127,10 @@ class JoinTable:
                 self.calls.mark(source, plug, "vacant")
         self.marks.pump()
 
-    def dead(self, source: Source, plug: Plug, *, silent: bool = False, element: int | None = None) -> None:
-        """A plug will carry nothing of this call; or of that `element` of its split for which `source` stands."""
+    def dead(self, source: Source, plug: Plug, *, silent: bool = False) -> None:
+        """A plug will carry nothing of this call."""
         if not (silent and plug.id in self.topology.quiet):
-            lag, index = (0, -1) if element is None else (-1, -2 - element)
-            self.calls.mark(source, plug, "dead", lag, silent=silent, index=index)
+            self.calls.mark(source, plug, "dead", silent=silent)
             self.marks.pump()
 
     # -- what a person throws away -----------------------------------------------

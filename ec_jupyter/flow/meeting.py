@@ -11,6 +11,11 @@ from ec_jupyter.flow.tag import ROOT, Path, Tag, path, united
 ELEMENT = -1
 """`lag` of what comes by a gathering plug: one element of a list."""
 
+NOBODY: frozenset[int] = frozenset()
+
+ANYBODY = 0
+"""Whom a value brought by hand stands in for."""
+
 Slot = tuple[str, Path]
 """An argument and where its calls stand; of one element of a list, the argument's name ends in ``[]``."""
 
@@ -47,8 +52,9 @@ class Arrival:
         The call that took it.
     late : bool
         From a request that had failed for good and was retried since, or from what came of one.
-    rescue : bool
-        A failure, or from what came of one; not persisted, it follows from plugs and sources.
+    late_of, rescue_of : frozenset of int
+        The failed requests whose late success, and whose failure, it came of; not persisted, for they follow
+        from plugs and sources.
     """
 
     id: int
@@ -67,7 +73,8 @@ class Arrival:
     state: str = "waiting"
     request: int | None = None
     late: bool = False
-    rescue: bool = False
+    late_of: frozenset[int] = NOBODY
+    rescue_of: frozenset[int] = NOBODY
 
     @property
     def slot(self) -> Slot:
@@ -118,7 +125,7 @@ class Bundle:
         if arrival.kind == "value":
             self.items.setdefault(index, deque()).append(arrival)
         else:
-            self.dead[index] = arrival
+            self.dead.setdefault(index, arrival)
 
     def forget(self, arrival: int) -> Arrival | None:
         """Leave an element out; None if it is not here."""
@@ -172,8 +179,8 @@ class Meeting:
         Per argument and path, the parcels that wait, oldest first.
     seen : set of Slot
         Where a value has come, whatever became of it.
-    late, rescued : set of Slot
-        Where it came from a late success; where a failure, what came of one or a person stood in for it.
+    late, rescued : dict of Slot to set of int
+        Where it came of a request's late success; where of its failure, or a person stood in for it.
     marks : dict
         Per slot and plug, the mark that the plug sent, whatever became of it.
     deeper : dict
@@ -196,8 +203,8 @@ class Meeting:
     socket: int
     waits: dict[str, dict[Path, deque[Parcel]]] = field(default_factory=dict)
     seen: set[Slot] = field(default_factory=set)
-    late: set[Slot] = field(default_factory=set)
-    rescued: set[Slot] = field(default_factory=set)
+    late: dict[Slot, set[int]] = field(default_factory=dict)
+    rescued: dict[Slot, set[int]] = field(default_factory=dict)
     marks: dict[Slot, dict[int | None, Arrival]] = field(default_factory=dict)
     deeper: dict[Slot, set[int | None]] = field(default_factory=dict)
     dead: set[Slot] = field(default_factory=set)
@@ -306,6 +313,27 @@ class Meeting:
         return first
 
     # -- what has come, what will not ------------------------------------------
+    def see(self, arrival: Arrival) -> Slot:
+        """Remember that a value has come."""
+        slot = arrival.slot
+        self.seen.add(slot)
+        self.dead.discard(slot)
+        if arrival.late_of:
+            self.late.setdefault(slot, set()).update(arrival.late_of)
+        if arrival.rescue_of or arrival.source is None:
+            self.rescued.setdefault(slot, set()).update(arrival.rescue_of or (ANYBODY,))
+        return slot
+
+    def supersedes(self, arrival: Arrival) -> bool:
+        """Whether something has come in place of this value: for a late success a stand-in, or the reverse."""
+        if not (arrival.late_of or arrival.rescue_of):
+            return False
+        slot = arrival.slot
+        stood_in = self.rescued.get(slot, NOBODY)
+        if arrival.late_of and (ANYBODY in stood_in or not arrival.late_of.isdisjoint(stood_in)):
+            return True
+        return not arrival.rescue_of.isdisjoint(self.late.get(slot, NOBODY))
+
     def has(self, slot: Slot) -> bool:
         """Whether a value has come to a slot, from before a split included."""
         argument, where = slot
@@ -364,8 +392,10 @@ class Meeting:
     def absorb(self, other: Meeting) -> None:
         """Take over what another party brought to this socket."""
         self.seen |= other.seen
-        self.late |= other.late
-        self.rescued |= other.rescued
+        for slot, requests in other.late.items():
+            self.late.setdefault(slot, set()).update(requests)
+        for slot, requests in other.rescued.items():
+            self.rescued.setdefault(slot, set()).update(requests)
         self.dead |= other.dead
         self.skipped |= other.skipped
         self.vacant |= other.vacant
@@ -374,8 +404,8 @@ class Meeting:
             self.marks[slot] = marks | self.marks.get(slot, {})
         for slot, plugs in other.deeper.items():
             self.deeper.setdefault(slot, set()).update(plugs)
-        for where, requests in other.given.items():
-            self.given.setdefault(where, deque()).extend(requests)
+        for where, entries in other.given.items():
+            self.given.setdefault(where, deque()).extend(entries)
         for key, bundles in other.bundles.items():
             self.bundles.setdefault(key, []).extend(bundles)
         for argument, _, parcel in other.parcels():

@@ -10,7 +10,7 @@ import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from ec_jupyter.flow.meeting import Meeting
+from ec_jupyter.flow.meeting import NOBODY, Arrival, Meeting
 from ec_jupyter.flow.tag import Path
 from ec_jupyter.flow.topology import Root, Topology
 
@@ -37,8 +37,8 @@ class Party:
         Size of each split of it that has closed.
     closing : dict of str to list of (int, str, Path)
         Gathers (socket, argument, path of the list) that wait for a split to close.
-    late, rescued : set of int
-        Requests that came of a late success; that came of a failure, by an error plug.
+    late, rescued : dict of int to frozenset of int
+        By request, the failed ones whose late success it came of; whose failure, by an error plug.
     bound : set of int
         Runs that took part in a call with another run: they cannot leave any more.
     alone : bool
@@ -52,8 +52,8 @@ class Party:
     meetings: dict[int, Meeting] = field(default_factory=dict)
     fans: dict[str, int] = field(default_factory=dict)
     closing: dict[str, list[tuple[int, str, Path]]] = field(default_factory=dict)
-    late: set[int] = field(default_factory=set)
-    rescued: set[int] = field(default_factory=set)
+    late: dict[int, frozenset[int]] = field(default_factory=dict)
+    rescued: dict[int, frozenset[int]] = field(default_factory=dict)
     bound: set[int] = field(default_factory=set)
     alone: bool = False
 
@@ -61,6 +61,25 @@ class Party:
     def over(self) -> bool:
         """Nothing of it can happen any more."""
         return not self.live and not self.waiting
+
+    def trace(self, arrival: Arrival, *, failure: bool) -> None:
+        """Note which failures a value from a call came of; `failure`: it is one."""
+        source = arrival.source
+        if source is None or not (failure or arrival.late or self.late or self.rescued):
+            return
+        late = self.late.get(source, NOBODY)
+        if arrival.late or late:
+            arrival.late = True
+            arrival.late_of = late if failure else late | {source}
+        rescued = self.rescued.get(source, NOBODY)
+        arrival.rescue_of = rescued | {source} if failure else rescued
+
+    def inherit(self, arrival: Arrival, request: int) -> None:
+        """Note that a call came of what its argument did."""
+        if arrival.late_of:
+            self.late[request] = self.late.get(request, NOBODY) | arrival.late_of
+        if arrival.rescue_of:
+            self.rescued[request] = self.rescued.get(request, NOBODY) | arrival.rescue_of
 
     def absorb(self, other: Party) -> None:
         """Take over all that another party is."""

@@ -81,8 +81,9 @@ class _Builder:
         if arrival.kind == "value":
             if plug is not None and plug.gather:
                 arrival.lag = ELEMENT
-            arrival.rescue = bool(plug and plug.on == "error") or arrival.source in party.rescued
-            self._inherit(party, arrival)
+            party.trace(arrival, failure=plug is not None and plug.on == "error")
+            if arrival.request is not None and arrival.state in ("used", "shared"):
+                party.inherit(arrival, arrival.request)
         if arrival.plug in self._table.topology.simple and arrival.state != "waiting":
             return
         meeting = party.meetings.setdefault(arrival.socket, Meeting(arrival.socket))
@@ -92,24 +93,11 @@ class _Builder:
         else:
             self._mark(party, meeting, arrival)
 
-    @staticmethod
-    def _inherit(party: Party, arrival: Arrival) -> None:
-        if arrival.request is not None and arrival.state in ("used", "shared"):
-            if arrival.late:
-                party.late.add(arrival.request)
-            if arrival.rescue:
-                party.rescued.add(arrival.request)
-
     def _value(self, party: Party, meeting: Meeting, arrival: Arrival) -> None:
-        slot, state = arrival.slot, arrival.state
+        state = arrival.state
         if state in ("superseded", "left"):
             return
-        if arrival.late:
-            meeting.late.add(slot)
-        if arrival.rescue or arrival.source is None:
-            meeting.rescued.add(slot)
-        meeting.seen.add(slot)
-        meeting.dead.discard(slot)
+        slot = meeting.see(arrival)
         if slot[0].endswith("[]"):
             self._element(party, meeting, arrival)
         elif state in ("waiting", "shared"):

@@ -37,8 +37,6 @@ def united(tags: list[Tag]) -> Tag:
 
 def to_text(tag: Tag) -> str:
     """A tag as a column holds it; the root's is the empty text."""
-    if not tag:
-        return ""
     return ";".join(f"{'+'.join(splits)}/{index}" for splits, index in tag)
 
 

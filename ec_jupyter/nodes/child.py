@@ -60,6 +60,7 @@ class Seat:
 
 
 _failed: list[BaseException] = []
+_life: list[socket.socket] = []
 
 
 def init(seat: Seat) -> None:
@@ -67,8 +68,12 @@ def init(seat: Seat) -> None:
     try:
         # a group of its own: a task's children die with it, a terminal's interrupt never comes here
         os.setpgid(0, 0)
+        _live_with_agent(seat)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         cpus.pin(seat.pins)
+        with open(os.devnull) as nothing:
+            # nobody is there to answer: input() ends at once instead of waiting for ever
+            os.dup2(nothing.fileno(), 0)
         os.chdir(seat.workdir)
         sys.path.insert(0, seat.workdir)
     except BaseException as error:  # noqa: BLE001 - told by `serve`
@@ -121,8 +126,6 @@ class Worker:
         self._output = Output(self._print)
         self._work = _connected(seat, "work")
         self._control = _connected(seat, "control")
-        self._life = _connected(seat, "life")
-        _die_with(self._life)
 
     def serve(self) -> None:
         """Run calls until told to end."""
@@ -385,11 +388,16 @@ class Worker:
             self._send({"k": "back", "n": back})
 
 
-def _die_with(life: socket.socket) -> None:
-    """Have the kernel kill this process and all it has started once `life` ends.
+def _live_with_agent(seat: Seat) -> None:
+    """Have the kernel kill this process and all it has started once the agent is gone.
 
-    The control thread does the same, but cannot while a task holds the GIL.
+    The control thread does the same, but not before there is one, nor while a task holds the GIL.
     """
+    try:
+        life = _connected(seat, "life")
+    except OSError:
+        os._exit(1)  # gone already: loky would wait for its next message until the idle time is over
+    _life.append(life)
     with suppress(ImportError, AttributeError, OSError):  # where the system has no such signal
         import fcntl
 
@@ -397,6 +405,10 @@ def _die_with(life: socket.socket) -> None:
         fcntl.fcntl(fd, fcntl.F_SETOWN, -os.getpgid(0))
         fcntl.fcntl(fd, _SET_SIGNAL, signal.SIGKILL)
         fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_ASYNC)
+    with suppress(BlockingIOError):
+        # nothing is ever sent on it, so that an answer means that it has ended meanwhile
+        life.recv(1, socket.MSG_DONTWAIT)
+        leave()
 
 
 def _mapped(path: str) -> mmap.mmap:
@@ -406,6 +418,10 @@ def _mapped(path: str) -> mmap.mmap:
 
 def _connected(seat: Seat, channel: str) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    sock.connect(seat.address)
+    try:
+        sock.connect(seat.address)
+    except (ConnectionRefusedError, FileNotFoundError):
+        # the agent was killed while this process started; nobody else would ever end it
+        leave()
     sock.sendall(encode({"k": "hello", "token": seat.token, "channel": channel, "pid": os.getpid()}))
     return sock

@@ -1,8 +1,7 @@
 """The slots of one processor and the calls that wait for them.
 
-Calls leave in the order they came. A call nothing is known of, or a long one, leaves alone and
-for an idle slot; short ones leave in batches, up to two a slot, so that a worker never waits for
-the next and a queue never waits behind a batch for long.
+Calls leave in the order they came. A call nothing is known of, or a long one, leaves alone for an
+idle slot; short ones in batches, up to two a slot, so that a worker need not wait for the next.
 """
 
 from __future__ import annotations
@@ -97,12 +96,7 @@ class Pool:
         each = 2
         if 0 < self._seconds <= SHORT_SECONDS:
             each = 3 * max(1, min(BATCH_CALLS, int(SHORT_SECONDS / self._seconds)))
-        return max(0, count * each - self.held)
-
-    @property
-    def held(self) -> int:
-        """Calls here that have not come to anything yet."""
-        return len(self.queue) + sum(len(slot.calls) for slot in self.slots)
+        return max(0, count * each - len(self.queue) - sum(len(slot.calls) for slot in self.slots))
 
     def recall(self, requests: Collection[int]) -> None:
         """Hand back those that have not begun."""

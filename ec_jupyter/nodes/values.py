@@ -6,12 +6,14 @@ so that whoever loads it maps the file and an array inside is a slice of the map
 
 from __future__ import annotations
 
+import inspect
 import mmap
 import os
 import pickle
 import struct
 from contextlib import suppress
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import cloudpickle
@@ -122,7 +124,7 @@ def _banded(obj: object) -> bytes:
 
 def _complaint(obj: object, what: str, error: BaseException) -> str:
     path, culprit = _offender(obj, 0)
-    part = f" at {path}" if path else ""
+    part = f" at {path.strip()}" if path else ""
     return f"{what} cannot travel: {error}{part} ({type_name(culprit)})"
 
 
@@ -142,10 +144,9 @@ def _elements(obj: object) -> list[tuple[str, object]]:
         return [(f"[{key!r}]", value) for key, value in list(obj.items())[:1000]]
     if isinstance(obj, list | tuple):
         return [(f"[{i}]", value) for i, value in enumerate(obj[:1000])]
-    closure = getattr(obj, "__closure__", None)
-    if closure:
-        names = obj.__code__.co_freevars  # type: ignore[attr-defined]
-        return [(f" variable {n!r}", c.cell_contents) for n, c in zip(names, closure, strict=True)]
+    if isinstance(obj, FunctionType):
+        captured = inspect.getclosurevars(obj)
+        return [(f" variable {name!r}", value) for name, value in {**captured.nonlocals, **captured.globals}.items()]
     facts = getattr(obj, "__dict__", None)
     return [(f".{key}", value) for key, value in facts.items()] if isinstance(facts, dict) else []
 

@@ -575,8 +575,10 @@ class Client:
 
     def close(self) -> None:
         """Hang up; the flow goes on."""
-        self._closed = True
         with self._lock:
+            if self._closed:
+                return
+            self._closed = True
             line, self._line = self._line, None
         if line is not None:
             line.hang_up()

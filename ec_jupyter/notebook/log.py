@@ -43,7 +43,9 @@ class Log:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 text = f"the disk under {self.path.parent.parent} is full; nothing was submitted: free some space first"
                 raise StoreFullError(text) from error
-            raise StoreReadOnlyError(f"{self.path} cannot be written ({error.strerror}); nothing was submitted") from error
+            raise StoreReadOnlyError(
+                f"{self.path} cannot be written ({error.strerror}); nothing was submitted"
+            ) from error
         except BaseException:
             os.ftruncate(self._fd, self._size)
             raise

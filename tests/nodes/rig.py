@@ -155,6 +155,19 @@ def gone(pid: int) -> bool:
     return stat.rpartition(")")[2].split()[0] == "Z"
 
 
+def session(leader: int) -> dict[int, int]:
+    """The living processes of a session but its leader, and the process group of each."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, group, belongs, *_ = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # it ended just now
+        if int(belongs) == leader and state != "Z" and path.parent.name != str(leader):
+            found[int(path.parent.name)] = int(group)
+    return found
+
+
 def number_in(path: Path) -> int | None:
     """The number a task has written to a file, once it is there whole."""
     text = path.read_text() if path.exists() else ""

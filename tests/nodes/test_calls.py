@@ -282,3 +282,23 @@ async def test_result_over_the_limit_is_a_file_and_one_under_it_is_not(rig: Rig,
         assert (outcome.value.file is not None) == is_file
         assert outcome.value.type == "bytes"
         assert len(rig.result(call.request)) == count
+
+
+def from_folder():
+    import beside
+
+    return beside.answer, input_or_none()
+
+
+def input_or_none():
+    try:
+        return input()
+    except EOFError:
+        return None
+
+
+async def test_module_beside_the_notebook_is_found_and_nobody_answers_input(rig: Rig, single: Agent) -> None:
+    (rig.folder / "beside.py").write_text("answer = 42\n")
+    call = rig.call(from_folder)
+    await rig.run(single, call)
+    assert rig.result(call.request) == (42, None)

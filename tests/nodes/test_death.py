@@ -15,7 +15,7 @@ import pytest
 
 from ec_jupyter.nodes.agent import Agent
 from ec_jupyter.wire import Call
-from tests.nodes.rig import Rig, gone, number_in, wait_until
+from tests.nodes.rig import Rig, gone, number_in, session, wait_until
 
 ROOT = Path(__file__).parents[2]
 
@@ -181,8 +181,8 @@ HOST = """
 """
 
 
-def host(rig: Rig, kind: str = "file", **options: object) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", textwrap.dedent(HOST), str(rig.folder), str(rig.runtime), kind]
+def host(rig: Rig, kind: str = "file", source: str = HOST, **options: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", textwrap.dedent(source), str(rig.folder), str(rig.runtime), kind]
     return subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, **options)  # type: ignore[call-overload,no-any-return]
 
 
@@ -203,6 +203,40 @@ async def test_workers_and_their_children_die_with_the_agents_process(rig: Rig) 
     for pid in pids:
         await wait_until(lambda pid=pid: gone(pid), 5)
     for path in rig.runtime.iterdir():  # killed, it could not tidy up
+        path.unlink()
+
+
+STARTING = """
+    import asyncio, sys
+    from pathlib import Path
+    from tests.nodes.rig import Rig
+
+    async def main():
+        rig = Rig(Path(sys.argv[1]), Path(sys.argv[2]))
+        agent = await rig.start()
+        agent.processor("main", 2)
+        agent.assign("main", [rig.call(abs), rig.call(abs)])
+        await asyncio.Event().wait()
+
+    asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("stage", ["spawned", "in its own group"])
+async def test_workers_that_are_starting_die_with_the_agents_process(rig: Rig, stage: str) -> None:
+    process = host(rig, source=STARTING, start_new_session=True, stderr=subprocess.DEVNULL)
+
+    def reached() -> bool:
+        groups = session(process.pid)
+        return any(pid == group for pid, group in groups.items()) if stage != "spawned" else len(groups) > 1
+
+    try:
+        await wait_until(reached)
+    finally:
+        process.kill()
+        process.communicate()
+    await wait_until(lambda: not session(process.pid), 10)
+    for path in rig.runtime.iterdir():
         path.unlink()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import signal
 import threading
@@ -50,6 +51,21 @@ class Execution:
         # a loop of its own, closed at the end, in whichever thread this is
         asyncio.run(self.client.async_execute(env={**os.environ, "JPY_SESSION_NAME": str(self.path)}))
         return notebook
+
+    def engine_pid(self, flow: str) -> int:
+        """Process that serves the flow of that name; 0 where none does."""
+        lock = self.folder / ".ec_jupyter" / flow / "engine.lock"
+        said = re.search(r"process (\d+)", lock.read_text()) if lock.exists() else None
+        command = Path(f"/proc/{said[1]}/cmdline") if said else lock
+        # the lock's file stays when its process ends, and another process may have got the number
+        alive = command.exists() and str(self.folder).encode() in command.read_bytes()
+        return int(said[1]) if said and alive else 0
+
+    def stop_engines(self) -> None:
+        """End the engines that serve this folder, before they do so for lack of work."""
+        for flow in (self.folder / ".ec_jupyter").glob("*"):
+            if pid := self.engine_pid(flow.name):
+                os.kill(pid, signal.SIGTERM)
 
     def kill_kernel(self) -> None:
         """SIGKILL to the kernel that executes it now."""

@@ -15,8 +15,9 @@ README = Path(__file__).parents[2] / "README.md"
 
 
 def test_first_steps_add_each_pair_once(tmp_path: Path) -> None:
-    executed = Execution(tmp_path / "notebooks", "first_steps.ipynb").run()
-    assert shown(executed, "sum") == "[21]"
+    execution = Execution(tmp_path / "notebooks", "first_steps.ipynb")
+    assert shown(execution.run(), "sum") == "[21]"
+    execution.stop_engines()
 
 
 def test_example_of_the_readme_prints_what_it_says(tmp_path: Path) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
@@ -35,8 +35,30 @@ def rows_stored(folder: Path) -> int:
 
 
 @pytest.fixture
-def flights(tmp_path: Path) -> Execution:
-    return Execution(tmp_path / "notebooks", "flights.ipynb")
+def flights(tmp_path: Path) -> Iterator[Execution]:
+    execution = Execution(tmp_path / "notebooks", "flights.ipynb")
+    yield execution
+    execution.stop_engines()
+
+
+class Demo:
+    """The demo, once run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.execution = Execution(folder / "notebooks", "flights.ipynb")
+        self.executed = folder / "executed.ipynb"
+        command = [sys.executable, "demo.py", "flights.ipynb", "--output", str(self.executed)]
+        run = subprocess.run(
+            command, cwd=self.execution.folder, capture_output=True, text=True, timeout=300, check=False
+        )
+        self.exit, self.said, self.complaints = run.returncode, run.stdout, run.stderr
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    demo = Demo(tmp_path_factory.mktemp("demo"))
+    yield demo
+    demo.execution.stop_engines()
 
 
 def test_numbers_of_the_notebook_are_those_of_one_merge_in_pandas() -> None:
@@ -61,20 +83,16 @@ def test_numbers_of_the_notebook_are_those_of_one_merge_in_pandas() -> None:
     assert round(met.drop(murkier.index)["dep_delay"].mean(), 4) == 11.9491
 
 
-def test_demo_prints_the_table_and_says_where_the_executed_notebook_is(flights: Execution, tmp_path: Path) -> None:
-    executed = tmp_path / "executed.ipynb"
-    command = [sys.executable, "demo.py", "flights.ipynb", "--output", str(executed)]
-    done = subprocess.run(command, cwd=flights.folder, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
-    assert executed.exists()
-    assert str(executed) in done.stdout
+def test_demo_prints_the_table_and_says_where_the_executed_notebook_is(demo: Demo) -> None:
+    assert demo.exit == 0, demo.complaints
+    assert demo.executed.exists()
+    assert str(demo.executed) in demo.said
     for number in ("120193", "110733", "104294", "4131684", "26.6897", "12.0993", "105.72"):
-        assert number in done.stdout
+        assert number in demo.said
 
 
-def test_second_execution_in_the_same_folder_gives_the_same_numbers(flights: Execution) -> None:
-    flights.run()
-    flights.run()
+def test_second_execution_in_the_same_folder_gives_the_same_numbers(demo: Demo) -> None:
+    demo.execution.run()
 
 
 def test_kernel_killed_at_half_loses_and_repeats_nothing(flights: Execution) -> None:
@@ -91,12 +109,5 @@ def test_kernel_killed_at_half_loses_and_repeats_nothing(flights: Execution) -> 
 def test_engine_killed_at_half_loses_and_repeats_nothing(flights: Execution) -> None:
     run = Meanwhile(flights.run)
     wait_until(lambda: rows_stored(flights.folder) > DAYS // 2, 200)
-    os.kill(engine_pid(flights.folder / ".ec_jupyter" / "flights"), signal.SIGKILL)
+    os.kill(flights.engine_pid("flights"), signal.SIGKILL)
     run.join()
-
-
-def engine_pid(flow: Path) -> int:
-    """Process that holds the flow's lock."""
-    said = re.search(r"process (\d+)", (flow / "engine.lock").read_text())
-    assert said is not None
-    return int(said[1])

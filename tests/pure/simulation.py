@@ -144,21 +144,31 @@ class Simulation:
             party = self.merged[party]
         return party
 
+    def party_of(self, run: int) -> int:
+        return self.party(self.calls[run])
+
     def end(self, call: Call, value: Any = None, when: Callable[[Plug], bool] = lambda plug: True) -> None:
         """A call ends well: `value` is its result, `SKIP`, or the list of what map plugs split."""
+        plugs = self.topology.results[self.topology.names[call.socket]]
+        self.end_each(call, {} if value is None else {plug.id: value for plug in plugs}, when)
+
+    def end_each(
+        self, call: Call, values: Mapping[int, Any], when: Callable[[Plug], bool] = lambda plug: True
+    ) -> None:
+        """A call ends well, with one value for each plug; its place where none is named."""
         assert call.state == "queued", call
         call.state = "done"
         source, socket = self.source(call), self.topology.names[call.socket]
-        result = (call.socket, call.path) if value is None else value
         for plug in self.topology.results[socket]:
+            value = values.get(plug.id, (call.socket, call.path))
             if value is SKIP or not when(plug):
                 self.table.dead(source, plug)
             elif plug.map:
-                for i, one in enumerate(result):
+                for i, one in enumerate(value):
                     self.table.element(source, plug, one, i, i, str(call.id))
-                self.close(source, len(result), [plug])
+                self.close(source, len(value), [plug])
             else:
-                self.table.result(source, plug, result)
+                self.table.result(source, plug, value)
         if not call.failed:
             for plug in self.topology.errors[socket]:
                 self.table.dead(source, plug, silent=True)
@@ -292,7 +302,7 @@ class Simulation:
         for row in self.rows.values():
             tag = from_text(to_text(row.tag))
             lag = 0 if row.kind == "value" else row.lag
-            arrivals.append(replace(row, party=now(row.party), tag=tag, lag=lag, rescue=False))
+            arrivals.append(replace(row, party=now(row.party), tag=tag, lag=lag))
         given = [
             (c.id, c.run, self.topology.names[c.socket], self.party(c), c.tag)
             for c in self.calls.values()

@@ -1,0 +1,254 @@
+"""A kill campaign: client, engine and workers are killed at random moments, and the flow is compared with a model."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections import Counter
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tests.crash.flowkit import Flow, gone, kill, wait_until
+from tests.crash.submitter import SOCKETS
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def echo(x: int) -> int:
+    return x
+
+
+def left(x: int) -> tuple[str, int]:
+    return ("left", x)
+
+
+def right(x: int) -> tuple[str, int]:
+    return ("right", x)
+
+
+def pair(one: Any, two: Any) -> tuple[Any, Any]:
+    return (one, two)
+
+
+def flaky(x: int, folder: str) -> int:
+    """Every seventh raises, the first time."""
+    if x % 7 == 0 and not os.path.exists(f"{folder}/flaky-{x}"):
+        open(f"{folder}/flaky-{x}", "w").close()
+        raise ValueError(f"try {x} again")
+    return x
+
+
+def failing(x: int) -> int:
+    """Every eleventh raises."""
+    if x % 11 == 0:
+        raise ValueError(f"never {x}")
+    return x
+
+
+def dying(x: int, folder: str) -> int:
+    """Every fiftieth ends its process, the first time."""
+    if x % 50 == 49 and not os.path.exists(f"{folder}/dying-{x}"):
+        open(f"{folder}/dying-{x}", "w").close()
+        os._exit(5)
+    return x
+
+
+def caught(error: Any) -> int:
+    return int(error.arguments["x"])
+
+
+class Campaign:
+    """One flow and its deaths.
+
+    Parameters
+    ----------
+    folder : Path
+        An empty folder of its own.
+    seed : int
+        Decides who is killed and when.
+    """
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.notebook = folder.resolve()
+        self.folder = self.notebook / ".ec_jupyter" / "main"
+        self.folder.mkdir(parents=True)
+        (self.notebook / "once").mkdir()
+        self.kills: Counter[str] = Counter()
+        self.requests = 0
+        self._submitter: subprocess.Popen[bytes] | None = None
+        self._moment = threading.Event()
+
+    # -- the flow --------------------------------------------------------------
+    def wire(self) -> None:
+        """A diamond, strangers, a retrying, a failing and a dying socket."""
+        flow = Flow(self.folder)
+        for name in ("root", "a", "b"):
+            flow.socket(echo, name)
+        for function, options in (
+            (left, {}), (right, {}), (pair, {}), (flaky, {"retries": 2, "backoff": 0.01}), (failing, {}), (dying, {}),
+            (caught, {}),
+        ):  # fmt: skip
+            flow.socket(function, **options)
+        flow.socket(pair, "meet")
+        for name in ("flaky", "dying"):
+            value = flow.client.dump(str(self.notebook / "once"))
+            change = {"op": "fix", "socket": name, "argument": "folder", "value": 0, "type": "str", "text": ""}
+            flow.client.ask("edit", {"changes": [change]}, [value.data or b""])
+        for source, target in (
+            ("root", "left.x"), ("root", "right.x"), ("left", "pair.one"), ("right", "pair.two"), ("a", "meet.one"), ("b", "meet.two"),
+        ):  # fmt: skip
+            flow.plug(source, target)
+        flow.plug("failing", "caught.error", on="error")
+        flow.client.close()
+
+    # -- the deaths ------------------------------------------------------------
+    def run(self, kills: int) -> None:
+        """Kill that many, then let the flow come to its end and compare it with the model."""
+        self.wire()
+        for _ in range(kills):
+            self._submit()
+            # not to wait for anything: only so that deaths come at moments nobody chose
+            self._moment.wait(self.random.random() * 0.5)
+            self._kill(self.random.choices(("client", "engine", "worker"), (3, 4, 3))[0])
+        (self.folder.parent / "enough").touch()
+        self._submit()
+        assert self._submitter is not None
+        assert self._submitter.wait(180) == 0, "the client did not find its engine again"
+        self.compare()
+
+    def _submit(self) -> None:
+        if self._submitter is not None and self._submitter.poll() is not None:
+            assert self._submitter.returncode in (0, -9), f"the client ended with {self._submitter.returncode}"
+            self._submitter = None
+        if self._submitter is None:
+            command = [sys.executable, "-m", "tests.crash.submitter", str(self.folder)]
+            self._submitter = subprocess.Popen(command, cwd=self.notebook, env={**os.environ, "PYTHONPATH": str(REPOSITORY)})
+
+    def engine(self) -> int | None:
+        """The engine's pid, from the lock it holds."""
+        words = (self.folder / "engine.lock").read_text().split()
+        with suppress(psutil.Error, IndexError):
+            process = psutil.Process(int(words[1]))
+            if str(self.folder) in process.cmdline():
+                return process.pid
+        return None
+
+    def _kill(self, who: str) -> None:
+        assert self._submitter is not None
+        victim: int | None = self._submitter.pid
+        if who != "client":
+            victim = self.engine()
+        if who == "worker" and victim is not None:
+            with suppress(psutil.Error):
+                workers = psutil.Process(victim).children(recursive=True)
+                victim = self.random.choice(workers).pid if workers else None
+        if victim is not None:
+            self.kills[who] += 1
+            if who == "client":
+                self._submitter.kill()
+                self._submitter.wait()
+            else:
+                kill(victim)
+
+    def close(self) -> None:
+        """Leave no process behind."""
+        if self._submitter is not None and self._submitter.poll() is None:
+            self._submitter.kill()
+            self._submitter.wait()
+        pid = self.engine()
+        if pid is not None:
+            kill(pid)
+
+    # -- the model -------------------------------------------------------------
+    def compare(self) -> None:
+        """Everything that was promised has happened once, and nothing else has."""
+        n = int((self.folder.parent / "promised").read_text())
+        flow = Flow(self.folder)
+        left_over = flow.drained()
+        pid = flow.engine
+        workers = [w.pid for w in flow.workers()]
+        found = {name: self._results(flow, name) for name in (*SOCKETS, "left", "right", "pair", "meet", "caught")}
+        flow.stop()
+        for process in (pid, *workers):
+            gone(process)
+        wait_until(lambda: not self._lodgers())
+        with closing(sqlite3.connect(self.folder / "flow.db")) as db:
+            assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+            self.requests = self._compare_runs(db, n)
+            self._compare_arrivals(db)
+            meetings = self._meetings(db)
+        model = self._model(n, meetings)
+        for name, wanted in model.items():
+            assert found[name] == wanted, f"{name}: {Counter(found[name]) - Counter(wanted)} beside {Counter(wanted) - Counter(found[name])}"
+        assert (left_over["waiting"], left_over["failed"]) == (0, len(range(0, n, 11)))
+        assert "CRITICAL" not in (self.folder / "engine.log").read_text()
+
+    @staticmethod
+    def _results(flow: Flow, name: str) -> list[Any]:
+        return sorted(flow.results(name))
+
+    @staticmethod
+    def _model(n: int, meetings: list[tuple[int, int]]) -> dict[str, list[Any]]:
+        every = list(range(n))
+        return {
+            "root": every, "a": every, "b": every, "flaky": every, "dying": every,
+            "failing": [i for i in every if i % 11],
+            "caught": [i for i in every if i % 11 == 0],
+            "left": [("left", i) for i in every],
+            "right": [("right", i) for i in every],
+            "pair": [(("left", i), ("right", i)) for i in every],
+            "meet": sorted(meetings),
+        }  # fmt: skip
+
+    @staticmethod
+    def _compare_runs(db: sqlite3.Connection, n: int) -> int:
+        ids = [i for (i,) in db.execute("SELECT submit_id FROM run ORDER BY submit_id")]
+        assert ids == sorted(f"{name}-{i}" for i in range(n) for name in SOCKETS)
+        twice = db.execute("SELECT run, socket, count(*) FROM request GROUP BY run, socket, tag HAVING count(*) > 1").fetchall()
+        assert twice == []
+        states = dict(db.execute("SELECT state, count(*) FROM request GROUP BY state"))
+        caught = len(range(0, n, 11))
+        assert states == {"done": (len(SOCKETS) + 4) * n, "failed": caught}
+        return sum(states.values())
+
+    @staticmethod
+    def _compare_arrivals(db: sqlite3.Connection) -> None:
+        taken = Counter(
+            arrival
+            for (text,) in db.execute("SELECT arguments FROM request")
+            for _, _, arrivals in json.loads(text).values()
+            for arrival in arrivals
+        )
+        assert [a for a, n in taken.items() if n > 1] == []
+        used = [a for (a,) in db.execute("SELECT id FROM arrival WHERE state = 'used' AND mark IS NULL")]
+        assert sorted(taken) == sorted(used)
+
+    @staticmethod
+    def _meetings(db: sqlite3.Connection) -> list[tuple[int, int]]:
+        """Who meets whom: the first with the first, in order of acceptance."""
+        order = {
+            name: [
+                int(i.split("-")[1])
+                for (i,) in db.execute("SELECT submit_id FROM run WHERE submit_id LIKE ? || '-%' ORDER BY id", (name,))
+            ]
+            for name in ("a", "b")
+        }
+        return list(zip(order["a"], order["b"], strict=True))
+
+    def _lodgers(self) -> list[int]:
+        """Processes that live in the campaign's folder."""
+        found = []
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                if process.cwd() == str(self.notebook):
+                    found.append(process.pid)
+        return found

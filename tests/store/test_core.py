@@ -1,0 +1,238 @@
+"""What the engine's memory and its journal make of answers that come late, twice or in pieces."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from ec_jupyter.errors import StoreFullError
+from ec_jupyter.wire import Outcome, Value
+from tests.store.rig import begin, done, dump, raised, start, submit, topology, value
+
+FORK = topology(
+    {"root": ["x"], "left": ["x"], "right": ["x"], "join": ["one", "two"]},
+    [("root", "left", "x"), ("root", "right", "x"), ("left", "join", "one"), ("right", "join", "two")],
+)
+ONE = topology({"one": ["x"]}, retries=2, backoff=60.0)
+
+
+def state(core, request):
+    return core.store.db.execute("SELECT state, attempt FROM request WHERE id = ?", (request,)).fetchone()
+
+
+@pytest.mark.parametrize("answer", ["done", "failed", "skipped"])
+def test_the_answer_of_an_attempt_that_was_given_up_changes_nothing(tmp_path, answer):
+    core = start(tmp_path / "flow", FORK)
+    submit(core, "root", x=1)
+    request, attempt = begin(core, "root")
+    core.died(request, attempt, "killed")
+    core.journal.commit()
+    again, second = begin(core, "root")
+    assert (again, second) == (request, attempt + 1)
+    before = dump(core)
+    core.outcome(Outcome(request, attempt, answer, value(5), {"kind": "task", "type": "E", "message": "", "traceback": ""}))
+    assert core.journal.empty
+    assert dump(core) == before
+    done(core, request, second, 5)
+    assert state(core, request) == ("done", 2)
+
+
+def test_an_answer_given_twice_takes_effect_once(tmp_path):
+    core = start(tmp_path / "flow", FORK)
+    submit(core, "root", x=1)
+    request, attempt = begin(core, "root")
+    done(core, request, attempt, 5)
+    before = dump(core)
+    done(core, request, attempt, 6)
+    core.died(request, attempt, "killed")
+    core.yielded(request, attempt, 0, [value(1)])
+    core.journal.commit()
+    assert dump(core) == before
+
+
+def test_the_files_of_a_late_answer_are_removed(tmp_path):
+    core = start(tmp_path / "flow", FORK)
+    submit(core, "root", x=1)
+    request, attempt = begin(core, "root")
+    core.died(request, attempt, "killed")
+    late = core.values.folder / f"{request}.1.1.0"
+    late.write_bytes(b"big")
+    core.outcome(Outcome(request, attempt, "done", Value(None, late.name, 3, "bytes")))
+    assert not late.exists()
+
+
+def test_an_answer_to_an_engine_before_a_restart_is_not_an_answer_to_the_one_after_it(tmp_path):
+    core = start(tmp_path / "flow", FORK)
+    submit(core, "root", x=1)
+    request, attempt = begin(core, "root")
+    core.store.close()
+    core = start(tmp_path / "flow")
+    core.outcome(Outcome(request, attempt, "done", value(5)))
+    assert core.journal.empty
+    assert state(core, request)[0] == "queued"
+    assert begin(core, "root")[0] == request
+
+
+def test_a_request_finished_twice_is_refused_by_the_database(tmp_path):
+    core = start(tmp_path / "flow", FORK)
+    submit(core, "root", x=1)
+    request, attempt = begin(core, "root")
+    job = core.jobs[request]
+    done(core, request, attempt, 5)
+    before = dump(core)
+    core.jobs[request] = job
+    with pytest.raises(RuntimeError, match="finished twice"):
+        done(core, request, attempt, 6)
+    assert dump(core) == before
+
+
+def test_a_plug_never_carries_the_same_thing_twice(tmp_path):
+    core = start(tmp_path / "flow", FORK)
+    submit(core, "root", x=1)
+    request, attempt = begin(core, "root")
+    done(core, request, attempt, 5)
+    plug, source = core.store.db.execute("SELECT plug, source_request FROM arrival LIMIT 1").fetchone()
+    row = (999, 1, "x", 1, 1, "", None, source, 0, plug, None, "waiting", None, 0, 0.0)
+    core.journal.add("add_arrival", row)
+    with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
+        core.journal.commit()
+
+
+def test_a_committed_yield_is_not_delivered_again_by_a_second_attempt(tmp_path):
+    from dataclasses import replace
+
+    wiring = topology({"gen": ["x"], "sink": ["x"]}, [("gen", "sink", "x")])
+    task = replace(wiring.tasks[101], generator=True)
+    core = start(tmp_path / "flow", replace(wiring, tasks={**wiring.tasks, 101: task}))
+    submit(core, "gen", x=1)
+    request, attempt = begin(core, "gen")
+    core.yielded(request, attempt, 0, [value(10), value(11)])
+    core.journal.commit()
+    core.died(request, attempt, "killed")
+    core.store.close()
+    core = start(tmp_path / "flow")
+    (again,) = core.dispatch.take([1], 1)
+    call = core.call(core.jobs[again])
+    assert call.skip == 2
+    # an older worker may send what was committed once more
+    core.yielded(request, call.attempt, 1, [value(11), value(12)])
+    core.outcome(Outcome(request, call.attempt, "done", emitted=3))
+    core.journal.commit()
+    assert core.store.db.execute("SELECT count(*) FROM request WHERE socket = 2").fetchone() == (3,)
+    assert core.store.db.execute("SELECT count(*) FROM emission").fetchone() == (3,)
+
+
+def test_attempts_are_counted_over_restarts_and_so_are_retries(tmp_path):
+    core = start(tmp_path / "flow", ONE)
+    request = submit(core, "one", x=1)
+    _, attempt = begin(core, "one")
+    raised(core, request, attempt)
+    assert request in core.delayed
+    core.store.close()
+    core = start(tmp_path / "flow")
+    assert core.jobs[request].tries == 1
+    assert request in core.delayed
+    core.due(request)
+    raised(core, *begin(core, "one"))
+    core.due(request)
+    raised(core, *begin(core, "one"))
+    assert state(core, request) == ("failed", 3)
+
+
+def test_identities_of_what_was_removed_are_not_given_again(tmp_path):
+    core = start(tmp_path / "flow", FORK)
+    core.journal.step("put_meta", ("record", "900"))
+    core.journal.commit()
+    core.store.close()
+    assert start(tmp_path / "flow").new_record() == 901
+
+
+# -- the sweep --------------------------------------------------------------------
+def files(core):
+    return sorted(p.name for p in core.values.folder.iterdir())
+
+
+def put(core, name, size=10):
+    (core.values.folder / name).write_bytes(b"x" * size)
+
+
+def test_the_sweep_takes_files_that_nobody_names_and_no_other(tmp_path):
+    core = start(tmp_path / "flow", FORK)
+    put(core, "1.1.1.0")
+    put(core, "2.1.1.0")
+    put(core, "3.1.1.0")
+    core.accept(1, {"x": Value(None, "1.1.1.0", 10, "bytes")})
+    core.journal.commit()
+    # 3 is a running request of this epoch: its worker may name what it writes any moment
+    assert core.values.sweep([3], 1) == (1, 10)
+    assert files(core) == ["1.1.1.0", "3.1.1.0"]
+
+
+def test_the_sweep_leaves_a_running_workers_unfinished_file_alone(tmp_path):
+    core = start(tmp_path / "flow", FORK)
+    put(core, ".7.1.1.0.4711")
+    put(core, ".8.1.1.0.4711")
+    core.values.sweep([7], 1)
+    assert files(core) == [".7.1.1.0.4711"]
+
+
+def test_the_sweep_takes_what_attempts_of_earlier_engines_left(tmp_path):
+    core = start(tmp_path / "flow", FORK)
+    put(core, "7.1.1.0")
+    core.values.sweep([7], 2)
+    assert files(core) == []
+
+
+def test_the_sweep_leaves_a_clients_unsent_file_for_a_day(tmp_path):
+    import os
+
+    core = start(tmp_path / "flow", FORK)
+    for name in ("in.fresh.1", "in.old.1", "in.here.1", ".in.fresh.2.99"):
+        put(core, name)
+    for name in ("in.old.1", "in.here.1"):
+        os.utime(core.values.folder / name, (0, 0))
+    core.values.sweep((), 1, frozenset({"here"}))
+    assert files(core) == [".in.fresh.2.99", "in.fresh.1", "in.here.1"]
+
+
+def test_a_result_committed_between_two_sweeps_is_kept_by_both(tmp_path):
+    core = start(tmp_path / "flow", FORK)
+    submit(core, "root", x=1)
+    request, attempt = begin(core, "root")
+    name = f"{request}.{core.epoch}.{attempt}.0"
+    put(core, name)
+    core.values.sweep([request], core.epoch)
+    assert files(core) == [name]
+    core.outcome(Outcome(request, attempt, "done", Value(None, name, 10, "bytes")))
+    core.journal.commit()
+    core.values.sweep([], core.epoch)
+    assert files(core) == [name]
+
+
+# -- a journal that cannot be written ---------------------------------------------------
+def test_what_could_not_be_written_is_written_whole_by_the_next_commit(tmp_path):
+    core = start(tmp_path / "flow", FORK)
+    (pages,) = core.store.db.execute("PRAGMA page_count").fetchone()
+    core.store.db.execute(f"PRAGMA max_page_count = {pages}")
+    request = core.accept(1, {"x": value("y" * 60_000)})
+    for _ in range(3):
+        with pytest.raises(sqlite3.OperationalError) as caught:
+            core.journal.commit()
+        assert isinstance(core.store.explain(caught.value), StoreFullError)
+        assert state(core, request) is None
+    core.store.db.execute("PRAGMA max_page_count = 100000")
+    core.journal.commit()
+    assert state(core, request) == ("queued", 0)
+    assert core.store.db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_a_core_started_on_the_folder_of_another_reads_what_it_committed_only(tmp_path):
+    core = start(tmp_path / "flow", FORK)
+    committed = submit(core, "root", x=1)
+    core.accept(1, {"x": value(2)})
+    core.store.close()
+    again = start(tmp_path / "flow")
+    assert sorted(again.jobs) == [committed]
+    assert isinstance(again.store.path, Path)

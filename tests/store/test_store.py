@@ -1,0 +1,245 @@
+"""The database is opened with care: one owner, nothing recreated, nothing half."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ec_jupyter.engine import store as module
+from ec_jupyter.engine.store import Store, mount_type
+from ec_jupyter.errors import StoreDamagedError, StoreError, StoreFullError, StoreLockedError, StoreReadOnlyError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "flow"
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A disk of 3 MiB that is this test's own."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "none", str(place)], capture_output=True, check=False)
+    if made.returncode:
+        pytest.skip("only root can mount a disk")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def remember(store, key, value):
+    with store.transaction() as db:
+        db.execute("INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", (key, value))
+
+
+def fill(store, place, value="x" * 100_000):
+    """Write until the disk takes no more; how many were committed."""
+    n = 0
+    while True:
+        try:
+            remember(store, f"k{n}", value)
+        except sqlite3.OperationalError as error:
+            assert isinstance(store.explain(error), StoreFullError)
+            return n
+        n += 1
+
+
+def test_a_new_folder_is_private_and_hidden_from_git(folder):
+    Store(folder).close()
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert (folder / "flow.db").stat().st_mode & 0o777 == 0o600
+    assert (folder / ".gitignore").read_text() == "*\n"
+
+
+def test_a_second_engine_is_refused_with_the_owners_process(folder):
+    store = Store(folder)
+    with pytest.raises(StoreLockedError, match=f"process {os.getpid()} on "):
+        Store(folder)
+    store.close()
+    Store(folder).close()
+
+
+def test_the_lock_goes_with_a_killed_owner(folder):
+    code = f"import sys; from pathlib import Path; from ec_jupyter.engine.store import Store; s = Store(Path({str(folder)!r})); print('up', flush=True); sys.stdin.read()"
+    owner = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert owner.stdout.readline() == b"up\n"
+    with pytest.raises(StoreLockedError, match=f"process {owner.pid} "):
+        Store(folder)
+    owner.kill()
+    owner.communicate()
+    Store(folder).close()
+
+
+def test_each_opening_is_an_epoch_of_its_own_in_the_same_flow(folder):
+    first = Store(folder)
+    first.close()
+    second = Store(folder)
+    second.close()
+    assert second.meta["flow"] == first.meta["flow"]
+    assert int(second.meta["epoch"]) == int(first.meta["epoch"]) + 1
+
+
+def test_a_copied_folder_is_another_flow(folder, tmp_path):
+    first = Store(folder)
+    remember(first, "note", "kept")
+    first.close()
+    shutil.copytree(folder, tmp_path / "copy")
+    copy = Store(tmp_path / "copy")
+    again = Store(folder)
+    assert copy.meta["flow"] != again.meta["flow"] == first.meta["flow"]
+    assert copy.meta["note"] == "kept"
+    copy.close()
+    again.close()
+
+
+def test_a_schema_of_another_version_is_refused_by_name_and_left_alone(folder):
+    Store(folder).close()
+    with sqlite3.connect(folder / "flow.db") as db:
+        db.execute("PRAGMA user_version = 7")
+    db.close()
+    before = (folder / "flow.db").read_bytes()
+    with pytest.raises(StoreError, match="has schema 7; this version of ec_jupyter reads 1"):
+        Store(folder)
+    assert (folder / "flow.db").read_bytes() == before
+
+
+@pytest.mark.parametrize("damage", ["header", "middle", "end"])
+def test_a_damaged_database_is_refused_and_left_as_it_is(folder, damage):
+    store = Store(folder)
+    for i in range(300):
+        remember(store, f"key {i}", "value " * 50)
+    store.close()
+    path = folder / "flow.db"
+    data = bytearray(path.read_bytes())
+    if damage == "header":
+        data[:100] = b"\xff" * 100
+    elif damage == "middle":
+        data[len(data) // 2 : len(data) // 2 + 8192] = b"\xff" * 8192
+    else:
+        del data[len(data) // 2 :]
+    path.write_bytes(data)
+    with pytest.raises(StoreDamagedError, match="is damaged .*left as it is"):
+        Store(folder)
+    assert path.read_bytes() == bytes(data)
+    # and the folder is not kept locked by the refusal
+    with pytest.raises(StoreDamagedError):
+        Store(folder)
+
+
+def test_an_emptied_database_is_not_taken_for_a_new_flow(folder):
+    Store(folder).close()
+    (folder / "flow.db").write_bytes(b"")
+    with pytest.raises(StoreDamagedError, match="is damaged"):
+        Store(folder)
+
+
+def test_a_transaction_that_raises_changes_nothing(folder):
+    store = Store(folder)
+    with pytest.raises(ZeroDivisionError), store.transaction() as db:
+        db.execute("INSERT INTO meta VALUES ('a', 'b')")
+        raise ZeroDivisionError
+    assert store.one("find_submit", (1, "x")) is None
+    assert ("a",) not in store.db.execute("SELECT key FROM meta").fetchall()
+    store.close()
+
+
+def test_a_full_disk_takes_no_half_transaction_and_the_next_one_once_there_is_room(disk):
+    store = Store(disk / "flow")
+    (disk / "ballast").write_bytes(b"x" * 1_000_000)
+    n = fill(store, disk)
+    assert 0 < n < 30
+    (disk / "ballast").unlink()
+    remember(store, "after", "room")
+    kept = {k for (k,) in store.db.execute("SELECT key FROM meta")}
+    assert {f"k{i}" for i in range(n)} | {"after"} <= kept
+    assert f"k{n}" not in kept
+    store.close()
+    again = Store(disk / "flow")
+    assert again.meta["after"] == "room"
+    again.close()
+
+
+def test_a_database_at_its_page_limit_says_that_the_disk_is_full(folder):
+    store = Store(folder)
+    store.db.execute("PRAGMA max_page_count = 200")
+    n = fill(store, folder)
+    store.db.execute("PRAGMA max_page_count = 100000")
+    remember(store, f"k{n}", "room again")
+    store.close()
+
+
+def test_a_folder_that_cannot_be_written_says_so(disk):
+    Store(disk / "flow").close()
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    with pytest.raises(StoreReadOnlyError, match="cannot be written"):
+        Store(disk / "flow")
+    with pytest.raises(StoreReadOnlyError, match="cannot be written"):
+        Store(disk / "other")
+
+
+def test_a_folder_on_a_full_disk_says_so(disk):
+    (disk / "ballast").write_bytes(b"x" * (3 << 20))
+    with pytest.raises(StoreFullError, match="is full"):
+        Store(disk / "flow")
+
+
+def test_the_type_of_a_mount_is_the_innermost_ones(disk):
+    assert mount_type(disk) == "tmpfs"
+    assert mount_type(disk / "not" / "there") == "tmpfs"
+    assert mount_type(Path("/proc/self")) == "proc"
+
+
+def test_on_a_network_file_system_nobody_reads_beside_the_owner(disk, monkeypatch):
+    monkeypatch.setattr(module, "_NETWORK", {"tmpfs"})
+    store = Store(disk / "flow")
+    remember(store, "a", "b")
+    assert not (disk / "flow" / "flow.db-shm").exists()
+    with pytest.raises(sqlite3.OperationalError, match="locked"), sqlite3.connect(disk / "flow" / "flow.db", timeout=0) as db:
+        db.execute("SELECT * FROM meta").fetchall()
+    db.close()
+    store.close()
+    assert Store(disk / "flow").meta["a"] == "b"
+
+
+def read_on(path, up, go_on, found):
+    """Read as long as the other writes: counts must never fall, and no read may fail."""
+    db = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+    last = reads = 0
+    while go_on.is_set():
+        (n,) = db.execute("SELECT count(*) FROM meta").fetchone()
+        assert n >= last
+        last, reads = n, reads + 1
+        up.set()
+    found.put((reads, last))
+    db.close()
+
+
+def test_a_reader_in_another_process_sees_every_commit_while_the_log_is_checkpointed(folder, wait_until):
+    store = Store(folder)
+    spawn = multiprocessing.get_context("spawn")
+    up, go_on, found = spawn.Event(), spawn.Event(), spawn.Queue()
+    go_on.set()
+    reader = spawn.Process(target=read_on, args=(str(folder / "flow.db"), up, go_on, found))
+    reader.start()
+    assert up.wait(60)
+    # the log is looked at every 64 commits and moved once it is over 8 MiB
+    for i in range(512):
+        remember(store, f"key {i}", "x" * 60_000)
+        store.committed()
+    size = folder / "flow.db"
+    wait_until(lambda: size.stat().st_size > 8 << 20)
+    (kept,) = store.db.execute("SELECT count(*) FROM meta").fetchone()
+    go_on.clear()
+    reads, last = found.get(timeout=60)
+    reader.join()
+    assert reader.exitcode == 0
+    assert last <= kept
+    assert kept >= 512
+    store.close()
