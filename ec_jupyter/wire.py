@@ -162,6 +162,8 @@ class Call:
         Bytes its worker's process tree may hold resident.
     source : tuple of (file name, text) or None
         For tracebacks: the name the code carries and its source.
+    once : bool
+        It must not run again once it has begun: it shares no message with others.
     """
 
     request: int
@@ -177,6 +179,7 @@ class Call:
     fresh: bool = False
     memory: int | None = None
     source: tuple[str, str] | None = None
+    once: bool = False
 
 
 @dataclass(slots=True)

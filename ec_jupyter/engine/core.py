@@ -296,7 +296,7 @@ class Core:
         memory = socket.memory or self.topology.processors[socket.processor].memory
         return Call(
             job.id, job.attempt, socket.name, job.run, task.sha256, arguments, routes, job.emitted, socket.timeout,
-            socket.threads, socket.fresh, memory, (task.file, task.source) if task.source else None,
+            socket.threads, socket.fresh, memory, (task.file, task.source) if task.source else None, socket.once,
         )  # fmt: skip
 
     def startable(self, socket: int) -> bool:

@@ -160,6 +160,10 @@ class Pool:
         else:
             self._withdraw()
 
+    def _shares(self, call: Call) -> bool:
+        """Whether a call may leave with others: a short one, of which no answer may be lost with theirs."""
+        return not call.once and self._site.durations.short(call.task)
+
     def _need(self, call: Call) -> int:
         return max(1, min(call.threads, self.cpus))
 
@@ -172,7 +176,7 @@ class Pool:
                 slot.end()
             elif self._claimed(slot, head):
                 return slot
-        if not self._site.durations.short(head.task) or ledger.contended:
+        if not self._shares(head) or ledger.contended:
             return None
         for slot in self._short:
             # one batch in work and one on its way: the worker finds the next when it is done
@@ -214,7 +218,7 @@ class Pool:
         first = self.queue.popleft()
         durations = self._site.durations
         seconds = durations.get(first.task)
-        if seconds is None or seconds > SHORT_SECONDS or not self.queue:
+        if not self._shares(first) or seconds is None or not self.queue:
             return [first]
         calls = [first]
         takers = sum(s.batches < 2 and self._prompt(s) for s in self.slots)
@@ -226,7 +230,7 @@ class Pool:
             call = self.queue[0]
             if call.task != first.task:
                 seconds = durations.get(call.task)
-                if seconds is None:
+                if seconds is None or call.once:
                     break
             left -= seconds
             size += inline_bytes(call)
@@ -236,7 +240,7 @@ class Pool:
         return calls
 
     def _send(self, slot: Slot, calls: list[Call]) -> None:
-        if self._site.durations.short(calls[0].task):
+        if self._shares(calls[0]):
             self._short.add(slot)
         else:
             self._short.discard(slot)
