@@ -8,7 +8,7 @@ import os
 import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ec_jupyter.engine import views
 from ec_jupyter.engine.core import Ended
@@ -169,15 +169,19 @@ class Clients:
             self.look_at_counts()
 
     def _push_ended(self, ended: list[Ended]) -> None:
-        rows: dict[Connection, tuple[list[dict[str, Any]], list[bytes]]] = {}
+        plain: dict[Connection, list[Ended]] = {}
+        others: dict[Connection, list[Ended]] = {}
         for one in ended:
             for connection in self.watching.pop(one.id, ()):
-                mine = rows.setdefault(connection, ([], []))
-                row, buffers = views.ended_row(self.engine.core, one)
-                mine[0].append(row)
-                mine[1].extend(buffers)
-        for connection, (some, buffers) in rows.items():
-            connection.transport.write(encode({"k": "finished", "rows": some}, buffers))
+                value = one.value.value if one.value is not None and one.state == "done" else None
+                table = plain if value is not None and value.data is not None else others
+                table.setdefault(connection, []).append(one)
+        for connection, some in plain.items():
+            connection.transport.write(encode(*views.plain_results(some)))
+        for connection, some in others.items():
+            rows = [views.ended_row(self.engine.core, one) for one in some]
+            buffers = [buffer for _, more in rows for buffer in more]
+            connection.transport.write(encode({"k": "finished", "rows": [row for row, _ in rows]}, buffers))
 
     def look_at_counts(self) -> None:
         """Push counts soon, to those who asked for them."""

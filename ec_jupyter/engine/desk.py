@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from functools import partial
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.engine import editing, rerun, views
@@ -117,7 +118,7 @@ def submit(engine: Engine, client: Connection | Absent, header: Header, buffers:
         if engine.stalled is not None:
             raise engine.stalled
         if not (header.get("again") and _answered(engine, client, header)):
-            ids = _take_rows(engine, header["rows"], buffers)
+            ids = _take_rows(engine, header, buffers)
             engine.clients.accepting.append((client, header, ids))
             _done(engine, client, {"ids": ids}, header)
         return
@@ -130,7 +131,7 @@ def submit(engine: Engine, client: Connection | Absent, header: Header, buffers:
         return
     inbox.taken(client.id, n)
     try:
-        ids = _take_rows(engine, header["rows"], buffers)
+        ids = _take_rows(engine, header, buffers)
     except EcError as error:
         engine.core.journal.answer(client.id, n, {"refused": to_wire(error)})
         engine.core.journal.add("add_event", (engine.core.now, "refused", client.id, str(error)))
@@ -148,8 +149,11 @@ def _repeat(engine: Engine, client: Connection, header: Header) -> None:
         client.refuse(FrameError(f"submit {header['n']} was answered long ago"), to=header)
 
 
-def _take_rows(engine: Engine, rows: list[Any], buffers: Buffers) -> list[int]:
+def _take_rows(engine: Engine, header: Header, buffers: Buffers) -> list[int]:
     core = engine.core
+    if "socket" in header:
+        return _take_columns(engine, header, buffers)
+    rows = header["rows"]
     sockets = [core.check(row[0], row[1]) for row in rows]
     ids, at = [], 0
     for socket, row in zip(sockets, rows, strict=True):
@@ -159,6 +163,19 @@ def _take_rows(engine: Engine, rows: list[Any], buffers: Buffers) -> list[int]:
             at += head[0] is None
         ids.append(_accept(engine, socket, arguments, row[2] if len(row) > 2 else None))
     return ids
+
+
+def _take_columns(engine: Engine, header: Header, buffers: Buffers) -> list[int]:
+    """Calls of one socket with the same arguments, all of them small."""
+    core, names, types = engine.core, header["names"], header["types"]
+    socket = core.check(header["socket"], names)
+    kinds = iter(repeat(types) if isinstance(types, str) else types)
+    data = iter(buffers)
+    accept = core.accept
+    return [
+        accept(socket, {name: Value(one := next(data), None, len(one), next(kinds)) for name in names})
+        for _ in range(header["calls"])
+    ]
 
 
 def _accept(engine: Engine, socket: int, arguments: dict[str, Value], submit_id: str | None) -> int:

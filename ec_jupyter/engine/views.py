@@ -61,6 +61,15 @@ def ended_row(core: Core, ended: Ended) -> tuple[dict[str, Any], list[bytes]]:
     return row, buffers
 
 
+def plain_results(ended: list[Ended]) -> tuple[Header, list[bytes]]:
+    """A frame of calls that went well and whose results are small, in columns."""
+    values = [one.value.value for one in ended if one.value is not None]
+    types = {value.type for value in values}
+    kinds: str | list[str] = types.pop() if len(types) == 1 else [value.type for value in values]
+    header: Header = {"k": "results", "ids": [one.id for one in ended], "types": kinds}
+    return header, [value.data for value in values if value.data is not None]
+
+
 def finished(core: Core, requests: list[int]) -> tuple[list[dict[str, Any]], list[bytes], list[int]]:
     """Rows of those requests that have ended, their buffers, and the requests that have not."""
     rows: list[dict[str, Any]] = []

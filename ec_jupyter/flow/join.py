@@ -56,7 +56,7 @@ class JoinTable:
     # -- runs and requests -----------------------------------------------------
     def accept(self, run: int, root: Root, *, alone: bool = False) -> int:
         """Take a new run in; its party. The run counts as one live request; `alone`: it meets no other run."""
-        if not self.topology.joins(root):
+        if not self.topology.joins(root) and (alone or not self.parties.awaited(root)):
             return run
         party = self.parties.enter(run, root, alone=alone)
         party.live += 1

@@ -136,6 +136,12 @@ class Parties:
         self.file(party)
         return party
 
+    def awaited(self, root: Root) -> bool:
+        """Whether a request with arguments missing waits for just such a run."""
+        if not self._open or all(given is None for shape in self._open for _, given in shape):
+            return False
+        return self._oldest(root) is not None
+
     def file(self, party: Party) -> None:
         """Put a party where the next run that fits will find it, if it can take one."""
         if party.alone:

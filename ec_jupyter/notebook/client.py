@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import select
 import socket
 import subprocess
 import sys
@@ -20,7 +19,7 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from itertools import count, islice
+from itertools import count
 from pathlib import Path
 from typing import Any, overload
 
@@ -29,8 +28,10 @@ from ec_jupyter.engine.inbox import inbox_folder
 from ec_jupyter.engine.store import make_folder
 from ec_jupyter.errors import EcError, EngineLostError, EngineStartError, StoreLockedError, from_wire
 from ec_jupyter.nodes import values
+from ec_jupyter.notebook.ends import Ends, Row, ranges, unpack
+from ec_jupyter.notebook.line import Line, Question
 from ec_jupyter.notebook.log import Log
-from ec_jupyter.wire import PROTOCOL, FrameReader, Header, Value, encode
+from ec_jupyter.wire import PROTOCOL, Header, Value, encode
 
 log = logging.getLogger(__name__)
 
@@ -38,71 +39,13 @@ START_SECONDS = 30.0  # an engine that has not said it listens by then did not s
 MOST_DEATHS = 8  # engines that end without an answer between them: it is the question that ends them
 YIELD_SECONDS = 0.02  # how long the client's own thread leaves the line to a caller who reads it
 EAGER = 8  # submits that ask for their results at once, after somebody waited for one
-AHEAD = 2_000  # results asked for at once when somebody waits for one of many
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 Push = Callable[[Header, list[bytes]], None]
+Call = tuple[str, dict[str, Value]] | tuple[str, dict[str, Value], str | None]
+"""A socket, its arguments, and the id under which it is submitted only once."""
 
-
-class _Question:
-    """A frame that waits for its answer."""
-
-    __slots__ = ("answer", "buffers", "frame", "header", "lock")
-
-    def __init__(self, header: Header, buffers: Sequence[bytes]) -> None:
-        self.header, self.buffers = header, buffers
-        self.frame = encode(header, buffers)
-        self.answer: tuple[Header, list[bytes]] | EcError | None = None
-        self.lock = threading.Lock()
-        self.lock.acquire()
-
-    def tell(self, answer: tuple[Header, list[bytes]] | EcError) -> None:
-        self.answer = answer
-        self.lock.release()
-
-
-class _Line:
-    """A connected socket, and the frames that come out of it."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self.sock = sock
-        self.reader = FrameReader()
-        self.frames: list[tuple[Header, list[bytes]]] = []
-
-    def poll(self) -> select.poll:
-        """Waits for something to read; each thread needs its own."""
-        poll = select.poll()
-        poll.register(self.sock, select.POLLIN)
-        return poll
-
-    def read(self) -> bool:
-        """Take in what has come; False at the end of the line."""
-        try:
-            data = self.sock.recv(1 << 18)
-        except OSError:
-            data = b""
-        self.frames += self.reader.feed(data)
-        return bool(data)
-
-    def hang_up(self) -> None:
-        """End the line; whoever polls it wakes."""
-        with suppress(OSError):
-            self.sock.shutdown(socket.SHUT_RDWR)
-
-
-class _Ended(Future[dict[str, Any]]):
-    """The end of a request; waiting for it reads the line."""
-
-    def __init__(self, client: Client) -> None:
-        super().__init__()
-        self._client = client
-
-    def result(self, timeout: float | None = None) -> dict[str, Any]:
-        """The row of the request, once it has ended."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        if not self.done():
-            self._client._lead(self.done, deadline)
-        return super().result(None if deadline is None else max(0.0, deadline - time.monotonic()))
+__all__ = ["Accepted", "Call", "Client", "unpack"]
 
 
 class Client:
@@ -138,14 +81,13 @@ class Client:
         self.warnings: list[str] = []
         self._options = options
         self._numbers = count(1)
-        self._questions: dict[int, _Question] = {}
-        self._futures: dict[int, _Ended] = {}
-        self._mine: dict[int, None] = {}
+        self._questions: dict[int, Question] = {}
+        self._ends = Ends(self._ask_ends, self._lead)
         self._listeners: dict[str, list[Push]] = {}
         self._kinds: set[str] = set()
         self._lock = threading.RLock()
         self._turn = threading.Lock()
-        self._line: _Line | None = None
+        self._line: Line | None = None
         self._closed = False
         self._said_bye = ""
         self._losses = 0
@@ -198,7 +140,7 @@ class Client:
             threading.Thread(target=self._read, args=(line,), name="ec-client", daemon=True).start()
             self._ask_again(line.sock)
 
-    def _greet(self) -> _Line:
+    def _greet(self) -> Line:
         """A line to an engine that has answered a hello; one that was just ending is followed by another."""
         hello = {
             "k": "hello", "n": 0, "protocol": PROTOCOL, "client": self.id, "name": self.client_name, "pid": os.getpid(),
@@ -206,7 +148,7 @@ class Client:
         }  # fmt: skip
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
-            line = _Line(self._reach())
+            line = Line(self._reach())
             with suppress(OSError):
                 line.sock.sendall(encode(hello))
                 while not line.frames and line.read():
@@ -230,9 +172,8 @@ class Client:
         for n in sorted(self._questions):
             question = self._questions[n]
             line.sendall(encode({**question.header, "again": True}, question.buffers))
-        pending = [i for i, f in self._futures.items() if not f.done()]
-        if pending:
-            line.sendall(encode({"k": "wait", "n": 0, "ids": pending}))
+        if self._ends.asked:
+            line.sendall(encode({"k": "wait", "ranges": ranges(list(self._ends.asked))}))
 
     def _reach(self) -> socket.socket:
         path = socket_path(self.folder)
@@ -284,7 +225,7 @@ class Client:
             raise from_wire(line["error"])
         return True
 
-    def _read(self, line: _Line) -> None:
+    def _read(self, line: Line) -> None:
         """Read while no caller does; at the line's end see what is to be done."""
         poll = line.poll()
         while True:
@@ -334,7 +275,7 @@ class Client:
         finally:
             self._turn.release()
 
-    def _take_all(self, line: _Line) -> None:
+    def _take_all(self, line: Line) -> None:
         frames, line.frames = line.frames, []
         for header, buffers in frames:
             self._take(header, buffers)
@@ -351,8 +292,9 @@ class Client:
         self._losses += 1
         if self._losses > MOST_DEATHS:
             log_path = self.folder / "engine.log"
-            self._give_up(EngineLostError(f"the engine of flow {self.name!r} ended {self._losses} times; its log: {log_path}"))
-        elif self._questions or any(not f.done() for f in self._futures.values()):
+            text = f"the engine of flow {self.name!r} ended {self._losses} times; its log: {log_path}"
+            self._give_up(EngineLostError(text))
+        elif self._questions or self._ends.futures:
             try:
                 self._connect()
             except (EcError, OSError) as error:
@@ -360,20 +302,18 @@ class Client:
 
     def _give_up(self, error: EcError) -> None:
         questions, self._questions = self._questions, {}
-        futures, self._futures = self._futures, {}
         for question in questions.values():
             question.tell(error)
-        for future in futures.values():
-            if not future.done():
-                future.set_exception(error)
+        self._ends.fail(error)
 
     # -- what comes in -------------------------------------------------------
     def _take(self, header: Header, buffers: list[bytes]) -> None:
         kind = header["k"]
         if kind == "ok":
             self._answered(header, buffers)
-        elif kind == "finished":
-            self._finished(header["rows"], buffers)
+        elif kind in ("results", "finished"):
+            self._losses = 0
+            self._ends.came(header, buffers)
         elif kind == "error":
             question = self._questions.pop(header.get("n", 0), None)
             if question is not None:
@@ -396,36 +336,11 @@ class Client:
         if question is None:
             return
         if question.header["k"] == "submit":
-            watched = question.header.get("watch")
-            for request in header["ids"]:
-                if watched:
-                    self._future(request)
-                else:
-                    self._mine[request] = None
+            self._ends.accepted(header["ids"], watched=bool(question.header.get("watch")))
             if not self._questions:
                 with self._lock:
                     self._log.cut(sure=not self._questions)
         question.tell((header, buffers))
-
-    def _finished(self, rows: list[dict[str, Any]], buffers: list[bytes]) -> None:
-        self._losses = 0
-        rest = iter(buffers)
-        for row in rows:
-            for key in ("value", "exception"):
-                if row.get(key) is not None:
-                    row[key] = unpack(row[key], rest)
-            if row.get("values") is not None:
-                row["values"] = [unpack(head, rest) for head in row["values"]]
-            future = self._future(row["id"])
-            if not future.done():
-                future.set_result(row)
-
-    def _future(self, request: int) -> _Ended:
-        future = self._futures.get(request)
-        if future is None:
-            with self._lock:
-                future = self._futures.setdefault(request, _Ended(self))
-        return future
 
     # -- what a caller does ----------------------------------------------------
     def ask(
@@ -444,14 +359,14 @@ class Client:
 
     def _send(
         self, kind: str, header: Header, buffers: Sequence[bytes] = (), log: Log | None = None
-    ) -> _Question:
+    ) -> Question:
         with self._lock:
             if self._line is None and not self._closed:
                 # before anything is written down: without an engine nothing is accepted
                 self._connect()
             n = next(self._numbers)
             done = {"done": min(self._questions, default=n)} if n % 64 == 0 else {}
-            question = self._questions[n] = _Question({**header, "k": kind, "n": n, **done}, buffers)
+            question = self._questions[n] = Question({**header, "k": kind, "n": n, **done}, buffers)
             written = False
             try:
                 if log is not None and not self._closed:
@@ -479,7 +394,7 @@ class Client:
         except OSError:
             log.info("the engine of flow %s went away", self.name)
 
-    def _wait(self, question: _Question, timeout: float | None) -> tuple[Header, list[bytes]]:
+    def _wait(self, question: Question, timeout: float | None) -> tuple[Header, list[bytes]]:
         deadline = None if timeout is None else time.monotonic() + timeout
         self._lead(lambda: question.answer is not None, deadline)
         if deadline is not None:
@@ -494,7 +409,7 @@ class Client:
         assert question.answer is not None
         return question.answer
 
-    def submit(self, rows: Iterable[tuple[str, dict[str, Value]] | tuple[str, dict[str, Value], str | None]]) -> Accepted:
+    def submit(self, rows: Iterable[Call]) -> Accepted:
         """Accept requests: when this returns they are on disk, and whatever dies they will be run.
 
         Parameters
@@ -515,47 +430,44 @@ class Client:
         EngineError
             There is no engine to be had; nothing was accepted.
         """
-        heads: list[list[Any]] = []
-        buffers: list[bytes] = []
-        for name, arguments, *rest in rows:
-            heads.append([name, {n: v.head() for n, v in arguments.items()}, *rest])
-            buffers += [v.data for v in arguments.values() if v.data is not None]
-        header: Header = {"rows": heads, "logged": True}
+        calls = list(rows)
+        header, buffers = _alike(calls) or _each(calls)
         with self._lock:
             if self._eager > 0:
                 self._eager -= 1
                 header["watch"] = True
             question = self._send("submit", header, buffers, log=self._log)
-        if self._sync or not all(self._fits(name, arguments) for name, arguments, *_ in heads):
+        if self._sync or not self._knows(calls):
             # what this client does not know, the engine does, or refuses it
             self._wait(question, None)
-        return Accepted(self, question, len(heads))
+        return Accepted(self, question, len(calls))
+
+    def _knows(self, calls: Iterable[Call]) -> bool:
+        kinds = {(name, tuple(arguments)) for name, arguments, *_ in calls}
+        return all(self._fits(name, arguments) for name, arguments in kinds)
 
     def _fits(self, name: str, arguments: Iterable[str]) -> bool:
         socket = self.topology["sockets"].get(name)
         return socket is not None and {p["name"] for p in socket["task"]["signature"]}.issuperset(arguments)
 
-    def finished(self, request: int) -> Future[dict[str, Any]]:
+    def finished(self, request: int) -> Future[Row]:
         """The future end of a request: a row with ``state`` and, as `Value`, ``value``, ``values`` or ``exception``."""
         # who waits for this one will most likely wait for the next: ask for it with the submit
         self._eager = EAGER
-        future = self._futures.get(request)
-        if future is not None:
-            return future
-        future = self._future(request)
+        return self._ends.future(request)
+
+    def known_end(self, request: int) -> Row | None:
+        """The row of a request that is known here to have ended."""
+        self._eager = EAGER
+        return self._ends.row(request)
+
+    def _ask_ends(self, requests: list[int]) -> None:
         with self._lock:
-            wanted = [request]
-            self._mine.pop(request, None)
-            for other in list(islice(self._mine, AHEAD)):
-                del self._mine[other]
-                self._future(other)
-                wanted.append(other)
-            self._post(encode({"k": "wait", "ranges": _ranges(wanted)}))
-        return future
+            self._post(encode({"k": "wait", "ranges": ranges(requests)}))
 
     def forget(self, request: int) -> None:
         """Let the next `finished` ask anew: the request goes on after it had ended."""
-        self._futures.pop(request, None)
+        self._ends.forget(request)
 
     def listen(self, kind: str, callback: Push) -> Callable[[], None]:
         """Call `callback(header, buffers)` on the client's thread for each push of a kind; returns its undo."""
@@ -590,7 +502,7 @@ class Client:
 class Accepted(Sequence[int]):
     """Identities of requests that were accepted; the engine's answer is waited for when one is looked at."""
 
-    def __init__(self, client: Client, question: _Question, n: int) -> None:
+    def __init__(self, client: Client, question: Question, n: int) -> None:
         self._client, self._question, self._n = client, question, n
         self._ids: list[int] | None = None
 
@@ -609,20 +521,28 @@ class Accepted(Sequence[int]):
         return self._ids[at]
 
 
-def unpack(head: Sequence[Any], buffers: Iterable[bytes]) -> Value:
-    """The value that a head in a reply stands for."""
-    file, size, kind, *place = head
-    if place == ["gone"]:
-        next(iter(buffers))
-        return Value(None, None, size, kind)
-    return Value.of((file, size, kind), buffers)
+def _each(calls: list[Call]) -> tuple[Header, list[bytes]]:
+    """A submit's frame, row by row."""
+    rows = [[name, {n: v.head() for n, v in arguments.items()}, *rest] for name, arguments, *rest in calls]
+    buffers = [v.data for _, arguments, *_ in calls for v in arguments.values() if v.data is not None]
+    return {"rows": rows, "logged": True}, buffers
 
 
-def _ranges(ids: list[int]) -> list[list[int]]:
-    ranges: list[list[int]] = []
-    for i in ids:
-        if ranges and ranges[-1][0] + ranges[-1][1] == i:
-            ranges[-1][1] += 1
-        else:
-            ranges.append([i, 1])
-    return ranges
+def _alike(calls: list[Call]) -> tuple[Header, list[bytes]] | None:
+    """A submit's frame in columns, where all calls are of one socket, with the same arguments, all of them small."""
+    if not calls:
+        return None
+    socket, names = calls[0][0], list(calls[0][1])
+    buffers: list[bytes] = []
+    types: list[str] = []
+    for name, arguments, *rest in calls:
+        if name != socket or list(arguments) != names or (rest and rest[0] is not None):
+            return None
+        for value in arguments.values():
+            if value.data is None:
+                return None
+            buffers.append(value.data)
+            types.append(value.type)
+    one = set(types)
+    kinds: str | list[str] = one.pop() if len(one) == 1 else types
+    return {"socket": socket, "names": names, "calls": len(calls), "types": kinds, "logged": True}, buffers

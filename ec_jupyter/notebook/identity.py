@@ -20,7 +20,15 @@ from typing import Any, Final
 import cloudpickle
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented))
-_CLASS_NOISE = {"__dict__", "__weakref__", "__module__", "__firstlineno__", "__static_attributes__"}
+_CLASS_NOISE = {
+    "__dict__",
+    "__slotnames__",
+    "_abc_impl",
+    "__weakref__",
+    "__module__",
+    "__firstlineno__",
+    "__static_attributes__",
+}
 _GLOBAL = {"LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_NAME"}
 
 MISSING = object()

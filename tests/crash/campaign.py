@@ -117,7 +117,7 @@ class Campaign:
         for _ in range(kills):
             self._submit()
             # not to wait for anything: only so that deaths come at moments nobody chose
-            self._moment.wait(self.random.random() * 0.5)
+            self._moment.wait(self.random.random() * 0.8)
             self._kill(self.random.choices(("client", "engine", "worker"), (3, 4, 3))[0])
         (self.folder.parent / "enough").touch()
         self._submit()

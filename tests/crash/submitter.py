@@ -17,7 +17,7 @@ def submit_until_enough(folder: Path) -> None:
     promised, enough = folder.parent / "promised", folder.parent / "enough"
     client = Client.open(folder, folder.name, linger=5.0, cpus=2)
     at = int(promised.read_text()) if promised.exists() else 0
-    while not enough.exists():
+    while not at or not enough.exists():
         values = [client.dump(i) for i in range(at, at + CHUNK)]
         rows = [(name, {"x": v}, f"{name}-{at + i}") for i, v in enumerate(values) for name in SOCKETS]
         accepted = client.submit(rows)

@@ -22,7 +22,7 @@ SKIP = object()
 """What a call returns that feeds nobody."""
 
 
-def wiring(sockets: str, plugs: str = "", *, revision: int = 1, fixed: Mapping[str, str] = {}) -> Topology:  # noqa: B006
+def wiring(sockets: str, plugs: str = "", *, revision: int = 1, fixed: Mapping[str, str] = {}) -> Topology:
     """A topology from ``"R() J(a, b=) G*(x)"`` and ``"R -> J.a map; G -> J.b gather"``.
 
     ``b=`` has a default, ``*`` marks a generator; `fixed` names sockets and an argument each.
@@ -117,7 +117,7 @@ class Simulation:
         self.absorb()
 
     def discard(self, arrival: Arrival) -> None:
-        alive = any(c.run == arrival.run and c.state in ("waiting", "queued", "failed") for c in self.calls.values())
+        alive = any(c.run == arrival.run for c in self.unfinished())
         self.table.discard(arrival, alone=not alive)
         self.absorb()
 
@@ -229,8 +229,7 @@ class Simulation:
     def settle(self) -> None:
         """What the engine does when nothing else is to be done."""
         for party in self.table.undecided:
-            open_calls = [c for c in self.calls.values() if c.state in ("waiting", "queued", "failed")]
-            mine = [(self.topology.names[c.socket], c.tag) for c in open_calls if self.party(c) == party]
+            mine = [(self.topology.names[c.socket], c.tag) for c in self.unfinished() if self.party(c) == party]
             self.table.settle(party, mine)
         self.absorb()
 
@@ -274,7 +273,8 @@ class Simulation:
             for request in (skip.request, *skip.followers):
                 self.calls[request].state = "skipped"
         else:
-            self.calls[skip.request] = Call(skip.request, self.name(skip.socket), skip.party, skip.run, skip.tag, state="skipped")
+            name = self.name(skip.socket)
+            self.calls[skip.request] = Call(skip.request, name, skip.party, skip.run, skip.tag, state="skipped")
 
     def restart(self) -> None:
         """Begin again from the rows."""
@@ -296,7 +296,7 @@ class Simulation:
         for party in parties:
             runs = {run: root for run, (first, root) in self.runs.items() if now(first) == party}
             left = {a.run for a in self.rows.values() if a.state == "left"}
-            live = sum(self.party(c) == party for c in self.calls.values() if c.state in ("waiting", "queued", "failed"))
+            live = sum(self.party(c) == party for c in self.unfinished())
             rows.append((party, {r: root for r, root in runs.items() if r not in left}, live))
         arrivals = []
         for row in self.rows.values():
@@ -317,6 +317,10 @@ class Simulation:
         """Calls of a socket in these states (all that were made, without any)."""
         wanted = states or ("queued", "done", "failed")
         return [c for c in self.calls.values() if c.socket == name and c.state in wanted]
+
+    def unfinished(self) -> list[Call]:
+        """Requests that are neither done nor skipped."""
+        return [c for c in self.calls.values() if c.state in ("waiting", "queued", "failed")]
 
     def one(self, name: str, *states: str) -> Call:
         """The only such call."""

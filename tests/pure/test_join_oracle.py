@@ -17,7 +17,8 @@ from tests.pure.simulation import SKIP, Call, Simulation, wiring
 
 LONG = os.environ.get("EC_HYPOTHESIS") == "long"
 slow = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
-usual = settings(max_examples=int(os.environ.get("EC_EXAMPLES", "20000")) if LONG else 150, deadline=None, suppress_health_check=slow, derandomize=not LONG)
+EXAMPLES = int(os.environ.get("EC_EXAMPLES", "20000")) if LONG else 60
+usual = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=slow, derandomize=not LONG)
 
 
 @dataclass(frozen=True, repr=False)
@@ -34,7 +35,8 @@ class Case:
 
     def __repr__(self) -> str:
         ends = {name: letters for name, letters in self.fates.outcomes.items() if set(letters) != {"v"}}
-        return f"Case({self.sockets!r}, {self.plugs!r}, Fates({ends}, {self.fates.sizes}, {self.fates.whens}), {self.roots})"
+        fates = f"Fates({ends}, {self.fates.sizes}, {self.fates.whens})"
+        return f"Case({self.sockets!r}, {self.plugs!r}, {fates}, {self.roots})"
 
 
 @dataclass
@@ -197,22 +199,21 @@ class Play:
             return self.fates.when(plug, call.path)
 
         socket = self.simulation.topology.names[call.socket]
-        n = self.fates.size(call.socket, call.path)
+        elements = [(call.socket, call.path, i) for i in range(self.fates.size(call.socket, call.path))]
         plugs = self.simulation.topology.results[socket]
-        self.simulation.end_each(call, {p.id: [(call.socket, call.path, i) for i in range(n)] for p in plugs if p.map}, when)
+        self.simulation.end_each(call, {p.id: elements for p in plugs if p.map}, when)
 
     # -- what it came to ---------------------------------------------------------
     def calls(self, runs: set[int]) -> Counter[object]:
+        """Calls that were made, those that were given up later among them."""
         flow = self.simulation
-        return Counter(
-            (c.socket, c.path, blurred(flow.topology, c.socket, c.arguments))
-            for c in flow.calls.values()
-            if c.run in runs and c.state in ("queued", "done", "failed")
-            or (c.run in runs and c.state == "skipped" and c.failed)
-        )  # fmt: skip
+        made = [c for c in flow.calls.values() if c.run in runs and (c.state != "skipped" or c.failed)]
+        return Counter((c.socket, c.path, blurred(flow.topology, c.socket, c.arguments)) for c in made)
 
     def skips(self, runs: set[int]) -> Counter[object]:
-        return Counter((c.socket, c.path) for c in self.simulation.calls.values() if c.state == "skipped" and not c.failed and c.run in runs)
+        """Calls that were never made."""
+        never = [c for c in self.simulation.calls.values() if c.state == "skipped" and not c.failed]
+        return Counter((c.socket, c.path) for c in never if c.run in runs)
 
 
 def accounted(play: Play) -> None:
@@ -233,7 +234,7 @@ def accounted(play: Play) -> None:
                     taken[arrival.id, name, 0] += 1
     assert not [key for key, n in taken.items() if n > 1]
     for party in flow.table.parties.all.values():
-        unfinished = [c for c in flow.calls.values() if flow.party(c) == party.id and c.state in ("waiting", "queued", "failed")]
+        unfinished = [c for c in flow.unfinished() if flow.party(c) == party.id]
         assert party.live == len(unfinished), (party.id, party.live, unfinished)
         assert not party.over
 

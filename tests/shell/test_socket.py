@@ -75,7 +75,9 @@ def test_an_error_in_the_cell_registers_nothing_and_shows_its_own_line(
     assert loaded.run("list(ec.flow().sockets)") == []
 
 
-@pytest.mark.parametrize(("name", "offer"), [("add-two", "add_two"), ("2nd", "_2nd"), ("class", "class_"), ("a b", "a_b")])
+@pytest.mark.parametrize(
+    ("name", "offer"), [("add-two", "add_two"), ("2nd", "_2nd"), ("class", "class_"), ("a b", "a_b")]
+)
 def test_a_name_that_cannot_be_gets_an_offer(loaded: Any, name: str, offer: str) -> None:
     error = loaded.fail(f"ec.socket({name!r})(lambda x: x)")
     assert isinstance(error, DeclarationError)

@@ -69,7 +69,9 @@ def test_the_same_plug_twice_is_one_plug(wired: Any) -> None:
         ("flow.remove('maths')", WiringError, "'maths' runs add_two"),
     ],
 )
-def test_a_wrong_name_is_told_with_the_nearest_and_changes_nothing(wired: Any, line: str, kind: type, message: str) -> None:
+def test_a_wrong_name_is_told_with_the_nearest_and_changes_nothing(
+    wired: Any, line: str, kind: type, message: str
+) -> None:
     before = wired.run("flow.revision")
     error = wired.fail(line)
     assert isinstance(error, kind)
@@ -91,7 +93,10 @@ def test_unplugged_results_go_nowhere_and_replugged_ones_to_the_new_target(wired
     wired.run("plug = flow.plug('emit_one', 'emit_two')")
     wired.run("@ec.socket\ndef elsewhere(x): return -x\nmoved = flow.replug(plug, 'elsewhere')")
     assert repr(wired.run("moved")) == "<plug emit_one -> elsewhere.x>"
-    assert wired.run("r = flow.submit('emit_one', 5); r.run.results('elsewhere', 30), r.run.results('emit_two')") == ([-5], [])
+    assert wired.run("r = flow.submit('emit_one', 5); r.run.results('elsewhere', 30), r.run.results('emit_two')") == (
+        [-5],
+        [],
+    )
     wired.run("moved.unplug()")
     assert wired.run("flow.plugs") == []
 
@@ -131,7 +136,9 @@ def test_a_fixed_value_stands_in_for_a_missing_one_until_it_is_taken_away(wired:
 
 def test_an_edit_is_one_revision_or_none_at_all(wired: Any) -> None:
     before = wired.run("flow.revision")
-    wired.run("with flow.edit():\n    flow.plug('emit_one', 'add_two.one')\n    p = flow.plug('emit_two', 'add_two.two')")
+    wired.run(
+        "with flow.edit():\n    flow.plug('emit_one', 'add_two.one')\n    p = flow.plug('emit_two', 'add_two.two')"
+    )
     assert wired.run("flow.revision") == before + 1
     assert wired.run("p.id") is None
     wired.fail("with flow.edit():\n    flow.unplug('emit_one', 'add_two.one')\n    1 / 0")

@@ -76,9 +76,9 @@ def test_an_answer_to_an_engine_before_a_restart_is_not_an_answer_to_the_one_aft
 
 
 def test_a_request_finished_twice_is_refused_by_the_database(tmp_path):
-    core = start(tmp_path / "flow", FORK)
-    submit(core, "root", x=1)
-    request, attempt = begin(core, "root")
+    core = start(tmp_path / "flow", ONE)
+    submit(core, "one", x=1)
+    request, attempt = begin(core, "one")
     job = core.jobs[request]
     done(core, request, attempt, 5)
     before = dump(core)

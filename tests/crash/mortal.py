@@ -1,0 +1,80 @@
+"""An engine with a fault: a program that runs the real one and does to it what a test asks for.
+
+``python -m tests.crash.mortal FOLDER die N``: ends itself, as by SIGKILL, before statement N of the
+transactions in which a request is finished. ``... clock FILE``: the wall clock is as many seconds
+off as the file says. ``... pages FILE``: the database may have as many pages as the file says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from ec_jupyter.engine.address import runtime_folder, socket_path
+from ec_jupyter.engine.clients import Clients
+from ec_jupyter.engine.loop import Engine
+
+
+def die_at(engine: Engine, n: int) -> None:
+    """SIGKILL before the nth statement from the first transaction on that finishes a request."""
+    count = 0
+
+    def before(statement: str) -> None:
+        nonlocal count
+        if count == 0 and not (statement.startswith("BEGIN") and engine.core.journal.rows["finish"]):
+            return
+        count += 1
+        if count == n:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    engine.store.db.set_trace_callback(before)
+
+
+def shift_clock(path: Path) -> None:
+    """Let everybody in this process read another wall clock; workers keep theirs."""
+    real: Callable[[], float] = time.time
+    time.time = lambda: real() + float(path.read_text() or 0)
+
+
+def bound_pages(engine: Engine, path: Path) -> None:
+    """Look up the limit anew before each transaction."""
+
+    def before(statement: str) -> None:
+        if statement.startswith("BEGIN"):
+            asyncio.get_running_loop().call_soon(lambda: None)
+
+    engine.store.db.set_trace_callback(before)
+    loop = asyncio.get_running_loop()
+
+    def look() -> None:
+        engine.store.db.execute(f"PRAGMA max_page_count = {int(path.read_text() or 1 << 30)}")
+        loop.call_later(0.05, look)
+
+    look()
+
+
+async def run(folder: Path, fault: str, what: str) -> None:
+    if fault == "clock":
+        shift_clock(Path(what))
+    engine = Engine(folder, runtime_folder(), folder.parent.parent, 2, linger=30.0)
+    engine.clients = Clients(engine, socket_path(folder))
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: engine.fall(context))
+    await engine.start()
+    await engine.clients.listen()
+    if fault == "die":
+        die_at(engine, int(what))
+    elif fault == "pages":
+        bound_pages(engine, Path(what))
+    print("up", flush=True)
+    await engine.stopped.wait()
+    await engine.clients.close()
+    await engine.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(run(Path(sys.argv[1]), sys.argv[2], sys.argv[3]))

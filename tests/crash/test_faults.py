@@ -1,0 +1,402 @@
+"""Faults inside the engine: it ends between two statements, its clock jumps, its disk is full."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from ec_jupyter.errors import EcError, EngineStartError, PythonMismatchError, StoreDamagedError, StoreError, StoreFullError, StoreReadOnlyError
+from ec_jupyter.notebook import client as client_module
+from tests.crash.flowkit import Flow, gone, kill, wait_until
+
+
+def echo(x):
+    return x
+
+
+def pair(one, two):
+    return (one, two)
+
+
+@pytest.fixture
+def mortal() -> Iterator[object]:
+    """Starts engines with a fault; ends them with the test."""
+    engines: list[subprocess.Popen[bytes]] = []
+
+    def start(folder: Path, fault: str, what: object) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "tests.crash.mortal", str(folder), fault, str(what)]
+        with open(folder / "engine.log", "ab") as log:
+            engines.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log))
+        assert engines[-1].stdout.readline() == b"up\n"
+        return engines[-1]
+
+    yield start
+    for engine in engines:
+        engine.kill()
+        engine.communicate()
+
+
+@pytest.fixture(scope="module")
+def half(tmp_path_factory) -> Path:
+    """A diamond of which only the right branch is left to run; its socket is paused."""
+    folder = tmp_path_factory.mktemp("half") / ".ec_jupyter" / "main"
+    folder.mkdir(parents=True)
+    flow = Flow(folder.resolve())
+    for name in ("root", "left", "right"):
+        flow.socket(echo, name)
+    flow.socket(pair, "join")
+    for name in ("left", "right"):
+        flow.plug("root", f"{name}.x")
+    flow.plug("left", "join.one")
+    flow.plug("right", "join.two")
+    flow.ask("pause", sockets=["right"])
+    flow.submit("root", x=3)
+    flow.drained()
+    flow.stop()
+    flow.end()
+    return folder
+
+
+def facts(folder: Path) -> tuple[int, int, int, int]:
+    """Of the right branch: finished, result kept, delivered; and the calls of the join."""
+    with closing(sqlite3.connect(folder / "flow.db")) as db:
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        right, join = (db.execute("SELECT id FROM socket WHERE name = ?", (name,)).fetchone()[0] for name in ("right", "join"))
+        done, kept = db.execute("SELECT count(*), count(result) FROM request WHERE socket = ? AND state = 'done'", (right,)).fetchone()
+        (sent,) = db.execute("SELECT count(*) FROM arrival WHERE target = ? AND argument = 'two'", (join,)).fetchone()
+        (calls,) = db.execute("SELECT count(*) FROM request WHERE socket = ?", (join,)).fetchone()
+    return done, kept, sent, calls
+
+
+def test_an_engine_that_ends_before_any_statement_of_a_completion_leaves_all_of_it_or_nothing(half, tmp_path, mortal, make_flow):
+    seen = set()
+    for n in range(1, 40):
+        folder = tmp_path / str(n) / ".ec_jupyter" / "main"
+        shutil.copytree(half, folder)
+        engine = mortal(folder, "die", n)
+        flow = make_flow(folder)
+        flow.pids.discard(engine.pid)
+        flow.client.ask("resume", {"sockets": ["right"]})
+        if seen == {(0, 0, 0, 0), (1, 1, 1, 1)} and n > 12:
+            break
+        assert engine.wait(60) == -9
+        flow.client.close()
+        with_nobody = facts(folder)
+        seen.add(with_nobody)
+        assert with_nobody in {(0, 0, 0, 0), (1, 1, 1, 1)}, f"statement {n}"
+        flow.reopen()
+        flow.drained()
+        assert flow.results("join") == [(3, 3)]
+        assert [flow.count(name)["done"] for name in ("root", "left", "right", "join")] == [1, 1, 1, 1]
+        flow.stop()
+    assert seen == {(0, 0, 0, 0), (1, 1, 1, 1)}
+
+
+# -- the wall clock ----------------------------------------------------------------
+def flaky_until(x, path):
+    import os
+
+    if not os.path.exists(path):
+        open(path, "w").close()
+        raise ValueError("once more")
+    return x
+
+
+@pytest.mark.parametrize("jump", [-7200, 7200], ids=["back", "forward"])
+def test_a_wall_clock_that_is_set_loses_delays_and_reorders_nothing(make_flow, mortal, tmp_path, jump):
+    folder = tmp_path / "notebook" / ".ec_jupyter" / "main"
+    folder.mkdir(parents=True)
+    clock = tmp_path / "clock"
+    clock.write_text("0")
+    engine = mortal(folder, "clock", clock)
+    flow = make_flow(folder)
+    flow.pids.discard(engine.pid)
+    flow.edit({"op": "processor", "name": "main", "cpus": 1})
+    flow.socket(flaky_until, retries=1, backoff=0.4)
+    flow.socket(echo)
+    retried = flow.submit("flaky_until", x=1, path=str(tmp_path / "tried"))
+    wait_until(lambda: flow.query("attempts", id=retried)["rows"])
+    first = flow.map("echo", [{"x": i} for i in range(20)])
+    clock.write_text(str(jump))
+    second = flow.map("echo", [{"x": i} for i in range(20, 40)])
+    assert flow.result(retried, 20) == 1
+    assert [flow.result(i) for i in [*first, *second]] == list(range(40))
+    assert [r["id"] for r in flow.requests(socket="echo")] == [*first, *second]
+    flow.client.close()
+    engine.kill()
+    engine.wait()
+    # the next engine reads the right time again
+    flow.reopen()
+    assert flow.results("echo") == list(range(40))
+
+
+def test_a_delay_written_down_under_a_clock_ahead_is_not_waited_out_for_hours(make_flow, mortal, tmp_path):
+    folder = tmp_path / "notebook" / ".ec_jupyter" / "main"
+    folder.mkdir(parents=True)
+    clock = tmp_path / "clock"
+    clock.write_text("7200")
+    engine = mortal(folder, "clock", clock)
+    flow = make_flow(folder)
+    flow.pids.discard(engine.pid)
+    flow.socket(flaky_until, retries=1, backoff=0.4)
+    retried = flow.submit("flaky_until", x=1, path=str(tmp_path / "tried"))
+    wait_until(lambda: flow.query("attempts", id=retried)["rows"])
+    engine.kill()
+    engine.wait()
+    flow.reopen()
+    assert flow.result(retried, 20) == 1
+
+
+# -- a full disk -------------------------------------------------------------------
+@pytest.fixture
+def disk(tmp_path) -> Iterator[Path]:
+    """A disk of 6 MiB that is this test's own."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "none", str(place)], capture_output=True, check=False)
+    if made.returncode:
+        pytest.skip("only root can mount a disk")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_a_full_disk_refuses_submits_loses_nothing_and_goes_on_once_there_is_room(make_flow, disk):
+    flow = make_flow(disk / "notebook" / ".ec_jupyter" / "main")
+    flow.socket(lambda x: len(x), "size")
+    notices = []
+    flow.client.listen("notice", lambda header, _: notices.append(header["text"]))
+    ballast = disk / "ballast"
+    ballast.write_bytes(b"x" * 1_500_000)
+    accepted = []
+    with pytest.raises(StoreFullError, match="is full"):
+        for i in range(1000):
+            # looked at: taken by the engine, not only written down by the client
+            accepted.append(flow.submit("size", f"id-{i}", x="y" * 50_000))
+    assert 10 < len(accepted) < 100
+    with pytest.raises(StoreFullError):
+        flow.submit("size", "later", x="y" * 50_000)
+    assert flow.query("counts")["sockets"]["size"] is not None
+    ballast.unlink()
+    later = wait_until(lambda: attempt(flow))
+    assert flow.result(later) == 5
+    assert [flow.result(i) for i in accepted] == [50_000] * len(accepted)
+    states = {r["state"] for r in flow.requests()}
+    assert states == {"done"}
+    flow.stop()
+    with closing(sqlite3.connect(flow.folder / "flow.db")) as db:
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def attempt(flow):
+    try:
+        return flow.submit("size", "later", x="later")
+    except StoreFullError:
+        return None
+
+
+def test_an_engine_whose_database_is_full_holds_results_and_writes_them_once_there_is_room(make_flow, mortal, tmp_path, gate):
+    folder = tmp_path / "notebook" / ".ec_jupyter" / "main"
+    folder.mkdir(parents=True)
+    pages = tmp_path / "pages"
+    pages.write_text("")
+    engine = mortal(folder, "pages", pages)
+    flow = make_flow(folder)
+    flow.pids.discard(engine.pid)
+    flow.socket(lambda n: "z" * n, "make")
+    flow.socket(lambda text: len(text), "size")
+    flow.plug("make", "size.text")
+    flow.result(flow.submit("make", n=1))
+    flow.drained()
+    notices = []
+    flow.client.listen("notice", lambda header, _: notices.append(header["text"]))
+    ids = flow.map("make", [{"n": 40_000}] * 10)
+    flow.ask("pause", sockets=["make"])
+    flow.drained()
+    pages.write_text("10")
+    wait_until(lambda: True)
+    with pytest.raises(EcError, match="full"):
+        for _ in range(200):
+            flow.ask("resume", sockets=["make"])
+            flow.ask("pause", sockets=["make"])
+            flow.ask("edit", changes=[{"op": "position", "positions": {"make": [len(notices), _]}}])
+    # reading goes on
+    assert flow.client.ask("ping")[0]["k"] == "ok"
+    assert flow.query("requests", limit=5)["rows"]
+    pages.write_text("")
+    wait_until(lambda: any("written again" in text for text in notices))
+    flow.ask("resume", sockets=["make"])
+    flow.drained()
+    assert [len(flow.result(i)) for i in ids] == [40_000] * 10
+    assert flow.results("size") == [1] + [40_000] * 10
+
+
+# -- an engine that cannot start -----------------------------------------------------
+def test_a_damaged_flow_is_refused_to_the_client_and_left_as_it_is(flow):
+    flow.socket(echo)
+    flow.map("echo", [{"x": "y" * 1000}] * 100)
+    flow.drained()
+    flow.stop()
+    path = flow.folder / "flow.db"
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(StoreDamagedError, match="is damaged"):
+        flow.reopen()
+    assert path.read_bytes() == data[: len(data) // 2]
+    path.write_bytes(data)
+    flow.reopen()
+    assert flow.count("echo")["done"] == 100
+
+
+def test_a_flow_of_another_schema_is_refused_to_the_client_by_number(flow):
+    flow.stop()
+    with closing(sqlite3.connect(flow.folder / "flow.db")) as db:
+        db.execute("PRAGMA user_version = 99")
+    with pytest.raises(StoreError, match="schema 99"):
+        flow.reopen()
+
+
+def test_a_folder_that_cannot_be_written_is_refused_to_the_client(make_flow, disk):
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    with pytest.raises(StoreReadOnlyError, match="cannot be written"):
+        client_module.Client.open(disk / "main", "main")
+
+
+def test_a_second_engine_on_the_folder_ends_with_the_owners_pid(flow):
+    command = [sys.executable, "-m", "ec_jupyter.engine", str(flow.folder)]
+    second = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert second.returncode == 1
+    assert f"process {flow.engine} on" in second.stderr
+
+
+def test_a_client_of_another_python_is_refused_at_hello_and_the_engine_serves_on(flow, monkeypatch):
+    flow.socket(echo)
+    monkeypatch.setattr(client_module, "PYTHON", "2.7")
+    with pytest.raises(PythonMismatchError, match="this notebook 2.7"):
+        client_module.Client.open(flow.folder, "main")
+    monkeypatch.undo()
+    assert flow.result(flow.submit("echo", x=1)) == 1
+
+
+def test_a_client_of_another_environment_is_warned(flow, monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/another/python")
+    other = client_module.Client.open(flow.folder, "main")
+    assert "packages may differ" in other.warnings[0]
+    other.close()
+
+
+def test_a_copied_folder_is_a_flow_of_its_own(flow, make_flow, tmp_path):
+    flow.socket(echo)
+    flow.ask("pause", sockets=["echo"])
+    flow.submit("echo", x=1)
+    flow.drained()
+    flow.stop()
+    other = tmp_path / "elsewhere" / ".ec_jupyter" / "main"
+    shutil.copytree(flow.folder, other)
+    flow.reopen()
+    copy = make_flow(other)
+    assert copy.client.flow_id != flow.client.flow_id
+    assert copy.engine != flow.engine
+    copy.ask("resume", sockets=["echo"])
+    copy.drained()
+    assert (copy.count("echo")["done"], flow.count("echo")["done"]) == (1, 0)
+
+
+def test_an_engine_killed_while_it_starts_is_started_again(make_flow, tmp_path):
+    flow = make_flow()
+    flow.socket(echo)
+    request = flow.submit("echo", x=1)
+    flow.result(request)
+    for _ in range(3):
+        flow.kill_engine()
+        assert flow.result(request) == 1
+
+
+def test_an_engine_that_a_defect_ends_at_each_start_is_given_up_with_its_log(flow):
+    flow.socket(echo)
+    flow.drained()
+    flow.stop()
+    with closing(sqlite3.connect(flow.folder / "flow.db")) as db:
+        db.execute("UPDATE socket SET record = '{}'")
+        db.commit()
+    with pytest.raises((EngineStartError, EcError), match="engine.log"):
+        flow.reopen()
+
+
+# -- lives -----------------------------------------------------------------------------
+def test_the_engine_works_on_without_a_client_lingers_and_leaves_everything_on_disk(make_flow, tmp_path):
+    flow = make_flow(linger=0.2)
+    out = tmp_path / "out"
+    flow.socket(lambda x, path: open(path, "a").write(f"{x}\n"), "write")
+    flow.map("write", [{"x": i, "path": str(out)} for i in range(50)])
+    pid = flow.engine
+    flow.client.close()
+    gone(pid)
+    assert len(out.read_text().splitlines()) == 50
+    flow.reopen()
+    assert flow.engine != pid
+    assert flow.count("write")["done"] == 50
+
+
+def test_paused_work_does_not_keep_the_engine(make_flow):
+    flow = make_flow(linger=0.2)
+    flow.socket(echo)
+    flow.ask("pause", sockets=["echo"])
+    flow.submit("echo", x=1)
+    flow.drained()
+    pid = flow.engine
+    flow.client.close()
+    gone(pid)
+
+
+def test_an_engine_and_its_workers_leave_nothing_running(flow, gate, marks):
+    from tests.crash.flowkit import mark, passing
+
+    def hold(x, marks, gate):
+        mark(marks, x)
+        passing(gate)
+
+    flow.socket(hold)
+    flow.map("hold", [{"x": i, "marks": str(marks), "gate": str(gate)} for i in (1, 2, 3)])
+    marks.reach(2)
+    pids = [flow.engine, *(w.pid for w in flow.workers())]
+    kill(flow.engine)
+    for pid in pids:
+        gone(pid, 10)
+
+
+def test_a_stop_while_calls_run_ends_them_and_they_run_again(flow, gate, marks):
+    from tests.crash.flowkit import mark, passing
+
+    def hold(x, marks, gate):
+        mark(marks, x)
+        passing(gate)
+        return x
+
+    flow.socket(hold)
+    request = flow.submit("hold", x=1, marks=str(marks), gate=str(gate))
+    marks.reach(1)
+    pids = [w.pid for w in flow.workers()]
+    flow.stop()
+    for pid in pids:
+        gone(pid, 10)
+    gate.open()
+    flow.reopen()
+    assert flow.result(request) == 1
+    assert marks.lines == ["1", "1"]
+    assert flow.requests(ids=[request])[0]["deaths"] == 0
+
+
+def test_two_clients_see_each_others_work(flow, make_flow):
+    other = make_flow(flow.folder)
+    assert other.engine == flow.engine
+    flow.socket(echo)
+    wait_until(lambda: "echo" in other.client.topology["sockets"])
+    request = other.submit("echo", x=4)
+    assert flow.result(request) == 4

@@ -1,0 +1,138 @@
+"""Real kernels over ZMQ; each ends with its test, and so does every engine it has started."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from queue import Empty
+from typing import Any
+
+import pytest
+from jupyter_client.manager import KernelManager
+
+from ec_jupyter.engine.address import socket_path
+from ec_jupyter.notebook.client import Client
+
+SECONDS = 90
+"""How long a cell may take on a machine that is busy with other things."""
+
+
+class Cell:
+    """What came of one cell."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.streams = ""
+        self.html = ""
+        self.error: list[str] = []
+        self.traceback = ""
+
+    def take(self, kind: str, content: dict[str, Any]) -> None:
+        """One more message."""
+        if kind == "stream":
+            self.streams += content["text"]
+        elif kind in ("execute_result", "display_data"):
+            self.text += content["data"].get("text/plain", "")
+            self.html += content["data"].get("text/html", "")
+        elif kind == "error":
+            self.error = [content["ename"], content["evalue"]]
+            self.traceback = "\n".join(content["traceback"])
+
+
+class Kernel:
+    """A kernel in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        # no shell, no profile of this machine's user: a kernel as it comes
+        self.manager = KernelManager(kernel_name="python3")
+        self.manager.start_kernel(cwd=str(folder))
+        self.client = self.manager.blocking_client()
+        self.client.start_channels()
+        self.client.wait_for_ready(timeout=SECONDS)
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return int(self.manager.provisioner.pid)  # type: ignore[union-attr]
+
+    def begin(self, code: str) -> str:
+        """Start a cell; what `end` takes to wait for it."""
+        return str(self.client.execute(code))
+
+    def end(self, cell: str) -> Cell:
+        """What came of a cell, once it is through."""
+        found = Cell()
+        while True:
+            message = self.client.get_iopub_msg(timeout=SECONDS)
+            if message["parent_header"].get("msg_id") != cell:
+                continue
+            if message["msg_type"] == "status" and message["content"]["execution_state"] == "idle":
+                return found
+            found.take(message["msg_type"], message["content"])
+
+    def run(self, code: str) -> Cell:
+        """What came of a cell that ran well."""
+        cell = self.end(self.begin(code))
+        assert not cell.error, f"{code}\n{cell.traceback}"
+        return cell
+
+    def fail(self, code: str) -> Cell:
+        """What came of a cell that did not."""
+        cell = self.end(self.begin(code))
+        assert cell.error, f"ran well: {code}"
+        return cell
+
+    def wait_for(self, cell: str, text: str) -> None:
+        """Return once a running cell has printed `text`."""
+        shown = ""
+        while text not in shown:
+            message = self.client.get_iopub_msg(timeout=SECONDS)
+            if message["parent_header"].get("msg_id") == cell and message["msg_type"] == "stream":
+                shown += message["content"]["text"]
+
+    def kill(self) -> None:
+        """SIGKILL, as when the machine runs out of memory."""
+        os.kill(self.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """End it."""
+        self.client.stop_channels()
+        with suppress(Empty, RuntimeError):
+            self.manager.shutdown_kernel(now=True)
+
+
+@pytest.fixture
+def kernels(notebook_folder: Path) -> Iterator[Callable[[], Kernel]]:
+    """A function that starts a kernel in this test's folder."""
+    started: list[Kernel] = []
+
+    def start() -> Kernel:
+        started.append(Kernel(notebook_folder))
+        return started[-1]
+
+    yield start
+    for kernel in started:
+        kernel.close()
+    stop_engines(notebook_folder)
+
+
+@pytest.fixture
+def kernel(kernels: Callable[[], Kernel]) -> Kernel:
+    """A kernel that has the extension and a flow with a socket."""
+    kernel = kernels()
+    kernel.run("%load_ext ec_jupyter")
+    kernel.run("import ec_jupyter as ec")
+    return kernel
+
+
+def stop_engines(folder: Path) -> None:
+    """End the engines of all flows in a folder."""
+    for flow in (folder / ".ec_jupyter").glob("*/"):
+        if socket_path(flow.resolve()).exists():
+            client = Client.open(flow, flow.name)
+            client.ask("stop")
+            client.close()

@@ -1,0 +1,160 @@
+"""A flow in real kernels: magics, await, interrupt, restart, kill -9."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+SOCKET = """%%ec_socket -p one --cpus 1
+def gated(x):
+    import os
+    print('in the task', x)
+    os.read(os.open('gate', os.O_RDONLY), 1)
+    return x * 10"""
+
+
+def test_a_cell_becomes_a_socket_and_its_picture_is_shown(kernel: Any) -> None:
+    assert (
+        kernel.run("%%ec_socket\ndef add(one, two):\n    return one + two").text
+        == "<socket add(one, two) v1 on 'main'>"
+    )
+    assert kernel.run("r = %ec_submit add one=1 two=2\nr.result(60)").text == "3"
+    shown = kernel.run("%ec_flow")
+    assert "add(one, two) v1" in shown.text
+    assert "<table>" in shown.html
+    assert "1" in kernel.run("%ec_status").text
+
+
+def test_a_result_and_a_drained_flow_can_be_awaited_in_a_cell(kernel: Any) -> None:
+    kernel.run("flow = ec.flow()\n@ec.socket\ndef f(x): return x + 1")
+    assert kernel.run("await flow.submit('f', 1)").text == "2"
+    assert "0 failed" in kernel.run("flow.map('f', range(20)); await flow.drained()").text
+    kernel.run("import asyncio")
+    assert kernel.run("sum(await asyncio.gather(*flow.map('f', range(10))))").text == "55"
+
+
+def test_a_failed_task_shows_its_own_line_and_where_it_ran(kernel: Any) -> None:
+    kernel.run("%%ec_socket\ndef bad(x):\n    y = 1\n    return y / x")
+    shown = (
+        kernel.fail("%ec_submit bad x=0\n_.result(60)")
+        if False
+        else kernel.fail("ec.flow().submit('bad', 0).result(60)")
+    )
+    assert shown.error[0] == "ZeroDivisionError"
+    assert "raised in request 1 of 'bad' on 'local', attempt 1" in shown.traceback
+    assert 'File "<socket bad>", line 4, in bad' in shown.traceback
+    assert "return y / x" in shown.traceback
+
+
+def test_an_error_in_the_cell_itself_counts_lines_as_the_cell_does(kernel: Any) -> None:
+    shown = kernel.fail("%%ec_socket\ndef f(x):\n    return x\n\nf(1) / 0")
+    assert shown.error[0] == "ZeroDivisionError"
+    assert "line 5" in shown.traceback
+    assert "exec(self" not in shown.traceback
+
+
+def test_an_error_of_ours_is_one_line_and_the_cell_fails(kernel: Any) -> None:
+    shown = kernel.fail("%ec_submit nobody x=1")
+    assert shown.error[0] == "SocketNotFoundError"
+    assert shown.traceback == "SocketNotFoundError: no socket named 'nobody'; known: none"
+
+
+def test_what_a_task_prints_never_shows_in_a_cell(kernel: Any) -> None:
+    kernel.run("%%ec_socket\ndef says(x):\n    print('out of a task')\n    return x")
+    shown = kernel.run("r = ec.flow().submit('says', 1); r.result(60); ec.flow().wait(60); None")
+    assert "out of a task" not in shown.streams
+    assert "out of a task" in kernel.run("r.output").text
+
+
+def test_an_interrupt_ends_the_wait_and_leaves_the_flow_alone(kernel: Any, gate: Any) -> None:
+    kernel.run(SOCKET)
+    kernel.run("flow = ec.flow(); rs = flow.map('gated', range(3)); pid = flow._client.engine_pid")
+    for wait in ("%ec_wait", "rs[0].result()", "await rs[1]", "await flow.drained()"):
+        cell = kernel.begin(f"print('waiting', flush=True)\n{wait}")
+        kernel.wait_for(cell, "waiting")
+        kernel.manager.interrupt_kernel()
+        shown = kernel.end(cell)
+        assert shown.error, wait
+        assert shown.error[0] in ("KeyboardInterrupt", "CancelledError"), shown.traceback
+    gate.open(3)
+    assert kernel.run("[r.result(60) for r in rs]").text == "[0, 10, 20]"
+    assert kernel.run("flow._client.engine_pid == pid, [r.attempt for r in rs]").text == "(True, [1, 1, 1])"
+
+
+def test_a_restarted_kernel_finds_the_flow_at_work(kernel: Any, gate: Any) -> None:
+    kernel.run(SOCKET)
+    before = kernel.run("flow = ec.flow(); rs = flow.map('gated', range(3)); flow._client.engine_pid").text
+    kernel.manager.restart_kernel(now=False)
+    kernel.client.wait_for_ready(timeout=60)
+    kernel.run("%load_ext ec_jupyter")
+    kernel.run("import ec_jupyter as ec; flow = ec.flow()")
+    assert kernel.run("flow._client.engine_pid").text == before
+    gate.open(3)
+    assert kernel.run("[r.result(60) for r in flow.requests('gated')]").text == "[0, 10, 20]"
+
+
+def test_a_killed_kernel_loses_nothing_and_another_finishes(kernel: Any, kernels: Callable[[], Any], gate: Any) -> None:
+    kernel.run(SOCKET)
+    kernel.run("@ec.socket\ndef after(x): return x + 1\n\nec.flow().plug('gated', 'after')")
+    kernel.run("rs = ec.flow().map('gated', range(20))")
+    kernel.kill()
+    gate.open(20)
+    other = kernels()
+    other.run("%load_ext ec_jupyter")
+    shown = other.run(
+        "import ec_jupyter as ec; flow = ec.flow(); left = flow.wait(60)\nleft['failed'], left['waiting']"
+    )
+    assert shown.text == "(0, 0)"
+    assert other.run("[r.result() for r in flow.requests('after')] == [10 * x + 1 for x in range(20)]").text == "True"
+
+
+def test_two_notebooks_use_one_flow_and_see_each_others_edits(
+    kernel: Any, kernels: Callable[[], Any], wait_until: Callable[..., Any]
+) -> None:
+    kernel.run("flow = ec.flow('shared')\n@ec.socket(flow=flow)\ndef f(x): return x + 1")
+    other = kernels()
+    other.run("import ec_jupyter as ec; flow = ec.flow('shared')")
+    assert other.run("flow.submit('f', 1).result(60)").text == "2"
+    other.run("flow.declare(lambda x: x * 2, 'g'); flow.plug('f', 'g')")
+    wait_until(lambda: kernel.run("'g' in flow and len(flow.plugs)").text == "1")
+    assert kernel.run("flow.submit('f', 1).run.results('g', 60)").text == "[4]"
+
+
+def test_a_kernel_ends_as_quickly_as_one_without_a_flow(kernel: Any) -> None:
+    kernel.run("@ec.socket\ndef f(x): return x + 1\n\nec.flow().submit('f', 1).result(60)")
+    engine = int(kernel.run("ec.flow()._client.engine_pid").text)
+    pid = kernel.pid
+    kernel.run("import atexit, pathlib; atexit.register(lambda: pathlib.Path('ended').write_text('well'))")
+    kernel.manager.shutdown_kernel(now=False)
+    # hooks at the interpreter's end run only where no child of ours has to be waited for
+    assert (kernel.folder / "ended").read_text() == "well"
+    assert not os.path.exists(f"/proc/{pid}")
+    assert os.path.exists(f"/proc/{engine}")
+
+
+def test_names_and_help_are_there_for_the_front_end(kernel: Any) -> None:
+    kernel.run("@ec.socket\ndef emit(x): return x")
+    kernel.client.complete("%ec_submit em", len("%ec_submit em"))
+    assert kernel.client.get_shell_msg(timeout=60)["content"]["matches"] == ["emit"]
+    kernel.client.inspect("%%ec_socket", 5)
+    found = kernel.client.get_shell_msg(timeout=60)["content"]
+    assert "--retries" in found["data"]["text/plain"]
+
+
+def test_a_socket_is_marked_stale_when_a_value_it_took_is_bound_anew(kernel: Any) -> None:
+    kernel.run("k = 2")
+    kernel.run("%%ec_socket\ndef f(x): return x * k")
+    kernel.run("k = 3")
+    assert "stale: k" in kernel.run("%ec_flow").text
+
+
+def test_loading_is_quick_and_silent(kernels: Callable[[], Any]) -> None:
+    kernel = kernels()
+    began = time.monotonic()
+    shown = kernel.run("%load_ext ec_jupyter")
+    # a bound that only something badly wrong can break: starting an engine, importing pandas
+    assert time.monotonic() - began < 10
+    assert (shown.text, shown.streams) == ("", "")
+    assert list(kernel.folder.iterdir()) == []
