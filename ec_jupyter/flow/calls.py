@@ -57,7 +57,9 @@ class Calls:
         if not new:
             self.out.changed.append(arrival)
 
-    def mark(self, source: Source, plug: Plug, kind: str, lag: int = 0, *, silent: bool = False) -> None:
+    def mark(
+        self, source: Source, plug: Plug, kind: str, lag: int = 0, *, silent: bool = False, index: int = -1
+    ) -> None:
         """Send a mark along a plug; it stands `lag` levels short of the source's own calls."""
         # a call that would have split its result has no element to put the mark on
         lag += self.topology.task(plug.source).generator + plug.map
@@ -65,7 +67,7 @@ class Calls:
             lag -= 1
         arrival = Arrival(
             self.new_arrival(), plug.target, plug.argument, source.party, source.run, source.tag, kind, None,
-            source.request or None, -1, plug.id, lag, silent, late=source.late,
+            source.request or None, index, plug.id, lag, silent, late=source.late,
         )  # fmt: skip
         self.out.arrivals.append(arrival)
         self.marks.append(arrival)

@@ -127,10 +127,11 @@ class JoinTable:
                 self.calls.mark(source, plug, "vacant")
         self.marks.pump()
 
-    def dead(self, source: Source, plug: Plug, *, silent: bool = False) -> None:
-        """A plug will carry nothing of this call."""
+    def dead(self, source: Source, plug: Plug, *, silent: bool = False, element: int | None = None) -> None:
+        """A plug will carry nothing of this call; or of that `element` of its split for which `source` stands."""
         if not (silent and plug.id in self.topology.quiet):
-            self.calls.mark(source, plug, "dead", silent=silent)
+            lag, index = (0, -1) if element is None else (-1, -2 - element)
+            self.calls.mark(source, plug, "dead", lag, silent=silent, index=index)
             self.marks.pump()
 
     # -- what a person throws away -----------------------------------------------

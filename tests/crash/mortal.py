@@ -42,17 +42,13 @@ def shift_clock(path: Path) -> None:
 
 
 def bound_pages(engine: Engine, path: Path) -> None:
-    """Look up the limit anew before each transaction."""
-
-    def before(statement: str) -> None:
-        if statement.startswith("BEGIN"):
-            asyncio.get_running_loop().call_soon(lambda: None)
-
-    engine.store.db.set_trace_callback(before)
+    """Follow the limit that the file sets, and say so beside it."""
     loop = asyncio.get_running_loop()
 
     def look() -> None:
-        engine.store.db.execute(f"PRAGMA max_page_count = {int(path.read_text() or 1 << 30)}")
+        text = path.read_text()
+        engine.store.db.execute(f"PRAGMA max_page_count = {int(text or 1 << 30)}")
+        path.with_suffix(".seen").write_text("full" if text else "")
         loop.call_later(0.05, look)
 
     look()

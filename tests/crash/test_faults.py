@@ -14,7 +14,7 @@ import pytest
 
 from ec_jupyter.errors import EcError, EngineStartError, PythonMismatchError, StoreDamagedError, StoreError, StoreFullError, StoreReadOnlyError
 from ec_jupyter.notebook import client as client_module
-from tests.crash.flowkit import Flow, gone, kill, wait_until
+from tests.crash.flowkit import Flow, gone, kill, mark, passing, wait_until
 
 
 def echo(x):
@@ -170,38 +170,35 @@ def disk(tmp_path) -> Iterator[Path]:
 def test_a_full_disk_refuses_submits_loses_nothing_and_goes_on_once_there_is_room(make_flow, disk):
     flow = make_flow(disk / "notebook" / ".ec_jupyter" / "main")
     flow.socket(lambda x: len(x), "size")
-    notices = []
-    flow.client.listen("notice", lambda header, _: notices.append(header["text"]))
     ballast = disk / "ballast"
     ballast.write_bytes(b"x" * 1_500_000)
+    big = flow.values({"x": "y" * 50_000})
     accepted = []
-    with pytest.raises(StoreFullError, match="is full"):
+    with pytest.raises(StoreFullError, match="nothing was submitted"):
         for i in range(1000):
-            # looked at: taken by the engine, not only written down by the client
-            accepted.append(flow.submit("size", f"id-{i}", x="y" * 50_000))
+            accepted.append(flow.client.submit([("size", big, f"id-{i}")]))
     assert 10 < len(accepted) < 100
     with pytest.raises(StoreFullError):
-        flow.submit("size", "later", x="y" * 50_000)
+        flow.client.submit([("size", big, "later")])
+    # what is on disk can be looked at
     assert flow.query("counts")["sockets"]["size"] is not None
     ballast.unlink()
-    later = wait_until(lambda: attempt(flow))
-    assert flow.result(later) == 5
-    assert [flow.result(i) for i in accepted] == [50_000] * len(accepted)
-    states = {r["state"] for r in flow.requests()}
-    assert states == {"done"}
+    assert [flow.result(some[0]) for some in accepted] == [50_000] * len(accepted)
+    assert flow.result(flow.submit("size", "later", x="later")) == 5
+    flow.drained()
+    assert {r["state"] for r in flow.requests()} == {"done"}
+    assert flow.count("size")["done"] == len(accepted) + 1
     flow.stop()
     with closing(sqlite3.connect(flow.folder / "flow.db")) as db:
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-def attempt(flow):
-    try:
-        return flow.submit("size", "later", x="later")
-    except StoreFullError:
-        return None
+def test_an_engine_whose_database_is_full_holds_results_and_writes_them_once_there_is_room(make_flow, mortal, tmp_path, gate, marks):
+    def make(n, marks, gate):
+        mark(marks, n)
+        passing(gate)
+        return "z" * n
 
-
-def test_an_engine_whose_database_is_full_holds_results_and_writes_them_once_there_is_room(make_flow, mortal, tmp_path, gate):
     folder = tmp_path / "notebook" / ".ec_jupyter" / "main"
     folder.mkdir(parents=True)
     pages = tmp_path / "pages"
@@ -209,32 +206,28 @@ def test_an_engine_whose_database_is_full_holds_results_and_writes_them_once_the
     engine = mortal(folder, "pages", pages)
     flow = make_flow(folder)
     flow.pids.discard(engine.pid)
-    flow.socket(lambda n: "z" * n, "make")
+    flow.socket(make)
     flow.socket(lambda text: len(text), "size")
     flow.plug("make", "size.text")
-    flow.result(flow.submit("make", n=1))
-    flow.drained()
     notices = []
     flow.client.listen("notice", lambda header, _: notices.append(header["text"]))
-    ids = flow.map("make", [{"n": 40_000}] * 10)
-    flow.ask("pause", sockets=["make"])
-    flow.drained()
+    ids = flow.map("make", [{"n": 40_000, "marks": str(marks), "gate": str(gate)}] * 10)
+    marks.reach(2)
     pages.write_text("10")
-    wait_until(lambda: True)
-    with pytest.raises(EcError, match="full"):
-        for _ in range(200):
-            flow.ask("resume", sockets=["make"])
-            flow.ask("pause", sockets=["make"])
-            flow.ask("edit", changes=[{"op": "position", "positions": {"make": [len(notices), _]}}])
-    # reading goes on
-    assert flow.client.ask("ping")[0]["k"] == "ok"
-    assert flow.query("requests", limit=5)["rows"]
+    wait_until(lambda: "full" in pages.with_suffix(".seen").read_text())
+    gate.open()
+    wait_until(lambda: any("is full" in text for text in notices))
+    with pytest.raises(StoreFullError, match="is full"):
+        flow.ask("pause", sockets=["make"])
+    # what is on disk can be looked at
+    assert len(flow.requests(socket="make")) == 10
+    assert flow.count("size")["done"] == 0
     pages.write_text("")
     wait_until(lambda: any("written again" in text for text in notices))
-    flow.ask("resume", sockets=["make"])
     flow.drained()
     assert [len(flow.result(i)) for i in ids] == [40_000] * 10
-    assert flow.results("size") == [1] + [40_000] * 10
+    assert flow.results("size") == [40_000] * 10
+    assert {r["attempt"] for r in flow.requests(socket="make")} == {1}
 
 
 # -- an engine that cannot start -----------------------------------------------------
@@ -356,8 +349,6 @@ def test_paused_work_does_not_keep_the_engine(make_flow):
 
 
 def test_an_engine_and_its_workers_leave_nothing_running(flow, gate, marks):
-    from tests.crash.flowkit import mark, passing
-
     def hold(x, marks, gate):
         mark(marks, x)
         passing(gate)
@@ -372,8 +363,6 @@ def test_an_engine_and_its_workers_leave_nothing_running(flow, gate, marks):
 
 
 def test_a_stop_while_calls_run_ends_them_and_they_run_again(flow, gate, marks):
-    from tests.crash.flowkit import mark, passing
-
     def hold(x, marks, gate):
         mark(marks, x)
         passing(gate)

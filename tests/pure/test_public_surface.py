@@ -57,7 +57,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 
 def test_flow_stays_the_function_when_the_room_of_that_name_is_imported() -> None:
-    code = "import ec_jupyter.flow.topology; import ec_jupyter as ec; from ec_jupyter.flow import tag; print(ec.flow.__name__)"
+    code = "import ec_jupyter as ec, ec_jupyter.flow.topology; from ec_jupyter.flow import tag; print(ec.flow.__name__)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "flow\n"
 

@@ -25,9 +25,8 @@ def gone(pid: int) -> bool:
 
 
 def test_the_same_flow_is_the_same_object_until_it_is_closed(loaded: Any) -> None:
-    assert loaded.run("flow = ec.flow(); flow is ec.flow(), flow is ec.flow('main'), flow is ec.flow(folder=flow.folder)") == (
-        True, True, True,
-    )  # fmt: skip
+    loaded.run("flow = ec.flow()")
+    assert loaded.run("flow is ec.flow() and flow is ec.flow('main') and flow is ec.flow(folder=flow.folder)")
     loaded.run("flow.close(); other = ec.flow()")
     assert loaded.run("other is flow, flow.closed, other.closed") == (False, True, False)
     assert isinstance(loaded.fail("flow.status()"), EngineLostError)
@@ -47,7 +46,9 @@ def test_a_block_ends_the_engine_that_was_started_for_it(loaded: Any, wait_until
 def test_a_block_leaves_an_engine_alone_that_is_at_work(loaded: Any, gate: Any) -> None:
     loaded.run(f"def g(x):\n    {PASS}\n    return x")
     loaded.run(
-        "with ec.flow('block') as flow:\n    flow.declare(g, 'g'); r = flow.submit('g', 7)\n    pid = flow._client.engine_pid"
+        "with ec.flow('block') as flow:\n"
+        "    flow.declare(g, 'g'); r = flow.submit('g', 7)\n"
+        "    pid = flow._client.engine_pid"
     )
     assert not gone(loaded.run("pid"))
     gate.open()
@@ -86,7 +87,9 @@ def test_draining_waits_and_then_ends_the_engine(loaded: Any, wait_until: Callab
 
 def test_two_flows_beside_one_notebook_know_nothing_of_each_other(loaded: Any) -> None:
     loaded.run(
-        "a, b = ec.flow('a'), ec.flow('b')\n@ec.socket(flow=a)\ndef f(x): return 'a'\n@ec.socket(flow='b')\ndef f(x): return 'b'"
+        "a, b = ec.flow('a'), ec.flow('b')\n"
+        "@ec.socket(flow=a)\ndef f(x): return 'a'\n"
+        "@ec.socket(flow='b')\ndef f(x): return 'b'"
     )
     assert loaded.run("a.submit('f', 1).result(30), b.submit('f', 1).result(30)") == ("a", "b")
     assert loaded.run("%ec_submit --flow b f x=1").result(30) == "b"

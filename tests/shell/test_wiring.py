@@ -39,7 +39,7 @@ def test_target_fires_once_both_arguments_arrived_in_any_order(wired: Any, order
     wired.run("%ec_plug emit_one -> add_two.one")
     wired.run("%ec_plug emit_two->maths.add_two.two")
     for word in order:
-        wired.run(f"%ec_submit emit_{word} {dict(one=10, two=4)[word]}")
+        wired.run(f"%ec_submit emit_{word} {10 if word == 'one' else 4}")
     left = wired.run("%ec_wait")
     assert left["waiting"] == 1
     assert [r.result(30) for r in wired.run("flow.requests('add_two')")] == [6]
