@@ -10,8 +10,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
 RINGS := pure store shell kernel nodes crash server notebooks browser
 REPORT ?= build/junit.xml
-# seeds the campaign of kills goes through, one flow each
-KILLS ?= 200
+# how many processes the campaign kills
+KILLS ?= 1000
 
 .PHONY: demo test lint format lab bench kill-campaign clean $(RINGS:%=test-%)
 .DELETE_ON_ERROR:
@@ -41,7 +41,7 @@ bench: $(STAMPS)/test
 	$(BIN)/python benchmarks/run.py $(BENCH_ARGS)
 
 kill-campaign: $(STAMPS)/test
-	EC_JUPYTER_KILLS=$(KILLS) $(PYTEST) tests/crash $(PYTEST_ARGS)
+	$(BIN)/python benchmarks/kill_campaign.py --kills $(KILLS)
 
 clean:
 	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis

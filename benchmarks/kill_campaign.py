@@ -42,7 +42,10 @@ def main() -> int:
         total += campaign.kills
         requests = campaign.requests
         shutil.rmtree(folder)
-        print(f"seed {seed}: {dict(campaign.kills)}, {requests} requests, all once, {time.monotonic() - began:.1f} s", flush=True)
+        print(
+            f"seed {seed}: {dict(campaign.kills)}, {requests} requests, all once, {time.monotonic() - began:.1f} s",
+            flush=True,
+        )
         seed += 1
     print(f"{total.total()} kills {dict(total)}: nothing lost, nothing twice, every pair right")
     return 0

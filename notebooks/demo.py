@@ -53,10 +53,11 @@ def execute(notebook: nbformat.NotebookNode, path: Path) -> None:
 
 
 def shown(notebook: nbformat.NotebookNode, tag: str) -> str:
-    """What the cells of that tag displayed, as text."""
+    """What the cells of that tag came to, as text."""
     cells = [cell for cell in notebook.cells if tag in cell.metadata.get("tags", ())]
     outputs = [output for cell in cells for output in cell.outputs]
-    return "\n\n".join(output.data["text/plain"] for output in outputs if "text/plain" in output.get("data", {}))
+    # bars and the like are displayed too, but are no result
+    return "\n\n".join(output.data["text/plain"] for output in outputs if output.output_type == "execute_result")
 
 
 def main() -> int:

@@ -286,6 +286,10 @@ class Core:
         job.attempt += 1
         job.assigned, job.task, job.started = True, task.id, None
         arguments = [(n, k, _travel(k, values)) for n, (k, values, _) in job.arguments.items()]
+        if task.version > 1:
+            # queued for a version that had an argument this one has not
+            known = {p.name for p in task.signature}
+            arguments = [a for a in arguments if a[0].lstrip("*") in known]
         if socket.fixed:
             arguments += [
                 (n, "v", [self.fixed[f.value].value]) for n, f in socket.fixed.items() if n not in job.arguments

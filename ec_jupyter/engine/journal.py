@@ -16,8 +16,8 @@ from ec_jupyter.engine.store import SQL, Store
 Row = Sequence[Any]
 
 ORDER = (
-    "add_blob", "add_value", "add_run", "add_request", "fill_request", "add_emission", "add_arrival", "set_arrival",
-    "join_request", "finish", "finish_joined", "add_attempt", "again", "set_state", "emitted", "set_fan",
+    "add_blob", "add_value", "add_run", "add_request", "fill_request", "add_emission", "drop_arrival", "add_arrival",
+    "set_arrival", "join_request", "finish", "finish_joined", "add_attempt", "again", "set_state", "emitted", "set_fan",
     "drop_accepted", "claim", "add_output", "add_event",
 )  # fmt: skip
 """The hot statements, in the order in which rows of one tick refer to each other."""

@@ -277,6 +277,9 @@ class Engine:
 
     def died(self, request: int, attempt: int, text: str) -> None:
         """A worker died under a call."""
+        if self._closing:
+            # killed by us: on disk the call is as it was before it began, and nobody is to blame
+            return
         self.core.died(request, attempt, text)
         self.core.journal.add("add_event", (self.core.now, "died", str(request), text))
         self.schedule()

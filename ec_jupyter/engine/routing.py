@@ -125,9 +125,8 @@ class Routing:
 
     def _settle(self, route: Route, fate: bool | list[Value] | None) -> None:
         core = self.core
-        core.journal.commit()
-        core.journal.step("drop_arrival", (route.arrival,))
-        core.journal.commit()
+        # on disk since the tick that asked; what takes its place is written with the same commit
+        core.journal.add("drop_arrival", (route.arrival,))
         plug = core.topology.plugs.get(route.plug)
         if plug is not None and fate is not None:
             self.carry(route, plug, fate)

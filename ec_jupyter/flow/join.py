@@ -12,14 +12,14 @@ together at every later join.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from ec_jupyter.flow.calls import Calls
 from ec_jupyter.flow.decision import Decisions, Fire, Skip, Source
 from ec_jupyter.flow.marks import Marks
 from ec_jupyter.flow.meeting import ELEMENT, Arrival, Meeting, Parcel
 from ec_jupyter.flow.party import Parties, Party
-from ec_jupyter.flow.tag import Tag, deeper, path
+from ec_jupyter.flow.tag import Tag, by_hand, deeper, path
 from ec_jupyter.flow.topology import Root, Topology
 from ec_jupyter.model import Plug
 
@@ -60,6 +60,7 @@ class JoinTable:
             return run
         party = self.parties.enter(run, root, alone=alone)
         party.live += 1
+        self._watch(party)
         return party.id
 
     def adopt(self, party: int, runs: dict[int, Root], live: int) -> None:
@@ -67,6 +68,7 @@ class JoinTable:
         if self.parties.find(party) is None:
             record = self.parties.all[party] = Party(party, runs, live)
             self.parties.file(record)
+            self._watch(record)
 
     def wait(self, request: int, run: int, socket: int, party: int, tag: Tag) -> None:
         """Let a request wait at its socket until the arguments it lacks have come."""
@@ -80,6 +82,33 @@ class JoinTable:
         self.calls.value(record, self._meeting(record, socket), arrival)
         self._after(record)
         return arrival
+
+    def supply_list(
+        self, socket: int, argument: str, party: int, run: int, tag: Tag, values: Sequence[object]
+    ) -> list[Arrival]:
+        """A whole list for an argument that gathers, brought by hand: one arrival for each of its elements."""
+        record, calls = self._party(party), self.calls
+        meeting = self._meeting(record, socket)
+        first = calls.new_arrival()
+        if not values:
+            mark = Arrival(first, socket, argument, record.id, run, tag, "vacant", index=-1, state="decided")
+            calls.out.arrivals.append(mark)
+            record.waiting += 1
+            calls.keep(record, meeting, argument, Parcel(tag, [], gathered=True, mark=mark))
+            self._after(record)
+            return [mark]
+        split = by_hand(first, len(values))
+        ids = [first, *(calls.new_arrival() for _ in values[1:])]
+        arrivals = [
+            Arrival(key, socket, argument, record.id, run, deeper(tag, split, i), "value", value, lag=ELEMENT)
+            for i, (key, value) in enumerate(zip(ids, values, strict=True))
+        ]
+        calls.out.arrivals.extend(arrivals)
+        record.fans[split] = len(values)
+        for arrival in arrivals:
+            calls.value(record, meeting, arrival)
+        self._after(record)
+        return arrivals
 
     def finished(self, party: int) -> None:
         """One live request less; what was decided from here on no longer counts on it."""
@@ -117,14 +146,17 @@ class JoinTable:
         """A split has all its elements; those it feeds may gather them, or learn that there are none.
 
         A generator that failed for good after some yields, and is given up, ends with this as well: it has as many
-        elements as it yielded.
+        elements as it yielded. `source` may stand for one yield of a generator, which a plug has split again.
         """
         party = self.parties.find(source.party)
         if party is not None:
             self.calls.close(party, split, n)
         if n == 0:
+            yielded = source.tag[-1] if source.tag else None
+            inner = yielded is not None and yielded[0] == (str(source.request),)
             for plug in plugs:
-                self.calls.mark(source, plug, "vacant")
+                lag, index = (-1, -2 - source.tag[-1][1]) if inner else (0, -1)
+                self.calls.mark(source, plug, "vacant", lag, index=index)
         self.marks.pump()
 
     def dead(self, source: Source, plug: Plug, *, silent: bool = False, element: int | None = None) -> None:
@@ -210,13 +242,23 @@ class JoinTable:
         """Parties in which it matters what can still come: ask `settle` about them."""
         return list(self.calls.undecided)
 
-    def settle(self, party: int, tokens: Iterable[tuple[int, Tag]]) -> None:
-        """Decide the marks of a party, now that its unfinished calls stand at `tokens`."""
+    def settle(self, party: int, tokens: Iterable[tuple[int, Tag]], failed: Iterable[tuple[int, Tag]] = ()) -> None:
+        """Decide the marks of a party, now that its unfinished calls stand at `tokens`.
+
+        Parameters
+        ----------
+        party : int
+            One of `undecided`.
+        tokens : iterable of (int, Tag)
+            Socket and tag of each of its unfinished calls, failed ones included.
+        failed : iterable of (int, Tag)
+            Of those, the ones that failed for good: lists with ``gather="done"`` do not wait for them.
+        """
         record = self.parties.find(party)
         if record is None:
             self.calls.undecided.pop(party, None)
             return
-        self.marks.settle(record, tokens)
+        self.marks.settle(record, tokens, failed)
         self._after(record)
 
     # -- edits -------------------------------------------------------------------
@@ -228,6 +270,7 @@ class JoinTable:
         for party in list(self.parties.all.values()):
             for meeting in list(party.meetings.values()):
                 self._look_through(party, meeting)
+            self._watch(party)
             self._after(party)
 
     def _look_through(self, party: Party, meeting: Meeting) -> None:
@@ -264,6 +307,11 @@ class JoinTable:
         arrival = Arrival(self.calls.new_arrival(), socket, argument, party.id, run, tag, "value", value)
         self.calls.out.arrivals.append(arrival)
         return arrival
+
+    def _watch(self, party: Party) -> None:
+        """Ask about a party as long as it lives, if what fails in it may be all that a list waits for."""
+        if self.topology.patient:
+            self.calls.undecided.setdefault(party.id, set())
 
     def _after(self, party: Party) -> None:
         """What an event led to; and the end of the party, if nothing of it can happen any more."""

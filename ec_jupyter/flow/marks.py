@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from ec_jupyter.flow.calls import Calls
-from ec_jupyter.flow.meeting import Arrival, Meeting, Parcel, Slot
+from ec_jupyter.flow.meeting import ELEMENT, Arrival, Meeting, Parcel, Slot
 from ec_jupyter.flow.party import Party
 from ec_jupyter.flow.reach import Positions
-from ec_jupyter.flow.tag import Tag, united
+from ec_jupyter.flow.tag import Path, Tag, path, united
 from ec_jupyter.model import Plug
 
 
@@ -137,11 +137,47 @@ class Marks:
             self._end_slot(party, meeting, slot, replace(arrival, kind="dead", lag=0, silent=False))
 
     # -- later looks ---------------------------------------------------------
-    def settle(self, party: Party, tokens: Iterable[tuple[int, Tag]]) -> None:
+    def settle(self, party: Party, tokens: Iterable[tuple[int, Tag]], failed: Iterable[tuple[int, Tag]] = ()) -> None:
         """Decide what can be decided, now that a party's unfinished calls stand at `tokens`."""
-        live = list(tokens)
-        while self._look(party, live):
+        stand, lost = list(tokens), set(failed)
+        if self.calls.topology.patient and lost:
+            left = [token for token in stand if token not in lost]
+            self._forgo(party, Positions(self.calls.topology, left), sorted(lost))
             self.pump()
+        while self._look(party, stand):
+            self.pump()
+        if self.calls.topology.patient:
+            # whatever fails next may be all that a list waits for
+            self.calls.undecided.setdefault(party.id, set())
+
+    def _forgo(self, party: Party, positions: Positions, failed: list[tuple[int, Tag]]) -> None:
+        """Complete lists that wait for failed elements only, where their plug says so."""
+        topology = self.calls.topology
+        for plug in topology.patient:
+            deep = self.calls.depth(party, plug.source) + topology.task(plug.source).generator + plug.map
+            lost: dict[Path, dict[int, Tag]] = {}
+            for socket, tag in failed:
+                kept = topology.ways(socket, len(tag)).get(plug.id, (0, 0))[1]
+                at = path(tag)[:deep]
+                if 0 < deep <= kept and not positions.reach([plug], at, element=True):
+                    lost.setdefault(at[:-1], {})[at[-1]] = tag[:deep]
+            for base, tags in lost.items():
+                self._leave_out(party, plug, base, tags)
+
+    def _leave_out(self, party: Party, plug: Plug, base: Path, tags: dict[int, Tag]) -> None:
+        meeting = party.meetings.setdefault(plug.target, Meeting(plug.target))
+        splits = {split for tag in tags.values() for split in tag[-1][0]}
+        missing = meeting.lacking(plug.argument, base, splits, party.fans)
+        if not missing or not missing <= tags.keys():
+            return
+        for index in sorted(missing):
+            mark = Arrival(
+                self.calls.new_arrival(), plug.target, plug.argument, party.id, party.id, tags[index], "dead", None,
+                None, -1, plug.id, ELEMENT, state="decided",
+            )  # fmt: skip
+            self.calls.out.arrivals.append(mark)
+            meeting.give_up(mark)
+            self.calls.element(party, meeting, mark)
 
     def _look(self, party: Party, tokens: list[tuple[int, Tag]]) -> bool:
         spots = self.calls.undecided.pop(party.id, set())

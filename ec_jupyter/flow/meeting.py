@@ -243,6 +243,12 @@ class Meeting:
         """Whether anything waits at just this path."""
         return any(at in here for here in self.waits.values())
 
+    def waits_from(self, at: Path) -> bool:
+        """Whether anything waits at a path or below it, elements on their way into lists included."""
+        places = [where for _, where, parcel in self.parcels() if parcel.counted]
+        places += [path(a.tag) for a in self.pending()]
+        return any(where[: len(at)] == at for where in places)
+
     def under(self, at: Path) -> list[Path]:
         """Paths of deeper elements at which something waits, in order."""
         known = self.below.get(at)
@@ -312,6 +318,15 @@ class Meeting:
                 first.items.setdefault(index, deque()).extend(queue)
         return first
 
+    def lacking(self, argument: str, base: Path, splits: set[str], fans: dict[str, int]) -> set[int] | None:
+        """Elements that a list still lacks; None while it is not known how many there are."""
+        found = [b for b in self.bundles.get((argument, base), ()) if not b.splits.isdisjoint(splits)]
+        every = splits.union(*(b.splits for b in found))
+        if any(split not in fans for split in every) or any(b.made for b in found):
+            return None
+        there = {i for b in found for i in (*b.items, *b.dead)}
+        return set(range(min(fans[split] for split in every))) - there
+
     # -- what has come, what will not ------------------------------------------
     def see(self, arrival: Arrival) -> Slot:
         """Remember that a value has come."""
@@ -338,6 +353,13 @@ class Meeting:
         """Whether a value has come to a slot, from before a split included."""
         argument, where = slot
         return slot in self.seen or any((argument, where[:depth]) in self.seen for depth in range(len(where)))
+
+    def give_up(self, mark: Arrival) -> None:
+        """An element is left out though its call may yet be retried: what would come of that is too late."""
+        slot = mark.slot
+        self.marks.setdefault(slot, {}).setdefault(mark.plug, mark)
+        self.dead.add(slot)
+        self.rescued.setdefault(slot, set()).add(ANYBODY)
 
     def is_dead(self, argument: str, at: Path) -> bool:
         """Whether nothing will come to an argument of a call at `at`."""

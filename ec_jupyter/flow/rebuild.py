@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from ec_jupyter.flow.join import JoinTable
 from ec_jupyter.flow.meeting import ELEMENT, Arrival, Meeting, Parcel
 from ec_jupyter.flow.party import Party
-from ec_jupyter.flow.tag import Path, Tag, path, united
+from ec_jupyter.flow.tag import Path, Tag, brought, path, united
 from ec_jupyter.flow.topology import Root
 
 Parties = Iterable[tuple[int, dict[int, Root], int]]
@@ -57,8 +57,10 @@ def restore(
         if arrival.party in records:
             builder.add(records[arrival.party], arrival)
     for socket, party, tag in skipped:
-        if party in records and socket in records[party].meetings:
-            records[party].meetings[socket].shut(path(tag))
+        meeting = records[party].meetings.get(socket) if party in records else None
+        # what waits shows that the skip was of a time when nothing was kept there
+        if meeting is not None and not meeting.waits_from(path(tag)):
+            meeting.shut(path(tag))
     for request, run, socket, party, tag in given:
         meeting = records[party].meetings.setdefault(socket, Meeting(socket))
         meeting.given.setdefault(path(tag), deque()).append((request, run))
@@ -79,7 +81,10 @@ class _Builder:
     def add(self, party: Party, arrival: Arrival) -> None:
         plug = self._table.topology.plugs.get(arrival.plug) if arrival.plug is not None else None
         if arrival.kind == "value":
-            if plug is not None and plug.gather:
+            n = brought(arrival.tag[-1][0][0]) if arrival.source is None and arrival.tag else None
+            if n is not None:
+                party.fans[arrival.tag[-1][0][0]] = n
+            if n is not None or (plug is not None and plug.gather):
                 arrival.lag = ELEMENT
             party.trace(arrival, failure=plug is not None and plug.on == "error")
             if arrival.request is not None and arrival.state in ("used", "shared"):
@@ -129,6 +134,8 @@ class _Builder:
         if arrival.state == "waiting":
             self._calls.look_again(party, meeting.socket, *slot)
         elif arrival.state == "decided" and slot[0].endswith("[]"):
+            if arrival.source is None:
+                meeting.give_up(arrival)
             meeting.dead.add(slot)
             meeting.bundle(arrival.argument, slot[1][:-1], arrival.tag[-1][0]).add(arrival)
         elif arrival.state == "decided":

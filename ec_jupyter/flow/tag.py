@@ -23,6 +23,17 @@ def deeper(tag: Tag, split: str, index: int) -> Tag:
     return (*tag, ((split,), index))
 
 
+def by_hand(first: int, n: int) -> str:
+    """Name of the split that a list of `n` values brought by hand makes; `first` is the first one's arrival."""
+    return f"{first}of{n}"
+
+
+def brought(split: str) -> int | None:
+    """How many values the list had that made a split by hand; None for one that a request made."""
+    _, by, n = split.partition("of")
+    return int(n) if by else None
+
+
 def united(tags: list[Tag]) -> Tag:
     """The tag of a join: the longest one, each level belonging to the splits of all that have it."""
     longest = max(tags, key=len)
@@ -37,6 +48,8 @@ def united(tags: list[Tag]) -> Tag:
 
 def to_text(tag: Tag) -> str:
     """A tag as a column holds it; the root's is the empty text."""
+    if not tag:
+        return ""
     return ";".join(f"{'+'.join(splits)}/{index}" for splits, index in tag)
 
 

@@ -126,6 +126,11 @@ class Topology:
             if not p.gather and not self.out[p.target] and self.needed[p.target] == (p.argument,)
         )
 
+    @cached_property
+    def patient(self) -> list[Plug]:
+        """Plugs that gather without waiting for failed elements."""
+        return [p for p in self.live if p.gather == "done"]
+
     # -- depth ---------------------------------------------------------------
     @cached_property
     def splitting(self) -> bool:

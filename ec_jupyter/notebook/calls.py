@@ -20,7 +20,7 @@ from ec_jupyter.notebook.request import Lineage, Request, Run
 from ec_jupyter.notebook.tables import Report, Table, Tree, bytes_text, clock_text, seconds_text, shown
 from ec_jupyter.notebook.views import Processor, Socket
 from ec_jupyter.notebook.waiting import Waiting
-from ec_jupyter.notebook.waits import Deadline, background
+from ec_jupyter.notebook.waits import Deadline, background, beating, wake
 from ec_jupyter.wire import Value
 
 if TYPE_CHECKING:
@@ -372,27 +372,27 @@ class Calls:
     async def drained(self) -> Report:
         """Await the same as `wait` does, while the kernel's loop goes on."""
         loop, news = asyncio.get_running_loop(), asyncio.Event()
-        with self._watched(lambda: loop.call_soon_threadsafe(news.set)) as (future, bar, latest):
+        with beating(), self._watched(lambda: wake(loop, news.set)) as (future, bar, latest):
             while not future.done():
                 await news.wait()
                 news.clear()
                 bar.show(latest)
-            return await asyncio.to_thread(self._left, future.result())
+            return self._left(future.result())
 
     @contextmanager
-    def _watched(self, wake: Callable[[], object]) -> Iterator[tuple[Future[Any], Bar, dict[str, Any]]]:
-        """The engine's word that nothing is left, a bar, and the counts; `wake` is called at news."""
+    def _watched(self, tell: Callable[[], object]) -> Iterator[tuple[Future[Any], Bar, dict[str, Any]]]:
+        """The engine's word that nothing is left, a bar, and the counts; `tell` is called at news."""
         latest: dict[str, Any] = {}
 
         def counted(header: dict[str, Any], buffers: list[bytes]) -> None:
             latest.update(header)
-            wake()
+            tell()
 
         undo = self._client.listen("counts", counted)
         try:
             with Bar(self.name) as bar:
                 future = background(lambda: self._client.ask("drained", timeout=None), "ec-drained")
-                future.add_done_callback(lambda _: wake())
+                future.add_done_callback(lambda _: tell())
                 yield future, bar, latest
         finally:
             undo()

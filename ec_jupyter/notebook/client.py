@@ -135,7 +135,11 @@ class Client:
             if self._line is not None:
                 return
             line = self._greet()
-            self._greeted(line.frames.pop(0)[0])
+            try:
+                self._greeted(line.frames.pop(0)[0])
+            except BaseException:
+                line.sock.close()
+                raise
             self._line, self._said_bye = line, ""
             threading.Thread(target=self._read, args=(line,), name="ec-client", daemon=True).start()
             self._ask_again(line.sock)
@@ -241,10 +245,12 @@ class Client:
                 self._turn.release()
             if not more:
                 break
-        line.sock.close()
         with self._lock:
             if self._line is line:
                 self._line = None
+        with self._turn:
+            # not under the eyes of a caller who polls it
+            line.sock.close()
         if not self._closed:
             self._lost()
 
@@ -254,8 +260,10 @@ class Client:
         if line is None or not self._turn.acquire(blocking=False):
             return
         reading = False
-        poll = line.poll()
         try:
+            if self._line is not line:
+                return
+            poll = line.poll()
             self._take_all(line)
             while not ready():
                 left = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000

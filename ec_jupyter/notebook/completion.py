@@ -1,5 +1,7 @@
 """Completion on the lines of our magics: options, sockets, processors, arguments."""
 
+# IPython's decorators bear no types
+# mypy: disable-error-code="no-untyped-call, untyped-decorator"
 from __future__ import annotations
 
 import re

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from ec_jupyter.errors import EngineLostError
 
 if TYPE_CHECKING:
     from ec_jupyter.notebook.client import Client
+from ec_jupyter.notebook.notes import note
 
 SEEN_SECONDS = 30.0
 """How long an edit waits until this client's own picture of the topology shows it."""
@@ -74,7 +74,7 @@ class Editor:
     def _send(self, edit: Edit) -> None:
         reply, _ = self._client.ask("edit", {"changes": edit.changes}, edit.buffers)
         for text in reply.get("warnings", ()):
-            warnings.warn(text, stacklevel=5)
+            note(text)
         self.seen(reply["revision"])
         edit.done()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +16,7 @@ from ec_jupyter.notebook.calls import Calls
 from ec_jupyter.notebook.client import Client
 from ec_jupyter.notebook.config import settings
 from ec_jupyter.notebook.edits import Editor
+from ec_jupyter.notebook.notes import note
 from ec_jupyter.notebook.picture import html, outline
 from ec_jupyter.notebook.stale import WATCH
 from ec_jupyter.notebook.views import Node, Processor, Socket
@@ -158,7 +158,7 @@ def _connected(folder: Path, name: str) -> Flow:
         cpus=wanted.cpus,
     )
     for text in client.warnings:
-        warnings.warn(text, stacklevel=4)
+        note(text)
     return Flow(client, started=not running)
 
 

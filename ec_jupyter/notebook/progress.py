@@ -45,6 +45,9 @@ class Bar:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._bar is not None:
+            if kind is None:
+                # the last counts may not have come, and an unfinished bar is shown as a failure
+                self._bar.n = self._bar.total
             self._bar.close()
 
 

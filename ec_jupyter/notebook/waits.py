@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
     from ec_jupyter.notebook.client import Client
 
 _T = TypeVar("_T")
+
+BEAT_SECONDS = 0.2
+"""How long an interrupt of a cell that awaits may go unnoticed."""
 
 
 def background(call: Callable[[], _T], name: str) -> Future[_T]:
@@ -35,14 +40,50 @@ def awaited(future: Future[_T]) -> Generator[Any, None, _T]:
     loop = asyncio.get_running_loop()
     woken: asyncio.Future[None] = loop.create_future()
 
-    def wake(_: object) -> None:
-        # a loop that is closed has nobody left who waits
-        with suppress(RuntimeError):
-            loop.call_soon_threadsafe(_set, woken)
-
-    future.add_done_callback(wake)
-    yield from woken.__await__()
+    future.add_done_callback(lambda _: wake(loop, lambda: _set(woken)))
+    with beating():
+        yield from woken.__await__()
     return future.result()
+
+
+def wake(loop: asyncio.AbstractEventLoop, action: Callable[[], object]) -> None:
+    """Do something in a loop from another thread; a loop that is closed has nobody left who waits."""
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(action)
+
+
+@contextmanager
+def beating() -> Iterator[None]:
+    """Wake the running loop now and then, for as long as somebody waits in it.
+
+    An interrupt is only noticed by a loop that is awake: ipykernel's handler schedules the cell's
+    end, but a signal does not wake the selector.
+    """
+    loop = asyncio.get_running_loop()
+    pulse = _pulses.setdefault(loop, _Pulse())
+    pulse.waiting += 1
+    if not pulse.beats:
+        pulse.beat(loop)
+    try:
+        yield
+    finally:
+        pulse.waiting -= 1
+
+
+@dataclass
+class _Pulse:
+    """How many wait in a loop, and whether a timer is set already: one is enough for all of them."""
+
+    waiting: int = 0
+    beats: bool = False
+
+    def beat(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.beats = self.waiting > 0
+        if self.beats:
+            loop.call_later(BEAT_SECONDS, self.beat, loop)
+
+
+_pulses: WeakKeyDictionary[asyncio.AbstractEventLoop, _Pulse] = WeakKeyDictionary()
 
 
 class Deadline:

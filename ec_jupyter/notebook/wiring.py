@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, cast, overload
@@ -18,6 +17,7 @@ from ec_jupyter.errors import (
 from ec_jupyter.nodes.values import dump
 from ec_jupyter.notebook import names
 from ec_jupyter.notebook.edits import Edit, Editor
+from ec_jupyter.notebook.notes import note
 from ec_jupyter.notebook.shipping import Shipment, pickled, sha256, ship
 from ec_jupyter.notebook.stale import WATCH
 from ec_jupyter.notebook.tables import Table, clock_text, shown
@@ -186,7 +186,7 @@ class Wiring:
             names.plain_name(options["processor"], "processor")
         shipment = ship(task, name)
         for text in (*shipment.warnings, *self._taken(name, shipment)):
-            warnings.warn(text, stacklevel=3)
+            note(text)
         with self._editor.edit() as edit:
             blob = edit.buffer(shipment.blob)
             client = names.client_name()

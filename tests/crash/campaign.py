@@ -100,11 +100,10 @@ class Campaign:
             flow.socket(function, **options)
         flow.socket(pair, "meet")
         for name in ("flaky", "dying"):
-            value = flow.client.dump(str(self.notebook / "once"))
-            change = {"op": "fix", "socket": name, "argument": "folder", "value": 0, "type": "str", "text": ""}
-            flow.client.ask("edit", {"changes": [change]}, [value.data or b""])
+            flow.fix(f"{name}.folder", str(self.notebook / "once"))
         for source, target in (
-            ("root", "left.x"), ("root", "right.x"), ("left", "pair.one"), ("right", "pair.two"), ("a", "meet.one"), ("b", "meet.two"),
+            ("root", "left.x"), ("root", "right.x"), ("left", "pair.one"), ("right", "pair.two"),
+            ("a", "meet.one"), ("b", "meet.two"),
         ):  # fmt: skip
             flow.plug(source, target)
         flow.plug("failing", "caught.error", on="error")
@@ -131,7 +130,9 @@ class Campaign:
             self._submitter = None
         if self._submitter is None:
             command = [sys.executable, "-m", "tests.crash.submitter", str(self.folder)]
-            self._submitter = subprocess.Popen(command, cwd=self.notebook, env={**os.environ, "PYTHONPATH": str(REPOSITORY)})
+            self._submitter = subprocess.Popen(
+                command, cwd=self.notebook, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}
+            )
 
     def engine(self) -> int | None:
         """The engine's pid, from the lock it holds."""
@@ -188,7 +189,8 @@ class Campaign:
             meetings = self._meetings(db)
         model = self._model(n, meetings)
         for name, wanted in model.items():
-            assert found[name] == wanted, f"{name}: {Counter(found[name]) - Counter(wanted)} beside {Counter(wanted) - Counter(found[name])}"
+            lost, extra = Counter(wanted) - Counter(found[name]), Counter(found[name]) - Counter(wanted)
+            assert (lost, extra) == ({}, {}), f"{name}: lost {lost}, too many {extra}"
         assert (left_over["waiting"], left_over["failed"]) == (0, len(range(0, n, 11)))
         assert "CRITICAL" not in (self.folder / "engine.log").read_text()
 
@@ -213,7 +215,9 @@ class Campaign:
     def _compare_runs(db: sqlite3.Connection, n: int) -> int:
         ids = [i for (i,) in db.execute("SELECT submit_id FROM run ORDER BY submit_id")]
         assert ids == sorted(f"{name}-{i}" for i in range(n) for name in SOCKETS)
-        twice = db.execute("SELECT run, socket, count(*) FROM request GROUP BY run, socket, tag HAVING count(*) > 1").fetchall()
+        twice = db.execute(
+            "SELECT run, socket, count(*) FROM request GROUP BY run, socket, tag HAVING count(*) > 1"
+        ).fetchall()
         assert twice == []
         states = dict(db.execute("SELECT state, count(*) FROM request GROUP BY state"))
         caught = len(range(0, n, 11))

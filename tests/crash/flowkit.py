@@ -129,6 +129,13 @@ class Flow:
         change, blobs = plug_change(source, target, **options)
         self.edit(change, blobs=blobs)
 
+    def fix(self, target: str, value: Any) -> None:
+        socket, _, argument = target.partition(".")
+        data = self.client.dump(value).data
+        assert data is not None
+        change = {"op": "fix", "socket": socket, "argument": argument, "value": 0, "type": "", "text": repr(value)}
+        self.edit(change, blobs=[data])
+
     def unplug(self, source: str, target: str) -> None:
         name, _, argument = target.partition(".")
         self.edit({"op": "unplug", "source": source, "target": name, "argument": argument or None})
@@ -232,7 +239,9 @@ def engine_of(pid: int) -> Path | None:
     return None
 
 
-def socket_change(function: Callable[..., Any], name: str | None = None, **options: Any) -> tuple[dict[str, Any], bytes]:
+def socket_change(
+    function: Callable[..., Any], name: str | None = None, **options: Any
+) -> tuple[dict[str, Any], bytes]:
     """The edit that makes a socket, and its task's pickle."""
     blob = pickled(function)
     digest = hashlib.sha256(blob).hexdigest()
@@ -247,7 +256,9 @@ def socket_change(function: Callable[..., Any], name: str | None = None, **optio
     return {"op": "socket", "name": name or function.__name__, "blob": 0, "task": task, **options}, blob
 
 
-def plug_change(source: str, target: str, when: Callable[..., Any] | None = None, **options: Any) -> tuple[dict[str, Any], list[bytes]]:
+def plug_change(
+    source: str, target: str, when: Callable[..., Any] | None = None, **options: Any
+) -> tuple[dict[str, Any], list[bytes]]:
     """The edit that makes a plug, and its condition's pickle."""
     name, _, argument = target.partition(".")
     change = {"op": "plug", "source": source, "target": name, "argument": argument or None, **options}

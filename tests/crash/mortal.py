@@ -57,16 +57,17 @@ def bound_pages(engine: Engine, path: Path) -> None:
 async def run(folder: Path, fault: str, what: str) -> None:
     if fault == "clock":
         shift_clock(Path(what))
-    engine = Engine(folder, runtime_folder(), folder.parent.parent, 2, linger=30.0)
+    linger = 0.0 if fault == "die" else 30.0
+    engine = Engine(folder, runtime_folder(), folder.parent.parent, 2, linger=linger)
     engine.clients = Clients(engine, socket_path(folder))
     asyncio.get_running_loop().set_exception_handler(lambda _, context: engine.fall(context))
-    await engine.start()
-    await engine.clients.listen()
     if fault == "die":
         die_at(engine, int(what))
-    elif fault == "pages":
+    await engine.start()
+    await engine.clients.listen()
+    if fault == "pages":
         bound_pages(engine, Path(what))
-    print("up", flush=True)
+    os.write(1, b"up\n")
     await engine.stopped.wait()
     await engine.clients.close()
     await engine.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from itertools import pairwise
 
 import pytest
 
@@ -23,18 +24,27 @@ def fail(x):
     raise ValueError(f"no {x}")
 
 
+def tried(marks):
+    with open(marks) as file:
+        return len(file.readlines())
+
+
 def fail_at_first(x, marks, times):
     mark(marks, x)
-    if len(open(marks).read().splitlines()) <= times:
+    if tried(marks) <= times:
         raise ValueError(f"try again {x}")
     return x
 
 
 def die_at_first(x, marks, times):
     mark(marks, x)
-    if len(open(marks).read().splitlines()) <= times:
+    if tried(marks) <= times:
         os._exit(3)
     return x
+
+
+def size(data):
+    return len(data)
 
 
 def hold(x, marks, gate):
@@ -73,10 +83,9 @@ def test_every_attempt_of_a_retried_call_is_recorded_with_growing_delays(flow, m
     assert {r["error"]["message"] for r in rows} == {"try again 1"}
     assert flow.requests(ids=[request])[0]["attempt"] == 4
     starts = [r["started"] for r in rows] + [flow.requests(ids=[request])[0]["started"]]
-    waits = [b - a for a, b in zip(starts, starts[1:], strict=False)]
-    assert waits[0] >= 0.04
-    assert waits[1] >= 0.09
-    assert waits[2] >= 0.19
+    waits = [b - a for a, b in pairwise(starts)]
+    # never sooner than asked; how much later is the machine's business
+    assert [wait >= least for wait, least in zip(waits, (0.04, 0.09, 0.19), strict=True)] == [True] * 3
 
 
 def test_retries_used_up_fail_the_request_with_its_last_error(flow, marks):
@@ -182,7 +191,7 @@ def test_a_once_call_taken_back_before_it_started_is_queued_again(flow, marks, g
 
 # -- error plugs, retry, discard, supply ------------------------------------------
 def test_an_error_plug_carries_the_facts_and_a_success_sends_nothing_on_it(flow):
-    flow.socket(fail_if := lambda x: 1 / (x - 1) if x < 2 else x, "risky")
+    flow.socket(echo, "risky")
     flow.socket(facts)
     flow.plug("risky", "facts.error", on="error")
     flow.socket(fail)
@@ -195,7 +204,6 @@ def test_an_error_plug_carries_the_facts_and_a_success_sends_nothing_on_it(flow)
         "type": "ValueError", "message": "no 5", "socket": "fail", "arguments": {"x": 5}, "attempt": 1, "trace": True,
         "request": bad,
     }  # fmt: skip
-    assert fail_if(2) == 2
 
 
 def test_only_the_last_failure_reaches_the_error_plug(flow, marks):
@@ -224,12 +232,7 @@ def test_a_failed_call_holds_its_partners_until_it_is_retried(flow, tmp_path):
     flow.socket(pair)
     flow.plug("root", "echo.x")
     flow.plug("root", "guarded.x")
-    blob_free = flow.client.dump(str(door))
-    flow.client.ask(
-        "edit",
-        {"changes": [{"op": "fix", "socket": "guarded", "argument": "door", "value": 0, "type": "str", "text": "door"}]},
-        [blob_free.data],
-    )
+    flow.fix("guarded.door", str(door))
     flow.plug("echo", "pair.one")
     flow.plug("guarded", "pair.two")
     run = flow.submit("root", x=1)
@@ -360,7 +363,7 @@ def test_lineage_names_everything_a_value_came_from_and_led_to(flow):
 
 def test_gc_reclaims_files_of_finished_runs_and_keeps_what_may_still_be_used(flow):
     flow.socket(lambda n: b"x" * n, "big")
-    flow.socket(len, "size") if False else flow.socket(lambda data: len(data), "size")
+    flow.socket(size)
     flow.plug("big", "size.data")
     flow.ask("pause", sockets=["size"])
     run = flow.submit("big", n=200_000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 import time
 
 import pytest
@@ -115,9 +116,7 @@ def test_a_join_waits_over_a_restart_for_a_branch_that_still_runs(flow, gate):
         flow.plug("root", f"{name}.x")
     flow.plug("left", "join.one")
     flow.plug("right", "join.two")
-    kept = flow.client.dump(str(gate))
-    change = {"op": "fix", "socket": "right", "argument": "gate", "value": 0, "type": "str", "text": "gate"}
-    flow.client.ask("edit", {"changes": [change]}, [kept.data])
+    flow.fix("right.gate", str(gate))
     flow.submit("root", x=1)
     wait_until(lambda: flow.count("join")["arrived"] == 1)
     flow.restart()
@@ -220,7 +219,7 @@ def test_a_hundred_thousand_queued_requests_are_not_loaded_at_once(flow, capsys)
     began = time.monotonic()
     flow.reopen()
     with capsys.disabled():
-        print(f"\n  engine up on 100,000 queued requests in {time.monotonic() - began:.2f} s")
+        sys.stdout.write(f"\n  engine up on 100,000 queued requests in {time.monotonic() - began:.2f} s\n")
     assert flow.count("echo")["queued"] == 100_000
     flow.stop()
     store = Store(flow.folder)

@@ -37,11 +37,7 @@ def test_a_result_and_a_drained_flow_can_be_awaited_in_a_cell(kernel: Any) -> No
 
 def test_a_failed_task_shows_its_own_line_and_where_it_ran(kernel: Any) -> None:
     kernel.run("%%ec_socket\ndef bad(x):\n    y = 1\n    return y / x")
-    shown = (
-        kernel.fail("%ec_submit bad x=0\n_.result(60)")
-        if False
-        else kernel.fail("ec.flow().submit('bad', 0).result(60)")
-    )
+    shown = kernel.fail("ec.flow().submit('bad', 0).result(60)")
     assert shown.error[0] == "ZeroDivisionError"
     assert "raised in request 1 of 'bad' on 'local', attempt 1" in shown.traceback
     assert 'File "<socket bad>", line 4, in bad' in shown.traceback
@@ -136,11 +132,10 @@ def test_a_kernel_ends_as_quickly_as_one_without_a_flow(kernel: Any) -> None:
 
 def test_names_and_help_are_there_for_the_front_end(kernel: Any) -> None:
     kernel.run("@ec.socket\ndef emit(x): return x")
-    kernel.client.complete("%ec_submit em", len("%ec_submit em"))
-    assert kernel.client.get_shell_msg(timeout=60)["content"]["matches"] == ["emit"]
-    kernel.client.inspect("%%ec_socket", 5)
-    found = kernel.client.get_shell_msg(timeout=60)["content"]
-    assert "--retries" in found["data"]["text/plain"]
+    found = kernel.client.complete("%ec_submit em", reply=True, timeout=60)["content"]
+    assert found["matches"] == ["emit"]
+    shown = kernel.client.inspect("%%ec_socket", 5, reply=True, timeout=60)["content"]
+    assert "--retries" in shown["data"]["text/plain"]
 
 
 def test_a_socket_is_marked_stale_when_a_value_it_took_is_bound_anew(kernel: Any) -> None:

@@ -22,10 +22,8 @@ GOOD = [
 ]
 BAD = {
     "option": "%%ec_socket --cpu 2\ndef f(x): return x",
-    "no function": "%%ec_socket\nx = 1",
     "syntax": "%%ec_socket\ndef f(:\n    pass",
     "body": "%%ec_socket\ndef f(x): return x\n1 / 0",
-    "name": "%ec_submit nobody x=1",
     "task": "ec.socket('f')(lambda x: 1 / x)\nec.flow().submit('f', 0).result(60)",
 }
 EXECUTE = [sys.executable, "-c", "from nbclient.cli import main; main()"]
@@ -93,7 +91,7 @@ def test_a_script_runs_in_plain_ipython(folder: Path) -> None:
 def test_a_plain_python_script_is_a_client_too(folder: Path) -> None:
     (folder / "plain.py").write_text(
         "import ec_jupyter as ec\n\n@ec.socket\ndef add(one, two):\n    return one + two\n\n"
-        "if __name__ == '__main__':\n    with ec.flow() as flow:\n        print('sum', flow.submit(add, 1, 2).result(60))\n"
+        "with ec.flow() as flow:\n    print('sum', flow.submit(add, 1, 2).result(60))\n"
     )
     done = subprocess.run(
         [sys.executable, "plain.py"], cwd=folder, capture_output=True, text=True, timeout=300, check=False

@@ -14,7 +14,7 @@ from typing import Any
 from ec_jupyter.flow.join import Fire, JoinTable, Source
 from ec_jupyter.flow.meeting import Arrival
 from ec_jupyter.flow.rebuild import restore
-from ec_jupyter.flow.tag import ROOT, Path, Tag, from_text, path, to_text
+from ec_jupyter.flow.tag import ROOT, Path, Tag, deeper, from_text, path, to_text
 from ec_jupyter.flow.topology import Root, Topology
 from ec_jupyter.model import Condition, Fixed, Parameter, Plug, Socket, Task
 
@@ -76,10 +76,14 @@ class Call:
 
 
 class Simulation:
-    """A join table, its requests, and the rows that a restart begins from."""
+    """A join table, its requests, and the rows that a restart begins from.
 
-    def __init__(self, topology: Topology) -> None:
+    With `lags` the rows say which values are elements of lists; else their plugs have to.
+    """
+
+    def __init__(self, topology: Topology, *, lags: bool = False) -> None:
         self.topology = topology
+        self.lags = lags
         self.requests, self.arrivals = count(1), count(1)
         self.table = self._new_table()
         self.calls: dict[int, Call] = {}
@@ -114,6 +118,10 @@ class Simulation:
 
     def supply(self, name: str, argument: str, call: Call, value: Any, tag: Tag = ROOT) -> None:
         self.table.supply(self.topology.names[name], argument, self.party(call), call.run, tag, value)
+        self.absorb()
+
+    def supply_list(self, name: str, argument: str, call: Call, values: list[Any], tag: Tag = ROOT) -> None:
+        self.table.supply_list(self.topology.names[name], argument, self.party(call), call.run, tag, values)
         self.absorb()
 
     def discard(self, arrival: Arrival) -> None:
@@ -152,9 +160,7 @@ class Simulation:
         plugs = self.topology.results[self.topology.names[call.socket]]
         self.end_each(call, {} if value is None else {plug.id: value for plug in plugs}, when)
 
-    def end_each(
-        self, call: Call, values: Mapping[int, Any], when: Callable[[Plug], bool] = lambda plug: True
-    ) -> None:
+    def end_each(self, call: Call, values: Mapping[int, Any], when: Callable[[Plug], bool] = lambda plug: True) -> None:
         """A call ends well, with one value for each plug; its place where none is named."""
         assert call.state == "queued", call
         call.state = "done"
@@ -186,6 +192,23 @@ class Simulation:
         for plug in self.topology.results[self.topology.names[call.socket]]:
             element = (call.socket, call.path, i) if value is None else value
             self.table.element(self.source(call), plug, element, i, i, str(call.id))
+        self.absorb()
+
+    def emit_evaluated(self, call: Call, fates: Mapping[int, Any]) -> None:
+        """A generator yields once more: of each plug False (its condition does not hold) or the elements it splits."""
+        i = call.emitted
+        call.emitted += 1
+        source = self.source(call)
+        place = replace(source, tag=deeper(source.tag, str(call.id), i))
+        for plug in self.topology.results[self.topology.names[call.socket]]:
+            if fates[plug.id] is False:
+                self.table.dead(place, plug, element=i)
+            else:
+                split = f"{call.id}:{i}"
+                for n, one in enumerate(fates[plug.id]):
+                    self.table.element(place, plug, one, 1_000 * (i + 1) + n, n, split)
+                self.fans[source.party, split] = len(fates[plug.id])
+                self.table.close(place, split, len(fates[plug.id]), [plug])
         self.absorb()
 
     def exhaust(self, call: Call) -> None:
@@ -229,8 +252,10 @@ class Simulation:
     def settle(self) -> None:
         """What the engine does when nothing else is to be done."""
         for party in self.table.undecided:
-            mine = [(self.topology.names[c.socket], c.tag) for c in self.unfinished() if self.party(c) == party]
-            self.table.settle(party, mine)
+            mine = [c for c in self.unfinished() if self.party(c) == party]
+            tokens = [(self.topology.names[c.socket], c.tag) for c in mine]
+            failed = [token for token, c in zip(tokens, mine, strict=True) if c.state == "failed"]
+            self.table.settle(party, tokens, failed)
         self.absorb()
 
     # -- the journal ---------------------------------------------------------------
@@ -278,13 +303,20 @@ class Simulation:
 
     def restart(self) -> None:
         """Begin again from the rows."""
+        before = self._standing()
         parties = list(self.table.parties.all)
         self.table = self._new_table()
         self._restore(parties)
+        assert self._standing() == before
         out = self.table.drain()
         assert not out.calls
         assert not out.arrivals
         assert not out.changed
+
+    def _standing(self) -> dict[int, tuple[int, int, list[int]]]:
+        """Of each party what is live, what waits, and which arrivals those are."""
+        parties = self.table.parties.all.values()
+        return {p.id: (p.live, p.waiting, sorted(a.id for a in JoinTable.waiting(p))) for p in parties}
 
     def _restore(self, parties: list[int]) -> None:
         def now(party: int) -> int:
@@ -301,7 +333,7 @@ class Simulation:
         arrivals = []
         for row in self.rows.values():
             tag = from_text(to_text(row.tag))
-            lag = 0 if row.kind == "value" else row.lag
+            lag = row.lag if self.lags or row.kind != "value" else 0
             arrivals.append(replace(row, party=now(row.party), tag=tag, lag=lag))
         given = [
             (c.id, c.run, self.topology.names[c.socket], self.party(c), c.tag)

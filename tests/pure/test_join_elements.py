@@ -128,6 +128,64 @@ def test_an_element_discarded_from_a_list_that_waits_is_left_out() -> None:
     assert flow.one("Z").arguments["x"] == [("M", (1,))]
 
 
+def test_a_gather_of_what_is_done_does_not_wait_for_failed_elements() -> None:
+    wires = "R -> M.x map; M -> N.x; M -> J.y; N -> J.x; J -> Z.x done"
+    flow = Simulation(wiring("R() M(x) N(x) J(x, y) Z(x)", wires))
+    flow.end(flow.submit("R"), ["a", "b", "c"])
+    for call in flow.of("M"):
+        flow.end(call)
+    bad, good, slow = flow.of("N")
+    flow.fail(bad)
+    flow.end(good)
+    flow.end(flow.one("J"))
+    flow.settle()
+    assert flow.of("Z") == []
+    flow.end(slow)
+    flow.restart()
+    flow.end(flow.one("J"))
+    flow.settle()
+    assert gathered(flow) == [("J", (1,)), ("J", (2,))]
+    flow.restart()
+    flow.retry(bad)
+    flow.end(bad)
+    flow.end(flow.one("J"))
+    flow.settle()
+    assert flow.states("Z")[-1] == "superseded"
+    flow.end(flow.one("Z"))
+    assert flow.table.parties.all == {}
+
+
+def test_a_gather_of_what_is_done_is_empty_where_every_element_failed() -> None:
+    flow = Simulation(wiring("R() M(x) Z(x)", "R -> M.x map; M -> Z.x done"))
+    flow.end(flow.submit("R"), ["a", "b"])
+    for call in flow.of("M"):
+        flow.fail(call)
+    flow.restart()
+    flow.settle()
+    assert gathered(flow) == []
+    flow.restart()
+    assert len(flow.of("Z")) == 1
+
+
+def test_a_gather_of_what_is_done_waits_where_what_should_have_been_split_failed() -> None:
+    flow = Simulation(wiring("R() M(x) Z(x)", "R -> M.x map; M -> Z.x done"))
+    flow.fail(flow.submit("R"))
+    flow.settle()
+    assert flow.of("Z") == flow.of("Z", "skipped") == []
+
+
+@pytest.mark.parametrize("values", [[], ["p"], ["p", "q"]])
+def test_a_list_brought_by_hand_is_one_argument(values: list[str]) -> None:
+    flow = Simulation(wiring("R() S() M(x) Z(x, y)", "R -> M.x map; M -> Z.x gather; S -> Z.y"))
+    run = flow.submit("R")
+    flow.supply_list("Z", "x", run, values)
+    flow.restart()
+    flow.end(flow.submit("S"))
+    assert flow.one("Z").arguments == {"x": values, "y": ("S", ())}
+    flow.restart()
+    assert len(flow.of("Z")) == 1
+
+
 # -- shared values ------------------------------------------------------------------
 def test_a_value_from_before_a_split_is_shared_by_every_element() -> None:
     flow = Simulation(SHARED)
@@ -219,9 +277,7 @@ def test_an_empty_inner_list_is_one_empty_list_among_the_others() -> None:
 
 
 def test_a_join_below_two_splits_shares_what_is_from_between_and_before_them() -> None:
-    flow = Simulation(
-        wiring("R() O(x) I(x) J(x, y, z)", "R -> O.x map; O -> I.x map; I -> J.x; O -> J.y; R -> J.z")
-    )
+    flow = Simulation(wiring("R() O(x) I(x) J(x, y, z)", "R -> O.x map; O -> I.x map; I -> J.x; O -> J.y; R -> J.z"))
     flow.end(flow.submit("R"), ["a", "b"])
     for call in flow.of("O"):
         flow.end(call, [call.path, call.path])
@@ -282,6 +338,36 @@ def test_a_generator_given_up_has_as_many_elements_as_it_yielded() -> None:
     assert gathered(flow) == [("M", (0,))]
     flow.end(flow.one("Z"))
     assert flow.table.parties.all == {}
+
+
+def test_a_yield_whose_condition_does_not_hold_is_left_out_of_the_list() -> None:
+    flow = Simulation(wiring("G*() M(x) Z(x)", "1: G -> M.x when; 2: M -> Z.x gather"))
+    call = flow.submit("G")
+    flow.emit_evaluated(call, {1: False})
+    flow.emit(call)
+    flow.restart()
+    flow.end(flow.one("M"))
+    flow.exhaust(call)
+    assert len(flow.of("M", "skipped")) == 1
+    assert gathered(flow) == [("M", (1,))]
+
+
+def test_yields_that_are_split_again_stand_two_levels_deep() -> None:
+    wires = "1: G -> M.x map; 2: M -> C.x gather; 3: C -> Z.x gather"
+    flow = Simulation(wiring("G*() M(x) C(x) Z(x)", wires))
+    call = flow.submit("G")
+    flow.emit_evaluated(call, {1: []})
+    flow.emit_evaluated(call, {1: ["a", "b"]})
+    flow.emit_evaluated(call, {1: False})
+    flow.restart()
+    flow.exhaust(call)
+    for m in flow.of("M"):
+        flow.end(m)
+    assert {c.path: c.arguments["x"] for c in flow.of("C")} == {(0,): [], (1,): [("M", (1, 0)), ("M", (1, 1))]}
+    assert [c.path for c in flow.of("C", "skipped")] == [(2,)]
+    for c in flow.of("C"):
+        flow.end(c)
+    assert gathered(flow) == [("C", (0,)), ("C", (1,))]
 
 
 # -- two splits -------------------------------------------------------------------------

@@ -16,9 +16,7 @@ ARMS = wiring(
     "R() A(x) B(x) J(x, y) K(x)",
     "1: R -> A.x when; 2: R -> B.x when; 3: A -> J.x; 4: B -> J.x; 5: R -> J.y; 6: J -> K.x",
 )
-FALLBACK = wiring(
-    "R() F(x) E(x) J(x, y)", "1: R -> F.x; 2: F -> J.x; 3: F -> E.x error; 4: E -> J.x; 5: R -> J.y"
-)
+FALLBACK = wiring("R() F(x) E(x) J(x, y)", "1: R -> F.x; 2: F -> J.x; 3: F -> E.x error; 4: E -> J.x; 5: R -> J.y")
 
 
 def only(*plugs: int) -> Callable[[Plug], bool]:

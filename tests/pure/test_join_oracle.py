@@ -17,7 +17,7 @@ from tests.pure.simulation import SKIP, Call, Simulation, wiring
 
 LONG = os.environ.get("EC_HYPOTHESIS") == "long"
 slow = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
-EXAMPLES = int(os.environ.get("EC_EXAMPLES", "20000")) if LONG else 60
+EXAMPLES = int(os.environ.get("EC_EXAMPLES", "20000")) if LONG else 150
 usual = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=slow, derandomize=not LONG)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections.abc import Sequence
 from pathlib import Path
 
 from ec_jupyter.engine import recovery
 from ec_jupyter.engine.core import Core
-from ec_jupyter.engine.store import Store
+from ec_jupyter.engine.store import SQL, Store
 from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import Parameter, Plug, Processor, Socket, Task, to_json
 from ec_jupyter.wire import Outcome, Value
@@ -19,7 +20,9 @@ def value(thing: object) -> Value:
     return Value(data, None, len(data), type(thing).__name__)
 
 
-def topology(sockets: dict[str, Sequence[str]], plugs: Sequence[tuple[str, str, str]] = (), **options: object) -> Topology:
+def topology(
+    sockets: dict[str, Sequence[str]], plugs: Sequence[tuple[str, str, str]] = (), **options: object
+) -> Topology:
     """Sockets by name with their arguments, and plugs (source, target, argument)."""
     ids = {name: i for i, name in enumerate(sockets, 1)}
     tasks, records = {}, {}
@@ -45,22 +48,15 @@ def start(folder: Path, wiring: Topology | None = None) -> Core:
 
 
 def _write(store: Store, wiring: Topology) -> None:
-    import json
-
     with store.transaction() as db:
         for s in wiring.sockets.values():
-            text = json.dumps(to_json(s))
-            db.execute("INSERT INTO socket (id, name, processor, task, record) VALUES (?,?,?,?,?)", (s.id, s.name, s.processor, s.task, text))
+            db.execute(SQL["put_socket"], (s.id, s.name, s.processor, s.task, json.dumps(to_json(s))))
         for p in wiring.plugs.values():
-            text = json.dumps(to_json(p))
-            db.execute("INSERT INTO plug (id, source, target, argument, record) VALUES (?,?,?,?,?)", (p.id, p.source, p.target, p.argument, text))
+            db.execute(SQL["put_plug"], (p.id, p.source, p.target, p.argument, json.dumps(to_json(p))))
         for t in wiring.tasks.values():
-            text = json.dumps(to_json(t))
-            db.execute(
-                "INSERT INTO task (id, socket, version, identity, sha256, record, created) VALUES (?,?,?,?,?,?,0)",
-                (t.id, t.socket, t.version, t.identity, t.sha256, text),
-            )
-        db.execute("INSERT INTO processor (name) VALUES ('main')")
+            row = (t.id, t.socket, t.version, t.identity, t.sha256, json.dumps(to_json(t)), 0.0)
+            db.execute(SQL["put_task"], row)
+        db.execute(SQL["put_processor"], ("main", None, None, None, 0))
 
 
 def submit(core: Core, name: str, **arguments: object) -> int:

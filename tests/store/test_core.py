@@ -32,7 +32,9 @@ def test_the_answer_of_an_attempt_that_was_given_up_changes_nothing(tmp_path, an
     again, second = begin(core, "root")
     assert (again, second) == (request, attempt + 1)
     before = dump(core)
-    core.outcome(Outcome(request, attempt, answer, value(5), {"kind": "task", "type": "E", "message": "", "traceback": ""}))
+    core.outcome(
+        Outcome(request, attempt, answer, value(5), {"kind": "task", "type": "E", "message": "", "traceback": ""})
+    )
     assert core.journal.empty
     assert dump(core) == before
     done(core, request, second, 5)
