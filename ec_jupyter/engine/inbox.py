@@ -59,9 +59,8 @@ class Inbox:
         self.deferred: list[tuple[Connection | Absent, Header, list[bytes]]] = []
 
     def taken(self, client: str, frame: int) -> None:
-        """Note that a submit was taken; written with the tick."""
+        """Note that a submit was taken; its answer, written with the tick, says so on disk."""
         self.last[client] = frame
-        self.engine.core.journal.latest[client] = frame
 
     def resume(self) -> None:
         """Take the submits that came while nothing could be written."""
@@ -73,8 +72,11 @@ class Inbox:
 
     def read_all(self) -> None:
         """Take what is left in every log; those whose client is gone are removed once it is on disk."""
-        for path in sorted(self.folder.glob("*.log")):
-            self.read(path.stem)
+        logs = {path.stem for path in self.folder.glob("*.log")}
+        for client in sorted(logs):
+            self.read(client)
+        for client in self.last.keys() - logs:
+            self._forget(client)
 
     def read(self, client: str) -> None:
         """Take what one client has written down and the engine has not seen."""
@@ -84,6 +86,8 @@ class Inbox:
         try:
             fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
+            # it hung up with nothing left to say
+            self._forget(client)
             return
         gone = _lock(fd)
         with open(fd, "rb") as stream:
@@ -91,8 +95,18 @@ class Inbox:
             for header, buffers in _frames(stream.read(), path):
                 if header["k"] == "submit" and header["n"] > self.last.get(client, 0):
                     submit(self.engine, Absent(client), header, buffers)
-            if gone:
-                self.engine.after(lambda: _remove(path, self.last, client))
+        if gone and self.engine.stalled is None:
+            self.engine.after(lambda: self._remove(path, client))
+
+    def _remove(self, path: Path, client: str) -> None:
+        path.unlink(missing_ok=True)
+        self._forget(client)
+
+    def _forget(self, client: str) -> None:
+        """Drop the answers to a client that will not ask again."""
+        if self.last.pop(client, None) is not None:
+            self.engine.core.journal.step("drop_client", (client,))
+            self.engine.schedule()
 
 
 def _frames(data: bytes, path: Path) -> list[tuple[Header, list[bytes]]]:
@@ -111,11 +125,6 @@ def _lock(fd: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _remove(path: Path, last: dict[str, int], client: str) -> None:
-    path.unlink(missing_ok=True)
-    last.pop(client, None)
 
 
 def inbox_folder(folder: Path) -> Path:

@@ -30,8 +30,6 @@ class Journal:
     ----------
     rows : dict of str to list
         Rows of the hot statements, by name.
-    latest : dict of str to int
-        The last submit taken from each client that sent one.
     answers : dict of str to dict
         Per client, what was answered to frames that changed something.
     """
@@ -40,7 +38,6 @@ class Journal:
         self.store = store
         self.rows: dict[str, list[Row]] = {name: [] for name in ORDER}
         self._steps: list[tuple[str, Row]] = []
-        self.latest: dict[str, int] = {}
         self.answers: dict[str, dict[int, Any]] = {}
 
     def add(self, name: str, row: Row) -> None:
@@ -58,7 +55,7 @@ class Journal:
     @property
     def empty(self) -> bool:
         """Whether there is nothing to write."""
-        return not (self._steps or self.latest or self.answers) and not any(self.rows.values())
+        return not (self._steps or self.answers) and not any(self.rows.values())
 
     def forget(self, name: str, unwanted: Callable[[Row], bool]) -> None:
         """Leave rows of a hot statement out after all."""
@@ -80,8 +77,6 @@ class Journal:
             for name, rows in self.rows.items():
                 if rows:
                     self._write(db, name, rows)
-            if self.latest:
-                db.executemany(SQL["put_client"], list(self.latest.items()))
             for client, replies in ((c, r) for c, r in self.answers.items() if r):
                 # one row for all of a tick, under its last frame
                 db.execute(SQL["add_accepted"], (client, max(replies), json.dumps(replies)))
@@ -90,7 +85,6 @@ class Journal:
         for rows in self.rows.values():
             rows.clear()
         self._steps.clear()
-        self.latest.clear()
         self.answers.clear()
         self.store.committed()
 

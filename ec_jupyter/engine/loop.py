@@ -83,7 +83,10 @@ class Engine:
     async def start(self) -> None:
         """Read the flow and begin to work on it."""
         await self.agent.start()
-        recovery.load(self.core)
+        try:
+            recovery.load(self.core)
+        except sqlite3.Error as error:
+            raise self.store.explain(error) from error
         self.core.now = time.time()
         self.inbox.read_all()
         self.core.values.sweep((), self.core.epoch, frozenset(self.inbox.last))
@@ -134,13 +137,14 @@ class Engine:
         if self.stalled is not None:
             self.stalled = None
             self.clients.notice(f"the flow in {self.folder} can be written again and goes on")
-            self.inbox.resume()
         # workers first: an answer would wake its client, which then wants a CPU too
         self.pump()
         effects, self._effects = self._effects, []
         for effect in effects:
             effect()
         self.clients.committed()
+        if self.inbox.deferred:
+            self.inbox.resume()
         if not self.core.journal.empty:
             # what was fetched from disk may have completed joins
             self.schedule()

@@ -68,11 +68,12 @@ INSERT INTO emission (request, "index", value) VALUES (?, ?, ?);
 -- name: set_fan
 INSERT INTO fan (split, party, n) VALUES (?, ?, ?) ON CONFLICT (split, party) DO UPDATE SET n = excluded.n;
 
--- name: put_client
-INSERT INTO client (id, last) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET last = excluded.last;
-
 -- name: all_clients
-SELECT id, last FROM client;
+-- frames of a client are taken in order, so the newest that was answered tells which were taken
+SELECT client, max(frame) FROM accepted GROUP BY client;
+
+-- name: drop_client
+DELETE FROM accepted WHERE client = ?;
 
 -- name: add_accepted
 INSERT INTO accepted (client, frame, reply) VALUES (?, ?, ?) ON CONFLICT (client, frame) DO UPDATE SET reply = excluded.reply;

@@ -322,7 +322,7 @@ def collect(engine: Engine) -> tuple[int, int]:
     return core.values.sweep(running, core.epoch, clients)
 
 
-CLEARED = ("request", "run", "arrival", "attempt", "emission", "output", "fan", "accepted", "event")
+CLEARED = ("request", "run", "arrival", "attempt", "emission", "output", "fan", "event")
 
 
 def clear(engine: Engine) -> None:

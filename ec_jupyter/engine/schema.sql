@@ -81,11 +81,8 @@ CREATE TABLE blob (sha256 TEXT PRIMARY KEY, bytes BLOB NOT NULL);
 CREATE TABLE output (request INTEGER, stream TEXT, text TEXT, time REAL);
 CREATE INDEX output_request ON output (request);
 
--- replies to frames that changed something, so that one sent again after a cut takes effect once;
+-- replies to frames that changed something (each client's newest stays: what it numbered lower was taken), so that one sent again after a cut takes effect once;
 -- frame is the last of those that one tick answered, reply all of them (JSON)
 CREATE TABLE accepted (client TEXT, frame INTEGER, reply TEXT, PRIMARY KEY (client, frame)) WITHOUT ROWID;
-
--- the last submit taken from each client
-CREATE TABLE client (id TEXT PRIMARY KEY, last INTEGER NOT NULL) WITHOUT ROWID;
 
 CREATE TABLE event (seq INTEGER PRIMARY KEY, time REAL NOT NULL, kind TEXT NOT NULL, subject TEXT, detail TEXT);

@@ -106,6 +106,9 @@ def revert(topology: Topology, touched: list[Touched], *, forward: bool = False)
         if _alike(found, now) != now:
             raise RevisionError(f"{kind} {_called(found or wanted)} has been changed since; undo that first")
         draft.put(kind, key, _alike(wanted, now))
+    names = [s.name for s in draft.topology.sockets.values() if not s.parked]
+    for name in {name for name in names if names.count(name) > 1}:
+        raise RevisionError(f"there is another socket {name!r} by now; rename or remove it first")
     return draft.finish()
 
 
@@ -405,7 +408,7 @@ def _unplug(draft: _Draft, change: Change) -> None:
     ]
     if not found:
         there = [
-            f"{source.name} -> {target.name}.{p.argument}"
+            f"{source.name} -> {draft.topology.sockets[p.target].name}.{p.argument}"
             for p in draft.topology.plugs.values()
             if p.source == source.id
         ]

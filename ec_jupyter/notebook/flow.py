@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
-from ec_jupyter.engine.address import socket_path
 from ec_jupyter.errors import SocketNotFoundError
 from ec_jupyter.notebook import names
 from ec_jupyter.notebook.calls import Calls
 from ec_jupyter.notebook.client import Client
 from ec_jupyter.notebook.config import settings
 from ec_jupyter.notebook.edits import Editor
+from ec_jupyter.notebook.engines import running
 from ec_jupyter.notebook.notes import note
 from ec_jupyter.notebook.picture import html, outline
 from ec_jupyter.notebook.stale import WATCH
@@ -44,6 +43,7 @@ class Flow(Wiring, Calls):
     def __init__(self, client: Client, *, started: bool = False) -> None:
         self._client = client
         self._editor = Editor(client)
+        self._values = client.folder / "values"
         self._started = started
         self.closed = False
 
@@ -148,7 +148,7 @@ def opened(name: str | None = None) -> Flow | None:
 
 def _connected(folder: Path, name: str) -> Flow:
     wanted = settings()
-    running = _listening(folder)
+    started = not running(folder)
     client = Client.open(
         folder,
         name,
@@ -159,14 +159,4 @@ def _connected(folder: Path, name: str) -> Flow:
     )
     for text in client.warnings:
         note(text)
-    return Flow(client, started=not running)
-
-
-def _listening(folder: Path) -> bool:
-    """Whether an engine serves the folder already."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
-        try:
-            line.connect(str(socket_path(folder)))
-        except OSError:
-            return False
-    return True
+    return Flow(client, started=started)

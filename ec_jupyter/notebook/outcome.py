@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.errors import (
@@ -19,6 +21,8 @@ from ec_jupyter.wire import Value
 
 if TYPE_CHECKING:
     from ec_jupyter.notebook.client import Client
+
+_FRAME = re.compile(r'^  File "(<socket [^"]+>)", line (\d+), in (\S+)$', re.MULTILINE)
 
 _KINDS: dict[str, type[EcError]] = {
     "died": WorkerDiedError,
@@ -58,7 +62,25 @@ def error_of(client: Client, row: dict[str, Any]) -> BaseException | None:
     error.add_note(f"raised in {where}{at}, attempt {row.get('attempt', 1)}")
     if facts.get("traceback"):
         error.add_note(facts["traceback"].rstrip())
-    return error
+    return error.with_traceback(_place(facts.get("traceback", "")))
+
+
+def _place(text: str) -> TracebackType | None:
+    """A traceback of one frame that stands where the task raised: a person sees their own line last, not ours."""
+    found = _FRAME.findall(text)
+    if not found:
+        return None
+    file, line, name = found[-1]
+    code = compile("\n" * (int(line) - 1) + "raise _Here", file, "exec").replace(co_name=name)
+    try:
+        exec(code, {"_Here": _Here})
+    except _Here as here:
+        return here.__traceback__.tb_next if here.__traceback__ else None
+    return None
+
+
+class _Here(Exception):
+    """Raised where a frame is wanted."""
 
 
 def _rebuilt(client: Client, value: Value | None) -> BaseException | None:

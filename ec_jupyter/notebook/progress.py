@@ -61,5 +61,6 @@ def tally(counts: dict[str, Any]) -> tuple[int, int]:
 def _made(name: str) -> Any:
     from tqdm.auto import tqdm
 
-    # disable=None: nothing where there is neither a notebook nor a terminal
-    return tqdm(desc=name, total=1, leave=False, disable=None, unit="call")
+    in_notebook = any(kind.__module__ == "tqdm.notebook" for kind in tqdm.__mro__)
+    # None: nothing where there is no terminal either
+    return tqdm(desc=name, total=1, leave=False, disable=False if in_notebook else None, unit="call")

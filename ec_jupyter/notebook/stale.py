@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.errors import EcError
 from ec_jupyter.notebook import cells
+from ec_jupyter.notebook.engines import running
 from ec_jupyter.notebook.identity import MISSING, identity
 
 if TYPE_CHECKING:
@@ -76,8 +77,8 @@ class Watch:
         """Compare with what the names stand for now, and tell the engine what has changed."""
         for (flow, socket), noted in list(self._noted.items()):
             stale = frozenset(name for name in noted.taken if noted.is_stale(name, space.get(name, MISSING)))
-            if stale == noted.stale or not self._ours(flow, socket, noted):
-                continue
+            if stale == noted.stale or not self._ours(flow, socket, noted) or not running(flow.folder):
+                continue  # an engine that was stopped is not started for a mark; the next look tries again
             noted.stale = stale
             try:
                 with flow._editor.edit() as edit:

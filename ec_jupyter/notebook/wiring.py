@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, cast, overload
 
 from ec_jupyter.errors import (
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from ec_jupyter.notebook.client import Client
     from ec_jupyter.notebook.flow import Flow
 
+_NUMBERS = count()
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -72,6 +74,7 @@ class Wiring:
 
     _client: Client
     _editor: Editor
+    _values: Path
     name: str
 
     @property
@@ -408,7 +411,7 @@ class Wiring:
 
     def _dump(self, value: Any, what: str) -> Value:
         # the name matters for large values only: those are files of the flow
-        return dump(value, self._client.folder / "values", f"in.{self._client.id}.{uuid.uuid4().hex}", what=what)
+        return dump(value, self._values, f"in.{self._client.id}.{next(_NUMBERS)}", what=what)
 
 
 def _condition(when: Any, source: str, edit: Edit) -> dict[str, Any] | None:

@@ -29,6 +29,7 @@ class Cell:
         self.html = ""
         self.error: list[str] = []
         self.traceback = ""
+        self.kinds: set[str] = set()
 
     def take(self, kind: str, content: dict[str, Any]) -> None:
         """One more message."""
@@ -37,6 +38,7 @@ class Cell:
         elif kind in ("execute_result", "display_data"):
             self.text += content["data"].get("text/plain", "")
             self.html += content["data"].get("text/html", "")
+            self.kinds |= content["data"].keys()
         elif kind == "error":
             self.error = [content["ename"], content["evalue"]]
             self.traceback = "\n".join(content["traceback"])
@@ -93,6 +95,14 @@ class Kernel:
             message = self.client.get_iopub_msg(timeout=SECONDS)
             if message["parent_header"].get("msg_id") == cell and message["msg_type"] == "stream":
                 shown += message["content"]["text"]
+
+    def wait_for_kind(self, cell: str, kind: str) -> None:
+        """Return once a running cell has shown something of a MIME type."""
+        while True:
+            message = self.client.get_iopub_msg(timeout=SECONDS)
+            shown = message["content"].get("data", {}) if message["msg_type"] == "display_data" else {}
+            if message["parent_header"].get("msg_id") == cell and kind in shown:
+                return
 
     def kill(self) -> None:
         """SIGKILL, as when the machine runs out of memory."""

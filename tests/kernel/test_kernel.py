@@ -106,6 +106,22 @@ def test_a_killed_kernel_loses_nothing_and_another_finishes(kernel: Any, kernels
     assert other.run("[r.result() for r in flow.requests('after')] == [10 * x + 1 for x in range(20)]").text == "True"
 
 
+def test_a_long_wait_shows_one_bar_and_a_short_one_none(kernel: Any, gate: Any) -> None:
+    bar = "application/vnd.jupyter.widget-view+json"
+    kernel.run(SOCKET)
+    kernel.run("flow = ec.flow(); rs = flow.map('gated', range(2))")
+    gate.open(2)
+    assert bar not in kernel.run("flow.wait(60)").kinds
+    kernel.run("%config EC.progress_delay = 0\nrs = flow.map('gated', range(4))")
+    cell = kernel.begin("flow.wait(60)")
+    gate.open(1)
+    kernel.wait_for_kind(cell, bar)
+    gate.open(3)
+    shown = kernel.end(cell)
+    assert not shown.error, shown.traceback
+    assert bar not in shown.kinds
+
+
 def test_two_notebooks_use_one_flow_and_see_each_others_edits(
     kernel: Any, kernels: Callable[[], Any], wait_until: Callable[..., Any]
 ) -> None:

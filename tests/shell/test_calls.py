@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable
 from concurrent.futures import as_completed
@@ -99,6 +100,8 @@ def test_a_result_raises_the_tasks_own_exception_with_the_cells_line(calling: An
     assert "raised in request 1 of 'bad' on 'local', attempt 1" in error.__notes__
     shown = capsys.readouterr().out
     assert 'File "<socket bad>", line 4, in bad' in shown
+    assert "File <socket bad>:4" in re.sub("\x1b[^m]*m", "", shown)
+    assert "request.py" not in shown
     assert "return y / x" in shown
     assert isinstance(calling.run("flow.requests(state='failed')[0].exception()"), ZeroDivisionError)
     assert calling.run("flow.requests(state='failed')[0].error") == "ZeroDivisionError: division by zero"

@@ -10,6 +10,7 @@ from typing import Any
 
 from ec_jupyter.engine.address import socket_path
 from ec_jupyter.errors import EngineLostError
+from ec_jupyter.notebook.engines import running
 
 PASS = "import os; os.read(os.open('gate', os.O_RDONLY), 1)"
 
@@ -62,6 +63,18 @@ def test_a_stopped_flow_is_all_there_at_the_next_use(loaded: Any, wait_until: Ca
     loaded.run("%ec_stop")
     wait_until(lambda: gone(loaded.run("pid")))
     assert loaded.run("flow.request(r.id).result(30), flow.submit('f', 2).result(30)") == (2, 3)
+
+
+def test_a_stopped_engine_is_not_started_for_a_stale_mark(loaded: Any, wait_until: Callable[..., Any]) -> None:
+    loaded.run("k = 2")
+    loaded.run("%%ec_socket\ndef f(x): return x * k")
+    loaded.run("pid = ec.flow()._client.engine_pid")
+    loaded.run("%ec_stop")
+    wait_until(lambda: gone(loaded.run("pid")))
+    loaded.run("k = 3")
+    assert not running(loaded.run("ec.flow().folder"))
+    loaded.run("ec.flow().status()")
+    assert loaded.run("ec.flow()['f'].task.stale") == ["k"]
 
 
 def test_a_killed_engine_loses_nothing_and_nobody_who_waits_notices(loaded: Any, gate: Any) -> None:

@@ -1,0 +1,291 @@
+"""What edits mean: all or nothing, one revision, and undo puts back what was there."""
+
+from __future__ import annotations
+
+from itertools import count
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ec_jupyter.errors import (
+    CycleError,
+    DeclarationError,
+    EcError,
+    ProcessorNotFoundError,
+    RevisionError,
+    SocketNotFoundError,
+    WiringError,
+)
+from ec_jupyter.flow.edit import Limits, check_name, edit, revert
+from ec_jupyter.flow.topology import Topology
+
+LIMITS = Limits(4, "3.11", lambda socket: 0)
+
+
+def socket(name, *arguments, identity=None, **options):
+    """The change that declares a socket; an argument ``x=`` has a default, ``*x`` takes what is left."""
+    signature = [
+        {
+            "name": a.strip("*="),
+            "kind": "VAR_POSITIONAL" if a.startswith("*") else "POSITIONAL_OR_KEYWORD",
+            "required": not (a.endswith("=") or a.startswith("*")),
+        }
+        for a in arguments
+    ]
+    known = identity or f"{name}{arguments}"
+    return {
+        "op": "socket",
+        "name": name,
+        "task": {"identity": known, "sha256": known, "signature": signature},
+        **options,
+    }
+
+
+def plug(source, target, argument=None, **options):
+    return {"op": "plug", "source": source, "target": target, "argument": argument, **options}
+
+
+class Editor:
+    def __init__(self, limits=LIMITS):
+        self.topology, self.limits, self.new_id = Topology(), limits, count(1).__next__
+        self.log = []
+
+    def __call__(self, *changes):
+        edited = edit(self.topology, list(changes), self.new_id, self.limits)
+        self.topology = edited.topology
+        self.log.append(edited)
+        return edited
+
+    def named(self, name):
+        return self.topology.sockets[self.topology.names[name]]
+
+
+@pytest.fixture
+def editor():
+    editor = Editor()
+    editor(socket("a", "x"), socket("b", "x"), socket("join", "one", "two"))
+    return editor
+
+
+def test_a_socket_makes_its_processor_and_its_first_version(editor):
+    record = editor.named("a")
+    assert record.processor == "main"
+    assert editor.topology.processors["main"].cpus is None
+    assert editor.topology.tasks[record.task].version == 1
+
+
+def test_several_changes_are_one_revision_that_says_what_it_did(editor):
+    assert editor.topology.revision == 1
+    assert editor.log[0].text == "processor main; socket a v1; socket b v1; socket join v1"
+
+
+def test_a_bad_change_raises_and_the_topology_is_the_one_from_before(editor):
+    before = editor.topology
+    with pytest.raises(SocketNotFoundError, match="did you mean 'join'"):
+        editor(socket("new", "x"), plug("new", "jion", "one"))
+    assert editor.topology is before
+
+
+def test_nothing_changed_is_no_revision(editor):
+    before = editor.topology
+    edited = editor(socket("a", "x"))
+    assert edited.touched == []
+    assert editor.topology is before
+
+
+def test_another_identity_is_another_version_and_options_alone_are_none(editor):
+    editor(socket("a", "x", identity="other"))
+    assert editor.topology.task(editor.named("a").id).version == 2
+    editor(socket("a", "x", identity="other", retries=3))
+    assert editor.topology.task(editor.named("a").id).version == 2
+    assert editor.named("a").retries == 3
+
+
+def test_an_option_that_is_not_given_keeps_its_value(editor):
+    editor(socket("a", "x", timeout=5.0))
+    editor(socket("a", "x", retries=1))
+    assert (editor.named("a").timeout, editor.named("a").retries) == (5.0, 1)
+
+
+def test_a_flow_under_another_python_gets_a_version_from_the_same_cell(editor):
+    editor.limits = Limits(4, "3.12", lambda socket: 0)
+    editor(socket("a", "x"))
+    task = editor.topology.task(editor.named("a").id)
+    assert (task.version, task.python) == (2, "3.12")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"threads": 5}, "could never run"),
+        ({"threads": 0}, "threads must be >= 1"),
+        ({"retries": -1}, "retries"),
+        ({"timeout": 0}, "timeout must be over 0 s"),
+    ],
+)
+def test_a_socket_that_could_not_be_is_refused(editor, options, says):
+    with pytest.raises(DeclarationError, match=says):
+        editor(socket("c", "x", **options))
+
+
+def test_a_call_that_takes_more_than_its_processor_has_is_refused_either_way_round(editor):
+    editor({"op": "processor", "name": "p", "cpus": 2})
+    with pytest.raises(DeclarationError, match="processor 'p' has 2"):
+        editor(socket("c", "x", processor="p", threads=3))
+    editor(socket("c", "x", processor="p", threads=2))
+    with pytest.raises(DeclarationError, match="1 would never run it"):
+        editor({"op": "processor", "name": "p", "cpus": 1})
+
+
+def test_a_socket_cannot_change_its_processors_cpus_by_the_way(editor):
+    editor(socket("c", "x", processor="p", cpus=2))
+    with pytest.raises(DeclarationError, match="%ec_processor p --cpus 3"):
+        editor(socket("d", "x", processor="p", cpus=3))
+    editor(socket("d", "x", processor="p", cpus=2))
+
+
+def test_a_processor_larger_than_its_node_is_warned_of(editor):
+    assert "may use 9 CPUs" in editor({"op": "processor", "name": "p", "cpus": 9}).warnings[0]
+
+
+def test_a_processor_that_runs_sockets_is_not_removed(editor):
+    with pytest.raises(WiringError, match="runs a, b, join"):
+        editor({"op": "remove_processor", "name": "main"})
+    with pytest.raises(ProcessorNotFoundError, match="did you mean 'main'"):
+        editor({"op": "remove_processor", "name": "mian"})
+
+
+@pytest.mark.parametrize("name", ["for", "1st", "a b", ""])
+def test_a_name_that_python_could_not_say_is_refused_with_one_it_could(name):
+    with pytest.raises(DeclarationError, match="try '") as caught:
+        check_name("socket", name)
+    offer = str(caught.value).rpartition("try ")[2].strip("'")
+    assert check_name("socket", offer) == offer
+
+
+def test_a_plug_that_names_no_argument_takes_the_first_where_that_is_enough(editor):
+    editor(socket("c", "x", "y="))
+    editor(plug("a", "c"))
+    assert [p.argument for p in editor.topology.plugs.values()] == ["x"]
+    with pytest.raises(WiringError, match=r"name the argument, as in 'join\.two'"):
+        editor(plug("a", "join"))
+
+
+def test_a_plug_cannot_feed_what_stands_for_no_single_argument(editor):
+    editor(socket("c", "*rest"))
+    with pytest.raises(WiringError, match=r"\*rest of 'c'"):
+        editor(plug("a", "c", "rest"))
+
+
+def test_a_plug_again_changes_the_plug_that_is_there(editor):
+    editor(plug("a", "join", "one"))
+    (first,) = editor.topology.plugs
+    editor(plug("a", "join", "one", map=True))
+    assert {first} == set(editor.topology.plugs)
+    assert editor.topology.plugs[first].map
+
+
+def test_a_cycle_is_refused_over_any_number_of_sockets_and_over_error_plugs(editor):
+    editor(plug("a", "b", "x"), plug("b", "join", "one"))
+    with pytest.raises(CycleError):
+        editor(plug("join", "a", "x"))
+    with pytest.raises(CycleError):
+        editor(plug("join", "a", "x", on="error"))
+
+
+def test_unplugging_what_is_not_plugged_says_what_is(editor):
+    editor(plug("a", "join", "one"))
+    with pytest.raises(WiringError, match=r"a has: a -> join\.one"):
+        editor({"op": "unplug", "source": "a", "target": "b"})
+    editor({"op": "unplug", "source": "a", "target": "join"})
+    assert editor.topology.plugs == {}
+
+
+def test_a_socket_that_holds_something_is_removed_by_force_only(editor):
+    editor.limits = Limits(4, "3.11", lambda socket: 3)
+    with pytest.raises(WiringError, match="3 requests or values wait"):
+        editor({"op": "remove", "name": "a"})
+    editor({"op": "remove", "name": "a", "force": True})
+    assert "a" not in editor.topology.names
+
+
+def test_a_removed_socket_takes_its_plugs_along_and_undo_brings_all_back(editor):
+    editor(plug("a", "join", "one"), plug("b", "join", "two"))
+    before = editor.topology
+    edited = editor({"op": "remove", "name": "join", "force": True})
+    assert editor.topology.plugs == {}
+    back = revert(editor.topology, edited.touched).topology
+    assert (back.sockets, back.plugs) == (before.sockets, before.plugs)
+
+
+def test_a_name_may_be_taken_again_after_a_removal(editor):
+    old = editor.named("a").id
+    editor({"op": "remove", "name": "a", "force": True})
+    editor(socket("a", "x"))
+    assert editor.named("a").id != old
+
+
+def test_a_removed_socket_does_not_come_back_beside_another_of_its_name(editor):
+    removed = editor({"op": "remove", "name": "a", "force": True})
+    editor(socket("a", "x"))
+    with pytest.raises(EcError):
+        revert(editor.topology, removed.touched)
+
+
+def test_a_rename_keeps_identity_and_plugs_and_refuses_a_name_in_use(editor):
+    editor(plug("a", "join", "one"))
+    old = editor.named("a").id
+    editor({"op": "rename", "name": "a", "to": "first"})
+    assert editor.named("first").id == old
+    with pytest.raises(DeclarationError, match="a socket 'b' already"):
+        editor({"op": "rename", "name": "first", "to": "b"})
+
+
+def test_undo_of_what_was_changed_since_is_refused(editor):
+    first = editor(socket("a", "x", retries=1))
+    editor(socket("a", "x", retries=2))
+    with pytest.raises(RevisionError, match="socket 'a' has been changed since"):
+        revert(editor.topology, first.touched)
+
+
+OPERATIONS = st.one_of(
+    st.builds(lambda n, o: socket(n, "x", "y=", retries=o), st.sampled_from("abcd"), st.integers(0, 2)),
+    st.builds(lambda n, i: socket(n, "x", identity=i), st.sampled_from("abcd"), st.sampled_from("ij")),
+    st.builds(lambda s, t, m: plug(s, t, "x", map=m), st.sampled_from("abcd"), st.sampled_from("abcd"), st.booleans()),
+    st.builds(
+        lambda s, t: {"op": "unplug", "source": s, "target": t}, st.sampled_from("abcd"), st.sampled_from("abcd")
+    ),
+    st.builds(lambda n: {"op": "remove", "name": n, "force": True}, st.sampled_from("abcd")),
+    st.builds(lambda n, t: {"op": "rename", "name": n, "to": t}, st.sampled_from("abcd"), st.sampled_from("abcdef")),
+    st.builds(lambda n: {"op": "processor", "name": "main", "cpus": n}, st.integers(1, 4)),
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.lists(OPERATIONS, min_size=1, max_size=3), max_size=8))
+def test_undoing_every_edit_leads_back_through_every_topology_and_redo_forth(edits):
+    editor = Editor()
+    seen = [editor.topology]
+    kept = []
+    for changes in edits:
+        try:
+            edited = editor(*changes)
+        except EcError:
+            assert editor.topology is seen[-1]
+            continue
+        if edited.touched:
+            kept.append(edited)
+            seen.append(edited.topology)
+
+    def alike(one, other):
+        # task versions, once made, stay
+        return (one.sockets, one.plugs, one.processors) == (other.sockets, other.plugs, other.processors)
+
+    now = editor.topology
+    for edited, before in zip(reversed(kept), reversed(seen[:-1]), strict=True):
+        now = revert(now, [t for t in edited.touched if t[0] != "task"]).topology
+        assert alike(now, before)
+    for edited, after in zip(kept, seen[1:], strict=True):
+        now = revert(now, [t for t in edited.touched if t[0] != "task"], forward=True).topology
+        assert alike(now, after)
