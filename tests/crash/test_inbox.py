@@ -1,0 +1,113 @@
+"""A submit that has returned is accepted, whoever dies before the engine has seen it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from ec_jupyter.wire import encode
+from tests.crash.flowkit import Flow, Marks, kill, mark, wait_until
+
+N = 40
+
+
+@pytest.fixture
+def marks(tmp_path: Path) -> Marks:
+    return Marks(tmp_path / "marks")
+
+
+@pytest.fixture
+def wired(make_flow: Callable[..., Flow], marks: Marks) -> Flow:
+    flow = make_flow()
+    path = str(marks)
+
+    def leave(text: object) -> None:
+        mark(path, text)
+
+    flow.socket(leave)
+    return flow
+
+
+@pytest.fixture
+def acceptor(wired: Flow) -> Iterator[subprocess.Popen[str]]:
+    """A second client of the flow, whose submits the stopped engine has not seen."""
+    command = [sys.executable, "-m", "tests.crash.acceptor", str(wired.folder), str(N)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "accepted\n"
+    yield process
+    with suppress(ProcessLookupError):
+        os.kill(wired.engine, signal.SIGCONT)
+    process.kill()
+    process.communicate()
+
+
+def logs(flow: Flow) -> list[Path]:
+    return list((flow.folder / "inbox").glob("*.log"))
+
+
+def test_submits_of_a_killed_client_are_run_once_by_the_engine_that_never_saw_them(
+    wired: Flow, acceptor: subprocess.Popen[str], marks: Marks
+) -> None:
+    kill(acceptor.pid)
+    os.kill(wired.engine, signal.SIGCONT)
+    assert sorted(map(int, marks.reach(N))) == list(range(N))
+    wired.client.ask("drained")
+    assert len(marks.lines) == N
+    # only the log of the client that lives is left
+    wait_until(lambda: len(logs(wired)) == 1)
+
+
+def test_submits_are_run_once_when_client_and_engine_are_both_killed(
+    wired: Flow, acceptor: subprocess.Popen[str], marks: Marks
+) -> None:
+    kill(acceptor.pid)
+    kill(wired.engine)
+    wired.client.ask("drained")
+    assert sorted(map(int, marks.lines)) == list(range(N))
+    assert len(wired.client.ask("query", {"what": "requests", "socket": "leave"})[0]["rows"]) == N
+
+
+def test_submits_that_a_killed_engine_never_saw_are_sent_again_and_taken_once(wired: Flow, marks: Marks) -> None:
+    client = wired.client
+    os.kill(wired.engine, signal.SIGSTOP)
+    accepted = [client.submit([("leave", {"text": client.dump(i)})]) for i in range(N)]
+    kill(wired.engine)
+    ids = [one[0] for one in accepted]
+    assert len(set(ids)) == N
+    assert [client.finished(i).result(60)["state"] for i in ids] == ["done"] * N
+    assert sorted(map(int, marks.lines)) == list(range(N))
+
+
+def test_a_frame_that_a_client_died_writing_was_not_accepted_and_hinders_nothing(
+    wired: Flow, marks: Marks, make_flow: Callable[..., Flow]
+) -> None:
+    value = wired.client.dump("whole")
+    row = {"k": "submit", "n": 1, "rows": [["leave", {"text": value.head()}]], "logged": True}
+    whole, torn = encode(dict(row), [value.data or b""]), encode({**row, "n": 2}, [value.data or b""])
+    (wired.folder / "inbox" / "gone.log").write_bytes(whole + torn[:-3])
+    kill(wired.engine)
+    wired.client.ask("drained")
+    assert marks.lines == ["whole"]
+    wait_until(lambda: len(logs(wired)) == 1)
+
+
+def test_a_submit_that_the_engine_refuses_says_why_when_it_is_looked_at(wired: Flow) -> None:
+    client = wired.client
+    os.kill(wired.engine, signal.SIGSTOP)
+    try:
+        # removed in the frame before: this client still believes that the socket is there
+        removal = client._send("edit", {"changes": [{"op": "remove", "name": "leave"}]})
+        accepted = client.submit([("leave", {"text": client.dump(1)})])
+    finally:
+        os.kill(wired.engine, signal.SIGCONT)
+    client._wait(removal, 60)
+    with pytest.raises(LookupError, match="no socket named 'leave'"):
+        accepted[0]
