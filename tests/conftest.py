@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).parents[1]
 # engines and kernels start in folders of their own, and have to find the package under test
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
 os.environ["JUPYTER_PLATFORM_DIRS"] = "1"
-# this session's own: the notebook it may itself have been started from has no say
+# the notebook that this process may itself have been started from has no say
 os.environ.pop("JPY_SESSION_NAME", None)
 
 

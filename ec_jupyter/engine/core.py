@@ -30,6 +30,9 @@ from ec_jupyter.wire import Call, Outcome, Value
 MOST_DEATHS = 2
 """A request whose worker died more often than this fails for good."""
 
+MOST_HOPS = 10_000
+"""A run in a cycle ends with an error after this many calls in a row."""
+
 UNFINISHED = ("waiting", "queued", "failed", "cancelled")
 
 
@@ -83,6 +86,7 @@ class Core:
         self.changed: set[int] = set()
         self.touched: set[int] = set()
         self.routing = Routing(self)
+        self._hops = 0
         self.now = time.time()
         self.start_ids(0, 0, 0, 0)
 
@@ -248,7 +252,10 @@ class Core:
             arguments[name] = (kind, kept, [a.id for a in parcel.arrivals])
         job = Job(fire.request, fire.socket, fire.party, fire.run, fire.tag, arguments, self.now)
         if not fire.waited:
+            job.hops = self._hops
             self.queue_new(job)
+            if job.hops > MOST_HOPS:
+                self._end_cycle(job)
             return
         self.tally(job.socket, "waiting", -1)
         self.tally(job.socket, "queued")
@@ -257,6 +264,12 @@ class Core:
         )
         self._follow(job.id, fire.followers)
         self._enqueue(job)
+
+    def _end_cycle(self, job: Job) -> None:
+        self.dispatch.drop(job.socket, job.id)
+        message = f"{job.hops} calls in a row led here (limit {MOST_HOPS}): the cycle does not end"
+        error = {"type": "CycleError", "message": message, "traceback": "", "kind": "cycle"}
+        self._fail(job, error, Outcome(job.id, job.attempt, "failed"))
 
     def _follow(self, leader: int, followers: Sequence[int]) -> None:
         if followers:
@@ -347,7 +360,7 @@ class Core:
         kept = self.keep(outcome.value) if outcome.value is not None else None
         self._end(job, "done" if outcome.state == "done" else "skipped", "queued", kept, outcome=outcome)
         source = Source(job.id, job.socket, job.party, job.run, job.tag, job.late)
-        topology = self.topology
+        topology, self._hops = self.topology, job.hops + 1
         for plug in topology.results.get(job.socket, ()):
             self._carry(job, source, plug, kept, outcome)
         if not job.late:
@@ -355,6 +368,7 @@ class Core:
                 self.joins.dead(source, plug, silent=True)
         self.joins.finished(job.party)
         self.absorb()
+        self._hops = 0
 
     def _carry(self, job: Job, source: Source, plug: Plug, kept: Kept | None, outcome: Outcome) -> None:
         """What one plug gets of a call that ended well."""

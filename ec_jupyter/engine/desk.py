@@ -59,14 +59,6 @@ def _answered(engine: Engine, client: Connection, header: Header) -> bool:
     return True
 
 
-def _soon(engine: Engine, effect: Callable[[], None]) -> None:
-    """Do what changes nothing once this tick is on disk; at once while nothing can be written."""
-    if engine.stalled is None:
-        engine.after(effect)
-    else:
-        effect()
-
-
 def _done(engine: Engine, client: Connection | Absent, reply: dict[str, Any], header: Header) -> None:
     """Answer a frame that changed something; the answer is on disk with the change."""
     engine.core.journal.answer(client.id, header["n"], reply)
@@ -200,7 +192,7 @@ def _wait(engine: Engine, client: Connection, header: Header, buffers: Buffers) 
     rest = [i for i in wanted if i not in core.jobs]
     if rest:
         # after the commit the disk knows how all of them ended, or that they are queued there
-        _soon(engine, lambda: _push_known(engine, client, rest))
+        engine.look(lambda: _push_known(engine, client, rest))
 
 
 def _push_known(engine: Engine, client: Connection, requests: list[int]) -> None:
@@ -245,7 +237,7 @@ def _query(engine: Engine, client: Connection, header: Header, buffers: Buffers)
         else:
             client.reply(reply, out, to=header)
 
-    _soon(engine, answer)
+    engine.look(answer)
 
 
 def _subscribe(engine: Engine, client: Connection, header: Header, buffers: Buffers) -> None:
@@ -298,7 +290,7 @@ def _clear(engine: Engine, client: Connection, header: Header, buffers: Buffers)
 
 def _stop(engine: Engine, client: Connection, header: Header, buffers: Buffers) -> None:
     client.reply({}, to=header)
-    _soon(engine, engine.stopped.set)
+    engine.look(engine.stopped.set)
 
 
 def _ping(engine: Engine, client: Connection, header: Header, buffers: Buffers) -> None:

@@ -159,7 +159,8 @@ def _follow(engine: Engine, old: Topology, new: Topology) -> None:
     newly = {s for s in new.sockets if new.joins((s, None)) and (s not in old.sockets or not old.joins((s, None)))}
     if newly:
         # runs that had no join ahead of them now have: from here on their parties are known
-        recovery.adopt(core, [party for party, _ in core.store.rows("joining_parties")])
+        begun = {job.party for job in core.jobs.values() if new.joins((job.socket, None))}
+        recovery.adopt(core, recovery.joining(core) | begun)
     core.joins.revise(new)
     core.absorb()
     core.touched.update(core.joins.undecided)

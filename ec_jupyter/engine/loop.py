@@ -74,6 +74,7 @@ class Engine:
         self.troubles: dict[str, str] = {}
         self._loop = asyncio.get_running_loop()
         self._effects: list[Callable[[], None]] = []
+        self._looks: list[Callable[[], None]] = []
         self._scheduled = False
         self._closing = False
         self._alarm: asyncio.TimerHandle | None = None
@@ -119,6 +120,14 @@ class Engine:
         self._effects.append(effect)
         self.schedule()
 
+    def look(self, effect: Callable[[], None]) -> None:
+        """Do what changes nothing: once this tick is on disk, or at once where it cannot be written."""
+        if self.stalled is not None:
+            effect()
+            return
+        self._looks.append(effect)
+        self.schedule()
+
     def _tick(self) -> None:
         self._scheduled = False
         self.core.now = time.time()
@@ -139,9 +148,7 @@ class Engine:
             self.clients.notice(f"the flow in {self.folder} can be written again and goes on")
         # workers first: an answer would wake its client, which then wants a CPU too
         self.pump()
-        effects, self._effects = self._effects, []
-        for effect in effects:
-            effect()
+        self._let_out()
         self.clients.committed()
         if self.inbox.deferred:
             self.inbox.resume()
@@ -150,6 +157,18 @@ class Engine:
             self.schedule()
         self._set_alarm()
         self._look_idle()
+
+    def _let_out(self) -> None:
+        effects, self._effects = self._effects, []
+        for effect in effects:
+            effect()
+        looks, self._looks = self._looks, []
+        for look in looks:
+            look()
+        # what was seen goes out now, not with another tick: it promises nothing
+        effects, self._effects = self._effects, []
+        for effect in effects:
+            effect()
 
     def _settle(self) -> None:
         """Decide marks that waited to know what can still come; that reads the disk, so it writes first."""
@@ -174,6 +193,9 @@ class Engine:
             log.error("%s", self.stalled)
             self.clients.refuse(self.stalled)
             self.clients.notice(str(self.stalled))
+        looks, self._looks = self._looks, []
+        for look in looks:
+            look()
         if not self._closing and (new or self._retry is None or self._retry.when() <= self._loop.time()):
             self._retry = self._loop.call_later(RETRY_STORE, self.commit)
 

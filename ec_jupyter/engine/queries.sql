@@ -191,9 +191,10 @@ SELECT socket, count(*) FROM request WHERE state = 'queued' AND state NOT IN ('d
 SELECT id, place, file, bytes, type, size FROM value WHERE id IN (SELECT value FROM json_each(?));
 
 -- name: joining_parties
--- parties in which something may still come to a join: unfinished requests or waiting arrivals
-SELECT run.party, count(*) FROM request r JOIN run ON run.id = r.run
- WHERE r.state NOT IN ('done', 'skipped') AND r.joined IS NULL GROUP BY run.party;
+-- parties with unfinished requests, of runs that began where a join lies ahead or lacked arguments
+SELECT DISTINCT run.party FROM request r JOIN run ON run.id = r.run
+ WHERE r.state NOT IN ('done', 'skipped') AND r.joined IS NULL
+   AND (run.given IS NOT NULL OR run.root IN (SELECT value FROM json_each(?)));
 
 -- name: waiting_parties
 SELECT DISTINCT party FROM arrival WHERE state IN ('waiting', 'shared', 'routing');

@@ -29,7 +29,9 @@ def load(core: Core) -> None:
     meta = core.store.meta
     # identities of what was removed since are not given again: undo and old arrivals still mean the first
     record = max(top[3] or 0, int(meta.get("record", 0)))
-    core.start_ids(top[0] or 0, top[1] or 0, top[2] or 0, record)
+    # after a clear too: a client may still ask for a request that was there before
+    request = max(top[0] or 0, int(meta.get("request", 0)))
+    core.start_ids(request, top[1] or 0, top[2] or 0, record)
     core.topology = load_topology(core, int(meta.get("revision", 0)))
     core.joins.revise(core.topology)
     load_fixed(core)
@@ -125,10 +127,15 @@ def adopt(core: Core, parties: Iterable[int]) -> None:
 
 
 def _load_joins(core: Core) -> None:
-    live = {party for party, _ in core.store.rows("joining_parties")}
     waiting = {party for (party,) in core.store.rows("waiting_parties")}
-    spilled_roots = _plain(core, live - waiting)
-    adopt(core, (live | waiting) - spilled_roots)
+    adopt(core, joining(core) | waiting)
+
+
+def joining(core: Core) -> set[int]:
+    """Parties with a join ahead of them, but for those of which nothing was begun."""
+    roots = [socket for socket in core.topology.sockets if core.topology.joins((socket, None))]
+    live = {party for (party,) in core.store.rows("joining_parties", (id_list(roots),))}
+    return live - _plain(core, live)
 
 
 def _load_routing(core: Core) -> None:
@@ -152,10 +159,9 @@ def _plain(core: Core, parties: set[int]) -> set[int]:
         requests[run] += 1
         if state == "queued" and key == run:
             queued.add(run)
-    incomplete = {party for _, root, given, party in rows if given or not core.topology.complete([(root, None)])}
-    simple = {party for _, root, given, party in rows if not given and not core.topology.joins((root, None))}
-    lone = {p for p in parties if alone[p] == 1 and requests[p] == 1 and p in queued and p not in incomplete}
-    return lone | (simple - incomplete)
+    complete = {root: core.topology.complete([(root, None)]) for root in {row[1] for row in rows}}
+    incomplete = {party for _, root, given, party in rows if given or not complete[root]}
+    return {p for p in parties if alone[p] == 1 and requests[p] == 1 and p in queued and p not in incomplete}
 
 
 def _restore(core: Core, parties: list[int]) -> None:

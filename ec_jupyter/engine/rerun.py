@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ec_jupyter.engine import editing, recovery
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.job import Argument, Job, Kept, ids_in
-from ec_jupyter.engine.store import id_list
+from ec_jupyter.engine.store import SQL, id_list
 from ec_jupyter.errors import ArgumentsError, RequestNotFoundError, SocketNotFoundError, nearest
 from ec_jupyter.flow.dispatch import Dispatch
 from ec_jupyter.flow.join import JoinTable
@@ -337,6 +337,7 @@ def clear(engine: Engine) -> None:
     with core.store.transaction() as db:
         for table in CLEARED:
             db.execute(f"DELETE FROM {table}")
+        db.execute(SQL["put_meta"], ("request", str(core.new_request())))
         db.execute("DELETE FROM value WHERE id NOT IN (SELECT value FROM json_each(?))", (id_list(fixed),))
     core.jobs.clear()
     core.ended.clear()

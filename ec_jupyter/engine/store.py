@@ -152,7 +152,7 @@ class Store:
             return StoreFullError(f"the disk under {self.folder} is full; free some space and the flow goes on")
         if "readonly" in text or "unable to open" in text:
             return StoreReadOnlyError(f"the flow in {self.folder} cannot be written ({text})")
-        if isinstance(error, sqlite3.OperationalError):
+        if type(error) is not sqlite3.DatabaseError:
             return StoreError(f"the database {self.path} cannot be used: {text}")
         return StoreDamagedError(
             f"the database {self.path} is damaged ({text}); it was left as it is: restore it from a copy"

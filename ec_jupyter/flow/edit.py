@@ -364,7 +364,8 @@ def _plug(draft: _Draft, change: Change) -> None:
         ),
         None,
     )
-    if same is None and (source.id == target.id or topology.reaches(target.id, source.id)):
+    closes = source.id == target.id or topology.reaches(target.id, source.id)
+    if same is None and closes and not change.get("cycle"):
         _refuse_cycle(source, target)
     record = Plug(
         id=same.id if same else draft.new_id(),
@@ -381,7 +382,7 @@ def _plug(draft: _Draft, change: Change) -> None:
 
 
 def _refuse_cycle(source: Socket, target: Socket) -> None:
-    raise CycleError(f"a plug from {source.name!r} to {target.name!r} would close a cycle")
+    raise CycleError(f"a plug from {source.name!r} to {target.name!r} would close a cycle; cycle=True allows it")
 
 
 def _check_lone(topology: Topology, target: Socket, task: Task, argument: Parameter) -> None:

@@ -187,7 +187,13 @@ class Calls:
             processor = record.get("processor", "")
             paused = record.get("paused") or processors.get(processor, {}).get("paused")
             stale = record.get("task", {}).get("stale")
-            notes = ["paused" if paused else "", f"stale: {', '.join(stale)}" if stale else ""]
+            fed = {p["argument"] for p in self._client.topology["plugs"] if p["target"] == name}
+            unfed = [argument for argument in record.get("needed", ()) if argument not in fed] if fed else []
+            notes = [
+                "paused" if paused else "",
+                f"stale: {', '.join(stale)}" if stale else "",
+                f"waits for {', '.join(unfed)}: nothing plugged" if unfed else "",
+            ]
             note = "; ".join(filter(None, notes))
             rows.append({"socket": name, "processor": processor, **states, "note": note})
         return rows

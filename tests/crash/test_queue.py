@@ -271,6 +271,16 @@ def test_clear_empties_the_flow_and_keeps_its_wiring(flow, marks, gate):
     assert flow.results("echo") == [9]
 
 
+def test_identities_from_before_a_clear_are_not_given_again(flow):
+    flow.socket(echo)
+    before = flow.map("echo", [{"x": i} for i in range(5)])
+    flow.drained()
+    flow.ask("clear")
+    flow.restart()
+    assert flow.submit("echo", x=1) > max(before)
+    assert flow.row(before[0])["state"] == "unknown"
+
+
 def test_counts_follow_every_change_of_state(flow, marks, gate):
     flow.edit({"op": "processor", "name": "main", "cpus": 1})
     flow.socket(hold)
