@@ -36,6 +36,8 @@ class Calls:
         Marks on their way; a chain of skips is a queue, not a recursion, however long it is.
     undecided : dict of int to set of Spot
         By party, what is to be decided once it is known what can still come.
+    turned : int
+        How often an arrival was given a new state.
     """
 
     def __init__(
@@ -48,10 +50,12 @@ class Calls:
         self.out = Decisions()
         self.marks: deque[Arrival] = deque()
         self.undecided: dict[int, set[Spot]] = {}
+        self.turned = 0
 
     # -- records -------------------------------------------------------------
     def turn(self, arrival: Arrival, state: str, request: int | None) -> None:
         """Give an arrival its new state."""
+        self.turned += 1
         new = bool(self.out.arrivals) and self.out.arrivals[0].id <= arrival.id
         arrival.state, arrival.request = state, request
         if not new:

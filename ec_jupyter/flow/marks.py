@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from heapq import heappop, heappush
 
-from ec_jupyter.flow.calls import Calls
+from ec_jupyter.flow.calls import Calls, Spot
+from ec_jupyter.flow.decision import Fire
 from ec_jupyter.flow.meeting import ELEMENT, Arrival, Meeting, Parcel, Slot
 from ec_jupyter.flow.party import Party
 from ec_jupyter.flow.reach import Positions
@@ -137,18 +139,59 @@ class Marks:
             self._end_slot(party, meeting, slot, replace(arrival, kind="dead", lag=0, silent=False))
 
     # -- later looks ---------------------------------------------------------
-    def settle(self, party: Party, tokens: Iterable[tuple[int, Tag]], failed: Iterable[tuple[int, Tag]] = ()) -> None:
+    def settle(
+        self, party: Party, tokens: Iterable[tuple[int, Tag]], failed: Iterable[tuple[int, Tag]] = ()
+    ) -> None:
         """Decide what can be decided, now that a party's unfinished calls stand at `tokens`."""
         stand, lost = list(tokens), set(failed)
         if self.calls.topology.patient and lost:
-            left = [token for token in stand if token not in lost]
-            self._forgo(party, Positions(self.calls.topology, left), sorted(lost))
+            made = len(self.calls.out.calls)
+            self._forgo(party, Positions(self.calls.topology, [t for t in stand if t not in lost]), sorted(lost))
             self.pump()
+            stand += self._made(party, made)
         while self._look(party, stand):
-            self.pump()
+            pass
         if self.calls.topology.patient:
             # whatever fails next may be all that a list waits for
             self.calls.undecided.setdefault(party.id, set())
+
+    def _made(self, party: Party, first: int) -> list[tuple[int, Tag]]:
+        """Where calls stand that were made since: they are unfinished too."""
+        calls = self.calls.out.calls[first:]
+        return [(call.socket, call.tag) for call in calls if isinstance(call, Fire) and call.party == party.id]
+
+    def _look(self, party: Party, tokens: list[tuple[int, Tag]]) -> bool:
+        """Look at everything once, from the roots down; whether that changed anything.
+
+        What is undecided at one join may still send a mark to the next, so nothing is decided before
+        what is above it has been, and the marks which that led to have come.
+        """
+        positions = Positions(self.calls.topology, [*tokens, *self._waiting(party)])
+        left: set[Spot] = set()
+        changed = False
+        todo = self._spots(party, [])
+        while todo:
+            _, (socket, argument, where) = heappop(todo)
+            before, made = self._progress(), len(self.calls.out.calls)
+            meeting = party.meetings.get(socket)
+            if meeting is not None and not self._settled(party, meeting, (argument, where), positions):
+                left.add((socket, argument, where))
+            self.pump()
+            changed = changed or self._progress() != before
+            for token in self._made(party, made):
+                tokens.append(token)
+                positions.add(*token)
+            self._spots(party, todo)
+        if left:
+            self.calls.undecided[party.id] = left
+        return changed
+
+    def _spots(self, party: Party, todo: list[tuple[int, Spot]]) -> list[tuple[int, Spot]]:
+        """What is to be looked at, added to `todo`: a heap with the highest in the flow first."""
+        rank = self.calls.topology.rank
+        for spot in self.calls.undecided.pop(party.id, ()):
+            heappush(todo, (rank.get(spot[0], 0), spot))
+        return todo
 
     def _forgo(self, party: Party, positions: Positions, failed: list[tuple[int, Tag]]) -> None:
         """Complete lists that wait for failed elements only, where their plug says so."""
@@ -179,19 +222,9 @@ class Marks:
             meeting.give_up(mark)
             self.calls.element(party, meeting, mark)
 
-    def _look(self, party: Party, tokens: list[tuple[int, Tag]]) -> bool:
-        spots = self.calls.undecided.pop(party.id, set())
-        positions = Positions(self.calls.topology, [*tokens, *self._waiting(party)])
-        before = self._progress()
-        for socket, argument, where in sorted(spots):
-            meeting = party.meetings.get(socket)
-            if meeting is not None and not self._settled(party, meeting, (argument, where), positions):
-                self.calls.look_again(party, socket, argument, where)
-        return bool(self.calls.marks) or self._progress() != before
-
     def _progress(self) -> tuple[int, int, int]:
         out = self.calls.out
-        return len(out.calls), len(out.arrivals), len(out.changed)
+        return len(out.calls), len(out.arrivals), self.calls.turned
 
     def _settled(self, party: Party, meeting: Meeting, slot: Slot, positions: Positions) -> bool:
         marks = meeting.open_marks(slot)

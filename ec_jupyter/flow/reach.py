@@ -30,7 +30,15 @@ class Positions:
         self._paths: dict[tuple[int, int], set[Path]] = {}
         self._prefixes: dict[tuple[int, int, int], set[Path]] = {}
         for socket, tag in tokens:
-            self._paths.setdefault((socket, len(tag)), set()).add(path(tag))
+            self.add(socket, tag)
+
+    def add(self, socket: int, tag: Tag) -> None:
+        """One more token."""
+        group, at = (socket, len(tag)), path(tag)
+        self._paths.setdefault(group, set()).add(at)
+        for (*known, length), prefixes in self._prefixes.items():
+            if tuple(known) == group:
+                prefixes.add(at[:length])
 
     def reach(self, plugs: Iterable[Plug], at: Path, *, element: bool = False) -> bool:
         """Whether something may still come by one of `plugs` at a path; `element`: as one element of a list."""

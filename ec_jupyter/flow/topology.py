@@ -191,6 +191,11 @@ class Topology:
                     todo.append(plug.target)
         return found
 
+    @cached_property
+    def rank(self) -> dict[int, int]:
+        """A number for each socket that is lower than those of all sockets it can reach, cycles apart."""
+        return {socket: -len(found) for socket, found in self._reach.items()}
+
     def reach(self, root: Root) -> frozenset[Key]:
         """Arguments that a run from `root` can come to, error plugs included."""
         socket, given = root

@@ -322,7 +322,8 @@ class Oracle:
             for at, found in s.values.items():
                 gone = any(at[: len(p)] == p for p in skipped) or at in vacant
                 shared = len(at) < self.depth[socket] and used[name, at]
-                many = 0 if shared else len(found) - used[name, at]
+                # of several values to be shared the first is, by every element; the others are too many
+                many = len(found) - (1 if shared else used[name, at])
                 if not gone and many > 0:
                     left.append((name, at, found[0].tag))
             left += [(name, at, tag) for at, tag in s.loose if not any(at[: len(p)] == p for p in skipped)]
