@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ec_jupyter.engine import views
-from ec_jupyter.engine.core import Ended
 from ec_jupyter.engine.desk import serve
+from ec_jupyter.engine.job import Ended
 from ec_jupyter.engine.rerun import withdraw
 from ec_jupyter.errors import EcError, FrameError, StoreError, to_wire
 from ec_jupyter.wire import FrameReader, Header, encode

@@ -10,11 +10,10 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from ec_jupyter.engine.job import Argument, Job, Kept, Values
+from ec_jupyter.engine.job import Argument, Ended, Job, Kept, Values, failure, travel
 from ec_jupyter.engine.journal import Journal
 from ec_jupyter.engine.routing import Route, Routing
 from ec_jupyter.engine.store import Store
@@ -32,20 +31,6 @@ MOST_DEATHS = 2
 
 MOST_HOPS = 10_000
 """A run in a cycle ends with an error after this many calls in a row."""
-
-UNFINISHED = ("waiting", "queued", "failed", "cancelled")
-
-
-@dataclass(slots=True)
-class Ended:
-    """A request that came to its end in this tick, for those who wait for it."""
-
-    id: int
-    job: Job
-    state: str
-    value: Kept | None
-    error: dict[str, Any] | None
-    exception: Kept | None
 
 
 class Core:
@@ -106,18 +91,7 @@ class Core:
         return kept
 
     def _keep_error(self, job: Job, error: dict[str, Any]) -> Kept:
-        extras = [v for _, values, _ in job.arguments.values() for v in values]
-        facts = {
-            **error,
-            "socket": self.topology.sockets[job.socket].name,
-            "request": job.id,
-            "run": job.run,
-            "attempt": job.attempt,
-            "arguments": [name for name, (_, values, _) in job.arguments.items() for _ in values],
-            "values": {name: [v.id for v in values] for name, (_, values, _) in job.arguments.items()},
-        }
-        data = json.dumps(facts).encode()
-        kept = Kept(self.new_value(), Value(data, None, len(data), "ec_jupyter.Failure"), "error", tuple(extras))
+        kept = failure(self.new_value(), job, self.topology.sockets[job.socket].name, error)
         self.journal.add("add_value", kept.row())
         return kept
 
@@ -204,9 +178,10 @@ class Core:
     def queue_new(self, job: Job) -> None:
         """Write a new request down and queue it."""
         self._add_request(job, "queued")
-        self._enqueue(job)
+        self.enqueue(job)
 
-    def _enqueue(self, job: Job) -> None:
+    def enqueue(self, job: Job) -> None:
+        """Queue a request that is written down as queued."""
         if self.dispatch.push(job.socket, job.id):
             self.jobs[job.id] = job
 
@@ -235,7 +210,8 @@ class Core:
         return bool(decided.calls or decided.arrivals or decided.changed)
 
     def _arrival_row(self, a: Arrival) -> tuple[Any, ...]:
-        mark = None if a.kind == "value" else f"{a.kind}+{a.lag}{'s' if a.silent else ''}"
+        plain = a.kind == "value" and not a.lag
+        mark = None if plain else f"{a.kind}+{a.lag}{'s' if a.silent else ''}"
         value = a.value.id if isinstance(a.value, Kept) else None
         if a.state == "shared":
             self.sharing.add(a.party)
@@ -263,7 +239,7 @@ class Core:
             "fill_request", ("queued", job.arguments_json(), to_text(job.tag), self.topology.revision, job.id)
         )
         self._follow(job.id, fire.followers)
-        self._enqueue(job)
+        self.enqueue(job)
 
     def _end_cycle(self, job: Job) -> None:
         self.dispatch.drop(job.socket, job.id)
@@ -282,7 +258,7 @@ class Core:
         if not skip.waited:
             self._add_request(job, "queued")
         self._follow(job.id, skip.followers)
-        self._end(job, "skipped", "waiting" if skip.waited else "queued")
+        self.end(job, "skipped", "waiting" if skip.waited else "queued")
 
     def _merged(self, party: int, older: int) -> None:
         for name in ("merge_runs", "merge_arrivals", "merge_fans"):
@@ -291,6 +267,14 @@ class Core:
             if job.party == party:
                 job.party = older
 
+    def bring(self, socket: int, name: str, party: int, run: int, tag: Tag, argument: Argument) -> None:
+        """Let a join have, as if they arrived, the values of one argument of another call."""
+        kind, values, _ = argument
+        if kind == "l":
+            self.joins.supply_list(socket, name, party, run, tag, values)
+        else:
+            self.joins.supply(socket, name, party, run, tag, values[0])
+
     # -- calls ---------------------------------------------------------------
     def call(self, job: Job) -> Call:
         """One attempt at a job, as an agent gets it."""
@@ -298,7 +282,7 @@ class Core:
         task = self.topology.tasks[socket.task]
         job.attempt += 1
         job.assigned, job.task, job.started = True, task.id, None
-        arguments = [(n, k, _travel(k, values)) for n, (k, values, _) in job.arguments.items()]
+        arguments = [(n, k, travel(k, values)) for n, (k, values, _) in job.arguments.items()]
         if task.version > 1:
             # queued for a version that had an argument this one has not
             known = {p.name for p in task.signature}
@@ -358,7 +342,7 @@ class Core:
 
     def _done(self, job: Job, outcome: Outcome) -> None:
         kept = self.keep(outcome.value) if outcome.value is not None else None
-        self._end(job, "done" if outcome.state == "done" else "skipped", "queued", kept, outcome=outcome)
+        self.end(job, "done" if outcome.state == "done" else "skipped", "queued", kept, outcome=outcome)
         source = Source(job.id, job.socket, job.party, job.run, job.tag, job.late)
         topology, self._hops = self.topology, job.hops + 1
         for plug in topology.results.get(job.socket, ()):
@@ -433,7 +417,7 @@ class Core:
         socket = self.topology.sockets[job.socket]
         job.tries += 1
         if error["kind"] == "cancelled":
-            self._end(job, "cancelled", "queued", outcome=outcome)
+            self.end(job, "cancelled", "queued", outcome=outcome)
         elif error["kind"] != "unpicklable" and job.tries <= socket.retries:
             self._try_again(job, error, outcome, socket.backoff * 2 ** (job.tries - 1))
         else:
@@ -475,7 +459,7 @@ class Core:
     def _fail(self, job: Job, error: dict[str, Any], outcome: Outcome) -> None:
         exception = self.keep(outcome.exception) if outcome.exception is not None else None
         error = {**error, "node": self.node, "slot": outcome.slot, "attempt": job.attempt}
-        self._end(job, "failed", "queued", error=error, exception=exception, outcome=outcome)
+        self.end(job, "failed", "queued", error=error, exception=exception, outcome=outcome)
         plugs = self.topology.errors.get(job.socket, ())
         if plugs and not job.late:
             source = Source(job.id, job.socket, job.party, job.run, job.tag)
@@ -484,7 +468,7 @@ class Core:
                 self.joins.result(source, plug, kept)
             self.absorb()
 
-    def _end(
+    def end(
         self,
         job: Job,
         state: str,
@@ -517,42 +501,3 @@ class Core:
             self.tally(job.socket, state)
             twin = Job(follower, job.socket, job.party, follower, job.tag, {}, job.created)
             self.ended.append(Ended(follower, twin, state, value, error, exception))
-
-    # -- what a person does to requests ----------------------------------------
-    def cancel_queued(self, job: Job, before: str) -> None:
-        """End a request that no worker runs; what it should have fed keeps waiting."""
-        self.dispatch.drop(job.socket, job.id)
-        self.delayed.pop(job.id, None)
-        self._end(job, "cancelled", before)
-
-    def retry(self, job: Job, before: str) -> None:
-        """Queue a failed or cancelled request again: the very same run goes on."""
-        job.tries = 0
-        self.journal.add("again", (job.attempt, job.deaths, None, job.id))
-        self.tally(job.socket, before, -1)
-        self.tally(job.socket, "queued")
-        self._enqueue(job)
-
-    def discard_failed(self, job: Job, before: str) -> None:
-        """Give a failed or cancelled request up: a dead mark goes where its result would have gone."""
-        self.journal.step("set_state", ("skipped", None, self.now, job.id))
-        self.tally(job.socket, before, -1)
-        self.tally(job.socket, "skipped")
-        self.touched.add(job.party)
-        source = Source(job.id, job.socket, job.party, job.run, job.tag, late=True)
-        for plug in self.topology.results.get(job.socket, ()):
-            self.joins.dead(source, plug)
-        self.joins.finished(job.party)
-        self.absorb()
-
-    def supply(self, socket: int, party: int, run: int, tag: Tag, values: dict[str, Value]) -> None:
-        """Bring values for a join by hand."""
-        for name, value in values.items():
-            self.joins.supply(socket, name, party, run, tag, self.keep(value))
-        self.absorb()
-
-
-def _travel(kind: str, values: Sequence[Kept]) -> list[Value]:
-    if kind == "e":
-        return [values[0].value, *(extra.value for extra in values[0].extras)]
-    return [kept.value for kept in values]

@@ -204,9 +204,8 @@ def put_back(core: Core, job: Job) -> None:
     core.tally(job.socket, "waiting")
     _meet_givers(core, job)
     core.joins.wait(job.id, job.run, job.socket, job.party, job.tag)
-    for name, (_, values, _) in job.arguments.items():
-        for value in values:
-            core.joins.supply(job.socket, name, job.party, job.run, job.tag, value)
+    for name, argument in job.arguments.items():
+        core.bring(job.socket, name, job.party, job.run, job.tag, argument)
     core.absorb()
 
 

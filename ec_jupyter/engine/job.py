@@ -101,6 +101,18 @@ class Job:
         return "{" + ",".join(parts) + "}"
 
 
+@dataclass(slots=True)
+class Ended:
+    """A request that came to its end in this tick, for those who wait for it."""
+
+    id: int
+    job: Job
+    state: str
+    value: Kept | None
+    error: dict[str, Any] | None
+    exception: Kept | None
+
+
 class Values:
     """Reads value rows back, and removes files nobody names."""
 
@@ -153,6 +165,29 @@ class Values:
             files, size = files + 1, size + state.st_size
             path.unlink(missing_ok=True)
         return files, size
+
+
+def failure(key: int, job: Job, socket: str, error: dict[str, Any]) -> Kept:
+    """What an error plug carries of a call: the facts as JSON, and the call's arguments; `key` is its row."""
+    facts = {
+        **error,
+        "socket": socket,
+        "request": job.id,
+        "run": job.run,
+        "attempt": job.attempt,
+        "arguments": [name for name, (_, values, _) in job.arguments.items() for _ in values],
+        "values": {name: [v.id for v in values] for name, (_, values, _) in job.arguments.items()},
+    }
+    data = json.dumps(facts).encode()
+    extras = tuple(v for _, values, _ in job.arguments.values() for v in values)
+    return Kept(key, Value(data, None, len(data), "ec_jupyter.Failure"), "error", extras)
+
+
+def travel(kind: str, values: Sequence[Kept]) -> list[Value]:
+    """The values of an argument as a call carries them: a failure's facts, and then its arguments."""
+    if kind == "e":
+        return [values[0].value, *(extra.value for extra in values[0].extras)]
+    return [kept.value for kept in values]
 
 
 def ids_in(text: str) -> list[int]:

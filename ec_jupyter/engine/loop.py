@@ -181,8 +181,10 @@ class Engine:
                 core.touched |= touched
                 raise
             for party in touched:
-                tokens = [(s, from_text(t)) for s, t in self.store.rows("unfinished_of_party", (party,))]
-                core.joins.settle(party, tokens)
+                rows = [(s, from_text(t), state) for s, t, state in self.store.rows("unfinished_of_party", (party,))]
+                failed = [(s, tag) for s, tag, state in rows if state == "failed"]
+                tokens = [(s, tag) for s, tag, _ in rows] + core.routing.tokens(party)
+                core.joins.settle(party, tokens, failed)
             if not core.absorb():
                 return
 

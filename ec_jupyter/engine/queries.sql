@@ -218,8 +218,11 @@ SELECT id, target, argument, party, run, tag, value, source_request, "index", pl
 -- name: fans_of
 SELECT party, split, n FROM fan WHERE party IN (SELECT value FROM json_each(?));
 
+-- name: replays_among
+SELECT party FROM run WHERE replay_of IS NOT NULL AND party IN (SELECT value FROM json_each(?));
+
 -- name: unfinished_of_party
-SELECT r.socket, r.tag FROM run JOIN request r ON r.run = run.id
+SELECT r.socket, r.tag, r.state FROM run JOIN request r ON r.run = run.id
  WHERE (run.id = ?1 OR run.party = ?1 AND run.party <> run.id) AND r.state NOT IN ('done', 'skipped')
    AND (r.id = run.id OR r.run <> r.id);
 
@@ -277,7 +280,7 @@ SELECT r.state, count(*) FROM run JOIN request r ON r.run = run.id
 SELECT party FROM run WHERE id = ?;
 
 -- name: plug_counts
-SELECT plug, count(*) FROM arrival WHERE plug IS NOT NULL AND mark IS NULL GROUP BY plug;
+SELECT plug, count(*) FROM arrival WHERE plug IS NOT NULL AND (mark IS NULL OR mark LIKE 'value%') GROUP BY plug;
 
 -- name: files
 SELECT file FROM value WHERE file IS NOT NULL;

@@ -186,15 +186,7 @@ def _restore(core: Core, parties: list[int]) -> None:
             given_requests.append((key, run, socket, party, from_text(tag)))
         if joined is not None and state == "waiting":
             core.followers.setdefault(joined, []).append(key)
-    rows = core.store.rows("arrivals_from", (id_list(r[0] for r in requests),))
-    rows += core.store.rows("arrivals_given", (id_list(parties),))
-    values = core.values.load(
-        {row[6] for row in rows if row[6] is not None and row[11] in ("waiting", "shared", "routing")}
-    )
-    arrivals = [arrival_of(row, values) for row in sorted(rows)]
-    for arrival in arrivals:
-        if arrival.state == "shared":
-            core.sharing.add(arrival.party)
+    arrivals = _arrivals(core, [r[0] for r in requests], parties)
     fans = core.store.rows("fans_of", (id_list(parties),))
     restore(
         core.joins,
@@ -204,7 +196,20 @@ def _restore(core: Core, parties: list[int]) -> None:
         [tuple(f) for f in fans],
         given_requests,
     )
+    for (party,) in core.store.rows("replays_among", (id_list(parties),)):
+        core.joins.parties.set_alone(party)
     core.absorb()
+
+
+def _arrivals(core: Core, requests: list[int], parties: list[int]) -> list[Arrival]:
+    """All that came to arguments from these requests, or by hand in these parties."""
+    rows = core.store.rows("arrivals_from", (id_list(requests),))
+    rows += core.store.rows("arrivals_given", (id_list(parties),))
+    alive = ("waiting", "shared", "routing")
+    values = core.values.load({row[6] for row in rows if row[6] is not None and row[11] in alive})
+    arrivals = [arrival_of(row, values) for row in sorted(rows)]
+    core.sharing.update(arrival.party for arrival in arrivals if arrival.state == "shared")
+    return arrivals
 
 
 def arrival_of(row: Sequence[Any], values: dict[int, Kept]) -> Arrival:

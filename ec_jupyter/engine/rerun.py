@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ from ec_jupyter.engine.job import Argument, Job, Kept, ids_in
 from ec_jupyter.engine.store import SQL, id_list
 from ec_jupyter.errors import ArgumentsError, RequestNotFoundError, SocketNotFoundError, nearest
 from ec_jupyter.flow.dispatch import Dispatch
-from ec_jupyter.flow.join import JoinTable
+from ec_jupyter.flow.join import JoinTable, Source
 from ec_jupyter.flow.party import Party
 from ec_jupyter.flow.tag import Tag, from_text, path, to_text
 from ec_jupyter.wire import Header, Value
@@ -93,9 +92,42 @@ def cancel(engine: Engine, header: Header) -> dict[str, int]:
                 core.dispatch.lanes[socket].spilled -= 1
             else:
                 _take_given(core, job)
-        core.cancel_queued(job, state)
+        _cancel_queued(core, job, state)
         cancelled += 1
     return {"cancelled": cancelled, "killed": killed}
+
+
+def _cancel_queued(core: Core, job: Job, before: str) -> None:
+    """End a request that no worker runs; what it should have fed keeps waiting."""
+    core.dispatch.drop(job.socket, job.id)
+    core.delayed.pop(job.id, None)
+    core.end(job, "cancelled", before)
+
+
+def _queue_again(core: Core, job: Job, before: str) -> None:
+    """Queue a failed or cancelled request again: the very same run goes on."""
+    job.tries = 0
+    core.journal.add("again", (job.attempt, job.deaths, None, job.id))
+    core.tally(job.socket, before, -1)
+    core.tally(job.socket, "queued")
+    core.enqueue(job)
+
+
+def _give_up(core: Core, job: Job, before: str) -> None:
+    """Let a failed or cancelled request be skipped: a dead mark goes where its result would have gone."""
+    core.journal.step("set_state", ("skipped", None, core.now, job.id))
+    core.tally(job.socket, before, -1)
+    core.tally(job.socket, "skipped")
+    core.touched.add(job.party)
+    source = Source(job.id, job.socket, job.party, job.run, job.tag, late=True)
+    for plug in core.topology.results.get(job.socket, ()):
+        if job.emitted:
+            # what it has yielded stands: it has so many elements and no more
+            core.close(source, str(job.id), job.emitted, [plug])
+        else:
+            core.joins.dead(source, plug)
+    core.joins.finished(job.party)
+    core.absorb()
 
 
 def _take_given(core: Core, job: Job) -> None:
@@ -134,7 +166,7 @@ def retry(engine: Engine, header: Header) -> list[int]:
     ids = []
     for request, _, _, _, _, state in chosen(core, header, states):
         job = recovery.job_from_disk(core, request)
-        core.retry(job, state)
+        _queue_again(core, job, state)
         if editing.lacks(core, job):
             editing.put_back(core, job)
         ids.append(request)
@@ -158,7 +190,10 @@ def supply(engine: Engine, header: Header, values: dict[str, Value]) -> None:
         if name not in task.arguments:
             raise ArgumentsError(f"{header['socket']!r} has no argument {name!r}; {nearest(name, task.arguments)}")
     party, tag = _place(core, header, socket, set(values))
-    core.supply(socket, party.id, min(party.runs, default=party.id), tag, values)
+    run = min(party.runs, default=party.id)
+    for name, value in values.items():
+        core.joins.supply(socket, name, party.id, run, tag, core.keep(value))
+    core.absorb()
 
 
 def _place(core: Core, header: Header, socket: int, names: set[str]) -> tuple[Party, Tag]:
@@ -185,7 +220,7 @@ def discard(engine: Engine, arrival: int | None, request: int | None) -> None:
     core = engine.core
     if request is not None:
         for row in chosen(core, {"ids": [request]}, ("failed", "cancelled")):
-            core.discard_failed(recovery.job_from_disk(core, row[0]), row[5])
+            _give_up(core, recovery.job_from_disk(core, row[0]), row[5])
             return
         raise RequestNotFoundError(f"request {request} has not failed; cancel it first")
     for party in core.joins.parties.all.values():
@@ -265,7 +300,7 @@ def _replay_party(core: Core, party: int, socket: int | None) -> int | None:
     if not again or socket is None:
         return None
     run = core.new_request()
-    new_party = core.joins.accept(run, (socket, None))
+    new_party = core.joins.accept(run, (socket, None), alone=True)
     core.journal.add("add_run", (run, socket, None, new_party, None, party, core.now))
     _copy_fans(core, party, new_party)
     values = core.values.load({i for r in requests for i in ids_in(r[4])})
@@ -299,10 +334,9 @@ def _copy_others(core: Core, requests: list[Any], socket: int, party: int, run: 
     for _, at, tag, _, arguments in requests:
         if at not in later:
             continue
-        for name, (_, ids, _) in json.loads(arguments).items():
+        for name, argument in core.values.arguments(arguments, values).items():
             if (at, name) not in reach:
-                for i in ids:
-                    core.joins.supply(at, name, party, run, from_text(tag), values[i])
+                core.bring(at, name, party, run, from_text(tag), argument)
     core.absorb()
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ec_jupyter.engine.job import Kept
 from ec_jupyter.flow.decision import Source
-from ec_jupyter.flow.tag import deeper, to_text
+from ec_jupyter.flow.tag import Tag, deeper, to_text
 from ec_jupyter.model import Plug
 from ec_jupyter.wire import Call, Outcome, Value, same
 
@@ -76,6 +76,11 @@ class Routing:
         if party is not None:
             party.live += 1
         self.pending.append(route)
+
+    def tokens(self, party: int) -> list[tuple[int, Tag]]:
+        """Where values of a party stand that are on their way through a plug."""
+        routes = [*self.pending, *self._out.values()]
+        return [(route.source.socket, route.place.tag) for route in routes if route.source.party == party]
 
     @property
     def busy(self) -> bool:

@@ -61,7 +61,7 @@ CREATE INDEX attempt_request ON attempt (request);
 -- what a generator has yielded so far
 CREATE TABLE emission (request INTEGER, "index" INTEGER, value INTEGER, PRIMARY KEY (request, "index")) WITHOUT ROWID;
 
--- mark: NULL for a value, else kind+lag and s where silent
+-- mark: NULL for a plain value, else kind+lag and s where silent
 CREATE TABLE arrival (
     id INTEGER PRIMARY KEY, target INTEGER NOT NULL, argument TEXT NOT NULL, party INTEGER NOT NULL, run INTEGER NOT NULL,
     tag TEXT NOT NULL, value INTEGER, source_request INTEGER, "index" INTEGER NOT NULL, plug INTEGER, request INTEGER,

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ec_jupyter.engine.core import Core, Ended
-from ec_jupyter.engine.job import Kept
+from ec_jupyter.engine.core import Core
+from ec_jupyter.engine.job import Ended, Kept
 from ec_jupyter.engine.store import id_list
 from ec_jupyter.errors import FrameError, RequestNotFoundError, SocketNotFoundError
 from ec_jupyter.flow.join import JoinTable
@@ -415,7 +415,7 @@ def _waiting_row(
 
 
 def _tokens(core: Core, party: Party) -> list[tuple[int, Tag]]:
-    tokens = [(s, from_text(t)) for s, t in core.store.rows("unfinished_of_party", (party.id,))]
+    tokens = [(s, from_text(t)) for s, t, _ in core.store.rows("unfinished_of_party", (party.id,))]
     return tokens + [(a.socket, a.tag) for a in JoinTable.waiting(party)]
 
 

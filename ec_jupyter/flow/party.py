@@ -168,11 +168,16 @@ class Parties:
         heap = self._open[shape]
         while heap:
             party = self.all.get(heap[0])
-            if party is not None and party.shape == shape:
+            if party is not None and not party.alone and party.shape == shape:
                 return party
             heapq.heappop(heap)
         del self._open[shape]
         return None
+
+    def set_alone(self, party: int) -> None:
+        """Let no other run into a party any more."""
+        if party in self.all:
+            self.all[party].alone = True
 
     def leave(self, party: Party, run: int) -> None:
         """Take a run out of its party, which may then take another in its place."""

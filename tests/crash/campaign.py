@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import psutil
 from tests.crash.flowkit import Flow, gone, kill, wait_until
 from tests.crash.submitter import SOCKETS
 
+FED = ("left", "right", "pair", "meet", "caught", "even")
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -61,6 +63,12 @@ def dying(x: int, folder: str) -> int:
     return x
 
 
+def two(x: int) -> Iterator[int]:
+    """Yields one even number and one odd."""
+    yield x
+    yield x + 1
+
+
 def caught(error: Any) -> int:
     return int(error.arguments["x"])
 
@@ -99,6 +107,8 @@ class Campaign:
         ):  # fmt: skip
             flow.socket(function, **options)
         flow.socket(pair, "meet")
+        flow.socket(two)
+        flow.socket(echo, "even")
         for name in ("flaky", "dying"):
             flow.fix(f"{name}.folder", str(self.notebook / "once"))
         for source, target in (
@@ -107,6 +117,8 @@ class Campaign:
         ):  # fmt: skip
             flow.plug(source, target)
         flow.plug("failing", "caught.error", on="error")
+        # each yield is looked at by a worker of its own
+        flow.plug("two", "even.x", when=lambda x: x % 2 == 0)
         flow.client.close()
 
     # -- the deaths ------------------------------------------------------------
@@ -177,7 +189,7 @@ class Campaign:
         left_over = flow.drained()
         pid = flow.engine
         workers = [w.pid for w in flow.workers()]
-        found = {name: self._results(flow, name) for name in (*SOCKETS, "left", "right", "pair", "meet", "caught")}
+        found = {name: self._results(flow, name) for name in (*SOCKETS, *FED)}
         flow.stop()
         for process in (pid, *workers):
             gone(process)
@@ -196,6 +208,9 @@ class Campaign:
 
     @staticmethod
     def _results(flow: Flow, name: str) -> list[Any]:
+        if name == "two":
+            rows = [flow.row(r["id"]) for r in flow.requests(socket=name, state="done")]
+            return sorted(tuple(flow.client.load(v) for v in row["values"]) for row in rows)
         return sorted(flow.results(name))
 
     @staticmethod
@@ -209,6 +224,8 @@ class Campaign:
             "right": [("right", i) for i in every],
             "pair": [(("left", i), ("right", i)) for i in every],
             "meet": sorted(meetings),
+            "two": [(i, i + 1) for i in every],
+            "even": sorted(i + i % 2 for i in every),
         }  # fmt: skip
 
     @staticmethod
@@ -221,7 +238,7 @@ class Campaign:
         assert twice == []
         states = dict(db.execute("SELECT state, count(*) FROM request GROUP BY state"))
         caught = len(range(0, n, 11))
-        assert states == {"done": (len(SOCKETS) + 4) * n, "failed": caught}
+        assert states == {"done": (len(SOCKETS) + 5) * n, "failed": caught, "skipped": n}
         return sum(states.values())
 
     @staticmethod

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ec_jupyter.notebook.client import Client
 
-SOCKETS = ("root", "a", "b", "flaky", "failing", "dying")
+SOCKETS = ("root", "a", "b", "flaky", "failing", "dying", "two")
 CHUNK = 10
 
 

@@ -396,3 +396,43 @@ def test_a_worker_killed_from_outside_is_replaced_and_its_call_runs_again(flow, 
     found = flow.requests(ids=[request])[0]
     assert (found["deaths"], found["attempt"]) == (1, 2)
     assert time.time() > found["started"]
+
+
+def test_a_generator_given_up_after_some_yields_has_as_many_elements_as_it_yielded(flow):
+    def three(n):
+        yield from range(n)
+        raise ValueError("no more")
+
+    flow.socket(three)
+    flow.socket(echo)
+    flow.socket(lambda all: all, "merge")
+    flow.plug("three", "echo.x")
+    flow.plug("echo", "merge.all", gather=True)
+    request = flow.submit("three", n=3)
+    assert flow.row(request)["state"] == "failed"
+    assert flow.drained()["waiting"] == 3
+    flow.restart()
+    flow.ask("discard", request=request)
+    flow.drained()
+    assert flow.results("merge") == [[0, 1, 2]]
+
+
+def test_a_generator_that_dies_after_some_yields_delivers_each_element_once(flow, marks, gate):
+    def several(n, marks, gate):
+        for i in range(n):
+            if i == 2:
+                mark(marks, i)
+                passing(gate)
+            yield i
+
+    flow.socket(several)
+    flow.socket(echo)
+    flow.plug("several", "echo.x")
+    request = flow.submit("several", n=5, marks=str(marks), gate=str(gate))
+    marks.reach(1)
+    wait_until(lambda: flow.count("echo")["done"] == 2)
+    kill(flow.requests(state="running")[0]["pid"])
+    gate.open()
+    assert flow.row(request)["state"] == "done"
+    flow.drained()
+    assert sorted(flow.results("echo")) == [0, 1, 2, 3, 4]
