@@ -53,6 +53,7 @@ class Connection(asyncio.Protocol):
             return
         for header, buffers in frames:
             self.clients.take(self, header, buffers)
+        self.clients.engine.hurry()
 
     def connection_lost(self, error: Exception | None) -> None:
         """The client is gone; what it asked for goes on."""

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+QUIET_SECONDS = 0.001  # after so long without a tick, what comes in does not wait for more to share one
 RETRY_STORE = 1.0  # seconds between tries to write to a disk that was full
 
 
@@ -76,6 +77,7 @@ class Engine:
         self._effects: list[Callable[[], None]] = []
         self._looks: list[Callable[[], None]] = []
         self._scheduled = False
+        self._last_tick = 0.0
         self._closing = False
         self._alarm: asyncio.TimerHandle | None = None
         self._retry: asyncio.TimerHandle | None = None
@@ -115,6 +117,11 @@ class Engine:
             self._scheduled = True
             self._loop.call_soon(self._tick)
 
+    def hurry(self) -> None:
+        """Have the tick that was scheduled at once, unless there was one a moment ago: then more may be coming."""
+        if self._scheduled and self._loop.time() - self._last_tick > QUIET_SECONDS:
+            self._tick()
+
     def after(self, effect: Callable[[], None]) -> None:
         """Do something that others can see, once what was decided is on disk."""
         self._effects.append(effect)
@@ -129,10 +136,14 @@ class Engine:
         self.schedule()
 
     def _tick(self) -> None:
+        if not self._scheduled:
+            # done in a hurry
+            return
         self._scheduled = False
         self.core.now = time.time()
         if self.stalled is None and not self.broken:
             self.commit()
+        self._last_tick = self._loop.time()
 
     def commit(self) -> None:
         """Write the journal; then let effects out and start what may start."""
