@@ -99,8 +99,7 @@ class EcJupyter(Adapter):
     def gather(self, requests: Sequence[Any], last: str) -> list[Any]:
         """What the runs of these requests came to at the last socket."""
         self.flow.wait(timeout=240)
-        ended = self.flow.requests(last, state="done", limit=len(requests))
-        return [request.result() for request in ended]
+        return self.flow.results(last, limit=len(requests))
 
     def chain(self, fns: Sequence[Function], items: Iterable[Any]) -> list[Any]:
         first, last = self.wire_chain(fns)

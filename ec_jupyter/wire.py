@@ -24,7 +24,7 @@ INLINE_BYTES = 64 * 1024
 
 MAX_FRAME_BYTES = 1 << 30
 _PREFIX = struct.Struct("<II")
-_dumps = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+_dumps = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
 _loads = json.JSONDecoder().decode
 
 Header = dict[str, Any]

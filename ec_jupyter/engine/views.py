@@ -302,6 +302,25 @@ def result(engine: Engine, header: Header) -> Answer:
     return {"row": rows[0]}, buffers
 
 
+def results(engine: Engine, header: Header) -> Answer:
+    """Results of the done requests of a socket, in order of acceptance, in columns."""
+    core = engine.core
+    where, parameters = _filter(core, {**header, "state": "done"}, {})
+    rows = core.store.db.execute(
+        f"SELECT r.id, r.result FROM request r JOIN run ON run.id = r.run WHERE {where} ORDER BY r.id DESC LIMIT ?",
+        (*parameters, header["limit"]),
+    ).fetchall()
+    found = core.values.load([value for _, value in rows if value is not None])
+    buffers: list[bytes] = []
+    heads: list[Any] = []
+    for key, value in reversed(rows):
+        # a generator's results are its yields
+        emitted = [v for (v,) in core.store.rows("emissions", (key,))] if value is None else []
+        some = core.values.load(emitted) if emitted else {}
+        heads.append(_heads([some[v] for v in emitted], buffers) if value is None else _one(found[value], buffers))
+    return {"many": [value is None for _, value in reversed(rows)], "values": heads}, buffers
+
+
 def output(engine: Engine, header: Header) -> Answer:
     """What a request's task printed, in order."""
     return {"chunks": [list(row) for row in engine.store.rows("outputs", (header["id"],))]}, []
@@ -483,6 +502,7 @@ QUERIES: dict[str, Callable[[Engine, Header], Answer]] = {
     "requests": requests,
     "arguments": arguments,
     "result": result,
+    "results": results,
     "output": output,
     "attempts": attempts,
     "lineage": lineage,

@@ -140,8 +140,36 @@ class Calls:
         if state is not None:
             asked["state"] = state
         if run is not None:
-            asked["run"] = run if isinstance(run, int) else run.run.id if isinstance(run, Request) else run.id
+            asked["run"] = _run_id(run)
         return self._requests(asked)
+
+    def results(
+        self,
+        socket: str | Socket | Callable[..., Any],
+        *,
+        run: Run | Request | int | None = None,
+        limit: int | None = None,
+    ) -> list[Any]:
+        """Values of the done requests of a socket, in order of acceptance, in one question.
+
+        Parameters
+        ----------
+        socket : str, Socket or function
+            Whose results.
+        run : Run, Request or int, optional
+            Of this run only.
+        limit : int, optional
+            The newest so many only.
+        """
+        asked: dict[str, Any] = {"what": "results", "socket": self._socket(socket), "limit": limit or _ALL}
+        if run is not None:
+            asked["run"] = _run_id(run)
+        reply, buffers = self._client.ask("query", asked, timeout=None)
+        rest, load = iter(buffers), self._client.load
+        return [
+            [load(unpack(one, rest)) for one in head] if many else load(unpack(head, rest))
+            for many, head in zip(reply["many"], reply["values"], strict=True)
+        ]
 
     def _requests(self, asked: dict[str, Any]) -> Table:
         reply, _ = self._client.ask("query", {"what": "requests", **asked})
@@ -428,3 +456,9 @@ def _waiting(flow: Flow, row: dict[str, Any]) -> list[Waiting]:
 def _headline(counts: dict[str, Any]) -> str:
     nodes = ", ".join(f"{n['name']}: {n.get('used', 0)} of {n['cpus']} CPUs in use" for n in counts.get("nodes", ()))
     return f"{nodes}; {'idle' if counts.get('idle') else 'at work'}"
+
+
+def _run_id(run: Run | Request | int) -> int:
+    if isinstance(run, int):
+        return run
+    return run.run.id if isinstance(run, Request) else run.id

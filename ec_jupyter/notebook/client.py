@@ -80,6 +80,7 @@ class Client:
         self.engine_pid = 0
         self.warnings: list[str] = []
         self._options = options
+        self._values = folder / "values"
         self._numbers = count(1)
         self._questions: dict[int, Question] = {}
         self._ends = Ends(self._ask_ends, self._lead)
@@ -487,11 +488,11 @@ class Client:
 
     def load(self, value: Value) -> object:
         """The object that a value holds; large arrays are mapped, read-only."""
-        return values.load(value, self.folder / "values")
+        return values.load(value, self._values)
 
     def dump(self, value: object) -> Value:
         """Pickle an object for the flow; large ones become files of it."""
-        return values.dump(value, self.folder / "values", f"in.{self.id}.{uuid.uuid4().hex}")
+        return values.dump(value, self._values, f"in.{self.id}.{uuid.uuid4().hex}")
 
     def close(self) -> None:
         """Hang up; the flow goes on."""

@@ -320,7 +320,7 @@ class Run:
         """
         __tracebackhide__ = True
         self.wait(timeout)
-        return [request.result() for request in self.flow.requests(socket, state="done", run=self, limit=None)]
+        return self.flow.results(socket, run=self)
 
     def cancel(self) -> int:
         """Cancel what of it has not ended; how many requests that was."""
