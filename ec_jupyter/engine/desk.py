@@ -56,6 +56,9 @@ def _answered(engine: Engine, client: Connection, header: Header) -> bool:
         client.refuse(from_wire(reply["refused"]), to=header)
     else:
         client.reply(reply, to=header)
+        if header.get("watch"):
+            # they may have ended before this client was back
+            _watch(engine, client, reply["ids"])
     return True
 
 
@@ -130,7 +133,7 @@ def submit(engine: Engine, client: Connection | Absent, header: Header, buffers:
         client.refuse(error, to=header)
         return
     if header.get("watch") and not isinstance(client, Absent):
-        engine.clients.watch(client, ids)
+        _watch(engine, client, ids)
     if header.get("done"):
         engine.core.journal.add("drop_accepted", (client.id, header["done"]))
     _done(engine, client, {"ids": ids}, header)
@@ -186,10 +189,13 @@ def _wait(engine: Engine, client: Connection, header: Header, buffers: Buffers) 
     wanted = list(header.get("ids", ()))
     for first, n in header.get("ranges", ()):
         wanted.extend(range(first, first + n))
-    core = engine.core
-    open_now = [i for i in wanted if i in core.jobs]
-    engine.clients.watch(client, open_now)
-    rest = [i for i in wanted if i not in core.jobs]
+    _watch(engine, client, wanted)
+
+
+def _watch(engine: Engine, client: Connection, wanted: list[int]) -> None:
+    jobs = engine.core.jobs
+    engine.clients.watch(client, [i for i in wanted if i in jobs])
+    rest = [i for i in wanted if i not in jobs]
     if rest:
         # after the commit the disk knows how all of them ended, or that they are queued there
         engine.look(lambda: _push_known(engine, client, rest))

@@ -111,3 +111,21 @@ def test_a_submit_that_the_engine_refuses_says_why_when_it_is_looked_at(wired: F
     client._wait(removal, 60)
     with pytest.raises(LookupError, match="no socket named 'leave'"):
         accepted[0]
+
+
+def test_a_result_that_came_before_the_client_was_back_is_told_all_the_same(wired: Flow, marks: Marks) -> None:
+    client = wired.client
+    # who waited for a result asks for the next with the submit itself
+    assert client.finished(client.submit([("leave", {"text": client.dump("first")})])[0]).result(60)["state"] == "done"
+    os.kill(wired.engine, signal.SIGSTOP)
+    accepted = client.submit([("leave", {"text": client.dump("second")})])
+    with client._lock:
+        # while this one cannot come back, another client's engine runs what is in the log
+        kill(wired.engine)
+        other = Flow(wired.folder)
+        marks.reach(2)
+        other.drained()
+    try:
+        assert client.finished(accepted[0]).result(60)["state"] == "done"
+    finally:
+        other.end()
