@@ -102,6 +102,14 @@ class Fixed:
 
 
 @dataclass(frozen=True, slots=True)
+class Condition:
+    """A plug's `when`, or a socket's `key`: hash of the pickled function and its text."""
+
+    sha256: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Socket:
     """An address with a durable queue.
 
@@ -137,6 +145,16 @@ class Socket:
         Values set in the wiring.
     stale : tuple of str
         Captured names that were rebound since the task was registered.
+    join : str
+        How arrivals find each other: ``"run"``, ``"zip"``, ``"latest"`` or ``"key"``.
+    on : tuple of str
+        With ``"latest"``: arguments whose arrivals make calls; all of them if empty.
+    hold : tuple of str
+        Arguments whose newest value serves every later call.
+    wait : float or None
+        Seconds a value may wait for company.
+    key : Condition or None
+        With ``"key"``: what gives the key of a value.
     """
 
     id: int
@@ -155,14 +173,11 @@ class Socket:
     position: tuple[float, float] | None = None
     fixed: dict[str, Fixed] = field(default_factory=dict)
     stale: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """A plug's `when`: hash of the pickled function and its text."""
-
-    sha256: str
-    text: str
+    join: str = "run"
+    on: tuple[str, ...] = ()
+    hold: tuple[str, ...] = ()
+    wait: float | None = None
+    key: Condition | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,11 +210,6 @@ class Plug:
     map: bool = False
     gather: bool | str = False
     when: Condition | None = None
-
-    @property
-    def evaluated(self) -> bool:
-        """Whether a worker has to look at the result to decide what it carries."""
-        return self.map or self.when is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +250,8 @@ def from_json(kind: str, data: dict[str, Any]) -> Any:
     """The record `to_json` wrote down; `kind` is a key of `KINDS`."""
     record = KINDS[kind](**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
     if isinstance(record, Socket):
-        return replace(record, fixed={k: Fixed(**v) if isinstance(v, dict) else v for k, v in record.fixed.items()})
+        fixed = {k: Fixed(**v) if isinstance(v, dict) else v for k, v in record.fixed.items()}
+        return replace(record, fixed=fixed, key=Condition(**record.key) if isinstance(record.key, dict) else record.key)
     if isinstance(record, Plug) and isinstance(record.when, dict):
         return replace(record, when=Condition(**record.when))
     if isinstance(record, Task):

@@ -147,9 +147,10 @@ class Call:
         `kind` is ``"v"`` (one value), ``"l"`` (a gather: the list of all values) or ``"e"`` (a
         failure: the first value's data is JSON with the facts and, under ``arguments``, the
         names of the failed call's arguments, whose values follow).
-    routes : list of (plug, when, map)
+    routes : list of (plug, when, map, key)
         Plugs whose fate a worker decides: `when` is the SHA-256 of a pickled condition or None,
-        `map` says that the result is split into its elements.
+        `map` says that the result is split into its elements, `key` is the SHA-256 of the pickled
+        function that gives the key of what is carried, or None.
     skip : int
         How many yields of a generator are committed already and must not be sent again.
     timeout : float or None
@@ -172,7 +173,7 @@ class Call:
     run: int
     task: str
     arguments: list[tuple[str, str, list[Value]]]
-    routes: list[tuple[int, str | None, bool]] = field(default_factory=list)
+    routes: list[tuple[int, str | None, bool, str | None]] = field(default_factory=list)
     skip: int = 0
     timeout: float | None = None
     threads: int = 1
@@ -201,6 +202,8 @@ class Outcome:
         The pickled exception, where it can be pickled and unpickled.
     routed : dict
         Plug to False (condition not met), True (met) or the list of its elements' values.
+    keys : dict
+        Plug to the keys of what it carries, one for each element.
     emitted : int or None
         How many values a generator has yielded in all.
     started : float
@@ -220,6 +223,7 @@ class Outcome:
     error: dict[str, Any] | None = None
     exception: Value | None = None
     routed: dict[int, bool | list[Value]] = field(default_factory=dict)
+    keys: dict[int, list[str]] = field(default_factory=dict)
     emitted: int | None = None
     started: float = 0.0
     seconds: float = 0.0

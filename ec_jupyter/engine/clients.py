@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ec_jupyter.engine import views
-from ec_jupyter.engine.desk import serve
+from ec_jupyter.engine import counts
+from ec_jupyter.engine.desk import UNREADABLE, serve
+from ec_jupyter.engine.ended import ended_row, plain_results
 from ec_jupyter.engine.job import Ended
 from ec_jupyter.engine.rerun import withdraw
 from ec_jupyter.errors import EcError, FrameError, StoreError, to_wire
@@ -22,7 +23,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PUSH_SECONDS = 0.2  # counts go out at most five times a second
+PUSH_SECONDS = 0.2
+"""Counts go out at most five times a second: what a picture can show and an eye can read."""
+
+SOON_SECONDS = 0.02
+"""How long the first news after a pause waits for more."""
+
+COUNT_SHARE = 20
+"""Counting takes at most one part in so many of the engine's time, however much waits."""
 
 
 class Connection(asyncio.Protocol):
@@ -101,6 +109,7 @@ class Clients:
         self.accepting: list[tuple[Connection, Header, list[int]]] = []
         self._server: asyncio.Server
         self._counts: asyncio.TimerHandle | None = None
+        self._next_counts = 0.0
 
     @property
     def count(self) -> int:
@@ -133,7 +142,7 @@ class Clients:
         except sqlite3.OperationalError as error:
             self.engine.stall(error)
             connection.refuse(self.engine.store.explain(error), to=header)
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        except (*UNREADABLE, sqlite3.InterfaceError, sqlite3.ProgrammingError) as error:
             # a frame of ours has the right shape; one of a stranger must not end the flow
             log.exception("frame %s of client %s", header.get("k"), connection.id)
             connection.refuse(FrameError(f"a {header.get('k')!r} frame cannot be read: {error!r}"), to=header)
@@ -164,7 +173,7 @@ class Clients:
         if self.draining and self.engine.idle:
             waiting, self.draining = self.draining, []
             for connection, header in waiting:
-                connection.reply(views.leftover(core), to=header)
+                connection.reply(counts.leftover(core), to=header)
                 connection.flush()
         if core.changed:
             self.look_at_counts()
@@ -178,21 +187,25 @@ class Clients:
                 table = plain if value is not None and value.data is not None else others
                 table.setdefault(connection, []).append(one)
         for connection, some in plain.items():
-            connection.transport.write(encode(*views.plain_results(some)))
+            connection.transport.write(encode(*plain_results(some)))
         for connection, some in others.items():
-            rows = [views.ended_row(self.engine.core, one) for one in some]
+            rows = [ended_row(self.engine.core, one) for one in some]
             buffers = [buffer for _, more in rows for buffer in more]
             connection.transport.write(encode({"k": "finished", "rows": [row for row, _ in rows]}, buffers))
 
     def look_at_counts(self) -> None:
         """Push counts soon, to those who asked for them."""
         if self._counts is None and any("counts" in c.kinds for c in self.all):
-            self._counts = asyncio.get_running_loop().call_later(PUSH_SECONDS, self._push_counts)
+            loop = asyncio.get_running_loop()
+            self._counts = loop.call_at(max(loop.time() + SOON_SECONDS, self._next_counts), self._push_counts)
 
     def _push_counts(self) -> None:
         self._counts = None
         self.engine.core.changed.clear()
-        self.push("counts", views.counts(self.engine))
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        self.push("counts", counts.counts(self.engine))
+        self._next_counts = clock() + max(PUSH_SECONDS, COUNT_SHARE * (clock() - began))
 
     def push(self, kind: str, header: Header, *, everyone: bool = False) -> None:
         """Send something to all who subscribed to its kind."""
@@ -204,7 +217,7 @@ class Clients:
 
     def topology(self) -> None:
         """Show everybody the new wiring."""
-        self.push("topology", {"topology": views.topology(self.engine)}, everyone=True)
+        self.push("topology", {"topology": counts.topology(self.engine)}, everyone=True)
 
     def notice(self, text: str) -> None:
         """Tell everybody something they should know."""

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from itertools import count
 from typing import Any
 
+from ec_jupyter.engine.expiry import Expiry
 from ec_jupyter.engine.job import Argument, Ended, Job, Kept, Values, failure, travel
 from ec_jupyter.engine.journal import Journal
 from ec_jupyter.engine.routing import Route, Routing
@@ -71,6 +72,7 @@ class Core:
         self.changed: set[int] = set()
         self.touched: set[int] = set()
         self.routing = Routing(self)
+        self.expiry = Expiry(self)
         self._hops = 0
         self.now = time.time()
         self.start_ids(0, 0, 0, 0)
@@ -108,8 +110,11 @@ class Core:
         """How many requests and waiting arrivals a socket holds."""
         counter = self.counts.get(socket, Counter())
         held = sum(counter.get(state, 0) for state in ("waiting", "queued"))
-        meetings = (p.meetings.get(socket) for p in self.joins.parties.all.values())
-        return held + sum(len(q) for m in meetings if m for here in m.waits.values() for q in here.values())
+        return held + self.arrived(socket)
+
+    def arrived(self, socket: int) -> int:
+        """How many values wait at a socket."""
+        return sum(arrival.socket == socket for arrival in self.joins.all_waiting())
 
     # -- acceptance ----------------------------------------------------------
     def check(self, name: str, arguments: Iterable[str]) -> int:
@@ -133,8 +138,9 @@ class Core:
     def accept(self, socket: int, arguments: dict[str, Value], submit_id: str | None = None) -> int:
         """Take one request in; its identity, which is its run's too."""
         request = self.new_request()
-        needed = self.topology.needed[socket]
-        full = all(name in arguments for name in needed)
+        full = all(name in arguments for name in self.topology.needed[socket])
+        if not full:
+            self._check_partial(socket, arguments)
         root = (socket, None if full else frozenset(arguments))
         party = self.joins.accept(request, root)
         kept = {name: self.keep(value) for name, value in arguments.items()}
@@ -149,6 +155,14 @@ class Core:
         else:
             self._wait_new(request, socket, party, kept)
         return request
+
+    def _check_partial(self, socket: int, arguments: Iterable[str]) -> None:
+        record = self.topology.sockets[socket]
+        held = [name for name in arguments if name in record.hold]
+        if held or record.join in ("latest", "key"):
+            what = f"{held[0]!r} of {record.name!r} is held" if held else f"{record.name!r} joins by {record.join}"
+            lacking = ", ".join(n for n in self.topology.needed[socket] if n not in set(arguments))
+            raise ArgumentsError(f"{what}: give all arguments ({lacking} too), or bring values with flow.supply")
 
     def _wait_new(self, request: int, socket: int, party: int, kept: dict[str, Kept]) -> None:
         job = Job(request, socket, party, request, ROOT, {}, self.now)
@@ -192,10 +206,11 @@ class Core:
         for arrival in decided.arrivals:
             if arrival.kind == "value" or arrival.plug not in self.topology.simple:
                 self.journal.add("add_arrival", self._arrival_row(arrival))
+            if arrival.state == "waiting":
+                self.expiry.add(arrival, self.now)
         for arrival in decided.changed:
             self.journal.add("set_arrival", (arrival.state, arrival.request, arrival.party, arrival.id))
-            if arrival.state == "shared":
-                self.sharing.add(arrival.party)
+        self.sharing.update([arrival.party for arrival in decided.changed if arrival.state == "shared"])
         for call in decided.calls:
             if isinstance(call, Fire):
                 self._fired(call)
@@ -217,7 +232,7 @@ class Core:
             self.sharing.add(a.party)
         return (
             a.id, a.socket, a.argument, a.party, a.run, to_text(a.tag), value, a.source or None, a.index, a.plug,
-            a.request, a.state, mark, int(a.late), self.now,
+            a.request, a.state, mark, int(a.late), self.now, a.key,
         )  # fmt: skip
 
     def _fired(self, fire: Fire) -> None:
@@ -227,9 +242,13 @@ class Core:
             kind = "l" if parcel.gathered else "e" if kept[0].place == "error" else "v"
             arguments[name] = (kind, kept, [a.id for a in parcel.arrivals])
         job = Job(fire.request, fire.socket, fire.party, fire.run, fire.tag, arguments, self.now)
+        if fire.begins:
+            self.journal.add("add_run", (job.run, job.socket, None, job.party, None, None, self.now))
         if not fire.waited:
             job.hops = self._hops
             self.queue_new(job)
+            if fire.missing:
+                self._end_expired(job, fire.missing)
             if job.hops > MOST_HOPS:
                 self._end_cycle(job)
             return
@@ -240,9 +259,22 @@ class Core:
         )
         self._follow(job.id, fire.followers)
         self.enqueue(job)
+        if fire.missing:
+            self._end_expired(job, fire.missing)
+
+    def _end_expired(self, job: Job, missing: Sequence[str]) -> None:
+        self._unqueue(job)
+        record, names = self.topology.sockets[job.socket], " and ".join(missing)
+        message = f"{names} of {record.name!r} did not come within {record.wait:g} s (wait={record.wait:g})"
+        error = {"type": "JoinExpiredError", "message": message, "traceback": "", "kind": "expired"}
+        self._fail(job, error, Outcome(job.id, job.attempt, "failed"))
+
+    def _unqueue(self, job: Job) -> None:
+        if not self.dispatch.drop(job.socket, job.id):
+            self.dispatch.lanes[job.socket].spilled -= 1
 
     def _end_cycle(self, job: Job) -> None:
-        self.dispatch.drop(job.socket, job.id)
+        self._unqueue(job)
         message = f"{job.hops} calls in a row led here (limit {MOST_HOPS}): the cycle does not end"
         error = {"type": "CycleError", "message": message, "traceback": "", "kind": "cycle"}
         self._fail(job, error, Outcome(job.id, job.attempt, "failed"))
@@ -291,9 +323,8 @@ class Core:
             arguments += [
                 (n, "v", [self.fixed[f.value].value]) for n, f in socket.fixed.items() if n not in job.arguments
             ]
-        routes = [
-            (p.id, p.when.sha256 if p.when else None, p.map) for p in self.topology.results[job.socket] if p.evaluated
-        ]
+        examined = self.topology.examined
+        routes = [(p.id, *examined[p.id]) for p in self.topology.results[job.socket] if p.id in examined]
         memory = socket.memory or self.topology.processors[socket.processor].memory
         return Call(
             job.id, job.attempt, socket.name, job.run, task.sha256, arguments, routes, job.emitted, socket.timeout,
@@ -360,10 +391,11 @@ class Core:
             self.joins.dead(source, plug)
         elif outcome.emitted is not None:
             self.close(source, str(job.id), outcome.emitted, [plug])
-        elif kept is not None and not plug.evaluated:
+        elif kept is not None and plug.id not in self.topology.examined:
             self.joins.result(source, plug, kept)
         elif kept is not None and plug.id in outcome.routed:
-            self.routing.carry(Route(0, source, plug.id, kept, None), plug, outcome.routed[plug.id])
+            route = Route(0, source, plug.id, kept, None)
+            self.routing.carry(route, plug, outcome.routed[plug.id], outcome.keys.get(plug.id))
         elif kept is not None:
             self.routing.ask(source, plug, kept)
 
@@ -385,7 +417,7 @@ class Core:
             kept = self.keep(value)
             self.journal.add("add_emission", (job.id, at, kept.id))
             for plug in self.topology.results.get(job.socket, ()):
-                if plug.evaluated:
+                if plug.id in self.topology.examined:
                     self.routing.ask(source, plug, kept, at)
                 else:
                     self.joins.element(source, plug, kept, at, at, str(job.id))

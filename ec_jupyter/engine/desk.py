@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import sys
 from collections.abc import Callable
 from functools import partial
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
-from ec_jupyter.engine import editing, rerun, views
+from ec_jupyter.engine import counts, editing, ended, rerun, views
 from ec_jupyter.engine.inbox import Absent
 from ec_jupyter.errors import EcError, FrameError, PythonMismatchError, RequestNotFoundError, from_wire, to_wire
 from ec_jupyter.wire import PROTOCOL, Header, Value
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from ec_jupyter.engine.loop import Engine
 
 Buffers = list[bytes]
+
+UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError)
+"""What a frame of the wrong shape leads to."""
 
 
 def serve(engine: Engine, client: Connection, header: Header, buffers: Buffers) -> None:
@@ -34,7 +38,7 @@ def serve(engine: Engine, client: Connection, header: Header, buffers: Buffers) 
     action = _ACTIONS.get(kind)
     if action is None:
         raise FrameError(f"no frame is called {kind!r}")
-    if not client.greeted and kind != "hello":
+    if not client.greeted and kind not in _OPEN:
         raise FrameError("the first frame must be a hello")
     if kind in _WRITES:
         if engine.stalled is not None:
@@ -95,7 +99,7 @@ def _hello(engine: Engine, client: Connection, header: Header, buffers: Buffers)
             "engine": os.getpid(),
             "cpus": engine.cpus,
             "warnings": warnings,
-            "topology": views.topology(engine),
+            "topology": counts.topology(engine),
         },
         to=header,
     )
@@ -202,7 +206,7 @@ def _watch(engine: Engine, client: Connection, wanted: list[int]) -> None:
 
 
 def _push_known(engine: Engine, client: Connection, requests: list[int]) -> None:
-    rows, buffers, unfinished = views.finished(engine.core, requests)
+    rows, buffers, unfinished = ended.finished(engine.core, requests)
     engine.clients.watch(client, unfinished)
     if rows:
         client.send({"k": "finished", "rows": rows}, buffers)
@@ -229,21 +233,31 @@ def _pause(engine: Engine, client: Connection, header: Header, buffers: Buffers)
 
 
 def _query(engine: Engine, client: Connection, header: Header, buffers: Buffers) -> None:
-    what = header["what"]
-    view = views.QUERIES.get(what)
+    view = views.QUERIES.get(header["what"])
     if view is None:
-        raise FrameError(f"no query is called {what!r}")
+        raise FrameError(f"no query is called {header['what']!r}")
+    _look(engine, client, header, lambda: client.reply(*view(engine, header), to=header))
 
-    def answer() -> None:
-        # after the commit, so that a query sees everything that was accepted before it
+
+def _preview(engine: Engine, client: Connection, header: Header, buffers: Buffers) -> None:
+    """The text of a value; the answer comes when a worker has made it."""
+    _look(engine, client, header, lambda: engine.preview.ask(client, header))
+
+
+def _look(engine: Engine, client: Connection, header: Header, act: Callable[[], None]) -> None:
+    """Answer after the commit, so that a question sees everything that was accepted before it."""
+
+    def looked() -> None:
         try:
-            reply, out = view(engine, header)
+            act()
         except EcError as error:
             client.refuse(error, to=header)
-        else:
-            client.reply(reply, out, to=header)
+        except (*UNREADABLE, sqlite3.InterfaceError, sqlite3.ProgrammingError) as error:
+            # asked with something that no row can hold; it must not end the flow
+            what = header.get("what", header["k"])
+            client.refuse(FrameError(f"a question for {what!r} cannot be read: {error!r}"), to=header)
 
-    engine.look(answer)
+    engine.look(looked)
 
 
 def _subscribe(engine: Engine, client: Connection, header: Header, buffers: Buffers) -> None:
@@ -303,6 +317,11 @@ def _ping(engine: Engine, client: Connection, header: Header, buffers: Buffers) 
     client.reply({}, to=header)
 
 
+def _glance(engine: Engine, client: Connection, header: Header, buffers: Buffers) -> None:
+    """Counts for somebody who is no client: for his sake the engine does not stay."""
+    client.reply({**counts.counts(engine), "python": engine.core.python, "engine": os.getpid()}, to=header)
+
+
 Action = Callable[["Engine", "Connection", Header, Buffers], Any]
 
 _ACTIONS: dict[str, Action] = {
@@ -316,6 +335,7 @@ _ACTIONS: dict[str, Action] = {
     "pause": _pause,
     "resume": _pause,
     "query": _query,
+    "preview": _preview,
     "subscribe": _subscribe,
     "drained": _drained,
     "supply": _supply,
@@ -327,7 +347,10 @@ _ACTIONS: dict[str, Action] = {
     "clear": _clear,
     "stop": _stop,
     "ping": _ping,
+    "glance": _glance,
 }
+
+_OPEN = frozenset({"hello", "glance"})
 
 _WRITES = frozenset(
     {"edit", "undo", "redo", "pause", "resume", "supply", "discard", "cancel", "retry", "replay", "clear"}

@@ -34,7 +34,7 @@ def edit(engine: Engine, changes: list[dict[str, Any]], buffers: list[bytes], cl
     core.journal.commit()
     fixed: list[Kept] = []
     prepared = [_prepare(core, change, buffers, client, fixed) for change in changes]
-    limits = Limits(engine.cpus, core.python, core.load)
+    limits = Limits(engine.cpus, core.python, core.load, core.arrived)
     edited = decide(core.topology, prepared, core.new_record, limits)
     for kept in fixed:
         core.fixed[kept.id] = kept
@@ -70,9 +70,10 @@ def _take_blobs(core: Core, changes: list[dict[str, Any]], buffers: list[bytes])
     for change in changes:
         if change["op"] == "socket" and change.get("blob") is not None:
             core.journal.add("add_blob", (change["task"]["sha256"], buffers[change["blob"]]))
-        when = change.get("when")
-        if when and when.get("blob") is not None:
-            core.journal.add("add_blob", (when["sha256"], buffers[when["blob"]]))
+        for word in ("when", "key"):
+            function = change.get(word)
+            if function and function.get("blob") is not None:
+                core.journal.add("add_blob", (function["sha256"], buffers[function["blob"]]))
 
 
 def _record(core: Core, edited: Edited) -> None:
@@ -103,7 +104,7 @@ def undo(engine: Engine, *, forward: bool) -> tuple[int, str]:
         for kind, key, before, after in json.loads(text)
     ]
     # a task version, once made, stays: only which one is current goes back and forth
-    edited = revert(core.topology, [t for t in touched if t[0] != "task"], forward=forward)
+    edited = revert(core.topology, [t for t in touched if t[0] != "task"], core.arrived, forward=forward)
     core.journal.step("set_undone", (0 if forward else 1, n))
     _apply(engine, edited)
     return core.topology.revision, says
@@ -122,17 +123,28 @@ def _apply(engine: Engine, edited: Edited) -> None:
     recovery.load_fixed(core) if any(t[0] == "socket" for t in edited.touched) else None
     if _wiring(edited.touched):
         _follow(engine, old, new)
+    if any(kind == "socket" and _wait(a) != _wait(b) for kind, _, a, b in edited.touched):
+        core.journal.commit()
+        core.expiry.reload()
     engine.revised(old, new)
     engine.after(engine.clients.topology)
+
+
+def _wait(socket: Socket | None) -> float | None:
+    return socket.wait if socket is not None and not socket.parked else None
 
 
 def _wiring(touched: Iterable[Touched]) -> bool:
     """Whether an edit changes what joins what; most options do not."""
     return any(
         kind == "plug"
-        or (kind == "socket" and (not a or not b or (a.task, a.fixed, a.parked) != (b.task, b.fixed, b.parked)))
+        or (kind == "socket" and (not a or not b or _joining(a) != _joining(b)))
         for kind, _, a, b in touched
     )
+
+
+def _joining(socket: Socket) -> tuple[Any, ...]:
+    return socket.task, socket.fixed, socket.parked, socket.join, socket.on, socket.hold, socket.key
 
 
 def _write(core: Core, kind: str, key: Any, record: Any) -> None:
@@ -142,7 +154,11 @@ def _write(core: Core, kind: str, key: Any, record: Any) -> None:
         return
     text = json.dumps(to_json(record))
     if isinstance(record, Socket):
-        step("put_socket", (record.id, record.name, record.processor, record.task, text))
+        hold = json.dumps(record.hold) if record.hold else None
+        step(
+            "put_socket",
+            (record.id, record.name, record.processor, record.task, text, record.join, hold, record.wait),
+        )
     elif isinstance(record, Plug):
         step("put_plug", (record.id, record.source, record.target, record.argument, text))
     elif isinstance(record, Task):
@@ -187,7 +203,11 @@ def _new_signature(engine: Engine, socket: Socket) -> None:
 
 def lacks(core: Core, job: Job) -> bool:
     """Whether a request has no value for an argument that its task cannot do without."""
-    fixed = core.topology.sockets[job.socket].fixed
+    record = core.topology.sockets[job.socket]
+    if record.join in ("latest", "key"):
+        # nothing would say what it is to meet: it runs, and says what it lacks
+        return False
+    fixed = record.fixed
     signature = core.topology.task(job.socket).signature
     return any(p.pluggable and p.required and p.name not in job.arguments and p.name not in fixed for p in signature)
 
@@ -204,7 +224,11 @@ def put_back(core: Core, job: Job) -> None:
     core.tally(job.socket, "waiting")
     _meet_givers(core, job)
     core.joins.wait(job.id, job.run, job.socket, job.party, job.tag)
+    held = core.topology.sockets[job.socket].hold
     for name, argument in job.arguments.items():
+        if name in held:
+            # the newest comes with the call
+            continue
         core.bring(job.socket, name, job.party, job.run, job.tag, argument)
     core.absorb()
 

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 from ec_jupyter.engine import recovery
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.inbox import Inbox
+from ec_jupyter.engine.preview import Preview
+from ec_jupyter.engine.rates import Rates
 from ec_jupyter.engine.routing import LOOK, LOOK_NAME
 from ec_jupyter.engine.store import Store
 from ec_jupyter.errors import EcError, StoreError, to_wire
@@ -67,6 +69,8 @@ class Engine:
             self, name="local", cpus=cpus, folder=folder, runtime=runtime, epoch=self.core.epoch, workdir=workdir,
             sync=durability == "power",
         )  # fmt: skip
+        self.preview = Preview(self.core, folder, runtime, workdir)
+        self.rates = Rates()
         self.clients: Clients
         self.inbox = Inbox(self)
         self.stopped = asyncio.Event()
@@ -86,6 +90,7 @@ class Engine:
     async def start(self) -> None:
         """Read the flow and begin to work on it."""
         await self.agent.start()
+        await self.preview.start()
         try:
             recovery.load(self.core)
         except sqlite3.Error as error:
@@ -100,6 +105,7 @@ class Engine:
         """Write what is left, end the workers and let go of the flow."""
         self._closing = True
         await self.agent.close()
+        await self.preview.close()
         if not self.broken:
             self.commit()
         self.store.close()
@@ -301,6 +307,9 @@ class Engine:
         core = self.core
         core.now = time.time()
         for outcome in outcomes:
+            job = core.jobs.get(outcome.request)
+            if job is not None:
+                self.rates.note(job.socket, core.now, outcome.seconds)
             core.outcome(outcome)
         self.schedule()
 
@@ -349,14 +358,16 @@ class Engine:
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
-        if self.core.delayed:
-            wait = max(0.0, min(self.core.delayed.values()) - time.monotonic())
-            self._alarm = self._loop.call_later(wait, self._due)
+        times = [*self.core.delayed.values(), *self.core.expiry.next]
+        if times:
+            self._alarm = self._loop.call_later(max(0.0, min(times) - time.monotonic()), self._due)
 
     def _due(self) -> None:
         now = time.monotonic()
         for request in [r for r, at in self.core.delayed.items() if at <= now]:
             self.core.due(request)
+        self.core.now = time.time()
+        self.core.expiry.due(now)
         self.schedule()
 
     @property

@@ -12,8 +12,8 @@ INSERT INTO request (id, socket, run, tag, state, hops, revision, arguments, cre
 UPDATE request SET state = ?, arguments = ?, tag = ?, revision = ? WHERE id = ? AND state = 'waiting';
 
 -- name: add_arrival
-INSERT INTO arrival (id, target, argument, party, run, tag, value, source_request, "index", plug, request, state, mark, late, time)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+INSERT INTO arrival (id, target, argument, party, run, tag, value, source_request, "index", plug, request, state, mark, late, time, key)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: set_arrival
 UPDATE arrival SET state = ?, request = ?, party = ? WHERE id = ?;
@@ -107,8 +107,9 @@ INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET valu
 SELECT key, value FROM meta;
 
 -- name: put_socket
-INSERT INTO socket (id, name, processor, task, record) VALUES (?, ?, ?, ?, ?)
-ON CONFLICT (id) DO UPDATE SET name = excluded.name, processor = excluded.processor, task = excluded.task, record = excluded.record;
+INSERT INTO socket (id, name, processor, task, record, "join", hold, wait) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET name = excluded.name, processor = excluded.processor, task = excluded.task,
+    record = excluded.record, "join" = excluded."join", hold = excluded.hold, wait = excluded.wait;
 
 -- name: drop_socket
 DELETE FROM socket WHERE id = ?;
@@ -197,7 +198,18 @@ SELECT DISTINCT run.party FROM request r JOIN run ON run.id = r.run
    AND (run.given IS NOT NULL OR run.root IN (SELECT value FROM json_each(?)));
 
 -- name: waiting_parties
-SELECT DISTINCT party FROM arrival WHERE state IN ('waiting', 'shared', 'routing');
+SELECT DISTINCT party, target, argument FROM arrival WHERE state IN ('waiting', 'shared', 'routing');
+
+-- name: arrivals_apart
+-- what waits or is held at these sockets, by whatever run it came
+SELECT id, target, argument, party, run, tag, value, source_request, "index", plug, request, state, mark, late, time, key
+  FROM arrival WHERE state IN ('waiting', 'shared', 'routing') AND target IN (SELECT value FROM json_each(?1))
+UNION ALL
+SELECT id, target, argument, party, run, tag, value, source_request, "index", plug, request, state, mark, late, time, key
+  FROM arrival WHERE state = 'held' AND target IN (SELECT value FROM json_each(?1));
+
+-- name: arrival_times
+SELECT id, time FROM arrival WHERE state IN ('waiting', 'shared', 'routing') AND target IN (SELECT value FROM json_each(?));
 
 -- name: runs_of
 SELECT id, root, given, party FROM run
@@ -208,11 +220,13 @@ SELECT r.id, r.socket, r.run, r.tag, r.state, r.joined FROM request r
  WHERE r.id IN (SELECT value FROM json_each(?1)) OR r.run <> r.id AND r.run IN (SELECT value FROM json_each(?1));
 
 -- name: arrivals_from
-SELECT id, target, argument, party, run, tag, value, source_request, "index", plug, request, state, mark, late, time FROM arrival
+SELECT id, target, argument, party, run, tag, value, source_request, "index", plug, request, state, mark, late, time, key
+  FROM arrival
  WHERE source_request IN (SELECT value FROM json_each(?));
 
 -- name: arrivals_given
-SELECT id, target, argument, party, run, tag, value, source_request, "index", plug, request, state, mark, late, time FROM arrival
+SELECT id, target, argument, party, run, tag, value, source_request, "index", plug, request, state, mark, late, time, key
+  FROM arrival
  WHERE source_request IS NULL AND party IN (SELECT value FROM json_each(?));
 
 -- name: fans_of
@@ -291,7 +305,8 @@ SELECT DISTINCT v.id, v.file, v.size FROM value v JOIN request r ON r.result = v
  WHERE v.file IS NOT NULL AND r.state = 'done'
    AND NOT EXISTS (SELECT 1 FROM run o JOIN request u ON u.run = o.id
                     WHERE o.party = run.party AND u.state NOT IN ('done', 'skipped'))
-   AND NOT EXISTS (SELECT 1 FROM arrival a WHERE a.party = run.party AND a.state IN ('waiting', 'shared', 'routing'));
+   AND NOT EXISTS (SELECT 1 FROM arrival a WHERE a.party = run.party AND a.state IN ('waiting', 'shared', 'routing'))
+   AND NOT EXISTS (SELECT 1 FROM arrival h WHERE h.value = v.id AND h.state = 'held');
 
 -- name: held_arguments
 -- what requests that may yet run are called with

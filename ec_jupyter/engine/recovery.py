@@ -43,6 +43,7 @@ def load(core: Core) -> None:
         core.dispatch.spilled(socket, n, 0)
     feed(core)
     _fail_claimed(core)
+    core.expiry.reload()
 
 
 def _fail_claimed(core: Core) -> None:
@@ -127,8 +128,20 @@ def adopt(core: Core, parties: Iterable[int]) -> None:
 
 
 def _load_joins(core: Core) -> None:
-    waiting = {party for (party,) in core.store.rows("waiting_parties")}
+    apart = core.topology.apart
+    waiting = {party for party, *key in core.store.rows("waiting_parties") if tuple(key) not in apart}
     adopt(core, joining(core) | waiting)
+    _load_apart(core)
+
+
+def _load_apart(core: Core) -> None:
+    rows = [
+        row
+        for row in core.store.rows("arrivals_apart", (id_list({socket for socket, _ in core.topology.apart}),))
+        if (row[1], row[2]) in core.topology.apart and row[11] in ("waiting", "held")
+    ]
+    values = core.values.load({row[6] for row in rows if row[6] is not None})
+    core.joins.policies.restore(arrival_of(row, values) for row in rows if row[12] is None)
 
 
 def joining(core: Core) -> set[int]:
@@ -214,12 +227,12 @@ def _arrivals(core: Core, requests: list[int], parties: list[int]) -> list[Arriv
 
 def arrival_of(row: Sequence[Any], values: dict[int, Kept]) -> Arrival:
     """An arrival as its row has it; its value only where it may still be used."""
-    key, socket, argument, party, run, tag, value, source, index, plug, request, state, mark, late, _ = row
+    number, socket, argument, party, run, tag, value, source, index, plug, request, state, mark, late, _, key = row
     kind, lag, silent = "value", 0, False
     if mark is not None:
         kind, _, rest = mark.partition("+")
         lag, silent = int(rest.rstrip("s")), rest.endswith("s")
     return Arrival(
-        key, socket, argument, party, run, from_text(tag), kind, values.get(value), source, index, plug, lag, silent,
-        state, request, bool(late),
+        number, socket, argument, party, run, from_text(tag), kind, values.get(value), source, index, plug, lag, silent,
+        state, request, bool(late), key,
     )  # fmt: skip

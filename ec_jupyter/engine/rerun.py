@@ -12,8 +12,9 @@ from ec_jupyter.engine.store import SQL, id_list
 from ec_jupyter.errors import ArgumentsError, RequestNotFoundError, SocketNotFoundError, nearest
 from ec_jupyter.flow.dispatch import Dispatch
 from ec_jupyter.flow.join import JoinTable, Source
+from ec_jupyter.flow.meeting import Arrival, Meeting
 from ec_jupyter.flow.party import Party
-from ec_jupyter.flow.tag import Tag, from_text, path, to_text
+from ec_jupyter.flow.tag import ROOT, Tag, from_text, path, to_text
 from ec_jupyter.wire import Header, Value
 
 if TYPE_CHECKING:
@@ -132,10 +133,26 @@ def _give_up(core: Core, job: Job, before: str) -> None:
 
 def _take_given(core: Core, job: Job) -> None:
     """Take what a waiting request brought out of the join again; the request keeps it."""
+    for one in core.joins.policies.leave(job.socket, job.run):
+        _keep_given(job, one)
     party = core.joins.parties.find(job.party)
     meeting = party.meetings.get(job.socket) if party else None
-    if party is None or meeting is None:
-        return
+    if party is not None and meeting is not None:
+        _out_of_meeting(core, job, party, meeting)
+    if party is not None and job.id == job.run and job.run not in party.bound:
+        core.joins.parties.leave(party, job.run)
+    core.journal.add(
+        "fill_request", ("waiting", job.arguments_json(), to_text(job.tag), core.topology.revision, job.id)
+    )
+    core.absorb()
+
+
+def _keep_given(job: Job, arrival: Arrival) -> None:
+    if isinstance(arrival.value, Kept):
+        job.arguments[arrival.argument] = ("v", (arrival.value,), ())
+
+
+def _out_of_meeting(core: Core, job: Job, party: Party, meeting: Meeting) -> None:
     for queue in meeting.given.values():
         for entry in [e for e in queue if e[0] == job.id]:
             queue.remove(entry)
@@ -149,14 +166,7 @@ def _take_given(core: Core, job: Job) -> None:
         core.joins.calls.uncount(party, parcel)
         core.joins.calls.turn(one, "left", None)
         meeting.seen.discard(one.slot)
-        if isinstance(one.value, Kept):
-            job.arguments[argument] = ("v", (one.value,), ())
-    if job.id == job.run and job.run not in party.bound:
-        core.joins.parties.leave(party, job.run)
-    core.journal.add(
-        "fill_request", ("waiting", job.arguments_json(), to_text(job.tag), core.topology.revision, job.id)
-    )
-    core.absorb()
+        _keep_given(job, one)
 
 
 def retry(engine: Engine, header: Header) -> list[int]:
@@ -189,11 +199,30 @@ def supply(engine: Engine, header: Header, values: dict[str, Value]) -> None:
     for name in values:
         if name not in task.arguments:
             raise ArgumentsError(f"{header['socket']!r} has no argument {name!r}; {nearest(name, task.arguments)}")
-    party, tag = _place(core, header, socket, set(values))
-    run = min(party.runs, default=party.id)
+    apart = {name for name in values if (socket, name) in core.topology.apart}
+    # looked up first: nothing is brought where one of them has no place
+    keys = {name: _key(core, header, socket, name) for name in apart}
+    place = _place(core, header, socket, values.keys() - apart) if values.keys() - apart else None
     for name, value in values.items():
-        core.joins.supply(socket, name, party.id, run, tag, core.keep(value))
+        if place is None or name in apart:
+            core.joins.supply(socket, name, 0, 0, ROOT, core.keep(value), keys[name])
+        else:
+            party, tag = place
+            core.joins.supply(socket, name, party.id, min(party.runs, default=party.id), tag, core.keep(value))
     core.absorb()
+
+
+def _key(core: Core, header: Header, socket: int, name: str) -> object:
+    """The key under which a value brought by hand joins: that of the oldest call which lacks it."""
+    record = core.topology.sockets[socket]
+    if record.join != "key" or name in record.hold:
+        return None
+    wanted = header.get("party") or (_party(core, header["run"]) if header.get("run") is not None else None)
+    for row in core.joins.policies.rows(socket):
+        some = list(row.values())
+        if name not in row and wanted in (None, *(a.party for a in some)):
+            return some[0].key
+    raise RequestNotFoundError(f"nothing at {header['socket']!r} waits for {name}: its key is that of what waits")
 
 
 def _place(core: Core, header: Header, socket: int, names: set[str]) -> tuple[Party, Tag]:
@@ -223,15 +252,14 @@ def discard(engine: Engine, arrival: int | None, request: int | None) -> None:
             _give_up(core, recovery.job_from_disk(core, row[0]), row[5])
             return
         raise RequestNotFoundError(f"request {request} has not failed; cancel it first")
-    for party in core.joins.parties.all.values():
-        for one in JoinTable.waiting(party):
-            if one.id == arrival:
-                core.journal.commit()
-                (alive,) = core.store.one("unfinished_of_run", (one.run,))
-                core.joins.discard(one, alone=not alive)
-                core.touched.add(party.id)
-                core.absorb()
-                return
+    for one in core.joins.all_waiting():
+        if one.id == arrival:
+            core.journal.commit()
+            (alive,) = core.store.one("unfinished_of_run", (one.run,))
+            core.joins.discard(one, alone=not alive)
+            core.touched.add(one.party)
+            core.absorb()
+            return
     raise RequestNotFoundError(f"no value {arrival} waits in this flow")
 
 
@@ -379,6 +407,7 @@ def clear(engine: Engine) -> None:
     core.followers.clear()
     core.dispatch = Dispatch(core.dispatch.limit)
     core.joins = JoinTable(core.topology, core.new_request, core.new_arrival)
+    core.expiry.reload()
     core.changed.update(core.counts)
     core.counts.clear()
     engine.clients.watching.clear()

@@ -66,7 +66,7 @@ class Routing:
         core.journal.add(
             "add_arrival",
             (route.arrival, plug.target, plug.argument, source.party, source.run, to_text(route.place.tag), kept.id,
-             source.request, self._number(route, 0), plug.id, None, "routing", None, int(source.late), core.now),
+             source.request, self._number(route, 0), plug.id, None, "routing", None, int(source.late), core.now, None),
         )  # fmt: skip
         self.adopt(route)
 
@@ -79,8 +79,12 @@ class Routing:
 
     def tokens(self, party: int) -> list[tuple[int, Tag]]:
         """Where values of a party stand that are on their way through a plug."""
-        routes = [*self.pending, *self._out.values()]
-        return [(route.source.socket, route.place.tag) for route in routes if route.source.party == party]
+        return [(route.source.socket, route.place.tag) for route in self.routes if route.source.party == party]
+
+    @property
+    def routes(self) -> list[Route]:
+        """All values that wait for a look or are being looked at."""
+        return [*self.pending, *self._out.values()]
 
     @property
     def busy(self) -> bool:
@@ -94,16 +98,15 @@ class Routing:
         pending, self.pending = self.pending, []
         for route in pending:
             plug = core.topology.plugs.get(route.plug)
-            if plug is None or not plug.evaluated:
+            if plug is None or plug.id not in core.topology.examined:
                 self._settle(route, True if plug else None)
                 continue
             route.attempt += 1
             self._out[-route.arrival] = route
             socket = core.topology.sockets[route.source.socket]
-            when = plug.when.sha256 if plug.when else None
             call = Call(
                 -route.arrival, route.attempt, socket.name, route.source.run, LOOK_NAME,
-                [("value", "v", [route.kept.value])], [(plug.id, when, plug.map)],
+                [("value", "v", [route.kept.value])], [(plug.id, *core.topology.examined[plug.id])],
             )  # fmt: skip
             table.setdefault(socket.processor, []).append(call)
         return table
@@ -126,20 +129,20 @@ class Routing:
             message = (outcome.error or {}).get("message", "")
             self.core.journal.add("add_event", (self.core.now, "routing", str(route.arrival), message))
             return
-        self._settle(route, outcome.routed.get(route.plug))
+        self._settle(route, outcome.routed.get(route.plug), outcome.keys.get(route.plug))
 
-    def _settle(self, route: Route, fate: bool | list[Value] | None) -> None:
+    def _settle(self, route: Route, fate: bool | list[Value] | None, keys: list[str] | None = None) -> None:
         core = self.core
         # on disk since the tick that asked; what takes its place is written with the same commit
         core.journal.add("drop_arrival", (route.arrival,))
         plug = core.topology.plugs.get(route.plug)
         if plug is not None and fate is not None:
-            self.carry(route, plug, fate)
+            self.carry(route, plug, fate, keys)
         core.joins.finished(route.source.party)
         core.touched.add(route.source.party)
         core.absorb()
 
-    def carry(self, route: Route, plug: Plug, fate: bool | list[Value]) -> None:
+    def carry(self, route: Route, plug: Plug, fate: bool | list[Value], keys: list[str] | None) -> None:
         """Let a value go on as a worker, or nothing at all, decided."""
         core, place = self.core, route.place
         if fate is False:
@@ -147,10 +150,12 @@ class Routing:
         elif isinstance(fate, list):
             split = str(place.request) if route.at is None else f"{place.request}:{route.at}"
             for i, value in enumerate(fate):
-                core.joins.element(place, plug, core.keep(value), self._number(route, i), i, split)
+                key = keys[i] if keys else None
+                core.joins.element(place, plug, core.keep(value), self._number(route, i), i, split, key)
             core.close(place, split, len(fate), [plug])
         else:
-            core.joins.result(place, plug, route.kept, self._number(route, 0))
+            key = keys[0] if keys else None
+            core.joins.result(place, plug, route.kept, self._number(route, 0), key=key)
 
     @staticmethod
     def _number(route: Route, element: int) -> int:

@@ -3,7 +3,7 @@
 --   waiting    submitted with arguments missing, or put back by a task's new signature
 --   queued     has all it needs; also while it runs here, for local claims are not journalled
 --   done, failed, cancelled, skipped
--- States of an arrival: waiting, shared, used, decided, dropped, superseded, discarded, left, routing
+-- States of an arrival: waiting, shared, held, used, decided, dropped, superseded, discarded, left, routing
 --   (ec_jupyter/flow/meeting.py says what each means).
 
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
@@ -61,14 +61,15 @@ CREATE INDEX attempt_request ON attempt (request);
 -- what a generator has yielded so far
 CREATE TABLE emission (request INTEGER, "index" INTEGER, value INTEGER, PRIMARY KEY (request, "index")) WITHOUT ROWID;
 
--- mark: NULL for a plain value, else kind+lag and s where silent
+-- mark: NULL for a plain value, else kind+lag and s where silent; key: of a value for a join by key
 CREATE TABLE arrival (
     id INTEGER PRIMARY KEY, target INTEGER NOT NULL, argument TEXT NOT NULL, party INTEGER NOT NULL, run INTEGER NOT NULL,
     tag TEXT NOT NULL, value INTEGER, source_request INTEGER, "index" INTEGER NOT NULL, plug INTEGER, request INTEGER,
-    state TEXT NOT NULL, mark TEXT, late INTEGER NOT NULL DEFAULT 0, time REAL NOT NULL);
+    state TEXT NOT NULL, mark TEXT, late INTEGER NOT NULL DEFAULT 0, time REAL NOT NULL, key TEXT);
 -- no plug carries the same thing twice, however often its request ran
 CREATE UNIQUE INDEX arrival_once ON arrival (source_request, "index", plug) WHERE source_request IS NOT NULL;
 CREATE INDEX arrival_waiting ON arrival (party) WHERE state IN ('waiting', 'shared', 'routing');
+CREATE INDEX arrival_held ON arrival (target) WHERE state = 'held';
 CREATE INDEX arrival_given ON arrival (party) WHERE source_request IS NULL;
 
 -- place: inline (bytes), file (file), error (bytes is JSON, its arguments are values)

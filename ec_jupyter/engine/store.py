@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import sqlite3
+import sys
 import threading
 import uuid
 from collections.abc import Iterable, Sequence
@@ -20,7 +21,7 @@ from typing import Any
 
 from ec_jupyter.errors import StoreDamagedError, StoreError, StoreFullError, StoreLockedError, StoreReadOnlyError
 
-SCHEMA = 1
+SCHEMA = 2
 CHECKPOINT_BYTES = 8 << 20
 _NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "lustre", "gpfs", "beegfs", "ceph"}
 
@@ -110,6 +111,8 @@ class Store:
             # beside the database, so that an empty one is not taken for a new flow's
             (self.folder / "flow.id").write_text(meta["flow"] + "\n")
         meta["epoch"] = str(int(meta.get("epoch", 0)) + 1)
+        # under which Python its tasks find their packages: whoever starts the next engine need not be that one
+        meta["executable"] = sys.executable
         with self.transaction():
             self.db.executemany(SQL["put_meta"], list(meta.items()))
         return meta

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from ec_jupyter.flow.decision import Decisions, Fire, Skip, Source
 from ec_jupyter.flow.meeting import ELEMENT, Arrival, Meeting, Parcel
 from ec_jupyter.flow.party import Parties, Party
-from ec_jupyter.flow.tag import Path, Tag, path, united
+from ec_jupyter.flow.tag import ROOT, Path, Tag, path, united
 from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import Plug
 
@@ -36,6 +36,8 @@ class Calls:
         Marks on their way; a chain of skips is a queue, not a recursion, however long it is.
     undecided : dict of int to set of Spot
         By party, what is to be decided once it is known what can still come.
+    held : dict of int to dict of str to Arrival
+        Per socket and held argument, the value for the calls to come.
     turned : int
         How often an arrival was given a new state.
     """
@@ -50,6 +52,7 @@ class Calls:
         self.out = Decisions()
         self.marks: deque[Arrival] = deque()
         self.undecided: dict[int, set[Spot]] = {}
+        self.held: dict[int, dict[str, Arrival]] = {}
         self.turned = 0
 
     # -- records -------------------------------------------------------------
@@ -65,6 +68,8 @@ class Calls:
         self, source: Source, plug: Plug, kind: str, lag: int = 0, *, silent: bool = False, index: int = -1
     ) -> None:
         """Send a mark along a plug; it stands `lag` levels short of the source's own calls."""
+        if (plug.target, plug.argument) in self.topology.apart:
+            return
         # a call that would have split its result has no element to put the mark on
         lag += self.topology.task(plug.source).generator + plug.map
         if plug.gather and (lag or source.tag):
@@ -165,7 +170,7 @@ class Calls:
     def _call(self, party: Party, meeting: Meeting, at: Path) -> bool:
         """Make one call at `at`, if all is there; or skip it, if something will never be."""
         topology, socket = self.topology, meeting.socket
-        needed = topology.needed.get(socket)
+        needed = topology.matched.get(socket)
         if needed is None or topology.sockets[socket].parked or not meeting.waits_at(at):
             return False
         if meeting.closed or meeting.skipped or meeting.vacant:
@@ -182,6 +187,8 @@ class Calls:
             return False
         parcels = self._parcels(meeting, needed, at)
         if parcels is None or all(len(p.tag) < len(at) for p in parcels.values()):
+            return False
+        if socket in topology.held and self.held_for(socket) is None:
             return False
         meeting.take(parcels, at)
         self._complete(party, meeting, parcels, at)
@@ -207,7 +214,9 @@ class Calls:
                     parcels[name] = given
         return parcels
 
-    def _complete(self, party: Party, meeting: Meeting, parcels: dict[str, Parcel], at: Path) -> None:
+    def _complete(
+        self, party: Party, meeting: Meeting, parcels: dict[str, Parcel], at: Path, missing: tuple[str, ...] = ()
+    ) -> None:
         tag = united([parcel.tag for parcel in parcels.values()])
         runs = {a.run for parcel in parcels.values() for a in parcel.arrivals}
         if len(runs) > 1:
@@ -216,8 +225,30 @@ class Calls:
             self.uncount(party, parcel)
         waited = self._given(meeting, at, runs) if meeting.given else ()
         fire = self.fire(meeting.socket, party, min(runs, default=party.id), tag, parcels, waited)
+        fire.missing = missing
         # a follower's own place among the live is given up: it ends with the call it follows
         party.live -= len(fire.followers)
+
+    def held_for(self, socket: int) -> dict[str, Arrival] | None:
+        """The held values of a call; None while one has never come."""
+        held = self.held.get(socket, {})
+        return held if all(name in held for name in self.topology.held.get(socket, ())) else None
+
+    def hold(self, socket: int, request: int) -> dict[str, Parcel]:
+        """Give a call the held values."""
+        for arrival in self.held.get(socket, {}).values():
+            if arrival.state != "held":
+                self.turn(arrival, "held", request)
+        return {name: Parcel(ROOT, [arrival]) for name, arrival in self.held.get(socket, {}).items()}
+
+    def expire(self, party: Party, meeting: Meeting, parcel: Parcel) -> None:
+        """A value has waited too long: its call fails with what there is of it."""
+        at, needed = path(parcel.tag), self.topology.matched[meeting.socket]
+        parcels = {name: found for name in needed if (found := meeting.find(name, at)) is not None}
+        held = self.held.get(meeting.socket, {})
+        lacking = tuple(n for n in self.topology.needed[meeting.socket] if n not in parcels and n not in held)
+        meeting.take(parcels, at)
+        self._complete(party, meeting, parcels, at, lacking)
 
     def _given(self, meeting: Meeting, at: Path, runs: set[int]) -> list[int]:
         """Requests that waited for this call: they gave some of its arguments."""
@@ -258,6 +289,8 @@ class Calls:
                     self.turn(arrival, state, request)
             if parcel.mark is not None and parcel.mark.request is None:
                 self.turn(parcel.mark, parcel.mark.state, request)
+        if self.held:
+            parcels |= self.hold(socket, request)
         fire = Fire(request, socket, owner, run, tag, parcels, bool(waited), list(waited[1:]))
         self.out.calls.append(fire)
         return fire

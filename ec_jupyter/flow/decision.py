@@ -24,6 +24,10 @@ class Fire:
         The request existed before, as ``waiting``.
     followers : list of int
         Further requests that waited for this very call, and come to what it comes to.
+    begins : bool
+        It begins a run of its own.
+    missing : tuple of str
+        Arguments that have not come in time: the call fails at once.
     """
 
     request: int
@@ -34,6 +38,8 @@ class Fire:
     parcels: dict[str, Parcel]
     waited: bool = False
     followers: list[int] = field(default_factory=list)
+    begins: bool = False
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)

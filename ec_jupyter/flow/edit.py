@@ -21,6 +21,7 @@ from ec_jupyter.errors import (
     WiringError,
     nearest,
 )
+from ec_jupyter.flow.declare import check_gathers, check_policy_change, with_policy
 from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import POSITIONAL, Condition, Fixed, Parameter, Plug, Processor, Socket, Task
 
@@ -29,6 +30,10 @@ Touched = tuple[str, Any, Any, Any]
 """Kind of record, its key, the record before and after; None where there was or is none."""
 
 TABLES = {"socket": "sockets", "plug": "plugs", "processor": "processors", "task": "tasks"}
+SAID = 4
+"""How many names the history spells out."""
+
+LIMITS = ("timeout", "memory")  # None takes them away
 OPTIONS = ("threads", "retries", "backoff", "timeout", "once", "fresh", "memory")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\Z")
 
@@ -45,11 +50,14 @@ class Limits:
         Minor version the flow runs under.
     load : callable
         How many requests and arrivals a socket (by id) holds.
+    arrived : callable
+        How many of those are arrivals.
     """
 
     cpus: int
     python: str
     load: Callable[[int], int]
+    arrived: Callable[[int], int] = lambda socket: 0
 
 
 @dataclass
@@ -91,7 +99,13 @@ def edit(topology: Topology, changes: list[Change], new_id: Callable[[], int], l
     return draft.finish()
 
 
-def revert(topology: Topology, touched: list[Touched], *, forward: bool = False) -> Edited:
+def revert(
+    topology: Topology,
+    touched: list[Touched],
+    arrived: Callable[[int], int] = lambda socket: 0,
+    *,
+    forward: bool = False,
+) -> Edited:
     """Put back what an edit had found (or, `forward`, what it had made).
 
     Raises
@@ -99,12 +113,14 @@ def revert(topology: Topology, touched: list[Touched], *, forward: bool = False)
     RevisionError
         Something it touched has been changed since by another edit.
     """
-    draft = _Draft(topology, lambda: 0, Limits(0, "", lambda socket: 0))
+    draft = _Draft(topology, lambda: 0, Limits(0, "", lambda socket: 0, arrived))
     for kind, key, before, after in touched if forward else reversed(touched):
         wanted, found = (after, before) if forward else (before, after)
         now = draft.get(kind, key)
         if _alike(found, now) != now:
             raise RevisionError(f"{kind} {_called(found or wanted)} has been changed since; undo that first")
+        if isinstance(now, Socket) and isinstance(wanted, Socket):
+            check_policy_change(draft.limits, now, wanted)
         draft.put(kind, key, _alike(wanted, now))
     names = [s.name for s in draft.topology.sockets.values() if not s.parked]
     for name in {name for name in names if names.count(name) > 1}:
@@ -192,14 +208,18 @@ def _socket(draft: _Draft, change: Change) -> None:
     _processor_of(draft, processor, change.get("cpus"))
     socket_id = old.id if old else draft.new_id()
     task = _task(draft, change, socket_id, old)
-    options = {k: change[k] for k in OPTIONS if change.get(k) is not None}
+    options = {k: change[k] for k in OPTIONS if change.get(k) is not None or (k in change and k in LIMITS)}
     if old is None:
         record = Socket(socket_id, name, processor, task.id, **options)
     else:
         record = replace(old, processor=processor, task=task.id, stale=(), **options)
     _check_options(draft, record)
+    record, warnings = with_policy(record, task, change)
+    draft.warnings += warnings
+    check_policy_change(draft.limits, old, record)
     draft.put("task", task.id, task)
     draft.put("socket", socket_id, record)
+    check_gathers(draft.topology, record)
     _check_fixed(draft, record, task)
     draft.says.append(f"socket {name} v{task.version}")
 
@@ -274,7 +294,20 @@ def _position(draft: _Draft, change: Change) -> None:
     for name, place in change["positions"].items():
         socket = draft.socket(name)
         draft.put("socket", socket.id, replace(socket, position=tuple(place) if place else None))
-    draft.says.append("move " + ", ".join(sorted(change["positions"])))
+    names = sorted(change["positions"])
+    draft.says.append(f"move {', '.join(names) if len(names) <= SAID else f'{len(names)} sockets'}")
+
+
+def _move(draft: _Draft, change: Change) -> None:
+    socket, name = draft.socket(change["socket"]), change["processor"]
+    if name not in draft.topology.processors:
+        raise ProcessorNotFoundError.named(name, draft.topology.processors)
+    if socket.processor == name:
+        return
+    record = replace(socket, processor=name)
+    _check_options(draft, record)
+    draft.put("socket", socket.id, record)
+    draft.says.append(f"{socket.name} to processor {name}")
 
 
 def _stale(draft: _Draft, change: Change) -> None:
@@ -355,7 +388,6 @@ def _plug(draft: _Draft, change: Change) -> None:
     on = change.get("on") or "result"
     if on not in ("result", "error"):
         raise WiringError(f"a plug is on 'result' or on 'error', not on {on!r}")
-    when = change.get("when")
     same = next(
         (
             p
@@ -364,7 +396,7 @@ def _plug(draft: _Draft, change: Change) -> None:
         ),
         None,
     )
-    closes = source.id == target.id or topology.reaches(target.id, source.id)
+    closes = source.id == target.id or topology.leads(target.id, source.id)
     if same is None and closes and not change.get("cycle"):
         _refuse_cycle(source, target)
     record = Plug(
@@ -375,10 +407,19 @@ def _plug(draft: _Draft, change: Change) -> None:
         on=on,
         map=bool(change.get("map")),
         gather=change.get("gather") or False,
-        when=Condition(when["sha256"], when.get("text", "")) if when else None,
+        when=_condition(change, same),
     )
     draft.put("plug", record.id, record)
+    check_gathers(draft.topology, target)
     draft.says.append(f"plug {source.name} -> {target.name}.{argument.name}" + (" on error" if on == "error" else ""))
+
+
+def _condition(change: Change, same: Plug | None) -> Condition | None:
+    """The plug's condition; a change that says nothing of it, as a picture's, leaves it as it is."""
+    when = change.get("when")
+    if when is None:
+        return same.when if same and "when" not in change else None
+    return Condition(when["sha256"], when.get("text", ""))
 
 
 def _refuse_cycle(source: Socket, target: Socket) -> None:
@@ -443,6 +484,7 @@ _OPERATIONS: dict[str, Callable[[_Draft, Change], None]] = {
     "remove": _remove,
     "rename": _rename,
     "position": _position,
+    "move": _move,
     "stale": _stale,
     "processor": _processor,
     "remove_processor": _remove_processor,

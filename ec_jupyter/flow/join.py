@@ -19,6 +19,7 @@ from ec_jupyter.flow.decision import Decisions, Fire, Skip, Source
 from ec_jupyter.flow.marks import Marks
 from ec_jupyter.flow.meeting import ELEMENT, Arrival, Meeting, Parcel
 from ec_jupyter.flow.party import Parties, Party
+from ec_jupyter.flow.policy import Policies
 from ec_jupyter.flow.tag import Tag, by_hand, deeper, path
 from ec_jupyter.flow.topology import Root, Topology
 from ec_jupyter.model import Plug
@@ -42,6 +43,7 @@ class JoinTable:
         self.parties = Parties(topology)
         self.calls = Calls(topology, self.parties, new_request, new_arrival)
         self.marks = Marks(self.calls)
+        self.policies = Policies(self.calls, self.accept)
 
     @property
     def out(self) -> Decisions:
@@ -72,11 +74,19 @@ class JoinTable:
 
     def wait(self, request: int, run: int, socket: int, party: int, tag: Tag) -> None:
         """Let a request wait at its socket until the arguments it lacks have come."""
+        if not self.topology.by_run(socket):
+            self.policies.given.setdefault(socket, {})[run] = (request, party)
+            return
         meeting = self._meeting(self._party(party), socket)
         meeting.given.setdefault(path(tag), deque()).append((request, run))
 
-    def supply(self, socket: int, argument: str, party: int, run: int, tag: Tag, value: object) -> Arrival:
-        """One value brought by hand, or given with a submit that left others to come."""
+    def supply(
+        self, socket: int, argument: str, party: int, run: int, tag: Tag, value: object, key: object = None
+    ) -> Arrival:
+        """One value brought by hand, or given with a submit that left others to come; `key`: for a join by key."""
+        if (socket, argument) in self.topology.apart:
+            one = Arrival(self.calls.new_arrival(), socket, argument, party, run, tag, "value", value, key=key)
+            return self._apart(one)
         record = self._party(party)
         arrival = self._arrival(socket, argument, record, run, tag, value)
         self.calls.value(record, self._meeting(record, socket), arrival)
@@ -118,7 +128,9 @@ class JoinTable:
             self._after(record)
 
     # -- what calls send -------------------------------------------------------
-    def result(self, source: Source, plug: Plug, value: object, index: int = 0, tag: Tag | None = None) -> None:
+    def result(
+        self, source: Source, plug: Plug, value: object, index: int = 0, tag: Tag | None = None, key: object = None
+    ) -> None:
         """A value that a plug carries from a call that went well, or an error from one that did not."""
         calls, party = self.calls, self.parties.find(source.party)
         arrival = Arrival(
@@ -126,6 +138,10 @@ class JoinTable:
             source.tag if tag is None else tag, "value", value, source.request, index, plug.id,
             ELEMENT if plug.gather else 0, late=source.late,
         )  # fmt: skip
+        if (plug.target, plug.argument) in self.topology.apart:
+            arrival.key, arrival.lag = key, 0
+            self._apart(arrival)
+            return
         if party is not None:
             party.trace(arrival, failure=plug.on == "error")
         calls.out.arrivals.append(arrival)
@@ -138,9 +154,29 @@ class JoinTable:
         calls.value(party, meeting or self._meeting(party, plug.target), arrival)
         self.marks.pump()
 
-    def element(self, source: Source, plug: Plug, value: object, index: int, at: int, split: str) -> None:
+    def _apart(self, arrival: Arrival) -> Arrival:
+        """Take in what has left its run."""
+        self.calls.out.arrivals.append(arrival)
+        for socket in self.policies.take(arrival):
+            self._awaken(socket)
+        return arrival
+
+    def _awaken(self, socket: int) -> None:
+        """Make the calls of a socket that waited for a held value, oldest party first."""
+        for key in sorted(self.parties.all):
+            party = self.parties.all.get(key)
+            meeting = party.meetings.get(socket) if party else None
+            if party is None or meeting is None:
+                continue
+            for at in meeting.paths():
+                self.calls.attempt(party, meeting, at)
+            self._after(party)
+
+    def element(
+        self, source: Source, plug: Plug, value: object, index: int, at: int, split: str, key: object = None
+    ) -> None:
         """One element of a split: `index` numbers the deliveries of the call, `at` the elements."""
-        self.result(source, plug, value, index, deeper(source.tag, split, at))
+        self.result(source, plug, value, index, deeper(source.tag, split, at), key)
 
     def close(self, source: Source, split: str, n: int, plugs: Iterable[Plug]) -> None:
         """A split has all its elements; those it feeds may gather them, or learn that there are none.
@@ -183,6 +219,9 @@ class JoinTable:
         LookupError
             It does not wait.
         """
+        if (arrival.socket, arrival.argument) in self.topology.apart:
+            self.policies.forget(arrival, "discarded")
+            return
         party = self._party(arrival.party)
         meeting = party.meetings[arrival.socket]
         if not (self._out_of_bundle(party, meeting, arrival) or self._out_of_wait(party, meeting, arrival, alone)):
@@ -237,6 +276,31 @@ class JoinTable:
                 yield from (a for a in parcel.arrivals if a.state == "waiting")
             yield from meeting.pending()
 
+    def all_waiting(self) -> Iterator[Arrival]:
+        """Arrivals of the flow that no call has taken."""
+        for party in self.parties.all.values():
+            yield from self.waiting(party)
+        yield from self.policies.waiting()
+
+    def expire(self, arrival: Arrival) -> bool:
+        """A value has waited too long: its call fails with what there is of it; False if it waits no longer.
+
+        Elements on their way into a list are no call yet, and a value that waits for its turn as the newest, or to
+        be held, is no call's either: they go on waiting.
+        """
+        if arrival.state != "waiting":
+            return False
+        if (arrival.socket, arrival.argument) in self.topology.apart:
+            self.policies.expire(arrival)
+            return True
+        party = self._party(arrival.party)
+        meeting = party.meetings[arrival.socket]
+        mine = next((p for _, _, p in meeting.parcels() if arrival in p.arrivals), None)
+        if mine is not None:
+            self.calls.expire(party, meeting, mine)
+            self._after(party)
+        return mine is not None
+
     @property
     def undecided(self) -> list[int]:
         """Parties in which it matters what can still come: ask `settle` about them."""
@@ -272,6 +336,8 @@ class JoinTable:
                 self._look_through(party, meeting)
             self._watch(party)
             self._after(party)
+        for socket in self.policies.revise():
+            self._awaken(socket)
 
     def _look_through(self, party: Party, meeting: Meeting) -> None:
         for slot in list(meeting.marks):

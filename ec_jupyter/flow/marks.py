@@ -249,7 +249,7 @@ class Marks:
             return True
         if meeting.under(where) or any(base[: len(where)] == where for _, base in meeting.bundles):
             return False
-        others = [n for n in self.calls.topology.needed.get(meeting.socket, ()) if n != argument]
+        others = [n for n in self.calls.topology.matched.get(meeting.socket, ()) if n != argument]
         if positions.reach([p for n in others for p in self.calls.topology.into.get((meeting.socket, n), ())], where):
             return False
         self.calls.unshare(party, meeting, argument, where)

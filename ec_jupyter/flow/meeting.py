@@ -45,13 +45,15 @@ class Arrival:
         Of a mark: what it skips leaves no request.
     state : str
         ``"waiting"``, ``"shared"`` (used, and may be again by other elements), ``"used"``,
-        ``"decided"`` (a mark that took effect), ``"dropped"`` (its join was skipped, or a value made a mark
-        void), ``"superseded"``, ``"discarded"``, ``"left"`` (discarded with its run), ``"routing"`` (a worker has
-        yet to evaluate its plug).
+        ``"decided"`` (a mark that took effect), ``"dropped"`` (its join was skipped, or a value made a mark void),
+        ``"held"`` (used, and may be again by any later call), ``"superseded"``, ``"discarded"``, ``"left"``
+        (discarded with its run), ``"routing"`` (a worker has yet to evaluate its plug).
     request : int or None
         The call that took it.
     late : bool
         From a request that had failed for good and was retried since, or from what came of one.
+    key : object
+        Of a value for a join by key: its key.
     late_of, rescue_of : frozenset of int
         The failed requests whose late success, and whose failure, it came of; not persisted, for they follow
         from plugs and sources.
@@ -73,6 +75,7 @@ class Arrival:
     state: str = "waiting"
     request: int | None = None
     late: bool = False
+    key: object = None
     late_of: frozenset[int] = NOBODY
     rescue_of: frozenset[int] = NOBODY
 

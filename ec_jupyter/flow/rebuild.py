@@ -54,19 +54,26 @@ def restore(
     builder = _Builder(table)
     for arrival in sorted(arrivals, key=lambda a: a.id):
         arrival.party = owner.get(arrival.run, arrival.party)
-        if arrival.party in records:
+        if arrival.party in records and (arrival.socket, arrival.argument) not in table.topology.apart:
             builder.add(records[arrival.party], arrival)
     for socket, party, tag in skipped:
         meeting = records[party].meetings.get(socket) if party in records else None
         # what waits shows that the skip was of a time when nothing was kept there
         if meeting is not None and not meeting.waits_from(path(tag)):
             meeting.shut(path(tag))
-    for request, run, socket, party, tag in given:
-        meeting = records[party].meetings.setdefault(socket, Meeting(socket))
-        meeting.given.setdefault(path(tag), deque()).append((request, run))
+    _give(table, given)
     builder.share()
     for record in records.values():
         builder.complete(record)
+
+
+def _give(table: JoinTable, given: Iterable[tuple[int, int, int, int, Tag]]) -> None:
+    for request, run, socket, party, tag in given:
+        if not table.topology.by_run(socket):
+            table.policies.given.setdefault(socket, {})[run] = (request, party)
+            continue
+        meeting = table.parties.all[party].meetings.setdefault(socket, Meeting(socket))
+        meeting.given.setdefault(path(tag), deque()).append((request, run))
 
 
 class _Builder:
@@ -145,7 +152,8 @@ class _Builder:
         slot = arrival.slot
         if arrival.kind == "dead":
             meeting.dead.add(slot)
-            if arrival.lag > 0 or len(slot[1]) >= self._calls.depth(party, meeting.socket):
+            # a skip has its request to tell of it, whatever the wiring is by now; a silent one has nothing else
+            if arrival.silent and (arrival.lag > 0 or len(slot[1]) >= self._calls.depth(party, meeting.socket)):
                 meeting.shut(slot[1])
         elif arrival.lag > 0:
             meeting.shut(slot[1], vacant=True)

@@ -19,6 +19,9 @@ Key = tuple[int, str]
 Root = tuple[int, frozenset[str] | None]
 """Where a run begins: a socket, and the arguments given if some were left to come by plugs."""
 
+Examined = tuple[str | None, bool, str | None]
+"""What a worker decides of a plug: hash of its condition, whether it splits, hash of what gives the key."""
+
 DEEPEST = 64
 """Splits within splits that are told apart; only a map in a cycle goes deeper."""
 
@@ -96,9 +99,58 @@ class Topology:
         )
 
     @cached_property
+    def apart(self) -> frozenset[Key]:
+        """Arguments whose values find each other regardless of run: of joins by zip, latest or key, and held ones.
+
+        What comes there has left its run; a call that such a join makes begins a run of its own.
+        """
+        return frozenset(
+            (s.id, p.name)
+            for s in self.sockets.values()
+            for p in self.task(s.id).signature
+            if s.join != "run" or p.name in s.hold
+        )
+
+    @cached_property
+    def within(self) -> dict[int, list[Plug]]:
+        """Plugs that leave each socket and stay in the run."""
+        if not self.apart:
+            return self.out
+        return {s: [p for p in plugs if (p.target, p.argument) not in self.apart] for s, plugs in self.out.items()}
+
+    @cached_property
+    def matched(self) -> dict[int, tuple[str, ...]]:
+        """Of the arguments a join waits for, those that are not held."""
+        held = {s.id: s.hold for s in self.sockets.values()}
+        return {socket: tuple(n for n in names if n not in held[socket]) for socket, names in self.needed.items()}
+
+    @cached_property
+    def held(self) -> dict[int, tuple[str, ...]]:
+        """Of the arguments a join waits for, those that are held; for sockets that have some."""
+        return {
+            socket: tuple(n for n in names if n in self.sockets[socket].hold)
+            for socket, names in self.needed.items()
+            if self.sockets[socket].hold
+        }
+
+    @cached_property
+    def examined(self) -> dict[int, Examined]:
+        """Plugs for which a worker has to look at the result: their condition, whether they split it, the key."""
+        table: dict[int, Examined] = {}
+        for plug in self.live:
+            key = self.sockets[plug.target].key
+            if plug.map or plug.when or key:
+                table[plug.id] = (plug.when.sha256 if plug.when else None, plug.map, key.sha256 if key else None)
+        return table
+
+    def by_run(self, socket: int) -> bool:
+        """Whether arrivals at a socket find each other by their runs."""
+        return self.sockets[socket].join == "run"
+
+    @cached_property
     def repeats(self) -> frozenset[int]:
         """Sockets that one element may call more than once: behind an argument with several plugs, or in a cycle."""
-        several = {target for (target, _), plugs in self.into.items() if len(plugs) > 1}
+        several = {key[0] for key, plugs in self.into.items() if len(plugs) > 1 and key not in self.apart}
         seeds = several | {s for s in self.sockets if any(socket == s for socket, _ in self._reach[s])}
         return frozenset(seeds | {s for seed in seeds if seed in self._reach for s, _ in self._reach[seed]})
 
@@ -112,6 +164,8 @@ class Topology:
             p.id
             for p in self.live
             if not p.gather
+            and (p.target, p.argument) not in self.apart
+            and not self.sockets[p.target].hold
             and self.needed[p.target] == (p.argument,)
             and len(self.into[p.target, p.argument]) == 1
             and p.source not in self.repeats
@@ -147,7 +201,7 @@ class Topology:
         todo = deque(known)
         while todo:
             socket = todo.popleft()
-            for plug in self.out[socket]:
+            for plug in self.within[socket]:
                 level = self.level_behind(plug, known[socket])
                 if plug.target in known and known[plug.target] < level <= DEEPEST:
                     known[plug.target] = level
@@ -184,7 +238,7 @@ class Topology:
         found: set[Key] = set()
         todo, seen = [socket], {socket}
         while todo:
-            for plug in self.out[todo.pop()]:
+            for plug in self.within[todo.pop()]:
                 found.add((plug.target, plug.argument))
                 if plug.target not in seen:
                     seen.add(plug.target)
@@ -200,15 +254,27 @@ class Topology:
         """Arguments that a run from `root` can come to, error plugs included."""
         socket, given = root
         found = self._reach.get(socket, frozenset())
-        return found if given is None else found | {(socket, name) for name in given}
+        return found if given is None else found | ({(socket, name) for name in given} - self.apart)
 
     def reaches(self, source: int, target: int) -> bool:
-        """Whether what leaves `source` can come to `target`."""
+        """Whether what leaves `source` can come to `target` within its run."""
         return any(socket == target for socket, _ in self._reach[source])
+
+    def leads(self, source: int, target: int) -> bool:
+        """Whether any way of plugs goes from `source` to `target`."""
+        todo, seen = [source], {source}
+        while todo:
+            for plug in self.out[todo.pop()]:
+                if plug.target == target:
+                    return True
+                if plug.target not in seen:
+                    seen.add(plug.target)
+                    todo.append(plug.target)
+        return False
 
     @cached_property
     def _complex(self) -> frozenset[int]:
-        knots = {p.target for p in self.live if p.id not in self.simple}
+        knots = {p.target for p in self.live if p.id not in self.simple and (p.target, p.argument) not in self.apart}
         return frozenset(s for s in self.sockets if any(socket in knots for socket, _ in self._reach[s]))
 
     def joins(self, root: Root) -> bool:
@@ -219,7 +285,7 @@ class Topology:
         """Whether runs from `roots` fill, by themselves, every join they come to."""
         keys = self._union(roots)
         targets = {socket for socket, _ in keys}
-        return all((t, name) in keys for t in targets for name in self.needed.get(t, ()))
+        return all((t, name) in keys for t in targets for name in self.matched.get(t, ()))
 
     def _union(self, roots: Iterable[Root]) -> set[Key]:
         return {key for root in roots for key in self.reach(root)}
@@ -297,7 +363,7 @@ class Topology:
         seen = set(todo)
         while todo:
             here, deep, kept = todo.pop()
-            for plug in self.out.get(here, ()):
+            for plug in self.within.get(here, ()):
                 split = min(deep + self.task(here).generator + plug.map, DEEPEST)
                 # a gather forgets the innermost index; what a later map adds is not the call's own
                 reached = max(0, split - bool(plug.gather))

@@ -23,7 +23,7 @@ class Lot:
     task: str
     socket: str
     shape: list[tuple[str, str]]
-    routes: list[tuple[int, str | None, bool]]
+    routes: list[tuple[int, str | None, bool, str | None]]
     fresh: bool
     plain: bool = field(init=False)
 
@@ -117,7 +117,7 @@ def unpack_calls(header: Header, buffers: list[bytes]) -> Iterator[Job]:
         at += inline
         for index, head in g["f"]:  # ascending, so that each index counts what went before it
             values.insert(index, Value.of(head, ()))
-        routes = [(plug, when, spread) for plug, when, spread in g["routes"]]
+        routes = [(plug, when, spread, key) for plug, when, spread, key in g["routes"]]
         lot = Lot(g["task"], g["socket"], [(n, k) for n, k in g["shape"]], routes, g["fresh"])
         yield from _jobs(g, lot, values)
 
@@ -174,7 +174,10 @@ class Results:
         rest["v"] = self._value(value)
         rest["e"] = self._value(rest.get("e"))
         if "r" in rest:
-            rest["r"] = [[plug, f if isinstance(f, bool) else [self._value(v) for v in f]] for plug, f in rest["r"]]
+            rest["r"] = [
+                [plug, fate if isinstance(fate, bool) else [self._value(v) for v in fate], keys]
+                for plug, fate, keys in rest["r"]
+            ]
         return rest
 
     def _value(self, value: Value | None) -> list[Any] | None:
@@ -216,8 +219,10 @@ def _odd(request: int, attempt: int, rest: dict[str, Any], buffers: Iterator[byt
         outcome.value = Value.of(rest["v"], buffers)
     if rest["e"] is not None:
         outcome.exception = Value.of(rest["e"], buffers)
-    for plug, fate in rest.get("r", ()):
+    for plug, fate, keys in rest.get("r", ()):
         outcome.routed[plug] = fate if isinstance(fate, bool) else [Value.of(head, buffers) for head in fate]
+        if keys:
+            outcome.keys[plug] = keys
     outcome.error = rest.get("error")
     outcome.emitted = rest.get("emitted")
     return outcome

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import linecache
+import operator
 import os
 import pickle
 import traceback
@@ -26,6 +27,8 @@ TASKS_KEPT = 128
 
 _OURS = (os.path.dirname(__file__) + os.sep, os.path.dirname(asyncio.__file__) + os.sep)
 
+Fate = tuple[int, "bool | list[Value]", list[str]]
+"""A plug, what it carries of a result, and the keys of that."""
 Rest = dict[str, Any]
 """What of an outcome a plain inline result does not have; see `batch.Results`."""
 
@@ -232,15 +235,17 @@ class Invocation:
         self._files = index
         return self._dump(item, job, f"yield {index}")
 
-    def _routes(self, job: Job, result: Any) -> list[tuple[int, bool | list[Value]]]:
-        fates: list[tuple[int, bool | list[Value]]] = []
-        for plug, when, spread in job.lot.routes:
+    def _routes(self, job: Job, result: Any) -> list[Fate]:
+        fates: list[Fate] = []
+        for plug, when, spread, key in job.lot.routes:
             try:
                 met = when is None or bool(self._tasks.get(when).function(result))
-                elements = [self._dump(e, job, "element") for e in result] if met and spread else met
+                elements = list(result) if met and spread else [result]
+                keys = [key_text(self._tasks.get(key).function(e)) for e in elements] if met and key else []
+                carried = [self._dump(e, job, "element") for e in elements] if met and spread else met
             except Exception as error:
                 raise RouteError(plug, error) from error
-            fates.append((plug, elements))
+            fates.append((plug, carried, keys))
         return fates
 
     def _exception(self, job: Job, error: BaseException) -> Value | None:
@@ -253,6 +258,29 @@ class Invocation:
         except Exception:  # noqa: BLE001 - the user's code
             return None  # the text tells it all; the object is an extra
         return value if type(again).__name__ == type(error).__name__ else None
+
+
+def key_text(key: object) -> str:
+    """A key as text that equal keys share.
+
+    Raises
+    ------
+    TypeError
+        It is no key.
+    """
+    if key is None or isinstance(key, bool):
+        return repr(key)
+    if isinstance(key, str):
+        return repr(str(key))
+    if isinstance(key, bytes):
+        return repr(bytes(key))
+    if isinstance(key, tuple):
+        return f"({''.join(f'{key_text(part)},' for part in key)})"
+    try:
+        return repr(operator.index(key))  # type: ignore[arg-type]
+    except TypeError:
+        name = type(key).__name__
+        raise TypeError(f"a key is a str, int, bytes, bool, None or a tuple of these, not {name}") from None
 
 
 class RouteError(Exception):

@@ -315,7 +315,7 @@ class Slot:
         """
         parts = []
         for call in calls:
-            for sha256 in (call.task, *(when for _, when, _ in call.routes if when is not None)):
+            for sha256 in (call.task, *(one for _, when, _, key in call.routes for one in (when, key) if one)):
                 if sha256 not in self._blobs:
                     parts.append(self._blob(sha256))
         parts.append(encode(*pack_calls(calls, self._sources)))

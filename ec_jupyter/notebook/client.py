@@ -70,7 +70,9 @@ class Client:
         What the engine had to say at hello.
     """
 
-    def __init__(self, folder: Path, name: str, client_name: str, options: list[str]) -> None:
+    def __init__(
+        self, folder: Path, name: str, client_name: str, options: list[str], executable: str = sys.executable
+    ) -> None:
         self.folder, self.name = folder, name
         self.client_name = client_name
         self.id = uuid.uuid4().hex
@@ -79,7 +81,7 @@ class Client:
         self.cpus = 0
         self.engine_pid = 0
         self.warnings: list[str] = []
-        self._options = options
+        self._options, self._executable = options, executable
         self._values = folder / "values"
         self._numbers = count(1)
         self._questions: dict[int, Question] = {}
@@ -106,8 +108,9 @@ class Client:
         linger: float | None = None,
         durability: str | None = None,
         cpus: int | None = None,
+        executable: str | None = None,
     ) -> Client:
-        """Connect to a flow's engine, started if none runs.
+        """Connect to a flow's engine, started if none runs; under `executable`, if not this process's own.
 
         Raises
         ------
@@ -119,7 +122,7 @@ class Client:
         options = []
         for flag, value in (("--linger", linger), ("--durability", durability), ("--cpus", cpus)):
             options += [flag, str(value)] if value is not None else []
-        client = cls(folder.resolve(), name, client_name, options)
+        client = cls(folder.resolve(), name, client_name, options, executable or sys.executable)
         make_folder(client.folder)
         client._log = Log(inbox_folder(client.folder) / f"{client.id}.log")
         try:
@@ -202,7 +205,7 @@ class Client:
     def _start(self, *, last: bool) -> bool:
         """Start the engine and wait until it says that it listens, or why it cannot; False if it was killed."""
         ready, write = os.pipe()
-        command = [sys.executable, "-m", "ec_jupyter.engine", str(self.folder), "--ready", str(write), *self._options]
+        command = [self._executable, "-m", "ec_jupyter.engine", str(self.folder), "--ready", str(write), *self._options]
         log_path = self.folder / "engine.log"
         with open(log_path, "ab") as output:
             # in a session of its own: an interrupt or the end of this kernel does not reach it
@@ -417,6 +420,11 @@ class Client:
             raise question.answer
         assert question.answer is not None
         return question.answer
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a line to an engine at this moment; a question would find or start one."""
+        return self._line is not None
 
     def submit(self, rows: Iterable[Call]) -> Accepted:
         """Accept requests: when this returns they are on disk, and whatever dies they will be run.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from ec_jupyter.errors import SocketNotFoundError
 from ec_jupyter.notebook import names
@@ -20,6 +21,9 @@ from ec_jupyter.notebook.picture import html, outline
 from ec_jupyter.notebook.stale import WATCH
 from ec_jupyter.notebook.views import Node, Processor, Socket
 from ec_jupyter.notebook.wiring import Wiring
+
+if TYPE_CHECKING:
+    from ec_jupyter.notebook.editor import FlowEditor
 
 _open: dict[Path, Flow] = {}
 
@@ -45,6 +49,7 @@ class Flow(Wiring, Calls):
         self._editor = Editor(client)
         self._values = client.folder / "values"
         self._started = started
+        self._picture: FlowEditor | None = None
         self.closed = False
 
     @property
@@ -80,6 +85,51 @@ class Flow(Wiring, Calls):
     def __iter__(self) -> Iterator[Socket]:
         return iter(self.sockets.values())
 
+    # -- the picture -----------------------------------------------------------
+    @property
+    def editor(self) -> FlowEditor:
+        """The picture of the flow, to be looked at and wired in: one widget, however often it is shown."""
+        if self._picture is None:
+            from ec_jupyter.notebook.editor import FlowEditor
+
+            self._picture = FlowEditor(self)
+        return self._picture
+
+    def place(self, **positions: tuple[float, float] | None) -> None:
+        """Put cards of the picture where they are to stay: x and y by socket; None lets one go where it fits."""
+        places = {self._socket(name): list(place) if place else None for name, place in positions.items()}
+        if places:
+            with self._editor.edit() as edit:
+                edit.add("position", positions=places)
+
+    def svg(self, path: str | os.PathLike[str] | None = None) -> str:
+        """The picture as it is now, with its numbers, as SVG; also written to `path` if one is given."""
+        from ec_jupyter.notebook.drawing import svg
+
+        counts, _ = self._client.ask("query", {"what": "counts"})
+        text = svg(self._client.topology, self.name, counts)
+        if path is not None:
+            Path(path).write_text(text)
+        return text
+
+    def to_code(self) -> str:
+        """The text of one cell that makes the wiring anew, in this notebook or another."""
+        from ec_jupyter.notebook.recipe import code
+
+        own = self.folder == names.flow_folder(names.flow_name()).resolve()
+        space = vars(sys.modules["__main__"])
+        return code(self._client.topology, self.name, space, "ec.flow()" if own else None)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the wiring down as JSON, which `ec_jupyter.load` makes a flow of; requests and values stay here."""
+        Path(path).write_text(self.to_json())
+
+    def to_json(self) -> str:
+        """What `save` writes."""
+        from ec_jupyter.notebook.recipe import saved
+
+        return saved(self._client.topology, self.name, vars(sys.modules["__main__"]))
+
     # -- life ------------------------------------------------------------------
     def drain(self, timeout: float | None = None) -> Any:
         """Wait until nothing is queued or running, then end the engine; what is left, as `wait` tells it."""
@@ -98,6 +148,8 @@ class Flow(Wiring, Calls):
             return
         self.closed = True
         WATCH.forget(self)
+        if self._picture is not None:
+            self._picture.rest()
         if _open.get(self.folder) is self:
             del _open[self.folder]
         self._client.close()

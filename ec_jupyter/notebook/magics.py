@@ -16,12 +16,16 @@ from ec_jupyter.notebook.cell import Cell
 from ec_jupyter.notebook.lines import call_arguments, ends, parse
 
 if TYPE_CHECKING:
+    from ec_jupyter.notebook.editor import FlowEditor
     from ec_jupyter.notebook.flow import Flow
     from ec_jupyter.notebook.request import Request, Run
     from ec_jupyter.notebook.tables import Report, Table
     from ec_jupyter.notebook.views import Plug, Processor, Socket
 
-_SOCKET_WORDS = ("processor", "cpus", "threads", "retries", "backoff", "timeout", "once", "fresh", "memory")
+_SOCKET_WORDS = (
+    "processor", "cpus", "threads", "retries", "backoff", "timeout", "once", "fresh", "memory", "join", "on", "hold",
+    "wait", "key",
+)  # fmt: skip
 
 _flow = argument("--flow", metavar="NAME", help="another flow than the notebook's own")
 _on = argument("--on", choices=["result", "error"], default="result", help="what the plug carries")
@@ -56,6 +60,11 @@ class FlowMagics(Magics):
     @argument("--memory", type=int, metavar="BYTES", help="bytes a worker may hold while a call runs (no limit)")
     @argument("--once", action="store_true", default=None, help="fail a call whose worker died, never run it twice")
     @argument("--fresh", action="store_true", default=None, help="unpickle the function anew for each call")
+    @argument("--join", choices=["run", "zip", "latest"], help="how values find each other (run)")
+    @argument("--on", metavar="ARG,ARG", help="with --join latest: arguments whose arrivals make calls (all)")
+    @argument("--hold", metavar="ARG,ARG", help="arguments whose newest value serves every later call")
+    @argument("--wait", type=float, metavar="S", help="seconds a value may wait for the others of its call (no limit)")
+    @argument("--key", metavar="EXPR", help="values for which this expression over `value` is equal make a call")
     @_flow
     @cell_magic
     def ec_socket(self, line: str, cell: str) -> Socket:
@@ -170,10 +179,12 @@ class FlowMagics(Magics):
     @magic_arguments("ec_flow")
     @argument("name", nargs="?", help="another flow than the notebook's own")
     @line_magic
-    def ec_flow(self, line: str) -> Flow:
-        """Show the flow: its processors, sockets and plugs."""
+    def ec_flow(self, line: str) -> Flow | FlowEditor:
+        """Show the flow: its processors, sockets and plugs, in a notebook as a picture to wire in."""
         __tracebackhide__ = True
-        return open_flow(parse(self.ec_flow, line).name)
+        flow = open_flow(parse(self.ec_flow, line).name)
+        # without a kernel there is no page that could show a widget
+        return flow.editor if hasattr(self.shell, "kernel") else flow
 
     # -- calling ---------------------------------------------------------------
     @no_var_expand

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.errors import (
     EcError,
+    JoinExpiredError,
     MemoryLimitError,
     RequestCancelledError,
     RequestNotFoundError,
@@ -29,6 +30,7 @@ _KINDS: dict[str, type[EcError]] = {
     "timeout": RequestTimeoutError,
     "memory": MemoryLimitError,
     "cancelled": RequestCancelledError,
+    "expired": JoinExpiredError,
     "unpicklable": TaskNotPicklableError,
 }
 

@@ -54,8 +54,19 @@ def _socket(name: str, facts: dict[str, Any]) -> str:
     fixed = facts.get("fixed", {})
     arguments = ", ".join(_parameter(p, fixed) for p in facts["task"]["signature"])
     stale = facts["task"].get("stale")
-    marks = ["paused" if facts["paused"] else "", f"stale: {', '.join(stale)}" if stale else ""]
+    marks = [*joining(facts), "paused" if facts["paused"] else "", f"stale: {', '.join(stale)}" if stale else ""]
     return ", ".join(filter(None, [f"{name}({arguments}) v{facts['task']['version']}", *marks]))
+
+
+def joining(facts: dict[str, Any]) -> list[str]:
+    """How a socket joins, where it is not by run."""
+    join, key = facts.get("join", "run"), facts.get("key")
+    by = {"run": "", "key": f"by key {key['text']}" if key else ""}.get(join, f"joins by {join}")
+    on, hold, wait = ", ".join(facts.get("on", ())), ", ".join(facts.get("hold", ())), facts.get("wait")
+    return [
+        *filter(None, [by + (f" on {on}" if on else ""), f"holds {hold}" if hold else ""]),
+        *([f"waits {wait:g} s"] if wait else []),
+    ]
 
 
 def _parameter(record: dict[str, Any], fixed: dict[str, Any]) -> str:

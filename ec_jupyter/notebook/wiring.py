@@ -17,9 +17,10 @@ from ec_jupyter.errors import (
 )
 from ec_jupyter.nodes.values import dump
 from ec_jupyter.notebook import names
+from ec_jupyter.notebook.conditions import shipped
 from ec_jupyter.notebook.edits import Edit, Editor
 from ec_jupyter.notebook.notes import note
-from ec_jupyter.notebook.shipping import Shipment, pickled, sha256, ship
+from ec_jupyter.notebook.shipping import Shipment, ship
 from ec_jupyter.notebook.stale import WATCH
 from ec_jupyter.notebook.tables import Table, clock_text, shown
 from ec_jupyter.notebook.views import Plug, Processor, Socket
@@ -56,6 +57,18 @@ class SocketOptions(TypedDict, total=False):
         Unpickle the function anew for each call (False).
     memory : int or None
         Bytes a worker may hold while a call runs (no limit).
+    join : str
+        How values find each other: by ``"run"`` (the default), ``"zip"`` (in order of arrival, whatever their
+        runs) or ``"latest"`` (each arrival makes a call with the newest of the others).
+    on : list of str
+        With ``join="latest"``: the arguments whose arrivals make calls (all).
+    hold : list of str
+        Arguments whose newest value serves every later call.
+    wait : float or None
+        Seconds a value may wait for the others of its call, which then fails with `JoinExpiredError` (no limit).
+    key : callable or str
+        Values with equal keys make a call, whatever their runs: a function of the value, or an expression over
+        ``value``; a key is a str, int, bytes, bool, None or a tuple of these.
     """
 
     processor: str
@@ -67,6 +80,11 @@ class SocketOptions(TypedDict, total=False):
     once: bool
     fresh: bool
     memory: int | None
+    join: str
+    on: Sequence[str]
+    hold: Sequence[str]
+    wait: float | None
+    key: str | Callable[[Any], Any]
 
 
 class Wiring:
@@ -193,7 +211,11 @@ class Wiring:
         with self._editor.edit() as edit:
             blob = edit.buffer(shipment.blob)
             client = names.client_name()
-            edit.add("socket", name=name, **options, task=shipment.record, blob=blob, client=client)
+            words: dict[str, Any] = {**options, "key": shipped(options.get("key"), "key", "value", name, edit)}
+            for word in ("on", "hold"):
+                if isinstance(words.get(word), str):
+                    words[word] = words[word].replace(",", " ").split()
+            edit.add("socket", name=name, **words, task=shipment.record, blob=blob, client=client)
             edit.after(lambda: WATCH.note(self._flow, name, shipment))
         return Socket(self._flow, name)
 
@@ -299,7 +321,7 @@ class Wiring:
         end, port = self._port(target)
         port = port if argument is None else self._argument(end, argument)
         with self._editor.edit() as edit:
-            condition = _condition(when, start, edit)
+            condition = shipped(when, "when", "result", start, edit)
             edit.add(
                 "plug",
                 source=start,
@@ -412,24 +434,3 @@ class Wiring:
     def _dump(self, value: Any, what: str) -> Value:
         # the name matters for large values only: those are files of the flow
         return dump(value, self._values, f"in.{self._client.id}.{next(_NUMBERS)}", what=what)
-
-
-def _condition(when: Any, source: str, edit: Edit) -> dict[str, Any] | None:
-    if when is None:
-        return None
-    text = when if isinstance(when, str) else getattr(when, "__name__", type(when).__name__)
-    function = _expression(when) if isinstance(when, str) else when
-    if not callable(function):
-        raise WiringError(f"when= takes an expression or a function, not {type(when).__name__}")
-    blob = pickled(function, f"{source} when")
-    return {"sha256": sha256(blob), "text": text, "blob": edit.buffer(blob)}
-
-
-def _expression(text: str) -> Any:
-    import __main__
-
-    try:
-        code = compile(f"lambda result: ({text})", "<when>", "eval")
-    except SyntaxError as error:
-        raise WiringError(f"condition {text!r} is no expression: {error.msg}") from error
-    return eval(code, vars(__main__))

@@ -175,7 +175,9 @@ class Flow:
         return self.client.ask(kind, header)[0]
 
     def count(self, socket: str) -> dict[str, int]:
-        return self.query("counts")["sockets"][socket]
+        """Requests of a socket by state, and how many values wait at it in all."""
+        row = self.query("counts")["sockets"][socket]
+        return row | {"arrived": sum(row["arrived"].values())}
 
     def waiting(self, socket: str) -> list[dict[str, Any]]:
         return self.query("waiting", socket=socket)["rows"]

@@ -22,10 +22,18 @@ SKIP = object()
 """What a call returns that feeds nobody."""
 
 
-def wiring(sockets: str, plugs: str = "", *, revision: int = 1, fixed: Mapping[str, str] = {}) -> Topology:
+def wiring(
+    sockets: str,
+    plugs: str = "",
+    *,
+    revision: int = 1,
+    fixed: Mapping[str, str] = {},
+    policies: Mapping[str, Mapping[str, Any]] = {},
+) -> Topology:
     """A topology from ``"R() J(a, b=) G*(x)"`` and ``"R -> J.a map; G -> J.b gather"``.
 
-    ``b=`` has a default, ``*`` marks a generator; `fixed` names sockets and an argument each.
+    ``b=`` has a default, ``*`` marks a generator; `fixed` names sockets and an argument each, `policies` sockets and
+    how they join.
     """
     names: dict[str, int] = {}
     records, tasks = {}, {}
@@ -34,7 +42,7 @@ def wiring(sockets: str, plugs: str = "", *, revision: int = 1, fixed: Mapping[s
         signature = tuple(Parameter(w.rstrip("="), "POSITIONAL_OR_KEYWORD", not w.endswith("=")) for w in words)
         names[name] = n
         values = {fixed[name]: Fixed(1, "int", "1")} if name in fixed else {}
-        records[n] = Socket(n, name, "main", n, fixed=values)
+        records[n] = Socket(n, name, "main", n, fixed=values, **policies.get(name, {}))
         tasks[n] = Task(n, n, 1, name, "", "", "", signature, generator=bool(star))
     table = {}
     for text in filter(None, (t.strip() for t in plugs.split(";"))):
@@ -94,6 +102,7 @@ class Simulation:
         self.ended: list[int] = []
         self.merged: dict[int, int] = {}
         self.fired: list[Fire] = []
+        self.key: Callable[[Any], Any] = lambda value: None
 
     def _new_table(self) -> JoinTable:
         return JoinTable(self.topology, lambda: next(self.requests), lambda: next(self.arrivals))
@@ -123,6 +132,11 @@ class Simulation:
     def supply_list(self, name: str, argument: str, call: Call, values: list[Any], tag: Tag = ROOT) -> None:
         self.table.supply_list(self.topology.names[name], argument, self.party(call), call.run, tag, values)
         self.absorb()
+
+    def expire(self, arrival: Arrival) -> bool:
+        late = self.table.expire(arrival)
+        self.absorb()
+        return late
 
     def discard(self, arrival: Arrival) -> None:
         alive = any(c.run == arrival.run for c in self.unfinished())
@@ -174,7 +188,7 @@ class Simulation:
                     self.table.element(source, plug, one, i, i, str(call.id))
                 self.close(source, len(value), [plug])
             else:
-                self.table.result(source, plug, value)
+                self.table.result(source, plug, value, key=self.key(value))
         if not call.failed:
             for plug in self.topology.errors[socket]:
                 self.table.dead(source, plug, silent=True)
@@ -280,8 +294,11 @@ class Simulation:
             name: [a.value for a in parcel.arrivals] if parcel.gathered else parcel.arrivals[0].value
             for name, parcel in fire.parcels.items()
         }
+        state = "failed" if fire.missing else "queued"
+        if fire.begins:
+            self.runs[fire.run] = (fire.party, (fire.socket, None))
         if fire.waited:
-            self.calls[fire.request].state = "queued"
+            self.calls[fire.request].state = state
             self.calls[fire.request].tag = fire.tag
             self.calls[fire.request].arguments = arguments
             for follower in fire.followers:
@@ -289,7 +306,7 @@ class Simulation:
         else:
             assert fire.request not in self.calls
             self.calls[fire.request] = Call(
-                fire.request, self.name(fire.socket), fire.party, fire.run, fire.tag, arguments
+                fire.request, self.name(fire.socket), fire.party, fire.run, fire.tag, arguments, state
             )
 
     def _skipped(self, skip: Any) -> None:
@@ -307,6 +324,8 @@ class Simulation:
         parties = list(self.table.parties.all)
         self.table = self._new_table()
         self._restore(parties)
+        kept = [r for r in self.rows.values() if r.state in ("waiting", "held") and r.kind == "value"]
+        self.table.policies.restore(replace(r) for r in kept if (r.socket, r.argument) in self.topology.apart)
         assert self._standing() == before
         out = self.table.drain()
         assert not out.calls
@@ -316,7 +335,8 @@ class Simulation:
     def _standing(self) -> dict[int, tuple[int, int, list[int]]]:
         """Of each party what is live, what waits, and which arrivals those are."""
         parties = self.table.parties.all.values()
-        return {p.id: (p.live, p.waiting, sorted(a.id for a in JoinTable.waiting(p))) for p in parties}
+        known = {p.id: (p.live, p.waiting, sorted(a.id for a in JoinTable.waiting(p))) for p in parties}
+        return known | {0: (0, 0, sorted(a.id for a in self.table.policies.waiting()))}
 
     def _restore(self, parties: list[int]) -> None:
         def now(party: int) -> int:
@@ -366,7 +386,7 @@ class Simulation:
     def waiting(self, name: str) -> list[Arrival]:
         """The same as arrivals."""
         socket = self.topology.names[name]
-        found = [a for p in self.table.parties.all.values() for a in JoinTable.waiting(p) if a.socket == socket]
+        found = [a for a in self.table.all_waiting() if a.socket == socket]
         return sorted(found, key=lambda a: a.id)
 
     def states(self, name: str) -> list[str]:

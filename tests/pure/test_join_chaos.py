@@ -12,7 +12,7 @@ from ec_jupyter.flow.topology import Topology
 from tests.pure.drawing import Case, Pick, by_chance, flows
 from tests.pure.play import Play, accounted
 from tests.pure.simulation import Call, wiring
-from tests.pure.test_join_oracle import FLOWS, LONG, long
+from tests.pure.test_join_oracle import FLOWS, search
 
 
 @dataclass(frozen=True)
@@ -103,10 +103,8 @@ def test_nothing_is_lost_or_called_twice_whatever_people_do_meanwhile() -> None:
         _survives(by_chance(seed), edits(Random(seed).choice), seed)
 
 
-if LONG:
-
-    @long
-    @given(st.data(), st.integers(0, 1_000))
-    def test_no_flow_is_found_in_which_something_is_lost_or_called_twice(data: st.DataObject, seed: int) -> None:
-        case = data.draw(flows())
-        _survives(case, edits(lambda choices: data.draw(st.sampled_from(choices))), seed)
+@search
+@given(st.data(), st.integers(0, 1_000))
+def test_no_flow_is_found_in_which_something_is_lost_or_called_twice(data: st.DataObject, seed: int) -> None:
+    case = data.draw(flows())
+    _survives(case, edits(lambda choices: data.draw(st.sampled_from(choices))), seed)

@@ -50,7 +50,8 @@ def start(folder: Path, wiring: Topology | None = None) -> Core:
 def _write(store: Store, wiring: Topology) -> None:
     with store.transaction() as db:
         for s in wiring.sockets.values():
-            db.execute(SQL["put_socket"], (s.id, s.name, s.processor, s.task, json.dumps(to_json(s))))
+            row = (s.id, s.name, s.processor, s.task, json.dumps(to_json(s)), s.join, None, s.wait)
+            db.execute(SQL["put_socket"], row)
         for p in wiring.plugs.values():
             db.execute(SQL["put_plug"], (p.id, p.source, p.target, p.argument, json.dumps(to_json(p))))
         for t in wiring.tasks.values():

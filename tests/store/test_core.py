@@ -96,7 +96,7 @@ def test_a_plug_never_carries_the_same_thing_twice(tmp_path):
     request, attempt = begin(core, "root")
     done(core, request, attempt, 5)
     plug, source = core.store.db.execute("SELECT plug, source_request FROM arrival LIMIT 1").fetchone()
-    row = (999, 1, "x", 1, 1, "", None, source, 0, plug, None, "waiting", None, 0, 0.0)
+    row = (999, 1, "x", 1, 1, "", None, source, 0, plug, None, "waiting", None, 0, 0.0, None)
     core.journal.add("add_arrival", row)
     with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
         core.journal.commit()

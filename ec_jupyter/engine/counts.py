@@ -1,0 +1,119 @@
+"""The wiring and the numbers on it, as pictures and tables show them. Read-only."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from ec_jupyter.engine.core import Core
+from ec_jupyter.model import Plug, Socket, to_json
+from ec_jupyter.wire import Header
+
+if TYPE_CHECKING:
+    from ec_jupyter.engine.loop import Engine
+
+STATES = ("waiting", "queued", "running", "done", "failed", "cancelled", "skipped")
+
+
+def topology(engine: Engine) -> dict[str, Any]:
+    """The wiring as clients show it."""
+    wiring, core = engine.core.topology, engine.core
+    names = {s.id: s.name for s in wiring.sockets.values()}
+    return {
+        "revision": wiring.revision,
+        "processors": {
+            p.name: {"cpus": p.cpus, "paused": p.paused, "memory": p.memory, "affinity": p.affinity}
+            for p in wiring.processors.values()
+        },
+        "sockets": {s.name: _socket_row(core, s) for s in wiring.sockets.values() if not s.parked},
+        "plugs": [_plug_row(p, names) for p in wiring.live],
+        "nodes": [{"name": "local", "cpus": engine.cpus, "state": "up"}],
+    }
+
+
+def _plug_row(plug: Plug, names: dict[int, str]) -> dict[str, Any]:
+    row = to_json(plug)
+    when = plug.when.text if plug.when else None
+    return row | {"source": names[plug.source], "target": names[plug.target], "when": when}
+
+
+def _socket_row(core: Core, socket: Socket) -> dict[str, Any]:
+    task = core.topology.tasks[socket.task]
+    record = to_json(socket)
+    for key in ("id", "name", "task", "fixed", "stale"):
+        record.pop(key)
+    record["fixed"] = {k: {"type": f.type, "text": f.text} for k, f in socket.fixed.items()}
+    record["needed"] = list(core.topology.needed[socket.id])
+    record["task"] = {
+        "version": task.version, "identity": task.identity, "sha256": task.sha256, "source": task.source,
+        "file": task.file, "signature": [asdict(p) for p in task.signature], "captured": list(task.captured),
+        "stale": list(socket.stale), "client": task.client, "generator": task.generator,
+        "parked": task.python != core.python,
+    }  # fmt: skip
+    return record
+
+
+def counts(engine: Engine) -> dict[str, Any]:
+    """Requests by state and socket, what waits at each argument and plug, what processors and nodes are doing."""
+    core = engine.core
+    running = _running(engine)
+    arrived, on_the_way = _arrived(core)
+    sockets, pools = {}, {}
+    for socket in core.topology.sockets.values():
+        if not socket.parked:
+            counter = core.counts.get(socket.id, Counter())
+            row: dict[str, Any] = {state: counter.get(state, 0) for state in STATES}
+            row["running"] = running[socket.id]
+            row["queued"] = max(0, row["queued"] - running[socket.id])
+            row["arrived"] = arrived.get(socket.id, {})
+            sockets[socket.name] = row
+    for p in core.topology.processors.values():
+        mine = [s for s in core.topology.sockets.values() if s.processor == p.name and not s.parked]
+        pools[p.name] = {
+            "cpus": p.cpus, "paused": p.paused, "running": sum(running[s.id] for s in mine),
+            "queued": sum(sockets[s.name]["queued"] for s in mine),
+        }  # fmt: skip
+    used = sum(running[s.id] * s.threads for s in core.topology.sockets.values())
+    nodes = [{"name": "local", "cpus": engine.cpus, "used": used, "state": "up"}]
+    return {
+        "time": time.time(), "sockets": sockets, "processors": pools, "plugs": on_the_way, "nodes": nodes,
+        "idle": engine.idle,
+    }  # fmt: skip
+
+
+def _running(engine: Engine) -> dict[int, int]:
+    core = engine.core
+    running = dict.fromkeys(core.topology.sockets, 0)
+    for request in engine.agent.running():
+        job = core.jobs.get(request)
+        if job is not None:
+            running[job.socket] += 1
+    return running
+
+
+def _arrived(core: Core) -> tuple[dict[int, dict[str, int]], dict[str, int]]:
+    """How many values wait at each argument of each socket, and on each plug."""
+    ports: dict[int, dict[str, int]] = {}
+    plugs: Counter[int] = Counter(route.plug for route in core.routing.routes)
+    for arrival in core.joins.all_waiting():
+        port = ports.setdefault(arrival.socket, {})
+        port[arrival.argument] = port.get(arrival.argument, 0) + 1
+        if arrival.plug is not None:
+            plugs[arrival.plug] += 1
+    return ports, {str(plug): n for plug, n in plugs.items()}
+
+
+def answer(engine: Engine, header: Header) -> tuple[dict[str, Any], list[bytes]]:
+    """Counts as an answer to a query, and how many values each plug has delivered in all."""
+    delivered = {str(plug): n for plug, n in engine.store.rows("plug_counts")}
+    return {**counts(engine), "delivered": delivered}, []
+
+
+def leftover(core: Core) -> dict[str, int]:
+    """What is left once nothing runs and nothing may start."""
+    arrived = sum(1 for _ in core.joins.all_waiting())
+    failed = sum(c["failed"] for c in core.counts.values())
+    paused = sum(core.dispatch.queued(s) for s in core.dispatch.lanes if not core.startable(s))
+    return {"waiting": arrived, "failed": failed, "paused": paused}

@@ -1,0 +1,93 @@
+"""How requests ended, as those who wait for them are told. Read-only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from ec_jupyter.engine.core import Core
+from ec_jupyter.engine.job import Ended, Kept
+from ec_jupyter.engine.store import id_list
+from ec_jupyter.wire import Header
+
+
+def heads(values: Iterable[Kept], buffers: list[bytes]) -> list[list[Any]]:
+    """Values as headers name them; what is inline is appended to `buffers`."""
+    found = []
+    for kept in values:
+        found.append([*kept.value.head(), kept.place])
+        if kept.value.data is not None:
+            buffers.append(kept.value.data)
+        elif kept.value.file is None:
+            buffers.append(b"")
+    return found
+
+
+def head(kept: Kept | None, buffers: list[bytes]) -> list[Any] | None:
+    """The same for one value, or none."""
+    return heads([kept], buffers)[0] if kept is not None else None
+
+
+def ended_row(core: Core, ended: Ended) -> tuple[dict[str, Any], list[bytes]]:
+    """How a request ended, with the result that its caller waits for."""
+    buffers: list[bytes] = []
+    row: dict[str, Any] = {"id": ended.id, "state": ended.state, "attempt": ended.job.attempt}
+    row["socket"] = core.topology.sockets[ended.job.socket].name
+    if ended.value is not None:
+        row["value"] = head(ended.value, buffers)
+    if ended.error is not None:
+        row["error"] = ended.error
+        row["exception"] = head(ended.exception, buffers)
+    if ended.value is None and ended.state == "done" and ended.job.emitted:
+        ids = [v for (v,) in core.store.rows("emissions", (ended.id,))]
+        found = core.values.load(ids)
+        row["values"] = heads([found[i] for i in ids], buffers)
+    elif ended.value is None and ended.state == "done":
+        row["values"] = []
+    return row, buffers
+
+
+def plain_results(ended: list[Ended]) -> tuple[Header, list[bytes]]:
+    """A frame of calls that went well and whose results are small, in columns."""
+    values = [one.value.value for one in ended if one.value is not None]
+    types = {value.type for value in values}
+    kinds: str | list[str] = types.pop() if len(types) == 1 else [value.type for value in values]
+    header: Header = {"k": "results", "ids": [one.id for one in ended], "types": kinds}
+    return header, [value.data for value in values if value.data is not None]
+
+
+def finished(core: Core, requests: list[int]) -> tuple[list[dict[str, Any]], list[bytes], list[int]]:
+    """Rows of those requests that have ended, their buffers, and the requests that have not."""
+    rows: list[dict[str, Any]] = []
+    buffers: list[bytes] = []
+    unfinished = []
+    found = core.store.db.execute(
+        "SELECT id, socket, state, attempt, result, error, exception FROM request "
+        "WHERE id IN (SELECT value FROM json_each(?))",
+        (id_list(requests),),
+    ).fetchall()
+    values = core.values.load({i for r in found for i in (r[4], r[6]) if i is not None})
+    for key, socket, state, attempt, result, error, exception in found:
+        if state in ("waiting", "queued", "running"):
+            unfinished.append(key)
+            continue
+        row: dict[str, Any] = {
+            "id": key,
+            "state": state,
+            "attempt": attempt,
+            "socket": core.topology.sockets[socket].name,
+        }
+        if result is not None:
+            row["value"] = head(values[result], buffers)
+        elif state == "done":
+            ids = [v for (v,) in core.store.rows("emissions", (key,))]
+            some = core.values.load(ids)
+            row["values"] = heads([some[i] for i in ids], buffers)
+        if error is not None and state == "failed":
+            row["error"] = json.loads(error)
+            row["exception"] = head(values.get(exception), buffers)
+        rows.append(row)
+    known = {r[0] for r in found}
+    rows += [{"id": i, "state": "unknown"} for i in requests if i not in known]
+    return rows, buffers, unfinished

@@ -1,0 +1,218 @@
+"""Values as text, for those who look at a picture: made by workers of their own, never in the engine.
+
+The workers stand outside the processors' limits, so that a look waits for no call; they start with the
+first look and end when nobody has looked for a while.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import pickle
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ec_jupyter.engine.core import Core
+from ec_jupyter.engine.job import Kept, travel
+from ec_jupyter.errors import EngineError, RequestNotFoundError
+from ec_jupyter.nodes.agent import Agent
+from ec_jupyter.nodes.cpus import available
+from ec_jupyter.nodes.look import look
+from ec_jupyter.wire import Call, Header, Outcome, Value
+
+if TYPE_CHECKING:
+    from ec_jupyter.engine.clients import Connection
+
+log = logging.getLogger(__name__)
+
+NAME = "preview"
+WORKERS = 2  # one that is stuck in somebody's repr must not keep the others from looking
+IDLE_SECONDS = 60.0
+LOOK_SECONDS = 10.0
+LOOK_BYTES = 2 << 30
+ELEMENTS = 200
+"""Values of a list or a generator that are looked at; the text would hold no more."""
+
+_LOOK = pickle.dumps(look)
+
+
+@dataclass(slots=True)
+class _Asked:
+    """A question, and what has come of its answer."""
+
+    client: Connection
+    header: Header
+    type: str
+    size: int
+    more: int
+    pieces: list[str] = field(default_factory=list)
+
+
+class Preview:
+    """Shows values.
+
+    Parameters
+    ----------
+    core : Core
+        Where the values are.
+    folder, runtime, workdir : Path
+        As for the flow's own agent.
+    """
+
+    def __init__(self, core: Core, folder: Path, runtime: Path, workdir: Path) -> None:
+        self._core = core
+        self._agent = Agent(
+            self, name=NAME, cpus=WORKERS, folder=folder, runtime=runtime, epoch=core.epoch, workdir=workdir,
+            idle=IDLE_SECONDS,
+        )  # fmt: skip
+        self._numbers = count(1)
+        self._asked: dict[int, _Asked] = {}
+        self._trouble = ""
+
+    async def start(self) -> None:
+        """Make ready; no worker starts yet."""
+        await self._agent.start()
+        # all CPUs: it is short, and wherever there is room
+        self._agent.processor(NAME, WORKERS, available())
+
+    async def close(self) -> None:
+        """End the workers."""
+        await self._agent.close()
+
+    def ask(self, client: Connection, header: Header) -> None:
+        """Let a worker show a value; the answer follows.
+
+        Raises
+        ------
+        RequestNotFoundError
+            There is no such value.
+        """
+        kind, kept = self._value(header)
+        if any(one.place == "gone" for one in kept):
+            raise RequestNotFoundError("the value's file has been removed, as nothing named it any more")
+        number = next(self._numbers)
+        shown = kept[:ELEMENTS] if kind == "l" else kept
+        values = travel(kind, shown)
+        name = "list" if kind == "l" else kept[0].value.type
+        size = sum(one.value.size for one in kept)
+        self._asked[number] = _Asked(client, header, name, size, len(kept) - len(shown))
+        plain = pickle.dumps(bool(header.get("json")) and len(shown) == len(kept))
+        arguments = [("value", kind, values), ("plain", "v", [Value(plain, None, len(plain), "bool")])]
+        call = Call(number, 1, NAME, 0, NAME, arguments, timeout=LOOK_SECONDS, memory=LOOK_BYTES)
+        self._agent.assign(NAME, [call])
+
+    def _value(self, header: Header) -> tuple[str, list[Kept]]:
+        """Kind of an argument, and its values."""
+        if header.get("arrival") is not None:
+            row = self._core.store.one("arrival_row", (int(header["arrival"]),))
+            if row is None or row[6] is None:
+                raise RequestNotFoundError(f"no value {header['arrival']} in this flow")
+            return _kinded(self._core.values.load([row[6]])[row[6]])
+        request = int(header["request"])
+        row = self._core.store.db.execute(
+            "SELECT socket, arguments, state, result FROM request WHERE id = ?", (request,)
+        ).fetchone()
+        if row is None:
+            raise RequestNotFoundError(f"no request {request} in this flow")
+        if header.get("argument") is not None:
+            return self._argument(request, header["argument"], row[0], json.loads(row[1]))
+        return self._result(request, row[2], row[3])
+
+    def _argument(self, request: int, name: str, socket: int, table: dict[str, Any]) -> tuple[str, list[Kept]]:
+        record = self._core.topology.sockets[socket]
+        if name in table:
+            kind, ids, _ = table[name]
+            found = self._core.values.load(ids)
+            return kind, [found[i] for i in ids]
+        if name in record.fixed:
+            return "v", [self._core.fixed[record.fixed[name].value]]
+        raise RequestNotFoundError(f"request {request} of {record.name!r} has no value for {name!r}")
+
+    def _result(self, request: int, state: str, result: int | None) -> tuple[str, list[Kept]]:
+        if result is not None:
+            return _kinded(self._core.values.load([result])[result])
+        ids = [v for (v,) in self._core.store.rows("emissions", (request,))]
+        if not ids and state != "done":
+            raise RequestNotFoundError(f"request {request} has no result: it is {state}")
+        found = self._core.values.load(ids)
+        return "l", [found[i] for i in ids]
+
+    # -- what the agent says (nodes.agent.Listener) -----------------------------
+    def blob(self, sha256: str) -> bytes:
+        """The function that shows a value."""
+        return _LOOK
+
+    def yielded(self, request: int, attempt: int, first: int, values: list[Value]) -> None:
+        """Pieces of an answer."""
+        asked = self._asked.get(request)
+        if asked is not None:
+            try:
+                asked.pieces += [_text(value) for value in values]
+            except (pickle.UnpicklingError, EOFError, ValueError, KeyError, IndexError) as error:
+                log.warning("preview: what a worker says cannot be read: %s", error)
+
+    def finished(self, outcomes: list[Outcome]) -> None:
+        """An answer is whole, or there is none."""
+        for outcome in outcomes:
+            asked = self._asked.pop(outcome.request, None)
+            if asked is not None:
+                error = outcome.error or {}
+                self._tell(asked, f"{error.get('message', '')}" if outcome.state == "failed" else "")
+
+    def died(self, request: int, attempt: int, text: str) -> None:
+        """Looking at the value ended the worker."""
+        asked = self._asked.pop(request, None)
+        if asked is not None:
+            self._tell(asked, f"the worker that looked at it died: {text}")
+
+    def returned(self, requests: list[int]) -> None:
+        """No worker could be started."""
+        for request in requests:
+            asked = self._asked.pop(request, None)
+            if asked is not None:
+                error = EngineError(f"no worker can be started to show the value: {self._trouble}")
+                asked.client.refuse(error, to=asked.header)
+
+    def trouble(self, processor: str, text: str) -> None:
+        """Why no worker starts."""
+        log.error("preview: %s", text)
+        self._trouble = text
+
+    def started(self, request: int, attempt: int, at: float, slot: int, pid: int) -> None:
+        """Nobody asks when a look began."""
+
+    def output(self, request: int, stream: str, text: str) -> None:
+        """What a repr prints is nobody's."""
+
+    def progress(self, request: int, done: float, total: float | None, text: str) -> None:
+        """A look is too short for that."""
+
+    def room(self, processor: str) -> None:
+        """The agent has its own queue."""
+
+    def _tell(self, asked: _Asked, trouble: str) -> None:
+        facts = json.loads(asked.pieces[0]) if asked.pieces else {"text": f"cannot be shown: {trouble}"}
+        text = f"{facts['text']} and {asked.more} more" if asked.more else facts["text"]
+        reply = {"text": text, "type": facts.get("type") or asked.type, "size": asked.size}
+        if asked.header.get("json"):
+            reply["json"] = None if trouble else "".join(asked.pieces[1:]) or None
+        asked.client.reply(reply, to=asked.header)
+
+
+def _kinded(kept: Kept) -> tuple[str, list[Kept]]:
+    return ("e" if kept.place == "error" else "v"), [kept]
+
+
+class _Strict(pickle.Unpickler):
+    """Reads plain text only: a worker that a user's value has taken over can run nothing here."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Refuse whatever is no plain value."""
+        raise pickle.UnpicklingError(f"{module}.{name} in the text of a value")
+
+
+def _text(value: Value) -> str:
+    return str(_Strict(io.BytesIO(value.data or b"")).load())

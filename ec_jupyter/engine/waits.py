@@ -1,0 +1,137 @@
+"""What waits: incomplete joins, what has come to them and what can still come. Read-only."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ec_jupyter.engine.core import Core
+from ec_jupyter.engine.ended import head
+from ec_jupyter.engine.job import Kept
+from ec_jupyter.errors import RequestNotFoundError, SocketNotFoundError
+from ec_jupyter.flow.join import JoinTable
+from ec_jupyter.flow.meeting import Arrival, Meeting
+from ec_jupyter.flow.party import Party
+from ec_jupyter.flow.tag import ROOT, Path, Tag, from_text, path, to_text
+from ec_jupyter.wire import Header
+
+if TYPE_CHECKING:
+    from ec_jupyter.engine.loop import Engine
+
+Answer = tuple[dict[str, Any], list[bytes]]
+
+
+def waiting(engine: Engine, header: Header) -> Answer:
+    """Incomplete joins: what has come, what is missing, and whether it still can come."""
+    core = engine.core
+    wanted = header.get("socket")
+    if wanted is not None and wanted not in core.topology.names:
+        raise SocketNotFoundError.named(wanted, core.topology.names)
+    rows = []
+    for party in sorted(core.joins.parties.all.values(), key=lambda p: p.id):
+        for meeting in party.meetings.values():
+            name = core.topology.sockets[meeting.socket].name
+            if wanted in (None, name):
+                rows += _meeting_rows(core, party, meeting, name)
+        if len(rows) >= (header.get("limit") or 1000):
+            break
+    for socket in sorted({arrival.socket for arrival in core.joins.policies.waiting()}):
+        if wanted in (None, core.topology.sockets[socket].name):
+            rows += _policy_rows(core, socket)
+    return {"rows": rows}, []
+
+
+def _policy_rows(core: Core, socket: int) -> list[dict[str, Any]]:
+    """What waits where runs do not decide: call by call, as far as it is known what will be one."""
+    policies, rows = core.joins.policies, []
+    given = policies.given.get(socket, {})
+    for row in policies.rows(socket):
+        table = _table(core, socket, list(row.values()))
+        first = min(row.values(), key=lambda a: a.id)
+        asked = [given[a.run][0] for a in row.values() if a.run in given]
+        rows.append(
+            {
+                "socket": core.topology.sockets[socket].name, "run": first.run, "party": first.party, "tag": "",
+                "arguments": table, "stranded": False, "request": asked[0] if asked else None, "key": first.key,
+            }
+        )  # fmt: skip
+    return rows
+
+
+def _table(core: Core, socket: int, some: list[Arrival]) -> dict[str, dict[str, Any]]:
+    """Arguments of a call, with what has come for them."""
+    held = core.joins.calls.held.get(socket, {})
+    table: dict[str, dict[str, Any]] = {
+        n: {"state": "held" if n in held else "missing", "arrivals": []} for n in core.topology.needed[socket]
+    }
+    for arrival in some:
+        kept = arrival.value.value if isinstance(arrival.value, Kept) else None
+        entry = table.setdefault(arrival.argument, {"state": "stranded", "arrivals": []})
+        entry["state"] = "arrived"
+        row = core.store.one("arrival_row", (arrival.id,))
+        entry["arrivals"].append(
+            {
+                "id": arrival.id, "source": _giver(core, arrival), "request": arrival.source,
+                "since": row[14] if row else core.now, "type": kept.type if kept else "",
+                "size": kept.size if kept else 0,
+            }
+        )  # fmt: skip
+    return table
+
+
+def _meeting_rows(core: Core, party: Party, meeting: Meeting, name: str) -> list[dict[str, Any]]:
+    rows = []
+    arrived: dict[Path, list[Arrival]] = {}
+    for arrival in JoinTable.waiting(party):
+        if arrival.socket == meeting.socket:
+            arrived.setdefault(path(arrival.tag), []).append(arrival)
+    for at in meeting.given:
+        arrived.setdefault(at, [])
+    for at, some in sorted(arrived.items()):
+        rows.append(_waiting_row(core, party, meeting, name, at, some))
+    return rows
+
+
+def _waiting_row(
+    core: Core, party: Party, meeting: Meeting, name: str, at: Path, some: list[Arrival]
+) -> dict[str, Any]:
+    tag: Tag = some[0].tag if some else ROOT
+    table = _table(core, meeting.socket, some)
+    missing = [n for n, entry in table.items() if entry["state"] == "missing"]
+    tokens = _tokens(core, party) if missing else []
+    for n in missing:
+        key = (meeting.socket, n)
+        # what none of its runs leads to may still come with a run that joins the party
+        own = any(key in core.topology.reach(root) for root in party.shape)
+        if own and not core.topology.can_reach(tokens, key, at):
+            table[n]["state"] = "unreachable"
+    given = meeting.given.get(at)
+    return {
+        "socket": name, "run": some[0].run if some else party.id, "party": party.id, "tag": to_text(tag),
+        "arguments": table, "stranded": any(table[n]["state"] == "unreachable" for n in missing),
+        "request": given[0][0] if given else None,
+    }  # fmt: skip
+
+
+def _giver(core: Core, arrival: Arrival) -> str:
+    """Name of the socket that a value came from; empty where it was brought by hand."""
+    plug = core.topology.plugs.get(arrival.plug) if arrival.plug is not None else None
+    if plug is not None:
+        return core.topology.sockets[plug.source].name
+    # the plug it came by is gone
+    row = core.store.db.execute("SELECT socket FROM request WHERE id = ?", (arrival.source,)).fetchone()
+    return core.topology.sockets[row[0]].name if row else ""
+
+
+def _tokens(core: Core, party: Party) -> list[tuple[int, Tag]]:
+    tokens = [(s, from_text(t)) for s, t, _ in core.store.rows("unfinished_of_party", (party.id,))]
+    return tokens + [(a.socket, a.tag) for a in JoinTable.waiting(party)]
+
+
+def value(engine: Engine, header: Header) -> Answer:
+    """A waiting value, for a look at it."""
+    core = engine.core
+    row = core.store.one("arrival_row", (header["arrival"],))
+    if row is None or row[6] is None:
+        raise RequestNotFoundError(f"no value {header['arrival']} in this flow")
+    buffers: list[bytes] = []
+    return {"value": head(core.values.load([row[6]])[row[6]], buffers)}, buffers

@@ -1,0 +1,133 @@
+"""How a socket is told to join: what may be said, and when it may be changed. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any, Protocol
+
+from ec_jupyter.errors import DeclarationError, WiringError, nearest
+from ec_jupyter.flow.topology import Topology
+from ec_jupyter.model import Condition, Socket, Task
+
+JOINS = ("run", "zip", "latest")
+
+
+class Counting(Protocol):
+    """Says how many values wait at a socket, by its identity."""
+
+    @property
+    def arrived(self) -> Callable[[int], int]:
+        """What counts them."""
+
+
+def with_policy(socket: Socket, task: Task, change: dict[str, Any]) -> tuple[Socket, list[str]]:
+    """The socket as its declaration says it joins, and what the person should know.
+
+    Raises
+    ------
+    DeclarationError
+        A word is none, or two do not go together.
+    """
+    socket = _joined(socket, change)
+    if change.get("on") is not None:
+        socket = replace(socket, on=_names(socket, task, "on", change["on"]))
+    if change.get("hold") is not None:
+        socket = replace(socket, hold=_names(socket, task, "hold", change["hold"]))
+    if "wait" in change:
+        socket = replace(socket, wait=change["wait"])
+    socket, warnings = _without_gone(socket, task)
+    _check_together(socket, task)
+    return socket, warnings
+
+
+def _joined(socket: Socket, change: dict[str, Any]) -> Socket:
+    join, key = change.get("join"), change.get("key")
+    if join is not None and join not in JOINS:
+        raise DeclarationError(f"socket {socket.name!r}: join={join!r} is none; {nearest(join, JOINS)}")
+    if key is not None and join is not None:
+        raise DeclarationError(f"socket {socket.name!r} joins by key or join={join!r}, not both")
+    if key is not None:
+        return replace(socket, join="key", on=(), key=Condition(key["sha256"], key.get("text", "")))
+    if join is not None:
+        return replace(socket, join=join, key=None, on=socket.on if join == "latest" else ())
+    return socket
+
+
+def _names(socket: Socket, task: Task, word: str, given: Iterable[str]) -> tuple[str, ...]:
+    names = tuple(given)
+    for name in names:
+        if name not in task.arguments:
+            offer = nearest(name, task.arguments)
+            raise DeclarationError(f"{word}={name!r}: {socket.name!r} has no such argument; {offer}")
+    return names
+
+
+def _without_gone(socket: Socket, task: Task) -> tuple[Socket, list[str]]:
+    """The socket without what its declaration does not repeat of arguments that its task has no more."""
+    there = set(task.arguments)
+    gone = [name for name in (*socket.hold, *socket.on) if name not in there]
+    warnings = [f"socket {socket.name!r} has no argument {name!r} any more; hold= and on= forget it" for name in gone]
+    hold, on = (tuple(n for n in names if n in there) for names in (socket.hold, socket.on))
+    return replace(socket, hold=hold, on=on), warnings
+
+
+def _check_together(socket: Socket, task: Task) -> None:
+    name = repr(socket.name)
+    if socket.wait is not None and socket.wait <= 0:
+        raise DeclarationError(f"socket {name}: wait must be over 0 s, not {socket.wait}")
+    if socket.join == "latest" and socket.wait is not None:
+        raise DeclarationError(f"socket {name}: wait= has no meaning with join='latest', where the newest stays")
+    if socket.on and socket.join != "latest":
+        raise DeclarationError(f"socket {name}: on= says which arguments make calls with join='latest'")
+    if socket.hold and not set(task.arguments) - set(socket.hold):
+        raise DeclarationError(f"socket {name} holds all its arguments; one has to come for each call")
+    both = [n for n in socket.on if n in socket.hold]
+    if both:
+        raise DeclarationError(f"socket {name}: {both[0]!r} is held, so it makes no call; take it out of on= or hold=")
+
+
+def check_policy_change(counting: Counting, before: Socket | None, after: Socket) -> None:
+    """Refuse to change how values find each other while some wait.
+
+    Raises
+    ------
+    WiringError
+        Some do.
+    """
+    if before is None or _policy(before) == _policy(after):
+        return
+    waits = counting.arrived(before.id)
+    if waits:
+        values = "1 value waits" if waits == 1 else f"{waits} values wait"
+        raise WiringError(
+            f"{values} at {before.name!r}, so how it joins cannot change; supply or discard them first "
+            f"(flow.waiting({before.name!r}))"
+        )
+
+
+def _policy(socket: Socket) -> tuple[Any, ...]:
+    return socket.join, set(socket.hold), socket.key.sha256 if socket.key else None
+
+
+def check_gathers(topology: Topology, target: Socket) -> None:
+    """Refuse plugs that bring a socket what its join cannot take.
+
+    Raises
+    ------
+    WiringError
+        One gathers into an argument that is matched regardless of run, or carries failures, which have no key.
+    """
+    target = topology.sockets[target.id]
+    for plug in topology.plugs.values():
+        if plug.target != target.id or (target.id, plug.argument) not in topology.apart:
+            continue
+        source = topology.sockets[plug.source].name
+        if plug.gather:
+            why = f"{plug.argument!r} is held" if plug.argument in target.hold else f"it joins by {target.join}"
+            raise WiringError(
+                f"{source!r} cannot gather into {target.name}.{plug.argument}: {why}, and a list is of one run; "
+                "put a socket between them that gathers"
+            )
+        if plug.on == "error" and target.join == "key" and plug.argument not in target.hold:
+            raise WiringError(f"the failures of {source!r} have no key, and {target.name!r} joins by key")

@@ -1,0 +1,420 @@
+"""Places for the cards of a picture: ranks from left to right, processors as groups that do not overlap.
+
+Pure and deterministic. Cards that a person placed stay; the others are placed around them.
+
+Notes
+-----
+Ranks by longest path and order by barycentre are the layered method of Sugiyama, Tagawa & Toda;
+heights within a group come from merging blocks, as in Brandes & Köpf's predecessors. Groups differ:
+each takes a run of whole columns, and is moved up or down as one until it is free of the others.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import ceil, sqrt
+
+Place = tuple[float, float]
+Box = tuple[float, float, float, float]
+"""x, y, width, height."""
+
+SIDE = 20.0
+"""What a group's rectangle has left, right and below of its cards."""
+
+HEAD = 48.0
+"""What it has above them: its title bar."""
+
+COLUMN_GAP = 100.0
+ROW_GAP = 24.0
+GROUP_GAP = 36.0
+_SWEEPS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What is to be placed.
+
+    Attributes
+    ----------
+    group : str
+        Its processor.
+    width, height : float
+        Its size.
+    place : tuple of float or None
+        Where a person put it.
+    """
+
+    group: str
+    width: float
+    height: float
+    place: Place | None = None
+
+
+def layout(cards: Mapping[str, Card], links: Iterable[tuple[str, str]]) -> dict[str, Place]:
+    """The upper left corner of every card.
+
+    Parameters
+    ----------
+    cards : mapping of str to Card
+        By name; the order matters where nothing else decides.
+    links : iterable of (str, str)
+        Source and target; those with an end that is no card, and loops, count for nothing.
+    """
+    graph = _Graph(cards, links)
+    if not graph.names:
+        return {}
+    if any(card.place is not None for card in cards.values()):
+        return _around(graph)
+    return _afresh(graph)
+
+
+def group_boxes(cards: Mapping[str, Card], places: Mapping[str, Place]) -> dict[str, Box]:
+    """The rectangle of every group that has cards: around them, with its title bar."""
+    found: dict[str, Box] = {}
+    for name, card in cards.items():
+        x, y = places[name]
+        box = (x - SIDE, y - HEAD, card.width + 2 * SIDE, card.height + HEAD + SIDE)
+        found[card.group] = _union(found[card.group], box) if card.group in found else box
+    return found
+
+
+def _union(a: Box, b: Box) -> Box:
+    x, y = min(a[0], b[0]), min(a[1], b[1])
+    return x, y, max(a[0] + a[2], b[0] + b[2]) - x, max(a[1] + a[3], b[1] + b[3]) - y
+
+
+# -- the graph -------------------------------------------------------------------
+class _Graph:
+    """Cards, their links without cycles, and the rank of each."""
+
+    def __init__(self, cards: Mapping[str, Card], links: Iterable[tuple[str, str]]) -> None:
+        self.cards = cards
+        self.names = list(cards)
+        self.after: dict[str, list[str]] = {name: [] for name in cards}
+        self.before: dict[str, list[str]] = {name: [] for name in cards}
+        for source, target in dict.fromkeys(links):
+            if source in cards and target in cards and source != target:
+                self.after[source].append(target)
+        self._turn_back_links()
+        for source, targets in self.after.items():
+            for target in targets:
+                self.before[target].append(source)
+        self.rank = self._ranks()
+
+    def _turn_back_links(self) -> None:
+        """Turn round the links that close a cycle on a walk from the first card."""
+        state: dict[str, int] = {}
+        turned: list[tuple[str, str]] = []
+        for first in sorted(self.names, key=self._has_source()):
+            if first in state:
+                continue
+            state[first] = 1
+            walk = [(first, iter(list(self.after[first])))]
+            while walk:
+                name, rest = walk[-1]
+                target = next(rest, None)
+                if target is None:
+                    state[name] = 2
+                    walk.pop()
+                elif target not in state:
+                    state[target] = 1
+                    walk.append((target, iter(list(self.after[target]))))
+                elif state[target] == 1:
+                    turned.append((name, target))
+        for source, target in turned:
+            self.after[source].remove(target)
+        for source, target in turned:
+            if source not in self.after[target]:
+                self.after[target].append(source)
+
+    def _has_source(self) -> Callable[[str], bool]:
+        fed = {target for targets in self.after.values() for target in targets}
+        # cards that nothing feeds first: a cycle is then entered where the flow enters it
+        return lambda name: name in fed
+
+    def _ranks(self) -> dict[str, int]:
+        left = {name: len(self.before[name]) for name in self.names}
+        ready = [name for name in self.names if not left[name]]
+        rank = dict.fromkeys(self.names, 0)
+        order = []
+        while ready:
+            name = ready.pop()
+            order.append(name)
+            for target in self.after[name]:
+                rank[target] = max(rank[target], rank[name] + 1)
+                left[target] -= 1
+                if not left[target]:
+                    ready.append(target)
+        for name in reversed(order):
+            # what nothing feeds stands beside what it feeds first, not far to the left of it
+            if not self.before[name] and self.after[name]:
+                rank[name] = min(rank[target] for target in self.after[name]) - 1
+        self._spread_lonely(rank)
+        return rank
+
+    def _spread_lonely(self, rank: dict[str, int]) -> None:
+        """Let cards without any link fill a block of columns beside each other, group by group."""
+        lonely: dict[str, list[str]] = {}
+        for name in self.names:
+            if not self.after[name] and not self.before[name]:
+                lonely.setdefault(self.cards[name].group, []).append(name)
+        for group, some in lonely.items():
+            taken: dict[int, int] = {}
+            for name in self.names:
+                if self.cards[name].group == group and (self.after[name] or self.before[name]):
+                    taken[rank[name]] = taken.get(rank[name], 0) + 1
+            first = min(taken, default=0)
+            columns = max(max(taken, default=0) - first + 1, ceil(sqrt(len(some)) * 0.6))
+            for name in some:
+                column = min(range(first, first + columns), key=lambda c: (taken.get(c, 0), c))
+                taken[column] = taken.get(column, 0) + 1
+                rank[name] = column
+
+
+# -- from nothing ----------------------------------------------------------------
+@dataclass(slots=True)
+class _Group:
+    """The cards of one processor: by column, and how high each stands within it."""
+
+    name: str
+    columns: dict[int, list[str]] = field(default_factory=dict)
+    inside: dict[str, float] = field(default_factory=dict)
+    height: float = 0.0
+    x: float = 0.0
+    width: float = 0.0
+    y: float = 0.0
+
+
+def _afresh(graph: _Graph) -> dict[str, Place]:
+    groups = _ordered(graph)
+    lefts = _column_lefts(graph)
+    for group in groups:
+        _stack(graph, group)
+        ranks = sorted(group.columns)
+        group.x = lefts[ranks[0]] - SIDE
+        right = max(lefts[r] + max(graph.cards[n].width for n in group.columns[r]) for r in ranks)
+        group.width = right + SIDE - group.x
+    _pack(graph, groups)
+    lowest = min(group.y for group in groups)
+    return {
+        name: (round(lefts[rank] + SIDE), round(group.y - lowest + HEAD + group.inside[name]))
+        for group in groups
+        for rank, column in group.columns.items()
+        for name in column
+    }
+
+
+def _column_lefts(graph: _Graph) -> dict[int, float]:
+    widths: dict[int, float] = {}
+    for name, rank in graph.rank.items():
+        widths[rank] = max(widths.get(rank, 0.0), graph.cards[name].width)
+    lefts, x = {}, 0.0
+    for rank in sorted(widths):
+        lefts[rank] = x
+        x += ceil(widths[rank]) + COLUMN_GAP
+    return lefts
+
+
+def _ordered(graph: _Graph) -> list[_Group]:
+    """Groups from top to bottom with the cards of each column in order, after sweeps by barycentre."""
+    groups: dict[str, _Group] = {}
+    for name in graph.names:
+        card = graph.cards[name]
+        group = groups.setdefault(card.group, _Group(card.group))
+        group.columns.setdefault(graph.rank[name], []).append(name)
+    order = list(groups.values())
+    best, least = _snapshot(order), _length(graph, _heights(order))
+    for sweep in range(2 * _SWEEPS):
+        _sweep(graph, order, graph.before if sweep % 2 == 0 else graph.after, reverse=sweep % 2 == 1)
+        length = _length(graph, _heights(order))
+        if length < least:
+            best, least = _snapshot(order), length
+    return best
+
+
+def _snapshot(order: Sequence[_Group]) -> list[_Group]:
+    return [_Group(g.name, {rank: list(column) for rank, column in g.columns.items()}) for g in order]
+
+
+def _heights(order: Sequence[_Group]) -> dict[str, float]:
+    """Where each card would stand if all were equally high and groups stood below each other."""
+    heights, top = {}, 0.0
+    for group in order:
+        most = max(len(column) for column in group.columns.values())
+        for column in group.columns.values():
+            for i, name in enumerate(column):
+                heights[name] = top + i + (most - len(column)) / 2
+        top += most + 0.5
+    return heights
+
+
+def _length(graph: _Graph, heights: Mapping[str, float]) -> float:
+    return sum(abs(heights[name] - heights[target]) for name in graph.names for target in graph.after[name])
+
+
+def _sweep(graph: _Graph, order: list[_Group], sides: Mapping[str, list[str]], *, reverse: bool) -> None:
+    heights = _heights(order)
+
+    def mean(name: str) -> float:
+        near = sides[name]
+        return sum(heights[n] for n in near) / len(near) if near else heights[name]
+
+    for rank in sorted({r for group in order for r in group.columns}, reverse=reverse):
+        for group in order:
+            column = group.columns.get(rank)
+            if column and len(column) > 1:
+                spots = [heights[name] for name in column]
+                column.sort(key=mean)
+                heights.update(zip(column, spots, strict=True))
+    order.sort(key=lambda group: _pull(graph, group, heights))
+
+
+def _pull(graph: _Graph, group: _Group, heights: Mapping[str, float]) -> float:
+    """How high the cards of other groups that this one is linked to stand on the whole."""
+    # no set: the order in which floats are added up must not hang on a hash
+    mine = {name: None for column in group.columns.values() for name in column}
+    near = [heights[n] for name in mine for n in (*graph.before[name], *graph.after[name]) if n not in mine]
+    own = sum(heights[name] for name in mine) / len(mine)
+    return (sum(near) + own) / (len(near) + 1)
+
+
+def _stack(graph: _Graph, group: _Group) -> None:
+    """Heights within a group: each card level with what it is linked to, as far as the others let it."""
+    ranks = sorted(group.columns)
+    y = group.inside
+    for rank in ranks:
+        top = 0.0
+        for name in group.columns[rank]:
+            y[name] = top
+            top += graph.cards[name].height + ROW_GAP
+    for sides, way in ((graph.before, ranks), (graph.after, ranks[::-1]), (graph.before, ranks)):
+        for rank in way:
+            column = group.columns[rank]
+            wanted = [_level(graph, name, [n for n in sides[name] if n in y], y) for name in column]
+            y.update(zip(column, _separated(wanted, [graph.cards[n].height for n in column]), strict=True))
+    top = min(y.values())
+    for name in y:
+        y[name] = float(round(y[name] - top))
+    group.height = max(y[name] + graph.cards[name].height for name in y) + HEAD + SIDE
+
+
+def _level(graph: _Graph, name: str, near: Sequence[str], y: Mapping[str, float]) -> float:
+    if not near:
+        return y[name]
+    middle = sum(y[n] + graph.cards[n].height / 2 for n in near) / len(near)
+    return middle - graph.cards[name].height / 2
+
+
+def _separated(wanted: Sequence[float], heights: Sequence[float]) -> list[float]:
+    """Positions nearest to those wanted, in this order and without overlap."""
+    # each block: where its first card wants to stand on average, how many cards, how high in all
+    blocks: list[tuple[float, int, float]] = []
+    for want, height in zip(wanted, heights, strict=True):
+        block = (want, 1, height + ROW_GAP)
+        while blocks and blocks[-1][0] + blocks[-1][2] > block[0]:
+            mean, n, size = blocks.pop()
+            block = ((mean * n + (block[0] - size) * block[1]) / (n + block[1]), n + block[1], size + block[2])
+        blocks.append(block)
+    places: list[float] = []
+    for mean, n, _ in blocks:
+        y = mean
+        for _ in range(n):
+            y, place = y + heights[len(places)] + ROW_GAP, y
+            places.append(place)
+    return places
+
+
+def _pack(graph: _Graph, groups: Sequence[_Group]) -> None:
+    """Move each group up or down to where it is free of those before it, near what it is linked to."""
+    placed: list[_Group] = []
+    centres: dict[str, float] = {}
+    for group in groups:
+        wanted = []
+        for name, inside in group.inside.items():
+            near = [centres[n] for n in (*graph.before[name], *graph.after[name]) if n in centres]
+            own = HEAD + inside + graph.cards[name].height / 2
+            wanted += [centre - own for centre in near]
+        beside = [g for g in placed if g.x < group.x + group.width and group.x < g.x + g.width]
+        spans = [(g.y - GROUP_GAP, g.y + g.height + GROUP_GAP) for g in beside]
+        # without a link to go by, it goes to the top
+        group.y = float(round(_free(spans, sum(wanted) / len(wanted) if wanted else 0.0, group.height)))
+        placed.append(group)
+        for name, inside in group.inside.items():
+            centres[name] = group.y + HEAD + inside + graph.cards[name].height / 2
+
+
+def _free(spans: Iterable[tuple[float, float]], wanted: float, height: float) -> float:
+    """The start nearest to `wanted` of a stretch of this height that touches none of the spans."""
+    merged: list[list[float]] = []
+    for start, end in sorted(spans):
+        # a gap too small for it is no gap
+        if merged and start - merged[-1][1] < height:
+            merged[-1][1] = max(merged[-1][1], end)
+        else:
+            merged.append([start, end])
+    at = bisect_right(merged, wanted + height, key=lambda span: span[0])
+    spots = [wanted]
+    for start, end in merged[max(0, at - 2) : at + 1]:
+        spots += [end, start - height]
+    return min((y for y in spots if _clear(merged, y, height)), key=lambda y: (abs(y - wanted), -y))
+
+
+def _clear(merged: Sequence[Sequence[float]], y: float, height: float) -> bool:
+    return not any(start < y + height and y < end for start, end in merged)
+
+
+# -- around what a person placed -------------------------------------------------------
+def _around(graph: _Graph) -> dict[str, Place]:
+    """Cards with a place keep it; each other one goes where its links or its group pull it, on free ground."""
+    cards = graph.cards
+    places = {name: card.place for name, card in cards.items() if card.place is not None}
+    taken = [_box(cards[name], place) for name, place in places.items()]
+    fields = group_boxes({name: cards[name] for name in places}, places)
+    for name in sorted((n for n in graph.names if n not in places), key=graph.rank.__getitem__):
+        card = cards[name]
+        x, y = _pulled(graph, name, places, fields)
+        others = [box for group, box in fields.items() if group != card.group]
+        y = _ground(card, x, y, [*taken, *others])
+        box = _box(card, (x, y))
+        places[name] = (x, y)
+        taken.append(box)
+        mine = group_boxes({name: card}, places)[card.group]
+        fields[card.group] = _union(fields[card.group], mine) if card.group in fields else mine
+    return {name: places[name] for name in graph.names}
+
+
+def _box(card: Card, place: Place) -> Box:
+    return place[0], place[1], card.width, card.height
+
+
+def _pulled(graph: _Graph, name: str, places: Mapping[str, Place], fields: Mapping[str, Box]) -> Place:
+    """Where a card would stand if nothing stood there."""
+    cards, card = graph.cards, graph.cards[name]
+    before = [n for n in graph.before[name] if n in places]
+    after = [n for n in graph.after[name] if n in places]
+    if before:
+        x = max(places[n][0] + cards[n].width for n in before) + COLUMN_GAP
+    elif after:
+        x = min(places[n][0] for n in after) - COLUMN_GAP - card.width
+    elif card.group in fields:
+        left, top, _, height = fields[card.group]
+        return left + SIDE, top + height - SIDE + ROW_GAP
+    else:
+        left = min(box[0] for box in fields.values())
+        return left + SIDE, max(box[1] + box[3] for box in fields.values()) + GROUP_GAP + HEAD
+    near = before or after
+    middle = sum(places[n][1] + cards[n].height / 2 for n in near) / len(near)
+    return float(round(x)), float(round(middle - card.height / 2))
+
+
+def _ground(card: Card, x: float, y: float, taken: Iterable[Box]) -> float:
+    """The height nearest to `y` at which a card at `x` touches nothing."""
+    return float(round(_free(_spans(card, x, taken), y, card.height)))
+
+
+def _spans(card: Card, x: float, taken: Iterable[Box]) -> Iterator[tuple[float, float]]:
+    for left, top, width, height in taken:
+        if left - SIDE < x + card.width and x < left + width + SIDE:
+            yield top - ROW_GAP, top + height + ROW_GAP

@@ -1,0 +1,239 @@
+"""Joins where the run does not decide: by order, by the newest, by key; and arguments that are held. Pure.
+
+What comes to such an argument has left its run and its party: values of any two runs may meet there, and
+a call that they make begins a run of its own. A mark that nothing will come means nothing to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from ec_jupyter.flow.calls import Calls
+from ec_jupyter.flow.decision import Fire
+from ec_jupyter.flow.meeting import Arrival, Parcel
+from ec_jupyter.flow.tag import ROOT
+from ec_jupyter.flow.topology import Key, Root, Topology
+
+Given = tuple[int, int]
+"""A request that waits for arguments, and its party."""
+
+
+class Policies:
+    """What has come to the arguments of a flow that are `Topology.apart`.
+
+    Parameters
+    ----------
+    calls : Calls
+        What makes the calls.
+    begin : callable
+        Takes a new run in, by its identity and root; gives its party.
+
+    Attributes
+    ----------
+    queues : dict of Key to list of Arrival
+        Per argument, what waits there, oldest first; with ``join="latest"`` the newest alone.
+    given : dict of int to dict of int to Given
+        Per socket and run, the request that was submitted with arguments missing, or put back.
+    """
+
+    def __init__(self, calls: Calls, begin: Callable[[int, Root], int]) -> None:
+        self.calls = calls
+        self.begin = begin
+        self.queues: dict[Key, list[Arrival]] = {}
+        self.given: dict[int, dict[int, Given]] = {}
+
+    @property
+    def topology(self) -> Topology:
+        """The wiring in force."""
+        return self.calls.topology
+
+    def take(self, arrival: Arrival) -> list[int]:
+        """Take in a value, and make the calls it completes; sockets whose held value it is, which others may wait for.
+
+        A mark is told nobody: it is dropped.
+        """
+        if arrival.kind != "value":
+            self.calls.turn(arrival, "dropped", None)
+            return []
+        socket, name = arrival.socket, arrival.argument
+        record = self.topology.sockets[socket]
+        if name in record.hold:
+            table = self.calls.held.setdefault(socket, {})
+            before, table[name] = table.get(name), arrival
+            if before is not None:
+                self._replaced(before)
+            self.attempt(socket)
+            return [socket] if record.join == "run" else []
+        if record.join == "latest":
+            self._newest(arrival)
+        else:
+            self.queues.setdefault((socket, name), []).append(arrival)
+            self.attempt(socket)
+        return []
+
+    def _replaced(self, before: Arrival) -> None:
+        """A newer value has come in place of this one."""
+        self.calls.turn(before, "used" if before.state == "held" else "superseded", before.request)
+
+    # -- calls -------------------------------------------------------------------
+    def attempt(self, socket: int) -> None:
+        """Make what calls there can be at a socket."""
+        join = self.topology.sockets[socket].join
+        if join in ("zip", "key") and self._open(socket):
+            while (row := self._row(socket)) is not None:
+                self._fire(socket, row)
+        elif join == "latest" and self._open(socket):
+            row = self._known(socket)
+            if row is not None and all(a.state == "waiting" for a in row.values()):
+                # the first time that all are known
+                self._fire(socket, row)
+
+    def _open(self, socket: int) -> bool:
+        return bool(self.topology.matched.get(socket)) and not self.topology.sockets[socket].parked
+
+    def _newest(self, arrival: Arrival) -> None:
+        socket, name = arrival.socket, arrival.argument
+        before = self.queues.get((socket, name))
+        self.queues[socket, name] = [arrival]
+        if before:
+            self._replaced(before[0])
+        row, on = self._known(socket), self.topology.sockets[socket].on
+        if row is None or not self._open(socket):
+            return
+        first = all(a.state == "waiting" for a in row.values())
+        if first or not on or name in on:
+            self._fire(socket, row)
+
+    def _known(self, socket: int) -> dict[str, Arrival] | None:
+        """The newest value of each argument, once there is one of all."""
+        row = {}
+        for name in self.topology.matched[socket]:
+            queue = self.queues.get((socket, name))
+            if not queue:
+                return None
+            row[name] = queue[0]
+        return row if self.calls.held_for(socket) is not None else None
+
+    def _row(self, socket: int) -> dict[str, Arrival] | None:
+        """The oldest values that make a call: the heads of all queues, or the first with a key in common."""
+        names = self.topology.matched[socket]
+        queues = [self.queues.get((socket, name), []) for name in names]
+        if not all(queues) or self.calls.held_for(socket) is None:
+            return None
+        if self.topology.sockets[socket].join == "zip":
+            return {name: queue[0] for name, queue in zip(names, queues, strict=True)}
+        firsts: list[dict[object, Arrival]] = [{a.key: a for a in reversed(queue)} for queue in queues]
+        common = set(firsts[0]).intersection(*firsts[1:])
+        if not common:
+            return None
+        # the call whose last value came first
+        key = min(common, key=lambda k: max(first[k].id for first in firsts))
+        return {name: first[key] for name, first in zip(names, firsts, strict=True)}
+
+    def _fire(self, socket: int, row: dict[str, Arrival], missing: tuple[str, ...] = ()) -> None:
+        calls, runs = self.calls, sorted({a.run for a in row.values()})
+        newest = self.topology.sockets[socket].join == "latest"
+        table = self.given.get(socket, {})
+        waited = [(run, *table.pop(run)) for run in runs if run in table]
+        if waited:
+            run, request, party = waited[0]
+        else:
+            run = request = calls.new_request()
+            party = self.begin(run, (socket, None))
+        for name, arrival in row.items():
+            if not newest:
+                self.queues[socket, name].remove(arrival)
+            calls.turn(arrival, "held" if newest else "used", request)
+        record = calls.parties.find(party)
+        parcels = {name: Parcel(ROOT, [arrival]) for name, arrival in row.items()}
+        parcels |= calls.hold(socket, request)
+        followers = [request for _, request, _ in waited[1:]]
+        for _, _, other in waited[1:]:
+            self._leave(other)
+        owner = record.id if record is not None else party
+        calls.out.calls.append(
+            Fire(request, socket, owner, run, ROOT, parcels, bool(waited), followers, not waited, missing)
+        )
+
+    def _leave(self, party: int) -> None:
+        """A follower's own place among the live is given up: it ends with the call it follows."""
+        record = self.calls.parties.find(party)
+        if record is not None:
+            record.live -= 1
+
+    # -- what waits ----------------------------------------------------------------
+    def waiting(self) -> Iterator[Arrival]:
+        """Values that no call has taken."""
+        for key in sorted(self.queues):
+            yield from (a for a in self.queues[key] if a.state == "waiting")
+        for socket in sorted(self.calls.held):
+            yield from (a for a in self.calls.held[socket].values() if a.state == "waiting")
+
+    def rows(self, socket: int) -> list[dict[str, Arrival]]:
+        """What waits at a socket, call by call, as far as it is known what will be one."""
+        names = self.topology.task(socket).arguments
+        queues = {n: [a for a in self.queues.get((socket, n), ()) if a.state == "waiting"] for n in names}
+        if self.topology.sockets[socket].join != "key":
+            deepest = max(map(len, queues.values()), default=0)
+            return [{n: q[i] for n, q in queues.items() if i < len(q)} for i in range(deepest)]
+        table: dict[object, list[dict[str, Arrival]]] = {}
+        for name, queue in queues.items():
+            seen: dict[object, int] = {}
+            for arrival in queue:
+                some = table.setdefault(arrival.key, [])
+                at = seen[arrival.key] = seen.get(arrival.key, -1) + 1
+                if at == len(some):
+                    some.append({})
+                some[at][name] = arrival
+        rows = [row for some in table.values() for row in some]
+        return sorted(rows, key=lambda row: min(a.id for a in row.values()))
+
+    def forget(self, arrival: Arrival, state: str) -> None:
+        """Take a value out."""
+        queue = self.queues.get((arrival.socket, arrival.argument), [])
+        if arrival in queue:
+            queue.remove(arrival)
+        elif self.calls.held.get(arrival.socket, {}).get(arrival.argument) is arrival:
+            del self.calls.held[arrival.socket][arrival.argument]
+        self.calls.turn(arrival, state, arrival.request)
+
+    def leave(self, socket: int, run: int) -> list[Arrival]:
+        """Take out what a waiting request has brought, and the request."""
+        if self.given.get(socket, {}).pop(run, None) is None:
+            return []
+        mine = [a for a in self.waiting() if a.socket == socket and a.run == run and a.source is None]
+        for arrival in mine:
+            self.forget(arrival, "left")
+        return mine
+
+    def expire(self, arrival: Arrival) -> None:
+        """A value has waited too long: its call fails with what there is of it."""
+        row = next((row for row in self.rows(arrival.socket) if arrival in row.values()), None)
+        if row is not None:
+            there = row.keys() | self.calls.held.get(arrival.socket, {}).keys()
+            self._fire(arrival.socket, row, tuple(n for n in self.topology.needed[arrival.socket] if n not in there))
+
+    # -- edits and restarts ----------------------------------------------------------
+    def revise(self) -> list[int]:
+        """Follow a new topology; sockets that others may wait at for a held value."""
+        for one in list(self._kept()):
+            record = self.topology.sockets.get(one.socket)
+            if record is not None and one.argument not in record.hold and record.join != "latest":
+                self.forget(one, "used")
+        for socket in sorted(self.topology.sockets):
+            if not self.topology.by_run(socket):
+                self.attempt(socket)
+        return sorted(self.topology.held)
+
+    def _kept(self) -> Iterator[Arrival]:
+        """Values that calls have used and later ones may."""
+        yield from (a for queue in self.queues.values() for a in queue if a.state == "held")
+        yield from (a for table in self.calls.held.values() for a in table.values() if a.state == "held")
+
+    def restore(self, arrivals: Iterable[Arrival]) -> None:
+        """Put back what waits or is held; what was decided stays decided."""
+        for arrival in sorted(arrivals, key=lambda a: a.id):
+            if arrival.argument in self.topology.sockets[arrival.socket].hold:
+                self.calls.held.setdefault(arrival.socket, {})[arrival.argument] = arrival
+            else:
+                self.queues.setdefault((arrival.socket, arrival.argument), []).append(arrival)

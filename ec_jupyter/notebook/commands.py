@@ -1,0 +1,318 @@
+"""What a picture asks for, carried out by the engine: one function for every op of an editor.
+
+The widget and the server's websocket answer with this. It loads no widget, no worker and no graph library.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ec_jupyter.errors import ArgumentsError, EcError, RequestNotFoundError, SocketNotFoundError, WiringError, nearest
+from ec_jupyter.notebook import scene
+
+if TYPE_CHECKING:
+    from ec_jupyter.notebook.client import Client
+    from ec_jupyter.wire import Value
+
+Fields = dict[str, Any]
+PREVIEW_SECONDS = 30.0
+"""How long an answer waits for a worker that shows a value: the first has to start."""
+
+_CHANGES = {
+    "plug": ("source", "target", "argument", "on", "map", "gather", "cycle"),
+    "unplug": ("source", "target", "argument", "on"),
+    "processor": ("name", "cpus"),
+    "remove_processor": ("name",),
+    "rename": ("name", "to"),
+    "remove": ("name", "force"),
+    "position": ("positions",),
+    "move": ("socket", "processor"),
+    "fix": ("socket", "argument", "text"),
+    "unfix": ("socket", "argument"),
+}
+"""Changes a picture may make, and the fields each takes; tasks come from cells only."""
+
+
+def command(client: Client, op: str, args: Mapping[str, Any] | None = None) -> Fields:
+    """Carry out an op of a picture; the fields of its answer.
+
+    Parameters
+    ----------
+    client : Client
+        The line to the flow's engine.
+    op : str
+        What is to be done.
+    args : mapping, optional
+        Its arguments.
+
+    Raises
+    ------
+    EcError
+        It cannot be done, in one line for the person; nothing was changed.
+    """
+    action = _OPS.get(op)
+    if action is None:
+        raise WiringError(f"a picture has no command {op!r}; {nearest(str(op), _OPS)}")
+    try:
+        return action(client, dict(args or {}))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, EcError):
+            raise
+        # the page is ours, but anybody may write to a comm
+        raise WiringError(f"command {op!r} cannot be read: {type(error).__name__}: {error}") from error
+    except TimeoutError as error:
+        raise EcError(str(error)) from error
+
+
+def answer(client: Client, op: str, args: Mapping[str, Any] | None = None) -> Fields:
+    """The answer to a page: ``{"ok": True, ...}``, or ``{"ok": False, "error": text}``."""
+    try:
+        return {"ok": True, **command(client, op, args)}
+    except EcError as error:
+        return {"ok": False, "error": str(error), "type": type(error).__name__}
+
+
+def literal(text: str, what: str) -> Any:
+    """The value that a person typed: JSON, or a Python literal.
+
+    Raises
+    ------
+    ArgumentsError
+        It is neither; the text names `what` it was for.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        shown = text if len(text) <= 40 else text[:39] + "…"
+        raise ArgumentsError(f"argument {what!r}: {shown!r} is no JSON and no Python literal") from None
+
+
+def _socket(client: Client, name: Any) -> Fields:
+    known = client.topology["sockets"]
+    if name not in known:
+        raise SocketNotFoundError.named(str(name), known)
+    found: Fields = known[name]
+    return found
+
+
+# -- wiring ------------------------------------------------------------------
+def _edit(client: Client, args: Fields) -> Fields:
+    buffers: list[bytes] = []
+    changes = [change for given in args["changes"] for change in _changes(client, given, buffers)]
+    reply, _ = client.ask("edit", {"changes": changes}, buffers)
+    return {"revision": reply["revision"], "warnings": list(reply.get("warnings", ()))}
+
+
+def _changes(client: Client, given: Mapping[str, Any], buffers: list[bytes]) -> list[Fields]:
+    op = given.get("op", "")
+    if op not in _CHANGES:
+        raise WiringError(f"a picture makes no change {op!r}; {nearest(str(op), _CHANGES)}")
+    change = {"op": op, **{key: given[key] for key in _CHANGES[op] if key in given}}
+    if op == "fix":
+        return [_fix(client, change, buffers)]
+    if op == "position":
+        return [{**change, "positions": {**_present(client), **change["positions"]}}]
+    return [change]
+
+
+def _present(client: Client) -> dict[str, list[float]]:
+    """Where every card that nobody has placed stands now: moving one must not move the others."""
+    topology = client.topology
+    boxes = scene.boxes(topology)
+    return {name: [box[0], box[1]] for name, box in boxes.items() if not topology["sockets"][name].get("position")}
+
+
+def _fix(client: Client, change: Fields, buffers: list[bytes]) -> Fields:
+    value = literal(str(change.pop("text")), change["argument"])
+    packed = client.dump(value)
+    head: int | list[Any] = packed.head()
+    if packed.data is not None:
+        head = len(buffers)
+        buffers.append(packed.data)
+    return {**change, "value": head, "type": packed.type, "text": repr(value)[:200]}
+
+
+def _tidy(client: Client, args: Fields) -> Fields:
+    places = {name: [box[0], box[1]] for name, box in scene.boxes(client.topology, anew=True).items()}
+    reply, _ = client.ask("edit", {"changes": [{"op": "position", "positions": places}]})
+    return {"revision": reply["revision"]}
+
+
+def _undo(client: Client, args: Fields) -> Fields:
+    return _step(client, "undo")
+
+
+def _redo(client: Client, args: Fields) -> Fields:
+    return _step(client, "redo")
+
+
+def _step(client: Client, way: str) -> Fields:
+    reply, _ = client.ask(way)
+    return {"revision": reply["revision"], "text": reply["text"]}
+
+
+def _history(client: Client, args: Fields) -> Fields:
+    return {"rows": client.ask("history")[0]["rows"]}
+
+
+# -- calls -------------------------------------------------------------------
+def _pause(client: Client, args: Fields) -> Fields:
+    client.ask("pause", _named(args))
+    return {}
+
+
+def _resume(client: Client, args: Fields) -> Fields:
+    client.ask("resume", _named(args))
+    return {}
+
+
+def _named(args: Fields) -> Fields:
+    return {"sockets": list(args.get("sockets", ())), "processors": list(args.get("processors", ()))}
+
+
+def _submit(client: Client, args: Fields) -> Fields:
+    name = args["socket"]
+    known = {p["name"] for p in _socket(client, name)["task"]["signature"] if not p["kind"].startswith("VAR_")}
+    values: dict[str, Value] = {}
+    for argument, text in args.get("arguments", {}).items():
+        if argument not in known:
+            raise ArgumentsError(f"{name!r} has no argument {argument!r}; {nearest(argument, known)}")
+        values[argument] = client.dump(literal(str(text), argument))
+    return {"id": client.submit([(name, values)])[0]}
+
+
+def _cancel(client: Client, args: Fields) -> Fields:
+    reply, _ = client.ask("cancel", _chosen(args))
+    return {"cancelled": int(reply["cancelled"]) + int(reply.get("killed", 0))}
+
+
+def _retry(client: Client, args: Fields) -> Fields:
+    reply, _ = client.ask("retry", _chosen(args))
+    for request in reply["ids"]:
+        client.forget(request)
+    return {"ids": list(reply["ids"])}
+
+
+def _chosen(args: Fields) -> Fields:
+    if args.get("ids") is not None:
+        return {"ids": [int(one) for one in args["ids"]]}
+    return {"socket": args["socket"]}
+
+
+# -- what waits ----------------------------------------------------------------
+def _waiting(client: Client, args: Fields) -> Fields:
+    asked = {"what": "waiting", "socket": args.get("socket"), "limit": args.get("limit")}
+    return {"rows": client.ask("query", asked)[0]["rows"]}
+
+
+def _supply(client: Client, args: Fields) -> Fields:
+    name, argument = args["socket"], args["argument"]
+    value = client.dump(literal(str(args["text"]), argument))
+    where = {key: args[key] for key in ("party", "run", "tag") if args.get(key) is not None}
+    inline = [value.data] if value.data is not None else []
+    client.ask("supply", {"socket": name, **where, "values": {argument: value.head()}}, inline)
+    return {}
+
+
+def _discard(client: Client, args: Fields) -> Fields:
+    if args.get("arrival") is not None:
+        client.ask("discard", {"arrival": int(args["arrival"])})
+    else:
+        client.ask("discard", {"request": int(args["request"])})
+    return {}
+
+
+# -- looking -------------------------------------------------------------------
+def _preview(client: Client, args: Fields) -> Fields:
+    asked: Fields = {key: args[key] for key in ("arrival", "request", "argument", "result", "json") if key in args}
+    reply, _ = client.ask("preview", asked, timeout=PREVIEW_SECONDS)
+    return {key: reply[key] for key in ("text", "type", "size", "json") if key in reply}
+
+
+def _requests(client: Client, args: Fields) -> Fields:
+    keys = ("socket", "state", "run", "ids", "by", "newest")
+    asked = {key: args[key] for key in keys if args.get(key) is not None}
+    reply, _ = client.ask("query", {"what": "requests", **asked, "limit": args.get("limit") or 100})
+    return {"rows": reply["rows"]}
+
+
+def _request(client: Client, args: Fields) -> Fields:
+    request = int(args["id"])
+    rows = client.ask("query", {"what": "requests", "ids": [request], "limit": 1})[0]["rows"]
+    if not rows:
+        raise RequestNotFoundError(f"no request {request} in this flow")
+    row = rows[0]
+    fixed = client.topology["sockets"].get(row["socket"], {}).get("fixed", {})
+    names = list(dict.fromkeys([*row["argument_names"], *fixed]))
+    return {
+        "row": row,
+        "error": row["error"],
+        "arguments": {name: _shown(client, request, name) for name in names},
+        "output": client.ask("query", {"what": "output", "id": request})[0]["chunks"],
+        "attempts": client.ask("query", {"what": "attempts", "id": request})[0]["rows"],
+    }
+
+
+def _shown(client: Client, request: int, argument: str) -> Fields:
+    try:
+        return _preview(client, {"request": request, "argument": argument})
+    except (EcError, TimeoutError) as error:
+        # the other facts of the request are worth showing without this one
+        return {"text": f"cannot be shown: {error}", "type": "", "size": 0}
+
+
+def _rates(client: Client, args: Fields) -> Fields:
+    return {"sockets": client.ask("query", {"what": "rates"})[0]["sockets"]}
+
+
+# -- taking away ---------------------------------------------------------------
+def _code(client: Client, args: Fields) -> Fields:
+    from ec_jupyter.notebook.recipe import code
+
+    return {"text": code(client.topology, client.name)}
+
+
+def _save(client: Client, args: Fields) -> Fields:
+    from ec_jupyter.notebook.recipe import saved
+
+    return {"text": saved(client.topology, client.name)}
+
+
+def _svg(client: Client, args: Fields) -> Fields:
+    from ec_jupyter.notebook.drawing import svg
+
+    counts, _ = client.ask("query", {"what": "counts"})
+    return {"text": svg(client.topology, client.name, counts)}
+
+
+_OPS: dict[str, Callable[[Client, Fields], Fields]] = {
+    "edit": _edit,
+    "undo": _undo,
+    "redo": _redo,
+    "history": _history,
+    "tidy": _tidy,
+    "pause": _pause,
+    "resume": _resume,
+    "submit": _submit,
+    "cancel": _cancel,
+    "retry": _retry,
+    "waiting": _waiting,
+    "supply": _supply,
+    "discard": _discard,
+    "preview": _preview,
+    "requests": _requests,
+    "request": _request,
+    "rates": _rates,
+    "code": _code,
+    "save": _save,
+    "svg": _svg,
+}
+
+

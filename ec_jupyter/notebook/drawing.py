@@ -1,0 +1,183 @@
+"""A flow as a still picture: SVG without script or style sheet, for where no editor can be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from html import escape
+from typing import Any
+
+from ec_jupyter.flow.layout import HEAD as TITLE
+from ec_jupyter.flow.layout import Box, Card, group_boxes
+from ec_jupyter.notebook import scene
+
+# it stands on white pages and on dark ones, and cannot ask which: its own ground, and dark on light
+_GROUND, _FRAME, _FIELD, _CARD = "#f4f5f7", "#8b93a1", "#e6e9ee", "#ffffff"
+_INK, _SOFT, _LINE, _BAD = "#1c2430", "#4d5766", "#5b6b86", "#a4262c"
+_FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif"
+
+MARGIN = 16.0
+TOP = 36.0
+"""Height of a card above its first port."""
+
+_STATES = ("queued", "running", "done", "failed", "waiting", "cancelled", "skipped")
+
+
+def svg(topology: Mapping[str, Any], name: str, counts: Mapping[str, Any] | None = None, footer: str = "") -> str:
+    """The picture of a wiring.
+
+    Parameters
+    ----------
+    topology : mapping
+        The engine's snapshot.
+    name : str
+        Name of the flow.
+    counts : mapping, optional
+        Numbers to write on the cards and plugs.
+    footer : str
+        A line below.
+    """
+    boxes = scene.boxes(topology)
+    sockets = topology["sockets"]
+    fields = _fields(topology, boxes)
+    x, y, width, height = _frame(list(fields.values()))
+    if footer:
+        width, height = max(width, 7.0 * len(footer)), height + 20
+    says = f"flow {name}: {len(boxes)} sockets, {len(topology['plugs'])} plugs"
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{_n(x)} {_n(y)} {_n(width)} {_n(height)}" '
+        f'width="{_n(width)}" height="{_n(height)}" role="img" aria-label="{escape(says)}" '
+        f'font-family="{_FONT}" font-size="12">',
+        f"<title>{escape(says)}</title>",
+        f'<rect x="{_n(x + 0.5)}" y="{_n(y + 0.5)}" width="{_n(width - 1)}" height="{_n(height - 1)}" rx="8" '
+        f'fill="{_GROUND}" stroke="{_FRAME}"/>',
+        *_groups(topology, fields),
+        *_plugs(topology, boxes, (counts or {}).get("plugs", {})),
+        *(_card(n, sockets[n], box, (counts or {}).get("sockets", {}).get(n)) for n, box in boxes.items()),
+        f'<text x="{_n(x + 12)}" y="{_n(y + height - 12)}" fill="{_SOFT}">{escape(footer)}</text>' if footer else "",
+        "</svg>",
+    ]
+    return "\n".join(filter(None, parts)) + "\n"
+
+
+def _n(number: float) -> str:
+    return f"{number:g}"
+
+
+def _fields(topology: Mapping[str, Any], boxes: Mapping[str, Box]) -> dict[str, Box]:
+    """Rectangles of all processors: those without a socket stand below."""
+    cards = {n: Card(topology["sockets"][n]["processor"], box[2], box[3]) for n, box in boxes.items()}
+    found = group_boxes(cards, {n: (box[0], box[1]) for n, box in boxes.items()})
+    y = max((box[1] + box[3] for box in found.values()), default=-24.0) + 24
+    x = min((box[0] for box in found.values()), default=0.0)
+    for processor in topology["processors"]:
+        if processor not in found:
+            found[processor] = (x, y, 272.0, 88.0)
+            x += 296
+    return found
+
+
+def _frame(fields: list[Box]) -> Box:
+    if not fields:
+        return 0.0, 0.0, 272.0, 88.0
+    x, y = min(f[0] for f in fields) - MARGIN, min(f[1] for f in fields) - MARGIN
+    right, bottom = max(f[0] + f[2] for f in fields), max(f[1] + f[3] for f in fields)
+    return x, y, right + MARGIN - x, bottom + MARGIN - y
+
+
+def _cut(text: str, characters: int) -> str:
+    return escape(text if len(text) <= characters else text[: characters - 1] + "…")
+
+
+def _groups(topology: Mapping[str, Any], fields: Mapping[str, Box]) -> Iterator[str]:
+    for processor, (x, y, width, height) in fields.items():
+        record = topology["processors"].get(processor, {})
+        cpus = "all CPUs" if record.get("cpus") is None else f"{record['cpus']} CPUs"
+        says = f"{cpus}, paused" if record.get("paused") else cpus
+        yield (
+            f'<rect x="{_n(x)}" y="{_n(y)}" width="{_n(width)}" height="{_n(height)}" rx="8" fill="{_FIELD}" '
+            f'stroke="{_FRAME}" stroke-dasharray="4 3"/>'
+            f'<text x="{_n(x + 14)}" y="{_n(y + TITLE / 2 + 4)}" fill="{_INK}" font-weight="600">'
+            f'{_cut(processor, 24)} <tspan fill="{_SOFT}" font-weight="400">{escape(says)}</tspan></text>'
+        )
+
+
+def _ports(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [p for p in record["task"]["signature"] if not p["kind"].startswith("VAR_")]
+
+
+def _port_height(box: Box, at: int) -> float:
+    return box[1] + TOP + scene.ROW * at + scene.ROW / 2
+
+
+def _plugs(topology: Mapping[str, Any], boxes: Mapping[str, Box], depths: Mapping[str, int]) -> Iterator[str]:
+    for plug in topology["plugs"]:
+        start, end = boxes[plug["source"]], boxes[plug["target"]]
+        names = [p["name"] for p in _ports(topology["sockets"][plug["target"]])]
+        x1, y1 = start[0] + start[2], start[1] + TOP / 2
+        x2, y2 = end[0], _port_height(end, names.index(plug["argument"]) if plug["argument"] in names else 0)
+        bend = max(40.0, abs(x2 - x1) / 2)
+        failure = plug["on"] == "error"
+        colour, dashes = (_BAD, ' stroke-dasharray="6 4"') if failure else (_LINE, "")
+        yield (
+            f'<path d="M{_n(x1)} {_n(y1)} C{_n(x1 + bend)} {_n(y1)} {_n(x2 - bend)} {_n(y2)} {_n(x2)} {_n(y2)}" '
+            f'fill="none" stroke="{colour}" stroke-width="1.6"{dashes}/>'
+        )
+        says = _says(plug, depths.get(str(plug["id"]), 0))
+        if says:
+            yield (
+                f'<text x="{_n((x1 + x2) / 2)}" y="{_n((y1 + y2) / 2 - 5)}" text-anchor="middle" font-size="11" '
+                f'fill="{_BAD if failure else _SOFT}">{_cut(says, 28)}</text>'
+            )
+
+
+def _says(plug: Mapping[str, Any], depth: int) -> str:
+    gather = plug["gather"]
+    words = [
+        str(depth) if depth else "",
+        "error" if plug["on"] == "error" else "",
+        "map" if plug["map"] else "",
+        f"gather {gather}" if isinstance(gather, str) else "gather" if gather else "",
+        f"when {plug['when']}" if plug.get("when") else "",
+    ]
+    return ", ".join(filter(None, words))
+
+
+def _card(name: str, record: Mapping[str, Any], box: Box, counts: Mapping[str, Any] | None) -> str:
+    x, y, width, height = box
+    failed = bool(counts and counts.get("failed"))
+    title = f'{_cut(name, 24)} <tspan fill="{_SOFT}" font-weight="400">v{record["task"]["version"]}</tspan>'
+    edge = f'stroke="{_BAD}" stroke-width="2"' if failed else f'stroke="{_FRAME}"'
+    parts = [
+        f'<g><rect x="{_n(x)}" y="{_n(y)}" width="{_n(width)}" height="{_n(height)}" rx="6" fill="{_CARD}" {edge}/>',
+        f'<text x="{_n(x + 12)}" y="{_n(y + TOP / 2 + 5)}" fill="{_INK}" font-size="13" font-weight="600">'
+        f"{title}</text>",
+        f'<circle cx="{_n(x + width)}" cy="{_n(y + TOP / 2)}" r="4" fill="{_LINE}"/>',
+        *_port_rows(record, box, (counts or {}).get("arrived", {})),
+        f'<text x="{_n(x + 12)}" y="{_n(y + height - 14)}" font-size="11" fill="{_BAD if failed else _SOFT}">'
+        f"{_cut(_numbers(record, counts), 40)}</text></g>",
+    ]
+    return "".join(parts)
+
+
+def _port_rows(record: Mapping[str, Any], box: Box, arrived: Mapping[str, int]) -> Iterator[str]:
+    for at, port in enumerate(_ports(record)):
+        y = _port_height(box, at)
+        fixed = record["fixed"].get(port["name"])
+        value = fixed["text"] if fixed else port.get("default")
+        text = port["name"] + (f" = {value}" if value is not None else "")
+        waits = arrived.get(port["name"], 0)
+        yield (
+            f'<circle cx="{_n(box[0])}" cy="{_n(y)}" r="4" fill="{_LINE if waits else _CARD}" stroke="{_LINE}"/>'
+            f'<text x="{_n(box[0] + 12)}" y="{_n(y + 4)}" fill="{_INK}">{_cut(text, 26)}</text>'
+        )
+        if waits:
+            yield (
+                f'<text x="{_n(box[0] + box[2] - 12)}" y="{_n(y + 4)}" text-anchor="end" fill="{_SOFT}">'
+                f"{waits} arrived</text>"
+            )
+
+
+def _numbers(record: Mapping[str, Any], counts: Mapping[str, Any] | None) -> str:
+    words = ["paused"] if record.get("paused") else []
+    words += [f"{counts[state]} {state}" for state in _STATES if counts.get(state)] if counts else []
+    return " · ".join(words)

@@ -1,0 +1,202 @@
+"""The picture of a flow as a widget: shows the wiring, follows the numbers, carries out what a page asks for.
+
+The engine holds the truth; the widget sends its snapshots on. Commands are answered in whatever thread
+they arrive in: front ends with subshells send them to one of those, and they do not wait for a cell.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anywidget
+import traitlets
+
+from ec_jupyter.errors import EcError
+from ec_jupyter.notebook import commands, scene
+from ec_jupyter.notebook.drawing import svg
+from ec_jupyter.notebook.picture import outline
+
+if TYPE_CHECKING:
+    from ec_jupyter.notebook.flow import Flow
+
+log = logging.getLogger(__name__)
+
+FRONT = Path(__file__).parents[1] / "static"
+"""Where the build leaves the page's code."""
+
+HOW_TO_BUILD = "the editor's page is not built: run `make front` in the repository, then restart the kernel"
+
+SHORTEST = 0.1
+"""Seconds between two messages at least: the rate that front ends stand beside a person's own prints."""
+
+BEAT = 1.0
+"""Seconds between two messages at most, while somebody looks: after three a page says that the kernel is gone."""
+
+COUNT_SECONDS = 5.0
+_SLOW = {"preview", "request", "svg", "code", "save"}
+"""Commands that may take a while: each has a thread, so that the next one need not wait for it."""
+
+
+class FlowEditor(anywidget.AnyWidget):
+    """The picture of one flow; `flow.editor` is the one there is.
+
+    Parameters
+    ----------
+    flow : Flow
+        What it shows.
+
+    Attributes
+    ----------
+    graph : dict
+        The wiring with the place of every card, as the page draws it; what a saved notebook keeps.
+    """
+
+    graph = traitlets.Dict().tag(sync=True)
+
+    def __init__(self, flow: Flow) -> None:
+        self._flow, self._client = flow, flow._client
+        self._lock = threading.RLock()
+        self._news = threading.Event()
+        self._views: set[str] = set()
+        self._rewired, self._anew, self._resting = False, False, False
+        self._counts: dict[str, Any] | None = None
+        self._shown: dict[str, Any] | None = None
+        self._seq = 0
+        self.built = (FRONT / "editor.js").exists()
+        # read when it is shown: a clone without built files can be imported all the same
+        self._esm = (FRONT / "editor.js").read_text() if self.built else "export default { render() {} }"
+        self._css = (FRONT / "editor.css").read_text() if self.built and (FRONT / "editor.css").exists() else ""
+        super().__init__(graph=self._drawn())
+        self.on_msg(self._heard)
+        self._undo = [self._client.listen("topology", self._topology_came)]
+        threading.Thread(target=self._tell_on, name="ec-editor", daemon=True).start()
+
+    def open(self) -> None:
+        """Connect to the front end; called by ipywidgets."""
+        super().open()
+        # ipykernel 7.4 sends a page's messages to the shell that published last, which is the busy one;
+        # without this it leaves them to the subshell that the front end chose
+        if hasattr(self.comm, "_reply_subshell_for"):
+            self.comm._reply_subshell_for = None
+
+    def rest(self) -> None:
+        """Follow the flow no more; the picture stays as it is."""
+        self._resting = True
+        for undo in self._undo:
+            undo()
+        self._undo = []
+        self._news.set()
+
+    # -- what the engine says (on the client's thread) ------------------------------
+    def _topology_came(self, header: dict[str, Any], buffers: list[bytes]) -> None:
+        self._rewired = True
+        self._news.set()
+
+    def _counts_came(self, header: dict[str, Any], buffers: list[bytes]) -> None:
+        self._counts = header
+        self._news.set()
+
+    # -- what the page says (on whatever thread it comes) -----------------------------
+    def _heard(self, widget: Any, content: Any, buffers: Any) -> None:
+        kind = content.get("k") if isinstance(content, dict) else None
+        if kind in ("hello", "look"):
+            view = str(content.get("view", ""))
+            (self._views.add if content.get("visible", True) else self._views.discard)(view)
+            self._anew = True
+            self._news.set()
+        elif kind == "command" and content.get("op") in _SLOW:
+            threading.Thread(target=self._answer, args=(content,), name="ec-editor-answer", daemon=True).start()
+        elif kind == "command":
+            self._answer(content)
+
+    def _answer(self, content: dict[str, Any]) -> None:
+        op, args = str(content.get("op")), content.get("args")
+        try:
+            if op in ("code", "save"):
+                # here, unlike in a server, the notebook's names are at hand
+                made = {"code": self._flow.to_code, "save": self._flow.to_json}[op]
+                answer: dict[str, Any] = {"ok": True, "text": made()}
+            else:
+                answer = commands.answer(self._client, op, args)
+        except Exception as error:
+            # a page without an answer would believe the kernel busy for ever
+            log.exception("command %s", op)
+            answer = {"ok": False, "error": f"{type(error).__name__}: {error}"}
+        self._say({"k": "answer", "id": content.get("id"), **answer})
+
+    def _say(self, content: dict[str, Any]) -> None:
+        with self._lock:
+            self.send(content)
+
+    # -- telling it on (on a thread of its own) ---------------------------------------
+    def _tell_on(self) -> None:
+        while not self._resting:
+            self._news.wait(BEAT if self._views else None)
+            self._news.clear()
+            began = time.monotonic()
+            try:
+                self._tell()
+            except Exception:
+                # a picture that cannot be told is no reason to let it stand still for good
+                log.exception("picture of flow %s", self._flow.name)
+            time.sleep(max(0.0, SHORTEST - (time.monotonic() - began)))
+
+    def _tell(self) -> None:
+        if self._resting:
+            return
+        if self._rewired:
+            self._rewired = False
+            drawn = self._drawn()
+            with self._lock:
+                self.graph = drawn
+        if not self._views:
+            return
+        if self._counts is None or self._anew:
+            self._follow()
+        if self._counts is None:
+            return
+        anew, self._anew = self._anew, False
+        self._seq += 1
+        counts, before = self._counts, None if anew else self._shown
+        message = scene.metrics(counts, before, self._seq)
+        if self._client.connected:
+            message["time"] = time.time()
+        self._shown = counts
+        self._say({"k": "metrics", **message})
+
+    def _follow(self) -> None:
+        """Have the engine tell its numbers from now on, and what they are."""
+        if len(self._undo) == 1:
+            self._undo.append(self._client.listen("counts", self._counts_came))
+        counts = self._asked()
+        self._counts = counts or self._counts
+
+    def _asked(self) -> dict[str, Any] | None:
+        """The counts as of now; None without an engine, which a mere look does not start."""
+        if not self._client.connected:
+            return None
+        try:
+            return self._client.ask("query", {"what": "counts"}, timeout=COUNT_SECONDS)[0]
+        except (EcError, TimeoutError) as error:
+            log.warning("counts of flow %s: %s", self._flow.name, error)
+            return None
+
+    def _drawn(self) -> dict[str, Any]:
+        return scene.graph(self._client.topology, self._flow.name)
+
+    # -- where no page is ---------------------------------------------------------------
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The widget, a still picture for whoever cannot show it, and the wiring as text."""
+        data, metadata = super()._repr_mimebundle_(**kwargs) or ({}, {})
+        if not self.built:
+            data = {}
+        counts = self._counts if self._resting else self._asked() or self._counts
+        still = svg(self._client.topology, self._flow.name, counts, "" if self.built else HOW_TO_BUILD)
+        return {**data, "image/svg+xml": still, "text/plain": repr(self)}, metadata
+
+    def __repr__(self) -> str:
+        return outline(self._client.topology, self._flow.name)
