@@ -146,7 +146,9 @@ class Client:
                 raise
             self._line, self._said_bye = line, ""
             threading.Thread(target=self._read, args=(line,), name="ec-client", daemon=True).start()
-            self._ask_again(line.sock)
+            with suppress(OSError):
+                # an engine that goes away meanwhile: who reads the line sees its end, and asks the next one
+                self._ask_again(line.sock)
 
     def _greet(self) -> Line:
         """A line to an engine that has answered a hello; one that was just ending is followed by another."""

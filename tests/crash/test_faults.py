@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
+import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from ec_jupyter.engine.address import socket_path
 from ec_jupyter.errors import (
     EcError,
     PythonMismatchError,
@@ -21,7 +26,8 @@ from ec_jupyter.errors import (
     StoreReadOnlyError,
 )
 from ec_jupyter.notebook import client as client_module
-from tests.crash.flowkit import Flow, Gate, gone, kill, mark, passing, wait_until
+from ec_jupyter.wire import FrameReader, encode
+from tests.crash.flowkit import Flow, Gate, gone, kill, mark, passing, socket_change, wait_until
 
 
 def echo(x):
@@ -418,3 +424,44 @@ def test_two_clients_see_each_others_work(flow, make_flow):
     wait_until(lambda: "echo" in other.client.topology["sockets"])
     request = other.submit("echo", x=4)
     assert flow.result(request) == 4
+
+
+def test_a_question_is_answered_though_an_engine_says_hello_and_is_gone(flow, tmp_path):
+    """What listens in between takes the hello and ends, as an engine killed in that moment does."""
+    hello = {
+        "k": "ok", "n": 0, "flow": flow.client.flow_id, "engine": 0, "cpus": 2, "warnings": [],
+        "topology": flow.client.topology,
+    }  # fmt: skip
+    path = socket_path(flow.folder)
+    beside = path.with_suffix(".new")
+
+    def vanish() -> None:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(beside))
+            listener.listen()
+            os.replace(beside, path)
+            there.set()
+            line, _ = listener.accept()
+            path.unlink()
+            with line:
+                reader = FrameReader()
+                while not reader.feed(line.recv(1 << 16)):
+                    pass
+                line.sendall(encode(hello))
+
+    there = threading.Event()
+    thread = threading.Thread(target=vanish)
+    thread.start()
+    assert there.wait(60)
+    pid = flow.engine
+    os.kill(pid, signal.SIGSTOP)
+    # more than the line holds: it is still being sent again when nobody is there to read it
+    change, blob = socket_change(lambda data=bytes(8_000_000): len(data), "big")
+    asked: list[dict] = []
+    asker = threading.Thread(target=lambda: asked.append(flow.client.ask("edit", {"changes": [change]}, [blob])[0]))
+    asker.start()
+    kill(pid)
+    asker.join(60)
+    thread.join(60)
+    assert asked[0]["revision"] == 1
+    assert flow.result(flow.submit("big", data=b"four")) == 4
