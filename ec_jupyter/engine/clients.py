@@ -45,6 +45,7 @@ class Connection(asyncio.Protocol):
         self.kinds: set[str] = set()
         self.greeted = False
         self._out: list[tuple[int | None, bytes]] = []
+        self._accepted: list[tuple[int, list[int]]] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Somebody connected; they count once they have said hello."""
@@ -74,9 +75,17 @@ class Connection(asyncio.Protocol):
             # no tick can be written now; what is said meanwhile (errors, what is on disk) promises nothing
             self.transport.write(frame)
             return
-        if not self._out:
-            self.clients.engine.after(self.flush)
+        self._soon()
         self._out.append((header.get("n"), frame))
+
+    def accepted(self, frame: int, requests: list[int]) -> None:
+        """Answer a submit that is logged; those of one tick are answered together."""
+        self._soon()
+        self._accepted.append((frame, requests))
+
+    def _soon(self) -> None:
+        if not self._out and not self._accepted:
+            self.clients.engine.after(self.flush)
 
     def unsend(self, to: Header) -> None:
         """Take back the answer to a frame that has not left."""
@@ -85,8 +94,15 @@ class Connection(asyncio.Protocol):
     def flush(self) -> None:
         """Write what has gathered."""
         out, self._out = self._out, []
-        if out and not self.transport.is_closing():
-            self.transport.write(b"".join(frame for _, frame in out))
+        accepted, self._accepted = self._accepted, []
+        frames = [frame for _, frame in out]
+        if accepted:
+            # a frame's identities follow on each other: the first and how many say it all
+            rows = [(n, ids[0] if ids else 0, len(ids)) for n, ids in accepted if _in_a_row(ids)]
+            lists = [(n, ids) for n, ids in accepted if not _in_a_row(ids)]
+            frames.append(encode({"k": "accepted", "rows": rows, "lists": lists}))
+        if frames and not self.transport.is_closing():
+            self.transport.write(b"".join(frames))
 
     def reply(self, header: Header, buffers: Iterable[bytes] = (), *, to: Header) -> None:
         """Answer a frame once this tick is on disk."""
@@ -95,6 +111,10 @@ class Connection(asyncio.Protocol):
     def refuse(self, error: EcError, *, to: Header) -> None:
         """Answer a frame with an error."""
         self.send({"k": "error", "n": to.get("n"), "error": to_wire(error)})
+
+
+def _in_a_row(ids: list[int]) -> bool:
+    return ids == list(range(ids[0], ids[0] + len(ids))) if ids else True
 
 
 class Clients:

@@ -140,7 +140,8 @@ def submit(engine: Engine, client: Connection | Absent, header: Header, buffers:
         _watch(engine, client, ids)
     if header.get("done"):
         engine.core.journal.add("drop_accepted", (client.id, header["done"]))
-    _done(engine, client, {"ids": ids}, header)
+    engine.core.journal.answer(client.id, n, {"ids": ids})
+    client.accepted(n, ids)
 
 
 def _repeat(engine: Engine, client: Connection, header: Header) -> None:

@@ -37,6 +37,9 @@ class Absent:
     def reply(self, header: Header, buffers: Iterable[bytes] = (), *, to: Header) -> None:
         """Tell nobody."""
 
+    def accepted(self, frame: int, requests: list[int]) -> None:
+        """Tell nobody."""
+
     def refuse(self, error: EcError, *, to: Header) -> None:
         """Tell nobody."""
 

@@ -97,6 +97,10 @@ class Client:
         self._eager = 0
         self._sync = "power" in options
         self._log: Log
+        self._takers: dict[str, Push] = {
+            "ok": self._answered, "accepted": self._accepted, "results": self._ended, "finished": self._ended,
+            "error": self._refused, "bye": self._bye,
+        }  # fmt: skip
 
     @classmethod
     def open(
@@ -322,27 +326,36 @@ class Client:
 
     # -- what comes in -------------------------------------------------------
     def _take(self, header: Header, buffers: list[bytes]) -> None:
+        self._takers.get(header["k"], self._pushed)(header, buffers)
+
+    def _accepted(self, header: Header, buffers: list[bytes]) -> None:
+        for n, first, many in header["rows"]:
+            self._answered({"n": n, "ids": list(range(first, first + many))}, [])
+        for n, ids in header["lists"]:
+            self._answered({"n": n, "ids": ids}, [])
+
+    def _ended(self, header: Header, buffers: list[bytes]) -> None:
+        self._losses = 0
+        self._ends.came(header, buffers)
+
+    def _refused(self, header: Header, buffers: list[bytes]) -> None:
+        question = self._questions.pop(header.get("n", 0), None)
+        if question is not None:
+            question.tell(from_wire(header["error"]))
+
+    def _bye(self, header: Header, buffers: list[bytes]) -> None:
+        self._said_bye = header.get("why", "stopped")
+
+    def _pushed(self, header: Header, buffers: list[bytes]) -> None:
         kind = header["k"]
-        if kind == "ok":
-            self._answered(header, buffers)
-        elif kind in ("results", "finished"):
-            self._losses = 0
-            self._ends.came(header, buffers)
-        elif kind == "error":
-            question = self._questions.pop(header.get("n", 0), None)
-            if question is not None:
-                question.tell(from_wire(header["error"]))
-        elif kind == "bye":
-            self._said_bye = header.get("why", "stopped")
-        else:
-            if kind == "topology":
-                self.topology = header["topology"]
-            for listener in list(self._listeners.get(kind, ())):
-                try:
-                    listener(header, buffers)
-                except Exception:
-                    # a listener's mistake must not end the line for everybody else
-                    log.exception("listener for %s", kind)
+        if kind == "topology":
+            self.topology = header["topology"]
+        for listener in list(self._listeners.get(kind, ())):
+            try:
+                listener(header, buffers)
+            except Exception:
+                # a listener's mistake must not end the line for everybody else
+                log.exception("listener for %s", kind)
 
     def _answered(self, header: Header, buffers: list[bytes]) -> None:
         question = self._questions.pop(header.get("n", 0), None)
