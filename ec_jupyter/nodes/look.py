@@ -38,8 +38,8 @@ def text(value: Any) -> str:
     try:
         found = _Short().repr(value)
     except Exception as error:  # noqa: BLE001
-        # a user's __repr__ may raise anything, and that is what there is to see
-        found = f"<{type_name(value)} whose repr raises {type(error).__name__}: {error}>"
+        # an element of a set or dict that raises while it is looked at
+        found = f"<{type_name(value)} that cannot be shown: {type(error).__name__}: {error}>"
     return printable(found if len(found) <= TEXT_CHARACTERS else found[: TEXT_CHARACTERS - 1] + "…")
 
 
@@ -87,6 +87,15 @@ class _Short(reprlib.Repr):
         self.maxtuple = self.maxlist = self.maxarray = self.maxdict = 200
         self.maxset = self.maxfrozenset = self.maxdeque = 200
         self.maxstring = self.maxlong = self.maxother = TEXT_CHARACTERS
+
+    def repr_instance(self, x: Any, level: int) -> str:
+        """Whatever its own repr says; reprlib would hide what that raises."""
+        try:
+            found = repr(x)
+        except Exception as error:  # noqa: BLE001
+            # a user's __repr__ may raise anything, and that is what there is to see
+            return f"<{type_name(x)} whose repr raises {type(error).__name__}: {error}>"
+        return found if len(found) <= self.maxother else found[: self.maxother - 1] + "…"
 
     def repr_dict(self, x: dict[Any, Any], level: int) -> str:
         """A dict as it is: reprlib would sort its keys."""

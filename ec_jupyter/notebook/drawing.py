@@ -91,7 +91,8 @@ def _cut(text: str, characters: int) -> str:
 def _groups(topology: Mapping[str, Any], fields: Mapping[str, Box]) -> Iterator[str]:
     for processor, (x, y, width, height) in fields.items():
         record = topology["processors"].get(processor, {})
-        cpus = "all CPUs" if record.get("cpus") is None else f"{record['cpus']} CPUs"
+        lent = record.get("cpus")
+        cpus = "all CPUs" if lent is None else f"{lent} CPU{'' if lent == 1 else 's'}"
         says = f"{cpus}, paused" if record.get("paused") else cpus
         yield (
             f'<rect x="{_n(x)}" y="{_n(y)}" width="{_n(width)}" height="{_n(height)}" rx="8" fill="{_FIELD}" '
@@ -124,9 +125,11 @@ def _plugs(topology: Mapping[str, Any], boxes: Mapping[str, Box], depths: Mappin
         )
         says = _says(plug, depths.get(str(plug["id"]), 0))
         if says:
+            # with a rim, for a line may run under it
             yield (
                 f'<text x="{_n((x1 + x2) / 2)}" y="{_n((y1 + y2) / 2 - 5)}" text-anchor="middle" font-size="11" '
-                f'fill="{_BAD if failure else _SOFT}">{_cut(says, 28)}</text>'
+                f'fill="{_BAD if failure else _SOFT}" stroke="{_GROUND}" stroke-width="3" paint-order="stroke">'
+                f"{_cut(says, 28)}</text>"
             )
 
 

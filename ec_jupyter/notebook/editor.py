@@ -108,7 +108,7 @@ class FlowEditor(anywidget.AnyWidget):
             (self._views.add if content.get("visible", True) else self._views.discard)(view)
             self._anew = True
             self._news.set()
-        elif kind == "command" and content.get("op") in _SLOW:
+        elif kind == "command" and str(content.get("op")) in _SLOW:
             threading.Thread(target=self._answer, args=(content,), name="ec-editor-answer", daemon=True).start()
         elif kind == "command":
             self._answer(content)

@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 _SHAPES: dict[str, type] = {"name": str, "processors": dict, "before": list, "sockets": dict, "plugs": list}
 
 
-def load(
-    path: str | os.PathLike[str], name: str | None = None, folder: str | os.PathLike[str] | None = None
-) -> Flow:
+def load(path: str | os.PathLike[str], name: str | None = None, folder: str | os.PathLike[str] | None = None) -> Flow:
     """Make a flow as `Flow.save` wrote it down: processors, sockets with their tasks, plugs, fixed values, places.
 
     The code in the file is run, as that of a cell is. What is there already under the same names becomes
@@ -96,31 +94,31 @@ def _tasks(document: Mapping[str, Any], path: str) -> Iterator[tuple[str, Callab
     space |= {word: main[word] for word in document.get("unbound", ()) if word in main}
     if lacking:
         note(f"the tasks of {path} use what is not in it: {', '.join(lacking)}")
-    _run("\n".join(document["before"]), f"<saved {document['name']}>", space, path)
+    before = "".join(f"{text}\n\n" for text in document["before"])
+    _run("", before, f"<saved {document['name']}>", space, path)
     for name, part in document["sockets"].items():
         if not isinstance(part, dict) or not isinstance(part.get("code"), str):
             note(f"socket {name!r} was saved without the source of its task and is left out")
             continue
-        file = f"<saved {document['name']}.{name}>"
-        if part.get("function"):
-            _run(part["code"], file, space, path)
-            task = space.get(part["function"])
-        else:
-            _run(f"__task__ = {part['code']}", file, space, path)
-            task = space.pop("__task__", None)
-        if not callable(task):
-            raise DeclarationError(f"{path}: the code of socket {name!r} makes no function {part['function']!r}")
-        yield name, task
+        word = part.get("function") or "__task__"
+        text = part["code"] if part.get("function") else f"__task__ = {part['code']}"
+        _run(before, text, f"<saved {document['name']}.{name}>", space, path)
+        if not callable(space.get(word)):
+            raise DeclarationError(f"{path}: the code of socket {name!r} makes no function {word!r}")
+        yield name, space[word]
 
 
-def _run(text: str, file: str, space: dict[str, Any], path: str) -> None:
+def _run(before: str, text: str, file: str, space: dict[str, Any], path: str) -> None:
+    """Run `text` as what follows `before`, which has been run, in a file that is nowhere but here."""
+    whole = f"{before}{text}\n"
     try:
-        # parsed first, for a SyntaxError's own text would show the file that does not exist
-        compiled = compile(ast.parse(text), file, "exec", dont_inherit=True)
+        tree = ast.parse(whole)
+        ends = len(ast.parse(before).body)
+        compiled = compile(ast.Module(tree.body[ends:], []), file, "exec", dont_inherit=True)
     except (SyntaxError, ValueError) as error:
         raise DeclarationError(f"{path}: the code of {file} is not Python: {error}") from error
-    # no time stamp: linecache then never looks for a file, and tracebacks show the lines
-    linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
+    # no time stamp: linecache then never looks for a file; what is needed stands in it, so that it can be saved again
+    linecache.cache[file] = (len(whole), None, whole.splitlines(keepends=True), file)
     try:
         exec(compiled, space)
     except Exception as error:
@@ -142,11 +140,9 @@ def _wire(flow: Flow, document: Mapping[str, Any], tasks: Mapping[str, Callable[
         for name in tasks:
             part = document["sockets"][name]
             for argument, text in part["fixed"].items():
-                if text == there[name].get(argument):
-                    continue
                 if text is None:
                     note(f"{name}.{argument} had a fixed value that is no literal; fix it anew")
-                else:
+                elif text != there[name].get(argument):
                     flow.fix(name, **{argument: ast.literal_eval(text)})
         for plug in document["plugs"]:
             _plug(flow, plug, tasks)

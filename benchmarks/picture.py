@@ -1,0 +1,112 @@
+"""What the editor costs a browser without a GPU: first paint, frames while a card is dragged, frames while it is live.
+
+    python benchmarks/picture.py
+
+Prints one line for each size of flow. The flow is one in memory (tests/browser/page), the browser Debian's Chromium.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+ROOT = Path(__file__).parents[1]
+SCENES = {"six": "6 sockets, 6 plugs", "many": "200 sockets, 400 plugs", "most": "1,000 sockets, 1,900 plugs"}
+SECONDS = 3
+
+# from the navigation to the first frame after a card is there
+PAINTED = """() => new Promise(done => {
+    const look = () => document.querySelector('.ec-card')
+        ? requestAnimationFrame(() => setTimeout(() => done(performance.now()))) : requestAnimationFrame(look);
+    look();
+})"""
+COUNT = """() => { window.frames = [];
+    const tick = at => { frames.push(at); window.ticking = requestAnimationFrame(tick) };
+    requestAnimationFrame(tick) }"""
+COUNTED = """() => { cancelAnimationFrame(ticking);
+    const gaps = frames.slice(1).map((at, i) => at - frames[i]).sort((a, b) => a - b);
+    return [1000 * gaps.length / (frames.at(-1) - frames[0]), gaps[Math.floor(gaps.length * 0.95)]] }"""
+# every socket's numbers change ten times a second
+LIVE = """() => { let n = 0; flow.counts = () => ({waiting: 0, queued: n % 9, running: n % 3, done: n, failed: 0,
+    cancelled: 0, skipped: 0, arrived: {}}); window.living = setInterval(() => { n += 1; flow.onCounts() }, 100) }"""
+
+
+class Files(SimpleHTTPRequestHandler):
+    """The page, and the built editor under /static/."""
+
+    def translate_path(self, path: str) -> str:
+        bare = path.partition("?")[0]
+        folder = ROOT / "ec_jupyter/static" if bare.startswith("/static/") else ROOT / "tests/browser/page"
+        return str(folder / (Path(bare).name or "index.html"))
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Be silent."""
+
+
+def frames(page: Page, act: Any) -> tuple[float, float]:
+    """Frames a second, and the 95th percentile of what one took in milliseconds, while `act` goes on."""
+    page.evaluate(COUNT)
+    act()
+    rate, slow = page.evaluate(COUNTED)
+    return rate, slow
+
+
+def drag(page: Page) -> None:
+    """Takes the first card in sight about."""
+    box = page.locator(".ec-card").first.bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 3, box["y"] + 5
+    page.mouse.move(x, y)
+    page.mouse.down()
+    for at in range(40 * SECONDS):
+        page.mouse.move(x + at % 60, y + at % 40)
+    page.mouse.up()
+
+
+def measure(browser: Browser, address: str, scene: str) -> list[str]:
+    """One line of the table."""
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.goto(f"{address}?scene={scene}")
+    painted = page.evaluate(PAINTED)
+    page.wait_for_timeout(500)
+    far = frames(page, lambda: drag(page))
+    page.evaluate(LIVE)
+    living = frames(page, lambda: page.wait_for_timeout(1000 * SECONDS))
+    page.evaluate("() => clearInterval(living)")
+    page.get_by_role("button", name="Search").click()
+    page.locator(".ec-chooser input").press("Enter")
+    page.locator(".ec-count").first.wait_for()
+    near = frames(page, lambda: drag(page))
+    page.close()
+    return [SCENES[scene], f"{painted:,.0f} ms", *(f"{rate:.0f} ({slow:.0f} ms)" for rate, slow in (far, near, living))]
+
+
+def main() -> None:
+    """Measure and print."""
+    chromium = shutil.which("chromium")
+    if chromium is None or not (ROOT / "ec_jupyter/static/editor.js").is_file():
+        sys.exit("needs chromium on the PATH and the built editor (make front)")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Files))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    rows = [["flow", "first paint", "fps dragging, all in sight (p95)", "fps dragging, near", "fps live at 10 Hz"]]
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        # the first page of a browser pays for more than itself
+        measure(browser, f"http://127.0.0.1:{server.server_port}/", "six")
+        rows += [measure(browser, f"http://127.0.0.1:{server.server_port}/", scene) for scene in SCENES]
+        browser.close()
+    server.shutdown()
+    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""Which flows lie under the server's root, and what each is doing."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from ec_jupyter.notebook.names import FLOWS
+from ec_jupyter.server import glance
+from ec_jupyter.server.keys import NAME, key_of
+
+SKIPPED = {"node_modules", "__pycache__", "site-packages"}
+DEPTH = 8
+WALK_SECONDS = 2.0
+"""How long a walk may take; a root with millions of folders is shown as far as it got."""
+
+Row = dict[str, Any]
+
+
+class Census:
+    """Finds and counts flows; its calls block, and one thread at a time may make them.
+
+    Parameters
+    ----------
+    root : Path
+        The server's root folder; nothing outside of it is looked at.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.complete = True
+        self._known: dict[Path, PurePosixPath] = {}
+        self._read: dict[Path, tuple[object, Row]] = {}
+
+    def take(self) -> list[Row]:
+        """A row for each flow: those that run first, then by path."""
+        found = dict(self._walk())
+        if not self.complete:
+            # what an earlier walk came to is still there, unless it is not
+            found = {folder: place for folder, place in self._known.items() if _is_flow(folder)} | found
+        self._known = found
+        self._read = {folder: kept for folder, kept in self._read.items() if folder in found}
+        rows = [self._row(folder, place) for folder, place in found.items()]
+        return sorted((row for row in rows if row), key=lambda row: (not row["running"], row["path"]))
+
+    def _row(self, folder: Path, place: PurePosixPath) -> Row | None:
+        try:
+            return self.row(folder, place)
+        except OSError:
+            # it was removed while we looked
+            return None
+
+    def row(self, folder: Path, place: PurePosixPath) -> Row:
+        """What one flow is doing."""
+        row: Row = {
+            "key": key_of(place, folder.name),
+            "name": folder.name,
+            "path": _printable(str(place / folder.name)),
+        }
+        answer = glance.ask(folder)
+        if answer and "sockets" in answer:
+            live = {"sockets": len(answer["sockets"]), "nodes": answer["nodes"], "python": [answer["python"]]}
+            return row | {"running": True, "killed": False, "error": None} | live | glance.totals(answer["sockets"])
+        kept = {key: value for key, value in self._recorded(folder).items() if key != "executable"}
+        running = answer is not None
+        return row | kept | {"running": running, "killed": not running and glance.killed(folder), "nodes": []}
+
+    def _recorded(self, folder: Path) -> Row:
+        """What the database says; read again only once it has changed."""
+        mark = [_mark(folder / name) for name in ("flow.db", "flow.db-wal")]
+        before, kept = self._read.get(folder, (None, {}))
+        if before != mark:
+            kept = glance.read(folder)
+            self._read[folder] = (mark, kept)
+        return kept
+
+    def _walk(self) -> Iterator[tuple[Path, PurePosixPath]]:
+        """Breadth first, so that what lies near is found whatever the time allows."""
+        end = time.monotonic() + WALK_SECONDS
+        self.complete = True
+        level = [(self.root.resolve(), PurePosixPath())]
+        for _ in range(DEPTH):
+            below = []
+            for folder, place in level:
+                if time.monotonic() > end:
+                    self.complete = False
+                    return
+                yield from ((flow, place) for flow in _flows(folder / FLOWS))
+                below += [(folder / name, place / name) for name in _folders(folder)]
+            level = below
+
+
+def _folders(folder: Path) -> list[str]:
+    """Names of the folders in which notebooks may lie; a link leads to what is found elsewhere, or is not ours."""
+    try:
+        with os.scandir(folder) as entries:
+            names = [e.name for e in entries if not e.name.startswith(".") and e.is_dir(follow_symlinks=False)]
+        if (folder / "pyvenv.cfg").exists():
+            return []
+    except OSError:
+        return []
+    return sorted(name for name in names if name not in SKIPPED)
+
+
+def _flows(folder: Path) -> list[Path]:
+    try:
+        if folder.is_symlink():
+            return []
+        with os.scandir(folder) as entries:
+            names = [e.name for e in entries if e.is_dir(follow_symlinks=False)]
+    except OSError:
+        return []
+    return sorted(folder / name for name in names if NAME.fullmatch(name) and _is_flow(folder / name))
+
+
+def _is_flow(folder: Path) -> bool:
+    try:
+        return (folder / "flow.db").is_file()
+    except OSError:
+        return False
+
+
+def _mark(path: Path) -> tuple[int, int] | None:
+    try:
+        state = path.stat()
+    except OSError:
+        return None
+    return state.st_mtime_ns, state.st_size
+
+
+def _printable(path: str) -> str:
+    # a name that is no text would end the whole answer
+    return path.encode(errors="surrogateescape").decode(errors="replace")

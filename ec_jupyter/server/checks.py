@@ -1,0 +1,136 @@
+"""What comes in is looked at before anything is done for it, and what went wrong is told in one line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import wraps
+from typing import Any, NoReturn, TypeVar
+
+from tornado.web import HTTPError
+
+from ec_jupyter.errors import EcError, EngineError, PythonMismatchError, RevisionError, StoreError
+
+MOST_BYTES = 64 << 20
+"""The largest body that is read."""
+
+DEEPEST = 100
+"""Levels of lists and objects in a body."""
+
+_BIGGEST = 1 << 63
+_CONFLICTS = (EngineError, StoreError, PythonMismatchError, RevisionError)
+_T = TypeVar("_T")
+
+
+class Refused(HTTPError):
+    """A request that is answered with a status and one line."""
+
+    def __init__(self, status: int, text: str, kind: str = "") -> None:
+        self.text = "; ".join(line.strip() for line in text.splitlines() if line.strip())
+        self.kind = kind
+        super().__init__(status, "%s", self.text)
+
+
+def told(method: Callable[..., Awaitable[_T]]) -> Callable[..., Coroutine[Any, Any, _T]]:
+    """Let a verb answer with the line that an error of ours says."""
+
+    @wraps(method)
+    async def verb(self: Any, *args: Any, **kwargs: Any) -> _T:
+        try:
+            return await method(self, *args, **kwargs)
+        except EcError as error:
+            raise Refused(_status(error), str(error), type(error).__name__) from None
+        except TimeoutError as error:
+            raise Refused(503, str(error) or "the engine does not answer", "TimeoutError") from None
+
+    return verb
+
+
+def _status(error: EcError) -> int:
+    if isinstance(error, LookupError):
+        return 404
+    return 409 if isinstance(error, _CONFLICTS) else 400
+
+
+def read_object(body: bytes) -> dict[str, Any]:
+    """The JSON object that a body holds.
+
+    Raises
+    ------
+    Refused
+        It holds none: 413 where it is too large, else 400.
+    """
+    if len(body) > MOST_BYTES:
+        raise Refused(413, f"a body of {len(body)} bytes is over the limit of {MOST_BYTES}")
+    try:
+        found = json.loads(body, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise Refused(400, f"the body is no JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise Refused(400, f"the body is to be a JSON object, not {_kind(found)}")
+    if not _fits(found):
+        raise Refused(400, f"the body is nested more than {DEEPEST} levels deep, or a text in it is none")
+    return found
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no JSON number")
+
+
+def _fits(value: object, depth: int = 0) -> bool:
+    """Whether a value can travel on: not too deep, and its texts are text."""
+    if depth > DEEPEST:
+        return False
+    if isinstance(value, str):
+        return value.isascii() or _encodes(value)
+    if isinstance(value, dict):
+        return all(_fits(key) and _fits(v, depth + 1) for key, v in value.items())
+    return all(_fits(v, depth + 1) for v in value) if isinstance(value, list) else True
+
+
+def _encodes(text: str) -> bool:
+    """False for a lone surrogate, which JSON can spell and UTF-8 cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def check_numbers(value: object) -> None:
+    """Refuse whole numbers that no database can hold.
+
+    Raises
+    ------
+    Refused
+        There is one.
+    """
+    if isinstance(value, int) and not -_BIGGEST <= value < _BIGGEST:
+        raise Refused(400, "a whole number in the body has more than 64 bits")
+    for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        check_numbers(part)
+
+
+def field(body: dict[str, Any], name: str, kind: type[_T], default: Any = ...) -> _T:
+    """The field of that name, which is to be of that kind.
+
+    Raises
+    ------
+    Refused
+        It is missing and has no default, or is of another kind.
+    """
+    value = body.get(name, default)
+    if value is default and default is not ...:
+        return default  # type: ignore[no-any-return]
+    if value is ...:
+        raise Refused(400, f"the body lacks the field {name!r}")
+    if not isinstance(value, kind):
+        raise Refused(400, f"the field {name!r} is to be {_KINDS[kind]}, not {_kind(value)}")
+    return value
+
+
+_KINDS: dict[type, str] = {dict: "an object", list: "a list", str: "a text", bool: "true or false", int: "a number"}
+
+
+def _kind(value: object) -> str:
+    return "null" if value is None else _KINDS.get(type(value), "a number")

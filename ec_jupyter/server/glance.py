@@ -1,0 +1,139 @@
+"""What a flow is doing, seen without becoming its client: an engine stays for its clients, and not for a glance."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from ec_jupyter.engine.address import socket_path
+from ec_jupyter.errors import FrameError, PythonMismatchError
+from ec_jupyter.wire import FrameReader, Header, encode
+
+ANSWER_SECONDS = 1.0
+"""How long an engine that is busy may take before its flow is shown without live numbers."""
+
+READ_SECONDS = 2.0
+"""How long counting the requests of a stopped flow may take."""
+
+STATES = ("waiting", "queued", "running", "done", "failed", "cancelled", "skipped")
+REQUEST = ("socket", "id", "state", "attempt", "created", "started", "finished", "seconds", "error")
+Row = dict[str, Any]
+
+
+def ask(folder: Path) -> Header | None:
+    """What the engine says of itself; None if none runs, no counts if it does not answer in time."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
+        line.settimeout(ANSWER_SECONDS)
+        try:
+            line.connect(str(socket_path(folder)))
+        except OSError:
+            return None
+        try:
+            line.sendall(encode({"k": "glance", "n": 1}))
+            reader = FrameReader()
+            while data := line.recv(1 << 18):
+                frames = reader.feed(data)
+                if frames:
+                    return frames[0][0]
+        except (OSError, FrameError):
+            pass
+    return {}
+
+
+def totals(sockets: Mapping[str, Mapping[str, Any]]) -> Row:
+    """Requests by state, and values that wait for company, of all sockets together."""
+    sums = {state: sum(row.get(state, 0) for row in sockets.values()) for state in STATES}
+    arrived = [row.get("arrived", 0) for row in sockets.values()]
+    return {"counts": sums, "arrived": sum(sum(n.values()) if isinstance(n, Mapping) else n for n in arrived)}
+
+
+def read(folder: Path) -> Row:
+    """What the database of a flow says.
+
+    Returns
+    -------
+    dict
+        ``counts`` and ``arrived`` as `totals` gives them, ``sockets`` how many there are, ``python`` the
+        versions their tasks are of, ``executable`` the one its engine ran under; ``error`` instead where
+        the database cannot be read.
+    """
+    try:
+        with closing(_open(folder)) as db:
+            states = Counter(dict(db.execute("SELECT state, count(*) FROM request GROUP BY state").fetchall()))
+            waiting = "SELECT count(*) FROM arrival WHERE state IN ('waiting', 'shared', 'routing')"
+            (arrived,) = db.execute(waiting).fetchone()
+            versions = "SELECT json_extract(t.record, '$.python') FROM socket s JOIN task t ON t.id = s.task"
+            pythons = [python or "" for (python,) in db.execute(versions)]
+            found = db.execute("SELECT value FROM meta WHERE key = 'executable'").fetchone()
+    except sqlite3.Error as error:
+        return {
+            "counts": None,
+            "arrived": 0,
+            "sockets": 0,
+            "python": [],
+            "error": f"its database cannot be read: {error}",
+        }
+    return {
+        "counts": {state: states[state] for state in STATES},
+        "arrived": arrived,
+        "sockets": len(pythons),
+        "python": sorted(set(pythons)),
+        "executable": found[0] if found else None,
+        "error": None,
+    }
+
+
+def _open(folder: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(f"file:{quote(str(folder / 'flow.db'))}?mode=ro", uri=True, timeout=READ_SECONDS)
+    end = time.monotonic() + READ_SECONDS
+    # millions of requests take longer to count than anybody looks at a list
+    db.set_progress_handler(lambda: time.monotonic() > end, 10_000)
+    return db
+
+
+def killed(folder: Path) -> bool:
+    """Whether the flow's last engine was killed: one that ends takes its socket away; ask where none runs."""
+    return socket_path(folder).exists()
+
+
+def request(folder: Path, key: int) -> Row | None:
+    """A request as the database of a stopped flow has it; None if it has none of that identity."""
+    fields = ", ".join(f"r.{name}" for name in REQUEST if name != "socket")
+    query = f"SELECT s.name, {fields} FROM request r JOIN socket s ON s.id = r.socket WHERE r.id = ?"
+    with closing(_open(folder)) as db:
+        found = db.execute(query, (key,)).fetchone()
+    if found is None:
+        return None
+    row = dict(zip(REQUEST, found, strict=True))
+    return row | {"error": json.loads(row["error"]) if row["error"] else None}
+
+
+def at_rest(folder: Path) -> bool:
+    """Whether an engine started now would have nothing to run."""
+    with closing(_open(folder)) as db:
+        open_states = "SELECT 1 FROM request WHERE state IN ('queued', 'running') AND state NOT IN ('done', 'skipped')"
+        return db.execute(f"{open_states} LIMIT 1").fetchone() is None
+
+
+def check_python(name: str, pythons: Iterable[str], mine: str) -> None:
+    """Refuse a flow whose tasks are all of another minor version of Python, before anything is started for it.
+
+    Raises
+    ------
+    PythonMismatchError
+        None of its tasks could run.
+    """
+    versions = [python for python in pythons if python]
+    if versions and mine not in versions:
+        raise PythonMismatchError(
+            f"the tasks of flow {name!r} are of Python {', '.join(versions)}, this server runs {mine}; "
+            f"open the flow from its notebook"
+        )

@@ -1,0 +1,232 @@
+"""Flows over REST: every verb asks who it is and whether he may, and answers in JSON."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from jupyter_server.auth.decorator import authorized
+from jupyter_server.base.handlers import APIHandler
+from jupyter_server.utils import url_escape, url_path_join
+from tornado import web
+
+from ec_jupyter.errors import EcError, EngineError, RequestNotFoundError
+from ec_jupyter.notebook import commands, scene
+from ec_jupyter.notebook.client import Client
+from ec_jupyter.notebook.engines import running
+from ec_jupyter.server import glance
+from ec_jupyter.server.checks import Refused, check_numbers, field, read_object, told
+from ec_jupyter.server.flows import Flows
+
+SETTING = "ec_flows"
+MOST_NAME = 200
+"""Characters in the id that a submit may bring."""
+
+PREVIEW_SECONDS = 60
+STOP_SECONDS = 10
+"""How long an engine may take to end its workers."""
+
+_UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError)
+_SHOWN = (*glance.REQUEST, "node")
+
+
+class Handler(APIHandler):
+    """What all addresses of flows have in common."""
+
+    auth_resource = "ec_flows"
+
+    @property
+    def flows(self) -> Flows:
+        """The flows of this server."""
+        return self.settings[SETTING]  # type: ignore[no-any-return]
+
+    def answer(self, reply: dict[str, Any], status: int = 200) -> None:
+        """Send a reply."""
+        self.set_status(status)
+        self.finish(json.dumps(reply))
+
+    async def body(self) -> dict[str, Any]:
+        """The JSON object that came; a large one is read off the event loop."""
+        return await self.flows.links.thread(read_object, self.request.body)
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Tell what went wrong, in one line."""
+        error = (kwargs.get("exc_info") or (None, None))[1]
+        if not isinstance(error, Refused):
+            super().write_error(status_code, **kwargs)
+            return
+        self.finish(json.dumps({"ok": False, "error": error.text, "type": error.kind, "message": error.text}))
+
+
+class FlowsHandler(Handler):
+    """All flows under the server's root."""
+
+    @web.authenticated
+    @authorized
+    @told
+    async def get(self) -> None:
+        """Rows of them: running or not, and their counts."""
+        self.answer(await self.flows.all())
+
+
+class FlowHandler(Handler):
+    """One flow."""
+
+    @web.authenticated
+    @authorized
+    @told
+    async def get(self, key: str) -> None:
+        """Its wiring, with places for a picture; of a flow that runs."""
+        folder = await self.flows.folder(key)
+        async with self.flows.links.use(folder) as client:
+            self.answer(await self.flows.links.thread(_graph, client))
+
+
+def _graph(client: Client) -> dict[str, Any]:
+    # news of the wiring come before the answer: whoever edited reads what he wrote
+    client.ask("ping")
+    return scene.graph(client.topology, client.name)
+
+
+class LifeHandler(Handler):
+    """Start and end of a flow's engine."""
+
+    @web.authenticated
+    @authorized
+    @told
+    async def post(self, key: str, verb: str) -> None:
+        """Start it if none runs, or stop it if one does."""
+        folder = await self.flows.folder(key)
+        was = await self.flows.links.thread(running, folder)
+        if verb == "start":
+            async with self.flows.links.use(folder, start=True) as client:
+                reply = {"running": True, "changed": not was, "warnings": client.warnings}
+        else:
+            if was:
+                async with self.flows.links.use(folder) as client:
+                    await self.flows.links.thread(_stop, client)
+            reply = {"running": False, "changed": was, "warnings": []}
+        if reply["changed"]:
+            self.flows.changed()
+            action = "started" if verb == "start" else "stopped"
+            self.flows.emit({"action": action, "key": key, "flow": folder.name})
+        self.answer({"ok": True, **reply})
+
+
+def _stop(client: Client) -> None:
+    """Stop the engine, and wait until nobody can take it for one that runs."""
+    client.ask("stop")
+    end, tick = time.monotonic() + STOP_SECONDS, threading.Event()
+    while (client.connected or running(client.folder)) and time.monotonic() < end:
+        tick.wait(0.01)
+
+
+class CommandsHandler(Handler):
+    """What the picture asks for."""
+
+    @web.authenticated
+    @authorized
+    @told
+    async def post(self, key: str) -> None:
+        """Do what ``op`` says with ``args``."""
+        folder, body = await self.flows.folder(key), await self.body()
+        op, args = field(body, "op", str), field(body, "args", dict, {})
+        check_numbers(args)
+        async with self.flows.links.use(folder) as client:
+            reply = await self.flows.links.thread(partial(self._command, client, op, args))
+        self.answer({"ok": True, **reply})
+
+    def _command(self, client: Client, op: str, args: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return commands.command(client, op, args)
+        except EcError:
+            raise
+        except _UNREADABLE as error:
+            self.log.info("command %s", op, exc_info=True)
+            raise Refused(400, f"a {op!r} command cannot be read: {error!r}") from None
+
+
+class SocketHandler(Handler):
+    """One socket: whoever may write to the server can give it work."""
+
+    @web.authenticated
+    @authorized
+    @told
+    async def post(self, key: str, name: str) -> None:
+        """Submit a request; the answer says that it is on disk."""
+        folder, body = await self.flows.folder(key), await self.body()
+        arguments, submit_id = field(body, "arguments", dict, {}), field(body, "id", str, None)
+        if submit_id is not None and not 0 < len(submit_id) <= MOST_NAME:
+            raise Refused(400, f"the field 'id' is to have 1 to {MOST_NAME} characters, not {len(submit_id)}")
+        # the next use of a flow starts its engine, here as in a notebook
+        async with self.flows.links.use(folder, start=True) as client:
+            request = await self.flows.links.thread(_submit, client, name, arguments, submit_id)
+        location = url_path_join(self.base_url, "ec/flows", url_escape(key), "requests", str(request))
+        self.set_header("Location", location)
+        self.answer({"ok": True, "id": request, "location": location}, 202)
+
+
+def _submit(client: Client, name: str, arguments: dict[str, Any], submit_id: str | None) -> int:
+    """Give the engine a request; not logged, so that the answer comes after the commit."""
+    held = {key: client.dump(value) for key, value in arguments.items()}
+    row = [name, {key: value.head() for key, value in held.items()}, submit_id]
+    buffers = [value.data for value in held.values() if value.data is not None]
+    return int(client.ask("submit", {"rows": [row]}, buffers)[0]["ids"][0])
+
+
+class RequestHandler(Handler):
+    """One request."""
+
+    @web.authenticated
+    @authorized
+    @told
+    async def get(self, key: str, number: str) -> None:
+        """Its state; its result, as far as JSON can say it; its error."""
+        folder, request = await self.flows.folder(key), int(number)
+        thread = self.flows.links.thread
+        if not await thread(running, folder) and not await thread(glance.killed, folder):
+            row = await thread(_row_at_rest, folder, request)
+            if row["state"] != "done" or not await thread(glance.at_rest, folder):
+                # somebody stopped it: looking does not make it go on
+                self.answer({**row, "running": False})
+                return
+        async with self.flows.links.use(folder, start=True) as client:
+            self.answer({**await thread(_row, client, request), "running": True})
+
+
+def _row_at_rest(folder: Path, request: int) -> dict[str, Any]:
+    row = glance.request(folder, request)
+    if row is None:
+        raise _missing(request)
+    return row
+
+
+def _missing(request: int) -> RequestNotFoundError:
+    return RequestNotFoundError(f"no request {request} in this flow")
+
+
+def _row(client: Client, request: int) -> dict[str, Any]:
+    """What the engine says of a request; its result is looked at in a worker, never here."""
+    rows = client.ask("query", {"what": "requests", "ids": [request], "limit": 1})[0]["rows"]
+    if not rows:
+        raise _missing(request)
+    row = {name: rows[0].get(name) for name in _SHOWN}
+    if row["state"] != "done":
+        return row
+    asked = {"request": request, "result": True, "json": True}
+    try:
+        found, _ = client.ask("preview", asked, timeout=PREVIEW_SECONDS)
+    except EngineError:
+        raise
+    except EcError as error:
+        # the request is done all the same
+        return row | {"preview": None, "problem": str(error)}
+    row["problem"] = None
+    row["preview"] = {name: found.get(name) for name in ("text", "type", "size")}
+    if found.get("json") is not None:
+        row["result"] = json.loads(found["json"])
+    return row

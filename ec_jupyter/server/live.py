@@ -1,0 +1,93 @@
+"""A flow's picture over a websocket: the messages that a notebook's widget gets, and the wiring."""
+
+from __future__ import annotations
+
+import json
+from asyncio import Future
+from typing import Any
+
+from jupyter_server.auth.decorator import ws_authenticated
+from jupyter_server.base.handlers import JupyterHandler
+from jupyter_server.base.websocket import WebSocketMixin
+from jupyter_server.utils import ensure_async
+from tornado import web
+from tornado.websocket import WebSocketClosedError, WebSocketHandler
+
+from ec_jupyter.errors import FlowNotFoundError
+from ec_jupyter.server.flows import Flows
+from ec_jupyter.server.pictures import Picture
+
+MOST_BYTES = 1 << 16
+"""The longest message a page has to send."""
+
+
+class LiveHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
+    """A page that looks at a flow."""
+
+    auth_resource = "ec_flows"
+    visible = True
+    picture: Picture | None = None
+    _leaving: Future[None] | None = None
+
+    @property
+    def flows(self) -> Flows:
+        """The flows of this server."""
+        return self.settings["ec_flows"]  # type: ignore[no-any-return]
+
+    @property
+    def max_message_size(self) -> int:
+        """Bytes that a message may have."""
+        return MOST_BYTES
+
+    @ws_authenticated
+    async def get(self, key: str) -> None:
+        """Open the websocket, if there is such a flow and he may see it."""
+        may = self.authorizer.is_authorized(self, self.current_user, "read", self.auth_resource)
+        if not await ensure_async(may):
+            raise web.HTTPError(403)
+        self.key = key
+        try:
+            self.folder = await self.flows.folder(key)
+        except FlowNotFoundError as error:
+            raise web.HTTPError(404, "%s", str(error)) from None
+        await super().get(key)
+
+    def open(self, *args: Any, **kwargs: Any) -> None:
+        """Begin to look."""
+        super().open(*args, **kwargs)
+        self.picture = self.flows.look(self.folder, self, self.key)
+
+    def on_message(self, message: str | bytes) -> None:
+        """Take in what the page says of itself; commands come by REST."""
+        try:
+            said = json.loads(message)
+        except (ValueError, RecursionError):
+            return
+        kind = said.get("k") if isinstance(said, dict) else None
+        if kind == "look":
+            self.visible = bool(said.get("visible"))
+        if kind in ("hello", "look") and self.visible and self.picture is not None:
+            self.picture.again(self)
+
+    def tell(self, text: str) -> bool:
+        """Send a message; False where the last one is still on its way."""
+        if self._leaving is not None and not self._leaving.done():
+            return False
+        try:
+            self._leaving = self.write_message(text)
+        except WebSocketClosedError:
+            # on_close follows, and takes this page away
+            return False
+        self._leaving.add_done_callback(_seen)
+        return True
+
+    def on_close(self) -> None:
+        """The page has gone."""
+        if self.picture is not None:
+            self.flows.leave(self.picture, self)
+
+
+def _seen(sent: Future[None]) -> None:
+    """A message that the page did not stay for is nobody's mistake."""
+    if not sent.cancelled():
+        sent.exception()

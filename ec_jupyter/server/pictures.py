@@ -1,0 +1,180 @@
+"""What the pages that look at a flow are told: its wiring when it changes, its numbers while they look."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, Protocol
+
+from ec_jupyter.errors import EcError
+from ec_jupyter.notebook import scene
+from ec_jupyter.notebook.client import Client
+from ec_jupyter.notebook.engines import running
+from ec_jupyter.server.links import Links
+
+log = logging.getLogger(__name__)
+
+SHORTEST = 0.1
+"""Seconds between two messages to a page, at least."""
+
+BEAT = 1.0
+"""Seconds between two messages, at most: a page that hears nothing for three says that its numbers are old."""
+
+
+class Page(Protocol):
+    """Somebody who looks at a flow."""
+
+    visible: bool
+
+    def tell(self, text: str) -> bool:
+        """Send a message; False where the last one has not left yet."""
+
+
+class Picture:
+    """One flow as its pages see it; lives on the event loop.
+
+    Parameters
+    ----------
+    folder : Path
+        The flow's folder.
+    links : Links
+        The server's connections.
+    failed : callable
+        Called with a socket's name and how many more of its requests have failed.
+    """
+
+    def __init__(self, folder: Path, links: Links, failed: Callable[[str, int], None]) -> None:
+        self.folder, self._links, self._failed = folder, links, failed
+        self.pages: dict[Page, bool] = {}
+        self._stack = AsyncExitStack()
+        self._client: Client | None = None
+        self._changed = asyncio.Event()
+        self._counts: dict[str, Any] | None = None
+        self._shown: dict[str, Any] | None = None
+        self._graph = ""
+        self._seq = 0
+        self._topology: dict[str, Any] | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def add(self, page: Page) -> None:
+        """Begin to tell a page: everything first, then what changes."""
+        self.pages[page] = True
+        if self._graph:
+            page.tell(self._graph)
+        self._changed.set()
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._run())
+
+    def again(self, page: Page) -> None:
+        """Tell a page everything once more."""
+        if page in self.pages:
+            self.add(page)
+
+    def remove(self, page: Page) -> bool:
+        """Stop telling a page; True if it was the last."""
+        self.pages.pop(page, None)
+        if not self.pages:
+            self.close()
+        return not self.pages
+
+    def close(self) -> None:
+        """Tell nobody any more."""
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    async def _run(self) -> None:
+        undo: list[Callable[[], None]] = []
+        try:
+            while True:
+                try:
+                    await self._step(undo)
+                except Exception:
+                    # a picture that cannot be told is no reason to let it stand still for good
+                    log.exception("picture of flow %s", self.folder.name)
+                await asyncio.sleep(SHORTEST)
+                try:
+                    await asyncio.wait_for(self._changed.wait(), BEAT - SHORTEST)
+                except TimeoutError:
+                    continue
+        finally:
+            for forget in undo:
+                forget()
+            await self._stack.aclose()
+
+    async def _step(self, undo: list[Callable[[], None]]) -> None:
+        if self._client is None or not self._client.connected:
+            await self._connect(undo)
+        await self._show()
+
+    async def _connect(self, undo: list[Callable[[], None]]) -> None:
+        """Find the engine, if one runs; a picture starts none."""
+        if not await self._links.thread(running, self.folder):
+            return
+        try:
+            if self._client is None:
+                self._client = await self._stack.enter_async_context(self._links.use(self.folder))
+                undo += await self._links.thread(self._listen, self._client, asyncio.get_running_loop())
+            self._counts = (await self._links.thread(_counts, self._client))[0]
+        except (EcError, TimeoutError):
+            # it went away again; the next beat looks anew
+            return
+        self._shown = None
+
+    def _listen(self, client: Client, loop: asyncio.AbstractEventLoop) -> list[Callable[[], None]]:
+        def news(header: dict[str, Any], buffers: list[bytes]) -> None:
+            loop.call_soon_threadsafe(self._news, header)
+
+        return [client.listen("topology", news), client.listen("counts", news)]
+
+    def _news(self, header: dict[str, Any]) -> None:
+        if header["k"] == "counts":
+            self._counts = header
+        self._changed.set()
+
+    async def _show(self) -> None:
+        self._changed.clear()
+        client, counts = self._client, self._counts
+        if client is None or counts is None or not client.connected:
+            return
+        if client.topology is not self._topology:
+            await self._show_graph(client)
+        if not any(page.visible for page in self.pages):
+            return
+        self._tell_failed(self._shown, counts)
+        self._seq += 1
+        text = self._numbers(counts, self._shown)
+        whole = self._numbers(counts, None) if any(self.pages.values()) else ""
+        self._shown = counts
+        for page, fresh in self.pages.items():
+            if page.visible:
+                # what a page has missed it gets with the next whole message
+                self.pages[page] = not page.tell(whole if fresh and whole else text)
+
+    def _numbers(self, counts: dict[str, Any], previous: dict[str, Any] | None) -> str:
+        return json.dumps({"k": "metrics", **scene.metrics(counts, previous, self._seq), "time": time.time()})
+
+    async def _show_graph(self, client: Client) -> None:
+        topology = client.topology
+        graph = await self._links.thread(scene.graph, topology, client.name)
+        self._topology = topology
+        self._graph = json.dumps({"k": "graph", "graph": graph})
+        for page in self.pages:
+            if not page.tell(self._graph):
+                # a graph must not be missed: let the next look send it again
+                self._topology = None
+
+    def _tell_failed(self, before: dict[str, Any] | None, now: dict[str, Any]) -> None:
+        for name, row in now["sockets"].items() if before else ():
+            more = row["failed"] - before["sockets"].get(name, row)["failed"] if before else 0
+            if more > 0:
+                self._failed(name, more)
+
+
+def _counts(client: Client) -> tuple[dict[str, Any], list[bytes]]:
+    return client.ask("query", {"what": "counts"}, timeout=10)

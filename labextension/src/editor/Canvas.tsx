@@ -1,0 +1,297 @@
+/** The picture itself: React Flow with our cards, moved, plugged and walked. */
+
+import {
+  applyEdgeChanges,
+  ReactFlow,
+  SelectionMode,
+  useReactFlow,
+  type Connection,
+  type FinalConnectionState,
+  type NodeChange,
+  type ReactFlowInstance
+} from '@xyflow/react';
+import { useCallback, useEffect, useMemo, useRef, useState, type JSX } from 'react';
+import { useStore } from './context';
+import { edit } from './edits';
+import { Minimap } from './Minimap';
+import { PlugLine } from './PlugLine';
+import { dropped } from './plugging';
+import { ProcessorGroup } from './ProcessorGroup';
+import { cardId, groupId, moved, sceneEdges, sceneNodes, type PlugEdge, type SceneNode } from './scene';
+import { SocketCard } from './SocketCard';
+import { useGraph, useLife, useView, type Store } from './store';
+import { canvasKey } from './keys';
+import { keyOf, placeId, verdict, type Place } from './wiring';
+
+const NODE_TYPES = { socket: SocketCard, processor: ProcessorGroup };
+const EDGE_TYPES = { plug: PlugLine };
+const FIT = { padding: 0.06, maxZoom: 1 };
+/** Below it a card's rows cannot be read, and only cost time. */
+const FAR = 0.45;
+/** Above it, what is out of sight is not drawn. */
+const MANY = 150;
+
+export function Canvas(): JSX.Element {
+  const store = useStore();
+  const graph = useGraph(store, known => known);
+  const folded = useView(store, view => view.folded);
+  const pending = useView(store, view => view.pending);
+  const life = useLife(store);
+  const [nodes, setNodes] = useState<SceneNode[]>([]);
+  const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
+  const [engaged, setEngaged] = useState(false);
+  const untouched = useRef(true);
+  const flow = useReactFlow<SceneNode, PlugEdge>();
+  const wrapper = useRef<HTMLDivElement>(null);
+
+  useEffect(() => {
+    if (graph) setNodes(before => sceneNodes(graph, folded, before));
+  }, [graph, folded]);
+  const edges = useMemo(
+    () => (graph ? sceneEdges(graph, folded, pending, chosen) : []),
+    [graph, folded, pending, chosen]
+  );
+  useSelection(store, nodes, chosen);
+  useGoTo(store, flow, wrapper);
+  useBeside(flow, wrapper);
+  // until a person has moved the picture, it shows all of itself
+  const sockets = nodes.length;
+  useEffect(() => {
+    if (untouched.current && sockets) requestAnimationFrame(() => void flow.fitView(FIT));
+  }, [sockets, flow]);
+  useRefit(wrapper, untouched, flow);
+  useEngaged(wrapper, setEngaged);
+
+  const onNodesChange = useCallback(
+    (changes: NodeChange<SceneNode>[]) => setNodes(before => afterChanges(before, changes)),
+    []
+  );
+  const live = life !== 'static';
+  return (
+    <ReactFlow<SceneNode, PlugEdge>
+      ref={wrapper}
+      className="ec-canvas"
+      tabIndex={0}
+      aria-label={`Picture of flow ${graph?.flow ?? ''}: arrow keys walk sockets and ports, Enter acts`}
+      data-place="canvas"
+      nodes={nodes}
+      edges={edges}
+      nodeTypes={NODE_TYPES}
+      edgeTypes={EDGE_TYPES}
+      onNodesChange={onNodesChange}
+      onEdgesChange={changes => {
+        const selected = applyEdgeChanges(changes, edges).filter(edge => edge.selected);
+        setChosen(new Set(selected.map(edge => edge.id)));
+      }}
+      onEdgeClick={(event, edge) => {
+        if (!event.shiftKey && edge.data?.plug) store.set({ panel: { kind: 'plug', key: keyOf(edge.data.plug) } });
+      }}
+      onNodeDragStop={(_event, _node, dragged) => void place(store, flow, dragged)}
+      onConnectStart={() => store.set({ plugging: null, refusal: null })}
+      onConnectEnd={(event, connection) => connected(store, event, connection)}
+      isValidConnection={connection => valid(store, connection as Connection)}
+      onPaneClick={() => store.set({ plugging: null, refusal: null })}
+      onMoveStart={event => {
+        if (event) untouched.current = false;
+      }}
+      onMove={(_event, { zoom }) => {
+        if (zoom < FAR !== store.view.far) store.set({ far: zoom < FAR });
+      }}
+      onKeyDown={event => {
+        untouched.current = false;
+        canvasKey(store, event);
+      }}
+      onPointerDownCapture={event => {
+        untouched.current = false;
+        focusUnder(event.target as HTMLElement);
+      }}
+      defaultMarkerColor={null}
+      nodesConnectable={live}
+      nodesDraggable={live}
+      nodesFocusable={false}
+      edgesFocusable={false}
+      disableKeyboardA11y
+      connectOnClick={false}
+      // at its edge the picture would run away from under a card that only just was taken up
+      autoPanOnNodeDrag={false}
+      autoPanSpeed={6}
+      connectionRadius={24}
+      elevateNodesOnSelect={false}
+      selectNodesOnDrag={false}
+      selectionMode={SelectionMode.Full}
+      deleteKeyCode={null}
+      selectionKeyCode="Shift"
+      multiSelectionKeyCode={['Shift', 'Meta', 'Control']}
+      panActivationKeyCode={null}
+      zoomOnScroll={engaged}
+      preventScrolling={engaged}
+      zoomOnDoubleClick={false}
+      minZoom={0.02}
+      maxZoom={2}
+      onlyRenderVisibleElements={nodes.length > MANY}
+    >
+      <Minimap nodes={nodes} untouched={untouched} />
+    </ReactFlow>
+  );
+}
+
+function afterChanges(before: SceneNode[], changes: NodeChange<SceneNode>[]): SceneNode[] {
+  const places = new Map<string, { x: number; y: number }>();
+  const records = new Map<string, Partial<SceneNode>>();
+  for (const change of changes) {
+    if (change.type === 'position') {
+      if (change.position) places.set(change.id, change.position);
+      records.set(change.id, { ...records.get(change.id), dragging: !!change.dragging });
+    } else if (change.type === 'select') {
+      records.set(change.id, { ...records.get(change.id), selected: change.selected });
+    }
+  }
+  if (!places.size && !records.size) return before;
+  const changed = before.map(node => (records.has(node.id) ? ({ ...node, ...records.get(node.id) } as SceneNode) : node));
+  return places.size ? moved(changed, places) : changed;
+}
+
+/** Dragging keeps a click from giving the focus; without it Delete and the arrow keys would go elsewhere. */
+function focusUnder(target: HTMLElement): void {
+  if (target.closest('button, input')) return;
+  target.closest<HTMLElement>('[data-place]')?.focus({ preventScroll: true });
+}
+
+/** Sends where cards lie now; a refusal puts them back. */
+async function place(
+  store: Store,
+  flow: ReactFlowInstance<SceneNode, PlugEdge>,
+  dragged: SceneNode[]
+): Promise<void> {
+  const names = new Set(dragged.flatMap(node => (node.type === 'socket' ? [node.data.socket] : node.data.sockets)));
+  const positions = Object.fromEntries(
+    [...names].map(name => {
+      const { x, y } = flow.getNode(cardId(name))!.position;
+      return [name, [Math.round(x), Math.round(y)]];
+    })
+  );
+  if (!names.size) return;
+  const answer = await edit(store, [{ op: 'position', positions }], `moved ${[...names].join(', ')}`);
+  const { graph } = store;
+  if (!answer && graph) flow.setNodes(before => sceneNodes(graph, store.view.folded, before));
+}
+
+function connected(store: Store, event: MouseEvent | TouchEvent, connection: FinalConnectionState): void {
+  const source = connection.fromNode?.data['socket'] as string | undefined;
+  const { toNode, toHandle, fromHandle } = connection;
+  if (source === undefined || !fromHandle) return;
+  const { clientX: x, clientY: y } = 'changedTouches' in event ? event.changedTouches[0]! : event;
+  const socket = toNode?.data['socket'] as string | undefined;
+  if (socket === undefined || !toHandle?.id) return;
+  // dragged from the argument to the output, it is the same plug
+  if (fromHandle.type === 'target') dropped(store, socket, { socket: source, handle: fromHandle.id ?? '' }, { x, y });
+  else dropped(store, source, { socket, handle: toHandle.id }, { x, y });
+}
+
+function valid(store: Store, { source, target, targetHandle }: Connection): boolean {
+  const at = targetHandle?.startsWith('in:') ? targetHandle.slice(3) : null;
+  if (at === null || !store.graph) return false;
+  return verdict(store.graph, source.slice(2), target.slice(2), at).ok;
+}
+
+function useSelection(store: Store, nodes: SceneNode[], plugs: ReadonlySet<string>): void {
+  const sockets = nodes.filter(node => node.selected && node.type === 'socket').map(node => node.id.slice(2));
+  const key = JSON.stringify([sockets, [...plugs]]);
+  useEffect(() => {
+    const [of, chosen] = JSON.parse(key) as [string[], string[]];
+    store.set({ selected: { sockets: of, plugs: chosen } });
+  }, [store, key]);
+}
+
+/** Lets the rest of the editor bring a place into sight and focus it. */
+function useGoTo(
+  store: Store,
+  flow: ReactFlowInstance<SceneNode, PlugEdge>,
+  wrapper: React.RefObject<HTMLDivElement | null>
+): void {
+  useEffect(() => {
+    store.fitAll = () => void requestAnimationFrame(() => void flow.fitView(FIT));
+    store.goTo = (to: Place) => {
+      const id = to.kind === 'processor' ? groupId(to.processor) : to.kind === 'plug' ? null : cardId(to.socket);
+      const node = id === null ? undefined : flow.getNode(id);
+      if (!node) return;
+      if (node.hidden && node.type === 'socket') unfoldFor(store, node.data.socket);
+      if (!insight(flow, wrapper.current, node)) {
+        const zoom = Math.max(flow.getZoom(), 0.6);
+        void flow.setCenter(node.position.x + node.width! / 2, node.position.y + node.height! / 2, { zoom });
+      }
+      focusSoon(wrapper, placeId(to), 10);
+    };
+  }, [store, flow, wrapper]);
+}
+
+/** A panel takes room from the picture: the card that it is about must not be what it hides. */
+function useBeside(
+  flow: ReactFlowInstance<SceneNode, PlugEdge>,
+  wrapper: React.RefObject<HTMLDivElement | null>
+): void {
+  const socket = useView(useStore(), ({ panel }) => (panel && 'socket' in panel ? panel.socket : null));
+  useEffect(() => {
+    const node = socket === null ? undefined : flow.getNode(cardId(socket));
+    if (!node) return;
+    const frame = requestAnimationFrame(() => {
+      const { x, y, zoom } = flow.getViewport();
+      const over = (node.position.x + node.width!) * zoom + x + 16 - wrapper.current!.clientWidth;
+      if (over > 0) void flow.setViewport({ x: x - over, y, zoom });
+    });
+    return () => cancelAnimationFrame(frame);
+  }, [socket, flow, wrapper]);
+}
+
+function unfoldFor(store: Store, socket: string): void {
+  const folded = new Set(store.view.folded);
+  folded.delete(store.graph?.sockets[socket]?.processor ?? '');
+  store.set({ folded });
+}
+
+function insight(
+  flow: ReactFlowInstance<SceneNode, PlugEdge>,
+  box: HTMLElement | null,
+  node: SceneNode
+): boolean {
+  if (!box || flow.getZoom() < FAR) return false;
+  const { x, y, zoom } = flow.getViewport();
+  const [left, top] = [node.position.x * zoom + x, node.position.y * zoom + y];
+  return left >= 0 && top >= 0 && left + node.width! * zoom <= box.clientWidth && top + 60 * zoom <= box.clientHeight;
+}
+
+/** A card that was out of sight is drawn some frames after the picture moved. */
+function focusSoon(wrapper: React.RefObject<HTMLElement | null>, id: string, tries: number): void {
+  const found = wrapper.current?.querySelector<HTMLElement>(`[data-place="${CSS.escape(id)}"]`);
+  if (found) found.focus({ preventScroll: true });
+  else if (tries) requestAnimationFrame(() => focusSoon(wrapper, id, tries - 1));
+}
+
+function useRefit(
+  wrapper: React.RefObject<HTMLDivElement | null>,
+  untouched: React.MutableRefObject<boolean>,
+  flow: ReactFlowInstance<SceneNode, PlugEdge>
+): void {
+  useEffect(() => {
+    const observer = new ResizeObserver(() => {
+      if (untouched.current) requestAnimationFrame(() => void flow.fitView(FIT));
+    });
+    observer.observe(wrapper.current!);
+    return () => observer.disconnect();
+  }, [wrapper, untouched, flow]);
+}
+
+/** The wheel zooms only after a click into the picture: else nobody could scroll a notebook past it. */
+function useEngaged(wrapper: React.RefObject<HTMLDivElement | null>, set: (engaged: boolean) => void): void {
+  useEffect(() => {
+    const pressed = (event: PointerEvent) => set(!!wrapper.current?.contains(event.target as Node));
+    const left = () => set(false);
+    const box = wrapper.current!;
+    document.addEventListener('pointerdown', pressed, true);
+    box.addEventListener('pointerleave', left);
+    return () => {
+      document.removeEventListener('pointerdown', pressed, true);
+      box.removeEventListener('pointerleave', left);
+    };
+  }, [wrapper, set]);
+}

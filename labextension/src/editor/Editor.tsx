@@ -1,0 +1,135 @@
+/** The whole editor: toolbar, picture, outline, one panel, and the line that says what happened. */
+
+import { ReactFlowProvider } from '@xyflow/react';
+import { useEffect, useRef, type JSX } from 'react';
+import { Canvas } from './Canvas';
+import { ChooserBox } from './ChooserBox';
+import { useStore } from './context';
+import { editorKey } from './keys';
+import { Outline } from './Outline';
+import { PanelBox } from './panels/PanelBox';
+import { RefusalBox } from './RefusalBox';
+import { useGraph, useLife, useTime, useView } from './store';
+import { useTheme } from './theme';
+import { Toolbar } from './Toolbar';
+import { clock } from './words';
+
+export function Editor(): JSX.Element {
+  const store = useStore();
+  const box = useRef<HTMLDivElement>(null);
+  const life = useLife(store);
+  const outline = useView(store, view => view.outline);
+  const panel = useView(store, view => view.panel);
+  const plugging = useView(store, view => view.plugging);
+  useTheme(box);
+  useRates();
+  useEffect(() => {
+    store.box = box.current;
+  }, [store]);
+  return (
+    <div
+      ref={box}
+      className={`ec-root ec-life-${life}${plugging ? ' ec-plugging' : ''}`}
+      role="region"
+      aria-label="Flow editor"
+      // or Lab takes x, dd, a, b and Delete for its cells: some of its shortcuts look for the mark
+      // no further than at what has the focus
+      data-lm-suppress-shortcuts="true"
+      onFocusCapture={event => event.target.setAttribute('data-lm-suppress-shortcuts', 'true')}
+      onKeyDown={event => editorKey(store, event)}
+      onContextMenu={event => event.stopPropagation()}
+    >
+      <ReactFlowProvider>
+        <Toolbar />
+        <div className="ec-main">
+          {outline && <Outline />}
+          <div className="ec-stage">
+            <Canvas />
+            <Empty />
+          </div>
+          {panel && <PanelBox panel={panel} />}
+        </div>
+      </ReactFlowProvider>
+      <Said />
+      <ChooserBox />
+      <RefusalBox />
+    </div>
+  );
+}
+
+/** What the numbers are worth, where they are not live. */
+function LifeLine(): JSX.Element | null {
+  const store = useStore();
+  const life = useLife(store);
+  const time = useTime(store);
+  if (life === 'live' || life === 'static') return null;
+  const revive = store.host.revive?.bind(store.host);
+  const who = store.host.behind ?? 'kernel';
+  const Who = who[0]!.toUpperCase() + who.slice(1);
+  const text = {
+    connecting: `Connecting to the ${who}…`,
+    busy: 'The kernel is busy with a cell: edits are drawn dashed until it hears of them.',
+    gone: time ? `${Who} gone: numbers of ${clock(time)}.` : `${Who} gone: the picture as it was saved.`
+  }[life];
+  return (
+    <div className={`ec-life ec-life-${life}`} role="status">
+      {text}
+      {life === 'gone' && revive && <button onClick={revive}>Reconnect</button>}
+      {life === 'gone' && !revive && <span> Run the cell again to bring it back.</span>}
+    </div>
+  );
+}
+
+function Said(): JSX.Element {
+  const store = useStore();
+  const spoken = useView(store, view => view.spoken);
+  const revision = useGraph(store, graph => graph?.revision);
+  const plugs = useGraph(store, graph => graph?.plugs.length ?? 0);
+  const sockets = useGraph(store, graph => Object.keys(graph?.sockets ?? {}).length);
+  return (
+    <div className="ec-said">
+      <LifeLine />
+      <span role="status" aria-live="polite" className="ec-spoken" title={spoken}>
+        {spoken}
+      </span>
+      {revision !== undefined && (
+        <span className="ec-muted">
+          {sockets} {sockets === 1 ? 'socket' : 'sockets'} · {plugs} {plugs === 1 ? 'plug' : 'plugs'} · revision {revision}
+        </span>
+      )}
+    </div>
+  );
+}
+
+function Empty(): JSX.Element | null {
+  const store = useStore();
+  const sockets = useGraph(store, graph => graph && Object.keys(graph.sockets).length);
+  if (sockets) return null;
+  if (sockets === null) return <div className="ec-empty">No flow yet.</div>;
+  return (
+    <div className="ec-empty">
+      <p>
+        <b>No sockets yet.</b> A function in a cell becomes one:
+      </p>
+      <pre>{'%%ec_socket\ndef count(text: str) -> int:\n    return len(text.split())'}</pre>
+      <p>Run a second one, then drag from an output to an argument to plug them.</p>
+    </div>
+  );
+}
+
+/** Rates cost the engine a question each, so they are asked for only while somebody looks. */
+function useRates(): void {
+  const store = useStore();
+  const on = useView(store, view => view.rates);
+  useEffect(() => {
+    if (!on) return;
+    const look = async () => {
+      if (document.hidden || store.life !== 'live') return;
+      const answer = await store.host.command('rates');
+      if (answer.ok) store.setRates(answer['sockets'] as Parameters<typeof store.setRates>[0]);
+    };
+    void look();
+    const timer = setInterval(() => void look(), 2000);
+    return () => clearInterval(timer);
+  }, [store, on]);
+}

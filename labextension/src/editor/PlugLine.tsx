@@ -1,0 +1,80 @@
+/** A plug, and on it how many values are on their way. */
+
+import { BaseEdge, EdgeLabelRenderer, getBezierPath, type EdgeProps } from '@xyflow/react';
+import { memo, type JSX } from 'react';
+import { useStore } from './context';
+import type { PlugEdge } from './scene';
+import { useDepth, useLife, useView } from './store';
+import type { Plug } from './types';
+import { keyOf, plugName } from './wiring';
+import { short } from './words';
+
+export const PlugLine = memo(function PlugLine(props: EdgeProps<PlugEdge>): JSX.Element {
+  const { data, selected, markerEnd } = props;
+  const store = useStore();
+  const depth = useDepth(store, data!.plugs);
+  const far = useView(store, view => view.far);
+  const [path, x, y] = getBezierPath(props);
+  const { plug, pending } = data!;
+  const classes = ['ec-line', far && 'ec-far', depth && 'ec-deep', plug?.on === 'error' && 'ec-on-error', pending && 'ec-pending'];
+  return (
+    <>
+      <BaseEdge path={path} {...(!far && { markerEnd: markerEnd! })} interactionWidth={20} className={classes.filter(Boolean).join(' ')} />
+      {!far && (
+        <EdgeLabelRenderer>
+          <Label plug={plug} pending={pending} depth={depth} selected={!!selected} x={x} y={y} />
+        </EdgeLabelRenderer>
+      )}
+    </>
+  );
+});
+
+interface LabelProps {
+  plug: Plug | null;
+  pending: boolean;
+  depth: number;
+  selected: boolean;
+  x: number;
+  y: number;
+}
+
+function Label({ plug, pending, depth, selected, x, y }: LabelProps): JSX.Element | null {
+  const store = useStore();
+  const style = { transform: `translate(-50%, -50%) translate(${x}px, ${y}px)` };
+  const busy = useLife(store) === 'busy';
+  if (pending) {
+    return !busy ? null : (
+      <div className="ec-depth ec-pending" style={style}>
+        waiting for the kernel
+      </div>
+    );
+  }
+  const marks = [
+    plug?.map && 'map',
+    plug?.gather && 'gather',
+    plug?.when && 'when',
+    plug?.on === 'error' && 'on error',
+    depth && short(depth)
+  ].filter(Boolean);
+  if (!marks.length && !selected) return null;
+  const text = marks.join(' · ') || 'plug';
+  if (!plug) {
+    return (
+      <div className="ec-depth" style={style}>
+        {text}
+      </div>
+    );
+  }
+  return (
+    <button
+      className={`ec-depth nodrag nopan${selected ? ' ec-selected' : ''}${depth ? ' ec-deep' : ''}`}
+      style={style}
+      tabIndex={-1}
+      aria-label={`Plug ${plugName(plug)}: ${text}${depth ? ' on the way' : ''}`}
+      title={`${plugName(plug)}${plug.when ? ` when ${plug.when}` : ''}: ${depth} on the way`}
+      onClick={() => store.set({ panel: { kind: 'plug', key: keyOf(plug) } })}
+    >
+      {text}
+    </button>
+  );
+}

@@ -1,0 +1,98 @@
+/** A processor around its sockets; folded, it is one card. */
+
+import { Handle, Position, type NodeProps } from '@xyflow/react';
+import { memo, type JSX } from 'react';
+import { fold } from './choices';
+import { useStore } from './context';
+import { pause } from './edits';
+import { Icon } from './icons';
+import type { GroupNode } from './scene';
+import { useGraph, useProcessor, useView, type Store } from './store';
+import { placeId } from './wiring';
+import { short } from './words';
+
+export const ProcessorGroup = memo(function ProcessorGroup({ data, selected }: NodeProps<GroupNode>): JSX.Element | null {
+  const store = useStore();
+  const name = data.processor;
+  const processor = useGraph(store, graph => graph?.processors[name]);
+  const node = useGraph(store, graph => processor?.nodes?.join(', ') ?? (graph?.nodes.length === 1 ? graph.nodes[0]!.name : ''));
+  const numbers = useProcessor(store, name);
+  const far = useView(store, view => view.far);
+  if (!processor) return null;
+  const paused = numbers?.paused ?? processor.paused;
+  const cpus = processor.cpus === null ? 'all CPUs' : `${processor.cpus} CPU${processor.cpus === 1 ? '' : 's'}`;
+  const running = numbers?.running ?? 0;
+  const queued = numbers?.queued ?? 0;
+  const classes = ['ec-group', selected && 'ec-selected', data.folded && 'ec-folded', paused && 'ec-is-paused', far && 'ec-far'];
+  return (
+    <div
+      className={classes.filter(Boolean).join(' ')}
+      role="group"
+      aria-label={`processor ${name}`}
+      data-place={placeId({ kind: 'processor', processor: name })}
+      tabIndex={-1}
+    >
+      <div className="ec-group-title" onDoubleClick={() => store.set({ panel: { kind: 'processor', processor: name } })}>
+        <b className="ec-name" title={`processor ${name}`}>
+          {name}
+        </b>
+        {!far && (
+          <>
+            <span className="ec-muted ec-group-cpus" title="Calls that run now, and the CPUs they may use">
+              {node && `${node} · `}
+              <span className="ec-number">{running}</span> of {cpus} {paused && '· paused'}
+            </span>
+            <Buttons store={store} name={name} paused={paused} folded={data.folded} empty={data.sockets.length === 0} />
+          </>
+        )}
+      </div>
+      {data.folded && (
+        <>
+          <Handle id="in" type="target" position={Position.Left} isConnectable={false} className="ec-stub" />
+          <Handle id="out" type="source" position={Position.Right} isConnectable={false} className="ec-stub" />
+          <div className="ec-group-sum">
+            {data.sockets.length} sockets · {short(queued)} queued · {short(running)} running
+          </div>
+        </>
+      )}
+      {data.sockets.length === 0 && <div className="ec-group-sum ec-muted">no sockets: move one here</div>}
+    </div>
+  );
+});
+
+interface ButtonsProps {
+  store: Store;
+  name: string;
+  paused: boolean;
+  folded: boolean;
+  empty: boolean;
+}
+
+function Buttons({ store, name, paused, folded, empty }: ButtonsProps): JSX.Element {
+  const folding = folded ? 'Unfold' : 'Fold';
+  return (
+    <span className="ec-group-buttons nodrag">
+      <button
+        tabIndex={-1}
+        aria-label={`${paused ? 'Resume' : 'Pause'} processor ${name}`}
+        title={paused ? 'Resume' : 'Pause: what runs ends, nothing new starts'}
+        onClick={() => void pause(store, { processor: name }, !paused)}
+      >
+        <Icon name={paused ? 'running' : 'paused'} />
+      </button>
+      {!empty && (
+        <button tabIndex={-1} aria-label={`${folding} processor ${name}`} title={folding} onClick={() => fold(store, name)}>
+          <Icon name={folded ? 'unfold' : 'fold'} />
+        </button>
+      )}
+      <button
+        tabIndex={-1}
+        aria-label={`Details of processor ${name}`}
+        title="CPUs and details"
+        onClick={() => store.set({ panel: { kind: 'processor', processor: name } })}
+      >
+        <Icon name="more" />
+      </button>
+    </span>
+  );
+}

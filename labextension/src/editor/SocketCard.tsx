@@ -1,0 +1,220 @@
+/** One socket: its name and state, a port per argument, its output, its numbers. */
+
+import { Handle, Position, type NodeProps } from '@xyflow/react';
+import { memo, type JSX } from 'react';
+import { open } from './choices';
+import { useStore } from './context';
+import { Icon, type IconName } from './icons';
+import { argumentClick, outputClick, useFitClass } from './plugging';
+import { cardHandles, type CardNode } from './scene';
+import { useCounts, useGraph, useProcessor, useRate, useView } from './store';
+import type { Parameter, Socket, SocketCounts } from './types';
+import { outputType, placeId, ports } from './wiring';
+import { duration, rate, short, stateOf } from './words';
+
+const COUNTED: (IconName & keyof SocketCounts)[] = ['queued', 'running', 'done', 'failed'];
+
+export const SocketCard = memo(function SocketCard({ data, selected }: NodeProps<CardNode>): JSX.Element | null {
+  const store = useStore();
+  const name = data.socket;
+  const socket = useGraph(store, graph => graph?.sockets[name]);
+  const counts = useCounts(store, name);
+  const far = useView(store, view => view.far);
+  const inGraph = useGraph(store, graph => !!socket && !!graph?.processors[socket.processor]?.paused);
+  const paused = useProcessor(store, socket?.processor ?? '')?.paused ?? inGraph;
+  if (!socket) return null;
+  const state = stateOf(socket, counts, paused);
+  const place = { kind: 'socket', socket: name } as const;
+  const card = {
+    className: `ec-card ec-is-${state}${selected ? ' ec-selected' : ''}${far ? ' ec-far' : ''}`,
+    role: 'group',
+    'aria-label': `socket ${name}`,
+    'data-place': placeId(place),
+    tabIndex: -1
+  };
+  if (far) {
+    return (
+      <div {...card} title={`${name}: ${state}`}>
+        <Icon name={state} />
+        <b>{name}</b>
+        <Anchors socket={socket} />
+      </div>
+    );
+  }
+  return (
+    <div {...card} onDoubleClick={() => store.set({ panel: place })}>
+      <div className="ec-card-head">
+        <b className="ec-name" title={name}>
+          {name}
+        </b>
+        <Output name={name} socket={socket} />
+        <button
+          className="ec-more nodrag"
+          tabIndex={-1}
+          aria-label={`Actions of ${name}`}
+          title="Actions"
+          onClick={event => open(store, place, { x: event.clientX, y: event.clientY })}
+        >
+          <Icon name="more" />
+        </button>
+      </div>
+      <SecondLine name={name} socket={socket} state={state} />
+      <div className="ec-args">
+        {ports(socket).map(port => (
+          <Argument key={port.name} name={name} socket={socket} port={port} arrived={counts.arrived[port.name] ?? 0} />
+        ))}
+        {ports(socket).length === 0 && <div className="ec-arg ec-muted">no arguments</div>}
+      </div>
+      <Counts name={name} counts={counts} />
+    </div>
+  );
+});
+
+/** React Flow measures where plugs end by elements like these, and forgets what it was told beforehand. */
+function Anchors({ socket }: { socket: Socket }): JSX.Element {
+  return (
+    <>
+      {cardHandles(socket).map(({ id, type, position, x, y }) => (
+        <i key={id} className={`ec-anchor ${type}`} data-handleid={id} data-handlepos={position} style={{ left: x, top: y }} />
+      ))}
+    </>
+  );
+}
+
+/** State and marks, then the first line of the doc, or rates where a person asked for them. */
+function SecondLine({ name, socket, state }: { name: string; socket: Socket; state: IconName }): JSX.Element {
+  const store = useStore();
+  const rates = useView(store, view => view.rates);
+  const speed = useRate(store, name);
+  const { stale, parked } = socket.task;
+  return (
+    <div className="ec-card-line">
+      <span className={`ec-state ec-is-${state}`}>
+        <Icon name={state} />
+        {state}
+      </span>
+      {stale.length > 0 && (
+        <span className="ec-mark" title={`Changed since the cell ran: ${stale.join(', ')}. Run the cell again to take it.`}>
+          <Icon name="stale" />
+          stale
+        </span>
+      )}
+      {rates ? (
+        <span className="ec-rates" title="Calls per second, median and 95th percentile of their time">
+          {rate(speed?.per_second)} · {duration(speed?.p50)} · {duration(speed?.p95)}
+        </span>
+      ) : (
+        <span className="ec-doc" title={parked ? 'Register the task again: the Python of this flow changed' : socket.doc}>
+          {socket.doc.split('\n')[0]}
+        </span>
+      )}
+    </div>
+  );
+}
+
+function Output({ name, socket }: { name: string; socket: Socket }): JSX.Element {
+  const store = useStore();
+  const type = outputType(socket);
+  const from = useView(store, view => view.plugging === name);
+  const place = placeId({ kind: 'output', socket: name });
+  return (
+    <>
+      {type && (
+        <code className="ec-type" title={`returns ${socket.returns}`}>
+          {type}
+        </code>
+      )}
+      <Handle
+        id="out"
+        type="source"
+        position={Position.Right}
+        className={`ec-port${from ? ' ec-from' : ''}`}
+        role="button"
+        tabIndex={-1}
+        aria-label={`Output of ${name}`}
+        aria-pressed={from}
+        title={`${type ?? 'of unknown type'}. Drag onto an argument, click and then click an argument, or press Enter.`}
+        data-place={place}
+        onClick={() => outputClick(store, name)}
+      />
+    </>
+  );
+}
+
+interface ArgumentProps {
+  name: string;
+  socket: Socket;
+  port: Parameter;
+  arrived: number;
+}
+
+function Argument({ name, socket, port, arrived }: ArgumentProps): JSX.Element {
+  const store = useStore();
+  const fits = useFitClass(store, name, port.name);
+  const fixed = socket.fixed[port.name];
+  const value = fixed ? ` ≡ ${fixed.text}` : port.default === null ? '' : ` = ${port.default}`;
+  const said = fixed ? `, fixed to ${fixed.text}` : port.default === null ? ', required' : `, default ${port.default}`;
+  return (
+    <div className={`ec-arg${arrived ? ' ec-arrived' : ''}`}>
+      <Handle
+        id={`in:${port.name}`}
+        type="target"
+        position={Position.Left}
+        className={`ec-port ${fits}`}
+        role="button"
+        tabIndex={-1}
+        aria-label={`Argument ${port.name} of ${name}`}
+        title={`${port.annotation ?? 'of any type'}${said}${socket.doc ? `. ${socket.doc}` : ''}`}
+        data-place={placeId({ kind: 'argument', socket: name, argument: port.name })}
+        onClick={event => argumentClick(store, name, port.name, { x: event.clientX, y: event.clientY })}
+      />
+      <span className="ec-arg-name">{port.name}</span>
+      <code className="ec-type">
+        {port.annotation}
+        {value}
+      </code>
+      {arrived > 0 && (
+        <button
+          className="ec-waits nodrag"
+          tabIndex={-1}
+          aria-label={`${short(arrived)} waiting at ${port.name} of ${name}`}
+          title={`${arrived} wait here for the other arguments of their call`}
+          onClick={() => store.set({ panel: { kind: 'waiting', socket: name, argument: port.name } })}
+        >
+          <Icon name="waiting" />
+          {short(arrived)}
+        </button>
+      )}
+    </div>
+  );
+}
+
+function Counts({ name, counts }: { name: string; counts: SocketCounts }): JSX.Element {
+  const store = useStore();
+  return (
+    <div className="ec-counts">
+      {COUNTED.map(state => (
+        <button
+          key={state}
+          className={`ec-count nodrag${counts[state] ? ` ec-is-${state}` : ''}`}
+          tabIndex={-1}
+          aria-label={`${short(counts[state])} ${state} at ${name}`}
+          title={`${counts[state].toLocaleString('en')} ${state}: show them`}
+          onClick={() => store.set({ panel: { kind: 'requests', socket: name, state } })}
+        >
+          <Icon name={state} />
+          {short(counts[state])}
+        </button>
+      ))}
+      <button
+        className="ec-run nodrag"
+        tabIndex={-1}
+        aria-label={`Run ${name}`}
+        title="Run it with arguments of your own"
+        onClick={() => store.set({ panel: { kind: 'run', socket: name } })}
+      >
+        Run
+      </button>
+    </div>
+  );
+}

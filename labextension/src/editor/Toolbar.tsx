@@ -1,0 +1,108 @@
+/** What concerns the whole flow, and the machines it runs on. */
+
+import type { JSX } from 'react';
+import { palette } from './choices';
+import { useStore } from './context';
+import { tidy, undo } from './edits';
+import { Icon, type IconName } from './icons';
+import { jsonOf, svgOf } from './saving';
+import { useGraph, useLife, useNodes, useView, type Panel } from './store';
+
+interface ButtonProps {
+  icon: IconName;
+  label: string;
+  keys?: string;
+  /** Beside the icon, where there is room. */
+  word?: string;
+  /** Its word needs much room to be shown. */
+  wide?: string;
+  pressed?: boolean;
+  off?: boolean;
+  act: () => void;
+}
+
+function Button({ icon, label, keys, word, wide, pressed, off, act }: ButtonProps): JSX.Element {
+  return (
+    <button
+      className="ec-tool"
+      aria-label={label}
+      title={keys ? `${label} (${keys})` : label}
+      aria-pressed={pressed}
+      disabled={off}
+      onClick={act}
+    >
+      <Icon name={icon} />
+      {word && <span>{word}</span>}
+      {wide && <span className="ec-wide">{wide}</span>}
+    </button>
+  );
+}
+
+export function Toolbar(): JSX.Element {
+  const store = useStore();
+  const outline = useView(store, view => view.outline);
+  const rates = useView(store, view => view.rates);
+  const off = useLife(store) === 'static';
+  const panel = (kind: Extract<Panel, { kind: 'add' | 'code' | 'history' | 'help' }>['kind']) => () =>
+    store.set({ panel: { kind } });
+  return (
+    <div className="ec-toolbar">
+      <div role="group" aria-label="Edits">
+        <Button icon="undo" label="Undo" keys="Ctrl+Z" off={off} act={() => void undo(store, 'undo')} />
+        <Button icon="redo" label="Redo" keys="Ctrl+Shift+Z" off={off} act={() => void undo(store, 'redo')} />
+        <Button icon="stale" label="History of edits" off={off} act={panel('history')} />
+        <Button icon="add" label="Add a processor" word="Processor" off={off} act={panel('add')} />
+        <Button icon="tidy" label="Tidy" wide="Tidy" off={off} act={() => void tidy(store)} />
+      </div>
+      <div role="group" aria-label="View">
+        <Button icon="search" label="Search" keys="Ctrl+K" word="Search" act={() => palette(store)} />
+        <Button icon="fit" label="Fit the picture" wide="Fit" act={() => store.fitAll()} />
+        <Button
+          icon="outline"
+          label="Outline"
+          wide="Outline"
+          pressed={outline}
+          act={() => store.set({ outline: !outline })}
+        />
+        <Button
+          icon="rates"
+          label="Rates and latency"
+          wide="Rates"
+          pressed={rates}
+          off={off}
+          act={() => store.set({ rates: !rates })}
+        />
+      </div>
+      <div role="group" aria-label="Take away">
+        <Button icon="code" label="Code" wide="Code" off={off} act={panel('code')} />
+        <Button icon="save" label="Download as SVG" word="SVG" off={off} act={() => void svgOf(store)} />
+        <Button icon="save" label="Download as JSON" word="JSON" off={off} act={() => void jsonOf(store)} />
+        <Button icon="help" label="Help" keys="?" act={panel('help')} />
+      </div>
+      <Nodes />
+    </div>
+  );
+}
+
+function Nodes(): JSX.Element {
+  const store = useStore();
+  const nodes = useNodes(store);
+  const name = useGraph(store, graph => graph?.flow ?? '');
+  return (
+    <div className="ec-nodes">
+      <ul aria-label="Nodes">
+        {nodes.map(node => (
+          <li key={node.name} title={`node ${node.name}: ${node.used ?? 0} of ${node.cpus} CPUs in use, ${node.state}`}>
+            <span>{node.name}</span>
+            <meter min={0} max={node.cpus || 1} value={node.used ?? 0} aria-label={`CPUs in use on ${node.name}`} />
+            <span className="ec-number">
+              {node.used ?? 0}/{node.cpus}
+            </span>
+            {!['up', 'ready', 'connected'].includes(node.state) && <em>{node.state}</em>}
+          </li>
+        ))}
+      </ul>
+      <b title={`flow ${name}`}>{name}</b>
+    </div>
+  );
+}

@@ -1,0 +1,181 @@
+/** What can be done at a place: one list for the canvas, the outline and the keyboard, so that all can do the same. */
+
+import { copy, paste } from './copying';
+import { edit, pause, plug, removeSockets, retry, tidy, undo, unplug } from './edits';
+import { jsonOf, svgOf } from './saving';
+import type { Choice, Panel, Store } from './store';
+import type { Graph, Plug } from './types';
+import { feeding, findPlug, keyOf, outputType, plugName, ports, verdict, type Place } from './wiring';
+
+type Point = { x: number; y: number };
+
+export const placeName = (place: Place): string => {
+  switch (place.kind) {
+    case 'processor':
+      return `processor ${place.processor}`;
+    case 'socket':
+      return `socket ${place.socket}`;
+    case 'argument':
+      return `Argument ${place.argument} of ${place.socket}`;
+    case 'output':
+      return `Output of ${place.socket}`;
+    case 'plug': {
+      const [source, target, argument, on] = JSON.parse(place.key) as [string, string, string, 'result' | 'error'];
+      return `plug ${plugName({ source, target, argument, on })}`;
+    }
+  }
+};
+
+/** Opens the list of what can be done at a place. */
+export function open(store: Store, place: Place, at?: Point): void {
+  const choices = store.graph ? choicesAt(store, store.graph, place, at ?? null) : [];
+  const title = place.kind === 'output' ? `Plug the output of ${place.socket} into` : placeName(place);
+  store.set({ chooser: { title, choices, ...(at && { at }) }, refusal: null });
+}
+
+function choicesAt(store: Store, graph: Graph, place: Place, at: Point | null): Choice[] {
+  switch (place.kind) {
+    case 'processor':
+      return ofProcessor(store, graph, place.processor);
+    case 'socket':
+      return ofSocket(store, graph, place.socket, at);
+    case 'argument':
+      return ofArgument(store, graph, place.socket, place.argument, at);
+    case 'output':
+      return ofOutput(store, graph, place.socket, at);
+    case 'plug': {
+      const found = findPlug(graph, place.key);
+      return found ? ofPlug(store, found) : [];
+    }
+  }
+}
+
+const show = (store: Store, text: string, panel: Panel, hint?: string): Choice => ({
+  text,
+  ...(hint && { hint }),
+  run: () => store.set({ panel })
+});
+
+function ofOutput(store: Store, graph: Graph, source: string, at: Point | null): Choice[] {
+  const fitting: Choice[] = [];
+  const curable: Choice[] = [];
+  for (const [target, socket] of Object.entries(graph.sockets)) {
+    for (const port of ports(socket)) {
+      const { ok, remedy } = verdict(graph, source, target, port.name);
+      const ends = { source, target, argument: port.name };
+      const name = `${target}.${port.name}`;
+      if (ok) fitting.push({ text: name, hint: port.annotation ?? '', run: () => void plug(store, ends, at) });
+      else if (remedy) {
+        const run = () => void plug(store, ends, at, remedy.options);
+        curable.push({ text: name, hint: remedy.text.toLowerCase(), run });
+      }
+    }
+  }
+  return [...fitting, ...curable, ...graph.plugs.filter(one => one.source === source).flatMap(p => ofPlug(store, p))];
+}
+
+function ofArgument(store: Store, graph: Graph, socket: string, argument: string, at: Point | null): Choice[] {
+  const arrived = store.countsOf(socket).arrived[argument] ?? 0;
+  const waiting = show(store, 'Values that wait', { kind: 'waiting', socket, argument }, arrived ? `${arrived}` : 'none');
+  const fitting = Object.entries(graph.sockets)
+    .filter(([source]) => verdict(graph, source, socket, argument).ok)
+    .map(([source, from]) => ({
+      text: `Plug from ${source}`,
+      hint: outputType(from) ?? '',
+      run: () => void plug(store, { source, target: socket, argument }, at)
+    }));
+  const fixed = graph.sockets[socket]!.fixed[argument];
+  const unfix: Choice = {
+    text: 'Take the fixed value away',
+    hint: fixed?.text ?? '',
+    run: () => void edit(store, [{ op: 'unfix', socket, argument }], `${socket}.${argument} is fixed no more`)
+  };
+  return [
+    ...(arrived ? [waiting] : []),
+    ...feeding(graph, socket, argument).flatMap(one => ofPlug(store, one)),
+    ...fitting,
+    show(store, 'Fix a value', { kind: 'fix', socket, argument }, 'for every call'),
+    ...(fixed ? [unfix] : []),
+    ...(arrived ? [] : [waiting])
+  ];
+}
+
+function ofPlug(store: Store, found: Plug): Choice[] {
+  return [
+    show(store, `Options of ${plugName(found)}`, { kind: 'plug', key: keyOf(found) }),
+    { text: `Unplug ${plugName(found)}`, run: () => void unplug(store, [found]) }
+  ];
+}
+
+function ofSocket(store: Store, graph: Graph, socket: string, at: Point | null): Choice[] {
+  const { paused, processor } = graph.sockets[socket]!;
+  const { failed } = store.countsOf(socket);
+  const others = Object.keys(graph.processors).filter(name => name !== processor);
+  return [
+    show(store, 'Run', { kind: 'run', socket }, 'with arguments of your own'),
+    { text: 'Plug its output', hint: 'into an argument', run: () => open(store, { kind: 'output', socket }, at ?? undefined) },
+    show(store, 'Details', { kind: 'socket', socket }),
+    show(store, 'Failed requests', { kind: 'requests', socket, state: 'failed' }, `${failed}`),
+    ...(failed ? [{ text: 'Retry all failed', run: () => void retry(store, { socket }) }] : []),
+    show(store, 'Requests', { kind: 'requests', socket, state: null }),
+    show(store, 'Values that wait', { kind: 'waiting', socket, argument: null }),
+    { text: paused ? 'Resume' : 'Pause', run: () => void pause(store, { socket }, !paused) },
+    show(store, 'Rename', { kind: 'rename', socket }),
+    ...others.map(name => ({
+      text: `Move to processor ${name}`,
+      run: () => void edit(store, [{ op: 'move', socket, processor: name }], `${socket} runs on ${name}`)
+    })),
+    { text: 'Remove', hint: 'undo brings it back', run: () => void removeSockets(store, [socket]) }
+  ];
+}
+
+function ofProcessor(store: Store, graph: Graph, processor: string): Choice[] {
+  const { paused } = graph.processors[processor]!;
+  return [
+    show(store, 'CPUs and details', { kind: 'processor', processor }),
+    { text: paused ? 'Resume' : 'Pause', run: () => void pause(store, { processor }, !paused) },
+    { text: store.view.folded.has(processor) ? 'Unfold' : 'Fold', run: () => fold(store, processor) }
+  ];
+}
+
+export function fold(store: Store, processor: string): void {
+  const folded = new Set(store.view.folded);
+  if (!folded.delete(processor)) folded.add(processor);
+  store.set({ folded });
+  store.say(folded.has(processor) ? `${processor} is folded` : `${processor} is unfolded`);
+}
+
+/** Everything there is: places by name, then commands. */
+export function palette(store: Store): void {
+  const { graph } = store;
+  const go = (place: Place, hint: string): Choice => ({ text: placeName(place), hint, run: () => store.goTo(place) });
+  const sockets = Object.entries(graph?.sockets ?? {}).map(([socket, of]) =>
+    go({ kind: 'socket', socket }, of.doc.split('\n')[0] ?? '')
+  );
+  const processors = Object.keys(graph?.processors ?? {}).map(processor => go({ kind: 'processor', processor }, ''));
+  store.set({ chooser: { title: 'Search', choices: [...sockets, ...processors, ...commands(store)] }, refusal: null });
+}
+
+function commands(store: Store): Choice[] {
+  const { outline, rates } = store.view;
+  const views: Choice[] = [
+    { text: 'Fit the picture', run: () => store.fitAll() },
+    { text: outline ? 'Hide the outline' : 'Show the outline', run: () => store.set({ outline: !outline }) },
+    { text: rates ? 'Hide rates' : 'Show rates and latency', run: () => store.set({ rates: !rates }) },
+    show(store, 'Help', { kind: 'help' }, 'keys')
+  ];
+  if (store.life === 'static') return views;
+  return [
+    ...views,
+    { text: 'Undo', hint: 'Ctrl+Z', run: () => void undo(store, 'undo') },
+    { text: 'Redo', hint: 'Ctrl+Shift+Z', run: () => void undo(store, 'redo') },
+    { text: 'Tidy', hint: 'lay everything out anew', run: () => void tidy(store) },
+    show(store, 'Add a processor', { kind: 'add' }),
+    show(store, 'Code of this flow', { kind: 'code' }),
+    show(store, 'History of edits', { kind: 'history' }),
+    { text: 'Copy plugs', hint: 'Ctrl+C', run: () => void copy(store) },
+    { text: 'Paste plugs', hint: 'Ctrl+V', run: () => void paste(store) },
+    { text: 'Download as SVG', run: () => void svgOf(store) },
+    { text: 'Download as JSON', run: () => void jsonOf(store) }
+  ];
+}

@@ -1,0 +1,117 @@
+/** What the keys do, in the canvas and anywhere in the editor. */
+
+import type { KeyboardEvent } from 'react';
+import { open, palette } from './choices';
+import { copy, paste } from './copying';
+import { plug, removeSockets, undo, unplug } from './edits';
+import type { Store } from './store';
+import { feeding, findPlug, keyOf, type Place } from './wiring';
+import { firstPlace, step, type Way } from './walk';
+
+const WAYS: Record<string, Way> = {
+  ArrowUp: 'up',
+  ArrowDown: 'down',
+  ArrowLeft: 'left',
+  ArrowRight: 'right',
+  Home: 'first',
+  End: 'last'
+};
+
+/** The place an element of the canvas stands for. */
+export function placeAt(element: EventTarget): Place | null {
+  const id = (element as HTMLElement).dataset?.['place'] ?? '';
+  const [kind, rest] = [id.slice(0, 2), id.slice(2)];
+  if (kind === 'p:') return { kind: 'processor', processor: rest };
+  if (kind === 's:') return { kind: 'socket', socket: rest };
+  if (kind === 'o:') return { kind: 'output', socket: rest };
+  // an argument is an identifier, a socket's name may hold anything
+  const cut = rest.lastIndexOf(':');
+  return kind === 'a:' ? { kind: 'argument', socket: rest.slice(0, cut), argument: rest.slice(cut + 1) } : null;
+}
+
+export function canvasKey(store: Store, event: KeyboardEvent): void {
+  const { graph } = store;
+  if (!graph || event.ctrlKey || event.metaKey || event.altKey) return;
+  const place = placeAt(event.target);
+  const way = WAYS[event.key];
+  if (way) {
+    const to = place ? step(graph, store.view.folded, place, way) : firstPlace(graph);
+    if (to) store.goTo(to);
+  } else if (place && (event.key === 'Enter' || event.key === ' ')) {
+    enter(store, place, (event.target as HTMLElement).getBoundingClientRect());
+  } else if (event.key === 'Delete' || event.key === 'Backspace') {
+    remove(store, place);
+  } else {
+    return;
+  }
+  event.preventDefault();
+  event.stopPropagation();
+}
+
+function enter(store: Store, place: Place, box: DOMRect): void {
+  const at = { x: box.right, y: box.bottom };
+  const source = store.view.plugging;
+  if (source && place.kind === 'argument') {
+    void plug(store, { source, target: place.socket, argument: place.argument }, at);
+  } else {
+    open(store, place, at);
+  }
+}
+
+/** Selected plugs first; else what feeds the focused argument; else the selected or focused sockets. */
+export function remove(store: Store, place: Place | null): void {
+  const { graph } = store;
+  const { plugs, sockets } = store.view.selected;
+  if (!graph) return;
+  const chosen = plugs.map(key => findPlug(graph, key)).filter(one => one !== undefined);
+  if (chosen.length) return void unplug(store, chosen);
+  if (place?.kind === 'argument') {
+    const feeds = feeding(graph, place.socket, place.argument);
+    if (feeds.length < 2) return void unplug(store, feeds);
+    return open(store, place);
+  }
+  if (place?.kind === 'output') return open(store, place);
+  if (place?.kind === 'plug') return void unplug(store, graph.plugs.filter(one => keyOf(one) === place.key));
+  const names = sockets.length ? sockets : place?.kind === 'socket' ? [place.socket] : [];
+  if (names.length) void removeSockets(store, names);
+}
+
+const typing = (element: EventTarget): boolean =>
+  element instanceof HTMLInputElement || element instanceof HTMLTextAreaElement || element instanceof HTMLSelectElement;
+
+/** Keys that work wherever the focus is in the editor. */
+export function editorKey(store: Store, event: KeyboardEvent): void {
+  if (event.key === 'Escape') escape(store);
+  else if (!shortcut(store, event)) return;
+  else event.preventDefault();
+  event.stopPropagation();
+}
+
+function shortcut(store: Store, event: KeyboardEvent): boolean {
+  const key = event.key.toLowerCase();
+  if (!(event.ctrlKey || event.metaKey)) {
+    if (key !== '?' || typing(event.target)) return false;
+    store.set({ panel: { kind: 'help' } });
+    return true;
+  }
+  if (key === 'k') palette(store);
+  // in a field these are the field's, and marked text is the browser's to copy
+  else if (typing(event.target)) return false;
+  else if (key === 'z') void undo(store, event.shiftKey ? 'redo' : 'undo');
+  else if (key === 'y') void undo(store, 'redo');
+  else if (key === 'c') return !String(getSelection()) && copy(store);
+  else if (key === 'v') void paste(store);
+  else return false;
+  return true;
+}
+
+/** The innermost thing that is open goes. */
+function escape(store: Store): void {
+  const { plugging, refusal, chooser, panel } = store.view;
+  if (chooser) store.set({ chooser: null });
+  else if (refusal) store.set({ refusal: null });
+  else if (plugging) {
+    store.set({ plugging: null });
+    store.say('nothing plugged');
+  } else if (panel) store.set({ panel: null });
+}

@@ -1,0 +1,108 @@
+/** The one panel at the side; what it shows is in `store.view.panel`. */
+
+import { useEffect, useRef, useState, type JSX, type ReactNode } from 'react';
+import { placeName } from '../choices';
+import { useStore } from '../context';
+import { Icon } from '../icons';
+import type { Panel } from '../store';
+import { AddPanel, FixPanel, RenamePanel, RunPanel } from './forms';
+import { CodePanel, HelpPanel, HistoryPanel } from './texts';
+import { PlugPanel } from './PlugPanel';
+import { ProcessorPanel } from './ProcessorPanel';
+import { RequestPanel, RequestsPanel } from './RequestsPanel';
+import { SocketPanel } from './SocketPanel';
+import { WaitingPanel } from './WaitingPanel';
+
+function title(panel: Panel): string {
+  switch (panel.kind) {
+    case 'waiting':
+      return panel.argument === null ? `Waiting at ${panel.socket}` : `Waiting at ${panel.argument} of ${panel.socket}`;
+    case 'requests':
+      return `${panel.state ? `${panel.state[0]!.toUpperCase()}${panel.state.slice(1)} requests` : 'Requests'} of ${panel.socket}`;
+    case 'request':
+      return `Request ${panel.id} of ${panel.socket}`;
+    case 'run':
+      return `Run ${panel.socket}`;
+    case 'rename':
+      return `Rename ${panel.socket}`;
+    case 'fix':
+      return `Fix ${panel.argument} of ${panel.socket}`;
+    case 'add':
+      return 'Add a processor';
+    case 'code':
+      return 'Code of this flow';
+    case 'history':
+      return 'History of edits';
+    case 'help':
+      return 'Help';
+    default: {
+      const name = placeName(panel);
+      return name[0]!.toUpperCase() + name.slice(1);
+    }
+  }
+}
+
+function body(panel: Panel): ReactNode {
+  switch (panel.kind) {
+    case 'plug':
+      return <PlugPanel plugKey={panel.key} />;
+    case 'socket':
+      return <SocketPanel name={panel.socket} />;
+    case 'processor':
+      return <ProcessorPanel name={panel.processor} />;
+    case 'waiting':
+      return <WaitingPanel socket={panel.socket} argument={panel.argument} />;
+    case 'requests':
+      return <RequestsPanel socket={panel.socket} state={panel.state} />;
+    case 'request':
+      return <RequestPanel id={panel.id} socket={panel.socket} state={panel.state} />;
+    case 'run':
+      return <RunPanel socket={panel.socket} />;
+    case 'rename':
+      return <RenamePanel socket={panel.socket} />;
+    case 'fix':
+      return <FixPanel socket={panel.socket} argument={panel.argument} />;
+    case 'add':
+      return <AddPanel />;
+    case 'code':
+      return <CodePanel />;
+    case 'history':
+      return <HistoryPanel />;
+    case 'help':
+      return <HelpPanel />;
+  }
+}
+
+export function PanelBox({ panel }: { panel: Panel }): JSX.Element {
+  const store = useStore();
+  const box = useRef<HTMLElement>(null);
+  const heading = title(panel);
+  // where the focus was when the first panel opened: it goes back there at the end
+  const [before] = useState(() => document.activeElement as HTMLElement | null);
+  useEffect(() => {
+    const first = box.current!.querySelector<HTMLElement>('[data-first]') ?? box.current!;
+    first.focus({ preventScroll: true });
+  }, [heading]);
+  useEffect(
+    () => () => {
+      const id = before?.dataset['place'];
+      const now = before?.isConnected ? before : id && store.box?.querySelector<HTMLElement>(`[data-place="${CSS.escape(id)}"]`);
+      // but not away from where a person went meanwhile
+      if (now && (!document.activeElement || document.activeElement === document.body)) now.focus({ preventScroll: true });
+    },
+    [before, store]
+  );
+  return (
+    <section ref={box} className="ec-panel nowheel" aria-label={heading} tabIndex={-1}>
+      <header>
+        <h2>{heading}</h2>
+        <button className="ec-plain" aria-label="Close" title="Close (Escape)" onClick={() => store.set({ panel: null })}>
+          <Icon name="close" />
+        </button>
+      </header>
+      <div className="ec-panel-body" key={heading} tabIndex={0}>
+        {body(panel)}
+      </div>
+    </section>
+  );
+}

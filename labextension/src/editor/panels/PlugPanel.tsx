@@ -1,0 +1,76 @@
+/** Options of one plug. */
+
+import { useEffect, useState, type JSX } from 'react';
+import { useStore } from '../context';
+import { edit, plugChange, unplug, unplugChange } from '../edits';
+import { useDepth, useGraph } from '../store';
+import type { Plug } from '../types';
+import { findPlug, keyOf, plugName } from '../wiring';
+
+export function PlugPanel({ plugKey }: { plugKey: string }): JSX.Element {
+  const store = useStore();
+  const plug = useGraph(store, graph => graph && findPlug(graph, plugKey));
+  if (!plug) return <p>This plug is gone.</p>;
+  return <Options plug={plug} />;
+}
+
+function Options({ plug: made }: { plug: Plug }): JSX.Element {
+  const store = useStore();
+  // what was asked for, until the flow has it: a busy kernel may let one wait
+  const [asked, setAsked] = useState<Partial<Plug>>({});
+  useEffect(() => setAsked({}), [made]);
+  const plug = { ...made, ...asked };
+  const depth = useDepth(store, [plug.id]);
+  const change = async (to: Partial<Plug>) => {
+    const next = { ...plug, ...to };
+    setAsked(to);
+    // on what a plug is, is part of which plug it is: the old one goes in the same edit
+    const gone = next.on === made.on ? [] : [unplugChange(made)];
+    const cycle = { cycle: true };
+    const answer = await edit(store, [...gone, { ...plugChange(next), ...cycle }], `changed ${plugName(next)}`);
+    if (!answer) setAsked({});
+    if (answer && next.on !== made.on) store.set({ panel: { kind: 'plug', key: keyOf(next) } });
+  };
+  return (
+    <>
+      <p>
+        {depth} on the way{plug.when && `, of results for which ${plug.when}`}
+      </p>
+      <fieldset disabled={plug.when !== null}>
+        <label className="ec-check">
+          <input data-first type="checkbox" checked={plug.map} onChange={event => void change({ map: event.target.checked })} />
+          <span>
+            <b>map</b>: one call for each element
+          </span>
+        </label>
+        <label>
+          <b>gather</b>
+          <select
+            value={plug.gather === 'done' ? 'done' : plug.gather ? 'all' : 'no'}
+            onChange={event => void change({ gather: GATHER[event.target.value]! })}
+          >
+            <option value="no">no: each value by itself</option>
+            <option value="all">all elements of a split, as one list</option>
+            <option value="done">those that were done; failed ones are left out</option>
+          </select>
+        </label>
+        <label>
+          <b>carries</b>
+          <select value={plug.on} onChange={event => void change({ on: event.target.value as Plug['on'] })}>
+            <option value="result">results</option>
+            <option value="error">errors of calls that failed for good</option>
+          </select>
+        </label>
+      </fieldset>
+      {plug.when !== null && <p className="ec-muted">A plug with a condition is changed in code: its condition is Python.</p>}
+      <div className="ec-acts">
+        <button onClick={() => void unplug(store, [made])}>Unplug</button>
+        <button onClick={() => store.goTo({ kind: 'argument', socket: plug.target, argument: plug.argument })}>
+          Go to its argument
+        </button>
+      </div>
+    </>
+  );
+}
+
+const GATHER: Record<string, Plug['gather']> = { no: false, all: true, done: 'done' };

@@ -1,0 +1,162 @@
+/** Requests of a socket, and one of them: its error, its arguments, its output. */
+
+import type { JSX } from 'react';
+import { useStore } from '../context';
+import { retry } from '../edits';
+import { Icon, type IconName } from '../icons';
+import { useCounts } from '../store';
+import { clock, duration } from '../words';
+import { useAnswer } from './ask';
+import { ValueRow } from './ValueRow';
+
+interface Row {
+  id: number;
+  state: string;
+  attempt?: number;
+  created?: number | null;
+  started?: number | null;
+  finished?: number | null;
+}
+
+const LIMIT = 100;
+const STATES = ['queued', 'running', 'done', 'failed', 'waiting', 'cancelled', 'skipped'];
+
+export function RequestsPanel({ socket, state }: { socket: string; state: string | null }): JSX.Element {
+  const store = useStore();
+  const counts = useCounts(store, socket);
+  // asked again when the numbers say that there is something new
+  const anew = JSON.stringify({ ...counts, arrived: null });
+  const [answer] = useAnswer('requests', { socket, ...(state && { state }), limit: LIMIT, newest: true }, anew);
+  const rows = (answer?.['rows'] ?? []) as Row[];
+  const failed = rows.filter(row => row.state === 'failed').length;
+  const stoppable = state === 'queued' || state === 'waiting' || state === 'running';
+  return (
+    <>
+      <label>
+        <b>state</b>
+        <select
+          data-first
+          value={state ?? ''}
+          onChange={event => store.set({ panel: { kind: 'requests', socket, state: event.target.value || null } })}
+        >
+          <option value="">all</option>
+          {STATES.map(one => (
+            <option key={one}>{one}</option>
+          ))}
+        </select>
+      </label>
+      <div className="ec-acts">
+        {failed > 0 && <button onClick={() => void retry(store, { socket })}>Retry all failed</button>}
+        {stoppable && rows.length > 0 && (
+          <button onClick={() => void store.ask('cancel', { ids: rows.map(row => row.id) })}>Cancel these</button>
+        )}
+      </div>
+      {answer && !answer.ok && <p className="ec-warn">{answer.error}</p>}
+      {answer?.ok && !rows.length && <p className="ec-muted">None.</p>}
+      <ul className="ec-rows">
+        {rows.map(row => (
+          <li key={row.id}>
+            <button onClick={() => store.set({ panel: { kind: 'request', id: row.id, socket, state } })}>
+              <span className={`ec-state ec-is-${row.state}`}>
+                <Icon name={(STATES.includes(row.state) && row.state in ICON ? row.state : 'idle') as IconName} />
+                {row.state}
+              </span>
+              <span>request {row.id}</span>
+              <span className="ec-muted">{took(row)}</span>
+            </button>
+          </li>
+        ))}
+      </ul>
+      {rows.length === LIMIT && <p className="ec-muted">The newest {LIMIT}.</p>}
+    </>
+  );
+}
+
+const ICON = { queued: 1, running: 1, done: 1, failed: 1, waiting: 1 };
+
+function took({ created, started, finished }: Row): string {
+  const at = finished ?? started ?? created;
+  const time = started && finished ? duration(finished - started) : '';
+  return [time, at && clock(at)].filter(Boolean).join(' · ');
+}
+
+interface Detail {
+  row: Row;
+  error: { type: string; message: string; traceback: string } | null;
+  arguments: Record<string, { text: string; type: string; size: number }>;
+  output: [string, string][];
+}
+
+export function RequestPanel({ id, socket, state }: { id: number; socket: string; state: string | null }): JSX.Element {
+  const store = useStore();
+  const counts = useCounts(store, socket);
+  const [answer] = useAnswer('request', { id }, `${counts.done} ${counts.failed} ${counts.running} ${counts.queued}`);
+  if (!answer) return <p className="ec-muted">Asking…</p>;
+  if (!answer.ok) return <p className="ec-warn">{answer.error}</p>;
+  const { row, error, arguments: given, output } = answer as unknown as Detail;
+  return (
+    <>
+      <p>
+        <span className={`ec-state ec-is-${row.state}`}>{row.state}</span>{' '}
+        <span className="ec-muted">
+          {row.attempt ? `attempt ${row.attempt} · ` : ''}
+          {took(row)}
+        </span>
+      </p>
+      <div className="ec-acts">
+        <button data-first onClick={() => store.set({ panel: { kind: 'requests', socket, state } })}>
+          <Icon name="back" />
+          All
+        </button>
+        {['failed', 'cancelled'].includes(row.state) && (
+          <button onClick={() => void retry(store, { ids: [id] })}>Retry</button>
+        )}
+        {['queued', 'running', 'waiting'].includes(row.state) && (
+          <button onClick={() => void store.ask('cancel', { ids: [id] })}>Cancel</button>
+        )}
+        {row.state === 'failed' && (
+          <button title="What it should have fed is skipped" onClick={() => void store.ask('discard', { request: id })}>
+            Discard
+          </button>
+        )}
+      </div>
+      {error && (
+        <>
+          <p className="ec-warn">
+            <b>{error.type}</b>: {error.message}
+          </p>
+          <pre className="ec-traceback" tabIndex={0} aria-label="Traceback">
+            {error.traceback}
+          </pre>
+        </>
+      )}
+      <h3>Arguments</h3>
+      {Object.entries(given ?? {}).map(([name, value]) => (
+        <ValueRow key={name} name={name} {...value} />
+      ))}
+      {!Object.keys(given ?? {}).length && <p className="ec-muted">none</p>}
+      {row.state === 'done' && <Result id={id} />}
+      {output?.length > 0 && (
+        <>
+          <h3>Output</h3>
+          <pre tabIndex={0} aria-label="Output">
+            {output.map(([, text]) => text).join('')}
+          </pre>
+        </>
+      )}
+    </>
+  );
+}
+
+function Result({ id }: { id: number }): JSX.Element {
+  const [answer] = useAnswer('preview', { request: id, result: true });
+  return (
+    <>
+      <h3>Result</h3>
+      {answer && !answer.ok && <p className="ec-warn">{answer.error}</p>}
+      {answer?.ok && (
+        <ValueRow name="" text={String(answer['text'])} type={String(answer['type'])} size={Number(answer['size'])} />
+      )}
+    </>
+  );
+}

@@ -1,0 +1,80 @@
+/** One socket: its task, its options, and what can be done with it. */
+
+import type { JSX } from 'react';
+import { useStore } from '../context';
+import { edit, pause, removeSockets, retry } from '../edits';
+import { useCounts, useGraph, useView, type Panel } from '../store';
+import { feeding, ports } from '../wiring';
+
+export function SocketPanel({ name }: { name: string }): JSX.Element {
+  const store = useStore();
+  const graph = useGraph(store, known => known);
+  const counts = useCounts(store, name);
+  const clipboard = useView(store, () => store.clipboard !== null);
+  const socket = graph?.sockets[name];
+  if (!graph || !socket) return <p>This socket is gone.</p>;
+  const { task, paused, processor } = socket;
+  const show = (text: string, panel: Panel) => <button onClick={() => store.set({ panel })}>{text}</button>;
+  const signature = task.signature.map(
+    port => port.name + (port.annotation ? `: ${port.annotation}` : '') + (port.default === null ? '' : ` = ${port.default}`)
+  );
+  return (
+    <>
+      {socket.doc && <p className="ec-doc-whole">{socket.doc}</p>}
+      <pre>{`${name}(${signature.join(', ')})${socket.returns ? ` -> ${socket.returns}` : ''}`}</pre>
+      <p className="ec-muted">
+        version {task.version}
+        {task.generator && ' · a generator'} · {socket.threads} CPU{socket.threads === 1 ? '' : 's'} a call ·{' '}
+        {socket.retries} retries{socket.timeout !== null && ` · at most ${socket.timeout} s`}
+      </p>
+      {task.parked && <p className="ec-warn">Parked: run its cell again, for the Python of this flow has changed.</p>}
+      {task.stale.length > 0 && (
+        <p className="ec-warn">Stale: {task.stale.join(', ')} changed since its cell ran. Run the cell again.</p>
+      )}
+      <div className="ec-acts">
+        {show('Run', { kind: 'run', socket: name })}
+        <button onClick={() => void pause(store, { socket: name }, !paused)}>{paused ? 'Resume' : 'Pause'}</button>
+        {show('Requests', { kind: 'requests', socket: name, state: null })}
+        {show('Waiting', { kind: 'waiting', socket: name, argument: null })}
+        {counts.failed > 0 && show(`Failed: ${counts.failed}`, { kind: 'requests', socket: name, state: 'failed' })}
+        {counts.failed > 0 && <button onClick={() => void retry(store, { socket: name })}>Retry all failed</button>}
+        {show('Rename', { kind: 'rename', socket: name })}
+        <button onClick={() => void removeSockets(store, [name])}>Remove</button>
+        {clipboard && <span className="ec-muted">Ctrl+V pastes plugs</span>}
+      </div>
+      <label>
+        <b>processor</b>
+        <select
+          value={processor}
+          onChange={event => void edit(store, [{ op: 'move', socket: name, processor: event.target.value }], `${name} runs on ${event.target.value}`)}
+        >
+          {Object.keys(graph.processors).map(one => (
+            <option key={one}>{one}</option>
+          ))}
+        </select>
+      </label>
+      <table>
+        <caption>Arguments</caption>
+        <tbody>
+          {ports(socket).map(({ name: argument, default: value, required }) => {
+            const from = feeding(graph, name, argument).map(plug => plug.source);
+            const fixed = socket.fixed[argument];
+            const text = from.length ? `from ${from.join(', ')}` : fixed ? `fixed: ${fixed.text}` : value !== null ? `default ${value}` : required ? 'needs a plug' : '';
+            return (
+              <tr key={argument}>
+                <th scope="row">{argument}</th>
+                <td>{text}</td>
+                <td>{show('Fix', { kind: 'fix', socket: name, argument })}</td>
+              </tr>
+            );
+          })}
+        </tbody>
+      </table>
+      <details>
+        <summary>Source</summary>
+        <pre>{task.source}</pre>
+        <p className="ec-muted">{task.file}</p>
+      </details>
+    </>
+  );
+}

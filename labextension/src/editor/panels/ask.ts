@@ -1,0 +1,17 @@
+/** A question to the flow whose answer a panel shows. */
+
+import { useCallback, useEffect, useState } from 'react';
+import { useStore } from '../context';
+import type { Answer } from '../types';
+
+/** The newest answer, and how to ask again; asked anew whenever `anew` changes. */
+export function useAnswer(op: string, args: Record<string, unknown>, anew: unknown = null): [Answer | null, () => void] {
+  const store = useStore();
+  const [answer, setAnswer] = useState<Answer | null>(null);
+  const key = JSON.stringify(args);
+  const ask = useCallback(() => {
+    void store.host.command(op, JSON.parse(key) as Record<string, unknown>).then(setAnswer);
+  }, [store, op, key]);
+  useEffect(ask, [ask, anew]);
+  return [answer, ask];
+}

@@ -1,0 +1,234 @@
+/** What the picture shows, outside React: live numbers would otherwise draw everything again ten times a second. */
+
+import { useCallback, useSyncExternalStore } from 'react';
+import type { Answer, Graph, Host, Life, Metrics, Node, SocketCounts } from './types';
+import { keyOf, shared, type Ends, type Place } from './wiring';
+
+export interface Choice {
+  text: string;
+  /** Said after the text, and found by the filter too. */
+  hint?: string;
+  run: () => void;
+}
+
+export interface Chooser {
+  title: string;
+  choices: Choice[];
+  /** Where it opens, in pixels of the window; absent: in the middle, at the top. */
+  at?: { x: number; y: number };
+}
+
+export type Panel =
+  | { kind: 'plug'; key: string }
+  | { kind: 'socket'; socket: string }
+  | { kind: 'processor'; processor: string }
+  | { kind: 'waiting'; socket: string; argument: string | null }
+  | { kind: 'requests'; socket: string; state: string | null }
+  | { kind: 'request'; id: number; socket: string; state: string | null }
+  | { kind: 'run'; socket: string }
+  | { kind: 'rename'; socket: string }
+  | { kind: 'fix'; socket: string; argument: string }
+  | { kind: 'add' | 'code' | 'history' | 'help' };
+
+export interface Refusal {
+  text: string;
+  at: { x: number; y: number };
+  remedy?: Choice;
+}
+
+/** A plug that was asked for; drawn dashed until the graph holds it. `revision` is the answer's, once there is one. */
+export interface Pending extends Ends {
+  revision: number | null;
+}
+
+export interface View {
+  panel: Panel | null;
+  chooser: Chooser | null;
+  refusal: Refusal | null;
+  /** The socket whose output waits for an argument to be clicked. */
+  plugging: string | null;
+  pending: Pending[];
+  folded: ReadonlySet<string>;
+  selected: { sockets: string[]; plugs: string[] };
+  outline: boolean;
+  rates: boolean;
+  far: boolean;
+  spoken: string;
+}
+
+export interface Rate {
+  per_second: number | null;
+  p50: number | null;
+  p95: number | null;
+}
+
+const NOTHING: SocketCounts = {
+  waiting: 0,
+  queued: 0,
+  running: 0,
+  done: 0,
+  failed: 0,
+  cancelled: 0,
+  skipped: 0,
+  arrived: {}
+};
+
+export class Store {
+  graph: Graph | null = null;
+  life: Life;
+  view: View = {
+    panel: null,
+    chooser: null,
+    refusal: null,
+    plugging: null,
+    pending: [],
+    folded: new Set(),
+    selected: { sockets: [], plugs: [] },
+    outline: false,
+    rates: false,
+    far: false,
+    spoken: ''
+  };
+  nodes: Node[] = [];
+  /** Seconds since the epoch of the newest numbers; 0 before any. */
+  time = 0;
+  /** The last two copied kinds are told apart in `copying.ts`. */
+  clipboard: unknown = null;
+  /** The editor's own box, once it is drawn; what floats is placed in it. */
+  box: HTMLElement | null = null;
+  /** Set by the canvas: bring a place into sight and focus it. */
+  goTo: (place: Place) => void = () => undefined;
+  fitAll: () => void = () => undefined;
+
+  private counts = new Map<string, SocketCounts>();
+  private processors = new Map<string, Metrics['processors'][string]>();
+  private depths = new Map<string, number>();
+  private rateOf = new Map<string, Rate>();
+  private listeners = new Map<string, Set<() => void>>();
+  private stale = new Set<string>();
+  private frame = 0;
+  private endings: (() => void)[];
+
+  constructor(readonly host: Host) {
+    this.life = host.life();
+    this.setGraph(host.graph());
+    this.endings = [
+      host.onGraph(graph => this.setGraph(graph)),
+      host.onMetrics(metrics => this.count(metrics)),
+      host.onLife(life => this.setLife(life))
+    ];
+  }
+
+  close(): void {
+    cancelAnimationFrame(this.frame);
+    for (const end of this.endings) end();
+  }
+
+  subscribe(slice: string, callback: () => void): () => void {
+    const set = this.listeners.get(slice) ?? new Set();
+    this.listeners.set(slice, set.add(callback));
+    return () => void set.delete(callback);
+  }
+
+  countsOf = (socket: string): SocketCounts => this.counts.get(socket) ?? NOTHING;
+  processorOf = (name: string) => this.processors.get(name);
+  depthOf = (plug: number): number => this.depths.get(String(plug)) ?? 0;
+  rate = (socket: string): Rate | undefined => this.rateOf.get(socket);
+
+  set(change: Partial<View>): void {
+    this.view = { ...this.view, ...change };
+    this.tell('view');
+  }
+
+  /** Says one line to whoever listens or looks at the bottom of the editor. */
+  say(spoken: string): void {
+    this.set({ spoken });
+  }
+
+  /** What a command brought; an error is said, and `null` stands for it. */
+  async ask(op: string, args: Record<string, unknown> = {}): Promise<Answer | null> {
+    const answer = await this.host.command(op, args);
+    if (answer.ok) return answer;
+    this.say(answer.error ?? `${op} went wrong`);
+    return null;
+  }
+
+  setRates(sockets: Record<string, Rate>): void {
+    this.rateOf = new Map(Object.entries(sockets));
+    this.tell('rates');
+  }
+
+  private setGraph(graph: Graph | null): void {
+    const known = this.graph?.sockets;
+    this.graph = graph && shared(this.graph, graph);
+    if (graph) {
+      // a card that a cell made may lie out of sight
+      const fresh = known ? Object.keys(graph.sockets).filter(name => !known[name]) : [];
+      if (fresh.length) this.say(`new: ${fresh.join(', ')}`);
+      const there = new Set(graph.plugs.map(keyOf));
+      const pending = this.view.pending.filter(
+        one => !there.has(keyOf(one)) && (one.revision === null || one.revision > graph.revision)
+      );
+      if (pending.length !== this.view.pending.length) this.set({ pending });
+      if (!this.nodes.length) this.nodes = graph.nodes;
+    }
+    this.tell('graph');
+  }
+
+  private setLife(life: Life): void {
+    this.life = life;
+    this.tell('life');
+  }
+
+  private count(metrics: Metrics): void {
+    this.time = metrics.time;
+    if (metrics.full) {
+      for (const key of [...this.counts.keys()].map(name => `s:${name}`)) this.stale.add(key);
+      this.counts.clear();
+      this.depths.clear();
+    }
+    for (const [name, counts] of Object.entries(metrics.sockets)) {
+      this.counts.set(name, counts);
+      this.stale.add(`s:${name}`);
+    }
+    for (const [name, numbers] of Object.entries(metrics.processors)) {
+      this.processors.set(name, numbers);
+      this.stale.add(`p:${name}`);
+    }
+    for (const [plug, depth] of Object.entries(metrics.plugs)) this.depths.set(plug, depth);
+    if (metrics.full || Object.keys(metrics.plugs).length) this.stale.add('depths');
+    this.nodes = metrics.nodes;
+    this.stale.add('nodes');
+    if (!this.frame) this.frame = requestAnimationFrame(() => this.flush());
+  }
+
+  /** However many messages came since the last frame, each card draws once. */
+  private flush(): void {
+    this.frame = 0;
+    const slices = [...this.stale];
+    this.stale.clear();
+    for (const slice of slices) this.tell(slice);
+  }
+
+  private tell(slice: string): void {
+    for (const callback of [...(this.listeners.get(slice) ?? [])]) callback();
+  }
+}
+
+function useSlice<T>(store: Store, slice: string, read: () => T): T {
+  const subscribe = useCallback((callback: () => void) => store.subscribe(slice, callback), [store, slice]);
+  return useSyncExternalStore(subscribe, read);
+}
+
+export const useGraph = <T>(store: Store, read: (graph: Graph | null) => T): T =>
+  useSlice(store, 'graph', () => read(store.graph));
+export const useView = <T>(store: Store, read: (view: View) => T): T => useSlice(store, 'view', () => read(store.view));
+export const useLife = (store: Store): Life => useSlice(store, 'life', () => store.life);
+export const useCounts = (store: Store, socket: string): SocketCounts =>
+  useSlice(store, `s:${socket}`, () => store.countsOf(socket));
+export const useProcessor = (store: Store, name: string) => useSlice(store, `p:${name}`, () => store.processorOf(name));
+export const useDepth = (store: Store, plugs: number[]): number =>
+  useSlice(store, 'depths', () => plugs.reduce((sum, plug) => sum + store.depthOf(plug), 0));
+export const useRate = (store: Store, socket: string) => useSlice(store, 'rates', () => store.rate(socket));
+export const useNodes = (store: Store): Node[] => useSlice(store, 'nodes', () => store.nodes);
+export const useTime = (store: Store): number => useSlice(store, 'nodes', () => store.time);

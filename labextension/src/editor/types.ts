@@ -1,0 +1,123 @@
+/** What a picture shows, and the one way it reaches the flow. Everything under `editor/` knows only this. */
+
+/** A wiring as Python sends it: the engine's snapshot, with the place of every card. */
+export interface Graph {
+  flow: string;
+  revision: number;
+  processors: Record<string, Processor>;
+  sockets: Record<string, Socket>;
+  plugs: Plug[];
+  nodes: Node[];
+}
+
+export interface Processor {
+  cpus: number | null;
+  paused: boolean;
+  memory: number | null;
+  affinity: number[] | null;
+  /** Names of the nodes it may use; absent while that is not known. */
+  nodes?: string[];
+}
+
+export interface Parameter {
+  name: string;
+  kind: string;
+  required: boolean;
+  default: string | null;
+  annotation: string | null;
+}
+
+export interface Socket {
+  processor: string;
+  paused: boolean;
+  /** x, y, width, height in the picture; computed in Python where no person placed the card. */
+  box: [number, number, number, number];
+  /** A person placed it. */
+  placed: boolean;
+  threads: number;
+  retries: number;
+  timeout: number | null;
+  fixed: Record<string, { type: string; text: string }>;
+  /** What the task says it returns, or null. */
+  returns: string | null;
+  doc: string;
+  task: {
+    version: number;
+    source: string;
+    file: string;
+    signature: Parameter[];
+    stale: string[];
+    generator: boolean;
+    parked: boolean;
+  };
+}
+
+export interface Plug {
+  id: number;
+  source: string;
+  target: string;
+  argument: string;
+  on: 'result' | 'error';
+  map: boolean;
+  gather: boolean | 'done';
+  when: string | null;
+}
+
+export interface Node {
+  name: string;
+  cpus: number;
+  state: string;
+  used?: number;
+}
+
+export interface SocketCounts {
+  waiting: number;
+  queued: number;
+  running: number;
+  done: number;
+  failed: number;
+  cancelled: number;
+  skipped: number;
+  /** Values that wait at each argument for the others of their call. */
+  arrived: Record<string, number>;
+}
+
+/** Absolute numbers; a message with `full` false names only what changed since the last. */
+export interface Metrics {
+  seq: number;
+  full: boolean;
+  /** Seconds since the epoch, of the machine that counted. */
+  time: number;
+  sockets: Record<string, SocketCounts>;
+  processors: Record<string, { cpus: number | null; paused: boolean; running: number; queued: number }>;
+  /** Values on the way through each plug: waiting at its argument or being split. */
+  plugs: Record<string, number>;
+  nodes: Node[];
+  idle: boolean;
+}
+
+export interface Answer {
+  ok: boolean;
+  /** One line for the person, where `ok` is false. */
+  error?: string;
+  [field: string]: unknown;
+}
+
+/** connecting: no graph yet; live; busy: the kernel hears only after its cell; gone: the numbers are old. */
+export type Life = 'connecting' | 'live' | 'busy' | 'gone' | 'static';
+
+export interface Host {
+  graph(): Graph | null;
+  onGraph(callback: (graph: Graph) => void): () => void;
+  onMetrics(callback: (metrics: Metrics) => void): () => void;
+  life(): Life;
+  onLife(callback: (life: Life) => void): () => void;
+  /** Never rejects: what went wrong is an answer. */
+  command(op: string, args?: Record<string, unknown>): Promise<Answer>;
+  /** Whether anybody looks; nothing is sent while nobody does. */
+  look(visible: boolean): void;
+  /** Who gives the numbers, in the words for when he does not; a kernel, if nothing else is said. */
+  readonly behind?: string;
+  /** Bring a picture whose kernel is gone back to life; absent where that cannot be done from here. */
+  revive?(): void;
+}

@@ -1,0 +1,75 @@
+/** Where the arrow keys lead. Pure: a wiring and a place in, the next place out. */
+
+import type { Graph } from './types';
+import { feeding, ports, type Place } from './wiring';
+
+export type Way = 'up' | 'down' | 'left' | 'right' | 'first' | 'last';
+
+/** Sockets of a processor as one reads them: by columns, each from its top. */
+function inside(graph: Graph, processor: string): string[] {
+  const own = Object.keys(graph.sockets).filter(name => graph.sockets[name]!.processor === processor);
+  const box = (name: string) => graph.sockets[name]!.box;
+  return own.sort((a, b) => box(a)[0] - box(b)[0] || box(a)[1] - box(b)[1]);
+}
+
+/** All places from top to bottom: a processor, then each of its sockets with its ports. */
+function column(graph: Graph, folded: ReadonlySet<string>): Place[] {
+  return Object.keys(graph.processors).flatMap((processor): Place[] => [
+    { kind: 'processor', processor },
+    ...(folded.has(processor) ? [] : inside(graph, processor).flatMap(socket => placesOf(graph, socket)))
+  ]);
+}
+
+function placesOf(graph: Graph, socket: string): Place[] {
+  const into = ports(graph.sockets[socket]!).map(
+    (port): Place => ({ kind: 'argument', socket, argument: port.name })
+  );
+  return [{ kind: 'socket', socket }, ...into, { kind: 'output', socket }];
+}
+
+function same(one: Place, other: Place): boolean {
+  return JSON.stringify(Object.entries(one).sort()) === JSON.stringify(Object.entries(other).sort());
+}
+
+export function firstPlace(graph: Graph): Place | null {
+  const processor = Object.keys(graph.processors)[0];
+  const socket = processor === undefined ? undefined : inside(graph, processor)[0];
+  if (socket !== undefined) return { kind: 'socket', socket };
+  return processor === undefined ? null : { kind: 'processor', processor };
+}
+
+export function step(graph: Graph, folded: ReadonlySet<string>, from: Place, way: Way): Place | null {
+  if (way === 'left' || way === 'right') return sideways(graph, from, way);
+  const all = column(graph, folded);
+  if (way === 'first') return all[0] ?? null;
+  if (way === 'last') return all[all.length - 1] ?? null;
+  const at = all.findIndex(place => same(place, from));
+  return all[at + (way === 'down' ? 1 : -1)] ?? null;
+}
+
+/** Left and right follow the plugs. */
+function sideways(graph: Graph, from: Place, way: 'left' | 'right'): Place | null {
+  switch (from.kind) {
+    case 'processor': {
+      const first = way === 'right' ? inside(graph, from.processor)[0] : undefined;
+      return first === undefined ? null : { kind: 'socket', socket: first };
+    }
+    case 'socket':
+      if (way === 'right') return { kind: 'output', socket: from.socket };
+      return { kind: 'processor', processor: graph.sockets[from.socket]!.processor };
+    case 'argument': {
+      if (way === 'right') return { kind: 'output', socket: from.socket };
+      const plug = feeding(graph, from.socket, from.argument)[0];
+      return plug ? { kind: 'output', socket: plug.source } : { kind: 'socket', socket: from.socket };
+    }
+    case 'output': {
+      const plug = graph.plugs.find(one => one.source === from.socket);
+      if (way === 'right') return plug ? { kind: 'argument', socket: plug.target, argument: plug.argument } : null;
+      const into = ports(graph.sockets[from.socket]!)[0];
+      if (into) return { kind: 'argument', socket: from.socket, argument: into.name };
+      return { kind: 'socket', socket: from.socket };
+    }
+    case 'plug':
+      return null;
+  }
+}

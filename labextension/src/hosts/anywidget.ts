@@ -1,0 +1,132 @@
+/** The flow as a notebook's widget shows it: a synced graph, and custom messages for the rest. */
+
+import type { Answer, Graph, Host, Life, Metrics } from '../editor/types';
+
+/** What we use of an anywidget model. */
+export interface Model {
+  get(name: string): unknown;
+  on(event: string, callback: (...args: never[]) => void): void;
+  off(event: string, callback: (...args: never[]) => void): void;
+  send(content: unknown): void;
+}
+
+type Message = ({ k: 'metrics' } & Metrics) | ({ k: 'answer'; id: string } & Answer);
+
+interface Asked {
+  op: string;
+  since: number;
+  answered: (answer: Answer) => void;
+}
+
+/** Neither numbers nor an answer for so long: the kernel is gone. Python sends every second at the least. */
+const GONE = 3000;
+/** An answer that takes longer, while numbers come: the kernel hears only after its cell. */
+const BUSY = 1000;
+const LOOK = 250;
+
+export class AnywidgetHost implements Host {
+  private state: Life = 'connecting';
+  private heard = performance.now();
+  private asked = new Map<string, Asked>();
+  private count = 0;
+  private met = false;
+  private looked = true;
+  // several views of one model share its messages: an answer is for whoever asked
+  private readonly name = Math.random().toString(36).slice(2, 10);
+  private metrics = new Set<(metrics: Metrics) => void>();
+  private lives = new Set<(life: Life) => void>();
+  private readonly timer: ReturnType<typeof setInterval>;
+
+  constructor(private readonly model: Model) {
+    model.on('msg:custom', this.receive);
+    this.timer = setInterval(() => this.check(), LOOK);
+    model.send({ k: 'hello', view: this.name });
+  }
+
+  close(): void {
+    clearInterval(this.timer);
+    this.model.off('msg:custom', this.receive);
+  }
+
+  graph(): Graph | null {
+    const graph = this.model.get('graph') as Partial<Graph> | null;
+    return graph?.sockets ? (graph as Graph) : null;
+  }
+
+  onGraph(callback: (graph: Graph) => void): () => void {
+    const changed = () => {
+      const graph = this.graph();
+      if (graph) callback(graph);
+    };
+    this.model.on('change:graph', changed);
+    return () => this.model.off('change:graph', changed);
+  }
+
+  onMetrics(callback: (metrics: Metrics) => void): () => void {
+    this.metrics.add(callback);
+    return () => void this.metrics.delete(callback);
+  }
+
+  life(): Life {
+    return this.state;
+  }
+
+  onLife(callback: (life: Life) => void): () => void {
+    this.lives.add(callback);
+    return () => void this.lives.delete(callback);
+  }
+
+  command(op: string, args: Record<string, unknown> = {}): Promise<Answer> {
+    if (this.state === 'gone') return Promise.resolve({ ok: false, error: 'the kernel is gone; nothing was changed' });
+    const id = `${this.name}-${++this.count}`;
+    return new Promise(answered => {
+      this.asked.set(id, { op, since: performance.now(), answered });
+      this.model.send({ k: 'command', id, op, args, revision: this.graph()?.revision ?? null });
+    });
+  }
+
+  look(visible: boolean): void {
+    // while nobody looked nothing came, which says nothing of the kernel
+    if (visible) this.heard = performance.now();
+    this.looked = visible;
+    this.model.send({ k: 'look', visible, view: this.name });
+  }
+
+  private receive = (message: Message): void => {
+    this.heard = performance.now();
+    this.met = true;
+    if (message.k === 'metrics') {
+      for (const callback of this.metrics) callback(message);
+    } else if (message.k === 'answer') {
+      const id = this.asked.has(message.id) ? message.id : this.submitted(message);
+      this.asked.get(id)?.answered(message);
+      this.asked.delete(id);
+    }
+    this.check();
+  };
+
+  /** The answer to a submit bears the new request's id where others bear the command's: it is our oldest one's. */
+  private submitted(message: Answer): string {
+    if (message.ok && typeof message['id'] === 'number') {
+      for (const [id, { op }] of this.asked) if (op === 'submit') return id;
+    }
+    return '';
+  }
+
+  private check(): void {
+    const now = performance.now();
+    const silent = this.looked && now - this.heard > GONE;
+    const late = [...this.asked.values()].some(one => now - one.since > BUSY);
+    const life: Life = silent ? 'gone' : late ? 'busy' : this.met ? 'live' : 'connecting';
+    if (life === this.state) return;
+    this.state = life;
+    if (life === 'gone') this.giveUp();
+    for (const callback of this.lives) callback(life);
+  }
+
+  private giveUp(): void {
+    const error = 'the kernel does not answer; if it comes back it may still do this';
+    for (const { answered } of this.asked.values()) answered({ ok: false, error });
+    this.asked.clear();
+  }
+}

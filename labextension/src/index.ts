@@ -1,0 +1,99 @@
+/** The JupyterLab plugin: a panel of flows, a word in the status bar, commands, and flows in tabs of their own. */
+
+import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
+import { ILayoutRestorer } from '@jupyterlab/application';
+import type { MainAreaWidget } from '@jupyterlab/apputils';
+import { Dialog, ICommandPalette, InputDialog, Notification, showDialog, WidgetTracker } from '@jupyterlab/apputils';
+import { IStatusBar } from '@jupyterlab/statusbar';
+import { flowIcon } from './panel/icon';
+import { FlowsPanel } from './panel/panel';
+import type { FlowRow } from './panel/service';
+import { Flows } from './panel/service';
+import { FlowsStatus } from './panel/status';
+import type { FlowTab } from './panel/tab';
+import { flowTab } from './panel/tab';
+
+const OPEN = 'ec-jupyter:open';
+const STOP = 'ec-jupyter:stop';
+const SHOW = 'ec-jupyter:show-panel';
+
+type Tabs = WidgetTracker<MainAreaWidget<FlowTab>>;
+
+const plugin: JupyterFrontEndPlugin<void> = {
+  id: 'ec-jupyter:flows',
+  description: 'Flows of ec_jupyter: a side panel, a status, and an editor in a tab.',
+  autoStart: true,
+  optional: [ICommandPalette, ILayoutRestorer, IStatusBar],
+  activate: (app, palette: ICommandPalette | null, restorer: ILayoutRestorer | null, bar: IStatusBar | null) => {
+    const flows = new Flows();
+    const tabs: Tabs = new WidgetTracker({ namespace: 'ec-jupyter' });
+    const panel = new FlowsPanel(flows, key => void app.commands.execute(OPEN, { key }));
+    addCommands(app, flows, tabs, panel);
+    for (const command of [OPEN, SHOW, STOP]) palette?.addItem({ command, category: 'Flow' });
+    app.shell.add(panel, 'left', { rank: 600 });
+    restorer?.add(panel, panel.id);
+    void restorer?.restore(tabs, {
+      command: OPEN,
+      args: tab => ({ key: tab.content.key }),
+      name: tab => tab.content.key
+    });
+    if (bar) {
+      const status = new FlowsStatus(flows, () => void app.commands.execute(SHOW));
+      bar.registerStatusItem('ec-jupyter:flows', {
+        item: status,
+        align: 'left',
+        rank: 50,
+        isActive: () => status.active,
+        activeStateChanged: flows.changed
+      });
+    }
+    void app.restored.then(() => flows.refresh());
+  }
+};
+
+function addCommands(app: JupyterFrontEnd, flows: Flows, tabs: Tabs, panel: FlowsPanel): void {
+  app.commands.addCommand(SHOW, {
+    label: 'Flow: show panel',
+    icon: flowIcon,
+    execute: () => app.shell.activateById(panel.id)
+  });
+  app.commands.addCommand(OPEN, {
+    label: 'Flow: open…',
+    icon: flowIcon,
+    execute: async args => {
+      const key = (args['key'] as string) || (await choose(flows, 'Open a flow', () => true));
+      if (!key) return;
+      let tab = tabs.find(one => one.content.key === key);
+      if (!tab) {
+        tab = flowTab(key, flows);
+        void tabs.add(tab);
+      }
+      if (!tab.isAttached) app.shell.add(tab, 'main');
+      app.shell.activateById(tab.id);
+      return tab;
+    }
+  });
+  app.commands.addCommand(STOP, {
+    label: 'Flow: stop engine',
+    execute: async args => {
+      const key = (args['key'] as string) || (await choose(flows, 'Stop the engine of a flow', row => row.running));
+      const answer = key ? await flows.stop(key) : { ok: true };
+      if (!answer.ok) Notification.error(answer.error ?? '', { autoClose: false });
+    }
+  });
+}
+
+/** Key of the flow that a person picks; nothing where there is none to pick. */
+async function choose(flows: Flows, title: string, wanted: (row: FlowRow) => boolean): Promise<string> {
+  await flows.refresh();
+  const rows = flows.rows.filter(wanted);
+  if (!rows.length) {
+    const body = flows.trouble || 'There is none at the moment.';
+    await showDialog({ title, body, buttons: [Dialog.okButton()] });
+    return '';
+  }
+  const picked = await InputDialog.getItem({ title, items: rows.map(row => row.path) });
+  return rows.find(row => row.path === picked.value)?.key ?? '';
+}
+
+export default plugin;

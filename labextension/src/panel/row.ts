@@ -1,0 +1,89 @@
+/** One flow of the list. Its elements stay while their texts change, so that neither focus nor a click gets lost. */
+
+import { button, element } from './element';
+import type { FlowRow } from './service';
+import { nodes, numbers, state } from './words';
+
+export interface Actions {
+  open(key: string): void;
+  start(key: string): void;
+  stop(key: string): void;
+}
+
+export class RowView {
+  readonly node: HTMLLIElement;
+  private _name: HTMLButtonElement;
+  private _place = element('span', { class: 'ec-panel-place' });
+  private _state = element('span', { class: 'ec-panel-state' });
+  private _numbers = element('span', { class: 'ec-panel-numbers' });
+  private _nodes = element('span', { class: 'ec-panel-nodes' });
+  private _error = element('span', { class: 'ec-panel-error' });
+  private _life: HTMLButtonElement;
+  private _row: FlowRow;
+
+  constructor(row: FlowRow, actions: Actions) {
+    const { key, name } = row;
+    this._row = row;
+    this._name = element('button', { type: 'button', class: 'ec-panel-name', title: `Open ${row.path}` }, name);
+    this._name.addEventListener('click', () => actions.open(key));
+    this._life = button('', '', () => {
+      if (this._life.getAttribute('aria-disabled') === 'true') return;
+      if (this._row.running) actions.stop(key);
+      else actions.start(key);
+    });
+    const buttons = element(
+      'span',
+      { class: 'ec-panel-buttons' },
+      button('Open', `Open flow ${row.path}`, () => actions.open(key)),
+      this._life
+    );
+    const head = element('div', { class: 'ec-panel-head' }, this._name, this._state);
+    const foot = element('div', { class: 'ec-panel-foot' }, this._nodes, buttons);
+    this.node = element('li', { class: 'ec-panel-row' }, head, this._place, this._numbers, this._error, foot);
+    this.show(row);
+  }
+
+  show(row: FlowRow): void {
+    this._row = row;
+    this.node.dataset.state = row.running ? 'running' : row.killed ? 'killed' : 'stopped';
+    set(this._state, state(row));
+    const place = row.path.slice(0, -row.name.length).replace(/\/$/, '');
+    set(this._place, place);
+    set(this._nodes, nodes(row));
+    set(this._error, row.error ?? '');
+    this._showNumbers(row);
+    const [text, label] = row.running ? ['Stop', `Stop the engine of flow ${row.path}`] : ['Start', `Start flow ${row.path}`];
+    set(this._life, text);
+    this._life.setAttribute('aria-label', label);
+    this._life.title = label;
+  }
+
+  /** While the engine starts or stops. */
+  set busy(value: boolean) {
+    // not `disabled`, which would take the focus away
+    this._life.setAttribute('aria-disabled', String(value));
+    this.node.setAttribute('aria-busy', String(value));
+  }
+
+  private _showNumbers(row: FlowRow): void {
+    const found = numbers(row);
+    const said = found.map(([name, n]) => `${n} ${name}`).join(' · ') || quiet(row);
+    if (this._numbers.textContent === said) return;
+    const parts = found.flatMap(([name, n], i) => [
+      ...(i ? [' · '] : []),
+      element('span', { class: `ec-panel-number ec-panel-${name}` }, `${n} ${name}`)
+    ]);
+    this._numbers.replaceChildren(...(parts.length ? parts : [said]));
+  }
+}
+
+function quiet(row: FlowRow): string {
+  const sockets = `${row.sockets} ${row.sockets === 1 ? 'socket' : 'sockets'}`;
+  return row.counts ? `${sockets}, nothing to do` : '';
+}
+
+function set(node: HTMLElement, text: string): void {
+  if (node.textContent !== text) node.textContent = text;
+  // nothing to say takes no room, except where the layout holds the place
+  node.hidden = text === '';
+}

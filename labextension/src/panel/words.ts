@@ -1,0 +1,40 @@
+/** What a flow is doing, in words: the same in the list, in the status bar and for a screen reader. */
+
+import type { FlowRow } from './service';
+
+const NUMBERS = ['running', 'queued', 'waiting', 'failed'] as const;
+
+export function state(row: FlowRow): string {
+  if (row.running) return 'running';
+  return row.killed ? 'was killed' : 'stopped';
+}
+
+/** The numbers that are not 0, the most urgent last. */
+export function numbers(row: FlowRow): [name: string, n: number][] {
+  const counts = row.counts ?? {};
+  const found: [string, number][] = NUMBERS.map(name => [name, counts[name] ?? 0]);
+  // values wait at joins, and a request that lacks some may be what the others of them belong to
+  found[2][1] = Math.max(found[2][1], row.arrived);
+  return found.filter(([, n]) => n > 0);
+}
+
+export function nodes(row: FlowRow): string {
+  return row.nodes.map(node => `${node.name} ${node.used ?? 0}/${node.cpus} CPUs`).join(', ');
+}
+
+/** One line about all flows that run, or nothing. */
+export function summary(rows: readonly FlowRow[]): string {
+  const live = rows.filter(row => row.running);
+  if (!live.length) return '';
+  const sum = (name: string) => live.reduce((all, row) => all + (row.counts?.[name] ?? 0), 0);
+  const parts = [`${live.length} ${live.length === 1 ? 'flow' : 'flows'} running`];
+  const [calls, failed] = [sum('running'), sum('failed')];
+  if (calls) parts.push(`${calls} ${calls === 1 ? 'call' : 'calls'}`);
+  if (failed) parts.push(`${failed} failed`);
+  return parts.join(' · ');
+}
+
+export function matches(row: FlowRow, text: string): boolean {
+  const said = `${row.path} ${state(row)} ${numbers(row).map(([name]) => name).join(' ')}`.toLowerCase();
+  return text.toLowerCase().split(/\s+/).every(word => said.includes(word));
+}

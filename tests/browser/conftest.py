@@ -1,0 +1,192 @@
+"""A real browser on the built editor, over a flow in memory: `tests/browser/page`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+PAGE = Path(__file__).parent / "page"
+STATIC = Path(__file__).parents[2] / "ec_jupyter" / "static"
+AXE = Path(__file__).parents[2] / "labextension" / "node_modules" / "axe-core" / "axe.min.js"
+# no GPU and no sandbox in a container; the rest keeps a browser under test from calling home
+SWITCHES = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Debian's Chromium, without a window."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("NO BROWSER: these tests need Debian's chromium on the PATH; nothing of the editor was tested")
+    playwright = pytest.importorskip("playwright.sync_api", reason="NO BROWSER: pip install playwright")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=SWITCHES)
+        yield browser
+        browser.close()
+
+
+class _Files(SimpleHTTPRequestHandler):
+    """The page, and under /static/ what `make front` built."""
+
+    def translate_path(self, path: str) -> str:
+        bare = path.partition("?")[0]
+        if bare.startswith("/static/"):
+            return str(STATIC / Path(bare).name)
+        return str(PAGE / (Path(bare).name or "index.html"))
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Be silent: a test that fails shows the page's own words."""
+
+
+@pytest.fixture(scope="session")
+def page_address() -> Iterator[str]:
+    """Where the page with the built editor is served."""
+    if not (STATIC / "editor.js").is_file():
+        pytest.fail("the editor is not built: `make front` builds it")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Files))
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+class Picture:
+    """The editor in a page: what a person sees of it, and the flow behind it."""
+
+    def __init__(self, page: Any) -> None:
+        self.page = page
+        self.editor = page.get_by_role("region", name="Flow editor")
+        self.canvas = page.get_by_role("application")
+        self.said = page.locator(".ec-spoken")
+        self.refusal = page.get_by_role("group", name="Refused")
+        self.chooser = page.locator(".ec-chooser")
+
+    def output(self, socket: str) -> Any:
+        return self.canvas.get_by_role("button", name=f"Output of {socket}", exact=True)
+
+    def argument(self, argument: str, socket: str) -> Any:
+        return self.canvas.get_by_role("button", name=f"Argument {argument} of {socket}", exact=True)
+
+    def card(self, socket: str) -> Any:
+        return self.canvas.get_by_role("group", name=f"socket {socket}", exact=True)
+
+    def processor(self, name: str) -> Any:
+        return self.canvas.get_by_role("group", name=f"processor {name}", exact=True)
+
+    def plug(self, name: str) -> Any:
+        """The drawn plug whose key holds these ends, as in 'load count text result'."""
+        key = json.dumps(name.split(), separators=(",", ":"))
+        return self.page.get_by_test_id(f"rf__edge-{key}")
+
+    def panel(self, name: str) -> Any:
+        return self.page.get_by_role("region", name=name, exact=True)
+
+    def button(self, name: str) -> Any:
+        return self.page.get_by_role("button", name=name, exact=True)
+
+    def choose(self, text: str) -> None:
+        """Takes what the open list calls `text`."""
+        self.chooser.get_by_role("option").filter(has_text=text).first.click()
+
+    def drag(self, start: Any, end: Any, *, drop: bool = True) -> None:
+        """Drags from the middle of one element to the middle of another."""
+        x, y = _middle(start)
+        self.page.mouse.move(x, y)
+        self.page.mouse.down()
+        self.page.mouse.move(*_middle(end), steps=6)
+        if drop:
+            self.page.mouse.up()
+
+    def shift_drag(self, x: float, y: float, to_x: float, to_y: float) -> None:
+        """Draws a box of selection."""
+        self.page.keyboard.down("Shift")
+        self.page.mouse.move(x, y)
+        self.page.mouse.down()
+        self.page.mouse.move(to_x, to_y, steps=6)
+        self.page.mouse.up()
+        self.page.keyboard.up("Shift")
+
+    def select(self, plug: str) -> None:
+        """Selects a plug and leaves its panel shut, as a click with Shift does."""
+        line = self.plug(plug).locator(".react-flow__edge-interaction")
+        x, y = line.evaluate(
+            "path => { const at = path.getPointAtLength(path.getTotalLength() * 0.3);"
+            " const p = new DOMPoint(at.x, at.y).matrixTransform(path.getScreenCTM()); return [p.x, p.y]; }"
+        )
+        self.page.keyboard.down("Shift")
+        self.page.mouse.click(x, y)
+        self.page.keyboard.up("Shift")
+
+    def flow(self, script: str) -> Any:
+        """Lets something happen in the flow, or asks it."""
+        return self.page.evaluate(f"() => {{ const r = flow.{script}; return r === undefined ? null : r }}")
+
+    def plugs(self) -> list[str]:
+        """What the flow itself holds."""
+        return self.page.evaluate("() => flow.graph.plugs.map(p => `${p.source} -> ${p.target}.${p.argument}`)")
+
+    def asked(self, op: str) -> list[Any]:
+        """Arguments of every command `op` that reached the flow."""
+        return self.page.evaluate("op => flow.asked.filter(one => one.op === op).map(one => one.args)", op)
+
+
+def _middle(element: Any) -> tuple[float, float]:
+    box = element.bounding_box()
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+@pytest.fixture
+def editor_page(browser: Any, page_address: str) -> Iterator[Callable[..., Picture]]:
+    """A function that opens the editor on a scene in a page of its own; an error in that page fails the test."""
+    contexts: list[Any] = []
+    errors: list[str] = []
+
+    def show(scene: str = "demo", *, size: tuple[int, int] = (1100, 640), **query: str) -> Picture:
+        context = browser.new_context(
+            viewport={"width": size[0], "height": size[1]},
+            color_scheme="dark" if query.get("theme") == "dark" else "light",
+            reduced_motion="reduce",
+        )
+        contexts.append(context)
+        context.set_default_timeout(10_000)
+        page = context.new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        page.goto(page_address + "?" + urlencode({"scene": scene, "theme": "light", **query}))
+        picture = Picture(page)
+        picture.editor.wait_for()
+        # the picture has been fitted once something of it can be hit
+        page.locator(".ec-card, .ec-empty").first.wait_for()
+        return picture
+
+    yield show
+    for context in contexts:
+        context.close()
+    assert not errors, errors
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """The text of axe-core, which finds what breaks the rules of accessibility."""
+    if not AXE.is_file():
+        pytest.skip("axe-core is not installed: npm install in labextension/")
+    return AXE.read_text()

@@ -1,0 +1,332 @@
+// A flow in memory that edits, refuses, undoes, queues and joins as the engine does; calls run when a test lets them.
+
+import { layout } from './layout.js';
+
+const EDITS = {
+  plug(graph, { source, target, argument, on = 'result', map = false, gather = false, cycle = false }, flow) {
+    need(graph, source);
+    const parameter = need(graph, target).task.signature.find(one => one.name === argument);
+    if (!parameter) throw new Error(`'${target}' has no argument '${argument}'`);
+    const old = graph.plugs.find(p => p.source === source && p.target === target && p.argument === argument && p.on === on);
+    if (!old && !cycle && reaches(graph, target, source)) {
+      throw new Error(`a plug from '${source}' to '${target}' would close a cycle; cycle=True allows it`);
+    }
+    const made = { id: old?.id ?? ++flow.plugNumber, source, target, argument, on, map, gather, when: old?.when ?? null };
+    graph.plugs = old ? graph.plugs.map(p => (p === old ? made : p)) : [...graph.plugs, made];
+    return `plug ${source} -> ${target}.${argument}`;
+  },
+  unplug(graph, { source, target, argument, on }) {
+    const found = graph.plugs.filter(p => p.source === source && p.target === target && p.argument === argument && p.on === on);
+    if (!found.length) throw new Error(`no plug from '${source}' to '${target}'`);
+    graph.plugs = graph.plugs.filter(p => !found.includes(p));
+    return `unplug ${source} -> ${target}.${argument}`;
+  },
+  processor(graph, { name, cpus = null }) {
+    if (!/^[A-Za-z_]\w*$/.test(name)) throw new Error(`'${name}' is no name for a processor; try '${name.replace(/\W+/g, '_')}'`);
+    if (cpus !== null && cpus < 0) throw new Error(`processor '${name}' cannot have ${cpus} CPUs`);
+    graph.processors[name] = { ...(graph.processors[name] ?? { paused: false, memory: null, affinity: null }), cpus };
+    return `processor ${name}`;
+  },
+  remove_processor(graph, { name }) {
+    delete graph.processors[name];
+    return `remove processor ${name}`;
+  },
+  rename(graph, { name, to }) {
+    need(graph, name);
+    if (graph.sockets[to]) throw new Error(`there is a socket '${to}' already`);
+    graph.sockets = Object.fromEntries(Object.entries(graph.sockets).map(([k, v]) => [k === name ? to : k, v]));
+    for (const p of graph.plugs) {
+      if (p.source === name) p.source = to;
+      if (p.target === name) p.target = to;
+    }
+    return `rename ${name} to ${to}`;
+  },
+  remove(graph, { name, force }, flow) {
+    need(graph, name);
+    const load = flow.arrivals.filter(one => one.socket === name).length;
+    if (load && !force) throw new Error(`${load} requests or values wait at socket '${name}'; force=True parks them with it until the removal is undone`);
+    delete graph.sockets[name];
+    graph.plugs = graph.plugs.filter(p => p.source !== name && p.target !== name);
+    return `remove ${name}`;
+  },
+  position(graph, { positions }) {
+    for (const [name, [x, y]] of Object.entries(positions)) {
+      const { box } = need(graph, name);
+      graph.sockets[name] = { ...graph.sockets[name], box: [x, y, box[2], box[3]], placed: true };
+    }
+    return `move ${Object.keys(positions).sort().join(', ')}`;
+  },
+  move(graph, { socket, processor }) {
+    need(graph, socket).processor = processor;
+    return `move ${socket} to ${processor}`;
+  },
+  fix(graph, { socket, argument, text }) {
+    literal(text, argument);
+    need(graph, socket).fixed[argument] = { type: 'int', text };
+    return `fix ${socket}.${argument} = ${text}`;
+  },
+  unfix(graph, { socket, argument }) {
+    delete need(graph, socket).fixed[argument];
+    return `unfix ${socket}.${argument}`;
+  }
+};
+
+function need(graph, name) {
+  const found = graph.sockets[name];
+  if (!found) throw new Error(`no socket named '${name}'; known: ${Object.keys(graph.sockets).sort().join(', ')}`);
+  return found;
+}
+
+function reaches(graph, from, to) {
+  return from === to || graph.plugs.some(p => p.source === from && reaches(graph, p.target, to));
+}
+
+function literal(text, argument) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new Error(`${argument}: ${text} is no JSON and no Python literal`);
+  }
+}
+
+export class Flow {
+  constructor(graph) {
+    this.graph = layout(graph);
+    this.history = [];
+    this.undone = [];
+    this.plugNumber = Math.max(0, ...graph.plugs.map(p => p.id));
+    this.requests = [];
+    this.arrivals = [];
+    this.depths = {};
+    this.number = 0;
+    this.seq = 0;
+    this.onGraph = () => {};
+    this.onCounts = () => {};
+    this.asked = [];
+  }
+
+  // -- commands of the page: an error is the answer's
+  command(op, args) {
+    this.asked.push({ op, args });
+    return this[`op_${op}`](args);
+  }
+
+  op_edit({ changes }) {
+    const next = structuredClone(this.graph);
+    const texts = changes.map(change => EDITS[change.op](next, change, this));
+    return this.commit(next, texts.join(', '));
+  }
+
+  op_tidy() {
+    return this.commit(layout(structuredClone(this.graph)), 'tidy');
+  }
+
+  commit(next, text) {
+    this.history.push({ before: this.graph, text, time: Date.now() / 1000 });
+    this.undone = [];
+    return this.show(next);
+  }
+
+  show(next, quietly = false) {
+    this.graph = { ...next, revision: this.graph.revision + 1 };
+    if (!quietly) this.onGraph(this.graph);
+    return { revision: this.graph.revision };
+  }
+
+  op_undo() {
+    const last = this.history.pop();
+    if (!last) throw new Error('there is nothing to undo');
+    this.undone.push({ after: this.graph, text: last.text, time: last.time });
+    return { ...this.show(last.before), text: last.text };
+  }
+
+  op_redo() {
+    const last = this.undone.pop();
+    if (!last) throw new Error('there is nothing to redo');
+    this.history.push({ before: this.graph, text: last.text, time: last.time });
+    return { ...this.show(last.after), text: last.text };
+  }
+
+  op_history() {
+    const row = (undone, from) => ({ text, time }, at) => ({ n: from + at + 1, text, time, undone });
+    const done = this.history.map(row(false, 0));
+    return { rows: [...done, ...[...this.undone].reverse().map(row(true, done.length))] };
+  }
+
+  op_pause(args) {
+    return this.pausing(args, true);
+  }
+
+  op_resume(args) {
+    return this.pausing(args, false);
+  }
+
+  pausing({ sockets = [], processors = [] }, paused) {
+    const next = structuredClone(this.graph);
+    for (const name of sockets) need(next, name).paused = paused;
+    for (const name of processors) next.processors[name].paused = paused;
+    this.show(next);
+    this.onCounts();
+    return {};
+  }
+
+  op_submit({ socket, arguments: texts }) {
+    const { task, fixed } = need(this.graph, socket);
+    const values = {};
+    for (const { name, required } of task.signature) {
+      if (name in texts) values[name] = literal(texts[name], name);
+      else if (required && !(name in fixed)) throw new Error(`${socket} needs ${name}`);
+    }
+    return { id: this.request(socket, 'queued', values).id };
+  }
+
+  op_requests({ socket, state, limit }) {
+    const rows = this.requests.filter(one => (!socket || one.socket === socket) && (!state || one.state === state));
+    return { rows: rows.reverse().slice(0, limit) };
+  }
+
+  op_request({ id }) {
+    const found = this.found(id);
+    const values = Object.entries(found.values).map(([name, value]) => [name, this.shown(value)]);
+    return { row: found, error: found.error ?? null, arguments: Object.fromEntries(values), output: found.output, attempts: [] };
+  }
+
+  op_retry({ ids, socket }) {
+    const failed = this.requests.filter(one => one.state === 'failed' && (ids ? ids.includes(one.id) : one.socket === socket));
+    for (const one of failed) Object.assign(one, { state: 'queued', error: null, attempt: one.attempt + 1 });
+    this.onCounts();
+    return { ids: failed.map(one => one.id) };
+  }
+
+  op_cancel({ ids }) {
+    const open = this.requests.filter(one => ids.includes(one.id) && ['queued', 'running'].includes(one.state));
+    for (const one of open) one.state = 'cancelled';
+    this.onCounts();
+    return { cancelled: open.length };
+  }
+
+  op_waiting({ socket }) {
+    const parties = new Set(this.arrivals.filter(one => one.socket === socket).map(one => one.party));
+    return { rows: [...parties].map(party => this.row(socket, party)) };
+  }
+
+  row(socket, party) {
+    const needed = this.needed(socket);
+    const of = name => {
+      const here = this.arrivals.filter(one => one.socket === socket && one.party === party && one.argument === name);
+      return { state: here.length ? 'arrived' : 'missing', arrivals: here.map(one => ({ ...one, ...this.shown(one.value) })) };
+    };
+    return { run: party, party, tag: [], arguments: Object.fromEntries(needed.map(name => [name, of(name)])), stranded: false, request: null };
+  }
+
+  op_preview({ arrival, request, result }) {
+    if (arrival) return this.shown(this.arrivals.find(one => one.id === arrival)?.value);
+    return result ? this.shown(this.found(request).result) : this.shown(null);
+  }
+
+  op_supply({ socket, party, argument, text }) {
+    this.arrive(socket, argument, literal(text, argument), party);
+    return {};
+  }
+
+  op_discard({ arrival, request }) {
+    this.arrivals = this.arrivals.filter(one => one.id !== arrival);
+    if (request) this.found(request).state = 'skipped';
+    this.onCounts();
+    return {};
+  }
+
+  op_rates() {
+    const of = name => ({ per_second: this.counts(name).done / 60, p50: 0.012, p95: 0.45 });
+    return { sockets: Object.fromEntries(Object.keys(this.graph.sockets).map(name => [name, of(name)])) };
+  }
+
+  op_code() {
+    return { text: this.graph.plugs.map(p => `flow.plug("${p.source}", "${p.target}.${p.argument}")`).join('\n') };
+  }
+
+  op_svg() {
+    return { text: '<svg xmlns="http://www.w3.org/2000/svg"></svg>' };
+  }
+
+  op_save() {
+    return { text: JSON.stringify(this.graph) };
+  }
+
+  // -- what happens in the flow, for tests to bring about
+  arrive(socket, argument, value, party = 1, source = null) {
+    this.arrivals.push({ id: ++this.number, socket, argument, value, party, source, request: null, since: Date.now() / 1000 - 90 });
+    const here = this.arrivals.filter(one => one.socket === socket && one.party === party);
+    if (this.needed(socket).every(name => here.some(one => one.argument === name))) {
+      this.arrivals = this.arrivals.filter(one => !here.includes(one));
+      this.request(socket, 'queued', Object.fromEntries(here.map(one => [one.argument, one.value])));
+    }
+    this.onCounts();
+  }
+
+  request(socket, state, values = {}, more = {}) {
+    const created = Date.now() / 1000 - 5;
+    const made = { id: ++this.number, socket, state, values, attempt: 1, created, started: null, finished: null, output: [], ...more };
+    this.requests.push(made);
+    this.onCounts();
+    return made;
+  }
+
+  fail(socket, type, message, values = {}) {
+    const traceback = `Traceback (most recent call last):\n  File "flow.ipynb", line 3, in ${socket}\n    return 1 / x\n${type}: ${message}`;
+    const times = { started: Date.now() / 1000 - 2, finished: Date.now() / 1000 };
+    return this.request(socket, 'failed', values, { error: { type, message, traceback }, output: [['stdout', 'dividing\n']], ...times });
+  }
+
+  finish(id, result) {
+    Object.assign(this.found(id), { state: 'done', result, started: 1, finished: 2 });
+    this.onCounts();
+  }
+
+  metrics() {
+    const sockets = Object.keys(this.graph.sockets);
+    const running = this.requests.filter(one => one.state === 'running').length;
+    return {
+      seq: ++this.seq,
+      full: true,
+      time: Date.now() / 1000,
+      sockets: Object.fromEntries(sockets.map(name => [name, this.counts(name)])),
+      processors: Object.fromEntries(Object.entries(this.graph.processors).map(([name, of]) => [name, this.busy(name, of)])),
+      plugs: this.depths,
+      nodes: this.graph.nodes.map((node, at) => ({ ...node, used: at ? 0 : running })),
+      idle: false
+    };
+  }
+
+  busy(name, { cpus, paused }) {
+    const own = this.requests.filter(one => this.graph.sockets[one.socket]?.processor === name);
+    const count = state => own.filter(one => one.state === state).length;
+    return { cpus, paused, running: count('running'), queued: count('queued') };
+  }
+
+  counts(socket) {
+    const own = this.requests.filter(one => one.socket === socket);
+    const count = state => own.filter(one => one.state === state).length;
+    const arrived = {};
+    for (const one of this.arrivals) if (one.socket === socket) arrived[one.argument] = (arrived[one.argument] ?? 0) + 1;
+    const states = ['waiting', 'queued', 'running', 'done', 'failed', 'cancelled', 'skipped'];
+    return { ...Object.fromEntries(states.map(state => [state, count(state)])), arrived };
+  }
+
+  needed(socket) {
+    const { task, fixed } = need(this.graph, socket);
+    const plugged = name => this.graph.plugs.some(p => p.target === socket && p.argument === name);
+    return task.signature.filter(one => plugged(one.name) || (one.required && !(one.name in fixed))).map(one => one.name);
+  }
+
+  found(id) {
+    const found = this.requests.find(one => one.id === id);
+    if (!found) throw new Error(`no request ${id}`);
+    return found;
+  }
+
+  shown(value) {
+    const text = JSON.stringify(value ?? null);
+    return { text, type: typeof value === 'number' ? 'int' : 'str', size: text.length };
+  }
+}

@@ -1,0 +1,135 @@
+// The two ways a page reaches the flow: as anywidget's model, over messages; and as a host that can be revived.
+
+const BEAT = 150;
+
+class Beats {
+  constructor(flow, send) {
+    this.flow = flow;
+    this.send = send;
+    this.start();
+    flow.onCounts = () => this.timer && send(flow.metrics());
+  }
+
+  start() {
+    this.timer = setInterval(() => this.send(this.flow.metrics()), BEAT);
+  }
+
+  stop() {
+    clearInterval(this.timer);
+    this.timer = null;
+  }
+}
+
+function answer(flow, op, args) {
+  try {
+    return { ok: true, ...flow.command(op, args) };
+  } catch (error) {
+    return { ok: false, error: error.message };
+  }
+}
+
+export class WidgetModel {
+  constructor(flow) {
+    this.flow = flow;
+    this.callbacks = {};
+    this.held = null;
+    this.looks = [];
+    flow.onGraph = () => this.tell('change:graph');
+    this.beats = new Beats(flow, metrics => this.tell('msg:custom', { k: 'metrics', ...structuredClone(metrics) }));
+  }
+
+  get(name) {
+    return name === 'graph' ? structuredClone(this.flow.graph) : undefined;
+  }
+
+  on(event, callback) {
+    (this.callbacks[event] ??= new Set()).add(callback);
+  }
+
+  off(event, callback) {
+    this.callbacks[event]?.delete(callback);
+  }
+
+  tell(event, message) {
+    for (const callback of this.callbacks[event] ?? []) callback(message);
+  }
+
+  send(content) {
+    if (content.k === 'look') this.looks.push(content.visible);
+    else if (content.k === 'hello') queueMicrotask(() => this.tell('msg:custom', { k: 'metrics', ...this.flow.metrics() }));
+    else if (this.held) this.held.push(content);
+    else if (this.beats.timer) setTimeout(() => this.answer(content));
+  }
+
+  answer({ id, op, args }) {
+    this.tell('msg:custom', { k: 'answer', id, ...answer(this.flow, op, args) });
+  }
+
+  // a cell runs, and this kernel hears nothing meanwhile
+  busy() {
+    this.held = [];
+  }
+
+  free() {
+    const held = this.held;
+    this.held = null;
+    held.forEach(content => this.answer(content));
+  }
+
+  // the kernel dies
+  die() {
+    this.beats.stop();
+  }
+}
+
+export class RevivableHost {
+  constructor(flow) {
+    this.flow = flow;
+    this.state = 'live';
+    this.lives = new Set();
+    this.metrics = new Set();
+    this.graphs = new Set();
+    flow.onGraph = graph => this.graphs.forEach(callback => callback(structuredClone(graph)));
+    this.beats = new Beats(flow, metrics => this.metrics.forEach(callback => callback(structuredClone(metrics))));
+  }
+
+  graph() {
+    return structuredClone(this.flow.graph);
+  }
+
+  onGraph(callback) {
+    this.graphs.add(callback);
+    return () => this.graphs.delete(callback);
+  }
+
+  onMetrics(callback) {
+    this.metrics.add(callback);
+    return () => this.metrics.delete(callback);
+  }
+
+  life() {
+    return this.state;
+  }
+
+  onLife(callback) {
+    this.lives.add(callback);
+    return () => this.lives.delete(callback);
+  }
+
+  async command(op, args = {}) {
+    return answer(this.flow, op, args);
+  }
+
+  look() {}
+
+  become(state) {
+    this.state = state;
+    if (state === 'gone') this.beats.stop();
+    else this.beats.start();
+    this.lives.forEach(callback => callback(state));
+  }
+
+  revive() {
+    this.become('live');
+  }
+}

@@ -1,0 +1,92 @@
+"""A kernel that is busy, gone or back; a picture without one."""
+
+from __future__ import annotations
+
+from playwright.sync_api import expect
+
+
+def test_plug_made_while_a_cell_runs_is_dashed_and_not_refused(editor_page):
+    picture = editor_page()
+    picture.page.evaluate("() => model.busy()")
+    picture.drag(picture.output("count"), picture.argument("one", "join"))
+    expect(picture.page.locator("path.ec-pending")).to_be_attached()
+    expect(picture.page.get_by_text("waiting for the kernel")).to_be_visible()
+    expect(picture.page.get_by_text("The kernel is busy with a cell")).to_be_visible()
+    expect(picture.refusal).to_have_count(0)
+    picture.page.evaluate("() => model.free()")
+    expect(picture.plug("count join one result")).to_be_attached()
+    expect(picture.page.locator("path.ec-pending")).to_have_count(0)
+    expect(picture.page.get_by_text("The kernel is busy with a cell")).to_have_count(0)
+
+
+def test_numbers_of_a_kernel_that_is_gone_are_grey_and_say_of_when_they_are(editor_page):
+    picture = editor_page()
+    picture.flow("request('count', 'queued')")
+    expect(picture.button("1 queued at count")).to_be_visible()
+    picture.page.evaluate("() => model.die()")
+    expect(picture.page.get_by_text("Kernel gone: numbers of")).to_be_visible()
+    expect(picture.editor).to_contain_class("ec-life-gone")
+    expect(picture.button("Reconnect")).to_have_count(0)
+    picture.drag(picture.output("count"), picture.argument("one", "join"))
+    expect(picture.refusal).to_contain_text("the kernel is gone; nothing was changed")
+
+
+def test_kernel_that_speaks_again_is_live_again(editor_page):
+    picture = editor_page()
+    picture.page.evaluate("() => model.die()")
+    expect(picture.page.get_by_text("Kernel gone")).to_be_visible()
+    picture.page.evaluate("() => model.beats.start()")
+    expect(picture.page.get_by_text("Kernel gone")).to_have_count(0)
+
+
+def test_reconnect_revives_where_the_host_can(editor_page):
+    picture = editor_page(host="revivable")
+    picture.flow("request('count', 'queued')")
+    expect(picture.button("1 queued at count")).to_be_visible()
+    picture.page.evaluate("() => host.become('gone')")
+    picture.button("Reconnect").click()
+    expect(picture.page.get_by_text("Kernel gone")).to_have_count(0)
+    picture.flow("request('count', 'queued')")
+    expect(picture.button("2 queued at count")).to_be_visible()
+
+
+def test_picture_without_a_flow_shows_everything_and_offers_no_edit(editor_page):
+    picture = editor_page(host="static")
+    expect(picture.card("join")).to_be_visible()
+    expect(picture.button("Undo")).to_be_disabled()
+    picture.drag(picture.output("count"), picture.argument("one", "join"))
+    expect(picture.plug("count join one result")).to_have_count(0)
+
+
+def test_nothing_is_sent_to_a_picture_that_nobody_sees(editor_page):
+    picture = editor_page()
+    assert picture.page.evaluate("() => model.looks.at(-1)") is True
+    picture.page.evaluate("() => { document.getElementById('here').style.marginTop = '3000px' }")
+    picture.page.wait_for_function("() => model.looks.at(-1) === false")
+    picture.page.evaluate("() => { document.getElementById('here').style.marginTop = '0' }")
+    picture.page.wait_for_function("() => model.looks.at(-1) === true")
+
+
+def test_two_views_of_one_flow_show_the_same_edit(editor_page):
+    picture = editor_page()
+    picture.page.evaluate(
+        "async () => { const { default: widget } = await import('/static/editor.js');"
+        " const el = document.createElement('div'); el.id = 'there'; document.body.append(el);"
+        " widget.render({ model, el }) }"
+    )
+    first = picture.page.locator("#here")
+    second = picture.page.locator("#there")
+    expect(second.get_by_role("group", name="socket join")).to_be_visible()
+    first.get_by_role("button", name="Undo").scroll_into_view_if_needed()
+    picture.page.evaluate(
+        "() => flow.op_edit({changes: [{op: 'plug', source: 'count', target: 'join', argument: 'one'}]})"
+    )
+    for view in (first, second):
+        expect(view.locator(".ec-said")).to_contain_text("2 plugs")
+
+
+def test_unmounted_editor_leaves_nothing_and_stops_listening(editor_page):
+    picture = editor_page()
+    picture.page.evaluate("() => unmount()")
+    expect(picture.page.locator("#here > *")).to_have_count(0)
+    assert picture.page.evaluate("() => Object.values(model.callbacks).every(set => set.size === 0)")

@@ -1,0 +1,195 @@
+"""How the editor lies in a page: themes, accessibility, size, far view."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+STATIC = Path(__file__).parents[2] / "ec_jupyter" / "static"
+
+
+def violations(picture, axe):
+    picture.page.evaluate(axe)
+    found = picture.page.evaluate("async () => (await axe.run('.ec-box')).violations")
+    return [f"{one['id']}: {[node['html'][:160] for node in one['nodes']]}" for one in found]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark", "none"])
+def test_axe_finds_no_violation(editor_page, axe, theme):
+    picture = editor_page(theme=theme)
+    picture.flow("arrive('join', 'one', 3)")
+    picture.flow("fail('scale', 'ValueError', 'no', {x: 1})")
+    picture.flow("request('load', 'running')")
+    picture.flow("request('load', 'done')")
+    picture.page.evaluate("() => { flow.depths = {1: 7} }")
+    picture.button("Outline").click()
+    picture.button("1 failed at scale").click()
+    picture.panel("Failed requests of scale").get_by_role("button", name="request 2").click()
+    expect(picture.panel("Request 2 of scale").get_by_label("Traceback")).to_be_visible()
+    assert violations(picture, axe) == []
+    picture.button("1 waiting at one of join").click()
+    expect(picture.panel("Waiting at one of join").get_by_label("Value of one", exact=True)).to_have_text("3")
+    picture.button("Search").click()
+    expect(picture.chooser).to_be_visible()
+    assert violations(picture, axe) == []
+
+
+@pytest.mark.parametrize("kind", ["plug", "socket", "processor", "run", "help", "history"])
+def test_axe_finds_no_violation_in_any_panel(editor_page, axe, kind):
+    picture = editor_page("six", theme="dark")
+    opening = {
+        "plug": lambda: picture.canvas.get_by_role("button", name="Plug count → total.counts").click(),
+        "socket": lambda: picture.card("report").locator(".ec-name").dblclick(),
+        "processor": lambda: picture.button("Details of processor fast").click(),
+        "run": lambda: picture.button("Run report").click(),
+        "help": lambda: picture.button("Help").click(),
+        "history": lambda: picture.button("History of edits").click(),
+    }
+    opening[kind]()
+    expect(picture.page.locator(".ec-panel")).to_be_visible()
+    assert violations(picture, axe) == []
+
+
+@pytest.mark.parametrize(("theme", "expected"), [("light", "light"), ("dark", "dark"), ("none", "light")])
+def test_theme_is_that_of_the_page_around(editor_page, theme, expected):
+    picture = editor_page(theme=theme)
+    expect(picture.editor).to_have_attribute("data-theme", expected)
+
+
+def test_theme_follows_a_change_of_the_page(editor_page):
+    picture = editor_page(theme="light")
+    picture.page.evaluate(
+        "() => { document.body.style.setProperty('--jp-layout-color1', '#111');"
+        " document.body.style.setProperty('--jp-ui-font-color0', '#fff') }"
+    )
+    expect(picture.editor).to_have_attribute("data-theme", "dark")
+
+
+def test_editor_keeps_its_height_when_its_element_loses_its_own(editor_page):
+    picture = editor_page()
+    # ipywidgets' layout arrives late, and owns the style of the element
+    picture.page.evaluate("() => { document.getElementById('here').style.height = '' }")
+    assert picture.editor.bounding_box()["height"] > 400
+
+
+def test_wheel_scrolls_the_page_until_the_picture_was_clicked(editor_page):
+    picture = editor_page()
+    picture.page.evaluate("() => { document.body.style.height = '3000px' }")
+    viewport = picture.page.locator(".react-flow__viewport")
+    before = viewport.get_attribute("style")
+    box = picture.canvas.bounding_box()
+    picture.page.mouse.move(box["x"] + 30, box["y"] + box["height"] - 60)
+    picture.page.mouse.wheel(0, 200)
+    picture.page.wait_for_function("() => scrollY > 0")
+    assert viewport.get_attribute("style") == before
+    picture.page.evaluate("() => scrollTo(0, 0)")
+    picture.page.mouse.click(box["x"] + 30, box["y"] + box["height"] - 60)
+    picture.page.mouse.wheel(0, -200)
+    expect(viewport).not_to_have_attribute("style", before)
+
+
+def test_map_is_there_only_when_the_picture_overflows_and_folds_away(editor_page):
+    picture = editor_page()
+    drawing = picture.page.locator(".ec-map")
+    expect(picture.button("Zoom in")).to_be_visible()
+    expect(drawing).to_have_count(0)
+    for _ in range(4):
+        picture.button("Zoom in").click()
+    expect(drawing).to_be_visible()
+    picture.button("Map").click()
+    expect(drawing).to_have_count(0)
+    picture.button("Fit the picture").click()
+    expect(picture.button("Map")).to_have_count(0)
+
+
+def test_far_view_shows_names_and_states_and_no_rows(editor_page):
+    picture = editor_page("many")
+    picture.flow("fail('step_0', 'ValueError', 'no')")
+    expect(picture.editor.locator(".ec-card.ec-far").first).to_be_visible()
+    expect(picture.card("step_0")).to_have_attribute("title", "step_0: failed")
+    expect(picture.editor.locator(".ec-count")).to_have_count(0)
+    expect(picture.page.locator(".react-flow__edge")).to_have_count(400)
+    picture.button("Search").click()
+    picture.page.keyboard.type("socket step_0")
+    picture.page.keyboard.press("Enter")
+    expect(picture.output("step_0")).to_be_visible()
+    expect(picture.plug("step_0 step_1 one result")).to_be_attached()
+
+
+def test_what_is_out_of_sight_of_a_large_picture_is_not_drawn(editor_page):
+    picture = editor_page("many")
+    picture.button("Search").click()
+    picture.page.keyboard.type("socket step_0")
+    picture.page.keyboard.press("Enter")
+    expect(picture.output("step_0")).to_be_visible()
+    assert picture.editor.locator(".ec-card").count() < 60
+
+
+def test_cards_of_a_large_picture_draw_only_what_changed(editor_page):
+    picture = editor_page()
+    picture.page.evaluate(
+        "() => { window.changed = new Set(); new MutationObserver(list => { for (const one of list)"
+        " { const card = one.target.parentElement?.closest('.ec-card'); if (card) changed.add(card.ariaLabel) } })"
+        ".observe(document.querySelector('.ec-canvas'), {subtree: true, characterData: true, childList: true}) }"
+    )
+    picture.flow("request('count', 'queued')")
+    expect(picture.button("1 queued at count")).to_be_visible()
+    assert picture.page.evaluate("() => [...changed]") == ["socket count"]
+
+
+def test_every_class_is_our_own_or_react_flows(editor_page):
+    picture = editor_page("six")
+    picture.button("Outline").click()
+    picture.button("Help").click()
+    names = set(
+        picture.page.evaluate("() => [...document.querySelectorAll('.ec-box *')].flatMap(e => [...e.classList])")
+    )
+    own = ("ec-", "react-flow", "xyflow__", "nodrag", "nopan", "nowheel")
+    # words of React Flow's state, which stand beside its own class
+    states = {
+        "animated", "arrowclosed", "bottom", "connectable", "connectableend", "connectablestart",
+        "connectionindicator", "draggable", "left", "light", "right", "selectable", "selected", "source",
+        "target", "top",
+    }  # fmt: skip
+    assert {name for name in names if not name.startswith(own)} <= states
+
+
+def test_rules_of_the_style_sheet_stay_inside_the_editor():
+    sheet = (STATIC / "editor.css").read_text()
+    assert ".react-flow" in sheet
+    for rule in sheet.replace("}", "{").split("{"):
+        for selector in rule.split(","):
+            assert not selector.strip().startswith(".react-flow"), selector
+
+
+def test_module_keeps_its_budget():
+    script = (STATIC / "editor.js").read_bytes()
+    assert len(script) <= 360_000
+    assert len(gzip.compress(script, 9)) <= 115_000
+
+
+def test_licences_of_everything_in_the_module_are_shipped():
+    packages = json.loads((STATIC / "editor.licenses.json").read_text())["packages"]
+    by_name = {one["name"]: one for one in packages}
+    assert {"react", "react-dom", "@xyflow/react", "@xyflow/system", "d3-zoom", "zustand"} <= set(by_name)
+    assert all(one["extractedText"] for one in packages)
+
+
+def test_attribution_of_react_flow_is_kept(editor_page):
+    picture = editor_page()
+    expect(picture.page.get_by_role("link", name="React Flow attribution")).to_be_visible()
+
+
+def test_narrow_cell_keeps_everything_in_reach(editor_page):
+    picture = editor_page("six", size=(420, 640))
+    picture.button("Help").click()
+    panel = picture.panel("Help").bounding_box()
+    editor = picture.editor.bounding_box()
+    assert panel["x"] >= editor["x"]
+    assert panel["x"] + panel["width"] <= editor["x"] + editor["width"] + 1
+    picture.button("Close").click()
+    expect(picture.button("Search")).to_be_in_viewport()

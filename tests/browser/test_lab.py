@@ -1,0 +1,240 @@
+"""The panel of flows in a real JupyterLab, and a flow in a tab, with no kernel anywhere."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ec_jupyter.notebook.engines import running
+from ec_jupyter.notebook.flow import Flow, open_flow
+from tests.browser.labkit import TOKEN, Lab, wait_for
+
+_numbers = count(1)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    lab = Lab(tmp_path_factory.mktemp("lab"))
+    yield lab
+    lab.close()
+
+
+@pytest.fixture
+def flow(lab: Lab) -> Iterator[Flow]:
+    """A flow of its own: ``add_two`` and ``double``, not plugged."""
+    name = f"sums{next(_numbers)}"
+    flow = open_flow(name, folder=lab.root / name / ".ec_jupyter" / name)
+
+    def add_two(one: int, two: int) -> int:
+        return one + two
+
+    def double(x: int) -> int:
+        if x == 13:
+            raise ValueError("unlucky")
+        return 2 * x
+
+    for task in (add_two, double):
+        # as of a notebook: a worker does not look for them in this module
+        task.__module__ = "__main__"
+        flow.declare(task, task.__name__)
+    yield flow
+    if running(flow.folder):
+        flow.stop()
+    flow.close()
+
+
+@pytest.fixture
+def show(browser: Any, lab: Lab) -> Iterator[Callable[..., Any]]:
+    """A function that opens JupyterLab in a workspace of its own; an error of ours in a page fails the test."""
+    contexts: list[Any] = []
+    errors: list[str] = []
+
+    def open_page(theme: str = "JupyterLab Light") -> Any:
+        context = browser.new_context(viewport={"width": 1300, "height": 800}, reduced_motion="reduce")
+        contexts.append(context)
+        context.set_default_timeout(60_000)
+        page = context.new_page()
+        page.on("pageerror", lambda error: errors.append(error.stack or str(error)))
+        page.goto(f"{lab.address}/lab/workspaces/w{next(_numbers)}?token={TOKEN}")
+        ready(page)
+        if theme != "JupyterLab Light":
+            page.evaluate("theme => jupyterapp.commands.execute('apputils:change-theme', {theme})", theme)
+        page.evaluate("() => jupyterapp.commands.execute('ec-jupyter:show-panel')")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not [error for error in errors if "ec-jupyter" in error], errors
+
+
+def ready(page: Any) -> None:
+    page.wait_for_function("() => window.jupyterapp?.commands.hasCommand('ec-jupyter:open')")
+    page.evaluate("() => jupyterapp.restored.then(() => true)")
+
+
+def panel(page: Any) -> Any:
+    return page.get_by_role("region", name="Flows", exact=True)
+
+
+def row(page: Any, flow: Flow) -> Any:
+    return panel(page).get_by_role("listitem").filter(has=page.get_by_role("button", name=flow.name, exact=True))
+
+
+def key(flow: Flow) -> str:
+    return f"{flow.name}:{flow.name}"
+
+
+def port(page: Any, name: str) -> Any:
+    return page.get_by_role("button", name=name, exact=True)
+
+
+def test_the_panel_tells_what_each_flow_does(show: Any, flow: Flow) -> None:
+    flow.submit("double", 13)
+    flow.submit("add_two", one=1)
+    flow.wait(30)
+    page = show()
+    mine = row(page, flow)
+    mine.get_by_text("1 waiting").wait_for()
+    mine.get_by_text("1 failed").wait_for()
+    mine.get_by_text("running").wait_for()
+    mine.get_by_text("local 0/").wait_for()
+    panel(page).get_by_role("searchbox", name="Filter flows").fill("no such flow")
+    panel(page).get_by_text("No flow matches.").wait_for()
+    assert not mine.is_visible()
+    panel(page).get_by_role("searchbox").fill(f"{flow.name} failed")
+    mine.wait_for()
+
+
+def test_a_flow_opens_in_a_tab_is_wired_there_and_lives_without_a_kernel(show: Any, flow: Flow, lab: Lab) -> None:
+    page = show()
+    row(page, flow).get_by_role("button", name=f"Open flow {flow.name}/{flow.name}").click()
+    port(page, "Output of add_two").click()
+    port(page, "Argument x of double").click()
+    wait_for(lambda: [(p.source, p.target) for p in flow.plugs] == [("add_two", "double")])
+    request = flow.submit("add_two", 3, 4)
+    card = page.get_by_role("group", name="socket double", exact=True)
+    card.get_by_text("1", exact=True).first.wait_for()
+    assert request.run.wait(30).state == "done"
+    # what Lab would do with these keys it does not
+    page.keyboard.press("Control+z")
+    wait_for(lambda: not flow.plugs)
+    with urllib.request.urlopen(f"{lab.address}/api/kernels?token={TOKEN}", timeout=20) as answer:
+        assert json.loads(answer.read()) == []
+
+
+def test_a_flow_is_stopped_and_started_in_the_panel_and_its_tab_follows(show: Any, flow: Flow) -> None:
+    page = show()
+    mine = row(page, flow)
+    mine.get_by_role("button", name="Open").click()
+    port(page, "Output of add_two").wait_for()
+    mine.get_by_role("button", name="Stop the engine of flow").click()
+    mine.get_by_text("stopped").wait_for()
+    assert not running(flow.folder)
+    page.get_by_text("Engine gone: numbers of").first.wait_for()
+    mine.get_by_role("button", name="Start flow").click()
+    mine.get_by_text("running").wait_for()
+    page.get_by_text("numbers of").first.wait_for(state="hidden")
+    flow.submit("double", 13).wait(30)
+    page.get_by_role("group", name="socket double", exact=True).get_by_text("failed").first.wait_for()
+
+
+def test_looking_at_a_stopped_flow_asks_before_it_starts_it(show: Any, flow: Flow) -> None:
+    flow.stop()
+    wait_for(lambda: not running(flow.folder))
+    page = show()
+    row(page, flow).get_by_role("button", name="Open").click()
+    page.get_by_text(f"Flow {flow.name} is stopped.").wait_for()
+    assert not running(flow.folder)
+    page.locator(".ec-tab").get_by_role("button", name="Start").click()
+    port(page, "Output of add_two").wait_for()
+    assert running(flow.folder)
+
+
+def test_a_tab_is_there_again_after_a_reload(show: Any, flow: Flow) -> None:
+    page = show()
+    with page.expect_response(lambda r: "/api/workspaces/" in r.url and r.request.method == "PUT"):
+        row(page, flow).get_by_role("button", name="Open").click()
+        port(page, "Output of add_two").wait_for()
+    page.wait_for_load_state("networkidle")
+    # the layout is written a moment after it changed
+    wait_for(lambda: f"ec-jupyter:{key(flow)}" in saved_layouts(page))
+    page.reload()
+    ready(page)
+    port(page, "Output of add_two").wait_for()
+
+
+def saved_layouts(page: Any) -> str:
+    return page.evaluate(
+        "() => fetch(document.baseURI.split('/lab')[0] + '/lab/api/workspaces').then(answer => answer.text())"
+    )
+
+
+def test_the_status_bar_counts_the_flows_that_run_and_says_nothing_of_none(show: Any, flow: Flow, lab: Lab) -> None:
+    flow.submit("double", 13).wait(30)
+    page = show()
+    status = page.locator(".ec-status")
+    wait_for(lambda: status.inner_text() == "1 flow running · 1 failed")
+    page.evaluate("key => jupyterapp.commands.execute('ec-jupyter:stop', {key})", key(flow))
+    status.wait_for(state="hidden")
+
+
+def test_the_palette_offers_its_commands_and_asks_which_flow(show: Any, flow: Flow) -> None:
+    page = show()
+    names = ["open…", "show panel", "stop engine"]
+    commands = page.evaluate(
+        "() => ['open', 'show-panel', 'stop'].map(n => jupyterapp.commands.label(`ec-jupyter:${n}`))"
+    )
+    assert commands == [f"Flow: {name}" for name in names]
+    page.evaluate("() => void jupyterapp.commands.execute('ec-jupyter:open')")
+    page.get_by_role("dialog").get_by_role("combobox").select_option(f"{flow.name}/{flow.name}")
+    page.get_by_role("dialog").get_by_role("button", name="Ok").click()
+    port(page, "Output of add_two").wait_for()
+
+
+def test_the_panel_works_by_keyboard_and_says_what_happened(show: Any, flow: Flow) -> None:
+    page = show()
+    stop = row(page, flow).get_by_role("button", name="Stop the engine of flow")
+    stop.focus()
+    page.keyboard.press("Enter")
+    panel(page).get_by_role("status").get_by_text(f"flow {flow.name} stopped").wait_for(state="attached")
+    # the same button, not another one in its place
+    assert page.evaluate("() => document.activeElement.textContent") == "Start"
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Enter")
+    page.get_by_text(f"Flow {flow.name} is stopped.").wait_for()
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
+def test_the_panel_breaks_no_rule_of_accessibility(show: Any, flow: Flow, axe: str, theme: str) -> None:
+    flow.submit("double", 13).wait(30)
+    page = show(theme)
+    row(page, flow).get_by_text("1 failed").wait_for()
+    page.wait_for_function("theme => document.body.dataset.jpThemeName === theme", arg=theme)
+    page.evaluate(axe)
+    found = page.evaluate(
+        "() => axe.run('.ec-panel').then(r => r.violations.map(v => [v.id, v.nodes[0].html, v.help]))"
+    )
+    assert found == []
+    found = page.evaluate(
+        "() => axe.run('.ec-status').then(r => r.violations.map(v => [v.id, v.nodes[0].html, v.help]))"
+    )
+    assert found == []
+
+
+def test_nothing_is_added_to_notebooks(show: Any, lab: Lab, flow: Flow) -> None:
+    empty = {"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    Path(lab.root / "plain.ipynb").write_text(json.dumps(empty))
+    page = show()
+    page.evaluate(
+        "() => jupyterapp.commands.execute('docmanager:open',"
+        " {path: 'plain.ipynb', kernelPreference: {autoStartDefault: false, shouldStart: false}})"
+    )
+    page.locator(".jp-NotebookPanel").wait_for()
+    assert page.locator(".jp-NotebookPanel [class*='ec-']").count() == 0

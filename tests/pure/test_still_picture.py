@@ -1,0 +1,172 @@
+"""The still picture of a wiring, and the numbers that change it."""
+
+from __future__ import annotations
+
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from ec_jupyter.notebook import scene
+from ec_jupyter.notebook.drawing import svg
+from ec_jupyter.notebook.source import described, text_of, used
+
+Record = dict[str, Any]
+
+
+def parameter(name: str, default: str | None = None, kind: str = "POSITIONAL_OR_KEYWORD") -> Record:
+    return {"name": name, "kind": kind, "required": default is None, "default": default, "annotation": None}
+
+
+def socket(processor: str, *parameters: Record, source: str = "", **options: Any) -> Record:
+    task = {
+        "version": 2, "source": source, "file": "<socket f>", "sha256": "", "stale": [], "generator": False,
+        "parked": False, "signature": list(parameters), "captured": [],
+    }  # fmt: skip
+    record = {"processor": processor, "paused": False, "fixed": {}, "position": None, "threads": 1, "task": task}
+    return record | options
+
+
+def plug(key: int, source: str, target: str, argument: str, **options: Any) -> Record:
+    ends = {"id": key, "source": source, "target": target, "argument": argument}
+    return {**ends, "on": "result", "map": False, "gather": False, "when": None, **options}
+
+
+def pool(cpus: int | None = None, *, paused: bool = False) -> Record:
+    return {"cpus": cpus, "paused": paused, "memory": None, "affinity": None}
+
+
+def wiring() -> Record:
+    return {
+        "revision": 3,
+        "processors": {"main": pool(), "a<b>": pool(2, paused=True), "empty": pool(1)},
+        "sockets": {
+            "read": socket("main", parameter("path"), fixed={"path": {"type": "str", "text": "'<&>'"}}),
+            "add": socket("a<b>", parameter("one"), parameter("two", "3"), parameter("rest", None, "VAR_KEYWORD")),
+        },
+        "plugs": [
+            plug(7, "read", "add", "one", map=True, when="result > 1"),
+            plug(8, "read", "add", "two", on="error"),
+        ],
+        "nodes": [{"name": "local", "cpus": 2, "state": "up"}],
+    }
+
+
+def counted(**numbers: Any) -> Record:
+    row = dict.fromkeys(("waiting", "queued", "running", "done", "failed", "cancelled", "skipped"), 0)
+    return {**row, "arrived": {}, **numbers}
+
+
+def counts(**sockets: Record) -> Record:
+    table = {"read": counted(), "add": counted()} | sockets
+    pools = {"main": {"cpus": None, "paused": False, "running": 0, "queued": 0}}
+    return {"time": 5.0, "sockets": table, "processors": pools, "plugs": {}, "nodes": [], "idle": True}
+
+
+def texts(picture: str) -> list[str]:
+    found = ElementTree.fromstring(picture).iter("{http://www.w3.org/2000/svg}text")
+    return [" ".join("".join(text.itertext()).split()) for text in found]
+
+
+def test_the_still_picture_is_xml_without_script_or_style() -> None:
+    picture = svg(wiring(), "first & last")
+    tags = {element.tag.rpartition("}")[2] for element in ElementTree.fromstring(picture).iter()}
+    assert tags == {"svg", "title", "rect", "text", "tspan", "path", "circle", "g"}
+    assert "read = '" not in picture
+    assert "path = '<&>'" in texts(picture)
+
+
+def test_it_names_processors_sockets_arguments_and_what_plugs_do() -> None:
+    shown = texts(svg(wiring(), "f"))
+    assert {"a<b> 2 CPUs, paused", "main all CPUs", "empty 1 CPU", "add v2", "two = 3", "error"} <= set(shown)
+    assert "map, when result > 1" in shown
+    assert not any(text.startswith("rest") for text in shown)
+
+
+def test_it_shows_numbers_where_it_is_given_some() -> None:
+    now = counts(add=counted(queued=2, failed=1, arrived={"one": 4}), read=counted(done=9))
+    shown = texts(svg(wiring(), "f", {**now, "plugs": {"7": 4}}))
+    assert {"2 queued · 1 failed", "9 done", "4 arrived", "4, map, when result > 1"} <= set(shown)
+
+
+def test_an_empty_flow_and_a_line_below_can_be_drawn() -> None:
+    empty = {"revision": 0, "processors": {}, "sockets": {}, "plugs": [], "nodes": []}
+    assert texts(svg(empty, "f", None, "how to build")) == ["how to build"]
+
+
+def test_a_message_of_numbers_tells_what_changed_and_only_that() -> None:
+    first, second = counts(), counts(add=counted(done=1))
+    second["plugs"] = {"7": 2}
+    full = scene.metrics(first, None, 1)
+    assert (full["full"], full["seq"], set(full["sockets"])) == (True, 1, {"read", "add"})
+    news = scene.metrics(second, first, 2)
+    assert (news["full"], set(news["sockets"]), news["plugs"], news["processors"]) == (False, {"add"}, {"7": 2}, {})
+    assert scene.metrics(first, second, 3)["plugs"] == {"7": 0}
+    still = scene.metrics(second, second, 4)
+    assert (still["sockets"], still["plugs"], still["seq"]) == ({}, {}, 4)
+
+
+def test_a_card_has_a_row_for_each_argument_that_a_plug_can_feed() -> None:
+    graph = scene.graph(wiring(), "f")
+    assert graph["sockets"]["add"]["box"][2:] == [232, 76 + 2 * 24]
+    assert graph["sockets"]["read"]["box"][0] + 232 < graph["sockets"]["add"]["box"][0]
+    assert [p["id"] for p in graph["plugs"]] == [7, 8]
+
+
+CELL = '''import math
+LIMIT = 3
+
+@ec.socket("renamed")
+@checked(LIMIT)
+def f(x: "a", *more, y=math.pi, **rest) -> dict[str, int]:
+    """First line
+    goes on.
+
+    Not this."""
+    return {"x": [q for q in more]}
+
+g = lambda x: x
+class Maker:
+    def f(self, x, more, y, rest): return 1
+'''
+F = [
+    parameter("x"),
+    parameter("more", None, "VAR_POSITIONAL"),
+    parameter("y", "3"),
+    parameter("rest", None, "VAR_KEYWORD"),
+]
+
+
+@pytest.mark.parametrize("name", ["f", "renamed", "something_else"])
+def test_a_task_is_found_in_its_cell_whatever_the_socket_is_called(name: str) -> None:
+    task = socket("main", *F, source=CELL)["task"]
+    returns, doc, lines = described(name, task)
+    assert (returns, doc) == ("dict[str, int]", "First line goes on.")
+    assert lines.startswith('@ec.socket("renamed")\n@checked(LIMIT)\ndef f(')
+    text = text_of(name, task)
+    assert text is not None
+    assert text.code.startswith("@checked(LIMIT)\ndef f(")
+    assert set(text.needs) == {"checked", "LIMIT", "math", "dict", "str", "int"}
+
+
+def test_what_cannot_be_told_from_the_text_is_not_guessed() -> None:
+    twice = "def a(x): return 1\ndef b(x): return 2\n"
+    task = socket("main", parameter("x"), source=twice)["task"]
+    assert text_of("c", task) is None
+    assert described("c", task) == (None, "", twice)
+    inner = "def outer(n):\n    def f(x): return x + n\n    return f\n"
+    assert text_of("f", socket("main", parameter("x"), source=inner)["task"]) is None
+    assert text_of("f", socket("main", parameter("x"), source="def f(x) broken")["task"]) is None
+    assert text_of("f", socket("main", parameter("x"))["task"]) is None
+
+
+def test_a_lambda_is_found_by_its_arguments() -> None:
+    task = socket("main", parameter("x"), parameter("y"), source="flow.declare(lambda x, y: x + y, 'add')")["task"]
+    text = text_of("add", task)
+    assert text is not None
+    assert (text.name, text.code) == ("", "lambda x, y: x + y")
+
+
+def test_names_that_code_uses_are_its_globals() -> None:
+    assert set(used("def f(a, b=c):\n    d = e\n    return [g for g in a if h(g)]")) == {"c", "e", "h"}
+    assert list(used("def (")) == []

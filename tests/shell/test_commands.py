@@ -1,0 +1,303 @@
+"""What a picture asks for, answered by a real engine."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from ec_jupyter.errors import ArgumentsError, CycleError, SocketNotFoundError, WiringError
+from ec_jupyter.notebook import scene
+from ec_jupyter.notebook.commands import _OPS, answer, command
+
+CELL = """
+flow = ec.flow()
+@ec.socket
+def emit(x: int) -> int:
+    'Gives back what it gets.'
+    return x * 2
+@ec.socket(processor="maths", cpus=2)
+def add(one, two=3): return one + two
+@ec.socket
+def join(left, right): return [left, right]
+"""
+
+
+class Page:
+    """A page's side of a flow."""
+
+    def __init__(self, shell: Any) -> None:
+        self.shell = shell
+        self.flow = shell.names["flow"]
+
+    def do(self, op: str, **args: Any) -> dict[str, Any]:
+        """The answer to a command that is carried out."""
+        return command(self.flow._client, op, args)
+
+    def edit(self, op: str, **change: Any) -> dict[str, Any]:
+        """The answer to an edit, once this kernel knows of it."""
+        reply = self.do("edit", changes=[{"op": op, **change}])
+        self.flow._editor.seen(reply["revision"])
+        return reply
+
+    def graph(self) -> dict[str, Any]:
+        return scene.graph(self.flow._client.topology, self.flow.name)
+
+    def counts(self) -> dict[str, Any]:
+        return self.flow._client.ask("query", {"what": "counts"})[0]
+
+
+@pytest.fixture
+def page(loaded: Any) -> Page:
+    loaded.run(CELL)
+    return Page(loaded)
+
+
+# -- the picture -------------------------------------------------------------
+def test_a_card_tells_what_its_task_takes_gives_and_says(page: Page) -> None:
+    card = page.graph()["sockets"]["emit"]
+    assert (card["returns"], card["doc"]) == ("int", "Gives back what it gets.")
+    assert card["task"]["source"].startswith("@ec.socket\ndef emit(x: int) -> int:")
+    assert card["task"]["source"].endswith("return x * 2")
+    assert card["box"][2:] == [232, 100]
+    assert page.graph()["sockets"]["add"]["box"][3] == 124
+    assert card["placed"] is False
+    assert json.loads(json.dumps(page.graph())) == page.graph()
+
+
+def test_plugs_and_processors_made_in_the_picture_are_the_flows(page: Page) -> None:
+    page.edit("plug", source="emit", target="add", argument="one", on="result", map=False, gather=False)
+    page.edit("processor", name="second", cpus=1)
+    page.edit("move", socket="add", processor="second")
+    page.edit("fix", socket="add", argument="two", text="[1, true]")
+    assert page.shell.run("[repr(p) for p in flow.plugs]") == ["<plug emit -> add.one>"]
+    assert page.shell.run("flow['add'].processor.name, flow['add'].fixed") == ("second", {"two": "[1, True]"})
+    page.edit("unfix", socket="add", argument="two")
+    page.edit("unplug", source="emit", target="add", argument="one", on="result")
+    page.edit("rename", name="add", to="plus")
+    page.edit("remove", name="emit", force=False)
+    assert sorted(page.graph()["sockets"]) == ["join", "plus"]
+
+
+def test_one_edit_of_a_picture_is_one_step_of_undo(page: Page) -> None:
+    change = {"op": "plug", "source": "emit", "on": "result"}
+    reply = page.do(
+        "edit",
+        changes=[{**change, "target": "join", "argument": "left"}, {**change, "target": "join", "argument": "right"}],
+    )
+    assert reply["revision"] == page.shell.run("flow.history()")[-1]["n"]
+    assert "join.left; plug emit -> join.right" in page.do("undo")["text"]
+    assert page.shell.run("flow.plugs") == []
+    page.do("redo")
+    assert len(page.shell.run("flow.plugs")) == 2
+    assert [row["undone"] for row in page.do("history")["rows"]][-1] is False
+
+
+def test_a_picture_cannot_make_a_socket_or_a_condition(page: Page) -> None:
+    with pytest.raises(WiringError, match="makes no change 'socket'"):
+        page.edit("socket", name="x", task={})
+    page.shell.run("flow.plug('emit', 'add.one', when='result > 1')")
+    # what the picture does not know of a plug stays
+    page.edit("plug", source="emit", target="add", argument="one", on="result", map=True, when={"sha256": "0" * 64})
+    assert repr(page.shell.run("flow.plugs")[0]) == "<plug emit -> add.one map when result > 1>"
+
+
+def test_what_cannot_be_is_one_line_and_changes_nothing(page: Page) -> None:
+    page.edit("plug", source="emit", target="add", argument="one", on="result")
+    with pytest.raises(CycleError):
+        page.edit("plug", source="add", target="emit", argument="x", on="result")
+    with pytest.raises(SocketNotFoundError, match="did you mean 'emit'"):
+        page.edit("plug", source="emitt", target="add", argument="one", on="result")
+    client = page.flow._client
+    assert answer(client, "fly", {}) == {
+        "ok": False,
+        "error": "a picture has no command 'fly'; known: " + ", ".join(sorted(_OPS)),
+        "type": "WiringError",
+    }
+    for changes in (None, 7, [3], [{"op": "plug"}], [{"op": "position"}]):
+        told = answer(client, "edit", {"changes": changes})
+        assert told["ok"] is False
+        assert "\n" not in told["error"]
+    assert answer(client, "requests", {"limit": "x"})["ok"] is False
+    assert len(page.graph()["plugs"]) == 1
+
+
+def test_moving_one_card_pins_the_others_where_they_are(page: Page) -> None:
+    before = {name: card["box"][:2] for name, card in page.graph()["sockets"].items()}
+    page.edit("position", positions={"add": [700, 10]})
+    cards = page.graph()["sockets"]
+    assert {name: card["box"][:2] for name, card in cards.items()} == before | {"add": [700, 10]}
+    assert all(card["placed"] for card in cards.values())
+    page.shell.run("%%ec_socket\ndef later(x): return x")
+    cards = page.graph()["sockets"]
+    assert cards["add"]["box"][:2] == [700, 10]
+    assert cards["later"]["placed"] is False
+    page.do("tidy")
+    page.do("undo")
+    assert page.graph()["sockets"]["add"]["box"][:2] == [700, 10]
+
+
+# -- calls -------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1", 2), ("-1.5", -3.0), ('"a"', "aa"), ("'a'", "aa"), ("[null]", [None] * 2), ("(1,)", (1, 1)), ("True", 2)],
+)
+def test_a_submit_takes_json_and_python_literals(page: Page, text: str, value: object) -> None:
+    request = page.do("submit", socket="emit", arguments={"x": text})["id"]
+    assert page.flow.request(request).result(60) == value
+
+
+@pytest.mark.parametrize("text", ["", "nobody", "1 +", "__import__('os')", "{" * 5000])
+def test_a_bad_literal_is_an_error_that_names_the_argument(page: Page, text: str) -> None:
+    with pytest.raises(ArgumentsError, match=r"argument 'x': .* is no JSON and no Python literal"):
+        page.do("submit", socket="emit", arguments={"x": text})
+    assert page.counts()["sockets"]["emit"]["done"] == 0
+
+
+def test_numbers_tell_what_waits_at_each_argument_and_plug(page: Page) -> None:
+    page.shell.run("flow.plug('emit', 'join.left'); flow.map('emit', [1, 2]); flow.wait(60)")
+    counts = page.counts()
+    (plug,) = page.graph()["plugs"]
+    assert counts["sockets"]["join"]["arrived"] == {"left": 2}
+    assert counts["plugs"] == {str(plug["id"]): 2}
+    assert counts["delivered"] == {str(plug["id"]): 2}
+    full = scene.metrics(counts, None, 1)
+    assert full["full"] is True
+    assert full["plugs"] == {str(plug["id"]): 2}
+    rows = page.do("waiting", socket="join")["rows"]
+    (arrival,) = rows[0]["arguments"]["left"]["arrivals"]
+    assert (arrival["source"], arrival["request"], arrival["type"]) == ("emit", rows[0]["run"], "int")
+    page.do("supply", socket="join", party=rows[0]["party"], tag=rows[0]["tag"], argument="right", text='"R"')
+    page.do("discard", arrival=rows[1]["arguments"]["left"]["arrivals"][0]["id"])
+    page.shell.run("flow.wait(60)")
+    assert page.shell.run("flow.results('join')") == [[2, "R"]]
+    news = scene.metrics(page.counts(), counts, 2)
+    assert news["plugs"] == {str(plug["id"]): 0}
+    assert "emit" not in news["sockets"]
+    assert news["sockets"]["join"]["arrived"] == {}
+
+
+def test_values_are_shown_by_a_worker_even_while_all_cpus_are_busy(page: Page, gate: Any) -> None:
+    page.shell.run("%%ec_socket\ndef gated(x):\n    import os\n    os.read(os.open('gate', os.O_RDONLY), 1)")
+    page.shell.run("flow.plug('emit', 'join.left'); r = flow.submit('emit', {'k': [1, 2]}['k'][0]); r.result(60)")
+    page.shell.run("flow.map('gated', range(20))")
+    assert page.do("preview", request=1, argument="x") == {"text": "1", "type": "int", "size": 5}
+    assert page.do("preview", request=1, result=True, json=True) == {"text": "2", "type": "int", "size": 5, "json": "2"}
+    arrival = page.do("waiting")["rows"][0]["arguments"]["left"]["arrivals"][0]["id"]
+    assert page.do("preview", arrival=arrival)["text"] == "2"
+    gate.open(20)
+    page.shell.run("flow.wait(60)")
+
+
+@pytest.mark.parametrize(
+    ("made", "text", "plain"),
+    [
+        ("{'b': 1, 'a': [None, True, 1.5]}", "{'b': 1, 'a': [None, True, 1.5]}", {"b": 1, "a": [None, True, 1.5]}),
+        ("(1, 2)", "(1, 2)", None),
+        ("float('nan')", "nan", None),
+        ("{1: 2}", "{1: 2}", None),
+        ("[Loud()]", "[<__main__.Loud whose repr raises RuntimeError: not me>]", None),
+        ("Loud()", "<__main__.Loud whose repr raises RuntimeError: not me>", None),
+        ("list(range(10**6))", "[0, 1, 2, 3", None),
+        ("list(range(10**5))", "[0, 1, 2, 3", list(range(10**5))),
+        ("'\\ud800'", "'\\ud800'", "\ud800"),
+        ("Deadly()", "cannot be shown: the worker that looked at it died: ", None),
+        ("Gone()", "cannot be shown: argument 'value' of 'preview' cannot be unpickled: LookupError: gone", None),
+    ],
+)
+def test_any_value_has_a_text_and_plain_data_its_json(page: Page, made: str, text: str, plain: Any) -> None:
+    page.shell.run(
+        "class Loud:\n    def __repr__(self): raise RuntimeError('not me')\n"
+        "class Deadly:\n    def __repr__(self):\n        import os\n        os.kill(os.getpid(), 9)\n"
+        "def nope(): raise LookupError('gone')\n"
+        "class Gone:\n    def __reduce__(self): return nope, ()\n"
+    )
+    page.shell.run(f"@ec.socket\ndef makes(n): return {made}\n\nr = flow.submit('makes', 1).wait(60)")
+    request = page.shell.run("r.id")
+    shown = page.do("preview", request=request, result=True, json=True)
+    assert shown["text"].startswith(text)
+    assert len(shown["text"]) <= 2000
+    assert (json.loads(shown["json"]) if shown["json"] is not None else None) == plain
+    assert shown["size"] > 0
+
+
+def test_lists_generators_and_failures_can_be_shown(page: Page) -> None:
+    page.shell.run("@ec.socket\ndef many(n):\n    yield from range(n)")
+    page.shell.run("@ec.socket\ndef all_of(items): return len(items)")
+    page.shell.run("@ec.socket\ndef fails(x): return 1 / x\n@ec.socket\ndef told(error): return str(error)")
+    page.shell.run("flow.plug('many', 'all_of.items', gather=True); flow.plug('fails', 'told.error', on='error')")
+    page.shell.run("a = flow.submit('many', 3); b = flow.submit('fails', 0); flow.wait(60)")
+    assert page.do("preview", request=page.shell.run("a.id"), result=True, json=True) == {
+        "text": "[0, 1, 2]", "type": "list", "size": 15, "json": "[0, 1, 2]",
+    }  # fmt: skip
+    (gathered,) = page.do("requests", socket="all_of", limit=5)["rows"]
+    assert page.do("preview", request=gathered["id"], argument="items")["text"] == "[0, 1, 2]"
+    (told,) = page.do("requests", socket="told", limit=5)["rows"]
+    assert "ZeroDivisionError" in page.do("preview", request=told["id"], argument="error")["text"]
+    failed = answer(page.flow._client, "preview", {"request": page.shell.run("b.id"), "result": True})
+    assert failed == {
+        "ok": False,
+        "error": f"request {page.shell.run('b.id')} has no result: it is failed",
+        "type": "RequestNotFoundError",
+    }
+
+
+def test_a_request_is_shown_whole(page: Page) -> None:
+    page.shell.run("@ec.socket(retries=1, backoff=0.01)\ndef fails(x, y=1):\n    print('seen', x); raise KeyError(x)")
+    page.shell.run("flow.fix('fails', y=[7]); r = flow.submit('fails', 0).wait(60)")
+    shown = page.do("request", id=page.shell.run("r.id"))
+    assert shown["row"]["state"] == "failed"
+    assert shown["error"]["type"] == "KeyError"
+    assert "; raise KeyError(x)" in shown["error"]["traceback"]
+    assert {name: value["text"] for name, value in shown["arguments"].items()} == {"x": "0", "y": "[7]"}
+    assert "".join(text for _, text in shown["output"]).count("seen 0") == 2
+    assert len(shown["attempts"]) == 1
+    assert page.do("retry", ids=[shown["row"]["id"]])["ids"] == [shown["row"]["id"]]
+    page.shell.run("flow.wait(60)")
+    rows = page.do("requests", socket="fails", state="failed", limit=10, newest=True)["rows"]
+    assert [row["id"] for row in rows] == [shown["row"]["id"]]
+    assert rows[0]["finished"] > rows[0]["created"] > 1e9
+
+
+def test_pause_cancel_and_resume_from_the_picture(page: Page) -> None:
+    page.do("pause", sockets=["emit"], processors=["maths"])
+    page.shell.run("rs = flow.map('emit', range(3))")
+    assert page.do("cancel", ids=[page.shell.run("rs[0].id")]) == {"cancelled": 1}
+    assert page.do("cancel", socket="emit") == {"cancelled": 2}
+    assert page.counts()["processors"]["maths"]["paused"] is True
+    page.do("resume", sockets=["emit"], processors=["maths"])
+    assert page.shell.run("flow.submit('emit', 1).result(60)") == 2
+
+
+def test_rates_tell_of_the_last_minute(page: Page) -> None:
+    assert page.do("rates")["sockets"]["emit"] == {"per_second": 0.0, "p50": None, "p95": None}
+    page.shell.run("[r.result(60) for r in flow.map('emit', range(12))]")
+    rate = page.do("rates")["sockets"]["emit"]
+    assert rate["per_second"] == pytest.approx(12 / 60)
+    assert 0 < rate["p50"] <= rate["p95"] < 60
+
+
+def test_the_wiring_can_be_taken_away_from_the_picture(page: Page) -> None:
+    assert "def add(one, two=3)" in page.do("code")["text"]
+    assert json.loads(page.do("save")["text"])["sockets"]["add"]["processor"] == "maths"
+    assert page.do("svg")["text"].startswith("<svg ")
+    assert page.shell.run("flow.svg()") == page.do("svg")["text"]
+
+
+def test_commands_load_nothing_that_a_server_does_not_need(page: Page) -> None:
+    late = ["ipywidgets", "anywidget", "loky", "networkx", "IPython"]
+    code = f"import sys, ec_jupyter.notebook.commands; print([name for name in {late!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_counts_come_to_listeners_soon_after_a_change(page: Page, wait_until: Callable[..., Any]) -> None:
+    came: list[dict[str, Any]] = []
+    undo = page.flow._client.listen("counts", lambda header, buffers: came.append(header))
+    page.shell.run("flow.plug('emit', 'join.left'); flow.submit('emit', 1)")
+    assert wait_until(lambda: came and came[-1]["sockets"]["join"]["arrived"]) == {"left": 1}
+    undo()

@@ -1,0 +1,207 @@
+"""A flow written down and made again: as the code of a cell, and as a file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ec_jupyter.errors import DeclarationError
+from ec_jupyter.notebook.notes import FlowWarning
+
+CELLS = [
+    "import math, statistics as st\nfrom functools import wraps\nSCALE = 3\nflow = ec.flow('first')",
+    "@ec.socket('read', flow=flow, retries=2, timeout=5)\ndef load(x: int, *, deep=False) -> list:\n"
+    "    'Reads.'\n    # a comment\n    return [x] * SCALE",
+    "def half(x):\n    return math.floor(x / 2)\n\ndef plain(f):\n    @wraps(f)\n    def inner(*args, **names):\n"
+    "        return f(*args, **names)\n    return inner\n\n@ec.socket(flow=flow, processor='maths', cpus=2)\n"
+    "@plain\ndef mean(one, two=1):\n    return st.mean([half(one), two])",
+    "flow.declare(lambda x, y: x + y, 'add', processor='maths')",
+    "def fact(n):\n    return n * fact(n - 1) if n > 1 else 1\nflow.declare(fact)",
+    "def bad(error):\n    return str(error)\nflow.declare(bad, 'broken', once=True)",
+    "flow.processor('wide', cpus=1, memory=10 ** 9); flow.processor('maths', cpus=1)",
+    "flow.plug('read', 'mean.one', map=True)\nflow.plug('mean', 'add.x', gather='done')",
+    "flow.plug('add', 'read', cycle=True, when='result > 100')\nflow.plug('mean', 'broken', on='error')",
+    "flow.fix('add', y={'a': [1, 'x', None]})",
+    "flow.place(read=(10, 20.5), add=(500, 0))",
+    "flow.pause('broken', 'maths')",
+]
+NEVER = ("id", "source", "file", "sha256", "version", "client", "captured")
+
+
+def shape(topology: dict[str, Any]) -> dict[str, Any]:
+    """A wiring without what differs between two flows that are wired alike."""
+    sockets = {}
+    for name, record in topology["sockets"].items():
+        task = {key: value for key, value in record["task"].items() if key not in NEVER}
+        sockets[name] = {**{k: v for k, v in record.items() if k != "id"}, "task": task}
+    plugs = [json.dumps({k: v for k, v in plug.items() if k != "id"}, sort_keys=True) for plug in topology["plugs"]]
+    return {"sockets": sockets, "processors": topology["processors"], "plugs": sorted(plugs)}
+
+
+@pytest.fixture
+def built(loaded: Any) -> Any:
+    """A shell with a flow that uses everything a wiring can have."""
+    for cell in CELLS:
+        loaded.run(cell)
+    return loaded
+
+
+def fresh(built: Any) -> None:
+    """Let the shell forget all names, as a restarted kernel does."""
+    built.ip.reset(new_session=True)
+    built.run("import ec_jupyter as ec")
+
+
+def test_the_exported_cell_makes_the_same_wiring_in_a_fresh_kernel_and_flow(built: Any) -> None:
+    text = built.run("flow.to_code()")
+    before = built.run("flow._client.topology")
+    assert text.startswith("import ec_jupyter as ec\n\nflow = ec.flow('first')\n")
+    fresh(built)
+    built.run(text.replace("'first'", "'second'"))
+    after = built.run("flow._client.topology")
+    assert shape(after) == shape(before)
+    assert built.run("flow.to_code()") == text.replace("'first'", "'second'")
+
+
+def test_the_exported_cell_works_where_nothing_else_is_defined(built: Any) -> None:
+    text = built.run("flow.to_code()")
+    fresh(built)
+    built.run(text.replace("'first'", "'second'"))
+    built.run("flow.resume()")
+    assert built.run("flow.submit('fact', 5).result(60)") == 120
+    assert built.run("flow.submit('mean', one=5).result(60)") == 1.5
+
+
+def test_the_notebooks_own_flow_is_opened_as_that(loaded: Any) -> None:
+    loaded.run("%%ec_socket\ndef f(x): return x")
+    text = loaded.run("ec.flow().to_code()")
+    assert text == "import ec_jupyter as ec\n\nflow = ec.flow()\n\n@flow.socket\ndef f(x): return x\n"
+
+
+def test_a_saved_flow_can_be_loaded_and_loading_again_changes_nothing(built: Any, tmp_path: Path) -> None:
+    path = tmp_path / "flow.json"
+    built.run(f"flow.save({str(path)!r})")
+    before = built.run("flow._client.topology")
+    fresh(built)
+    built.run(f"flow = ec.load({str(path)!r}, 'third')")
+    assert shape(built.run("flow._client.topology")) == shape(before)
+    revision = built.run("flow.revision")
+    built.run(f"again = ec.load({str(path)!r}, 'third')")
+    assert built.run("again is flow")
+    assert built.run("flow.revision") == revision
+    copy = tmp_path / "copy.json"
+    built.run(f"flow.save({str(copy)!r})")
+    assert json.loads(copy.read_text()) == json.loads(path.read_text()) | {"name": "third"}
+    built.run("flow.resume()")
+    assert built.run("flow.submit('mean', one=5).result(60)") == 1.5
+
+
+def test_loading_touches_no_name_of_the_notebook(built: Any, tmp_path: Path) -> None:
+    path = tmp_path / "flow.json"
+    built.run(f"flow.save({str(path)!r})")
+    fresh(built)
+    known = set(built.names)
+    built.run(f"ec.load({str(path)!r}, folder={str(tmp_path / 'there')!r})")
+    assert {name for name in set(built.names) - known if not name.startswith("_")} == set()
+
+
+def test_a_function_in_a_traceback_shows_its_lines_after_loading(built: Any, tmp_path: Path) -> None:
+    path = tmp_path / "flow.json"
+    built.run("flow.resume()\n@ec.socket(flow=flow)\ndef fails(x):\n    return 1 / x")
+    built.run(f"flow.save({str(path)!r})\nflow = ec.load({str(path)!r}, 'third')\nflow.resume()")
+    error = built.run("flow.submit('fails', 0).exception(60)")
+    assert "return 1 / x" in str(error.__notes__)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "is no saved flow: "),
+        ("[1, 2]", "is no saved flow: it does not begin"),
+        ('{"format": "ec_jupyter flow", "version": 7}', "saved by another version: format 7, not 1"),
+        ('{"format": "ec_jupyter flow", "version": 1}', "is no saved flow: its 'name' is no str"),
+    ],
+)
+def test_what_is_no_saved_flow_is_refused_in_one_line(loaded: Any, tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "flow.json"
+    path.write_text(text)
+    error = loaded.fail(f"ec.load({str(path)!r})")
+    assert isinstance(error, DeclarationError)
+    assert says in str(error)
+    assert "\n" not in str(error)
+
+
+def test_a_file_that_is_not_there_is_named(loaded: Any) -> None:
+    error = loaded.fail("ec.load('nowhere.json')")
+    assert (type(error), str(error)) == (
+        DeclarationError,
+        "nowhere.json cannot be read: No such file or directory",
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("def f(x) return", "the code of <saved first.f> is not Python: "),
+        ("def f(x=nobody): return x", "cannot be run: NameError: name 'nobody'"),
+        ("def g(x): return x", "makes no function 'f'"),
+    ],
+)
+def test_code_that_does_not_run_is_refused_and_nothing_is_made(
+    loaded: Any, tmp_path: Path, code: str, says: str
+) -> None:
+    path = tmp_path / "flow.json"
+    loaded.run("flow = ec.flow('first')\n@ec.socket(flow=flow)\ndef f(x): return x")
+    document = json.loads(loaded.run("flow.to_json()"))
+    document["sockets"]["f"]["code"] = code
+    path.write_text(json.dumps(document))
+    error = loaded.fail(f"ec.load({str(path)!r}, 'second')")
+    assert isinstance(error, DeclarationError)
+    assert says in str(error)
+    assert not (tmp_path / ".ec_jupyter" / "second").exists()
+
+
+def test_what_cannot_be_written_down_is_said_and_the_rest_is_made(loaded: Any, tmp_path: Path) -> None:
+    loaded.run("import operator, types\nflow = ec.flow('first')\nbox = types.SimpleNamespace(n=1)")
+    loaded.run("def odd(result): return result % 2")
+    loaded.run("flow.declare(operator.neg, 'minus')\n@ec.socket(flow=flow)\ndef f(x, y=1): return x + box.n")
+    loaded.run("@ec.socket(flow=flow)\ndef g(x): return x")
+    loaded.run("flow.plug('f', 'g', when=odd); flow.fix('f', y=object)")
+    text = loaded.run("flow.to_code()")
+    assert "# the tasks use what is defined elsewhere: box\n" in text
+    assert "# minus: the source of its task is not known; flow.declare(..., 'minus')" in text
+    assert "# flow.plug('f', 'g.x'): its condition is the function odd" in text
+    assert "# flow.fix('f', y=...): its value is no literal" in text
+    path = tmp_path / "flow.json"
+    loaded.run(f"flow.save({str(path)!r})")
+    fresh(loaded)
+    with pytest.warns(FlowWarning) as told:
+        loaded.run(f"flow = ec.load({str(path)!r}, 'second')")
+    says = [str(one.message) for one in told]
+    assert [next((s for s in says if word in s), word) for word in ("box", "minus", "odd", "f.y")] == [
+        f"the tasks of {path} use what is not in it: box",
+        "socket 'minus' was saved without the source of its task and is left out",
+        "plug f -> g.x is left out: its condition is the function odd; plug it anew with when=",
+        "f.y had a fixed value that is no literal; fix it anew",
+    ]
+    assert sorted(loaded.run("[s.name for s in flow]")) == ["f", "g"]
+    assert loaded.run("flow.plugs") == []
+
+
+def test_a_socket_comes_after_those_whose_functions_it_uses(loaded: Any) -> None:
+    loaded.run("flow = ec.flow('first')\ndef one(x): return x\ndef two(x): return one(x) + 1")
+    loaded.run("flow.declare(two); flow.declare(one)")
+    text = loaded.run("flow.to_code()")
+    assert text.index("def one") < text.index("def two")
+    fresh(loaded)
+    loaded.run(text.replace("first", "second"))
+    assert loaded.run("flow.submit('two', 1).result(60)") == 2
+
+
+def test_a_renamed_socket_keeps_its_task(loaded: Any) -> None:
+    loaded.run("flow = ec.flow('first')\n@ec.socket(flow=flow)\ndef f(x): return x + 1\ndef g(x): return x")
+    loaded.run("flow.rename('f', 'h')")
+    assert "@flow.socket('h')\ndef f(x): return x + 1\n" in loaded.run("flow.to_code()")
