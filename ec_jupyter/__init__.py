@@ -35,9 +35,15 @@ if TYPE_CHECKING:
         EngineStartError,
         FlowNotFoundError,
         FrameError,
+        HostKeyError,
+        HostUnreachableError,
         JoinExpiredError,
         MagicUsageError,
         MemoryLimitError,
+        NodeError,
+        NodeLostError,
+        NodeNotFoundError,
+        NodeStartError,
         ProcessorNotFoundError,
         PythonMismatchError,
         QueueFullError,
@@ -47,6 +53,7 @@ if TYPE_CHECKING:
         RequestTimeoutError,
         RevisionError,
         SocketNotFoundError,
+        SshAuthError,
         StoreDamagedError,
         StoreError,
         StoreFullError,
@@ -61,8 +68,10 @@ if TYPE_CHECKING:
     from ec_jupyter.notebook.config import EC
     from ec_jupyter.notebook.executor import ProcessorExecutor
     from ec_jupyter.notebook.flow import Flow
+    from ec_jupyter.notebook.loading import load
+    from ec_jupyter.notebook.nodes import Agent, Node, Worker
     from ec_jupyter.notebook.request import Lineage, Request, Run
-    from ec_jupyter.notebook.views import Agent, Argument, Node, Plug, Processor, Socket, Task, Worker
+    from ec_jupyter.notebook.views import Argument, Plug, Processor, Socket, Task
     from ec_jupyter.notebook.waiting import Waiting
     from ec_jupyter.notebook.wiring import SocketOptions
 
@@ -78,9 +87,15 @@ _ERRORS = [
     "EngineStartError",
     "FlowNotFoundError",
     "FrameError",
+    "HostKeyError",
+    "HostUnreachableError",
     "JoinExpiredError",
     "MagicUsageError",
     "MemoryLimitError",
+    "NodeError",
+    "NodeLostError",
+    "NodeNotFoundError",
+    "NodeStartError",
     "ProcessorNotFoundError",
     "PythonMismatchError",
     "QueueFullError",
@@ -90,6 +105,7 @@ _ERRORS = [
     "RequestTimeoutError",
     "RevisionError",
     "SocketNotFoundError",
+    "SshAuthError",
     "StoreDamagedError",
     "StoreError",
     "StoreFullError",
@@ -104,13 +120,15 @@ _ERRORS = [
 _PLACES = {
     **dict.fromkeys(_ERRORS, "errors"),
     **dict.fromkeys(["SKIP", "Current", "Failure", "current", "progress"], "nodes.current"),
-    **dict.fromkeys(["Agent", "Argument", "Node", "Plug", "Processor", "Socket", "Task", "Worker"], "notebook.views"),
+    **dict.fromkeys(["Agent", "Node", "Worker"], "notebook.nodes"),
+    **dict.fromkeys(["Argument", "Plug", "Processor", "Socket", "Task"], "notebook.views"),
     **dict.fromkeys(["Lineage", "Request", "Run"], "notebook.request"),
     "EC": "notebook.config",
     "Flow": "notebook.flow",
     "ProcessorExecutor": "notebook.executor",
     "SocketOptions": "notebook.wiring",
     "Waiting": "notebook.waiting",
+    "load": "notebook.loading",
 }
 
 __all__ = [
@@ -130,11 +148,17 @@ __all__ = [
     "Flow",
     "FlowNotFoundError",
     "FrameError",
+    "HostKeyError",
+    "HostUnreachableError",
     "JoinExpiredError",
     "Lineage",
     "MagicUsageError",
     "MemoryLimitError",
     "Node",
+    "NodeError",
+    "NodeLostError",
+    "NodeNotFoundError",
+    "NodeStartError",
     "Plug",
     "Processor",
     "ProcessorExecutor",
@@ -151,6 +175,7 @@ __all__ = [
     "Socket",
     "SocketNotFoundError",
     "SocketOptions",
+    "SshAuthError",
     "StoreDamagedError",
     "StoreError",
     "StoreFullError",
@@ -165,6 +190,7 @@ __all__ = [
     "WorkerDiedError",
     "current",
     "flow",
+    "load",
     "load_ipython_extension",
     "progress",
     "socket",

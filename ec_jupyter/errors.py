@@ -5,6 +5,7 @@
     EcError
       SocketNotFoundError (LookupError)      ProcessorNotFoundError (LookupError)
       RequestNotFoundError (LookupError)     FlowNotFoundError (LookupError)
+      NodeNotFoundError (LookupError)
       WiringError (ValueError)               DeclarationError (ValueError)
         CycleError                           ArgumentsError (TypeError)
       RevisionError (RuntimeError)           FrameError (ValueError)
@@ -17,6 +18,8 @@
         StoreLockedError  StoreFullError  StoreDamagedError  StoreReadOnlyError
       EngineError (ConnectionError)
         EngineStartError  EngineLostError
+      NodeError (ConnectionError)
+        HostUnreachableError  HostKeyError  SshAuthError  NodeStartError  NodeLostError
       PythonMismatchError (RuntimeError)     MagicUsageError (ValueError)
 
 Part of what travels to a bare host: standard library only.
@@ -60,6 +63,15 @@ class ProcessorNotFoundError(EcError, LookupError):
     def named(cls, name: str, known: Iterable[str]) -> ProcessorNotFoundError:
         """The error for `name`, with the nearest of the `known` ones."""
         return cls(f"no processor named {name!r}; {nearest(name, known)}")
+
+
+class NodeNotFoundError(EcError, LookupError):
+    """The flow has no node of that name."""
+
+    @classmethod
+    def named(cls, name: str, known: Iterable[str]) -> NodeNotFoundError:
+        """The error for `name`, with the nearest of the `known` ones."""
+        return cls(f"no node named {name!r}; {nearest(name, known)}")
 
 
 class RequestNotFoundError(EcError, LookupError):
@@ -160,6 +172,30 @@ class EngineStartError(EngineError):
 
 class EngineLostError(EngineError):
     """The flow's engine went away and did not come back."""
+
+
+class NodeError(EcError, ConnectionError):
+    """A node cannot be used."""
+
+
+class HostUnreachableError(NodeError):
+    """The host of a node does not answer."""
+
+
+class HostKeyError(NodeError):
+    """The host of a node shows a key that is not known, or not the one that is."""
+
+
+class SshAuthError(NodeError):
+    """The host of a node does not let us in."""
+
+
+class NodeStartError(NodeError):
+    """The host of a node answers, but calls cannot run there."""
+
+
+class NodeLostError(NodeError):
+    """A node went away and did not come back within its lease."""
 
 
 class PythonMismatchError(EcError, RuntimeError):

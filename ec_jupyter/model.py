@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+LOCAL = "local"
+"""Name of the node that is this machine."""
+
 POSITIONAL = ("POSITIONAL_ONLY", "POSITIONAL_OR_KEYWORD")
 """Kinds of parameters that take a value by position."""
 
@@ -221,13 +224,16 @@ class Processor:
     name : str
         What people call it.
     cpus : int or None
-        How many CPUs' worth of calls may run; None is all of the node's.
+        How many CPUs' worth of calls may run; None is all of the node's. Where it is on several nodes, None.
     memory : int or None
         Bytes a worker of it may hold.
     affinity : tuple of int or None
         CPUs its workers are bound to; None decides by itself.
     paused : bool
         Nothing of it starts.
+    nodes : dict of str to (int or None)
+        Where its calls run, if not on the local node alone. Of several nodes each has a limit of its own, None
+        being all of the node's CPUs; of one, `cpus` is the limit.
     """
 
     name: str
@@ -235,10 +241,45 @@ class Processor:
     memory: int | None = None
     affinity: tuple[int, ...] | None = None
     paused: bool = False
+    nodes: dict[str, int | None] = field(default_factory=dict)
 
 
-Record = Socket | Plug | Processor | Task
-KINDS: dict[str, type[Any]] = {"socket": Socket, "plug": Plug, "processor": Processor, "task": Task}
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A machine that lends CPUs, past the local one.
+
+    Attributes
+    ----------
+    name : str
+        What people call it.
+    host : str
+        What ``ssh`` is told: ``user@host``, or a name of its configuration.
+    cpus : int or None
+        CPUs it lends; None is all it has.
+    python : str
+        The interpreter there.
+    ssh : tuple of str
+        The client's command.
+    ask : bool
+        A passphrase may be asked for.
+    lease : float
+        Seconds that what runs there goes on without an engine.
+    requirements : tuple of str
+        Packages its tasks need, as pip writes them.
+    """
+
+    name: str
+    host: str
+    cpus: int | None = None
+    python: str = "python3"
+    ssh: tuple[str, ...] = ("ssh",)
+    ask: bool = False
+    lease: float = 600.0
+    requirements: tuple[str, ...] = ()
+
+
+Record = Socket | Plug | Processor | Task | Node
+KINDS: dict[str, type[Any]] = {"socket": Socket, "plug": Plug, "processor": Processor, "task": Task, "node": Node}
 
 
 def to_json(record: Record) -> dict[str, Any]:

@@ -45,10 +45,17 @@ def encode(header: Header, buffers: Sequence[Buffer] = ()) -> bytes:
 
 
 class FrameReader:
-    """Cuts a stream of bytes into frames; one a connection."""
+    """Cuts a stream of bytes into frames; one a connection.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    limit : int
+        Bytes a frame may have.
+    """
+
+    def __init__(self, limit: int = MAX_FRAME_BYTES) -> None:
         self._rest = b""
+        self._limit = limit
 
     def feed(self, data: bytes) -> list[tuple[Header, list[bytes]]]:
         """Frames that are complete once `data` has been added.
@@ -64,8 +71,8 @@ class FrameReader:
         at, end = 0, len(data)
         while end - at >= 8:
             head, body = _PREFIX.unpack_from(data, at)
-            if head + body > MAX_FRAME_BYTES:
-                raise FrameError(f"a frame claims {head + body} bytes (limit {MAX_FRAME_BYTES})")
+            if head + body > self._limit:
+                raise FrameError(f"a frame claims {head + body} bytes (limit {self._limit})")
             if end - at - 8 < head + body:
                 break
             frames.append(_cut(data, at + 8, head, body))

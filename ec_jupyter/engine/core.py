@@ -9,22 +9,22 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from typing import Any
 
 from ec_jupyter.engine.expiry import Expiry
-from ec_jupyter.engine.job import Argument, Ended, Job, Kept, Values, failure, travel
+from ec_jupyter.engine.job import Argument, Ended, Job, Kept, Values, call_of, failure
 from ec_jupyter.engine.journal import Journal
 from ec_jupyter.engine.routing import Route, Routing
 from ec_jupyter.engine.store import Store
-from ec_jupyter.errors import ArgumentsError, SocketNotFoundError, nearest
 from ec_jupyter.flow.dispatch import Dispatch
 from ec_jupyter.flow.join import Fire, JoinTable, Skip, Source
 from ec_jupyter.flow.meeting import Arrival
-from ec_jupyter.flow.tag import ROOT, Tag, to_text
+from ec_jupyter.flow.placement import Holdings
+from ec_jupyter.flow.tag import Tag, to_text
 from ec_jupyter.flow.topology import Topology
-from ec_jupyter.model import Plug
+from ec_jupyter.model import LOCAL, Plug, Processor
 from ec_jupyter.wire import Call, Outcome, Value
 
 MOST_DEATHS = 2
@@ -51,16 +51,22 @@ class Core:
         Requests of this tick by socket and the id they were submitted under.
     touched : set of int
         Parties of which something ended in this tick.
+    held : Holdings
+        What agents have, and where.
+    reachable : callable
+        Whether a node of a processor is there, or may be soon.
     """
 
-    def __init__(self, store: Store, node: str = "local") -> None:
-        self.store, self.node = store, node
+    def __init__(self, store: Store) -> None:
+        self.store = store
         self.journal = Journal(store)
         self.values = Values(store)
         self.epoch = int(store.meta["epoch"])
         self.python = store.meta.get("python", "")
         self.topology = Topology()
         self.dispatch = Dispatch()
+        self.held = Holdings()
+        self.reachable: Callable[[Processor], bool] = lambda processor: True
         self.jobs: dict[int, Job] = {}
         self.counts: dict[int, Counter[str]] = {}
         self.ended: list[Ended] = []
@@ -117,81 +123,17 @@ class Core:
         return sum(arrival.socket == socket for arrival in self.joins.all_waiting())
 
     # -- acceptance ----------------------------------------------------------
-    def check(self, name: str, arguments: Iterable[str]) -> int:
-        """The socket that a submit means.
-
-        Raises
-        ------
-        SocketNotFoundError, ArgumentsError
-            There is no such socket, or it has no such argument.
-        """
-        socket = self.topology.names.get(name)
-        if socket is None:
-            raise SocketNotFoundError.named(name, self.topology.names)
-        task = self.topology.task(socket)
-        known = {p.name for p in task.signature}
-        for argument in arguments:
-            if argument not in known:
-                raise ArgumentsError(f"{name!r} has no argument {argument!r}; {nearest(argument, known)}")
-        return socket
-
-    def accept(self, socket: int, arguments: dict[str, Value], submit_id: str | None = None) -> int:
-        """Take one request in; its identity, which is its run's too."""
-        request = self.new_request()
-        full = all(name in arguments for name in self.topology.needed[socket])
-        if not full:
-            self._check_partial(socket, arguments)
-        root = (socket, None if full else frozenset(arguments))
-        party = self.joins.accept(request, root)
-        kept = {name: self.keep(value) for name, value in arguments.items()}
-        given = None if full else json.dumps(sorted(arguments))
-        self.journal.add("add_run", (request, socket, given, party, submit_id, None, self.now))
-        if submit_id is not None:
-            self.submitted[socket, submit_id] = request
-        if full:
-            self.queue_new(
-                Job(request, socket, party, request, ROOT, {n: ("v", (k,), ()) for n, k in kept.items()}, self.now)
-            )
-        else:
-            self._wait_new(request, socket, party, kept)
-        return request
-
-    def _check_partial(self, socket: int, arguments: Iterable[str]) -> None:
-        record = self.topology.sockets[socket]
-        held = [name for name in arguments if name in record.hold]
-        if held or record.join in ("latest", "key"):
-            what = f"{held[0]!r} of {record.name!r} is held" if held else f"{record.name!r} joins by {record.join}"
-            lacking = ", ".join(n for n in self.topology.needed[socket] if n not in set(arguments))
-            raise ArgumentsError(f"{what}: give all arguments ({lacking} too), or bring values with flow.supply")
-
-    def _wait_new(self, request: int, socket: int, party: int, kept: dict[str, Kept]) -> None:
-        job = Job(request, socket, party, request, ROOT, {}, self.now)
-        self._add_request(job, "waiting")
-        self.joins.wait(request, request, socket, party, ROOT)
-        for name, value in kept.items():
-            self.joins.supply(socket, name, party, request, ROOT, value)
-        self.absorb()
-
-    def _add_request(self, job: Job, state: str) -> None:
+    def add_request(self, job: Job, state: str) -> None:
+        """Write a new request down."""
+        revision, tag, arguments = self.topology.revision, to_text(job.tag), job.arguments_json()
         self.journal.add(
-            "add_request",
-            (
-                job.id,
-                job.socket,
-                job.run,
-                to_text(job.tag),
-                state,
-                job.hops,
-                self.topology.revision,
-                job.arguments_json(),
-                self.now,
-            ),
+            "add_request", (job.id, job.socket, job.run, tag, state, job.hops, revision, arguments, self.now)
         )
         self.tally(job.socket, state)
 
     def queue_new(self, job: Job) -> None:
         """Write a new request down and queue it."""
-        self._add_request(job, "queued")
+        self.add_request(job, "queued")
         self.enqueue(job)
 
     def enqueue(self, job: Job) -> None:
@@ -288,7 +230,7 @@ class Core:
     def _skipped(self, skip: Skip) -> None:
         job = Job(skip.request, skip.socket, skip.party, skip.run, skip.tag, {}, self.now)
         if not skip.waited:
-            self._add_request(job, "queued")
+            self.add_request(job, "queued")
         self._follow(job.id, skip.followers)
         self.end(job, "skipped", "waiting" if skip.waited else "queued")
 
@@ -308,33 +250,19 @@ class Core:
             self.joins.supply(socket, name, party, run, tag, values[0])
 
     # -- calls ---------------------------------------------------------------
-    def call(self, job: Job) -> Call:
-        """One attempt at a job, as an agent gets it."""
+    def call(self, job: Job, node: str = LOCAL) -> Call:
+        """One attempt at a job, as the agent of a node gets it."""
         socket = self.topology.sockets[job.socket]
-        task = self.topology.tasks[socket.task]
         job.attempt += 1
-        job.assigned, job.task, job.started = True, task.id, None
-        arguments = [(n, k, travel(k, values)) for n, (k, values, _) in job.arguments.items()]
-        if task.version > 1:
-            # queued for a version that had an argument this one has not
-            known = {p.name for p in task.signature}
-            arguments = [a for a in arguments if a[0].lstrip("*") in known]
-        if socket.fixed:
-            arguments += [
-                (n, "v", [self.fixed[f.value].value]) for n, f in socket.fixed.items() if n not in job.arguments
-            ]
-        examined = self.topology.examined
-        routes = [(p.id, *examined[p.id]) for p in self.topology.results[job.socket] if p.id in examined]
-        memory = socket.memory or self.topology.processors[socket.processor].memory
-        return Call(
-            job.id, job.attempt, socket.name, job.run, task.sha256, arguments, routes, job.emitted, socket.timeout,
-            socket.threads, socket.fresh, memory, (task.file, task.source) if task.source else None, socket.once,
-        )  # fmt: skip
+        job.assigned, job.node, job.task, job.started = True, node, socket.task, None
+        self.held.hold(job.id, node, socket.processor, socket.threads)
+        return call_of(job, self.topology, self.fixed)
 
     def startable(self, socket: int) -> bool:
         """Whether calls of a socket may start."""
         record = self.topology.sockets[socket]
-        if record.paused or record.parked or self.topology.processors[record.processor].paused:
+        processor = self.topology.processors[record.processor]
+        if record.paused or record.parked or processor.paused or not self.reachable(processor):
             return False
         return self.topology.tasks[record.task].python == self.python
 
@@ -346,10 +274,18 @@ class Core:
             job = self.jobs.get(request)
             if job is not None and job.assigned:
                 job.attempt -= 1
-                job.assigned = False
-                if self.topology.sockets[job.socket].once:
+                if self.claims(job):
                     self.journal.add("again", (job.attempt, job.deaths, None, job.id))
+                self._unassign(job)
                 self.dispatch.push(job.socket, job.id)
+
+    def claims(self, job: Job) -> bool:
+        """Whether it is on disk that an agent has a call: it must not run twice, or may outlive this engine."""
+        return job.node != LOCAL or self.topology.sockets[job.socket].once
+
+    def _unassign(self, job: Job) -> None:
+        job.assigned = False
+        self.held.release(job.id)
 
     # -- outcomes ------------------------------------------------------------
     def current(self, request: int, attempt: int) -> Job | None:
@@ -364,12 +300,16 @@ class Core:
             return
         job = self.current(outcome.request, outcome.attempt)
         if job is None:
-            late = [v for v in (outcome.value, outcome.exception) if v]
-            self.values.drop_files(late + [v for e in outcome.routed.values() if isinstance(e, list) for v in e])
+            self.late(outcome)
         elif outcome.state == "failed":
             self._failed(job, outcome)
         else:
             self._done(job, outcome)
+
+    def late(self, outcome: Outcome) -> None:
+        """Leave nothing behind of an answer that nobody waits for any more."""
+        values = [v for v in (outcome.value, outcome.exception) if v]
+        self.values.drop_files(values + [v for e in outcome.routed.values() if isinstance(e, list) for v in e])
 
     def _done(self, job: Job, outcome: Outcome) -> None:
         kept = self.keep(outcome.value) if outcome.value is not None else None
@@ -444,6 +384,19 @@ class Core:
         else:
             self._try_again(job, error, Outcome(request, attempt, "failed"), 0.0)
 
+    def lost(self, request: int, node: str, text: str) -> None:
+        """An attempt is over with the node it ran on: try again, and charge it to nobody."""
+        job = self.jobs.get(request)
+        if job is None or not job.assigned or job.node != node:
+            return
+        error = {"type": "NodeLostError", "message": text, "traceback": "", "kind": "lost"}
+        socket, gone = self.topology.sockets[job.socket], Outcome(request, job.attempt, "failed")
+        if socket.once:
+            error["message"] = f"{text}, and {socket.name!r} with it; once=True forbids another try"
+            self._fail(job, error, gone)
+        else:
+            self._try_again(job, error, gone, 0.0, "lost")
+
     def _failed(self, job: Job, outcome: Outcome) -> None:
         error = outcome.error or {"type": "TaskError", "message": "failed", "traceback": "", "kind": "task"}
         socket = self.topology.sockets[job.socket]
@@ -455,23 +408,17 @@ class Core:
         else:
             self._fail(job, error, outcome)
 
-    def _try_again(self, job: Job, error: dict[str, Any], outcome: Outcome, delay: float) -> None:
+    def _try_again(
+        self, job: Job, error: dict[str, Any], outcome: Outcome, delay: float, state: str = "failed"
+    ) -> None:
+        text = json.dumps({**error, "node": job.node})
+        began = outcome.started or job.started or self.now
         self.journal.add(
             "add_attempt",
-            (
-                job.id,
-                job.attempt,
-                "failed",
-                json.dumps(error),
-                outcome.started or self.now,
-                outcome.seconds,
-                outcome.slot,
-                outcome.pid,
-                self.now,
-            ),
+            (job.id, job.attempt, state, text, began, outcome.seconds, outcome.slot, outcome.pid, self.now),
         )
         self.journal.add("again", (job.attempt, job.deaths, self.now + delay if delay else None, job.id))
-        job.assigned = False
+        self._unassign(job)
         if delay:
             # the wall clock may be set while it waits
             self.delayed[job.id] = time.monotonic() + delay
@@ -490,7 +437,7 @@ class Core:
 
     def _fail(self, job: Job, error: dict[str, Any], outcome: Outcome) -> None:
         exception = self.keep(outcome.exception) if outcome.exception is not None else None
-        error = {**error, "node": self.node, "slot": outcome.slot, "attempt": job.attempt}
+        error = {**error, "node": job.node, "slot": outcome.slot, "attempt": job.attempt}
         self.end(job, "failed", "queued", error=error, exception=exception, outcome=outcome)
         plugs = self.topology.errors.get(job.socket, ())
         if plugs and not job.late:
@@ -519,10 +466,11 @@ class Core:
         result, raised = value.id if value else None, exception.id if exception else None
         self.journal.add(
             "finish",
-            (state, result, text, raised, job.attempt, self.epoch, job.deaths, emitted or job.emitted, self.node, slot,
+            (state, result, text, raised, job.attempt, self.epoch, job.deaths, emitted or job.emitted, job.node, slot,
              pid, job.task or None, started, self.now, seconds, job.id),
         )  # fmt: skip
         self.jobs.pop(job.id, None)
+        self.held.release(job.id)
         self.touched.add(job.party)
         self.tally(job.socket, before, -1)
         self.tally(job.socket, state)

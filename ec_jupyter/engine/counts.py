@@ -8,11 +8,14 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.engine.core import Core
+from ec_jupyter.engine.job import Job
 from ec_jupyter.model import Plug, Socket, to_json
 from ec_jupyter.wire import Header
 
 if TYPE_CHECKING:
     from ec_jupyter.engine.loop import Engine
+
+_NUMBERS = ("used", "round_trip", "memory", "since")
 
 STATES = ("waiting", "queued", "running", "done", "failed", "cancelled", "skipped")
 
@@ -24,12 +27,14 @@ def topology(engine: Engine) -> dict[str, Any]:
     return {
         "revision": wiring.revision,
         "processors": {
-            p.name: {"cpus": p.cpus, "paused": p.paused, "memory": p.memory, "affinity": p.affinity}
+            p.name: {
+                "cpus": p.cpus, "paused": p.paused, "memory": p.memory, "affinity": p.affinity, "nodes": p.nodes,
+            }
             for p in wiring.processors.values()
         },
         "sockets": {s.name: _socket_row(core, s) for s in wiring.sockets.values() if not s.parked},
         "plugs": [_plug_row(p, names) for p in wiring.live],
-        "nodes": [{"name": "local", "cpus": engine.cpus, "state": "up"}],
+        "nodes": [_node_row(facts) for facts in engine.fleet.facts()],
     }
 
 
@@ -55,12 +60,17 @@ def _socket_row(core: Core, socket: Socket) -> dict[str, Any]:
     return record
 
 
+def _node_row(facts: dict[str, Any]) -> dict[str, Any]:
+    """A node without what changes from one look to the next."""
+    return {key: value for key, value in facts.items() if key not in _NUMBERS}
+
+
 def counts(engine: Engine) -> dict[str, Any]:
     """Requests by state and socket, what waits at each argument and plug, what processors and nodes are doing."""
-    core = engine.core
-    running = _running(engine)
+    core, jobs = engine.core, _at_work(engine)
+    running = Counter(job.socket for job in jobs)
     arrived, on_the_way = _arrived(core)
-    sockets, pools = {}, {}
+    sockets = {}
     for socket in core.topology.sockets.values():
         if not socket.parked:
             counter = core.counts.get(socket.id, Counter())
@@ -69,28 +79,36 @@ def counts(engine: Engine) -> dict[str, Any]:
             row["queued"] = max(0, row["queued"] - running[socket.id])
             row["arrived"] = arrived.get(socket.id, {})
             sockets[socket.name] = row
-    for p in core.topology.processors.values():
-        mine = [s for s in core.topology.sockets.values() if s.processor == p.name and not s.parked]
-        pools[p.name] = {
-            "cpus": p.cpus, "paused": p.paused, "running": sum(running[s.id] for s in mine),
-            "queued": sum(sockets[s.name]["queued"] for s in mine),
-        }  # fmt: skip
-    used = sum(running[s.id] * s.threads for s in core.topology.sockets.values())
-    nodes = [{"name": "local", "cpus": engine.cpus, "used": used, "state": "up"}]
     return {
-        "time": time.time(), "sockets": sockets, "processors": pools, "plugs": on_the_way, "nodes": nodes,
-        "idle": engine.idle,
+        "time": time.time(), "sockets": sockets, "processors": _pools(core, sockets, jobs), "plugs": on_the_way,
+        "nodes": _nodes(engine, jobs), "idle": engine.idle,
     }  # fmt: skip
 
 
-def _running(engine: Engine) -> dict[int, int]:
-    core = engine.core
-    running = dict.fromkeys(core.topology.sockets, 0)
-    for request in engine.agent.running():
-        job = core.jobs.get(request)
-        if job is not None:
-            running[job.socket] += 1
-    return running
+def _at_work(engine: Engine) -> list[Job]:
+    jobs = engine.core.jobs
+    return [jobs[request] for request in engine.fleet.running() if request in jobs]
+
+
+def _pools(core: Core, sockets: dict[str, dict[str, Any]], jobs: list[Job]) -> dict[str, dict[str, Any]]:
+    pools: dict[str, dict[str, Any]] = {}
+    for p in core.topology.processors.values():
+        mine = {s.id: s.name for s in core.topology.sockets.values() if s.processor == p.name and not s.parked}
+        pools[p.name] = {
+            "cpus": p.cpus, "paused": p.paused, "running": sum(sockets[name]["running"] for name in mine.values()),
+            "queued": sum(sockets[name]["queued"] for name in mine.values()),
+        }  # fmt: skip
+        if p.nodes:
+            there = Counter(job.node for job in jobs if job.socket in mine)
+            pools[p.name]["nodes"] = {node: there[node] for node in {**p.nodes, **there}}
+    return pools
+
+
+def _nodes(engine: Engine, jobs: list[Job]) -> list[dict[str, Any]]:
+    used: Counter[str] = Counter()
+    for job in jobs:
+        used[job.node] += engine.core.topology.sockets[job.socket].threads
+    return [{**facts, "used": used[facts["name"]]} for facts in engine.fleet.facts()]
 
 
 def _arrived(core: Core) -> tuple[dict[int, dict[str, int]], dict[str, int]]:

@@ -12,6 +12,7 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.engine import counts, editing, ended, rerun, views
+from ec_jupyter.engine.acceptance import accept, check
 from ec_jupyter.engine.inbox import Absent
 from ec_jupyter.errors import EcError, FrameError, PythonMismatchError, RequestNotFoundError, from_wire, to_wire
 from ec_jupyter.wire import PROTOCOL, Header, Value
@@ -154,7 +155,7 @@ def _take_rows(engine: Engine, header: Header, buffers: Buffers) -> list[int]:
     if "socket" in header:
         return _take_columns(engine, header, buffers)
     rows = header["rows"]
-    sockets = [core.check(row[0], row[1]) for row in rows]
+    sockets = [check(core, row[0], row[1]) for row in rows]
     ids, at = [], 0
     for socket, row in zip(sockets, rows, strict=True):
         arguments = {}
@@ -168,12 +169,11 @@ def _take_rows(engine: Engine, header: Header, buffers: Buffers) -> list[int]:
 def _take_columns(engine: Engine, header: Header, buffers: Buffers) -> list[int]:
     """Calls of one socket with the same arguments, all of them small."""
     core, names, types = engine.core, header["names"], header["types"]
-    socket = core.check(header["socket"], names)
+    socket = check(core, header["socket"], names)
     kinds = iter(repeat(types) if isinstance(types, str) else types)
     data = iter(buffers)
-    accept = core.accept
     return [
-        accept(socket, {name: Value(one := next(data), None, len(one), next(kinds)) for name in names})
+        accept(core, socket, {name: Value(one := next(data), None, len(one), next(kinds)) for name in names})
         for _ in range(header["calls"])
     ]
 
@@ -186,7 +186,7 @@ def _accept(engine: Engine, socket: int, arguments: dict[str, Value], submit_id:
         row = core.store.one("find_submit", (socket, submit_id)) if known is None else (known,)
         if row is not None:
             return int(row[0])
-    return core.accept(socket, arguments, submit_id)
+    return accept(core, socket, arguments, submit_id)
 
 
 def _wait(engine: Engine, client: Connection, header: Header, buffers: Buffers) -> None:
@@ -267,6 +267,16 @@ def _subscribe(engine: Engine, client: Connection, header: Header, buffers: Buff
     client.reply({}, to=header)
 
 
+def _reach(engine: Engine, client: Connection, header: Header, buffers: Buffers) -> None:
+    """Answer when there is news of a node: it is there or cannot be reached, or its login asks something."""
+    _look(engine, client, header, lambda: engine.fleet.reaching.wait(client, header))
+
+
+def _answer(engine: Engine, client: Connection, header: Header, buffers: Buffers) -> None:
+    engine.fleet.reaching.answer(header["question"], header.get("text"))
+    client.reply({}, to=header)
+
+
 def _drained(engine: Engine, client: Connection, header: Header, buffers: Buffers) -> None:
     engine.clients.draining.append((client, header))
     engine.schedule()
@@ -339,6 +349,8 @@ _ACTIONS: dict[str, Action] = {
     "preview": _preview,
     "subscribe": _subscribe,
     "drained": _drained,
+    "reach": _reach,
+    "answer": _answer,
     "supply": _supply,
     "discard": _discard,
     "cancel": _cancel,

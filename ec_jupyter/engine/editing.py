@@ -7,14 +7,15 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ec_jupyter.engine import recovery
+from ec_jupyter.engine import entry, recovery
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.job import Job, Kept
 from ec_jupyter.errors import ProcessorNotFoundError, RevisionError, SocketNotFoundError
-from ec_jupyter.flow.edit import Edited, Limits, Touched, revert
+from ec_jupyter.flow.draft import Edited, Limits, Touched
 from ec_jupyter.flow.edit import edit as decide
+from ec_jupyter.flow.edit import revert
 from ec_jupyter.flow.topology import Topology
-from ec_jupyter.model import Plug, Processor, Socket, Task, from_json, to_json
+from ec_jupyter.model import Node, Plug, Processor, Socket, Task, from_json, to_json
 from ec_jupyter.wire import Value
 
 if TYPE_CHECKING:
@@ -34,12 +35,18 @@ def edit(engine: Engine, changes: list[dict[str, Any]], buffers: list[bytes], cl
     core.journal.commit()
     fixed: list[Kept] = []
     prepared = [_prepare(core, change, buffers, client, fixed) for change in changes]
-    limits = Limits(engine.cpus, core.python, core.load, core.arrived)
+    limits = Limits(engine.cpus, core.python, core.load, core.arrived, engine.fleet.lent())
     edited = decide(core.topology, prepared, core.new_record, limits)
+    for _, _, _, after in edited.touched:
+        if isinstance(after, Node):
+            entry.check(after)
     for kept in fixed:
         core.fixed[kept.id] = kept
         core.journal.add("add_value", kept.row())
     _take_blobs(core, changes, buffers)
+    for change in changes:
+        if change["op"] == "node":
+            engine.fleet.reopen(change["name"])
     if not edited.touched:
         return core.topology.revision, edited.warnings
     if any(change["op"] != "stale" for change in changes):
@@ -115,7 +122,7 @@ def _apply(engine: Engine, edited: Edited) -> None:
     for kind, key, _, after in edited.touched:
         _write(core, kind, key, after)
     core.journal.step("put_meta", ("revision", str(new.revision)))
-    newest = max((key for kind, key, _, _ in edited.touched if kind != "processor"), default=0)
+    newest = max((key for _, key, _, _ in edited.touched if isinstance(key, int)), default=0)
     if newest > int(core.store.meta.get("record", 0)):
         core.store.meta["record"] = str(newest)
         core.journal.step("put_meta", ("record", str(newest)))
@@ -126,7 +133,7 @@ def _apply(engine: Engine, edited: Edited) -> None:
     if any(kind == "socket" and _wait(a) != _wait(b) for kind, _, a, b in edited.touched):
         core.journal.commit()
         core.expiry.reload()
-    engine.revised(old, new)
+    engine.fleet.revised(old, new)
     engine.after(engine.clients.topology)
 
 
@@ -149,8 +156,10 @@ def _joining(socket: Socket) -> tuple[Any, ...]:
 
 def _write(core: Core, kind: str, key: Any, record: Any) -> None:
     step = core.journal.step
+    if kind == "processor":
+        step("drop_processor_nodes", (key,))
     if record is None:
-        step(f"drop_{kind}", (key,))
+        step("leave_node" if kind == "node" else f"drop_{kind}", (key,))
         return
     text = json.dumps(to_json(record))
     if isinstance(record, Socket):
@@ -166,6 +175,10 @@ def _write(core: Core, kind: str, key: Any, record: Any) -> None:
     elif isinstance(record, Processor):
         affinity = json.dumps(record.affinity) if record.affinity else None
         step("put_processor", (record.name, record.cpus, record.memory, affinity, int(record.paused)))
+        for node, cpus in record.nodes.items():
+            step("put_processor_node", (record.name, node, cpus))
+    elif isinstance(record, Node):
+        step("put_node", (record.name, record.host, text))
 
 
 def _follow(engine: Engine, old: Topology, new: Topology) -> None:
@@ -271,5 +284,5 @@ def pause(engine: Engine, sockets: Iterable[str], processors: Iterable[str], *, 
     for name in processors:
         _write(core, "processor", name, pools[name])
     if paused:
-        engine.take_back({s.id for s in table.values() if s.id in ids or s.processor in set(processors)})
+        engine.fleet.take_back({s.id for s in table.values() if s.id in ids or s.processor in set(processors)})
     engine.after(engine.clients.topology)

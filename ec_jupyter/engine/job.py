@@ -11,7 +11,9 @@ from typing import Any
 
 from ec_jupyter.engine.store import Store, id_list
 from ec_jupyter.flow.tag import Tag
-from ec_jupyter.wire import Value
+from ec_jupyter.flow.topology import Topology
+from ec_jupyter.model import LOCAL
+from ec_jupyter.wire import Call, Value
 
 UNSENT_SECONDS = 24 * 3600.0
 """How long a client's file stays without a row: the client may be about to find its engine again."""
@@ -71,6 +73,8 @@ class Job:
         The version it runs, once assigned.
     started : float or None
         Wall clock at which it began, once known.
+    node : str
+        Whose agent has it, or had it last.
     """
 
     id: int
@@ -89,6 +93,7 @@ class Job:
     assigned: bool = False
     task: int = 0
     started: float | None = None
+    node: str = LOCAL
     extra: dict[str, Any] = field(default_factory=dict)
 
     def arguments_json(self) -> str:
@@ -188,6 +193,26 @@ def travel(kind: str, values: Sequence[Kept]) -> list[Value]:
     if kind == "e":
         return [values[0].value, *(extra.value for extra in values[0].extras)]
     return [kept.value for kept in values]
+
+
+def call_of(job: Job, topology: Topology, fixed: dict[int, Kept]) -> Call:
+    """A job as its agent gets it, with the newest version of its task."""
+    socket = topology.sockets[job.socket]
+    task = topology.tasks[socket.task]
+    arguments = [(n, k, travel(k, values)) for n, (k, values, _) in job.arguments.items()]
+    if task.version > 1:
+        # queued for a version that had an argument this one has not
+        known = {p.name for p in task.signature}
+        arguments = [a for a in arguments if a[0].lstrip("*") in known]
+    if socket.fixed:
+        arguments += [(n, "v", [fixed[f.value].value]) for n, f in socket.fixed.items() if n not in job.arguments]
+    examined = topology.examined
+    routes = [(p.id, *examined[p.id]) for p in topology.results[job.socket] if p.id in examined]
+    memory = socket.memory or topology.processors[socket.processor].memory
+    return Call(
+        job.id, job.attempt, socket.name, job.run, task.sha256, arguments, routes, job.emitted, socket.timeout,
+        socket.threads, socket.fresh, memory, (task.file, task.source) if task.source else None, socket.once,
+    )  # fmt: skip
 
 
 def ids_in(text: str) -> list[int]:

@@ -12,21 +12,23 @@ import logging
 import sqlite3
 import sys
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.engine import recovery
 from ec_jupyter.engine.core import Core
+from ec_jupyter.engine.entry import open_node
+from ec_jupyter.engine.fleet import Fleet, Opener
 from ec_jupyter.engine.inbox import Inbox
+from ec_jupyter.engine.member import Home
 from ec_jupyter.engine.preview import Preview
 from ec_jupyter.engine.rates import Rates
 from ec_jupyter.engine.routing import LOOK, LOOK_NAME
 from ec_jupyter.engine.store import Store
 from ec_jupyter.errors import EcError, StoreError, to_wire
 from ec_jupyter.flow.tag import from_text
-from ec_jupyter.flow.topology import Topology
-from ec_jupyter.model import Processor
+from ec_jupyter.model import LOCAL
 from ec_jupyter.nodes.agent import Agent
 from ec_jupyter.wire import Outcome, Value
 
@@ -56,19 +58,30 @@ class Engine:
         ``"process"`` or ``"power"``.
     linger : float
         Seconds it stays without a client once nothing is to be done.
+    opener : callable
+        Makes the engine's end of another node.
     """
 
     def __init__(
-        self, folder: Path, runtime: Path, workdir: Path, cpus: int, durability: str = "process", linger: float = 60.0
+        self,
+        folder: Path,
+        runtime: Path,
+        workdir: Path,
+        cpus: int,
+        durability: str = "process",
+        linger: float = 60.0,
+        opener: Opener = open_node,
     ) -> None:
         self.folder, self.cpus, self.linger = folder, cpus, linger
         self.store = Store(folder, durability)
         self.core = Core(self.store)
         self.core.python = f"{sys.version_info[0]}.{sys.version_info[1]}"
-        self.agent = Agent(
-            self, name="local", cpus=cpus, folder=folder, runtime=runtime, epoch=self.core.epoch, workdir=workdir,
-            sync=durability == "power",
+        home = Home(self.store.meta["flow"], folder, runtime, workdir, self.core.epoch, durability == "power")
+        local = Agent(
+            self, name=LOCAL, cpus=cpus, folder=folder, runtime=runtime, epoch=home.epoch, workdir=workdir,
+            sync=home.sync,
         )  # fmt: skip
+        self.fleet = Fleet(self, local, home, opener)
         self.preview = Preview(self.core, folder, runtime, workdir)
         self.rates = Rates()
         self.clients: Clients
@@ -89,7 +102,7 @@ class Engine:
 
     async def start(self) -> None:
         """Read the flow and begin to work on it."""
-        await self.agent.start()
+        await self.fleet.start()
         await self.preview.start()
         try:
             recovery.load(self.core)
@@ -98,13 +111,13 @@ class Engine:
         self.core.now = time.time()
         self.inbox.read_all()
         self.core.values.sweep((), self.core.epoch, frozenset(self.inbox.last))
-        self.processors()
+        self.fleet.begin()
         self.schedule()
 
     async def close(self) -> None:
         """Write what is left, end the workers and let go of the flow."""
         self._closing = True
-        await self.agent.close()
+        await self.fleet.close()
         await self.preview.close()
         if not self.broken:
             self.commit()
@@ -218,77 +231,12 @@ class Engine:
         if not self._closing and (new or self._retry is None or self._retry.when() <= self._loop.time()):
             self._retry = self._loop.call_later(RETRY_STORE, self.commit)
 
-    # -- work to the agent ---------------------------------------------------
     def pump(self) -> None:
-        """Give the agent what may start now."""
-        core = self.core
-        if self._closing or self.stalled is not None:
-            return
-        if core.dispatch.hungry():
-            recovery.feed(core)
-        for name, calls in core.routing.calls().items() if core.routing.pending else ():
-            self.agent.assign(name, calls)
-        for name, sockets in self._startable().items():
-            room = self.agent.room(name)
-            taken = core.dispatch.take(sockets, room) if room > 0 else []
-            if taken:
-                calls = [core.call(core.jobs[request]) for request in taken]
-                if self._claim(taken):
-                    self.agent.assign(name, calls)
+        """Give the nodes what may start now."""
+        if not self._closing and self.stalled is None:
+            self.fleet.pump()
 
-    def _claim(self, taken: list[int]) -> bool:
-        """Write down who starts, where a call must not run twice; False where the disk takes nothing."""
-        core = self.core
-        jobs = [core.jobs[request] for request in taken]
-        once = [job for job in jobs if core.topology.sockets[job.socket].once]
-        for job in once:
-            core.journal.add("claim", (job.attempt, core.epoch, job.id))
-        try:
-            core.journal.commit() if once else None
-        except sqlite3.OperationalError as error:
-            core.journal.forget("claim", lambda row: True)
-            core.give_back(taken)
-            self.stall(error)
-            return False
-        return True
-
-    def _startable(self) -> dict[str, list[int]]:
-        core = self.core
-        table: dict[str, list[int]] = {}
-        for socket, lane in core.dispatch.lanes.items():
-            if lane.members and core.startable(socket):
-                table.setdefault(core.topology.sockets[socket].processor, []).append(socket)
-        return table
-
-    def processors(self) -> None:
-        """Tell the agent how many CPUs each processor has."""
-        for processor in self.core.topology.processors.values():
-            self._processor(processor)
-
-    def _processor(self, processor: Processor) -> None:
-        cpus = self.cpus if processor.cpus is None else min(processor.cpus, self.cpus)
-        affinity = "auto" if processor.affinity is None else list(processor.affinity)
-        self.agent.processor(processor.name, cpus, affinity)
-
-    def revised(self, old: Topology, new: Topology) -> None:
-        """Let the agent follow an edit: new limits at once, queued calls on the newest version."""
-        for name in old.processors.keys() - new.processors.keys():
-            self.agent.remove(name)
-        for name, processor in new.processors.items():
-            if old.processors.get(name) != processor:
-                self._processor(processor)
-                if name not in old.processors:
-                    self.agent.warm(name)
-        moved = {s.id for s in new.sockets.values() if old.sockets.get(s.id) not in (None, s)}
-        self.take_back(moved)
-
-    def take_back(self, sockets: Collection[int]) -> None:
-        """Ask the agent for calls of these sockets that have not started."""
-        requests = [job.id for job in self.core.jobs.values() if job.assigned and job.socket in sockets]
-        if requests:
-            self.agent.recall(requests)
-
-    # -- what the agent says (nodes.agent.Listener) -----------------------------
+    # -- what agents say (nodes.agent.Listener) -----------------------------
     def blob(self, sha256: str) -> bytes:
         """The bytes of a task or condition."""
         return LOOK if sha256 == LOOK_NAME else self.store.blob(sha256)
@@ -374,7 +322,7 @@ class Engine:
     def idle(self) -> bool:
         """Nothing runs, and nothing is queued that may start."""
         core = self.core
-        if any(job.assigned for job in core.jobs.values()) or core.delayed or core.routing.busy:
+        if core.held or core.delayed or core.routing.busy:
             return False
         return not any(core.startable(s) for s, lane in core.dispatch.lanes.items() if lane.members or lane.spilled)
 

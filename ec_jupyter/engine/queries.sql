@@ -32,15 +32,19 @@ UPDATE request SET state = ?, not_before = ?, finished = ? WHERE id = ? AND stat
 -- name: again
 -- back into the queue with its attempts and deaths counted; `error` stays where it had failed for good,
 -- which is how a late result is known after a restart
-UPDATE request SET state = 'queued', attempt = ?, deaths = ?, not_before = ? WHERE id = ? AND state NOT IN ('done', 'skipped');
+UPDATE request SET state = 'queued', attempt = ?, deaths = ?, not_before = ?, node = NULL WHERE id = ? AND state NOT IN ('done', 'skipped');
 
 -- name: claim
--- an agent is about to get a call that must not run twice
-UPDATE request SET state = 'running', attempt = ?, epoch = ? WHERE id = ? AND state = 'queued';
+-- an agent is about to get a call that must not run twice, or that may outlive this engine on another machine
+UPDATE request SET state = 'running', attempt = ?, epoch = ?, node = ?, task = ? WHERE id = ? AND state = 'queued';
 
 -- name: claimed
--- calls that must not run twice and were given away by an engine that has ended since
-SELECT id FROM request WHERE state = 'running' AND state NOT IN ('done', 'skipped') ORDER BY id;
+-- those that were given away by an engine that has ended since
+SELECT id, node, task FROM request WHERE state = 'running' AND state NOT IN ('done', 'skipped') ORDER BY id;
+
+-- name: losses
+-- attempts that ended with their node: they are not charged
+SELECT count(*) FROM attempt WHERE request = ? AND state = 'lost';
 
 -- name: emitted
 UPDATE request SET emitted = ? WHERE id = ?;
@@ -127,6 +131,29 @@ ON CONFLICT (name) DO UPDATE SET cpus = excluded.cpus, memory = excluded.memory,
 
 -- name: drop_processor
 DELETE FROM processor WHERE name = ?;
+
+-- name: put_processor_node
+INSERT INTO processor_node (processor, node, cpus) VALUES (?, ?, ?);
+
+-- name: drop_processor_nodes
+DELETE FROM processor_node WHERE processor = ?;
+
+-- name: all_processor_nodes
+SELECT processor, node, cpus FROM processor_node ORDER BY processor, node;
+
+-- name: put_node
+INSERT INTO node (name, address, spec, state) VALUES (?, ?, ?, '')
+ON CONFLICT (name) DO UPDATE SET address = excluded.address, spec = excluded.spec, state = excluded.state;
+
+-- name: leave_node
+-- taken away; kept until the last call there has ended, for the next engine has to ask it too
+UPDATE node SET state = 'leaving' WHERE name = ?;
+
+-- name: drop_node
+DELETE FROM node WHERE name = ? AND state = 'leaving';
+
+-- name: all_nodes
+SELECT spec, state FROM node ORDER BY name;
 
 -- name: put_task
 INSERT INTO task (id, socket, version, identity, sha256, record, created) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING;

@@ -17,7 +17,7 @@ from ec_jupyter.flow.meeting import Arrival
 from ec_jupyter.flow.rebuild import restore
 from ec_jupyter.flow.tag import from_text
 from ec_jupyter.flow.topology import Root, Topology
-from ec_jupyter.model import Processor, from_json
+from ec_jupyter.model import LOCAL, Node, Processor, from_json
 
 FEED = 5_000
 """Queued requests fetched from disk at once."""
@@ -42,20 +42,40 @@ def load(core: Core) -> None:
     for socket, n in core.store.rows("queued_sockets"):
         core.dispatch.spilled(socket, n, 0)
     feed(core)
-    _fail_claimed(core)
+    _settle_claimed(core)
     core.expiry.reload()
 
 
-def _fail_claimed(core: Core) -> None:
-    """Calls that must not run twice and ran when the last engine ended."""
-    for (request,) in core.store.rows("claimed"):
+def _settle_claimed(core: Core) -> None:
+    """Calls that were given away and written down: another node may have them still; others must not run twice."""
+    for request, node, task in core.store.rows("claimed"):
         job = job_from_disk(core, request)
         core.tally(job.socket, "running", -1)
         core.tally(job.socket, "queued")
+        if node not in (None, LOCAL):
+            _adopt_claimed(core, job, node, task)
+            continue
         job.deaths += 1
         name = core.topology.sockets[job.socket].name
         text = f"the engine ended while {name!r} ran; once=True forbids another try"
         core.fail(job, {"type": "WorkerDiedError", "message": text, "traceback": "", "kind": "died"})
+
+
+def _adopt_claimed(core: Core, job: Job, node: str, task: int) -> None:
+    socket = core.topology.sockets[job.socket]
+    # the attempt that is counted last has not ended
+    job.tries = max(0, job.tries - 1)
+    job.assigned, job.node, job.task = True, node, task
+    core.jobs[job.id] = job
+    core.held.hold(job.id, node, socket.processor, socket.threads)
+    if core.topology.joins((job.socket, None)):
+        adopt(core, [job.party])
+
+
+def nodes(core: Core) -> tuple[dict[str, Node], list[Node]]:
+    """Nodes of the flow by name, and those that were taken away while calls ran there."""
+    rows = [(from_json("node", json.loads(spec)), state) for spec, state in core.store.rows("all_nodes")]
+    return {n.name: n for n, state in rows if state != "leaving"}, [n for n, state in rows if state == "leaving"]
 
 
 def load_topology(core: Core, revision: int) -> Topology:
@@ -64,8 +84,13 @@ def load_topology(core: Core, revision: int) -> Topology:
     sockets = [from_json("socket", json.loads(r)) for (r,) in rows("all_sockets")]
     plugs = [from_json("plug", json.loads(r)) for (r,) in rows("all_plugs")]
     tasks = [from_json("task", json.loads(r)) for (r,) in rows("all_tasks")]
+    places: dict[str, dict[str, int | None]] = {}
+    for name, node, cpus in rows("all_processor_nodes"):
+        places.setdefault(name, {})[node] = cpus
     processors = [
-        Processor(name, cpus, memory, tuple(json.loads(affinity)) if affinity else None, bool(paused))
+        Processor(
+            name, cpus, memory, tuple(json.loads(affinity)) if affinity else None, bool(paused), places.get(name, {})
+        )
         for name, cpus, memory, affinity, paused in rows("all_processors")
     ]
     return Topology(
@@ -74,6 +99,7 @@ def load_topology(core: Core, revision: int) -> Topology:
         {p.id: p for p in plugs},
         {p.name: p for p in processors},
         {t.id: t for t in tasks},
+        nodes(core)[0],
     )
 
 
@@ -102,7 +128,7 @@ def job_of(core: Core, row: Sequence[Any], values: dict[int, Kept]) -> Job:
     key, socket, run, party, tag, attempt, deaths, emitted, hops, not_before, arguments, late, created = row
     job = Job(key, socket, party, run, from_text(tag), core.values.arguments(arguments, values), created)
     job.attempt, job.deaths, job.emitted, job.hops, job.late = attempt, deaths, emitted, hops, bool(late)
-    job.tries = 0 if late else max(0, attempt - deaths)
+    job.tries = 0 if late or attempt <= deaths else attempt - deaths - core.store.one("losses", (key,))[0]
     if not_before is not None and not_before > core.now:
         # never longer than it was asked to wait, wherever the wall clock has been set meanwhile
         most = core.topology.sockets[socket].backoff * 2 ** max(0, job.tries - 1)

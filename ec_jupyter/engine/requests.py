@@ -25,7 +25,7 @@ COLUMNS = (
 def requests(engine: Engine, header: Header) -> Answer:
     """Records of requests: newest or oldest first, by identity or by start."""
     core = engine.core
-    running = engine.agent.running()
+    running = engine.fleet.running()
     where, parameters = _filter(core, header, running)
     order = "r.started" if header.get("by") == "started" else "r.id"
     direction = "DESC" if header.get("newest") else "ASC"
@@ -54,9 +54,9 @@ def _filter(core: Core, header: Header, running: dict[int, float]) -> tuple[str,
         parameters.append(id_list(header["ids"]))
     state = header.get("state")
     if state in ("running", "queued"):
-        terms.append(
-            f"r.state = 'queued' AND r.id {'' if state == 'running' else 'NOT '}IN (SELECT value FROM json_each(?))"
-        )
+        # one that another node has is on disk as running, also while it queues there
+        among = "IN" if state == "running" else "NOT IN"
+        terms.append(f"r.state IN ('queued', 'running') AND r.id {among} (SELECT value FROM json_each(?))")
         parameters.append(id_list(running))
     elif state is not None:
         if state not in STATES:
@@ -76,11 +76,15 @@ def _request_row(core: Core, row: dict[str, Any], running: dict[int, float]) -> 
     row["version"] = task.version if task else None
     row["error"] = json.loads(row["error"]) if row["error"] else None
     row["argument_names"] = list(arguments)
+    if row["state"] == "running":
+        row["state"] = "queued"
+    if job is not None and job.assigned:
+        row["node"] = job.node
     if job is not None and job.assigned and row["id"] in running:
         current = core.topology.tasks.get(job.task)
         row |= {
             "state": "running", "attempt": job.attempt, "started": job.started, "seconds": running[row["id"]],
-            "node": core.node, "slot": job.extra.get("slot"), "pid": job.extra.get("pid"),
+            "slot": job.extra.get("slot"), "pid": job.extra.get("pid"),
             "version": current.version if current else None,
         }  # fmt: skip
     arrivals = [a for _, _, ids in arguments.values() for a in ids]

@@ -79,11 +79,11 @@ def cancel(engine: Engine, header: Header) -> dict[str, int]:
     """Cancel queued, waiting and running requests; those that run are killed with what they started."""
     core = engine.core
     cancelled = killed = 0
-    running = engine.agent.running()
+    running = engine.fleet.running()
     for request, socket, run, party, tag, state in chosen(core, header, ("waiting", "queued", "running")):
         job = core.jobs.get(request)
         if job is not None and job.assigned:
-            engine.agent.cancel(request)
+            engine.fleet.cancel(request)
             killed += request in running
             cancelled += request not in running
             continue
@@ -379,7 +379,7 @@ def collect(engine: Engine) -> tuple[int, int]:
         if key not in held:
             core.journal.step("forget_value", (key,))
     core.journal.commit()
-    running = [j.id for j in core.jobs.values() if j.assigned]
+    running = list(core.held)
     clients = frozenset(c.id for c in engine.clients.all)
     return core.values.sweep(running, core.epoch, clients)
 
@@ -390,9 +390,8 @@ CLEARED = ("request", "run", "arrival", "attempt", "emission", "output", "fan", 
 def clear(engine: Engine) -> None:
     """Empty a flow of all requests and values; its wiring stays."""
     core = engine.core
-    for job in list(core.jobs.values()):
-        if job.assigned:
-            engine.agent.cancel(job.id)
+    for request in list(core.held):
+        engine.fleet.cancel(request)
     # not only the tick's rows: what they refer to goes as well, in one transaction
     core.journal.commit()
     fixed = {f.value for s in core.topology.sockets.values() for f in s.fixed.values()}
@@ -402,6 +401,7 @@ def clear(engine: Engine) -> None:
         db.execute(SQL["put_meta"], ("request", str(core.new_request())))
         db.execute("DELETE FROM value WHERE id NOT IN (SELECT value FROM json_each(?))", (id_list(fixed),))
     core.jobs.clear()
+    core.held.clear()
     core.ended.clear()
     core.delayed.clear()
     core.followers.clear()

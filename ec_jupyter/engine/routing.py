@@ -36,6 +36,7 @@ class Route:
     kept: Kept
     at: int | None
     attempt: int = 0
+    node: str | None = None
 
     @property
     def place(self) -> Source:
@@ -111,19 +112,35 @@ class Routing:
             table.setdefault(socket.processor, []).append(call)
         return table
 
-    def returned(self, request: int) -> None:
-        """A look was not taken: ask again."""
-        route = self._out.pop(request, None)
-        if route is not None:
-            self.pending.append(route)
+    def placed(self, request: int, node: str | None) -> None:
+        """A look goes to a node, or to none yet."""
+        if node is None:
+            self.returned(request)
+        else:
+            self._out[request].node = node
+
+    def node_of(self, request: int) -> str | None:
+        """Where a look is taken."""
+        route = self._out.get(request)
+        return route.node if route is not None else None
+
+    def at(self, node: str) -> list[int]:
+        """Looks that are taken on a node."""
+        return [request for request, route in self._out.items() if route.node == node]
+
+    def returned(self, request: int, node: str | None = None) -> None:
+        """A look was not taken, or was lost with this `node`: ask again."""
+        if node in (None, self.node_of(request)) and request in self._out:
+            self.pending.append(self._out.pop(request))
 
     def outcome(self, outcome: Outcome) -> None:
         """A worker has looked: the value goes on, or a mark does."""
-        route = self._out.pop(outcome.request, None)
         if outcome.value is not None:
             self.core.values.drop_files([outcome.value])
-        if route is None:
+        route = self._out.get(outcome.request)
+        if route is None or route.attempt != outcome.attempt:
             return
+        del self._out[outcome.request]
         if outcome.state == "failed":
             # its source is done, and what it said elsewhere stands; here it waits for the plug to be changed
             message = (outcome.error or {}).get("message", "")

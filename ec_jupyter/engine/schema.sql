@@ -2,18 +2,20 @@
 -- States of a request:
 --   waiting    submitted with arguments missing, or put back by a task's new signature
 --   queued     has all it needs; also while it runs here, for local claims are not journalled
+--   running    given to another node, which may outlive this engine, or must not run twice
 --   done, failed, cancelled, skipped
 -- States of an arrival: waiting, shared, held, used, decided, dropped, superseded, discarded, left, routing
 --   (ec_jupyter/flow/meeting.py says what each means).
 
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 
+-- state: leaving, once it was taken away and calls still run there
 CREATE TABLE node (name TEXT PRIMARY KEY, address TEXT, spec TEXT, state TEXT) WITHOUT ROWID;
 
 CREATE TABLE processor (name TEXT PRIMARY KEY, cpus INTEGER, memory INTEGER, affinity TEXT,
                         paused INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
 
--- where a processor's CPUs are; no row: on the local node
+-- where a processor's CPUs are; no row: on the local node; cpus NULL: all it lends
 CREATE TABLE processor_node (processor TEXT, node TEXT, cpus INTEGER, PRIMARY KEY (processor, node)) WITHOUT ROWID;
 
 -- join, hold, wait and capacity hold the policies of the socket's join and queue

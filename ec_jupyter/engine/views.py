@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ec_jupyter.engine import counts, rates, requests, waits
 from ec_jupyter.errors import RequestNotFoundError, SocketNotFoundError
 from ec_jupyter.flow.join import JoinTable
+from ec_jupyter.flow.placement import caps
 from ec_jupyter.wire import Header
 
 if TYPE_CHECKING:
@@ -25,11 +26,17 @@ def tree(engine: Engine, header: Header) -> Answer:
         if not s.parked:
             task = wiring.tasks[s.task]
             pools[s.processor].append({"socket": s.name, "task": f"v{task.version}", "arguments": task.arguments})
-    workers = [
-        {"worker": name, "processor": name, "cpus": wiring.processors[name].cpus or engine.cpus, "sockets": sockets}
-        for name, sockets in pools.items()
-    ]
-    return {"nodes": [{"node": "local", "cpus": engine.cpus, "agents": [{"agent": "local", "workers": workers}]}]}, []
+    shares = {name: caps(processor, engine.fleet.lent()) for name, processor in wiring.processors.items()}
+    nodes = []
+    for node in engine.fleet.facts():
+        name = node["name"]
+        workers = [
+            {"worker": p, "processor": p, "cpus": shares[p][name], "sockets": sockets}
+            for p, sockets in pools.items()
+            if name in shares[p]
+        ]
+        nodes.append({"node": name, "cpus": node["cpus"], "agents": [{"agent": name, "workers": workers}]})
+    return {"nodes": nodes}, []
 
 
 def versions(engine: Engine, header: Header) -> Answer:
@@ -50,7 +57,7 @@ def run(engine: Engine, header: Header) -> Answer:
     states = dict(core.store.rows("party_states", (row[0],)))
     party = core.joins.parties.all.get(row[0])
     arrived = sum(1 for _ in JoinTable.waiting(party)) if party else 0
-    if states.get("queued"):
+    if states.get("queued") or states.get("running"):
         state = "running"
     elif states.get("failed"):
         state = "failed"

@@ -66,6 +66,11 @@ class Dispatch:
         heapq.heappush(lane.heap, request)
         return True
 
+    def first(self, sockets: Iterable[int]) -> tuple[int, int] | None:
+        """Of these sockets, the one whose head was accepted first, and that request."""
+        heads = [(head, s) for s in sockets if (lane := self.lanes.get(s)) and (head := lane.head()) is not None]
+        return (min(heads)[1], min(heads)[0]) if heads else None
+
     def take(self, sockets: Iterable[int], n: int) -> list[int]:
         """Up to `n` requests of these sockets, in order of acceptance."""
         lanes = [lane for socket in sockets if (lane := self.lanes.get(socket)) is not None and lane.members]

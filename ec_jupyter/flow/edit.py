@@ -6,10 +6,8 @@ the earlier ones back, whatever the edit was.
 
 from __future__ import annotations
 
-import keyword
-import re
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from ec_jupyter.errors import (
@@ -17,69 +15,20 @@ from ec_jupyter.errors import (
     DeclarationError,
     ProcessorNotFoundError,
     RevisionError,
-    SocketNotFoundError,
     WiringError,
     nearest,
 )
+from ec_jupyter.flow import sharing
 from ec_jupyter.flow.declare import check_gathers, check_policy_change, with_policy
+from ec_jupyter.flow.draft import Change, Draft, Edited, Limits, Touched, check_name
 from ec_jupyter.flow.topology import Topology
-from ec_jupyter.model import POSITIONAL, Condition, Fixed, Parameter, Plug, Processor, Socket, Task
+from ec_jupyter.model import LOCAL, POSITIONAL, Condition, Fixed, Parameter, Plug, Processor, Socket, Task
 
-Change = dict[str, Any]
-Touched = tuple[str, Any, Any, Any]
-"""Kind of record, its key, the record before and after; None where there was or is none."""
-
-TABLES = {"socket": "sockets", "plug": "plugs", "processor": "processors", "task": "tasks"}
 SAID = 4
 """How many names the history spells out."""
 
 LIMITS = ("timeout", "memory")  # None takes them away
 OPTIONS = ("threads", "retries", "backoff", "timeout", "once", "fresh", "memory")
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\Z")
-
-
-@dataclass
-class Limits:
-    """What an edit has to know of the world.
-
-    Attributes
-    ----------
-    cpus : int
-        CPUs of the node.
-    python : str
-        Minor version the flow runs under.
-    load : callable
-        How many requests and arrivals a socket (by id) holds.
-    arrived : callable
-        How many of those are arrivals.
-    """
-
-    cpus: int
-    python: str
-    load: Callable[[int], int]
-    arrived: Callable[[int], int] = lambda socket: 0
-
-
-@dataclass
-class Edited:
-    """A new topology and how it differs.
-
-    Attributes
-    ----------
-    topology : Topology
-        The next revision; the same object where nothing changed.
-    touched : list of Touched
-        Records before and after.
-    warnings : list of str
-        What the person should know.
-    text : str
-        One line for the history.
-    """
-
-    topology: Topology
-    touched: list[Touched] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    text: str = ""
 
 
 def edit(topology: Topology, changes: list[Change], new_id: Callable[[], int], limits: Limits) -> Edited:
@@ -90,7 +39,7 @@ def edit(topology: Topology, changes: list[Change], new_id: Callable[[], int], l
     WiringError, DeclarationError, SocketNotFoundError, ProcessorNotFoundError
         The first change that cannot be, naming what it is about.
     """
-    draft = _Draft(topology, new_id, limits)
+    draft = Draft(topology, new_id, limits)
     for change in changes:
         operation = _OPERATIONS.get(change.get("op", ""))
         if operation is None:
@@ -113,7 +62,7 @@ def revert(
     RevisionError
         Something it touched has been changed since by another edit.
     """
-    draft = _Draft(topology, lambda: 0, Limits(0, "", lambda socket: 0, arrived))
+    draft = Draft(topology, lambda: 0, Limits(0, "", lambda socket: 0, arrived))
     for kind, key, before, after in touched if forward else reversed(touched):
         wanted, found = (after, before) if forward else (before, after)
         now = draft.get(kind, key)
@@ -125,6 +74,9 @@ def revert(
     names = [s.name for s in draft.topology.sockets.values() if not s.parked]
     for name in {name for name in names if names.count(name) > 1}:
         raise RevisionError(f"there is another socket {name!r} by now; rename or remove it first")
+    for processor in draft.topology.processors.values():
+        for name in processor.nodes.keys() - draft.topology.nodes.keys() - {LOCAL}:
+            raise RevisionError(f"processor {processor.name!r} is on node {name!r}; move it first")
     return draft.finish()
 
 
@@ -141,71 +93,13 @@ def _called(record: Any) -> str:
     return repr(getattr(record, "name", None) or getattr(record, "id", ""))
 
 
-class _Draft:
-    """A topology being edited."""
-
-    def __init__(self, topology: Topology, new_id: Callable[[], int], limits: Limits) -> None:
-        self.base = topology
-        self.topology = topology
-        self.new_id = new_id
-        self.limits = limits
-        self.touched: list[Touched] = []
-        self.warnings: list[str] = []
-        self.says: list[str] = []
-
-    def get(self, kind: str, key: Any) -> Any:
-        return getattr(self.topology, TABLES[kind]).get(key)
-
-    def put(self, kind: str, key: Any, record: Any) -> None:
-        """Replace one record; None removes it."""
-        table = dict(getattr(self.topology, TABLES[kind]))
-        before = table.get(key)
-        if before == record:
-            return
-        if record is None:
-            del table[key]
-        else:
-            table[key] = record
-        self.topology = replace(self.topology, **{TABLES[kind]: table})  # type: ignore[arg-type]
-        self.touched.append((kind, key, before, record))
-
-    def socket(self, name: str) -> Socket:
-        found = self.topology.names.get(name)
-        if found is None:
-            raise SocketNotFoundError.named(name, self.topology.names)
-        return self.topology.sockets[found]
-
-    def finish(self) -> Edited:
-        if not self.touched:
-            return Edited(self.base, [], self.warnings, "")
-        topology = replace(self.topology, revision=self.base.revision + 1)
-        return Edited(topology, self.touched, self.warnings, "; ".join(self.says))
-
-
-def check_name(kind: str, name: object) -> str:
-    """A name as people may give it to a socket or processor.
-
-    Raises
-    ------
-    DeclarationError
-        It is none; the message offers one that is.
-    """
-    text = str(name)
-    good = text.isidentifier() and not keyword.iskeyword(text) if kind == "socket" else bool(_NAME.match(text))
-    if not good:
-        offer = re.sub(r"\W+", "_", text).strip("_") or kind
-        offer = f"_{offer}" if offer[0].isdigit() or keyword.iskeyword(offer) else offer
-        raise DeclarationError(f"{text!r} is no name for a {kind}; try {offer!r}")
-    return text
-
-
 # -- sockets -----------------------------------------------------------------
-def _socket(draft: _Draft, change: Change) -> None:
+def _socket(draft: Draft, change: Change) -> None:
     name = check_name("socket", change["name"])
     found = draft.topology.names.get(name)
     old = draft.topology.sockets[found] if found is not None else None
     processor = change.get("processor") or (old.processor if old else "main")
-    _processor_of(draft, processor, change.get("cpus"))
+    sharing.processor_of(draft, processor, change.get("cpus"))
     socket_id = old.id if old else draft.new_id()
     task = _task(draft, change, socket_id, old)
     options = {k: change[k] for k in OPTIONS if change.get(k) is not None or (k in change and k in LIMITS)}
@@ -224,7 +118,7 @@ def _socket(draft: _Draft, change: Change) -> None:
     draft.says.append(f"socket {name} v{task.version}")
 
 
-def _task(draft: _Draft, change: Change, socket: int, old: Socket | None) -> Task:
+def _task(draft: Draft, change: Change, socket: int, old: Socket | None) -> Task:
     spec = change["task"]
     current = draft.topology.tasks[old.task] if old else None
     same_python = current is not None and current.python == draft.limits.python
@@ -247,19 +141,15 @@ def _task(draft: _Draft, change: Change, socket: int, old: Socket | None) -> Tas
     )
 
 
-def _check_options(draft: _Draft, socket: Socket) -> None:
-    limit = draft.topology.processors[socket.processor].cpus
-    most = min(draft.limits.cpus, limit) if limit else draft.limits.cpus
+def _check_options(draft: Draft, socket: Socket) -> None:
     if socket.threads < 1 or socket.retries < 0 or socket.backoff < 0:
         raise DeclarationError(f"socket {socket.name!r}: threads must be >= 1, retries and backoff >= 0")
-    if socket.threads > most:
-        whose = f"processor {socket.processor!r} has {limit}" if limit and limit == most else f"node 'local' has {most}"
-        raise DeclarationError(f"a call of {socket.name!r} takes {socket.threads} CPUs and {whose}: it could never run")
+    sharing.check_threads(draft, socket)
     if socket.timeout is not None and socket.timeout <= 0:
         raise DeclarationError(f"socket {socket.name!r}: timeout must be over 0 s, not {socket.timeout}")
 
 
-def _check_fixed(draft: _Draft, socket: Socket, task: Task) -> None:
+def _check_fixed(draft: Draft, socket: Socket, task: Task) -> None:
     gone = [name for name in socket.fixed if task.parameter(name) is None]
     if gone:
         fixed = {k: v for k, v in socket.fixed.items() if k not in gone}
@@ -267,7 +157,7 @@ def _check_fixed(draft: _Draft, socket: Socket, task: Task) -> None:
         draft.warnings.append(f"socket {socket.name!r} has no argument {gone[0]!r} any more; its fixed value is gone")
 
 
-def _remove(draft: _Draft, change: Change) -> None:
+def _remove(draft: Draft, change: Change) -> None:
     socket = draft.socket(change["name"])
     load = draft.limits.load(socket.id)
     if load and not change.get("force"):
@@ -282,7 +172,7 @@ def _remove(draft: _Draft, change: Change) -> None:
     draft.says.append(f"remove {socket.name}")
 
 
-def _rename(draft: _Draft, change: Change) -> None:
+def _rename(draft: Draft, change: Change) -> None:
     socket, to = draft.socket(change["name"]), check_name("socket", change["to"])
     if to in draft.topology.names:
         raise DeclarationError(f"there is a socket {to!r} already")
@@ -290,7 +180,7 @@ def _rename(draft: _Draft, change: Change) -> None:
     draft.says.append(f"rename {socket.name} to {to}")
 
 
-def _position(draft: _Draft, change: Change) -> None:
+def _position(draft: Draft, change: Change) -> None:
     for name, place in change["positions"].items():
         socket = draft.socket(name)
         draft.put("socket", socket.id, replace(socket, position=tuple(place) if place else None))
@@ -298,7 +188,7 @@ def _position(draft: _Draft, change: Change) -> None:
     draft.says.append(f"move {', '.join(names) if len(names) <= SAID else f'{len(names)} sockets'}")
 
 
-def _move(draft: _Draft, change: Change) -> None:
+def _move(draft: Draft, change: Change) -> None:
     socket, name = draft.socket(change["socket"]), change["processor"]
     if name not in draft.topology.processors:
         raise ProcessorNotFoundError.named(name, draft.topology.processors)
@@ -310,55 +200,9 @@ def _move(draft: _Draft, change: Change) -> None:
     draft.says.append(f"{socket.name} to processor {name}")
 
 
-def _stale(draft: _Draft, change: Change) -> None:
+def _stale(draft: Draft, change: Change) -> None:
     socket = draft.socket(change["socket"])
     draft.put("socket", socket.id, replace(socket, stale=tuple(change["names"])))
-
-
-# -- processors --------------------------------------------------------------
-def _processor_of(draft: _Draft, name: str, cpus: int | None) -> None:
-    known = draft.topology.processors.get(name)
-    if known is None:
-        _processor(draft, {"name": name, "cpus": cpus})
-    elif cpus is not None and known.cpus != cpus:
-        has = f"has {known.cpus}" if known.cpus else "has all of the node's"
-        raise DeclarationError(
-            f"processor {name!r} {has} CPUs, not {cpus}; change it with %ec_processor {name} --cpus {cpus}"
-        )
-
-
-def _processor(draft: _Draft, change: Change) -> None:
-    name = check_name("processor", change["name"])
-    old = draft.topology.processors.get(name) or Processor(name)
-    given = {k: change[k] for k in ("cpus", "memory", "affinity") if k in change}
-    if given.get("affinity") is not None:
-        given["affinity"] = tuple(given["affinity"])
-    record = replace(old, **given)
-    if record.cpus is not None and record.cpus < 0:
-        raise DeclarationError(f"processor {name!r} cannot have {record.cpus} CPUs")
-    if record.cpus is not None and record.cpus > draft.limits.cpus:
-        draft.warnings.append(
-            f"processor {name!r} may use {record.cpus} CPUs and node 'local' has {draft.limits.cpus}; "
-            "no more than that run at once"
-        )
-    for socket in draft.topology.sockets.values():
-        if socket.processor == name and record.cpus and socket.threads > record.cpus and not socket.parked:
-            raise DeclarationError(
-                f"a call of {socket.name!r} takes {socket.threads} CPUs; {record.cpus} would never run it"
-            )
-    draft.put("processor", name, record)
-    draft.says.append(f"processor {name}")
-
-
-def _remove_processor(draft: _Draft, change: Change) -> None:
-    name = change["name"]
-    if name not in draft.topology.processors:
-        raise ProcessorNotFoundError.named(name, draft.topology.processors)
-    used = [s.name for s in draft.topology.sockets.values() if s.processor == name and not s.parked]
-    if used:
-        raise WiringError(f"processor {name!r} runs {', '.join(sorted(used))}; move or remove them first")
-    draft.put("processor", name, None)
-    draft.says.append(f"remove processor {name}")
 
 
 # -- plugs -------------------------------------------------------------------
@@ -379,7 +223,7 @@ def _argument(task: Task, socket: Socket, name: str | None) -> Parameter:
     return found
 
 
-def _plug(draft: _Draft, change: Change) -> None:
+def _plug(draft: Draft, change: Change) -> None:
     source, target = draft.socket(change["source"]), draft.socket(change["target"])
     topology, task = draft.topology, draft.topology.tasks[target.task]
     argument = _argument(task, target, change.get("argument"))
@@ -440,7 +284,7 @@ def _check_lone(topology: Topology, target: Socket, task: Task, argument: Parame
         )
 
 
-def _unplug(draft: _Draft, change: Change) -> None:
+def _unplug(draft: Draft, change: Change) -> None:
     source, target = draft.socket(change["source"]), draft.socket(change["target"])
     argument, on = change.get("argument"), change.get("on")
     found = [
@@ -463,7 +307,7 @@ def _unplug(draft: _Draft, change: Change) -> None:
 
 
 # -- fixed values ------------------------------------------------------------
-def _fix(draft: _Draft, change: Change) -> None:
+def _fix(draft: Draft, change: Change) -> None:
     socket = draft.socket(change["socket"])
     argument = _argument(draft.topology.tasks[socket.task], socket, change["argument"])
     value = Fixed(change["value_id"], change.get("type", ""), change.get("text", ""))
@@ -471,7 +315,7 @@ def _fix(draft: _Draft, change: Change) -> None:
     draft.says.append(f"fix {socket.name}.{argument.name} = {value.text}")
 
 
-def _unfix(draft: _Draft, change: Change) -> None:
+def _unfix(draft: Draft, change: Change) -> None:
     socket, name = draft.socket(change["socket"]), change["argument"]
     if name not in socket.fixed:
         raise WiringError(f"{socket.name}.{name} has no fixed value")
@@ -479,15 +323,17 @@ def _unfix(draft: _Draft, change: Change) -> None:
     draft.says.append(f"unfix {socket.name}.{name}")
 
 
-_OPERATIONS: dict[str, Callable[[_Draft, Change], None]] = {
+_OPERATIONS: dict[str, Callable[[Draft, Change], None]] = {
     "socket": _socket,
     "remove": _remove,
     "rename": _rename,
     "position": _position,
     "move": _move,
     "stale": _stale,
-    "processor": _processor,
-    "remove_processor": _remove_processor,
+    "processor": sharing.processor,
+    "remove_processor": sharing.remove_processor,
+    "node": sharing.node,
+    "remove_node": sharing.remove_node,
     "plug": _plug,
     "unplug": _unplug,
     "fix": _fix,

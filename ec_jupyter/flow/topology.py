@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from ec_jupyter.flow.tag import Path, Tag, path
-from ec_jupyter.model import Plug, Processor, Socket, Task
+from ec_jupyter.model import Node, Plug, Processor, Socket, Task
 
 Key = tuple[int, str]
 """One argument of one socket."""
@@ -34,8 +34,8 @@ class Topology:
     ----------
     revision : int
         Number of the last edit.
-    sockets, plugs, processors, tasks : dict
-        Records by id (processors by name).
+    sockets, plugs, processors, tasks, nodes : dict
+        Records by id (processors and nodes by name).
     """
 
     revision: int = 0
@@ -43,6 +43,7 @@ class Topology:
     plugs: dict[int, Plug] = field(default_factory=dict)
     processors: dict[str, Processor] = field(default_factory=dict)
     tasks: dict[int, Task] = field(default_factory=dict)
+    nodes: dict[str, Node] = field(default_factory=dict)
 
     @cached_property
     def names(self) -> dict[str, int]:

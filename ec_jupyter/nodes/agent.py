@@ -20,7 +20,7 @@ from ec_jupyter.nodes.child import Seat
 from ec_jupyter.nodes.cpus import Pins
 from ec_jupyter.nodes.limits import Watch
 from ec_jupyter.nodes.pool import Pool
-from ec_jupyter.nodes.site import Listener, Site
+from ec_jupyter.nodes.site import Listener, Modules, Site
 from ec_jupyter.nodes.slot import Link, Slot
 from ec_jupyter.wire import Call
 
@@ -53,6 +53,8 @@ class Agent:
         Seconds after which a worker with nothing to do ends.
     sync : bool
         Whether value files are synced to the disk.
+    modules : callable or None
+        Finds modules that are not here; None: nobody can.
     """
 
     def __init__(  # noqa: PLR0913 - what a node is, by name
@@ -67,6 +69,7 @@ class Agent:
         workdir: Path,
         idle: float = 300.0,
         sync: bool = False,
+        modules: Modules | None = None,
     ) -> None:
         self.name = name
         self.cpus = cpus
@@ -77,6 +80,7 @@ class Agent:
         self._workdir = workdir
         self._idle = idle
         self._sync = sync
+        self._modules = modules
         self._address = runtime / f"{secrets.token_hex(4)}.sock"
         self._pools: dict[str, Pool] = {}
         self._site: Site | None = None
@@ -96,6 +100,7 @@ class Agent:
             granted=self._granted,
             replan=self._replan,
             watch=Watch(loop),
+            modules=self._modules or (lambda _, answer: answer(None)),
         )
         seats = self._site.seats
         self._server = await loop.create_unix_server(lambda: Link(seats), str(self._address))
@@ -213,6 +218,7 @@ class Agent:
             epoch=self._epoch,
             sync=self._sync,
             pins=pins,
+            fetch=self._modules is not None,
         )
 
     def _granted(self, slots: Iterable[Slot]) -> None:

@@ -27,6 +27,7 @@ from typing import Any
 from ec_jupyter.errors import EcError
 from ec_jupyter.nodes import cpus, current
 from ec_jupyter.nodes.batch import Job, Results, unpack_calls
+from ec_jupyter.nodes.imports import Finder
 from ec_jupyter.nodes.invoke import Invocation, Tasks, keep_source
 from ec_jupyter.nodes.output import Output, printable
 from ec_jupyter.wire import Buffer, FrameReader, Header, Value, encode
@@ -57,6 +58,7 @@ class Seat:
     epoch: int
     sync: bool
     pins: cpus.Pins
+    fetch: bool = False
 
 
 _failed: list[BaseException] = []
@@ -120,6 +122,8 @@ class Worker:
         self._tasks = Tasks(self._ask)
         self._asked = ""
         self._answer: bytes | EcError | None = None
+        self._modules: dict[str, bytes | None] = {}
+        self._finder = Finder(self._ask_module) if seat.fetch else None
         self._invocation = Invocation(self._tasks, Path(seat.folder), seat.epoch, seat.sync, self._emit)
         self._blame = _mapped(seat.blame)
         self._stack = open(seat.blame + STACK_SUFFIX, "wb", buffering=0)  # noqa: SIM115 - faulthandler's
@@ -134,6 +138,8 @@ class Worker:
         current.place.say = self._progress
         self._output.install()
         faulthandler.enable(self._stack)
+        if self._finder is not None:
+            self._finder.install()
         for name, loop in (("control", self._obey), ("flusher", self._flush_slow)):
             threading.Thread(target=loop, name=name, daemon=True).start()
         while True:
@@ -221,6 +227,8 @@ class Worker:
                 self._accept(header, buffers)
             elif kind == "blob":
                 self._learn(header, buffers)
+            elif kind == "module":
+                self._modules[header["x"]] = buffers[0] if buffers else None
             elif kind == "end":
                 self._ended = True
 
@@ -256,6 +264,19 @@ class Worker:
         if isinstance(answer, EcError):
             raise answer
         return answer
+
+    def _ask_module(self, name: str) -> bytes | None:
+        """What a module that lies beside the notebook has in it; any thread may import."""
+        with self._shield():
+            self._send({"k": "module", "x": name})
+            while name not in self._modules:
+                with self._reading:
+                    # whoever read meanwhile may have had the answer
+                    data = b"" if name in self._modules else self._work.recv(_READ_BYTES)
+                    if not data and name not in self._modules:
+                        leave()
+                    self._take(data)
+        return self._modules.pop(name, None)
 
     @contextmanager
     def _shield(self) -> Iterator[None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 THREAD_LIMITS = (
     "OMP_NUM_THREADS",
@@ -107,3 +108,34 @@ def _children(pid: int) -> list[int]:
         with open(f"/proc/{pid}/task/{task}/children") as file:
             found.extend(int(child) for child in file.read().split())
     return found
+
+
+def cpu_count() -> int:
+    """CPUs this process may use: affinity, cgroup quota and loky's own limit respected."""
+    import loky
+
+    return max(1, int(loky.cpu_count()))
+
+
+def boot_id() -> str:
+    """Which start of the machine this is; empty where the system does not say."""
+    with suppress(OSError):
+        return _text("/proc/sys/kernel/random/boot_id").strip()
+    return ""
+
+
+def memory() -> list[int] | None:
+    """Bytes used and in all; None where the system does not say."""
+    try:
+        lines = _text("/proc/meminfo").splitlines()
+    except OSError:
+        return None
+    kib = {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines)}
+    # tens of MiB: what changes all the time need not be told all the time
+    total = kib["MemTotal"] << 10
+    return [(total - (kib["MemAvailable"] << 10)) >> 26 << 26, total]
+
+
+def _text(path: str) -> str:
+    with open(path) as file:
+        return file.read()

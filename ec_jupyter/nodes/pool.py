@@ -449,8 +449,8 @@ class Pool:
     def _progress(self, slot: Slot, header: Header, _: list[bytes]) -> None:
         self._site.listener.progress(header["n"], header["d"], header["t"], header["x"])
 
-    def _need_blob(self, slot: Slot, header: Header, _: list[bytes]) -> None:
-        slot.answer(header["h"])
+    def _module(self, slot: Slot, header: Header, _: list[bytes]) -> None:
+        self._site.modules(header["x"], slot.taker(header["x"]))
 
     _other: ClassVar[dict[str, Callable[[Pool, Slot, Header, list[bytes]], None]]] = {
         "back": _back,
@@ -458,7 +458,8 @@ class Pool:
         "yielded": _yielded,
         "output": _output,
         "progress": _progress,
-        "need": _need_blob,
+        "need": lambda _, slot, header, __: slot.answer(header["h"]),
+        "module": _module,
     }
 
     def down(self, slot: Slot, culprit: int | None, text: str | None) -> None:

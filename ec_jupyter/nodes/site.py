@@ -18,6 +18,9 @@ from ec_jupyter.nodes.limits import Watch
 from ec_jupyter.nodes.slot import Slot
 from ec_jupyter.wire import Call, Outcome, Value
 
+Modules = Callable[[str, Callable[[bytes | None], None]], None]
+"""Takes a module's name, and what is to be told when it has been found, or not."""
+
 
 class Listener(Protocol):
     """Whoever an agent works for; every method is called on the loop's thread."""
@@ -66,6 +69,7 @@ class Site:
     granted: Callable[[Iterable[Any]], None]
     replan: Callable[[], None]
     watch: Watch
+    modules: Modules
     seats: dict[str, Slot] = field(default_factory=dict)
     pins: dict[tuple[str, int], Pins] = field(default_factory=dict)
     durations: Durations = field(default_factory=Durations)

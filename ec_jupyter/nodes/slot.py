@@ -331,6 +331,16 @@ class Slot:
         """Send a function that the process had to forget."""
         self._write("work", self._blob(sha256))
 
+    def taker(self, name: str) -> Callable[[bytes | None], None]:
+        """What takes a module that the process asks for now, whenever it comes."""
+        token = self._token
+
+        def take(data: bytes | None) -> None:
+            if token == self._token:
+                self._write("work", encode({"k": "module", "x": name}, [] if data is None else [data]))
+
+        return take
+
     def recall(self, requests: Iterable[int]) -> None:
         """Ask for calls back that have not begun, once each."""
         asked = [request for request in requests if request not in self._asked]

@@ -223,7 +223,8 @@ class Calls:
                 f"waits for {', '.join(unfed)}: nothing plugged" if unfed else "",
             ]
             note = "; ".join(filter(None, notes))
-            rows.append({"socket": name, "processor": processor, **states, "note": note})
+            arrived = sum(states["arrived"].values())
+            rows.append({"socket": name, "processor": processor, **states, "arrived": arrived, "note": note})
         return rows
 
     def tree(self) -> Tree:

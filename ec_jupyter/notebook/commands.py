@@ -185,7 +185,7 @@ def _submit(client: Client, args: Fields) -> Fields:
         if argument not in known:
             raise ArgumentsError(f"{name!r} has no argument {argument!r}; {nearest(argument, known)}")
         values[argument] = client.dump(literal(str(text), argument))
-    return {"id": client.submit([(name, values)])[0]}
+    return {"request": client.submit([(name, values)])[0]}
 
 
 def _cancel(client: Client, args: Fields) -> Fields:
@@ -314,5 +314,3 @@ _OPS: dict[str, Callable[[Client, Fields], Fields]] = {
     "save": _save,
     "svg": _svg,
 }
-
-

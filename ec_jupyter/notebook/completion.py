@@ -34,6 +34,8 @@ def _words(magic: str, line: str, fragment: str) -> list[str]:
         return _options(magic)
     topology = _topology()
     before = line[: len(line) - len(fragment)].split()
+    if (before and before[-1] == "--node") or magic == "ec_node":
+        return sorted(row["name"] for row in topology.get("nodes", ()))
     if (before and before[-1] in _PROCESSOR) or magic == "ec_processor":
         return sorted(topology.get("processors", ()))
     sockets = topology.get("sockets", {})

@@ -19,7 +19,7 @@ from ec_jupyter.notebook.engines import running
 from ec_jupyter.notebook.notes import note
 from ec_jupyter.notebook.picture import html, outline
 from ec_jupyter.notebook.stale import WATCH
-from ec_jupyter.notebook.views import Node, Processor, Socket
+from ec_jupyter.notebook.views import Processor, Socket
 from ec_jupyter.notebook.wiring import Wiring
 
 if TYPE_CHECKING:
@@ -61,11 +61,6 @@ class Flow(Wiring, Calls):
     def folder(self) -> Path:
         """Where it lives."""
         return self._client.folder
-
-    @property
-    def nodes(self) -> list[Node]:
-        """Machines that lend it CPUs."""
-        return [Node(self, record) for record in self._client.topology["nodes"]]
 
     def __getitem__(self, name: str) -> Socket | Processor:
         """The socket of that name, ``processor.socket`` as well; else the processor."""

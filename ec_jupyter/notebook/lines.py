@@ -8,7 +8,7 @@ import re
 import shlex
 import tokenize
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -51,6 +51,25 @@ def _hint(text: str, options: list[str]) -> str:
 def ends(line: str) -> str:
     """A line in which an arrow between two names is a space, for argparse takes it for an option."""
     return _ARROW.sub(" ", line, count=1)
+
+
+def shares(words: Sequence[str] | None) -> dict[str, int | None] | None:
+    """Nodes of ``--node hpc:7 --node local``: CPUs by name, None where none are named.
+
+    Raises
+    ------
+    MagicUsageError
+        What follows a colon is no number.
+    """
+    if words is None:
+        return None
+    found: dict[str, int | None] = {}
+    for word in words:
+        name, colon, cpus = word.partition(":")
+        if colon and not cpus.isdecimal():
+            raise MagicUsageError(f"ec_processor: write --node NODE or --node NODE:N, not {word!r}")
+        found[name] = int(cpus) if colon else None
+    return found
 
 
 def call_arguments(text: str, space: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:

@@ -127,6 +127,8 @@ def _run(before: str, text: str, file: str, space: dict[str, Any], path: str) ->
 
 def _declare(flow: Flow, document: Mapping[str, Any], tasks: Mapping[str, Callable[..., Any]]) -> None:
     with flow.edit():
+        for name, settings in document.get("nodes", {}).items():
+            flow.node(name, **settings)
         for name, settings in document["processors"].items():
             flow.processor(name, **settings)
         for name, task in tasks.items():

@@ -4,6 +4,7 @@
 # mypy: disable-error-code="no-untyped-call, untyped-decorator"
 from __future__ import annotations
 
+import shlex
 import sys
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,8 @@ from IPython.core.magic_arguments import argument, magic_arguments
 
 from ec_jupyter.errors import MagicUsageError
 from ec_jupyter.notebook.cell import Cell
-from ec_jupyter.notebook.lines import call_arguments, ends, parse
+from ec_jupyter.notebook.lines import call_arguments, ends, parse, shares
+from ec_jupyter.notebook.nodes import Node
 
 if TYPE_CHECKING:
     from ec_jupyter.notebook.editor import FlowEditor
@@ -143,7 +145,11 @@ class FlowMagics(Magics):
     @argument("name", help="letters, digits, '_' and '-'")
     @argument("--cpus", type=int, metavar="N", help="how many CPUs' worth of its calls may run")
     @argument("--memory", type=int, metavar="BYTES", help="bytes a worker of it may hold")
-    @argument("--affinity", type=int, nargs="+", metavar="CPU", help="CPUs its workers are bound to")
+    @argument("--affinity", type=int, nargs="+", metavar="CPU", help="CPUs of this machine its workers are bound to")
+    @argument(
+        "--node", action="append", metavar="NODE[:N]",
+        help="where its calls run, and how many CPUs' worth of them there; once for each node",
+    )  # fmt: skip
     @_flow
     @line_magic
     def ec_processor(self, line: str) -> Processor:
@@ -154,11 +160,49 @@ class FlowMagics(Magics):
         ::
 
             %ec_processor maths --cpus 2
+            %ec_processor fit --node local:1 --node hpc:7
         """
         __tracebackhide__ = True
         given = parse(self.ec_processor, line)
-        options = {"cpus": given.cpus, "memory": given.memory, "affinity": given.affinity}
+        options = {"cpus": given.cpus, "memory": given.memory, "affinity": given.affinity, "nodes": shares(given.node)}
         return open_flow(given.flow).processor(given.name, **options)
+
+    @no_var_expand
+    @magic_arguments("ec_node")
+    @argument("name", help="letters, digits, '_' and '-'")
+    @argument("host", nargs="?", help="user@host, or a name that your SSH configuration knows; NAME if left out")
+    @argument("--cpus", type=int, metavar="N", help="CPUs it lends (all it has)")
+    @argument("--python", metavar="P", help="the Python there (python3)")
+    @argument("--require", metavar="PACKAGES", help="packages its tasks need, installed there once")
+    @argument("--ssh", metavar="COMMAND", help="your SSH client and its options (ssh)")
+    @argument("--ask", action="store_true", default=None, help="ask here for a passphrase")
+    @argument("--lease", type=float, metavar="S", help="seconds it works on when nothing is heard from here (600)")
+    @argument("--remove", action="store_true", help="take it away; what runs there runs to its end")
+    @_flow
+    @line_magic
+    def ec_node(self, line: str) -> Node | None:
+        """Reach another machine over SSH and let it lend its CPUs, change it, or look at it.
+
+        Nothing has to be installed there but python3.
+
+        Examples
+        --------
+        ::
+
+            %ec_node hpc me@host --cpus 8
+            %ec_node gpu --python /opt/py/bin/python3.11 --require "numpy pandas"
+            %ec_processor fit --node hpc
+        """
+        __tracebackhide__ = True
+        given = parse(self.ec_node, line)
+        flow = open_flow(given.flow)
+        if given.remove:
+            flow.remove(Node(flow, given.name))
+            return None
+        options = {word: getattr(given, word) for word in ("cpus", "python", "ask", "lease")}
+        options["ssh"] = None if given.ssh is None else shlex.split(given.ssh)
+        options["requirements"] = None if given.require is None else given.require.split()
+        return flow.node(given.name, given.host, **options)
 
     @magic_arguments("ec_undo")
     @_flow

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from html import escape
 from typing import Any
 
+from ec_jupyter.notebook.tables import cpus_text
+
 
 def outline(topology: dict[str, Any], name: str) -> str:
     """Processors, their sockets, and what each feeds, as indented lines."""
@@ -46,8 +48,7 @@ def _sockets(topology: dict[str, Any], processor: str) -> list[tuple[str, dict[s
 
 
 def _processor(name: str, record: dict[str, Any]) -> str:
-    cpus = "all CPUs" if record["cpus"] is None else f"{record['cpus']} CPU{'' if record['cpus'] == 1 else 's'}"
-    return f"{name} ({cpus}{', paused' if record['paused'] else ''})"
+    return f"{name} ({cpus_text(record)}{', paused' if record['paused'] else ''})"
 
 
 def _socket(name: str, facts: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from types import ModuleType
 from typing import Any
 
-from ec_jupyter.model import Socket
+from ec_jupyter.model import Node, Socket
 from ec_jupyter.notebook.source import Text, bindings, text_of
 
 FORMAT = "ec_jupyter flow"
@@ -23,6 +23,7 @@ LITERAL_CHARACTERS = 200
 
 _NO_OPTIONS = {"id", "name", "processor", "task", "paused", "parked", "position", "fixed", "stale"}
 _WORDS = ("cpus", "memory", "affinity")
+_NODE_WORDS = ("host", "cpus", "python", "ssh", "ask", "lease", "requirements")
 _PLUG = {"on": "result", "map": False, "gather": False}
 
 
@@ -75,6 +76,8 @@ class Recipe:
         With ``cycle`` where one closes a cycle; a condition that is no expression is in ``function``.
     paused : list of str
         Processors of which nothing starts.
+    nodes : dict
+        Machines past this one, with what is not the default.
     """
 
     name: str
@@ -84,14 +87,17 @@ class Recipe:
     parts: list[Part] = field(default_factory=list)
     plugs: list[dict[str, Any]] = field(default_factory=list)
     paused: list[str] = field(default_factory=list)
+    nodes: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def recipe(topology: Mapping[str, Any], name: str, space: Mapping[str, Any] | None = None) -> Recipe:
     """The recipe of a wiring; `space`: where names that no task's own cell binds may be looked up."""
     records = {n: r for n, r in topology["sockets"].items() if not r.get("parked")}
     made = Recipe(name, {})
+    made.nodes = {node["name"]: _node(node["spec"]) for node in topology["nodes"] if node.get("spec")}
     for processor, facts in topology["processors"].items():
         settings = {word: facts[word] for word in _WORDS if facts.get(word) is not None}
+        settings |= {"nodes": facts["nodes"]} if facts.get("nodes") else {}
         if settings:
             # one without any comes with the first socket that names it
             made.processors[processor] = settings
@@ -102,6 +108,12 @@ def recipe(topology: Mapping[str, Any], name: str, space: Mapping[str, Any] | No
     made.before, made.unbound = _before(parts, records, space or {})
     made.plugs = list(_plugs(topology["plugs"]))
     return made
+
+
+def _node(spec: Mapping[str, Any]) -> dict[str, Any]:
+    usual = {option.name: option.default for option in fields(Node)} | {"host": spec["name"]}
+    given = {word: tuple(spec[word]) if isinstance(spec[word], list) else spec[word] for word in _NODE_WORDS}
+    return {word: list(v) if isinstance(v, tuple) else v for word, v in given.items() if v != usual[word]}
 
 
 def _part(name: str, record: Mapping[str, Any]) -> Part:
@@ -266,7 +278,8 @@ def code(
     if made.unbound:
         blocks.append(f"# the tasks use what is defined elsewhere: {', '.join(made.unbound)}")
     blocks += ["\n".join(made.before)] if made.before else []
-    rows = [f"flow.processor({_call(repr(p), settings)})" for p, settings in made.processors.items()]
+    rows = [f"flow.node({_call(repr(node), options)})" for node, options in made.nodes.items()]
+    rows += [f"flow.processor({_call(repr(p), settings)})" for p, settings in made.processors.items()]
     blocks += ["\n".join(rows)] if rows else []
     blocks += [_declaration(part) for part in made.parts]
     wiring = list(_wiring(made))
@@ -327,6 +340,7 @@ def saved(topology: Mapping[str, Any], name: str, space: Mapping[str, Any] | Non
         "format": FORMAT,
         "version": VERSION,
         "name": name,
+        "nodes": made.nodes,
         "processors": made.processors,
         "before": made.before,
         "unbound": made.unbound,

@@ -41,11 +41,17 @@ def graph(topology: Mapping[str, Any], flow: str) -> dict[str, Any]:
     return {
         "flow": flow,
         "revision": topology["revision"],
-        "processors": dict(topology["processors"]),
+        "processors": {name: _processor(record) for name, record in topology["processors"].items()},
         "sockets": {name: _socket(name, record, found[name]) for name, record in _sockets(topology)},
         "plugs": [{key: plug.get(key) for key in _PLUG} for plug in topology["plugs"]],
         "nodes": list(topology["nodes"]),
     }
+
+
+def _processor(record: Mapping[str, Any]) -> dict[str, Any]:
+    # a page shows the names; how many CPUs on each is the engine's
+    nodes = {"nodes": list(record["nodes"]) or ["local"]} if "nodes" in record else {}
+    return {**record, **nodes}
 
 
 def _socket(name: str, record: Mapping[str, Any], box: Box) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any, overload
 
@@ -195,6 +195,15 @@ def clock_text(moment: float | None) -> str:
     then = time.localtime(moment)
     today = time.localtime()[:3] == then[:3]
     return time.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M:%S", then)
+
+
+def cpus_text(processor: Mapping[str, Any]) -> str:
+    """CPUs of a processor, as a topology has it, and the nodes where they are."""
+    cpus, nodes = processor["cpus"], processor.get("nodes") or {}
+    if len(nodes) > 1:
+        return ", ".join(f"{node}: {'all' if n is None else n}" for node, n in nodes.items())
+    text = "all CPUs" if cpus is None else f"{cpus} CPU{'' if cpus == 1 else 's'}"
+    return text + "".join(f" of {node}" for node in nodes)
 
 
 def shown(row: dict[str, Any], **texts: Callable[[Any], str]) -> dict[str, Any]:

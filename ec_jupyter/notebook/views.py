@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.errors import ProcessorNotFoundError, SocketNotFoundError, WiringError
-from ec_jupyter.notebook.tables import Table, clock_text, shown
+from ec_jupyter.notebook.nodes import LOCAL, Node, Worker
+from ec_jupyter.notebook.tables import Table, clock_text, cpus_text, shown
 
 if TYPE_CHECKING:
     from ec_jupyter.notebook.flow import Flow
@@ -248,13 +249,30 @@ class Processor:
 
     @property
     def cpus(self) -> int | None:
-        """How many CPUs' worth of its calls may run; None is all of the node's. May be set, live."""
-        cpus: int | None = self._record["cpus"]
-        return cpus
+        """How many CPUs' worth of its calls may run; None is all of its node's. May be set, live, also by node.
+
+        Of a processor on several nodes it is what they lend it together, None where one of them lends all it has.
+        """
+        cpus = [n for n in self.nodes.values() if n is not None]
+        return sum(cpus) if len(cpus) == len(self.nodes) else None
 
     @cpus.setter
-    def cpus(self, cpus: int) -> None:
-        self.flow.processor(self.name, cpus=cpus)
+    def cpus(self, cpus: int | Mapping[str, int | None]) -> None:
+        if isinstance(cpus, Mapping):
+            self.flow.processor(self.name, nodes=cpus)
+        else:
+            self.flow.processor(self.name, cpus=cpus)
+
+    @property
+    def nodes(self) -> dict[str, int | None]:
+        """Where its calls run, and how many CPUs' worth of them there; None is all of the node's. May be set, live."""
+        record = self._record
+        nodes: dict[str, int | None] = record.get("nodes") or {LOCAL: None}
+        return nodes if len(nodes) > 1 else dict.fromkeys(nodes, record["cpus"])
+
+    @nodes.setter
+    def nodes(self, nodes: str | Iterable[str] | Mapping[str, int | None]) -> None:
+        self.flow.processor(self.name, nodes=nodes)
 
     @property
     def memory(self) -> int | None:
@@ -279,7 +297,7 @@ class Processor:
     @property
     def workers(self) -> list[Worker]:
         """Its workers: one on each agent."""
-        return [Worker(node.agent, self) for node in self.flow.nodes]
+        return [Worker(Node(self.flow, name).agent, self) for name in self.nodes]
 
     def remove(self) -> None:
         """Take it away; it must have no socket."""
@@ -303,8 +321,7 @@ class Processor:
         record = self.flow._client.topology["processors"].get(self.name)
         if record is None:
             return f"<processor {self.name!r}, removed>"
-        cpus = "all CPUs" if record["cpus"] is None else f"{record['cpus']} CPUs"
-        return f"<processor {self.name!r}: {cpus}{', paused' if record['paused'] else ''}>"
+        return f"<processor {self.name!r}: {cpus_text(record)}{', paused' if record['paused'] else ''}>"
 
 
 class Plug:
@@ -365,77 +382,3 @@ class Plug:
             f"when {self.when}" if self.when else "",
         ]
         return f"<plug {' '.join(filter(None, [self.label, *options]))}>"
-
-
-class Node:
-    """A machine that lends CPUs to the flow.
-
-    Attributes
-    ----------
-    name : str
-        ``local`` is this one.
-    cpus : int
-        How many it lends.
-    state : str
-        As the engine sees it.
-    """
-
-    def __init__(self, flow: Flow, record: dict[str, Any]) -> None:
-        self.flow = flow
-        self.name: str = record["name"]
-        self.cpus: int = record["cpus"]
-        self.state: str = record.get("state", "")
-
-    @property
-    def agent(self) -> Agent:
-        """Our process on it."""
-        return Agent(self)
-
-    def __repr__(self) -> str:
-        return f"{self.name}: {self.cpus} cpus{'' if self.state in ('', 'up') else f', {self.state}'}"
-
-
-class Agent:
-    """Our process on a node; owns its CPUs.
-
-    Parameters
-    ----------
-    node : Node
-        Where it runs.
-    """
-
-    def __init__(self, node: Node) -> None:
-        self.node = node
-
-    @property
-    def workers(self) -> list[Worker]:
-        """One for each processor."""
-        return [Worker(self, processor) for processor in self.node.flow.processors.values()]
-
-    def __repr__(self) -> str:
-        return f"<agent on {self.node.name!r}>"
-
-
-class Worker:
-    """One agent's pool for one processor.
-
-    Parameters
-    ----------
-    agent : Agent
-        Whose pool it is.
-    processor : Processor
-        Whose calls it runs.
-    """
-
-    def __init__(self, agent: Agent, processor: Processor) -> None:
-        self.agent = agent
-        self.processor = processor
-
-    @property
-    def cpus(self) -> int:
-        """How many calls it can run at once."""
-        limit = self.processor.cpus
-        return self.agent.node.cpus if limit is None else limit
-
-    def __repr__(self) -> str:
-        return f"<worker of {self.processor.name!r} on {self.agent.node.name!r}: {self.cpus} cpus>"

@@ -43,7 +43,7 @@ class Waiting:
         self.size: int | None = arrival.get("size")
         self.source: str = arrival.get("source") or ""
         self.since: float | None = arrival.get("since")
-        self.missing = [name for name, part in row["arguments"].items() if part["state"] != "arrived"]
+        self.missing = [name for name, part in row["arguments"].items() if part["state"] not in ("arrived", "held")]
         self.stranded = bool(row.get("stranded"))
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -19,6 +19,7 @@ from ec_jupyter.nodes.values import dump
 from ec_jupyter.notebook import names
 from ec_jupyter.notebook.conditions import shipped
 from ec_jupyter.notebook.edits import Edit, Editor
+from ec_jupyter.notebook.nodes import Node, Nodes
 from ec_jupyter.notebook.notes import note
 from ec_jupyter.notebook.shipping import Shipment, ship
 from ec_jupyter.notebook.stale import WATCH
@@ -87,7 +88,7 @@ class SocketOptions(TypedDict, total=False):
     key: str | Callable[[Any], Any]
 
 
-class Wiring:
+class Wiring(Nodes):
     """What `Flow` can do to its own topology."""
 
     _client: Client
@@ -241,6 +242,7 @@ class Wiring:
         cpus: int | None = None,
         memory: int | None = None,
         affinity: Sequence[int] | None = None,
+        nodes: str | Iterable[str] | Mapping[str, int | None] | None = None,
     ) -> Processor:
         """The processor of that name, made or changed by what is given.
 
@@ -253,14 +255,22 @@ class Wiring:
         memory : int, optional
             Bytes a worker of it may hold.
         affinity : sequence of int, optional
-            CPUs its workers are bound to.
+            CPUs of this machine its workers are bound to.
+        nodes : str, sequence of str or mapping, optional
+            Where its calls run: a node, several, or each with the CPUs it may use there (None: all it lends).
 
         Raises
         ------
         ProcessorNotFoundError
             There is none and nothing says what it should be.
+        NodeNotFoundError
+            There is no such node.
         """
-        given = {"cpus": cpus, "memory": memory, "affinity": list(affinity) if affinity is not None else None}
+        given: dict[str, Any] = {"cpus": cpus, "memory": memory}
+        given["affinity"] = list(affinity) if affinity is not None else None
+        if nodes is not None:
+            wanted = {nodes: None} if isinstance(nodes, str) else nodes
+            given["nodes"] = dict(wanted) if isinstance(wanted, Mapping) else dict.fromkeys(wanted)
         given = {key: value for key, value in given.items() if value is not None}
         known = self._client.topology["processors"]
         if not given:
@@ -268,9 +278,8 @@ class Wiring:
                 raise ProcessorNotFoundError.named(name, known)
             return Processor(self._flow, name)
         names.plain_name(name, "processor")
-        now = {key: known.get(name, {}).get(key) for key in ("cpus", "memory", "affinity")}
         with self._editor.edit() as edit:
-            edit.add("processor", name=name, **now | given)
+            edit.add("processor", name=name, **given)
         return Processor(self._flow, name)
 
     # -- plugging --------------------------------------------------------------
@@ -379,16 +388,18 @@ class Wiring:
             for argument in arguments or self._client.topology["sockets"][name]["fixed"]:
                 edit.add("unfix", socket=name, argument=self._argument(name, argument))
 
-    def remove(self, name: str | Socket | Processor, *, force: bool = False) -> None:
-        """Take a socket or a processor away.
+    def remove(self, name: str | Socket | Processor | Node, *, force: bool = False) -> None:
+        """Take a socket, a processor or a node away.
 
         Parameters
         ----------
-        name : str, Socket or Processor
+        name : str, Socket, Processor or Node
             What to remove.
         force : bool
             Remove a socket even where requests wait at it; they stay on disk while undo can bring it back.
         """
+        if isinstance(name, Node):
+            return name.remove()
         word = name if isinstance(name, str) else name.name
         processors = self._client.topology["processors"]
         with self._editor.edit() as edit:
@@ -396,6 +407,7 @@ class Wiring:
                 edit.add("remove_processor", name=word)
             else:
                 edit.add("remove", name=self._socket(word), force=force)
+        return None
 
     def rename(self, socket: str | Socket | Callable[..., Any], to: str) -> Socket:
         """The same socket under another name; plugs and requests stay with it."""

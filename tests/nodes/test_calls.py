@@ -196,7 +196,7 @@ def numbers(n):
 
 
 async def test_routes_are_decided_where_the_result_is(rig: Rig, single: Agent) -> None:
-    routes = [(1, rig.task(big), False), (2, rig.task(lambda r: r < 0), True)]
+    routes = [(1, rig.task(big), False, None), (2, rig.task(lambda r: r < 0), True)]
     call = rig.call(add, {"one": 1, "two": 20}, routes=routes)
     assert (await rig.run(single, call)).routed == {1: True, 2: False}
 

@@ -17,7 +17,7 @@ from ec_jupyter.notebook.magics import FlowMagics
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "benchmarks" / "README.md", *(ROOT / "docs").glob("*.md")])
 MAGICS = sorted(FlowMagics.magics["line"] | FlowMagics.magics["cell"])
-VIEWS = ["Flow", "Request", "Run", "Socket", "Task", "Processor", "Plug", "Waiting", "Lineage"]
+VIEWS = ["Flow", "Request", "Run", "Socket", "Task", "Processor", "Plug", "Node", "Waiting", "Lineage"]
 
 OURS = {"between", "socket_name"}
 """Names without an underscore that the views need from each other."""

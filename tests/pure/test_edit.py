@@ -19,6 +19,7 @@ from ec_jupyter.errors import (
 )
 from ec_jupyter.flow.edit import Limits, check_name, edit, revert
 from ec_jupyter.flow.topology import Topology
+from ec_jupyter.model import Processor
 
 LIMITS = Limits(4, "3.11", lambda socket: 0)
 
@@ -134,7 +135,7 @@ def test_a_call_that_takes_more_than_its_processor_has_is_refused_either_way_rou
     with pytest.raises(DeclarationError, match="processor 'p' has 2"):
         editor(socket("c", "x", processor="p", threads=3))
     editor(socket("c", "x", processor="p", threads=2))
-    with pytest.raises(DeclarationError, match="1 would never run it"):
+    with pytest.raises(DeclarationError, match="has 1: it could never run"):
         editor({"op": "processor", "name": "p", "cpus": 1})
 
 
@@ -289,3 +290,35 @@ def test_undoing_every_edit_leads_back_through_every_topology_and_redo_forth(edi
     for edited, after in zip(kept, seen[1:], strict=True):
         now = revert(now, [t for t in edited.touched if t[0] != "task"], forward=True).topology
         assert alike(now, after)
+
+
+def test_a_processor_on_one_node_has_its_cpus_there_and_on_several_each_its_own(editor):
+    editor({"op": "node", "name": "hpc"}, {"op": "node", "name": "gpu"})
+    editor({"op": "processor", "name": "p", "cpus": 2})
+    editor({"op": "processor", "name": "p", "nodes": {"hpc": None}})
+    assert editor.topology.processors["p"] == Processor("p", cpus=2, nodes={"hpc": None})
+    editor({"op": "processor", "name": "p", "nodes": {"local": 1, "hpc": 7}})
+    assert editor.topology.processors["p"] == Processor("p", nodes={"local": 1, "hpc": 7})
+    with pytest.raises(DeclarationError, match="on local, hpc; say how many CPUs on each"):
+        editor({"op": "processor", "name": "p", "cpus": 3})
+    with pytest.raises(DeclarationError, match="say how many CPUs on each"):
+        editor({"op": "processor", "name": "p", "cpus": 3, "nodes": ["hpc", "gpu"]})
+    editor({"op": "remove_node", "name": "hpc"})
+    assert editor.topology.processors["p"] == Processor("p", cpus=1)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": "local"}, "'local' is this machine"),
+        ({"name": "a b"}, "no name for a node; try 'a_b'"),
+        ({"name": "hpc", "host": "-oProxyCommand=x"}, "is no host"),
+        ({"name": "hpc", "host": "a b"}, "is no host"),
+        ({"name": "hpc", "cpus": 0}, "1 CPU at least"),
+        ({"name": "hpc", "lease": -1}, "lease must be"),
+        ({"name": "hpc", "ssh": []}, "names no command"),
+    ],
+)
+def test_a_node_that_cannot_be_is_refused_by_name(editor, change, message):
+    with pytest.raises(DeclarationError, match=message):
+        editor({"op": "node", **change})

@@ -147,7 +147,7 @@ def test_moving_one_card_pins_the_others_where_they_are(page: Page) -> None:
     [("1", 2), ("-1.5", -3.0), ('"a"', "aa"), ("'a'", "aa"), ("[null]", [None] * 2), ("(1,)", (1, 1)), ("True", 2)],
 )
 def test_a_submit_takes_json_and_python_literals(page: Page, text: str, value: object) -> None:
-    request = page.do("submit", socket="emit", arguments={"x": text})["id"]
+    request = page.do("submit", socket="emit", arguments={"x": text})["request"]
     assert page.flow.request(request).result(60) == value
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ec_jupyter.engine import recovery
+from ec_jupyter.engine.acceptance import accept
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.store import SQL, Store
 from ec_jupyter.flow.topology import Topology
@@ -61,7 +62,7 @@ def _write(store: Store, wiring: Topology) -> None:
 
 
 def submit(core: Core, name: str, **arguments: object) -> int:
-    request = core.accept(core.topology.names[name], {k: value(v) for k, v in arguments.items()})
+    request = accept(core, core.topology.names[name], {k: value(v) for k, v in arguments.items()})
     core.journal.commit()
     return request
 

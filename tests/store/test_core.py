@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ec_jupyter.engine.acceptance import accept
 from ec_jupyter.errors import StoreFullError
 from ec_jupyter.wire import Outcome, Value
 from tests.store.rig import begin, done, dump, raised, start, submit, topology, value
@@ -165,7 +166,7 @@ def test_the_sweep_takes_files_that_nobody_names_and_no_other(tmp_path):
     put(core, "1.1.1.0")
     put(core, "2.1.1.0")
     put(core, "3.1.1.0")
-    core.accept(1, {"x": Value(None, "1.1.1.0", 10, "bytes")})
+    accept(core, 1, {"x": Value(None, "1.1.1.0", 10, "bytes")})
     core.journal.commit()
     # 3 is a running request of this epoch: its worker may name what it writes any moment
     assert core.values.sweep([3], 1) == (1, 10)
@@ -218,7 +219,7 @@ def test_what_could_not_be_written_is_written_whole_by_the_next_commit(tmp_path)
     core = start(tmp_path / "flow", FORK)
     (pages,) = core.store.db.execute("PRAGMA page_count").fetchone()
     core.store.db.execute(f"PRAGMA max_page_count = {pages}")
-    request = core.accept(1, {"x": value("y" * 60_000)})
+    request = accept(core, 1, {"x": value("y" * 60_000)})
     for _ in range(3):
         with pytest.raises(sqlite3.OperationalError) as caught:
             core.journal.commit()
@@ -233,7 +234,7 @@ def test_what_could_not_be_written_is_written_whole_by_the_next_commit(tmp_path)
 def test_a_core_started_on_the_folder_of_another_reads_what_it_committed_only(tmp_path):
     core = start(tmp_path / "flow", FORK)
     committed = submit(core, "root", x=1)
-    core.accept(1, {"x": value(2)})
+    accept(core, 1, {"x": value(2)})
     core.store.close()
     again = start(tmp_path / "flow")
     assert sorted(again.jobs) == [committed]

@@ -13,7 +13,6 @@ export interface Model {
 type Message = ({ k: 'metrics' } & Metrics) | ({ k: 'answer'; id: string } & Answer);
 
 interface Asked {
-  op: string;
   since: number;
   answered: (answer: Answer) => void;
 }
@@ -80,7 +79,7 @@ export class AnywidgetHost implements Host {
     if (this.state === 'gone') return Promise.resolve({ ok: false, error: 'the kernel is gone; nothing was changed' });
     const id = `${this.name}-${++this.count}`;
     return new Promise(answered => {
-      this.asked.set(id, { op, since: performance.now(), answered });
+      this.asked.set(id, { since: performance.now(), answered });
       this.model.send({ k: 'command', id, op, args, revision: this.graph()?.revision ?? null });
     });
   }
@@ -98,20 +97,11 @@ export class AnywidgetHost implements Host {
     if (message.k === 'metrics') {
       for (const callback of this.metrics) callback(message);
     } else if (message.k === 'answer') {
-      const id = this.asked.has(message.id) ? message.id : this.submitted(message);
-      this.asked.get(id)?.answered(message);
-      this.asked.delete(id);
+      this.asked.get(message.id)?.answered(message);
+      this.asked.delete(message.id);
     }
     this.check();
   };
-
-  /** The answer to a submit bears the new request's id where others bear the command's: it is our oldest one's. */
-  private submitted(message: Answer): string {
-    if (message.ok && typeof message['id'] === 'number') {
-      for (const [id, { op }] of this.asked) if (op === 'submit') return id;
-    }
-    return '';
-  }
 
   private check(): void {
     const now = performance.now();

@@ -177,7 +177,7 @@ export class Flow {
       if (name in texts) values[name] = literal(texts[name], name);
       else if (required && !(name in fixed)) throw new Error(`${socket} needs ${name}`);
     }
-    return { id: this.request(socket, 'queued', values).id };
+    return { request: this.request(socket, 'queued', values).id };
   }
 
   op_requests({ socket, state, limit }) {

@@ -52,8 +52,8 @@ export function RunPanel({ socket }: { socket: string }): JSX.Element {
       act="Run"
       send={() => store.host.command('submit', { socket, arguments: given })}
       done={answer => {
-        store.say(`request ${String(answer['id'])} of ${socket} is queued`);
-        store.set({ panel: { kind: 'request', id: Number(answer['id']), socket, state: null } });
+        store.say(`request ${String(answer['request'])} of ${socket} is queued`);
+        store.set({ panel: { kind: 'request', id: Number(answer['request']), socket, state: null } });
       }}
     >
       <p className="ec-muted">Values as in Python or JSON: 3, "text", [1, 2]. Left empty, the default or a plug gives it.</p>

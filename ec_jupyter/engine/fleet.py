@@ -1,0 +1,393 @@
+"""All nodes of a flow behind one interface: what the engine's loop gives calls to, and hears of them from.
+
+The local node is always there. Any other is opened when it is declared, takes calls while it is up, keeps those it
+has while it is away, and is closed once it was taken away and the last call there has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sqlite3
+import time
+from collections.abc import Callable, Collection, Coroutine, Iterable
+from typing import TYPE_CHECKING, Any
+
+from ec_jupyter.engine import recovery
+from ec_jupyter.engine.hearing import Hearing
+from ec_jupyter.engine.leveling import Leveling
+from ec_jupyter.engine.member import Home, Member, NodeAgent
+from ec_jupyter.engine.reaching import Reaching
+from ec_jupyter.errors import EcError
+from ec_jupyter.flow.placement import Spot, caps, choose, spread
+from ec_jupyter.flow.topology import Topology
+from ec_jupyter.model import LOCAL, Node, Processor
+
+if TYPE_CHECKING:
+    from ec_jupyter.engine.loop import Engine
+    from ec_jupyter.nodes.agent import Agent
+
+log = logging.getLogger(__name__)
+
+LEASE_SHARE = 1.1
+"""Clocks differ: what an agent may do for its lease is over for sure a tenth later."""
+
+Opener = Callable[[Node, Hearing, Home], NodeAgent]
+
+
+class Fleet:
+    """The nodes of a flow.
+
+    Parameters
+    ----------
+    engine : Engine
+        Whom they work for.
+    local : Agent
+        The local node's.
+    home : Home
+        Where the engine is.
+    opener : callable
+        Makes the engine's end of any other node.
+    """
+
+    def __init__(self, engine: Engine, local: Agent, home: Home, opener: Opener) -> None:
+        self.engine, self.core = engine, engine.core
+        self.members: dict[str, Member] = {LOCAL: Member(LOCAL, local, None, ready=True, known=True)}
+        self.leveling = Leveling(self)
+        self.reaching = Reaching(self)
+        self.core.reachable = self._reachable
+        self._home, self._opener = home, opener
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closing = False
+
+    # -- coming and going ------------------------------------------------------
+    async def start(self) -> None:
+        """Make the local node ready."""
+        await self.members[LOCAL].agent.start()
+
+    def begin(self) -> None:
+        """Open the other nodes, once the flow is in memory; ask them first for what they had been given."""
+        nodes, leaving = recovery.nodes(self.core)
+        for spec in leaving:
+            self._open(spec) if self.core.held.used(spec.name) else self._forget(spec.name)
+        self.follow(nodes)
+        for name in {job.node for job in self.core.jobs.values() if job.assigned} - self.members.keys():
+            self.lost(name, self.core.held.at(name), f"node {name!r} is no node of this flow any more")
+        self.processors()
+
+    async def close(self) -> None:
+        """End all that runs."""
+        self._closing = True
+        self.leveling.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*(member.agent.close() for member in self.members.values()))
+
+    def follow(self, nodes: dict[str, Node]) -> None:
+        """Have these nodes: new ones are opened, and those that are none any more leave when they have nothing left."""
+        for member in list(self.members.values()):
+            if member.spec is not None:
+                member.leaving = nodes.get(member.name) != member.spec
+        for name, spec in nodes.items():
+            if name not in self.members:
+                self._open(spec)
+        self.release()
+
+    def reopen(self, name: str) -> None:
+        """Try now to reach a node that is not there."""
+        member = self.members.get(name)
+        if member is None or member.spec is None or member.leaving or member.state == "up":
+            return
+        if member.ready:
+            member.trying = True
+            member.agent.retry()
+        elif member.error:
+            del self.members[name]
+            self._spawn(self._shut(member))
+            self._open(member.spec)
+
+    def release(self) -> None:
+        """Close nodes that leave and have nothing left."""
+        for member in [m for m in self.members.values() if m.leaving]:
+            self._place(member)
+            if not self.core.held.used(member.name) and not self.core.routing.at(member.name):
+                del self.members[member.name]
+                self._forget(member.name)
+                self._spawn(self._end(member))
+
+    def _forget(self, name: str) -> None:
+        self.core.journal.step("drop_node", (name,))
+        self.engine.schedule()
+
+    async def _shut(self, member: Member) -> None:
+        if member.reaching is not None:
+            member.reaching.cancel()
+        await member.agent.close()
+
+    async def _end(self, member: Member) -> None:
+        await self._shut(member)
+        # declared anew meanwhile: only now, for one machine has one agent of a name
+        self.follow(self.core.topology.nodes)
+        self.processors()
+        self.engine.after(self.engine.clients.topology)
+
+    def _open(self, spec: Node) -> None:
+        agent = self._opener(spec, Hearing(self, spec.name), self._home)
+        member = self.members[spec.name] = Member(spec.name, agent, spec)
+        member.reaching = self._spawn(self._reach(member))
+
+    async def _reach(self, member: Member) -> None:
+        assert member.spec is not None
+        jobs, sockets = self.core.jobs, self.core.topology.sockets
+        claims = {n: (jobs[n].attempt, sockets[jobs[n].socket].processor) for n in self.core.held.at(member.name)}
+        try:
+            if claims:
+                member.agent.adopt(claims)
+            await member.agent.start()
+            member.ready = True
+        except (EcError, OSError) as error:
+            member.kind = type(error).__name__
+            member.error = str(error) or member.kind
+            if claims:
+                # it may be at work all the same, for as long as its lease is
+                loop = asyncio.get_running_loop()
+                loop.call_later(LEASE_SHARE * member.spec.lease, self._gone, member, list(claims))
+        self.changed(member.name)
+
+    def _gone(self, member: Member, requests: list[int]) -> None:
+        if not self._closing and self.members.get(member.name) in (None, member):
+            self.lost(member.name, requests, f"node {member.name!r} was not reached again: {member.error}")
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not self._closing:
+            self.engine.fall({"message": "a node cannot be opened or closed", "exception": error})
+
+    # -- what becomes of them ----------------------------------------------------
+    def changed(self, name: str) -> None:
+        """A node's state or facts are new."""
+        member = self.members.get(name)
+        if member is None or self._closing:
+            return
+        member.known = member.known or member.state == "up"
+        facts = member.facts()
+        told = tuple(facts.get(word) for word in ("state", "cpus", "python", "error", "host", "note"))
+        member.trying = member.trying and not facts.get("error")
+        self.engine.after(lambda: self.reaching.look(name))
+        if told == member.told:
+            self.engine.clients.look_at_counts()
+            return
+        if member.told[:1] != told[:1]:
+            member.since = time.time()
+            self._tell(member, member.told[0])
+        if member.state == "up":
+            # an agent that was started anew knows of none
+            member.placed = {}
+        member.told = told
+        self._place(member)
+        self.engine.after(self.engine.clients.topology)
+
+    def _tell(self, member: Member, before: str) -> None:
+        state, error = member.state, member.facts().get("error")
+        text = f"node {member.name!r} is {state}" + (f": {error}" if error else "")
+        log.info("%s", text)
+        self.core.journal.add("add_event", (time.time(), "node", member.name, json.dumps([state, error])))
+        if state in ("away", "down") or before == "away":
+            self.engine.clients.notice(text)
+
+    def lost(self, name: str, requests: Collection[int], text: str) -> None:
+        """Attempts are over with their node: queue them again."""
+        if self._closing:
+            return
+        self.core.now = time.time()
+        for request in requests:
+            if request < 0:
+                self.core.routing.returned(request, name)
+            self.core.lost(request, name, text)
+        self.engine.schedule()
+
+    def lent(self) -> dict[str, int]:
+        """CPUs of the nodes that have said how many they lend."""
+        return {member.name: member.cpus for member in self.members.values() if member.cpus and not member.leaving}
+
+    def facts(self) -> list[dict[str, Any]]:
+        """What there is to know of each node."""
+        return [member.facts() for member in self.members.values()]
+
+    # -- processors --------------------------------------------------------------
+    def processors(self) -> None:
+        """Tell every node how many CPUs each processor has there."""
+        for member in self.members.values():
+            self._place(member)
+
+    def _place(self, member: Member) -> None:
+        if not member.ready:
+            return
+        lent, wanted = self.lent(), {}
+        for processor in self.core.topology.processors.values() if not member.leaving else ():
+            cpus = caps(processor, lent).get(member.name)
+            if cpus is not None:
+                # CPUs have the same numbers on another machine by chance at most
+                own = processor.affinity is not None and member.spec is None
+                wanted[processor.name] = (cpus, list(processor.affinity or ()) if own else "auto")
+        for name in member.placed.keys() - wanted.keys():
+            member.agent.remove(name)
+        for name, (cpus, affinity) in wanted.items():
+            if member.placed.get(name) != (cpus, affinity):
+                member.agent.processor(name, cpus, affinity)
+        member.placed = wanted
+
+    def revised(self, old: Topology, new: Topology) -> None:
+        """Follow an edit: new limits at once, queued calls on the newest version."""
+        if old.nodes != new.nodes:
+            self.follow(new.nodes)
+        if old.processors != new.processors or old.nodes != new.nodes:
+            self.processors()
+        for name in new.processors.keys() - old.processors.keys():
+            if name in self.members[LOCAL].placed:
+                self.members[LOCAL].agent.warm(name)
+        moved = {s.id for s in new.sockets.values() if old.sockets.get(s.id) not in (None, s)}
+        self.take_back(moved)
+
+    def take_back(self, sockets: Collection[int]) -> None:
+        """Ask for calls of these sockets back that have not started."""
+        jobs = self.core.jobs
+        self.recall([request for request in self.core.held if jobs[request].socket in sockets])
+
+    def recall(self, requests: Iterable[int]) -> None:
+        """Ask the agents for calls back that have not started."""
+        table: dict[str, list[int]] = {}
+        for request in requests:
+            table.setdefault(self.core.jobs[request].node, []).append(request)
+        for name, some in table.items():
+            if name in self.members and self.members[name].ready:
+                self.members[name].agent.recall(some)
+
+    def cancel(self, request: int) -> None:
+        """End a call, wherever it is."""
+        job = self.core.jobs.get(request)
+        member = self.members.get(job.node) if job is not None else None
+        if member is not None and member.ready:
+            member.agent.cancel(request)
+
+    def running(self) -> dict[int, float]:
+        """Requests that run now on any node, and for how many seconds."""
+        found: dict[int, float] = {}
+        for member in self.members.values():
+            if member.ready:
+                found |= member.agent.running()
+            if member.state != "up":
+                # as it was when it was heard of last
+                jobs = [self.core.jobs[request] for request in self.core.held.at(member.name)]
+                found |= {job.id: max(0.0, time.time() - job.started) for job in jobs if job.started is not None}
+        return found
+
+    # -- calls -------------------------------------------------------------------
+    def _reachable(self, processor: Processor) -> bool:
+        return not processor.nodes or any(
+            name in self.members and self.members[name].state != "down" for name in processor.nodes
+        )
+
+    def spots(self, processor: Processor) -> list[Spot]:
+        """The nodes that take calls of a processor, the local one first."""
+        held, found = self.core.held, []
+        for name, cap in caps(processor, self.lent()).items():
+            member = self.members.get(name)
+            if member is not None and member.open:
+                room, used = member.agent.room(processor.name), held.used(name, processor.name)
+                found.append(Spot(name, cap, used, member.cpus - held.used(name), room))
+        return found
+
+    def pump(self) -> None:
+        """Give the nodes what may start now."""
+        core = self.core
+        if core.dispatch.hungry():
+            recovery.feed(core)
+        if core.routing.pending:
+            self._look()
+        for name, needs in self._startable().items():
+            processor = core.topology.processors[name]
+            if processor.nodes:
+                self._spread(processor, needs)
+            else:
+                self._fill(name, needs)
+        self.leveling.look()
+        if any(member.leaving for member in self.members.values()):
+            self.release()
+
+    def _startable(self) -> dict[str, list[int]]:
+        core = self.core
+        table: dict[str, list[int]] = {}
+        for socket, lane in core.dispatch.lanes.items():
+            if lane.members and core.startable(socket):
+                table.setdefault(core.topology.sockets[socket].processor, []).append(socket)
+        return table
+
+    def _fill(self, name: str, sockets: list[int]) -> None:
+        """What most flows need: all of a processor's CPUs are here."""
+        room = self.members[LOCAL].agent.room(name)
+        taken = self.core.dispatch.take(sockets, room) if room > 0 else []
+        if taken:
+            self._give(name, {LOCAL: taken})
+
+    def _spread(self, processor: Processor, sockets: list[int]) -> None:
+        core = self.core
+        most = max(caps(processor, self.lent()).values())
+        needs = {socket: max(1, min(core.topology.sockets[socket].threads, most)) for socket in sockets}
+        placed = spread(core.dispatch, needs, self.spots(processor), self._distance)
+        if placed:
+            self._give(processor.name, placed)
+
+    def _give(self, processor: str, placed: dict[str, list[int]]) -> None:
+        core = self.core
+        calls = {node: [core.call(core.jobs[r], node) for r in requests] for node, requests in placed.items()}
+        if not self._claim([request for requests in placed.values() for request in requests]):
+            return
+        for node, some in calls.items():
+            member = self.members[node]
+            if member.spec is not None:
+                member.hold(value.file for call in some for _, _, values in call.arguments for value in values)
+            member.agent.assign(processor, some)
+
+    def _claim(self, taken: list[int]) -> bool:
+        """Write down who starts where that has to be known to the next engine; False where the disk takes nothing."""
+        core = self.core
+        claimed = [job for job in (core.jobs[request] for request in taken) if core.claims(job)]
+        for job in claimed:
+            core.journal.add("claim", (job.attempt, core.epoch, job.node, job.task, job.id))
+        try:
+            core.journal.commit() if claimed else None
+        except sqlite3.OperationalError as error:
+            core.journal.forget("claim", lambda row: True)
+            core.give_back(taken)
+            self.engine.stall(error)
+            return False
+        return True
+
+    def _distance(self, request: int, node: str) -> int:
+        if node == LOCAL:
+            return 0
+        near = self.members[node].near
+        parts = (v.value for _, values, _ in self.core.jobs[request].arguments.values() for v in values)
+        return sum(value.size for value in parts if value.file and value.file not in near)
+
+    def _look(self) -> None:
+        """Have workers look at what conditions and maps decide on, on a node of the processor that made it."""
+        for name, calls in self.core.routing.calls().items():
+            spots = self.spots(self.core.topology.processors[name])
+            for spot in spots:
+                # a look is short, and the next thing for its run to wait for
+                spot.room = max(1, spot.room)
+            chosen = choose([spot for spot in spots if spot.cap], 1)
+            for call in calls:
+                self.core.routing.placed(call.request, chosen.node if chosen is not None else None)
+            if chosen is not None:
+                self.members[chosen.node].agent.assign(name, calls)

@@ -1,0 +1,112 @@
+"""What another node says, passed on to the engine where it still counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ec_jupyter.wire import Outcome, Value
+
+if TYPE_CHECKING:
+    from ec_jupyter.engine.fleet import Fleet
+
+
+class Hearing:
+    """The listener of one node past the local one (`nodes.site.Listener`, and `node` and `lost`).
+
+    A call is on one node at a time. What is said of one that is elsewhere by now, or has ended, came late and
+    changes nothing.
+
+    Parameters
+    ----------
+    fleet : Fleet
+        Where it belongs.
+    name : str
+        The node's name.
+    """
+
+    def __init__(self, fleet: Fleet, name: str) -> None:
+        self._fleet, self._engine, self._core, self._name = fleet, fleet.engine, fleet.core, name
+
+    def _here(self, request: int) -> bool:
+        if request < 0:
+            return self._core.routing.node_of(request) == self._name
+        job = self._core.jobs.get(request)
+        return job is not None and job.assigned and job.node == self._name
+
+    def blob(self, sha256: str) -> bytes:
+        """The bytes of a task or condition."""
+        return self._engine.blob(sha256)
+
+    def started(self, request: int, attempt: int, at: float, slot: int, pid: int) -> None:
+        """A call has begun."""
+        if self._here(request):
+            self._engine.started(request, attempt, at, slot, pid)
+
+    def finished(self, outcomes: list[Outcome]) -> None:
+        """Calls came to an end."""
+        mine = []
+        for outcome in outcomes:
+            if self._here(outcome.request):
+                mine.append(outcome)
+            else:
+                self._core.late(outcome)
+        member = self._fleet.members.get(self._name)
+        if member is not None:
+            member.hold(outcome.value.file for outcome in mine if outcome.value is not None)
+        if mine:
+            self._engine.finished(mine)
+
+    def yielded(self, request: int, attempt: int, first: int, values: list[Value]) -> None:
+        """A generator yielded."""
+        if self._here(request):
+            self._engine.yielded(request, attempt, first, values)
+        else:
+            self._core.values.drop_files(values)
+
+    def returned(self, requests: list[int]) -> None:
+        """Calls came back that never started."""
+        mine = [request for request in requests if self._here(request)]
+        if mine:
+            self._engine.returned(mine)
+
+    def died(self, request: int, attempt: int, text: str) -> None:
+        """A worker died under a call."""
+        if self._here(request):
+            self._engine.died(request, attempt, text)
+
+    def output(self, request: int, stream: str, text: str) -> None:
+        """A task printed, logged or warned."""
+        if self._here(request):
+            self._engine.output(request, stream, text)
+
+    def progress(self, request: int, done: float, total: float | None, text: str) -> None:
+        """A task says how far it is."""
+        if self._here(request):
+            self._engine.progress(request, done, total, text)
+
+    def room(self, processor: str) -> None:
+        """The node may take more."""
+        self._engine.room(processor)
+
+    def trouble(self, processor: str, text: str) -> None:
+        """Workers of a processor do not start there."""
+        self._engine.trouble(processor, f"on node {self._name!r}: {text}")
+
+    def after(self, effect: Callable[[], None]) -> None:
+        """Do something once what was said so far is on disk: what is confirmed to a node is forgotten there."""
+        self._engine.after(effect)
+
+    def node(self, name: str) -> None:
+        """Its state or facts are new."""
+        self._fleet.changed(self._name)
+
+    def lost(self, name: str, requests: list[int]) -> None:
+        """Attempts there are surely over."""
+        member = self._fleet.members.get(self._name)
+        why = member.facts().get("error") if member is not None else None
+        self._fleet.lost(self._name, requests, why or f"node {self._name!r} has lost it")
+
+    async def ask(self, text: str) -> str | None:
+        """What a person answers whom the login asks for a passphrase; None where nobody does."""
+        return await self._fleet.reaching.ask(self._name, text)

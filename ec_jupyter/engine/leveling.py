@@ -1,0 +1,72 @@
+"""Calls that queue on a busy node are taken back when another node of their processor has nothing to do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ec_jupyter.flow.placement import surplus
+
+if TYPE_CHECKING:
+    from ec_jupyter.engine.fleet import Fleet
+
+STUCK_SECONDS = 0.1
+"""A call that has waited on its node for so long is worth the way back."""
+
+
+class Leveling:
+    """Looks for such calls, as long as there may be some.
+
+    Parameters
+    ----------
+    fleet : Fleet
+        The nodes.
+    """
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+        self._asked: set[int] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def close(self) -> None:
+        """Look no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def look(self) -> None:
+        """See whether a node has nothing to do while calls queue at another; soon, if they still do, act."""
+        if self._timer is None and len(self._fleet.members) > 1:
+            queued = self._queued()
+            if queued:
+                self._timer = asyncio.get_running_loop().call_later(STUCK_SECONDS, self._act, queued)
+
+    def _queued(self) -> set[int]:
+        """Calls that wait at a full node, as many as another could start; the youngest."""
+        fleet, core = self._fleet, self._fleet.core
+        found: set[int] = set()
+        self._asked = {request for request in self._asked if request in core.held}
+        for processor in core.topology.processors.values():
+            if len(processor.nodes) < 2:
+                continue
+            for node, cpus in surplus(fleet.spots(processor)).items():
+                found.update(self._youngest(core.held.at(node, processor.name), cpus))
+        return found
+
+    def _youngest(self, requests: list[int], cpus: int) -> Iterator[int]:
+        core = self._fleet.core
+        for request in reversed(requests):
+            job = core.jobs[request]
+            if cpus > 0 and job.started is None and request not in self._asked:
+                cpus -= core.topology.sockets[job.socket].threads
+                yield request
+
+    def _act(self, before: set[int]) -> None:
+        self._timer = None
+        stuck = before & self._queued()
+        if stuck:
+            # one that has begun meanwhile stays where it is; it is asked for no second time
+            self._asked |= stuck
+            self._fleet.recall(stuck)
+        self.look()

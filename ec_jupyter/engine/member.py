@@ -1,0 +1,179 @@
+"""One node of a fleet, and what the engine asks of whatever runs calls there."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import psutil
+
+import ec_jupyter
+from ec_jupyter.model import Node, to_json
+from ec_jupyter.wire import Call
+
+NEAR = 1000
+"""Files of values a node is known to hold."""
+
+
+class NodeAgent(Protocol):
+    """What runs calls on a node, wherever that is."""
+
+    name: str
+    cpus: int
+
+    @property
+    def state(self) -> str:
+        """``starting``, ``up``, ``away`` (what it has may run) or ``down``."""
+
+    async def start(self) -> None:
+        """Begin to reach the node; awaited before anything else but `adopt`."""
+
+    async def close(self) -> None:
+        """End what runs there."""
+
+    def adopt(self, calls: Mapping[int, tuple[int, str]]) -> None:
+        """Expect these, by request attempt and processor: an engine before this one has given them away."""
+
+    def retry(self) -> None:
+        """Try to reach the node now."""
+
+    def processor(self, name: str, cpus: int, affinity: str | Sequence[int] = "auto") -> None:
+        """Make or change a processor."""
+
+    def remove(self, name: str) -> None:
+        """Take a processor away."""
+
+    def warm(self, name: str) -> None:
+        """Start a worker of it."""
+
+    def room(self, name: str) -> int:
+        """How many more calls it takes."""
+
+    def assign(self, name: str, calls: list[Call]) -> None:
+        """Give it calls."""
+
+    def recall(self, requests: Collection[int]) -> None:
+        """Ask for those back that have not begun."""
+
+    def cancel(self, request: int, kind: str = "cancelled") -> None:
+        """End a call."""
+
+    def running(self) -> dict[int, float]:
+        """What runs, and for how many seconds."""
+
+    def facts(self) -> dict[str, Any]:
+        """What there is to know of the node."""
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where the engine is, for those who open nodes.
+
+    Attributes
+    ----------
+    flow : str
+        Identity of the flow.
+    folder, runtime, workdir : Path
+        The flow's folder, a short private one for sockets, and where modules are looked for.
+    epoch : int
+        The engine's.
+    sync : bool
+        Whether value files are synced to the disk.
+    """
+
+    flow: str
+    folder: Path
+    runtime: Path
+    workdir: Path
+    epoch: int
+    sync: bool
+
+
+@dataclass(slots=True, eq=False)
+class Member:
+    """A node of the fleet.
+
+    Attributes
+    ----------
+    name : str
+        Its name.
+    agent : NodeAgent
+        What runs calls there.
+    spec : Node or None
+        How it was declared; None for the local one.
+    ready : bool
+        Its agent may be spoken to, whether it is there or not.
+    known : bool
+        It has been there once.
+    trying : bool
+        It is being tried again because somebody asked for it.
+    error, kind : str or None
+        Why its agent could not be made ready, and the name of that error's class.
+    leaving : bool
+        It was taken away or declared anew, and gets nothing more.
+    placed : dict of str to tuple
+        CPUs and affinity of the processors it has.
+    near : dict of str to None
+        Files of values that it holds.
+    """
+
+    name: str
+    agent: Any
+    spec: Node | None
+    ready: bool = False
+    known: bool = False
+    trying: bool = False
+    error: str | None = None
+    kind: str | None = None
+    leaving: bool = False
+    placed: dict[str, tuple[int, Any]] = field(default_factory=dict)
+    near: dict[str, None] = field(default_factory=dict)
+    told: tuple[Any, ...] = ("starting",)
+    reaching: asyncio.Task[None] | None = None
+    since: float = field(default_factory=time.time)
+
+    @property
+    def state(self) -> str:
+        """``starting``, ``up``, ``away`` or ``down``."""
+        if self.spec is None:
+            return "up"
+        return ("down" if self.error else "starting") if not self.ready else str(self.agent.state)
+
+    @property
+    def cpus(self) -> int:
+        """CPUs it lends, 0 while that is not known."""
+        return int(self.agent.cpus) if self.known else 0
+
+    @property
+    def open(self) -> bool:
+        """Whether it takes calls."""
+        return self.state == "up" and not self.leaving
+
+    def facts(self) -> dict[str, Any]:
+        """What there is to know of it."""
+        known: dict[str, Any] = {"since": self.since, "error": self.error, "type": self.kind}
+        if self.spec is None:
+            known |= _here()
+        else:
+            known |= {"host": self.spec.host, "spec": to_json(self.spec)}
+            known |= self.agent.facts() if self.ready else {}
+        return known | {"name": self.name, "state": self.state, "cpus": self.cpus, "leaving": self.leaving}
+
+    def hold(self, files: Iterable[str | None]) -> None:
+        """Note files of values that are there by now."""
+        self.near.update((file, None) for file in files if file)
+        while len(self.near) > NEAR:
+            del self.near[next(iter(self.near))]
+
+
+def _here() -> dict[str, Any]:
+    memory = psutil.virtual_memory()
+    return {
+        "host": platform.node(), "python": platform.python_version(), "version": ec_jupyter.__version__,
+        "round_trip": None, "memory": {"used": memory.total - memory.available, "total": memory.total},
+    }  # fmt: skip

@@ -1,0 +1,92 @@
+"""Those who wait until a node is reached: they hear what its host does meanwhile, and answer what its login asks."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from ec_jupyter.errors import NodeNotFoundError
+from ec_jupyter.wire import Header
+
+if TYPE_CHECKING:
+    from ec_jupyter.engine.clients import Connection
+    from ec_jupyter.engine.fleet import Fleet
+
+ANSWER_SECONDS = 300.0
+"""How long a person may take to find a passphrase."""
+
+
+class Reaching:
+    """The waiting clients, and the questions of logins.
+
+    Parameters
+    ----------
+    fleet : Fleet
+        The nodes.
+    """
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+        self._waiting: list[tuple[Connection, Header]] = []
+        self._numbers = count(1)
+        self._questions: dict[int, tuple[str, str, asyncio.Future[str | None]]] = {}
+
+    def wait(self, client: Connection, header: Header) -> None:
+        """Let a client wait for news of a node that it has not heard.
+
+        Raises
+        ------
+        NodeNotFoundError
+            There is no such node.
+        """
+        if header["node"] not in self._fleet.members:
+            raise NodeNotFoundError.named(header["node"], self._fleet.members)
+        self._waiting.append((client, header))
+        self.look(header["node"])
+
+    def look(self, name: str) -> None:
+        """Tell those who wait for a node what is new of it."""
+        waiting, self._waiting = self._waiting, []
+        for client, header in waiting:
+            news = self._news(header) if header["node"] == name else None
+            if news is None:
+                self._waiting.append((client, header))
+            else:
+                client.reply(news, to=header)
+
+    def _news(self, header: Header) -> dict[str, Any] | None:
+        name = header["node"]
+        for number, (node, text, _) in self._questions.items():
+            if node == name:
+                return {"question": number, "text": text}
+        member = self._fleet.members.get(name)
+        if member is None:
+            return {"state": "gone", "error": f"node {name!r} was taken away"}
+        facts = member.facts()
+        if member.state == "up" or (facts.get("error") and not member.trying):
+            return {"state": member.state, "error": facts.get("error"), "type": facts.get("type")}
+        note = facts.get("note")
+        return {"note": note} if note and note != header.get("note") else None
+
+    async def ask(self, name: str, text: str) -> str | None:
+        """What one of those who wait for a node answers its login; None where nobody is there or knows."""
+        self._waiting = [(client, header) for client, header in self._waiting if client in client.clients.all]
+        if not any(header["node"] == name for _, header in self._waiting):
+            return None
+        number = next(self._numbers)
+        answer: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        self._questions[number] = (name, text, answer)
+        self.look(name)
+        try:
+            return await asyncio.wait_for(answer, ANSWER_SECONDS)
+        except TimeoutError:
+            return None
+        finally:
+            del self._questions[number]
+
+    def answer(self, number: int, text: str | None) -> None:
+        """What a person has answered; nobody keeps it."""
+        question = self._questions.get(number)
+        if question is not None and not question[2].done():
+            question[2].set_result(text)

@@ -1,0 +1,134 @@
+"""A topology being edited: one record after another, each change noted before and after. Pure."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ec_jupyter.errors import DeclarationError, SocketNotFoundError
+from ec_jupyter.flow.topology import Topology
+from ec_jupyter.model import LOCAL, Socket
+
+Change = dict[str, Any]
+Touched = tuple[str, Any, Any, Any]
+"""Kind of record, its key, the record before and after; None where there was or is none."""
+
+TABLES = {"socket": "sockets", "plug": "plugs", "processor": "processors", "task": "tasks", "node": "nodes"}
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\Z")
+
+
+@dataclass
+class Limits:
+    """What an edit has to know of the world.
+
+    Attributes
+    ----------
+    cpus : int
+        CPUs of this machine.
+    python : str
+        Minor version the flow runs under.
+    load : callable
+        How many requests and arrivals a socket (by id) holds.
+    arrived : callable
+        How many of those are arrivals.
+    nodes : dict of str to int
+        CPUs of the other nodes that have said how many they lend.
+    """
+
+    cpus: int
+    python: str
+    load: Callable[[int], int]
+    arrived: Callable[[int], int] = lambda socket: 0
+    nodes: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def lent(self) -> dict[str, int]:
+        """CPUs by node."""
+        return {**self.nodes, LOCAL: self.cpus}
+
+
+@dataclass
+class Edited:
+    """A new topology and how it differs.
+
+    Attributes
+    ----------
+    topology : Topology
+        The next revision; the same object where nothing changed.
+    touched : list of Touched
+        Records before and after.
+    warnings : list of str
+        What the person should know.
+    text : str
+        One line for the history.
+    """
+
+    topology: Topology
+    touched: list[Touched] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    text: str = ""
+
+
+class Draft:
+    """A topology being edited."""
+
+    def __init__(self, topology: Topology, new_id: Callable[[], int], limits: Limits) -> None:
+        self.base = topology
+        self.topology = topology
+        self.new_id = new_id
+        self.limits = limits
+        self.touched: list[Touched] = []
+        self.warnings: list[str] = []
+        self.says: list[str] = []
+
+    def get(self, kind: str, key: Any) -> Any:
+        """A record as it is by now; None where there is none."""
+        return getattr(self.topology, TABLES[kind]).get(key)
+
+    def put(self, kind: str, key: Any, record: Any) -> None:
+        """Replace one record; None removes it."""
+        table = dict(getattr(self.topology, TABLES[kind]))
+        before = table.get(key)
+        if before == record:
+            return
+        if record is None:
+            del table[key]
+        else:
+            table[key] = record
+        self.topology = replace(self.topology, **{TABLES[kind]: table})  # type: ignore[arg-type]
+        self.touched.append((kind, key, before, record))
+
+    def socket(self, name: str) -> Socket:
+        """The socket of that name."""
+        found = self.topology.names.get(name)
+        if found is None:
+            raise SocketNotFoundError.named(name, self.topology.names)
+        return self.topology.sockets[found]
+
+    def finish(self) -> Edited:
+        """What has come of it."""
+        if not self.touched:
+            return Edited(self.base, [], self.warnings, "")
+        topology = replace(self.topology, revision=self.base.revision + 1)
+        return Edited(topology, self.touched, self.warnings, "; ".join(self.says))
+
+
+def check_name(kind: str, name: object) -> str:
+    """A name as people may give it to a socket, processor or node.
+
+    Raises
+    ------
+    DeclarationError
+        It is none; the message offers one that is.
+    """
+    text = str(name)
+    good = text.isidentifier() and not keyword.iskeyword(text) if kind == "socket" else bool(_NAME.match(text))
+    if not good:
+        offer = re.sub(r"\W+", "_", text).strip("_") or kind
+        offer = f"_{offer}" if offer[0].isdigit() or keyword.iskeyword(offer) else offer
+        raise DeclarationError(f"{text!r} is no name for a {kind}; try {offer!r}")
+    return text

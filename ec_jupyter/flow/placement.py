@@ -1,0 +1,190 @@
+"""Which calls go to which node. Pure.
+
+A call goes where a CPU is free for it: of several such nodes to the one its values are nearest to, then to the
+local one, then to the least loaded. Where none is free, the least loaded node that takes more queues it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from ec_jupyter.flow.dispatch import Dispatch
+from ec_jupyter.model import LOCAL, Processor
+
+Distance = Callable[[int, str], int]
+"""Bytes that have to travel before a request can start on a node."""
+
+
+def caps(processor: Processor, cpus: Mapping[str, int]) -> dict[str, int]:
+    """How many CPUs a processor may use on each of its nodes.
+
+    Parameters
+    ----------
+    processor : Processor
+        Whose nodes are asked for.
+    cpus : mapping of str to int
+        CPUs that nodes lend; one that has not said so yet is left out, or 0.
+    """
+    wanted = processor.nodes or {LOCAL: None}
+    found = {}
+    for name in sorted(wanted, key=lambda name: name != LOCAL):
+        count = wanted[name]
+        if count is None and len(wanted) == 1:
+            count = processor.cpus
+        lent = cpus.get(name, 0)
+        found[name] = lent if count is None else min(count, lent) if lent else count
+    return found
+
+
+class Holdings:
+    """Where calls are, and the CPUs they hold there; a call on its way, or queued there, holds them too."""
+
+    def __init__(self) -> None:
+        self._where: dict[int, tuple[str, str, int]] = {}
+        self._used: dict[tuple[str, str], int] = {}
+
+    def __len__(self) -> int:
+        return len(self._where)
+
+    def __contains__(self, request: int) -> bool:
+        return request in self._where
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._where)
+
+    def hold(self, request: int, node: str, processor: str, cpus: int) -> None:
+        """Note that a node has a call of a processor."""
+        self._where[request] = (node, processor, cpus)
+        key = (node, processor)
+        self._used[key] = self._used.get(key, 0) + cpus
+
+    def release(self, request: int) -> None:
+        """A node has a call no more; one that none had is no error."""
+        held = self._where.pop(request, None)
+        if held is not None:
+            self._used[held[0], held[1]] -= held[2]
+
+    def used(self, node: str, processor: str | None = None) -> int:
+        """CPUs that calls hold on a node: of one processor, or of all."""
+        if processor is not None:
+            return self._used.get((node, processor), 0)
+        return sum(cpus for (where, _), cpus in self._used.items() if where == node)
+
+    def at(self, node: str, processor: str | None = None) -> list[int]:
+        """Requests a node has, in the order in which it got them."""
+        return [
+            request
+            for request, (where, whose, _) in self._where.items()
+            if where == node and processor in (None, whose)
+        ]
+
+    def clear(self) -> None:
+        """Nobody has anything."""
+        self._where.clear()
+        self._used.clear()
+
+
+@dataclass(slots=True)
+class Spot:
+    """A node as the calls of one processor see it.
+
+    Attributes
+    ----------
+    node : str
+        Its name.
+    cap : int
+        CPUs the processor may use there.
+    used : int
+        CPUs its calls hold there.
+    free : int
+        CPUs of the node that nobody holds.
+    room : int
+        How many more calls it takes.
+    """
+
+    node: str
+    cap: int
+    used: int
+    free: int
+    room: int
+
+    def idle(self, cpus: int) -> bool:
+        """Whether a call could start there at once."""
+        return min(self.cap - self.used, self.free) >= cpus
+
+    @property
+    def load(self) -> float:
+        """CPUs that calls hold for each that the processor may use."""
+        return self.used / self.cap if self.cap else float("inf")
+
+    def take(self, cpus: int) -> None:
+        """Count a call in."""
+        self.room -= 1
+        self.used += cpus
+        self.free -= cpus
+
+
+def choose(spots: Sequence[Spot], cpus: int, distance: Callable[[str], int] = lambda node: 0) -> Spot | None:
+    """Where a call goes that takes `cpus`; None where no node takes it now."""
+    fitting = [spot for spot in spots if spot.room > 0 and spot.cap >= cpus]
+    if len(fitting) < 2:
+        return fitting[0] if fitting else None
+    idle = [spot for spot in fitting if spot.idle(cpus)]
+    if idle:
+        return min(idle, key=lambda spot: (distance(spot.node), spot.node != LOCAL, spot.load))
+    return min(fitting, key=lambda spot: (spot.load, spot.node != LOCAL))
+
+
+def spread(
+    queue: Dispatch, needs: Mapping[int, int], spots: Sequence[Spot], distance: Distance = lambda request, node: 0
+) -> dict[str, list[int]]:
+    """Take from the queue what has a place, in order of acceptance.
+
+    Parameters
+    ----------
+    queue : Dispatch
+        The lanes; what is taken leaves them.
+    needs : mapping of int to int
+        Sockets of one processor that may start calls, and the CPUs a call of each takes.
+    spots : sequence of Spot
+        The processor's nodes; counted on as calls are placed.
+    distance : callable
+        Bytes that a request lacks on a node.
+
+    Returns
+    -------
+    dict of str to list of int
+        Requests by node. One that waits for a larger node is passed by those that fit now.
+    """
+    placed: dict[str, list[int]] = {}
+    while True:
+        there = [spot for spot in spots if spot.room > 0]
+        most = max((spot.cap for spot in there), default=0)
+        fitting = [socket for socket, cpus in needs.items() if cpus <= most]
+        if len(there) == 1:
+            taken = queue.take(fitting, there[0].room)
+            if taken:
+                placed.setdefault(there[0].node, []).extend(taken)
+            return placed
+        head = queue.first(fitting) if there else None
+        if head is None:
+            return placed
+        socket, request = head
+        spot = choose(there, needs[socket], lambda node: distance(request, node))  # noqa: B023 - called at once
+        assert spot is not None
+        queue.take([socket], 1)
+        spot.take(needs[socket])
+        placed.setdefault(spot.node, []).append(request)
+
+
+def surplus(spots: Sequence[Spot]) -> dict[str, int]:
+    """Calls to take back, by node: queued on a full one while another has CPUs that nobody uses."""
+    free = sum(max(0, min(spot.cap - spot.used, spot.free)) for spot in spots if spot.room > 0)
+    table: dict[str, int] = {}
+    for spot in sorted(spots, key=lambda spot: -spot.load):
+        extra = min(free, spot.used - spot.cap)
+        if extra > 0:
+            table[spot.node] = extra
+            free -= extra
+    return table

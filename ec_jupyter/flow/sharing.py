@@ -1,0 +1,175 @@
+"""Edits of nodes and of the processors that share their CPUs. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from ec_jupyter.errors import DeclarationError, NodeNotFoundError, ProcessorNotFoundError, WiringError
+from ec_jupyter.flow.draft import Change, Draft, check_name
+from ec_jupyter.flow.placement import caps
+from ec_jupyter.model import LOCAL, Node, Processor, Socket
+
+_NODE_WORDS = ("host", "cpus", "python", "ssh", "ask", "lease", "requirements")
+
+
+# -- processors --------------------------------------------------------------
+def processor_of(draft: Draft, name: str, cpus: int | None) -> None:
+    """Make the processor that a socket names, or check that it is as the socket says."""
+    known = draft.topology.processors.get(name)
+    if known is None:
+        processor(draft, {"name": name, "cpus": cpus})
+    elif cpus is not None and known.cpus != cpus:
+        has = f"has {known.cpus}" if known.cpus else "has all of the node's"
+        has = "has, on its nodes," if len(known.nodes) > 1 else has
+        raise DeclarationError(
+            f"processor {name!r} {has} CPUs, not {cpus}; change it with %ec_processor {name} --cpus {cpus}"
+        )
+
+
+def processor(draft: Draft, change: Change) -> None:
+    """Make or change a processor."""
+    name = check_name("processor", change["name"])
+    old = draft.topology.processors.get(name) or Processor(name)
+    given = {k: change[k] for k in ("cpus", "memory", "affinity") if k in change}
+    if given.get("affinity") is not None:
+        given["affinity"] = tuple(given["affinity"])
+    record = replace(old, **given)
+    if record.cpus is not None and record.cpus < 0:
+        raise DeclarationError(f"processor {name!r} cannot have {record.cpus} CPUs")
+    if "nodes" in change:
+        record = _placed(draft, record, change["nodes"] or {}, given.get("cpus"))
+    elif len(record.nodes) > 1 and given.get("cpus") is not None:
+        raise DeclarationError(
+            f"processor {name!r} is on {', '.join(record.nodes)}; say how many CPUs on each: "
+            f"flow.processor({name!r}, nodes={{{', '.join(f'{node!r}: N' for node in record.nodes)}}})"
+        )
+    _warn_of_more(draft, record)
+    draft.put("processor", name, record)
+    for socket in draft.topology.sockets.values():
+        if socket.processor == name and not socket.parked and (record.cpus, record.nodes) != (old.cpus, old.nodes):
+            check_threads(draft, socket)
+    draft.says.append(f"processor {name}" + (f" on {', '.join(record.nodes)}" if record.nodes else ""))
+
+
+def _placed(draft: Draft, record: Processor, nodes: Any, cpus: int | None) -> Processor:
+    """The processor on these nodes: of one, its own `cpus` are the limit there; of several, each has its own."""
+    wanted: dict[str, int | None] = dict(nodes) if isinstance(nodes, Mapping) else dict.fromkeys(nodes)
+    for node, count in wanted.items():
+        if node != LOCAL and node not in draft.topology.nodes:
+            raise NodeNotFoundError.named(node, [LOCAL, *draft.topology.nodes])
+        if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < 0):
+            raise DeclarationError(f"processor {record.name!r} cannot have {count!r} CPUs on node {node!r}")
+    if len(wanted) < 2:
+        return _alone(record, wanted)
+    if cpus is not None:
+        raise DeclarationError(
+            f"processor {record.name!r} is to be on {', '.join(wanted)}: say how many CPUs on each, "
+            f"as in nodes={{{', '.join(f'{node!r}: {cpus}' for node in wanted)}}}"
+        )
+    return replace(record, nodes=wanted, cpus=None)
+
+
+def _alone(record: Processor, wanted: dict[str, int | None]) -> Processor:
+    for count in wanted.values():
+        record = replace(record, cpus=record.cpus if count is None else count)
+    return replace(record, nodes={node: None for node in wanted if node != LOCAL})
+
+
+def _warn_of_more(draft: Draft, record: Processor) -> None:
+    lent = draft.limits.lent
+    for node, cpus in caps(record, {}).items():
+        if lent.get(node) and cpus > lent[node]:
+            draft.warnings.append(
+                f"processor {record.name!r} may use {cpus} CPUs and node {node!r} has {lent[node]}; "
+                "no more than that run at once"
+            )
+
+
+def remove_processor(draft: Draft, change: Change) -> None:
+    """Take a processor away that no socket uses."""
+    name = change["name"]
+    if name not in draft.topology.processors:
+        raise ProcessorNotFoundError.named(name, draft.topology.processors)
+    used = [s.name for s in draft.topology.sockets.values() if s.processor == name and not s.parked]
+    if used:
+        raise WiringError(f"processor {name!r} runs {', '.join(sorted(used))}; move or remove them first")
+    draft.put("processor", name, None)
+    draft.says.append(f"remove processor {name}")
+
+
+def check_threads(draft: Draft, socket: Socket) -> None:
+    """Refuse a socket whose calls take more CPUs than any node of its processor can give.
+
+    Raises
+    ------
+    DeclarationError
+        Names the node, or the processor that allows no more there.
+    """
+    record = draft.topology.processors[socket.processor]
+    lent = {**draft.limits.lent, **{n.name: n.cpus for n in draft.topology.nodes.values() if n.cpus}}
+    most = caps(record, lent)
+    # a processor at 0 is stopped for a while; a node that has not been reached yet may have any number
+    most = {node: cpus or lent.get(node, 0) for node, cpus in most.items()}
+    if any(cpus == 0 or socket.threads <= cpus for cpus in most.values()):
+        return
+    takes = f"a call of {socket.name!r} takes {socket.threads} CPUs and"
+    if len(most) > 1:
+        there = ", ".join(f"{node}: {cpus}" for node, cpus in most.items())
+        raise DeclarationError(f"{takes} no node of processor {record.name!r} has them ({there}): it could never run")
+    ((node, cpus),) = most.items()
+    whose = f"processor {record.name!r}" if record.cpus and record.cpus == cpus else f"node {node!r}"
+    raise DeclarationError(f"{takes} {whose} has {cpus}: it could never run")
+
+
+# -- nodes -------------------------------------------------------------------
+def node(draft: Draft, change: Change) -> None:
+    """Make or change a node."""
+    name = check_name("node", change["name"])
+    if name == LOCAL:
+        raise DeclarationError("node 'local' is this machine, and there already; its CPUs: %config EC.cpus = N")
+    old = draft.topology.nodes.get(name) or Node(name, name)
+    given = {k: change[k] for k in _NODE_WORDS if k in change and (change[k] is not None or k == "cpus")}
+    for word in ("ssh", "requirements"):
+        if word in given:
+            given[word] = tuple(str(one) for one in given[word])
+    record = replace(old, **given)
+    _check_node(record)
+    draft.put("node", name, record)
+    for socket in draft.topology.sockets.values():
+        if name in draft.topology.processors[socket.processor].nodes and not socket.parked:
+            check_threads(draft, socket)
+    draft.says.append(f"node {name}" + (f" at {record.host}" if record.host != name else ""))
+
+
+def _check_node(record: Node) -> None:
+    # ssh would take it for an option, and options can run commands here
+    if not record.host or record.host.startswith("-") or any(c.isspace() for c in record.host):
+        raise DeclarationError(f"node {record.name!r}: {record.host!r} is no host; write user@host or a name ssh knows")
+    if record.cpus is not None and record.cpus < 1:
+        raise DeclarationError(f"node {record.name!r} has to lend 1 CPU at least, not {record.cpus}")
+    if record.lease < 0:
+        raise DeclarationError(f"node {record.name!r}: lease must be 0 s or more, not {record.lease}")
+    if not record.ssh:
+        raise DeclarationError(f"node {record.name!r}: ssh names no command")
+
+
+def remove_node(draft: Draft, change: Change) -> None:
+    """Take a node away; processors that have others stay on those."""
+    name = change["name"]
+    if name not in draft.topology.nodes:
+        raise NodeNotFoundError.named(name, draft.topology.nodes)
+    on = [p for p in draft.topology.processors.values() if name in p.nodes]
+    alone = sorted(p.name for p in on if len(p.nodes) == 1)
+    if alone:
+        raise WiringError(
+            f"node {name!r} is the only one of processor {', '.join(alone)}; "
+            f"move it first: %ec_processor {alone[0]} --node local"
+        )
+    for record in on:
+        rest = {node: cpus for node, cpus in record.nodes.items() if node != name}
+        moved = replace(record, nodes=rest) if len(rest) > 1 else _alone(record, rest)
+        draft.put("processor", record.name, moved)
+    draft.put("node", name, None)
+    draft.says.append(f"remove node {name}")

@@ -1,0 +1,110 @@
+"""What lies on a node already: functions' code and value files, each of which goes there once."""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable, Iterator
+from pathlib import Path
+
+from ec_jupyter.nodes.link import Link
+from ec_jupyter.wire import Call
+
+log = logging.getLogger(__name__)
+
+KEPT_BYTES = 4 << 30
+"""Value files of so many bytes stay on a node; those used longest ago go first."""
+
+
+class Cargo:
+    """Sends what calls need, unless it is there.
+
+    Parameters
+    ----------
+    values : Path
+        The flow's folder of value files.
+    blob : callable
+        The code of a task or condition by its hash.
+    """
+
+    def __init__(self, values: Path, blob: Callable[[str], bytes]) -> None:
+        self._values = values
+        self._blob = blob
+        self._files: OrderedDict[str, int] = OrderedDict()
+        self._blobs: set[str] = set()
+        self._moving: set[str] = set()
+
+    def reset(self, files: Iterable[tuple[str, int]], blobs: Iterable[str]) -> None:
+        """What is there at the beginning of a connection."""
+        self._files = OrderedDict(files)
+        self._blobs = set(blobs)
+        self._moving.clear()
+
+    def came(self, name: str, size: int) -> None:
+        """A result that was made there lies there."""
+        self._files[name] = size
+
+    def settled(self) -> None:
+        """Everything that was sent has left."""
+        self._moving.clear()
+
+    def load(self, link: Link, call: Call) -> bool:
+        """Send what a call needs; whether it has to wait for some of it."""
+        waits = False
+        for sha256 in _code(call):
+            if sha256 not in self._blobs:
+                self._send_blob(link, sha256)
+            waits |= sha256 in self._moving
+        for name, size in files(call):
+            if name in self._files:
+                self._files.move_to_end(name)
+            else:
+                self._send_file(link, name, size)
+            waits |= name in self._moving
+        return waits
+
+    def _send_blob(self, link: Link, sha256: str) -> None:
+        try:
+            data = self._blob(sha256)
+        except Exception as error:  # noqa: BLE001 - the call fails there, and says what it misses
+            log.error("code %s: %s: %s", sha256, type(error).__name__, error)
+            return
+        link.send_bytes(data, {"h": sha256})
+        self._blobs.add(sha256)
+        self._moving.add(sha256)
+
+    def _send_file(self, link: Link, name: str, size: int) -> None:
+        try:
+            size = link.send_file(self._values / name, {"n": name})
+        except OSError as error:
+            log.error("value file %s of %d bytes: %s", name, size, error)
+            return
+        self._files[name] = size
+        self._moving.add(name)
+
+    def surplus(self, used: Collection[str]) -> list[str]:
+        """Files there that are to go, so that the rest is no more than a node keeps; forgotten here."""
+        total = sum(self._files.values())
+        gone = []
+        for name, size in list(self._files.items()) if total > KEPT_BYTES else ():
+            if total <= KEPT_BYTES:
+                break
+            if name not in used:
+                del self._files[name]
+                gone.append(name)
+                total -= size
+        return gone
+
+
+def files(call: Call) -> Iterator[tuple[str, int]]:
+    """Names and sizes of the value files among a call's arguments."""
+    for _, _, values in call.arguments:
+        for value in values:
+            if value.file is not None:
+                yield value.file, value.size
+
+
+def _code(call: Call) -> Iterator[str]:
+    yield call.task
+    for _, when, _, key in call.routes:
+        yield from (one for one in (when, key) if one)

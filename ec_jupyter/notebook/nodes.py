@@ -1,0 +1,249 @@
+"""Nodes as a person sees them, and the words that make them."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from ec_jupyter.errors import NodeNotFoundError, NodeStartError, from_wire
+from ec_jupyter.notebook import names
+from ec_jupyter.notebook.notes import note
+
+if TYPE_CHECKING:
+    from ec_jupyter.notebook.client import Client
+    from ec_jupyter.notebook.edits import Editor
+    from ec_jupyter.notebook.flow import Flow
+    from ec_jupyter.notebook.views import Processor
+
+LOCAL = "local"
+
+
+class Node:
+    """A machine that lends CPUs to the flow.
+
+    Parameters
+    ----------
+    flow : Flow
+        Where it belongs.
+    name : str
+        ``local`` is this machine.
+    """
+
+    def __init__(self, flow: Flow, name: str) -> None:
+        self.flow = flow
+        self.name = name
+
+    @property
+    def _record(self) -> dict[str, Any]:
+        known = {row["name"]: row for row in self.flow._client.topology["nodes"]}
+        if self.name not in known:
+            raise NodeNotFoundError.named(self.name, known)
+        record: dict[str, Any] = known[self.name]
+        return record
+
+    @property
+    def host(self) -> str:
+        """Where it is, as ``ssh`` was told."""
+        return str(self._record.get("host") or "")
+
+    @property
+    def cpus(self) -> int:
+        """How many CPUs it lends; 0 while that is not known."""
+        return int(self._record["cpus"])
+
+    @property
+    def state(self) -> str:
+        """``starting``, ``up``, ``away`` (what it has may run on) or ``down``."""
+        return str(self._record.get("state", ""))
+
+    @property
+    def error(self) -> str | None:
+        """Why it is away or down."""
+        error: str | None = self._record.get("error")
+        return error
+
+    @property
+    def python(self) -> str | None:
+        """Version of the Python there."""
+        python: str | None = self._record.get("python")
+        return python
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the engine knows of it now: state, CPUs in use, round trip (s), memory (bytes), since when."""
+        counts, _ = self.flow._client.ask("query", {"what": "counts"})
+        found = next((row for row in counts["nodes"] if row["name"] == self.name), None)
+        if found is None:
+            raise NodeNotFoundError.named(self.name, [row["name"] for row in counts["nodes"]])
+        return dict(found)
+
+    @property
+    def agent(self) -> Agent:
+        """Our process on it."""
+        return Agent(self)
+
+    def reach(self) -> Node:
+        """Wait until it is there; an interrupt leaves it alone, and it goes on trying.
+
+        Raises
+        ------
+        EcError
+            It cannot be reached, and what to do about it: `HostKeyError`, `SshAuthError`, `HostUnreachableError`,
+            `PythonMismatchError`, `NodeStartError`.
+        """
+        client, heard = self.flow._client, None
+        while True:
+            news, _ = client.ask("reach", {"node": self.name, "note": heard}, timeout=None)
+            if "question" in news:
+                # typed where the kernel asks for passwords; sent to the login and kept nowhere
+                client.ask("answer", {"question": news["question"], "text": getpass.getpass(f"{news['text']} ")})
+            elif "note" in news:
+                heard = news["note"]
+                note(f"node {self.name!r}: {heard}")
+            elif news["state"] == "up":
+                return self
+            elif news.get("type"):
+                raise from_wire({"type": news["type"], "message": news["error"]})
+            else:
+                raise NodeStartError(news["error"])
+
+    def remove(self) -> None:
+        """Take it away; what runs there runs to its end."""
+        with self.flow._editor.edit() as edit:
+            edit.add("remove_node", name=self.name)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Node) and (self.flow, self.name) == (other.flow, other.name)
+
+    def __hash__(self) -> int:
+        return hash((id(self.flow), self.name))
+
+    def __repr__(self) -> str:
+        record = next((row for row in self.flow._client.topology["nodes"] if row["name"] == self.name), None)
+        if record is None:
+            return f"<node {self.name!r}, removed>"
+        state, error = record.get("state", ""), record.get("error")
+        marks = [
+            f"{record['cpus']} cpus" if record["cpus"] else "",
+            state if state not in ("", "up") else "",
+            "leaving" if record.get("leaving") else "",
+        ]
+        return f"{self.name}: {', '.join(filter(None, marks))}" + (f" ({error})" if error and state != "up" else "")
+
+
+class Agent:
+    """Our process on a node; owns its CPUs.
+
+    Parameters
+    ----------
+    node : Node
+        Where it runs.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+
+    @property
+    def workers(self) -> list[Worker]:
+        """One for each processor that is there."""
+        return [
+            Worker(self, processor)
+            for processor in self.node.flow.processors.values()
+            if self.node.name in processor.nodes
+        ]
+
+    def __repr__(self) -> str:
+        return f"<agent on {self.node.name!r}>"
+
+
+class Worker:
+    """One agent's pool for one processor.
+
+    Parameters
+    ----------
+    agent : Agent
+        Whose pool it is.
+    processor : Processor
+        Whose calls it runs.
+    """
+
+    def __init__(self, agent: Agent, processor: Processor) -> None:
+        self.agent = agent
+        self.processor = processor
+
+    @property
+    def cpus(self) -> int:
+        """How many calls it can run at once."""
+        limit = self.processor.nodes.get(self.agent.node.name)
+        return self.agent.node.cpus if limit is None else limit
+
+    def __repr__(self) -> str:
+        return f"<worker of {self.processor.name!r} on {self.agent.node.name!r}: {self.cpus} cpus>"
+
+
+class Nodes:
+    """What `Flow` can do about the machines it runs on."""
+
+    _client: Client
+    _editor: Editor
+
+    @property
+    def nodes(self) -> list[Node]:
+        """Machines that lend it CPUs; the first is this one."""
+        return [Node(cast("Flow", self), record["name"]) for record in self._client.topology["nodes"]]
+
+    def node(
+        self,
+        name: str,
+        host: str | None = None,
+        *,
+        cpus: int | None = None,
+        python: str | None = None,
+        ssh: Sequence[str] | None = None,
+        ask: bool | None = None,
+        lease: float | None = None,
+        requirements: Sequence[str] | None = None,
+    ) -> Node:
+        """The node of that name: made, changed by what is given, or looked up.
+
+        A new one is reached over SSH before this returns. Nothing has to be installed there but ``python3`` of
+        this notebook's minor version. An interrupt leaves it to be reached later.
+
+        Parameters
+        ----------
+        name : str
+            Letters, digits, ``_`` and ``-``.
+        host : str, optional
+            ``user@host``, or a name that your SSH configuration knows; the node's own name if left out.
+        cpus : int, optional
+            CPUs it lends; all it has if left out.
+        python : str, optional
+            The Python there (``python3``).
+        ssh : sequence of str, optional
+            Your SSH client and its options (``["ssh"]``).
+        ask : bool, optional
+            Ask here for a passphrase, where ``ssh`` wants one.
+        lease : float, optional
+            Seconds for which what runs there goes on when nothing is heard from here (600); 0: not at all.
+        requirements : sequence of str, optional
+            Packages its tasks need, as pip writes them; they are installed there once, apart from all else.
+
+        Raises
+        ------
+        EcError
+            It cannot be, or cannot be reached; see `Node.reach`.
+        """
+        given = {
+            "host": host, "cpus": cpus, "python": python, "ssh": None if ssh is None else list(ssh), "ask": ask,
+            "lease": lease, "requirements": None if requirements is None else list(requirements),
+        }  # fmt: skip
+        given = {key: value for key, value in given.items() if value is not None}
+        node = Node(cast("Flow", self), name)
+        if not given and name in [record["name"] for record in self._client.topology["nodes"]]:
+            return node
+        names.plain_name(name, "node")
+        with self._editor.edit() as edit:
+            edit.add("node", name=name, **given)
+        # inside a `with flow.edit()` it is made later
+        return node if self._editor.collecting else node.reach()

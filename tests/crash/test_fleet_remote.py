@@ -1,0 +1,121 @@
+"""Nodes behind a login, as far as the engine goes: what survives whom. The login is a shell on this machine."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.crash.flowkit import SECONDS, Flow, Gate, Marks, gone, kill, mark, passing, wait_until
+
+
+def hold(x, marks, gate):
+    mark(marks, f"{x} {os.getpid()} {os.getppid()}")
+    passing(gate)
+    return x
+
+
+def double(x):
+    return 2 * x
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> str:
+    """Stands for ``ssh``: runs the command here, as a host's shell would, in a home of its own."""
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    script = tmp_path / "ssh"
+    script.write_text(f'#!/bin/sh\nfor last; do :; done\nexport HOME={home} TMPDIR={home}\nexec sh -c "$last"\n')
+    script.chmod(0o700)
+    return str(script)
+
+
+@pytest.fixture
+def hpc(flow: Flow, client: str) -> Flow:
+    """A flow whose processor ``fit`` is on a node."""
+    flow.edit({"op": "node", "name": "hpc", "host": "me@hpc", "cpus": 1, "ssh": [client], "python": sys.executable})
+    flow.edit({"op": "processor", "name": "fit", "nodes": {"hpc": None}})
+    wait_until(lambda: facts(flow)["state"] == "up")
+    return flow
+
+
+def facts(flow: Flow, name: str = "hpc") -> dict:
+    return next(row for row in flow.query("counts")["nodes"] if row["name"] == name)
+
+
+def held(flow: Flow, gate: Gate, marks: Marks, n: int) -> list[int]:
+    flow.socket(hold, processor="fit")
+    return flow.map("hold", [{"x": x, "marks": str(marks), "gate": str(gate)} for x in range(n)])
+
+
+def agent_of(marks: Marks) -> int:
+    """The process on the node that started the worker which left the last line."""
+    return int(marks.lines[-1].split()[2])
+
+
+def test_a_node_runs_calls_and_its_results_feed_sockets_here(hpc: Flow) -> None:
+    hpc.socket(double, "there", processor="fit")
+    hpc.socket(double, "here")
+    hpc.plug("there", "here.x")
+    ids = hpc.map("there", [{"x": x} for x in range(20)])
+    hpc.drained()
+    assert hpc.results("here") == [4 * x for x in range(20)]
+    assert {row["node"] for row in hpc.requests(ids=ids)} == {"hpc"}
+    known = facts(hpc)
+    assert known["python"].startswith(f"{sys.version_info[0]}.{sys.version_info[1]}")
+    assert (known["cpus"], known["host"], known["error"]) == (1, "me@hpc", None)
+
+
+def test_a_call_on_a_node_outlives_the_engine_and_runs_once(hpc: Flow, gate: Gate, marks: Marks) -> None:
+    (call,) = held(hpc, gate, marks, 1)
+    marks.reach(1)
+    hpc.restart()
+    wait_until(lambda: facts(hpc)["state"] == "up")
+    assert hpc.requests(ids=[call])[0]["node"] == "hpc"
+    gate.open()
+    assert hpc.result(call) == 0
+    (row,) = hpc.requests(ids=[call])
+    assert (row["node"], row["attempt"], row["deaths"]) == ("hpc", 1, 0)
+    assert len(marks.lines) == 1
+
+
+def test_a_result_that_came_while_there_was_no_engine_is_taken_by_the_next(
+    hpc: Flow, gate: Gate, marks: Marks, make_flow: Callable[..., Flow]
+) -> None:
+    (call,) = held(hpc, gate, marks, 1)
+    marks.reach(1)
+    worker = psutil.Process(int(marks.lines[0].split()[1]))
+    hpc.client.close()
+    kill(hpc.engine)
+    gate.open()
+    # its result is pickled and told before it takes its time again
+    wait_until(lambda: worker.status() == psutil.STATUS_SLEEPING)
+    hpc.reopen()
+    assert hpc.result(call) == 0
+    assert hpc.requests(ids=[call])[0]["attempt"] == 1
+    assert len(marks.lines) == 1
+
+
+def test_calls_of_an_agent_that_was_killed_are_queued_again_at_once(hpc: Flow, gate: Gate, marks: Marks) -> None:
+    ids = held(hpc, gate, marks, 2)
+    marks.reach(1)
+    kill(agent_of(marks))
+    marks.reach(2)
+    gate.open()
+    assert [hpc.result(i) for i in ids] == [0, 1]
+    first = hpc.requests(ids=ids[:1])[0]
+    assert (first["attempt"], first["deaths"]) == (2, 0)
+    assert hpc.query("attempts", id=ids[0])["rows"][0]["state"] == "lost"
+
+
+def test_no_process_is_left_on_a_node_when_the_engine_is_stopped(hpc: Flow, gate: Gate, marks: Marks) -> None:
+    held(hpc, gate, marks, 1)
+    marks.reach(1)
+    worker, agent = int(marks.lines[0].split()[1]), agent_of(marks)
+    hpc.stop()
+    gone(worker, SECONDS)
+    gone(agent, SECONDS)

@@ -1,0 +1,137 @@
+"""Nodes for tests: an agent in another process, behind a pipe or an SSH server of the test's own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ec_jupyter.nodes import stage
+from ec_jupyter.nodes.login import Login, Pipe
+from ec_jupyter.nodes.remote import RemoteAgent
+from tests.nodes.rig import Ear, Rig, gone, wait_until
+
+ROOT = Path(__file__).parents[2]
+BEAT = 0.3
+"""Seconds between signs of life: what is cut is noticed in a second."""
+
+
+class FarEar(Ear):
+    """A listener that keeps what it is told of nodes, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.states: list[str] = []
+        self.gone: list[int] = []
+        self.agents: dict[str, RemoteAgent] = {}
+
+    def node(self, name: str) -> None:
+        state = self.agents[name].state
+        if self.states[-1:] != [state]:
+            self.states.append(state)
+        self._news.set()
+
+    def lost(self, name: str, requests: list[int]) -> None:
+        self.gone.extend(requests)
+        self._news.set()
+
+
+class Forward:
+    """A listener that hears of nodes, and passes all else on to whoever is the rig's ear just then."""
+
+    def __init__(self, rig: FarRig) -> None:
+        self._rig = rig
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._rig.ear, name)
+
+    def node(self, name: str) -> None:
+        """Nobody asks."""
+
+    def lost(self, name: str, requests: list[int]) -> None:
+        raise AssertionError(f"lost: {requests}")
+
+
+class FarRig(Rig):
+    """Nodes under test, each with its engine's end."""
+
+    ear: FarEar
+
+    def __init__(self, folder: Path, runtime: Path) -> None:
+        super().__init__(folder, runtime)
+        self.ear = FarEar()
+        self.values.mkdir()
+        self.flow = str(folder)
+        self.epoch = 7
+        self.login: Callable[[], Login] = here
+
+    async def start(self, cpus: int = 2, **options: Any) -> Any:
+        """A node that is up."""
+        agent = await self.begin(cpus, **options)
+        await asyncio.wait_for(agent.ready(), 30)
+        return agent
+
+    async def begin(self, cpus: int | None = 2, **options: Any) -> RemoteAgent:
+        """A node that is being started."""
+        agent = self.make(cpus, **options)
+        await agent.start()
+        return agent
+
+    def make(self, cpus: int | None = 2, *, name: str = "far", login: Login | None = None, **options: Any) -> Any:
+        """A node that is not started yet."""
+        options = {"workdir": self.folder, "heartbeat": BEAT, "epoch": self.epoch, **options}
+        listener = self.ear if isinstance(self.ear, FarEar) else Forward(self)
+        agent = RemoteAgent(
+            listener, name=name, cpus=cpus, folder=self.folder, flow=self.flow, login=login or self.login(), **options
+        )
+        if isinstance(self.ear, FarEar):
+            self.ear.agents[name] = agent
+        self.agents.append(agent)  # type: ignore[arg-type]
+        return agent
+
+    def place(self, agent: RemoteAgent) -> Path:
+        """The node's own folder."""
+        return Path(stage.base()) / agent._tie._orders["key"]
+
+    def host_pid(self, agent: RemoteAgent) -> int:
+        """The process that runs the node's agent."""
+        return pid_of(self.place(agent))
+
+
+def here() -> Pipe:
+    """A bare Python on this machine: it finds our package in what travels alone, and the tests beside it."""
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return Pipe(env=env)
+
+
+def pid_of(place: Path) -> int:
+    """Who holds the lock of an agent's folder."""
+    inode = os.stat(f"{place}.lock").st_ino
+    for line in Path("/proc/locks").read_text().splitlines():
+        fields = line.split()
+        if fields[1] == "FLOCK" and fields[5].rpartition(":")[2] == str(inode):
+            return int(fields[4])
+    raise AssertionError(f"nobody holds {place}.lock")
+
+
+def tree(pid: int) -> list[int]:
+    """A process and all that descends from it."""
+    found, todo = [], [pid]
+    while todo:
+        one = todo.pop()
+        found.append(one)
+        for task in Path(f"/proc/{one}/task").glob("*/children"):
+            todo.extend(int(child) for child in task.read_text().split())
+    return found
+
+
+async def ended(pids: list[int], seconds: float = 20.0) -> None:
+    """Wait until these are no more."""
+    await wait_until(lambda: all(gone(pid) for pid in pids), seconds)
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)

@@ -1,0 +1,462 @@
+"""A node in another process: what the local agent does, over a link that can be cut."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ec_jupyter.errors import FrameError, NodeStartError, PythonMismatchError
+from ec_jupyter.nodes import bundle, stage
+from ec_jupyter.nodes.login import Pipe
+from ec_jupyter.nodes.remote import RemoteAgent
+from tests.nodes.far import FarRig, ended, kill, tree
+from tests.nodes.rig import number_in, wait_until
+
+
+@pytest.fixture
+async def rig(tmp_path: Path, by_value: None) -> AsyncIterator[FarRig]:
+    runtime = Path(tempfile.mkdtemp(prefix="ec"))
+    rig = FarRig(tmp_path, runtime)
+    yield rig
+    for agent in rig.agents:
+        await agent.close()
+        # what was killed by the test tidies up with the next start only
+        shutil.rmtree(rig.place(agent), ignore_errors=True)  # type: ignore[arg-type]
+    shutil.rmtree(runtime)
+
+
+@pytest.fixture
+async def agent(rig: FarRig) -> RemoteAgent:
+    agent = await rig.start()
+    agent.processor("main", 2)
+    return agent
+
+
+def add(one, two):
+    return one + two
+
+
+def whoami():
+    return os.getpid(), sys.executable, os.getcwd(), sorted(p for p in sys.path if "ec_jupyter" in p)
+
+
+def hold(gate, result):
+    while os.path.exists(gate):
+        time.sleep(0.005)
+    return result
+
+
+def mark(path):
+    with open(path, "a") as file:
+        file.write(f"{os.getpid()}\n")
+    time.sleep(600)
+
+
+def ones(count):
+    return np.ones(count)
+
+
+def doubled(array):
+    return array * 2
+
+
+def total(values):
+    return sum(len(v) for v in values)
+
+
+def beside(x):
+    import near.inside
+
+    return near.inside.twice(x)
+
+
+def absent():
+    import far_away  # noqa: F401
+
+
+def counted(count):
+    for i in range(count):
+        yield bytes([i]) * (100_000 if i % 2 else 10)
+
+
+async def test_call_on_a_node_comes_to_the_same_as_here(rig: FarRig, agent: RemoteAgent) -> None:
+    call = rig.call(add, {"one": 1, "two": 2})
+    await rig.run(agent, call)  # type: ignore[arg-type]
+    assert rig.result(call.request) == 3
+
+
+async def test_node_runs_from_what_travels_alone(rig: FarRig, agent: RemoteAgent) -> None:
+    call = rig.call(whoami)
+    await rig.run(agent, call)  # type: ignore[arg-type]
+    pid, _, folder, path = rig.result(call.request)
+    assert pid in tree(rig.host_pid(agent))
+    assert folder == str(rig.place(agent) / "work")
+    assert path[0].endswith(".zip")
+
+
+async def test_large_array_goes_there_and_back_as_files(rig: FarRig, agent: RemoteAgent) -> None:
+    array = np.arange(300_000.0)
+    call = rig.call(doubled, {"array": array})
+    outcome = await rig.run(agent, call)  # type: ignore[arg-type]
+    assert outcome.value is not None
+    assert outcome.value.file == f"{call.request}.7.1.0"
+    assert np.array_equal(rig.result(call.request), array * 2)
+
+
+async def test_result_that_lies_there_is_not_sent_there_again(rig: FarRig, agent: RemoteAgent) -> None:
+    first = rig.call(ones, {"count": 100_000})
+    await rig.run(agent, first)  # type: ignore[arg-type]
+    value = rig.ear.outcomes[first.request].value
+    assert value is not None
+    assert value.file is not None
+    (rig.values / value.file).unlink()
+    second = rig.call(doubled)
+    second.arguments = [("array", "v", [value])]
+    await rig.run(agent, second)  # type: ignore[arg-type]
+    assert rig.result(second.request).sum() == 200_000
+
+
+async def test_frame_larger_than_a_part_arrives(rig: FarRig, agent: RemoteAgent) -> None:
+    call = rig.call(total)
+    call.arguments = [("values", "l", [rig.value(b"x" * 60_000) for _ in range(40)])]
+    await rig.run(agent, call)  # type: ignore[arg-type]
+    assert rig.result(call.request) == 2_400_000
+
+
+async def test_yields_come_in_order_whatever_their_size(rig: FarRig, agent: RemoteAgent) -> None:
+    call = rig.call(counted, {"count": 9})
+    outcome = await rig.run(agent, call)  # type: ignore[arg-type]
+    assert outcome.emitted == 9
+    assert [index for index, _ in rig.ear.yields[call.request]] == list(range(9))
+
+
+async def test_module_beside_the_notebook_is_found_by_a_task_there(rig: FarRig, agent: RemoteAgent) -> None:
+    folder = rig.folder / "near"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    (folder / "inside.py").write_text("from near.deeper import factor\n\n\ndef twice(x):\n    return factor * x\n")
+    (folder / "deeper.py").write_text("factor = 2\n")
+    call = rig.call(beside, {"x": 4})
+    await rig.run(agent, call)  # type: ignore[arg-type]
+    assert rig.result(call.request) == 8
+
+
+async def test_module_that_is_nowhere_is_missed_as_ever(rig: FarRig, agent: RemoteAgent) -> None:
+    outcome = await rig.run(agent, rig.call(absent))  # type: ignore[arg-type]
+    assert outcome.error is not None
+    assert outcome.error["type"] == "ModuleNotFoundError"
+
+
+async def test_facts_say_what_the_node_is(rig: FarRig, agent: RemoteAgent) -> None:
+    await rig.ear.until(lambda: agent.facts()["memory"] and agent.facts()["round_trip"] is not None)
+    facts = agent.facts()
+    assert facts["state"] == "up"
+    assert facts["cpus"] == agent.cpus
+    assert facts["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert 0 < facts["memory"]["used"] < facts["memory"]["total"]
+    assert facts["error"] is None
+
+
+async def test_closing_leaves_no_process_and_no_folder(rig: FarRig, agent: RemoteAgent) -> None:
+    await rig.run(agent, rig.call(add, {"one": 1, "two": 2}))  # type: ignore[arg-type]
+    pids, place = tree(rig.host_pid(agent)), rig.place(agent)
+    await agent.close()
+    await ended(pids)
+    await wait_until(lambda: not place.exists() and not Path(f"{place}.lock").exists())
+
+
+# cut links
+
+
+def cut(agent: RemoteAgent) -> None:
+    """End the login, as a kill -9 of `ssh` does."""
+    assert agent._tie.link is not None
+    agent._tie.link.close("cut by the test")
+
+
+async def test_call_goes_on_while_the_link_is_cut_and_has_its_effect_once(rig: FarRig, agent: RemoteAgent) -> None:
+    gate = rig.folder / "gate"
+    gate.touch()
+    call = rig.call(hold, {"gate": str(gate), "result": 5})
+    agent.assign("main", [call])
+    await rig.ear.until(lambda: call.request in rig.ear.begun)
+    pid = rig.host_pid(agent)
+    cut(agent)
+    assert agent.state == "away"
+    gate.unlink()
+    await rig.ear.until(lambda: call.request in rig.ear.outcomes)
+    assert rig.result(call.request) == 5
+    assert agent.state == "up"
+    assert rig.host_pid(agent) == pid
+    assert rig.ear.gone == []
+
+
+async def test_calls_under_a_link_cut_again_and_again_come_back_once_each(rig: FarRig, agent: RemoteAgent) -> None:
+    task = rig.task(add)
+    calls = [rig.call(task, {"one": i, "two": b"x" * (70_000 if i % 50 == 7 else 9)}) for i in range(400)]
+    bad = {call.request for call in calls}
+    for i in range(0, 400, 40):
+        agent.assign("main", calls[i : i + 40])
+        if i % 120 == 40:
+            cut(agent)
+            agent.retry()
+            await rig.ear.until(lambda: agent.state == "up")
+        await asyncio.sleep(0)
+    await rig.ear.until(lambda: bad <= rig.ear.outcomes.keys(), 60)  # each fails: a number and bytes do not add
+    assert rig.ear.gone == []
+    assert all(outcome.state == "failed" for outcome in rig.ear.outcomes.values())
+
+
+async def test_node_that_is_silent_is_away_and_its_calls_are_lost_with_its_lease(rig: FarRig) -> None:
+    agent = await rig.start(lease=2.4)
+    agent.processor("main", 1)
+    path = rig.folder / "pid"
+    call = rig.call(mark, {"path": str(path)})
+    agent.assign("main", [call])
+    await wait_until(lambda: number_in(path))
+    pids = tree(rig.host_pid(agent))
+    # nobody can log in again, and what is there is heard of no more
+    agent._tie.login = Pipe("/nonexistent/python")
+    cut(agent)
+    await rig.ear.until(lambda: rig.ear.gone)
+    assert rig.ear.gone == [call.request]
+    assert rig.ear.states == ["up", "away", "down"]
+    # by then the agent has ended, with all it had started
+    await ended(pids, 0.5)
+    assert "lease" in str(agent.facts()["error"])
+    assert not rig.place(agent).exists()
+
+
+async def test_agent_without_lease_ends_with_its_channel(rig: FarRig) -> None:
+    agent = await rig.start(lease=0.0)
+    agent.processor("main", 1)
+    path = rig.folder / "pid"
+    agent.assign("main", [rig.call(mark, {"path": str(path)})])
+    await wait_until(lambda: number_in(path))
+    pids = tree(rig.host_pid(agent))
+    agent._tie.login = Pipe("/nonexistent/python")
+    cut(agent)
+    await ended(pids, 5.0)
+
+
+async def test_killed_agent_is_started_anew_and_its_calls_are_lost_at_once(rig: FarRig, agent: RemoteAgent) -> None:
+    path = rig.folder / "pid"
+    call = rig.call(mark, {"path": str(path)})
+    agent.assign("main", [call])
+    await wait_until(lambda: number_in(path))
+    pids = tree(rig.host_pid(agent))
+    kill(pids[0])
+    await rig.ear.until(lambda: rig.ear.gone == [call.request])
+    await ended(pids)
+    await rig.ear.until(lambda: agent.state == "up")
+    again = rig.call(add, {"one": 1, "two": 1})
+    await rig.run(agent, again)  # type: ignore[arg-type]
+    assert rig.result(again.request) == 2
+
+
+ENGINE = """
+import asyncio, hashlib, sys
+from pathlib import Path
+sys.path.insert(0, {root!r})
+from tests.nodes.far import FarRig, kill
+from tests.nodes import test_remote as t
+import cloudpickle, os
+cloudpickle.register_pickle_by_value(t)
+
+async def main():
+    folder = Path({folder!r})
+    rig = FarRig.__new__(FarRig)
+    FarRig.__init__(rig, folder, folder)
+    agent = await rig.start(2)
+    agent.processor("main", 2)
+    calls = [rig.call(t.hold, dict(gate=str(folder / "gate"), result=i)) for i in range(3)]
+    agent.assign("main", calls)
+    await rig.ear.until(lambda: len(rig.ear.begun) >= 2)
+    print(rig.host_pid(agent), *[call.request for call in calls], flush=True)
+    await asyncio.sleep(600)
+
+asyncio.run(main())
+"""
+
+
+async def test_engine_started_after_kill_gets_the_results_of_the_one_before(tmp_path: Path, by_value: None) -> None:
+    gate = tmp_path / "gate"
+    gate.touch()
+    (tmp_path / "values").mkdir()
+    shutil.rmtree(tmp_path / "values")
+    code = ENGINE.format(root=str(Path(__file__).parents[2]), folder=str(tmp_path))
+    engine = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert engine.stdout is not None
+    pid, *requests = map(int, engine.stdout.readline().split())
+    engine.kill()
+    engine.wait()
+    engine.stdout.close()
+    gate.unlink()
+    shutil.rmtree(tmp_path / "values")
+    rig = FarRig(tmp_path, tmp_path)
+    rig.epoch = 8
+    agent = rig.make(2)
+    # one that never was there, and one of another attempt
+    agent.adopt({**{request: (1, "main") for request in requests}, 999: (1, "main")})
+    await agent.start()
+    try:
+        await rig.ear.until(lambda: rig.ear.outcomes.keys() == set(requests) and rig.ear.gone == [999])
+        assert rig.host_pid(agent) == pid
+        assert sorted(rig.result(request) for request in requests) == [0, 1, 2]
+    finally:
+        await agent.close()
+
+
+async def test_call_nobody_adopts_makes_room_for_what_comes_next(rig: FarRig) -> None:
+    agent = await rig.start()
+    agent.processor("main", 1)
+    path = rig.folder / "pid"
+    call = rig.call(mark, {"path": str(path)})
+    agent.assign("main", [call])
+    await wait_until(lambda: number_in(path))
+    await agent.close(keep=True)
+    rig.epoch = 8
+    later = await rig.start()
+    later.processor("main", 1)
+    await rig.run(later, rig.call(add, {"one": 1, "two": 1}))
+    assert call.request not in rig.ear.outcomes
+
+
+async def test_call_cancelled_while_the_node_is_away_ends_cancelled(rig: FarRig, agent: RemoteAgent) -> None:
+    path = rig.folder / "pid"
+    call = rig.call(mark, {"path": str(path)})
+    agent.assign("main", [call])
+    await wait_until(lambda: number_in(path))
+    cut(agent)
+    agent.cancel(call.request)
+    await rig.ear.until(lambda: call.request in rig.ear.outcomes)
+    error = rig.ear.outcomes[call.request].error
+    assert error is not None
+    assert error["kind"] == "cancelled"
+
+
+# hosts that are not as they should be
+
+
+@pytest.mark.parametrize("version", ["3.6", "3.10", "3.12", "3.13"])
+async def test_other_python_is_refused_with_what_the_host_has(rig: FarRig, version: str) -> None:
+    found = [path for path in Path.home().glob(f".pyenv/versions/{version}.*/bin/python") if path.exists()]
+    if not found:
+        pytest.skip(f"no Python {version} here")
+    env = {**os.environ, "PATH": f"{found[0].parent}:/usr/bin:/bin"}
+    agent = await rig.begin(login=Pipe(str(found[0]), env))
+    with pytest.raises(PythonMismatchError, match=rf"runs Python {version}, this flow 3\.\d+; give python=.*found there: .*"):
+        await agent.ready()
+    assert agent.state == "down"
+
+
+async def test_host_without_python_is_named(rig: FarRig) -> None:
+    agent = await rig.begin(login=Pipe("/nonexistent/python"))
+    with pytest.raises(NodeStartError, match="/nonexistent/python"):
+        await agent.ready()
+
+
+async def test_chatter_before_the_answer_is_skipped(rig: FarRig) -> None:
+    script = rig.folder / "python"
+    script.write_text(f'#!/bin/sh\necho "Welcome, {{user}}!"; echo "last login: never"; exec {sys.executable} "$@"\n')
+    script.chmod(0o755)
+    agent = await rig.start(login=Pipe(str(script)))
+    assert agent.state == "up"
+
+
+async def test_home_that_cannot_be_written_is_no_hindrance(rig: FarRig) -> None:
+    env = {**os.environ, "HOME": "/proc/nowhere"}
+    env.pop("XDG_CACHE_HOME", None)
+    agent = await rig.start(login=Pipe(env=env))
+    assert agent.state == "up"
+
+
+async def test_damaged_bundle_is_replaced(rig: FarRig) -> None:
+    home = rig.folder / "home with spaces"
+    home.mkdir()
+    env = {**os.environ, "HOME": str(home)}
+    env.pop("XDG_CACHE_HOME", None)
+    path = home / ".cache" / "ec_jupyter" / f"{bundle.bundle()[0]}.zip"
+    first = await rig.start(login=Pipe(env=env))
+    await first.close()
+    assert stage.kept(str(path.parent), path.stem)
+    path.write_bytes(b"damaged")
+    second = await rig.start(login=Pipe(env=env))
+    assert second.state == "up"
+    assert stage.kept(str(path.parent), path.stem)
+
+
+GARBAGE = {
+    "noise": "sys.stdout.buffer.write(b'\\xff' * 100)",
+    "no frame": "say(b'\\x05\\0\\0\\0\\0\\0\\0\\0hello')",
+    "huge": "sys.stdout.buffer.write(struct.pack('<II', 10, 1 << 29))",
+    "deep": "say(struct.pack('<II', 200_000, 0) + b'[' * 200_000)",
+    "early": "frame({'k': 'done', 'u': 1})",
+    "welcome": "frame({'k': 'welcome', 'protocol': 'x'})",
+    "surrogate": "frame({'k': 'note', 'x': 'PAIR'})",
+    "path": "welcome(); frame({'k': 'open', 'z': 9, 'f': {'n': '../../etc/passwd'}})",
+    "name": "welcome(); frame({'k': 'open', 'z': 9, 'f': {'n': 'in.1'}})",
+    "columns": "welcome(); frame({'k': 'done', 'u': 1, 'n': [1], 'a': [], 't': 3})",
+    "text": "welcome(); frame({'k': 'died', 'u': 1, 'n': 1, 'a': 1, 'x': 7})",
+    "infinite": "welcome(); frame({'k': 'facts', 'used': 1e999, 'low': 1})",
+    "kind": "welcome(); frame({'k': 'evil'})",
+    "part": "welcome(); frame({'k': 'part'})",
+    "pong": "welcome(); frame({'k': 'pong', 'n': 77, 'w': 1})",
+}
+HOSTILE = """#!{python}
+import json, struct, sys
+code = sys.stdin.buffer.readline  # whatever is sent is ignored
+def say(data):
+    sys.stdout.buffer.write(data); sys.stdout.buffer.flush()
+def frame(header):
+    data = json.dumps(header).replace("PAIR", chr(92) + "ud800").encode()
+    say(struct.pack("<II", len(data), 0) + data)
+def welcome():
+    frame({{"k": "welcome", "protocol": 1, "boot": "x", "spec": {spec!r}, "machine": [], "pid": 1, "cpus": 2,
+           "files": [], "blobs": []}})
+facts = {{"python": list(sys.version_info[:3]), "executable": "x", "pythons": [], "host": "x",
+         "bundle": True, "running": False}}
+say(b"\\n" + {magic!r} + json.dumps(facts).encode() + b"\\n")
+{what}
+sys.stdout.flush()
+while sys.stdin.buffer.read1(65536):
+    pass
+"""
+
+
+@pytest.mark.parametrize("what", GARBAGE)
+async def test_what_a_hostile_node_sends_is_its_error_and_nobody_elses(rig: FarRig, what: str) -> None:
+    script = rig.folder / "python"
+    script.write_text("")
+    agent = rig.make(login=Pipe(str(script)))
+    script.write_text(
+        HOSTILE.format(python=sys.executable, spec=agent._tie._spec, magic=stage.MAGIC, what=GARBAGE[what])
+    )
+    script.chmod(0o755)
+    call = rig.call(add, {"one": 1, "two": 2})
+    agent.processor("main", 1)
+    await agent.start()
+    agent.assign("main", [call])
+    await rig.ear.until(lambda: agent.facts()["error"])
+    assert agent.state in ("away", "down")
+    assert "it sent what is no frame of ours" in agent.facts()["error"]
+    assert call.request not in rig.ear.outcomes
+    assert not (rig.folder / "passwd").exists()
+
+
+def test_names_of_files_cannot_leave_their_folder() -> None:
+    from ec_jupyter.nodes.freight import file_name
+
+    for name in ("../x", "a/b", ".hidden", "", "a\0b", 7, None, "/etc/passwd"):
+        with pytest.raises(FrameError):
+            file_name(name)

@@ -1,0 +1,43 @@
+"""What holds for the local agent holds for one behind a link: the same tests, on a node."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import cloudpickle
+import pytest
+
+from tests.nodes import test_calls, test_contract, test_failures, test_output, test_stopping
+from tests.nodes.far import FarRig
+from tests.nodes.rig import Rig
+
+MODULES = (test_calls, test_contract, test_failures, test_output, test_stopping)
+DIFFERENT = {
+    "test_cancel_of_a_queued_call_ends_it_without_running",  # not before the call returns: it is a message
+    "test_task_is_sent_once_and_again_when_the_worker_had_to_forget_it",  # there, and not asked for here again
+}
+for _module in MODULES:
+    for _name, _test in vars(_module).items():
+        if _name.startswith("test_") and _name not in DIFFERENT:
+            globals()[_name] = _test
+
+
+@pytest.fixture
+def by_value() -> Iterator[None]:
+    for module in MODULES:
+        cloudpickle.register_pickle_by_value(module)
+    yield
+    for module in MODULES:
+        cloudpickle.unregister_pickle_by_value(module)
+
+
+@pytest.fixture
+async def rig(tmp_path: Path, by_value: None) -> AsyncIterator[Rig]:
+    rig = FarRig(tmp_path, tmp_path)
+    yield rig
+    for agent in rig.agents:
+        place = rig.place(agent)  # type: ignore[arg-type]
+        await agent.close()
+        shutil.rmtree(place, ignore_errors=True)
