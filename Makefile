@@ -3,6 +3,7 @@
 # make lint   ruff and mypy
 # make front  the picture and the panel, from TypeScript; with Node from PyPI where the machine has none
 # make lab    JupyterLab on the notebooks
+# make pictures  the pictures of the README, from a real JupyterLab
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -14,7 +15,7 @@ REPORT ?= build/junit.xml
 # how many processes the campaign kills
 KILLS ?= 1000
 
-.PHONY: demo test lint format front lab bench kill-campaign clean $(RINGS:%=test-%)
+.PHONY: demo test lint format front lab pictures bench kill-campaign clean $(RINGS:%=test-%)
 .DELETE_ON_ERROR:
 
 demo: $(STAMPS)/demo
@@ -43,6 +44,9 @@ front: | $(BIN)/python
 
 lab: $(STAMPS)/lab front
 	cd notebooks && $(abspath $(BIN))/jupyter lab $(LAB_ARGS)
+
+pictures: $(STAMPS)/test front
+	$(BIN)/python docs/pictures/make.py
 
 bench: $(STAMPS)/test
 	$(BIN)/python benchmarks/run.py $(BENCH_ARGS)

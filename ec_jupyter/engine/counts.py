@@ -108,7 +108,8 @@ def _nodes(engine: Engine, jobs: list[Job]) -> list[dict[str, Any]]:
     used: Counter[str] = Counter()
     for job in jobs:
         used[job.node] += engine.core.topology.sockets[job.socket].threads
-    return [{**facts, "used": used[facts["name"]]} for facts in engine.fleet.facts()]
+    facts = [{key: value for key, value in row.items() if key != "spec"} for row in engine.fleet.facts()]
+    return [{**row, "used": used[row["name"]]} for row in facts]
 
 
 def _arrived(core: Core) -> tuple[dict[int, dict[str, int]], dict[str, int]]:

@@ -58,10 +58,16 @@ class Line:
         """What Python runs as pip, a zip from the engine."""
         self.say({"k": "want", "x": "pip"})
         reader = FrameReader()
+        whole = b""
         while data := os.read(self._read, 1 << 18):
             for header, buffers in reader.feed(data):
-                if header["k"] == "pip" and buffers:
-                    return buffers[0]
+                # it is large, so it comes in parts
+                if header["k"] == "part":
+                    whole += buffers[0]
+                    self.say({"k": "got", "n": len(buffers[0])})
+            frames = FrameReader().feed(whole)
+            if frames:
+                return frames[0][1][0]
         os._exit(1)
 
 

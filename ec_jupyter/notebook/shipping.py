@@ -94,10 +94,17 @@ def signature(task: Callable[..., Any], name: str) -> list[dict[str, Any]]:
             "kind": p.kind.name,
             "required": p.default is p.empty and not p.kind.name.startswith("VAR_"),
             "default": None if p.default is p.empty else _text(p.default),
-            "annotation": None if p.annotation is p.empty else inspect.formatannotation(p.annotation),
+            "annotation": _annotation(p.annotation),
         }
         for p in parameters
     ]
+
+
+def _annotation(annotation: Any) -> str | None:
+    """What a function says of an argument, as it is written; under the postponed annotations it is text already."""
+    if annotation is inspect.Parameter.empty:
+        return None
+    return annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
 
 
 def is_generator(task: object) -> bool:

@@ -216,7 +216,7 @@ def test_the_only_node_of_a_processor_cannot_be_taken_away(world: World) -> None
     placed(world, hpc=1)
     with pytest.raises(WiringError, match="'hpc' is the only one of processor fit; move it first"):
         world.flow.edit({"op": "remove_node", "name": "hpc"})
-    with pytest.raises(NodeNotFoundError, match="'hcp'; did you mean 'hpc'?"):
+    with pytest.raises(NodeNotFoundError, match=r"'hcp'; did you mean 'hpc'\?"):
         placed(world, hcp=1)
 
 
@@ -293,6 +293,32 @@ def test_an_engine_asks_a_node_first_for_what_the_one_before_it_had_given_it(
     assert [world.flow.result(i) for i in ids] == [0, 1]
     assert [row["attempt"] for row in rows(world, *ids)] == [2 if i in given else 1 for i in ids]
     assert {row["deaths"] for row in rows(world, *ids)} == {0}
+
+
+def test_a_node_that_was_leaving_when_the_engine_ended_is_asked_by_the_next_and_then_left(
+    world: World, gate: Gate, marks: Marks
+) -> None:
+    node(world, cpus=1)
+    placed(world, hpc=1)
+    (call,) = held(world, gate, marks, 1)
+    marks.reach(1)
+    world.flow.edit({"op": "processor", "name": "fit", "nodes": {"local": 1}}, {"op": "remove_node", "name": "hpc"})
+    world.close(broken=True)
+    world.slow.add("hpc")
+    world.open()
+    hpc = world.stations["hpc"]
+    assert world.do(lambda: hpc.claims) == {call: (1, "fit")}
+    assert world.flow.query("counts")["nodes"][1]["leaving"]
+    gate.open()
+    world.slow.clear()
+    world.do(hpc.retry)
+    assert world.flow.result(call) == 0
+    assert rows(world, call)[0]["node"] == "local"
+    wait_until(lambda: state(world, "hpc") is None)
+    world.close()
+    world.stations.clear()
+    world.open()
+    assert world.stations == {}
 
 
 def test_a_call_for_more_cpus_than_any_node_of_its_processor_has_is_refused(world: World) -> None:

@@ -196,18 +196,18 @@ def numbers(n):
 
 
 async def test_routes_are_decided_where_the_result_is(rig: Rig, single: Agent) -> None:
-    routes = [(1, rig.task(big), False, None), (2, rig.task(lambda r: r < 0), True)]
+    routes = [(1, rig.task(big), False, None), (2, rig.task(lambda r: r < 0), True, None)]
     call = rig.call(add, {"one": 1, "two": 20}, routes=routes)
     assert (await rig.run(single, call)).routed == {1: True, 2: False}
 
-    outcome = await rig.run(single, rig.call(numbers, {"n": 3}, routes=[(7, None, True)]))
+    outcome = await rig.run(single, rig.call(numbers, {"n": 3}, routes=[(7, None, True, None)]))
     elements = outcome.routed[7]
     assert isinstance(elements, list)
     assert [load(e, rig.values) for e in elements] == [0, 1, 2]
 
 
 async def test_route_that_raises_fails_the_call_and_names_the_plug(rig: Rig, single: Agent) -> None:
-    outcome = await rig.run(single, rig.call(add, {"one": 1}, routes=[(9, rig.task(broken), False)]))
+    outcome = await rig.run(single, rig.call(add, {"one": 1}, routes=[(9, rig.task(broken), False, None)]))
     assert outcome.state == "failed"
     assert outcome.error is not None
     assert outcome.error["kind"] == "task"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import tempfile
@@ -110,10 +109,18 @@ async def test_requirement_nobody_has_is_the_nodes_error(rig: FarRig) -> None:
     assert not [path for path in envs.iterdir() if path.is_dir()]
 
 
-@pytest.mark.skipif(shutil.which("uv") is None, reason="no uv here")
 async def test_uv_is_used_where_it_is(rig: FarRig) -> None:
-    uv = shutil.which("uv")
-    assert uv is not None
-    env = environment(rig, f"{Path(sys.executable).resolve().parent}:{os.path.dirname(uv)}")
-    found, _ = await made(rig, Pipe(str(Path(sys.executable).resolve()), env))
+    # the words of uv that are used, done by what is here
+    folder = rig.folder / "bin"
+    folder.mkdir()
+    uv = folder / "uv"
+    uv.write_text(
+        '#!/bin/sh\necho "uv: $*" >> "$HOME/said"\n'
+        'case "$1" in venv) exec "$3" -m venv "$5";; pip) exec "$4" -m pip install -r "$6";; esac\n'
+    )
+    uv.chmod(0o755)
+    python = Path(sys.executable).resolve()
+    found, _ = await made(rig, Pipe(str(python), environment(rig, f"{folder}:{python.parent}")))
     assert found == 42
+    said = (rig.folder / "home" / "said").read_text().splitlines()
+    assert [line.split()[1] for line in said] == ["venv", "pip"]

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from ec_jupyter.nodes.bundle import AT_HOME
+
 PACKAGE = Path(__file__).parents[2] / "ec_jupyter"
 ROOMS = ["errors", "wire", "model", "flow", "nodes", "engine", "notebook", "server"]
-# the ends of a connection that stay at home
-AT_HOME = {"ssh.py", "dask.py"}
 BUNDLE = [PACKAGE / name for name in ("errors.py", "wire.py", "flow/ledger.py")] + [
     path for path in sorted((PACKAGE / "nodes").glob("*.py")) if path.name not in AT_HOME
 ]

@@ -115,7 +115,8 @@ def test_every_call_is_placed_once_within_room_and_none_overtakes_another_of_its
         assert mine == [r for r, s in enumerate(sockets, 1) if s == socket][: len(mine)]
     # nobody is left who would have a place
     left = {s for r, s in enumerate(sockets, 1) if r not in went}
-    assert not [s for s in left for one in spots if one.room > 0 and one.cap >= s]
+    open_ = [large[node] for node, room in rooms.items() if room > len(placed.get(node, ()))]
+    assert not [s for s in left for cap in open_ if cap >= s]
 
 
 def test_holdings_add_up_by_node_and_processor():

@@ -18,6 +18,7 @@ MAGICS = [
     "ec_cancel",
     "ec_debug",
     "ec_flow",
+    "ec_node",
     "ec_pause",
     "ec_plug",
     "ec_processor",

@@ -179,7 +179,7 @@ def test_a_socket_with_waiting_requests_goes_only_by_force_and_comes_back_by_und
 def test_a_processor_changes_live_and_shows_what_it_has(wired: Any) -> None:
     assert wired.run("flow['maths'].cpus, list(flow['maths'].sockets)") == (2, ["add_two"])
     wired.run("flow.processor('maths').cpus = 1")
-    assert repr(wired.run("%ec_processor maths")) == "<processor 'maths': 1 CPUs>"
+    assert repr(wired.run("%ec_processor maths")) == "<processor 'maths': 1 CPU>"
     assert repr(wired.run("flow['maths'].workers[0]")) == "<worker of 'maths' on 'local': 1 cpus>"
     wired.run("%ec_processor spare --cpus 1")
     wired.run("flow['spare'].remove()")

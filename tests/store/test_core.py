@@ -239,3 +239,47 @@ def test_a_core_started_on_the_folder_of_another_reads_what_it_committed_only(tm
     again = start(tmp_path / "flow")
     assert sorted(again.jobs) == [committed]
     assert isinstance(again.store.path, Path)
+
+
+def test_attempts_that_were_lost_with_their_node_use_up_no_retry_also_after_a_restart(tmp_path):
+    core = start(tmp_path / "flow", ONE)
+    request = submit(core, "one", x=1)
+    for _ in range(3):
+        core.dispatch.take([1], 1)
+        core.call(core.jobs[request], "hpc")
+        core.lost(request, "hpc", "node 'hpc' was lost")
+        core.journal.commit()
+    assert core.held.at("hpc") == []
+    core.store.close()
+    core = start(tmp_path / "flow")
+    job = core.jobs[request]
+    assert (job.attempt, job.tries, job.deaths) == (3, 0, 0)
+    raised(core, *begin(core, "one"))
+    assert request in core.delayed
+
+
+def test_a_call_that_is_on_another_node_cannot_be_lost_with_this_one(tmp_path):
+    core = start(tmp_path / "flow", ONE)
+    request = submit(core, "one", x=1)
+    core.dispatch.take([1], 1)
+    call = core.call(core.jobs[request], "hpc")
+    core.lost(request, "gpu", "node 'gpu' was lost")
+    assert core.journal.empty
+    done(core, request, call.attempt, 5)
+    assert core.store.db.execute("SELECT state, node FROM request").fetchone() == ("done", "hpc")
+
+
+def test_a_call_given_to_another_node_is_that_nodes_after_a_restart(tmp_path):
+    core = start(tmp_path / "flow", ONE)
+    request = submit(core, "one", x=1)
+    core.dispatch.take([1], 1)
+    call = core.call(core.jobs[request], "hpc")
+    core.journal.add("claim", (call.attempt, core.epoch, "hpc", 101, request))
+    core.journal.commit()
+    core.store.close()
+    core = start(tmp_path / "flow")
+    assert core.held.at("hpc") == [request]
+    assert (core.counts[1]["queued"], core.counts[1]["running"]) == (1, 0)
+    assert core.dispatch.queued(1) == 0
+    done(core, request, call.attempt, 5)
+    assert state(core, request) == ("done", 1)
