@@ -129,6 +129,11 @@ class Agent:
         pool.resize(0)
         self._replan()
 
+    @property
+    def processors(self) -> set[str]:
+        """Names of those that were not removed."""
+        return {name for name, pool in self._pools.items() if not pool.removed}
+
     def warm(self, name: str) -> None:
         """Start a worker of the processor before there is a call for it."""
         self._pool(name).warm()

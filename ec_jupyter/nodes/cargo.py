@@ -31,18 +31,22 @@ class Cargo:
         self._values = values
         self._blob = blob
         self._files: OrderedDict[str, int] = OrderedDict()
+        self._bytes = 0
         self._blobs: set[str] = set()
         self._moving: set[str] = set()
 
     def reset(self, files: Iterable[tuple[str, int]], blobs: Iterable[str]) -> None:
         """What is there at the beginning of a connection."""
         self._files = OrderedDict(files)
+        self._bytes = sum(self._files.values())
         self._blobs = set(blobs)
         self._moving.clear()
 
     def came(self, name: str, size: int) -> None:
         """A result that was made there lies there."""
-        self._files[name] = size
+        if name not in self._files:
+            self._files[name] = size
+            self._bytes += size
 
     def settled(self) -> None:
         """Everything that was sent has left."""
@@ -79,20 +83,22 @@ class Cargo:
         except OSError as error:
             log.error("value file %s of %d bytes: %s", name, size, error)
             return
-        self._files[name] = size
+        self.came(name, size)
         self._moving.add(name)
 
+    @property
+    def full(self) -> bool:
+        """Whether more lies there than a node keeps."""
+        return self._bytes > KEPT_BYTES
+
     def surplus(self, used: Collection[str]) -> list[str]:
-        """Files there that are to go, so that the rest is no more than a node keeps; forgotten here."""
-        total = sum(self._files.values())
+        """Files there that are to go until it is full no more; those `used` stay. They are forgotten here."""
         gone = []
-        for name, size in list(self._files.items()) if total > KEPT_BYTES else ():
-            if total <= KEPT_BYTES:
+        for name in [name for name in self._files if name not in used]:
+            if not self.full:
                 break
-            if name not in used:
-                del self._files[name]
-                gone.append(name)
-                total -= size
+            self._bytes -= self._files.pop(name)
+            gone.append(name)
         return gone
 
 

@@ -77,7 +77,9 @@ def init(seat: Seat) -> None:
             # nobody is there to answer: input() ends at once instead of waiting for ever
             os.dup2(nothing.fileno(), 0)
         os.chdir(seat.workdir)
-        sys.path.insert(0, seat.workdir)
+        if not seat.fetch:
+            # elsewhere it is the user's home there: the notebook's modules come from the notebook's folder
+            sys.path.insert(0, seat.workdir)
     except BaseException as error:  # noqa: BLE001 - told by `serve`
         # raised here it would only say that the pool is broken; `serve` raises it where it is heard
         _failed.append(error)

@@ -87,13 +87,13 @@ class Deputy:
         self._facts: dict[str, Any] = {}
         self._server: asyncio.AbstractServer | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        for name in ("values", "blobs", "spool", "work"):
+        for name in ("values", "blobs", "spool"):
             (self.folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
         self._spool = Spool(self.folder / "spool")
         self._lent = max(1, min(orders["cpus"] or machine.cpu_count(), machine.cpu_count()))
         self.agent = Agent(
             self, name=orders["name"], cpus=self._lent, folder=self.folder, runtime=self.folder, epoch=self._epoch,
-            workdir=self.folder / "work", idle=float(orders["idle"]), modules=self.module,
+            workdir=_workdir(self.folder), idle=float(orders["idle"]), modules=self.module,
         )  # fmt: skip
 
     async def run(self) -> None:
@@ -191,6 +191,8 @@ class Deputy:
             raise FrameError(f"{header['k']!r} has no meaning here")
         try:
             act(self, header, buffers)
+        except FrameError:
+            raise
         except EcError as error:
             log.error("%s: %s", header["k"], error)
 
@@ -236,7 +238,9 @@ class Deputy:
     # what the engine says
 
     def _hello(self, header: Header, _: list[bytes]) -> None:
-        epoch, known, lease, heartbeat = checked(header, epoch=int, known=list, lease=float, beat=float)
+        epoch, known, lease, heartbeat, names = checked(
+            header, epoch=int, known=list, lease=float, beat=float, processors=list
+        )
         if epoch < self._epoch:
             raise FrameError("an engine from before the one that was here last")
         self._epoch, self._lease, self._heartbeat = epoch, float(lease), float(heartbeat)
@@ -245,6 +249,8 @@ class Deputy:
         self._greeted = True
         self._sources.clear()
         self._facts = {}
+        for name in self.agent.processors - set(names):
+            self.agent.remove(name)
         wanted: dict[int, int] = dict(known)
         for request in [n for n, held in self._held.items() if wanted.get(n) != held.call.attempt]:
             self._give_up(request)
@@ -474,6 +480,12 @@ class Deputy:
             link.put(self._spool.data(unit), behind=behind)
             if link.backlog >= BACKLOG_BYTES:
                 break
+
+
+def _workdir(otherwise: Path) -> Path:
+    """The user's home, as for any command over SSH: what tasks write beside themselves stays."""
+    home = Path.home()
+    return home if home.is_dir() and os.access(home, os.R_OK | os.X_OK) else otherwise
 
 
 def _files(outcome: Outcome) -> list[tuple[str, int]]:

@@ -42,6 +42,8 @@ def main() -> None:
     orders = json.loads(os.environ.pop(stage.ENVIRONMENT))
     if orders["requirements"] and not orders.get("inside"):
         needs.move_in(orders)
+    for name in ("read", "write", "detach"):
+        os.set_inheritable(orders[name], False)
     folder = Path(orders["run"]) / orders["key"]
     lock = _own(folder)
     if lock is None:

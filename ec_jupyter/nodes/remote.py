@@ -216,6 +216,8 @@ class RemoteAgent:
             self._out[call.request] = Out(call.attempt, name, call)
         if self._tie.state == "up":
             self._send(name, calls)
+        elif self._tie.state != "starting":
+            self.recall([call.request for call in calls])
 
     def _send(self, name: str, calls: Sequence[Call]) -> None:
         assert self._tie.link is not None
@@ -232,10 +234,9 @@ class RemoteAgent:
             size += inline
         if share:
             self._pack(link, name, share, behind)
-        used = {file for out in self._out.values() if out.call is not None for file, _ in files(out.call)}
-        surplus = self._cargo.surplus(used)
-        if surplus:
-            link.send({"k": "drop", "f": surplus}, behind=True)
+        if self._cargo.full:
+            used = {file for out in self._out.values() if out.call is not None for file, _ in files(out.call)}
+            link.send({"k": "drop", "f": self._cargo.surplus(used)}, behind=True)
 
     def _pack(self, link: Link, name: str, calls: list[Call], behind: bool) -> None:
         try:
@@ -311,7 +312,7 @@ class RemoteAgent:
 
     # what the tie says
 
-    def up(self, header: Header) -> list[list[int]]:
+    def up(self, header: Header) -> Header:
         """The node is there."""
         cpus, kept, blobs, boot = checked(header, cpus=int, files=list, blobs=list, boot=str)
         if not all(isinstance(one, list) and len(one) == 2 and type(one[1]) is int for one in kept):
@@ -323,7 +324,8 @@ class RemoteAgent:
             self._seen.clear()
             self._confirming.clear()
         self.cpus = max(1, cpus)
-        return [[request, out.attempt] for request, out in self._out.items() if out.sent]
+        known = [[request, out.attempt] for request, out in self._out.items() if out.sent]
+        return {"known": known, "processors": list(self._processors)}
 
     def met(self) -> None:
         """Say what there was to say while the node was away."""
@@ -366,7 +368,9 @@ class RemoteAgent:
             self._listener.lost(self.name, lost)
 
     def changed(self) -> None:
-        """The state or another fact has changed."""
+        """The state or another fact has changed; what was never sent need not wait for a node that is not there."""
+        if self._tie.state in ("away", "down") and not self._tie.closing:
+            self.recall([request for request, out in self._out.items() if not out.sent])
         self._listener.node(self.name)
 
     def coming(self, link: Link, header: Header, size: int) -> Path:

@@ -44,8 +44,8 @@ _STUBBORN = (HostKeyError, SshAuthError, PythonMismatchError)
 class Owner(Protocol):
     """Whoever the tie belongs to."""
 
-    def up(self, header: Header) -> list[list[int]]:
-        """The node is there, and has what the header says; the calls that ought to be there."""
+    def up(self, header: Header) -> Header:
+        """The node is there, and has what the header says; what ought to be there."""
 
     def met(self) -> None:
         """It knows what ought to be there, and takes work."""
@@ -335,12 +335,12 @@ class Tie:
             self.error = NodeStartError(f"node {self.name!r} ran in another way and starts anew")
             return
         self._meet(boot, [str(one) for one in machine])
-        known = self._owner.up(header)
+        wanted = self._owner.up(header)
         self.error, self.note = None, ""
         self._pinged = clock()
         self._set_fence()
         link.live(self._heartbeat)
-        link.send({"k": "hello", "epoch": self._epoch, "known": known, "lease": self._lease, "beat": self._heartbeat})
+        link.send({"k": "hello", "epoch": self._epoch, "lease": self._lease, "beat": self._heartbeat, **wanted})
         self._change("up")
         self._owner.met()
         self._settled.set()

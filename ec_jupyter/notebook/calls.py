@@ -455,8 +455,16 @@ def _waiting(flow: Flow, row: dict[str, Any]) -> list[Waiting]:
 
 
 def _headline(counts: dict[str, Any]) -> str:
-    nodes = ", ".join(f"{n['name']}: {n.get('used', 0)} of {n['cpus']} CPUs in use" for n in counts.get("nodes", ()))
+    nodes = ", ".join(map(_node_text, counts.get("nodes", ())))
     return f"{nodes}; {'idle' if counts.get('idle') else 'at work'}"
+
+
+def _node_text(node: dict[str, Any]) -> str:
+    text = f"{node['name']}: {node.get('used', 0)} of {node['cpus']} CPUs in use" if node["cpus"] else node["name"]
+    state = node.get("state", "up")
+    if state == "up":
+        return text
+    return f"{text}, {state}" + (f" ({node['error']})" if node.get("error") else "")
 
 
 def _run_id(run: Run | Request | int) -> int:

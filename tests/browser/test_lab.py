@@ -129,6 +129,31 @@ def test_a_flow_opens_in_a_tab_is_wired_there_and_lives_without_a_kernel(show: A
         assert json.loads(answer.read()) == []
 
 
+def test_a_value_supplied_on_a_port_makes_the_call_that_waited_for_it(show: Any, flow: Flow) -> None:
+    request = flow.submit("add_two", one=40)
+    page = show()
+    row(page, flow).get_by_role("button", name=f"Open flow {flow.name}/{flow.name}").click()
+    page.get_by_role("button", name="1 waiting at one of add_two", exact=True).click()
+    waiting = page.get_by_role("region", name="Waiting at one of add_two")
+    waiting.get_by_text("40", exact=True).wait_for()
+    waiting.get_by_label("Value for two").fill("2")
+    waiting.get_by_role("button", name="Supply").click()
+    assert request.result(60) == 42
+    waiting.get_by_text("Nothing waits here.").wait_for()
+
+
+def test_a_plug_is_made_and_taken_back_with_the_keyboard_alone(show: Any, flow: Flow) -> None:
+    page = show()
+    row(page, flow).get_by_role("button", name=f"Open flow {flow.name}/{flow.name}").click()
+    port(page, "Output of add_two").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.type("double")
+    page.keyboard.press("Enter")
+    wait_for(lambda: [(p.source, p.target, p.argument) for p in flow.plugs] == [("add_two", "double", "x")])
+    page.keyboard.press("Control+z")
+    wait_for(lambda: not flow.plugs)
+
+
 def test_a_flow_is_stopped_and_started_in_the_panel_and_its_tab_follows(show: Any, flow: Flow) -> None:
     page = show()
     mine = row(page, flow)

@@ -141,7 +141,7 @@ async def test_host_of_no_known_name_is_unreachable(rig: FarRig, sshd: Sshd) -> 
 
 
 async def test_host_without_that_python_says_what_to_give(rig: FarRig, sshd: Sshd) -> None:
-    await refused(rig, NodeStartError, 'has no \'python3.99\'.*give python="', sshd.login(python="python3.99"))
+    await refused(rig, NodeStartError, "has no 'python3.99'.*give python=\"", sshd.login(python="python3.99"))
 
 
 async def test_python_that_breaks_is_told_with_its_last_line(rig: FarRig, sshd: Sshd) -> None:
