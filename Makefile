@@ -11,7 +11,8 @@ STAMPS := $(VENV)/.stamps
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
 RINGS := pure store shell kernel nodes crash server notebooks browser
-REPORT ?= build/junit.xml
+# rings that run beside the others
+BESIDE := browser server kernel notebooks
 # how many processes the campaign kills
 KILLS ?= 1000
 
@@ -21,13 +22,21 @@ KILLS ?= 1000
 demo: $(STAMPS)/demo
 	$(BIN)/python notebooks/demo.py notebooks/flights.ipynb
 
+# two at a time: most of a test is waiting, for a browser, a kernel, an engine or a host
 test: $(STAMPS)/test front
-	$(PYTEST) --junitxml=$(REPORT) $(PYTEST_ARGS)
-	$(BIN)/python .ci/rings.py $(REPORT)
+	@mkdir -p build; rm -f build/*.xml; status=0; \
+	$(PYTEST) $(BESIDE:%=tests/%) --junitxml=build/beside.xml $(PYTEST_ARGS) > build/beside.log 2>&1 & beside=$$!; \
+	$(PYTEST) $(foreach ring,$(filter-out $(BESIDE),$(RINGS)),tests/$(ring)) --junitxml=build/junit.xml $(PYTEST_ARGS) || status=1; \
+	wait $$beside || status=1; cat build/beside.log; exit $$status
+	$(BIN)/python .ci/rings.py build/junit.xml build/beside.xml
 
 test-server test-browser test-notebooks: front
 $(RINGS:%=test-%): test-%: $(STAMPS)/test
 	$(PYTEST) tests/$* $(PYTEST_ARGS)
+
+# the kernel's ring on every release of ipykernel that there is support for
+test-ipykernels: $(STAMPS)/test
+	$(BIN)/python .ci/ipykernels.py $(IPYKERNELS)
 
 lint: $(STAMPS)/test
 	$(BIN)/python -m ruff check .

@@ -47,13 +47,16 @@ class Reaching:
 
     def look(self, name: str) -> None:
         """Tell those who wait for a node what is new of it."""
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting = self._there(), []
         for client, header in waiting:
             news = self._news(header) if header["node"] == name else None
             if news is None:
                 self._waiting.append((client, header))
             else:
                 client.reply(news, to=header)
+
+    def _there(self) -> list[tuple[Connection, Header]]:
+        return [(client, header) for client, header in self._waiting if client in client.clients.all]
 
     def _news(self, header: Header) -> dict[str, Any] | None:
         name = header["node"]
@@ -71,8 +74,7 @@ class Reaching:
 
     async def ask(self, name: str, text: str) -> str | None:
         """What one of those who wait for a node answers its login; None where nobody is there or knows."""
-        self._waiting = [(client, header) for client, header in self._waiting if client in client.clients.all]
-        if not any(header["node"] == name for _, header in self._waiting):
+        if not any(header["node"] == name for _, header in self._there()):
             return None
         number = next(self._numbers)
         answer: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()

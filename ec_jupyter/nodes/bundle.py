@@ -17,7 +17,9 @@ from ec_jupyter.nodes import stage
 from ec_jupyter.wire import encode
 
 PACKAGE = Path(__file__).parents[1]
-AT_HOME = {"landing.py", "credit.py", "bundle.py", "login.py", "ssh.py", "remote.py", "tie.py", "cargo.py", "dask.py"}
+AT_HOME = {
+    f"{name}.py" for name in ("bundle", "cargo", "credit", "dask", "landing", "login", "remote", "ssh", "tally", "tie")
+}
 """Modules of this room that stay: the engine's ends."""
 
 _MAIN = "from ec_jupyter.nodes.host import main\n\nif __name__ == '__main__':\n    main()\n"

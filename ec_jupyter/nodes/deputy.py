@@ -75,7 +75,7 @@ class Deputy:
         self._heartbeat = float(orders["heartbeat"])
         self._boot = os.urandom(8).hex()
         self._link: Link | None = None
-        self._greeted = False
+        self._greeted = self._met = False
         self._epoch = int(orders["epoch"])
         self._assured = clock()
         self._held: dict[int, Held] = {}
@@ -224,7 +224,8 @@ class Deputy:
         self._link = None
         self._greeted = False
         self._detach()
-        if not self._lease:
+        if not self._lease or not self._met:
+            # told to end with its link, or left before anybody had said a word
             self.over.set()
 
     def _detach(self) -> None:
@@ -246,7 +247,7 @@ class Deputy:
         self._epoch, self._lease, self._heartbeat = epoch, float(lease), float(heartbeat)
         assert self._link is not None
         self._link.live(self._heartbeat)
-        self._greeted = True
+        self._greeted = self._met = True
         self._sources.clear()
         self._facts = {}
         for name in self.agent.processors - set(names):

@@ -449,9 +449,6 @@ class Pool:
     def _progress(self, slot: Slot, header: Header, _: list[bytes]) -> None:
         self._site.listener.progress(header["n"], header["d"], header["t"], header["x"])
 
-    def _module(self, slot: Slot, header: Header, _: list[bytes]) -> None:
-        self._site.modules(header["x"], slot.taker(header["x"]))
-
     _other: ClassVar[dict[str, Callable[[Pool, Slot, Header, list[bytes]], None]]] = {
         "back": _back,
         "started": _begun,
@@ -459,7 +456,7 @@ class Pool:
         "output": _output,
         "progress": _progress,
         "need": lambda _, slot, header, __: slot.answer(header["h"]),
-        "module": _module,
+        "module": lambda pool, slot, header, _: pool._site.modules(header["x"], slot.taker(header["x"])),
     }
 
     def down(self, slot: Slot, culprit: int | None, text: str | None) -> None:

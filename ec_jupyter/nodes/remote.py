@@ -9,51 +9,36 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import ec_jupyter
 from ec_jupyter.errors import FrameError, ProcessorNotFoundError
 from ec_jupyter.nodes import imports
 from ec_jupyter.nodes.batch import inline_bytes
-from ec_jupyter.nodes.cargo import Cargo, files
+from ec_jupyter.nodes.cargo import Cargo
 from ec_jupyter.nodes.credit import Credit
-from ec_jupyter.nodes.freight import checked, file_name, numbers, pack_calls, unpack_outcomes, unpack_values, values_of
+from ec_jupyter.nodes.freight import (
+    checked,
+    file_name,
+    numbers,
+    pack_calls,
+    slots_told,
+    unpack_outcomes,
+    unpack_values,
+    values_of,
+)
 from ec_jupyter.nodes.landing import Landing
 from ec_jupyter.nodes.link import Link
 from ec_jupyter.nodes.login import Login
 from ec_jupyter.nodes.pool import BATCH_CALLS, TROUBLE_SECONDS
-from ec_jupyter.nodes.site import Listener, failed, stop_text
+from ec_jupyter.nodes.site import NodeListener, failed, stop_text
+from ec_jupyter.nodes.tally import Out, Tally
 from ec_jupyter.nodes.tie import Tie
-from ec_jupyter.wire import Call, Header, Outcome
+from ec_jupyter.wire import Call, Header
 
 HEARTBEAT = 4.0
-STATES = ("cold", "starting", "ready", "ending")
 BATCH_BYTES = 128 * 1024
-
-
-class NodeListener(Listener, Protocol):
-    """Whoever a node works for."""
-
-    def node(self, name: str) -> None:
-        """The state or another fact of the node has changed."""
-
-    def lost(self, name: str, requests: list[int]) -> None:
-        """Attempts there are surely over, and nobody knows what came of them."""
-
-
-@dataclass
-class Out:
-    """A call that is the node's; `call` is None where an engine before this one has sent it."""
-
-    attempt: int
-    processor: str
-    call: Call | None
-    sent: bool = False
-    began: float | None = None
-    slot: int = 0
-    pid: int = 0
 
 
 class RemoteAgent:
@@ -120,11 +105,9 @@ class RemoteAgent:
         )  # fmt: skip
         self._cargo = Cargo(folder / "values", listener.blob)
         self._landing = Landing(folder / "values", epoch, sync)
-        self._out: dict[int, Out] = {}
+        self._calls = Tally()
         self._processors: dict[str, tuple[int, str | list[int]]] = {}
         self._credit = Credit()
-        self._cancels: dict[int, str] = {}
-        self._recalls: set[int] = set()
         self._sources: dict[str, str] = {}
         self._seen: set[int] = set()
         self._confirming: list[int] = []
@@ -144,7 +127,7 @@ class RemoteAgent:
         To be told before `start`. Each ends as others do, or is reported as lost.
         """
         for request, (attempt, processor) in calls.items():
-            self._out[request] = Out(attempt, processor, None, sent=True)
+            self._calls.out[request] = Out(attempt, processor, None, sent=True)
 
     async def start(self) -> None:
         """Begin to log in; `ready` waits for what comes of it."""
@@ -183,7 +166,7 @@ class RemoteAgent:
     def remove(self, name: str) -> None:
         """Take a processor away: what it has not begun is handed back, what runs goes on."""
         del self._processors[self._known(name)]
-        self.recall([request for request, out in self._out.items() if out.processor == name])
+        self.recall([request for request, out in self._calls.out.items() if out.processor == name])
         self._tie.say({"k": "remove", "n": name})
 
     def _known(self, name: str) -> str:
@@ -199,9 +182,8 @@ class RemoteAgent:
         """How many more calls keep the processor's slots busy, the way there and back included."""
         if self._tie.state != "up" or self._tie.link is None or name not in self._processors:
             return 0
-        mine = sum(out.processor == name for out in self._out.values()) if len(self._processors) > 1 else len(self._out)
         cpus = min(self._processors[name][0], self.cpus)
-        return max(0, self._credit.calls(name, cpus, self._tie.link.round_trip or 0.0) - mine)
+        return max(0, self._credit.calls(name, cpus, self._tie.link.round_trip or 0.0) - self._calls.count(name))
 
     def assign(self, name: str, calls: list[Call]) -> None:
         """Append calls to the processor's queue there; they start in this order.
@@ -213,7 +195,7 @@ class RemoteAgent:
         """
         self._known(name)
         for call in calls:
-            self._out[call.request] = Out(call.attempt, name, call)
+            self._calls.out[call.request] = Out(call.attempt, name, call)
         if self._tie.state == "up":
             self._send(name, calls)
         elif self._tie.state != "starting":
@@ -223,7 +205,7 @@ class RemoteAgent:
         assert self._tie.link is not None
         link, share, size, behind = self._tie.link, list[Call](), 0, False
         for call in calls:
-            self._out[call.request].sent = True
+            self._calls.out[call.request].sent = True
             waits = self._cargo.load(link, call)
             inline = inline_bytes(call)
             if share and (size + inline > BATCH_BYTES or waits != behind or len(share) >= BATCH_CALLS):
@@ -235,45 +217,43 @@ class RemoteAgent:
         if share:
             self._pack(link, name, share, behind)
         if self._cargo.full:
-            used = {file for out in self._out.values() if out.call is not None for file, _ in files(out.call)}
-            link.send({"k": "drop", "f": self._cargo.surplus(used)}, behind=True)
+            link.send({"k": "drop", "f": self._cargo.surplus(self._calls.files())}, behind=True)
 
     def _pack(self, link: Link, name: str, calls: list[Call], behind: bool) -> None:
         try:
             link.send(*pack_calls(name, calls, self._sources), behind=behind)
         except FrameError as error:
             for call in calls:
-                del self._out[call.request]
+                del self._calls.out[call.request]
             self._listener.finished([failed(call, "unpicklable", str(error)) for call in calls])
 
     def recall(self, requests: Collection[int]) -> None:
         """Hand back those that have not begun; the others run on."""
-        mine = [request for request in requests if request in self._out]
-        back = [request for request in mine if not self._out[request].sent]
+        mine = [request for request in requests if request in self._calls.out]
+        back = [request for request in mine if not self._calls.out[request].sent]
         for request in back:
-            del self._out[request]
+            del self._calls.out[request]
         if back:
             self._listener.returned(back)
-        rest = [request for request in mine if request in self._out]
+        rest = [request for request in mine if request in self._calls.out]
         if rest and not self._tie.say({"k": "recall", "n": rest}):
-            self._recalls.update(rest)
+            self._calls.recalls.update(rest)
 
     def cancel(self, request: int, kind: str = "cancelled") -> None:
         """End a call, running or not; an outcome of that kind follows. Unknown ones are no error."""
-        out = self._out.get(request)
+        out = self._calls.out.get(request)
         if out is None:
             return
         if not out.sent and out.call is not None:
-            del self._out[request]
+            del self._calls.out[request]
             self._listener.finished([failed(out.call, kind, stop_text(out.call, kind))])
             return
-        self._cancels[request] = kind
+        self._calls.cancels[request] = kind
         self._tie.say({"k": "cancel", "n": request, "c": kind})
 
     def running(self) -> dict[int, float]:
         """Requests that run now, and for how many seconds."""
-        now = time.monotonic()
-        return {request: now - out.began for request, out in self._out.items() if out.began is not None}
+        return self._calls.running()
 
     def statistics(self) -> dict[str, object]:
         """CPUs lent and in use, and by processor its queue and slots."""
@@ -288,7 +268,7 @@ class RemoteAgent:
 
     def _used(self) -> float:
         # what it said last may be older than the end of the last call
-        return float(self._told.get("used", 0)) if self._out else 0.0
+        return float(self._told.get("used", 0)) if self._calls.out else 0.0
 
     def facts(self) -> dict[str, Any]:
         """What there is to say of the node."""
@@ -324,42 +304,37 @@ class RemoteAgent:
             self._seen.clear()
             self._confirming.clear()
         self.cpus = max(1, cpus)
-        known = [[request, out.attempt] for request, out in self._out.items() if out.sent]
+        known = [[request, out.attempt] for request, out in self._calls.out.items() if out.sent]
         return {"known": known, "processors": list(self._processors)}
 
     def met(self) -> None:
         """Say what there was to say while the node was away."""
         for name in self._processors:
             self._say_processor(name)
-        for request, kind in self._cancels.items():
+        for request, kind in self._calls.cancels.items():
             self._tie.say({"k": "cancel", "n": request, "c": kind})
-        recalls = [request for request in self._recalls if request in self._out]
+        recalls = [request for request in self._calls.recalls if request in self._calls.out]
         if recalls:
             self._tie.say({"k": "recall", "n": recalls})
-        self._recalls.clear()
-        self._send_all([request for request, out in self._out.items() if not out.sent])
+        self._calls.recalls.clear()
+        self._send_all(self._calls.unsent())
         for name in self._processors:
             self._listener.room(name)
 
     def _send_all(self, requests: Iterable[int]) -> None:
-        by_processor: dict[str, list[Call]] = {}
-        for request in requests:
-            out = self._out[request]
-            if out.call is not None:
-                by_processor.setdefault(out.processor, []).append(out.call)
-        for name, calls in by_processor.items():
+        for name, calls in self._calls.by_processor(requests).items():
             self._send(name, calls)
 
     def out(self) -> list[int]:
         """Requests that were sent there and have not ended."""
-        return [request for request, out in self._out.items() if out.sent]
+        return self._calls.sent()
 
     def lose(self, requests: list[int]) -> None:
         """Attempts are over for sure; those that somebody has cancelled meanwhile end as cancelled."""
         lost = []
         for request in requests:
-            kind = self._cancels.get(request)
-            out = self._pop(request)
+            kind = self._calls.cancels.get(request)
+            out = self._calls.pop(request)
             if out is not None and kind is not None and out.call is not None:
                 self._listener.finished([failed(out.call, kind, stop_text(out.call, kind))])
             elif out is not None:
@@ -370,7 +345,7 @@ class RemoteAgent:
     def changed(self) -> None:
         """The state or another fact has changed; what was never sent need not wait for a node that is not there."""
         if self._tie.state in ("away", "down") and not self._tie.closing:
-            self.recall([request for request, out in self._out.items() if not out.sent])
+            self.recall(self._calls.unsent())
         self._listener.node(self.name)
 
     def coming(self, link: Link, header: Header, size: int) -> Path:
@@ -380,7 +355,7 @@ class RemoteAgent:
     def arrived(self, link: Link, header: Header, size: int) -> None:
         """A result is here."""
         name, request, attempt = self._landing.named(header.get("n"))
-        wanted = self._mine(request, attempt) is not None
+        wanted = self._calls.mine(request, attempt) is not None
         if self._landing.take(header.get("n"), keep=wanted) and name == header["n"]:
             self._cargo.came(name, size)
 
@@ -388,15 +363,6 @@ class RemoteAgent:
         """All that was to leave has left."""
         if not link.bulky:
             self._cargo.settled()
-
-    def _mine(self, request: int, attempt: int) -> Out | None:
-        out = self._out.get(request)
-        return out if out is not None and out.attempt == attempt else None
-
-    def _pop(self, request: int) -> Out | None:
-        self._cancels.pop(request, None)
-        self._recalls.discard(request)
-        return self._out.pop(request, None)
 
     # what the node says
 
@@ -422,15 +388,17 @@ class RemoteAgent:
             self._tie.say({"k": "confirmed", "u": numbers})
 
     def _done(self, header: Header, buffers: list[bytes]) -> None:
+        ahead = self._tie.link.ahead if self._tie.link is not None else 0.0
         outcomes, missing = [], []
         for outcome in unpack_outcomes(header, buffers):
-            out = self._mine(outcome.request, outcome.attempt)
+            out = self._calls.mine(outcome.request, outcome.attempt)
             if out is None:
                 continue
             if all(self._landing.has(outcome.request, outcome.attempt, value) for value in values_of(outcome)):
                 self._credit.learn(out.processor, outcome.seconds)
-                outcomes.append(self._as_here(outcome))
-                self._pop(outcome.request)
+                outcome.started -= ahead
+                outcomes.append(outcome)
+                self._calls.pop(outcome.request)
             else:
                 missing.append(outcome.request)
         if outcomes:
@@ -439,15 +407,10 @@ class RemoteAgent:
         for name in self._processors:
             self._listener.room(name)
 
-    def _as_here(self, outcome: Outcome) -> Outcome:
-        ahead = self._tie.link.ahead if self._tie.link is not None else 0.0
-        outcome.started -= ahead
-        return outcome
-
     def _yielded(self, header: Header, buffers: list[bytes]) -> None:
         request, attempt, first, heads = checked(header, n=int, a=int, f=int, v=list)
         values = unpack_values(heads, buffers)
-        if self._mine(request, attempt) is None:
+        if self._calls.mine(request, attempt) is None:
             return
         if all(self._landing.has(request, attempt, value) for value in values):
             self._listener.yielded(request, attempt, first, values)
@@ -455,26 +418,26 @@ class RemoteAgent:
             self.lose([request])
 
     def _returned(self, header: Header, _: list[bytes]) -> None:
-        requests = [request for request in numbers(header, "n") if self._pop(request) is not None]
+        requests = [request for request in numbers(header, "n") if self._calls.pop(request) is not None]
         if requests:
             self._listener.returned(requests)
 
     def _died(self, header: Header, _: list[bytes]) -> None:
         request, attempt, text = checked(header, n=int, a=int, x=str)
-        if self._mine(request, attempt) is not None:
-            self._pop(request)
+        if self._calls.mine(request, attempt) is not None:
+            self._calls.pop(request)
             self._listener.died(request, attempt, text)
 
     def _output(self, header: Header, _: list[bytes]) -> None:
         request, stream, text = checked(header, n=int, s=str, x=str)
         if stream not in ("stdout", "stderr", "log"):
             raise FrameError(f"{stream!r:.100} is no stream")
-        if request in self._out:
+        if request in self._calls.out:
             self._listener.output(request, stream, text)
 
     def _started(self, header: Header, _: list[bytes]) -> None:
         request, attempt, at, slot, pid = checked(header, n=int, a=int, t=float, w=int, p=int)
-        out = self._mine(request, attempt)
+        out = self._calls.mine(request, attempt)
         if out is None or out.began is not None or self._tie.link is None:
             return
         at -= self._tie.link.ahead
@@ -486,7 +449,7 @@ class RemoteAgent:
         total = header.get("t")
         if total is not None:
             (total,) = checked(header, t=float)
-        if request in self._out:
+        if request in self._calls.out:
             self._listener.progress(request, done, total, text)
 
     def _trouble(self, header: Header, _: list[bytes]) -> None:
@@ -507,9 +470,9 @@ class RemoteAgent:
 
     def _absent(self, header: Header, _: list[bytes]) -> None:
         """What was on its way when the link was cut goes again; what cannot, is lost."""
-        gone = [request for request in numbers(header, "n") if request in self._out]
+        gone = [request for request in numbers(header, "n") if request in self._calls.out]
         self._send_all(gone)
-        self.lose([request for request in gone if request in self._out and self._out[request].call is None])
+        self.lose([request for request in gone if request in self._calls.out and self._calls.out[request].call is None])
 
     def _module(self, header: Header, _: list[bytes]) -> None:
         (name,) = checked(header, x=str)
@@ -535,20 +498,3 @@ class RemoteAgent:
         "absent": _absent,
         "module": _module,
     }
-
-
-def slots_told(processors: object) -> dict[str, dict[str, Any]]:
-    """What a node says of its processors, as far as it can be believed."""
-    found = {}
-    for name, facts in processors.items() if isinstance(processors, dict) else ():
-        queued, slots = (facts.get("queued"), facts.get("slots")) if isinstance(facts, dict) else (None, None)
-        if type(queued) is int and isinstance(slots, list) and all(map(_is_slot, slots)):
-            found[name] = {"queued": queued, "slots": slots}
-    return found
-
-
-def _is_slot(facts: object) -> bool:
-    if not isinstance(facts, dict) or facts.keys() != {"slot", "state", "pid", "running"}:
-        return False
-    numbers = (facts["slot"], facts["pid"], facts["running"] or 0)
-    return all(type(number) is int for number in numbers) and facts["state"] in STATES

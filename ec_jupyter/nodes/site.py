@@ -56,6 +56,16 @@ class Listener(Protocol):
         """A processor has workers that cannot start."""
 
 
+class NodeListener(Listener, Protocol):
+    """Whoever a node works for."""
+
+    def node(self, name: str) -> None:
+        """The state or another fact of the node has changed."""
+
+    def lost(self, name: str, requests: list[int]) -> None:
+        """Attempts there are surely over, and nobody knows what came of them."""
+
+
 @dataclass
 class Site:
     """What the pools of one agent share."""

@@ -8,6 +8,7 @@ import json
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -180,7 +181,7 @@ class Tie:
         self.closing = True
         if self._fence is not None:
             self._fence.cancel()
-        if self.link is not None and self._parted is not None and not keep:
+        if self.link is not None and self._parted is not None and not self.link.quiet and not keep:
             self.link.send({"k": "bye"})
             await asyncio.wait([self._parted], timeout=CLOSE_SECONDS)
         if self._task is not None:
@@ -206,7 +207,7 @@ class Tie:
             tries, pause = (1, PAUSES[0]) if welcomed else (tries + 1, pause)
             self._settled.set()
             self._again.clear()
-            await asyncio.wait([asyncio.ensure_future(self._again.wait())], timeout=pause)
+            await _happens(self._again, pause)
 
     async def _visit(self) -> bool:
         """Log in and stay until the link ends; whether there was an agent."""
@@ -218,7 +219,7 @@ class Tie:
             reason = await self._parted
             if link.quiet:
                 # what it said when it ended tells why
-                await asyncio.wait([asyncio.ensure_future(process.ended.wait())], timeout=2.0)
+                await _happens(process.ended, 2.0)
         finally:
             link.close("the end")
             await process.close()
@@ -364,6 +365,12 @@ class Tie:
         "failed": _failed,
         "welcome": _welcomed,
     }
+
+
+async def _happens(event: asyncio.Event, seconds: float) -> None:
+    """Wait for an event, and no longer than this."""
+    with suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)
 
 
 def _tell(task: asyncio.Task[None]) -> None:

@@ -29,9 +29,12 @@ SWITCHES = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Debian's Chromium, without a window."""
+    """Debian's Chromium, without a window.
+
+    One a module: the driver runs an event loop in this thread, and no other test may find it running.
+    """
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.skip("NO BROWSER: these tests need Debian's chromium on the PATH; nothing of the editor was tested")

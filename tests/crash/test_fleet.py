@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -405,3 +406,49 @@ def test_large_values_come_from_a_node_and_go_to_one(world: World) -> None:
     flow.drained()
     (value,) = flow.results("double")
     assert value == b"x" * (2 << 20)
+
+
+def pair(one, two):
+    return one, two
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_whatever_becomes_of_nodes_every_call_takes_effect_once(world: World, seed: int) -> None:
+    chance, flow = Random(seed), world.flow
+    node(world, "hpc", cpus=2)
+    node(world, "gpu", cpus=1)
+    placed(world, local=1, hpc=2, gpu=1)
+    for name in ("start", "left", "right"):
+        flow.socket(double, name, processor="fit")
+    flow.socket(pair, processor="fit")
+    for source, target in [("start", "left.x"), ("start", "right.x"), ("left", "pair.one"), ("right", "pair.two")]:
+        flow.plug(source, target)
+    begun, kills = 0, 0
+    for _ in range(12):
+        flow.map("start", [{"x": x} for x in range(begun, begun + 20)])
+        begun += 20
+        station = world.stations[chance.choice(["hpc", "gpu"])]
+        act = chance.choice(["cut", "mend", "expire", "kill", "move", "all"])
+        if act == "kill" and kills < 2:
+            # a third death would fail a call, and be right to
+            kills += 1
+            world.kill_workers(station.name)
+        elif act == "move":
+            placed(world, **{station.name: 1})
+        elif act == "all":
+            placed(world, local=1, hpc=2, gpu=1)
+        elif act == "expire":
+            world.do(station.cut)
+            world.do(station.expire)
+        else:
+            world.do(station.cut if act == "cut" else station.mend)
+    placed(world, local=1, hpc=2, gpu=1)
+    for station in world.stations.values():
+        world.do(station.mend)
+    assert flow.drained()["failed"] == 0
+    assert sorted(flow.results("pair")) == [(4 * x, 4 * x) for x in range(begun)]
+    assert {name: flow.count(name)["done"] for name in ("start", "left", "right", "pair")} == dict.fromkeys(
+        ("start", "left", "right", "pair"), begun
+    )
+    world.do(lambda: [s.listener.node(s.name) for s in world.stations.values()])
+    assert world.do(lambda: len(world.engine.core.held)) == 0

@@ -47,11 +47,13 @@ class Cell:
 class Kernel:
     """A kernel in a folder of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, first: Path | None = None) -> None:
         self.folder = folder
-        # no shell, no profile of this machine's user: a kernel as it comes
+        # no shell, no profile of this machine's user: a kernel as it comes, or as a folder has it
+        found = [str(first)] if first else []
+        path = os.pathsep.join([*found, os.environ["PYTHONPATH"]])
         self.manager = KernelManager(kernel_name="python3")
-        self.manager.start_kernel(cwd=str(folder))
+        self.manager.start_kernel(cwd=str(folder), env={**os.environ, "PYTHONPATH": path})
         self.client = self.manager.blocking_client()
         self.client.start_channels()
         self.client.wait_for_ready(timeout=SECONDS)
@@ -73,8 +75,14 @@ class Kernel:
             if message["parent_header"].get("msg_id") != cell:
                 continue
             if message["msg_type"] == "status" and message["content"]["execution_state"] == "idle":
+                self.replied(cell)
                 return found
             found.take(message["msg_type"], message["content"])
+
+    def replied(self, cell: str) -> None:
+        """Return once a cell that is through has its reply: ipykernel 7 may miss what it is sent before that."""
+        while self.client.get_shell_msg(timeout=SECONDS)["parent_header"].get("msg_id") != cell:
+            pass
 
     def run(self, code: str) -> Cell:
         """What came of a cell that ran well."""
@@ -116,12 +124,12 @@ class Kernel:
 
 
 @pytest.fixture
-def kernels(notebook_folder: Path) -> Iterator[Callable[[], Kernel]]:
-    """A function that starts a kernel in this test's folder."""
+def kernels(notebook_folder: Path) -> Iterator[Callable[..., Kernel]]:
+    """A function that starts a kernel in this test's folder; what lies in `first` is found before all else."""
     started: list[Kernel] = []
 
-    def start() -> Kernel:
-        started.append(Kernel(notebook_folder))
+    def start(first: Path | None = None) -> Kernel:
+        started.append(Kernel(notebook_folder, first))
         return started[-1]
 
     yield start
@@ -131,9 +139,13 @@ def kernels(notebook_folder: Path) -> Iterator[Callable[[], Kernel]]:
 
 
 @pytest.fixture
-def kernel(kernels: Callable[[], Kernel]) -> Kernel:
-    """A kernel that has the extension and a flow with a socket."""
-    kernel = kernels()
+def kernel(kernels: Callable[..., Kernel]) -> Kernel:
+    """A kernel that has the extension."""
+    return loaded(kernels())
+
+
+def loaded(kernel: Kernel) -> Kernel:
+    """The same kernel, with the extension."""
     kernel.run("%load_ext ec_jupyter")
     kernel.run("import ec_jupyter as ec")
     return kernel

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +84,7 @@ class FarRig(Rig):
 
     def make(self, cpus: int | None = 2, *, name: str = "far", login: Login | None = None, **options: Any) -> Any:
         """A node that is not started yet."""
-        options = {"workdir": self.folder, "heartbeat": BEAT, "epoch": self.epoch, **options}
+        options = {"workdir": self.folder, "heartbeat": BEAT, "lease": 30.0, "epoch": self.epoch, **options}
         listener = self.ear if isinstance(self.ear, FarEar) else Forward(self)
         agent = RemoteAgent(
             listener, name=name, cpus=cpus, folder=self.folder, flow=self.flow, login=login or self.login(), **options
@@ -91,6 +93,18 @@ class FarRig(Rig):
             self.ear.agents[name] = agent
         self.agents.append(agent)  # type: ignore[arg-type]
         return agent
+
+    async def finish(self) -> None:
+        """End the nodes, also those that are away just now."""
+        places = {self.place(agent) for agent in self.agents}  # type: ignore[arg-type]
+        for agent in self.agents:
+            await agent.close()
+        for place in places:
+            if Path(f"{place}.lock").exists():
+                with suppress(AssertionError):  # it has ended just now
+                    kill(pid_of(place))
+            shutil.rmtree(place, ignore_errors=True)
+            Path(f"{place}.lock").unlink(missing_ok=True)
 
     def place(self, agent: RemoteAgent) -> Path:
         """The node's own folder."""

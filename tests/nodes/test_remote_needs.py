@@ -21,8 +21,7 @@ async def rig(tmp_path: Path, by_value: None) -> AsyncIterator[FarRig]:
     runtime = Path(tempfile.mkdtemp(prefix="ec"))
     rig = FarRig(tmp_path, runtime)
     yield rig
-    for agent in rig.agents:
-        await agent.close()
+    await rig.finish()
     shutil.rmtree(runtime)
 
 
@@ -104,9 +103,7 @@ async def test_requirement_nobody_has_is_the_nodes_error(rig: FarRig) -> None:
     agent = await rig.begin(
         login=Pipe(str(Path(sys.executable).resolve()), env), requirements=["ec-no-such-package==9.9"]
     )
-    with pytest.raises(
-        NodeStartError, match=r"what node .far. requires cannot be installed on host .localhost.: .*ec-no"
-    ):
+    with pytest.raises(NodeStartError, match=r"node .far. requires cannot be installed on host .localhost.: .*ec-no"):
         await agent.ready()
     assert agent.state == "down"
     envs = rig.folder / "home" / ".cache" / "ec_jupyter" / "envs"

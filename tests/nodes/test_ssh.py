@@ -27,6 +27,7 @@ from tests.nodes.rig import number_in, wait_until
 from tests.nodes.sshd import ROOT, SSHD, Sshd, free_port, keygen
 
 pytestmark = pytest.mark.skipif(SSHD is None, reason="no sshd here: apt-get install openssh-server")
+REPOSITORY = Path(__file__).parents[2]
 SHELLS = [path for name in ("sh", "bash", "dash", "zsh", "csh", "tcsh", "fish") if (path := shutil.which(name))]
 
 
@@ -44,8 +45,7 @@ async def rig(tmp_path: Path, by_value: None, sshd: Sshd) -> AsyncIterator[FarRi
     rig = FarRig(tmp_path, tmp_path)
     rig.login = sshd.login
     yield rig
-    for agent in rig.agents:
-        await agent.close()
+    await rig.finish()
 
 
 def add(one, two):
@@ -235,6 +235,55 @@ async def test_killed_agent_is_known_to_be_dead_at_the_next_login(rig: FarRig) -
     await rig.ear.until(lambda: rig.ear.gone == [call.request])
     await ended(pids)
     assert "up" in rig.ear.states[1:]
+
+
+ENGINE = """
+import asyncio, sys
+from pathlib import Path
+sys.path.insert(0, {root!r})
+import cloudpickle
+from ec_jupyter.nodes.ssh import Ssh
+from tests.nodes import test_ssh as t
+from tests.nodes.far import FarRig
+cloudpickle.register_pickle_by_value(t)
+
+async def main():
+    rig = FarRig(Path({folder!r}), Path({folder!r}))
+    rig.login = lambda: Ssh("node", python=sys.executable, client=["ssh", "-F", {config!r}])
+    agent = await rig.start(2)
+    agent.processor("main", 1)
+    call = rig.call(t.hold, dict(gate=str(rig.folder / "gate"), result=5))
+    agent.assign("main", [call])
+    await rig.ear.until(lambda: rig.ear.begun)
+    print(rig.host_pid(agent), call.request, flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+async def test_killed_engine_leaves_no_login_and_the_next_gets_the_result(rig: FarRig, sshd: Sshd) -> None:
+    gate = rig.folder / "gate"
+    gate.touch()
+    rig.values.rmdir()
+    code = ENGINE.format(root=str(REPOSITORY), folder=str(rig.folder), config=str(sshd.config))
+    engine = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert engine.stdout is not None
+    host, request = map(int, engine.stdout.readline().split())
+    client = client_of(sshd)
+    engine.kill()
+    engine.wait()
+    engine.stdout.close()
+    await ended([client])
+    await wait_until(lambda: not sshd.pids())
+    gate.unlink()
+    rig.epoch = 8
+    agent = rig.make(2)
+    agent.adopt({request: (1, "main")})
+    await agent.start()
+    await rig.ear.until(lambda: request in rig.ear.outcomes)
+    assert rig.result(request) == 5
+    assert rig.host_pid(agent) == host
 
 
 def client_of(sshd: Sshd) -> int:

@@ -41,8 +41,7 @@ async def rig(tmp_path: Path, by_value: None, sshd: Sshd, network: Network) -> A
     rig.login = sshd.login
     yield rig
     network.mend()
-    for agent in rig.agents:
-        await agent.close()
+    await rig.finish()
 
 
 def hold(gate, result):
