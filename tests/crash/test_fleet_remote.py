@@ -37,7 +37,8 @@ def client(tmp_path: Path) -> str:
 @pytest.fixture
 def hpc(flow: Flow, client: str) -> Flow:
     """A flow whose processor ``fit`` is on a node."""
-    flow.edit({"op": "node", "name": "hpc", "host": "me@hpc", "cpus": 1, "lease": 20, "ssh": [client], "python": sys.executable})
+    node = {"name": "hpc", "host": "me@hpc", "cpus": 1, "lease": 20, "ssh": [client], "python": sys.executable}
+    flow.edit({"op": "node", **node})
     flow.edit({"op": "processor", "name": "fit", "nodes": {"hpc": None}})
     wait_until(lambda: facts(flow)["state"] == "up")
     return flow
