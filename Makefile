@@ -16,7 +16,7 @@ BESIDE := browser server kernel notebooks
 # how many processes the campaign kills
 KILLS ?= 1000
 
-.PHONY: demo test lint format front lab pictures bench kill-campaign clean $(RINGS:%=test-%)
+.PHONY: demo test test-ipykernels lint format front lab pictures bench kill-campaign clean $(RINGS:%=test-%)
 .DELETE_ON_ERROR:
 
 demo: $(STAMPS)/demo

@@ -266,6 +266,10 @@ class Node:
         Seconds that what runs there goes on without an engine.
     requirements : tuple of str
         Packages its tasks need, as pip writes them.
+    kind : str
+        ``ssh``, or ``dask``: then the host is the address of a Dask scheduler.
+    tls : tuple of str
+        Files that scheduler wants to see: of the authority, the certificate and its key.
     """
 
     name: str
@@ -276,6 +280,8 @@ class Node:
     ask: bool = False
     lease: float = 600.0
     requirements: tuple[str, ...] = ()
+    kind: str = "ssh"
+    tls: tuple[str, ...] = ()
 
 
 Record = Socket | Plug | Processor | Task | Node

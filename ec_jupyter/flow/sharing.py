@@ -11,7 +11,7 @@ from ec_jupyter.flow.draft import Change, Draft, check_name
 from ec_jupyter.flow.placement import caps
 from ec_jupyter.model import LOCAL, Node, Processor, Socket
 
-_NODE_WORDS = ("host", "cpus", "python", "ssh", "ask", "lease", "requirements")
+_NODE_WORDS = ("host", "cpus", "python", "ssh", "ask", "lease", "requirements", "kind", "tls")
 
 
 # -- processors --------------------------------------------------------------
@@ -131,7 +131,9 @@ def node(draft: Draft, change: Change) -> None:
         raise DeclarationError("node 'local' is this machine, and there already; its CPUs: %config EC.cpus = N")
     old = draft.topology.nodes.get(name) or Node(name, name)
     given = {k: change[k] for k in _NODE_WORDS if k in change and (change[k] is not None or k == "cpus")}
-    for word in ("ssh", "requirements"):
+    if "host" in given and "kind" not in given:
+        given["kind"] = "dask" if "://" in given["host"] else "ssh"
+    for word in ("ssh", "requirements", "tls"):
         if word in given:
             given[word] = tuple(str(one) for one in given[word])
     record = replace(old, **given)

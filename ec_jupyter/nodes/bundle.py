@@ -18,7 +18,8 @@ from ec_jupyter.wire import encode
 
 PACKAGE = Path(__file__).parents[1]
 AT_HOME = {
-    f"{name}.py" for name in ("bundle", "cargo", "credit", "dask", "landing", "login", "remote", "ssh", "tally", "tie")
+    f"{name}.py"
+    for name in ("bundle", "cargo", "cluster", "credit", "dask", "landing", "login", "remote", "ssh", "tally", "tie")
 }
 """Modules of this room that stay: the engine's ends."""
 

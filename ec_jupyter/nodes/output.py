@@ -184,7 +184,7 @@ class Output:
     def _admit(self) -> None:
         """Say how much is missing, and go on."""
         if self._dropped:
-            self._texts.append(("stderr", f"\n... {_amount(self._dropped)} more\n"))
+            self._texts.append(("stderr", f"\n... {amount(self._dropped)} more\n"))
             self._dropped = 0
 
     def _flush(self, *, last: bool = False) -> None:
@@ -251,5 +251,6 @@ def _write(fd: int, text: str) -> None:
         os.write(fd, text.encode("utf-8", "backslashreplace"))
 
 
-def _amount(count: int) -> str:
+def amount(count: int) -> str:
+    """A number of bytes as people read it."""
     return f"{count / 1048576:.1f} MiB" if count >= 1048576 else f"{count / 1024:.1f} KiB"

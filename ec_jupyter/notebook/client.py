@@ -41,6 +41,8 @@ YIELD_SECONDS = 0.02  # how long the client's own thread leaves the line to a ca
 EAGER = 8  # submits that ask for their results at once, after somebody waited for one
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
+_ON_DEMAND = frozenset({"counts", "output", "progress"})  # what the engine pushes only to those who ask for it
+
 Push = Callable[[Header, list[bytes]], None]
 Call = tuple[str, dict[str, Value]] | tuple[str, dict[str, Value], str | None]
 """A socket, its arguments, and the id under which it is submitted only once."""
@@ -503,11 +505,25 @@ class Client:
 
     def listen(self, kind: str, callback: Push) -> Callable[[], None]:
         """Call `callback(header, buffers)` on the client's thread for each push of a kind; returns its undo."""
-        self._listeners.setdefault(kind, []).append(callback)
-        if kind in ("counts", "output", "progress") and kind not in self._kinds:
-            self._kinds.add(kind)
-            self.ask("subscribe", {"kinds": sorted(self._kinds)})
-        return lambda: self._listeners[kind].remove(callback)
+        question = None
+        with self._lock:
+            self._listeners.setdefault(kind, []).append(callback)
+            if kind in _ON_DEMAND and kind not in self._kinds:
+                self._kinds.add(kind)
+                question = self._send("subscribe", {"kinds": sorted(self._kinds)})
+        if question is not None:
+            self._wait(question, 60)
+        return lambda: self._listen_no_more(kind, callback)
+
+    def _listen_no_more(self, kind: str, callback: Push) -> None:
+        with self._lock:
+            self._listeners[kind].remove(callback)
+            if self._listeners[kind] or kind not in self._kinds:
+                return
+            self._kinds.discard(kind)
+            if self._line is not None and not self._closed:
+                # nobody waits for the answer, and without an engine there is nobody to tell
+                self._post(encode({"k": "subscribe", "n": 0, "kinds": sorted(self._kinds)}))
 
     def load(self, value: Value) -> object:
         """The object that a value holds; large arrays are mapped, read-only."""

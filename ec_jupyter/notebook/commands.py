@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.errors import ArgumentsError, EcError, RequestNotFoundError, SocketNotFoundError, WiringError, nearest
-from ec_jupyter.notebook import scene
+from ec_jupyter.notebook import names, scene
 
 if TYPE_CHECKING:
     from ec_jupyter.notebook.client import Client
@@ -24,7 +24,7 @@ PREVIEW_SECONDS = 30.0
 _CHANGES = {
     "plug": ("source", "target", "argument", "on", "map", "gather", "cycle"),
     "unplug": ("source", "target", "argument", "on"),
-    "processor": ("name", "cpus"),
+    "processor": ("name", "cpus", "nodes"),
     "remove_processor": ("name",),
     "rename": ("name", "to"),
     "remove": ("name", "force"),
@@ -106,7 +106,11 @@ def _socket(client: Client, name: Any) -> Fields:
 def _edit(client: Client, args: Fields) -> Fields:
     buffers: list[bytes] = []
     changes = [change for given in args["changes"] for change in _changes(client, given, buffers)]
-    reply, _ = client.ask("edit", {"changes": changes}, buffers)
+    return _revised(client, changes, buffers)
+
+
+def _revised(client: Client, changes: list[Fields], buffers: list[bytes] | None = None) -> Fields:
+    reply, _ = client.ask("edit", {"changes": changes}, buffers or [])
     return {"revision": reply["revision"], "warnings": list(reply.get("warnings", ()))}
 
 
@@ -115,6 +119,8 @@ def _changes(client: Client, given: Mapping[str, Any], buffers: list[bytes]) -> 
     if op not in _CHANGES:
         raise WiringError(f"a picture makes no change {op!r}; {nearest(str(op), _CHANGES)}")
     change = {"op": op, **{key: given[key] for key in _CHANGES[op] if key in given}}
+    if change.get("nodes") is not None:
+        change["nodes"] = dict(change["nodes"])
     if op == "fix":
         return [_fix(client, change, buffers)]
     if op == "position":
@@ -160,6 +166,24 @@ def _step(client: Client, way: str) -> Fields:
 
 def _history(client: Client, args: Fields) -> Fields:
     return {"rows": client.ask("history")[0]["rows"]}
+
+
+# -- nodes -------------------------------------------------------------------
+def _node(client: Client, args: Fields) -> Fields:
+    """Declare a node, change it, or try again to reach it: how that goes is for its state to tell."""
+    given = {word: str(args[word]).strip() for word in ("host", "python") if args.get(word)}
+    change: Fields = {"op": "node", "name": names.plain_name(str(args["name"]).strip(), "node"), **given}
+    if "cpus" in args:
+        change["cpus"] = None if args["cpus"] is None else int(args["cpus"])
+    if args.get("requirements") is not None:
+        if not isinstance(args["requirements"], list):
+            raise TypeError("requirements are a list")
+        change["requirements"] = [str(one) for one in args["requirements"]]
+    return _revised(client, [change])
+
+
+def _remove_node(client: Client, args: Fields) -> Fields:
+    return _revised(client, [{"op": "remove_node", "name": str(args["name"])}])
 
 
 # -- calls -------------------------------------------------------------------
@@ -298,6 +322,8 @@ _OPS: dict[str, Callable[[Client, Fields], Fields]] = {
     "redo": _redo,
     "history": _history,
     "tidy": _tidy,
+    "node": _node,
+    "remove_node": _remove_node,
     "pause": _pause,
     "resume": _resume,
     "submit": _submit,

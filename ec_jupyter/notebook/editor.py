@@ -6,9 +6,11 @@ they arrive in: front ends with subshells send them to one of those, and they do
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,7 @@ import traitlets
 from ec_jupyter.errors import EcError
 from ec_jupyter.notebook import commands, scene
 from ec_jupyter.notebook.drawing import svg
+from ec_jupyter.notebook.onlookers import Onlookers
 from ec_jupyter.notebook.picture import outline
 
 if TYPE_CHECKING:
@@ -61,7 +64,7 @@ class FlowEditor(anywidget.AnyWidget):
         self._flow, self._client = flow, flow._client
         self._lock = threading.RLock()
         self._news = threading.Event()
-        self._views: set[str] = set()
+        self._views = Onlookers(self._news.set)
         self._rewired, self._anew, self._resting = False, False, False
         self._counts: dict[str, Any] | None = None
         self._shown: dict[str, Any] | None = None
@@ -73,7 +76,8 @@ class FlowEditor(anywidget.AnyWidget):
         super().__init__(graph=self._drawn())
         self.on_msg(self._heard)
         self._undo = [self._client.listen("topology", self._topology_came)]
-        threading.Thread(target=self._tell_on, name="ec-editor", daemon=True).start()
+        self._uncount: Callable[[], None] | None = None
+        _start("ec-editor", self._tell_on)
 
     def open(self) -> None:
         """Connect to the front end; called by ipywidgets."""
@@ -89,6 +93,7 @@ class FlowEditor(anywidget.AnyWidget):
         for undo in self._undo:
             undo()
         self._undo = []
+        self._unfollow()
         self._news.set()
 
     # -- what the engine says (on the client's thread) ------------------------------
@@ -103,15 +108,22 @@ class FlowEditor(anywidget.AnyWidget):
     # -- what the page says (on whatever thread it comes) -----------------------------
     def _heard(self, widget: Any, content: Any, buffers: Any) -> None:
         kind = content.get("k") if isinstance(content, dict) else None
-        if kind in ("hello", "look"):
-            view = str(content.get("view", ""))
-            (self._views.add if content.get("visible", True) else self._views.discard)(view)
-            self._anew = True
-            self._news.set()
+        if kind in ("hello", "look", "here"):
+            self._looked(str(content.get("view", "")), kind, visible=bool(content.get("visible", True)))
         elif kind == "command" and str(content.get("op")) in _SLOW:
-            threading.Thread(target=self._answer, args=(content,), name="ec-editor-answer", daemon=True).start()
+            _start("ec-editor-answer", self._answer, content)
         elif kind == "command":
             self._answer(content)
+
+    def _looked(self, view: str, kind: str, *, visible: bool) -> None:
+        if not visible:
+            self._views.away(view)
+        elif not self._views.here(view) and kind == "here":
+            # it is there still, and has all the numbers
+            return
+        else:
+            self._anew = True
+        self._news.set()
 
     def _answer(self, content: dict[str, Any]) -> None:
         op, args = str(content.get("op")), content.get("args")
@@ -153,7 +165,9 @@ class FlowEditor(anywidget.AnyWidget):
             drawn = self._drawn()
             with self._lock:
                 self.graph = drawn
+        self._views.sweep()
         if not self._views:
+            self._unfollow()
             return
         if self._counts is None or self._anew:
             self._follow()
@@ -170,10 +184,16 @@ class FlowEditor(anywidget.AnyWidget):
 
     def _follow(self) -> None:
         """Have the engine tell its numbers from now on, and what they are."""
-        if len(self._undo) == 1:
-            self._undo.append(self._client.listen("counts", self._counts_came))
+        if self._uncount is None:
+            self._uncount = self._client.listen("counts", self._counts_came)
         counts = self._asked()
         self._counts = counts or self._counts
+
+    def _unfollow(self) -> None:
+        """Nobody looks: the engine need not count for this picture."""
+        undo, self._uncount = self._uncount, None
+        if undo is not None:
+            undo()
 
     def _asked(self) -> dict[str, Any] | None:
         """The counts as of now; None without an engine, which a mere look does not start."""
@@ -200,3 +220,9 @@ class FlowEditor(anywidget.AnyWidget):
 
     def __repr__(self) -> str:
         return outline(self._client.topology, self._flow.name)
+
+
+def _start(name: str, target: Callable[..., None], *arguments: Any) -> None:
+    """Run something on a thread of its own, in the caller's context: ipykernel 7.0 sends nothing from another."""
+    context = contextvars.copy_context()
+    threading.Thread(target=context.run, args=(target, *arguments), name=name, daemon=True).start()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import getpass
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from ec_jupyter.errors import NodeNotFoundError, NodeStartError, from_wire
+from ec_jupyter.errors import DeclarationError, NodeNotFoundError, NodeStartError, from_wire
 from ec_jupyter.notebook import names
 from ec_jupyter.notebook.notes import note
 
@@ -17,6 +18,30 @@ if TYPE_CHECKING:
     from ec_jupyter.notebook.views import Processor
 
 LOCAL = "local"
+
+
+def _place(name: str, host: Any) -> dict[str, Any]:
+    """Where a node is, as the engine is told; nothing of Dask is imported for it.
+
+    Raises
+    ------
+    DeclarationError
+        It is nothing that a node can be reached by.
+    """
+    if host is None or (isinstance(host, str) and "://" not in host):
+        return {"host": host, "kind": None if host is None else "ssh", "tls": None if host is None else []}
+    address = host
+    if not isinstance(host, str):
+        address = getattr(host, "scheduler_address", None) or getattr(getattr(host, "scheduler", None), "address", None)
+    if not isinstance(address, str):
+        raise DeclarationError(
+            f"node {name!r}: a {type(host).__name__} is neither user@host nor a Dask client, cluster or address"
+        )
+    security = getattr(host, "security", None)
+    tls: list[Any] = [getattr(security, word, None) for word in ("tls_ca_file", "tls_client_cert", "tls_client_key")]
+    if any("\n" in str(file) for file in tls):
+        raise DeclarationError(f"node {name!r}: its TLS certificates are in memory; the engine needs them as files")
+    return {"host": address, "kind": "dask", "tls": [os.path.abspath(file) for file in tls] if all(tls) else []}
 
 
 class Node:
@@ -196,7 +221,7 @@ class Nodes:
     def node(
         self,
         name: str,
-        host: str | None = None,
+        host: Any = None,
         *,
         cpus: int | None = None,
         python: str | None = None,
@@ -214,8 +239,9 @@ class Nodes:
         ----------
         name : str
             Letters, digits, ``_`` and ``-``.
-        host : str, optional
-            ``user@host``, or a name that your SSH configuration knows; the node's own name if left out.
+        host : str or client or cluster, optional
+            ``user@host``, or a name that your SSH configuration knows; the node's own name if left out. Or a Dask
+            cluster: your ``distributed.Client``, the cluster itself, or its scheduler's ``tcp://host:port``.
         cpus : int, optional
             CPUs it lends; all it has if left out.
         python : str, optional
@@ -235,7 +261,7 @@ class Nodes:
             It cannot be, or cannot be reached; see `Node.reach`.
         """
         given = {
-            "host": host, "cpus": cpus, "python": python, "ssh": None if ssh is None else list(ssh), "ask": ask,
+            **_place(name, host), "cpus": cpus, "python": python, "ssh": None if ssh is None else list(ssh), "ask": ask,
             "lease": lease, "requirements": None if requirements is None else list(requirements),
         }  # fmt: skip
         given = {key: value for key, value in given.items() if value is not None}

@@ -19,6 +19,7 @@ ROW = 24
 _OPTIONS = ("processor", "paused", "threads", "retries", "backoff", "timeout", "once", "fresh", "memory", "fixed")
 _TASK = ("version", "file", "signature", "stale", "generator", "parked")
 _PLUG = ("id", "source", "target", "argument", "on", "map", "gather", "when")
+_NODE = ("name", "cpus", "state", "host", "python", "version", "error", "note", "leaving")
 _NUMBERS = ("waiting", "queued", "running", "done", "failed", "cancelled", "skipped", "arrived")
 
 
@@ -44,14 +45,21 @@ def graph(topology: Mapping[str, Any], flow: str) -> dict[str, Any]:
         "processors": {name: _processor(record) for name, record in topology["processors"].items()},
         "sockets": {name: _socket(name, record, found[name]) for name, record in _sockets(topology)},
         "plugs": [{key: plug.get(key) for key in _PLUG} for plug in topology["plugs"]],
-        "nodes": list(topology["nodes"]),
+        "nodes": [_node(record) for record in topology["nodes"]],
     }
 
 
 def _processor(record: Mapping[str, Any]) -> dict[str, Any]:
-    # a page shows the names; how many CPUs on each is the engine's
-    nodes = {"nodes": list(record["nodes"]) or ["local"]} if "nodes" in record else {}
-    return {**record, **nodes}
+    nodes = record.get("nodes")
+    if nodes is None:
+        return dict(record)
+    # of one node the processor's own CPUs are the limit there
+    return {**record, "nodes": nodes if len(nodes) > 1 else dict.fromkeys(nodes or ("local",), record["cpus"])}
+
+
+def _node(record: Mapping[str, Any]) -> dict[str, Any]:
+    needs = (record.get("spec") or {}).get("requirements") or ()
+    return {**{key: record.get(key) for key in _NODE}, "requirements": list(needs)}
 
 
 def _socket(name: str, record: Mapping[str, Any], box: Box) -> dict[str, Any]:

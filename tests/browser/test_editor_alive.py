@@ -147,7 +147,7 @@ def test_strip_shows_each_node_with_its_cpus_and_what_is_wrong_with_it(editor_pa
     picture = editor_page("six")
     picture.flow("request('load', 'running')")
     nodes = picture.page.get_by_role("list", name="Nodes").get_by_role("listitem")
-    expect(nodes).to_have_text(["local1/8", "lab20/32lost"])
+    expect(nodes).to_have_text(["local1/8", "lab20/32down"])
 
 
 def test_code_of_the_flow_is_shown_to_copy(editor_page):

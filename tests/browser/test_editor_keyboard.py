@@ -18,7 +18,7 @@ def enter_canvas(picture):
 
 def test_canvas_is_one_stop_of_the_tab_key(editor_page):
     picture = editor_page()
-    picture.button("Help").focus()
+    picture.button("Add a node").focus()
     press(picture, "Tab")
     expect(picture.canvas).to_be_focused()
     # the next is past all cards, ports and plugs
@@ -140,7 +140,8 @@ def test_outline_opens_what_waits_and_what_failed_and_pauses(editor_page):
     picture.flow("arrive('join', 'one', 3)")
     picture.flow("fail('join', 'ValueError', 'no label')")
     tree = outline(picture)
-    press(picture, "End")
+    # the last row is a node
+    press(picture, "End", "ArrowUp")
     expect(tree.get_by_role("treeitem", name="join")).to_be_focused()
     press(picture, "Enter")
     picture.choose("Failed requests")

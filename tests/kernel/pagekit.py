@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from contextlib import suppress
+from queue import Empty
 from typing import Any
 
 SECONDS = 60
@@ -43,10 +46,22 @@ class Page:
             message["header"]["subshell_id"] = self.subshell
         self.kernel.client.shell_channel.send(message)
 
+    def hello(self, view: str = "one") -> None:
+        """Say that a view is there until numbers come, as the page does."""
+        for _ in range(SECONDS):
+            self.send(k="hello", view=view)
+            with suppress(Empty):
+                self.listen(lambda: self.metrics, 1)
+                return
+        raise AssertionError("no numbers came")
+
     def listen(self, until: Callable[[], Any], seconds: float = SECONDS) -> Any:
         """First true value of `until`, asked after each message of the kernel."""
+        end = time.monotonic() + seconds
         while not (found := until()):
-            self._take(self.kernel.client.get_iopub_msg(timeout=seconds))
+            if (left := end - time.monotonic()) <= 0:
+                raise Empty
+            self._take(self.kernel.client.get_iopub_msg(timeout=left))
         return found
 
     def _take(self, message: dict[str, Any]) -> None:

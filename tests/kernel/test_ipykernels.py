@@ -31,8 +31,7 @@ def test_beside_a_busy_cell_numbers_come_and_commands_are_answered_at_once_or_wi
     page: Page, gate: Any
 ) -> None:
     kernel = page.kernel
-    page.send(k="hello", view="one")
-    page.listen(lambda: page.metrics)
+    page.hello()
     cell = kernel.begin(f"sent = flow.submit('emit', 1); {BLOCKS}; print(flow.plugs)")
     page.listen(lambda: any("blocked" in m["content"].get("text", "") for m in page.outputs))
     page.listen(lambda: page.counts()["emit"]["done"] == 1)

@@ -83,6 +83,41 @@ def test_plugs_and_processors_made_in_the_picture_are_the_flows(page: Page) -> N
     assert sorted(page.graph()["sockets"]) == ["join", "plus"]
 
 
+def test_a_picture_makes_nodes_and_places_processors_but_does_not_say_how_ssh_is_called(page: Page) -> None:
+    given = {"host": "me@127.0.0.1", "cpus": 4, "requirements": ["numpy>=2"]}
+    reply = page.do("node", name="hpc", **given, ssh=["/bin/false"], lease=0)
+    page.flow._editor.seen(reply["revision"])
+    spec = page.flow.node("hpc")._record["spec"]
+    assert (spec["host"], spec["cpus"], spec["requirements"]) == ("me@127.0.0.1", 4, ["numpy>=2"])
+    assert (spec["ssh"], spec["lease"]) == (["ssh"], 600.0)
+    shown = next(node for node in page.graph()["nodes"] if node["name"] == "hpc")
+    assert (shown["host"], shown["requirements"], "spec" in shown) == ("me@127.0.0.1", ["numpy>=2"], False)
+    page.edit("processor", name="second", cpus=None, nodes={"local": 1, "hpc": None})
+    assert page.graph()["processors"]["second"]["nodes"] == {"local": 1, "hpc": None}
+    assert page.graph()["processors"]["main"]["nodes"] == {"local": None}
+    page.edit("processor", name="second", cpus=None, nodes={"hpc": 3})
+    assert page.graph()["processors"]["second"]["nodes"] == {"hpc": 3}
+    with pytest.raises(WiringError, match="is the only one of processor second"):
+        page.do("remove_node", name="hpc")
+    page.edit("processor", name="second", cpus=None, nodes={"local": None})
+    page.flow._editor.seen(page.do("remove_node", name="hpc")["revision"])
+    assert [node.name for node in page.flow.nodes] == ["local"]
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        {"name": "my lab"}, {"name": "local"}, {"name": "hpc", "host": "-oProxyCommand=x"}, {},
+        {"name": "hpc", "cpus": 0}, {"name": "hpc", "cpus": "many"}, {"name": "hpc", "requirements": "numpy"},
+    ],
+)  # fmt: skip
+def test_what_cannot_be_a_node_is_one_line_and_changes_nothing(page: Page, args: dict[str, Any]) -> None:
+    told = answer(page.flow._client, "node", args)
+    assert told["ok"] is False
+    assert "\n" not in told["error"]
+    assert [node.name for node in page.flow.nodes] == ["local"]
+
+
 def test_one_edit_of_a_picture_is_one_step_of_undo(page: Page) -> None:
     change = {"op": "plug", "source": "emit", "on": "result"}
     reply = page.do(

@@ -212,6 +212,7 @@ function useGoTo(
   useEffect(() => {
     store.fitAll = () => void requestAnimationFrame(() => void flow.fitView(FIT));
     store.goTo = (to: Place) => {
+      if (to.kind === 'node') return store.set({ panel: to });
       const id = to.kind === 'processor' ? groupId(to.processor) : to.kind === 'plug' ? null : cardId(to.socket);
       const node = id === null ? undefined : flow.getNode(id);
       if (!node) return;

@@ -5,10 +5,10 @@ import { open } from './choices';
 import { useStore } from './context';
 import { Icon } from './icons';
 import { remove } from './keys';
-import { useCounts, useDepth, useGraph, useProcessor } from './store';
+import { useCounts, useDepth, useGraph, useNodeText, useProcessor } from './store';
 import type { Graph, Plug } from './types';
 import { feeding, findPlug, keyOf, outputType, placeId, ports, type Place } from './wiring';
-import { short, stateOf } from './words';
+import { nodeState, short, stateOf, usage } from './words';
 
 interface Row {
   id: string;
@@ -39,6 +39,7 @@ function rows(graph: Graph, opened: ReadonlySet<string>): Row[] {
       if (add({ kind: 'output', socket }, 3, out.length > 0)) plugs(out, 'out ');
     }
   }
+  for (const { name: node } of graph.nodes) add({ kind: 'node', node }, 1, false);
   return list;
 }
 
@@ -149,6 +150,8 @@ const Text = memo(function Text({ place }: { place: Place }): JSX.Element | null
         </span>
       );
     }
+    case 'node':
+      return <NodeText name={place.node} />;
     case 'plug': {
       const plug = findPlug(graph, place.key);
       return plug ? <PlugText plug={plug} /> : null;
@@ -167,6 +170,18 @@ function ProcessorText({ name }: { name: string }): JSX.Element {
       <span className="ec-muted">
         processor, {processor?.cpus ?? 'all'} CPUs{paused && ', paused'}
       </span>
+    </span>
+  );
+}
+
+function NodeText({ name }: { name: string }): JSX.Element {
+  const text = useNodeText(useStore(), nodes => {
+    const node = nodes.find(one => one.name === name);
+    return node ? `${nodeState(node)}, ${usage(node)} CPUs${node.error ? `: ${node.error}` : ''}` : '';
+  });
+  return (
+    <span title={text}>
+      <b>{name}</b> <span className="ec-muted">node, {text}</span>
     </span>
   );
 }

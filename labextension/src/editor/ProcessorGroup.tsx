@@ -7,20 +7,30 @@ import { useStore } from './context';
 import { pause } from './edits';
 import { Icon } from './icons';
 import type { GroupNode } from './scene';
-import { useGraph, useProcessor, useView, type Store } from './store';
+import { useGraph, useNodeText, useProcessor, useView, type Store } from './store';
 import { placeId } from './wiring';
-import { short } from './words';
+import { nodeState, short } from './words';
 
 export const ProcessorGroup = memo(function ProcessorGroup({ data, selected }: NodeProps<GroupNode>): JSX.Element | null {
   const store = useStore();
   const name = data.processor;
   const processor = useGraph(store, graph => graph?.processors[name]);
-  const node = useGraph(store, graph => processor?.nodes?.join(', ') ?? (graph?.nodes.length === 1 ? graph.nodes[0]!.name : ''));
+  const node = useNodeText(store, nodes => {
+    const mine = processor?.nodes ?? (nodes.length === 1 ? { [nodes[0]!.name]: null } : {});
+    const several = Object.keys(mine).length > 1;
+    const text = (one: string) => {
+      const found = nodes.find(other => other.name === one);
+      const state = found && nodeState(found);
+      return `${one}${several ? ` ${mine[one] ?? 'all'}` : ''}${state && state !== 'up' ? ` (${state})` : ''}`;
+    };
+    return Object.keys(mine).map(text).join(', ');
+  });
   const numbers = useProcessor(store, name);
   const far = useView(store, view => view.far);
   if (!processor) return null;
   const paused = numbers?.paused ?? processor.paused;
   const cpus = processor.cpus === null ? 'all CPUs' : `${processor.cpus} CPU${processor.cpus === 1 ? '' : 's'}`;
+  const several = Object.keys(processor.nodes ?? {}).length > 1;
   const running = numbers?.running ?? 0;
   const queued = numbers?.queued ?? 0;
   const classes = ['ec-group', selected && 'ec-selected', data.folded && 'ec-folded', paused && 'ec-is-paused', far && 'ec-far'];
@@ -38,9 +48,9 @@ export const ProcessorGroup = memo(function ProcessorGroup({ data, selected }: N
         </b>
         {!far && (
           <>
-            <span className="ec-muted ec-group-cpus" title="Calls that run now, and the CPUs they may use">
+            <span className="ec-muted ec-group-cpus" title={`${node}: calls that run now, and the CPUs they may use`}>
               {node && `${node} · `}
-              <span className="ec-number">{running}</span> of {cpus} {paused && '· paused'}
+              <span className="ec-number">{running}</span> {several ? 'running' : `of ${cpus}`} {paused && '· paused'}
             </span>
             <Buttons store={store} name={name} paused={paused} folded={data.folded} empty={data.sockets.length === 0} />
           </>

@@ -7,6 +7,8 @@ import { tidy, undo } from './edits';
 import { Icon, type IconName } from './icons';
 import { jsonOf, svgOf } from './saving';
 import { useGraph, useLife, useNodes, useView, type Panel } from './store';
+import { placeId, type Place } from './wiring';
+import { nodeState, usage } from './words';
 
 interface ButtonProps {
   icon: IconName;
@@ -43,7 +45,7 @@ export function Toolbar(): JSX.Element {
   const outline = useView(store, view => view.outline);
   const rates = useView(store, view => view.rates);
   const off = useLife(store) === 'static';
-  const panel = (kind: Extract<Panel, { kind: 'add' | 'code' | 'history' | 'help' }>['kind']) => () =>
+  const panel = (kind: Extract<Panel, { kind: 'add' | 'addNode' | 'code' | 'history' | 'help' }>['kind']) => () =>
     store.set({ panel: { kind } });
   return (
     <div className="ec-toolbar">
@@ -87,21 +89,32 @@ export function Toolbar(): JSX.Element {
 function Nodes(): JSX.Element {
   const store = useStore();
   const nodes = useNodes(store);
+  const off = useLife(store) === 'static';
   const name = useGraph(store, graph => graph?.flow ?? '');
   return (
     <div className="ec-nodes">
       <ul aria-label="Nodes">
-        {nodes.map(node => (
-          <li key={node.name} title={`node ${node.name}: ${node.used ?? 0} of ${node.cpus} CPUs in use, ${node.state}`}>
-            <span>{node.name}</span>
-            <meter min={0} max={node.cpus || 1} value={node.used ?? 0} aria-label={`CPUs in use on ${node.name}`} />
-            <span className="ec-number">
-              {node.used ?? 0}/{node.cpus}
-            </span>
-            {!['up', 'ready', 'connected'].includes(node.state) && <em>{node.state}</em>}
-          </li>
-        ))}
+        {nodes.map(node => {
+          const state = nodeState(node);
+          const place: Place = { kind: 'node', node: node.name };
+          return (
+            // a click on the button comes up to here
+            <li
+              key={node.name}
+              title={`node ${node.name}: ${usage(node)} CPUs in use, ${state}`}
+              onClick={() => store.set({ panel: place })}
+            >
+              <button className="ec-plain" aria-label={`Node ${node.name}: ${state}`} data-place={placeId(place)}>
+                {node.name}
+              </button>
+              <meter min={0} max={node.cpus || 1} value={node.used ?? 0} aria-label={`CPUs in use on ${node.name}`} />
+              <span className="ec-number">{usage(node)}</span>
+              {state !== 'up' && (node.error ? <em>{state}</em> : <span>{state}</span>)}
+            </li>
+          );
+        })}
       </ul>
+      <Button icon="add" label="Add a node" off={off} act={() => store.set({ panel: { kind: 'addNode' } })} />
       <b title={`flow ${name}`}>{name}</b>
     </div>
   );

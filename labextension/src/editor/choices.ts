@@ -19,6 +19,8 @@ export const placeName = (place: Place): string => {
       return `Argument ${place.argument} of ${place.socket}`;
     case 'output':
       return `Output of ${place.socket}`;
+    case 'node':
+      return `node ${place.node}`;
     case 'plug': {
       const [source, target, argument, on] = JSON.parse(place.key) as [string, string, string, 'result' | 'error'];
       return `plug ${plugName({ source, target, argument, on })}`;
@@ -43,6 +45,8 @@ function choicesAt(store: Store, graph: Graph, place: Place, at: Point | null): 
       return ofArgument(store, graph, place.socket, place.argument, at);
     case 'output':
       return ofOutput(store, graph, place.socket, at);
+    case 'node':
+      return [show(store, 'Details', place)];
     case 'plug': {
       const found = findPlug(graph, place.key);
       return found ? ofPlug(store, found) : [];
@@ -153,7 +157,8 @@ export function palette(store: Store): void {
     go({ kind: 'socket', socket }, of.doc.split('\n')[0] ?? '')
   );
   const processors = Object.keys(graph?.processors ?? {}).map(processor => go({ kind: 'processor', processor }, ''));
-  store.set({ chooser: { title: 'Search', choices: [...sockets, ...processors, ...commands(store)] }, refusal: null });
+  const nodes = store.nodes.map(({ name: node }) => go({ kind: 'node', node }, ''));
+  store.set({ chooser: { title: 'Search', choices: [...sockets, ...processors, ...nodes, ...commands(store)] }, refusal: null });
 }
 
 function commands(store: Store): Choice[] {
@@ -171,6 +176,7 @@ function commands(store: Store): Choice[] {
     { text: 'Redo', hint: 'Ctrl+Shift+Z', run: () => void undo(store, 'redo') },
     { text: 'Tidy', hint: 'lay everything out anew', run: () => void tidy(store) },
     show(store, 'Add a processor', { kind: 'add' }),
+    show(store, 'Add a node', { kind: 'addNode' }),
     show(store, 'Code of this flow', { kind: 'code' }),
     show(store, 'History of edits', { kind: 'history' }),
     { text: 'Copy plugs', hint: 'Ctrl+C', run: () => void copy(store) },

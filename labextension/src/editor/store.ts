@@ -28,7 +28,8 @@ export type Panel =
   | { kind: 'run'; socket: string }
   | { kind: 'rename'; socket: string }
   | { kind: 'fix'; socket: string; argument: string }
-  | { kind: 'add' | 'code' | 'history' | 'help' };
+  | { kind: 'node'; node: string }
+  | { kind: 'add' | 'addNode' | 'code' | 'history' | 'help' };
 
 export interface Refusal {
   text: string;
@@ -170,7 +171,10 @@ export class Store {
         one => !there.has(keyOf(one)) && (one.revision === null || one.revision > graph.revision)
       );
       if (pending.length !== this.view.pending.length) this.set({ pending });
-      if (!this.nodes.length) this.nodes = graph.nodes;
+      // who came and went is known before the next numbers
+      const old = this.nodes;
+      this.nodes = graph.nodes.map(node => ({ ...old.find(one => one.name === node.name && one.state === node.state), ...node }));
+      this.tell('nodes');
     }
     this.tell('graph');
   }
@@ -197,7 +201,8 @@ export class Store {
     }
     for (const [plug, depth] of Object.entries(metrics.plugs)) this.depths.set(plug, depth);
     if (metrics.full || Object.keys(metrics.plugs).length) this.stale.add('depths');
-    this.nodes = metrics.nodes;
+    const known = new Map(this.graph?.nodes.map(node => [node.name, node]));
+    this.nodes = metrics.nodes.map(node => ({ ...known.get(node.name), ...node }));
     this.stale.add('nodes');
     if (!this.frame) this.frame = requestAnimationFrame(() => this.flush());
   }
@@ -231,4 +236,9 @@ export const useDepth = (store: Store, plugs: number[]): number =>
   useSlice(store, 'depths', () => plugs.reduce((sum, plug) => sum + store.depthOf(plug), 0));
 export const useRate = (store: Store, socket: string) => useSlice(store, 'rates', () => store.rate(socket));
 export const useNodes = (store: Store): Node[] => useSlice(store, 'nodes', () => store.nodes);
+export const useNode = (store: Store, name: string): Node | undefined =>
+  useNodes(store).find(node => node.name === name);
+/** A text about nodes; who shows it draws again only when that changes. */
+export const useNodeText = (store: Store, read: (nodes: Node[]) => string): string =>
+  useSlice(store, 'nodes', () => read(store.nodes));
 export const useTime = (store: Store): number => useSlice(store, 'nodes', () => store.time);

@@ -15,8 +15,8 @@ export interface Processor {
   paused: boolean;
   memory: number | null;
   affinity: number[] | null;
-  /** Names of the nodes it may use; absent while that is not known. */
-  nodes?: string[];
+  /** CPUs it may use on each of its nodes, null: all of them; absent while that is not known. */
+  nodes?: Record<string, number | null>;
 }
 
 export interface Parameter {
@@ -65,9 +65,27 @@ export interface Plug {
 
 export interface Node {
   name: string;
+  /** 0 while that is not known. */
   cpus: number;
+  /** starting, up, away or down. */
   state: string;
+  /** The graph names neither what is in use nor since when, for these change all the time. */
   used?: number;
+  since?: number;
+  round_trip?: number | null;
+  memory?: { used: number; total: number } | null;
+  host?: string | null;
+  python?: string | null;
+  /** Of ec_jupyter there. */
+  version?: string | null;
+  /** Why it is away or down. */
+  error?: string | null;
+  /** What its host does while it starts. */
+  note?: string | null;
+  /** It was taken away, and ends what it has. */
+  leaving?: boolean;
+  /** In the graph alone. */
+  requirements?: string[];
 }
 
 export interface SocketCounts {
@@ -89,7 +107,11 @@ export interface Metrics {
   /** Seconds since the epoch, of the machine that counted. */
   time: number;
   sockets: Record<string, SocketCounts>;
-  processors: Record<string, { cpus: number | null; paused: boolean; running: number; queued: number }>;
+  processors: Record<
+    string,
+    /** `nodes`: what runs on each, where it has others than the local one. */
+    { cpus: number | null; paused: boolean; running: number; queued: number; nodes?: Record<string, number> }
+  >;
   /** Values on the way through each plug: waiting at its argument or being split. */
   plugs: Record<string, number>;
   nodes: Node[];

@@ -69,7 +69,7 @@ function sideways(graph: Graph, from: Place, way: 'left' | 'right'): Place | nul
       if (into) return { kind: 'argument', socket: from.socket, argument: into.name };
       return { kind: 'socket', socket: from.socket };
     }
-    case 'plug':
+    default:
       return null;
   }
 }

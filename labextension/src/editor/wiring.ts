@@ -9,7 +9,8 @@ export type Place =
   | { kind: 'socket'; socket: string }
   | { kind: 'argument'; socket: string; argument: string }
   | { kind: 'output'; socket: string }
-  | { kind: 'plug'; key: string };
+  | { kind: 'plug'; key: string }
+  | { kind: 'node'; node: string };
 
 /** One plug, by what makes it that plug; its number changes when it is undone and made again. */
 export type Ends = Pick<Plug, 'source' | 'target' | 'argument' | 'on'>;
@@ -30,6 +31,8 @@ export function placeId(place: Place): string {
       return `o:${place.socket}`;
     case 'plug':
       return `e:${place.key}`;
+    case 'node':
+      return `n:${place.node}`;
   }
 }
 

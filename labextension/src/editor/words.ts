@@ -1,6 +1,6 @@
 /** Numbers and times as a person reads them. */
 
-import type { Socket, SocketCounts } from './types';
+import type { Node, Socket, SocketCounts } from './types';
 import type { IconName } from './icons';
 
 /** At most four characters, for a card; the whole number stands in its title. */
@@ -36,8 +36,27 @@ export function rate(perSecond: number | null | undefined): string {
 
 export function bytes(count: number): string {
   if (count < 1000) return `${count} B`;
-  return count < 1e6 ? `${two(count / 1000)} kB` : `${two(count / 1e6)} MB`;
+  if (count < 1e6) return `${two(count / 1000)} kB`;
+  return count < 1e9 ? `${two(count / 1e6)} MB` : `${two(count / 1e9)} GB`;
 }
+
+/** A node's state; when it began, where that says how long something is amiss. */
+export function nodeState({ state, since, leaving }: Node): string {
+  if (leaving) return 'leaving';
+  return state === 'away' && since ? `away since ${clock(since)}` : state;
+}
+
+/** Arguments of the command that makes a node, of what a person typed. */
+export function nodeArgs({ name = '', host, cpus, requirements }: Record<string, string>): Record<string, unknown> {
+  return {
+    name: name.trim(),
+    ...(host?.trim() && { host: host.trim() }),
+    ...(cpus && { cpus: Number(cpus) }),
+    ...(requirements?.trim() && { requirements: requirements.trim().split(/\s+/) })
+  };
+}
+
+export const usage = ({ used, cpus }: Node): string => `${used ?? 0}/${cpus || '?'}`;
 
 /** The one word that a card shows; what shouts comes first. */
 export function stateOf(socket: Socket, counts: SocketCounts, processorPaused: boolean): IconName & string {

@@ -22,6 +22,8 @@ const GONE = 3000;
 /** An answer that takes longer, while numbers come: the kernel hears only after its cell. */
 const BUSY = 1000;
 const LOOK = 250;
+/** Python gives a view up that says nothing for three times as long. */
+const HERE = 10_000;
 
 export class AnywidgetHost implements Host {
   private state: Life = 'connecting';
@@ -29,21 +31,30 @@ export class AnywidgetHost implements Host {
   private asked = new Map<string, Asked>();
   private count = 0;
   private met = false;
+  private greeted = 0;
   private looked = true;
   // several views of one model share its messages: an answer is for whoever asked
   private readonly name = Math.random().toString(36).slice(2, 10);
   private metrics = new Set<(metrics: Metrics) => void>();
   private lives = new Set<(life: Life) => void>();
-  private readonly timer: ReturnType<typeof setInterval>;
+  private readonly timers: ReturnType<typeof setInterval>[];
 
   constructor(private readonly model: Model) {
     model.on('msg:custom', this.receive);
-    this.timer = setInterval(() => this.check(), LOOK);
-    model.send({ k: 'hello', view: this.name });
+    this.timers = [setInterval(() => this.check(), LOOK), setInterval(() => this.stay(), HERE)];
+    window.addEventListener('pagehide', this.leave);
+    this.greet(performance.now());
+  }
+
+  /** Until it is heard: a kernel that just makes a subshell for us may lose what comes in that moment. */
+  private greet(now: number): void {
+    this.greeted = now;
+    this.send({ k: 'hello', view: this.name });
   }
 
   close(): void {
-    clearInterval(this.timer);
+    for (const timer of this.timers) clearInterval(timer);
+    window.removeEventListener('pagehide', this.leave);
     this.model.off('msg:custom', this.receive);
   }
 
@@ -76,20 +87,38 @@ export class AnywidgetHost implements Host {
   }
 
   command(op: string, args: Record<string, unknown> = {}): Promise<Answer> {
-    if (this.state === 'gone') return Promise.resolve({ ok: false, error: 'the kernel is gone; nothing was changed' });
     const id = `${this.name}-${++this.count}`;
-    return new Promise(answered => {
-      this.asked.set(id, { since: performance.now(), answered });
-      this.model.send({ k: 'command', id, op, args, revision: this.graph()?.revision ?? null });
-    });
+    const message = { k: 'command', id, op, args, revision: this.graph()?.revision ?? null };
+    if (this.state === 'gone' || !this.send(message)) {
+      return Promise.resolve({ ok: false, error: 'the kernel is gone; nothing was changed' });
+    }
+    return new Promise(answered => this.asked.set(id, { since: performance.now(), answered }));
   }
 
   look(visible: boolean): void {
     // while nobody looked nothing came, which says nothing of the kernel
     if (visible) this.heard = performance.now();
     this.looked = visible;
-    this.model.send({ k: 'look', visible, view: this.name });
+    this.send({ k: 'look', visible, view: this.name });
   }
+
+  /** False where there is no kernel to send it to: Lab throws then. That it is gone shows in its silence. */
+  private send(content: unknown): boolean {
+    try {
+      this.model.send(content);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  private stay(): void {
+    if (this.looked) this.send({ k: 'here', view: this.name });
+  }
+
+  private leave = (): void => {
+    this.send({ k: 'look', visible: false, view: this.name });
+  };
 
   private receive = (message: Message): void => {
     this.heard = performance.now();
@@ -105,6 +134,7 @@ export class AnywidgetHost implements Host {
 
   private check(): void {
     const now = performance.now();
+    if (!this.met && now - this.greeted > BUSY) this.greet(now);
     const silent = this.looked && now - this.heard > GONE;
     const late = [...this.asked.values()].some(one => now - one.since > BUSY);
     const life: Life = silent ? 'gone' : late ? 'busy' : this.met ? 'live' : 'connecting';

@@ -115,7 +115,12 @@ export class FlowsPanel extends Widget {
   private _actions: Actions = {
     open: key => this._open(key),
     start: key => void this._change(key, 'start'),
-    stop: key => void this._change(key, 'stop')
+    stop: key => void this._change(key, 'stop'),
+    addNode: async (key, args) => {
+      const answer = await this._flows.addNode(key, args);
+      if (answer.ok) this.say(`node ${String(args.name)} is added`);
+      return answer;
+    }
   };
 
   private async _change(key: string, verb: 'start' | 'stop'): Promise<void> {

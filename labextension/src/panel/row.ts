@@ -1,13 +1,16 @@
 /** One flow of the list. Its elements stay while their texts change, so that neither focus nor a click gets lost. */
 
+import type { Answer } from '../editor/types';
 import { button, element } from './element';
+import { NodeForm } from './form';
 import type { FlowRow } from './service';
-import { nodes, numbers, state } from './words';
+import { nodeText, numbers, state } from './words';
 
 export interface Actions {
   open(key: string): void;
   start(key: string): void;
   stop(key: string): void;
+  addNode(key: string, args: Record<string, unknown>): Promise<Answer>;
 }
 
 export class RowView {
@@ -16,7 +19,8 @@ export class RowView {
   private _place = element('span', { class: 'ec-panel-place' });
   private _state = element('span', { class: 'ec-panel-state' });
   private _numbers = element('span', { class: 'ec-panel-numbers' });
-  private _nodes = element('span', { class: 'ec-panel-nodes' });
+  private _nodes = element('ul', { class: 'ec-panel-nodes', 'aria-label': 'Nodes' });
+  private _form: NodeForm;
   private _error = element('span', { class: 'ec-panel-error' });
   private _life: HTMLButtonElement;
   private _row: FlowRow;
@@ -31,15 +35,27 @@ export class RowView {
       if (this._row.running) actions.stop(key);
       else actions.start(key);
     });
+    this._form = new NodeForm(`Add a node to flow ${row.path}`, args => actions.addNode(key, args));
     const buttons = element(
       'span',
       { class: 'ec-panel-buttons' },
+      this._form.opener,
       button('Open', `Open flow ${row.path}`, () => actions.open(key)),
       this._life
     );
     const head = element('div', { class: 'ec-panel-head' }, this._name, this._state);
-    const foot = element('div', { class: 'ec-panel-foot' }, this._nodes, buttons);
-    this.node = element('li', { class: 'ec-panel-row' }, head, this._place, this._numbers, this._error, foot);
+    const foot = element('div', { class: 'ec-panel-foot' }, buttons);
+    this.node = element(
+      'li',
+      { class: 'ec-panel-row' },
+      head,
+      this._place,
+      this._numbers,
+      this._error,
+      this._nodes,
+      foot,
+      this._form.node
+    );
     this.show(row);
   }
 
@@ -49,7 +65,8 @@ export class RowView {
     set(this._state, state(row));
     const place = row.path.slice(0, -row.name.length).replace(/\/$/, '');
     set(this._place, place);
-    set(this._nodes, nodes(row));
+    this._showNodes(row);
+    this._form.possible = row.running;
     set(this._error, row.error ?? '');
     this._showNumbers(row);
     const [text, label] = row.running ? ['Stop', `Stop the engine of flow ${row.path}`] : ['Start', `Start flow ${row.path}`];
@@ -63,6 +80,13 @@ export class RowView {
     // not `disabled`, which would take the focus away
     this._life.setAttribute('aria-disabled', String(value));
     this.node.setAttribute('aria-busy', String(value));
+  }
+
+  private _showNodes(row: FlowRow): void {
+    const texts = row.nodes.map(nodeText);
+    this._nodes.hidden = !texts.length;
+    if (texts.join('\n') === [...this._nodes.children].map(one => one.textContent).join('\n')) return;
+    this._nodes.replaceChildren(...texts.map(text => element('li', {}, text)));
   }
 
   private _showNumbers(row: FlowRow): void {

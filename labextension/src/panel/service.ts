@@ -24,6 +24,8 @@ export interface FlowRow {
 /** Seconds between two looks: while the list is seen, and while only its sum is. */
 const NEAR = 5_000;
 const FAR = 30_000;
+/** While a node is being reached and somebody waits for it. */
+const SOON = 1_000;
 
 export class Flows {
   readonly settings = ServerConnection.makeSettings();
@@ -92,6 +94,13 @@ export class Flows {
     return this._life(key, 'stop');
   }
 
+  /** Give a flow a node. It is not waited for: the next looks show how it comes. */
+  async addNode(key: string, args: Record<string, unknown>): Promise<Answer> {
+    const answer = await this.ask(['flows', key, 'commands'], { op: 'node', args });
+    if (answer.ok) await this.refresh();
+    return answer;
+  }
+
   /** Ask the server; what went wrong is an answer. */
   async ask(path: string[], body?: unknown): Promise<Answer> {
     const url = URLExt.join(this.settings.baseUrl, 'ec', ...path.map(encodeURIComponent));
@@ -142,7 +151,8 @@ export class Flows {
     window.clearTimeout(this._timer);
     // nobody sees a hidden page: the next look comes when it is shown
     if (this._disposed || document.hidden) return;
-    this._timer = window.setTimeout(() => void this.refresh(), this._near ? NEAR : FAR);
+    const starting = this._rows.some(row => row.nodes.some(node => node.state === 'starting'));
+    this._timer = window.setTimeout(() => void this.refresh(), !this._near ? FAR : starting ? SOON : NEAR);
   }
 
   private _onVisibility = (): void => {

@@ -1,5 +1,7 @@
 /** What a flow is doing, in words: the same in the list, in the status bar and for a screen reader. */
 
+import type { Node } from '../editor/types';
+import { nodeState, usage } from '../editor/words';
 import type { FlowRow } from './service';
 
 const NUMBERS = ['running', 'queued', 'waiting', 'failed'] as const;
@@ -18,8 +20,11 @@ export function numbers(row: FlowRow): [name: string, n: number][] {
   return found.filter(([, n]) => n > 0);
 }
 
-export function nodes(row: FlowRow): string {
-  return row.nodes.map(node => `${node.name} ${node.used ?? 0}/${node.cpus} CPUs`).join(', ');
+/** A node, its CPUs, its state, and why that is so. */
+export function nodeText(node: Node): string {
+  const said = `${node.name}${node.cpus ? ` ${usage(node)} CPUs` : ''}, ${nodeState(node)}`;
+  const why = node.state === 'up' ? null : (node.error ?? node.note);
+  return why ? `${said}: ${why}` : said;
 }
 
 /** One line about all flows that run, or nothing. */

@@ -21,15 +21,33 @@ const EDITS = {
     graph.plugs = graph.plugs.filter(p => !found.includes(p));
     return `unplug ${source} -> ${target}.${argument}`;
   },
-  processor(graph, { name, cpus = null }) {
+  processor(graph, { name, cpus = null, nodes }) {
+    for (const node of Object.keys(nodes ?? {})) {
+      if (!graph.nodes.some(one => one.name === node)) throw new Error(`no node named '${node}'`);
+    }
+    // of one node the processor's own CPUs are the limit there
+    if (nodes && Object.keys(nodes).length === 1) cpus = Object.values(nodes)[0] ?? cpus;
     if (!/^[A-Za-z_]\w*$/.test(name)) throw new Error(`'${name}' is no name for a processor; try '${name.replace(/\W+/g, '_')}'`);
     if (cpus !== null && cpus < 0) throw new Error(`processor '${name}' cannot have ${cpus} CPUs`);
-    graph.processors[name] = { ...(graph.processors[name] ?? { paused: false, memory: null, affinity: null }), cpus };
+    graph.processors[name] = { ...(graph.processors[name] ?? { paused: false, memory: null, affinity: null }), cpus, ...(nodes && { nodes }) };
     return `processor ${name}`;
   },
   remove_processor(graph, { name }) {
     delete graph.processors[name];
     return `remove processor ${name}`;
+  },
+  node(graph, { name, host = name, cpus = 0, requirements = [] }) {
+    if (name === 'local') throw new Error("node 'local' is this machine, and there already");
+    if (/^-|\s/.test(host)) throw new Error(`node '${name}': '${host}' is no host; write user@host or a name ssh knows`);
+    const made = { name, host, cpus, requirements, state: 'starting', since: Date.now() / 1000, error: null };
+    graph.nodes = [...graph.nodes.filter(one => one.name !== name), made];
+    return `node ${name} at ${host}`;
+  },
+  remove_node(graph, { name }) {
+    const alone = Object.entries(graph.processors).find(([, of]) => of.nodes && Object.keys(of.nodes).join() === name);
+    if (alone) throw new Error(`node '${name}' is the only one of processor ${alone[0]}; move it first`);
+    graph.nodes = graph.nodes.filter(one => one.name !== name);
+    return `remove node ${name}`;
   },
   rename(graph, { name, to }) {
     need(graph, name);
@@ -115,6 +133,15 @@ export class Flow {
     const next = structuredClone(this.graph);
     const texts = changes.map(change => EDITS[change.op](next, change, this));
     return this.commit(next, texts.join(', '));
+  }
+
+  op_node(args) {
+    const known = this.graph.nodes.find(one => one.name === args.name) ?? {};
+    return this.op_edit({ changes: [{ ...known, ...args, op: 'node' }] });
+  }
+
+  op_remove_node({ name }) {
+    return this.op_edit({ changes: [{ op: 'remove_node', name }] });
   }
 
   op_tidy() {
@@ -270,6 +297,13 @@ export class Flow {
     this.requests.push(made);
     this.onCounts();
     return made;
+  }
+
+  // what becomes of a node
+  node(name, facts) {
+    const nodes = this.graph.nodes.map(one => (one.name === name ? { ...one, ...facts } : one));
+    this.show({ ...this.graph, nodes });
+    this.onCounts();
   }
 
   fail(socket, type, message, values = {}) {

@@ -87,7 +87,7 @@ function six() {
       plug(5, 'total', 'report', 'total'),
       plug(6, 'longest', 'report', 'longest', { gather: true })
     ],
-    [...NODES, { name: 'lab2', cpus: 32, state: 'lost', used: 0 }]
+    [...NODES, { name: 'lab2', cpus: 32, state: 'down', used: 0, error: 'host refuses' }]
   );
 }
 

@@ -5,8 +5,9 @@ import { placeName } from '../choices';
 import { useStore } from '../context';
 import { Icon } from '../icons';
 import type { Panel } from '../store';
-import { AddPanel, FixPanel, RenamePanel, RunPanel } from './forms';
+import { AddNodePanel, AddPanel, FixPanel, RenamePanel, RunPanel } from './forms';
 import { CodePanel, HelpPanel, HistoryPanel } from './texts';
+import { NodePanel } from './NodePanel';
 import { PlugPanel } from './PlugPanel';
 import { ProcessorPanel } from './ProcessorPanel';
 import { RequestPanel, RequestsPanel } from './RequestsPanel';
@@ -29,6 +30,8 @@ function title(panel: Panel): string {
       return `Fix ${panel.argument} of ${panel.socket}`;
     case 'add':
       return 'Add a processor';
+    case 'addNode':
+      return 'Add a node';
     case 'code':
       return 'Code of this flow';
     case 'history':
@@ -64,6 +67,10 @@ function body(panel: Panel): ReactNode {
       return <FixPanel socket={panel.socket} argument={panel.argument} />;
     case 'add':
       return <AddPanel />;
+    case 'addNode':
+      return <AddNodePanel />;
+    case 'node':
+      return <NodePanel name={panel.node} />;
     case 'code':
       return <CodePanel />;
     case 'history':

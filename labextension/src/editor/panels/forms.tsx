@@ -1,10 +1,11 @@
-/** Small forms: run a socket, rename it, fix a value, add a processor. */
+/** Small forms: run a socket, rename it, fix a value, add a processor or a node. */
 
 import { useState, type FormEvent, type JSX, type ReactNode } from 'react';
 import { useStore } from '../context';
 import type { Answer } from '../types';
 import { useGraph } from '../store';
 import { feeding, ports } from '../wiring';
+import { nodeArgs } from '../words';
 
 interface FormProps {
   act: string;
@@ -14,7 +15,7 @@ interface FormProps {
 }
 
 /** Says in place what was wrong, and keeps what was typed. */
-function Form({ act, children, send, done }: FormProps): JSX.Element {
+export function Form({ act, children, send, done }: FormProps): JSX.Element {
   const [error, setError] = useState('');
   const [sending, setSending] = useState(false);
   const submit = async (event: FormEvent) => {
@@ -166,6 +167,38 @@ export function AddPanel(): JSX.Element {
           onChange={event => setCpus(event.target.value)}
         />
       </label>
+    </Form>
+  );
+}
+
+const NODE_FIELDS: [string, string, string][] = [
+  ['name', 'Name', ''],
+  ['host', 'Host', 'user@host, as ssh takes it'],
+  ['cpus', 'CPUs', 'all of the node'],
+  ['requirements', 'Requirements', 'numpy>=2 pandas']
+];
+
+export function AddNodePanel(): JSX.Element {
+  const store = useStore();
+  const [texts, setTexts] = useState<Record<string, string>>({});
+  return (
+    <Form
+      act="Add"
+      send={() => store.host.command('node', nodeArgs(texts))}
+      done={() => store.set({ panel: { kind: 'node', node: texts['name']!.trim() } })}
+    >
+      {NODE_FIELDS.map(([key, label, hint], index) => (
+        <label key={key}>
+          <b>{label}</b>
+          <input
+            {...(index === 0 && { 'data-first': true, required: true })}
+            {...(key === 'cpus' && { type: 'number', min: 1 })}
+            value={texts[key] ?? ''}
+            placeholder={hint}
+            onChange={event => setTexts({ ...texts, [key]: event.target.value })}
+          />
+        </label>
+      ))}
     </Form>
   );
 }
