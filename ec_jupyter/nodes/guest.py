@@ -19,7 +19,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import ec_jupyter
 from ec_jupyter.errors import EcError
 from ec_jupyter.nodes import current
 from ec_jupyter.nodes.batch import Job, Results, unpack_calls
@@ -234,7 +233,7 @@ def enter(token: str, flow: str, epoch: int, workdir: str, local: str) -> dict[s
     leave(flow, "its engine is gone")
     _guests[token] = Guest(flow, epoch, Path(local) / "ec_jupyter" / token)
     return {
-        "pid": os.getpid(), "python": list(sys.version_info[:3]), "version": ec_jupyter.__version__,
+        "pid": os.getpid(), "python": list(sys.version_info[:3]), "version": sys.modules["ec_jupyter"].__version__,
         "protocol": PROTOCOL, "host": platform.node(),
     }  # fmt: skip
 
