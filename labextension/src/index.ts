@@ -7,6 +7,7 @@ import { Dialog, ICommandPalette, InputDialog, Notification, showDialog, WidgetT
 import { IStatusBar } from '@jupyterlab/statusbar';
 import { flowIcon } from './panel/icon';
 import { FlowsPanel } from './panel/panel';
+import { listenForRevivals } from './panel/revival';
 import type { FlowRow } from './panel/service';
 import { Flows } from './panel/service';
 import { FlowsStatus } from './panel/status';
@@ -25,6 +26,7 @@ const plugin: JupyterFrontEndPlugin<void> = {
   autoStart: true,
   optional: [ICommandPalette, ILayoutRestorer, IStatusBar],
   activate: (app, palette: ICommandPalette | null, restorer: ILayoutRestorer | null, bar: IStatusBar | null) => {
+    listenForRevivals(app);
     const flows = new Flows();
     const tabs: Tabs = new WidgetTracker({ namespace: 'ec-jupyter' });
     const panel = new FlowsPanel(flows, key => void app.commands.execute(OPEN, { key }));

@@ -5,7 +5,7 @@ import { AnywidgetHost, type Model } from './hosts/anywidget';
 import { staticHost } from './hosts/static';
 
 function render({ model, el }: { model: Model; el: HTMLElement }): () => void {
-  const host = new AnywidgetHost(model);
+  const host = new AnywidgetHost(model, el);
   const unmount = mount(el, host);
   return () => {
     unmount();

@@ -198,6 +198,19 @@ def test_after_a_restart_the_numbers_are_called_old_and_the_cell_brings_them_bac
     opened.wait()
     opened.run(0)
     opened.page.get_by_text("numbers of").first.wait_for(state="hidden")
+
+
+def test_after_a_restart_one_click_on_the_dead_picture_brings_it_back(notebook: Any) -> None:
+    opened = notebook(SETUP, "import ec_jupyter as ec; ec.flow().submit('count', 'another').wait(30)")
+    opened.run(0)
+    opened.card("count").get_by_text("1", exact=True).first.wait_for()
+    opened.page.evaluate("() => jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
+    opened.page.get_by_text("numbers of").first.wait_for()
+    opened.wait()
+    opened.page.get_by_role("button", name="Reconnect").click()
+    opened.page.get_by_text("numbers of").first.wait_for(state="hidden")
+    opened.run(1)
+    opened.card("count").get_by_text("2", exact=True).first.wait_for()
     # the flow outlived the kernel: what was done before is counted still
     opened.card("count").get_by_text("2", exact=True).first.wait_for()
 
