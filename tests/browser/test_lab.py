@@ -159,6 +159,9 @@ def test_a_flow_is_stopped_and_started_in_the_panel_and_its_tab_follows(show: An
     mine = row(page, flow)
     mine.get_by_role("button", name="Open").click()
     port(page, "Output of add_two").wait_for()
+    # a picture that has had no numbers has none to call old
+    flow.submit("add_two", 1, 2).wait(30)
+    page.get_by_role("group", name="socket add_two", exact=True).get_by_text("1", exact=True).first.wait_for()
     mine.get_by_role("button", name="Stop the engine of flow").click()
     mine.get_by_text("stopped").wait_for()
     assert not running(flow.folder)
