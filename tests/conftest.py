@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import faulthandler
 import os
 import sys
 import threading
@@ -28,6 +29,11 @@ os.environ.pop("JPY_SESSION_NAME", None)
 def own_ipython_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["IPYTHONDIR"] = str(tmp_path_factory.mktemp("ipython"))
     os.environ["JUPYTER_RUNTIME_DIR"] = str(tmp_path_factory.mktemp("runtime"))
+
+
+def pytest_unconfigure() -> None:
+    # who keeps this process from ending, a thread or a child, is shown; then it ends
+    faulthandler.dump_traceback_later(60, exit=True, file=sys.__stderr__)
 
 
 def _wait_until(claim: Callable[[], Any], seconds: float = 30.0) -> Any:

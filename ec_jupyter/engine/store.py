@@ -23,6 +23,7 @@ from ec_jupyter.errors import StoreDamagedError, StoreError, StoreFullError, Sto
 
 SCHEMA = 2
 CHECKPOINT_BYTES = 8 << 20
+CHECKPOINT_AGAIN = 0.5  # seconds after a reader held more than that back
 _NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "lustre", "gpfs", "beegfs", "ceph"}
 
 
@@ -206,14 +207,20 @@ class _Checkpointer:
 
     def _run(self) -> None:
         db = sqlite3.connect(self._path, timeout=10, isolation_level=None)
-        while self._wanted.wait() and not self._over:
+        (page_bytes,) = db.execute("PRAGMA page_size").fetchone()
+        again: float | None = None
+        # looks again by itself where a reader held the rest back: there may be no further commit
+        while (self._wanted.wait(again), not self._over)[1]:
             self._wanted.clear()
+            again = None
             try:
                 # passive: takes what no reader or writer holds, and never makes them wait
-                db.execute("PRAGMA wal_checkpoint(PASSIVE)")
+                _, pages, moved = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
             except sqlite3.OperationalError:
                 # a full disk shows at the next commit, which tells the person
                 continue
+            if (pages - moved) * page_bytes > CHECKPOINT_BYTES:
+                again = CHECKPOINT_AGAIN
         db.close()
 
     def close(self) -> None:

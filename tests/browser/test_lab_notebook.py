@@ -189,6 +189,23 @@ def test_a_picture_is_live_again_after_a_reload(notebook: Any) -> None:
     opened.card("count").get_by_text("2", exact=True).first.wait_for()
 
 
+def test_a_reload_while_a_call_runs_finds_it_running_and_sees_it_end(notebook: Any) -> None:
+    held = "\n@ec.socket\ndef held(path: str) -> int:\n    return len(open(path).read())\n"
+    opened = notebook(SETUP.replace("\nflow = ec.flow()", f"{held}\nflow = ec.flow()"), "flow.submit('held', 'gate')")
+    gate = opened.lab.root / opened.path.partition("/")[0] / "gate"
+    os.mkfifo(gate)
+    opened.run(0)
+    opened.card("held").wait_for()
+    opened.run(1)
+    opened.card("held").get_by_text("running").first.wait_for()
+    opened.page.evaluate("() => jupyterapp.commands.execute('docmanager:save')")
+    opened.page.reload()
+    opened.wait()
+    opened.card("held").get_by_text("running").first.wait_for()
+    gate.write_text("go")
+    opened.card("held").get_by_text("done").first.wait_for()
+
+
 def test_after_a_restart_the_numbers_are_called_old_and_the_cell_brings_them_back(notebook: Any) -> None:
     opened = notebook(SETUP)
     opened.run(0)

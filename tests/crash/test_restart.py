@@ -162,7 +162,8 @@ def test_an_empty_map_gathers_an_empty_list_over_a_restart(flow):
     flow.restart()
     flow.ask("resume", sockets=["merge"])
     flow.drained()
-    assert flow.results("merge") == [[], [1, 2]]
+    # of two runs on two CPUs either may be through first
+    assert sorted(flow.results("merge")) == [[], [1, 2]]
 
 
 def test_two_arms_of_a_condition_meet_on_one_argument_over_a_restart(flow):

@@ -100,9 +100,8 @@ class FarRig(Rig):
         for agent in self.agents:
             await agent.close()
         for place in places:
-            if Path(f"{place}.lock").exists():
-                with suppress(AssertionError):  # it has ended just now
-                    kill(pid_of(place))
+            with suppress(AssertionError, FileNotFoundError):  # it has ended
+                kill(pid_of(place))
             shutil.rmtree(place, ignore_errors=True)
             Path(f"{place}.lock").unlink(missing_ok=True)
 

@@ -241,12 +241,28 @@ def read_on(path, up, go_on, found):
     db.close()
 
 
+def test_what_a_reader_held_back_from_the_checkpoint_is_moved_when_it_lets_go(folder, wait_until):
+    store = Store(folder)
+    reader = sqlite3.connect(f"file:{folder / 'flow.db'}?mode=ro", uri=True, isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM meta").fetchone()
+    for i in range(256):
+        remember(store, f"key {i}", "x" * 60_000)
+        store.committed()
+    reader.execute("COMMIT")
+    # no commit comes any more
+    wait_until(lambda: (folder / "flow.db").stat().st_size > 8 << 20)
+    reader.close()
+    store.close()
+
+
 def test_a_reader_in_another_process_sees_every_commit_while_the_log_is_checkpointed(folder, wait_until):
     store = Store(folder)
     spawn = multiprocessing.get_context("spawn")
     up, go_on, found = spawn.Event(), spawn.Event(), spawn.Queue()
     go_on.set()
-    reader = spawn.Process(target=read_on, args=(str(folder / "flow.db"), up, go_on, found))
+    # a daemon: if this fails, the tests' end does not wait for it
+    reader = spawn.Process(target=read_on, args=(str(folder / "flow.db"), up, go_on, found), daemon=True)
     reader.start()
     assert up.wait(60)
     # the log is looked at every 64 commits and moved once it is over 8 MiB
