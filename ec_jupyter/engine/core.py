@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from typing import Any
 
+from ec_jupyter.engine.errands import FIRST, Errands
 from ec_jupyter.engine.expiry import Expiry
 from ec_jupyter.engine.job import Argument, Ended, Job, Kept, Values, call_of, failure
 from ec_jupyter.engine.journal import Journal
@@ -78,6 +79,7 @@ class Core:
         self.changed: set[int] = set()
         self.touched: set[int] = set()
         self.routing = Routing(self)
+        self.errands = Errands()
         self.expiry = Expiry(self)
         self._hops = 0
         self.now = time.time()
@@ -270,7 +272,7 @@ class Core:
         """Queue calls again that an agent never started."""
         for request in requests:
             if request < 0:
-                self.routing.returned(request)
+                self.aside(request).returned(request)
             job = self.jobs.get(request)
             if job is not None and job.assigned:
                 job.attempt -= 1
@@ -288,6 +290,10 @@ class Core:
         self.held.release(job.id)
 
     # -- outcomes ------------------------------------------------------------
+    def aside(self, number: int) -> Routing | Errands:
+        """Who has sent a call that is no request."""
+        return self.errands if number <= -FIRST else self.routing
+
     def current(self, request: int, attempt: int) -> Job | None:
         """The job an answer is for; None if that attempt was given up."""
         job = self.jobs.get(request)
@@ -296,7 +302,7 @@ class Core:
     def outcome(self, outcome: Outcome) -> None:
         """Take what an attempt came to; a late answer of one that was given up changes nothing."""
         if outcome.request < 0:
-            self.routing.outcome(outcome)
+            self.aside(outcome.request).outcome(outcome)
             return
         job = self.current(outcome.request, outcome.attempt)
         if job is None:
@@ -368,7 +374,9 @@ class Core:
     def died(self, request: int, attempt: int, text: str) -> None:
         """A worker died under a call: try again, unless that has happened too often."""
         job = self.current(request, attempt)
-        if request < 0:
+        if request <= -FIRST:
+            self.errands.died(request, text)
+        elif request < 0:
             self.routing.returned(request)
         if job is None:
             return

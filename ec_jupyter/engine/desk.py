@@ -15,6 +15,7 @@ from ec_jupyter.engine import counts, editing, ended, rerun, views
 from ec_jupyter.engine.acceptance import accept, check
 from ec_jupyter.engine.inbox import Absent
 from ec_jupyter.errors import EcError, FrameError, PythonMismatchError, RequestNotFoundError, from_wire, to_wire
+from ec_jupyter.nodes.freight import file_name
 from ec_jupyter.wire import PROTOCOL, Header, Value
 
 if TYPE_CHECKING:
@@ -245,6 +246,17 @@ def _preview(engine: Engine, client: Connection, header: Header, buffers: Buffer
     _look(engine, client, header, lambda: engine.preview.ask(client, header))
 
 
+def _bring(engine: Engine, client: Connection, header: Header, buffers: Buffers) -> None:
+    """Have value files here; the answer comes when they are."""
+
+    def brought(error: EcError | None) -> None:
+        client.refuse(error, to=header) if error is not None else client.reply({}, to=header)
+
+    names = [file_name(name) for name in header["files"]]
+    engine.fleet.abroad.miss(names)
+    _look(engine, client, header, lambda: engine.fleet.abroad.fetch(names, then=brought))
+
+
 def _look(engine: Engine, client: Connection, header: Header, act: Callable[[], None]) -> None:
     """Answer after the commit, so that a question sees everything that was accepted before it."""
 
@@ -347,6 +359,7 @@ _ACTIONS: dict[str, Action] = {
     "resume": _pause,
     "query": _query,
     "preview": _preview,
+    "bring": _bring,
     "subscribe": _subscribe,
     "drained": _drained,
     "reach": _reach,

@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.engine import recovery
+from ec_jupyter.engine.abroad import Abroad
 from ec_jupyter.engine.hearing import Hearing
 from ec_jupyter.engine.leveling import Leveling
 from ec_jupyter.engine.member import Home, Member, NodeAgent
@@ -55,6 +56,7 @@ class Fleet:
         self.engine, self.core = engine, engine.core
         self.members: dict[str, Member] = {LOCAL: Member(LOCAL, local, None, ready=True, known=True)}
         self.leveling = Leveling(self)
+        self.abroad = Abroad(self)
         self.reaching = Reaching(self)
         self.core.reachable = self._reachable
         self._home, self._opener = home, opener
@@ -68,6 +70,7 @@ class Fleet:
 
     def begin(self) -> None:
         """Open the other nodes, once the flow is in memory; ask them first for what they had been given."""
+        self.abroad.load()
         nodes, leaving = recovery.nodes(self.core)
         for spec in leaving:
             self._open(spec) if self.core.held.used(spec.name) else self._forget(spec.name)
@@ -80,6 +83,7 @@ class Fleet:
         """End all that runs."""
         self._closing = True
         self.leveling.close()
+        self.abroad.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*(member.agent.close() for member in self.members.values()))
@@ -111,7 +115,8 @@ class Fleet:
         """Close nodes that leave and have nothing left."""
         for member in [m for m in self.members.values() if m.leaving]:
             self._place(member)
-            if not self.core.held.used(member.name) and not self.core.routing.at(member.name):
+            aside = self.core.routing.at(member.name) or self.core.errands.at(member.name)
+            if not self.core.held.used(member.name) and not aside and self.abroad.free(member):
                 del self.members[member.name]
                 self._forget(member.name)
                 self._spawn(self._end(member))
@@ -179,6 +184,7 @@ class Fleet:
             return
         member.known = member.known or member.state == "up"
         facts = member.facts()
+        self.abroad.changed()
         told = tuple(facts.get(word) for word in ("state", "cpus", "python", "error", "host", "note"))
         member.trying = member.trying and not facts.get("error")
         self.engine.after(lambda: self.reaching.look(name))
@@ -210,7 +216,7 @@ class Fleet:
         self.core.now = time.time()
         for request in requests:
             if request < 0:
-                self.core.routing.returned(request, name)
+                self.core.aside(request).returned(request, name)
             self.core.lost(request, name, text)
         self.engine.schedule()
 
@@ -347,7 +353,9 @@ class Fleet:
             self._give(processor.name, placed)
 
     def _give(self, processor: str, placed: dict[str, list[int]]) -> None:
-        core = self.core
+        core, abroad = self.core, self.abroad
+        if abroad.files:
+            placed = {node: [r for r in some if abroad.usable(core.jobs[r], node)] for node, some in placed.items()}
         calls = {node: [core.call(core.jobs[r], node) for r in requests] for node, requests in placed.items()}
         if not self._claim([request for requests in placed.values() for request in requests]):
             return
@@ -373,10 +381,12 @@ class Fleet:
         return True
 
     def _distance(self, request: int, node: str) -> int:
-        if node == LOCAL:
+        away, near = self.abroad.files, self.members[node].near
+        if node == LOCAL and not away:
             return 0
-        near = self.members[node].near
-        parts = (v.value for _, values, _ in self.core.jobs[request].arguments.values() for v in values)
+        parts = [v.value for _, values, _ in self.core.jobs[request].arguments.values() for v in values]
+        if node == LOCAL:
+            return sum(value.size for value in parts if value.file in away)
         return sum(value.size for value in parts if value.file and value.file not in near)
 
     def _look(self) -> None:
@@ -387,7 +397,8 @@ class Fleet:
                 # a look is short, and the next thing for its run to wait for
                 spot.room = max(1, spot.room)
             chosen = choose([spot for spot in spots if spot.cap], 1)
+            node = chosen.node if chosen is not None else None
             for call in calls:
-                self.core.routing.placed(call.request, chosen.node if chosen is not None else None)
-            if chosen is not None:
-                self.members[chosen.node].agent.assign(name, calls)
+                self.core.routing.placed(call.request, node)
+            if node is not None:
+                self.members[node].agent.assign(name, [call for call in calls if self.abroad.visible(call, node)])

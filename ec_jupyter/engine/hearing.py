@@ -30,7 +30,7 @@ class Hearing:
 
     def _here(self, request: int) -> bool:
         if request < 0:
-            return self._core.routing.node_of(request) == self._name
+            return self._core.aside(request).node_of(request) == self._name
         job = self._core.jobs.get(request)
         return job is not None and job.assigned and job.node == self._name
 
@@ -106,6 +106,10 @@ class Hearing:
         member = self._fleet.members.get(self._name)
         why = member.facts().get("error") if member is not None else None
         self._fleet.lost(self._name, requests, why or f"node {self._name!r} has lost it")
+
+    def stays(self, file: str) -> None:
+        """A result is there, and not here."""
+        self._fleet.abroad.stays(file)
 
     async def ask(self, text: str) -> str | None:
         """What a person answers whom the login asks for a passphrase; None where nobody does."""

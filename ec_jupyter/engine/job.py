@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -153,6 +154,11 @@ class Values:
         for value in values:
             if value.file:
                 (self.folder / Path(value.file).name).unlink(missing_ok=True)
+
+    def missing(self) -> set[str]:
+        """Files that rows name and that are not there."""
+        named = {name for (name,) in self.store.rows("files")}
+        return named - set(os.listdir(self.folder)) if named else named
 
     def sweep(self, running: Iterable[int], epoch: int, keep: frozenset[str] = frozenset()) -> tuple[int, int]:
         """Remove files that no row names and no running attempt or client may still name; count and bytes."""

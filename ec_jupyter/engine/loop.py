@@ -82,7 +82,7 @@ class Engine:
             sync=home.sync,
         )  # fmt: skip
         self.fleet = Fleet(self, local, home, opener)
-        self.preview = Preview(self.core, folder, runtime, workdir)
+        self.preview = Preview(self.core, self.fleet.abroad, folder, runtime, workdir)
         self.rates = Rates()
         self.clients: Clients
         self.inbox = Inbox(self)
@@ -282,6 +282,9 @@ class Engine:
 
     def output(self, request: int, stream: str, text: str) -> None:
         """A task printed, logged or warned."""
+        if request < 0:
+            # what runs beside the requests has no place where anybody would look for it
+            return
         self.core.journal.add("add_output", (request, stream, text, self.core.now))
         self.clients.output(request, stream, text)
         self.schedule()
@@ -322,7 +325,7 @@ class Engine:
     def idle(self) -> bool:
         """Nothing runs, and nothing is queued that may start."""
         core = self.core
-        if core.held or core.delayed or core.routing.busy:
+        if core.held or core.delayed or core.routing.busy or self.fleet.abroad.busy:
             return False
         return not any(core.startable(s) for s, lane in core.dispatch.lanes.items() if lane.members or lane.spilled)
 

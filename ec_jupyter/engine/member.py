@@ -154,6 +154,20 @@ class Member:
         """Whether it takes calls."""
         return self.state == "up" and not self.leaving
 
+    @property
+    def keeps(self) -> bool:
+        """Whether results may stay there."""
+        return self.spec is not None and self.spec.kind == "dask"
+
+    def holds(self, file: str) -> bool:
+        """Whether it has a result that stayed there."""
+        return self.keeps and self.ready and bool(self.agent.holds(file))
+
+    def release(self, files: Collection[str]) -> None:
+        """Nobody names these any more."""
+        if self.keeps and self.ready:
+            self.agent.release(files)
+
     def facts(self) -> dict[str, Any]:
         """What there is to know of it."""
         known: dict[str, Any] = {"since": self.since, "error": self.error, "type": self.kind}

@@ -15,9 +15,10 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ec_jupyter.engine.abroad import Abroad
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.job import Kept, travel
-from ec_jupyter.errors import EngineError, RequestNotFoundError
+from ec_jupyter.errors import EcError, EngineError, RequestNotFoundError
 from ec_jupyter.nodes.agent import Agent
 from ec_jupyter.nodes.cpus import available
 from ec_jupyter.nodes.look import look
@@ -58,12 +59,14 @@ class Preview:
     ----------
     core : Core
         Where the values are.
+    abroad : Abroad
+        Gets those that are not here.
     folder, runtime, workdir : Path
         As for the flow's own agent.
     """
 
-    def __init__(self, core: Core, folder: Path, runtime: Path, workdir: Path) -> None:
-        self._core = core
+    def __init__(self, core: Core, abroad: Abroad, folder: Path, runtime: Path, workdir: Path) -> None:
+        self._core, self._abroad = core, abroad
         self._agent = Agent(
             self, name=NAME, cpus=WORKERS, folder=folder, runtime=runtime, epoch=core.epoch, workdir=workdir,
             idle=IDLE_SECONDS,
@@ -102,7 +105,18 @@ class Preview:
         plain = pickle.dumps(bool(header.get("json")) and len(shown) == len(kept))
         arguments = [("value", kind, values), ("plain", "v", [Value(plain, None, len(plain), "bool")])]
         call = Call(number, 1, NAME, 0, NAME, arguments, timeout=LOOK_SECONDS, memory=LOOK_BYTES)
-        self._agent.assign(NAME, [call])
+        names = self._abroad.lacking(values)
+        if names:
+            self._abroad.fetch(names, lambda error: self._here(call, error))
+        else:
+            self._agent.assign(NAME, [call])
+
+    def _here(self, call: Call, error: EcError | None) -> None:
+        """What was asked for has come, or is lost."""
+        if error is None:
+            self._agent.assign(NAME, [call])
+        else:
+            self._tell(self._asked.pop(call.request), str(error))
 
     def _value(self, header: Header) -> tuple[str, list[Kept]]:
         """Kind of an argument, and its values."""

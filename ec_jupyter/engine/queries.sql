@@ -323,6 +323,11 @@ SELECT party FROM run WHERE id = ?;
 -- name: plug_counts
 SELECT plug, count(*) FROM arrival WHERE plug IS NOT NULL AND (mark IS NULL OR mark LIKE 'value%') GROUP BY plug;
 
+-- name: made_by
+-- socket and task of the call whose result a file is
+SELECT r.socket, r.task FROM request r JOIN value v ON v.id = r.result
+ WHERE r.id = ? AND v.file = ? AND r.state = 'done';
+
 -- name: files
 SELECT file FROM value WHERE file IS NOT NULL;
 

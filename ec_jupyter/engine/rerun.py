@@ -379,7 +379,8 @@ def collect(engine: Engine) -> tuple[int, int]:
         if key not in held:
             core.journal.step("forget_value", (key,))
     core.journal.commit()
-    running = list(core.held)
+    running = [*core.held, *core.errands]
+    engine.fleet.abroad.forget({name for (name,) in core.store.rows("files")})
     clients = frozenset(c.id for c in engine.clients.all)
     return core.values.sweep(running, core.epoch, clients)
 

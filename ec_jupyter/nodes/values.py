@@ -60,6 +60,11 @@ def dump(obj: object, folder: Path, name: str, *, sync: bool = False, what: str 
     return Value(data, None, len(data), type_name(obj))
 
 
+def write_file(folder: Path, name: str, data: bytes) -> None:
+    """Write a pickle as the value file `name`."""
+    _write(folder, name, [memoryview(data)], sync=False)
+
+
 def load(value: Value, folder: Path) -> Any:
     """The object a value stands for; arrays of a file are read-only views of it.
 

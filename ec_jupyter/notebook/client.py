@@ -526,7 +526,12 @@ class Client:
                 self._post(encode({"k": "subscribe", "n": 0, "kinds": sorted(self._kinds)}))
 
     def load(self, value: Value) -> object:
-        """The object that a value holds; large arrays are mapped, read-only."""
+        """The object that a value holds; large arrays are mapped, read-only.
+
+        Blocks while a value that was left on a cluster comes from there.
+        """
+        if value.file is not None and not (self._values / value.file).exists():
+            self.ask("bring", {"files": [value.file]}, timeout=None)
         return values.load(value, self._values)
 
     def dump(self, value: object) -> Value:

@@ -1,0 +1,283 @@
+"""Values that are not here: they lie on a cluster, or are lost.
+
+They come home when somebody here needs them. One that nobody has any more is made anew: the call whose result it was
+runs once more, with the arguments and the version of the task that it had, and feeds nothing but that value.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Callable, Collection, Coroutine, Iterable
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ec_jupyter.engine import recovery
+from ec_jupyter.engine.job import Job, call_of, travel
+from ec_jupyter.errors import EcError, NodeLostError
+from ec_jupyter.flow.placement import choose
+from ec_jupyter.model import LOCAL
+from ec_jupyter.nodes import values as files
+from ec_jupyter.wire import Call, Outcome, Value
+
+if TYPE_CHECKING:
+    from ec_jupyter.engine.fleet import Fleet
+    from ec_jupyter.engine.member import Member
+
+log = logging.getLogger(__name__)
+
+MOST_TRIES = 3
+"""Workers that die under a value's making."""
+
+
+class Abroad:
+    """Knows what is not here, and gets it.
+
+    Parameters
+    ----------
+    fleet : Fleet
+        Whose nodes have it.
+
+    Attributes
+    ----------
+    files : set of str
+        Names of value files that are not in the flow's folder.
+    """
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.files: set[str] = set()
+        self._fleet, self._core = fleet, fleet.core
+        self._folder = fleet.core.values.folder
+        self._coming: dict[str, asyncio.Task[None]] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._news = asyncio.Event()
+
+    def load(self) -> None:
+        """See what the last engine has left elsewhere."""
+        self.files = self._core.values.missing()
+
+    def close(self) -> None:
+        """Fetch nothing more."""
+        for task in [*self._tasks, *self._coming.values()]:
+            task.cancel()
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is on its way here."""
+        return bool(self._coming)
+
+    # -- what is where ---------------------------------------------------------
+    def stays(self, file: str) -> None:
+        """A result was left where it was made."""
+        self.files.add(file)
+        job = self._core.jobs.get(int(file.partition(".")[0]))
+        if job is not None and self._core.topology.sockets[job.socket].once:
+            # it could not be made anew
+            self.fetch([file], self._came)
+
+    def lacking(self, values: Iterable[Value], node: str = LOCAL) -> list[str]:
+        """Files of values that a node has no way to read."""
+        if not self.files:
+            return []
+        names = {value.file for value in values if value.file is not None and value.file in self.files}
+        member = self._fleet.members.get(node)
+        return [name for name in names if member is None or not member.holds(name)]
+
+    def usable(self, job: Job, node: str) -> bool:
+        """Whether a call can start on a node; if not it waits, and starts once what it lacks has come."""
+        if not self.files:
+            return True
+        names = self.lacking((v for kind, some, _ in job.arguments.values() for v in travel(kind, some)), node)
+        if names:
+            self._core.delayed[job.id] = math.inf
+            self.fetch(names, partial(self._let_start, job))
+        return not names
+
+    def visible(self, call: Call, node: str) -> bool:
+        """Whether the value that a call looks at can be read on a node; if not it is brought, and looked at then."""
+        names = self.lacking((v for _, _, values in call.arguments for v in values), node)
+        if names:
+            self.fetch(names, partial(self._let_look, call))
+        return not names
+
+    def _let_look(self, call: Call, error: EcError | None) -> None:
+        routing = self._core.routing
+        if error is None:
+            routing.returned(call.request)
+        else:
+            routing.outcome(Outcome(call.request, call.attempt, "failed", error={"message": str(error)}))
+        self._fleet.engine.schedule()
+
+    def _let_start(self, job: Job, error: EcError | None) -> None:
+        core = self._core
+        if core.jobs.get(job.id) is not job or core.delayed.get(job.id) != math.inf:
+            # it was cancelled, or changed
+            return
+        core.now = time.time()
+        if error is None:
+            core.due(job.id)
+        else:
+            del core.delayed[job.id]
+            core.fail(job, {"type": type(error).__name__, "message": str(error), "traceback": "", "kind": "lost"})
+        self._fleet.engine.schedule()
+
+    def changed(self) -> None:
+        """A node has come or gone."""
+        self._news.set()
+        self._news = asyncio.Event()
+
+    def free(self, member: Member) -> bool:
+        """Whether nothing is left on a node that goes; if there is, it is brought."""
+        held = [name for name in self.files if member.holds(name)]
+        coming = [name for name in held if name not in self._coming]
+        if coming:
+            self.fetch(coming, self._came)
+        return not held
+
+    def forget(self, named: Collection[str]) -> None:
+        """Drop what no row names any more."""
+        gone = self.files.difference(named)
+        self.files -= gone
+        for member in self._fleet.members.values():
+            if gone and member.ready:
+                member.release(gone)
+
+    def miss(self, names: Iterable[str]) -> None:
+        """Somebody has looked for files in the flow's folder, and not found them."""
+        self.files.update(name for name in names if not (self._folder / name).exists())
+
+    # -- getting it --------------------------------------------------------------
+    def fetch(self, names: Collection[str], then: Callable[[EcError | None], None]) -> None:
+        """Get files here, and say so; or why one cannot be had any more."""
+        self._spawn(self._fetch(names, then))
+
+    async def _fetch(self, names: Collection[str], then: Callable[[EcError | None], None]) -> None:
+        error: EcError | None = None
+        for name in names:
+            try:
+                await self.home(name)
+            except EcError as one:
+                error = one
+        then(error)
+
+    async def home(self, name: str) -> None:
+        """Have a file here.
+
+        Raises
+        ------
+        EcError
+            It is lost, and cannot be made anew.
+        """
+        if name not in self.files:
+            return
+        if name not in self._coming:
+            task = self._coming[name] = asyncio.get_running_loop().create_task(self._get(name))
+            task.add_done_callback(lambda done: self._coming.pop(name, None))
+        await asyncio.shield(self._coming[name])
+
+    def _came(self, error: EcError | None) -> None:
+        if error is not None:
+            log.warning("%s", error)
+        self._fleet.engine.schedule()
+
+    async def _get(self, name: str) -> None:
+        while True:
+            news = self._news
+            for member in self._fleet.members.values():
+                if member.holds(name) and await member.agent.bring(name):
+                    self.files.discard(name)
+                    return
+            if not self._hoped_for():
+                break
+            await news.wait()
+        await self._remake(name)
+        self.files.discard(name)
+
+    def _hoped_for(self) -> bool:
+        """Whether a node that may have it is not there just now."""
+        return any(m.keeps and m.state in ("starting", "away") for m in self._fleet.members.values())
+
+    # -- making it anew ------------------------------------------------------------
+    async def _remake(self, name: str) -> None:
+        call, processor, values = self._recipe(name)
+        log.info("value file %s is lost: %s runs again", name, call.socket)
+        deaths = 0
+        while True:
+            news = self._news
+            node = self._spot(processor)
+            if node is None:
+                await news.wait()
+                continue
+            for one in self.lacking(values, node):
+                await self.home(one)
+            end = await self._run(call, processor, node)
+            if isinstance(end, Outcome):
+                break
+            deaths += bool(end)
+            if deaths == MOST_TRIES:
+                raise self._lost(name, f"making it anew ended its worker {deaths} times, last: {end}")
+        if end.state != "done" or end.value is None:
+            raise self._lost(name, f"making it anew failed: {(end.error or {}).get('message', end.state)}")
+        await self._name(end.value, name)
+
+    async def _run(self, call: Call, processor: str, node: str) -> Outcome | str:
+        number, end = self._core.errands.send(node)
+        member = self._fleet.members[node]
+        member.agent.assign(processor, [replace(call, request=number)])
+        return await end
+
+    async def _name(self, made: Value, name: str) -> None:
+        """Give what was made the name of what was lost."""
+        if made.file is None:
+            files.write_file(self._folder, name, made.data or b"")
+            return
+        if made.file in self.files:
+            await self.home(made.file)
+        (self._folder / made.file).replace(self._folder / name)
+
+    def _spot(self, processor: str) -> str | None:
+        spots = self._fleet.spots(self._core.topology.processors[processor])
+        for spot in spots:
+            spot.room = max(1, spot.room)
+        chosen = choose([spot for spot in spots if spot.cap], 1)
+        return chosen.node if chosen is not None else None
+
+    def _recipe(self, name: str) -> tuple[Call, str, list[Value]]:
+        """The call whose result a file is, its processor, and its arguments."""
+        core, request = self._core, name.partition(".")[0]
+        core.journal.commit()
+        row = core.store.one("made_by", (int(request), name)) if request.isdigit() else None
+        if row is None:
+            raise self._lost(name, "it is no call's result, which could be made anew")
+        socket, task = row
+        record = core.topology.sockets.get(socket)
+        if record is None or task not in core.topology.tasks:
+            raise self._lost(name, "the socket that made it was removed")
+        if record.once:
+            raise self._lost(name, f"{record.name!r} runs once only")
+        job = recovery.job_from_disk(core, int(request))
+        call = call_of(job, core.topology, core.fixed)
+        version = core.topology.tasks[task]
+        source = (version.file, version.source) if version.source else None
+        call = replace(call, task=version.sha256, source=source, routes=[], skip=0, attempt=1)
+        if any(v.place == "gone" for _, some, _ in job.arguments.values() for v in some):
+            raise self._lost(name, "the arguments it was made of were reclaimed")
+        return call, record.processor, [v for _, _, some in call.arguments for v in some]
+
+    def _lost(self, name: str, why: str) -> NodeLostError:
+        request = name.partition(".")[0]
+        return NodeLostError(f"the value of request {request} is on no node any more, and {why}")
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._fleet.engine.fall({"message": "a value cannot be brought", "exception": error})
