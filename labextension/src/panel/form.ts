@@ -51,11 +51,12 @@ export class NodeForm {
   }
 
   private _show(open: boolean): void {
+    // before the field that has the focus is hidden: the page would take it, and Lab give it to whatever is in front
+    if (!open) this.opener.focus();
     this.node.hidden = !open;
     this.opener.setAttribute('aria-expanded', String(open));
     this._error.textContent = '';
     if (open) this._inputs.get('name')!.focus();
-    else this.opener.focus();
   }
 
   private async _submit(): Promise<void> {
