@@ -104,7 +104,8 @@ class Hearing:
     def lost(self, name: str, requests: list[int]) -> None:
         """Attempts there are surely over."""
         member = self._fleet.members.get(self._name)
-        why = member.facts().get("error") if member is not None else None
+        facts = member.facts() if member is not None else {}
+        why = facts.get("error") or (f"node {self._name!r}: {facts['note']}" if facts.get("note") else None)
         self._fleet.lost(self._name, requests, why or f"node {self._name!r} has lost it")
 
     def stays(self, file: str) -> None:

@@ -39,6 +39,11 @@ STUBBORN_SECONDS = 300.0
 START_BEAT = 10.0
 CLOSE_SECONDS = 10.0
 FENCE_SLACK = 1.0
+RESTARTED = "the machine was restarted while it was away"
+ENDED = (
+    "the agent there was killed, or ended with its login while it was away; a host that ends what a login leaves "
+    "behind (KillUserProcesses=yes) keeps it after `loginctl enable-linger` there"
+)
 _STUBBORN = (HostKeyError, SshAuthError, PythonMismatchError)
 
 
@@ -335,9 +340,9 @@ class Tie:
             link.send({"k": "bye"})
             self.error = NodeStartError(f"node {self.name!r} ran in another way and starts anew")
             return
+        self.error, self.note = None, ""
         self._meet(boot, [str(one) for one in machine])
         wanted = self._owner.up(header)
-        self.error, self.note = None, ""
         self._pinged = clock()
         self._set_fence()
         link.live(self._heartbeat)
@@ -354,6 +359,7 @@ class Tie:
             return  # of what an engine before this one sent, the agent says what it has not
         gone = self._owner.out()
         if known[:1] == machine[:1]:
+            self.note = RESTARTED if known != machine else ENDED
             self._owner.lose(gone)
         else:
             wait = max(0.0, self._fence_time() - clock())

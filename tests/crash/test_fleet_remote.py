@@ -110,7 +110,10 @@ def test_calls_of_an_agent_that_was_killed_are_queued_again_at_once(hpc: Flow, g
     assert [hpc.result(i) for i in ids] == [0, 1]
     first = hpc.requests(ids=ids[:1])[0]
     assert (first["attempt"], first["deaths"]) == (2, 0)
-    assert hpc.query("attempts", id=ids[0])["rows"][0]["state"] == "lost"
+    lost = hpc.query("attempts", id=ids[0])["rows"][0]
+    assert lost["state"] == "lost"
+    # the usual reason is one that a person can mend
+    assert "KillUserProcesses" in str(lost["error"])
 
 
 def test_no_process_is_left_on_a_node_when_the_engine_is_stopped(hpc: Flow, gate: Gate, marks: Marks) -> None:

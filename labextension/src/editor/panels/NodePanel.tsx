@@ -36,7 +36,7 @@ export function NodePanel({ name }: { name: string }): JSX.Element {
     <>
       <p>
         <b>{nodeState(node)}</b>
-        {state !== 'up' && node.note && ` · ${node.note}`}
+        {node.note && ` · ${node.note}`}
       </p>
       {error && state !== 'up' && <p className="ec-warn">{error}</p>}
       <dl className="ec-keys">
