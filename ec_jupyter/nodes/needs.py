@@ -14,7 +14,9 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -22,6 +24,9 @@ from ec_jupyter.nodes import stage
 from ec_jupyter.wire import FrameReader, encode
 
 ALIVE_SECONDS = 1.0
+KEPT_SECONDS = 90 * 24 * 3600.0
+"""An environment that was asked for last so long ago is removed, unless somebody runs in it."""
+
 _DONE = "made"
 
 
@@ -105,22 +110,49 @@ def environment(folder: Path, requirements: Sequence[str], line: Line) -> tuple[
     key = hashlib.sha256("\n".join([sys.executable, sys.version, *lines]).encode()).hexdigest()[:20]
     place = folder / key
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with open(folder / f"{key}.lock", "w") as lock:
+    lock = _opened(folder / f"{key}.lock")
+    if not (place / _DONE).exists():
         # two nodes of one host may want the same; the second finds it made
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (place / _DONE).exists():
-            shutil.rmtree(place, ignore_errors=True)
-            place.mkdir(mode=0o700)
-            (place / "requirements.txt").write_text("\n".join(lines) + "\n")
-            try:
-                _make(place, lambda text: line.say({"k": "note", "x": text}), line.pip)
-            except BaseException:
-                shutil.rmtree(place, ignore_errors=True)
-                raise
-            (place / _DONE).touch()
-        os.utime(place / _DONE)
+            _fill(place, lines, line)
+        fcntl.flock(lock, fcntl.LOCK_SH)
+    os.utime(place / _DONE)
+    # held as long as this process lives, also under another Python: who uses an environment keeps it
+    os.set_inheritable(lock, True)
+    _sweep(folder)
     python = place / "venv" / "bin" / "python"
     return (str(python), []) if python.exists() else (sys.executable, [str(place / "lib")])
+
+
+def _opened(path: Path) -> int:
+    """A file that stands for an environment, locked as in use."""
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_SH)
+    return lock
+
+
+def _sweep(folder: Path) -> None:
+    """Remove environments that nobody uses, and nobody has asked for in a long time."""
+    for done in folder.glob(f"*/{_DONE}"):
+        # in use, or just being removed by another
+        with open(folder / f"{done.parent.name}.lock", "w") as lock, suppress(BlockingIOError, FileNotFoundError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if time.time() - done.stat().st_mtime > KEPT_SECONDS:
+                done.unlink()
+                shutil.rmtree(done.parent, ignore_errors=True)
+
+
+def _fill(place: Path, lines: Sequence[str], line: Line) -> None:
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(mode=0o700)
+    (place / "requirements.txt").write_text("\n".join(lines) + "\n")
+    try:
+        _make(place, lambda text: line.say({"k": "note", "x": text}), line.pip)
+    except BaseException:
+        shutil.rmtree(place, ignore_errors=True)
+        raise
+    (place / _DONE).touch()
 
 
 def _make(place: Path, note: Callable[[str], None], pip: Callable[[], bytes]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import tempfile
@@ -70,13 +71,31 @@ async def test_required_package_is_there_for_tasks_and_made_once(rig: FarRig) ->
     assert found == 42
     envs = rig.folder / "home" / ".cache" / "ec_jupyter" / "envs"
     assert Path(python).is_relative_to(envs)
-    stamp = next(envs.glob("*/made")).stat().st_ctime_ns
+    (wanted,) = envs.glob("*/requirements.txt")
+    stamp = wanted.stat().st_mtime_ns
     notes = []
     rig.ear.node = lambda name: notes.append(rig.ear.agents[name].facts()["note"])  # type: ignore[method-assign]
     await made(rig, Pipe(str(Path(sys.executable).resolve()), env))
     assert len(list(envs.glob("*/made"))) == 1
     assert not any(notes)
-    assert stamp
+    assert wanted.stat().st_mtime_ns == stamp
+
+
+async def test_environment_nobody_asks_for_is_removed_unless_somebody_runs_in_it(rig: FarRig) -> None:
+    python = Path(sys.executable).resolve()
+    login = Pipe(str(python), environment(rig, str(python.parent)))
+    envs = rig.folder / "home" / ".cache" / "ec_jupyter" / "envs"
+    for name in ("ecold", "ecused"):
+        requirement = wheel(rig.folder / "wheels", name, "answer = 42\n")
+        agent = await rig.start(login=login, name=name, requirements=[str(requirement)])
+        if name == "ecold":
+            await agent.close()
+    for done in envs.glob("*/made"):
+        os.utime(done, (0, 0))
+    requirement = wheel(rig.folder / "wheels", "ecnew", "answer = 42\n")
+    await rig.start(login=login, name="new", requirements=[str(requirement)])
+    left = {path.read_text().partition("/ec")[2].partition("-")[0] for path in envs.glob("*/requirements.txt")}
+    assert left == {"used", "new"}
 
 
 async def test_python_without_pip_gets_pip_from_here(rig: FarRig) -> None:
