@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import faulthandler
+import itertools
 import os
 import sys
 import threading
@@ -29,6 +30,18 @@ os.environ.pop("JPY_SESSION_NAME", None)
 def own_ipython_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["IPYTHONDIR"] = str(tmp_path_factory.mktemp("ipython"))
     os.environ["JUPYTER_RUNTIME_DIR"] = str(tmp_path_factory.mktemp("runtime"))
+
+
+@pytest.fixture(scope="session")
+def lock_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("cpus")
+    return (str(folder / str(number)) for number in itertools.count())
+
+
+@pytest.fixture(autouse=True)
+def own_cpus(lock_folders: Iterator[str]) -> None:
+    """Flows of a test share the CPUs with each other; with nobody else's, nor with what another test has left."""
+    os.environ["EC_CPUS_SHARED"] = next(lock_folders)
 
 
 def pytest_unconfigure() -> None:

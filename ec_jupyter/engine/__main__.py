@@ -17,6 +17,7 @@ from ec_jupyter.engine.address import runtime_folder, socket_path
 from ec_jupyter.engine.clients import Clients
 from ec_jupyter.engine.loop import Engine
 from ec_jupyter.errors import EcError, to_wire
+from ec_jupyter.nodes.slot import leave
 
 
 def main() -> int:
@@ -82,4 +83,4 @@ def cpu_count() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -15,7 +15,7 @@ from ec_jupyter.wire import Header
 if TYPE_CHECKING:
     from ec_jupyter.engine.loop import Engine
 
-_NUMBERS = ("used", "round_trip", "memory", "since")
+_NUMBERS = ("used", "others", "round_trip", "memory", "since")
 
 STATES = ("waiting", "queued", "running", "done", "failed", "cancelled", "skipped")
 

@@ -61,6 +61,7 @@ class Fleet:
         self.core.reachable = self._reachable
         self._home, self._opener = home, opener
         self._tasks: set[asyncio.Task[None]] = set()
+        self._leaving: set[asyncio.Task[None]] = set()
         self._closing = False
 
     # -- coming and going ------------------------------------------------------
@@ -84,9 +85,10 @@ class Fleet:
         self._closing = True
         self.leveling.close()
         self.abroad.close()
-        for task in self._tasks:
+        for task in self._tasks - self._leaving:
             task.cancel()
-        await asyncio.gather(*(member.agent.close() for member in self.members.values()))
+        # those that were leaving are not in `members` any more, and not gone either
+        await asyncio.gather(*(member.agent.close() for member in self.members.values()), *self._leaving)
 
     def follow(self, nodes: dict[str, Node]) -> None:
         """Have these nodes: new ones are opened, and those that are none any more leave when they have nothing left."""
@@ -108,7 +110,7 @@ class Fleet:
             member.agent.retry()
         elif member.error:
             del self.members[name]
-            self._spawn(self._shut(member))
+            self._leave(self._shut(member))
             self._open(member.spec)
 
     def release(self) -> None:
@@ -119,7 +121,7 @@ class Fleet:
             if not self.core.held.used(member.name) and not aside and self.abroad.free(member):
                 del self.members[member.name]
                 self._forget(member.name)
-                self._spawn(self._end(member))
+                self._leave(self._end(member))
 
     def _forget(self, name: str) -> None:
         self.core.journal.step("drop_node", (name,))
@@ -132,6 +134,8 @@ class Fleet:
 
     async def _end(self, member: Member) -> None:
         await self._shut(member)
+        if self._closing:
+            return
         # declared anew meanwhile: only now, for one machine has one agent of a name
         self.follow(self.core.topology.nodes)
         self.processors()
@@ -163,6 +167,11 @@ class Fleet:
     def _gone(self, member: Member, requests: list[int]) -> None:
         if not self._closing and self.members.get(member.name) in (None, member):
             self.lost(member.name, requests, f"node {member.name!r} was not reached again: {member.error}")
+
+    def _leave(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._spawn(work)
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)

@@ -79,7 +79,7 @@ class Engine:
         home = Home(self.store.meta["flow"], folder, runtime, workdir, self.core.epoch, durability == "power")
         local = Agent(
             self, name=LOCAL, cpus=cpus, folder=folder, runtime=runtime, epoch=home.epoch, workdir=workdir,
-            sync=home.sync,
+            sync=home.sync, shared=True,
         )  # fmt: skip
         self.fleet = Fleet(self, local, home, opener)
         self.preview = Preview(self.core, self.fleet.abroad, folder, runtime, workdir)

@@ -172,7 +172,7 @@ class Member:
         """What there is to know of it."""
         known: dict[str, Any] = {"since": self.since, "error": self.error, "type": self.kind}
         if self.spec is None:
-            known |= _here()
+            known |= _here() | {"others": self.agent.others}
         else:
             known |= {"host": self.spec.host, "spec": to_json(self.spec)}
             known |= self.agent.facts() if self.ready else {}

@@ -7,6 +7,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Hashable
+from typing import Any, Protocol
+
+
+class Lender(Protocol):
+    """Whoever has the CPUs that the node lends, and lends them to others as well."""
+
+    def take(self, holder: Any, cpus: int) -> bool:
+        """Lend a holder as many; False: not now, `Ledger.grant` is called when to ask again."""
+
+    def give(self, holder: Any) -> None:
+        """Take back what a holder has; one that has nothing is no error."""
 
 
 class Ledger:
@@ -20,11 +31,14 @@ class Ledger:
     ----------
     cpus : float
         CPUs the node lends, in whole or part; more than 0.
+    lender : Lender or None
+        Asked for each claim that the node has CPUs for, in whole ones; None: they are all the node's own.
     """
 
-    def __init__(self, cpus: float) -> None:
+    def __init__(self, cpus: float, lender: Lender | None = None) -> None:
         # thousandths as integers: 0.1 + 0.2 in floats would never add up to a free CPU again
         self._total = self._free = round(cpus * 1000)
+        self._lender = lender
         self._caps: dict[str, int] = {}
         self._used: dict[str, int] = {}
         self._held: dict[Hashable, tuple[str, int]] = {}
@@ -55,7 +69,7 @@ class Ledger:
         Nothing is taken from who holds: a lowered cap acts as they release.
         """
         self._caps[processor] = round(cpus * 1000)
-        return self._grant()
+        return self.grant()
 
     def claim(self, holder: Hashable, processor: str, cpus: float) -> bool:
         """Take `cpus` if it is this holder's turn and they are free; else wait for them.
@@ -82,7 +96,8 @@ class Ledger:
         if holder in self._held or any(holder == waiter for waiter, _, _ in self._waiting):
             raise ValueError(f"{holder!r} has a claim already")
         self._waiting.append((holder, processor, round(cpus * 1000)))
-        return holder in self._grant()
+        # nobody else: who calls this hears of no other, and the lender may have more by now
+        return bool(self._grant((holder,)))
 
     def release(self, holder: Hashable) -> list[Hashable]:
         """Give back what a holder has, or its place among those that wait; those granted by that.
@@ -93,11 +108,17 @@ class Ledger:
             processor, shares = self._held.pop(holder)
             self._free += shares
             self._used[processor] -= shares
+            if self._lender is not None:
+                self._lender.give(holder)
         else:
             self._waiting = deque(claim for claim in self._waiting if claim[0] != holder)
+        return self.grant()
+
+    def grant(self) -> list[Hashable]:
+        """Claims whose turn has come; to be called when the lender may have more than before."""
         return self._grant()
 
-    def _grant(self) -> list[Hashable]:
+    def _grant(self, only: tuple[Hashable, ...] = ()) -> list[Hashable]:
         granted: list[Hashable] = []
         if not self._waiting:
             return granted
@@ -111,7 +132,7 @@ class Ledger:
                 full.add(processor)
                 kept.append(self._waiting.popleft())
                 continue
-            if shares > self._free:
+            if shares > self._free or (only and holder not in only) or not self._lent(holder, shares):
                 break
             self._waiting.popleft()
             self._held[holder] = (processor, shares)
@@ -121,3 +142,6 @@ class Ledger:
         kept.extend(self._waiting)
         self._waiting = kept
         return granted
+
+    def _lent(self, holder: Hashable, shares: int) -> bool:
+        return self._lender is None or self._lender.take(holder, -(-shares // 1000))

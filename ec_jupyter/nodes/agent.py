@@ -17,6 +17,7 @@ from ec_jupyter.errors import ProcessorNotFoundError
 from ec_jupyter.flow.ledger import Ledger
 from ec_jupyter.nodes import cpus as machine
 from ec_jupyter.nodes.child import Seat
+from ec_jupyter.nodes.commons import Commons
 from ec_jupyter.nodes.cpus import Pins
 from ec_jupyter.nodes.limits import Watch
 from ec_jupyter.nodes.pool import Pool
@@ -55,6 +56,9 @@ class Agent:
         Whether value files are synced to the disk.
     modules : callable or None
         Finds modules that are not here; None: nobody can.
+    shared : bool
+        Whether all agents of the user on this machine that say so run no more calls together than it
+        has CPUs. The machine counts as having as many as the agent lends, if those are more.
     """
 
     def __init__(  # noqa: PLR0913 - what a node is, by name
@@ -70,6 +74,7 @@ class Agent:
         idle: float = 300.0,
         sync: bool = False,
         modules: Modules | None = None,
+        shared: bool = False,
     ) -> None:
         self.name = name
         self.cpus = cpus
@@ -81,18 +86,24 @@ class Agent:
         self._idle = idle
         self._sync = sync
         self._modules = modules
+        self._shared = shared
+        self._commons: Commons | None = None
         self._address = runtime / f"{secrets.token_hex(4)}.sock"
         self._pools: dict[str, Pool] = {}
         self._site: Site | None = None
         self._server: asyncio.AbstractServer | None = None
         self._turns: list[Slot] = []
+        self._lines: set[asyncio.Transport] = set()
 
     async def start(self) -> None:
         """Listen for workers; to be awaited before anything else."""
         loop = asyncio.get_running_loop()
+        if self._shared:
+            self._commons = Commons(self.cpus, self._again, loop)
         self._site = Site(
             listener=self._listener,
-            ledger=Ledger(self.cpus),
+            ledger=Ledger(self.cpus, self._commons),
+            commons=self._commons,
             loop=loop,
             runtime=self._runtime,
             idle=self._idle,
@@ -102,8 +113,8 @@ class Agent:
             watch=Watch(loop),
             modules=self._modules or (lambda _, answer: answer(None)),
         )
-        seats = self._site.seats
-        self._server = await loop.create_unix_server(lambda: Link(seats), str(self._address))
+        seats, lines = self._site.seats, self._lines
+        self._server = await loop.create_unix_server(lambda: Link(seats, lines), str(self._address))
         self._address.chmod(0o600)
 
     def processor(self, name: str, cpus: int, affinity: str | Sequence[int] = "auto") -> None:
@@ -174,10 +185,17 @@ class Agent:
         return found
 
     def statistics(self) -> dict[str, object]:
-        """CPUs lent and in use, and by processor its queue and slots."""
+        """CPUs lent, in use, and how they are shared; and by processor its queue and slots.
+
+        `others` are the machine's CPUs that other flows of the user use, `waits` says that calls here
+        wait for those, and `unshared` is None or why nothing is shared.
+        """
         return {
             "cpus": self.cpus,
             "used": self._site.ledger.used if self._site is not None else 0,
+            "others": self.others,
+            "waits": self._commons is not None and self._commons.waits,
+            "unshared": self._commons.trouble if self._commons is not None else None,
             "processors": {
                 name: {
                     "cpus": pool.cpus,
@@ -188,6 +206,11 @@ class Agent:
             },
         }
 
+    @property
+    def others(self) -> int:
+        """CPUs of this machine that the user's other flows use now."""
+        return self._commons.others() if self._commons is not None else 0
+
     async def close(self) -> None:
         """Kill every worker and all it has started; calls that are left come to nothing."""
         loop = asyncio.get_running_loop()
@@ -196,11 +219,18 @@ class Agent:
             pool.close()
         if self._site is not None:
             self._site.watch.close()
+        await asyncio.gather(*(loop.run_in_executor(None, slot.holder.join, JOIN_SECONDS) for slot in slots))
+        # not before: a connection that was just taken would never be served, nor closed
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
         if self._server is not None:
             self._server.close()
-        await asyncio.gather(*(loop.run_in_executor(None, slot.holder.join, JOIN_SECONDS) for slot in slots))
+        for line in list(self._lines):
+            line.abort()
         for slot in slots:
             slot.forget()
+        if self._commons is not None:
+            self._commons.close()
         self._address.unlink(missing_ok=True)
 
     def _ready(self) -> Site:
@@ -225,6 +255,11 @@ class Agent:
             pins=pins,
             fetch=self._modules is not None,
         )
+
+    def _again(self) -> None:
+        """The machine may have a free CPU."""
+        site = self._ready()
+        site.granted(site.ledger.grant())
 
     def _granted(self, slots: Iterable[Slot]) -> None:
         """Let slots go on whose turn has come; a grant may lead to further ones."""

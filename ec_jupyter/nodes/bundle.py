@@ -19,8 +19,11 @@ from ec_jupyter.wire import encode
 PACKAGE = Path(__file__).parents[1]
 AT_HOME = {
     f"{name}.py"
-    for name in ("bundle", "cargo", "cluster", "credit", "dask", "landing", "login", "remote", "ssh", "tally", "tie")
-}
+    for name in (
+        "bundle", "cargo", "cluster", "credit", "dask", "dask_crew", "dask_trips", "dask_values", "landing", "login",
+        "remote", "ssh", "tally", "tie",
+    )
+}  # fmt: skip
 """Modules of this room that stay: the engine's ends."""
 
 _MAIN = "from ec_jupyter.nodes.host import main\n\nif __name__ == '__main__':\n    main()\n"

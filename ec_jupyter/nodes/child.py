@@ -27,6 +27,7 @@ from typing import Any
 from ec_jupyter.errors import EcError
 from ec_jupyter.nodes import cpus, current
 from ec_jupyter.nodes.batch import Job, Results, unpack_calls
+from ec_jupyter.nodes.commons import Kept
 from ec_jupyter.nodes.imports import Finder
 from ec_jupyter.nodes.invoke import Invocation, Tasks, keep_source
 from ec_jupyter.nodes.output import Output, printable
@@ -65,11 +66,12 @@ _failed: list[BaseException] = []
 _life: list[socket.socket] = []
 
 
-def init(seat: Seat) -> None:
+def init(seat: Seat, locks: Kept) -> None:
     """Prepare the process before anything of the user's is loaded; loky's initializer."""
     try:
         # a group of its own: a task's children die with it, a terminal's interrupt never comes here
         os.setpgid(0, 0)
+        locks.keep()
         _live_with_agent(seat)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         cpus.pin(seat.pins)

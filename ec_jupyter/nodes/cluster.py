@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import logging
+import secrets
 import threading
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
@@ -28,6 +29,33 @@ _ENTRY = '''
 def act(word, *given):
     from ec_jupyter.nodes import guest
     return getattr(guest, word)(*given)
+
+
+def come():
+    """In the worker: nothing, for it is there."""
+
+
+async def listen(*given):
+    """In the worker: wait for what calls have to say."""
+    from ec_jupyter.nodes import guest
+    return await guest.listen(*given)
+
+
+async def carry(token, name, owner, theirs, at, size, dask_worker=None):
+    """In the worker: get a piece of a file from another one, past the scheduler; how much, None if it is not there."""
+    from distributed.protocol.pickle import dumps
+    from ec_jupyter.nodes import guest
+    # as Client.run asks, so that no thread of the owner's is needed: all may be at work
+    order = {"function": dumps(act), "args": dumps(("read", theirs, name, at, size)), "kwargs": dumps({})}
+    try:
+        answer = await dask_worker.rpc(owner).run(wait=True, **order)
+    except OSError:
+        return None
+    if answer["status"] != "OK":
+        return None
+    data = answer["result"]
+    guest.keep(token, name, at, data, len(data) < size)
+    return len(data)
 
 
 def enter(bundle, *given, dask_worker=None):
@@ -55,6 +83,16 @@ class Cut(Exception):
     """The scheduler is not there any more."""
 
 
+class SilentError(Exception):
+    """A worker does not answer."""
+
+
+def _silent(error: Exception) -> bool:
+    """Whether the way there is at fault; what our own functions raise there arrives as it was raised."""
+    plain = type(error) is OSError and error.errno is None
+    return plain or isinstance(error, TimeoutError | asyncio.TimeoutError) or type(error).__name__ == "CommClosedError"
+
+
 class Cluster:
     """A connection to a scheduler.
 
@@ -70,9 +108,7 @@ class Cluster:
         Called there when workers may have come.
     """
 
-    def __init__(
-        self, address: str, tls: Sequence[str], gone: Callable[[str], None], news: Callable[[], None]
-    ) -> None:
+    def __init__(self, address: str, tls: Sequence[str], gone: Callable[[str], None], news: Callable[[], None]) -> None:
         self.address = address
         self._tls = tls
         self._gone, self._news = gone, news
@@ -95,9 +131,14 @@ class Cluster:
         HostUnreachableError
             It does not answer.
         """
+        if self.address.startswith("tls://") and not self._tls:
+            raise HostUnreachableError(
+                f"the Dask scheduler at {self.address} wants a certificate: give a Client whose Security has files"
+            )
         try:
             await self._there(self._connect(), 2 * CONNECT_SECONDS)
-        except (OSError, TimeoutError, ValueError, RuntimeError) as error:
+        except Exception as error:
+            # Dask's, of as many kinds as it has
             text = str(error).strip().partition("\n")[0] or type(error).__name__
             raise HostUnreachableError(f"the Dask scheduler at {self.address} does not answer: {text}") from error
 
@@ -111,9 +152,11 @@ class Cluster:
             security = dask.Security(
                 tls_ca_file=authority, tls_client_cert=certificate, tls_client_key=key, require_encryption=True
             )
-        self._client = await dask.Client(
+        # kept before it is there: one that fails has to be closed, too
+        self._client = dask.Client(
             self.address, asynchronous=True, set_as_default=False, timeout=CONNECT_SECONDS, security=security
         )
+        await self._client
         self._client.subscribe_topic("all", self._heard)
 
     def _heard(self, event: tuple[float, Any]) -> None:
@@ -142,20 +185,53 @@ class Cluster:
     async def enter(self, worker: str, *given: Any) -> dict[str, Any]:
         """Bring our code into a worker that has none, and begin there."""
         for data in (None, bundle()[1]):
-            found: dict[str, Any] | None = await self._there(self._run(worker, _entry["enter"], data, *given))
+            found: dict[str, Any] | None = await self._in(worker, _entry["enter"], data, *given)
             if found is not None:
                 break
         assert found is not None
         return found
 
     async def act(self, worker: str, word: str, *given: Any) -> Any:
-        """Call a function of `nodes.guest` in a worker, beside what runs there."""
-        return await self._there(self._run(worker, _entry["act"], word, *given))
+        """Call a function of `nodes.guest` in a worker, beside what runs there.
+
+        Raises
+        ------
+        SilentError
+            It does not answer.
+        Cut
+            The scheduler is not there.
+        """
+        return await self._in(worker, _entry["act"], word, *given)
+
+    async def listen(self, worker: str, token: str, heard: dict[int, int]) -> dict[int, tuple[int, list[Any]]]:
+        """What calls in a worker have to say, past what was heard of each; waits a while for it."""
+        found: dict[int, tuple[int, list[Any]]] = await self._in(worker, _entry["listen"], token, heard)
+        return found
+
+    async def carry(self, worker: str, *given: Any) -> int | None:
+        """Have a worker get a piece of a file from another one; its bytes, None if it is not to be had there."""
+        size: int | None = await self._in(worker, _entry["carry"], *given)
+        return size
+
+    async def _in(self, worker: str, function: Any, *given: Any) -> Any:
+        try:
+            return await self._there(self._run(worker, function, *given))
+        except asyncio.TimeoutError as error:
+            raise SilentError(f"Dask's worker {worker} does not answer in {ANSWER_SECONDS:g} s") from error
 
     async def _run(self, worker: str, function: Any, *given: Any) -> Any:
         if not self.connected:
             raise Cut(f"the Dask scheduler at {self.address} is not there")
-        answers = await self._client.run(function, *given, workers=[worker])
+        try:
+            answers = await self._client.run(function, *given, workers=[worker])
+        except (OSError, asyncio.TimeoutError) as error:
+            if not self.connected:
+                raise Cut(f"the Dask scheduler at {self.address} is gone") from error
+            if _silent(error):
+                raise SilentError(f"Dask's worker {worker} does not answer: {error}") from error
+            raise
+        if worker not in answers:
+            raise SilentError(f"Dask's worker {worker} is gone")
         return answers[worker]
 
     async def submit(self, worker: str, key: str, word: str, *given: Any) -> Any:
@@ -182,6 +258,18 @@ class Cluster:
             raise Cut(f"the Dask scheduler at {self.address} is gone") from None
         finally:
             future.release()
+
+    async def want(self) -> None:
+        """Ask for a worker, where there is none: a scheduler that can have more then starts one."""
+        await self._there(self._want(), None)
+
+    async def _want(self) -> None:
+        if self.connected:
+            future = self._client.submit(_entry["come"], key=f"ec_jupyter-{secrets.token_hex(8)}", pure=False)
+            try:
+                await future
+            finally:
+                future.release()
 
     async def close(self) -> None:
         """Let go of everything."""

@@ -40,6 +40,14 @@ def pin(cpus: Sequence[int]) -> None:
         os.sched_setaffinity(0, cpus)
 
 
+def move(pid: int, cpus: Sequence[int]) -> None:
+    """Bind a process that runs, with all its threads, to `cpus`; nothing where that cannot be."""
+    with suppress(OSError):  # it has ended meanwhile
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with suppress(OSError):
+                os.sched_setaffinity(int(thread), cpus)
+
+
 def plan(
     wanted: Mapping[str, tuple[Sequence[int], str | Sequence[int]]], cpus: Sequence[int]
 ) -> dict[tuple[str, int], Pins]:

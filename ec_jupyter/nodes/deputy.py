@@ -94,6 +94,7 @@ class Deputy:
         self.agent = Agent(
             self, name=orders["name"], cpus=self._lent, folder=self.folder, runtime=self.folder, epoch=self._epoch,
             workdir=_workdir(self.folder), idle=float(orders["idle"]), modules=self.module,
+            shared=True,
         )  # fmt: skip
 
     async def run(self) -> None:
@@ -168,6 +169,7 @@ class Deputy:
         statistics = self.agent.statistics()
         facts = {
             "used": statistics["used"],
+            "others": statistics["others"],
             "processors": statistics["processors"],
             "memory": machine.memory(),
             "low": self._spool.lowest(),

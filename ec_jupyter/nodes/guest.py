@@ -6,11 +6,14 @@ raised in its thread, and files lie in a folder of the worker's own.
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
+import hashlib
+import itertools
 import logging
+import operator
 import os
 import platform
-import shutil
 import sys
 import threading
 import time
@@ -25,6 +28,15 @@ from ec_jupyter.nodes.batch import Job, Results, unpack_calls
 from ec_jupyter.nodes.invoke import Invocation, Tasks, keep_source
 from ec_jupyter.nodes.output import RATE_BYTES, amount, folded, printable
 from ec_jupyter.wire import PROTOCOL, Header, Value
+
+LIVE_SECONDS = 0.2
+"""So often is seen to what running calls say."""
+
+UNHEARD_BYTES = 1 << 20
+"""So much that nobody has heard is kept of what a call prints; the rest is counted."""
+
+LISTEN_SECONDS = 5.0
+"""So long does a question for it wait at most: it holds a connection."""
 
 Stop = tuple[str, str]
 """Kind and message a call is stopped with."""
@@ -42,30 +54,76 @@ _lock = threading.Lock()
 
 
 class Told:
-    """What one call says: its output, and its yields."""
+    """What one call says, in order: its output, its progress and its yields; kept until it was heard.
+
+    Attributes
+    ----------
+    job : Job
+        The call.
+    """
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.texts: list[tuple[str, str]] = []
-        self.yields: list[Value] = []
-        self._left = RATE_BYTES
+        self._first = 0
+        self._items: list[tuple[Any, ...]] = []
+        self._texts: list[tuple[str, str]] = []
+        self._progress: list[tuple[Any, ...]] = []
+        self._unheard = 0
+        self._allowance = RATE_BYTES
+        self._refilled = time.monotonic()
         self._dropped = 0
+        self._lock = threading.Lock()
 
     def put(self, stream: str, text: str) -> None:
-        """Keep what was printed, up to a limit."""
-        fits = text[: self._left]
-        self._left -= len(fits)
-        self._dropped += len(text) - len(fits)
-        if self.texts and self.texts[-1][0] == stream:
-            self.texts[-1] = (stream, self.texts[-1][1] + fits)
-        elif fits:
-            self.texts.append((stream, fits))
+        """Keep what was printed, up to a limit for each second."""
+        with self._lock:
+            if time.monotonic() - self._refilled >= 1 and self._unheard < UNHEARD_BYTES:
+                self._refilled, self._allowance = time.monotonic(), RATE_BYTES
+                self._admit()
+            # once text is missing, a later piece would read as if it followed
+            fits = "" if self._dropped else text[: self._allowance]
+            self._allowance -= len(fits)
+            self._unheard += len(fits)
+            self._dropped += len(text) - len(fits)
+            if fits:
+                self._texts.append((stream, fits))
 
-    def said(self) -> list[tuple[int, str, str]]:
-        """What it has printed, in order."""
+    def progress(self, done: float, total: float | None, text: str) -> None:
+        """Keep how far it is."""
+        with self._lock:
+            # where it was first, and where it is
+            self._progress[1:] = [("progress", done, total, printable(text))]
+
+    def emit(self, value: Value) -> None:
+        """Keep a yield."""
+        with self._lock:
+            self._items.append(("yield", value.data, *value.head()))
+
+    @property
+    def news(self) -> bool:
+        """Whether there is something to say that was not said."""
+        return bool(self._items or self._texts or self._progress)
+
+    def said(self, heard: int | None) -> tuple[int, list[tuple[Any, ...]]]:
+        """What there is from the first on that was not `heard`, and its number; None: the call is over."""
+        with self._lock:
+            if heard is None:
+                self._admit()
+            elif heard > self._first:
+                self._unheard -= sum(len(item[2]) for item in self._items[: heard - self._first] if item[0] == "output")
+                del self._items[: heard - self._first]
+                self._first = heard
+            for stream, texts in itertools.groupby(self._texts, operator.itemgetter(0)):
+                self._items.append(("output", stream, printable(folded("".join(text for _, text in texts)))))
+            self._items += self._progress
+            self._texts, self._progress = [], []
+            return self._first, list(self._items)
+
+    def _admit(self) -> None:
+        """Say how much is missing, and go on."""
         if self._dropped:
-            self.texts.append(("stderr", f"\n... {amount(self._dropped)} more\n"))
-        return [(self.job.request, stream, printable(folded(text))) for stream, text in self.texts]
+            self._texts.append(("stderr", f"\n... {amount(self._dropped)} more\n"))
+            self._dropped = 0
 
 
 class _Stream:
@@ -78,6 +136,8 @@ class _Stream:
         told = _here.told
         if told is None:
             return int(self._under.write(text) or 0)
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
         told.put(self._name, text)
         return len(text)
 
@@ -110,6 +170,7 @@ def _install() -> None:
     log.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
     logging.lastResort = log
     current.place.call = _current
+    current.place.say = _progress
 
 
 def _current() -> current.Current:
@@ -118,6 +179,11 @@ def _current() -> current.Current:
         raise EcError("current() has a meaning only inside a task")
     job = told.job
     return current.Current(job.request, job.run, job.attempt, job.lot.socket)
+
+
+def _progress(done: float, total: float | None, text: str) -> None:
+    if _here.told is not None:
+        _here.told.progress(done, total, text)
 
 
 class Guest:
@@ -137,8 +203,9 @@ class Guest:
         self.flow = flow
         self.folder = folder
         self.blobs: dict[str, bytes] = {}
-        self.running: dict[int, int] = {}
-        self.stops: dict[int, Stop] = {}
+        self.running: dict[int, tuple[int, int]] = {}
+        self.told: dict[int, Told] = {}
+        self.stops: dict[tuple[int, int], Stop] = {}
         self._epoch = epoch
         self._seats = threading.local()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -148,18 +215,20 @@ class Guest:
         for lot in header["g"]:
             if "source" in lot:
                 keep_source(*lot["source"])
-        results, said, yields = Results(), list[tuple[int, str, str]](), dict[int, list[Value]]()
-        for job in unpack_calls(header, buffers):
-            told = Told(job)
+        results, said = Results(), dict[int, tuple[int, list[tuple[Any, ...]]]]()
+        jobs = list(unpack_calls(header, buffers))
+        for job in jobs:
+            told = self.told[job.request] = Told(job)
             began, clock = time.time(), time.monotonic()
             value, rest = self._outcome(job, told)
             results.add(job.request, began, time.monotonic() - clock, value, rest)
-            said += told.said()
-            if told.yields:
-                yields[job.request] = told.yields
+        for job in jobs:
+            told = self.told.pop(job.request)
+            first, items = told.said(None)
+            if items:
+                said[job.request] = first, items
         columns, data = results.take()
-        made = {n: [(v.data, *v.head()) for v in values] for n, values in yields.items()}
-        return {"head": columns, "data": [bytes(one) for one in data], "said": said, "yields": made}
+        return {"head": columns, "data": [bytes(one) for one in data], "said": said}
 
     def _outcome(self, job: Job, told: Told) -> tuple[Value | None, dict[str, Any] | None]:
         invocation = self._invocation()
@@ -170,17 +239,17 @@ class Guest:
             finally:
                 self._end(job)
         except BaseException as error:  # noqa: BLE001 - the call's outcome
-            return None, invocation.failure(job, error, self.stops.pop(job.request, None))
-        stopped = self.stops.pop(job.request, None)
+            return None, invocation.failure(job, error, self.stops.pop((job.request, job.attempt), None))
+        stopped = self.stops.pop((job.request, job.attempt), None)
         if stopped is not None:
             return None, invocation.failure(job, KeyboardInterrupt(), stopped)
         return value, rest
 
     def _begin(self, job: Job, told: Told) -> None:
         with _lock:
-            if job.request in self.stops:
+            if (job.request, job.attempt) in self.stops:
                 raise KeyboardInterrupt
-            self.running[job.request] = threading.get_ident()
+            self.running[job.request] = (threading.get_ident(), job.attempt)
         _here.told = told
 
     def _end(self, job: Job) -> None:
@@ -190,12 +259,14 @@ class Guest:
             # a stop that has not come through yet must not reach whatever this thread does next
             _raise(threading.get_ident(), None)
 
-    def stop(self, request: int, kind: str, message: str) -> None:
+    def stop(self, request: int, attempt: int, kind: str, message: str) -> None:
         """Interrupt a call as soon as Python code of its runs, or before it begins."""
         with _lock:
-            self.stops[request] = (kind, message)
-            if request in self.running:
-                _raise(self.running[request], KeyboardInterrupt)
+            # by attempt: one that comes too late must not meet the next
+            self.stops[request, attempt] = (kind, message)
+            thread, running = self.running.get(request, (0, None))
+            if running == attempt:
+                _raise(thread, KeyboardInterrupt)
 
     def _invocation(self) -> Invocation:
         if not hasattr(self._seats, "invocation"):
@@ -212,7 +283,7 @@ class Guest:
     @staticmethod
     def _emit(request: int, index: int, value: Value) -> None:
         if _here.told is not None:
-            _here.told.yields.append(value)
+            _here.told.emit(value)
 
 
 def _raise(thread: int, error: type[BaseException] | None) -> None:
@@ -225,16 +296,20 @@ def _raise(thread: int, error: type[BaseException] | None) -> None:
 
 
 def enter(token: str, flow: str, epoch: int, workdir: str, local: str) -> dict[str, Any]:
-    """Come into this process; what there is to know of it."""
+    """Come into this process; what there is to know of it, and which files of the flow lie here."""
     _install()
     if os.path.isdir(workdir) and workdir not in sys.path:
         # one file system for all, as clusters have: modules beside the notebook are there
         sys.path.append(workdir)
-    leave(flow, "its engine is gone")
-    _guests[token] = Guest(flow, epoch, Path(local) / "ec_jupyter" / token)
+    folder = Path(local) / "ec_jupyter" / hashlib.sha256(flow.encode()).hexdigest()[:16]
+    for old in [old for old, guest in _guests.items() if guest.folder == folder]:
+        _end(old, "its engine is gone")
+    _guests[token] = Guest(flow, epoch, folder)
     return {
         "pid": os.getpid(), "python": list(sys.version_info[:3]), "version": sys.modules["ec_jupyter"].__version__,
         "protocol": PROTOCOL, "host": platform.node(),
+        # those that begin with a dot never became whole
+        "files": {path.name: path.stat().st_size for path in folder.iterdir() if not path.name.startswith(".")},
     }  # fmt: skip
 
 
@@ -249,10 +324,11 @@ def learn(token: str, sha256: str, blob: bytes) -> None:
     _guests[token].blobs[sha256] = blob
 
 
-def keep(token: str, name: str, data: bytes, last: bool) -> None:
-    """Append to a value file; the last piece makes it whole."""
+def keep(token: str, name: str, at: int, data: bytes, last: bool) -> None:
+    """Write a piece of a value file; the last one makes it whole."""
     beside = _guests[token].folder / f".{name}"
-    with beside.open("ab") as file:
+    with beside.open("r+b" if at else "wb") as file:
+        file.seek(at)
         file.write(data)
     if last:
         beside.replace(beside.with_name(name))
@@ -265,15 +341,33 @@ def read(token: str, name: str, at: int, size: int) -> bytes:
         return file.read(size)
 
 
+def place(token: str) -> str:
+    """Where value files lie."""
+    return str(_guests[token].folder)
+
+
 def drop(token: str, names: list[str]) -> None:
     """Forget value files."""
     for name in names:
         (_guests[token].folder / name).unlink(missing_ok=True)
 
 
-def stop(token: str, request: int, kind: str, message: str) -> None:
+async def listen(token: str, heard: dict[int, int]) -> dict[int, tuple[int, list[Any]]]:
+    """What these calls say past what was heard of each, once one of them says something; {} after a while."""
+    guest = _guests[token]
+    until = time.monotonic() + LISTEN_SECONDS
+    while time.monotonic() < until:
+        told = {request: guest.told[request] for request in heard if request in guest.told}
+        said = {request: one.said(heard[request]) for request, one in told.items()}
+        if any(items for _, items in said.values()) or not told:
+            return {request: one for request, one in said.items() if one[1]}
+        await asyncio.sleep(LIVE_SECONDS)
+    return {}
+
+
+def stop(token: str, request: int, attempt: int, kind: str, message: str) -> None:
     """Stop a call."""
-    _guests[token].stop(request, kind, message)
+    _guests[token].stop(request, attempt, kind, message)
 
 
 def running(flow: str) -> list[int]:
@@ -282,13 +376,23 @@ def running(flow: str) -> list[int]:
         return [request for guest in _guests.values() if guest.flow == flow for request in guest.running]
 
 
-def leave(flow: str, why: str = "the engine ends") -> None:
-    """Stop all calls of a flow, and leave nothing."""
-    for token in [token for token, guest in _guests.items() if guest.flow == flow]:
-        guest = _guests[token]
-        for request in list(guest.running):
-            guest.stop(request, "cancelled", why)
-        if not guest.running:
-            del _guests[token]
-            with suppress(OSError):  # the worker's folder goes with the worker
-                shutil.rmtree(guest.folder)
+def leave(token: str, kept: list[str]) -> None:
+    """Stop all calls, and leave nothing but the files that somebody needs still."""
+    guest = _guests.get(token)
+    if guest is None:
+        return
+    _end(token, "the engine ends")
+    for path in guest.folder.iterdir():
+        if path.name not in kept:
+            path.unlink(missing_ok=True)
+    with suppress(OSError):  # some are to stay, or are on their way
+        guest.folder.rmdir()
+
+
+def _end(token: str, why: str) -> None:
+    """Stop what runs for an engine; until it has ended, it is known."""
+    guest = _guests[token]
+    for request, (_, attempt) in list(guest.running.items()):
+        guest.stop(request, attempt, "cancelled", why)
+    if not guest.running:
+        del _guests[token]

@@ -16,6 +16,7 @@ from typing import Any
 
 from ec_jupyter.nodes import needs, stage
 from ec_jupyter.nodes.deputy import Deputy
+from ec_jupyter.nodes.slot import leave
 
 
 def _own(folder: Path) -> int | None:
@@ -63,6 +64,7 @@ def main() -> None:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         folder.with_name(folder.name + ".lock").unlink(missing_ok=True)
+    leave(0)
 
 
 async def _main(orders: dict[str, Any]) -> None:

@@ -155,10 +155,7 @@ class Pool:
             if slot is None:
                 break
             self._send(slot, self._batch(slot))
-        if self.queue:
-            self._spawn()
-        else:
-            self._withdraw()
+        (self._spawn if self.queue else self._withdraw)()
 
     def _shares(self, call: Call) -> bool:
         """Whether a call may leave with others: a short one, of which no answer may be lost with theirs."""
@@ -180,7 +177,7 @@ class Pool:
             return None
         for slot in self._short:
             # one batch in work and one on its way: the worker finds the next when it is done
-            if slot.batches == 1 and head.threads <= ledger.held(slot) and self._prompt(slot):
+            if slot.batches == 1 and not slot.leaving and head.threads <= ledger.held(slot) and self._prompt(slot):
                 return slot
         return None
 
@@ -259,8 +256,11 @@ class Pool:
         return None
 
     def _check(self, slot: Slot) -> None:
-        """Look now and then whether a call that became long holds up those behind it."""
+        """Look now and then whether a call that became long holds up those behind it, or another flow."""
         self._checked.discard(slot)
+        if self._site.due(slot):
+            slot.leaving = True
+            slot.shed()
         if len(slot.calls) > 1:
             if any(other.idle or other.state == "cold" for other in self.slots if not other.draining):
                 self._steal()
@@ -313,7 +313,8 @@ class Pool:
     def _start(self, slot: Slot) -> None:
         site = self._site
         pins = site.pins.get((self.name, slot.index), ())
-        site.seats[slot.start(site.seat, pins, self.threads, site.idle)] = slot
+        slot.follows = isinstance(self.affinity, str)
+        site.seats[slot.start(site.seat, pins, self.threads, site.idle, site.fds)] = slot
 
     def _drain(self, slot: Slot) -> None:
         slot.draining = True
@@ -434,7 +435,7 @@ class Pool:
                 continue
             request, began = slot.running()
             if request and time.monotonic() - began > STARTED_SECONDS:
-                slot.recall([n for n in slot.calls if n != request and n not in slot.stops])
+                slot.shed()
 
     def _yielded(self, slot: Slot, header: Header, buffers: list[bytes]) -> None:
         call = slot.calls.get(header["n"])

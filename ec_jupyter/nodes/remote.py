@@ -279,6 +279,7 @@ class RemoteAgent:
             "state": tie.state,
             "cpus": self.cpus,
             "used": self._used() if tie.state == "up" else 0,
+            "others": self._told.get("others", 0) if tie.state == "up" else 0,
             "round_trip": tie.link.round_trip if tie.link is not None else None,
             "memory": None if memory is None else {"used": memory[0], "total": memory[1]},
             "python": None if python is None else ".".join(map(str, python)),
@@ -460,11 +461,12 @@ class RemoteAgent:
             self._listener.trouble(processor, f"node {self.name!r}: {text}")
 
     def _facts(self, header: Header, _: list[bytes]) -> None:
-        used, low = checked(header, used=float, low=int)
+        used, others, low = checked(header, used=float, others=int, low=int)
         memory = None if header.get("memory") is None else numbers(header, "memory")
         if memory is not None and len(memory) != 2:
             raise FrameError("'facts' has no proper 'memory'")
-        self._told = {"used": used, "memory": memory, "processors": slots_told(header.get("processors"))}
+        processors = slots_told(header.get("processors"))
+        self._told = {"used": used, "others": others, "memory": memory, "processors": processors}
         self._seen = {number for number in self._seen if number >= low}
         self._listener.node(self.name)
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from ec_jupyter.flow.ledger import Ledger
 from ec_jupyter.nodes.child import Seat
+from ec_jupyter.nodes.commons import Commons
 from ec_jupyter.nodes.cpus import Pins
 from ec_jupyter.nodes.durations import Durations
 from ec_jupyter.nodes.invoke import STOPPED
@@ -65,6 +66,9 @@ class NodeListener(Listener, Protocol):
     def lost(self, name: str, requests: list[int]) -> None:
         """Attempts there are surely over, and nobody knows what came of them."""
 
+    def stays(self, file: str) -> None:
+        """A value of this name is there and not here."""
+
 
 @dataclass
 class Site:
@@ -80,9 +84,19 @@ class Site:
     replan: Callable[[], None]
     watch: Watch
     modules: Modules
+    commons: Commons | None
     seats: dict[str, Slot] = field(default_factory=dict)
     pins: dict[tuple[str, int], Pins] = field(default_factory=dict)
     durations: Durations = field(default_factory=Durations)
+
+    @property
+    def fds(self) -> tuple[int, ...]:
+        """What workers are to inherit: the locks of the CPUs they use."""
+        return self.commons.fds if self.commons is not None else ()
+
+    def due(self, slot: Slot) -> bool:
+        """Whether a slot is to begin nothing more, for another flow waits for its CPUs."""
+        return self.commons is not None and self.commons.due(slot)
 
 
 def stop_text(call: Call, kind: str) -> str:

@@ -8,23 +8,26 @@ Frames go over two sockets the worker opens, which belong to the event loop. Eve
 from __future__ import annotations
 
 import asyncio
+import logging
 import mmap
 import os
 import queue
 import re
 import secrets
 import signal
+import sys
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from ec_jupyter.nodes import child
 from ec_jupyter.nodes.batch import pack_calls
-from ec_jupyter.nodes.cpus import Pins, thread_limits
+from ec_jupyter.nodes.commons import Kept
+from ec_jupyter.nodes.cpus import Pins, move, thread_limits
 from ec_jupyter.wire import Call, FrameReader, Header, encode
 
 GRACE_SECONDS = 2.0
@@ -68,7 +71,7 @@ class Holder(threading.Thread):
 
     def __init__(self, name: str, ended: Callable[[str, str | None], None]) -> None:
         super().__init__(name=name, daemon=True)
-        self.orders: queue.SimpleQueue[tuple[child.Seat, dict[str, str], float] | None] = queue.SimpleQueue()
+        self.orders: queue.SimpleQueue[tuple[child.Seat, Kept, dict[str, str], float] | None] = queue.SimpleQueue()
         self._ended = ended
 
     def run(self) -> None:
@@ -76,13 +79,13 @@ class Holder(threading.Thread):
         while (order := self.orders.get()) is not None:
             self._ended(order[0].token, self._hold(*order))
 
-    def _hold(self, seat: child.Seat, env: dict[str, str], idle: float) -> str | None:
+    def _hold(self, seat: child.Seat, locks: Kept, env: dict[str, str], idle: float) -> str | None:
         from loky import get_reusable_executor
 
         try:
             # this thread's own executor: loky keeps one a thread
             executor = get_reusable_executor(
-                max_workers=1, timeout=idle, initializer=child.init, initargs=(seat,), env=env
+                max_workers=1, timeout=idle, initializer=child.init, initargs=(seat, locks), env=env
             )
         except Exception as error:  # noqa: BLE001 - the owner is told
             return f"{type(error).__name__}: {error}"
@@ -95,11 +98,22 @@ class Holder(threading.Thread):
         return None
 
 
-class Link(asyncio.Protocol):
-    """One connection of a worker; `seats` finds the slot its first frame names."""
+def leave(code: int) -> NoReturn:
+    """End this process.
 
-    def __init__(self, seats: dict[str, Slot]) -> None:
-        self._seats = seats
+    At once where a worker could not be got rid of: loky would wait for its end, and it for ours.
+    """
+    if any(isinstance(thread, Holder) for thread in threading.enumerate()):
+        logging.shutdown()
+        os._exit(code)
+    sys.exit(code)
+
+
+class Link(asyncio.Protocol):
+    """One connection of a worker; `seats` finds the slot its first frame names, `lines` has all that are open."""
+
+    def __init__(self, seats: dict[str, Slot], lines: set[asyncio.Transport]) -> None:
+        self._seats, self._lines = seats, lines
         self._reader = FrameReader()
         self._slot: Slot | None = None
         self._transport: asyncio.Transport | None = None
@@ -108,6 +122,7 @@ class Link(asyncio.Protocol):
         """Keep the transport."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        self._lines.add(transport)
 
     def data_received(self, data: bytes) -> None:
         """Hand frames to the slot."""
@@ -124,6 +139,8 @@ class Link(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the slot."""
+        assert self._transport is not None
+        self._lines.discard(self._transport)
         if self._slot is not None:
             self._slot.lost(self)
 
@@ -141,6 +158,10 @@ class Slot:
         ``cold`` (no process), ``starting``, ``ready``, ``ending`` (told to end or dying).
     calls : dict
         Calls sent and not answered, by request, in the order they will run.
+    leaving : bool
+        It gets no more calls before it has let go of its CPUs.
+    follows : bool
+        It may be bound to other CPUs than planned while those are in use elsewhere.
     """
 
     def __init__(
@@ -150,7 +171,7 @@ class Slot:
         self.index = index
         self.state = "cold"
         self.pid = 0
-        self.draining = False
+        self.draining = self.leaving = self.follows = False
         self.calls: OrderedDict[int, Call] = OrderedDict()
         self.announced: set[int] = set()
         self.stops: dict[int, tuple[str, str]] = {}
@@ -159,6 +180,7 @@ class Slot:
         self.failures = 0
         self.served = 0
         self.pins: Pins = ()
+        self._bound: Pins = ()
         self.threads = 1
         self._owner = owner
         self._loop = loop
@@ -182,10 +204,18 @@ class Slot:
 
     # the process
 
-    def start(self, seat: Callable[[str, str, Pins], child.Seat], pins: Pins, threads: int, idle: float) -> str:
+    def start(
+        self,
+        seat: Callable[[str, str, Pins], child.Seat],
+        pins: Pins,
+        threads: int,
+        idle: float,
+        fds: Sequence[int] = (),
+    ) -> str:
         """Start the process; the token its connections will name."""
         self.state = "starting"
         self.pins, self.threads = pins, threads
+        self._bound = pins
         self._token = secrets.token_hex(16)
         self._exit = self._killed = None
         self._links.clear()
@@ -194,8 +224,14 @@ class Slot:
         self.served = 0
         child.BLAME.pack_into(self._blame, 0, 0, 0, 0.0)
         env = thread_limits(threads)
-        self.holder.orders.put((seat(self._token, str(self._blame_path), pins), env, max(idle, 30.0)))
+        self.holder.orders.put((seat(self._token, str(self._blame_path), pins), Kept(fds), env, max(idle, 30.0)))
         return self._token
+
+    def sit(self, cpus: Pins) -> None:
+        """Be bound to the CPUs it has got, if it is bound to as many and not by the person."""
+        if self.follows and self.pid and len(cpus) == len(self._bound) and cpus != self._bound:
+            move(self.pid, cpus)
+            self._bound = cpus
 
     def end(self) -> None:
         """Tell the process to end; it holds no call."""
@@ -320,6 +356,9 @@ class Slot:
                     parts.append(self._blob(sha256))
         parts.append(encode(*pack_calls(calls, self._sources)))
         self._number += 1
+        if self._asked:
+            # handed back and sent again: it may be asked for again
+            self._asked.difference_update(call.request for call in calls)
         for call in calls:
             self.calls[call.request] = call
             self._batch_of[call.request] = self._number
@@ -347,6 +386,11 @@ class Slot:
         if asked:
             self._asked.update(asked)
             self._write("control", encode({"k": "recall", "n": asked}))
+
+    def shed(self) -> None:
+        """Ask for all back that has not begun."""
+        running = self.running()[0]
+        self.recall([request for request in self.calls if request != running and request not in self.stops])
 
     def stop(self, request: int, kind: str, message: str) -> None:
         """End a call: handed back if it has not begun, else interrupted, and killed after the grace."""
@@ -392,6 +436,7 @@ class Slot:
                 self.stops.pop(call.request, None)
         if not self.calls:
             self.since = time.monotonic()
+            self.leaving = False
             self._asked.clear()
         return calls
 

@@ -461,6 +461,8 @@ def _headline(counts: dict[str, Any]) -> str:
 
 def _node_text(node: dict[str, Any]) -> str:
     text = f"{node['name']}: {node.get('used', 0)} of {node['cpus']} CPUs in use" if node["cpus"] else node["name"]
+    if node.get("others"):
+        text += f", {node['others']} by your other flows"
     state = node.get("state", "up")
     if state == "up":
         return text

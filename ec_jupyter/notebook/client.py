@@ -7,11 +7,9 @@ waits, and finds a lost engine again.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -21,22 +19,21 @@ from concurrent.futures import Future
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
-from ec_jupyter.engine.address import socket_path
 from ec_jupyter.engine.inbox import inbox_folder
 from ec_jupyter.engine.store import make_folder
-from ec_jupyter.errors import EcError, EngineLostError, EngineStartError, StoreLockedError, from_wire
+from ec_jupyter.errors import EcError, EngineLostError, from_wire
 from ec_jupyter.nodes import values
+from ec_jupyter.notebook import engines
 from ec_jupyter.notebook.ends import Ends, Row, ranges, unpack
 from ec_jupyter.notebook.line import Line, Question
 from ec_jupyter.notebook.log import Log
+from ec_jupyter.notebook.submission import Accepted, Call, alike, each
 from ec_jupyter.wire import PROTOCOL, Header, Value, encode
 
 log = logging.getLogger(__name__)
 
-START_SECONDS = 30.0  # an engine that has not said it listens by then did not start
-MOST_DEATHS = 8  # engines that end without an answer between them: it is the question that ends them
 YIELD_SECONDS = 0.02  # how long the client's own thread leaves the line to a caller who reads it
 EAGER = 8  # submits that ask for their results at once, after somebody waited for one
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -44,9 +41,6 @@ PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 _ON_DEMAND = frozenset({"counts", "output", "progress"})  # what the engine pushes only to those who ask for it
 
 Push = Callable[[Header, list[bytes]], None]
-Call = tuple[str, dict[str, Value]] | tuple[str, dict[str, Value], str | None]
-"""A socket, its arguments, and the id under which it is submitted only once."""
-
 __all__ = ["Accepted", "Call", "Client", "unpack"]
 
 
@@ -162,9 +156,9 @@ class Client:
             "k": "hello", "n": 0, "protocol": PROTOCOL, "client": self.id, "name": self.client_name, "pid": os.getpid(),
             "python": PYTHON, "executable": sys.executable,
         }  # fmt: skip
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + engines.START_SECONDS
         while time.monotonic() < deadline:
-            line = Line(self._reach())
+            line = Line(engines.reach(self.folder, self.name, self._executable, self._options))
             with suppress(OSError):
                 line.sock.sendall(encode(hello))
                 while not line.frames and line.read():
@@ -190,56 +184,6 @@ class Client:
             line.sendall(encode({**question.header, "again": True}, question.buffers))
         if self._ends.asked:
             line.sendall(encode({"k": "wait", "ranges": ranges(list(self._ends.asked))}))
-
-    def _reach(self) -> socket.socket:
-        path = socket_path(self.folder)
-        deadline = time.monotonic() + START_SECONDS
-        killed = 0
-        while True:
-            line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            try:
-                line.connect(str(path))
-                return line
-            except (FileNotFoundError, ConnectionRefusedError):
-                line.close()
-            try:
-                killed += not self._start(last=killed == MOST_DEATHS)
-            except StoreLockedError:
-                # another client is starting it right now, or it is just ending
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.02)
-
-    def _start(self, *, last: bool) -> bool:
-        """Start the engine and wait until it says that it listens, or why it cannot; False if it was killed."""
-        ready, write = os.pipe()
-        command = [self._executable, "-m", "ec_jupyter.engine", str(self.folder), "--ready", str(write), *self._options]
-        log_path = self.folder / "engine.log"
-        with open(log_path, "ab") as output:
-            # in a session of its own: an interrupt or the end of this kernel does not reach it
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                pass_fds=[write],
-                start_new_session=True,
-            )
-        os.close(write)
-        with open(ready, "rb") as pipe:
-            said = pipe.readline()
-        if not said and process.wait() < 0 and not last:
-            return False
-        threading.Thread(target=process.wait, name="ec-engine-end", daemon=True).start()
-        if not said:
-            tail = log_path.read_text(errors="replace").strip().splitlines()[-1:]
-            raise EngineStartError(
-                f"the engine of flow {self.name!r} did not start ({''.join(tail)}); its log: {log_path}"
-            )
-        line = json.loads(said)
-        if "error" in line:
-            raise from_wire(line["error"])
-        return True
 
     def _read(self, line: Line) -> None:
         """Read while no caller does; at the line's end see what is to be done."""
@@ -310,7 +254,7 @@ class Client:
             )
             return
         self._losses += 1
-        if self._losses > MOST_DEATHS:
+        if self._losses > engines.MOST_DEATHS:
             log_path = self.folder / "engine.log"
             text = f"the engine of flow {self.name!r} ended {self._losses} times; its log: {log_path}"
             self._give_up(EngineLostError(text))
@@ -465,7 +409,7 @@ class Client:
             There is no engine to be had; nothing was accepted.
         """
         calls = list(rows)
-        header, buffers = _alike(calls) or _each(calls)
+        header, buffers = alike(calls) or each(calls)
         with self._lock:
             if self._eager > 0:
                 self._eager -= 1
@@ -474,7 +418,7 @@ class Client:
         if self._sync or not self._knows(calls):
             # what this client does not know, the engine does, or refuses it
             self._wait(question, None)
-        return Accepted(self, question, len(calls))
+        return Accepted(self._wait, question, len(calls))
 
     def _knows(self, calls: Iterable[Call]) -> bool:
         kinds = {(name, tuple(arguments)) for name, arguments, *_ in calls}
@@ -550,52 +494,3 @@ class Client:
         # what was not answered is in the log, and the engine reads that when the line ends
         self._log.close(remove=not self._questions)
         self._give_up(EngineLostError(f"this notebook's line to flow {self.name!r} is closed"))
-
-
-class Accepted(Sequence[int]):
-    """Identities of requests that were accepted; the engine's answer is waited for when one is looked at."""
-
-    def __init__(self, client: Client, question: Question, n: int) -> None:
-        self._client, self._question, self._n = client, question, n
-        self._ids: list[int] | None = None
-
-    def __len__(self) -> int:
-        return self._n
-
-    @overload
-    def __getitem__(self, at: int) -> int: ...
-
-    @overload
-    def __getitem__(self, at: slice) -> list[int]: ...
-
-    def __getitem__(self, at: int | slice) -> int | list[int]:
-        if self._ids is None:
-            self._ids = self._client._wait(self._question, None)[0]["ids"]
-        return self._ids[at]
-
-
-def _each(calls: list[Call]) -> tuple[Header, list[bytes]]:
-    """A submit's frame, row by row."""
-    rows = [[name, {n: v.head() for n, v in arguments.items()}, *rest] for name, arguments, *rest in calls]
-    buffers = [v.data for _, arguments, *_ in calls for v in arguments.values() if v.data is not None]
-    return {"rows": rows, "logged": True}, buffers
-
-
-def _alike(calls: list[Call]) -> tuple[Header, list[bytes]] | None:
-    """A submit's frame in columns, where all calls are of one socket, with the same arguments, all of them small."""
-    if not calls:
-        return None
-    socket, names = calls[0][0], list(calls[0][1])
-    buffers: list[bytes] = []
-    types: list[str] = []
-    for name, arguments, *rest in calls:
-        if name != socket or list(arguments) != names or (rest and rest[0] is not None):
-            return None
-        for value in arguments.values():
-            if value.data is None:
-                return None
-            buffers.append(value.data)
-            types.append(value.type)
-    one = set(types)
-    kinds: str | list[str] = one.pop() if len(one) == 1 else types
-    return {"socket": socket, "names": names, "calls": len(calls), "types": kinds, "logged": True}, buffers

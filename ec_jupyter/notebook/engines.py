@@ -1,11 +1,21 @@
-"""Whether a flow has an engine at the moment."""
+"""A flow's engine: whether there is one, and how it is started."""
 
 from __future__ import annotations
 
+import json
+import os
 import socket
+import subprocess
+import threading
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from ec_jupyter.engine.address import socket_path
+from ec_jupyter.errors import EngineStartError, StoreLockedError, from_wire
+
+START_SECONDS = 30.0  # an engine that has not said it listens by then did not start
+MOST_DEATHS = 8  # engines that end without an answer between them: it is the question that ends them
 
 
 def running(folder: Path) -> bool:
@@ -15,4 +25,71 @@ def running(folder: Path) -> bool:
             line.connect(str(socket_path(folder)))
         except OSError:
             return False
+    return True
+
+
+def reach(folder: Path, name: str, executable: str, options: Sequence[str]) -> socket.socket:
+    """A line to the engine of a flow; one is started if none runs.
+
+    Parameters
+    ----------
+    folder : Path
+        The flow's folder.
+    name : str
+        The flow's name, for messages.
+    executable : str
+        The Python that a new engine runs under.
+    options : sequence of str
+        Its command line.
+
+    Raises
+    ------
+    EngineStartError, StoreError
+        It cannot run on that folder; says why.
+    """
+    path, command = socket_path(folder), [executable, "-m", "ec_jupyter.engine", str(folder), *options]
+    deadline = time.monotonic() + START_SECONDS
+    killed = 0
+    while True:
+        line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            line.connect(str(path))
+            return line
+        except (FileNotFoundError, ConnectionRefusedError):
+            line.close()
+        try:
+            killed += not _start(folder, name, command, last=killed == MOST_DEATHS)
+        except StoreLockedError:
+            # another client is starting it right now, or it is just ending
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+
+
+def _start(folder: Path, name: str, command: list[str], *, last: bool) -> bool:
+    """Start an engine and wait until it says that it listens, or why it cannot; False if it was killed."""
+    ready, write = os.pipe()
+    log_path = folder / "engine.log"
+    with open(log_path, "ab") as output:
+        # in a session of its own: an interrupt or the end of this kernel does not reach it
+        process = subprocess.Popen(
+            [*command, "--ready", str(write)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=[write],
+            start_new_session=True,
+        )
+    os.close(write)
+    with open(ready, "rb") as pipe:
+        said = pipe.readline()
+    if not said and process.wait() < 0 and not last:
+        return False
+    threading.Thread(target=process.wait, name="ec-engine-end", daemon=True).start()
+    if not said:
+        tail = log_path.read_text(errors="replace").strip().splitlines()[-1:]
+        raise EngineStartError(f"the engine of flow {name!r} did not start ({''.join(tail)}); its log: {log_path}")
+    line = json.loads(said)
+    if "error" in line:
+        raise from_wire(line["error"])
     return True

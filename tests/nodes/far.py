@@ -14,57 +14,18 @@ from typing import Any
 from ec_jupyter.nodes import stage
 from ec_jupyter.nodes.login import Login, Pipe
 from ec_jupyter.nodes.remote import RemoteAgent
-from tests.nodes.rig import Ear, Rig, gone, wait_until
+from tests.nodes.rig import Rig, gone, wait_until
 
 ROOT = Path(__file__).parents[2]
 BEAT = 0.3
 """Seconds between signs of life: what is cut is noticed in a second."""
 
 
-class FarEar(Ear):
-    """A listener that keeps what it is told of nodes, too."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.states: list[str] = []
-        self.gone: list[int] = []
-        self.agents: dict[str, RemoteAgent] = {}
-
-    def node(self, name: str) -> None:
-        state = self.agents[name].state
-        if self.states[-1:] != [state]:
-            self.states.append(state)
-        self._news.set()
-
-    def lost(self, name: str, requests: list[int]) -> None:
-        self.gone.extend(requests)
-        self._news.set()
-
-
-class Forward:
-    """A listener that hears of nodes, and passes all else on to whoever is the rig's ear just then."""
-
-    def __init__(self, rig: FarRig) -> None:
-        self._rig = rig
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._rig.ear, name)
-
-    def node(self, name: str) -> None:
-        """Nobody asks."""
-
-    def lost(self, name: str, requests: list[int]) -> None:
-        raise AssertionError(f"lost: {requests}")
-
-
 class FarRig(Rig):
     """Nodes under test, each with its engine's end."""
 
-    ear: FarEar
-
     def __init__(self, folder: Path, runtime: Path) -> None:
         super().__init__(folder, runtime)
-        self.ear = FarEar()
         self.values.mkdir()
         self.flow = str(folder)
         self.epoch = 7
@@ -85,18 +46,16 @@ class FarRig(Rig):
     def make(self, cpus: int | None = 2, *, name: str = "far", login: Login | None = None, **options: Any) -> Any:
         """A node that is not started yet."""
         options = {"workdir": self.folder, "heartbeat": BEAT, "lease": 30.0, "epoch": self.epoch, **options}
-        listener = self.ear if isinstance(self.ear, FarEar) else Forward(self)
         agent = RemoteAgent(
-            listener, name=name, cpus=cpus, folder=self.folder, flow=self.flow, login=login or self.login(), **options
+            self.ear, name=name, cpus=cpus, folder=self.folder, flow=self.flow, login=login or self.login(), **options
         )
-        if isinstance(self.ear, FarEar):
-            self.ear.agents[name] = agent
-        self.agents.append(agent)  # type: ignore[arg-type]
+        self.ear.agents[name] = agent
+        self.agents.append(agent)
         return agent
 
     async def finish(self) -> None:
         """End the nodes, also those that are away just now."""
-        places = {self.place(agent) for agent in self.agents}  # type: ignore[arg-type]
+        places = {self.place(agent) for agent in self.agents}
         for agent in self.agents:
             await agent.close()
         for place in places:
@@ -104,6 +63,9 @@ class FarRig(Rig):
                 kill(pid_of(place))
             shutil.rmtree(place, ignore_errors=True)
             Path(f"{place}.lock").unlink(missing_ok=True)
+
+    def facts(self, agent: RemoteAgent) -> dict[str, Any]:
+        return agent.facts()
 
     def place(self, agent: RemoteAgent) -> Path:
         """The node's own folder."""

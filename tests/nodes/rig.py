@@ -32,6 +32,10 @@ class Ear:
         self.shown: list[tuple[int, float, float | None, str]] = []
         self.troubles: list[str] = []
         self.rooms = 0
+        self.agents: dict[str, Any] = {}
+        self.states: list[str] = []
+        self.gone: list[int] = []
+        self.stayed: set[str] = set()
         self._news = asyncio.Event()
 
     def blob(self, sha256: str) -> bytes:
@@ -77,6 +81,20 @@ class Ear:
         self.troubles.append(text)
         self._news.set()
 
+    def node(self, name: str) -> None:
+        state = self.agents[name].state if name in self.agents else ""
+        if state and self.states[-1:] != [state]:
+            self.states.append(state)
+        self._news.set()
+
+    def lost(self, name: str, requests: list[int]) -> None:
+        self.gone.extend(requests)
+        self._news.set()
+
+    def stays(self, file: str) -> None:
+        self.stayed.add(file)
+        self._news.set()
+
     async def until(self, claim: Callable[[], Any], seconds: float = 20.0) -> None:
         async def wait() -> None:
             while not claim():
@@ -90,23 +108,73 @@ class Ear:
             raise AssertionError(f"not within {seconds} s; {came}") from None
 
 
+class Gate:
+    """Where the task `hold` stands, as long as it is shut."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "gate"
+        self._path.touch()
+
+    def __str__(self) -> str:
+        return str(self._path)
+
+    async def reached(self, *calls: int) -> None:
+        """Wait until the calls of these `x` stand here."""
+        marks = [Path(f"{self._path}-{x}") for x in calls]
+        await wait_until(lambda: all(number_in(mark) for mark in marks))
+
+    def shut(self) -> None:
+        """Nobody passes."""
+        self._path.touch()
+
+    def open(self) -> None:
+        """Everybody passes."""
+        self._path.unlink()
+
+
 class Rig:
-    """An agent under test."""
+    """An agent under test: here, one with workers on this machine."""
+
+    deaths = 24
+    """So many times a process that runs calls may be killed."""
 
     def __init__(self, folder: Path, runtime: Path) -> None:
         self.folder = folder
         self.values = folder / "values"
         self.runtime = runtime
         self.ear = Ear()
-        self.agents: list[Agent] = []
+        self.agents: list[Any] = []
         self._ids = itertools.count(1)
 
-    async def start(self, cpus: int = 2, **options: Any) -> Agent:
+    async def start(self, cpus: int = 2, **options: Any) -> Any:
+        """An agent that takes calls."""
         options = {"idle": 300.0, "workdir": self.folder, **options}
         agent = Agent(self.ear, name="local", cpus=cpus, folder=self.folder, runtime=self.runtime, epoch=7, **options)
         await agent.start()
         self.agents.append(agent)
         return agent
+
+    def gate(self) -> Gate:
+        """A gate that is shut."""
+        return Gate(self.folder)
+
+    async def finish(self) -> None:
+        """End the agents; nothing of them is left."""
+        for agent in self.agents:
+            await agent.close()
+        assert not list(self.runtime.iterdir()), "the agent left files in the runtime folder"
+
+    def facts(self, agent: Any) -> dict[str, Any]:
+        """What the engine tells of the node."""
+        # found on hosts that have not the engine, as all that tests import
+        from ec_jupyter.engine.member import Member
+
+        return Member(agent.name, agent, None, known=True).facts()
+
+    def pids(self, agent: Any) -> list[int]:
+        """Processes that calls run in, as far as the test may kill them."""
+        slots = agent.statistics()["processors"]["main"]["slots"]
+        return [slot["pid"] for slot in slots if slot["pid"]]
 
     def task(self, function: Any) -> str:
         blob = cloudpickle.dumps(function)
@@ -132,10 +200,16 @@ class Rig:
         assert outcome.value is not None
         return load(outcome.value, self.values)
 
-    async def run(self, agent: Agent, call: Call, processor: str = "main") -> Outcome:
+    async def run(self, agent: Any, call: Call, processor: str = "main") -> Outcome:
+        """What a call comes to."""
         agent.assign(processor, [call])
-        await self.ear.until(lambda: call.request in self.ear.outcomes)
+        await self.done([call])
         return self.ear.outcomes[call.request]
+
+    async def done(self, calls: list[Call], seconds: float = 20.0) -> None:
+        """Wait until all of these have come to something."""
+        wanted = {call.request for call in calls}
+        await self.ear.until(lambda: wanted <= self.ear.outcomes.keys(), seconds)
 
 
 async def wait_until(claim: Callable[[], Any], seconds: float = 20.0) -> None:

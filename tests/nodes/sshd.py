@@ -43,6 +43,7 @@ class Sshd:
             f"Port {self.port}\nListenAddress {address}\nHostKey {folder / 'host'}\nPidFile none\n"
             f"AuthorizedKeysFile {self.authorized}\nStrictModes no\nUsePAM no\nPermitRootLogin yes\n"
             "PasswordAuthentication no\nKbdInteractiveAuthentication no\nAllowTcpForwarding yes\n"
+            "SetEnv EC_CPUS_SHARED=0\n"
         )
         if ROOT:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)

@@ -187,6 +187,41 @@ def test_a_value_of_three_megabytes_goes_there_and_comes_home(there: Flow) -> No
     assert len(there.result(call)) == 3_000_000
 
 
+def test_a_large_result_stays_there_over_a_death_of_the_engine_until_somebody_wants_it(there: Flow) -> None:
+    there.socket(large, processor="fit")
+    there.socket(size, processor="fit")
+    call = there.submit("large", n=3_000_000)
+    there.drained()
+    assert facts(there)["stored"] > 3_000_000
+    there.restart()
+    wait_until(lambda: facts(there).get("stored"))
+    there.plug("large", "size.x")
+    assert len(there.result(call)) == 3_000_000
+    wait_until(lambda: not facts(there)["stored"])
+
+
+def test_a_large_result_whose_workers_have_died_is_made_again(there: Flow) -> None:
+    there.socket(large_and_pid, processor="fit")
+    there.socket(maker, processor="fit")
+    there.plug("large_and_pid", "maker.x")
+    call = there.submit("large_and_pid", n=3_000_000)
+    there.drained()
+    (before,) = there.results("maker")
+    os.kill(before, signal.SIGKILL)
+    wait_until(lambda: not facts(there)["stored"])
+    value, pid = there.result(call)
+    assert len(value) == 3_000_000
+    assert pid != before
+
+
+def maker(x):
+    return x[1]
+
+
+def large_and_pid(n):
+    return bytes(n), os.getpid()
+
+
 def test_the_call_that_kills_its_worker_fails_and_all_others_end_well(there: Flow, marks: Marks) -> None:
     there.socket(mortal, processor="fit")
     ids = there.map("mortal", [{"x": x, "marks": str(marks)} for x in range(8)])

@@ -10,13 +10,19 @@ import os
 import subprocess
 import sys
 import warnings
+from typing import TYPE_CHECKING
 
 import pytest
 
-from ec_jupyter.nodes.agent import Agent
 from ec_jupyter.nodes.current import progress
 from ec_jupyter.nodes.output import RATE_BYTES, folded
 from tests.nodes.rig import Rig
+from tests.nodes.tasks import ident
+
+if TYPE_CHECKING:  # tasks of these tests are found on hosts that have not the engine
+    from ec_jupyter.engine.member import NodeAgent
+
+pytestmark = pytest.mark.every_node
 
 
 def talk():
@@ -34,11 +40,7 @@ def low():
     sys.stdout.buffer.write(b"buffered\n")
 
 
-def ident():
-    return os.getpid()
-
-
-async def test_what_a_task_prints_arrives_before_its_outcome_and_is_tagged(rig: Rig, single: Agent) -> None:
+async def test_what_a_task_prints_arrives_before_its_outcome_and_is_tagged(rig: Rig, single: NodeAgent) -> None:
     call = rig.call(talk)
     await rig.run(single, call)
     printed = rig.ear.printed
@@ -49,7 +51,8 @@ async def test_what_a_task_prints_arrives_before_its_outcome_and_is_tagged(rig: 
     assert {request for request, _ in printed} == {call.request}
 
 
-async def test_descriptors_and_child_processes_are_heard_too(rig: Rig, single: Agent) -> None:
+@pytest.mark.not_on("inline", "dask", why="the descriptors are those of a process that is not ours")
+async def test_descriptors_and_child_processes_are_heard_too(rig: Rig, single: NodeAgent) -> None:
     call = rig.call(low)
     await rig.run(single, call)
     expected = "bytes out\nfrom a shell\nfrom a child\nbuffered\n"
@@ -62,7 +65,7 @@ def loud():
         print("x" * 1023)
 
 
-async def test_ten_mebibytes_of_prints_are_cut_and_counted(rig: Rig, single: Agent) -> None:
+async def test_ten_mebibytes_of_prints_are_cut_and_counted(rig: Rig, single: NodeAgent) -> None:
     call = rig.call(loud)
     await rig.run(single, call)
     text = rig.ear.printed[call.request, "stdout"] + rig.ear.printed.get((call.request, "stderr"), "")
@@ -75,7 +78,8 @@ def loud_below():
         os.write(1, b"y" * 1024)
 
 
-async def test_output_below_python_never_blocks_the_task(rig: Rig, single: Agent) -> None:
+@pytest.mark.not_on("inline", "dask", why="the descriptors are those of a process that is not ours")
+async def test_output_below_python_never_blocks_the_task(rig: Rig, single: NodeAgent) -> None:
     call = rig.call(loud_below)
     assert (await rig.run(single, call)).state == "done"
 
@@ -86,26 +90,30 @@ def closing():
     print("still here")
 
 
+def surrogate():
+    print("bad \udcff text")
+
+
+async def test_worker_survives_whatever_is_done_to_its_streams(rig: Rig, single: NodeAgent) -> None:
+    before, closed, odd, after = rig.call(ident), rig.call(closing), rig.call(surrogate), rig.call(ident)
+    for call in (before, closed, odd, after):
+        assert (await rig.run(single, call)).state == "done"
+    assert rig.ear.printed[closed.request, "stdout"] == "still here\n"
+    assert rig.ear.printed[odd.request, "stdout"] == "bad \\udcff text\n"
+    assert rig.result(before.request) == rig.result(after.request)
+
+
 def fileno():
     faulthandler.enable()
     faulthandler.disable()
     return sys.stdout.fileno(), sys.stderr.fileno(), sys.stdout.isatty()
 
 
-def surrogate():
-    print("bad \udcff text")
-
-
-async def test_worker_survives_whatever_is_done_to_its_streams(rig: Rig, single: Agent) -> None:
-    before = rig.call(ident)
-    await rig.run(single, before)
-    closed, asked, odd, after = rig.call(closing), rig.call(fileno), rig.call(surrogate), rig.call(ident)
-    for call in (closed, asked, odd, after):
-        assert (await rig.run(single, call)).state == "done"
-    assert rig.ear.printed[closed.request, "stdout"] == "still here\n"
-    assert rig.result(asked.request) == (1, 2, False)
-    assert rig.ear.printed[odd.request, "stdout"] == "bad \\udcff text\n"
-    assert rig.result(before.request) == rig.result(after.request)
+@pytest.mark.not_on("inline", "dask", why="the descriptors are those of a process that is not ours")
+async def test_streams_have_the_descriptors_that_libraries_ask_for(rig: Rig, single: NodeAgent) -> None:
+    call = rig.call(fileno)
+    await rig.run(single, call)
+    assert rig.result(call.request) == (1, 2, False)
 
 
 def patient(gate):
@@ -114,7 +122,7 @@ def patient(gate):
         pass
 
 
-async def test_output_arrives_while_the_task_runs(rig: Rig, single: Agent) -> None:
+async def test_output_arrives_while_the_task_runs(rig: Rig, single: NodeAgent) -> None:
     gate = rig.folder / "gate"
     gate.touch()
     call = rig.call(patient, {"gate": str(gate)})
@@ -133,7 +141,8 @@ def forking():
     return os.waitpid(pid, 0)[1]
 
 
-async def test_forked_child_prints_and_leaves_the_worker_alone(rig: Rig, single: Agent) -> None:
+@pytest.mark.not_on("inline", "dask", why="a process of many threads that are not ours is not forked")
+async def test_forked_child_prints_and_leaves_the_worker_alone(rig: Rig, single: NodeAgent) -> None:
     call = rig.call(forking)
     await rig.run(single, call)
     assert rig.result(call.request) == 0
@@ -144,7 +153,7 @@ def stepping(n):
     return sum(progress(range(n), text="steps"))
 
 
-async def test_progress_says_where_it_is_and_how_it_ends(rig: Rig, single: Agent) -> None:
+async def test_progress_says_where_it_is_and_how_it_ends(rig: Rig, single: NodeAgent) -> None:
     call = rig.call(stepping, {"n": 1000})
     await rig.run(single, call)
     assert rig.result(call.request) == 499500

@@ -8,9 +8,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import numpy as np
@@ -21,16 +18,13 @@ from ec_jupyter.nodes import bundle, stage
 from ec_jupyter.nodes.login import Pipe
 from ec_jupyter.nodes.remote import RemoteAgent
 from tests.nodes.far import FarRig, ended, kill, tree
-from tests.nodes.rig import number_in, wait_until
+from tests.nodes.rig import Gate, number_in, wait_until
+from tests.nodes.tasks import add, hold, mark
 
 
 @pytest.fixture
-async def rig(tmp_path: Path, by_value: None) -> AsyncIterator[FarRig]:
-    runtime = Path(tempfile.mkdtemp(prefix="ec"))
-    rig = FarRig(tmp_path, runtime)
-    yield rig
-    await rig.finish()
-    shutil.rmtree(runtime)
+def rig(far: FarRig) -> FarRig:
+    return far
 
 
 @pytest.fixture
@@ -40,24 +34,8 @@ async def agent(rig: FarRig) -> RemoteAgent:
     return agent
 
 
-def add(one, two):
-    return one + two
-
-
 def whoami():
     return os.getpid(), sys.executable, os.getcwd(), sorted(p for p in sys.path if "ec_jupyter" in p)
-
-
-def hold(gate, result):
-    while os.path.exists(gate):
-        time.sleep(0.005)
-    return result
-
-
-def mark(path):
-    with open(path, "a") as file:
-        file.write(f"{os.getpid()}\n")
-    time.sleep(600)
 
 
 def ones(count):
@@ -89,13 +67,13 @@ def counted(count):
 
 async def test_call_on_a_node_comes_to_the_same_as_here(rig: FarRig, agent: RemoteAgent) -> None:
     call = rig.call(add, {"one": 1, "two": 2})
-    await rig.run(agent, call)  # type: ignore[arg-type]
+    await rig.run(agent, call)
     assert rig.result(call.request) == 3
 
 
 async def test_node_runs_from_what_travels_alone(rig: FarRig, agent: RemoteAgent) -> None:
     call = rig.call(whoami)
-    await rig.run(agent, call)  # type: ignore[arg-type]
+    await rig.run(agent, call)
     pid, _, folder, path = rig.result(call.request)
     assert pid in tree(rig.host_pid(agent))
     assert folder == str(Path.home())
@@ -105,7 +83,7 @@ async def test_node_runs_from_what_travels_alone(rig: FarRig, agent: RemoteAgent
 async def test_large_array_goes_there_and_back_as_files(rig: FarRig, agent: RemoteAgent) -> None:
     array = np.arange(300_000.0)
     call = rig.call(doubled, {"array": array})
-    outcome = await rig.run(agent, call)  # type: ignore[arg-type]
+    outcome = await rig.run(agent, call)
     assert outcome.value is not None
     assert outcome.value.file == f"{call.request}.7.1.0"
     assert np.array_equal(rig.result(call.request), array * 2)
@@ -113,27 +91,27 @@ async def test_large_array_goes_there_and_back_as_files(rig: FarRig, agent: Remo
 
 async def test_result_that_lies_there_is_not_sent_there_again(rig: FarRig, agent: RemoteAgent) -> None:
     first = rig.call(ones, {"count": 100_000})
-    await rig.run(agent, first)  # type: ignore[arg-type]
+    await rig.run(agent, first)
     value = rig.ear.outcomes[first.request].value
     assert value is not None
     assert value.file is not None
     (rig.values / value.file).unlink()
     second = rig.call(doubled)
     second.arguments = [("array", "v", [value])]
-    await rig.run(agent, second)  # type: ignore[arg-type]
+    await rig.run(agent, second)
     assert rig.result(second.request).sum() == 200_000
 
 
 async def test_frame_larger_than_a_part_arrives(rig: FarRig, agent: RemoteAgent) -> None:
     call = rig.call(total)
     call.arguments = [("values", "l", [rig.value(b"x" * 60_000) for _ in range(40)])]
-    await rig.run(agent, call)  # type: ignore[arg-type]
+    await rig.run(agent, call)
     assert rig.result(call.request) == 2_400_000
 
 
 async def test_yields_come_in_order_whatever_their_size(rig: FarRig, agent: RemoteAgent) -> None:
     call = rig.call(counted, {"count": 9})
-    outcome = await rig.run(agent, call)  # type: ignore[arg-type]
+    outcome = await rig.run(agent, call)
     assert outcome.emitted == 9
     assert [index for index, _ in rig.ear.yields[call.request]] == list(range(9))
 
@@ -145,12 +123,12 @@ async def test_module_beside_the_notebook_is_found_by_a_task_there(rig: FarRig, 
     (folder / "inside.py").write_text("from near.deeper import factor\n\n\ndef twice(x):\n    return factor * x\n")
     (folder / "deeper.py").write_text("factor = 2\n")
     call = rig.call(beside, {"x": 4})
-    await rig.run(agent, call)  # type: ignore[arg-type]
+    await rig.run(agent, call)
     assert rig.result(call.request) == 8
 
 
 async def test_module_that_is_nowhere_is_missed_as_ever(rig: FarRig, agent: RemoteAgent) -> None:
-    outcome = await rig.run(agent, rig.call(absent))  # type: ignore[arg-type]
+    outcome = await rig.run(agent, rig.call(absent))
     assert outcome.error is not None
     assert outcome.error["type"] == "ModuleNotFoundError"
 
@@ -166,7 +144,7 @@ async def test_facts_say_what_the_node_is(rig: FarRig, agent: RemoteAgent) -> No
 
 
 async def test_closing_leaves_no_process_and_no_folder(rig: FarRig, agent: RemoteAgent) -> None:
-    await rig.run(agent, rig.call(add, {"one": 1, "two": 2}))  # type: ignore[arg-type]
+    await rig.run(agent, rig.call(add, {"one": 1, "two": 2}))
     pids, place = tree(rig.host_pid(agent)), rig.place(agent)
     await agent.close()
     await ended(pids)
@@ -183,15 +161,14 @@ def cut(agent: RemoteAgent) -> None:
 
 
 async def test_call_goes_on_while_the_link_is_cut_and_has_its_effect_once(rig: FarRig, agent: RemoteAgent) -> None:
-    gate = rig.folder / "gate"
-    gate.touch()
-    call = rig.call(hold, {"gate": str(gate), "result": 5})
+    gate = rig.gate()
+    call = rig.call(hold, {"gate": str(gate), "x": 5})
     agent.assign("main", [call])
     await rig.ear.until(lambda: call.request in rig.ear.begun)
     pid = rig.host_pid(agent)
     cut(agent)
     assert agent.state == "away"
-    gate.unlink()
+    gate.open()
     await rig.ear.until(lambda: call.request in rig.ear.outcomes)
     assert rig.result(call.request) == 5
     assert agent.state == "up"
@@ -258,7 +235,7 @@ async def test_killed_agent_is_started_anew_and_its_calls_are_lost_at_once(rig: 
     await ended(pids)
     await rig.ear.until(lambda: agent.state == "up")
     again = rig.call(add, {"one": 1, "two": 1})
-    await rig.run(agent, again)  # type: ignore[arg-type]
+    await rig.run(agent, again)
     assert rig.result(again.request) == 2
 
 
@@ -267,9 +244,9 @@ import asyncio, hashlib, sys
 from pathlib import Path
 sys.path.insert(0, {root!r})
 from tests.nodes.far import FarRig, kill
-from tests.nodes import test_remote as t
+from tests.nodes import tasks
 import cloudpickle, os
-cloudpickle.register_pickle_by_value(t)
+cloudpickle.register_pickle_by_value(tasks)
 
 async def main():
     folder = Path({folder!r})
@@ -277,7 +254,7 @@ async def main():
     FarRig.__init__(rig, folder, folder)
     agent = await rig.start(2)
     agent.processor("main", 2)
-    calls = [rig.call(t.hold, dict(gate=str(folder / "gate"), result=i)) for i in range(3)]
+    calls = [rig.call(tasks.hold, dict(gate=str(folder / "gate"), x=i)) for i in range(3)]
     agent.assign("main", calls)
     await rig.ear.until(lambda: len(rig.ear.begun) >= 2)
     print(rig.host_pid(agent), *[call.request for call in calls], flush=True)
@@ -288,8 +265,7 @@ asyncio.run(main())
 
 
 async def test_engine_started_after_kill_gets_the_results_of_the_one_before(tmp_path: Path, by_value: None) -> None:
-    gate = tmp_path / "gate"
-    gate.touch()
+    gate = Gate(tmp_path)
     (tmp_path / "values").mkdir()
     shutil.rmtree(tmp_path / "values")
     code = ENGINE.format(root=str(Path(__file__).parents[2]), folder=str(tmp_path))
@@ -299,7 +275,7 @@ async def test_engine_started_after_kill_gets_the_results_of_the_one_before(tmp_
     engine.kill()
     engine.wait()
     engine.stdout.close()
-    gate.unlink()
+    gate.open()
     shutil.rmtree(tmp_path / "values")
     rig = FarRig(tmp_path, tmp_path)
     rig.epoch = 8
@@ -344,7 +320,7 @@ async def test_values_there_go_when_there_are_too_many(
     monkeypatch.setattr("ec_jupyter.nodes.cargo.KEPT_BYTES", 1 << 20)
     for i in range(4):
         call = rig.call(doubled, {"array": np.full(50_000, float(i))})
-        await rig.run(agent, call)  # type: ignore[arg-type]
+        await rig.run(agent, call)
     files = rig.place(agent) / "values"
     await wait_until(lambda: sum(path.stat().st_size for path in files.iterdir()) <= 2 << 20)
     assert rig.result(call.request)[0] == 6.0

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
-import tempfile
 import zipfile
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -18,12 +15,8 @@ from tests.nodes.far import FarRig
 
 
 @pytest.fixture
-async def rig(tmp_path: Path, by_value: None) -> AsyncIterator[FarRig]:
-    runtime = Path(tempfile.mkdtemp(prefix="ec"))
-    rig = FarRig(tmp_path, runtime)
-    yield rig
-    await rig.finish()
-    shutil.rmtree(runtime)
+def rig(far: FarRig) -> FarRig:
+    return far
 
 
 def wheel(folder: Path, name: str, text: str) -> Path:

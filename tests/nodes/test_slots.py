@@ -2,101 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-import time
+import socket
 from typing import Any
 
 import pytest
 
-from ec_jupyter.errors import ProcessorNotFoundError
 from ec_jupyter.nodes.agent import Agent
 from tests.nodes.rig import Rig, gone, wait_until
-
-
-def ident():
-    return os.getpid()
-
-
-def echo(x):
-    return x
-
-
-def hold(gate, log=None, x=0):
-    if log:
-        with open(log, "a") as file:
-            file.write(f"+{x}\n")
-    while os.path.exists(gate):
-        time.sleep(0.005)
-    if log:
-        with open(log, "a") as file:
-            file.write(f"-{x}\n")
-    return x
+from tests.nodes.tasks import echo, hold, ident, logged
 
 
 def slots(agent: Agent, name: str = "main") -> list[dict[str, Any]]:
     return agent.statistics()["processors"][name]["slots"]  # type: ignore[index,no-any-return]
 
 
-async def test_slots_run_together_and_no_more_than_there_are(rig: Rig, agent: Agent) -> None:
-    gate = rig.folder / "gate"
-    gate.touch()
-    calls = [rig.call(hold, {"gate": str(gate), "x": x}) for x in range(4)]
-    agent.assign("main", calls)
-    await wait_until(lambda: len(agent.running()) == 2)
-    assert set(agent.running()) == {calls[0].request, calls[1].request}
-    assert agent.statistics()["used"] == 2
-    assert agent.room("main") == 0
-    gate.unlink()
-    await rig.ear.until(lambda: len(rig.ear.outcomes) == 4)
-    assert rig.ear.begun == [call.request for call in calls]
-    await wait_until(lambda: agent.statistics()["used"] == 0)
-    assert agent.room("main") > 0
-
-
-async def test_growing_acts_while_calls_run(rig: Rig, single: Agent) -> None:
-    gate = rig.folder / "gate"
-    gate.touch()
-    calls = [rig.call(hold, {"gate": str(gate)}) for _ in range(3)]
-    single.assign("main", calls)
-    await wait_until(lambda: len(single.running()) == 1)
-    single.processor("main", 2)
-    await wait_until(lambda: len(single.running()) == 2)
-    gate.unlink()
-    await rig.ear.until(lambda: len(rig.ear.outcomes) == 3)
-
-
-async def test_shrinking_waits_for_running_calls_and_loses_none(rig: Rig, agent: Agent) -> None:
-    gate = rig.folder / "gate"
-    gate.touch()
+async def test_slot_too_many_ends_after_the_call_it_runs(rig: Rig, agent: Agent) -> None:
+    gate = rig.gate()
     calls = [rig.call(hold, {"gate": str(gate), "x": x}) for x in range(6)]
     agent.assign("main", calls)
-    await wait_until(lambda: len(agent.running()) == 2)
+    await gate.reached(0, 1)
+    assert agent.statistics()["used"] == 2
     agent.processor("main", 1)
-    assert len(agent.running()) == 2
-    gate.unlink()
-    await rig.ear.until(lambda: len(rig.ear.outcomes) == 6)
-    assert [rig.result(call.request) for call in calls] == list(range(6))
+    gate.open()
+    await rig.done(calls)
     await wait_until(lambda: len(slots(agent)) == 1)
-    assert not rig.ear.back
-    assert not rig.ear.dead
-
-
-async def test_processor_of_no_slots_keeps_its_calls_until_it_grows_again(rig: Rig, agent: Agent) -> None:
-    gate = rig.folder / "gate"
-    gate.touch()
-    first = rig.call(hold, {"gate": str(gate)})
-    agent.assign("main", [first])
-    await wait_until(agent.running)
-    agent.processor("main", 0)
-    assert agent.room("main") == 0
-    later = [rig.call(echo, {"x": x}) for x in range(50)]
-    agent.assign("main", later)
-    gate.unlink()
-    await rig.ear.until(lambda: first.request in rig.ear.outcomes)
-    await wait_until(lambda: not slots(agent))
-    assert not any(call.request in rig.ear.outcomes for call in later)
-    agent.processor("main", 2)
-    await rig.ear.until(lambda: len(rig.ear.outcomes) == 51)
+    await wait_until(lambda: agent.statistics()["used"] == 0)
 
 
 async def test_batches_survive_resizing_under_load(rig: Rig, agent: Agent) -> None:
@@ -110,20 +42,6 @@ async def test_batches_survive_resizing_under_load(rig: Rig, agent: Agent) -> No
     await rig.ear.until(lambda: len(rig.ear.outcomes) == 6000)
     assert [rig.result(call.request) for call in calls[::97]] == list(range(0, 6000, 97))
     assert not rig.ear.back
-
-
-async def test_removed_processor_hands_back_what_it_has_not_begun(rig: Rig, agent: Agent) -> None:
-    gate = rig.folder / "gate"
-    gate.touch()
-    calls = [rig.call(hold, {"gate": str(gate)}) for _ in range(4)]
-    agent.assign("main", calls)
-    await wait_until(lambda: len(agent.running()) == 2)
-    agent.remove("main")
-    await rig.ear.until(lambda: len(rig.ear.back) == 2)
-    gate.unlink()
-    await rig.ear.until(lambda: len(rig.ear.outcomes) == 2)
-    with pytest.raises(ProcessorNotFoundError, match="no processor named 'mian'; did you mean 'main'"):
-        agent.assign("mian", [])
 
 
 async def test_idle_worker_ends_and_the_next_call_starts_another(rig: Rig) -> None:
@@ -170,14 +88,13 @@ async def test_each_slot_has_its_own_cpu_and_libraries_one_thread(
 ) -> None:
     monkeypatch.setenv("MKL_NUM_THREADS", "7")  # set by the user, hence left alone
     cpus = sorted(os.sched_getaffinity(0))[:2]
-    gate = rig.folder / "gate"
-    gate.touch()
+    gate = rig.gate()
     blocker = rig.call(hold, {"gate": str(gate)})
     agent.assign("main", [blocker])
     await rig.ear.until(lambda: rig.ear.begun)
     call = rig.call(limits)
     await rig.run(agent, call)
-    gate.unlink()
+    gate.open()
     await rig.ear.until(lambda: blocker.request in rig.ear.outcomes)
     environment, pinned, folder = rig.result(call.request)
     assert environment == ["1", "1", "7"]
@@ -219,8 +136,7 @@ async def test_running_calls_of_all_processors_never_take_more_cpus_than_the_nod
     calls = []
     for _ in range(12):
         for name, count in threads.items():
-            arguments = {"gate": "/nonexistent", "log": str(log), "x": count}
-            calls.append(rig.call(hold, arguments, threads=count))
+            calls.append(rig.call(logged, {"log": str(log), "x": count}, threads=count))
             agent.assign(name, calls[-1:])
     await rig.ear.until(lambda: len(rig.ear.outcomes) == len(calls))
     running = peak = 0
@@ -230,21 +146,6 @@ async def test_running_calls_of_all_processors_never_take_more_cpus_than_the_nod
     # a line is +n where a call begins and -n where it ends
     assert peak == 2
     assert agent.statistics()["used"] == 0
-
-
-async def test_assigned_calls_start_in_order_whatever_their_length(rig: Rig, single: Agent) -> None:
-    log = rig.folder / "log"
-    quick = rig.task(echo)
-    calls = []
-    for x in range(60):
-        if x % 7 == 0:
-            calls.append(rig.call(hold, {"gate": "/nonexistent", "log": str(log), "x": x}))
-        else:
-            calls.append(rig.call(quick, {"x": x}))
-    single.assign("main", calls)
-    await rig.ear.until(lambda: len(rig.ear.outcomes) == 60)
-    started = [rig.ear.outcomes[call.request].started for call in calls]
-    assert started == sorted(started)
 
 
 async def test_room_grows_with_short_calls_and_is_told(rig: Rig, agent: Agent) -> None:
@@ -287,3 +188,17 @@ async def test_call_too_large_for_a_frame_fails_and_the_slot_goes_on(
     assert "over the limit of 20000" in outcome.error["message"]
     assert (await rig.run(single, rig.call(ident))).state == "done"
     assert single.statistics()["used"] == 0
+
+
+async def test_worker_that_connects_while_the_agent_ends_hears_of_the_end(rig: Rig) -> None:
+    agent = await rig.start()
+    (address,) = rig.runtime.glob("*.sock")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
+        line.setblocking(False)
+        line.connect(str(address))
+        # the connection is taken, and nobody has looked at it
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        await agent.close()
+        async with asyncio.timeout(10):
+            assert await asyncio.get_running_loop().sock_recv(line, 1) == b""

@@ -6,9 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,44 +21,17 @@ from ec_jupyter.errors import (
 from ec_jupyter.nodes.ssh import OPTIONS, Ssh
 from tests.nodes.far import FarRig, ended, kill, tree
 from tests.nodes.rig import number_in, wait_until
-from tests.nodes.sshd import ROOT, SSHD, Sshd, free_port, keygen
+from tests.nodes.sshd import ROOT, Sshd, free_port, keygen
+from tests.nodes.tasks import add, hold, mark
 
-pytestmark = pytest.mark.skipif(SSHD is None, reason="no sshd here: apt-get install openssh-server")
 REPOSITORY = Path(__file__).parents[2]
 SHELLS = [path for name in ("sh", "bash", "dash", "zsh", "csh", "tcsh", "fish") if (path := shutil.which(name))]
 
 
 @pytest.fixture
-def sshd() -> Iterator[Sshd]:
-    folder = Path(tempfile.mkdtemp(prefix="ec"))
-    server = Sshd(folder)
-    yield server
-    server.close()
-    shutil.rmtree(folder)
-
-
-@pytest.fixture
-async def rig(tmp_path: Path, by_value: None, sshd: Sshd) -> AsyncIterator[FarRig]:
-    rig = FarRig(tmp_path, tmp_path)
-    rig.login = sshd.login
-    yield rig
-    await rig.finish()
-
-
-def add(one, two):
-    return one + two
-
-
-def mark(path):
-    with open(path, "a") as file:
-        file.write(f"{os.getpid()}\n")
-    time.sleep(600)
-
-
-def hold(gate, result):
-    while os.path.exists(gate):
-        time.sleep(0.005)
-    return result
+def rig(far: FarRig, sshd: Sshd) -> FarRig:
+    far.login = sshd.login
+    return far
 
 
 async def refused(rig: FarRig, kind: type[EcError], match: str, login: Ssh) -> None:
@@ -206,16 +176,15 @@ async def test_user_whose_home_is_not_theirs_works_without_it(rig: FarRig, sshd:
 async def test_killed_client_comes_back_to_the_agent_it_left(rig: FarRig, sshd: Sshd) -> None:
     agent = await rig.start()
     agent.processor("main", 1)
-    gate = rig.folder / "gate"
-    gate.touch()
-    call = rig.call(hold, {"gate": str(gate), "result": 5})
+    gate = rig.gate()
+    call = rig.call(hold, {"gate": str(gate), "x": 5})
     agent.assign("main", [call])
     await rig.ear.until(lambda: call.request in rig.ear.begun)
     host = rig.host_pid(agent)
     before = set(sshd.pids())
     kill(client_of(sshd))
     await rig.ear.until(lambda: agent.state == "away")
-    gate.unlink()
+    gate.open()
     await rig.ear.until(lambda: call.request in rig.ear.outcomes)
     assert rig.result(call.request) == 5
     assert rig.host_pid(agent) == host
@@ -243,16 +212,16 @@ from pathlib import Path
 sys.path.insert(0, {root!r})
 import cloudpickle
 from ec_jupyter.nodes.ssh import Ssh
-from tests.nodes import test_ssh as t
+from tests.nodes import tasks
 from tests.nodes.far import FarRig
-cloudpickle.register_pickle_by_value(t)
+cloudpickle.register_pickle_by_value(tasks)
 
 async def main():
     rig = FarRig(Path({folder!r}), Path({folder!r}))
     rig.login = lambda: Ssh("node", python=sys.executable, client=["ssh", "-F", {config!r}])
     agent = await rig.start(2)
     agent.processor("main", 1)
-    call = rig.call(t.hold, dict(gate=str(rig.folder / "gate"), result=5))
+    call = rig.call(tasks.hold, dict(gate=str(rig.folder / "gate"), x=5))
     agent.assign("main", [call])
     await rig.ear.until(lambda: rig.ear.begun)
     print(rig.host_pid(agent), call.request, flush=True)
@@ -263,8 +232,7 @@ asyncio.run(main())
 
 
 async def test_killed_engine_leaves_no_login_and_the_next_gets_the_result(rig: FarRig, sshd: Sshd) -> None:
-    gate = rig.folder / "gate"
-    gate.touch()
+    gate = rig.gate()
     rig.values.rmdir()
     code = ENGINE.format(root=str(REPOSITORY), folder=str(rig.folder), config=str(sshd.config))
     engine = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
@@ -276,7 +244,7 @@ async def test_killed_engine_leaves_no_login_and_the_next_gets_the_result(rig: F
     engine.stdout.close()
     await ended([client])
     await wait_until(lambda: not sshd.pids())
-    gate.unlink()
+    gate.open()
     rig.epoch = 8
     agent = rig.make(2)
     agent.adopt({request: (1, "main")})

@@ -124,3 +124,60 @@ def test_tenths_add_up_to_a_whole_cpu() -> None:
     for i in range(10):
         ledger.release(i)
     assert ledger.claim("all", "p", 1)
+
+
+class Bank:
+    """Lends to two ledgers what there is."""
+
+    def __init__(self, cpus: int) -> None:
+        self.free = cpus
+        self.lent: dict[object, int] = {}
+
+    def take(self, holder: object, cpus: int) -> bool:
+        if cpus > self.free:
+            return False
+        self.free -= cpus
+        self.lent[holder] = cpus
+        return True
+
+    def give(self, holder: object) -> None:
+        self.free += self.lent.pop(holder, 0)
+
+
+@given(steps=st.lists(st.tuples(st.integers(0, 1), st.integers(0, 3), st.sampled_from([0.5, 1, 2, 3]))))
+def test_ledgers_of_one_lender_together_hold_no_more_than_it_has_and_no_grant_is_lost(
+    steps: list[tuple[int, int, float]],
+) -> None:
+    bank = Bank(2)
+    ledgers = [Ledger(2, bank), Ledger(2, bank)]
+    holding: set[tuple[int, int]] = set()
+    waiting: set[tuple[int, int]] = set()
+    for which, number, shares in [*steps, *((w, n, 0) for _ in range(8) for w in (0, 1) for n in range(4))]:
+        holder, ledger = (which, number), ledgers[which]
+        granted: list[object] = []
+        if holder in holding:
+            granted = ledger.release(holder)
+            holding.remove(holder)
+        elif holder not in waiting and shares:
+            waiting.add(holder)
+            granted = [holder] if ledger.claim(holder, "p", shares) else []
+        for one in (*granted, *ledgers[0].grant(), *ledgers[1].grant()):
+            waiting.remove(one)
+            holding.add(one)
+        assert sum(bank.lent.values()) + bank.free == 2
+        assert {one for one in holding | waiting if ledgers[one[0]].held(one)} == holding == set(bank.lent)
+    assert not waiting
+    assert not holding
+
+
+def test_claim_does_not_take_what_a_lender_has_again_before_one_that_waits() -> None:
+    bank = Bank(1)
+    mine, others = Ledger(2, bank), Ledger(2, bank)
+    assert others.claim("theirs", "p", 1)
+    assert not mine.claim("first", "p", 1)
+    others.release("theirs")
+    # who claims is told of itself alone, so nobody else may be granted then
+    assert not mine.claim("second", "p", 1)
+    assert mine.held("first") == 0
+    assert mine.grant() == ["first"]
+    assert mine.release("first") == ["second"]

@@ -71,6 +71,8 @@ export interface Node {
   state: string;
   /** The graph names neither what is in use nor since when, for these change all the time. */
   used?: number;
+  /** CPUs of its machine that other flows use. */
+  others?: number;
   since?: number;
   round_trip?: number | null;
   memory?: { used: number; total: number } | null;

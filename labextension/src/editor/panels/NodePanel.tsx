@@ -19,6 +19,7 @@ export function NodePanel({ name }: { name: string }): JSX.Element {
   const facts: [string, string | null | undefined | false][] = [
     ['Host', node.host],
     ['CPUs in use', usage(node)],
+    ['By your other flows', node.others ? `${node.others}` : null],
     ['Memory', memory && `${bytes(memory.used)} of ${bytes(memory.total)}`],
     ['Round trip', node.round_trip != null && duration(node.round_trip)],
     ['Python', node.python],

@@ -1,0 +1,37 @@
+"""Agents that drive a Dask cluster, as the engine starts them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ec_jupyter.nodes.dask import DaskAgent
+from tests.nodes.rig import Rig
+
+
+class DaskRig(Rig):
+    """Agents under test that run calls on a cluster."""
+
+    def __init__(self, folder: Path, address: str) -> None:
+        super().__init__(folder, folder)
+        self.address = address
+
+    def make(self, cpus: int | None = None, **options: Any) -> DaskAgent:
+        """An agent that is not started yet."""
+        options = {"workdir": self.folder, "address": self.address, "epoch": 7, **options}
+        agent = DaskAgent(self.ear, name="cluster", flow=str(self.folder), folder=self.folder, cpus=cpus, **options)
+        self.ear.agents["cluster"] = agent
+        self.agents.append(agent)
+        return agent
+
+    async def start(self, cpus: int | None = None, **options: Any) -> DaskAgent:
+        """An agent whose cluster is there."""
+        agent = self.make(cpus, **options)
+        await agent.start()
+        return agent
+
+    async def finish(self) -> None:
+        """End the agents; nothing of them is left with the workers."""
+        for agent in self.agents:
+            agent.release(self.ear.stayed)
+            await agent.close()

@@ -1,0 +1,97 @@
+"""A cluster that has no workers yet: the node is up, lends nothing and says why, and calls run once some have come."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.crash.flowkit import Flow, wait_until
+from tests.nodes.dask_cluster import Dask
+from tests.nodes.dask_rig import DaskRig
+
+WORKER_SECONDS = 90.0
+"""So long may Dask take to start workers on a machine that is busy."""
+
+
+@pytest.fixture
+def empty() -> Iterator[Dask]:
+    cluster = Dask(0)
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture
+async def rig(tmp_path: Path, by_value: None, empty: Dask) -> AsyncIterator[DaskRig]:
+    rig = DaskRig(tmp_path, empty.address)
+    yield rig
+    await rig.finish()
+
+
+@pytest.fixture
+def flow(tmp_path: Path) -> Iterator[Flow]:
+    folder = tmp_path / "notebook" / ".ec_jupyter" / "main"
+    folder.parent.mkdir(parents=True)
+    flow = Flow(folder.resolve())
+    yield flow
+    flow.end()
+
+
+def double(x):
+    return 2 * x
+
+
+def pid():
+    return os.getpid()
+
+
+@pytest.mark.parametrize("cpus", [None, 4])
+async def test_the_node_is_up_lends_nothing_and_says_that_it_waits_for_workers(rig: DaskRig, cpus: int | None) -> None:
+    agent = await rig.start(cpus)
+    agent.processor("main", 2)
+    known = agent.facts()
+    assert (known["state"], known["cpus"], known["workers"], known["error"]) == ("up", 0, 0, None)
+    assert "no workers" in known["note"]
+    assert agent.room("main") == 0
+
+
+async def test_calls_that_wait_run_once_workers_come_and_again_after_the_last_has_died(
+    rig: DaskRig, empty: Dask
+) -> None:
+    agent = await rig.start()
+    agent.processor("main", 2)
+    calls = [rig.call(double, {"x": x}) for x in range(3)]
+    agent.assign("main", calls)
+    empty.scale(1)
+    await rig.ear.until(lambda: len(rig.ear.outcomes) == 3, WORKER_SECONDS)
+    assert [rig.result(call.request) for call in calls] == [0, 2, 4]
+    await rig.ear.until(lambda: agent.cpus == 1)
+    assert agent.facts()["note"] is None
+    (worker,) = agent._workers.values()
+    os.kill(worker.pid, signal.SIGKILL)
+    await rig.ear.until(lambda: agent.cpus == 0)
+    assert "no workers" in agent.facts()["note"]
+    call = rig.call(pid)
+    agent.assign("main", [call])
+    await rig.ear.until(lambda: call.request in rig.ear.outcomes, WORKER_SECONDS)
+    assert rig.result(call.request) != worker.pid
+
+
+def test_a_cluster_that_grows_with_its_work_gets_a_worker_as_soon_as_a_flow_has_calls(flow: Flow, empty: Dask) -> None:
+    empty.scale(None)
+    flow.edit({"op": "node", "name": "cluster", "host": empty.address, "kind": "dask", "tls": []})
+    flow.edit({"op": "processor", "name": "fit", "nodes": {"cluster": None}})
+    flow.socket(double, processor="fit")
+    wait_until(lambda: facts(flow)["state"] == "up")
+    assert facts(flow)["cpus"] == 0
+    ids = flow.map("double", [{"x": x} for x in range(20)])
+    wait_until(lambda: {row["state"] for row in flow.requests(ids=ids)} == {"done"}, WORKER_SECONDS)
+    assert [flow.result(one) for one in ids] == [2 * x for x in range(20)]
+
+
+def facts(flow: Flow) -> dict[str, Any]:
+    return next(row for row in flow.query("counts")["nodes"] if row["name"] == "cluster")
