@@ -11,8 +11,9 @@ STAMPS := $(VENV)/.stamps
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
 RINGS := pure store shell kernel nodes crash server notebooks browser
-# rings that run beside the others
-BESIDE := browser server kernel notebooks
+# rings that run beside the others, in two groups
+SCREEN := browser server
+BOOKS := kernel notebooks shell
 # how many processes the campaign kills
 KILLS ?= 1000
 
@@ -22,13 +23,14 @@ KILLS ?= 1000
 demo: $(STAMPS)/demo
 	$(BIN)/python notebooks/demo.py notebooks/flights.ipynb
 
-# two at a time: most of a test is waiting, for a browser, a kernel, an engine or a host
+# three at a time: most of a test is waiting, for a browser, a kernel, an engine or a host
 test: $(STAMPS)/test front
 	@mkdir -p build; rm -f build/*.xml; status=0; \
-	$(PYTEST) $(BESIDE:%=tests/%) --junitxml=build/beside.xml $(PYTEST_ARGS) > build/beside.log 2>&1 & beside=$$!; \
-	$(PYTEST) $(foreach ring,$(filter-out $(BESIDE),$(RINGS)),tests/$(ring)) --junitxml=build/junit.xml $(PYTEST_ARGS) || status=1; \
-	wait $$beside || status=1; cat build/beside.log; exit $$status
-	$(BIN)/python .ci/rings.py build/junit.xml build/beside.xml
+	$(PYTEST) $(SCREEN:%=tests/%) --junitxml=build/screen.xml $(PYTEST_ARGS) > build/screen.log 2>&1 & screen=$$!; \
+	$(PYTEST) $(BOOKS:%=tests/%) --junitxml=build/books.xml $(PYTEST_ARGS) > build/books.log 2>&1 & books=$$!; \
+	$(PYTEST) $(foreach ring,$(filter-out $(SCREEN) $(BOOKS),$(RINGS)),tests/$(ring)) --junitxml=build/junit.xml $(PYTEST_ARGS) || status=1; \
+	wait $$screen || status=1; wait $$books || status=1; cat build/screen.log build/books.log; exit $$status
+	$(BIN)/python .ci/rings.py build/*.xml
 
 test-server test-browser test-notebooks: front
 $(RINGS:%=test-%): test-%: $(STAMPS)/test
