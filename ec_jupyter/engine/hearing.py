@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ec_jupyter.engine.missing import hint
 from ec_jupyter.wire import Outcome, Value
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Hearing:
         mine = []
         for outcome in outcomes:
             if self._here(outcome.request):
+                self._explain(outcome)
                 mine.append(outcome)
             else:
                 self._core.late(outcome)
@@ -56,6 +58,14 @@ class Hearing:
             member.hold(outcome.value.file for outcome in mine if outcome.value is not None)
         if mine:
             self._engine.finished(mine)
+
+    def _explain(self, outcome: Outcome) -> None:
+        """Say what a person can do about a failure that is the node's."""
+        member = self._fleet.members.get(self._name)
+        if outcome.error is not None and member is not None and member.spec is not None:
+            text = hint(outcome.error, member.spec)
+            if text is not None:
+                outcome.error["message"] = outcome.error["hint"] = text
 
     def yielded(self, request: int, attempt: int, first: int, values: list[Value]) -> None:
         """A generator yielded."""

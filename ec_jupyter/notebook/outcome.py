@@ -62,6 +62,8 @@ def error_of(client: Client, row: dict[str, Any]) -> BaseException | None:
     error = _rebuilt(client, row.get("exception")) or _stand_in(where, facts)
     at = f" on {facts['node']!r}" if facts.get("node") else ""
     error.add_note(f"raised in {where}{at}, attempt {row.get('attempt', 1)}")
+    if facts.get("hint"):
+        error.add_note(facts["hint"])
     if facts.get("traceback"):
         error.add_note(facts["traceback"].rstrip())
     return error.with_traceback(_place(facts.get("traceback", "")))

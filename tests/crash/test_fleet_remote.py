@@ -37,7 +37,17 @@ def client(tmp_path: Path) -> str:
 @pytest.fixture
 def hpc(flow: Flow, client: str) -> Flow:
     """A flow whose processor ``fit`` is on a node."""
-    node = {"name": "hpc", "host": "me@hpc", "cpus": 1, "lease": 20, "ssh": [client], "python": sys.executable}
+    return declared(flow, client, 20)
+
+
+@pytest.fixture
+def brief(flow: Flow, client: str) -> Flow:
+    """The same with a lease of 4 s, so that there is a heartbeat each half second."""
+    return declared(flow, client, 4)
+
+
+def declared(flow: Flow, client: str, lease: float) -> Flow:
+    node = {"name": "hpc", "host": "me@hpc", "cpus": 1, "lease": lease, "ssh": [client], "python": sys.executable}
     flow.edit({"op": "node", **node})
     flow.edit({"op": "processor", "name": "fit", "nodes": {"hpc": None}})
     wait_until(lambda: facts(flow)["state"] == "up")
@@ -123,3 +133,42 @@ def test_no_process_is_left_on_a_node_when_the_engine_is_stopped(hpc: Flow, gate
     hpc.stop()
     gone(worker, SECONDS)
     gone(agent, SECONDS)
+
+
+def test_a_machine_that_slept_gets_what_was_done_meanwhile_once(brief: Flow, gate: Gate, marks: Marks) -> None:
+    (call,) = held(brief, gate, marks, 1)
+    marks.reach(1)
+    engine = psutil.Process(brief.engine)
+    (login,) = [one for one in engine.children() if "loky" not in " ".join(one.cmdline())]
+    engine.suspend()
+    try:
+        # the node has heard nothing for three beats, and hung up
+        wait_until(lambda: login.status() == psutil.STATUS_ZOMBIE)
+        gate.open()
+    finally:
+        engine.resume()
+    assert brief.result(call) == 0
+    assert brief.requests(ids=[call])[0]["attempt"] == 1
+    assert len(marks.lines) == 1
+
+
+def test_a_machine_that_slept_longer_than_the_lease_runs_it_again_and_it_takes_effect_once(
+    brief: Flow, gate: Gate, marks: Marks
+) -> None:
+    brief.socket(double, "here")
+    (call,) = held(brief, gate, marks, 1)
+    brief.plug("hold", "here.x")
+    marks.reach(1)
+    engine = psutil.Process(brief.engine)
+    there = psutil.Process(agent_of(marks))
+    engine.suspend()
+    try:
+        gone(there.pid, SECONDS)
+    finally:
+        engine.resume()
+    marks.reach(2)
+    gate.open()
+    assert brief.result(call) == 0
+    brief.drained()
+    assert brief.results("here") == [0]
+    assert [row["state"] for row in brief.query("attempts", id=call)["rows"]] == ["lost"]

@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import pytest
 from ec_jupyter.nodes import commons
 from ec_jupyter.nodes.commons import EXTRA, VARIABLE
 from tests.nodes import neighbour
+from tests.nodes.far import FarRig
 from tests.nodes.neighbour import counted, inside, peak, some
 from tests.nodes.rig import Rig, wait_until
 from tests.nodes.tasks import add, hold
@@ -48,18 +49,6 @@ def another() -> Iterator[Callable[[str, Path], subprocess.Popen[str]]]:
     yield start
     for process in started:
         process.communicate(timeout=60)
-
-
-@pytest.fixture(autouse=True)
-async def started(rig: Rig) -> AsyncIterator[None]:
-    """No worker is still starting when the agents end."""
-    yield
-
-    def states() -> set[str]:
-        pools = [agent.statistics()["processors"]["main"] for agent in rig.agents]
-        return {slot["state"] for pool in pools for slot in pool["slots"]}
-
-    await wait_until(lambda: "starting" not in states())
 
 
 async def flow(rig: Rig, cpus: int = 2, **options: Any) -> Any:
@@ -297,3 +286,20 @@ async def test_worker_is_bound_to_the_cpu_it_was_lent_unless_the_person_named_on
     again = rig.call(bound)
     await rig.run(second, again)
     assert rig.result(again.request) == cpus[:1]
+
+
+async def test_agents_of_two_flows_on_one_host_share_its_cpus(far: FarRig) -> None:
+    first, second = [await far.start(2, name=name) for name in ("one", "two")]
+    for agent in (first, second):
+        agent.processor("main", 2)
+    gate = far.gate()
+    inside = [far.call(hold, {"gate": str(gate), "x": x}) for x in (1, 2)]
+    first.assign("main", inside)
+    await gate.reached(1, 2)
+    waiting = [far.call(add, {"one": x, "two": x}) for x in (3, 4)]
+    second.assign("main", waiting)
+    await wait_until(lambda: second.facts()["others"] == 2)
+    assert not second.running()
+    gate.open()
+    await far.done([*inside, *waiting])
+    assert [far.result(call.request) for call in waiting] == [6, 8]

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ec_jupyter.nodes.agent import Agent
+from ec_jupyter.nodes.invoke import TASKS_KEPT
 from tests.nodes.rig import Rig, gone, wait_until
 from tests.nodes.tasks import echo, hold, ident, logged
 
@@ -202,3 +203,13 @@ async def test_worker_that_connects_while_the_agent_ends_hears_of_the_end(rig: R
         await agent.close()
         async with asyncio.timeout(10):
             assert await asyncio.get_running_loop().sock_recv(line, 1) == b""
+
+
+async def test_worker_that_had_to_forget_a_task_gets_it_once_more(rig: Rig, single: Agent) -> None:
+    def task(number: int) -> str:
+        return rig.task(lambda: number)
+
+    first = task(-1)
+    for sha256 in (first, *map(task, range(TASKS_KEPT + 1)), first, first):
+        await rig.run(single, rig.call(sha256))
+    assert rig.ear.asked.count(first) == 2

@@ -176,3 +176,14 @@ def test_a_saved_flow_has_its_nodes_and_placements(noded: Any, client: str) -> N
 def test_names_of_nodes_are_completed(noded: Any) -> None:
     assert "hpc" in noded.completions("%ec_node h")
     assert "hpc" in noded.completions("%ec_processor fit --node h")
+
+
+def test_a_package_that_is_not_there_is_named_with_its_line_and_the_way_to_have_it_there(noded: Any) -> None:
+    noded.run('@ec.socket(processor="fit")\ndef far(x):\n    import ec_far_away\n    return x')
+    noded.run("%ec_processor fit --node hpc")
+    request = noded.run("r = flow.submit('far', 1); r")
+    error = noded.fail("r.result(60)")
+    assert isinstance(error, ModuleNotFoundError)
+    wanted = "node 'hpc' has no package 'ec_far_away', which line 3 needs (import ec_far_away); %ec_node hpc --require"
+    assert any(note.startswith(wanted) for note in error.__notes__)
+    assert wanted in request.error
