@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
 RINGS := pure store shell kernel nodes crash server notebooks browser
 # rings that run beside the others, in two groups
-SCREEN := browser server
+SCREEN := browser server crash
 BOOKS := kernel notebooks shell
 # how many processes the campaign kills
 KILLS ?= 1000

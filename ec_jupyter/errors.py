@@ -51,9 +51,9 @@ class SocketNotFoundError(EcError, LookupError):
     """The flow has no socket of that name."""
 
     @classmethod
-    def named(cls, name: str, known: Iterable[str]) -> SocketNotFoundError:
-        """The error for `name`, with the nearest of the `known` ones."""
-        return cls(f"no socket named {name!r}; {nearest(name, known)}")
+    def named(cls, name: str, known: Iterable[str], hint: str = "") -> SocketNotFoundError:
+        """The error for `name`, with the nearest of the `known` ones, or a better hint."""
+        return cls(f"no socket named {name!r}; {hint or nearest(name, known)}")
 
 
 class ProcessorNotFoundError(EcError, LookupError):

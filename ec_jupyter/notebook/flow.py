@@ -71,7 +71,13 @@ class Flow(Wiring, Calls):
             return Socket(self, self._socket(name))
         except SocketNotFoundError:
             known = [*topology["sockets"], *topology["processors"]]
-        raise SocketNotFoundError.named(name, known)
+        raise SocketNotFoundError.named(name, known, self._elsewhere(name))
+
+    def _elsewhere(self, name: str) -> str:
+        for other in _open.values():
+            if other is not self and name in other._client.topology["sockets"]:
+                return f"flow {other.name!r} has one; @ec.socket(flow={self.name!r}) makes one of flow {self.name!r}"
+        return ""
 
     def __contains__(self, name: object) -> bool:
         topology = self._client.topology

@@ -130,7 +130,11 @@ class Wiring(Nodes):
         processor, dot, rest = name.partition(".")
         if dot and known.get(rest, {}).get("processor") == processor:
             return rest
-        raise SocketNotFoundError.named(name, known)
+        raise SocketNotFoundError.named(name, known, self._elsewhere(name))
+
+    def _elsewhere(self, name: str) -> str:
+        """Which other flow of this notebook has a socket of that name."""
+        return ""
 
     def _port(self, target: str | Socket | Callable[..., Any]) -> tuple[str, str | None]:
         """Socket and argument of ``socket``, ``socket.argument`` or ``processor.socket.argument``."""

@@ -212,3 +212,10 @@ def test_names_complete_once_the_flow_is_open(wired: Any) -> None:
     assert wired.completions("%ec_processor ma") == ["main", "maths"]
     assert wired.completions("%%ec_socket f -p mat", "%%ec_socket f -p mat\ndef f(): pass") == ["maths"]
     assert wired.completions("%ec_submit --f") == ["--flow"]
+
+
+def test_a_socket_that_another_flow_has_is_found_there(loaded):
+    loaded.run("@ec.socket\ndef double(x): return 2 * x")
+    loaded.run('other = ec.flow("other")')
+    hint = "flow 'main' has one; @ec.socket(flow='other') makes one of flow 'other'"
+    assert str(loaded.fail("other.submit('double', 2)")) == f"no socket named 'double'; {hint}"
