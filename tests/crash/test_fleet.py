@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
+import psutil
 import pytest
 
 from ec_jupyter.errors import DeclarationError, NodeNotFoundError, RevisionError, WiringError
@@ -195,6 +197,22 @@ def test_a_node_that_is_taken_away_ends_its_calls_first(world: World, gate: Gate
     wait_until(lambda: world.closed == ["hpc"])
     assert state(world, "hpc") is None
     assert len(marks.lines) == 3
+
+
+def test_an_engine_that_ends_lets_a_node_that_leaves_end_first(world: World, gate: Gate, marks: Marks) -> None:
+    node(world, cpus=1)
+    placed(world, hpc=None)
+    (call,) = held(world, gate, marks, 1)
+    marks.reach(1)
+    pids = world.do(world.stations["hpc"].pids)
+    placed(world, local=1)
+    world.flow.edit({"op": "remove_node", "name": "hpc"})
+    gate.open()
+    world.flow.result(call)
+    wait_until(lambda: world.closed == ["hpc"])
+    world.close()
+    assert not any(psutil.pid_exists(pid) for pid in pids)
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("slot ")]
 
 
 def test_a_node_declared_anew_ends_its_calls_before_it_is_reached_as_it_is_now(
