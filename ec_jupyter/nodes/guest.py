@@ -60,10 +60,16 @@ class Told:
     ----------
     job : Job
         The call.
+
+    Attributes
+    ----------
+    files : set of str
+        Those of its yields.
     """
 
     def __init__(self, job: Job) -> None:
         self.job = job
+        self.files: set[str] = set()
         self._first = 0
         self._items: list[tuple[Any, ...]] = []
         self._texts: list[tuple[str, str]] = []
@@ -98,6 +104,8 @@ class Told:
         """Keep a yield."""
         with self._lock:
             self._items.append(("yield", value.data, *value.head()))
+            if value.file is not None:
+                self.files.add(value.file)
 
     @property
     def news(self) -> bool:
@@ -239,11 +247,20 @@ class Guest:
             finally:
                 self._end(job)
         except BaseException as error:  # noqa: BLE001 - the call's outcome
+            self._clear(told)
             return None, invocation.failure(job, error, self.stops.pop((job.request, job.attempt), None))
         stopped = self.stops.pop((job.request, job.attempt), None)
         if stopped is not None:
+            self._clear(told)
             return None, invocation.failure(job, KeyboardInterrupt(), stopped)
         return value, rest
+
+    def _clear(self, told: Told) -> None:
+        """Remove the result that a call had written before it failed: nobody will hear of it."""
+        job = told.job
+        for path in self.folder.glob(f"{job.request}.{self._epoch}.{job.attempt}.*"):
+            if path.name not in told.files:
+                path.unlink(missing_ok=True)
 
     def _begin(self, job: Job, told: Told) -> None:
         with _lock:
