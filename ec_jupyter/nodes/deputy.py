@@ -161,8 +161,9 @@ class Deputy:
                 self.over.set()
             if clock() - said >= FACTS_SECONDS:
                 said = clock()
-                # folders for temporary files are tidied by age
-                os.utime(self.folder)
+                # folders for temporary files are tidied by age; one that is gone all the same must not end the watch
+                with suppress(OSError):
+                    os.utime(self.folder)
                 self._say_facts()
 
     def _say_facts(self) -> None:

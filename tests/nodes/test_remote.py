@@ -224,6 +224,15 @@ async def test_agent_without_lease_ends_with_its_channel(rig: FarRig) -> None:
     await ended(pids, 5.0)
 
 
+async def test_agent_whose_folder_was_removed_ends_with_its_lease(rig: FarRig) -> None:
+    agent = await rig.start(lease=3.0)
+    pids = tree(rig.host_pid(agent))
+    shutil.rmtree(rig.place(agent))
+    agent._tie.login = Pipe("/nonexistent/python")
+    cut(agent)
+    await ended(pids, 20.0)
+
+
 async def test_killed_agent_is_started_anew_and_its_calls_are_lost_at_once(rig: FarRig, agent: RemoteAgent) -> None:
     path = rig.folder / "pid"
     call = rig.call(mark, {"path": str(path)})
