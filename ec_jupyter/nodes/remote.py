@@ -274,22 +274,20 @@ class RemoteAgent:
         """What there is to say of the node."""
         tie = self._tie
         memory = self._told.get("memory")
-        python = tie.found.get("python")
+        python, up = tie.found.get("python"), tie.state == "up"
         return {
-            "state": tie.state,
-            "cpus": self.cpus,
-            "used": self._used() if tie.state == "up" else 0,
-            "others": self._told.get("others", 0) if tie.state == "up" else 0,
+            "state": tie.state, "cpus": self.cpus,
+            "used": self._used() if up else 0, "others": self._told.get("others", 0) if up else 0,
             "round_trip": tie.link.round_trip if tie.link is not None else None,
             "memory": None if memory is None else {"used": memory[0], "total": memory[1]},
             "python": None if python is None else ".".join(map(str, python)),
-            "version": ec_jupyter.__version__ if tie.state == "up" else None,
+            "version": ec_jupyter.__version__ if up else None,
             "host": tie.login.host,
             "since": tie.since,
-            "error": str(tie.error) if tie.error is not None and tie.state != "up" else None,
-            "type": type(tie.error).__name__ if tie.error is not None and tie.state != "up" else None,
+            "error": str(tie.error) if tie.error is not None and not up else None,
+            "type": type(tie.error).__name__ if tie.error is not None and not up else None,
             "note": tie.note or None,
-        }
+        }  # fmt: skip
 
     # what the tie says
 

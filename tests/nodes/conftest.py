@@ -18,6 +18,7 @@ import pytest
 
 from tests.nodes import tasks
 from tests.nodes.dask_cluster import Dask
+from tests.nodes.dask_rig import DaskRig
 from tests.nodes.far import FarRig
 from tests.nodes.kinds import KINDS, InlineRig, SharedDaskRig
 from tests.nodes.rig import Rig
@@ -95,9 +96,21 @@ def by_value(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def shared_cluster() -> Iterator[Dask]:
     """Two workers for all tests that leave them as they were."""
-    cluster = Dask()
-    yield cluster
-    cluster.close()
+    yield from _clustered()
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Dask]:
+    """Two workers of the module's own."""
+    yield from _clustered()
+
+
+@pytest.fixture
+async def dask(tmp_path: Path, by_value: None, cluster: Dask) -> AsyncIterator[DaskRig]:
+    """Agents that drive the module's cluster."""
+    rig = DaskRig(tmp_path, cluster.address)
+    yield rig
+    await rig.finish()
 
 
 @pytest.fixture(scope="session")
@@ -124,6 +137,12 @@ def sshd() -> Iterator[Sshd]:
 def distant(network: Network) -> Iterator[Sshd]:
     """A server in that network."""
     yield from _served(network)
+
+
+def _clustered() -> Iterator[Dask]:
+    cluster = Dask()
+    yield cluster
+    cluster.close()
 
 
 def _served(network: Network | None = None) -> Iterator[Sshd]:

@@ -18,13 +18,6 @@ from tests.crash.flowkit import Flow, Gate, Marks, mark, passing, wait_until
 from tests.nodes.dask_cluster import Dask
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Dask]:
-    cluster = Dask()
-    yield cluster
-    cluster.close()
-
-
 @pytest.fixture
 def make_flow(tmp_path: Path) -> Iterator[Callable[..., Flow]]:
     flows: list[Flow] = []

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +19,9 @@ WORKER_SECONDS = 90.0
 """So long may Dask take to start workers on a machine that is busy."""
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Dask]:
-    cluster = Dask()
-    yield cluster
-    cluster.close()
-
-
 @pytest.fixture
-async def rig(tmp_path: Path, by_value: None, cluster: Dask) -> AsyncIterator[DaskRig]:
-    rig = DaskRig(tmp_path, cluster.address)
-    yield rig
-    await rig.finish()
+def rig(dask: DaskRig) -> DaskRig:
+    return dask
 
 
 def mortal(x, deadly):

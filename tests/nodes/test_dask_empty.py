@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +19,15 @@ WORKER_SECONDS = 90.0
 
 
 @pytest.fixture
-def empty() -> Iterator[Dask]:
+def cluster() -> Iterator[Dask]:
     cluster = Dask(0)
     yield cluster
     cluster.close()
 
 
 @pytest.fixture
-async def rig(tmp_path: Path, by_value: None, empty: Dask) -> AsyncIterator[DaskRig]:
-    rig = DaskRig(tmp_path, empty.address)
-    yield rig
-    await rig.finish()
+def rig(dask: DaskRig) -> DaskRig:
+    return dask
 
 
 @pytest.fixture
@@ -60,13 +58,13 @@ async def test_the_node_is_up_lends_nothing_and_says_that_it_waits_for_workers(r
 
 
 async def test_calls_that_wait_run_once_workers_come_and_again_after_the_last_has_died(
-    rig: DaskRig, empty: Dask
+    rig: DaskRig, cluster: Dask
 ) -> None:
     agent = await rig.start()
     agent.processor("main", 2)
     calls = [rig.call(double, {"x": x}) for x in range(3)]
     agent.assign("main", calls)
-    empty.scale(1)
+    cluster.scale(1)
     await rig.ear.until(lambda: len(rig.ear.outcomes) == 3, WORKER_SECONDS)
     assert [rig.result(call.request) for call in calls] == [0, 2, 4]
     await rig.ear.until(lambda: agent.cpus == 1)
@@ -81,9 +79,11 @@ async def test_calls_that_wait_run_once_workers_come_and_again_after_the_last_ha
     assert rig.result(call.request) != worker.pid
 
 
-def test_a_cluster_that_grows_with_its_work_gets_a_worker_as_soon_as_a_flow_has_calls(flow: Flow, empty: Dask) -> None:
-    empty.scale(None)
-    flow.edit({"op": "node", "name": "cluster", "host": empty.address, "kind": "dask", "tls": []})
+def test_a_cluster_that_grows_with_its_work_gets_a_worker_as_soon_as_a_flow_has_calls(
+    flow: Flow, cluster: Dask
+) -> None:
+    cluster.scale(None)
+    flow.edit({"op": "node", "name": "cluster", "host": cluster.address, "kind": "dask", "tls": []})
     flow.edit({"op": "processor", "name": "fit", "nodes": {"cluster": None}})
     flow.socket(double, processor="fit")
     wait_until(lambda: facts(flow)["state"] == "up")

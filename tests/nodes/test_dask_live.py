@@ -8,7 +8,6 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +17,12 @@ from ec_jupyter.nodes.current import progress
 from ec_jupyter.nodes.output import RATE_BYTES
 from ec_jupyter.nodes.values import load
 from ec_jupyter.wire import Value
-from tests.nodes.dask_cluster import Dask
 from tests.nodes.dask_rig import DaskRig
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Dask]:
-    cluster = Dask()
-    yield cluster
-    cluster.close()
-
-
 @pytest.fixture
-async def rig(tmp_path: Path, by_value: None, cluster: Dask) -> AsyncIterator[DaskRig]:
-    rig = DaskRig(tmp_path, cluster.address)
-    yield rig
-    await rig.finish()
+def rig(dask: DaskRig) -> DaskRig:
+    return dask
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +45,8 @@ def cluster(certificate: Files) -> Iterator[Dask]:
 
 
 @pytest.fixture
-async def rig(tmp_path: Path, by_value: None, cluster: Dask) -> AsyncIterator[DaskRig]:
-    rig = DaskRig(tmp_path, cluster.address)
-    yield rig
-    await rig.finish()
+def rig(dask: DaskRig) -> DaskRig:
+    return dask
 
 
 def large(n):
