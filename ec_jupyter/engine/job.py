@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ class Kept:
     value : Value
         What travels.
     place : str
-        ``"inline"``, ``"file"``, ``"error"`` (facts as JSON) or ``"gone"`` (reclaimed).
+        ``"inline"``, ``"file"``, ``"error"`` (facts as JSON) or ``"gone"`` (thrown away, and its file reclaimed).
     extras : tuple of Kept
         Of an error: the failed call's arguments.
     """
@@ -160,22 +160,31 @@ class Values:
         named = {name for (name,) in self.store.rows("files")}
         return named - set(os.listdir(self.folder)) if named else named
 
-    def sweep(self, running: Iterable[int], epoch: int, keep: frozenset[str] = frozenset()) -> tuple[int, int]:
-        """Remove files that no row names and no running attempt or client may still name; count and bytes."""
+    def sweep(
+        self, running: Iterable[int], epoch: int, keep: frozenset[str] = frozenset(), spent: Collection[str] = ()
+    ) -> tuple[int, int]:
+        """Remove files that no row names and no running attempt or client may still name; count and bytes.
+
+        Those that are `spent` go in any case.
+        """
         named = {name for (name,) in self.store.rows("files")}
-        busy = {f"{request}.{epoch}." for request in running}
+        busy = tuple(f"{request}.{epoch}." for request in running)
         files = size = 0
         for path in self.folder.iterdir():
             # a file is written beside its name, with a dot in front, and renamed
             name = path.name.lstrip(".")
-            if name in named or (busy and name.startswith(tuple(busy))):
+            if name in named or (name not in spent and self._in_use(path, name, busy, keep)):
                 continue
-            state = path.stat()
-            if name.startswith("in.") and (name.split(".")[1] in keep or time.time() - state.st_mtime < UNSENT_SECONDS):
-                continue
-            files, size = files + 1, size + state.st_size
+            files, size = files + 1, size + path.stat().st_size
             path.unlink(missing_ok=True)
         return files, size
+
+    @staticmethod
+    def _in_use(path: Path, name: str, busy: tuple[str, ...], clients: frozenset[str]) -> bool:
+        """Whether a row that is not written yet may name a file."""
+        if not name.startswith("in."):
+            return name.startswith(busy)
+        return name.split(".")[1] in clients or time.time() - path.stat().st_mtime < UNSENT_SECONDS
 
 
 def failure(key: int, job: Job, socket: str, error: dict[str, Any]) -> Kept:

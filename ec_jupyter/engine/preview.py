@@ -95,7 +95,7 @@ class Preview:
         """
         kind, kept = self._value(header)
         if any(one.place == "gone" for one in kept):
-            raise RequestNotFoundError("the value's file has been removed, as nothing named it any more")
+            raise RequestNotFoundError("the value was thrown away, and flow.gc() has removed its file")
         number = next(self._numbers)
         shown = kept[:ELEMENTS] if kind == "l" else kept
         values = travel(kind, shown)

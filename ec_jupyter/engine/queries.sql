@@ -331,18 +331,16 @@ SELECT r.socket, r.task FROM request r JOIN value v ON v.id = r.result
 -- name: files
 SELECT file FROM value WHERE file IS NOT NULL;
 
--- name: spent_values
--- values in files that belong to finished requests of parties in which nothing is left to happen
-SELECT DISTINCT v.id, v.file, v.size FROM value v JOIN request r ON r.result = v.id JOIN run ON run.id = r.run
- WHERE v.file IS NOT NULL AND r.state = 'done'
-   AND NOT EXISTS (SELECT 1 FROM run o JOIN request u ON u.run = o.id
-                    WHERE o.party = run.party AND u.state NOT IN ('done', 'skipped'))
-   AND NOT EXISTS (SELECT 1 FROM arrival a WHERE a.party = run.party AND a.state IN ('waiting', 'shared', 'routing'))
-   AND NOT EXISTS (SELECT 1 FROM arrival h WHERE h.value = v.id AND h.state = 'held');
-
--- name: held_arguments
--- what requests that may yet run are called with
-SELECT arguments FROM request WHERE state NOT IN ('done', 'skipped');
+-- name: thrown_away
+-- values in files that came to an argument and were thrown away there, and that nothing else names
+SELECT id, file FROM value WHERE id IN (
+  SELECT v.id FROM arrival a JOIN value v ON v.id = a.value
+   WHERE v.file IS NOT NULL AND a.state IN ('discarded', 'superseded', 'dropped', 'left')
+  EXCEPT SELECT value FROM arrival WHERE state NOT IN ('discarded', 'superseded', 'dropped', 'left')
+  EXCEPT SELECT result FROM request
+  EXCEPT SELECT exception FROM request
+  EXCEPT SELECT value FROM emission
+  EXCEPT SELECT id.value FROM request r, json_each(r.arguments) argument, json_each(argument.value, '$[1]') id);
 
 -- name: set_given
 -- a root request lacks arguments now, so its run meets those that bring them

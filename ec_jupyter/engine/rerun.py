@@ -370,19 +370,21 @@ def _copy_others(core: Core, requests: list[Any], socket: int, party: int, run: 
 
 # -- the whole flow -------------------------------------------------------------
 def collect(engine: Engine) -> tuple[int, int]:
-    """Reclaim results in files of runs in which nothing is left to happen, and files nobody names; count and bytes."""
+    """Remove the files of values that nothing names any more; how many, and their bytes.
+
+    What a request came to or is called with stays, however long ago that was.
+    """
     core = engine.core
     core.journal.commit()
-    # a replay is called with values of the run that it replays
-    held = {i for (text,) in core.store.rows("held_arguments") for i in ids_in(text)}
-    for key, _, _ in core.store.rows("spent_values"):
-        if key not in held:
-            core.journal.step("forget_value", (key,))
+    thrown = core.store.rows("thrown_away")
+    for key, _ in thrown:
+        core.journal.step("forget_value", (key,))
     core.journal.commit()
-    running = [*core.held, *core.errands]
-    engine.fleet.abroad.forget({name for (name,) in core.store.rows("files")})
+    running = [*core.held, *core.errands, *core.routing.out]
+    named = {name for (name,) in core.store.rows("files")}
+    engine.fleet.abroad.forget(named)
     clients = frozenset(c.id for c in engine.clients.all)
-    return core.values.sweep(running, core.epoch, clients)
+    return core.values.sweep(running, core.epoch, clients, {file for _, file in thrown} - named)
 
 
 CLEARED = ("request", "run", "arrival", "attempt", "emission", "output", "fan", "event")

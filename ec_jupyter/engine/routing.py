@@ -53,12 +53,14 @@ class Routing:
     ----------
     pending : list of Route
         Those that no agent has yet.
+    out : dict of int to Route
+        By the number of the look, those that an agent has.
     """
 
     def __init__(self, core: Core) -> None:
         self.core = core
         self.pending: list[Route] = []
-        self._out: dict[int, Route] = {}
+        self.out: dict[int, Route] = {}
 
     def ask(self, source: Source, plug: Plug, kept: Kept, at: int | None = None) -> None:
         """Let a value wait for a look at it."""
@@ -85,12 +87,12 @@ class Routing:
     @property
     def routes(self) -> list[Route]:
         """All values that wait for a look or are being looked at."""
-        return [*self.pending, *self._out.values()]
+        return [*self.pending, *self.out.values()]
 
     @property
     def busy(self) -> bool:
         """Whether any value waits for a look."""
-        return bool(self.pending or self._out)
+        return bool(self.pending or self.out)
 
     def calls(self) -> dict[str, list[Call]]:
         """Looks to be taken now, by processor."""
@@ -103,7 +105,7 @@ class Routing:
                 self._settle(route, True if plug else None)
                 continue
             route.attempt += 1
-            self._out[-route.arrival] = route
+            self.out[-route.arrival] = route
             socket = core.topology.sockets[route.source.socket]
             call = Call(
                 -route.arrival, route.attempt, socket.name, route.source.run, LOOK_NAME,
@@ -117,30 +119,30 @@ class Routing:
         if node is None:
             self.returned(request)
         else:
-            self._out[request].node = node
+            self.out[request].node = node
 
     def node_of(self, request: int) -> str | None:
         """Where a look is taken."""
-        route = self._out.get(request)
+        route = self.out.get(request)
         return route.node if route is not None else None
 
     def at(self, node: str) -> list[int]:
         """Looks that are taken on a node."""
-        return [request for request, route in self._out.items() if route.node == node]
+        return [request for request, route in self.out.items() if route.node == node]
 
     def returned(self, request: int, node: str | None = None) -> None:
         """A look was not taken, or was lost with this `node`: ask again."""
-        if node in (None, self.node_of(request)) and request in self._out:
-            self.pending.append(self._out.pop(request))
+        if node in (None, self.node_of(request)) and request in self.out:
+            self.pending.append(self.out.pop(request))
 
     def outcome(self, outcome: Outcome) -> None:
         """A worker has looked: the value goes on, or a mark does."""
         if outcome.value is not None:
             self.core.values.drop_files([outcome.value])
-        route = self._out.get(outcome.request)
+        route = self.out.get(outcome.request)
         if route is None or route.attempt != outcome.attempt:
             return
-        del self._out[outcome.request]
+        del self.out[outcome.request]
         if outcome.state == "failed":
             # its source is done, and what it said elsewhere stands; here it waits for the plug to be changed
             message = (outcome.error or {}).get("message", "")

@@ -74,7 +74,7 @@ CREATE INDEX arrival_waiting ON arrival (party) WHERE state IN ('waiting', 'shar
 CREATE INDEX arrival_held ON arrival (target) WHERE state = 'held';
 CREATE INDEX arrival_given ON arrival (party) WHERE source_request IS NULL;
 
--- place: inline (bytes), file (file), error (bytes is JSON, its arguments are values)
+-- place: inline (bytes), file (file), error (bytes is JSON, its arguments are values), gone (thrown away, file removed)
 CREATE TABLE value (id INTEGER PRIMARY KEY, place TEXT NOT NULL, file TEXT, bytes BLOB, hash TEXT, type TEXT NOT NULL,
                     size INTEGER NOT NULL);
 CREATE INDEX value_file ON value (file) WHERE file IS NOT NULL;

@@ -71,10 +71,12 @@ def load(value: Value, folder: Path) -> Any:
     Raises
     ------
     StoreDamagedError
-        The value's file is gone or no value file.
+        The value's file is gone or no value file, or was removed after the value had been thrown away.
     """
     if value.file is None:
-        return pickle.loads(value.data or b"")
+        if value.data is None:
+            raise StoreDamagedError(f"the value ({value.type}) was thrown away, and flow.gc() has removed its file")
+        return pickle.loads(value.data)
     return load_file(value.file, folder)
 
 

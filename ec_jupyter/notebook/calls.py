@@ -372,7 +372,10 @@ class Calls:
         return Run(self._self, reply["id"])
 
     def gc(self) -> dict[str, int]:
-        """Remove the files of values that nothing names any more; how many, and their bytes."""
+        """Remove the files of values that were thrown away, and what killed calls left; how many, and their bytes.
+
+        What a request came to or was called with stays.
+        """
         reply, _ = self._client.ask("gc", timeout=None)
         return {"files": reply["files"], "bytes": reply["bytes"]}
 

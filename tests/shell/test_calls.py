@@ -303,8 +303,12 @@ def test_clearing_empties_the_flow_and_keeps_the_wiring(calling: Any) -> None:
     assert calling.run("flow.submit('add', 1).result(30)") == 3
 
 
-def test_removed_values_are_counted(calling: Any) -> None:
-    assert set(calling.run("flow.gc()")) == {"files", "bytes"}
+def test_a_large_result_and_its_arguments_are_there_after_gc(calling: Any) -> None:
+    calling.run("import numpy as np\ndef ones(n): return np.ones(n)\nflow.declare(ones)")
+    calling.run("big = flow.submit('ones', 2_000_000); flow.wait(60)")
+    assert calling.run("flow.gc()") == {"files": 0, "bytes": 0}
+    assert calling.run("big.result(10).sum(), flow.results('ones')[0].size") == (2_000_000.0, 2_000_000)
+    assert calling.run("flow.recall(big), flow.replay(big).results('ones')[0].size") == ({"n": 2_000_000}, 2_000_000)
 
 
 # -- as a pool -------------------------------------------------------------------
