@@ -15,7 +15,7 @@
         RequestSkippedError                  TaskNotPicklableError (TypeError)
       QueueFullError                         JoinExpiredError
       StoreError (OSError)
-        StoreLockedError  StoreFullError  StoreDamagedError  StoreReadOnlyError
+        StoreLockedError  StoreFullError  StoreDamagedError  StoreReadOnlyError  StoreLostError
       EngineError (ConnectionError)
         EngineStartError  EngineLostError
       NodeError (ConnectionError)
@@ -160,6 +160,10 @@ class StoreDamagedError(StoreError):
 
 class StoreReadOnlyError(StoreError):
     """The flow's folder cannot be written."""
+
+
+class StoreLostError(StoreError):
+    """The flow's folder was removed, moved or replaced while it was in use."""
 
 
 class EngineError(EcError, ConnectionError):

@@ -57,6 +57,10 @@ class FrameReader:
         self._rest = b""
         self._limit = limit
 
+    def widen(self) -> None:
+        """Take frames of any size that a frame may have: who sends them is known by now."""
+        self._limit = MAX_FRAME_BYTES
+
     def feed(self, data: bytes) -> list[tuple[Header, list[bytes]]]:
         """Frames that are complete once `data` has been added.
 

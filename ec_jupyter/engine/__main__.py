@@ -11,11 +11,12 @@ import os
 import signal
 import sqlite3
 import sys
+import threading
 from pathlib import Path
 
-from ec_jupyter.engine.address import runtime_folder, socket_path
 from ec_jupyter.engine.clients import Clients
 from ec_jupyter.engine.loop import Engine
+from ec_jupyter.engine.runtime import sweep
 from ec_jupyter.errors import EcError, to_wire
 from ec_jupyter.nodes.slot import leave
 
@@ -51,8 +52,8 @@ def main() -> int:
 async def _run(options: argparse.Namespace) -> int:
     folder = options.folder.resolve()
     workdir = options.workdir or folder.parent.parent
-    engine = Engine(folder, runtime_folder(), workdir, options.cpus or cpu_count(), options.durability, options.linger)
-    engine.clients = Clients(engine, socket_path(folder))
+    engine = Engine(folder, workdir, options.cpus or cpu_count(), options.durability, options.linger)
+    engine.clients = Clients(engine)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, engine.stopped.set)
@@ -63,9 +64,13 @@ async def _run(options: argparse.Namespace) -> int:
         raise engine.store.explain(error) from error
     await engine.clients.listen()
     _say(options.ready, {"engine": os.getpid()})
+    threading.Thread(target=sweep, name="ec-sweep", daemon=True).start()
     await engine.stopped.wait()
     await engine.clients.close()
     await engine.close()
+    if engine.lost is not None:
+        logging.shutdown()
+        os._exit(1)
     return int(engine.broken)
 
 

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ec_jupyter.engine import counts
+from ec_jupyter.engine.address import ADDRESS, peer, socket_path
 from ec_jupyter.engine.desk import UNREADABLE, serve
 from ec_jupyter.engine.ended import ended_row, plain_results
 from ec_jupyter.engine.job import Ended
+from ec_jupyter.engine.key import Proof, make_key
 from ec_jupyter.engine.rerun import withdraw
 from ec_jupyter.errors import EcError, FrameError, StoreError, to_wire
 from ec_jupyter.wire import FrameReader, Header, encode
@@ -29,6 +31,9 @@ PUSH_SECONDS = 0.2
 SOON_SECONDS = 0.02
 """How long the first news after a pause waits for more."""
 
+STRANGER_BYTES = 1 << 16
+"""Bytes in a frame of who has not proved yet that it knows the flow's key."""
+
 COUNT_SHARE = 20
 """Counting takes at most one part in so many of the engine's time, however much waits."""
 
@@ -38,12 +43,13 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, clients: Clients) -> None:
         self.clients = clients
-        self.reader = FrameReader()
+        self.reader = FrameReader(STRANGER_BYTES)
         self.transport: asyncio.Transport
         self.id = ""
         self.name = ""
         self.kinds: set[str] = set()
         self.greeted = False
+        self._proof: Proof | None = Proof(clients.key, clients.engine.store.hold.folder.identity)
         self._out: list[tuple[int | None, bytes]] = []
         self._accepted: list[tuple[int, list[int]]] = []
 
@@ -51,18 +57,34 @@ class Connection(asyncio.Protocol):
         """Somebody connected; they count once they have said hello."""
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
+        if peer(transport.get_extra_info("socket")) not in (None, os.getuid()):
+            transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Frames of the client."""
         try:
-            frames = self.reader.feed(data)
+            for header, buffers in self.reader.feed(data):
+                if self._proof is None:
+                    self.clients.take(self, header, buffers)
+                else:
+                    self._prove(self._proof, header)
         except FrameError as error:
             log.warning("client %s: %s", self.id, error)
+            self.transport.write(encode({"k": "error", "n": 0, "error": to_wire(error)}))
             self.transport.close()
             return
-        for header, buffers in frames:
-            self.clients.take(self, header, buffers)
         self.clients.engine.hurry()
+
+    def _prove(self, proof: Proof, header: Header) -> None:
+        """Take a client's proof that it knows the flow's key; nothing is done for it before."""
+        if header["k"] == "proof":
+            proof.accept(header)
+            self._proof = None
+            self.reader.widen()
+        elif self.clients.engine.look_around():
+            self.transport.write(encode(proof.answer(header)))
+        else:
+            self.transport.close()
 
     def connection_lost(self, error: Exception | None) -> None:
         """The client is gone; what it asked for goes on."""
@@ -120,14 +142,16 @@ def _in_a_row(ids: list[int]) -> bool:
 class Clients:
     """The open connections of an engine, and what each of them waits for."""
 
-    def __init__(self, engine: Engine, path: Path) -> None:
+    def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self.path = path
+        folder = engine.store.hold.folder
+        self.key = make_key(folder, anew=engine.store.new)
         self.all: set[Connection] = set()
         self.watching: dict[int, set[Connection]] = {}
         self.draining: list[tuple[Connection, Header]] = []
         self.accepting: list[tuple[Connection, Header, list[int]]] = []
-        self._server: asyncio.Server
+        self._path: Path
+        self._server: asyncio.Server | None = None
         self._counts: asyncio.TimerHandle | None = None
         self._next_counts = 0.0
 
@@ -137,21 +161,39 @@ class Clients:
         return len(self.all)
 
     async def listen(self) -> None:
-        """Begin to take connections."""
-        self.path.unlink(missing_ok=True)
+        """Begin to take connections; again, where somebody has removed the socket or what says where it is."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_unix_server(lambda: Connection(self), str(self.path))
-        os.chmod(self.path, 0o600)
+        old, self._path = self._server, self.engine.runtime.folder / "clients"
+        self._path.unlink(missing_ok=True)
+        self._server = await loop.create_unix_server(lambda: Connection(self), str(self._path))
+        os.chmod(self._path, 0o600)
+        self.engine.store.hold.folder.write(ADDRESS, os.fsencode(self._path))
+        if old is not None:
+            old.close()
+
+    @property
+    def found(self) -> bool:
+        """Whether who looks for the engine finds it."""
+        return self._path.exists() and socket_path(self.engine.folder) == self._path
 
     async def close(self) -> None:
         """Send everybody away."""
-        self._server.close()
+        if self._server is not None:
+            self._server.close()
         for connection in list(self.all):
-            if not self.engine.broken:
-                connection.send({"k": "bye", "why": "stopped"})
-            connection.flush()
+            self._say_bye(connection)
             connection.transport.close()
-        self.path.unlink(missing_ok=True)
+        if not self.engine.lost and self.found:
+            self.engine.store.hold.folder.remove(ADDRESS)
+
+    def _say_bye(self, connection: Connection) -> None:
+        if self.engine.lost is not None:
+            # what is still to be said was written where nobody will find it
+            connection.transport.write(encode({"k": "bye", "why": "lost", "error": to_wire(self.engine.lost)}))
+            return
+        if not self.engine.broken:
+            connection.send({"k": "bye", "why": "stopped"})
+        connection.flush()
 
     def take(self, connection: Connection, header: Header, buffers: list[bytes]) -> None:
         """Do what a frame asks for."""

@@ -25,8 +25,9 @@ from ec_jupyter.engine.member import Home
 from ec_jupyter.engine.preview import Preview
 from ec_jupyter.engine.rates import Rates
 from ec_jupyter.engine.routing import LOOK, LOOK_NAME
+from ec_jupyter.engine.runtime import Runtime
 from ec_jupyter.engine.store import Store
-from ec_jupyter.errors import EcError, StoreError, to_wire
+from ec_jupyter.errors import EcError, StoreError, StoreLostError, to_wire
 from ec_jupyter.flow.tag import from_text
 from ec_jupyter.model import LOCAL
 from ec_jupyter.nodes.agent import Agent
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 QUIET_SECONDS = 0.001  # after so long without a tick, what comes in does not wait for more to share one
+LOOK_SECONDS = 1.0  # between looks at whether the folder and the sockets are where they were
 RETRY_STORE = 1.0  # seconds between tries to write to a disk that was full
 
 
@@ -48,8 +50,6 @@ class Engine:
     ----------
     folder : Path
         The flow's folder.
-    runtime : Path
-        Short private folder for sockets.
     workdir : Path
         Where tasks run, and look for modules first.
     cpus : int
@@ -65,7 +65,6 @@ class Engine:
     def __init__(
         self,
         folder: Path,
-        runtime: Path,
         workdir: Path,
         cpus: int,
         durability: str = "process",
@@ -74,6 +73,8 @@ class Engine:
     ) -> None:
         self.folder, self.cpus, self.linger = folder, cpus, linger
         self.store = Store(folder, durability)
+        self.runtime = Runtime()
+        runtime = self.runtime.folder
         self.core = Core(self.store)
         self.core.python = f"{sys.version_info[0]}.{sys.version_info[1]}"
         home = Home(self.store.meta["flow"], folder, runtime, workdir, self.core.epoch, durability == "power")
@@ -81,6 +82,7 @@ class Engine:
             self, name=LOCAL, cpus=cpus, folder=folder, runtime=runtime, epoch=home.epoch, workdir=workdir,
             sync=home.sync, shared=True,
         )  # fmt: skip
+        self._local = local
         self.fleet = Fleet(self, local, home, opener)
         self.preview = Preview(self.core, self.fleet.abroad, folder, runtime, workdir)
         self.rates = Rates()
@@ -89,6 +91,7 @@ class Engine:
         self.stopped = asyncio.Event()
         self.stalled: StoreError | None = None
         self.broken = False
+        self.lost: StoreLostError | None = None
         self.troubles: dict[str, str] = {}
         self._loop = asyncio.get_running_loop()
         self._effects: list[Callable[[], None]] = []
@@ -99,6 +102,7 @@ class Engine:
         self._alarm: asyncio.TimerHandle | None = None
         self._retry: asyncio.TimerHandle | None = None
         self._lingering: asyncio.TimerHandle | None = None
+        self._looking: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Read the flow and begin to work on it."""
@@ -112,22 +116,56 @@ class Engine:
         self.inbox.read_all()
         self.core.values.sweep((), self.core.epoch, frozenset(self.inbox.last))
         self.fleet.begin()
+        self._looking = self._loop.create_task(self._look_after())
         self.schedule()
 
     async def close(self) -> None:
         """Write what is left, end the workers and let go of the flow."""
         self._closing = True
+        if self._looking is not None:
+            self._looking.cancel()
         await self.fleet.close()
         await self.preview.close()
         if not self.broken:
             self.commit()
-        self.store.close()
+        self.runtime.close()
+        if self.lost is None:
+            # else SQLite would remove a log by its name, and that name may be another flow's by now
+            self.store.close()
 
     def fall(self, context: dict[str, Any]) -> None:
         """End at a defect of ours: the next engine starts from what is on disk, which is whole."""
         log.critical("%s", context.get("message"), exc_info=context.get("exception"))
         self.broken = True
         self.stopped.set()
+
+    # -- its folder ----------------------------------------------------------
+    def look_around(self) -> bool:
+        """Whether the flow is where it was; the engine ends where it is not, and keeps nothing more."""
+        if self.lost is None:
+            self.lost = self.store.hold.lost()
+            if self.lost is not None:
+                log.critical("%s", self.lost)
+                self.broken = True
+                self.stopped.set()
+        return self.lost is None
+
+    async def _look_after(self) -> None:
+        """See each second that the flow is where it was, and make anew what others have removed."""
+        while self.look_around():
+            try:
+                self.store.hold.renew()
+                if not self.runtime.there:
+                    old, self.runtime = self.runtime, Runtime()
+                    old.close()
+                await self._local.look_after(self.runtime.folder)
+                await self.preview.look_after(self.runtime.folder)
+                if not self.clients.found:
+                    await self.clients.listen()
+            except (OSError, EcError) as error:
+                # no room on the disk, say: the next look may find some
+                log.warning("the engine's sockets cannot be made anew: %s", error)
+            await asyncio.sleep(LOOK_SECONDS)
 
     # -- the tick ------------------------------------------------------------
     def schedule(self) -> None:
@@ -166,11 +204,16 @@ class Engine:
 
     def commit(self) -> None:
         """Write the journal; then let effects out and start what may start."""
+        if not self.look_around():
+            return
         try:
             self._settle()
             self.core.journal.commit()
         except sqlite3.OperationalError as error:
             self.stall(error)
+            return
+        if not self.look_around():
+            # written where nobody will find it: nobody is told
             return
         self.core.submitted.clear()
         if self.stalled is not None:

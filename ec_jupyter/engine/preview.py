@@ -81,6 +81,10 @@ class Preview:
         # all CPUs: it is short, and wherever there is room
         self._agent.processor(NAME, WORKERS, available())
 
+    async def look_after(self, runtime: Path) -> None:
+        """As the agent's."""
+        await self._agent.look_after(runtime)
+
     async def close(self) -> None:
         """End the workers."""
         await self._agent.close()

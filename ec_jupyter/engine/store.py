@@ -7,7 +7,6 @@ own, so that no tick waits for a disk to sync what is not asked to be synced.
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import sqlite3
@@ -19,7 +18,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from ec_jupyter.errors import StoreDamagedError, StoreError, StoreFullError, StoreLockedError, StoreReadOnlyError
+from ec_jupyter.engine.hold import Hold
+from ec_jupyter.errors import StoreDamagedError, StoreError, StoreFullError, StoreReadOnlyError
 
 SCHEMA = 2
 CHECKPOINT_BYTES = 8 << 20
@@ -62,7 +62,7 @@ class Store:
         self.folder = folder
         self.path = folder / "flow.db"
         make_folder(folder)
-        self._lock = _own(folder / "engine.lock")
+        self.hold = Hold(folder)
         network = mount_type(folder) in _NETWORK
         self.db: sqlite3.Connection
         try:
@@ -71,15 +71,17 @@ class Store:
         except BaseException as error:
             if hasattr(self, "db"):
                 self.db.close()
-            os.close(self._lock)
+            self.hold.close()
             if isinstance(error, sqlite3.Error):
                 raise self.explain(error) from error
             raise
         self._checkpointer = None if network else _Checkpointer(self.path)
 
     def _open(self, network: bool, durability: str) -> None:
+        self.hold.check_database()
         db = self.db = sqlite3.connect(self.path, timeout=10, isolation_level=None, check_same_thread=False)
         os.chmod(self.path, 0o600)
+        self.hold.take_database(network=network)
         if network:
             # no shared memory over a network: one owner, no readers beside it
             db.execute("PRAGMA locking_mode = EXCLUSIVE")
@@ -107,7 +109,8 @@ class Store:
         meta = dict(self.rows("all_meta"))
         place = self.folder.stat()
         here = {"device": str(place.st_dev), "inode": str(place.st_ino)}
-        if any(meta.get(k) != v for k, v in here.items()):
+        self.new = any(meta.get(k) != v for k, v in here.items())
+        if self.new:
             meta |= here | {"flow": uuid.uuid4().hex}
             # beside the database, so that an empty one is not taken for a new flow's
             (self.folder / "flow.id").write_text(meta["flow"] + "\n")
@@ -167,7 +170,7 @@ class Store:
         if self._checkpointer is not None:
             self._checkpointer.close()
         self.db.close()
-        os.close(self._lock)
+        self.hold.close()
 
 
 class _Transaction:
@@ -249,25 +252,6 @@ def make_folder(folder: Path) -> None:
         if error.errno == errno.ENOSPC:
             raise StoreFullError(f"the disk under {folder} is full; free some space first") from error
         raise StoreReadOnlyError(f"the flow's folder {folder} cannot be written: {error.strerror}") from error
-
-
-def _own(path: Path) -> int:
-    """Lock the flow for this process; the lock goes with the process, however it ends."""
-    try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StoreReadOnlyError(f"the flow's folder {path.parent} cannot be written: {error.strerror}") from error
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        owner = os.read(fd, 500).decode(errors="replace")
-        os.close(fd)
-        raise StoreLockedError(
-            f"the flow in {path.parent} is run by another engine ({owner.strip() or 'unknown'})"
-        ) from error
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, f"process {os.getpid()} on {os.uname().nodename}\n".encode(), 0)
-    return fd
 
 
 def mount_type(folder: Path) -> str:

@@ -113,9 +113,22 @@ class Agent:
             watch=Watch(loop),
             modules=self._modules or (lambda _, answer: answer(None)),
         )
-        seats, lines = self._site.seats, self._lines
+        await self._listen()
+
+    async def _listen(self) -> None:
+        seats, lines = self._ready().seats, self._lines
+        loop = asyncio.get_running_loop()
         self._server = await loop.create_unix_server(lambda: Link(seats, lines), str(self._address))
         self._address.chmod(0o600)
+
+    async def look_after(self, runtime: Path) -> None:
+        """Listen for workers anew, in `runtime`, where somebody has removed the socket."""
+        if self._address.exists() or self._server is None:
+            return
+        old, self._address = self._server, runtime / f"{secrets.token_hex(4)}.sock"
+        self._ready().runtime = runtime
+        await self._listen()
+        old.close()
 
     def processor(self, name: str, cpus: int, affinity: str | Sequence[int] = "auto") -> None:
         """Make a processor, or change it while it works.

@@ -314,7 +314,7 @@ class Pool:
         site = self._site
         pins = site.pins.get((self.name, slot.index), ())
         slot.follows = isinstance(self.affinity, str)
-        site.seats[slot.start(site.seat, pins, self.threads, site.idle, site.fds)] = slot
+        site.seats[slot.start(site.seat, pins, self.threads, site.idle, site.runtime, site.fds)] = slot
 
     def _drain(self, slot: Slot) -> None:
         slot.draining = True

@@ -194,15 +194,19 @@ class Slot:
         self._token = ""
         self._links: dict[str, tuple[Link, asyncio.Transport]] = {}
         self._exit: tuple[str | None] | None = None
+        self._map(runtime)
+        self.holder = Holder(f"slot {processor}/{index}", self._ended_soon)
+        self.holder.start()
+
+    # the process
+
+    def _map(self, runtime: Path) -> None:
+        """Make the file that says which call the process runs."""
         self._blame_path = runtime / f"{secrets.token_hex(4)}.call"
         self._blame_path.touch(mode=0o600)
         os.truncate(self._blame_path, child.BLAME_BYTES)
         with self._blame_path.open("r+b") as file:
             self._blame = mmap.mmap(file.fileno(), child.BLAME_BYTES)
-        self.holder = Holder(f"slot {processor}/{index}", self._ended_soon)
-        self.holder.start()
-
-    # the process
 
     def start(
         self,
@@ -210,6 +214,7 @@ class Slot:
         pins: Pins,
         threads: int,
         idle: float,
+        runtime: Path,
         fds: Sequence[int] = (),
     ) -> str:
         """Start the process; the token its connections will name."""
@@ -222,6 +227,10 @@ class Slot:
         self._blobs.clear()
         self._sources.clear()
         self.served = 0
+        if not self._blame_path.exists():
+            # removed by what tidies folders for temporary files
+            self._blame.close()
+            self._map(runtime)
         child.BLAME.pack_into(self._blame, 0, 0, 0, 0.0)
         env = thread_limits(threads)
         self.holder.orders.put((seat(self._token, str(self._blame_path), pins), Kept(fds), env, max(idle, 30.0)))

@@ -23,7 +23,7 @@ from typing import Any
 
 from ec_jupyter.engine.inbox import inbox_folder
 from ec_jupyter.engine.store import make_folder
-from ec_jupyter.errors import EcError, EngineLostError, from_wire
+from ec_jupyter.errors import EcError, EngineLostError, StoreLostError, from_wire
 from ec_jupyter.nodes import values
 from ec_jupyter.notebook import engines
 from ec_jupyter.notebook.ends import Ends, Row, ranges, unpack
@@ -89,6 +89,8 @@ class Client:
         self._line: Line | None = None
         self._closed = False
         self._said_bye = ""
+        self._gone: EcError | None = None
+        self._place: tuple[int, int] | None = None
         self._losses = 0
         self._eager = 0
         self._sync = "power" in options
@@ -124,6 +126,7 @@ class Client:
             options += [flag, str(value)] if value is not None else []
         client = cls(folder.resolve(), name, client_name, options, executable or sys.executable)
         make_folder(client.folder)
+        client._place = _place(client.folder)
         client._log = Log(inbox_folder(client.folder) / f"{client.id}.log")
         try:
             client._connect()
@@ -138,6 +141,8 @@ class Client:
         with self._lock:
             if self._line is not None:
                 return
+            if self.lost:
+                raise self._displaced()
             line = self._greet()
             try:
                 self._greeted(line.frames.pop(0)[0])
@@ -248,7 +253,8 @@ class Client:
         """The engine is gone: if somebody waits for it, start another; else wait for the next question."""
         if self._said_bye:
             self._give_up(
-                EngineLostError(
+                self._gone
+                or EngineLostError(
                     f"flow {self.name!r} was stopped; its requests stay on disk and go on with the next call"
                 )
             )
@@ -291,6 +297,8 @@ class Client:
 
     def _bye(self, header: Header, buffers: list[bytes]) -> None:
         self._said_bye = header.get("why", "stopped")
+        if "error" in header:
+            self._gone = from_wire(header["error"])
 
     def _pushed(self, header: Header, buffers: list[bytes]) -> None:
         kind = header["k"]
@@ -381,6 +389,16 @@ class Client:
             raise question.answer
         assert question.answer is not None
         return question.answer
+
+    def _displaced(self) -> EcError:
+        return self._gone or StoreLostError(
+            f"the folder {self.folder} of flow {self.name!r} is not there any more; open the flow anew"
+        )
+
+    @property
+    def lost(self) -> bool:
+        """Whether the folder that was opened is not at its path any more."""
+        return self._place is not None and _place(self.folder) != self._place
 
     @property
     def connected(self) -> bool:
@@ -479,8 +497,19 @@ class Client:
         return values.load(value, self._values)
 
     def dump(self, value: object) -> Value:
-        """Pickle an object for the flow; large ones become files of it."""
-        return values.dump(value, self._values, f"in.{self.id}.{uuid.uuid4().hex}")
+        """Pickle an object for the flow; large ones become files of it.
+
+        Raises
+        ------
+        StoreLostError
+            The flow's folder is not where it was.
+        """
+        try:
+            return values.dump(value, self._values, f"in.{self.id}.{uuid.uuid4().hex}")
+        except FileNotFoundError:
+            if not self.lost:
+                raise
+        raise self._displaced()
 
     def close(self) -> None:
         """Hang up; the flow goes on."""
@@ -494,3 +523,12 @@ class Client:
         # what was not answered is in the log, and the engine reads that when the line ends
         self._log.close(remove=not self._questions)
         self._give_up(EngineLostError(f"this notebook's line to flow {self.name!r} is closed"))
+
+
+def _place(folder: Path) -> tuple[int, int] | None:
+    """Which folder is at a path now; None if there is none."""
+    try:
+        state = folder.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return state.st_dev, state.st_ino

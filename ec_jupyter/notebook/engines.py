@@ -11,21 +11,23 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from ec_jupyter.engine.address import socket_path
-from ec_jupyter.errors import EngineStartError, StoreLockedError, from_wire
+from ec_jupyter.engine.address import connect
+from ec_jupyter.errors import EngineLostError, EngineStartError, StoreLockedError, from_wire
 
 START_SECONDS = 30.0  # an engine that has not said it listens by then did not start
+LOOK_SECONDS = 1.0  # an engine that has not proved by then that it is there is busy, or stopped
 MOST_DEATHS = 8  # engines that end without an answer between them: it is the question that ends them
 
 
 def running(folder: Path) -> bool:
     """Whether an engine serves the flow in `folder`; starts none."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
-        try:
-            line.connect(str(socket_path(folder)))
-        except OSError:
-            return False
-    return True
+    try:
+        line = connect(folder, LOOK_SECONDS)
+    except TimeoutError:
+        return True  # it is busy, or stopped
+    if line is not None:
+        line.close()
+    return line is not None
 
 
 def reach(folder: Path, name: str, executable: str, options: Sequence[str]) -> socket.socket:
@@ -46,17 +48,21 @@ def reach(folder: Path, name: str, executable: str, options: Sequence[str]) -> s
     ------
     EngineStartError, StoreError
         It cannot run on that folder; says why.
+    EngineLostError
+        It runs and does not answer.
     """
-    path, command = socket_path(folder), [executable, "-m", "ec_jupyter.engine", str(folder), *options]
+    command = [executable, "-m", "ec_jupyter.engine", str(folder), *options]
     deadline = time.monotonic() + START_SECONDS
     killed = 0
     while True:
-        line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            line.connect(str(path))
+            line = connect(folder, max(LOOK_SECONDS, deadline - time.monotonic()))
+        except TimeoutError:
+            raise EngineLostError(
+                f"the engine of flow {name!r} has not answered in {START_SECONDS:g} s: it is stopped or busy"
+            ) from None
+        if line is not None:
             return line
-        except (FileNotFoundError, ConnectionRefusedError):
-            line.close()
         try:
             killed += not _start(folder, name, command, last=killed == MOST_DEATHS)
         except StoreLockedError:

@@ -188,6 +188,10 @@ def open_flow(name: str | None = None, *, folder: str | os.PathLike[str] | None 
     name = name or (given.name if given else names.flow_name())
     place = (given or names.flow_folder(name)).resolve()
     flow = _open.get(place)
+    if flow is not None and flow._client.lost:
+        # its folder was removed, moved or replaced: what is there now is another flow
+        flow.close()
+        flow = None
     if flow is None:
         names.make_folder(place)
         flow = _open[place] = _connected(place, names.plain_name(name, "flow"))

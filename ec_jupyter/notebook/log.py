@@ -8,7 +8,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from ec_jupyter.errors import StoreFullError, StoreReadOnlyError
+from ec_jupyter.errors import StoreFullError, StoreLostError, StoreReadOnlyError
 
 CUT_BYTES = 1 << 20
 """A log whose frames were all answered is emptied once it is larger than this."""
@@ -24,6 +24,8 @@ class Log:
         self.path = path
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._fd, fcntl.LOCK_EX)
+        state = os.fstat(self._fd)
+        self._file = (state.st_dev, state.st_ino)
         self._size = 0
 
     def append(self, frame: bytes) -> None:
@@ -33,6 +35,8 @@ class Log:
         ------
         StoreFullError, StoreReadOnlyError
             It could not be written; the log is as it was.
+        StoreLostError
+            The flow's folder was removed, moved or replaced: the engine would not find what is written.
         """
         written = 0
         try:
@@ -49,7 +53,20 @@ class Log:
         except BaseException:
             os.ftruncate(self._fd, self._size)
             raise
+        if not self._found():
+            os.ftruncate(self._fd, self._size)
+            raise StoreLostError(
+                f"the flow's folder {self.path.parent.parent} is not there any more; nothing was submitted"
+            )
         self._size += len(frame)
+
+    def _found(self) -> bool:
+        """Whether the file is where the engine looks for it."""
+        try:
+            state = os.stat(self.path)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return (state.st_dev, state.st_ino) == self._file
 
     def cut(self, *, sure: bool) -> None:
         """Empty the log, all of whose frames were answered (`sure`), if it has grown."""

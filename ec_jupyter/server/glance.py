@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import sqlite3
 import time
 from collections import Counter
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from ec_jupyter.engine.address import socket_path
+from ec_jupyter.engine.address import connect, socket_path
 from ec_jupyter.errors import FrameError, PythonMismatchError
 from ec_jupyter.wire import FrameReader, Header, encode
 
@@ -30,12 +29,14 @@ Row = dict[str, Any]
 
 def ask(folder: Path) -> Header | None:
     """What the engine says of itself; None if none runs, no counts if it does not answer in time."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
+    try:
+        line = connect(folder, ANSWER_SECONDS)
+    except TimeoutError:
+        return {}
+    if line is None:
+        return None
+    with line:
         line.settimeout(ANSWER_SECONDS)
-        try:
-            line.connect(str(socket_path(folder)))
-        except OSError:
-            return None
         try:
             line.sendall(encode({"k": "glance", "n": 1}))
             reader = FrameReader()
@@ -100,8 +101,8 @@ def _open(folder: Path) -> sqlite3.Connection:
 
 
 def killed(folder: Path) -> bool:
-    """Whether the flow's last engine was killed: one that ends takes its socket away; ask where none runs."""
-    return socket_path(folder).exists()
+    """Whether the flow's last engine was killed: one that ends takes its address away; ask where none runs."""
+    return socket_path(folder) is not None
 
 
 def request(folder: Path, key: int) -> Row | None:

@@ -112,6 +112,9 @@ def _connected(folder: Path, client: Client | None, start: bool) -> Client:
         recorded = glance.read(folder)
         glance.check_python(folder.name, recorded["python"], PYTHON)
         executable = _executable(recorded.get("executable"))
+    if client is not None and client.lost:
+        client.close()
+        client = None
     if client is None:
         return Client.open(folder, folder.name, client_name=CLIENT_NAME, executable=executable)
     client.ask("ping", timeout=60)

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ec_jupyter.engine.address import runtime_folder, socket_path
 from ec_jupyter.engine.clients import Clients
 from ec_jupyter.engine.hearing import Hearing
 from ec_jupyter.engine.loop import Engine
@@ -165,9 +164,9 @@ class World:
     async def _run(self) -> None:
         self.loop = asyncio.get_running_loop()
         engine = self.engine = Engine(
-            self.folder, runtime_folder(), self.folder.parent.parent, self.cpus, linger=SECONDS, opener=self._opened
+            self.folder, self.folder.parent.parent, self.cpus, linger=SECONDS, opener=self._opened
         )
-        engine.clients = Clients(engine, socket_path(self.folder))
+        engine.clients = Clients(engine)
         self.loop.set_exception_handler(lambda _, context: engine.fall(context))
         await engine.start()
         await engine.clients.listen()

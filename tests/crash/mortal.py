@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ec_jupyter.engine.address import runtime_folder, socket_path
 from ec_jupyter.engine.clients import Clients
 from ec_jupyter.engine.loop import Engine
 
@@ -58,8 +57,8 @@ async def run(folder: Path, fault: str, what: str) -> None:
     if fault == "clock":
         shift_clock(Path(what))
     linger = 0.0 if fault == "die" else 30.0
-    engine = Engine(folder, runtime_folder(), folder.parent.parent, 2, linger=linger)
-    engine.clients = Clients(engine, socket_path(folder))
+    engine = Engine(folder, folder.parent.parent, 2, linger=linger)
+    engine.clients = Clients(engine)
     asyncio.get_running_loop().set_exception_handler(lambda _, context: engine.fall(context))
     if fault == "die":
         die_at(engine, int(what))

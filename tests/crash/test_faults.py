@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 
 from ec_jupyter.engine.address import socket_path
+from ec_jupyter.engine.folder import Folder
+from ec_jupyter.engine.key import KEY, Proof
 from ec_jupyter.errors import (
     EcError,
     PythonMismatchError,
@@ -426,6 +428,12 @@ def test_two_clients_see_each_others_work(flow, make_flow):
     assert flow.result(request) == 4
 
 
+def next_frame(line: socket.socket, reader: FrameReader) -> dict:
+    while not (frames := reader.feed(line.recv(1 << 16))):
+        pass
+    return frames[0][0]
+
+
 def test_a_question_is_answered_though_an_engine_says_hello_and_is_gone(flow, tmp_path):
     """What listens in between takes the hello and ends, as an engine killed in that moment does."""
     hello = {
@@ -443,10 +451,11 @@ def test_a_question_is_answered_though_an_engine_says_hello_and_is_gone(flow, tm
             there.set()
             line, _ = listener.accept()
             path.unlink()
-            with line:
-                reader = FrameReader()
-                while not reader.feed(line.recv(1 << 16)):
-                    pass
+            with line, Folder(flow.folder) as folder:
+                reader, proof = FrameReader(), Proof(folder.read(KEY), folder.identity)
+                line.sendall(encode(proof.answer(next_frame(line, reader))))
+                proof.accept(next_frame(line, reader))
+                assert next_frame(line, reader)["k"] == "hello"
                 line.sendall(encode(hello))
 
     there = threading.Event()

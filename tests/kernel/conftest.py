@@ -154,7 +154,7 @@ def loaded(kernel: Kernel) -> Kernel:
 def stop_engines(folder: Path) -> None:
     """End the engines of all flows in a folder."""
     for flow in (folder / ".ec_jupyter").glob("*/"):
-        if socket_path(flow.resolve()).exists():
+        if socket_path(flow.resolve()) is not None:
             client = Client.open(flow, flow.name)
             client.ask("stop")
             client.close()

@@ -1,0 +1,82 @@
+"""A flow's folder by descriptor: what is read and written is in that very folder, whatever its path leads to."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+_OPEN = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+
+
+class Folder:
+    """An open folder; links in it are not followed.
+
+    Parameters
+    ----------
+    path : Path
+        The flow's folder.
+
+    Raises
+    ------
+    OSError
+        There is no folder of that name, or it is a link.
+
+    Attributes
+    ----------
+    owner : int
+        The user it belongs to.
+    identity : str
+        Device and inode: which folder it is, wherever it is moved.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | _OPEN)
+        state = os.fstat(self.fd)
+        self.owner = state.st_uid
+        self.identity = f"{state.st_dev}:{state.st_ino}"
+
+    def read(self, name: str, limit: int = 4096) -> bytes:
+        """The first bytes of a small file.
+
+        Raises
+        ------
+        OSError
+            It is not there, is no file, or belongs to neither this user nor the owner of the folder.
+        """
+        fd = os.open(name, os.O_RDONLY | _OPEN, dir_fd=self.fd)
+        with open(fd, "rb") as file:
+            state = os.fstat(fd)
+            if not stat.S_ISREG(state.st_mode) or state.st_uid not in (os.getuid(), self.owner):
+                raise PermissionError(errno.EPERM, "it is not this user's file", name)
+            return file.read(limit)
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file that only its owner can read, whole or not at all; it takes the place of an older one."""
+        beside = f"{name}.{os.getpid()}"
+        self.remove(beside)
+        fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _OPEN, 0o600, dir_fd=self.fd)
+        with open(fd, "wb") as file:
+            file.write(data)
+        os.replace(beside, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+
+    def remove(self, name: str) -> None:
+        """Remove a file; one that is not there is no error."""
+        with suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=self.fd)
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        os.close(self.fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

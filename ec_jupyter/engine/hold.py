@@ -1,0 +1,165 @@
+"""The engine's hold on its flow's folder: no other engine has it, and it is still where it was.
+
+The lock file names the owner for people. The database is locked as well, so that who removes the
+lock file lets no second engine in. Whether the database is where it was costs one look at its path.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import logging
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+from ec_jupyter.engine.folder import Folder
+from ec_jupyter.errors import StoreError, StoreLockedError, StoreLostError, StoreReadOnlyError
+
+log = logging.getLogger(__name__)
+
+LOCK = "engine.lock"
+DATABASE = "flow.db"
+
+
+class Hold:
+    """Locks the flow for this process; the locks go with the process, however it ends.
+
+    Parameters
+    ----------
+    path : Path
+        The flow's folder.
+
+    Raises
+    ------
+    StoreLockedError
+        Another engine has it; names its process and host.
+    StoreReadOnlyError
+        The lock file cannot be made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._database = path / DATABASE
+        self._fd = -1
+        self._mark: tuple[int, int] | None = None
+        try:
+            self.folder = Folder(path)
+            self._lock = self._lock_file()
+        except OSError as error:
+            if isinstance(error, StoreError):
+                self.folder.close()
+                raise
+            raise StoreReadOnlyError(f"the flow's folder {path} cannot be written: {error.strerror}") from error
+
+    def _lock_file(self) -> int:
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        fd = os.open(LOCK, flags, 0o600, dir_fd=self.folder.fd)
+        if not _locked(fd):
+            owner = os.read(fd, 500).decode(errors="replace")
+            os.close(fd)
+            raise self._refusal(owner)
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"process {os.getpid()} on {os.uname().nodename}\n".encode(), 0)
+        return fd
+
+    def _refusal(self, owner: str = "") -> StoreLockedError:
+        return StoreLockedError(f"the flow in {self.path} is run by another engine ({owner.strip() or 'unknown'})")
+
+    def check_database(self) -> None:
+        """See that the database, where there is one, is a file and no link to one.
+
+        Raises
+        ------
+        StoreError
+            It is something else.
+        """
+        with suppress(FileNotFoundError):
+            if not stat.S_ISREG(os.lstat(self._database).st_mode):
+                raise StoreError(f"{self._database} is no file of its own; a flow's database cannot be a link")
+
+    def take_database(self, *, network: bool) -> None:
+        """Lock the database, which exists by now; over a network SQLite's own lock does that.
+
+        Raises
+        ------
+        StoreLockedError
+            Another engine has it, whose lock file was removed.
+        """
+        # never closed before SQLite has closed its own: that would end the locks SQLite has on the file
+        self._fd = os.open(self._database, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        if not network and not _locked(self._fd):
+            raise self._refusal()
+        state = os.fstat(self._fd)
+        self._mark = (state.st_dev, state.st_ino)
+
+    def lost(self) -> StoreLostError | None:
+        """What has become of the folder or the database, if they are not where they were."""
+        try:
+            state = os.lstat(self._database)
+            if (state.st_dev, state.st_ino) == self._mark:
+                return None
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except OSError:
+            # a file system that does not answer has lost nothing yet
+            return None
+        return StoreLostError(self._fate())
+
+    def _fate(self) -> str:
+        try:
+            state = os.lstat(self.path)
+            same = f"{state.st_dev}:{state.st_ino}" == self.folder.identity
+        except OSError:
+            state, same = None, False
+        if same:
+            return f"the database {self._database} of the flow was removed or replaced; its engine keeps nothing more"
+        where = moved_to(self.folder.fd)
+        if where:
+            return f"the folder {self.path} of the flow was moved to {where}; ec.flow(folder='{where}') opens it"
+        what = "replaced by another" if state else "removed, with all that it held"
+        return f"the folder {self.path} of the flow was {what}; its engine keeps nothing more"
+
+    def renew(self) -> None:
+        """Make the lock file anew if somebody has removed it."""
+        try:
+            if os.path.samestat(os.lstat(self.path / LOCK), os.fstat(self._lock)):
+                return
+        except FileNotFoundError:
+            pass
+        try:
+            fresh = self._lock_file()
+        except OSError as error:
+            # an engine that was just started has it, and finds the database locked: it goes away again
+            log.warning("%s was removed and cannot be made anew: %s", LOCK, error)
+            return
+        log.warning("%s was removed, and is made anew", LOCK)
+        os.close(self._lock)
+        self._lock = fresh
+
+    def close(self) -> None:
+        """Let go of the flow; after SQLite has."""
+        if self._fd >= 0:
+            os.close(self._fd)
+        os.close(self._lock)
+        self.folder.close()
+
+
+def moved_to(fd: int) -> Path | None:
+    """Where an open folder is now; None if it was removed, or the system does not tell."""
+    with suppress(OSError):
+        path = os.readlink(f"/proc/self/fd/{fd}")
+        if os.path.samestat(os.lstat(path), os.fstat(fd)):
+            return Path(path)
+    return None
+
+
+def _locked(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+            raise
+        return False
+    return True

@@ -1,0 +1,175 @@
+"""An engine's own folder for sockets and mapped files, and what engines that were killed have left behind.
+
+A locked file in the folder says that its engine lives: the lock goes with the process, however it
+ends, and no other process can be taken for it. Whoever makes or removes such a folder holds the lock
+of the folder above meanwhile, so nobody removes one that is just being made.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from ec_jupyter.engine.address import runtime_folder, runtime_folders
+from ec_jupyter.engine.folder import Folder
+from ec_jupyter.nodes import cpus as machine
+
+log = logging.getLogger(__name__)
+
+OWNER = "owner"
+"""The locked file: it names the engine's process."""
+
+GATE = "gate"
+GATE_SECONDS = 1.0  # who holds it does so for less than a thousandth of that, unless it is stopped
+_ENGINE = re.compile(r"e-\w{8}")
+_SHARED = Path("/dev/shm")
+
+
+class Runtime:
+    """The folder of this process, which ends with `close`.
+
+    Raises
+    ------
+    StoreError
+        None can be made.
+
+    Attributes
+    ----------
+    folder : Path
+        Where it is, with a short path.
+    """
+
+    def __init__(self) -> None:
+        above = runtime_folder()
+        with _gate(above, fcntl.LOCK_SH):
+            self.folder = Path(tempfile.mkdtemp(prefix="e-", dir=above))
+            self._fd = os.open(self.folder / OWNER, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._fd, fcntl.LOCK_EX)
+        os.write(self._fd, json.dumps(_process(os.getpid())).encode())
+
+    @property
+    def there(self) -> bool:
+        """Whether the folder is where it was made, with its lock in it."""
+        with suppress(OSError):
+            return os.path.samestat(os.lstat(self.folder / OWNER), os.fstat(self._fd))
+        return False
+
+    def close(self) -> None:
+        """Remove the folder and what is in it."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        os.close(self._fd)
+
+
+def sweep() -> int:
+    """Remove folders and semaphores of this user's engines that live no more; how many engines those were."""
+    return sum(_sweep(folder / name) for folder in runtime_folders() for name in _names(folder))
+
+
+def _names(folder: Path) -> list[str]:
+    with suppress(OSError):
+        return [name for name in os.listdir(folder) if _ENGINE.fullmatch(name)]
+    return []
+
+
+def _sweep(folder: Path) -> bool:
+    """Remove what one engine has left, if it lives no more."""
+    try:
+        with _gate(folder.parent, fcntl.LOCK_EX, wait=False), Folder(folder) as place:
+            owner = _dead(place)
+            if owner is None or not _remove_semaphores(owner):
+                return False
+            place.remove(OWNER)
+    except OSError as error:
+        log.debug("%s stays: %s", folder, error)
+        return False
+    shutil.rmtree(folder, ignore_errors=True)
+    return True
+
+
+def _dead(place: Folder) -> dict[str, Any] | None:
+    """What the engine of a folder wrote about its process, if that has ended; else None."""
+    try:
+        fd = os.open(OWNER, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=place.fd)
+    except FileNotFoundError:
+        return {}
+    with open(fd, "rb") as file:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            found = json.load(file)
+        except BlockingIOError:
+            return None
+        except ValueError:
+            return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _remove_semaphores(owner: dict[str, Any]) -> bool:
+    """Remove the semaphores that loky made in a process that has ended; False while another has its number."""
+    here = _process(os.getpid())
+    if not owner or any(owner.get(key) != here[key] for key in ("boot", "namespace")):
+        # of another start of the machine, or of a container: who has that number there cannot be seen
+        return True
+    # one with the same start has ended too, and waits for whoever started it to notice
+    if _process(owner["pid"])["started"] not in (None, owner["started"]):
+        return False
+    for path in _SHARED.glob(f"sem.loky-{int(owner['pid'])}-*"):
+        with suppress(OSError):
+            if path.lstat().st_uid == os.getuid():
+                path.unlink()
+    return True
+
+
+def _process(pid: int) -> dict[str, Any]:
+    """Which process a number means: when it started, on which start of the machine, in which container."""
+    facts = _read(f"/proc/{int(pid)}/stat").rpartition(")")[2].split()
+    started = facts[19] if len(facts) > 19 else None
+    return {"pid": pid, "started": started, "boot": machine.boot_id(), "namespace": _link("/proc/self/ns/pid")}
+
+
+def _read(path: str) -> str:
+    with suppress(OSError):
+        return Path(path).read_text()
+    return ""
+
+
+def _link(path: str) -> str:
+    with suppress(OSError):
+        return os.readlink(path)
+    return ""
+
+
+@contextmanager
+def _gate(folder: Path, how: int, *, wait: bool = True) -> Iterator[None]:
+    """Hold the lock of a runtime folder; if `wait`, for so long at most, and then go on without it.
+
+    Raises
+    ------
+    BlockingIOError
+        Another process holds it.
+    """
+    fd = os.open(folder / GATE, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        end = time.monotonic() + GATE_SECONDS
+        while True:
+            try:
+                fcntl.flock(fd, how | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not wait:
+                    raise
+            if time.monotonic() > end:
+                break
+            time.sleep(0.001)
+        yield
+    finally:
+        os.close(fd)
