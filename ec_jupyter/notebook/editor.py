@@ -21,6 +21,7 @@ from ec_jupyter.errors import EcError
 from ec_jupyter.notebook import commands, scene
 from ec_jupyter.notebook.drawing import svg
 from ec_jupyter.notebook.onlookers import Onlookers
+from ec_jupyter.notebook.output import MARK, Follower, mark, no_page
 from ec_jupyter.notebook.picture import outline
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class FlowEditor(anywidget.AnyWidget):
         self._counts: dict[str, Any] | None = None
         self._shown: dict[str, Any] | None = None
         self._seq = 0
+        self._follower = Follower(self._data)
         self.built = (FRONT / "editor.js").exists()
         # read when it is shown: a clone without built files can be imported all the same
         self._esm = (FRONT / "editor.js").read_text() if self.built else "export default { render() {} }"
@@ -80,7 +82,9 @@ class FlowEditor(anywidget.AnyWidget):
         _start("ec-editor", self._tell_on)
 
     def open(self) -> None:
-        """Connect to the front end; called by ipywidgets."""
+        """Connect to the front end; called by ipywidgets. Where no page is, the widget's code need not travel."""
+        if no_page():
+            return
         super().open()
         # ipykernel 7.4 sends a page's messages to the shell that published last, which is the busy one;
         # without this it leaves them to the subshell that the front end chose
@@ -90,6 +94,7 @@ class FlowEditor(anywidget.AnyWidget):
     def rest(self) -> None:
         """Follow the flow no more; the picture stays as it is."""
         self._resting = True
+        self._follower.rest()
         for undo in self._undo:
             undo()
         self._undo = []
@@ -128,9 +133,9 @@ class FlowEditor(anywidget.AnyWidget):
     def _answer(self, content: dict[str, Any]) -> None:
         op, args = str(content.get("op")), content.get("args")
         try:
-            if op in ("code", "save"):
+            if op in ("code", "save", "svg"):
                 # here, unlike in a server, the notebook's names are at hand
-                made = {"code": self._flow.to_code, "save": self._flow.to_json}[op]
+                made = {"code": self._flow.to_code, "save": self._flow.to_json, "svg": self._still}[op]
                 answer: dict[str, Any] = {"ok": True, "text": made()}
             else:
                 answer = commands.answer(self._client, op, args)
@@ -208,15 +213,33 @@ class FlowEditor(anywidget.AnyWidget):
     def _drawn(self) -> dict[str, Any]:
         return scene.graph(self._client.topology, self._flow.name)
 
-    # -- where no page is ---------------------------------------------------------------
+    # -- what an output keeps -----------------------------------------------------------
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The widget, a still picture for whoever cannot show it, and the wiring as text."""
+        """The widget where a page may show it, a still picture for everybody else, and the wiring as text."""
+        if not self.built or no_page():
+            return self._data(), {}
+        self.open()
         data, metadata = super()._repr_mimebundle_(**kwargs) or ({}, {})
-        if not self.built:
-            data = {}
-        counts = self._counts if self._resting else self._asked() or self._counts
-        still = svg(self._client.topology, self._flow.name, counts, "" if self.built else HOW_TO_BUILD)
-        return {**data, "image/svg+xml": still, "text/plain": repr(self)}, metadata
+        return {**data, **self._data()}, metadata
+
+    def _ipython_display_(self) -> None:
+        if not no_page():
+            # a page keeps the output up to date by itself
+            raise NotImplementedError
+        self._follower.show()
+
+    def _data(self) -> dict[str, Any]:
+        model = self.model_id if self.comm is not None and self.built and not no_page() else None
+        return {
+            MARK: mark(self._flow.name, self._flow.folder, model),
+            "image/svg+xml": self._still(),
+            "text/plain": repr(self),
+        }
+
+    def _still(self) -> str:
+        if not self._resting:
+            self._counts = self._asked() or self._counts
+        return svg(self._client.topology, self._flow.name, self._counts, "" if self.built else HOW_TO_BUILD)
 
     def __repr__(self) -> str:
         return outline(self._client.topology, self._flow.name)

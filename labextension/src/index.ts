@@ -4,10 +4,12 @@ import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/applica
 import { ILayoutRestorer } from '@jupyterlab/application';
 import type { MainAreaWidget } from '@jupyterlab/apputils';
 import { Dialog, ICommandPalette, InputDialog, Notification, showDialog, WidgetTracker } from '@jupyterlab/apputils';
+import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
 import { IStatusBar } from '@jupyterlab/statusbar';
+import { MARK } from './output/mark';
+import { FlowOutput } from './output/output';
 import { flowIcon } from './panel/icon';
 import { FlowsPanel } from './panel/panel';
-import { listenForRevivals } from './panel/revival';
 import type { FlowRow } from './panel/service';
 import { Flows } from './panel/service';
 import { FlowsStatus } from './panel/status';
@@ -26,7 +28,6 @@ const plugin: JupyterFrontEndPlugin<void> = {
   autoStart: true,
   optional: [ICommandPalette, ILayoutRestorer, IStatusBar],
   activate: (app, palette: ICommandPalette | null, restorer: ILayoutRestorer | null, bar: IStatusBar | null) => {
-    listenForRevivals(app);
     const flows = new Flows();
     const tabs: Tabs = new WidgetTracker({ namespace: 'ec-jupyter' });
     const panel = new FlowsPanel(flows, key => void app.commands.execute(OPEN, { key }));
@@ -50,6 +51,19 @@ const plugin: JupyterFrontEndPlugin<void> = {
       });
     }
     void app.restored.then(() => flows.refresh());
+  }
+};
+
+/** Before the widget's own kind: an output with a picture shows it also where no kernel has its widget. */
+const RANK = -20;
+
+const outputs: JupyterFrontEndPlugin<void> = {
+  id: 'ec-jupyter:outputs',
+  description: 'Pictures of flows in the outputs of cells: alive, or as they were saved.',
+  autoStart: true,
+  requires: [IRenderMimeRegistry],
+  activate: (_app, kinds: IRenderMimeRegistry) => {
+    kinds.addFactory({ safe: true, mimeTypes: [MARK], createRenderer: () => new FlowOutput() }, RANK);
   }
 };
 
@@ -98,4 +112,4 @@ async function choose(flows: Flows, title: string, wanted: (row: FlowRow) => boo
   return rows.find(row => row.path === picked.value)?.key ?? '';
 }
 
-export default plugin;
+export default [plugin, outputs];

@@ -12,6 +12,7 @@ from typing import Any
 import nbclient
 import nbformat
 import pytest
+from nbconvert import HTMLExporter
 from nbformat.sign import NotebookNotary
 
 from ec_jupyter.server import glance
@@ -83,6 +84,25 @@ class Notebook:
             " void jupyterapp.commands.execute('notebook:run-cell') }",
             cell,
         )
+
+    def save(self) -> None:
+        self.page.evaluate("() => jupyterapp.commands.execute('docmanager:save').then(() => true)")
+
+    def shut_down(self) -> None:
+        """End the kernel, as a person does in the list of running ones."""
+        self.page.evaluate("() => jupyterapp.shell.currentWidget.sessionContext.shutdown().then(() => true)")
+
+    def saved_data(self) -> dict[str, Any]:
+        """What the file has of the first cell's picture."""
+        outputs = json.loads((self.lab.root / self.path).read_text())["cells"][0]["outputs"]
+        return next((one["data"] for one in outputs if "data" in one), {})
+
+    def saved_svg(self) -> str:
+        return "".join(self.saved_data().get("image/svg+xml", ""))
+
+    @property
+    def dirty(self) -> bool:
+        return bool(self.page.evaluate("() => jupyterapp.shell.currentWidget.context.model.dirty"))
 
     @property
     def picture(self) -> Any:
@@ -259,15 +279,76 @@ def test_the_picture_works_in_notebook_7(notebook: Any) -> None:
     opened.page.get_by_text("plugs: ['count -> double.x']").wait_for()
 
 
-def test_a_saved_notebook_shows_its_picture_though_the_kernel_that_made_it_is_gone(notebook: Any) -> None:
-    opened = notebook(SETUP, ran=True)
-    opened.card("count").wait_for()
-    opened.card("double").wait_for()
-    opened.page.get_by_text("Kernel gone: the picture as it was saved").wait_for()
-    # the same cell, run again, is a live flow
+STILL = "Picture of flow"
+
+
+@pytest.mark.parametrize("front", ["lab", "notebooks"])
+def test_a_saved_picture_is_seen_without_its_kernel_and_one_click_brings_it_to_life(notebook: Any, front: str) -> None:
+    opened = notebook(SETUP, "flow.submit('count', 'another').wait(30)", front=front)
     opened.run(0)
-    opened.page.get_by_text("Kernel gone").wait_for(state="hidden")
     opened.card("count").get_by_text("1", exact=True).first.wait_for()
+    opened.save()
+    opened.shut_down()
+    opened.load()
+    still = opened.page.get_by_alt_text(STILL)
+    still.wait_for()
+    assert still.evaluate("image => image.complete && image.naturalWidth > 200")
+    assert opened.page.get_by_text("Error displaying widget").count() == 0
+    opened.page.get_by_role("button", name="Bring to life").click()
+    opened.card("count").get_by_text("1", exact=True).first.wait_for()
+    still.wait_for(state="hidden")
+    opened.run(1)
+    opened.page.get_by_text("NameError").first.wait_for()
+    opened.run(0)
+    opened.card("count").get_by_text("2", exact=True).first.wait_for()
+
+
+def test_a_notebook_that_a_program_ran_shows_its_picture_and_one_click_brings_it_to_life(notebook: Any) -> None:
+    opened = notebook(SETUP, ran=True)
+    opened.page.get_by_alt_text(STILL).wait_for()
+    opened.page.get_by_role("button", name="Bring to life").click()
+    opened.card("count").get_by_text("1", exact=True).first.wait_for()
+
+
+def test_a_page_made_of_a_notebook_shows_the_picture_without_a_network(notebook: Any, browser: Any) -> None:
+    made = notebook(SETUP, ran=True)
+    path = made.lab.root / made.path
+    path.with_suffix(".html").write_text(HTMLExporter().from_filename(str(path))[0])
+    context = browser.new_context(offline=True)
+    page = context.new_page()
+    page.goto(path.with_suffix(".html").as_uri(), wait_until="domcontentloaded")
+    picture = page.locator("img[src^='data:image/svg+xml']")
+    picture.wait_for()
+    assert picture.evaluate("image => image.decode().then(() => image.naturalWidth > 200)")
+    context.close()
+
+
+def test_a_picture_that_cannot_be_brought_to_life_says_why_and_stays(notebook: Any) -> None:
+    opened = notebook(SETUP, "import sys; sys.modules['ec_jupyter'] = None", ran=True)
+    opened.run(1)
+    opened.page.get_by_role("button", name="Bring to life").click()
+    opened.page.get_by_text("ModuleNotFoundError: ").first.wait_for()
+    assert opened.page.get_by_alt_text(STILL).is_visible()
+
+
+def test_a_saved_picture_shows_what_came_after_its_cell_and_an_untouched_notebook_stays_clean(notebook: Any) -> None:
+    opened = notebook(SETUP, "flow.plug('count', 'double'); flow.submit('count', 'another').run.wait(30)")
+    opened.run(0)
+    opened.card("count").get_by_text("1", exact=True).first.wait_for()
+    opened.save()
+    wait_for(lambda: ">1 done<" in opened.saved_svg())
+    assert "<path" not in opened.saved_svg()
+    assert opened.saved_data().keys() == {"application/vnd.ec.flow+json", "image/svg+xml", "text/plain"}
+    opened.run(1)
+    opened.card("count").get_by_text("2", exact=True).first.wait_for()
+    # out of sight, where no numbers come
+    opened.page.set_viewport_size({"width": 1300, "height": 200})
+    opened.save()
+    wait_for(lambda: ">2 done<" in opened.saved_svg() and "<path" in opened.saved_svg())
+    wait_for(lambda: not opened.dirty)
+    assert opened.card("count").is_visible()
+    opened.page.evaluate("() => new Promise(done => setTimeout(done, 2000))")
+    assert not opened.dirty
 
 
 def test_two_notebooks_that_show_one_flow_agree(notebook: Any) -> None:

@@ -64,8 +64,11 @@ class Kernel:
         return int(self.manager.provisioner.pid)  # type: ignore[union-attr]
 
     def begin(self, code: str) -> str:
-        """Start a cell; what `end` takes to wait for it."""
-        return str(self.client.execute(code))
+        """Start a cell, as a page does, which names it; what `end` takes to wait for it."""
+        content = {"code": code, "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": False}
+        message = self.client.session.msg("execute_request", content, metadata={"cellId": "one"})
+        self.client.shell_channel.send(message)
+        return str(message["header"]["msg_id"])
 
     def end(self, cell: str) -> Cell:
         """What came of a cell, once it is through."""

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from queue import Empty
 from typing import Any
 
-import nbclient
-import nbformat
 import pytest
 
 from tests.kernel.pagekit import SECONDS, SOCKETS, VIEW, Page, shown
@@ -135,15 +132,3 @@ def test_without_built_files_there_is_the_svg_and_how_to_build(kernel: Any) -> N
     assert VIEW not in bundle
     assert "run `make front`" in bundle["image/svg+xml"]
     assert "emit(x) v1" in bundle["text/plain"]
-
-
-def test_a_notebook_that_was_run_holds_a_still_picture(notebook_folder: Path, kernels: Any) -> None:
-    cells = ["%load_ext ec_jupyter\nimport ec_jupyter as ec", SOCKETS, "flow.submit('emit', 1).result(60)", "%ec_flow"]
-    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-    nbclient.NotebookClient(book, timeout=SECONDS, resources={"metadata": {"path": str(notebook_folder)}}).execute()
-    (output,) = book.cells[-1].outputs
-    assert output["data"]["image/svg+xml"].startswith("<svg ")
-    assert ">1 done<" in output["data"]["image/svg+xml"]
-    states = book.metadata["widgets"]["application/vnd.jupyter.widget-state+json"]["state"]
-    state = states[output["data"][VIEW]["model_id"]]["state"]
-    assert set(state["graph"]["sockets"]) == {"emit", "join"}

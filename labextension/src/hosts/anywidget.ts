@@ -46,6 +46,7 @@ export class AnywidgetHost implements Host {
     model.on('msg:custom', this.receive);
     this.timers = [setInterval(() => this.check(), LOOK), setInterval(() => this.stay(), HERE)];
     window.addEventListener('pagehide', this.leave);
+    element?.addEventListener('ec-still', this.still);
     this.greet(performance.now());
   }
 
@@ -55,16 +56,16 @@ export class AnywidgetHost implements Host {
     this.send({ k: 'hello', view: this.name });
   }
 
-  /** Absent where nobody listens: our JupyterLab plugin says that it does, and runs `flow.editor` in our cell. */
+  /** Absent where nobody listens: the output of our JupyterLab plugin that we stand in runs `flow.editor` anew. */
   get revive(): (() => void) | undefined {
-    if (!document.body.dataset['ecRevive']) return undefined;
-    const event = new CustomEvent('ec-revive', { bubbles: true, detail: this.graph()?.flow });
-    return () => void this.element?.dispatchEvent(event);
+    if (!this.element?.closest('.ec-output')) return undefined;
+    return () => void this.element?.dispatchEvent(new CustomEvent('ec-revive', { bubbles: true }));
   }
 
   close(): void {
     for (const timer of this.timers) clearInterval(timer);
     window.removeEventListener('pagehide', this.leave);
+    this.element?.removeEventListener('ec-still', this.still);
     this.model.off('msg:custom', this.receive);
   }
 
@@ -128,6 +129,11 @@ export class AnywidgetHost implements Host {
 
   private leave = (): void => {
     this.send({ k: 'look', visible: false, view: this.name });
+  };
+
+  /** The output we stand in saves what it gets. */
+  private still = (event: Event): void => {
+    void this.command('svg').then(({ ok, text }) => (event as CustomEvent<(svg: string) => void>).detail(ok ? String(text) : ''));
   };
 
   private receive = (message: Message): void => {
