@@ -94,6 +94,10 @@ class DeclarationError(EcError, ValueError):
     """A socket, processor or task that cannot be what it was declared to be."""
 
 
+class ExecutorShutdownError(EcError, RuntimeError):
+    """A call handed to an executor that was shut down."""
+
+
 class ArgumentsError(EcError, TypeError):
     """A submit whose arguments do not fit the task."""
 

@@ -76,13 +76,15 @@ def _socket(core: Core, name: str) -> int:
 
 
 def cancel(engine: Engine, header: Header) -> dict[str, int]:
-    """Cancel queued, waiting and running requests; those that run are killed with what they started."""
+    """Cancel queued, waiting and running requests; those that run are killed with what they started, or spared."""
     core = engine.core
     cancelled = killed = 0
-    running = engine.fleet.running()
+    running, spare = engine.fleet.running(), header.get("running") is False
     for request, socket, run, party, tag, state in chosen(core, header, ("waiting", "queued", "running")):
         job = core.jobs.get(request)
         if job is not None and job.assigned:
+            if spare and request in running:
+                continue
             engine.fleet.cancel(request)
             killed += request in running
             cancelled += request not in running

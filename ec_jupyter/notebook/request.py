@@ -234,6 +234,11 @@ class Request:
         """Cancel it, running or not; whether there was something to cancel."""
         return bool(self.flow.cancel(self))
 
+    def _cancel_waiting(self) -> bool:
+        """Cancel it unless it runs; whether there was something to cancel."""
+        reply, _ = self.flow._client.ask("cancel", {"ids": [self.id], "running": False})
+        return bool(reply["cancelled"])
+
     def retry(self) -> Request:
         """Run it again with the same arguments and the newest version of its task."""
         self.flow.retry(self)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable
-from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Any
 
@@ -309,33 +307,6 @@ def test_a_large_result_and_its_arguments_are_there_after_gc(calling: Any) -> No
     assert calling.run("flow.gc()") == {"files": 0, "bytes": 0}
     assert calling.run("big.result(10).sum(), flow.results('ones')[0].size") == (2_000_000.0, 2_000_000)
     assert calling.run("flow.recall(big), flow.replay(big).results('ones')[0].size") == ({"n": 2_000_000}, 2_000_000)
-
-
-# -- as a pool -------------------------------------------------------------------
-def test_an_executor_runs_what_any_pool_runs(calling: Any) -> None:
-    calling.run("pool = flow.executor('gated')")
-    assert calling.run("list(pool.map(lambda x, y: x * y, range(4), [1, 2, 3, 4]))") == [0, 2, 6, 12]
-    assert calling.run("pool.submit(sorted, [3, 1], reverse=True).result(30)") == [3, 1]
-    assert isinstance(calling.fail("pool.submit(lambda: 1 / 0).result(30)"), ZeroDivisionError)
-    futures = calling.run("[pool.submit(pow, 2, n) for n in range(5)]")
-    assert sorted(f.result() for f in as_completed(futures, timeout=30)) == [1, 2, 4, 8, 16]
-    calling.run("pool.shutdown()")
-    assert "shut down" in str(calling.fail("pool.submit(pow, 1, 1)"))
-
-
-def test_a_callback_of_a_future_may_submit_more(calling: Any, wait_until: Callable[..., Any]) -> None:
-    calling.run("pool = flow.executor('main'); out = []")
-    calling.run("f = pool.submit(pow, 2, 2)")
-    calling.run("f.add_done_callback(lambda f: out.append(pool.submit(pow, f.result(), 2)))")
-    first = wait_until(lambda: calling.names["out"])[0]
-    assert first.result(30) == 16
-
-
-def test_a_future_that_is_cancelled_cancels_its_request(calling: Any, gate: Any) -> None:
-    calling.run("%ec_pause gated")
-    calling.run("pool = flow.executor('gated'); f = pool.submit(pow, 2, 2)")
-    assert calling.run("f.cancel(), f.cancelled()") == (True, True)
-    assert calling.run("flow.requests()[-1].state") == "cancelled"
 
 
 def test_a_flow_does_not_travel_into_a_task(calling: Any) -> None:
