@@ -9,14 +9,17 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import sqlite3
 import sys
 import threading
 import uuid
 from collections.abc import Iterable, Sequence
+from contextlib import closing, suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from ec_jupyter.engine.hold import Hold
 from ec_jupyter.errors import StoreDamagedError, StoreError, StoreFullError, StoreReadOnlyError
@@ -61,11 +64,13 @@ class Store:
     def __init__(self, folder: Path, durability: str = "process") -> None:
         self.folder = folder
         self.path = folder / "flow.db"
+        self._closed = _Closed(self.path)
         make_folder(folder)
         self.hold = Hold(folder)
         network = mount_type(folder) in _NETWORK
         self.db: sqlite3.Connection
         try:
+            self._look(network)
             self._open(network, durability)
             self.meta = self._prepare()
         except BaseException as error:
@@ -77,11 +82,35 @@ class Store:
             raise
         self._checkpointer = None if network else _Checkpointer(self.path)
 
-    def _open(self, network: bool, durability: str) -> None:
+    def _look(self, network: bool) -> None:
+        """Refuse what cannot be used before anything is written: SQLite itself removes the log of an empty database.
+
+        All of it is read only where it is not as its last engine left it when it ended well.
+        """
         self.hold.check_database()
+        refuse_emptied(self.folder)
+        if not self.path.exists():
+            return
+        # one that only reads changes nothing when it is closed either; it cannot own the database alone
+        mode = "rw" if network else "ro"
+        with closing(sqlite3.connect(f"file:{quote(str(self.path))}?mode={mode}", uri=True, timeout=10)) as db:
+            if network:
+                db.execute("PRAGMA locking_mode = EXCLUSIVE")
+            (found,) = db.execute("PRAGMA user_version").fetchone()
+            if found not in (0, SCHEMA):
+                raise StoreError(
+                    f"the flow in {self.folder} has schema {found}; this version of ec_jupyter reads {SCHEMA}"
+                )
+            if not self._closed.holds():
+                (check,) = db.execute("PRAGMA quick_check(1)").fetchone()
+                if check != "ok":
+                    raise sqlite3.DatabaseError(" ".join(check.split()))
+
+    def _open(self, network: bool, durability: str) -> None:
         db = self.db = sqlite3.connect(self.path, timeout=10, isolation_level=None, check_same_thread=False)
         os.chmod(self.path, 0o600)
         self.hold.take_database(network=network)
+        self._closed.remove()
         if network:
             # no shared memory over a network: one owner, no readers beside it
             db.execute("PRAGMA locking_mode = EXCLUSIVE")
@@ -93,15 +122,8 @@ class Store:
     def _prepare(self) -> dict[str, str]:
         (found,) = self.db.execute("PRAGMA user_version").fetchone()
         if found == 0:
-            if (self.folder / "flow.id").exists():
-                raise sqlite3.DatabaseError("it is empty, and was not")
             schema = resources.files("ec_jupyter.engine").joinpath("schema.sql").read_text()
             self.db.executescript(f"BEGIN IMMEDIATE; {schema} PRAGMA user_version = {SCHEMA}; COMMIT;")
-        elif found != SCHEMA:
-            raise StoreError(f"the flow in {self.folder} has schema {found}; this version of ec_jupyter reads {SCHEMA}")
-        (check,) = self.db.execute("PRAGMA quick_check(1)").fetchone()
-        if check != "ok":
-            raise sqlite3.DatabaseError(" ".join(check.split()))
         return self._identify()
 
     def _identify(self) -> dict[str, str]:
@@ -170,7 +192,38 @@ class Store:
         if self._checkpointer is not None:
             self._checkpointer.close()
         self.db.close()
+        self._closed.set()
         self.hold.close()
+
+
+class _Closed:
+    """The mark that a database was closed well, and has not changed since: its size and the time of its last change."""
+
+    def __init__(self, path: Path) -> None:
+        self._database, self._mark = path, path.with_name("flow.closed")
+
+    def _state(self) -> str:
+        found = self._database.stat()
+        return f"{found.st_size} {found.st_mtime_ns}\n"
+
+    def holds(self) -> bool:
+        """Whether the database is as it was when it was closed well."""
+        try:
+            return not size_of(log_of(self._database)) and self._mark.read_text() == self._state()
+        except (OSError, UnicodeDecodeError):
+            return False
+
+    def remove(self) -> None:
+        """Take the mark away, for good, before anything is written."""
+        if self._mark.exists():
+            self._mark.unlink()
+            _sync(self._mark.parent)
+
+    def set(self) -> None:
+        """Leave the mark, if nothing is left in the log."""
+        with suppress(OSError):  # without it the next opening looks through the database
+            if not size_of(log_of(self._database)):
+                self._mark.write_text(self._state())
 
 
 class _Transaction:
@@ -196,7 +249,7 @@ class _Checkpointer:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._log = Path(f"{path}-wal")
+        self._log = log_of(path)
         self._wanted = threading.Event()
         self._over = False
         self._looks = 0
@@ -230,6 +283,56 @@ class _Checkpointer:
         self._over = True
         self._wanted.set()
         self._thread.join()
+
+
+def log_of(database: Path) -> Path:
+    """The write-ahead log of a database."""
+    return Path(f"{database}-wal")
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file; 0 where there is none."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _sync(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def refuse_emptied(folder: Path) -> None:
+    """Let nobody open a database that lost its content: SQLite would remove the log beside it, which may hold all.
+
+    Raises
+    ------
+    StoreDamagedError
+        The database is missing or empty, and was not; nothing was changed, and a copy of its log is kept.
+    """
+    database = folder / "flow.db"
+    if size_of(database):
+        return
+    how, log = "empty" if database.exists() else "missing", log_of(database)
+    if size_of(log):
+        kept = log.with_name(log.name + ".kept")
+        with suppress(OSError):  # a full disk, say: the log itself is where it was
+            if not kept.exists():
+                shutil.copy2(log, kept)
+        copied = f" (copied to {kept.name})" if kept.exists() else ""
+        raise StoreDamagedError(
+            f"the database {database} is {how}, and its log {log.name}{copied} holds what was written last; "
+            f"both were left as they were: put flow.db back beside its log, or restore the folder from a copy"
+        )
+    if (folder / "flow.id").exists():
+        raise StoreDamagedError(
+            f"the database {database} is {how}, and was not; the folder was left as it is: "
+            f"restore flow.db from a copy, or remove {folder} to begin anew"
+        )
 
 
 def make_folder(folder: Path) -> None:

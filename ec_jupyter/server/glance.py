@@ -13,7 +13,8 @@ from typing import Any
 from urllib.parse import quote
 
 from ec_jupyter.engine.address import connect, socket_path
-from ec_jupyter.errors import FrameError, PythonMismatchError
+from ec_jupyter.engine.store import refuse_emptied
+from ec_jupyter.errors import FrameError, PythonMismatchError, StoreDamagedError
 from ec_jupyter.wire import FrameReader, Header, encode
 
 ANSWER_SECONDS = 1.0
@@ -74,7 +75,7 @@ def read(folder: Path) -> Row:
             versions = "SELECT json_extract(t.record, '$.python') FROM socket s JOIN task t ON t.id = s.task"
             pythons = [python or "" for (python,) in db.execute(versions)]
             found = db.execute("SELECT value FROM meta WHERE key = 'executable'").fetchone()
-    except sqlite3.Error as error:
+    except (sqlite3.Error, StoreDamagedError) as error:
         return {
             "counts": None,
             "arrived": 0,
@@ -93,6 +94,7 @@ def read(folder: Path) -> Row:
 
 
 def _open(folder: Path) -> sqlite3.Connection:
+    refuse_emptied(folder)
     db = sqlite3.connect(f"file:{quote(str(folder / 'flow.db'))}?mode=ro", uri=True, timeout=READ_SECONDS)
     end = time.monotonic() + READ_SECONDS
     # millions of requests take longer to count than anybody looks at a list

@@ -15,6 +15,7 @@ import pytest
 from ec_jupyter.engine import store as module
 from ec_jupyter.engine.store import SCHEMA, Store, mount_type
 from ec_jupyter.errors import StoreDamagedError, StoreError, StoreFullError, StoreLockedError, StoreReadOnlyError
+from ec_jupyter.server import glance
 
 
 @pytest.fixture
@@ -148,8 +149,95 @@ def test_a_damaged_database_is_refused_and_left_as_it_is(folder, damage):
 def test_an_emptied_database_is_not_taken_for_a_new_flow(folder):
     Store(folder).close()
     (folder / "flow.db").write_bytes(b"")
-    with pytest.raises(StoreDamagedError, match="is damaged"):
+    with pytest.raises(StoreDamagedError, match="is empty, and was not"):
         Store(folder)
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from ec_jupyter.engine.store import Store
+
+store = Store(Path(sys.argv[1]))
+for i in range(300):
+    with store.transaction() as db:
+        db.execute("INSERT INTO meta VALUES (?, ?)", (f"key {i}", "value " * 50))
+os._exit(9)
+"""
+
+
+@pytest.mark.parametrize("how", ["missing", "empty"])
+@pytest.mark.parametrize("who", ["an engine", "somebody who only looks"])
+def test_a_lost_database_beside_its_log_is_refused_and_the_log_kept(folder, how, who):
+    subprocess.run([sys.executable, "-c", KILLED, str(folder)], check=False)
+    path, log = folder / "flow.db", folder / "flow.db-wal"
+    whole, written = path.read_bytes(), log.read_bytes()
+    path.unlink()
+    if how == "empty":
+        path.touch()
+    for _ in range(2):
+        if who == "an engine":
+            with pytest.raises(StoreDamagedError, match=f"is {how}, and its log flow.db-wal .*left as they were"):
+                Store(folder)
+        else:
+            assert "its log flow.db-wal" in glance.read(folder)["error"]
+        assert log.read_bytes() == written == (folder / "flow.db-wal.kept").read_bytes()
+        assert path.exists() == (how == "empty")
+    # and with the way out that the message names, nothing is lost
+    path.write_bytes(whole)
+    store = Store(folder)
+    assert store.meta["key 299"] == "value " * 50
+    store.close()
+
+
+def test_a_damaged_database_and_its_log_are_left_as_they_are(folder):
+    store = Store(folder)
+    for i in range(300):
+        remember(store, f"old {i}", "value " * 50)
+    store.close()
+    subprocess.run([sys.executable, "-c", KILLED.replace("(300)", "(3)"), str(folder)], check=False)
+    path, log = folder / "flow.db", folder / "flow.db-wal"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 8192] = b"\xff" * 8192
+    path.write_bytes(data)
+    before = path.read_bytes(), log.read_bytes()
+    with pytest.raises(StoreDamagedError, match="left as it is"):
+        Store(folder)
+    assert (path.read_bytes(), log.read_bytes()) == before
+
+
+def bytes_read():
+    return int(Path("/proc/self/io").read_text().split()[1])
+
+
+def test_a_database_is_read_through_at_its_opening_only_if_it_was_not_closed_well(folder):
+    def opened():
+        before = bytes_read()
+        store = Store(folder)
+        assert store.meta["key 299"] == "x" * 50_000
+        return store, bytes_read() - before
+
+    store = Store(folder)
+    for i in range(300):
+        remember(store, f"key {i}", "small" if i < 299 else "x" * 50_000)
+    with store.transaction() as db:
+        db.execute("CREATE TABLE much (data)")
+        db.executemany("INSERT INTO much VALUES (?)", [("y" * 50_000,)] * 400)
+    store.close()
+    store, after_a_close = opened()
+    assert after_a_close < 2 << 20
+    # as a killed engine leaves it, and as one that was copied over by something else
+    copy = folder.parent / "killed"
+    shutil.copytree(folder, copy)
+    store.close()
+    folder = copy
+    store, after_a_kill = opened()
+    assert after_a_kill > 19 << 20
+    store.close()
+    os.utime(folder / "flow.db")
+    store, after_a_change = opened()
+    assert after_a_change > 19 << 20
+    store.close()
 
 
 def test_a_transaction_that_raises_changes_nothing(folder):
