@@ -54,7 +54,8 @@ class FrameReader:
     """
 
     def __init__(self, limit: int = MAX_FRAME_BYTES) -> None:
-        self._rest = b""
+        self._parts: list[bytes] = []
+        self._missing = 0
         self._limit = limit
 
     def widen(self) -> None:
@@ -69,19 +70,26 @@ class FrameReader:
         FrameError
             The bytes are no frames; the connection is of no more use.
         """
-        if self._rest:
-            data = self._rest + data
+        if self._parts:
+            # put together once, when all is there: a large frame comes in thousands of parts
+            self._parts.append(data)
+            self._missing -= len(data)
+            if self._missing > 0:
+                return []
+            data = b"".join(self._parts)
         frames = []
-        at, end = 0, len(data)
+        at, end, wanted = 0, len(data), 8
         while end - at >= 8:
             head, body = _PREFIX.unpack_from(data, at)
             if head + body > self._limit:
                 raise FrameError(f"a frame claims {head + body} bytes (limit {self._limit})")
-            if end - at - 8 < head + body:
+            wanted = 8 + head + body
+            if end - at < wanted:
                 break
             frames.append(_cut(data, at + 8, head, body))
-            at += 8 + head + body
-        self._rest = data[at:] if at else data
+            at += wanted
+            wanted = 8
+        self._parts, self._missing = [data[at:]] if at < end else [], wanted - (end - at)
         return frames
 
 

@@ -62,17 +62,14 @@ class Line:
     def pip(self) -> bytes:
         """What Python runs as pip, a zip from the engine."""
         self.say({"k": "want", "x": "pip"})
-        reader = FrameReader()
-        whole = b""
+        reader, whole = FrameReader(), FrameReader()
         while data := os.read(self._read, 1 << 18):
             for header, buffers in reader.feed(data):
                 # it is large, so it comes in parts
                 if header["k"] == "part":
-                    whole += buffers[0]
                     self.say({"k": "got", "n": len(buffers[0])})
-            frames = FrameReader().feed(whole)
-            if frames:
-                return frames[0][1][0]
+                    if frames := whole.feed(buffers[0]):
+                        return frames[0][1][0]
         os._exit(1)
 
 
