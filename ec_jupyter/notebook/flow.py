@@ -16,6 +16,7 @@ from ec_jupyter.notebook.client import Client
 from ec_jupyter.notebook.config import settings
 from ec_jupyter.notebook.edits import Editor
 from ec_jupyter.notebook.engines import running
+from ec_jupyter.notebook.joblib_offer import offer
 from ec_jupyter.notebook.notes import note
 from ec_jupyter.notebook.picture import html, outline
 from ec_jupyter.notebook.stale import WATCH
@@ -216,4 +217,5 @@ def _connected(folder: Path, name: str) -> Flow:
     )
     for text in client.warnings:
         note(text)
+    offer()
     return Flow(client, started=started)
