@@ -3,40 +3,66 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.job import Job, Kept
 from ec_jupyter.errors import ArgumentsError, SocketNotFoundError, nearest
+from ec_jupyter.flow.submission import refusal
 from ec_jupyter.flow.tag import ROOT
 from ec_jupyter.wire import Value
 
 
-def check(core: Core, name: str, arguments: Iterable[str]) -> int:
+def check(core: Core, name: str, arguments: Collection[str], *, partial: bool = False, stale: bool = False) -> int:
     """The socket that a submit means.
+
+    Parameters
+    ----------
+    core : Core
+        The flow.
+    name, arguments : str, collection of str
+        What is to be called, and what the submit brings.
+    partial : bool
+        It says that the rest will come.
+    stale : bool
+        It was complete by the wiring that its client knew, and was accepted there: as a queued call does, it waits
+        for what a later edit asks for, and what an edit took away is left out.
 
     Raises
     ------
     SocketNotFoundError, ArgumentsError
-        There is no such socket, or it has no such argument.
+        There is no such socket, it has no such argument, or it lacks some.
     """
     socket = core.topology.names.get(name)
     if socket is None:
         raise SocketNotFoundError.named(name, core.topology.names)
+    if stale:
+        return socket
     task = core.topology.task(socket)
     known = {p.name for p in task.signature}
     for argument in arguments:
         if argument not in known:
             raise ArgumentsError(f"{name!r} has no argument {argument!r}; {nearest(argument, known)}")
+    why = _refusal(core, socket, arguments, partial=partial)
+    if why is not None:
+        raise ArgumentsError(why)
     return socket
 
 
+def _refusal(core: Core, socket: int, arguments: Collection[str], *, partial: bool) -> str | None:
+    needed = core.topology.needed[socket]
+    if all(name in arguments for name in needed):
+        return None
+    record = core.topology.sockets[socket]
+    return refusal(record.name, arguments, needed, record.hold, record.join, partial=partial)
+
+
 def accept(core: Core, socket: int, arguments: dict[str, Value], submit_id: str | None = None) -> int:
-    """Take one request in; its identity, which is its run's too."""
+    """Take one request in that `check` has let pass; its identity, which is its run's too."""
     request = core.new_request()
     full = all(name in arguments for name in core.topology.needed[socket])
-    if not full:
-        _check_partial(core, socket, arguments)
+    # what cannot wait for the rest runs, and says what it lacks; it was complete when its client let it go
+    full = full or _refusal(core, socket, arguments, partial=True) is not None
     root = (socket, None if full else frozenset(arguments))
     party = core.joins.accept(request, root)
     kept = {name: core.keep(value) for name, value in arguments.items()}
@@ -51,15 +77,6 @@ def accept(core: Core, socket: int, arguments: dict[str, Value], submit_id: str 
     else:
         _wait_new(core, request, socket, party, kept)
     return request
-
-
-def _check_partial(core: Core, socket: int, arguments: Iterable[str]) -> None:
-    record = core.topology.sockets[socket]
-    held = [name for name in arguments if name in record.hold]
-    if held or record.join in ("latest", "key"):
-        what = f"{held[0]!r} of {record.name!r} is held" if held else f"{record.name!r} joins by {record.join}"
-        lacking = ", ".join(n for n in core.topology.needed[socket] if n not in set(arguments))
-        raise ArgumentsError(f"{what}: give all arguments ({lacking} too), or bring values with flow.supply")
 
 
 def _wait_new(core: Core, request: int, socket: int, party: int, kept: dict[str, Kept]) -> None:

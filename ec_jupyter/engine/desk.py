@@ -20,6 +20,7 @@ from ec_jupyter.wire import PROTOCOL, Header, Value
 
 if TYPE_CHECKING:
     from ec_jupyter.engine.clients import Connection
+    from ec_jupyter.engine.core import Core
     from ec_jupyter.engine.loop import Engine
 
 Buffers = list[bytes]
@@ -156,7 +157,8 @@ def _take_rows(engine: Engine, header: Header, buffers: Buffers) -> list[int]:
     if "socket" in header:
         return _take_columns(engine, header, buffers)
     rows = header["rows"]
-    sockets = [check(core, row[0], row[1]) for row in rows]
+    how = _how(core, header)
+    sockets = [check(core, row[0], row[1], **how) for row in rows]
     ids, at = [], 0
     for socket, row in zip(sockets, rows, strict=True):
         arguments = {}
@@ -167,10 +169,16 @@ def _take_rows(engine: Engine, header: Header, buffers: Buffers) -> list[int]:
     return ids
 
 
+def _how(core: Core, header: Header) -> dict[str, bool]:
+    """How strictly a submit is looked at: a client that knew an older wiring has let it go by that."""
+    revision = core.topology.revision
+    return {"partial": bool(header.get("partial")), "stale": header.get("revision", revision) != revision}
+
+
 def _take_columns(engine: Engine, header: Header, buffers: Buffers) -> list[int]:
     """Calls of one socket with the same arguments, all of them small."""
     core, names, types = engine.core, header["names"], header["types"]
-    socket = check(core, header["socket"], names)
+    socket = check(core, header["socket"], names, **_how(core, header))
     kinds = iter(repeat(types) if isinstance(types, str) else types)
     data = iter(buffers)
     return [

@@ -27,7 +27,7 @@ class Binding:
         self._known = frozenset(self.names)
 
     def bind(self, values: Sequence[Any], keywords: Mapping[str, Any]) -> dict[str, Any]:
-        """Name to value, in the order given; fewer than the task requires is no error.
+        """Name to value, in the order given; whether they are enough is not looked at.
 
         Raises
         ------

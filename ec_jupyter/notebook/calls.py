@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from ec_jupyter.errors import RequestNotFoundError
@@ -58,6 +58,7 @@ class Calls:
         /,
         *values: Any,
         id: str | None = None,
+        partial: bool = False,
         **arguments: Any,
     ) -> Request:
         """One call of a socket; it is on disk when this returns.
@@ -67,37 +68,45 @@ class Calls:
         socket : str, Socket or function
             What to call.
         *values, **arguments
-            Its arguments. Fewer than the task requires is no error: the request waits for the rest.
+            Its arguments.
         id : str, optional
             The same id at the same socket again is the same request. (A task's own argument of this
-            name is given by position.)
+            name, or of the next one's, is given by position.)
+        partial : bool
+            Arguments are missing on purpose: the request waits for those that plugs, another submit or
+            `supply` will bring.
 
         Raises
         ------
         SocketNotFoundError, ArgumentsError
-            There is no such socket, or it has no such arguments; nothing was submitted.
+            There is no such socket, or it has no such arguments, or lacks some; nothing was submitted.
         TaskNotPicklableError
             An argument cannot travel; nothing was submitted.
         """
         name = self._socket(socket)
-        return self._submit(name, [self._binding(name).bind(values, arguments)], id)[0]
+        return self._submit(name, [self._binding(name).bind(values, arguments)], id, partial=partial)[0]
 
-    def map(self, socket: str | Socket | Callable[..., Any], /, *iterables: Iterable[Any]) -> list[Request]:
+    def map(
+        self, socket: str | Socket | Callable[..., Any], /, *iterables: Iterable[Any], partial: bool = False
+    ) -> list[Request]:
         """A call for each element, or for each tuple of several iterables, as the built-in `map` takes them.
 
-        All are accepted in one commit: every one or none.
+        All are accepted in one commit: every one or none. `partial` as for `submit`.
         """
         name = self._socket(socket)
         binding = self._binding(name)
-        return self._submit(name, [binding.bind(values, {}) for values in zip(*iterables, strict=False)])
+        calls = [binding.bind(values, {}) for values in zip(*iterables, strict=False)]
+        return self._submit(name, calls, partial=partial)
 
     def _binding(self, socket: str) -> Binding:
         return Binding(socket, self._client.topology["sockets"][socket]["task"]["signature"])
 
-    def _submit(self, socket: str, calls: Sequence[dict[str, Any]], id: str | None = None) -> list[Request]:
+    def _submit(
+        self, socket: str, calls: Sequence[dict[str, Any]], id: str | None = None, *, partial: bool = False
+    ) -> list[Request]:
         rows = [(socket, self._packed(call, socket), id) for call in calls]
-        ids = self._client.submit(rows) if rows else []
-        return [Request(self._self, partial(ids.__getitem__, at), socket) for at in range(len(ids))]
+        ids = self._client.submit(rows, partial=partial) if rows else []
+        return [Request(self._self, functools.partial(ids.__getitem__, at), socket) for at in range(len(ids))]
 
     def _packed(self, values: dict[str, Any], socket: str) -> dict[str, Value]:
         return {name: self._dump(value, f"argument {name!r} of {socket!r}") for name, value in values.items()}

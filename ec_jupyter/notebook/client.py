@@ -23,13 +23,13 @@ from typing import Any
 
 from ec_jupyter.engine.inbox import inbox_folder
 from ec_jupyter.engine.store import make_folder
-from ec_jupyter.errors import EcError, EngineLostError, StoreLostError, from_wire
+from ec_jupyter.errors import ArgumentsError, EcError, EngineLostError, StoreLostError, from_wire
 from ec_jupyter.nodes import values
 from ec_jupyter.notebook import engines
 from ec_jupyter.notebook.ends import Ends, Row, ranges, unpack
 from ec_jupyter.notebook.line import Line, Question
 from ec_jupyter.notebook.log import Log
-from ec_jupyter.notebook.submission import Accepted, Call, alike, each
+from ec_jupyter.notebook.submission import Accepted, Call, fits, frame, lacking
 from ec_jupyter.wire import PROTOCOL, Header, Value, encode
 
 log = logging.getLogger(__name__)
@@ -405,13 +405,15 @@ class Client:
         """Whether there is a line to an engine at this moment; a question would find or start one."""
         return self._line is not None
 
-    def submit(self, rows: Iterable[Call]) -> Accepted:
+    def submit(self, rows: Iterable[Call], *, partial: bool = False) -> Accepted:
         """Accept requests: when this returns they are on disk, and whatever dies they will be run.
 
         Parameters
         ----------
         rows : iterable of (socket, arguments) or (socket, arguments, id)
             One row a request; arguments are pickled values by name. All are accepted, or none.
+        partial : bool
+            The arguments that they lack will come from elsewhere.
 
         Returns
         -------
@@ -421,30 +423,36 @@ class Client:
 
         Raises
         ------
+        ArgumentsError
+            A row lacks an argument; nothing was accepted.
         StoreFullError
             The disk has no room; nothing was accepted.
         EngineError
             There is no engine to be had; nothing was accepted.
         """
         calls = list(rows)
-        header, buffers = alike(calls) or each(calls)
+        wiring = self._wiring(calls, partial)
+        header, buffers = frame(calls, wiring["revision"], partial)
         with self._lock:
             if self._eager > 0:
                 self._eager -= 1
                 header["watch"] = True
             question = self._send("submit", header, buffers, log=self._log)
-        if self._sync or not self._knows(calls):
+        if self._sync or not fits(wiring, calls):
             # what this client does not know, the engine does, or refuses it
             self._wait(question, None)
         return Accepted(self._wait, question, len(calls))
 
-    def _knows(self, calls: Iterable[Call]) -> bool:
-        kinds = {(name, tuple(arguments)) for name, arguments, *_ in calls}
-        return all(self._fits(name, arguments) for name, arguments in kinds)
-
-    def _fits(self, name: str, arguments: Iterable[str]) -> bool:
-        socket = self.topology["sockets"].get(name)
-        return socket is not None and {p["name"] for p in socket["task"]["signature"]}.issuperset(arguments)
+    def _wiring(self, calls: list[Call], partial: bool) -> dict[str, Any]:
+        """The wiring by which nothing is lacking; refuses what lacks an argument by the newest wiring there is."""
+        if lacking(self.topology, calls, partial) is not None:
+            # what this client knows may be older than an edit of another; the answer comes after that
+            self.ask("ping", timeout=None)
+        wiring = self.topology
+        why = lacking(wiring, calls, partial)
+        if why is not None:
+            raise ArgumentsError(why)
+        return wiring
 
     def finished(self, request: int) -> Future[Row]:
         """The future end of a request: a row with ``state`` and, as `Value`, ``value``, ``values`` or ``exception``."""

@@ -209,7 +209,7 @@ def _submit(client: Client, args: Fields) -> Fields:
         if argument not in known:
             raise ArgumentsError(f"{name!r} has no argument {argument!r}; {nearest(argument, known)}")
         values[argument] = client.dump(literal(str(text), argument))
-    return {"request": client.submit([(name, values)])[0]}
+    return {"request": client.submit([(name, values)], partial=bool(args.get("partial")))[0]}
 
 
 def _cancel(client: Client, args: Fields) -> Fields:

@@ -53,7 +53,9 @@ def _options(magic: str) -> list[str]:
 
     shell = get_ipython()
     function = shell.find_cell_magic(magic) or shell.find_line_magic(magic) if shell else None
-    return options_of(function) if hasattr(function, "parser") else ["--flow", "--id"] if magic == "ec_submit" else []
+    if hasattr(function, "parser"):
+        return options_of(function)
+    return ["--flow", "--id", "--partial"] if magic == "ec_submit" else []
 
 
 def _arguments(record: dict[str, Any]) -> list[str]:

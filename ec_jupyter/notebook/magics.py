@@ -238,7 +238,9 @@ class FlowMagics(Magics):
 
         ::
 
-            %ec_submit [--flow NAME] [--id ID] SOCKET [arg=expr ...]
+            %ec_submit [--flow NAME] [--id ID] [--partial] SOCKET [arg=expr ...]
+
+        ``--partial``: arguments are missing on purpose, and the request waits for them.
 
         Examples
         --------
@@ -248,17 +250,21 @@ class FlowMagics(Magics):
         """
         __tracebackhide__ = True
         words = line.split(maxsplit=1)
-        given = Namespace(flow=None, id=None)
-        while words and words[0] in ("--flow", "--id"):
+        given = Namespace(flow=None, id=None, partial=False)
+        while words and words[0] in ("--flow", "--id", "--partial"):
             rest = words[1].split(maxsplit=1) if len(words) > 1 else []
+            if words[0] == "--partial":
+                given.partial, words = True, rest
+                continue
             if not rest:
                 raise MagicUsageError(f"ec_submit: {words[0]} takes a value")
             setattr(given, words[0][2:], rest[0])
             words = rest[1].split(maxsplit=1) if len(rest) > 1 else []
         if not words or words[0].startswith("-"):
-            raise MagicUsageError("ec_submit: write %ec_submit [--flow NAME] [--id ID] SOCKET arg=expr ...")
+            usage = "%ec_submit [--flow NAME] [--id ID] [--partial] SOCKET arg=expr ..."
+            raise MagicUsageError(f"ec_submit: write {usage}")
         values, arguments = call_arguments(words[1] if len(words) > 1 else "", self._space())
-        return open_flow(given.flow).submit(words[0], *values, id=given.id, **arguments)
+        return open_flow(given.flow).submit(words[0], *values, id=given.id, partial=given.partial, **arguments)
 
     @magic_arguments("ec_status")
     @_flow

@@ -178,9 +178,9 @@ class Socket:
         """One call of it; as `Flow.submit`."""
         return self.flow.submit(self.name, *values, **arguments)
 
-    def map(self, *iterables: Iterable[Any]) -> list[Request]:
+    def map(self, *iterables: Iterable[Any], partial: bool = False) -> list[Request]:
         """A call for each element; as `Flow.map`."""
-        return self.flow.map(self.name, *iterables)
+        return self.flow.map(self.name, *iterables, partial=partial)
 
     def plug(self, target: str | Socket | Callable[..., Any], **options: Any) -> Plug:
         """Feed what it gives to `target`; as `Flow.plug`."""

@@ -160,22 +160,23 @@ class SocketHandler(Handler):
         """Submit a request; the answer says that it is on disk."""
         folder, body = await self.flows.folder(key), await self.body()
         arguments, submit_id = field(body, "arguments", dict, {}), field(body, "id", str, None)
+        partial_ = field(body, "partial", bool, False)
         if submit_id is not None and not 0 < len(submit_id) <= MOST_NAME:
             raise Refused(400, f"the field 'id' is to have 1 to {MOST_NAME} characters, not {len(submit_id)}")
         # the next use of a flow starts its engine, here as in a notebook
         async with self.flows.links.use(folder, start=True) as client:
-            request = await self.flows.links.thread(_submit, client, name, arguments, submit_id)
+            request = await self.flows.links.thread(_submit, client, name, arguments, submit_id, partial_)
         location = url_path_join(self.base_url, "ec/flows", url_escape(key), "requests", str(request))
         self.set_header("Location", location)
         self.answer({"ok": True, "id": request, "location": location}, 202)
 
 
-def _submit(client: Client, name: str, arguments: dict[str, Any], submit_id: str | None) -> int:
+def _submit(client: Client, name: str, arguments: dict[str, Any], submit_id: str | None, some: bool) -> int:
     """Give the engine a request; not logged, so that the answer comes after the commit."""
     held = {key: client.dump(value) for key, value in arguments.items()}
     row = [name, {key: value.head() for key, value in held.items()}, submit_id]
     buffers = [value.data for value in held.values() if value.data is not None]
-    return int(client.ask("submit", {"rows": [row]}, buffers)[0]["ids"][0])
+    return int(client.ask("submit", {"rows": [row], "partial": some}, buffers)[0]["ids"][0])
 
 
 class RequestHandler(Handler):

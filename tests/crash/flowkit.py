@@ -147,8 +147,12 @@ class Flow:
     def submit(self, socket: str, key: str | None = None, /, **arguments: Any) -> int:
         return self.client.submit([(socket, self.values(arguments), key)])[0]
 
-    def map(self, socket: str, rows: Iterable[dict[str, Any]]) -> list[int]:
-        return list(self.client.submit([(socket, self.values(row)) for row in rows]))
+    def submit_some(self, socket: str, key: str | None = None, /, **arguments: Any) -> int:
+        """A submit that says that the rest will come."""
+        return self.client.submit([(socket, self.values(arguments), key)], partial=True)[0]
+
+    def map(self, socket: str, rows: Iterable[dict[str, Any]], *, partial: bool = False) -> list[int]:
+        return list(self.client.submit([(socket, self.values(row)) for row in rows], partial=partial))
 
     def row(self, request: int, seconds: float = SECONDS) -> dict[str, Any]:
         """How a request ended, once it has."""

@@ -386,7 +386,7 @@ def test_gc_keeps_all_that_a_request_came_to_or_was_called_with(flow):
 
 def test_gc_removes_what_was_thrown_away_and_what_no_row_names(flow):
     flow.socket(lambda data, more: data + more, "glue")
-    first, second = (flow.submit("glue", data=bytes([n]) * 200_000) for n in (1, 2))
+    first, second = (flow.submit_some("glue", data=bytes([n]) * 200_000) for n in (1, 2))
     (flow.folder / "values" / "77.1.1.0").write_bytes(b"left by an attempt that was killed")
     (one, _) = flow.waiting("glue")
     (arrival,) = one["arguments"]["data"]["arrivals"]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from threading import Event
+
 import pytest
 
 from ec_jupyter.errors import ArgumentsError, DeclarationError, RequestNotFoundError, SocketNotFoundError
-from tests.crash.flowkit import mark, passing
+from ec_jupyter.notebook.client import Client
+from ec_jupyter.notebook.waits import background
+from tests.crash.flowkit import mark, passing, socket_change
 
 
 def echo(x):
@@ -166,9 +170,50 @@ def test_a_submit_with_a_wrong_name_accepts_nothing(flow):
     assert flow.requests() == []
 
 
-def test_a_submit_that_lacks_arguments_waits_until_they_are_supplied(flow):
+def test_a_submit_that_lacks_an_argument_is_refused_and_shifts_no_pair_of_strangers(flow):
     flow.socket(pair)
-    request = flow.submit("pair", one=1)
+    with pytest.raises(ArgumentsError, match="'pair' lacks 'two'; give it, or say partial=True"):
+        flow.map("pair", [{"one": 0, "two": 0}, {"one": 1}])
+    # the engine refuses it as well, from whoever sends it
+    with pytest.raises(ArgumentsError, match="'pair' lacks 'one' and 'two'; give"):
+        flow.ask("submit", rows=[["pair", {}]])
+    flow.restart()
+    assert flow.requests() == []
+    later = [flow.submit_some("pair", **{name: n}) for n in (2, 3) for name in ("one", "two")]
+    assert [flow.result(request) for request in later] == [(2, 2), (2, 2), (3, 3), (3, 3)]
+
+
+def test_a_submit_that_was_complete_when_its_client_let_it_go_waits_for_what_an_edit_asks_for(flow):
+    flow.socket(echo, "task")
+    other = Client.open(flow.folder, flow.folder.name)
+    change, blob = socket_change(pair, "task")
+    with flow.client._turn:
+        # as long as nobody reads its line, this client does not know of the edit
+        other.ask("edit", {"changes": [change]}, [blob])
+        request = flow.client.submit([("task", flow.values({"x": 1}))])
+    other.close()
+    assert flow.state(request[0]) == "waiting"
+    flow.restart()
+    flow.supply("task", request[0], one=2, two=3)
+    assert flow.result(request[0]) == (2, 3)
+
+
+def test_a_client_that_does_not_know_of_an_edit_refuses_nothing_that_is_complete_by_it(flow):
+    flow.socket(pair, "task")
+    other = Client.open(flow.folder, flow.folder.name)
+    change, blob = socket_change(lambda one, two=0: (one, two), "task")
+    held = Event()
+    with flow.client._turn:
+        other.ask("edit", {"changes": [change]}, [blob])
+        submit = background(lambda: (held.set(), flow.submit("task", one=1))[1], "submit")
+        held.wait(60)
+    assert flow.result(submit.result(60)) == (1, 0)
+    other.close()
+
+
+def test_a_partial_submit_waits_until_the_rest_is_supplied(flow):
+    flow.socket(pair)
+    request = flow.submit_some("pair", one=1)
     assert flow.state(request) == "waiting"
     assert flow.drained()["waiting"] == 1
     (row,) = flow.waiting("pair")
@@ -182,7 +227,7 @@ def test_a_submit_that_lacks_arguments_waits_until_they_are_supplied(flow):
 
 def test_partial_submits_that_complete_each_other_are_one_call_that_both_see(flow):
     flow.socket(pair)
-    one, two = flow.submit("pair", one=1), flow.submit("pair", two=2)
+    one, two = flow.submit_some("pair", one=1), flow.submit_some("pair", two=2)
     assert flow.result(one) == flow.result(two) == (1, 2)
     flow.drained()
     assert len([r for r in flow.requests(socket="pair") if r["joined"] is None]) == 1
@@ -215,9 +260,9 @@ def test_a_cancelled_running_call_is_killed_and_its_worker_serves_on(flow, marks
 
 def test_a_cancelled_waiting_request_neither_runs_nor_feeds_another(flow):
     flow.socket(pair)
-    request = flow.submit("pair", one=1)
+    request = flow.submit_some("pair", one=1)
     assert flow.ask("cancel", ids=[request])["cancelled"] == 1
-    other = flow.submit("pair", two=2)
+    other = flow.submit_some("pair", two=2)
     flow.drained()
     assert flow.state(request) == "cancelled"
     assert flow.state(other) == "waiting"
@@ -226,7 +271,7 @@ def test_a_cancelled_waiting_request_neither_runs_nor_feeds_another(flow):
 
 def test_a_cancelled_waiting_request_that_is_retried_waits_again(flow):
     flow.socket(pair)
-    request = flow.submit("pair", one=1)
+    request = flow.submit_some("pair", one=1)
     flow.ask("cancel", ids=[request])
     assert flow.ask("retry", ids=[request])["ids"] == [request]
     assert flow.state(request) == "waiting"

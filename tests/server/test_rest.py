@@ -88,7 +88,7 @@ def test_who_may_not_is_refused_though_he_is_known(web: Any, flow: Any) -> None:
 def test_a_flow_under_the_root_is_listed_with_what_it_does(web: Any, flow: Any) -> None:
     flow.submit("add_two", 1, 2)
     flow.submit("double", 13)
-    flow.submit("add_two", one=1)
+    flow.submit("add_two", one=1, partial=True)
     flow.wait(30)
     row = listed(web)["sums"]
     assert (row["running"], row["path"], row["sockets"], row["error"]) == (True, "sums", 3, None)
@@ -268,6 +268,14 @@ def test_a_submit_with_an_id_is_made_once_however_often_it_is_sent(web: Any, flo
     assert again == first
     assert web.good("flows", "sums", "sockets", "double", body={"arguments": {"x": 4}, "id": "order-8"})["id"] != first
     assert result(web, first) == 8
+
+
+def test_a_submit_that_lacks_an_argument_is_refused_unless_it_says_that_the_rest_will_come(web: Any, flow: Any) -> None:
+    status, said = web("flows", "sums", "sockets", "add_two", body={"arguments": {"one": 1}})
+    assert (status, said["error"].startswith("'add_two' lacks 'two'")) == (400, True)
+    request = web.good("flows", "sums", "sockets", "add_two", body={"arguments": {"one": 1}, "partial": True})["id"]
+    flow.supply("add_two", run=request, two=2)
+    assert result(web, request) == 3
 
 
 def test_an_accepted_request_outlives_the_engine_and_whoever_asks_for_it_gets_it(

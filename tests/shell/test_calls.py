@@ -45,6 +45,10 @@ def calling(loaded: Any) -> Any:
         ("flow.submit('add', 1, tow=3)", "'add' has no argument 'tow'; did you mean 'two'?"),
         ("flow.submit('add', 1, one=3)", "'add' got argument 'one' twice"),
         ("%ec_submit add one=1 tow=2", "did you mean 'two'?"),
+        ("flow.submit('join', 1)", "'join' lacks 'two'; give it, or say partial=True if it will come from elsewhere"),
+        ("flow.submit('join')", "'join' lacks 'one' and 'two'"),
+        ("%ec_submit join two=2", "'join' lacks 'one'; give it, or say partial=True"),
+        ("flow.map('join', [1, 2])", "'join' lacks 'two'"),
     ],
 )
 def test_wrong_arguments_are_told_by_name_and_nothing_is_submitted(calling: Any, line: str, message: str) -> None:
@@ -225,8 +229,9 @@ def test_what_waits_can_be_seen_supplied_and_thrown_away(calling: Any) -> None:
     assert isinstance(error, ArgumentsError)
 
 
-def test_a_request_with_too_few_arguments_waits_for_the_rest(calling: Any) -> None:
-    calling.run("r = flow.submit('join', one=1)")
+@pytest.mark.parametrize("line", ["flow.submit('join', one=1, partial=True)", "%ec_submit --partial join one=1"])
+def test_a_request_that_is_partial_on_purpose_waits_for_the_rest(calling: Any, line: str) -> None:
+    calling.run(f"r = {line}")
     assert calling.run("r.state") == "waiting"
     calling.run("flow.supply(flow.waiting('join')[0], two=2)")
     assert calling.run("r.result(30)") == (1, 2)
@@ -288,7 +293,8 @@ def test_drained_can_be_awaited(calling: Any, gate: Any) -> None:
 
 
 def test_counts_are_facts_and_a_table(calling: Any) -> None:
-    calling.run("flow.map('add', range(3)); flow.submit('fails', 0); flow.submit('join', 1); left = flow.wait(60)")
+    calling.run("flow.map('add', range(3)); flow.submit('fails', 0); flow.submit('join', 1, partial=True)")
+    calling.run("left = flow.wait(60)")
     status = calling.run("%ec_status")
     assert (status["sockets"]["add"]["done"], status["sockets"]["fails"]["failed"], status["idle"]) == (3, 1, True)
     assert "<td" in status._repr_html_()

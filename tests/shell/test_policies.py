@@ -169,15 +169,35 @@ def test_a_list_of_one_run_cannot_be_gathered_where_runs_do_not_decide(loaded: A
         loaded.run("flow.plug('right', 'pair.one', gather=True)")
 
 
-def test_a_single_argument_of_a_join_by_key_is_refused_with_the_way_out(loaded: Any) -> None:
-    wired(loaded, "%%ec_socket --key value")
-    with pytest.raises(ArgumentsError, match=r"'pair' joins by key: give all arguments \(two too\)"):
-        loaded.run("flow.submit('pair', one=1).result(30)")
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ("--key value", "it joins by key"),
+        ("--join latest", "it joins by latest"),
+        ("--hold one", "'one' is held there"),
+    ],
+)
+@pytest.mark.parametrize("partial", [True, False])
+def test_a_submit_that_cannot_wait_for_the_rest_is_refused_at_once(
+    loaded: Any, options: str, why: str, partial: bool
+) -> None:
+    wired(loaded, f"%%ec_socket {options}")
+    error = loaded.fail(f"flow.submit('pair', one=1, partial={partial})")
+    assert isinstance(error, ArgumentsError)
+    assert str(error) == f"'pair' lacks 'two'; {why}, so give all arguments, or bring values with flow.supply"
+    assert loaded.run("len(flow.requests())") == 0
+
+
+def test_a_submit_need_not_bring_what_is_held(loaded: Any) -> None:
+    wired(loaded, "%%ec_socket --hold two")
+    loaded.run("first = flow.submit('pair', one=1)")
+    feed(loaded, ("right", "kept"))
+    assert loaded.run("[r.result(30) for r in (first, flow.submit('pair', one=2))]") == [(1, "kept"), (2, "kept")]
 
 
 def test_a_request_cancelled_while_it_waits_in_a_zip_takes_its_value_along(loaded: Any) -> None:
     wired(loaded, "%%ec_socket --join zip")
-    request = loaded.run("flow.submit('pair', one='mine')")
+    request = loaded.run("flow.submit('pair', one='mine', partial=True)")
     loaded.run("flow.wait()")
     request.cancel()
     assert loaded.run("len(flow.waiting('pair'))") == 0

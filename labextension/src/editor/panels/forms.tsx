@@ -45,19 +45,20 @@ export function RunPanel({ socket }: { socket: string }): JSX.Element {
   const store = useStore();
   const graph = useGraph(store, known => known);
   const [texts, setTexts] = useState<Record<string, string>>({});
+  const [partial, setPartial] = useState(false);
   const of = graph?.sockets[socket];
   if (!graph || !of) return <p>This socket is gone.</p>;
   const given = Object.fromEntries(Object.entries(texts).filter(([, text]) => text.trim()));
   return (
     <Form
       act="Run"
-      send={() => store.host.command('submit', { socket, arguments: given })}
+      send={() => store.host.command('submit', { socket, arguments: given, partial })}
       done={answer => {
         store.say(`request ${String(answer['request'])} of ${socket} is queued`);
         store.set({ panel: { kind: 'request', id: Number(answer['request']), socket, state: null } });
       }}
     >
-      <p className="ec-muted">Values as in Python or JSON: 3, "text", [1, 2]. Left empty, the default or a plug gives it.</p>
+      <p className="ec-muted">Values as in Python or JSON: 3, "text", [1, 2]. Left empty, it has its default.</p>
       {ports(of).map((port, index) => {
         const fixed = of.fixed[port.name];
         const plugged = feeding(graph, socket, port.name).length > 0;
@@ -76,6 +77,11 @@ export function RunPanel({ socket }: { socket: string }): JSX.Element {
           </label>
         );
       })}
+      {ports(of).length > 1 && (
+        <label>
+          <input type="checkbox" checked={partial} onChange={event => setPartial(event.target.checked)} /> The rest will come
+        </label>
+      )}
     </Form>
   );
 }

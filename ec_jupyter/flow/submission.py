@@ -1,0 +1,45 @@
+"""Whether what a submit gives is enough for a call. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+
+def refusal(
+    socket: str, given: Collection[str], needed: Iterable[str], hold: Sequence[str], join: str, *, partial: bool
+) -> str | None:
+    """Why a submit cannot be accepted; None where it can.
+
+    Parameters
+    ----------
+    socket : str
+        Name of the socket.
+    given : collection of str
+        Arguments that the submit brings.
+    needed : iterable of str
+        Arguments that a call of the socket waits for: plugged, or without a default and not fixed.
+    hold : sequence of str
+        Held arguments: their newest value serves every call, so a submit need not bring it.
+    join : str
+        How the socket joins.
+    partial : bool
+        The submit says that the rest will come.
+    """
+    needed = list(needed)
+    lacking = [name for name in needed if name not in given]
+    missing = [name for name in lacking if name not in hold]
+    if not lacking or (not missing and len(lacking) < len(needed) and _meets(given, hold, join)):
+        return None
+    names = " and ".join(map(repr, missing or lacking))
+    if not _meets(given, hold, join):
+        held = [name for name in given if name in hold]
+        why = f"{held[0]!r} is held there" if held else f"it joins by {join}"
+        return f"{socket!r} lacks {names}; {why}, so give all arguments, or bring values with flow.supply"
+    if partial and missing:
+        return None
+    return f"{socket!r} lacks {names}; give it, or say partial=True if it will come from elsewhere"
+
+
+def _meets(given: Collection[str], hold: Sequence[str], join: str) -> bool:
+    """Whether what a submit gives can wait for the rest: values that left their run would be taken one by one."""
+    return join not in ("latest", "key") and not any(name in hold for name in given)
