@@ -27,9 +27,10 @@ from typing import Any
 from ec_jupyter.errors import EcError
 from ec_jupyter.nodes import cpus, current
 from ec_jupyter.nodes.batch import Job, Results, unpack_calls
+from ec_jupyter.nodes.code import keep_source
 from ec_jupyter.nodes.commons import Kept
 from ec_jupyter.nodes.imports import Finder
-from ec_jupyter.nodes.invoke import Invocation, Tasks, keep_source
+from ec_jupyter.nodes.invoke import Invocation, Tasks
 from ec_jupyter.nodes.output import Output, printable
 from ec_jupyter.wire import Buffer, FrameReader, Header, Value, encode
 

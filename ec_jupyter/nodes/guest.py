@@ -25,7 +25,8 @@ from typing import Any
 from ec_jupyter.errors import EcError
 from ec_jupyter.nodes import current
 from ec_jupyter.nodes.batch import Job, Results, unpack_calls
-from ec_jupyter.nodes.invoke import Invocation, Tasks, keep_source
+from ec_jupyter.nodes.code import keep_source
+from ec_jupyter.nodes.invoke import Invocation, Tasks
 from ec_jupyter.nodes.output import RATE_BYTES, amount, folded, printable
 from ec_jupyter.wire import PROTOCOL, Header, Value
 

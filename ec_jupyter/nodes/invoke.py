@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import linecache
 import operator
 import os
 import pickle
@@ -297,12 +296,6 @@ class RouteError(Exception):
 
 STOPPED = {"timeout": "RequestTimeoutError", "cancelled": "RequestCancelledError", "memory": "MemoryLimitError"}
 """The error a call fails with, by the kind it was stopped with."""
-
-
-def keep_source(name: str, text: str) -> None:
-    """Let tracebacks show the lines of a cell: code of the file `name` has this source."""
-    # no time stamp: linecache then never looks for a file
-    linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
 
 
 def _cut_end(frames: TracebackType | None) -> None:

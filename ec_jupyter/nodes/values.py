@@ -19,6 +19,7 @@ from typing import Any
 import cloudpickle
 
 from ec_jupyter.errors import FrameError, StoreDamagedError, TaskNotPicklableError
+from ec_jupyter.nodes.code import by_value
 from ec_jupyter.wire import INLINE_BYTES, Value
 
 _MAGIC = b"ECV1"
@@ -110,7 +111,7 @@ def _pickled(obj: object, what: str) -> tuple[bytes, list[memoryview]]:
     if not plain:
         buffers = []
         try:
-            data = cloudpickle.dumps(obj, protocol=5, buffer_callback=buffers.append)
+            data = by_value(obj, buffers.append)
         except Exception as error:
             raise TaskNotPicklableError(_complaint(obj, what, error)) from error
     try:
@@ -125,8 +126,8 @@ def _banded(obj: object) -> bytes:
     try:
         data = pickle.dumps(obj, protocol=5)
     except Exception:  # noqa: BLE001 - as above
-        return bytes(cloudpickle.dumps(obj, protocol=5))
-    return data if b"__main__" not in data else bytes(cloudpickle.dumps(obj, protocol=5))
+        return by_value(obj)
+    return data if b"__main__" not in data else by_value(obj)
 
 
 def _complaint(obj: object, what: str, error: BaseException) -> str:

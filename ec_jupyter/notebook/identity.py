@@ -125,6 +125,10 @@ def _filled(cell: Any) -> bool:
         return False
 
 
+_SYNTAX: dict[tuple[str, str, int], str] = {}
+"""Hashes of the syntax trees that have been seen here, by instructions, name and line."""
+
+
 class _Digest:
     """Hashes values by their structure; one use, for it remembers what it has met."""
 
@@ -134,7 +138,7 @@ class _Digest:
 
     def of(self, value: object) -> str:
         if isinstance(value, _PLAIN):
-            return self._hash(type(value).__name__, repr(value))
+            return _hash(type(value).__name__, repr(value))
         if id(value) in self._met:
             return f"again:{self._met[id(value)][0]}"
         self._met[id(value)] = (len(self._met), value)
@@ -146,62 +150,60 @@ class _Digest:
                 return method(self, value)
         return self._reduced(value)
 
-    @staticmethod
-    def _hash(*parts: str) -> str:
-        return hashlib.sha256("\0".join(parts).encode(errors="surrogatepass")).hexdigest()
-
     def _sequence(self, value: Any) -> str:
         # a million floats have one repr, quicker than a million hashes
         if len(value) > 64 and set(map(type, value)) <= {bool, int, float, str, type(None)}:
-            return self._hash(type(value).__name__, repr(list(value)))
-        return self._hash(type(value).__qualname__, *map(self.of, value))
+            return _hash(type(value).__name__, repr(list(value)))
+        return _hash(type(value).__qualname__, *map(self.of, value))
 
     def _set(self, value: Any) -> str:
-        return self._hash(type(value).__qualname__, *sorted(map(self.of, value)))
+        return _hash(type(value).__qualname__, *sorted(map(self.of, value)))
 
     def _dict(self, value: Any) -> str:
-        return self._hash(type(value).__qualname__, *(part for item in value.items() for part in map(self.of, item)))
+        return _hash(type(value).__qualname__, *(part for item in value.items() for part in map(self.of, item)))
 
     def _module(self, value: ModuleType) -> str:
-        return self._hash("module", value.__name__)
+        return _hash("module", value.__name__)
 
     def _function(self, value: FunctionType) -> str:
         if by_reference(value):
             # its text too: a module beside the notebook may have changed and been loaded anew
-            return self._hash("import", value.__module__, value.__qualname__, self._code(value.__code__))
+            return _hash("import", value.__module__, value.__qualname__, self._code(value.__code__))
         cells = enclosed(value)
         taken = {name: found for name, found in captured_globals(value).items() if found is not MISSING}
         extra = {name: part for name, part in vars(value).items() if name != "__wrapped__"}
         parts = (value.__defaults__, value.__kwdefaults__, cells, taken, extra, str(value.__annotations__))
-        return self._hash("function", self._code(value.__code__), *map(self.of, parts))
+        return _hash("function", self._code(value.__code__), *map(self.of, parts))
 
     def _code(self, code: CodeType) -> str:
-        return _syntax(code) or self._instructions(code)
-
-    def _instructions(self, code: CodeType) -> str:
         # Python has the bytecode of every function, but the text only of what came from a file or a cell
-        consts = [self._instructions(c) if isinstance(c, CodeType) else self.of(c) for c in code.co_consts]
-        names = (code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
-        counts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)
-        return self._hash(code.co_code.hex(), repr(names), repr(counts), *consts)
+        instructions = _instructions(code)
+        known = (instructions, code.co_qualname, code.co_firstlineno)
+        if known not in _SYNTAX:
+            syntax = _syntax(code)
+            if syntax is None:
+                return instructions
+            # the same code may come back from a pickle, without the name of its file or under another's
+            _SYNTAX[known] = _hash(syntax)
+        return _SYNTAX[known]
 
     def _method(self, value: MethodType) -> str:
-        return self._hash("method", self.of(value.__func__), self.of(value.__self__))
+        return _hash("method", self.of(value.__func__), self.of(value.__self__))
 
     def _partial(self, value: functools.partial[Any]) -> str:
-        return self._hash("partial", *map(self.of, (value.func, value.args, value.keywords)))
+        return _hash("partial", *map(self.of, (value.func, value.args, value.keywords)))
 
     def _wrapped(self, value: Any) -> str:
-        return self._hash(type(value).__name__, self.of(value.__func__))
+        return _hash(type(value).__name__, self.of(value.__func__))
 
     def _property(self, value: property) -> str:
-        return self._hash("property", *map(self.of, (value.fget, value.fset, value.fdel)))
+        return _hash("property", *map(self.of, (value.fget, value.fset, value.fdel)))
 
     def _class(self, value: type) -> str:
         if by_reference(value):
-            return self._hash("import", value.__module__, value.__qualname__)
+            return _hash("import", value.__module__, value.__qualname__)
         body = {name: part for name, part in vars(value).items() if name not in _CLASS_NOISE}
-        return self._hash("class", value.__name__, self.of(value.__bases__), self.of(body))
+        return _hash("class", value.__name__, self.of(value.__bases__), self.of(body))
 
     def _reduced(self, value: Any) -> str:
         reduce = cloudpickle.Pickler.dispatch_table.get(type(value))
@@ -209,11 +211,11 @@ class _Digest:
             parts = reduce(value) if reduce else value.__reduce_ex__(4)
         except Exception as error:  # noqa: BLE001
             # a user's own __reduce__ may raise anything; shipping has reported what cannot travel
-            return self._hash("opaque", type(value).__qualname__, type(error).__name__)
+            return _hash("opaque", type(value).__qualname__, type(error).__name__)
         if isinstance(parts, str):
-            return self._hash("import", parts)
+            return _hash("import", parts)
         # items of a list or dict subclass come as iterators
-        return self._hash("object", *(self.of(list(p) if hasattr(p, "__next__") else p) for p in parts))
+        return _hash("object", *(self.of(list(p) if hasattr(p, "__next__") else p) for p in parts))
 
     _KINDS: Final[tuple[tuple[Any, Callable[[Any, Any], str]], ...]] = (
         (FunctionType, _function),
@@ -233,6 +235,18 @@ class _Digest:
     }
 
 
+def _hash(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode(errors="surrogatepass")).hexdigest()
+
+
+def _instructions(code: CodeType) -> str:
+    """Hash of what code does, by its bytecode."""
+    consts = [_instructions(c) if isinstance(c, CodeType) else identity(c) for c in code.co_consts]
+    names = (code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
+    counts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)
+    return _hash(code.co_code.hex(), repr(names), repr(counts), *consts)
+
+
 def _syntax(code: CodeType) -> str | None:
     """Tree of a ``def`` as text, without our own decorator; None where its source is not known."""
     if code.co_name == "<lambda>":
@@ -244,6 +258,8 @@ def _syntax(code: CodeType) -> str | None:
     if len(tree.body) != 1 or not isinstance(tree.body[0], (ast.FunctionDef, ast.AsyncFunctionDef)):
         return None
     definition = tree.body[0]
+    if definition.name != code.co_name:
+        return None  # the file has another text by now
     definition.decorator_list = [d for d in definition.decorator_list if not _ours(d)]
     return ast.dump(tree)
 

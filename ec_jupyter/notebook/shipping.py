@@ -9,7 +9,6 @@ import io
 import linecache
 import os
 import sys
-from collections import ChainMap
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import CodeType, FunctionType, MethodType
@@ -18,6 +17,7 @@ from typing import Any
 import cloudpickle
 
 from ec_jupyter.errors import DeclarationError, TaskNotPicklableError
+from ec_jupyter.nodes.code import ALIASES, Pickler
 from ec_jupyter.notebook.identity import MISSING, captured, enclosed, functions_of, identity
 
 HEAVY_BYTES = 1_000_000
@@ -139,25 +139,27 @@ def pickled(task: object, name: str, taken: dict[str, Any] | None = None) -> byt
     return buffer.getvalue()
 
 
-class _Shipper(cloudpickle.Pickler):  # type: ignore[misc]
+class _Shipper(Pickler):
     """Pickles by value what other processes cannot import, with file names that no kernel's pid is part of."""
 
     def __init__(self, buffer: io.BytesIO, own: str, stable: str) -> None:
         self._names = {own: stable} if own else {}
-        _copy_lines(own, stable)
-        self._reduce_code = cloudpickle.Pickler.dispatch_table[CodeType]
-        # before the pickler is made: the C code looks at it once, then
-        self.dispatch_table = ChainMap({CodeType: self._code}, cloudpickle.Pickler.dispatch_table)
-        super().__init__(buffer, protocol=5)
+        if own:
+            _copy_lines(own, stable)
+            ALIASES.setdefault(own, stable)
+        super().__init__(buffer)
 
-    def _code(self, code: CodeType) -> Any:
-        name = self._names.get(code.co_filename)
-        if name is None:
-            # a cell is named after the first of its functions that travels, a file keeps its name
-            name = f"<cell of {code.co_name}>" if _is_cell(code.co_filename) else code.co_filename
-            self._names[code.co_filename] = name
-            _copy_lines(code.co_filename, name)
-        return self._reduce_code(code.replace(co_filename=name))
+    def origin(self, code: CodeType) -> tuple[str, ...]:
+        file = code.co_filename
+        if file in self._names:
+            return (self._names[file],)
+        self._names[file] = file
+        if not _is_cell(file):
+            return (file,)
+        # a cell is named after the first of its functions that travels; the engine knows the text of the task's only
+        name = self._names[file] = ALIASES[file] = f"<cell of {code.co_name}>"
+        _copy_lines(file, name)
+        return name, _lines(name)
 
 
 def _copy_lines(file: str, stable: str) -> None:
@@ -192,9 +194,14 @@ def _source(task: object, name: str) -> tuple[str, str]:
     code = _code_of(task)
     if code is None:
         return f"<socket {name}>", ""
-    text = "".join(linecache.getlines(code.co_filename, sys.modules["__main__"].__dict__))
     file = f"<socket {name}>" if _is_cell(code.co_filename) else code.co_filename
-    return file, text if len(text) <= _SOURCE_BYTES else ""
+    return file, _lines(code.co_filename)
+
+
+def _lines(file: str) -> str:
+    """Text of a cell or file; empty where it is too much to travel."""
+    text = "".join(linecache.getlines(file, sys.modules["__main__"].__dict__))
+    return text if len(text) <= _SOURCE_BYTES else ""
 
 
 def _culprit(task: object, name: str, taken: dict[str, Any], error: Exception) -> str:

@@ -10,9 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cloudpickle
-
 from ec_jupyter.nodes.agent import Agent
+from ec_jupyter.nodes.code import by_value
 from ec_jupyter.nodes.values import dump, load
 from ec_jupyter.wire import Call, Outcome, Value
 
@@ -177,7 +176,7 @@ class Rig:
         return [slot["pid"] for slot in slots if slot["pid"]]
 
     def task(self, function: Any) -> str:
-        blob = cloudpickle.dumps(function)
+        blob = by_value(function)
         sha256 = hashlib.sha256(blob).hexdigest()
         self.ear.blobs[sha256] = blob
         return sha256

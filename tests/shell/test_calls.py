@@ -95,6 +95,15 @@ def test_a_generator_gives_its_values_as_a_list(calling: Any) -> None:
 
 
 # -- results ---------------------------------------------------------------------
+def test_a_traceback_shows_lines_of_every_cell_it_comes_through(calling: Any, capsys: Any) -> None:
+    calling.run("class P:\n    def half(self, x):\n        return 1 / x")
+    calling.run("@ec.socket\ndef g(p, x):\n    return P.half(p, x)")
+    # the argument brings the class too, as this kernel has it
+    calling.fail("flow.submit('g', P(), 0).result(30)")
+    shown = capsys.readouterr().out
+    assert re.search(r'"<cell of half>", line 3, in half\n +return 1 / x\n', shown), shown
+
+
 def test_a_result_raises_the_tasks_own_exception_with_the_cells_line(calling: Any, capsys: Any) -> None:
     calling.run("%%ec_socket\ndef bad(x):\n    y = 1\n    return y / x")
     error = calling.fail("flow.submit('bad', 0).result(30)")

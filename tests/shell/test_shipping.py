@@ -5,12 +5,15 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import cloudpickle
 import pytest
 
 from ec_jupyter.errors import TaskNotPicklableError
+from ec_jupyter.nodes.values import dump, load
 from ec_jupyter.notebook.identity import identity
 from ec_jupyter.notebook.shipping import ship
 
@@ -124,6 +127,40 @@ def test_the_bytes_are_the_same_in_another_kernel_and_name_the_socket(shell: Any
     assert function(1).__code__.co_filename == "<socket f>"
 
 
+@pytest.fixture(params=["as this cloudpickle does", "anonymous"])
+def any_cloudpickle(request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What releases of cloudpickle do to code: keep its file name, or give it another one."""
+    if request.param != "as this cloudpickle does":
+        reduce = cloudpickle.Pickler.dispatch_table[CodeType]
+        monkeypatch.setitem(
+            cloudpickle.Pickler.dispatch_table,
+            CodeType,
+            lambda code: reduce(code.replace(co_filename="<dynamic-code>", co_name=code.co_name)),
+        )
+
+
+@pytest.mark.usefixtures("any_cloudpickle")
+def test_code_keeps_its_file_name_whatever_the_pickler_does_to_it(shell: Any, tmp_path: Any) -> None:
+    shell.run("class P:\n def m(self): return 1")
+    shell.run("def f(): return P().m.__code__.co_filename, P()")
+    function = pickle.loads(ship(shell.names["f"], "f").blob)
+    assert function.__code__.co_filename == "<socket f>"
+    assert function()[0] == "<cell of m>"
+    again = load(dump(function()[1], tmp_path, "value"), tmp_path)
+    assert again.m.__code__.co_filename == "<cell of m>"
+
+
+@pytest.mark.usefixtures("any_cloudpickle")
+def test_a_process_that_gets_a_task_gets_the_text_of_all_its_cells(shell: Any) -> None:
+    shell.run("'above'\ndef helper(x):\n    return 1 / x")
+    shell.run("def f(x): return helper(x)")
+    code = "import pickle, sys, traceback\ntry: pickle.load(sys.stdin.buffer)(0)\nexcept: traceback.print_exc()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=ship(shell.names["f"], "f").blob, capture_output=True, check=True
+    )
+    assert '"<cell of helper>", line 3, in helper\n    return 1 / x\n' in done.stderr.decode()
+
+
 def test_lines_of_the_source_count_as_those_of_the_cell(shell: Any) -> None:
     shell.run("\n'above'\n\ndef f(x):\n    return 1 / x")
     shipment = ship(shell.names["f"], "f")
@@ -199,11 +236,13 @@ def test_a_function_of_a_module_beside_the_notebook_travels_by_its_name(shell: A
         del sys.modules["beside"]
 
 
-def test_a_result_of_a_notebook_class_that_came_back_does_not_change_the_task(shell: Any) -> None:
-    shell.run("class P:\n def m(self): return k\nk = 1\ndef f(): return P().m()")
+@pytest.mark.usefixtures("any_cloudpickle")
+@pytest.mark.parametrize("by", [cloudpickle.dumps, lambda value: dump(value, Path(), "").data], ids=["theirs", "ours"])
+def test_an_object_of_a_notebook_class_that_came_back_does_not_change_the_task(shell: Any, by: Any) -> None:
+    shell.run("class P:\n def m(self): return k, 1\nk = 1\ndef f(): return P()")
     first = ship(shell.names["f"], "f")
-    # what a worker sends back has the class by value, under the name it travelled by
-    pickle.loads(cloudpickle.dumps(pickle.loads(first.blob)()))
+    # it has the class by value, under the name it travelled by, and changes that class here
+    pickle.loads(by(pickle.loads(first.blob)()))
     assert ship(shell.names["f"], "f").record["identity"] == first.record["identity"]
 
 
