@@ -255,6 +255,11 @@ class Clients:
             buffers = [buffer for _, more in rows for buffer in more]
             connection.transport.write(encode({"k": "finished", "rows": [row for row, _ in rows]}, buffers))
 
+    @property
+    def looked_at(self) -> bool:
+        """Whether somebody has a picture of the flow before him."""
+        return any("picture" in c.kinds for c in self.all)
+
     def look_at_counts(self) -> None:
         """Push counts soon, to those who asked for them."""
         if self._counts is None and any("counts" in c.kinds for c in self.all):

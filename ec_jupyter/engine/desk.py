@@ -284,6 +284,7 @@ def _look(engine: Engine, client: Connection, header: Header, act: Callable[[], 
 def _subscribe(engine: Engine, client: Connection, header: Header, buffers: Buffers) -> None:
     client.kinds = set(header["kinds"])
     engine.clients.look_at_counts()
+    editing.settle(engine)
     client.reply({}, to=header)
 
 

@@ -14,6 +14,7 @@ from ec_jupyter.errors import ProcessorNotFoundError, RevisionError, SocketNotFo
 from ec_jupyter.flow.draft import Edited, Limits, Touched
 from ec_jupyter.flow.edit import edit as decide
 from ec_jupyter.flow.edit import revert
+from ec_jupyter.flow.edit import settle as places
 from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import Node, Plug, Processor, Socket, Task, from_json, to_json
 from ec_jupyter.wire import Value
@@ -52,6 +53,7 @@ def edit(engine: Engine, changes: list[dict[str, Any]], buffers: list[bytes], cl
     if any(change["op"] != "stale" for change in changes):
         _record(core, edited)
     _apply(engine, edited)
+    settle(engine)
     return core.topology.revision, edited.warnings
 
 
@@ -114,7 +116,18 @@ def undo(engine: Engine, *, forward: bool) -> tuple[int, str]:
     edited = revert(core.topology, [t for t in touched if t[0] != "task"], core.arrived, forward=forward)
     core.journal.step("set_undone", (0 if forward else 1, n))
     _apply(engine, edited)
+    settle(engine)
     return core.topology.revision, says
+
+
+def settle(engine: Engine) -> None:
+    """While somebody looks at a picture: what is seen of it now stays where it is, whatever is plugged later."""
+    if not engine.clients.looked_at:
+        return
+    edited = places(engine.core.topology)
+    if edited.touched:
+        engine.core.journal.commit()
+        _apply(engine, edited)
 
 
 def _apply(engine: Engine, edited: Edited) -> None:

@@ -21,6 +21,7 @@ from ec_jupyter.errors import (
 from ec_jupyter.flow import sharing
 from ec_jupyter.flow.declare import check_gathers, check_policy_change, with_policy
 from ec_jupyter.flow.draft import Change, Draft, Edited, Limits, Touched, check_name
+from ec_jupyter.flow.layout import Card, layout
 from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import LOCAL, POSITIONAL, Condition, Fixed, Parameter, Plug, Processor, Socket, Task
 
@@ -70,7 +71,7 @@ def revert(
             raise RevisionError(f"{kind} {_called(found or wanted)} has been changed since; undo that first")
         if isinstance(now, Socket) and isinstance(wanted, Socket):
             check_policy_change(draft.limits, now, wanted)
-        draft.put(kind, key, _alike(wanted, now))
+        draft.put(kind, key, _alike(wanted, now, moved=_moved(before, after)))
     names = [s.name for s in draft.topology.sockets.values() if not s.parked]
     for name in {name for name in names if names.count(name) > 1}:
         raise RevisionError(f"there is another socket {name!r} by now; rename or remove it first")
@@ -80,13 +81,39 @@ def revert(
     return draft.finish()
 
 
-def _alike(record: Any, now: Any) -> Any:
-    """A record with what no revision holds as it is now: whether it is paused, what it knows to be stale."""
+def settle(topology: Topology) -> Edited:
+    """Give every card of the picture a place, where it has none; what has one stays there."""
+    sockets = {s.name: s for s in topology.sockets.values() if not s.parked}
+    if all(s.position for s in sockets.values()):
+        return Edited(topology)
+    names = {s.id: s.name for s in sockets.values()}
+    cards = {
+        s.name: Card.of(s.processor, sum(p.pluggable for p in topology.task(s.id).signature), s.position)
+        for s in sockets.values()
+    }
+    places = layout(cards, [(names[p.source], names[p.target]) for p in topology.live])
+    draft = Draft(topology, lambda: 0, Limits(0, "", lambda socket: 0))
+    for name, socket in sockets.items():
+        draft.put("socket", socket.id, replace(socket, position=places[name]))
+    return draft.finish()
+
+
+def _alike(record: Any, now: Any, *, moved: bool = False) -> Any:
+    """A record with what no revision holds as it is now: whether it is paused, what it knows to be stale.
+
+    Nor does one hold the place that a card was given by `settle`; unless `moved`, it keeps that.
+    """
     if isinstance(record, Socket) and isinstance(now, Socket):
-        return replace(record, paused=now.paused, stale=now.stale if record.task == now.task else record.stale)
+        stale = now.stale if record.task == now.task else record.stale
+        position = record.position if moved or record.position else now.position
+        return replace(record, paused=now.paused, stale=stale, position=position)
     if isinstance(record, Processor) and isinstance(now, Processor):
         return replace(record, paused=now.paused)
     return record
+
+
+def _moved(before: Any, after: Any) -> bool:
+    return isinstance(before, Socket) and isinstance(after, Socket) and before.position != after.position
 
 
 def _called(record: Any) -> str:

@@ -26,6 +26,13 @@ SIDE = 20.0
 HEAD = 48.0
 """What it has above them: its title bar."""
 
+CARD_WIDTH = 232
+CARD_HEAD = 76
+"""What a card's height has beside its arguments."""
+
+CARD_ROW = 24
+"""Height of one argument."""
+
 COLUMN_GAP = 100.0
 ROW_GAP = 24.0
 GROUP_GAP = 36.0
@@ -50,6 +57,11 @@ class Card:
     width: float
     height: float
     place: Place | None = None
+
+    @classmethod
+    def of(cls, group: str, arguments: int, place: Place | None) -> Card:
+        """A socket's card: as high as its arguments need."""
+        return cls(group, CARD_WIDTH, CARD_HEAD + CARD_ROW * max(1, arguments), place)
 
 
 def layout(cards: Mapping[str, Card], links: Iterable[tuple[str, str]]) -> dict[str, Place]:

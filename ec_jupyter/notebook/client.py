@@ -38,7 +38,8 @@ YIELD_SECONDS = 0.02  # how long the client's own thread leaves the line to a ca
 EAGER = 8  # submits that ask for their results at once, after somebody waited for one
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
-_ON_DEMAND = frozenset({"counts", "output", "progress"})  # what the engine pushes only to those who ask for it
+# what the engine pushes only to those who ask for it; of "picture" nothing comes: it says that one is looked at
+_ON_DEMAND = frozenset({"counts", "output", "picture", "progress"})
 
 Push = Callable[[Header, list[bytes]], None]
 __all__ = ["Accepted", "Call", "Client", "unpack"]
@@ -480,7 +481,9 @@ class Client:
             self._listeners.setdefault(kind, []).append(callback)
             if kind in _ON_DEMAND and kind not in self._kinds:
                 self._kinds.add(kind)
-                question = self._send("subscribe", {"kinds": sorted(self._kinds)})
+                # to listen starts no engine: the next one that is there is told when it greets
+                if self._line is not None:
+                    question = self._send("subscribe", {"kinds": sorted(self._kinds)})
         if question is not None:
             self._wait(question, 60)
         return lambda: self._listen_no_more(kind, callback)

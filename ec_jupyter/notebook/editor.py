@@ -78,7 +78,7 @@ class FlowEditor(anywidget.AnyWidget):
         super().__init__(graph=self._drawn())
         self.on_msg(self._heard)
         self._undo = [self._client.listen("topology", self._topology_came)]
-        self._uncount: Callable[[], None] | None = None
+        self._following: list[Callable[[], None]] = []
         _start("ec-editor", self._tell_on)
 
     def open(self) -> None:
@@ -189,15 +189,15 @@ class FlowEditor(anywidget.AnyWidget):
 
     def _follow(self) -> None:
         """Have the engine tell its numbers from now on, and what they are."""
-        if self._uncount is None:
-            self._uncount = self._client.listen("counts", self._counts_came)
+        if not self._following:
+            self._following = [self._client.listen(kind, self._counts_came) for kind in ("counts", "picture")]
         counts = self._asked()
         self._counts = counts or self._counts
 
     def _unfollow(self) -> None:
         """Nobody looks: the engine need not count for this picture."""
-        undo, self._uncount = self._uncount, None
-        if undo is not None:
+        following, self._following = self._following, []
+        for undo in following:
             undo()
 
     def _asked(self) -> dict[str, Any] | None:

@@ -9,12 +9,10 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from ec_jupyter.flow.layout import Box, Card, Place, layout
+from ec_jupyter.flow.layout import CARD_ROW, Box, Card, Place, layout
 from ec_jupyter.notebook.source import described
 
-WIDTH = 232
-HEAD = 76
-ROW = 24
+ROW = CARD_ROW
 
 _OPTIONS = ("processor", "paused", "threads", "retries", "backoff", "timeout", "once", "fresh", "memory", "fixed")
 _TASK = ("version", "file", "signature", "stale", "generator", "parked")
@@ -90,7 +88,7 @@ def boxes(topology: Mapping[str, Any], *, anew: bool = False) -> dict[str, Box]:
 def _card(record: Mapping[str, Any], *, anew: bool) -> Card:
     ports = sum(not p["kind"].startswith("VAR_") for p in record["task"]["signature"])
     place = None if anew else record.get("position")
-    return Card(record["processor"], WIDTH, HEAD + ROW * max(1, ports), tuple(place) if place else None)
+    return Card.of(record["processor"], ports, tuple(place) if place else None)
 
 
 @lru_cache(maxsize=16)

@@ -130,7 +130,7 @@ class Picture:
         def news(header: dict[str, Any], buffers: list[bytes]) -> None:
             loop.call_soon_threadsafe(self._news, header)
 
-        return [client.listen("topology", news), client.listen("counts", news)]
+        return [client.listen(kind, news) for kind in ("topology", "counts", "picture")]
 
     def _news(self, header: dict[str, Any]) -> None:
         if header["k"] == "counts":

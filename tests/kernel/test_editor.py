@@ -116,6 +116,27 @@ def test_after_a_restart_the_same_cell_shows_a_live_picture_again(page: Page) ->
     new.listen(lambda: new.graphs and new.graphs[-1]["plugs"] == [])
 
 
+def boxes(graph: dict[str, Any]) -> dict[str, list[float]]:
+    return {name: socket["box"][:2] for name, socket in graph["sockets"].items()}
+
+
+def test_cards_that_were_seen_stay_where_they_are_whatever_is_plugged_and_made_later(page: Page) -> None:
+    page.hello()
+    page.listen(lambda: page.graphs)
+    seen = boxes(page.graphs[-1])
+    assert page.edit("plug", source="join", target="emit", argument="x")["ok"]
+    page.run("@ec.socket\ndef last(x): return x\nflow.plug('emit', 'last')")
+    page.listen(lambda: "last" in page.graphs[-1]["sockets"] and len(page.graphs[-1]["plugs"]) == 2)
+    now = boxes(page.graphs[-1])
+    assert {name: now[name] for name in seen} == seen
+    assert now["last"] not in seen.values()
+    assert page.ask("undo")["ok"]
+    page.listen(lambda: len(page.graphs[-1]["plugs"]) == 1)
+    assert boxes(page.graphs[-1]) == now
+    # that a card was given a place is no edit of the person's
+    assert all("move" not in row["text"] for row in page.ask("history")["rows"])
+
+
 def test_a_closed_flow_leaves_its_picture_as_it_was(page: Page, wait_until: Callable[..., Any]) -> None:
     kernel = page.kernel
     bundle = kernel.run("editor = flow.editor; flow.close(); editor")

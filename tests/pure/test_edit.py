@@ -17,7 +17,7 @@ from ec_jupyter.errors import (
     SocketNotFoundError,
     WiringError,
 )
-from ec_jupyter.flow.edit import Limits, check_name, edit, revert
+from ec_jupyter.flow.edit import Limits, check_name, edit, revert, settle
 from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import Processor
 
@@ -322,3 +322,28 @@ def test_a_processor_on_one_node_has_its_cpus_there_and_on_several_each_its_own(
 def test_a_node_that_cannot_be_is_refused_by_name(editor, change, message):
     with pytest.raises(DeclarationError, match=message):
         editor({"op": "node", **change})
+
+
+def test_a_card_that_was_seen_keeps_its_place_when_plugs_are_drawn_and_others_come(editor):
+    editor.topology = settle(editor.topology).topology
+    places = {s.name: s.position for s in editor.topology.sockets.values()}
+    assert all(places.values())
+    editor(plug("a", "join", "one"), plug("b", "join", "two"), socket("d", "x"), plug("join", "d", "x"))
+    editor.topology = settle(editor.topology).topology
+    now = {s.name: s.position for s in editor.topology.sockets.values()}
+    assert {name: now[name] for name in places} == places
+    # beside what feeds it
+    assert now["d"][0] > now["join"][0]
+    assert settle(editor.topology).touched == []
+
+
+def test_undo_takes_no_card_from_the_place_where_it_was_seen_and_puts_a_moved_one_back(editor):
+    again = editor(socket("a", "x", identity="new"))
+    editor.topology = settle(editor.topology).topology
+    place = editor.named("a").position
+    assert place
+    editor.topology = revert(editor.topology, [t for t in again.touched if t[0] != "task"]).topology
+    assert editor.named("a").position == place
+    moved = editor({"op": "position", "positions": {"a": [900, 9]}})
+    editor.topology = revert(editor.topology, moved.touched).topology
+    assert editor.named("a").position == place
