@@ -12,19 +12,19 @@ const STATIC = join(HERE, '../ec_jupyter/static');
 // the module is saved with every notebook that keeps its widgets, so its size is the reader's to pay
 const BUDGET = { raw: 360_000, gzip: 115_000 };
 
-// What React Flow brings and this editor never reaches: its viewport jumps without animation, and nothing mixes colours.
+// What React Flow brings and this editor never reaches: its viewport jumps without animation.
 const NEVER_REACHED = {
   'd3-transition':
     'import { selection } from "d3-selection";' +
     'export const interrupt = () => {};' +
     'selection.prototype.interrupt = function () { return this; };',
-  'd3-color': 'const none = () => null; export { none as color, none as rgb, none as hsl, none as lab, none as hcl, none as cubehelix };'
+  'd3-interpolate': 'const none = () => null; export { none as interpolate, none as interpolateZoom };'
 };
 
 const leaner = {
   name: 'leaner',
   setup(build) {
-    build.onResolve({ filter: /^d3-(transition|color)$/ }, ({ path, resolveDir }) => ({
+    build.onResolve({ filter: /^d3-(transition|interpolate)$/ }, ({ path, resolveDir }) => ({
       path,
       namespace: 'never-reached',
       pluginData: { resolveDir }

@@ -134,6 +134,18 @@ def test_pausing_a_processor_shows_on_it_and_on_its_sockets(editor_page):
     expect(picture.card("join").locator(".ec-state")).to_have_text("idle")
 
 
+def test_pause_by_somebody_else_is_seen_at_once_though_no_number_comes_and_is_undone_in_its_place(editor_page):
+    picture = editor_page()
+    picture.flow("request('load', 'done')")
+    expect(picture.button("1 done at load")).to_be_visible()
+    # an idle flow tells no new numbers
+    picture.page.evaluate("() => { const known = flow.metrics(); flow.metrics = () => known }")
+    picture.page.evaluate("() => flow.op_pause({ processors: ['gpu'] })")
+    expect(picture.processor("gpu")).to_contain_text("paused")
+    picture.button("Resume processor gpu").click()
+    expect(picture.button("Pause processor gpu")).to_be_visible()
+
+
 def test_rates_and_latency_are_shown_on_demand(editor_page):
     picture = editor_page()
     assert picture.asked("rates") == []

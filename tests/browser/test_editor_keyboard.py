@@ -23,6 +23,8 @@ def test_canvas_is_one_stop_of_the_tab_key(editor_page):
     expect(picture.canvas).to_be_focused()
     # the next is past all cards, ports and plugs
     press(picture, "Tab")
+    expect(picture.page.get_by_role("link", name="React Flow attribution")).to_be_focused()
+    press(picture, "Tab")
     expect(picture.button("Zoom out")).to_be_focused()
 
 
@@ -188,3 +190,57 @@ def test_keys_typed_into_a_field_edit_the_text_only(editor_page):
     press(picture, "Control+z", "Delete", "Backspace")
     assert picture.asked("undo") == []
     assert picture.asked("edit") == []
+
+
+def middle_of(picture, plug):
+    path = picture.plug(plug).locator(".react-flow__edge-interaction")
+    return path.evaluate(
+        "path => { const at = path.getPointAtLength(path.getTotalLength() * 0.3);"
+        " const p = new DOMPoint(at.x, at.y).matrixTransform(path.getScreenCTM()); return [p.x, p.y]; }"
+    )
+
+
+def test_delete_and_undo_work_after_a_click_on_a_plug_though_its_panel_is_open(editor_page):
+    picture = editor_page()
+    picture.page.mouse.click(*middle_of(picture, "load count text result"))
+    panel = picture.panel("Plug load → count.text")
+    expect(panel.get_by_role("checkbox")).to_be_focused()
+    picture.page.keyboard.press("Delete")
+    expect(picture.said).to_have_text("unplugged load → count.text")
+    expect(panel).to_have_count(0)
+    picture.page.keyboard.press("Control+z")
+    expect(picture.said).to_contain_text("undone")
+    assert picture.plugs() == ["load -> count.text"]
+
+
+def test_keys_work_after_a_click_on_what_has_no_focus_or_goes_away(editor_page):
+    picture = editor_page()
+    picture.drag(picture.output("count"), picture.argument("one", "join"))
+    expect(picture.said).to_have_text("plugged count → join.one")
+    # beside every button, and on a button that closes what it stands in
+    picture.said.click()
+    picture.page.keyboard.press("Control+z")
+    expect(picture.said).to_contain_text("undone")
+    picture.button("Help").click()
+    picture.button("Close").click()
+    picture.page.keyboard.press("Control+Shift+z")
+    expect(picture.said).to_contain_text("redone")
+    picture.select("count join one result")
+    picture.said.click()
+    picture.page.keyboard.press("Delete")
+    expect(picture.said).to_have_text("unplugged count → join.one")
+
+
+def test_undo_after_a_discard_says_that_it_cannot_be_and_undoes_nothing_else(editor_page):
+    picture = editor_page()
+    picture.drag(picture.output("count"), picture.argument("one", "join"))
+    expect(picture.said).to_have_text("plugged count → join.one")
+    picture.flow("arrive('join', 'one', 41)")
+    picture.button("1 waiting at one of join").click()
+    picture.button("Discard value of one").click()
+    expect(picture.said).to_have_text("discarded a value of one")
+    picture.button("Undo").click()
+    expect(picture.said).to_contain_text("a discard cannot be undone")
+    assert picture.plugs() == ["load -> count.text", "count -> join.one"]
+    picture.button("Undo").click()
+    expect(picture.said).to_contain_text("undone: plug count -> join.one")

@@ -92,7 +92,7 @@ def test_wheel_scrolls_the_page_until_the_picture_was_clicked(editor_page):
     expect(viewport).not_to_have_attribute("style", before)
 
 
-def test_map_is_there_only_when_the_picture_overflows_and_folds_away(editor_page):
+def test_map_is_there_only_when_the_picture_overflows_and_covers_nothing_of_it(editor_page):
     picture = editor_page()
     drawing = picture.page.locator(".ec-map")
     expect(picture.button("Zoom in")).to_be_visible()
@@ -100,10 +100,42 @@ def test_map_is_there_only_when_the_picture_overflows_and_folds_away(editor_page
     for _ in range(4):
         picture.button("Zoom in").click()
     expect(drawing).to_be_visible()
-    picture.button("Map").click()
+    canvas = picture.canvas.bounding_box()
+    for other in (drawing, picture.page.get_by_role("group", name="Zoom")):
+        box = other.bounding_box()
+        assert box["x"] >= canvas["x"] + canvas["width"] or box["y"] >= canvas["y"] + canvas["height"]
+    picture.button("Show the map").click()
     expect(drawing).to_have_count(0)
     picture.button("Fit the picture").click()
-    expect(picture.button("Map")).to_have_count(0)
+    expect(picture.button("Show the map")).to_have_count(0)
+
+
+def add_socket(picture, name, x, y):
+    picture.page.evaluate(
+        "([name, x, y]) => { const next = structuredClone(flow.graph);"
+        " const made = structuredClone(next.sockets.count); made.box[0] = x; made.box[1] = y;"
+        " next.sockets[name] = made; flow.show(next) }",
+        [name, x, y],
+    )
+
+
+def test_all_is_in_view_at_first_and_a_new_card_moves_the_view_only_if_it_is_out_of_sight(editor_page):
+    picture = editor_page()
+    canvas = picture.canvas.bounding_box()
+    for name in ("load", "count", "scale", "join"):
+        box = picture.card(name).bounding_box()
+        assert canvas["x"] <= box["x"]
+        assert box["x"] + box["width"] <= canvas["x"] + canvas["width"]
+    viewport = picture.page.locator(".react-flow__viewport")
+    before = viewport.get_attribute("style")
+    add_socket(picture, "near", 330, 20)
+    expect(picture.card("near")).to_be_visible()
+    assert viewport.get_attribute("style") == before
+    # somebody has moved the picture: its zoom is his
+    picture.canvas.click(position={"x": 8, "y": 8})
+    add_socket(picture, "far_off", 4000, 900)
+    expect(picture.card("far_off")).to_be_in_viewport(ratio=1)
+    assert "scale(1)" in viewport.get_attribute("style") or before.split("scale")[1] in viewport.get_attribute("style")
 
 
 def test_far_view_shows_names_and_states_and_no_rows(editor_page):

@@ -35,6 +35,37 @@ def test_dragged_card_stays_where_it_was_dropped_and_undo_puts_it_back(editor_pa
     assert place(picture, "count") == before
 
 
+def test_card_dropped_on_another_processor_moves_there_as_one_edit_and_undo_brings_it_back(editor_page):
+    picture = editor_page()
+    before = place(picture, "count")
+    target = picture.card("scale").bounding_box()
+    x, y = before[0] + 60, before[1] + 12
+    picture.page.mouse.move(x, y)
+    picture.page.mouse.down()
+    picture.page.mouse.move(x + 2, y)
+    picture.page.mouse.move(target["x"] + 30, target["y"] + target["height"] + 4, steps=6)
+    expect(picture.processor("gpu")).to_contain_class("ec-drop")
+    picture.page.mouse.up()
+    expect(picture.said).to_have_text("count on processor gpu now")
+    assert picture.flow("graph.sockets.count.processor") == "gpu"
+    [edit] = picture.asked("edit")
+    assert [change["op"] for change in edit["changes"]] == ["position", "move"]
+    expect(picture.processor("gpu")).not_to_contain_class("ec-drop")
+    picture.button("Undo").click()
+    expect(picture.said).to_contain_text("undone")
+    assert picture.flow("graph.sockets.count.processor") == "io"
+    assert place(picture, "count") == before
+
+
+def test_card_dropped_on_no_processor_keeps_its_own(editor_page):
+    picture = editor_page()
+    before = {name: place(picture, name) for name in ("load", "scale", "join")}
+    pull(picture, picture.card("count"), 350, -20)
+    expect(picture.said).to_have_text("moved count")
+    assert picture.flow("graph.sockets.count.processor") == "io"
+    assert {name: place(picture, name) for name in before} == before
+
+
 def test_processor_takes_its_cards_along_and_leaves_the_others(editor_page):
     picture = editor_page()
     before = {name: place(picture, name) for name in ("load", "count", "join")}

@@ -13,11 +13,10 @@ import {
 import { useCallback, useEffect, useMemo, useRef, useState, type JSX } from 'react';
 import { useStore } from './context';
 import { edit } from './edits';
-import { Minimap } from './Minimap';
 import { PlugLine } from './PlugLine';
 import { dropped } from './plugging';
 import { ProcessorGroup } from './ProcessorGroup';
-import { cardId, groupId, moved, sceneEdges, sceneNodes, type PlugEdge, type SceneNode } from './scene';
+import { cardId, groupAt, groupId, moved, sceneEdges, sceneNodes, type PlugEdge, type SceneNode } from './scene';
 import { SocketCard } from './SocketCard';
 import { useGraph, useLife, useView, type Store } from './store';
 import { canvasKey } from './keys';
@@ -40,7 +39,6 @@ export function Canvas(): JSX.Element {
   const [nodes, setNodes] = useState<SceneNode[]>([]);
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
   const [engaged, setEngaged] = useState(false);
-  const untouched = useRef(true);
   const flow = useReactFlow<SceneNode, PlugEdge>();
   const wrapper = useRef<HTMLDivElement>(null);
 
@@ -54,12 +52,8 @@ export function Canvas(): JSX.Element {
   useSelection(store, nodes, chosen);
   useGoTo(store, flow, wrapper);
   useBeside(flow, wrapper);
-  // until a person has moved the picture, it shows all of itself
-  const sockets = nodes.length;
-  useEffect(() => {
-    if (untouched.current && sockets) requestAnimationFrame(() => void flow.fitView(FIT));
-  }, [sockets, flow]);
-  useRefit(wrapper, untouched, flow);
+  useFollow(store, nodes, flow, wrapper);
+  useRefit(store, wrapper, flow);
   useEngaged(wrapper, setEngaged);
 
   const onNodesChange = useCallback(
@@ -86,23 +80,27 @@ export function Canvas(): JSX.Element {
       onEdgeClick={(event, edge) => {
         if (!event.shiftKey && edge.data?.plug) store.set({ panel: { kind: 'plug', key: keyOf(edge.data.plug) } });
       }}
-      onNodeDragStop={(_event, _node, dragged) => void place(store, flow, dragged)}
+      onNodeDrag={(event, _node, dragged) => store.setDrop(under(store, flow, event, dragged))}
+      onNodeDragStop={(event, _node, dragged) => {
+        store.setDrop(null);
+        void place(store, flow, dragged, under(store, flow, event, dragged));
+      }}
       onConnectStart={() => store.set({ plugging: null, refusal: null })}
       onConnectEnd={(event, connection) => connected(store, event, connection)}
       isValidConnection={connection => valid(store, connection as Connection)}
       onPaneClick={() => store.set({ plugging: null, refusal: null })}
       onMoveStart={event => {
-        if (event) untouched.current = false;
+        if (event) store.untouched = false;
       }}
       onMove={(_event, { zoom }) => {
         if (zoom < FAR !== store.view.far) store.set({ far: zoom < FAR });
       }}
       onKeyDown={event => {
-        untouched.current = false;
+        store.untouched = false;
         canvasKey(store, event);
       }}
       onPointerDownCapture={event => {
-        untouched.current = false;
+        store.untouched = false;
         focusUnder(event.target as HTMLElement);
       }}
       defaultMarkerColor={null}
@@ -129,9 +127,7 @@ export function Canvas(): JSX.Element {
       minZoom={0.02}
       maxZoom={2}
       onlyRenderVisibleElements={nodes.length > MANY}
-    >
-      <Minimap nodes={nodes} untouched={untouched} />
-    </ReactFlow>
+    />
   );
 }
 
@@ -157,11 +153,26 @@ function focusUnder(target: HTMLElement): void {
   target.closest<HTMLElement>('[data-place]')?.focus({ preventScroll: true });
 }
 
-/** Sends where cards lie now; a refusal puts them back. */
+/** The processor that cards in the hand would move to if they were let go here. */
+function under(
+  store: Store,
+  flow: ReactFlowInstance<SceneNode, PlugEdge>,
+  event: MouseEvent | TouchEvent,
+  dragged: SceneNode[]
+): string | null {
+  const names = dragged.flatMap(node => (node.type === 'socket' ? [node.data.socket] : []));
+  // a processor that is dragged takes its cards along, and nothing moves out of it
+  if (!store.graph || !names.length || names.length < dragged.length) return null;
+  const { clientX: x, clientY: y } = pointer(event);
+  return groupAt(flow.getNodes(), store.graph, flow.screenToFlowPosition({ x, y }), names);
+}
+
+/** Sends where cards lie now, and the processor they were dropped on; a refusal puts them back. */
 async function place(
   store: Store,
   flow: ReactFlowInstance<SceneNode, PlugEdge>,
-  dragged: SceneNode[]
+  dragged: SceneNode[],
+  processor: string | null
 ): Promise<void> {
   const names = new Set(dragged.flatMap(node => (node.type === 'socket' ? [node.data.socket] : node.data.sockets)));
   const positions = Object.fromEntries(
@@ -171,16 +182,21 @@ async function place(
     })
   );
   if (!names.size) return;
-  const answer = await edit(store, [{ op: 'position', positions }], `moved ${[...names].join(', ')}`);
+  const leaving = [...names].filter(name => processor !== null && store.graph?.sockets[name]?.processor !== processor);
+  const changes = [{ op: 'position', positions }, ...leaving.map(socket => ({ op: 'move', socket, processor }))];
+  const said = leaving.length ? `${leaving.join(', ')} on processor ${processor} now` : `moved ${[...names].join(', ')}`;
+  const answer = await edit(store, changes, said);
   const { graph } = store;
   if (!answer && graph) flow.setNodes(before => sceneNodes(graph, store.view.folded, before));
 }
+
+const pointer = (event: MouseEvent | TouchEvent) => ('changedTouches' in event ? event.changedTouches[0]! : event);
 
 function connected(store: Store, event: MouseEvent | TouchEvent, connection: FinalConnectionState): void {
   const source = connection.fromNode?.data['socket'] as string | undefined;
   const { toNode, toHandle, fromHandle } = connection;
   if (source === undefined || !fromHandle) return;
-  const { clientX: x, clientY: y } = 'changedTouches' in event ? event.changedTouches[0]! : event;
+  const { clientX: x, clientY: y } = pointer(event);
   const socket = toNode?.data['socket'] as string | undefined;
   if (socket === undefined || !toHandle?.id) return;
   // dragged from the argument to the output, it is the same plug
@@ -217,9 +233,9 @@ function useGoTo(
       const node = id === null ? undefined : flow.getNode(id);
       if (!node) return;
       if (node.hidden && node.type === 'socket') unfoldFor(store, node.data.socket);
-      if (!insight(flow, wrapper.current, node)) {
-        const zoom = Math.max(flow.getZoom(), 0.6);
-        void flow.setCenter(node.position.x + node.width! / 2, node.position.y + node.height! / 2, { zoom });
+      if (flow.getZoom() < FAR || !insight(flow, wrapper.current, node)) {
+        store.untouched = false;
+        centre(flow, node, Math.max(flow.getZoom(), 0.6));
       }
       focusSoon(wrapper, placeId(to), 10);
     };
@@ -250,15 +266,37 @@ function unfoldFor(store: Store, socket: string): void {
   store.set({ folded });
 }
 
-function insight(
-  flow: ReactFlowInstance<SceneNode, PlugEdge>,
-  box: HTMLElement | null,
-  node: SceneNode
-): boolean {
-  if (!box || flow.getZoom() < FAR) return false;
+function insight(flow: ReactFlowInstance<SceneNode, PlugEdge>, box: HTMLElement | null, node: SceneNode): boolean {
+  if (!box) return false;
   const { x, y, zoom } = flow.getViewport();
   const [left, top] = [node.position.x * zoom + x, node.position.y * zoom + y];
   return left >= 0 && top >= 0 && left + node.width! * zoom <= box.clientWidth && top + 60 * zoom <= box.clientHeight;
+}
+
+function centre(flow: ReactFlowInstance<SceneNode, PlugEdge>, { position, width, height }: SceneNode, zoom: number): void {
+  void flow.setCenter(position.x + width! / 2, position.y + height! / 2, { zoom });
+}
+
+/** The first lay-out is shown whole. A card made later is brought into sight if it is not; nothing else moves the view. */
+function useFollow(
+  store: Store,
+  nodes: SceneNode[],
+  flow: ReactFlowInstance<SceneNode, PlugEdge>,
+  wrapper: React.RefObject<HTMLDivElement | null>
+): void {
+  const known = useRef<ReadonlySet<string>>(new Set());
+  useEffect(() => {
+    const cards = nodes.filter(node => node.type === 'socket');
+    const fresh = cards.filter(node => !known.current.has(node.id) && !node.hidden);
+    const first = known.current.size === 0;
+    known.current = new Set(cards.map(node => node.id));
+    if (!fresh.length) return;
+    requestAnimationFrame(() => {
+      const hidden = fresh.find(node => !insight(flow, wrapper.current, node));
+      if (first || (hidden && store.untouched)) void flow.fitView(FIT);
+      else if (hidden) centre(flow, hidden, flow.getZoom());
+    });
+  }, [store, nodes, flow, wrapper]);
 }
 
 /** A card that was out of sight is drawn some frames after the picture moved. */
@@ -269,17 +307,17 @@ function focusSoon(wrapper: React.RefObject<HTMLElement | null>, id: string, tri
 }
 
 function useRefit(
+  store: Store,
   wrapper: React.RefObject<HTMLDivElement | null>,
-  untouched: React.MutableRefObject<boolean>,
   flow: ReactFlowInstance<SceneNode, PlugEdge>
 ): void {
   useEffect(() => {
     const observer = new ResizeObserver(() => {
-      if (untouched.current) requestAnimationFrame(() => void flow.fitView(FIT));
+      if (store.untouched) requestAnimationFrame(() => void flow.fitView(FIT));
     });
     observer.observe(wrapper.current!);
     return () => observer.disconnect();
-  }, [wrapper, untouched, flow]);
+  }, [store, wrapper, flow]);
 }
 
 /** The wheel zooms only after a click into the picture: else nobody could scroll a notebook past it. */

@@ -6,6 +6,7 @@ import { Canvas } from './Canvas';
 import { ChooserBox } from './ChooserBox';
 import { useStore } from './context';
 import { editorKey } from './keys';
+import { Minimap, Zoom } from './Minimap';
 import { Outline } from './Outline';
 import { PanelBox } from './panels/PanelBox';
 import { RefusalBox } from './RefusalBox';
@@ -37,6 +38,9 @@ export function Editor(): JSX.Element {
       data-lm-suppress-shortcuts="true"
       onFocusCapture={event => event.target.setAttribute('data-lm-suppress-shortcuts', 'true')}
       onKeyDown={event => editorKey(store, event)}
+      // a click beside everything, or on what goes away with it, must not leave the keys to the page
+      tabIndex={-1}
+      onClick={event => keepFocus(event.currentTarget)}
       onContextMenu={event => event.stopPropagation()}
     >
       <ReactFlowProvider>
@@ -47,14 +51,21 @@ export function Editor(): JSX.Element {
             <Canvas />
             <Empty />
           </div>
+          <Minimap />
           {panel && <PanelBox panel={panel} />}
         </div>
+        <Said />
       </ReactFlowProvider>
-      <Said />
       <ChooserBox />
       <RefusalBox />
     </div>
   );
+}
+
+function keepFocus(root: HTMLElement): void {
+  requestAnimationFrame(() => {
+    if (root.isConnected && document.activeElement === document.body) root.focus({ preventScroll: true });
+  });
 }
 
 /** What the numbers are worth, where they are not live. */
@@ -97,6 +108,7 @@ function Said(): JSX.Element {
           {sockets} {sockets === 1 ? 'socket' : 'sockets'} · {plugs} {plugs === 1 ? 'plug' : 'plugs'} · revision {revision}
         </span>
       )}
+      <Zoom />
     </div>
   );
 }

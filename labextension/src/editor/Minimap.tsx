@@ -1,12 +1,14 @@
-/** Where one is in a picture that does not fit; absent where it does. */
+/** Where one is in a picture that does not fit, and how near one looks. Beside the picture, for they cover nothing of it. */
 
-import { useReactFlow, useStore as useFlow, type ReactFlowState } from '@xyflow/react';
-import { memo, useMemo, useState, type JSX, type MouseEvent, type MutableRefObject } from 'react';
+import { useNodes, useReactFlow, useStore as useFlow, type ReactFlowState } from '@xyflow/react';
+import { memo, useMemo, type JSX, type MouseEvent } from 'react';
+import { useStore } from './context';
 import { Icon } from './icons';
 import type { SceneNode } from './scene';
+import { useView } from './store';
 
-const WIDTH = 150;
-const HEIGHT = 96;
+const WIDTH = 136;
+const HEIGHT = 200;
 const corner = ({ transform: [x, y, zoom], width, height }: ReactFlowState): string => [x, y, zoom, width, height].join();
 
 interface Rect {
@@ -16,33 +18,59 @@ interface Rect {
   height: number;
 }
 
-export function Minimap({ nodes, untouched }: { nodes: SceneNode[]; untouched: MutableRefObject<boolean> }): JSX.Element {
-  const [shown, show] = useState(true);
-  const flow = useReactFlow();
+interface Seen {
+  nodes: SceneNode[];
+  /** Around all cards; null where there are none, or where all of it is in view. */
+  all: Rect | null;
+  view: Rect;
+}
+
+function useSeen(): Seen {
+  const nodes = useNodes<SceneNode>();
   const [x, y, zoom, width, height] = useFlow(corner).split(',').map(Number) as [number, number, number, number, number];
   const view = { x: -x / zoom, y: -y / zoom, width: width / zoom, height: height / zoom };
   const all = useMemo(() => bounds(nodes.filter(node => !node.hidden).map(rectOf)), [nodes]);
-  const overflows = all && width > 0 && !within(all, view);
+  return { nodes, all: all && width > 0 && !within(all, view) ? all : null, view };
+}
+
+export function Minimap(): JSX.Element | null {
+  const shown = useView(useStore(), view => view.map);
+  const { nodes, all, view } = useSeen();
+  if (!all || !shown) return null;
+  return (
+    <aside className="ec-map-strip" aria-label="Map">
+      <Chart nodes={nodes} all={all} view={view} />
+    </aside>
+  );
+}
+
+export function Zoom(): JSX.Element {
+  const store = useStore();
+  const shown = useView(store, view => view.map);
+  const flow = useReactFlow();
+  const overflows = useSeen().all !== null;
   const zoomBy = (factor: number) => {
-    untouched.current = false;
-    void flow.zoomTo(zoom * factor);
+    store.untouched = false;
+    void flow.zoomTo(flow.getZoom() * factor);
   };
   return (
-    <div className="ec-corner nopan nodrag nowheel">
-      {overflows && shown && <Chart nodes={nodes} all={all} view={view} />}
-      <div className="ec-zoom" role="group" aria-label="Zoom">
-        {overflows && (
-          <button aria-label="Map" aria-pressed={shown} title="Map of what does not fit" onClick={() => show(!shown)}>
-            <Icon name="map" />
-          </button>
-        )}
-        <button aria-label="Zoom out" title="Zoom out" onClick={() => zoomBy(1 / 1.25)}>
-          <Icon name="minus" />
+    <div className="ec-zoom" role="group" aria-label="Zoom">
+      {overflows && (
+        <button
+          aria-label="Show the map"
+          aria-pressed={shown}
+          title="Map of what does not fit"
+          onClick={() => store.set({ map: !shown })}
+        >
+          <Icon name="map" />
         </button>
-        <button aria-label="Zoom in" title="Zoom in" onClick={() => zoomBy(1.25)}>
-          <Icon name="add" />
-        </button>
-      </div>
+      )}
+      <button aria-label="Zoom out" title="Zoom out" onClick={() => zoomBy(1 / 1.25)}>
+        <Icon name="minus" />
+      </button>
+      <button aria-label="Zoom in" title="Zoom in" onClick={() => zoomBy(1.25)}>
+        <Icon name="add" />
+      </button>
     </div>
   );
 }

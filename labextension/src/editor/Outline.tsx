@@ -5,7 +5,7 @@ import { open } from './choices';
 import { useStore } from './context';
 import { Icon } from './icons';
 import { remove } from './keys';
-import { useCounts, useDepth, useGraph, useNodeText, useProcessor } from './store';
+import { useCounts, useDepth, useGraph, useNodeText } from './store';
 import type { Graph, Plug } from './types';
 import { feeding, findPlug, keyOf, outputType, placeId, ports, type Place } from './wiring';
 import { nodeState, short, stateOf, usage } from './words';
@@ -162,8 +162,7 @@ const Text = memo(function Text({ place }: { place: Place }): JSX.Element | null
 function ProcessorText({ name }: { name: string }): JSX.Element {
   const store = useStore();
   const processor = useGraph(store, graph => graph?.processors[name]);
-  const numbers = useProcessor(store, name);
-  const paused = numbers?.paused ?? processor?.paused;
+  const paused = processor?.paused;
   return (
     <span>
       <b>{name}</b>{' '}

@@ -27,13 +27,14 @@ export const ProcessorGroup = memo(function ProcessorGroup({ data, selected }: N
   });
   const numbers = useProcessor(store, name);
   const far = useView(store, view => view.far);
+  const drop = useView(store, view => view.drop === name);
   if (!processor) return null;
-  const paused = numbers?.paused ?? processor.paused;
+  const { paused } = processor;
   const cpus = processor.cpus === null ? 'all CPUs' : `${processor.cpus} CPU${processor.cpus === 1 ? '' : 's'}`;
   const several = Object.keys(processor.nodes ?? {}).length > 1;
   const running = numbers?.running ?? 0;
   const queued = numbers?.queued ?? 0;
-  const classes = ['ec-group', selected && 'ec-selected', data.folded && 'ec-folded', paused && 'ec-is-paused', far && 'ec-far'];
+  const classes = ['ec-group', selected && 'ec-selected', data.folded && 'ec-folded', paused && 'ec-is-paused', far && 'ec-far', drop && 'ec-drop'];
   return (
     <div
       className={classes.filter(Boolean).join(' ')}

@@ -7,7 +7,7 @@ import { useStore } from './context';
 import { Icon, type IconName } from './icons';
 import { argumentClick, outputClick, useFitClass } from './plugging';
 import { cardHandles, type CardNode } from './scene';
-import { useCounts, useGraph, useProcessor, useRate, useView } from './store';
+import { useCounts, useGraph, useRate, useView } from './store';
 import type { Parameter, Socket, SocketCounts } from './types';
 import { outputType, placeId, ports } from './wiring';
 import { duration, rate, short, stateOf } from './words';
@@ -20,8 +20,7 @@ export const SocketCard = memo(function SocketCard({ data, selected }: NodeProps
   const socket = useGraph(store, graph => graph?.sockets[name]);
   const counts = useCounts(store, name);
   const far = useView(store, view => view.far);
-  const inGraph = useGraph(store, graph => !!socket && !!graph?.processors[socket.processor]?.paused);
-  const paused = useProcessor(store, socket?.processor ?? '')?.paused ?? inGraph;
+  const paused = useGraph(store, graph => !!socket && !!graph?.processors[socket.processor]?.paused);
   if (!socket) return null;
   const state = stateOf(socket, counts, paused);
   const place = { kind: 'socket', socket: name } as const;

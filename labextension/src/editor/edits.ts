@@ -75,6 +75,12 @@ export async function unplug(store: Store, plugs: Ends[]): Promise<void> {
 }
 
 export async function undo(store: Store, op: 'undo' | 'redo'): Promise<void> {
+  const last = store.final;
+  store.final = null;
+  if (op === 'undo' && last && last.revision === store.graph?.revision) {
+    store.say(`${last.what} cannot be undone; undo again takes back the edit before it`);
+    return;
+  }
   const answer = await store.ask(op);
   if (answer) store.say(`${op === 'undo' ? 'undone' : 'redone'}: ${String(answer['text'] ?? '')}`);
 }

@@ -76,15 +76,24 @@ export function remove(store: Store, place: Place | null): void {
   if (names.length) void removeSockets(store, names);
 }
 
+/** A check or a choice has no text that a key could mean. */
 const typing = (element: EventTarget): boolean =>
-  element instanceof HTMLInputElement || element instanceof HTMLTextAreaElement || element instanceof HTMLSelectElement;
+  element instanceof HTMLTextAreaElement || (element instanceof HTMLInputElement && !['checkbox', 'radio'].includes(element.type));
 
 /** Keys that work wherever the focus is in the editor. */
 export function editorKey(store: Store, event: KeyboardEvent): void {
   if (event.key === 'Escape') escape(store);
+  else if (event.key === 'Delete' && !typing(event.target)) removeFrom(store, event.target as HTMLElement);
   else if (!shortcut(store, event)) return;
   else event.preventDefault();
   event.stopPropagation();
+}
+
+/** Delete where no place has the focus: what is selected goes; in a panel, the plug that it shows. */
+function removeFrom(store: Store, element: HTMLElement): void {
+  const { panel } = store.view;
+  if (!element.closest('.ec-panel')) remove(store, null);
+  else if (panel?.kind === 'plug') remove(store, panel);
 }
 
 function shortcut(store: Store, event: KeyboardEvent): boolean {

@@ -43,6 +43,20 @@ interface Rect {
   height: number;
 }
 
+/** The processor whose frame, without the cards in the hand, holds a point; null where that is their own, or none. */
+export function groupAt(nodes: SceneNode[], graph: Graph, { x, y }: { x: number; y: number }, held: string[]): string | null {
+  const own = new Set(held.map(name => graph.sockets[name]?.processor));
+  const holds = (group: GroupNode) => {
+    const rest = nodes.filter(
+      node => node.type === 'socket' && group.data.sockets.includes(node.data.socket) && !held.includes(node.data.socket)
+    ) as CardNode[];
+    const rect = group.data.folded || !group.data.sockets.length ? { ...group.position, width: group.width!, height: group.height! } : around(rest);
+    return rect && x >= rect.x && y >= rect.y && x <= rect.x + rect.width && y <= rect.y + rect.height;
+  };
+  const over = nodes.filter((node): node is GroupNode => node.type === 'processor' && !!holds(node)).map(node => node.data.processor);
+  return over.some(name => own.has(name)) ? null : (over[0] ?? null);
+}
+
 function around(cards: CardNode[]): Rect | null {
   if (!cards.length) return null;
   const left = Math.min(...cards.map(card => card.position.x));
@@ -133,7 +147,10 @@ export function moved(nodes: SceneNode[], changes: Map<string, { x: number; y: n
   const cards = new Map(next.filter(node => node.type === 'socket').map(node => [node.data.socket, node]));
   return next.map(node => {
     if (node.type !== 'processor') return node;
-    const rect = around(node.data.sockets.map(name => cards.get(name)!));
+    const own = node.data.sockets.map(name => cards.get(name)!);
+    const still = own.filter(card => !card.dragging);
+    // what is in the hand is about to be let go elsewhere, maybe in another frame
+    const rect = around(still.length ? still : own);
     if (!rect) return changes.has(node.id) ? { ...node, position: changes.get(node.id)! } : node;
     const { x, y } = rect;
     const size = node.data.folded ? FOLDED : { width: rect.width, height: rect.height };

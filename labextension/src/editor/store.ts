@@ -53,7 +53,11 @@ export interface View {
   selected: { sockets: string[]; plugs: string[] };
   outline: boolean;
   rates: boolean;
+  /** The map, where the picture does not fit. */
+  map: boolean;
   far: boolean;
+  /** The processor that the cards in the hand would move to. */
+  drop: string | null;
   spoken: string;
 }
 
@@ -74,6 +78,8 @@ const NOTHING: SocketCounts = {
   arrived: {}
 };
 
+const FINAL: Record<string, string> = { discard: 'a discard', supply: 'a supplied value', cancel: 'a cancelled call' };
+
 export class Store {
   graph: Graph | null = null;
   life: Life;
@@ -87,7 +93,9 @@ export class Store {
     selected: { sockets: [], plugs: [] },
     outline: false,
     rates: false,
+    map: true,
     far: false,
+    drop: null,
     spoken: ''
   };
   nodes: Node[] = [];
@@ -100,6 +108,10 @@ export class Store {
   /** Set by the canvas: bring a place into sight and focus it. */
   goTo: (place: Place) => void = () => undefined;
   fitAll: () => void = () => undefined;
+  /** Nobody has moved or zoomed the picture yet: it may show all of itself. */
+  untouched = true;
+  /** What was done last, if undo cannot take it back, and the revision it was done in. */
+  final: { what: string; revision: number } | null = null;
 
   private counts = new Map<string, SocketCounts>();
   private processors = new Map<string, Metrics['processors'][string]>();
@@ -146,9 +158,20 @@ export class Store {
     this.set({ spoken });
   }
 
-  /** What a command brought; an error is said, and `null` stands for it. */
-  async ask(op: string, args: Record<string, unknown> = {}): Promise<Answer | null> {
+  setDrop(drop: string | null): void {
+    if (drop !== this.view.drop) this.set({ drop });
+  }
+
+  /** What a command brought; of what cannot be taken back it is noted that it was the last that was done. */
+  async command(op: string, args: Record<string, unknown> = {}): Promise<Answer> {
     const answer = await this.host.command(op, args);
+    if (answer.ok && FINAL[op]) this.final = { what: FINAL[op], revision: this.graph?.revision ?? 0 };
+    return answer;
+  }
+
+  /** The same; an error is said, and `null` stands for it. */
+  async ask(op: string, args: Record<string, unknown> = {}): Promise<Answer | null> {
+    const answer = await this.command(op, args);
     if (answer.ok) return answer;
     this.say(answer.error ?? `${op} went wrong`);
     return null;

@@ -24,7 +24,7 @@ export function ProcessorPanel({ name }: { name: string }): JSX.Element {
   const nodes = useNodes(store);
   const [shares, setShares] = useState(() => sharesOf(processor));
   if (!processor) return <p>This processor is gone.</p>;
-  const paused = numbers?.paused ?? processor.paused;
+  const { paused } = processor;
   const chosen = Object.entries(shares).filter(([node]) => nodes.some(one => one.name === node));
   const change = { op: 'processor', name, cpus: null, nodes: Object.fromEntries(chosen.map(([node, n]) => [node, n ? Number(n) : null])) };
   const choose = (node: string, count: string | null) => {

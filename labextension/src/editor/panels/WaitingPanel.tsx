@@ -128,7 +128,7 @@ function Supply({ socket, row, argument, again }: SupplyProps): JSX.Element {
   const [error, setError] = useState('');
   const supply = async (event: FormEvent) => {
     event.preventDefault();
-    const answer = await store.host.command('supply', { socket, party: row.party, tag: row.tag, argument, text });
+    const answer = await store.command('supply', { socket, party: row.party, tag: row.tag, argument, text });
     setError(answer.ok ? '' : (answer.error ?? 'it was refused'));
     if (!answer.ok) return;
     store.say(`supplied ${argument} of ${socket}`);
