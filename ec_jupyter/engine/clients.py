@@ -297,10 +297,6 @@ class Clients:
             name = self.engine.core.topology.sockets[job.socket].name
             self.push("output", {"request": request, "socket": name, "stream": stream, "text": text})
 
-    def progress(self, request: int, done: float, total: float | None, text: str) -> None:
-        """Pass on how far a task is."""
-        self.push("progress", {"request": request, "done": done, "total": total, "text": text})
-
     def refuse(self, error: StoreError) -> None:
         """The disk is full: submits of this tick were not accepted after all."""
         core = self.engine.core

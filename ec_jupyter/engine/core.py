@@ -257,6 +257,7 @@ class Core:
         socket = self.topology.sockets[job.socket]
         job.attempt += 1
         job.assigned, job.node, job.task, job.started = True, node, socket.task, None
+        job.extra.clear()
         self.held.hold(job.id, node, socket.processor, socket.threads)
         return call_of(job, self.topology, self.fixed)
 

@@ -69,6 +69,7 @@ def counts(engine: Engine) -> dict[str, Any]:
     """Requests by state and socket, what waits at each argument and plug, what processors and nodes are doing."""
     core, jobs = engine.core, _at_work(engine)
     running = Counter(job.socket for job in jobs)
+    progress = _progress(jobs)
     arrived, on_the_way = _arrived(core)
     sockets = {}
     for socket in core.topology.sockets.values():
@@ -78,11 +79,33 @@ def counts(engine: Engine) -> dict[str, Any]:
             row["running"] = running[socket.id]
             row["queued"] = max(0, row["queued"] - running[socket.id])
             row["arrived"] = arrived.get(socket.id, {})
+            row["progress"] = progress.get(socket.id)
             sockets[socket.name] = row
     return {
         "time": time.time(), "sockets": sockets, "processors": _pools(core, sockets, jobs), "plugs": on_the_way,
         "nodes": _nodes(engine, jobs), "idle": engine.idle,
     }  # fmt: skip
+
+
+def _progress(jobs: list[Job]) -> dict[int, dict[str, Any]]:
+    """How far the running calls of each socket are, together, where they say so.
+
+    ``calls`` of them say it; `done` and `total` are sums over those that know their total, and `text` is one's.
+    `total` is None where none knows it, and `done` the sum of all then.
+    """
+    said: dict[int, list[dict[str, Any]]] = {}
+    for job in jobs:
+        if "progress" in job.extra:
+            said.setdefault(job.socket, []).append(job.extra["progress"])
+    found = {}
+    for socket, calls in said.items():
+        known = [one for one in calls if one["total"] is not None]
+        found[socket] = {
+            "calls": len(calls), "done": sum(one["done"] for one in known or calls),
+            "total": sum(one["total"] for one in known) if known else None,
+            "text": next((one["text"] for one in calls if one["text"]), ""),
+        }  # fmt: skip
+    return found
 
 
 def _at_work(engine: Engine) -> list[Job]:

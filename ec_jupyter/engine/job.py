@@ -76,6 +76,8 @@ class Job:
         Wall clock at which it began, once known.
     node : str
         Whose agent has it, or had it last.
+    extra : dict
+        Of the attempt that runs: ``slot``, ``pid``, and ``progress``, the last that its task said.
     """
 
     id: int

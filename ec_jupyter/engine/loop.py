@@ -334,7 +334,11 @@ class Engine:
 
     def progress(self, request: int, done: float, total: float | None, text: str) -> None:
         """A task says how far it is."""
-        self.clients.progress(request, done, total, text)
+        job = self.core.jobs.get(request)
+        if job is not None and job.assigned:
+            job.extra["progress"] = {"done": done, "total": total, "text": text}
+            self.core.changed.add(job.socket)
+            self.clients.look_at_counts()
 
     def room(self, processor: str) -> None:
         """The agent may take more."""

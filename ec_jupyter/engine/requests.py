@@ -76,6 +76,7 @@ def _request_row(core: Core, row: dict[str, Any], running: dict[int, float]) -> 
     row["version"] = task.version if task else None
     row["error"] = json.loads(row["error"]) if row["error"] else None
     row["argument_names"] = list(arguments)
+    row["progress"] = None
     if row["state"] == "running":
         row["state"] = "queued"
     if job is not None and job.assigned:
@@ -85,7 +86,7 @@ def _request_row(core: Core, row: dict[str, Any], running: dict[int, float]) -> 
         row |= {
             "state": "running", "attempt": job.attempt, "started": job.started, "seconds": running[row["id"]],
             "slot": job.extra.get("slot"), "pid": job.extra.get("pid"),
-            "version": current.version if current else None,
+            "version": current.version if current else None, "progress": job.extra.get("progress"),
         }  # fmt: skip
     arrivals = [a for _, _, ids in arguments.values() for a in ids]
     row["parents"] = _parents(core, arrivals)

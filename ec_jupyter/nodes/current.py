@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass
@@ -108,6 +109,7 @@ def progress(iterable: Iterable[_T], total: float | None = None, text: str = "")
         total = len(iterable)
     said = float("-inf")
     done = 0
+    _say(done, total, text)
     for element in iterable:
         yield element
         done += 1
@@ -120,4 +122,11 @@ def progress(iterable: Iterable[_T], total: float | None = None, text: str = "")
 
 def _say(done: float, total: float | None, text: str) -> None:
     if place.say is not None:
-        place.say(done, total, text)
+        place.say(done, _number(total), str(text))
+
+
+def _number(total: float | None) -> float | None:
+    """`total` as JSON can carry it, whatever kind of number it is; None where there is no end."""
+    if total is None or not math.isfinite(total):
+        return None
+    return int(total) if total == int(total) else float(total)

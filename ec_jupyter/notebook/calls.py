@@ -15,9 +15,9 @@ from ec_jupyter.errors import RequestNotFoundError
 from ec_jupyter.nodes.current import Failure
 from ec_jupyter.notebook.binding import Binding
 from ec_jupyter.notebook.client import unpack
-from ec_jupyter.notebook.progress import Bar
+from ec_jupyter.notebook.progress import Bar, progress_text
 from ec_jupyter.notebook.request import Lineage, Request, Run
-from ec_jupyter.notebook.tables import Report, Table, Tree, bytes_text, clock_text, seconds_text, shown
+from ec_jupyter.notebook.tables import Report, Table, Tree, clock_text, seconds_text, shown
 from ec_jupyter.notebook.views import Processor, Socket
 from ec_jupyter.notebook.waiting import Waiting
 from ec_jupyter.notebook.waits import Deadline, background, beating, wake
@@ -32,7 +32,7 @@ STATES = ("arrived", "waiting", "queued", "running", "done", "failed", "cancelle
 """What a socket's counts tell: values that wait for company, then requests by state."""
 
 _ALL = 1 << 62
-_COLUMNS = ["id", "socket", "state", "run", "attempt", "version", "node", "started", "seconds", "output", "error"]
+_COLUMNS = ["id", "socket", "state", "run", "attempt", "version", "node", "started", "seconds", "progress", "error"]
 _WAITING = ["socket", "argument", "type", "bytes", "run", "from", "since", "missing", "stranded"]
 
 
@@ -213,7 +213,8 @@ class Calls:
     def status(self) -> Report:
         """Counts of every socket, processor and node, as of now."""
         counts, _ = self._client.ask("query", {"what": "counts"})
-        return Report(counts, self._status_rows(counts), ["socket", "processor", *STATES, "note"], _headline(counts))
+        columns = ["socket", "processor", *STATES, "progress", "note"]
+        return Report(counts, self._status_rows(counts), columns, _headline(counts))
 
     def _status_rows(self, counts: dict[str, Any]) -> list[dict[str, Any]]:
         known = self._client.topology["sockets"]
@@ -232,8 +233,9 @@ class Calls:
                 f"waits for {', '.join(unfed)}: nothing plugged" if unfed else "",
             ]
             note = "; ".join(filter(None, notes))
-            arrived = sum(states["arrived"].values())
-            rows.append({"socket": name, "processor": processor, **states, "arrived": arrived, "note": note})
+            arrived, progress = sum(states["arrived"].values()), progress_text(states["progress"])
+            row = {**states, "arrived": arrived, "progress": progress, "note": note}
+            rows.append({"socket": name, "processor": processor, **row})
         return rows
 
     def tree(self) -> Tree:
@@ -437,7 +439,7 @@ class Calls:
 
         undo = self._client.listen("counts", counted)
         try:
-            with Bar(self.name) as bar:
+            with Bar(self.name, tell) as bar:
                 future = background(lambda: self._client.ask("drained", timeout=None), "ec-drained")
                 future.add_done_callback(lambda _: tell())
                 yield future, bar, latest
@@ -457,8 +459,8 @@ class Calls:
 def _request_row(row: dict[str, Any]) -> dict[str, Any]:
     error = row.get("error")
     text = f"{error.get('type', '')}: {error.get('message', '')}" if isinstance(error, dict) else error
-    row = {**row, "error": text, "output": row.get("output_bytes")}
-    return shown(row, started=clock_text, finished=clock_text, seconds=seconds_text, output=bytes_text)
+    row = {**row, "error": text}
+    return shown(row, started=clock_text, finished=clock_text, seconds=seconds_text, progress=progress_text)
 
 
 def _waiting(flow: Flow, row: dict[str, Any]) -> list[Waiting]:

@@ -39,7 +39,7 @@ EAGER = 8  # submits that ask for their results at once, after somebody waited f
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 # what the engine pushes only to those who ask for it; of "picture" nothing comes: it says that one is looked at
-_ON_DEMAND = frozenset({"counts", "output", "picture", "progress"})
+_ON_DEMAND = frozenset({"counts", "output", "picture"})
 
 Push = Callable[[Header, list[bytes]], None]
 __all__ = ["Accepted", "Call", "Client", "unpack"]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -18,11 +21,15 @@ class Bar:
     ----------
     name : str
         What stands before it.
+    tell : callable
+        Called when it is due, if nothing else brings `show` then.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, tell: Callable[[], object]) -> None:
         self._name = name
-        self._due = time.monotonic() + settings().progress_delay
+        delay = settings().progress_delay
+        self._due = time.monotonic() + delay if delay >= 0 else math.inf
+        self._timer = threading.Timer(delay, tell) if delay > 0 else None
         self._before: int | None = None
         self._bar: Any = None
 
@@ -34,16 +41,23 @@ class Bar:
         if self._bar is None and time.monotonic() >= self._due:
             self._bar = _made(self._name)
         if self._bar is not None:
+            part, said = under_way(counts)
             self._bar.total = max(ended - self._before + open_, 1)
-            self._bar.n = ended - self._before
+            self._bar.n = ended - self._before + part
+            self._bar.set_postfix_str(said, refresh=False)
             self._bar.refresh()
 
     def __enter__(self) -> Self:
+        if self._timer is not None:
+            self._timer.daemon = True
+            self._timer.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
         if self._bar is not None:
             if kind is None:
                 # the last counts may not have come, and an unfinished bar is shown as a failure
@@ -56,6 +70,21 @@ def tally(counts: dict[str, Any]) -> tuple[int, int]:
     states = counts.get("sockets", {}).values()
     ended = sum(state.get(word, 0) for state in states for word in _ENDED)
     return ended, sum(state.get("queued", 0) + state.get("running", 0) for state in states)
+
+
+def under_way(counts: dict[str, Any]) -> tuple[float, str]:
+    """How many calls' worth of the running ones is through, by what their tasks say, and that as text."""
+    said = {name: row["progress"] for name, row in counts.get("sockets", {}).items() if row.get("progress")}
+    part = sum(one["calls"] * min(one["done"] / one["total"], 1.0) for one in said.values() if one["total"])
+    return round(part, 2) or 0, ", ".join(f"{name}: {progress_text(one)}" for name, one in said.items())
+
+
+def progress_text(said: dict[str, Any] | None) -> str:
+    """What a task says with `ec_jupyter.progress`, as people write it: ``3 of 10 files``."""
+    if not said:
+        return ""
+    of = "" if said["total"] is None else f" of {said['total']:,}"
+    return f"{said['done']:,}{of} {said['text']}".rstrip()
 
 
 def _made(name: str) -> Any:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.errors import RequestNotFoundError
 from ec_jupyter.notebook.outcome import error_of, value_of
+from ec_jupyter.notebook.progress import progress_text
 from ec_jupyter.notebook.tables import Table
 from ec_jupyter.notebook.waits import Deadline, awaited, until
 
@@ -187,6 +188,11 @@ class Request:
         """How long its last attempt ran."""
         seconds: float | None = self.row()["seconds"]
         return seconds
+
+    @property
+    def progress(self) -> str | None:
+        """How far its task says it is, while it runs: ``3 of 10 files``."""
+        return progress_text(self.row().get("progress")) or None
 
     @property
     def error(self) -> str | None:

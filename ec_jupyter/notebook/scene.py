@@ -135,7 +135,7 @@ def metrics(counts: Mapping[str, Any], previous: Mapping[str, Any] | None = None
 
 
 def _numbers(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: row.get(key, {} if key == "arrived" else 0) for key in _NUMBERS}
+    return {key: row.get(key, {} if key == "arrived" else 0) for key in _NUMBERS} | {"progress": row.get("progress")}
 
 
 def changed(message: Mapping[str, Any]) -> bool:

@@ -167,17 +167,6 @@ def _branches(level: Any) -> list[tuple[str, list[Any]]]:
     return found
 
 
-def bytes_text(size: float | None) -> str:
-    """A number of bytes as people write it."""
-    if size is None:
-        return ""
-    for unit in ("B", "KiB", "MiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} GiB"
-
-
 def seconds_text(seconds: float | None) -> str:
     """A length of time as people write it."""
     if seconds is None:

@@ -115,6 +115,13 @@ class Kernel:
             if message["parent_header"].get("msg_id") == cell and kind in shown:
                 return
 
+    def wait_for_update(self, claim: Callable[[Any], bool]) -> None:
+        """Return once a widget has a value of which a claim holds."""
+        while True:
+            content = self.client.get_iopub_msg(timeout=SECONDS)["content"]
+            if claim(content.get("data", {}).get("state", {}).get("value")):
+                return
+
     def kill(self) -> None:
         """SIGKILL, as when the machine runs out of memory."""
         os.kill(self.pid, signal.SIGKILL)

@@ -58,6 +58,21 @@ def test_numbers_come_while_somebody_looks_and_not_otherwise(page: Page, gate: A
     page.listen(lambda: page.metrics[-1]["full"] and page.counts()["emit"]["done"] == 2)
 
 
+def test_a_picture_opened_in_the_middle_of_a_call_shows_how_far_it_is(page: Page, gate: Any) -> None:
+    page.run(
+        "import os\n@ec.socket\ndef steps(n):\n    for _ in ec.progress(range(n), text='files'):\n"
+        "        os.read(os.open('gate', os.O_RDONLY), 1)\n"
+    )
+    page.run("r = flow.submit('steps', 3)")
+    gate.open(1)
+    page.run("import time\nwhile r.progress != '1 of 3 files': time.sleep(0.01)")
+    page.hello()
+    assert page.counts()["steps"]["progress"] == {"calls": 1, "done": 1, "total": 3, "text": "files"}
+    assert page.ask("request", id=1)["row"]["progress"] == {"done": 1, "total": 3, "text": "files"}
+    gate.open(2)
+    page.listen(lambda: page.counts()["steps"]["progress"] is None)
+
+
 def test_the_picture_follows_what_code_wires(page: Page) -> None:
     kernel = page.kernel
     cell = kernel.begin("flow.plug('emit', 'join.left'); flow.rename('join', 'meet'); None")

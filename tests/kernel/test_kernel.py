@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 SOCKET = """%%ec_socket -p one --cpus 1
 def gated(x):
     import os
@@ -120,6 +122,40 @@ def test_a_long_wait_shows_one_bar_and_a_short_one_none(kernel: Any, gate: Any) 
     shown = kernel.end(cell)
     assert not shown.error, shown.traceback
     assert bar not in shown.kinds
+
+
+@pytest.mark.parametrize(("delay", "shown"), [(0.3, True), (-1, False)])
+def test_a_bar_comes_when_it_is_due_though_nothing_happens_and_below_zero_never(
+    kernel: Any, gate: Any, delay: float, shown: bool
+) -> None:
+    kernel.run(SOCKET)
+    kernel.run(f"%config EC.progress_delay = {delay}\nflow = ec.flow(); r = flow.submit('gated', 1)")
+    kernel.run("import time\nwhile r.state != 'running': time.sleep(0.01)")
+    cell = kernel.begin(f"flow.wait({60 if shown else 0.5})")
+    if shown:
+        kernel.wait_for_kind(cell, "application/vnd.jupyter.widget-view+json")
+        gate.open(1)
+        assert not kernel.end(cell).error
+    else:
+        found = kernel.end(cell)
+        assert found.error[0] == "TimeoutError"
+        assert "application/vnd.jupyter.widget-view+json" not in found.kinds
+        gate.open(1)
+
+
+def test_the_bar_of_a_wait_shows_how_far_the_running_calls_are(kernel: Any, gate: Any) -> None:
+    kernel.run("%config EC.progress_delay = 0\nflow = ec.flow()")
+    kernel.run(
+        "@ec.socket\ndef steps(n):\n    import os\n    for _ in ec.progress(range(n), text='files'):\n"
+        "        os.read(os.open('gate', os.O_RDONLY), 1)"
+    )
+    cell = kernel.begin("r = flow.submit('steps', 4)\n%ec_wait")
+    # tqdm's spaces are as wide as a figure
+    kernel.wait_for_update(lambda value: "steps: 0 of 4 files" in str(value).replace("\u2007", " "))
+    gate.open(1)
+    kernel.wait_for_update(lambda value: value == 0.25)
+    gate.open(3)
+    assert not kernel.end(cell).error
 
 
 def test_two_notebooks_use_one_flow_and_see_each_others_edits(

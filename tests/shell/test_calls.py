@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +179,34 @@ def test_skipped_and_cancelled_requests_say_so(calling: Any, gate: Any) -> None:
 
 
 # -- looking ---------------------------------------------------------------------
+def test_how_far_a_running_task_is_stands_in_the_tables_whenever_they_are_asked_for(
+    calling: Any, gate: Any, wait_until: Callable[..., Any]
+) -> None:
+    calling.run(f"@ec.socket\ndef steps(n):\n    for _ in ec.progress(range(n), text='files'):\n        {PASS}")
+    calling.run("r = flow.submit('steps', 3)")
+    wait_until(lambda: calling.run("r.progress") == "0 of 3 files")
+    gate.open()
+    wait_until(lambda: calling.run("r.progress") == "1 of 3 files")
+    assert calling.run("repr(flow.requests())").count("1 of 3 files") == 1
+    assert repr(calling.run("%ec_status")).count("1 of 3 files") == 1
+    gate.open(2)
+    calling.run("r.result(30)")
+    assert calling.run("r.progress, flow.status().rows[-1]['progress']") == (None, "")
+
+
+@pytest.mark.parametrize(
+    ("total", "shown"), [("float('nan')", "0"), ("1e400", "0"), ("__import__('numpy').int64(7)", "0 of 7")]
+)
+def test_a_total_of_any_kind_of_number_is_shown_or_left_out(
+    calling: Any, gate: Any, wait_until: Callable[..., Any], total: str, shown: str
+) -> None:
+    calling.run(f"@ec.socket\ndef steps():\n    for _ in ec.progress([1], total={total}):\n        {PASS}")
+    calling.run("r = flow.submit('steps')")
+    wait_until(lambda: calling.run("r.progress") == shown)
+    gate.open()
+    calling.run("r.result(30)")
+
+
 def test_requests_are_listed_in_order_of_acceptance_or_of_start(calling: Any) -> None:
     calling.run("flow.map('gated', []); rs = flow.map('add', range(50)); flow.wait(60)")
     assert [r.id for r in calling.run("flow.requests('add')")] == [r.id for r in calling.run("rs")]

@@ -100,6 +100,18 @@ export interface SocketCounts {
   skipped: number;
   /** Values that wait at each argument for the others of their call. */
   arrived: Record<string, number>;
+  /** How far its running calls are, together, where their tasks say so. */
+  progress?: Progress | null;
+}
+
+/** What tasks say with `ec.progress`: of one call in a request's row, of all that run in a socket's counts. */
+export interface Progress {
+  done: number;
+  /** null: nobody knows it. */
+  total: number | null;
+  text: string;
+  /** In a socket's counts: how many of its calls say it. */
+  calls?: number;
 }
 
 /** Absolute numbers; a message with `full` false names only what changed since the last. */
