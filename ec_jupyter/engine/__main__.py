@@ -18,6 +18,7 @@ from ec_jupyter.engine.clients import Clients
 from ec_jupyter.engine.loop import Engine
 from ec_jupyter.engine.runtime import sweep
 from ec_jupyter.errors import EcError, to_wire
+from ec_jupyter.nodes.handles import raise_limit
 from ec_jupyter.nodes.slot import leave
 
 
@@ -40,6 +41,7 @@ def main() -> int:
     # requests wait in memory by the thousand and hardly ever in cycles: looking through them all, often, finds nothing
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
+    raise_limit()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
     try:
         return asyncio.run(_run(options))
@@ -57,7 +59,7 @@ async def _run(options: argparse.Namespace) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, engine.stopped.set)
-    loop.set_exception_handler(lambda _, context: engine.fall(context))
+    loop.set_exception_handler(lambda _, context: engine.unhandled(context))
     try:
         await engine.start()
     except sqlite3.Error as error:

@@ -59,7 +59,7 @@ class Fleet:
         self.abroad = Abroad(self)
         self.reaching = Reaching(self)
         self.core.reachable = self._reachable
-        self._home, self._opener = home, opener
+        self._home, self._opener, self._local = home, opener, local
         self._tasks: set[asyncio.Task[None]] = set()
         self._leaving: set[asyncio.Task[None]] = set()
         self._closing = False
@@ -304,6 +304,10 @@ class Fleet:
                 jobs = [self.core.jobs[request] for request in self.core.held.at(member.name)]
                 found |= {job.id: max(0.0, time.time() - job.started) for job in jobs if job.started is not None}
         return found
+
+    def make_room(self) -> None:
+        """End workers here that have nothing to do: their files are wanted."""
+        self._local.handles.free()
 
     # -- calls -------------------------------------------------------------------
     def _reachable(self, processor: Processor) -> bool:

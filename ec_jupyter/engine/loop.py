@@ -7,6 +7,7 @@ that may start. Nothing polls; what piles up while a commit runs is the next tic
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
 import sqlite3
@@ -40,6 +41,8 @@ log = logging.getLogger(__name__)
 
 QUIET_SECONDS = 0.001  # after so long without a tick, what comes in does not wait for more to share one
 LOOK_SECONDS = 1.0  # between looks at whether the folder and the sockets are where they were
+NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)  # what a connection may have to wait for
+CROWDED_SECONDS = 0.5  # between two looks whether workers can give files back
 RETRY_STORE = 1.0  # seconds between tries to write to a disk that was full
 
 
@@ -97,7 +100,7 @@ class Engine:
         self._effects: list[Callable[[], None]] = []
         self._looks: list[Callable[[], None]] = []
         self._scheduled = False
-        self._last_tick = 0.0
+        self._last_tick = self._crowded = 0.0
         self._closing = False
         self._alarm: asyncio.TimerHandle | None = None
         self._retry: asyncio.TimerHandle | None = None
@@ -132,6 +135,18 @@ class Engine:
         if self.lost is None:
             # else SQLite would remove a log by its name, and that name may be another flow's by now
             self.store.close()
+
+    def unhandled(self, context: dict[str, Any]) -> None:
+        """What no code of ours has caught: a defect, or a connection that finds no room, which asyncio tries again."""
+        error = context.get("exception")
+        if isinstance(error, OSError) and error.errno in NO_ROOM and "socket" in context:
+            # asyncio says so up to a hundred times in a row
+            if self._loop.time() > self._crowded:
+                self._crowded = self._loop.time() + CROWDED_SECONDS
+                log.warning("a connection has to wait: %s", error)
+                self.fleet.make_room()
+        else:
+            self.fall(context)
 
     def fall(self, context: dict[str, Any]) -> None:
         """End at a defect of ours: the next engine starts from what is on disk, which is whole."""

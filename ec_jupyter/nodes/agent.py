@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ec_jupyter.errors import ProcessorNotFoundError
@@ -19,6 +19,7 @@ from ec_jupyter.nodes import cpus as machine
 from ec_jupyter.nodes.child import Seat
 from ec_jupyter.nodes.commons import Commons
 from ec_jupyter.nodes.cpus import Pins
+from ec_jupyter.nodes.handles import Handles
 from ec_jupyter.nodes.limits import Watch
 from ec_jupyter.nodes.pool import Pool
 from ec_jupyter.nodes.site import Listener, Modules, Site
@@ -94,6 +95,7 @@ class Agent:
         self._server: asyncio.AbstractServer | None = None
         self._turns: list[Slot] = []
         self._lines: set[asyncio.Transport] = set()
+        self.handles = Handles(self._slots, lambda slot: self._pools[slot.processor].spare(slot))
 
     async def start(self) -> None:
         """Listen for workers; to be awaited before anything else."""
@@ -112,6 +114,7 @@ class Agent:
             replan=self._replan,
             watch=Watch(loop),
             modules=self._modules or (lambda _, answer: answer(None)),
+            handles=self.handles,
         )
         await self._listen()
 
@@ -227,7 +230,7 @@ class Agent:
     async def close(self) -> None:
         """Kill every worker and all it has started; calls that are left come to nothing."""
         loop = asyncio.get_running_loop()
-        slots = [slot for pool in self._pools.values() for slot in pool.slots]
+        slots = list(self._slots())
         for pool in self._pools.values():
             pool.close()
         if self._site is not None:
@@ -255,6 +258,9 @@ class Agent:
         if name not in self._pools:
             raise ProcessorNotFoundError.named(name, self._pools)
         return self._pools[name]
+
+    def _slots(self) -> Iterator[Slot]:
+        return (slot for pool in self._pools.values() for slot in pool.slots)
 
     def _seat(self, token: str, blame: str, pins: Pins) -> Seat:
         return Seat(

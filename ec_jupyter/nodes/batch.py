@@ -6,11 +6,16 @@ few small integers each. What of a frame is inline travels as a buffer, the rest
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ec_jupyter.nodes.durations import SHORT_SECONDS, Durations
 from ec_jupyter.wire import Buffer, Call, Header, Outcome, Value
+
+BATCH_CALLS = 256
+BATCH_BYTES = 1 << 20
 
 Loose = bytes | Value
 """An argument's value as a worker holds it: the inline pickle itself, or a value in a file."""
@@ -43,6 +48,39 @@ class Job:
     lot: Lot
     values: Sequence[Loose]
     counts: Sequence[int] | None = None
+
+
+def short(first: Call, queue: deque[Call], most: int, held: float, durations: Durations) -> list[Call]:
+    """Calls off the head of a queue that may leave with `first`: all short, and together no long one.
+
+    Parameters
+    ----------
+    first : Call
+        A short one, taken already.
+    queue : deque of Call
+        What waits behind it.
+    most : int
+        How many more.
+    held : float
+        CPUs that its slot has.
+    durations : Durations
+        What is known of the tasks.
+    """
+    task, seconds = first.task, durations.get(first.task)
+    left, size = SHORT_SECONDS - (seconds or 0.0), inline_bytes(first)
+    calls: list[Call] = []
+    while queue and len(calls) < most and seconds is not None:
+        call = queue[0]
+        if call.task != task:
+            task, seconds = call.task, durations.get(call.task)
+            if seconds is None:
+                break
+        left -= seconds
+        size += inline_bytes(call)
+        if call.once or left < 0 or size > BATCH_BYTES or call.threads > held:
+            break
+        calls.append(queue.popleft())
+    return calls
 
 
 def pack_calls(calls: Sequence[Call], sources: dict[str, str]) -> tuple[Header, list[Buffer]]:

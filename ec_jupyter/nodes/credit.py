@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from ec_jupyter.nodes.batch import BATCH_CALLS
 from ec_jupyter.nodes.durations import CALL_SECONDS, SHORT_SECONDS
 from ec_jupyter.nodes.link import clock
-from ec_jupyter.nodes.pool import BATCH_CALLS, TROUBLE_SECONDS
+from ec_jupyter.nodes.pool import TROUBLE_SECONDS
 
 PREFETCH = 64
 """Calls of a slot that may be on their way, at most."""

@@ -13,15 +13,13 @@ from collections.abc import Callable, Collection, Sequence
 from typing import ClassVar
 
 from ec_jupyter.errors import FrameError
-from ec_jupyter.nodes.batch import inline_bytes, unpack_results
+from ec_jupyter.nodes.batch import BATCH_CALLS, short, unpack_results
 from ec_jupyter.nodes.child import STARTED_SECONDS
 from ec_jupyter.nodes.durations import SHORT_SECONDS
+from ec_jupyter.nodes.handles import AGAIN_SECONDS
 from ec_jupyter.nodes.site import Site, failed, stop_text
 from ec_jupyter.nodes.slot import Slot
 from ec_jupyter.wire import Call, Header, Outcome, Value
-
-BATCH_CALLS = 256
-BATCH_BYTES = 1 << 20
 
 SPAWN_SECONDS = 0.05
 """Work the ready slots have to have before short calls are worth another process."""
@@ -70,7 +68,7 @@ class Pool:
         while len(staying) < cpus:
             index = next(i for i in range(len(used) + 1) if i not in used)
             used.add(index)
-            slot = Slot(self, self.name, index, self._site.runtime, self._site.loop)
+            slot = Slot(self, self.name, index, self._site.loop)
             self.slots.append(slot)
             staying.append(slot)
         # the idle leave first, and of equals the last
@@ -207,34 +205,18 @@ class Pool:
 
     def _withdraw(self) -> None:
         if not self.queue:
+            self._site.handles.leave(self)
             for slot in list(self._waiting):
                 self._release(slot)
 
     def _batch(self, slot: Slot) -> list[Call]:
         """What the slot gets next, off the queue."""
         first = self.queue.popleft()
-        durations = self._site.durations
-        seconds = durations.get(first.task)
-        if not self._shares(first) or seconds is None or not self.queue:
+        if not self._shares(first) or not self.queue:
             return [first]
-        calls = [first]
         takers = sum(s.batches < 2 and self._prompt(s) for s in self.slots)
         most = min(BATCH_CALLS, -(-(len(self.queue) + 1) // max(1, takers)))
-        left = SHORT_SECONDS - seconds
-        held = self._site.ledger.held(slot)
-        size = inline_bytes(first)
-        while self.queue and len(calls) < most:
-            call = self.queue[0]
-            if call.task != first.task:
-                seconds = durations.get(call.task)
-                if seconds is None or call.once:
-                    break
-            left -= seconds
-            size += inline_bytes(call)
-            if left < 0 or size > BATCH_BYTES or call.threads > held:
-                break
-            calls.append(self.queue.popleft())
-        return calls
+        return [first, *short(first, self.queue, most - 1, self._site.ledger.held(slot), self._site.durations)]
 
     def _send(self, slot: Slot, calls: list[Call]) -> None:
         if self._shares(calls[0]):
@@ -291,9 +273,11 @@ class Pool:
             delay = self._not_before.get(slot, 0.0) - now
             if delay > 0:
                 self._pump_in(delay)
-            else:
-                self._start(slot)
+            elif self._start(slot):
                 wanted -= 1
+            else:
+                self._site.handles.wait(self)
+                return self._pump_in(AGAIN_SECONDS)
         return None
 
     def _prompt(self, slot: Slot) -> bool:
@@ -310,11 +294,24 @@ class Pool:
         self._pumping = None
         self.pump()
 
-    def _start(self, slot: Slot) -> None:
+    def _start(self, slot: Slot) -> bool:
+        """Start a slot's process; False where there is no room for its files."""
         site = self._site
+        if not site.handles.room():
+            return False
         pins = site.pins.get((self.name, slot.index), ())
         slot.follows = isinstance(self.affinity, str)
         site.seats[slot.start(site.seat, pins, self.threads, site.idle, site.runtime, site.fds)] = slot
+        return True
+
+    def spare(self, slot: Slot) -> bool:
+        """Whether a slot's process could end and nobody would miss it now."""
+        return slot.idle and not self.queue
+
+    def crowded(self, text: str) -> None:
+        """There is no room for the files of another process: calls wait until others are done."""
+        if not any(slot.state == "ready" for slot in self.slots):
+            self._site.listener.trouble(self.name, f"{text}; its calls wait until others are done")
 
     def _drain(self, slot: Slot) -> None:
         slot.draining = True
@@ -389,6 +386,7 @@ class Pool:
         self.pump()
         if slot.idle:
             self._steal()
+            self._site.handles.idle(slot)
 
     def _done(self, slot: Slot, header: Header, buffers: list[bytes]) -> list[Outcome]:
         calls = {call.request: call for call in slot.answered(header["n"])}
@@ -464,6 +462,7 @@ class Pool:
         """A process is gone, with the calls it had."""
         stops = dict(slot.stops)
         calls = slot.answered(list(slot.calls))
+        self._site.forget(slot)
         self._short.discard(slot)
         self._release(slot)
         ended = [failed(call, *stops[call.request], text) for call in calls if call.request in stops]
@@ -481,6 +480,7 @@ class Pool:
         if back:
             self._site.listener.returned(back)
         self.pump()
+        self._site.handles.gone()
         self._site.listener.room(self.name)
 
     def _failed(self, slot: Slot, text: str) -> None:

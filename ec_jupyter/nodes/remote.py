@@ -15,7 +15,7 @@ from typing import Any
 import ec_jupyter
 from ec_jupyter.errors import FrameError, ProcessorNotFoundError
 from ec_jupyter.nodes import imports
-from ec_jupyter.nodes.batch import inline_bytes
+from ec_jupyter.nodes.batch import BATCH_CALLS, inline_bytes
 from ec_jupyter.nodes.cargo import Cargo
 from ec_jupyter.nodes.credit import Credit
 from ec_jupyter.nodes.freight import (
@@ -31,7 +31,7 @@ from ec_jupyter.nodes.freight import (
 from ec_jupyter.nodes.landing import Landing
 from ec_jupyter.nodes.link import Link
 from ec_jupyter.nodes.login import Login
-from ec_jupyter.nodes.pool import BATCH_CALLS, TROUBLE_SECONDS
+from ec_jupyter.nodes.pool import TROUBLE_SECONDS
 from ec_jupyter.nodes.site import NodeListener, failed, stop_text
 from ec_jupyter.nodes.tally import Out, Tally
 from ec_jupyter.nodes.tie import Tie

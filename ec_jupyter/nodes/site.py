@@ -14,6 +14,7 @@ from ec_jupyter.nodes.child import Seat
 from ec_jupyter.nodes.commons import Commons
 from ec_jupyter.nodes.cpus import Pins
 from ec_jupyter.nodes.durations import Durations
+from ec_jupyter.nodes.handles import Handles
 from ec_jupyter.nodes.invoke import STOPPED
 from ec_jupyter.nodes.limits import Watch
 from ec_jupyter.nodes.slot import Slot
@@ -85,6 +86,7 @@ class Site:
     watch: Watch
     modules: Modules
     commons: Commons | None
+    handles: Handles
     seats: dict[str, Slot] = field(default_factory=dict)
     pins: dict[tuple[str, int], Pins] = field(default_factory=dict)
     durations: Durations = field(default_factory=Durations)
@@ -93,6 +95,11 @@ class Site:
     def fds(self) -> tuple[int, ...]:
         """What workers are to inherit: the locks of the CPUs they use."""
         return self.commons.fds if self.commons is not None else ()
+
+    def forget(self, slot: Slot) -> None:
+        """Expect no connection of a slot's process any more."""
+        for token in [token for token, one in self.seats.items() if one is slot]:
+            del self.seats[token]
 
     def due(self, slot: Slot) -> bool:
         """Whether a slot is to begin nothing more, for another flow waits for its CPUs."""

@@ -88,14 +88,23 @@ class Holder(threading.Thread):
                 max_workers=1, timeout=idle, initializer=child.init, initargs=(seat, locks), env=env
             )
         except Exception as error:  # noqa: BLE001 - the owner is told
-            return f"{type(error).__name__}: {error}"
+            return _said(error)
         try:
             executor.submit(child.serve, seat).result()
         except BaseException as error:  # noqa: BLE001 - the owner is told
-            return f"{type(error).__name__}: {error}"
+            return _said(error)
         finally:
             executor.shutdown(wait=True, kill_workers=True)
         return None
+
+
+def _said(error: BaseException) -> str:
+    """What went wrong; not what loky meets next, in tidying up after a process it could not start."""
+    first = error
+    while first.__context__ is not None and not isinstance(first, OSError):
+        first = first.__context__
+    told = first if isinstance(error, UnboundLocalError) else error
+    return f"{type(told).__name__}: {told}"
 
 
 def leave(code: int) -> NoReturn:
@@ -164,9 +173,7 @@ class Slot:
         It may be bound to other CPUs than planned while those are in use elsewhere.
     """
 
-    def __init__(
-        self, owner: Owner, processor: str, index: int, runtime: Path, loop: asyncio.AbstractEventLoop
-    ) -> None:
+    def __init__(self, owner: Owner, processor: str, index: int, loop: asyncio.AbstractEventLoop) -> None:
         self.processor = processor
         self.index = index
         self.state = "cold"
@@ -194,7 +201,8 @@ class Slot:
         self._token = ""
         self._links: dict[str, tuple[Link, asyncio.Transport]] = {}
         self._exit: tuple[str | None] | None = None
-        self._map(runtime)
+        self._blame_path: Path | None = None
+        self._blame: mmap.mmap | None = None
         self.holder = Holder(f"slot {processor}/{index}", self._ended_soon)
         self.holder.start()
 
@@ -202,10 +210,10 @@ class Slot:
 
     def _map(self, runtime: Path) -> None:
         """Make the file that says which call the process runs."""
-        self._blame_path = runtime / f"{secrets.token_hex(4)}.call"
-        self._blame_path.touch(mode=0o600)
-        os.truncate(self._blame_path, child.BLAME_BYTES)
-        with self._blame_path.open("r+b") as file:
+        path = self._blame_path = runtime / f"{secrets.token_hex(4)}.call"
+        path.touch(mode=0o600)
+        os.truncate(path, child.BLAME_BYTES)
+        with path.open("r+b") as file:
             self._blame = mmap.mmap(file.fileno(), child.BLAME_BYTES)
 
     def start(
@@ -218,6 +226,7 @@ class Slot:
         fds: Sequence[int] = (),
     ) -> str:
         """Start the process; the token its connections will name."""
+        self._map(runtime)
         self.state = "starting"
         self.pins, self.threads = pins, threads
         self._bound = pins
@@ -227,11 +236,6 @@ class Slot:
         self._blobs.clear()
         self._sources.clear()
         self.served = 0
-        if not self._blame_path.exists():
-            # removed by what tidies folders for temporary files
-            self._blame.close()
-            self._map(runtime)
-        child.BLAME.pack_into(self._blame, 0, 0, 0, 0.0)
         env = thread_limits(threads)
         self.holder.orders.put((seat(self._token, str(self._blame_path), pins), Kept(fds), env, max(idle, 30.0)))
         return self._token
@@ -266,9 +270,14 @@ class Slot:
         """Remove what the slot has in the runtime folder; after `close` and the thread's end."""
         for _, transport in self._links.values():
             transport.abort()
-        self._blame.close()
-        self._blame_path.unlink(missing_ok=True)
-        self._blame_path.with_name(self._blame_path.name + child.STACK_SUFFIX).unlink(missing_ok=True)
+        self._unmap()
+
+    def _unmap(self) -> None:
+        if self._blame is not None and self._blame_path is not None:
+            self._blame.close()
+            self._blame = None
+            self._blame_path.unlink(missing_ok=True)
+            self._blame_path.with_name(self._blame_path.name + child.STACK_SUFFIX).unlink(missing_ok=True)
 
     def connected(self, link: Link, transport: asyncio.Transport, header: Header) -> None:
         """A connection has said which process it comes from."""
@@ -321,16 +330,18 @@ class Slot:
         text = _exit_text(self._exit[0], self.pid)
         if text is not None:
             text += self._crash()
-        running = int(child.BLAME.unpack_from(self._blame)[0])
+        running = int(child.BLAME.unpack_from(self._blame)[0]) if self._blame is not None else 0
         culprit = running if running in self.calls and self._killed is None else self._killed
         self.state = "cold"
         self.pid = 0
         self._token = ""
+        self._unmap()
         self._owner.down(self, culprit if culprit in self.calls else None, text)
 
     def _crash(self) -> str:
         """Where the process was when it crashed, if it could still say so."""
         with suppress(OSError):  # it died before it had the file
+            assert self._blame_path is not None
             path = self._blame_path.with_name(self._blame_path.name + child.STACK_SUFFIX)
             text = path.read_text(errors="replace")
             path.unlink()
@@ -420,6 +431,8 @@ class Slot:
 
     def running(self) -> tuple[int, float]:
         """The request that runs, and when it began on the monotonic clock; (0, 0.0): none."""
+        if self._blame is None:
+            return 0, 0.0
         request, attempt, began = child.BLAME.unpack_from(self._blame)
         call = self.calls.get(request)
         if call is None or call.attempt != attempt:

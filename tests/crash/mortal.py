@@ -59,7 +59,7 @@ async def run(folder: Path, fault: str, what: str) -> None:
     linger = 0.0 if fault == "die" else 30.0
     engine = Engine(folder, folder.parent.parent, 2, linger=linger)
     engine.clients = Clients(engine)
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: engine.fall(context))
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: engine.unhandled(context))
     if fault == "die":
         die_at(engine, int(what))
     await engine.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -357,6 +358,25 @@ def test_an_engine_that_a_defect_ends_at_each_start_is_given_up_with_its_log(flo
         db.commit()
     with pytest.raises(EcError, match=r"engine\.log"):
         flow.reopen()
+
+
+def test_an_engine_that_can_take_no_further_connection_goes_on_and_takes_it_later(flow, make_flow):
+    flow.socket(echo)
+    assert flow.result(flow.submit("echo", x=1)) == 1
+    pid, limits = flow.engine, resource.prlimit(flow.engine, resource.RLIMIT_NOFILE)
+    lines = []
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (len(os.listdir(f"/proc/{pid}/fd")) + 20, limits[1]))
+    for _ in range(60):
+        lines.append(socket.socket(socket.AF_UNIX))
+        lines[-1].connect(str(socket_path(flow.folder)))
+    wait_until(lambda: "has to wait" in (flow.folder / "engine.log").read_text())
+    request = flow.submit("echo", x=2)
+    for line in lines:
+        line.close()
+    assert flow.result(request) == 2
+    other = make_flow(flow.folder)
+    assert other.result(other.submit("echo", x=3)) == 3
+    assert other.engine == flow.engine == pid
 
 
 # -- lives -----------------------------------------------------------------------------

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
+import resource
 import socket
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from ec_jupyter.nodes import handles
 from ec_jupyter.nodes.agent import Agent
 from ec_jupyter.nodes.invoke import TASKS_KEPT
 from tests.nodes.rig import Rig, gone, wait_until
@@ -213,3 +217,74 @@ async def test_worker_that_had_to_forget_a_task_gets_it_once_more(rig: Rig, sing
     for sha256 in (first, *map(task, range(TASKS_KEPT + 1)), first, first):
         await rig.run(single, rig.call(sha256))
     assert rig.ear.asked.count(first) == 2
+
+
+@pytest.fixture
+def room() -> Iterator[Callable[[int], None]]:
+    """Leaves this process open files for so many workers."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    def leave(workers: int) -> None:
+        files = len(os.listdir("/dev/fd")) + workers * handles.SLOT_HANDLES + 2
+        most = next(n for n in range(files, 4 * files) if n - min(handles.RESERVE, n // 8) >= files)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, before[1]))
+
+    yield leave
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+async def test_idle_workers_give_their_files_to_those_who_need_them(rig: Rig, room: Callable[[int], None]) -> None:
+    agent = await rig.start()
+    for n in range(6):
+        agent.processor(f"p{n}", 1)
+    room(2)
+    for _ in range(2):
+        for n in range(6):
+            await rig.run(agent, rig.call(ident), f"p{n}")
+    assert len(rig.ear.outcomes) == 12
+    assert not rig.ear.dead
+    assert not rig.ear.back
+    states = [slot["state"] for n in range(6) for slot in slots(agent, f"p{n}")]
+    assert states.count("cold") >= 4
+
+
+async def test_calls_that_find_no_files_for_a_worker_wait_and_say_so(rig: Rig, room: Callable[[int], None]) -> None:
+    agent = await rig.start()
+    agent.processor("busy", 1)
+    agent.processor("late", 1)
+    gate = rig.gate()
+    room(1)
+    held, waits = rig.call(hold, {"gate": str(gate), "x": 0}), rig.call(ident)
+    agent.assign("busy", [held])
+    await gate.reached(0)
+    agent.assign("late", [waits])
+    await rig.ear.until(lambda: rig.ear.troubles)
+    assert re.search(r"all \d+ files are open .*ulimit -n.*; its calls wait", rig.ear.troubles[0])
+    gate.open()
+    await rig.done([held, waits])
+    assert len(rig.ear.troubles) == 1
+
+
+async def test_a_worker_that_has_no_process_takes_no_open_file(rig: Rig) -> None:
+    agent = await rig.start(idle=0.05)
+    before = len(os.listdir("/dev/fd"))
+    for n in range(20):
+        agent.processor(f"p{n}", 2)
+    assert len(os.listdir("/dev/fd")) == before
+
+
+async def test_a_process_that_finds_no_open_file_says_that(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    agent = await rig.start()
+    agent.processor("main", 1)
+    call = rig.call(ident)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # as where something else has taken them since they were counted
+    monkeypatch.setattr(handles, "left", lambda: 1000)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/dev/fd")) + 8, before[1]))
+    try:
+        agent.assign("main", [call])
+        await rig.ear.until(lambda: rig.ear.troubles)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert "Too many open files" in rig.ear.troubles[0]
+    assert "UnboundLocalError" not in rig.ear.troubles[0]
