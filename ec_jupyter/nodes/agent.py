@@ -273,6 +273,7 @@ class Agent:
             sync=self._sync,
             pins=pins,
             fetch=self._modules is not None,
+            limits=tuple(machine.thread_limits(1)),
         )
 
     def _again(self) -> None:

@@ -30,6 +30,7 @@ class Lot:
     shape: list[tuple[str, str]]
     routes: list[tuple[int, str | None, bool, str | None]]
     fresh: bool
+    threads: int
     plain: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -123,6 +124,7 @@ def _alike(one: Call, two: Call) -> bool:
         one.task == two.task
         and one.socket == two.socket
         and one.fresh == two.fresh
+        and one.threads == two.threads
         and one.routes == two.routes
         and one.source == two.source
         and len(one.arguments) == len(two.arguments)
@@ -132,6 +134,7 @@ def _alike(one: Call, two: Call) -> bool:
 
 def _lot(call: Call, sources: dict[str, str]) -> dict[str, Any]:
     lot: dict[str, Any] = {"task": call.task, "socket": call.socket, "fresh": call.fresh, "routes": call.routes}
+    lot["threads"] = call.threads
     lot["shape"] = [(name, kind) for name, kind, _ in call.arguments]
     # request, attempt, run; skips, counts of values and files, all sparse; m: how many values
     lot.update(n=[], a=[], r=[], k=[], c=[], f=[], m=0)
@@ -156,7 +159,7 @@ def unpack_calls(header: Header, buffers: list[bytes]) -> Iterator[Job]:
         for index, head in g["f"]:  # ascending, so that each index counts what went before it
             values.insert(index, Value.of(head, ()))
         routes = [(plug, when, spread, key) for plug, when, spread, key in g["routes"]]
-        lot = Lot(g["task"], g["socket"], [(n, k) for n, k in g["shape"]], routes, g["fresh"])
+        lot = Lot(g["task"], g["socket"], [(n, k) for n, k in g["shape"]], routes, g["fresh"], g["threads"])
         yield from _jobs(g, lot, values)
 
 

@@ -61,6 +61,7 @@ class Seat:
     sync: bool
     pins: cpus.Pins
     fetch: bool = False
+    limits: tuple[str, ...] = ()
 
 
 _failed: list[BaseException] = []
@@ -119,6 +120,8 @@ class Worker:
         self._began = 0.0
         self._announced = 0
         self._inside = False
+        self._limits = seat.limits
+        self._threads = 0
         self._stopping: tuple[int, str, str] | None = None
         self._ended = False
         self._busy = threading.Event()
@@ -174,6 +177,9 @@ class Worker:
         began = time.time()
         self._began = clock = time.monotonic()
         BLAME.pack_into(self._blame, 0, job.request, job.attempt, clock)
+        if job.lot.threads != self._threads:
+            self._threads = job.lot.threads
+            cpus.limit(self._threads, self._limits)
         self._output.begin(job.request)
         value, rest = self._outcome(job)
         self._output.end()

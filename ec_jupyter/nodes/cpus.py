@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 
 THREAD_LIMITS = (
@@ -17,6 +17,17 @@ THREAD_LIMITS = (
     "POLARS_MAX_THREADS",
 )
 """What numeric libraries read when they load; a person's own setting of one is left alone."""
+
+_SETTERS = {
+    "OPENBLAS_NUM_THREADS": (
+        "openblas",
+        tuple(f"{head}openblas_set_num_threads{tail}" for head in ("", "scipy_") for tail in ("", "64_", "_64")),
+    ),
+    "MKL_NUM_THREADS": ("mkl_rt", ("MKL_Set_Num_Threads",)),
+    "BLIS_NUM_THREADS": ("blis", ("bli_thread_set_num_threads",)),
+    "OMP_NUM_THREADS": ("omp", ("omp_set_num_threads",)),
+}
+"""By setting: what names of libraries hold that have such a setting, and the functions that change it later."""
 
 Pins = tuple[int, ...]
 
@@ -32,6 +43,36 @@ def thread_limits(threads: float) -> dict[str, str]:
     """Environment that keeps numeric libraries to `threads` threads."""
     count = str(max(1, math.ceil(threads)))
     return {name: count for name in THREAD_LIMITS if name not in os.environ}
+
+
+def limit(threads: int, names: Collection[str]) -> None:
+    """Keep numeric libraries in this process to `threads` threads: those that are loaded, and those that will be.
+
+    Parameters
+    ----------
+    threads : int
+        How many.
+    names : collection of str
+        The settings of `THREAD_LIMITS` that are ours to change.
+    """
+    os.environ.update(dict.fromkeys(names, str(max(1, threads))))
+    with suppress(OSError), open("/proc/self/maps") as file:
+        loaded = {line.split()[-1] for line in file if ".so" in line}
+        for name in _SETTERS.keys() & set(names):
+            word, functions = _SETTERS[name]
+            for path in [path for path in loaded if word in os.path.basename(path)]:
+                _call(path, functions, max(1, threads))
+
+
+def _call(path: str, functions: Iterable[str], number: int) -> None:
+    """Call what a loaded library has of these functions."""
+    import ctypes
+
+    library = ctypes.CDLL(path)
+    for name in functions:
+        function = getattr(library, name, None)
+        if function is not None:
+            function(ctypes.c_int(number))
 
 
 def pin(cpus: Sequence[int]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import re
 import resource
@@ -10,6 +11,7 @@ import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy
 import pytest
 
 from ec_jupyter.nodes import handles
@@ -130,6 +132,27 @@ async def test_call_of_two_threads_gets_two_and_takes_two_cpus(rig: Rig, agent: 
     environment, pinned, _ = rig.result(wide.request)
     assert environment[0] == "2"
     assert pinned == sorted(os.sched_getaffinity(0))
+
+
+def blas_threads():
+    numpy.ones((2, 2)) @ numpy.ones((2, 2))
+    with open("/proc/self/maps") as file:
+        (path,) = {line.split()[-1] for line in file if "openblas" in line}
+    library = ctypes.CDLL(path)
+    names = [f"{h}openblas_get_num_threads{t}" for h in ("", "scipy_") for t in ("", "64_", "_64")]
+    (count,) = [getattr(library, name)() for name in names if hasattr(library, name)]
+    return os.getpid(), count, os.environ["OMP_NUM_THREADS"]
+
+
+async def test_call_has_as_many_blas_threads_as_it_takes_whatever_ran_before_in_its_process(
+    rig: Rig, agent: Agent
+) -> None:
+    calls = [rig.call(blas_threads, threads=threads) for threads in (2, 1, 1, 2, 1)]
+    for call in calls:
+        await rig.run(agent, call)
+    results = [rig.result(call.request) for call in calls]
+    assert [(count, variable) for _, count, variable in results] == [(n, str(n)) for n in (2, 1, 1, 2, 1)]
+    assert len({pid for pid, _, _ in results}) < len(calls)
 
 
 async def test_running_calls_of_all_processors_never_take_more_cpus_than_the_node_has(rig: Rig) -> None:
