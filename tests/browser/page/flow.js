@@ -197,12 +197,12 @@ export class Flow {
     return {};
   }
 
-  op_submit({ socket, arguments: texts }) {
+  op_submit({ socket, arguments: texts, partial = false }) {
     const { task, fixed } = need(this.graph, socket);
     const values = {};
     for (const { name, required } of task.signature) {
       if (name in texts) values[name] = literal(texts[name], name);
-      else if (required && !(name in fixed)) throw new Error(`${socket} needs ${name}`);
+      else if (required && !partial && !(name in fixed)) throw new Error(`${socket} needs ${name}`);
     }
     return { request: this.request(socket, 'queued', values).id };
   }
