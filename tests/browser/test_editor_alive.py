@@ -144,6 +144,34 @@ def test_run_form_refuses_an_empty_field_until_it_is_told_that_the_rest_will_com
     assert picture.asked("submit") == [{"socket": "join", "arguments": {"one": "1"}, "partial": True}]
 
 
+def test_how_far_a_task_says_it_is_is_a_strip_on_its_card_and_a_line_of_its_request(editor_page):
+    picture = editor_page()
+    picture.flow("request('scale', 'running')")
+    expect(picture.button("1 running at scale")).to_be_visible()
+    strip = picture.card("scale").get_by_role("progressbar", name="Progress of scale")
+    expect(strip).to_have_count(0)
+    picture.flow("say(1, 3, 10, 'fold two')")
+    expect(strip).to_be_visible()
+    expect(strip).to_have_attribute("title", "3 of 10 · fold two")
+    assert strip.evaluate("bar => bar.position") == 0.3
+    picture.button("1 running at scale").click()
+    row = picture.panel("Running requests of scale").get_by_role("button", name="request 1")
+    expect(row).to_contain_text("3 of 10 · fold two")
+    row.click()
+    panel = picture.panel("Request 1 of scale")
+    expect(panel.get_by_role("progressbar", name="Progress of request 1")).to_be_visible()
+    expect(panel).to_contain_text("3 of 10 · fold two")
+    picture.flow("say(1, 7, 10)")
+    expect(panel).to_contain_text("7 of 10")
+    # of a total that nobody knows only what is through is said
+    picture.flow("say(1, 8)")
+    expect(strip).to_have_attribute("title", "8")
+    assert strip.evaluate("bar => bar.position") == -1
+    picture.flow("finish(1, 8)")
+    expect(strip).to_have_count(0)
+    expect(panel.get_by_role("progressbar")).to_have_count(0)
+
+
 def test_pausing_a_processor_shows_on_it_and_on_its_sockets(editor_page):
     picture = editor_page()
     picture.button("Pause processor gpu").click()
