@@ -439,6 +439,8 @@ class Wiring(Nodes):
     def _step(self, way: str) -> str:
         reply, _ = self._client.ask(way)
         self._editor.seen(reply["revision"])
+        for text in reply["warnings"]:
+            note(text)
         return str(reply["text"])
 
     def history(self) -> Table:
