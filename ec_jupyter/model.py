@@ -8,9 +8,6 @@ from typing import Any
 LOCAL = "local"
 """Name of the node that is this machine."""
 
-MAIN = "main"
-"""Name of the processor that is always there."""
-
 POSITIONAL = ("POSITIONAL_ONLY", "POSITIONAL_OR_KEYWORD")
 """Kinds of parameters that take a value by position."""
 
@@ -73,6 +70,8 @@ class Task:
         Who registered it.
     python : str
         Minor version of Python it was pickled under.
+    written : dict
+        How it is written down again (`notebook.written`); empty for one that an earlier version registered.
     """
 
     id: int
@@ -87,6 +86,7 @@ class Task:
     generator: bool = False
     client: str = ""
     python: str = ""
+    written: dict[str, Any] = field(default_factory=dict, compare=False)
 
     def parameter(self, name: str) -> Parameter | None:
         """The argument of that name."""
@@ -100,19 +100,21 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Fixed:
-    """A value set in the wiring: row of the value, its type and its text."""
+    """A value set in the wiring: row of the value, its type, its text, and how it is written down again."""
 
     value: int
     type: str
     text: str
+    written: dict[str, Any] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A plug's `when`, or a socket's `key`: hash of the pickled function and its text."""
+    """A plug's `when`, or a socket's `key`: hash of the pickled function, its text, how it is written down again."""
 
     sha256: str
     text: str
+    written: dict[str, Any] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,8 +40,8 @@ def topology(engine: Engine) -> dict[str, Any]:
 
 def _plug_row(plug: Plug, names: dict[int, str]) -> dict[str, Any]:
     row = to_json(plug)
-    when = plug.when.text if plug.when else None
-    return row | {"source": names[plug.source], "target": names[plug.target], "when": when}
+    when, written = (plug.when.text, plug.when.written) if plug.when else (None, {})
+    return row | {"source": names[plug.source], "target": names[plug.target], "when": when, "written": written}
 
 
 def _socket_row(core: Core, socket: Socket) -> dict[str, Any]:
@@ -49,13 +49,13 @@ def _socket_row(core: Core, socket: Socket) -> dict[str, Any]:
     record = to_json(socket)
     for key in ("id", "name", "task", "fixed", "stale"):
         record.pop(key)
-    record["fixed"] = {k: {"type": f.type, "text": f.text} for k, f in socket.fixed.items()}
+    record["fixed"] = {k: {"type": f.type, "text": f.text, "written": f.written} for k, f in socket.fixed.items()}
     record["needed"] = list(core.topology.needed[socket.id])
     record["task"] = {
         "version": task.version, "identity": task.identity, "sha256": task.sha256, "source": task.source,
         "file": task.file, "signature": [asdict(p) for p in task.signature], "captured": list(task.captured),
         "stale": list(socket.stale), "client": task.client, "generator": task.generator,
-        "parked": task.python != core.python,
+        "parked": task.python != core.python, "written": task.written,
     }  # fmt: skip
     return record
 

@@ -48,7 +48,8 @@ def _joined(socket: Socket, change: dict[str, Any]) -> Socket:
     if key is not None and join is not None:
         raise DeclarationError(f"socket {socket.name!r} joins by key or join={join!r}, not both")
     if key is not None:
-        return replace(socket, join="key", on=(), key=Condition(key["sha256"], key.get("text", "")))
+        by = Condition(key["sha256"], key.get("text", ""), key.get("written", {}))
+        return replace(socket, join="key", on=(), key=by)
     if join is not None:
         return replace(socket, join=join, key=None, on=socket.on if join == "latest" else ())
     return socket

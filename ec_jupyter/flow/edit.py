@@ -23,7 +23,7 @@ from ec_jupyter.flow.declare import check_gathers, check_policy_change, with_pol
 from ec_jupyter.flow.draft import Change, Draft, Edited, Limits, Touched, check_name
 from ec_jupyter.flow.layout import Card, layout
 from ec_jupyter.flow.topology import Topology
-from ec_jupyter.model import LOCAL, MAIN, POSITIONAL, Condition, Fixed, Parameter, Plug, Processor, Socket, Task
+from ec_jupyter.model import LOCAL, POSITIONAL, Condition, Fixed, Parameter, Plug, Processor, Socket, Task
 
 SAID = 4
 """How many names the history spells out."""
@@ -75,9 +75,6 @@ def revert(
     names = [s.name for s in draft.topology.sockets.values() if not s.parked]
     for name in {name for name in names if names.count(name) > 1}:
         raise RevisionError(f"there is another socket {name!r} by now; rename or remove it first")
-    for socket in draft.topology.sockets.values():
-        if not socket.parked and socket.processor not in draft.topology.processors:
-            raise RevisionError(f"socket {socket.name!r} needs processor {socket.processor!r}; make it first")
     for processor in draft.topology.processors.values():
         for name in processor.nodes.keys() - draft.topology.nodes.keys() - {LOCAL}:
             raise RevisionError(f"processor {processor.name!r} is on node {name!r}; move it first")
@@ -104,13 +101,8 @@ def settle(topology: Topology) -> Edited:
 def _alike(record: Any, now: Any, *, moved: bool = False) -> Any:
     """A record with what no revision holds as it is now: whether it is paused, what it knows to be stale.
 
-    Nor does one hold the place that a card was given by `settle`; unless `moved`, it keeps that. A socket, once made,
-    stays, for requests and values name it: where a revision has none it is parked. So does the processor `main`.
+    Nor does one hold the place that a card was given by `settle`; unless `moved`, it keeps that.
     """
-    if record is None and isinstance(now, Socket):
-        return replace(now, parked=True)
-    if record is None and isinstance(now, Processor) and now.name == MAIN:
-        return now
     if isinstance(record, Socket) and isinstance(now, Socket):
         stale = now.stale if record.task == now.task else record.stale
         position = record.position if moved or record.position else now.position
@@ -133,7 +125,7 @@ def _socket(draft: Draft, change: Change) -> None:
     name = check_name("socket", change["name"])
     found = draft.topology.names.get(name)
     old = draft.topology.sockets[found] if found is not None else None
-    processor = change.get("processor") or (old.processor if old else MAIN)
+    processor = change.get("processor") or (old.processor if old else "main")
     sharing.processor_of(draft, processor, change.get("cpus"))
     socket_id = old.id if old else draft.new_id()
     task = _task(draft, change, socket_id, old)
@@ -158,7 +150,8 @@ def _task(draft: Draft, change: Change, socket: int, old: Socket | None) -> Task
     current = draft.topology.tasks[old.task] if old else None
     same_python = current is not None and current.python == draft.limits.python
     if current is not None and current.identity == spec["identity"] and same_python:
-        return current
+        # one that an earlier version registered did not say how it is written down
+        return current if current.written else replace(current, written=spec.get("written", {}))
     version = 1 + max((t.version for t in draft.topology.tasks.values() if t.socket == socket), default=0)
     return Task(
         id=draft.new_id(),
@@ -173,6 +166,7 @@ def _task(draft: Draft, change: Change, socket: int, old: Socket | None) -> Task
         generator=bool(spec.get("generator")),
         client=str(change.get("client") or ""),
         python=draft.limits.python,
+        written=spec.get("written", {}),
     )
 
 
@@ -298,7 +292,7 @@ def _condition(change: Change, same: Plug | None) -> Condition | None:
     when = change.get("when")
     if when is None:
         return same.when if same and "when" not in change else None
-    return Condition(when["sha256"], when.get("text", ""))
+    return Condition(when["sha256"], when.get("text", ""), when.get("written", {}))
 
 
 def _refuse_cycle(source: Socket, target: Socket) -> None:
@@ -345,7 +339,7 @@ def _unplug(draft: Draft, change: Change) -> None:
 def _fix(draft: Draft, change: Change) -> None:
     socket = draft.socket(change["socket"])
     argument = _argument(draft.topology.tasks[socket.task], socket, change["argument"])
-    value = Fixed(change["value_id"], change.get("type", ""), change.get("text", ""))
+    value = Fixed(change["value_id"], change.get("type", ""), change.get("text", ""), change.get("written", {}))
     draft.put("socket", socket.id, replace(socket, fixed={**socket.fixed, argument.name: value}))
     draft.says.append(f"fix {socket.name}.{argument.name} = {value.text}")
 

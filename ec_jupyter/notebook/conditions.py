@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import dataclass
 from typing import Any
 
 from ec_jupyter.errors import WiringError
 from ec_jupyter.notebook.edits import Edit
 from ec_jupyter.notebook.shipping import pickled, sha256
+from ec_jupyter.notebook.written import written
+
+
+@dataclass(frozen=True)
+class Expression:
+    """An expression, and where its names are looked up."""
+
+    text: str
+    space: dict[str, Any]
 
 
 def shipped(function: Any, word: str, over: str, whose: str, edit: Edit) -> dict[str, Any] | None:
@@ -14,7 +25,7 @@ def shipped(function: Any, word: str, over: str, whose: str, edit: Edit) -> dict
 
     Parameters
     ----------
-    function : str or callable or None
+    function : str, Expression, callable or None
         What the person gave for the option `word`.
     word, over : str
         The option, and what an expression calls the value it looks at.
@@ -30,19 +41,20 @@ def shipped(function: Any, word: str, over: str, whose: str, edit: Edit) -> dict
     """
     if function is None:
         return None
-    text = function if isinstance(function, str) else getattr(function, "__name__", type(function).__name__)
-    made = _expression(function, word, over) if isinstance(function, str) else function
+    given = Expression(function, vars(sys.modules["__main__"])) if isinstance(function, str) else function
+    expression = given if isinstance(given, Expression) else None
+    text = expression.text if expression else getattr(given, "__name__", type(given).__name__)
+    made = _compiled(expression, word, over) if expression else given
     if not callable(made):
         raise WiringError(f"{word}= takes an expression or a function, not {type(function).__name__}")
     blob = pickled(made, f"{whose} {word}")
-    return {"sha256": sha256(blob), "text": text, "blob": edit.buffer(blob)}
+    record = {"sha256": sha256(blob), "text": text, "blob": edit.buffer(blob)}
+    return record | {"written": written(made, expression.text if expression else None)}
 
 
-def _expression(text: str, word: str, over: str) -> Any:
-    import __main__
-
+def _compiled(expression: Expression, word: str, over: str) -> Any:
     try:
-        code = compile(f"lambda {over}: ({text})", f"<{word}>", "eval")
+        code = compile(f"lambda {over}: ({expression.text})", f"<{word}>", "eval")
     except SyntaxError as error:
-        raise WiringError(f"{word} {text!r} is no expression: {error.msg}") from error
-    return eval(code, vars(__main__))
+        raise WiringError(f"{word} {expression.text!r} is no expression: {error.msg}") from error
+    return eval(code, expression.space)

@@ -134,7 +134,6 @@ class FlowEditor(anywidget.AnyWidget):
         op, args = str(content.get("op")), content.get("args")
         try:
             if op in ("code", "save", "svg"):
-                # here, unlike in a server, the notebook's names are at hand
                 made = {"code": self._flow.to_code, "save": self._flow.to_json, "svg": self._still}[op]
                 answer: dict[str, Any] = {"ok": True, "text": made()}
             else:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import linecache
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.errors import DeclarationError, EcError
+from ec_jupyter.notebook.conditions import Expression
 from ec_jupyter.notebook.notes import note
 from ec_jupyter.notebook.recipe import FORMAT, VERSION
+from ec_jupyter.notebook.source import used
+from ec_jupyter.notebook.written import SPACES
 
 if TYPE_CHECKING:
     from ec_jupyter.notebook.flow import Flow
 
-_SHAPES: dict[str, type] = {"name": str, "processors": dict, "before": list, "sockets": dict, "plugs": list}
+_SHAPES: dict[str, type] = {"name": str, "processors": dict, "sockets": dict, "plugs": list}
 
 
 def load(path: str | os.PathLike[str], name: str | None = None, folder: str | os.PathLike[str] | None = None) -> Flow:
@@ -39,7 +41,7 @@ def load(path: str | os.PathLike[str], name: str | None = None, folder: str | os
     Returns
     -------
     Flow
-        The flow; warnings tell what of it could not be made.
+        The flow.
 
     Raises
     ------
@@ -49,12 +51,13 @@ def load(path: str | os.PathLike[str], name: str | None = None, folder: str | os
     from ec_jupyter.notebook.flow import open_flow
 
     document = read(path)
-    tasks = dict(_tasks(document, str(path)))
-    flow = open_flow(name or document["name"], folder=folder)
+    bench = _Bench(document, str(path))
     try:
-        _declare(flow, document, tasks)
-        _wire(flow, document, tasks)
-    except (KeyError, TypeError, ValueError) as error:
+        _make_all(bench, document)
+        flow = open_flow(name or document["name"], folder=folder)
+        _declare(flow, document)
+        _wire(flow, document)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, EcError):
             raise
         raise DeclarationError(f"{path} is no whole saved flow: {type(error).__name__}: {error}") from error
@@ -85,81 +88,118 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     return document
 
 
-def _tasks(document: Mapping[str, Any], path: str) -> Iterator[tuple[str, Callable[..., Any]]]:
-    """The function of each socket, from its text."""
-    # of their own: the notebook's names are not touched, and only what the file lacks is taken from there
-    main = vars(sys.modules["__main__"])
-    space: dict[str, Any] = {"__name__": "__main__"}
-    lacking = [word for word in document.get("unbound", ()) if word not in main]
-    space |= {word: main[word] for word in document.get("unbound", ()) if word in main}
-    if lacking:
-        note(f"the tasks of {path} use what is not in it: {', '.join(lacking)}")
-    before = "".join(f"{text}\n\n" for text in document["before"])
-    _run("", before, f"<saved {document['name']}>", space, path)
+class _Bench:
+    """Where the code of a saved flow is run; the notebook's names are not touched.
+
+    Parameters
+    ----------
+    document : dict
+        The saved flow.
+    path : str
+        Its file, for messages.
+    """
+
+    def __init__(self, document: Mapping[str, Any], path: str) -> None:
+        self.space: dict[str, Any] = {"__name__": "__main__"}
+        self._path, self._flow = path, document["name"]
+        main = vars(sys.modules["__main__"])
+        lacking = [word for word in document.get("unbound", ()) if word not in main]
+        self.space |= {word: main[word] for word in document.get("unbound", ()) if word in main}
+        if lacking:
+            note(f"the tasks of {path} use what is not in it: {', '.join(lacking)}")
+        self._bound: dict[str, str] = {}
+
+    def make(self, what: str, saved: Mapping[str, Any]) -> Any:
+        """The function or value that was written down."""
+        self._prepare(what, saved.get("before", {}))
+        if "text" in saved:
+            return Expression(saved["text"], self.space)
+        name, code = saved.get("name") or "", saved["code"]
+        if name:
+            self._bind(what, name, code)
+            if not callable(self.space.get(name)):
+                raise DeclarationError(f"{self._path}: the code of {what} makes no function {name!r}")
+            return self.space[name]
+        self._run(what, f"_made = {code}")
+        return self.space.pop("_made")
+
+    def _prepare(self, what: str, before: Mapping[str, str]) -> None:
+        """Have names stand for what they stood for, in a space of its own where they stand for something else here."""
+        changed = {name for name, text in before.items() if self._bound.get(name, text) != text}
+        if changed:
+            self.space = dict(self.space)
+            kept: dict[str, str] = {}
+            for name, text in self._bound.items():
+                # what uses such a name looks it up where it was made
+                if name in changed or changed.intersection(used(text)):
+                    changed.add(name)
+                else:
+                    kept[name] = text
+            self._bound = kept
+        for name, text in before.items():
+            if name not in self._bound:
+                self._bind(what, name, text)
+
+    def _bind(self, what: str, name: str, text: str) -> None:
+        self._run(what, text)
+        self._bound[name] = text
+
+    def _run(self, what: str, text: str) -> None:
+        """Run a piece of code in a file that is nowhere but here."""
+        file = f"<saved {self._flow}: {what}>"
+        while linecache.getlines(file) not in ([], text.splitlines(keepends=True)):
+            file = f"{file[:-1]}'>"
+        try:
+            compiled = compile(text, file, "exec", dont_inherit=True)
+        except (SyntaxError, ValueError) as error:
+            raise DeclarationError(f"{self._path}: the code of {what} is not Python: {error}") from error
+        # no time stamp: linecache then never looks for a file
+        linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
+        SPACES[file] = self.space
+        try:
+            exec(compiled, self.space)
+        except Exception as error:
+            said = f"{type(error).__name__}: {error}"
+            raise DeclarationError(f"{self._path}: the code of {what} cannot be run: {said}") from error
+
+
+def _make_all(bench: _Bench, document: Mapping[str, Any]) -> None:
+    """Put what was written down in the place of how it was, before anything of the flow is touched.
+
+    In the order in which it was: a name may stand for one thing in one task, and for another in the next.
+    """
     for name, part in document["sockets"].items():
-        if not isinstance(part, dict) or not isinstance(part.get("code"), str):
-            note(f"socket {name!r} was saved without the source of its task and is left out")
-            continue
-        word = part.get("function") or "__task__"
-        text = part["code"] if part.get("function") else f"__task__ = {part['code']}"
-        _run(before, text, f"<saved {document['name']}.{name}>", space, path)
-        if not callable(space.get(word)):
-            raise DeclarationError(f"{path}: the code of socket {name!r} makes no function {word!r}")
-        yield name, space[word]
+        part["task"] = bench.make(f"socket {name!r}", part["task"])
+        if part.get("key"):
+            part["options"]["key"] = bench.make(f"key= of socket {name!r}", part["key"])
+        part["fixed"] = {a: bench.make(f"{name}.{a}", value) for a, value in part["fixed"].items()}
+    for plug in document["plugs"]:
+        if "when" in plug:
+            plug["when"] = bench.make(f"when= of plug '{plug['source']} -> {plug['target']}'", plug["when"])
 
 
-def _run(before: str, text: str, file: str, space: dict[str, Any], path: str) -> None:
-    """Run `text` as what follows `before`, which has been run, in a file that is nowhere but here."""
-    whole = f"{before}{text}\n"
-    try:
-        tree = ast.parse(whole)
-        ends = len(ast.parse(before).body)
-        compiled = compile(ast.Module(tree.body[ends:], []), file, "exec", dont_inherit=True)
-    except (SyntaxError, ValueError) as error:
-        raise DeclarationError(f"{path}: the code of {file} is not Python: {error}") from error
-    # no time stamp: linecache then never looks for a file; what is needed stands in it, so that it can be saved again
-    linecache.cache[file] = (len(whole), None, whole.splitlines(keepends=True), file)
-    try:
-        exec(compiled, space)
-    except Exception as error:
-        raise DeclarationError(f"{path}: the code of {file} cannot be run: {type(error).__name__}: {error}") from error
-
-
-def _declare(flow: Flow, document: Mapping[str, Any], tasks: Mapping[str, Callable[..., Any]]) -> None:
+def _declare(flow: Flow, document: Mapping[str, Any]) -> None:
     with flow.edit():
         for name, settings in document.get("nodes", {}).items():
             flow.node(name, **settings)
         for name, settings in document["processors"].items():
             flow.processor(name, **settings)
-        for name, task in tasks.items():
-            part = document["sockets"][name]
-            flow.declare(task, name, processor=part["processor"], **part["options"])
+        for name, part in document["sockets"].items():
+            flow.declare(part["task"], name, processor=part["processor"], **part["options"])
 
 
-def _wire(flow: Flow, document: Mapping[str, Any], tasks: Mapping[str, Callable[..., Any]]) -> None:
+def _wire(flow: Flow, document: Mapping[str, Any]) -> None:
     there = {name: socket.fixed for name, socket in flow.sockets.items()}
     with flow.edit():
-        for name in tasks:
-            part = document["sockets"][name]
-            for argument, text in part["fixed"].items():
-                if text is None:
-                    note(f"{name}.{argument} had a fixed value that is no literal; fix it anew")
-                elif text != there[name].get(argument):
-                    flow.fix(name, **{argument: ast.literal_eval(text)})
+        for name, part in document["sockets"].items():
+            for argument, value in part["fixed"].items():
+                if repr(value)[:200] != there[name].get(argument):
+                    flow.fix(name, **{argument: value})
         for plug in document["plugs"]:
-            _plug(flow, plug, tasks)
-        flow.place(**{n: document["sockets"][n]["position"] for n in tasks if document["sockets"][n]["position"]})
-    paused = [*document.get("paused", ()), *(name for name in tasks if document["sockets"][name]["paused"])]
+            options = {key: value for key, value in plug.items() if key not in ("source", "target")}
+            flow.plug(plug["source"], plug["target"], **options)
+        placed = {name: part["position"] for name, part in document["sockets"].items() if part["position"]}
+        flow.place(**placed)
+    paused = [*document.get("paused", ()), *(name for name, part in document["sockets"].items() if part["paused"])]
     if paused:
         flow.pause(*paused)
-
-
-def _plug(flow: Flow, plug: Mapping[str, Any], tasks: Mapping[str, Callable[..., Any]]) -> None:
-    says = f"plug {plug['source']} -> {plug['target']}.{plug['argument']}"
-    if "function" in plug:
-        note(f"{says} is left out: its condition is the function {plug['function']}; plug it anew with when=")
-    elif {plug["source"], plug["target"]} <= tasks.keys():
-        options = {key: value for key, value in plug.items() if key not in ("source", "target")}
-        flow.plug(plug["source"], plug["target"], **options)
-    else:
-        note(f"{says} is left out with its socket")

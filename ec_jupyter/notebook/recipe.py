@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import ast
-import builtins
-import inspect
 import json
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from types import ModuleType
 from typing import Any
 
+from ec_jupyter.errors import DeclarationError
 from ec_jupyter.model import Node, Socket
-from ec_jupyter.notebook.source import Text, bindings, text_of
+from ec_jupyter.notebook.source import used
 
 FORMAT = "ec_jupyter flow"
-VERSION = 1
+VERSION = 2
 
-LITERAL_CHARACTERS = 200
-"""Texts of fixed values are cut there: a longer one may be half a value."""
+Written = dict[str, Any]
+"""How a thing is written down: as `notebook.written` gives it."""
 
-_NO_OPTIONS = {"id", "name", "processor", "task", "paused", "parked", "position", "fixed", "stale"}
+_UNKNOWN = "an earlier version did not keep its source; run its cell again"
+_NO_OPTIONS = {"id", "name", "processor", "task", "paused", "parked", "position", "fixed", "stale", "key"}
 _WORDS = ("cpus", "memory", "affinity")
 _NODE_WORDS = ("host", "cpus", "python", "ssh", "ask", "lease", "requirements")
 _PLUG = {"on": "result", "map": False, "gather": False}
@@ -35,12 +33,14 @@ class Part:
     ----------
     name, processor : str
         What it is called, and whose CPUs it uses.
-    text : Text or None
-        Its task; None where the source is not known.
+    task : dict
+        How its task is written.
     options : dict
         Those that are not the default.
-    fixed : dict of str to (str or None)
-        Literals of the values fixed in the wiring; None for one that is no literal.
+    key : dict or None
+        How the function by which it tells values apart is written.
+    fixed : dict of str to dict
+        How the values fixed in the wiring are written.
     position : list of float or None
         Its place in the picture.
     paused : bool
@@ -49,9 +49,10 @@ class Part:
 
     name: str
     processor: str
-    text: Text | None
+    task: Written
     options: dict[str, Any]
-    fixed: dict[str, str | None]
+    key: Written | None
+    fixed: dict[str, Written]
     position: list[float] | None
     paused: bool
 
@@ -66,14 +67,10 @@ class Recipe:
         Of the flow.
     processors : dict
         Settings of those that have any.
-    before : list of str
-        Statements the tasks need: imports, functions and values from their cells.
-    unbound : list of str
-        Names the tasks need that nothing here binds.
     parts : list of Part
-        Sockets, each after those whose functions it uses.
+        Sockets, in the order in which they were made.
     plugs : list of dict
-        With ``cycle`` where one closes a cycle; a condition that is no expression is in ``function``.
+        With ``cycle`` where one closes a cycle, and how its condition is written in ``when``.
     paused : list of str
         Processors of which nothing starts.
     nodes : dict
@@ -82,17 +79,25 @@ class Recipe:
 
     name: str
     processors: dict[str, dict[str, Any]]
-    before: list[str] = field(default_factory=list)
-    unbound: list[str] = field(default_factory=list)
     parts: list[Part] = field(default_factory=list)
     plugs: list[dict[str, Any]] = field(default_factory=list)
     paused: list[str] = field(default_factory=list)
     nodes: dict[str, dict[str, Any]] = field(default_factory=dict)
 
+    @property
+    def unbound(self) -> list[str]:
+        """Names that its code uses and nothing binds."""
+        return list(dict.fromkeys(name for _, one in _pieces(self) for name in one.get("lacks", ())))
 
-def recipe(topology: Mapping[str, Any], name: str, space: Mapping[str, Any] | None = None) -> Recipe:
-    """The recipe of a wiring; `space`: where names that no task's own cell binds may be looked up."""
-    records = {n: r for n, r in topology["sockets"].items() if not r.get("parked")}
+
+def recipe(topology: Mapping[str, Any], name: str) -> Recipe:
+    """The recipe of a wiring.
+
+    Raises
+    ------
+    DeclarationError
+        Something in it cannot be written down; the text names each such thing.
+    """
     made = Recipe(name, {})
     made.nodes = {node["name"]: _node(node["spec"]) for node in topology["nodes"] if node.get("spec")}
     for processor, facts in topology["processors"].items():
@@ -103,11 +108,25 @@ def recipe(topology: Mapping[str, Any], name: str, space: Mapping[str, Any] | No
             made.processors[processor] = settings
         if facts.get("paused"):
             made.paused.append(processor)
-    parts = {n: _part(n, record) for n, record in records.items()}
-    made.parts = _in_order(parts)
-    made.before, made.unbound = _before(parts, records, space or {})
+    made.parts = [_part(n, record) for n, record in topology["sockets"].items() if not record.get("parked")]
     made.plugs = list(_plugs(topology["plugs"]))
+    lost = [f"{what}: {one.get('why', _UNKNOWN)}" for what, one in _pieces(made) if "code" not in one]
+    if lost:
+        raise DeclarationError(f"flow {name!r} cannot be written down: {'; '.join(lost)}")
     return made
+
+
+def _pieces(made: Recipe) -> Iterator[tuple[str, Written]]:
+    """Everything that was written down of a wiring, and what it is."""
+    for part in made.parts:
+        yield f"the task of socket {part.name!r}", part.task
+        if part.key is not None:
+            yield f"key= of socket {part.name!r}", part.key
+        for argument, value in part.fixed.items():
+            yield f"the fixed value of {part.name}.{argument}", value
+    for plug in made.plugs:
+        if "when" in plug:
+            yield f"when= of plug '{plug['source']} -> {plug['target']}.{plug['argument']}'", plug["when"]
 
 
 def _node(spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -117,12 +136,14 @@ def _node(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _part(name: str, record: Mapping[str, Any]) -> Part:
+    key = record.get("key")
     return Part(
         name,
         record["processor"],
-        text_of(name, record["task"]),
+        record["task"].get("written") or {},
         dict(_options(record)),
-        {argument: _literal(value) for argument, value in record["fixed"].items()},
+        _condition(key["text"], key.get("written")) if key else None,
+        {argument: value.get("written") or {} for argument, value in record["fixed"].items()},
         list(record["position"]) if record.get("position") else None,
         bool(record["paused"]),
     )
@@ -133,22 +154,15 @@ def _options(record: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         if option.name in _NO_OPTIONS or option.name not in record:
             continue
         value = record[option.name]
-        # a function by which values are told apart is shown by its text
-        value = value.get("text") if isinstance(value, Mapping) else value
         default = option.default if option.default is not MISSING else None
-        if value != (list(default) if isinstance(default, tuple) else default):
+        if value not in (list(default) if isinstance(default, tuple) else default, "key"):
             yield option.name, value
 
 
-def _literal(value: Mapping[str, Any]) -> str | None:
-    text = str(value["text"])
-    try:
-        found = ast.literal_eval(text)
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        return None
-    # cut, or the repr of something else that looks like one
-    whole = len(text) < LITERAL_CHARACTERS and value["type"] == type(found).__qualname__
-    return text if whole else None
+def _condition(text: str, written: Written | None) -> Written:
+    """How a condition or key is written; ``text`` where a person gave it as an expression."""
+    written = written or {}
+    return written | {"text": text} if written.get("code") == text and not written.get("name") else written
 
 
 def _plugs(plugs: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -157,9 +171,8 @@ def _plugs(plugs: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
         source, target = plug["source"], plug["target"]
         row = {"source": source, "target": target, "argument": plug["argument"]}
         row |= {key: plug[key] for key, usual in _PLUG.items() if plug.get(key, usual) != usual}
-        when = plug.get("when")
-        if when:
-            row["when" if is_expression(when) else "function"] = when
+        if plug.get("when"):
+            row["when"] = _condition(plug["when"], plug.get("written"))
         if source in _reached(after, target):
             row["cycle"] = True
         after.setdefault(source, set()).add(target)
@@ -175,91 +188,8 @@ def _reached(after: Mapping[str, set[str]], start: str) -> set[str]:
     return seen
 
 
-def is_expression(text: str) -> bool:
-    """Whether the text of a condition is the condition, and not the name of a function that is."""
-    try:
-        tree = ast.parse(text, mode="eval").body
-    except (SyntaxError, ValueError):
-        return False
-    return not isinstance(tree, ast.Name) or tree.id == "result"
-
-
-# -- what comes before what ------------------------------------------------------
-def _in_order(parts: Mapping[str, Part]) -> list[Part]:
-    """Each part after those whose functions it uses, else as they were."""
-    makers = {part.text.name: part for part in parts.values() if part.text and part.text.name}
-    done: dict[str, Part] = {}
-    open_: set[str] = set()
-
-    def take(part: Part) -> None:
-        if part.name in done or part.name in open_:
-            return
-        open_.add(part.name)
-        for needed in part.text.needs if part.text else ():
-            if needed in makers and makers[needed] is not part:
-                take(makers[needed])
-        done[part.name] = part
-
-    for part in parts.values():
-        take(part)
-    return list(done.values())
-
-
-def _before(
-    parts: Mapping[str, Part], records: Mapping[str, Mapping[str, Any]], space: Mapping[str, Any]
-) -> tuple[list[str], list[str]]:
-    """Statements that bind what the tasks need, and the names that nothing binds."""
-    own = {part.text.name for part in parts.values() if part.text}
-    known: dict[str, tuple[str, tuple[str, ...]]] = {}
-    for record in records.values():
-        known = bindings(record["task"].get("source", "")) | known
-    found: dict[str, str] = {}
-    unbound: dict[str, None] = {}
-
-    def bind(name: str) -> None:
-        if name in found or name in unbound or name in own or hasattr(builtins, name):
-            return
-        text, needs = known.get(name) or _looked_up(name, space)
-        if not text:
-            unbound[name] = None
-            return
-        # marked before what it needs, for functions may need each other
-        found[name] = ""
-        for needed in needs:
-            bind(needed)
-        del found[name]
-        found[name] = text
-
-    for part in parts.values():
-        for name in part.text.needs if part.text else ():
-            bind(name)
-    return list(dict.fromkeys(found.values())), list(unbound)
-
-
-def _looked_up(name: str, space: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
-    """A statement that binds a name to what it stands for in the notebook; empty where there is none."""
-    if name not in space:
-        return "", ()
-    value = space[name]
-    if isinstance(value, ModuleType):
-        return (f"import {name}" if value.__name__ == name else f"import {value.__name__} as {name}"), ()
-    origin = getattr(value, "__module__", None)
-    if isinstance(origin, str) and origin != "__main__" and getattr(value, "__qualname__", "").isidentifier():
-        return f"from {origin} import {value.__qualname__} as {name}".removesuffix(f" as {value.__qualname__}"), ()
-    if inspect.isfunction(value) or inspect.isclass(value):
-        try:
-            text = textwrap.dedent(inspect.getsource(value))
-        except (OSError, TypeError):
-            return "", ()
-        return bindings(text).get(name, ("", ()))
-    text = repr(value) if isinstance(value, (int, float, complex, str, bytes, tuple, list, dict, set)) else ""
-    return bindings(f"{name} = {text}").get(name, ("", ())) if len(text) < 10 * LITERAL_CHARACTERS else ("", ())
-
-
 # -- as code ---------------------------------------------------------------------
-def code(
-    topology: Mapping[str, Any], name: str, space: Mapping[str, Any] | None = None, opening: str | None = None
-) -> str:
+def code(topology: Mapping[str, Any], name: str, opening: str | None = None) -> str:
     """The text of one cell that makes a flow of this wiring.
 
     Parameters
@@ -268,84 +198,137 @@ def code(
         The engine's snapshot.
     name : str
         Name of the flow.
-    space : mapping, optional
-        Where names that no task's own cell binds are looked up.
     opening : str, optional
         How to open the flow, instead of by its name.
+
+    Raises
+    ------
+    DeclarationError
+        Something in it cannot be written down.
     """
-    made = recipe(topology, name, space)
-    blocks = [f"import ec_jupyter as ec\n\nflow = {opening or f'ec.flow({name!r})'}"]
+    made, cell = recipe(topology, name), _Cell()
+    cell.add(f"import ec_jupyter as ec\n\nflow = {opening or f'ec.flow({name!r})'}")
     if made.unbound:
-        blocks.append(f"# the tasks use what is defined elsewhere: {', '.join(made.unbound)}")
-    blocks += ["\n".join(made.before)] if made.before else []
+        cell.add(f"# the tasks use what is defined elsewhere: {', '.join(made.unbound)}")
     rows = [f"flow.node({_call(repr(node), options)})" for node, options in made.nodes.items()]
     rows += [f"flow.processor({_call(repr(p), settings)})" for p, settings in made.processors.items()]
-    blocks += ["\n".join(rows)] if rows else []
-    blocks += [_declaration(part) for part in made.parts]
-    wiring = list(_wiring(made))
-    if wiring:
-        # a block of comments alone is no block
-        wiring += [] if any(not line.startswith("#") for line in wiring) else ["pass"]
-        blocks.append("with flow.edit():\n" + textwrap.indent("\n".join(wiring), "    "))
-    paused = [*made.paused, *(part.name for part in made.parts if part.paused and part.text)]
-    if paused:
-        blocks.append(f"flow.pause({', '.join(map(repr, paused))})")
-    return "\n\n".join(blocks) + "\n"
-
-
-def _call(first: str, options: Mapping[str, Any]) -> str:
-    return ", ".join([*([first] if first else []), *(f"{key}={value!r}" for key, value in options.items())])
-
-
-def _declaration(part: Part) -> str:
-    options = {**({"processor": part.processor} if part.processor != "main" else {}), **part.options}
-    if part.text is None:
-        declared = f"flow.declare(..., {_call(repr(part.name), options)})"
-        return f"# {part.name}: the source of its task is not known; {declared}"
-    if not part.text.name:
-        return f"flow.declare({part.text.code}, {_call(repr(part.name), options)})"
-    if part.text.name in part.text.needs:
-        # it calls itself: its name has to be bound before it travels
-        return f"{part.text.code}\n\nflow.declare({part.text.name}, {_call(repr(part.name), options)})"
-    given = _call(repr(part.name) if part.name != part.text.name else "", options)
-    return f"@flow.socket{f'({given})' if given else ''}\n{part.text.code}"
-
-
-def _wiring(made: Recipe) -> Iterator[str]:
-    there = {part.name for part in made.parts if part.text}
+    cell.add("\n".join(rows))
     for part in made.parts:
-        for argument, text in part.fixed.items():
-            line = f"flow.fix({part.name!r}, {argument}={text or '...'})"
-            yield line if text and part.name in there else f"# {line}: its value is no literal"
+        key = {"key": cell.function(part.key)} if part.key is not None else {}
+        cell.add(_declaration(cell, part, key))
+    for part in made.parts:
+        for argument, value in part.fixed.items():
+            cell.edit(value, f"flow.fix({part.name!r}, {argument}={value['code']})")
     for plug in made.plugs:
-        options = {k: v for k, v in plug.items() if k not in ("source", "target", "argument", "function")}
-        port = f"{plug['target']}.{plug['argument']}"
-        line = f"flow.plug({plug['source']!r}, {_call(repr(port), options)})"
-        whole = {plug["source"], plug["target"]} <= there
-        if "function" in plug:
-            yield f"# {line}: its condition is the function {plug['function']}"
-        else:
-            yield line if whole else f"# {line}"
-    placed = {part.name: part.position for part in made.parts if part.position and part.name in there}
+        cell.edit(plug.get("when", {}), _plugging(cell, plug))
+    placed = ", ".join(f"{p.name}=({p.position[0]:g}, {p.position[1]:g})" for p in made.parts if p.position)
     if placed:
-        places = ", ".join(f"{name}=({x:g}, {y:g})" for name, (x, y) in placed.items())
-        yield "\n".join(textwrap.wrap(f"flow.place({places})", 110, subsequent_indent="    ", break_long_words=False))
+        lines = textwrap.wrap(f"flow.place({placed})", 110, subsequent_indent="    ", break_long_words=False)
+        cell.edit({}, "\n".join(lines))
+    paused = [*made.paused, *(part.name for part in made.parts if part.paused)]
+    cell.add(f"flow.pause({', '.join(map(repr, paused))})" if paused else "")
+    return cell.text
+
+
+class _Cell:
+    """A cell as it grows; knows what its names stand for."""
+
+    def __init__(self) -> None:
+        self._blocks: list[str] = []
+        self._edits: list[str] = []
+        self._bound: dict[str, str] = {}
+
+    def add(self, block: str) -> None:
+        """Add a block; an empty one is none."""
+        self._close()
+        if block:
+            self._blocks.append(block)
+
+    def edit(self, written: Written, line: str) -> None:
+        """Add a change, to one edit with those before it where it needs no statement of its own."""
+        self.need(written)
+        self._edits.append(line)
+
+    def need(self, written: Written) -> None:
+        """Have names stand for what a piece of code needs."""
+        new = {n: text for n, text in written.get("before", {}).items() if self._bound.get(n) != text}
+        if new:
+            self._bound |= new
+            texts = list(dict.fromkeys(new.values()))
+            self.add("".join(f"{text}\n\n" if "\n" in text else f"{text}\n" for text in texts).rstrip())
+
+    def function(self, written: Written) -> str:
+        """An expression for a function, which is defined first where it has a name."""
+        if "text" in written:
+            self.need(written)
+            return repr(written["text"])
+        self.need(written)
+        if written["name"] and self._bound.get(written["name"]) != written["code"]:
+            self._bound[written["name"]] = written["code"]
+            self.add(written["code"])
+        return str(written["name"] or written["code"])
+
+    def defines(self, written: Written) -> None:
+        """Take note of the name that a definition binds."""
+        self._bound[written["name"]] = written["code"]
+
+    def _close(self) -> None:
+        if self._edits:
+            self._blocks.append("with flow.edit():\n" + textwrap.indent("\n".join(self._edits), "    "))
+            self._edits = []
+
+    @property
+    def text(self) -> str:
+        """All of it."""
+        self._close()
+        return "\n\n".join(self._blocks) + "\n"
+
+
+def _call(first: str, options: Mapping[str, Any], more: Mapping[str, str] | None = None) -> str:
+    given = [f"{name}={value!r}" for name, value in options.items()]
+    return ", ".join([*([first] if first else []), *given, *(f"{k}={v}" for k, v in (more or {}).items())])
+
+
+def _declaration(cell: _Cell, part: Part, key: Mapping[str, str]) -> str:
+    options = {**({"processor": part.processor} if part.processor != "main" else {}), **part.options}
+    cell.need(part.task)
+    name, text = part.task["name"], part.task["code"]
+    if not name:
+        return f"flow.declare({text}, {_call(repr(part.name), options, key)})"
+    cell.defines(part.task)
+    if name in used(text):
+        # it calls itself: its name has to be bound before it travels
+        return f"{text}\n\nflow.declare({name}, {_call(repr(part.name), options, key)})"
+    given = _call(repr(part.name) if part.name != name else "", options, key)
+    return f"@flow.socket{f'({given})' if given else ''}\n{text}"
+
+
+def _plugging(cell: _Cell, plug: Mapping[str, Any]) -> str:
+    options = {k: v for k, v in plug.items() if k not in ("source", "target", "argument", "when")}
+    when = {"when": cell.function(plug["when"])} if "when" in plug else {}
+    port = repr(f"{plug['target']}.{plug['argument']}")
+    return f"flow.plug({plug['source']!r}, {_call(port, options, when)})"
 
 
 # -- as JSON ---------------------------------------------------------------------
-def saved(topology: Mapping[str, Any], name: str, space: Mapping[str, Any] | None = None) -> str:
-    """The wiring as JSON that `ec_jupyter.load` takes; the texts of the tasks are in it, no value that waits."""
-    made = recipe(topology, name, space)
+def saved(topology: Mapping[str, Any], name: str) -> str:
+    """The wiring as JSON that `ec_jupyter.load` takes; the texts of the tasks are in it, no value that waits.
+
+    Raises
+    ------
+    DeclarationError
+        Something in it cannot be written down.
+    """
+    made = recipe(topology, name)
     document = {
         "format": FORMAT,
         "version": VERSION,
         "name": name,
         "nodes": made.nodes,
         "processors": made.processors,
-        "before": made.before,
         "unbound": made.unbound,
         "sockets": {part.name: _saved_part(part) for part in made.parts},
-        "plugs": made.plugs,
+        "plugs": [plug | {"when": _saved(plug["when"])} if "when" in plug else plug for plug in made.plugs],
         "paused": made.paused,
     }
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
@@ -354,10 +337,14 @@ def saved(topology: Mapping[str, Any], name: str, space: Mapping[str, Any] | Non
 def _saved_part(part: Part) -> dict[str, Any]:
     return {
         "processor": part.processor,
-        "function": part.text.name if part.text else None,
-        "code": part.text.code if part.text else None,
+        "task": _saved(part.task),
         "options": part.options,
-        "fixed": part.fixed,
+        "key": _saved(part.key) if part.key is not None else None,
+        "fixed": {argument: _saved(value) for argument, value in part.fixed.items()},
         "position": part.position,
         "paused": part.paused,
     }
+
+
+def _saved(written: Written) -> dict[str, Any]:
+    return {word: written[word] for word in ("name", "code", "before", "text") if word in written}

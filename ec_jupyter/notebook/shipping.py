@@ -19,6 +19,7 @@ import cloudpickle
 from ec_jupyter.errors import DeclarationError, TaskNotPicklableError
 from ec_jupyter.nodes.code import ALIASES, Pickler
 from ec_jupyter.notebook.identity import MISSING, captured, enclosed, functions_of, identity
+from ec_jupyter.notebook.written import written
 
 HEAVY_BYTES = 1_000_000
 """A task that carries more than this from the notebook is worth a warning."""
@@ -34,7 +35,8 @@ class Shipment:
     Attributes
     ----------
     record : dict
-        What the engine keeps: identity, hash, source, file, signature, captured names, generator.
+        What the engine keeps: identity, hash, source, file, signature, captured names, generator,
+        and how it is written down again.
     blob : bytes
         The pickled function.
     captured : dict
@@ -73,6 +75,7 @@ def ship(task: Callable[..., Any], name: str) -> Shipment:
         "signature": parameters,
         "captured": sorted(taken),
         "generator": is_generator(task),
+        "written": written(task),
     }
     return Shipment(record, blob, taken, list(_weight(task, name, blob, taken)))
 

@@ -25,6 +25,7 @@ from ec_jupyter.notebook.shipping import Shipment, ship
 from ec_jupyter.notebook.stale import WATCH
 from ec_jupyter.notebook.tables import Table, clock_text, shown
 from ec_jupyter.notebook.views import Plug, Processor, Socket
+from ec_jupyter.notebook.written import written
 from ec_jupyter.wire import Value
 
 if TYPE_CHECKING:
@@ -233,7 +234,7 @@ class Wiring(Nodes):
             return []
         if owner == mine and WATCH.moved(self._flow, name):
             return [f"socket {name!r} comes from another cell now"]
-        if owner in ("", mine) or owner in self._flow.formerly:
+        if owner in ("", mine):
             return []
         if owner.startswith("kernel ") and mine.startswith("kernel "):
             return []
@@ -383,7 +384,7 @@ class Wiring(Nodes):
     def _fixed(self, value: Any, argument: str, edit: Edit) -> dict[str, Any]:
         packed = self._dump(value, f"value for {argument!r}")
         place = edit.buffer(packed.data) if packed.data is not None else packed.head()
-        return {"value": place, "type": packed.type, "text": repr(value)[:200]}
+        return {"value": place, "type": packed.type, "text": repr(value)[:200], "written": written(value)}
 
     def unfix(self, socket: str | Socket | Callable[..., Any], *arguments: str) -> None:
         """Take fixed values away: those named, or all."""
@@ -413,36 +414,8 @@ class Wiring(Nodes):
                 edit.add("remove", name=self._socket(word), force=force)
         return None
 
-    @overload
-    def rename(self, socket: str, /, *, force: bool = ...) -> Flow: ...
-    @overload
-    def rename(self, socket: str | Socket | Callable[..., Any], to: str) -> Socket: ...
-    def rename(
-        self, socket: str | Socket | Callable[..., Any], to: str | None = None, *, force: bool = False
-    ) -> Socket | Flow:
-        """The same socket under another name, ``rename("old", "new")``; or the flow itself, ``rename("name")``.
-
-        Plugs and requests stay. For the flow itself the engine is stopped and the folder renamed; calls that
-        run are run again.
-
-        Parameters
-        ----------
-        socket : str, Socket or function
-            The socket; with nothing else, the new name of the flow.
-        to : str, optional
-            The socket's new name.
-        force : bool
-            Rename the flow also while others use it.
-
-        Raises
-        ------
-        DeclarationError
-            The name cannot be had.
-        FlowInUseError
-            Others use the flow.
-        """
-        if to is None:
-            return self._flow._named(str(socket), force=force)
+    def rename(self, socket: str | Socket | Callable[..., Any], to: str) -> Socket:
+        """The same socket under another name; plugs and requests stay with it."""
         name, new = self._socket(socket), names.socket_name(to)
         with self._editor.edit() as edit:
             edit.add("rename", name=name, to=new)
@@ -467,8 +440,6 @@ class Wiring(Nodes):
     def _step(self, way: str) -> str:
         reply, _ = self._client.ask(way)
         self._editor.seen(reply["revision"])
-        for text in reply["warnings"]:
-            note(text)
         return str(reply["text"])
 
     def history(self) -> Table:

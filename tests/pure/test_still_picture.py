@@ -9,7 +9,7 @@ import pytest
 
 from ec_jupyter.notebook import scene
 from ec_jupyter.notebook.drawing import svg
-from ec_jupyter.notebook.source import described, text_of, used
+from ec_jupyter.notebook.source import described, used
 
 Record = dict[str, Any]
 
@@ -143,28 +143,19 @@ def test_a_task_is_found_in_its_cell_whatever_the_socket_is_called(name: str) ->
     returns, doc, lines = described(name, task)
     assert (returns, doc) == ("dict[str, int]", "First line goes on.")
     assert lines.startswith('@ec.socket("renamed")\n@checked(LIMIT)\ndef f(')
-    text = text_of(name, task)
-    assert text is not None
-    assert text.code.startswith("@checked(LIMIT)\ndef f(")
-    assert set(text.needs) == {"checked", "LIMIT", "math", "dict", "str", "int"}
 
 
 def test_what_cannot_be_told_from_the_text_is_not_guessed() -> None:
     twice = "def a(x): return 1\ndef b(x): return 2\n"
     task = socket("main", parameter("x"), source=twice)["task"]
-    assert text_of("c", task) is None
     assert described("c", task) == (None, "", twice)
-    inner = "def outer(n):\n    def f(x): return x + n\n    return f\n"
-    assert text_of("f", socket("main", parameter("x"), source=inner)["task"]) is None
-    assert text_of("f", socket("main", parameter("x"), source="def f(x) broken")["task"]) is None
-    assert text_of("f", socket("main", parameter("x"))["task"]) is None
+    broken = "def f(x) broken"
+    assert described("f", socket("main", parameter("x"), source=broken)["task"]) == (None, "", broken)
 
 
 def test_a_lambda_is_found_by_its_arguments() -> None:
     task = socket("main", parameter("x"), parameter("y"), source="flow.declare(lambda x, y: x + y, 'add')")["task"]
-    text = text_of("add", task)
-    assert text is not None
-    assert (text.name, text.code) == ("", "lambda x, y: x + y")
+    assert described("add", task) == (None, "", "lambda x, y: x + y")
 
 
 def test_names_that_code_uses_are_its_globals() -> None:
