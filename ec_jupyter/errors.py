@@ -5,7 +5,7 @@
     EcError
       SocketNotFoundError (LookupError)      ProcessorNotFoundError (LookupError)
       RequestNotFoundError (LookupError)     FlowNotFoundError (LookupError)
-      NodeNotFoundError (LookupError)
+      NodeNotFoundError (LookupError)        FlowInUseError (RuntimeError)
       WiringError (ValueError)               DeclarationError (ValueError)
         CycleError                           ArgumentsError (TypeError)
       RevisionError (RuntimeError)           FrameError (ValueError)
@@ -80,6 +80,10 @@ class RequestNotFoundError(EcError, LookupError):
 
 class FlowNotFoundError(EcError, LookupError):
     """There is no flow in that folder."""
+
+
+class FlowInUseError(EcError, RuntimeError):
+    """Others use the flow, and what was asked for needs it alone."""
 
 
 class WiringError(EcError, ValueError):

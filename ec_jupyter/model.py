@@ -8,6 +8,9 @@ from typing import Any
 LOCAL = "local"
 """Name of the node that is this machine."""
 
+MAIN = "main"
+"""Name of the processor that is always there."""
+
 POSITIONAL = ("POSITIONAL_ONLY", "POSITIONAL_OR_KEYWORD")
 """Kinds of parameters that take a value by position."""
 

@@ -265,7 +265,7 @@ class Abroad:
         call = replace(call, task=version.sha256, source=source, routes=[], skip=0, attempt=1)
         if any(v.place == "gone" for _, some, _ in job.arguments.values() for v in some):
             raise self._lost(name, "the arguments it was made of were reclaimed")
-        return call, record.processor, [v for _, _, some in call.arguments for v in some]
+        return call, core.topology.processor(socket).name, [v for _, _, some in call.arguments for v in some]
 
     def _lost(self, name: str, why: str) -> NodeLostError:
         request = name.partition(".")[0]

@@ -196,6 +196,7 @@ class Core:
             if job.hops > MOST_HOPS:
                 self._end_cycle(job)
             return
+        self._as_it_was(job)
         self.tally(job.socket, "waiting", -1)
         self.tally(job.socket, "queued")
         self.journal.add(
@@ -205,6 +206,13 @@ class Core:
         self.enqueue(job)
         if fire.missing:
             self._end_expired(job, fire.missing)
+
+    def _as_it_was(self, job: Job) -> None:
+        """A request that waited may have been tried before: what it delivered then it does not deliver again."""
+        row = self.store.one("one_queued", (job.id,))
+        if row is not None:
+            job.attempt, job.deaths, job.emitted, job.hops = row[5:9]
+            job.late = bool(row[11])
 
     def _end_expired(self, job: Job, missing: Sequence[str]) -> None:
         self._unqueue(job)
@@ -231,7 +239,9 @@ class Core:
 
     def _skipped(self, skip: Skip) -> None:
         job = Job(skip.request, skip.socket, skip.party, skip.run, skip.tag, {}, self.now)
-        if not skip.waited:
+        if skip.waited:
+            self._as_it_was(job)
+        else:
             self.add_request(job, "queued")
         self._follow(job.id, skip.followers)
         self.end(job, "skipped", "waiting" if skip.waited else "queued")
@@ -263,8 +273,7 @@ class Core:
 
     def startable(self, socket: int) -> bool:
         """Whether calls of a socket may start."""
-        record = self.topology.sockets[socket]
-        processor = self.topology.processors[record.processor]
+        record, processor = self.topology.sockets[socket], self.topology.processor(socket)
         if record.paused or record.parked or processor.paused or not self.reachable(processor):
             return False
         return self.topology.tasks[record.task].python == self.python
@@ -476,7 +485,7 @@ class Core:
         self.journal.add(
             "finish",
             (state, result, text, raised, job.attempt, self.epoch, job.deaths, emitted or job.emitted, job.node, slot,
-             pid, job.task or None, started, self.now, seconds, job.id),
+             pid, job.task or None, self.topology.revision, started, self.now, seconds, job.id),
         )  # fmt: skip
         self.jobs.pop(job.id, None)
         self.held.release(job.id)
@@ -485,7 +494,8 @@ class Core:
         self.tally(job.socket, state)
         self.ended.append(Ended(job.id, job, state, value, error, exception))
         for follower in self.followers.pop(job.id, ()):
-            self.journal.add("finish_joined", (state, result, text, raised, started, self.now, seconds, job.id))
+            how = (state, result, text, raised, self.topology.revision, started, self.now, seconds, job.id)
+            self.journal.add("finish_joined", how)
             self.tally(job.socket, "waiting", -1)
             self.tally(job.socket, state)
             twin = Job(follower, job.socket, job.party, follower, job.tag, {}, job.created)

@@ -228,12 +228,12 @@ def _edit(engine: Engine, client: Connection, header: Header, buffers: Buffers) 
 
 
 def _undo(engine: Engine, client: Connection, header: Header, buffers: Buffers) -> None:
-    revision, text = editing.undo(engine, forward=header["k"] == "redo")
-    _done(engine, client, {"revision": revision, "text": text}, header)
+    revision, text, warnings = editing.undo(engine, forward=header["k"] == "redo")
+    _done(engine, client, {"revision": revision, "text": text, "warnings": warnings}, header)
 
 
 def _history(engine: Engine, client: Connection, header: Header, buffers: Buffers) -> None:
-    rows = [{"n": n, "text": t, "time": at, "undone": bool(u)} for n, t, at, u in engine.store.rows("history")]
+    rows = [{"n": n, "text": t, "time": at, "undone": u in (1, 2)} for n, t, at, u in engine.store.rows("history")]
     client.reply({"rows": rows}, to=header)
 
 

@@ -90,12 +90,17 @@ def _record(core: Core, edited: Edited) -> None:
         [kind, key, to_json(before) if before else None, to_json(after) if after else None]
         for kind, key, before, after in edited.touched
     ]
-    core.journal.step("drop_undone")
-    core.journal.step("put_revision", (edited.topology.revision, json.dumps(change), edited.text, core.now))
+    core.journal.step("keep_undone")
+    core.journal.step("put_revision", (edited.topology.revision, json.dumps(change), edited.text, core.now, 0))
 
 
-def undo(engine: Engine, *, forward: bool) -> tuple[int, str]:
+def undo(engine: Engine, *, forward: bool) -> tuple[int, str, list[str]]:
     """Take the last edit back, or (`forward`) put the last one taken back in force again.
+
+    Returns
+    -------
+    tuple of (int, str, list of str)
+        The revision now in force, what was taken back or made again, and what the person should know.
 
     Raises
     ------
@@ -115,9 +120,19 @@ def undo(engine: Engine, *, forward: bool) -> tuple[int, str]:
     # a task version, once made, stays: only which one is current goes back and forth
     edited = revert(core.topology, [t for t in touched if t[0] != "task"], core.arrived, forward=forward)
     core.journal.step("set_undone", (0 if forward else 1, n))
+    step = f"{'redo' if forward else 'undo'}: {says}"
+    core.journal.step("put_revision", (edited.topology.revision, "[]", step, core.now, 3))
+    parked = [s for kind, _, before, s in edited.touched if kind == "socket" and s.parked and not before.parked]
+    warnings = [_left_at(socket, load) for socket in parked if (load := core.load(socket.id))]
     _apply(engine, edited)
     settle(engine)
-    return core.topology.revision, says
+    return core.topology.revision, says, warnings
+
+
+def _left_at(socket: Socket, load: int) -> str:
+    if load == 1:
+        return f"1 request or value waits at {socket.name!r}, which is gone; redo brings it back"
+    return f"{load} requests or values wait at {socket.name!r}, which is gone; redo brings them back"
 
 
 def settle(engine: Engine) -> None:

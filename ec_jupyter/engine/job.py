@@ -225,7 +225,7 @@ def call_of(job: Job, topology: Topology, fixed: dict[int, Kept]) -> Call:
         arguments += [(n, "v", [fixed[f.value].value]) for n, f in socket.fixed.items() if n not in job.arguments]
     examined = topology.examined
     routes = [(p.id, *examined[p.id]) for p in topology.results[job.socket] if p.id in examined]
-    memory = socket.memory or topology.processors[socket.processor].memory
+    memory = socket.memory or topology.processor(job.socket).memory
     return Call(
         job.id, job.attempt, socket.name, job.run, task.sha256, arguments, routes, job.emitted, socket.timeout,
         socket.threads, socket.fresh, memory, (task.file, task.source) if task.source else None, socket.once,

@@ -23,7 +23,7 @@ UPDATE arrival SET state = ?, request = ?, party = ? WHERE id = ?;
 -- (attempt) in memory, and this refuses a second end whatever memory says
 UPDATE request
    SET state = ?, result = ?, error = ?, exception = ?, attempt = ?, epoch = ?, deaths = ?, emitted = ?, node = ?, slot = ?,
-       pid = ?, task = ?, started = ?, finished = ?, seconds = ?
+       pid = ?, task = ?, revision = ?, started = ?, finished = ?, seconds = ?
  WHERE id = ? AND state IN ('queued', 'running', 'waiting');
 
 -- name: set_state
@@ -60,7 +60,7 @@ SELECT a.id, r.id, r.socket, run.party, r.run, r.tag, a.late, a.plug, a.value, a
 UPDATE request SET joined = ? WHERE id = ?;
 
 -- name: finish_joined
-UPDATE request SET state = ?, result = ?, error = ?, exception = ?, started = ?, finished = ?, seconds = ?
+UPDATE request SET state = ?, result = ?, error = ?, exception = ?, revision = ?, started = ?, finished = ?, seconds = ?
  WHERE joined = ? AND state NOT IN ('done', 'skipped');
 
 -- name: add_attempt
@@ -162,10 +162,11 @@ INSERT INTO task (id, socket, version, identity, sha256, record, created) VALUES
 DELETE FROM task WHERE id = ?;
 
 -- name: put_revision
-INSERT INTO revision (n, change, text, time, undone) VALUES (?, ?, ?, ?, 0);
+INSERT INTO revision (n, change, text, time, undone) VALUES (?, ?, ?, ?, ?);
 
--- name: drop_undone
-DELETE FROM revision WHERE undone = 1;
+-- name: keep_undone
+-- a new edit: what was undone stays so
+UPDATE revision SET undone = 2 WHERE undone = 1;
 
 -- name: set_undone
 UPDATE revision SET undone = ? WHERE n = ?;
@@ -181,6 +182,13 @@ SELECT n, text, time, undone FROM revision ORDER BY n;
 
 -- name: all_sockets
 SELECT record FROM socket;
+
+-- name: lost_sockets
+-- by the newest version of their task
+SELECT socket, max(id) FROM task WHERE socket NOT IN (SELECT id FROM socket) GROUP BY socket;
+
+-- name: changes
+SELECT change FROM revision ORDER BY n;
 
 -- name: all_plugs
 SELECT record FROM plug;

@@ -17,7 +17,7 @@ from ec_jupyter.flow.meeting import Arrival
 from ec_jupyter.flow.rebuild import restore
 from ec_jupyter.flow.tag import from_text
 from ec_jupyter.flow.topology import Root, Topology
-from ec_jupyter.model import LOCAL, Node, Processor, from_json
+from ec_jupyter.model import LOCAL, MAIN, Node, Processor, Socket, from_json
 
 FEED = 5_000
 """Queued requests fetched from disk at once."""
@@ -95,12 +95,39 @@ def load_topology(core: Core, revision: int) -> Topology:
     ]
     return Topology(
         revision,
-        {s.id: s for s in sockets},
+        {s.id: s for s in (*sockets, *_lost_sockets(core))},
         {p.id: p for p in plugs},
-        {p.name: p for p in processors},
+        {p.name: p for p in (Processor(MAIN), *processors)},
         {t.id: t for t in tasks},
         nodes(core)[0],
     )
+
+
+def _lost_sockets(core: Core) -> list[Socket]:
+    """Sockets that tasks, and so requests, still name and that are not on disk; parked, as what is removed is."""
+    lost = dict(core.store.rows("lost_sockets"))
+    if not lost:
+        return []
+    names = {record.id: record.name for record in _recorded(core)}
+    return [Socket(key, names.get(key, f"socket_{key}"), MAIN, task, parked=True) for key, task in lost.items()]
+
+
+def _recorded(core: Core) -> list[Socket]:
+    """Every record of a socket in the history, oldest first."""
+    changes = [change for (text,) in core.store.rows("changes") for change in json.loads(text)]
+    return [
+        from_json("socket", record)
+        for kind, _, *records in changes
+        if kind == "socket"
+        for record in records
+        if record is not None
+    ]
+
+
+def fixed_values(core: Core) -> set[int]:
+    """Values that the wiring sets, or would again after undo or redo."""
+    sockets = [*core.topology.sockets.values(), *_recorded(core)]
+    return {fixed.value for socket in sockets for fixed in socket.fixed.values()}
 
 
 def load_fixed(core: Core) -> None:

@@ -399,7 +399,7 @@ def clear(engine: Engine) -> None:
         engine.fleet.cancel(request)
     # not only the tick's rows: what they refer to goes as well, in one transaction
     core.journal.commit()
-    fixed = {f.value for s in core.topology.sockets.values() for f in s.fixed.values()}
+    fixed = recovery.fixed_values(core)
     with core.store.transaction() as db:
         for table in CLEARED:
             db.execute(f"DELETE FROM {table}")

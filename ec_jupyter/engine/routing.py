@@ -111,7 +111,7 @@ class Routing:
                 -route.arrival, route.attempt, socket.name, route.source.run, LOOK_NAME,
                 [("value", "v", [route.kept.value])], [(plug.id, *core.topology.examined[plug.id])],
             )  # fmt: skip
-            table.setdefault(socket.processor, []).append(call)
+            table.setdefault(core.topology.processor(route.source.socket).name, []).append(call)
         return table
 
     def placed(self, request: int, node: str | None) -> None:

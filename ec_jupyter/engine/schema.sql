@@ -28,7 +28,7 @@ CREATE TABLE task (id INTEGER PRIMARY KEY, socket INTEGER NOT NULL, version INTE
 CREATE TABLE plug (id INTEGER PRIMARY KEY, source INTEGER NOT NULL, target INTEGER NOT NULL, argument TEXT NOT NULL,
                    record TEXT NOT NULL);
 
--- undone: 1 while undo has taken it back; a new edit deletes those
+-- undone: 0 in force; 1 taken back, and may be made again; 2 taken back for good; 3 an undo or redo itself
 CREATE TABLE revision (n INTEGER PRIMARY KEY, change TEXT NOT NULL, text TEXT NOT NULL, time REAL NOT NULL,
                        undone INTEGER NOT NULL DEFAULT 0);
 

@@ -66,6 +66,11 @@ def run(engine: Engine, header: Header) -> Answer:
     return {"state": state, "counts": states, "arrived": arrived, "party": row[0]}, []
 
 
+def clients(engine: Engine, header: Header) -> Answer:
+    """Names of those who are connected, without the one who asks."""
+    return {"names": [one.name for one in engine.clients.all if one.id != header["but"]]}, []
+
+
 QUERIES: dict[str, Callable[[Engine, Header], Answer]] = {
     "counts": counts.answer,
     "requests": requests.requests,
@@ -81,4 +86,5 @@ QUERIES: dict[str, Callable[[Engine, Header], Answer]] = {
     "versions": versions,
     "run": run,
     "rates": rates.rates,
+    "clients": clients,
 }

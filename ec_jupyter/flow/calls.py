@@ -243,8 +243,9 @@ class Calls:
 
     def expire(self, party: Party, meeting: Meeting, parcel: Parcel) -> None:
         """A value has waited too long: its call fails with what there is of it."""
-        at, needed = path(parcel.tag), self.topology.matched[meeting.socket]
-        parcels = {name: found for name in needed if (found := meeting.find(name, at)) is not None}
+        # what the wiring does not ask for may have been given all the same
+        at, names = path(parcel.tag), dict.fromkeys((*self.topology.matched[meeting.socket], *meeting.waits))
+        parcels = {name: found for name in names if (found := meeting.find(name, at)) is not None}
         held = self.held.get(meeting.socket, {})
         lacking = tuple(n for n in self.topology.needed[meeting.socket] if n not in parcels and n not in held)
         meeting.take(parcels, at)

@@ -23,7 +23,7 @@ from ec_jupyter.flow.declare import check_gathers, check_policy_change, with_pol
 from ec_jupyter.flow.draft import Change, Draft, Edited, Limits, Touched, check_name
 from ec_jupyter.flow.layout import Card, layout
 from ec_jupyter.flow.topology import Topology
-from ec_jupyter.model import LOCAL, POSITIONAL, Condition, Fixed, Parameter, Plug, Processor, Socket, Task
+from ec_jupyter.model import LOCAL, MAIN, POSITIONAL, Condition, Fixed, Parameter, Plug, Processor, Socket, Task
 
 SAID = 4
 """How many names the history spells out."""
@@ -75,6 +75,9 @@ def revert(
     names = [s.name for s in draft.topology.sockets.values() if not s.parked]
     for name in {name for name in names if names.count(name) > 1}:
         raise RevisionError(f"there is another socket {name!r} by now; rename or remove it first")
+    for socket in draft.topology.sockets.values():
+        if not socket.parked and socket.processor not in draft.topology.processors:
+            raise RevisionError(f"socket {socket.name!r} needs processor {socket.processor!r}; make it first")
     for processor in draft.topology.processors.values():
         for name in processor.nodes.keys() - draft.topology.nodes.keys() - {LOCAL}:
             raise RevisionError(f"processor {processor.name!r} is on node {name!r}; move it first")
@@ -101,8 +104,13 @@ def settle(topology: Topology) -> Edited:
 def _alike(record: Any, now: Any, *, moved: bool = False) -> Any:
     """A record with what no revision holds as it is now: whether it is paused, what it knows to be stale.
 
-    Nor does one hold the place that a card was given by `settle`; unless `moved`, it keeps that.
+    Nor does one hold the place that a card was given by `settle`; unless `moved`, it keeps that. A socket, once made,
+    stays, for requests and values name it: where a revision has none it is parked. So does the processor `main`.
     """
+    if record is None and isinstance(now, Socket):
+        return replace(now, parked=True)
+    if record is None and isinstance(now, Processor) and now.name == MAIN:
+        return now
     if isinstance(record, Socket) and isinstance(now, Socket):
         stale = now.stale if record.task == now.task else record.stale
         position = record.position if moved or record.position else now.position
@@ -125,7 +133,7 @@ def _socket(draft: Draft, change: Change) -> None:
     name = check_name("socket", change["name"])
     found = draft.topology.names.get(name)
     old = draft.topology.sockets[found] if found is not None else None
-    processor = change.get("processor") or (old.processor if old else "main")
+    processor = change.get("processor") or (old.processor if old else MAIN)
     sharing.processor_of(draft, processor, change.get("cpus"))
     socket_id = old.id if old else draft.new_id()
     task = _task(draft, change, socket_id, old)

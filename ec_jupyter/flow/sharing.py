@@ -9,7 +9,7 @@ from typing import Any
 from ec_jupyter.errors import DeclarationError, NodeNotFoundError, ProcessorNotFoundError, WiringError
 from ec_jupyter.flow.draft import Change, Draft, check_name
 from ec_jupyter.flow.placement import caps
-from ec_jupyter.model import LOCAL, Node, Processor, Socket
+from ec_jupyter.model import LOCAL, MAIN, Node, Processor, Socket
 
 _NODE_WORDS = ("host", "cpus", "python", "ssh", "ask", "lease", "requirements", "kind", "tls")
 
@@ -92,6 +92,8 @@ def remove_processor(draft: Draft, change: Change) -> None:
     name = change["name"]
     if name not in draft.topology.processors:
         raise ProcessorNotFoundError.named(name, draft.topology.processors)
+    if name == MAIN:
+        raise WiringError("processor 'main' is always there; sockets that name no other are on it")
     used = [s.name for s in draft.topology.sockets.values() if s.processor == name and not s.parked]
     if used:
         raise WiringError(f"processor {name!r} runs {', '.join(sorted(used))}; move or remove them first")

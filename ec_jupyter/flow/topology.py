@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from ec_jupyter.flow.tag import Path, Tag, path
-from ec_jupyter.model import Node, Plug, Processor, Socket, Task
+from ec_jupyter.model import MAIN, Node, Plug, Processor, Socket, Task
 
 Key = tuple[int, str]
 """One argument of one socket."""
@@ -53,6 +53,11 @@ class Topology:
     def task(self, socket: int) -> Task:
         """The current version of a socket's task."""
         return self.tasks[self.sockets[socket].task]
+
+    def processor(self, socket: int) -> Processor:
+        """Whose CPUs run a socket's calls; `main` where a parked one's is gone."""
+        found = self.processors.get(self.sockets[socket].processor) or self.processors.get(MAIN)
+        return found or Processor(MAIN)
 
     @cached_property
     def live(self) -> list[Plug]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -91,7 +92,38 @@ def literal(text: str, what: str) -> Any:
         return ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         shown = text if len(text) <= 40 else text[:39] + "…"
-        raise ArgumentsError(f"argument {what!r}: {shown!r} is no JSON and no Python literal") from None
+        hint = "; a text stands in quotes" if shown.replace(" ", "").replace("-", "").isalnum() else ""
+        raise ArgumentsError(f"argument {what!r}: {shown!r} is no JSON and no Python literal{hint}") from None
+
+
+_EITHER = re.compile(r"(?:typing\.|t\.)?(?:Optional|Union)\[(.*)\]")
+
+
+def typed(text: str, argument: str, annotation: str | None) -> Any:
+    """The value that a person typed for an argument: where it takes a ``str``, what is no other literal of it is one.
+
+    Raises
+    ------
+    ArgumentsError
+        It takes no text, and this is no literal.
+    """
+    bare = (annotation or "").strip("'\"")
+    either = _EITHER.fullmatch(bare)
+    kinds = {kind.strip() for kind in re.split(r"[|,]", either[1] if either else bare)}
+    if "str" not in kinds:
+        return literal(text, argument)
+    try:
+        value = literal(text, argument)
+    except ArgumentsError:
+        return text
+    # of a text that reads like a number, it is the annotation that knows
+    numbers = kinds - {"str", "None"}
+    return value if isinstance(value, str) or numbers or (value is None and (either or "None" in kinds)) else text
+
+
+def _typed(client: Client, socket: Any, argument: str, text: Any) -> Any:
+    known = {p["name"]: p for p in _socket(client, socket)["task"]["signature"]}
+    return typed(str(text), argument, known.get(argument, {}).get("annotation"))
 
 
 def _socket(client: Client, name: Any) -> Fields:
@@ -208,7 +240,7 @@ def _submit(client: Client, args: Fields) -> Fields:
     for argument, text in args.get("arguments", {}).items():
         if argument not in known:
             raise ArgumentsError(f"{name!r} has no argument {argument!r}; {nearest(argument, known)}")
-        values[argument] = client.dump(literal(str(text), argument))
+        values[argument] = client.dump(_typed(client, name, argument, text))
     return {"request": client.submit([(name, values)], partial=bool(args.get("partial")))[0]}
 
 
@@ -238,7 +270,7 @@ def _waiting(client: Client, args: Fields) -> Fields:
 
 def _supply(client: Client, args: Fields) -> Fields:
     name, argument = args["socket"], args["argument"]
-    value = client.dump(literal(str(args["text"]), argument))
+    value = client.dump(_typed(client, name, argument, args["text"]))
     where = {key: args[key] for key in ("party", "run", "tag") if args.get(key) is not None}
     inline = [value.data] if value.data is not None else []
     client.ask("supply", {"socket": name, **where, "values": {argument: value.head()}}, inline)

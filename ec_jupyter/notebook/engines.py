@@ -11,6 +11,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import psutil
+
 from ec_jupyter.engine.address import connect
 from ec_jupyter.errors import EngineLostError, EngineStartError, StoreLockedError, from_wire
 
@@ -70,6 +72,22 @@ def reach(folder: Path, name: str, executable: str, options: Sequence[str]) -> s
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.02)
+
+
+def ended(pid: int, name: str) -> None:
+    """Return once the engine that was told to stop has ended.
+
+    Raises
+    ------
+    EngineLostError
+        It has not within `START_SECONDS`.
+    """
+    try:
+        psutil.Process(pid).wait(START_SECONDS)
+    except psutil.NoSuchProcess:
+        return
+    except psutil.TimeoutExpired:
+        raise EngineLostError(f"the engine of flow {name!r} (process {pid}) does not end") from None
 
 
 def _start(folder: Path, name: str, command: list[str], *, last: bool) -> bool:

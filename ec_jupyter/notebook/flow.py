@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
-from ec_jupyter.errors import SocketNotFoundError
-from ec_jupyter.notebook import names
+from ec_jupyter.errors import DeclarationError, FlowInUseError, SocketNotFoundError
+from ec_jupyter.notebook import names, ownership
 from ec_jupyter.notebook.calls import Calls
 from ec_jupyter.notebook.client import Client
 from ec_jupyter.notebook.config import settings
 from ec_jupyter.notebook.edits import Editor
-from ec_jupyter.notebook.engines import running
+from ec_jupyter.notebook.engines import ended, running
 from ec_jupyter.notebook.joblib_offer import offer
 from ec_jupyter.notebook.notes import note
 from ec_jupyter.notebook.picture import html, outline
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from ec_jupyter.notebook.editor import FlowEditor
 
 _open: dict[Path, Flow] = {}
+_told: set[Path] = set()  # flows of which was said what was found
 
 
 class Flow(Wiring, Calls):
@@ -45,12 +47,16 @@ class Flow(Wiring, Calls):
     """
 
     def __init__(self, client: Client, *, started: bool = False) -> None:
+        self._take(client)
+        self._started = started
+        self._picture: FlowEditor | None = None
+        self.formerly: frozenset[str | None] = frozenset()
+        self.closed = False
+
+    def _take(self, client: Client) -> None:
         self._client = client
         self._editor = Editor(client)
         self._values = client.folder / "values"
-        self._started = started
-        self._picture: FlowEditor | None = None
-        self.closed = False
 
     @property
     def name(self) -> str:  # type: ignore[override]
@@ -125,7 +131,7 @@ class Flow(Wiring, Calls):
         """
         from ec_jupyter.notebook.recipe import code
 
-        own = self.folder == names.flow_folder(names.flow_name()).resolve()
+        own = self.folder == names.flow_folder(ownership.own_name()).resolve()
         return code(self._client.topology, self.name, "ec.flow()" if own else None)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -168,6 +174,67 @@ class Flow(Wiring, Calls):
             del _open[self.folder]
         self._client.close()
 
+    def _named(self, name: str, *, force: bool = False) -> Flow:
+        """The same flow under another name; `Wiring.rename` without a socket."""
+        folder = self.folder
+        target = folder.with_name(names.plain_name(name, "flow"))
+        if name in self:
+            raise DeclarationError(f"{name!r} is in flow {self.name!r}; to rename it write flow.rename({name!r}, NEW)")
+        if folder.parent.name != names.FLOWS:
+            raise DeclarationError(f"flow {self.name!r} has the name of its own folder {folder}; rename the folder")
+        if target.exists():
+            raise DeclarationError(f"there is a flow {name!r} already in {folder.parent}")
+        self._leave("renamed", force=force)
+        try:
+            folder = folder.rename(target)
+        finally:
+            self._take(_connected(folder, folder.name))
+            _open[folder] = self
+            ownership.forget()
+        return self
+
+    def delete(self, *, force: bool = False) -> None:
+        """Stop the flow and remove its folder: wiring, requests, values, everything. There is no undo.
+
+        Parameters
+        ----------
+        force : bool
+            Also while others use it.
+
+        Raises
+        ------
+        FlowInUseError
+            Others use it; nothing was removed.
+        """
+        folder = self.folder
+        self._leave("deleted", force=force)
+        self.close()
+        ownership.forget()
+        _told.discard(folder)
+        if folder.parent.name != names.FLOWS:
+            _remove_own(folder)
+            return
+        # gone at once, and then bit by bit
+        away = folder.rename(folder.with_name(f".{folder.name}.{os.getpid()}"))
+        shutil.rmtree(away)
+
+    def _leave(self, what: str, *, force: bool) -> None:
+        """End the engine, and this kernel's line to it, for something that needs the folder alone."""
+        reply, _ = self._client.ask("query", {"what": "clients", "but": self._client.id})
+        if reply["names"] and not force:
+            others = ", ".join(sorted({name or "another program" for name in reply["names"]}))
+            raise FlowInUseError(
+                f"flow {self.name!r} is in use by {others} and was not {what}; close it there, or say force=True"
+            )
+        pid = self._client.engine_pid
+        self.stop()
+        ended(pid, self.name)
+        if self._picture is not None:
+            self._picture.rest()
+            self._picture = None
+        self._client.close()
+        _open.pop(self.folder, None)
+
     def __enter__(self) -> Self:
         return self
 
@@ -198,7 +265,7 @@ def open_flow(name: str | None = None, *, folder: str | os.PathLike[str] | None 
     if name is not None:
         names.plain_name(name, "flow")
     given = Path(folder).expanduser().absolute() if folder is not None else None
-    name = name or (given.name if given else names.flow_name())
+    name = name or (given.name if given else ownership.own_name())
     place = (given or names.flow_folder(name)).resolve()
     flow = _open.get(place)
     if flow is not None and flow._client.lost:
@@ -207,18 +274,42 @@ def open_flow(name: str | None = None, *, folder: str | os.PathLike[str] | None 
         flow = None
     if flow is None:
         names.make_folder(place)
-        flow = _open[place] = _connected(place, names.plain_name(name, "flow"))
+        flow = _open[place] = _opened(place, names.plain_name(name, "flow"))
     return flow
+
+
+def _remove_own(folder: Path) -> None:
+    """Remove a flow from a folder that a person chose, and that may hold other things."""
+    for path in folder.iterdir():
+        if path.name in ("values", "inbox") and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name.split(".")[0] in ("flow", "engine") or path.name in (".gitignore", ownership.RECORD):
+            path.unlink()
+    if not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def opened(name: str | None = None) -> Flow | None:
     """The flow of that name, or the notebook's own, if this kernel has it open."""
-    return _open.get(names.flow_folder(name or names.flow_name()).resolve())
+    return _open.get(names.flow_folder(name or ownership.own_name()).resolve())
 
 
-def _connected(folder: Path, name: str) -> Flow:
+def _opened(folder: Path, name: str) -> Flow:
+    """A flow, connected; says once what was found."""
+    started, found = not running(folder), ownership.Found.at(folder)
+    flow = Flow(_connected(folder, name), started=started)
+    flow.formerly = frozenset((found.record.notebook, *found.record.was))
+    if folder not in _told and ownership.interactive():
+        _told.add(folder)
+        counts, _ = flow._client.ask("query", {"what": "counts"})
+        print(found.text(name, counts))  # noqa: T201 - in the cell that uses the flow first
+    ownership.claim(folder, own=found.own)
+    offer()
+    return flow
+
+
+def _connected(folder: Path, name: str) -> Client:
     wanted = settings()
-    started = not running(folder)
     client = Client.open(
         folder,
         name,
@@ -229,5 +320,4 @@ def _connected(folder: Path, name: str) -> Flow:
     )
     for text in client.warnings:
         note(text)
-    offer()
-    return Flow(client, started=started)
+    return client

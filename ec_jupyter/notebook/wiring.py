@@ -234,7 +234,7 @@ class Wiring(Nodes):
             return []
         if owner == mine and WATCH.moved(self._flow, name):
             return [f"socket {name!r} comes from another cell now"]
-        if owner in ("", mine):
+        if owner in ("", mine) or owner in self._flow.formerly:
             return []
         if owner.startswith("kernel ") and mine.startswith("kernel "):
             return []
@@ -414,8 +414,36 @@ class Wiring(Nodes):
                 edit.add("remove", name=self._socket(word), force=force)
         return None
 
-    def rename(self, socket: str | Socket | Callable[..., Any], to: str) -> Socket:
-        """The same socket under another name; plugs and requests stay with it."""
+    @overload
+    def rename(self, socket: str, /, *, force: bool = ...) -> Flow: ...
+    @overload
+    def rename(self, socket: str | Socket | Callable[..., Any], to: str) -> Socket: ...
+    def rename(
+        self, socket: str | Socket | Callable[..., Any], to: str | None = None, *, force: bool = False
+    ) -> Socket | Flow:
+        """The same socket under another name, ``rename("old", "new")``; or the flow itself, ``rename("name")``.
+
+        Plugs and requests stay. For the flow itself the engine is stopped and the folder renamed; calls that
+        run are run again.
+
+        Parameters
+        ----------
+        socket : str, Socket or function
+            The socket; with nothing else, the new name of the flow.
+        to : str, optional
+            The socket's new name.
+        force : bool
+            Rename the flow also while others use it.
+
+        Raises
+        ------
+        DeclarationError
+            The name cannot be had.
+        FlowInUseError
+            Others use the flow.
+        """
+        if to is None:
+            return self._flow._named(str(socket), force=force)
         name, new = self._socket(socket), names.socket_name(to)
         with self._editor.edit() as edit:
             edit.add("rename", name=name, to=new)
@@ -440,6 +468,8 @@ class Wiring(Nodes):
     def _step(self, way: str) -> str:
         reply, _ = self._client.ask(way)
         self._editor.seen(reply["revision"])
+        for text in reply["warnings"]:
+            note(text)
         return str(reply["text"])
 
     def history(self) -> Table:

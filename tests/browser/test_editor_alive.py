@@ -117,12 +117,59 @@ def test_socket_is_run_from_a_form_and_its_result_shown(editor_page):
     form.get_by_label("x").fill("four")
     form.get_by_role("button", name="Run").click()
     expect(form.get_by_role("alert")).to_have_text("x: four is no JSON and no Python literal")
+    form.get_by_label("x").fill("")
+    form.get_by_label("x").press("Enter")
+    # nothing is sent without what it needs, and the field says so
+    assert form.get_by_label("x").evaluate("field => field.matches(':invalid') && document.activeElement === field")
+    assert len(picture.asked("submit")) == 1
     form.get_by_label("x").fill("4")
-    form.get_by_role("button", name="Run").click()
+    form.get_by_label("x").press("Enter")
     panel = picture.panel("Request 1 of scale")
     expect(panel).to_contain_text("queued")
     picture.flow("finish(1, 8)")
     expect(panel.get_by_label("Value", exact=True)).to_have_text("8")
+
+
+def test_run_form_refuses_an_empty_field_until_it_is_told_that_the_rest_will_come(editor_page):
+    picture = editor_page()
+    picture.button("Run join").click()
+    form = picture.panel("Run join")
+    form.get_by_label("one").fill("1")
+    form.get_by_label("one").press("Enter")
+    expect(form.get_by_label("two")).to_be_focused()
+    assert picture.asked("submit") == []
+    form.get_by_label("The rest will come").check()
+    form.get_by_label("one").press("Enter")
+    expect(picture.said).not_to_be_empty()
+    assert picture.asked("submit") == [{"socket": "join", "arguments": {"one": "1"}, "partial": True}]
+
+
+def test_how_far_a_task_says_it_is_is_a_strip_on_its_card_and_a_line_of_its_request(editor_page):
+    picture = editor_page()
+    picture.flow("request('scale', 'running')")
+    expect(picture.button("1 running at scale")).to_be_visible()
+    strip = picture.card("scale").get_by_role("progressbar", name="Progress of scale")
+    expect(strip).to_have_count(0)
+    picture.flow("say(1, 3, 10, 'fold two')")
+    expect(strip).to_be_visible()
+    expect(strip).to_have_attribute("title", "3 of 10 · fold two")
+    assert strip.evaluate("bar => bar.position") == 0.3
+    picture.button("1 running at scale").click()
+    row = picture.panel("Running requests of scale").get_by_role("button", name="request 1")
+    expect(row).to_contain_text("3 of 10 · fold two")
+    row.click()
+    panel = picture.panel("Request 1 of scale")
+    expect(panel.get_by_role("progressbar", name="Progress of request 1")).to_be_visible()
+    expect(panel).to_contain_text("3 of 10 · fold two")
+    picture.flow("say(1, 7, 10)")
+    expect(panel).to_contain_text("7 of 10")
+    # of a total that nobody knows only what is through is said
+    picture.flow("say(1, 8)")
+    expect(strip).to_have_attribute("title", "8")
+    assert strip.evaluate("bar => bar.position") == -1
+    picture.flow("finish(1, 8)")
+    expect(strip).to_have_count(0)
+    expect(panel.get_by_role("progressbar")).to_have_count(0)
 
 
 def test_pausing_a_processor_shows_on_it_and_on_its_sockets(editor_page):

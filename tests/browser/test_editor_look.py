@@ -24,6 +24,7 @@ def test_axe_finds_no_violation(editor_page, axe, theme):
     picture.flow("arrive('join', 'one', 3)")
     picture.flow("fail('scale', 'ValueError', 'no', {x: 1})")
     picture.flow("request('load', 'running')")
+    picture.flow("say(3, 1, 4)")
     picture.flow("request('load', 'done')")
     picture.page.evaluate("() => { flow.depths = {1: 7} }")
     picture.button("Outline").click()

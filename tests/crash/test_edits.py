@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 import pytest
 
 from ec_jupyter.errors import CycleError, EcError, RevisionError, SocketNotFoundError, WiringError
@@ -363,6 +365,158 @@ def test_queued_requests_of_a_removed_socket_are_parked_and_run_after_the_undo(f
     flow.ask("undo")
     flow.ask("resume", sockets=["echo"])
     assert [flow.result(i) for i in ids] == list(range(5))
+
+
+def views(flow):
+    """Every question about every request and socket; an error of ours would raise."""
+    rows = flow.requests()
+    for row in rows:
+        for what in ("lineage", "arguments", "result", "attempts", "output"):
+            flow.query(what, id=row["id"])
+    for what in ("waiting", "counts", "tree"):
+        flow.query(what)
+    return {row["id"]: row["state"] for row in rows}
+
+
+def test_a_declaration_that_is_undone_while_requests_wait_opens_again_and_redo_lets_them_run(flow):
+    flow.socket(echo, "add")
+    flow.ask("pause", sockets=["add"])
+    request = flow.submit("add", x=1)
+    said = flow.ask("undo")["warnings"]
+    assert said == ["1 request or value waits at 'add', which is gone; redo brings it back"]
+    assert views(flow) == {request: "queued"}
+    flow.restart()
+    assert views(flow) == {request: "queued"}
+    flow.ask("redo")
+    flow.ask("resume", sockets=["add"])
+    assert flow.result(request) == 1
+
+
+def test_a_join_whose_declaration_is_undone_keeps_what_waits_there_over_further_edits_and_restarts(flow):
+    flow.socket(pair, "join")
+    values = flow.values({"one": 1})
+    (request,) = flow.client.submit([("join", values)], partial=True)
+    flow.ask("undo")
+    flow.socket(echo, "other")
+    flow.restart()
+    assert views(flow) == {request: "waiting"}
+    assert flow.result(flow.submit("other", x=3)) == 3
+
+
+def test_a_declaration_is_undone_while_its_calls_run_and_what_they_come_to_is_kept(flow, gate, marks):
+    flow.socket(hold, "hold", processor="pool", cpus=1)
+    request = flow.submit("hold", x=5, marks=str(marks), gate=str(gate))
+    marks.reach(1)
+    flow.ask("undo")
+    gate.open()
+    assert flow.result(request) == 5
+    flow.restart()
+    assert views(flow) == {request: "done"}
+
+
+def test_all_views_answer_after_the_undo_of_a_declaration_whose_requests_are_done(flow):
+    flow.socket(echo, "a")
+    flow.socket(echo, "b")
+    flow.plug("a", "b.x")
+    request = flow.submit("a", x=1)
+    flow.drained()
+    for _ in range(3):
+        flow.ask("undo")
+    assert list(views(flow).values()) == ["done", "done"]
+    assert {row["socket"] for row in flow.query("lineage", id=request)["nodes"]} == {"a", "b"}
+    flow.restart()
+    assert list(views(flow).values()) == ["done", "done"]
+
+
+def test_a_flow_that_lost_the_record_of_a_socket_opens_with_its_requests(flow):
+    flow.socket(echo, "a")
+    request = flow.submit("a", x=1)
+    flow.result(request)
+    flow.stop()
+    with sqlite3.connect(flow.folder / "flow.db") as db:
+        db.execute("DELETE FROM socket")
+    db.close()
+    flow.reopen()
+    assert views(flow) == {request: "done"}
+    assert flow.requests()[0]["socket"] == "a"
+
+
+def test_undo_finds_a_fixed_value_that_was_taken_away_before_the_flow_was_cleared(flow):
+    flow.socket(pair)
+    flow.fix("pair.two", 7)
+    flow.edit({"op": "unfix", "socket": "pair", "argument": "two"})
+    flow.ask("clear")
+    flow.ask("undo")
+    assert flow.result(flow.submit("pair", one=1)) == (1, 7)
+
+
+def test_a_value_that_the_wiring_no_longer_asks_for_expires_like_any_other(flow):
+    flow.socket(pair, "a", wait=0.3)
+    (request,) = flow.client.submit([("a", flow.values({"two": 1}))], partial=True)
+    flow.socket(lambda one, two=0: one, "a")
+    row = flow.row(request)
+    assert row["state"] == "failed"
+    assert row["error"]["message"] == "one of 'a' did not come within 0.3 s (wait=0.3)"
+    flow.restart()
+    assert views(flow) == {request: "failed"}
+
+
+def test_a_failed_call_that_waits_after_a_retry_and_fails_again_delivers_its_error_once(flow):
+    flow.socket(lambda one: 1 / 0, "a", wait=0.3)
+    flow.socket(echo, "b")
+    flow.plug("a", "b.x", on="error")
+    request = flow.submit("a", one=1)
+    assert flow.row(request)["state"] == "failed"
+    flow.socket(pair, "a")
+    flow.ask("retry", ids=[request])
+    assert flow.row(request)["error"]["kind"] == "expired"
+    flow.drained()
+    assert flow.count("b")["done"] == 1
+    assert flow.requests(ids=[request])[0]["attempt"] == 1
+
+
+def test_main_is_there_from_the_start_and_cannot_be_taken_away(flow):
+    assert set(flow.client.topology["processors"]) == {"main"}
+    with pytest.raises(WiringError, match="processor 'main' is always there"):
+        flow.edit({"op": "remove_processor", "name": "main"})
+    flow.edit({"op": "processor", "name": "main", "cpus": 1})
+    flow.ask("undo")
+    flow.restart()
+    assert flow.client.topology["processors"]["main"]["cpus"] is None
+
+
+def test_a_request_records_the_revision_whose_plugs_its_result_met(flow, gate, marks):
+    flow.socket(hold)
+    flow.socket(echo, "b")
+    first = flow.submit("hold", x=5, marks=str(marks), gate=str(gate))
+    marks.reach(1)
+    flow.plug("hold", "b.x")
+    flow.ask("undo")
+    flow.ask("redo")
+    revision = flow.client.topology["revision"]
+    gate.open()
+    flow.result(first)
+    flow.drained()
+    assert flow.count("b")["done"] == 1
+    assert [r["revision"] for r in flow.requests()] == [revision, revision]
+    assert flow.ask("history")["rows"][-1]["n"] == revision
+
+
+def test_edits_that_were_undone_stay_in_the_history_marked_when_a_new_one_is_made(flow):
+    flow.socket(echo, "a")
+    flow.socket(echo, "b")
+    flow.ask("undo")
+    flow.socket(echo, "c")
+    rows = [(row["text"], row["undone"]) for row in flow.ask("history")["rows"]]
+    assert rows == [
+        ("socket a v1", False),
+        ("socket b v1", True),
+        ("undo: socket b v1", False),
+        ("socket c v1", False),
+    ]
+    flow.ask("undo")
+    flow.ask("undo")
+    assert flow.client.topology["sockets"] == {}
 
 
 def test_a_request_records_the_revision_and_version_it_was_made_under(flow):

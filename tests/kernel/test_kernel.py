@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -156,6 +158,33 @@ def test_the_bar_of_a_wait_shows_how_far_the_running_calls_are(kernel: Any, gate
     kernel.wait_for_update(lambda value: value == 0.25)
     gate.open(3)
     assert not kernel.end(cell).error
+
+
+def test_the_first_use_of_a_flow_says_in_one_line_what_was_found(
+    kernels: Callable[[], Any], notebook_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def saved(name: str, cell: str) -> str:
+        path = notebook_folder / name
+        path.write_text(json.dumps({"cells": [{"id": cell}]}))
+        return str(path)
+
+    monkeypatch.setenv("JPY_SESSION_NAME", saved("flights.ipynb", "one"))
+    kernel = kernels()
+    assert kernel.run("%load_ext ec_jupyter\nimport ec_jupyter as ec").streams == ""
+    assert kernel.run("flow = ec.flow()").streams == "flow 'flights' is new\n"
+    assert kernel.run("@ec.socket\ndef f(x): return 1 / x\n[r.wait(60) for r in flow.map('f', [0, 1])];").streams == ""
+    assert kernel.run("flow.close(); flow = ec.flow()").streams == ""
+    os.rename(notebook_folder / "flights.ipynb", notebook_folder / "air.ipynb")
+    monkeypatch.setenv("JPY_SESSION_NAME", str(notebook_folder / "air.ipynb"))
+    kernel = kernels()
+    found = "flow 'flights': 1 socket, 1 failed, last used just now by this notebook, which was 'flights.ipynb'\n"
+    assert kernel.run("%load_ext ec_jupyter\n%ec_undo").streams == found
+    kernel.run(f"import os; os.environ['JPY_SESSION_NAME'] = {saved('flights.ipynb', 'two')!r}")
+    new = "flow 'flights-2' is new; flow 'flights' is that of 'air.ipynb': ec.flow('flights') opens it\n"
+    assert kernel.run("import ec_jupyter as ec; flow = ec.flow()").streams == new
+    # a notebook that a program runs has nobody who reads it
+    cell = kernel.client.execute("flow = ec.flow('another')")
+    assert kernel.end(cell).streams == ""
 
 
 def test_two_notebooks_use_one_flow_and_see_each_others_edits(

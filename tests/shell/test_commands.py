@@ -12,7 +12,7 @@ import pytest
 
 from ec_jupyter.errors import ArgumentsError, CycleError, SocketNotFoundError, WiringError
 from ec_jupyter.notebook import scene
-from ec_jupyter.notebook.commands import _OPS, answer, command
+from ec_jupyter.notebook.commands import _OPS, answer, command, typed
 
 CELL = """
 flow = ec.flow()
@@ -102,6 +102,32 @@ def test_a_picture_makes_nodes_and_places_processors_but_does_not_say_how_ssh_is
     page.edit("processor", name="second", cpus=None, nodes={"local": None})
     page.flow._editor.seen(page.do("remove_node", name="hpc")["revision"])
     assert [node.name for node in page.flow.nodes] == ["local"]
+
+
+@pytest.mark.parametrize(
+    ("annotation", "text", "value"),
+    [
+        ("str", "2013-01-01", "2013-01-01"),
+        ("str", '"2013-01-01"', "2013-01-01"),
+        ("str", "42", "42"),
+        ("str | None", "None", None),
+        ("Optional[str]", "a b", "a b"),
+        ("'str'", "[1]", "[1]"),
+        ("int | str", "42", 42),
+        ("Union[str, int]", "x", "x"),
+        ("int", "42", 42),
+        (None, '"a"', "a"),
+    ],
+)
+def test_what_is_typed_for_a_text_is_that_text(annotation: str | None, text: str, value: object) -> None:
+    assert typed(text, "day", annotation) == value
+
+
+def test_a_run_form_takes_a_date_for_a_str(loaded: Any) -> None:
+    loaded.run("flow = ec.flow()\n@ec.socket\ndef load(day: str) -> str: return day")
+    page = Page(loaded)
+    number = page.do("submit", socket="load", arguments={"day": "2013-01-01"})["request"]
+    assert page.flow.request(number).result(60) == "2013-01-01"
 
 
 @pytest.mark.parametrize(

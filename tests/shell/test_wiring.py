@@ -153,7 +153,7 @@ def test_undo_takes_an_edit_back_and_redo_makes_it_again(wired: Any) -> None:
     wired.run("%ec_redo")
     assert wired.run("[p.label for p in flow.plugs]") == ["emit_one -> add_two.one"]
     assert isinstance(wired.fail("%ec_redo"), RevisionError)
-    assert wired.run("flow.history()[-1]['text']") == "plug emit_one -> add_two.one"
+    assert wired.run("flow.history()[-1]['text']") == "redo: plug emit_one -> add_two.one"
 
 
 def test_a_renamed_socket_keeps_its_plugs_and_its_requests(wired: Any) -> None:

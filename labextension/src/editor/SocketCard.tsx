@@ -6,6 +6,7 @@ import { open } from './choices';
 import { useStore } from './context';
 import { Icon, type IconName } from './icons';
 import { argumentClick, outputClick, useFitClass } from './plugging';
+import { ProgressStrip } from './ProgressStrip';
 import { cardHandles, type CardNode } from './scene';
 import { useCounts, useGraph, useRate, useView } from './store';
 import type { Parameter, Socket, SocketCounts } from './types';
@@ -64,6 +65,7 @@ export const SocketCard = memo(function SocketCard({ data, selected }: NodeProps
         ))}
         {ports(socket).length === 0 && <div className="ec-arg ec-muted">no arguments</div>}
       </div>
+      {counts.running > 0 && counts.progress && <ProgressStrip of={counts.progress} label={`Progress of ${name}`} />}
       <Counts name={name} counts={counts} />
     </div>
   );

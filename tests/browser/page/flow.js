@@ -197,18 +197,19 @@ export class Flow {
     return {};
   }
 
-  op_submit({ socket, arguments: texts }) {
+  op_submit({ socket, arguments: texts, partial = false }) {
     const { task, fixed } = need(this.graph, socket);
     const values = {};
     for (const { name, required } of task.signature) {
       if (name in texts) values[name] = literal(texts[name], name);
-      else if (required && !(name in fixed)) throw new Error(`${socket} needs ${name}`);
+      else if (required && !partial && !(name in fixed)) throw new Error(`${socket} needs ${name}`);
     }
     return { request: this.request(socket, 'queued', values).id };
   }
 
-  op_requests({ socket, state, limit }) {
-    const rows = this.requests.filter(one => (!socket || one.socket === socket) && (!state || one.state === state));
+  op_requests({ socket, state, ids, limit }) {
+    const wanted = one => (!socket || one.socket === socket) && (!state || one.state === state) && (!ids || ids.includes(one.id));
+    const rows = this.requests.filter(wanted);
     return { rows: rows.reverse().slice(0, limit) };
   }
 
@@ -312,6 +313,12 @@ export class Flow {
     return this.request(socket, 'failed', values, { error: { type, message, traceback }, output: [['stdout', 'dividing\n']], ...times });
   }
 
+  // a task says how far it is
+  say(id, done, total = null, text = '') {
+    this.found(id).progress = { done, total, text };
+    this.onCounts();
+  }
+
   finish(id, result) {
     Object.assign(this.found(id), { state: 'done', result, started: 1, finished: 2 });
     this.onCounts();
@@ -343,8 +350,9 @@ export class Flow {
     const count = state => own.filter(one => one.state === state).length;
     const arrived = {};
     for (const one of this.arrivals) if (one.socket === socket) arrived[one.argument] = (arrived[one.argument] ?? 0) + 1;
+    const progress = own.find(one => one.state === 'running' && one.progress)?.progress ?? null;
     const states = ['waiting', 'queued', 'running', 'done', 'failed', 'cancelled', 'skipped'];
-    return { ...Object.fromEntries(states.map(state => [state, count(state)])), arrived };
+    return { ...Object.fromEntries(states.map(state => [state, count(state)])), arrived, progress };
   }
 
   needed(socket) {

@@ -4,7 +4,9 @@ import type { JSX } from 'react';
 import { useStore } from '../context';
 import { retry } from '../edits';
 import { Icon, type IconName } from '../icons';
-import { useCounts } from '../store';
+import { ProgressStrip, progressText } from '../ProgressStrip';
+import { useCounts, type Store } from '../store';
+import type { Progress, SocketCounts } from '../types';
 import { clock, duration } from '../words';
 import { useAnswer } from './ask';
 import { ValueRow } from './ValueRow';
@@ -16,6 +18,7 @@ interface Row {
   created?: number | null;
   started?: number | null;
   finished?: number | null;
+  progress?: Progress | null;
 }
 
 const LIMIT = 100;
@@ -25,7 +28,7 @@ export function RequestsPanel({ socket, state }: { socket: string; state: string
   const store = useStore();
   const counts = useCounts(store, socket);
   // asked again when the numbers say that there is something new
-  const anew = JSON.stringify({ ...counts, arrived: null });
+  const anew = JSON.stringify({ ...counts, arrived: null, progress: beat(store, counts) });
   const [answer] = useAnswer('requests', { socket, ...(state && { state }), limit: LIMIT, newest: true }, anew);
   const rows = (answer?.['rows'] ?? []) as Row[];
   const failed = rows.filter(row => row.state === 'failed').length;
@@ -62,7 +65,7 @@ export function RequestsPanel({ socket, state }: { socket: string; state: string
                 {row.state}
               </span>
               <span>request {row.id}</span>
-              <span className="ec-muted">{took(row)}</span>
+              <span className="ec-muted">{row.progress ? progressText(row.progress) : took(row)}</span>
             </button>
           </li>
         ))}
@@ -70,6 +73,11 @@ export function RequestsPanel({ socket, state }: { socket: string; state: string
       {rows.length === LIMIT && <p className="ec-muted">The newest {LIMIT}.</p>}
     </>
   );
+}
+
+/** Changes once a second while a task says how far it is: a list need not be asked for more often. */
+function beat(store: Store, { progress }: SocketCounts): number | null {
+  return progress ? Math.floor(store.time) : null;
 }
 
 const ICON = { queued: 1, running: 1, done: 1, failed: 1, waiting: 1 };
@@ -103,6 +111,7 @@ export function RequestPanel({ id, socket, state }: { id: number; socket: string
           {took(row)}
         </span>
       </p>
+      {row.state === 'running' && <Far id={id} socket={socket} />}
       <div className="ec-acts">
         <button data-first onClick={() => store.set({ panel: { kind: 'requests', socket, state } })}>
           <Icon name="back" />
@@ -146,6 +155,19 @@ export function RequestPanel({ id, socket, state }: { id: number; socket: string
       )}
     </>
   );
+}
+
+/** How far its task is; asked by itself, for its arguments do not change meanwhile. */
+function Far({ id, socket }: { id: number; socket: string }): JSX.Element | null {
+  const store = useStore();
+  const [answer] = useAnswer('requests', { ids: [id], limit: 1 }, beat(store, useCounts(store, socket)));
+  const of = ((answer?.['rows'] ?? []) as Row[])[0]?.progress;
+  return of ? (
+    <p className="ec-far-line">
+      <ProgressStrip of={of} label={`Progress of request ${id}`} />
+      {progressText(of)}
+    </p>
+  ) : null;
 }
 
 function Result({ id }: { id: number }): JSX.Element {

@@ -52,17 +52,17 @@ export function RunPanel({ socket }: { socket: string }): JSX.Element {
   return (
     <Form
       act="Run"
-      send={() => store.host.command('submit', { socket, arguments: given, partial })}
+      send={() => store.command('submit', { socket, arguments: given, partial })}
       done={answer => {
         store.say(`request ${String(answer['request'])} of ${socket} is queued`);
         store.set({ panel: { kind: 'request', id: Number(answer['request']), socket, state: null } });
       }}
     >
-      <p className="ec-muted">Values as in Python or JSON: 3, "text", [1, 2]. Left empty, it has its default.</p>
+      <p className="ec-muted">Values as in Python or JSON: 3, "text", [1, 2]; for a str, the text as it is. Left empty, it has its default.</p>
       {ports(of).map((port, index) => {
         const fixed = of.fixed[port.name];
-        const plugged = feeding(graph, socket, port.name).length > 0;
-        const from = fixed ? `fixed: ${fixed.text}` : port.default !== null ? `default: ${port.default}` : plugged ? 'plugged' : 'needed';
+        const fed = feeding(graph, socket, port.name).length > 0;
+        const from = fixed ? `fixed: ${fixed.text}` : port.default !== null ? `default: ${port.default}` : fed ? 'plugged' : 'needed';
         return (
           <label key={port.name}>
             <span>
@@ -72,6 +72,7 @@ export function RunPanel({ socket }: { socket: string }): JSX.Element {
               {...(index === 0 && { 'data-first': true })}
               value={texts[port.name] ?? ''}
               placeholder={from}
+              required={!partial && port.required && !fixed}
               onChange={event => setTexts({ ...texts, [port.name]: event.target.value })}
             />
           </label>
