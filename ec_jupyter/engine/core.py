@@ -17,7 +17,7 @@ from ec_jupyter.engine.errands import FIRST, Errands
 from ec_jupyter.engine.expiry import Expiry
 from ec_jupyter.engine.job import Argument, Ended, Job, Kept, Values, call_of, failure
 from ec_jupyter.engine.journal import Journal
-from ec_jupyter.engine.routing import Route, Routing
+from ec_jupyter.engine.routing import Route, Routing, explained
 from ec_jupyter.engine.store import Store
 from ec_jupyter.flow.dispatch import Dispatch
 from ec_jupyter.flow.join import Fire, JoinTable, Skip, Source
@@ -56,6 +56,8 @@ class Core:
         What agents have, and where.
     reachable : callable
         Whether a node of a processor is there, or may be soon.
+    stop : callable
+        Ends a call, wherever it is.
     """
 
     def __init__(self, store: Store) -> None:
@@ -68,6 +70,7 @@ class Core:
         self.dispatch = Dispatch()
         self.held = Holdings()
         self.reachable: Callable[[Processor], bool] = lambda processor: True
+        self.stop: Callable[[int], None] = lambda request: None
         self.jobs: dict[int, Job] = {}
         self.counts: dict[int, Counter[str]] = {}
         self.ended: list[Ended] = []
@@ -188,24 +191,21 @@ class Core:
         job = Job(fire.request, fire.socket, fire.party, fire.run, fire.tag, arguments, self.now)
         if fire.begins:
             self.journal.add("add_run", (job.run, job.socket, None, job.party, None, None, self.now))
-        if not fire.waited:
+        if fire.waited:
+            self._as_it_was(job)
+            self.tally(job.socket, "waiting", -1)
+            self.tally(job.socket, "queued")
+            filled = ("queued", job.arguments_json(), to_text(job.tag), self.topology.revision, job.id)
+            self.journal.add("fill_request", filled)
+            self._follow(job.id, fire.followers)
+            self.enqueue(job)
+        else:
             job.hops = self._hops
             self.queue_new(job)
-            if fire.missing:
-                self._end_expired(job, fire.missing)
-            if job.hops > MOST_HOPS:
-                self._end_cycle(job)
-            return
-        self._as_it_was(job)
-        self.tally(job.socket, "waiting", -1)
-        self.tally(job.socket, "queued")
-        self.journal.add(
-            "fill_request", ("queued", job.arguments_json(), to_text(job.tag), self.topology.revision, job.id)
-        )
-        self._follow(job.id, fire.followers)
-        self.enqueue(job)
         if fire.missing:
             self._end_expired(job, fire.missing)
+        elif job.hops > MOST_HOPS:
+            self._end_cycle(job)
 
     def _as_it_was(self, job: Job) -> None:
         """A request that waited may have been tried before: what it delivered then it does not deliver again."""
@@ -249,6 +249,7 @@ class Core:
     def _merged(self, party: int, older: int) -> None:
         for name in ("merge_runs", "merge_arrivals", "merge_fans"):
             self.journal.step(name, (older, party))
+        self.routing.merged(party, older)
         for job in self.jobs.values():
             if job.party == party:
                 job.party = older
@@ -283,8 +284,7 @@ class Core:
         for request in requests:
             if request < 0:
                 self.aside(request).returned(request)
-            job = self.jobs.get(request)
-            if job is not None and job.assigned:
+            if (job := self.jobs.get(request)) is not None and job.assigned:
                 job.attempt -= 1
                 if self.claims(job):
                     self.journal.add("again", (job.attempt, job.deaths, None, job.id))
@@ -340,6 +340,8 @@ class Core:
         self.joins.finished(job.party)
         self.absorb()
         self._hops = 0
+        if "fault" in job.extra:
+            self.routing.fault(source, job.extra["fault"])
 
     def _carry(self, job: Job, source: Source, plug: Plug, kept: Kept | None, outcome: Outcome) -> None:
         """What one plug gets of a call that ended well."""
@@ -383,11 +385,9 @@ class Core:
 
     def died(self, request: int, attempt: int, text: str) -> None:
         """A worker died under a call: try again, unless that has happened too often."""
+        if request < 0:
+            self.aside(request).died(request, text)
         job = self.current(request, attempt)
-        if request <= -FIRST:
-            self.errands.died(request, text)
-        elif request < 0:
-            self.routing.returned(request)
         if job is None:
             return
         job.deaths += 1
@@ -417,9 +417,12 @@ class Core:
 
     def _failed(self, job: Job, outcome: Outcome) -> None:
         error = outcome.error or {"type": "TaskError", "message": "failed", "traceback": "", "kind": "task"}
+        error = explained(self.topology, error)
         socket = self.topology.sockets[job.socket]
         job.tries += 1
-        if error["kind"] == "cancelled":
+        if "fault" in job.extra:
+            self._fail(job, job.extra["fault"], outcome)
+        elif error["kind"] == "cancelled":
             self.end(job, "cancelled", "queued", outcome=outcome)
         elif error["kind"] != "unpicklable" and job.tries <= socket.retries:
             self._try_again(job, error, outcome, socket.backoff * 2 ** (job.tries - 1))
@@ -448,6 +451,11 @@ class Core:
         job = self.jobs.get(request)
         if self.delayed.pop(request, None) is not None and job is not None:
             self.dispatch.push(job.socket, request)
+
+    def halt(self, request: int, error: dict[str, Any]) -> None:
+        """Let a request fail though its task goes well: a call of it is stopped, wherever it is."""
+        self.jobs[request].extra.setdefault("fault", error)
+        self.stop(request)
 
     def fail(self, job: Job, error: dict[str, Any]) -> None:
         """Let a request fail for good without another try."""
@@ -488,6 +496,7 @@ class Core:
              pid, job.task or None, self.topology.revision, started, self.now, seconds, job.id),
         )  # fmt: skip
         self.jobs.pop(job.id, None)
+        self.routing.ended(job.id, state)
         self.held.release(job.id)
         self.touched.add(job.party)
         self.tally(job.socket, before, -1)

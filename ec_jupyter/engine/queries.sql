@@ -49,11 +49,25 @@ SELECT count(*) FROM attempt WHERE request = ? AND state = 'lost';
 -- name: emitted
 UPDATE request SET emitted = ? WHERE id = ?;
 
+-- name: stick_arrival
+-- a look at it has failed: it waits until its request is run again
+UPDATE arrival SET mark = 'stuck' WHERE id = ? AND state = 'routing';
+
+-- name: free_arrival
+UPDATE arrival SET mark = NULL, late = ? WHERE id = ? AND state = 'routing';
+
+-- name: fail_done
+-- a plug could not take the result of a request that was done
+UPDATE request SET state = 'failed', error = ?, finished = ? WHERE id = ? AND state = 'done';
+
+-- name: done_again
+UPDATE request SET state = 'done', error = NULL WHERE id = ? AND state = 'failed';
+
 -- name: drop_arrival
 DELETE FROM arrival WHERE id = ?;
 
 -- name: routing
-SELECT a.id, r.id, r.socket, run.party, r.run, r.tag, a.late, a.plug, a.value, a."index"
+SELECT a.id, r.id, r.socket, run.party, r.run, r.tag, a.late, a.plug, a.value, a."index", a.mark, r.state, r.error
   FROM arrival a JOIN request r ON r.id = a.source_request JOIN run ON run.id = r.run WHERE a.state = 'routing';
 
 -- name: join_request

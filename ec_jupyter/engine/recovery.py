@@ -207,10 +207,18 @@ def joining(core: Core) -> set[int]:
 def _load_routing(core: Core) -> None:
     rows = core.store.rows("routing")
     values = core.values.load({row[8] for row in rows})
-    for arrival, request, socket, party, run, tag, late, plug, value, index in rows:
+    for arrival, request, socket, party, run, tag, late, plug, value, index, mark, state, error in rows:
         source = Source(request, socket, party, run, from_text(tag), bool(late))
         generator = core.topology.task(socket).generator
-        core.routing.adopt(Route(arrival, source, plug, values[value], index // ELEMENTS if generator else None))
+        route = Route(arrival, source, plug, values[value], index // ELEMENTS if generator else None)
+        core.routing.adopt(route, _origin(state, error), stuck=mark is not None and state in ("failed", "cancelled"))
+
+
+def _origin(state: str, error: str | None) -> str:
+    """State of a request as `routing.Origin` has it."""
+    if state == "failed" and error is not None and json.loads(error).get("ended"):
+        return "fault"
+    return "running" if state in ("queued", "running") else state
 
 
 def _plain(core: Core, parties: set[int]) -> set[int]:
@@ -273,7 +281,8 @@ def _arrivals(core: Core, requests: list[int], parties: list[int]) -> list[Arriv
     rows += core.store.rows("arrivals_given", (id_list(parties),))
     alive = ("waiting", "shared", "routing")
     values = core.values.load({row[6] for row in rows if row[6] is not None and row[11] in alive})
-    arrivals = [arrival_of(row, values) for row in sorted(rows)]
+    # what a worker has yet to look at has not come
+    arrivals = [arrival_of(row, values) for row in sorted(rows) if row[11] != "routing"]
     core.sharing.update(arrival.party for arrival in arrivals if arrival.state == "shared")
     return arrivals
 

@@ -177,11 +177,16 @@ def retry(engine: Engine, header: Header) -> list[int]:
     states = ("failed", "cancelled") if header.get("ids") or header.get("run") else ("failed",)
     ids = []
     for request, _, _, _, _, state in chosen(core, header, states):
+        ids.append(request)
+        if core.routing.again(request):
+            # it was done but for what a plug made of its result
+            continue
         job = recovery.job_from_disk(core, request)
+        core.routing.ended(request, "running")
         _queue_again(core, job, state)
         if editing.lacks(core, job):
             editing.put_back(core, job)
-        ids.append(request)
+    core.absorb()
     return ids
 
 
@@ -251,6 +256,8 @@ def discard(engine: Engine, arrival: int | None, request: int | None) -> None:
     core = engine.core
     if request is not None:
         for row in chosen(core, {"ids": [request]}, ("failed", "cancelled")):
+            if core.routing.give_up(request):
+                return
             _give_up(core, recovery.job_from_disk(core, row[0]), row[5])
             return
         raise RequestNotFoundError(f"request {request} has not failed; cancel it first")
@@ -410,6 +417,7 @@ def clear(engine: Engine) -> None:
     core.ended.clear()
     core.delayed.clear()
     core.followers.clear()
+    core.routing.clear()
     core.dispatch = Dispatch(core.dispatch.limit)
     core.joins = JoinTable(core.topology, core.new_request, core.new_arrival)
     core.expiry.reload()

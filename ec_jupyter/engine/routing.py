@@ -2,17 +2,22 @@
 
 A call takes the conditions and maps in force with it and answers them with its result. Where a plug
 was changed since, or a generator yields, the value waits as ``routing`` until a worker has looked at it.
+
+What raises there, or kills its worker too often, fails the request whose result it looks at. The value stays until that
+request is run again, which looks at it anew, or is given up.
 """
 
 from __future__ import annotations
 
+import json
 import pickle
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
-from ec_jupyter.engine.job import Kept
+from ec_jupyter.engine.job import Ended, Job, Kept
 from ec_jupyter.flow.decision import Source
 from ec_jupyter.flow.tag import Tag, deeper, to_text
+from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import Plug
 from ec_jupyter.wire import Call, Outcome, Value, same
 
@@ -26,6 +31,29 @@ LOOK_NAME = "look"
 ELEMENTS = 1 << 20  # deliveries of one yield are numbered from here on: yield * ELEMENTS + element
 
 
+MOST_DEATHS = 2
+"""A look whose worker died more often than this has failed."""
+
+
+@dataclass(slots=True)
+class Origin:
+    """A request of whose results some are on their way.
+
+    Attributes
+    ----------
+    state : str
+        ``"running"`` until it has ended, then how it did; ``"fault"``: it was done, and then failed by a plug.
+    routes : int
+        How many are on their way.
+    stuck : list of Route
+        Of those, the ones at which a look has failed.
+    """
+
+    state: str
+    routes: int = 0
+    stuck: list[Route] = field(default_factory=list)
+
+
 @dataclass(slots=True)
 class Route:
     """A value on its way through a plug: from which call, which of its yields, and its row."""
@@ -37,6 +65,7 @@ class Route:
     at: int | None
     attempt: int = 0
     node: str | None = None
+    deaths: int = 0
 
     @property
     def place(self) -> Source:
@@ -55,12 +84,15 @@ class Routing:
         Those that no agent has yet.
     out : dict of int to Route
         By the number of the look, those that an agent has.
+    origins : dict of int to Origin
+        The requests whose results they are.
     """
 
     def __init__(self, core: Core) -> None:
         self.core = core
         self.pending: list[Route] = []
         self.out: dict[int, Route] = {}
+        self.origins: dict[int, Origin] = {}
 
     def ask(self, source: Source, plug: Plug, kept: Kept, at: int | None = None) -> None:
         """Let a value wait for a look at it."""
@@ -71,14 +103,19 @@ class Routing:
             (route.arrival, plug.target, plug.argument, source.party, source.run, to_text(route.place.tag), kept.id,
              source.request, self._number(route, 0), plug.id, None, "routing", None, int(source.late), core.now, None),
         )  # fmt: skip
-        self.adopt(route)
+        self.adopt(route, "running" if source.request in core.jobs else "done")
 
-    def adopt(self, route: Route) -> None:
-        """Take a value that waited before a restart."""
-        party = self.core.joins.parties.find(route.source.party)
-        if party is not None:
-            party.live += 1
-        self.pending.append(route)
+    def adopt(self, route: Route, state: str, *, stuck: bool = False) -> None:
+        """Take a value of a request in that `state`; `stuck`: a look at it has failed before a restart."""
+        self._hold(route.source.party)
+        origin = self.origins.setdefault(route.source.request, Origin(state))
+        origin.routes += 1
+        (origin.stuck if stuck else self.pending).append(route)
+
+    def _hold(self, party: int) -> None:
+        record = self.core.joins.parties.find(party)
+        if record is not None:
+            record.live += 1
 
     def tokens(self, party: int) -> list[tuple[int, Tag]]:
         """Where values of a party stand that are on their way through a plug."""
@@ -86,8 +123,9 @@ class Routing:
 
     @property
     def routes(self) -> list[Route]:
-        """All values that wait for a look or are being looked at."""
-        return [*self.pending, *self.out.values()]
+        """All values that wait for a look, are being looked at, or are stuck."""
+        stuck = [route for origin in self.origins.values() for route in origin.stuck]
+        return [*self.pending, *self.out.values(), *stuck]
 
     @property
     def busy(self) -> bool:
@@ -136,7 +174,7 @@ class Routing:
             self.pending.append(self.out.pop(request))
 
     def outcome(self, outcome: Outcome) -> None:
-        """A worker has looked: the value goes on, or a mark does."""
+        """A worker has looked: the value goes on, or a mark does, or its request fails."""
         if outcome.value is not None:
             self.core.values.drop_files([outcome.value])
         route = self.out.get(outcome.request)
@@ -144,22 +182,123 @@ class Routing:
             return
         del self.out[outcome.request]
         if outcome.state == "failed":
-            # its source is done, and what it said elsewhere stands; here it waits for the plug to be changed
-            message = (outcome.error or {}).get("message", "")
-            self.core.journal.add("add_event", (self.core.now, "routing", str(route.arrival), message))
+            self._fail(route, outcome.error or {})
+        else:
+            self._settle(route, outcome.routed.get(route.plug), outcome.keys.get(route.plug))
+
+    def died(self, request: int, text: str) -> None:
+        """A worker died under a look: take another, unless that has happened too often."""
+        route = self.out.pop(request, None)
+        if route is None:
             return
-        self._settle(route, outcome.routed.get(route.plug), outcome.keys.get(route.plug))
+        route.deaths += 1
+        if route.deaths <= MOST_DEATHS:
+            self.pending.append(route)
+            return
+        message = f"it ended its worker {route.deaths} times, last: {text}"
+        self._fail(route, {"type": "WorkerDiedError", "message": message, "kind": "died", "plug": route.plug})
 
     def _settle(self, route: Route, fate: bool | list[Value] | None, keys: list[str] | None = None) -> None:
         core = self.core
         # on disk since the tick that asked; what takes its place is written with the same commit
         core.journal.add("drop_arrival", (route.arrival,))
+        origin = self.origins[route.source.request]
+        origin.routes -= 1
+        if not origin.routes:
+            del self.origins[route.source.request]
         plug = core.topology.plugs.get(route.plug)
         if plug is not None and fate is not None:
             self.carry(route, plug, fate, keys)
         core.joins.finished(route.source.party)
         core.touched.add(route.source.party)
         core.absorb()
+
+    # -- looks that fail -----------------------------------------------------
+    def _fail(self, route: Route, error: dict[str, Any]) -> None:
+        """A look has failed for good: the value stays, and the request fails with why."""
+        core, source = self.core, route.source
+        origin = self.origins[source.request]
+        origin.stuck.append(route)
+        core.journal.step("stick_arrival", (route.arrival,))
+        facts = {"traceback": "", "kind": "task", **explained(core.topology, error)}
+        core.journal.add("add_event", (core.now, "routing", str(route.arrival), facts.get("message", "")))
+        if origin.state == "running":
+            core.halt(source.request, facts)
+        elif origin.state == "done":
+            self.fault(source, facts)
+
+    def fault(self, source: Source, error: dict[str, Any]) -> None:
+        """Let a request fail that was done; what it came to stays, for a new look at it."""
+        core = self.core
+        self.origins[source.request].state = "fault"
+        core.journal.step("fail_done", (json.dumps({**error, "ended": True}), core.now, source.request))
+        self._hold(source.party)
+        self._moved(source, "done", "failed")
+        twin = Job(source.request, source.socket, source.party, source.run, source.tag, {}, core.now)
+        core.ended.append(Ended(source.request, twin, "failed", None, error, None))
+
+    def ended(self, request: int, state: str) -> None:
+        """A request came to its end, or is to run again: ``"running"``."""
+        if request in self.origins:
+            self.origins[request].state = state
+
+    def again(self, request: int) -> bool:
+        """Look anew at what is stuck of a request that is retried; whether that is all there is to do.
+
+        It is where the request was done: then it is done again.
+        """
+        origin = self.origins.get(request)
+        if origin is None:
+            return False
+        stuck, origin.stuck = origin.stuck, []
+        done = origin.state == "fault"
+        for route in stuck:
+            route.deaths = 0
+            # what came of its failure meanwhile is known by this
+            route.source = replace(route.source, late=route.source.late or not done)
+            self.core.journal.step("free_arrival", (int(route.source.late), route.arrival))
+        self.pending += stuck
+        if done:
+            origin.state = "done"
+            self._done_again(stuck[0].source)
+        return done
+
+    def give_up(self, request: int) -> bool:
+        """Send dead marks in place of what is stuck of a request; whether it was done, and is again."""
+        origin = self.origins.get(request)
+        if origin is None:
+            return False
+        stuck, origin.stuck = origin.stuck, []
+        for route in stuck:
+            self._settle(route, False)
+        if origin.state != "fault":
+            return False
+        origin.state = "done"
+        self._done_again(stuck[0].source)
+        return True
+
+    def _done_again(self, source: Source) -> None:
+        self.core.journal.step("done_again", (source.request,))
+        self._moved(source, "failed", "done")
+        self.core.joins.finished(source.party)
+
+    def _moved(self, source: Source, before: str, state: str) -> None:
+        """Count a request that had ended as it stands now."""
+        self.core.tally(source.socket, before, -1)
+        self.core.tally(source.socket, state)
+        self.core.touched.add(source.party)
+
+    def merged(self, party: int, older: int) -> None:
+        """A party went into an older one."""
+        for route in self.routes:
+            if route.source.party == party:
+                route.source = replace(route.source, party=older)
+
+    def clear(self) -> None:
+        """Forget all of it: the flow is emptied."""
+        self.pending.clear()
+        self.out.clear()
+        self.origins.clear()
 
     def carry(self, route: Route, plug: Plug, fate: bool | list[Value], keys: list[str] | None) -> None:
         """Let a value go on as a worker, or nothing at all, decided."""
@@ -179,3 +318,26 @@ class Routing:
     @staticmethod
     def _number(route: Route, element: int) -> int:
         return element if route.at is None else route.at * ELEMENTS + element
+
+
+def explained(topology: Topology, error: dict[str, Any]) -> dict[str, Any]:
+    """The facts of an error, with the plug that it is of as a person writes it."""
+    number = error.get("plug")
+    if number is None:
+        return error
+    plug = topology.plugs.get(number)
+    label = plug_text(topology, plug, error.get("step")) if plug is not None else "a plug that was taken away since"
+    return {**error, "message": f"plug {label}: {error.get('message', '')}"}
+
+
+def plug_text(topology: Topology, plug: Plug, step: str | None = None) -> str:
+    """A plug as a person writes it, with what a worker does for it; or with that `step` of it alone."""
+    sockets = topology.sockets
+    key = sockets[plug.target].key
+    steps = {
+        "when": f"when={plug.when.text}" if plug.when else "",
+        "map": "map=True" if plug.map else "",
+        "key": f"key={key.text}" if key else "",
+    }
+    said = [text for name, text in steps.items() if text and step in (None, name)]
+    return repr(", ".join([f"{sockets[plug.source].name} -> {sockets[plug.target].name}.{plug.argument}", *said]))

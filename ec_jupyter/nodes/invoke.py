@@ -141,11 +141,13 @@ class Invocation:
     def failure(self, job: Job, error: BaseException, stopped: tuple[str, str] | None) -> Rest:
         """What to say of a call that raised; `stopped`: the kind and message it was stopped with."""
         source = error.error if isinstance(error, RouteError) else error
-        facts = {"type": type(source).__name__, "message": printable(_message(error)), "kind": "task"}
+        facts: Rest = {"type": type(source).__name__, "message": printable(_message(source)), "kind": "task"}
         if stopped is not None:
             facts.update(type=STOPPED[stopped[0]], message=stopped[1], kind=stopped[0])
         elif isinstance(error, TaskNotPicklableError):
             facts["kind"] = "unpicklable"
+        if isinstance(error, RouteError):
+            facts |= {"plug": error.plug, "step": error.step}
         facts["traceback"] = printable(_traceback(source))
         return {"s": "failed", "error": facts, "e": None if stopped else self._exception(job, error)}
 
@@ -237,13 +239,17 @@ class Invocation:
     def _routes(self, job: Job, result: Any) -> list[Fate]:
         fates: list[Fate] = []
         for plug, when, spread, key in job.lot.routes:
+            step = "when"
             try:
                 met = when is None or bool(self._tasks.get(when).function(result))
+                step = "map"
                 elements = list(result) if met and spread else [result]
+                step = "key"
                 keys = [key_text(self._tasks.get(key).function(e)) for e in elements] if met and key else []
+                step = "map"
                 carried = [self._dump(e, job, "element") for e in elements] if met and spread else met
             except Exception as error:
-                raise RouteError(plug, error) from error
+                raise RouteError(plug, step, error) from error
             fates.append((plug, carried, keys))
         return fates
 
@@ -283,15 +289,12 @@ def key_text(key: object) -> str:
 
 
 class RouteError(Exception):
-    """A plug's condition or split raised; `plug` says which."""
+    """A plug's condition, split or key raised; `plug` says which plug, `step` what of it."""
 
-    def __init__(self, plug: int, error: BaseException) -> None:
-        super().__init__(plug, error)
-        self.plug = plug
+    def __init__(self, plug: int, step: str, error: BaseException) -> None:
+        super().__init__(plug, step, error)
+        self.plug, self.step = plug, step
         self.error = error
-
-    def __str__(self) -> str:
-        return f"plug {self.plug} cannot take the result: {type(self.error).__name__}: {self.error}"
 
 
 STOPPED = {"timeout": "RequestTimeoutError", "cancelled": "RequestCancelledError", "memory": "MemoryLimitError"}

@@ -227,7 +227,7 @@ async def test_route_that_raises_fails_the_call_and_names_the_plug(rig: Rig, sin
     assert outcome.state == "failed"
     assert outcome.error is not None
     assert outcome.error["kind"] == "task"
-    assert outcome.error["message"] == "plug 9 cannot take the result: LookupError: no such plug"
+    assert (outcome.error["plug"], outcome.error["step"], outcome.error["message"]) == (9, "when", "no such plug")
     assert "raise LookupError" in outcome.error["traceback"]
 
 

@@ -1,0 +1,196 @@
+"""A condition, split or key that raises fails the request whose result it looks at; nothing is lost or taken twice."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import pytest
+
+from tests.crash.flowkit import Flow, Gate, Marks, mark, passing, pickled, socket_change
+
+
+def count(n):
+    yield from range(n)
+
+
+def counting(marks, gate):
+    n = 0
+    while True:
+        yield n
+        mark(marks, n)
+        n += 1
+        if n == 3:
+            passing(gate)
+
+
+def hold(x, marks, gate):
+    mark(marks, x)
+    passing(gate)
+    return x
+
+
+def echo(x):
+    return x
+
+
+def pair(one, two):
+    return one, two
+
+
+def seen(flow: Flow, socket: str) -> list[Any]:
+    return sorted(flow.results(socket))
+
+
+def failed(flow: Flow, request: int, words: str) -> None:
+    """The request has failed with a message that has these words."""
+    flow.drained()
+    (row,) = flow.requests(ids=[request])
+    assert row["state"] == "failed", row
+    assert words in row["error"]["message"]
+    assert flow.row(request)["state"] == "failed"
+    assert flow.ask("drained")["failed"] == 1
+
+
+def deadly(result):
+    import os
+
+    if result == 2:
+        os._exit(3)
+    return True
+
+
+CASES = [
+    ({"when": lambda result: 6 / (2 - result)}, "plug 'count -> echo.x, when=when': division by zero"),
+    ({"map": True, "when": lambda result: True}, "plug 'count -> echo.x, map=True': 'int' object is not iterable"),
+    ({"when": deadly}, "plug 'count -> echo.x, when=when': it ended its worker 3 times, last: "),
+]
+
+
+@pytest.mark.parametrize(("options", "words"), CASES)
+def test_a_plug_that_cannot_take_a_yield_fails_its_request_and_takes_it_once_it_is_mended(
+    flow: Flow, options: dict[str, Any], words: str
+) -> None:
+    flow.socket(count)
+    flow.socket(echo)
+    flow.plug("count", "echo.x", **options)
+    request = flow.submit("count", n=4)
+    failed(flow, request, words)
+    kept = seen(flow, "echo")
+    assert 2 not in kept
+    # as long as the plug is as it was, another try comes to the same
+    assert flow.ask("retry", ids=[request])["ids"] == [request]
+    failed(flow, request, words)
+    flow.restart()
+    failed(flow, request, words)
+    assert seen(flow, "echo") == kept
+    flow.plug("count", "echo.x", when=lambda result: True, map=False)
+    flow.ask("retry", ids=[request])
+    flow.drained()
+    assert flow.row(request)["state"] == "done"
+    assert seen(flow, "echo") == [0, 1, 2, 3]
+    assert flow.ask("drained")["failed"] == 0
+    # its values were yielded once
+    assert flow.requests(ids=[request])[0]["attempt"] == 1
+
+
+@pytest.mark.parametrize("options", [{"when": lambda result: 1 / result}, {"map": True}])
+def test_a_plug_that_was_changed_meanwhile_and_raises_fails_the_request(
+    flow: Flow, marks: Marks, gate: Gate, options: dict[str, Any]
+) -> None:
+    flow.socket(hold)
+    for name in ("echo", "other"):
+        flow.socket(echo, name)
+        flow.plug("hold", f"{name}.x")
+    request = flow.submit("hold", x=0, marks=str(marks), gate=str(gate))
+    marks.reach(1)
+    flow.plug("hold", "echo.x", **options)
+    gate.open()
+    failed(flow, request, "plug 'hold -> echo.x, ")
+    # what it said elsewhere stands
+    assert (seen(flow, "other"), seen(flow, "echo")) == ([0], [])
+    flow.unplug("hold", "echo.x")
+    flow.plug("hold", "echo.x")
+    flow.ask("retry", ids=[request])
+    flow.drained()
+    assert flow.result(request) == 0
+    assert (seen(flow, "other"), len(marks.lines)) == ([0], 1)
+
+
+def test_a_key_that_raises_names_itself_and_its_value_joins_after_a_retry(flow: Flow) -> None:
+    def keyed(text: str, function: Any) -> None:
+        blobs = [pickled(pair), pickled(function)]
+        key = {"sha256": hashlib.sha256(blobs[1]).hexdigest(), "text": text, "blob": 1}
+        flow.edit(socket_change(pair, key=key)[0], blobs=blobs)
+
+    flow.socket(count)
+    flow.socket(echo)
+    keyed("6 // value", lambda value: 6 // value)
+    flow.plug("count", "pair.one")
+    flow.plug("echo", "pair.two")
+    request = flow.submit("count", n=2)
+    failed(flow, request, "plug 'count -> pair.one, key=6 // value': ")
+    flow.result(flow.submit("echo", x=1))
+    flow.drained()
+    assert flow.results("pair") == [(1, 1)]
+
+
+def test_a_request_whose_plug_raised_can_be_given_up_and_is_done_but_for_that(flow: Flow) -> None:
+    flow.socket(count)
+    flow.socket(lambda x: x, "echo")
+    flow.socket(lambda xs: xs, "collect")
+    flow.plug("count", "echo.x", when=lambda result: 6 // (2 - result))
+    flow.plug("echo", "collect.xs", gather=True)
+    request = flow.submit("count", n=4)
+    failed(flow, request, "by zero")
+    assert flow.count("collect")["done"] == 0
+    flow.restart()
+    flow.ask("discard", request=request)
+    flow.drained()
+    assert flow.results("collect") == [[0, 1, 3]]
+    assert flow.state(request) == "done"
+
+
+def test_a_generator_that_runs_is_stopped_when_a_plug_cannot_take_what_it_yields(
+    flow: Flow, marks: Marks, gate: Gate
+) -> None:
+    flow.socket(counting)
+    flow.socket(echo)
+    flow.plug("counting", "echo.x", when=lambda result: 1 / (1 - result) or True)
+    request = flow.submit("counting", marks=str(marks), gate=str(gate))
+    # it would go on for ever
+    assert "plug 'counting -> echo.x, when=when': division" in flow.row(request)["error"]["message"]
+    flow.drained()
+    assert seen(flow, "echo") == [0, 2]
+
+
+def test_a_look_that_a_restart_has_cut_off_still_skips_what_it_was_for(
+    flow: Flow, marks: Marks, gate: Gate
+) -> None:
+    def slow(result: object, marks: str = str(marks), gate: str = str(gate)) -> bool:
+        mark(marks, "look")
+        passing(gate)
+        return False
+
+    flow.socket(count)
+    flow.socket(pair)
+    flow.plug("count", "pair.one", when=slow)
+    flow.fix("pair.two", 1)
+    flow.submit("count", n=1)
+    marks.reach(1)
+    flow.restart()
+    gate.open()
+    flow.drained()
+    assert flow.count("pair")["skipped"] == 1
+
+
+def test_clearing_a_flow_forgets_what_is_under_way_through_its_plugs(flow: Flow) -> None:
+    flow.socket(count)
+    flow.socket(pair)
+    flow.plug("count", "pair.one", when=lambda result: 6 // (1 - result))
+    flow.socket(echo)
+    flow.plug("echo", "pair.two")
+    failed(flow, flow.submit("count", n=2), "division")
+    flow.ask("clear")
+    assert flow.result(flow.submit("echo", x=1)) == 1
+    assert flow.ask("drained") | {"n": 0} == {"k": "ok", "n": 0, "waiting": 1, "failed": 0, "paused": 0}
