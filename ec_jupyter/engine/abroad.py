@@ -146,8 +146,8 @@ class Abroad:
                 member.release(gone)
 
     def miss(self, names: Iterable[str]) -> None:
-        """Somebody has looked for files in the flow's folder, and not found them."""
-        self.files.update(name for name in names if not (self._folder / name).exists())
+        """Somebody has looked for files in the flow's folder, and perhaps not found them, or not whole."""
+        self.files.update(name for name in names if not files.whole(name, self._folder))
 
     # -- getting it --------------------------------------------------------------
     def fetch(self, names: Collection[str], then: Callable[[EcError | None], None]) -> None:
@@ -204,6 +204,7 @@ class Abroad:
     async def _remake(self, name: str) -> None:
         call, processor, values = self._recipe(name)
         log.info("value file %s is lost: %s runs again", name, call.socket)
+        self.miss(value.file for value in values if value.file is not None and value.file not in self.files)
         deaths = 0
         while True:
             news = self._news

@@ -31,6 +31,9 @@ from ec_jupyter.wire import Call, Outcome, Value
 MOST_DEATHS = 2
 """A request whose worker died more often than this fails for good."""
 
+MOST_LOSSES = 5
+"""A call that finds files of its arguments missing more often than this fails."""
+
 MOST_HOPS = 10_000
 """A run in a cycle ends with an error after this many calls in a row."""
 
@@ -56,6 +59,8 @@ class Core:
         What agents have, and where.
     reachable : callable
         Whether a node of a processor is there, or may be soon.
+    miss : callable
+        Takes note of value files that somebody has not found, or found cut short.
     stop : callable
         Ends a call, wherever it is.
     """
@@ -70,6 +75,7 @@ class Core:
         self.dispatch = Dispatch()
         self.held = Holdings()
         self.reachable: Callable[[Processor], bool] = lambda processor: True
+        self.miss: Callable[[Iterable[str]], None] = lambda files: None
         self.stop: Callable[[int], None] = lambda request: None
         self.jobs: dict[int, Job] = {}
         self.counts: dict[int, Counter[str]] = {}
@@ -422,12 +428,21 @@ class Core:
         job.tries += 1
         if "fault" in job.extra:
             self._fail(job, job.extra["fault"], outcome)
+        elif error.get("lost") and self._brings(job, error["lost"]):
+            job.tries -= 1
+            self._try_again(job, error, outcome, 0.0, "lost")
         elif error["kind"] == "cancelled":
             self.end(job, "cancelled", "queued", outcome=outcome)
         elif error["kind"] != "unpicklable" and job.tries <= socket.retries:
             self._try_again(job, error, outcome, socket.backoff * 2 ** (job.tries - 1))
         else:
             self._fail(job, error, outcome)
+
+    def _brings(self, job: Job, file: str) -> bool:
+        """Whether a value file that a call has missed is to be had once more; it is charged to nobody."""
+        job.extra["lost"] = job.extra.get("lost", 0) + 1
+        self.miss([file])
+        return bool(job.extra["lost"] <= MOST_LOSSES)
 
     def _try_again(
         self, job: Job, error: dict[str, Any], outcome: Outcome, delay: float, state: str = "failed"

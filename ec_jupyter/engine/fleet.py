@@ -58,7 +58,7 @@ class Fleet:
         self.leveling = Leveling(self)
         self.abroad = Abroad(self)
         self.reaching = Reaching(self)
-        self.core.reachable, self.core.stop = self._reachable, self.cancel
+        self.core.reachable, self.core.stop, self.core.miss = self._reachable, self.cancel, self.abroad.miss
         self._home, self._opener, self._local = home, opener, local
         self._tasks: set[asyncio.Task[None]] = set()
         self._leaving: set[asyncio.Task[None]] = set()

@@ -109,6 +109,7 @@ class Preview:
         plain = pickle.dumps(bool(header.get("json")) and len(shown) == len(kept))
         arguments = [("value", kind, values), ("plain", "v", [Value(plain, None, len(plain), "bool")])]
         call = Call(number, 1, NAME, 0, NAME, arguments, timeout=LOOK_SECONDS, memory=LOOK_BYTES)
+        self._abroad.miss(value.file for value in values if value.file is not None)
         names = self._abroad.lacking(values)
         if names:
             self._abroad.fetch(names, lambda error: self._here(call, error))

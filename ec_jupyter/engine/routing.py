@@ -181,8 +181,14 @@ class Routing:
         if route is None or route.attempt != outcome.attempt:
             return
         del self.out[outcome.request]
-        if outcome.state == "failed":
-            self._fail(route, outcome.error or {})
+        error = outcome.error or {}
+        if error.get("lost") and route.deaths <= MOST_DEATHS:
+            # it is had once more before another look
+            route.deaths += 1
+            self.core.miss([error["lost"]])
+            self.pending.append(route)
+        elif outcome.state == "failed":
+            self._fail(route, error)
         else:
             self._settle(route, outcome.routed.get(route.plug), outcome.keys.get(route.plug))
 

@@ -221,6 +221,8 @@ def _error(error: dict[str, Any]) -> dict[str, Any]:
     facts: dict[str, Any] = {name: _text(error[name]) for name in ("type", "message", "traceback", "kind")}
     if "exit" in error:
         facts["exit"] = _text(error["exit"])
+    if "lost" in error:
+        facts["lost"] = file_name(error["lost"])
     if "plug" in error:
         facts |= {"plug": _number(error["plug"]), "step": _text(error["step"])}
     return facts

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import AsyncGeneratorType, CoroutineType, GeneratorType, TracebackType
 from typing import Any
 
-from ec_jupyter.errors import TaskNotPicklableError
+from ec_jupyter.errors import StoreDamagedError, TaskNotPicklableError
 from ec_jupyter.nodes.batch import Job, Loose
 from ec_jupyter.nodes.current import SKIP, Failure
 from ec_jupyter.nodes.output import printable
@@ -146,6 +146,8 @@ class Invocation:
             facts.update(type=STOPPED[stopped[0]], message=stopped[1], kind=stopped[0])
         elif isinstance(error, TaskNotPicklableError):
             facts["kind"] = "unpicklable"
+        elif isinstance(error, ValueLostError):
+            facts |= {"kind": "lost", "lost": error.file}
         if isinstance(error, RouteError):
             facts |= {"plug": error.plug, "step": error.step}
         facts["traceback"] = printable(_traceback(source))
@@ -195,6 +197,9 @@ class Invocation:
     def _load(self, value: Loose, name: str, job: Job) -> Any:
         try:
             return pickle.loads(value) if isinstance(value, bytes) else load(value, self._folder)
+        except StoreDamagedError as error:
+            file = value.file if isinstance(value, Value) else None
+            raise ValueLostError(f"argument {name!r} of {job.lot.socket!r} is lost: {error}", file or "") from error
         except Exception as error:
             raise TaskNotPicklableError(
                 f"argument {name!r} of {job.lot.socket!r} cannot be unpickled: {type(error).__name__}: {error}"
@@ -286,6 +291,14 @@ def key_text(key: object) -> str:
     except TypeError:
         name = type(key).__name__
         raise TypeError(f"a key is a str, int, bytes, bool, None or a tuple of these, not {name}") from None
+
+
+class ValueLostError(StoreDamagedError):
+    """The file of an argument is gone or cut short; `file` is its name."""
+
+    def __init__(self, text: str, file: str) -> None:
+        super().__init__(text)
+        self.file = file
 
 
 class RouteError(Exception):

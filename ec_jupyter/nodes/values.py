@@ -83,16 +83,29 @@ def load(value: Value, folder: Path) -> Any:
 
 def load_file(name: str, folder: Path) -> Any:
     """The object in the value file `name`."""
+    first, *buffers = _read(name, folder)
+    return pickle.loads(first, buffers=buffers)
+
+
+def whole(name: str, folder: Path) -> bool:
+    """Whether the value file `name` is there, and not cut short."""
+    try:
+        _read(name, folder)
+    except StoreDamagedError:
+        return False
+    return True
+
+
+def _read(name: str, folder: Path) -> list[memoryview]:
     if os.sep in name or name.startswith("."):
         raise FrameError(f"{name!r} is no name of a value file")
     path = folder / name
     try:
         with path.open("rb") as file:
-            whole = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+            mapped = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     except (OSError, ValueError) as error:
         raise StoreDamagedError(f"value file {name!r} cannot be read: {error}") from error
-    first, *buffers = _parts(whole, name)
-    return pickle.loads(first, buffers=buffers)
+    return _parts(mapped, name)
 
 
 def type_name(obj: object) -> str:

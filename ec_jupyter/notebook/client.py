@@ -501,9 +501,9 @@ class Client:
     def load(self, value: Value) -> object:
         """The object that a value holds; large arrays are mapped, read-only.
 
-        Blocks while a value that was left on a cluster comes from there.
+        Blocks while a value that was left on a cluster comes from there, or one that is lost is made anew.
         """
-        if value.file is not None and not (self._values / value.file).exists():
+        if value.file is not None and not values.whole(value.file, self._values):
             self.ask("bring", {"files": [value.file]}, timeout=None)
         return values.load(value, self._values)
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
 from ec_jupyter.errors import NodeLostError
@@ -59,6 +63,59 @@ def test_a_result_that_is_lost_while_the_engine_runs_is_made_anew_too(flow: Flow
     (path,) = (flow.folder / "values").iterdir()
     path.unlink()
     assert flow.result(request) == bytes([7]) * 100_000
+
+
+def cut(path: Path) -> None:
+    os.truncate(path, 5_000)
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, cut])
+def test_a_queued_call_whose_argument_is_lost_while_the_engine_runs_gets_it_made_anew(
+    flow: Flow, marks: Marks, harm: Callable[[Path], None]
+) -> None:
+    flow.socket(large)
+    flow.socket(longer)
+    flow.socket(size)
+    flow.fix("longer.marks", str(marks))
+    flow.plug("large", "longer.data")
+    flow.plug("longer", "size.data")
+    flow.ask("pause", sockets=["size"])
+    request = flow.submit("large", n=7, marks=str(marks))
+    flow.drained()
+    for path in (flow.folder / "values").iterdir():
+        harm(path)
+    flow.ask("resume", sockets=["size"])
+    flow.drained()
+    assert flow.results("size") == [(100_001, 7)]
+    assert marks.lines == ["large 7", "longer 7"] * 2
+    # the call that waited is charged with nothing
+    assert [row["deaths"] for row in flow.requests(socket="size")] == [0]
+    assert flow.count("large")["done"] == flow.count("longer")["done"] == 1
+    assert flow.result(request) == bytes([7]) * 100_000
+
+
+def test_a_result_that_was_cut_short_is_made_anew_when_somebody_asks_for_it(flow: Flow, marks: Marks) -> None:
+    flow.socket(large)
+    request = flow.submit("large", n=7, marks=str(marks))
+    flow.drained()
+    (path,) = (flow.folder / "values").iterdir()
+    cut(path)
+    assert "x07" in flow.ask("preview", request=request)["text"]
+    cut(path)
+    assert flow.result(request) == bytes([7]) * 100_000
+    assert len(marks.lines) == 3
+
+
+def test_a_queued_call_whose_argument_cannot_be_made_anew_fails_with_the_reason(flow: Flow) -> None:
+    flow.socket(size)
+    flow.ask("pause", sockets=["size"])
+    request = flow.submit("size", data=bytes(100_000))
+    flow.drained()
+    (path,) = (flow.folder / "values").iterdir()
+    path.unlink()
+    flow.ask("resume", sockets=["size"])
+    error = flow.row(request)["error"]
+    assert (error["type"], "it is no call's result" in error["message"]) == ("NodeLostError", True)
 
 
 def test_a_join_that_waits_with_a_lost_value_fires_with_the_one_made_anew(flow: Flow, marks: Marks) -> None:
