@@ -16,6 +16,7 @@ from ec_jupyter.nodes.current import Failure
 from ec_jupyter.notebook.binding import Binding
 from ec_jupyter.notebook.client import unpack
 from ec_jupyter.notebook.progress import Bar, progress_text
+from ec_jupyter.notebook.rendering import going_on
 from ec_jupyter.notebook.request import Lineage, Request, Run
 from ec_jupyter.notebook.tables import Report, Table, Tree, clock_text, seconds_text, shown
 from ec_jupyter.notebook.views import Processor, Socket
@@ -439,7 +440,7 @@ class Calls:
 
         undo = self._client.listen("counts", counted)
         try:
-            with Bar(self.name, tell) as bar:
+            with going_on(lambda: (f"flow {self.name!r}", "%ec_wait")), Bar(self.name, tell) as bar:
                 future = background(lambda: self._client.ask("drained", timeout=None), "ec-drained")
                 future.add_done_callback(lambda _: tell())
                 yield future, bar, latest

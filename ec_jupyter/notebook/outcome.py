@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from types import TracebackType
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.errors import (
@@ -18,12 +18,13 @@ from ec_jupyter.errors import (
     TaskNotPicklableError,
     WorkerDiedError,
 )
+from ec_jupyter.notebook.rendering import Rendering
 from ec_jupyter.wire import Value
 
 if TYPE_CHECKING:
     from ec_jupyter.notebook.client import Client
 
-_FRAME = re.compile(r'^  File "(<socket [^"]+>)", line (\d+), in (\S+)$', re.MULTILINE)
+_OWN_LINE = re.compile(r'^  File "<socket [^"]+>", line (\d+), in \S+$', re.MULTILINE)
 
 _KINDS: dict[str, type[EcError]] = {
     "died": WorkerDiedError,
@@ -55,36 +56,28 @@ def error_of(client: Client, row: dict[str, Any]) -> BaseException | None:
     where = f"request {row['id']} of {row.get('socket', '')!r}"
     if state == "unknown":
         return RequestNotFoundError(f"the flow has no request {row['id']}")
+    again = f"flow.retry({row['id']}) or %ec_retry {row['id']} runs it again"
     if state == "skipped":
         return RequestSkippedError(f"{where} was skipped: an argument of it can no longer come")
     if state == "cancelled":
-        return RequestCancelledError(f"{where} was cancelled")
-    error = _rebuilt(client, row.get("exception")) or _stand_in(where, facts)
-    at = f" on {facts['node']!r}" if facts.get("node") else ""
-    error.add_note(f"raised in {where}{at}, attempt {row.get('attempt', 1)}")
-    if facts.get("hint"):
-        error.add_note(facts["hint"])
-    if facts.get("traceback"):
-        error.add_note(facts["traceback"].rstrip())
-    return error.with_traceback(_place(facts.get("traceback", "")))
+        return RequestCancelledError(f"{where} was cancelled; {again}")
+    return _failed(_rebuilt(client, row.get("exception")) or _stand_in(where, facts), where, row, again)
 
 
-def _place(text: str) -> TracebackType | None:
-    """A traceback of one frame that stands where the task raised: a person sees their own line last, not ours."""
-    found = _FRAME.findall(text)
-    if not found:
-        return None
-    file, line, name = found[-1]
-    code = compile("\n" * (int(line) - 1) + "raise _Here", file, "exec").replace(co_name=name)
-    try:
-        exec(code, {"_Here": _Here})
-    except _Here as here:
-        return here.__traceback__.tb_next if here.__traceback__ else None
-    return None
-
-
-class _Here(Exception):
-    """Raised where a frame is wanted."""
+def _failed(error: BaseException, where: str, row: dict[str, Any], again: str) -> BaseException:
+    """The error with what is known of it: as notes for a script, as a cell shows it for IPython."""
+    facts: dict[str, Any] = row.get("error") or {}
+    text = facts.get("traceback", "").rstrip()
+    own = _OWN_LINE.findall(text)
+    at = (f" at line {own[-1]} of its cell" if own else "") + (f" on {facts['node']!r}" if facts.get("node") else "")
+    last = f"{where} failed{at}, attempt {row.get('attempt', 1)}; {again}"
+    for note in filter(None, (last, facts.get("hint"), text)):
+        error.add_note(note)
+    if text:
+        # an exception with slots is shown as Python does
+        with suppress(AttributeError):
+            error._render_traceback_ = Rendering(error, text, [*filter(None, [facts.get("hint")]), last])  # type: ignore[attr-defined]
+    return error
 
 
 def _rebuilt(client: Client, value: Value | None) -> BaseException | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ec_jupyter.errors import RequestNotFoundError
 from ec_jupyter.notebook.outcome import error_of, value_of
 from ec_jupyter.notebook.progress import progress_text
+from ec_jupyter.notebook.rendering import going_on
 from ec_jupyter.notebook.tables import Table
 from ec_jupyter.notebook.waits import Deadline, awaited, until
 
@@ -65,14 +66,21 @@ class Request:
 
     def _ended(self, timeout: float | None) -> dict[str, Any]:
         __tracebackhide__ = True
-        row = self.flow._client.known_end(self.id)
-        if row is not None and row["state"] == "done":
-            return row
         try:
-            return self._finished().result(timeout)
+            with going_on(self._still):
+                row = self.flow._client.known_end(self.id)
+                if row is not None and row["state"] == "done":
+                    return row
+                return self._finished().result(timeout)
         except TimeoutError:
             text = f"request {self.id} of {self.socket_name!r} is {self.state} after {timeout} s; it stays in the flow"
         raise TimeoutError(text)
+
+    def _still(self) -> tuple[str, str]:
+        """What goes on when somebody waits no more, and how to wait again; asks the engine nothing."""
+        if isinstance(self._number, int):
+            return f"request {self._number} of {self.socket_name!r}", f"flow.request({self._number}).result()"
+        return f"the request of {self.socket_name!r}", ".result()"
 
     def result(self, timeout: float | None = None) -> Any:
         """Value of this very call; a list of the values for a generator.
@@ -103,7 +111,8 @@ class Request:
     def __await__(self) -> Generator[Any, None, Any]:
         """Wait as `result` does, while the loop goes on."""
         __tracebackhide__ = True
-        row = yield from awaited(self._finished())
+        with going_on(self._still):
+            row = yield from awaited(self._finished())
         return self._opened(row)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
@@ -316,7 +325,9 @@ class Run:
             counts.update(self.counts)
             return True if not (counts.get("queued") or counts.get("running")) else None
 
-        if until(self.flow._client, ended, deadline) is None:
+        with going_on(lambda: (f"run {self.id}", f"flow.run({self.id}).wait()")):
+            through = until(self.flow._client, ended, deadline)
+        if through is None:
             busy = f"{counts.get('queued', 0)} queued and {counts.get('running', 0)} running"
             raise TimeoutError(f"run {self.id} has {busy} requests after {timeout} s; they stay in the flow")
         return self

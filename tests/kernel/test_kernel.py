@@ -43,7 +43,7 @@ def test_a_failed_task_shows_its_own_line_and_where_it_ran(kernel: Any) -> None:
     kernel.run("%%ec_socket\ndef bad(x):\n    y = 1\n    return y / x")
     shown = kernel.fail("ec.flow().submit('bad', 0).result(60)")
     assert shown.error[0] == "ZeroDivisionError"
-    assert "raised in request 1 of 'bad' on 'local', attempt 1" in shown.traceback
+    assert "request 1 of 'bad' failed at line 4 of its cell on 'local', attempt 1" in shown.traceback
     assert 'File "<socket bad>", line 4, in bad' in shown.traceback
     assert "return y / x" in shown.traceback
 
@@ -81,6 +81,24 @@ def test_an_interrupt_ends_the_wait_and_leaves_the_flow_alone(kernel: Any, gate:
     gate.open(3)
     assert kernel.run("[r.result(60) for r in rs]").text == "[0, 10, 20]"
     assert kernel.run("flow._client.engine_pid == pid, [r.attempt for r in rs]").text == "(True, [1, 1, 1])"
+
+
+def test_an_interrupted_wait_is_one_line_that_says_that_the_call_goes_on(kernel: Any, gate: Any) -> None:
+    kernel.run(SOCKET)
+    kernel.run("import os, signal, threading; flow = ec.flow(); r = flow.submit('gated', 1); r.id")
+    request = "request 1 of 'gated' goes on; flow.request(1).result() waits again"
+    waits = {
+        "%ec_wait": "flow 'main' goes on; %ec_wait waits again",
+        "r.result()": request,
+        "await r": request,
+        "r.run.wait()": "run 1 goes on; flow.run(1).wait() waits again",
+    }
+    for wait, what in waits.items():
+        # from within, once the wait has long begun
+        shown = kernel.fail(f"threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()\n{wait}")
+        assert shown.traceback == f"{shown.error[0]}: the wait ended, {what}"
+    gate.open()
+    assert kernel.run("r.result(60), r.attempt").text == "(10, 1)"
 
 
 def test_a_restarted_kernel_finds_the_flow_at_work(kernel: Any, gate: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 import re
 import time
 from collections.abc import Callable
@@ -105,18 +106,58 @@ def test_a_traceback_shows_lines_of_every_cell_it_comes_through(calling: Any, ca
     assert re.search(r'"<cell of half>", line 3, in half\n +return 1 / x\n', shown), shown
 
 
-def test_a_result_raises_the_tasks_own_exception_with_the_cells_line(calling: Any, capsys: Any) -> None:
+def shown_by(calling: Any, cell: str, capsys: Any) -> list[str]:
+    """Lines that a cell shows which fails."""
+    capsys.readouterr()
+    calling.fail(cell)
+    return re.sub("\x1b[^m]*m", "", capsys.readouterr().out).splitlines()
+
+
+def test_a_result_raises_the_tasks_own_exception_and_a_script_is_told_all_of_it(calling: Any) -> None:
     calling.run("%%ec_socket\ndef bad(x):\n    y = 1\n    return y / x")
     error = calling.fail("flow.submit('bad', 0).result(30)")
     assert isinstance(error, ZeroDivisionError)
-    assert "raised in request 1 of 'bad' on 'local', attempt 1" in error.__notes__
-    shown = capsys.readouterr().out
-    assert 'File "<socket bad>", line 4, in bad' in shown
-    assert "File <socket bad>:4" in re.sub("\x1b[^m]*m", "", shown)
-    assert "request.py" not in shown
-    assert "return y / x" in shown
+    where, text = error.__notes__
+    assert where == (
+        "request 1 of 'bad' failed at line 4 of its cell on 'local', attempt 1; "
+        "flow.retry(1) or %ec_retry 1 runs it again"
+    )
+    assert 'File "<socket bad>", line 4, in bad' in text
     assert isinstance(calling.run("flow.requests(state='failed')[0].exception()"), ZeroDivisionError)
     assert calling.run("flow.requests(state='failed')[0].error") == "ZeroDivisionError: division by zero"
+
+
+@pytest.mark.parametrize("wait", ["r.result(30)", "await r", "raise r.exception(30)", "def f(): r.result(30)\nf()"])
+def test_a_failure_in_a_cell_is_the_line_that_waited_then_the_tasks_own_with_their_cause_and_nothing_of_ours(
+    calling: Any, capsys: Any, wait: str
+) -> None:
+    calling.run("def half(x):\n    return 1 / x")
+    calling.run(
+        "%%ec_socket\ndef bad(x):\n    try:\n        half(x)\n    except ZeroDivisionError as error:\n"
+        "        raise ValueError('not zero') from error"
+    )
+    calling.run("r = flow.submit('bad', 0).wait(30)")
+    lines = shown_by(calling, wait, capsys)
+    text = "\n".join(lines)
+    assert lines[1].startswith("ValueError ")
+    assert any(line.startswith("----> ") and wait.rsplit("\n", maxsplit=1)[-1] in line for line in lines)
+    order = ["Cell In[", "line 4, in bad", "line 2, in half", "ZeroDivisionError: ", "direct cause", "line 6, in bad"]
+    assert [text.index(part) for part in order] == sorted(text.index(part) for part in order)
+    assert lines[-2:] == [
+        "ValueError: not zero",
+        "request 1 of 'bad' failed at line 6 of its cell on 'local', attempt 1; "
+        "flow.retry(1) or %ec_retry 1 runs it again",
+    ]
+    assert "hidden" not in text
+    assert "ec_jupyter/" not in text
+
+
+def test_an_exception_of_a_call_goes_on_to_other_processes(calling: Any) -> None:
+    calling.run("@ec.socket\ndef name(error): return type(error).__name__, str(error)")
+    calling.run("error = flow.submit('fails', 0).exception(30)")
+    assert calling.run("flow.submit('name', error).result(30)") == ("ZeroDivisionError", "division by zero")
+    again = pickle.loads(pickle.dumps(calling.names["error"]))
+    assert again._render_traceback_()[-1].endswith("runs it again")
 
 
 @pytest.mark.parametrize(

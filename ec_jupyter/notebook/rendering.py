@@ -1,0 +1,84 @@
+"""How a failed call is shown in a cell: the line that waited for it, then its own lines; none of ours."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+_OURS = str(Path(__file__).parents[1])
+_FRAMED = ("Context", "Verbose", "Docs")
+"""Modes of ``%xmode`` in which the last part of a traceback is the exception alone."""
+
+
+class Rendering:
+    """What IPython shows instead of an exception's own traceback.
+
+    Parameters
+    ----------
+    error : BaseException
+        What a call failed with.
+    text : str
+        The traceback in the worker.
+    after : list of str
+        Lines below it.
+    """
+
+    def __init__(self, error: BaseException, text: str, after: list[str]) -> None:
+        self._error, self._text, self._after = error, text.rstrip(), after
+
+    def __call__(self) -> list[str]:
+        """The lines."""
+        return [*self._waiting(), self._text, *self._after]
+
+    def _waiting(self) -> list[str]:
+        """The frames of the cell that waited, as IPython shows them."""
+        from IPython.core.getipython import get_ipython
+
+        shell: Any = get_ipython()
+        frames = _foreign(self._error.__traceback__)
+        if shell is None or frames is None or shell.InteractiveTB.mode not in _FRAMED:
+            return []
+        bare = _Bare().with_traceback(frames)
+        bare.__class__ = type(type(self._error).__name__, (_Bare,), {})
+        return list(shell.InteractiveTB.structured_traceback(type(bare), bare, frames))[:-1]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # where the exception goes on to, nothing of ours may be
+        return functools.partial, (list, [self._text, *self._after])
+
+
+class _Bare(Exception):
+    """Stands for an exception whose frames alone are wanted."""
+
+
+def _foreign(frames: TracebackType | None) -> TracebackType | None:
+    """The frames that are not ours."""
+    kept = []
+    while frames is not None:
+        if not frames.tb_frame.f_code.co_filename.startswith(_OURS):
+            kept.append(frames)
+        frames = frames.tb_next
+    rest = None
+    for one in reversed(kept):
+        rest = TracebackType(rest, one.tb_frame, one.tb_lasti, one.tb_lineno)
+    return rest
+
+
+@contextmanager
+def going_on(still: Callable[[], tuple[str, str]]) -> Iterator[None]:
+    """Let an interrupt of a wait be one line, which says that what was waited for goes on.
+
+    `still` names that, and how to wait again.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, asyncio.CancelledError) as error:
+        what, again = still()
+        line = f"{type(error).__name__}: the wait ended, {what} goes on; {again} waits again"
+        error._render_traceback_ = functools.partial(list, [line])  # type: ignore[union-attr]
+        raise
