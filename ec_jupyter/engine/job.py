@@ -223,6 +223,10 @@ def call_of(job: Job, topology: Topology, fixed: dict[int, Kept]) -> Call:
         arguments = [a for a in arguments if a[0].lstrip("*") in known]
     if socket.fixed:
         arguments += [(n, "v", [fixed[f.value].value]) for n, f in socket.fixed.items() if n not in job.arguments]
+    if len(arguments) > 1:
+        # what is passed by position is passed in this order
+        order = {p.name: i for i, p in enumerate(task.signature)}
+        arguments.sort(key=lambda a: order.get(a[0].lstrip("*"), len(order)))
     examined = topology.examined
     routes = [(p.id, *examined[p.id]) for p in topology.results[job.socket] if p.id in examined]
     memory = socket.memory or topology.processor(job.socket).memory

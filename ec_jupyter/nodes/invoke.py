@@ -9,7 +9,7 @@ import os
 import pickle
 import traceback
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from types import AsyncGeneratorType, CoroutineType, GeneratorType, TracebackType
 from typing import Any
@@ -32,12 +32,37 @@ Rest = dict[str, Any]
 """What of an outcome a plain inline result does not have; see `batch.Results`."""
 
 
+class InOrder:
+    """A function that does not tell its arguments: `names` are passed by position, whatever it calls them."""
+
+    def __init__(self, function: Callable[..., Any], names: Sequence[str]) -> None:
+        self.function = function
+        self.names = names
+
+    def check(self, given: Sequence[str]) -> None:
+        """Refuse to leave out an argument before one that is given.
+
+        Raises
+        ------
+        TypeError
+            One is left out.
+        """
+        for name, wanted in zip(given, self.names, strict=False):
+            if name != wanted:
+                raise TypeError(f"{wanted!r} is missing before {name!r}: the arguments are passed by position")
+
+
 class Task:
     """A function, and which of its arguments have to be passed by position."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any] | InOrder) -> None:
+        self.by_position: frozenset[str] | None = None
+        self.in_order = function if isinstance(function, InOrder) else None
+        if isinstance(function, InOrder):
+            self.function = function.function
+            return
         self.function = function
-        self.by_position: frozenset[str] | None = frozenset()
+        self.by_position = frozenset()
         code = getattr(function, "__code__", None)
         if code is None or code.co_posonlyargcount:
             self.by_position = _by_position(function)
@@ -161,6 +186,8 @@ class Invocation:
             for (name, _), value in zip(lot.shape, job.values, strict=True):
                 arguments[name] = self._load(value, name, job)
             return task.function(**arguments)
+        if task.in_order is not None:
+            task.in_order.check([name for name, _ in lot.shape])
         args, kwargs = self._bound(job, task.by_position)
         return task.function(*args, **kwargs)
 

@@ -18,14 +18,15 @@ import cloudpickle
 
 from ec_jupyter.errors import DeclarationError, TaskNotPicklableError
 from ec_jupyter.nodes.code import ALIASES, Pickler
+from ec_jupyter.nodes.invoke import InOrder
 from ec_jupyter.notebook.identity import MISSING, captured, enclosed, functions_of, identity
+from ec_jupyter.notebook.signatures import Given, signature, tells_arguments
 from ec_jupyter.notebook.written import written
 
 HEAVY_BYTES = 1_000_000
 """A task that carries more than this from the notebook is worth a warning."""
 
 _SOURCE_BYTES = 256 * 1024
-_TEXT = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +52,8 @@ class Shipment:
     warnings: list[str] = field(default_factory=list)
 
 
-def ship(task: Callable[..., Any], name: str) -> Shipment:
-    """`task` as the engine takes it for the socket `name`.
+def ship(task: Callable[..., Any], name: str, given: Given = None) -> Shipment:
+    """`task` as the engine takes it for the socket `name`; `given`: its arguments, where it does not tell them.
 
     Raises
     ------
@@ -63,12 +64,14 @@ def ship(task: Callable[..., Any], name: str) -> Shipment:
     """
     if not callable(task):
         raise DeclarationError(f"the task of socket {name!r} is of type {type(task).__name__}, which cannot be called")
-    parameters = signature(task, name)
+    parameters = signature(task, name, given)
     taken = captured(task)
-    blob = pickled(task, name, taken)
+    tells = given is None and tells_arguments(task)
+    whole = task if tells else InOrder(task, tuple(p["name"] for p in parameters))
+    blob = pickled(whole, name, taken)
     file, text = _source(task, name)
     record = {
-        "identity": identity(task),
+        "identity": identity(task) if given is None else identity((task, str(given))),
         "sha256": sha256(blob),
         "source": text,
         "file": file,
@@ -83,31 +86,6 @@ def ship(task: Callable[..., Any], name: str) -> Shipment:
 def sha256(blob: bytes) -> str:
     """Name under which the engine keeps a blob."""
     return hashlib.sha256(blob).hexdigest()
-
-
-def signature(task: Callable[..., Any], name: str) -> list[dict[str, Any]]:
-    """Arguments of `task` as records: name, kind, required, text of default and annotation."""
-    try:
-        parameters = inspect.signature(task).parameters.values()
-    except (TypeError, ValueError) as error:
-        raise DeclarationError(f"the arguments of the task of socket {name!r} cannot be read: {error}") from error
-    return [
-        {
-            "name": p.name,
-            "kind": p.kind.name,
-            "required": p.default is p.empty and not p.kind.name.startswith("VAR_"),
-            "default": None if p.default is p.empty else _text(p.default),
-            "annotation": _annotation(p.annotation),
-        }
-        for p in parameters
-    ]
-
-
-def _annotation(annotation: Any) -> str | None:
-    """What a function says of an argument, as it is written; under the postponed annotations it is text already."""
-    if annotation is inspect.Parameter.empty:
-        return None
-    return annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
 
 
 def is_generator(task: object) -> bool:
@@ -179,6 +157,7 @@ def _is_cell(file: str) -> bool:
 
 def _code_of(task: Any) -> CodeType | None:
     """Code a person would call the task's own: under wrappers, inside classes."""
+    task = task.function if isinstance(task, InOrder) else task
     while isinstance(task, (functools.partial, MethodType)):
         task = task.func if isinstance(task, functools.partial) else task.__func__
     task = inspect.unwrap(task) if callable(task) else task
@@ -243,12 +222,3 @@ def _weight(task: object, name: str, blob: bytes, taken: dict[str, Any]) -> list
     what = max(sizes, key=sizes.__getitem__, default="much")
     size = max(sizes.values(), default=len(blob))
     return [f"task {name!r} carries {what!r} ({size / 2**20:.1f} MiB) from the notebook; pass it as an argument"]
-
-
-def _text(value: object) -> str:
-    try:
-        text = repr(value)
-    except Exception as error:  # noqa: BLE001
-        # a user's __repr__ may raise anything, and the text is for display only
-        text = f"<{type(value).__name__} whose repr raises {type(error).__name__}>"
-    return text if len(text) <= _TEXT else text[: _TEXT - 1] + "…"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
@@ -71,6 +72,9 @@ class SocketOptions(TypedDict, total=False):
     key : callable or str
         Values with equal keys make a call, whatever their runs: a function of the value, or an expression over
         ``value``; a key is a str, int, bytes, bool, None or a tuple of these.
+    signature : str or inspect.Signature
+        The arguments, such as ``"x, y=1"``, of a task that does not tell them: some of Python's own functions and
+        types. Values are passed to it in this order.
     """
 
     processor: str
@@ -87,6 +91,7 @@ class SocketOptions(TypedDict, total=False):
     hold: Sequence[str]
     wait: float | None
     key: str | Callable[[Any], Any]
+    signature: str | inspect.Signature
 
 
 class Wiring(Nodes):
@@ -211,7 +216,7 @@ class Wiring(Nodes):
         name = names.socket_name(name or str(getattr(task, "__name__", type(task).__name__)))
         if "processor" in options:
             names.plain_name(options["processor"], "processor")
-        shipment = ship(task, name)
+        shipment = ship(task, name, options.pop("signature", None))
         for text in (*shipment.warnings, *self._taken(name, shipment)):
             note(text)
         with self._editor.edit() as edit:

@@ -92,6 +92,43 @@ def test_a_lambda_and_an_object_can_be_tasks(loaded: Any) -> None:
     assert loaded.run("flow.submit('triple', 2).result(30), flow.submit('adder', 2).result(30)") == (6, 7)
 
 
+@pytest.mark.parametrize(
+    ("task", "given", "expected"),
+    [
+        ("max", "(1, 2)", 2),
+        ("max", "([3, 4],)", 4),
+        ("int", "('12',)", 12),
+        ("int", "('101', 2)", 5),
+        ("abs", "(-1,)", 1),
+        ("str.upper", "('a',)", "A"),
+        ("dict", "([('a', 1)],)", {"a": 1}),
+        ("partial(int, base=2)", "('101',)", 5),
+        ("partial(max, 5)", "(3,)", 5),
+        ("partial(pow, 2)", "(3,)", 8),
+        ("operator.itemgetter(1)", "([1, 2],)", 2),
+    ],
+)
+def test_a_function_or_type_of_python_can_be_a_task(loaded: Any, task: str, given: str, expected: object) -> None:
+    loaded.run("import operator\nfrom functools import partial\nflow = ec.flow()")
+    loaded.run(f"flow.declare({task}, 'f')")
+    assert loaded.run(f"flow.submit('f', *{given}).result(30)") == expected
+    assert loaded.run(f"flow.declare({task}, 'f').task.version") == 1
+
+
+def test_arguments_that_a_task_does_not_tell_can_be_given(loaded: Any) -> None:
+    loaded.run("flow = ec.flow()\nclass Odd:\n __signature__ = 3\n def __call__(self, *args): return args\nodd = Odd()")
+    error = loaded.fail("flow.declare(odd, 'odd')")
+    assert str(error).endswith("name them in the order it takes them: signature='x, y=1'")
+    assert "is no list of arguments" in str(loaded.fail("flow.declare(odd, 'odd', signature='x, y=1/0')"))
+    loaded.run("flow.declare(odd, 'odd', signature='x, y=1')\nflow.declare(max, 'max', signature='a, b')")
+    assert loaded.run("flow.submit('odd', y=2, x=1).result(30), flow.submit('odd', 5).result(30)") == ((1, 2), (5,))
+    error = loaded.fail("flow.declare(odd, 'odd', signature='x=0, y=1')\nflow.submit('odd', y=1).result(30)")
+    assert str(error) == "'x' is missing before 'y': the arguments are passed by position"
+    assert loaded.run("import operator\nflow.declare(operator.sub)\nflow.submit('sub', b=1, a=3).result(30)") == 2
+    loaded.run("flow.plug('odd', 'max.b')")
+    assert loaded.run("flow.declare(odd, 'odd', signature='x, y, z').task.version") == 3
+
+
 def test_an_unknown_option_names_the_nearest(loaded: Any) -> None:
     error = loaded.fail("ec.socket(retrys=2)(lambda x: x)")
     assert "no option 'retrys'; did you mean 'retries'?" in str(error)

@@ -1,0 +1,135 @@
+"""The arguments of a task: read from it, known for what Python's own functions do not tell, or given by the person."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from ec_jupyter.errors import DeclarationError
+
+_KNOWN: dict[Any, str] = {
+    max: "first, second=None",
+    min: "first, second=None",
+    int: "x=0, base=10",
+    str: "object='', encoding='utf-8', errors='strict'",
+    bool: "object=False",
+    bytes: "source=b'', encoding='utf-8', errors='strict'",
+    dict: "items=()",
+    set: "iterable=()",
+    frozenset: "iterable=()",
+    range: "start, stop=None, step=1",
+    slice: "start, stop=None, step=None",
+    getattr: "object, name, default=None",
+}
+"""Python tells no arguments of these, or not every release does."""
+
+_ONE = (operator.itemgetter, operator.attrgetter, operator.methodcaller)
+_TEXT = 80
+
+
+Given = str | inspect.Signature | None
+"""Arguments as a person names them: ``"x, base=10"``, or None where the task tells them."""
+
+
+def signature(task: Callable[..., Any], name: str, given: Given = None) -> list[dict[str, Any]]:
+    """Arguments of `task` as records: name, kind, required, text of default and annotation.
+
+    Parameters
+    ----------
+    task : callable
+        The task.
+    name : str
+        Socket it is for, for messages.
+    given : Given
+        What the person says they are.
+
+    Raises
+    ------
+    DeclarationError
+        They cannot be read, neither from the task nor from what is given.
+    """
+    found = _given(given, name) if given is not None else _read(task, name)
+    return [
+        {
+            "name": p.name,
+            "kind": p.kind.name,
+            "required": p.default is p.empty and not p.kind.name.startswith("VAR_"),
+            "default": None if p.default is p.empty else _text(p.default),
+            "annotation": _annotation(p.annotation),
+        }
+        for p in found.parameters.values()
+    ]
+
+
+def tells_arguments(task: Callable[..., Any]) -> bool:
+    """Whether Python knows the arguments of `task` by itself."""
+    try:
+        inspect.signature(task)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _read(task: Callable[..., Any], name: str) -> inspect.Signature:
+    if tells_arguments(task):
+        return inspect.signature(task)
+    known = _known(task)
+    if known is None:
+        raise DeclarationError(
+            f"the task of socket {name!r} does not tell its arguments; "
+            "name them in the order it takes them: signature='x, y=1'"
+        )
+    return known
+
+
+def _known(task: Any) -> inspect.Signature | None:
+    """What is known of the arguments of a built-in, or of a partial of one."""
+    if isinstance(task, functools.partial):
+        whole = _known(task.func)
+        if whole is None:
+            return None
+        left = [p for p in list(whole.parameters.values())[len(task.args) :] if p.name not in task.keywords]
+        # a partial takes at least one more
+        return whole.replace(parameters=[p.replace(default=p.empty) if p is left[0] else p for p in left])
+    if isinstance(task, _ONE):
+        return _parsed("object")
+    try:
+        text = _KNOWN.get(task)
+    except TypeError:  # an object without a hash
+        return None
+    return None if text is None else _parsed(text)
+
+
+def _given(given: Any, name: str) -> inspect.Signature:
+    if isinstance(given, inspect.Signature):
+        return given
+    try:
+        return _parsed(given)
+    except Exception as error:
+        # a default may be any expression, and raise anything
+        raise DeclarationError(
+            f"signature={given!r} of socket {name!r} is no list of arguments such as 'x, y=1': {error}"
+        ) from error
+
+
+def _parsed(text: str) -> inspect.Signature:
+    return inspect.signature(eval(f"lambda {text}: None", {}))
+
+
+def _annotation(annotation: Any) -> str | None:
+    """What a function says of an argument, as it is written; under the postponed annotations it is text already."""
+    if annotation is inspect.Parameter.empty:
+        return None
+    return annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+
+
+def _text(value: object) -> str:
+    try:
+        text = repr(value)
+    except Exception as error:  # noqa: BLE001
+        # a user's __repr__ may raise anything, and the text is for display only
+        text = f"<{type(value).__name__} whose repr raises {type(error).__name__}>"
+    return text if len(text) <= _TEXT else text[: _TEXT - 1] + "…"
