@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ec_jupyter.engine import counts
 from ec_jupyter.engine.address import ADDRESS, peer, socket_path
-from ec_jupyter.engine.desk import UNREADABLE, serve
+from ec_jupyter.engine.desk import defect, serve
 from ec_jupyter.engine.ended import ended_row, plain_results
 from ec_jupyter.engine.job import Ended
 from ec_jupyter.engine.key import Proof, make_key
@@ -197,6 +197,7 @@ class Clients:
 
     def take(self, connection: Connection, header: Header, buffers: list[bytes]) -> None:
         """Do what a frame asks for."""
+        before = self.engine.core.journal.mark
         try:
             serve(self.engine, connection, header, buffers)
         except EcError as error:
@@ -204,10 +205,14 @@ class Clients:
         except sqlite3.OperationalError as error:
             self.engine.stall(error)
             connection.refuse(self.engine.store.explain(error), to=header)
-        except (*UNREADABLE, sqlite3.InterfaceError, sqlite3.ProgrammingError) as error:
-            # a frame of ours has the right shape; one of a stranger must not end the flow
+        except Exception as error:
+            # a defect of ours in one frame is that frame's error
             log.exception("frame %s of client %s", header.get("k"), connection.id)
-            connection.refuse(FrameError(f"a {header.get('k')!r} frame cannot be read: {error!r}"), to=header)
+            connection.refuse(defect(f"a {header.get('k')!r} frame", error), to=header)
+            if self.engine.core.journal.grown(before):
+                # half of it was done: the next engine starts from what is on disk, which is whole
+                connection.flush()
+                self.engine.fall({"message": f"frame {header.get('k')!r} was done by half", "exception": error})
 
     def leave(self, connection: Connection) -> None:
         """Forget a client."""

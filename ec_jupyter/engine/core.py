@@ -19,6 +19,7 @@ from ec_jupyter.engine.job import Argument, Ended, Job, Kept, Values, call_of, f
 from ec_jupyter.engine.journal import Journal
 from ec_jupyter.engine.routing import Route, Routing, explained
 from ec_jupyter.engine.store import Store
+from ec_jupyter.engine.suspects import REQUEST, Suspects
 from ec_jupyter.flow.dispatch import Dispatch
 from ec_jupyter.flow.join import Fire, JoinTable, Skip, Source
 from ec_jupyter.flow.meeting import Arrival
@@ -55,6 +56,8 @@ class Core:
         Requests of this tick by socket and the id they were submitted under.
     touched : set of int
         Parties of which something ended in this tick.
+    suspects : Suspects
+        What is being handled, and what was set aside.
     held : Holdings
         What agents have, and where.
     reachable : callable
@@ -65,8 +68,9 @@ class Core:
         Ends a call, wherever it is.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, suspects: Suspects | None = None) -> None:
         self.store = store
+        self.suspects = suspects or Suspects(store)
         self.journal = Journal(store)
         self.values = Values(store)
         self.epoch = int(store.meta["epoch"])
@@ -271,6 +275,7 @@ class Core:
     # -- calls ---------------------------------------------------------------
     def call(self, job: Job, node: str = LOCAL) -> Call:
         """One attempt at a job, as the agent of a node gets it."""
+        self.suspects.begin(REQUEST, job.id)
         socket = self.topology.sockets[job.socket]
         job.attempt += 1
         job.assigned, job.node, job.task, job.started = True, node, socket.task, None

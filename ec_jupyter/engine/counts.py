@@ -83,7 +83,7 @@ def counts(engine: Engine) -> dict[str, Any]:
             sockets[socket.name] = row
     return {
         "time": time.time(), "sockets": sockets, "processors": _pools(core, sockets, jobs), "plugs": on_the_way,
-        "nodes": _nodes(engine, jobs), "idle": engine.idle,
+        "nodes": _nodes(engine, jobs), "idle": engine.idle, "aside": dict(core.suspects.aside),
     }  # fmt: skip
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
-import sqlite3
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any
 from ec_jupyter.engine import counts, editing, ended, rerun, views
 from ec_jupyter.engine.acceptance import accept, check
 from ec_jupyter.engine.inbox import Absent
-from ec_jupyter.errors import EcError, FrameError, PythonMismatchError, RequestNotFoundError, from_wire, to_wire
+from ec_jupyter.errors import (
+    EcError,
+    EngineError,
+    FrameError,
+    PythonMismatchError,
+    RequestNotFoundError,
+    from_wire,
+    to_wire,
+)
 from ec_jupyter.nodes.freight import file_name
 from ec_jupyter.wire import PROTOCOL, Header, Value
 
@@ -25,8 +33,12 @@ if TYPE_CHECKING:
 
 Buffers = list[bytes]
 
-UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError)
-"""What a frame of the wrong shape leads to."""
+log = logging.getLogger(__name__)
+
+
+def defect(what: str, error: Exception) -> EngineError:
+    """What a client is told where we are at fault."""
+    return EngineError(f"{what} met a defect of ec_jupyter ({type(error).__name__}: {error}); engine.log has the rest")
 
 
 def serve(engine: Engine, client: Connection, header: Header, buffers: Buffers) -> None:
@@ -106,6 +118,8 @@ def _hello(engine: Engine, client: Connection, header: Header, buffers: Buffers)
         },
         to=header,
     )
+    for unit, why in engine.core.suspects.aside.items():
+        client.send({"k": "notice", "text": f"{unit} is set aside: {why}"})
 
 
 def submit(engine: Engine, client: Connection | Absent, header: Header, buffers: Buffers) -> None:
@@ -273,10 +287,11 @@ def _look(engine: Engine, client: Connection, header: Header, act: Callable[[], 
             act()
         except EcError as error:
             client.refuse(error, to=header)
-        except (*UNREADABLE, sqlite3.InterfaceError, sqlite3.ProgrammingError) as error:
-            # asked with something that no row can hold; it must not end the flow
+        except Exception as error:
+            # a defect of ours in one answer is no reason to end the flow
             what = header.get("what", header["k"])
-            client.refuse(FrameError(f"a question for {what!r} cannot be read: {error!r}"), to=header)
+            log.exception("question for %s", what)
+            client.refuse(defect(f"a question for {what!r}", error), to=header)
 
     engine.look(looked)
 

@@ -7,6 +7,7 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 from ec_jupyter.engine.store import id_list
+from ec_jupyter.engine.suspects import VALUE
 from ec_jupyter.flow.meeting import Arrival
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Expiry:
         """Note a value that has waited since then, by the wall clock, if it may wait only so long."""
         core = self._core
         wait = core.topology.sockets[arrival.socket].wait
-        if wait is not None and arrival.kind == "value":
+        if wait is not None and arrival.kind == "value" and not core.suspects.out(VALUE, arrival.id):
             # never longer than it was asked to, wherever the wall clock has been set meanwhile
             left = min(wait, max(0.0, since + wait - core.now))
             heappush(self._heap, (time.monotonic() + left, arrival.id, arrival))
@@ -51,6 +52,8 @@ class Expiry:
         core = self._core
         while self._heap and self._heap[0][0] <= now:
             arrival = heappop(self._heap)[2]
+            core.suspects.begin(VALUE, arrival.id)
             if not core.topology.sockets[arrival.socket].parked and core.joins.expire(arrival):
                 core.touched.add(arrival.party)
-        core.absorb()
+            core.absorb()
+        core.suspects.end()

@@ -338,6 +338,7 @@ class Fleet:
                 self._spread(processor, needs)
             else:
                 self._fill(name, needs)
+        core.suspects.end()
         self.leveling.look()
         if any(member.leaving for member in self.members.values()):
             self.release()

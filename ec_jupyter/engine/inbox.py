@@ -14,7 +14,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ec_jupyter.errors import EcError, FrameError
+from ec_jupyter.errors import EcError, FrameError, to_wire
 from ec_jupyter.wire import FrameReader, Header
 
 if TYPE_CHECKING:
@@ -83,8 +83,6 @@ class Inbox:
 
     def read(self, client: str) -> None:
         """Take what one client has written down and the engine has not seen."""
-        from ec_jupyter.engine.desk import submit
-
         path = self.folder / f"{client}.log"
         try:
             fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -97,9 +95,20 @@ class Inbox:
             # an unfinished frame at the end was never accepted: its client died writing it
             for header, buffers in _frames(stream.read(), path):
                 if header["k"] == "submit" and header["n"] > self.last.get(client, 0):
-                    submit(self.engine, Absent(client), header, buffers)
+                    self._take(Absent(client), header, buffers)
         if gone and self.engine.stalled is None:
             self.engine.after(lambda: self._remove(path, client))
+
+    def _take(self, client: Absent, header: Header, buffers: list[bytes]) -> None:
+        from ec_jupyter.engine.desk import defect, submit
+
+        try:
+            submit(self.engine, client, header, buffers)
+        except Exception as error:
+            # no other frame has to wait for this one
+            log.exception("submit %s of client %s", header["n"], client.id)
+            refused = to_wire(defect(f"submit {header['n']}", error))
+            self.engine.core.journal.answer(client.id, header["n"], {"refused": refused})
 
     def _remove(self, path: Path, client: str) -> None:
         path.unlink(missing_ok=True)

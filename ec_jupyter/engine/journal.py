@@ -23,6 +23,13 @@ ORDER = (
 """The hot statements, in the order in which rows of one tick refer to each other."""
 
 
+REQUESTS = {
+    "finish": -1, "finish_joined": -1, "add_attempt": 0, "again": -1, "add_emission": 0, "emitted": -1, "add_output": 0,
+    "add_arrival": 7, "claim": -1, "add_request": 0, "fill_request": -1,
+}  # fmt: skip
+"""Where rows of the hot statements name the request that they are of."""
+
+
 class Journal:
     """Rows to be written with the next commit.
 
@@ -39,6 +46,7 @@ class Journal:
         self.rows: dict[str, list[Row]] = {name: [] for name in ORDER}
         self._steps: list[tuple[str, Row]] = []
         self.answers: dict[str, dict[int, Any]] = {}
+        self._commits = 0
 
     def add(self, name: str, row: Row) -> None:
         """Write a row with one of the hot statements."""
@@ -51,6 +59,16 @@ class Journal:
     def answer(self, client: str, frame: int, reply: Any) -> None:
         """Keep the answer to a frame with what the frame led to."""
         self.answers.setdefault(client, {})[frame] = reply
+
+    @property
+    def mark(self) -> tuple[int, int]:
+        """Where it stands: how often it was written, and how many rows wait."""
+        return self._commits, len(self._steps) + sum(map(len, self.rows.values()))
+
+    def grown(self, mark: tuple[int, int]) -> bool:
+        """Whether rows came in since it stood at a mark."""
+        commits, rows = self.mark
+        return rows > (mark[1] if commits == mark[0] else 0)
 
     @property
     def empty(self) -> bool:
@@ -86,7 +104,30 @@ class Journal:
             rows.clear()
         self._steps.clear()
         self.answers.clear()
+        self._commits += 1
         self.store.committed()
+
+    def culprit(self) -> int | None:
+        """The request of the first row that cannot be written; None where no single one is at fault."""
+        with self.store.transaction() as db:
+            for name, rows in self.rows.items():
+                for row in rows:
+                    try:
+                        self._write(db, name, [row])
+                    except (sqlite3.Error, ValueError, OverflowError, RuntimeError):
+                        db.execute("ROLLBACK")
+                        db.execute("BEGIN")
+                        return self._request(name, row)
+            db.execute("ROLLBACK")
+            db.execute("BEGIN")
+        return None
+
+    def _request(self, name: str, row: Row) -> int | None:
+        if name == "add_value":
+            owners = [r[-1] for r in self.rows["finish"] if row[0] in (r[1], r[3])]
+            owners += [r[0] for r in self.rows["add_emission"] if r[2] == row[0]]
+            return owners[0] if owners else None
+        return row[REQUESTS[name]] if name in REQUESTS else None
 
     @staticmethod
     def _write(db: sqlite3.Connection, name: str, rows: list[Row]) -> None:

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.engine import recovery
-from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.entry import open_node
 from ec_jupyter.engine.fleet import Fleet, Opener
 from ec_jupyter.engine.inbox import Inbox
@@ -28,6 +27,7 @@ from ec_jupyter.engine.rates import Rates
 from ec_jupyter.engine.routing import LOOK, LOOK_NAME
 from ec_jupyter.engine.runtime import Runtime
 from ec_jupyter.engine.store import Store
+from ec_jupyter.engine.suspects import PARTY, REQUEST
 from ec_jupyter.errors import EcError, StoreError, StoreLostError, to_wire
 from ec_jupyter.flow.tag import from_text
 from ec_jupyter.model import LOCAL
@@ -78,8 +78,10 @@ class Engine:
         self.store = Store(folder, durability)
         self.runtime = Runtime()
         runtime = self.runtime.folder
-        self.core = Core(self.store)
-        self.core.python = f"{sys.version_info[0]}.{sys.version_info[1]}"
+        try:
+            self.core = recovery.reopen(self.store, f"{sys.version_info[0]}.{sys.version_info[1]}")
+        except sqlite3.Error as error:
+            raise self.store.explain(error) from error
         home = Home(self.store.meta["flow"], folder, runtime, workdir, self.core.epoch, durability == "power")
         local = Agent(
             self, name=LOCAL, cpus=cpus, folder=folder, runtime=runtime, epoch=home.epoch, workdir=workdir,
@@ -111,10 +113,6 @@ class Engine:
         """Read the flow and begin to work on it."""
         await self.fleet.start()
         await self.preview.start()
-        try:
-            recovery.load(self.core)
-        except sqlite3.Error as error:
-            raise self.store.explain(error) from error
         self.core.now = time.time()
         self.inbox.read_all()
         self.core.values.sweep((), self.core.epoch, frozenset(self.inbox.last))
@@ -151,6 +149,7 @@ class Engine:
     def fall(self, context: dict[str, Any]) -> None:
         """End at a defect of ours: the next engine starts from what is on disk, which is whole."""
         log.critical("%s", context.get("message"), exc_info=context.get("exception"))
+        self.core.suspects.fell(context.get("exception"))
         self.broken = True
         self.stopped.set()
 
@@ -246,6 +245,12 @@ class Engine:
         self._set_alarm()
         self._look_idle()
 
+    def _blame(self) -> None:
+        """Name the request whose row no database takes."""
+        request = self.core.journal.culprit()
+        if request is not None:
+            self.core.suspects.begin(REQUEST, request)
+
     def _let_out(self) -> None:
         effects, self._effects = self._effects, []
         for effect in effects:
@@ -269,10 +274,12 @@ class Engine:
                 core.touched |= touched
                 raise
             for party in touched:
+                core.suspects.begin(PARTY, party)
                 rows = [(s, from_text(t), state) for s, t, state in self.store.rows("unfinished_of_party", (party,))]
                 failed = [(s, tag) for s, tag, state in rows if state == "failed"]
                 tokens = [(s, tag) for s, tag, _ in rows] + core.routing.tokens(party)
                 core.joins.settle(party, tokens, failed)
+            core.suspects.end()
             if not core.absorb():
                 return
 
@@ -313,15 +320,19 @@ class Engine:
         core = self.core
         core.now = time.time()
         for outcome in outcomes:
+            core.suspects.call(outcome.request)
             job = core.jobs.get(outcome.request)
             if job is not None:
                 self.rates.note(job.socket, core.now, outcome.seconds)
             core.outcome(outcome)
+        core.suspects.end()
         self.schedule()
 
     def yielded(self, request: int, attempt: int, first: int, values: list[Value]) -> None:
         """A generator yielded."""
+        self.core.suspects.call(request)
         self.core.yielded(request, attempt, first, values)
+        self.core.suspects.end()
         self.schedule()
 
     def returned(self, requests: list[int]) -> None:
@@ -334,7 +345,9 @@ class Engine:
         if self._closing:
             # killed by us: on disk the call is as it was before it began, and nobody is to blame
             return
+        self.core.suspects.call(request)
         self.core.died(request, attempt, text)
+        self.core.suspects.end()
         self.core.journal.add("add_event", (self.core.now, "died", str(request), text))
         self.schedule()
 

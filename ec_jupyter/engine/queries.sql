@@ -121,6 +121,16 @@ SELECT bytes FROM blob WHERE sha256 = ?;
 -- name: put_meta
 INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value;
 
+-- name: drop_meta
+DELETE FROM meta WHERE key = ?;
+
+-- name: fail_request
+UPDATE request SET state = 'failed', error = ?, finished = ? WHERE id = ? AND state IN ('queued', 'running', 'waiting');
+
+-- name: fail_party
+UPDATE request SET state = 'failed', error = ?1, finished = ?2
+ WHERE run IN (SELECT id FROM run WHERE id = ?3 OR party = ?3) AND state IN ('queued', 'running', 'waiting');
+
 -- name: all_meta
 SELECT key, value FROM meta;
 
@@ -195,20 +205,19 @@ SELECT n, change, text FROM revision WHERE undone = 1 ORDER BY n LIMIT 1;
 SELECT n, text, time, undone FROM revision ORDER BY n;
 
 -- name: all_sockets
-SELECT record FROM socket;
+SELECT id, record FROM socket;
 
--- name: lost_sockets
--- by the newest version of their task
-SELECT socket, max(id) FROM task WHERE socket NOT IN (SELECT id FROM socket) GROUP BY socket;
+-- name: newest_tasks
+SELECT socket, max(id) FROM task GROUP BY socket;
 
 -- name: changes
 SELECT change FROM revision ORDER BY n;
 
 -- name: all_plugs
-SELECT record FROM plug;
+SELECT id, record FROM plug;
 
 -- name: all_tasks
-SELECT record FROM task;
+SELECT id, record FROM task;
 
 -- name: all_processors
 SELECT name, cpus, memory, affinity, paused FROM processor;

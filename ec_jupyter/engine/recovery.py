@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import sqlite3
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -11,7 +13,8 @@ from typing import Any
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.job import Job, Kept, ids_in
 from ec_jupyter.engine.routing import ELEMENTS, Route
-from ec_jupyter.engine.store import id_list
+from ec_jupyter.engine.store import Store, id_list
+from ec_jupyter.engine.suspects import KINDS, NOTHING, PARTY, PLUG, REQUEST, SOCKET, TASK, VALUE, Suspects
 from ec_jupyter.flow.decision import Source
 from ec_jupyter.flow.meeting import Arrival
 from ec_jupyter.flow.rebuild import restore
@@ -19,8 +22,35 @@ from ec_jupyter.flow.tag import from_text
 from ec_jupyter.flow.topology import Root, Topology
 from ec_jupyter.model import LOCAL, MAIN, Node, Processor, Socket, from_json
 
+log = logging.getLogger(__name__)
+
 FEED = 5_000
 """Queued requests fetched from disk at once."""
+
+
+def reopen(store: Store, python: str) -> Core:
+    """The flow on disk in memory; what cannot be read is set aside, and the rest is opened."""
+    suspects = Suspects(store)
+    while True:
+        core = Core(store, suspects)
+        core.python = python
+        try:
+            load(core)
+        except sqlite3.Error:
+            raise
+        except Exception as error:
+            kind, key = suspects.named
+            if kind == NOTHING and suspects.careful:
+                raise
+            log.exception("the flow cannot be read")
+            if kind != NOTHING:
+                suspects.set_aside(kind, key, f"it cannot be read ({type(error).__name__}: {error})")
+            # from the beginning: what was half read is left behind
+            suspects.careful = True
+            suspects.end()
+        else:
+            suspects.end()
+            return core
 
 
 def load(core: Core) -> None:
@@ -49,6 +79,7 @@ def load(core: Core) -> None:
 def _settle_claimed(core: Core) -> None:
     """Calls that were given away and written down: another node may have them still; others must not run twice."""
     for request, node, task in core.store.rows("claimed"):
+        core.suspects.begin(REQUEST, request)
         job = job_from_disk(core, request)
         core.tally(job.socket, "running", -1)
         core.tally(job.socket, "queued")
@@ -59,6 +90,7 @@ def _settle_claimed(core: Core) -> None:
         name = core.topology.sockets[job.socket].name
         text = f"the engine ended while {name!r} ran; once=True forbids another try"
         core.fail(job, {"type": "WorkerDiedError", "message": text, "traceback": "", "kind": "died"})
+    core.suspects.end()
 
 
 def _adopt_claimed(core: Core, job: Job, node: str, task: int) -> None:
@@ -81,9 +113,10 @@ def nodes(core: Core) -> tuple[dict[str, Node], list[Node]]:
 def load_topology(core: Core, revision: int) -> Topology:
     """The wiring as it stands on disk."""
     rows = core.store.rows
-    sockets = [from_json("socket", json.loads(r)) for (r,) in rows("all_sockets")]
-    plugs = [from_json("plug", json.loads(r)) for (r,) in rows("all_plugs")]
-    tasks = [from_json("task", json.loads(r)) for (r,) in rows("all_tasks")]
+    sockets = _records(core, SOCKET, rows("all_sockets"))
+    plugs = _records(core, PLUG, rows("all_plugs"))
+    tasks = _records(core, TASK, rows("all_tasks"))
+    there = {t.id for t in tasks}
     places: dict[str, dict[str, int | None]] = {}
     for name, node, cpus in rows("all_processor_nodes"):
         places.setdefault(name, {})[node] = cpus
@@ -95,7 +128,7 @@ def load_topology(core: Core, revision: int) -> Topology:
     ]
     return Topology(
         revision,
-        {s.id: s for s in (*sockets, *_lost_sockets(core))},
+        {s.id: s for s in (*sockets, *_lost_sockets(core, {s.id for s in sockets}, there))},
         {p.id: p for p in plugs},
         {p.name: p for p in (Processor(MAIN), *processors)},
         {t.id: t for t in tasks},
@@ -103,9 +136,21 @@ def load_topology(core: Core, revision: int) -> Topology:
     )
 
 
-def _lost_sockets(core: Core) -> list[Socket]:
+def _records(core: Core, kind: int, rows: Iterable[tuple[int, str]]) -> list[Any]:
+    """Records of a kind, but for those that are set aside."""
+    suspects, found = core.suspects, []
+    for key, text in rows:
+        if not suspects.out(kind, key):
+            suspects.begin(kind, key)
+            found.append(from_json(KINDS[kind], json.loads(text)))
+    suspects.end()
+    return found
+
+
+def _lost_sockets(core: Core, sockets: set[int], tasks: set[int]) -> list[Socket]:
     """Sockets that tasks, and so requests, still name and that are not on disk; parked, as what is removed is."""
-    lost = dict(core.store.rows("lost_sockets"))
+    newest = {socket: task for socket, task in core.store.rows("newest_tasks") if task in tasks}
+    lost = {socket: task for socket, task in newest.items() if socket not in sockets}
     if not lost:
         return []
     names = {record.id: record.name for record in _recorded(core)}
@@ -145,9 +190,15 @@ def feed(core: Core) -> None:
         # what an agent has is queued on disk too
         rows = [row for row in rows if row[0] not in core.jobs or not core.jobs[row[0]].assigned]
         values = core.values.load({i for row in rows for i in ids_in(row[10])})
-        jobs = [job_of(core, row, values) for row in rows]
+        jobs = [_named_job(core, row, values) for row in rows]
+        core.suspects.end()
         core.dispatch.fed(socket, [job.id for job in jobs if job.id not in core.delayed], left, last)
         adopt(core, [job.party for job in jobs if core.topology.joins((job.socket, None))])
+
+
+def _named_job(core: Core, row: Sequence[Any], values: dict[int, Kept]) -> Job:
+    core.suspects.begin(REQUEST, row[0])
+    return job_of(core, row, values)
 
 
 def job_of(core: Core, row: Sequence[Any], values: dict[int, Kept]) -> Job:
@@ -175,9 +226,16 @@ def job_from_disk(core: Core, request: int) -> Job:
 
 def adopt(core: Core, parties: Iterable[int]) -> None:
     """Let the join table know parties that it has had no reason to keep, with all that came in them."""
-    wanted = sorted(set(parties) - core.joins.parties.all.keys())
-    if wanted:
-        _restore(core, wanted)
+    suspects = core.suspects
+    wanted = sorted(p for p in set(parties) - core.joins.parties.all.keys() if not suspects.out(PARTY, p))
+    if not suspects.careful:
+        _restore(core, wanted) if wanted else None
+        return
+    before = suspects.named
+    for party in wanted:
+        suspects.begin(PARTY, party)
+        _restore(core, [party])
+    suspects.begin(*before)
 
 
 def _load_joins(core: Core) -> None:
@@ -194,7 +252,10 @@ def _load_apart(core: Core) -> None:
         if (row[1], row[2]) in core.topology.apart and row[11] in ("waiting", "held")
     ]
     values = core.values.load({row[6] for row in rows if row[6] is not None})
-    core.joins.policies.restore(arrival_of(row, values) for row in rows if row[12] is None)
+    for row in sorted(row for row in rows if row[12] is None and not core.suspects.out(VALUE, row[0])):
+        core.suspects.begin(VALUE, row[0])
+        core.joins.policies.restore([arrival_of(row, values)])
+    core.suspects.end()
 
 
 def joining(core: Core) -> set[int]:
@@ -208,10 +269,14 @@ def _load_routing(core: Core) -> None:
     rows = core.store.rows("routing")
     values = core.values.load({row[8] for row in rows})
     for arrival, request, socket, party, run, tag, late, plug, value, index, mark, state, error in rows:
+        if core.suspects.out(VALUE, arrival):
+            continue
+        core.suspects.begin(VALUE, arrival)
         source = Source(request, socket, party, run, from_text(tag), bool(late))
         generator = core.topology.task(socket).generator
         route = Route(arrival, source, plug, values[value], index // ELEMENTS if generator else None)
         core.routing.adopt(route, _origin(state, error), stuck=mark is not None and state in ("failed", "cancelled"))
+    core.suspects.end()
 
 
 def _origin(state: str, error: str | None) -> str:

@@ -9,6 +9,7 @@ from ec_jupyter.engine import editing, recovery
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.job import Argument, Job, Kept, ids_in
 from ec_jupyter.engine.store import SQL, id_list
+from ec_jupyter.engine.suspects import PARTY, REQUEST
 from ec_jupyter.errors import ArgumentsError, RequestNotFoundError, SocketNotFoundError, nearest
 from ec_jupyter.flow.dispatch import Dispatch
 from ec_jupyter.flow.join import JoinTable, Source
@@ -109,6 +110,7 @@ def _cancel_queued(core: Core, job: Job, before: str) -> None:
 
 def _queue_again(core: Core, job: Job, before: str) -> None:
     """Queue a failed or cancelled request again: the very same run goes on."""
+    _no_longer_aside(core, job)
     job.tries = 0
     core.journal.add("again", (job.attempt, job.deaths, None, job.id))
     core.tally(job.socket, before, -1)
@@ -118,6 +120,7 @@ def _queue_again(core: Core, job: Job, before: str) -> None:
 
 def _give_up(core: Core, job: Job, before: str) -> None:
     """Let a failed or cancelled request be skipped: a dead mark goes where its result would have gone."""
+    _no_longer_aside(core, job)
     core.journal.step("set_state", ("skipped", None, core.now, job.id))
     core.tally(job.socket, before, -1)
     core.tally(job.socket, "skipped")
@@ -131,6 +134,15 @@ def _give_up(core: Core, job: Job, before: str) -> None:
             core.joins.dead(source, plug)
     core.joins.finished(job.party)
     core.absorb()
+
+
+def _no_longer_aside(core: Core, job: Job) -> None:
+    """What a person tries again, or gives up, is in force again, and its party with it."""
+    suspects = core.suspects
+    suspects.take_back(REQUEST, job.id)
+    if suspects.out(PARTY, job.party):
+        suspects.take_back(PARTY, job.party)
+        recovery.adopt(core, [job.party])
 
 
 def _take_given(core: Core, job: Job) -> None:
@@ -412,6 +424,7 @@ def clear(engine: Engine) -> None:
             db.execute(f"DELETE FROM {table}")
         db.execute(SQL["put_meta"], ("request", str(core.new_request())))
         db.execute("DELETE FROM value WHERE id NOT IN (SELECT value FROM json_each(?))", (id_list(fixed),))
+    core.suspects.clear()
     core.jobs.clear()
     core.held.clear()
     core.ended.clear()

@@ -471,7 +471,8 @@ def _waiting(flow: Flow, row: dict[str, Any]) -> list[Waiting]:
 
 def _headline(counts: dict[str, Any]) -> str:
     nodes = ", ".join(map(_node_text, counts.get("nodes", ())))
-    return f"{nodes}; {'idle' if counts.get('idle') else 'at work'}"
+    aside = "".join(f"; {unit} is set aside: {why}" for unit, why in counts.get("aside", {}).items())
+    return f"{nodes}; {'idle' if counts.get('idle') else 'at work'}{aside}"
 
 
 def _node_text(node: dict[str, Any]) -> str:

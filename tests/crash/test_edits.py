@@ -6,7 +6,7 @@ import sqlite3
 
 import pytest
 
-from ec_jupyter.errors import CycleError, EcError, RevisionError, SocketNotFoundError, WiringError
+from ec_jupyter.errors import CycleError, EcError, EngineError, RevisionError, SocketNotFoundError, WiringError
 from tests.crash.flowkit import mark, passing, plug_change, socket_change
 
 
@@ -439,6 +439,28 @@ def test_a_flow_that_lost_the_record_of_a_socket_opens_with_its_requests(flow):
     flow.reopen()
     assert views(flow) == {request: "done"}
     assert flow.requests()[0]["socket"] == "a"
+
+
+def test_a_request_that_cannot_be_read_is_named_by_the_status_and_set_aside(flow):
+    flow.socket(echo)
+    flow.ask("pause", sockets=["echo"])
+    bad, good = flow.submit("echo", x=1), flow.submit("echo", x=2)
+    flow.requests()
+    flow.stop()
+    with sqlite3.connect(flow.folder / "flow.db") as db:
+        db.execute("DELETE FROM value WHERE id = (SELECT min(id) FROM value)")
+    db.close()
+    flow.reopen()
+    flow.ask("resume", sockets=["echo"])
+    assert flow.result(good) == 2
+    assert flow.query("counts")["aside"] == {f"request {bad}": "it cannot be read (KeyError: 1)"}
+    assert flow.row(bad)["error"]["kind"] == "aside"
+    with pytest.raises(EngineError, match=r"met a defect of ec_jupyter \(KeyError: 1\)"):
+        flow.query("arguments", id=bad)
+    with pytest.raises(EngineError, match="met a defect"):
+        flow.ask("retry", ids=[bad])
+    assert flow.result(good) == 2
+    assert {row["id"]: row["state"] for row in flow.requests()} == {good: "done", bad: "failed"}
 
 
 def test_undo_finds_a_fixed_value_that_was_taken_away_before_the_flow_was_cleared(flow):

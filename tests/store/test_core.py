@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from pathlib import Path
 
 import pytest
 
+from ec_jupyter.engine import recovery
 from ec_jupyter.engine.acceptance import accept
+from ec_jupyter.engine.store import Store
+from ec_jupyter.engine.suspects import REQUEST
 from ec_jupyter.errors import StoreFullError
 from ec_jupyter.wire import Outcome, Value
 from tests.store.rig import begin, done, dump, raised, start, submit, topology, value
@@ -283,3 +287,90 @@ def test_a_call_given_to_another_node_is_that_nodes_after_a_restart(tmp_path):
     assert core.dispatch.queued(1) == 0
     done(core, request, call.attempt, 5)
     assert state(core, request) == ("done", 1)
+
+
+def again(core):
+    """The next engine on the same flow, as after a kill."""
+    core.store.close()
+    core = recovery.reopen(Store(core.store.folder), "")
+    core.journal.commit()
+    return core
+
+
+def why(core, request):
+    text, n = core.store.db.execute("SELECT error, finished FROM request WHERE id = ?", (request,)).fetchone()
+    assert n
+    return json.loads(text)["message"]
+
+
+def test_a_request_that_has_ended_three_engines_fails_with_the_reason_and_the_rest_goes_on(tmp_path):
+    core = start(tmp_path / "flow", ONE)
+    bad, good = submit(core, "one", x=1), submit(core, "one", x=2)
+    for _ in range(3):
+        assert state(core, bad) == ("queued", 0)
+        core.suspects.begin(REQUEST, bad)
+        core.suspects.fell(KeyError(7))
+        core = again(core)
+    assert state(core, bad) == ("failed", 0)
+    assert state(core, good) == ("queued", 0)
+    assert "the engine ended 3 times while it handled it (KeyError: 7)" in why(core, bad)
+    assert core.suspects.aside.keys() == {f"request {bad}"}
+    assert again(core).suspects.aside.keys() == {f"request {bad}"}
+
+
+def test_a_request_that_was_handled_well_at_last_is_charged_with_no_death(tmp_path):
+    core = start(tmp_path / "flow", ONE)
+    request = submit(core, "one", x=1)
+    for _ in range(5):
+        core.suspects.begin(REQUEST, request)
+        core = again(core)
+        core.suspects.begin(REQUEST, request)
+        core.suspects.end()
+        core.suspects.committed()
+    assert core.suspects.aside == {}
+
+
+def test_a_request_that_cannot_be_read_is_set_aside_and_the_rest_is_opened(tmp_path):
+    core = start(tmp_path / "flow", ONE)
+    bad, good = submit(core, "one", x=1), submit(core, "one", x=2)
+    core.store.db.execute("DELETE FROM value WHERE id = (SELECT min(id) FROM value)")
+    core = again(core)
+    assert state(core, bad) == ("failed", 0)
+    assert "it cannot be read (KeyError: 1)" in why(core, bad)
+    assert begin(core, "one")[0] == good
+
+
+def test_a_party_that_cannot_be_read_is_set_aside_with_its_requests_and_the_rest_is_opened(tmp_path):
+    core = start(tmp_path / "flow", FORK)
+    for x in range(2):
+        submit(core, "root", x=x)
+        done(core, *begin(core, "root"), x)
+        done(core, *begin(core, "left"), x)
+    core.store.db.execute("UPDATE arrival SET tag = 'no tag' WHERE argument = 'one' AND party = 1")
+    core = again(core)
+    assert list(core.suspects.aside) == ["party 1"]
+    rows = core.store.db.execute("SELECT DISTINCT state FROM request WHERE run = 1 ORDER BY 1").fetchall()
+    assert rows == [("done",), ("failed",)]
+    done(core, *begin(core, "right"), 1)
+    assert core.dispatch.queued(core.topology.names["join"]) == 1
+
+
+def test_a_plug_that_cannot_be_read_is_set_aside_and_the_rest_is_opened(tmp_path):
+    core = start(tmp_path / "flow", FORK)
+    core.store.db.execute("UPDATE plug SET record = '{\"id\": 200, \"new\": 1}' WHERE id = 200")
+    core = again(core)
+    assert list(core.suspects.aside) == ["plug 200"]
+    assert [plug.id for plug in core.topology.live] == [201, 202, 203]
+
+
+def test_a_call_whose_answer_no_database_takes_is_named(tmp_path):
+    core = start(tmp_path / "flow", ONE)
+    submit(core, "one", x=1)
+    bad = submit(core, "one", x=2)
+    for _ in range(2):
+        request, attempt = begin(core, "one")
+        kind = "\udc80" if request == bad else "int"
+        core.outcome(Outcome(request, attempt, "done", Value(b"", None, 0, kind)))
+    with pytest.raises(UnicodeEncodeError):
+        core.journal.commit()
+    assert core.journal.culprit() == bad

@@ -1,0 +1,138 @@
+"""What the engine is handling, so that whatever ends it is known to the next one, and is set aside in the end.
+
+It is named in a mapped file: that costs no write, and stands there however the process ends.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import mmap
+import os
+import struct
+import time
+
+from ec_jupyter.engine.errands import FIRST
+from ec_jupyter.engine.store import SQL, Store
+
+log = logging.getLogger(__name__)
+
+MOST_DEATHS = 3
+"""Engines that may end while they handle one thing."""
+
+KINDS = ("", "request", "party", "value", "socket", "plug", "task", "something")
+NOTHING, REQUEST, PARTY, VALUE, SOCKET, PLUG, TASK, SOMETHING = range(len(KINDS))
+
+_NAMED = struct.Struct("<Bq")
+_WHY_AT, _SIZE = 16, 1024
+_DEATHS, _ASIDE = "deaths:", "aside:"
+
+
+class Suspects:
+    """What is named, how many engines each has ended, and what was set aside for that.
+
+    Attributes
+    ----------
+    aside : dict of str to str
+        What is set aside (``"request 5"``), and why.
+    careful : bool
+        An engine has ended and nothing was named: from now on more is.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        fd = os.open(store.folder / "handling", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        os.ftruncate(fd, _SIZE)
+        self._map = mmap.mmap(fd, _SIZE)
+        os.close(fd)
+        meta = store.meta
+        self.aside = {key.removeprefix(_ASIDE): why for key, why in meta.items() if key.startswith(_ASIDE)}
+        self._deaths = {key.removeprefix(_DEATHS): int(n) for key, n in meta.items() if key.startswith(_DEATHS)}
+        self._well: set[str] = set()
+        kind, _ = self.named
+        self.careful = kind == SOMETHING
+        if kind not in (NOTHING, SOMETHING):
+            self._charge()
+        self.end()
+
+    # -- naming ------------------------------------------------------------------
+    @property
+    def named(self) -> tuple[int, int]:
+        """Kind and identity of what is being handled, or was when the last engine ended."""
+        kind, key = _NAMED.unpack_from(self._map)
+        return (kind if kind < len(KINDS) else NOTHING), key
+
+    def begin(self, kind: int, key: int) -> None:
+        """Name what is handled from now on."""
+        _NAMED.pack_into(self._map, 0, kind, key)
+        if self._deaths:
+            self._well.add(f"{KINDS[kind]} {key}")
+
+    def call(self, number: int) -> None:
+        """Name a request, or the value that a call of such a number looks at."""
+        if number >= 0:
+            self.begin(REQUEST, number)
+        elif number > -FIRST:
+            self.begin(VALUE, -number)
+
+    def end(self) -> None:
+        """It was handled."""
+        _NAMED.pack_into(self._map, 0, NOTHING, 0)
+
+    def fell(self, error: BaseException | None) -> None:
+        """Note that the engine ends over what is named, if anything is."""
+        if self.named[0] == NOTHING:
+            self.begin(SOMETHING, 0)
+        text = (f"{type(error).__name__}: {error}" if error is not None else "").encode()[: _SIZE - _WHY_AT - 1]
+        self._map[_WHY_AT : _WHY_AT + len(text) + 1] = text + b"\0"
+
+    def committed(self) -> None:
+        """What was handled is on disk, and the engine lives: its earlier deaths were not its fault."""
+        for unit in self._well & self._deaths.keys() if self._well else ():
+            del self._deaths[unit]
+            self._store.db.execute(SQL["drop_meta"], (_DEATHS + unit,))
+        self._well.clear()
+
+    # -- setting aside -------------------------------------------------------------
+    def _charge(self) -> None:
+        kind, key = self.named
+        unit = f"{KINDS[kind]} {key}"
+        why = self._map[_WHY_AT:].partition(b"\0")[0].decode(errors="replace")
+        deaths = self._deaths[unit] = self._deaths.get(unit, 0) + 1
+        log.error("the last engine ended while it handled %s (%s time): %s", unit, deaths, why or "killed")
+        self._store.db.execute(SQL["put_meta"], (_DEATHS + unit, str(deaths)))
+        if deaths >= MOST_DEATHS:
+            self.set_aside(kind, key, f"the engine ended {deaths} times while it handled it ({why or 'killed'})")
+
+    def set_aside(self, kind: int, key: int, why: str) -> None:
+        """Leave something out from now on; requests fail with the reason, and can be retried or discarded."""
+        unit = f"{KINDS[kind]} {key}"
+        log.error("%s is set aside: %s", unit, why)
+        self.aside[unit] = why
+        self._deaths.pop(unit, None)
+        message = f"{unit} was set aside: {why}; flow.retry tries it again, flow.discard gives it up"
+        error = json.dumps({"type": "", "message": message, "traceback": "", "kind": "aside"})
+        with self._store.transaction() as db:
+            db.execute(SQL["put_meta"], (_ASIDE + unit, why))
+            db.execute(SQL["drop_meta"], (_DEATHS + unit,))
+            db.execute(SQL["add_event"], (time.time(), "aside", unit, why))
+            if kind == REQUEST:
+                db.execute(SQL["fail_request"], (error, time.time(), key))
+            elif kind == PARTY:
+                db.execute(SQL["fail_party"], (error, time.time(), key))
+
+    def out(self, kind: int, key: int) -> bool:
+        """Whether something is set aside."""
+        return bool(self.aside) and f"{KINDS[kind]} {key}" in self.aside
+
+    def clear(self) -> None:
+        """Forget all that was set aside."""
+        for unit in list(self.aside):
+            del self.aside[unit]
+            self._store.db.execute(SQL["drop_meta"], (_ASIDE + unit,))
+
+    def take_back(self, kind: int, key: int) -> None:
+        """A person tries it again, or gives it up."""
+        unit = f"{KINDS[kind]} {key}"
+        if self.aside.pop(unit, None) is not None:
+            self._store.db.execute(SQL["drop_meta"], (_ASIDE + unit,))
