@@ -64,6 +64,7 @@ if TYPE_CHECKING:
         StoreReadOnlyError,
         TaskError,
         TaskNotPicklableError,
+        UntrustedFlowError,
         WiringError,
         WorkerDiedError,
     )
@@ -119,6 +120,7 @@ _ERRORS = [
     "StoreReadOnlyError",
     "TaskError",
     "TaskNotPicklableError",
+    "UntrustedFlowError",
     "WiringError",
     "WorkerDiedError",
 ]
@@ -193,6 +195,7 @@ __all__ = [
     "Task",
     "TaskError",
     "TaskNotPicklableError",
+    "UntrustedFlowError",
     "Waiting",
     "WiringError",
     "Worker",
@@ -209,7 +212,9 @@ __all__ = [
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
-def flow(name: str | None = None, *, folder: str | os.PathLike[str] | None = None) -> Flow:
+def flow(
+    name: str | None = None, *, folder: str | os.PathLike[str] | None = None, trust: bool = False
+) -> Flow:
     """Open a flow, attach to it, or make it.
 
     Parameters
@@ -219,6 +224,9 @@ def flow(name: str | None = None, *, folder: str | os.PathLike[str] | None = Non
         notebook where that is known, else ``main``.
     folder : path, optional
         Where the flow lives, instead of ``.ec_jupyter/NAME`` beside the notebook.
+    trust : bool
+        Let a flow run that came from elsewhere, or whose folder belongs to somebody else; it holds from
+        then on.
 
     Returns
     -------
@@ -231,10 +239,13 @@ def flow(name: str | None = None, *, folder: str | os.PathLike[str] | None = Non
         The name cannot name a flow.
     EngineStartError, StoreError, PythonMismatchError
         Its engine does not start, its folder cannot be used, or it belongs to another Python.
+    UntrustedFlowError
+        It was made elsewhere or belongs to somebody else, and nobody has said that it may run; the text
+        says what would.
     """
     from ec_jupyter.notebook.flow import open_flow
 
-    return open_flow(name, folder=folder)
+    return open_flow(name, folder=folder, trust=trust)
 
 
 @overload

@@ -16,6 +16,7 @@
       QueueFullError                         JoinExpiredError
       StoreError (OSError)
         StoreLockedError  StoreFullError  StoreDamagedError  StoreReadOnlyError  StoreLostError
+        UntrustedFlowError (PermissionError)
       EngineError (ConnectionError)
         EngineStartError  EngineLostError
       NodeError (ConnectionError)
@@ -172,6 +173,10 @@ class StoreReadOnlyError(StoreError):
 
 class StoreLostError(StoreError):
     """The flow's folder was removed, moved or replaced while it was in use."""
+
+
+class UntrustedFlowError(StoreError, PermissionError):
+    """The flow came from elsewhere, or belongs to somebody else: nothing of it runs before the person says so."""
 
 
 class EngineError(EcError, ConnectionError):

@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from ec_jupyter.engine import trust as trusting
+from ec_jupyter.engine.folder import FLOWS, Folder
 from ec_jupyter.engine.hold import Hold
 from ec_jupyter.errors import StoreDamagedError, StoreError, StoreFullError, StoreReadOnlyError
 
@@ -335,22 +337,32 @@ def refuse_emptied(folder: Path) -> None:
         )
 
 
-def make_folder(folder: Path) -> None:
-    """Make the flow's folder, private and ignored by git.
+def make_folder(folder: Path, *, trust: bool = False) -> None:
+    """Make the flow's folder, private and ignored by git; `trust` lets it run if it came from elsewhere.
 
     Raises
     ------
     StoreReadOnlyError, StoreFullError
         It cannot be made or written.
+    UntrustedFlowError
+        It was made elsewhere or belongs to somebody else; nothing in it was changed.
     """
     try:
-        (folder / "values").mkdir(parents=True, exist_ok=True, mode=0o700)
-        os.chmod(folder, 0o700)
+        if folder.parent.name == FLOWS:
+            folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with Folder(folder) as place:
+            (trusting.trust if trust else trusting.check)(place, folder)
+            if place.owner == os.getuid():
+                os.fchmod(place.fd, 0o700)
+        (folder / "values").mkdir(exist_ok=True, mode=0o700)
         ignore = folder / ".gitignore"
         if not ignore.exists():
             ignore.write_text("*\n")
         if not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, "no permission to write", str(folder))
+    except StoreError:
+        raise
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise StoreFullError(f"the disk under {folder} is full; free some space first") from error

@@ -112,6 +112,7 @@ class Client:
         durability: str | None = None,
         cpus: int | None = None,
         executable: str | None = None,
+        trust: bool = False,
     ) -> Client:
         """Connect to a flow's engine, started if none runs; under `executable`, if not this process's own.
 
@@ -119,6 +120,8 @@ class Client:
         ------
         EngineStartError, StoreError
             The engine cannot run on that folder; says why.
+        UntrustedFlowError
+            The folder came from elsewhere or belongs to somebody else, and `trust` was not said.
         PythonMismatchError
             The flow runs under another minor version of Python.
         """
@@ -126,7 +129,7 @@ class Client:
         for flag, value in (("--linger", linger), ("--durability", durability), ("--cpus", cpus)):
             options += [flag, str(value)] if value is not None else []
         client = cls(folder.resolve(), name, client_name, options, executable or sys.executable)
-        make_folder(client.folder)
+        make_folder(client.folder, trust=trust)
         client._place = _place(client.folder)
         client._log = Log(inbox_folder(client.folder) / f"{client.id}.log")
         try:

@@ -9,6 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
+from ec_jupyter.engine.folder import FLOWS
+from ec_jupyter.engine.trust import check_links
 from ec_jupyter.errors import DeclarationError, FlowInUseError, SocketNotFoundError
 from ec_jupyter.notebook import names, ownership
 from ec_jupyter.notebook.calls import Calls
@@ -180,7 +182,7 @@ class Flow(Wiring, Calls):
         target = folder.with_name(names.plain_name(name, "flow"))
         if name in self:
             raise DeclarationError(f"{name!r} is in flow {self.name!r}; to rename it write flow.rename({name!r}, NEW)")
-        if folder.parent.name != names.FLOWS:
+        if folder.parent.name != FLOWS:
             raise DeclarationError(f"flow {self.name!r} has the name of its own folder {folder}; rename the folder")
         if target.exists():
             raise DeclarationError(f"there is a flow {name!r} already in {folder.parent}")
@@ -211,7 +213,7 @@ class Flow(Wiring, Calls):
         self.close()
         ownership.forget()
         _told.discard(folder)
-        if folder.parent.name != names.FLOWS:
+        if folder.parent.name != FLOWS:
             _remove_own(folder)
             return
         # gone at once, and then bit by bit
@@ -260,21 +262,25 @@ class Flow(Wiring, Calls):
         raise TypeError("a flow belongs to its kernel; inside a task ec_jupyter.current() tells about the call")
 
 
-def open_flow(name: str | None = None, *, folder: str | os.PathLike[str] | None = None) -> Flow:
+def open_flow(
+    name: str | None = None, *, folder: str | os.PathLike[str] | None = None, trust: bool = False
+) -> Flow:
     """What `ec_jupyter.flow` gives."""
     if name is not None:
         names.plain_name(name, "flow")
     given = Path(folder).expanduser().absolute() if folder is not None else None
     name = name or (given.name if given else ownership.own_name())
-    place = (given or names.flow_folder(name)).resolve()
+    path = given or names.flow_folder(name)
+    if not trust:
+        check_links(path)
+    place = path.resolve()
     flow = _open.get(place)
     if flow is not None and flow._client.lost:
         # its folder was removed, moved or replaced: what is there now is another flow
         flow.close()
         flow = None
     if flow is None:
-        names.make_folder(place)
-        flow = _open[place] = _opened(place, names.plain_name(name, "flow"))
+        flow = _open[place] = _opened(place, names.plain_name(name, "flow"), trust=trust)
     return flow
 
 
@@ -294,10 +300,10 @@ def opened(name: str | None = None) -> Flow | None:
     return _open.get(names.flow_folder(name or ownership.own_name()).resolve())
 
 
-def _opened(folder: Path, name: str) -> Flow:
+def _opened(folder: Path, name: str, *, trust: bool) -> Flow:
     """A flow, connected; says once what was found."""
     started, found = not running(folder), ownership.Found.at(folder)
-    flow = Flow(_connected(folder, name), started=started)
+    flow = Flow(_connected(folder, name, trust=trust), started=started)
     flow.formerly = frozenset((found.record.notebook, *found.record.was))
     if folder not in _told and ownership.interactive():
         _told.add(folder)
@@ -308,7 +314,7 @@ def _opened(folder: Path, name: str) -> Flow:
     return flow
 
 
-def _connected(folder: Path, name: str) -> Client:
+def _connected(folder: Path, name: str, *, trust: bool = False) -> Client:
     wanted = settings()
     client = Client.open(
         folder,
@@ -317,6 +323,7 @@ def _connected(folder: Path, name: str) -> Client:
         linger=wanted.linger,
         durability=wanted.durability,
         cpus=wanted.cpus,
+        trust=trust,
     )
     for text in client.warnings:
         note(text)

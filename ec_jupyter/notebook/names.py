@@ -8,11 +8,10 @@ import re
 import sys
 from pathlib import Path
 
+from ec_jupyter.engine.folder import FLOWS
 from ec_jupyter.errors import DeclarationError
 
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+")
-FLOWS = ".ec_jupyter"
-"""Folder beside the notebook that holds its flows."""
 
 
 def socket_name(name: str) -> str:
@@ -86,11 +85,3 @@ def client_name() -> str:
 def flow_folder(name: str) -> Path:
     """Folder of the flow of that name: beside the notebook, whose folder is the kernel's."""
     return Path.cwd() / FLOWS / name
-
-
-def make_folder(folder: Path) -> None:
-    """Make a flow's folder: private, and unknown to git."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    ignore = folder / ".gitignore"
-    if not ignore.exists():
-        ignore.write_text("*\n")

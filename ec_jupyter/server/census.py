@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ec_jupyter.notebook.names import FLOWS
+from ec_jupyter.engine.folder import FLOWS
 from ec_jupyter.server import glance
 from ec_jupyter.server.keys import NAME, key_of
 
@@ -118,7 +119,7 @@ def _flows(folder: Path) -> list[Path]:
 
 def _is_flow(folder: Path) -> bool:
     try:
-        return (folder / "flow.db").is_file()
+        return stat.S_ISREG(os.lstat(folder / "flow.db").st_mode)
     except OSError:
         return False
 

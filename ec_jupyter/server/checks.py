@@ -9,7 +9,7 @@ from typing import Any, NoReturn, TypeVar
 
 from tornado.web import HTTPError
 
-from ec_jupyter.errors import EcError, EngineError, PythonMismatchError, RevisionError, StoreError
+from ec_jupyter.errors import EcError, EngineError, PythonMismatchError, RevisionError, StoreError, UntrustedFlowError
 
 MOST_BYTES = 64 << 20
 """The largest body that is read."""
@@ -49,6 +49,8 @@ def told(method: Callable[..., Awaitable[_T]]) -> Callable[..., Coroutine[Any, A
 def _status(error: EcError) -> int:
     if isinstance(error, LookupError):
         return 404
+    if isinstance(error, UntrustedFlowError):
+        return 403
     return 409 if isinstance(error, _CONFLICTS) else 400
 
 

@@ -104,6 +104,8 @@ class LifeHandler(Handler):
         was = await self.flows.links.thread(running, folder)
         if verb == "start":
             async with self.flows.links.use(folder, start=True) as client:
+                # a line that was cut a moment ago leads to an engine once it is asked
+                await self.flows.links.thread(client.ask, "ping")
                 reply = {"running": True, "changed": not was, "warnings": client.warnings}
         else:
             if was:
@@ -136,7 +138,9 @@ class CommandsHandler(Handler):
         folder, body = await self.flows.folder(key), await self.body()
         op, args = field(body, "op", str), field(body, "args", dict, {})
         check_numbers(args)
-        async with self.flows.links.use(folder) as client:
+        # one that was killed is followed by another, as in a notebook; one that was stopped stays so
+        start = await self.flows.links.thread(glance.killed, folder)
+        async with self.flows.links.use(folder, start=start) as client:
             reply = await self.flows.links.thread(partial(self._command, client, op, args))
         self.answer({"ok": True, **reply})
 
@@ -189,20 +193,21 @@ class RequestHandler(Handler):
         """Its state; its result, as far as JSON can say it; its error."""
         folder, request = await self.flows.folder(key), int(number)
         thread = self.flows.links.thread
-        if not await thread(running, folder) and not await thread(glance.killed, folder):
-            row = await thread(_row_at_rest, folder, request)
-            if row["state"] != "done" or not await thread(glance.at_rest, folder):
-                # somebody stopped it: looking does not make it go on
-                self.answer({**row, "running": False})
-                return
-        async with self.flows.links.use(folder, start=True) as client:
+        if not await thread(running, folder):
+            # looking starts nothing
+            self.answer({**await thread(_row_at_rest, folder, request), "running": False})
+            return
+        async with self.flows.links.use(folder) as client:
             self.answer({**await thread(_row, client, request), "running": True})
 
 
 def _row_at_rest(folder: Path, request: int) -> dict[str, Any]:
+    """What the disk says of a request; its result only an engine's worker may look at."""
     row = glance.request(folder, request)
     if row is None:
         raise _missing(request)
+    if row["state"] == "done":
+        row |= {"preview": None, "problem": f"flow {folder.name!r} does not run: start it to see the result"}
     return row
 
 

@@ -6,11 +6,13 @@ one in ``work/night runs``. One flow has one key.
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from pathlib import Path, PurePosixPath
 
+from ec_jupyter.engine.folder import FLOWS
 from ec_jupyter.errors import FlowNotFoundError
-from ec_jupyter.notebook.names import FLOWS
 
 PATTERN = r"([^/]+)"
 """A key in an address; some clients quote the colon."""
@@ -53,7 +55,7 @@ def folder_of(root: Path, key: str) -> Path:
         top = root.resolve()
         folder = top.joinpath(*parts, FLOWS, name).resolve(strict=True)
         # after the links have been followed: one that leads out of the root leads nowhere
-        if not folder.is_relative_to(top) or not (folder / "flow.db").is_file():
+        if not folder.is_relative_to(top) or not stat.S_ISREG(os.lstat(folder / "flow.db").st_mode):
             raise missing
     except (OSError, RuntimeError):
         raise missing from None

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from ec_jupyter.engine.trust import trusted
 from ec_jupyter.errors import EngineLostError
 from ec_jupyter.notebook.client import PYTHON, Client
 from ec_jupyter.notebook.engines import running
@@ -62,12 +63,14 @@ class Links:
         folder : Path
             The flow's folder, which exists.
         start : bool
-            Start an engine where the last one ended as it should; one that was killed is always followed.
+            Start an engine where none runs: what only looks does not say so.
 
         Raises
         ------
         EngineLostError
             No engine runs and none is to be started.
+        UntrustedFlowError
+            One is to be started for a flow that came from elsewhere.
         EngineStartError, StoreError, PythonMismatchError
             One cannot be started, or cannot be talked to.
         """
@@ -107,8 +110,10 @@ def _connected(folder: Path, client: Client | None, start: bool) -> Client:
     """A client with a line to an engine; blocks until it has one."""
     executable = None
     if not running(folder):
-        if not start and not glance.killed(folder):
-            raise EngineLostError(f"flow {folder.name!r} is stopped; start it to go on with what is on disk")
+        if not start:
+            what = "the engine of flow {} was killed" if glance.killed(folder) else "flow {} is stopped"
+            raise EngineLostError(f"{what.format(repr(folder.name))}; start it to go on with what is on disk")
+        trusted(folder)
         recorded = glance.read(folder)
         glance.check_python(folder.name, recorded["python"], PYTHON)
         executable = _executable(recorded.get("executable"))

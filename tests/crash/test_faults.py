@@ -20,6 +20,7 @@ import pytest
 from ec_jupyter.engine.address import socket_path
 from ec_jupyter.engine.folder import Folder
 from ec_jupyter.engine.key import KEY, Proof
+from ec_jupyter.engine.store import make_folder
 from ec_jupyter.errors import (
     EcError,
     PythonMismatchError,
@@ -52,6 +53,8 @@ def mortal() -> Iterator[object]:
 
     def start(folder: Path, fault: str, what: object) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "tests.crash.mortal", str(folder), fault, str(what)]
+        if not (folder / "flow.db").exists():
+            make_folder(folder)
         with open(folder / "engine.log", "ab") as log:
             engines.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log))
         assert fault == "die" or engines[-1].stdout.readline() == b"up\n"
@@ -112,6 +115,7 @@ def test_an_engine_that_ends_before_any_statement_of_a_completion_leaves_all_of_
     for n in range(1, 100):
         folder = tmp_path / str(n) / ".ec_jupyter" / "main"
         shutil.copytree(half, folder)
+        make_folder(folder, trust=True)
         if mortal(folder, "die", n).wait(60) == 0:
             break
         seen.append(facts(folder))
@@ -331,7 +335,7 @@ def test_a_copied_folder_is_a_flow_of_its_own(flow, make_flow, tmp_path):
     other = tmp_path / "elsewhere" / ".ec_jupyter" / "main"
     shutil.copytree(flow.folder, other)
     flow.reopen()
-    copy = make_flow(other)
+    copy = make_flow(other, trust=True)
     assert copy.client.flow_id != flow.client.flow_id
     assert copy.engine != flow.engine
     copy.ask("resume", sockets=["echo"])
@@ -448,10 +452,10 @@ def test_two_clients_see_each_others_work(flow, make_flow):
     assert flow.result(request) == 4
 
 
-def next_frame(line: socket.socket, reader: FrameReader) -> dict:
-    while not (frames := reader.feed(line.recv(1 << 16))):
-        pass
-    return frames[0][0]
+def frames_of(line: socket.socket) -> Iterator[dict]:
+    reader = FrameReader()
+    while data := line.recv(1 << 16):
+        yield from (header for header, _ in reader.feed(data))
 
 
 def test_a_question_is_answered_though_an_engine_says_hello_and_is_gone(flow, tmp_path):
@@ -472,10 +476,10 @@ def test_a_question_is_answered_though_an_engine_says_hello_and_is_gone(flow, tm
             line, _ = listener.accept()
             path.unlink()
             with line, Folder(flow.folder) as folder:
-                reader, proof = FrameReader(), Proof(folder.read(KEY), folder.identity)
-                line.sendall(encode(proof.answer(next_frame(line, reader))))
-                proof.accept(next_frame(line, reader))
-                assert next_frame(line, reader)["k"] == "hello"
+                frames, proof = frames_of(line), Proof(folder.read(KEY), folder.identity)
+                line.sendall(encode(proof.answer(next(frames))))
+                proof.accept(next(frames))
+                assert next(frames)["k"] == "hello"
                 line.sendall(encode(hello))
 
     there = threading.Event()

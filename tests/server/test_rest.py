@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -278,7 +279,7 @@ def test_a_submit_that_lacks_an_argument_is_refused_unless_it_says_that_the_rest
     assert result(web, request) == 3
 
 
-def test_an_accepted_request_outlives_the_engine_and_whoever_asks_for_it_gets_it(
+def test_an_accepted_request_outlives_the_engine_and_is_served_by_the_next_one(
     web: Any, flow: Any, wait_until: Any
 ) -> None:
     flow.close()
@@ -286,6 +287,7 @@ def test_an_accepted_request_outlives_the_engine_and_whoever_asks_for_it_gets_it
     said = web.good("flows", "sums", "sockets", "add_two", body={"arguments": {"one": 20, "two": 1}})
     os.kill(glance.ask(flow.folder)["engine"], signal.SIGKILL)
     wait_until(lambda: not running(flow.folder))
+    web.good("flows", "sums", "start", body={})
     assert result(web, said["id"]) == 21
 
 
@@ -301,10 +303,53 @@ def test_a_stopped_flow_shows_its_requests_and_does_not_go_on(web: Any, flow: An
     assert not running(flow.folder)
 
 
-def test_a_result_is_shown_though_the_engine_has_ended_with_nothing_to_do(web: Any, flow: Any, wait_until: Any) -> None:
+def test_looking_at_a_result_starts_no_engine_and_says_what_to_do(web: Any, flow: Any, wait_until: Any) -> None:
+    request = flow.submit("kind", 4).wait(30).id
+    flow.close()
+    for end in (signal.SIGTERM, signal.SIGKILL):
+        os.kill(glance.ask(flow.folder)["engine"], end)
+        wait_until(lambda: not running(flow.folder))
+        row = web.good("flows", "sums", "requests", str(request))
+        assert (row["state"], row["running"]) == ("done", False)
+        assert row["problem"] == "flow 'sums' does not run: start it to see the result"
+        assert not running(flow.folder)
+        web.good("flows", "sums", "start", body={})
+        assert result(web, request) == "int"
+
+
+def test_a_flow_that_came_from_elsewhere_runs_nothing_whoever_looks_or_starts_it(
+    web: Any, flow: Any, jp_root_dir: Path, tmp_path: Path, wait_until: Any
+) -> None:
+    """Its database names a program that would be the engine's Python; its mark would tell that it ran."""
     request = flow.submit("kind", 4).wait(30).id
     stop(flow, wait_until)
-    assert result(web, request) == "int"
+    place, program, marks = jp_root_dir / "came" / ".ec_jupyter" / "sums", tmp_path / "program", tmp_path / "marks"
+    shutil.copytree(flow.folder, place)
+    program.write_text(f"#!/bin/sh\necho ran >> {marks}\n")
+    program.chmod(0o755)
+    with closing(sqlite3.connect(place / "flow.db")) as db, db:
+        db.execute("UPDATE meta SET value = ? WHERE key = 'executable'", (str(program),))
+        db.execute("UPDATE request SET state = 'queued'")
+    (place / "engine.address").write_text(str(tmp_path / "nobody"))
+    key = "came:sums"
+    assert listed(web)[key]["sockets"] == 3
+    assert web.good("flows", key, "requests", str(request))["state"] == "queued"
+    assert web("flows", key)[0] == 409
+    for parts, body in (
+        (("start",), {}),
+        (("sockets", "double"), {"arguments": {"x": 1}}),
+        (("commands",), {"op": "undo"}),
+    ):
+        status, said = web("flows", key, *parts, body=body)
+        assert (status, said["type"]) == (403, "UntrustedFlowError"), parts
+        assert f"came from {flow.folder}" in said["error"]
+        assert "the tasks of 3 sockets (" in said["error"]
+        assert said["error"].endswith("say so once: ec.flow('sums', trust=True)")
+    assert not running(place)
+    assert not marks.exists()
+    Client.open(place, "sums", trust=True, linger=0.1).close()
+    assert web.good("flows", key, "start", body={})["running"]
+    assert not marks.exists()
 
 
 def test_a_failed_request_tells_its_error(web: Any, flow: Any) -> None:

@@ -15,6 +15,7 @@ import pytest
 from ec_jupyter.engine.address import ADDRESS, connect, socket_path
 from ec_jupyter.engine.folder import Folder
 from ec_jupyter.engine.key import KEY, Proof, make_key
+from ec_jupyter.engine.store import make_folder
 from ec_jupyter.notebook.client import Client
 from ec_jupyter.notebook.engines import running
 from ec_jupyter.server import glance
@@ -109,7 +110,7 @@ class FalseEngine:
 
 def test_a_client_tells_a_false_engine_nothing_and_starts_the_flows_own(tmp_path: Path) -> None:
     place = tmp_path / ".ec_jupyter" / "main"
-    place.mkdir(parents=True)
+    make_folder(place)
     with Folder(place) as folder:
         make_key(folder, anew=True)
         folder.write(ADDRESS, os.fsencode(tmp_path / "false"))

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ec_jupyter.engine import store as module
-from ec_jupyter.engine.store import SCHEMA, Store, mount_type
+from ec_jupyter.engine.store import SCHEMA, Store, make_folder, mount_type
 from ec_jupyter.errors import StoreDamagedError, StoreError, StoreFullError, StoreLockedError, StoreReadOnlyError
 from ec_jupyter.server import glance
 
@@ -74,7 +74,7 @@ def test_the_lock_goes_with_a_killed_owner(folder):
     code = """
 import sys
 from pathlib import Path
-from ec_jupyter.engine.store import SCHEMA, Store
+from ec_jupyter.engine.store import SCHEMA, Store, make_folder
 
 store = Store(Path(sys.argv[1]))
 print("up", flush=True)
@@ -104,6 +104,7 @@ def test_a_copied_folder_is_another_flow(folder, tmp_path):
     remember(first, "note", "kept")
     first.close()
     shutil.copytree(folder, tmp_path / "copy")
+    make_folder(tmp_path / "copy", trust=True)
     copy = Store(tmp_path / "copy")
     again = Store(folder)
     assert copy.meta["flow"] != again.meta["flow"] == first.meta["flow"]
@@ -229,6 +230,7 @@ def test_a_database_is_read_through_at_its_opening_only_if_it_was_not_closed_wel
     # as a killed engine leaves it, and as one that was copied over by something else
     copy = folder.parent / "killed"
     shutil.copytree(folder, copy)
+    make_folder(copy, trust=True)
     store.close()
     folder = copy
     store, after_a_kill = opened()
