@@ -164,8 +164,8 @@ class Call:
         SHA-256 of the pickled function; the agent asks `blobs` for the bytes.
     arguments : list of (name, kind, values)
         `kind` is ``"v"`` (one value), ``"l"`` (a gather: the list of all values) or ``"e"`` (a
-        failure: the first value's data is JSON with the facts and, under ``arguments``, the
-        names of the failed call's arguments, whose values follow).
+        failure, or a list that has some: the first value's data is the plan of it as JSON, which
+        `nodes.current.rebuilt` follows, and the values that it holds follow).
     routes : list of (plug, when, map, key)
         Plugs whose fate a worker decides: `when` is the SHA-256 of a pickled condition or None,
         `map` says that the result is split into its elements, `key` is the SHA-256 of the pickled

@@ -16,6 +16,9 @@ from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import LOCAL
 from ec_jupyter.wire import Call, Value
 
+DEEPEST = 50
+"""A failure that came of a failure, and so on, carries the arguments of so many."""
+
 UNSENT_SECONDS = 24 * 3600.0
 """How long a client's file stays without a row: the client may be about to find its engine again."""
 
@@ -128,7 +131,7 @@ class Values:
         self.store = store
         self.folder = store.folder / "values"
 
-    def load(self, ids: Iterable[int]) -> dict[int, Kept]:
+    def load(self, ids: Iterable[int], depth: int = 0) -> dict[int, Kept]:
         """Values by id; those of errors with the failed call's arguments."""
         wanted = list(ids)
         if not wanted:
@@ -140,8 +143,8 @@ class Values:
             found[kept.id] = kept
             if kept.place == "error" and kept.value.data is not None:
                 errors[kept.id] = [i for ids in json.loads(kept.value.data)["values"].values() for i in ids]
-        if errors:
-            inner = self.load({i for ids in errors.values() for i in ids})
+        if errors and depth <= DEEPEST:
+            inner = self.load({i for ids in errors.values() for i in ids}, depth + 1)
             for key, extras in errors.items():
                 plain = found[key]
                 found[key] = Kept(plain.id, plain.value, "error", tuple(inner[i] for i in extras if i in inner))
@@ -197,26 +200,55 @@ def failure(key: int, job: Job, socket: str, error: dict[str, Any]) -> Kept:
         "request": job.id,
         "run": job.run,
         "attempt": job.attempt,
-        "arguments": [name for name, (_, values, _) in job.arguments.items() for _ in values],
         "values": {name: [v.id for v in values] for name, (_, values, _) in job.arguments.items()},
+        "lists": [name for name, (kind, _, _) in job.arguments.items() if kind == "l"],
     }
     data = json.dumps(facts).encode()
     extras = tuple(v for _, values, _ in job.arguments.values() for v in values)
     return Kept(key, Value(data, None, len(data), "ec_jupyter.Failure"), "error", extras)
 
 
+def parcel(kind: str, values: Sequence[Kept]) -> tuple[str, list[Kept]]:
+    """An argument as it travels: what has failures in it as their plan, and the values that they hold.
+
+    `nodes.current.rebuilt` makes it again.
+    """
+    if all(kept.place != "error" for kept in values):
+        return kind, list(values)
+    leaves: list[Kept] = []
+    plans = [_plan(kept, leaves) for kept in values]
+    data = json.dumps(plans if kind == "l" else plans[0]).encode()
+    return "e", [Kept(0, Value(data, None, len(data), "ec_jupyter.Failure"), "error"), *leaves]
+
+
+def _plan(kept: Kept, leaves: list[Kept], depth: int = 0) -> Any:
+    if kept.place != "error":
+        leaves.append(kept)
+        return None
+    facts = json.loads(kept.value.data or b"{}")
+    facts.pop("arguments", None)  # what an earlier version wrote
+    values, lists = facts.pop("values", {}), facts.pop("lists", ())
+    by_id = {one.id: one for one in kept.extras}
+    # a failure of a failure, and so on round a cycle: the innermost ones are named without their arguments
+    known = values if depth < DEEPEST else {}
+    plans = {name: [_plan(by_id[i], leaves, depth + 1) for i in ids if i in by_id] for name, ids in known.items()}
+    arguments = {name: some if name in lists else some[0] for name, some in plans.items() if some or name in lists}
+    return {"facts": facts, "arguments": arguments}
+
+
 def travel(kind: str, values: Sequence[Kept]) -> list[Value]:
-    """The values of an argument as a call carries them: a failure's facts, and then its arguments."""
-    if kind == "e":
-        return [values[0].value, *(extra.value for extra in values[0].extras)]
-    return [kept.value for kept in values]
+    """The values of an argument as a call carries them."""
+    return [kept.value for kept in parcel(kind, values)[1]]
 
 
 def call_of(job: Job, topology: Topology, fixed: dict[int, Kept]) -> Call:
     """A job as its agent gets it, with the newest version of its task."""
     socket = topology.sockets[job.socket]
     task = topology.tasks[socket.task]
-    arguments = [(n, k, travel(k, values)) for n, (k, values, _) in job.arguments.items()]
+    arguments = []
+    for name, (given, values, _) in job.arguments.items():
+        kind, kept = parcel(given, values)
+        arguments.append((name, kind, [one.value for one in kept]))
     if task.version > 1:
         # queued for a version that had an argument this one has not
         known = {p.name for p in task.signature}

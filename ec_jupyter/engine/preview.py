@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.engine.abroad import Abroad
 from ec_jupyter.engine.core import Core
-from ec_jupyter.engine.job import Kept, travel
+from ec_jupyter.engine.job import Kept, parcel
 from ec_jupyter.errors import EcError, EngineError, RequestNotFoundError
 from ec_jupyter.nodes.agent import Agent
 from ec_jupyter.nodes.cpus import available
@@ -102,12 +102,13 @@ class Preview:
             raise RequestNotFoundError("the value was thrown away, and flow.gc() has removed its file")
         number = next(self._numbers)
         shown = kept[:ELEMENTS] if kind == "l" else kept
-        values = travel(kind, shown)
+        how, parts = parcel(kind, shown)
+        values = [one.value for one in parts]
         name = "list" if kind == "l" else kept[0].value.type
         size = sum(one.value.size for one in kept)
         self._asked[number] = _Asked(client, header, name, size, len(kept) - len(shown))
         plain = pickle.dumps(bool(header.get("json")) and len(shown) == len(kept))
-        arguments = [("value", kind, values), ("plain", "v", [Value(plain, None, len(plain), "bool")])]
+        arguments = [("value", how, values), ("plain", "v", [Value(plain, None, len(plain), "bool")])]
         call = Call(number, 1, NAME, 0, NAME, arguments, timeout=LOOK_SECONDS, memory=LOOK_BYTES)
         self._abroad.miss(value.file for value in values if value.file is not None)
         names = self._abroad.lacking(values)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.engine.core import Core
-from ec_jupyter.engine.ended import head
-from ec_jupyter.engine.job import Kept
+from ec_jupyter.engine.ended import heads
+from ec_jupyter.engine.job import Kept, parcel
 from ec_jupyter.errors import RequestNotFoundError, SocketNotFoundError
 from ec_jupyter.flow.join import JoinTable
 from ec_jupyter.flow.meeting import Arrival, Meeting
@@ -134,4 +134,5 @@ def value(engine: Engine, header: Header) -> Answer:
     if row is None or row[6] is None:
         raise RequestNotFoundError(f"no value {header['arrival']} in this flow")
     buffers: list[bytes] = []
-    return {"value": head(core.values.load([row[6]])[row[6]], buffers)}, buffers
+    kind, kept = parcel("v", [core.values.load([row[6]])[row[6]]])
+    return {"kind": kind, "values": heads(kept, buffers)}, buffers

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ec_jupyter.errors import EcError
 
@@ -63,6 +63,19 @@ class Failure(SimpleNamespace):
     arguments : dict
         The failed call's arguments by name.
     """
+
+
+def rebuilt(plan: Any, leaf: Callable[[], Any]) -> Any:
+    """What a plan describes: null is the next of the values, a list is a list, and a failure has facts and arguments.
+
+    A failure's arguments are plans again, for one of them may be another failure, or a list of them.
+    """
+    if plan is None:
+        return leaf()
+    if isinstance(plan, list):
+        return [rebuilt(one, leaf) for one in plan]
+    arguments = {name: rebuilt(one, leaf) for name, one in plan["arguments"].items()}
+    return Failure(**plan["facts"], arguments=arguments)
 
 
 @dataclass

@@ -16,7 +16,7 @@ from typing import Any
 
 from ec_jupyter.errors import StoreDamagedError, TaskNotPicklableError
 from ec_jupyter.nodes.batch import Job, Loose
-from ec_jupyter.nodes.current import SKIP, Failure
+from ec_jupyter.nodes.current import SKIP, rebuilt
 from ec_jupyter.nodes.output import printable
 from ec_jupyter.nodes.values import dump, load
 from ec_jupyter.wire import Value
@@ -216,10 +216,11 @@ class Invocation:
             return [self._load(value, name, job) for value in values]
         import json
 
-        facts = json.loads(values[0])
-        names = facts.pop("arguments", [])
-        arguments = {n: self._load(v, name, job) for n, v in zip(names, values[1:], strict=True)}
-        return Failure(**facts, arguments=arguments)
+        rest = iter(values[1:])
+        return rebuilt(json.loads(self._plan(values[0])), lambda: self._load(next(rest), name, job))
+
+    def _plan(self, value: Loose) -> bytes:
+        return value if isinstance(value, bytes) else value.data or b""
 
     def _load(self, value: Loose, name: str, job: Job) -> Any:
         try:

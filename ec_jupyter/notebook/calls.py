@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 from ec_jupyter.errors import RequestNotFoundError
-from ec_jupyter.nodes.current import Failure
+from ec_jupyter.nodes.current import rebuilt
 from ec_jupyter.notebook.binding import Binding
 from ec_jupyter.notebook.client import unpack
 from ec_jupyter.notebook.progress import Bar, progress_text
@@ -258,10 +258,8 @@ class Calls:
     def _argument_value(self, part: dict[str, Any], buffers: Iterator[bytes]) -> Any:
         values = [unpack(head, buffers) for head in part["values"]]
         if part["kind"] == "e":
-            facts = json.loads(values[0].data or b"{}")
-            names = facts.pop("arguments", [])
-            arguments = [self._client.load(value) for value in values[1:]]
-            return Failure(**facts, arguments=dict(zip(names, arguments, strict=False)))
+            rest = iter(values[1:])
+            return rebuilt(json.loads(values[0].data or b"{}"), lambda: self._client.load(next(rest)))
         loaded = [self._client.load(value) for value in values]
         return loaded if part["kind"] == "l" else loaded[0]
 
@@ -269,7 +267,7 @@ class Calls:
         if arrival is None:
             raise RequestNotFoundError("nothing has come to this request yet")
         reply, buffers = self._client.ask("query", {"what": "value", "arrival": arrival})
-        return self._client.load(unpack(reply["value"], iter(buffers)))
+        return self._argument_value(reply, iter(buffers))
 
     def _request(self, request: Request | int) -> Request:
         return request if isinstance(request, Request) else self.request(request)

@@ -65,6 +65,75 @@ def facts(error):
     }  # fmt: skip
 
 
+# -- failures as values ----------------------------------------------------------
+def told(error):
+    """What a failure is, with what its arguments are."""
+    if isinstance(error, list):
+        return [told(one) for one in error]
+    if type(error).__name__ != "Failure":
+        return error
+    arguments = {name: told(one) for name, one in error.arguments.items()}
+    return [type(error).__name__, error.socket, error.message, arguments]
+
+
+def broken(error):
+    raise KeyError(f"again {error.message}")
+
+
+def list_broken(errors):
+    raise TypeError(f"{len(errors)} errors")
+
+
+def shown(error, told=told):
+    return told(error)
+
+
+def test_a_failure_of_a_failure_reaches_its_target_whole(flow):
+    flow.socket(fail)
+    flow.socket(broken)
+    flow.socket(shown)
+    flow.plug("fail", "broken.error", on="error")
+    flow.plug("broken", "shown.error", on="error")
+    run = flow.submit("fail", x=3)
+    flow.drained()
+    first = ["Failure", "fail", "no 3", {"x": 3}]
+    assert flow.results("shown") == [["Failure", "broken", "'again no 3'", {"error": first}]]
+    flow.restart()
+    request = flow.requests(socket="shown")[0]["id"]
+    assert flow.result(flow.ask("replay", request=request)["id"]) == flow.results("shown")[0]
+    assert "no 3" in flow.ask("preview", request=request, argument="error")["text"]
+    assert flow.state(run) == "failed"
+
+
+def test_gathered_failures_reach_their_target_as_a_list_of_them_among_what_went_well(flow):
+    flow.socket(lambda n: list(range(n)), "numbers")
+    flow.socket(lambda x: 6 // x if x != 2 else fail(x), "divide")
+    flow.socket(list_broken)
+    flow.socket(shown)
+    flow.plug("numbers", "divide.x", map=True)
+    flow.plug("divide", "list_broken.errors", on="error", gather=True)
+    flow.plug("divide", "list_broken.errors", gather=True)
+    flow.plug("list_broken", "shown.error", on="error")
+    flow.submit("numbers", n=4)
+    flow.drained()
+    zero = ["Failure", "divide", "integer division or modulo by zero", {"x": 0}]
+    two = ["Failure", "divide", "no 2", {"x": 2}]
+    (found,) = flow.results("shown")
+    assert found == ["Failure", "list_broken", "4 errors", {"errors": [zero, 6, two, 2]}]
+
+
+def test_a_failure_that_waits_can_be_looked_at_and_has_its_arguments(flow):
+    flow.socket(fail)
+    flow.socket(pair)
+    flow.plug("fail", "pair.one", on="error")
+    flow.submit("fail", x=3)
+    flow.drained()
+    (row,) = flow.waiting("pair")
+    (arrival,) = row["arguments"]["one"]["arrivals"]
+    reply, buffers = flow.client.ask("query", {"what": "value", "arrival": arrival["id"]})
+    assert (reply["kind"], len(buffers)) == ("e", 2)
+
+
 # -- trying again --------------------------------------------------------------
 def test_a_failing_call_fails_alone_and_keeps_its_traceback_and_arguments(flow):
     flow.socket(fail)

@@ -184,10 +184,11 @@ def told(error):
 async def test_gather_gets_a_list_and_an_error_plug_gets_a_failure(rig: Rig, single: NodeAgent) -> None:
     gather = rig.call(total, arguments=[("xs", "l", [rig.value(i) for i in range(5)])])
     empty = rig.call(total, arguments=[("xs", "l", [])])
-    facts = json.dumps({"type": "ValueError", "message": "no", "arguments": ["a", "b"]}).encode()
-    failure = [Value(facts, None, len(facts), "json"), rig.value(1), rig.value("two")]
+    facts = {"type": "ValueError", "message": "no"}
+    plan = json.dumps({"facts": facts, "arguments": {"a": None, "b": [None]}}).encode()
+    failure = [Value(plan, None, len(plan), "json"), rig.value(1), rig.value("two")]
     error = rig.call(told, arguments=[("error", "e", failure)])
-    for call, expected in ((gather, 10), (empty, 0), (error, ("ValueError", "no", {"a": 1, "b": "two"}))):
+    for call, expected in ((gather, 10), (empty, 0), (error, ("ValueError", "no", {"a": 1, "b": ["two"]}))):
         await rig.run(single, call)
         assert rig.result(call.request) == expected
 

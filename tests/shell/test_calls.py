@@ -411,3 +411,10 @@ def test_submitted_values_lie_in_the_flows_own_folder(calling: Any, notebook_fol
     calling.run("flow.submit('add', b'x' * 200_000, b'').result(30)")
     files = [f.name for f in (notebook_folder / ".ec_jupyter" / "main" / "values").iterdir()]
     assert any(name.startswith("in.") for name in files)
+
+
+def test_a_failure_that_waits_or_was_an_argument_is_loaded_as_one(calling: Any) -> None:
+    calling.run("flow.plug('fails', 'join.one', on='error'); flow.submit('fails', 0); flow.wait(60)")
+    assert calling.run("e = flow.waiting('join')[0].value(); type(e).__name__, e.arguments") == ("Failure", {"x": 0})
+    calling.run("flow.supply(flow.waiting('join')[0], two=1); flow.wait(60)")
+    assert calling.run("flow.recall(flow.requests('join')[0])['one'].arguments") == {"x": 0}
