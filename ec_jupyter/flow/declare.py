@@ -44,7 +44,7 @@ def with_policy(socket: Socket, task: Task, change: dict[str, Any]) -> tuple[Soc
 def _joined(socket: Socket, change: dict[str, Any]) -> Socket:
     join, key = change.get("join"), change.get("key")
     if join is not None and join not in JOINS:
-        raise DeclarationError(f"socket {socket.name!r}: join={join!r} is none; {nearest(join, JOINS)}")
+        raise DeclarationError(f"socket {socket.name!r}: unknown join {join!r}; {nearest(str(join), JOINS)}")
     if key is not None and join is not None:
         raise DeclarationError(f"socket {socket.name!r} joins by key or join={join!r}, not both")
     if key is not None:
@@ -75,8 +75,6 @@ def _without_gone(socket: Socket, task: Task) -> tuple[Socket, list[str]]:
 
 def _check_together(socket: Socket, task: Task) -> None:
     name = repr(socket.name)
-    if socket.wait is not None and socket.wait <= 0:
-        raise DeclarationError(f"socket {name}: wait must be over 0 s, not {socket.wait}")
     if socket.join == "latest" and socket.wait is not None:
         raise DeclarationError(f"socket {name}: wait= has no meaning with join='latest', where the newest stays")
     if socket.on and socket.join != "latest":

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ec_jupyter.errors import DeclarationError, SocketNotFoundError
+from ec_jupyter.flow.options import checked_name
 from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import LOCAL, Socket
 
@@ -125,7 +126,7 @@ def check_name(kind: str, name: object) -> str:
     DeclarationError
         It is none; the message offers one that is.
     """
-    text = str(name)
+    text = checked_name(kind, name)
     good = text.isidentifier() and not keyword.iskeyword(text) if kind == "socket" else bool(_NAME.match(text))
     if not good:
         offer = re.sub(r"\W+", "_", text).strip("_") or kind

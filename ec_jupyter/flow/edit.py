@@ -22,6 +22,7 @@ from ec_jupyter.flow import sharing
 from ec_jupyter.flow.declare import check_gathers, check_policy_change, with_policy
 from ec_jupyter.flow.draft import Change, Draft, Edited, Limits, Touched, check_name
 from ec_jupyter.flow.layout import Card, layout
+from ec_jupyter.flow.options import checked
 from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import LOCAL, MAIN, POSITIONAL, Condition, Fixed, Parameter, Plug, Processor, Socket, Task
 
@@ -45,7 +46,7 @@ def edit(topology: Topology, changes: list[Change], new_id: Callable[[], int], l
         operation = _OPERATIONS.get(change.get("op", ""))
         if operation is None:
             raise WiringError(f"no edit is called {change.get('op')!r}; {nearest(str(change.get('op')), _OPERATIONS)}")
-        operation(draft, change)
+        operation(draft, checked(change))
     return draft.finish()
 
 
@@ -142,7 +143,7 @@ def _socket(draft: Draft, change: Change) -> None:
         record = Socket(socket_id, name, processor, task.id, **options)
     else:
         record = replace(old, processor=processor, task=task.id, stale=(), **options)
-    _check_options(draft, record)
+    sharing.check_threads(draft, record)
     record, warnings = with_policy(record, task, change)
     draft.warnings += warnings
     check_policy_change(draft.limits, old, record)
@@ -176,14 +177,6 @@ def _task(draft: Draft, change: Change, socket: int, old: Socket | None) -> Task
         python=draft.limits.python,
         written=spec.get("written", {}),
     )
-
-
-def _check_options(draft: Draft, socket: Socket) -> None:
-    if socket.threads < 1 or socket.retries < 0 or socket.backoff < 0:
-        raise DeclarationError(f"socket {socket.name!r}: threads must be >= 1, retries and backoff >= 0")
-    sharing.check_threads(draft, socket)
-    if socket.timeout is not None and socket.timeout <= 0:
-        raise DeclarationError(f"socket {socket.name!r}: timeout must be over 0 s, not {socket.timeout}")
 
 
 def _check_fixed(draft: Draft, socket: Socket, task: Task) -> None:
@@ -232,7 +225,7 @@ def _move(draft: Draft, change: Change) -> None:
     if socket.processor == name:
         return
     record = replace(socket, processor=name)
-    _check_options(draft, record)
+    sharing.check_threads(draft, record)
     draft.put("socket", socket.id, record)
     draft.says.append(f"{socket.name} to processor {name}")
 
@@ -267,8 +260,6 @@ def _plug(draft: Draft, change: Change) -> None:
     if change.get("argument") is None:
         _check_lone(topology, target, task, argument)
     on = change.get("on") or "result"
-    if on not in ("result", "error"):
-        raise WiringError(f"a plug is on 'result' or on 'error', not on {on!r}")
     same = next(
         (
             p

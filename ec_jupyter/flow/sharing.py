@@ -36,8 +36,6 @@ def processor(draft: Draft, change: Change) -> None:
     if given.get("affinity") is not None:
         given["affinity"] = tuple(given["affinity"])
     record = replace(old, **given)
-    if record.cpus is not None and record.cpus < 0:
-        raise DeclarationError(f"processor {name!r} cannot have {record.cpus} CPUs")
     if "nodes" in change:
         record = _placed(draft, record, change["nodes"] or {}, given.get("cpus"))
     elif len(record.nodes) > 1 and given.get("cpus") is not None:
@@ -151,10 +149,6 @@ def _check_node(record: Node) -> None:
     # ssh would take it for an option, and options can run commands here
     if not record.host or record.host.startswith("-") or any(c.isspace() for c in record.host):
         raise DeclarationError(f"node {record.name!r}: {record.host!r} is no host; write user@host or a name ssh knows")
-    if record.cpus is not None and record.cpus < 1:
-        raise DeclarationError(f"node {record.name!r} has to lend 1 CPU at least, not {record.cpus}")
-    if record.lease < 0:
-        raise DeclarationError(f"node {record.name!r}: lease must be 0 s or more, not {record.lease}")
     if not record.ssh:
         raise DeclarationError(f"node {record.name!r}: ssh names no command")
 

@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.errors import EngineLostError
+from ec_jupyter.flow.options import checked
+from ec_jupyter.notebook.notes import note
 
 if TYPE_CHECKING:
     from ec_jupyter.notebook.client import Client
-from ec_jupyter.notebook.notes import note
 
 SEEN_SECONDS = 30.0
 """How long an edit waits until this client's own picture of the topology shows it."""
@@ -27,7 +28,7 @@ class Edit:
 
     def add(self, op: str, **fields: Any) -> None:
         """One more change."""
-        self.changes.append({"op": op, **fields})
+        self.changes.append(checked({"op": op, **fields}))
 
     def buffer(self, data: bytes) -> int:
         """Index by which a change refers to `data`."""

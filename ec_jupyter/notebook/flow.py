@@ -106,7 +106,7 @@ class Flow(Wiring, Calls):
 
     def place(self, **positions: tuple[float, float] | None) -> None:
         """Put cards of the picture where they are to stay: x and y by socket; None lets one go where it fits."""
-        places = {self._socket(name): list(place) if place else None for name, place in positions.items()}
+        places = {self._socket(name): place for name, place in positions.items()}
         if places:
             with self._editor.edit() as edit:
                 edit.add("position", positions=places)

@@ -59,7 +59,7 @@ class FlowMagics(Magics):
     @argument("--retries", type=int, metavar="N", help="how often a call that raised is tried again (0)")
     @argument("--backoff", type=float, metavar="S", help="seconds before the first retry, doubled for each more (1)")
     @argument("--timeout", type=float, metavar="S", help="seconds a call may run (no limit)")
-    @argument("--memory", type=int, metavar="BYTES", help="bytes a worker may hold while a call runs (no limit)")
+    @argument("--memory", metavar="SIZE", help="what a worker may hold while a call runs, as 512MiB or 1GB (no limit)")
     @argument("--once", action="store_true", default=None, help="fail a call whose worker died, never run it twice")
     @argument("--fresh", action="store_true", default=None, help="unpickle the function anew for each call")
     @argument("--join", choices=["run", "zip", "latest"], help="how values find each other (run)")
@@ -144,7 +144,7 @@ class FlowMagics(Magics):
     @magic_arguments("ec_processor")
     @argument("name", help="letters, digits, '_' and '-'")
     @argument("--cpus", type=int, metavar="N", help="how many CPUs' worth of its calls may run")
-    @argument("--memory", type=int, metavar="BYTES", help="bytes a worker of it may hold")
+    @argument("--memory", metavar="SIZE", help="what a worker of it may hold, as 512MiB or 1GB")
     @argument("--affinity", type=int, nargs="+", metavar="CPU", help="CPUs of this machine its workers are bound to")
     @argument(
         "--node", action="append", metavar="NODE[:N]",

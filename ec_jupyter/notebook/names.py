@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ec_jupyter.engine.folder import FLOWS
 from ec_jupyter.errors import DeclarationError
+from ec_jupyter.flow.options import checked_name
 
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -22,6 +23,7 @@ def socket_name(name: str) -> str:
     DeclarationError
         It is none; the text suggests one that is.
     """
+    checked_name("socket", name)
     if name.isidentifier() and not keyword.iskeyword(name):
         return name
     near = re.sub(r"\W+", "_", name).strip("_") or "task"
@@ -44,7 +46,7 @@ def plain_name(name: str, kind: str) -> str:
     DeclarationError
         It has other characters; the text suggests a name without them.
     """
-    if _PLAIN.fullmatch(name):
+    if _PLAIN.fullmatch(checked_name(kind, name)):
         return name
     raise DeclarationError(
         f"{name!r} cannot name a {kind}, which takes letters, digits, '_' and '-'; try {_plain(name)!r}"

@@ -281,7 +281,7 @@ class Processor:
         return memory
 
     @memory.setter
-    def memory(self, memory: int) -> None:
+    def memory(self, memory: int | str) -> None:
         self.flow.processor(self.name, memory=memory)
 
     @property

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
+from ec_jupyter.flow.options import time_limit
+
 if TYPE_CHECKING:
     from ec_jupyter.notebook.client import Client
 
@@ -92,10 +94,16 @@ class Deadline:
     Parameters
     ----------
     seconds : float or None
-        The limit; None is none.
+        The limit; None is none, and so is infinity.
+
+    Raises
+    ------
+    ArgumentsError
+        It is no number of seconds.
     """
 
     def __init__(self, seconds: float | None) -> None:
+        seconds = time_limit(seconds)
         self._end = None if seconds is None else time.monotonic() + seconds
 
     @property

@@ -58,8 +58,8 @@ class SocketOptions(TypedDict, total=False):
         Fail a call whose worker died instead of running it again (False).
     fresh : bool
         Unpickle the function anew for each call (False).
-    memory : int or None
-        Bytes a worker may hold while a call runs (no limit).
+    memory : int, str or None
+        Bytes a worker may hold while a call runs (no limit), or a size such as ``"512 MiB"`` or ``"1GB"``.
     join : str
         How values find each other: by ``"run"`` (the default), ``"zip"`` (in order of arrival, whatever their
         runs) or ``"latest"`` (each arrival makes a call with the newest of the others).
@@ -85,7 +85,7 @@ class SocketOptions(TypedDict, total=False):
     timeout: float | None
     once: bool
     fresh: bool
-    memory: int | None
+    memory: int | str | None
     join: str
     on: Sequence[str]
     hold: Sequence[str]
@@ -223,9 +223,6 @@ class Wiring(Nodes):
             blob = edit.buffer(shipment.blob)
             client = names.client_name()
             words: dict[str, Any] = {**options, "key": shipped(options.get("key"), "key", "value", name, edit)}
-            for word in ("on", "hold"):
-                if isinstance(words.get(word), str):
-                    words[word] = words[word].replace(",", " ").split()
             edit.add("socket", name=name, **words, task=shipment.record, blob=blob, client=client)
             edit.after(lambda: WATCH.note(self._flow, name, shipment))
         return Socket(self._flow, name)
@@ -250,7 +247,7 @@ class Wiring(Nodes):
         name: str,
         *,
         cpus: int | None = None,
-        memory: int | None = None,
+        memory: int | str | None = None,
         affinity: Sequence[int] | None = None,
         nodes: str | Iterable[str] | Mapping[str, int | None] | None = None,
     ) -> Processor:
@@ -262,8 +259,8 @@ class Wiring(Nodes):
             Letters, digits, ``_`` and ``-``.
         cpus : int, optional
             How many CPUs' worth of its calls may run.
-        memory : int, optional
-            Bytes a worker of it may hold.
+        memory : int or str, optional
+            Bytes a worker of it may hold, or a size such as ``"512 MiB"``.
         affinity : sequence of int, optional
             CPUs of this machine its workers are bound to.
         nodes : str, sequence of str or mapping, optional
@@ -277,10 +274,7 @@ class Wiring(Nodes):
             There is no such node.
         """
         given: dict[str, Any] = {"cpus": cpus, "memory": memory}
-        given["affinity"] = list(affinity) if affinity is not None else None
-        if nodes is not None:
-            wanted = {nodes: None} if isinstance(nodes, str) else nodes
-            given["nodes"] = dict(wanted) if isinstance(wanted, Mapping) else dict.fromkeys(wanted)
+        given |= {"affinity": affinity, "nodes": nodes}
         given = {key: value for key, value in given.items() if value is not None}
         known = self._client.topology["processors"]
         if not given:
@@ -347,10 +341,10 @@ class Wiring(Nodes):
                 target=end,
                 argument=port,
                 on=on,
-                map=bool(map),
+                map=map,
                 gather=gather,
                 when=condition,
-                cycle=bool(cycle),
+                cycle=cycle,
             )
         return Plug.between(self._flow, start, end, port, on)
 

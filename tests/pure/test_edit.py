@@ -121,9 +121,9 @@ def test_a_flow_under_another_python_gets_a_version_from_the_same_cell(editor):
     ("options", "says"),
     [
         ({"threads": 5}, "could never run"),
-        ({"threads": 0}, "threads must be >= 1"),
-        ({"retries": -1}, "retries"),
-        ({"timeout": 0}, "timeout must be over 0 s"),
+        ({"threads": 0}, "threads= takes a whole number of CPUs for one call, at least 1, not 0"),
+        ({"retries": -1}, "retries= takes"),
+        ({"timeout": 0}, "timeout= takes seconds over 0, or None for no limit, not 0"),
     ],
 )
 def test_a_socket_that_could_not_be_is_refused(editor, options, says):
@@ -319,8 +319,8 @@ def test_a_processor_on_one_node_has_its_cpus_there_and_on_several_each_its_own(
         ({"name": "a b"}, "no name for a node; try 'a_b'"),
         ({"name": "hpc", "host": "-oProxyCommand=x"}, "is no host"),
         ({"name": "hpc", "host": "a b"}, "is no host"),
-        ({"name": "hpc", "cpus": 0}, "1 CPU at least"),
-        ({"name": "hpc", "lease": -1}, "lease must be"),
+        ({"name": "hpc", "cpus": 0}, "cpus= takes a whole number of CPUs, at least 1, not 0"),
+        ({"name": "hpc", "lease": -1}, "lease= takes seconds, 0 or more, not -1"),
         ({"name": "hpc", "ssh": []}, "names no command"),
     ],
 )

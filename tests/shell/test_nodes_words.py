@@ -104,7 +104,7 @@ def test_a_node_that_is_taken_away_is_gone_from_the_flow(noded: Any, wait_until:
     [
         ("%ec_node local --cpus 3", DeclarationError, "'local' is this machine"),
         ("%ec_node a.b", DeclarationError, "cannot name a node"),
-        ("%ec_node hpc --cpus 0", DeclarationError, "lend 1 CPU at least"),
+        ("%ec_node hpc --cpus 0", DeclarationError, "cpus= takes a whole number of CPUs, at least 1, not 0"),
         ("flow.node('hpc', '-oProxyCommand=x')", DeclarationError, "is no host"),
         ("%ec_processor fit --node hcp", NodeNotFoundError, "'hcp'; did you mean 'hpc'?"),
         ("%ec_processor fit --node hpc:many", MagicUsageError, "NODE:N, not 'hpc:many'"),

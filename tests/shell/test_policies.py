@@ -141,7 +141,7 @@ def test_the_time_a_value_may_wait_goes_on_while_no_engine_runs(loaded: Any, wai
         ("join='latest', wait=3", "wait= has no meaning with join='latest'"),
         ("join='latest', on='one', hold='one'", "'one' is held, so it makes no call"),
         ("join='zipp'", "did you mean 'zip'"),
-        ("wait=0", "wait must be over 0 s"),
+        ("wait=0", "wait= takes seconds over 0"),
         ("key='value', join='zip'", "by key or join='zip', not both"),
     ],
 )

@@ -9,6 +9,7 @@ import pytest
 
 from ec_jupyter.errors import (
     CycleError,
+    DeclarationError,
     ProcessorNotFoundError,
     RevisionError,
     SocketNotFoundError,
@@ -59,7 +60,7 @@ def test_the_same_plug_twice_is_one_plug(wired: Any) -> None:
         ("flow.plug('emit_one', 'add_twi.one')", SocketNotFoundError, "'add_twi'; did you mean 'add_two'?"),
         ("flow.plug('emit_one', 'add_two.tow')", WiringError, "no argument 'tow'; did you mean 'two'?"),
         ("flow.plug('emit_one', 'add_two')", WiringError, "name the argument"),
-        ("flow.plug('emit_one', 'add_two.one', on='failure')", WiringError, "on 'failure'"),
+        ("flow.plug('emit_one', 'add_two.one', on='failure')", DeclarationError, "on= takes 'result' or 'error'"),
         ("flow.plug('emit_one', 'emit_one')", CycleError, "would close a cycle"),
         ("flow.plug('emit_one', 'emit_two', when='result >')", WiringError, "'result >' is no expression"),
         ("flow['add']", SocketNotFoundError, "did you mean 'add_two'?"),

@@ -1,0 +1,294 @@
+"""Options of what is declared: what each takes, checked wherever a person or a program gives one. Pure."""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ec_jupyter.errors import ArgumentsError, DeclarationError, nearest
+
+MOST_CPUS = 1_000_000
+MOST_TIMES = 1_000_000_000
+LONGEST_SECONDS = 10 * 365 * 86_400.0
+MOST_BYTES = 1 << 60
+FARTHEST = 1e9
+LONGEST_NAME = 100
+"""Characters: a name is shown on a card, and one of a flow is a folder's."""
+
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?\s*", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Option:
+    """What an option takes, in words, and what reads it: that raises `ValueError` or `TypeError` at anything else."""
+
+    takes: str
+    read: Callable[[Any], Any]
+    none: bool = False
+
+    def __call__(self, value: Any, whose: str, word: str) -> Any:
+        """The value as a record holds it.
+
+        Raises
+        ------
+        DeclarationError
+            It is nothing that the option takes; the text says what it takes.
+        """
+        if value is None and self.none:
+            return None
+        try:
+            return self.read(value)
+        except (ValueError, TypeError, OverflowError):
+            raise DeclarationError(f"{whose}: {word}= takes {self.takes}, not {shown(value)}") from None
+
+
+def shown(value: object) -> str:
+    """A value in a message: its repr, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+# -- kinds of values ---------------------------------------------------------------
+def _whole(least: int, most: int) -> Callable[[Any], int]:
+    def read(value: Any) -> int:
+        if isinstance(value, bool):
+            raise TypeError
+        number = operator.index(value)
+        if not least <= number <= most:
+            raise ValueError
+        return number
+
+    return read
+
+
+def _number(value: Any) -> float:
+    # a text or a truth value is none, whatever float() makes of it
+    if isinstance(value, (bool, str, bytes)):
+        raise TypeError
+    number = float(value)
+    return int(value) if number == value and isinstance(value, int) else number
+
+
+def _seconds(*, zero: bool) -> Callable[[Any], float | None]:
+    def read(value: Any) -> float | None:
+        number = _number(value)
+        if number == math.inf:
+            return None
+        if not (number >= 0 if zero else number > 0) or number > LONGEST_SECONDS:
+            raise ValueError
+        return number
+
+    return read
+
+
+def _finite_seconds(value: Any) -> float:
+    number = _seconds(zero=True)(value)
+    if number is None:
+        raise ValueError
+    return number
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, str):
+        found = _SIZE.fullmatch(value)
+        if found is None:
+            raise ValueError
+        count, prefix, binary = found.groups()
+        value = round(float(count) * (1024 if binary else 1000) ** " KMGT".index(prefix.upper() or " "))
+    return _whole(1, MOST_BYTES)(value)
+
+
+def _flag(value: Any) -> bool:
+    if value not in (True, False):
+        raise ValueError
+    return bool(value)
+
+
+def _texts(value: Any) -> list[str]:
+    texts = list(value)
+    if isinstance(value, (str, bytes, Mapping)) or not all(isinstance(text, str) for text in texts):
+        raise TypeError
+    return texts
+
+
+def _names(value: Any) -> list[str]:
+    return _texts(value.replace(",", " ").split() if isinstance(value, str) else value)
+
+
+def _one_of(*words: Any) -> Callable[[Any], Any]:
+    def read(value: Any) -> Any:
+        for word in words:
+            if type(value) is type(word) and value == word:
+                return word
+        raise ValueError
+
+    return read
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def checked_name(kind: str, name: object) -> str:
+    """A name as a text that is not too long to be shown.
+
+    Raises
+    ------
+    DeclarationError
+        It is neither.
+    """
+    if not isinstance(name, str):
+        raise DeclarationError(f"the name of a {kind} is a text, not {shown(name)}")
+    if len(name) > LONGEST_NAME:
+        raise DeclarationError(f"the name {shown(name)} of a {kind} has {len(name)} characters; {LONGEST_NAME} at most")
+    return name
+
+
+def _position(value: Any) -> list[float]:
+    x, y = map(_number, value) if not isinstance(value, (str, Mapping)) else (math.nan, math.nan)
+    if not (abs(x) <= FARTHEST and abs(y) <= FARTHEST):
+        raise ValueError
+    return [x, y]
+
+
+def _affinity(value: Any) -> list[int]:
+    if isinstance(value, (str, bytes, Mapping)):
+        raise TypeError
+    return [_whole(0, MOST_CPUS)(cpu) for cpu in value]
+
+
+def _nodes(value: Any) -> dict[str, int | None]:
+    wanted = {value: None} if isinstance(value, str) else value
+    wanted = dict(wanted) if isinstance(wanted, Mapping) else dict.fromkeys(wanted)
+    read = _whole(0, MOST_CPUS)
+    return {_text(name): None if cpus is None else read(cpus) for name, cpus in wanted.items()}
+
+
+_CPUS = Option("a whole number of CPUs, at least 1", _whole(1, MOST_CPUS), none=True)
+_LIMIT = Option("seconds over 0, or None for no limit", _seconds(zero=False), none=True)
+_MEMORY = Option("bytes, or a size like '512 MiB' or '1GB'", _size, none=True)
+_FLAG = Option("True or False", _flag)
+_NAMES = Option("names of arguments", _names, none=True)
+_ON = Option("'result' or 'error'", _one_of("result", "error"), none=True)
+
+OPTIONS: dict[str, dict[str, Option]] = {
+    "socket": {
+        "processor": Option("the name of a processor", _text, none=True),
+        "cpus": _CPUS,
+        "threads": Option("a whole number of CPUs for one call, at least 1", _whole(1, MOST_CPUS), none=True),
+        "retries": Option("a whole number of further tries, 0 or more", _whole(0, MOST_TIMES), none=True),
+        "backoff": Option("seconds, 0 or more", _finite_seconds, none=True),
+        "timeout": _LIMIT,
+        "wait": _LIMIT,
+        "memory": _MEMORY,
+        "once": _FLAG,
+        "fresh": _FLAG,
+        "on": _NAMES,
+        "hold": _NAMES,
+    },
+    "processor": {
+        "cpus": Option("a whole number of CPUs, 0 or more", _whole(0, MOST_CPUS), none=True),
+        "memory": _MEMORY,
+        "affinity": Option("numbers of CPUs, such as [0, 1]", _affinity, none=True),
+        "nodes": Option("a node's name, several, or {name: CPUs}", _nodes, none=True),
+    },
+    "plug": {
+        "map": _FLAG,
+        "gather": Option("True, False or 'done'", _one_of(True, False, "done"), none=True),
+        "on": _ON,
+        "cycle": _FLAG,
+    },
+    "unplug": {"on": _ON},
+    "node": {
+        "cpus": _CPUS,
+        "lease": Option("seconds, 0 or more", _finite_seconds, none=True),
+        "python": Option("the path of a Python", _text, none=True),
+        "ssh": Option("a list: the command and its options", _texts, none=True),
+        "requirements": Option("a list of packages, as pip takes them", _texts, none=True),
+        "ask": _FLAG,
+    },
+    "rename": {"to": Option("a name", _text)},
+}
+"""By kind of edit: the options whose values are checked."""
+
+POSITION = Option("x and y, two numbers, or None", _position, none=True)
+
+
+def checked(change: Mapping[str, Any]) -> dict[str, Any]:
+    """A change whose options are as records hold them.
+
+    Raises
+    ------
+    DeclarationError
+        An option has a value that it does not take; the text names whose it is, the option and what it takes.
+    """
+    change = dict(change)
+    kind = str(change.get("op", ""))
+    whose = _whose(kind, change)
+    for word, option in OPTIONS.get(kind, {}).items():
+        if word in change:
+            change[word] = option(change[word], whose, word)
+    if kind == "position" and isinstance(change.get("positions"), Mapping):
+        change["positions"] = {n: POSITION(p, "place", n) for n, p in change["positions"].items()}
+    by_node = change.get("nodes") or {}
+    if kind == "processor" and change.get("cpus") is not None and any(cpus is not None for cpus in by_node.values()):
+        raise DeclarationError(f"{whose}: cpus= and nodes={{...}} both say how many CPUs; give them by node")
+    return change
+
+
+def _whose(kind: str, change: Mapping[str, Any]) -> str:
+    if kind in ("plug", "unplug"):
+        return f"{kind} '{change.get('source')} -> {change.get('target')}'"
+    return f"{kind} {change.get('name')!r}"
+
+
+# -- arguments of calls ---------------------------------------------------------------
+def time_limit(value: Any, word: str = "timeout") -> float | None:
+    """Seconds to wait as a person gave them; None is no limit, and so is infinity.
+
+    Raises
+    ------
+    ArgumentsError
+        It is no number of seconds.
+    """
+    try:
+        number = None if value is None else _number(value)
+    except (ValueError, TypeError, OverflowError):
+        number = math.nan
+    if number is not None and math.isnan(number):
+        raise ArgumentsError(f"{word}= takes seconds, or None for no limit, not {shown(value)}")
+    return None if number is None or number > LONGEST_SECONDS else max(0.0, number)
+
+
+def number_of(value: Any, what: str) -> int:
+    """A request's or run's number as a person gave it.
+
+    Raises
+    ------
+    ArgumentsError
+        It is no whole number.
+    """
+    try:
+        return _whole(0, (1 << 63) - 1)(value)
+    except (ValueError, TypeError, OverflowError):
+        raise ArgumentsError(f"{what} takes a request or its number, not {shown(value)}") from None
+
+
+def word_of(value: Any, word: str, known: Iterable[str]) -> str:
+    """One of some words.
+
+    Raises
+    ------
+    ArgumentsError
+        It is none of them.
+    """
+    known = list(known)
+    if value not in known:
+        raise ArgumentsError(f"{word}={shown(value)} is not known; {nearest(str(value), known)}")
+    return str(value)
