@@ -136,7 +136,7 @@ def test_the_secret_is_the_persons_alone_and_in_no_flow(folder: Path, tmp_path: 
     secret = tmp_path / "state" / "ec_jupyter" / "secret"
     assert stat.S_IMODE(secret.stat().st_mode) == 0o600
     assert stat.S_IMODE(secret.parent.stat().st_mode) == 0o700
-    make_folder(tmp_path / "new")
+    Store(tmp_path / "new").close()
     # another person, who has another secret
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "other"))
     with pytest.raises(UntrustedFlowError):
