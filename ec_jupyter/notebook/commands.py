@@ -11,7 +11,15 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ec_jupyter.errors import ArgumentsError, EcError, RequestNotFoundError, SocketNotFoundError, WiringError, nearest
+from ec_jupyter.errors import (
+    ArgumentsError,
+    EcError,
+    EngineLostError,
+    RequestNotFoundError,
+    SocketNotFoundError,
+    WiringError,
+    nearest,
+)
 from ec_jupyter.notebook import names, scene
 
 if TYPE_CHECKING:
@@ -37,6 +45,10 @@ _CHANGES = {
 """Changes a picture may make, and the fields each takes; tasks come from cells only."""
 
 
+LOOKS = ("history", "waiting", "preview", "requests", "request", "rates", "svg")
+"""What only looks: it starts no engine of a flow that somebody has stopped."""
+
+
 def command(client: Client, op: str, args: Mapping[str, Any] | None = None) -> Fields:
     """Carry out an op of a picture; the fields of its answer.
 
@@ -57,6 +69,8 @@ def command(client: Client, op: str, args: Mapping[str, Any] | None = None) -> F
     action = _OPS.get(op)
     if action is None:
         raise WiringError(f"a picture has no command {op!r}; {nearest(str(op), _OPS)}")
+    if op in LOOKS and not client.connected:
+        raise EngineLostError(f"flow {client.name!r} has no engine; to look does not start it")
     try:
         return action(client, dict(args or {}))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -324,6 +338,11 @@ def _shown(client: Client, request: int, argument: str) -> Fields:
         return {"text": f"cannot be shown: {error}", "type": "", "size": 0}
 
 
+def _start(client: Client, args: Fields) -> Fields:
+    client.ask("ping")
+    return {}
+
+
 def _rates(client: Client, args: Fields) -> Fields:
     return {"sockets": client.ask("query", {"what": "rates"})[0]["sockets"]}
 
@@ -368,6 +387,7 @@ _OPS: dict[str, Callable[[Client, Fields], Fields]] = {
     "requests": _requests,
     "request": _request,
     "rates": _rates,
+    "start": _start,
     "code": _code,
     "save": _save,
     "svg": _svg,

@@ -39,6 +39,42 @@ def test_kernel_that_speaks_again_is_live_again(editor_page):
     expect(picture.page.get_by_text("Kernel gone")).to_have_count(0)
 
 
+def test_an_engine_that_is_started_again_is_called_so_and_the_numbers_of_before_are_grey(editor_page):
+    picture = editor_page()
+    picture.flow("request('count', 'queued')")
+    expect(picture.button("1 queued at count")).to_be_visible()
+    picture.page.evaluate("() => model.engine('starting', 'the engine is gone, starting again')")
+    expect(picture.page.get_by_text("The engine is gone and is being started again: numbers of")).to_be_visible()
+    expect(picture.editor).to_contain_class("ec-life-starting")
+    # a kernel that says so is there: it is not called gone, however long it takes
+    picture.page.wait_for_timeout(3500)
+    expect(picture.page.get_by_text("Kernel gone")).to_have_count(0)
+    picture.page.evaluate("() => model.engine('running')")
+    expect(picture.editor).to_contain_class("ec-life-live")
+
+
+def test_a_stopped_flow_says_so_and_one_click_starts_it(editor_page):
+    picture = editor_page()
+    picture.flow("request('count', 'queued')")
+    expect(picture.button("1 queued at count")).to_be_visible()
+    picture.page.evaluate("() => model.engine('stopped', 'the engine was stopped; the next call starts it')")
+    expect(picture.page.get_by_text("Stopped: numbers of")).to_be_visible()
+    asked = picture.flow("asked.length")
+    picture.button("Start").click()
+    picture.page.wait_for_function("n => flow.asked.length > n", arg=asked)
+    assert picture.asked("start") == [{}]
+    picture.page.evaluate("() => model.engine('running')")
+    expect(picture.page.get_by_text("Stopped")).to_have_count(0)
+
+
+def test_an_engine_that_cannot_be_started_says_why(editor_page):
+    picture = editor_page()
+    picture.page.evaluate("() => model.engine('failed', 'the disk of flow demo is full')")
+    expect(picture.page.get_by_text("the disk of flow demo is full: ")).to_be_visible()
+    picture.button("Try again").click()
+    picture.page.wait_for_function("() => flow.asked.some(one => one.op === 'start')")
+
+
 def test_reconnect_revives_where_the_host_can(editor_page):
     picture = editor_page(host="revivable")
     picture.flow("request('count', 'queued')")

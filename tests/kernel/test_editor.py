@@ -152,6 +152,21 @@ def test_cards_that_were_seen_stay_where_they_are_whatever_is_plugged_and_made_l
     assert all("move" not in row["text"] for row in page.ask("history")["rows"])
 
 
+def test_a_picture_that_looks_at_a_stopped_flow_starts_no_engine_and_a_click_does(page: Page) -> None:
+    page.hello()
+    page.run("from ec_jupyter.notebook.engines import running; flow.stop()")
+    for view in ("one", "two"):
+        page.send(k="look", visible=False, view=view)
+        page.send(k="hello", view=view)
+    for op in ("requests", "history", "waiting", "rates"):
+        assert not page.ask(op, socket="emit")["ok"]
+    assert page.ask("svg")["text"].startswith("<svg ")
+    assert page.run("running(flow.folder)") == "False"
+    assert page.ask("start")["ok"]
+    assert page.run("running(flow.folder)") == "True"
+    assert page.ask("history")["ok"]
+
+
 def test_a_closed_flow_leaves_its_picture_as_it_was(page: Page, wait_until: Callable[..., Any]) -> None:
     kernel = page.kernel
     bundle = kernel.run("editor = flow.editor; flow.close(); editor")

@@ -77,15 +77,21 @@ function LifeLine(): JSX.Element | null {
   const revive = store.host.revive?.bind(store.host);
   const who = store.host.behind ?? 'kernel';
   const Who = who[0]!.toUpperCase() + who.slice(1);
+  const of = time ? `numbers of ${clock(time)}.` : 'no numbers yet.';
   const text = {
     connecting: `Connecting to the ${who}…`,
     busy: 'The kernel is busy with a cell: edits are drawn dashed until it hears of them.',
-    gone: time ? `${Who} gone: numbers of ${clock(time)}.` : `${Who} gone: the picture as it was saved.`
+    gone: time ? `${Who} gone: ${of}` : `${Who} gone: the picture as it was saved.`,
+    starting: `The engine is gone and is being started again: ${of}`,
+    stopped: `Stopped: ${of}`,
+    failed: `${store.host.engine?.text ?? 'The engine cannot be started'}: ${of}`
   }[life];
+  const start = { stopped: 'Start', failed: 'Try again' }[life as string];
   return (
     <div className={`ec-life ec-life-${life}`} role="status">
       {text}
       {life === 'gone' && revive && <button onClick={revive}>Reconnect</button>}
+      {start && store.host.start && <button onClick={() => store.host.start!()}>{start}</button>}
       {life === 'gone' && !revive && <span> Run the cell again to bring it back.</span>}
     </div>
   );

@@ -139,8 +139,18 @@ export interface Answer {
   [field: string]: unknown;
 }
 
-/** connecting: no graph yet; live; busy: the kernel hears only after its cell; gone: the numbers are old. */
-export type Life = 'connecting' | 'live' | 'busy' | 'gone' | 'static';
+/** How the flow's engine is; its numbers come while it is running. */
+export interface Engine {
+  state: 'running' | 'starting' | 'stopped' | 'failed';
+  /** Why, in one line. */
+  text: string;
+}
+
+/**
+ * connecting: no graph yet; live; busy: the kernel hears only after its cell; gone: who gave the numbers says nothing
+ * any more. Else he is there and it is the engine: it died and is being started again, was stopped, cannot be started.
+ */
+export type Life = 'connecting' | 'live' | 'busy' | 'gone' | 'static' | 'starting' | 'stopped' | 'failed';
 
 export interface Host {
   graph(): Graph | null;
@@ -156,4 +166,8 @@ export interface Host {
   readonly behind?: string;
   /** Bring a picture whose kernel is gone back to life; absent where that cannot be done from here. */
   revive?(): void;
+  /** What is said of the engine, once anything is. */
+  readonly engine?: Engine | null;
+  /** Start an engine that was stopped, or try again. */
+  start?(): void;
 }

@@ -1,6 +1,6 @@
 /** The flow as a notebook's widget shows it: a synced graph, and custom messages for the rest. */
 
-import type { Answer, Graph, Host, Life, Metrics } from '../editor/types';
+import type { Answer, Engine, Graph, Host, Life, Metrics } from '../editor/types';
 
 /** What we use of an anywidget model. */
 export interface Model {
@@ -10,7 +10,7 @@ export interface Model {
   send(content: unknown): void;
 }
 
-type Message = ({ k: 'metrics' } & Metrics) | ({ k: 'answer'; id: string } & Answer);
+type Message = ({ k: 'metrics' } & Metrics) | ({ k: 'engine' } & Engine) | ({ k: 'answer'; id: string } & Answer);
 
 interface Asked {
   since: number;
@@ -26,6 +26,7 @@ const LOOK = 250;
 const HERE = 10_000;
 
 export class AnywidgetHost implements Host {
+  engine: Engine | null = null;
   private state: Life = 'connecting';
   private heard = performance.now();
   private asked = new Map<string, Asked>();
@@ -106,6 +107,10 @@ export class AnywidgetHost implements Host {
     return new Promise(answered => this.asked.set(id, { since: performance.now(), answered }));
   }
 
+  start(): void {
+    void this.command('start');
+  }
+
   look(visible: boolean): void {
     // while nobody looked nothing came, which says nothing of the kernel
     if (visible) this.heard = performance.now();
@@ -141,6 +146,8 @@ export class AnywidgetHost implements Host {
     this.met = true;
     if (message.k === 'metrics') {
       for (const callback of this.metrics) callback(message);
+    } else if (message.k === 'engine') {
+      this.engine = message;
     } else if (message.k === 'answer') {
       this.asked.get(message.id)?.answered(message);
       this.asked.delete(message.id);
@@ -153,7 +160,8 @@ export class AnywidgetHost implements Host {
     if (!this.met && now - this.greeted > BUSY) this.greet(now);
     const silent = this.looked && now - this.heard > GONE;
     const late = [...this.asked.values()].some(one => now - one.since > BUSY);
-    const life: Life = silent ? 'gone' : late ? 'busy' : this.met ? 'live' : 'connecting';
+    const engine = this.engine?.state ?? 'running';
+    const life: Life = silent ? 'gone' : engine !== 'running' ? engine : late ? 'busy' : this.met ? 'live' : 'connecting';
     if (life === this.state) return;
     this.state = life;
     if (life === 'gone') this.giveUp();

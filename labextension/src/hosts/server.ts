@@ -1,6 +1,6 @@
 /** A flow by way of the Jupyter server: wiring and numbers over a websocket, commands by request; no kernel. */
 
-import type { Answer, Graph, Host, Life, Metrics } from '../editor/types';
+import type { Answer, Engine, Graph, Host, Life, Metrics } from '../editor/types';
 import type { Flows } from '../panel/service';
 
 /** Milliseconds without a number after which the numbers are old. */
@@ -10,6 +10,7 @@ const LATEST = 10_000;
 
 export class ServerHost implements Host {
   readonly behind = 'engine';
+  engine: Engine | null = null;
   private _graph: Graph | null = null;
   private _life: Life = 'connecting';
   private _onGraph = new Set<(graph: Graph) => void>();
@@ -60,6 +61,10 @@ export class ServerHost implements Host {
     this._listen();
   }
 
+  start(): void {
+    this.revive();
+  }
+
   /** Start the engine again; the open websocket finds it by itself. */
   revive(): void {
     this._become('connecting');
@@ -99,10 +104,15 @@ export class ServerHost implements Host {
     this._connect();
   }
 
-  private _take(message: { k: string; graph?: Graph } & Partial<Metrics>): void {
+  private _take(message: { k: string; graph?: Graph } & Partial<Metrics> & Partial<Engine>): void {
     if (message.k === 'graph' && message.graph) {
       this._graph = message.graph;
       this._onGraph.forEach(callback => callback(message.graph as Graph));
+    } else if (message.k === 'engine') {
+      this.engine = message as Engine;
+      this._listen();
+      const { state } = this.engine;
+      if (state !== 'running') this._become(state);
     } else if (message.k === 'metrics') {
       this._listen();
       this._become('live');

@@ -197,6 +197,10 @@ export class Flow {
     return {};
   }
 
+  op_start() {
+    return {};
+  }
+
   op_submit({ socket, arguments: texts, partial = false }) {
     const { task, fixed } = need(this.graph, socket);
     const values = {};

@@ -58,7 +58,7 @@ export class WidgetModel {
     if (content.k === 'look') this.looks.push(content.visible);
     else if (content.k === 'hello') queueMicrotask(() => this.tell('msg:custom', { k: 'metrics', ...this.flow.metrics() }));
     else if (this.held) this.held.push(content);
-    else if (this.beats.timer) setTimeout(() => this.answer(content));
+    else if (this.beats.timer || this.saying) setTimeout(() => this.answer(content));
   }
 
   answer({ id, op, args }) {
@@ -74,6 +74,16 @@ export class WidgetModel {
     const held = this.held;
     this.held = null;
     held.forEach(content => this.answer(content));
+  }
+
+  // what the kernel says of the engine: its numbers come only while that runs
+  engine(state, text = '') {
+    if (state === 'running') this.beats.start();
+    else this.beats.stop();
+    clearInterval(this.saying);
+    const say = () => this.tell('msg:custom', { k: 'engine', state, text, since: Date.now() / 1000 });
+    say();
+    if (state !== 'running') this.saying = setInterval(say, 1000);
   }
 
   // the kernel dies

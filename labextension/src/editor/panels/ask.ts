@@ -2,6 +2,7 @@
 
 import { useCallback, useEffect, useState } from 'react';
 import { useStore } from '../context';
+import { useLife } from '../store';
 import type { Answer } from '../types';
 
 /** The newest answer, and how to ask again; asked anew whenever `anew` changes. */
@@ -9,9 +10,11 @@ export function useAnswer(op: string, args: Record<string, unknown>, anew: unkno
   const store = useStore();
   const [answer, setAnswer] = useState<Answer | null>(null);
   const key = JSON.stringify(args);
+  // what was asked while nobody could answer is asked again once somebody can
+  const live = useLife(store) === 'live';
   const ask = useCallback(() => {
     void store.host.command(op, JSON.parse(key) as Record<string, unknown>).then(setAnswer);
   }, [store, op, key]);
-  useEffect(ask, [ask, anew]);
+  useEffect(ask, [ask, anew, live]);
   return [answer, ask];
 }
