@@ -97,7 +97,7 @@ def port(page: Any, name: str) -> Any:
 
 def test_the_panel_tells_what_each_flow_does(show: Any, flow: Flow) -> None:
     flow.submit("double", 13)
-    flow.submit("add_two", one=1)
+    flow.submit("add_two", one=1, partial=True)
     flow.wait(30)
     page = show()
     mine = row(page, flow)
@@ -130,7 +130,7 @@ def test_a_flow_opens_in_a_tab_is_wired_there_and_lives_without_a_kernel(show: A
 
 
 def test_a_value_supplied_on_a_port_makes_the_call_that_waited_for_it(show: Any, flow: Flow) -> None:
-    request = flow.submit("add_two", one=40)
+    request = flow.submit("add_two", one=40, partial=True)
     page = show()
     row(page, flow).get_by_role("button", name=f"Open flow {flow.name}/{flow.name}").click()
     page.get_by_role("button", name="1 waiting at one of add_two", exact=True).click()

@@ -11,7 +11,10 @@ interface OutputModel extends IRenderMime.IMimeModel {
 }
 
 export interface OutputArea extends Widget {
-  rendermime: { mimeTypes: readonly string[]; createRenderer(mimeType: string): IRenderMime.IRenderer };
+  rendermime: {
+    getFactory(mimeType: string): IRenderMime.IRendererFactory | undefined;
+    createRenderer(mimeType: string): IRenderMime.IRenderer;
+  };
   model: { length: number; get(at: number): OutputModel; set(at: number, output: unknown): void };
 }
 

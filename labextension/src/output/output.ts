@@ -14,6 +14,8 @@ export class FlowOutput extends Panel implements IRenderMime.IRenderer {
   private _model: IRenderMime.IMimeModel | null = null;
   private _live: IRenderMime.IRenderer | null = null;
   private _liveId = '';
+  private _factory: IRenderMime.IRendererFactory | undefined;
+  private _timer = 0;
   private _saves: Saves | null = null;
   private _saving = false;
   private _image = element('img');
@@ -58,6 +60,7 @@ export class FlowOutput extends Panel implements IRenderMime.IRenderer {
   }
 
   dispose(): void {
+    window.clearInterval(this._timer);
     this._watch.disconnect();
     super.dispose();
   }
@@ -66,10 +69,13 @@ export class FlowOutput extends Panel implements IRenderMime.IRenderer {
     super.onAfterAttach(message);
     this._saves = documentOf(this) ?? null;
     this._saves?.saveState.connect(this._onSave, this);
+    // a document's outputs may be drawn before its widgets have a manager, which then comes with a factory of its own
+    this._timer = window.setInterval(() => this._editor || this._liven(), AGAIN);
     this._liven();
   }
 
   protected onBeforeDetach(message: Message): void {
+    window.clearInterval(this._timer);
     this._saves?.saveState.disconnect(this._onSave, this);
     this._saves = null;
     super.onBeforeDetach(message);
@@ -83,7 +89,9 @@ export class FlowOutput extends Panel implements IRenderMime.IRenderer {
   private _liven(): void {
     const id = (this._model?.trusted && this._mark.model_id) || '';
     const kinds = areaOf(this)?.rendermime;
-    if (id === this._liveId || !kinds?.mimeTypes.includes(VIEW)) return;
+    const factory = kinds?.getFactory(VIEW);
+    if (!kinds || !factory || (id === this._liveId && factory === this._factory)) return;
+    this._factory = factory;
     this._watch.disconnect();
     this._live?.dispose();
     this._live = null;
@@ -130,6 +138,8 @@ export class FlowOutput extends Panel implements IRenderMime.IRenderer {
   }
 }
 
+/** Milliseconds between two looks for who draws widgets here, while nobody has drawn this one. */
+const AGAIN = 500;
 /** Milliseconds for an answer; a kernel that is busy is not waited for. */
 const SOON = 5000;
 
