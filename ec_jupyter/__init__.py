@@ -252,9 +252,9 @@ def flow(
 def socket(task: _F, /) -> _F: ...
 @overload
 def socket(
-    name: str | None = None, /, *, flow: Flow | str | None = None, **options: Unpack[SocketOptions]
+    name: str | None = None, *, flow: Flow | str | None = None, **options: Unpack[SocketOptions]
 ) -> Callable[[_F], _F]: ...
-def socket(name: Any = None, /, *, flow: Any = None, **options: Any) -> Any:
+def socket(name: Any = None, *, flow: Any = None, **options: Any) -> Any:
     """Decorator that makes a function the task of a socket; the function stays what it is.
 
     Parameters

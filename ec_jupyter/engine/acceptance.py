@@ -41,11 +41,14 @@ def check(core: Core, name: str, arguments: Collection[str], *, partial: bool = 
     task = core.topology.task(socket)
     known = {p.name for p in task.signature}
     for argument in arguments:
-        if argument not in known:
+        if argument.lstrip("*") not in known:
             raise ArgumentsError(f"{name!r} has no argument {argument!r}; {nearest(argument, known)}")
     why = _refusal(core, socket, arguments, partial=partial)
     if why is not None:
         raise ArgumentsError(why)
+    stars = [argument for argument in arguments if argument.startswith("*")]
+    if stars and any(needed not in arguments for needed in core.topology.needed[socket]):
+        raise ArgumentsError(f"{stars[0]} of {name!r} is taken with all other arguments only; {name!r} lacks some")
     return socket
 
 

@@ -80,6 +80,12 @@ UPDATE request SET state = ?, result = ?, error = ?, exception = ?, revision = ?
 -- name: add_attempt
 INSERT INTO attempt (request, attempt, state, error, started, seconds, slot, pid, time) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
 
+-- name: keep_attempt
+-- a request that had ended is about to be queued again: its last attempt did not end it after all
+INSERT INTO attempt (request, attempt, state, error, started, seconds, slot, pid, time)
+SELECT id, attempt, ?, error, started, seconds, slot, pid, finished FROM request
+ WHERE id = ? AND started IS NOT NULL AND attempt NOT IN (SELECT attempt FROM attempt WHERE request = request.id);
+
 -- name: add_emission
 INSERT INTO emission (request, "index", value) VALUES (?, ?, ?);
 

@@ -112,6 +112,7 @@ def _queue_again(core: Core, job: Job, before: str) -> None:
     """Queue a failed or cancelled request again: the very same run goes on."""
     _no_longer_aside(core, job)
     job.tries = 0
+    core.journal.step("keep_attempt", (before, job.id))
     core.journal.add("again", (job.attempt, job.deaths, None, job.id))
     core.tally(job.socket, before, -1)
     core.tally(job.socket, "queued")

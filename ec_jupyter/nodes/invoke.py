@@ -202,7 +202,8 @@ class Invocation:
             if name.startswith("**"):
                 kwargs.update(value)
             elif name.startswith("*"):
-                args.extend(value)
+                # what came before it has been given by position
+                args, kwargs = [*args, *kwargs.values(), *value], {}
             elif by_position is None or name in by_position:
                 args.append(value)
             else:

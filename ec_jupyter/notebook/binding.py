@@ -25,20 +25,29 @@ class Binding:
         self.positional = [p["name"] for p in signature if p["kind"] in POSITIONAL]
         self.names = [p["name"] for p in signature if not p["kind"].startswith("VAR_")]
         self._known = frozenset(self.names)
+        self._rest = next((f"*{p['name']}" for p in signature if p["kind"] == "VAR_POSITIONAL"), None)
+        self._more = next((f"**{p['name']}" for p in signature if p["kind"] == "VAR_KEYWORD"), None)
 
     def bind(self, values: Sequence[Any], keywords: Mapping[str, Any]) -> dict[str, Any]:
         """Name to value, in the order given; whether they are enough is not looked at.
+
+        What a ``*rest`` or ``**more`` of the task takes is under that name, stars included.
 
         Raises
         ------
         ArgumentsError
             There are too many, or one is unknown or given twice.
         """
-        if len(values) > len(self.positional):
+        if len(values) > len(self.positional) and self._rest is None:
             takes = f"{len(self.positional)} positional argument{'' if len(self.positional) == 1 else 's'}"
             raise ArgumentsError(f"{self.socket!r} takes {takes} ({', '.join(self.positional)}), not {len(values)}")
         bound = dict(zip(self.positional, values, strict=False))
+        if self._rest is not None and len(values) > len(self.positional):
+            bound[self._rest] = tuple(values[len(self.positional) :])
         for name, value in keywords.items():
+            if name not in self._known and self._more is not None:
+                bound.setdefault(self._more, {})[name] = value
+                continue
             if name not in self._known:
                 raise ArgumentsError(f"{self.socket!r} has no argument {name!r}; {nearest(name, self.names)}")
             if name in bound:

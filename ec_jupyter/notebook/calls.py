@@ -18,7 +18,7 @@ from ec_jupyter.notebook.client import unpack
 from ec_jupyter.notebook.progress import Bar, progress_text
 from ec_jupyter.notebook.rendering import going_on
 from ec_jupyter.notebook.request import Lineage, Request, Run
-from ec_jupyter.notebook.tables import Report, Table, Tree, clock_text, seconds_text, shown
+from ec_jupyter.notebook.tables import Report, Table, Tree, clock_text, error_text, seconds_text, shown
 from ec_jupyter.notebook.views import Processor, Socket
 from ec_jupyter.notebook.waiting import Waiting
 from ec_jupyter.notebook.waits import Deadline, background, beating, wake
@@ -354,7 +354,8 @@ class Calls:
         reply, _ = self._client.ask("retry", {"all": True} if target is None else self._chosen(target))
         for number in reply["ids"]:
             self._client.forget(number)
-        return [Request(self._self, number, "") for number in reply["ids"]]
+        found, _ = self._client.ask("query", {"what": "requests", "ids": reply["ids"], "limit": len(reply["ids"])})
+        return [Request(self._self, row["id"], row["socket"]) for row in found["rows"]]
 
     def _chosen(self, target: Any) -> dict[str, Any]:
         """The fields by which a frame names requests, a run or a socket."""
@@ -456,10 +457,8 @@ class Calls:
 
 
 def _request_row(row: dict[str, Any]) -> dict[str, Any]:
-    error = row.get("error")
-    text = f"{error.get('type', '')}: {error.get('message', '')}" if isinstance(error, dict) else error
-    row = {**row, "error": text}
-    return shown(row, started=clock_text, finished=clock_text, seconds=seconds_text, progress=progress_text)
+    times = {"started": clock_text, "finished": clock_text, "seconds": seconds_text}
+    return shown(row, error=error_text, progress=progress_text, **times)
 
 
 def _waiting(flow: Flow, row: dict[str, Any]) -> list[Waiting]:

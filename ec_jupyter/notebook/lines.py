@@ -73,14 +73,14 @@ def shares(words: Sequence[str] | None) -> dict[str, int | None] | None:
 
 
 def call_arguments(text: str, space: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-    """Values of ``1, two=x + 1``; without commas, too, where each has a name: ``one=1 two=2``.
+    """Values of ``1, two=x + 1``; without commas, too: ``one=1 two=x + 1``, ``1 2 two=3``.
 
     Raises
     ------
     MagicUsageError
         The text is not that of a call's arguments.
     """
-    call = _call(text) or _call(_with_commas(text))
+    call = _call(text) or _call(_with_commas(text)) or _call(_word_by_word(text))
     if call is None:
         raise MagicUsageError(f"{text!r} are no arguments; write one=1, two=x + 1")
     values = [_value(node, space) for node in call.args]
@@ -100,6 +100,12 @@ def _with_commas(text: str) -> str:
             starts.append(token.start[1])
     parts = [text[start:end] for start, end in pairwise([0, *starts, len(text)])]
     return ",".join(part.rstrip().rstrip(",") for part in parts)
+
+
+def _word_by_word(text: str) -> str:
+    """The text with a comma after each word, if each is an argument by itself; a string counts as one word."""
+    words = [word.rstrip(",") for word in re.findall(r"""(?:"[^"]*"|'[^']*'|\S)+""", text)]
+    return ", ".join(words) if all(_call(word) for word in words) else text
 
 
 def _call(text: str) -> ast.Call | None:

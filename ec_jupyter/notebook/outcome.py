@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +18,11 @@ from ec_jupyter.errors import (
     WorkerDiedError,
 )
 from ec_jupyter.notebook.rendering import Rendering
+from ec_jupyter.notebook.tables import OWN_LINE
 from ec_jupyter.wire import Value
 
 if TYPE_CHECKING:
     from ec_jupyter.notebook.client import Client
-
-_OWN_LINE = re.compile(r'^  File "<socket [^"]+>", line (\d+), in \S+$', re.MULTILINE)
 
 _KINDS: dict[str, type[EcError]] = {
     "died": WorkerDiedError,
@@ -68,7 +66,7 @@ def _failed(error: BaseException, where: str, row: dict[str, Any], again: str) -
     """The error with what is known of it: as notes for a script, as a cell shows it for IPython."""
     facts: dict[str, Any] = row.get("error") or {}
     text = facts.get("traceback", "").rstrip()
-    own = _OWN_LINE.findall(text)
+    own = OWN_LINE.findall(text)
     at = (f" at line {own[-1]} of its cell" if own else "") + (f" on {facts['node']!r}" if facts.get("node") else "")
     last = f"{where} failed{at}, attempt {row.get('attempt', 1)}; {again}"
     for note in filter(None, (last, facts.get("hint"), text)):

@@ -10,7 +10,7 @@ from ec_jupyter.errors import RequestNotFoundError
 from ec_jupyter.notebook.outcome import error_of, value_of
 from ec_jupyter.notebook.progress import progress_text
 from ec_jupyter.notebook.rendering import going_on
-from ec_jupyter.notebook.tables import Table
+from ec_jupyter.notebook.tables import Table, clock_text, error_line, error_text, seconds_text, shown
 from ec_jupyter.notebook.waits import Deadline, awaited, until
 
 if TYPE_CHECKING:
@@ -206,10 +206,7 @@ class Request:
     @property
     def error(self) -> str | None:
         """What it failed with: one line."""
-        facts = self.row()["error"]
-        if not isinstance(facts, dict):
-            return None if facts is None else str(facts)
-        return f"{facts.get('type', 'error')}: {facts.get('message', '')}"
+        return error_line(self.row()["error"]) or None
 
     @property
     def run(self) -> Run:
@@ -235,9 +232,10 @@ class Request:
 
     @property
     def attempts(self) -> Table:
-        """Every time it was started."""
+        """Every time it was started, the last included."""
         reply, _ = self.flow._client.ask("query", {"what": "attempts", "id": self.id})
-        return Table(reply["rows"], ["attempt", "state", "error", "started", "seconds"])
+        rows = [shown(row, error=error_text, started=clock_text, seconds=seconds_text) for row in reply["rows"]]
+        return Table(rows, ["attempt", "state", "error", "started", "seconds"])
 
     def lineage(self) -> Lineage:
         """What it came from and what came of it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from html import escape
@@ -11,6 +12,9 @@ SHOWN = 60
 """Rows a table shows; it holds them all."""
 
 _CELL = 60
+
+OWN_LINE = re.compile(r'^  File "<socket [^"]+>", line (\d+), in \S+$', re.MULTILINE)
+"""Where a traceback of a worker is in the cell of the task."""
 
 
 class Table(Sequence[Any]):
@@ -165,6 +169,21 @@ def _branches(level: Any) -> list[tuple[str, list[Any]]]:
         else:
             found.append((str(record), []))
     return found
+
+
+def error_line(error: Any) -> str:
+    """What a request failed with, in one line."""
+    if not isinstance(error, dict):
+        return "" if error is None else str(error)
+    first, _, rest = str(error.get("message", "")).strip().partition("\n")
+    return f"{error.get('type', 'error')}: {first}{' …' if rest else ''}"
+
+
+def error_text(error: Any) -> str:
+    """The same in a cell of a table, with the line of the task's cell: ``ValueError: no such day (line 3)``."""
+    text, lines = error_line(error), OWN_LINE.findall((error or {}).get("traceback") or "")
+    at = f" (line {lines[-1]})" if lines else ""
+    return (text if len(text) + len(at) <= _CELL else text[: _CELL - len(at) - 1] + "…") + at
 
 
 def seconds_text(seconds: float | None) -> str:

@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from ec_jupyter.notebook.request import Request
 
 
+_OPTIONS = (
+    "processor", "cpus", "threads", "retries", "backoff", "timeout", "once", "fresh", "memory", "join", "on", "hold",
+    "wait", "key",
+)  # fmt: skip
+
+
 class Argument:
     """A parameter of a task; has its own queue of arrivals.
 
@@ -150,9 +156,12 @@ class Socket:
 
     @property
     def options(self) -> dict[str, Any]:
-        """Its options as they are in force."""
-        names = ("threads", "retries", "backoff", "timeout", "once", "fresh", "memory")
-        return {name: self._record.get(name) for name in names}
+        """Its options as they are in force, under the words that declare them."""
+        record = self._record
+        key = (record.get("key") or {}).get("text")
+        lists = {name: list(record[name]) for name in ("on", "hold")}
+        cpus = self.flow._client.topology["processors"][record["processor"]]["cpus"]
+        return {name: record.get(name) for name in _OPTIONS} | lists | {"key": key, "cpus": cpus}
 
     @property
     def fixed(self) -> dict[str, str]:

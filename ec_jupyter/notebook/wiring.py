@@ -167,8 +167,8 @@ class Wiring(Nodes):
     @overload
     def socket(self, task: _F, /) -> _F: ...
     @overload
-    def socket(self, name: str | None = None, /, **options: Unpack[SocketOptions]) -> Callable[[_F], _F]: ...
-    def socket(self, name: Any = None, /, **options: Unpack[SocketOptions]) -> Any:
+    def socket(self, name: str | None = None, **options: Unpack[SocketOptions]) -> Callable[[_F], _F]: ...
+    def socket(self, name: Any = None, **options: Unpack[SocketOptions]) -> Any:
         """Decorator that makes a function the task of a socket; the function stays what it is.
 
         Parameters

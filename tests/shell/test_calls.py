@@ -219,7 +219,47 @@ def test_skipped_and_cancelled_requests_say_so(calling: Any, gate: Any) -> None:
     assert calling.run("b.state") == "cancelled"
 
 
+@pytest.mark.parametrize(
+    ("call", "value"),
+    [
+        ("flow.submit('rest', 1, 2, 3, b=4)", (1, (2, 3), 4, {})),
+        ("flow.submit('rest', 1, x=5, b=4)", (1, (), 4, {"x": 5})),
+        ("flow.submit('rest', a=1)", (1, (), 2, {})),
+        ("flow.map('rest', [1], [2])[0]", (1, (2,), 2, {})),
+        ("%ec_submit rest 1 2 3 b=4", (1, (2, 3), 4, {})),
+        ("%ec_submit rest 1, 2 + 1, x='a b'", (1, (3,), 2, {"x": "a b"})),
+    ],
+)
+def test_a_task_takes_what_is_left_over_as_a_call_in_python_does(calling: Any, call: str, value: Any) -> None:
+    calling.run("@ec.socket\ndef rest(a, *rest, b=2, **more): return a, rest, b, more")
+    assert calling.run(f"r = {call}" if call[0] != "%" else call.replace("%", "r = %", 1)) is None
+    assert calling.run("r.result(30)") == value
+    assert calling.run("flow.recall(r)")["a"] == 1
+
+
+def test_left_over_arguments_need_all_the_others(calling: Any) -> None:
+    calling.run("@ec.socket\ndef rest(*rest, b): return rest, b")
+    error = calling.fail("flow.submit('rest', 1, partial=True).id")
+    assert isinstance(error, ArgumentsError)
+    assert "*rest of 'rest'" in str(error)
+
+
 # -- looking ---------------------------------------------------------------------
+def test_attempts_are_all_that_were_begun_readable_and_a_retry_names_its_socket(calling: Any) -> None:
+    calling.run("@ec.socket(retries=1, backoff=0)\ndef boom(x):\n    if x: raise ValueError('bad\\nworse')")
+    calling.run("r = flow.submit('boom', 1).wait(30)")
+    assert repr(calling.run("flow.retry(r)")) == "[<request 1 of 'boom'>]"
+    calling.run("r.wait(30)")
+    rows = calling.run("r.attempts").rows
+    assert [(row["attempt"], row["state"], row["error"]) for row in rows] == [
+        (n, "failed", "ValueError: bad … (line 3)") for n in (1, 2, 3, 4)
+    ]
+    assert all(re.fullmatch(r"[\d:-]+( [\d:]+)?", row["started"]) and row["seconds"][-1] == "s" for row in rows)
+    assert calling.run("flow.requests()").rows[0]["error"] == "ValueError: bad … (line 3)"
+    assert calling.run("r.error") == "ValueError: bad …"
+    assert [row["state"] for row in calling.run("flow.submit('boom', 0).wait(30).attempts").rows] == ["done"]
+
+
 def test_how_far_a_running_task_is_stands_in_the_tables_whenever_they_are_asked_for(
     calling: Any, gate: Any, wait_until: Callable[..., Any]
 ) -> None:

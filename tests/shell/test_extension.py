@@ -138,7 +138,8 @@ def test_arguments_are_python_with_or_without_commas() -> None:
     assert call_arguments("one=[1, 2] two='a b=c'", space) == ([], {"one": [1, 2], "two": "a b=c"})
     assert call_arguments("one=x == 3", space) == ([], {"one": True})
     assert call_arguments("", space) == ([], {})
-    for wrong in ("one=", "1 2", "*x"):
+    assert call_arguments("1 x two='a b'", space) == ([1, 3], {"two": "a b"})
+    for wrong in ("one=", "1 +", "*x"):
         with pytest.raises(MagicUsageError):
             call_arguments(wrong, space)
 

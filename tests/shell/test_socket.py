@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ec_jupyter.errors import DeclarationError
+from ec_jupyter.notebook.wiring import SocketOptions
 
 
 def test_the_function_stays_a_plain_one_that_can_be_called_by_hand(loaded: Any) -> None:
@@ -34,6 +35,7 @@ def test_every_option_of_the_magic_reaches_the_socket(loaded: Any) -> None:
     )
     assert loaded.run("ec.flow()['maths.other'].options") == {
         "threads": 2, "retries": 3, "backoff": 0.5, "timeout": 60.0, "once": True, "fresh": True, "memory": 1000000000,
+        "processor": "maths", "cpus": 2, "join": "run", "on": [], "hold": [], "wait": None, "key": None,
     }  # fmt: skip
     assert loaded.run("ec.flow().processor('maths').cpus") == 2
 
@@ -210,3 +212,17 @@ def test_a_flow_is_named_after_its_notebook_and_its_folder_is_private(
     assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700
     assert (folder / ".gitignore").read_text() == "*\n"
     assert isinstance(loaded.fail("ec.flow('a/b')"), DeclarationError)
+
+
+def test_a_socket_may_be_given_its_name_by_word_and_tells_all_its_options(loaded: Any) -> None:
+    loaded.run(
+        "flow = ec.flow()\n@ec.socket(name='x', processor='p', cpus=2, timeout=3, join='zip', wait=9)\n"
+        "def f(a): return a"
+    )
+    loaded.run("@flow.socket(name='y', key='value % 2')\ndef f(a, b): return a")
+    options = loaded.run("flow['x'].options")
+    assert options.keys() == SocketOptions.__annotations__.keys()
+    assert {"processor": "p", "cpus": 2, "timeout": 3, "join": "zip", "wait": 9}.items() <= options.items()
+    assert loaded.run("flow['y'].options")["key"] == "value % 2"
+    loaded.run("flow.declare(f, 'z', **{k: v for k, v in flow['x'].options.items() if v is not None})")
+    assert loaded.run("flow['z'].options == flow['x'].options")
