@@ -6,18 +6,21 @@ import asyncio
 import logging
 import os
 import sqlite3
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.engine import counts
 from ec_jupyter.engine.address import ADDRESS, peer, socket_path
-from ec_jupyter.engine.desk import defect, serve
+from ec_jupyter.engine.desk import defect, serve, watch
 from ec_jupyter.engine.ended import ended_row, plain_results
 from ec_jupyter.engine.job import Ended
 from ec_jupyter.engine.key import Proof, make_key
 from ec_jupyter.engine.rerun import withdraw
 from ec_jupyter.errors import EcError, FrameError, StoreError, to_wire
+from ec_jupyter.flow.shown import changes
 from ec_jupyter.wire import FrameReader, Header, encode
 
 if TYPE_CHECKING:
@@ -34,6 +37,24 @@ SOON_SECONDS = 0.02
 STRANGER_BYTES = 1 << 16
 """Bytes in a frame of who has not proved yet that it knows the flow's key."""
 
+HIGH_BYTES = 1 << 20
+"""What a client may leave unread before it is told only what it asks for, and asked no further."""
+
+MOST_HELD = 64 << 20
+"""Bytes of frames that wait for a client to read before no more are taken from it."""
+
+FRAME_BYTES = 500
+"""What a frame that waits costs at least."""
+
+MOST_ASKED = 64
+"""Questions of one client that are taken before the answers to those before have gone out."""
+
+MOST_OWED = 2_000
+"""Ends of requests that are told at once to a client that reads again."""
+
+BRIEF = frozenset({"submit", "wait", "ping", "hello"})
+"""Frames whose answers are small."""
+
 COUNT_SHARE = 20
 """Counting takes at most one part in so many of the engine's time, however much waits."""
 
@@ -49,6 +70,13 @@ class Connection(asyncio.Protocol):
         self.name = ""
         self.kinds: set[str] = set()
         self.greeted = False
+        self.shown: dict[str, Any] | None = None
+        self.choked = False
+        self._owed: list[int] = []
+        self._held: deque[tuple[Header, list[bytes]]] = deque()
+        self._held_bytes = 0
+        self._going = self._full = False
+        self._asked = 0
         self._proof: Proof | None = Proof(clients.key, clients.engine.store.hold.folder.identity)
         self._out: list[tuple[int | None, bytes]] = []
         self._accepted: list[tuple[int, list[int]]] = []
@@ -57,6 +85,7 @@ class Connection(asyncio.Protocol):
         """Somebody connected; they count once they have said hello."""
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
+        transport.set_write_buffer_limits(high=HIGH_BYTES)
         if peer(transport.get_extra_info("socket")) not in (None, os.getuid()):
             transport.abort()
 
@@ -64,16 +93,82 @@ class Connection(asyncio.Protocol):
         """Frames of the client."""
         try:
             for header, buffers in self.reader.feed(data):
-                if self._proof is None:
-                    self.clients.take(self, header, buffers)
-                else:
+                if self._proof is not None:
                     self._prove(self._proof, header)
+                elif self._held or self.choked:
+                    self._hold(header, buffers)
+                else:
+                    self._serve(header, buffers)
         except FrameError as error:
             log.warning("client %s: %s", self.id, error)
             self.transport.write(encode({"k": "error", "n": 0, "error": to_wire(error)}))
             self.transport.close()
             return
         self.clients.engine.hurry()
+
+    def _serve(self, header: Header, buffers: list[bytes]) -> None:
+        self.clients.take(self, header, buffers)
+        if header["k"] not in BRIEF:
+            self._asked += 1
+        if self._asked >= MOST_ASKED:
+            # what they lead to goes out first, and is counted before there is more of it
+            self.choked = True
+            self.clients.engine.after(self._go_on_soon)
+
+    def _hold(self, header: Header, buffers: list[bytes]) -> None:
+        """Keep a frame until the client has read what it was told; read no more where that becomes much."""
+        self._held.append((header, buffers))
+        self._held_bytes += sum(map(len, buffers)) + FRAME_BYTES
+        if self._held_bytes > MOST_HELD:
+            self.transport.pause_reading()
+
+    def pause_writing(self) -> None:
+        """The client does not read as fast as it is told things: what can be told later is."""
+        self.choked = self._full = True
+
+    def resume_writing(self) -> None:
+        """It has read: tell it the rest."""
+        self._full = False
+        self._go_on_soon()
+
+    def _go_on_soon(self) -> None:
+        if not self._going:
+            self._going = True
+            # not within the write that made room
+            asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._going = False
+        if self._full or self.transport.is_closing():
+            return
+        self.choked, self._asked = False, 0
+        if self.shown is not None:
+            self.clients.topology()
+        owed, self._owed = self._owed[:MOST_OWED], self._owed[MOST_OWED:]
+        if owed:
+            watch(self.clients.engine, self, owed)
+        while self._held and not self.choked:
+            header, buffers = self._held.popleft()
+            self._held_bytes -= sum(map(len, buffers)) + FRAME_BYTES
+            self._serve(header, buffers)
+        if not self._held:
+            self.transport.resume_reading()
+        if self._owed and not self.choked:
+            self.choked = True
+            self.clients.engine.after(self._go_on_soon)
+        self.clients.engine.hurry()
+
+    def ended(self, some: list[Ended], frame: Callable[[], bytes]) -> None:
+        """Tell how requests ended that it watches: now, or as it reads again."""
+        if self.choked:
+            self._owed += [one.id for one in some]
+        else:
+            self.transport.write(frame())
+
+    def push(self, frame: bytes) -> None:
+        """Tell what is only of use now: not to one that does not read."""
+        if not self.choked:
+            self.transport.write(frame)
 
     def _prove(self, proof: Proof, header: Header) -> None:
         """Take a client's proof that it knows the flow's key; nothing is done for it before."""
@@ -135,6 +230,10 @@ class Connection(asyncio.Protocol):
         self.send({"k": "error", "n": to.get("n"), "error": to_wire(error)})
 
 
+def _plain_frame(some: list[Ended]) -> bytes:
+    return encode(*plain_results(some))
+
+
 def _in_a_row(ids: list[int]) -> bool:
     return ids == list(range(ids[0], ids[0] + len(ids))) if ids else True
 
@@ -150,6 +249,7 @@ class Clients:
         self.watching: dict[int, set[Connection]] = {}
         self.draining: list[tuple[Connection, Header]] = []
         self.accepting: list[tuple[Connection, Header, list[int]]] = []
+        self._rows: counts.Rows = {}
         self._path: Path
         self._server: asyncio.Server | None = None
         self._counts: asyncio.TimerHandle | None = None
@@ -217,8 +317,10 @@ class Clients:
     def leave(self, connection: Connection) -> None:
         """Forget a client."""
         self.all.discard(connection)
-        for watchers in self.watching.values():
-            watchers.discard(connection)
+        for request in [request for request, watchers in self.watching.items() if connection in watchers]:
+            self.watching[request].discard(connection)
+            if not self.watching[request]:
+                del self.watching[request]
         self.draining = [(c, h) for c, h in self.draining if c is not connection]
         if connection.greeted:
             self.engine.inbox.read(connection.id)
@@ -254,11 +356,14 @@ class Clients:
                 table = plain if value is not None and value.data is not None else others
                 table.setdefault(connection, []).append(one)
         for connection, some in plain.items():
-            connection.transport.write(encode(*plain_results(some)))
+            connection.ended(some, partial(_plain_frame, some))
         for connection, some in others.items():
-            rows = [ended_row(self.engine.core, one) for one in some]
-            buffers = [buffer for _, more in rows for buffer in more]
-            connection.transport.write(encode({"k": "finished", "rows": [row for row, _ in rows]}, buffers))
+            connection.ended(some, partial(self._full_frame, some))
+
+    def _full_frame(self, some: list[Ended]) -> bytes:
+        rows = [ended_row(self.engine.core, one) for one in some]
+        buffers = [buffer for _, more in rows for buffer in more]
+        return encode({"k": "finished", "rows": [row for row, _ in rows]}, buffers)
 
     @property
     def looked_at(self) -> bool:
@@ -285,11 +390,21 @@ class Clients:
         if listeners:
             frame = encode({"k": kind, **header})
             for connection in listeners:
-                connection.transport.write(frame)
+                connection.push(frame)
+
+    def view(self) -> dict[str, Any]:
+        """The wiring as clients see it."""
+        return counts.topology(self.engine, self._rows)
 
     def topology(self) -> None:
-        """Show everybody the new wiring."""
-        self.push("topology", {"topology": counts.topology(self.engine)}, everyone=True)
+        """Show everybody what has changed in the wiring since they saw it last."""
+        now = self.view()
+        seen = {id(c.shown): c.shown for c in self.all if c.shown is not None}
+        frames = {key: encode({"k": "topology", "changes": changes(old, now)}) for key, old in seen.items()}
+        for connection in self.all:
+            if connection.shown is not None and not connection.choked:
+                connection.transport.write(frames[id(connection.shown)])
+                connection.shown = now
 
     def notice(self, text: str) -> None:
         """Tell everybody something they should know."""

@@ -20,9 +20,14 @@ _NUMBERS = ("used", "others", "round_trip", "memory", "since")
 STATES = ("waiting", "queued", "running", "done", "failed", "cancelled", "skipped")
 
 
-def topology(engine: Engine) -> dict[str, Any]:
-    """The wiring as clients show it."""
+Rows = dict[tuple[str, int], tuple[tuple[Any, ...], dict[str, Any]]]
+"""Rows of sockets and plugs as they were shown last, with what they were made of."""
+
+
+def topology(engine: Engine, rows: Rows | None = None) -> dict[str, Any]:
+    """The wiring as clients show it; what has not changed since is taken from `rows`."""
     wiring, core = engine.core.topology, engine.core
+    rows = {} if rows is None else rows
     names = {s.id: s.name for s in wiring.sockets.values()}
     return {
         "revision": wiring.revision,
@@ -32,19 +37,46 @@ def topology(engine: Engine) -> dict[str, Any]:
             }
             for p in wiring.processors.values()
         },
-        "sockets": {s.name: _socket_row(core, s) for s in wiring.sockets.values() if not s.parked},
-        "plugs": [_plug_row(p, names) for p in wiring.live],
+        "sockets": {s.name: _socket_row(core, s, rows) for s in wiring.sockets.values() if not s.parked},
+        "plugs": [_plug_row(p, names, rows) for p in wiring.live],
         "nodes": [_node_row(facts) for facts in engine.fleet.facts()],
     }
 
 
-def _plug_row(plug: Plug, names: dict[int, str]) -> dict[str, Any]:
+def _same(rows: Rows, key: tuple[str, int], made_of: tuple[Any, ...]) -> dict[str, Any] | None:
+    """The row that was made of the very same; records are never changed, only replaced."""
+    known = rows.get(key)
+    if known is None or any(a is not b and a != b for a, b in zip(known[0], made_of, strict=True)):
+        return None
+    return known[1]
+
+
+def _plug_row(plug: Plug, names: dict[int, str], rows: Rows) -> dict[str, Any]:
+    key, made_of = ("plug", plug.id), (plug, names[plug.source], names[plug.target])
+    known = _same(rows, key, made_of)
+    if known is None:
+        known = _plug(plug, names)
+        rows[key] = made_of, known
+    return known
+
+
+def _plug(plug: Plug, names: dict[int, str]) -> dict[str, Any]:
     row = to_json(plug)
     when, written = (plug.when.text, plug.when.written) if plug.when else (None, {})
     return row | {"source": names[plug.source], "target": names[plug.target], "when": when, "written": written}
 
 
-def _socket_row(core: Core, socket: Socket) -> dict[str, Any]:
+def _socket_row(core: Core, socket: Socket, rows: Rows) -> dict[str, Any]:
+    key = ("socket", socket.id)
+    made_of = socket, core.topology.tasks[socket.task], core.topology.needed[socket.id], core.python
+    known = _same(rows, key, made_of)
+    if known is None:
+        known = _socket(core, socket)
+        rows[key] = made_of, known
+    return known
+
+
+def _socket(core: Core, socket: Socket) -> dict[str, Any]:
     task = core.topology.tasks[socket.task]
     record = to_json(socket)
     for key in ("id", "name", "task", "fixed", "stale"):

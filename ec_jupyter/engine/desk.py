@@ -77,7 +77,7 @@ def _answered(engine: Engine, client: Connection, header: Header) -> bool:
         client.reply(reply, to=header)
         if header.get("watch"):
             # they may have ended before this client was back
-            _watch(engine, client, reply["ids"])
+            watch(engine, client, reply["ids"])
     return True
 
 
@@ -106,6 +106,7 @@ def _hello(engine: Engine, client: Connection, header: Header, buffers: Buffers)
             f"tasks run under {sys.executable}, this notebook under {header['executable']}: packages may differ"
         )
     engine.clients.all.add(client)
+    client.shown = engine.clients.view()
     client.reply(
         {
             "flow": engine.store.meta["flow"],
@@ -114,7 +115,7 @@ def _hello(engine: Engine, client: Connection, header: Header, buffers: Buffers)
             "engine": os.getpid(),
             "cpus": engine.cpus,
             "warnings": warnings,
-            "topology": counts.topology(engine),
+            "topology": client.shown,
         },
         to=header,
     )
@@ -154,7 +155,7 @@ def submit(engine: Engine, client: Connection | Absent, header: Header, buffers:
         client.refuse(error, to=header)
         return
     if header.get("watch") and not isinstance(client, Absent):
-        _watch(engine, client, ids)
+        watch(engine, client, ids)
     if header.get("done"):
         engine.core.journal.add("drop_accepted", (client.id, header["done"]))
     engine.core.journal.answer(client.id, n, {"ids": ids})
@@ -217,10 +218,11 @@ def _wait(engine: Engine, client: Connection, header: Header, buffers: Buffers) 
     wanted = list(header.get("ids", ()))
     for first, n in header.get("ranges", ()):
         wanted.extend(range(first, first + n))
-    _watch(engine, client, wanted)
+    watch(engine, client, wanted)
 
 
-def _watch(engine: Engine, client: Connection, wanted: list[int]) -> None:
+def watch(engine: Engine, client: Connection, wanted: list[int]) -> None:
+    """Tell a client how requests end, or ended."""
     jobs = engine.core.jobs
     engine.clients.watch(client, [i for i in wanted if i in jobs])
     rest = [i for i in wanted if i not in jobs]

@@ -24,6 +24,7 @@ from typing import Any
 from ec_jupyter.engine.inbox import inbox_folder
 from ec_jupyter.engine.store import make_folder
 from ec_jupyter.errors import ArgumentsError, EcError, EngineLostError, StoreLostError, from_wire
+from ec_jupyter.flow.shown import merged
 from ec_jupyter.nodes import values
 from ec_jupyter.notebook import engines
 from ec_jupyter.notebook.ends import Ends, Row, ranges, unpack
@@ -307,7 +308,7 @@ class Client:
     def _pushed(self, header: Header, buffers: list[bytes]) -> None:
         kind = header["k"]
         if kind == "topology":
-            self.topology = header["topology"]
+            self.topology = merged(self.topology, header["changes"])
         for listener in list(self._listeners.get(kind, ())):
             try:
                 listener(header, buffers)

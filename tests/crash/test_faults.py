@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import psutil
 import pytest
 
 from ec_jupyter.engine.address import socket_path
@@ -30,12 +31,17 @@ from ec_jupyter.errors import (
     StoreReadOnlyError,
 )
 from ec_jupyter.notebook import client as client_module
-from ec_jupyter.wire import FrameReader, encode
+from ec_jupyter.notebook import engines
+from ec_jupyter.wire import PROTOCOL, FrameReader, encode
 from tests.crash.flowkit import Flow, Gate, gone, kill, mark, passing, socket_change, wait_until
 
 
 def echo(x):
     return x
+
+
+def shout(x):
+    return "z" * 50_000
 
 
 def pair(one, two):
@@ -381,6 +387,60 @@ def test_an_engine_that_can_take_no_further_connection_goes_on_and_takes_it_late
     other = make_flow(flow.folder)
     assert other.result(other.submit("echo", x=3)) == 3
     assert other.engine == flow.engine == pid
+
+
+# -- a client that does not read -----------------------------------------------------
+def test_a_client_that_reads_nothing_takes_bounded_memory_and_gets_all_once_it_reads(flow):
+    flow.socket(shout)
+    flow.socket(echo)
+    flow.drained()
+    flow.ask("pause", sockets=["echo"])
+    flow.map("echo", [{"x": "y" * 100}] * 1000)
+    requests = flow.map("shout", [{"x": i} for i in range(1500)])
+    line = engines.reach(flow.folder, "main", sys.executable, [])
+    hello = {
+        "k": "hello", "n": 0, "protocol": PROTOCOL, "client": "slow", "name": "slow", "pid": os.getpid(),
+        "python": client_module.PYTHON, "executable": sys.executable,
+    }  # fmt: skip
+    line.sendall(encode(hello))
+    line.sendall(encode({"k": "subscribe", "n": 1, "kinds": ["counts", "output", "picture"]}))
+    line.sendall(encode({"k": "wait", "ranges": [[requests[0], len(requests)]]}))
+    questions = range(2, 502)
+    for n in questions:
+        line.sendall(encode({"k": "query", "n": n, "what": "requests", "socket": "echo", "limit": 1000}))
+    engine = psutil.Process(flow.engine)
+    before, most = engine.memory_info().rss, 0
+    # 1,500 results of 50 kB, and 500 answers of 200 kB and more
+    flow.drained()
+    for _ in range(20):
+        assert flow.query("counts")["sockets"]["shout"]["done"] == 1500
+        most = max(most, engine.memory_info().rss)
+    assert most - before < 80 << 20
+    reader, answers, ends = FrameReader(), set(), set()
+    line.settimeout(60)
+    while len(answers) < len(questions) or len(ends) < len(requests):
+        for header, _ in reader.feed(line.recv(1 << 18)):
+            if header["k"] == "ok":
+                answers.add(header["n"])
+            elif header["k"] == "results":
+                ends.update(header["ids"])
+            elif header["k"] == "finished":
+                ends.update(row["id"] for row in header["rows"] if row["state"] == "done")
+        answers &= {*questions}
+    assert ends == {*requests}
+    line.close()
+
+
+def test_an_edit_among_many_sockets_is_told_in_one_row(flow):
+    for n in range(50):
+        flow.socket(echo, f"s{n}")
+    told = []
+    flow.client.listen("topology", lambda header, _: told.append(header["changes"]))
+    flow.socket(echo, "more")
+    wait_until(lambda: told)
+    assert told[0]["sockets"].keys() == {"more"}
+    assert "plugs" not in told[0]
+    assert len(flow.client.topology["sockets"]) == 51
 
 
 # -- lives -----------------------------------------------------------------------------
