@@ -207,7 +207,7 @@ class Core:
             self.tally(job.socket, "queued")
             filled = ("queued", job.arguments_json(), to_text(job.tag), self.topology.revision, job.id)
             self.journal.add("fill_request", filled)
-            self._follow(job.id, fire.followers)
+            self._follow(job.id, job.socket, fire.followers)
             self.enqueue(job)
         else:
             job.hops = self._hops
@@ -241,11 +241,13 @@ class Core:
         error = {"type": "CycleError", "message": message, "traceback": "", "kind": "cycle"}
         self._fail(job, error, Outcome(job.id, job.attempt, "failed"))
 
-    def _follow(self, leader: int, followers: Sequence[int]) -> None:
+    def _follow(self, leader: int, socket: int, followers: Sequence[int]) -> None:
         if followers:
             self.followers.setdefault(leader, []).extend(followers)
             for request in followers:
                 self.journal.add("join_request", (leader, request))
+            # what two submits have brought together is one call
+            self.tally(socket, "waiting", -len(followers))
 
     def _skipped(self, skip: Skip) -> None:
         job = Job(skip.request, skip.socket, skip.party, skip.run, skip.tag, {}, self.now)
@@ -253,7 +255,7 @@ class Core:
             self._as_it_was(job)
         else:
             self.add_request(job, "queued")
-        self._follow(job.id, skip.followers)
+        self._follow(job.id, job.socket, skip.followers)
         self.end(job, "skipped", "waiting" if skip.waited else "queued")
 
     def _merged(self, party: int, older: int) -> None:
@@ -525,7 +527,5 @@ class Core:
         for follower in self.followers.pop(job.id, ()):
             how = (state, result, text, raised, self.topology.revision, started, self.now, seconds, job.id)
             self.journal.add("finish_joined", how)
-            self.tally(job.socket, "waiting", -1)
-            self.tally(job.socket, state)
             twin = Job(follower, job.socket, job.party, follower, job.tag, {}, job.created)
             self.ended.append(Ended(follower, twin, state, value, error, exception))

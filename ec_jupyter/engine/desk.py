@@ -328,7 +328,8 @@ def _supply(engine: Engine, client: Connection, header: Header, buffers: Buffers
 
 
 def _discard(engine: Engine, client: Connection, header: Header, buffers: Buffers) -> None:
-    rerun.discard(engine, header.get("arrival"), header.get("request"))
+    one = header.get("arrival")
+    rerun.discard(engine, header.get("arrivals", []) if one is None else [one], header.get("request"))
     _done(engine, client, {}, header)
 
 

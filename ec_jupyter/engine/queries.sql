@@ -70,6 +70,12 @@ DELETE FROM arrival WHERE id = ?;
 SELECT a.id, r.id, r.socket, run.party, r.run, r.tag, a.late, a.plug, a.value, a."index", a.mark, r.state, r.error
   FROM arrival a JOIN request r ON r.id = a.source_request JOIN run ON run.id = r.run WHERE a.state = 'routing';
 
+-- name: joined_to
+SELECT id FROM request WHERE joined = ?;
+
+-- name: follow_again
+UPDATE request SET state = 'waiting' WHERE joined = ? AND state IN ('failed', 'cancelled');
+
 -- name: join_request
 UPDATE request SET joined = ? WHERE id = ?;
 
@@ -229,7 +235,8 @@ SELECT id, record FROM task;
 SELECT name, cpus, memory, affinity, paused FROM processor;
 
 -- name: counts
-SELECT socket, state, count(*) FROM request GROUP BY socket, state;
+-- what two submits have brought together is one call
+SELECT socket, state, count(*) FROM request WHERE joined IS NULL GROUP BY socket, state;
 
 -- name: top_ids
 SELECT (SELECT max(id) FROM request), (SELECT max(id) FROM value), (SELECT max(id) FROM arrival),
@@ -352,7 +359,8 @@ SELECT id, root, party, submit_id, replay_of, created FROM run WHERE id = ?;
 
 -- name: party_states
 SELECT r.state, count(*) FROM run JOIN request r ON r.run = run.id
- WHERE (run.id = ?1 OR run.party = ?1 AND run.party <> run.id) AND (r.id = run.id OR r.run <> r.id) GROUP BY r.state;
+ WHERE (run.id = ?1 OR run.party = ?1 AND run.party <> run.id) AND (r.id = run.id OR r.run <> r.id) AND r.joined IS NULL
+ GROUP BY r.state;
 
 -- name: party_of
 SELECT party FROM run WHERE id = ?;

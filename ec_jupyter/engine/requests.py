@@ -142,6 +142,7 @@ def results(engine: Engine, header: Header) -> Answer:
     """Results of the done requests of a socket, in order of acceptance, in columns."""
     core = engine.core
     where, parameters = _filter(core, {**header, "state": "done"}, {})
+    where += " AND r.joined IS NULL"
     rows = core.store.db.execute(
         f"SELECT r.id, r.result FROM request r JOIN run ON run.id = r.run WHERE {where} ORDER BY r.id DESC LIMIT ?",
         (*parameters, header["limit"]),

@@ -110,6 +110,10 @@ def _cancel_queued(core: Core, job: Job, before: str) -> None:
 
 def _queue_again(core: Core, job: Job, before: str) -> None:
     """Queue a failed or cancelled request again: the very same run goes on."""
+    followers = [key for (key,) in core.store.rows("joined_to", (job.id,))]
+    if followers:
+        core.followers[job.id] = followers
+        core.journal.step("follow_again", (job.id,))
     _no_longer_aside(core, job)
     job.tries = 0
     core.journal.step("keep_attempt", (before, job.id))
@@ -168,9 +172,11 @@ def _keep_given(job: Job, arrival: Arrival) -> None:
 
 
 def _out_of_meeting(core: Core, job: Job, party: Party, meeting: Meeting) -> None:
-    for queue in meeting.given.values():
+    for at, queue in list(meeting.given.items()):
         for entry in [e for e in queue if e[0] == job.id]:
             queue.remove(entry)
+        if not queue:
+            del meeting.given[at]
     for argument, where, parcel in list(meeting.parcels()):
         if len(parcel.arrivals) != 1:
             continue
@@ -264,8 +270,8 @@ def _place(core: Core, header: Header, socket: int, names: set[str]) -> tuple[Pa
     raise RequestNotFoundError(f"nothing at {header['socket']!r} waits for {', '.join(sorted(names))}")
 
 
-def discard(engine: Engine, arrival: int | None, request: int | None) -> None:
-    """Throw away a waiting value, or give up a failed request; a dead mark goes on in its place."""
+def discard(engine: Engine, arrivals: list[int], request: int | None) -> None:
+    """Throw away waiting values, or give up a failed request; a dead mark goes on in its place."""
     core = engine.core
     if request is not None:
         for row in chosen(core, {"ids": [request]}, ("failed", "cancelled")):
@@ -274,15 +280,19 @@ def discard(engine: Engine, arrival: int | None, request: int | None) -> None:
             _give_up(core, recovery.job_from_disk(core, row[0]), row[5])
             return
         raise RequestNotFoundError(f"request {request} has not failed; cancel it first")
-    for one in core.joins.all_waiting():
-        if one.id == arrival:
-            core.journal.commit()
-            (alive,) = core.store.one("unfinished_of_run", (one.run,))
-            core.joins.discard(one, alone=not alive)
-            core.touched.add(one.party)
-            core.absorb()
-            return
-    raise RequestNotFoundError(f"no value {arrival} waits in this flow")
+    waiting = {one.id: one for one in core.joins.all_waiting()}
+    for arrival in arrivals:
+        if arrival not in waiting:
+            raise RequestNotFoundError(f"no value {arrival} waits in this flow")
+    for one in map(waiting.__getitem__, arrivals):
+        if one.state != "waiting":
+            # what it waited for has gone with one of those before it
+            continue
+        core.journal.commit()
+        (alive,) = core.store.one("unfinished_of_run", (one.run,))
+        core.joins.discard(one, alone=not alive)
+        core.touched.add(one.party)
+        core.absorb()
 
 
 def withdraw(core: Core, requests: list[int]) -> bool:

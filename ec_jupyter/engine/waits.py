@@ -32,12 +32,11 @@ def waiting(engine: Engine, header: Header) -> Answer:
             name = core.topology.sockets[meeting.socket].name
             if wanted in (None, name):
                 rows += _meeting_rows(core, party, meeting, name)
-        if len(rows) >= (header.get("limit") or 1000):
-            break
     for socket in sorted({arrival.socket for arrival in core.joins.policies.waiting()}):
         if wanted in (None, core.topology.sockets[socket].name):
             rows += _policy_rows(core, socket)
-    return {"rows": rows}, []
+    limit = header.get("limit") or len(rows)
+    return {"rows": rows[:limit], "more": max(0, len(rows) - limit)}, []
 
 
 def _policy_rows(core: Core, socket: int) -> list[dict[str, Any]]:

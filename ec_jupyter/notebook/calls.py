@@ -205,7 +205,7 @@ class Calls:
         return Run(self._self, id)
 
     def waiting(self, socket: str | Socket | Callable[..., Any] | None = None) -> Table:
-        """What has come and waits for company; each item has a value that can be seen, and discarded."""
+        """All that has come and waits for company; each item has a value that can be seen, and discarded."""
         asked = {"what": "waiting"} | ({} if socket is None else {"socket": self._socket(socket)})
         reply, _ = self._client.ask("query", asked)
         items = [item for row in reply["rows"] for item in _waiting(self._self, row)]
@@ -312,12 +312,14 @@ class Calls:
 
     def discard(self, item: Waiting | Request | Iterable[Waiting | Request]) -> None:
         """Throw away what waits: a waiting item, a request, or several."""
-        for one in [item] if isinstance(item, (Waiting, Request)) else list(item):
+        some = [item] if isinstance(item, (Waiting, Request)) else list(item)
+        arrivals = [one.arrival for one in some if isinstance(one, Waiting) and one.arrival is not None]
+        if arrivals:
+            self._client.ask("discard", {"arrivals": arrivals}, timeout=None)
+        for one in some:
             if isinstance(one, Request):
                 self._client.ask("discard", {"request": one.id})
-            elif one.arrival is not None:
-                self._client.ask("discard", {"arrival": one.arrival})
-            else:
+            elif one.arrival is None:
                 # a request to which nothing has come has nothing to throw away but itself
                 self._client.ask("cancel", {"ids": [one.request]})
 
@@ -412,11 +414,16 @@ class Calls:
         deadline, news = Deadline(timeout), threading.Event()
         with self._watched(news.set) as (future, bar, latest):
             while not future.done():
-                if not news.wait(deadline.left):
+                if not news.wait(deadline.left) and not self._at_rest(future):
                     raise TimeoutError(f"flow {self.name!r} is at work after {timeout} s; it goes on")
                 news.clear()
                 bar.show(latest)
             return self._left(future.result())
+
+    def _at_rest(self, answer: Future[Any]) -> bool:
+        """Whether the time is over and yet nothing is queued or running: then the answer is there or on its way."""
+        counts, _ = self._client.ask("query", {"what": "counts"})
+        return bool(counts["idle"]) and (answer.result(60) is not None)
 
     async def drained(self) -> Report:
         """Await the same as `wait` does, while the kernel's loop goes on."""

@@ -278,7 +278,7 @@ def _chosen(args: Fields) -> Fields:
 
 # -- what waits ----------------------------------------------------------------
 def _waiting(client: Client, args: Fields) -> Fields:
-    asked = {"what": "waiting", "socket": args.get("socket"), "limit": args.get("limit")}
+    asked = {"what": "waiting", "socket": args.get("socket"), "limit": args.get("limit") or 1000}
     return {"rows": client.ask("query", asked)[0]["rows"]}
 
 

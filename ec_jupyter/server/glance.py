@@ -69,7 +69,8 @@ def read(folder: Path) -> Row:
     """
     try:
         with closing(_open(folder)) as db:
-            states = Counter(dict(db.execute("SELECT state, count(*) FROM request GROUP BY state").fetchall()))
+            counted = "SELECT state, count(*) FROM request WHERE joined IS NULL GROUP BY state"
+            states = Counter(dict(db.execute(counted).fetchall()))
             waiting = "SELECT count(*) FROM arrival WHERE state IN ('waiting', 'shared', 'routing')"
             (arrived,) = db.execute(waiting).fetchone()
             versions = "SELECT json_extract(t.record, '$.python') FROM socket s JOIN task t ON t.id = s.task"

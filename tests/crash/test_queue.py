@@ -25,6 +25,13 @@ def note(x, marks):
     return x
 
 
+def fail_once(x, marks):
+    with open(marks) as file:
+        before = file.read()
+    mark(marks, x)
+    return x if before else 1 / 0
+
+
 def hold(x, marks, gate):
     mark(marks, x)
     passing(gate)
@@ -231,6 +238,21 @@ def test_partial_submits_that_complete_each_other_are_one_call_that_both_see(flo
     assert flow.result(one) == flow.result(two) == (1, 2)
     flow.drained()
     assert len([r for r in flow.requests(socket="pair") if r["joined"] is None]) == 1
+    for _ in "12":
+        assert flow.count("pair") | {"done": 1, "waiting": 0, "queued": 0} == flow.count("pair")
+        assert len(flow.query("results", socket="pair", limit=10)["values"]) == 1
+        assert flow.query("run", id=one)["counts"] == {"done": 1}
+        flow.restart()
+
+
+def test_partial_submits_whose_call_failed_both_see_what_a_retry_comes_to(flow, marks):
+    flow.socket(fail_once)
+    one, two = (flow.submit_some("fail_once", **given) for given in ({"x": 1}, {"marks": str(marks)}))
+    assert [flow.row(request)["state"] for request in (one, two)] == ["failed", "failed"]
+    flow.restart()
+    flow.ask("retry", ids=[one])
+    assert flow.result(one) == flow.result(two) == 1
+    assert flow.count("fail_once")["done"] == 1
 
 
 def test_a_cancelled_queued_request_never_runs_and_says_so(flow, marks, gate):

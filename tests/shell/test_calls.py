@@ -458,3 +458,27 @@ def test_a_failure_that_waits_or_was_an_argument_is_loaded_as_one(calling: Any) 
     assert calling.run("e = flow.waiting('join')[0].value(); type(e).__name__, e.arguments") == ("Failure", {"x": 0})
     calling.run("flow.supply(flow.waiting('join')[0], two=1); flow.wait(60)")
     assert calling.run("flow.recall(flow.requests('join')[0])['one'].arguments") == {"x": 0}
+
+
+def test_all_that_waits_is_listed_and_discarded_however_many(calling: Any) -> None:
+    calling.run("rs = flow.map('join', range(1_200), partial=True)")
+    assert calling.run("len(flow.waiting())") == 1_200
+    calling.run("flow.discard(flow.waiting())")
+    assert calling.run("len(flow.waiting()), flow.wait(60)['waiting']") == (0, 0)
+
+
+def test_a_cancelled_request_that_waited_leaves_nothing_waiting(calling: Any) -> None:
+    calling.run("@ec.socket\ndef three(a, b, c): return a, b, c")
+    calling.run("r = flow.submit('three', 1, partial=True); flow.supply('three', run=r, b=2)")
+    assert calling.run("len(flow.waiting('three'))") == 2
+    assert calling.run("%ec_cancel r") == 1
+    assert calling.run("len(flow.waiting('three')), r.state") == (0, "cancelled")
+    calling.run("r.retry(); flow.supply('three', run=r, c=3)")
+    assert calling.run("r.result(30)") == (1, 2, 3)
+
+
+def test_a_wait_of_no_time_tells_whether_anything_is_left_to_do(calling: Any, gate: Any) -> None:
+    calling.run("flow.submit('add', 1).result(30)")
+    assert calling.run("flow.wait(0)['failed'], flow.wait(60)['failed']") == (0, 0)
+    calling.run("flow.submit('gated', 1)")
+    assert isinstance(calling.fail("flow.wait(0)"), TimeoutError)
