@@ -59,6 +59,7 @@ class Inbox:
         self.engine = engine
         self.folder = inbox_folder(engine.folder)
         self.last: dict[str, int] = dict(engine.store.rows("all_clients"))
+        self._left: set[str] = set()
         self.deferred: list[tuple[Connection | Absent, Header, list[bytes]]] = []
 
     def taken(self, client: str, frame: int) -> None:
@@ -91,6 +92,9 @@ class Inbox:
             self._forget(client)
             return
         gone = _lock(fd)
+        if not gone:
+            # it is just ending, or will be back
+            self._left.add(client)
         with open(fd, "rb") as stream:
             # an unfinished frame at the end was never accepted: its client died writing it
             for header, buffers in _frames(stream.read(), path):
@@ -98,6 +102,13 @@ class Inbox:
                     self._take(Absent(client), header, buffers)
         if gone and self.engine.stalled is None:
             self.engine.after(lambda: self._remove(path, client))
+
+    def look_again(self) -> None:
+        """See whether those who had hung up and lived still are gone by now."""
+        back = {connection.id for connection in self.engine.clients.all}
+        left, self._left = self._left - back, set()
+        for client in left:
+            self.read(client)
 
     def _take(self, client: Absent, header: Header, buffers: list[bytes]) -> None:
         from ec_jupyter.engine.desk import defect, submit

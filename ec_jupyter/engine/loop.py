@@ -43,6 +43,7 @@ QUIET_SECONDS = 0.001  # after so long without a tick, what comes in does not wa
 LOOK_SECONDS = 1.0  # between looks at whether the folder and the sockets are where they were
 NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)  # what a connection may have to wait for
 CROWDED_SECONDS = 0.5  # between two looks whether workers can give files back
+SHRINK_SECONDS = 0.02  # between two steps in which an idle flow's database gets smaller
 RETRY_STORE = 1.0  # seconds between tries to write to a disk that was full
 
 
@@ -179,6 +180,9 @@ class Engine:
             except (OSError, EcError) as error:
                 # no room on the disk, say: the next look may find some
                 log.warning("the engine's sockets cannot be made anew: %s", error)
+            self.inbox.look_again()
+            while self.stalled is None and self.idle and self.store.shrink():
+                await asyncio.sleep(SHRINK_SECONDS)
             await asyncio.sleep(LOOK_SECONDS)
 
     # -- the tick ------------------------------------------------------------

@@ -28,6 +28,9 @@ from ec_jupyter.errors import StoreDamagedError, StoreError, StoreFullError, Sto
 
 SCHEMA = 2
 CHECKPOINT_BYTES = 8 << 20
+FREE_BYTES = 1 << 20  # so much may stay free in a database, and a quarter of it
+STEP_PAGES = 500  # given back at once
+WHOLE_BYTES = 16 << 20  # an older database with no more content than this is written anew, in some 0.1 s
 CHECKPOINT_AGAIN = 0.5  # seconds after a reader held more than that back
 _NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "lustre", "gpfs", "beegfs", "ceph"}
 
@@ -116,7 +119,10 @@ class Store:
         if network:
             # no shared memory over a network: one owner, no readers beside it
             db.execute("PRAGMA locking_mode = EXCLUSIVE")
+        # of a new database; one that was made without it follows with the first VACUUM
+        db.execute("PRAGMA auto_vacuum = INCREMENTAL")
         db.execute("PRAGMA journal_mode = WAL")
+        db.execute(f"PRAGMA journal_size_limit = {CHECKPOINT_BYTES}")
         db.execute(f"PRAGMA synchronous = {'FULL' if durability == 'power' else 'NORMAL'}")
         db.execute(f"PRAGMA wal_autocheckpoint = {1000 if network else 0}")
         db.execute("PRAGMA cache_size = -16384")
@@ -174,6 +180,28 @@ class Store:
         """Tell the checkpointer that a transaction was written."""
         if self._checkpointer is not None:
             self._checkpointer.look()
+
+    def shrink(self) -> bool:
+        """Give some of what is free in the database back to the disk, in milliseconds; whether there is more."""
+        free, pages, size, kind = (
+            self.db.execute(f"PRAGMA {word}").fetchone()[0]
+            for word in ("freelist_count", "page_count", "page_size", "auto_vacuum")
+        )
+        if free * size < FREE_BYTES or free < pages // 4:
+            return False
+        try:
+            if kind:
+                self.db.execute(f"PRAGMA incremental_vacuum({STEP_PAGES})").fetchall()
+            elif (pages - free) * size < WHOLE_BYTES:
+                self.db.execute("VACUUM")
+            else:
+                return False
+        except sqlite3.OperationalError:
+            # a full disk, or a reader in the way: another time
+            return False
+        if self._checkpointer is not None:
+            self._checkpointer.now()
+        return bool(kind)
 
     def explain(self, error: sqlite3.Error) -> StoreError:
         """An SQLite error in the words of the person whose disk it is."""
@@ -262,6 +290,10 @@ class _Checkpointer:
         self._looks += 1
         if self._looks % 64 == 0 and self._log.stat().st_size > CHECKPOINT_BYTES:
             self._wanted.set()
+
+    def now(self) -> None:
+        """Move what there is soon: only then the database's file gets smaller."""
+        self._wanted.set()
 
     def _run(self) -> None:
         db = sqlite3.connect(self._path, timeout=10, isolation_level=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import resource
 import shutil
@@ -429,6 +430,34 @@ def test_a_client_that_reads_nothing_takes_bounded_memory_and_gets_all_once_it_r
         answers &= {*questions}
     assert ends == {*requests}
     line.close()
+
+
+def test_the_log_of_a_client_that_ends_after_its_line_did_goes_while_the_engine_runs(flow):
+    path = flow.folder / "inbox" / "late.log"
+    with open(path, "wb") as log:
+        fcntl.flock(log, fcntl.LOCK_EX)
+        with engines.reach(flow.folder, "main", sys.executable, []) as line:
+            hello = {
+                "k": "hello", "n": 0, "protocol": PROTOCOL, "client": "late", "name": "", "pid": os.getpid(),
+                "python": client_module.PYTHON, "executable": sys.executable,
+            }  # fmt: skip
+            line.sendall(encode(hello))
+            assert line.recv(1 << 16)
+        flow.drained()
+    wait_until(lambda: not path.exists())
+
+
+def test_a_database_gets_smaller_once_a_cleared_flow_is_idle(flow):
+    flow.socket(shout)
+    flow.map("shout", [{"x": i} for i in range(400)])
+    flow.drained()
+    path = flow.folder / "flow.db"
+    flow.stop()
+    assert path.stat().st_size > 19 << 20
+    flow.reopen()
+    flow.ask("clear")
+    wait_until(lambda: path.stat().st_size < 3 << 20)
+    assert flow.result(flow.submit("shout", x=1)) == "z" * 50_000
 
 
 def test_an_edit_among_many_sockets_is_told_in_one_row(flow):
