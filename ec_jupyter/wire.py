@@ -38,7 +38,10 @@ def encode(header: Header, buffers: Sequence[Buffer] = ()) -> bytes:
         lengths = [len(b) for b in buffers]
         header["b"] = lengths
         total = sum(lengths)
-    head = _dumps(header).encode()
+    try:
+        head = _dumps(header).encode()
+    except (UnicodeEncodeError, RecursionError, ValueError) as error:
+        raise FrameError(f"a {header.get('k')!r} frame cannot be written: {error}") from error
     if total + len(head) > MAX_FRAME_BYTES:
         raise FrameError(f"a frame of {total + len(head)} bytes is over the limit of {MAX_FRAME_BYTES}")
     return b"".join((_PREFIX.pack(len(head), total), head, *buffers))
@@ -99,9 +102,9 @@ def _cut(data: bytes, at: int, head: int, body: int) -> tuple[Header, list[bytes
         if not isinstance(header, dict) or not isinstance(header.get("k"), str):
             raise FrameError("a frame's header names no kind")
         lengths = header.pop("b", [])
-        if sum(lengths) != body or any(n < 0 for n in lengths):
+        if sum(lengths) != body or any(type(n) is not int or n < 0 for n in lengths):
             raise FrameError("a frame's buffers do not add up")
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise FrameError(f"a frame's header cannot be read: {error}") from error
     at += head
     buffers = []

@@ -26,7 +26,7 @@ from ec_jupyter.flow.meeting import Arrival
 from ec_jupyter.flow.placement import Holdings
 from ec_jupyter.flow.tag import Tag, to_text
 from ec_jupyter.flow.topology import Topology
-from ec_jupyter.model import LOCAL, Plug, Processor
+from ec_jupyter.model import LOCAL, Plug, Processor, Socket
 from ec_jupyter.wire import Call, Outcome, Value
 
 MOST_DEATHS = 2
@@ -37,6 +37,15 @@ MOST_LOSSES = 5
 
 MOST_HOPS = 10_000
 """A run in a cycle ends with an error after this many calls in a row."""
+
+
+MOST_BACKOFF = 3600.0
+"""Seconds up to which the time before a retry is doubled."""
+
+
+def delay_before(socket: Socket, retry: int) -> float:
+    """Seconds before the nth retry of a call."""
+    return min(socket.backoff * 2.0 ** min(retry - 1, 64), max(socket.backoff, MOST_BACKOFF))
 
 
 class Core:
@@ -441,7 +450,7 @@ class Core:
         elif error["kind"] == "cancelled":
             self.end(job, "cancelled", "queued", outcome=outcome)
         elif error["kind"] != "unpicklable" and job.tries <= socket.retries:
-            self._try_again(job, error, outcome, socket.backoff * 2 ** (job.tries - 1))
+            self._try_again(job, error, outcome, delay_before(socket, job.tries))
         else:
             self._fail(job, error, outcome)
 

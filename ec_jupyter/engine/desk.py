@@ -23,6 +23,7 @@ from ec_jupyter.errors import (
     from_wire,
     to_wire,
 )
+from ec_jupyter.flow import schema
 from ec_jupyter.nodes.freight import file_name
 from ec_jupyter.wire import PROTOCOL, Header, Value
 
@@ -55,6 +56,7 @@ def serve(engine: Engine, client: Connection, header: Header, buffers: Buffers) 
         raise FrameError(f"no frame is called {kind!r}")
     if not client.greeted and kind not in _OPEN:
         raise FrameError("the first frame must be a hello")
+    schema.check(header, len(buffers))
     if kind in _WRITES:
         if engine.stalled is not None:
             raise engine.stalled
@@ -169,6 +171,7 @@ def _repeat(engine: Engine, client: Connection, header: Header) -> None:
 
 def _take_rows(engine: Engine, header: Header, buffers: Buffers) -> list[int]:
     core = engine.core
+    schema.check_submit(header, len(buffers))
     if "socket" in header:
         return _take_columns(engine, header, buffers)
     rows = header["rows"]

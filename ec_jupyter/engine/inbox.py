@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ec_jupyter.errors import EcError, FrameError, to_wire
+from ec_jupyter.flow.schema import ID
 from ec_jupyter.wire import FrameReader, Header
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class Inbox:
         with open(fd, "rb") as stream:
             # an unfinished frame at the end was never accepted: its client died writing it
             for header, buffers in _frames(stream.read(), path):
-                if header["k"] == "submit" and header["n"] > self.last.get(client, 0):
+                if header["k"] == "submit" and ID.fits(header.get("n")) and header["n"] > self.last.get(client, 0):
                     self._take(Absent(client), header, buffers)
         if gone and self.engine.stalled is None:
             self.engine.after(lambda: self._remove(path, client))

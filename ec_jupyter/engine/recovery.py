@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ec_jupyter.engine.core import Core
+from ec_jupyter.engine.core import Core, delay_before
 from ec_jupyter.engine.job import Job, Kept, ids_in
 from ec_jupyter.engine.routing import ELEMENTS, Route
 from ec_jupyter.engine.store import Store, id_list
@@ -209,7 +209,7 @@ def job_of(core: Core, row: Sequence[Any], values: dict[int, Kept]) -> Job:
     job.tries = 0 if late or attempt <= deaths else attempt - deaths - core.store.one("losses", (key,))[0]
     if not_before is not None and not_before > core.now:
         # never longer than it was asked to wait, wherever the wall clock has been set meanwhile
-        most = core.topology.sockets[socket].backoff * 2 ** max(0, job.tries - 1)
+        most = delay_before(core.topology.sockets[socket], max(1, job.tries))
         core.delayed[key] = time.monotonic() + min(not_before - core.now, most)
     core.jobs[key] = job
     return job

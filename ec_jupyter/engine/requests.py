@@ -145,7 +145,7 @@ def results(engine: Engine, header: Header) -> Answer:
     where += " AND r.joined IS NULL"
     rows = core.store.db.execute(
         f"SELECT r.id, r.result FROM request r JOIN run ON run.id = r.run WHERE {where} ORDER BY r.id DESC LIMIT ?",
-        (*parameters, header["limit"]),
+        (*parameters, header.get("limit") or 1000),
     ).fetchall()
     found = core.values.load([value for _, value in rows if value is not None])
     buffers: list[bytes] = []

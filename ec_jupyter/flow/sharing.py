@@ -140,7 +140,7 @@ def node(draft: Draft, change: Change) -> None:
     _check_node(record)
     draft.put("node", name, record)
     for socket in draft.topology.sockets.values():
-        if name in draft.topology.processors[socket.processor].nodes and not socket.parked:
+        if not socket.parked and name in draft.topology.processors[socket.processor].nodes:
             check_threads(draft, socket)
     draft.says.append(f"node {name}" + (f" at {record.host}" if record.host != name else ""))
 

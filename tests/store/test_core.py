@@ -10,6 +10,7 @@ import pytest
 
 from ec_jupyter.engine import recovery
 from ec_jupyter.engine.acceptance import accept
+from ec_jupyter.engine.core import delay_before
 from ec_jupyter.engine.store import Store
 from ec_jupyter.engine.suspects import REQUEST
 from ec_jupyter.errors import StoreFullError
@@ -374,3 +375,11 @@ def test_a_call_whose_answer_no_database_takes_is_named(tmp_path):
     with pytest.raises(UnicodeEncodeError):
         core.journal.commit()
     assert core.journal.culprit() == bad
+
+
+@pytest.mark.parametrize(
+    ("backoff", "retry", "seconds"), [(1, 1, 1), (1, 4, 8), (1, 3000, 3600), (0, 3000, 0), (7200, 9, 7200)]
+)
+def test_the_time_before_a_retry_is_doubled_up_to_an_hour(backoff, retry, seconds):
+    (socket,) = topology({"one": ["x"]}, backoff=backoff).sockets.values()
+    assert delay_before(socket, retry) == seconds

@@ -1,0 +1,324 @@
+"""What may be said to an engine: of each frame its fields, of each field its type and range. Pure.
+
+One table for all who speak to one: notebook, picture, command line, HTTP. What it lets pass acts; nothing else does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from ec_jupyter.errors import DeclarationError, FrameError
+from ec_jupyter.flow.options import shown
+
+MOST_ID = 1 << 62
+DEEPEST = 64
+"""Levels of lists and objects within a frame."""
+
+LONGEST_NAME = 200
+
+
+class Kind(NamedTuple):
+    """A type with its range.
+
+    Attributes
+    ----------
+    says : str
+        What is asked for, as an error says it.
+    fits : callable
+        Whether a value is of it.
+    sample : object
+        One that is.
+    """
+
+    says: str
+    fits: Callable[[Any], bool]
+    sample: Any
+
+
+def _whole(low: int, high: int, says: str) -> Kind:
+    return Kind(says, lambda v: type(v) is int and low <= v <= high, max(low, 1))
+
+
+def _one_of(*words: Any) -> Kind:
+    says = " or ".join(map(repr, words))
+    known = {(type(word), word) for word in words}
+    return Kind(says, lambda v: isinstance(v, (str, bool)) and (type(v), v) in known, words[0])
+
+
+def _list(of: Kind, says: str) -> Kind:
+    return Kind(says, lambda v: isinstance(v, list) and all(map(of.fits, v)), [of.sample])
+
+
+def _map(of: Kind, says: str) -> Kind:
+    return Kind(says, lambda v: isinstance(v, dict) and all(map(of.fits, v.values())), {"x": of.sample})
+
+
+def _or_none(kind: Kind) -> Kind:
+    return Kind(f"{kind.says}, or None", lambda v: v is None or kind.fits(v), kind.sample)
+
+
+def _tuple(*parts: Kind, says: str) -> Kind:
+    def fits(v: Any) -> bool:
+        return isinstance(v, list) and len(v) == len(parts) and all(p.fits(x) for p, x in zip(parts, v, strict=True))
+
+    return Kind(says, fits, [part.sample for part in parts])
+
+
+def _plain(v: Any) -> bool:
+    # a value's file is one of the flow's own folder
+    return isinstance(v, str) and 0 < len(v) < LONGEST_NAME and "/" not in v and "\0" not in v and v not in (".", "..")
+
+
+ID = _whole(0, MOST_ID, "a whole number")
+COUNT = _whole(0, 10_000_000, "a whole number from 0 to 10000000")
+LIMIT = _or_none(_whole(1, 10_000_000, "a whole number from 1 to 10000000"))
+FLAG = Kind("True or False", lambda v: isinstance(v, bool), True)
+TEXT = Kind("a text", lambda v: isinstance(v, str), "x")
+NAME = Kind(f"a name of up to {LONGEST_NAME} characters", lambda v: isinstance(v, str) and len(v) <= LONGEST_NAME, "x")
+NAMES = _list(NAME, "a list of names")
+IDS = _list(ID, "a list of whole numbers")
+SIGNED = Kind("a number", lambda v: type(v) in (int, float) and math.isfinite(v) and abs(v) <= 1e9, 1.5)
+FILE = Kind("the name of a value file", _plain, "in.x.1")
+HEAD = _tuple(_or_none(FILE), ID, TEXT, says="a value's file, bytes and type")
+SUPPLIED = _map(HEAD, "values by argument")
+RANGES = _list(_tuple(ID, COUNT, says="a first number and how many"), "a list of ranges")
+PLACE = _or_none(_tuple(SIGNED, SIGNED, says="two numbers"))
+
+Fields = Mapping[str, Kind]
+
+
+_BLOB = _or_none(COUNT)
+PARAMETERS: dict[str, Kind] = {
+    "name": NAME, "kind": NAME, "required": FLAG, "default": _or_none(TEXT), "annotation": _or_none(TEXT),
+}  # fmt: skip
+PARAMETER = Kind(
+    "a parameter",
+    lambda v: isinstance(v, dict) and v.keys() <= PARAMETERS.keys() and {"name", "kind", "required"} <= v.keys()
+    and all(PARAMETERS[key].fits(x) for key, x in v.items()),
+    {"name": "x", "kind": "POSITIONAL_OR_KEYWORD", "required": True},
+)  # fmt: skip
+_TASK: dict[str, Kind] = {
+    "identity": TEXT, "sha256": TEXT, "signature": _list(PARAMETER, "a list of parameters"),
+}  # fmt: skip
+_TASK_MORE: dict[str, Kind] = {
+    "source": TEXT, "file": TEXT, "captured": _list(TEXT, "a list of names"), "generator": FLAG,
+}  # fmt: skip
+
+
+def _record(needed: Fields, more: Fields, says: str) -> Kind:
+    def fits(v: Any) -> bool:
+        return (
+            isinstance(v, dict)
+            and all(name in v and kind.fits(v[name]) for name, kind in needed.items())
+            and all(kind.fits(v[name]) for name, kind in more.items() if name in v)
+        )
+
+    return Kind(says, fits, {name: kind.sample for name, kind in needed.items()})
+
+
+TASK = _record(_TASK, _TASK_MORE, "a task")
+FUNCTION = _or_none(_record({"sha256": TEXT}, {"text": TEXT, "blob": _BLOB}, "a function"))
+FIXED = Kind("a value", lambda v: COUNT.fits(v) or HEAD.fits(v), 0)
+
+EDITS: dict[str, tuple[Fields, Fields]] = {
+    "socket": (
+        {"name": NAME, "task": TASK},
+        {"join": _or_none(TEXT), "key": FUNCTION, "blob": _BLOB, "client": _or_none(TEXT)},
+    ),
+    "remove": ({"name": NAME}, {"force": FLAG}),
+    "rename": ({"name": NAME, "to": NAME}, {}),
+    "position": ({"positions": _map(PLACE, "places by socket")}, {}),
+    "move": ({"socket": NAME, "processor": NAME}, {}),
+    "stale": ({"socket": NAME, "names": _list(TEXT, "a list of names")}, {}),
+    "processor": ({"name": NAME}, {}),
+    "remove_processor": ({"name": NAME}, {}),
+    "node": (
+        {"name": NAME},
+        {"host": _or_none(TEXT), "kind": _or_none(NAME), "tls": _or_none(_list(TEXT, "a list of files"))},
+    ),
+    "remove_node": ({"name": NAME}, {}),
+    "plug": (
+        {"source": NAME, "target": NAME},
+        {"argument": _or_none(NAME), "when": FUNCTION},
+    ),
+    "unplug": ({"source": NAME, "target": NAME}, {"argument": _or_none(NAME), "on": _or_none(TEXT)}),
+    "fix": ({"socket": NAME, "argument": NAME, "value": FIXED}, {"type": TEXT, "text": TEXT}),
+    "unfix": ({"socket": NAME, "argument": NAME}, {}),
+}
+"""Of each change that an edit may hold: the fields that it needs, and those that it may have beside its `options`."""
+
+_SOCKET = {"socket": _or_none(NAME)}
+_CHOSEN: dict[str, Kind] = {"ids": _or_none(IDS), "run": _or_none(ID), **_SOCKET, "all": FLAG}
+_NAMED: dict[str, Kind] = {"sockets": NAMES, "processors": NAMES}
+_FILTER: dict[str, Kind] = {
+    **_CHOSEN, "state": _or_none(TEXT), "by": _or_none(_one_of("id", "started")), "newest": _or_none(FLAG),
+    "limit": LIMIT,
+}  # fmt: skip
+
+QUERIES: dict[str, tuple[Fields, Fields]] = {
+    "counts": ({}, {}),
+    "requests": ({}, _FILTER),
+    "arguments": ({"id": ID}, {}),
+    "result": ({"id": ID}, {}),
+    "results": ({}, _FILTER),
+    "output": ({"id": ID}, {}),
+    "attempts": ({"id": ID}, {}),
+    "lineage": ({"id": ID}, {}),
+    "waiting": ({}, {**_SOCKET, "limit": LIMIT}),
+    "value": ({"arrival": ID}, {}),
+    "tree": ({}, {}),
+    "versions": ({"socket": NAME}, {}),
+    "run": ({"id": ID}, {}),
+    "rates": ({}, {}),
+}
+"""The same of each query."""
+
+FRAMES: dict[str, tuple[Fields, Fields]] = {
+    "hello": ({"client": NAME}, {"name": _or_none(TEXT), "python": _or_none(TEXT), "executable": _or_none(TEXT)}),
+    "wait": ({}, {"ids": IDS, "ranges": RANGES}),
+    "edit": ({"changes": _list(Kind("a change", lambda v: isinstance(v, dict), {}), "a list of changes")}, {}),
+    "undo": ({}, {}),
+    "redo": ({}, {}),
+    "history": ({}, {}),
+    "pause": ({}, _NAMED),
+    "resume": ({}, _NAMED),
+    "query": ({"what": NAME}, {}),
+    "preview": (
+        {}, {"request": _or_none(ID), "arrival": _or_none(ID), "argument": _or_none(NAME), "json": _or_none(FLAG)},
+    ),
+    "bring": ({"files": _list(FILE, "a list of value files")}, {}),
+    "subscribe": ({"kinds": NAMES}, {}),
+    "drained": ({}, {}),
+    "reach": ({"node": NAME}, {"note": _or_none(TEXT)}),
+    "answer": ({"question": ID}, {"text": _or_none(TEXT)}),
+    "supply": (
+        {"socket": NAME, "values": SUPPLIED}, {"run": _or_none(ID), "party": _or_none(ID), "tag": _or_none(TEXT)},
+    ),
+    "discard": ({}, {"arrival": _or_none(ID), "request": _or_none(ID)}),
+    "cancel": ({}, {**_CHOSEN, "running": _or_none(FLAG)}),
+    "retry": ({}, _CHOSEN),
+    "replay": ({}, {**_SOCKET, "request": _or_none(ID), "run": _or_none(ID)}),
+    "gc": ({}, {}),
+    "clear": ({}, {}),
+    "stop": ({}, {}),
+    "ping": ({}, {}),
+    "glance": ({}, {}),
+}  # fmt: skip
+"""The same of each frame but ``submit``, which is looked at as it is taken: there are many, and large ones."""
+
+
+UNANSWERED = frozenset({"wait", "subscribe"})
+"""Frames that a client may send without a number."""
+
+
+def check(header: Mapping[str, Any], buffers: int = 0) -> None:
+    """Look at a frame before anything is done for it.
+
+    Raises
+    ------
+    FrameError, DeclarationError
+        A field is missing, of the wrong type or out of its range; names it.
+    """
+    kind = header["k"]
+    if not ID.fits(header.get("n", 0 if kind in UNANSWERED else None)) or not ID.fits(header.get("done") or 0):
+        raise FrameError(f"a {kind!r} frame's number is to be a whole number")
+    if kind not in FRAMES:
+        return
+    _check_fields(f"a {kind!r} frame", header, FRAMES[kind])
+    if kind == "preview" and header.get("request") is None and header.get("arrival") is None:
+        raise FrameError("a 'preview' frame lacks a request or an arrival")
+    if kind == "query" and header["what"] in QUERIES:
+        _check_fields(f"a question for {header['what']!r}", header, QUERIES[header["what"]])
+    for change in header["changes"] if kind == "edit" else ():
+        operation = change.get("op")
+        if isinstance(operation, str) and operation in EDITS:
+            name = change.get("name") if isinstance(change.get("name"), str) else None
+            _check_fields(f"{operation} {name!r}" if name else operation, change, EDITS[operation], DeclarationError)
+        elif not isinstance(operation, str):
+            raise FrameError("a change is to name its op")
+    _check_plain(header, 0)
+    if any(index >= buffers for index in _named_buffers(header)):
+        raise FrameError(f"a {kind!r} frame names a buffer that it does not bring")
+
+
+def _named_buffers(header: Mapping[str, Any]) -> Iterator[int]:
+    if header["k"] == "supply":
+        yield sum(head[0] is None for head in header["values"].values()) - 1
+    for change in header["changes"] if header["k"] == "edit" else ():
+        places = [change.get("blob"), change.get("value")]
+        places += [change[word].get("blob") for word in ("when", "key") if isinstance(change.get(word), dict)]
+        yield from (place for place in places if type(place) is int)
+
+
+def _check_fields(
+    whose: str, given: Mapping[str, Any], fields: tuple[Fields, Fields], error: type[Exception] = FrameError
+) -> None:
+    needed, more = fields
+    for name, kind in needed.items():
+        if name not in given:
+            raise error(f"{whose} lacks {name}, {kind.says}")
+    for name, value in given.items():
+        asked = needed.get(name) or more.get(name)
+        if asked is not None and not asked.fits(value):
+            raise error(f"{whose}: {name} is to be {asked.says}, not {shown(value)}")
+
+
+def _check_plain(value: Any, depth: int) -> None:
+    """Refuse what JSON can spell and no database or frame can hold: too deep, too large, no number, no text."""
+    if isinstance(value, (dict, list)):
+        if depth == DEEPEST:
+            raise FrameError(f"lists and objects are nested more than {DEEPEST} levels deep")
+        for part in (*value, *value.values()) if isinstance(value, dict) else value:
+            _check_plain(part, depth + 1)
+    elif isinstance(value, str) and not _typed(value):
+        raise FrameError("a text holds half a character (a lone surrogate)")
+    elif type(value) is int and not -(1 << 63) <= value < 1 << 63:
+        raise FrameError("a whole number has more than 64 bits")
+    elif type(value) is float and not math.isfinite(value):
+        raise FrameError(f"{value} is no number that a frame may hold")
+
+
+def check_submit(header: Mapping[str, Any], buffers: int) -> None:
+    """Look at a submit before a row of it is taken.
+
+    Raises
+    ------
+    FrameError
+        It is none; names what is wrong with it.
+    """
+    if not ID.fits(header.get("revision", 0)):
+        raise FrameError("a submit's revision is to be a whole number")
+    wanted = _check_columns(header) if "socket" in header else _check_rows(header.get("rows"))
+    if wanted != buffers:
+        raise FrameError(f"a submit has {buffers} values inline, and names {wanted}")
+
+
+def _check_columns(header: Mapping[str, Any]) -> int:
+    names: Any = header.get("names")
+    types, calls = header.get("types"), header.get("calls")
+    if not (TEXT.fits(header["socket"]) and NAMES.fits(names) and COUNT.fits(calls)):
+        raise FrameError("a submit in columns is to have a socket, names of arguments and a number of calls")
+    n = len(names) * int(calls or 0)
+    if not (_typed(types) or (isinstance(types, list) and len(types) >= n and all(map(_typed, types)))):
+        raise FrameError("a submit in columns is to have the types of its values")
+    return n
+
+
+def _typed(value: Any) -> bool:
+    return isinstance(value, str) and (value.isascii() or not any("\ud800" <= c <= "\udfff" for c in value))
+
+
+def _check_rows(rows: Any) -> int:
+    inline = 0
+    row: Any
+    for row in rows if isinstance(rows, list) else [None]:
+        whole = isinstance(row, list) and len(row) in (2, 3) and isinstance(row[0], str) and isinstance(row[1], dict)
+        if not whole or (len(row) == 3 and row[2] is not None and not _typed(row[2])):
+            raise FrameError("a row of a submit is to be a socket, its arguments and perhaps an id")
+        for name, head in row[1].items():
+            if not (HEAD.fits(head) and _typed(head[2]) and _typed(name)):
+                raise FrameError(f"argument {shown(name)} of a submit is to be a value's file, bytes and type")
+            inline += head[0] is None
+    return inline

@@ -1,0 +1,127 @@
+"""Whatever a client says: what is wrong with it is that client's error, and the flow goes on."""
+
+from __future__ import annotations
+
+import math
+import random
+from itertools import count
+
+import pytest
+
+from ec_jupyter.engine.address import connect
+from ec_jupyter.errors import DeclarationError, EcError, EngineError, FrameError
+from ec_jupyter.flow import schema
+from ec_jupyter.flow.options import OPTIONS
+from ec_jupyter.wire import FrameReader, encode
+from tests.crash.flowkit import socket_change
+
+WEIRD = [
+    None, True, -1, 0, 2**31, 2**62, 2**63, 2**70, -(2**64), 1.5, 1e23, math.nan, math.inf, -math.inf, "", "x", "main",
+    "\x00", "../x", "x" * 300, [], [1], [[1, 2]], [[0, 10**12]], [-1, 2**65], {}, {"x": 1},
+    {"x": [None, 1, "int"]}, [[[[]]]],
+]  # fmt: skip
+ENDING = ("stop", "clear")
+
+
+def echo(x):
+    return x
+
+
+def frames(seed):
+    """Frames of the schema with some of their fields gone wrong."""
+    some = random.Random(seed)
+    edits = {op: (needed, {**more, **OPTIONS.get(op, {})}) for op, (needed, more) in schema.EDITS.items()}
+    changes = [{"op": op, **part} for op, fields in edits.items() for part in parts(fields, some)]
+    yield from ({"k": "edit", "changes": [change]} for change in changes)
+    for what, fields in schema.QUERIES.items():
+        yield from ({"k": "query", "what": what, **part} for part in parts(fields, some))
+    for kind, fields in schema.FRAMES.items():
+        if kind not in ENDING:
+            yield from ({"k": kind, **part} for part in parts(fields, some))
+    for rows in (*WEIRD, [["echo", {"x": weird}] for weird in WEIRD], [["echo", {"x": [None, 1, "int"]}, 7]]):
+        yield {"k": "submit", "rows": rows}
+    for weird in WEIRD:
+        yield {"k": "submit", "socket": "echo", "names": ["x"], "types": "int", "calls": weird}
+        yield {"k": "submit", "socket": "echo", "names": weird, "types": weird, "calls": 1}
+
+
+def parts(fields, some):
+    needed, more = fields
+    good = {name: kind.sample for name, kind in needed.items()}
+    if "lease" in more:
+        # a node's; nobody is to be called
+        good["ssh"] = ["false"]
+    yield good
+    yield {}
+    for name in (*needed, *more):
+        for weird in some.sample(WEIRD, 6):
+            yield {**good, name: weird}
+
+
+def ask(flow, header, buffers=()):
+    try:
+        return flow.client.ask(header["k"], {k: v for k, v in header.items() if k != "k"}, list(buffers), timeout=20)[0]
+    except TimeoutError:
+        return "no answer yet"
+    except EngineError as error:
+        raise AssertionError(f"{header}: {error}") from error
+    except EcError as error:
+        return str(error)
+
+
+def test_frames_of_every_kind_with_every_field_gone_wrong_are_refused_and_the_flow_goes_on(flow):
+    flow.socket(echo)
+    engine = flow.engine
+    asked = count()
+    for header in frames(seed=1):
+        if header["k"] in ("reach", "hello", "wait", "bring", "drained"):
+            flow.client._post(encode({"n": 10**9 + next(asked), **header}))
+        else:
+            ask(flow, header)
+    flow.socket(echo, "still")
+    assert flow.result(flow.submit("still", x=1)) == 1
+    assert flow.engine == engine
+    log = (flow.folder / "engine.log").read_text()
+    assert "CRITICAL" not in log
+    assert "Traceback" not in log, log[log.index("Traceback") :][:3000]
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        ({"k": "query", "what": "requests", "limit": "x"}, "limit is to be a whole number from 1 to 10000000, or None"),
+        ({"k": "query", "what": "requests", "limit": math.nan}, "a question for 'requests': limit is to be"),
+        ({"k": "ping", "more": 2**64}, "a whole number has more than 64 bits"),
+        ({"k": "discard", "arrival": "3"}, "arrival is to be a whole number, or None, not '3'"),
+        ({"k": "edit", "changes": [{"op": "processor", "name": "p", "cpus": 2**40}]}, "cpus= takes a whole number"),
+        ({"k": "edit", "changes": [{"op": "processor", "name": "p", "cpus": 1e23}]}, "processor 'p': cpus= takes"),
+    ],
+)  # fmt: skip
+def test_a_field_that_is_wrong_is_named_with_what_it_takes(flow, header, said):
+    assert said in ask(flow, header)
+
+
+def test_bytes_that_spell_no_text_or_are_nested_without_end_cost_their_client_its_line_and_nobody_else(flow):
+    engine = flow.engine
+    long = b'{"k":"ping","n":' + b"9" * 10_000 + b"}"
+    for head in (b'{"k":' + b"[" * 200_000, long, b'{"k":"ping","b":[1.0]}', b"\xff"):
+        line = connect(flow.folder, 10)
+        line.sendall(len(head).to_bytes(4, "little") + bytes(4) + head)
+        line.settimeout(20)
+        while line.recv(1 << 16):
+            pass
+        line.close()
+    half = b'{"k":"query","n":1,"what":"\\udc80"}'
+    ((header, _),) = FrameReader().feed(len(half).to_bytes(4, "little") + bytes(4) + half)
+    with pytest.raises(FrameError, match="half a character"):
+        schema.check(header)
+    assert flow.engine == engine
+
+
+def test_a_call_may_be_tried_again_more_than_a_thousand_times(flow):
+    change, blob = socket_change(lambda x: 1 / 0, "a", retries=1100, backoff=0)
+    flow.edit(change, blobs=[blob])
+    row = flow.row(flow.submit("a", x=1))
+    assert (row["state"], row["attempt"]) == ("failed", 1101)
+    with pytest.raises(DeclarationError, match="retries= takes a whole number"):
+        flow.edit({**change, "retries": 2**40, "blob": None})
