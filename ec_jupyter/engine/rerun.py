@@ -258,12 +258,15 @@ def _place(core: Core, header: Header, socket: int, names: set[str]) -> tuple[Pa
     else:
         parties = [core.joins.parties.all[i] for i in sorted(core.joins.parties.all)]
     given = from_text(header["tag"]) if header.get("tag") else None
+    element = path(given) if given is not None else None
+    if header.get("element") is not None:
+        element = tuple(header["element"])
     for party in parties:
         meeting = party.meetings.get(socket)
         if meeting is None:
             continue
         for arrivals in (a for a in JoinTable.waiting(party) if a.socket == socket and a.argument not in names):
-            if given is None or path(arrivals.tag) == path(given):
+            if element in (None, path(arrivals.tag)):
                 return party, arrivals.tag
     if header.get("run") is not None and parties:
         return parties[0], given or ()

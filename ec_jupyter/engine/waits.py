@@ -107,8 +107,20 @@ def _waiting_row(
     return {
         "socket": name, "run": some[0].run if some else party.id, "party": party.id, "tag": to_text(tag),
         "arguments": table, "stranded": any(table[n]["state"] == "unreachable" for n in missing),
-        "request": given[0][0] if given else None,
+        "request": given[0][0] if given else None, "lacks": _lacks(party, meeting, at, some),
     }  # fmt: skip
+
+
+def _lacks(party: Party, meeting: Meeting, at: Path, some: list[Arrival]) -> dict[str, list[int]]:
+    """Per argument that gathers, the elements that the list of these lacks, as far as its length is known."""
+    lacking = {}
+    for arrival in some:
+        argument, where = arrival.slot
+        if argument.endswith("[]") and where == at:
+            missing = meeting.lacking(arrival.argument, at[:-1], set(arrival.tag[-1][0]), party.fans)
+            if missing:
+                lacking[arrival.argument] = sorted(missing)
+    return lacking
 
 
 def _giver(core: Core, arrival: Arrival) -> str:

@@ -34,7 +34,7 @@ STATES = ("arrived", "waiting", "queued", "running", "done", "failed", "cancelle
 
 _ALL = 1 << 62
 _COLUMNS = ["id", "socket", "state", "run", "attempt", "version", "node", "started", "seconds", "progress", "error"]
-_WAITING = ["socket", "argument", "type", "bytes", "run", "from", "since", "missing", "stranded"]
+_WAITING = ["socket", "argument", "type", "bytes", "run", "element", "from", "since", "missing", "stranded"]
 
 
 class Calls:
@@ -279,7 +279,7 @@ class Calls:
         /,
         *,
         run: Run | Request | int | None = None,
-        tag: Any = None,
+        element: int | Sequence[int] | None = None,
         **values: Any,
     ) -> None:
         """Give by hand what a socket waits for.
@@ -290,8 +290,8 @@ class Calls:
             Where; a waiting item names the very call as well.
         run : Run, Request or int, optional
             For which run; the one that has waited longest if left out.
-        tag : optional
-            For which element of a split.
+        element : int or sequence of int, optional
+            For which element of a split, as `Waiting.element` has it; the one that has waited longest if left out.
         **values
             Arguments and what they get.
         """
@@ -303,8 +303,8 @@ class Calls:
         self._binding(name).bind((), values)
         if run is not None:
             asked["run"] = run if isinstance(run, int) else run.run.id if isinstance(run, Request) else run.id
-        if tag is not None:
-            asked["tag"] = tag
+        if element is not None:
+            asked["element"] = [element] if isinstance(element, int) else list(element)
         packed = self._packed(values, name)
         heads = {argument: value.head() for argument, value in packed.items()}
         inline = [value.data for value in packed.values() if value.data is not None]

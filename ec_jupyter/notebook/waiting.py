@@ -24,8 +24,10 @@ class Waiting:
         Run it belongs to.
     since : float or None
         Wall clock at which it came.
+    element : tuple of int
+        Which element of the splits around it: ``(2,)`` is the third of a mapped list; empty outside of one.
     missing : list of str
-        What has to come before the call can start.
+        What has to come before the call can start; ``xs[2]`` is an element of a list that is gathered.
     stranded : bool
         What is missing can no longer come by itself.
     """
@@ -44,6 +46,9 @@ class Waiting:
         self.source: str = arrival.get("source") or ""
         self.since: float | None = arrival.get("since")
         self.missing = [name for name, part in row["arguments"].items() if part["state"] not in ("arrived", "held")]
+        self.missing += [f"{name}[{i}]" for name, indices in row.get("lacks", {}).items() for i in indices]
+        levels = str(self.tag).split(";") if self.tag else []
+        self.element = tuple(int(level.rpartition("/")[2]) for level in levels)
         self.stranded = bool(row.get("stranded"))
 
     @property
@@ -67,6 +72,7 @@ class Waiting:
             "type": self.type,
             "bytes": self.size,
             "run": self._run,
+            "element": ", ".join(map(str, self.element)),
             "from": self.source,
             "since": clock_text(self.since),
             "missing": self.missing,

@@ -482,3 +482,17 @@ def test_a_wait_of_no_time_tells_whether_anything_is_left_to_do(calling: Any, ga
     assert calling.run("flow.wait(0)['failed'], flow.wait(60)['failed']") == (0, 0)
     calling.run("flow.submit('gated', 1)")
     assert isinstance(calling.fail("flow.wait(0)"), TimeoutError)
+
+
+def test_what_waits_for_an_element_names_it_and_is_supplied_by_it(calling: Any) -> None:
+    calling.run("@ec.socket\ndef numbers(n): return list(range(n))\n@ec.socket\ndef div(x): return 6 // (x - 1)")
+    calling.run("@ec.socket\ndef collect(xs): return xs\nflow.plug('numbers', 'join.one', map=True)")
+    calling.run("flow.plug('numbers', 'div.x', map=True); flow.plug('div', 'collect.xs', gather=True)")
+    calling.run("flow.submit('numbers', 3); flow.wait(60)")
+    assert calling.run("{w.element: w.missing for w in flow.waiting('join')}") == {(i,): ["two"] for i in range(3)}
+    assert calling.run("{w.element: w.missing for w in flow.waiting('collect')}") == {(i,): ["xs[1]"] for i in (0, 2)}
+    calling.run("flow.supply('join', element=1, two='b'); flow.supply(flow.waiting('join')[0], two='a'); flow.wait(60)")
+    assert calling.run("flow.results('join')") == [(1, "b"), (0, "a")]
+    # the element whose call has failed is dropped from the list
+    calling.run("flow.discard(flow.requests('div', state='failed')); flow.wait(60)")
+    assert calling.run("flow.results('collect')") == [[-6, 6]]
