@@ -32,6 +32,7 @@ from ec_jupyter.nodes.commons import Kept
 from ec_jupyter.nodes.imports import Finder
 from ec_jupyter.nodes.invoke import Invocation, Tasks
 from ec_jupyter.nodes.output import Output, printable
+from ec_jupyter.nodes.surroundings import Place
 from ec_jupyter.wire import Buffer, FrameReader, Header, Value, encode
 
 BLAME = struct.Struct("<qqd")
@@ -128,6 +129,7 @@ class Worker:
         self._never = threading.Event()
         self._main = threading.get_ident()
         self._tasks = Tasks(self._ask)
+        self._place: Place
         self._asked = ""
         self._answer: bytes | EcError | None = None
         self._modules: dict[str, bytes | None] = {}
@@ -142,6 +144,7 @@ class Worker:
     def serve(self) -> None:
         """Run calls until told to end."""
         signal.signal(signal.SIGINT, self._interrupted)
+        self._place = self._tasks.place = Place(elsewhere=self._finder is not None)
         current.place.call = self._current
         current.place.say = self._progress
         self._output.install()
@@ -180,8 +183,10 @@ class Worker:
         if job.lot.threads != self._threads:
             self._threads = job.lot.threads
             cpus.limit(self._threads, self._limits)
+            self._place.keep(self._limits)
         self._output.begin(job.request)
         value, rest = self._outcome(job)
+        self._place.leave()
         self._output.end()
         seconds = time.monotonic() - clock
         if self._yields:

@@ -18,6 +18,7 @@ from ec_jupyter.errors import StoreDamagedError, TaskNotPicklableError
 from ec_jupyter.nodes.batch import Job, Loose
 from ec_jupyter.nodes.current import SKIP, rebuilt
 from ec_jupyter.nodes.output import printable
+from ec_jupyter.nodes.surroundings import PLAIN, Place, Surroundings, opened
 from ec_jupyter.nodes.values import dump, load
 from ec_jupyter.wire import Value
 
@@ -55,7 +56,8 @@ class InOrder:
 class Task:
     """A function, and which of its arguments have to be passed by position."""
 
-    def __init__(self, function: Callable[..., Any] | InOrder) -> None:
+    def __init__(self, function: Callable[..., Any] | InOrder, around: Surroundings = PLAIN) -> None:
+        self.around = around
         self.by_position: frozenset[str] | None = None
         self.in_order = function if isinstance(function, InOrder) else None
         if isinstance(function, InOrder):
@@ -84,10 +86,13 @@ class Tasks:
     ----------
     ask : callable
         Gets the pickle of a hash that is not here.
+    place : Place, optional
+        The process they run in, where that is ours alone.
     """
 
-    def __init__(self, ask: Callable[[str], bytes]) -> None:
+    def __init__(self, ask: Callable[[str], bytes], place: Place | None = None) -> None:
         self._ask = ask
+        self.place = place
         self._blobs: OrderedDict[str, bytes] = OrderedDict()
         self._tasks: OrderedDict[str, Task] = OrderedDict()
 
@@ -106,7 +111,7 @@ class Tasks:
         blob = self._blobs.get(sha256)
         if blob is None:
             blob = self._ask(sha256)
-        task = Task(pickle.loads(blob))
+        task = Task(*opened(blob, self.place))
         if fresh:
             self.add(sha256, blob)
             return task
@@ -142,11 +147,22 @@ class Invocation:
         self._epoch = epoch
         self._sync = sync
         self._emit = emit
+        self._pid = os.getpid()
         self._files = 0
 
     def result(self, job: Job) -> tuple[Value | None, Rest | None]:
         """Run a call; its value and what else there is to say of it. Whatever it raises, raises."""
         self._files = 0
+        outcome = self._result(job)
+        self._end_fork(0)
+        return outcome
+
+    def _end_fork(self, code: int) -> None:
+        """End a child that a task has forked and that comes back here: its parent speaks for the call."""
+        if os.getpid() != self._pid:
+            os._exit(code)
+
+    def _result(self, job: Job) -> tuple[Value | None, Rest | None]:
         result = self._call(job)
         kind = type(result)
         if kind is CoroutineType:
@@ -165,6 +181,7 @@ class Invocation:
 
     def failure(self, job: Job, error: BaseException, stopped: tuple[str, str] | None) -> Rest:
         """What to say of a call that raised; `stopped`: the kind and message it was stopped with."""
+        self._end_fork(error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 1)
         source = error.error if isinstance(error, RouteError) else error
         facts: Rest = {"type": type(source).__name__, "message": printable(_message(source)), "kind": "task"}
         if stopped is not None:
@@ -180,6 +197,8 @@ class Invocation:
 
     def _call(self, job: Job) -> Any:
         task = self._load_task(job.lot.task, job)
+        if self._tasks.place is not None:
+            self._tasks.place.enter(task.around)
         lot = job.lot
         if lot.plain and job.counts is None and not task.by_position and task.by_position is not None:
             arguments = {}
@@ -243,6 +262,7 @@ class Invocation:
             ) from error
 
     def _dump(self, obj: object, job: Job, what: str = "result") -> Value:
+        self._end_fork(0)  # before it writes a file
         name = f"{job.request}.{self._epoch}.{job.attempt}.{self._files}"
         value = dump(obj, self._folder, name, sync=self._sync, what=f"{what} of {job.lot.socket!r}")
         if value.file is not None:

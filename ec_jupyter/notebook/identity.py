@@ -75,14 +75,18 @@ def captured_globals(function: FunctionType) -> dict[str, Any]:
 
 def functions_of(value: object) -> Iterator[FunctionType]:
     """Functions that travel by value when `value` does: its own first, then what those take along."""
+    return (part for part in walk(value) if isinstance(part, FunctionType) and not by_reference(part))
+
+
+def walk(value: object) -> Iterator[Any]:
+    """A value and what travels with it, or is imported for it, as far as it may hold functions."""
     todo, seen = [value], {id(None)}
     while todo:
         part = todo.pop(0)
         if id(part) in seen:
             continue
         seen.add(id(part))
-        if isinstance(part, FunctionType) and not by_reference(part):
-            yield part
+        yield part
         todo += _parts(part)
 
 

@@ -8,9 +8,11 @@ import inspect
 import io
 import linecache
 import os
+import pickle
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
+from pathlib import Path
 from types import CodeType, FunctionType, MethodType
 from typing import Any
 
@@ -19,7 +21,9 @@ import cloudpickle
 from ec_jupyter.errors import DeclarationError, TaskNotPicklableError
 from ec_jupyter.nodes.code import ALIASES, Pickler
 from ec_jupyter.nodes.invoke import InOrder
+from ec_jupyter.nodes.surroundings import PLAIN, Surroundings
 from ec_jupyter.notebook.identity import MISSING, captured, enclosed, functions_of, identity
+from ec_jupyter.notebook.modules import surroundings
 from ec_jupyter.notebook.signatures import Given, signature, tells_arguments
 from ec_jupyter.notebook.written import written
 
@@ -42,6 +46,10 @@ class Shipment:
         The pickled function.
     captured : dict
         Global names it takes along and the objects they stood for.
+    modules : dict of str to str
+        Modules of the person's own that it uses, each with a hash of what it is.
+    given : Given
+        Its arguments as the person named them.
     warnings : list of str
         What the person should know about it.
     """
@@ -49,11 +57,24 @@ class Shipment:
     record: dict[str, Any]
     blob: bytes
     captured: dict[str, Any]
+    modules: dict[str, str] = field(default_factory=dict)
+    given: Given = None
     warnings: list[str] = field(default_factory=list)
 
 
-def ship(task: Callable[..., Any], name: str, given: Given = None) -> Shipment:
-    """`task` as the engine takes it for the socket `name`; `given`: its arguments, where it does not tell them.
+def ship(task: Callable[..., Any], name: str, given: Given = None, beside: Path | None = None) -> Shipment:
+    """`task` as the engine takes it for the socket `name`.
+
+    Parameters
+    ----------
+    task : callable
+        The task.
+    name : str
+        Name of the socket.
+    given : Given
+        Its arguments, where it does not tell them.
+    beside : Path, optional
+        The folder in which all workers look for modules.
 
     Raises
     ------
@@ -68,10 +89,13 @@ def ship(task: Callable[..., Any], name: str, given: Given = None) -> Shipment:
     taken = captured(task)
     tells = given is None and tells_arguments(task)
     whole = task if tells else InOrder(task, tuple(p["name"] for p in parameters))
+    around = surroundings(task, beside)
     blob = pickled(whole, name, taken)
+    if around != PLAIN:
+        blob = pickle.dumps(around, protocol=5) + blob
     file, text = _source(task, name)
     record = {
-        "identity": identity(task) if given is None else identity((task, str(given))),
+        "identity": _identity(task, given, around),
         "sha256": sha256(blob),
         "source": text,
         "file": file,
@@ -80,7 +104,12 @@ def ship(task: Callable[..., Any], name: str, given: Given = None) -> Shipment:
         "generator": is_generator(task),
         "written": written(task),
     }
-    return Shipment(record, blob, taken, list(_weight(task, name, blob, taken)))
+    return Shipment(record, blob, taken, dict(around.modules), given, list(_weight(task, name, blob, taken)))
+
+
+def _identity(task: object, given: Given, around: Surroundings) -> str:
+    extra = [*([] if given is None else [str(given)]), *([] if around == PLAIN else [astuple(around)])]
+    return identity((task, *extra)) if extra else identity(task)
 
 
 def sha256(blob: bytes) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,8 @@ from ec_jupyter.errors import EcError
 from ec_jupyter.notebook import cells
 from ec_jupyter.notebook.engines import running
 from ec_jupyter.notebook.identity import MISSING, identity
+from ec_jupyter.notebook.modules import changed
+from ec_jupyter.notebook.signatures import Given
 
 if TYPE_CHECKING:
     from ec_jupyter.notebook.flow import Flow
@@ -29,6 +31,9 @@ class _Noted:
 
     identity: str
     taken: dict[str, Any]
+    modules: dict[str, str]
+    task: Callable[..., Any]
+    given: Given
     cell: str | None = None
     looked: dict[str, tuple[object, bool]] = field(default_factory=dict)
     stale: frozenset[str] = frozenset()
@@ -52,12 +57,19 @@ class Watch:
     def __init__(self) -> None:
         self._noted: dict[tuple[Flow, str], _Noted] = {}
 
-    def note(self, flow: Flow, socket: str, shipment: Shipment) -> None:
+    def note(self, flow: Flow, socket: str, task: Callable[..., Any], shipment: Shipment) -> None:
         """A socket has been registered."""
         space = vars(sys.modules["__main__"])
         # names of other modules are not the notebook's to bind anew
         taken = {name: value for name, value in shipment.captured.items() if space.get(name, MISSING) is value}
-        self._noted[flow, socket] = _Noted(shipment.record["identity"], taken, cells.running())
+        self._noted[flow, socket] = _Noted(
+            shipment.record["identity"], taken, shipment.modules, task, shipment.given, cells.running()
+        )
+
+    def tasks(self, flow: Flow) -> dict[str, tuple[Callable[..., Any], Given]]:
+        """The functions of this kernel that are tasks of a flow, as they are now, with their arguments as given."""
+        mine = [(socket, n) for (f, socket), n in self._noted.items() if f is flow and self._ours(f, socket, n)]
+        return {socket: (_newest(noted.task), noted.given) for socket, noted in mine}
 
     def moved(self, flow: Flow, socket: str) -> bool:
         """Whether a socket was registered by another cell than the one that runs."""
@@ -76,7 +88,8 @@ class Watch:
     def look(self, space: Mapping[str, Any]) -> None:
         """Compare with what the names stand for now, and tell the engine what has changed."""
         for (flow, socket), noted in list(self._noted.items()):
-            stale = frozenset(name for name in noted.taken if noted.is_stale(name, space.get(name, MISSING)))
+            rebound = [name for name in noted.taken if noted.is_stale(name, space.get(name, MISSING))]
+            stale = frozenset([*rebound, *changed(noted.modules)])
             if stale == noted.stale or not self._ours(flow, socket, noted) or not running(flow.folder):
                 continue  # an engine that was stopped is not started for a mark; the next look tries again
             noted.stale = stale
@@ -94,6 +107,15 @@ class Watch:
             return False
         record = flow._client.topology["sockets"].get(socket)
         return record is not None and bool(record["task"]["identity"] == noted.identity)
+
+
+def _newest(task: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of a module as that has it now: loading a module anew leaves the old one where it was taken to."""
+    module = sys.modules.get(getattr(task, "__module__", None) or "")
+    if module is None or module.__name__ == "__main__":
+        return task
+    found = getattr(module, getattr(task, "__qualname__", ""), task)
+    return found if type(found) is type(task) else task
 
 
 WATCH = Watch()

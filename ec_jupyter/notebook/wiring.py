@@ -216,7 +216,7 @@ class Wiring(Nodes):
         name = names.socket_name(name or str(getattr(task, "__name__", type(task).__name__)))
         if "processor" in options:
             names.plain_name(options["processor"], "processor")
-        shipment = ship(task, name, options.pop("signature", None))
+        shipment = ship(task, name, options.pop("signature", None), self._values.parent.parent.parent)
         for text in (*shipment.warnings, *self._taken(name, shipment)):
             note(text)
         with self._editor.edit() as edit:
@@ -224,8 +224,26 @@ class Wiring(Nodes):
             client = names.client_name()
             words: dict[str, Any] = {**options, "key": shipped(options.get("key"), "key", "value", name, edit)}
             edit.add("socket", name=name, **words, task=shipment.record, blob=blob, client=client)
-            edit.after(lambda: WATCH.note(self._flow, name, shipment))
+            edit.after(lambda: WATCH.note(self._flow, name, task, shipment))
         return Socket(self._flow, name)
+
+    def refresh(self) -> list[Socket]:
+        """Declare this notebook's tasks anew where what they use has changed: a module, a value, the environment.
+
+        What running their cells again would do, without that.
+
+        Returns
+        -------
+        list of Socket
+            Those that have a new version now.
+        """
+        versions = {name: self._client.topology["sockets"][name]["task"]["version"] for name in WATCH.tasks(self._flow)}
+        with self._editor.edit():
+            for name, (task, given) in WATCH.tasks(self._flow).items():
+                options: SocketOptions = {} if given is None else {"signature": given}
+                self.declare(task, name, **options)
+        there = self._client.topology["sockets"]
+        return [Socket(self._flow, name) for name, n in versions.items() if there[name]["task"]["version"] != n]
 
     def _taken(self, name: str, shipment: Shipment) -> list[str]:
         """What to say where another notebook registered this socket last."""

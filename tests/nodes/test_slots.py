@@ -7,6 +7,7 @@ import ctypes
 import os
 import re
 import resource
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -311,3 +312,66 @@ async def test_a_process_that_finds_no_open_file_says_that(rig: Rig, monkeypatch
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
     assert "Too many open files" in rig.ear.troubles[0]
     assert "UnboundLocalError" not in rig.ear.troubles[0]
+
+
+def leaking():
+    os.chdir("/")
+    os.environ["EC_TEST_LEAK"] = "1"
+    os.environ.pop("HOME", None)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def found():
+    return os.getpid(), os.getcwd(), os.environ.get("EC_TEST_LEAK"), "HOME" in os.environ
+
+
+async def test_call_finds_folder_environment_and_signal_as_they_were_before_another_changed_them(
+    rig: Rig, agent: Agent
+) -> None:
+    before, after, endless = rig.call(found), rig.call(found), rig.call(hold, {"gate": str(rig.gate()), "x": 0})
+    agent.processor("main", 1)
+    for call in (before, rig.call(leaking), after):
+        await rig.run(agent, call)
+    assert rig.result(after.request) == rig.result(before.request)
+    agent.assign("main", [endless])
+    await wait_until(lambda: endless.request in agent.running())
+    agent.cancel(endless.request)
+    await rig.ear.until(lambda: endless.request in rig.ear.outcomes)
+    # interrupted, not killed
+    assert "KeyboardInterrupt" in rig.ear.outcomes[endless.request].error["traceback"]
+    last = rig.call(found)
+    await rig.run(agent, last)
+    assert rig.result(last.request) == rig.result(before.request)
+
+
+def forks(how):
+    pid = os.fork()
+    if pid == 0:
+        if how == "raises":
+            raise LookupError("in the child")
+        return numpy.zeros(100_000) if how == "large" else "child"
+    status = os.waitpid(pid, 0)[1]
+    return os.waitstatus_to_exitcode(status)
+
+
+@pytest.mark.parametrize(("how", "code"), [("returns", 0), ("large", 0), ("raises", 1)])
+async def test_child_that_a_task_forks_and_that_returns_ends_without_a_word(
+    rig: Rig, agent: Agent, how: str, code: int
+) -> None:
+    agent.processor("main", 1)
+    call, after = rig.call(forks, {"how": how}), rig.call(ident)
+    await rig.run(agent, call)
+    assert rig.result(call.request) == code
+    await rig.run(agent, after)
+    assert rig.result(after.request) == rig.ear.outcomes[call.request].pid
+    assert len(rig.ear.outcomes) == 2
+
+
+def patricide():
+    os.kill(os.getppid(), signal.SIGKILL)
+
+
+async def test_task_that_would_kill_what_its_worker_belongs_to_fails(rig: Rig, agent: Agent) -> None:
+    call = rig.call(patricide)
+    await rig.run(agent, call)
+    assert "a task cannot end process" in rig.ear.outcomes[call.request].error["message"]

@@ -13,6 +13,7 @@ import cloudpickle
 import pytest
 
 from ec_jupyter.errors import TaskNotPicklableError
+from ec_jupyter.nodes.surroundings import opened
 from ec_jupyter.nodes.values import dump, load
 from ec_jupyter.notebook.identity import identity
 from ec_jupyter.notebook.shipping import ship
@@ -51,7 +52,10 @@ def test_every_kind_of_callable_travels_and_keeps_its_meaning(shell: Any, kind: 
     shell.run("k = 3")
     shell.run(source)
     shipment = ship(shell.names["task"], "task")
-    call = "import pickle, sys; task = pickle.load(sys.stdin.buffer); print(task({0!r}) == {1!r})"
+    call = (
+        "import sys; from ec_jupyter.nodes.surroundings import opened; "
+        "print(opened(sys.stdin.buffer.read())[0]({0!r}) == {1!r})"
+    )
     done = subprocess.run(
         [sys.executable, "-c", call.format(given, expected)], input=shipment.blob, capture_output=True, check=True
     )
@@ -122,7 +126,7 @@ def test_the_bytes_are_the_same_in_another_kernel_and_name_the_socket(shell: Any
     }
     assert len(found) == 1
     shell.run("def f(x):\n    def g(): return x\n    return g")
-    function = pickle.loads(ship(shell.names["f"], "f").blob)
+    function = opened(ship(shell.names["f"], "f").blob)[0]
     assert function.__code__.co_filename == "<socket f>"
     assert function(1).__code__.co_filename == "<socket f>"
 
@@ -143,7 +147,7 @@ def any_cloudpickle(request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_code_keeps_its_file_name_whatever_the_pickler_does_to_it(shell: Any, tmp_path: Any) -> None:
     shell.run("class P:\n def m(self): return 1")
     shell.run("def f(): return P().m.__code__.co_filename, P()")
-    function = pickle.loads(ship(shell.names["f"], "f").blob)
+    function = opened(ship(shell.names["f"], "f").blob)[0]
     assert function.__code__.co_filename == "<socket f>"
     assert function()[0] == "<cell of m>"
     again = load(dump(function()[1], tmp_path, "value"), tmp_path)
@@ -154,7 +158,10 @@ def test_code_keeps_its_file_name_whatever_the_pickler_does_to_it(shell: Any, tm
 def test_a_process_that_gets_a_task_gets_the_text_of_all_its_cells(shell: Any) -> None:
     shell.run("'above'\ndef helper(x):\n    return 1 / x")
     shell.run("def f(x): return helper(x)")
-    code = "import pickle, sys, traceback\ntry: pickle.load(sys.stdin.buffer)(0)\nexcept: traceback.print_exc()"
+    code = (
+        "import sys, traceback; from ec_jupyter.nodes.surroundings import opened\n"
+        "try: opened(sys.stdin.buffer.read())[0](0)\nexcept: traceback.print_exc()"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], input=ship(shell.names["f"], "f").blob, capture_output=True, check=True
     )
@@ -164,7 +171,7 @@ def test_a_process_that_gets_a_task_gets_the_text_of_all_its_cells(shell: Any) -
 def test_lines_of_the_source_count_as_those_of_the_cell(shell: Any) -> None:
     shell.run("\n'above'\n\ndef f(x):\n    return 1 / x")
     shipment = ship(shell.names["f"], "f")
-    function = pickle.loads(shipment.blob)
+    function = opened(shipment.blob)[0]
     with pytest.raises(ZeroDivisionError) as caught:
         function(0)
     line = caught.traceback[-1].lineno
@@ -242,11 +249,11 @@ def test_an_object_of_a_notebook_class_that_came_back_does_not_change_the_task(s
     shell.run("class P:\n def m(self): return k, 1\nk = 1\ndef f(): return P()")
     first = ship(shell.names["f"], "f")
     # it has the class by value, under the name it travelled by, and changes that class here
-    pickle.loads(by(pickle.loads(first.blob)()))
+    pickle.loads(by(opened(first.blob)[0]()))
     assert ship(shell.names["f"], "f").record["identity"] == first.record["identity"]
 
 
 def test_a_task_can_use_the_package_itself(shell: Any) -> None:
     shell.run("import ec_jupyter as ec\ndef f(): return ec.SKIP")
-    function = pickle.loads(ship(shell.names["f"], "f").blob)
+    function = opened(ship(shell.names["f"], "f").blob)[0]
     assert repr(function()) == "SKIP"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +202,78 @@ def test_a_module_beside_the_notebook_is_there_for_the_task(loaded: Any, noteboo
     (notebook_folder / "beside_us.py").write_text("def double(x):\n    return 2 * x\n")
     loaded.run("%%ec_socket\ndef f(x):\n    import beside_us\n    return beside_us.double(x)")
     assert loaded.run("ec.flow().submit('f', 4).result(30)") == 8
+
+
+@pytest.fixture
+def modules(loaded: Any, notebook_folder: Path) -> Iterator[Path]:
+    """A folder of modules elsewhere, which the notebook has put on its path, and a flow that lies in a third place."""
+    source = notebook_folder / "project" / "src"
+    source.mkdir(parents=True)
+    before = set(sys.modules), list(sys.path)
+    (source / "inner_of_ours.py").write_text("def two(): return 2\n")
+    (source / "helper_of_ours.py").write_text("import inner_of_ours\ndef f(x): return x * inner_of_ours.two()\n")
+    loaded.run(f"import sys, importlib\nsys.path.insert(0, {str(source)!r})")
+    loaded.run("flow = ec.flow('m', folder='elsewhere/flow')")
+    yield source
+    for name in set(sys.modules) - before[0]:
+        if name.endswith("_of_ours"):
+            del sys.modules[name]
+    sys.path[:] = before[1]
+
+
+HELPED = {
+    "module": "import helper_of_ours\n@flow.socket\ndef g(x): return helper_of_ours.f(x)",
+    "function": "from helper_of_ours import f\n@flow.socket\ndef g(x): return f(x)",
+    "import inside": "@flow.socket\ndef g(x):\n    import helper_of_ours\n    return helper_of_ours.f(x)",
+    "task itself": "import helper_of_ours\nflow.declare(helper_of_ours.f, 'g')",
+}
+
+
+@pytest.mark.parametrize("how", HELPED)
+def test_a_module_on_the_notebooks_path_is_there_and_an_edited_one_marks_and_comes_with_the_next_run(
+    loaded: Any, modules: Path, how: str
+) -> None:
+    loaded.run(HELPED[how])
+    assert loaded.run("flow.submit('g', 3).result(30)") == 6
+    loaded.run(HELPED[how])
+    assert loaded.run("flow['g'].task.version, flow['g'].task.stale") == (1, [])
+    # a comment is no change; what a module imports is one of its own
+    (modules / "inner_of_ours.py").write_text("# one\ndef two(): return 2\n")
+    loaded.run("1")
+    assert loaded.run("flow['g'].task.stale") == []
+    (modules / "inner_of_ours.py").write_text("def two(): return 5\n")
+    loaded.run("1")
+    assert loaded.run("flow['g'].task.stale") == ["inner_of_ours"]
+    loaded.run(HELPED[how])
+    assert loaded.run("flow['g'].task.version, flow['g'].task.stale") == (2, [])
+    assert loaded.run("flow.submit('g', 3).result(30)") == 15
+
+
+def test_refresh_brings_edited_modules_and_rebound_values_to_the_notebooks_tasks(loaded: Any, modules: Path) -> None:
+    loaded.run(HELPED["module"] + "\nk = 1\n@flow.socket\ndef h(): return k\n@flow.socket\ndef other(): return 0")
+    assert loaded.run("flow.submit('g', 3).result(30)") == 6
+    (modules / "helper_of_ours.py").write_text("def f(x): return x * 7\n")
+    loaded.run("importlib.reload(helper_of_ours)\nk = 2")
+    assert loaded.run("[s.name for s in flow.refresh()]") == ["g", "h"]
+    assert loaded.run("flow.submit('g', 3).result(30), flow.submit('h').result(30)") == (21, 2)
+    assert loaded.run("flow.refresh()") == []
+
+
+def test_variables_set_in_the_notebook_reach_tasks_declared_afterwards(
+    loaded: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("EC_TEST_SETTING", raising=False)
+    loaded.run("import os\nflow = ec.flow()")
+    cell = "@flow.socket\ndef f(): return os.environ.get('EC_TEST_SETTING')"
+    loaded.run(cell)
+    assert loaded.run("flow.submit('f').result(30)") is None
+    monkeypatch.setenv("EC_TEST_SETTING", "a")
+    assert loaded.run("flow.submit('f').result(30)") is None
+    loaded.run(cell + "\n@flow.socket\ndef late(): return os.environ['EC_TEST_SETTING']")
+    assert loaded.run("flow.submit('f').result(30), flow.submit('late').result(30)") == ("a", "a")
+    monkeypatch.delenv("EC_TEST_SETTING")
+    loaded.run(cell)
+    assert loaded.run("flow.submit('f').result(30), flow.submit('late').result(30)") == (None, "a")
 
 
 def test_a_flow_is_named_after_its_notebook_and_its_folder_is_private(
