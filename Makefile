@@ -1,5 +1,7 @@
 # make demo   the flights notebook, from nothing to its table
 # make test   every test
+# make test-oldest   four rings with the oldest packages that are allowed
+# make test-pythons  the rings that need no browser on every other Python there is
 # make lint   ruff and mypy
 # make front  the picture and the panel, from TypeScript; with Node from PyPI where the machine has none
 # make lab    JupyterLab on the notebooks
@@ -17,7 +19,7 @@ BOOKS := kernel notebooks shell
 # how many processes the campaign kills
 KILLS ?= 1000
 
-.PHONY: demo test test-ipykernels lint format front lab pictures bench kill-campaign clean $(RINGS:%=test-%)
+.PHONY: demo test test-ipykernels test-oldest test-pythons lint format front lab pictures bench kill-campaign clean $(RINGS:%=test-%)
 .DELETE_ON_ERROR:
 
 demo: $(STAMPS)/demo
@@ -35,6 +37,14 @@ test: $(STAMPS)/test front
 test-server test-browser test-notebooks: front
 $(RINGS:%=test-%): test-%: $(STAMPS)/test
 	$(PYTEST) tests/$* $(PYTEST_ARGS)
+
+# four rings with the oldest of every dependency that pyproject.toml allows
+test-oldest: $(STAMPS)/test
+	$(BIN)/python .ci/elsewhere.py oldest
+
+# the rings that need no browser on the other Pythons that are on the PATH
+test-pythons: $(STAMPS)/test
+	$(BIN)/python .ci/elsewhere.py pythons
 
 # the kernel's ring on every release of ipykernel that there is support for
 test-ipykernels: $(STAMPS)/test
@@ -66,7 +76,7 @@ kill-campaign: $(STAMPS)/test
 	$(BIN)/python benchmarks/kill_campaign.py --kills $(KILLS)
 
 clean:
-	rm -rf $(VENV) build ec_jupyter/static ec_jupyter/labextension labextension/node_modules labextension/lib labextension/.built .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-oldest .venv-3.* build ec_jupyter/static ec_jupyter/labextension labextension/node_modules labextension/lib labextension/.built .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # an install is due when pyproject.toml has changed since the last one, and not otherwise
 $(BIN)/python:

@@ -1,0 +1,101 @@
+"""Run rings of tests in other environments than the usual one, each made when it is not there yet.
+
+`python .ci/elsewhere.py oldest`: the oldest release of every dependency that pyproject.toml allows.
+`python .ci/elsewhere.py pythons`: the newest of them, on each other Python from 3.11 on that is on the PATH.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from rings import shortfalls
+
+REPOSITORY = Path(__file__).parents[1]
+OLDEST = (("shell",), ("pure", "store", "kernel"))
+PYTHONS = (("shell", "kernel", "notebooks"), ("pure", "store", "nodes"), ("crash", "server"))
+"""Rings that need no browser, in groups that run beside each other."""
+
+_MINORS = range(11, 16)
+
+
+def environment(folder: Path, python: str, resolution: str) -> Path:
+    """The Python of an environment with all that the tests need; made anew when pyproject.toml has changed."""
+    stamp, inside = folder / ".made", folder / "bin" / "python"
+    wanted = hashlib.sha256((REPOSITORY / "pyproject.toml").read_bytes() + python.encode()).hexdigest()
+    if not stamp.exists() or stamp.read_text() != wanted:
+        uv = [sys.executable, "-m", "uv"]
+        shutil.rmtree(folder, ignore_errors=True)
+        subprocess.run([*uv, "venv", "--quiet", "--python", python, str(folder)], check=True)
+        install = [*uv, "pip", "install", "--quiet", "--python", str(inside), "--resolution", resolution]
+        # the front end is not built again: these rings need none
+        build = {**os.environ, "EC_JUPYTER_FRONT": "skip"}
+        subprocess.run([*install, "--editable", ".[test,lab,demo]"], check=True, cwd=REPOSITORY, env=build)
+        stamp.write_text(wanted)
+    return inside
+
+
+def pythons() -> dict[str, str]:
+    """Other Pythons on the PATH that this package claims, by their version."""
+    found = {}
+    for minor in _MINORS:
+        path = shutil.which(f"python3.{minor}")
+        if path is None or minor == sys.version_info.minor:
+            continue
+        # a name on the PATH may be a mere shim
+        asked = subprocess.run(
+            [path, "-c", "import sys, ensurepip; print(sys.executable)"], capture_output=True, text=True, check=False
+        )
+        if not asked.returncode:
+            found[f"3.{minor}"] = asked.stdout.strip()
+    return found
+
+
+def run(label: str, python: Path, groups: Sequence[Sequence[str]]) -> list[str]:
+    """Run groups of rings at the same time; what went wrong, one line each."""
+    build = REPOSITORY / "build"
+    build.mkdir(exist_ok=True)
+    print(f"{label}: {', '.join(ring for group in groups for ring in group)}", flush=True)
+    running = []
+    for group in groups:
+        name = build / f"{label}-{'-'.join(group)}"
+        report, log = name.with_suffix(name.suffix + ".report"), name.with_suffix(name.suffix + ".log")
+        report.unlink(missing_ok=True)
+        command = [str(python), "-m", "pytest", *(f"tests/{ring}" for ring in group), f"--junitxml={report}"]
+        with log.open("w") as output:
+            running.append(
+                (report, log, subprocess.Popen(command, cwd=REPOSITORY, stdout=output, stderr=subprocess.STDOUT))
+            )
+    failed = []
+    for _, log, process in running:
+        if process.wait():
+            failed.append(f"{label}: tests fail, see {log.relative_to(REPOSITORY)}")
+        print(log.read_text() if process.returncode else log.read_text().splitlines()[-1], flush=True)
+    reports = [report for report, _, _ in running if report.exists()]
+    wanted = {ring for group in groups for ring in group}
+    return failed + [f"{label}: {line}" for line in shortfalls(reports, wanted)]
+
+
+def main(what: str) -> list[str]:
+    """Run what is asked for; what went wrong, one line each."""
+    if what == "oldest":
+        return run(what, environment(REPOSITORY / ".venv-oldest", sys.executable, "lowest-direct"), OLDEST)
+    others = pythons()
+    print("pythons: " + (", ".join(others) or "there is no other on the PATH"), flush=True)
+    failed = []
+    for version, path in others.items():
+        failed += run(f"python{version}", environment(REPOSITORY / f".venv-{version}", path, "highest"), PYTHONS)
+    return failed
+
+
+if __name__ == "__main__":
+    lines = main(sys.argv[1])
+    print("\n".join(lines))
+    sys.exit(1 if lines else 0)
