@@ -191,7 +191,8 @@ class Store:
             return False
         try:
             if kind:
-                self.db.execute(f"PRAGMA incremental_vacuum({STEP_PAGES})").fetchall()
+                # a script: of a statement without columns only one step is made, which frees one page
+                self.db.executescript(f"PRAGMA incremental_vacuum({STEP_PAGES})")
             elif (pages - free) * size < WHOLE_BYTES:
                 self.db.execute("VACUUM")
             else:

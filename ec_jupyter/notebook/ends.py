@@ -10,6 +10,7 @@ from threading import RLock
 from typing import Any
 
 from ec_jupyter.errors import EcError
+from ec_jupyter.flow.options import time_limit
 from ec_jupyter.wire import Header, Value
 
 Row = dict[str, Any]
@@ -28,6 +29,7 @@ class End(Future[Row]):
 
     def result(self, timeout: float | None = None) -> Row:
         """The row of the request, once it has ended."""
+        timeout = time_limit(timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
         if not self.done():
             self._lead(self.done, deadline)

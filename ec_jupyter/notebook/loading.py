@@ -76,6 +76,8 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
         document = json.loads(Path(path).read_text())
     except OSError as error:
         raise DeclarationError(f"{path} cannot be read: {error.strerror or error}") from error
+    except RecursionError as error:
+        raise DeclarationError(f"{path} is no saved flow: its JSON is nested too deeply") from error
     except ValueError as error:
         raise DeclarationError(f"{path} is no saved flow: {error}") from error
     if not isinstance(document, dict) or document.get("format") != FORMAT:

@@ -35,3 +35,17 @@ def test_results_of_a_run_are_those_of_its_own_requests(calling: Any) -> None:
     calling.run("one, two = flow.map('first', [10, 20]); flow.wait(30)")
     assert calling.run("two.run.results('second')") == [21]
     assert calling.run("flow.results('second', run=one)") == [11]
+
+
+def test_an_infinite_timeout_is_none(calling: Any) -> None:
+    calling.run("@ec.socket\ndef double(n): return 2 * n")
+    assert calling.run("flow.submit('double', 4).result(timeout=float('inf'))") == 8
+    assert calling.run("flow.submit('double', 5).exception(timeout=float('inf'))") is None
+    calling.run("flow.submit('double', 6).run.wait(timeout=float('inf')); flow.wait(float('inf'))")
+
+
+def test_a_saved_flow_nested_too_deeply_is_refused_in_one_line(calling: Any, notebook_folder: Any) -> None:
+    (notebook_folder / "deep.json").write_text("[" * 100_000)
+    error = calling.fail("ec.load('deep.json')")
+    assert type(error).__name__ == "DeclarationError"
+    assert str(error) == "deep.json is no saved flow: its JSON is nested too deeply"
