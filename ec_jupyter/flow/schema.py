@@ -73,7 +73,7 @@ def _plain(v: Any) -> bool:
 
 ID = _whole(0, MOST_ID, "a whole number")
 COUNT = _whole(0, 10_000_000, "a whole number from 0 to 10000000")
-LIMIT = _or_none(_whole(1, 10_000_000, "a whole number from 1 to 10000000"))
+LIMIT = _or_none(_whole(1, MOST_ID, "a whole number from 1 on"))
 FLAG = Kind("True or False", lambda v: isinstance(v, bool), True)
 TEXT = Kind("a text", lambda v: isinstance(v, str), "x")
 NAME = Kind(f"a name of up to {LONGEST_NAME} characters", lambda v: isinstance(v, str) and len(v) <= LONGEST_NAME, "x")
