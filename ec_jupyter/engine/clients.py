@@ -77,6 +77,7 @@ class Connection(asyncio.Protocol):
         self._held_bytes = 0
         self._going = self._full = False
         self._asked = 0
+        self.taken = 0
         self._proof: Proof | None = Proof(clients.key, clients.engine.store.hold.folder.identity)
         self._out: list[tuple[int | None, bytes]] = []
         self._accepted: list[tuple[int, list[int]]] = []
@@ -292,11 +293,17 @@ class Clients:
             connection.transport.write(encode({"k": "bye", "why": "lost", "error": to_wire(self.engine.lost)}))
             return
         if not self.engine.broken:
-            connection.send({"k": "bye", "why": "stopped"})
+            connection.send({"k": "bye", "why": "stopped", "taken": connection.taken})
         connection.flush()
 
     def take(self, connection: Connection, header: Header, buffers: list[bytes]) -> None:
-        """Do what a frame asks for."""
+        """Do what a frame asks for; what comes after a stop is for the next engine."""
+        if self.engine.stopped.is_set():
+            if not connection.greeted:
+                connection.transport.close()
+            return
+        n = header.get("n")
+        connection.taken = max(connection.taken, n) if isinstance(n, int) else connection.taken
         before = self.engine.core.journal.mark
         try:
             serve(self.engine, connection, header, buffers)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.engine import counts, editing, ended, rerun, views
 from ec_jupyter.engine.acceptance import accept, check
-from ec_jupyter.engine.inbox import Absent
+from ec_jupyter.engine.inbox import Absent, identity_of
 from ec_jupyter.errors import (
     EcError,
     EngineError,
@@ -101,6 +101,8 @@ def _hello(engine: Engine, client: Connection, header: Header, buffers: Buffers)
             f"the flow in {engine.folder} runs Python {python}, this notebook {header.get('python')}; "
             f"use a kernel of Python {python}, or stop the flow's engine first"
         )
+    if header.get("client") != identity_of(str(header.get("secret"))):
+        raise FrameError("this client says hello with the identity of another; open the flow with ec.flow()")
     client.id, client.name, client.greeted = str(header["client"]), str(header.get("name") or ""), True
     warnings = []
     if header.get("executable") not in (None, sys.executable):
@@ -406,7 +408,7 @@ _ACTIONS: dict[str, Action] = {
     "glance": _glance,
 }
 
-_OPEN = frozenset({"hello", "glance"})
+_OPEN = frozenset({"hello", "glance", "stop"})
 
 _WRITES = frozenset(
     {"edit", "undo", "redo", "pause", "resume", "supply", "discard", "cancel", "retry", "replay", "clear"}

@@ -9,6 +9,7 @@ one client are numbered, and which was taken last is written with what it led to
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import logging
 import os
 from pathlib import Path
@@ -149,6 +150,11 @@ def _lock(fd: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def identity_of(secret: str) -> str:
+    """A client's identity, public; only who knows the secret that it is made of can say hello with it."""
+    return hashlib.sha256(secret.encode()).hexdigest()[:32]
 
 
 def inbox_folder(folder: Path) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,6 +17,7 @@ from ec_jupyter.notebook.client import unpack
 from ec_jupyter.notebook.progress import Bar, progress_text
 from ec_jupyter.notebook.rendering import going_on
 from ec_jupyter.notebook.request import Lineage, Request, Run
+from ec_jupyter.notebook.submission import LOOK_SECONDS
 from ec_jupyter.notebook.tables import Report, Table, Tree, clock_text, error_text, seconds_text, shown
 from ec_jupyter.notebook.views import Processor, Socket
 from ec_jupyter.notebook.waiting import Waiting
@@ -106,8 +106,10 @@ class Calls:
         self, socket: str, calls: Sequence[dict[str, Any]], id: str | None = None, *, partial: bool = False
     ) -> list[Request]:
         rows = [(socket, self._packed(call, socket), id) for call in calls]
-        ids = self._client.submit(rows, partial=partial) if rows else []
-        return [Request(self._self, functools.partial(ids.__getitem__, at), socket) for at in range(len(ids))]
+        if not rows:
+            return []
+        ids = self._client.submit(rows, partial=partial)
+        return [Request(self._self, ids.number(at), socket) for at in range(len(ids))]
 
     def _packed(self, values: dict[str, Any], socket: str) -> dict[str, Value]:
         return {name: self._dump(value, f"argument {name!r} of {socket!r}") for name, value in values.items()}
@@ -418,7 +420,7 @@ class Calls:
                     raise TimeoutError(f"flow {self.name!r} is at work after {timeout} s; it goes on")
                 news.clear()
                 bar.show(latest)
-            return self._left(future.result())
+            return self._left(future.result(), deadline)
 
     def _at_rest(self, answer: Future[Any]) -> bool:
         """Whether the time is over and yet nothing is queued or running: then the answer is there or on its way."""
@@ -433,7 +435,7 @@ class Calls:
                 await news.wait()
                 news.clear()
                 bar.show(latest)
-            return self._left(future.result())
+            return self._left(future.result(), Deadline(None))
 
     @contextmanager
     def _watched(self, tell: Callable[[], object]) -> Iterator[tuple[Future[Any], Bar, dict[str, Any]]]:
@@ -453,9 +455,11 @@ class Calls:
         finally:
             undo()
 
-    def _left(self, answer: tuple[dict[str, Any], list[bytes]]) -> Report:
+    def _left(self, answer: tuple[dict[str, Any], list[bytes]], deadline: Deadline) -> Report:
         facts = {word: answer[0][word] for word in ("waiting", "failed", "paused")}
-        counts, _ = self._client.ask("query", {"what": "counts"})
+        # a moment at least: it has answered just now
+        left = None if deadline.left is None else max(deadline.left, LOOK_SECONDS)
+        counts, _ = self._client.ask("query", {"what": "counts"}, timeout=left)
         rows = [
             row for row in self._status_rows(counts) if row["arrived"] or row["waiting"] or row["failed"] or row["note"]
         ]

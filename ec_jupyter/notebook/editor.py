@@ -26,6 +26,7 @@ from ec_jupyter.notebook.picture import outline
 
 if TYPE_CHECKING:
     from ec_jupyter.notebook.flow import Flow
+    from ec_jupyter.notebook.keeper import Life
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ SHORTEST = 0.1
 BEAT = 1.0
 """Seconds between two messages at most, while somebody looks: after three a page says that the kernel is gone."""
 
-COUNT_SECONDS = 5.0
+COUNT_SECONDS = 1.0
 _SLOW = {"preview", "request", "svg", "code", "save"}
 """Commands that may take a while: each has a thread, so that the next one need not wait for it."""
 
@@ -77,7 +78,11 @@ class FlowEditor(anywidget.AnyWidget):
         self._css = (FRONT / "editor.css").read_text() if self.built and (FRONT / "editor.css").exists() else ""
         super().__init__(graph=self._drawn())
         self.on_msg(self._heard)
-        self._undo = [self._client.listen("topology", self._topology_came)]
+        self._life: Life | None = None
+        self._undo = [
+            self._client.listen("topology", self._topology_came),
+            self._client.listen("engine", self._engine_came),
+        ]
         self._following: list[Callable[[], None]] = []
         _start("ec-editor", self._tell_on)
 
@@ -104,6 +109,12 @@ class FlowEditor(anywidget.AnyWidget):
     # -- what the engine says (on the client's thread) ------------------------------
     def _topology_came(self, header: dict[str, Any], buffers: list[bytes]) -> None:
         self._rewired = True
+        self._news.set()
+
+    def _engine_came(self, header: dict[str, Any], buffers: list[bytes]) -> None:
+        if header["state"] == "running":
+            # another engine: it may have been wired meanwhile, and its numbers are told anew
+            self._rewired = self._anew = True
         self._news.set()
 
     def _counts_came(self, header: dict[str, Any], buffers: list[bytes]) -> None:
@@ -173,6 +184,7 @@ class FlowEditor(anywidget.AnyWidget):
         if not self._views:
             self._unfollow()
             return
+        self._tell_life()
         if self._counts is None or self._anew:
             self._follow()
         if self._counts is None:
@@ -185,6 +197,13 @@ class FlowEditor(anywidget.AnyWidget):
             message["time"] = time.time()
         self._shown = counts
         self._say({"k": "metrics", **message})
+
+    def _tell_life(self) -> None:
+        """How the engine is, when that is news; each second while it does not run, so that a page hears somebody."""
+        life = self._client.life
+        if self._anew or life != self._life or life.state != "running":
+            self._life = life
+            self._say(life.header())
 
     def _follow(self) -> None:
         """Have the engine tell its numbers from now on, and what they are."""

@@ -8,13 +8,17 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
 from ec_jupyter.engine.address import connect
 from ec_jupyter.errors import EngineLostError, EngineStartError, StoreLockedError, from_wire
+from ec_jupyter.notebook.line import Line
+from ec_jupyter.notebook.waits import Deadline
+from ec_jupyter.wire import FrameReader, Header, encode
 
 START_SECONDS = 30.0  # an engine that has not said it listens by then did not start
 LOOK_SECONDS = 1.0  # an engine that has not proved by then that it is there is busy, or stopped
@@ -117,3 +121,60 @@ def _start(folder: Path, name: str, command: list[str], *, last: bool) -> bool:
     if "error" in line:
         raise from_wire(line["error"])
     return True
+
+
+def dial(reach: Callable[[], socket.socket], hello: Header) -> Line:
+    """A line on which an engine has answered a hello; one that was just ending is followed by another.
+
+    Raises
+    ------
+    EngineLostError
+        None answers.
+    """
+    deadline = Deadline(START_SECONDS)
+    while not deadline.over:
+        line = Line(reach())
+        line.put(encode(dict(hello)))
+        poll = line.poll()
+        while not line.frames:
+            if not poll.poll((deadline.left or 0.0) * 1000) or not line.read():
+                break
+        if line.frames:
+            return line
+        line.close()
+    text = f"no engine of the flow has answered in {START_SECONDS:g} s: it is stopped or busy, or ends at once"
+    raise EngineLostError(text)
+
+
+def stop(folder: Path, name: str) -> bool:
+    """End the engine of a flow, whatever version it is of; False where none runs.
+
+    Raises
+    ------
+    TimeoutError
+        It does not answer.
+    """
+    try:
+        line = connect(folder, START_SECONDS)
+        if line is None:
+            return False
+        with line:
+            line.settimeout(START_SECONDS)
+            line.sendall(encode({"k": "stop", "n": 1}))
+            _read_answer(line)
+    except TimeoutError:
+        raise TimeoutError(
+            f"the engine of flow {name!r} has not answered in {START_SECONDS:g} s: it is stopped or busy"
+        ) from None
+    return True
+
+
+def _read_answer(line: socket.socket) -> None:
+    """Wait for the word that the engine ends, or for its end."""
+    reader = FrameReader()
+    with suppress(ConnectionError):
+        while data := line.recv(1 << 16):
+            for header, _ in reader.feed(data):
+                if header["k"] == "error":
+                    raise from_wire(header["error"])
+                return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -66,6 +67,7 @@ class ProcessorExecutor(Executor):
         self._open: set[RequestFuture] = set()
         self._changed = threading.Condition()
         self._closed = False
+        self._pid = os.getpid()
         # a thread of ours: callbacks of futures may submit more, which the client's own could not
         threading.Thread(target=self._settle, name="ec-executor", daemon=True).start()
 
@@ -115,6 +117,12 @@ class ProcessorExecutor(Executor):
     def _submit(self, calls: list[_Call]) -> list[RequestFuture]:
         if self._closed:
             raise ExecutorShutdownError(f"the executor of processor {self.processor!r} is shut down")
+        if os.getpid() != self._pid:
+            # the thread that would settle its futures is not in this process
+            raise ExecutorShutdownError(
+                f"the executor of processor {self.processor!r} belongs to process {self._pid}, from which this one "
+                f"was forked; make one here: flow.executor({self.processor!r})"
+            )
         if not calls:
             return []
         try:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 from ec_jupyter.engine.folder import FLOWS
 from ec_jupyter.engine.trust import check_links
 from ec_jupyter.errors import DeclarationError, FlowInUseError, SocketNotFoundError
-from ec_jupyter.notebook import names, ownership
+from ec_jupyter.notebook import engines, names, ownership
 from ec_jupyter.notebook.calls import Calls
 from ec_jupyter.notebook.client import Client
 from ec_jupyter.notebook.config import settings
@@ -50,7 +50,8 @@ class Flow(Wiring, Calls):
 
     def __init__(self, client: Client, *, started: bool = False) -> None:
         self._take(client)
-        self._started = started
+        # a process forked from this one ends no engine by leaving the block
+        self._started = started and os.getpid()
         self._picture: FlowEditor | None = None
         self.formerly: frozenset[str | None] = frozenset()
         self.closed = False
@@ -161,8 +162,8 @@ class Flow(Wiring, Calls):
         return left
 
     def stop(self) -> None:
-        """End the engine at once; everything stays on disk, and the next use starts it again."""
-        self._client.ask("stop")
+        """End the engine at once, if one runs; everything stays on disk, and the next use starts it again."""
+        self._client.stop()
 
     def close(self) -> None:
         """End this kernel's connection; the flow works on."""
@@ -246,7 +247,7 @@ class Flow(Wiring, Calls):
         if self.closed:
             return
         try:
-            if self._started and self.status()["idle"]:
+            if self._started == os.getpid() and self.status()["idle"]:
                 self.stop()
         finally:
             self.close()
@@ -298,6 +299,16 @@ def _remove_own(folder: Path) -> None:
 def opened(name: str | None = None) -> Flow | None:
     """The flow of that name, or the notebook's own, if this kernel has it open."""
     return _open.get(names.flow_folder(name or ownership.own_name()).resolve())
+
+
+def stop_flow(name: str | None = None) -> None:
+    """End the engine of a flow, if one runs; also one that this version of the package cannot talk to."""
+    flow = opened(name)
+    if flow is not None:
+        flow.stop()
+    else:
+        name = name or ownership.own_name()
+        engines.stop(names.flow_folder(name).resolve(), name)
 
 
 def _opened(folder: Path, name: str, *, trust: bool) -> Flow:

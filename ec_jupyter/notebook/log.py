@@ -80,3 +80,7 @@ class Log:
             with suppress(FileNotFoundError):
                 self.path.unlink()
         os.close(self._fd)
+
+    def leave(self) -> None:
+        """Let go of the log of the process that this one was forked from, which keeps it."""
+        os.close(self._fd)

@@ -379,9 +379,11 @@ class FlowMagics(Magics):
     @_flow
     @line_magic
     def ec_stop(self, line: str) -> None:
-        """End the flow's engine at once; everything stays on disk."""
+        """End the flow's engine at once, if one runs; everything stays on disk."""
         __tracebackhide__ = True
-        open_flow(parse(self.ec_stop, line).flow).stop()
+        from ec_jupyter.notebook.flow import stop_flow
+
+        stop_flow(parse(self.ec_stop, line).flow)
 
     # -- reading ---------------------------------------------------------------
     def _space(self) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from ec_jupyter.wire import Value
 
 if TYPE_CHECKING:
     from ec_jupyter.notebook.client import Client
+    from ec_jupyter.notebook.waits import Deadline
 
 _KINDS: dict[str, type[EcError]] = {
     "died": WorkerDiedError,
@@ -34,14 +35,15 @@ _KINDS: dict[str, type[EcError]] = {
 }
 
 
-def value_of(client: Client, row: dict[str, Any]) -> Any:
+def value_of(client: Client, row: dict[str, Any], deadline: Deadline | None = None) -> Any:
     """Value of a row whose state is ``done``; a generator's are a list."""
-    if row.get("values") is not None:
-        return [client.load(value) for value in row["values"]]
-    return client.load(row["value"])
+    def load(value: Value) -> Any:
+        return client.load(value, None if deadline is None else deadline.left)
+
+    return [load(value) for value in row["values"]] if row.get("values") is not None else load(row["value"])
 
 
-def error_of(client: Client, row: dict[str, Any]) -> BaseException | None:
+def error_of(client: Client, row: dict[str, Any], deadline: Deadline | None = None) -> BaseException | None:
     """What to raise for a finished row; None where it is ``done``.
 
     The task's own exception where it can be rebuilt here, with a note that says where it was raised
@@ -59,7 +61,7 @@ def error_of(client: Client, row: dict[str, Any]) -> BaseException | None:
         return RequestSkippedError(f"{where} was skipped: an argument of it can no longer come")
     if state == "cancelled":
         return RequestCancelledError(f"{where} was cancelled; {again}")
-    return _failed(_rebuilt(client, row.get("exception")) or _stand_in(where, facts), where, row, again)
+    return _failed(_rebuilt(client, row.get("exception"), deadline) or _stand_in(where, facts), where, row, again)
 
 
 def _failed(error: BaseException, where: str, row: dict[str, Any], again: str) -> BaseException:
@@ -78,11 +80,11 @@ def _failed(error: BaseException, where: str, row: dict[str, Any], again: str) -
     return error
 
 
-def _rebuilt(client: Client, value: Value | None) -> BaseException | None:
+def _rebuilt(client: Client, value: Value | None, deadline: Deadline | None) -> BaseException | None:
     if value is None:
         return None
     try:
-        error = client.load(value)
+        error = client.load(value, None if deadline is None else deadline.left)
     except Exception:  # noqa: BLE001 - its class may be missing here; the stand-in tells what is known
         return None
     return error if isinstance(error, BaseException) else None

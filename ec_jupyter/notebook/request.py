@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
-from ec_jupyter.errors import RequestNotFoundError
+from ec_jupyter.errors import EcError, RequestNotFoundError
 from ec_jupyter.notebook.outcome import error_of, value_of
 from ec_jupyter.notebook.progress import progress_text
 from ec_jupyter.notebook.rendering import going_on
+from ec_jupyter.notebook.submission import LOOK_SECONDS, Number
 from ec_jupyter.notebook.tables import Table, clock_text, error_line, error_text, seconds_text, shown
 from ec_jupyter.notebook.waits import Deadline, awaited, until
 
@@ -27,7 +28,7 @@ class Request:
     ----------
     flow : Flow
         Where it is.
-    id : int or callable
+    id : int or Number
         Its number in the flow, or what gets it when it is asked for.
     socket : str
         Name of the socket, for display.
@@ -41,7 +42,7 @@ class Request:
 
     __slots__ = ("_known", "_number", "flow", "socket_name")
 
-    def __init__(self, flow: Flow, id: int | Callable[[], int], socket: str, row: dict[str, Any] | None = None) -> None:
+    def __init__(self, flow: Flow, id: int | Number, socket: str, row: dict[str, Any] | None = None) -> None:
         self.flow = flow
         self._number = id
         self.socket_name = socket
@@ -50,31 +51,52 @@ class Request:
     @property
     def id(self) -> int:
         """Its number in the flow, which the engine gives it as it takes it."""
+        return self._id(None)
+
+    def _id(self, timeout: float | None) -> int:
         if not isinstance(self._number, int):
-            self._number = self._number()
+            self._number = self._number.get(timeout)
         return self._number
 
     # -- waiting ---------------------------------------------------------------
-    def _finished(self) -> Future[dict[str, Any]]:
-        client = self.flow._client
-        future = client.finished(self.id)
+    def _finished(self, timeout: float | None = None) -> Future[dict[str, Any]]:
+        client, number = self.flow._client, self._id(timeout)
+        future = client.finished(number)
         if future.done() and (future.exception() or future.result()["state"] != "done"):
             # what failed may have been retried since, from here or from the picture
-            client.forget(self.id)
-            future = client.finished(self.id)
+            client.forget(number)
+            future = client.finished(number)
         return future
 
-    def _ended(self, timeout: float | None) -> dict[str, Any]:
+    def _ended(self, deadline: Deadline) -> dict[str, Any]:
         __tracebackhide__ = True
         try:
             with going_on(self._still):
-                row = self.flow._client.known_end(self.id)
+                row = self.flow._client.known_end(self._id(deadline.left))
                 if row is not None and row["state"] == "done":
                     return row
-                return self._finished().result(timeout)
+                return self._finished(deadline.left).result(deadline.left)
         except TimeoutError:
-            text = f"request {self.id} of {self.socket_name!r} is {self.state} after {timeout} s; it stays in the flow"
-        raise TimeoutError(text)
+            number = self._seen()
+            named = "request" if number is None else f"request {number}"
+            text = f"{named} of {self.socket_name!r} {self._standing(number)} after {deadline.seconds:g} s"
+        raise TimeoutError(f"{text}; it stays in the flow")
+
+    def _seen(self) -> int | None:
+        """Its number, as far as a moment tells."""
+        return self._number if isinstance(self._number, int) else self._number.seen()
+
+    def _standing(self, number: int | None) -> str:
+        """How it is, as far as a moment tells: a person's time limit is over."""
+        client = self.flow._client
+        if number is not None and client.connected:
+            try:
+                asked = {"what": "requests", "ids": [number], "limit": 1}
+                reply, _ = client.ask("query", asked, timeout=LOOK_SECONDS)
+                return f"is {reply['rows'][0]['state']}"
+            except (EcError, TimeoutError, LookupError):
+                pass
+        return f"has not ended ({client.trouble})"
 
     def _still(self) -> tuple[str, str]:
         """What goes on when somebody waits no more, and how to wait again; asks the engine nothing."""
@@ -99,31 +121,35 @@ class Request:
             long, it was cancelled or skipped. Else the task's own exception is raised.
         """
         __tracebackhide__ = True
-        return self._opened(self._ended(timeout))
+        deadline = Deadline(timeout)
+        return self._opened(self._ended(deadline), deadline)
 
-    def _opened(self, row: dict[str, Any]) -> Any:
+    def _opened(self, row: dict[str, Any], deadline: Deadline) -> Any:
         __tracebackhide__ = True
-        error = error_of(self.flow._client, row)
+        error = error_of(self.flow._client, row, deadline)
         if error is not None:
             raise error
-        return value_of(self.flow._client, row)
+        return value_of(self.flow._client, row, deadline)
 
     def __await__(self) -> Generator[Any, None, Any]:
         """Wait as `result` does, while the loop goes on."""
         __tracebackhide__ = True
         with going_on(self._still):
+            if not isinstance(self._number, int):
+                yield from awaited(self._number.told())
             row = yield from awaited(self._finished())
-        return self._opened(row)
+        return self._opened(row, Deadline(None))
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """What `result` would raise, or None."""
         __tracebackhide__ = True
-        return error_of(self.flow._client, self._ended(timeout))
+        deadline = Deadline(timeout)
+        return error_of(self.flow._client, self._ended(deadline), deadline)
 
     def wait(self, timeout: float | None = None) -> Request:
         """Return this request once it has ended, however it did."""
         __tracebackhide__ = True
-        self._ended(timeout)
+        self._ended(Deadline(timeout))
         return self
 
     def done(self) -> bool:
@@ -269,7 +295,9 @@ class Request:
 
     def __repr__(self) -> str:
         state = f", {self._known['state']}" if self._known else ""
-        return f"<request {self.id} of {self.socket_name!r}{state}>"
+        number = self._seen()
+        named = "request" if number is None else f"request {number}"
+        return f"<{named} of {self.socket_name!r}{state}>"
 
 
 class Run:
@@ -287,8 +315,8 @@ class Run:
         self.flow = flow
         self.id = id
 
-    def _look(self) -> dict[str, Any]:
-        reply, _ = self.flow._client.ask("query", {"what": "run", "id": self.id})
+    def _look(self, timeout: float | None = 60) -> dict[str, Any]:
+        reply, _ = self.flow._client.ask("query", {"what": "run", "id": self.id}, timeout=timeout)
         return dict(reply)
 
     @property
@@ -319,15 +347,17 @@ class Run:
         counts: dict[str, int] = {}
 
         def ended() -> bool | None:
+            found = self._look(deadline.left)["counts"]
             counts.clear()
-            counts.update(self.counts)
+            counts.update(found)
             return True if not (counts.get("queued") or counts.get("running")) else None
 
         with going_on(lambda: (f"run {self.id}", f"flow.run({self.id}).wait()")):
             through = until(self.flow._client, ended, deadline)
         if through is None:
             busy = f"{counts.get('queued', 0)} queued and {counts.get('running', 0)} running"
-            raise TimeoutError(f"run {self.id} has {busy} requests after {timeout} s; they stay in the flow")
+            how = f"has {busy} requests" if counts else f"goes on ({self.flow._client.trouble})"
+            raise TimeoutError(f"run {self.id} {how} after {deadline.seconds:g} s; they stay in the flow")
         return self
 
     def results(self, socket: str, timeout: float | None = None) -> list[Any]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeGuard, overload
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any, Protocol, TypeGuard, overload
 
+from ec_jupyter.errors import EcError
 from ec_jupyter.flow.submission import refusal
 from ec_jupyter.notebook.line import Question
 from ec_jupyter.wire import Header, Value
@@ -12,15 +14,29 @@ from ec_jupyter.wire import Header, Value
 Call = tuple[str, dict[str, Value]] | tuple[str, dict[str, Value], str | None]
 """A socket, its arguments, and the id under which it is submitted only once."""
 
-Wait = Callable[[Question, float | None], tuple[Header, list[bytes]]]
-"""Waits for the answer to a question, for so many seconds."""
+LOOK_SECONDS = 0.1
+"""How long a mere look at a number that the engine has not told yet may take."""
+
+
+class Asker(Protocol):
+    """Who has asked a question."""
+
+    def _wait(self, question: Question, timeout: float | None) -> tuple[Header, list[bytes]]:
+        """The answer to a question, waited for so many seconds."""
+
+    def _told(self, question: Question) -> Future[None]:
+        """Done once a question is answered."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a line to an engine at this moment."""
 
 
 class Accepted(Sequence[int]):
     """Identities of requests that were accepted; the engine's answer is waited for when one is looked at."""
 
-    def __init__(self, wait: Wait, question: Question, n: int) -> None:
-        self._wait, self._question, self._n = wait, question, n
+    def __init__(self, asker: Asker, question: Question, n: int) -> None:
+        self._asker, self._question, self._n = asker, question, n
         self._ids: list[int] | None = None
 
     def __len__(self) -> int:
@@ -33,9 +49,50 @@ class Accepted(Sequence[int]):
     def __getitem__(self, at: slice) -> list[int]: ...
 
     def __getitem__(self, at: int | slice) -> int | list[int]:
+        return self.ids()[at]
+
+    def ids(self, timeout: float | None = None) -> list[int]:
+        """All of them, waited for so many seconds."""
         if self._ids is None:
-            self._ids = self._wait(self._question, None)[0]["ids"]
-        return self._ids[at]
+            self._ids = self._asker._wait(self._question, timeout)[0]["ids"]
+        return self._ids
+
+    def number(self, at: int) -> Number:
+        """One of them, once it is known."""
+        return Number(self, at)
+
+    def told(self) -> Future[None]:
+        """Done once they are known, or it is known why there are none."""
+        return self._asker._told(self._question)
+
+    def seen(self) -> list[int] | None:
+        """All of them, if they are known by now or in a moment."""
+        try:
+            return self.ids(LOOK_SECONDS if self._asker.connected else 0.0)
+        except (EcError, TimeoutError):
+            return None
+
+
+class Number:
+    """The number that the engine gives a request."""
+
+    __slots__ = ("_accepted", "_at")
+
+    def __init__(self, accepted: Accepted, at: int) -> None:
+        self._accepted, self._at = accepted, at
+
+    def get(self, timeout: float | None) -> int:
+        """It, waited for so many seconds."""
+        return self._accepted.ids(timeout)[self._at]
+
+    def told(self) -> Future[None]:
+        """Done once it is known, or it is known why there is none."""
+        return self._accepted.told()
+
+    def seen(self) -> int | None:
+        """It, if it is known by now or in a moment."""
+        ids = self._accepted.seen()
+        return None if ids is None else ids[self._at]
 
 
 def frame(calls: list[Call], revision: int, partial: bool) -> tuple[Header, list[bytes]]:

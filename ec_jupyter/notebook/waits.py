@@ -96,6 +96,13 @@ class Deadline:
     seconds : float or None
         The limit; None is none, and so is infinity.
 
+    Attributes
+    ----------
+    seconds : float
+        The limit.
+    end : float or None
+        When it is over, on the monotonic clock.
+
     Raises
     ------
     ArgumentsError
@@ -104,12 +111,13 @@ class Deadline:
 
     def __init__(self, seconds: float | None) -> None:
         seconds = time_limit(seconds)
-        self._end = None if seconds is None else time.monotonic() + seconds
+        self.seconds = float("inf") if seconds is None else seconds
+        self.end = None if seconds is None else time.monotonic() + seconds
 
     @property
     def left(self) -> float | None:
         """Seconds, at least 0; None where there is no limit."""
-        return None if self._end is None else max(0.0, self._end - time.monotonic())
+        return None if self.end is None else max(0.0, self.end - time.monotonic())
 
     @property
     def over(self) -> bool:
@@ -127,7 +135,11 @@ def until(client: Client, check: Callable[[], _T | None], deadline: Deadline) ->
     try:
         while True:
             news.clear()
-            found = check()
+            try:
+                found = check()
+            except TimeoutError:
+                # the engine has not answered in the time that was left
+                found = None
             if found is not None or deadline.over:
                 return found
             news.wait(deadline.left)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from asyncio import Future
+from contextlib import suppress
 from typing import Any
 
 from jupyter_server.auth.decorator import ws_authenticated
@@ -80,6 +81,11 @@ class LiveHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
             return False
         self._leaving.add_done_callback(_seen)
         return True
+
+    def say(self, text: str) -> None:
+        """Send a short message in any case."""
+        with suppress(WebSocketClosedError):
+            self.write_message(text).add_done_callback(_seen)
 
     def on_close(self) -> None:
         """The page has gone."""

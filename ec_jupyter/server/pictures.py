@@ -15,6 +15,7 @@ from ec_jupyter.errors import EcError
 from ec_jupyter.notebook import scene
 from ec_jupyter.notebook.client import Client
 from ec_jupyter.notebook.engines import running
+from ec_jupyter.notebook.keeper import Life
 from ec_jupyter.server.links import Links
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,9 @@ SHORTEST = 0.1
 BEAT = 1.0
 """Seconds between two messages, at most: a page that hears nothing for three says that its numbers are old."""
 
+STOPPED = Life("stopped", "no engine runs", 0.0)
+"""What is told of a flow as long as nobody has been at its engine."""
+
 
 class Page(Protocol):
     """Somebody who looks at a flow."""
@@ -33,6 +37,9 @@ class Page(Protocol):
 
     def tell(self, text: str) -> bool:
         """Send a message; False where the last one has not left yet."""
+
+    def say(self, text: str) -> None:
+        """Send a short message in any case."""
 
 
 class Picture:
@@ -59,6 +66,7 @@ class Picture:
         self._graph = ""
         self._seq = 0
         self._topology: dict[str, Any] | None = None
+        self._life: Life | None = None
         self._task: asyncio.Task[None] | None = None
 
     def add(self, page: Page) -> None:
@@ -108,9 +116,25 @@ class Picture:
             await self._stack.aclose()
 
     async def _step(self, undo: list[Callable[[], None]]) -> None:
-        if self._client is None or not self._client.connected:
+        life = self._client.life if self._client is not None else STOPPED
+        if life.state == "running" and (self._life is None or self._life.state != "running"):
+            # another engine than the one whose numbers are shown
+            await self._count()
+        elif life.state not in ("running", "starting"):
             await self._connect(undo)
+            life = self._client.life if self._client is not None else life
+        self._tell_life(life)
         await self._show()
+
+    def _tell_life(self, life: Life) -> None:
+        """How the engine is: to all when that is news, and each second while it does not run."""
+        new, self._life = self._life != life, life
+        text = json.dumps(life.header())
+        for page, fresh in self.pages.items():
+            if page.visible and (new or fresh):
+                page.say(text)
+            elif page.visible and life.state != "running":
+                page.tell(text)
 
     async def _connect(self, undo: list[Callable[[], None]]) -> None:
         """Find the engine, if one runs; a picture starts none."""
@@ -120,17 +144,26 @@ class Picture:
             if self._client is None:
                 self._client = await self._stack.enter_async_context(self._links.use(self.folder))
                 undo += await self._links.thread(self._listen, self._client, asyncio.get_running_loop())
-            self._counts = (await self._links.thread(_counts, self._client))[0]
         except (EcError, TimeoutError):
             # it went away again; the next beat looks anew
             return
-        self._shown = None
+        await self._count()
+
+    async def _count(self) -> None:
+        """Ask for all numbers, which are told in full."""
+        assert self._client is not None
+        try:
+            self._counts = (await self._links.thread(_counts, self._client))[0]
+            self._shown = None
+        except (EcError, TimeoutError):
+            # the next beat looks anew
+            self._life = None
 
     def _listen(self, client: Client, loop: asyncio.AbstractEventLoop) -> list[Callable[[], None]]:
         def news(header: dict[str, Any], buffers: list[bytes]) -> None:
             loop.call_soon_threadsafe(self._news, header)
 
-        return [client.listen(kind, news) for kind in ("topology", "counts", "picture")]
+        return [client.listen(kind, news) for kind in ("topology", "counts", "picture", "engine")]
 
     def _news(self, header: dict[str, Any]) -> None:
         if header["k"] == "counts":

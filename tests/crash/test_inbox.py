@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from ec_jupyter.wire import encode
+from ec_jupyter.engine.address import connect
+from ec_jupyter.notebook.client import PYTHON
+from ec_jupyter.wire import PROTOCOL, FrameReader, encode
 from tests.crash.flowkit import Flow, Marks, kill, mark, wait_until
 
 N = 40
@@ -129,3 +131,24 @@ def test_a_result_that_came_before_the_client_was_back_is_told_all_the_same(wire
         assert client.finished(accepted[0]).result(60)["state"] == "done"
     finally:
         other.end()
+
+
+def test_the_identity_of_a_client_that_lives_cannot_be_taken(wired: Flow, marks: Marks) -> None:
+    client = wired.client
+    hello = {
+        "k": "hello", "n": 0, "protocol": PROTOCOL, "client": client.id, "secret": "", "python": PYTHON,
+        "executable": sys.executable,
+    }  # fmt: skip
+    value = client.dump("stranger")
+    row = {"k": "submit", "n": 1_000_000, "rows": [["leave", {"text": value.head()}]], "logged": True}
+    line = connect(wired.folder, 30)
+    assert line is not None
+    with line:
+        line.sendall(encode(hello) + encode(row, [value.data or b""]))
+        reader = FrameReader()
+        while not (frames := reader.feed(line.recv(1 << 16))):
+            pass
+        assert "identity of another" in frames[0][0]["error"]["message"]
+    # what it would have suppressed is taken
+    assert client.finished(client.submit([("leave", {"text": client.dump("mine")})])[0]).result(60)["state"] == "done"
+    assert marks.lines == ["mine"]

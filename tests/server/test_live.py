@@ -60,17 +60,35 @@ def test_a_page_that_nobody_sees_gets_no_numbers_and_all_of_them_once_it_is_seen
     assert (whole["full"], whole["sockets"]["kind"]["done"]) == (True, 1)
 
 
-def test_a_picture_goes_on_with_the_next_engine(web: Any, flow: Any, wait_until: Any) -> None:
+def test_a_picture_starts_the_next_engine_after_a_kill_and_says_so_meanwhile(web: Any, flow: Any) -> None:
     page = web.live("sums")
+    said = web.next(page, lambda m: m["k"] == "engine")
+    assert (said["state"], said["text"]) == ("running", "")
     web.next(page, lambda m: m["k"] == "metrics")
-    os.kill(flow._client.engine_pid, signal.SIGKILL)
-    wait_until(lambda: not running(flow.folder))
+    first = flow._client.engine_pid
+    # nobody but the picture is there
     flow.close()
-    web.good("flows", "sums", "start", body={})
+    os.kill(first, signal.SIGKILL)
+    said = web.next(page, lambda m: m["k"] == "engine")
+    assert (said["state"], said["text"]) == ("starting", "the engine is gone, starting again")
+    assert web.next(page, lambda m: m["k"] == "engine" and m["state"] == "running")
+    assert web.next(page, lambda m: m["k"] == "metrics" and m["full"])
     said = web.good("flows", "sums", "sockets", "kind", body={"arguments": {"value": 1}})
     assert said["id"]
     after = web.next(page, lambda m: m["k"] == "metrics" and m["sockets"].get("kind", {}).get("done"))
     assert after["sockets"]["kind"]["done"] == 1
+
+
+def test_a_picture_says_that_the_engine_was_stopped_and_starts_none(web: Any, flow: Any, wait_until: Any) -> None:
+    page = web.live("sums")
+    web.next(page, lambda m: m["k"] == "metrics")
+    flow.stop()
+    said = web.next(page, lambda m: m["k"] == "engine" and m["state"] == "stopped")
+    assert said["text"] == "the engine was stopped; the next call starts it"
+    # a page that comes now hears it too
+    late = web.live("sums")
+    assert web.next(late, lambda m: m["k"] == "engine")["state"] == "stopped"
+    assert not running(flow.folder)
 
 
 def test_looking_at_a_stopped_flow_does_not_start_it(web: Any, flow: Any, wait_until: Any) -> None:

@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from ec_jupyter.engine.address import socket_path
 from ec_jupyter.errors import EngineLostError
 from ec_jupyter.notebook.engines import running
@@ -115,3 +117,18 @@ def test_a_wait_shows_a_bar_only_after_a_while(loaded: Any, gate: Any, capfd: An
     gate.open(3)
     loaded.run("%ec_wait")
     assert "call" not in capfd.readouterr().err
+
+
+def test_an_engine_of_another_version_is_stopped_as_its_message_says(
+    loaded: Any, monkeypatch: pytest.MonkeyPatch, wait_until: Any
+) -> None:
+    loaded.run("flow = ec.flow(); folder = flow.folder; flow.close()")
+    with monkeypatch.context() as other:
+        other.setattr("ec_jupyter.notebook.client.PROTOCOL", -1)
+        error = loaded.fail("ec.flow()")
+        assert "stop the flow's engine with %ec_stop" in str(error)
+        loaded.run("%ec_stop")
+    wait_until(lambda: not running(loaded.names["folder"]))
+    loaded.run("flow = ec.flow()")
+    # and once more, where none runs
+    loaded.run("%ec_stop\n%ec_stop")
