@@ -9,6 +9,7 @@
       WiringError (ValueError)               DeclarationError (ValueError)
         CycleError                           ArgumentsError (TypeError)
       RevisionError (RuntimeError)           FrameError (ValueError)
+      OtherFlowError (ValueError)
       TaskError (RuntimeError)               a failed call whose own exception cannot be rebuilt
         WorkerDiedError                      MemoryLimitError (MemoryError)
         RequestTimeoutError (TimeoutError)   RequestCancelledError
@@ -105,6 +106,10 @@ class ExecutorShutdownError(EcError, RuntimeError):
 
 class ArgumentsError(EcError, TypeError):
     """A submit whose arguments do not fit the task."""
+
+
+class OtherFlowError(EcError, ValueError):
+    """A socket, request, run or the like was given to another flow than the one it is of."""
 
 
 class RevisionError(EcError, RuntimeError):

@@ -14,11 +14,12 @@ from ec_jupyter.errors import RequestNotFoundError
 from ec_jupyter.nodes.current import rebuilt
 from ec_jupyter.notebook.binding import Binding
 from ec_jupyter.notebook.client import unpack
+from ec_jupyter.notebook.parts import check_own
 from ec_jupyter.notebook.progress import Bar, progress_text
 from ec_jupyter.notebook.rendering import going_on
 from ec_jupyter.notebook.request import Lineage, Request, Run
 from ec_jupyter.notebook.submission import LOOK_SECONDS
-from ec_jupyter.notebook.tables import Report, Table, Tree, clock_text, error_text, seconds_text, shown
+from ec_jupyter.notebook.tables import Report, Table, Tree, clock_text, error_text, headline, seconds_text, shown
 from ec_jupyter.notebook.views import Processor, Socket
 from ec_jupyter.notebook.waiting import Waiting
 from ec_jupyter.notebook.waits import Deadline, background, beating, wake
@@ -33,6 +34,7 @@ STATES = ("arrived", "waiting", "queued", "running", "done", "failed", "cancelle
 """What a socket's counts tell: values that wait for company, then requests by state."""
 
 _ALL = 1 << 62
+MOMENT = 1.0  # seconds in which an engine that is there says whether it has something to do
 _COLUMNS = ["id", "socket", "state", "run", "attempt", "version", "node", "started", "seconds", "progress", "error"]
 _WAITING = ["socket", "argument", "type", "bytes", "run", "element", "from", "since", "missing", "stranded"]
 
@@ -118,6 +120,7 @@ class Calls:
         """A `concurrent.futures.Executor` whose calls this flow runs on a processor, durably."""
         from ec_jupyter.notebook.executor import ProcessorExecutor
 
+        check_own(self._self, [processor])
         name = processor if isinstance(processor, str) else processor.name
         return ProcessorExecutor(self._self, name)
 
@@ -152,7 +155,7 @@ class Calls:
         if state is not None:
             asked["state"] = state
         if run is not None:
-            asked["run"] = _run_id(run)
+            asked["run"] = self._run_id(run)
         return self._requests(asked)
 
     def results(
@@ -175,7 +178,7 @@ class Calls:
         """
         asked: dict[str, Any] = {"what": "results", "socket": self._socket(socket), "limit": limit or _ALL}
         if run is not None:
-            asked["run"] = _run_id(run)
+            asked["run"] = self._run_id(run)
         reply, buffers = self._client.ask("query", asked, timeout=None)
         rest, load = iter(buffers), self._client.load
         return [
@@ -217,7 +220,7 @@ class Calls:
         """Counts of every socket, processor and node, as of now."""
         counts, _ = self._client.ask("query", {"what": "counts"})
         columns = ["socket", "processor", *STATES, "progress", "note"]
-        return Report(counts, self._status_rows(counts), columns, _headline(counts))
+        return Report(counts, self._status_rows(counts), columns, headline(counts))
 
     def _status_rows(self, counts: dict[str, Any]) -> list[dict[str, Any]]:
         known = self._client.topology["sockets"]
@@ -272,7 +275,14 @@ class Calls:
         return self._argument_value(reply, iter(buffers))
 
     def _request(self, request: Request | int) -> Request:
+        check_own(self._self, [request])
         return request if isinstance(request, Request) else self.request(request)
+
+    def _run_id(self, run: Run | Request | int) -> int:
+        check_own(self._self, [run])
+        if isinstance(run, int):
+            return run
+        return run.run.id if isinstance(run, Request) else run.id
 
     # -- what waits ------------------------------------------------------------
     def supply(
@@ -299,12 +309,13 @@ class Calls:
         """
         asked: dict[str, Any] = {}
         if isinstance(socket, Waiting):
+            check_own(self._self, [socket])
             asked |= {"party": socket.party, "tag": socket.tag} if run is None else {}
             socket = socket.socket
         name = self._socket(socket)
         self._binding(name).bind((), values)
         if run is not None:
-            asked["run"] = run if isinstance(run, int) else run.run.id if isinstance(run, Request) else run.id
+            asked["run"] = self._run_id(run)
         if element is not None:
             asked["element"] = [element] if isinstance(element, int) else list(element)
         packed = self._packed(values, name)
@@ -315,6 +326,7 @@ class Calls:
     def discard(self, item: Waiting | Request | Iterable[Waiting | Request]) -> None:
         """Throw away what waits: a waiting item, a request, or several."""
         some = [item] if isinstance(item, (Waiting, Request)) else list(item)
+        check_own(self._self, some)
         arrivals = [one.arrival for one in some if isinstance(one, Waiting) and one.arrival is not None]
         if arrivals:
             self._client.ask("discard", {"arrivals": arrivals}, timeout=None)
@@ -336,6 +348,7 @@ class Calls:
 
     def _sorted(self, targets: Sequence[str | Socket | Processor]) -> dict[str, list[str]]:
         known = self._client.topology
+        check_own(self._self, targets)
         if not targets:
             return {"sockets": list(known["sockets"]), "processors": list(known["processors"])}
         sorted_: dict[str, list[str]] = {"sockets": [], "processors": []}
@@ -364,12 +377,14 @@ class Calls:
     def _chosen(self, target: Any) -> dict[str, Any]:
         """The fields by which a frame names requests, a run or a socket."""
         if isinstance(target, Run):
-            return {"run": target.id}
+            return {"run": self._run_id(target)}
         if isinstance(target, (Request, int)):
-            return {"ids": [target if isinstance(target, int) else target.id]}
+            target = [target]
         if isinstance(target, (str, Socket)):
             return {"socket": self._socket(target)}
-        return {"ids": [one if isinstance(one, int) else one.id for one in target]}
+        requests = list(target)
+        check_own(self._self, requests)
+        return {"ids": [one if isinstance(one, int) else one.id for one in requests]}
 
     def replay(self, target: Request | Run | int, *, from_: str | Socket | None = None) -> Run:
         """Run again, as a new run, what came of a request or run; the originals stay.
@@ -381,7 +396,7 @@ class Calls:
         from_ : str or Socket, optional
             Only this socket and what it feeds; what comes to it from others is taken as it was.
         """
-        what = {"run": target.id} if isinstance(target, Run) else {"request": self._request(target).id}
+        what = {"run": self._run_id(target)} if isinstance(target, Run) else {"request": self._request(target).id}
         socket = None if from_ is None else self._socket(from_)
         reply, _ = self._client.ask("replay", {**what, "socket": socket})
         return Run(self._self, reply["id"])
@@ -424,8 +439,14 @@ class Calls:
 
     def _at_rest(self, answer: Future[Any]) -> bool:
         """Whether the time is over and yet nothing is queued or running: then the answer is there or on its way."""
-        counts, _ = self._client.ask("query", {"what": "counts"})
-        return bool(counts["idle"]) and (answer.result(60) is not None)
+        if not self._client.connected:
+            return False
+        try:
+            # a moment only: the time of the person who waits is over
+            counts, _ = self._client.ask("query", {"what": "counts"}, timeout=MOMENT)
+            return bool(counts["idle"]) and (answer.result(MOMENT) is not None)
+        except TimeoutError:
+            return False
 
     async def drained(self) -> Report:
         """Await the same as `wait` does, while the kernel's loop goes on."""
@@ -475,25 +496,3 @@ def _request_row(row: dict[str, Any]) -> dict[str, Any]:
 def _waiting(flow: Flow, row: dict[str, Any]) -> list[Waiting]:
     arrivals = [(name, one) for name, part in row["arguments"].items() for one in part.get("arrivals", ())]
     return [Waiting(flow, row, name, one) for name, one in arrivals] or [Waiting(flow, row, None, {})]
-
-
-def _headline(counts: dict[str, Any]) -> str:
-    nodes = ", ".join(map(_node_text, counts.get("nodes", ())))
-    aside = "".join(f"; {unit} is set aside: {why}" for unit, why in counts.get("aside", {}).items())
-    return f"{nodes}; {'idle' if counts.get('idle') else 'at work'}{aside}"
-
-
-def _node_text(node: dict[str, Any]) -> str:
-    text = f"{node['name']}: {node.get('used', 0)} of {node['cpus']} CPUs in use" if node["cpus"] else node["name"]
-    if node.get("others"):
-        text += f", {node['others']} by your other flows"
-    state = node.get("state", "up")
-    if state == "up":
-        return text
-    return f"{text}, {state}" + (f" ({node['error']})" if node.get("error") else "")
-
-
-def _run_id(run: Run | Request | int) -> int:
-    if isinstance(run, int):
-        return run
-    return run.run.id if isinstance(run, Request) else run.id

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from ec_jupyter.errors import DeclarationError, NodeNotFoundError, NodeStartError, from_wire
 from ec_jupyter.notebook import names
 from ec_jupyter.notebook.notes import note
+from ec_jupyter.notebook.parts import Part
 
 if TYPE_CHECKING:
     from ec_jupyter.notebook.client import Client
@@ -44,7 +45,7 @@ def _place(name: str, host: Any) -> dict[str, Any]:
     return {"host": address, "kind": "dask", "tls": [os.path.abspath(file) for file in tls] if all(tls) else []}
 
 
-class Node:
+class Node(Part):
     """A machine that lends CPUs to the flow.
 
     Parameters

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.errors import EcError, RequestNotFoundError
 from ec_jupyter.notebook.outcome import error_of, value_of
+from ec_jupyter.notebook.parts import Part
 from ec_jupyter.notebook.progress import progress_text
 from ec_jupyter.notebook.rendering import going_on
 from ec_jupyter.notebook.submission import LOOK_SECONDS, Number
@@ -21,7 +22,7 @@ ENDED = ("done", "failed", "cancelled", "skipped")
 """States in which a request stays until somebody retries it."""
 
 
-class Request:
+class Request(Part):
     """One call of a socket; costs nothing until somebody asks.
 
     Parameters
@@ -300,7 +301,7 @@ class Request:
         return f"<{named} of {self.socket_name!r}{state}>"
 
 
-class Run:
+class Run(Part):
     """All that descends from one submit.
 
     Parameters

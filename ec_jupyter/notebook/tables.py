@@ -223,3 +223,20 @@ def _shown(value: Any) -> str:
     text = "" if value is None else ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
     text = " ".join(text.split())
     return text if len(text) <= _CELL else text[: _CELL - 1] + "…"
+
+
+def headline(counts: dict[str, Any]) -> str:
+    """How a flow's nodes are, and whether it is at work, as one line."""
+    nodes = ", ".join(map(_node_text, counts.get("nodes", ())))
+    aside = "".join(f"; {unit} is set aside: {why}" for unit, why in counts.get("aside", {}).items())
+    return f"{nodes}; {'idle' if counts.get('idle') else 'at work'}{aside}"
+
+
+def _node_text(node: dict[str, Any]) -> str:
+    text = f"{node['name']}: {node.get('used', 0)} of {node['cpus']} CPUs in use" if node["cpus"] else node["name"]
+    if node.get("others"):
+        text += f", {node['others']} by your other flows"
+    state = node.get("state", "up")
+    if state == "up":
+        return text
+    return f"{text}, {state}" + (f" ({node['error']})" if node.get("error") else "")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.errors import ProcessorNotFoundError, SocketNotFoundError, WiringError
 from ec_jupyter.notebook.nodes import LOCAL, Node, Worker
+from ec_jupyter.notebook.parts import Part
 from ec_jupyter.notebook.tables import Table, clock_text, cpus_text, shown
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ class Task:
         return f"{self.socket.name}({', '.join(map(repr, self.arguments.values()))}) v{self.version}{stale}"
 
 
-class Socket:
+class Socket(Part):
     """An address with a durable queue and one task.
 
     Parameters
@@ -233,7 +234,7 @@ class Socket:
         return f"<socket {self.task!r} on {record['processor']!r}{paused}>"
 
 
-class Processor:
+class Processor(Part):
     """A CPU limit shared by sockets.
 
     Parameters
@@ -333,7 +334,7 @@ class Processor:
         return f"<processor {self.name!r}: {cpus_text(record)}{', paused' if record['paused'] else ''}>"
 
 
-class Plug:
+class Plug(Part):
     """What carries a socket's results, or failures, to one argument of another.
 
     Attributes

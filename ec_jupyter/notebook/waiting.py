@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ec_jupyter.notebook.parts import Part
 from ec_jupyter.notebook.tables import clock_text
 
 if TYPE_CHECKING:
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from ec_jupyter.notebook.request import Run
 
 
-class Waiting:
+class Waiting(Part):
     """One arrival that waits for company at an argument, or a request that waits for its first.
 
     Attributes

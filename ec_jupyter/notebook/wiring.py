@@ -22,6 +22,7 @@ from ec_jupyter.notebook.conditions import shipped
 from ec_jupyter.notebook.edits import Edit, Editor
 from ec_jupyter.notebook.nodes import Node, Nodes
 from ec_jupyter.notebook.notes import note
+from ec_jupyter.notebook.parts import check_own
 from ec_jupyter.notebook.shipping import Shipment, ship
 from ec_jupyter.notebook.stale import WATCH
 from ec_jupyter.notebook.tables import Table, clock_text, shown
@@ -129,6 +130,7 @@ class Wiring(Nodes):
 
     def _socket(self, target: str | Socket | Callable[..., Any]) -> str:
         """Name of a socket given by name, as ``processor.socket``, as `Socket` or as its function."""
+        check_own(self._flow, [target])
         name = target if isinstance(target, str) else getattr(target, "name", getattr(target, "__name__", str(target)))
         known = self._client.topology["sockets"]
         if name in known:
@@ -420,6 +422,7 @@ class Wiring(Nodes):
         force : bool
             Remove a socket even where requests wait at it; they stay on disk while undo can bring it back.
         """
+        check_own(self._flow, [name])
         if isinstance(name, Node):
             return name.remove()
         word = name if isinstance(name, str) else name.name

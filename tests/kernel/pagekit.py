@@ -26,6 +26,7 @@ class Page:
         self.session = kernel.client.session
         self.subshell = self._subshell()
         self.metrics: list[dict[str, Any]] = []
+        self.lives: list[dict[str, Any]] = []
         self.graphs: list[dict[str, Any]] = []
         self.answers: dict[str, dict[str, Any]] = {}
         self.outputs: list[dict[str, Any]] = []
@@ -75,6 +76,8 @@ class Page:
             content = data["content"]
             if content["k"] == "metrics":
                 self.metrics.append(content)
+            elif content["k"] == "engine":
+                self.lives.append(content)
             else:
                 self.answers[content["id"]] = content
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from queue import Empty
 from typing import Any
@@ -29,6 +31,20 @@ def test_a_picture_is_a_widget_an_svg_and_text(kernel: Any) -> None:
     assert "1 arrived" in bundle["image/svg+xml"]
     again = shown(kernel, "flow.editor")
     assert again[VIEW] == bundle[VIEW]
+
+
+def test_an_idle_kernel_starts_the_next_engine_after_a_kill_and_the_page_hears_of_it(page: Page) -> None:
+    page.send(k="hello")
+    page.listen(lambda: page.metrics)
+    assert [life["state"] for life in page.lives] == ["running"]
+    pid = int(page.run("flow._client.engine_pid"))
+    os.kill(pid, signal.SIGKILL)
+    # no cell runs from here on
+    page.listen(lambda: page.lives[-1]["state"] == "starting")
+    assert page.lives[-1]["text"] == "the engine is gone, starting again"
+    many = page.listen(lambda: page.lives[-1]["state"] == "running" and len(page.metrics))
+    page.listen(lambda: any(metrics["full"] for metrics in page.metrics[many:]))
+    assert int(page.run("flow._client.engine_pid")) != pid
 
 
 def test_numbers_come_while_somebody_looks_and_not_otherwise(page: Page, gate: Any) -> None:

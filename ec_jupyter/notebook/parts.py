@@ -1,0 +1,46 @@
+"""What belongs to one flow, and is of no use to another: names and numbers come again there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from ec_jupyter.errors import OtherFlowError
+
+if TYPE_CHECKING:
+    from ec_jupyter.notebook.flow import Flow
+
+
+class Part:
+    """A socket, request, run or the like of a flow."""
+
+    __slots__ = ()
+    flow: Flow
+
+
+def check_own(flow: Flow, things: Iterable[object]) -> None:
+    """Refuse what belongs to another flow.
+
+    Raises
+    ------
+    OtherFlowError
+        One of them does; names both.
+    """
+    for thing in things:
+        if isinstance(thing, Part) and thing.flow is not flow and not _same(thing.flow, flow):
+            theirs, ours = _names(thing.flow, flow)
+            raise OtherFlowError(f"{thing!r} is of flow {theirs}, not of flow {ours}; use the flow that it is of")
+
+
+def _same(one: Flow, other: Flow) -> bool:
+    # closed and opened again
+    return one._client.flow_id == other._client.flow_id
+
+
+def _names(one: Flow, other: Flow) -> tuple[str, str]:
+    """What tells two flows apart: their names, or else where they are."""
+    if one.name != other.name:
+        return repr(one.name), repr(other.name)
+    if one.folder != other.folder:
+        return f"{one.name!r} in {one.folder}", f"{other.name!r} in {other.folder}"
+    return f"{one.name!r} as it was before its folder was replaced", f"{other.name!r} as it is now"
