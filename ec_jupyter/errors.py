@@ -14,7 +14,7 @@
         WorkerDiedError                      MemoryLimitError (MemoryError)
         RequestTimeoutError (TimeoutError)   RequestCancelledError
         RequestSkippedError                  TaskNotPicklableError (TypeError)
-      QueueFullError                         JoinExpiredError
+      JoinExpiredError (RuntimeError)
       StoreError (OSError)
         StoreLockedError  StoreFullError  StoreDamagedError  StoreReadOnlyError  StoreLostError
         UntrustedFlowError (PermissionError)
@@ -146,10 +146,6 @@ class RequestSkippedError(TaskError):
 
 class TaskNotPicklableError(EcError, TypeError):
     """A task, argument or result that cannot travel to another process."""
-
-
-class QueueFullError(EcError, RuntimeError):
-    """A bounded queue has no room."""
 
 
 class JoinExpiredError(EcError, RuntimeError):

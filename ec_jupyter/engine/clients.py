@@ -1,4 +1,4 @@
-"""Those who are connected to the engine: notebooks, the server extension, the command line."""
+"""Those who are connected to the engine: notebooks, the server extension, other programs."""
 
 from __future__ import annotations
 

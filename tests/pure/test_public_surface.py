@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import re
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -66,3 +69,25 @@ def test_importing_loads_nothing_that_is_not_needed_yet() -> None:
     code = f"import sys, ec_jupyter; print([name for name in {LATE!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_every_error_is_raised_somewhere_and_told_in_the_docs() -> None:
+    package, docs = (
+        Path(ec_jupyter.__file__).parent,
+        (Path(ec_jupyter.__file__).parents[1] / "docs" / "errors.md").read_text(),
+    )
+    code = "\n".join(
+        path.read_text() for path in package.rglob("*.py") if path.name not in ("errors.py", "__init__.py")
+    )
+    names = [name for name in ec_jupyter._ERRORS if name != "EcError"]
+    assert [name for name in names if not re.search(rf"\b{name}\b", code)] == []
+    assert sorted(re.findall(r"^\| `(\w+)`", docs, re.MULTILINE)) == sorted(names)
+
+
+def test_every_extra_of_the_package_is_imported_by_it() -> None:
+    package = Path(ec_jupyter.__file__).parent
+    extras = tomllib.loads((package.parent / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    code = "\n".join(path.read_text() for path in package.rglob("*.py"))
+    # what runs the tests, the front end and the example notebooks is no part of the package
+    wanted = [need for name, needs in extras.items() if name not in ("test", "lab", "demo") for need in needs]
+    assert [need for need in wanted if not re.search(rf"import {re.split('[^a-z]', need)[0]}\b", code)] == []
