@@ -1,4 +1,5 @@
 # make demo   the flights notebook, from nothing to its table
+# make books  executes the notebooks, and keeps their outputs in them
 # make test   every test
 # make test-oldest   four rings with the oldest packages that are allowed
 # make test-pythons  the rings that need no browser on every other Python there is
@@ -19,8 +20,13 @@ BOOKS := kernel notebooks shell
 # how many processes the campaign kills
 KILLS ?= 1000
 
-.PHONY: demo test test-ipykernels test-oldest test-pythons lint format front lab pictures bench kill-campaign clean $(RINGS:%=test-%)
+.PHONY: demo books test test-ipykernels test-oldest test-pythons lint format front lab pictures bench kill-campaign clean $(RINGS:%=test-%)
 .DELETE_ON_ERROR:
+
+# the notebooks with the outputs they are shipped with
+books: $(STAMPS)/demo
+	for book in first_steps flights stations; do \
+		$(BIN)/python notebooks/demo.py notebooks/$$book.ipynb -o notebooks/$$book.ipynb || exit 1; done
 
 demo: $(STAMPS)/demo
 	$(BIN)/python notebooks/demo.py notebooks/flights.ipynb

@@ -14,6 +14,9 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from tqdm import tqdm
 
+VIEW = "application/vnd.jupyter.widget-view+json"
+"""Kind of an output that a page alone can show."""
+
 
 def titles(notebook: nbformat.NotebookNode) -> list[str]:
     """For each cell, the heading it stands under."""
@@ -60,6 +63,20 @@ def shown(notebook: nbformat.NotebookNode, tag: str) -> str:
     return "\n\n".join(output.data["text/plain"] for output in outputs if output.output_type == "execute_result")
 
 
+def keep(notebook: nbformat.NotebookNode) -> None:
+    """Leave in a notebook only what a reader of the file can use: no bars, no times of cells, no state of widgets."""
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if not _bar(output)]
+
+
+def _bar(output: nbformat.NotebookNode) -> bool:
+    # the picture of a flow has a view too, and a still picture beside it
+    return {*output.get("data", ())} <= {VIEW, "text/plain"} and VIEW in output.get("data", ())
+
+
 def main() -> int:
     """Execute the notebook named on the command line; the exit code says whether every cell ran."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -74,6 +91,7 @@ def main() -> int:
         execute(notebook, args.notebook.resolve())
     except CellExecutionError as error:
         failure = error
+    keep(notebook)
     output.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, output)
     if failure:

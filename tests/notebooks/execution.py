@@ -16,6 +16,7 @@ import nbformat
 from nbclient import NotebookClient
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+VIEW = "application/vnd.jupyter.widget-view+json"
 
 
 class Execution:
@@ -109,3 +110,51 @@ def shown(notebook: nbformat.NotebookNode, tag: str) -> str:
     """What the cells of that tag displayed, as text."""
     cells = [cell for cell in notebook.cells if tag in cell.metadata.get("tags", ())]
     return "\n".join(o.data["text/plain"] for cell in cells for o in cell.outputs if "text/plain" in o.get("data", {}))
+
+
+EXACT = {"sum", "table"}
+"""Tags of cells whose numbers are the same in every execution."""
+
+_VARIES = [
+    (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d|\b\d\d:\d\d:\d\d", "TIME"),
+    (r"\b\d+(\.\d+)?(e[+-]?\d+)? (µs|ms|s|min|h)\b", "DURATION"),
+    (r"\b(pid|process) \d+", "PROCESS"),
+    (r"0x[0-9a-f]+", "ADDRESS"),
+    (r"\d+ of \d+ CPUs", "CPUS"),
+    (r"[ ]+", " "),
+]
+
+
+def read_outputs(notebook: nbformat.NotebookNode) -> dict[str, list[tuple[str, str]]]:
+    """What a reader finds under each cell: kind and text, but for what no two executions have alike.
+
+    Of a cell tagged ``varies``, and of a drawing, the kind alone; numbers where `EXACT` says so, for identities and
+    counts of the moment depend on what came first.
+    """
+    found: dict[str, list[tuple[str, str]]] = {}
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            tags = set(cell.metadata.get("tags", ()))
+            found[cell.id] = [part for output in cell.outputs for part in _parts(output, tags)]
+    return {name: parts for name, parts in found.items() if parts}
+
+
+def _parts(output: nbformat.NotebookNode, tags: set[str]) -> list[tuple[str, str]]:
+    data = {"stream": output.text} if output.output_type == "stream" else dict(output.get("data", {}))
+    if VIEW in data and data.keys() <= {VIEW, "text/plain"}:
+        return []  # a bar, which comes only where a wait is long
+    read = () if "varies" in tags else ("stream", "text/plain")
+    exact = bool(tags & EXACT)
+    return [(kind, _same(str(data[kind]), exact=exact) if kind in read else "") for kind in sorted(data)]
+
+
+def _same(text: str, *, exact: bool) -> str:
+    for pattern, word in _VARIES:
+        text = re.sub(pattern, word, text)
+    text = text if exact else re.sub(r"\d+(\.\d+)?", "N", text)
+    return "\n".join(line.rstrip() for line in text.splitlines())
+
+
+def shipped(name: str) -> nbformat.NotebookNode:
+    """A notebook as it lies in the repository, with its outputs."""
+    return nbformat.read(NOTEBOOKS / name, as_version=4)

@@ -12,11 +12,12 @@ from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 
+import nbformat
 import pandas as pd
 import pytest
 from nbclient.exceptions import DeadKernelError
 
-from tests.notebooks.execution import Execution, Meanwhile, wait_until
+from tests.notebooks.execution import Execution, Meanwhile, read_outputs, shipped, wait_until
 
 DAYS = 1_092
 
@@ -89,6 +90,10 @@ def test_demo_prints_the_table_and_says_where_the_executed_notebook_is(demo: Dem
     assert str(demo.executed) in demo.said
     for number in ("120193", "110733", "104294", "4131684", "26.6897", "12.0993", "105.72"):
         assert number in demo.said
+
+
+def test_the_notebook_is_shipped_with_what_an_execution_shows(demo: Demo) -> None:
+    assert read_outputs(nbformat.read(demo.executed, as_version=4)) == read_outputs(shipped("flights.ipynb"))
 
 
 def test_second_execution_in_the_same_folder_gives_the_same_numbers(demo: Demo) -> None:

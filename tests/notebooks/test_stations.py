@@ -9,10 +9,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from tests.nodes.sshd import Network, Sshd, networks
-from tests.notebooks.execution import Execution, shown
+from tests.notebooks.execution import Execution, read_outputs, shipped, shown
 
 
 @pytest.fixture
@@ -29,17 +30,19 @@ def field() -> Iterator[Sshd]:
     shutil.rmtree(folder)
 
 
-def executed(tmp_path: Path) -> str:
-    """Run the notebook, whose assertions hold the numbers; where each station was read."""
+def executed(tmp_path: Path) -> nbformat.NotebookNode:
+    """Run the notebook, whose assertions hold the numbers."""
     execution = Execution(tmp_path / "notebooks", "stations.ipynb")
     try:
-        return shown(execution.run(), "where")
+        return execution.run()
     finally:
         execution.stop_engines()
 
 
 def test_four_stations_find_the_shocks_on_this_machine(tmp_path: Path) -> None:
-    assert "field" not in executed(tmp_path)
+    found = executed(tmp_path)
+    assert "field" not in shown(found, "where")
+    assert read_outputs(found) == read_outputs(shipped("stations.ipynb"))
 
 
 def test_two_of_four_stations_are_read_on_another_host_with_the_same_numbers(
@@ -47,5 +50,5 @@ def test_two_of_four_stations_are_read_on_another_host_with_the_same_numbers(
 ) -> None:
     there = {"host": "node", "python": sys.executable, "ssh": ["ssh", "-F", str(field.config)], "lease": 5}
     monkeypatch.setenv("EC_STATIONS_FIELD", json.dumps(there))
-    table = executed(tmp_path)
+    table = shown(executed(tmp_path), "where")
     assert "read_uh3 field" in " ".join(table.split())
