@@ -19,7 +19,7 @@ from weakref import WeakSet
 
 from ec_jupyter.engine.inbox import identity_of, inbox_folder
 from ec_jupyter.engine.store import make_folder
-from ec_jupyter.errors import ArgumentsError, EcError, EngineLostError, StoreLostError, from_wire
+from ec_jupyter.errors import ArgumentsError, EcError, EngineLostError, StoreError, StoreLostError, from_wire
 from ec_jupyter.nodes import values
 from ec_jupyter.notebook import engines
 from ec_jupyter.notebook.ends import Row, unpack
@@ -117,11 +117,16 @@ class Client(Talk):
         client = cls(folder.resolve(), name, client_name, options, executable or sys.executable)
         make_folder(client.folder, trust=trust)
         client._place = _place(client.folder)
-        client._own_log()
         try:
+            client._own_log()
             client._keeper.ready(Deadline(None))
-        except BaseException:
+        except BaseException as error:
             client.close()
+            if isinstance(error, OSError) and not isinstance(error, EcError):
+                what = f"{error.filename or client.folder}: {error.strerror or error}"
+                raise StoreError(
+                    f"the flow in {client.folder} cannot be used ({what}); put that right, or move it away"
+                ) from error
             raise
         _clients.add(client)
         return client

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 
 from ec_jupyter.engine.address import connect
-from ec_jupyter.errors import EngineLostError, EngineStartError, StoreLockedError, from_wire
+from ec_jupyter.errors import EngineLostError, EngineStartError, StoreError, StoreLockedError, from_wire
 from ec_jupyter.notebook.line import Line
 from ec_jupyter.notebook.waits import Deadline
 from ec_jupyter.wire import FrameReader, Header, encode
@@ -98,7 +98,14 @@ def _start(folder: Path, name: str, command: list[str], *, last: bool) -> bool:
     """Start an engine and wait until it says that it listens, or why it cannot; False if it was killed."""
     ready, write = os.pipe()
     log_path = folder / "engine.log"
-    with open(log_path, "ab") as output:
+    try:
+        output = open(log_path, "ab")  # noqa: SIM115 - closed below, with its own error's name
+    except OSError as error:
+        os.close(ready)
+        os.close(write)
+        what = f"{log_path}: {error.strerror}"
+        raise StoreError(f"the flow in {folder} cannot be used ({what}); put that right, or move it away") from error
+    with output:
         # in a session of its own: an interrupt or the end of this kernel does not reach it
         process = subprocess.Popen(
             [*command, "--ready", str(write)],

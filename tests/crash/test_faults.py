@@ -21,6 +21,7 @@ import pytest
 
 from ec_jupyter.engine.address import socket_path
 from ec_jupyter.engine.folder import Folder
+from ec_jupyter.engine.inbox import identity_of
 from ec_jupyter.engine.key import KEY, Proof
 from ec_jupyter.engine.store import make_folder
 from ec_jupyter.errors import (
@@ -310,6 +311,16 @@ def test_a_folder_that_cannot_be_written_is_refused_to_the_client(make_flow, dis
         client_module.Client.open(disk / "main", "main")
 
 
+@pytest.mark.parametrize(("name", "made"), [("inbox", Path.touch), ("engine.log", Path.mkdir)])
+def test_what_is_in_the_place_of_a_file_of_the_flow_is_named(flow, name, made):
+    flow.stop()
+    flow.client.close()
+    os.replace(flow.folder / name, flow.folder / f"{name}.away")
+    made(flow.folder / name)
+    with pytest.raises(StoreError, match=f"cannot be used .*{name}: (File exists|Is a directory|Not a directory)"):
+        client_module.Client.open(flow.folder, "main")
+
+
 def test_a_second_engine_on_the_folder_ends_with_the_owners_pid(flow):
     command = [sys.executable, "-m", "ec_jupyter.engine", str(flow.folder)]
     second = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
@@ -391,6 +402,17 @@ def test_an_engine_that_can_take_no_further_connection_goes_on_and_takes_it_late
 
 
 # -- a client that does not read -----------------------------------------------------
+def greeted(flow: Flow, secret: str) -> socket.socket:
+    """A bare connection on which a client has said hello."""
+    line = engines.reach(flow.folder, "main", sys.executable, [])
+    hello = {
+        "k": "hello", "n": 0, "protocol": PROTOCOL, "client": identity_of(secret), "secret": secret, "name": secret,
+        "pid": os.getpid(), "python": client_module.PYTHON, "executable": sys.executable,
+    }  # fmt: skip
+    line.sendall(encode(hello))
+    return line
+
+
 def test_a_client_that_reads_nothing_takes_bounded_memory_and_gets_all_once_it_reads(flow):
     flow.socket(shout)
     flow.socket(echo)
@@ -398,12 +420,7 @@ def test_a_client_that_reads_nothing_takes_bounded_memory_and_gets_all_once_it_r
     flow.ask("pause", sockets=["echo"])
     flow.map("echo", [{"x": "y" * 100}] * 1000)
     requests = flow.map("shout", [{"x": i} for i in range(1500)])
-    line = engines.reach(flow.folder, "main", sys.executable, [])
-    hello = {
-        "k": "hello", "n": 0, "protocol": PROTOCOL, "client": "slow", "name": "slow", "pid": os.getpid(),
-        "python": client_module.PYTHON, "executable": sys.executable,
-    }  # fmt: skip
-    line.sendall(encode(hello))
+    line = greeted(flow, "slow")
     line.sendall(encode({"k": "subscribe", "n": 1, "kinds": ["counts", "output", "picture"]}))
     line.sendall(encode({"k": "wait", "ranges": [[requests[0], len(requests)]]}))
     questions = range(2, 502)
@@ -433,15 +450,10 @@ def test_a_client_that_reads_nothing_takes_bounded_memory_and_gets_all_once_it_r
 
 
 def test_the_log_of_a_client_that_ends_after_its_line_did_goes_while_the_engine_runs(flow):
-    path = flow.folder / "inbox" / "late.log"
+    path = flow.folder / "inbox" / f"{identity_of('late')}.log"
     with open(path, "wb") as log:
         fcntl.flock(log, fcntl.LOCK_EX)
-        with engines.reach(flow.folder, "main", sys.executable, []) as line:
-            hello = {
-                "k": "hello", "n": 0, "protocol": PROTOCOL, "client": "late", "name": "", "pid": os.getpid(),
-                "python": client_module.PYTHON, "executable": sys.executable,
-            }  # fmt: skip
-            line.sendall(encode(hello))
+        with greeted(flow, "late") as line:
             assert line.recv(1 << 16)
         flow.drained()
     wait_until(lambda: not path.exists())
