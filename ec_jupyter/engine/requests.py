@@ -164,14 +164,11 @@ def output(engine: Engine, header: Header) -> Answer:
 
 
 def attempts(engine: Engine, header: Header) -> Answer:
-    """Every attempt that was begun: those that did not end the request, and the last, as it stands."""
+    """Attempts that did not end the request."""
     keys = ("attempt", "state", "error", "started", "seconds", "slot", "pid")
     rows = [dict(zip(keys, row, strict=True)) for row in engine.store.rows("attempts", (header["id"],))]
     for row in rows:
         row["error"] = json.loads(row["error"]) if row["error"] else None
-    last = requests(engine, {"ids": [header["id"]], "limit": 1})[0]["rows"]
-    begun = {row["attempt"] for row in rows}
-    rows += [{key: row[key] for key in keys} for row in last if row["started"] and row["attempt"] not in begun]
     return {"rows": rows}, []
 
 

@@ -371,7 +371,8 @@ class Calls:
         reply, _ = self._client.ask("retry", {"all": True} if target is None else self._chosen(target))
         for number in reply["ids"]:
             self._client.forget(number)
-        found, _ = self._client.ask("query", {"what": "requests", "ids": reply["ids"], "limit": len(reply["ids"])})
+        asked = {"what": "requests", "ids": reply["ids"], "limit": max(1, len(reply["ids"]))}
+        found, _ = self._client.ask("query", asked)
         return [Request(self._self, row["id"], row["socket"]) for row in found["rows"]]
 
     def _chosen(self, target: Any) -> dict[str, Any]:

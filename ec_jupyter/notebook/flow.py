@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from ec_jupyter.notebook.editor import FlowEditor
 
 _open: dict[Path, Flow] = {}
+_OTHERS = (".gitignore", "handling", ownership.RECORD)
+"""Files of a flow whose names do not begin with ``flow.`` or ``engine.``."""
+
 _told: set[Path] = set()  # flows of which was said what was found
 
 
@@ -263,9 +266,7 @@ class Flow(Wiring, Calls):
         raise TypeError("a flow belongs to its kernel; inside a task ec_jupyter.current() tells about the call")
 
 
-def open_flow(
-    name: str | None = None, *, folder: str | os.PathLike[str] | None = None, trust: bool = False
-) -> Flow:
+def open_flow(name: str | None = None, *, folder: str | os.PathLike[str] | None = None, trust: bool = False) -> Flow:
     """What `ec_jupyter.flow` gives."""
     if name is not None:
         names.plain_name(name, "flow")
@@ -290,7 +291,7 @@ def _remove_own(folder: Path) -> None:
     for path in folder.iterdir():
         if path.name in ("values", "inbox") and not path.is_symlink():
             shutil.rmtree(path)
-        elif path.name.split(".")[0] in ("flow", "engine") or path.name in (".gitignore", ownership.RECORD):
+        elif path.name.split(".")[0] in ("flow", "engine") or path.name in _OTHERS:
             path.unlink()
     if not any(folder.iterdir()):
         folder.rmdir()

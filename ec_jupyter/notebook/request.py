@@ -261,7 +261,10 @@ class Request(Part):
     def attempts(self) -> Table:
         """Every time it was started, the last included."""
         reply, _ = self.flow._client.ask("query", {"what": "attempts", "id": self.id})
-        rows = [shown(row, error=error_text, started=clock_text, seconds=seconds_text) for row in reply["rows"]]
+        ended, last = list(reply["rows"]), self.row()
+        if last["started"] and last["attempt"] not in [row["attempt"] for row in ended]:
+            ended.append(last)
+        rows = [shown(row, error=error_text, started=clock_text, seconds=seconds_text) for row in ended]
         return Table(rows, ["attempt", "state", "error", "started", "seconds"])
 
     def lineage(self) -> Lineage:
