@@ -41,7 +41,7 @@ class Suspects:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        fd = os.open(store.folder / "handling", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = os.open(store.folder / "engine.handling", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         os.ftruncate(fd, _SIZE)
         self._map = mmap.mmap(fd, _SIZE)
         os.close(fd)

@@ -371,13 +371,30 @@ def test_an_engine_killed_while_it_starts_is_started_again(make_flow, tmp_path):
         assert flow.result(request) == 1
 
 
-def test_an_engine_that_a_defect_ends_at_each_start_is_given_up_with_its_log(flow):
-    flow.socket(echo)
+def damaged(flow, *statements):
+    """Stop the flow and change its database behind its back."""
     flow.drained()
     flow.stop()
     with closing(sqlite3.connect(flow.folder / "flow.db")) as db:
-        db.execute("UPDATE socket SET record = '{}'")
+        for statement in statements:
+            db.execute(statement)
         db.commit()
+
+
+def test_a_socket_whose_record_cannot_be_read_is_set_aside_by_name_of_its_fault_and_the_rest_works(flow):
+    flow.socket(echo)
+    flow.socket(shout)
+    damaged(flow, "UPDATE socket SET record = '{}' WHERE name = 'shout'")
+    flow.reopen()
+    ((unit, why),) = flow.query("counts")["aside"].items()
+    assert unit.startswith("socket ")
+    assert "it cannot be read" in why
+    assert flow.result(flow.submit("echo", x=1)) == 1
+
+
+def test_an_engine_that_a_defect_ends_at_each_start_is_given_up_with_its_log(flow):
+    flow.socket(echo)
+    damaged(flow, "INSERT INTO processor (name, cpus, affinity, paused) VALUES ('spare', 1, 'none of ours', 0)")
     with pytest.raises(EcError, match=r"engine\.log"):
         flow.reopen()
 
