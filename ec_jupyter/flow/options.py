@@ -280,6 +280,19 @@ def number_of(value: Any, what: str) -> int:
         raise ArgumentsError(f"{what} takes a request or its number, not {shown(value)}") from None
 
 
+def several(value: Any, what: str) -> list[Any]:
+    """What a person gave as several things.
+
+    Raises
+    ------
+    ArgumentsError
+        It is not several, nor one of those that go for several.
+    """
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+        raise ArgumentsError(f"{what} is asked for, not {shown(value)}")
+    return list(value)
+
+
 def word_of(value: Any, word: str, known: Iterable[str]) -> str:
     """One of some words.
 
@@ -290,5 +303,5 @@ def word_of(value: Any, word: str, known: Iterable[str]) -> str:
     """
     known = list(known)
     if value not in known:
-        raise ArgumentsError(f"{word}={shown(value)} is not known; {nearest(str(value), known)}")
+        raise ArgumentsError(f"unknown {word}={shown(value)}; {nearest(str(value), known)}")
     return str(value)

@@ -10,7 +10,9 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
-from ec_jupyter.errors import RequestNotFoundError
+from ec_jupyter.errors import ArgumentsError, RequestNotFoundError
+from ec_jupyter.flow.options import number_of, several, word_of
+from ec_jupyter.flow.options import shown as shown_value
 from ec_jupyter.nodes.current import rebuilt
 from ec_jupyter.notebook.binding import Binding
 from ec_jupyter.notebook.client import unpack
@@ -121,7 +123,7 @@ class Calls:
         from ec_jupyter.notebook.executor import ProcessorExecutor
 
         check_own(self._self, [processor])
-        name = processor if isinstance(processor, str) else processor.name
+        name = processor if isinstance(processor, str) else str(getattr(processor, "name", processor))
         return ProcessorExecutor(self._self, name)
 
     # -- looking ---------------------------------------------------------------
@@ -149,11 +151,11 @@ class Calls:
         limit : int or None
             How many at most; None is all.
         """
-        asked: dict[str, Any] = {"by": by, "limit": limit or _ALL, "newest": True}
+        asked: dict[str, Any] = {"by": word_of(by, "by", ("id", "started")), "limit": _most(limit), "newest": True}
         if socket is not None:
             asked["socket"] = self._socket(socket)
         if state is not None:
-            asked["state"] = state
+            asked["state"] = word_of(state, "state", STATES[1:])
         if run is not None:
             asked["run"] = self._run_id(run)
         return self._requests(asked)
@@ -176,7 +178,7 @@ class Calls:
         limit : int, optional
             The newest so many only.
         """
-        asked: dict[str, Any] = {"what": "results", "socket": self._socket(socket), "limit": limit or _ALL}
+        asked: dict[str, Any] = {"what": "results", "socket": self._socket(socket), "limit": _most(limit)}
         if run is not None:
             asked["run"] = self._run_id(run)
         reply, buffers = self._client.ask("query", asked, timeout=None)
@@ -201,13 +203,13 @@ class Calls:
         RequestNotFoundError
             The flow has none.
         """
-        request = Request(self._self, id, "")
+        request = Request(self._self, number_of(id, "flow.request"), "")
         request.socket_name = request.socket
         return request
 
     def run(self, id: int) -> Run:
         """The run of that number."""
-        return Run(self._self, id)
+        return Run(self._self, number_of(id, "flow.run"))
 
     def waiting(self, socket: str | Socket | Callable[..., Any] | None = None) -> Table:
         """All that has come and waits for company; each item has a value that can be seen, and discarded."""
@@ -280,9 +282,9 @@ class Calls:
 
     def _run_id(self, run: Run | Request | int) -> int:
         check_own(self._self, [run])
-        if isinstance(run, int):
-            return run
-        return run.run.id if isinstance(run, Request) else run.id
+        if isinstance(run, Request):
+            return run.run.id
+        return run.id if isinstance(run, Run) else number_of(run, "run=")
 
     # -- what waits ------------------------------------------------------------
     def supply(
@@ -325,8 +327,11 @@ class Calls:
 
     def discard(self, item: Waiting | Request | Iterable[Waiting | Request]) -> None:
         """Throw away what waits: a waiting item, a request, or several."""
-        some = [item] if isinstance(item, (Waiting, Request)) else list(item)
+        some = [item] if isinstance(item, (Waiting, Request)) else several(item, "something that waits, or a request,")
         check_own(self._self, some)
+        strange = next((one for one in some if not isinstance(one, (Waiting, Request))), None)
+        if strange is not None:
+            raise ArgumentsError(f"discard takes items of flow.waiting(), or requests, not {shown_value(strange)}")
         arrivals = [one.arrival for one in some if isinstance(one, Waiting) and one.arrival is not None]
         if arrivals:
             self._client.ask("discard", {"arrivals": arrivals}, timeout=None)
@@ -353,7 +358,7 @@ class Calls:
             return {"sockets": list(known["sockets"]), "processors": list(known["processors"])}
         sorted_: dict[str, list[str]] = {"sockets": [], "processors": []}
         for target in targets:
-            name = target if isinstance(target, str) else target.name
+            name = target if isinstance(target, str) else str(getattr(target, "name", target))
             is_socket = isinstance(target, Socket) or name in known["sockets"]
             if isinstance(target, Processor) or (not is_socket and name in known["processors"]):
                 sorted_["processors"].append(name)
@@ -371,8 +376,9 @@ class Calls:
         reply, _ = self._client.ask("retry", {"all": True} if target is None else self._chosen(target))
         for number in reply["ids"]:
             self._client.forget(number)
-        asked = {"what": "requests", "ids": reply["ids"], "limit": max(1, len(reply["ids"]))}
-        found, _ = self._client.ask("query", asked)
+        if not reply["ids"]:
+            return []
+        found, _ = self._client.ask("query", {"what": "requests", "ids": reply["ids"], "limit": len(reply["ids"])})
         return [Request(self._self, row["id"], row["socket"]) for row in found["rows"]]
 
     def _chosen(self, target: Any) -> dict[str, Any]:
@@ -383,9 +389,9 @@ class Calls:
             target = [target]
         if isinstance(target, (str, Socket)):
             return {"socket": self._socket(target)}
-        requests = list(target)
+        requests = several(target, "a request, a run, a socket, or several requests")
         check_own(self._self, requests)
-        return {"ids": [one if isinstance(one, int) else one.id for one in requests]}
+        return {"ids": [one.id if isinstance(one, Request) else number_of(one, "it") for one in requests]}
 
     def replay(self, target: Request | Run | int, *, from_: str | Socket | None = None) -> Run:
         """Run again, as a new run, what came of a request or run; the originals stay.
@@ -487,6 +493,16 @@ class Calls:
         ]
         said = ", ".join(f"{number} {word}" for word, number in facts.items())
         return Report(facts, rows, ["socket", *STATES, "note"], f"nothing is queued or running; {said}")
+
+
+def _most(limit: int | None) -> int:
+    """How many rows are asked for at most."""
+    if limit is None:
+        return _ALL
+    try:
+        return number_of(limit, "limit=") or _ALL
+    except ArgumentsError:
+        raise ArgumentsError(f"limit= takes a whole number, or None for all, not {shown_value(limit)}") from None
 
 
 def _request_row(row: dict[str, Any]) -> dict[str, Any]:

@@ -262,8 +262,8 @@ class Nodes:
             It cannot be, or cannot be reached; see `Node.reach`.
         """
         given = {
-            **_place(name, host), "cpus": cpus, "python": python, "ssh": None if ssh is None else list(ssh), "ask": ask,
-            "lease": lease, "requirements": None if requirements is None else list(requirements),
+            **_place(name, host), "cpus": cpus, "python": python, "ssh": ssh, "ask": ask,
+            "lease": lease, "requirements": requirements,
         }  # fmt: skip
         given = {key: value for key, value in given.items() if value is not None}
         node = Node(cast("Flow", self), name)

@@ -425,7 +425,7 @@ class Wiring(Nodes):
         check_own(self._flow, [name])
         if isinstance(name, Node):
             return name.remove()
-        word = name if isinstance(name, str) else name.name
+        word = name if isinstance(name, str) else str(getattr(name, "name", name))
         processors = self._client.topology["processors"]
         with self._editor.edit() as edit:
             if isinstance(name, Processor) or (word in processors and word not in self._client.topology["sockets"]):

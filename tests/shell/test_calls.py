@@ -60,6 +60,35 @@ def test_wrong_arguments_are_told_by_name_and_nothing_is_submitted(calling: Any,
     assert calling.run("len(flow.requests())") == 0
 
 
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("flow.requests(by='nope')", "unknown by='nope'; known: id, started"),
+        ("flow.requests(state='dome')", "unknown state='dome'; did you mean 'done'?"),
+        ("flow.requests(limit='x')", "limit= takes a whole number, or None for all, not 'x'"),
+        ("flow.requests(limit=float('nan'))", "limit= takes a whole number, or None for all, not nan"),
+        ("flow.requests(limit=-1)", "limit= takes a whole number, or None for all, not -1"),
+        ("flow.requests(run='x')", "run= takes a request or its number, not 'x'"),
+        ("flow.results('add', limit=1.5)", "limit= takes a whole number"),
+        ("flow.request('x')", "flow.request takes a request or its number, not 'x'"),
+        ("flow.request(2 ** 70)", "flow.request takes a request or its number"),
+        ("flow.run('x')", "flow.run takes a request or its number, not 'x'"),
+        ("flow.cancel(1.5)", "a request, a run, a socket, or several requests is asked for, not 1.5"),
+        ("flow.retry([1, 'x'])", "takes a request or its number, not 'x'"),
+        ("flow.replay('x')", "takes a request or its number, not 'x'"),
+        ("flow.discard('x')", "something that waits, or a request, is asked for, not 'x'"),
+        ("flow.discard([5])", "discard takes items of flow.waiting(), or requests, not 5"),
+        ("flow.wait('x')", "timeout= takes seconds, or None for no limit, not 'x'"),
+        ("flow.submit('add', 1).result('x')", "timeout= takes seconds, or None for no limit, not 'x'"),
+        ("flow.submit('add', 1).result(float('nan'))", "timeout= takes seconds"),
+    ],
+)
+def test_an_argument_of_a_wrong_kind_is_told_with_what_is_taken(calling: Any, line: str, says: str) -> None:
+    error = calling.fail(line)
+    assert isinstance(error, ArgumentsError)
+    assert says in str(error)
+
+
 def test_an_argument_that_cannot_travel_submits_nothing(calling: Any) -> None:
     error = calling.fail("import threading\nflow.map('add', [1, 2, threading.Lock()])")
     assert isinstance(error, TaskNotPicklableError)
@@ -291,7 +320,9 @@ def test_a_total_of_any_kind_of_number_is_shown_or_left_out(
 def test_requests_are_listed_in_order_of_acceptance_or_of_start(calling: Any) -> None:
     calling.run("flow.map('gated', []); rs = flow.map('add', range(50)); flow.wait(60)")
     assert [r.id for r in calling.run("flow.requests('add')")] == [r.id for r in calling.run("rs")]
-    assert [r.id for r in calling.run("flow.requests('add', by='started')")] == [r.id for r in calling.run("rs")]
+    started = calling.run("flow.requests('add', by='started')")
+    assert sorted(r.id for r in started) == [r.id for r in calling.run("rs")]
+    assert [r.started for r in started] == sorted(r.started for r in started)
     assert [r.id for r in calling.run("flow.requests(limit=3)")] == [r.id for r in calling.run("rs")][-3:]
     assert calling.run("flow.requests('add')[-1].arguments") == {"one": 49}
     assert calling.run("flow.requests(state='done').to_frame().shape[0]") == 50
