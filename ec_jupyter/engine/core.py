@@ -122,7 +122,8 @@ class Core:
         self.journal.add("add_value", kept.row())
         return kept
 
-    def _keep_error(self, job: Job, error: dict[str, Any]) -> Kept:
+    def keep_error(self, job: Job, error: dict[str, Any]) -> Kept:
+        """A failure as a value that plugs carry."""
         kept = failure(self.new_value(), job, self.topology.sockets[job.socket].name, error)
         self.journal.add("add_value", kept.row())
         return kept
@@ -499,7 +500,7 @@ class Core:
         plugs = self.topology.errors.get(job.socket, ())
         if plugs and not job.late:
             source = Source(job.id, job.socket, job.party, job.run, job.tag)
-            kept = self._keep_error(job, error)
+            kept = self.keep_error(job, error)
             for plug in plugs:
                 self.joins.result(source, plug, kept)
             self.absorb()

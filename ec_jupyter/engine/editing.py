@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ec_jupyter.engine import entry, recovery
+from ec_jupyter.engine import entry, missed, recovery
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.job import Job, Kept
 from ec_jupyter.errors import ProcessorNotFoundError, RevisionError, SocketNotFoundError
@@ -220,6 +220,8 @@ def _follow(engine: Engine, old: Topology, new: Topology) -> None:
         recovery.adopt(core, recovery.joining(core) | begun)
     core.joins.revise(new)
     core.absorb()
+    core.journal.commit()
+    missed.follow(core, old, new)
     core.touched.update(core.joins.undecided)
     for socket in new.sockets.values():
         before = old.sockets.get(socket.id)

@@ -341,6 +341,19 @@ SELECT attempt, state, error, started, seconds, slot, pid FROM attempt WHERE req
 -- name: outputs
 SELECT stream, text FROM output WHERE request = ? ORDER BY rowid;
 
+-- name: missed
+-- what calls of a socket came to from some revision on, in runs that began before a request; and what open ones yielded
+SELECT id, state, result, error FROM request
+ WHERE socket = ?1 AND run <= ?2 AND joined IS NULL
+   AND (state IN ('done', 'failed', 'skipped') AND revision >= ?3 OR emitted > 0 AND state IN ('queued', 'running'))
+ ORDER BY id;
+
+-- name: carried
+SELECT "index" FROM arrival WHERE source_request = ? AND plug = ?;
+
+-- name: met
+UPDATE request SET revision = ? WHERE id = ?;
+
 -- name: emissions
 SELECT value FROM emission WHERE request = ? ORDER BY "index";
 

@@ -213,7 +213,10 @@ class Routing:
         if not origin.routes:
             del self.origins[route.source.request]
         plug = core.topology.plugs.get(route.plug)
-        if plug is not None and fate is not None:
+        if plug is None or plug not in core.topology.out[plug.source]:
+            # it is out of force: once it is back it finds what it has missed since this revision
+            core.journal.step("met", (core.topology.revision, route.source.request))
+        elif fate is not None:
             self.carry(route, plug, fate, keys)
         core.joins.finished(route.source.party)
         core.touched.add(route.source.party)

@@ -9,8 +9,9 @@ from ec_jupyter.engine.ended import heads
 from ec_jupyter.engine.job import Kept, parcel
 from ec_jupyter.errors import RequestNotFoundError, SocketNotFoundError
 from ec_jupyter.flow.join import JoinTable
-from ec_jupyter.flow.meeting import Arrival, Meeting
+from ec_jupyter.flow.meeting import Arrival, Meeting, Slot
 from ec_jupyter.flow.party import Party
+from ec_jupyter.flow.reach import Positions
 from ec_jupyter.flow.tag import ROOT, Path, Tag, from_text, path, to_text
 from ec_jupyter.wire import Header
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from ec_jupyter.engine.loop import Engine
 
 Answer = tuple[dict[str, Any], list[bytes]]
+
+List = tuple[set[str], list[int], bool]
+"""Splits of a list under way, elements it lacks as far as its length is known, whether they can come no more."""
 
 
 def waiting(engine: Engine, header: Header) -> Answer:
@@ -31,7 +35,7 @@ def waiting(engine: Engine, header: Header) -> Answer:
         for meeting in party.meetings.values():
             name = core.topology.sockets[meeting.socket].name
             if wanted in (None, name):
-                rows += _meeting_rows(core, party, meeting, name)
+                rows += _meeting_rows(core, party, meeting)
     for socket in sorted({arrival.socket for arrival in core.joins.policies.waiting()}):
         if wanted in (None, core.topology.sockets[socket].name):
             rows += _policy_rows(core, socket)
@@ -77,21 +81,19 @@ def _table(core: Core, socket: int, some: list[Arrival]) -> dict[str, dict[str, 
     return table
 
 
-def _meeting_rows(core: Core, party: Party, meeting: Meeting, name: str) -> list[dict[str, Any]]:
-    rows = []
+def _meeting_rows(core: Core, party: Party, meeting: Meeting) -> list[dict[str, Any]]:
     arrived: dict[Path, list[Arrival]] = {}
     for arrival in JoinTable.waiting(party):
         if arrival.socket == meeting.socket:
             arrived.setdefault(path(arrival.tag), []).append(arrival)
     for at in meeting.given:
         arrived.setdefault(at, [])
-    for at, some in sorted(arrived.items()):
-        rows.append(_waiting_row(core, party, meeting, name, at, some))
-    return rows
+    lists = _lists(core, party, meeting)
+    return [_waiting_row(core, party, meeting, at, some, lists) for at, some in sorted(arrived.items())]
 
 
 def _waiting_row(
-    core: Core, party: Party, meeting: Meeting, name: str, at: Path, some: list[Arrival]
+    core: Core, party: Party, meeting: Meeting, at: Path, some: list[Arrival], lists: dict[Slot, list[List]]
 ) -> dict[str, Any]:
     tag: Tag = some[0].tag if some else ROOT
     table = _table(core, meeting.socket, some)
@@ -104,23 +106,42 @@ def _waiting_row(
         if own and not core.topology.can_reach(tokens, key, at):
             table[n]["state"] = "unreachable"
     given = meeting.given.get(at)
+    lacks, split = _ways_in(lists, some)
     return {
-        "socket": name, "run": some[0].run if some else party.id, "party": party.id, "tag": to_text(tag),
-        "arguments": table, "stranded": any(table[n]["state"] == "unreachable" for n in missing),
-        "request": given[0][0] if given else None, "lacks": _lacks(party, meeting, at, some),
+        "socket": core.topology.sockets[meeting.socket].name,
+        "run": some[0].run if some else party.id, "party": party.id, "tag": to_text(tag),
+        "arguments": table, "stranded": split or any(table[n]["state"] == "unreachable" for n in missing),
+        "request": given[0][0] if given else None, "lacks": lacks,
     }  # fmt: skip
 
 
-def _lacks(party: Party, meeting: Meeting, at: Path, some: list[Arrival]) -> dict[str, list[int]]:
-    """Per argument that gathers, the elements that the list of these lacks, as far as its length is known."""
-    lacking = {}
+def _lists(core: Core, party: Party, meeting: Meeting) -> dict[Slot, list[List]]:
+    """Lists under way, by argument and path: their splits, what they lack, and whether that can still come."""
+    positions = Positions(core.topology, _tokens(core, party) if meeting.bundles else ())
+    table: dict[Slot, list[List]] = {}
+    for (argument, base), bundles in meeting.bundles.items():
+        plugs = [p for p in core.topology.into.get((meeting.socket, argument), ()) if p.gather]
+        for bundle in bundles:
+            missing = meeting.lacking(argument, base, bundle.splits, party.fans)
+            if missing is None:
+                stranded = not positions.reach(plugs, base)
+            else:
+                stranded = any(not positions.reach(plugs, (*base, i), element=True) for i in missing)
+            table.setdefault((argument, base), []).append((bundle.splits, sorted(missing or ()), stranded))
+    return table
+
+
+def _ways_in(lists: dict[Slot, list[List]], some: list[Arrival]) -> tuple[dict[str, list[int]], bool]:
+    """Per argument, what the lists lack that these elements are on their way into; whether one can not be completed."""
+    lacks, stranded = {}, False
     for arrival in some:
-        argument, where = arrival.slot
-        if argument.endswith("[]") and where == at:
-            missing = meeting.lacking(arrival.argument, at[:-1], set(arrival.tag[-1][0]), party.fans)
-            if missing:
-                lacking[arrival.argument] = sorted(missing)
-    return lacking
+        if not arrival.slot[0].endswith("[]"):
+            continue
+        for splits, missing, lost in lists.get((arrival.argument, path(arrival.tag)[:-1]), ()):
+            if not splits.isdisjoint(arrival.tag[-1][0]):
+                lacks[arrival.argument] = missing
+                stranded = stranded or lost
+    return {name: missing for name, missing in lacks.items() if missing}, stranded
 
 
 def _giver(core: Core, arrival: Arrival) -> str:
@@ -135,7 +156,8 @@ def _giver(core: Core, arrival: Arrival) -> str:
 
 def _tokens(core: Core, party: Party) -> list[tuple[int, Tag]]:
     tokens = [(s, from_text(t)) for s, t, _ in core.store.rows("unfinished_of_party", (party.id,))]
-    return tokens + [(a.socket, a.tag) for a in JoinTable.waiting(party)]
+    tokens += core.routing.tokens(party.id)
+    return tokens + [(a.socket, a.tag[:-1] if a.slot[0].endswith("[]") else a.tag) for a in JoinTable.waiting(party)]
 
 
 def value(engine: Engine, header: Header) -> Answer:

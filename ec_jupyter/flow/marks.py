@@ -98,7 +98,7 @@ class Marks:
         return [p for p in self._plugs(meeting, slot) if p.id not in sent or p.source in repeats]
 
     def _examine(self, party: Party, meeting: Meeting, slot: Slot) -> None:
-        if self._rest(meeting, slot):
+        if self._parked(meeting) or self._rest(meeting, slot):
             self.calls.look_again(party, meeting.socket, *slot)
         else:
             self._decide(party, meeting, slot)
@@ -226,7 +226,13 @@ class Marks:
         out = self.calls.out
         return len(out.calls), len(out.arrivals), self.calls.turned
 
+    def _parked(self, meeting: Meeting) -> bool:
+        """Whether a socket was removed: its plugs are back with it, and until then nothing is decided."""
+        return self.calls.topology.sockets[meeting.socket].parked
+
     def _settled(self, party: Party, meeting: Meeting, slot: Slot, positions: Positions) -> bool:
+        if self._parked(meeting):
+            return False
         marks = meeting.open_marks(slot)
         if not marks:
             return self._useful(party, meeting, slot, positions)

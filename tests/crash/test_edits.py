@@ -7,7 +7,7 @@ import sqlite3
 import pytest
 
 from ec_jupyter.errors import CycleError, EcError, EngineError, RevisionError, SocketNotFoundError, WiringError
-from tests.crash.flowkit import mark, passing, plug_change, socket_change
+from tests.crash.flowkit import mark, passing, plug_change, socket_change, wait_until
 
 
 def echo(x):
@@ -22,6 +22,16 @@ def hold(x, marks, gate):
     mark(marks, x)
     passing(gate)
     return x
+
+
+def hold_and_fail(marks, gate):
+    mark(marks, "")
+    passing(gate)
+    raise ValueError("no")
+
+
+def failed_type(x):
+    return type(x).__name__
 
 
 def strangers(flow):
@@ -414,6 +424,134 @@ def test_a_declaration_is_undone_while_its_calls_run_and_what_they_come_to_is_ke
     assert views(flow) == {request: "done"}
 
 
+# -- what runs while an edit takes its plugs away ----------------------------------
+def count_to(n, marks, gate):
+    for i in range(n):
+        yield i
+        if not i:
+            mark(marks, i)
+            passing(gate)
+
+
+def total(xs):
+    return sum(xs)
+
+
+def held_join(flow, marks, gate):
+    """A call that is held at the gate, and whose result is to meet a value that waits."""
+    flow.socket(hold, "a")
+    flow.socket(echo, "b")
+    flow.socket(pair, "join")
+    flow.plug("a", "join.one")
+    flow.plug("b", "join.two")
+    flow.submit("b", x=2)
+    flow.drained()
+    request = flow.submit("a", x=1, marks=str(marks), gate=str(gate))
+    marks.reach(1)
+    return request
+
+
+@pytest.mark.parametrize("removed", ["join", "a"])
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_call_that_ends_while_its_target_or_source_is_removed_delivers_once_after_the_undo(
+    flow, gate, marks, removed, killed
+):
+    request = held_join(flow, marks, gate)
+    flow.edit({"op": "remove", "name": removed, "force": True})
+    gate.open()
+    assert flow.result(request) == 1
+    flow.drained()
+    if killed:
+        flow.restart()
+    flow.ask("undo")
+    flow.drained()
+    assert flow.results("join") == [(1, 2)]
+    flow.ask("redo")
+    flow.ask("undo")
+    flow.drained()
+    assert flow.results("join") == [(1, 2)]
+    flow.submit("b", x=4)
+    flow.submit("a", x=3, marks=str(marks), gate=str(gate))
+    flow.drained()
+    assert flow.results("join") == [(1, 2), (3, 4)]
+
+
+@pytest.mark.parametrize("when_back", ["running", "ended"])
+def test_a_plug_that_undo_takes_away_while_the_call_runs_carries_its_result_once_after_the_redo(
+    flow, gate, marks, when_back
+):
+    flow.socket(hold, "a")
+    flow.socket(echo, "b")
+    flow.plug("a", "b.x")
+    request = flow.submit("a", x=1, marks=str(marks), gate=str(gate))
+    marks.reach(1)
+    flow.ask("undo")
+    if when_back == "running":
+        flow.ask("redo")
+    gate.open()
+    assert flow.result(request) == 1
+    flow.drained()
+    if when_back == "ended":
+        assert flow.results("b") == []
+        flow.restart()
+        flow.ask("redo")
+    flow.drained()
+    assert flow.results("b") == [1]
+
+
+def test_a_split_result_finds_its_removed_target_once_that_is_back(flow, gate, marks):
+    flow.socket(hold, "a")
+    flow.socket(echo, "each")
+    flow.socket(total)
+    flow.plug("a", "each.x", map=True)
+    flow.plug("each", "total.xs", gather=True)
+    flow.submit("a", x=[1, 2, 3], marks=str(marks), gate=str(gate))
+    marks.reach(1)
+    flow.edit({"op": "remove", "name": "each", "force": True})
+    gate.open()
+    flow.drained()
+    flow.ask("undo")
+    flow.drained()
+    assert flow.results("each") == [1, 2, 3]
+    assert flow.results("total") == [6]
+
+
+def test_a_failure_finds_its_removed_target_once_that_is_back(flow, gate, marks):
+    flow.socket(hold_and_fail, "a")
+    flow.socket(failed_type, "handler")
+    flow.plug("a", "handler.x", on="error")
+    request = flow.submit("a", marks=str(marks), gate=str(gate))
+    marks.reach(1)
+    flow.edit({"op": "remove", "name": "handler", "force": True})
+    gate.open()
+    assert flow.row(request)["state"] == "failed"
+    flow.ask("undo")
+    flow.drained()
+    assert flow.results("handler") == ["Failure"]
+
+
+def test_a_gather_that_an_edit_has_split_is_stranded_until_the_undo(flow, gate, marks):
+    flow.socket(count_to, "count")
+    flow.socket(total)
+    flow.plug("count", "total.xs", gather=True)
+    request = flow.submit("count", n=3, marks=str(marks), gate=str(gate))
+    marks.reach(1)
+    wait_until(lambda: flow.count("total")["arrived"] == 1)
+    assert [row["stranded"] for row in flow.waiting("total")] == [False]
+    flow.unplug("count", "total.xs")
+    assert [row["stranded"] for row in flow.waiting("total")] == [True]
+    gate.open()
+    flow.row(request)
+    flow.drained()
+    flow.restart()
+    assert [row["stranded"] for row in flow.waiting("total")] == [True]
+    flow.ask("undo")
+    flow.drained()
+    assert flow.results("total") == [3]
+    assert flow.waiting("total") == []
+
+
+# -- every question after an undo --------------------------------------------------
 def test_all_views_answer_after_the_undo_of_a_declaration_whose_requests_are_done(flow):
     flow.socket(echo, "a")
     flow.socket(echo, "b")

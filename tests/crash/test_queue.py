@@ -361,6 +361,7 @@ def test_counts_follow_every_change_of_state(flow, marks, gate):
     expected = dict.fromkeys(("waiting", "queued", "running", "failed", "skipped", "arrived"), 0) | {
         "done": 2,
         "cancelled": 1,
+        "progress": None,
     }
     assert flow.count("hold") == expected
     flow.restart()
