@@ -225,6 +225,10 @@ def supply(engine: Engine, header: Header, values: dict[str, Value]) -> None:
     for name in values:
         if name not in task.arguments:
             raise ArgumentsError(f"{header['socket']!r} has no argument {name!r}; {nearest(name, task.arguments)}")
+    gaps = {name: gap for name in values if (gap := _gap(core, header, socket, name)) is not None}
+    for name, (party, tag) in gaps.items():
+        core.joins.supply_element(socket, name, party.id, min(party.runs), tag, core.keep(values[name]))
+    values = {name: value for name, value in values.items() if name not in gaps}
     apart = {name for name in values if (socket, name) in core.topology.apart}
     # looked up first: nothing is brought where one of them has no place
     keys = {name: _key(core, header, socket, name) for name in apart}
@@ -251,12 +255,36 @@ def _key(core: Core, header: Header, socket: int, name: str) -> object:
     raise RequestNotFoundError(f"nothing at {header['socket']!r} waits for {name}: its key is that of what waits")
 
 
+def _gap(core: Core, header: Header, socket: int, name: str) -> tuple[Party, Tag] | None:
+    """Where an element goes that a list lacks: the one that is named, or the first that the named item's list lacks."""
+    at = tuple(header.get("element") or ())
+    item = path(from_text(header["tag"])) if header.get("tag") else ()
+    if not at and not item:
+        return None
+    for party in _parties(core, header):
+        meeting = party.meetings.get(socket)
+        for (argument, base), bundles in meeting.bundles.items() if meeting is not None else ():
+            if argument != name or base != (at or item)[:-1]:
+                continue
+            for bundle in bundles:
+                missing = meeting.lacking(name, base, bundle.splits, party.fans) if meeting is not None else None
+                index = at[-1] if at else min(missing or (), default=-1)
+                members = [*(queue[0] for queue in bundle.items.values()), *bundle.dead.values()]
+                if missing and index in missing and members:
+                    return party, (*members[0].tag[:-1], (tuple(sorted(bundle.splits)), index))
+    return None
+
+
+def _parties(core: Core, header: Header) -> list[Party]:
+    """Parties that a value brought by hand may be for, oldest first."""
+    if header.get("run") is None and header.get("party") is None:
+        return [core.joins.parties.all[i] for i in sorted(core.joins.parties.all)]
+    wanted = header.get("party") or _party(core, header["run"])
+    return [p for p in [core.joins.parties.all.get(wanted)] if p]
+
+
 def _place(core: Core, header: Header, socket: int, names: set[str]) -> tuple[Party, Tag]:
-    if header.get("run") is not None or header.get("party") is not None:
-        wanted = header.get("party") or _party(core, header["run"])
-        parties = [p for p in [core.joins.parties.all.get(wanted)] if p]
-    else:
-        parties = [core.joins.parties.all[i] for i in sorted(core.joins.parties.all)]
+    parties = _parties(core, header)
     given = from_text(header["tag"]) if header.get("tag") else None
     element = path(given) if given is not None else None
     if header.get("element") is not None:

@@ -93,6 +93,15 @@ class JoinTable:
         self._after(record)
         return arrival
 
+    def supply_element(self, socket: int, argument: str, party: int, run: int, tag: Tag, value: object) -> None:
+        """One element that a list lacks, brought by hand."""
+        record = self._party(party)
+        one = self.calls.new_arrival()
+        arrival = Arrival(one, socket, argument, record.id, run, tag, "value", value, lag=ELEMENT)
+        self.calls.out.arrivals.append(arrival)
+        self.calls.value(record, self._meeting(record, socket), arrival)
+        self._after(record)
+
     def supply_list(
         self, socket: int, argument: str, party: int, run: int, tag: Tag, values: Sequence[object]
     ) -> list[Arrival]:

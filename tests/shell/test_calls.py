@@ -515,6 +515,16 @@ def test_a_wait_of_no_time_tells_whether_anything_is_left_to_do(calling: Any, ga
     assert isinstance(calling.fail("flow.wait(0)"), TimeoutError)
 
 
+@pytest.mark.parametrize("where", ["'collect', element=1", "flow.waiting('collect')[0]"])
+def test_an_element_that_a_list_lacks_is_supplied_by_hand(calling: Any, where: str) -> None:
+    calling.run("@ec.socket\ndef numbers(n): return list(range(n))\n@ec.socket\ndef div(x): return 6 // (x - 1)")
+    calling.run("@ec.socket\ndef collect(xs): return xs\nflow.plug('numbers', 'div.x', map=True)")
+    calling.run("flow.plug('div', 'collect.xs', gather=True); flow.submit('numbers', 3); flow.wait(60)")
+    calling.run(f"flow.supply({where}, xs=0); flow.wait(60)")
+    assert calling.run("flow.results('collect')") == [[-6, 0, 6]]
+    assert calling.run("len(flow.waiting('collect'))") == 0
+
+
 def test_what_waits_for_an_element_names_it_and_is_supplied_by_it(calling: Any) -> None:
     calling.run("@ec.socket\ndef numbers(n): return list(range(n))\n@ec.socket\ndef div(x): return 6 // (x - 1)")
     calling.run("@ec.socket\ndef collect(xs): return xs\nflow.plug('numbers', 'join.one', map=True)")
