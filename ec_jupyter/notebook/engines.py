@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import subprocess
@@ -15,10 +16,12 @@ from pathlib import Path
 import psutil
 
 from ec_jupyter.engine.address import connect
-from ec_jupyter.errors import EngineLostError, EngineStartError, StoreError, StoreLockedError, from_wire
+from ec_jupyter.errors import EngineLostError, EngineStartError, FrameError, StoreError, StoreLockedError, from_wire
 from ec_jupyter.notebook.line import Line
 from ec_jupyter.notebook.waits import Deadline
 from ec_jupyter.wire import FrameReader, Header, encode
+
+log = logging.getLogger(__name__)
 
 START_SECONDS = 30.0  # an engine that has not said it listens by then did not start
 LOOK_SECONDS = 1.0  # an engine that has not proved by then that it is there is busy, or stopped
@@ -141,16 +144,24 @@ def dial(reach: Callable[[], socket.socket], hello: Header) -> Line:
     deadline = Deadline(START_SECONDS)
     while not deadline.over:
         line = Line(reach())
-        line.put(encode(dict(hello)))
-        poll = line.poll()
-        while not line.frames:
-            if not poll.poll((deadline.left or 0.0) * 1000) or not line.read():
-                break
-        if line.frames:
-            return line
+        try:
+            if _answers(line, encode(dict(hello)), deadline):
+                return line
+        except FrameError:
+            # no engine of ours
+            log.warning("what answers at the address of the engine speaks another language")
         line.close()
     text = f"no engine of the flow has answered in {START_SECONDS:g} s: it is stopped or busy, or ends at once"
     raise EngineLostError(text)
+
+
+def _answers(line: Line, hello: bytes, deadline: Deadline) -> bool:
+    line.put(hello)
+    poll = line.poll()
+    while not line.frames:
+        if not poll.poll((deadline.left or 0.0) * 1000) or not line.read():
+            break
+    return bool(line.frames)
 
 
 def stop(folder: Path, name: str) -> bool:
