@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.job import Job
-from ec_jupyter.model import Plug, Socket, to_json
+from ec_jupyter.flow.rows import plug_row, processor_row, socket_row
+from ec_jupyter.model import Plug, Socket
 from ec_jupyter.wire import Header
 
 if TYPE_CHECKING:
@@ -31,12 +31,7 @@ def topology(engine: Engine, rows: Rows | None = None) -> dict[str, Any]:
     names = {s.id: s.name for s in wiring.sockets.values()}
     return {
         "revision": wiring.revision,
-        "processors": {
-            p.name: {
-                "cpus": p.cpus, "paused": p.paused, "memory": p.memory, "affinity": p.affinity, "nodes": p.nodes,
-            }
-            for p in wiring.processors.values()
-        },
+        "processors": {p.name: processor_row(p) for p in wiring.processors.values()},
         "sockets": {s.name: _socket_row(core, s, rows) for s in wiring.sockets.values() if not s.parked},
         "plugs": [_plug_row(p, names, rows) for p in wiring.live],
         "nodes": [_node_row(facts) for facts in engine.fleet.facts()],
@@ -55,15 +50,9 @@ def _plug_row(plug: Plug, names: dict[int, str], rows: Rows) -> dict[str, Any]:
     key, made_of = ("plug", plug.id), (plug, names[plug.source], names[plug.target])
     known = _same(rows, key, made_of)
     if known is None:
-        known = _plug(plug, names)
+        known = plug_row(plug, names[plug.source], names[plug.target])
         rows[key] = made_of, known
     return known
-
-
-def _plug(plug: Plug, names: dict[int, str]) -> dict[str, Any]:
-    row = to_json(plug)
-    when, written = (plug.when.text, plug.when.written) if plug.when else (None, {})
-    return row | {"source": names[plug.source], "target": names[plug.target], "when": when, "written": written}
 
 
 def _socket_row(core: Core, socket: Socket, rows: Rows) -> dict[str, Any]:
@@ -71,25 +60,9 @@ def _socket_row(core: Core, socket: Socket, rows: Rows) -> dict[str, Any]:
     made_of = socket, core.topology.tasks[socket.task], core.topology.needed[socket.id], core.python
     known = _same(rows, key, made_of)
     if known is None:
-        known = _socket(core, socket)
+        known = socket_row(core.topology, socket, core.python)
         rows[key] = made_of, known
     return known
-
-
-def _socket(core: Core, socket: Socket) -> dict[str, Any]:
-    task = core.topology.tasks[socket.task]
-    record = to_json(socket)
-    for key in ("id", "name", "task", "fixed", "stale"):
-        record.pop(key)
-    record["fixed"] = {k: {"type": f.type, "text": f.text, "written": f.written} for k, f in socket.fixed.items()}
-    record["needed"] = list(core.topology.needed[socket.id])
-    record["task"] = {
-        "version": task.version, "identity": task.identity, "sha256": task.sha256, "source": task.source,
-        "file": task.file, "signature": [asdict(p) for p in task.signature], "captured": list(task.captured),
-        "stale": list(socket.stale), "client": task.client, "generator": task.generator,
-        "parked": task.python != core.python, "written": task.written,
-    }  # fmt: skip
-    return record
 
 
 def _node_row(facts: dict[str, Any]) -> dict[str, Any]:

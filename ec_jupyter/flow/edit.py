@@ -43,11 +43,16 @@ def edit(topology: Topology, changes: list[Change], new_id: Callable[[], int], l
     """
     draft = Draft(topology, new_id, limits)
     for change in changes:
-        operation = _OPERATIONS.get(change.get("op", ""))
-        if operation is None:
-            raise WiringError(f"no edit is called {change.get('op')!r}; {nearest(str(change.get('op')), _OPERATIONS)}")
-        operation(draft, checked(change))
+        apply(draft, change)
     return draft.finish()
+
+
+def apply(draft: Draft, change: Change) -> None:
+    """Make one change of a draft; raises as `edit` does."""
+    operation = _OPERATIONS.get(change.get("op", ""))
+    if operation is None:
+        raise WiringError(f"no edit is called {change.get('op')!r}; {nearest(str(change.get('op')), _OPERATIONS)}")
+    operation(draft, checked(change))
 
 
 def revert(

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-View = Mapping[str, Any]
-"""The wiring as clients see it; rows of `sockets` and `processors` by name, `plugs` in a list."""
+from ec_jupyter.flow.rows import View
 
 _TABLES = ("sockets", "processors", "plugs")
 

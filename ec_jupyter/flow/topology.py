@@ -94,9 +94,10 @@ class Topology:
     @cached_property
     def needed(self) -> dict[int, tuple[str, ...]]:
         """Arguments a join of each socket waits for: plugged, or without a default and not fixed."""
-        return {socket: self._needed(socket) for socket in self.sockets}
+        return {socket: self.needs(socket) for socket in self.sockets}
 
-    def _needed(self, socket: int) -> tuple[str, ...]:
+    def needs(self, socket: int) -> tuple[str, ...]:
+        """The same of one socket."""
         record, task = self.sockets[socket], self.task(socket)
         return tuple(
             p.name

@@ -49,7 +49,7 @@ class Calls:
 
     if TYPE_CHECKING:
 
-        def _socket(self, target: str | Socket | Callable[..., Any]) -> str: ...
+        def _in_force(self, target: str | Socket | Callable[..., Any]) -> str: ...
         def _dump(self, value: Any, what: str) -> Value: ...
 
     @property
@@ -88,7 +88,7 @@ class Calls:
         TaskNotPicklableError
             An argument cannot travel; nothing was submitted.
         """
-        name = self._socket(socket)
+        name = self._in_force(socket)
         return self._submit(name, [self._binding(name).bind(values, arguments)], id, partial=partial)[0]
 
     def map(
@@ -98,7 +98,7 @@ class Calls:
 
         All are accepted in one commit: every one or none. `partial` as for `submit`.
         """
-        name = self._socket(socket)
+        name = self._in_force(socket)
         binding = self._binding(name)
         calls = [binding.bind(values, {}) for values in zip(*iterables, strict=False)]
         return self._submit(name, calls, partial=partial)
@@ -153,7 +153,7 @@ class Calls:
         """
         asked: dict[str, Any] = {"by": word_of(by, "by", ("id", "started")), "limit": _most(limit), "newest": True}
         if socket is not None:
-            asked["socket"] = self._socket(socket)
+            asked["socket"] = self._in_force(socket)
         if state is not None:
             asked["state"] = word_of(state, "state", STATES[1:])
         if run is not None:
@@ -178,7 +178,7 @@ class Calls:
         limit : int, optional
             The newest so many only.
         """
-        asked: dict[str, Any] = {"what": "results", "socket": self._socket(socket), "limit": _most(limit)}
+        asked: dict[str, Any] = {"what": "results", "socket": self._in_force(socket), "limit": _most(limit)}
         if run is not None:
             asked["run"] = self._run_id(run)
         reply, buffers = self._client.ask("query", asked, timeout=None)
@@ -213,7 +213,7 @@ class Calls:
 
     def waiting(self, socket: str | Socket | Callable[..., Any] | None = None) -> Table:
         """All that has come and waits for company; each item has a value that can be seen, and discarded."""
-        asked = {"what": "waiting"} | ({} if socket is None else {"socket": self._socket(socket)})
+        asked = {"what": "waiting"} | ({} if socket is None else {"socket": self._in_force(socket)})
         reply, _ = self._client.ask("query", asked)
         items = [item for row in reply["rows"] for item in _waiting(self._self, row)]
         return Table([item.row() for item in items], _WAITING, items=items)
@@ -314,7 +314,7 @@ class Calls:
             check_own(self._self, [socket])
             asked |= {"party": socket.party, "tag": socket.tag} if run is None else {}
             socket = socket.socket
-        name = self._socket(socket)
+        name = self._in_force(socket)
         self._binding(name).bind((), values)
         if run is not None:
             asked["run"] = self._run_id(run)
@@ -363,7 +363,7 @@ class Calls:
             if isinstance(target, Processor) or (not is_socket and name in known["processors"]):
                 sorted_["processors"].append(name)
             else:
-                sorted_["sockets"].append(self._socket(name))
+                sorted_["sockets"].append(self._in_force(name))
         return sorted_
 
     def cancel(self, target: Request | Run | int | str | Socket | Iterable[Request]) -> int:
@@ -388,7 +388,7 @@ class Calls:
         if isinstance(target, (Request, int)):
             target = [target]
         if isinstance(target, (str, Socket)):
-            return {"socket": self._socket(target)}
+            return {"socket": self._in_force(target)}
         requests = several(target, "a request, a run, a socket, or several requests")
         check_own(self._self, requests)
         return {"ids": [one.id if isinstance(one, Request) else number_of(one, "it") for one in requests]}
@@ -404,7 +404,7 @@ class Calls:
             Only this socket and what it feeds; what comes to it from others is taken as it was.
         """
         what = {"run": self._run_id(target)} if isinstance(target, Run) else {"request": self._request(target).id}
-        socket = None if from_ is None else self._socket(from_)
+        socket = None if from_ is None else self._in_force(from_)
         reply, _ = self._client.ask("replay", {**what, "socket": socket})
         return Run(self._self, reply["id"])
 

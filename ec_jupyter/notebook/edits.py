@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.errors import EngineLostError
 from ec_jupyter.flow.options import checked
+from ec_jupyter.flow.rows import View
+from ec_jupyter.notebook.drafts import Drafted
 from ec_jupyter.notebook.notes import note
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ class Edit:
         self.changes: list[dict[str, Any]] = []
         self.buffers: list[bytes] = []
         self._after: list[Callable[[], None]] = []
+        self._drafted: Drafted | None = None
 
     def add(self, op: str, **fields: Any) -> None:
         """One more change."""
@@ -38,6 +41,25 @@ class Edit:
     def after(self, callback: Callable[[], None]) -> None:
         """Call `callback` once the changes are in force."""
         self._after.append(callback)
+
+    def seen(self, wiring: View) -> View:
+        """What the changes so far make of the wiring that is in force; the first that cannot be is raised."""
+        if self._drafted is None or self._drafted.base is not wiring:
+            self._drafted = Drafted(wiring)
+        self._drafted.apply(self.changes)
+        return self._drafted.view
+
+    @contextmanager
+    def step(self, wiring: Callable[[], View]) -> Iterator[Edit]:
+        """Changes of one call within a larger edit: where one cannot be, all of them are refused, and at once."""
+        changes, after = len(self.changes), len(self._after)
+        try:
+            yield self
+            self.seen(wiring())
+        except BaseException:
+            del self.changes[changes:], self._after[after:]
+            self._drafted = None
+            raise
 
     def done(self) -> None:
         """The changes are in force."""
@@ -57,7 +79,8 @@ class Editor:
         """Collect changes; they are sent at the end of the outermost block, and none if it raises."""
         outer: Edit | None = getattr(self._own, "edit", None)
         if outer is not None:
-            yield outer
+            with outer.step(lambda: self._client.topology):
+                yield outer
             return
         edit = self._own.edit = Edit()
         try:
@@ -71,6 +94,13 @@ class Editor:
     def collecting(self) -> bool:
         """Whether this thread is inside an edit that is not yet sent."""
         return getattr(self._own, "edit", None) is not None
+
+    @property
+    def wiring(self) -> View:
+        """The wiring in force; inside an edit, what its changes so far make of that."""
+        edit: Edit | None = getattr(self._own, "edit", None)
+        known = self._client.topology
+        return known if edit is None or not edit.changes else edit.seen(known)
 
     def _send(self, edit: Edit) -> None:
         reply, _ = self._client.ask("edit", {"changes": edit.changes}, edit.buffers)

@@ -76,7 +76,7 @@ class Flow(Wiring, Calls):
 
     def __getitem__(self, name: str) -> Socket | Processor:
         """The socket of that name, ``processor.socket`` as well; else the processor."""
-        topology = self._client.topology
+        topology = self._wiring
         if name not in topology["sockets"] and name in topology["processors"]:
             return Processor(self, name)
         try:
@@ -92,7 +92,7 @@ class Flow(Wiring, Calls):
         return ""
 
     def __contains__(self, name: object) -> bool:
-        topology = self._client.topology
+        topology = self._wiring
         return name in topology["sockets"] or name in topology["processors"]
 
     def __iter__(self) -> Iterator[Socket]:

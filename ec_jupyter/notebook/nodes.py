@@ -62,7 +62,7 @@ class Node(Part):
 
     @property
     def _record(self) -> dict[str, Any]:
-        known = {row["name"]: row for row in self.flow._client.topology["nodes"]}
+        known = {row["name"]: row for row in self.flow._wiring["nodes"]}
         if self.name not in known:
             raise NodeNotFoundError.named(self.name, known)
         record: dict[str, Any] = known[self.name]
@@ -146,7 +146,7 @@ class Node(Part):
         return hash((id(self.flow), self.name))
 
     def __repr__(self) -> str:
-        record = next((row for row in self.flow._client.topology["nodes"] if row["name"] == self.name), None)
+        record = next((row for row in self.flow._wiring["nodes"] if row["name"] == self.name), None)
         if record is None:
             return f"<node {self.name!r}, removed>"
         state, error = record.get("state", ""), record.get("error")
@@ -217,7 +217,7 @@ class Nodes:
     @property
     def nodes(self) -> list[Node]:
         """Machines that lend it CPUs; the first is this one."""
-        return [Node(cast("Flow", self), record["name"]) for record in self._client.topology["nodes"]]
+        return [Node(cast("Flow", self), record["name"]) for record in self._editor.wiring["nodes"]]
 
     def node(
         self,
@@ -267,7 +267,7 @@ class Nodes:
         }  # fmt: skip
         given = {key: value for key, value in given.items() if value is not None}
         node = Node(cast("Flow", self), name)
-        if not given and name in [record["name"] for record in self._client.topology["nodes"]]:
+        if not given and name in [record["name"] for record in self._editor.wiring["nodes"]]:
             return node
         names.plain_name(name, "node")
         with self._editor.edit() as edit:

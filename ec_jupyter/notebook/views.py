@@ -129,7 +129,7 @@ class Socket(Part):
 
     @property
     def _record(self) -> dict[str, Any]:
-        known = self.flow._client.topology["sockets"]
+        known = self.flow._wiring["sockets"]
         if self.name not in known:
             raise SocketNotFoundError.named(self.name, known)
         record: dict[str, Any] = known[self.name]
@@ -161,7 +161,7 @@ class Socket(Part):
         record = self._record
         key = (record.get("key") or {}).get("text")
         lists = {name: list(record[name]) for name in ("on", "hold")}
-        cpus = self.flow._client.topology["processors"][record["processor"]]["cpus"]
+        cpus = self.flow._wiring["processors"][record["processor"]]["cpus"]
         return {name: record.get(name) for name in _OPTIONS} | lists | {"key": key, "cpus": cpus}
 
     @property
@@ -227,7 +227,7 @@ class Socket(Part):
         return hash((id(self.flow), self.name))
 
     def __repr__(self) -> str:
-        record = self.flow._client.topology["sockets"].get(self.name)
+        record = self.flow._wiring["sockets"].get(self.name)
         if record is None:
             return f"<socket {self.name!r}, removed>"
         paused = ", paused" if record["paused"] else ""
@@ -251,7 +251,7 @@ class Processor(Part):
 
     @property
     def _record(self) -> dict[str, Any]:
-        known = self.flow._client.topology["processors"]
+        known = self.flow._wiring["processors"]
         if self.name not in known:
             raise ProcessorNotFoundError.named(self.name, known)
         record: dict[str, Any] = known[self.name]
@@ -328,7 +328,7 @@ class Processor(Part):
         return hash((id(self.flow), self.name))
 
     def __repr__(self) -> str:
-        record = self.flow._client.topology["processors"].get(self.name)
+        record = self.flow._wiring["processors"].get(self.name)
         if record is None:
             return f"<processor {self.name!r}, removed>"
         return f"<processor {self.name!r}: {cpus_text(record)}{', paused' if record['paused'] else ''}>"
@@ -368,7 +368,7 @@ class Plug(Part):
     def between(cls, flow: Flow, source: str, target: str, argument: str | None, on: str) -> Plug:
         """The plug in force between the two, or one that only says so while an edit collects."""
         ends = {"source": source, "target": target, "on": on}
-        for record in reversed(flow._client.topology["plugs"]):
+        for record in reversed(flow._wiring["plugs"]):
             if all(record[key] == end for key, end in ends.items()) and argument in (None, record["argument"]):
                 return cls(flow, record)
         return cls(flow, {**ends, "argument": argument})

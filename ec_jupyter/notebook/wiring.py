@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, overload
 
 from ec_jupyter.errors import (
     DeclarationError,
     ProcessorNotFoundError,
-    SocketNotFoundError,
     WiringError,
     nearest,
 )
@@ -20,6 +19,7 @@ from ec_jupyter.nodes.values import dump
 from ec_jupyter.notebook import names
 from ec_jupyter.notebook.conditions import shipped
 from ec_jupyter.notebook.edits import Edit, Editor
+from ec_jupyter.notebook.lookup import Lookup
 from ec_jupyter.notebook.nodes import Node, Nodes
 from ec_jupyter.notebook.notes import note
 from ec_jupyter.notebook.parts import check_own
@@ -95,75 +95,13 @@ class SocketOptions(TypedDict, total=False):
     signature: str | inspect.Signature
 
 
-class Wiring(Nodes):
+class Wiring(Nodes, Lookup):
     """What `Flow` can do to its own topology."""
 
     _client: Client
     _editor: Editor
     _values: Path
     name: str
-
-    @property
-    def _flow(self) -> Flow:
-        return cast("Flow", self)
-
-    # -- looking up ------------------------------------------------------------
-    @property
-    def sockets(self) -> dict[str, Socket]:
-        """Sockets by name."""
-        return {n: Socket(self._flow, n) for n, s in self._client.topology["sockets"].items() if not s.get("parked")}
-
-    @property
-    def processors(self) -> dict[str, Processor]:
-        """Processors by name."""
-        return {name: Processor(self._flow, name) for name in self._client.topology["processors"]}
-
-    @property
-    def plugs(self) -> list[Plug]:
-        """Plugs in force, oldest first."""
-        return [Plug(self._flow, record) for record in self._client.topology["plugs"]]
-
-    @property
-    def revision(self) -> int:
-        """Number of the last edit."""
-        return int(self._client.topology["revision"])
-
-    def _socket(self, target: str | Socket | Callable[..., Any]) -> str:
-        """Name of a socket given by name, as ``processor.socket``, as `Socket` or as its function."""
-        check_own(self._flow, [target])
-        name = target if isinstance(target, str) else getattr(target, "name", getattr(target, "__name__", str(target)))
-        known = self._client.topology["sockets"]
-        if name in known:
-            return name
-        processor, dot, rest = name.partition(".")
-        if dot and known.get(rest, {}).get("processor") == processor:
-            return rest
-        raise SocketNotFoundError.named(name, known, self._elsewhere(name))
-
-    def _elsewhere(self, name: str) -> str:
-        """Which other flow of this notebook has a socket of that name."""
-        return ""
-
-    def _port(self, target: str | Socket | Callable[..., Any]) -> tuple[str, str | None]:
-        """Socket and argument of ``socket``, ``socket.argument`` or ``processor.socket.argument``."""
-        if not isinstance(target, str):
-            return self._socket(target), None
-        known = self._client.topology["sockets"]
-        head, dot, last = target.rpartition(".")
-        if not dot or target in known or self._owned(target):
-            return self._socket(target), None
-        socket = self._socket(head)
-        return socket, self._argument(socket, last)
-
-    def _owned(self, target: str) -> bool:
-        processor, _, rest = target.partition(".")
-        return bool(self._client.topology["sockets"].get(rest, {}).get("processor") == processor)
-
-    def _argument(self, socket: str, argument: str) -> str:
-        known = [p["name"] for p in self._client.topology["sockets"][socket]["task"]["signature"]]
-        if argument in known:
-            return argument
-        raise WiringError(f"{socket!r} has no argument {argument!r}; {nearest(argument, known)}")
 
     # -- declaring -------------------------------------------------------------
     @overload
@@ -239,17 +177,17 @@ class Wiring(Nodes):
         list of Socket
             Those that have a new version now.
         """
-        versions = {name: self._client.topology["sockets"][name]["task"]["version"] for name in WATCH.tasks(self._flow)}
+        versions = {name: self._wiring["sockets"][name]["task"]["version"] for name in WATCH.tasks(self._flow)}
         with self._editor.edit():
             for name, (task, given) in WATCH.tasks(self._flow).items():
                 options: SocketOptions = {} if given is None else {"signature": given}
                 self.declare(task, name, **options)
-        there = self._client.topology["sockets"]
+        there = self._wiring["sockets"]
         return [Socket(self._flow, name) for name, n in versions.items() if there[name]["task"]["version"] != n]
 
     def _taken(self, name: str, shipment: Shipment) -> list[str]:
         """What to say where another notebook registered this socket last."""
-        there = self._client.topology["sockets"].get(name, {}).get("task")
+        there = self._wiring["sockets"].get(name, {}).get("task")
         owner, mine = (there or {}).get("client", ""), names.client_name()
         # two kernels without a notebook may be one person's restart
         if there is None or there["identity"] == shipment.record["identity"]:
@@ -296,7 +234,7 @@ class Wiring(Nodes):
         given: dict[str, Any] = {"cpus": cpus, "memory": memory}
         given |= {"affinity": affinity, "nodes": nodes}
         given = {key: value for key, value in given.items() if value is not None}
-        known = self._client.topology["processors"]
+        known = self._wiring["processors"]
         if not given:
             if name not in known:
                 raise ProcessorNotFoundError.named(name, known)
@@ -409,7 +347,7 @@ class Wiring(Nodes):
         """Take fixed values away: those named, or all."""
         name = self._socket(socket)
         with self._editor.edit() as edit:
-            for argument in arguments or self._client.topology["sockets"][name]["fixed"]:
+            for argument in arguments or self._wiring["sockets"][name]["fixed"]:
                 edit.add("unfix", socket=name, argument=self._argument(name, argument))
 
     def remove(self, name: str | Socket | Processor | Node, *, force: bool = False) -> None:
@@ -426,9 +364,9 @@ class Wiring(Nodes):
         if isinstance(name, Node):
             return name.remove()
         word = name if isinstance(name, str) else str(getattr(name, "name", name))
-        processors = self._client.topology["processors"]
+        processors = self._wiring["processors"]
         with self._editor.edit() as edit:
-            if isinstance(name, Processor) or (word in processors and word not in self._client.topology["sockets"]):
+            if isinstance(name, Processor) or (word in processors and word not in self._wiring["sockets"]):
                 edit.add("remove_processor", name=word)
             else:
                 edit.add("remove", name=self._socket(word), force=force)

@@ -147,6 +147,76 @@ def test_an_edit_is_one_revision_or_none_at_all(wired: Any) -> None:
     assert wired.run("flow.revision, len(flow.plugs)") == (before + 1, 2)
 
 
+BLOCK = """
+with flow.edit():
+    @ec.socket(processor="new", cpus=1)
+    def fresh(x, y): return x, y
+    flow.rename(fresh, "first")
+    flow.plug("emit_one", "first.x")
+    flow.fix("first", y=1)
+    flow["first"].fix(y=2)
+    flow.unfix("first", "y")
+    flow.fix("new.first", y=3)
+    flow.place(first=(5, 5))
+    flow.processor("new").cpus = 2
+    flow.processor("spare", cpus=1)
+    flow.remove("spare")
+    flow.remove("emit_two")
+    moved = flow.replug(flow.plugs[-1], "add_two.one")
+    flow.unplug("emit_one", "add_two.one")
+    kept = flow.plug(flow["emit_one"], "first.x")
+    inside = sorted(flow.sockets), flow["first"].fixed, [p.label for p in flow.plugs], flow.processor("new").cpus
+"""
+
+
+def test_an_edit_uses_what_it_has_made_renamed_and_removed_so_far_and_is_undone_as_one(wired: Any) -> None:
+    before = wired.run("flow.revision")
+    wired.run(BLOCK)
+    sockets = ["add_two", "emit_one", "first"]
+    assert wired.run("inside") == (sockets, {"y": "3"}, ["emit_one -> first.x"], 2)
+    assert wired.run("sorted(flow.sockets), flow['first'].fixed, flow.revision") == (sockets, {"y": "3"}, before + 1)
+    assert wired.run("flow.submit('emit_one', 7).run.results('first', 30)") == [(7, 3)]
+    wired.run("flow.undo()")
+    assert wired.run("sorted(flow.sockets), flow.plugs") == (["add_two", "emit_one", "emit_two"], [])
+    assert wired.run("'new' in flow") is False
+
+
+@pytest.mark.parametrize(
+    ("line", "kind", "message"),
+    [
+        ("flow.plug('emit_one', 'newst.x')", SocketNotFoundError, "'newst'; did you mean 'newest'?"),
+        ("flow.plug('emit_one', 'fresh.x')", SocketNotFoundError, "no socket named 'fresh'"),
+        ("flow.plug('emit_one', 'newest.xx')", WiringError, "no argument 'xx'; did you mean 'x'?"),
+        ("flow.plug('emit_two', 'newest.x')", SocketNotFoundError, "no socket named 'emit_two'"),
+        ("flow.rename('emit_one', 'newest')", DeclarationError, "there is a socket 'newest' already"),
+        ("flow.plug('newest', 'newest.x')", CycleError, "would close a cycle"),
+        ("flow.processor('spar')", ProcessorNotFoundError, "did you mean 'spare'?"),
+        ("flow.submit('newest', 1)", SocketNotFoundError, "'newest' is there once its `with flow.edit():` has ended"),
+    ],
+)
+def test_what_cannot_be_inside_an_edit_is_refused_at_its_line_and_the_rest_can_go_on(
+    wired: Any, line: str, kind: type, message: str
+) -> None:
+    before = wired.run("flow.revision")
+    wired.run(f"""
+with flow.edit():
+    flow.processor("spare", cpus=1)
+    flow.remove("emit_two")
+    @ec.socket
+    def fresh(x): return x
+    flow["fresh"].rename("newest")
+    try:
+        {line}
+    except Exception as error:
+        refused = error
+    flow.plug("emit_one", "newest")
+""")
+    error = wired.run("refused")
+    assert isinstance(error, kind)
+    assert message in str(error)
+    assert wired.run("flow.revision, [p.label for p in flow.plugs]") == (before + 1, ["emit_one -> newest.x"])
+
+
 def test_undo_takes_an_edit_back_and_redo_makes_it_again(wired: Any) -> None:
     wired.run("flow.plug('emit_one', 'add_two.one')")
     assert "plug emit_one -> add_two.one" in wired.run("%ec_undo")

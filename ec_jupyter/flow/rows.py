@@ -1,0 +1,91 @@
+"""The wiring as rows that clients are shown, and the topology that such rows tell of.
+
+Pure. What a row leaves out (identities, where values and functions are) is not to be had back, so what `topology`
+makes of rows is good to decide by what may be edited, and no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from ec_jupyter.flow.topology import Topology
+from ec_jupyter.model import LOCAL, Plug, Processor, Socket, Task, from_json, to_json
+
+View = Mapping[str, Any]
+"""The wiring as clients see it; rows of `sockets` and `processors` by name, `plugs` and `nodes` in a list."""
+
+OTHER = "other"
+"""Python of a task that is parked, for it was registered under another than this flow runs; that one is ``""``."""
+
+_LEFT_OUT = ("id", "name", "task", "fixed", "stale")
+
+
+def processor_row(processor: Processor) -> dict[str, Any]:
+    """A processor as clients see it."""
+    return {
+        "cpus": processor.cpus, "paused": processor.paused, "memory": processor.memory,
+        "affinity": processor.affinity, "nodes": processor.nodes,
+    }  # fmt: skip
+
+
+def socket_row(wiring: Topology, socket: Socket, python: str) -> dict[str, Any]:
+    """A socket and its task as clients see them; `python` is the minor version that the flow runs under."""
+    record = {key: value for key, value in to_json(socket).items() if key not in _LEFT_OUT}
+    record["fixed"] = {k: {"type": f.type, "text": f.text, "written": f.written} for k, f in socket.fixed.items()}
+    record["needed"] = list(wiring.needs(socket.id))
+    return record | {"task": _task_row(wiring.tasks[socket.task], socket, python)}
+
+
+def _task_row(task: Task, socket: Socket, python: str) -> dict[str, Any]:
+    return {
+        "version": task.version, "identity": task.identity, "sha256": task.sha256, "source": task.source,
+        "file": task.file, "signature": [asdict(p) for p in task.signature], "captured": list(task.captured),
+        "stale": list(socket.stale), "client": task.client, "generator": task.generator,
+        "parked": task.python != python, "written": task.written,
+    }  # fmt: skip
+
+
+def plug_row(plug: Plug, source: str, target: str) -> dict[str, Any]:
+    """A plug between sockets of these names as clients see it."""
+    when, written = (plug.when.text, plug.when.written) if plug.when else (None, {})
+    return to_json(plug) | {"source": source, "target": target, "when": when, "written": written}
+
+
+def topology(view: View) -> Topology:
+    """What rows tell; sockets and tasks have numbers of their own."""
+    numbers = {name: n for n, name in enumerate(view["sockets"], 1)}
+    rows = [(numbers[name], name, row) for name, row in view["sockets"].items()]
+    processors = (from_json("processor", {"name": name, **row}) for name, row in view["processors"].items())
+    nodes = (from_json("node", row["spec"]) for row in view["nodes"] if row["name"] != LOCAL and "spec" in row)
+    return Topology(
+        view["revision"],
+        {n: _socket(n, name, row) for n, name, row in rows},
+        {row["id"]: plug for row, plug in _plugs(view, numbers)},
+        {p.name: p for p in processors},
+        {n: _task(n, row["task"]) for n, _, row in rows},
+        {n.name: n for n in nodes},
+    )
+
+
+def _socket(n: int, name: str, row: dict[str, Any]) -> Socket:
+    record = {key: value for key, value in row.items() if key != "needed"}
+    fixed = {argument: {"value": 0, **value} for argument, value in row["fixed"].items()}
+    changed = {"id": n, "name": name, "task": n, "fixed": fixed, "stale": row["task"]["stale"]}
+    socket: Socket = from_json("socket", record | changed)
+    return socket
+
+
+def _task(n: int, row: dict[str, Any]) -> Task:
+    record = {key: value for key, value in row.items() if key not in ("stale", "parked")}
+    task: Task = from_json("task", record | {"id": n, "socket": n, "python": OTHER if row["parked"] else ""})
+    return task
+
+
+def _plugs(view: View, numbers: dict[str, int]) -> Iterator[tuple[dict[str, Any], Plug]]:
+    for row in view["plugs"]:
+        record = {key: value for key, value in row.items() if key != "written"}
+        when = None if row["when"] is None else {"sha256": "", "text": row["when"], "written": row["written"]}
+        ends = {end: numbers[row[end]] for end in ("source", "target")}
+        yield row, from_json("plug", record | ends | {"when": when})
