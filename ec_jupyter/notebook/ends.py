@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
-from itertools import islice, repeat
+from itertools import repeat
 from threading import RLock
 from typing import Any
 
 from ec_jupyter.errors import EcError
 from ec_jupyter.flow.options import time_limit
+from ec_jupyter.notebook.spans import Spans
 from ec_jupyter.wire import Header, Value
 
 Row = dict[str, Any]
 Lead = Callable[[Callable[[], bool], float | None], None]
 
 AHEAD = 2_000  # ends asked for at once when somebody waits for one of many
-MOST_ROWS = 50_000  # ends that are kept; older ones are asked for again
+MOST_ROWS = 2 * AHEAD  # ends that are kept; older ones are asked for again
+MOST_BYTES = 1 << 24  # bytes of values that are kept with them
 
 
 class End(Future[Row]):
@@ -50,53 +53,80 @@ class Ends:
     ----------
     futures : dict of int to End
         Those that somebody waits for and that have not come.
-    asked : dict of int to None
+    asked : Spans
         Requests whose ends the engine was asked for and has not told.
+
+    Notes
+    -----
+    Of a request that nobody asks for, its number is kept and nothing else, as part of a run of numbers.
     """
 
     def __init__(self, ask: Callable[[list[int]], None], lead: Lead) -> None:
         self._ask, self._lead = ask, lead
+        # held for a moment only: never while the engine is asked or somebody is told
         self._lock = RLock()
-        self._rows: dict[int, Row] = {}
-        self._mine: dict[int, None] = {}
+        self._rows: OrderedDict[int, Row] = OrderedDict()
+        self._unseen: set[int] = set()
+        self._bytes = 0
+        self._mine = Spans()
         self.futures: dict[int, End] = {}
-        self.asked: dict[int, None] = {}
+        self.asked = Spans()
 
     def accepted(self, requests: Iterable[int], *, watched: bool) -> None:
         """Note requests of this client; `watched` ones were asked for as they were submitted."""
-        table = self.asked if watched else self._mine
-        for request in requests:
-            if request not in self._rows:
-                table[request] = None
+        with self._lock:
+            table = self.asked if watched else self._mine
+            for request in requests:
+                if request not in self._rows:
+                    table.add(request)
+
+    def open(self) -> list[list[int]]:
+        """What the engine was asked for and has not told, as [first, how many] each."""
+        with self._lock:
+            return self.asked.runs()
 
     def row(self, request: int) -> Row | None:
         """How a request ended, if that is known here."""
-        return self._rows.get(request)
+        with self._lock:
+            self._unseen.discard(request)
+            return self._rows.get(request)
 
     def future(self, request: int) -> Future[Row]:
         """The end of a request; the engine is asked for it, and for those that will be wanted next."""
         with self._lock:
-            row = self._rows.get(request)
             known = self.futures.get(request)
+            row = self.row(request)
             if row is None and known is not None:
                 return known
             end = End(self._lead)
-            if row is not None:
-                end.set_result(row)
-                return end
-            self.futures[request] = end
-            if request not in self.asked:
-                self._mine.pop(request, None)
-                wanted = [request, *islice(self._mine, AHEAD)]
-                for one in wanted:
-                    self._mine.pop(one, None)
-                    self.asked[one] = None
-                self._ask(wanted)
+            wanted = []
+            if row is None:
+                self.futures[request] = end
+                if request not in self.asked:
+                    wanted = self._wanted(request)
+        if row is not None:
+            end.set_result(row)
+        elif wanted:
+            self._ask(wanted)
         return end
+
+    def _wanted(self, request: int) -> list[int]:
+        """A request and its neighbours that nobody asked for yet, as many as can be kept; they are asked for now."""
+        self._mine.discard(request)
+        ahead = AHEAD
+        if self._rows:
+            # half of what is kept, so that the next look finds what this one brought
+            ahead = min(AHEAD, MOST_BYTES // 2 // max(1, self._bytes // len(self._rows)))
+        wanted = [request, *self._mine.near(request, ahead)]
+        for one in wanted:
+            self._mine.discard(one)
+            self.asked.add(one)
+        return wanted
 
     def forget(self, request: int) -> None:
         """Let the next look ask anew: the request goes on after it had ended."""
-        self._rows.pop(request, None)
+        with self._lock:
+            self._drop(request)
 
     def came(self, header: Header, buffers: Sequence[bytes]) -> None:
         """Take in what the engine tells: ``results`` are plain values, ``finished`` is the rest."""
@@ -116,16 +146,29 @@ class Ends:
             self._put(row["id"], row)
 
     def _put(self, request: int, row: Row) -> None:
-        self._rows[request] = row
-        self.asked.pop(request, None)
-        self._mine.pop(request, None)
-        future = self.futures.pop(request, None)
+        with self._lock:
+            self._drop(request)
+            self._rows[request] = row
+            self._bytes += weight(row)
+            self.asked.discard(request)
+            self._mine.discard(request)
+            future = self.futures.pop(request, None)
+            if future is None:
+                self._unseen.add(request)
+            while len(self._rows) > MOST_ROWS or (self._bytes > MOST_BYTES and len(self._rows) > 1):
+                old = next(iter(self._rows))
+                if old in self._unseen:
+                    # it may be wanted yet: the next look asks for it with its neighbours
+                    self._mine.add(old)
+                self._drop(old)
         if future is not None:
             future.set_result(row)
-        if len(self._rows) > MOST_ROWS:
-            with self._lock:
-                for old in list(islice(self._rows, MOST_ROWS // 5)):
-                    del self._rows[old]
+
+    def _drop(self, request: int) -> None:
+        row = self._rows.pop(request, None)
+        if row is not None:
+            self._bytes -= weight(row)
+            self._unseen.discard(request)
 
     def fail(self, error: EcError) -> None:
         """Tell all who wait that they wait in vain."""
@@ -134,6 +177,12 @@ class Ends:
             self.asked.clear()
         for future in futures.values():
             future.set_exception(error)
+
+
+def weight(row: Row) -> int:
+    """Bytes of the values in a row."""
+    held = (row.get("value"), row.get("exception"), *(row.get("values") or ()))
+    return sum(len(value.data) for value in held if value is not None and value.data is not None)
 
 
 def unpack(head: Sequence[Any], buffers: Iterable[bytes]) -> Value:

@@ -38,6 +38,9 @@ class Question:
     def tell(self, answer: Answer) -> None:
         """Answer it; whoever waits goes on."""
         self.answer = answer
+        if not isinstance(answer, EcError):
+            # it is not sent again: what was asked need not be kept as long as somebody holds the answer
+            self.frame, self.buffers = b"", ()
         future = self._future
         self.lock.release()
         if future is not None and future.set_running_or_notify_cancel():

@@ -37,7 +37,7 @@ class Accepted(Sequence[int]):
 
     def __init__(self, asker: Asker, question: Question, n: int) -> None:
         self._asker, self._question, self._n = asker, question, n
-        self._ids: list[int] | None = None
+        self._ids: Sequence[int] | None = None
 
     def __len__(self) -> int:
         return self._n
@@ -46,12 +46,12 @@ class Accepted(Sequence[int]):
     def __getitem__(self, at: int) -> int: ...
 
     @overload
-    def __getitem__(self, at: slice) -> list[int]: ...
+    def __getitem__(self, at: slice) -> Sequence[int]: ...
 
-    def __getitem__(self, at: int | slice) -> int | list[int]:
+    def __getitem__(self, at: int | slice) -> int | Sequence[int]:
         return self.ids()[at]
 
-    def ids(self, timeout: float | None = None) -> list[int]:
+    def ids(self, timeout: float | None = None) -> Sequence[int]:
         """All of them, waited for so many seconds."""
         if self._ids is None:
             self._ids = self._asker._wait(self._question, timeout)[0]["ids"]
@@ -65,7 +65,7 @@ class Accepted(Sequence[int]):
         """Done once they are known, or it is known why there are none."""
         return self._asker._told(self._question)
 
-    def seen(self) -> list[int] | None:
+    def seen(self) -> Sequence[int] | None:
         """All of them, if they are known by now or in a moment."""
         try:
             return self.ids(LOOK_SECONDS if self._asker.connected else 0.0)

@@ -69,8 +69,8 @@ class Talk:
         for n in sorted(self._questions):
             question = self._questions[n]
             line.put(encode({**question.header, "again": True}, question.buffers))
-        if self._ends.asked:
-            line.put(encode({"k": "wait", "ranges": ranges(list(self._ends.asked))}))
+        if asked := self._ends.open():
+            line.put(encode({"k": "wait", "ranges": asked}))
 
     def _lead(self, ready: Callable[[], bool], deadline: float | None) -> None:
         self._keeper.lead(ready, deadline)
@@ -149,7 +149,7 @@ class Talk:
 
     def _accepted(self, header: Header, buffers: list[bytes]) -> None:
         for n, first, many in header["rows"]:
-            self._answered({"n": n, "ids": list(range(first, first + many))}, [])
+            self._answered({"n": n, "ids": range(first, first + many)}, [])
         for n, ids in header["lists"]:
             self._answered({"n": n, "ids": ids}, [])
 
@@ -241,7 +241,7 @@ class Talk:
 
     def _ask_ends(self, requests: list[int]) -> None:
         with self._lock:
-            self._post(encode({"k": "wait", "ranges": ranges(requests)}))
+            self._post(encode({"k": "wait", "ranges": ranges(sorted(requests))}))
 
     def listen(self, kind: str, callback: Push) -> Callable[[], None]:
         """Call `callback(header, buffers)` on the client's thread for each push of a kind; returns its undo."""

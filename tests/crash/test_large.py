@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
 from pathlib import Path
 
 import psutil
 
-from tests.crash.flowkit import Flow
+from tests.crash.flowkit import SECONDS, Flow
 
 MIB = 1 << 20
+
+
+def echo(x: object) -> object:
+    return x
+
+
+def shout(x: object) -> str:
+    return "z" * 50_000
 
 
 def size(folder: Path, pattern: str) -> int:
@@ -44,3 +54,38 @@ def test_a_hundred_megabytes_pass_three_stages_and_neither_the_kernel_nor_the_da
     assert flow.ask("gc")["files"] == 0
     flow.ask("clear")
     assert size(flow.folder, "values/*") == 0
+
+
+def test_a_submit_that_nobody_asks_about_costs_its_client_no_memory(flow: Flow) -> None:
+    flow.socket(echo)
+    flow.edit({"op": "processor", "name": "main", "paused": True})
+    call = ("echo", flow.values({"x": 1}))
+    flow.client.submit([call] * 1000)[0]
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for _ in range(300):
+            flow.client.submit([call] * 100)
+        flow.query("counts")
+        gc.collect()
+        kept = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert kept < 4 * 30_000
+    flow.ask("cancel", ids=[r["id"] for r in flow.requests()])
+
+
+def test_a_client_keeps_a_bounded_part_of_the_results_it_had_and_has_the_others_again(flow: Flow) -> None:
+    flow.socket(shout)
+    flow.client.dump(0)
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        requests = flow.map("shout", [{"x": i} for i in range(800)])
+        assert [flow.client.finished(i).result(SECONDS)["value"].size for i in requests] == [50_018] * 800
+        gc.collect()
+        kept = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert kept < 25_000_000
+    assert flow.client.finished(requests[0]).result(SECONDS)["value"].size == 50_018
