@@ -420,14 +420,20 @@ UNREADABLE: list[tuple[tuple[str, ...], Any, int, str]] = [
     (("commands",), {"args": {}}, 400, "the body lacks the field 'op'"),
     (("commands",), {"op": None}, 400, "the field 'op' is to be a text, not null"),
     (("commands",), {"op": "request", "args": {"id": 2**70}}, 400, "more than 64 bits"),
+    (("commands",), {"op": "requests", "args": {"limit": "x"}}, 400, "limit"),
+    (("commands",), {"op": "requests", "args": {"limit": 1.5}}, 400, "limit"),
+    (("commands",), {"op": "requests", "args": {"limit": -1}}, 400, "limit"),
 ]
 
 
-def test_what_cannot_be_read_is_refused_in_one_line(web: Any, flow: Any) -> None:
+def test_what_cannot_be_read_is_refused_in_one_line_and_the_engine_goes_on(web: Any, flow: Any) -> None:
+    engine = flow._client.engine_pid
     for parts, body, status, text in UNREADABLE:
         found, said = web("flows", "sums", *parts, body=body)
         assert (found, said["ok"], "\n" in said["error"]) == (status, False, False), said
         assert text in said["error"]
+    assert flow.submit("add_two", 1, 2).result(30) == 3
+    assert flow._client.engine_pid == engine
 
 
 # -- manners -------------------------------------------------------------------

@@ -289,6 +289,20 @@ def test_attempts_are_all_that_were_begun_readable_and_a_retry_names_its_socket(
     assert [row["state"] for row in calling.run("flow.submit('boom', 0).wait(30).attempts").rows] == ["done"]
 
 
+def test_numbers_and_texts_that_no_frame_carries_do_not_harm_the_engine_when_a_task_sends_them(calling: Any) -> None:
+    engine = calling.run("flow._client.engine_pid")
+    calling.run("""
+@ec.socket
+def odd(total):
+    for _ in ec.progress(range(2), total=total, text=chr(0xD800)):
+        print(chr(0xDFFF))
+    return total
+""")
+    calling.run("rs = flow.map('odd', [float('nan'), float('inf'), float('-inf')])")
+    assert [str(x) for x in calling.run("[r.result(30) for r in rs]")] == ["nan", "inf", "-inf"]
+    assert calling.run("flow._client.engine_pid") == engine
+
+
 def test_how_far_a_running_task_is_stands_in_the_tables_whenever_they_are_asked_for(
     calling: Any, gate: Any, wait_until: Callable[..., Any]
 ) -> None:
