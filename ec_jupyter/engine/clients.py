@@ -274,8 +274,8 @@ class Clients:
 
     @property
     def found(self) -> bool:
-        """Whether who looks for the engine finds it."""
-        return self._path.exists() and socket_path(self.engine.folder) == self._path
+        """Whether who looks for the engine finds it; before it listens there is nothing to be made anew."""
+        return self._server is None or (self._path.exists() and socket_path(self.engine.folder) == self._path)
 
     async def close(self) -> None:
         """Send everybody away."""
