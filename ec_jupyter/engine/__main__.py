@@ -17,7 +17,7 @@ from pathlib import Path
 from ec_jupyter.engine.clients import Clients
 from ec_jupyter.engine.loop import Engine
 from ec_jupyter.engine.runtime import sweep
-from ec_jupyter.errors import EcError, to_wire
+from ec_jupyter.errors import EcError, StoreLockedError, to_wire
 from ec_jupyter.nodes.handles import raise_limit
 from ec_jupyter.nodes.slot import leave
 
@@ -47,7 +47,9 @@ def main() -> int:
         return asyncio.run(_run(options))
     except EcError as error:
         _say(options.ready, {"error": to_wire(error)})
-        logging.getLogger("ec_jupyter.engine").error("%s", error)
+        # that another was quicker is no error: whoever asked is served by it
+        level = logging.INFO if isinstance(error, StoreLockedError) else logging.ERROR
+        logging.getLogger("ec_jupyter.engine").log(level, "%s", error)
         return 1
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from ec_jupyter.errors import EngineLostError
+from ec_jupyter.errors import EngineLostError, StoreError
 from ec_jupyter.notebook.engines import running
 from ec_jupyter.notebook.flow import Flow as Notebook
 from ec_jupyter.notebook.request import Request
@@ -228,7 +228,7 @@ def test_an_engine_that_cannot_start_is_tried_again_with_the_next_call(flow: Flo
     log.mkdir()
     kill(pid)
     wait_until(lambda: flow.client.life.state == "failed")
-    with pytest.raises(EngineLostError):
+    with pytest.raises(StoreError, match="engine.log: Is a directory"):
         request.result(60)
     log.rmdir()
     # it was accepted, and is asked for again: not submitted twice
