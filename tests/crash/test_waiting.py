@@ -228,7 +228,7 @@ def test_an_engine_that_cannot_start_is_tried_again_with_the_next_call(flow: Flo
     log.mkdir()
     kill(pid)
     wait_until(lambda: flow.client.life.state == "failed")
-    with pytest.raises(StoreError, match="engine.log: Is a directory"):
+    with pytest.raises(StoreError, match=r"engine\.log: Is a directory"):
         request.result(60)
     log.rmdir()
     # it was accepted, and is asked for again: not submitted twice
