@@ -279,13 +279,14 @@ class Clients:
 
     async def close(self) -> None:
         """Send everybody away."""
+        # first, for a server that is closed removes its socket from Python 3.13 on
+        if not self.engine.lost and self.found:
+            self.engine.store.hold.folder.remove(ADDRESS)
         if self._server is not None:
             self._server.close()
         for connection in list(self.all):
             self._say_bye(connection)
             connection.transport.close()
-        if not self.engine.lost and self.found:
-            self.engine.store.hold.folder.remove(ADDRESS)
 
     def _say_bye(self, connection: Connection) -> None:
         if self.engine.lost is not None:

@@ -36,9 +36,25 @@ def topology(
     return Topology(1, records, wires, {"main": Processor("main")}, tasks)
 
 
+_opened: list[Store] = []
+
+
+def close_stores() -> None:
+    """Let go of every flow that `open_store` has opened."""
+    while _opened:
+        _opened.pop().close()
+
+
+def open_store(folder: Path) -> Store:
+    """The store of a flow's next engine; the one before it is closed."""
+    close_stores()
+    _opened.append(Store(folder))
+    return _opened[0]
+
+
 def start(folder: Path, wiring: Topology | None = None) -> Core:
     """The core of a flow's next engine; `wiring` where the folder is new."""
-    store = Store(folder)
+    store = open_store(folder)
     if wiring is not None:
         _write(store, wiring)
     core = Core(store)

@@ -11,11 +11,10 @@ import pytest
 from ec_jupyter.engine import recovery
 from ec_jupyter.engine.acceptance import accept
 from ec_jupyter.engine.core import delay_before
-from ec_jupyter.engine.store import Store
 from ec_jupyter.engine.suspects import REQUEST
 from ec_jupyter.errors import StoreFullError
 from ec_jupyter.wire import Outcome, Value
-from tests.store.rig import begin, done, dump, raised, start, submit, topology, value
+from tests.store.rig import begin, done, dump, open_store, raised, start, submit, topology, value
 
 FORK = topology(
     {"root": ["x"], "left": ["x"], "right": ["x"], "join": ["one", "two"]},
@@ -75,7 +74,6 @@ def test_an_answer_to_an_engine_before_a_restart_is_not_an_answer_to_the_one_aft
     core = start(tmp_path / "flow", FORK)
     submit(core, "root", x=1)
     request, attempt = begin(core, "root")
-    core.store.close()
     core = start(tmp_path / "flow")
     core.outcome(Outcome(request, attempt, "done", value(5)))
     assert core.journal.empty
@@ -119,7 +117,6 @@ def test_a_committed_yield_is_not_delivered_again_by_a_second_attempt(tmp_path):
     core.yielded(request, attempt, 0, [value(10), value(11)])
     core.journal.commit()
     core.died(request, attempt, "killed")
-    core.store.close()
     core = start(tmp_path / "flow")
     (again,) = core.dispatch.take([1], 1)
     call = core.call(core.jobs[again])
@@ -138,7 +135,6 @@ def test_attempts_are_counted_over_restarts_and_so_are_retries(tmp_path):
     _, attempt = begin(core, "one")
     raised(core, request, attempt)
     assert request in core.delayed
-    core.store.close()
     core = start(tmp_path / "flow")
     assert core.jobs[request].tries == 1
     assert request in core.delayed
@@ -153,7 +149,6 @@ def test_identities_of_what_was_removed_are_not_given_again(tmp_path):
     core = start(tmp_path / "flow", FORK)
     core.journal.step("put_meta", ("record", "900"))
     core.journal.commit()
-    core.store.close()
     assert start(tmp_path / "flow").new_record() == 901
 
 
@@ -240,7 +235,6 @@ def test_a_core_started_on_the_folder_of_another_reads_what_it_committed_only(tm
     core = start(tmp_path / "flow", FORK)
     committed = submit(core, "root", x=1)
     accept(core, 1, {"x": value(2)})
-    core.store.close()
     again = start(tmp_path / "flow")
     assert sorted(again.jobs) == [committed]
     assert isinstance(again.store.path, Path)
@@ -255,7 +249,6 @@ def test_attempts_that_were_lost_with_their_node_use_up_no_retry_also_after_a_re
         core.lost(request, "hpc", "node 'hpc' was lost")
         core.journal.commit()
     assert core.held.at("hpc") == []
-    core.store.close()
     core = start(tmp_path / "flow")
     job = core.jobs[request]
     assert (job.attempt, job.tries, job.deaths) == (3, 0, 0)
@@ -281,7 +274,6 @@ def test_a_call_given_to_another_node_is_that_nodes_after_a_restart(tmp_path):
     call = core.call(core.jobs[request], "hpc")
     core.journal.add("claim", (call.attempt, core.epoch, "hpc", 101, request))
     core.journal.commit()
-    core.store.close()
     core = start(tmp_path / "flow")
     assert core.held.at("hpc") == [request]
     assert (core.counts[1]["queued"], core.counts[1]["running"]) == (1, 0)
@@ -292,8 +284,7 @@ def test_a_call_given_to_another_node_is_that_nodes_after_a_restart(tmp_path):
 
 def again(core):
     """The next engine on the same flow, as after a kill."""
-    core.store.close()
-    core = recovery.reopen(Store(core.store.folder), "")
+    core = recovery.reopen(open_store(core.store.folder), "")
     core.journal.commit()
     return core
 

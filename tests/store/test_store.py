@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -315,7 +316,8 @@ def test_on_a_network_file_system_nobody_reads_beside_the_owner(disk, monkeypatc
         beside.execute("SELECT * FROM meta").fetchall()
     beside.close()
     store.close()
-    assert Store(disk / "flow").meta["a"] == "b"
+    with closing(Store(disk / "flow")) as again:
+        assert again.meta["a"] == "b"
 
 
 def read_on(path, up, go_on, found):
