@@ -6,6 +6,7 @@ Any thread may call; none waits for an engine longer than it asked to. The line 
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import secrets
@@ -19,7 +20,16 @@ from weakref import WeakSet
 
 from ec_jupyter.engine.inbox import identity_of, inbox_folder
 from ec_jupyter.engine.store import make_folder
-from ec_jupyter.errors import ArgumentsError, EcError, EngineLostError, StoreError, StoreLostError, from_wire
+from ec_jupyter.errors import (
+    ArgumentsError,
+    EcError,
+    EngineLostError,
+    StoreError,
+    StoreFullError,
+    StoreLostError,
+    StoreReadOnlyError,
+    from_wire,
+)
 from ec_jupyter.nodes import values
 from ec_jupyter.notebook import engines
 from ec_jupyter.notebook.ends import Row, unpack
@@ -266,20 +276,30 @@ class Client(Talk):
             self.ask("bring", {"files": [value.file]}, timeout=timeout)
         return values.load(value, self._values)
 
-    def dump(self, value: object) -> Value:
+    def dump(self, value: object, what: str = "value") -> Value:
         """Pickle an object for the flow; large ones become files of it.
 
         Raises
         ------
         StoreLostError
             The flow's folder is not where it was.
+        StoreFullError, StoreReadOnlyError
+            The file cannot be written.
         """
         try:
-            return values.dump(value, self._values, f"in.{self.id}.{uuid.uuid4().hex}")
-        except FileNotFoundError:
-            if not self.lost:
+            return values.dump(value, self._values, f"in.{self.id}.{uuid.uuid4().hex}", what=what)
+        except OSError as error:
+            if isinstance(error, EcError):
                 raise
-        raise self._displaced()
+            if self.lost:
+                raise self._displaced() from error
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                text = f"the disk under {self.folder} is full; the {what} was not written: free some space first"
+                raise StoreFullError(text) from error
+            raise StoreReadOnlyError(
+                f"the {what} cannot be written to {self._values} ({error.strerror or error}); "
+                f"that has to be a folder with room that you may write to"
+            ) from error
 
     def stop(self) -> None:
         """End the engine, if one runs; what is asked from now on is for the next one.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, overload
 
@@ -15,7 +14,6 @@ from ec_jupyter.errors import (
     WiringError,
     nearest,
 )
-from ec_jupyter.nodes.values import dump
 from ec_jupyter.notebook import names
 from ec_jupyter.notebook.conditions import shipped
 from ec_jupyter.notebook.edits import Edit, Editor
@@ -34,7 +32,6 @@ if TYPE_CHECKING:
     from ec_jupyter.notebook.client import Client
     from ec_jupyter.notebook.flow import Flow
 
-_NUMBERS = count()
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -437,5 +434,4 @@ class Wiring(Nodes, Lookup):
         return Table(rows, ["n", "text", "time", "undone"])
 
     def _dump(self, value: Any, what: str) -> Value:
-        # the name matters for large values only: those are files of the flow
-        return dump(value, self._values, f"in.{self._client.id}.{next(_NUMBERS)}", what=what)
+        return self._client.dump(value, what)

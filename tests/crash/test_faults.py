@@ -241,6 +241,22 @@ def test_a_full_disk_refuses_submits_loses_nothing_and_goes_on_once_there_is_roo
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
+def test_a_large_argument_that_finds_no_room_or_no_folder_is_refused_and_taken_later(make_flow, disk):
+    flow = make_flow(disk / "notebook" / ".ec_jupyter" / "main")
+    flow.socket(size)
+    with pytest.raises(StoreFullError, match="is full; the value was not written: free some space first"):
+        flow.submit("size", x="y" * 8_000_000)
+    assert flow.result(flow.submit("size", x="y" * 200_000)) == 200_000
+    flow.drained()
+    values = flow.folder / "values"
+    shutil.rmtree(values)
+    values.touch()
+    with pytest.raises(StoreReadOnlyError, match=f"cannot be written to {values} .*that has to be a folder"):
+        flow.submit("size", x="y" * 200_000)
+    values.unlink()
+    assert flow.result(flow.submit("size", x="y" * 200_000)) == 200_000
+
+
 def test_an_engine_whose_database_is_full_holds_results_and_writes_them_once_there_is_room(
     make_flow, mortal, tmp_path, gate, marks
 ):
