@@ -15,7 +15,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -70,9 +70,10 @@ class Runtime:
         os.close(self._fd)
 
 
-def sweep() -> int:
-    """Remove folders and semaphores of this user's engines that live no more; how many engines those were."""
-    return sum(_sweep(folder / name) for folder in runtime_folders() for name in _names(folder))
+def sweep(folders: Iterable[Path] | None = None) -> int:
+    """Remove what engines that live no more have left, in `folders` or all of the user's; how many those were."""
+    places = runtime_folders() if folders is None else folders
+    return sum(_sweep(folder / name) for folder in places for name in _names(folder))
 
 
 def _names(folder: Path) -> list[str]:

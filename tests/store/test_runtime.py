@@ -102,7 +102,7 @@ def test_what_engines_that_live_have_stays(folder: Path, opened: Callable[[str],
     stopped = clients[0].engine_pid
     os.kill(stopped, signal.SIGSTOP)
     before, kept = left(folder), [semaphores(client.engine_pid) for client in clients]
-    assert sweep() == 0
+    assert sweep([folder]) == 0
     os.kill(stopped, signal.SIGCONT)
     assert left(folder) == before
     assert all(kept)
@@ -112,7 +112,7 @@ def test_what_engines_that_live_have_stays(folder: Path, opened: Callable[[str],
         assert socket_path(client.folder) is not None
 
 
-def test_no_engine_that_starts_while_others_sweep_loses_its_folder() -> None:
+def test_no_engine_that_starts_while_others_sweep_loses_its_folder(folder: Path) -> None:
     over, made, trouble = threading.Event(), [], []
 
     def make() -> None:
@@ -121,7 +121,7 @@ def test_no_engine_that_starts_while_others_sweep_loses_its_folder() -> None:
 
     def tidy() -> None:
         while not over.is_set():
-            if sweep():
+            if sweep([folder]):
                 trouble.append("one that lives was taken away")
 
     sweepers = [threading.Thread(target=tidy) for _ in range(2)]
@@ -154,11 +154,11 @@ def test_another_process_that_has_the_number_of_a_dead_engine_keeps_its_semaphor
     mine.touch()
     try:
         place = abandoned(folder, started="1")
-        assert sweep() == 0
+        assert sweep([folder]) == 0
         assert mine.exists()
         assert place.exists()
         other = abandoned(folder, boot="another start of the machine")
-        assert sweep() == 1
+        assert sweep([folder]) == 1
         assert mine.exists()
         assert not other.exists()
     finally:
@@ -169,7 +169,7 @@ def test_another_process_that_has_the_number_of_a_dead_engine_keeps_its_semaphor
 def test_a_folder_whose_engine_died_while_it_made_it_is_taken_away(folder: Path, text: str) -> None:
     place = abandoned(folder)
     (place / OWNER).write_text(text)
-    assert sweep() == 1
+    assert sweep([folder]) == 1
     assert not place.exists()
 
 
@@ -177,6 +177,6 @@ def test_what_is_no_engines_folder_is_left_alone(folder: Path, tmp_path: Path) -
     Runtime().close()
     (folder / "other").mkdir()
     (folder / "e-link0000").symlink_to(tmp_path)
-    assert sweep() == 0
+    assert sweep([folder]) == 0
     assert (folder / "other").exists()
     assert tmp_path.exists()
