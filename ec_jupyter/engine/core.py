@@ -270,7 +270,7 @@ class Core:
 
     def _merged(self, party: int, older: int) -> None:
         for name in ("merge_runs", "merge_arrivals", "merge_fans"):
-            self.journal.step(name, (older, party))
+            self.journal.step(name, {"older": older, "party": party})
         self.routing.merged(party, older)
         for job in self.jobs.values():
             if job.party == party:

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ec_jupyter.engine.store import SQL, Store
+from ec_jupyter.engine.store import SQL, Parameters, Store
 
 Row = Sequence[Any]
 
@@ -44,7 +44,7 @@ class Journal:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.rows: dict[str, list[Row]] = {name: [] for name in ORDER}
-        self._steps: list[tuple[str, Row]] = []
+        self._steps: list[tuple[str, Parameters]] = []
         self.answers: dict[str, dict[int, Any]] = {}
         self._commits = 0
 
@@ -52,7 +52,7 @@ class Journal:
         """Write a row with one of the hot statements."""
         self.rows[name].append(row)
 
-    def step(self, name: str, row: Row = ()) -> None:
+    def step(self, name: str, row: Parameters = ()) -> None:
         """Run any named statement after the hot ones, in the order given."""
         self._steps.append((name, row))
 

@@ -279,7 +279,8 @@ class Engine:
                 raise
             for party in touched:
                 core.suspects.begin(PARTY, party)
-                rows = [(s, from_text(t), state) for s, t, state in self.store.rows("unfinished_of_party", (party,))]
+                found = self.store.rows("unfinished_of_party", {"party": party})
+                rows = [(s, from_text(t), state) for s, t, state in found]
                 failed = [(s, tag) for s, tag, state in rows if state == "failed"]
                 tokens = [(s, tag) for s, tag, _ in rows] + core.routing.tokens(party)
                 core.joins.settle(party, tokens, failed)

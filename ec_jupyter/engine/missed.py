@@ -35,7 +35,8 @@ def follow(core: Core, old: Topology, new: Topology) -> None:
         if _key(plug) in meta:
             revision, newest = json.loads(meta.pop(_key(plug)))
             core.journal.step("drop_meta", (_key(plug),))
-            _carry(core, plug, core.store.rows("missed", (plug.source, newest, revision)))
+            calls = {"source": plug.source, "newest": newest, "revision": revision}
+            _carry(core, plug, core.store.rows("missed", calls))
 
 
 def _key(plug: Plug) -> str:

@@ -140,8 +140,8 @@ DELETE FROM meta WHERE key = ?;
 UPDATE request SET state = 'failed', error = ?, finished = ? WHERE id = ? AND state IN ('queued', 'running', 'waiting');
 
 -- name: fail_party
-UPDATE request SET state = 'failed', error = ?1, finished = ?2
- WHERE run IN (SELECT id FROM run WHERE id = ?3 OR party = ?3) AND state IN ('queued', 'running', 'waiting');
+UPDATE request SET state = 'failed', error = :error, finished = :now
+ WHERE run IN (SELECT id FROM run WHERE id = :party OR party = :party) AND state IN ('queued', 'running', 'waiting');
 
 -- name: all_meta
 SELECT key, value FROM meta;
@@ -274,21 +274,21 @@ SELECT DISTINCT party, target, argument FROM arrival WHERE state IN ('waiting', 
 -- name: arrivals_apart
 -- what waits or is held at these sockets, by whatever run it came
 SELECT id, target, argument, party, run, tag, value, source_request, "index", plug, request, state, mark, late, time, key
-  FROM arrival WHERE state IN ('waiting', 'shared', 'routing') AND target IN (SELECT value FROM json_each(?1))
+  FROM arrival WHERE state IN ('waiting', 'shared', 'routing') AND target IN (SELECT value FROM json_each(:sockets))
 UNION ALL
 SELECT id, target, argument, party, run, tag, value, source_request, "index", plug, request, state, mark, late, time, key
-  FROM arrival WHERE state = 'held' AND target IN (SELECT value FROM json_each(?1));
+  FROM arrival WHERE state = 'held' AND target IN (SELECT value FROM json_each(:sockets));
 
 -- name: arrival_times
 SELECT id, time FROM arrival WHERE state IN ('waiting', 'shared', 'routing') AND target IN (SELECT value FROM json_each(?));
 
 -- name: runs_of
 SELECT id, root, given, party FROM run
- WHERE id IN (SELECT value FROM json_each(?1)) AND party = id OR party <> id AND party IN (SELECT value FROM json_each(?1));
+ WHERE id IN (SELECT value FROM json_each(:parties)) AND party = id OR party <> id AND party IN (SELECT value FROM json_each(:parties));
 
 -- name: requests_of
 SELECT r.id, r.socket, r.run, r.tag, r.state, r.joined FROM request r
- WHERE r.id IN (SELECT value FROM json_each(?1)) OR r.run <> r.id AND r.run IN (SELECT value FROM json_each(?1));
+ WHERE r.id IN (SELECT value FROM json_each(:runs)) OR r.run <> r.id AND r.run IN (SELECT value FROM json_each(:runs));
 
 -- name: arrivals_from
 SELECT id, target, argument, party, run, tag, value, source_request, "index", plug, request, state, mark, late, time, key
@@ -308,20 +308,20 @@ SELECT party FROM run WHERE replay_of IS NOT NULL AND party IN (SELECT value FRO
 
 -- name: unfinished_of_party
 SELECT r.socket, r.tag, r.state FROM run JOIN request r ON r.run = run.id
- WHERE (run.id = ?1 OR run.party = ?1 AND run.party <> run.id) AND r.state NOT IN ('done', 'skipped')
+ WHERE (run.id = :party OR run.party = :party AND run.party <> run.id) AND r.state NOT IN ('done', 'skipped')
    AND (r.id = run.id OR r.run <> r.id);
 
 -- name: unfinished_of_run
-SELECT count(*) FROM request r WHERE (r.id = ?1 OR r.run = ?1 AND r.run <> r.id) AND r.state NOT IN ('done', 'skipped');
+SELECT count(*) FROM request r WHERE (r.id = :run OR r.run = :run AND r.run <> r.id) AND r.state NOT IN ('done', 'skipped');
 
 -- name: merge_runs
-UPDATE run SET party = ?1 WHERE id = ?2 OR party = ?2 AND party <> id;
+UPDATE run SET party = :older WHERE id = :party OR party = :party AND party <> id;
 
 -- name: merge_arrivals
-UPDATE arrival SET party = ?1 WHERE party = ?2 AND (state IN ('waiting', 'shared', 'routing') OR source_request IS NULL);
+UPDATE arrival SET party = :older WHERE party = :party AND (state IN ('waiting', 'shared', 'routing') OR source_request IS NULL);
 
 -- name: merge_fans
-UPDATE fan SET party = ?1 WHERE party = ?2;
+UPDATE fan SET party = :older WHERE party = :party;
 
 -- name: end_shared
 UPDATE arrival SET state = 'used' WHERE party = ? AND state = 'shared';
@@ -344,8 +344,8 @@ SELECT stream, text FROM output WHERE request = ? ORDER BY rowid;
 -- name: missed
 -- what calls of a socket came to from some revision on, in runs that began before a request; and what open ones yielded
 SELECT id, state, result, error FROM request
- WHERE socket = ?1 AND run <= ?2 AND joined IS NULL
-   AND (state IN ('done', 'failed', 'skipped') AND revision >= ?3 OR emitted > 0 AND state IN ('queued', 'running'))
+ WHERE socket = :source AND run <= :newest AND joined IS NULL
+   AND (state IN ('done', 'failed', 'skipped') AND revision >= :revision OR emitted > 0 AND state IN ('queued', 'running'))
  ORDER BY id;
 
 -- name: carried
@@ -372,7 +372,7 @@ SELECT id, root, party, submit_id, replay_of, created FROM run WHERE id = ?;
 
 -- name: party_states
 SELECT r.state, count(*) FROM run JOIN request r ON r.run = run.id
- WHERE (run.id = ?1 OR run.party = ?1 AND run.party <> run.id) AND (r.id = run.id OR r.run <> r.id) AND r.joined IS NULL
+ WHERE (run.id = :party OR run.party = :party AND run.party <> run.id) AND (r.id = run.id OR r.run <> r.id) AND r.joined IS NULL
  GROUP BY r.state;
 
 -- name: party_of

@@ -246,9 +246,10 @@ def _load_joins(core: Core) -> None:
 
 
 def _load_apart(core: Core) -> None:
+    sockets = id_list({socket for socket, _ in core.topology.apart})
     rows = [
         row
-        for row in core.store.rows("arrivals_apart", (id_list({socket for socket, _ in core.topology.apart}),))
+        for row in core.store.rows("arrivals_apart", {"sockets": sockets})
         if (row[1], row[2]) in core.topology.apart and row[11] in ("waiting", "held")
     ]
     values = core.values.load({row[6] for row in rows if row[6] is not None})
@@ -288,13 +289,13 @@ def _origin(state: str, error: str | None) -> str:
 
 def _plain(core: Core, parties: set[int]) -> set[int]:
     """Parties of one queued root each: they are known when their request is fetched."""
-    rows = core.store.rows("runs_of", (id_list(parties),))
+    rows = core.store.rows("runs_of", {"parties": id_list(parties)})
     alone: dict[int, int] = defaultdict(int)
     for _, _, _, party in rows:
         alone[party] += 1
     requests: dict[int, int] = defaultdict(int)
     queued: set[int] = set()
-    for key, _, run, _, state, _ in core.store.rows("requests_of", (id_list(parties),)):
+    for key, _, run, _, state, _ in core.store.rows("requests_of", {"runs": id_list(parties)}):
         requests[run] += 1
         if state == "queued" and key == run:
             queued.add(run)
@@ -304,9 +305,9 @@ def _plain(core: Core, parties: set[int]) -> set[int]:
 
 
 def _restore(core: Core, parties: list[int]) -> None:
-    runs = core.store.rows("runs_of", (id_list(parties),))
+    runs = core.store.rows("runs_of", {"parties": id_list(parties)})
     party_of = {run: party for run, _, _, party in runs}
-    requests = core.store.rows("requests_of", (id_list(party_of),))
+    requests = core.store.rows("requests_of", {"runs": id_list(party_of)})
     # a request that was cancelled while it lacked arguments has left its party, with what it had brought
     left = {key for key, _, run, _, state, _ in requests if key == run and state == "cancelled"}
     roots: dict[int, dict[int, Root]] = defaultdict(dict)

@@ -320,7 +320,7 @@ def discard(engine: Engine, arrivals: list[int], request: int | None) -> None:
             # what it waited for has gone with one of those before it
             continue
         core.journal.commit()
-        (alive,) = core.store.one("unfinished_of_run", (one.run,))
+        (alive,) = core.store.one("unfinished_of_run", {"run": one.run})
         core.joins.discard(one, alone=not alive)
         core.touched.add(one.party)
         core.absorb()
@@ -373,16 +373,17 @@ def replay(engine: Engine, header: Header) -> list[int]:
 def _requests(core: Core, party: int) -> list[tuple[int, int, str, str, str]]:
     return core.store.db.execute(
         "SELECT r.id, r.socket, r.tag, r.state, r.arguments FROM run JOIN request r ON r.run = run.id "
-        "WHERE (run.id = ?1 OR run.party = ?1 AND run.party <> run.id) AND (r.id = run.id OR r.run <> r.id) "
+        "WHERE (run.id = :party OR run.party = :party AND run.party <> run.id) AND (r.id = run.id OR r.run <> r.id) "
         "AND r.joined IS NULL ORDER BY r.id",
-        (party,),
+        {"party": party},
     ).fetchall()
 
 
 def _replay_party(core: Core, party: int, socket: int | None) -> int | None:
     requests = _requests(core, party)
     if socket is None:
-        roots = {i for (i,) in core.store.db.execute("SELECT id FROM run WHERE id = ?1 OR party = ?1", (party,))}
+        members = "SELECT id FROM run WHERE id = :party OR party = :party"
+        roots = {i for (i,) in core.store.db.execute(members, {"party": party})}
         again = [r for r in requests if r[0] in roots]
         socket = again[0][1] if again else None
     else:

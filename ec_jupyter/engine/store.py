@@ -14,7 +14,7 @@ import sqlite3
 import sys
 import threading
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from importlib import resources
 from pathlib import Path
@@ -33,6 +33,8 @@ STEP_PAGES = 500  # given back at once
 WHOLE_BYTES = 16 << 20  # an older database with no more content than this is written anew, in some 0.1 s
 CHECKPOINT_AGAIN = 0.5  # seconds after a reader held more than that back
 _NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "lustre", "gpfs", "beegfs", "ceph"}
+
+Parameters = Sequence[Any] | Mapping[str, Any]  # for `?`, or by the names in the statement
 
 
 def named(text: str) -> dict[str, str]:
@@ -155,11 +157,11 @@ class Store:
         """A context that commits at its end, or changes nothing."""
         return _Transaction(self.db)
 
-    def rows(self, name: str, parameters: Sequence[Any] = ()) -> list[Any]:
+    def rows(self, name: str, parameters: Parameters = ()) -> list[Any]:
         """All rows of a named query."""
         return self.db.execute(SQL[name], parameters).fetchall()
 
-    def one(self, name: str, parameters: Sequence[Any] = ()) -> Any:
+    def one(self, name: str, parameters: Parameters = ()) -> Any:
         """The first row of a named query, or None."""
         return self.db.execute(SQL[name], parameters).fetchone()
 

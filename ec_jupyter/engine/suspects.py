@@ -119,7 +119,7 @@ class Suspects:
             if kind == REQUEST:
                 db.execute(SQL["fail_request"], (error, time.time(), key))
             elif kind == PARTY:
-                db.execute(SQL["fail_party"], (error, time.time(), key))
+                db.execute(SQL["fail_party"], {"error": error, "now": time.time(), "party": key})
 
     def out(self, kind: int, key: int) -> bool:
         """Whether something is set aside."""

@@ -54,7 +54,7 @@ def run(engine: Engine, header: Header) -> Answer:
     row = core.store.one("party_of", (header["id"],))
     if row is None:
         raise RequestNotFoundError(f"no run {header['id']} in this flow")
-    states = dict(core.store.rows("party_states", (row[0],)))
+    states = dict(core.store.rows("party_states", {"party": row[0]}))
     party = core.joins.parties.all.get(row[0])
     arrived = sum(1 for _ in JoinTable.waiting(party)) if party else 0
     if states.get("queued") or states.get("running"):

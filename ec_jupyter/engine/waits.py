@@ -155,7 +155,7 @@ def _giver(core: Core, arrival: Arrival) -> str:
 
 
 def _tokens(core: Core, party: Party) -> list[tuple[int, Tag]]:
-    tokens = [(s, from_text(t)) for s, t, _ in core.store.rows("unfinished_of_party", (party.id,))]
+    tokens = [(s, from_text(t)) for s, t, _ in core.store.rows("unfinished_of_party", {"party": party.id})]
     tokens += core.routing.tokens(party.id)
     return tokens + [(a.socket, a.tag[:-1] if a.slot[0].endswith("[]") else a.tag) for a in JoinTable.waiting(party)]
 
