@@ -24,7 +24,7 @@ UPDATE arrival SET state = ?, request = ?, party = ? WHERE id = ?;
 UPDATE request
    SET state = ?, result = ?, error = ?, exception = ?, attempt = ?, epoch = ?, deaths = ?, emitted = ?, node = ?, slot = ?,
        pid = ?, task = ?, revision = ?, started = ?, finished = ?, seconds = ?
- WHERE id = ? AND state IN ('queued', 'running', 'waiting');
+ WHERE id = ? AND (state = 'queued' OR state = 'running' OR state = 'waiting');
 
 -- name: set_state
 UPDATE request SET state = ?, not_before = ?, finished = ? WHERE id = ? AND state NOT IN ('done', 'skipped');
@@ -269,18 +269,18 @@ SELECT DISTINCT run.party FROM request r JOIN run ON run.id = r.run
    AND (run.given IS NOT NULL OR run.root IN (SELECT value FROM json_each(?)));
 
 -- name: waiting_parties
-SELECT DISTINCT party, target, argument FROM arrival WHERE state IN ('waiting', 'shared', 'routing');
+SELECT DISTINCT party, target, argument FROM arrival WHERE state = 'waiting' OR state = 'shared' OR state = 'routing';
 
 -- name: arrivals_apart
 -- what waits or is held at these sockets, by whatever run it came
 SELECT id, target, argument, party, run, tag, value, source_request, "index", plug, request, state, mark, late, time, key
-  FROM arrival WHERE state IN ('waiting', 'shared', 'routing') AND target IN (SELECT value FROM json_each(:sockets))
+  FROM arrival WHERE (state = 'waiting' OR state = 'shared' OR state = 'routing') AND target IN (SELECT value FROM json_each(:sockets))
 UNION ALL
 SELECT id, target, argument, party, run, tag, value, source_request, "index", plug, request, state, mark, late, time, key
   FROM arrival WHERE state = 'held' AND target IN (SELECT value FROM json_each(:sockets));
 
 -- name: arrival_times
-SELECT id, time FROM arrival WHERE state IN ('waiting', 'shared', 'routing') AND target IN (SELECT value FROM json_each(?));
+SELECT id, time FROM arrival WHERE (state = 'waiting' OR state = 'shared' OR state = 'routing') AND target IN (SELECT value FROM json_each(?));
 
 -- name: runs_of
 SELECT id, root, given, party FROM run
@@ -318,7 +318,7 @@ SELECT count(*) FROM request r WHERE (r.id = :run OR r.run = :run AND r.run <> r
 UPDATE run SET party = :older WHERE id = :party OR party = :party AND party <> id;
 
 -- name: merge_arrivals
-UPDATE arrival SET party = :older WHERE party = :party AND (state IN ('waiting', 'shared', 'routing') OR source_request IS NULL);
+UPDATE arrival SET party = :older WHERE party = :party AND (state = 'waiting' OR state = 'shared' OR state = 'routing' OR source_request IS NULL);
 
 -- name: merge_fans
 UPDATE fan SET party = :older WHERE party = :party;

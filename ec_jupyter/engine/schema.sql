@@ -1,4 +1,5 @@
--- The flow's database. One engine writes; others read.
+-- The flow's database. One engine writes; others read. What is written for each call names states with = and OR:
+-- for IN and more than two of them SQLite makes a table, for each row.
 -- States of a request:
 --   waiting    submitted with arguments missing, or put back by a task's new signature
 --   queued     has all it needs; also while it runs here, for local claims are not journalled
@@ -45,7 +46,7 @@ CREATE INDEX fan_party ON fan (party);
 -- joined: the request that runs in this one's place
 CREATE TABLE request (
     id INTEGER PRIMARY KEY, socket INTEGER NOT NULL, run INTEGER NOT NULL, tag TEXT NOT NULL DEFAULT '',
-    state TEXT NOT NULL CHECK (state IN ('waiting', 'queued', 'running', 'done', 'failed', 'cancelled', 'skipped')),
+    state TEXT NOT NULL,
     attempt INTEGER NOT NULL DEFAULT 0, epoch INTEGER NOT NULL DEFAULT 0, deaths INTEGER NOT NULL DEFAULT 0,
     emitted INTEGER NOT NULL DEFAULT 0, hops INTEGER NOT NULL DEFAULT 0, node TEXT, slot INTEGER, pid INTEGER,
     task INTEGER, revision INTEGER, priority INTEGER NOT NULL DEFAULT 0, not_before REAL, arguments TEXT NOT NULL,
@@ -70,7 +71,7 @@ CREATE TABLE arrival (
     state TEXT NOT NULL, mark TEXT, late INTEGER NOT NULL DEFAULT 0, time REAL NOT NULL, key TEXT);
 -- no plug carries the same thing twice, however often its request ran
 CREATE UNIQUE INDEX arrival_once ON arrival (source_request, "index", plug) WHERE source_request IS NOT NULL;
-CREATE INDEX arrival_waiting ON arrival (party) WHERE state IN ('waiting', 'shared', 'routing');
+CREATE INDEX arrival_waiting ON arrival (party) WHERE state = 'waiting' OR state = 'shared' OR state = 'routing';
 CREATE INDEX arrival_held ON arrival (target) WHERE state = 'held';
 CREATE INDEX arrival_given ON arrival (party) WHERE source_request IS NULL;
 

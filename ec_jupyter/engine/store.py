@@ -24,9 +24,9 @@ from urllib.parse import quote
 from ec_jupyter.engine import trust as trusting
 from ec_jupyter.engine.folder import FLOWS, Folder
 from ec_jupyter.engine.hold import Hold
+from ec_jupyter.engine.migrate import SCHEMA, check, migrate
 from ec_jupyter.errors import StoreDamagedError, StoreError, StoreFullError, StoreReadOnlyError
 
-SCHEMA = 2
 CHECKPOINT_BYTES = 8 << 20
 FREE_BYTES = 1 << 20  # so much may stay free in a database, and a quarter of it
 STEP_PAGES = 500  # given back at once
@@ -104,14 +104,11 @@ class Store:
             if network:
                 db.execute("PRAGMA locking_mode = EXCLUSIVE")
             (found,) = db.execute("PRAGMA user_version").fetchone()
-            if found not in (0, SCHEMA):
-                raise StoreError(
-                    f"the flow in {self.folder} has schema {found}; this version of ec_jupyter reads {SCHEMA}"
-                )
+            check(found, self.folder)
             if not self._closed.holds():
-                (check,) = db.execute("PRAGMA quick_check(1)").fetchone()
-                if check != "ok":
-                    raise sqlite3.DatabaseError(" ".join(check.split()))
+                (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
+                if found != "ok":
+                    raise sqlite3.DatabaseError(" ".join(found.split()))
 
     def _open(self, network: bool, durability: str) -> None:
         db = self.db = sqlite3.connect(self.path, timeout=10, isolation_level=None, check_same_thread=False)
@@ -134,6 +131,7 @@ class Store:
         if found == 0:
             schema = resources.files("ec_jupyter.engine").joinpath("schema.sql").read_text()
             self.db.executescript(f"BEGIN IMMEDIATE; {schema} PRAGMA user_version = {SCHEMA}; COMMIT;")
+        migrate(self.db, self.path)
         return self._identify()
 
     def _identify(self) -> dict[str, str]:

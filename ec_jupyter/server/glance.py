@@ -71,7 +71,7 @@ def read(folder: Path) -> Row:
         with closing(_open(folder)) as db:
             counted = "SELECT state, count(*) FROM request WHERE joined IS NULL GROUP BY state"
             states = Counter(dict(db.execute(counted).fetchall()))
-            waiting = "SELECT count(*) FROM arrival WHERE state IN ('waiting', 'shared', 'routing')"
+            waiting = "SELECT count(*) FROM arrival WHERE state = 'waiting' OR state = 'shared' OR state = 'routing'"
             (arrived,) = db.execute(waiting).fetchone()
             versions = "SELECT json_extract(t.record, '$.python') FROM socket s JOIN task t ON t.id = s.task"
             pythons = [python or "" for (python,) in db.execute(versions)]

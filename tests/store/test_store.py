@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from ec_jupyter.engine import store as module
-from ec_jupyter.engine.store import SCHEMA, Store, make_folder, mount_type
+from ec_jupyter.engine.migrate import SCHEMA
+from ec_jupyter.engine.store import Store, make_folder, mount_type
 from ec_jupyter.errors import StoreDamagedError, StoreError, StoreFullError, StoreLockedError, StoreReadOnlyError
 from ec_jupyter.server import glance
 
@@ -22,20 +23,6 @@ from ec_jupyter.server import glance
 @pytest.fixture
 def folder(tmp_path):
     return tmp_path / "flow"
-
-
-@pytest.fixture
-def disk(tmp_path):
-    """A disk of 3 MiB that is this test's own."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=3m", "none", str(place)], capture_output=True, check=False
-    )
-    if made.returncode:
-        pytest.skip("only root can mount a disk")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
 
 
 def remember(store, key, value):
@@ -75,7 +62,7 @@ def test_the_lock_goes_with_a_killed_owner(folder):
     code = """
 import sys
 from pathlib import Path
-from ec_jupyter.engine.store import SCHEMA, Store, make_folder
+from ec_jupyter.engine.store import Store, make_folder
 
 store = Store(Path(sys.argv[1]))
 print("up", flush=True)

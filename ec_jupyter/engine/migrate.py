@@ -1,0 +1,92 @@
+"""Databases of older versions: one function a step, all in one transaction, a copy kept until it is through."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+from ec_jupyter.errors import StoreError
+
+SCHEMA = 3
+"""The schema of new databases."""
+
+
+def _without_slow_checks(db: sqlite3.Connection) -> None:
+    # 2 to 3: SQLite made a table for each list of states, for each row; what is on disk stays the same, which is when
+    # its documents allow the text of a table to be changed in place
+    (version,) = db.execute("PRAGMA schema_version").fetchone()
+    db.execute("PRAGMA writable_schema = ON")
+    check = " CHECK (state IN ('waiting', 'queued', 'running', 'done', 'failed', 'cancelled', 'skipped'))"
+    db.execute("UPDATE sqlite_schema SET sql = replace(sql, ?, '') WHERE name = 'request'", (check,))
+    db.execute(f"PRAGMA schema_version = {version + 1}")
+    db.execute("PRAGMA writable_schema = OFF")
+    db.execute("DROP INDEX arrival_waiting")
+    db.execute(
+        "CREATE INDEX arrival_waiting ON arrival (party) "
+        "WHERE state = 'waiting' OR state = 'shared' OR state = 'routing'"
+    )
+
+
+STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {2: _without_slow_checks}
+"""What leads on from each older schema."""
+
+
+def check(found: int, folder: Path) -> None:
+    """Refuse a schema that this version neither has nor can bring up to date.
+
+    Raises
+    ------
+    StoreError
+        Nothing was changed.
+    """
+    if found not in (0, SCHEMA, *STEPS):
+        raise StoreError(f"the flow in {folder} has schema {found}; this version of ec_jupyter reads {SCHEMA}")
+
+
+def migrate(db: sqlite3.Connection, path: Path) -> None:
+    """Bring a database to the newest schema; if a step fails, or the process is killed, it is as it was.
+
+    Parameters
+    ----------
+    db : Connection
+        Of the database, in no transaction, its only writer.
+    path : Path
+        Where it is; a copy stands beside it meanwhile (``flow.db.schema-2``).
+    """
+    (found,) = db.execute("PRAGMA user_version").fetchone()
+    for older in STEPS:
+        # of a migration whose process was killed after its last commit
+        if older < found:
+            _copy(path, older).unlink(missing_ok=True)
+    if found == SCHEMA:
+        return
+    copy = _copy(path, found)
+    _keep(db, copy)
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        for schema in range(found, SCHEMA):
+            STEPS[schema](db)
+        db.execute(f"PRAGMA user_version = {SCHEMA}")
+        db.execute("COMMIT")
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+    copy.unlink()
+
+
+def _copy(path: Path, schema: int) -> Path:
+    return path.with_name(f"{path.name}.schema-{schema}")
+
+
+def _keep(db: sqlite3.Connection, copy: Path) -> None:
+    fd = os.open(copy, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    os.close(fd)
+    try:
+        with closing(sqlite3.connect(copy)) as kept:
+            db.backup(kept)
+    except BaseException:
+        copy.unlink()
+        raise
