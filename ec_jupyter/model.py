@@ -145,7 +145,7 @@ class Socket:
     once : bool
         Fail a call whose worker died instead of running it again.
     fresh : bool
-        Unpickle the function anew for each call.
+        Run each call in a process in which no other call has run.
     memory : int or None
         Bytes the worker may hold while a call of it runs.
     paused, parked : bool

@@ -180,7 +180,7 @@ class Call:
     threads : int
         CPUs it takes while it runs.
     fresh : bool
-        Unpickle the function anew for this call.
+        Run it in a process in which no other call has run, and end that after it.
     memory : int or None
         Bytes its worker's process tree may hold resident.
     source : tuple of (file name, text) or None

@@ -148,7 +148,7 @@ def _socket(draft: Draft, change: Change) -> None:
         record = Socket(socket_id, name, processor, task.id, **options)
     else:
         record = replace(old, processor=processor, task=task.id, stale=(), **options)
-    sharing.check_threads(draft, record)
+    sharing.check_place(draft, record)
     record, warnings = with_policy(record, task, change)
     draft.warnings += warnings
     check_policy_change(draft.limits, old, record)
@@ -230,7 +230,7 @@ def _move(draft: Draft, change: Change) -> None:
     if socket.processor == name:
         return
     record = replace(socket, processor=name)
-    sharing.check_threads(draft, record)
+    sharing.check_place(draft, record)
     draft.put("socket", socket.id, record)
     draft.says.append(f"{socket.name} to processor {name}")
 

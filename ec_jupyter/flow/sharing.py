@@ -47,7 +47,7 @@ def processor(draft: Draft, change: Change) -> None:
     draft.put("processor", name, record)
     for socket in draft.topology.sockets.values():
         if socket.processor == name and not socket.parked and (record.cpus, record.nodes) != (old.cpus, old.nodes):
-            check_threads(draft, socket)
+            check_place(draft, socket)
     draft.says.append(f"processor {name}" + (f" on {', '.join(record.nodes)}" if record.nodes else ""))
 
 
@@ -99,15 +99,21 @@ def remove_processor(draft: Draft, change: Change) -> None:
     draft.says.append(f"remove processor {name}")
 
 
-def check_threads(draft: Draft, socket: Socket) -> None:
-    """Refuse a socket whose calls take more CPUs than any node of its processor can give.
+def check_place(draft: Draft, socket: Socket) -> None:
+    """Refuse a socket whose calls no node of its processor, or not each, could ever run.
 
     Raises
     ------
     DeclarationError
-        Names the node, or the processor that allows no more there.
+        Names the node that cannot, or the processor that allows no more CPUs there.
     """
     record = draft.topology.processors[socket.processor]
+    for name in record.nodes if socket.fresh else ():
+        if name != LOCAL and draft.topology.nodes[name].kind == "dask":
+            raise DeclarationError(
+                f"node {name!r} of processor {record.name!r} is a Dask cluster, where a call of {socket.name!r} cannot "
+                "have a process of its own (fresh=True); give it a processor on this machine or on one behind SSH"
+            )
     lent = {**draft.limits.lent, **{n.name: n.cpus for n in draft.topology.nodes.values() if n.cpus}}
     most = caps(record, lent)
     # a processor at 0 is stopped for a while; a node that has not been reached yet may have any number
@@ -141,7 +147,7 @@ def node(draft: Draft, change: Change) -> None:
     draft.put("node", name, record)
     for socket in draft.topology.sockets.values():
         if not socket.parked and name in draft.topology.processors[socket.processor].nodes:
-            check_threads(draft, socket)
+            check_place(draft, socket)
     draft.says.append(f"node {name}" + (f" at {record.host}" if record.host != name else ""))
 
 

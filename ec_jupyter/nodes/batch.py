@@ -78,7 +78,7 @@ def short(first: Call, queue: deque[Call], most: int, held: float, durations: Du
                 break
         left -= seconds
         size += inline_bytes(call)
-        if call.once or left < 0 or size > BATCH_BYTES or call.threads > held:
+        if call.once or call.fresh or left < 0 or size > BATCH_BYTES or call.threads > held:
             break
         calls.append(queue.popleft())
     return calls

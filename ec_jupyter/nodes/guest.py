@@ -242,6 +242,9 @@ class Guest:
     def _outcome(self, job: Job, told: Told) -> tuple[Value | None, dict[str, Any] | None]:
         invocation = self._invocation()
         try:
+            if job.lot.fresh:
+                socket = job.lot.socket
+                raise EcError(f"a call of {socket!r} cannot have a process of its own on a Dask cluster (fresh=True)")
             try:
                 self._begin(job, told)
                 value, rest = invocation.result(job)

@@ -9,7 +9,7 @@ import os
 import pickle
 import traceback
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from types import AsyncGeneratorType, CoroutineType, GeneratorType, TracebackType
 from typing import Any
@@ -102,21 +102,17 @@ class Tasks:
         while len(self._blobs) > TASKS_KEPT:
             self._blobs.popitem(last=False)
 
-    def get(self, sha256: str, fresh: bool = False) -> Task:
-        """The function; `fresh`: a new copy that nobody has used."""
-        task = None if fresh else self._tasks.get(sha256)
+    def get(self, sha256: str) -> Task:
+        """The function."""
+        task = self._tasks.get(sha256)
         if task is not None:
             self._tasks.move_to_end(sha256)
             return task
         blob = self._blobs.get(sha256)
         if blob is None:
             blob = self._ask(sha256)
-        task = Task(*opened(blob, self.place))
-        if fresh:
-            self.add(sha256, blob)
-            return task
+        task = self._tasks[sha256] = Task(*opened(blob, self.place))
         self._blobs.pop(sha256, None)
-        self._tasks[sha256] = task
         while len(self._tasks) > TASKS_KEPT:
             self._tasks.popitem(last=False)
         return task
@@ -162,16 +158,26 @@ class Invocation:
         if os.getpid() != self._pid:
             os._exit(code)
 
+    async def _awaited(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        # a fork ends here: its loop shares what it waits with with its parent's, and would close it
+        try:
+            result = await coroutine
+        except BaseException:
+            self._end_fork(1)
+            raise
+        self._end_fork(0)
+        return result
+
     def _result(self, job: Job) -> tuple[Value | None, Rest | None]:
         result = self._call(job)
         kind = type(result)
         if kind is CoroutineType:
-            result = asyncio.run(result)
+            result = asyncio.run(self._awaited(result))
             kind = type(result)
         if kind is GeneratorType:
             return None, {"emitted": self._yields(job, result)}
         if kind is AsyncGeneratorType:
-            return None, {"emitted": asyncio.run(self._async_yields(job, result))}
+            return None, {"emitted": asyncio.run(self._awaited(self._async_yields(job, result)))}
         if result is SKIP:
             return None, {"s": "skipped"}
         value = self._dump(result, job)
@@ -255,7 +261,7 @@ class Invocation:
 
     def _load_task(self, sha256: str, job: Job) -> Task:
         try:
-            return self._tasks.get(sha256, job.lot.fresh)
+            return self._tasks.get(sha256)
         except Exception as error:
             raise TaskNotPicklableError(
                 f"task of {job.lot.socket!r} cannot be unpickled: {type(error).__name__}: {error}"

@@ -157,20 +157,25 @@ class Pool:
 
     def _shares(self, call: Call) -> bool:
         """Whether a call may leave with others: a short one, of which no answer may be lost with theirs."""
-        return not call.once and self._site.durations.short(call.task)
+        return not call.once and not call.fresh and self._site.durations.short(call.task)
 
     def _need(self, call: Call) -> int:
         return max(1, min(call.threads, self.cpus))
 
     def _open_slot(self, head: Call) -> Slot | None:
-        ledger = self._site.ledger
+        ledger, worn = self._site.ledger, list[Slot]()
         for slot in self.slots:
             if not slot.idle or slot.draining or slot in self._waiting:
                 continue
             if self._stale(slot):
                 slot.end()
+            elif head.fresh and slot.used:
+                worn.append(slot)
             elif self._claimed(slot, head):
                 return slot
+        if worn and all(slot.state == "ready" or slot.draining for slot in self.slots):
+            # nobody else's place can have the new process
+            worn[0].end()
         if not self._shares(head) or ledger.contended:
             return None
         for slot in self._short:
@@ -261,8 +266,9 @@ class Pool:
 
     def _spawn(self) -> None:
         """Start processes for what waits; later, where one has failed just now or need not be."""
-        seconds = self._site.durations.get(self.queue[0].task) or SPAWN_SECONDS
-        prompt = sum(self._prompt(slot) for slot in self.slots)
+        head = self.queue[0]
+        seconds = self._site.durations.get(head.task) or SPAWN_SECONDS
+        prompt = 0 if head.fresh else sum(self._prompt(slot) for slot in self.slots)
         if prompt and seconds * len(self.queue) / prompt < SPAWN_SECONDS:
             return self._pump_in(SPAWN_SECONDS)
         wanted = len(self.queue) - sum(slot.state == "starting" for slot in self.slots)
@@ -306,7 +312,7 @@ class Pool:
 
     def spare(self, slot: Slot) -> bool:
         """Whether a slot's process could end and nobody would miss it now."""
-        return slot.idle and not self.queue
+        return slot.idle and (not self.queue or (self.queue[0].fresh and slot.used))
 
     def crowded(self, text: str) -> None:
         """There is no room for the files of another process: calls wait until others are done."""
@@ -377,10 +383,9 @@ class Pool:
     def _after(self, slot: Slot) -> None:
         """Calls have left a slot: use it again, or let it go."""
         if not slot.calls:
-            slot.served += 1
             slot.failures = 0
             self._release(slot)
-            if slot.draining:
+            if slot.draining or slot.spent:
                 slot.end()
                 return
         self.pump()

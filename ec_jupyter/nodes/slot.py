@@ -171,6 +171,8 @@ class Slot:
         It gets no more calls before it has let go of its CPUs.
     follows : bool
         It may be bound to other CPUs than planned while those are in use elsewhere.
+    used, spent : bool
+        Its process has been sent a call; one of them was to have a process of its own.
     """
 
     def __init__(self, owner: Owner, processor: str, index: int, loop: asyncio.AbstractEventLoop) -> None:
@@ -185,7 +187,7 @@ class Slot:
         self.since = 0.0
         self._asked: set[int] = set()
         self.failures = 0
-        self.served = 0
+        self.used = self.spent = False
         self.pins: Pins = ()
         self._bound: Pins = ()
         self.threads = 1
@@ -235,7 +237,7 @@ class Slot:
         self._links.clear()
         self._blobs.clear()
         self._sources.clear()
-        self.served = 0
+        self.used = self.spent = False
         env = thread_limits(threads)
         self.holder.orders.put((seat(self._token, str(self._blame_path), pins), Kept(fds), env, max(idle, 30.0)))
         return self._token
@@ -379,6 +381,8 @@ class Slot:
         if self._asked:
             # handed back and sent again: it may be asked for again
             self._asked.difference_update(call.request for call in calls)
+        self.used = True
+        self.spent = calls[0].fresh
         for call in calls:
             self.calls[call.request] = call
             self._batch_of[call.request] = self._number

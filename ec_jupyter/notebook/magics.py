@@ -61,7 +61,7 @@ class FlowMagics(Magics):
     @argument("--timeout", type=float, metavar="S", help="seconds a call may run (no limit)")
     @argument("--memory", metavar="SIZE", help="what a worker may hold while a call runs, as 512MiB or 1GB (no limit)")
     @argument("--once", action="store_true", default=None, help="fail a call whose worker died, never run it twice")
-    @argument("--fresh", action="store_true", default=None, help="unpickle the function anew for each call")
+    @argument("--fresh", action="store_true", default=None, help="a process of its own for each call")
     @argument("--join", choices=["run", "zip", "latest"], help="how values find each other (run)")
     @argument("--on", metavar="ARG,ARG", help="with --join latest: arguments whose arrivals make calls (all)")
     @argument("--hold", metavar="ARG,ARG", help="arguments whose newest value serves every later call")

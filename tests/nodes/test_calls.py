@@ -240,14 +240,61 @@ def count():
     return len(counted)
 
 
-async def test_function_is_unpickled_once_unless_it_has_to_be_fresh(rig: Rig, single: NodeAgent) -> None:
-    for fresh, expected in ((False, [1, 2, 3]), (True, [1, 1, 1])):
-        got = []
-        for _ in range(3):
-            call = rig.call(count, fresh=fresh)
-            await rig.run(single, call)
-            got.append(rig.result(call.request))
-        assert got == expected
+async def test_function_is_unpickled_once(rig: Rig, single: NodeAgent) -> None:
+    got = []
+    for _ in range(3):
+        call = rig.call(count)
+        await rig.run(single, call)
+        got.append(rig.result(call.request))
+    assert got == [1, 2, 3]
+
+
+def upset():
+    """What calls before this one have left in its process; then leave all of it."""
+    import string
+
+    threads = [thread.name for thread in threading.enumerate()]
+    found = [string.digits == "patched", os.getcwd() == "/", "EC_TEST_LEFT" in os.environ, "left" in threads]
+    string.digits = "patched"
+    os.chdir("/")
+    os.environ["EC_TEST_LEFT"] = "1"
+    threading.Thread(target=threading.Event().wait, name="left").start()
+    return found
+
+
+NOTHING = [False] * 4
+
+
+@pytest.mark.not_on("inline", "dask", why="a process that is not ours cannot be replaced")
+async def test_call_of_a_fresh_task_finds_nothing_that_any_call_has_left_and_leaves_nothing(
+    rig: Rig, single: NodeAgent
+) -> None:
+    found = []
+    for fresh in (False, True, True, False, False, True):
+        call = rig.call(upset, fresh=fresh)
+        await rig.run(single, call)
+        found.append(rig.result(call.request))
+    # plain calls share a process; folder and environment are put back
+    assert found == [NOTHING, NOTHING, NOTHING, NOTHING, [True, False, False, True], NOTHING]
+
+
+@pytest.mark.not_on("inline", "dask", why="a process that is not ours cannot be replaced")
+async def test_fresh_calls_among_short_ones_have_each_a_process_of_its_own(rig: Rig, agent: NodeAgent) -> None:
+    fresh, plain = [rig.call(ident, fresh=True) for _ in range(4)], [rig.call(ident) for _ in range(16)]
+    await rig.run(agent, plain[0])
+    mixed = [call for i, one in enumerate(fresh) for call in (one, *plain[1 + 3 * i : 4 + 3 * i])] + plain[13:]
+    agent.assign("main", mixed)
+    await rig.done(mixed, 60)
+    pids = [rig.result(call.request) for call in fresh]
+    assert len(set(pids)) == len(pids)
+    assert not set(pids) & {rig.result(call.request) for call in plain}
+
+
+@pytest.mark.not_on("inline", "local", "ssh", why="they have processes of their own, or none")
+async def test_call_that_cannot_have_a_process_of_its_own_fails(rig: Rig, single: NodeAgent) -> None:
+    outcome = await rig.run(single, rig.call(ident, fresh=True))
+    assert outcome.error is not None
+    assert "cannot have a process of its own on a Dask cluster" in outcome.error["message"]
 
 
 async def test_task_is_sent_once_and_again_at_most_where_it_had_to_be_forgotten(rig: Rig, single: NodeAgent) -> None:

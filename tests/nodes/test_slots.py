@@ -9,6 +9,7 @@ import re
 import resource
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,6 +19,7 @@ import pytest
 from ec_jupyter.nodes import handles
 from ec_jupyter.nodes.agent import Agent
 from ec_jupyter.nodes.invoke import TASKS_KEPT
+from ec_jupyter.nodes.values import load
 from tests.nodes.rig import Rig, gone, wait_until
 from tests.nodes.tasks import echo, hold, ident, logged
 
@@ -272,6 +274,16 @@ async def test_idle_workers_give_their_files_to_those_who_need_them(rig: Rig, ro
     assert states.count("cold") >= 4
 
 
+async def test_used_worker_gives_its_files_to_that_of_a_fresh_call(rig: Rig, room: Callable[[int], None]) -> None:
+    agent = await rig.start()
+    agent.processor("main", 2)
+    room(1)
+    calls = [rig.call(ident, fresh=fresh) for fresh in (False, True, False)]
+    for call in calls:
+        await rig.run(agent, call)
+    assert len({rig.result(call.request) for call in calls}) == 3
+
+
 async def test_calls_that_find_no_files_for_a_worker_wait_and_say_so(rig: Rig, room: Callable[[int], None]) -> None:
     agent = await rig.start()
     agent.processor("busy", 1)
@@ -365,6 +377,43 @@ async def test_child_that_a_task_forks_and_that_returns_ends_without_a_word(
     await rig.run(agent, after)
     assert rig.result(after.request) == rig.ear.outcomes[call.request].pid
     assert len(rig.ear.outcomes) == 2
+
+
+def forks_while_it_yields(how):
+    yield "before"
+    if os.fork() == 0:
+        if how == "raises":
+            raise LookupError("in the child")
+        if how == "yields":
+            yield "in the child"
+        return
+    yield os.waitstatus_to_exitcode(os.wait()[1])
+
+
+async def forks_while_others_wait(how):
+    yield "before"
+    ended = asyncio.get_running_loop().run_in_executor(None, threading.Event().wait, 0.2)
+    if os.fork() == 0:
+        if how == "raises":
+            raise LookupError("in the child")
+        if how == "yields":
+            yield "in the child"
+        return
+    await ended
+    yield os.waitstatus_to_exitcode(os.wait()[1])
+
+
+@pytest.mark.parametrize("function", [forks_while_it_yields, forks_while_others_wait])
+@pytest.mark.parametrize(("how", "code"), [("returns", 0), ("yields", 0), ("raises", 1)])
+async def test_child_that_a_generator_forks_ends_without_a_word(
+    rig: Rig, single: Agent, function: Any, how: str, code: int
+) -> None:
+    call, after = rig.call(function, {"how": how}), rig.call(ident)
+    await rig.run(single, call)
+    assert [load(value, rig.values) for _, value in rig.ear.yields[call.request]] == ["before", code]
+    assert rig.ear.outcomes[call.request].emitted == 2
+    await rig.run(single, after)
+    assert rig.result(after.request) == rig.ear.outcomes[call.request].pid
 
 
 def patricide():

@@ -131,6 +131,21 @@ def test_a_socket_that_could_not_be_is_refused(editor, options, says):
         editor(socket("c", "x", **options))
 
 
+def test_a_process_for_each_call_is_refused_where_a_dask_cluster_runs_them_either_way_round(editor):
+    editor({"op": "node", "name": "grid", "host": "tcp://there:8786"})
+    editor({"op": "processor", "name": "p", "nodes": {"grid": None}})
+    says = "node 'grid' of processor 'p' is a Dask cluster, where a call of 'c' cannot have a process of its own"
+    with pytest.raises(DeclarationError, match=says):
+        editor(socket("c", "x", processor="p", fresh=True))
+    editor(socket("c", "x", fresh=True))
+    with pytest.raises(DeclarationError, match=says):
+        editor({"op": "move", "socket": "c", "processor": "p"})
+    editor({"op": "processor", "name": "p", "nodes": {"local": None}})
+    editor({"op": "move", "socket": "c", "processor": "p"})
+    with pytest.raises(DeclarationError, match=says):
+        editor({"op": "processor", "name": "p", "nodes": {"grid": None}})
+
+
 def test_a_call_that_takes_more_than_its_processor_has_is_refused_either_way_round(editor):
     editor({"op": "processor", "name": "p", "cpus": 2})
     with pytest.raises(DeclarationError, match="processor 'p' has 2"):
