@@ -20,6 +20,9 @@ from ec_jupyter.notebook.written import SPACES
 if TYPE_CHECKING:
     from ec_jupyter.notebook.flow import Flow
 
+_DAMAGE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
+"""What a file that was changed by hand, or is damaged, leads to."""
+
 _SHAPES: dict[str, type] = {"name": str, "processors": dict, "sockets": dict, "plugs": list}
 
 
@@ -51,16 +54,15 @@ def load(path: str | os.PathLike[str], name: str | None = None, folder: str | os
     from ec_jupyter.notebook.flow import open_flow
 
     document = read(path)
-    bench = _Bench(document, str(path))
     try:
-        _make_all(bench, document)
+        _make_all(_Bench(document, str(path)), document)
         flow = open_flow(name or document["name"], folder=folder)
         _declare(flow, document)
         _wire(flow, document)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        if isinstance(error, EcError):
-            raise
-        raise DeclarationError(f"{path} is no whole saved flow: {type(error).__name__}: {error}") from error
+    except _DAMAGE as error:
+        # of ours: what cannot be declared or wired; not that the engine or the disk cannot
+        said = str(error) if isinstance(error, EcError) else f"{type(error).__name__}: {error}"
+        raise DeclarationError(said if str(path) in said else f"{path} cannot be loaded: {_line(said)}") from error
     return flow
 
 
@@ -153,16 +155,23 @@ class _Bench:
             file = f"{file[:-1]}'>"
         try:
             compiled = compile(text, file, "exec", dont_inherit=True)
-        except (SyntaxError, ValueError) as error:
-            raise DeclarationError(f"{self._path}: the code of {what} is not Python: {error}") from error
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            # the last: its parser's own stack is full
+            said = str(error) or "it is nested too deeply"
+            raise DeclarationError(f"{self._path}: the code of {what} is not Python: {said}") from error
         # no time stamp: linecache then never looks for a file
         linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
         SPACES[file] = self.space
         try:
             exec(compiled, self.space)
         except Exception as error:
-            said = f"{type(error).__name__}: {error}"
+            said = _line(f"{type(error).__name__}: {error}")
             raise DeclarationError(f"{self._path}: the code of {what} cannot be run: {said}") from error
+
+
+def _line(text: str) -> str:
+    """A text as one line."""
+    return " ".join(text.split())
 
 
 def _make_all(bench: _Bench, document: Mapping[str, Any]) -> None:

@@ -17,6 +17,7 @@ MOST_BYTES = 64 << 20
 DEEPEST = 100
 """Levels of lists and objects in a body."""
 
+_DEEP = f"the body is nested more than {DEEPEST} levels deep"
 _BIGGEST = 1 << 63
 _CONFLICTS = (EngineError, StoreError, PythonMismatchError, RevisionError)
 _T = TypeVar("_T")
@@ -66,12 +67,14 @@ def read_object(body: bytes) -> dict[str, Any]:
         raise Refused(413, f"a body of {len(body)} bytes is over the limit of {MOST_BYTES}")
     try:
         found = json.loads(body, parse_constant=_no_number)
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        raise Refused(400, _DEEP) from None
+    except ValueError as error:
         raise Refused(400, f"the body is no JSON: {error}") from None
     if not isinstance(found, dict):
         raise Refused(400, f"the body is to be a JSON object, not {_kind(found)}")
     if not _fits(found):
-        raise Refused(400, f"the body is nested more than {DEEPEST} levels deep, or a text in it is none")
+        raise Refused(400, f"{_DEEP}, or a text in it is none")
     return found
 
 

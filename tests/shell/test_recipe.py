@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import random
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ec_jupyter.errors import DeclarationError
+from ec_jupyter.notebook.loading import load
 from ec_jupyter.notebook.notes import FlowWarning
 
 CELLS = [
@@ -143,6 +147,66 @@ def test_a_file_that_is_not_there_is_named(loaded: Any) -> None:
         DeclarationError,
         "nowhere.json cannot be read: No such file or directory",
     )
+
+
+ODD = [None, True, -1, 1e308, 2**70, "", "x", "\ud800", "a" * 400, [], [1, 2], ["a", "b"], {}, {"": None}, {"a": 1}]
+JUNK = [b"[", b"{", b'"', b"0", b"\0", b"\xff", b",", b"[" * 3000]
+
+
+def places(value: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where something is in a document, as keys from its top."""
+    for key, part in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield (*above, key)
+        yield from places(part, (*above, key))
+
+
+def damaged(text: str, chance: random.Random) -> bytes:
+    """A saved flow with something wrong: in its bytes, or in what they say."""
+    if chance.random() < 0.25:
+        data = bytearray(text.encode())
+        for _ in range(chance.randint(1, 3)):
+            at = chance.randrange(len(data))
+            data[at : at + chance.choice([0, 1, 30])] = chance.choice([b"", *JUNK])
+        return bytes(data)
+    document = json.loads(text)
+    for _ in range(chance.randint(1, 3)):
+        *above, key = chance.choice(list(places(document)))
+        part = document
+        for word in above:
+            part = part[word]
+        if chance.random() < 0.3:
+            del part[key]
+        elif isinstance(part, dict) and chance.random() < 0.2:
+            part[chance.choice(["", "x", "name", "code"])] = part.pop(key)
+        else:
+            part[key] = json.loads(json.dumps(chance.choice(ODD)))
+    return json.dumps(document).encode()
+
+
+def test_a_damaged_saved_flow_is_loaded_or_refused_in_one_line_that_names_it(built: Any, tmp_path: Path) -> None:
+    path, text = tmp_path / "flow.json", built.run("flow.to_json()")
+    refused = []
+    for seed in range(300):
+        path.write_bytes(damaged(text, random.Random(seed)))
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                load(path, "third")
+        except DeclarationError as error:
+            refused.append(str(error))
+    assert 150 < len(refused) < 300
+    assert [said for said in refused if str(path) not in said or "\n" in said] == []
+
+
+@pytest.mark.parametrize("code", ["-" * 100_000 + "1", "[" * 5_000 + "]" * 5_000])
+def test_code_that_is_nested_without_end_is_refused_in_one_line(loaded: Any, tmp_path: Path, code: str) -> None:
+    path = tmp_path / "flow.json"
+    loaded.run("flow = ec.flow('first')\n@ec.socket(flow=flow)\ndef f(x): return x\nflow.fix('f', x=1)")
+    document = json.loads(loaded.run("flow.to_json()"))
+    document["sockets"]["f"]["fixed"]["x"]["code"] = code
+    path.write_text(json.dumps(document))
+    error = loaded.fail(f"ec.load({str(path)!r}, 'second')")
+    assert isinstance(error, DeclarationError)
+    assert f"{path}: the code of f.x is not Python: " in str(error)
 
 
 @pytest.mark.parametrize(
