@@ -45,11 +45,11 @@ $(RINGS:%=test-%): test-%: $(STAMPS)/test
 	$(PYTEST) tests/$* $(PYTEST_ARGS)
 
 # four rings with the oldest of every dependency that pyproject.toml allows
-test-oldest: $(STAMPS)/test
+test-oldest: $(STAMPS)/test front
 	$(BIN)/python .ci/elsewhere.py oldest
 
 # the rings that need no browser on the other Pythons that are on the PATH
-test-pythons: $(STAMPS)/test
+test-pythons: $(STAMPS)/test front
 	$(BIN)/python .ci/elsewhere.py pythons
 
 # the kernel's ring on every release of ipykernel that there is support for

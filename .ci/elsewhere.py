@@ -29,17 +29,33 @@ _MINORS = range(11, 16)
 def environment(folder: Path, python: str, resolution: str) -> Path:
     """The Python of an environment with all that the tests need; made anew when pyproject.toml has changed."""
     stamp, inside = folder / ".made", folder / "bin" / "python"
-    wanted = hashlib.sha256((REPOSITORY / "pyproject.toml").read_bytes() + python.encode()).hexdigest()
+    recipe = (REPOSITORY / "pyproject.toml").read_bytes() + Path(__file__).read_bytes() + python.encode()
+    wanted = hashlib.sha256(recipe).hexdigest()
     if not stamp.exists() or stamp.read_text() != wanted:
         uv = [sys.executable, "-m", "uv"]
+        # the front end is not built again: it lies where make has put it
+        build = {**os.environ, **index(), "EC_JUPYTER_FRONT": "skip"}
         shutil.rmtree(folder, ignore_errors=True)
-        subprocess.run([*uv, "venv", "--quiet", "--python", python, str(folder)], check=True)
+        # with a pip inside, as an environment made by venv has it
+        subprocess.run([*uv, "venv", "--seed", "--quiet", "--python", python, str(folder)], check=True, env=build)
         install = [*uv, "pip", "install", "--quiet", "--python", str(inside), "--resolution", resolution]
-        # the front end is not built again: these rings need none
-        build = {**os.environ, "EC_JUPYTER_FRONT": "skip"}
         subprocess.run([*install, "--editable", ".[test,lab,demo]"], check=True, cwd=REPOSITORY, env=build)
         stamp.write_text(wanted)
     return inside
+
+
+def index() -> dict[str, str]:
+    """Where pip is told to find packages, in the words of uv, which does not read pip's settings."""
+    found = {}
+    for setting, variable in (("index-url", "UV_DEFAULT_INDEX"), ("cert", "SSL_CERT_FILE")):
+        for scope in (":env:", "global"):
+            asked = subprocess.run(
+                [sys.executable, "-m", "pip", "config", "get", f"{scope}.{setting}"],
+                capture_output=True, text=True, check=False,
+            )  # fmt: skip
+            if not asked.returncode and variable not in os.environ:
+                found.setdefault(variable, asked.stdout.strip())
+    return found
 
 
 def pythons() -> dict[str, str]:
