@@ -334,6 +334,10 @@ def _supply(engine: Engine, client: Connection, header: Header, buffers: Buffers
 
 def _discard(engine: Engine, client: Connection, header: Header, buffers: Buffers) -> None:
     one = header.get("arrival")
+    if header.get("argument") is not None:
+        rerun.discard_missing(engine, header)
+        _done(engine, client, {}, header)
+        return
     rerun.discard(engine, header.get("arrivals", []) if one is None else [one], header.get("request"))
     _done(engine, client, {}, header)
 

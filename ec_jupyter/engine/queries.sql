@@ -311,6 +311,11 @@ SELECT r.socket, r.tag, r.state FROM run JOIN request r ON r.run = run.id
  WHERE (run.id = :party OR run.party = :party AND run.party <> run.id) AND r.state NOT IN ('done', 'skipped')
    AND (r.id = run.id OR r.run <> r.id);
 
+-- name: failed_of
+-- calls of these sockets that should have brought something, and will not by themselves
+SELECT run.party, r.socket, r.tag FROM request r JOIN run ON run.id = r.run
+ WHERE r.state IN ('failed', 'cancelled') AND r.joined IS NULL AND r.socket IN (SELECT value FROM json_each(?));
+
 -- name: unfinished_of_run
 SELECT count(*) FROM request r WHERE (r.id = :run OR r.run = :run AND r.run <> r.id) AND r.state NOT IN ('done', 'skipped');
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.engine import editing, recovery
 from ec_jupyter.engine.core import Core
+from ec_jupyter.engine.gaps import Gaps
 from ec_jupyter.engine.job import Argument, Job, Kept, ids_in
 from ec_jupyter.engine.store import SQL, id_list
 from ec_jupyter.engine.suspects import PARTY, REQUEST
@@ -225,7 +226,11 @@ def supply(engine: Engine, header: Header, values: dict[str, Value]) -> None:
     for name in values:
         if name not in task.arguments:
             raise ArgumentsError(f"{header['socket']!r} has no argument {name!r}; {nearest(name, task.arguments)}")
-    gaps = {name: gap for name in values if (gap := _gap(core, header, socket, name)) is not None}
+    core.journal.commit()
+    lists, parties = Gaps(core, socket), _parties(core, header)
+    at = tuple(header.get("element") or ())
+    item = path(from_text(header.get("tag") or ""))
+    gaps = {name: found for name in values if (found := lists.element(parties, name, at, item)) is not None}
     for name, (party, tag) in gaps.items():
         core.joins.supply_element(socket, name, party.id, min(party.runs), tag, core.keep(values[name]))
     values = {name: value for name, value in values.items() if name not in gaps}
@@ -253,26 +258,6 @@ def _key(core: Core, header: Header, socket: int, name: str) -> object:
         if name not in row and wanted in (None, *(a.party for a in some)):
             return some[0].key
     raise RequestNotFoundError(f"nothing at {header['socket']!r} waits for {name}: its key is that of what waits")
-
-
-def _gap(core: Core, header: Header, socket: int, name: str) -> tuple[Party, Tag] | None:
-    """Where an element goes that a list lacks: the one that is named, or the first that the named item's list lacks."""
-    at = tuple(header.get("element") or ())
-    item = path(from_text(header["tag"])) if header.get("tag") else ()
-    if not at and not item:
-        return None
-    for party in _parties(core, header):
-        meeting = party.meetings.get(socket)
-        for (argument, base), bundles in meeting.bundles.items() if meeting is not None else ():
-            if argument != name or base != (at or item)[:-1]:
-                continue
-            for bundle in bundles:
-                missing = meeting.lacking(name, base, bundle.splits, party.fans) if meeting is not None else None
-                index = at[-1] if at else min(missing or (), default=-1)
-                members = [*(queue[0] for queue in bundle.items.values()), *bundle.dead.values()]
-                if missing and index in missing and members:
-                    return party, (*members[0].tag[:-1], (tuple(sorted(bundle.splits)), index))
-    return None
 
 
 def _parties(core: Core, header: Header) -> list[Party]:
@@ -324,6 +309,30 @@ def discard(engine: Engine, arrivals: list[int], request: int | None) -> None:
         core.joins.discard(one, alone=not alive)
         core.touched.add(one.party)
         core.absorb()
+
+
+def discard_missing(engine: Engine, header: Header) -> None:
+    """Leave one element out of the list that lacks it; or, where none is named, give up the whole list.
+
+    Raises
+    ------
+    RequestNotFoundError
+        No such list lacks it.
+    ArgumentsError
+        The element is on its way.
+    """
+    core = engine.core
+    core.journal.commit()
+    socket, name, at = _socket(core, header["socket"]), header["argument"], tuple(header.get("element") or ())
+    lists, parties = Gaps(core, socket), _parties(core, header)
+    if at:
+        party, tag = lists.absent(parties, name, at)
+        core.joins.leave_out(socket, name, party.id, tag)
+    else:
+        party, tag = lists.empty(parties, name, path(from_text(header.get("tag") or "")))
+        core.joins.end_list(socket, name, party.id, tag)
+    core.touched.add(party.id)
+    core.absorb()
 
 
 def withdraw(core: Core, requests: list[int]) -> bool:

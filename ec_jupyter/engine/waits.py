@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.ended import heads
+from ec_jupyter.engine.gaps import Gap, Gaps
 from ec_jupyter.engine.job import Kept, parcel
 from ec_jupyter.errors import RequestNotFoundError, SocketNotFoundError
 from ec_jupyter.flow.join import JoinTable
-from ec_jupyter.flow.meeting import Arrival, Meeting, Slot
+from ec_jupyter.flow.meeting import Arrival, Meeting
 from ec_jupyter.flow.party import Party
-from ec_jupyter.flow.reach import Positions
 from ec_jupyter.flow.tag import ROOT, Path, Tag, from_text, path, to_text
 from ec_jupyter.wire import Header
 
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from ec_jupyter.engine.loop import Engine
 
 Answer = tuple[dict[str, Any], list[bytes]]
-
-List = tuple[set[str], list[int], bool]
-"""Splits of a list under way, elements it lacks as far as its length is known, whether they can come no more."""
 
 
 def waiting(engine: Engine, header: Header) -> Answer:
@@ -31,11 +28,12 @@ def waiting(engine: Engine, header: Header) -> Answer:
     if wanted is not None and wanted not in core.topology.names:
         raise SocketNotFoundError.named(wanted, core.topology.names)
     rows = []
+    gaps = Gaps(core)
     for party in sorted(core.joins.parties.all.values(), key=lambda p: p.id):
-        for meeting in party.meetings.values():
-            name = core.topology.sockets[meeting.socket].name
-            if wanted in (None, name):
-                rows += _meeting_rows(core, party, meeting)
+        for socket in {**party.meetings, **dict.fromkeys(sorted(gaps.sockets(party)))}:
+            if wanted in (None, core.topology.sockets[socket].name):
+                meeting = party.meetings.get(socket) or Meeting(socket)
+                rows += _meeting_rows(core, party, meeting, gaps.of(party, socket))
     for socket in sorted({arrival.socket for arrival in core.joins.policies.waiting()}):
         if wanted in (None, core.topology.sockets[socket].name):
             rows += _policy_rows(core, socket)
@@ -81,21 +79,27 @@ def _table(core: Core, socket: int, some: list[Arrival]) -> dict[str, dict[str, 
     return table
 
 
-def _meeting_rows(core: Core, party: Party, meeting: Meeting) -> list[dict[str, Any]]:
+def _meeting_rows(core: Core, party: Party, meeting: Meeting, gaps: list[Gap]) -> list[dict[str, Any]]:
     arrived: dict[Path, list[Arrival]] = {}
     for arrival in JoinTable.waiting(party):
         if arrival.socket == meeting.socket:
             arrived.setdefault(path(arrival.tag), []).append(arrival)
-    for at in meeting.given:
+    lists: dict[Path, list[Gap]] = {}
+    for gap in gaps:
+        lists.setdefault(path(gap.lead), []).append(gap)
+    for at in (*meeting.given, *(path(gap.lead) for gap in gaps if not gap.begun)):
         arrived.setdefault(at, [])
-    lists = _lists(core, party, meeting)
-    return [_waiting_row(core, party, meeting, at, some, lists) for at, some in sorted(arrived.items())]
+    return [
+        _waiting_row(core, party, meeting, at, some, [*lists.get(at, ()), *(lists.get(at[:-1], ()) if at else ())])
+        for at, some in sorted(arrived.items())
+    ]
 
 
 def _waiting_row(
-    core: Core, party: Party, meeting: Meeting, at: Path, some: list[Arrival], lists: dict[Slot, list[List]]
+    core: Core, party: Party, meeting: Meeting, at: Path, some: list[Arrival], gaps: list[Gap]
 ) -> dict[str, Any]:
-    tag: Tag = some[0].tag if some else ROOT
+    mine = [gap for gap in gaps if _concerns(gap, at, some)]
+    tag: Tag = some[0].tag if some else next((gap.lead for gap in mine), ROOT)
     table = _table(core, meeting.socket, some)
     missing = [n for n, entry in table.items() if entry["state"] == "missing"]
     tokens = _tokens(core, party) if missing else []
@@ -106,42 +110,22 @@ def _waiting_row(
         if own and not core.topology.can_reach(tokens, key, at):
             table[n]["state"] = "unreachable"
     given = meeting.given.get(at)
-    lacks, split = _ways_in(lists, some)
     return {
         "socket": core.topology.sockets[meeting.socket].name,
-        "run": some[0].run if some else party.id, "party": party.id, "tag": to_text(tag),
-        "arguments": table, "stranded": split or any(table[n]["state"] == "unreachable" for n in missing),
-        "request": given[0][0] if given else None, "lacks": lacks,
+        "run": some[0].run if some else min(party.runs, default=party.id), "party": party.id, "tag": to_text(tag),
+        "element": list(at), "arguments": table,
+        "stranded": any(gap.stranded for gap in mine) or any(table[n]["state"] == "unreachable" for n in missing),
+        "request": given[0][0] if given else None,
+        "lacks": {gap.argument: list(gap.missing) for gap in mine if gap.missing},
     }  # fmt: skip
 
 
-def _lists(core: Core, party: Party, meeting: Meeting) -> dict[Slot, list[List]]:
-    """Lists under way, by argument and path: their splits, what they lack, and whether that can still come."""
-    positions = Positions(core.topology, _tokens(core, party) if meeting.bundles else ())
-    table: dict[Slot, list[List]] = {}
-    for (argument, base), bundles in meeting.bundles.items():
-        plugs = [p for p in core.topology.into.get((meeting.socket, argument), ()) if p.gather]
-        for bundle in bundles:
-            missing = meeting.lacking(argument, base, bundle.splits, party.fans)
-            if missing is None:
-                stranded = not positions.reach(plugs, base)
-            else:
-                stranded = any(not positions.reach(plugs, (*base, i), element=True) for i in missing)
-            table.setdefault((argument, base), []).append((bundle.splits, sorted(missing or ()), stranded))
-    return table
-
-
-def _ways_in(lists: dict[Slot, list[List]], some: list[Arrival]) -> tuple[dict[str, list[int]], bool]:
-    """Per argument, what the lists lack that these elements are on their way into; whether one can not be completed."""
-    lacks, stranded = {}, False
-    for arrival in some:
-        if not arrival.slot[0].endswith("[]"):
-            continue
-        for splits, missing, lost in lists.get((arrival.argument, path(arrival.tag)[:-1]), ()):
-            if not splits.isdisjoint(arrival.tag[-1][0]):
-                lacks[arrival.argument] = missing
-                stranded = stranded or lost
-    return {name: missing for name, missing in lacks.items() if missing}, stranded
+def _concerns(gap: Gap, at: Path, some: list[Arrival]) -> bool:
+    """Whether a list is that of these elements, or none of it is there and it is to stand at their place."""
+    if not gap.begun:
+        return path(gap.lead) == at
+    elements = [a for a in some if a.slot[0] == gap.argument + "[]"]
+    return path(gap.lead) == at[:-1] and any(not gap.splits.isdisjoint(a.tag[-1][0]) for a in elements)
 
 
 def _giver(core: Core, arrival: Arrival) -> str:

@@ -237,6 +237,18 @@ class JoinTable:
             raise LookupError(f"arrival {arrival.id} does not wait")
         self._after(party)
 
+    def leave_out(self, socket: int, argument: str, party: int, tag: Tag) -> None:
+        """Let a list go without the element of that tag, which has not come."""
+        record = self._party(party)
+        self.marks.leave_out(record, self._meeting(record, socket), argument, tag)
+        self._after(record)
+
+    def end_list(self, socket: int, argument: str, party: int, tag: Tag) -> None:
+        """Throw away, as a whole, the list at a tag of which nothing has come: its call is skipped."""
+        record = self._party(party)
+        self.marks.end_list(record, self._meeting(record, socket), argument, tag)
+        self._after(record)
+
     def _out_of_bundle(self, party: Party, meeting: Meeting, arrival: Arrival) -> bool:
         """Leave an element out of the list that it is on its way into."""
         for (argument, base), bundles in meeting.bundles.items():

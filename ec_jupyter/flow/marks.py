@@ -195,17 +195,26 @@ class Marks:
 
     def _forgo(self, party: Party, positions: Positions, failed: list[tuple[int, Tag]]) -> None:
         """Complete lists that wait for failed elements only, where their plug says so."""
-        topology = self.calls.topology
-        for plug in topology.patient:
-            deep = self.calls.depth(party, plug.source) + topology.task(plug.source).generator + plug.map
-            lost: dict[Path, dict[int, Tag]] = {}
-            for socket, tag in failed:
-                kept = topology.ways(socket, len(tag)).get(plug.id, (0, 0))[1]
-                at = path(tag)[:deep]
-                if 0 < deep <= kept and not positions.reach([plug], at, element=True):
-                    lost.setdefault(at[:-1], {})[at[-1]] = tag[:deep]
-            for base, tags in lost.items():
+        for plug in self.calls.topology.patient:
+            for base, tags in self.lost(party, plug, positions, failed).items():
                 self._leave_out(party, plug, base, tags)
+
+    def lost(
+        self, party: Party, plug: Plug, positions: Positions, failed: list[tuple[int, Tag]]
+    ) -> dict[Path, dict[int, Tag]]:
+        """By list, the elements that a gathering plug does not bring to it because calls have `failed`.
+
+        `positions` are those of the calls that go on.
+        """
+        topology = self.calls.topology
+        deep = self.calls.depth(party, plug.source) + topology.task(plug.source).generator + plug.map
+        lost: dict[Path, dict[int, Tag]] = {}
+        for socket, tag in failed:
+            kept = topology.ways(socket, len(tag)).get(plug.id, (0, 0))[1]
+            at = path(tag)[:deep]
+            if 0 < deep <= kept and not positions.reach([plug], at, element=True):
+                lost.setdefault(at[:-1], {})[at[-1]] = tag[:deep]
+        return lost
 
     def _leave_out(self, party: Party, plug: Plug, base: Path, tags: dict[int, Tag]) -> None:
         meeting = party.meetings.setdefault(plug.target, Meeting(plug.target))
@@ -214,13 +223,29 @@ class Marks:
         if not missing or not missing <= tags.keys():
             return
         for index in sorted(missing):
-            mark = Arrival(
-                self.calls.new_arrival(), plug.target, plug.argument, party.id, party.id, tags[index], "dead", None,
-                None, -1, plug.id, ELEMENT, state="decided",
-            )  # fmt: skip
-            self.calls.out.arrivals.append(mark)
-            meeting.give_up(mark)
-            self.calls.element(party, meeting, mark)
+            self.leave_out(party, meeting, plug.argument, tags[index], plug.id)
+
+    def leave_out(self, party: Party, meeting: Meeting, argument: str, tag: Tag, plug: int | None = None) -> None:
+        """Let a list go without the element of that tag."""
+        mark = self._decided(party, meeting, argument, tag, plug, ELEMENT)
+        meeting.give_up(mark)
+        self.calls.element(party, meeting, mark)
+
+    def end_list(self, party: Party, meeting: Meeting, argument: str, tag: Tag) -> None:
+        """Let there be no list at a tag: what it was for will not be."""
+        self._end_slot(party, meeting, (argument, path(tag)), self._decided(party, meeting, argument, tag, None, 0))
+
+    def _decided(
+        self, party: Party, meeting: Meeting, argument: str, tag: Tag, plug: int | None, lag: int
+    ) -> Arrival:
+        """The mark of what will not come, though no call has sent it."""
+        run = min(party.runs, default=party.id)
+        mark = Arrival(
+            self.calls.new_arrival(), meeting.socket, argument, party.id, run, tag, "dead", None, None, -1, plug, lag,
+            state="decided",
+        )  # fmt: skip
+        self.calls.out.arrivals.append(mark)
+        return mark
 
     def _progress(self) -> tuple[int, int, int]:
         out = self.calls.out

@@ -157,6 +157,10 @@ _FILTER: dict[str, Kind] = {
     "limit": LIMIT,
 }  # fmt: skip
 
+_PLACE: dict[str, Kind] = {
+    "run": _or_none(ID), "party": _or_none(ID), "tag": _or_none(TEXT), "element": _or_none(IDS),
+}  # fmt: skip
+
 QUERIES: dict[str, tuple[Fields, Fields]] = {
     "counts": ({}, {}),
     "requests": ({}, _FILTER),
@@ -194,9 +198,15 @@ FRAMES: dict[str, tuple[Fields, Fields]] = {
     "reach": ({"node": NAME}, {"note": _or_none(TEXT)}),
     "answer": ({"question": ID}, {"text": _or_none(TEXT)}),
     "supply": (
-        {"socket": NAME, "values": SUPPLIED}, {"run": _or_none(ID), "party": _or_none(ID), "tag": _or_none(TEXT)},
+        {"socket": NAME, "values": SUPPLIED}, _PLACE,
     ),
-    "discard": ({}, {"arrival": _or_none(ID), "request": _or_none(ID)}),
+    "discard": (
+        {},
+        {
+            "arrival": _or_none(ID), "arrivals": IDS, "request": _or_none(ID),
+            **_SOCKET, "argument": _or_none(NAME), **_PLACE,
+        },
+    ),
     "cancel": ({}, {**_CHOSEN, "running": _or_none(FLAG)}),
     "retry": ({}, _CHOSEN),
     "replay": ({}, {**_SOCKET, "request": _or_none(ID), "run": _or_none(ID)}),
@@ -229,6 +239,8 @@ def check(header: Mapping[str, Any], buffers: int = 0) -> None:
     _check_fields(f"a {kind!r} frame", header, FRAMES[kind])
     if kind == "preview" and header.get("request") is None and header.get("arrival") is None:
         raise FrameError("a 'preview' frame lacks a request or an arrival")
+    if kind == "discard" and header.get("argument") is not None and header.get("socket") is None:
+        raise FrameError("a 'discard' frame names an argument and no socket")
     if kind == "query" and header["what"] in QUERIES:
         _check_fields(f"a question for {header['what']!r}", header, QUERIES[header["what"]])
     for change in header["changes"] if kind == "edit" else ():

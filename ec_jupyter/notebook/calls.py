@@ -312,6 +312,7 @@ class Calls:
         asked: dict[str, Any] = {}
         if isinstance(socket, Waiting):
             check_own(self._self, [socket])
+            element = socket._within(element, values)
             asked |= {"party": socket.party, "tag": socket.tag} if run is None else {}
             socket = socket.socket
         name = self._in_force(socket)
@@ -325,20 +326,36 @@ class Calls:
         inline = [value.data for value in packed.values() if value.data is not None]
         self._client.ask("supply", {"socket": name, **asked, "values": heads}, inline)
 
-    def discard(self, item: Waiting | Request | Iterable[Waiting | Request]) -> None:
-        """Throw away what waits: a waiting item, a request, or several."""
+    def discard(
+        self, item: Waiting | Request | Iterable[Waiting | Request], *, element: int | Sequence[int] | None = None
+    ) -> None:
+        """Throw away what waits: a waiting item, a request, or several. Undo does not bring it back.
+
+        Parameters
+        ----------
+        item : Waiting, Request or several of them
+            Of a list of which nothing has come: the whole list, whose call is skipped.
+        element : int or sequence of int, optional
+            Only this element, which the item's list lacks and which does not come by itself: the list goes without it.
+        """
         some = [item] if isinstance(item, (Waiting, Request)) else several(item, "something that waits, or a request,")
         check_own(self._self, some)
         strange = next((one for one in some if not isinstance(one, (Waiting, Request))), None)
         if strange is not None:
             raise ArgumentsError(f"discard takes items of flow.waiting(), or requests, not {shown_value(strange)}")
+        lists = [one for one in some if isinstance(one, Waiting) and (element is not None or one._empty)]
+        if element is not None and len(lists) < len(some):
+            raise ArgumentsError("discard takes element= with items of flow.waiting() whose list lacks it")
         arrivals = [one.arrival for one in some if isinstance(one, Waiting) and one.arrival is not None]
-        if arrivals:
+        if arrivals and element is None:
             self._client.ask("discard", {"arrivals": arrivals}, timeout=None)
+        # several lists of one call go with the first of them
+        for asked in {(one.party, one.tag, one.socket): one._missing(element) for one in reversed(lists)}.values():
+            self._client.ask("discard", asked)
         for one in some:
             if isinstance(one, Request):
                 self._client.ask("discard", {"request": one.id})
-            elif one.arrival is None:
+            elif one.arrival is None and one not in lists:
                 # a request to which nothing has come has nothing to throw away but itself
                 self._client.ask("cancel", {"ids": [one.request]})
 
@@ -512,4 +529,7 @@ def _request_row(row: dict[str, Any]) -> dict[str, Any]:
 
 def _waiting(flow: Flow, row: dict[str, Any]) -> list[Waiting]:
     arrivals = [(name, one) for name, part in row["arguments"].items() for one in part.get("arrivals", ())]
+    if not arrivals and row.get("request") is None:
+        # lists whose elements have all failed
+        arrivals = [(name, {}) for name in row.get("lacks", ())]
     return [Waiting(flow, row, name, one) for name, one in arrivals] or [Waiting(flow, row, None, {})]

@@ -285,15 +285,21 @@ def _waiting(client: Client, args: Fields) -> Fields:
 def _supply(client: Client, args: Fields) -> Fields:
     name, argument = args["socket"], args["argument"]
     value = client.dump(_typed(client, name, argument, args["text"]))
-    where = {key: args[key] for key in ("party", "run", "tag") if args.get(key) is not None}
+    where = _where(args)
     inline = [value.data] if value.data is not None else []
     client.ask("supply", {"socket": name, **where, "values": {argument: value.head()}}, inline)
     return {}
 
 
+def _where(args: Fields) -> Fields:
+    return {key: args[key] for key in ("party", "run", "tag", "element") if args.get(key) is not None}
+
+
 def _discard(client: Client, args: Fields) -> Fields:
     if args.get("arrival") is not None:
         client.ask("discard", {"arrival": int(args["arrival"])})
+    elif args.get("argument") is not None:
+        client.ask("discard", {"socket": args["socket"], "argument": args["argument"], **_where(args)})
     else:
         client.ask("discard", {"request": int(args["request"])})
     return {}

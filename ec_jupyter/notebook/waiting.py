@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ec_jupyter.errors import ArgumentsError
 from ec_jupyter.notebook.parts import Part
 from ec_jupyter.notebook.tables import clock_text
 
@@ -13,14 +15,15 @@ if TYPE_CHECKING:
 
 
 class Waiting(Part):
-    """One arrival that waits for company at an argument, or a request that waits for its first.
+    """One arrival that waits for company, or a request or a list of which nothing has come yet.
 
     Attributes
     ----------
     socket : str
         Where it waits.
     argument : str or None
-        At which argument; None for a request to which nothing has come.
+        At which argument; None for a request to which nothing has come. Of a list whose elements have all failed, the
+        one that gathers them.
     run : int or None
         Run it belongs to.
     since : float or None
@@ -46,8 +49,10 @@ class Waiting(Part):
         self.size: int | None = arrival.get("size")
         self.source: str = arrival.get("source") or ""
         self.since: float | None = arrival.get("since")
-        self.missing = [name for name, part in row["arguments"].items() if part["state"] not in ("arrived", "held")]
-        self.missing += [f"{name}[{i}]" for name, indices in row.get("lacks", {}).items() for i in indices]
+        self._lacks: dict[str, list[int]] = row.get("lacks", {})
+        parts = row["arguments"].items()
+        self.missing = [n for n, part in parts if part["state"] not in ("arrived", "held") and n not in self._lacks]
+        self.missing += [f"{name}[{i}]" for name, indices in self._lacks.items() for i in indices]
         levels = str(self.tag).split(";") if self.tag else []
         self.element = tuple(int(level.rpartition("/")[2]) for level in levels)
         self.stranded = bool(row.get("stranded"))
@@ -61,9 +66,43 @@ class Waiting(Part):
         """The value itself, loaded here."""
         return self.flow._arrived(self.arrival)
 
-    def discard(self) -> None:
+    def discard(self, element: int | Sequence[int] | None = None) -> None:
         """Throw it away; as `Flow.discard`."""
-        self.flow.discard(self)
+        self.flow.discard(self, element=element)
+
+    @property
+    def _empty(self) -> bool:
+        """Whether it is a list of which nothing has come."""
+        return self.arrival is None and self.argument is not None
+
+    @property
+    def _list(self) -> str | None:
+        """The argument whose list lacks elements: its own, or another of its call."""
+        return self.argument if self.argument in self._lacks else next(iter(self._lacks), None)
+
+    def _missing(self, element: int | Sequence[int] | None) -> dict[str, Any]:
+        """What names, to the engine, an element that its list lacks; or the whole of an empty list.
+
+        Raises
+        ------
+        ArgumentsError
+            It waits for no list.
+        """
+        if self._list is None:
+            raise ArgumentsError(f"{self!r} lacks no element of a list")
+        where = {"socket": self.socket, "argument": self._list, "party": self.party, "tag": self.tag}
+        return where if element is None else where | {"element": self._within(element, ())}
+
+    def _within(self, element: int | Sequence[int] | None, names: Iterable[str]) -> list[int] | None:
+        """Path of an element of its list: the one that a person names, or the first that an empty list lacks."""
+        name = self._list
+        if element is None and self._empty and name is not None and name in names:
+            element = self._lacks[name][0]
+        if not isinstance(element, int):
+            return None if element is None else list(element)
+        if name is None:
+            return [element]
+        return [*(self.element[:-1] if name == self.argument and not self._empty else self.element), element]
 
     def row(self) -> dict[str, Any]:
         """Its facts, for a table."""
@@ -82,5 +121,5 @@ class Waiting(Part):
 
     def __repr__(self) -> str:
         at = f"{self.socket}.{self.argument}" if self.argument else self.socket
-        what = self.type or "request"
+        what = "list" if self._empty else self.type or "request"
         return f"<{what} waiting at {at} for {', '.join(self.missing) or 'nothing'}>"

@@ -143,6 +143,14 @@ class Simulation:
         self.table.discard(arrival, alone=not alive)
         self.absorb()
 
+    def leave_out(self, name: str, argument: str, call: Call, tag: Tag) -> None:
+        self.table.leave_out(self.topology.names[name], argument, self.party(call), tag)
+        self.absorb()
+
+    def end_list(self, name: str, argument: str, call: Call, tag: Tag = ROOT) -> None:
+        self.table.end_list(self.topology.names[name], argument, self.party(call), tag)
+        self.absorb()
+
     def edit(self, topology: Topology) -> None:
         self.topology = topology
         for call in self.calls.values():

@@ -128,6 +128,44 @@ def test_an_element_discarded_from_a_list_that_waits_is_left_out() -> None:
     assert flow.one("Z").arguments["x"] == [("M", (1,))]
 
 
+@pytest.mark.parametrize("restarts", [False, True])
+def test_an_element_that_will_not_come_is_left_out_and_what_a_retry_brings_is_superseded(restarts: bool) -> None:
+    flow = Simulation(GATHER)
+    run = flow.submit("R")
+    flow.end(run, ["a", "b"])
+    for call in flow.of("M"):
+        flow.fail(call)
+    for i in range(2):
+        flow.restart() if restarts else None
+        assert flow.of("Z") == []
+        flow.leave_out("Z", "x", run, ((("1",), i),))
+    assert gathered(flow) == []
+    flow.restart() if restarts else None
+    for call in flow.of("M"):
+        flow.retry(call)
+        flow.end(call)
+    flow.end(flow.one("Z"))
+    assert flow.states("Z") == ["decided", "decided", "superseded", "superseded"]
+    assert flow.table.parties.all == {}
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_list_that_is_given_up_skips_its_call_and_takes_nothing_more(restarts: bool) -> None:
+    flow = Simulation(wiring("R() M(x) Z(x) W(x)", "R -> M.x map; M -> Z.x gather; Z -> W.x"))
+    run = flow.submit("R")
+    flow.end(run, ["a", "b"])
+    for call in flow.of("M"):
+        flow.fail(call)
+    flow.end_list("Z", "x", run)
+    flow.restart() if restarts else None
+    assert len(flow.of("W", "skipped")) == 1
+    for call in flow.of("M"):
+        flow.retry(call)
+        flow.end(call)
+    assert flow.of("Z") == []
+    assert flow.table.parties.all == {}
+
+
 def test_a_gather_of_what_is_done_does_not_wait_for_failed_elements() -> None:
     wires = "R -> M.x map; M -> N.x; M -> J.y; N -> J.x; J -> Z.x done"
     flow = Simulation(wiring("R() M(x) N(x) J(x, y) Z(x)", wires))

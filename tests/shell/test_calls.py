@@ -551,3 +551,61 @@ def test_what_waits_for_an_element_names_it_and_is_supplied_by_it(calling: Any) 
     # the element whose call has failed is dropped from the list
     calling.run("flow.discard(flow.requests('div', state='failed')); flow.wait(60)")
     assert calling.run("flow.results('collect')") == [[-6, 6]]
+
+
+LOST = """
+@ec.socket
+def numbers(n): return list(range(n))
+@ec.socket
+def div(x): return 1 // 0
+@ec.socket
+def collect(xs): return xs
+flow.plug('numbers', 'div.x', map=True); flow.plug('div', 'collect.xs', gather=True)
+flow.submit('numbers', 3); flow.wait(60)
+"""
+
+
+def test_a_list_of_which_every_element_has_failed_waits_by_name_and_is_supplied(calling: Any) -> None:
+    calling.run(LOST)
+    assert calling.run("[(w.argument, w.element, w.missing, w.stranded) for w in flow.waiting('collect')]") == [
+        ("xs", (), ["xs[0]", "xs[1]", "xs[2]"], False)
+    ]
+    assert calling.run("repr(flow.waiting()[0])") == "<list waiting at collect.xs for xs[0], xs[1], xs[2]>"
+    calling.run("flow.supply('collect', element=1, xs='b'); w = flow.waiting('collect')[0]")
+    assert calling.run("w.value(), w.missing") == ("b", ["xs[0]", "xs[2]"])
+    calling.run("flow.supply(w, xs='a'); flow.discard(flow.waiting('collect')[0], element=2); flow.wait(60)")
+    assert calling.run("flow.results('collect'), len(flow.waiting())") == ([["a", "b"]], 0)
+
+
+def test_elements_are_dropped_from_a_list_of_which_nothing_has_come_or_the_whole_of_it_is(calling: Any) -> None:
+    calling.run(LOST)
+    calling.run("w = flow.waiting('collect')[0]; flow.discard(w, element=0); flow.supply(w, element=2, xs='c')")
+    calling.run("%ec_stop")
+    assert calling.run("[w.missing for w in flow.waiting('collect')]") == [["xs[1]"]]
+    calling.run("w.discard(element=1); flow.wait(60)")
+    assert calling.run("flow.results('collect'), len(flow.waiting())") == ([["c"]], 0)
+    assert "lacks element 1 of collect.xs" in str(calling.fail("w.discard(element=1)"))
+    # what comes of a late success has no place any more
+    calling.run("@ec.socket\ndef div(x): return x\nflow.retry('div'); flow.wait(60)")
+    assert calling.run("flow.results('collect'), len(flow.waiting())") == ([["c"]], 0)
+    calling.run("@ec.socket\ndef div(x): return 1 // 0\nr = flow.submit('numbers', 3); flow.wait(60)")
+    calling.run("flow.discard(flow.waiting()); flow.wait(60)")
+    calling.run("%ec_stop")
+    assert calling.run("[q.state for q in r.run.requests if q.socket == 'collect']") == ["skipped"]
+    assert calling.run("len(flow.waiting())") == 0
+
+
+def test_an_element_on_its_way_is_not_dropped_from_its_list(
+    calling: Any, gate: Any, wait_until: Callable[..., Any]
+) -> None:
+    calling.run(f"@ec.socket(processor='gated')\ndef div(x):\n    1 // x\n    {PASS}\n    return x")
+    calling.run(LOST.replace("def div(x): return 1 // 0", "def other(): pass").replace("; flow.wait(60)", ""))
+    wait_until(lambda: calling.run("len(flow.waiting('collect'))") == 1)
+    error = calling.fail("flow.discard(flow.waiting('collect')[0], element=2)")
+    assert str(error) == "element 2 of collect.xs is on its way; cancel the call that makes it first"
+    calling.run("flow.discard(flow.waiting('collect')[0], element=0)")
+    gate.open(2)
+    calling.run("flow.wait(60)")
+    assert calling.run("flow.results('collect')") == [[1, 2]]
+    error = calling.fail("flow.discard(flow.requests('div'), element=0)")
+    assert "discard takes element= with items of flow.waiting()" in str(error)
