@@ -254,7 +254,10 @@ def _undo(engine: Engine, client: Connection, header: Header, buffers: Buffers) 
 
 
 def _history(engine: Engine, client: Connection, header: Header, buffers: Buffers) -> None:
-    rows = [{"n": n, "text": t, "time": at, "undone": u in (1, 2)} for n, t, at, u in engine.store.rows("history")]
+    rows = [
+        {"n": n, "text": text, "time": at, "undone": undone in (1, 2), "step": undone == 3}
+        for n, text, at, undone in engine.store.rows("history")
+    ]
     client.reply({"rows": rows}, to=header)
 
 

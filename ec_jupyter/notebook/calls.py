@@ -325,6 +325,7 @@ class Calls:
         heads = {argument: value.head() for argument, value in packed.items()}
         inline = [value.data for value in packed.values() if value.data is not None]
         self._client.ask("supply", {"socket": name, **asked, "values": heads}, inline)
+        self._client.undoing.did("supply")
 
     def discard(
         self, item: Waiting | Request | Iterable[Waiting | Request], *, element: int | Sequence[int] | None = None
@@ -358,6 +359,8 @@ class Calls:
             elif one.arrival is None and one not in lists:
                 # a request to which nothing has come has nothing to throw away but itself
                 self._client.ask("cancel", {"ids": [one.request]})
+        if some:
+            self._client.undoing.did("discard")
 
     # -- stopping and starting -------------------------------------------------
     def pause(self, *targets: str | Socket | Processor) -> None:
@@ -386,7 +389,10 @@ class Calls:
     def cancel(self, target: Request | Run | int | str | Socket | Iterable[Request]) -> int:
         """Cancel what has not ended: a request, a run, or all of a socket; how many requests that was."""
         reply, _ = self._client.ask("cancel", self._chosen(target))
-        return int(reply["cancelled"]) + int(reply["killed"])
+        ended = int(reply["cancelled"]) + int(reply["killed"])
+        if ended:
+            self._client.undoing.did("cancel")
+        return ended
 
     def retry(self, target: Request | Run | int | str | Socket | Iterable[Request] | None = None) -> list[Request]:
         """Run failed requests again, same arguments, newest code: a request, a run, a socket's, or all."""
@@ -436,6 +442,7 @@ class Calls:
     def clear(self) -> None:
         """Empty the flow: every request and waiting value goes, the wiring stays."""
         self._client.ask("clear", timeout=None)
+        self._client.undoing.did("clear")
 
     # -- waiting ---------------------------------------------------------------
     def wait(self, timeout: float | None = None) -> Report:

@@ -38,6 +38,7 @@ from ec_jupyter.notebook.line import Line, Question
 from ec_jupyter.notebook.log import Log
 from ec_jupyter.notebook.submission import Accepted, Call, fits, frame, lacking
 from ec_jupyter.notebook.talk import Talk
+from ec_jupyter.notebook.undoing import Undoing
 from ec_jupyter.notebook.waits import Deadline
 from ec_jupyter.wire import PROTOCOL, Header, Value
 
@@ -69,6 +70,8 @@ class Client(Talk):
         The engine's process.
     warnings : list of str
         What the engine had to say at hello.
+    undoing : Undoing
+        Undo and redo.
     """
 
     def __init__(
@@ -86,6 +89,7 @@ class Client(Talk):
         self._place: tuple[int, int] | None = None
         self._sync = "power" in options
         self._log: Log | None = None
+        self.undoing = Undoing(self)
         self._begin()
 
     def _begin(self) -> None:

@@ -206,7 +206,7 @@ def _redo(client: Client, args: Fields) -> Fields:
 
 
 def _step(client: Client, way: str) -> Fields:
-    reply, _ = client.ask(way)
+    reply = client.undoing.step(way, by_code=False)
     return {"revision": reply["revision"], "text": reply["text"]}
 
 
@@ -260,6 +260,7 @@ def _submit(client: Client, args: Fields) -> Fields:
 
 def _cancel(client: Client, args: Fields) -> Fields:
     reply, _ = client.ask("cancel", _chosen(args))
+    client.undoing.did("cancel", by_code=False)
     return {"cancelled": int(reply["cancelled"]) + int(reply.get("killed", 0))}
 
 
@@ -288,6 +289,7 @@ def _supply(client: Client, args: Fields) -> Fields:
     where = _where(args)
     inline = [value.data] if value.data is not None else []
     client.ask("supply", {"socket": name, **where, "values": {argument: value.head()}}, inline)
+    client.undoing.did("supply", by_code=False)
     return {}
 
 
@@ -302,6 +304,7 @@ def _discard(client: Client, args: Fields) -> Fields:
         client.ask("discard", {"socket": args["socket"], "argument": args["argument"], **_where(args)})
     else:
         client.ask("discard", {"request": int(args["request"])})
+    client.undoing.did("discard", by_code=False)
     return {}
 
 

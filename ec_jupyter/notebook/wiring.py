@@ -414,7 +414,15 @@ class Wiring(Nodes, Lookup):
             yield
 
     def undo(self) -> str:
-        """Take the last edit back; its text."""
+        """Take the last edit back; its text.
+
+        Raises
+        ------
+        RevisionError
+            There is none, or what it touched was changed since. Or the last thing done here is a discard, a supplied
+            value, a cancelled call or an emptied flow, which cannot be undone: the next undo takes back the edit
+            before it.
+        """
         return self._step("undo")
 
     def redo(self) -> str:
@@ -422,7 +430,7 @@ class Wiring(Nodes, Lookup):
         return self._step("redo")
 
     def _step(self, way: str) -> str:
-        reply, _ = self._client.ask(way)
+        reply = self._client.undoing.step(way)
         self._editor.seen(reply["revision"])
         for text in reply["warnings"]:
             note(text)

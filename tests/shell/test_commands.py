@@ -144,6 +144,20 @@ def test_what_cannot_be_a_node_is_one_line_and_changes_nothing(page: Page, args:
     assert [node.name for node in page.flow.nodes] == ["local"]
 
 
+def test_undo_in_the_picture_and_in_a_cell_know_of_each_others_discards(page: Page) -> None:
+    page.edit("plug", source="emit", target="join", argument="left", on="result", map=False, gather=False)
+    page.shell.run("flow.submit('join', left=1, partial=True); flow.discard(flow.waiting())")
+    edit = "undo again takes back the edit before it: plug emit -> join.left"
+    assert answer(page.flow._client, "undo", {})["error"] == f"a discard cannot be undone; {edit}"
+    page.shell.run("flow.submit('join', left=1, partial=True)")
+    page.do("discard", arrival=page.do("waiting")["rows"][0]["arguments"]["left"]["arrivals"][0]["id"])
+    assert str(page.shell.fail("flow.undo()")) == f"a discard cannot be undone; {edit}"
+    # of its own discards a picture tells itself
+    page.shell.run("flow.submit('join', left=1, partial=True)")
+    page.do("discard", arrival=page.do("waiting")["rows"][0]["arguments"]["left"]["arrivals"][0]["id"])
+    assert page.do("undo")["text"] == "plug emit -> join.left"
+
+
 def test_one_edit_of_a_picture_is_one_step_of_undo(page: Page) -> None:
     change = {"op": "plug", "source": "emit", "on": "result"}
     reply = page.do(

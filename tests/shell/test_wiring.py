@@ -236,6 +236,36 @@ def test_a_renamed_socket_keeps_its_plugs_and_its_requests(wired: Any) -> None:
     assert wired.run("'emit_two' in flow")
 
 
+@pytest.mark.parametrize(
+    ("done", "what"),
+    [
+        ("flow.discard(flow.waiting()[0])", "a discard"),
+        ("flow.supply('add_two', two=1)", "a supplied value"),
+        ("flow.waiting()[0].run.cancel()", "a cancelled call"),
+        ("flow.clear()", "emptying the flow"),
+    ],
+)
+def test_undo_after_what_cannot_be_undone_says_so_once_and_takes_nothing_else_back(
+    wired: Any, done: str, what: str
+) -> None:
+    wired.run("%ec_plug emit_one -> add_two.one")
+    wired.run("r = flow.submit('add_two', one=1, partial=True)")
+    wired.run(done)
+    error = wired.fail("%ec_undo")
+    assert isinstance(error, RevisionError)
+    edit = "undo again takes back the edit before it: plug emit_one -> add_two.one"
+    assert str(error) == f"{what} cannot be undone; {edit}"
+    assert wired.run("len(flow.plugs)") == 1
+    assert wired.run("flow.undo()") == "plug emit_one -> add_two.one"
+    assert wired.run("len(flow.plugs)") == 0
+
+
+def test_an_edit_made_after_a_discard_is_undone_at_once(wired: Any) -> None:
+    wired.run("r = flow.submit('add_two', one=1, partial=True); flow.discard(flow.waiting())")
+    wired.run("%ec_plug emit_one -> add_two.one")
+    assert wired.run("flow.undo()") == "plug emit_one -> add_two.one"
+
+
 def test_a_socket_with_waiting_requests_goes_only_by_force_and_comes_back_by_undo(wired: Any) -> None:
     wired.run("flow.plug('emit_one', 'add_two.one'); flow.submit('emit_one', 1); flow.wait(60)")
     error = wired.fail("flow.remove('add_two')")
