@@ -10,6 +10,7 @@ import errno
 import logging
 import os
 import secrets
+import socket
 import sys
 import uuid
 from collections.abc import Iterable, Sequence
@@ -88,6 +89,7 @@ class Client(Talk):
         self._values = folder / "values"
         self._place: tuple[int, int] | None = None
         self._sync = "power" in options
+        self._follows = True
         self._log: Log | None = None
         self.undoing = Undoing(self)
         self._begin()
@@ -102,7 +104,7 @@ class Client(Talk):
         self._begin_talk()
 
     @classmethod
-    def open(
+    def open(  # noqa: PLR0913 - how it is opened, by name
         cls,
         folder: Path,
         name: str,
@@ -113,8 +115,11 @@ class Client(Talk):
         cpus: int | None = None,
         executable: str | None = None,
         trust: bool = False,
+        follow: bool = True,
     ) -> Client:
         """Connect to a flow's engine, started if none runs; under `executable`, if not this process's own.
+
+        With ``follow=False`` none is started, now or when it dies, until `follow` says otherwise.
 
         Raises
         ------
@@ -129,6 +134,7 @@ class Client(Talk):
         for flag, value in (("--linger", linger), ("--durability", durability), ("--cpus", cpus)):
             options += [flag, str(value)] if value is not None else []
         client = cls(folder.resolve(), name, client_name, options, executable or sys.executable)
+        client.follow(follow)
         make_folder(client.folder, trust=trust)
         client._place = _place(client.folder)
         try:
@@ -154,13 +160,20 @@ class Client(Talk):
             "k": "hello", "n": 0, "protocol": PROTOCOL, "client": self.id, "secret": self._secret,
             "name": self.client_name, "pid": os.getpid(), "python": PYTHON, "executable": sys.executable,
         }  # fmt: skip
-        line = engines.dial(lambda: engines.reach(self.folder, self.name, self._executable, self._options), hello)
+        line = engines.dial(self._reach, hello)
         try:
             self._greeted(line.frames.pop(0)[0])
         except BaseException:
             line.close()
             raise
         return line
+
+    def _reach(self) -> socket.socket:
+        return engines.reach(self.folder, self.name, self._executable, self._options, start=self._follows)
+
+    def follow(self, whether: bool) -> None:
+        """Say whether an engine is started where none runs or the last one died, as for all who are attached."""
+        self._follows = whether
 
     def _greeted(self, header: Header) -> None:
         if header["k"] == "error":

@@ -39,7 +39,7 @@ def running(folder: Path) -> bool:
     return line is not None
 
 
-def reach(folder: Path, name: str, executable: str, options: Sequence[str]) -> socket.socket:
+def reach(folder: Path, name: str, executable: str, options: Sequence[str], *, start: bool = True) -> socket.socket:
     """A line to the engine of a flow; one is started if none runs.
 
     Parameters
@@ -52,13 +52,15 @@ def reach(folder: Path, name: str, executable: str, options: Sequence[str]) -> s
         The Python that a new engine runs under.
     options : sequence of str
         Its command line.
+    start : bool
+        False: for somebody who only looks, none is started.
 
     Raises
     ------
     EngineStartError, StoreError
         It cannot run on that folder; says why.
     EngineLostError
-        It runs and does not answer.
+        It runs and does not answer, or none runs and none is to be started.
     """
     command = [executable, "-m", "ec_jupyter.engine", str(folder), *options]
     deadline = time.monotonic() + START_SECONDS
@@ -72,6 +74,8 @@ def reach(folder: Path, name: str, executable: str, options: Sequence[str]) -> s
             ) from None
         if line is not None:
             return line
+        if not start:
+            raise EngineLostError(f"no engine of flow {name!r} runs, and to look starts none")
         try:
             killed += not _start(folder, name, command, last=killed == MOST_DEATHS)
         except StoreLockedError:

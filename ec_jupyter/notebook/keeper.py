@@ -37,7 +37,8 @@ class Life:
     ----------
     state : str
         ``"running"``, ``"starting"`` (it died, and the next is looked for), ``"stopped"`` (by somebody, until
-        it is asked for something) or ``"failed"`` (it cannot be had; the next question tries again).
+        it is asked for something), ``"failed"`` (it cannot be had; the next question tries again) or ``"killed"``
+        (it died and nobody was there to start the next; said by a server, of a flow that it is not attached to).
     text : str
         What a person is told of it.
     since : float

@@ -15,6 +15,7 @@ from urllib.parse import quote
 from ec_jupyter.engine.address import connect, socket_path
 from ec_jupyter.engine.store import refuse_emptied
 from ec_jupyter.errors import FrameError, PythonMismatchError, StoreDamagedError
+from ec_jupyter.notebook.keeper import Life
 from ec_jupyter.wire import FrameReader, Header, encode
 
 ANSWER_SECONDS = 1.0
@@ -108,6 +109,16 @@ def _open(folder: Path) -> sqlite3.Connection:
 def killed(folder: Path) -> bool:
     """Whether the flow's last engine was killed: one that ends takes its address away; ask where none runs."""
     return socket_path(folder) is not None
+
+
+def at_rest(folder: Path) -> Life:
+    """How a flow is that has no engine: ``stopped``, or ``killed`` with what waits for the next one."""
+    if not killed(folder):
+        return Life("stopped", f"flow {folder.name!r} is stopped", 0.0)
+    counts = read(folder)["counts"] or {}
+    calls = counts.get("queued", 0) + counts.get("running", 0)
+    wait = f"; {calls} call{' waits' if calls == 1 else 's wait'}" if calls else ""
+    return Life("killed", f"the engine of flow {folder.name!r} was killed{wait}", 0.0)
 
 
 def request(folder: Path, key: int) -> Row | None:

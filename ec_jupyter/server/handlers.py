@@ -139,8 +139,9 @@ class CommandsHandler(Handler):
         op, args = field(body, "op", str), field(body, "args", dict, {})
         check_numbers(args)
         # one that was killed is followed by another, as in a notebook; one that was stopped stays so
-        start = await self.flows.links.thread(glance.killed, folder)
-        async with self.flows.links.use(folder, start=start) as client:
+        acts = op not in commands.LOOKS
+        start = acts and await self.flows.links.thread(glance.killed, folder)
+        async with self.flows.links.use(folder, start=start, attach=acts) as client:
             reply = await self.flows.links.thread(partial(self._command, client, op, args))
         self.answer({"ok": True, **reply})
 

@@ -26,13 +26,19 @@ _T = TypeVar("_T")
 
 
 class Link:
-    """One flow's connection, if it is open, and how many use it."""
+    """One flow's connection, if it is open, how many use it, and how many of those do more than ask once."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.users = 0
+        self.users = self.attached = 0
         self.client: Client | None = None
         self.opening = asyncio.Lock()
+
+    def attach(self, more: int) -> None:
+        """Count who is attached: for them the next engine is started when one dies; nobody else's look starts one."""
+        self.attached += more
+        if self.client is not None:
+            self.client.follow(self.attached > 0)
 
 
 class Links:
@@ -55,7 +61,7 @@ class Links:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call, *args)
 
     @asynccontextmanager
-    async def use(self, folder: Path, *, start: bool = False) -> AsyncIterator[Client]:
+    async def use(self, folder: Path, *, start: bool = False, attach: bool = False) -> AsyncIterator[Client]:
         """The client of a flow, for the time of the block.
 
         Parameters
@@ -64,6 +70,8 @@ class Links:
             The flow's folder, which exists.
         start : bool
             Start an engine where none runs: what only looks does not say so.
+        attach : bool
+            Have the next engine started if it dies during the block; `start` says so too.
 
         Raises
         ------
@@ -76,16 +84,19 @@ class Links:
         """
         link = self._links.setdefault(folder, Link(folder))
         link.users += 1
+        link.attach(start or attach)
         try:
             async with link.opening:
                 if link.client is None or not link.client.connected:
-                    client = await self.thread(_connected, folder, link.client, start)
+                    client = await self.thread(_connected, link, start)
                     link.client = client
+                    link.attach(0)
                     if self._closed:
                         client.close()
             yield link.client
         finally:
             link.users -= 1
+            link.attach(-(start or attach))
             if not link.users:
                 asyncio.get_running_loop().call_later(self.unused, self._close_unused, link)
 
@@ -106,13 +117,12 @@ class Links:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-def _connected(folder: Path, client: Client | None, start: bool) -> Client:
+def _connected(link: Link, start: bool) -> Client:
     """A client with a line to an engine; blocks until it has one."""
-    executable = None
+    folder, client, executable = link.folder, link.client, None
     if not running(folder):
         if not start:
-            what = "the engine of flow {} was killed" if glance.killed(folder) else "flow {} is stopped"
-            raise EngineLostError(f"{what.format(repr(folder.name))}; start it to go on with what is on disk")
+            raise EngineLostError(f"{glance.at_rest(folder).text}; start it to go on with what is on disk")
         trusted(folder)
         recorded = glance.read(folder)
         glance.check_python(folder.name, recorded["python"], PYTHON)
@@ -121,7 +131,8 @@ def _connected(folder: Path, client: Client | None, start: bool) -> Client:
         client.close()
         client = None
     if client is None:
-        return Client.open(folder, folder.name, client_name=CLIENT_NAME, executable=executable)
+        follow = link.attached > 0
+        return Client.open(folder, folder.name, client_name=CLIENT_NAME, executable=executable, follow=follow)
     client.ask("ping", timeout=60)
     return client
 

@@ -16,6 +16,7 @@ from ec_jupyter.notebook import scene
 from ec_jupyter.notebook.client import Client
 from ec_jupyter.notebook.engines import running
 from ec_jupyter.notebook.keeper import Life
+from ec_jupyter.server import glance
 from ec_jupyter.server.links import Links
 
 log = logging.getLogger(__name__)
@@ -25,9 +26,6 @@ SHORTEST = 0.1
 
 BEAT = 1.0
 """Seconds between two messages, at most: a page that hears nothing for three says that its numbers are old."""
-
-STOPPED = Life("stopped", "no engine runs", 0.0)
-"""What is told of a flow as long as nobody has been at its engine."""
 
 
 class Page(Protocol):
@@ -67,6 +65,7 @@ class Picture:
         self._seq = 0
         self._topology: dict[str, Any] | None = None
         self._life: Life | None = None
+        self._rest = Life("connecting", "", 0.0)
         self._task: asyncio.Task[None] | None = None
 
     def add(self, page: Page) -> None:
@@ -116,13 +115,13 @@ class Picture:
             await self._stack.aclose()
 
     async def _step(self, undo: list[Callable[[], None]]) -> None:
-        life = self._client.life if self._client is not None else STOPPED
+        life = self._client.life if self._client is not None else self._rest
         if life.state == "running" and (self._life is None or self._life.state != "running"):
             # another engine than the one whose numbers are shown
             await self._count()
         elif life.state not in ("running", "starting"):
             await self._connect(undo)
-            life = self._client.life if self._client is not None else life
+            life = self._client.life if self._client is not None else self._rest
         self._tell_life(life)
         await self._show()
 
@@ -139,10 +138,12 @@ class Picture:
     async def _connect(self, undo: list[Callable[[], None]]) -> None:
         """Find the engine, if one runs; a picture starts none."""
         if not await self._links.thread(running, self.folder):
+            if self._client is None and self._rest.state == "connecting":
+                self._rest = await self._links.thread(glance.at_rest, self.folder)
             return
         try:
             if self._client is None:
-                self._client = await self._stack.enter_async_context(self._links.use(self.folder))
+                self._client = await self._stack.enter_async_context(self._links.use(self.folder, attach=True))
                 undo += await self._links.thread(self._listen, self._client, asyncio.get_running_loop())
         except (EcError, TimeoutError):
             # it went away again; the next beat looks anew

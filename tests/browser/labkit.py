@@ -42,6 +42,15 @@ def wait_for(claim: Callable[[], Any], seconds: float = 60.0) -> Any:
     return found
 
 
+def overheard(page: Any) -> None:
+    """Have the page write down what it says of its numbers, however short."""
+    page.evaluate(
+        "() => { window.said = []; new MutationObserver(() => { const line = document.querySelector('.ec-life');"
+        " if (line) said.push(line.textContent) }).observe(document.body, {subtree: true, childList: true,"
+        " characterData: true}) }"
+    )
+
+
 class Lab:
     """A server in a process of its own."""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import urllib.request
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -13,7 +15,8 @@ import pytest
 
 from ec_jupyter.notebook.engines import running
 from ec_jupyter.notebook.flow import Flow, open_flow
-from tests.browser.labkit import TOKEN, Lab, wait_for
+from ec_jupyter.server import glance
+from tests.browser.labkit import TOKEN, Lab, overheard, wait_for
 
 _numbers = count(1)
 
@@ -44,9 +47,10 @@ def flow(lab: Lab) -> Iterator[Flow]:
         task.__module__ = "__main__"
         flow.declare(task, task.__name__)
     yield flow
-    if running(flow.folder):
-        flow.stop()
     flow.close()
+    answer = glance.ask(flow.folder)
+    if answer:
+        os.kill(answer["engine"], signal.SIGKILL)
 
 
 @pytest.fixture
@@ -183,6 +187,72 @@ def test_looking_at_a_stopped_flow_asks_before_it_starts_it(show: Any, flow: Flo
     page.locator(".ec-tab").get_by_role("button", name="Start").click()
     port(page, "Output of add_two").wait_for()
     assert running(flow.folder)
+
+
+def abandoned(flow: Flow, gate: Path) -> int:
+    """The engine of a flow whose call runs and whose next one waits, with no client but the pages."""
+    os.mkfifo(gate)
+
+    def read(path: str) -> str:
+        return open(path).read()
+
+    read.__module__ = "__main__"
+    flow.declare(read, "read")
+    flow.processor("main", cpus=1)
+    requests = [flow.submit("read", str(gate)), flow.submit("double", 4)]
+    wait_for(lambda: [request.state for request in requests] == ["running", "queued"])
+    engine = flow._client.engine_pid
+    flow.close()
+    return engine
+
+
+def test_a_tab_alone_starts_the_next_engine_after_a_kill_and_says_so(show: Any, flow: Flow, tmp_path: Path) -> None:
+    engine = abandoned(flow, tmp_path / "gate")
+    page = show()
+    row(page, flow).get_by_role("button", name="Open flow").click()
+    double = page.get_by_role("group", name="socket double", exact=True)
+    double.get_by_text("queued").first.wait_for()
+    overheard(page)
+    os.kill(engine, signal.SIGKILL)
+    wait_for(lambda: (glance.ask(flow.folder) or {}).get("engine", engine) != engine)
+    page.wait_for_function("() => said.some(text => text.startsWith('The engine is gone and is being started again'))")
+    page.locator(".ec-life").wait_for(state="hidden")
+    (tmp_path / "gate").write_text("go")
+    double.get_by_text("done").first.wait_for()
+
+
+def test_a_flow_that_was_killed_with_nobody_there_is_not_started_by_a_look_but_by_a_click(
+    show: Any, flow: Flow, tmp_path: Path
+) -> None:
+    os.kill(abandoned(flow, tmp_path / "gate"), signal.SIGKILL)
+    wait_for(lambda: not running(flow.folder))
+    page = show()
+    mine = row(page, flow)
+    mine.get_by_text("was killed").wait_for()
+    mine.get_by_role("button", name="Open flow").click()
+    tab = page.locator(".ec-tab")
+    tab.get_by_text(f"the engine of flow '{flow.name}' was killed; 2 calls wait").wait_for()
+    assert not running(flow.folder)
+    tab.get_by_role("button", name="Start").click()
+    double = page.get_by_role("group", name="socket double", exact=True)
+    double.get_by_text("queued").first.wait_for()
+    (tmp_path / "gate").write_text("go")
+    double.get_by_text("done").first.wait_for()
+
+
+def test_the_panel_alone_starts_no_engine_after_a_kill_and_says_so(show: Any, flow: Flow, tmp_path: Path) -> None:
+    engine = abandoned(flow, tmp_path / "gate")
+    page = show()
+    mine = row(page, flow)
+    mine.get_by_text("running", exact=True).wait_for()
+    os.kill(engine, signal.SIGKILL)
+    mine.get_by_text("was killed").wait_for()
+    # a call that ran is queued again: nobody knows how far it was
+    mine.get_by_text("2 queued").wait_for()
+    assert not running(flow.folder)
+    mine.get_by_role("button", name="Start flow").click()
+    (tmp_path / "gate").write_text("go")
+    mine.get_by_text("nothing to do").wait_for()
 
 
 def test_a_tab_is_there_again_after_a_reload(show: Any, flow: Flow) -> None:

@@ -16,7 +16,7 @@ from nbconvert import HTMLExporter
 from nbformat.sign import NotebookNotary
 
 from ec_jupyter.server import glance
-from tests.browser.labkit import TOKEN, Lab, wait_for
+from tests.browser.labkit import TOKEN, Lab, overheard, wait_for
 
 _numbers = count(1)
 
@@ -250,6 +250,28 @@ def test_after_a_restart_one_click_on_the_dead_picture_brings_it_back(notebook: 
     opened.card("count").get_by_text("2", exact=True).first.wait_for()
     # the flow outlived the kernel: what was done before is counted still
     opened.card("count").get_by_text("2", exact=True).first.wait_for()
+
+
+def test_an_idle_notebook_starts_the_next_engine_after_a_kill_and_its_picture_says_so(notebook: Any) -> None:
+    held = "\n@ec.socket\ndef held(path: str) -> int:\n    return len(open(path).read())\n"
+    opened = notebook(SETUP.replace("\nflow = ec.flow()", f"{held}\nflow = ec.flow()"), "flow.submit('held', 'gate')")
+    name = opened.path.partition("/")[0]
+    gate, folder = opened.lab.root / name / "gate", opened.lab.root / name / ".ec_jupyter" / name
+    os.mkfifo(gate)
+    opened.run(0)
+    opened.card("held").wait_for()
+    opened.run(1)
+    opened.card("held").get_by_text("running").first.wait_for()
+    opened.wait()
+    overheard(opened.page)
+    engine = glance.ask(folder)["engine"]
+    os.kill(engine, signal.SIGKILL)
+    # nobody asks for anything
+    wait_for(lambda: (glance.ask(folder) or {}).get("engine", engine) != engine)
+    opened.page.wait_for_function("() => said.some(text => text.startsWith('The engine is gone and is being started'))")
+    opened.page.locator(".ec-life").first.wait_for(state="hidden")
+    gate.write_text("go")
+    opened.card("held").get_by_text("done").first.wait_for()
 
 
 def test_a_flow_made_in_a_notebook_is_in_the_panel_and_both_pictures_agree(notebook: Any, lab: Lab) -> None:

@@ -317,6 +317,60 @@ def test_looking_at_a_result_starts_no_engine_and_says_what_to_do(web: Any, flow
         assert result(web, request) == "int"
 
 
+def test_no_get_starts_an_engine_over_a_connection_that_is_open_still(web: Any, flow: Any, wait_until: Any) -> None:
+    request = flow.submit("kind", 4).wait(30).id
+    flow.close()
+    web.good("flows", "sums")
+    (link,) = web.flows.links._links.values()
+    os.kill(link.client.engine_pid, signal.SIGKILL)
+    web.until("flows", "sums", "requests", str(request), claim=lambda row: row.get("running") is False)
+    wait_until(lambda: link.client.life.state == "failed")
+    for _ in range(2):
+        assert web("flows", "sums") == (409, web("flows", "sums")[1])
+    assert web("flows", "sums", "commands", body={"op": "history"})[0] == 409
+    assert link.client.life.text == "no engine of flow 'sums' runs, and to look starts none"
+    assert not running(flow.folder)
+    # to act does
+    web.good("flows", "sums", "commands", body={"op": "pause", "args": {}})
+    assert running(flow.folder)
+
+
+def test_a_get_that_an_engine_died_under_fails_and_starts_none(web: Any, flow: Any, wait_until: Any) -> None:
+    flow.close()
+    web.good("flows", "sums")
+    (link,) = web.flows.links._links.values()
+    engine = link.client.engine_pid
+    os.kill(engine, signal.SIGSTOP)
+    asked = web._fetch("ec", "flows", "sums", request_timeout=60)
+    web.until("flows", claim=lambda _: link.client._questions)
+    os.kill(engine, signal.SIGKILL)
+    with pytest.raises(HTTPClientError) as refused:
+        web.loop.run_until_complete(asked)
+    assert refused.value.code == 409
+    assert "to look starts none" in refused.value.response.body.decode()
+    assert not running(flow.folder)
+
+
+def test_a_flow_that_was_killed_says_how_many_calls_wait_and_how_it_goes_on(
+    web: Any, flow: Any, wait_until: Any
+) -> None:
+    flow.pause()
+    for x in range(2):
+        assert flow.submit("double", x).id
+    engine = flow._client.engine_pid
+    flow.close()
+    os.kill(engine, signal.SIGKILL)
+    wait_until(lambda: not running(flow.folder))
+    says = "the engine of flow 'sums' was killed; 2 calls wait"
+    assert web("flows", "sums")[1]["error"] == f"{says}; start it to go on with what is on disk"
+    page = web.live("sums")
+    said = web.next(page, lambda m: m["k"] == "engine")
+    assert (said["state"], said["text"]) == ("killed", says)
+    assert not running(flow.folder)
+    web.good("flows", "sums", "start", body={})
+    assert web.next(page, lambda m: m["k"] == "engine")["state"] == "running"
+
+
 def test_a_flow_that_came_from_elsewhere_runs_nothing_whoever_looks_or_starts_it(
     web: Any, flow: Any, jp_root_dir: Path, tmp_path: Path, wait_until: Any
 ) -> None:

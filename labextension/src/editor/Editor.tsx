@@ -68,6 +68,8 @@ function keepFocus(root: HTMLElement): void {
   });
 }
 
+const capital = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);
+
 /** What the numbers are worth, where they are not live. */
 function LifeLine(): JSX.Element | null {
   const store = useStore();
@@ -76,7 +78,7 @@ function LifeLine(): JSX.Element | null {
   if (life === 'live' || life === 'static') return null;
   const revive = store.host.revive?.bind(store.host);
   const who = store.host.behind ?? 'kernel';
-  const Who = who[0]!.toUpperCase() + who.slice(1);
+  const Who = capital(who);
   const of = time ? `numbers of ${clock(time)}.` : 'no numbers yet.';
   const text = {
     connecting: `Connecting to the ${who}…`,
@@ -84,9 +86,10 @@ function LifeLine(): JSX.Element | null {
     gone: time ? `${Who} gone: ${of}` : `${Who} gone: the picture as it was saved.`,
     starting: `The engine is gone and is being started again: ${of}`,
     stopped: `Stopped: ${of}`,
-    failed: `${store.host.engine?.text ?? 'The engine cannot be started'}: ${of}`
+    failed: `${store.host.engine?.text ?? 'The engine cannot be started'}: ${of}`,
+    killed: `${capital(store.host.engine?.text ?? 'the engine was killed')}: ${of}`
   }[life];
-  const start = { stopped: 'Start', failed: 'Try again' }[life as string];
+  const start = { stopped: 'Start', killed: 'Start', failed: 'Try again' }[life as string];
   return (
     <div className={`ec-life ec-life-${life}`} role="status">
       {text}

@@ -141,16 +141,17 @@ export interface Answer {
 
 /** How the flow's engine is; its numbers come while it is running. */
 export interface Engine {
-  state: 'running' | 'starting' | 'stopped' | 'failed';
+  state: 'running' | 'starting' | 'stopped' | 'failed' | 'killed' | 'connecting';
   /** Why, in one line. */
   text: string;
 }
 
 /**
  * connecting: no graph yet; live; busy: the kernel hears only after its cell; gone: who gave the numbers says nothing
- * any more. Else he is there and it is the engine: it died and is being started again, was stopped, cannot be started.
+ * any more. Else he is there and it is the engine: it died and is being started again, was stopped, cannot be started,
+ * or died and nobody was there to start the next.
  */
-export type Life = 'connecting' | 'live' | 'busy' | 'gone' | 'static' | 'starting' | 'stopped' | 'failed';
+export type Life = 'connecting' | 'live' | 'busy' | 'gone' | 'static' | 'starting' | 'stopped' | 'failed' | 'killed';
 
 export interface Host {
   graph(): Graph | null;

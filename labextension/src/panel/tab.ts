@@ -33,7 +33,7 @@ export class FlowTab extends Widget {
     super.dispose();
   }
 
-  /** The editor, if the flow runs; else why not, and what to do about it. */
+  /** The editor, if the flow runs; else why not (it was stopped, its engine was killed), and what to do about it: to look starts nothing. */
   private async _begin(): Promise<void> {
     this._say('Looking at the flow…');
     await this._flows.refresh();
