@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import errno
 import gc
 import json
 import logging
@@ -15,9 +16,10 @@ import threading
 from pathlib import Path
 
 from ec_jupyter.engine.clients import Clients
+from ec_jupyter.engine.folder import refusal
 from ec_jupyter.engine.loop import Engine
 from ec_jupyter.engine.runtime import sweep
-from ec_jupyter.errors import EcError, StoreLockedError, to_wire
+from ec_jupyter.errors import EcError, EngineStartError, StoreLockedError, to_wire
 from ec_jupyter.nodes.handles import raise_limit
 from ec_jupyter.nodes.slot import leave
 
@@ -45,12 +47,29 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
     try:
         return asyncio.run(_run(options))
-    except EcError as error:
-        _say(options.ready, {"error": to_wire(error)})
+    except (EcError, OSError, MemoryError, RuntimeError) as error:
+        why = _why(options.folder, error)
+        if why is None:
+            raise
+        _say(options, {"error": to_wire(why)})
         # that another was quicker is no error: whoever asked is served by it
-        level = logging.INFO if isinstance(error, StoreLockedError) else logging.ERROR
-        logging.getLogger("ec_jupyter.engine").log(level, "%s", error)
+        level = logging.INFO if isinstance(why, StoreLockedError) else logging.ERROR
+        logging.getLogger("ec_jupyter.engine").log(level, "%s", why)
         return 1
+
+
+def _why(folder: Path, error: Exception) -> EcError | None:
+    """Why the engine cannot run, to the person whose machine it is; None where it is a defect of ours."""
+    if isinstance(error, EcError):
+        return error
+    if isinstance(error, OSError) and error.errno != errno.ENOMEM:
+        return refusal(folder, error)
+    if isinstance(error, RuntimeError) and "new thread" not in str(error):
+        return None
+    return EngineStartError(
+        f"the engine of the flow in {folder} gets no more memory or threads ({error or 'out of memory'}): "
+        "raise the limit that it runs under (ulimit -a shows it), or end other programs"
+    )
 
 
 async def _run(options: argparse.Namespace) -> int:
@@ -67,8 +86,9 @@ async def _run(options: argparse.Namespace) -> int:
     except sqlite3.Error as error:
         raise engine.store.explain(error) from error
     await engine.clients.listen()
-    _say(options.ready, {"engine": os.getpid()})
     threading.Thread(target=sweep, name="ec-sweep", daemon=True).start()
+    # the last that can fail: whoever has started it is told the reason
+    _say(options, {"engine": os.getpid()})
     await engine.stopped.wait()
     await engine.clients.close()
     await engine.close()
@@ -78,7 +98,9 @@ async def _run(options: argparse.Namespace) -> int:
     return int(engine.broken)
 
 
-def _say(fd: int | None, line: dict[str, object]) -> None:
+def _say(options: argparse.Namespace, line: dict[str, object]) -> None:
+    """Tell who has started the engine, once, how that went."""
+    fd, options.ready = options.ready, None
     if fd is not None:
         os.write(fd, json.dumps(line).encode() + b"\n")
         os.close(fd)

@@ -414,9 +414,9 @@ class Clients:
                 connection.transport.write(frames[id(connection.shown)])
                 connection.shown = now
 
-    def notice(self, text: str) -> None:
+    def notice(self, text: str, **more: Any) -> None:
         """Tell everybody something they should know."""
-        self.push("notice", {"text": text}, everyone=True)
+        self.push("notice", {"text": text, **more}, everyone=True)
 
     def output(self, request: int, stream: str, text: str) -> None:
         """Pass on what a task printed."""

@@ -123,6 +123,8 @@ def _hello(engine: Engine, client: Connection, header: Header, buffers: Buffers)
         },
         to=header,
     )
+    if engine.stalled is not None:
+        client.send({"k": "notice", "text": str(engine.stalled), "stalled": str(engine.stalled)})
     for unit, why in engine.core.suspects.aside.items():
         client.send({"k": "notice", "text": f"{unit} is set aside: {why}"})
 

@@ -10,9 +10,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from ec_jupyter.errors import StoreError, StoreFullError, StoreReadOnlyError
+
 FLOWS = ".ec_jupyter"
 """Folder beside the notebook that holds its flows."""
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 _OPEN = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
@@ -83,3 +87,26 @@ class Folder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def refusal(folder: Path, error: OSError, undone: str = "") -> StoreError:
+    """Why a flow's folder cannot be used, to the person whose it is.
+
+    Parameters
+    ----------
+    folder : Path
+        The flow's folder.
+    error : OSError
+        What the system says.
+    undone : str
+        What was not done, such as ``"nothing was submitted"``.
+    """
+    if isinstance(error, StoreError):
+        return error
+    what = f"{folder / str(error.filename2 or error.filename or '')}: {error.strerror or error}"
+    undone = undone and f"; {undone}"
+    if error.errno in _FULL:
+        return StoreFullError(f"the disk under {folder} is full{undone}: free some space first")
+    if error.errno in _READ_ONLY:
+        return StoreReadOnlyError(f"the flow's folder {folder} cannot be written ({what}){undone}")
+    return StoreError(f"the flow in {folder} cannot be used ({what}){undone}: put that right, or move it away")

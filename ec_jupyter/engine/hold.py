@@ -14,8 +14,8 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-from ec_jupyter.engine.folder import Folder
-from ec_jupyter.errors import StoreError, StoreLockedError, StoreLostError, StoreReadOnlyError
+from ec_jupyter.engine.folder import Folder, refusal
+from ec_jupyter.errors import StoreError, StoreLockedError, StoreLostError
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class Hold:
     ------
     StoreLockedError
         Another engine has it; names its process and host.
-    StoreReadOnlyError
+    StoreReadOnlyError, StoreFullError, StoreError
         The lock file cannot be made.
     """
 
@@ -48,10 +48,9 @@ class Hold:
             self.folder = Folder(path)
             self._lock = self._lock_file()
         except OSError as error:
-            if isinstance(error, StoreError):
+            if hasattr(self, "folder"):
                 self.folder.close()
-                raise
-            raise StoreReadOnlyError(f"the flow's folder {path} cannot be written: {error.strerror}") from error
+            raise refusal(path, error) from error
 
     def _lock_file(self) -> int:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW

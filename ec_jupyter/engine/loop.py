@@ -236,7 +236,7 @@ class Engine:
         self.core.submitted.clear()
         if self.stalled is not None:
             self.stalled = None
-            self.clients.notice(f"the flow in {self.folder} can be written again and goes on")
+            self.clients.notice(f"the flow in {self.folder} can be written again and goes on", stalled="")
         # workers first: an answer would wake its client, which then wants a CPU too
         self.pump()
         self._let_out()
@@ -294,7 +294,7 @@ class Engine:
         if new:
             log.error("%s", self.stalled)
             self.clients.refuse(self.stalled)
-            self.clients.notice(str(self.stalled))
+            self.clients.notice(str(self.stalled), stalled=str(self.stalled))
         looks, self._looks = self._looks, []
         for look in looks:
             look()

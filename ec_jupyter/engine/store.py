@@ -22,7 +22,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ec_jupyter.engine import trust as trusting
-from ec_jupyter.engine.folder import FLOWS, Folder
+from ec_jupyter.engine.folder import FLOWS, Folder, refusal
 from ec_jupyter.engine.hold import Hold
 from ec_jupyter.engine.migrate import SCHEMA, check, migrate
 from ec_jupyter.errors import StoreDamagedError, StoreError, StoreFullError, StoreReadOnlyError
@@ -31,7 +31,9 @@ CHECKPOINT_BYTES = 8 << 20
 FREE_BYTES = 1 << 20  # so much may stay free in a database, and a quarter of it
 STEP_PAGES = 500  # given back at once
 WHOLE_BYTES = 16 << 20  # an older database with no more content than this is written anew, in some 0.1 s
+ROOM_BYTES = 1 << 16  # on a disk with less, the shared memory beside a database cannot be made
 CHECKPOINT_AGAIN = 0.5  # seconds after a reader held more than that back
+_MEMORY = ("SQLITE_IOERR_NOMEM", "SQLITE_IOERR_SHMMAP", "SQLITE_IOERR_MMAP")
 _NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "lustre", "gpfs", "beegfs", "ceph"}
 
 Parameters = Sequence[Any] | Mapping[str, Any]  # for `?`, or by the names in the statement
@@ -207,9 +209,20 @@ class Store:
     def explain(self, error: sqlite3.Error) -> StoreError:
         """An SQLite error in the words of the person whose disk it is."""
         text = str(error)
-        code = getattr(error, "sqlite_errorcode", None)
-        if code == sqlite3.SQLITE_FULL or "disk is full" in text:
+        code = getattr(error, "sqlite_errorcode", 0)
+        faulty = code & 0xFF == sqlite3.SQLITE_IOERR
+        if code == sqlite3.SQLITE_FULL or "disk is full" in text or (faulty and self._crowded()):
             return StoreFullError(f"the disk under {self.folder} is full; free some space and the flow goes on")
+        if faulty and error.sqlite_errorname in _MEMORY:
+            return StoreError(
+                f"the database {self.path} gets no memory ({error.sqlite_errorname}): "
+                "raise the limit that the engine runs under (ulimit -v shows it), or end other programs"
+            )
+        if faulty:
+            return StoreError(
+                f"the disk under {self.folder} does not read or write ({error.sqlite_errorname}): "
+                "see to it, and the flow goes on from what was written"
+            )
         if "readonly" in text or "unable to open" in text:
             return StoreReadOnlyError(f"the flow in {self.folder} cannot be written ({text})")
         if type(error) is not sqlite3.DatabaseError:
@@ -217,6 +230,14 @@ class Store:
         return StoreDamagedError(
             f"the database {self.path} is damaged ({text}); it was left as it is: restore it from a copy"
         )
+
+    def _crowded(self) -> bool:
+        """Whether the disk has no room: SQLite calls it an I/O error where that ends its shared memory."""
+        try:
+            disk = os.statvfs(self.folder)
+        except OSError:
+            return False
+        return disk.f_bavail * disk.f_frsize < ROOM_BYTES
 
     def close(self) -> None:
         """Write the log back and let go of the flow."""
@@ -375,7 +396,7 @@ def make_folder(folder: Path, *, trust: bool = False) -> None:
 
     Raises
     ------
-    StoreReadOnlyError, StoreFullError
+    StoreReadOnlyError, StoreFullError, StoreError
         It cannot be made or written.
     UntrustedFlowError
         It was made elsewhere or belongs to somebody else; nothing in it was changed.
@@ -394,12 +415,8 @@ def make_folder(folder: Path, *, trust: bool = False) -> None:
             ignore.write_text("*\n")
         if not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, "no permission to write", str(folder))
-    except StoreError:
-        raise
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise StoreFullError(f"the disk under {folder} is full; free some space first") from error
-        raise StoreReadOnlyError(f"the flow's folder {folder} cannot be written: {error.strerror}") from error
+        raise refusal(folder, error) from error
 
 
 def mount_type(folder: Path) -> str:

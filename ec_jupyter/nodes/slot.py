@@ -90,11 +90,12 @@ class Holder(threading.Thread):
         except Exception as error:  # noqa: BLE001 - the owner is told
             return _said(error)
         try:
-            executor.submit(child.serve, seat).result()
+            try:
+                executor.submit(child.serve, seat).result()
+            finally:
+                executor.shutdown(wait=True, kill_workers=True)
         except BaseException as error:  # noqa: BLE001 - the owner is told
             return _said(error)
-        finally:
-            executor.shutdown(wait=True, kill_workers=True)
         return None
 
 
@@ -103,7 +104,7 @@ def _said(error: BaseException) -> str:
     first = error
     while first.__context__ is not None and not isinstance(first, OSError):
         first = first.__context__
-    told = first if isinstance(error, UnboundLocalError) else error
+    told = first if type(error) in (UnboundLocalError, RuntimeError) else error
     return f"{type(told).__name__}: {told}"
 
 

@@ -6,7 +6,6 @@ Any thread may call; none waits for an engine longer than it asked to. The line 
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import secrets
@@ -19,16 +18,14 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
+from ec_jupyter.engine.folder import refusal
 from ec_jupyter.engine.inbox import identity_of, inbox_folder
 from ec_jupyter.engine.store import make_folder
 from ec_jupyter.errors import (
     ArgumentsError,
     EcError,
     EngineLostError,
-    StoreError,
-    StoreFullError,
     StoreLostError,
-    StoreReadOnlyError,
     from_wire,
 )
 from ec_jupyter.nodes import values
@@ -143,10 +140,7 @@ class Client(Talk):
         except BaseException as error:
             client.close()
             if isinstance(error, OSError) and not isinstance(error, EcError):
-                what = f"{error.filename or client.folder}: {error.strerror or error}"
-                raise StoreError(
-                    f"the flow in {client.folder} cannot be used ({what}); put that right, or move it away"
-                ) from error
+                raise refusal(client.folder, error) from error
             raise
         _clients.add(client)
         return client
@@ -300,7 +294,7 @@ class Client(Talk):
         ------
         StoreLostError
             The flow's folder is not where it was.
-        StoreFullError, StoreReadOnlyError
+        StoreFullError, StoreReadOnlyError, StoreError
             The file cannot be written.
         """
         try:
@@ -310,13 +304,7 @@ class Client(Talk):
                 raise
             if self.lost:
                 raise self._displaced() from error
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                text = f"the disk under {self.folder} is full; the {what} was not written: free some space first"
-                raise StoreFullError(text) from error
-            raise StoreReadOnlyError(
-                f"the {what} cannot be written to {self._values} ({error.strerror or error}); "
-                f"that has to be a folder with room that you may write to"
-            ) from error
+            raise refusal(self.folder, error, f"the {what} was not written") from error
 
     def stop(self) -> None:
         """End the engine, if one runs; what is asked from now on is for the next one.

@@ -16,7 +16,8 @@ from pathlib import Path
 import psutil
 
 from ec_jupyter.engine.address import connect
-from ec_jupyter.errors import EngineLostError, EngineStartError, FrameError, StoreError, StoreLockedError, from_wire
+from ec_jupyter.engine.folder import refusal
+from ec_jupyter.errors import EngineLostError, EngineStartError, FrameError, StoreLockedError, from_wire
 from ec_jupyter.notebook.line import Line
 from ec_jupyter.notebook.waits import Deadline
 from ec_jupyter.wire import FrameReader, Header, encode
@@ -110,8 +111,7 @@ def _start(folder: Path, name: str, command: list[str], *, last: bool) -> bool:
     except OSError as error:
         os.close(ready)
         os.close(write)
-        what = f"{log_path}: {error.strerror}"
-        raise StoreError(f"the flow in {folder} cannot be used ({what}); put that right, or move it away") from error
+        raise refusal(folder, error) from error
     with output:
         # in a session of its own: an interrupt or the end of this kernel does not reach it
         process = subprocess.Popen(

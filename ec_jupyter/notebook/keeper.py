@@ -91,6 +91,8 @@ class Keeper:
         The line, while there is one.
     life : Life
         How the engine is.
+    stalled : str
+        Why the engine takes nothing at present, as it says itself.
     closed : bool
         There will be no other line.
     """
@@ -100,6 +102,7 @@ class Keeper:
         self.lock = threading.RLock()
         self.line: Line | None = None
         self.life = Life("stopped", "", time.time())
+        self.stalled = ""
         self.closed = False
         self._changed = threading.Condition(self.lock)
         self._turn = threading.Lock()
@@ -140,7 +143,7 @@ class Keeper:
                     raise self._error
                 self.want()
                 if not self._changed.wait(deadline.left):
-                    raise TimeoutError(f"{self.trouble()} after the time limit")
+                    raise TimeoutError(f"{self.trouble()}, and the time limit is over")
             return self.line
 
     def settled(self, deadline: Deadline) -> None:
@@ -148,10 +151,12 @@ class Keeper:
         with self.lock:
             while self._wanted and not self.closed:
                 if not self._changed.wait(deadline.left):
-                    raise TimeoutError(f"{self.trouble()} after the time limit")
+                    raise TimeoutError(f"{self.trouble()}, and the time limit is over")
 
     def trouble(self) -> str:
         """Why an answer may be late."""
+        if self.stalled:
+            return self.stalled
         how = {"running": "does not answer", "starting": "is being started", "stopped": "was stopped"}
         return f"the engine of flow {self._name!r} {how.get(self.life.state, 'cannot be had')}"
 
@@ -323,5 +328,5 @@ class Keeper:
         self._owner._give_up(error)
 
     def _become(self, state: str, text: str) -> None:
-        self.life = Life(state, text, time.time())
+        self.life, self.stalled = Life(state, text, time.time()), ""
         self._owner._lives(self.life)

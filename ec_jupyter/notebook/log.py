@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 from contextlib import suppress
 from pathlib import Path
 
-from ec_jupyter.errors import StoreFullError, StoreLostError, StoreReadOnlyError
+from ec_jupyter.engine.folder import refusal
+from ec_jupyter.errors import StoreLostError
 
 CUT_BYTES = 1 << 20
 """A log whose frames were all answered is emptied once it is larger than this."""
@@ -44,12 +44,8 @@ class Log:
                 written += os.write(self._fd, frame[written:] if written else frame)
         except OSError as error:
             os.ftruncate(self._fd, self._size)
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                text = f"the disk under {self.path.parent.parent} is full; nothing was submitted: free some space first"
-                raise StoreFullError(text) from error
-            raise StoreReadOnlyError(
-                f"{self.path} cannot be written ({error.strerror}); nothing was submitted"
-            ) from error
+            error.filename = self.path
+            raise refusal(self.path.parent.parent, error, "nothing was submitted") from error
         except BaseException:
             os.ftruncate(self._fd, self._size)
             raise

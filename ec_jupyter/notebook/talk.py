@@ -181,6 +181,7 @@ class Talk:
     def _pushed(self, header: Header, buffers: list[bytes]) -> None:
         if header["k"] == "topology":
             self.topology = merged(self.topology, header["changes"])
+        self._keeper.stalled = header.get("stalled", self._keeper.stalled)
         self._tell_listeners(header, buffers)
 
     def _tell_listeners(self, header: Header, buffers: list[bytes]) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.crash.flowkit import Flow, Gate, Marks
+from ec_jupyter.engine.store import make_folder
+from tests.crash.flowkit import Flow, Gate, Marks, hold
 
 
 @pytest.fixture
@@ -46,3 +49,46 @@ def gate(tmp_path: Path) -> Iterator[Gate]:
 def marks(tmp_path: Path) -> Marks:
     """What tasks have left."""
     return Marks(tmp_path / "marks")
+
+
+@pytest.fixture
+def running(flow: Flow, gate: Gate, marks: Marks) -> int:
+    """A call of the flow that runs, and waits at the gate."""
+    flow.socket(hold)
+    request = flow.submit("hold", x=1, marks=str(marks), gate=str(gate))
+    marks.reach(1)
+    return request
+
+
+@pytest.fixture
+def mortal() -> Iterator[object]:
+    """Starts engines with a fault; ends them with the test."""
+    engines: list[subprocess.Popen[bytes]] = []
+
+    def start(folder: Path, fault: str, what: object) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "tests.crash.mortal", str(folder), fault, str(what)]
+        if not (folder / "flow.db").exists():
+            make_folder(folder)
+        with open(folder / "engine.log", "ab") as log:
+            engines.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log))
+        assert fault == "die" or engines[-1].stdout.readline() == b"up\n"
+        return engines[-1]
+
+    yield start
+    for engine in engines:
+        engine.kill()
+        engine.communicate()
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 6 MiB that is this test's own."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=6m", "none", str(place)], capture_output=True, check=False
+    )
+    if made.returncode:
+        pytest.skip("only root can mount a disk")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)

@@ -7,10 +7,11 @@ import inspect
 import os
 import select
 import signal
+import sqlite3
 import sys
 import threading
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,18 @@ def passing(path: str) -> None:
     """Wait at a gate; for tasks."""
     with open(path, "rb") as file:
         file.read()
+
+
+def echo(x):
+    """What it is given; for tasks."""
+    return x
+
+
+def hold(x, marks, gate):
+    """Say that it runs, then wait at a gate; for tasks."""
+    mark(marks, x)
+    passing(gate)
+    return x
 
 
 class Flow:
@@ -234,6 +247,16 @@ class Flow:
     def workers(self) -> list[psutil.Process]:
         """Processes that the engine has started."""
         return psutil.Process(self.engine).children(recursive=True)
+
+
+def damaged(flow, *statements):
+    """Stop the flow and change its database behind its back."""
+    flow.drained()
+    flow.stop()
+    with closing(sqlite3.connect(flow.folder / "flow.db")) as db:
+        for statement in statements:
+            db.execute(statement)
+        db.commit()
 
 
 def engine_of(pid: int) -> Path | None:

@@ -1,4 +1,4 @@
-"""Faults inside the engine: it ends between two statements, its clock jumps, its disk is full."""
+"""Faults inside the engine: it ends between two statements, its clock jumps, its clients do not read."""
 
 from __future__ import annotations
 
@@ -25,21 +25,24 @@ from ec_jupyter.engine.inbox import identity_of
 from ec_jupyter.engine.key import KEY, Proof
 from ec_jupyter.engine.store import make_folder
 from ec_jupyter.errors import (
-    EcError,
     PythonMismatchError,
-    StoreDamagedError,
-    StoreError,
-    StoreFullError,
-    StoreReadOnlyError,
 )
 from ec_jupyter.notebook import client as client_module
 from ec_jupyter.notebook import engines
 from ec_jupyter.wire import PROTOCOL, FrameReader, encode
-from tests.crash.flowkit import Flow, Gate, gone, kill, mark, passing, socket_change, wait_until
-
-
-def echo(x):
-    return x
+from tests.crash.flowkit import (
+    Flow,
+    Gate,
+    damaged,
+    echo,
+    gone,
+    hold,
+    kill,
+    mark,
+    passing,
+    socket_change,
+    wait_until,
+)
 
 
 def shout(x):
@@ -52,26 +55,6 @@ def pair(one, two):
 
 def size(x):
     return len(x)
-
-
-@pytest.fixture
-def mortal() -> Iterator[object]:
-    """Starts engines with a fault; ends them with the test."""
-    engines: list[subprocess.Popen[bytes]] = []
-
-    def start(folder: Path, fault: str, what: object) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "tests.crash.mortal", str(folder), fault, str(what)]
-        if not (folder / "flow.db").exists():
-            make_folder(folder)
-        with open(folder / "engine.log", "ab") as log:
-            engines.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log))
-        assert fault == "die" or engines[-1].stdout.readline() == b"up\n"
-        return engines[-1]
-
-    yield start
-    for engine in engines:
-        engine.kill()
-        engine.communicate()
 
 
 def held(x, gate):
@@ -196,147 +179,7 @@ def test_a_delay_written_down_under_a_clock_ahead_is_not_waited_out_for_hours(ma
     assert flow.result(retried, 20) == 1
 
 
-# -- a full disk -------------------------------------------------------------------
-@pytest.fixture
-def disk(tmp_path) -> Iterator[Path]:
-    """A disk of 6 MiB that is this test's own."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=6m", "none", str(place)], capture_output=True, check=False
-    )
-    if made.returncode:
-        pytest.skip("only root can mount a disk")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
-
-
-def test_a_full_disk_refuses_submits_loses_nothing_and_goes_on_once_there_is_room(make_flow, disk):
-    flow = make_flow(disk / "notebook" / ".ec_jupyter" / "main")
-    flow.socket(size)
-    ballast = disk / "ballast"
-    ballast.write_bytes(b"x" * 1_500_000)
-    big = flow.values({"x": "y" * 50_000})
-    accepted = []
-
-    def fill():
-        for i in range(1000):
-            accepted.append(flow.client.submit([("size", big, f"id-{i}")]))
-
-    with pytest.raises(StoreFullError, match="nothing was submitted"):
-        fill()
-    assert 10 < len(accepted) < 100
-    with pytest.raises(StoreFullError):
-        flow.client.submit([("size", big, "later")])
-    # what is on disk can be looked at
-    assert flow.query("counts")["sockets"]["size"] is not None
-    ballast.unlink()
-    assert [flow.result(some[0]) for some in accepted] == [50_000] * len(accepted)
-    assert flow.result(flow.submit("size", "later", x="later")) == 5
-    flow.drained()
-    assert {r["state"] for r in flow.requests()} == {"done"}
-    assert flow.count("size")["done"] == len(accepted) + 1
-    flow.stop()
-    with closing(sqlite3.connect(flow.folder / "flow.db")) as db:
-        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-
-
-def test_a_large_argument_that_finds_no_room_or_no_folder_is_refused_and_taken_later(make_flow, disk):
-    flow = make_flow(disk / "notebook" / ".ec_jupyter" / "main")
-    flow.socket(size)
-    with pytest.raises(StoreFullError, match="is full; the value was not written: free some space first"):
-        flow.submit("size", x="y" * 8_000_000)
-    assert flow.result(flow.submit("size", x="y" * 200_000)) == 200_000
-    flow.drained()
-    values = flow.folder / "values"
-    shutil.rmtree(values)
-    values.touch()
-    with pytest.raises(StoreReadOnlyError, match=f"cannot be written to {values} .*that has to be a folder"):
-        flow.submit("size", x="y" * 200_000)
-    values.unlink()
-    assert flow.result(flow.submit("size", x="y" * 200_000)) == 200_000
-
-
-def test_an_engine_whose_database_is_full_holds_results_and_writes_them_once_there_is_room(
-    make_flow, mortal, tmp_path, gate, marks
-):
-    def make(n, marks, gate):
-        mark(marks, n)
-        passing(gate)
-        return "z" * n
-
-    folder = tmp_path / "notebook" / ".ec_jupyter" / "main"
-    folder.mkdir(parents=True)
-    pages = tmp_path / "pages"
-    pages.write_text("")
-    engine = mortal(folder, "pages", pages)
-    flow = make_flow(folder)
-    flow.pids.discard(engine.pid)
-    flow.socket(make)
-    flow.socket(size)
-    flow.plug("make", "size.x")
-    notices = []
-    flow.client.listen("notice", lambda header, _: notices.append(header["text"]))
-    ids = flow.map("make", [{"n": 40_000, "marks": str(marks), "gate": str(gate)}] * 10)
-    marks.reach(2)
-    pages.write_text("10")
-    wait_until(lambda: "full" in pages.with_suffix(".seen").read_text())
-    gate.open()
-    wait_until(lambda: any("is full" in text for text in notices))
-    with pytest.raises(StoreFullError, match="is full"):
-        flow.ask("pause", sockets=["make"])
-    # what is on disk can be looked at
-    assert len(flow.requests(socket="make")) == 10
-    assert flow.count("size")["done"] == 0
-    pages.write_text("")
-    wait_until(lambda: any("written again" in text for text in notices))
-    flow.drained()
-    assert [len(flow.result(i)) for i in ids] == [40_000] * 10
-    assert flow.results("size") == [40_000] * 10
-    assert {r["attempt"] for r in flow.requests(socket="make")} == {1}
-
-
-# -- an engine that cannot start -----------------------------------------------------
-def test_a_damaged_flow_is_refused_to_the_client_and_left_as_it_is(flow):
-    flow.socket(echo)
-    flow.map("echo", [{"x": "y" * 1000}] * 100)
-    flow.drained()
-    flow.stop()
-    path = flow.folder / "flow.db"
-    data = path.read_bytes()
-    path.write_bytes(data[: len(data) // 2])
-    with pytest.raises(StoreDamagedError, match="is damaged"):
-        flow.reopen()
-    assert path.read_bytes() == data[: len(data) // 2]
-    path.write_bytes(data)
-    flow.reopen()
-    assert flow.count("echo")["done"] == 100
-
-
-def test_a_flow_of_another_schema_is_refused_to_the_client_by_number(flow):
-    flow.stop()
-    with closing(sqlite3.connect(flow.folder / "flow.db")) as db:
-        db.execute("PRAGMA user_version = 99")
-    with pytest.raises(StoreError, match="schema 99"):
-        flow.reopen()
-
-
-def test_a_folder_that_cannot_be_written_is_refused_to_the_client(make_flow, disk):
-    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
-    with pytest.raises(StoreReadOnlyError, match="cannot be written"):
-        client_module.Client.open(disk / "main", "main")
-
-
-@pytest.mark.parametrize(("name", "made"), [("inbox", Path.touch), ("engine.log", Path.mkdir)])
-def test_what_is_in_the_place_of_a_file_of_the_flow_is_named(flow, name, made):
-    flow.stop()
-    flow.client.close()
-    os.replace(flow.folder / name, flow.folder / f"{name}.away")
-    made(flow.folder / name)
-    with pytest.raises(StoreError, match=f"cannot be used .*{name}: (File exists|Is a directory|Not a directory)"):
-        client_module.Client.open(flow.folder, "main")
-
-
+# -- clients and engines -----------------------------------------------------------------
 def test_a_second_engine_on_the_folder_ends_with_the_owners_pid(flow):
     command = [sys.executable, "-m", "ec_jupyter.engine", str(flow.folder)]
     second = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
@@ -387,16 +230,6 @@ def test_an_engine_killed_while_it_starts_is_started_again(make_flow, tmp_path):
         assert flow.result(request) == 1
 
 
-def damaged(flow, *statements):
-    """Stop the flow and change its database behind its back."""
-    flow.drained()
-    flow.stop()
-    with closing(sqlite3.connect(flow.folder / "flow.db")) as db:
-        for statement in statements:
-            db.execute(statement)
-        db.commit()
-
-
 def test_a_socket_whose_record_cannot_be_read_is_set_aside_by_name_of_its_fault_and_the_rest_works(flow):
     flow.socket(echo)
     flow.socket(shout)
@@ -406,13 +239,6 @@ def test_a_socket_whose_record_cannot_be_read_is_set_aside_by_name_of_its_fault_
     assert unit.startswith("socket ")
     assert "it cannot be read" in why
     assert flow.result(flow.submit("echo", x=1)) == 1
-
-
-def test_an_engine_that_a_defect_ends_at_each_start_is_given_up_with_its_log(flow):
-    flow.socket(echo)
-    damaged(flow, "INSERT INTO processor (name, cpus, affinity, paused) VALUES ('spare', 1, 'none of ours', 0)")
-    with pytest.raises(EcError, match=r"engine\.log"):
-        flow.reopen()
 
 
 def test_an_engine_that_can_take_no_further_connection_goes_on_and_takes_it_later(flow, make_flow):
@@ -544,10 +370,6 @@ def test_paused_work_does_not_keep_the_engine(make_flow):
 
 
 def test_an_engine_and_its_workers_leave_nothing_running(flow, gate, marks):
-    def hold(x, marks, gate):
-        mark(marks, x)
-        passing(gate)
-
     flow.socket(hold)
     flow.map("hold", [{"x": i, "marks": str(marks), "gate": str(gate)} for i in (1, 2, 3)])
     marks.reach(2)
@@ -557,24 +379,16 @@ def test_an_engine_and_its_workers_leave_nothing_running(flow, gate, marks):
         gone(pid, 10)
 
 
-def test_a_stop_while_calls_run_ends_them_and_they_run_again(flow, gate, marks):
-    def hold(x, marks, gate):
-        mark(marks, x)
-        passing(gate)
-        return x
-
-    flow.socket(hold)
-    request = flow.submit("hold", x=1, marks=str(marks), gate=str(gate))
-    marks.reach(1)
+def test_a_stop_while_calls_run_ends_them_and_they_run_again(flow, running, gate, marks):
     pids = [w.pid for w in flow.workers()]
     flow.stop()
     for pid in pids:
         gone(pid, 10)
     gate.open()
     flow.reopen()
-    assert flow.result(request) == 1
+    assert flow.result(running) == 1
     assert marks.lines == ["1", "1"]
-    assert flow.requests(ids=[request])[0]["deaths"] == 0
+    assert flow.requests(ids=[running])[0]["deaths"] == 0
 
 
 def test_two_clients_see_each_others_work(flow, make_flow):

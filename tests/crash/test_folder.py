@@ -13,11 +13,7 @@ import pytest
 
 from ec_jupyter.engine.address import socket_path
 from ec_jupyter.errors import StoreLostError
-from tests.crash.flowkit import gone, mark, passing, wait_until
-
-
-def echo(x):
-    return x
+from tests.crash.flowkit import echo, gone, passing, wait_until
 
 
 def large(x):
@@ -38,16 +34,8 @@ def test_a_flow_whose_folder_is_removed_takes_nothing_more_and_says_so(flow):
     assert not flow.folder.exists()
 
 
-def test_a_call_that_ends_after_its_folder_was_removed_is_told_to_nobody_as_done(flow, gate, marks):
-    def hold(x, marks, gate):
-        mark(marks, x)
-        passing(gate)
-        return x
-
-    flow.socket(hold)
-    request = flow.submit("hold", x=1, marks=str(marks), gate=str(gate))
-    marks.reach(1)
-    end = flow.client.finished(request)
+def test_a_call_that_ends_after_its_folder_was_removed_is_told_to_nobody_as_done(flow, running, gate):
+    end = flow.client.finished(running)
     os.kill(flow.engine, signal.SIGSTOP)
     shutil.rmtree(flow.folder)
     gate.open()
@@ -92,21 +80,13 @@ def test_a_moved_flow_goes_on_at_its_new_place_at_once_with_what_is_large(flow, 
         flow.requests()
 
 
-def test_a_call_that_runs_while_its_flow_moves_runs_again_there(flow, make_flow, gate, marks):
-    def hold(x, marks, gate):
-        mark(marks, x)
-        passing(gate)
-        return x
-
-    flow.socket(hold)
-    request = flow.submit("hold", x=1, marks=str(marks), gate=str(gate))
-    marks.reach(1)
+def test_a_call_that_runs_while_its_flow_moves_runs_again_there(flow, make_flow, running, gate):
     place = flow.folder.parent.parent / "elsewhere"
     flow.folder.parent.rename(place)
     gate.open()
     moved = make_flow(place / "main")
-    assert moved.result(request) == 1
-    assert moved.requests(ids=[request])[0]["state"] == "done"
+    assert moved.result(running) == 1
+    assert moved.requests(ids=[running])[0]["state"] == "done"
 
 
 def test_a_new_flow_at_the_place_of_a_moved_one_keeps_its_log(flow, make_flow):
