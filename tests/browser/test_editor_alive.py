@@ -163,6 +163,8 @@ def test_how_far_a_task_says_it_is_is_a_strip_on_its_card_and_a_line_of_its_requ
     expect(panel).to_contain_text("3 of 10 · fold two")
     picture.flow("say(1, 7, 10)")
     expect(panel).to_contain_text("7 of 10")
+    picture.button("Outline").click()
+    expect(picture.page.get_by_role("treeitem").filter(has_text="scale").first).to_contain_text("7 of 10")
     # of a total that nobody knows only what is through is said
     picture.flow("say(1, 8)")
     expect(strip).to_have_attribute("title", "8")

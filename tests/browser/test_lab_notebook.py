@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -224,6 +225,46 @@ def test_a_reload_while_a_call_runs_finds_it_running_and_sees_it_end(notebook: A
     opened.card("held").get_by_text("running").first.wait_for()
     gate.write_text("go")
     opened.card("held").get_by_text("done").first.wait_for()
+
+
+STEPS = """
+@ec.socket
+def steps(n: int, gate: str):
+    for _ in ec.progress(range(n), text='files'):
+        open(gate).read()
+
+flow = ec.flow()"""
+
+
+def test_how_far_a_call_is_shows_on_its_card_in_its_panel_in_the_outline_and_in_a_wait(notebook: Any) -> None:
+    opened = notebook(
+        SETUP.replace("\nflow = ec.flow()", STEPS),
+        "%config EC.progress_delay = 0\nflow.submit('steps', 4, 'gate')\n%ec_wait",
+    )
+    page, gate = opened.page, opened.lab.root / opened.path.partition("/")[0] / "gate"
+    os.mkfifo(gate)
+    opened.run(0)
+    opened.card("steps").wait_for()
+    opened.run(1)
+    strip = opened.card("steps").get_by_role("progressbar", name="Progress of steps")
+    opened.picture.get_by_role("button", name="Outline", exact=True).click()
+    opened.picture.get_by_role("button", name="1 running at steps").click()
+    row = opened.picture.get_by_role("region", name="Running requests of steps").get_by_role("button", name="request ")
+    row.filter(has_text="0 of 4 · files").wait_for()
+    row.click()
+    panel = opened.picture.get_by_role("region", name=re.compile("^Request .* of steps$"))
+    for through in (1, 2, 3):
+        gate.write_text("go")
+        wait_for(lambda far=f"{through} of 4 · files": strip.get_attribute("title") == far)
+        assert strip.evaluate("bar => bar.position") == through / 4
+        panel.get_by_text(f"{through} of 4 · files").wait_for()
+        assert panel.get_by_role("progressbar").evaluate("bar => bar.position") == through / 4
+        page.get_by_role("treeitem").filter(has_text=f"{through} of 4 · files").first.wait_for()
+        # spaces of the bar are as wide as a figure
+        page.get_by_text(re.compile(rf"steps:\s{through}\sof\s4\sfiles")).first.wait_for()
+    gate.write_text("go")
+    opened.wait()
+    strip.wait_for(state="detached")
 
 
 def test_after_a_restart_the_numbers_are_called_old_and_the_cell_brings_them_back(notebook: Any) -> None:

@@ -10,6 +10,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 from ec_jupyter.wire import Call, Outcome
@@ -19,6 +20,32 @@ if TYPE_CHECKING:  # tasks of these tests are found on hosts that have not the e
     from ec_jupyter.engine.member import NodeAgent
 
 pytestmark = pytest.mark.every_node
+
+
+def listening(*pids: int) -> set[int]:
+    """Network ports that these processes listen on."""
+    lines = psutil.net_connections("inet")
+    return {line.laddr.port for line in lines if line.status == psutil.CONN_LISTEN and line.pid in pids}
+
+
+def above():
+    """This process, and the one it belongs to."""
+    return os.getpid(), os.getppid()
+
+
+async def test_this_end_of_a_node_listens_on_no_network_port(rig: Rig) -> None:
+    before = listening(os.getpid())
+    agent = await rig.start()
+    agent.processor("main", 1)
+    await rig.run(agent, rig.call(above))
+    assert listening(os.getpid()) == before
+
+
+@pytest.mark.not_on("dask", why="its workers are Dask's, which listen")
+async def test_the_other_end_of_a_node_listens_on_no_network_port(rig: Rig, single: NodeAgent) -> None:
+    before, call = listening(os.getpid()), rig.call(above)
+    await rig.run(single, call)
+    assert listening(*rig.result(call.request)) <= before
 
 
 class Strict(Ear):

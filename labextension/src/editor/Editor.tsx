@@ -13,7 +13,7 @@ import { RefusalBox } from './RefusalBox';
 import { useGraph, useLife, useTime, useView } from './store';
 import { useTheme } from './theme';
 import { Toolbar } from './Toolbar';
-import { clock } from './words';
+import { capital, clock } from './words';
 
 export function Editor(): JSX.Element {
   const store = useStore();
@@ -67,8 +67,6 @@ function keepFocus(root: HTMLElement): void {
     if (root.isConnected && document.activeElement === document.body) root.focus({ preventScroll: true });
   });
 }
-
-const capital = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);
 
 /** What the numbers are worth, where they are not live. */
 function LifeLine(): JSX.Element | null {

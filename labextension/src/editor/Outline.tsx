@@ -5,6 +5,7 @@ import { open } from './choices';
 import { useStore } from './context';
 import { Icon } from './icons';
 import { remove } from './keys';
+import { progressText } from './ProgressStrip';
 import { useCounts, useDepth, useGraph, useNodeText } from './store';
 import type { Graph, Plug } from './types';
 import { feeding, findPlug, keyOf, outputType, placeId, ports, type Place } from './wiring';
@@ -199,7 +200,8 @@ function SocketText({ name, graph }: { name: string; graph: Graph }): JSX.Elemen
       </span>{' '}
       <span className="ec-muted ec-number">
         {counts.queued > 0 && `${short(counts.queued)} queued `}
-        {counts.failed > 0 && `${short(counts.failed)} failed`}
+        {counts.failed > 0 && `${short(counts.failed)} failed `}
+        {counts.running > 0 && counts.progress && progressText(counts.progress)}
       </span>
     </span>
   );

@@ -68,3 +68,5 @@ export function stateOf(socket: Socket, counts: SocketCounts, processorPaused: b
   if (counts.waiting || Object.values(counts.arrived).some(Boolean)) return 'waiting';
   return counts.done ? 'done' : 'idle';
 }
+
+export const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);

@@ -3,6 +3,7 @@
 import { MainAreaWidget } from '@jupyterlab/apputils';
 import { Widget } from '@lumino/widgets';
 import { ServerHost } from '../hosts/server';
+import { capital } from '../editor/words';
 import { button, element } from './element';
 import { flowIcon } from './icon';
 import type { Flows } from './service';
@@ -47,7 +48,7 @@ export class FlowTab extends Widget {
     if (this.isDisposed) return;
     if (answer.ok) await this._mount();
     else if (answer.status === 404) this._say(answer.error ?? 'there is no such flow');
-    else this._say(answer.error ?? '', 'Start', () => void this._start());
+    else this._say(capital(answer.error ?? ''), 'Start', () => void this._start());
   }
 
   private async _start(): Promise<void> {
