@@ -181,7 +181,7 @@ class Engine:
                 # no room on the disk, say: the next look may find some
                 log.warning("the engine's sockets cannot be made anew: %s", error)
             self.inbox.look_again()
-            while self.stalled is None and self.idle and self.store.shrink():
+            while self.stalled is None and self.idle and self.store.shrink(alone=not self.clients.count):
                 await asyncio.sleep(SHRINK_SECONDS)
             await asyncio.sleep(LOOK_SECONDS)
 

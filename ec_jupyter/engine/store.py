@@ -13,6 +13,7 @@ import shutil
 import sqlite3
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing, suppress
@@ -30,7 +31,8 @@ from ec_jupyter.errors import StoreDamagedError, StoreError, StoreFullError, Sto
 CHECKPOINT_BYTES = 8 << 20
 FREE_BYTES = 1 << 20  # so much may stay free in a database, and a quarter of it
 STEP_PAGES = 500  # given back at once
-WHOLE_BYTES = 16 << 20  # an older database with no more content than this is written anew, in some 0.1 s
+WHOLE_BYTES = 16 << 20  # an older database with no more content than this is written anew at once, in some 0.1 s
+REWRITE_AGAIN = 30.0  # seconds from one attempt to write a larger one anew to the next
 ROOM_BYTES = 1 << 16  # on a disk with less, the shared memory beside a database cannot be made
 CHECKPOINT_AGAIN = 0.5  # seconds after a reader held more than that back
 _MEMORY = ("SQLITE_IOERR_NOMEM", "SQLITE_IOERR_SHMMAP", "SQLITE_IOERR_MMAP")
@@ -77,6 +79,7 @@ class Store:
         make_folder(folder)
         self.hold = Hold(folder)
         network = mount_type(folder) in _NETWORK
+        self._rewriter = None if network else _Rewriter(self.path)
         self.db: sqlite3.Connection
         try:
             self._look(network)
@@ -155,7 +158,14 @@ class Store:
 
     def transaction(self) -> _Transaction:
         """A context that commits at its end, or changes nothing."""
+        if self._rewriter is not None:
+            self._rewriter.stop()
         return _Transaction(self.db)
+
+    def write(self, name: str, parameters: Parameters = ()) -> None:
+        """Run one named statement in a transaction of its own."""
+        with self.transaction() as db:
+            db.execute(SQL[name], parameters)
 
     def rows(self, name: str, parameters: Parameters = ()) -> list[Any]:
         """All rows of a named query."""
@@ -183,21 +193,30 @@ class Store:
         if self._checkpointer is not None:
             self._checkpointer.look()
 
-    def shrink(self) -> bool:
-        """Give some of what is free in the database back to the disk, in milliseconds; whether there is more."""
+    def shrink(self, *, alone: bool) -> bool:
+        """Give some of what is free in the database back to the disk, in milliseconds; whether there is more.
+
+        Parameters
+        ----------
+        alone : bool
+            Nobody is there to wait: a large older database may be written anew, which the next write ends.
+        """
         free, pages, size, kind = (
             self.db.execute(f"PRAGMA {word}").fetchone()[0]
             for word in ("freelist_count", "page_count", "page_size", "auto_vacuum")
         )
         if free * size < FREE_BYTES or free < pages // 4:
             return False
+        content = (pages - free) * size
         try:
             if kind:
                 # a script: of a statement without columns only one step is made, which frees one page
                 self.db.executescript(f"PRAGMA incremental_vacuum({STEP_PAGES})")
-            elif (pages - free) * size < WHOLE_BYTES:
+            elif content < WHOLE_BYTES:
                 self.db.execute("VACUUM")
             else:
+                if alone and self._rewriter is not None:
+                    self._rewriter.start(content)
                 return False
         except sqlite3.OperationalError:
             # a full disk, or a reader in the way: another time
@@ -241,6 +260,8 @@ class Store:
 
     def close(self) -> None:
         """Write the log back and let go of the flow."""
+        if self._rewriter is not None:
+            self._rewriter.stop()
         if self._checkpointer is not None:
             self._checkpointer.close()
         self.db.close()
@@ -339,6 +360,47 @@ class _Checkpointer:
         self._over = True
         self._wanted.set()
         self._thread.join()
+
+
+class _Rewriter:
+    """Writes a database anew in a thread, so that it can give pages back from then on; gives way to any other write."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._db: sqlite3.Connection | None = None
+        self._thread = threading.Thread()
+        self._next = 0.0
+
+    def start(self, content: int) -> None:
+        """Begin, if it does not run, did not a moment ago, and the disk has room for the content twice more."""
+        room = shutil.disk_usage(self._path.parent).free > 2 * content
+        if self._thread.is_alive() or not room or time.monotonic() < self._next:
+            return
+        self.stop()
+        self._next = time.monotonic() + REWRITE_AGAIN
+        self._db = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
+        self._thread = threading.Thread(target=self._run, args=(self._db,), name="ec-rewrite", daemon=True)
+        self._thread.start()
+
+    @staticmethod
+    def _run(db: sqlite3.Connection) -> None:
+        # the log is synced with what comes next
+        for setting in ("synchronous = NORMAL", "wal_autocheckpoint = 0", "auto_vacuum = INCREMENTAL"):
+            db.execute(f"PRAGMA {setting}")
+        # ended by a write, no room for the copy, or a reader in the way: the database is as it was, until another time
+        with suppress(sqlite3.OperationalError):
+            db.execute("VACUUM")
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def stop(self) -> None:
+        """End it: the database is as it was, or wholly rewritten where only copying it back was left to do."""
+        if self._db is None:
+            return
+        while self._thread.is_alive():
+            self._db.interrupt()
+            self._thread.join(0.001)
+        self._db.close()
+        self._db = None
 
 
 def log_of(database: Path) -> Path:

@@ -90,7 +90,7 @@ class Suspects:
         """What was handled is on disk, and the engine lives: its earlier deaths were not its fault."""
         for unit in self._well & self._deaths.keys() if self._well else ():
             del self._deaths[unit]
-            self._store.db.execute(SQL["drop_meta"], (_DEATHS + unit,))
+            self._store.write("drop_meta", (_DEATHS + unit,))
         self._well.clear()
 
     # -- setting aside -------------------------------------------------------------
@@ -100,7 +100,7 @@ class Suspects:
         why = self._map[_WHY_AT:].partition(b"\0")[0].decode(errors="replace")
         deaths = self._deaths[unit] = self._deaths.get(unit, 0) + 1
         log.error("the last engine ended while it handled %s (%s time): %s", unit, deaths, why or "killed")
-        self._store.db.execute(SQL["put_meta"], (_DEATHS + unit, str(deaths)))
+        self._store.write("put_meta", (_DEATHS + unit, str(deaths)))
         if deaths >= MOST_DEATHS:
             self.set_aside(kind, key, f"the engine ended {deaths} times while it handled it ({why or 'killed'})")
 
@@ -129,10 +129,10 @@ class Suspects:
         """Forget all that was set aside."""
         for unit in list(self.aside):
             del self.aside[unit]
-            self._store.db.execute(SQL["drop_meta"], (_ASIDE + unit,))
+            self._store.write("drop_meta", (_ASIDE + unit,))
 
     def take_back(self, kind: int, key: int) -> None:
         """A person tries it again, or gives it up."""
         unit = f"{KINDS[kind]} {key}"
         if self.aside.pop(unit, None) is not None:
-            self._store.db.execute(SQL["drop_meta"], (_ASIDE + unit,))
+            self._store.write("drop_meta", (_ASIDE + unit,))

@@ -331,6 +331,26 @@ def test_a_database_gets_smaller_once_a_cleared_flow_is_idle(flow):
     assert flow.result(flow.submit("shout", x=1)) == "z" * 50_000
 
 
+def test_a_large_older_database_gets_smaller_while_its_flow_is_idle_and_nobody_is_there(flow):
+    flow.socket(shout)
+    requests = flow.map("shout", [{"x": i} for i in range(400)])
+    flow.drained()
+    flow.stop()
+    path = flow.folder / "flow.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("PRAGMA auto_vacuum = NONE")
+        db.execute("VACUUM")
+        db.execute("CREATE TABLE ballast AS SELECT zeroblob(10 << 20)")
+        db.execute("DROP TABLE ballast")
+    before = path.stat().st_size
+    flow.reopen()
+    flow.client.close()
+    wait_until(lambda: path.stat().st_size < before - (9 << 20))
+    flow.reopen()
+    assert flow.result(requests[-1]) == "z" * 50_000
+    assert flow.result(flow.submit("shout", x=1)) == "z" * 50_000
+
+
 def test_an_edit_among_many_sockets_is_told_in_one_row(flow):
     for n in range(50):
         flow.socket(echo, f"s{n}")

@@ -358,3 +358,56 @@ def test_a_reader_in_another_process_sees_every_commit_while_the_log_is_checkpoi
     assert last <= kept
     assert kept >= 512
     store.close()
+
+
+def older(folder, megabytes, gone):
+    """A store whose database cannot give pages back, as those of earlier versions; a part of its content is gone."""
+    Store(folder).close()
+    with closing(sqlite3.connect(folder / "flow.db", isolation_level=None)) as db:
+        db.execute("PRAGMA auto_vacuum = NONE")
+        db.execute("VACUUM")
+        db.execute("BEGIN")
+        rows = ((f"k{n}", "x" * 10_000) for n in range(megabytes * 100))
+        db.executemany("INSERT INTO meta VALUES (?, ?)", rows)
+        db.execute("DELETE FROM meta WHERE key LIKE 'k%' AND CAST(substr(key, 2) AS INTEGER) % 100 < ?", (gone,))
+        db.execute("COMMIT")
+    return Store(folder)
+
+
+def pages(store):
+    return [store.db.execute(f"PRAGMA {word}").fetchone()[0] for word in ("freelist_count", "auto_vacuum")]
+
+
+def test_a_large_older_database_shrinks_while_nobody_is_there_and_can_give_pages_back_from_then_on(folder, wait_until):
+    store = older(folder, 60, gone=60)
+    kept = store.db.execute("SELECT count(*), sum(length(value)) FROM meta WHERE key LIKE 'k%'").fetchone()
+    before = store.path.stat().st_size
+    assert not store.shrink(alone=False)
+    assert store.path.stat().st_size == before
+    assert pages(store)[1] == 0
+    assert not store.shrink(alone=True)
+    wait_until(lambda: store.path.stat().st_size < before // 2)
+    assert pages(store) == [0, 2]
+    assert store.db.execute("SELECT count(*), sum(length(value)) FROM meta WHERE key LIKE 'k%'").fetchone() == kept
+    store.write("drop_meta", ("k99",))
+    with store.transaction() as db:
+        db.execute("DELETE FROM meta WHERE key LIKE 'k%'")
+    while store.shrink(alone=False):
+        pass
+    store.close()
+    assert store.path.stat().st_size < 2 << 20
+
+
+def test_a_write_ends_the_rewriting_of_a_database_and_loses_nothing(folder):
+    store = older(folder, 60, gone=60)
+    store.shrink(alone=True)
+    remember(store, "meanwhile", "this")
+    free, kind = pages(store)
+    # at the very end of it all was written, which is well too
+    assert (free > 0) == (kind == 0)
+    assert store.db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    store.close()
+    again = Store(folder)
+    assert again.meta["meanwhile"] == "this"
+    assert sum(key.startswith("k") for key in again.meta) == 2_400
+    again.close()
