@@ -89,6 +89,7 @@ def counts(engine: Engine) -> dict[str, Any]:
     return {
         "time": time.time(), "sockets": sockets, "processors": _pools(core, sockets, jobs), "plugs": on_the_way,
         "nodes": _nodes(engine, jobs), "idle": engine.idle, "aside": dict(core.suspects.aside),
+        "alone": engine.quarantine.shown(),
     }  # fmt: skip
 
 

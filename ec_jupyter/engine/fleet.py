@@ -330,18 +330,41 @@ class Fleet:
         core = self.core
         if core.dispatch.hungry():
             recovery.feed(core)
+        if self.engine.quarantine.active:
+            self._isolate()
         if core.routing.pending:
             self._look()
         for name, needs in self._startable().items():
             processor = core.topology.processors[name]
             if processor.nodes:
                 self._spread(processor, needs)
-            else:
+            elif self.members[LOCAL].open:
                 self._fill(name, needs)
         core.suspects.end()
         self.leveling.look()
         if any(member.leaving for member in self.members.values()):
             self.release()
+
+    def _isolate(self) -> None:
+        """Begin with calls that may have killed engines, one after the other; nothing else starts here meanwhile."""
+        core, quarantine, here = self.core, self.engine.quarantine, self.members[LOCAL]
+        while not quarantine.runs(core.held) and (request := quarantine.turn()) is not None:
+            job = core.jobs.get(request)
+            if job is not None and self._starts_here(job.socket) and core.dispatch.drop(job.socket, request):
+                seconds = quarantine.begin(request)
+                self._give(core.topology.processor(job.socket).name, {LOCAL: [request]})
+                asyncio.get_running_loop().call_later(seconds, self.engine.schedule)
+        here.apart = quarantine.active
+        if not here.apart:
+            self.abroad.changed()
+
+    def _starts_here(self, socket: int) -> bool:
+        processor = self.core.topology.processor(socket)
+        return (
+            LOCAL in (processor.nodes or [LOCAL])
+            and self.core.startable(socket)
+            and self.members[LOCAL].agent.room(processor.name) > 0
+        )
 
     def _startable(self) -> dict[str, list[int]]:
         core = self.core

@@ -23,11 +23,12 @@ from ec_jupyter.engine.fleet import Fleet, Opener
 from ec_jupyter.engine.inbox import Inbox
 from ec_jupyter.engine.member import Home
 from ec_jupyter.engine.preview import Preview
+from ec_jupyter.engine.quarantine import Quarantine
 from ec_jupyter.engine.rates import Rates
 from ec_jupyter.engine.routing import LOOK, LOOK_NAME
 from ec_jupyter.engine.runtime import Runtime
 from ec_jupyter.engine.store import Store
-from ec_jupyter.engine.suspects import PARTY, REQUEST
+from ec_jupyter.engine.suspects import PARTY, REQUEST, Suspects
 from ec_jupyter.errors import EcError, StoreError, StoreLostError, to_wire
 from ec_jupyter.flow.tag import from_text
 from ec_jupyter.model import LOCAL
@@ -77,10 +78,12 @@ class Engine:
     ) -> None:
         self.folder, self.cpus, self.linger = folder, cpus, linger
         self.store = Store(folder, durability)
-        self.runtime = Runtime()
+        self.runtime = Runtime(folder)
         runtime = self.runtime.folder
         try:
-            self.core = recovery.reopen(self.store, f"{sys.version_info[0]}.{sys.version_info[1]}")
+            suspects = Suspects(self.store)
+            self.quarantine = Quarantine(self.store, suspects)
+            self.core = recovery.reopen(self.store, f"{sys.version_info[0]}.{sys.version_info[1]}", suspects)
         except sqlite3.Error as error:
             raise self.store.explain(error) from error
         home = Home(self.store.meta["flow"], folder, runtime, workdir, self.core.epoch, durability == "power")
@@ -171,7 +174,7 @@ class Engine:
             try:
                 self.store.hold.renew()
                 if not self.runtime.there:
-                    old, self.runtime = self.runtime, Runtime()
+                    old, self.runtime = self.runtime, Runtime(self.folder)
                     old.close()
                 await self._local.look_after(self.runtime.folder)
                 await self.preview.look_after(self.runtime.folder)
@@ -331,6 +334,8 @@ class Engine:
                 self.rates.note(job.socket, core.now, outcome.seconds)
             core.outcome(outcome)
         core.suspects.end()
+        if self.quarantine.calls:
+            self.quarantine.ended((outcome.request for outcome in outcomes), core.journal)
         self.schedule()
 
     def yielded(self, request: int, attempt: int, first: int, values: list[Value]) -> None:
@@ -353,6 +358,7 @@ class Engine:
         self.core.suspects.call(request)
         self.core.died(request, attempt, text)
         self.core.suspects.end()
+        self.quarantine.ended([request], self.core.journal)
         self.core.journal.add("add_event", (self.core.now, "died", str(request), text))
         self.schedule()
 

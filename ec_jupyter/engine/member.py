@@ -116,6 +116,8 @@ class Member:
         Why its agent could not be made ready, and the name of that error's class.
     leaving : bool
         It was taken away or declared anew, and gets nothing more.
+    apart : bool
+        A call runs alone there.
     placed : dict of str to tuple
         CPUs and affinity of the processors it has.
     near : dict of str to None
@@ -131,6 +133,7 @@ class Member:
     error: str | None = None
     kind: str | None = None
     leaving: bool = False
+    apart: bool = False
     placed: dict[str, tuple[int, Any]] = field(default_factory=dict)
     near: dict[str, None] = field(default_factory=dict)
     told: tuple[Any, ...] = ("starting",)
@@ -152,7 +155,7 @@ class Member:
     @property
     def open(self) -> bool:
         """Whether it takes calls."""
-        return self.state == "up" and not self.leaving
+        return self.state == "up" and not self.leaving and not self.apart
 
     @property
     def keeps(self) -> bool:

@@ -337,6 +337,9 @@ SELECT id FROM run WHERE root = ? AND submit_id = ?;
 -- name: request_row
 SELECT r.*, run.party FROM request r JOIN run ON run.id = r.run WHERE r.id = ?;
 
+-- name: unfinished_among
+SELECT id FROM request WHERE id IN (SELECT value FROM json_each(?)) AND state IN ('waiting', 'queued', 'running');
+
 -- name: request_ids
 SELECT id FROM request WHERE id IN (SELECT value FROM json_each(?));
 

@@ -28,9 +28,8 @@ FEED = 5_000
 """Queued requests fetched from disk at once."""
 
 
-def reopen(store: Store, python: str) -> Core:
+def reopen(store: Store, python: str, suspects: Suspects) -> Core:
     """The flow on disk in memory; what cannot be read is set aside, and the rest is opened."""
-    suspects = Suspects(store)
     while True:
         core = Core(store, suspects)
         core.python = python

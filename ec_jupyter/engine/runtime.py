@@ -20,14 +20,18 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from ec_jupyter.engine.address import runtime_folder, runtime_folders
+from ec_jupyter.engine.address import runtime_folder, runtime_folders, socket_path
 from ec_jupyter.engine.folder import Folder
+from ec_jupyter.nodes import child
 from ec_jupyter.nodes import cpus as machine
 
 log = logging.getLogger(__name__)
 
 OWNER = "owner"
 """The locked file: it names the engine's process."""
+
+KILLED = "engine.killed"
+"""In a flow's folder: what was left of its last engine's calls, written by whoever took that away."""
 
 GATE = "gate"
 GATE_SECONDS = 1.0  # who holds it does so for less than a thousandth of that, unless it is stopped
@@ -37,6 +41,11 @@ _SHARED = Path("/dev/shm")
 
 class Runtime:
     """The folder of this process, which ends with `close`.
+
+    Parameters
+    ----------
+    flow : Path or None
+        Folder of the flow that this is the engine of.
 
     Raises
     ------
@@ -49,13 +58,13 @@ class Runtime:
         Where it is, with a short path.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, flow: Path | None = None) -> None:
         above = runtime_folder()
         with _gate(above, fcntl.LOCK_SH):
             self.folder = Path(tempfile.mkdtemp(prefix="e-", dir=above))
             self._fd = os.open(self.folder / OWNER, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._fd, fcntl.LOCK_EX)
-        os.write(self._fd, json.dumps(_process(os.getpid())).encode())
+        os.write(self._fd, json.dumps({**_process(os.getpid()), "flow": str(flow or "")}).encode())
 
     @property
     def there(self) -> bool:
@@ -68,6 +77,41 @@ class Runtime:
         """Remove the folder and what is in it."""
         shutil.rmtree(self.folder, ignore_errors=True)
         os.close(self._fd)
+
+
+def last_calls(flow: Path) -> dict[int, bool]:
+    """Calls that ran in workers of a flow's last engine when it was killed, and whether those had started programs."""
+    # what says where an engine listens is there after one that was killed
+    listened = socket_path(flow)
+    if listened is None:
+        return {}
+    found = _calls_left(listened.parent)
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        told = json.loads((flow / KILLED).read_text())
+        if told["engine"] == listened.parent.name:
+            found |= {int(request): bool(program) for request, program in told["calls"].items()}
+    return found
+
+
+def _hand_over(owner: dict[str, Any], folder: Path) -> None:
+    """Leave what workers of an engine last said in its flow's folder: the next engine there has not read it yet."""
+    flow = Path(owner.get("flow") or "/")
+    listened, calls = socket_path(flow), _calls_left(folder)
+    if listened is not None and listened.parent == folder and calls:
+        with suppress(OSError), Folder(flow) as place:
+            place.write(KILLED, json.dumps({"engine": folder.name, "calls": calls}).encode())
+
+
+def _calls_left(folder: Path) -> dict[int, bool]:
+    found: dict[int, bool] = {}
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        if json.loads((folder / OWNER).read_text())["boot"] != machine.boot_id():
+            return found
+        for path in folder.glob("*.call"):
+            text = path.read_bytes().ljust(child.BLAME_BYTES, b"\0")
+            request, program = child.BLAME.unpack_from(text)[0], child.PROGRAM.unpack_from(text, child.BLAME.size)[0]
+            found |= {request: found.get(request, False)} | {program: True}
+    return {request: program for request, program in found.items() if request > 0}
 
 
 def sweep(folders: Iterable[Path] | None = None) -> int:
@@ -89,6 +133,7 @@ def _sweep(folder: Path) -> bool:
             owner = _dead(place)
             if owner is None or not _remove_semaphores(owner):
                 return False
+            _hand_over(owner, folder)
             place.remove(OWNER)
     except OSError as error:
         log.debug("%s stays: %s", folder, error)

@@ -38,6 +38,9 @@ from ec_jupyter.wire import Buffer, FrameReader, Header, Value, encode
 BLAME = struct.Struct("<qqd")
 """What the mapped file holds: request, attempt, and the monotonic clock when it began; 0: none."""
 
+PROGRAM = struct.Struct("<q")
+"""What follows there: the last request that has started another program; 0: none."""
+
 BLAME_BYTES = 64
 STACK_SUFFIX = ".stack"
 """Beside the mapped file: where faulthandler writes what ran when the process crashed."""
@@ -144,7 +147,7 @@ class Worker:
     def serve(self) -> None:
         """Run calls until told to end."""
         signal.signal(signal.SIGINT, self._interrupted)
-        self._place = self._tasks.place = Place(elsewhere=self._finder is not None)
+        self._place = self._tasks.place = Place(elsewhere=self._finder is not None, started=self._program_started)
         current.place.call = self._current
         current.place.say = self._progress
         self._output.install()
@@ -350,6 +353,9 @@ class Worker:
         if self._running:
             with self._shield():
                 self._send({"k": "progress", "n": self._running, "d": done, "t": total, "x": printable(str(text))})
+
+    def _program_started(self) -> None:
+        PROGRAM.pack_into(self._blame, BLAME.size, self._running)
 
     def _current(self) -> current.Current:
         if self._job is None:

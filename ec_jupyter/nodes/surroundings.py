@@ -9,13 +9,16 @@ import pickle
 import signal
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
 _CHANGES = {"os.chdir", "os.putenv", "os.unsetenv"}
+_PROGRAMS = {
+    "subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty", "pty.spawn",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -61,10 +64,12 @@ class Place:
     elsewhere : bool
         This is another machine than the notebook's: its folders are not here, and variables that the machine
         has itself stay as they are.
+    started : callable
+        Told when a task starts another program, or becomes two.
     """
 
-    def __init__(self, elsewhere: bool) -> None:
-        self._elsewhere = elsewhere
+    def __init__(self, elsewhere: bool, started: Callable[[], None]) -> None:
+        self._elsewhere, self._started = elsewhere, started
         self._began = time.time()
         self._folder = os.getcwd()
         self._own = dict(os.environ)
@@ -144,6 +149,8 @@ class Place:
             else:
                 # a library has set it up for itself, once
                 self._own.update({os.fsdecode(given[0]): os.fsdecode(given[1])} if event == "os.putenv" else {})
+        elif self._working and event in _PROGRAMS:
+            self._started()
         elif self._working and event in ("os.kill", "os.killpg") and given[1]:
             target = given[0] if event == "os.kill" else -given[0]
             if target in (self._parent, -1, -_group(self._parent)):

@@ -229,7 +229,8 @@ def headline(counts: dict[str, Any]) -> str:
     """How a flow's nodes are, and whether it is at work, as one line."""
     nodes = ", ".join(map(_node_text, counts.get("nodes", ())))
     aside = "".join(f"; {unit} is set aside: {why}" for unit, why in counts.get("aside", {}).items())
-    return f"{nodes}; {'idle' if counts.get('idle') else 'at work'}{aside}"
+    alone = "".join(f"; request {request} runs alone: {why}" for request, why in counts.get("alone", {}).items())
+    return f"{nodes}; {'idle' if counts.get('idle') else 'at work'}{alone}{aside}"
 
 
 def _node_text(node: dict[str, Any]) -> str:

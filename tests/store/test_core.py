@@ -11,7 +11,7 @@ import pytest
 from ec_jupyter.engine import recovery
 from ec_jupyter.engine.acceptance import accept
 from ec_jupyter.engine.core import delay_before
-from ec_jupyter.engine.suspects import REQUEST
+from ec_jupyter.engine.suspects import REQUEST, Suspects
 from ec_jupyter.errors import StoreFullError
 from ec_jupyter.wire import Outcome, Value
 from tests.store.rig import begin, done, dump, open_store, raised, start, submit, topology, value
@@ -284,7 +284,8 @@ def test_a_call_given_to_another_node_is_that_nodes_after_a_restart(tmp_path):
 
 def again(core):
     """The next engine on the same flow, as after a kill."""
-    core = recovery.reopen(open_store(core.store.folder), "")
+    store = open_store(core.store.folder)
+    core = recovery.reopen(store, "", Suspects(store))
     core.journal.commit()
     return core
 

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from ec_jupyter.engine.address import ADDRESS, socket_path
-from ec_jupyter.engine.runtime import OWNER, Runtime, _process, sweep
+from ec_jupyter.engine.runtime import OWNER, Runtime, _process, last_calls, sweep
 from ec_jupyter.notebook.client import Client
 from tests.crash.flowkit import gone, kill, socket_change, wait_until
 
@@ -85,6 +85,28 @@ def test_what_a_killed_engine_has_left_is_taken_away_by_the_next_one_of_any_flow
     assert semaphores(pid)
     opened("next")
     wait_until(lambda: name not in left(folder) and not semaphores(pid))
+
+
+def test_what_ran_in_a_killed_engine_is_known_to_the_next_one_of_its_flow_though_another_took_all_away(
+    folder: Path, opened: Callable[[str], Client], tmp_path: Path
+) -> None:
+    def waits(x: str) -> None:
+        Path(x).with_suffix(".begun").touch()
+        open(x).close()
+
+    os.mkfifo(tmp_path / "pipe")
+    dead = opened("dead")
+    (name,) = left(folder)
+    change, blob = socket_change(waits)
+    dead.ask("edit", {"changes": [change]}, [blob])
+    (request,) = dead.submit([("waits", {"x": dead.dump(str(tmp_path / "pipe"))})])
+    wait_until((tmp_path / "pipe.begun").exists)
+    # nobody is left who would start the next one
+    dead.close()
+    kill_all(dead.engine_pid)
+    opened("next")
+    wait_until(lambda: name not in left(folder))
+    assert last_calls(dead.folder) == {request: False}
 
 
 def test_an_engine_that_ends_as_it_should_leaves_nothing(folder: Path, opened: Callable[[str], Client]) -> None:
