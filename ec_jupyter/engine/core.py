@@ -298,9 +298,9 @@ class Core:
     def startable(self, socket: int) -> bool:
         """Whether calls of a socket may start."""
         record, processor = self.topology.sockets[socket], self.topology.processor(socket)
-        if record.paused or record.parked or processor.paused or not self.reachable(processor):
+        if record.paused or record.parked or processor.paused or self.suspects.stopped(record):
             return False
-        return self.topology.tasks[record.task].python == self.python
+        return self.reachable(processor) and self.topology.tasks[record.task].python == self.python
 
     def give_back(self, requests: Iterable[int]) -> None:
         """Queue calls again that an agent never started."""

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from ec_jupyter.engine import asides
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.job import Job
 from ec_jupyter.flow.rows import plug_row, processor_row, socket_row
@@ -85,10 +86,11 @@ def counts(engine: Engine) -> dict[str, Any]:
             row["queued"] = max(0, row["queued"] - running[socket.id])
             row["arrived"] = arrived.get(socket.id, {})
             row["progress"] = progress.get(socket.id)
+            row["aside"] = asides.of_socket(core, socket.id)
             sockets[socket.name] = row
     return {
         "time": time.time(), "sockets": sockets, "processors": _pools(core, sockets, jobs), "plugs": on_the_way,
-        "nodes": _nodes(engine, jobs), "idle": engine.idle, "aside": dict(core.suspects.aside),
+        "nodes": _nodes(engine, jobs), "idle": engine.idle, "aside": asides.shown(core),
         "alone": engine.quarantine.shown(),
     }  # fmt: skip
 

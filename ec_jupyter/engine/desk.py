@@ -11,7 +11,7 @@ from functools import partial
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
-from ec_jupyter.engine import counts, editing, ended, rerun, views
+from ec_jupyter.engine import asides, counts, editing, ended, rerun, views
 from ec_jupyter.engine.acceptance import accept, check
 from ec_jupyter.engine.inbox import Absent, identity_of
 from ec_jupyter.errors import (
@@ -125,7 +125,7 @@ def _hello(engine: Engine, client: Connection, header: Header, buffers: Buffers)
     )
     if engine.stalled is not None:
         client.send({"k": "notice", "text": str(engine.stalled), "stalled": str(engine.stalled)})
-    for unit, why in engine.core.suspects.aside.items():
+    for unit, why in asides.shown(engine.core).items():
         client.send({"k": "notice", "text": f"{unit} is set aside: {why}"})
 
 

@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ec_jupyter.engine import entry, missed, recovery
+from ec_jupyter.engine import asides, entry, missed, recovery
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.job import Job, Kept
+from ec_jupyter.engine.suspects import KINDS
 from ec_jupyter.errors import ProcessorNotFoundError, RevisionError, SocketNotFoundError
 from ec_jupyter.flow.draft import Edited, Limits, Touched
 from ec_jupyter.flow.edit import edit as decide
@@ -48,6 +49,8 @@ def edit(engine: Engine, changes: list[dict[str, Any]], buffers: list[bytes], cl
     for change in changes:
         if change["op"] == "node":
             engine.fleet.reopen(change["name"])
+    for kind, key, record in asides.renew(core, edited.topology, changes):
+        _write(core, kind, key, record)
     if not edited.touched:
         return core.topology.revision, edited.warnings
     if any(change["op"] != "stale" for change in changes):
@@ -148,7 +151,7 @@ def settle(engine: Engine) -> None:
 def _apply(engine: Engine, edited: Edited) -> None:
     core, old, new = engine.core, engine.core.topology, edited.topology
     for kind, key, _, after in edited.touched:
-        _write(core, kind, key, after)
+        _keep(core, kind, key, after)
     core.journal.step("put_meta", ("revision", str(new.revision)))
     newest = max((key for _, key, _, _ in edited.touched if isinstance(key, int)), default=0)
     if newest > int(core.store.meta.get("record", 0)):
@@ -180,6 +183,12 @@ def _wiring(touched: Iterable[Touched]) -> bool:
 
 def _joining(socket: Socket) -> tuple[Any, ...]:
     return socket.task, socket.fixed, socket.parked, socket.join, socket.on, socket.hold, socket.key
+
+
+def _keep(core: Core, kind: str, key: Any, record: Any) -> None:
+    """Write a record down; not what stands in for one that cannot be read, for that tells less than its row."""
+    if not core.suspects.out(KINDS.index(kind), key):
+        _write(core, kind, key, record)
 
 
 def _write(core: Core, kind: str, key: Any, record: Any) -> None:
@@ -310,9 +319,9 @@ def pause(engine: Engine, sockets: Iterable[str], processors: Iterable[str], *, 
     core.joins.revise(core.topology)
     core.absorb()
     for i in ids:
-        _write(core, "socket", i, table[i])
+        _keep(core, "socket", i, table[i])
     for name in processors:
-        _write(core, "processor", name, pools[name])
+        _keep(core, "processor", name, pools[name])
     if paused:
         engine.fleet.take_back({s.id for s in table.values() if s.id in ids or s.processor in set(processors)})
     engine.after(engine.clients.topology)

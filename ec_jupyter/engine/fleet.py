@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Collection, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any
 
-from ec_jupyter.engine import recovery
+from ec_jupyter.engine import records, recovery
 from ec_jupyter.engine.abroad import Abroad
 from ec_jupyter.engine.hearing import Hearing
 from ec_jupyter.engine.leveling import Leveling
@@ -72,7 +72,7 @@ class Fleet:
     def begin(self) -> None:
         """Open the other nodes, once the flow is in memory; ask them first for what they had been given."""
         self.abroad.load()
-        nodes, leaving = recovery.nodes(self.core)
+        nodes, leaving = records.nodes(self.core)
         for spec in leaving:
             self._open(spec) if self.core.held.used(spec.name) else self._forget(spec.name)
         self.follow(nodes)

@@ -189,7 +189,7 @@ UPDATE node SET state = 'leaving' WHERE name = ?;
 DELETE FROM node WHERE name = ? AND state = 'leaving';
 
 -- name: all_nodes
-SELECT spec, state FROM node ORDER BY name;
+SELECT name, spec, state FROM node ORDER BY name;
 
 -- name: put_task
 INSERT INTO task (id, socket, version, identity, sha256, record, created) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING;
@@ -218,6 +218,15 @@ SELECT n, text, time, undone FROM revision ORDER BY n;
 
 -- name: all_sockets
 SELECT id, record FROM socket;
+
+-- name: socket_columns
+SELECT id, name, processor, task FROM socket;
+
+-- name: task_columns
+SELECT id, socket, version, sha256 FROM task ORDER BY id;
+
+-- name: plug_columns
+SELECT p.id, s.name, t.name, p.argument, p.source, p.target FROM plug p JOIN socket s ON s.id = p.source JOIN socket t ON t.id = p.target;
 
 -- name: newest_tasks
 SELECT socket, max(id) FROM task GROUP BY socket;

@@ -12,15 +12,16 @@ from typing import Any
 
 from ec_jupyter.engine.core import Core, delay_before
 from ec_jupyter.engine.job import Job, Kept, ids_in
+from ec_jupyter.engine.records import load_topology, recorded
 from ec_jupyter.engine.routing import ELEMENTS, Route
 from ec_jupyter.engine.store import Store, id_list
-from ec_jupyter.engine.suspects import KINDS, NOTHING, PARTY, PLUG, REQUEST, SOCKET, TASK, VALUE, Suspects
+from ec_jupyter.engine.suspects import NOTHING, PARTY, REQUEST, VALUE, Suspects
 from ec_jupyter.flow.decision import Source
 from ec_jupyter.flow.meeting import Arrival
 from ec_jupyter.flow.rebuild import restore
 from ec_jupyter.flow.tag import from_text
-from ec_jupyter.flow.topology import Root, Topology
-from ec_jupyter.model import LOCAL, MAIN, Node, Processor, Socket, from_json
+from ec_jupyter.flow.topology import Root
+from ec_jupyter.model import LOCAL
 
 log = logging.getLogger(__name__)
 
@@ -103,74 +104,9 @@ def _adopt_claimed(core: Core, job: Job, node: str, task: int) -> None:
         adopt(core, [job.party])
 
 
-def nodes(core: Core) -> tuple[dict[str, Node], list[Node]]:
-    """Nodes of the flow by name, and those that were taken away while calls ran there."""
-    rows = [(from_json("node", json.loads(spec)), state) for spec, state in core.store.rows("all_nodes")]
-    return {n.name: n for n, state in rows if state != "leaving"}, [n for n, state in rows if state == "leaving"]
-
-
-def load_topology(core: Core, revision: int) -> Topology:
-    """The wiring as it stands on disk."""
-    rows = core.store.rows
-    sockets = _records(core, SOCKET, rows("all_sockets"))
-    plugs = _records(core, PLUG, rows("all_plugs"))
-    tasks = _records(core, TASK, rows("all_tasks"))
-    there = {t.id for t in tasks}
-    places: dict[str, dict[str, int | None]] = {}
-    for name, node, cpus in rows("all_processor_nodes"):
-        places.setdefault(name, {})[node] = cpus
-    processors = [
-        Processor(
-            name, cpus, memory, tuple(json.loads(affinity)) if affinity else None, bool(paused), places.get(name, {})
-        )
-        for name, cpus, memory, affinity, paused in rows("all_processors")
-    ]
-    return Topology(
-        revision,
-        {s.id: s for s in (*sockets, *_lost_sockets(core, {s.id for s in sockets}, there))},
-        {p.id: p for p in plugs},
-        {p.name: p for p in (Processor(MAIN), *processors)},
-        {t.id: t for t in tasks},
-        nodes(core)[0],
-    )
-
-
-def _records(core: Core, kind: int, rows: Iterable[tuple[int, str]]) -> list[Any]:
-    """Records of a kind, but for those that are set aside."""
-    suspects, found = core.suspects, []
-    for key, text in rows:
-        if not suspects.out(kind, key):
-            suspects.begin(kind, key)
-            found.append(from_json(KINDS[kind], json.loads(text)))
-    suspects.end()
-    return found
-
-
-def _lost_sockets(core: Core, sockets: set[int], tasks: set[int]) -> list[Socket]:
-    """Sockets that tasks, and so requests, still name and that are not on disk; parked, as what is removed is."""
-    newest = {socket: task for socket, task in core.store.rows("newest_tasks") if task in tasks}
-    lost = {socket: task for socket, task in newest.items() if socket not in sockets}
-    if not lost:
-        return []
-    names = {record.id: record.name for record in _recorded(core)}
-    return [Socket(key, names.get(key, f"socket_{key}"), MAIN, task, parked=True) for key, task in lost.items()]
-
-
-def _recorded(core: Core) -> list[Socket]:
-    """Every record of a socket in the history, oldest first."""
-    changes = [change for (text,) in core.store.rows("changes") for change in json.loads(text)]
-    return [
-        from_json("socket", record)
-        for kind, _, *records in changes
-        if kind == "socket"
-        for record in records
-        if record is not None
-    ]
-
-
 def fixed_values(core: Core) -> set[int]:
     """Values that the wiring sets, or would again after undo or redo."""
-    sockets = [*core.topology.sockets.values(), *_recorded(core)]
+    sockets = [*core.topology.sockets.values(), *recorded(core)]
     return {fixed.value for socket in sockets for fixed in socket.fixed.values()}
 
 

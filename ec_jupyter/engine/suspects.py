@@ -14,18 +14,24 @@ import time
 
 from ec_jupyter.engine.errands import FIRST
 from ec_jupyter.engine.store import SQL, Store
+from ec_jupyter.model import Socket
 
 log = logging.getLogger(__name__)
 
 MOST_DEATHS = 3
 """Engines that may end while they handle one thing."""
 
-KINDS = ("", "request", "party", "value", "socket", "plug", "task", "something")
-NOTHING, REQUEST, PARTY, VALUE, SOCKET, PLUG, TASK, SOMETHING = range(len(KINDS))
+KINDS = ("", "request", "party", "value", "socket", "plug", "task", "something", "processor", "node")
+NOTHING, REQUEST, PARTY, VALUE, SOCKET, PLUG, TASK, SOMETHING, PROCESSOR, NODE = range(len(KINDS))
 
 _NAMED = struct.Struct("<Bq")
 _WHY_AT, _SIZE = 16, 1024
 _DEATHS, _ASIDE = "deaths:", "aside:"
+
+
+def unit_of(kind: int, key: int | str) -> str:
+    """What a thing is called here: ``"request 5"``, ``"processor 'gpu'"``."""
+    return f"{KINDS[kind]} {key!r}"
 
 
 class Suspects:
@@ -66,7 +72,7 @@ class Suspects:
         """Name what is handled from now on."""
         _NAMED.pack_into(self._map, 0, kind, key)
         if self._deaths:
-            self._well.add(f"{KINDS[kind]} {key}")
+            self._well.add(unit_of(kind, key))
 
     def call(self, number: int) -> None:
         """Name a request, or the value that a call of such a number looks at."""
@@ -96,7 +102,7 @@ class Suspects:
     # -- setting aside -------------------------------------------------------------
     def _charge(self) -> None:
         kind, key = self.named
-        unit = f"{KINDS[kind]} {key}"
+        unit = unit_of(kind, key)
         why = self._map[_WHY_AT:].partition(b"\0")[0].decode(errors="replace")
         deaths = self._deaths[unit] = self._deaths.get(unit, 0) + 1
         log.error("the last engine ended while it handled %s (%s time): %s", unit, deaths, why or "killed")
@@ -104,9 +110,9 @@ class Suspects:
         if deaths >= MOST_DEATHS:
             self.set_aside(kind, key, f"the engine ended {deaths} times while it handled it ({why or 'killed'})")
 
-    def set_aside(self, kind: int, key: int, why: str) -> None:
+    def set_aside(self, kind: int, key: int | str, why: str) -> None:
         """Leave something out from now on; requests fail with the reason, and can be retried or discarded."""
-        unit = f"{KINDS[kind]} {key}"
+        unit = unit_of(kind, key)
         log.error("%s is set aside: %s", unit, why)
         self.aside[unit] = why
         self._deaths.pop(unit, None)
@@ -121,9 +127,17 @@ class Suspects:
             elif kind == PARTY:
                 db.execute(SQL["fail_party"], {"error": error, "now": time.time(), "party": key})
 
-    def out(self, kind: int, key: int) -> bool:
+    def out(self, kind: int, key: int | str) -> bool:
         """Whether something is set aside."""
-        return bool(self.aside) and f"{KINDS[kind]} {key}" in self.aside
+        return bool(self.aside) and unit_of(kind, key) in self.aside
+
+    def why(self, *things: tuple[int, int | str]) -> str | None:
+        """Why the first of some things that is set aside is."""
+        return next((self.aside[unit_of(*thing)] for thing in things if self.out(*thing)), None)
+
+    def stopped(self, socket: Socket) -> str | None:
+        """Why nothing of a socket starts, where it, its task or its processor is set aside."""
+        return self.why((SOCKET, socket.id), (TASK, socket.task), (PROCESSOR, socket.processor)) if self.aside else None
 
     def clear(self) -> None:
         """Forget all that was set aside."""
@@ -131,8 +145,8 @@ class Suspects:
             del self.aside[unit]
             self._store.write("drop_meta", (_ASIDE + unit,))
 
-    def take_back(self, kind: int, key: int) -> None:
+    def take_back(self, kind: int, key: int | str) -> None:
         """A person tries it again, or gives it up."""
-        unit = f"{KINDS[kind]} {key}"
+        unit = unit_of(kind, key)
         if self.aside.pop(unit, None) is not None:
             self._store.write("drop_meta", (_ASIDE + unit,))

@@ -33,7 +33,6 @@ from ec_jupyter.wire import PROTOCOL, FrameReader, encode
 from tests.crash.flowkit import (
     Flow,
     Gate,
-    damaged,
     echo,
     gone,
     hold,
@@ -228,17 +227,6 @@ def test_an_engine_killed_while_it_starts_is_started_again(make_flow, tmp_path):
     for _ in range(3):
         flow.kill_engine()
         assert flow.result(request) == 1
-
-
-def test_a_socket_whose_record_cannot_be_read_is_set_aside_by_name_of_its_fault_and_the_rest_works(flow):
-    flow.socket(echo)
-    flow.socket(shout)
-    damaged(flow, "UPDATE socket SET record = '{}' WHERE name = 'shout'")
-    flow.reopen()
-    ((unit, why),) = flow.query("counts")["aside"].items()
-    assert unit.startswith("socket ")
-    assert "it cannot be read" in why
-    assert flow.result(flow.submit("echo", x=1)) == 1
 
 
 def test_an_engine_that_can_take_no_further_connection_goes_on_and_takes_it_later(flow, make_flow):

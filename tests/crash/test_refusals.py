@@ -201,6 +201,6 @@ def test_what_is_in_the_place_of_a_file_of_the_flow_is_named(flow, name, made):
 
 def test_an_engine_that_a_defect_ends_at_each_start_is_given_up_with_its_log(flow):
     flow.socket(echo)
-    damaged(flow, "INSERT INTO processor (name, cpus, affinity, paused) VALUES ('spare', 1, 'none of ours', 0)")
+    damaged(flow, "UPDATE meta SET value = 'none of ours' WHERE key = 'revision'")
     with pytest.raises(EcError, match=r"engine\.log"):
         flow.reopen()

@@ -1,0 +1,109 @@
+"""What is set aside, as a person sees it, and the ways out: to try it again, to give it up, to declare it anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ec_jupyter.engine.core import Core
+from ec_jupyter.engine.suspects import NODE, PLUG, PROCESSOR, SOCKET, TASK, unit_of
+from ec_jupyter.flow.topology import Topology
+from ec_jupyter.model import LOCAL, Record
+
+Renewed = tuple[str, Any, Record | None]
+"""Kind, identity and record of what was declared anew."""
+
+_WAYS = {
+    "request": "flow.retry({key}) tries it again, flow.discard(flow.request({key})) gives it up",
+    "party": "flow.retry and flow.discard take its requests, and what of it flow.waiting() shows",
+    "value": "flow.retry and flow.discard take what flow.waiting() shows of it",
+    "socket": "to declare {name} again takes it back",
+    "task": "to declare {name} again takes it back",
+    "plug": "to draw it again takes it back",
+    "processor": "flow.processor({name}, ...) declares it again",
+    "node": "flow.node({name}, ...) declares it again",
+}
+
+
+def shown(core: Core) -> dict[str, str]:
+    """What is set aside, by the names that people use, with the reason and the way out."""
+    if not core.suspects.aside:
+        return {}
+    plugs = {key: f"{source} -> {target}.{argument}" for key, source, target, argument, *_ in _plugs(core)}
+    table = {}
+    for unit, why in core.suspects.aside.items():
+        kind, _, key = unit.partition(" ")
+        label, name = unit, key
+        if kind == "socket" and int(key) in core.topology.sockets:
+            name = repr(core.topology.sockets[int(key)].name)
+            label = f"socket {name}"
+        elif kind == "task" and int(key) in core.topology.tasks:
+            task = core.topology.tasks[int(key)]
+            name = repr(core.topology.sockets[task.socket].name)
+            label = f"task of {name}"
+        elif kind == "plug" and int(key) in plugs:
+            label = f"plug {plugs[int(key)]!r}"
+        table[label] = f"{why}; {_WAYS[kind].format(key=key, name=name)}" if kind in _WAYS else why
+    return table
+
+
+def of_socket(core: Core, socket: int) -> str | None:
+    """What is set aside so that nothing of a socket starts; None where nothing is."""
+    if not core.suspects.aside:
+        return None
+    record, processor = core.topology.sockets[socket], core.topology.processor(socket)
+    things: list[tuple[int, int | str]] = [
+        (SOCKET, socket), (TASK, record.task), (PROCESSOR, processor.name), *((NODE, name) for name in processor.nodes)
+    ]  # fmt: skip
+    out = [thing for thing in things if core.suspects.out(*thing)]
+    if not out or (out[0][0] == NODE and LOCAL in processor.nodes):
+        return None
+    words = {SOCKET: f"socket {record.name!r}", TASK: f"task of {record.name!r}"}
+    return f"{words.get(out[0][0]) or unit_of(*out[0])} is set aside"
+
+
+def _plugs(core: Core) -> list[Any]:
+    return list(core.store.rows("plug_columns"))
+
+
+# -- declared anew ---------------------------------------------------------------
+def renew(core: Core, top: Topology, changes: Iterable[Mapping[str, Any]]) -> list[Renewed]:
+    """Take back what a person has declared anew, or removed; records of the new wiring that replace the old ones."""
+    suspects = core.suspects
+    found: list[Renewed] = []
+    for change in changes if suspects.aside else ():
+        op, name = change["op"], str(change.get("name"))
+        if op in ("processor", "remove_processor") and suspects.out(PROCESSOR, name):
+            suspects.take_back(PROCESSOR, name)
+            found.append(("processor", name, top.processors.get(name)))
+        elif op == "node" and suspects.out(NODE, name):
+            suspects.take_back(NODE, name)
+            found.append(("node", name, top.nodes.get(name)))
+        elif op in ("socket", "remove"):
+            found += _renewed(core, top, [s.id for s in top.sockets.values() if s.name == name])
+        elif op == "plug":
+            _redrawn(core, change)
+    return found
+
+
+def _renewed(core: Core, top: Topology, sockets: list[int]) -> list[Renewed]:
+    suspects = core.suspects
+    found: list[Renewed] = []
+    for key in sockets:
+        if suspects.out(SOCKET, key):
+            suspects.take_back(SOCKET, key)
+            found.append(("socket", key, top.sockets[key]))
+        for task in [t for t in top.tasks.values() if t.socket == key and suspects.out(TASK, t.id)]:
+            # what its columns told stands for it from now on: requests that ran it name it
+            suspects.take_back(TASK, task.id)
+            core.journal.step("drop_task", (task.id,))
+            found.append(("task", task.id, task))
+    return found
+
+
+def _redrawn(core: Core, change: Mapping[str, Any]) -> None:
+    ends = (change["source"], change["target"])
+    for key, source, target, argument, *_ in _plugs(core):
+        if core.suspects.out(PLUG, key) and (source, target) == ends and change.get("argument") in (None, argument):
+            core.suspects.take_back(PLUG, key)
+            core.journal.step("drop_plug", (key,))
