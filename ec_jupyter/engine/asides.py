@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from ec_jupyter.engine import recovery
 from ec_jupyter.engine.core import Core
-from ec_jupyter.engine.suspects import NODE, PLUG, PROCESSOR, SOCKET, TASK, unit_of
+from ec_jupyter.engine.store import id_list
+from ec_jupyter.engine.suspects import NODE, PARTY, PLUG, PROCESSOR, SOCKET, TASK, VALUE, unit_of
+from ec_jupyter.errors import RequestNotFoundError, StoreDamagedError
+from ec_jupyter.flow.tag import from_text
 from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import LOCAL, Record
 
@@ -64,6 +68,103 @@ def of_socket(core: Core, socket: int) -> str | None:
 
 def _plugs(core: Core) -> list[Any]:
     return list(core.store.rows("plug_columns"))
+
+
+# -- values ------------------------------------------------------------------------
+def mark(core: Core, rows: list[dict[str, Any]], wanted: str | None) -> None:
+    """Say in rows of what waits which of it is set aside, and why; add what the joins do not know for that reason."""
+    table = {row[0]: row for row in _values(core)}
+    for row in rows if table else ():
+        for part in row["arguments"].values():
+            for arrival in part["arrivals"]:
+                if arrival["id"] in table:
+                    row["aside"] = _why(core, table.pop(arrival["id"]))
+    for value in table.values():
+        socket = core.topology.sockets.get(value[1])
+        if socket is not None and not socket.parked and wanted in (None, socket.name):
+            rows.append(_row(core, socket.name, value))
+
+
+def _values(core: Core) -> list[Any]:
+    """Values that are set aside, or wait in a party that is."""
+    values, parties = core.suspects.keys(VALUE), core.suspects.keys(PARTY)
+    if not (values or parties):
+        return []
+    core.journal.commit()
+    return list(core.store.rows("arrivals_aside", {"values": id_list(values), "parties": id_list(parties)}))
+
+
+def _why(core: Core, value: Sequence[Any]) -> str:
+    return core.suspects.why((VALUE, value[0]), (PARTY, value[3])) or ""
+
+
+def _row(core: Core, name: str, value: Sequence[Any]) -> dict[str, Any]:
+    arrival, _, argument, party, run, tag, request, since, kind, size, source = value
+    try:
+        from_text(tag)
+    except ValueError:
+        # it may be what cannot be read
+        tag = ""
+    one = {"id": arrival, "source": source or "", "request": request, "since": since, "type": kind, "size": size}
+    return {
+        "socket": name, "run": run, "party": party, "tag": tag, "stranded": False, "request": None, "lacks": {},
+        "arguments": {argument: {"state": "arrived", "arrivals": [one]}}, "aside": _why(core, value),
+    }  # fmt: skip
+
+
+def retry(core: Core, arrivals: Iterable[int]) -> None:
+    """Let values wait again that were set aside, with the party they are in.
+
+    Raises
+    ------
+    RequestNotFoundError
+        One of them is not set aside.
+    StoreDamagedError
+        One of them cannot be read still.
+    """
+    table = {row[0]: row[3] for row in _values(core)}
+    for arrival in arrivals:
+        if arrival not in table:
+            raise RequestNotFoundError(f"no value {arrival} is set aside in this flow")
+    for arrival in arrivals:
+        # what the party was set aside for may have come back with one of those before it
+        if core.suspects.out(PARTY, table[arrival]):
+            _again(core, PARTY, table[arrival], lambda party: recovery.adopt(core, [party]))
+        if core.suspects.out(VALUE, arrival):
+            _again(core, VALUE, arrival, lambda value: recovery.load_value(core, value))
+    core.absorb()
+    core.journal.commit()
+    core.expiry.reload()
+
+
+def _again(core: Core, kind: int, key: int, load: Callable[[int], None]) -> None:
+    why, mark = core.suspects.why((kind, key)) or "", core.journal.mark
+    core.suspects.take_back(kind, key)
+    try:
+        load(key)
+    except Exception as error:
+        core.suspects.set_aside(kind, key, why)
+        if core.journal.grown(mark):
+            # done by half: the next engine begins anew
+            raise
+        text = f"{unit_of(kind, key)} still cannot be read ({type(error).__name__}: {error}); flow.discard gives it up"
+        raise StoreDamagedError(text) from error
+
+
+def discard(core: Core, arrivals: Iterable[int]) -> list[int]:
+    """Give up values that were set aside, for good; those of the given ones that are with their joins are left."""
+    given, known = list(arrivals), {arrival.id for arrival in core.joins.all_waiting()}
+    table = {row[0]: row[3] for row in _values(core)}
+    for arrival in given:
+        core.suspects.take_back(VALUE, arrival)
+        if arrival in table and arrival not in known:
+            core.journal.step("drop_arrival", (arrival,))
+    core.journal.commit()
+    left = {row[3] for row in _values(core)}
+    for party in {table[arrival] for arrival in given if arrival in table} - left:
+        if core.suspects.out(PARTY, party) and not core.store.one("unfinished_of_party", {"party": party}):
+            core.suspects.take_back(PARTY, party)
+    return [arrival for arrival in given if arrival in known or arrival not in table]
 
 
 # -- declared anew ---------------------------------------------------------------

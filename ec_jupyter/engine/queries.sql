@@ -288,6 +288,16 @@ UNION ALL
 SELECT id, target, argument, party, run, tag, value, source_request, "index", plug, request, state, mark, late, time, key
   FROM arrival WHERE state = 'held' AND target IN (SELECT value FROM json_each(:sockets));
 
+-- name: arrivals_aside
+-- values that were set aside, or wait in parties that were; dead marks among them are nobody's to see
+SELECT a.id, a.target, a.argument, a.party, a.run, a.tag, a.source_request, a.time, v.type, v.size, s.name
+  FROM arrival a JOIN value v ON v.id = a.value LEFT JOIN request r ON r.id = a.source_request LEFT JOIN socket s ON s.id = r.socket
+ WHERE a.id IN (SELECT value FROM json_each(:values)) AND a.state IN ('waiting', 'shared', 'routing', 'held')
+UNION
+SELECT a.id, a.target, a.argument, a.party, a.run, a.tag, a.source_request, a.time, v.type, v.size, s.name
+  FROM arrival a JOIN value v ON v.id = a.value LEFT JOIN request r ON r.id = a.source_request LEFT JOIN socket s ON s.id = r.socket
+ WHERE a.party IN (SELECT value FROM json_each(:parties)) AND (a.state = 'waiting' OR a.state = 'shared' OR a.state = 'routing');
+
 -- name: arrival_times
 SELECT id, time FROM arrival WHERE (state = 'waiting' OR state = 'shared' OR state = 'routing') AND target IN (SELECT value FROM json_each(?));
 

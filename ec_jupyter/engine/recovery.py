@@ -180,12 +180,19 @@ def _load_joins(core: Core) -> None:
     _load_apart(core)
 
 
-def _load_apart(core: Core) -> None:
+def load_value(core: Core, arrival: int) -> None:
+    """Have one value with the others that wait, where it is not yet."""
+    if all(one.id != arrival for one in core.joins.all_waiting()):
+        _load_apart(core, arrival)
+        _load_routing(core, arrival)
+
+
+def _load_apart(core: Core, only: int | None = None) -> None:
     sockets = id_list({socket for socket, _ in core.topology.apart})
     rows = [
         row
         for row in core.store.rows("arrivals_apart", {"sockets": sockets})
-        if (row[1], row[2]) in core.topology.apart and row[11] in ("waiting", "held")
+        if (row[1], row[2]) in core.topology.apart and row[11] in ("waiting", "held") and only in (None, row[0])
     ]
     values = core.values.load({row[6] for row in rows if row[6] is not None})
     for row in sorted(row for row in rows if row[12] is None and not core.suspects.out(VALUE, row[0])):
@@ -201,8 +208,8 @@ def joining(core: Core) -> set[int]:
     return live - _plain(core, live)
 
 
-def _load_routing(core: Core) -> None:
-    rows = core.store.rows("routing")
+def _load_routing(core: Core, only: int | None = None) -> None:
+    rows = [row for row in core.store.rows("routing") if only in (None, row[0])]
     values = core.values.load({row[8] for row in rows})
     for arrival, request, socket, party, run, tag, late, plug, value, index, mark, state, error in rows:
         if core.suspects.out(VALUE, arrival):

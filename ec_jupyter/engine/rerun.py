@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from ec_jupyter.engine import editing, recovery
+from ec_jupyter.engine import asides, editing, recovery
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.gaps import Gaps
 from ec_jupyter.engine.job import Argument, Job, Kept, ids_in
@@ -192,8 +192,14 @@ def _out_of_meeting(core: Core, job: Job, party: Party, meeting: Meeting) -> Non
 
 
 def retry(engine: Engine, header: Header) -> list[int]:
-    """Queue failed and cancelled requests again, with the same arguments and the current task."""
+    """Queue failed and cancelled requests again, with the same arguments and the current task.
+
+    Or, where a frame names those, let values wait again that were set aside.
+    """
     core = engine.core
+    if header.get("arrivals") is not None:
+        asides.retry(core, header["arrivals"])
+        return []
     states = ("failed", "cancelled") if header.get("ids") or header.get("run") else ("failed",)
     ids = []
     for request, _, _, _, _, state in chosen(core, header, states):
@@ -296,6 +302,7 @@ def discard(engine: Engine, arrivals: list[int], request: int | None) -> None:
             _give_up(core, recovery.job_from_disk(core, row[0]), row[5])
             return
         raise RequestNotFoundError(f"request {request} has not failed; cancel it first")
+    arrivals = asides.discard(core, arrivals)
     waiting = {one.id: one for one in core.joins.all_waiting()}
     for arrival in arrivals:
         if arrival not in waiting:

@@ -135,15 +135,19 @@ class Suspects:
         """Why the first of some things that is set aside is."""
         return next((self.aside[unit_of(*thing)] for thing in things if self.out(*thing)), None)
 
+    def keys(self, kind: int) -> list[int]:
+        """Identities of the things of a kind that are set aside; of one whose things have numbers."""
+        return [int(unit.split()[1]) for unit in self.aside if unit.startswith(f"{KINDS[kind]} ")]
+
     def stopped(self, socket: Socket) -> str | None:
         """Why nothing of a socket starts, where it, its task or its processor is set aside."""
         return self.why((SOCKET, socket.id), (TASK, socket.task), (PROCESSOR, socket.processor)) if self.aside else None
 
     def clear(self) -> None:
-        """Forget all that was set aside."""
-        for unit in list(self.aside):
-            del self.aside[unit]
-            self._store.write("drop_meta", (_ASIDE + unit,))
+        """Forget requests, parties and values that were set aside, which are gone; the wiring stays as it is."""
+        for kind in (REQUEST, PARTY, VALUE):
+            for key in self.keys(kind):
+                self.take_back(kind, key)
 
     def take_back(self, kind: int, key: int | str) -> None:
         """A person tries it again, or gives it up."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ec_jupyter.engine import asides
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.ended import heads
 from ec_jupyter.engine.gaps import Gap, Gaps
@@ -37,6 +38,7 @@ def waiting(engine: Engine, header: Header) -> Answer:
     for socket in sorted({arrival.socket for arrival in core.joins.policies.waiting()}):
         if wanted in (None, core.topology.sockets[socket].name):
             rows += _policy_rows(core, socket)
+    asides.mark(core, rows, wanted)
     limit = header.get("limit") or len(rows)
     return {"rows": rows[:limit], "more": max(0, len(rows) - limit)}, []
 

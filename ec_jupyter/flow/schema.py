@@ -208,7 +208,7 @@ FRAMES: dict[str, tuple[Fields, Fields]] = {
         },
     ),
     "cancel": ({}, {**_CHOSEN, "running": _or_none(FLAG)}),
-    "retry": ({}, _CHOSEN),
+    "retry": ({}, {**_CHOSEN, "arrivals": _or_none(IDS)}),
     "replay": ({}, {**_SOCKET, "request": _or_none(ID), "run": _or_none(ID)}),
     "gc": ({}, {}),
     "clear": ({}, {}),

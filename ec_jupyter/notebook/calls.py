@@ -16,7 +16,7 @@ from ec_jupyter.flow.options import shown as shown_value
 from ec_jupyter.nodes.current import rebuilt
 from ec_jupyter.notebook.binding import Binding
 from ec_jupyter.notebook.client import unpack
-from ec_jupyter.notebook.parts import check_own
+from ec_jupyter.notebook.parts import Part, check_own
 from ec_jupyter.notebook.progress import Bar, progress_text
 from ec_jupyter.notebook.rendering import going_on
 from ec_jupyter.notebook.request import Lineage, Request, Run
@@ -395,15 +395,36 @@ class Calls:
             self._client.undoing.did("cancel")
         return ended
 
-    def retry(self, target: Request | Run | int | str | Socket | Iterable[Request] | None = None) -> list[Request]:
-        """Run failed requests again, same arguments, newest code: a request, a run, a socket's, or all."""
-        reply, _ = self._client.ask("retry", {"all": True} if target is None else self._chosen(target))
+    def retry(
+        self, target: Request | Run | int | str | Socket | Waiting | Iterable[Request | Waiting] | None = None
+    ) -> list[Request]:
+        """Run failed requests again, same arguments, newest code: a request, a run, a socket's, or all.
+
+        What waits, and is set aside, waits again as any other does.
+        """
+        rest = self._let_wait(target)
+        if rest == []:
+            return []
+        reply, _ = self._client.ask("retry", {"all": True} if rest is None else self._chosen(rest))
         for number in reply["ids"]:
             self._client.forget(number)
         if not reply["ids"]:
             return []
         found, _ = self._client.ask("query", {"what": "requests", "ids": reply["ids"], "limit": len(reply["ids"])})
         return [Request(self._self, row["id"], row["socket"]) for row in found["rows"]]
+
+    def _let_wait(self, target: Any) -> Any:
+        """Let those of the things to be retried wait again that wait; the others."""
+        if isinstance(target, Waiting):
+            target = [target]
+        if isinstance(target, (str, Part)) or not isinstance(target, Iterable):
+            return target
+        some = list(target)
+        values = [one for one in some if isinstance(one, Waiting)]
+        if values:
+            check_own(self._self, some)
+            self._client.ask("retry", {"arrivals": [one.arrival for one in values if one.arrival is not None]})
+        return [one for one in some if not isinstance(one, Waiting)]
 
     def _chosen(self, target: Any) -> dict[str, Any]:
         """The fields by which a frame names requests, a run or a socket."""

@@ -34,6 +34,8 @@ class Waiting(Part):
         What has to come before the call can start; ``xs[2]`` is an element of a list that is gathered.
     stranded : bool
         What is missing can no longer come by itself.
+    aside : str or None
+        Why it is set aside, if it is: nothing comes of it before it is retried or discarded.
     """
 
     def __init__(self, flow: Flow, row: dict[str, Any], argument: str | None, arrival: dict[str, Any]) -> None:
@@ -56,6 +58,7 @@ class Waiting(Part):
         levels = str(self.tag).split(";") if self.tag else []
         self.element = tuple(int(level.rpartition("/")[2]) for level in levels)
         self.stranded = bool(row.get("stranded"))
+        self.aside: str | None = row.get("aside")
 
     @property
     def run(self) -> Run | None:
@@ -69,6 +72,10 @@ class Waiting(Part):
     def discard(self, element: int | Sequence[int] | None = None) -> None:
         """Throw it away; as `Flow.discard`."""
         self.flow.discard(self, element=element)
+
+    def retry(self) -> None:
+        """Let it wait again, if it is set aside; as `Flow.retry`."""
+        self.flow.retry(self)
 
     @property
     def _empty(self) -> bool:
@@ -116,10 +123,12 @@ class Waiting(Part):
             "from": self.source,
             "since": clock_text(self.since),
             "missing": self.missing,
-            "stranded": "stranded" if self.stranded else "",
+            "stranded": f"set aside: {self.aside}" if self.aside else "stranded" if self.stranded else "",
         }
 
     def __repr__(self) -> str:
         at = f"{self.socket}.{self.argument}" if self.argument else self.socket
         what = "list" if self._empty else self.type or "request"
+        if self.aside:
+            return f"<{what} waiting at {at}, set aside: {self.aside}>"
         return f"<{what} waiting at {at} for {', '.join(self.missing) or 'nothing'}>"
