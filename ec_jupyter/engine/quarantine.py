@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import json
 import logging
+import sqlite3
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 from ec_jupyter.engine.journal import Journal
@@ -130,7 +132,7 @@ class Quarantine:
         """A call is about to start alone; for how many seconds others wait for it at most."""
         seen = self.calls[request]
         self.alone, self._until = request, time.monotonic() + seen.seconds
-        self._store.db.execute(SQL["put_meta"], (_ALONE, str(request)))
+        self._note("put_meta", (_ALONE, str(request)))
         log.warning("request %s runs alone: %s", request, self.shown()[str(request)])
         return seen.seconds
 
@@ -146,8 +148,13 @@ class Quarantine:
         if self.alone in held and self.alone in self.calls and time.monotonic() < self._until:
             return True
         self.alone = None
-        self._store.db.execute(SQL["drop_meta"], (_ALONE,))
+        self._note("drop_meta", (_ALONE,))
         return False
+
+    def _note(self, name: str, row: tuple[str, ...]) -> None:
+        # a full disk: a death is charged to nobody, and the next engine has to be killed once more
+        with suppress(sqlite3.OperationalError):
+            self._store.db.execute(SQL[name], row)
 
     def ended(self, requests: Iterable[int], journal: Journal) -> None:
         """Attempts have come to an end, and the engine lives: nothing is held against those calls any more."""
