@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
-
 import pytest
 
 from ec_jupyter.errors import RequestNotFoundError, StoreDamagedError
 from ec_jupyter.notebook.flow import Flow as Notebook
-
-
-def echo(x):
-    return x
+from tests.crash.flowkit import damaged, echo
 
 
 def pair(one, two):
@@ -30,17 +24,12 @@ def flow(flow):
         flow.plug(source, target)
     flow.submit("a", x=1)
     flow.submit("c", x=2)
-    flow.drained()
     changed(flow, "UPDATE arrival SET tag = 'no tag'")
     return flow
 
 
 def changed(flow, statement):
-    """Stop the flow and change its database behind its back."""
-    flow.stop()
-    with closing(sqlite3.connect(flow.folder / "flow.db")) as db:
-        db.execute(statement)
-        db.commit()
+    damaged(flow, statement)
     flow.reopen()
 
 
