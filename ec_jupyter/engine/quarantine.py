@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 
 from ec_jupyter.engine.journal import Journal
 from ec_jupyter.engine.runtime import last_calls
-from ec_jupyter.engine.store import SQL, Store, id_list
+from ec_jupyter.engine.store import Store, id_list
 from ec_jupyter.engine.suspects import MOST_DEATHS, REQUEST, Suspects
 from ec_jupyter.flow.placement import Holdings
 
@@ -90,7 +90,7 @@ class Quarantine:
         if found or self.calls:
             self._charge(found, last, suspects)
         if last is not None:
-            store.db.execute(SQL["drop_meta"], (_ALONE,))
+            store.write("drop_meta", (_ALONE,))
         # the one that was alone goes first: others that were tried before it ran beside it still
         order = sorted(self.calls, key=lambda request: (request != last, request))
         self._turns = [request for request in order if self.calls[request].suspicious]
@@ -112,11 +112,11 @@ class Quarantine:
                 why = f"the engine was killed {seen.alone} times while it ran alone ({seen.deaths} times in all)"
                 suspects.set_aside(REQUEST, request, why)
             else:
-                self._store.db.execute(SQL["put_meta"], (f"{_KILLED}{request}", json.dumps(asdict(seen))))
+                self._store.write("put_meta", (f"{_KILLED}{request}", json.dumps(asdict(seen))))
 
     def _forget(self, request: int) -> None:
         del self.calls[request]
-        self._store.db.execute(SQL["drop_meta"], (f"{_KILLED}{request}",))
+        self._store.write("drop_meta", (f"{_KILLED}{request}",))
 
     # -- running alone ---------------------------------------------------------
     @property
@@ -154,7 +154,7 @@ class Quarantine:
     def _note(self, name: str, row: tuple[str, ...]) -> None:
         # a full disk: a death is charged to nobody, and the next engine has to be killed once more
         with suppress(sqlite3.OperationalError):
-            self._store.db.execute(SQL[name], row)
+            self._store.write(name, row)
 
     def ended(self, requests: Iterable[int], journal: Journal) -> None:
         """Attempts have come to an end, and the engine lives: nothing is held against those calls any more."""
