@@ -140,7 +140,10 @@ class Gate:
         os.write(self._end, b"\n" * calls)
 
     def close(self) -> None:
-        """Whoever stands there is woken by the end of the pipe."""
+        """Whoever stands there is woken by the end of the pipe; who comes later finds an empty file."""
+        beside = self.path.with_suffix(".open")
+        beside.touch()
+        os.replace(beside, self.path)
         os.close(self._end)
 
 

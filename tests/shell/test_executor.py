@@ -200,6 +200,8 @@ def test_an_argument_of_map_that_cannot_be_pickled_fails_its_own_element(pool: A
 
 
 def test_map_with_a_timeout_gives_what_came_in_time_and_cancels_the_rest(flow: Any, pool: Any, gate: Any) -> None:
+    # the worker has started before the time runs
+    assert pool.submit(abs, -1).result(60) == 1
     gate.open()
     results = pool.map(passed, [1, 2, 3], timeout=2)
     assert next(results) == 1
