@@ -1,7 +1,8 @@
 """The engine's hold on its flow's folder: no other engine has it, and it is still where it was.
 
 The lock file names the owner for people. The database is locked as well, so that who removes the
-lock file lets no second engine in. Whether the database is where it was costs one look at its path.
+lock file lets no second engine in. Whether all is where it was costs one look at the folder, which tells
+when a name in it came, went or changed.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import fcntl
 import logging
 import os
 import stat
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,6 +23,10 @@ log = logging.getLogger(__name__)
 
 LOCK = "engine.lock"
 DATABASE = "flow.db"
+BESIDE = (f"{DATABASE}-wal", f"{DATABASE}-shm")
+"""What SQLite keeps beside the database."""
+
+SETTLED_NS = 100_000_000  # a folder changed longer ago shows every further change: the clock it notes is coarse
 
 
 class Hold:
@@ -43,7 +49,8 @@ class Hold:
         self.path = path
         self._database = path / DATABASE
         self._fd = -1
-        self._mark: tuple[int, int] | None = None
+        self._marks: dict[str, tuple[int, int] | None] = {}
+        self._seen: tuple[int, int, int] | None = None
         try:
             self.folder = Folder(path)
             self._lock = self._lock_file()
@@ -90,20 +97,42 @@ class Hold:
         self._fd = os.open(self._database, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         if not network and not _locked(self._fd):
             raise self._refusal()
-        state = os.fstat(self._fd)
-        self._mark = (state.st_dev, state.st_ino)
 
-    def lost(self) -> StoreLostError | None:
-        """What has become of the folder or the database, if they are not where they were."""
+    def settle(self) -> None:
+        """Note which files the database and those beside it are: there are no others for this engine."""
+        self._marks, self._seen = {name: self._place(name) for name in (DATABASE, *BESIDE)}, None
+
+    def _place(self, name: str) -> tuple[int, int] | None:
         try:
-            state = os.lstat(self._database)
-            if (state.st_dev, state.st_ino) == self._mark:
-                return None
+            state = os.lstat(self.path / name)
         except (FileNotFoundError, NotADirectoryError):
-            pass
+            return None
+        return state.st_dev, state.st_ino
+
+    def missing(self, *, surely: bool = False) -> list[str]:
+        """Which of the database and the files beside it are not where they were.
+
+        Parameters
+        ----------
+        surely : bool
+            Look at each, also where the folder does not show a change: over a network it may be late.
+        """
+        try:
+            state = os.lstat(self.path)
+            seen = (state.st_dev, state.st_ino, state.st_mtime_ns)
+            if seen == self._seen and not surely:
+                return []
+            missing = [name for name, place in self._marks.items() if place and self._place(name) != place]
+        except (FileNotFoundError, NotADirectoryError):
+            return [*self._marks]
         except OSError:
             # a file system that does not answer has lost nothing yet
-            return None
+            return []
+        self._seen = seen if not missing and time.time_ns() - state.st_mtime_ns > SETTLED_NS else None
+        return missing
+
+    def lost(self) -> StoreLostError:
+        """What has become of the folder or the database, which is not where it was."""
         return StoreLostError(self._fate())
 
     def _fate(self) -> str:

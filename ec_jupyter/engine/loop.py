@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ec_jupyter.engine import recovery
 from ec_jupyter.engine.entry import open_node
 from ec_jupyter.engine.fleet import Fleet, Opener
+from ec_jupyter.engine.hold import DATABASE
 from ec_jupyter.engine.inbox import Inbox
 from ec_jupyter.engine.member import Home
 from ec_jupyter.engine.preview import Preview
@@ -158,19 +159,31 @@ class Engine:
         self.stopped.set()
 
     # -- its folder ----------------------------------------------------------
-    def look_around(self) -> bool:
+    def look_around(self, *, surely: bool = False) -> bool:
         """Whether the flow is where it was; the engine ends where it is not, and keeps nothing more."""
-        if self.lost is None:
-            self.lost = self.store.hold.lost()
+        if self.lost is None and (missing := self.store.hold.missing(surely=surely)):
+            self.lost = self.store.hold.lost() if DATABASE in missing else self._mend(missing)
             if self.lost is not None:
                 log.critical("%s", self.lost)
                 self.broken = True
                 self.stopped.set()
         return self.lost is None
 
+    def _mend(self, missing: list[str]) -> StoreLostError | None:
+        """Make anew what is missing beside the database; why it cannot be, else None."""
+        what = f"{' and '.join(missing)} in {self.folder}"
+        try:
+            self.store.mend()
+        except sqlite3.Error as error:
+            return StoreLostError(f"somebody removed or replaced {what}, which cannot be made anew ({error})")
+        text = f"somebody removed or replaced {what}; that is made anew, and nothing is lost"
+        log.warning("%s", text)
+        self.clients.notice(text)
+        return None
+
     async def _look_after(self) -> None:
         """See each second that the flow is where it was, and make anew what others have removed."""
-        while self.look_around():
+        while self.look_around(surely=True):
             try:
                 self.store.hold.renew()
                 if not self.runtime.there:

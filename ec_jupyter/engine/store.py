@@ -78,12 +78,16 @@ class Store:
         self._closed = _Closed(self.path)
         make_folder(folder)
         self.hold = Hold(folder)
-        network = mount_type(folder) in _NETWORK
+        self._network = network = mount_type(folder) in _NETWORK
+        self._durability = durability
         self._rewriter = None if network else _Rewriter(self.path)
         self.db: sqlite3.Connection
         try:
             self._look(network)
-            self._open(network, durability)
+            self._connect()
+            self.hold.take_database(network=network)
+            self._closed.remove()
+            self._set_up()
             self.meta = self._prepare()
         except BaseException as error:
             if hasattr(self, "db"):
@@ -92,7 +96,7 @@ class Store:
             if isinstance(error, sqlite3.Error):
                 raise self.explain(error) from error
             raise
-        self._checkpointer = None if network else _Checkpointer(self.path)
+        self._begin()
 
     def _look(self, network: bool) -> None:
         """Refuse what cannot be used before anything is written: SQLite itself removes the log of an empty database.
@@ -115,11 +119,43 @@ class Store:
                 if found != "ok":
                     raise sqlite3.DatabaseError(" ".join(found.split()))
 
-    def _open(self, network: bool, durability: str) -> None:
-        db = self.db = sqlite3.connect(self.path, timeout=10, isolation_level=None, check_same_thread=False)
+    def _connect(self) -> None:
+        self.db = sqlite3.connect(self.path, timeout=10, isolation_level=None, check_same_thread=False)
         os.chmod(self.path, 0o600)
-        self.hold.take_database(network=network)
-        self._closed.remove()
+
+    def _begin(self) -> None:
+        """Have the log moved into the database as it grows; all files are there by now."""
+        self._checkpointer = None if self._network else _Checkpointer(self.path)
+        self.hold.settle()
+
+    def _let_go(self) -> None:
+        """End the other connections."""
+        if self._rewriter is not None:
+            self._rewriter.stop()
+        if self._checkpointer is not None:
+            self._checkpointer.close()
+
+    def mend(self) -> None:
+        """Make the log and the memory beside the database anew, one of which somebody has removed or replaced.
+
+        Raises
+        ------
+        sqlite3.Error
+            What the lost log held cannot be written into the database, or that not opened again.
+        """
+        self._let_go()
+        # this connection still has them open
+        busy, pages, moved = self.db.execute("PRAGMA wal_checkpoint(FULL)").fetchone()
+        if busy or pages != moved:
+            raise sqlite3.OperationalError("somebody reads it")
+        self.db.close()
+        self._connect()
+        self._set_up()
+        self.db.execute(SQL["put_meta"], ("epoch", self.meta["epoch"]))
+        self._begin()
+
+    def _set_up(self) -> None:
+        db, network = self.db, self._network
         if network:
             # no shared memory over a network: one owner, no readers beside it
             db.execute("PRAGMA locking_mode = EXCLUSIVE")
@@ -127,7 +163,7 @@ class Store:
         db.execute("PRAGMA auto_vacuum = INCREMENTAL")
         db.execute("PRAGMA journal_mode = WAL")
         db.execute(f"PRAGMA journal_size_limit = {CHECKPOINT_BYTES}")
-        db.execute(f"PRAGMA synchronous = {'FULL' if durability == 'power' else 'NORMAL'}")
+        db.execute(f"PRAGMA synchronous = {'FULL' if self._durability == 'power' else 'NORMAL'}")
         db.execute(f"PRAGMA wal_autocheckpoint = {1000 if network else 0}")
         db.execute("PRAGMA cache_size = -16384")
 
@@ -260,10 +296,7 @@ class Store:
 
     def close(self) -> None:
         """Write the log back and let go of the flow."""
-        if self._rewriter is not None:
-            self._rewriter.stop()
-        if self._checkpointer is not None:
-            self._checkpointer.close()
+        self._let_go()
         self.db.close()
         self._closed.set()
         self.hold.close()
@@ -331,7 +364,7 @@ class _Checkpointer:
 
     def look(self) -> None:
         self._looks += 1
-        if self._looks % 64 == 0 and self._log.stat().st_size > CHECKPOINT_BYTES:
+        if self._looks % 64 == 0 and size_of(self._log) > CHECKPOINT_BYTES:
             self._wanted.set()
 
     def now(self) -> None:

@@ -149,3 +149,43 @@ def test_an_engine_whose_runtime_folder_was_removed_takes_clients_and_starts_wor
     other = make_flow(flow.folder)
     assert other.engine == flow.engine
     assert other.result(other.submit("echo", x=1)) == 1
+
+
+@pytest.mark.parametrize("names", [["-wal"], ["-shm"], ["-wal", "-shm"]], ids=" and ".join)
+@pytest.mark.parametrize("how", ["removed", "replaced"])
+def test_a_log_that_is_removed_or_replaced_under_its_engine_is_made_anew_and_loses_nothing(flow, names, how):
+    flow.socket(echo)
+    ids = flow.map("echo", [{"x": i} for i in range(100)])
+    assert [flow.result(i) for i in ids] == [*range(100)]
+    engine, notices = flow.engine, []
+    flow.client.listen("notice", lambda header, _: notices.append(header["text"]))
+    files = [flow.folder / f"flow.db{name}" for name in names]
+    for file in files:
+        if how == "removed":
+            file.unlink()
+        else:
+            shutil.copy(file, file.with_suffix(".copy"))
+            file.with_suffix(".copy").replace(file)
+    assert flow.result(flow.submit("echo", x=100)) == 100
+    wait_until(lambda: notices)
+    assert notices == [
+        f"somebody removed or replaced {' and '.join(f.name for f in files)} in {flow.folder}; "
+        "that is made anew, and nothing is lost"
+    ]
+    assert all(file.exists() for file in files)
+    assert flow.engine == engine
+    flow.restart()
+    assert flow.results("echo") == [*range(101)]
+    flow.stop()
+    with closing(sqlite3.connect(flow.folder / "flow.db")) as db:
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_a_log_that_is_removed_while_nothing_is_done_is_made_anew_by_itself(flow):
+    flow.socket(echo)
+    assert flow.result(flow.submit("echo", x=1)) == 1
+    log = flow.folder / "flow.db-wal"
+    log.unlink()
+    wait_until(log.exists)
+    flow.restart()
+    assert flow.results("echo") == [1]
