@@ -227,10 +227,12 @@ def _follow(engine: Engine, old: Topology, new: Topology) -> None:
         # runs that had no join ahead of them now have: from here on their parties are known
         begun = {job.party for job in core.jobs.values() if new.joins((job.socket, None))}
         recovery.adopt(core, recovery.joining(core) | begun)
+    core.routing.redrawn(old, new)
+    taken = missed.take_out(core, new)
     core.joins.revise(new)
     core.absorb()
     core.journal.commit()
-    missed.follow(core, old, new)
+    missed.follow(core, old, new, taken)
     core.touched.update(core.joins.undecided)
     for socket in new.sockets.values():
         before = old.sockets.get(socket.id)

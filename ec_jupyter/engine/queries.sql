@@ -369,14 +369,29 @@ SELECT attempt, state, error, started, seconds, slot, pid FROM attempt WHERE req
 SELECT stream, text FROM output WHERE request = ? ORDER BY rowid;
 
 -- name: missed
--- what calls of a socket came to from some revision on, in runs that began before a request; and what open ones yielded
-SELECT id, state, result, error FROM request
- WHERE socket = :source AND run <= :newest AND joined IS NULL
-   AND (state IN ('done', 'failed', 'skipped') AND revision >= :revision OR emitted > 0 AND state IN ('queued', 'running'))
- ORDER BY id;
+-- what calls of a socket came to from some revision on; and what open ones yielded
+SELECT r.id, r.state, r.result, r.error, r.run, r.tag, r.emitted, run.party FROM request r JOIN run ON run.id = r.run
+ WHERE r.socket = :source AND r.joined IS NULL
+   AND (r.state IN ('done', 'failed', 'skipped') AND r.revision >= :revision
+        OR r.emitted > 0 AND r.state IN ('queued', 'running'))
+ ORDER BY r.id;
+
+-- name: sources_of
+SELECT id, socket, emitted FROM request WHERE id IN (SELECT value FROM json_each(?));
+
+-- name: brought
+-- what a call sent to an argument, and by which plugs
+SELECT id, tag, plug, state, mark FROM arrival
+ WHERE source_request = :request AND target = :target AND argument = :argument AND state <> 'routing';
+
+-- name: carried_by
+SELECT 1 FROM arrival WHERE source_request = ? AND "index" = ? AND plug = ?;
+
+-- name: redraw_arrival
+UPDATE arrival SET plug = ? WHERE id = ? AND state = 'routing';
 
 -- name: carried
-SELECT "index" FROM arrival WHERE source_request = ? AND plug = ?;
+SELECT "index", tag FROM arrival WHERE source_request = ? AND plug = ?;
 
 -- name: met
 UPDATE request SET revision = ? WHERE id = ?;

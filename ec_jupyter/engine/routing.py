@@ -66,6 +66,7 @@ class Route:
     attempt: int = 0
     node: str | None = None
     deaths: int = 0
+    asked: int = 0  # the plug for which a worker looks at it
 
     @property
     def place(self) -> Source:
@@ -143,6 +144,7 @@ class Routing:
                 self._settle(route, True if plug else None)
                 continue
             route.attempt += 1
+            route.asked = route.plug
             self.out[-route.arrival] = route
             socket = core.topology.sockets[route.source.socket]
             call = Call(
@@ -182,7 +184,10 @@ class Routing:
             return
         del self.out[outcome.request]
         error = outcome.error or {}
-        if error.get("lost") and route.deaths <= MOST_DEATHS:
+        if route.plug != route.asked:
+            # the plug was drawn anew meanwhile
+            self.pending.append(route)
+        elif error.get("lost") and route.deaths <= MOST_DEATHS:
             # it is had once more before another look
             route.deaths += 1
             self.core.miss([error["lost"]])
@@ -296,6 +301,19 @@ class Routing:
         self.core.tally(source.socket, before, -1)
         self.core.tally(source.socket, state)
         self.core.touched.add(source.party)
+
+    def redrawn(self, old: Topology, new: Topology) -> None:
+        """Let values on their way through a plug that was drawn anew go by the one in its place."""
+        ends = {(p.source, p.target, p.argument, p.on): p.id for p in new.live}
+        gone = {p.id: ends.get((p.source, p.target, p.argument, p.on)) for p in old.live if p.id not in new.plugs}
+        for route in self.routes:
+            other = gone.get(route.plug)
+            if other is None:
+                continue
+            number = self._number(route, 0)
+            if self.core.store.one("carried_by", (route.source.request, number, other)) is None:
+                route.plug = other
+                self.core.journal.step("redraw_arrival", (other, route.arrival))
 
     def merged(self, party: int, older: int) -> None:
         """A party went into an older one."""

@@ -276,8 +276,14 @@ def _plug(draft: Draft, change: Change) -> None:
     closes = source.id == target.id or topology.leads(target.id, source.id)
     if same is None and closes and not change.get("cycle"):
         _refuse_cycle(source, target)
+    if same and (same.map, bool(same.gather)) != (bool(change.get("map")), bool(change.get("gather"))):
+        # what it brings is another thing from here on, so it is another plug: undo knows which of them brought what
+        draft.put("plug", same.id, None)
+        key = draft.new_id()
+    else:
+        key = same.id if same else draft.new_id()
     record = Plug(
-        id=same.id if same else draft.new_id(),
+        id=key,
         source=source.id,
         target=target.id,
         argument=argument.name,

@@ -303,6 +303,21 @@ class JoinTable:
             yield from self.waiting(party)
         yield from self.policies.waiting()
 
+    def empty_lists(self) -> Iterator[Arrival]:
+        """Marks of lists without elements that no call has taken."""
+        for party in self.parties.all.values():
+            for meeting in party.meetings.values():
+                yield from (p.mark for _, _, p in meeting.parcels() if p.mark and p.counted and not p.arrivals)
+
+    def withdraw(self, arrival: Arrival) -> None:
+        """Take out what waits, as if it had not come: the same comes by another plug."""
+        if (arrival.socket, arrival.argument) in self.topology.apart:
+            self.policies.remove(arrival)
+        else:
+            party = self._party(arrival.party)
+            party.waiting -= party.meetings[arrival.socket].withdraw(arrival)
+        arrival.state = "withdrawn"
+
     def expire(self, arrival: Arrival) -> bool:
         """A value has waited too long: its call fails with what there is of it; False if it waits no longer.
 

@@ -142,6 +142,16 @@ class Bundle:
                     return mine
         return None
 
+    def withdraw(self, arrival: Arrival) -> bool:
+        """Forget an element, as if it had not come; False if it is not here."""
+        for index, queue in self.items.items():
+            if arrival in queue:
+                queue.remove(arrival)
+                if not queue:
+                    del self.items[index]
+                return True
+        return False
+
     def take(self, fans: dict[str, int]) -> Parcel | None:
         """The list, once all of it is in; its elements are in the bundle no longer."""
         if not self.splits or any(split not in fans for split in self.splits):
@@ -414,6 +424,38 @@ class Meeting:
         return plugs
 
     # -- edits ---------------------------------------------------------------
+    def withdraw(self, arrival: Arrival) -> int:
+        """Forget something that waits; how much less waits then."""
+        argument, where = arrival.slot
+        self.seen.discard(arrival.slot)
+        self.marks.get(arrival.slot, {}).pop(arrival.plug, None)
+        for depth in range(len(where) + 1):
+            self.deeper.get((arrival.argument, where[:depth]), set()).discard(arrival.plug)
+        element = argument.endswith("[]")
+        lists = self.bundles.get((arrival.argument, where[:-1]), []) if element else []
+        for bundle in lists:
+            if bundle.withdraw(arrival):
+                if not (bundle.items or bundle.dead or bundle.made):
+                    lists.remove(bundle)
+                return 1
+        for name, at, parcel in list(self.parcels()):
+            if arrival is not parcel.mark and arrival not in parcel.arrivals:
+                continue
+            self.remove(name, at, parcel)
+            self.seen.discard((name, at))
+            rest = [a for a in parcel.arrivals if a is not arrival]
+            if element:
+                self._unmake(name, at, arrival, rest)
+            return 1 - len(rest)
+        raise LookupError(f"arrival {arrival.id} does not wait")
+
+    def _unmake(self, argument: str, base: Path, arrival: Arrival, rest: list[Arrival]) -> None:
+        """A list that waited is under way again, without one of its elements."""
+        bundle = self.bundle(argument, base, arrival.tag[-1][0])
+        bundle.made = False
+        for element in rest:
+            bundle.add(element)
+
     def absorb(self, other: Meeting) -> None:
         """Take over what another party brought to this socket."""
         self.seen |= other.seen

@@ -189,13 +189,17 @@ class Policies:
         return sorted(rows, key=lambda row: min(a.id for a in row.values()))
 
     def forget(self, arrival: Arrival, state: str) -> None:
+        """Take a value out, and say what became of it."""
+        self.remove(arrival)
+        self.calls.turn(arrival, state, arrival.request)
+
+    def remove(self, arrival: Arrival) -> None:
         """Take a value out."""
         queue = self.queues.get((arrival.socket, arrival.argument), [])
         if arrival in queue:
             queue.remove(arrival)
         elif self.calls.held.get(arrival.socket, {}).get(arrival.argument) is arrival:
             del self.calls.held[arrival.socket][arrival.argument]
-        self.calls.turn(arrival, state, arrival.request)
 
     def leave(self, socket: int, run: int) -> list[Arrival]:
         """Take out what a waiting request has brought, and the request."""

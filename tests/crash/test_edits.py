@@ -551,6 +551,168 @@ def test_a_gather_that_an_edit_has_split_is_stranded_until_the_undo(flow, gate, 
     assert flow.waiting("total") == []
 
 
+def yield_all(values, marks, gate):
+    for i, value in enumerate(values):
+        yield value
+        if not i:
+            mark(marks, i)
+            passing(gate)
+
+
+def as_it_came(xs):
+    return xs
+
+
+GATHERED, EACH = [([0, 1, 2], 9)], [(0, 9), (1, 9), (2, 9)]
+
+
+def drawn_anew(flow, gate, marks, before, after):
+    """A plug of a generator is drawn anew between its first yield and the others."""
+    flow.socket(yield_all, "source")
+    flow.socket(pair, "join")
+    flow.socket(echo, "late")
+    flow.plug("late", "join.two")
+    flow.plug("source", "join.one", **before)
+    flow.submit("source", values=[0, 1, 2], marks=str(marks), gate=str(gate))
+    marks.reach(1)
+    yield
+    flow.plug("source", "join.one", **after)
+    gate.open()
+    flow.drained()
+    yield
+
+
+def lists(flow):
+    """What waits at the join of elements, by element: which others its list lacks, and whether it is stranded."""
+    return {tuple(r["element"]): (r["lacks"].get("one", []), r["stranded"]) for r in flow.waiting("join")}
+
+
+@pytest.mark.parametrize("killed", [False, True])
+@pytest.mark.parametrize(
+    ("before", "after", "split", "calls"),
+    [
+        (
+            {"gather": True}, {},
+            {(0,): ([1, 2], True), (1,): ([], False), (2,): ([], False)}, GATHERED,
+        ),
+        (
+            {}, {"gather": True},
+            {(0,): ([], False), (1,): ([0], True), (2,): ([0], True)}, EACH,
+        ),
+    ],
+)  # fmt: skip
+def test_a_list_that_a_plug_drawn_anew_has_split_is_stranded_until_the_undo(
+    flow, gate, marks, before, after, split, calls, killed
+):
+    steps = drawn_anew(flow, gate, marks, before, after)
+    next(steps)
+    wait_until(lambda: flow.count("join")["arrived"] == 1)
+    next(steps)
+    assert lists(flow) == split
+    if killed:
+        flow.restart()
+        assert lists(flow) == split
+    flow.ask("undo")
+    flow.drained()
+    assert not any(row["stranded"] for row in flow.waiting("join"))
+    if killed:
+        flow.restart()
+    flow.submit("late", x=9)
+    flow.drained()
+    assert sorted(flow.results("join")) == calls
+    assert flow.waiting("join") == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "meanwhile", "at_the_end"),
+    [
+        ({"gather": True}, {}, [(1, 9), (2, 9)], [(1, 9), (2, 9), *GATHERED]),
+        ({}, {"gather": True}, [(0, 9)], EACH),
+    ],
+)
+def test_what_was_used_meanwhile_is_in_the_list_too_once_an_undo_brings_it_back_and_no_call_is_made_twice(
+    flow, gate, marks, before, after, meanwhile, at_the_end
+):
+    steps = drawn_anew(flow, gate, marks, before, after)
+    next(steps)
+    flow.submit("late", x=9)
+    wait_until(lambda: flow.count("late")["done"] == 1)
+    next(steps)
+    assert flow.results("join") == meanwhile
+    for _ in range(2):
+        flow.ask("undo")
+        flow.drained()
+        assert flow.results("join") == at_the_end
+        flow.restart()
+        flow.ask("redo")
+        flow.drained()
+    assert flow.results("join") == at_the_end
+
+
+@pytest.mark.parametrize("way", ["supply", "discard"])
+def test_a_list_that_a_plug_drawn_anew_has_split_is_given_what_it_lacks_or_thrown_away(flow, gate, marks, way):
+    steps = drawn_anew(flow, gate, marks, {}, {"gather": True})
+    next(steps)
+    wait_until(lambda: flow.count("join")["arrived"] == 1)
+    next(steps)
+    row = next(row for row in flow.waiting("join") if row["stranded"])
+    where = {"socket": "join", "party": row["party"], "element": [0]}
+    if way == "supply":
+        value = flow.client.dump(7)
+        flow.client.ask("supply", {**where, "values": {"one": value.head()}}, [value.data])
+    else:
+        flow.ask("discard", argument="one", **where)
+    flow.submit("late", x=9)
+    flow.drained()
+    assert flow.results("join") == [([7, 1, 2] if way == "supply" else [1, 2], 9)]
+    # the list took the only company that there was
+    (row,) = flow.waiting("join")
+    assert (row["element"], row["stranded"]) == ([0], True)
+    flow.ask("discard", arrival=row["arguments"]["one"]["arrivals"][0]["id"])
+    assert flow.waiting("join") == []
+    # all of it was used: there is nothing to mend
+    flow.ask("undo")
+    flow.drained()
+    assert len(flow.results("join")) == 1
+    assert flow.waiting("join") == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "meanwhile", "whole"),
+    [
+        ({"map": True}, {}, [[0, 1]], [[0, 1], [2, 3], [4]]),
+        ({}, {"map": True}, [[2, 3], [4]], [[2, 3], [4], [[0, 1], [2, 3], [4]]]),
+    ],
+)
+def test_lists_behind_a_plug_that_splits_from_here_on_or_no_more_are_whole_again_after_the_undo(
+    flow, gate, marks, before, after, meanwhile, whole
+):
+    flow.socket(yield_all, "source")
+    flow.socket(echo, "each")
+    flow.socket(as_it_came, "collect")
+    flow.plug("source", "each.x", **before)
+    flow.plug("each", "collect.xs", gather=True)
+    flow.submit("source", values=[[0, 1], [2, 3], [4]], marks=str(marks), gate=str(gate))
+    marks.reach(1)
+    wait_until(lambda: flow.count("each")["done"] == len([0, 1] if before else [0]))
+    flow.plug("source", "each.x", **after)
+    gate.open()
+    flow.drained()
+    assert sorted(flow.results("collect")) == meanwhile
+    assert all(row["stranded"] for row in flow.waiting("collect"))
+    assert flow.waiting("collect")
+    flow.restart()
+    flow.ask("undo")
+    flow.drained()
+    assert sorted(flow.results("collect"), key=str) == sorted(whole, key=str)
+    # what came of the plug that is gone, in lists that will not be whole
+    left = flow.waiting("collect")
+    assert [row["stranded"] for row in left] == [True] * len(left)
+    for row in left:
+        flow.ask("discard", arrival=row["arguments"]["xs"]["arrivals"][0]["id"])
+    assert flow.waiting("collect") == []
+
+
 # -- every question after an undo --------------------------------------------------
 def test_all_views_answer_after_the_undo_of_a_declaration_whose_requests_are_done(flow):
     flow.socket(echo, "a")

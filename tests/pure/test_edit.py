@@ -198,12 +198,23 @@ def test_a_plug_cannot_feed_what_stands_for_no_single_argument(editor):
         editor(plug("a", "c", "rest"))
 
 
-def test_a_plug_again_changes_the_plug_that_is_there(editor):
-    editor(plug("a", "join", "one"))
+def test_a_plug_again_stands_in_place_of_the_plug_that_is_there(editor):
+    editor(plug("a", "join", "one", gather=True))
     (first,) = editor.topology.plugs
-    editor(plug("a", "join", "one", map=True))
-    assert {first} == set(editor.topology.plugs)
-    assert editor.topology.plugs[first].map
+    editor(plug("a", "join", "one", gather="done"))
+    assert set(editor.topology.plugs) == {first}
+    assert editor.topology.plugs[first].gather == "done"
+
+
+@pytest.mark.parametrize("options", [{"map": True}, {"gather": True}, {"map": True, "gather": True}])
+def test_a_plug_that_splits_or_gathers_from_here_on_is_another_plug(editor, options):
+    editor(plug("a", "join", "one", when={"sha256": "", "text": "value"}))
+    (first,) = editor.topology.plugs
+    editor(plug("a", "join", "one", **options))
+    (second,) = editor.topology.plugs.values()
+    assert second.id != first
+    assert (second.map, bool(second.gather)) == (options.get("map", False), options.get("gather", False))
+    assert second.when.text == "value"
 
 
 def test_a_cycle_is_refused_over_any_number_of_sockets_and_over_error_plugs(editor):

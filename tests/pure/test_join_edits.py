@@ -164,3 +164,26 @@ def test_a_request_put_back_by_a_new_signature_waits_and_goes_on_as_itself() -> 
     assert call.arguments == {"one": 1, "two": 2}
     flow.end(call)
     assert flow.ended == [run.id]
+
+
+@pytest.mark.parametrize("at", [0, 1, 2])
+@pytest.mark.parametrize("whole", [False, True])
+def test_an_element_that_another_plug_is_to_bring_goes_as_if_it_had_not_come(at: int, whole: bool) -> None:
+    flow = Simulation(wiring("R() S() M(x) Z(x, y)", "1: R -> M.x map; 2: M -> Z.x gather; 3: S -> Z.y"), lags=True)
+    flow.end(flow.submit("R"), [0, 1, 2])
+    for call in flow.of("M")[: 3 if whole else 2]:
+        flow.end(call)
+    some = flow.waiting("Z")
+    taken = some[at % len(some)]
+    flow.table.withdraw(taken)
+    del flow.rows[taken.id]
+    flow.restart()
+    assert len(flow.waiting("Z")) == len(some) - 1
+    party = flow.party_of(1)
+    flow.table.supply_element(taken.socket, "x", party, 1, taken.tag, "anew")
+    flow.absorb()
+    for call in flow.of("M", "queued"):
+        flow.end(call)
+    flow.end(flow.submit("S"), "y")
+    (call,) = flow.of("Z")
+    assert call.arguments["x"] == ["anew" if i == taken.tag[-1][1] else ("M", (i,)) for i in range(3)]
