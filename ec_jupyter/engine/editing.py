@@ -18,6 +18,7 @@ from ec_jupyter.flow.edit import revert
 from ec_jupyter.flow.edit import settle as places
 from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import Node, Plug, Processor, Socket, Task, from_json, to_json
+from ec_jupyter.nodes.cpus import available
 from ec_jupyter.wire import Value
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def edit(engine: Engine, changes: list[dict[str, Any]], buffers: list[bytes], cl
     core.journal.commit()
     fixed: list[Kept] = []
     prepared = [_prepare(core, change, buffers, client, fixed) for change in changes]
-    limits = Limits(engine.cpus, core.python, core.load, core.arrived, engine.fleet.lent())
+    limits = Limits(engine.cpus, core.python, core.load, core.arrived, engine.fleet.lent(), available())
     edited = decide(core.topology, prepared, core.new_record, limits)
     for _, _, _, after in edited.touched:
         if isinstance(after, Node):

@@ -24,6 +24,7 @@ from ec_jupyter.errors import EcError
 from ec_jupyter.flow.placement import Spot, caps, choose, spread
 from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import LOCAL, Node, Processor
+from ec_jupyter.nodes.cpus import available
 
 if TYPE_CHECKING:
     from ec_jupyter.engine.loop import Engine
@@ -62,6 +63,7 @@ class Fleet:
         self._home, self._opener, self._local = home, opener, local
         self._tasks: set[asyncio.Task[None]] = set()
         self._leaving: set[asyncio.Task[None]] = set()
+        self._loose: set[str] = set()
         self._closing = False
 
     # -- coming and going ------------------------------------------------------
@@ -243,6 +245,22 @@ class Fleet:
         for member in self.members.values():
             self._place(member)
 
+    def _bound(self, processor: Processor) -> str | list[int]:
+        """The CPUs that workers of a processor are bound to on this machine."""
+        named, here = processor.affinity or (), available()
+        bound = [cpu for cpu in named if cpu in here or not here]
+        if len(bound) < len(named) and processor.name not in self._loose:
+            # declared where there were more of them
+            self._loose.add(processor.name)
+            wanted, found = (", ".join(map(str, cpus)) or "none" for cpus in (named, bound))
+            text = (
+                f"processor {processor.name!r} is bound to CPUs {wanted}, of which this machine has {found}; "
+                f"flow.processor({processor.name!r}, affinity=...) changes that"
+            )
+            log.warning("%s", text)
+            self.engine.clients.notice(text)
+        return bound or "auto"
+
     def _place(self, member: Member) -> None:
         if not member.ready:
             return
@@ -251,8 +269,7 @@ class Fleet:
             cpus = caps(processor, lent).get(member.name)
             if cpus is not None:
                 # CPUs have the same numbers on another machine by chance at most
-                own = processor.affinity is not None and member.spec is None
-                wanted[processor.name] = (cpus, list(processor.affinity or ()) if own else "auto")
+                wanted[processor.name] = (cpus, self._bound(processor) if member.spec is None else "auto")
         for name in member.placed.keys() - wanted.keys():
             member.agent.remove(name)
         for name, (cpus, affinity) in wanted.items():

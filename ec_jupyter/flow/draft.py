@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -38,6 +38,8 @@ class Limits:
         How many of those are arrivals.
     nodes : dict of str to int
         CPUs of the other nodes that have said how many they lend.
+    here : sequence of int
+        Numbers of this machine's CPUs that the flow may use; empty where they are not known.
     """
 
     cpus: int
@@ -45,6 +47,7 @@ class Limits:
     load: Callable[[int], int]
     arrived: Callable[[int], int] = lambda socket: 0
     nodes: dict[str, int] = field(default_factory=dict)
+    here: Sequence[int] = ()
 
     @property
     def lent(self) -> dict[str, int]:

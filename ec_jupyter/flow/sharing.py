@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -34,7 +34,7 @@ def processor(draft: Draft, change: Change) -> None:
     old = draft.topology.processors.get(name) or Processor(name)
     given = {k: change[k] for k in ("cpus", "memory", "affinity") if k in change}
     if given.get("affinity") is not None:
-        given["affinity"] = tuple(given["affinity"])
+        given["affinity"] = _bound(name, tuple(given["affinity"]), draft.limits.here)
     record = replace(old, **given)
     if "nodes" in change:
         record = _placed(draft, record, change["nodes"] or {}, given.get("cpus"))
@@ -44,11 +44,27 @@ def processor(draft: Draft, change: Change) -> None:
             f"flow.processor({name!r}, nodes={{{', '.join(f'{node!r}: N' for node in record.nodes)}}})"
         )
     _warn_of_more(draft, record)
+    away = [node for node in record.nodes if node != LOCAL]
+    if away and given.get("affinity"):
+        draft.warnings.append(
+            f"affinity= of processor {name!r} is of this machine's CPUs; on {', '.join(away)} it binds nothing"
+        )
     draft.put("processor", name, record)
     for socket in draft.topology.sockets.values():
         if socket.processor == name and not socket.parked and (record.cpus, record.nodes) != (old.cpus, old.nodes):
             check_place(draft, socket)
     draft.says.append(f"processor {name}" + (f" on {', '.join(record.nodes)}" if record.nodes else ""))
+
+
+def _bound(name: str, wanted: tuple[int, ...], here: Sequence[int]) -> tuple[int, ...] | None:
+    """The CPUs that a processor's workers are bound to; None is none."""
+    strange = [str(cpu) for cpu in wanted if here and cpu not in here]
+    if strange:
+        raise DeclarationError(
+            f"processor {name!r}: affinity= names CPU {', '.join(strange)}, "
+            f"which the flow may not use or the machine has not; there are {', '.join(map(str, here))}"
+        )
+    return wanted or None
 
 
 def _placed(draft: Draft, record: Processor, nodes: Any, cpus: int | None) -> Processor:

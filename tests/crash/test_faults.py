@@ -24,15 +24,14 @@ from ec_jupyter.engine.folder import Folder
 from ec_jupyter.engine.inbox import identity_of
 from ec_jupyter.engine.key import KEY, Proof
 from ec_jupyter.engine.store import make_folder
-from ec_jupyter.errors import (
-    PythonMismatchError,
-)
+from ec_jupyter.errors import PythonMismatchError
 from ec_jupyter.notebook import client as client_module
 from ec_jupyter.notebook import engines
 from ec_jupyter.wire import PROTOCOL, FrameReader, encode
 from tests.crash.flowkit import (
     Flow,
     Gate,
+    damaged,
     echo,
     gone,
     hold,
@@ -227,6 +226,18 @@ def test_an_engine_killed_while_it_starts_is_started_again(make_flow, tmp_path):
     for _ in range(3):
         flow.kill_engine()
         assert flow.result(request) == 1
+
+
+def test_a_flow_whose_processor_is_bound_to_cpus_that_are_not_there_any_more_runs_and_says_so(flow):
+    flow.edit({"op": "processor", "name": "fast", "cpus": 1, "affinity": sorted(os.sched_getaffinity(0))[:1]})
+    flow.socket(echo, processor="fast")
+    damaged(flow, "UPDATE processor SET affinity = '[998, 999]' WHERE name = 'fast'")
+    flow.reopen()
+    assert flow.result(flow.submit("echo", x=1)) == 1
+    told = (
+        "processor 'fast' is bound to CPUs 998, 999, of which this machine has none; flow.processor('fast', affinity="
+    )
+    assert told in (flow.folder / "engine.log").read_text()
 
 
 def test_an_engine_that_can_take_no_further_connection_goes_on_and_takes_it_later(flow, make_flow):

@@ -378,3 +378,15 @@ def test_undo_takes_no_card_from_the_place_where_it_was_seen_and_puts_a_moved_on
     moved = editor({"op": "position", "positions": {"a": [900, 9]}})
     editor.topology = revert(editor.topology, moved.touched).topology
     assert editor.named("a").position == place
+
+
+def test_a_processor_is_bound_to_cpus_that_are_there_and_told_where_it_binds_nothing():
+    editor = Editor(Limits(4, "3.11", lambda socket: 0, here=(0, 1, 4)))
+    with pytest.raises(DeclarationError, match=r"^processor 'p': affinity= names CPU 2, 9, .*; there are 0, 1, 4$"):
+        editor({"op": "processor", "name": "p", "affinity": [0, 2, 9]})
+    assert editor({"op": "processor", "name": "p", "affinity": [0, 4]}).warnings == []
+    assert editor.topology.processors["p"].affinity == (0, 4)
+    editor({"op": "node", "name": "gpu", "host": "gpu", "cpus": 4})
+    told = editor({"op": "processor", "name": "q", "affinity": [1], "nodes": ["gpu"]}).warnings
+    assert told == ["affinity= of processor 'q' is of this machine's CPUs; on gpu it binds nothing"]
+    assert editor({"op": "processor", "name": "p", "affinity": []}).topology.processors["p"].affinity is None

@@ -65,6 +65,7 @@ def test_the_same_plug_twice_is_one_plug(wired: Any) -> None:
         ("flow.plug('emit_one', 'emit_two', when='result >')", WiringError, "'result >' is no expression"),
         ("flow['add']", SocketNotFoundError, "did you mean 'add_two'?"),
         ("flow.processor('math')", ProcessorNotFoundError, "did you mean 'maths'?"),
+        ("flow.processor('maths', affinity=[999])", DeclarationError, "affinity= names CPU 999, which"),
         ("flow.unplug('emit_one', 'add_two.one')", WiringError, "no plug from 'emit_one'"),
         ("flow.fix('add_two', tow=1)", WiringError, "did you mean 'two'?"),
         ("flow.remove('maths')", WiringError, "'maths' runs add_two"),
