@@ -18,7 +18,7 @@ from ec_jupyter.wire import Header, Value
 Row = dict[str, Any]
 Lead = Callable[[Callable[[], bool], float | None], None]
 
-AHEAD = 2_000  # ends asked for at once when somebody waits for one of many
+AHEAD = 2_000  # ends asked for at once, at most, when somebody waits for one of many
 MOST_ROWS = 2 * AHEAD  # ends that are kept; older ones are asked for again
 MOST_BYTES = 1 << 24  # bytes of values that are kept with them
 
@@ -68,6 +68,8 @@ class Ends:
         self._rows: OrderedDict[int, Row] = OrderedDict()
         self._unseen: set[int] = set()
         self._bytes = 0
+        # doubled by each end that came before it was wanted, halved by each that had to go unseen
+        self._ahead = AHEAD
         self._mine = Spans()
         self.futures: dict[int, End] = {}
         self.asked = Spans()
@@ -88,7 +90,9 @@ class Ends:
     def row(self, request: int) -> Row | None:
         """How a request ended, if that is known here."""
         with self._lock:
-            self._unseen.discard(request)
+            if request in self._unseen:
+                self._unseen.discard(request)
+                self._ahead = min(AHEAD, 2 * self._ahead)
             return self._rows.get(request)
 
     def future(self, request: int) -> Future[Row]:
@@ -111,12 +115,12 @@ class Ends:
         return end
 
     def _wanted(self, request: int) -> list[int]:
-        """A request and its neighbours that nobody asked for yet, as many as can be kept; they are asked for now."""
+        """A request and its neighbours that nobody asked for yet, as many as were of use lately; it asks for them."""
         self._mine.discard(request)
-        ahead = AHEAD
+        ahead = self._ahead
         if self._rows:
             # half of what is kept, so that the next look finds what this one brought
-            ahead = min(AHEAD, MOST_BYTES // 2 // max(1, self._bytes // len(self._rows)))
+            ahead = min(ahead, MOST_BYTES // 2 // max(1, self._bytes // len(self._rows)))
         wanted = [request, *self._mine.near(request, ahead)]
         for one in wanted:
             self._mine.discard(one)
@@ -160,6 +164,7 @@ class Ends:
                 if old in self._unseen:
                     # it may be wanted yet: the next look asks for it with its neighbours
                     self._mine.add(old)
+                    self._ahead = max(1, self._ahead // 2)
                 self._drop(old)
         if future is not None:
             future.set_result(row)

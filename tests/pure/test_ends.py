@@ -1,0 +1,58 @@
+"""Which ends a client asks for, when somebody looks at one of many."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator
+
+import pytest
+
+from ec_jupyter.notebook.ends import AHEAD, MOST_ROWS, Ends
+
+MANY = 3 * MOST_ROWS
+
+
+class Reader:
+    """Looks at results of requests that have all ended; whoever is asked answers at once."""
+
+    def __init__(self, requests: Iterable[int]) -> None:
+        self.ends = Ends(self._ask, lambda holds, deadline: None)
+        self.ends.accepted(requests, watched=False)
+        self.frames = self.sent = 0
+
+    def _ask(self, requests: list[int]) -> None:
+        self.frames += 1
+        self.sent += len(requests)
+        self.ends.came({"k": "results", "ids": requests, "types": "int"}, [b"%d" % n for n in requests])
+
+    def look(self, requests: Iterable[int]) -> tuple[int, int]:
+        """How often it asked for them, and how many ends were sent."""
+        self.frames = self.sent = 0
+        for request in requests:
+            assert self.ends.future(request).result(0)["value"].data == b"%d" % request
+        return self.frames, self.sent
+
+
+@pytest.fixture
+def reader() -> Iterator[Reader]:
+    return Reader(range(MANY))
+
+
+@pytest.mark.parametrize("order", [range(MANY), range(MANY - 1, -1, -1)])
+def test_in_order_many_results_come_at_once(reader: Reader, order: range) -> None:
+    frames, sent = reader.look(order)
+    assert frames < MANY // AHEAD + 20
+    assert sent <= MANY + AHEAD
+
+
+def test_in_no_order_few_results_come_in_vain(reader: Reader) -> None:
+    _, sent = reader.look(random.Random(1).sample(range(MANY), MANY))
+    assert sent < 3 * MANY
+
+
+def test_a_second_look_at_many_results_brings_few_that_nobody_looks_at(reader: Reader) -> None:
+    looked = range(MANY, 2 * MANY)
+    reader.ends.accepted(looked, watched=False)
+    reader.look(looked)
+    _, sent = reader.look(looked)
+    assert sent < 3 * MANY
