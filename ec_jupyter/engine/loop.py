@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ec_jupyter.engine import recovery
+from ec_jupyter.engine import missed, recovery
 from ec_jupyter.engine.entry import open_node
 from ec_jupyter.engine.fleet import Fleet, Opener
 from ec_jupyter.engine.hold import DATABASE
@@ -119,6 +119,7 @@ class Engine:
         await self.fleet.start()
         await self.preview.start()
         self.core.now = time.time()
+        missed.resume(self.core)
         self.inbox.read_all()
         self.core.values.sweep((), self.core.epoch, frozenset(self.inbox.last))
         self.fleet.begin()

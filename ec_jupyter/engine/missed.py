@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ec_jupyter.engine import recovery
 from ec_jupyter.engine.job import Job, Kept
 from ec_jupyter.engine.store import id_list
+from ec_jupyter.engine.suspects import PLUG
 from ec_jupyter.flow.decision import Source
 from ec_jupyter.flow.meeting import Arrival
 from ec_jupyter.flow.tag import Tag, from_text
@@ -142,6 +143,16 @@ def follow(core: Core, old: Topology, new: Topology, taken: Taken) -> None:
         core.joins.finished(party)
         core.touched.add(party)
     core.absorb()
+
+
+def resume(core: Core) -> None:
+    """Let plugs carry what they missed where the engine ended after an edit had brought them back, and before that."""
+    back = [plug for plug in core.topology.live if _key(plug) in core.store.meta]
+    if back:
+        core.suspects.begin(PLUG, back[0].id)
+        core.journal.commit()
+        follow(core, core.topology, core.topology, take_out(core, core.topology))
+        core.suspects.end()
 
 
 def _key(plug: Plug) -> str:

@@ -713,6 +713,31 @@ def test_lists_behind_a_plug_that_splits_from_here_on_or_no_more_are_whole_again
     assert flow.waiting("collect") == []
 
 
+def test_an_undo_that_the_engines_death_has_cut_short_is_made_whole_at_the_next_start(flow, gate, marks):
+    flow.socket(hold, "a")
+    flow.socket(echo, "b")
+    flow.plug("a", "b.x")
+    with sqlite3.connect(flow.folder / "flow.db") as db:
+        (plug,) = db.execute("SELECT * FROM plug").fetchall()
+    db.close()
+    flow.submit("a", x=1, marks=str(marks), gate=str(gate))
+    marks.reach(1)
+    flow.unplug("a", "b.x")
+    gate.open()
+    flow.drained()
+    flow.stop()
+    # as far as such an undo had come: the plug is there, and nothing has been brought
+    with sqlite3.connect(flow.folder / "flow.db") as db:
+        db.execute("INSERT INTO plug VALUES (?, ?, ?, ?, ?)", plug)
+    db.close()
+    flow.reopen()
+    flow.drained()
+    assert flow.results("b") == [1]
+    flow.restart()
+    flow.drained()
+    assert flow.results("b") == [1]
+
+
 # -- every question after an undo --------------------------------------------------
 def test_all_views_answer_after_the_undo_of_a_declaration_whose_requests_are_done(flow):
     flow.socket(echo, "a")
