@@ -93,9 +93,14 @@ class Notebook:
         """End the kernel, as a person does in the list of running ones."""
         self.page.evaluate("() => jupyterapp.shell.currentWidget.sessionContext.shutdown().then(() => true)")
 
+    def saved(self) -> Any:
+        """What is in the file, once it is there whole: Lab writes it in place."""
+        path = self.lab.root / self.path
+        return json.loads(wait_for(lambda: (text := path.read_text()).rstrip().endswith("}") and text))
+
     def saved_data(self) -> dict[str, Any]:
         """What the file has of the first cell's picture."""
-        outputs = json.loads((self.lab.root / self.path).read_text())["cells"][0]["outputs"]
+        outputs = self.saved()["cells"][0]["outputs"]
         return next((one["data"] for one in outputs if "data" in one), {})
 
     def saved_svg(self) -> str:
@@ -345,6 +350,27 @@ def test_the_picture_works_in_notebook_7(notebook: Any) -> None:
 STILL = "Picture of flow"
 
 
+def test_a_picture_saved_with_the_state_of_widgets_is_seen_with_its_numbers_and_one_click_brings_it_to_life(
+    notebook: Any,
+) -> None:
+    opened = notebook(SETUP)
+    keep = "@jupyter-widgets/jupyterlab-manager:saveWidgetState"
+    opened.page.evaluate("command => jupyterapp.commands.execute(command).then(() => true)", keep)
+    opened.page.wait_for_function("command => jupyterapp.commands.isToggled(command)", arg=keep)
+    opened.run(0)
+    opened.card("count").get_by_text("done").first.wait_for()
+    opened.save()
+    wait_for(lambda: ">1 done<" in opened.saved_svg())
+    assert opened.saved()["metadata"]["widgets"]
+    opened.shut_down()
+    opened.load()
+    opened.page.get_by_alt_text(STILL).wait_for()
+    opened.picture.wait_for(state="hidden")
+    opened.page.get_by_role("button", name="Bring to life").click()
+    opened.card("count").get_by_text("1", exact=True).first.wait_for()
+    opened.page.evaluate("command => jupyterapp.commands.execute(command).then(() => true)", keep)
+
+
 @pytest.mark.parametrize("front", ["lab", "notebooks"])
 def test_a_saved_picture_is_seen_without_its_kernel_and_one_click_brings_it_to_life(notebook: Any, front: str) -> None:
     opened = notebook(SETUP, "flow.submit('count', 'another').wait(30)", front=front)
@@ -397,7 +423,7 @@ def test_a_picture_that_cannot_be_brought_to_life_says_why_and_stays(notebook: A
 def test_a_saved_picture_shows_what_came_after_its_cell_and_an_untouched_notebook_stays_clean(notebook: Any) -> None:
     opened = notebook(SETUP, "flow.plug('count', 'double'); flow.submit('count', 'another').run.wait(30)")
     opened.run(0)
-    opened.card("count").get_by_text("1", exact=True).first.wait_for()
+    opened.card("count").get_by_text("done").first.wait_for()
     opened.save()
     wait_for(lambda: ">1 done<" in opened.saved_svg())
     assert "<path" not in opened.saved_svg()

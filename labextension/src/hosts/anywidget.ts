@@ -54,13 +54,18 @@ export class AnywidgetHost implements Host {
   /** Until it is heard: a kernel that just makes a subshell for us may lose what comes in that moment. */
   private greet(now: number): void {
     this.greeted = now;
-    this.send({ k: 'hello', view: this.name });
+    if (!this.send({ k: 'hello', view: this.name })) this.unmet(true);
   }
 
   /** Absent where nobody listens: the output of our JupyterLab plugin that we stand in runs `flow.editor` anew. */
   get revive(): (() => void) | undefined {
     if (!this.element?.closest('.ec-output')) return undefined;
     return () => void this.element?.dispatchEvent(new CustomEvent('ec-revive', { bubbles: true }));
+  }
+
+  /** Whether there is nothing but wiring to show: the output that we stand in has a still picture, with numbers. */
+  private unmet(value: boolean): void {
+    this.element?.toggleAttribute('data-ec-unmet', value && !this.met);
   }
 
   close(): void {
@@ -144,6 +149,7 @@ export class AnywidgetHost implements Host {
   private receive = (message: Message): void => {
     this.heard = performance.now();
     this.met = true;
+    this.unmet(false);
     if (message.k === 'metrics') {
       for (const callback of this.metrics) callback(message);
     } else if (message.k === 'engine') {
@@ -164,7 +170,10 @@ export class AnywidgetHost implements Host {
     const life: Life = silent ? 'gone' : engine !== 'running' ? engine : late ? 'busy' : this.met ? 'live' : 'connecting';
     if (life === this.state) return;
     this.state = life;
-    if (life === 'gone') this.giveUp();
+    if (life === 'gone') {
+      this.unmet(true);
+      this.giveUp();
+    }
     for (const callback of this.lives) callback(life);
   }
 

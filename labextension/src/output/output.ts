@@ -99,7 +99,7 @@ export class FlowOutput extends Panel implements IRenderMime.IRenderer {
     if (id) {
       const live = (this._live = kinds.createRenderer(VIEW));
       live.addClass('ec-output-live');
-      this._watch.observe(live.node, { childList: true, subtree: true });
+      this._watch.observe(live.node, { childList: true, subtree: true, attributeFilter: ['data-ec-unmet'] });
       this.addWidget(live);
       const view = { version_major: 2, version_minor: 0, model_id: id };
       void live.renderModel({ data: { [VIEW]: view }, metadata: {}, trusted: true, setData: () => undefined });
@@ -108,7 +108,8 @@ export class FlowOutput extends Panel implements IRenderMime.IRenderer {
   }
 
   private get _editor(): Element | null {
-    return this._live?.node.querySelector('.ec-box') ?? null;
+    // one that a saved state brought back, and no kernel, knows no numbers
+    return this._live?.node.querySelector(':not([data-ec-unmet]) > .ec-box') ?? null;
   }
 
   private _look(): void {
