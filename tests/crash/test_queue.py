@@ -362,6 +362,7 @@ def test_counts_follow_every_change_of_state(flow, marks, gate):
         "done": 2,
         "cancelled": 1,
         "progress": None,
+        "aside": None,
     }
     assert flow.count("hold") == expected
     flow.restart()
