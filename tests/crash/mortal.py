@@ -3,15 +3,18 @@
 ``python -m tests.crash.mortal FOLDER die N``: ends itself, as by SIGKILL, before statement N of the
 transactions in which a request is finished. ``... clock FILE``: the wall clock is as many seconds
 off as the file says. ``... pages FILE``: the database may have as many pages as the file says.
+``... held FILE``: an empty file is filled with how many things are held in containers.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,6 +56,23 @@ def bound_pages(engine: Engine, path: Path) -> None:
     look()
 
 
+def tell_held(path: Path) -> None:
+    """Write how many objects there are, and how many things lie in them, whenever the file is empty."""
+
+    def look() -> None:
+        if not path.stat().st_size:
+            gc.collect()
+            # a dict of nothing but numbers is not known to the collector, but to who holds it
+            found = {id(o): o for o in gc.get_objects()}
+            found |= {id(o): o for o in gc.get_referents(*found.values())}
+            lengths = (len(o) for o in found.values() if isinstance(o, dict | list | set | deque))
+            path.write_text(str(len(found) + sum(lengths)))
+        loop.call_later(0.05, look)
+
+    loop = asyncio.get_running_loop()
+    look()
+
+
 async def run(folder: Path, fault: str, what: str) -> None:
     if fault == "clock":
         shift_clock(Path(what))
@@ -64,6 +84,8 @@ async def run(folder: Path, fault: str, what: str) -> None:
         die_at(engine, int(what))
     await engine.start()
     await engine.clients.listen()
+    if fault == "held":
+        tell_held(Path(what))
     if fault == "pages":
         bound_pages(engine, Path(what))
     os.write(1, b"up\n")

@@ -307,6 +307,54 @@ def test_a_client_that_reads_nothing_takes_bounded_memory_and_gets_all_once_it_r
     line.close()
 
 
+def all_kinds_of_calls(flow: Flow) -> None:
+    """Calls that end, fail, are retried and cancelled, split, gather and meet, of clients that come and go."""
+    flow.map("echo", [{"x": i} for i in range(100)])
+    failed = flow.map("fails", [{"x": 1}] * 100)
+    flow.map("spread", [{"n": 2}] * 100)
+    for name in ("one", "two"):
+        flow.map(name, [{"x": i} for i in range(100)])
+    flow.drained()
+    flow.ask("retry", ids=failed)
+    flow.ask("pause", sockets=["echo"])
+    ids = flow.map("echo", [{"x": i} for i in range(50)])
+    flow.ask("cancel", ids=ids)
+    flow.ask("resume", sockets=["echo"])
+    flow.drained()
+    other = client_module.Client.open(flow.folder, "main")
+    other.finished(other.submit([("echo", {"x": other.dump(1)})])[0]).result(60)
+    other.close()
+
+
+def test_an_engine_holds_nothing_of_calls_that_are_over_and_of_clients_that_have_gone(make_flow, mortal, tmp_path):
+    held = tmp_path / "held"
+    held.write_text("begun")
+    folder = tmp_path / "notebook" / ".ec_jupyter" / "main"
+    folder.mkdir(parents=True)
+    engine = mortal(folder, "held", held)
+    flow = make_flow(folder)
+    flow.pids.discard(engine.pid)
+    flow.socket(lambda x: 1 / 0, "fails", retries=1, backoff=0.0)
+    flow.socket(lambda n: [n] * n, "spread")
+    for name in ("echo", "each", "total", "one", "two"):
+        flow.socket(echo, name)
+    flow.socket(pair)
+    flow.plug("spread", "each.x", map=True)
+    flow.plug("each", "total.x", gather=True)
+    flow.plug("one", "pair.one")
+    flow.plug("two", "pair.two")
+
+    def after(rounds: int) -> int:
+        for _ in range(rounds):
+            all_kinds_of_calls(flow)
+        held.write_text("")
+        return int(wait_until(held.read_text))
+
+    # the last thousand durations of each socket are kept: by then there are so many
+    first = after(11)
+    assert after(5) - first < 1_000
+
+
 def test_the_log_of_a_client_that_ends_after_its_line_did_goes_while_the_engine_runs(flow):
     path = flow.folder / "inbox" / f"{identity_of('late')}.log"
     with open(path, "wb") as log:
