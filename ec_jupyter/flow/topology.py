@@ -98,11 +98,13 @@ class Topology:
 
     def needs(self, socket: int) -> tuple[str, ...]:
         """The same of one socket."""
-        record, task = self.sockets[socket], self.task(socket)
+        fixed, into = self.sockets[socket].fixed, self.into
         return tuple(
-            p.name
-            for p in task.signature
-            if p.pluggable and ((socket, p.name) in self.into or (p.required and p.name not in record.fixed))
+            [
+                p.name
+                for p in self.task(socket).signature
+                if p.pluggable and ((socket, p.name) in into or (p.required and p.name not in fixed))
+            ]
         )
 
     @cached_property

@@ -298,6 +298,11 @@ def _tree(source: str) -> ast.Module:
     return ast.parse(source)
 
 
+@lru_cache(maxsize=128)
+def _functions(source: str) -> list[Definition | ast.Lambda]:
+    return [node for node in ast.walk(_tree(source)) if isinstance(node, (ast.Lambda, *_FUNCTIONS))]
+
+
 def _parsed(file: str) -> tuple[ast.Module, str]:
     source = "".join(linecache.getlines(file, sys.modules["__main__"].__dict__))
     try:
@@ -308,13 +313,13 @@ def _parsed(file: str) -> tuple[ast.Module, str]:
 
 def _node(code: CodeType) -> tuple[Definition | ast.Lambda, str]:
     """The definition that a code object was compiled from, and the source around it."""
-    tree, source = _parsed(code.co_filename)
+    _, source = _parsed(code.co_filename)
     found: list[Any] = []
-    for node in ast.walk(tree):
+    for node in _functions(source):
         if isinstance(node, ast.Lambda):
             fits = code.co_name == "<lambda>" and node.lineno == code.co_firstlineno and _compiles_to(node, code)
         else:
-            fits = isinstance(node, _FUNCTIONS) and node.name == code.co_name and _first(node) == code.co_firstlineno
+            fits = node.name == code.co_name and _first(node) == code.co_firstlineno
         if fits:
             found.append(node)
     if not found:
