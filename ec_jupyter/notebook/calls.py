@@ -10,25 +10,25 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
+from ec_jupyter.client.client import unpack
+from ec_jupyter.client.submit import LOOK_SECONDS
+from ec_jupyter.client.waits import Deadline, background, beating, wake
 from ec_jupyter.errors import ArgumentsError, RequestNotFoundError
 from ec_jupyter.flow.options import number_of, several, word_of
 from ec_jupyter.flow.options import shown as shown_value
 from ec_jupyter.nodes.current import rebuilt
 from ec_jupyter.notebook.binding import Binding
-from ec_jupyter.notebook.client import unpack
 from ec_jupyter.notebook.parts import Part, check_own
 from ec_jupyter.notebook.progress import Bar, progress_text
 from ec_jupyter.notebook.rendering import going_on
 from ec_jupyter.notebook.request import Lineage, Request, Run
-from ec_jupyter.notebook.submission import LOOK_SECONDS
 from ec_jupyter.notebook.tables import Report, Table, Tree, clock_text, error_text, headline, seconds_text, shown
 from ec_jupyter.notebook.views import Processor, Socket
 from ec_jupyter.notebook.waiting import Waiting
-from ec_jupyter.notebook.waits import Deadline, background, beating, wake
 from ec_jupyter.wire import Value
 
 if TYPE_CHECKING:
-    from ec_jupyter.notebook.client import Client
+    from ec_jupyter.client.client import Client
     from ec_jupyter.notebook.executor import ProcessorExecutor
     from ec_jupyter.notebook.flow import Flow
 

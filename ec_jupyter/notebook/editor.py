@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING, Any
 import anywidget
 import traitlets
 
+from ec_jupyter.client import commands, scene
+from ec_jupyter.client.drawing import svg
 from ec_jupyter.errors import EcError
-from ec_jupyter.notebook import commands, scene
-from ec_jupyter.notebook.drawing import svg
 from ec_jupyter.notebook.onlookers import Onlookers
 from ec_jupyter.notebook.output import MARK, Follower, mark, no_page
 from ec_jupyter.notebook.picture import outline
 
 if TYPE_CHECKING:
+    from ec_jupyter.client.connection import Life
     from ec_jupyter.notebook.flow import Flow
-    from ec_jupyter.notebook.keeper import Life
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from ec_jupyter.notebook.drafts import Drafted
 from ec_jupyter.notebook.notes import note
 
 if TYPE_CHECKING:
-    from ec_jupyter.notebook.client import Client
+    from ec_jupyter.client.client import Client
 
 SEEN_SECONDS = 30.0
 """How long an edit waits until this client's own picture of the topology shows it."""

@@ -12,10 +12,10 @@ from itertools import chain, islice
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ec_jupyter.client.waits import Deadline
 from ec_jupyter.errors import ExecutorShutdownError, TaskNotPicklableError
 from ec_jupyter.notebook.outcome import error_of, value_of
 from ec_jupyter.notebook.request import Request
-from ec_jupyter.notebook.waits import Deadline
 
 if TYPE_CHECKING:
     from ec_jupyter.notebook.flow import Flow

@@ -9,15 +9,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
+from ec_jupyter.client import launch, names
+from ec_jupyter.client.client import Client
+from ec_jupyter.client.launch import ended, running
 from ec_jupyter.engine.folder import FLOWS
 from ec_jupyter.engine.trust import check_links
 from ec_jupyter.errors import DeclarationError, FlowInUseError, SocketNotFoundError
-from ec_jupyter.notebook import engines, names, ownership
+from ec_jupyter.notebook import ownership
 from ec_jupyter.notebook.calls import Calls
-from ec_jupyter.notebook.client import Client
 from ec_jupyter.notebook.config import settings
 from ec_jupyter.notebook.edits import Editor
-from ec_jupyter.notebook.engines import ended, running
 from ec_jupyter.notebook.joblib_offer import offer
 from ec_jupyter.notebook.notes import note
 from ec_jupyter.notebook.picture import html, outline
@@ -117,7 +118,7 @@ class Flow(Wiring, Calls):
 
     def svg(self, path: str | os.PathLike[str] | None = None) -> str:
         """The picture as it is now, with its numbers, as SVG; also written to `path` if one is given."""
-        from ec_jupyter.notebook.drawing import svg
+        from ec_jupyter.client.drawing import svg
 
         counts, _ = self._client.ask("query", {"what": "counts"})
         text = svg(self._client.topology, self.name, counts)
@@ -135,7 +136,7 @@ class Flow(Wiring, Calls):
         DeclarationError
             Something cannot be written down, such as a task whose source is not known; the text names all of it.
         """
-        from ec_jupyter.notebook.recipe import code
+        from ec_jupyter.client.recipe import code
 
         own = self.folder == names.flow_folder(ownership.own_name()).resolve()
         return code(self._client.topology, self.name, "ec.flow()" if own else None)
@@ -152,7 +153,7 @@ class Flow(Wiring, Calls):
 
     def to_json(self) -> str:
         """What `save` writes."""
-        from ec_jupyter.notebook.recipe import saved
+        from ec_jupyter.client.recipe import saved
 
         return saved(self._client.topology, self.name)
 
@@ -309,7 +310,7 @@ def stop_flow(name: str | None = None) -> None:
         flow.stop()
     else:
         name = name or ownership.own_name()
-        engines.stop(names.flow_folder(name).resolve(), name)
+        launch.stop(names.flow_folder(name).resolve(), name)
 
 
 def _opened(folder: Path, name: str, *, trust: bool) -> Flow:

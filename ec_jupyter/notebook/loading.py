@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ec_jupyter.client.recipe import FORMAT, VERSION
+from ec_jupyter.client.source import used
 from ec_jupyter.errors import DeclarationError, EcError
 from ec_jupyter.notebook.conditions import Expression
 from ec_jupyter.notebook.notes import note
-from ec_jupyter.notebook.recipe import FORMAT, VERSION
-from ec_jupyter.notebook.source import used
 from ec_jupyter.notebook.written import SPACES
 
 if TYPE_CHECKING:

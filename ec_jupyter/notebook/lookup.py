@@ -12,7 +12,7 @@ from ec_jupyter.notebook.parts import check_own
 from ec_jupyter.notebook.views import Plug, Processor, Socket
 
 if TYPE_CHECKING:
-    from ec_jupyter.notebook.client import Client
+    from ec_jupyter.client.client import Client
     from ec_jupyter.notebook.flow import Flow
 
 

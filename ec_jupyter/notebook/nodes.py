@@ -7,13 +7,13 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
+from ec_jupyter.client import names
 from ec_jupyter.errors import DeclarationError, NodeNotFoundError, NodeStartError, from_wire
-from ec_jupyter.notebook import names
 from ec_jupyter.notebook.notes import note
 from ec_jupyter.notebook.parts import Part
 
 if TYPE_CHECKING:
-    from ec_jupyter.notebook.client import Client
+    from ec_jupyter.client.client import Client
     from ec_jupyter.notebook.edits import Editor
     from ec_jupyter.notebook.flow import Flow
     from ec_jupyter.notebook.views import Processor

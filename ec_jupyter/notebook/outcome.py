@@ -22,8 +22,8 @@ from ec_jupyter.notebook.tables import OWN_LINE
 from ec_jupyter.wire import Value
 
 if TYPE_CHECKING:
-    from ec_jupyter.notebook.client import Client
-    from ec_jupyter.notebook.waits import Deadline
+    from ec_jupyter.client.client import Client
+    from ec_jupyter.client.waits import Deadline
 
 _KINDS: dict[str, type[EcError]] = {
     "died": WorkerDiedError,

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ec_jupyter.notebook import names
+from ec_jupyter.client import names
 
 MARK = "application/vnd.ec.flow+json"
 """Which flow an output shows; our JupyterLab extension draws such outputs, with a kernel and without one."""

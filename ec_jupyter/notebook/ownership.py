@@ -15,8 +15,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from ec_jupyter.client import names
 from ec_jupyter.engine.folder import Folder
-from ec_jupyter.notebook import names
 from ec_jupyter.notebook.output import no_page
 
 RECORD = "notebook.json"

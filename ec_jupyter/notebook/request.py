@@ -6,14 +6,14 @@ from collections.abc import Generator
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
+from ec_jupyter.client.submit import LOOK_SECONDS, Number
+from ec_jupyter.client.waits import Deadline, awaited, until
 from ec_jupyter.errors import EcError, RequestNotFoundError
 from ec_jupyter.notebook.outcome import error_of, value_of
 from ec_jupyter.notebook.parts import Part
 from ec_jupyter.notebook.progress import progress_text
 from ec_jupyter.notebook.rendering import going_on
-from ec_jupyter.notebook.submission import LOOK_SECONDS, Number
 from ec_jupyter.notebook.tables import Table, clock_text, error_line, error_text, seconds_text, shown
-from ec_jupyter.notebook.waits import Deadline, awaited, until
 
 if TYPE_CHECKING:
     from ec_jupyter.notebook.flow import Flow

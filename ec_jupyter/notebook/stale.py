@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ec_jupyter.client.launch import running
 from ec_jupyter.errors import EcError
 from ec_jupyter.notebook import cells
-from ec_jupyter.notebook.engines import running
 from ec_jupyter.notebook.identity import MISSING, identity
 from ec_jupyter.notebook.modules import changed
 from ec_jupyter.notebook.signatures import Given

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, overload
 
+from ec_jupyter.client import names
 from ec_jupyter.errors import (
     DeclarationError,
     ProcessorNotFoundError,
     WiringError,
     nearest,
 )
-from ec_jupyter.notebook import names
 from ec_jupyter.notebook.conditions import shipped
 from ec_jupyter.notebook.edits import Edit, Editor
 from ec_jupyter.notebook.lookup import Lookup
@@ -29,7 +29,7 @@ from ec_jupyter.notebook.written import written
 from ec_jupyter.wire import Value
 
 if TYPE_CHECKING:
-    from ec_jupyter.notebook.client import Client
+    from ec_jupyter.client.client import Client
     from ec_jupyter.notebook.flow import Flow
 
 _F = TypeVar("_F", bound=Callable[..., Any])

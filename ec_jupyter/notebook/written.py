@@ -19,8 +19,8 @@ from functools import lru_cache
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
+from ec_jupyter.client.source import Definition, is_ours, used
 from ec_jupyter.notebook.identity import MISSING, by_reference, enclosed, functions_of, global_names
-from ec_jupyter.notebook.source import Definition, is_ours, used
 
 SPACES: dict[str, Mapping[str, Any]] = {}
 """Where names of code that is no cell's are looked up, by the file it was run as."""

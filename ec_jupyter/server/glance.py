@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from ec_jupyter.client.connection import Life
 from ec_jupyter.engine.address import connect, socket_path
 from ec_jupyter.engine.store import refuse_emptied
 from ec_jupyter.errors import FrameError, PythonMismatchError, StoreDamagedError
-from ec_jupyter.notebook.keeper import Life
 from ec_jupyter.wire import FrameReader, Header, encode
 
 ANSWER_SECONDS = 1.0

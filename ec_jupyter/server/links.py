@@ -10,10 +10,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from ec_jupyter.client.client import PYTHON, Client
+from ec_jupyter.client.launch import running
 from ec_jupyter.engine.trust import trusted
 from ec_jupyter.errors import EngineLostError
-from ec_jupyter.notebook.client import PYTHON, Client
-from ec_jupyter.notebook.engines import running
 from ec_jupyter.server import glance
 
 UNUSED_SECONDS = 20.0

@@ -11,11 +11,11 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
+from ec_jupyter.client import scene
+from ec_jupyter.client.client import Client
+from ec_jupyter.client.connection import Life
+from ec_jupyter.client.launch import running
 from ec_jupyter.errors import EcError
-from ec_jupyter.notebook import scene
-from ec_jupyter.notebook.client import Client
-from ec_jupyter.notebook.engines import running
-from ec_jupyter.notebook.keeper import Life
 from ec_jupyter.server import glance
 from ec_jupyter.server.links import Links
 

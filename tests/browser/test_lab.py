@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ec_jupyter.notebook.engines import running
+from ec_jupyter.client.launch import running
 from ec_jupyter.notebook.flow import Flow, open_flow
 from ec_jupyter.server import glance
 from tests.browser.labkit import TOKEN, Lab, overheard, wait_for

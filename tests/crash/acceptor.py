@@ -7,7 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
-from ec_jupyter.notebook.client import Client
+from ec_jupyter.client.client import Client
 
 
 def accept(folder: Path, n: int) -> None:

@@ -18,8 +18,8 @@ from typing import Any
 import cloudpickle
 import psutil
 
+from ec_jupyter.client.client import Client
 from ec_jupyter.errors import EcError
-from ec_jupyter.notebook.client import Client
 from ec_jupyter.wire import Value
 
 SECONDS = 60.0  # nothing here takes that long; a claim that is not true by then is false

@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from ec_jupyter.notebook.client import Client
+from ec_jupyter.client.client import Client
 
 SOCKETS = ("root", "a", "b", "flaky", "failing", "dying", "two")
 CHUNK = 10

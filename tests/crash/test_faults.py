@@ -19,14 +19,14 @@ from pathlib import Path
 import psutil
 import pytest
 
+from ec_jupyter.client import client as client_module
+from ec_jupyter.client import launch
 from ec_jupyter.engine.address import socket_path
 from ec_jupyter.engine.folder import Folder
 from ec_jupyter.engine.inbox import identity_of
 from ec_jupyter.engine.key import KEY, Proof
 from ec_jupyter.engine.store import make_folder
 from ec_jupyter.errors import PythonMismatchError
-from ec_jupyter.notebook import client as client_module
-from ec_jupyter.notebook import engines
 from ec_jupyter.wire import PROTOCOL, FrameReader, encode
 from tests.crash.flowkit import (
     Flow,
@@ -262,7 +262,7 @@ def test_an_engine_that_can_take_no_further_connection_goes_on_and_takes_it_late
 # -- a client that does not read -----------------------------------------------------
 def greeted(flow: Flow, secret: str) -> socket.socket:
     """A bare connection on which a client has said hello."""
-    line = engines.reach(flow.folder, "main", sys.executable, [])
+    line = launch.reach(flow.folder, "main", sys.executable, [])
     hello = {
         "k": "hello", "n": 0, "protocol": PROTOCOL, "client": identity_of(secret), "secret": secret, "name": secret,
         "pid": os.getpid(), "python": client_module.PYTHON, "executable": sys.executable,

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from ec_jupyter.client.client import PYTHON
 from ec_jupyter.engine.address import connect
-from ec_jupyter.notebook.client import PYTHON
 from ec_jupyter.wire import PROTOCOL, FrameReader, encode
 from tests.crash.flowkit import Flow, Marks, kill, mark, wait_until
 

@@ -6,9 +6,9 @@ from threading import Event
 
 import pytest
 
+from ec_jupyter.client.client import Client
+from ec_jupyter.client.waits import background
 from ec_jupyter.errors import ArgumentsError, DeclarationError, RequestNotFoundError, SocketNotFoundError
-from ec_jupyter.notebook.client import Client
-from ec_jupyter.notebook.waits import background
 from tests.crash.flowkit import mark, passing, socket_change
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from ec_jupyter.client.client import Client
 from ec_jupyter.errors import (
     EcError,
     EngineStartError,
@@ -21,7 +22,6 @@ from ec_jupyter.errors import (
     StoreFullError,
     StoreReadOnlyError,
 )
-from ec_jupyter.notebook.client import Client
 from tests.crash.flowkit import damaged, echo, mark, passing, wait_until
 
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from ec_jupyter.client.launch import running
 from ec_jupyter.errors import EngineLostError, StoreError
-from ec_jupyter.notebook.engines import running
 from ec_jupyter.notebook.flow import Flow as Notebook
 from ec_jupyter.notebook.request import Request
 from tests.crash.flowkit import Flow, Gate, Marks, gone, kill, mark, passing, wait_until

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from jupyter_client.manager import KernelManager
 
+from ec_jupyter.client.client import Client
 from ec_jupyter.engine.address import socket_path
-from ec_jupyter.notebook.client import Client
 
 SECONDS = 90
 """How long a cell may take on a machine that is busy with other things."""

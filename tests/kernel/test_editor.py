@@ -170,7 +170,7 @@ def test_cards_that_were_seen_stay_where_they_are_whatever_is_plugged_and_made_l
 
 def test_a_picture_that_looks_at_a_stopped_flow_starts_no_engine_and_a_click_does(page: Page) -> None:
     page.hello()
-    page.run("from ec_jupyter.notebook.engines import running; flow.stop()")
+    page.run("from ec_jupyter.client.launch import running; flow.stop()")
     for view in ("one", "two"):
         page.send(k="look", visible=False, view=view)
         page.send(k="hello", view=view)

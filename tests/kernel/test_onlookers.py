@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ec_jupyter.notebook.client import Client
+from ec_jupyter.client.client import Client
 from tests.kernel.pagekit import SOCKETS, VIEW, Page, shown
 
 EAR = """line, ear = flow._client, []

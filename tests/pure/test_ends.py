@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
-from ec_jupyter.notebook.ends import AHEAD, MOST_ROWS, Ends
+from ec_jupyter.client.result_futures import AHEAD, MOST_ROWS, Ends
 
 MANY = 3 * MOST_ROWS
 

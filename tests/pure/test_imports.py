@@ -13,7 +13,7 @@ import pytest
 from ec_jupyter.nodes.bundle import AT_HOME
 
 PACKAGE = Path(__file__).parents[2] / "ec_jupyter"
-ROOMS = ["errors", "wire", "model", "flow", "nodes", "engine", "notebook", "server"]
+ROOMS = ["errors", "wire", "model", "flow", "nodes", "engine", "client", "notebook", "server"]
 BUNDLE = [PACKAGE / name for name in ("errors.py", "wire.py", "flow/ledger.py")] + [
     path for path in sorted((PACKAGE / "nodes").glob("*.py")) if path.name not in AT_HOME
 ]

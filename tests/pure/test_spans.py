@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ec_jupyter.notebook.spans import Spans
+from ec_jupyter.client.spans import Spans
 
 numbers = st.integers(0, 30)
 

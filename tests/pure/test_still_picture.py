@@ -7,9 +7,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from ec_jupyter.notebook import scene
-from ec_jupyter.notebook.drawing import svg
-from ec_jupyter.notebook.source import described, used
+from ec_jupyter.client import scene
+from ec_jupyter.client.drawing import svg
+from ec_jupyter.client.source import described, used
 
 Record = dict[str, Any]
 

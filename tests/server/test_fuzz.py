@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ec_jupyter.notebook.commands import _CHANGES, _OPS
+from ec_jupyter.client.commands import _CHANGES, _OPS
 
 TEXTS = st.sampled_from(
     ["add_two", "double", "kind", "x", "one", "value", "main", "result", "", "é", "\x00", "a" * 300, "1", "[1"]

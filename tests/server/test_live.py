@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tornado.httpclient import HTTPClientError
 
-from ec_jupyter.notebook.engines import running
+from ec_jupyter.client.launch import running
 
 
 def test_a_page_gets_the_wiring_and_all_numbers_and_then_what_changes(web: Any, flow: Any) -> None:

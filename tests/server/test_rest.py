@@ -17,8 +17,8 @@ import pytest
 from jupyter_server.auth import Authorizer
 from tornado.httpclient import HTTPClientError
 
-from ec_jupyter.notebook.client import Client
-from ec_jupyter.notebook.engines import running
+from ec_jupyter.client.client import Client
+from ec_jupyter.client.launch import running
 from ec_jupyter.server import glance
 
 ADDRESSES = [

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from ec_jupyter.client import scene
+from ec_jupyter.client.commands import _OPS, answer, command, typed
 from ec_jupyter.errors import ArgumentsError, CycleError, SocketNotFoundError, WiringError
-from ec_jupyter.notebook import scene
-from ec_jupyter.notebook.commands import _OPS, answer, command, typed
 
 CELL = """
 flow = ec.flow()
@@ -365,7 +365,7 @@ def test_the_wiring_can_be_taken_away_from_the_picture(page: Page) -> None:
 
 def test_commands_load_nothing_that_a_server_does_not_need(page: Page) -> None:
     late = ["ipywidgets", "anywidget", "loky", "networkx", "IPython"]
-    code = f"import sys, ec_jupyter.notebook.commands; print([name for name in {late!r} if name in sys.modules])"
+    code = f"import sys, ec_jupyter.client.commands; print([name for name in {late!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
 

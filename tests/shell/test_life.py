@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from ec_jupyter.client.launch import running
 from ec_jupyter.engine.address import socket_path
 from ec_jupyter.errors import EngineLostError
-from ec_jupyter.notebook.engines import running
 
 PASS = "import os; os.read(os.open('gate', os.O_RDONLY), 1)"
 
@@ -124,7 +124,7 @@ def test_an_engine_of_another_version_is_stopped_as_its_message_says(
 ) -> None:
     loaded.run("flow = ec.flow(); folder = flow.folder; flow.close()")
     with monkeypatch.context() as other:
-        other.setattr("ec_jupyter.notebook.client.PROTOCOL", -1)
+        other.setattr("ec_jupyter.client.client.PROTOCOL", -1)
         error = loaded.fail("ec.flow()")
         assert "stop the flow's engine with %ec_stop" in str(error)
         loaded.run("%ec_stop")

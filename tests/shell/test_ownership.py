@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 import ec_jupyter as ec
+from ec_jupyter.client.client import Client
 from ec_jupyter.notebook import ownership
-from ec_jupyter.notebook.client import Client
 
 
 @pytest.fixture

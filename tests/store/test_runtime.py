@@ -14,9 +14,9 @@ from typing import Any
 import psutil
 import pytest
 
+from ec_jupyter.client.client import Client
 from ec_jupyter.engine.address import ADDRESS, socket_path
 from ec_jupyter.engine.runtime import OWNER, Runtime, _process, last_calls, sweep
-from ec_jupyter.notebook.client import Client
 from tests.crash.flowkit import gone, kill, socket_change, wait_until
 
 SHARED = Path("/dev/shm")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ec_jupyter.errors import RevisionError
 
 if TYPE_CHECKING:
-    from ec_jupyter.notebook.client import Client
+    from ec_jupyter.client.client import Client
 
 FINAL = {
     "discard": "a discard",

@@ -10,9 +10,9 @@ from itertools import repeat
 from threading import RLock
 from typing import Any
 
+from ec_jupyter.client.spans import Spans
 from ec_jupyter.errors import EcError
 from ec_jupyter.flow.options import time_limit
-from ec_jupyter.notebook.spans import Spans
 from ec_jupyter.wire import Header, Value
 
 Row = dict[str, Any]

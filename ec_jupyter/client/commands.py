@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from ec_jupyter.client import names, scene
 from ec_jupyter.errors import (
     ArgumentsError,
     EcError,
@@ -20,10 +21,9 @@ from ec_jupyter.errors import (
     WiringError,
     nearest,
 )
-from ec_jupyter.notebook import names, scene
 
 if TYPE_CHECKING:
-    from ec_jupyter.notebook.client import Client
+    from ec_jupyter.client.client import Client
     from ec_jupyter.wire import Value
 
 Fields = dict[str, Any]
@@ -358,19 +358,19 @@ def _rates(client: Client, args: Fields) -> Fields:
 
 # -- taking away ---------------------------------------------------------------
 def _code(client: Client, args: Fields) -> Fields:
-    from ec_jupyter.notebook.recipe import code
+    from ec_jupyter.client.recipe import code
 
     return {"text": code(client.topology, client.name)}
 
 
 def _save(client: Client, args: Fields) -> Fields:
-    from ec_jupyter.notebook.recipe import saved
+    from ec_jupyter.client.recipe import saved
 
     return {"text": saved(client.topology, client.name)}
 
 
 def _svg(client: Client, args: Fields) -> Fields:
-    from ec_jupyter.notebook.drawing import svg
+    from ec_jupyter.client.drawing import svg
 
     counts, _ = client.ask("query", {"what": "counts"})
     return {"text": svg(client.topology, client.name, counts)}

@@ -8,12 +8,12 @@ from concurrent.futures import Future
 from itertools import chain, count
 from typing import Any
 
+from ec_jupyter.client.connection import Keeper, Life
+from ec_jupyter.client.result_futures import Ends, ranges
+from ec_jupyter.client.transport import Line, Question
+from ec_jupyter.client.waits import Deadline
 from ec_jupyter.errors import EcError, EngineLostError, from_wire
 from ec_jupyter.flow.shown import merged
-from ec_jupyter.notebook.ends import Ends, ranges
-from ec_jupyter.notebook.keeper import Keeper, Life
-from ec_jupyter.notebook.line import Line, Question
-from ec_jupyter.notebook.waits import Deadline
 from ec_jupyter.wire import Header, encode
 
 log = logging.getLogger(__name__)

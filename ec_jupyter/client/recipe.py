@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
+from ec_jupyter.client.source import used
 from ec_jupyter.errors import DeclarationError
 from ec_jupyter.model import Node, Socket
-from ec_jupyter.notebook.source import used
 
 FORMAT = "ec_jupyter flow"
 VERSION = 2

@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 from ec_jupyter.flow.options import time_limit
 
 if TYPE_CHECKING:
-    from ec_jupyter.notebook.client import Client
+    from ec_jupyter.client.client import Client
 
 _T = TypeVar("_T")
 

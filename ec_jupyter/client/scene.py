@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+from ec_jupyter.client.source import described
 from ec_jupyter.flow.layout import CARD_ROW, Box, Card, Place, layout
-from ec_jupyter.notebook.source import described
 
 ROW = CARD_ROW
 

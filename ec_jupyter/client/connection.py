@@ -15,10 +15,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from ec_jupyter.client.launch import MOST_DEATHS
+from ec_jupyter.client.transport import Line
+from ec_jupyter.client.waits import Deadline
 from ec_jupyter.errors import EcError, EngineLostError
-from ec_jupyter.notebook.engines import MOST_DEATHS
-from ec_jupyter.notebook.line import Line
-from ec_jupyter.notebook.waits import Deadline
 from ec_jupyter.wire import Header
 
 log = logging.getLogger(__name__)

@@ -1,7 +1,7 @@
 """The kernel's end of a flow: accepts submits, asks its engine, and hears how requests end.
 
 Any thread may call; none waits for an engine longer than it asked to. The line itself is kept by
-`ec_jupyter.notebook.keeper`.
+`ec_jupyter.client.connection`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,15 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
+from ec_jupyter.client import launch
+from ec_jupyter.client.connection import MOST_HELD
+from ec_jupyter.client.result_futures import Row, unpack
+from ec_jupyter.client.rpc import Talk
+from ec_jupyter.client.submit import Accepted, Call, fits, frame, lacking
+from ec_jupyter.client.submit_log import Log
+from ec_jupyter.client.transport import Line, Question
+from ec_jupyter.client.undoing import Undoing
+from ec_jupyter.client.waits import Deadline
 from ec_jupyter.engine.folder import refusal
 from ec_jupyter.engine.inbox import identity_of, inbox_folder
 from ec_jupyter.engine.store import make_folder
@@ -29,15 +38,6 @@ from ec_jupyter.errors import (
     from_wire,
 )
 from ec_jupyter.nodes import values
-from ec_jupyter.notebook import engines
-from ec_jupyter.notebook.ends import Row, unpack
-from ec_jupyter.notebook.keeper import MOST_HELD
-from ec_jupyter.notebook.line import Line, Question
-from ec_jupyter.notebook.log import Log
-from ec_jupyter.notebook.submission import Accepted, Call, fits, frame, lacking
-from ec_jupyter.notebook.talk import Talk
-from ec_jupyter.notebook.undoing import Undoing
-from ec_jupyter.notebook.waits import Deadline
 from ec_jupyter.wire import PROTOCOL, Header, Value
 
 log = logging.getLogger(__name__)
@@ -154,7 +154,7 @@ class Client(Talk):
             "k": "hello", "n": 0, "protocol": PROTOCOL, "client": self.id, "secret": self._secret,
             "name": self.client_name, "pid": os.getpid(), "python": PYTHON, "executable": sys.executable,
         }  # fmt: skip
-        line = engines.dial(self._reach, hello)
+        line = launch.dial(self._reach, hello)
         try:
             self._greeted(line.frames.pop(0)[0])
         except BaseException:
@@ -163,7 +163,7 @@ class Client(Talk):
         return line
 
     def _reach(self) -> socket.socket:
-        return engines.reach(self.folder, self.name, self._executable, self._options, start=self._follows)
+        return launch.reach(self.folder, self.name, self._executable, self._options, start=self._follows)
 
     def follow(self, whether: bool) -> None:
         """Say whether an engine is started where none runs or the last one died, as for all who are attached."""
@@ -314,11 +314,11 @@ class Client(Talk):
         TimeoutError
             It does not answer.
         """
-        self._keeper.settled(Deadline(engines.START_SECONDS))
+        self._keeper.settled(Deadline(launch.START_SECONDS))
         if self._keeper.line is not None:
             self.ask("stop")
         else:
-            engines.stop(self.folder, self.name)
+            launch.stop(self.folder, self.name)
 
     def close(self) -> None:
         """Hang up; the flow goes on."""

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import psutil
 
+from ec_jupyter.client.transport import Line
+from ec_jupyter.client.waits import Deadline
 from ec_jupyter.engine.address import connect
 from ec_jupyter.engine.folder import refusal
 from ec_jupyter.errors import EngineLostError, EngineStartError, FrameError, StoreLockedError, from_wire
-from ec_jupyter.notebook.line import Line
-from ec_jupyter.notebook.waits import Deadline
 from ec_jupyter.wire import FrameReader, Header, encode
 
 log = logging.getLogger(__name__)

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Protocol, TypeGuard, overload
 
+from ec_jupyter.client.transport import Question
 from ec_jupyter.errors import EcError
 from ec_jupyter.flow.submission import refusal
-from ec_jupyter.notebook.line import Question
 from ec_jupyter.wire import Header, Value
 
 Call = tuple[str, dict[str, Value]] | tuple[str, dict[str, Value], str | None]

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
 
+from ec_jupyter.client import scene
 from ec_jupyter.flow.layout import HEAD as TITLE
 from ec_jupyter.flow.layout import Box, Card, group_boxes
-from ec_jupyter.notebook import scene
 
 # it stands on white pages and on dark ones, and cannot ask which: its own ground, and dark on light
 _GROUND, _FRAME, _FIELD, _CARD = "#f4f5f7", "#8b93a1", "#e6e9ee", "#ffffff"
