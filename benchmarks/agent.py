@@ -16,7 +16,7 @@ from pathlib import Path
 import cloudpickle
 import psutil
 
-from ec_jupyter.nodes.agent import Agent
+from ec_jupyter.nodes.local.agent import Agent
 from ec_jupyter.nodes.values import dump
 from ec_jupyter.wire import Call, Outcome, Value
 

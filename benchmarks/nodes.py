@@ -20,8 +20,8 @@ import cloudpickle
 import numpy as np
 
 from benchmarks.agent import Counter, add
-from ec_jupyter.nodes.login import Login, Pipe
-from ec_jupyter.nodes.remote import RemoteAgent
+from ec_jupyter.nodes.ssh.agent import RemoteAgent
+from ec_jupyter.nodes.ssh.login import Login, Pipe
 from ec_jupyter.nodes.values import dump
 from ec_jupyter.wire import Call, Outcome
 from tests.nodes.sshd import SSHD, Sshd

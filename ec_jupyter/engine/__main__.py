@@ -20,8 +20,8 @@ from ec_jupyter.engine.folder import refusal
 from ec_jupyter.engine.loop import Engine
 from ec_jupyter.engine.runtime import sweep
 from ec_jupyter.errors import EcError, EngineStartError, StoreLockedError, to_wire
-from ec_jupyter.nodes.handles import raise_limit
-from ec_jupyter.nodes.slot import leave
+from ec_jupyter.nodes.local.handles import raise_limit
+from ec_jupyter.nodes.local.slot import leave
 
 
 def main() -> int:

@@ -18,7 +18,7 @@ from pathlib import Path
 from ec_jupyter.engine.folder import Folder
 from ec_jupyter.engine.key import KEY, Proof
 from ec_jupyter.errors import FrameError, StoreError
-from ec_jupyter.nodes import stage
+from ec_jupyter.nodes import bootstrap
 from ec_jupyter.wire import FrameReader, Header, encode
 
 ADDRESS = "engine.address"
@@ -40,7 +40,7 @@ def runtime_folder() -> Path:
     """
     for place in _places():
         with suppress(OSError):
-            return Path(stage.private(place))
+            return Path(bootstrap.private(place))
     try:
         return Path(tempfile.mkdtemp(prefix=f"{_name()}-", dir="/tmp"))
     except OSError as error:

@@ -24,7 +24,7 @@ from ec_jupyter.errors import (
     to_wire,
 )
 from ec_jupyter.flow import schema
-from ec_jupyter.nodes.freight import file_name
+from ec_jupyter.nodes.codec import file_name
 from ec_jupyter.wire import PROTOCOL, Header, Value
 
 if TYPE_CHECKING:

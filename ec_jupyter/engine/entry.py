@@ -8,9 +8,9 @@ from ec_jupyter.engine.hearing import Hearing
 from ec_jupyter.engine.member import Home, NodeAgent
 from ec_jupyter.errors import DeclarationError
 from ec_jupyter.model import Node
-from ec_jupyter.nodes.dask import DaskAgent
-from ec_jupyter.nodes.remote import RemoteAgent
-from ec_jupyter.nodes.ssh import Ssh
+from ec_jupyter.nodes.dask.agent import DaskAgent
+from ec_jupyter.nodes.ssh.agent import RemoteAgent
+from ec_jupyter.nodes.ssh.openssh import Ssh
 
 
 def check(spec: Node) -> None:

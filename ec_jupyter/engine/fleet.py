@@ -28,7 +28,7 @@ from ec_jupyter.nodes.cpus import available
 
 if TYPE_CHECKING:
     from ec_jupyter.engine.loop import Engine
-    from ec_jupyter.nodes.agent import Agent
+    from ec_jupyter.nodes.local.agent import Agent
 
 log = logging.getLogger(__name__)
 

@@ -33,7 +33,7 @@ from ec_jupyter.engine.suspects import PARTY, REQUEST, Suspects
 from ec_jupyter.errors import EcError, StoreError, StoreLostError, to_wire
 from ec_jupyter.flow.tag import from_text
 from ec_jupyter.model import LOCAL
-from ec_jupyter.nodes.agent import Agent
+from ec_jupyter.nodes.local.agent import Agent
 from ec_jupyter.wire import Outcome, Value
 
 if TYPE_CHECKING:

@@ -19,9 +19,9 @@ from ec_jupyter.engine.abroad import Abroad
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.job import Kept, parcel
 from ec_jupyter.errors import EcError, EngineError, RequestNotFoundError
-from ec_jupyter.nodes.agent import Agent
 from ec_jupyter.nodes.cpus import available
-from ec_jupyter.nodes.look import look
+from ec_jupyter.nodes.local.agent import Agent
+from ec_jupyter.nodes.worker.look import look
 from ec_jupyter.wire import Call, Header, Outcome, Value
 
 if TYPE_CHECKING:

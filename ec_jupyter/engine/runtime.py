@@ -22,8 +22,8 @@ from typing import Any
 
 from ec_jupyter.engine.address import runtime_folder, runtime_folders, socket_path
 from ec_jupyter.engine.folder import Folder
-from ec_jupyter.nodes import child
 from ec_jupyter.nodes import cpus as machine
+from ec_jupyter.nodes.worker import process
 
 log = logging.getLogger(__name__)
 
@@ -108,8 +108,8 @@ def _calls_left(folder: Path) -> dict[int, bool]:
         if json.loads((folder / OWNER).read_text())["boot"] != machine.boot_id():
             return found
         for path in folder.glob("*.call"):
-            text = path.read_bytes().ljust(child.BLAME_BYTES, b"\0")
-            request, program = child.BLAME.unpack_from(text)[0], child.PROGRAM.unpack_from(text, child.BLAME.size)[0]
+            text = path.read_bytes().ljust(process.BLAME_BYTES, b"\0")
+            request, program = process.BLAME.unpack_from(text)[0], process.PROGRAM.unpack_from(text, process.BLAME.size)[0]
             found |= {request: found.get(request, False)} | {program: True}
     return {request: program for request, program in found.items() if request > 0}
 

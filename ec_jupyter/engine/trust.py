@@ -21,7 +21,7 @@ from urllib.parse import quote
 
 from ec_jupyter.engine.folder import FLOWS, Folder
 from ec_jupyter.errors import StoreError, UntrustedFlowError
-from ec_jupyter.nodes import stage
+from ec_jupyter.nodes import bootstrap
 
 PLACE = "flow.place"
 """File in the flow's folder: which folder it is, signed."""
@@ -118,7 +118,7 @@ def _secret() -> bytes:
     last = ""
     for place in _states():
         try:
-            with Folder(Path(stage.private(place))) as folder:
+            with Folder(Path(bootstrap.private(place))) as folder:
                 return _kept(folder)
         except OSError as error:
             last = str(error)
@@ -130,7 +130,7 @@ def _states() -> Iterator[str]:
     home = os.environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
     if os.path.isabs(home) and _owner_of(os.path.expanduser("~")) in (None, os.getuid()):
         yield os.path.join(home, "ec_jupyter")
-    yield os.path.join(stage.base(), "state")
+    yield os.path.join(bootstrap.base(), "state")
 
 
 def _owner_of(path: str) -> int | None:

@@ -13,30 +13,35 @@ from pathlib import Path
 from typing import Any
 
 from ec_jupyter.errors import NodeStartError
-from ec_jupyter.nodes import stage
+from ec_jupyter.nodes import bootstrap
 from ec_jupyter.wire import encode
 
 PACKAGE = Path(__file__).parents[1]
 AT_HOME = {
-    f"{name}.py"
-    for name in (
-        "bundle", "cargo", "cluster", "credit", "dask", "dask_crew", "dask_trips", "dask_values", "landing", "login",
-        "remote", "ssh", "tally", "tie",
-    )
+    "bundle.py", "downloads.py",
+    "ssh/agent.py", "ssh/in_flight.py", "ssh/login.py", "ssh/openssh.py", "ssh/prefetch.py", "ssh/session.py",
+    "ssh/uploads.py",
+    "dask/agent.py", "dask/batches.py", "dask/cluster.py", "dask/files.py", "dask/workers.py",
 }  # fmt: skip
 """Modules of this room that stay: the engine's ends."""
 
-_MAIN = "from ec_jupyter.nodes.host import main\n\nif __name__ == '__main__':\n    main()\n"
+_MAIN = "from ec_jupyter.nodes.ssh.host import main\n\nif __name__ == '__main__':\n    main()\n"
 _WHEN = (1980, 1, 1, 0, 0, 0)  # the oldest a zip knows: the same files make the same bytes
+
+
+def travelling() -> list[Path]:
+    """The modules of this package that a host gets."""
+    names = ("__init__.py", "errors.py", "wire.py", "flow/__init__.py", "flow/ledger.py")
+    room = PACKAGE / "nodes"
+    ours = (path for path in sorted(room.rglob("*.py")) if path.relative_to(room).as_posix() not in AT_HOME)
+    return [*(PACKAGE / name for name in names), *ours]
 
 
 @cache
 def bundle() -> tuple[str, bytes]:
     """SHA-256 and bytes of the zip that a bare Python runs."""
     files = {"__main__.py": _MAIN.encode()}
-    ours = [PACKAGE / name for name in ("__init__.py", "errors.py", "wire.py", "flow/__init__.py", "flow/ledger.py")]
-    ours += [path for path in (PACKAGE / "nodes").glob("*.py") if path.name not in AT_HOME]
-    for path in ours:
+    for path in travelling():
         files[path.relative_to(PACKAGE.parent).as_posix()] = path.read_bytes()
     for name in ("loky", "cloudpickle"):
         files.update(_package(name))
@@ -70,7 +75,7 @@ def command(text: bytes) -> str:
 @cache
 def _plain_source() -> str:
     """The first code without comments, docstrings and annotations, which old Pythons could not read."""
-    tree = ast.parse(Path(stage.__file__).read_text())
+    tree = ast.parse(Path(bootstrap.__file__).read_text())
     tree = _Plain().visit(tree)
     return ast.unparse(ast.fix_missing_locations(tree))
 

@@ -20,8 +20,8 @@ import cloudpickle
 
 from ec_jupyter.errors import DeclarationError, TaskNotPicklableError
 from ec_jupyter.nodes.code import ALIASES, Pickler
-from ec_jupyter.nodes.invoke import InOrder
 from ec_jupyter.nodes.surroundings import PLAIN, Surroundings
+from ec_jupyter.nodes.worker.invoke import InOrder
 from ec_jupyter.notebook.identity import MISSING, captured, enclosed, functions_of, identity
 from ec_jupyter.notebook.modules import surroundings
 from ec_jupyter.notebook.signatures import Given, signature, tells_arguments

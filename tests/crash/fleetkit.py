@@ -15,7 +15,7 @@ from ec_jupyter.engine.hearing import Hearing
 from ec_jupyter.engine.loop import Engine
 from ec_jupyter.engine.member import Home
 from ec_jupyter.model import Node
-from ec_jupyter.nodes.agent import Agent
+from ec_jupyter.nodes.local.agent import Agent
 from tests.crash.flowkit import SECONDS, Flow
 
 TOLD = ("started", "finished", "yielded", "returned", "died", "output", "progress", "room", "trouble")

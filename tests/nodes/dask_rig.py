@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ec_jupyter.nodes.dask import DaskAgent
+from ec_jupyter.nodes.dask.agent import DaskAgent
 from tests.nodes.rig import Rig
 
 

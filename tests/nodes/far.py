@@ -11,9 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ec_jupyter.nodes import stage
-from ec_jupyter.nodes.login import Login, Pipe
-from ec_jupyter.nodes.remote import RemoteAgent
+from ec_jupyter.nodes import bootstrap
+from ec_jupyter.nodes.ssh.agent import RemoteAgent
+from ec_jupyter.nodes.ssh.login import Login, Pipe
 from tests.nodes.rig import Rig, gone, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -69,7 +69,7 @@ class FarRig(Rig):
 
     def place(self, agent: RemoteAgent) -> Path:
         """The node's own folder."""
-        return Path(stage.base()) / agent._tie._orders["key"]
+        return Path(bootstrap.base()) / agent._tie._orders["key"]
 
     def host_pid(self, agent: RemoteAgent) -> int:
         """The process that runs the node's agent."""

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from ec_jupyter.nodes.dask import DaskAgent
+from ec_jupyter.nodes.dask.agent import DaskAgent
 from ec_jupyter.wire import Call, Outcome
 from tests.nodes.dask_rig import DaskRig
 from tests.nodes.inline import Inline

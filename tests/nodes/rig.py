@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ec_jupyter.nodes.agent import Agent
 from ec_jupyter.nodes.code import by_value
+from ec_jupyter.nodes.local.agent import Agent
 from ec_jupyter.nodes.values import dump, load
 from ec_jupyter.wire import Call, Outcome, Value
 

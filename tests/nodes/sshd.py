@@ -14,7 +14,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from ec_jupyter.nodes.ssh import Ask, Ssh
+from ec_jupyter.nodes.ssh.openssh import Ask, Ssh
 
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 ROOT = os.getuid() == 0

@@ -13,8 +13,8 @@ import pytest
 
 from ec_jupyter.errors import EcError
 from ec_jupyter.nodes.current import SKIP, current
-from ec_jupyter.nodes.invoke import TASKS_KEPT
 from ec_jupyter.nodes.values import load
+from ec_jupyter.nodes.worker.invoke import TASKS_KEPT
 from ec_jupyter.wire import INLINE_BYTES, Value
 from tests.nodes.rig import Rig
 from tests.nodes.tasks import add, ident

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from ec_jupyter.nodes.current import progress
-from ec_jupyter.nodes.output import RATE_BYTES
 from ec_jupyter.nodes.values import load
+from ec_jupyter.nodes.worker.output import RATE_BYTES
 from ec_jupyter.wire import Value
 from tests.nodes.dask_rig import DaskRig
 

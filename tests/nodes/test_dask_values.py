@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ec_jupyter.nodes import dask_values
+from ec_jupyter.nodes.dask import files
 from ec_jupyter.nodes.values import load_file
 from ec_jupyter.wire import Call, Value
 from tests.nodes.dask_cluster import Dask
@@ -163,7 +163,7 @@ async def test_a_call_runs_where_the_bytes_of_its_arguments_are(rig: DaskRig) ->
 async def test_a_value_goes_from_a_busy_worker_to_another_without_passing_through_here(
     rig: DaskRig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dask_values, "PIECE_BYTES", 1 << 20)
+    monkeypatch.setattr(files, "PIECE_BYTES", 1 << 20)
     agent = await started(rig)
     value = await made(rig, agent)
     holder = agent._crew.holders(value.file)[0]
@@ -190,7 +190,7 @@ def occupy_with(given, gate, mark):
 async def test_copies_go_and_the_only_one_stays_when_a_worker_has_too_much(
     rig: DaskRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dask_values, "KEPT_BYTES", 1)
+    monkeypatch.setattr(files, "KEPT_BYTES", 1)
     agent = await started(rig)
     kept, brought = await made(rig, agent), await made(rig, agent)
     assert await agent.bring(brought.file)

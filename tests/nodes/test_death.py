@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ec_jupyter.nodes.agent import Agent
+from ec_jupyter.nodes.local.agent import Agent
 from ec_jupyter.wire import Call
 from tests.nodes.rig import Rig, gone, number_in, session, wait_until
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ec_jupyter.nodes.current import progress
-from ec_jupyter.nodes.output import RATE_BYTES, folded
+from ec_jupyter.nodes.worker.output import RATE_BYTES, folded
 from tests.nodes.rig import Rig
 from tests.nodes.tasks import ident
 

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from ec_jupyter.errors import FrameError, NodeStartError, PythonMismatchError
-from ec_jupyter.nodes import bundle, stage
-from ec_jupyter.nodes.login import Pipe
-from ec_jupyter.nodes.remote import RemoteAgent
+from ec_jupyter.nodes import bootstrap, bundle
+from ec_jupyter.nodes.ssh.agent import RemoteAgent
+from ec_jupyter.nodes.ssh.login import Pipe
 from tests.nodes.far import FarRig, ended, kill, tree
 from tests.nodes.rig import Gate, number_in, wait_until
 from tests.nodes.tasks import add, hold, mark
@@ -326,7 +326,7 @@ async def test_call_given_to_a_node_that_is_away_comes_back_at_once(rig: FarRig,
 async def test_values_there_go_when_there_are_too_many(
     rig: FarRig, agent: RemoteAgent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ec_jupyter.nodes.cargo.KEPT_BYTES", 1 << 20)
+    monkeypatch.setattr("ec_jupyter.nodes.ssh.uploads.KEPT_BYTES", 1 << 20)
     for i in range(4):
         call = rig.call(doubled, {"array": np.full(50_000, float(i))})
         await rig.run(agent, call)
@@ -372,7 +372,7 @@ async def test_other_python_is_refused_with_what_the_host_has(rig: FarRig) -> No
         "python": [3, 9, 1], "executable": "x", "pythons": ["python3.9", "python3.12"], "host": "x",
         "bundle": True, "running": False,
     }  # fmt: skip
-    line = stage.MAGIC + json.dumps(facts).encode()
+    line = bootstrap.MAGIC + json.dumps(facts).encode()
     script.write_text(f"#!{sys.executable}\nimport sys\nsys.stdout.buffer.write({line!r} + b'\\n')\n")
     script.chmod(0o755)
     agent = await rig.begin(login=Pipe(str(script)))
@@ -415,11 +415,11 @@ async def test_damaged_bundle_is_replaced(rig: FarRig) -> None:
     path = home / ".cache" / "ec_jupyter" / f"{bundle.bundle()[0]}.zip"
     first = await rig.start(login=Pipe(env=env))
     await first.close()
-    assert stage.kept(str(path.parent), path.stem)
+    assert bootstrap.kept(str(path.parent), path.stem)
     path.write_bytes(b"damaged")
     second = await rig.start(login=Pipe(env=env))
     assert second.state == "up"
-    assert stage.kept(str(path.parent), path.stem)
+    assert bootstrap.kept(str(path.parent), path.stem)
 
 
 GARBAGE = {
@@ -466,7 +466,7 @@ async def test_what_a_hostile_node_sends_is_its_error_and_nobody_elses(rig: FarR
     script.write_text("")
     agent = rig.make(login=Pipe(str(script)))
     script.write_text(
-        HOSTILE.format(python=sys.executable, spec=agent._tie._spec, magic=stage.MAGIC, what=GARBAGE[what])
+        HOSTILE.format(python=sys.executable, spec=agent._tie._spec, magic=bootstrap.MAGIC, what=GARBAGE[what])
     )
     script.chmod(0o755)
     call = rig.call(add, {"one": 1, "two": 2})
@@ -481,7 +481,7 @@ async def test_what_a_hostile_node_sends_is_its_error_and_nobody_elses(rig: FarR
 
 
 def test_names_of_files_cannot_leave_their_folder() -> None:
-    from ec_jupyter.nodes.freight import file_name
+    from ec_jupyter.nodes.codec import file_name
 
     for name in ("../x", "a/b", ".hidden", "", "a\0b", 7, None, "/etc/passwd"):
         with pytest.raises(FrameError):

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ec_jupyter.errors import FrameError
-from ec_jupyter.nodes.credit import Credit
-from ec_jupyter.nodes.freight import pack_calls, pack_outcomes, unpack_calls, unpack_outcomes
+from ec_jupyter.nodes.codec import pack_calls, pack_outcomes, unpack_calls, unpack_outcomes
+from ec_jupyter.nodes.ssh.prefetch import Credit
 from ec_jupyter.wire import Call, FrameReader, Outcome, Value, encode
 
 small = st.integers(0, 1 << 40)

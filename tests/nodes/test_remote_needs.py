@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ec_jupyter.errors import NodeStartError
-from ec_jupyter.nodes.login import Pipe
+from ec_jupyter.nodes.ssh.login import Pipe
 from tests.nodes.far import FarRig
 
 

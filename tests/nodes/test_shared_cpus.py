@@ -15,8 +15,8 @@ from typing import Any
 import cloudpickle
 import pytest
 
-from ec_jupyter.nodes import commons
-from ec_jupyter.nodes.commons import EXTRA, VARIABLE
+from ec_jupyter.nodes import cpu_locks
+from ec_jupyter.nodes.cpu_locks import EXTRA, VARIABLE
 from tests.nodes import neighbour
 from tests.nodes.far import FarRig
 from tests.nodes.neighbour import counted, inside, peak, some
@@ -242,7 +242,7 @@ def test_folder_of_locks_that_is_open_to_others_is_refused(tmp_path: Path, monke
     (tmp_path / "open").chmod(0o755)
     monkeypatch.setenv(VARIABLE, str(tmp_path / "open"))
     with pytest.raises(OSError, match="not private"):
-        commons.folder()
+        cpu_locks.folder()
 
 
 def test_agents_find_one_folder_whatever_session_they_are_started_from(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,16 +250,16 @@ def test_agents_find_one_folder_whatever_session_they_are_started_from(monkeypat
     found = set()
     for name in ("TMPDIR", "XDG_RUNTIME_DIR", "HOME"):
         monkeypatch.setenv(name, "/nowhere")
-        found.add(commons.folder())
+        found.add(cpu_locks.folder())
     assert len(found) == 1
 
 
 def test_extra_cpus_come_after_those_of_the_machine() -> None:
-    assert [number for number in commons.numbers(4) if number >= EXTRA] == list(range(EXTRA, EXTRA + 4))[
-        : 4 - len(commons.numbers(1))
+    assert [number for number in cpu_locks.numbers(4) if number >= EXTRA] == list(range(EXTRA, EXTRA + 4))[
+        : 4 - len(cpu_locks.numbers(1))
     ]
-    assert len(commons.numbers(4)) == 4
-    assert commons.numbers(1) == commons.numbers(2)
+    assert len(cpu_locks.numbers(4)) == 4
+    assert cpu_locks.numbers(1) == cpu_locks.numbers(2)
 
 
 def bound():

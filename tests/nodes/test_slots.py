@@ -16,10 +16,10 @@ from typing import Any
 import numpy
 import pytest
 
-from ec_jupyter.nodes import handles
-from ec_jupyter.nodes.agent import Agent
-from ec_jupyter.nodes.invoke import TASKS_KEPT
+from ec_jupyter.nodes.local import handles
+from ec_jupyter.nodes.local.agent import Agent
 from ec_jupyter.nodes.values import load
+from ec_jupyter.nodes.worker.invoke import TASKS_KEPT
 from tests.nodes.rig import Rig, gone, wait_until
 from tests.nodes.tasks import echo, hold, ident, logged
 

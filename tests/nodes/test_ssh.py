@@ -18,7 +18,7 @@ from ec_jupyter.errors import (
     NodeStartError,
     SshAuthError,
 )
-from ec_jupyter.nodes.ssh import OPTIONS, Ssh
+from ec_jupyter.nodes.ssh.openssh import OPTIONS, Ssh
 from tests.nodes.far import FarRig, ended, kill, tree
 from tests.nodes.rig import number_in, wait_until
 from tests.nodes.sshd import ROOT, Sshd, free_port, keygen
@@ -211,7 +211,7 @@ import asyncio, sys
 from pathlib import Path
 sys.path.insert(0, {root!r})
 import cloudpickle
-from ec_jupyter.nodes.ssh import Ssh
+from ec_jupyter.nodes.ssh.openssh import Ssh
 from tests.nodes import tasks
 from tests.nodes.far import FarRig
 cloudpickle.register_pickle_by_value(tasks)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ec_jupyter.nodes.link import clock
+from ec_jupyter.nodes.ssh.transport import clock
 from tests.nodes.far import FarRig, ended, tree
 from tests.nodes.rig import number_in, wait_until
 from tests.nodes.sshd import Network, Sshd, networks

@@ -20,8 +20,8 @@ from unittest.mock import patch
 from ec_jupyter.nodes import current
 from ec_jupyter.nodes.batch import Job, Results, pack_calls, unpack_calls, unpack_results
 from ec_jupyter.nodes.code import keep_source
-from ec_jupyter.nodes.invoke import Invocation, Rest
-from ec_jupyter.nodes.output import RATE_BYTES, Stream, amount, folded, printable
+from ec_jupyter.nodes.worker.invoke import Invocation, Rest
+from ec_jupyter.nodes.worker.output import RATE_BYTES, Stream, amount, folded, printable
 from ec_jupyter.wire import Call, Outcome, Value
 
 

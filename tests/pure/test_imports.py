@@ -10,13 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from ec_jupyter.nodes.bundle import AT_HOME
+from ec_jupyter.nodes.bundle import travelling
 
 PACKAGE = Path(__file__).parents[2] / "ec_jupyter"
 ROOMS = ["errors", "wire", "model", "flow", "nodes", "engine", "client", "notebook", "server"]
-BUNDLE = [PACKAGE / name for name in ("errors.py", "wire.py", "flow/ledger.py")] + [
-    path for path in sorted((PACKAGE / "nodes").glob("*.py")) if path.name not in AT_HOME
-]
+BUNDLE = [path for path in travelling() if path.name != "__init__.py"]
 ON_BARE_HOST = {"loky", "cloudpickle"}
 WHERE_PRESENT = {"psutil", "numpy"}
 LATE = ["networkx", "ipywidgets", "anywidget", "loky", "pandas", "IPython", "distributed", "jupyter_server"]

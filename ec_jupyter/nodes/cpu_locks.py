@@ -1,0 +1,351 @@
+"""The CPUs of this machine, lent among all agents of one user: a file for each, locked by who uses it.
+
+A lock belongs to an open file that the agent's workers inherit, so it ends with the last of them,
+however they end. Who waits says so by two locks more: ``waiting`` is shared by all who wait, and
+``first`` is held by the one of them that takes what becomes free. So a claim of several can put
+aside one CPU after the other, and no two claims hold what the other lacks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import time
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
+from multiprocessing.context import get_spawning_popen
+from typing import Any, Protocol
+
+from ec_jupyter.nodes import bootstrap
+from ec_jupyter.nodes import cpus as machine
+
+log = logging.getLogger(__name__)
+
+VARIABLE = "EC_CPUS_SHARED"
+"""``0``: every flow has the CPUs for itself; an absolute path: the folder of the locks; unset: the user's own."""
+
+HOLD_SECONDS = 0.2
+"""How long calls that follow each other may use a CPU while another agent waits for one."""
+
+LOOK_SECONDS = 0.01
+"""How often who waits looks for a free CPU."""
+
+KEEP_SECONDS = 0.005
+"""How long a CPU that nobody uses stays: one call after the other locks and unlocks nothing."""
+
+PATIENCE = 3
+"""Looks that who gives way leaves out, so that the others come first on a busy machine too."""
+
+EXTRA = 1 << 16
+"""Numbers from here on are no CPUs: an agent that lends more than there are may have these besides."""
+
+
+class Taker(Hashable, Protocol):
+    """Whoever uses CPUs."""
+
+    @property
+    def pins(self) -> machine.Pins:
+        """CPUs it would like best."""
+
+    def sit(self, cpus: machine.Pins) -> None:
+        """It has these for now."""
+
+
+class Kept:
+    """Open files that a process inherits when this is among what it is started with."""
+
+    def __init__(self, fds: Sequence[int]) -> None:
+        self.fds = tuple(fds)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        popen: Any = get_spawning_popen()
+        if popen is not None:
+            for fd in self.fds:
+                popen.duplicate_for_child(fd)
+        return Kept, (self.fds,)
+
+    def keep(self) -> None:
+        """Have them end with this process: what it starts does not inherit them."""
+        for fd in self.fds:
+            os.set_inheritable(fd, False)
+        os.register_at_fork(after_in_child=self._drop)
+
+    def _drop(self) -> None:
+        for fd in self.fds:
+            with suppress(OSError):  # a task may have closed all there is
+                os.close(fd)
+
+
+def folder() -> str:
+    """Where the locks are: one folder a user and machine, whatever session an agent was started from.
+
+    Raises
+    ------
+    OSError
+        There is none that is the user's alone, or none is wanted.
+    """
+    chosen = os.environ.get(VARIABLE)
+    if chosen == "0":
+        raise OSError(f"{VARIABLE}=0")
+    if chosen and not os.path.isabs(chosen):
+        raise OSError(f"{VARIABLE}={chosen} is neither 0 nor an absolute path")
+    # named by the start of the machine: another one may share the file system
+    return bootstrap.private(chosen or os.path.join(bootstrap.base(), f"cpus-{machine.boot_id()[:8]}"))
+
+
+def numbers(cpus: int) -> list[int]:
+    """CPUs an agent that lends so many may use: all the machine has, and extra ones up to its own count."""
+    count = machine.cpu_count()
+    real = machine.available()[:count] or list(range(count))
+    return real + list(range(EXTRA, EXTRA + cpus - len(real)))
+
+
+class Commons:
+    """What one agent has of the machine's CPUs; the lender of its `Ledger`.
+
+    A CPU that is given back and soon taken again stays, without a question to anybody, until it was
+    here for `HOLD_SECONDS` and another agent waits. A call is never cut short. An agent that
+    lends more CPUs than the machine has runs as many calls as it lends: two of eight on two CPUs
+    run eight together. Everything is called on the loop's thread.
+
+    Parameters
+    ----------
+    cpus : int
+        CPUs the agent lends.
+    retry : callable
+        Called when claims that were refused may be tried again.
+    loop : AbstractEventLoop
+        The agent's.
+
+    Attributes
+    ----------
+    trouble : str or None
+        Why nothing is shared: every claim is granted then.
+    """
+
+    def __init__(self, cpus: int, retry: Callable[[], None], loop: asyncio.AbstractEventLoop) -> None:
+        self.trouble: str | None = None
+        self._retry = retry
+        self._loop = loop
+        self._opened: list[int] = []
+        self._files: dict[int, int] = {}
+        self._since: dict[int, float] = {}  # CPUs locked here
+        self._held: dict[Taker, list[int]] = {}
+        self._spare: list[int] = []  # locked, and used by nobody
+        self._waits = self._first = self._refused = self._settling = False
+        self._alone = 0.0  # nobody else is asked for before this time
+        self._timer: asyncio.TimerHandle | None = None
+        try:
+            self._open(folder(), numbers(cpus))
+        except OSError as error:
+            self._fail(error)
+
+    def _open(self, place: str, wanted: Sequence[int]) -> None:
+        self._opened.append(os.open(place, os.O_RDONLY))
+        with suppress(OSError):  # not every system locks folders
+            # what tidies folders for temporary files by age leaves alone what is locked
+            fcntl.flock(self._opened[0], fcntl.LOCK_SH | fcntl.LOCK_NB)
+        for name in ("waiting", "first", *map(str, wanted)):
+            self._opened.append(os.open(os.path.join(place, name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        self._line, self._turn = self._opened[1:3]
+        self._files = dict(zip(wanted, self._opened[3:], strict=True))
+        self._free(self._turn)  # fails here and now where files cannot be locked
+
+    def _fail(self, error: OSError) -> None:
+        if self.trouble is None:
+            self.trouble = str(error)
+            log.warning("this flow's CPUs are not shared with other flows: %s", error)
+
+    @property
+    def fds(self) -> tuple[int, ...]:
+        """What workers are to inherit."""
+        return tuple(self._files.values()) if self.trouble is None else ()
+
+    # what the ledger asks
+
+    def take(self, holder: Taker, cpus: int) -> bool:
+        """Lock CPUs for a holder; False, and `retry` is called later, while too few are free.
+
+        While another agent waits, only what is here already is given.
+        """
+        if self.trouble is not None:
+            self._held[holder] = []
+            return True
+        if len(self._spare) < cpus and not self._first and self._awaited():
+            return self._wait()
+        got: list[int] = []
+        for number in dict.fromkeys((*holder.pins, *self._spare, *self._files)):
+            if len(got) == cpus:
+                break
+            if number in self._spare or self._lock(number):
+                got.append(number)
+        if len(got) < cpus:
+            self._spare = got
+            return self._wait()
+        return self._granted(holder, got)
+
+    def _granted(self, holder: Taker, got: list[int]) -> bool:
+        self._held[holder] = got
+        self._spare = [number for number in self._spare if number not in got]
+        if self._first:
+            # what was put aside was not used meanwhile; and now it is another one's turn
+            self._since.update(dict.fromkeys(got, time.monotonic()))
+            self._pass()
+        if all(number < EXTRA for number in got):
+            holder.sit(tuple(got))
+        self._settle_soon()
+        return True
+
+    def give(self, holder: Taker) -> None:
+        """Take back what a holder has; one that has nothing is no error."""
+        got = self._held.pop(holder, [])
+        self._spare += got
+        if self._overdue(got):
+            self._pass()
+            self._settle()
+            self._look_in(PATIENCE * LOOK_SECONDS)
+        self._settle_soon()
+
+    def due(self, holder: Taker) -> bool:
+        """Whether a holder is to begin no further call, for another agent has waited long enough."""
+        return self._overdue(self._held.get(holder, []))
+
+    def others(self) -> int:
+        """How many of these CPUs other agents use now."""
+        return sum(not self._free(fd) for number, fd in self._files.items() if number not in self._since)
+
+    @property
+    def waits(self) -> bool:
+        """Whether calls here could begin if other agents used fewer CPUs."""
+        return self._waits and self.trouble is None
+
+    def close(self) -> None:
+        """Let go of everything; what is claimed from now on is granted."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._held.clear()
+        self._since.clear()
+        self._spare.clear()
+        for fd in self._opened:
+            self._unlock(fd)  # workers have these open, too
+            os.close(fd)
+        self.trouble = self.trouble or "the agent has ended"
+        self._opened.clear()
+        self._files.clear()
+
+    # waiting
+
+    def _wait(self) -> bool:
+        """Be refused, seen to wait, and asked again."""
+        self._refused = True
+        if not self._waits:
+            # from now on only a look makes it the first: whoever waits with it has as many looks
+            self._waits = True
+            self._stand()
+        if not self._first:
+            self._settle()
+        self._look_in(LOOK_SECONDS, later=False)
+        return False
+
+    def _stand(self) -> None:
+        """Be seen to wait, and be the first of those who do if nobody else is."""
+        # held already, or for a moment in the way of who looks: then the next look does it
+        self._try(self._line, fcntl.LOCK_SH)
+        self._first = self._first or self._try(self._turn, fcntl.LOCK_EX)
+
+    def _look_in(self, seconds: float, later: bool = True) -> None:
+        if self._timer is not None:
+            if not later:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_later(seconds, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if self.trouble is None and self._waits:
+            self._stand()
+        self._refused = False
+        self._retry()
+        if not self._refused and self._waits:
+            self._waits = False
+            self._pass()
+            self._unlock(self._line)
+            self._settle()
+
+    def _pass(self) -> None:
+        """Be no longer the first of those who wait."""
+        if self._first:
+            self._first = False
+            self._unlock(self._turn)
+
+    def _awaited(self) -> bool:
+        """Whether another agent waits for a CPU."""
+        if not self._waits:
+            return not self._free(self._turn)
+        # made exclusive and shared again: what fails has been lost, hence is taken anew
+        alone = self._try(self._line, fcntl.LOCK_EX)
+        self._try(self._line, fcntl.LOCK_SH)
+        return not alone
+
+    def _overdue(self, got: Sequence[int]) -> bool:
+        if not got or self.trouble is not None:
+            return False
+        now = time.monotonic()
+        if now < self._alone or now - min(self._since[number] for number in got) < HOLD_SECONDS:
+            return False
+        if self._awaited():
+            return True
+        self._alone = now + LOOK_SECONDS
+        return False
+
+    # locks
+
+    def _settle_soon(self) -> None:
+        if self._spare and not self._settling:
+            self._settling = True
+            self._loop.call_later(KEEP_SECONDS, self._settled)
+
+    def _settled(self) -> None:
+        self._settling = False
+        if not self._first:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Unlock what nobody uses."""
+        while self._spare:
+            number = self._spare.pop()
+            del self._since[number]
+            self._unlock(self._files[number])
+
+    def _lock(self, number: int) -> bool:
+        """Lock a CPU that is locked nowhere."""
+        if number in self._since or number not in self._files or not self._try(self._files[number], fcntl.LOCK_EX):
+            return False
+        self._since[number] = time.monotonic()
+        return True
+
+    def _free(self, fd: int) -> bool:
+        """Whether nobody else has locked a file for itself."""
+        # shared, so that those who ask do not see each other
+        if not self._try(fd, fcntl.LOCK_SH):
+            return False
+        self._unlock(fd)
+        return True
+
+    def _try(self, fd: int, how: int) -> bool:
+        try:
+            fcntl.flock(fd, how | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            # out of locks, say: to run too much is better than not to run
+            self._fail(error)
+        return True
+
+    def _unlock(self, fd: int) -> None:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_UN)
+        except OSError as error:
+            self._fail(error)

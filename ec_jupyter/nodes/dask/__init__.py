@@ -1,0 +1,1 @@
+"""A Dask cluster as a node: calls run inside its workers."""

@@ -1,0 +1,452 @@
+"""The engine's end of a Dask cluster: an agent as the local one is, whose slots are threads of Dask's workers.
+
+Dask is told which worker a call runs in, so that it never runs one twice: what was in a worker that has died is for
+our queue to try again. Large results stay with the worker that made them, until somebody elsewhere needs them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import time
+from collections import deque
+from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from ec_jupyter.errors import EcError, HostUnreachableError, ProcessorNotFoundError, PythonMismatchError
+from ec_jupyter.nodes.codec import files_in
+from ec_jupyter.nodes.dask.batches import Trips
+from ec_jupyter.nodes.dask.cluster import Cluster, Cut
+from ec_jupyter.nodes.dask.files import Yard
+from ec_jupyter.nodes.dask.workers import Crew
+from ec_jupyter.nodes.local.agent_context import NodeListener, failed, stop_text
+from ec_jupyter.wire import Call
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 2.0
+
+
+class DaskAgent:
+    """Runs calls on a Dask cluster.
+
+    Parameters
+    ----------
+    listener : NodeListener
+        Told what becomes of the calls, and of the node.
+    name : str
+        Name of the node.
+    address : str
+        The scheduler's.
+    tls : sequence of str
+        Files of the authority, the certificate and its key; empty without TLS.
+    flow : str
+        Identity of the flow.
+    folder, workdir : Path
+        The flow's folder, and where modules beside the notebook lie.
+    epoch : int
+        The engine's.
+    cpus : int or None
+        CPUs it lends at most; None: a thread of a worker each.
+    lease : float
+        Seconds after which what ran there is over for sure once the scheduler is gone.
+    sync : bool
+        Whether value files are synced to the disk.
+    stay : int
+        Results of more bytes stay with the worker that made them.
+    """
+
+    def __init__(  # noqa: PLR0913 - what a node is, by name
+        self,
+        listener: NodeListener,
+        *,
+        name: str,
+        address: str,
+        tls: Sequence[str] = (),
+        flow: str,
+        folder: Path,
+        workdir: Path,
+        epoch: int,
+        cpus: int | None = None,
+        lease: float = 600.0,
+        sync: bool = False,
+        stay: int = 1 << 20,
+    ) -> None:
+        self.name, self.cpus, self.state = name, 0, "starting"
+        self._listener, self._address, self._tls, self._lease = listener, address, tuple(tls), lease
+        # two nodes of a flow may be one cluster
+        self._flow = f"{flow} {name}"
+        self._crew = Crew(self._flow, epoch, workdir, cpus)
+        self._workers = self._crew.workers
+        self._yard = Yard(listener, self._crew, folder / "values", epoch, sync=sync, stay=stay, spawn=self._spawn)
+        self._trips = Trips(
+            listener, name, self._crew, self._yard, epoch,
+            spawn=self._spawn, cut=self._cut, gone=self._buried, ended=self._ended,
+        )  # fmt: skip
+        self._caps: dict[str, int] = {}
+        self._queues: dict[str, deque[Call]] = {}
+        self._unsure: dict[int, Call | None] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._wake = asyncio.Event()
+        self._wanted: asyncio.Task[None] | None = None
+        self._since, self._away = time.time(), 0.0
+        self._error: EcError | None = None
+        self._closing = False
+
+    # life
+
+    def adopt(self, calls: Mapping[int, tuple[int, str]]) -> None:
+        """Calls that an engine before this one has sent; each is lost once it surely runs no more."""
+        self._unsure.update(dict.fromkeys(calls))
+
+    async def start(self) -> None:
+        """Reach the scheduler, and come into its workers.
+
+        Raises
+        ------
+        HostUnreachableError
+            It does not answer.
+        PythonMismatchError
+            No worker has this Python.
+        """
+        self._away = time.monotonic()
+        await self._connect()
+        if self._crew.refused and not self._workers:
+            text = next(iter(self._crew.refused.values()))
+            await self.close()
+            raise PythonMismatchError(text)
+        self._spawn(self._watch())
+
+    async def close(self) -> None:
+        """Stop what runs there, and let go of the cluster; values that are there alone stay."""
+        self._closing = True
+        tasks = {task for task in self._tasks if task is not asyncio.current_task()}
+        while tasks:
+            for task in tasks:
+                task.cancel()
+            # not once only: `wait_for` of Python 3.11 loses a cancel that meets the end of what it waits for
+            await asyncio.wait(tasks, timeout=0.5)
+            tasks = {task for task in tasks if not task.done()}
+        cluster, self._crew.cluster = self._crew.cluster, None
+        if cluster is None:
+            return
+        kept = list(self._yard.stored)
+        leaving = [cluster.act(w.address, "leave", w.token, kept) for w in self._workers.values()]
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(asyncio.gather(*leaving, return_exceptions=True), LOOK_SECONDS)
+        await cluster.close()
+
+    def retry(self) -> None:
+        """Try to reach the scheduler now."""
+        self._wake.set()
+
+    def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not self._closing:
+            log.warning("node %s: %s: %s", self.name, type(error).__name__, error)
+
+    async def _connect(self) -> None:
+        cluster = Cluster(self._address, self._tls, self._buried, self._wake.set)
+        try:
+            await cluster.connect()
+        except BaseException:
+            await cluster.close()
+            raise
+        self._crew.cluster = cluster
+        await self._look(cluster)
+        self._turn("up", None)
+
+    def _turn(self, state: str, error: EcError | None) -> None:
+        if state != self.state:
+            self._since = time.time()
+        self.state, self._error = state, error
+        if self._closing:
+            return
+        self._listener.node(self.name)
+        self._pump()
+        for name in self._caps:
+            self._listener.room(name)
+
+    async def _watch(self) -> None:
+        """See who comes and goes."""
+        while True:
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), LOOK_SECONDS)
+            self._wake.clear()
+            cluster = self._crew.cluster
+            try:
+                if cluster is None:
+                    await self._connect()
+                else:
+                    await self._look(cluster)
+            except HostUnreachableError as error:
+                self._expire(error)
+            except (Cut, OSError, asyncio.TimeoutError) as error:
+                log.info("node %s: %s", self.name, error)
+                self._lose()
+
+    async def _look(self, cluster: Cluster) -> None:
+        """Come into new workers, leave those that are gone, settle what nobody knows of."""
+        crew = self._crew
+        found = await cluster.threads()
+        for address in self._workers.keys() - found.keys():
+            self._buried(address)
+        new = [address for address in found if address not in self._workers and address not in crew.refused]
+        crew.refused = {address: text for address, text in crew.refused.items() if address in found}
+        await asyncio.gather(*(self._enter(address, found[address]) for address in new))
+        if self._unsure and not found.keys() - self._workers.keys() - crew.refused.keys():
+            await self._settle(cluster)
+        if self.cpus != crew.cpus or new:
+            self.cpus = crew.cpus
+            if self.state == "up":
+                self._turn("up", None)
+
+    async def _enter(self, address: str, threads: int) -> None:
+        entered = await self._crew.enter(address, threads)
+        if entered is not None:
+            self._yard.entered(*entered)
+
+    # those that are gone
+
+    def _buried(self, address: str) -> None:
+        """A worker has died, or was sent away."""
+        worker = self._workers.pop(address, None)
+        if worker is None:
+            return
+        self.cpus = self._crew.cpus
+        self._yard.left(worker)
+        self._trips.buried(worker, f"Dask's worker {address} (pid {worker.pid}) is gone")
+        if not self._closing:
+            self._listener.node(self.name)
+            self._wake.set()
+        self._pump()
+
+    def _cut(self, cluster: Cluster) -> None:
+        if self._crew.cluster is cluster:
+            self._lose()
+
+    def _lose(self) -> None:
+        """The scheduler is gone: what was sent may run on for a while."""
+        cluster, self._crew.cluster = self._crew.cluster, None
+        if cluster is not None:
+            self._spawn(cluster.close())
+        self._away = time.monotonic()
+        for batch in list(self._crew.batches):
+            self._unsure.update(self._trips.over(batch))
+        self._workers.clear()
+        self._yard.cut()
+        self.recall([call.request for queue in self._queues.values() for call in queue])
+        self._turn("away", HostUnreachableError(f"the Dask scheduler at {self._address} is gone"))
+
+    def _expire(self, error: EcError) -> None:
+        if time.monotonic() - self._away < 1.1 * self._lease:
+            if self.state == "up":
+                self._turn("away", error)
+            return
+        self._turn("down", error)
+        self._give_up(list(self._unsure))
+
+    async def _settle(self, cluster: Cluster) -> None:
+        """Calls whose end nobody has seen are over where no worker runs them."""
+        unsure, workers = list(self._unsure), list(self._workers)
+        found = await asyncio.gather(*(cluster.act(address, "running", self._flow) for address in workers))
+        running = set(itertools.chain(*found))
+        self._give_up([request for request in unsure if request not in running])
+
+    def _give_up(self, requests: list[int]) -> None:
+        lost = [request for request in requests if request in self._unsure]
+        for request in lost:
+            del self._unsure[request]
+        if lost:
+            # told once whoever waits for this agent to start has it
+            asyncio.get_running_loop().call_soon(self._listener.lost, self.name, lost)
+
+    # processors
+
+    def processor(self, name: str, cpus: int, affinity: str | Sequence[int] = "auto") -> None:
+        """Make or change a processor; nothing is pinned there."""
+        self._caps[name] = cpus
+        self._queues.setdefault(name, deque())
+        self._pump()
+
+    def remove(self, name: str) -> None:
+        """Take a processor away: what has not begun is handed back, what runs goes on."""
+        self._known(name)
+        del self._caps[name]
+        queue = self._queues.pop(name)
+        if queue:
+            self._listener.returned([call.request for call in queue])
+
+    def _known(self, name: str) -> str:
+        if name not in self._caps:
+            raise ProcessorNotFoundError.named(name, self._caps)
+        return name
+
+    def warm(self, name: str) -> None:
+        """Have a worker come where there is none: a cluster that grows as it is needed starts one."""
+        cluster = self._crew.cluster
+        idle = self._wanted is None or self._wanted.done()
+        if idle and cluster is not None and self.state == "up" and not self._workers:
+            self._wanted = self._spawn(self._want(cluster))
+
+    async def _want(self, cluster: Cluster) -> None:
+        try:
+            await cluster.want()
+        except Exception as error:  # noqa: BLE001 - Dask's; a worker may come all the same
+            log.info("node %s: no worker was asked for: %s", self.name, error)
+
+    def room(self, name: str) -> int:
+        """How many more calls keep the processor busy, the way there and back included."""
+        if self.state != "up" or name not in self._caps:
+            return 0
+        if not self._workers:
+            # whoever asks for room has calls
+            self.warm(name)
+            return 0
+        cpus = min(self._caps[name], self.cpus)
+        batches = [batch for batch in self._crew.batches if batch.processor == name]
+        mine = sum(len(batch.calls) for batch in batches)
+        most = max((self._trips.share(call) for call in itertools.islice(self._queues[name], 1)), default=2)
+        if mine and most == 2:
+            most = max(self._trips.share(call) for batch in batches for call in batch.calls.values())
+        return max(0, 2 * cpus * most - mine - len(self._queues[name]))
+
+    # calls
+
+    def assign(self, name: str, calls: list[Call]) -> None:
+        """Append calls to the processor's queue; they start in this order.
+
+        Raises
+        ------
+        ProcessorNotFoundError
+            There is no such processor here.
+        """
+        self._queues[self._known(name)].extend(calls)
+        self._pump()
+
+    def _pump(self) -> None:
+        if self.state != "up" or self._closing:
+            return
+        for name, queue in self._queues.items():
+            while queue:
+                threads = self._fit(queue[0], name)
+                used = sum(batch.threads for batch in self._crew.batches if batch.processor == name)
+                if used + threads > self._caps[name] or self._crew.used + threads > self.cpus:
+                    break
+                worker = self._crew.choose(threads, (file for file, _ in files_in(queue[0])))
+                if worker is None:
+                    break
+                self._trips.send(name, worker, self._taken(queue), threads)
+
+    def _fit(self, call: Call, name: str) -> int:
+        most = max((worker.threads for worker in self._workers.values()), default=1)
+        return max(1, min(call.threads, most, self._caps[name] or 1))
+
+    def _taken(self, queue: deque[Call]) -> list[Call]:
+        calls = [queue.popleft()]
+        share = self._trips.share(calls[0])
+        like = (calls[0].task, calls[0].socket)
+        while queue and len(calls) < share and (queue[0].task, queue[0].socket) == like:
+            if self._trips.share(queue[0]) == 1:
+                break
+            calls.append(queue.popleft())
+        return calls
+
+    def _ended(self, processor: str) -> None:
+        self._pump()
+        if processor in self._caps:
+            self._listener.room(processor)
+
+    def recall(self, requests: Collection[int]) -> None:
+        """Hand back those that have not begun; the others run on."""
+        wanted, back = set(requests), list[int]()
+        for queue in self._queues.values():
+            back += [call.request for call in queue if call.request in wanted]
+            kept = [call for call in queue if call.request not in wanted]
+            queue.clear()
+            queue.extend(kept)
+        if back:
+            self._listener.returned(back)
+
+    def cancel(self, request: int, kind: str = "cancelled") -> None:
+        """End a call, running or not; an outcome of that kind follows. Unknown ones are no error.
+
+        Its thread is interrupted; until Python code runs there again, it is not free for others.
+        """
+        call = self._unsure.pop(request, None)
+        for queue in self._queues.values():
+            for waiting in [one for one in queue if one.request == request]:
+                queue.remove(waiting)
+                call = waiting
+        call = self._trips.stop(request, kind) or call
+        if call is not None:
+            self._listener.finished([failed(call, kind, stop_text(call, kind))])
+
+    # values
+
+    def holds(self, file: str) -> bool:
+        """Whether a living worker has a value file."""
+        return self.state == "up" and self._yard.holds(file)
+
+    async def bring(self, file: str) -> bool:
+        """Copy a value file home, into the flow's folder of values; False if no worker has it any more.
+
+        Raises
+        ------
+        OSError
+            It cannot be written here.
+        """
+        cluster = self._crew.cluster
+        if cluster is None:
+            return False
+        try:
+            return await self._yard.bring(file)
+        except Cut as error:
+            log.info("node %s: %s", self.name, error)
+            self._cut(cluster)
+            return False
+
+    def release(self, files: Iterable[str]) -> None:
+        """Nobody names these value files any more: workers drop them."""
+        self._yard.release(files)
+
+    # what there is to know
+
+    def running(self) -> dict[int, float]:
+        """Requests that run now, and for how many seconds."""
+        return self._trips.running()
+
+    def statistics(self) -> dict[str, object]:
+        """CPUs lent and in use, and by processor its queue."""
+        return {
+            "cpus": self.cpus,
+            "used": self._crew.used,
+            "processors": {
+                name: {"cpus": cpus, "queued": len(self._queues[name]), "slots": []}
+                for name, cpus in self._caps.items()
+            },
+        }
+
+    def facts(self) -> dict[str, Any]:
+        """What there is to say of the node; `stored`: bytes of values that are there alone."""
+        error, crew = self._error if self.state != "up" else None, self._crew
+        note = next(iter(crew.refused.values()), None)
+        if note is None and self.state == "up" and not self._workers:
+            note = "the cluster has no workers yet; calls wait for them"
+        return {
+            "state": self.state, "cpus": self.cpus, "used": crew.used, "round_trip": None, "memory": None,
+            "python": crew.python, "version": crew.version, "host": self._address, "since": self._since,
+            "workers": len(self._workers), "stored": sum(self._yard.stored.values()),
+            "error": str(error) if error is not None else None,
+            "type": type(error).__name__ if error is not None else None, "note": note,
+        }  # fmt: skip

@@ -1,0 +1,311 @@
+"""Batches of calls on their way to a worker of a Dask cluster and back, and what is heard of them meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from ec_jupyter.errors import EcError
+from ec_jupyter.nodes.batch import pack_calls, unpack_results
+from ec_jupyter.nodes.dask.cluster import Cluster, Cut, SilentError
+from ec_jupyter.nodes.dask.files import GoneError, Spawn, Yard
+from ec_jupyter.nodes.dask.workers import Batch, Crew, Worker
+from ec_jupyter.nodes.durations import Durations
+from ec_jupyter.nodes.local.agent_context import NodeListener, failed, stop_text
+from ec_jupyter.wire import Call, Value
+
+log = logging.getLogger(__name__)
+
+BATCH_CALLS = 32
+BATCH_SECONDS = 0.1
+"""As much work shares a task of Dask's, each of which costs some 10 ms."""
+QUIET_SECONDS = 0.25
+"""Calls up to this long say all they have to say with their result."""
+EARS = 100
+"""So many workers at a time are listened to: each holds a connection of the scheduler's."""
+
+Said = dict[int, tuple[int, list[Any]]]
+"""By request the number of the first thing it said, and things from there on."""
+
+
+class Trips:
+    """Sends batches, and takes what they come to.
+
+    Parameters
+    ----------
+    listener : NodeListener
+        Told what becomes of the calls.
+    name : str
+        The node's.
+    crew : Crew
+        The workers.
+    yard : Yard
+        Their files.
+    epoch : int
+        The engine's.
+    spawn : callable
+        Starts what nobody waits for.
+    cut : callable
+        Told a connection that has broken.
+    gone : callable
+        Told the address of a worker that is another one by now.
+    ended : callable
+        Told the processor of a batch that is over.
+
+    Attributes
+    ----------
+    sent : dict of int to Batch
+        Where each request is.
+    """
+
+    def __init__(  # noqa: PLR0913 - what it works with, by name
+        self,
+        listener: NodeListener,
+        name: str,
+        crew: Crew,
+        yard: Yard,
+        epoch: int,
+        *,
+        spawn: Spawn,
+        cut: Callable[[Cluster], None],
+        gone: Callable[[str], None],
+        ended: Callable[[str], None],
+    ) -> None:
+        self.sent: dict[int, Batch] = {}
+        self._listener, self._name, self._epoch = listener, name, epoch
+        self._crew, self._yard, self._spawn = crew, yard, spawn
+        self._cut, self._gone, self._ended = cut, gone, ended
+        self._suspects: set[int] = set()
+        self._durations = Durations()
+        self._keys = itertools.count(1)
+        self._ears = asyncio.Semaphore(EARS)
+
+    def share(self, call: Call) -> int:
+        """How many calls like this one share a task of Dask's."""
+        seconds = self._durations.get(call.task)
+        if seconds is None or call.once or call.timeout or call.request in self._suspects:
+            return 1
+        return max(1, min(BATCH_CALLS, int(BATCH_SECONDS / seconds))) if self._durations.short(call.task) else 1
+
+    def running(self) -> dict[int, float]:
+        """Requests that run now, and for how many seconds."""
+        now = time.monotonic()
+        return {n: now - batch.began for n, batch in self.sent.items() if batch.sent and len(batch.calls) == 1}
+
+    # there and back
+
+    def send(self, processor: str, worker: Worker, calls: list[Call], threads: int) -> None:
+        """Have calls run in a worker, one after the other."""
+        batch = Batch(processor, {call.request: call for call in calls}, worker, threads, time.monotonic())
+        worker.used += threads
+        worker.batches.add(batch)
+        self.sent.update(dict.fromkeys(batch.calls, batch))
+        batch.task = self._spawn(self._run(batch))
+        if worker.ear is None or worker.ear.done():
+            worker.ear = self._spawn(self._listen(worker))
+
+    async def _run(self, batch: Batch) -> None:
+        cluster = self._crew.cluster
+        assert cluster is not None
+        try:
+            if await self._prepare(cluster, batch):
+                answer = await self._ask(cluster, batch)
+                await self._take(cluster, batch, answer)
+        except Cut as error:
+            log.info("node %s: %s", self._name, error)
+            self._cut(cluster)
+        except SilentError as error:
+            log.info("node %s: %s", self._name, error)
+            self._forsake(batch)
+        except Exception as error:  # noqa: BLE001 - Dask's, of as many kinds as it has
+            self._fail(batch, error)
+        if batch in batch.worker.batches:
+            self.over(batch)
+        self._ended(batch.processor)
+
+    async def _prepare(self, cluster: Cluster, batch: Batch) -> bool:
+        """Send code and files that the worker does not have; whether there is still something to run."""
+        for call in list(batch.calls.values()):
+            try:
+                await self._yard.load(cluster, batch.worker, call)
+            except GoneError as error:
+                log.info("node %s: value file %s is gone; request %s goes back", self._name, error, call.request)
+                del batch.calls[call.request]
+                if self._mine(batch, call.request):
+                    del self.sent[call.request]
+                    self._listener.returned([call.request])
+        await self._yard.trim(cluster, batch.worker)
+        for request in [request for request in batch.calls if self.sent.get(request) is not batch]:
+            del batch.calls[request]
+        return bool(batch.calls)
+
+    async def _ask(self, cluster: Cluster, batch: Batch) -> Any:
+        calls = list(batch.calls.values())
+        batch.sent, batch.began = True, time.monotonic()
+        timer = None
+        if len(calls) == 1:
+            (call,) = calls
+            self._listener.started(call.request, call.attempt, time.time(), 0, batch.worker.pid)
+            if call.timeout:
+                text = f"{call.socket!r} ran longer than {call.timeout:g} s"
+                timer = asyncio.get_running_loop().call_later(call.timeout, self._late, call.request, text)
+        key = f"{calls[0].socket}-ec_jupyter-{self._epoch}-{batch.worker.token}-{next(self._keys)}"
+        header, buffers = pack_calls(calls, {})
+        data = [bytes(one) for one in buffers]
+        try:
+            return await cluster.submit(batch.worker.address, key, "run", batch.worker.token, header, data)
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    async def _take(self, cluster: Cluster, batch: Batch, answer: dict[str, Any] | None) -> None:
+        if answer is None:
+            # another process has the address by now, and has not run it
+            batch.sent = False
+            self._forsake(batch)
+            self._gone(batch.worker.address)
+            return
+        outcomes = unpack_results(answer["head"], answer["data"], {n: c.attempt for n, c in batch.calls.items()})
+        await self._hear(cluster, batch, answer["said"])
+        for outcome in outcomes:
+            await self._yard.land(cluster, batch.worker, outcome, partial(self._mine, batch, outcome.request))
+        mine = self.over(batch)
+        for outcome in outcomes:
+            if outcome.request in mine:
+                outcome.pid = batch.worker.pid
+                self._durations.learn(mine[outcome.request].task, outcome.seconds)
+                self._suspects.discard(outcome.request)
+                self._yard.told(batch.worker, outcome)
+            else:
+                self._yard.unwanted(batch.worker, outcome)
+        wanted = [outcome for outcome in outcomes if outcome.request in mine]
+        if wanted:
+            self._listener.finished(wanted)
+
+    def _mine(self, batch: Batch, request: int) -> bool:
+        return self.sent.get(request) is batch
+
+    # what goes wrong
+
+    def _fail(self, batch: Batch, error: Exception) -> None:
+        if type(error).__name__ == "KilledWorker":
+            self._die(batch, str(error).partition("\n")[0], batch.worker.calls)
+            return
+        text = str(error) if isinstance(error, EcError) else f"Dask cannot run it: {type(error).__name__}: {error}"
+        calls = self.over(batch)
+        self._listener.finished([failed(call, "task", text) for call in calls.values()])
+
+    def _forsake(self, batch: Batch) -> None:
+        """Its worker does not answer: nothing of it has begun, or it has ended and what it came to is out of reach."""
+        calls = list(self.over(batch))
+        if calls and batch.sent:
+            self._listener.lost(self._name, calls)
+        elif calls:
+            self._listener.returned(calls)
+
+    def buried(self, worker: Worker, text: str) -> None:
+        """A worker is gone, and `text` says how."""
+        mates = worker.calls
+        for batch in list(worker.batches):
+            self._die(batch, text, mates)
+
+    def _die(self, batch: Batch, text: str, mates: int) -> None:
+        """A worker is gone under these: one that was alone there is to blame, and one that has seen it twice."""
+        calls = self.over(batch)
+        lost = []
+        for request, call in calls.items():
+            if not batch.sent:
+                self._listener.returned([request])
+            elif mates == 1 or request in self._suspects:
+                self._listener.died(request, call.attempt, text)
+            else:
+                self._suspects.add(request)
+                lost.append(request)
+        if lost:
+            self._listener.lost(self._name, lost)
+
+    def over(self, batch: Batch) -> dict[int, Call]:
+        """A batch has ended, well or not: its slot is free; its calls that are still wanted."""
+        calls = {n: call for n, call in batch.calls.items() if self._mine(batch, n)}
+        for request in calls:
+            del self.sent[request]
+        if batch in batch.worker.batches:
+            batch.worker.used -= batch.threads
+            batch.worker.batches.discard(batch)
+        if batch.task is not None and batch.task is not asyncio.current_task():
+            batch.task.cancel()
+        return calls
+
+    def _late(self, request: int, text: str) -> None:
+        call = self.stop(request, "timeout")
+        if call is not None:
+            self._listener.finished([failed(call, "timeout", text)])
+
+    def stop(self, request: int, kind: str) -> Call | None:
+        """Interrupt a call; whoever asks tells its outcome. None where it is not on its way."""
+        batch = self.sent.pop(request, None)
+        if batch is None:
+            return None
+        call, cluster = batch.calls[request], self._crew.cluster
+        if cluster is not None and batch.sent:
+            self._spawn(self._interrupt(cluster, batch.worker, call, kind))
+        return call
+
+    async def _interrupt(self, cluster: Cluster, worker: Worker, call: Call, kind: str) -> None:
+        given = (call.request, call.attempt, kind, stop_text(call, kind))
+        try:
+            await cluster.act(worker.address, "stop", worker.token, *given)
+        except Exception as error:  # noqa: BLE001 - its outcome was told already; what runs on is dropped
+            log.info("node %s: %s is not interrupted: %s", self._name, call.request, error)
+
+    # meanwhile
+
+    async def _listen(self, worker: Worker) -> None:
+        """Hear what calls in a worker say, as long as it has some."""
+        while worker.batches:
+            await asyncio.sleep(QUIET_SECONDS)
+            cluster, long = self._crew.cluster, time.monotonic() - QUIET_SECONDS
+            batches = [batch for batch in worker.batches if batch.sent and batch.began < long]
+            if not batches or cluster is None:
+                continue
+            heard = {request: batch.heard.get(request, 0) for batch in batches for request in batch.calls}
+            try:
+                async with self._ears:
+                    said = await cluster.listen(worker.address, worker.token, heard)
+                for batch in batches:
+                    await self._hear(cluster, batch, {n: one for n, one in said.items() if n in batch.calls})
+            except Exception as error:  # noqa: BLE001 - a worker that is gone is seen elsewhere; else it is asked again
+                log.debug("node %s: %s", self._name, error)
+
+    async def _hear(self, cluster: Cluster, batch: Batch, said: Said) -> None:
+        """Pass on what was not heard before."""
+        async with batch.listening:
+            for request, (first, things) in said.items():
+                fresh = things[max(0, batch.heard.get(request, 0) - first) :]
+                call = batch.calls[request]
+                values = {i: Value(*rest) for i, (kind, *rest) in enumerate(fresh) if kind == "yield"}
+                wanted = partial(self._mine, batch, request)
+                for value in values.values():
+                    await self._yard.home(cluster, batch.worker, (request, call.attempt), value, wanted)
+                batch.heard[request] = max(batch.heard.get(request, 0), first + len(things))
+                if self._mine(batch, request):
+                    self._pass_on(batch, call, fresh, values)
+
+    def _pass_on(self, batch: Batch, call: Call, things: list[Any], values: dict[int, Value]) -> None:
+        for kind, some in itertools.groupby(enumerate(things), lambda one: one[1][0]):
+            if kind == "yield":
+                made = [values[i] for i, _ in some]
+                first = call.skip + batch.yields.get(call.request, 0)
+                batch.yields[call.request] = batch.yields.get(call.request, 0) + len(made)
+                self._listener.yielded(call.request, call.attempt, first, made)
+                continue
+            for _, (_, *rest) in some:
+                if kind == "output":
+                    self._listener.output(call.request, *rest)
+                else:
+                    self._listener.progress(call.request, *rest)

@@ -1,0 +1,306 @@
+"""Value files on the workers of a Dask cluster: sent there, passed from one to another, left there, brought home."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ec_jupyter.errors import EcError
+from ec_jupyter.nodes.codec import files_in, values_of
+from ec_jupyter.nodes.dask.cluster import Cluster, SilentError
+from ec_jupyter.nodes.dask.workers import Crew, Worker
+from ec_jupyter.nodes.downloads import Landing
+from ec_jupyter.nodes.local.agent_context import NodeListener
+from ec_jupyter.wire import Call, Outcome, Value
+
+log = logging.getLogger(__name__)
+
+PIECE_BYTES = 32 << 20
+KEPT_BYTES = 2 << 30
+"""Copies of so many bytes stay with a worker; those used longest ago go first."""
+
+Spawn = Callable[[Coroutine[Any, Any, Any]], "asyncio.Task[Any]"]
+
+
+class GoneError(Exception):
+    """A value that was left on the cluster is nowhere any more."""
+
+
+class Yard:
+    """Knows which worker has which value file, and moves them.
+
+    Parameters
+    ----------
+    listener : NodeListener
+        Told of results that are left there; has the code of tasks.
+    crew : Crew
+        The workers.
+    values : Path
+        The flow's folder of values.
+    epoch : int
+        The engine's.
+    sync : bool
+        Whether value files are synced to the disk.
+    stay : int
+        Results of more bytes are left there.
+    spawn : callable
+        Starts what nobody waits for.
+
+    Attributes
+    ----------
+    stored : dict of str to int
+        Files that are there and not here, and their bytes.
+    """
+
+    def __init__(
+        self, listener: NodeListener, crew: Crew, values: Path, epoch: int, *, sync: bool, stay: int, spawn: Spawn
+    ) -> None:
+        self.stored: dict[str, int] = {}
+        self._listener, self._crew, self._spawn = listener, crew, spawn
+        self._values, self._sync, self._stay = values, sync, stay
+        self._landing = Landing(values, epoch, sync)
+        self._bringing: dict[str, asyncio.Task[bool]] = {}
+        # left there once, and nowhere any more
+        self._gone: set[str] = set()
+        # to be dropped by workers that were out of reach when that was said
+        self._dropped: set[str] = set()
+
+    # who has what
+
+    def entered(self, worker: Worker, found: Mapping[str, int]) -> None:
+        """Take note of what lies with a worker from before; what nobody wants any more goes."""
+        surplus = []
+        for name, size in found.items():
+            here = (self._values / name).exists()
+            if name in self._dropped or not (here or _epoch(name) is not None):
+                surplus.append(name)
+                continue
+            worker.files[name] = size
+            if not here:
+                self._leave(name, size)
+        if surplus:
+            self._spawn(self._drop(worker, surplus))
+
+    def _leave(self, name: str, size: int) -> None:
+        self.stored[name] = size
+        self._gone.discard(name)
+        self._listener.stays(name)
+
+    def left(self, worker: Worker) -> None:
+        """A worker is gone, with all it had."""
+        for name in worker.files:
+            self._look(name)
+
+    def _look(self, name: str) -> None:
+        if name in self.stored and not self._crew.holders(name):
+            del self.stored[name]
+            self._gone.add(name)
+
+    def cut(self) -> None:
+        """The scheduler is gone; what lies with the workers is told anew when it is back."""
+        self.stored.clear()
+
+    def holds(self, name: str) -> bool:
+        """Whether a worker has a file."""
+        return any(name in worker.files for worker in self._crew.workers.values())
+
+    def release(self, names: Iterable[str]) -> None:
+        """Nobody names these any more."""
+        table: dict[Worker, list[str]] = {}
+        for name in names:
+            self.stored.pop(name, None)
+            self._gone.discard(name)
+            if self._crew.cluster is None:
+                self._dropped.add(name)
+            for worker in self._crew.holders(name):
+                del worker.files[name]
+                table.setdefault(worker, []).append(name)
+        for worker, some in table.items():
+            self._spawn(self._drop(worker, some))
+
+    async def _drop(self, worker: Worker, names: list[str]) -> None:
+        cluster = self._crew.cluster
+        if cluster is not None:
+            try:
+                await cluster.act(worker.address, "drop", worker.token, names)
+            except Exception as error:  # noqa: BLE001 - Dask's; if that worker comes back, it tells what it has
+                log.info("worker %s: files are not dropped: %s", worker.address, error)
+                self._dropped.update(names)
+
+    # there
+
+    async def load(self, cluster: Cluster, worker: Worker, call: Call) -> None:
+        """Bring a worker what a call needs and it has not.
+
+        Raises
+        ------
+        GoneError
+            A value that was left on the cluster is nowhere any more.
+        """
+        code = {call.task, *(one for _, when, _, key in call.routes for one in (when, key) if one)}
+        for sha256 in code - worker.blobs:
+            try:
+                blob = self._listener.blob(sha256)
+            except Exception as error:
+                raise EcError(f"task of {call.socket!r} cannot be unpickled: its code is gone") from error
+            await cluster.act(worker.address, "learn", worker.token, sha256, blob)
+            worker.blobs.add(sha256)
+        async with worker.loading:
+            for name, size in files_in(call):
+                if name not in worker.files:
+                    await self._move(cluster, worker, name)
+                    worker.files[name] = size
+                worker.files.move_to_end(name)
+
+    async def _move(self, cluster: Cluster, worker: Worker, name: str) -> None:
+        if (self._values / name).exists():
+            await self._send(cluster, worker, name)
+            return
+        for holder in self._crew.holders(name):
+            if await self._carry(cluster, worker, holder, name):
+                return
+        if self.holds(name) and await self.bring(name):
+            # the workers do not reach each other
+            await self._send(cluster, worker, name)
+            return
+        self._look(name)
+        if name in self._gone or name in self.stored:
+            raise GoneError(name)
+        raise EcError(f"value file {name!r} cannot be read: it is not there")
+
+    async def _send(self, cluster: Cluster, worker: Worker, name: str) -> None:
+        with (self._values / name).open("rb") as file:
+            at, data = 0, await asyncio.to_thread(file.read, PIECE_BYTES)
+            while True:
+                more = await asyncio.to_thread(file.read, PIECE_BYTES)
+                await cluster.act(worker.address, "keep", worker.token, name, at, data, not more)
+                if not more:
+                    return
+                at, data = at + len(data), more
+
+    async def _carry(self, cluster: Cluster, worker: Worker, holder: Worker, name: str) -> bool:
+        at = 0
+        while True:
+            size = await cluster.carry(
+                worker.address, worker.token, name, holder.address, holder.token, at, PIECE_BYTES
+            )
+            if size is None:
+                return False
+            at += size
+            if size < PIECE_BYTES:
+                return True
+
+    async def trim(self, cluster: Cluster, worker: Worker) -> None:
+        """Have copies go from a worker that has too much; none that a call there needs, and no only one."""
+        used = {name for batch in worker.batches for call in batch.calls.values() for name, _ in files_in(call)}
+        copies = [name for name in worker.files if name not in self.stored or len(self._crew.holders(name)) > 1]
+        gone, left = [], sum(worker.files[name] for name in copies)
+        for name in [name for name in copies if name not in used]:
+            if left <= KEPT_BYTES:
+                break
+            left -= worker.files.pop(name)
+            gone.append(name)
+        if gone:
+            await cluster.act(worker.address, "drop", worker.token, gone)
+
+    # home
+
+    async def land(self, cluster: Cluster, worker: Worker, outcome: Outcome, wanted: Callable[[], bool]) -> None:
+        """Bring home what an outcome holds; a large result stays, and only its name is made what it is here."""
+        for value in values_of(outcome):
+            if self.leaves(outcome, value):
+                self._landing.has(outcome.request, outcome.attempt, value)
+            else:
+                await self.home(cluster, worker, (outcome.request, outcome.attempt), value, wanted)
+
+    def leaves(self, outcome: Outcome, value: Value | None) -> bool:
+        """Whether this is a result that is left there."""
+        if value is None or value is not outcome.value or value.file is None:
+            return False
+        return outcome.state == "done" and value.size > self._stay
+
+    def told(self, worker: Worker, outcome: Outcome) -> None:
+        """An outcome is about to be told: say what of it stays."""
+        value = outcome.value
+        if value is not None and value.file is not None and self.leaves(outcome, value):
+            worker.files[value.file] = value.size
+            self._leave(value.file, value.size)
+
+    def unwanted(self, worker: Worker, outcome: Outcome) -> None:
+        """Nobody waits for an outcome any more: what it left there goes."""
+        value = outcome.value
+        if value is not None and value.file is not None and self.leaves(outcome, value):
+            self._spawn(self._drop(worker, [value.file]))
+
+    async def home(
+        self, cluster: Cluster, worker: Worker, whose: tuple[int, int], value: Value, wanted: Callable[[], bool]
+    ) -> None:
+        """Bring a value that is a file home; it stays there too, for calls that come to that worker."""
+        if value.file is None:
+            return
+        name = value.file
+        if wanted() and await self._fetch(cluster, worker, name, self._landing, wanted):
+            self._landing.has(*whose, value)
+            worker.files[value.file] = value.size
+        else:
+            self._spawn(self._drop(worker, [name]))
+
+    async def _fetch(
+        self, cluster: Cluster, worker: Worker, name: str, landing: Landing, wanted: Callable[[], bool]
+    ) -> bool:
+        self._values.mkdir(mode=0o700, parents=True, exist_ok=True)
+        beside, at = landing.beside(name), 0
+        try:
+            with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
+                while data := await cluster.act(worker.address, "read", worker.token, name, at, PIECE_BYTES):
+                    at += len(data)
+                    await asyncio.to_thread(file.write, data)
+        except BaseException:
+            beside.unlink(missing_ok=True)
+            raise
+        return landing.take(name, keep=wanted())
+
+    async def bring(self, name: str) -> bool:
+        """Copy a file home; False if no worker has it any more. Who asks while it comes waits for the same copy.
+
+        Raises
+        ------
+        Cut
+            The scheduler is gone.
+        OSError
+            It cannot be written here.
+        """
+        if name not in self._bringing:
+            self._bringing[name] = self._spawn(self._bring(name))
+            self._bringing[name].add_done_callback(lambda _: self._bringing.pop(name, None))
+        return await asyncio.shield(self._bringing[name])
+
+    async def _bring(self, name: str) -> bool:
+        epoch = _epoch(name)
+        if (self._values / name).exists():
+            return True
+        # under the very name: of an engine before this one, perhaps
+        landing = None if epoch is None else Landing(self._values, epoch, self._sync)
+        for holder in self._crew.holders(name):
+            cluster = self._crew.cluster
+            if cluster is None or landing is None:
+                break
+            try:
+                await self._fetch(cluster, holder, name, landing, lambda: True)
+            except (SilentError, KeyError, FileNotFoundError):
+                holder.files.pop(name, None)
+                continue
+            self.stored.pop(name, None)
+            return True
+        self._look(name)
+        return False
+
+
+def _epoch(name: str) -> int | None:
+    """Of the engine that a result was made for; None for what is no result."""
+    parts = name.split(".")
+    return int(parts[1]) if len(parts) == 4 and all(part.lstrip("-").isdigit() for part in parts) else None

@@ -1,0 +1,419 @@
+"""Runs calls inside the worker of another engine, such as Dask's: as a guest, in a thread that is not ours.
+
+Nothing of the process belongs to us. What tasks print is told apart by thread, a call is stopped by an exception
+raised in its thread, and files lie in a folder of the worker's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import hashlib
+import itertools
+import logging
+import operator
+import os
+import platform
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from ec_jupyter.errors import EcError
+from ec_jupyter.nodes import current
+from ec_jupyter.nodes.batch import Job, Results, unpack_calls
+from ec_jupyter.nodes.code import keep_source
+from ec_jupyter.nodes.worker.invoke import Invocation, Tasks
+from ec_jupyter.nodes.worker.output import RATE_BYTES, amount, folded, printable
+from ec_jupyter.wire import PROTOCOL, Header, Value
+
+LIVE_SECONDS = 0.2
+"""So often is seen to what running calls say."""
+
+UNHEARD_BYTES = 1 << 20
+"""So much that nobody has heard is kept of what a call prints; the rest is counted."""
+
+LISTEN_SECONDS = 5.0
+"""So long does a question for it wait at most: it holds a connection."""
+
+Stop = tuple[str, str]
+"""Kind and message a call is stopped with."""
+
+
+class _Here(threading.local):
+    """What runs in this thread."""
+
+    told: Told | None = None
+
+
+_here = _Here()
+_guests: dict[str, Guest] = {}
+_lock = threading.Lock()
+
+
+class Told:
+    """What one call says, in order: its output, its progress and its yields; kept until it was heard.
+
+    Attributes
+    ----------
+    job : Job
+        The call.
+
+    Attributes
+    ----------
+    files : set of str
+        Those of its yields.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.files: set[str] = set()
+        self._first = 0
+        self._items: list[tuple[Any, ...]] = []
+        self._texts: list[tuple[str, str]] = []
+        self._progress: list[tuple[Any, ...]] = []
+        self._unheard = 0
+        self._allowance = RATE_BYTES
+        self._refilled = time.monotonic()
+        self._dropped = 0
+        self._lock = threading.Lock()
+
+    def put(self, stream: str, text: str) -> None:
+        """Keep what was printed, up to a limit for each second."""
+        with self._lock:
+            if time.monotonic() - self._refilled >= 1 and self._unheard < UNHEARD_BYTES:
+                self._refilled, self._allowance = time.monotonic(), RATE_BYTES
+                self._admit()
+            # once text is missing, a later piece would read as if it followed
+            fits = "" if self._dropped else text[: self._allowance]
+            self._allowance -= len(fits)
+            self._unheard += len(fits)
+            self._dropped += len(text) - len(fits)
+            if fits:
+                self._texts.append((stream, fits))
+
+    def progress(self, done: float, total: float | None, text: str) -> None:
+        """Keep how far it is."""
+        with self._lock:
+            # where it was first, and where it is
+            self._progress[1:] = [("progress", done, total, printable(text))]
+
+    def emit(self, value: Value) -> None:
+        """Keep a yield."""
+        with self._lock:
+            self._items.append(("yield", value.data, *value.head()))
+            if value.file is not None:
+                self.files.add(value.file)
+
+    @property
+    def news(self) -> bool:
+        """Whether there is something to say that was not said."""
+        return bool(self._items or self._texts or self._progress)
+
+    def said(self, heard: int | None) -> tuple[int, list[tuple[Any, ...]]]:
+        """What there is from the first on that was not `heard`, and its number; None: the call is over."""
+        with self._lock:
+            if heard is None:
+                self._admit()
+            elif heard > self._first:
+                self._unheard -= sum(len(item[2]) for item in self._items[: heard - self._first] if item[0] == "output")
+                del self._items[: heard - self._first]
+                self._first = heard
+            for stream, texts in itertools.groupby(self._texts, operator.itemgetter(0)):
+                self._items.append(("output", stream, printable(folded("".join(text for _, text in texts)))))
+            self._items += self._progress
+            self._texts, self._progress = [], []
+            return self._first, list(self._items)
+
+    def _admit(self) -> None:
+        """Say how much is missing, and go on."""
+        if self._dropped:
+            self._texts.append(("stderr", f"\n... {amount(self._dropped)} more\n"))
+            self._dropped = 0
+
+
+class _Stream:
+    """Stands for a stream of the process: a call's text is kept, all else goes where it went before."""
+
+    def __init__(self, name: str, under: Any) -> None:
+        self._name, self._under = name, under
+
+    def write(self, text: str) -> int:
+        told = _here.told
+        if told is None:
+            return int(self._under.write(text) or 0)
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        told.put(self._name, text)
+        return len(text)
+
+    def writelines(self, lines: Sequence[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        if _here.told is None:
+            self._under.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._under, name)
+
+
+class _Log(logging.Handler):
+    """Takes what no handler of the user's took."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        told, text = _here.told, self.format(record) + "\n"
+        told.put("log", text) if told is not None else sys.stderr.write(text)
+
+
+def _install() -> None:
+    """Listen to what this process prints; once."""
+    if isinstance(sys.stdout, _Stream):
+        return
+    sys.stdout, sys.stderr = _Stream("stdout", sys.stdout), _Stream("stderr", sys.stderr)
+    log = _Log(logging.WARNING)
+    log.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    logging.lastResort = log
+    current.place.call = _current
+    current.place.say = _progress
+
+
+def _current() -> current.Current:
+    told = _here.told
+    if told is None:
+        raise EcError("current() has a meaning only inside a task")
+    job = told.job
+    return current.Current(job.request, job.run, job.attempt, job.lot.socket)
+
+
+def _progress(done: float, total: float | None, text: str) -> None:
+    if _here.told is not None:
+        _here.told.progress(done, total, text)
+
+
+class Guest:
+    """One flow inside this process.
+
+    Parameters
+    ----------
+    flow : str
+        Identity of the flow.
+    epoch : int
+        Its engine's.
+    folder : Path
+        For value files; its own.
+    """
+
+    def __init__(self, flow: str, epoch: int, folder: Path) -> None:
+        self.flow = flow
+        self.folder = folder
+        self.blobs: dict[str, bytes] = {}
+        self.running: dict[int, tuple[int, int]] = {}
+        self.told: dict[int, Told] = {}
+        self.stops: dict[tuple[int, int], Stop] = {}
+        self._epoch = epoch
+        self._seats = threading.local()
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def run(self, header: Header, buffers: list[bytes]) -> dict[str, Any]:
+        """Run calls one after the other; what they came to, as bytes."""
+        for lot in header["g"]:
+            if "source" in lot:
+                keep_source(*lot["source"])
+        results, said = Results(), dict[int, tuple[int, list[tuple[Any, ...]]]]()
+        jobs = list(unpack_calls(header, buffers))
+        for job in jobs:
+            told = self.told[job.request] = Told(job)
+            began, clock = time.time(), time.monotonic()
+            value, rest = self._outcome(job, told)
+            results.add(job.request, began, time.monotonic() - clock, value, rest)
+        for job in jobs:
+            told = self.told.pop(job.request)
+            first, items = told.said(None)
+            if items:
+                said[job.request] = first, items
+        columns, data = results.take()
+        return {"head": columns, "data": [bytes(one) for one in data], "said": said}
+
+    def _outcome(self, job: Job, told: Told) -> tuple[Value | None, dict[str, Any] | None]:
+        invocation = self._invocation()
+        try:
+            if job.lot.fresh:
+                socket = job.lot.socket
+                raise EcError(f"a call of {socket!r} cannot have a process of its own on a Dask cluster (fresh=True)")
+            try:
+                self._begin(job, told)
+                value, rest = invocation.result(job)
+            finally:
+                self._end(job)
+        except BaseException as error:  # noqa: BLE001 - the call's outcome
+            self._clear(told)
+            return None, invocation.failure(job, error, self.stops.pop((job.request, job.attempt), None))
+        stopped = self.stops.pop((job.request, job.attempt), None)
+        if stopped is not None:
+            self._clear(told)
+            return None, invocation.failure(job, KeyboardInterrupt(), stopped)
+        return value, rest
+
+    def _clear(self, told: Told) -> None:
+        """Remove the result that a call had written before it failed: nobody will hear of it."""
+        job = told.job
+        for path in self.folder.glob(f"{job.request}.{self._epoch}.{job.attempt}.*"):
+            if path.name not in told.files:
+                path.unlink(missing_ok=True)
+
+    def _begin(self, job: Job, told: Told) -> None:
+        with _lock:
+            if (job.request, job.attempt) in self.stops:
+                raise KeyboardInterrupt
+            self.running[job.request] = (threading.get_ident(), job.attempt)
+        _here.told = told
+
+    def _end(self, job: Job) -> None:
+        _here.told = None
+        with _lock:
+            self.running.pop(job.request, None)
+            # a stop that has not come through yet must not reach whatever this thread does next
+            _raise(threading.get_ident(), None)
+
+    def stop(self, request: int, attempt: int, kind: str, message: str) -> None:
+        """Interrupt a call as soon as Python code of its runs, or before it begins."""
+        with _lock:
+            # by attempt: one that comes too late must not meet the next
+            self.stops[request, attempt] = (kind, message)
+            thread, running = self.running.get(request, (0, None))
+            if running == attempt:
+                _raise(thread, KeyboardInterrupt)
+
+    def _invocation(self) -> Invocation:
+        if not hasattr(self._seats, "invocation"):
+            tasks = Tasks(self._blob)
+            self._seats.invocation = Invocation(tasks, self.folder, self._epoch, False, self._emit)
+        invocation: Invocation = self._seats.invocation
+        return invocation
+
+    def _blob(self, sha256: str) -> bytes:
+        if sha256 not in self.blobs:
+            raise EcError("its code is not here")
+        return self.blobs[sha256]
+
+    @staticmethod
+    def _emit(request: int, index: int, value: Value) -> None:
+        if _here.told is not None:
+            _here.told.emit(value)
+
+
+def _raise(thread: int, error: type[BaseException] | None) -> None:
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(
+        ctypes.c_ulong(thread), None if error is None else ctypes.py_object(error)
+    )
+
+
+# what the engine's end asks for, by name
+
+
+def enter(token: str, flow: str, epoch: int, workdir: str, local: str) -> dict[str, Any]:
+    """Come into this process; what there is to know of it, and which files of the flow lie here."""
+    _install()
+    if os.path.isdir(workdir) and workdir not in sys.path:
+        # one file system for all, as clusters have: modules beside the notebook are there
+        sys.path.append(workdir)
+    folder = Path(local) / "ec_jupyter" / hashlib.sha256(flow.encode()).hexdigest()[:16]
+    for old in [old for old, guest in _guests.items() if guest.folder == folder]:
+        _end(old, "its engine is gone")
+    _guests[token] = Guest(flow, epoch, folder)
+    return {
+        "pid": os.getpid(), "python": list(sys.version_info[:3]), "version": sys.modules["ec_jupyter"].__version__,
+        "protocol": PROTOCOL, "host": platform.node(),
+        # those that begin with a dot never became whole
+        "files": {path.name: path.stat().st_size for path in folder.iterdir() if not path.name.startswith(".")},
+    }  # fmt: skip
+
+
+def run(token: str, header: Header, buffers: list[bytes]) -> dict[str, Any] | None:
+    """Run calls; None in a process that is not the one they were sent to."""
+    guest = _guests.get(token)
+    return None if guest is None else guest.run(header, buffers)
+
+
+def learn(token: str, sha256: str, blob: bytes) -> None:
+    """Keep the code of a task or condition."""
+    _guests[token].blobs[sha256] = blob
+
+
+def keep(token: str, name: str, at: int, data: bytes, last: bool) -> None:
+    """Write a piece of a value file; the last one makes it whole."""
+    beside = _guests[token].folder / f".{name}"
+    with beside.open("r+b" if at else "wb") as file:
+        file.seek(at)
+        file.write(data)
+    if last:
+        beside.replace(beside.with_name(name))
+
+
+def read(token: str, name: str, at: int, size: int) -> bytes:
+    """A piece of a value file."""
+    with (_guests[token].folder / name).open("rb") as file:
+        file.seek(at)
+        return file.read(size)
+
+
+def place(token: str) -> str:
+    """Where value files lie."""
+    return str(_guests[token].folder)
+
+
+def drop(token: str, names: list[str]) -> None:
+    """Forget value files."""
+    for name in names:
+        (_guests[token].folder / name).unlink(missing_ok=True)
+
+
+async def listen(token: str, heard: dict[int, int]) -> dict[int, tuple[int, list[Any]]]:
+    """What these calls say past what was heard of each, once one of them says something; {} after a while."""
+    guest = _guests[token]
+    until = time.monotonic() + LISTEN_SECONDS
+    while time.monotonic() < until:
+        told = {request: guest.told[request] for request in heard if request in guest.told}
+        said = {request: one.said(heard[request]) for request, one in told.items()}
+        if any(items for _, items in said.values()) or not told:
+            return {request: one for request, one in said.items() if one[1]}
+        await asyncio.sleep(LIVE_SECONDS)
+    return {}
+
+
+def stop(token: str, request: int, attempt: int, kind: str, message: str) -> None:
+    """Stop a call."""
+    _guests[token].stop(request, attempt, kind, message)
+
+
+def running(flow: str) -> list[int]:
+    """Requests of a flow that run in this process."""
+    with _lock:
+        return [request for guest in _guests.values() if guest.flow == flow for request in guest.running]
+
+
+def leave(token: str, kept: list[str]) -> None:
+    """Stop all calls, and leave nothing but the files that somebody needs still."""
+    guest = _guests.get(token)
+    if guest is None:
+        return
+    _end(token, "the engine ends")
+    for path in guest.folder.iterdir():
+        if path.name not in kept:
+            path.unlink(missing_ok=True)
+    with suppress(OSError):  # some are to stay, or are on their way
+        guest.folder.rmdir()
+
+
+def _end(token: str, why: str) -> None:
+    """Stop what runs for an engine; until it has ended, it is known."""
+    guest = _guests[token]
+    for request, (_, attempt) in list(guest.running.items()):
+        guest.stop(request, attempt, "cancelled", why)
+    if not guest.running:
+        del _guests[token]

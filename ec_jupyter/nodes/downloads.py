@@ -1,0 +1,87 @@
+"""Results that were made on a node and come here as files."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from ec_jupyter.errors import FrameError
+from ec_jupyter.nodes.codec import file_name
+from ec_jupyter.wire import Value
+
+_RESULT = re.compile(r"(-?\d{1,18})\.(\d{1,18})\.(\d{1,18})\.(\d{1,9})\Z", re.ASCII)
+
+
+class Landing:
+    """Takes a node's files into the flow's folder of values, under names as local workers give.
+
+    Parameters
+    ----------
+    values : Path
+        That folder.
+    epoch : int
+        The engine's: in a name it keeps a file from being swept away.
+    sync : bool
+        Whether files are synced to the disk.
+    """
+
+    def __init__(self, values: Path, epoch: int, sync: bool) -> None:
+        self._values = values
+        self._epoch = epoch
+        self._sync = sync
+
+    def named(self, name: object) -> tuple[str, int, int]:
+        """What a file of the node is called here, and whose result it is: request and attempt.
+
+        Raises
+        ------
+        FrameError
+            It is no name of a result.
+        """
+        found = _RESULT.match(file_name(name))
+        if found is None:
+            raise FrameError(f"{name!r:.100} is no name of a result")
+        request, _, attempt, number = map(int, found.groups())
+        return f"{request}.{self._epoch}.{attempt}.{number}", request, attempt
+
+    def beside(self, name: object) -> Path:
+        """Where it is written until it is whole."""
+        return self._values / f".{self.named(name)[0]}.{os.getpid()}"
+
+    def take(self, name: object, *, keep: bool) -> bool:
+        """It is whole: give it its name, or remove it if nobody is to `keep` it; whether it was kept."""
+        beside = self.beside(name)
+        if not keep:
+            beside.unlink(missing_ok=True)
+            return False
+        if self._sync:
+            _synced(beside)
+        beside.replace(self._values / self.named(name)[0])
+        if self._sync:
+            _synced(self._values)
+        return True
+
+    def has(self, request: int, attempt: int, value: Value) -> bool:
+        """Whether what stands for a value is here; the value's name becomes the one it has here.
+
+        Raises
+        ------
+        FrameError
+            It is not a value of this call.
+        """
+        if value.file is None:
+            return True
+        name, *whose = self.named(value.file)
+        if whose != [request, attempt]:
+            raise FrameError(f"{value.file!r:.100} is the result of another call")
+        value.file = name
+        return (self._values / name).exists()
+
+
+def _synced(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

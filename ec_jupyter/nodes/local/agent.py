@@ -1,0 +1,309 @@
+"""The agent: owns a node's CPUs and runs calls on them in worker processes.
+
+It lives in an event loop and belongs to that loop's thread: every method is called there, and so
+is every method of its listener. Each call it is given comes back once: as an outcome, as the
+culprit of its worker's death, or handed back unharmed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from ec_jupyter.errors import ProcessorNotFoundError
+from ec_jupyter.flow.ledger import Ledger
+from ec_jupyter.nodes import cpus as machine
+from ec_jupyter.nodes.cpu_locks import Commons
+from ec_jupyter.nodes.cpus import Pins
+from ec_jupyter.nodes.local.agent_context import Listener, Modules, Site
+from ec_jupyter.nodes.local.handles import Handles
+from ec_jupyter.nodes.local.limits import Watch
+from ec_jupyter.nodes.local.pool import Pool
+from ec_jupyter.nodes.local.slot import Link, Slot
+from ec_jupyter.nodes.worker.process import Seat
+from ec_jupyter.wire import Call
+
+__all__ = ["Agent", "Listener"]
+
+JOIN_SECONDS = 5.0
+"""How long `Agent.close` waits for the threads of its slots."""
+
+
+class Agent:
+    """Runs calls on one node.
+
+    Parameters
+    ----------
+    listener : Listener
+        Told what becomes of the calls.
+    name : str
+        Name of the node.
+    cpus : int
+        CPUs the node lends; what runs together never takes more.
+    folder : Path
+        The flow's folder; values are files in its ``values``.
+    runtime : Path
+        Existing private folder with a short name, for the socket and the mapped files.
+    epoch : int
+        The engine's, part of the names of value files.
+    workdir : Path
+        Where workers run, and import modules from first.
+    idle : float
+        Seconds after which a worker with nothing to do ends.
+    sync : bool
+        Whether value files are synced to the disk.
+    modules : callable or None
+        Finds modules that are not here; None: nobody can.
+    shared : bool
+        Whether all agents of the user on this machine that say so run no more calls together than it
+        has CPUs. The machine counts as having as many as the agent lends, if those are more.
+    """
+
+    def __init__(  # noqa: PLR0913 - what a node is, by name
+        self,
+        listener: Listener,
+        *,
+        name: str,
+        cpus: int,
+        folder: Path,
+        runtime: Path,
+        epoch: int,
+        workdir: Path,
+        idle: float = 300.0,
+        sync: bool = False,
+        modules: Modules | None = None,
+        shared: bool = False,
+    ) -> None:
+        self.name = name
+        self.cpus = cpus
+        self._listener = listener
+        self._values = folder / "values"
+        self._runtime = runtime
+        self._epoch = epoch
+        self._workdir = workdir
+        self._idle = idle
+        self._sync = sync
+        self._modules = modules
+        self._shared = shared
+        self._commons: Commons | None = None
+        self._address = runtime / f"{secrets.token_hex(4)}.sock"
+        self._pools: dict[str, Pool] = {}
+        self._site: Site | None = None
+        self._server: asyncio.AbstractServer | None = None
+        self._turns: list[Slot] = []
+        self._lines: set[asyncio.Transport] = set()
+        self.handles = Handles(self._slots, lambda slot: self._pools[slot.processor].spare(slot))
+
+    async def start(self) -> None:
+        """Listen for workers; to be awaited before anything else."""
+        loop = asyncio.get_running_loop()
+        if self._shared:
+            self._commons = Commons(self.cpus, self._again, loop)
+        self._site = Site(
+            listener=self._listener,
+            ledger=Ledger(self.cpus, self._commons),
+            commons=self._commons,
+            loop=loop,
+            runtime=self._runtime,
+            idle=self._idle,
+            seat=self._seat,
+            granted=self._granted,
+            replan=self._replan,
+            watch=Watch(loop),
+            modules=self._modules or (lambda _, answer: answer(None)),
+            handles=self.handles,
+        )
+        await self._listen()
+
+    async def _listen(self) -> None:
+        seats, lines = self._ready().seats, self._lines
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_unix_server(lambda: Link(seats, lines), str(self._address))
+        self._address.chmod(0o600)
+
+    async def look_after(self, runtime: Path) -> None:
+        """Listen for workers anew, in `runtime`, where somebody has removed the socket."""
+        if self._address.exists() or self._server is None:
+            return
+        old, self._address = self._server, runtime / f"{secrets.token_hex(4)}.sock"
+        self._ready().runtime = runtime
+        await self._listen()
+        old.close()
+
+    def processor(self, name: str, cpus: int, affinity: str | Sequence[int] = "auto") -> None:
+        """Make a processor, or change it while it works.
+
+        Growing acts at once. Shrinking ends slots after the call they run; calls they have not
+        begun wait for the others.
+        """
+        pool = self._pools.get(name)
+        if pool is None:
+            pool = self._pools[name] = Pool(name, self._ready())
+        pool.affinity = affinity
+        pool.removed = False
+        pool.resize(cpus)
+        self._replan()
+        pool.pump()
+
+    def remove(self, name: str) -> None:
+        """Take a processor away: what it has not begun is handed back, what runs goes on."""
+        pool = self._pool(name)
+        pool.removed = True
+        pool.recall([call.request for call in pool.queue])
+        pool.resize(0)
+        self._replan()
+
+    @property
+    def processors(self) -> set[str]:
+        """Names of those that were not removed."""
+        return {name for name, pool in self._pools.items() if not pool.removed}
+
+    def warm(self, name: str) -> None:
+        """Start a worker of the processor before there is a call for it."""
+        self._pool(name).warm()
+
+    def room(self, name: str) -> int:
+        """How many more calls keep the processor's slots busy; 0 when it is full."""
+        pool = self._pools.get(name)
+        return 0 if pool is None or pool.removed else pool.room()
+
+    def assign(self, name: str, calls: list[Call]) -> None:
+        """Append calls to the processor's queue; they start in this order.
+
+        Raises
+        ------
+        ProcessorNotFoundError
+            There is no such processor here.
+        """
+        self._pool(name).add(calls)
+
+    def recall(self, requests: Collection[int]) -> None:
+        """Hand back those that have not begun; the others run on."""
+        for pool in self._pools.values():
+            pool.recall(requests)
+
+    def cancel(self, request: int, kind: str = "cancelled") -> None:
+        """End a call, running or not; an outcome of that kind follows. Unknown ones are no error."""
+        any(pool.cancel(request, kind) for pool in self._pools.values())
+
+    def running(self) -> dict[int, float]:
+        """Requests that run now, and for how many seconds."""
+        now = time.monotonic()
+        found = {}
+        for pool in self._pools.values():
+            for slot in pool.slots:
+                request, began = slot.running()
+                if request:
+                    found[request] = now - began
+        return found
+
+    def statistics(self) -> dict[str, object]:
+        """CPUs lent, in use, and how they are shared; and by processor its queue and slots.
+
+        `others` are the machine's CPUs that other flows of the user use, `waits` says that calls here
+        wait for those, and `unshared` is None or why nothing is shared.
+        """
+        return {
+            "cpus": self.cpus,
+            "used": self._site.ledger.used if self._site is not None else 0,
+            "others": self.others,
+            "waits": self._commons is not None and self._commons.waits,
+            "unshared": self._commons.trouble if self._commons is not None else None,
+            "processors": {
+                name: {
+                    "cpus": pool.cpus,
+                    "queued": len(pool.queue),
+                    "slots": [slot.facts() for slot in pool.slots],
+                }
+                for name, pool in self._pools.items()
+            },
+        }
+
+    @property
+    def others(self) -> int:
+        """CPUs of this machine that the user's other flows use now."""
+        return self._commons.others() if self._commons is not None else 0
+
+    async def close(self) -> None:
+        """Kill every worker and all it has started; calls that are left come to nothing."""
+        loop = asyncio.get_running_loop()
+        slots = list(self._slots())
+        for pool in self._pools.values():
+            pool.close()
+        if self._site is not None:
+            self._site.watch.close()
+        await asyncio.gather(*(loop.run_in_executor(None, slot.holder.join, JOIN_SECONDS) for slot in slots))
+        # not before: a connection that was just taken would never be served, nor closed
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        if self._server is not None:
+            self._server.close()
+        for line in list(self._lines):
+            line.abort()
+        for slot in slots:
+            slot.forget()
+        if self._commons is not None:
+            self._commons.close()
+        self._address.unlink(missing_ok=True)
+
+    def _ready(self) -> Site:
+        if self._site is None:
+            raise RuntimeError("the agent has not been started")
+        return self._site
+
+    def _pool(self, name: str) -> Pool:
+        if name not in self._pools:
+            raise ProcessorNotFoundError.named(name, self._pools)
+        return self._pools[name]
+
+    def _slots(self) -> Iterator[Slot]:
+        return (slot for pool in self._pools.values() for slot in pool.slots)
+
+    def _seat(self, token: str, blame: str, pins: Pins) -> Seat:
+        return Seat(
+            token=token,
+            address=str(self._address),
+            blame=blame,
+            folder=str(self._values),
+            workdir=str(self._workdir),
+            epoch=self._epoch,
+            sync=self._sync,
+            pins=pins,
+            fetch=self._modules is not None,
+            limits=tuple(machine.thread_limits(1)),
+        )
+
+    def _again(self) -> None:
+        """The machine may have a free CPU."""
+        site = self._ready()
+        site.granted(site.ledger.grant())
+
+    def _granted(self, slots: Iterable[Slot]) -> None:
+        """Let slots go on whose turn has come; a grant may lead to further ones."""
+        waiting = bool(self._turns)
+        self._turns.extend(slots)
+        if waiting:
+            return  # further up this stack the list is gone through
+        while self._turns:
+            slot = self._turns[0]
+            self._pools[slot.processor].granted(slot)
+            self._turns.pop(0)
+
+    def _replan(self) -> None:
+        """Spread the node's CPUs over the slots anew."""
+        site = self._ready()
+        wanted = {}
+        for name, pool in self._pools.items():
+            alone = pool.threads == 1 or not isinstance(pool.affinity, str)
+            slots = [slot.index for slot in pool.slots if not slot.draining] if alone else []
+            wanted[name] = (slots, pool.affinity)
+        lent = machine.available()[: self.cpus]
+        crowded = sum(pool.cpus for pool in self._pools.values()) > len(lent)
+        if crowded:
+            wanted = {n: (s, a) for n, (s, a) in wanted.items() if not isinstance(a, str)}
+        site.pins = machine.plan(wanted, lent)
+        for pool in self._pools.values():
+            pool.refresh()

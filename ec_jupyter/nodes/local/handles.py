@@ -1,0 +1,108 @@
+"""Open files of this process: workers get what is left of them, and idle ones give theirs back.
+
+A worker takes some ten: pipes of loky's, its connections, and one file it shares with us. A
+processor whose worker finds no room waits, says so once, and is served as others are done.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from ec_jupyter.nodes.local.slot import Slot
+
+SLOT_HANDLES = 12
+"""Open files that a worker takes here: 11, and one while it starts."""
+
+RESERVE = 64
+"""Open files that are left to clients, nodes and the flow's own files; of a small limit, an eighth."""
+
+AGAIN_SECONDS = 1.0
+"""How often who waits looks by itself: files of clients and nodes become free as well."""
+
+MOST = 65_536
+"""The limit is raised to this at most: some programs go through all the numbers there may be."""
+
+
+class Waiter(Protocol):
+    """A pool that may have to wait."""
+
+    def pump(self) -> None:
+        """Go on."""
+
+    def crowded(self, text: str) -> None:
+        """It has to wait now."""
+
+
+class Handles:
+    """Who may start a worker.
+
+    Parameters
+    ----------
+    slots : callable
+        All slots of the process that are known here.
+    spare : callable
+        Whether a slot is idle and nobody waits for it.
+    """
+
+    def __init__(self, slots: Callable[[], Iterable[Slot]], spare: Callable[[Slot], bool]) -> None:
+        self._slots, self._spare = slots, spare
+        self._waiting: dict[Waiter, None] = {}
+
+    def room(self) -> bool:
+        """Whether there is room for another worker's files."""
+        starting = sum(slot.state == "starting" for slot in self._slots())
+        return left() >= SLOT_HANDLES * (1 + starting)
+
+    def wait(self, pool: Waiter) -> None:
+        """Let a pool that has found no room wait; it is pumped when there may be some."""
+        if pool not in self._waiting:
+            self._waiting[pool] = None
+            pool.crowded(f"all {limit()} files are open that this process may have (ulimit -n)")
+        self.free(len(self._waiting) - sum(slot.state == "ending" for slot in self._slots()))
+
+    def free(self, most: int = 1 << 20) -> None:
+        """End idle workers, those first that have been so longest."""
+        idle = sorted((slot for slot in self._slots() if self._spare(slot)), key=lambda slot: slot.since)
+        for slot in idle[: max(0, most)]:
+            slot.end()
+
+    def idle(self, slot: Slot) -> None:
+        """A worker has nothing to do: it ends if somebody waits."""
+        if self._waiting and self._spare(slot):
+            slot.end()
+
+    def gone(self) -> None:
+        """A worker has ended: those who wait may have its files."""
+        for pool in list(self._waiting):
+            pool.pump()
+
+    def leave(self, pool: Waiter) -> None:
+        """A pool has nothing to start any more."""
+        self._waiting.pop(pool, None)
+
+
+def limit() -> int:
+    """How many files this process may have open."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MOST if soft == resource.RLIM_INFINITY else soft
+
+
+def left() -> int:
+    """How many more files may be opened for workers."""
+    most = limit()
+    try:
+        return most - min(RESERVE, most // 8) - len(os.listdir("/dev/fd"))
+    except OSError:
+        # not even one to look with
+        return 0
+
+
+def raise_limit() -> None:
+    """Let this process have as many files open as it may be allowed to."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST if hard == resource.RLIM_INFINITY else min(hard, MOST)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

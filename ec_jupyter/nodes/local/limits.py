@@ -1,0 +1,69 @@
+"""Time and memory a running call may take."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from ec_jupyter.nodes.cpus import resident_bytes
+from ec_jupyter.nodes.local.slot import Slot
+from ec_jupyter.wire import Call
+
+MEMORY_SECONDS = 0.5
+"""How often the memory of a call that has a limit is looked at."""
+
+
+class Watch:
+    """Stops calls that are past their limits; looks only while such a call is in a slot."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._timers: dict[Slot, asyncio.TimerHandle] = {}
+
+    def see(self, slot: Slot) -> None:
+        """Look after the calls the slot holds; to be called when it gets one that is limited."""
+        if slot not in self._timers:
+            self._look(slot)
+
+    def close(self) -> None:
+        """Look no more."""
+        for timer in self._timers.values():
+            timer.cancel()
+
+    def _look(self, slot: Slot) -> None:
+        waits = [_pause(call) for call in slot.calls.values() if call.timeout is not None or call.memory is not None]
+        if not waits:
+            self._timers.pop(slot, None)
+            return
+        # a call that begins right after this look is over its time no earlier than the next one
+        wait = min(waits)
+        request, began = slot.running()
+        call = slot.calls.get(request)
+        if call is not None:
+            wait = min(wait, _checked(slot, call, time.monotonic() - began))
+        self._timers[slot] = self._loop.call_later(wait, self._look, slot)
+
+
+def _pause(call: Call) -> float:
+    pauses = [] if call.timeout is None else [max(call.timeout, 0.001)]
+    return min([*pauses, MEMORY_SECONDS]) if call.memory is not None else pauses[0]
+
+
+def _checked(slot: Slot, call: Call, seconds: float) -> float:
+    """Stop the call if it is past a limit; when to look again."""
+    if call.memory is not None and call.request not in slot.stops:
+        grown = resident_bytes(slot.pid)
+        if grown > call.memory:
+            message = f"{call.socket!r} grew to {_amount(grown)} (limit {_amount(call.memory)})"
+            slot.stops[call.request] = ("memory", message)
+            slot.kill(call.request)
+    if call.timeout is None or call.request in slot.stops:
+        return MEMORY_SECONDS
+    if seconds >= call.timeout:
+        slot.stop(call.request, "timeout", f"{call.socket!r} ran longer than {call.timeout:g} s")
+        return MEMORY_SECONDS
+    return call.timeout - seconds
+
+
+def _amount(count: int) -> str:
+    return f"{count / 1073741824:.1f} GiB" if count >= 1073741824 else f"{count / 1048576:.1f} MiB"

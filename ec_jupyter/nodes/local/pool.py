@@ -1,0 +1,504 @@
+"""The slots of one processor and the calls that wait for them.
+
+Calls leave in the order they came. A call nothing is known of, or a long one, leaves alone for an
+idle slot; short ones in batches, up to two a slot, so that a worker need not wait for the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from typing import ClassVar
+
+from ec_jupyter.errors import FrameError
+from ec_jupyter.nodes.batch import BATCH_CALLS, short, unpack_results
+from ec_jupyter.nodes.durations import SHORT_SECONDS
+from ec_jupyter.nodes.local.agent_context import Site, failed, stop_text
+from ec_jupyter.nodes.local.handles import AGAIN_SECONDS
+from ec_jupyter.nodes.local.slot import Slot
+from ec_jupyter.nodes.worker.process import STARTED_SECONDS
+from ec_jupyter.wire import Call, Header, Outcome, Value
+
+SPAWN_SECONDS = 0.05
+"""Work the ready slots have to have before short calls are worth another process."""
+
+STUCK_SECONDS = 0.02
+"""How often calls that share a slot are looked after."""
+
+STARTS = 3
+"""How often a worker may fail to start before its calls are handed back."""
+
+TROUBLE_SECONDS = 5.0
+
+
+class Pool:
+    """One processor on this node."""
+
+    def __init__(self, name: str, site: Site) -> None:
+        self.name = name
+        self.cpus = 0
+        self.affinity: str | Sequence[int] = "auto"
+        self.threads = 1
+        self.slots: list[Slot] = []
+        self.queue: deque[Call] = deque()
+        self.removed = False
+        self._site = site
+        self._recalled: set[int] = set()
+        self._waiting: set[Slot] = set()
+        self._not_before: dict[Slot, float] = {}
+        self._trouble_until = 0.0
+        self._pumping: asyncio.TimerHandle | None = None
+        self._short: set[Slot] = set()
+        self._seconds = 0.0
+        self._checked: set[Slot] = set()
+
+    # what the agent asks
+
+    def resize(self, cpus: int) -> None:
+        """Have `cpus` slots: more at once, fewer as running calls end."""
+        self.cpus = cpus
+        staying = [slot for slot in self.slots if not slot.draining]
+        for slot in self.slots:
+            if slot.draining and len(staying) < cpus and slot.state != "ending":
+                slot.draining = False
+                staying.append(slot)
+        used = {slot.index for slot in self.slots}
+        while len(staying) < cpus:
+            index = next(i for i in range(len(used) + 1) if i not in used)
+            used.add(index)
+            slot = Slot(self, self.name, index, self._site.loop)
+            self.slots.append(slot)
+            staying.append(slot)
+        # the idle leave first, and of equals the last
+        leaving = sorted(staying, key=lambda slot: (bool(slot.calls), slot.state != "cold"))[: len(staying) - cpus]
+        for slot in leaving:
+            self._drain(slot)
+        self._site.granted(self._site.ledger.cap(self.name, cpus))
+
+    def add(self, calls: Sequence[Call]) -> None:
+        """Append calls to the queue."""
+        self.queue.extend(calls)
+        for call in calls:
+            if call.threads > self.threads:
+                self.threads = call.threads
+                self._site.replan()
+        self.pump()
+
+    def room(self) -> int:
+        """How many calls it is sensible to add now."""
+        count = sum(not slot.draining for slot in self.slots)
+        if time.monotonic() < self._trouble_until:
+            return 0
+        each = 2
+        if 0 < self._seconds <= SHORT_SECONDS:
+            each = 3 * max(1, min(BATCH_CALLS, int(SHORT_SECONDS / self._seconds)))
+        return max(0, count * each - len(self.queue) - sum(len(slot.calls) for slot in self.slots))
+
+    def recall(self, requests: Collection[int]) -> None:
+        """Hand back those that have not begun."""
+        wanted = set(requests)
+        back = [call.request for call in self.queue if call.request in wanted]
+        if back:
+            self.queue = deque(call for call in self.queue if call.request not in wanted)
+            self._site.listener.returned(back)
+        for slot in self.slots:
+            mine = [request for request in slot.calls if request in wanted]
+            if mine:
+                self._recalled.update(mine)
+                slot.recall(mine)
+        self._withdraw()
+
+    def cancel(self, request: int, kind: str) -> bool:
+        """End one call; False if it is not here."""
+        for slot in self.slots:
+            call = slot.calls.get(request)
+            if call is not None:
+                slot.stop(request, kind, stop_text(call, kind))
+                return True
+        for call in self.queue:
+            if call.request == request:
+                self.queue.remove(call)
+                self._site.listener.finished([failed(call, kind, stop_text(call, kind))])
+                self._withdraw()
+                return True
+        return False
+
+    def warm(self) -> None:
+        """Start one process if there is none."""
+        if all(slot.state == "cold" for slot in self.slots):
+            for slot in self.slots[:1]:
+                self._start(slot)
+
+    def refresh(self) -> None:
+        """End idle processes that are bound to other CPUs than planned now."""
+        for slot in self.slots:
+            if slot.idle and self._stale(slot):
+                slot.end()
+
+    def close(self) -> None:
+        """Kill every process."""
+        if self._pumping is not None:
+            self._pumping.cancel()
+        for slot in self.slots:
+            slot.close()
+
+    # filling slots
+
+    def pump(self) -> None:
+        """Send what can be sent."""
+        while self.queue:
+            slot = self._open_slot(self.queue[0])
+            if slot is None:
+                break
+            self._send(slot, self._batch(slot))
+        (self._spawn if self.queue else self._withdraw)()
+
+    def _shares(self, call: Call) -> bool:
+        """Whether a call may leave with others: a short one, of which no answer may be lost with theirs."""
+        return not call.once and not call.fresh and self._site.durations.short(call.task)
+
+    def _need(self, call: Call) -> int:
+        return max(1, min(call.threads, self.cpus))
+
+    def _open_slot(self, head: Call) -> Slot | None:
+        ledger, worn = self._site.ledger, list[Slot]()
+        for slot in self.slots:
+            if not slot.idle or slot.draining or slot in self._waiting:
+                continue
+            if self._stale(slot):
+                slot.end()
+            elif head.fresh and slot.used:
+                worn.append(slot)
+            elif self._claimed(slot, head):
+                return slot
+        if worn and all(slot.state == "ready" or slot.draining for slot in self.slots):
+            # nobody else's place can have the new process
+            worn[0].end()
+        if not self._shares(head) or ledger.contended:
+            return None
+        for slot in self._short:
+            # one batch in work and one on its way: the worker finds the next when it is done
+            if slot.batches == 1 and not slot.leaving and head.threads <= ledger.held(slot) and self._prompt(slot):
+                return slot
+        return None
+
+    def _claimed(self, slot: Slot, head: Call) -> bool:
+        ledger = self._site.ledger
+        held = ledger.held(slot)
+        if held >= min(self._need(head), ledger.cpus):
+            return True
+        if held:
+            self._site.granted(ledger.release(slot))
+        if ledger.claim(slot, self.name, self._need(head)):
+            return True
+        self._waiting.add(slot)
+        return False
+
+    def granted(self, slot: Slot) -> None:
+        """The ledger says that it is this slot's turn."""
+        self._waiting.discard(slot)
+        if self.queue and slot.idle and not slot.draining:
+            self.pump()
+        if not slot.calls and slot not in self._waiting:
+            self._release(slot)
+
+    def _release(self, slot: Slot) -> None:
+        self._waiting.discard(slot)
+        self._site.granted(self._site.ledger.release(slot))
+
+    def _withdraw(self) -> None:
+        if not self.queue:
+            self._site.handles.leave(self)
+            for slot in list(self._waiting):
+                self._release(slot)
+
+    def _batch(self, slot: Slot) -> list[Call]:
+        """What the slot gets next, off the queue."""
+        first = self.queue.popleft()
+        if not self._shares(first) or not self.queue:
+            return [first]
+        takers = sum(s.batches < 2 and self._prompt(s) for s in self.slots)
+        most = min(BATCH_CALLS, -(-(len(self.queue) + 1) // max(1, takers)))
+        return [first, *short(first, self.queue, most - 1, self._site.ledger.held(slot), self._site.durations)]
+
+    def _send(self, slot: Slot, calls: list[Call]) -> None:
+        if self._shares(calls[0]):
+            self._short.add(slot)
+        else:
+            self._short.discard(slot)
+        try:
+            slot.send(calls)
+        except FrameError as error:
+            self._site.listener.finished([failed(call, "unpicklable", str(error)) for call in calls])
+            return self._release(slot) if not slot.calls else None
+        if len(slot.calls) == 1:
+            self._announce(slot, calls[0], time.time())
+        elif slot not in self._checked:
+            self._checked.add(slot)
+            self._site.loop.call_later(STUCK_SECONDS, self._check, slot)
+        if any(call.timeout is not None or call.memory is not None for call in calls):
+            self._site.watch.see(slot)
+        return None
+
+    def _check(self, slot: Slot) -> None:
+        """Look now and then whether a call that became long holds up those behind it, or another flow."""
+        self._checked.discard(slot)
+        if self._site.due(slot):
+            slot.leaving = True
+            slot.shed()
+        if len(slot.calls) > 1:
+            if any(other.idle or other.state == "cold" for other in self.slots if not other.draining):
+                self._steal()
+            self._checked.add(slot)
+            self._site.loop.call_later(STUCK_SECONDS, self._check, slot)
+
+    def _announce(self, slot: Slot, call: Call, at: float) -> None:
+        if call.request not in slot.announced:
+            slot.announced.add(call.request)
+            self._site.listener.started(call.request, call.attempt, at, slot.index, slot.pid)
+
+    # processes
+
+    def _stale(self, slot: Slot) -> bool:
+        return slot.threads < self.threads or slot.pins != self._site.pins.get((self.name, slot.index), ())
+
+    def _spawn(self) -> None:
+        """Start processes for what waits; later, where one has failed just now or need not be."""
+        head = self.queue[0]
+        seconds = self._site.durations.get(head.task) or SPAWN_SECONDS
+        prompt = 0 if head.fresh else sum(self._prompt(slot) for slot in self.slots)
+        if prompt and seconds * len(self.queue) / prompt < SPAWN_SECONDS:
+            return self._pump_in(SPAWN_SECONDS)
+        wanted = len(self.queue) - sum(slot.state == "starting" for slot in self.slots)
+        now = time.monotonic()
+        for slot in self.slots:
+            if wanted <= 0 or slot.state != "cold" or slot.draining:
+                continue
+            delay = self._not_before.get(slot, 0.0) - now
+            if delay > 0:
+                self._pump_in(delay)
+            elif self._start(slot):
+                wanted -= 1
+            else:
+                self._site.handles.wait(self)
+                return self._pump_in(AGAIN_SECONDS)
+        return None
+
+    def _prompt(self, slot: Slot) -> bool:
+        """Whether a slot will soon take more: it runs short calls, and they are as short as they were."""
+        request, began = slot.running()
+        slow = request and time.monotonic() - began > SHORT_SECONDS
+        return slot.state == "ready" and not slot.draining and not slow and (slot.idle or slot in self._short)
+
+    def _pump_in(self, seconds: float) -> None:
+        if self._pumping is None:
+            self._pumping = self._site.loop.call_later(seconds, self._pump_later)
+
+    def _pump_later(self) -> None:
+        self._pumping = None
+        self.pump()
+
+    def _start(self, slot: Slot) -> bool:
+        """Start a slot's process; False where there is no room for its files."""
+        site = self._site
+        if not site.handles.room():
+            return False
+        pins = site.pins.get((self.name, slot.index), ())
+        slot.follows = isinstance(self.affinity, str)
+        site.seats[slot.start(site.seat, pins, self.threads, site.idle, site.runtime, site.fds)] = slot
+        return True
+
+    def spare(self, slot: Slot) -> bool:
+        """Whether a slot's process could end and nobody would miss it now."""
+        return slot.idle and (not self.queue or (self.queue[0].fresh and slot.used))
+
+    def crowded(self, text: str) -> None:
+        """There is no room for the files of another process: calls wait until others are done."""
+        if not any(slot.state == "ready" for slot in self.slots):
+            self._site.listener.trouble(self.name, f"{text}; its calls wait until others are done")
+
+    def _drain(self, slot: Slot) -> None:
+        slot.draining = True
+        if slot.state == "cold":
+            self._drop(slot)
+        elif slot.idle:
+            slot.end()
+        elif slot.calls:
+            slot.recall(list(slot.calls))
+
+    def _drop(self, slot: Slot) -> None:
+        self.slots.remove(slot)
+        self._not_before.pop(slot, None)
+        self._short.discard(slot)
+        slot.close()
+        slot.forget()
+
+    def _expire(self, slot: Slot, pid: int) -> None:
+        """End a process that has had nothing to do for long; only the agent decides that."""
+        if slot.pid != pid or slot.state != "ready":
+            return
+        left = self._site.idle
+        if slot.idle and slot not in self._waiting:
+            left = slot.since + self._site.idle - time.monotonic()
+            if left <= 0:
+                slot.end()
+                return
+        self._site.loop.call_later(left, self._expire, slot, pid)
+
+    # what slots say
+
+    def blob(self, sha256: str) -> bytes:
+        """The code of a task or condition."""
+        return self._site.listener.blob(sha256)
+
+    def up(self, slot: Slot) -> None:
+        """A process is ready."""
+        self._site.loop.call_later(self._site.idle, self._expire, slot, slot.pid)
+        if slot.draining:
+            slot.end()
+            return
+        self._steal()
+        self.pump()
+
+    def said(self, slot: Slot, frames: list[tuple[Header, list[bytes]]]) -> None:
+        """Frames of a worker."""
+        outcomes: list[Outcome] = []
+        for header, buffers in frames:
+            if header["k"] == "done":
+                outcomes += self._done(slot, header, buffers)
+            else:
+                if outcomes:
+                    self._site.listener.finished(outcomes)
+                    outcomes = []
+                self._other[header["k"]](self, slot, header, buffers)
+        if outcomes:
+            self._after(slot)
+            self._site.listener.finished(outcomes)
+            if len(slot.calls) == 1 and slot.state == "ready":
+                self._announce(slot, next(iter(slot.calls.values())), time.time())
+            self._site.listener.room(self.name)
+
+    def _after(self, slot: Slot) -> None:
+        """Calls have left a slot: use it again, or let it go."""
+        if not slot.calls:
+            slot.failures = 0
+            self._release(slot)
+            if slot.draining or slot.spent:
+                slot.end()
+                return
+        self.pump()
+        if slot.idle:
+            self._steal()
+            self._site.handles.idle(slot)
+
+    def _done(self, slot: Slot, header: Header, buffers: list[bytes]) -> list[Outcome]:
+        calls = {call.request: call for call in slot.answered(header["n"])}
+        outcomes = unpack_results(header, buffers, {n: call.attempt for n, call in calls.items()})
+        sums: dict[str, list[float]] = {}
+        for outcome in outcomes:
+            outcome.slot, outcome.pid = slot.index, slot.pid
+            sums.setdefault(calls[outcome.request].task, []).append(outcome.seconds)
+        for task, seconds in sums.items():
+            self._seconds = self._site.durations.learn(task, sum(seconds) / len(seconds))
+        self._recalled.difference_update(calls)
+        return outcomes
+
+    def _back(self, slot: Slot, header: Header, _: list[bytes]) -> None:
+        stops = dict(slot.stops)
+        ended, back, again = [], [], []
+        for call in slot.answered(header["n"]):
+            if call.request in stops:
+                ended.append(failed(call, *stops[call.request]))
+            elif call.request in self._recalled or self.removed:
+                back.append(call.request)
+            else:
+                again.append(call)
+        self._recalled.difference_update(back)
+        self.queue.extendleft(reversed(again))
+        self._after(slot)
+        if ended:
+            self._site.listener.finished(ended)
+        if back:
+            self._site.listener.returned(back)
+        self._site.listener.room(self.name)
+
+    def _begun(self, slot: Slot, header: Header, _: list[bytes]) -> None:
+        call = slot.calls.get(header["n"])
+        if call is not None:
+            self._announce(slot, call, header["t"])
+
+    def _steal(self) -> None:
+        """Take back what is stuck behind a long call, for a neighbour has nothing to do."""
+        if self.queue:
+            return
+        for slot in self.slots:
+            if len(slot.calls) < 2:
+                continue
+            request, began = slot.running()
+            if request and time.monotonic() - began > STARTED_SECONDS:
+                slot.shed()
+
+    def _yielded(self, slot: Slot, header: Header, buffers: list[bytes]) -> None:
+        call = slot.calls.get(header["n"])
+        if call is not None:
+            rest = iter(buffers)
+            values = [Value.of(head, rest) for head in header["v"]]
+            self._site.listener.yielded(call.request, call.attempt, header["f"], values)
+
+    def _output(self, slot: Slot, header: Header, _: list[bytes]) -> None:
+        self._site.listener.output(header["n"], header["s"], header["x"])
+
+    def _progress(self, slot: Slot, header: Header, _: list[bytes]) -> None:
+        self._site.listener.progress(header["n"], header["d"], header["t"], header["x"])
+
+    _other: ClassVar[dict[str, Callable[[Pool, Slot, Header, list[bytes]], None]]] = {
+        "back": _back,
+        "started": _begun,
+        "yielded": _yielded,
+        "output": _output,
+        "progress": _progress,
+        "need": lambda _, slot, header, __: slot.answer(header["h"]),
+        "module": lambda pool, slot, header, _: pool._site.modules(header["x"], slot.taker(header["x"])),
+    }
+
+    def down(self, slot: Slot, culprit: int | None, text: str | None) -> None:
+        """A process is gone, with the calls it had."""
+        stops = dict(slot.stops)
+        calls = slot.answered(list(slot.calls))
+        self._site.forget(slot)
+        self._short.discard(slot)
+        self._release(slot)
+        ended = [failed(call, *stops[call.request], text) for call in calls if call.request in stops]
+        back = [call.request for call in calls if call.request not in stops and call.request != culprit]
+        dead = [call for call in calls if call.request == culprit and culprit not in stops]
+        self._recalled.difference_update(call.request for call in calls)
+        if slot.draining:
+            self._drop(slot)
+        elif text is not None and not dead and not ended:
+            self._failed(slot, text)
+        if ended:
+            self._site.listener.finished(ended)
+        for call in dead:
+            self._site.listener.died(call.request, call.attempt, text or "worker process ended")
+        if back:
+            self._site.listener.returned(back)
+        self.pump()
+        self._site.handles.gone()
+        self._site.listener.room(self.name)
+
+    def _failed(self, slot: Slot, text: str) -> None:
+        """A process has ended and no call is to blame; the next is not started at once."""
+        slot.failures += 1
+        now = time.monotonic()
+        self._not_before[slot] = now + min(TROUBLE_SECONDS, 0.1 * 2 ** (slot.failures - 1))
+        if slot.failures < STARTS or any(other.state == "ready" for other in self.slots):
+            return
+        self._trouble_until = now + TROUBLE_SECONDS
+        self._site.loop.call_later(TROUBLE_SECONDS, self._site.listener.room, self.name)
+        back = [call.request for call in self.queue]
+        self.queue.clear()
+        self._site.listener.trouble(self.name, text)
+        if back:
+            self._site.listener.returned(back)

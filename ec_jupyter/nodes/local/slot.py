@@ -1,0 +1,497 @@
+"""One slot of a processor: a thread that holds loky's worker, and what the loop knows of it.
+
+loky owns the process: it starts it, sets its environment, notices its death and its exit code.
+Frames go over two sockets the worker opens, which belong to the event loop. Everything but
+`Holder` runs on the loop's thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import mmap
+import os
+import queue
+import re
+import secrets
+import signal
+import sys
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NoReturn, Protocol
+
+from ec_jupyter.nodes.batch import pack_calls
+from ec_jupyter.nodes.cpu_locks import Kept
+from ec_jupyter.nodes.cpus import Pins, move, thread_limits
+from ec_jupyter.nodes.worker import process
+from ec_jupyter.wire import Call, FrameReader, Header, encode
+
+GRACE_SECONDS = 2.0
+"""How long a call may take to end once it has been interrupted."""
+
+CLOSE_SECONDS = 1.0
+CHANNELS = ("work", "control", "life")
+"""Connections of a worker: its calls and results; what cannot wait; and one that only ends."""
+
+_CRASH = re.compile(r'(File ".*", line \d+ in .*)')
+_EXIT = re.compile(r"\{?(?:(SIG\w+)|EXIT)\((-?\d+)\)")
+
+
+class Owner(Protocol):
+    """Whoever a slot belongs to: told what becomes of it."""
+
+    def up(self, slot: Slot) -> None:
+        """Its process is ready."""
+
+    def said(self, slot: Slot, frames: list[tuple[Header, list[bytes]]]) -> None:
+        """Its process has sent frames."""
+
+    def down(self, slot: Slot, culprit: int | None, text: str | None) -> None:
+        """Its process is gone; None: nobody is to blame, or it was told to end."""
+
+    def blob(self, sha256: str) -> bytes:
+        """The code of a task or condition."""
+
+
+class Holder(threading.Thread):
+    """The thread of one slot: nothing but loky's life cycle, one process at a time.
+
+    Parameters
+    ----------
+    name : str
+        Name of the thread.
+    ended : callable
+        Called on this thread with the process's token and what loky says of its end; None: it
+        ended because it was told to.
+    """
+
+    def __init__(self, name: str, ended: Callable[[str, str | None], None]) -> None:
+        super().__init__(name=name, daemon=True)
+        self.orders: queue.SimpleQueue[tuple[process.Seat, Kept, dict[str, str], float] | None] = queue.SimpleQueue()
+        self._ended = ended
+
+    def run(self) -> None:
+        """Hold one process after the other."""
+        while (order := self.orders.get()) is not None:
+            self._ended(order[0].token, self._hold(*order))
+
+    def _hold(self, seat: process.Seat, locks: Kept, env: dict[str, str], idle: float) -> str | None:
+        from loky import get_reusable_executor
+
+        try:
+            # this thread's own executor: loky keeps one a thread
+            executor = get_reusable_executor(
+                max_workers=1, timeout=idle, initializer=process.init, initargs=(seat, locks), env=env
+            )
+        except Exception as error:  # noqa: BLE001 - the owner is told
+            return _said(error)
+        try:
+            try:
+                executor.submit(process.serve, seat).result()
+            finally:
+                executor.shutdown(wait=True, kill_workers=True)
+        except BaseException as error:  # noqa: BLE001 - the owner is told
+            return _said(error)
+        return None
+
+
+def _said(error: BaseException) -> str:
+    """What went wrong; not what loky meets next, in tidying up after a process it could not start."""
+    first = error
+    while first.__context__ is not None and not isinstance(first, OSError):
+        first = first.__context__
+    told = first if type(error) in (UnboundLocalError, RuntimeError) else error
+    return f"{type(told).__name__}: {told}"
+
+
+def leave(code: int) -> NoReturn:
+    """End this process.
+
+    At once where a worker could not be got rid of: loky would wait for its end, and it for ours.
+    """
+    if any(isinstance(thread, Holder) for thread in threading.enumerate()):
+        logging.shutdown()
+        os._exit(code)
+    sys.exit(code)
+
+
+class Link(asyncio.Protocol):
+    """One connection of a worker; `seats` finds the slot its first frame names, `lines` has all that are open."""
+
+    def __init__(self, seats: dict[str, Slot], lines: set[asyncio.Transport]) -> None:
+        self._seats, self._lines = seats, lines
+        self._reader = FrameReader()
+        self._slot: Slot | None = None
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._lines.add(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Hand frames to the slot."""
+        frames = self._reader.feed(data)
+        if self._slot is None and frames:
+            header, _ = frames.pop(0)
+            self._slot = self._seats.get(str(header.get("token")))
+            if self._slot is None or self._transport is None:
+                return self._close()
+            self._slot.connected(self, self._transport, header)
+        if self._slot is not None and frames:
+            self._slot.received(self, frames)
+        return None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the slot."""
+        assert self._transport is not None
+        self._lines.discard(self._transport)
+        if self._slot is not None:
+            self._slot.lost(self)
+
+    def _close(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+
+class Slot:
+    """One CPU's worth of a processor.
+
+    Attributes
+    ----------
+    state : str
+        ``cold`` (no process), ``starting``, ``ready``, ``ending`` (told to end or dying).
+    calls : dict
+        Calls sent and not answered, by request, in the order they will run.
+    leaving : bool
+        It gets no more calls before it has let go of its CPUs.
+    follows : bool
+        It may be bound to other CPUs than planned while those are in use elsewhere.
+    used, spent : bool
+        Its process has been sent a call; one of them was to have a process of its own.
+    """
+
+    def __init__(self, owner: Owner, processor: str, index: int, loop: asyncio.AbstractEventLoop) -> None:
+        self.processor = processor
+        self.index = index
+        self.state = "cold"
+        self.pid = 0
+        self.draining = self.leaving = self.follows = False
+        self.calls: OrderedDict[int, Call] = OrderedDict()
+        self.announced: set[int] = set()
+        self.stops: dict[int, tuple[str, str]] = {}
+        self.since = 0.0
+        self._asked: set[int] = set()
+        self.failures = 0
+        self.used = self.spent = False
+        self.pins: Pins = ()
+        self._bound: Pins = ()
+        self.threads = 1
+        self._owner = owner
+        self._loop = loop
+        self._batches: dict[int, int] = {}  # open batches: how many calls each still has
+        self._batch_of: dict[int, int] = {}
+        self._number = 0
+        self._blobs: set[str] = set()
+        self._sources: dict[str, str] = {}
+        self._killed: int | None = None
+        self._closed = False
+        self._token = ""
+        self._links: dict[str, tuple[Link, asyncio.Transport]] = {}
+        self._exit: tuple[str | None] | None = None
+        self._blame_path: Path | None = None
+        self._blame: mmap.mmap | None = None
+        self.holder = Holder(f"slot {processor}/{index}", self._ended_soon)
+        self.holder.start()
+
+    # the process
+
+    def _map(self, runtime: Path) -> None:
+        """Make the file that says which call the process runs."""
+        path = self._blame_path = runtime / f"{secrets.token_hex(4)}.call"
+        path.touch(mode=0o600)
+        os.truncate(path, process.BLAME_BYTES)
+        with path.open("r+b") as file:
+            self._blame = mmap.mmap(file.fileno(), process.BLAME_BYTES)
+
+    def start(
+        self,
+        seat: Callable[[str, str, Pins], process.Seat],
+        pins: Pins,
+        threads: int,
+        idle: float,
+        runtime: Path,
+        fds: Sequence[int] = (),
+    ) -> str:
+        """Start the process; the token its connections will name."""
+        self._map(runtime)
+        self.state = "starting"
+        self.pins, self.threads = pins, threads
+        self._bound = pins
+        self._token = secrets.token_hex(16)
+        self._exit = self._killed = None
+        self._links.clear()
+        self._blobs.clear()
+        self._sources.clear()
+        self.used = self.spent = False
+        env = thread_limits(threads)
+        self.holder.orders.put((seat(self._token, str(self._blame_path), pins), Kept(fds), env, max(idle, 30.0)))
+        return self._token
+
+    def sit(self, cpus: Pins) -> None:
+        """Be bound to the CPUs it has got, if it is bound to as many and not by the person."""
+        if self.follows and self.pid and len(cpus) == len(self._bound) and cpus != self._bound:
+            move(self.pid, cpus)
+            self._bound = cpus
+
+    def end(self) -> None:
+        """Tell the process to end; it holds no call."""
+        if self.state == "ready":
+            self.state = "ending"
+            self._write("work", encode({"k": "end"}))
+
+    def kill(self, culprit: int | None = None) -> None:
+        """Kill the process and all it has started; `culprit` is the call this is for."""
+        if self._killed is None:
+            self._killed = culprit
+        if self.pid:
+            with suppress(ProcessLookupError, PermissionError):  # gone, or a zombie's empty group
+                os.killpg(self.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Kill the process for good; the thread ends once it is gone."""
+        self._closed = True
+        self.kill()
+        self.holder.orders.put(None)
+
+    def forget(self) -> None:
+        """Remove what the slot has in the runtime folder; after `close` and the thread's end."""
+        for _, transport in self._links.values():
+            transport.abort()
+        self._unmap()
+
+    def _unmap(self) -> None:
+        if self._blame is not None and self._blame_path is not None:
+            self._blame.close()
+            self._blame = None
+            self._blame_path.unlink(missing_ok=True)
+            self._blame_path.with_name(self._blame_path.name + process.STACK_SUFFIX).unlink(missing_ok=True)
+
+    def connected(self, link: Link, transport: asyncio.Transport, header: Header) -> None:
+        """A connection has said which process it comes from."""
+        self._links[str(header["channel"])] = (link, transport)
+        self.pid = int(header["pid"])
+        if self._closed:
+            self.kill()
+        elif len(self._links) == len(CHANNELS):
+            self.state = "ready"
+            self.since = time.monotonic()
+            self._owner.up(self)
+
+    def received(self, link: Link, frames: list[tuple[Header, list[bytes]]]) -> None:
+        """Frames of the process."""
+        if self._links.get("work", (None,))[0] is link:
+            self._owner.said(self, frames)
+
+    def lost(self, link: Link) -> None:
+        """A connection has ended: so has the process, or it will now."""
+        for channel in [c for c, (one, _) in self._links.items() if one is link]:
+            del self._links[channel]
+            self.state = "ending"
+            self.kill()
+        self._settle()
+
+    def _ended_soon(self, token: str, text: str | None) -> None:
+        # called by the holder's thread; the loop is gone when the whole process ends
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._ended, token, text)
+
+    def _ended(self, token: str, text: str | None) -> None:
+        if token != self._token:
+            return
+        self._exit = (text,)
+        self.state = "ending"
+        self.kill()
+        # a child that left the group may hold the connection open for as long as it likes
+        self._loop.call_later(CLOSE_SECONDS, self._abandon, token)
+        self._settle()
+
+    def _abandon(self, token: str) -> None:
+        if token == self._token:
+            for _, transport in list(self._links.values()):
+                transport.abort()
+
+    def _settle(self) -> None:
+        """Tell the owner once the process is gone and its last frame has been read."""
+        if self._exit is None or self._links or self.state == "cold":
+            return
+        text = _exit_text(self._exit[0], self.pid)
+        if text is not None:
+            text += self._crash()
+        running = int(process.BLAME.unpack_from(self._blame)[0]) if self._blame is not None else 0
+        culprit = running if running in self.calls and self._killed is None else self._killed
+        self.state = "cold"
+        self.pid = 0
+        self._token = ""
+        self._unmap()
+        self._owner.down(self, culprit if culprit in self.calls else None, text)
+
+    def _crash(self) -> str:
+        """Where the process was when it crashed, if it could still say so."""
+        with suppress(OSError):  # it died before it had the file
+            assert self._blame_path is not None
+            path = self._blame_path.with_name(self._blame_path.name + process.STACK_SUFFIX)
+            text = path.read_text(errors="replace")
+            path.unlink()
+            found = _CRASH.search(text)
+            return f" ({text.partition(chr(10))[0]}) at {found[1]}" if found else ""
+        return ""
+
+    # its calls
+
+    @property
+    def batches(self) -> int:
+        """How many batches are on their way or in work."""
+        return len(self._batches)
+
+    @property
+    def idle(self) -> bool:
+        """Ready, with nothing to run."""
+        return self.state == "ready" and not self.calls
+
+    def send(self, calls: Sequence[Call]) -> None:
+        """Send calls, to be run in this order after those sent before.
+
+        Raises
+        ------
+        FrameError
+            Together they are too large for a frame; nothing was sent.
+        """
+        parts = []
+        for call in calls:
+            for sha256 in (call.task, *(one for _, when, _, key in call.routes for one in (when, key) if one)):
+                if sha256 not in self._blobs:
+                    parts.append(self._blob(sha256))
+        parts.append(encode(*pack_calls(calls, self._sources)))
+        self._number += 1
+        if self._asked:
+            # handed back and sent again: it may be asked for again
+            self._asked.difference_update(call.request for call in calls)
+        self.used = True
+        self.spent = calls[0].fresh
+        for call in calls:
+            self.calls[call.request] = call
+            self._batch_of[call.request] = self._number
+        self._batches[self._number] = len(calls)
+        self.since = time.monotonic()
+        self._write("work", b"".join(parts) if len(parts) > 1 else parts[0])
+
+    def answer(self, sha256: str) -> None:
+        """Send a function that the process had to forget."""
+        self._write("work", self._blob(sha256))
+
+    def taker(self, name: str) -> Callable[[bytes | None], None]:
+        """What takes a module that the process asks for now, whenever it comes."""
+        token = self._token
+
+        def take(data: bytes | None) -> None:
+            if token == self._token:
+                self._write("work", encode({"k": "module", "x": name}, [] if data is None else [data]))
+
+        return take
+
+    def recall(self, requests: Iterable[int]) -> None:
+        """Ask for calls back that have not begun, once each."""
+        asked = [request for request in requests if request not in self._asked]
+        if asked:
+            self._asked.update(asked)
+            self._write("control", encode({"k": "recall", "n": asked}))
+
+    def shed(self) -> None:
+        """Ask for all back that has not begun."""
+        running = self.running()[0]
+        self.recall([request for request in self.calls if request != running and request not in self.stops])
+
+    def stop(self, request: int, kind: str, message: str) -> None:
+        """End a call: handed back if it has not begun, else interrupted, and killed after the grace."""
+        if request in self.stops or request not in self.calls:
+            return
+        self.stops[request] = (kind, message)
+        self._write("control", encode({"k": "recall", "n": [request], "c": kind, "x": message}))
+        self._loop.call_later(GRACE_SECONDS, self._insist, request, self._token)
+
+    def _insist(self, request: int, token: str) -> None:
+        if token != self._token or request not in self.stops:
+            return
+        if self.running()[0] == request:
+            self.kill(request)
+        else:
+            # behind a call that lets no other thread run: its turn to be handed back will come
+            self._loop.call_later(GRACE_SECONDS, self._insist, request, token)
+
+    def running(self) -> tuple[int, float]:
+        """The request that runs, and when it began on the monotonic clock; (0, 0.0): none."""
+        if self._blame is None:
+            return 0, 0.0
+        request, attempt, began = process.BLAME.unpack_from(self._blame)
+        call = self.calls.get(request)
+        if call is None or call.attempt != attempt:
+            return 0, 0.0
+        return request, began
+
+    def answered(self, requests: Iterable[int]) -> list[Call]:
+        """Take calls off the slot: they are done, or handed back."""
+        calls = []
+        for request in requests:
+            call = self.calls.pop(request, None)
+            if call is None:
+                continue
+            calls.append(call)
+            number = self._batch_of.pop(request)
+            self._batches[number] -= 1
+            if not self._batches[number]:
+                del self._batches[number]
+        if self.announced:
+            self.announced.difference_update(requests)
+        if self.stops:
+            for call in calls:
+                self.stops.pop(call.request, None)
+        if not self.calls:
+            self.since = time.monotonic()
+            self.leaving = False
+            self._asked.clear()
+        return calls
+
+    def _blob(self, sha256: str) -> bytes:
+        self._blobs.add(sha256)
+        try:
+            return encode({"k": "blob", "h": sha256}, [self._owner.blob(sha256)])
+        except Exception as error:  # noqa: BLE001 - the call is told
+            # the worker asks again when it gets there, and then the call fails with this text
+            self._blobs.discard(sha256)
+            return encode({"k": "blob", "h": sha256, "x": f"the task's code is gone: {type(error).__name__}: {error}"})
+
+    def _write(self, channel: str, data: bytes) -> None:
+        link = self._links.get(channel)
+        if link is not None:
+            link[1].write(data)
+
+    def facts(self) -> dict[str, Any]:
+        """State, process and running request, for display."""
+        return {"slot": self.index, "state": self.state, "pid": self.pid, "running": self.running()[0] or None}
+
+
+def _exit_text(text: str | None, pid: int) -> str | None:
+    if text is None:
+        return None
+    found = _EXIT.search(text)
+    if found is None:
+        return f"worker process {pid or ''} ended: {text}".replace("  ", " ")
+    name, code = found.groups()
+    how = f"was killed by {name}" if name else f"exited with code {code}"
+    return f"worker process {pid} {how}"

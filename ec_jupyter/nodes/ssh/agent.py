@@ -1,0 +1,500 @@
+"""The engine's end of a node on another machine: an agent as the local one is, behind a link.
+
+What was sent there counts as running there until the node says otherwise, or surely has ended:
+with its process, or with its lease.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import ec_jupyter
+from ec_jupyter.errors import FrameError, ProcessorNotFoundError
+from ec_jupyter.nodes.batch import BATCH_CALLS, inline_bytes
+from ec_jupyter.nodes.codec import (
+    checked,
+    file_name,
+    numbers,
+    pack_calls,
+    slots_told,
+    unpack_outcomes,
+    unpack_values,
+    values_of,
+)
+from ec_jupyter.nodes.downloads import Landing
+from ec_jupyter.nodes.local.agent_context import NodeListener, failed, stop_text
+from ec_jupyter.nodes.local.pool import TROUBLE_SECONDS
+from ec_jupyter.nodes.ssh.in_flight import Out, Tally
+from ec_jupyter.nodes.ssh.login import Login
+from ec_jupyter.nodes.ssh.prefetch import Credit
+from ec_jupyter.nodes.ssh.session import Tie
+from ec_jupyter.nodes.ssh.transport import Link
+from ec_jupyter.nodes.ssh.uploads import Cargo
+from ec_jupyter.nodes.worker import imports
+from ec_jupyter.wire import Call, Header
+
+HEARTBEAT = 4.0
+BATCH_BYTES = 128 * 1024
+
+
+class RemoteAgent:
+    """Runs calls on a node that is reached by a login.
+
+    Parameters
+    ----------
+    listener : NodeListener
+        Told what becomes of the calls, and of the node.
+    name : str
+        Name of the node.
+    login : Login
+        How to get there.
+    flow : str
+        Identity of the flow, the same in every engine of it.
+    folder : Path
+        The flow's folder; values are files in its ``values``.
+    workdir : Path
+        Where modules beside the notebook lie.
+    epoch : int
+        The engine's, which rises with every engine of the flow.
+    cpus : int or None
+        CPUs it lends at most; None: all. The attribute is 0 until it has said how many those are.
+    lease : float
+        Seconds it works on without us; 0: not at all.
+    requirements : sequence of str
+        What its tasks need, as lines of a requirements file.
+    idle : float
+        Seconds after which a worker with nothing to do ends.
+    sync : bool
+        Whether value files are synced to the disk.
+    after : callable or None
+        Calls what it is given once what the listener was told is on disk; None: at once.
+    heartbeat : float
+        Seconds between signs of life.
+    """
+
+    def __init__(  # noqa: PLR0913 - what a node is, by name
+        self,
+        listener: NodeListener,
+        *,
+        name: str,
+        login: Login,
+        flow: str,
+        folder: Path,
+        workdir: Path,
+        epoch: int,
+        cpus: int | None = None,
+        lease: float = 600.0,
+        requirements: Sequence[str] = (),
+        idle: float = 300.0,
+        sync: bool = False,
+        after: Callable[[Callable[[], None]], None] | None = None,
+        heartbeat: float = HEARTBEAT,
+    ) -> None:
+        self.name = name
+        self.cpus = cpus or 0
+        self._listener = listener
+        self._workdir = workdir
+        self._after = after or (lambda effect: effect())
+        self._tie = Tie(
+            self, name=name, login=login, flow=flow, epoch=epoch, lease=lease, heartbeat=heartbeat,
+            requirements=requirements, idle=idle, cpus=cpus,
+        )  # fmt: skip
+        self._cargo = Cargo(folder / "values", listener.blob)
+        self._landing = Landing(folder / "values", epoch, sync)
+        self._calls = Tally()
+        self._processors: dict[str, tuple[int, str | list[int]]] = {}
+        self._credit = Credit()
+        self._sources: dict[str, str] = {}
+        self._seen: set[int] = set()
+        self._confirming: list[int] = []
+        self._told: dict[str, Any] = {}
+        self._boot = ""
+
+    @property
+    def state(self) -> str:
+        """``"starting"``, ``"up"``, ``"away"`` or ``"down"``."""
+        return self._tie.state
+
+    # life
+
+    def adopt(self, calls: Mapping[int, tuple[int, str]]) -> None:
+        """Calls, by request their attempt and processor, that an engine before this one sent there.
+
+        To be told before `start`. Each ends as others do, or is reported as lost.
+        """
+        for request, (attempt, processor) in calls.items():
+            self._calls.out[request] = Out(attempt, processor, None, sent=True)
+
+    async def start(self) -> None:
+        """Begin to log in; `ready` waits for what comes of it."""
+        await self._tie.start()
+
+    async def ready(self) -> None:
+        """Wait for the end of the first login.
+
+        Raises
+        ------
+        EcError
+            It failed, and why.
+        """
+        await self._tie.ready()
+
+    def retry(self) -> None:
+        """Try to reach the node now."""
+        self._tie.retry()
+
+    async def close(self, *, keep: bool = False) -> None:
+        """End the agent there and all it has started, and the login; `keep`: leave it its lease."""
+        await self._tie.close(keep=keep)
+
+    # what the engine wants
+
+    def processor(self, name: str, cpus: int, affinity: str | Sequence[int] = "auto") -> None:
+        """Make a processor, or change it while it works."""
+        self._processors[name] = (cpus, affinity if isinstance(affinity, str) else list(affinity))
+        self._say_processor(name)
+        self._listener.room(name)
+
+    def _say_processor(self, name: str) -> None:
+        cpus, affinity = self._processors[name]
+        self._tie.say({"k": "processor", "n": name, "c": cpus, "a": affinity})
+
+    def remove(self, name: str) -> None:
+        """Take a processor away: what it has not begun is handed back, what runs goes on."""
+        del self._processors[self._known(name)]
+        self.recall([request for request, out in self._calls.out.items() if out.processor == name])
+        self._tie.say({"k": "remove", "n": name})
+
+    def _known(self, name: str) -> str:
+        if name not in self._processors:
+            raise ProcessorNotFoundError.named(name, self._processors)
+        return name
+
+    def warm(self, name: str) -> None:
+        """Start a worker of the processor before there is a call for it."""
+        self._tie.say({"k": "warm", "n": self._known(name)})
+
+    def room(self, name: str) -> int:
+        """How many more calls keep the processor's slots busy, the way there and back included."""
+        if self._tie.state != "up" or self._tie.link is None or name not in self._processors:
+            return 0
+        cpus = min(self._processors[name][0], self.cpus)
+        return max(0, self._credit.calls(name, cpus, self._tie.link.round_trip or 0.0) - self._calls.count(name))
+
+    def assign(self, name: str, calls: list[Call]) -> None:
+        """Append calls to the processor's queue there; they start in this order.
+
+        Raises
+        ------
+        ProcessorNotFoundError
+            There is no such processor there.
+        """
+        self._known(name)
+        for call in calls:
+            self._calls.out[call.request] = Out(call.attempt, name, call)
+        if self._tie.state == "up":
+            self._send(name, calls)
+        elif self._tie.state != "starting":
+            self.recall([call.request for call in calls])
+
+    def _send(self, name: str, calls: Sequence[Call]) -> None:
+        assert self._tie.link is not None
+        link, share, size, behind = self._tie.link, list[Call](), 0, False
+        for call in calls:
+            self._calls.out[call.request].sent = True
+            waits = self._cargo.load(link, call)
+            inline = inline_bytes(call)
+            if share and (size + inline > BATCH_BYTES or waits != behind or len(share) >= BATCH_CALLS):
+                self._pack(link, name, share, behind)
+                share, size = [], 0
+            behind = waits
+            share.append(call)
+            size += inline
+        if share:
+            self._pack(link, name, share, behind)
+        if self._cargo.full:
+            link.send({"k": "drop", "f": self._cargo.surplus(self._calls.files())}, behind=True)
+
+    def _pack(self, link: Link, name: str, calls: list[Call], behind: bool) -> None:
+        try:
+            link.send(*pack_calls(name, calls, self._sources), behind=behind)
+        except FrameError as error:
+            for call in calls:
+                del self._calls.out[call.request]
+            self._listener.finished([failed(call, "unpicklable", str(error)) for call in calls])
+
+    def recall(self, requests: Collection[int]) -> None:
+        """Hand back those that have not begun; the others run on."""
+        mine = [request for request in requests if request in self._calls.out]
+        back = [request for request in mine if not self._calls.out[request].sent]
+        for request in back:
+            del self._calls.out[request]
+        if back:
+            self._listener.returned(back)
+        rest = [request for request in mine if request in self._calls.out]
+        if rest and not self._tie.say({"k": "recall", "n": rest}):
+            self._calls.recalls.update(rest)
+
+    def cancel(self, request: int, kind: str = "cancelled") -> None:
+        """End a call, running or not; an outcome of that kind follows. Unknown ones are no error."""
+        out = self._calls.out.get(request)
+        if out is None:
+            return
+        if not out.sent and out.call is not None:
+            del self._calls.out[request]
+            self._listener.finished([failed(out.call, kind, stop_text(out.call, kind))])
+            return
+        self._calls.cancels[request] = kind
+        self._tie.say({"k": "cancel", "n": request, "c": kind})
+
+    def running(self) -> dict[int, float]:
+        """Requests that run now, and for how many seconds."""
+        return self._calls.running()
+
+    def statistics(self) -> dict[str, object]:
+        """CPUs lent and in use, and by processor its queue and slots."""
+        return {
+            "cpus": self.cpus,
+            "used": self._used(),
+            "processors": {
+                name: {"cpus": cpus, **self._told.get("processors", {}).get(name, {"queued": 0, "slots": []})}
+                for name, (cpus, _) in self._processors.items()
+            },
+        }
+
+    def _used(self) -> float:
+        # what it said last may be older than the end of the last call
+        return float(self._told.get("used", 0)) if self._calls.out else 0.0
+
+    def facts(self) -> dict[str, Any]:
+        """What there is to say of the node."""
+        tie = self._tie
+        memory = self._told.get("memory")
+        python, up = tie.found.get("python"), tie.state == "up"
+        return {
+            "state": tie.state, "cpus": self.cpus,
+            "used": self._used() if up else 0, "others": self._told.get("others", 0) if up else 0,
+            "round_trip": tie.link.round_trip if tie.link is not None else None,
+            "memory": None if memory is None else {"used": memory[0], "total": memory[1]},
+            "python": None if python is None else ".".join(map(str, python)),
+            "version": ec_jupyter.__version__ if up else None,
+            "host": tie.login.host,
+            "since": tie.since,
+            "error": str(tie.error) if tie.error is not None and not up else None,
+            "type": type(tie.error).__name__ if tie.error is not None and not up else None,
+            "note": tie.note or None,
+        }  # fmt: skip
+
+    # what the tie says
+
+    def up(self, header: Header) -> Header:
+        """The node is there."""
+        cpus, kept, blobs, boot = checked(header, cpus=int, files=list, blobs=list, boot=str)
+        if not all(isinstance(one, list) and len(one) == 2 and type(one[1]) is int for one in kept):
+            raise FrameError("'welcome' has no proper 'files'")
+        self._cargo.reset([(file_name(name), size) for name, size in kept], map(str, blobs))
+        self._sources.clear()
+        if boot != self._boot:
+            self._boot = boot
+            self._seen.clear()
+            self._confirming.clear()
+        self.cpus = max(1, cpus)
+        known = [[request, out.attempt] for request, out in self._calls.out.items() if out.sent]
+        return {"known": known, "processors": list(self._processors)}
+
+    def met(self) -> None:
+        """Say what there was to say while the node was away."""
+        for name in self._processors:
+            self._say_processor(name)
+        for request, kind in self._calls.cancels.items():
+            self._tie.say({"k": "cancel", "n": request, "c": kind})
+        recalls = [request for request in self._calls.recalls if request in self._calls.out]
+        if recalls:
+            self._tie.say({"k": "recall", "n": recalls})
+        self._calls.recalls.clear()
+        self._send_all(self._calls.unsent())
+        for name in self._processors:
+            self._listener.room(name)
+
+    def _send_all(self, requests: Iterable[int]) -> None:
+        for name, calls in self._calls.by_processor(requests).items():
+            self._send(name, calls)
+
+    def out(self) -> list[int]:
+        """Requests that were sent there and have not ended."""
+        return self._calls.sent()
+
+    def lose(self, requests: list[int]) -> None:
+        """Attempts are over for sure; those that somebody has cancelled meanwhile end as cancelled."""
+        lost = []
+        for request in requests:
+            kind = self._calls.cancels.get(request)
+            out = self._calls.pop(request)
+            if out is not None and kind is not None and out.call is not None:
+                self._listener.finished([failed(out.call, kind, stop_text(out.call, kind))])
+            elif out is not None:
+                lost.append(request)
+        if lost:
+            self._listener.lost(self.name, lost)
+
+    def changed(self) -> None:
+        """The state or another fact has changed; what was never sent need not wait for a node that is not there."""
+        if self._tie.state in ("away", "down") and not self._tie.closing:
+            self.recall(self._calls.unsent())
+        self._listener.node(self.name)
+
+    def coming(self, link: Link, header: Header, size: int) -> Path:
+        """A result begins to come."""
+        return self._landing.beside(header.get("n"))
+
+    def arrived(self, link: Link, header: Header, size: int) -> None:
+        """A result is here."""
+        name, request, attempt = self._landing.named(header.get("n"))
+        wanted = self._calls.mine(request, attempt) is not None
+        if self._landing.take(header.get("n"), keep=wanted) and name == header["n"]:
+            self._cargo.came(name, size)
+
+    def drained(self, link: Link) -> None:
+        """All that was to leave has left."""
+        if not link.bulky:
+            self._cargo.settled()
+
+    # what the node says
+
+    def report(self, header: Header, buffers: list[bytes]) -> None:
+        """A frame of the node: each that has to arrive comes until it is confirmed, and counts once."""
+        kind = header["k"]
+        if kind in self._news:
+            self._news[kind](self, header, buffers)
+            return
+        if kind not in self._units:
+            raise FrameError(f"{kind!r} has no meaning")
+        (number,) = checked(header, u=int)
+        if number not in self._seen:
+            self._units[kind](self, header, buffers)
+            self._seen.add(number)
+        self._confirming.append(number)
+        if len(self._confirming) == 1:
+            self._after(self._confirm)
+
+    def _confirm(self) -> None:
+        numbers, self._confirming = self._confirming, []
+        if numbers:
+            self._tie.say({"k": "confirmed", "u": numbers})
+
+    def _done(self, header: Header, buffers: list[bytes]) -> None:
+        ahead = self._tie.link.ahead if self._tie.link is not None else 0.0
+        outcomes, missing = [], []
+        for outcome in unpack_outcomes(header, buffers):
+            out = self._calls.mine(outcome.request, outcome.attempt)
+            if out is None:
+                continue
+            if all(self._landing.has(outcome.request, outcome.attempt, value) for value in values_of(outcome)):
+                self._credit.learn(out.processor, outcome.seconds)
+                outcome.started -= ahead
+                outcomes.append(outcome)
+                self._calls.pop(outcome.request)
+            else:
+                missing.append(outcome.request)
+        if outcomes:
+            self._listener.finished(outcomes)
+        self.lose(missing)
+        for name in self._processors:
+            self._listener.room(name)
+
+    def _yielded(self, header: Header, buffers: list[bytes]) -> None:
+        request, attempt, first, heads = checked(header, n=int, a=int, f=int, v=list)
+        values = unpack_values(heads, buffers)
+        if self._calls.mine(request, attempt) is None:
+            return
+        if all(self._landing.has(request, attempt, value) for value in values):
+            self._listener.yielded(request, attempt, first, values)
+        else:
+            self.lose([request])
+
+    def _returned(self, header: Header, _: list[bytes]) -> None:
+        requests = [request for request in numbers(header, "n") if self._calls.pop(request) is not None]
+        if requests:
+            self._listener.returned(requests)
+
+    def _died(self, header: Header, _: list[bytes]) -> None:
+        request, attempt, text = checked(header, n=int, a=int, x=str)
+        if self._calls.mine(request, attempt) is not None:
+            self._calls.pop(request)
+            self._listener.died(request, attempt, text)
+
+    def _output(self, header: Header, _: list[bytes]) -> None:
+        request, stream, text = checked(header, n=int, s=str, x=str)
+        if stream not in ("stdout", "stderr", "log"):
+            raise FrameError(f"{stream!r:.100} is no stream")
+        if request in self._calls.out:
+            self._listener.output(request, stream, text)
+
+    def _started(self, header: Header, _: list[bytes]) -> None:
+        request, attempt, at, slot, pid = checked(header, n=int, a=int, t=float, w=int, p=int)
+        out = self._calls.mine(request, attempt)
+        if out is None or out.began is not None or self._tie.link is None:
+            return
+        at -= self._tie.link.ahead
+        out.began = time.monotonic() - max(0.0, time.time() - at)
+        self._listener.started(request, attempt, at, slot, pid)
+
+    def _progress(self, header: Header, _: list[bytes]) -> None:
+        request, done, text = checked(header, n=int, d=float, x=str)
+        total = header.get("t")
+        if total is not None:
+            (total,) = checked(header, t=float)
+        if request in self._calls.out:
+            self._listener.progress(request, done, total, text)
+
+    def _trouble(self, header: Header, _: list[bytes]) -> None:
+        processor, text = checked(header, p=str, x=str)
+        if processor in self._processors:
+            self._credit.troubled(processor)
+            asyncio.get_running_loop().call_later(TROUBLE_SECONDS, self._listener.room, processor)
+            self._listener.trouble(processor, f"node {self.name!r}: {text}")
+
+    def _facts(self, header: Header, _: list[bytes]) -> None:
+        used, others, low = checked(header, used=float, others=int, low=int)
+        memory = None if header.get("memory") is None else numbers(header, "memory")
+        if memory is not None and len(memory) != 2:
+            raise FrameError("'facts' has no proper 'memory'")
+        processors = slots_told(header.get("processors"))
+        self._told = {"used": used, "others": others, "memory": memory, "processors": processors}
+        self._seen = {number for number in self._seen if number >= low}
+        self._listener.node(self.name)
+
+    def _absent(self, header: Header, _: list[bytes]) -> None:
+        """What was on its way when the link was cut goes again; what cannot, is lost."""
+        gone = [request for request in numbers(header, "n") if request in self._calls.out]
+        self._send_all(gone)
+        self.lose([request for request in gone if request in self._calls.out and self._calls.out[request].call is None])
+
+    def _module(self, header: Header, _: list[bytes]) -> None:
+        (name,) = checked(header, x=str)
+        found = imports.found(self._workdir, name)
+        if found is None:
+            self._tie.say({"k": "module", "x": name})
+        elif self._tie.link is not None:
+            package, origin, source = found
+            self._tie.link.send({"k": "module", "x": name, "p": package, "o": origin}, [source])
+
+    _units: dict[str, Any] = {  # noqa: RUF012 - never changed
+        "done": _done,
+        "yielded": _yielded,
+        "returned": _returned,
+        "died": _died,
+        "output": _output,
+    }
+    _news: dict[str, Any] = {  # noqa: RUF012 - never changed
+        "started": _started,
+        "progress": _progress,
+        "trouble": _trouble,
+        "facts": _facts,
+        "absent": _absent,
+        "module": _module,
+    }

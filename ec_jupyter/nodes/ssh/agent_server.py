@@ -1,0 +1,496 @@
+"""Speaks for the engine on a node: runs an agent, and keeps what it has to tell until the engine has it.
+
+It lives on without the engine for as long as its lease, counted from the last sign of life that
+the engine is known to have seen, and listens on a private socket for the next connection. What
+runs goes on meanwhile; what has ended is told once somebody is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ec_jupyter.errors import EcError, FrameError
+from ec_jupyter.nodes import bootstrap
+from ec_jupyter.nodes import cpus as machine
+from ec_jupyter.nodes.codec import (
+    checked,
+    file_name,
+    files_of,
+    numbers,
+    pack_outcomes,
+    unpack_calls,
+    values_of,
+)
+from ec_jupyter.nodes.local.agent import Agent
+from ec_jupyter.nodes.local.agent_context import failed, stop_text
+from ec_jupyter.nodes.ssh.spool import Spool
+from ec_jupyter.nodes.ssh.transport import Link, clock
+from ec_jupyter.wire import INLINE_BYTES, PROTOCOL, Call, Header, Outcome, Value
+
+log = logging.getLogger(__name__)
+
+FACTS_SECONDS = 0.5
+LOOK_SECONDS = 0.25
+UNIT_BYTES = 2 * INLINE_BYTES
+"""Outcomes share a frame up to about so much."""
+
+BACKLOG_BYTES = 1 << 20
+FAREWELL_SECONDS = 2.0
+
+
+@dataclass
+class Held:
+    """A call that is here and has not ended."""
+
+    call: Call
+    processor: str
+    started: float | None = None
+    slot: int = 0
+    pid: int = 0
+
+
+class Deputy:
+    """One agent behind a link.
+
+    Parameters
+    ----------
+    orders : dict
+        What the engine wants, and what the first code has found out.
+    """
+
+    def __init__(self, orders: dict[str, Any]) -> None:
+        self.orders = orders
+        self.folder: Path = Path(orders["run"]) / orders["key"]
+        self.over = asyncio.Event()
+        self._lease = float(orders["lease"])
+        self._heartbeat = float(orders["heartbeat"])
+        self._boot = os.urandom(8).hex()
+        self._link: Link | None = None
+        self._greeted = self._met = False
+        self._epoch = int(orders["epoch"])
+        self._assured = clock()
+        self._held: dict[int, Held] = {}
+        self._ending: dict[int, int] = {}
+        self._later: dict[int, tuple[str, Call]] = {}
+        self._busy: set[int] = set()
+        self._sources: dict[str, str] = {}
+        self._asked: dict[str, list[Callable[[bytes | None], None]]] = {}
+        self._facts: dict[str, Any] = {}
+        self._server: asyncio.AbstractServer | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        for name in ("values", "blobs", "spool"):
+            (self.folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._spool = Spool(self.folder / "spool")
+        self._lent = max(1, min(orders["cpus"] or machine.cpu_count(), machine.cpu_count()))
+        self.agent = Agent(
+            self, name=orders["name"], cpus=self._lent, folder=self.folder, runtime=self.folder, epoch=self._epoch,
+            workdir=_workdir(self.folder), idle=float(orders["idle"]), modules=self.module,
+            shared=True,
+        )  # fmt: skip
+
+    async def run(self) -> None:
+        """Work until told to end, or until the lease is over."""
+        await self.agent.start()
+        path = self.folder / "s"
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listening.bind(str(path))
+        path.chmod(0o600)
+        listening.listen(4)
+        listening.setblocking(False)
+        loop = asyncio.get_running_loop()
+        loop.add_reader(listening, self._accept, listening)
+        self._attach(self.orders["read"], self.orders["write"])
+        look = asyncio.create_task(self._look())
+        try:
+            await self.over.wait()
+        finally:
+            look.cancel()
+            loop.remove_reader(listening)
+            listening.close()
+            path.unlink(missing_ok=True)
+            await self.agent.close()
+            if self._link is not None:
+                await self._link.flushed(FAREWELL_SECONDS)
+                self._link.close("the end")
+
+    def _accept(self, listening: socket.socket) -> None:
+        with suppress(BlockingIOError):
+            sock, _ = listening.accept()
+            fd = sock.detach()
+            self._attach(fd, fd)
+
+    def _attach(self, read: int, write: int) -> None:
+        """Somebody has come: the last to come is the one we talk to once it has said who it is."""
+        if self._link is not None:
+            self._link.close("another connection has come")
+        self._greeted = False
+        self._link = Link(self, read, write, self._heartbeat)
+        self._link.send(self._welcome())
+
+    def _welcome(self) -> Header:
+        return {
+            "k": "welcome",
+            "protocol": PROTOCOL,
+            "boot": self._boot,
+            "spec": self.orders["spec"],
+            "machine": [socket.gethostname(), machine.boot_id()],
+            "pid": os.getpid(),
+            "cpus": self._lent,
+            "files": [[path.name, path.stat().st_size] for path in (self.folder / "values").glob("[!.]*")],
+            "blobs": [path.name for path in (self.folder / "blobs").glob("[!.]*")],
+        }
+
+    async def _look(self) -> None:
+        """See to the lease, and say what has changed."""
+        said = 0.0
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            if self._link is not None:
+                self._assured = max(self._assured, self._link.assured)
+            if self._lease and clock() > self._assured + self._lease:
+                log.info("lease over")
+                self.over.set()
+            if clock() - said >= FACTS_SECONDS:
+                said = clock()
+                # folders for temporary files are tidied by age; one that is gone all the same must not end the watch
+                with suppress(OSError):
+                    os.utime(self.folder)
+                self._say_facts()
+
+    def _say_facts(self) -> None:
+        statistics = self.agent.statistics()
+        facts = {
+            "used": statistics["used"],
+            "others": statistics["others"],
+            "processors": statistics["processors"],
+            "memory": machine.memory(),
+            "low": self._spool.lowest(),
+        }
+        if facts != self._facts and self._say({"k": "facts", **facts}):
+            self._facts = facts
+
+    def _say(self, header: Header) -> bool:
+        """Send what may be lost."""
+        if self._link is None or not self._greeted:
+            return False
+        self._link.send(header)
+        return True
+
+    # what the link says
+
+    def frame(self, link: Link, header: Header, buffers: list[bytes]) -> None:
+        """A frame of the engine."""
+        act = self._acts.get(header["k"])
+        if act is None or link is not self._link or not (self._greeted or header["k"] in ("hello", "bye")):
+            raise FrameError(f"{header['k']!r} has no meaning here")
+        try:
+            act(self, header, buffers)
+        except FrameError:
+            raise
+        except EcError as error:
+            log.error("%s: %s", header["k"], error)
+
+    def coming(self, link: Link, header: Header, size: int) -> Path:
+        """A value or a function's code begins to come."""
+        return self.folder / self._place(header, ".")
+
+    def arrived(self, link: Link, header: Header, size: int) -> None:
+        """It is here."""
+        (self.folder / self._place(header, ".")).replace(self.folder / self._place(header, ""))
+
+    def _place(self, header: Header, dot: str) -> str:
+        if "h" in header:
+            return f"blobs/{dot}{file_name(header['h'])}"
+        return f"values/{dot}{file_name(header.get('n'))}"
+
+    def drained(self, link: Link) -> None:
+        """There is room to tell more."""
+        if not link.bulky:
+            self._busy.clear()
+        self._tell()
+
+    def ended(self, link: Link, reason: str) -> None:
+        """Nobody is there any more; what runs goes on."""
+        log.info("the link has ended: %s", reason)
+        self._assured = max(self._assured, link.assured)
+        if link is not self._link:
+            return
+        self._link = None
+        self._greeted = False
+        self._detach()
+        if not self._lease or not self._met:
+            # told to end with its link, or left before anybody had said a word
+            self.over.set()
+
+    def _detach(self) -> None:
+        """Let the process go that waits for us on behalf of the login."""
+        fd = self.orders.pop("detach", None)
+        if fd is not None:
+            with suppress(OSError):
+                os.write(fd, bootstrap.DETACHED)
+            os.close(fd)
+
+    # what the engine says
+
+    def _hello(self, header: Header, _: list[bytes]) -> None:
+        epoch, known, lease, heartbeat, names = checked(
+            header, epoch=int, known=list, lease=float, beat=float, processors=list
+        )
+        if epoch < self._epoch:
+            raise FrameError("an engine from before the one that was here last")
+        self._epoch, self._lease, self._heartbeat = epoch, float(lease), float(heartbeat)
+        assert self._link is not None
+        self._link.live(self._heartbeat)
+        self._greeted = self._met = True
+        self._sources.clear()
+        self._facts = {}
+        for name in self.agent.processors - set(names):
+            self.agent.remove(name)
+        wanted: dict[int, int] = dict(known)
+        for request in [n for n, held in self._held.items() if wanted.get(n) != held.call.attempt]:
+            self._give_up(request)
+        self._spool.forget(self._spool.requests() - wanted.keys())
+        here = self._held.keys() | self._spool.requests() | self._later.keys()
+        self._say({"k": "absent", "n": [request for request in wanted if request not in here]})
+        for request, held in self._held.items():
+            if held.started is not None:
+                self._say_started(request, held)
+        for name in self._asked:
+            self._say({"k": "module", "x": name})
+        self._busy.clear()
+        self._spool.again()
+        self._tell()
+
+    def _give_up(self, request: int) -> None:
+        """Nobody wants the answer to a call any more."""
+        held = self._held.pop(request)
+        self._ending[request] = held.call.attempt
+        self.agent.cancel(request)
+
+    def _processor(self, header: Header, _: list[bytes]) -> None:
+        name, cpus = checked(header, n=str, c=int)
+        affinity = header.get("a", "auto")
+        self.agent.processor(name, min(cpus, self._lent), affinity)
+
+    def _remove(self, header: Header, _: list[bytes]) -> None:
+        self.agent.remove(header["n"])
+
+    def _warm(self, header: Header, _: list[bytes]) -> None:
+        self.agent.warm(header["n"])
+
+    def _assign(self, header: Header, buffers: list[bytes]) -> None:
+        (processor,) = checked(header, p=str)
+        ready = []
+        for call in unpack_calls(header, buffers, self._sources):
+            if call.request in self._held:
+                continue  # sent twice over a link that was cut
+            if call.request in self._ending:
+                # an attempt that nobody wants any more has not quite ended
+                self._later[call.request] = (processor, call)
+                continue
+            self._held[call.request] = Held(call, processor)
+            ready.append(call)
+        if ready:
+            self._give(processor, ready)
+
+    def _give(self, processor: str, calls: list[Call]) -> None:
+        try:
+            self.agent.assign(processor, calls)
+        except EcError:
+            # the processor has just been taken away
+            self.returned([call.request for call in calls])
+
+    def _recall(self, header: Header, _: list[bytes]) -> None:
+        self.agent.recall([n for n in numbers(header, "n") if n in self._held])
+
+    def _cancel(self, header: Header, _: list[bytes]) -> None:
+        request, kind = checked(header, n=int, c=str)
+        if request in self._later:
+            call = self._later.pop(request)[1]
+            self._report([failed(call, kind, stop_text(call, kind))])
+        elif request in self._held:
+            self.agent.cancel(request, kind)
+
+    def _confirmed(self, header: Header, _: list[bytes]) -> None:
+        self._spool.confirmed(numbers(header, "u"))
+
+    def _drop(self, header: Header, _: list[bytes]) -> None:
+        for name in header.get("f", ()):
+            (self.folder / "values" / file_name(name)).unlink(missing_ok=True)
+
+    def _module(self, header: Header, buffers: list[bytes]) -> None:
+        for answer in self._asked.pop(str(header.get("x")), ()):
+            answer(json.dumps([header.get("p"), header.get("o")]).encode() + b"\n" + buffers[0] if buffers else None)
+
+    def _bye(self, _: Header, __: list[bytes]) -> None:
+        self.over.set()
+
+    _acts: dict[str, Any] = {  # noqa: RUF012 - never changed
+        "hello": _hello,
+        "processor": _processor,
+        "remove": _remove,
+        "warm": _warm,
+        "assign": _assign,
+        "recall": _recall,
+        "cancel": _cancel,
+        "confirmed": _confirmed,
+        "drop": _drop,
+        "module": _module,
+        "bye": _bye,
+    }
+
+    # what the agent says
+
+    def blob(self, sha256: str) -> bytes:
+        """The code of a task."""
+        return (self.folder / "blobs" / sha256).read_bytes()
+
+    def module(self, name: str, answer: Callable[[bytes | None], None]) -> None:
+        """A task imports what may lie beside the notebook; the engine looks."""
+        asked = self._asked.setdefault(name, [])
+        asked.append(answer)
+        if len(asked) == 1:
+            self._say({"k": "module", "x": name})
+
+    def started(self, request: int, attempt: int, at: float, slot: int, pid: int) -> None:
+        """A call runs."""
+        held = self._mine(request, attempt)
+        if held is not None:
+            held.started, held.slot, held.pid = at, slot, pid
+            self._say_started(request, held)
+
+    def _say_started(self, request: int, held: Held) -> None:
+        self._say({
+            "k": "started", "n": request, "a": held.call.attempt, "t": held.started, "w": held.slot, "p": held.pid,
+        })  # fmt: skip
+
+    def _mine(self, request: int, attempt: int) -> Held | None:
+        held = self._held.get(request)
+        return held if held is not None and held.call.attempt == attempt else None
+
+    def finished(self, outcomes: list[Outcome]) -> None:
+        """Calls have ended."""
+        wanted = []
+        for outcome in outcomes:
+            if self._mine(outcome.request, outcome.attempt) is None:
+                self._over(outcome.request)
+                continue
+            del self._held[outcome.request]
+            wanted.append(outcome)
+        self._report(wanted)
+
+    def _report(self, outcomes: list[Outcome]) -> None:
+        share: list[Outcome] = []
+        size = 0
+        for outcome in outcomes:
+            inline = sum(len(value.data) for value in values_of(outcome) if value.data is not None)
+            if share and (size + inline > UNIT_BYTES or _files(outcome) or _files(share[-1])):
+                self._add_done(share)
+                share, size = [], 0
+            share.append(outcome)
+            size += inline
+        if share:
+            self._add_done(share)
+        self._tell()
+
+    def _add_done(self, outcomes: list[Outcome]) -> None:
+        files = [file for outcome in outcomes for file in _files(outcome)]
+        try:
+            self._spool.add(*pack_outcomes(outcomes), [outcome.request for outcome in outcomes], files)
+        except FrameError as error:
+            # one result of a great many values, for small ones never share a frame that large
+            for one in outcomes:
+                facts = {"type": "TaskNotPicklableError", "message": str(error), "traceback": "", "kind": "unpicklable"}
+                gone = Outcome(one.request, one.attempt, "failed", error=facts, started=one.started)
+                self._spool.add(*pack_outcomes([gone]), [one.request], [])
+
+    def yielded(self, request: int, attempt: int, first: int, values: list[Value]) -> None:
+        """A generator has yielded."""
+        if self._mine(request, attempt) is None:
+            return
+        header = {"k": "yielded", "n": request, "a": attempt, "f": first, "v": [value.head() for value in values]}
+        self._spool.add(header, [v.data for v in values if v.data is not None], [request], files_of(values))
+        self._tell()
+
+    def returned(self, requests: list[int]) -> None:
+        """Calls are handed back."""
+        back = [request for request in requests if self._held.pop(request, None) is not None]
+        for request in requests:
+            if request not in back:
+                self._over(request)
+        if back:
+            self._spool.add({"k": "returned", "n": back}, (), back, [])
+            self._tell()
+
+    def died(self, request: int, attempt: int, text: str) -> None:
+        """A call has killed its worker."""
+        if self._mine(request, attempt) is None:
+            return self._over(request)
+        del self._held[request]
+        self._spool.add({"k": "died", "n": request, "a": attempt, "x": text}, (), [request], [])
+        return self._tell()
+
+    def _over(self, request: int) -> None:
+        """An unwanted attempt has ended; the next may begin."""
+        self._ending.pop(request, None)
+        later = self._later.pop(request, None)
+        if later is not None:
+            processor, call = later
+            self._held[request] = Held(call, processor)
+            self._give(processor, [call])
+
+    def output(self, request: int, stream: str, text: str) -> None:
+        """A call has printed."""
+        if request in self._held:
+            self._spool.add({"k": "output", "n": request, "s": stream, "x": text}, (), [request], [])
+            self._tell()
+
+    def progress(self, request: int, done: float, total: float | None, text: str) -> None:
+        """A call says how far it is."""
+        if request in self._held:
+            self._say({"k": "progress", "n": request, "d": done, "t": total, "x": text})
+
+    def room(self, processor: str) -> None:
+        """The engine counts for itself."""
+
+    def trouble(self, processor: str, text: str) -> None:
+        """Workers do not start."""
+        self._say({"k": "trouble", "p": processor, "x": text})
+
+    def _tell(self) -> None:
+        """Send what is to be told, as far as the link takes it now."""
+        link = self._link
+        if link is None or not self._greeted:
+            return
+        for unit in self._spool.unsent() if link.backlog < BACKLOG_BYTES else ():
+            # what is large lets others pass, but nothing overtakes within one request
+            behind = bool(unit.files) or not unit.requests.isdisjoint(self._busy)
+            for name, size in unit.files:
+                try:
+                    link.send_file(self.folder / "values" / name, {"n": name})
+                except OSError as error:
+                    log.error("value file %s of %d bytes: %s", name, size, error)
+            if behind:
+                self._busy |= unit.requests
+            link.put(self._spool.data(unit), behind=behind)
+            if link.backlog >= BACKLOG_BYTES:
+                break
+
+
+def _workdir(otherwise: Path) -> Path:
+    """The user's home, as for any command over SSH: what tasks write beside themselves stays."""
+    home = Path.home()
+    return home if home.is_dir() and os.access(home, os.R_OK | os.X_OK) else otherwise
+
+
+def _files(outcome: Outcome) -> list[tuple[str, int]]:
+    return files_of(values_of(outcome))

@@ -1,0 +1,81 @@
+"""The calls that are a node's, as the engine knows them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ec_jupyter.nodes import codec
+from ec_jupyter.wire import Call
+
+
+@dataclass
+class Out:
+    """A call that is the node's; `call` is None where an engine before this one has sent it."""
+
+    attempt: int
+    processor: str
+    call: Call | None
+    sent: bool = False
+    began: float | None = None
+
+
+class Tally:
+    """Calls that were given to a node and have not ended.
+
+    Attributes
+    ----------
+    out : dict of int to Out
+        By request, in the order they came.
+    cancels : dict of int to str
+        Those somebody has cancelled, and how; said again after a cut.
+    recalls : set of int
+        Those to ask for when the node is there again.
+    """
+
+    def __init__(self) -> None:
+        self.out: dict[int, Out] = {}
+        self.cancels: dict[int, str] = {}
+        self.recalls: set[int] = set()
+
+    def mine(self, request: int, attempt: int) -> Out | None:
+        """The call, if it is this attempt that is there."""
+        out = self.out.get(request)
+        return out if out is not None and out.attempt == attempt else None
+
+    def pop(self, request: int) -> Out | None:
+        """Take a call off: it has ended, or is handed back."""
+        self.cancels.pop(request, None)
+        self.recalls.discard(request)
+        return self.out.pop(request, None)
+
+    def sent(self) -> list[int]:
+        """Requests that may be there."""
+        return [request for request, out in self.out.items() if out.sent]
+
+    def unsent(self) -> list[int]:
+        """Requests that surely are not there."""
+        return [request for request, out in self.out.items() if not out.sent]
+
+    def count(self, processor: str) -> int:
+        """How many there are of a processor."""
+        return sum(out.processor == processor for out in self.out.values())
+
+    def by_processor(self, requests: Iterable[int]) -> dict[str, list[Call]]:
+        """The calls themselves, as far as they are known."""
+        found: dict[str, list[Call]] = {}
+        for request in requests:
+            out = self.out[request]
+            if out.call is not None:
+                found.setdefault(out.processor, []).append(out.call)
+        return found
+
+    def files(self) -> set[str]:
+        """Value files that any of them needs."""
+        return {file for out in self.out.values() if out.call is not None for file, _ in codec.files_in(out.call)}
+
+    def running(self) -> dict[int, float]:
+        """Requests that run now, and for how many seconds."""
+        now = time.monotonic()
+        return {request: now - out.began for request, out in self.out.items() if out.began is not None}

@@ -1,0 +1,44 @@
+"""How many calls to keep on a node: what its slots run, and what keeps them busy until more can come."""
+
+from __future__ import annotations
+
+from ec_jupyter.nodes.batch import BATCH_CALLS
+from ec_jupyter.nodes.durations import CALL_SECONDS, SHORT_SECONDS
+from ec_jupyter.nodes.local.pool import TROUBLE_SECONDS
+from ec_jupyter.nodes.ssh.transport import clock
+
+PREFETCH = 64
+"""Calls of a slot that may be on their way, at most."""
+
+FAR_SECONDS = 1.0
+"""Calls this long wait here, not there: another node may have a CPU for them sooner."""
+
+
+class Credit:
+    """Learns how long calls of each processor take on one node."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, float] = {}
+        self._not_before: dict[str, float] = {}
+
+    def learn(self, processor: str, seconds: float) -> None:
+        """A call has taken so long."""
+        old = self._seconds.get(processor, seconds)
+        self._seconds[processor] = max(old + (0.5 if seconds < old else 0.3) * (seconds - old), CALL_SECONDS)
+
+    def troubled(self, processor: str) -> None:
+        """Its workers do not start; none for some time."""
+        self._not_before[processor] = clock() + TROUBLE_SECONDS
+
+    def calls(self, processor: str, cpus: int, round_trip: float) -> int:
+        """How many calls to have there in all."""
+        if clock() < self._not_before.get(processor, 0.0):
+            return 0
+        seconds = self._seconds.get(processor)
+        if seconds is None:
+            return 2 * cpus
+        ahead = min(PREFETCH, int(round_trip / seconds))
+        if seconds <= SHORT_SECONDS:
+            return cpus * (3 * max(1, min(BATCH_CALLS, int(SHORT_SECONDS / seconds))) + ahead)
+        # the slower a call and the nearer the node, the less is gained by one that waits there
+        return cpus * ((1 if seconds > max(FAR_SECONDS, 20 * round_trip) else 2) + ahead)

@@ -1,0 +1,386 @@
+"""The tie to a node: logs in again and again, knows what state the node is in, and when it is surely over."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Protocol
+
+from ec_jupyter.errors import (
+    EcError,
+    FrameError,
+    HostKeyError,
+    NodeError,
+    NodeLostError,
+    NodeStartError,
+    PythonMismatchError,
+    SshAuthError,
+)
+from ec_jupyter.nodes import bundle
+from ec_jupyter.nodes.codec import checked
+from ec_jupyter.nodes.ssh.login import Login, enter, last_line
+from ec_jupyter.nodes.ssh.transport import SILENT_BEATS, Link, clock
+from ec_jupyter.wire import PROTOCOL, Header
+
+log = logging.getLogger(__name__)
+
+PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+"""Seconds until the next try to reach a node."""
+
+STUBBORN_SECONDS = 300.0
+"""The same after a failure that somebody has to see to: a host counts the logins it refuses."""
+
+START_BEAT = 10.0
+CLOSE_SECONDS = 10.0
+FENCE_SLACK = 1.0
+RESTARTED = "the machine was restarted while it was away"
+ENDED = (
+    "the agent there was killed, or ended with its login while it was away; a host that ends what a login leaves "
+    "behind (KillUserProcesses=yes) keeps it after `loginctl enable-linger` there"
+)
+_STUBBORN = (HostKeyError, SshAuthError, PythonMismatchError)
+
+
+class Owner(Protocol):
+    """Whoever the tie belongs to."""
+
+    def up(self, header: Header) -> Header:
+        """The node is there, and has what the header says; what ought to be there."""
+
+    def met(self) -> None:
+        """It knows what ought to be there, and takes work."""
+
+    def report(self, header: Header, buffers: list[bytes]) -> None:
+        """The node says something."""
+
+    def changed(self) -> None:
+        """Its state, or another fact of it, is another one."""
+
+    def out(self) -> list[int]:
+        """Requests that were sent there."""
+
+    def lose(self, requests: list[int]) -> None:
+        """Their attempts are over for sure."""
+
+    def coming(self, link: Link, header: Header, size: int) -> Path:
+        """A file begins to come: where it is to be written."""
+
+    def arrived(self, link: Link, header: Header, size: int) -> None:
+        """A file is here whole."""
+
+    def drained(self, link: Link) -> None:
+        """There is room for more to send."""
+
+
+class Tie:
+    """The connection to one node, and what is known of it.
+
+    Parameters
+    ----------
+    owner : Owner
+        Told what comes.
+    name : str
+        Name of the node.
+    login : Login
+        How to get there.
+    flow : str
+        Identity of the flow, the same in every engine of it.
+    epoch : int
+        The engine's.
+    lease, heartbeat : float
+        Seconds the node works on without us, and between signs of life.
+    requirements : sequence of str
+        What its tasks need.
+    idle : float
+        Seconds after which a worker with nothing to do ends.
+    cpus : int or None
+        CPUs it lends at most.
+
+    Attributes
+    ----------
+    state : str
+        ``"starting"``, ``"up"``, ``"away"`` (its agent may run) or ``"down"``.
+    boot : str
+        Which process the agent there is; empty: none that is known.
+    """
+
+    def __init__(  # noqa: PLR0913 - what a node is, by name
+        self,
+        owner: Owner,
+        *,
+        name: str,
+        login: Login,
+        flow: str,
+        epoch: int,
+        lease: float,
+        heartbeat: float,
+        requirements: Sequence[str],
+        idle: float,
+        cpus: int | None,
+    ) -> None:
+        self.name = name
+        self.login = login
+        self.state = "starting"
+        self.boot = ""
+        self.note = ""
+        self.error: EcError | None = None
+        self.since = time.time()
+        self.found: dict[str, Any] = {}
+        self.link: Link | None = None
+        self.closing = False
+        self._owner = owner
+        self._epoch = epoch
+        # several in a lease, or it would end between two of them
+        self._heartbeat = min(heartbeat, lease / 8) if lease else heartbeat
+        self._lease = lease
+        # without one the agent ends when it has heard nothing for so long
+        self._alone = lease or SILENT_BEATS * self._heartbeat
+        spec = json.dumps([bundle.bundle()[0], login.python, sorted(requirements)])
+        self._spec = hashlib.sha256(spec.encode()).hexdigest()
+        self._orders = {
+            "key": hashlib.sha256(f"{flow}\n{name}".encode()).hexdigest()[:16],
+            "name": name, "cpus": cpus, "epoch": epoch, "idle": idle, "lease": lease, "heartbeat": self._heartbeat,
+            "spec": self._spec, "requirements": list(requirements),
+        }  # fmt: skip
+        self._machine: list[str] = []
+        self._pinged = clock()
+        self._fence: asyncio.TimerHandle | None = None
+        self._parted: asyncio.Future[str] | None = None
+        self._settled = asyncio.Event()
+        self._again = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    # its life
+
+    async def start(self) -> None:
+        """Begin to log in."""
+        self._pinged = clock()
+        self._set_fence()
+        self._task = asyncio.create_task(self._keep())
+        self._task.add_done_callback(_tell)
+
+    async def ready(self) -> None:
+        """Wait for the end of the first login.
+
+        Raises
+        ------
+        EcError
+            It failed, and why.
+        """
+        await self._settled.wait()
+        if self.state != "up" and self.error is not None:
+            raise self.error
+
+    def retry(self) -> None:
+        """Try to reach the node now."""
+        self._again.set()
+
+    async def close(self, *, keep: bool) -> None:
+        """End the agent there, unless it is to `keep` what it has, and the login."""
+        self.closing = True
+        if self._fence is not None:
+            self._fence.cancel()
+        if self.link is not None and self._parted is not None and not self.link.quiet and not keep:
+            self.link.send({"k": "bye"})
+            await asyncio.wait([self._parted], timeout=CLOSE_SECONDS)
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        await self.login.close()
+
+    async def _keep(self) -> None:
+        tries = 0
+        while not self.closing:
+            welcomed, pause = False, PAUSES[min(tries, len(PAUSES) - 1)]
+            try:
+                welcomed = await self._visit()
+            except EcError as error:
+                self.error = error
+                if isinstance(error, _STUBBORN):
+                    pause = STUBBORN_SECONDS
+            except OSError as error:
+                self.error = NodeStartError(f"node {self.name!r}: {error}")
+            if self.closing:
+                return
+            self._change("away" if self._may_run() else "down")
+            tries, pause = (1, PAUSES[0]) if welcomed else (tries + 1, pause)
+            self._settled.set()
+            self._again.clear()
+            await _happens(self._again, pause)
+
+    async def _visit(self) -> bool:
+        """Log in and stay until the link ends; whether there was an agent."""
+        process, rest, self.found = await enter(self.login, self._orders)
+        self.error = None
+        self._parted = asyncio.get_running_loop().create_future()
+        link = self.link = Link(self, *process.give(), max(START_BEAT, self._heartbeat), rest, quiet=True)
+        try:
+            reason = await self._parted
+            if link.quiet:
+                # what it said when it ended tells why
+                await _happens(process.ended, 2.0)
+        finally:
+            link.close("the end")
+            await process.close()
+        if self.error is None:
+            heard = f": {last_line(process.errors)}" if process.errors.strip() else ""
+            kind = NodeStartError if link.quiet else NodeError
+            self.error = kind(f"node {self.name!r} on host {self.login.host!r}: {reason}{heard}")
+        return not link.quiet
+
+    def _change(self, state: str) -> None:
+        if state != self.state:
+            log.info("node %s is %s%s", self.name, state, f": {self.error}" if self.error else "")
+            self.state, self.since = state, time.time()
+        self._owner.changed()
+
+    def say(self, header: Header) -> bool:
+        """Send a frame; False where nobody is there."""
+        if self.state != "up" or self.link is None:
+            return False
+        self.link.send(header)
+        return True
+
+    # the fence: when what was sent there surely runs no more
+
+    def _fence_time(self) -> float:
+        # the agent counts from a sign of life that we had seen by then, so it ends before this
+        return self._pinged + 1.1 * self._alone + FENCE_SLACK
+
+    def _may_run(self) -> bool:
+        return bool(self.boot or self._owner.out()) and clock() < self._fence_time()
+
+    def _set_fence(self) -> None:
+        if self._fence is not None:
+            self._fence.cancel()
+        wait = max(0.05, self._fence_time() - clock())
+        self._fence = asyncio.get_running_loop().call_later(wait, self._at_fence)
+
+    def _at_fence(self) -> None:
+        if self.link is not None and not self.link.quiet:
+            self._pinged = max(self._pinged, self.link.pinged)
+        if clock() < self._fence_time():
+            return self._set_fence()
+        self._fence = None
+        requests = self._owner.out()
+        if self.boot or requests:
+            self.boot = ""
+            text = f"node {self.name!r} was away for longer than its lease of {self._alone:g} s"
+            self.error = NodeLostError(f"{text}; its {len(requests)} requests are queued again ({self.error})")
+            self._change("down")
+        return self._owner.lose(requests)
+
+    # what the link says
+
+    def frame(self, link: Link, header: Header, buffers: list[bytes]) -> None:
+        """A frame of the node."""
+        if link is not self.link:
+            return
+        act = self._before.get(header["k"])
+        if (act is None) == link.quiet:
+            raise FrameError(f"{header['k']!r} is out of place")
+        if act is None:
+            self._owner.report(header, buffers)
+        else:
+            act(self, header)
+
+    def coming(self, link: Link, header: Header, size: int) -> Path:
+        """A file begins to come."""
+        return self._owner.coming(link, header, size)
+
+    def arrived(self, link: Link, header: Header, size: int) -> None:
+        """It is here."""
+        self._owner.arrived(link, header, size)
+
+    def drained(self, link: Link) -> None:
+        """There is room for more."""
+        self._owner.drained(link)
+
+    def ended(self, link: Link, reason: str) -> None:
+        """The link is cut."""
+        if link is not self.link:
+            return
+        if not link.quiet:
+            self._pinged = max(self._pinged, link.pinged)
+        self.link = None
+        if self._parted is not None and not self._parted.done():
+            self._parted.set_result(reason)
+        if not self.closing and self.state == "up":
+            self.error = NodeError(f"node {self.name!r} on host {self.login.host!r}: {reason}")
+            self._change("away")
+
+    def _noted(self, header: Header) -> None:
+        (text,) = checked(header, x=str)
+        if text:
+            self.note = last_line(text)
+            self._owner.changed()
+
+    def _wanted(self, _: Header) -> None:
+        assert self.link is not None
+        self.link.put(bundle.pip_frame())
+
+    def _failed(self, header: Header) -> None:
+        (text,) = checked(header, x=str)
+        self.error = NodeStartError(
+            f"what node {self.name!r} requires cannot be installed on host {self.login.host!r}: {last_line(text)}"
+        )
+
+    def _welcomed(self, header: Header) -> None:
+        protocol, boot, spec, machine = checked(header, protocol=int, boot=str, spec=str, machine=list)
+        link = self.link
+        assert link is not None
+        if protocol != PROTOCOL or spec != self._spec:
+            # of another version, or with other requirements: it ends, and the next login starts anew
+            link.send({"k": "bye"})
+            self.error = NodeStartError(f"node {self.name!r} ran in another way and starts anew")
+            return
+        self.error, self.note = None, ""
+        self._meet(boot, [str(one) for one in machine])
+        wanted = self._owner.up(header)
+        self._pinged = clock()
+        self._set_fence()
+        link.live(self._heartbeat)
+        link.send({"k": "hello", "epoch": self._epoch, "lease": self._lease, "beat": self._heartbeat, **wanted})
+        self._change("up")
+        self._owner.met()
+        self._settled.set()
+
+    def _meet(self, boot: str, machine: list[str]) -> None:
+        """Is it the agent we knew? If not, that one has ended: at once on the same machine, else with its lease."""
+        before, self.boot = self.boot, boot
+        known, self._machine = self._machine, machine
+        if not before or before == boot:
+            return  # of what an engine before this one sent, the agent says what it has not
+        gone = self._owner.out()
+        if known[:1] == machine[:1]:
+            self.note = RESTARTED if known != machine else ENDED
+            self._owner.lose(gone)
+        else:
+            wait = max(0.0, self._fence_time() - clock())
+            asyncio.get_running_loop().call_later(wait, self._owner.lose, gone)
+
+    _before: dict[str, Any] = {  # noqa: RUF012 - never changed
+        "note": _noted,
+        "want": _wanted,
+        "failed": _failed,
+        "welcome": _welcomed,
+    }
+
+
+async def _happens(event: asyncio.Event, seconds: float) -> None:
+    """Wait for an event, and no longer than this."""
+    with suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)
+
+
+def _tell(task: asyncio.Task[None]) -> None:
+    """A defect of ours is the loop's to tell."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        context = {"message": "the tie to a node broke", "exception": error, "task": task}
+        task.get_loop().call_exception_handler(context)

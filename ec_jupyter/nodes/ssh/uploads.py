@@ -1,0 +1,109 @@
+"""What lies on a node already: functions' code and value files, each of which goes there once."""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable, Iterator
+from pathlib import Path
+
+from ec_jupyter.nodes.codec import files_in
+from ec_jupyter.nodes.ssh.transport import Link
+from ec_jupyter.wire import Call
+
+log = logging.getLogger(__name__)
+
+KEPT_BYTES = 4 << 30
+"""Value files of so many bytes stay on a node; those used longest ago go first."""
+
+
+class Cargo:
+    """Sends what calls need, unless it is there.
+
+    Parameters
+    ----------
+    values : Path
+        The flow's folder of value files.
+    blob : callable
+        The code of a task or condition by its hash.
+    """
+
+    def __init__(self, values: Path, blob: Callable[[str], bytes]) -> None:
+        self._values = values
+        self._blob = blob
+        self._files: OrderedDict[str, int] = OrderedDict()
+        self._bytes = 0
+        self._blobs: set[str] = set()
+        self._moving: set[str] = set()
+
+    def reset(self, files: Iterable[tuple[str, int]], blobs: Iterable[str]) -> None:
+        """What is there at the beginning of a connection."""
+        self._files = OrderedDict(files)
+        self._bytes = sum(self._files.values())
+        self._blobs = set(blobs)
+        self._moving.clear()
+
+    def came(self, name: str, size: int) -> None:
+        """A result that was made there lies there."""
+        if name not in self._files:
+            self._files[name] = size
+            self._bytes += size
+
+    def settled(self) -> None:
+        """Everything that was sent has left."""
+        self._moving.clear()
+
+    def load(self, link: Link, call: Call) -> bool:
+        """Send what a call needs; whether it has to wait for some of it."""
+        waits = False
+        for sha256 in _code(call):
+            if sha256 not in self._blobs:
+                self._send_blob(link, sha256)
+            waits |= sha256 in self._moving
+        for name, size in files_in(call):
+            if name in self._files:
+                self._files.move_to_end(name)
+            else:
+                self._send_file(link, name, size)
+            waits |= name in self._moving
+        return waits
+
+    def _send_blob(self, link: Link, sha256: str) -> None:
+        try:
+            data = self._blob(sha256)
+        except Exception as error:  # noqa: BLE001 - the call fails there, and says what it misses
+            log.error("code %s: %s: %s", sha256, type(error).__name__, error)
+            return
+        link.send_bytes(data, {"h": sha256})
+        self._blobs.add(sha256)
+        self._moving.add(sha256)
+
+    def _send_file(self, link: Link, name: str, size: int) -> None:
+        try:
+            size = link.send_file(self._values / name, {"n": name})
+        except OSError as error:
+            log.error("value file %s of %d bytes: %s", name, size, error)
+            return
+        self.came(name, size)
+        self._moving.add(name)
+
+    @property
+    def full(self) -> bool:
+        """Whether more lies there than a node keeps."""
+        return self._bytes > KEPT_BYTES
+
+    def surplus(self, used: Collection[str]) -> list[str]:
+        """Files there that are to go until it is full no more; those `used` stay. They are forgotten here."""
+        gone = []
+        for name in [name for name in self._files if name not in used]:
+            if not self.full:
+                break
+            self._bytes -= self._files.pop(name)
+            gone.append(name)
+        return gone
+
+
+def _code(call: Call) -> Iterator[str]:
+    yield call.task
+    for _, when, _, key in call.routes:
+        yield from (one for one in (when, key) if one)

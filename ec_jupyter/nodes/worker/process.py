@@ -1,0 +1,470 @@
+"""The worker process: takes frames of calls, runs them one at a time, sends frames of results.
+
+The main thread reads calls and runs them. The ``control`` thread answers what must not wait for a
+task to end (recall, stop) and kills the process group when the agent is gone. The ``flusher``
+sends results that have waited while a batch is slow. Before each call its request is written to a
+small mapped file, so that whoever finds this process dead knows which call did it.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import mmap
+import os
+import signal
+import socket
+import struct
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ec_jupyter.errors import EcError
+from ec_jupyter.nodes import cpus, current
+from ec_jupyter.nodes.batch import Job, Results, unpack_calls
+from ec_jupyter.nodes.code import keep_source
+from ec_jupyter.nodes.cpu_locks import Kept
+from ec_jupyter.nodes.surroundings import Place
+from ec_jupyter.nodes.worker.imports import Finder
+from ec_jupyter.nodes.worker.invoke import Invocation, Tasks
+from ec_jupyter.nodes.worker.output import Output, printable
+from ec_jupyter.wire import Buffer, FrameReader, Header, Value, encode
+
+BLAME = struct.Struct("<qqd")
+"""What the mapped file holds: request, attempt, and the monotonic clock when it began; 0: none."""
+
+PROGRAM = struct.Struct("<q")
+"""What follows there: the last request that has started another program; 0: none."""
+
+BLAME_BYTES = 64
+STACK_SUFFIX = ".stack"
+"""Beside the mapped file: where faulthandler writes what ran when the process crashed."""
+
+FLUSH_SECONDS = 0.005
+STARTED_SECONDS = 0.010
+_READ_BYTES = 256 * 1024
+_HELD_BYTES = 256 * 1024
+_SET_SIGNAL = 10  # F_SETSIG of Linux, which Python does not name
+
+
+@dataclass(frozen=True)
+class Seat:
+    """Where a worker works: made by its slot, new for each process."""
+
+    token: str
+    address: str
+    blame: str
+    folder: str
+    workdir: str
+    epoch: int
+    sync: bool
+    pins: cpus.Pins
+    fetch: bool = False
+    limits: tuple[str, ...] = ()
+
+
+_failed: list[BaseException] = []
+_life: list[socket.socket] = []
+
+
+def init(seat: Seat, locks: Kept) -> None:
+    """Prepare the process before anything of the user's is loaded; loky's initializer."""
+    try:
+        # a group of its own: a task's children die with it, a terminal's interrupt never comes here
+        os.setpgid(0, 0)
+        locks.keep()
+        _live_with_agent(seat)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        cpus.pin(seat.pins)
+        with open(os.devnull) as nothing:
+            # nobody is there to answer: input() ends at once instead of waiting for ever
+            os.dup2(nothing.fileno(), 0)
+        os.chdir(seat.workdir)
+        if not seat.fetch:
+            # elsewhere it is the user's home there: the notebook's modules come from the notebook's folder
+            sys.path.insert(0, seat.workdir)
+    except BaseException as error:  # noqa: BLE001 - told by `serve`
+        # raised here it would only say that the pool is broken; `serve` raises it where it is heard
+        _failed.append(error)
+
+
+def serve(seat: Seat) -> None:
+    """Run calls until the agent says that it is enough; what loky runs."""
+    if _failed:
+        raise EcError(f"{type(_failed[0]).__name__}: {_failed[0]}")
+    Worker(seat).serve()
+
+
+def leave() -> None:
+    """End this process and all it has started, at once."""
+    os.killpg(os.getpgid(0), signal.SIGKILL)
+
+
+class Worker:
+    """The state of a worker process."""
+
+    def __init__(self, seat: Seat) -> None:
+        self._send_lock = threading.Lock()
+        self._guard = threading.Lock()  # pending, running, recalled
+        self._reading = threading.Lock()
+        self._reader = FrameReader()
+        self._pending: deque[Job] = deque()
+        self._recalled: set[int] = set()
+        self._results = Results()
+        self._held_since = 0.0
+        self._yields: list[tuple[int, Value]] = []
+        self._yields_sent = 0.0
+        self._job: Job | None = None
+        self._running = 0
+        self._began = 0.0
+        self._announced = 0
+        self._inside = False
+        self._limits = seat.limits
+        self._threads = 0
+        self._stopping: tuple[int, str, str] | None = None
+        self._ended = False
+        self._busy = threading.Event()
+        self._never = threading.Event()
+        self._main = threading.get_ident()
+        self._tasks = Tasks(self._ask)
+        self._place: Place
+        self._asked = ""
+        self._answer: bytes | EcError | None = None
+        self._modules: dict[str, bytes | None] = {}
+        self._finder = Finder(self._ask_module) if seat.fetch else None
+        self._invocation = Invocation(self._tasks, Path(seat.folder), seat.epoch, seat.sync, self._emit)
+        self._blame = _mapped(seat.blame)
+        self._stack = open(seat.blame + STACK_SUFFIX, "wb", buffering=0)  # noqa: SIM115 - faulthandler's
+        self._output = Output(self._print)
+        self._work = _connected(seat, "work")
+        self._control = _connected(seat, "control")
+
+    def serve(self) -> None:
+        """Run calls until told to end."""
+        signal.signal(signal.SIGINT, self._interrupted)
+        self._place = self._tasks.place = Place(elsewhere=self._finder is not None, started=self._program_started)
+        current.place.call = self._current
+        current.place.say = self._progress
+        self._output.install()
+        faulthandler.enable(self._stack)
+        if self._finder is not None:
+            self._finder.install()
+        for name, loop in (("control", self._obey), ("flusher", self._flush_slow)):
+            threading.Thread(target=loop, name=name, daemon=True).start()
+        while True:
+            job = self._next()
+            if job is not None:
+                self._run(job)
+                continue
+            self._flush()
+            BLAME.pack_into(self._blame, 0, 0, 0, 0.0)
+            if self._ended:
+                return
+            self._receive()
+
+    # the main thread
+
+    def _next(self) -> Job | None:
+        with self._guard:
+            if not self._pending:
+                return None
+            self._job = job = self._pending.popleft()
+            self._running = job.request
+        if self._pending and not self._busy.is_set():
+            self._busy.set()
+        return job
+
+    def _run(self, job: Job) -> None:
+        began = time.time()
+        self._began = clock = time.monotonic()
+        BLAME.pack_into(self._blame, 0, job.request, job.attempt, clock)
+        if job.lot.threads != self._threads:
+            self._threads = job.lot.threads
+            cpus.limit(self._threads, self._limits)
+            self._place.keep(self._limits)
+        self._output.begin(job.request)
+        value, rest = self._outcome(job)
+        self._place.leave()
+        self._output.end()
+        seconds = time.monotonic() - clock
+        if self._yields:
+            self._flush_yields()
+        with self._guard:
+            self._running = 0
+            self._stopping = None
+        with self._send_lock:
+            if not self._results.count:
+                self._held_since = clock + seconds
+            self._results.add(job.request, began, seconds, value, rest)
+        if self._results.bytes > _HELD_BYTES:
+            self._flush()
+
+    def _outcome(self, job: Job) -> tuple[Value | None, dict[str, Any] | None]:
+        try:
+            try:
+                self._inside = True
+                if self._stopping is not None and self._stopping[0] == job.request:
+                    raise KeyboardInterrupt
+                value, rest = self._invocation.result(job)
+            finally:
+                self._inside = False
+        except BaseException as error:  # noqa: BLE001 - the call's outcome
+            return None, self._invocation.failure(job, error, self._stopped(job))
+        stopped = self._stopped(job)
+        if stopped is not None:
+            # it caught the interrupt and returned; whoever stopped it has been told that it stops
+            return None, self._invocation.failure(job, KeyboardInterrupt(), stopped)
+        return value, rest
+
+    def _stopped(self, job: Job) -> tuple[str, str] | None:
+        stopping = self._stopping
+        return stopping[1:] if stopping is not None and stopping[0] == job.request else None
+
+    def _interrupted(self, *_: object) -> None:
+        # once a call, and never while our own code runs
+        if self._inside and (self._stopping is None or self._stopping[0] == self._running):
+            self._inside = False
+            raise KeyboardInterrupt
+
+    def _receive(self) -> None:
+        """Wait for frames and take them in."""
+        with self._reading:
+            data = self._work.recv(_READ_BYTES)
+            if not data:
+                leave()
+            self._take(data)
+
+    def _take(self, data: bytes) -> None:
+        for header, buffers in self._reader.feed(data):
+            kind = header["k"]
+            if kind == "run":
+                self._accept(header, buffers)
+            elif kind == "blob":
+                self._learn(header, buffers)
+            elif kind == "module":
+                self._modules[header["x"]] = buffers[0] if buffers else None
+            elif kind == "end":
+                self._ended = True
+
+    def _accept(self, header: Header, buffers: list[bytes]) -> None:
+        for lot in header["g"]:
+            if "source" in lot:
+                keep_source(*lot["source"])
+        jobs = list(unpack_calls(header, buffers))
+        with self._guard:
+            back = [job.request for job in jobs if job.request in self._recalled]
+            if back:
+                self._recalled.difference_update(back)
+                jobs = [job for job in jobs if job.request not in back]
+            self._pending.extend(jobs)
+        if back:
+            self._send({"k": "back", "n": back})
+
+    def _learn(self, header: Header, buffers: list[bytes]) -> None:
+        sha256 = header["h"]
+        if "x" not in header:
+            self._tasks.add(sha256, buffers[0])
+        if sha256 == self._asked:
+            self._answer = EcError(header["x"]) if "x" in header else buffers[0]
+
+    def _ask(self, sha256: str) -> bytes:
+        """The pickle of a function that was here and had to go."""
+        with self._shield():
+            self._asked, self._answer = sha256, None
+            self._send({"k": "need", "h": sha256})
+            while self._answer is None:
+                self._receive()
+            answer, self._answer, self._asked = self._answer, None, ""
+        if isinstance(answer, EcError):
+            raise answer
+        return answer
+
+    def _ask_module(self, name: str) -> bytes | None:
+        """What a module that lies beside the notebook has in it; any thread may import."""
+        with self._shield():
+            self._send({"k": "module", "x": name})
+            while name not in self._modules:
+                with self._reading:
+                    # whoever read meanwhile may have had the answer
+                    data = b"" if name in self._modules else self._work.recv(_READ_BYTES)
+                    if not data and name not in self._modules:
+                        leave()
+                    self._take(data)
+        return self._modules.pop(name, None)
+
+    @contextmanager
+    def _shield(self) -> Iterator[None]:
+        """Hold an interrupt back while a frame is half way: torn, it would end the connection."""
+        if threading.get_ident() != self._main:
+            yield
+            return
+        inside, self._inside = self._inside, False
+        yield
+        self._inside = inside
+        if inside and self._job is not None and self._stopped(self._job) is not None:
+            self._inside = False
+            raise KeyboardInterrupt
+
+    # what leaves
+
+    def _send(self, header: Header, buffers: list[Buffer] | None = None) -> None:
+        with self._send_lock:
+            self._write(header, buffers or [])
+
+    def _write(self, header: Header, buffers: list[Buffer]) -> None:
+        try:
+            self._work.sendall(encode(header, buffers))
+        except (BrokenPipeError, ConnectionResetError):
+            leave()
+
+    def _flush(self) -> None:
+        with self._send_lock:
+            if self._results.count:
+                self._write(*self._results.take())
+
+    def _emit(self, request: int, index: int, value: Value) -> None:
+        with self._send_lock:
+            self._yields.append((index, value))
+        if time.monotonic() - self._yields_sent >= FLUSH_SECONDS:
+            with self._shield():
+                self._flush_yields()
+        elif not self._busy.is_set():
+            self._busy.set()
+
+    def _flush_yields(self) -> None:
+        with self._send_lock:
+            if not self._yields:
+                return
+            yields, self._yields = self._yields, []
+            self._yields_sent = time.monotonic()
+            heads = [value.head() for _, value in yields]
+            buffers: list[Buffer] = [value.data for _, value in yields if value.data is not None]
+            self._write({"k": "yielded", "n": self._running, "f": yields[0][0], "v": heads}, buffers)
+
+    def _print(self, request: int, stream: str, text: str) -> None:
+        self._send({"k": "output", "n": request, "s": stream, "x": text})
+
+    def _progress(self, done: float, total: float | None, text: str) -> None:
+        if self._running:
+            with self._shield():
+                self._send({"k": "progress", "n": self._running, "d": done, "t": total, "x": printable(str(text))})
+
+    def _program_started(self) -> None:
+        PROGRAM.pack_into(self._blame, BLAME.size, self._running)
+
+    def _current(self) -> current.Current:
+        if self._job is None:
+            raise EcError("current() has a meaning only inside a task")
+        return current.Current(self._job.request, self._job.run, self._job.attempt, self._job.lot.socket)
+
+    def _flush_slow(self) -> None:
+        """The flusher: what a slow batch has done must not wait for the rest of it."""
+        while True:
+            self._busy.wait()
+            wait = FLUSH_SECONDS
+            while self._unfinished():
+                self._never.wait(wait)
+                self._flush_late()
+                # nothing more to say of a call once it is known to be long
+                wait = 10 * FLUSH_SECONDS if self._announced == self._running != 0 else FLUSH_SECONDS
+            self._busy.clear()
+
+    def _unfinished(self) -> bool:
+        return bool(self._running or self._pending or self._results.count)
+
+    def _flush_late(self) -> None:
+        now = time.monotonic()
+        if self._yields:
+            self._flush_yields()
+        with self._send_lock:
+            if self._results.count and now - self._held_since >= FLUSH_SECONDS:
+                self._write(*self._results.take())
+            # while this lock is held the call's result cannot leave, so this cannot come after it
+            request = self._running
+            if request and request != self._announced and now - self._began > STARTED_SECONDS:
+                self._announced = request
+                self._write({"k": "started", "n": request, "t": time.time() - (now - self._began)}, [])
+
+    # the control thread
+
+    def _obey(self) -> None:
+        reader = FrameReader()
+        while True:
+            data = self._control.recv(_READ_BYTES)
+            if not data:
+                leave()
+            for header, _ in reader.feed(data):
+                self._drain()
+                self._recall(header["n"], header.get("c"), header.get("x", ""))
+
+    def _drain(self) -> None:
+        """Take in what has arrived while a task runs; when none runs the main thread does."""
+        if not self._reading.acquire(blocking=False):
+            return
+        try:
+            with suppress(BlockingIOError):
+                while data := self._work.recv(_READ_BYTES, socket.MSG_DONTWAIT):
+                    self._take(data)
+        finally:
+            self._reading.release()
+
+    def _recall(self, requests: list[int], kind: str | None, message: str) -> None:
+        """Hand back what has not begun; interrupt what has, if a kind is given."""
+        wanted = set(requests)
+        with self._guard:
+            back = [job.request for job in self._pending if job.request in wanted]
+            if back:
+                self._pending = deque(job for job in self._pending if job.request not in wanted)
+            if self._running in wanted:
+                wanted.discard(self._running)
+                if kind is not None:
+                    self._stopping = (self._running, kind, message)
+                    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            # on their way here, or done: those are gone before they could come again
+            self._recalled |= wanted.difference(back)
+        if back:
+            self._send({"k": "back", "n": back})
+
+
+def _live_with_agent(seat: Seat) -> None:
+    """Have the kernel kill this process and all it has started once the agent is gone.
+
+    The control thread does the same, but not before there is one, nor while a task holds the GIL.
+    """
+    try:
+        life = _connected(seat, "life")
+    except OSError:
+        os._exit(1)  # gone already: loky would wait for its next message until the idle time is over
+    _life.append(life)
+    with suppress(ImportError, AttributeError, OSError):  # where the system has no such signal
+        import fcntl
+
+        fd = life.fileno()
+        fcntl.fcntl(fd, fcntl.F_SETOWN, -os.getpgid(0))
+        fcntl.fcntl(fd, _SET_SIGNAL, signal.SIGKILL)
+        fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_ASYNC)
+    with suppress(BlockingIOError):
+        # nothing is ever sent on it, so that an answer means that it has ended meanwhile
+        life.recv(1, socket.MSG_DONTWAIT)
+        leave()
+
+
+def _mapped(path: str) -> mmap.mmap:
+    with open(path, "r+b") as file:
+        return mmap.mmap(file.fileno(), BLAME_BYTES)
+
+
+def _connected(seat: Seat, channel: str) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.connect(seat.address)
+    except (ConnectionRefusedError, FileNotFoundError):
+        # the agent was killed while this process started; nobody else would ever end it
+        leave()
+    sock.sendall(encode({"k": "hello", "token": seat.token, "channel": channel, "pid": os.getpid()}))
+    return sock
