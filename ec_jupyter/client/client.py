@@ -28,8 +28,8 @@ from ec_jupyter.client.transport import Line, Question
 from ec_jupyter.client.undoing import Undoing
 from ec_jupyter.client.waits import Deadline
 from ec_jupyter.engine.folder import refusal
-from ec_jupyter.engine.inbox import identity_of, inbox_folder
 from ec_jupyter.engine.store import make_folder
+from ec_jupyter.engine.submit_log import identity_of, inbox_folder
 from ec_jupyter.errors import (
     ArgumentsError,
     EcError,

@@ -17,7 +17,7 @@ CUT_BYTES = 1 << 20
 class Log:
     """An append-only file of frames, locked as long as this process lives.
 
-    The engine reads it when the client is gone; `ec_jupyter.engine.inbox` says how.
+    The engine reads it when the client is gone; `ec_jupyter.engine.submit_log` says how.
     """
 
     def __init__(self, path: Path) -> None:

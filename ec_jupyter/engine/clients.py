@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.engine import counts
 from ec_jupyter.engine.address import ADDRESS, peer, socket_path
-from ec_jupyter.engine.desk import defect, serve, watch
 from ec_jupyter.engine.ended import ended_row, plain_results
 from ec_jupyter.engine.job import Ended
 from ec_jupyter.engine.key import Proof, make_key
 from ec_jupyter.engine.rerun import withdraw
+from ec_jupyter.engine.rpc import defect, serve, watch
 from ec_jupyter.errors import EcError, FrameError, StoreError, to_wire
 from ec_jupyter.flow.shown import changes
 from ec_jupyter.wire import FrameReader, Header, encode

@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from typing import Any
 
-from ec_jupyter.engine.errands import FIRST, Errands
 from ec_jupyter.engine.expiry import Expiry
 from ec_jupyter.engine.job import Argument, Ended, Job, Kept, Values, call_of, failure
 from ec_jupyter.engine.journal import Journal
-from ec_jupyter.engine.routing import Route, Routing, explained
+from ec_jupyter.engine.plug_evaluation import Route, Routing, explained
+from ec_jupyter.engine.side_calls import FIRST, Errands
 from ec_jupyter.engine.store import Store
 from ec_jupyter.engine.suspects import REQUEST, Suspects
 from ec_jupyter.flow.dispatch import Dispatch

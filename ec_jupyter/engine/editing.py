@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ec_jupyter.engine import asides, entry, missed, recovery
+from ec_jupyter.engine import asides, missed, node_factory, recovery
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.job import Job, Kept
 from ec_jupyter.engine.suspects import KINDS
@@ -42,7 +42,7 @@ def edit(engine: Engine, changes: list[dict[str, Any]], buffers: list[bytes], cl
     edited = decide(core.topology, prepared, core.new_record, limits)
     for _, _, _, after in edited.touched:
         if isinstance(after, Node):
-            entry.check(after)
+            node_factory.check(after)
     for kept in fixed:
         core.fixed[kept.id] = kept
         core.journal.add("add_value", kept.row())

@@ -15,11 +15,11 @@ from collections.abc import Callable, Collection, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.engine import records, recovery
-from ec_jupyter.engine.abroad import Abroad
-from ec_jupyter.engine.hearing import Hearing
-from ec_jupyter.engine.leveling import Leveling
+from ec_jupyter.engine.login_prompts import Reaching
 from ec_jupyter.engine.member import Home, Member, NodeAgent
-from ec_jupyter.engine.reaching import Reaching
+from ec_jupyter.engine.stale_filter import Hearing
+from ec_jupyter.engine.value_locator import Abroad
+from ec_jupyter.engine.work_stealing import Leveling
 from ec_jupyter.errors import EcError
 from ec_jupyter.flow.placement import Spot, caps, choose, spread
 from ec_jupyter.flow.topology import Topology

@@ -18,18 +18,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.engine import missed, recovery
-from ec_jupyter.engine.entry import open_node
 from ec_jupyter.engine.fleet import Fleet, Opener
 from ec_jupyter.engine.hold import DATABASE
-from ec_jupyter.engine.inbox import Inbox
 from ec_jupyter.engine.member import Home
-from ec_jupyter.engine.preview import Preview
+from ec_jupyter.engine.node_factory import open_node
+from ec_jupyter.engine.plug_evaluation import LOOK, LOOK_NAME
 from ec_jupyter.engine.quarantine import Quarantine
 from ec_jupyter.engine.rates import Rates
-from ec_jupyter.engine.routing import LOOK, LOOK_NAME
 from ec_jupyter.engine.runtime import Runtime
 from ec_jupyter.engine.store import Store
+from ec_jupyter.engine.submit_log import Inbox
 from ec_jupyter.engine.suspects import PARTY, REQUEST, Suspects
+from ec_jupyter.engine.value_preview import Preview
 from ec_jupyter.errors import EcError, StoreError, StoreLostError, to_wire
 from ec_jupyter.flow.tag import from_text
 from ec_jupyter.model import LOCAL

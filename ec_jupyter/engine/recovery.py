@@ -12,8 +12,8 @@ from typing import Any
 
 from ec_jupyter.engine.core import Core, delay_before
 from ec_jupyter.engine.job import Job, Kept, ids_in
+from ec_jupyter.engine.plug_evaluation import ELEMENTS, Route
 from ec_jupyter.engine.records import load_topology, recorded
-from ec_jupyter.engine.routing import ELEMENTS, Route
 from ec_jupyter.engine.store import Store, id_list
 from ec_jupyter.engine.suspects import NOTHING, PARTY, REQUEST, VALUE, Suspects
 from ec_jupyter.flow.decision import Source

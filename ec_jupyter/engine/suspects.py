@@ -12,7 +12,7 @@ import os
 import struct
 import time
 
-from ec_jupyter.engine.errands import FIRST
+from ec_jupyter.engine.side_calls import FIRST
 from ec_jupyter.engine.store import SQL, Store
 from ec_jupyter.model import Socket
 

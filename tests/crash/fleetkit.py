@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ec_jupyter.engine.clients import Clients
-from ec_jupyter.engine.hearing import Hearing
 from ec_jupyter.engine.loop import Engine
 from ec_jupyter.engine.member import Home
+from ec_jupyter.engine.stale_filter import Hearing
 from ec_jupyter.model import Node
 from ec_jupyter.nodes.local.agent import Agent
 from tests.crash.flowkit import SECONDS, Flow

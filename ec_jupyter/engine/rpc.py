@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.engine import asides, counts, editing, ended, rerun, views
 from ec_jupyter.engine.acceptance import accept, check
-from ec_jupyter.engine.inbox import Absent, identity_of
+from ec_jupyter.engine.submit_log import Absent, identity_of
 from ec_jupyter.errors import (
     EcError,
     EngineError,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 
-from ec_jupyter.engine.hearing import Hearing
 from ec_jupyter.engine.member import Home, NodeAgent
+from ec_jupyter.engine.stale_filter import Hearing
 from ec_jupyter.errors import DeclarationError
 from ec_jupyter.model import Node
 from ec_jupyter.nodes.dask.agent import DaskAgent

@@ -70,7 +70,7 @@ class Inbox:
 
     def resume(self) -> None:
         """Take the submits that came while nothing could be written."""
-        from ec_jupyter.engine.desk import submit
+        from ec_jupyter.engine.rpc import submit
 
         deferred, self.deferred = self.deferred, []
         for client, header, buffers in deferred:
@@ -113,7 +113,7 @@ class Inbox:
             self.read(client)
 
     def _take(self, client: Absent, header: Header, buffers: list[bytes]) -> None:
-        from ec_jupyter.engine.desk import defect, submit
+        from ec_jupyter.engine.rpc import defect, submit
 
         try:
             submit(self.engine, client, header, buffers)

@@ -15,9 +15,9 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ec_jupyter.engine.abroad import Abroad
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.job import Kept, parcel
+from ec_jupyter.engine.value_locator import Abroad
 from ec_jupyter.errors import EcError, EngineError, RequestNotFoundError
 from ec_jupyter.nodes.cpus import available
 from ec_jupyter.nodes.local.agent import Agent
