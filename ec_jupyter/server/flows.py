@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ec_jupyter.server.census import Census
+from ec_jupyter.server.flow_index import Census
 from ec_jupyter.server.keys import folder_of
 from ec_jupyter.server.links import Links
 from ec_jupyter.server.pictures import Page, Picture

@@ -18,7 +18,7 @@ from ec_jupyter.client import commands, scene
 from ec_jupyter.client.client import Client
 from ec_jupyter.client.launch import running
 from ec_jupyter.errors import EcError, EngineError, RequestNotFoundError
-from ec_jupyter.server import glance
+from ec_jupyter.server import probe
 from ec_jupyter.server.checks import Refused, check_numbers, field, read_object, told
 from ec_jupyter.server.flows import Flows
 
@@ -31,7 +31,7 @@ STOP_SECONDS = 10
 """How long an engine may take to end its workers."""
 
 _UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError)
-_SHOWN = (*glance.REQUEST, "node")
+_SHOWN = (*probe.REQUEST, "node")
 
 
 class Handler(APIHandler):
@@ -140,7 +140,7 @@ class CommandsHandler(Handler):
         check_numbers(args)
         # one that was killed is followed by another, as in a notebook; one that was stopped stays so
         acts = op not in commands.LOOKS
-        start = acts and await self.flows.links.thread(glance.killed, folder)
+        start = acts and await self.flows.links.thread(probe.killed, folder)
         async with self.flows.links.use(folder, start=start, attach=acts) as client:
             reply = await self.flows.links.thread(partial(self._command, client, op, args))
         self.answer({"ok": True, **reply})
@@ -204,7 +204,7 @@ class RequestHandler(Handler):
 
 def _row_at_rest(folder: Path, request: int) -> dict[str, Any]:
     """What the disk says of a request; its result only an engine's worker may look at."""
-    row = glance.request(folder, request)
+    row = probe.request(folder, request)
     if row is None:
         raise _missing(request)
     if row["state"] == "done":

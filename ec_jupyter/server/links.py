@@ -14,7 +14,7 @@ from ec_jupyter.client.client import PYTHON, Client
 from ec_jupyter.client.launch import running
 from ec_jupyter.engine.trust import trusted
 from ec_jupyter.errors import EngineLostError
-from ec_jupyter.server import glance
+from ec_jupyter.server import probe
 
 UNUSED_SECONDS = 20.0
 """How long a connection outlives its last use: an engine that could end waits for its clients."""
@@ -122,10 +122,10 @@ def _connected(link: Link, start: bool) -> Client:
     folder, client, executable = link.folder, link.client, None
     if not running(folder):
         if not start:
-            raise EngineLostError(f"{glance.at_rest(folder).text}; start it to go on with what is on disk")
+            raise EngineLostError(f"{probe.at_rest(folder).text}; start it to go on with what is on disk")
         trusted(folder)
-        recorded = glance.read(folder)
-        glance.check_python(folder.name, recorded["python"], PYTHON)
+        recorded = probe.read(folder)
+        probe.check_python(folder.name, recorded["python"], PYTHON)
         executable = _executable(recorded.get("executable"))
     if client is not None and client.lost:
         client.close()

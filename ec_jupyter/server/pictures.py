@@ -16,7 +16,7 @@ from ec_jupyter.client.client import Client
 from ec_jupyter.client.connection import Life
 from ec_jupyter.client.launch import running
 from ec_jupyter.errors import EcError
-from ec_jupyter.server import glance
+from ec_jupyter.server import probe
 from ec_jupyter.server.links import Links
 
 log = logging.getLogger(__name__)
@@ -139,7 +139,7 @@ class Picture:
         """Find the engine, if one runs; a picture starts none."""
         if not await self._links.thread(running, self.folder):
             if self._client is None and self._rest.state == "connecting":
-                self._rest = await self._links.thread(glance.at_rest, self.folder)
+                self._rest = await self._links.thread(probe.at_rest, self.folder)
             return
         try:
             if self._client is None:

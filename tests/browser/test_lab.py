@@ -15,7 +15,7 @@ import pytest
 
 from ec_jupyter.client.launch import running
 from ec_jupyter.notebook.flow import Flow, open_flow
-from ec_jupyter.server import glance
+from ec_jupyter.server import probe
 from tests.browser.labkit import TOKEN, Lab, overheard, wait_for
 
 _numbers = count(1)
@@ -48,7 +48,7 @@ def flow(lab: Lab) -> Iterator[Flow]:
         flow.declare(task, task.__name__)
     yield flow
     flow.close()
-    answer = glance.ask(flow.folder)
+    answer = probe.ask(flow.folder)
     if answer:
         os.kill(answer["engine"], signal.SIGKILL)
 
@@ -214,7 +214,7 @@ def test_a_tab_alone_starts_the_next_engine_after_a_kill_and_says_so(show: Any, 
     double.get_by_text("queued").first.wait_for()
     overheard(page)
     os.kill(engine, signal.SIGKILL)
-    wait_for(lambda: (glance.ask(flow.folder) or {}).get("engine", engine) != engine)
+    wait_for(lambda: (probe.ask(flow.folder) or {}).get("engine", engine) != engine)
     page.wait_for_function("() => said.some(text => text.startsWith('The engine is gone and is being started again'))")
     page.locator(".ec-life").wait_for(state="hidden")
     (tmp_path / "gate").write_text("go")

@@ -16,7 +16,7 @@ import pytest
 from nbconvert import HTMLExporter
 from nbformat.sign import NotebookNotary
 
-from ec_jupyter.server import glance
+from ec_jupyter.server import probe
 from tests.browser.labkit import TOKEN, Lab, overheard, wait_for
 
 _numbers = count(1)
@@ -52,7 +52,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     yield lab
     lab.close()
     for folder in lab.root.glob("*/.ec_jupyter/*"):
-        answer = glance.ask(folder)
+        answer = probe.ask(folder)
         if answer:
             os.kill(answer["engine"], signal.SIGKILL)
 
@@ -310,10 +310,10 @@ def test_an_idle_notebook_starts_the_next_engine_after_a_kill_and_its_picture_sa
     opened.card("held").get_by_text("running").first.wait_for()
     opened.wait()
     overheard(opened.page)
-    engine = glance.ask(folder)["engine"]
+    engine = probe.ask(folder)["engine"]
     os.kill(engine, signal.SIGKILL)
     # nobody asks for anything
-    wait_for(lambda: (glance.ask(folder) or {}).get("engine", engine) != engine)
+    wait_for(lambda: (probe.ask(folder) or {}).get("engine", engine) != engine)
     opened.page.wait_for_function("() => said.some(text => text.startsWith('The engine is gone and is being started'))")
     opened.page.locator(".ec-life").first.wait_for(state="hidden")
     gate.write_text("go")

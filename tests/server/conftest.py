@@ -45,7 +45,7 @@ from pytest_jupyter.jupyter_server import (  # noqa: F401
 from tornado.httpclient import HTTPClientError
 
 from ec_jupyter.notebook.flow import Flow, open_flow
-from ec_jupyter.server import glance
+from ec_jupyter.server import probe
 from ec_jupyter.server.extension import SETTING
 
 
@@ -83,7 +83,7 @@ def declare(flow: Flow) -> None:
 def end(flow: Flow) -> None:
     """End the flow's engine, whoever started it."""
     flow.close()
-    answer = glance.ask(flow.folder)
+    answer = probe.ask(flow.folder)
     if answer:
         os.kill(answer["engine"], signal.SIGKILL)
 

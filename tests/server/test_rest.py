@@ -19,7 +19,7 @@ from tornado.httpclient import HTTPClientError
 
 from ec_jupyter.client.client import Client
 from ec_jupyter.client.launch import running
-from ec_jupyter.server import glance
+from ec_jupyter.server import probe
 
 ADDRESSES = [
     ("GET", ("flows",)),
@@ -185,7 +185,7 @@ def test_an_engine_started_here_runs_under_the_python_its_flow_had(
         db.execute("UPDATE meta SET value = ? WHERE key = 'executable'", (str(other),))
     db.close()
     web.good("flows", "sums", "start", body={})
-    process = glance.ask(flow.folder)["engine"]
+    process = probe.ask(flow.folder)["engine"]
     assert b"OTHER=1" in Path(f"/proc/{process}/environ").read_bytes().split(b"\0")
 
 
@@ -285,7 +285,7 @@ def test_an_accepted_request_outlives_the_engine_and_is_served_by_the_next_one(
     flow.close()
     flow.folder.joinpath("engine.log").touch()
     said = web.good("flows", "sums", "sockets", "add_two", body={"arguments": {"one": 20, "two": 1}})
-    os.kill(glance.ask(flow.folder)["engine"], signal.SIGKILL)
+    os.kill(probe.ask(flow.folder)["engine"], signal.SIGKILL)
     wait_until(lambda: not running(flow.folder))
     web.good("flows", "sums", "start", body={})
     assert result(web, said["id"]) == 21
@@ -307,7 +307,7 @@ def test_looking_at_a_result_starts_no_engine_and_says_what_to_do(web: Any, flow
     request = flow.submit("kind", 4).wait(30).id
     flow.close()
     for end in (signal.SIGTERM, signal.SIGKILL):
-        os.kill(glance.ask(flow.folder)["engine"], end)
+        os.kill(probe.ask(flow.folder)["engine"], end)
         wait_until(lambda: not running(flow.folder))
         row = web.good("flows", "sums", "requests", str(request))
         assert (row["state"], row["running"]) == ("done", False)

@@ -19,7 +19,7 @@ from ec_jupyter.engine.address import ADDRESS, connect, socket_path
 from ec_jupyter.engine.folder import Folder
 from ec_jupyter.engine.key import KEY, Proof, make_key
 from ec_jupyter.engine.store import make_folder
-from ec_jupyter.server import glance
+from ec_jupyter.server import probe
 from ec_jupyter.wire import FrameReader, Header, encode
 
 
@@ -133,7 +133,7 @@ def test_a_glance_believes_no_false_engine(tmp_path: Path) -> None:
         make_key(folder, anew=True)
         folder.write(ADDRESS, os.fsencode(tmp_path / "false"))
         false = FalseEngine(tmp_path / "false", bytes(32), folder.identity)
-    assert glance.ask(tmp_path) is None
+    assert probe.ask(tmp_path) is None
     false.close()
 
 

@@ -17,7 +17,7 @@ from ec_jupyter.engine import store as module
 from ec_jupyter.engine.migrate import SCHEMA
 from ec_jupyter.engine.store import Store, make_folder, mount_type
 from ec_jupyter.errors import StoreDamagedError, StoreError, StoreFullError, StoreLockedError, StoreReadOnlyError
-from ec_jupyter.server import glance
+from ec_jupyter.server import probe
 
 
 @pytest.fixture
@@ -169,7 +169,7 @@ def test_a_lost_database_beside_its_log_is_refused_and_the_log_kept(folder, how,
             with pytest.raises(StoreDamagedError, match=f"is {how}, and its log flow.db-wal .*left as they were"):
                 Store(folder)
         else:
-            assert "its log flow.db-wal" in glance.read(folder)["error"]
+            assert "its log flow.db-wal" in probe.read(folder)["error"]
         assert log.read_bytes() == written == (folder / "flow.db-wal.kept").read_bytes()
         assert path.exists() == (how == "empty")
     # and with the way out that the message names, nothing is lost

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ec_jupyter.engine.folder import FLOWS
-from ec_jupyter.server import glance
+from ec_jupyter.server import probe
 from ec_jupyter.server.keys import NAME, key_of
 
 SKIPPED = {"node_modules", "__pycache__", "site-packages"}
@@ -61,20 +61,20 @@ class Census:
             "name": folder.name,
             "path": _printable(str(place / folder.name)),
         }
-        answer = glance.ask(folder)
+        answer = probe.ask(folder)
         if answer and "sockets" in answer:
             live = {"sockets": len(answer["sockets"]), "nodes": answer["nodes"], "python": [answer["python"]]}
-            return row | {"running": True, "killed": False, "error": None} | live | glance.totals(answer["sockets"])
+            return row | {"running": True, "killed": False, "error": None} | live | probe.totals(answer["sockets"])
         kept = {key: value for key, value in self._recorded(folder).items() if key != "executable"}
         running = answer is not None
-        return row | kept | {"running": running, "killed": not running and glance.killed(folder), "nodes": []}
+        return row | kept | {"running": running, "killed": not running and probe.killed(folder), "nodes": []}
 
     def _recorded(self, folder: Path) -> Row:
         """What the database says; read again only once it has changed."""
         mark = [_mark(folder / name) for name in ("flow.db", "flow.db-wal")]
         before, kept = self._read.get(folder, (None, {}))
         if before != mark:
-            kept = glance.read(folder)
+            kept = probe.read(folder)
             self._read[folder] = (mark, kept)
         return kept
 
