@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 # loaded first: whoever imports from the room of this name later finds it, and does not bind it
 # to the package again, where the word belongs to the function below
 from ec_jupyter import flow as _room  # noqa: F401
+from ec_jupyter.version import VERSION
 
 if TYPE_CHECKING:
     import os
@@ -79,7 +80,7 @@ if TYPE_CHECKING:
     from ec_jupyter.notebook.waiting import Waiting
     from ec_jupyter.notebook.wiring import SocketOptions
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 _ERRORS = [
     "ArgumentsError",

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 import psutil
 
-import ec_jupyter
 from ec_jupyter.model import Node, to_json
+from ec_jupyter.version import VERSION
 from ec_jupyter.wire import Call
 
 NEAR = 1000
@@ -191,6 +191,6 @@ class Member:
 def _here() -> dict[str, Any]:
     memory = psutil.virtual_memory()
     return {
-        "host": platform.node(), "python": platform.python_version(), "version": ec_jupyter.__version__,
+        "host": platform.node(), "python": platform.python_version(), "version": VERSION,
         "round_trip": None, "memory": {"used": memory.total - memory.available, "total": memory.total},
     }  # fmt: skip

@@ -31,7 +31,7 @@ _WHEN = (1980, 1, 1, 0, 0, 0)  # the oldest a zip knows: the same files make the
 
 def travelling() -> list[Path]:
     """The modules of this package that a host gets."""
-    names = ("__init__.py", "errors.py", "wire.py", "flow/__init__.py", "flow/ledger.py")
+    names = ("__init__.py", "errors.py", "version.py", "wire.py", "flow/__init__.py", "flow/ledger.py")
     room = PACKAGE / "nodes"
     ours = (path for path in sorted(room.rglob("*.py")) if path.relative_to(room).as_posix() not in AT_HOME)
     return [*(PACKAGE / name for name in names), *ours]

@@ -8,12 +8,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import networkx as nx
 import pytest
 
 from ec_jupyter.nodes.bundle import travelling
 
 PACKAGE = Path(__file__).parents[2] / "ec_jupyter"
 ROOMS = ["errors", "wire", "model", "flow", "nodes", "engine", "client", "notebook", "server"]
+NODES = ["", "worker", "local", "ssh", "dask"]
 BUNDLE = [path for path in travelling() if path.name != "__init__.py"]
 ON_BARE_HOST = {"loky", "cloudpickle"}
 WHERE_PRESENT = {"psutil", "numpy"}
@@ -68,6 +70,40 @@ def upward(path: Path) -> list[str]:
 
 def test_no_room_imports_from_a_room_above_it() -> None:
     assert [line for path in modules() for line in upward(path)] == []
+
+
+def test_the_server_needs_no_notebook() -> None:
+    server = [path for path in modules() if room_of(dotted(path)) == "server"]
+    assert [name for path in server for _, name in imports_of(path) if room_of(name) == "notebook"] == []
+
+
+def floor(name: str) -> int:
+    """Which room of the nodes a module is in, from the bottom up; the last two know nothing of each other."""
+    parts = name.removeprefix("ec_jupyter.nodes.").split(".")
+    return NODES.index(parts[0]) if parts[0] in NODES else 0
+
+
+def test_kinds_of_nodes_know_what_they_share_and_not_each_other() -> None:
+    wrong = []
+    for path in modules():
+        own = dotted(path)
+        for _, name in imports_of(path):
+            if own.startswith("ec_jupyter.nodes.") and name.startswith("ec_jupyter.nodes."):
+                above = floor(name) > floor(own)
+                if above or {floor(own), floor(name)} == {NODES.index("ssh"), NODES.index("dask")}:
+                    wrong.append(f"{own} imports {name}")
+    assert wrong == []
+
+
+def test_modules_that_know_each_other_are_of_one_room() -> None:
+    """Also where they are known for their types alone, or imported when a function is called."""
+    known = {dotted(path) for path in modules()}
+    graph = nx.DiGraph()
+    for path in modules():
+        found = {name if name in known else name.rpartition(".")[0] for _, name in imports_of(path)}
+        graph.add_edges_from((dotted(path), name) for name in found & known)
+    circles = [group for group in nx.strongly_connected_components(graph) if len(group) > 1]
+    assert [sorted(group) for group in circles if len({name.rpartition(".")[0] for name in group}) > 1] == []
 
 
 def test_modules_import_each_other_in_no_circle() -> None:

@@ -28,6 +28,7 @@ from ec_jupyter.nodes.batch import Job, Results, unpack_calls
 from ec_jupyter.nodes.code import keep_source
 from ec_jupyter.nodes.worker.invoke import Invocation, Tasks
 from ec_jupyter.nodes.worker.output import RATE_BYTES, amount, folded, printable
+from ec_jupyter.version import VERSION
 from ec_jupyter.wire import PROTOCOL, Header, Value
 
 LIVE_SECONDS = 0.2
@@ -327,7 +328,7 @@ def enter(token: str, flow: str, epoch: int, workdir: str, local: str) -> dict[s
         _end(old, "its engine is gone")
     _guests[token] = Guest(flow, epoch, folder)
     return {
-        "pid": os.getpid(), "python": list(sys.version_info[:3]), "version": sys.modules["ec_jupyter"].__version__,
+        "pid": os.getpid(), "python": list(sys.version_info[:3]), "version": VERSION,
         "protocol": PROTOCOL, "host": platform.node(),
         # those that begin with a dot never became whole
         "files": {path.name: path.stat().st_size for path in folder.iterdir() if not path.name.startswith(".")},

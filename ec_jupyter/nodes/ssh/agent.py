@@ -12,7 +12,6 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import ec_jupyter
 from ec_jupyter.errors import FrameError, ProcessorNotFoundError
 from ec_jupyter.nodes.batch import BATCH_CALLS, inline_bytes
 from ec_jupyter.nodes.codec import (
@@ -35,6 +34,7 @@ from ec_jupyter.nodes.ssh.session import Tie
 from ec_jupyter.nodes.ssh.transport import Link
 from ec_jupyter.nodes.ssh.uploads import Cargo
 from ec_jupyter.nodes.worker import imports
+from ec_jupyter.version import VERSION
 from ec_jupyter.wire import Call, Header
 
 HEARTBEAT = 4.0
@@ -281,7 +281,7 @@ class RemoteAgent:
             "round_trip": tie.link.round_trip if tie.link is not None else None,
             "memory": None if memory is None else {"used": memory[0], "total": memory[1]},
             "python": None if python is None else ".".join(map(str, python)),
-            "version": ec_jupyter.__version__ if up else None,
+            "version": VERSION if up else None,
             "host": tie.login.host,
             "since": tie.since,
             "error": str(tie.error) if tie.error is not None and not up else None,
