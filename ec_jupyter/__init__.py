@@ -213,9 +213,7 @@ __all__ = [
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
-def flow(
-    name: str | None = None, *, folder: str | os.PathLike[str] | None = None, trust: bool = False
-) -> Flow:
+def flow(name: str | None = None, *, folder: str | os.PathLike[str] | None = None, trust: bool = False) -> Flow:
     """Open a flow, attach to it, or make it.
 
     Parameters

@@ -22,7 +22,7 @@ from ec_jupyter.engine.store import Store
 from ec_jupyter.engine.suspects import REQUEST, Suspects
 from ec_jupyter.flow.dispatch import Dispatch
 from ec_jupyter.flow.join import Fire, JoinTable, Skip, Source
-from ec_jupyter.flow.meeting import Arrival
+from ec_jupyter.flow.join_state import Arrival
 from ec_jupyter.flow.placement import Holdings
 from ec_jupyter.flow.tag import Tag, to_text
 from ec_jupyter.flow.topology import Topology
@@ -204,10 +204,10 @@ class Core:
 
     def _fired(self, fire: Fire) -> None:
         arguments: dict[str, Argument] = {}
-        for name, parcel in fire.parcels.items():
-            kept = [a.value for a in parcel.arrivals if isinstance(a.value, Kept)]
-            kind = "l" if parcel.gathered else "e" if kept[0].place == "error" else "v"
-            arguments[name] = (kind, kept, [a.id for a in parcel.arrivals])
+        for name, argument_value in fire.argument_values.items():
+            kept = [a.value for a in argument_value.arrivals if isinstance(a.value, Kept)]
+            kind = "l" if argument_value.gathered else "e" if kept[0].place == "error" else "v"
+            arguments[name] = (kind, kept, [a.id for a in argument_value.arrivals])
         job = Job(fire.request, fire.socket, fire.party, fire.run, fire.tag, arguments, self.now)
         if fire.begins:
             self.journal.add("add_run", (job.run, job.socket, None, job.party, None, None, self.now))

@@ -176,8 +176,7 @@ def _wait(socket: Socket | None) -> float | None:
 def _wiring(touched: Iterable[Touched]) -> bool:
     """Whether an edit changes what joins what; most options do not."""
     return any(
-        kind == "plug"
-        or (kind == "socket" and (not a or not b or _joining(a) != _joining(b)))
+        kind == "plug" or (kind == "socket" and (not a or not b or _joining(a) != _joining(b)))
         for kind, _, a, b in touched
     )
 

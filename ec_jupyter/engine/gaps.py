@@ -11,7 +11,7 @@ from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.store import id_list
 from ec_jupyter.errors import ArgumentsError, RequestNotFoundError
 from ec_jupyter.flow.join import JoinTable
-from ec_jupyter.flow.meeting import Bundle, Meeting
+from ec_jupyter.flow.join_state import GatherBuffer, JoinState
 from ec_jupyter.flow.party import Party
 from ec_jupyter.flow.reach import Positions
 from ec_jupyter.flow.tag import Path, Tag, from_text, path
@@ -79,35 +79,35 @@ class Gaps:
 
     def of(self, party: Party, socket: int) -> list[Gap]:
         """Lists of a party at a socket that lack elements."""
-        meeting = party.meetings.get(socket) or Meeting(socket)
+        join_state = party.join_states.get(socket) or JoinState(socket)
         found, failed = [], {key: dict(tags) for key, tags in self._lost_of(party).items() if key[0] == socket}
-        for (argument, base), bundles in meeting.bundles.items():
+        for (argument, base), buffers in join_state.buffers.items():
             tags = failed.get((socket, argument, base), {})
-            for bundle in bundles:
-                mine = {i: tags.pop(i) for i, tag in list(tags.items()) if not bundle.splits.isdisjoint(tag[-1][0])}
-                found.append(self._gap(party, meeting, argument, base, bundle, mine))
+            for buffer in buffers:
+                mine = {i: tags.pop(i) for i, tag in list(tags.items()) if not buffer.splits.isdisjoint(tag[-1][0])}
+                found.append(self._gap(party, join_state, argument, base, buffer, mine))
         for (_, argument, base), tags in failed.items():
             if tags:
-                bundle = Bundle(splits={split for tag in tags.values() for split in tag[-1][0]})
-                found.append(self._gap(party, meeting, argument, base, bundle, tags))
+                buffer = GatherBuffer(splits={split for tag in tags.values() for split in tag[-1][0]})
+                found.append(self._gap(party, join_state, argument, base, buffer, tags))
         # nothing is said of a list whose elements are on their way
         return [gap for gap in found if gap.begun or (gap.missing and (gap.lost or gap.stranded))]
 
     def _gap(
-        self, party: Party, meeting: Meeting, argument: str, base: Path, bundle: Bundle, tags: dict[int, Tag]
+        self, party: Party, join_state: JoinState, argument: str, base: Path, buffer: GatherBuffer, tags: dict[int, Tag]
     ) -> Gap:
-        plugs = [p for p in self._core.topology.into.get((meeting.socket, argument), ()) if p.gather]
-        known = meeting.lacking(argument, base, bundle.splits, party.fans)
-        missing = set() if bundle.made else tags.keys() if known is None else known
+        plugs = [p for p in self._core.topology.into.get((join_state.socket, argument), ()) if p.gather]
+        known = join_state.lacking(argument, base, buffer.splits, party.fans)
+        missing = set() if buffer.made else tags.keys() if known is None else known
         ever, by_itself = self._stands(party)
-        members = [*(queue[0].tag for queue in bundle.items.values()), *(a.tag for a in bundle.dead.values())]
+        members = [*(queue[0].tag for queue in buffer.items.values()), *(a.tag for a in buffer.dead.values())]
         return Gap(
             argument,
             next((tag[:-1] for tag in [*members, *tags.values()]), ()),
-            frozenset(bundle.splits),
+            frozenset(buffer.splits),
             tuple(sorted(missing)),
             frozenset(i for i in missing if not by_itself.reach(plugs, (*base, i), element=True)),
-            bool(bundle.items),
+            bool(buffer.items),
             not ever.reach(plugs, base)
             if known is None
             else any(not ever.reach(plugs, (*base, i), element=True) for i in missing),
@@ -210,14 +210,14 @@ class Gaps:
     @staticmethod
     def _decided(party: Party, plug: Plug, base: Path, index: int) -> bool:
         """Whether an element has come or will not, or its list is no more."""
-        meeting = party.meetings.get(plug.target)
-        if meeting is None:
+        join_state = party.join_states.get(plug.target)
+        if join_state is None:
             return False
         slot = (plug.argument + "[]", (*base, index))
         return (
-            slot in meeting.seen
-            or slot in meeting.dead
-            or meeting.is_skipped(base)
-            or meeting.is_dead(plug.argument, base)
-            or any(b.made for b in meeting.bundles.get((plug.argument, base), ()))
+            slot in join_state.seen
+            or slot in join_state.dead
+            or join_state.is_skipped(base)
+            or join_state.is_dead(plug.argument, base)
+            or any(b.made for b in join_state.buffers.get((plug.argument, base), ()))
         )

@@ -208,7 +208,7 @@ def failure(key: int, job: Job, socket: str, error: dict[str, Any]) -> Kept:
     return Kept(key, Value(data, None, len(data), "ec_jupyter.Failure"), "error", extras)
 
 
-def parcel(kind: str, values: Sequence[Kept]) -> tuple[str, list[Kept]]:
+def argument_value(kind: str, values: Sequence[Kept]) -> tuple[str, list[Kept]]:
     """An argument as it travels: what has failures in it as their plan, and the values that they hold.
 
     `nodes.current.rebuilt` makes it again.
@@ -238,7 +238,7 @@ def _plan(kept: Kept, leaves: list[Kept], depth: int = 0) -> Any:
 
 def travel(kind: str, values: Sequence[Kept]) -> list[Value]:
     """The values of an argument as a call carries them."""
-    return [kept.value for kept in parcel(kind, values)[1]]
+    return [kept.value for kept in argument_value(kind, values)[1]]
 
 
 def call_of(job: Job, topology: Topology, fixed: dict[int, Kept]) -> Call:
@@ -247,7 +247,7 @@ def call_of(job: Job, topology: Topology, fixed: dict[int, Kept]) -> Call:
     task = topology.tasks[socket.task]
     arguments = []
     for name, (given, values, _) in job.arguments.items():
-        kind, kept = parcel(given, values)
+        kind, kept = argument_value(given, values)
         arguments.append((name, kind, [one.value for one in kept]))
     if task.version > 1:
         # queued for a version that had an argument this one has not

@@ -19,7 +19,7 @@ from ec_jupyter.engine.job import Job, Kept
 from ec_jupyter.engine.store import id_list
 from ec_jupyter.engine.suspects import PLUG
 from ec_jupyter.flow.decision import Source
-from ec_jupyter.flow.meeting import Arrival
+from ec_jupyter.flow.join_state import Arrival
 from ec_jupyter.flow.tag import Tag, from_text
 from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import Plug
@@ -238,8 +238,8 @@ class _Carrier:
 
     def _under_way(self, party: int) -> bool:
         record = self.core.joins.parties.find(party)
-        meetings = record.meetings.values() if record is not None else ()
-        return any((a.socket, a.argument) in self._lists for meeting in meetings for a in meeting.pending())
+        join_states = record.join_states.values() if record is not None else ()
+        return any((a.socket, a.argument) in self._lists for join_state in join_states for a in join_state.pending())
 
     # -- bringing it ---------------------------------------------------------------
     def _bring(

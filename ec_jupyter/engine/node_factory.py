@@ -36,7 +36,9 @@ def _check_dask(spec: Node) -> None:
             "use LocalCluster(processes=True)"
         )
     if "://" not in spec.host:
-        raise DeclarationError(f"node {spec.name!r}: {spec.host!r} is no address of a scheduler, such as tcp://host:8786")
+        raise DeclarationError(
+            f"node {spec.name!r}: {spec.host!r} is no address of a scheduler, such as tcp://host:8786"
+        )
     if len(spec.tls) not in (0, 3):
         raise DeclarationError(f"node {spec.name!r}: TLS takes three files: the authority, the certificate and its key")
 

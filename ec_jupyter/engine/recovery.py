@@ -17,7 +17,7 @@ from ec_jupyter.engine.records import load_topology, recorded
 from ec_jupyter.engine.store import Store, id_list
 from ec_jupyter.engine.suspects import NOTHING, PARTY, REQUEST, VALUE, Suspects
 from ec_jupyter.flow.decision import Source
-from ec_jupyter.flow.meeting import Arrival
+from ec_jupyter.flow.join_state import Arrival
 from ec_jupyter.flow.rebuild import restore
 from ec_jupyter.flow.tag import from_text
 from ec_jupyter.flow.topology import Root

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.counts import STATES
 from ec_jupyter.engine.ended import finished, head, heads
-from ec_jupyter.engine.job import parcel
+from ec_jupyter.engine.job import argument_value
 from ec_jupyter.engine.store import id_list
 from ec_jupyter.errors import FrameError, RequestNotFoundError, SocketNotFoundError
 from ec_jupyter.wire import Header
@@ -121,7 +121,7 @@ def arguments(engine: Engine, header: Header) -> Answer:
     buffers: list[bytes] = []
     out = {}
     for name, (kind, ids, _) in table.items():
-        how, kept = parcel(kind, [found[i] for i in ids])
+        how, kept = argument_value(kind, [found[i] for i in ids])
         out[name] = {"kind": how, "values": heads(kept, buffers)}
     record = core.topology.sockets[socket]
     for name, fixed in record.fixed.items():

@@ -14,7 +14,7 @@ from ec_jupyter.engine.suspects import PARTY, REQUEST
 from ec_jupyter.errors import ArgumentsError, RequestNotFoundError, SocketNotFoundError, nearest
 from ec_jupyter.flow.dispatch import Dispatch
 from ec_jupyter.flow.join import JoinTable, Source
-from ec_jupyter.flow.meeting import Arrival, Meeting
+from ec_jupyter.flow.join_state import Arrival, JoinState
 from ec_jupyter.flow.party import Party
 from ec_jupyter.flow.tag import ROOT, Tag, from_text, path, to_text
 from ec_jupyter.wire import Header, Value
@@ -156,9 +156,9 @@ def _take_given(core: Core, job: Job) -> None:
     for one in core.joins.policies.leave(job.socket, job.run):
         _keep_given(job, one)
     party = core.joins.parties.find(job.party)
-    meeting = party.meetings.get(job.socket) if party else None
-    if party is not None and meeting is not None:
-        _out_of_meeting(core, job, party, meeting)
+    join_state = party.join_states.get(job.socket) if party else None
+    if party is not None and join_state is not None:
+        _out_of_join_state(core, job, party, join_state)
     if party is not None and job.id == job.run and job.run not in party.bound:
         core.joins.parties.leave(party, job.run)
     core.journal.add(
@@ -172,22 +172,22 @@ def _keep_given(job: Job, arrival: Arrival) -> None:
         job.arguments[arrival.argument] = ("v", (arrival.value,), ())
 
 
-def _out_of_meeting(core: Core, job: Job, party: Party, meeting: Meeting) -> None:
-    for at, queue in list(meeting.given.items()):
+def _out_of_join_state(core: Core, job: Job, party: Party, join_state: JoinState) -> None:
+    for at, queue in list(join_state.given.items()):
         for entry in [e for e in queue if e[0] == job.id]:
             queue.remove(entry)
         if not queue:
-            del meeting.given[at]
-    for argument, where, parcel in list(meeting.parcels()):
-        if len(parcel.arrivals) != 1:
+            del join_state.given[at]
+    for argument, where, argument_value in list(join_state.argument_values()):
+        if len(argument_value.arrivals) != 1:
             continue
-        one = parcel.arrivals[0]
+        one = argument_value.arrivals[0]
         if one.source is not None or (one.run, where) != (job.run, path(job.tag)):
             continue
-        meeting.remove(argument, where, parcel)
-        core.joins.calls.uncount(party, parcel)
+        join_state.remove(argument, where, argument_value)
+        core.joins.calls.uncount(party, argument_value)
         core.joins.calls.turn(one, "left", None)
-        meeting.seen.discard(one.slot)
+        join_state.seen.discard(one.slot)
         _keep_given(job, one)
 
 
@@ -281,8 +281,8 @@ def _place(core: Core, header: Header, socket: int, names: set[str]) -> tuple[Pa
     if header.get("element") is not None:
         element = tuple(header["element"])
     for party in parties:
-        meeting = party.meetings.get(socket)
-        if meeting is None:
+        join_state = party.join_states.get(socket)
+        if join_state is None:
             continue
         for arrivals in (a for a in JoinTable.waiting(party) if a.socket == socket and a.argument not in names):
             if element in (None, path(arrivals.tag)):

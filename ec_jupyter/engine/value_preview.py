@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.engine.core import Core
-from ec_jupyter.engine.job import Kept, parcel
+from ec_jupyter.engine.job import Kept, argument_value
 from ec_jupyter.engine.value_locator import Abroad
 from ec_jupyter.errors import EcError, EngineError, RequestNotFoundError
 from ec_jupyter.nodes.cpus import available
@@ -102,7 +102,7 @@ class Preview:
             raise RequestNotFoundError("the value was thrown away, and flow.gc() has removed its file")
         number = next(self._numbers)
         shown = kept[:ELEMENTS] if kind == "l" else kept
-        how, parts = parcel(kind, shown)
+        how, parts = argument_value(kind, shown)
         values = [one.value for one in parts]
         name = "list" if kind == "l" else kept[0].value.type
         size = sum(one.value.size for one in kept)

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
 from ec_jupyter.flow.decision import Decisions, Fire, Skip, Source
-from ec_jupyter.flow.meeting import ELEMENT, Arrival, Meeting, Parcel
+from ec_jupyter.flow.join_state import ELEMENT, ArgumentValue, Arrival, JoinState
 from ec_jupyter.flow.party import Parties, Party
 from ec_jupyter.flow.tag import ROOT, Path, Tag, path, united
 from ec_jupyter.flow.topology import Topology
@@ -97,134 +97,143 @@ class Calls:
         """Decide about a slot once it is known what can still come."""
         self.undecided.setdefault(party.id, set()).add((socket, argument, where))
 
-    def uncount(self, party: Party, parcel: Parcel) -> None:
+    def uncount(self, party: Party, argument_value: ArgumentValue) -> None:
         """A parcel no longer counts among what waits."""
-        if parcel.counted:
-            parcel.counted = False
+        if argument_value.counted:
+            argument_value.counted = False
             party.waiting -= 1
 
     # -- values --------------------------------------------------------------
-    def value(self, party: Party, meeting: Meeting, arrival: Arrival) -> None:
+    def value(self, party: Party, join_state: JoinState, arrival: Arrival) -> None:
         """Take in a value, and make the calls it completes."""
-        if meeting.supersedes(arrival) or (arrival.late and meeting.is_skipped(arrival.slot[1])):
+        if join_state.supersedes(arrival) or (arrival.late and join_state.is_skipped(arrival.slot[1])):
             self.turn(arrival, "superseded", None)
             return
-        slot = meeting.see(arrival)
-        for mark in [*meeting.open_marks(slot), *meeting.note(slot, arrival.plug)]:
+        slot = join_state.see(arrival)
+        for mark in [*join_state.open_marks(slot), *join_state.note(slot, arrival.plug)]:
             self.turn(mark, "dropped", None)
         party.waiting += 1
         if arrival.lag == ELEMENT and slot[1]:
-            self.element(party, meeting, arrival)
+            self.element(party, join_state, arrival)
         else:
             # a value that was never split is a list of one
-            self.keep(party, meeting, arrival.argument, Parcel(arrival.tag, [arrival], arrival.lag == ELEMENT))
+            self.keep(
+                party, join_state, arrival.argument, ArgumentValue(arrival.tag, [arrival], arrival.lag == ELEMENT)
+            )
 
-    def keep(self, party: Party, meeting: Meeting, argument: str, parcel: Parcel) -> None:
+    def keep(self, party: Party, join_state: JoinState, argument: str, argument_value: ArgumentValue) -> None:
         """Let a parcel wait, and make the calls it completes."""
-        where = meeting.keep(argument, parcel)
-        if where in meeting.closed:
-            self.look_again(party, meeting.socket, argument, where)
-        self.attempt(party, meeting, where)
+        where = join_state.keep(argument, argument_value)
+        if where in join_state.closed:
+            self.look_again(party, join_state.socket, argument, where)
+        self.attempt(party, join_state, where)
 
-    def element(self, party: Party, meeting: Meeting, arrival: Arrival) -> None:
+    def element(self, party: Party, join_state: JoinState, arrival: Arrival) -> None:
         """Take in one element of a list, or the mark of one."""
         base, splits = path(arrival.tag)[:-1], arrival.tag[-1][0]
-        if meeting.is_skipped(base):
+        if join_state.is_skipped(base):
             if arrival.kind == "value":
                 party.waiting -= 1
                 self.turn(arrival, "dropped", None)
             return
-        bundle = meeting.bundle(arrival.argument, base, splits)
+        buffer = join_state.buffer(arrival.argument, base, splits)
         for split in splits:
-            if split not in party.fans and split not in bundle.splits:
-                party.closing.setdefault(split, []).append((meeting.socket, arrival.argument, base))
-        bundle.add(arrival)
-        self.gather(party, meeting, arrival.argument, base)
+            if split not in party.fans and split not in buffer.splits:
+                party.closing.setdefault(split, []).append((join_state.socket, arrival.argument, base))
+        buffer.add(arrival)
+        self.gather(party, join_state, arrival.argument, base)
 
-    def gather(self, party: Party, meeting: Meeting, argument: str, base: Path) -> None:
+    def gather(self, party: Party, join_state: JoinState, argument: str, base: Path) -> None:
         """Make the lists that are complete."""
-        for bundle in list(meeting.bundles.get((argument, base), ())):
-            while (parcel := bundle.take(party.fans)) is not None:
-                self.list_made(party, meeting, argument, parcel)
+        for buffer in list(join_state.buffers.get((argument, base), ())):
+            while (argument_value := buffer.take(party.fans)) is not None:
+                self.list_made(party, join_state, argument, argument_value)
 
-    def list_made(self, party: Party, meeting: Meeting, argument: str, parcel: Parcel) -> None:
+    def list_made(self, party: Party, join_state: JoinState, argument: str, argument_value: ArgumentValue) -> None:
         """Let a complete list wait; each element counted as waiting, from now on the list does."""
-        party.waiting += 1 - len(parcel.arrivals)
-        self.keep(party, meeting, argument, parcel)
+        party.waiting += 1 - len(argument_value.arrivals)
+        self.keep(party, join_state, argument, argument_value)
 
     def close(self, party: Party, split: str, n: int) -> None:
         """A split has `n` elements: lists that waited to know it may be complete."""
         party.fans[split] = n
         for socket, argument, base in party.closing.pop(split, ()):
-            self.gather(party, party.meetings[socket], argument, base)
+            self.gather(party, party.join_states[socket], argument, base)
 
     # -- calls ---------------------------------------------------------------
-    def attempt(self, party: Party, meeting: Meeting, at: Path) -> None:
+    def attempt(self, party: Party, join_state: JoinState, at: Path) -> None:
         """Make what calls there can be at a path and below it."""
-        while self._call(party, meeting, at):
+        while self._call(party, join_state, at):
             pass
-        for where in meeting.under(at):
-            while self._call(party, meeting, where):
+        for where in join_state.under(at):
+            while self._call(party, join_state, where):
                 pass
 
-    def _call(self, party: Party, meeting: Meeting, at: Path) -> bool:
+    def _call(self, party: Party, join_state: JoinState, at: Path) -> bool:
         """Make one call at `at`, if all is there; or skip it, if something will never be."""
-        topology, socket = self.topology, meeting.socket
+        topology, socket = self.topology, join_state.socket
         needed = topology.matched.get(socket)
-        if needed is None or topology.sockets[socket].parked or not meeting.waits_at(at):
+        if needed is None or topology.sockets[socket].parked or not join_state.waits_at(at):
             return False
-        if meeting.closed or meeting.skipped or meeting.vacant:
-            if meeting.is_skipped(at):
-                self._drop(party, meeting, at, None)
+        if join_state.closed or join_state.skipped or join_state.vacant:
+            if join_state.is_skipped(at):
+                self._drop(party, join_state, at, None)
                 return False
-            if meeting.is_vacant(at):
+            if join_state.is_vacant(at):
                 # an element too many waits, visibly; what was to be shared is of no use
-                self._drop_shared(party, meeting, at) if at in meeting.vacant else None
+                self._drop_shared(party, join_state, at) if at in join_state.vacant else None
                 return False
-        if meeting.dead and any(meeting.is_dead(name, at) for name in needed):
+        if join_state.dead and any(join_state.is_dead(name, at) for name in needed):
             if len(at) >= self.depth(party, socket):
-                self._skip_waiting(party, meeting, at)
+                self._skip_waiting(party, join_state, at)
             return False
-        parcels = self._parcels(meeting, needed, at)
-        if parcels is None or all(len(p.tag) < len(at) for p in parcels.values()):
+        argument_values = self._argument_values(join_state, needed, at)
+        if argument_values is None or all(len(p.tag) < len(at) for p in argument_values.values()):
             return False
         if socket in topology.held and self.held_for(socket) is None:
             return False
-        meeting.take(parcels, at)
-        self._complete(party, meeting, parcels, at)
+        join_state.take(argument_values, at)
+        self._complete(party, join_state, argument_values, at)
         return True
 
-    def _skip_waiting(self, party: Party, meeting: Meeting, at: Path) -> None:
-        own = [p for here in meeting.waits.values() for p in here.get(at, ())]
+    def _skip_waiting(self, party: Party, join_state: JoinState, at: Path) -> None:
+        own = [p for here in join_state.waits.values() for p in here.get(at, ())]
         runs = [a.run for p in own for a in p.arrivals]
-        self.skip(party, meeting, united([p.tag for p in own]), min(runs, default=party.id), None)
+        self.skip(party, join_state, united([p.tag for p in own]), min(runs, default=party.id), None)
 
-    def _parcels(self, meeting: Meeting, needed: tuple[str, ...], at: Path) -> dict[str, Parcel] | None:
-        parcels = {}
+    def _argument_values(
+        self, join_state: JoinState, needed: tuple[str, ...], at: Path
+    ) -> dict[str, ArgumentValue] | None:
+        argument_values = {}
         for name in needed:
-            parcel = meeting.find(name, at)
-            if parcel is None:
+            argument_value = join_state.find(name, at)
+            if argument_value is None:
                 return None
-            parcels[name] = parcel
-        if len(meeting.waits) > len(needed):
-            task = self.topology.task(meeting.socket)
-            for name in meeting.waits:
-                given = meeting.find(name, at) if name not in parcels and task.parameter(name) else None
+            argument_values[name] = argument_value
+        if len(join_state.waits) > len(needed):
+            task = self.topology.task(join_state.socket)
+            for name in join_state.waits:
+                given = join_state.find(name, at) if name not in argument_values and task.parameter(name) else None
                 if given is not None:
-                    parcels[name] = given
-        return parcels
+                    argument_values[name] = given
+        return argument_values
 
     def _complete(
-        self, party: Party, meeting: Meeting, parcels: dict[str, Parcel], at: Path, missing: tuple[str, ...] = ()
+        self,
+        party: Party,
+        join_state: JoinState,
+        argument_values: dict[str, ArgumentValue],
+        at: Path,
+        missing: tuple[str, ...] = (),
     ) -> None:
-        tag = united([parcel.tag for parcel in parcels.values()])
-        runs = {a.run for parcel in parcels.values() for a in parcel.arrivals}
+        tag = united([argument_value.tag for argument_value in argument_values.values()])
+        runs = {a.run for argument_value in argument_values.values() for a in argument_value.arrivals}
         if len(runs) > 1:
             party.bound |= runs
-        for parcel in parcels.values():
-            self.uncount(party, parcel)
-        waited = self._given(meeting, at, runs) if meeting.given else ()
-        fire = self.fire(meeting.socket, party, min(runs, default=party.id), tag, parcels, waited)
+        for argument_value in argument_values.values():
+            self.uncount(party, argument_value)
+        waited = self._given(join_state, at, runs) if join_state.given else ()
+        fire = self.fire(join_state.socket, party, min(runs, default=party.id), tag, argument_values, waited)
         fire.missing = missing
         # a follower's own place among the live is given up: it ends with the call it follows
         party.live -= len(fire.followers)
@@ -234,36 +243,41 @@ class Calls:
         held = self.held.get(socket, {})
         return held if all(name in held for name in self.topology.held.get(socket, ())) else None
 
-    def hold(self, socket: int, request: int) -> dict[str, Parcel]:
+    def hold(self, socket: int, request: int) -> dict[str, ArgumentValue]:
         """Give a call the held values."""
         for arrival in self.held.get(socket, {}).values():
             if arrival.state != "held":
                 self.turn(arrival, "held", request)
-        return {name: Parcel(ROOT, [arrival]) for name, arrival in self.held.get(socket, {}).items()}
+        return {name: ArgumentValue(ROOT, [arrival]) for name, arrival in self.held.get(socket, {}).items()}
 
-    def expire(self, party: Party, meeting: Meeting, parcel: Parcel) -> None:
+    def expire(self, party: Party, join_state: JoinState, argument_value: ArgumentValue) -> None:
         """A value has waited too long: its call fails with what there is of it."""
         # what the wiring does not ask for may have been given all the same
-        at, names = path(parcel.tag), dict.fromkeys((*self.topology.matched[meeting.socket], *meeting.waits))
-        parcels = {name: found for name in names if (found := meeting.find(name, at)) is not None}
-        held = self.held.get(meeting.socket, {})
-        lacking = tuple(n for n in self.topology.needed[meeting.socket] if n not in parcels and n not in held)
-        meeting.take(parcels, at)
-        self._complete(party, meeting, parcels, at, lacking)
+        at, names = (
+            path(argument_value.tag),
+            dict.fromkeys((*self.topology.matched[join_state.socket], *join_state.waits)),
+        )
+        argument_values = {name: found for name in names if (found := join_state.find(name, at)) is not None}
+        held = self.held.get(join_state.socket, {})
+        lacking = tuple(
+            n for n in self.topology.needed[join_state.socket] if n not in argument_values and n not in held
+        )
+        join_state.take(argument_values, at)
+        self._complete(party, join_state, argument_values, at, lacking)
 
-    def _given(self, meeting: Meeting, at: Path, runs: set[int]) -> list[int]:
+    def _given(self, join_state: JoinState, at: Path, runs: set[int]) -> list[int]:
         """Requests that waited for this call: they gave some of its arguments."""
         waited: list[int] = []
         left = set(runs)
         for depth in range(len(at), -1, -1):
-            queue = meeting.given.get(at[:depth])
+            queue = join_state.given.get(at[:depth])
             for entry in list(queue or ()):
                 if queue and entry[1] in left:
                     left.discard(entry[1])
                     waited.append(entry[0])
                     queue.remove(entry)
             if queue is not None and not queue:
-                del meeting.given[at[:depth]]
+                del join_state.given[at[:depth]]
         return waited
 
     def fire(
@@ -272,7 +286,7 @@ class Calls:
         party: Party | None,
         run: int,
         tag: Tag,
-        parcels: dict[str, Parcel],
+        argument_values: dict[str, ArgumentValue],
         waited: Sequence[int] = (),
     ) -> Fire:
         """Make a call."""
@@ -280,45 +294,45 @@ class Calls:
         if party is not None and not waited:
             party.live += 1
         owner = party.id if party is not None else 0
-        for parcel in parcels.values():
-            state = "used" if len(parcel.tag) == len(tag) else "shared"
-            for arrival in parcel.arrivals:
+        for argument_value in argument_values.values():
+            state = "used" if len(argument_value.tag) == len(tag) else "shared"
+            for arrival in argument_value.arrivals:
                 owner = owner or arrival.party
                 if party is not None and (arrival.late_of or arrival.rescue_of):
                     party.inherit(arrival, request)
                 if arrival.state != state:
                     self.turn(arrival, state, request)
-            if parcel.mark is not None and parcel.mark.request is None:
-                self.turn(parcel.mark, parcel.mark.state, request)
+            if argument_value.mark is not None and argument_value.mark.request is None:
+                self.turn(argument_value.mark, argument_value.mark.state, request)
         if self.held:
-            parcels |= self.hold(socket, request)
-        fire = Fire(request, socket, owner, run, tag, parcels, bool(waited), list(waited[1:]))
+            argument_values |= self.hold(socket, request)
+        fire = Fire(request, socket, owner, run, tag, argument_values, bool(waited), list(waited[1:]))
         self.out.calls.append(fire)
         return fire
 
     # -- calls that will never be ----------------------------------------------
-    def skip(self, party: Party, meeting: Meeting, tag: Tag, run: int, mark: Arrival | None) -> None:
+    def skip(self, party: Party, join_state: JoinState, tag: Tag, run: int, mark: Arrival | None) -> None:
         """There will be no call at a tag, nor at elements below it: `mark` says so, or something waits in vain."""
-        where, socket = path(tag), meeting.socket
-        if meeting.is_skipped(where) or meeting.is_vacant(where):
+        where, socket = path(tag), join_state.socket
+        if join_state.is_skipped(where) or join_state.is_vacant(where):
             return
-        meeting.shut(where)
-        waited = self._given_up(meeting, where)
+        join_state.shut(where)
+        waited = self._given_up(join_state, where)
         silent = bool(mark and mark.silent and len(self.topology.needed[socket]) == 1 and not waited)
         request = 0
         if not silent:
             request = waited[0] if waited else self.new_request()
             self.out.calls.append(Skip(request, socket, party.id, run, tag, bool(waited), waited[1:]))
             party.live -= len(waited)
-        self._drop(party, meeting, where, request or None)
+        self._drop(party, join_state, where, request or None)
         lag = max(mark.lag if mark else 0, self.depth(party, socket) - len(where))
         source = Source(request or (mark.source or 0 if mark else 0), socket, party.id, run, tag)
         self.pass_on(source, "dead", lag, silent=silent)
-        self.look_above(party, meeting, where)
+        self.look_above(party, join_state, where)
 
-    def _given_up(self, meeting: Meeting, where: Path) -> list[int]:
-        below = sorted(at for at in meeting.given if at[: len(where)] == where)
-        return [request for at in below for request, _ in meeting.given.pop(at)]
+    def _given_up(self, join_state: JoinState, where: Path) -> list[int]:
+        below = sorted(at for at in join_state.given if at[: len(where)] == where)
+        return [request for at in below for request, _ in join_state.given.pop(at)]
 
     def skip_simple(self, mark: Arrival, party: Party | None) -> None:
         """Pass a mark through a socket that nothing else ever comes to."""
@@ -331,51 +345,51 @@ class Calls:
             self.out.calls.append(Skip(source.request, mark.socket, mark.party, mark.run, mark.tag))
         self.pass_on(source, mark.kind, mark.lag, silent=silent)
 
-    def vacate(self, party: Party, meeting: Meeting, mark: Arrival) -> None:
+    def vacate(self, party: Party, join_state: JoinState, mark: Arrival) -> None:
         """No element will ever be here: what was to be shared by them is dropped, and on it goes."""
         where = path(mark.tag)
-        meeting.shut(where, vacant=True)
-        self._drop_shared(party, meeting, where)
-        self._give_up(party, meeting, mark.tag)
-        lag = max(mark.lag, self.depth(party, meeting.socket) - len(where))
-        source = Source(mark.source or 0, meeting.socket, party.id, mark.run, mark.tag)
+        join_state.shut(where, vacant=True)
+        self._drop_shared(party, join_state, where)
+        self._give_up(party, join_state, mark.tag)
+        lag = max(mark.lag, self.depth(party, join_state.socket) - len(where))
+        source = Source(mark.source or 0, join_state.socket, party.id, mark.run, mark.tag)
         self.pass_on(source, "vacant", lag, silent=True)
-        self.look_above(party, meeting, where)
+        self.look_above(party, join_state, where)
 
-    def look_above(self, party: Party, meeting: Meeting, where: Path) -> None:
+    def look_above(self, party: Party, join_state: JoinState, where: Path) -> None:
         """What was to be shared by elements of which one will not be may be of no use to any."""
         for depth in range(len(where)):
-            for argument, here in meeting.waits.items():
+            for argument, here in join_state.waits.items():
                 if where[:depth] in here:
-                    self.look_again(party, meeting.socket, argument, where[:depth])
+                    self.look_again(party, join_state.socket, argument, where[:depth])
 
-    def _drop(self, party: Party, meeting: Meeting, where: Path, request: int | None) -> None:
-        parcels, elements = meeting.empty(where)
+    def _drop(self, party: Party, join_state: JoinState, where: Path, request: int | None) -> None:
+        argument_values, elements = join_state.empty(where)
         party.waiting -= len(elements)
-        self._dropped(party, parcels, request)
+        self._dropped(party, argument_values, request)
         for element in elements:
             self.turn(element, "dropped", request)
 
-    def _drop_shared(self, party: Party, meeting: Meeting, where: Path) -> None:
-        for here in meeting.waits.values():
+    def _drop_shared(self, party: Party, join_state: JoinState, where: Path) -> None:
+        for here in join_state.waits.values():
             self._dropped(party, here.pop(where, ()), None)
 
-    def _dropped(self, party: Party, parcels: Iterable[Parcel], request: int | None) -> None:
-        for parcel in parcels:
-            self.uncount(party, parcel)
-            for arrival in parcel.arrivals:
+    def _dropped(self, party: Party, argument_values: Iterable[ArgumentValue], request: int | None) -> None:
+        for argument_value in argument_values:
+            self.uncount(party, argument_value)
+            for arrival in argument_value.arrivals:
                 # what some elements have used and others will not is not lost
                 if arrival.state == "waiting":
                     self.turn(arrival, "dropped", request)
 
-    def unshare(self, party: Party, meeting: Meeting, argument: str, where: Path) -> None:
+    def unshare(self, party: Party, join_state: JoinState, argument: str, where: Path) -> None:
         """Drop what no element can use any more."""
-        parcels = meeting.waits.get(argument, {}).pop(where, deque())
-        self._dropped(party, parcels, None)
-        if parcels and where in meeting.given and not meeting.waits_at(where):
-            self._give_up(party, meeting, parcels[0].tag)
+        argument_values = join_state.waits.get(argument, {}).pop(where, deque())
+        self._dropped(party, argument_values, None)
+        if argument_values and where in join_state.given and not join_state.waits_at(where):
+            self._give_up(party, join_state, argument_values[0].tag)
 
-    def _give_up(self, party: Party, meeting: Meeting, tag: Tag) -> None:
-        for request, run in meeting.given.pop(path(tag), ()):
-            self.out.calls.append(Skip(request, meeting.socket, party.id, run, tag, waited=True))
+    def _give_up(self, party: Party, join_state: JoinState, tag: Tag) -> None:
+        for request, run in join_state.given.pop(path(tag), ()):
+            self.out.calls.append(Skip(request, join_state.socket, party.id, run, tag, waited=True))
             party.live -= 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ec_jupyter.flow.meeting import Arrival, Parcel
+from ec_jupyter.flow.join_state import ArgumentValue, Arrival
 from ec_jupyter.flow.tag import Tag
 
 
@@ -18,7 +18,7 @@ class Fire:
         Its new identity, or that of the request that waited for the arguments.
     socket, party, run, tag : int, int, int, Tag
         Where it belongs.
-    parcels : dict of str to Parcel
+    argument_values : dict of str to Parcel
         What each argument gets.
     waited : bool
         The request existed before, as ``waiting``.
@@ -35,7 +35,7 @@ class Fire:
     party: int
     run: int
     tag: Tag
-    parcels: dict[str, Parcel]
+    argument_values: dict[str, ArgumentValue]
     waited: bool = False
     followers: list[int] = field(default_factory=list)
     begins: bool = False

@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from ec_jupyter.flow.calls import Calls
 from ec_jupyter.flow.decision import Decisions, Fire, Skip, Source
+from ec_jupyter.flow.join_state import ELEMENT, ArgumentValue, Arrival, JoinState
 from ec_jupyter.flow.marks import Marks
-from ec_jupyter.flow.meeting import ELEMENT, Arrival, Meeting, Parcel
 from ec_jupyter.flow.party import Parties, Party
 from ec_jupyter.flow.policy import Policies
 from ec_jupyter.flow.tag import Tag, by_hand, deeper, path
@@ -77,8 +77,8 @@ class JoinTable:
         if not self.topology.by_run(socket):
             self.policies.given.setdefault(socket, {})[run] = (request, party)
             return
-        meeting = self._meeting(self._party(party), socket)
-        meeting.given.setdefault(path(tag), deque()).append((request, run))
+        join_state = self._join_state(self._party(party), socket)
+        join_state.given.setdefault(path(tag), deque()).append((request, run))
 
     def supply(
         self, socket: int, argument: str, party: int, run: int, tag: Tag, value: object, key: object = None
@@ -89,7 +89,7 @@ class JoinTable:
             return self._apart(one)
         record = self._party(party)
         arrival = self._arrival(socket, argument, record, run, tag, value)
-        self.calls.value(record, self._meeting(record, socket), arrival)
+        self.calls.value(record, self._join_state(record, socket), arrival)
         self._after(record)
         return arrival
 
@@ -99,7 +99,7 @@ class JoinTable:
         one = self.calls.new_arrival()
         arrival = Arrival(one, socket, argument, record.id, run, tag, "value", value, lag=ELEMENT)
         self.calls.out.arrivals.append(arrival)
-        self.calls.value(record, self._meeting(record, socket), arrival)
+        self.calls.value(record, self._join_state(record, socket), arrival)
         self._after(record)
 
     def supply_list(
@@ -107,13 +107,13 @@ class JoinTable:
     ) -> list[Arrival]:
         """A whole list for an argument that gathers, brought by hand: one arrival for each of its elements."""
         record, calls = self._party(party), self.calls
-        meeting = self._meeting(record, socket)
+        join_state = self._join_state(record, socket)
         first = calls.new_arrival()
         if not values:
             mark = Arrival(first, socket, argument, record.id, run, tag, "vacant", index=-1, state="decided")
             calls.out.arrivals.append(mark)
             record.waiting += 1
-            calls.keep(record, meeting, argument, Parcel(tag, [], gathered=True, mark=mark))
+            calls.keep(record, join_state, argument, ArgumentValue(tag, [], gathered=True, mark=mark))
             self._after(record)
             return [mark]
         split = by_hand(first, len(values))
@@ -125,7 +125,7 @@ class JoinTable:
         calls.out.arrivals.extend(arrivals)
         record.fans[split] = len(values)
         for arrival in arrivals:
-            calls.value(record, meeting, arrival)
+            calls.value(record, join_state, arrival)
         self._after(record)
         return arrivals
 
@@ -154,13 +154,15 @@ class JoinTable:
         if party is not None:
             party.trace(arrival, failure=plug.on == "error")
         calls.out.arrivals.append(arrival)
-        meeting = party.meetings.get(plug.target) if party else None
-        if meeting is None and plug.id in self.topology.simple:
-            calls.fire(plug.target, party, arrival.run, arrival.tag, {plug.argument: Parcel(arrival.tag, [arrival])})
+        join_state = party.join_states.get(plug.target) if party else None
+        if join_state is None and plug.id in self.topology.simple:
+            calls.fire(
+                plug.target, party, arrival.run, arrival.tag, {plug.argument: ArgumentValue(arrival.tag, [arrival])}
+            )
             return
         if party is None:
             raise RuntimeError(f"party {source.party} comes to a join and was never adopted")
-        calls.value(party, meeting or self._meeting(party, plug.target), arrival)
+        calls.value(party, join_state or self._join_state(party, plug.target), arrival)
         self.marks.pump()
 
     def _apart(self, arrival: Arrival) -> Arrival:
@@ -174,11 +176,11 @@ class JoinTable:
         """Make the calls of a socket that waited for a held value, oldest party first."""
         for key in sorted(self.parties.all):
             party = self.parties.all.get(key)
-            meeting = party.meetings.get(socket) if party else None
-            if party is None or meeting is None:
+            join_state = party.join_states.get(socket) if party else None
+            if party is None or join_state is None:
                 continue
-            for at in meeting.paths():
-                self.calls.attempt(party, meeting, at)
+            for at in join_state.paths():
+                self.calls.attempt(party, join_state, at)
             self._after(party)
 
     def element(
@@ -232,70 +234,72 @@ class JoinTable:
             self.policies.forget(arrival, "discarded")
             return
         party = self._party(arrival.party)
-        meeting = party.meetings[arrival.socket]
-        if not (self._out_of_bundle(party, meeting, arrival) or self._out_of_wait(party, meeting, arrival, alone)):
+        join_state = party.join_states[arrival.socket]
+        if not (
+            self._out_of_buffer(party, join_state, arrival) or self._out_of_wait(party, join_state, arrival, alone)
+        ):
             raise LookupError(f"arrival {arrival.id} does not wait")
         self._after(party)
 
     def leave_out(self, socket: int, argument: str, party: int, tag: Tag) -> None:
         """Let a list go without the element of that tag, which has not come."""
         record = self._party(party)
-        self.marks.leave_out(record, self._meeting(record, socket), argument, tag)
+        self.marks.leave_out(record, self._join_state(record, socket), argument, tag)
         self._after(record)
 
     def end_list(self, socket: int, argument: str, party: int, tag: Tag) -> None:
         """Throw away, as a whole, the list at a tag of which nothing has come: its call is skipped."""
         record = self._party(party)
-        self.marks.end_list(record, self._meeting(record, socket), argument, tag)
+        self.marks.end_list(record, self._join_state(record, socket), argument, tag)
         self._after(record)
 
-    def _out_of_bundle(self, party: Party, meeting: Meeting, arrival: Arrival) -> bool:
+    def _out_of_buffer(self, party: Party, join_state: JoinState, arrival: Arrival) -> bool:
         """Leave an element out of the list that it is on its way into."""
-        for (argument, base), bundles in meeting.bundles.items():
-            for bundle in bundles if argument == arrival.argument else ():
-                mine = bundle.forget(arrival.id)
+        for (argument, base), buffers in join_state.buffers.items():
+            for buffer in buffers if argument == arrival.argument else ():
+                mine = buffer.forget(arrival.id)
                 if mine is not None:
                     party.waiting -= 1
                     self.calls.turn(mine, "discarded", None)
-                    self.calls.gather(party, meeting, argument, base)
+                    self.calls.gather(party, join_state, argument, base)
                     return True
         return False
 
-    def _out_of_wait(self, party: Party, meeting: Meeting, arrival: Arrival, alone: bool) -> bool:
-        for argument, where, parcel in meeting.parcels():
-            mine = next((a for a in parcel.arrivals if a.id == arrival.id), None)
+    def _out_of_wait(self, party: Party, join_state: JoinState, arrival: Arrival, alone: bool) -> bool:
+        for argument, where, argument_value in join_state.argument_values():
+            mine = next((a for a in argument_value.arrivals if a.id == arrival.id), None)
             if mine is None:
                 continue
-            if parcel.gathered and mine.tag != parcel.tag:
+            if argument_value.gathered and mine.tag != argument_value.tag:
                 # the list has one element less
-                parcel.arrivals.remove(mine)
-                parcel.mark = parcel.mark or mine
+                argument_value.arrivals.remove(mine)
+                argument_value.mark = argument_value.mark or mine
                 self.calls.turn(mine, "discarded", None)
                 return True
-            meeting.remove(argument, where, parcel)
-            self.calls.uncount(party, parcel)
-            self._away(party, meeting, mine, alone)
+            join_state.remove(argument, where, argument_value)
+            self.calls.uncount(party, argument_value)
+            self._away(party, join_state, mine, alone)
             return True
         return False
 
-    def _away(self, party: Party, meeting: Meeting, arrival: Arrival, alone: bool) -> None:
+    def _away(self, party: Party, join_state: JoinState, arrival: Arrival, alone: bool) -> None:
         others = any(a.run == arrival.run for a in self.waiting(party))
         if alone and not others and arrival.run not in party.bound:
             self.calls.turn(arrival, "left", None)
-            meeting.seen.discard(arrival.slot)
+            join_state.seen.discard(arrival.slot)
             self.parties.leave(party, arrival.run)
         else:
             self.calls.turn(arrival, "discarded", None)
-            self.marks.bury(party, meeting, arrival)
+            self.marks.bury(party, join_state, arrival)
 
     # -- what waits --------------------------------------------------------------
     @staticmethod
     def waiting(party: Party) -> Iterator[Arrival]:
         """Arrivals of a party that no call has taken, those under way into a list included."""
-        for meeting in party.meetings.values():
-            for _, _, parcel in meeting.parcels():
-                yield from (a for a in parcel.arrivals if a.state == "waiting")
-            yield from meeting.pending()
+        for join_state in party.join_states.values():
+            for _, _, argument_value in join_state.argument_values():
+                yield from (a for a in argument_value.arrivals if a.state == "waiting")
+            yield from join_state.pending()
 
     def all_waiting(self) -> Iterator[Arrival]:
         """Arrivals of the flow that no call has taken."""
@@ -306,8 +310,10 @@ class JoinTable:
     def empty_lists(self) -> Iterator[Arrival]:
         """Marks of lists without elements that no call has taken."""
         for party in self.parties.all.values():
-            for meeting in party.meetings.values():
-                yield from (p.mark for _, _, p in meeting.parcels() if p.mark and p.counted and not p.arrivals)
+            for join_state in party.join_states.values():
+                yield from (
+                    p.mark for _, _, p in join_state.argument_values() if p.mark and p.counted and not p.arrivals
+                )
 
     def withdraw(self, arrival: Arrival) -> None:
         """Take out what waits, as if it had not come: the same comes by another plug."""
@@ -315,7 +321,7 @@ class JoinTable:
             self.policies.remove(arrival)
         else:
             party = self._party(arrival.party)
-            party.waiting -= party.meetings[arrival.socket].withdraw(arrival)
+            party.waiting -= party.join_states[arrival.socket].withdraw(arrival)
         arrival.state = "withdrawn"
 
     def expire(self, arrival: Arrival) -> bool:
@@ -330,10 +336,10 @@ class JoinTable:
             self.policies.expire(arrival)
             return True
         party = self._party(arrival.party)
-        meeting = party.meetings[arrival.socket]
-        mine = next((p for _, _, p in meeting.parcels() if arrival in p.arrivals), None)
+        join_state = party.join_states[arrival.socket]
+        mine = next((p for _, _, p in join_state.argument_values() if arrival in p.arrivals), None)
         if mine is not None:
-            self.calls.expire(party, meeting, mine)
+            self.calls.expire(party, join_state, mine)
             self._after(party)
         return mine is not None
 
@@ -368,21 +374,21 @@ class JoinTable:
         for party, older in self.parties.revise(topology):
             self._merge(party, older)
         for party in list(self.parties.all.values()):
-            for meeting in list(party.meetings.values()):
-                self._look_through(party, meeting)
+            for join_state in list(party.join_states.values()):
+                self._look_through(party, join_state)
             self._watch(party)
             self._after(party)
         for socket in self.policies.revise():
             self._awaken(socket)
 
-    def _look_through(self, party: Party, meeting: Meeting) -> None:
-        for slot in list(meeting.marks):
-            if meeting.open_marks(slot):
-                self.calls.look_again(party, meeting.socket, *slot)
-        for argument, base in list(meeting.bundles):
-            self.calls.gather(party, meeting, argument, base)
-        for at in meeting.paths():
-            self.calls.attempt(party, meeting, at)
+    def _look_through(self, party: Party, join_state: JoinState) -> None:
+        for slot in list(join_state.marks):
+            if join_state.open_marks(slot):
+                self.calls.look_again(party, join_state.socket, *slot)
+        for argument, base in list(join_state.buffers):
+            self.calls.gather(party, join_state, argument, base)
+        for at in join_state.paths():
+            self.calls.attempt(party, join_state, at)
 
     def _merge(self, party: Party, older: Party) -> None:
         self.calls.out.merged.append((party.id, older.id))
@@ -399,11 +405,11 @@ class JoinTable:
         return record
 
     @staticmethod
-    def _meeting(party: Party, socket: int) -> Meeting:
-        meeting = party.meetings.get(socket)
-        if meeting is None:
-            meeting = party.meetings[socket] = Meeting(socket)
-        return meeting
+    def _join_state(party: Party, socket: int) -> JoinState:
+        join_state = party.join_states.get(socket)
+        if join_state is None:
+            join_state = party.join_states[socket] = JoinState(socket)
+        return join_state
 
     def _arrival(self, socket: int, argument: str, party: Party, run: int, tag: Tag, value: object) -> Arrival:
         arrival = Arrival(self.calls.new_arrival(), socket, argument, party.id, run, tag, "value", value)

@@ -10,7 +10,7 @@ import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from ec_jupyter.flow.meeting import NOBODY, Arrival, Meeting
+from ec_jupyter.flow.join_state import NOBODY, Arrival, JoinState
 from ec_jupyter.flow.tag import Path
 from ec_jupyter.flow.topology import Root, Topology
 
@@ -31,7 +31,7 @@ class Party:
         Requests of it that are not finished; failed ones hold it too.
     waiting : int
         Arrivals of it that wait.
-    meetings : dict
+    join_states : dict
         Joins of it, by socket.
     fans : dict of str to int
         Size of each split of it that has closed.
@@ -49,7 +49,7 @@ class Party:
     runs: dict[int, Root] = field(default_factory=dict)
     live: int = 0
     waiting: int = 0
-    meetings: dict[int, Meeting] = field(default_factory=dict)
+    join_states: dict[int, JoinState] = field(default_factory=dict)
     fans: dict[str, int] = field(default_factory=dict)
     closing: dict[str, list[tuple[int, str, Path]]] = field(default_factory=dict)
     late: dict[int, frozenset[int]] = field(default_factory=dict)
@@ -91,10 +91,10 @@ class Party:
         self.late |= other.late
         self.rescued |= other.rescued
         self.bound |= other.bound
-        for socket, meeting in other.meetings.items():
-            for arrival in meeting.arrivals():
+        for socket, join_state in other.join_states.items():
+            for arrival in join_state.arrivals():
                 arrival.party = self.id
-            self.meetings.setdefault(socket, Meeting(socket)).absorb(meeting)
+            self.join_states.setdefault(socket, JoinState(socket)).absorb(join_state)
 
     @property
     def shape(self) -> Shape:

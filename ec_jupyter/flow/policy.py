@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from ec_jupyter.flow.calls import Calls
 from ec_jupyter.flow.decision import Fire
-from ec_jupyter.flow.meeting import Arrival, Parcel
+from ec_jupyter.flow.join_state import ArgumentValue, Arrival
 from ec_jupyter.flow.tag import ROOT
 from ec_jupyter.flow.topology import Key, Root, Topology
 
@@ -145,14 +145,14 @@ class Policies:
                 self.queues[socket, name].remove(arrival)
             calls.turn(arrival, "held" if newest else "used", request)
         record = calls.parties.find(party)
-        parcels = {name: Parcel(ROOT, [arrival]) for name, arrival in row.items()}
-        parcels |= calls.hold(socket, request)
+        argument_values = {name: ArgumentValue(ROOT, [arrival]) for name, arrival in row.items()}
+        argument_values |= calls.hold(socket, request)
         followers = [request for _, request, _ in waited[1:]]
         for _, _, other in waited[1:]:
             self._leave(other)
         owner = record.id if record is not None else party
         calls.out.calls.append(
-            Fire(request, socket, owner, run, ROOT, parcels, bool(waited), followers, not waited, missing)
+            Fire(request, socket, owner, run, ROOT, argument_values, bool(waited), followers, not waited, missing)
         )
 
     def _leave(self, party: int) -> None:

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from ec_jupyter.flow.join import JoinTable
-from ec_jupyter.flow.meeting import ELEMENT, Arrival, Meeting, Parcel
+from ec_jupyter.flow.join_state import ELEMENT, ArgumentValue, Arrival, JoinState
 from ec_jupyter.flow.party import Party
 from ec_jupyter.flow.tag import Path, Tag, brought, path, united
 from ec_jupyter.flow.topology import Root
@@ -57,10 +57,10 @@ def restore(
         if arrival.party in records and (arrival.socket, arrival.argument) not in table.topology.apart:
             builder.add(records[arrival.party], arrival)
     for socket, party, tag in skipped:
-        meeting = records[party].meetings.get(socket) if party in records else None
+        join_state = records[party].join_states.get(socket) if party in records else None
         # what waits shows that the skip was of a time when nothing was kept there
-        if meeting is not None and not meeting.waits_from(path(tag)):
-            meeting.shut(path(tag))
+        if join_state is not None and not join_state.waits_from(path(tag)):
+            join_state.shut(path(tag))
     _give(table, given)
     builder.share()
     for record in records.values():
@@ -72,8 +72,8 @@ def _give(table: JoinTable, given: Iterable[tuple[int, int, int, int, Tag]]) -> 
         if not table.topology.by_run(socket):
             table.policies.given.setdefault(socket, {})[run] = (request, party)
             continue
-        meeting = table.parties.all[party].meetings.setdefault(socket, Meeting(socket))
-        meeting.given.setdefault(path(tag), deque()).append((request, run))
+        join_state = table.parties.all[party].join_states.setdefault(socket, JoinState(socket))
+        join_state.given.setdefault(path(tag), deque()).append((request, run))
 
 
 class _Builder:
@@ -98,106 +98,108 @@ class _Builder:
                 party.inherit(arrival, arrival.request)
         if arrival.plug in self._table.topology.simple and arrival.state != "waiting":
             return
-        meeting = party.meetings.setdefault(arrival.socket, Meeting(arrival.socket))
-        meeting.note(arrival.slot, arrival.plug)
+        join_state = party.join_states.setdefault(arrival.socket, JoinState(arrival.socket))
+        join_state.note(arrival.slot, arrival.plug)
         if arrival.kind == "value":
-            self._value(party, meeting, arrival)
+            self._value(party, join_state, arrival)
         else:
-            self._mark(party, meeting, arrival)
+            self._mark(party, join_state, arrival)
 
-    def _value(self, party: Party, meeting: Meeting, arrival: Arrival) -> None:
+    def _value(self, party: Party, join_state: JoinState, arrival: Arrival) -> None:
         state = arrival.state
         if state in ("superseded", "left"):
             return
-        slot = meeting.see(arrival)
+        slot = join_state.see(arrival)
         if slot[0].endswith("[]"):
-            self._element(party, meeting, arrival)
+            self._element(party, join_state, arrival)
         elif state in ("waiting", "shared"):
-            meeting.keep(arrival.argument, Parcel(arrival.tag, [arrival], arrival.lag == ELEMENT, state == "waiting"))
+            join_state.keep(
+                arrival.argument, ArgumentValue(arrival.tag, [arrival], arrival.lag == ELEMENT, state == "waiting")
+            )
             party.waiting += state == "waiting"
         elif state == "discarded":
-            meeting.dead.add(slot)
+            join_state.dead.add(slot)
 
-    def _element(self, party: Party, meeting: Meeting, arrival: Arrival) -> None:
+    def _element(self, party: Party, join_state: JoinState, arrival: Arrival) -> None:
         base, (splits, index) = path(arrival.tag)[:-1], arrival.tag[-1]
-        bundle = meeting.bundle(arrival.argument, base, splits)
+        buffer = join_state.buffer(arrival.argument, base, splits)
         if arrival.state == "waiting":
-            bundle.add(arrival)
+            buffer.add(arrival)
             party.waiting += 1
             return
-        bundle.splits.update(splits)
+        buffer.splits.update(splits)
         if arrival.state == "discarded":
-            bundle.dead[index] = arrival
+            buffer.dead[index] = arrival
         else:
-            bundle.made = True
-            meeting.seen.add((arrival.argument, base))
+            buffer.made = True
+            join_state.seen.add((arrival.argument, base))
         if arrival.state == "shared":
             key = (party.id, arrival.socket, arrival.argument, base, arrival.request)
             self._shared.setdefault(key, []).append(arrival)
 
-    def _mark(self, party: Party, meeting: Meeting, arrival: Arrival) -> None:
+    def _mark(self, party: Party, join_state: JoinState, arrival: Arrival) -> None:
         slot = arrival.slot
-        meeting.marks.setdefault(slot, {}).setdefault(arrival.plug, arrival)
+        join_state.marks.setdefault(slot, {}).setdefault(arrival.plug, arrival)
         if arrival.state == "waiting":
-            self._calls.look_again(party, meeting.socket, *slot)
+            self._calls.look_again(party, join_state.socket, *slot)
         elif arrival.state == "decided" and slot[0].endswith("[]"):
             if arrival.source is None:
-                meeting.give_up(arrival)
-            meeting.dead.add(slot)
-            meeting.bundle(arrival.argument, slot[1][:-1], arrival.tag[-1][0]).add(arrival)
+                join_state.give_up(arrival)
+            join_state.dead.add(slot)
+            join_state.buffer(arrival.argument, slot[1][:-1], arrival.tag[-1][0]).add(arrival)
         elif arrival.state == "decided":
-            self._decided(party, meeting, arrival)
+            self._decided(party, join_state, arrival)
 
-    def _decided(self, party: Party, meeting: Meeting, arrival: Arrival) -> None:
+    def _decided(self, party: Party, join_state: JoinState, arrival: Arrival) -> None:
         slot = arrival.slot
         if arrival.kind == "dead":
-            meeting.dead.add(slot)
+            join_state.dead.add(slot)
             # a skip has its request to tell of it, whatever the wiring is by now; a silent one has nothing else
-            if arrival.silent and (arrival.lag > 0 or len(slot[1]) >= self._calls.depth(party, meeting.socket)):
-                meeting.shut(slot[1])
+            if arrival.silent and (arrival.lag > 0 or len(slot[1]) >= self._calls.depth(party, join_state.socket)):
+                join_state.shut(slot[1])
         elif arrival.lag > 0:
-            meeting.shut(slot[1], vacant=True)
-        elif slot not in meeting.seen:
-            meeting.seen.add(slot)
-            self._list(party, meeting, arrival.argument, Parcel(arrival.tag, [], gathered=True, mark=arrival))
+            join_state.shut(slot[1], vacant=True)
+        elif slot not in join_state.seen:
+            join_state.seen.add(slot)
+            self._list(party, join_state, arrival.argument, ArgumentValue(arrival.tag, [], gathered=True, mark=arrival))
 
-    def _list(self, party: Party, meeting: Meeting, argument: str, parcel: Parcel) -> None:
+    def _list(self, party: Party, join_state: JoinState, argument: str, argument_value: ArgumentValue) -> None:
         """Keep a list without elements, unless its call was made."""
-        used = parcel.mark is not None and parcel.mark.request is not None
+        used = argument_value.mark is not None and argument_value.mark.request is not None
         if not used:
-            meeting.keep(argument, parcel)
+            join_state.keep(argument, argument_value)
             party.waiting += 1
-        elif len(parcel.tag) < self._calls.depth(party, meeting.socket):
-            parcel.counted = False
-            meeting.keep(argument, parcel)
+        elif len(argument_value.tag) < self._calls.depth(party, join_state.socket):
+            argument_value.counted = False
+            join_state.keep(argument, argument_value)
 
     def share(self) -> None:
         """Keep the lists that some elements have used and others may."""
         for (party, socket, argument, _, _), members in self._shared.items():
             members.sort(key=lambda a: a.tag[-1][1])
             tag = united([a.tag[:-1] for a in members])
-            meeting = self._table.parties.all[party].meetings[socket]
-            meeting.keep(argument, Parcel(tag, members, gathered=True, counted=False))
+            join_state = self._table.parties.all[party].join_states[socket]
+            join_state.keep(argument, ArgumentValue(tag, members, gathered=True, counted=False))
 
     # -- one party -----------------------------------------------------------
     def complete(self, party: Party) -> None:
         """Make the lists that were complete, and note what has to be looked at again."""
-        for meeting in party.meetings.values():
-            for (argument, base), bundles in list(meeting.bundles.items()):
-                for bundle in list(bundles):
-                    for split in bundle.splits - party.fans.keys():
-                        party.closing.setdefault(split, []).append((meeting.socket, argument, base))
-                    while (parcel := bundle.take(party.fans)) is not None:
-                        party.waiting -= len(parcel.arrivals)
-                        self._list(party, meeting, argument, parcel)
-            self._sweep(party, meeting)
+        for join_state in party.join_states.values():
+            for (argument, base), buffers in list(join_state.buffers.items()):
+                for buffer in list(buffers):
+                    for split in buffer.splits - party.fans.keys():
+                        party.closing.setdefault(split, []).append((join_state.socket, argument, base))
+                    while (argument_value := buffer.take(party.fans)) is not None:
+                        party.waiting -= len(argument_value.arrivals)
+                        self._list(party, join_state, argument, argument_value)
+            self._sweep(party, join_state)
 
-    def _sweep(self, party: Party, meeting: Meeting) -> None:
+    def _sweep(self, party: Party, join_state: JoinState) -> None:
         """Take out what a skip left nothing to wait for; the rest may be of no use to any element one day."""
-        for argument, where, parcel in list(meeting.parcels()):
-            meeting.dead.discard((argument, where))
-            if meeting.is_skipped(where):
-                meeting.remove(argument, where, parcel)
-                self._calls.uncount(party, parcel)
-            elif parcel.counted and where in meeting.closed:
-                self._calls.look_again(party, meeting.socket, argument, where)
+        for argument, where, argument_value in list(join_state.argument_values()):
+            join_state.dead.discard((argument, where))
+            if join_state.is_skipped(where):
+                join_state.remove(argument, where, argument_value)
+                self._calls.uncount(party, argument_value)
+            elif argument_value.counted and where in join_state.closed:
+                self._calls.look_again(party, join_state.socket, argument, where)

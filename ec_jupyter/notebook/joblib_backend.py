@@ -36,9 +36,7 @@ class FlowBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
     default_n_jobs = -1
     supports_retrieve_callback = True
 
-    def __init__(
-        self, flow: Flow | str | None = None, processor: str | Processor = "main", **options: Any
-    ) -> None:
+    def __init__(self, flow: Flow | str | None = None, processor: str | Processor = "main", **options: Any) -> None:
         super().__init__(**options)
         self._flow = flow if isinstance(flow, Flow) else open_flow(flow)
         self._processor = processor if isinstance(processor, str) else processor.name

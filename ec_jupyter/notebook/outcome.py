@@ -37,6 +37,7 @@ _KINDS: dict[str, type[EcError]] = {
 
 def value_of(client: Client, row: dict[str, Any], deadline: Deadline | None = None) -> Any:
     """Value of a row whose state is ``done``; a generator's are a list."""
+
     def load(value: Value) -> Any:
         return client.load(value, None if deadline is None else deadline.left)
 

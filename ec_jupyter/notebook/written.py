@@ -385,4 +385,3 @@ def _definition(source: str, found: Definition | ast.ClassDef, decorators: list[
     around = [f"@{ast.unparse(decorator)}" for decorator in decorators]
     lines = textwrap.dedent("\n".join(source.splitlines()[found.lineno - 1 : found.end_lineno]))
     return "\n".join([*around, lines])
-

@@ -198,8 +198,8 @@ class Campaign:
             assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
             self.requests = self._compare_runs(db, n)
             self._compare_arrivals(db)
-            meetings = self._meetings(db)
-        model = self._model(n, meetings)
+            join_states = self._meetings(db)
+        model = self._model(n, join_states)
         for name, wanted in model.items():
             lost, extra = Counter(wanted) - Counter(found[name]), Counter(found[name]) - Counter(wanted)
             assert (lost, extra) == ({}, {}), f"{name}: lost {lost}, too many {extra}"
@@ -214,7 +214,7 @@ class Campaign:
         return sorted(flow.results(name))
 
     @staticmethod
-    def _model(n: int, meetings: list[tuple[int, int]]) -> dict[str, list[Any]]:
+    def _model(n: int, join_states: list[tuple[int, int]]) -> dict[str, list[Any]]:
         every = list(range(n))
         return {
             "root": every, "a": every, "b": every, "flaky": every, "dying": every,
@@ -223,7 +223,7 @@ class Campaign:
             "left": [("left", i) for i in every],
             "right": [("right", i) for i in every],
             "pair": [(("left", i), ("right", i)) for i in every],
-            "meet": sorted(meetings),
+            "meet": sorted(join_states),
             "two": [(i, i + 1) for i in every],
             "even": sorted(i + i % 2 for i in every),
         }  # fmt: skip

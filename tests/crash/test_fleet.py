@@ -78,9 +78,7 @@ def held(world: World, gate: Gate, marks: Marks, n: int, **options: object) -> l
     return world.flow.map("hold", [{"x": x, "marks": str(marks), "gate": str(gate)} for x in range(n)])
 
 
-def test_a_processor_never_has_more_calls_on_a_node_than_its_cpus_there(
-    world: World, gate: Gate, marks: Marks
-) -> None:
+def test_a_processor_never_has_more_calls_on_a_node_than_its_cpus_there(world: World, gate: Gate, marks: Marks) -> None:
     node(world, cpus=2)
     placed(world, local=1, hpc=1)
     ids = held(world, gate, marks, 4)
@@ -368,9 +366,7 @@ def test_a_large_call_waits_for_its_node_and_small_ones_pass_it(world: World, ga
     assert flow.result(large[1]) == "large 1"
 
 
-def test_calls_queued_on_a_busy_node_go_to_one_that_has_nothing_to_do(
-    world: World, gate: Gate, marks: Marks
-) -> None:
+def test_calls_queued_on_a_busy_node_go_to_one_that_has_nothing_to_do(world: World, gate: Gate, marks: Marks) -> None:
     node(world, cpus=1)
     placed(world, hpc=1)
     ids = held(world, gate, marks, 2)

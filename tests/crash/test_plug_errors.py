@@ -164,9 +164,7 @@ def test_a_generator_that_runs_is_stopped_when_a_plug_cannot_take_what_it_yields
     assert seen(flow, "echo") == [0, 2]
 
 
-def test_a_look_that_a_restart_has_cut_off_still_skips_what_it_was_for(
-    flow: Flow, marks: Marks, gate: Gate
-) -> None:
+def test_a_look_that_a_restart_has_cut_off_still_skips_what_it_was_for(flow: Flow, marks: Marks, gate: Gate) -> None:
     def slow(result: object, marks: str = str(marks), gate: str = str(gate)) -> bool:
         mark(marks, "look")
         passing(gate)

@@ -12,7 +12,7 @@ from itertools import count
 from typing import Any
 
 from ec_jupyter.flow.join import Fire, JoinTable, Source
-from ec_jupyter.flow.meeting import Arrival
+from ec_jupyter.flow.join_state import Arrival
 from ec_jupyter.flow.rebuild import restore
 from ec_jupyter.flow.tag import ROOT, Path, Tag, deeper, from_text, path, to_text
 from ec_jupyter.flow.topology import Root, Topology
@@ -299,8 +299,10 @@ class Simulation:
     def _called(self, fire: Fire) -> None:
         self.fired.append(fire)
         arguments = {
-            name: [a.value for a in parcel.arrivals] if parcel.gathered else parcel.arrivals[0].value
-            for name, parcel in fire.parcels.items()
+            name: [a.value for a in argument_value.arrivals]
+            if argument_value.gathered
+            else argument_value.arrivals[0].value
+            for name, argument_value in fire.argument_values.items()
         }
         state = "failed" if fire.missing else "queued"
         if fire.begins:

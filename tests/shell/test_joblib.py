@@ -101,8 +101,9 @@ def test_a_parallel_inside_a_call_keeps_to_its_cpu(flow: ec.Flow) -> None:
 
 
 def test_a_processor_that_is_not_there_is_named(flow: ec.Flow) -> None:
-    with joblib.parallel_config("ec_jupyter", flow=flow, processor="poll"), pytest.raises(
-        ProcessorNotFoundError, match="did you mean 'pool'"
+    with (
+        joblib.parallel_config("ec_jupyter", flow=flow, processor="poll"),
+        pytest.raises(ProcessorNotFoundError, match="did you mean 'pool'"),
     ):
         Parallel()(delayed(abs)(n) for n in range(3))
 

@@ -350,7 +350,7 @@ def test_a_party_that_cannot_be_read_is_set_aside_with_its_requests_and_the_rest
 
 def test_a_plug_that_cannot_be_read_is_set_aside_and_the_rest_is_opened(tmp_path):
     core = start(tmp_path / "flow", FORK)
-    core.store.db.execute("UPDATE plug SET record = '{\"id\": 200, \"new\": 1}' WHERE id = 200")
+    core.store.db.execute('UPDATE plug SET record = \'{"id": 200, "new": 1}\' WHERE id = 200')
     core = again(core)
     assert list(core.suspects.aside) == ["plug 200"]
     assert [plug.id for plug in core.topology.live] == [201, 202, 203]

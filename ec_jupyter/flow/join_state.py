@@ -87,7 +87,7 @@ class Arrival:
 
 
 @dataclass(slots=True, eq=False)
-class Parcel:
+class ArgumentValue:
     """What one argument of one call gets: a value, or the elements that were gathered for it.
 
     It counts among what waits in its party until its first use. An empty list stands on a mark.
@@ -101,7 +101,7 @@ class Parcel:
 
 
 @dataclass(slots=True, eq=False)
-class Bundle:
+class GatherBuffer:
     """Elements of one split on their way into one list.
 
     Attributes
@@ -152,7 +152,7 @@ class Bundle:
                 return True
         return False
 
-    def take(self, fans: dict[str, int]) -> Parcel | None:
+    def take(self, fans: dict[str, int]) -> ArgumentValue | None:
         """The list, once all of it is in; its elements are in the bundle no longer."""
         if not self.splits or any(split not in fans for split in self.splits):
             return None
@@ -164,7 +164,7 @@ class Bundle:
             return None
         return self.listed(n)
 
-    def listed(self, n: int) -> Parcel | None:
+    def listed(self, n: int) -> ArgumentValue | None:
         """What there is of the first `n` elements, as a list."""
         members = [self._pop(i) for i in range(n) if i in self.items]
         if self.made and not members:
@@ -172,7 +172,7 @@ class Bundle:
         self.made = True
         tags = [a.tag[:-1] for a in members] or [a.tag[:-1] for _, a in sorted(self.dead.items())]
         mark = None if members or not self.dead else self.dead[min(self.dead)]
-        return Parcel(united(tags) if tags else ROOT, members, gathered=True, mark=mark)
+        return ArgumentValue(united(tags) if tags else ROOT, members, gathered=True, mark=mark)
 
     def _pop(self, index: int) -> Arrival:
         queue = self.items[index]
@@ -183,7 +183,7 @@ class Bundle:
 
 
 @dataclass(slots=True)
-class Meeting:
+class JoinState:
     """The arrivals of one party at one socket.
 
     Attributes
@@ -205,7 +205,7 @@ class Meeting:
         had no elements.
     closed : set of Path
         Everything above a skipped or vacant path.
-    bundles : dict
+    buffers : dict
         Per argument and path of the list, the gathers under way, one for each split.
     given : dict of Path to deque of (int, int)
         Requests (and their runs) that were submitted with arguments missing, or put back by a new signature.
@@ -214,7 +214,7 @@ class Meeting:
     """
 
     socket: int
-    waits: dict[str, dict[Path, deque[Parcel]]] = field(default_factory=dict)
+    waits: dict[str, dict[Path, deque[ArgumentValue]]] = field(default_factory=dict)
     seen: set[Slot] = field(default_factory=set)
     late: dict[Slot, set[int]] = field(default_factory=dict)
     rescued: dict[Slot, set[int]] = field(default_factory=dict)
@@ -224,24 +224,24 @@ class Meeting:
     skipped: set[Path] = field(default_factory=set)
     vacant: set[Path] = field(default_factory=set)
     closed: set[Path] = field(default_factory=set)
-    bundles: dict[Slot, list[Bundle]] = field(default_factory=dict)
+    buffers: dict[Slot, list[GatherBuffer]] = field(default_factory=dict)
     given: dict[Path, deque[tuple[int, int]]] = field(default_factory=dict)
     below: dict[Path, set[Path]] = field(default_factory=dict)
 
     # -- what waits ----------------------------------------------------------
-    def keep(self, argument: str, parcel: Parcel) -> Path:
+    def keep(self, argument: str, argument_value: ArgumentValue) -> Path:
         """Let a parcel wait for company; the path it waits at."""
-        where = path(parcel.tag)
+        where = path(argument_value.tag)
         here = self.waits.setdefault(argument, {})
         if where not in here:
             here[where] = deque()
             for depth in range(len(where)):
                 self.below.setdefault(where[:depth], set()).add(where)
-        here[where].append(parcel)
+        here[where].append(argument_value)
         self.seen.add((argument, where))
         return where
 
-    def find(self, argument: str, at: Path) -> Parcel | None:
+    def find(self, argument: str, at: Path) -> ArgumentValue | None:
         """The parcel for a call at `at`: its own, or the nearest from before a split."""
         here = self.waits.get(argument)
         if not here:
@@ -258,7 +258,7 @@ class Meeting:
 
     def waits_from(self, at: Path) -> bool:
         """Whether anything waits at a path or below it, elements on their way into lists included."""
-        places = [where for _, where, parcel in self.parcels() if parcel.counted]
+        places = [where for _, where, argument_value in self.argument_values() if argument_value.counted]
         places += [path(a.tag) for a in self.pending()]
         return any(where[: len(at)] == at for where in places)
 
@@ -275,56 +275,56 @@ class Meeting:
         """Every element for which something waits."""
         return sorted({p for here in self.waits.values() for p in here})
 
-    def parcels(self) -> Iterator[tuple[str, Path, Parcel]]:
+    def argument_values(self) -> Iterator[tuple[str, Path, ArgumentValue]]:
         """Everything that waits for company, with its argument and path."""
         for argument, here in self.waits.items():
             for where, queue in here.items():
-                for parcel in queue:
-                    yield argument, where, parcel
+                for argument_value in queue:
+                    yield argument, where, argument_value
 
     def pending(self) -> Iterator[Arrival]:
         """Elements on their way into lists."""
-        for bundles in self.bundles.values():
-            for bundle in bundles:
-                for queue in bundle.items.values():
+        for buffers in self.buffers.values():
+            for buffer in buffers:
+                for queue in buffer.items.values():
                     yield from queue
 
-    def remove(self, argument: str, where: Path, parcel: Parcel) -> None:
+    def remove(self, argument: str, where: Path, argument_value: ArgumentValue) -> None:
         """Take a parcel out."""
         queue = self.waits[argument][where]
-        queue.remove(parcel)
+        queue.remove(argument_value)
         if not queue:
             del self.waits[argument][where]
 
-    def take(self, parcels: dict[str, Parcel], at: Path) -> None:
+    def take(self, argument_values: dict[str, ArgumentValue], at: Path) -> None:
         """Use up what is this call's own; what is from before a split stays for the other elements."""
-        for argument, parcel in parcels.items():
-            if len(parcel.tag) == len(at):
-                self.remove(argument, at, parcel)
+        for argument, argument_value in argument_values.items():
+            if len(argument_value.tag) == len(at):
+                self.remove(argument, at, argument_value)
 
-    def empty(self, at: Path) -> tuple[list[Parcel], list[Arrival]]:
+    def empty(self, at: Path) -> tuple[list[ArgumentValue], list[Arrival]]:
         """Take out everything at a path and below it: parcels, and elements on their way into lists."""
-        parcels: list[Parcel] = []
+        argument_values: list[ArgumentValue] = []
         for where in [at, *self.under(at)]:
             for here in self.waits.values():
-                parcels.extend(here.pop(where, ()))
+                argument_values.extend(here.pop(where, ()))
         elements = []
-        for argument, base in [slot for slot in self.bundles if slot[1][: len(at)] == at]:
-            for bundle in self.bundles.pop((argument, base)):
-                elements += [a for queue in bundle.items.values() for a in queue]
-        return parcels, elements
+        for argument, base in [slot for slot in self.buffers if slot[1][: len(at)] == at]:
+            for buffer in self.buffers.pop((argument, base)):
+                elements += [a for queue in buffer.items.values() for a in queue]
+        return argument_values, elements
 
-    def bundle(self, argument: str, base: Path, splits: Iterable[str]) -> Bundle:
+    def buffer(self, argument: str, base: Path, splits: Iterable[str]) -> GatherBuffer:
         """The gather of an argument that elements of these splits belong to."""
-        bundles = self.bundles.setdefault((argument, base), [])
-        ours = [b for b in bundles if not b.splits.isdisjoint(splits)]
+        buffers = self.buffers.setdefault((argument, base), [])
+        ours = [b for b in buffers if not b.splits.isdisjoint(splits)]
         if not ours:
-            bundles.append(Bundle())
-            return bundles[-1]
+            buffers.append(GatherBuffer())
+            return buffers[-1]
         first = ours[0]
         for other in ours[1:]:
             # an element of both splits shows that they are one list
-            bundles.remove(other)
+            buffers.remove(other)
             first.splits |= other.splits
             first.dead.update(other.dead)
             for index, queue in other.items.items():
@@ -333,7 +333,7 @@ class Meeting:
 
     def lacking(self, argument: str, base: Path, splits: set[str], fans: dict[str, int]) -> set[int] | None:
         """Elements that a list still lacks; None while it is not known how many there are."""
-        found = [b for b in self.bundles.get((argument, base), ()) if not b.splits.isdisjoint(splits)]
+        found = [b for b in self.buffers.get((argument, base), ()) if not b.splits.isdisjoint(splits)]
         every = splits.union(*(b.splits for b in found))
         if any(split not in fans for split in every) or any(b.made for b in found):
             return None
@@ -432,18 +432,18 @@ class Meeting:
         for depth in range(len(where) + 1):
             self.deeper.get((arrival.argument, where[:depth]), set()).discard(arrival.plug)
         element = argument.endswith("[]")
-        lists = self.bundles.get((arrival.argument, where[:-1]), []) if element else []
-        for bundle in lists:
-            if bundle.withdraw(arrival):
-                if not (bundle.items or bundle.dead or bundle.made):
-                    lists.remove(bundle)
+        lists = self.buffers.get((arrival.argument, where[:-1]), []) if element else []
+        for buffer in lists:
+            if buffer.withdraw(arrival):
+                if not (buffer.items or buffer.dead or buffer.made):
+                    lists.remove(buffer)
                 return 1
-        for name, at, parcel in list(self.parcels()):
-            if arrival is not parcel.mark and arrival not in parcel.arrivals:
+        for name, at, argument_value in list(self.argument_values()):
+            if arrival is not argument_value.mark and arrival not in argument_value.arrivals:
                 continue
-            self.remove(name, at, parcel)
+            self.remove(name, at, argument_value)
             self.seen.discard((name, at))
-            rest = [a for a in parcel.arrivals if a is not arrival]
+            rest = [a for a in argument_value.arrivals if a is not arrival]
             if element:
                 self._unmake(name, at, arrival, rest)
             return 1 - len(rest)
@@ -451,12 +451,12 @@ class Meeting:
 
     def _unmake(self, argument: str, base: Path, arrival: Arrival, rest: list[Arrival]) -> None:
         """A list that waited is under way again, without one of its elements."""
-        bundle = self.bundle(argument, base, arrival.tag[-1][0])
-        bundle.made = False
+        buffer = self.buffer(argument, base, arrival.tag[-1][0])
+        buffer.made = False
         for element in rest:
-            bundle.add(element)
+            buffer.add(element)
 
-    def absorb(self, other: Meeting) -> None:
+    def absorb(self, other: JoinState) -> None:
         """Take over what another party brought to this socket."""
         self.seen |= other.seen
         for slot, requests in other.late.items():
@@ -473,15 +473,15 @@ class Meeting:
             self.deeper.setdefault(slot, set()).update(plugs)
         for where, entries in other.given.items():
             self.given.setdefault(where, deque()).extend(entries)
-        for key, bundles in other.bundles.items():
-            self.bundles.setdefault(key, []).extend(bundles)
-        for argument, _, parcel in other.parcels():
-            self.keep(argument, parcel)
+        for key, buffers in other.buffers.items():
+            self.buffers.setdefault(key, []).extend(buffers)
+        for argument, _, argument_value in other.argument_values():
+            self.keep(argument, argument_value)
 
     def arrivals(self) -> Iterator[Arrival]:
         """Every arrival that is still of use here."""
-        for _, _, parcel in self.parcels():
-            yield from parcel.arrivals
+        for _, _, argument_value in self.argument_values():
+            yield from argument_value.arrivals
         yield from self.pending()
         for marks in self.marks.values():
             yield from marks.values()
