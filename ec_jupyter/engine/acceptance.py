@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection
 
 from ec_jupyter.engine.core import Core
-from ec_jupyter.engine.job import Job, Kept
+from ec_jupyter.engine.job import Job, StoredValue
 from ec_jupyter.errors import ArgumentsError, SocketNotFoundError, nearest
 from ec_jupyter.flow.submission import refusal
 from ec_jupyter.flow.tag import ROOT
@@ -82,7 +82,7 @@ def accept(core: Core, socket: int, arguments: dict[str, Value], submit_id: str 
     return request
 
 
-def _wait_new(core: Core, request: int, socket: int, party: int, kept: dict[str, Kept]) -> None:
+def _wait_new(core: Core, request: int, socket: int, party: int, kept: dict[str, StoredValue]) -> None:
     job = Job(request, socket, party, request, ROOT, {}, core.now)
     core.add_request(job, "waiting")
     core.joins.wait(request, request, socket, party, ROOT)

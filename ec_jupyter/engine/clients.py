@@ -331,7 +331,7 @@ class Clients:
                 del self.watching[request]
         self.draining = [(c, h) for c, h in self.draining if c is not connection]
         if connection.greeted:
-            self.engine.inbox.read(connection.id)
+            self.engine.submit_logs.read(connection.id)
         self.engine.schedule()
 
     # -- pushes --------------------------------------------------------------

@@ -14,10 +14,10 @@ from itertools import count
 from typing import Any
 
 from ec_jupyter.engine.expiry import Expiry
-from ec_jupyter.engine.job import Argument, Ended, Job, Kept, Values, call_of, failure
+from ec_jupyter.engine.job import Argument, Ended, Job, StoredValue, Values, call_of, failure
 from ec_jupyter.engine.journal import Journal
-from ec_jupyter.engine.plug_evaluation import Route, Routing, explained
-from ec_jupyter.engine.side_calls import FIRST, Errands
+from ec_jupyter.engine.plug_evaluation import PlugEvaluation, Route, explained
+from ec_jupyter.engine.side_calls import FIRST, SideCalls
 from ec_jupyter.engine.store import Store
 from ec_jupyter.engine.suspects import REQUEST, Suspects
 from ec_jupyter.flow.dispatch import Dispatch
@@ -96,12 +96,12 @@ class Core:
         self.delayed: dict[int, float] = {}
         self.submitted: dict[tuple[int, str], int] = {}
         self.followers: dict[int, list[int]] = {}
-        self.fixed: dict[int, Kept] = {}
+        self.fixed: dict[int, StoredValue] = {}
         self.sharing: set[int] = set()
         self.changed: set[int] = set()
         self.touched: set[int] = set()
-        self.routing = Routing(self)
-        self.errands = Errands()
+        self.evaluation = PlugEvaluation(self)
+        self.side_calls = SideCalls()
         self.expiry = Expiry(self)
         self._hops = 0
         self.now = time.time()
@@ -116,13 +116,13 @@ class Core:
         self.joins = JoinTable(self.topology, self.new_request, self.new_arrival)
 
     # -- values --------------------------------------------------------------
-    def keep(self, value: Value) -> Kept:
+    def keep(self, value: Value) -> StoredValue:
         """Give a value a row."""
-        kept = Kept(self.new_value(), value, "file" if value.file else "inline")
+        kept = StoredValue(self.new_value(), value, "file" if value.file else "inline")
         self.journal.add("add_value", kept.row())
         return kept
 
-    def keep_error(self, job: Job, error: dict[str, Any]) -> Kept:
+    def keep_error(self, job: Job, error: dict[str, Any]) -> StoredValue:
         """A failure as a value that plugs carry."""
         kept = failure(self.new_value(), job, self.topology.sockets[job.socket].name, error)
         self.journal.add("add_value", kept.row())
@@ -194,7 +194,7 @@ class Core:
     def _arrival_row(self, a: Arrival) -> tuple[Any, ...]:
         plain = a.kind == "value" and not a.lag
         mark = None if plain else f"{a.kind}+{a.lag}{'s' if a.silent else ''}"
-        value = a.value.id if isinstance(a.value, Kept) else None
+        value = a.value.id if isinstance(a.value, StoredValue) else None
         if a.state == "shared":
             self.sharing.add(a.party)
         return (
@@ -205,7 +205,7 @@ class Core:
     def _fired(self, fire: Fire) -> None:
         arguments: dict[str, Argument] = {}
         for name, argument_value in fire.argument_values.items():
-            kept = [a.value for a in argument_value.arrivals if isinstance(a.value, Kept)]
+            kept = [a.value for a in argument_value.arrivals if isinstance(a.value, StoredValue)]
             kind = "l" if argument_value.gathered else "e" if kept[0].place == "error" else "v"
             arguments[name] = (kind, kept, [a.id for a in argument_value.arrivals])
         job = Job(fire.request, fire.socket, fire.party, fire.run, fire.tag, arguments, self.now)
@@ -271,7 +271,7 @@ class Core:
     def _merged(self, party: int, older: int) -> None:
         for name in ("merge_runs", "merge_arrivals", "merge_fans"):
             self.journal.step(name, {"older": older, "party": party})
-        self.routing.merged(party, older)
+        self.evaluation.merged(party, older)
         for job in self.jobs.values():
             if job.party == party:
                 job.party = older
@@ -323,9 +323,9 @@ class Core:
         self.held.release(job.id)
 
     # -- outcomes ------------------------------------------------------------
-    def aside(self, number: int) -> Routing | Errands:
+    def aside(self, number: int) -> PlugEvaluation | SideCalls:
         """Who has sent a call that is no request."""
-        return self.errands if number <= -FIRST else self.routing
+        return self.side_calls if number <= -FIRST else self.evaluation
 
     def current(self, request: int, attempt: int) -> Job | None:
         """The job an answer is for; None if that attempt was given up."""
@@ -364,9 +364,9 @@ class Core:
         self.absorb()
         self._hops = 0
         if "fault" in job.extra:
-            self.routing.fault(source, job.extra["fault"])
+            self.evaluation.fault(source, job.extra["fault"])
 
-    def _carry(self, job: Job, source: Source, plug: Plug, kept: Kept | None, outcome: Outcome) -> None:
+    def _carry(self, job: Job, source: Source, plug: Plug, kept: StoredValue | None, outcome: Outcome) -> None:
         """What one plug gets of a call that ended well."""
         if outcome.state == "skipped":
             self.joins.dead(source, plug)
@@ -376,9 +376,9 @@ class Core:
             self.joins.result(source, plug, kept)
         elif kept is not None and plug.id in outcome.routed:
             route = Route(0, source, plug.id, kept, None)
-            self.routing.carry(route, plug, outcome.routed[plug.id], outcome.keys.get(plug.id))
+            self.evaluation.carry(route, plug, outcome.routed[plug.id], outcome.keys.get(plug.id))
         elif kept is not None:
-            self.routing.ask(source, plug, kept)
+            self.evaluation.ask(source, plug, kept)
 
     def close(self, source: Source, split: str, n: int, plugs: list[Plug]) -> None:
         """A split has all its elements."""
@@ -399,7 +399,7 @@ class Core:
             self.journal.add("add_emission", (job.id, at, kept.id))
             for plug in self.topology.results.get(job.socket, ()):
                 if plug.id in self.topology.examined:
-                    self.routing.ask(source, plug, kept, at)
+                    self.evaluation.ask(source, plug, kept, at)
                 else:
                     self.joins.element(source, plug, kept, at, at, str(job.id))
             job.emitted = at + 1
@@ -510,9 +510,9 @@ class Core:
         job: Job,
         state: str,
         before: str,
-        value: Kept | None = None,
+        value: StoredValue | None = None,
         error: dict[str, Any] | None = None,
-        exception: Kept | None = None,
+        exception: StoredValue | None = None,
         outcome: Outcome | None = None,
     ) -> None:
         """Write down what a request came to; failed and cancelled ones may be queued again later."""
@@ -528,7 +528,7 @@ class Core:
              pid, job.task or None, self.topology.revision, started, self.now, seconds, job.id),
         )  # fmt: skip
         self.jobs.pop(job.id, None)
-        self.routing.ended(job.id, state)
+        self.evaluation.ended(job.id, state)
         self.held.release(job.id)
         self.touched.add(job.party)
         self.tally(job.socket, before, -1)

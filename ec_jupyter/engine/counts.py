@@ -145,7 +145,7 @@ def _nodes(engine: Engine, jobs: list[Job]) -> list[dict[str, Any]]:
 def _arrived(core: Core) -> tuple[dict[int, dict[str, int]], dict[str, int]]:
     """How many values wait at each argument of each socket, and on each plug."""
     ports: dict[int, dict[str, int]] = {}
-    plugs: Counter[int] = Counter(route.plug for route in core.routing.routes)
+    plugs: Counter[int] = Counter(route.plug for route in core.evaluation.routes)
     for arrival in core.joins.all_waiting():
         port = ports.setdefault(arrival.socket, {})
         port[arrival.argument] = port.get(arrival.argument, 0) + 1

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.engine import asides, missed, node_factory, recovery
 from ec_jupyter.engine.core import Core
-from ec_jupyter.engine.job import Job, Kept
+from ec_jupyter.engine.job import Job, StoredValue
 from ec_jupyter.engine.suspects import KINDS
 from ec_jupyter.errors import ProcessorNotFoundError, RevisionError, SocketNotFoundError
 from ec_jupyter.flow.draft import Edited, Limits, Touched
@@ -36,7 +36,7 @@ def edit(engine: Engine, changes: list[dict[str, Any]], buffers: list[bytes], cl
     core = engine.core
     # what follows reads the disk; written first, nothing of the edit can fail half-way
     core.journal.commit()
-    fixed: list[Kept] = []
+    fixed: list[StoredValue] = []
     prepared = [_prepare(core, change, buffers, client, fixed) for change in changes]
     limits = Limits(engine.cpus, core.python, core.load, core.arrived, engine.fleet.lent(), available())
     edited = decide(core.topology, prepared, core.new_record, limits)
@@ -62,7 +62,7 @@ def edit(engine: Engine, changes: list[dict[str, Any]], buffers: list[bytes], cl
 
 
 def _prepare(
-    core: Core, change: dict[str, Any], buffers: list[bytes], client: str, fixed: list[Kept]
+    core: Core, change: dict[str, Any], buffers: list[bytes], client: str, fixed: list[StoredValue]
 ) -> dict[str, Any]:
     """A change as the decision takes it: bytes replaced by the rows that hold them."""
     if change["op"] == "socket":
@@ -73,7 +73,7 @@ def _prepare(
         data = buffers[head] if inline else None
         size = len(data) if data is not None else head[1]
         value = Value(data, None if inline else head[0], size, change.get("type", ""))
-        kept = Kept(core.new_value(), value, "file" if value.file else "inline")
+        kept = StoredValue(core.new_value(), value, "file" if value.file else "inline")
         fixed.append(kept)
         return {**change, "value_id": kept.id}
     return change
@@ -227,7 +227,7 @@ def _follow(engine: Engine, old: Topology, new: Topology) -> None:
         # runs that had no join ahead of them now have: from here on their parties are known
         begun = {job.party for job in core.jobs.values() if new.joins((job.socket, None))}
         recovery.adopt(core, recovery.joining(core) | begun)
-    core.routing.redrawn(old, new)
+    core.evaluation.redrawn(old, new)
     taken = missed.take_out(core, new)
     core.joins.revise(new)
     core.absorb()

@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from ec_jupyter.engine.core import Core
-from ec_jupyter.engine.job import Ended, Kept
+from ec_jupyter.engine.job import Ended, StoredValue
 from ec_jupyter.engine.store import id_list
 from ec_jupyter.wire import Header
 
 
-def heads(values: Iterable[Kept], buffers: list[bytes]) -> list[list[Any]]:
+def heads(values: Iterable[StoredValue], buffers: list[bytes]) -> list[list[Any]]:
     """Values as headers name them; what is inline is appended to `buffers`."""
     found = []
     for kept in values:
@@ -24,7 +24,7 @@ def heads(values: Iterable[Kept], buffers: list[bytes]) -> list[list[Any]]:
     return found
 
 
-def head(kept: Kept | None, buffers: list[bytes]) -> list[Any] | None:
+def head(kept: StoredValue | None, buffers: list[bytes]) -> list[Any] | None:
     """The same for one value, or none."""
     return heads([kept], buffers)[0] if kept is not None else None
 

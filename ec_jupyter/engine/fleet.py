@@ -15,11 +15,11 @@ from collections.abc import Callable, Collection, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.engine import records, recovery
-from ec_jupyter.engine.login_prompts import Reaching
+from ec_jupyter.engine.login_prompts import LoginPrompts
 from ec_jupyter.engine.member import Home, Member, NodeAgent
-from ec_jupyter.engine.stale_filter import Hearing
-from ec_jupyter.engine.value_locator import Abroad
-from ec_jupyter.engine.work_stealing import Leveling
+from ec_jupyter.engine.stale_filter import StaleFilter
+from ec_jupyter.engine.value_locator import ValueLocator
+from ec_jupyter.engine.work_stealing import WorkStealing
 from ec_jupyter.errors import EcError
 from ec_jupyter.flow.placement import Spot, caps, choose, spread
 from ec_jupyter.flow.topology import Topology
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 LEASE_SHARE = 1.1
 """Clocks differ: what an agent may do for its lease is over for sure a tenth later."""
 
-Opener = Callable[[Node, Hearing, Home], NodeAgent]
+Opener = Callable[[Node, StaleFilter, Home], NodeAgent]
 
 
 class Fleet:
@@ -56,10 +56,10 @@ class Fleet:
     def __init__(self, engine: Engine, local: Agent, home: Home, opener: Opener) -> None:
         self.engine, self.core = engine, engine.core
         self.members: dict[str, Member] = {LOCAL: Member(LOCAL, local, None, ready=True, known=True)}
-        self.leveling = Leveling(self)
-        self.abroad = Abroad(self)
-        self.reaching = Reaching(self)
-        self.core.reachable, self.core.stop, self.core.miss = self._reachable, self.cancel, self.abroad.miss
+        self.work_stealing = WorkStealing(self)
+        self.locator = ValueLocator(self)
+        self.prompts = LoginPrompts(self)
+        self.core.reachable, self.core.stop, self.core.miss = self._reachable, self.cancel, self.locator.miss
         self._home, self._opener, self._local = home, opener, local
         self._tasks: set[asyncio.Task[None]] = set()
         self._leaving: set[asyncio.Task[None]] = set()
@@ -73,7 +73,7 @@ class Fleet:
 
     def begin(self) -> None:
         """Open the other nodes, once the flow is in memory; ask them first for what they had been given."""
-        self.abroad.load()
+        self.locator.load()
         nodes, leaving = records.nodes(self.core)
         for spec in leaving:
             self._open(spec) if self.core.held.used(spec.name) else self._forget(spec.name)
@@ -85,8 +85,8 @@ class Fleet:
     async def close(self) -> None:
         """End all that runs."""
         self._closing = True
-        self.leveling.close()
-        self.abroad.close()
+        self.work_stealing.close()
+        self.locator.close()
         for task in self._tasks - self._leaving:
             task.cancel()
         # those that were leaving are not in `members` any more, and not gone either
@@ -119,8 +119,8 @@ class Fleet:
         """Close nodes that leave and have nothing left."""
         for member in [m for m in self.members.values() if m.leaving]:
             self._place(member)
-            aside = self.core.routing.at(member.name) or self.core.errands.at(member.name)
-            if not self.core.held.used(member.name) and not aside and self.abroad.free(member):
+            aside = self.core.evaluation.at(member.name) or self.core.side_calls.at(member.name)
+            if not self.core.held.used(member.name) and not aside and self.locator.free(member):
                 del self.members[member.name]
                 self._forget(member.name)
                 self._leave(self._end(member))
@@ -130,8 +130,8 @@ class Fleet:
         self.engine.schedule()
 
     async def _shut(self, member: Member) -> None:
-        if member.reaching is not None:
-            member.reaching.cancel()
+        if member.prompts is not None:
+            member.prompts.cancel()
         await member.agent.close()
 
     async def _end(self, member: Member) -> None:
@@ -144,9 +144,9 @@ class Fleet:
         self.engine.after(self.engine.clients.topology)
 
     def _open(self, spec: Node) -> None:
-        agent = self._opener(spec, Hearing(self, spec.name), self._home)
+        agent = self._opener(spec, StaleFilter(self, spec.name), self._home)
         member = self.members[spec.name] = Member(spec.name, agent, spec)
-        member.reaching = self._spawn(self._reach(member))
+        member.prompts = self._spawn(self._reach(member))
 
     async def _reach(self, member: Member) -> None:
         assert member.spec is not None
@@ -195,10 +195,10 @@ class Fleet:
             return
         member.known = member.known or member.state == "up"
         facts = member.facts()
-        self.abroad.changed()
+        self.locator.changed()
         told = tuple(facts.get(word) for word in ("state", "cpus", "python", "error", "host", "note"))
         member.trying = member.trying and not facts.get("error")
-        self.engine.after(lambda: self.reaching.look(name))
+        self.engine.after(lambda: self.prompts.look(name))
         if told == member.told:
             self.engine.clients.look_at_counts()
             return
@@ -349,7 +349,7 @@ class Fleet:
             recovery.feed(core)
         if self.engine.quarantine.active:
             self._isolate()
-        if core.routing.pending:
+        if core.evaluation.pending:
             self._look()
         for name, needs in self._startable().items():
             processor = core.topology.processors[name]
@@ -358,7 +358,7 @@ class Fleet:
             elif self.members[LOCAL].open:
                 self._fill(name, needs)
         core.suspects.end()
-        self.leveling.look()
+        self.work_stealing.look()
         if any(member.leaving for member in self.members.values()):
             self.release()
 
@@ -373,7 +373,7 @@ class Fleet:
                 asyncio.get_running_loop().call_later(seconds, self.engine.schedule)
         here.apart = quarantine.active
         if not here.apart:
-            self.abroad.changed()
+            self.locator.changed()
 
     def _starts_here(self, socket: int) -> bool:
         processor = self.core.topology.processor(socket)
@@ -407,9 +407,9 @@ class Fleet:
             self._give(processor.name, placed)
 
     def _give(self, processor: str, placed: dict[str, list[int]]) -> None:
-        core, abroad = self.core, self.abroad
-        if abroad.files:
-            placed = {node: [r for r in some if abroad.usable(core.jobs[r], node)] for node, some in placed.items()}
+        core, locator = self.core, self.locator
+        if locator.files:
+            placed = {node: [r for r in some if locator.usable(core.jobs[r], node)] for node, some in placed.items()}
         calls = {node: [core.call(core.jobs[r], node) for r in requests] for node, requests in placed.items()}
         if not self._claim([request for requests in placed.values() for request in requests]):
             return
@@ -435,7 +435,7 @@ class Fleet:
         return True
 
     def _distance(self, request: int, node: str) -> int:
-        away, near = self.abroad.files, self.members[node].near
+        away, near = self.locator.files, self.members[node].near
         if node == LOCAL and not away:
             return 0
         parts = [v.value for _, values, _ in self.core.jobs[request].arguments.values() for v in values]
@@ -445,7 +445,7 @@ class Fleet:
 
     def _look(self) -> None:
         """Have workers look at what conditions and maps decide on, on a node of the processor that made it."""
-        for name, calls in self.core.routing.calls().items():
+        for name, calls in self.core.evaluation.calls().items():
             spots = self.spots(self.core.topology.processors[name])
             for spot in spots:
                 # a look is short, and the next thing for its run to wait for
@@ -453,6 +453,6 @@ class Fleet:
             chosen = choose([spot for spot in spots if spot.cap], 1)
             node = chosen.node if chosen is not None else None
             for call in calls:
-                self.core.routing.placed(call.request, node)
+                self.core.evaluation.placed(call.request, node)
             if node is not None:
-                self.members[node].agent.assign(name, [call for call in calls if self.abroad.visible(call, node)])
+                self.members[node].agent.assign(name, [call for call in calls if self.locator.visible(call, node)])

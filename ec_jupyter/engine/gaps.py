@@ -181,7 +181,7 @@ class Gaps:
         if party.id not in self._positions:
             core = self._core
             rows = [(s, from_text(t), state) for s, t, state in core.store.rows("unfinished_of_party", (party.id,))]
-            more = core.routing.tokens(party.id)
+            more = core.evaluation.tokens(party.id)
             more += [(a.socket, a.tag[:-1] if a.slot[0].endswith("[]") else a.tag) for a in JoinTable.waiting(party)]
             ever = [(s, tag) for s, tag, _ in rows]
             on = [(s, tag) for s, tag, state in rows if state not in ("failed", "cancelled")]

@@ -24,7 +24,7 @@ UNSENT_SECONDS = 24 * 3600.0
 
 
 @dataclass(slots=True)
-class Kept:
+class StoredValue:
     """A value and the row that holds it; nobody changes one.
 
     Attributes
@@ -42,7 +42,7 @@ class Kept:
     id: int
     value: Value
     place: str
-    extras: tuple[Kept, ...] = ()
+    extras: tuple[StoredValue, ...] = ()
 
     def row(self) -> tuple[Any, ...]:
         """Its row for the journal."""
@@ -50,7 +50,7 @@ class Kept:
         return (self.id, self.place, v.file, v.data, v.type, v.size)
 
 
-Argument = tuple[str, Sequence[Kept], Sequence[int]]
+Argument = tuple[str, Sequence[StoredValue], Sequence[int]]
 """Kind (``v``, ``l``, ``e``), values, and the arrivals they came by."""
 
 
@@ -119,9 +119,9 @@ class Ended:
     id: int
     job: Job
     state: str
-    value: Kept | None
+    value: StoredValue | None
     error: dict[str, Any] | None
-    exception: Kept | None
+    exception: StoredValue | None
 
 
 class Values:
@@ -131,12 +131,12 @@ class Values:
         self.store = store
         self.folder = store.folder / "values"
 
-    def load(self, ids: Iterable[int], depth: int = 0) -> dict[int, Kept]:
+    def load(self, ids: Iterable[int], depth: int = 0) -> dict[int, StoredValue]:
         """Values by id; those of errors with the failed call's arguments."""
         wanted = list(ids)
         if not wanted:
             return {}
-        found: dict[int, Kept] = {}
+        found: dict[int, StoredValue] = {}
         errors: dict[int, list[int]] = {}
         for row in self.store.rows("get_values", (id_list(wanted),)):
             kept = _kept(row)
@@ -147,10 +147,10 @@ class Values:
             inner = self.load({i for ids in errors.values() for i in ids}, depth + 1)
             for key, extras in errors.items():
                 plain = found[key]
-                found[key] = Kept(plain.id, plain.value, "error", tuple(inner[i] for i in extras if i in inner))
+                found[key] = StoredValue(plain.id, plain.value, "error", tuple(inner[i] for i in extras if i in inner))
         return found
 
-    def arguments(self, text: str, found: dict[int, Kept]) -> dict[str, Argument]:
+    def arguments(self, text: str, found: dict[int, StoredValue]) -> dict[str, Argument]:
         """A request's column of arguments with the values in it."""
         return {n: (k, [found[i] for i in ids], arrivals) for n, (k, ids, arrivals) in json.loads(text).items()}
 
@@ -192,7 +192,7 @@ class Values:
         return name.split(".")[1] in clients or time.time() - path.stat().st_mtime < UNSENT_SECONDS
 
 
-def failure(key: int, job: Job, socket: str, error: dict[str, Any]) -> Kept:
+def failure(key: int, job: Job, socket: str, error: dict[str, Any]) -> StoredValue:
     """What an error plug carries of a call: the facts as JSON, and the call's arguments; `key` is its row."""
     facts = {
         **error,
@@ -205,23 +205,23 @@ def failure(key: int, job: Job, socket: str, error: dict[str, Any]) -> Kept:
     }
     data = json.dumps(facts).encode()
     extras = tuple(v for _, values, _ in job.arguments.values() for v in values)
-    return Kept(key, Value(data, None, len(data), "ec_jupyter.Failure"), "error", extras)
+    return StoredValue(key, Value(data, None, len(data), "ec_jupyter.Failure"), "error", extras)
 
 
-def argument_value(kind: str, values: Sequence[Kept]) -> tuple[str, list[Kept]]:
+def argument_value(kind: str, values: Sequence[StoredValue]) -> tuple[str, list[StoredValue]]:
     """An argument as it travels: what has failures in it as their plan, and the values that they hold.
 
     `nodes.current.rebuilt` makes it again.
     """
     if all(kept.place != "error" for kept in values):
         return kind, list(values)
-    leaves: list[Kept] = []
+    leaves: list[StoredValue] = []
     plans = [_plan(kept, leaves) for kept in values]
     data = json.dumps(plans if kind == "l" else plans[0]).encode()
-    return "e", [Kept(0, Value(data, None, len(data), "ec_jupyter.Failure"), "error"), *leaves]
+    return "e", [StoredValue(0, Value(data, None, len(data), "ec_jupyter.Failure"), "error"), *leaves]
 
 
-def _plan(kept: Kept, leaves: list[Kept], depth: int = 0) -> Any:
+def _plan(kept: StoredValue, leaves: list[StoredValue], depth: int = 0) -> Any:
     if kept.place != "error":
         leaves.append(kept)
         return None
@@ -236,12 +236,12 @@ def _plan(kept: Kept, leaves: list[Kept], depth: int = 0) -> Any:
     return {"facts": facts, "arguments": arguments}
 
 
-def travel(kind: str, values: Sequence[Kept]) -> list[Value]:
+def travel(kind: str, values: Sequence[StoredValue]) -> list[Value]:
     """The values of an argument as a call carries them."""
     return [kept.value for kept in argument_value(kind, values)[1]]
 
 
-def call_of(job: Job, topology: Topology, fixed: dict[int, Kept]) -> Call:
+def call_of(job: Job, topology: Topology, fixed: dict[int, StoredValue]) -> Call:
     """A job as its agent gets it, with the newest version of its task."""
     socket = topology.sockets[job.socket]
     task = topology.tasks[socket.task]
@@ -273,6 +273,6 @@ def ids_in(text: str) -> list[int]:
     return [i for _, ids, _ in json.loads(text).values() for i in ids]
 
 
-def _kept(row: Sequence[Any]) -> Kept:
+def _kept(row: Sequence[Any]) -> StoredValue:
     key, place, file, data, kind, size = row
-    return Kept(key, Value(bytes(data) if data is not None else None, file, size, kind), place)
+    return StoredValue(key, Value(bytes(data) if data is not None else None, file, size, kind), place)

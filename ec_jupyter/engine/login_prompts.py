@@ -17,7 +17,7 @@ ANSWER_SECONDS = 300.0
 """How long a person may take to find a passphrase."""
 
 
-class Reaching:
+class LoginPrompts:
     """The waiting clients, and the questions of logins.
 
     Parameters

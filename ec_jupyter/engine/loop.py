@@ -27,9 +27,9 @@ from ec_jupyter.engine.quarantine import Quarantine
 from ec_jupyter.engine.rates import Rates
 from ec_jupyter.engine.runtime import Runtime
 from ec_jupyter.engine.store import Store
-from ec_jupyter.engine.submit_log import Inbox
+from ec_jupyter.engine.submit_log import SubmitLogs
 from ec_jupyter.engine.suspects import PARTY, REQUEST, Suspects
-from ec_jupyter.engine.value_preview import Preview
+from ec_jupyter.engine.value_preview import ValuePreview
 from ec_jupyter.errors import EcError, StoreError, StoreLostError, to_wire
 from ec_jupyter.flow.tag import from_text
 from ec_jupyter.model import LOCAL
@@ -94,10 +94,10 @@ class Engine:
         )  # fmt: skip
         self._local = local
         self.fleet = Fleet(self, local, home, opener)
-        self.preview = Preview(self.core, self.fleet.abroad, folder, runtime, workdir)
+        self.preview = ValuePreview(self.core, self.fleet.locator, folder, runtime, workdir)
         self.rates = Rates()
         self.clients: Clients
-        self.inbox = Inbox(self)
+        self.submit_logs = SubmitLogs(self)
         self.stopped = asyncio.Event()
         self.stalled: StoreError | None = None
         self.broken = False
@@ -120,8 +120,8 @@ class Engine:
         await self.preview.start()
         self.core.now = time.time()
         missed.resume(self.core)
-        self.inbox.read_all()
-        self.core.values.sweep((), self.core.epoch, frozenset(self.inbox.last))
+        self.submit_logs.read_all()
+        self.core.values.sweep((), self.core.epoch, frozenset(self.submit_logs.last))
         self.fleet.begin()
         self._looking = self._loop.create_task(self._look_after())
         self.schedule()
@@ -197,7 +197,7 @@ class Engine:
             except (OSError, EcError) as error:
                 # no room on the disk, say: the next look may find some
                 log.warning("the engine's sockets cannot be made anew: %s", error)
-            self.inbox.look_again()
+            self.submit_logs.look_again()
             while self.stalled is None and self.idle and self.store.shrink(alone=not self.clients.count):
                 await asyncio.sleep(SHRINK_SECONDS)
             await asyncio.sleep(LOOK_SECONDS)
@@ -258,8 +258,8 @@ class Engine:
         self.pump()
         self._let_out()
         self.clients.committed()
-        if self.inbox.deferred:
-            self.inbox.resume()
+        if self.submit_logs.deferred:
+            self.submit_logs.resume()
         if not self.core.journal.empty:
             # what was fetched from disk may have completed joins
             self.schedule()
@@ -299,7 +299,7 @@ class Engine:
                 found = self.store.rows("unfinished_of_party", {"party": party})
                 rows = [(s, from_text(t), state) for s, t, state in found]
                 failed = [(s, tag) for s, tag, state in rows if state == "failed"]
-                tokens = [(s, tag) for s, tag, _ in rows] + core.routing.tokens(party)
+                tokens = [(s, tag) for s, tag, _ in rows] + core.evaluation.tokens(party)
                 core.joins.settle(party, tokens, failed)
             core.suspects.end()
             if not core.absorb():
@@ -425,7 +425,7 @@ class Engine:
     def idle(self) -> bool:
         """Nothing runs, and nothing is queued that may start."""
         core = self.core
-        if core.held or core.delayed or core.routing.busy or self.fleet.abroad.busy:
+        if core.held or core.delayed or core.evaluation.busy or self.fleet.locator.busy:
             return False
         return not any(core.startable(s) for s, lane in core.dispatch.lanes.items() if lane.members or lane.spilled)
 

@@ -137,7 +137,7 @@ class Member:
     placed: dict[str, tuple[int, Any]] = field(default_factory=dict)
     near: dict[str, None] = field(default_factory=dict)
     told: tuple[Any, ...] = ("starting",)
-    reaching: asyncio.Task[None] | None = None
+    prompts: asyncio.Task[None] | None = None
     since: float = field(default_factory=time.time)
 
     @property

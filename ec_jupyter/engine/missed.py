@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from ec_jupyter.engine import recovery
-from ec_jupyter.engine.job import Job, Kept
+from ec_jupyter.engine.job import Job, StoredValue
 from ec_jupyter.engine.store import id_list
 from ec_jupyter.engine.suspects import PLUG
 from ec_jupyter.flow.decision import Source
@@ -88,7 +88,7 @@ def take_out(core: Core, new: Topology) -> Taken:
 
 def _carries(arrival: Arrival) -> str | None:
     """Whether a value is a result or a failure; None of a mark."""
-    if not isinstance(arrival.value, Kept):
+    if not isinstance(arrival.value, StoredValue):
         return None
     return "error" if arrival.value.place == "error" else "result"
 
@@ -243,7 +243,7 @@ class _Carrier:
 
     # -- bringing it ---------------------------------------------------------------
     def _bring(
-        self, job: Job, row: _Row, values: dict[int, Kept], came: dict[int, str], wanted: Callable[[Unit], bool]
+        self, job: Job, row: _Row, values: dict[int, StoredValue], came: dict[int, str], wanted: Callable[[Unit], bool]
     ) -> None:
         if self.plug.on == "error":
             self._failure(job, row, came) if wanted(None) else None
@@ -259,13 +259,13 @@ class _Carrier:
         elif row.state in ("done", "skipped") and -1 not in came:
             core.joins.dead(_source(job), self.plug, silent=True)
 
-    def _result(self, job: Job, row: _Row, values: dict[int, Kept], came: dict[int, str]) -> None:
+    def _result(self, job: Job, row: _Row, values: dict[int, StoredValue], came: dict[int, str]) -> None:
         core, source = self.core, _source(job, late=job.late and row.state != "failed")
         if row.state == "skipped":
             core.joins.dead(source, self.plug) if -1 not in came else None
         elif row.state == "done" and row.value is not None and came.keys().isdisjoint((0, -1)):
             if self.plug.id in core.topology.examined:
-                core.routing.ask(source, self.plug, values[row.value])
+                core.evaluation.ask(source, self.plug, values[row.value])
             else:
                 core.joins.result(source, self.plug, values[row.value])
 
@@ -281,7 +281,7 @@ class _Carrier:
             if at in there or not wanted(at):
                 continue
             if self.plug.id in core.topology.examined:
-                core.routing.ask(source, self.plug, values[value], at)
+                core.evaluation.ask(source, self.plug, values[value], at)
             else:
                 core.joins.element(source, self.plug, values[value], at, at, str(job.id))
         if row.state == "done" and -1 not in came:

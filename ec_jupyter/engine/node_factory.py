@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 
 from ec_jupyter.engine.member import Home, NodeAgent
-from ec_jupyter.engine.stale_filter import Hearing
+from ec_jupyter.engine.stale_filter import StaleFilter
 from ec_jupyter.errors import DeclarationError
 from ec_jupyter.model import Node
 from ec_jupyter.nodes.dask.agent import DaskAgent
@@ -43,7 +43,7 @@ def _check_dask(spec: Node) -> None:
         raise DeclarationError(f"node {spec.name!r}: TLS takes three files: the authority, the certificate and its key")
 
 
-def open_node(spec: Node, listener: Hearing, home: Home) -> NodeAgent:
+def open_node(spec: Node, listener: StaleFilter, home: Home) -> NodeAgent:
     """The engine's end of a node."""
     if spec.kind == "dask":
         return DaskAgent(

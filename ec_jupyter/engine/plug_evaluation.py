@@ -14,7 +14,7 @@ import pickle
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ec_jupyter.engine.job import Ended, Job, Kept
+from ec_jupyter.engine.job import Ended, Job, StoredValue
 from ec_jupyter.flow.decision import Source
 from ec_jupyter.flow.tag import Tag, deeper, to_text
 from ec_jupyter.flow.topology import Topology
@@ -61,7 +61,7 @@ class Route:
     arrival: int
     source: Source
     plug: int
-    kept: Kept
+    kept: StoredValue
     at: int | None
     attempt: int = 0
     node: str | None = None
@@ -76,7 +76,7 @@ class Route:
         return replace(self.source, tag=deeper(self.source.tag, str(self.source.request), self.at))
 
 
-class Routing:
+class PlugEvaluation:
     """Values that wait for a worker to look at them.
 
     Attributes
@@ -95,7 +95,7 @@ class Routing:
         self.out: dict[int, Route] = {}
         self.origins: dict[int, Origin] = {}
 
-    def ask(self, source: Source, plug: Plug, kept: Kept, at: int | None = None) -> None:
+    def ask(self, source: Source, plug: Plug, kept: StoredValue, at: int | None = None) -> None:
         """Let a value wait for a look at it."""
         core = self.core
         route = Route(core.new_arrival(), source, plug.id, kept, at)

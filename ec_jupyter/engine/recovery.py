@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ec_jupyter.engine.core import Core, delay_before
-from ec_jupyter.engine.job import Job, Kept, ids_in
+from ec_jupyter.engine.job import Job, StoredValue, ids_in
 from ec_jupyter.engine.plug_evaluation import ELEMENTS, Route
 from ec_jupyter.engine.records import load_topology, recorded
 from ec_jupyter.engine.store import Store, id_list
@@ -68,7 +68,7 @@ def load(core: Core) -> None:
     for socket, state, n in core.store.rows("counts"):
         core.tally(socket, state, n)
     _load_joins(core)
-    _load_routing(core)
+    _load_evaluation(core)
     for socket, n in core.store.rows("queued_sockets"):
         core.dispatch.spilled(socket, n, 0)
     feed(core)
@@ -131,12 +131,12 @@ def feed(core: Core) -> None:
         adopt(core, [job.party for job in jobs if core.topology.joins((job.socket, None))])
 
 
-def _named_job(core: Core, row: Sequence[Any], values: dict[int, Kept]) -> Job:
+def _named_job(core: Core, row: Sequence[Any], values: dict[int, StoredValue]) -> Job:
     core.suspects.begin(REQUEST, row[0])
     return job_of(core, row, values)
 
 
-def job_of(core: Core, row: Sequence[Any], values: dict[int, Kept]) -> Job:
+def job_of(core: Core, row: Sequence[Any], values: dict[int, StoredValue]) -> Job:
     """A queued request as memory holds it."""
     key, socket, run, party, tag, attempt, deaths, emitted, hops, not_before, arguments, late, created = row
     job = Job(key, socket, party, run, from_text(tag), core.values.arguments(arguments, values), created)
@@ -184,7 +184,7 @@ def load_value(core: Core, arrival: int) -> None:
     """Have one value with the others that wait, where it is not yet."""
     if all(one.id != arrival for one in core.joins.all_waiting()):
         _load_apart(core, arrival)
-        _load_routing(core, arrival)
+        _load_evaluation(core, arrival)
 
 
 def _load_apart(core: Core, only: int | None = None) -> None:
@@ -208,7 +208,7 @@ def joining(core: Core) -> set[int]:
     return live - _plain(core, live)
 
 
-def _load_routing(core: Core, only: int | None = None) -> None:
+def _load_evaluation(core: Core, only: int | None = None) -> None:
     rows = [row for row in core.store.rows("routing") if only in (None, row[0])]
     values = core.values.load({row[8] for row in rows})
     for arrival, request, socket, party, run, tag, late, plug, value, index, mark, state, error in rows:
@@ -218,7 +218,7 @@ def _load_routing(core: Core, only: int | None = None) -> None:
         source = Source(request, socket, party, run, from_text(tag), bool(late))
         generator = core.topology.task(socket).generator
         route = Route(arrival, source, plug, values[value], index // ELEMENTS if generator else None)
-        core.routing.adopt(route, _origin(state, error), stuck=mark is not None and state in ("failed", "cancelled"))
+        core.evaluation.adopt(route, _origin(state, error), stuck=mark is not None and state in ("failed", "cancelled"))
     core.suspects.end()
 
 
@@ -295,7 +295,7 @@ def _arrivals(core: Core, requests: list[int], parties: list[int]) -> list[Arriv
     return arrivals
 
 
-def arrival_of(row: Sequence[Any], values: dict[int, Kept]) -> Arrival:
+def arrival_of(row: Sequence[Any], values: dict[int, StoredValue]) -> Arrival:
     """An arrival as its row has it; its value only where it may still be used."""
     number, socket, argument, party, run, tag, value, source, index, plug, request, state, mark, late, _, key = row
     kind, lag, silent = "value", 0, False

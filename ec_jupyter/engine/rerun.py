@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ec_jupyter.engine import asides, editing, recovery
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.gaps import Gaps
-from ec_jupyter.engine.job import Argument, Job, Kept, ids_in
+from ec_jupyter.engine.job import Argument, Job, StoredValue, ids_in
 from ec_jupyter.engine.store import SQL, id_list
 from ec_jupyter.engine.suspects import PARTY, REQUEST
 from ec_jupyter.errors import ArgumentsError, RequestNotFoundError, SocketNotFoundError, nearest
@@ -168,7 +168,7 @@ def _take_given(core: Core, job: Job) -> None:
 
 
 def _keep_given(job: Job, arrival: Arrival) -> None:
-    if isinstance(arrival.value, Kept):
+    if isinstance(arrival.value, StoredValue):
         job.arguments[arrival.argument] = ("v", (arrival.value,), ())
 
 
@@ -204,11 +204,11 @@ def retry(engine: Engine, header: Header) -> list[int]:
     ids = []
     for request, _, _, _, _, state in chosen(core, header, states):
         ids.append(request)
-        if core.routing.again(request):
+        if core.evaluation.again(request):
             # it was done but for what a plug made of its result
             continue
         job = recovery.job_from_disk(core, request)
-        core.routing.ended(request, "running")
+        core.evaluation.ended(request, "running")
         _queue_again(core, job, state)
         if editing.lacks(core, job):
             editing.put_back(core, job)
@@ -297,7 +297,7 @@ def discard(engine: Engine, arrivals: list[int], request: int | None) -> None:
     core = engine.core
     if request is not None:
         for row in chosen(core, {"ids": [request]}, ("failed", "cancelled")):
-            if core.routing.give_up(request):
+            if core.evaluation.give_up(request):
                 return
             _give_up(core, recovery.job_from_disk(core, row[0]), row[5])
             return
@@ -460,9 +460,9 @@ def collect(engine: Engine) -> tuple[int, int]:
     for key, _ in thrown:
         core.journal.step("forget_value", (key,))
     core.journal.commit()
-    running = [*core.held, *core.errands, *core.routing.out]
+    running = [*core.held, *core.side_calls, *core.evaluation.out]
     named = {name for (name,) in core.store.rows("files")}
-    engine.fleet.abroad.forget(named)
+    engine.fleet.locator.forget(named)
     clients = frozenset(c.id for c in engine.clients.all)
     return core.values.sweep(running, core.epoch, clients, {file for _, file in thrown} - named)
 
@@ -489,7 +489,7 @@ def clear(engine: Engine) -> None:
     core.ended.clear()
     core.delayed.clear()
     core.followers.clear()
-    core.routing.clear()
+    core.evaluation.clear()
     core.dispatch = Dispatch(core.dispatch.limit)
     core.joins = JoinTable(core.topology, core.new_request, core.new_arrival)
     core.expiry.reload()

@@ -135,7 +135,7 @@ def submit(engine: Engine, client: Connection | Absent, header: Header, buffers:
     A frame that its client has logged is accepted already: while the disk is full it waits, and if it
     cannot be, that is the answer to it for good.
     """
-    inbox, n = engine.inbox, header["n"]
+    submit_logs, n = engine.submit_logs, header["n"]
     if not header.get("logged"):
         assert not isinstance(client, Absent)
         if engine.stalled is not None:
@@ -145,14 +145,14 @@ def submit(engine: Engine, client: Connection | Absent, header: Header, buffers:
             engine.clients.accepting.append((client, header, ids))
             _done(engine, client, {"ids": ids}, header)
         return
-    if n <= inbox.last.get(client.id, 0):
+    if n <= submit_logs.last.get(client.id, 0):
         if not isinstance(client, Absent):
             engine.after(partial(_repeat, engine, client, header))
         return
     if engine.stalled is not None:
-        inbox.deferred.append((client, header, buffers))
+        submit_logs.deferred.append((client, header, buffers))
         return
-    inbox.taken(client.id, n)
+    submit_logs.taken(client.id, n)
     try:
         ids = _take_rows(engine, header, buffers)
     except EcError as error:
@@ -287,8 +287,8 @@ def _bring(engine: Engine, client: Connection, header: Header, buffers: Buffers)
         client.refuse(error, to=header) if error is not None else client.reply({}, to=header)
 
     names = [file_name(name) for name in header["files"]]
-    engine.fleet.abroad.miss(names)
-    _look(engine, client, header, lambda: engine.fleet.abroad.fetch(names, then=brought))
+    engine.fleet.locator.miss(names)
+    _look(engine, client, header, lambda: engine.fleet.locator.fetch(names, then=brought))
 
 
 def _look(engine: Engine, client: Connection, header: Header, act: Callable[[], None]) -> None:
@@ -317,11 +317,11 @@ def _subscribe(engine: Engine, client: Connection, header: Header, buffers: Buff
 
 def _reach(engine: Engine, client: Connection, header: Header, buffers: Buffers) -> None:
     """Answer when there is news of a node: it is there or cannot be reached, or its login asks something."""
-    _look(engine, client, header, lambda: engine.fleet.reaching.wait(client, header))
+    _look(engine, client, header, lambda: engine.fleet.prompts.wait(client, header))
 
 
 def _answer(engine: Engine, client: Connection, header: Header, buffers: Buffers) -> None:
-    engine.fleet.reaching.answer(header["question"], header.get("text"))
+    engine.fleet.prompts.answer(header["question"], header.get("text"))
     client.reply({}, to=header)
 
 

@@ -14,18 +14,18 @@ FIRST = 1 << 50
 
 
 @dataclass(slots=True)
-class _Errand:
+class _SideCall:
     """Where a call is, and who waits for it."""
 
     node: str
     end: asyncio.Future[Outcome | str]
 
 
-class Errands:
+class SideCalls:
     """What is under way."""
 
     def __init__(self) -> None:
-        self._out: dict[int, _Errand] = {}
+        self._out: dict[int, _SideCall] = {}
         self._numbers = count(-FIRST, -1)
 
     def __iter__(self) -> Iterator[int]:
@@ -35,17 +35,17 @@ class Errands:
         """The number of a new one, and its end: an outcome, ``""`` if it was not run, or how its worker died."""
         number = next(self._numbers)
         end: asyncio.Future[Outcome | str] = asyncio.get_running_loop().create_future()
-        self._out[number] = _Errand(node, end)
+        self._out[number] = _SideCall(node, end)
         return number, end
 
     def node_of(self, number: int) -> str | None:
         """Where it is."""
-        errand = self._out.get(number)
-        return errand.node if errand is not None else None
+        side_call = self._out.get(number)
+        return side_call.node if side_call is not None else None
 
     def at(self, node: str) -> list[int]:
         """Those that are on a node."""
-        return [number for number, errand in self._out.items() if errand.node == node]
+        return [number for number, side_call in self._out.items() if side_call.node == node]
 
     def outcome(self, outcome: Outcome) -> None:
         """It was run."""
@@ -61,6 +61,6 @@ class Errands:
         self._end(number, text)
 
     def _end(self, number: int, end: Outcome | str) -> None:
-        errand = self._out.pop(number, None)
-        if errand is not None and not errand.end.done():
-            errand.end.set_result(end)
+        side_call = self._out.pop(number, None)
+        if side_call is not None and not side_call.end.done():
+            side_call.end.set_result(end)

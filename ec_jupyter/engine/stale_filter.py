@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ec_jupyter.engine.fleet import Fleet
 
 
-class Hearing:
+class StaleFilter:
     """The listener of one node past the local one (`nodes.site.Listener`, and `node` and `lost`).
 
     A call is on one node at a time. What is said of one that is elsewhere by now, or has ended, came late and
@@ -120,8 +120,8 @@ class Hearing:
 
     def stays(self, file: str) -> None:
         """A result is there, and not here."""
-        self._fleet.abroad.stays(file)
+        self._fleet.locator.stays(file)
 
     async def ask(self, text: str) -> str | None:
         """What a person answers whom the login asks for a passphrase; None where nobody does."""
-        return await self._fleet.reaching.ask(self._name, text)
+        return await self._fleet.prompts.ask(self._name, text)

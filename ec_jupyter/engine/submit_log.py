@@ -46,7 +46,7 @@ class Absent:
         """Tell nobody."""
 
 
-class Inbox:
+class SubmitLogs:
     """The clients' logs of one flow.
 
     Attributes
@@ -159,6 +159,6 @@ def identity_of(secret: str) -> str:
 
 def inbox_folder(folder: Path) -> Path:
     """Where the clients of a flow keep their logs; made if need be."""
-    inbox = folder / "inbox"
-    inbox.mkdir(mode=0o700, exist_ok=True)
-    return inbox
+    submit_logs = folder / "inbox"
+    submit_logs.mkdir(mode=0o700, exist_ok=True)
+    return submit_logs

@@ -33,7 +33,7 @@ MOST_TRIES = 3
 """Workers that die under a value's making."""
 
 
-class Abroad:
+class ValueLocator:
     """Knows what is not here, and gets it.
 
     Parameters
@@ -104,11 +104,11 @@ class Abroad:
         return not names
 
     def _let_look(self, call: Call, error: EcError | None) -> None:
-        routing = self._core.routing
+        evaluation = self._core.evaluation
         if error is None:
-            routing.returned(call.request)
+            evaluation.returned(call.request)
         else:
-            routing.outcome(Outcome(call.request, call.attempt, "failed", error={"message": str(error)}))
+            evaluation.outcome(Outcome(call.request, call.attempt, "failed", error={"message": str(error)}))
         self._fleet.engine.schedule()
 
     def _let_start(self, job: Job, error: EcError | None) -> None:
@@ -225,7 +225,7 @@ class Abroad:
         await self._name(end.value, name)
 
     async def _run(self, call: Call, processor: str, node: str) -> Outcome | str:
-        number, end = self._core.errands.send(node)
+        number, end = self._core.side_calls.send(node)
         member = self._fleet.members[node]
         member.agent.assign(processor, [replace(call, request=number)])
         return await end

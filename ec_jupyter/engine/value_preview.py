@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.engine.core import Core
-from ec_jupyter.engine.job import Kept, argument_value
-from ec_jupyter.engine.value_locator import Abroad
+from ec_jupyter.engine.job import StoredValue, argument_value
+from ec_jupyter.engine.value_locator import ValueLocator
 from ec_jupyter.errors import EcError, EngineError, RequestNotFoundError
 from ec_jupyter.nodes.cpus import available
 from ec_jupyter.nodes.local.agent import Agent
@@ -52,21 +52,21 @@ class _Asked:
     pieces: list[str] = field(default_factory=list)
 
 
-class Preview:
+class ValuePreview:
     """Shows values.
 
     Parameters
     ----------
     core : Core
         Where the values are.
-    abroad : Abroad
+    locator : Abroad
         Gets those that are not here.
     folder, runtime, workdir : Path
         As for the flow's own agent.
     """
 
-    def __init__(self, core: Core, abroad: Abroad, folder: Path, runtime: Path, workdir: Path) -> None:
-        self._core, self._abroad = core, abroad
+    def __init__(self, core: Core, locator: ValueLocator, folder: Path, runtime: Path, workdir: Path) -> None:
+        self._core, self._locator = core, locator
         self._agent = Agent(
             self, name=NAME, cpus=WORKERS, folder=folder, runtime=runtime, epoch=core.epoch, workdir=workdir,
             idle=IDLE_SECONDS,
@@ -110,10 +110,10 @@ class Preview:
         plain = pickle.dumps(bool(header.get("json")) and len(shown) == len(kept))
         arguments = [("value", how, values), ("plain", "v", [Value(plain, None, len(plain), "bool")])]
         call = Call(number, 1, NAME, 0, NAME, arguments, timeout=LOOK_SECONDS, memory=LOOK_BYTES)
-        self._abroad.miss(value.file for value in values if value.file is not None)
-        names = self._abroad.lacking(values)
+        self._locator.miss(value.file for value in values if value.file is not None)
+        names = self._locator.lacking(values)
         if names:
-            self._abroad.fetch(names, lambda error: self._here(call, error))
+            self._locator.fetch(names, lambda error: self._here(call, error))
         else:
             self._agent.assign(NAME, [call])
 
@@ -124,7 +124,7 @@ class Preview:
         else:
             self._tell(self._asked.pop(call.request), str(error))
 
-    def _value(self, header: Header) -> tuple[str, list[Kept]]:
+    def _value(self, header: Header) -> tuple[str, list[StoredValue]]:
         """Kind of an argument, and its values."""
         if header.get("arrival") is not None:
             row = self._core.store.one("arrival_row", (int(header["arrival"]),))
@@ -141,7 +141,7 @@ class Preview:
             return self._argument(request, header["argument"], row[0], json.loads(row[1]))
         return self._result(request, row[2], row[3])
 
-    def _argument(self, request: int, name: str, socket: int, table: dict[str, Any]) -> tuple[str, list[Kept]]:
+    def _argument(self, request: int, name: str, socket: int, table: dict[str, Any]) -> tuple[str, list[StoredValue]]:
         record = self._core.topology.sockets[socket]
         if name in table:
             kind, ids, _ = table[name]
@@ -151,7 +151,7 @@ class Preview:
             return "v", [self._core.fixed[record.fixed[name].value]]
         raise RequestNotFoundError(f"request {request} of {record.name!r} has no value for {name!r}")
 
-    def _result(self, request: int, state: str, result: int | None) -> tuple[str, list[Kept]]:
+    def _result(self, request: int, state: str, result: int | None) -> tuple[str, list[StoredValue]]:
         if result is not None:
             return _kinded(self._core.values.load([result])[result])
         ids = [v for (v,) in self._core.store.rows("emissions", (request,))]
@@ -222,7 +222,7 @@ class Preview:
         asked.client.reply(reply, to=asked.header)
 
 
-def _kinded(kept: Kept) -> tuple[str, list[Kept]]:
+def _kinded(kept: StoredValue) -> tuple[str, list[StoredValue]]:
     return ("e" if kept.place == "error" else "v"), [kept]
 
 

@@ -8,7 +8,7 @@ from ec_jupyter.engine import asides
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.ended import heads
 from ec_jupyter.engine.gaps import Gap, Gaps
-from ec_jupyter.engine.job import Kept, argument_value
+from ec_jupyter.engine.job import StoredValue, argument_value
 from ec_jupyter.errors import RequestNotFoundError, SocketNotFoundError
 from ec_jupyter.flow.join import JoinTable
 from ec_jupyter.flow.join_state import Arrival, JoinState
@@ -67,7 +67,7 @@ def _table(core: Core, socket: int, some: list[Arrival]) -> dict[str, dict[str, 
         n: {"state": "held" if n in held else "missing", "arrivals": []} for n in core.topology.needed[socket]
     }
     for arrival in some:
-        kept = arrival.value.value if isinstance(arrival.value, Kept) else None
+        kept = arrival.value.value if isinstance(arrival.value, StoredValue) else None
         entry = table.setdefault(arrival.argument, {"state": "stranded", "arrivals": []})
         entry["state"] = "arrived"
         row = core.store.one("arrival_row", (arrival.id,))
@@ -142,7 +142,7 @@ def _giver(core: Core, arrival: Arrival) -> str:
 
 def _tokens(core: Core, party: Party) -> list[tuple[int, Tag]]:
     tokens = [(s, from_text(t)) for s, t, _ in core.store.rows("unfinished_of_party", {"party": party.id})]
-    tokens += core.routing.tokens(party.id)
+    tokens += core.evaluation.tokens(party.id)
     return tokens + [(a.socket, a.tag[:-1] if a.slot[0].endswith("[]") else a.tag) for a in JoinTable.waiting(party)]
 
 

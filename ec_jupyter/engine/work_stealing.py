@@ -15,7 +15,7 @@ STUCK_SECONDS = 0.1
 """A call that has waited on its node for so long is worth the way back."""
 
 
-class Leveling:
+class WorkStealing:
     """Looks for such calls, as long as there may be some.
 
     Parameters

@@ -13,7 +13,7 @@ from typing import Any
 from ec_jupyter.engine.clients import Clients
 from ec_jupyter.engine.loop import Engine
 from ec_jupyter.engine.member import Home
-from ec_jupyter.engine.stale_filter import Hearing
+from ec_jupyter.engine.stale_filter import StaleFilter
 from ec_jupyter.model import Node
 from ec_jupyter.nodes.local.agent import Agent
 from tests.crash.flowkit import SECONDS, Flow
@@ -27,7 +27,7 @@ class Station:
     What is said while the line is cut is kept, in both directions, as a link that comes back would bring it.
     """
 
-    def __init__(self, spec: Node, listener: Hearing, home: Home, world: World) -> None:
+    def __init__(self, spec: Node, listener: StaleFilter, home: Home, world: World) -> None:
         self.name, self.world, self.listener = spec.name, world, listener
         self.cpus = spec.cpus or 2
         self.state = "starting"
@@ -176,7 +176,7 @@ class World:
         await engine.clients.close()
         await engine.close()
 
-    def _opened(self, spec: Node, listener: Hearing, home: Home) -> Station:
+    def _opened(self, spec: Node, listener: StaleFilter, home: Home) -> Station:
         station = self.stations[spec.name] = Station(spec, listener, home, self)
         return station
 
