@@ -53,7 +53,7 @@ class Taker(Hashable, Protocol):
         """It has these for now."""
 
 
-class Kept:
+class InheritedFd:
     """Open files that a process inherits when this is among what it is started with."""
 
     def __init__(self, fds: Sequence[int]) -> None:
@@ -64,7 +64,7 @@ class Kept:
         if popen is not None:
             for fd in self.fds:
                 popen.duplicate_for_child(fd)
-        return Kept, (self.fds,)
+        return InheritedFd, (self.fds,)
 
     def keep(self) -> None:
         """Have them end with this process: what it starts does not inherit them."""
@@ -102,7 +102,7 @@ def numbers(cpus: int) -> list[int]:
     return real + list(range(EXTRA, EXTRA + cpus - len(real)))
 
 
-class Commons:
+class CpuLocks:
     """What one agent has of the machine's CPUs; the lender of its `Ledger`.
 
     A CPU that is given back and soon taken again stays, without a question to anybody, until it was

@@ -13,7 +13,7 @@ from ec_jupyter.wire import Value
 _RESULT = re.compile(r"(-?\d{1,18})\.(\d{1,18})\.(\d{1,18})\.(\d{1,9})\Z", re.ASCII)
 
 
-class Landing:
+class Downloads:
     """Takes a node's files into the flow's folder of values, under names as local workers give.
 
     Parameters

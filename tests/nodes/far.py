@@ -69,7 +69,7 @@ class FarRig(Rig):
 
     def place(self, agent: RemoteAgent) -> Path:
         """The node's own folder."""
-        return Path(bootstrap.base()) / agent._tie._orders["key"]
+        return Path(bootstrap.base()) / agent._session._orders["key"]
 
     def host_pid(self, agent: RemoteAgent) -> int:
         """The process that runs the node's agent."""

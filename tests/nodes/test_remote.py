@@ -156,8 +156,8 @@ async def test_closing_leaves_no_process_and_no_folder(rig: FarRig, agent: Remot
 
 def cut(agent: RemoteAgent) -> None:
     """End the login, as a kill -9 of `ssh` does."""
-    assert agent._tie.link is not None
-    agent._tie.link.close("cut by the test")
+    assert agent._session.link is not None
+    agent._session.link.close("cut by the test")
 
 
 async def test_call_goes_on_while_the_link_is_cut_and_has_its_effect_once(rig: FarRig, agent: RemoteAgent) -> None:
@@ -201,7 +201,7 @@ async def test_node_that_is_silent_is_away_and_its_calls_are_lost_with_its_lease
     await wait_until(lambda: number_in(path))
     pids = tree(rig.host_pid(agent))
     # nobody can log in again, and what is there is heard of no more
-    agent._tie.login = Pipe("/nonexistent/python")
+    agent._session.login = Pipe("/nonexistent/python")
     cut(agent)
     await rig.ear.until(lambda: rig.ear.gone)
     assert rig.ear.gone == [call.request]
@@ -219,7 +219,7 @@ async def test_agent_without_lease_ends_with_its_channel(rig: FarRig) -> None:
     agent.assign("main", [rig.call(mark, {"path": str(path)})])
     await wait_until(lambda: number_in(path))
     pids = tree(rig.host_pid(agent))
-    agent._tie.login = Pipe("/nonexistent/python")
+    agent._session.login = Pipe("/nonexistent/python")
     cut(agent)
     await ended(pids, 5.0)
 
@@ -228,7 +228,7 @@ async def test_agent_whose_folder_was_removed_ends_with_its_lease(rig: FarRig) -
     agent = await rig.start(lease=3.0)
     pids = tree(rig.host_pid(agent))
     shutil.rmtree(rig.place(agent))
-    agent._tie.login = Pipe("/nonexistent/python")
+    agent._session.login = Pipe("/nonexistent/python")
     cut(agent)
     await ended(pids, 20.0)
 
@@ -466,7 +466,7 @@ async def test_what_a_hostile_node_sends_is_its_error_and_nobody_elses(rig: FarR
     script.write_text("")
     agent = rig.make(login=Pipe(str(script)))
     script.write_text(
-        HOSTILE.format(python=sys.executable, spec=agent._tie._spec, magic=bootstrap.MAGIC, what=GARBAGE[what])
+        HOSTILE.format(python=sys.executable, spec=agent._session._spec, magic=bootstrap.MAGIC, what=GARBAGE[what])
     )
     script.chmod(0o755)
     call = rig.call(add, {"one": 1, "two": 2})

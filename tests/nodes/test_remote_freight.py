@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ec_jupyter.errors import FrameError
 from ec_jupyter.nodes.codec import pack_calls, pack_outcomes, unpack_calls, unpack_outcomes
-from ec_jupyter.nodes.ssh.prefetch import Credit
+from ec_jupyter.nodes.ssh.prefetch import Prefetch
 from ec_jupyter.wire import Call, FrameReader, Outcome, Value, encode
 
 small = st.integers(0, 1 << 40)
@@ -89,14 +89,14 @@ def test_outcomes_with_anything_else_in_them_are_refused_or_outcomes(lot: list[O
 def test_calls_to_keep_there_follow_their_time_and_that_of_the_way(
     seconds: float | None, trip: float, expected: int
 ) -> None:
-    credit = Credit()
+    credit = Prefetch()
     if seconds is not None:
         credit.learn("main", seconds)
     assert credit.calls("main", 2, trip) == expected
 
 
 def test_processor_whose_workers_do_not_start_gets_nothing_for_a_while() -> None:
-    credit = Credit()
+    credit = Prefetch()
     credit.troubled("main")
     assert credit.calls("main", 2, 0.0) == 0
     assert credit.calls("other", 2, 0.0) == 4

@@ -36,7 +36,7 @@ async def test_short_cut_is_not_even_noticed(rig: FarRig, network: Network) -> N
     await rig.ear.until(lambda: call.request in rig.ear.begun)
     network.cut()
     gate.open()
-    link = agent._tie.link
+    link = agent._session.link
     await wait_until(lambda: clock() - link._heard > 3.0)
     network.mend()
     await rig.ear.until(lambda: call.request in rig.ear.outcomes)

@@ -12,8 +12,8 @@ from typing import Any
 from ec_jupyter.errors import EcError
 from ec_jupyter.nodes.codec import files_in, values_of
 from ec_jupyter.nodes.dask.cluster import Cluster, SilentError
-from ec_jupyter.nodes.dask.workers import Crew, Worker
-from ec_jupyter.nodes.downloads import Landing
+from ec_jupyter.nodes.dask.workers import DaskWorkers, Worker
+from ec_jupyter.nodes.downloads import Downloads
 from ec_jupyter.nodes.local.agent_context import NodeListener
 from ec_jupyter.wire import Call, Outcome, Value
 
@@ -30,14 +30,14 @@ class GoneError(Exception):
     """A value that was left on the cluster is nowhere any more."""
 
 
-class Yard:
+class DaskFiles:
     """Knows which worker has which value file, and moves them.
 
     Parameters
     ----------
     listener : NodeListener
         Told of results that are left there; has the code of tasks.
-    crew : Crew
+    dask_workers : Crew
         The workers.
     values : Path
         The flow's folder of values.
@@ -57,12 +57,20 @@ class Yard:
     """
 
     def __init__(
-        self, listener: NodeListener, crew: Crew, values: Path, epoch: int, *, sync: bool, stay: int, spawn: Spawn
+        self,
+        listener: NodeListener,
+        dask_workers: DaskWorkers,
+        values: Path,
+        epoch: int,
+        *,
+        sync: bool,
+        stay: int,
+        spawn: Spawn,
     ) -> None:
         self.stored: dict[str, int] = {}
-        self._listener, self._crew, self._spawn = listener, crew, spawn
+        self._listener, self._dask_workers, self._spawn = listener, dask_workers, spawn
         self._values, self._sync, self._stay = values, sync, stay
-        self._landing = Landing(values, epoch, sync)
+        self._downloads = Downloads(values, epoch, sync)
         self._bringing: dict[str, asyncio.Task[bool]] = {}
         # left there once, and nowhere any more
         self._gone: set[str] = set()
@@ -96,7 +104,7 @@ class Yard:
             self._look(name)
 
     def _look(self, name: str) -> None:
-        if name in self.stored and not self._crew.holders(name):
+        if name in self.stored and not self._dask_workers.holders(name):
             del self.stored[name]
             self._gone.add(name)
 
@@ -106,7 +114,7 @@ class Yard:
 
     def holds(self, name: str) -> bool:
         """Whether a worker has a file."""
-        return any(name in worker.files for worker in self._crew.workers.values())
+        return any(name in worker.files for worker in self._dask_workers.workers.values())
 
     def release(self, names: Iterable[str]) -> None:
         """Nobody names these any more."""
@@ -114,16 +122,16 @@ class Yard:
         for name in names:
             self.stored.pop(name, None)
             self._gone.discard(name)
-            if self._crew.cluster is None:
+            if self._dask_workers.cluster is None:
                 self._dropped.add(name)
-            for worker in self._crew.holders(name):
+            for worker in self._dask_workers.holders(name):
                 del worker.files[name]
                 table.setdefault(worker, []).append(name)
         for worker, some in table.items():
             self._spawn(self._drop(worker, some))
 
     async def _drop(self, worker: Worker, names: list[str]) -> None:
-        cluster = self._crew.cluster
+        cluster = self._dask_workers.cluster
         if cluster is not None:
             try:
                 await cluster.act(worker.address, "drop", worker.token, names)
@@ -160,7 +168,7 @@ class Yard:
         if (self._values / name).exists():
             await self._send(cluster, worker, name)
             return
-        for holder in self._crew.holders(name):
+        for holder in self._dask_workers.holders(name):
             if await self._carry(cluster, worker, holder, name):
                 return
         if self.holds(name) and await self.bring(name):
@@ -197,7 +205,7 @@ class Yard:
     async def trim(self, cluster: Cluster, worker: Worker) -> None:
         """Have copies go from a worker that has too much; none that a call there needs, and no only one."""
         used = {name for batch in worker.batches for call in batch.calls.values() for name, _ in files_in(call)}
-        copies = [name for name in worker.files if name not in self.stored or len(self._crew.holders(name)) > 1]
+        copies = [name for name in worker.files if name not in self.stored or len(self._dask_workers.holders(name)) > 1]
         gone, left = [], sum(worker.files[name] for name in copies)
         for name in [name for name in copies if name not in used]:
             if left <= KEPT_BYTES:
@@ -213,7 +221,7 @@ class Yard:
         """Bring home what an outcome holds; a large result stays, and only its name is made what it is here."""
         for value in values_of(outcome):
             if self.leaves(outcome, value):
-                self._landing.has(outcome.request, outcome.attempt, value)
+                self._downloads.has(outcome.request, outcome.attempt, value)
             else:
                 await self.home(cluster, worker, (outcome.request, outcome.attempt), value, wanted)
 
@@ -243,17 +251,17 @@ class Yard:
         if value.file is None:
             return
         name = value.file
-        if wanted() and await self._fetch(cluster, worker, name, self._landing, wanted):
-            self._landing.has(*whose, value)
+        if wanted() and await self._fetch(cluster, worker, name, self._downloads, wanted):
+            self._downloads.has(*whose, value)
             worker.files[value.file] = value.size
         else:
             self._spawn(self._drop(worker, [name]))
 
     async def _fetch(
-        self, cluster: Cluster, worker: Worker, name: str, landing: Landing, wanted: Callable[[], bool]
+        self, cluster: Cluster, worker: Worker, name: str, downloads: Downloads, wanted: Callable[[], bool]
     ) -> bool:
         self._values.mkdir(mode=0o700, parents=True, exist_ok=True)
-        beside, at = landing.beside(name), 0
+        beside, at = downloads.beside(name), 0
         try:
             with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
                 while data := await cluster.act(worker.address, "read", worker.token, name, at, PIECE_BYTES):
@@ -262,7 +270,7 @@ class Yard:
         except BaseException:
             beside.unlink(missing_ok=True)
             raise
-        return landing.take(name, keep=wanted())
+        return downloads.take(name, keep=wanted())
 
     async def bring(self, name: str) -> bool:
         """Copy a file home; False if no worker has it any more. Who asks while it comes waits for the same copy.
@@ -284,13 +292,13 @@ class Yard:
         if (self._values / name).exists():
             return True
         # under the very name: of an engine before this one, perhaps
-        landing = None if epoch is None else Landing(self._values, epoch, self._sync)
-        for holder in self._crew.holders(name):
-            cluster = self._crew.cluster
-            if cluster is None or landing is None:
+        downloads = None if epoch is None else Downloads(self._values, epoch, self._sync)
+        for holder in self._dask_workers.holders(name):
+            cluster = self._dask_workers.cluster
+            if cluster is None or downloads is None:
                 break
             try:
-                await self._fetch(cluster, holder, name, landing, lambda: True)
+                await self._fetch(cluster, holder, name, downloads, lambda: True)
             except (SilentError, KeyError, FileNotFoundError):
                 holder.files.pop(name, None)
                 continue

@@ -51,7 +51,7 @@ class _Here(threading.local):
 
 
 _here = _Here()
-_guests: dict[str, Guest] = {}
+_runtimes: dict[str, DaskRuntime] = {}
 _lock = threading.Lock()
 
 
@@ -196,7 +196,7 @@ def _progress(done: float, total: float | None, text: str) -> None:
         _here.told.progress(done, total, text)
 
 
-class Guest:
+class DaskRuntime:
     """One flow inside this process.
 
     Parameters
@@ -324,9 +324,9 @@ def enter(token: str, flow: str, epoch: int, workdir: str, local: str) -> dict[s
         # one file system for all, as clusters have: modules beside the notebook are there
         sys.path.append(workdir)
     folder = Path(local) / "ec_jupyter" / hashlib.sha256(flow.encode()).hexdigest()[:16]
-    for old in [old for old, guest in _guests.items() if guest.folder == folder]:
+    for old in [old for old, runtime in _runtimes.items() if runtime.folder == folder]:
         _end(old, "its engine is gone")
-    _guests[token] = Guest(flow, epoch, folder)
+    _runtimes[token] = DaskRuntime(flow, epoch, folder)
     return {
         "pid": os.getpid(), "python": list(sys.version_info[:3]), "version": VERSION,
         "protocol": PROTOCOL, "host": platform.node(),
@@ -337,18 +337,18 @@ def enter(token: str, flow: str, epoch: int, workdir: str, local: str) -> dict[s
 
 def run(token: str, header: Header, buffers: list[bytes]) -> dict[str, Any] | None:
     """Run calls; None in a process that is not the one they were sent to."""
-    guest = _guests.get(token)
-    return None if guest is None else guest.run(header, buffers)
+    runtime = _runtimes.get(token)
+    return None if runtime is None else runtime.run(header, buffers)
 
 
 def learn(token: str, sha256: str, blob: bytes) -> None:
     """Keep the code of a task or condition."""
-    _guests[token].blobs[sha256] = blob
+    _runtimes[token].blobs[sha256] = blob
 
 
 def keep(token: str, name: str, at: int, data: bytes, last: bool) -> None:
     """Write a piece of a value file; the last one makes it whole."""
-    beside = _guests[token].folder / f".{name}"
+    beside = _runtimes[token].folder / f".{name}"
     with beside.open("r+b" if at else "wb") as file:
         file.seek(at)
         file.write(data)
@@ -358,28 +358,28 @@ def keep(token: str, name: str, at: int, data: bytes, last: bool) -> None:
 
 def read(token: str, name: str, at: int, size: int) -> bytes:
     """A piece of a value file."""
-    with (_guests[token].folder / name).open("rb") as file:
+    with (_runtimes[token].folder / name).open("rb") as file:
         file.seek(at)
         return file.read(size)
 
 
 def place(token: str) -> str:
     """Where value files lie."""
-    return str(_guests[token].folder)
+    return str(_runtimes[token].folder)
 
 
 def drop(token: str, names: list[str]) -> None:
     """Forget value files."""
     for name in names:
-        (_guests[token].folder / name).unlink(missing_ok=True)
+        (_runtimes[token].folder / name).unlink(missing_ok=True)
 
 
 async def listen(token: str, heard: dict[int, int]) -> dict[int, tuple[int, list[Any]]]:
     """What these calls say past what was heard of each, once one of them says something; {} after a while."""
-    guest = _guests[token]
+    runtime = _runtimes[token]
     until = time.monotonic() + LISTEN_SECONDS
     while time.monotonic() < until:
-        told = {request: guest.told[request] for request in heard if request in guest.told}
+        told = {request: runtime.told[request] for request in heard if request in runtime.told}
         said = {request: one.said(heard[request]) for request, one in told.items()}
         if any(items for _, items in said.values()) or not told:
             return {request: one for request, one in said.items() if one[1]}
@@ -389,32 +389,32 @@ async def listen(token: str, heard: dict[int, int]) -> dict[int, tuple[int, list
 
 def stop(token: str, request: int, attempt: int, kind: str, message: str) -> None:
     """Stop a call."""
-    _guests[token].stop(request, attempt, kind, message)
+    _runtimes[token].stop(request, attempt, kind, message)
 
 
 def running(flow: str) -> list[int]:
     """Requests of a flow that run in this process."""
     with _lock:
-        return [request for guest in _guests.values() if guest.flow == flow for request in guest.running]
+        return [request for runtime in _runtimes.values() if runtime.flow == flow for request in runtime.running]
 
 
 def leave(token: str, kept: list[str]) -> None:
     """Stop all calls, and leave nothing but the files that somebody needs still."""
-    guest = _guests.get(token)
-    if guest is None:
+    runtime = _runtimes.get(token)
+    if runtime is None:
         return
     _end(token, "the engine ends")
-    for path in guest.folder.iterdir():
+    for path in runtime.folder.iterdir():
         if path.name not in kept:
             path.unlink(missing_ok=True)
     with suppress(OSError):  # some are to stay, or are on their way
-        guest.folder.rmdir()
+        runtime.folder.rmdir()
 
 
 def _end(token: str, why: str) -> None:
     """Stop what runs for an engine; until it has ended, it is known."""
-    guest = _guests[token]
-    for request, (_, attempt) in list(guest.running.items()):
-        guest.stop(request, attempt, "cancelled", why)
-    if not guest.running:
-        del _guests[token]
+    runtime = _runtimes[token]
+    for request, (_, attempt) in list(runtime.running.items()):
+        runtime.stop(request, attempt, "cancelled", why)
+    if not runtime.running:
+        del _runtimes[token]

@@ -64,7 +64,7 @@ class Batch:
     listening: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
-class Crew:
+class DaskWorkers:
     """Workers we have come into.
 
     Parameters

@@ -16,9 +16,9 @@ from pathlib import Path
 from ec_jupyter.errors import ProcessorNotFoundError
 from ec_jupyter.flow.ledger import Ledger
 from ec_jupyter.nodes import cpus as machine
-from ec_jupyter.nodes.cpu_locks import Commons
+from ec_jupyter.nodes.cpu_locks import CpuLocks
 from ec_jupyter.nodes.cpus import Pins
-from ec_jupyter.nodes.local.agent_context import Listener, Modules, Site
+from ec_jupyter.nodes.local.agent_context import AgentContext, Listener, Modules
 from ec_jupyter.nodes.local.handles import Handles
 from ec_jupyter.nodes.local.limits import Watch
 from ec_jupyter.nodes.local.pool import Pool
@@ -88,10 +88,10 @@ class Agent:
         self._sync = sync
         self._modules = modules
         self._shared = shared
-        self._commons: Commons | None = None
+        self._locks: CpuLocks | None = None
         self._address = runtime / f"{secrets.token_hex(4)}.sock"
         self._pools: dict[str, Pool] = {}
-        self._site: Site | None = None
+        self._context: AgentContext | None = None
         self._server: asyncio.AbstractServer | None = None
         self._turns: list[Slot] = []
         self._lines: set[asyncio.Transport] = set()
@@ -101,11 +101,11 @@ class Agent:
         """Listen for workers; to be awaited before anything else."""
         loop = asyncio.get_running_loop()
         if self._shared:
-            self._commons = Commons(self.cpus, self._again, loop)
-        self._site = Site(
+            self._locks = CpuLocks(self.cpus, self._again, loop)
+        self._context = AgentContext(
             listener=self._listener,
-            ledger=Ledger(self.cpus, self._commons),
-            commons=self._commons,
+            ledger=Ledger(self.cpus, self._locks),
+            locks=self._locks,
             loop=loop,
             runtime=self._runtime,
             idle=self._idle,
@@ -208,10 +208,10 @@ class Agent:
         """
         return {
             "cpus": self.cpus,
-            "used": self._site.ledger.used if self._site is not None else 0,
+            "used": self._context.ledger.used if self._context is not None else 0,
             "others": self.others,
-            "waits": self._commons is not None and self._commons.waits,
-            "unshared": self._commons.trouble if self._commons is not None else None,
+            "waits": self._locks is not None and self._locks.waits,
+            "unshared": self._locks.trouble if self._locks is not None else None,
             "processors": {
                 name: {
                     "cpus": pool.cpus,
@@ -225,7 +225,7 @@ class Agent:
     @property
     def others(self) -> int:
         """CPUs of this machine that the user's other flows use now."""
-        return self._commons.others() if self._commons is not None else 0
+        return self._locks.others() if self._locks is not None else 0
 
     async def close(self) -> None:
         """Kill every worker and all it has started; calls that are left come to nothing."""
@@ -233,8 +233,8 @@ class Agent:
         slots = list(self._slots())
         for pool in self._pools.values():
             pool.close()
-        if self._site is not None:
-            self._site.watch.close()
+        if self._context is not None:
+            self._context.watch.close()
         await asyncio.gather(*(loop.run_in_executor(None, slot.holder.join, JOIN_SECONDS) for slot in slots))
         # not before: a connection that was just taken would never be served, nor closed
         await asyncio.sleep(0)
@@ -245,14 +245,14 @@ class Agent:
             line.abort()
         for slot in slots:
             slot.forget()
-        if self._commons is not None:
-            self._commons.close()
+        if self._locks is not None:
+            self._locks.close()
         self._address.unlink(missing_ok=True)
 
-    def _ready(self) -> Site:
-        if self._site is None:
+    def _ready(self) -> AgentContext:
+        if self._context is None:
             raise RuntimeError("the agent has not been started")
-        return self._site
+        return self._context
 
     def _pool(self, name: str) -> Pool:
         if name not in self._pools:
@@ -278,8 +278,8 @@ class Agent:
 
     def _again(self) -> None:
         """The machine may have a free CPU."""
-        site = self._ready()
-        site.granted(site.ledger.grant())
+        context = self._ready()
+        context.granted(context.ledger.grant())
 
     def _granted(self, slots: Iterable[Slot]) -> None:
         """Let slots go on whose turn has come; a grant may lead to further ones."""
@@ -294,7 +294,7 @@ class Agent:
 
     def _replan(self) -> None:
         """Spread the node's CPUs over the slots anew."""
-        site = self._ready()
+        context = self._ready()
         wanted = {}
         for name, pool in self._pools.items():
             alone = pool.threads == 1 or not isinstance(pool.affinity, str)
@@ -304,6 +304,6 @@ class Agent:
         crowded = sum(pool.cpus for pool in self._pools.values()) > len(lent)
         if crowded:
             wanted = {n: (s, a) for n, (s, a) in wanted.items() if not isinstance(a, str)}
-        site.pins = machine.plan(wanted, lent)
+        context.pins = machine.plan(wanted, lent)
         for pool in self._pools.values():
             pool.refresh()

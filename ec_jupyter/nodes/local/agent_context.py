@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ec_jupyter.flow.ledger import Ledger
-from ec_jupyter.nodes.cpu_locks import Commons
+from ec_jupyter.nodes.cpu_locks import CpuLocks
 from ec_jupyter.nodes.cpus import Pins
 from ec_jupyter.nodes.durations import Durations
 from ec_jupyter.nodes.local.handles import Handles
@@ -72,7 +72,7 @@ class NodeListener(Listener, Protocol):
 
 
 @dataclass
-class Site:
+class AgentContext:
     """What the pools of one agent share."""
 
     listener: Listener
@@ -85,7 +85,7 @@ class Site:
     replan: Callable[[], None]
     watch: Watch
     modules: Modules
-    commons: Commons | None
+    locks: CpuLocks | None
     handles: Handles
     seats: dict[str, Slot] = field(default_factory=dict)
     pins: dict[tuple[str, int], Pins] = field(default_factory=dict)
@@ -94,7 +94,7 @@ class Site:
     @property
     def fds(self) -> tuple[int, ...]:
         """What workers are to inherit: the locks of the CPUs they use."""
-        return self.commons.fds if self.commons is not None else ()
+        return self.locks.fds if self.locks is not None else ()
 
     def forget(self, slot: Slot) -> None:
         """Expect no connection of a slot's process any more."""
@@ -103,7 +103,7 @@ class Site:
 
     def due(self, slot: Slot) -> bool:
         """Whether a slot is to begin nothing more, for another flow waits for its CPUs."""
-        return self.commons is not None and self.commons.due(slot)
+        return self.locks is not None and self.locks.due(slot)
 
 
 def stop_text(call: Call, kind: str) -> str:

@@ -15,7 +15,7 @@ from typing import ClassVar
 from ec_jupyter.errors import FrameError
 from ec_jupyter.nodes.batch import BATCH_CALLS, short, unpack_results
 from ec_jupyter.nodes.durations import SHORT_SECONDS
-from ec_jupyter.nodes.local.agent_context import Site, failed, stop_text
+from ec_jupyter.nodes.local.agent_context import AgentContext, failed, stop_text
 from ec_jupyter.nodes.local.handles import AGAIN_SECONDS
 from ec_jupyter.nodes.local.slot import Slot
 from ec_jupyter.nodes.worker.process import STARTED_SECONDS
@@ -36,7 +36,7 @@ TROUBLE_SECONDS = 5.0
 class Pool:
     """One processor on this node."""
 
-    def __init__(self, name: str, site: Site) -> None:
+    def __init__(self, name: str, context: AgentContext) -> None:
         self.name = name
         self.cpus = 0
         self.affinity: str | Sequence[int] = "auto"
@@ -44,7 +44,7 @@ class Pool:
         self.slots: list[Slot] = []
         self.queue: deque[Call] = deque()
         self.removed = False
-        self._site = site
+        self._context = context
         self._recalled: set[int] = set()
         self._waiting: set[Slot] = set()
         self._not_before: dict[Slot, float] = {}
@@ -68,14 +68,14 @@ class Pool:
         while len(staying) < cpus:
             index = next(i for i in range(len(used) + 1) if i not in used)
             used.add(index)
-            slot = Slot(self, self.name, index, self._site.loop)
+            slot = Slot(self, self.name, index, self._context.loop)
             self.slots.append(slot)
             staying.append(slot)
         # the idle leave first, and of equals the last
         leaving = sorted(staying, key=lambda slot: (bool(slot.calls), slot.state != "cold"))[: len(staying) - cpus]
         for slot in leaving:
             self._drain(slot)
-        self._site.granted(self._site.ledger.cap(self.name, cpus))
+        self._context.granted(self._context.ledger.cap(self.name, cpus))
 
     def add(self, calls: Sequence[Call]) -> None:
         """Append calls to the queue."""
@@ -83,7 +83,7 @@ class Pool:
         for call in calls:
             if call.threads > self.threads:
                 self.threads = call.threads
-                self._site.replan()
+                self._context.replan()
         self.pump()
 
     def room(self) -> int:
@@ -102,7 +102,7 @@ class Pool:
         back = [call.request for call in self.queue if call.request in wanted]
         if back:
             self.queue = deque(call for call in self.queue if call.request not in wanted)
-            self._site.listener.returned(back)
+            self._context.listener.returned(back)
         for slot in self.slots:
             mine = [request for request in slot.calls if request in wanted]
             if mine:
@@ -120,7 +120,7 @@ class Pool:
         for call in self.queue:
             if call.request == request:
                 self.queue.remove(call)
-                self._site.listener.finished([failed(call, kind, stop_text(call, kind))])
+                self._context.listener.finished([failed(call, kind, stop_text(call, kind))])
                 self._withdraw()
                 return True
         return False
@@ -157,13 +157,13 @@ class Pool:
 
     def _shares(self, call: Call) -> bool:
         """Whether a call may leave with others: a short one, of which no answer may be lost with theirs."""
-        return not call.once and not call.fresh and self._site.durations.short(call.task)
+        return not call.once and not call.fresh and self._context.durations.short(call.task)
 
     def _need(self, call: Call) -> int:
         return max(1, min(call.threads, self.cpus))
 
     def _open_slot(self, head: Call) -> Slot | None:
-        ledger, worn = self._site.ledger, list[Slot]()
+        ledger, worn = self._context.ledger, list[Slot]()
         for slot in self.slots:
             if not slot.idle or slot.draining or slot in self._waiting:
                 continue
@@ -185,12 +185,12 @@ class Pool:
         return None
 
     def _claimed(self, slot: Slot, head: Call) -> bool:
-        ledger = self._site.ledger
+        ledger = self._context.ledger
         held = ledger.held(slot)
         if held >= min(self._need(head), ledger.cpus):
             return True
         if held:
-            self._site.granted(ledger.release(slot))
+            self._context.granted(ledger.release(slot))
         if ledger.claim(slot, self.name, self._need(head)):
             return True
         self._waiting.add(slot)
@@ -206,11 +206,11 @@ class Pool:
 
     def _release(self, slot: Slot) -> None:
         self._waiting.discard(slot)
-        self._site.granted(self._site.ledger.release(slot))
+        self._context.granted(self._context.ledger.release(slot))
 
     def _withdraw(self) -> None:
         if not self.queue:
-            self._site.handles.leave(self)
+            self._context.handles.leave(self)
             for slot in list(self._waiting):
                 self._release(slot)
 
@@ -221,7 +221,7 @@ class Pool:
             return [first]
         takers = sum(s.batches < 2 and self._prompt(s) for s in self.slots)
         most = min(BATCH_CALLS, -(-(len(self.queue) + 1) // max(1, takers)))
-        return [first, *short(first, self.queue, most - 1, self._site.ledger.held(slot), self._site.durations)]
+        return [first, *short(first, self.queue, most - 1, self._context.ledger.held(slot), self._context.durations)]
 
     def _send(self, slot: Slot, calls: list[Call]) -> None:
         if self._shares(calls[0]):
@@ -231,43 +231,43 @@ class Pool:
         try:
             slot.send(calls)
         except FrameError as error:
-            self._site.listener.finished([failed(call, "unpicklable", str(error)) for call in calls])
+            self._context.listener.finished([failed(call, "unpicklable", str(error)) for call in calls])
             return self._release(slot) if not slot.calls else None
         if len(slot.calls) == 1:
             self._announce(slot, calls[0], time.time())
         elif slot not in self._checked:
             self._checked.add(slot)
-            self._site.loop.call_later(STUCK_SECONDS, self._check, slot)
+            self._context.loop.call_later(STUCK_SECONDS, self._check, slot)
         if any(call.timeout is not None or call.memory is not None for call in calls):
-            self._site.watch.see(slot)
+            self._context.watch.see(slot)
         return None
 
     def _check(self, slot: Slot) -> None:
         """Look now and then whether a call that became long holds up those behind it, or another flow."""
         self._checked.discard(slot)
-        if self._site.due(slot):
+        if self._context.due(slot):
             slot.leaving = True
             slot.shed()
         if len(slot.calls) > 1:
             if any(other.idle or other.state == "cold" for other in self.slots if not other.draining):
                 self._steal()
             self._checked.add(slot)
-            self._site.loop.call_later(STUCK_SECONDS, self._check, slot)
+            self._context.loop.call_later(STUCK_SECONDS, self._check, slot)
 
     def _announce(self, slot: Slot, call: Call, at: float) -> None:
         if call.request not in slot.announced:
             slot.announced.add(call.request)
-            self._site.listener.started(call.request, call.attempt, at, slot.index, slot.pid)
+            self._context.listener.started(call.request, call.attempt, at, slot.index, slot.pid)
 
     # processes
 
     def _stale(self, slot: Slot) -> bool:
-        return slot.threads < self.threads or slot.pins != self._site.pins.get((self.name, slot.index), ())
+        return slot.threads < self.threads or slot.pins != self._context.pins.get((self.name, slot.index), ())
 
     def _spawn(self) -> None:
         """Start processes for what waits; later, where one has failed just now or need not be."""
         head = self.queue[0]
-        seconds = self._site.durations.get(head.task) or SPAWN_SECONDS
+        seconds = self._context.durations.get(head.task) or SPAWN_SECONDS
         prompt = 0 if head.fresh else sum(self._prompt(slot) for slot in self.slots)
         if prompt and seconds * len(self.queue) / prompt < SPAWN_SECONDS:
             return self._pump_in(SPAWN_SECONDS)
@@ -282,7 +282,7 @@ class Pool:
             elif self._start(slot):
                 wanted -= 1
             else:
-                self._site.handles.wait(self)
+                self._context.handles.wait(self)
                 return self._pump_in(AGAIN_SECONDS)
         return None
 
@@ -294,7 +294,7 @@ class Pool:
 
     def _pump_in(self, seconds: float) -> None:
         if self._pumping is None:
-            self._pumping = self._site.loop.call_later(seconds, self._pump_later)
+            self._pumping = self._context.loop.call_later(seconds, self._pump_later)
 
     def _pump_later(self) -> None:
         self._pumping = None
@@ -302,12 +302,12 @@ class Pool:
 
     def _start(self, slot: Slot) -> bool:
         """Start a slot's process; False where there is no room for its files."""
-        site = self._site
-        if not site.handles.room():
+        context = self._context
+        if not context.handles.room():
             return False
-        pins = site.pins.get((self.name, slot.index), ())
+        pins = context.pins.get((self.name, slot.index), ())
         slot.follows = isinstance(self.affinity, str)
-        site.seats[slot.start(site.seat, pins, self.threads, site.idle, site.runtime, site.fds)] = slot
+        context.seats[slot.start(context.seat, pins, self.threads, context.idle, context.runtime, context.fds)] = slot
         return True
 
     def spare(self, slot: Slot) -> bool:
@@ -317,7 +317,7 @@ class Pool:
     def crowded(self, text: str) -> None:
         """There is no room for the files of another process: calls wait until others are done."""
         if not any(slot.state == "ready" for slot in self.slots):
-            self._site.listener.trouble(self.name, f"{text}; its calls wait until others are done")
+            self._context.listener.trouble(self.name, f"{text}; its calls wait until others are done")
 
     def _drain(self, slot: Slot) -> None:
         slot.draining = True
@@ -339,23 +339,23 @@ class Pool:
         """End a process that has had nothing to do for long; only the agent decides that."""
         if slot.pid != pid or slot.state != "ready":
             return
-        left = self._site.idle
+        left = self._context.idle
         if slot.idle and slot not in self._waiting:
-            left = slot.since + self._site.idle - time.monotonic()
+            left = slot.since + self._context.idle - time.monotonic()
             if left <= 0:
                 slot.end()
                 return
-        self._site.loop.call_later(left, self._expire, slot, pid)
+        self._context.loop.call_later(left, self._expire, slot, pid)
 
     # what slots say
 
     def blob(self, sha256: str) -> bytes:
         """The code of a task or condition."""
-        return self._site.listener.blob(sha256)
+        return self._context.listener.blob(sha256)
 
     def up(self, slot: Slot) -> None:
         """A process is ready."""
-        self._site.loop.call_later(self._site.idle, self._expire, slot, slot.pid)
+        self._context.loop.call_later(self._context.idle, self._expire, slot, slot.pid)
         if slot.draining:
             slot.end()
             return
@@ -370,15 +370,15 @@ class Pool:
                 outcomes += self._done(slot, header, buffers)
             else:
                 if outcomes:
-                    self._site.listener.finished(outcomes)
+                    self._context.listener.finished(outcomes)
                     outcomes = []
                 self._other[header["k"]](self, slot, header, buffers)
         if outcomes:
             self._after(slot)
-            self._site.listener.finished(outcomes)
+            self._context.listener.finished(outcomes)
             if len(slot.calls) == 1 and slot.state == "ready":
                 self._announce(slot, next(iter(slot.calls.values())), time.time())
-            self._site.listener.room(self.name)
+            self._context.listener.room(self.name)
 
     def _after(self, slot: Slot) -> None:
         """Calls have left a slot: use it again, or let it go."""
@@ -391,7 +391,7 @@ class Pool:
         self.pump()
         if slot.idle:
             self._steal()
-            self._site.handles.idle(slot)
+            self._context.handles.idle(slot)
 
     def _done(self, slot: Slot, header: Header, buffers: list[bytes]) -> list[Outcome]:
         calls = {call.request: call for call in slot.answered(header["n"])}
@@ -401,7 +401,7 @@ class Pool:
             outcome.slot, outcome.pid = slot.index, slot.pid
             sums.setdefault(calls[outcome.request].task, []).append(outcome.seconds)
         for task, seconds in sums.items():
-            self._seconds = self._site.durations.learn(task, sum(seconds) / len(seconds))
+            self._seconds = self._context.durations.learn(task, sum(seconds) / len(seconds))
         self._recalled.difference_update(calls)
         return outcomes
 
@@ -419,10 +419,10 @@ class Pool:
         self.queue.extendleft(reversed(again))
         self._after(slot)
         if ended:
-            self._site.listener.finished(ended)
+            self._context.listener.finished(ended)
         if back:
-            self._site.listener.returned(back)
-        self._site.listener.room(self.name)
+            self._context.listener.returned(back)
+        self._context.listener.room(self.name)
 
     def _begun(self, slot: Slot, header: Header, _: list[bytes]) -> None:
         call = slot.calls.get(header["n"])
@@ -445,13 +445,13 @@ class Pool:
         if call is not None:
             rest = iter(buffers)
             values = [Value.of(head, rest) for head in header["v"]]
-            self._site.listener.yielded(call.request, call.attempt, header["f"], values)
+            self._context.listener.yielded(call.request, call.attempt, header["f"], values)
 
     def _output(self, slot: Slot, header: Header, _: list[bytes]) -> None:
-        self._site.listener.output(header["n"], header["s"], header["x"])
+        self._context.listener.output(header["n"], header["s"], header["x"])
 
     def _progress(self, slot: Slot, header: Header, _: list[bytes]) -> None:
-        self._site.listener.progress(header["n"], header["d"], header["t"], header["x"])
+        self._context.listener.progress(header["n"], header["d"], header["t"], header["x"])
 
     _other: ClassVar[dict[str, Callable[[Pool, Slot, Header, list[bytes]], None]]] = {
         "back": _back,
@@ -460,14 +460,14 @@ class Pool:
         "output": _output,
         "progress": _progress,
         "need": lambda _, slot, header, __: slot.answer(header["h"]),
-        "module": lambda pool, slot, header, _: pool._site.modules(header["x"], slot.taker(header["x"])),
+        "module": lambda pool, slot, header, _: pool._context.modules(header["x"], slot.taker(header["x"])),
     }
 
     def down(self, slot: Slot, culprit: int | None, text: str | None) -> None:
         """A process is gone, with the calls it had."""
         stops = dict(slot.stops)
         calls = slot.answered(list(slot.calls))
-        self._site.forget(slot)
+        self._context.forget(slot)
         self._short.discard(slot)
         self._release(slot)
         ended = [failed(call, *stops[call.request], text) for call in calls if call.request in stops]
@@ -479,14 +479,14 @@ class Pool:
         elif text is not None and not dead and not ended:
             self._failed(slot, text)
         if ended:
-            self._site.listener.finished(ended)
+            self._context.listener.finished(ended)
         for call in dead:
-            self._site.listener.died(call.request, call.attempt, text or "worker process ended")
+            self._context.listener.died(call.request, call.attempt, text or "worker process ended")
         if back:
-            self._site.listener.returned(back)
+            self._context.listener.returned(back)
         self.pump()
-        self._site.handles.gone()
-        self._site.listener.room(self.name)
+        self._context.handles.gone()
+        self._context.listener.room(self.name)
 
     def _failed(self, slot: Slot, text: str) -> None:
         """A process has ended and no call is to blame; the next is not started at once."""
@@ -496,9 +496,9 @@ class Pool:
         if slot.failures < STARTS or any(other.state == "ready" for other in self.slots):
             return
         self._trouble_until = now + TROUBLE_SECONDS
-        self._site.loop.call_later(TROUBLE_SECONDS, self._site.listener.room, self.name)
+        self._context.loop.call_later(TROUBLE_SECONDS, self._context.listener.room, self.name)
         back = [call.request for call in self.queue]
         self.queue.clear()
-        self._site.listener.trouble(self.name, text)
+        self._context.listener.trouble(self.name, text)
         if back:
-            self._site.listener.returned(back)
+            self._context.listener.returned(back)

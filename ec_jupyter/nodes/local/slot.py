@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 from ec_jupyter.nodes.batch import pack_calls
-from ec_jupyter.nodes.cpu_locks import Kept
+from ec_jupyter.nodes.cpu_locks import InheritedFd
 from ec_jupyter.nodes.cpus import Pins, move, thread_limits
 from ec_jupyter.nodes.worker import process
 from ec_jupyter.wire import Call, FrameReader, Header, encode
@@ -71,7 +71,9 @@ class Holder(threading.Thread):
 
     def __init__(self, name: str, ended: Callable[[str, str | None], None]) -> None:
         super().__init__(name=name, daemon=True)
-        self.orders: queue.SimpleQueue[tuple[process.Seat, Kept, dict[str, str], float] | None] = queue.SimpleQueue()
+        self.orders: queue.SimpleQueue[tuple[process.Seat, InheritedFd, dict[str, str], float] | None] = (
+            queue.SimpleQueue()
+        )
         self._ended = ended
 
     def run(self) -> None:
@@ -79,7 +81,7 @@ class Holder(threading.Thread):
         while (order := self.orders.get()) is not None:
             self._ended(order[0].token, self._hold(*order))
 
-    def _hold(self, seat: process.Seat, locks: Kept, env: dict[str, str], idle: float) -> str | None:
+    def _hold(self, seat: process.Seat, locks: InheritedFd, env: dict[str, str], idle: float) -> str | None:
         from loky import get_reusable_executor
 
         try:
@@ -240,7 +242,7 @@ class Slot:
         self._sources.clear()
         self.used = self.spent = False
         env = thread_limits(threads)
-        self.holder.orders.put((seat(self._token, str(self._blame_path), pins), Kept(fds), env, max(idle, 30.0)))
+        self.holder.orders.put((seat(self._token, str(self._blame_path), pins), InheritedFd(fds), env, max(idle, 30.0)))
         return self._token
 
     def sit(self, cpus: Pins) -> None:

@@ -24,15 +24,15 @@ from ec_jupyter.nodes.codec import (
     unpack_values,
     values_of,
 )
-from ec_jupyter.nodes.downloads import Landing
+from ec_jupyter.nodes.downloads import Downloads
 from ec_jupyter.nodes.local.agent_context import NodeListener, failed, stop_text
 from ec_jupyter.nodes.local.pool import TROUBLE_SECONDS
-from ec_jupyter.nodes.ssh.in_flight import Out, Tally
+from ec_jupyter.nodes.ssh.in_flight import InFlight, Out
 from ec_jupyter.nodes.ssh.login import Login
-from ec_jupyter.nodes.ssh.prefetch import Credit
-from ec_jupyter.nodes.ssh.session import Tie
-from ec_jupyter.nodes.ssh.transport import Link
-from ec_jupyter.nodes.ssh.uploads import Cargo
+from ec_jupyter.nodes.ssh.prefetch import Prefetch
+from ec_jupyter.nodes.ssh.session import Session
+from ec_jupyter.nodes.ssh.transport import Transport
+from ec_jupyter.nodes.ssh.uploads import Uploads
 from ec_jupyter.nodes.worker import imports
 from ec_jupyter.version import VERSION
 from ec_jupyter.wire import Call, Header
@@ -99,15 +99,15 @@ class RemoteAgent:
         self._listener = listener
         self._workdir = workdir
         self._after = after or (lambda effect: effect())
-        self._tie = Tie(
+        self._session = Session(
             self, name=name, login=login, flow=flow, epoch=epoch, lease=lease, heartbeat=heartbeat,
             requirements=requirements, idle=idle, cpus=cpus,
         )  # fmt: skip
-        self._cargo = Cargo(folder / "values", listener.blob)
-        self._landing = Landing(folder / "values", epoch, sync)
-        self._calls = Tally()
+        self._uploads = Uploads(folder / "values", listener.blob)
+        self._downloads = Downloads(folder / "values", epoch, sync)
+        self._calls = InFlight()
         self._processors: dict[str, tuple[int, str | list[int]]] = {}
-        self._credit = Credit()
+        self._prefetch = Prefetch()
         self._sources: dict[str, str] = {}
         self._seen: set[int] = set()
         self._confirming: list[int] = []
@@ -117,7 +117,7 @@ class RemoteAgent:
     @property
     def state(self) -> str:
         """``"starting"``, ``"up"``, ``"away"`` or ``"down"``."""
-        return self._tie.state
+        return self._session.state
 
     # life
 
@@ -131,7 +131,7 @@ class RemoteAgent:
 
     async def start(self) -> None:
         """Begin to log in; `ready` waits for what comes of it."""
-        await self._tie.start()
+        await self._session.start()
 
     async def ready(self) -> None:
         """Wait for the end of the first login.
@@ -141,15 +141,15 @@ class RemoteAgent:
         EcError
             It failed, and why.
         """
-        await self._tie.ready()
+        await self._session.ready()
 
     def retry(self) -> None:
         """Try to reach the node now."""
-        self._tie.retry()
+        self._session.retry()
 
     async def close(self, *, keep: bool = False) -> None:
         """End the agent there and all it has started, and the login; `keep`: leave it its lease."""
-        await self._tie.close(keep=keep)
+        await self._session.close(keep=keep)
 
     # what the engine wants
 
@@ -161,13 +161,13 @@ class RemoteAgent:
 
     def _say_processor(self, name: str) -> None:
         cpus, affinity = self._processors[name]
-        self._tie.say({"k": "processor", "n": name, "c": cpus, "a": affinity})
+        self._session.say({"k": "processor", "n": name, "c": cpus, "a": affinity})
 
     def remove(self, name: str) -> None:
         """Take a processor away: what it has not begun is handed back, what runs goes on."""
         del self._processors[self._known(name)]
         self.recall([request for request, out in self._calls.out.items() if out.processor == name])
-        self._tie.say({"k": "remove", "n": name})
+        self._session.say({"k": "remove", "n": name})
 
     def _known(self, name: str) -> str:
         if name not in self._processors:
@@ -176,14 +176,16 @@ class RemoteAgent:
 
     def warm(self, name: str) -> None:
         """Start a worker of the processor before there is a call for it."""
-        self._tie.say({"k": "warm", "n": self._known(name)})
+        self._session.say({"k": "warm", "n": self._known(name)})
 
     def room(self, name: str) -> int:
         """How many more calls keep the processor's slots busy, the way there and back included."""
-        if self._tie.state != "up" or self._tie.link is None or name not in self._processors:
+        if self._session.state != "up" or self._session.transport is None or name not in self._processors:
             return 0
         cpus = min(self._processors[name][0], self.cpus)
-        return max(0, self._credit.calls(name, cpus, self._tie.link.round_trip or 0.0) - self._calls.count(name))
+        return max(
+            0, self._prefetch.calls(name, cpus, self._session.transport.round_trip or 0.0) - self._calls.count(name)
+        )
 
     def assign(self, name: str, calls: list[Call]) -> None:
         """Append calls to the processor's queue there; they start in this order.
@@ -196,32 +198,32 @@ class RemoteAgent:
         self._known(name)
         for call in calls:
             self._calls.out[call.request] = Out(call.attempt, name, call)
-        if self._tie.state == "up":
+        if self._session.state == "up":
             self._send(name, calls)
-        elif self._tie.state != "starting":
+        elif self._session.state != "starting":
             self.recall([call.request for call in calls])
 
     def _send(self, name: str, calls: Sequence[Call]) -> None:
-        assert self._tie.link is not None
-        link, share, size, behind = self._tie.link, list[Call](), 0, False
+        assert self._session.transport is not None
+        transport, share, size, behind = self._session.transport, list[Call](), 0, False
         for call in calls:
             self._calls.out[call.request].sent = True
-            waits = self._cargo.load(link, call)
+            waits = self._uploads.load(transport, call)
             inline = inline_bytes(call)
             if share and (size + inline > BATCH_BYTES or waits != behind or len(share) >= BATCH_CALLS):
-                self._pack(link, name, share, behind)
+                self._pack(transport, name, share, behind)
                 share, size = [], 0
             behind = waits
             share.append(call)
             size += inline
         if share:
-            self._pack(link, name, share, behind)
-        if self._cargo.full:
-            link.send({"k": "drop", "f": self._cargo.surplus(self._calls.files())}, behind=True)
+            self._pack(transport, name, share, behind)
+        if self._uploads.full:
+            transport.send({"k": "drop", "f": self._uploads.surplus(self._calls.files())}, behind=True)
 
-    def _pack(self, link: Link, name: str, calls: list[Call], behind: bool) -> None:
+    def _pack(self, transport: Transport, name: str, calls: list[Call], behind: bool) -> None:
         try:
-            link.send(*pack_calls(name, calls, self._sources), behind=behind)
+            transport.send(*pack_calls(name, calls, self._sources), behind=behind)
         except FrameError as error:
             for call in calls:
                 del self._calls.out[call.request]
@@ -236,7 +238,7 @@ class RemoteAgent:
         if back:
             self._listener.returned(back)
         rest = [request for request in mine if request in self._calls.out]
-        if rest and not self._tie.say({"k": "recall", "n": rest}):
+        if rest and not self._session.say({"k": "recall", "n": rest}):
             self._calls.recalls.update(rest)
 
     def cancel(self, request: int, kind: str = "cancelled") -> None:
@@ -249,7 +251,7 @@ class RemoteAgent:
             self._listener.finished([failed(out.call, kind, stop_text(out.call, kind))])
             return
         self._calls.cancels[request] = kind
-        self._tie.say({"k": "cancel", "n": request, "c": kind})
+        self._session.say({"k": "cancel", "n": request, "c": kind})
 
     def running(self) -> dict[int, float]:
         """Requests that run now, and for how many seconds."""
@@ -272,21 +274,21 @@ class RemoteAgent:
 
     def facts(self) -> dict[str, Any]:
         """What there is to say of the node."""
-        tie = self._tie
+        session = self._session
         memory = self._told.get("memory")
-        python, up = tie.found.get("python"), tie.state == "up"
+        python, up = session.found.get("python"), session.state == "up"
         return {
-            "state": tie.state, "cpus": self.cpus,
+            "state": session.state, "cpus": self.cpus,
             "used": self._used() if up else 0, "others": self._told.get("others", 0) if up else 0,
-            "round_trip": tie.link.round_trip if tie.link is not None else None,
+            "round_trip": session.transport.round_trip if session.transport is not None else None,
             "memory": None if memory is None else {"used": memory[0], "total": memory[1]},
             "python": None if python is None else ".".join(map(str, python)),
             "version": VERSION if up else None,
-            "host": tie.login.host,
-            "since": tie.since,
-            "error": str(tie.error) if tie.error is not None and not up else None,
-            "type": type(tie.error).__name__ if tie.error is not None and not up else None,
-            "note": tie.note or None,
+            "host": session.login.host,
+            "since": session.since,
+            "error": str(session.error) if session.error is not None and not up else None,
+            "type": type(session.error).__name__ if session.error is not None and not up else None,
+            "note": session.note or None,
         }  # fmt: skip
 
     # what the tie says
@@ -296,7 +298,7 @@ class RemoteAgent:
         cpus, kept, blobs, boot = checked(header, cpus=int, files=list, blobs=list, boot=str)
         if not all(isinstance(one, list) and len(one) == 2 and type(one[1]) is int for one in kept):
             raise FrameError("'welcome' has no proper 'files'")
-        self._cargo.reset([(file_name(name), size) for name, size in kept], map(str, blobs))
+        self._uploads.reset([(file_name(name), size) for name, size in kept], map(str, blobs))
         self._sources.clear()
         if boot != self._boot:
             self._boot = boot
@@ -311,10 +313,10 @@ class RemoteAgent:
         for name in self._processors:
             self._say_processor(name)
         for request, kind in self._calls.cancels.items():
-            self._tie.say({"k": "cancel", "n": request, "c": kind})
+            self._session.say({"k": "cancel", "n": request, "c": kind})
         recalls = [request for request in self._calls.recalls if request in self._calls.out]
         if recalls:
-            self._tie.say({"k": "recall", "n": recalls})
+            self._session.say({"k": "recall", "n": recalls})
         self._calls.recalls.clear()
         self._send_all(self._calls.unsent())
         for name in self._processors:
@@ -343,25 +345,25 @@ class RemoteAgent:
 
     def changed(self) -> None:
         """The state or another fact has changed; what was never sent need not wait for a node that is not there."""
-        if self._tie.state in ("away", "down") and not self._tie.closing:
+        if self._session.state in ("away", "down") and not self._session.closing:
             self.recall(self._calls.unsent())
         self._listener.node(self.name)
 
-    def coming(self, link: Link, header: Header, size: int) -> Path:
+    def coming(self, transport: Transport, header: Header, size: int) -> Path:
         """A result begins to come."""
-        return self._landing.beside(header.get("n"))
+        return self._downloads.beside(header.get("n"))
 
-    def arrived(self, link: Link, header: Header, size: int) -> None:
+    def arrived(self, transport: Transport, header: Header, size: int) -> None:
         """A result is here."""
-        name, request, attempt = self._landing.named(header.get("n"))
+        name, request, attempt = self._downloads.named(header.get("n"))
         wanted = self._calls.mine(request, attempt) is not None
-        if self._landing.take(header.get("n"), keep=wanted) and name == header["n"]:
-            self._cargo.came(name, size)
+        if self._downloads.take(header.get("n"), keep=wanted) and name == header["n"]:
+            self._uploads.came(name, size)
 
-    def drained(self, link: Link) -> None:
+    def drained(self, transport: Transport) -> None:
         """All that was to leave has left."""
-        if not link.bulky:
-            self._cargo.settled()
+        if not transport.bulky:
+            self._uploads.settled()
 
     # what the node says
 
@@ -384,17 +386,17 @@ class RemoteAgent:
     def _confirm(self) -> None:
         numbers, self._confirming = self._confirming, []
         if numbers:
-            self._tie.say({"k": "confirmed", "u": numbers})
+            self._session.say({"k": "confirmed", "u": numbers})
 
     def _done(self, header: Header, buffers: list[bytes]) -> None:
-        ahead = self._tie.link.ahead if self._tie.link is not None else 0.0
+        ahead = self._session.transport.ahead if self._session.transport is not None else 0.0
         outcomes, missing = [], []
         for outcome in unpack_outcomes(header, buffers):
             out = self._calls.mine(outcome.request, outcome.attempt)
             if out is None:
                 continue
-            if all(self._landing.has(outcome.request, outcome.attempt, value) for value in values_of(outcome)):
-                self._credit.learn(out.processor, outcome.seconds)
+            if all(self._downloads.has(outcome.request, outcome.attempt, value) for value in values_of(outcome)):
+                self._prefetch.learn(out.processor, outcome.seconds)
                 outcome.started -= ahead
                 outcomes.append(outcome)
                 self._calls.pop(outcome.request)
@@ -411,7 +413,7 @@ class RemoteAgent:
         values = unpack_values(heads, buffers)
         if self._calls.mine(request, attempt) is None:
             return
-        if all(self._landing.has(request, attempt, value) for value in values):
+        if all(self._downloads.has(request, attempt, value) for value in values):
             self._listener.yielded(request, attempt, first, values)
         else:
             self.lose([request])
@@ -437,9 +439,9 @@ class RemoteAgent:
     def _started(self, header: Header, _: list[bytes]) -> None:
         request, attempt, at, slot, pid = checked(header, n=int, a=int, t=float, w=int, p=int)
         out = self._calls.mine(request, attempt)
-        if out is None or out.began is not None or self._tie.link is None:
+        if out is None or out.began is not None or self._session.transport is None:
             return
-        at -= self._tie.link.ahead
+        at -= self._session.transport.ahead
         out.began = time.monotonic() - max(0.0, time.time() - at)
         self._listener.started(request, attempt, at, slot, pid)
 
@@ -454,7 +456,7 @@ class RemoteAgent:
     def _trouble(self, header: Header, _: list[bytes]) -> None:
         processor, text = checked(header, p=str, x=str)
         if processor in self._processors:
-            self._credit.troubled(processor)
+            self._prefetch.troubled(processor)
             asyncio.get_running_loop().call_later(TROUBLE_SECONDS, self._listener.room, processor)
             self._listener.trouble(processor, f"node {self.name!r}: {text}")
 
@@ -478,10 +480,10 @@ class RemoteAgent:
         (name,) = checked(header, x=str)
         found = imports.found(self._workdir, name)
         if found is None:
-            self._tie.say({"k": "module", "x": name})
-        elif self._tie.link is not None:
+            self._session.say({"k": "module", "x": name})
+        elif self._session.transport is not None:
             package, origin, source = found
-            self._tie.link.send({"k": "module", "x": name, "p": package, "o": origin}, [source])
+            self._session.transport.send({"k": "module", "x": name, "p": package, "o": origin}, [source])
 
     _units: dict[str, Any] = {  # noqa: RUF012 - never changed
         "done": _done,

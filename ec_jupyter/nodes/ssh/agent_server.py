@@ -33,7 +33,7 @@ from ec_jupyter.nodes.codec import (
 from ec_jupyter.nodes.local.agent import Agent
 from ec_jupyter.nodes.local.agent_context import failed, stop_text
 from ec_jupyter.nodes.ssh.spool import Spool
-from ec_jupyter.nodes.ssh.transport import Link, clock
+from ec_jupyter.nodes.ssh.transport import Transport, clock
 from ec_jupyter.wire import INLINE_BYTES, PROTOCOL, Call, Header, Outcome, Value
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class Held:
     pid: int = 0
 
 
-class Deputy:
+class AgentServer:
     """One agent behind a link.
 
     Parameters
@@ -74,7 +74,7 @@ class Deputy:
         self._lease = float(orders["lease"])
         self._heartbeat = float(orders["heartbeat"])
         self._boot = os.urandom(8).hex()
-        self._link: Link | None = None
+        self._transport: Transport | None = None
         self._greeted = self._met = False
         self._epoch = int(orders["epoch"])
         self._assured = clock()
@@ -118,9 +118,9 @@ class Deputy:
             listening.close()
             path.unlink(missing_ok=True)
             await self.agent.close()
-            if self._link is not None:
-                await self._link.flushed(FAREWELL_SECONDS)
-                self._link.close("the end")
+            if self._transport is not None:
+                await self._transport.flushed(FAREWELL_SECONDS)
+                self._transport.close("the end")
 
     def _accept(self, listening: socket.socket) -> None:
         with suppress(BlockingIOError):
@@ -130,11 +130,11 @@ class Deputy:
 
     def _attach(self, read: int, write: int) -> None:
         """Somebody has come: the last to come is the one we talk to once it has said who it is."""
-        if self._link is not None:
-            self._link.close("another connection has come")
+        if self._transport is not None:
+            self._transport.close("another connection has come")
         self._greeted = False
-        self._link = Link(self, read, write, self._heartbeat)
-        self._link.send(self._welcome())
+        self._transport = Transport(self, read, write, self._heartbeat)
+        self._transport.send(self._welcome())
 
     def _welcome(self) -> Header:
         return {
@@ -154,8 +154,8 @@ class Deputy:
         said = 0.0
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            if self._link is not None:
-                self._assured = max(self._assured, self._link.assured)
+            if self._transport is not None:
+                self._assured = max(self._assured, self._transport.assured)
             if self._lease and clock() > self._assured + self._lease:
                 log.info("lease over")
                 self.over.set()
@@ -180,17 +180,17 @@ class Deputy:
 
     def _say(self, header: Header) -> bool:
         """Send what may be lost."""
-        if self._link is None or not self._greeted:
+        if self._transport is None or not self._greeted:
             return False
-        self._link.send(header)
+        self._transport.send(header)
         return True
 
     # what the link says
 
-    def frame(self, link: Link, header: Header, buffers: list[bytes]) -> None:
+    def frame(self, transport: Transport, header: Header, buffers: list[bytes]) -> None:
         """A frame of the engine."""
         act = self._acts.get(header["k"])
-        if act is None or link is not self._link or not (self._greeted or header["k"] in ("hello", "bye")):
+        if act is None or transport is not self._transport or not (self._greeted or header["k"] in ("hello", "bye")):
             raise FrameError(f"{header['k']!r} has no meaning here")
         try:
             act(self, header, buffers)
@@ -199,11 +199,11 @@ class Deputy:
         except EcError as error:
             log.error("%s: %s", header["k"], error)
 
-    def coming(self, link: Link, header: Header, size: int) -> Path:
+    def coming(self, transport: Transport, header: Header, size: int) -> Path:
         """A value or a function's code begins to come."""
         return self.folder / self._place(header, ".")
 
-    def arrived(self, link: Link, header: Header, size: int) -> None:
+    def arrived(self, transport: Transport, header: Header, size: int) -> None:
         """It is here."""
         (self.folder / self._place(header, ".")).replace(self.folder / self._place(header, ""))
 
@@ -212,19 +212,19 @@ class Deputy:
             return f"blobs/{dot}{file_name(header['h'])}"
         return f"values/{dot}{file_name(header.get('n'))}"
 
-    def drained(self, link: Link) -> None:
+    def drained(self, transport: Transport) -> None:
         """There is room to tell more."""
-        if not link.bulky:
+        if not transport.bulky:
             self._busy.clear()
         self._tell()
 
-    def ended(self, link: Link, reason: str) -> None:
+    def ended(self, transport: Transport, reason: str) -> None:
         """Nobody is there any more; what runs goes on."""
         log.info("the link has ended: %s", reason)
-        self._assured = max(self._assured, link.assured)
-        if link is not self._link:
+        self._assured = max(self._assured, transport.assured)
+        if transport is not self._transport:
             return
-        self._link = None
+        self._transport = None
         self._greeted = False
         self._detach()
         if not self._lease or not self._met:
@@ -248,8 +248,8 @@ class Deputy:
         if epoch < self._epoch:
             raise FrameError("an engine from before the one that was here last")
         self._epoch, self._lease, self._heartbeat = epoch, float(lease), float(heartbeat)
-        assert self._link is not None
-        self._link.live(self._heartbeat)
+        assert self._transport is not None
+        self._transport.live(self._heartbeat)
         self._greeted = self._met = True
         self._sources.clear()
         self._facts = {}
@@ -468,21 +468,21 @@ class Deputy:
 
     def _tell(self) -> None:
         """Send what is to be told, as far as the link takes it now."""
-        link = self._link
-        if link is None or not self._greeted:
+        transport = self._transport
+        if transport is None or not self._greeted:
             return
-        for unit in self._spool.unsent() if link.backlog < BACKLOG_BYTES else ():
+        for unit in self._spool.unsent() if transport.backlog < BACKLOG_BYTES else ():
             # what is large lets others pass, but nothing overtakes within one request
             behind = bool(unit.files) or not unit.requests.isdisjoint(self._busy)
             for name, size in unit.files:
                 try:
-                    link.send_file(self.folder / "values" / name, {"n": name})
+                    transport.send_file(self.folder / "values" / name, {"n": name})
                 except OSError as error:
                     log.error("value file %s of %d bytes: %s", name, size, error)
             if behind:
                 self._busy |= unit.requests
-            link.put(self._spool.data(unit), behind=behind)
-            if link.backlog >= BACKLOG_BYTES:
+            transport.put(self._spool.data(unit), behind=behind)
+            if transport.backlog >= BACKLOG_BYTES:
                 break
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from ec_jupyter.nodes import bootstrap
 from ec_jupyter.nodes.local.slot import leave
 from ec_jupyter.nodes.ssh import environment
-from ec_jupyter.nodes.ssh.agent_server import Deputy
+from ec_jupyter.nodes.ssh.agent_server import AgentServer
 
 
 def _own(folder: Path) -> int | None:
@@ -69,6 +69,6 @@ def main() -> None:
 
 
 async def _main(orders: dict[str, Any]) -> None:
-    deputy = Deputy(orders)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, deputy.over.set)
-    await deputy.run()
+    server = AgentServer(orders)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, server.over.set)
+    await server.run()

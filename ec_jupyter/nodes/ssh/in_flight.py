@@ -21,7 +21,7 @@ class Out:
     began: float | None = None
 
 
-class Tally:
+class InFlight:
     """Calls that were given to a node and have not ended.
 
     Attributes

@@ -14,7 +14,7 @@ FAR_SECONDS = 1.0
 """Calls this long wait here, not there: another node may have a CPU for them sooner."""
 
 
-class Credit:
+class Prefetch:
     """Learns how long calls of each processor take on one node."""
 
     def __init__(self) -> None:

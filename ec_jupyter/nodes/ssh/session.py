@@ -25,7 +25,7 @@ from ec_jupyter.errors import (
 from ec_jupyter.nodes import bundle
 from ec_jupyter.nodes.codec import checked
 from ec_jupyter.nodes.ssh.login import Login, enter, last_line
-from ec_jupyter.nodes.ssh.transport import SILENT_BEATS, Link, clock
+from ec_jupyter.nodes.ssh.transport import SILENT_BEATS, Transport, clock
 from ec_jupyter.wire import PROTOCOL, Header
 
 log = logging.getLogger(__name__)
@@ -68,17 +68,17 @@ class Owner(Protocol):
     def lose(self, requests: list[int]) -> None:
         """Their attempts are over for sure."""
 
-    def coming(self, link: Link, header: Header, size: int) -> Path:
+    def coming(self, transport: Transport, header: Header, size: int) -> Path:
         """A file begins to come: where it is to be written."""
 
-    def arrived(self, link: Link, header: Header, size: int) -> None:
+    def arrived(self, transport: Transport, header: Header, size: int) -> None:
         """A file is here whole."""
 
-    def drained(self, link: Link) -> None:
+    def drained(self, transport: Transport) -> None:
         """There is room for more to send."""
 
 
-class Tie:
+class Session:
     """The connection to one node, and what is known of it.
 
     Parameters
@@ -132,7 +132,7 @@ class Tie:
         self.error: EcError | None = None
         self.since = time.time()
         self.found: dict[str, Any] = {}
-        self.link: Link | None = None
+        self.transport: Transport | None = None
         self.closing = False
         self._owner = owner
         self._epoch = epoch
@@ -186,8 +186,8 @@ class Tie:
         self.closing = True
         if self._fence is not None:
             self._fence.cancel()
-        if self.link is not None and self._parted is not None and not self.link.quiet and not keep:
-            self.link.send({"k": "bye"})
+        if self.transport is not None and self._parted is not None and not self.transport.quiet and not keep:
+            self.transport.send({"k": "bye"})
             await asyncio.wait([self._parted], timeout=CLOSE_SECONDS)
         if self._task is not None:
             self._task.cancel()
@@ -219,20 +219,22 @@ class Tie:
         process, rest, self.found = await enter(self.login, self._orders)
         self.error = None
         self._parted = asyncio.get_running_loop().create_future()
-        link = self.link = Link(self, *process.give(), max(START_BEAT, self._heartbeat), rest, quiet=True)
+        transport = self.transport = Transport(
+            self, *process.give(), max(START_BEAT, self._heartbeat), rest, quiet=True
+        )
         try:
             reason = await self._parted
-            if link.quiet:
+            if transport.quiet:
                 # what it said when it ended tells why
                 await _happens(process.ended, 2.0)
         finally:
-            link.close("the end")
+            transport.close("the end")
             await process.close()
         if self.error is None:
             heard = f": {last_line(process.errors)}" if process.errors.strip() else ""
-            kind = NodeStartError if link.quiet else NodeError
+            kind = NodeStartError if transport.quiet else NodeError
             self.error = kind(f"node {self.name!r} on host {self.login.host!r}: {reason}{heard}")
-        return not link.quiet
+        return not transport.quiet
 
     def _change(self, state: str) -> None:
         if state != self.state:
@@ -242,9 +244,9 @@ class Tie:
 
     def say(self, header: Header) -> bool:
         """Send a frame; False where nobody is there."""
-        if self.state != "up" or self.link is None:
+        if self.state != "up" or self.transport is None:
             return False
-        self.link.send(header)
+        self.transport.send(header)
         return True
 
     # the fence: when what was sent there surely runs no more
@@ -263,8 +265,8 @@ class Tie:
         self._fence = asyncio.get_running_loop().call_later(wait, self._at_fence)
 
     def _at_fence(self) -> None:
-        if self.link is not None and not self.link.quiet:
-            self._pinged = max(self._pinged, self.link.pinged)
+        if self.transport is not None and not self.transport.quiet:
+            self._pinged = max(self._pinged, self.transport.pinged)
         if clock() < self._fence_time():
             return self._set_fence()
         self._fence = None
@@ -278,37 +280,37 @@ class Tie:
 
     # what the link says
 
-    def frame(self, link: Link, header: Header, buffers: list[bytes]) -> None:
+    def frame(self, transport: Transport, header: Header, buffers: list[bytes]) -> None:
         """A frame of the node."""
-        if link is not self.link:
+        if transport is not self.transport:
             return
         act = self._before.get(header["k"])
-        if (act is None) == link.quiet:
+        if (act is None) == transport.quiet:
             raise FrameError(f"{header['k']!r} is out of place")
         if act is None:
             self._owner.report(header, buffers)
         else:
             act(self, header)
 
-    def coming(self, link: Link, header: Header, size: int) -> Path:
+    def coming(self, transport: Transport, header: Header, size: int) -> Path:
         """A file begins to come."""
-        return self._owner.coming(link, header, size)
+        return self._owner.coming(transport, header, size)
 
-    def arrived(self, link: Link, header: Header, size: int) -> None:
+    def arrived(self, transport: Transport, header: Header, size: int) -> None:
         """It is here."""
-        self._owner.arrived(link, header, size)
+        self._owner.arrived(transport, header, size)
 
-    def drained(self, link: Link) -> None:
+    def drained(self, transport: Transport) -> None:
         """There is room for more."""
-        self._owner.drained(link)
+        self._owner.drained(transport)
 
-    def ended(self, link: Link, reason: str) -> None:
+    def ended(self, transport: Transport, reason: str) -> None:
         """The link is cut."""
-        if link is not self.link:
+        if transport is not self.transport:
             return
-        if not link.quiet:
-            self._pinged = max(self._pinged, link.pinged)
-        self.link = None
+        if not transport.quiet:
+            self._pinged = max(self._pinged, transport.pinged)
+        self.transport = None
         if self._parted is not None and not self._parted.done():
             self._parted.set_result(reason)
         if not self.closing and self.state == "up":
@@ -322,8 +324,8 @@ class Tie:
             self._owner.changed()
 
     def _wanted(self, _: Header) -> None:
-        assert self.link is not None
-        self.link.put(bundle.pip_frame())
+        assert self.transport is not None
+        self.transport.put(bundle.pip_frame())
 
     def _failed(self, header: Header) -> None:
         (text,) = checked(header, x=str)
@@ -333,11 +335,11 @@ class Tie:
 
     def _welcomed(self, header: Header) -> None:
         protocol, boot, spec, machine = checked(header, protocol=int, boot=str, spec=str, machine=list)
-        link = self.link
-        assert link is not None
+        transport = self.transport
+        assert transport is not None
         if protocol != PROTOCOL or spec != self._spec:
             # of another version, or with other requirements: it ends, and the next login starts anew
-            link.send({"k": "bye"})
+            transport.send({"k": "bye"})
             self.error = NodeStartError(f"node {self.name!r} ran in another way and starts anew")
             return
         self.error, self.note = None, ""
@@ -345,8 +347,8 @@ class Tie:
         wanted = self._owner.up(header)
         self._pinged = clock()
         self._set_fence()
-        link.live(self._heartbeat)
-        link.send({"k": "hello", "epoch": self._epoch, "lease": self._lease, "beat": self._heartbeat, **wanted})
+        transport.live(self._heartbeat)
+        transport.send({"k": "hello", "epoch": self._epoch, "lease": self._lease, "beat": self._heartbeat, **wanted})
         self._change("up")
         self._owner.met()
         self._settled.set()

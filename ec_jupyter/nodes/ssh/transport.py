@@ -43,19 +43,19 @@ def clock() -> float:
 class End(Protocol):
     """Whoever a link belongs to."""
 
-    def frame(self, link: Link, header: Header, buffers: list[bytes]) -> None:
+    def frame(self, transport: Transport, header: Header, buffers: list[bytes]) -> None:
         """A frame has come; a `FrameError` ends the link."""
 
-    def coming(self, link: Link, header: Header, size: int) -> Path:
+    def coming(self, transport: Transport, header: Header, size: int) -> Path:
         """A file begins to come: where it is to be written."""
 
-    def arrived(self, link: Link, header: Header, size: int) -> None:
+    def arrived(self, transport: Transport, header: Header, size: int) -> None:
         """A file is here whole."""
 
-    def drained(self, link: Link) -> None:
+    def drained(self, transport: Transport) -> None:
         """There is room for more to send."""
 
-    def ended(self, link: Link, reason: str) -> None:
+    def ended(self, transport: Transport, reason: str) -> None:
         """The link is of no more use."""
 
 
@@ -69,7 +69,7 @@ class _Parcel:
         self.begun = False
 
 
-class Link:
+class Transport:
     """One connection to the other side.
 
     Parameters

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
 from ec_jupyter.nodes.codec import files_in
-from ec_jupyter.nodes.ssh.transport import Link
+from ec_jupyter.nodes.ssh.transport import Transport
 from ec_jupyter.wire import Call
 
 log = logging.getLogger(__name__)
@@ -17,7 +17,7 @@ KEPT_BYTES = 4 << 30
 """Value files of so many bytes stay on a node; those used longest ago go first."""
 
 
-class Cargo:
+class Uploads:
     """Sends what calls need, unless it is there.
 
     Parameters
@@ -53,34 +53,34 @@ class Cargo:
         """Everything that was sent has left."""
         self._moving.clear()
 
-    def load(self, link: Link, call: Call) -> bool:
+    def load(self, transport: Transport, call: Call) -> bool:
         """Send what a call needs; whether it has to wait for some of it."""
         waits = False
         for sha256 in _code(call):
             if sha256 not in self._blobs:
-                self._send_blob(link, sha256)
+                self._send_blob(transport, sha256)
             waits |= sha256 in self._moving
         for name, size in files_in(call):
             if name in self._files:
                 self._files.move_to_end(name)
             else:
-                self._send_file(link, name, size)
+                self._send_file(transport, name, size)
             waits |= name in self._moving
         return waits
 
-    def _send_blob(self, link: Link, sha256: str) -> None:
+    def _send_blob(self, transport: Transport, sha256: str) -> None:
         try:
             data = self._blob(sha256)
         except Exception as error:  # noqa: BLE001 - the call fails there, and says what it misses
             log.error("code %s: %s: %s", sha256, type(error).__name__, error)
             return
-        link.send_bytes(data, {"h": sha256})
+        transport.send_bytes(data, {"h": sha256})
         self._blobs.add(sha256)
         self._moving.add(sha256)
 
-    def _send_file(self, link: Link, name: str, size: int) -> None:
+    def _send_file(self, transport: Transport, name: str, size: int) -> None:
         try:
-            size = link.send_file(self._values / name, {"n": name})
+            size = transport.send_file(self._values / name, {"n": name})
         except OSError as error:
             log.error("value file %s of %d bytes: %s", name, size, error)
             return

@@ -28,7 +28,7 @@ from ec_jupyter.errors import EcError
 from ec_jupyter.nodes import cpus, current
 from ec_jupyter.nodes.batch import Job, Results, unpack_calls
 from ec_jupyter.nodes.code import keep_source
-from ec_jupyter.nodes.cpu_locks import Kept
+from ec_jupyter.nodes.cpu_locks import InheritedFd
 from ec_jupyter.nodes.surroundings import Place
 from ec_jupyter.nodes.worker.imports import Finder
 from ec_jupyter.nodes.worker.invoke import Invocation, Tasks
@@ -72,7 +72,7 @@ _failed: list[BaseException] = []
 _life: list[socket.socket] = []
 
 
-def init(seat: Seat, locks: Kept) -> None:
+def init(seat: Seat, locks: InheritedFd) -> None:
     """Prepare the process before anything of the user's is loaded; loky's initializer."""
     try:
         # a group of its own: a task's children die with it, a terminal's interrupt never comes here
