@@ -21,10 +21,10 @@ from weakref import WeakSet
 from ec_jupyter.client import launch
 from ec_jupyter.client.connection import MOST_HELD
 from ec_jupyter.client.result_futures import Row, unpack
-from ec_jupyter.client.rpc import Talk
+from ec_jupyter.client.rpc import Rpc
 from ec_jupyter.client.submit import Accepted, Call, fits, frame, lacking
-from ec_jupyter.client.submit_log import Log
-from ec_jupyter.client.transport import Line, Question
+from ec_jupyter.client.submit_log import SubmitLog
+from ec_jupyter.client.transport import Question, Transport
 from ec_jupyter.client.undoing import Undoing
 from ec_jupyter.client.waits import Deadline
 from ec_jupyter.engine.folder import refusal
@@ -48,7 +48,7 @@ PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 __all__ = ["Accepted", "Call", "Client", "unpack"]
 
 
-class Client(Talk):
+class Client(Rpc):
     """A connection to the engine of one flow.
 
     Use `Client.open`. If the engine is killed, the client starts another and asks again what was not
@@ -87,7 +87,7 @@ class Client(Talk):
         self._place: tuple[int, int] | None = None
         self._sync = "power" in options
         self._follows = True
-        self._log: Log | None = None
+        self._log: SubmitLog | None = None
         self.undoing = Undoing(self)
         self._begin()
 
@@ -98,7 +98,7 @@ class Client(Talk):
         self.id = identity_of(self._secret)
         self._pid = os.getpid()
         self._eager = 0
-        self._begin_talk()
+        self._begin_rpc()
 
     @classmethod
     def open(  # noqa: PLR0913 - how it is opened, by name
@@ -136,7 +136,7 @@ class Client(Talk):
         client._place = _place(client.folder)
         try:
             client._own_log()
-            client._keeper.ready(Deadline(None))
+            client._connection.ready(Deadline(None))
         except BaseException as error:
             client.close()
             if isinstance(error, OSError) and not isinstance(error, EcError):
@@ -146,7 +146,7 @@ class Client(Talk):
         return client
 
     # -- the line ------------------------------------------------------------
-    def _dial(self) -> Line:
+    def _dial(self) -> Transport:
         """A line to an engine that has answered a hello; one that was just ending is followed by another."""
         if self.lost:
             raise self._displaced()
@@ -179,7 +179,7 @@ class Client(Talk):
     def _submit(self, header: Header, buffers: Sequence[bytes]) -> Question:
         """Write a submit down, then put it on the line; without an engine nothing is written, and nothing accepted."""
         with self._lock:
-            line = self._keeper.ready(Deadline(None), MOST_HELD)
+            line = self._connection.ready(Deadline(None), MOST_HELD)
             if self._eager > 0:
                 self._eager -= 1
                 header["watch"] = True
@@ -199,9 +199,9 @@ class Client(Talk):
                 raise
         return question
 
-    def _own_log(self) -> Log:
+    def _own_log(self) -> SubmitLog:
         if self._log is None:
-            self._log = Log(inbox_folder(self.folder) / f"{self.id}.log")
+            self._log = SubmitLog(inbox_folder(self.folder) / f"{self.id}.log")
         return self._log
 
     def _all_answered(self) -> None:
@@ -266,16 +266,16 @@ class Client(Talk):
         """The future end of a request: a row with ``state`` and, as `Value`, ``value``, ``values`` or ``exception``."""
         # who waits for this one will most likely wait for the next: ask for it with the submit
         self._eager = EAGER
-        return self._ends.future(request)
+        return self._futures.future(request)
 
     def known_end(self, request: int) -> Row | None:
         """The row of a request that is known here to have ended."""
         self._eager = EAGER
-        return self._ends.row(request)
+        return self._futures.row(request)
 
     def forget(self, request: int) -> None:
         """Let the next `finished` ask anew: the request goes on after it had ended."""
-        self._ends.forget(request)
+        self._futures.forget(request)
 
     def load(self, value: Value, timeout: float | None = None) -> object:
         """The object that a value holds; large arrays are mapped, read-only.
@@ -314,25 +314,25 @@ class Client(Talk):
         TimeoutError
             It does not answer.
         """
-        self._keeper.settled(Deadline(launch.START_SECONDS))
-        if self._keeper.line is not None:
+        self._connection.settled(Deadline(launch.START_SECONDS))
+        if self._connection.line is not None:
             self.ask("stop")
         else:
             launch.stop(self.folder, self.name)
 
     def close(self) -> None:
         """Hang up; the flow goes on."""
-        if self._keeper.closed:
+        if self._connection.closed:
             return
-        self._keeper.close()
+        self._connection.close()
         if self._log is not None:
             # what was not answered is in the log, and the engine reads that when the line ends
             self._log.close(remove=not self._questions and not self._unsure)
-        self._give_up(self._keeper.closed_error())
+        self._give_up(self._connection.closed_error())
 
     def _inherit(self) -> None:
         """Be another client than the one this process was forked with, whose line and log are left alone."""
-        closed, line, asked = self._keeper.closed, self._keeper.line, self._questions
+        closed, line, asked = self._connection.closed, self._connection.line, self._questions
         error = EngineLostError(
             f"it was asked by process {self._pid}, before this process was forked from it: that one gets the answer"
         )
@@ -342,7 +342,7 @@ class Client(Talk):
             self._log.leave()
             self._log = None
         self._begin()
-        self._keeper.closed = closed
+        self._connection.closed = closed
         for question in asked.values():
             question.abandon(error)
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ec_jupyter.client.launch import MOST_DEATHS
-from ec_jupyter.client.transport import Line
+from ec_jupyter.client.transport import Transport
 from ec_jupyter.client.waits import Deadline
 from ec_jupyter.errors import EcError, EngineLostError
 from ec_jupyter.wire import Header
@@ -57,10 +57,10 @@ class Life:
 class Owner(Protocol):
     """Whose line it is."""
 
-    def _dial(self) -> Line:
+    def _dial(self) -> Transport:
         """A line to an engine that has answered a hello; blocks, and may raise an `EcError`."""
 
-    def _joined(self, line: Line) -> None:
+    def _joined(self, line: Transport) -> None:
         """Ask on a new line what is open."""
 
     def _take(self, header: Header, buffers: list[bytes]) -> None:
@@ -73,7 +73,7 @@ class Owner(Protocol):
         """Hear how the engine is."""
 
 
-class Keeper:
+class Connection:
     """The thread that keeps a line, and what others may know of it.
 
     Parameters
@@ -100,7 +100,7 @@ class Keeper:
     def __init__(self, owner: Owner, name: str) -> None:
         self._owner, self._name = owner, name
         self.lock = threading.RLock()
-        self.line: Line | None = None
+        self.line: Transport | None = None
         self.life = Life("stopped", "", time.time())
         self.stalled = ""
         self.closed = False
@@ -124,7 +124,7 @@ class Keeper:
                 self._thread.start()
             self._changed.notify_all()
 
-    def ready(self, deadline: Deadline, most_held: int | None = None) -> Line:
+    def ready(self, deadline: Deadline, most_held: int | None = None) -> Transport:
         """The line, once there is one and no more than `most_held` bytes wait to be sent on it.
 
         Raises
@@ -244,7 +244,7 @@ class Keeper:
                 self._become("starting", "the engine is being started")
             return not self.closed
 
-    def _join(self, line: Line) -> bool:
+    def _join(self, line: Transport) -> bool:
         with self.lock:
             if self.closed:
                 return False
@@ -254,7 +254,7 @@ class Keeper:
             self._changed.notify_all()
         return True
 
-    def _read(self, line: Line) -> None:
+    def _read(self, line: Transport) -> None:
         """Read while no caller does, and send what could not be sent at once, until the line ends."""
         with self._turn:
             # what came with the answer to the hello
@@ -278,7 +278,7 @@ class Keeper:
             if not more:
                 return
 
-    def _poll(self, line: Line, *, reading: bool, seconds: float | None) -> bool:
+    def _poll(self, line: Transport, *, reading: bool, seconds: float | None) -> bool:
         """Wait for something to do, and send what can be; whether there is something to read."""
         poll = select.poll()
         poll.register(line.bell, select.POLLIN)
@@ -295,12 +295,12 @@ class Keeper:
                     self._changed.notify_all()
         return bool(events.get(line.sock.fileno(), 0) & ~select.POLLOUT)
 
-    def _take_all(self, line: Line) -> None:
+    def _take_all(self, line: Transport) -> None:
         frames, line.frames = line.frames, []
         for header, buffers in frames:
             self._owner._take(header, buffers)
 
-    def _leave(self, line: Line) -> None:
+    def _leave(self, line: Transport) -> None:
         """A line has ended: after anything but a stop, look for the next engine."""
         with self.lock:
             if self.line is line:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from ec_jupyter.client.transport import Line
+from ec_jupyter.client.transport import Transport
 from ec_jupyter.client.waits import Deadline
 from ec_jupyter.engine.address import connect
 from ec_jupyter.engine.folder import refusal
@@ -137,7 +137,7 @@ def _start(folder: Path, name: str, command: list[str], *, last: bool) -> bool:
     return True
 
 
-def dial(reach: Callable[[], socket.socket], hello: Header) -> Line:
+def dial(reach: Callable[[], socket.socket], hello: Header) -> Transport:
     """A line on which an engine has answered a hello; one that was just ending is followed by another.
 
     Raises
@@ -147,7 +147,7 @@ def dial(reach: Callable[[], socket.socket], hello: Header) -> Line:
     """
     deadline = Deadline(START_SECONDS)
     while not deadline.over:
-        line = Line(reach())
+        line = Transport(reach())
         try:
             if _answers(line, encode(dict(hello)), deadline):
                 return line
@@ -159,7 +159,7 @@ def dial(reach: Callable[[], socket.socket], hello: Header) -> Line:
     raise EngineLostError(text)
 
 
-def _answers(line: Line, hello: bytes, deadline: Deadline) -> bool:
+def _answers(line: Transport, hello: bytes, deadline: Deadline) -> bool:
     line.put(hello)
     poll = line.poll()
     while not line.frames:

@@ -23,7 +23,7 @@ MOST_ROWS = 2 * AHEAD  # ends that are kept; older ones are asked for again
 MOST_BYTES = 1 << 24  # bytes of values that are kept with them
 
 
-class End(Future[Row]):
+class ResultFuture(Future[Row]):
     """The end of a request; waiting for it reads the line."""
 
     def __init__(self, lead: Lead) -> None:
@@ -39,7 +39,7 @@ class End(Future[Row]):
         return super().result(None if deadline is None else max(0.0, deadline - time.monotonic()))
 
 
-class Ends:
+class ResultFutures:
     """The ends of this client's requests, as far as anybody asked.
 
     Parameters
@@ -71,7 +71,7 @@ class Ends:
         # doubled by each end that came before it was wanted, halved by each that had to go unseen
         self._ahead = AHEAD
         self._mine = Spans()
-        self.futures: dict[int, End] = {}
+        self.futures: dict[int, ResultFuture] = {}
         self.asked = Spans()
 
     def accepted(self, requests: Iterable[int], *, watched: bool) -> None:
@@ -102,7 +102,7 @@ class Ends:
             row = self.row(request)
             if row is None and known is not None:
                 return known
-            end = End(self._lead)
+            end = ResultFuture(self._lead)
             wanted = []
             if row is None:
                 self.futures[request] = end

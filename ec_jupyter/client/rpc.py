@@ -8,9 +8,9 @@ from concurrent.futures import Future
 from itertools import chain, count
 from typing import Any
 
-from ec_jupyter.client.connection import Keeper, Life
-from ec_jupyter.client.result_futures import Ends, ranges
-from ec_jupyter.client.transport import Line, Question
+from ec_jupyter.client.connection import Connection, Life
+from ec_jupyter.client.result_futures import ResultFutures, ranges
+from ec_jupyter.client.transport import Question, Transport
 from ec_jupyter.client.waits import Deadline
 from ec_jupyter.errors import EcError, EngineLostError, from_wire
 from ec_jupyter.flow.shown import merged
@@ -24,7 +24,7 @@ _ON_DEMAND = frozenset({"counts", "output", "picture"})
 Push = Callable[[Header, list[bytes]], None]
 
 
-class Talk:
+class Rpc:
     """Questions that are open on a line, however many engines it takes until they are answered.
 
     Attributes
@@ -38,23 +38,23 @@ class Talk:
     name: str
     topology: dict[str, Any]
 
-    def _begin_talk(self) -> None:
+    def _begin_rpc(self) -> None:
         """Have asked for nothing yet, in this process."""
         self._numbers = count(1)
         self._questions: dict[int, Question] = {}
         self._unsure: dict[int, Question] = {}
-        self._ends = Ends(self._ask_ends, self._lead)
+        self._futures = ResultFutures(self._ask_results, self._lead)
         self._listeners: dict[str, list[Push]] = {}
         self._kinds: set[str] = set()
         self._gone: EcError | None = None
-        self._keeper = Keeper(self, self.name)
-        self._lock = self._keeper.lock
+        self._connection = Connection(self, self.name)
+        self._lock = self._connection.lock
         self._takers: dict[str, Push] = {
             "ok": self._answered, "accepted": self._accepted, "results": self._ended, "finished": self._ended,
             "error": self._refused, "bye": self._bye,
         }  # fmt: skip
 
-    def _dial(self) -> Line:
+    def _dial(self) -> Transport:
         """A line to an engine that has answered a hello; blocks."""
         raise NotImplementedError
 
@@ -62,18 +62,18 @@ class Talk:
         """Every question has been answered."""
 
     # -- the line ------------------------------------------------------------
-    def _joined(self, line: Line) -> None:
+    def _joined(self, line: Transport) -> None:
         """Ask again what is open."""
         if self._kinds:
             line.put(encode({"k": "subscribe", "n": 0, "kinds": sorted(self._kinds)}))
         for n in sorted(self._questions):
             question = self._questions[n]
             line.put(encode({**question.header, "again": True}, question.buffers))
-        if asked := self._ends.open():
+        if asked := self._futures.open():
             line.put(encode({"k": "wait", "ranges": asked}))
 
     def _lead(self, ready: Callable[[], bool], deadline: float | None) -> None:
-        self._keeper.lead(ready, deadline)
+        self._connection.lead(ready, deadline)
 
     def _lives(self, life: Life) -> None:
         self._tell_listeners(life.header(), [])
@@ -81,12 +81,12 @@ class Talk:
     @property
     def life(self) -> Life:
         """How the engine is; changes are pushes of the kind ``engine``."""
-        return self._keeper.life
+        return self._connection.life
 
     @property
     def trouble(self) -> str:
         """Why an answer may be late."""
-        return self._keeper.trouble()
+        return self._connection.trouble()
 
     def _give_up(self, error: EcError, upto: int | None = None) -> None:
         """Tell who waits, for an answer to frame `upto` or an earlier one if it is given, that they wait in vain."""
@@ -97,21 +97,21 @@ class Talk:
             self._unsure |= {q.n: q for q in questions if _logged(q)}
         for question in questions:
             question.tell(error)
-        self._ends.fail(error)
+        self._futures.fail(error)
 
     @property
     def connected(self) -> bool:
         """Whether there is a line to an engine at this moment; a question would find or start one."""
-        return self._keeper.line is not None
+        return self._connection.line is not None
 
     def _post(self, frame: bytes) -> None:
         """Put a frame on the line; what is open without one is asked on the next."""
-        if self._keeper.closed:
-            raise self._keeper.closed_error()
-        if self._keeper.line is not None:
-            self._keeper.line.put(frame)
+        if self._connection.closed:
+            raise self._connection.closed_error()
+        if self._connection.line is not None:
+            self._connection.line.put(frame)
         else:
-            self._keeper.want()
+            self._connection.want()
 
     def _wait(self, question: Question, timeout: float | None) -> tuple[Header, list[bytes]]:
         deadline = Deadline(timeout)
@@ -121,7 +121,7 @@ class Talk:
             self._lead(lambda: question.answer is not None, deadline.end)
         left = deadline.left
         if not question.lock.acquire(timeout=-1 if left is None else left):
-            how = self._keeper.trouble()
+            how = self._connection.trouble()
             raise TimeoutError(f"{how}: {question.header['k']!r} has no answer after {timeout:g} s")
         question.lock.release()
         if isinstance(question.answer, EcError):
@@ -137,7 +137,7 @@ class Talk:
     def _again(self, question: Question) -> None:
         """Ask once more for the answer to a submit, which is accepted: its engine could not be had then."""
         with self._lock:
-            if self._keeper.closed or self._unsure.pop(question.n, None) is None:
+            if self._connection.closed or self._unsure.pop(question.n, None) is None:
                 return
             question.again()
             self._questions[question.n] = question
@@ -154,8 +154,8 @@ class Talk:
             self._answered({"n": n, "ids": ids}, [])
 
     def _ended(self, header: Header, buffers: list[bytes]) -> None:
-        self._keeper.steady()
-        self._ends.came(header, buffers)
+        self._connection.steady()
+        self._futures.came(header, buffers)
 
     def _refused(self, header: Header, buffers: list[bytes]) -> None:
         question = self._questions.pop(header.get("n", 0), None)
@@ -165,23 +165,23 @@ class Talk:
     def _bye(self, header: Header, buffers: list[bytes]) -> None:
         if "error" in header:
             self._gone = from_wire(header["error"])
-            self._keeper.dismiss("failed", str(self._gone))
+            self._connection.dismiss("failed", str(self._gone))
             self._give_up(self._gone)
         else:
             self._stopped(header.get("taken", 0))
 
     def _stopped(self, taken: int) -> None:
         """The engine was asked to end, and did not see what was asked after frame `taken`: that is for the next."""
-        self._keeper.dismiss("stopped", "the engine was stopped; the next call starts it")
+        self._connection.dismiss("stopped", "the engine was stopped; the next call starts it")
         text = f"flow {self.name!r} was stopped; its requests stay on disk and go on with the next call"
         self._give_up(EngineLostError(text), taken)
         if self._questions:
-            self._keeper.want()
+            self._connection.want()
 
     def _pushed(self, header: Header, buffers: list[bytes]) -> None:
         if header["k"] == "topology":
             self.topology = merged(self.topology, header["changes"])
-        self._keeper.stalled = header.get("stalled", self._keeper.stalled)
+        self._connection.stalled = header.get("stalled", self._connection.stalled)
         self._tell_listeners(header, buffers)
 
     def _tell_listeners(self, header: Header, buffers: list[bytes]) -> None:
@@ -194,11 +194,11 @@ class Talk:
 
     def _answered(self, header: Header, buffers: list[bytes]) -> None:
         question = self._questions.pop(header.get("n", 0), None)
-        self._keeper.steady()
+        self._connection.steady()
         if question is None:
             return
         if question.header["k"] == "submit":
-            self._ends.accepted(header["ids"], watched=bool(question.header.get("watch")))
+            self._futures.accepted(header["ids"], watched=bool(question.header.get("watch")))
             if not self._questions:
                 self._all_answered()
         elif question.header["k"] == "stop":
@@ -233,14 +233,14 @@ class Talk:
         return question
 
     def _question(self, kind: str, header: Header, buffers: Sequence[bytes]) -> Question:
-        if self._keeper.closed:
-            raise self._keeper.closed_error()
+        if self._connection.closed:
+            raise self._connection.closed_error()
         n = next(self._numbers)
         open_ = chain(self._questions, self._unsure)
         done = {"done": min(open_, default=n)} if n % 64 == 0 else {}
         return Question({**header, "k": kind, "n": n, **done}, buffers)
 
-    def _ask_ends(self, requests: list[int]) -> None:
+    def _ask_results(self, requests: list[int]) -> None:
         with self._lock:
             self._post(encode({"k": "wait", "ranges": ranges(sorted(requests))}))
 
@@ -262,8 +262,8 @@ class Talk:
 
     def _subscribe(self) -> None:
         """Say what is to be pushed; nobody waits for the answer, and the next engine is told anyway."""
-        if self._keeper.line is not None:
-            self._keeper.line.put(encode({"k": "subscribe", "n": 0, "kinds": sorted(self._kinds)}))
+        if self._connection.line is not None:
+            self._connection.line.put(encode({"k": "subscribe", "n": 0, "kinds": sorted(self._kinds)}))
 
 
 def _logged(question: Question) -> bool:

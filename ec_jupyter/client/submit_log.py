@@ -14,7 +14,7 @@ CUT_BYTES = 1 << 20
 """A log whose frames were all answered is emptied once it is larger than this."""
 
 
-class Log:
+class SubmitLog:
     """An append-only file of frames, locked as long as this process lives.
 
     The engine reads it when the client is gone; `ec_jupyter.engine.submit_log` says how.

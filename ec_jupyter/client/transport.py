@@ -68,7 +68,7 @@ class Question:
         return future
 
 
-class Line:
+class Transport:
     """A connected socket; nobody waits at it who does not want to.
 
     Attributes

@@ -21,7 +21,7 @@ WALK_SECONDS = 2.0
 Row = dict[str, Any]
 
 
-class Census:
+class FlowIndex:
     """Finds and counts flows; its calls block, and one thread at a time may make them.
 
     Parameters

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ec_jupyter.server.flow_index import Census
+from ec_jupyter.server.flow_index import FlowIndex
 from ec_jupyter.server.keys import folder_of
 from ec_jupyter.server.links import Links
 from ec_jupyter.server.pictures import Page, Picture
@@ -37,7 +37,7 @@ class Flows:
         self.root = root
         self.links = Links()
         self.emit = emit
-        self._census = Census(root)
+        self._index = FlowIndex(root)
         self._pictures: dict[Path, Picture] = {}
         self._taking: asyncio.Future[dict[str, Any]] | None = None
         self._taken = 0.0
@@ -51,9 +51,9 @@ class Flows:
         return await asyncio.shield(self._taking)
 
     async def _take(self) -> dict[str, Any]:
-        rows = await self.links.thread(self._census.take)
+        rows = await self.links.thread(self._index.take)
         self._taken = time.monotonic()
-        return {"flows": rows, "complete": self._census.complete}
+        return {"flows": rows, "complete": self._index.complete}
 
     def changed(self) -> None:
         """Let the next question look anew: an engine was started or stopped."""

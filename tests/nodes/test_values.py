@@ -60,7 +60,7 @@ def closing_over(held: object) -> object:
     return inner
 
 
-class Keeper:
+class Connection:
     def __init__(self) -> None:
         self.inner = threading.Lock()
 
@@ -71,7 +71,7 @@ class Keeper:
         (threading.Lock, " (_thread.lock)"),
         (lambda: [1, {"a": (threading.Lock(),)}], " at [1]['a'][0] (_thread.lock)"),
         (lambda: closing_over(threading.Lock()), " at variable 'held' (_thread.lock)"),
-        (Keeper, ".inner (_thread.lock)"),
+        (Connection, ".inner (_thread.lock)"),
     ],
 )
 def test_value_that_cannot_travel_is_told_with_the_part_at_fault(tmp_path: Path, make: object, where: str) -> None:

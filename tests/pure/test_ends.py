@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
-from ec_jupyter.client.result_futures import AHEAD, MOST_ROWS, Ends
+from ec_jupyter.client.result_futures import AHEAD, MOST_ROWS, ResultFutures
 
 MANY = 3 * MOST_ROWS
 
@@ -16,7 +16,7 @@ class Reader:
     """Looks at results of requests that have all ended; whoever is asked answers at once."""
 
     def __init__(self, requests: Iterable[int]) -> None:
-        self.ends = Ends(self._ask, lambda holds, deadline: None)
+        self.ends = ResultFutures(self._ask, lambda holds, deadline: None)
         self.ends.accepted(requests, watched=False)
         self.frames = self.sent = 0
 
