@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 
 import ec_jupyter
 
+ROOT = Path(__file__).parents[2]
 LATE = ["networkx", "ipywidgets", "anywidget", "loky", "pandas", "numpy", "tqdm", "cloudpickle", "IPython", "traitlets"]
 
 
@@ -91,3 +93,9 @@ def test_every_extra_of_the_package_is_imported_by_it() -> None:
     # what runs the tests, the front end and the example notebooks is no part of the package
     wanted = [need for name, needs in extras.items() if name not in ("test", "lab", "demo") for need in needs]
     assert [need for need in wanted if not re.search(rf"import {re.split('[^a-z]', need)[0]}\b", code)] == []
+
+
+def test_the_version_is_the_same_wherever_it_stands() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    front = json.loads((ROOT / "labextension" / "package.json").read_text())["version"]
+    assert project == front == ec_jupyter.__version__
