@@ -389,7 +389,7 @@ class Clients:
         self.engine.core.changed.clear()
         clock = asyncio.get_running_loop().time
         began = clock()
-        self.push("counts", counts.counts(self.engine))
+        self.push("counts", self.engine.counts.now())
         self._next_counts = clock() + max(PUSH_SECONDS, COUNT_SHARE * (clock() - began))
 
     def push(self, kind: str, header: Header, *, everyone: bool = False) -> None:
@@ -402,7 +402,7 @@ class Clients:
 
     def view(self) -> dict[str, Any]:
         """The wiring as clients see it."""
-        return counts.topology(self.engine, self._rows)
+        return self.engine.counts.topology(self._rows)
 
     def topology(self) -> None:
         """Show everybody what has changed in the wiring since they saw it last."""

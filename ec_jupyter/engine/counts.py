@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from ec_jupyter.engine import asides
 from ec_jupyter.engine.core import Core
+from ec_jupyter.engine.fleet import Fleet
 from ec_jupyter.engine.job import Job
+from ec_jupyter.engine.quarantine import Quarantine
 from ec_jupyter.flow.rows import plug_row, processor_row, socket_row
 from ec_jupyter.model import Plug, Socket
-from ec_jupyter.wire import Header
-
-if TYPE_CHECKING:
-    from ec_jupyter.engine.loop import Engine
 
 _NUMBERS = ("used", "others", "round_trip", "memory", "since")
 
@@ -25,18 +24,74 @@ Rows = dict[tuple[str, int], tuple[tuple[Any, ...], dict[str, Any]]]
 """Rows of sockets and plugs as they were shown last, with what they were made of."""
 
 
-def topology(engine: Engine, rows: Rows | None = None) -> dict[str, Any]:
-    """The wiring as clients show it; what has not changed since is taken from `rows`."""
-    wiring, core = engine.core.topology, engine.core
-    rows = {} if rows is None else rows
-    names = {s.id: s.name for s in wiring.sockets.values()}
-    return {
-        "revision": wiring.revision,
-        "processors": {p.name: processor_row(p) for p in wiring.processors.values()},
-        "sockets": {s.name: _socket_row(core, s, rows) for s in wiring.sockets.values() if not s.parked},
-        "plugs": [_plug_row(p, names, rows) for p in wiring.live],
-        "nodes": [_node_row(facts) for facts in engine.fleet.facts()],
-    }
+class Counts:
+    """The wiring and the numbers, as of now.
+
+    Parameters
+    ----------
+    core : Core
+        The flow.
+    fleet : Fleet
+        Its nodes.
+    quarantine : Quarantine
+        Which calls run alone.
+    idle : callable
+        Whether nothing runs and nothing may start.
+    """
+
+    def __init__(self, core: Core, fleet: Fleet, quarantine: Quarantine, idle: Callable[[], bool]) -> None:
+        self._core, self._fleet, self._quarantine, self._idle = core, fleet, quarantine, idle
+
+    def topology(self, rows: Rows | None = None) -> dict[str, Any]:
+        """The wiring as clients show it; what has not changed since is taken from `rows`."""
+        wiring, core = self._core.topology, self._core
+        rows = {} if rows is None else rows
+        names = {s.id: s.name for s in wiring.sockets.values()}
+        return {
+            "revision": wiring.revision,
+            "processors": {p.name: processor_row(p) for p in wiring.processors.values()},
+            "sockets": {s.name: _socket_row(core, s, rows) for s in wiring.sockets.values() if not s.parked},
+            "plugs": [_plug_row(p, names, rows) for p in wiring.live],
+            "nodes": [_node_row(facts) for facts in self._fleet.facts()],
+        }
+
+    def now(self) -> dict[str, Any]:
+        """Requests by state and socket, what waits at arguments and plugs, what processors and nodes are doing."""
+        core, jobs = self._core, self._at_work()
+        running = Counter(job.socket for job in jobs)
+        progress = _progress(jobs)
+        arrived, on_the_way = _arrived(core)
+        sockets = {}
+        for socket in core.topology.sockets.values():
+            if not socket.parked:
+                counter = core.counts.get(socket.id, Counter())
+                row: dict[str, Any] = {state: counter.get(state, 0) for state in STATES}
+                row["running"] = running[socket.id]
+                row["queued"] = max(0, row["queued"] - running[socket.id])
+                row["arrived"] = arrived.get(socket.id, {})
+                row["progress"] = progress.get(socket.id)
+                row["aside"] = asides.of_socket(core, socket.id)
+                sockets[socket.name] = row
+        return {
+            "time": time.time(), "sockets": sockets, "processors": _pools(core, sockets, jobs), "plugs": on_the_way,
+            "nodes": self._nodes(jobs), "idle": self._idle(), "aside": asides.shown(core),
+            "alone": self._quarantine.shown(),
+        }  # fmt: skip
+
+    def with_delivered(self) -> dict[str, Any]:
+        """The same, and how many values each plug has delivered in all."""
+        return {**self.now(), "delivered": {str(plug): n for plug, n in self._core.store.rows("plug_counts")}}
+
+    def _at_work(self) -> list[Job]:
+        jobs = self._core.jobs
+        return [jobs[request] for request in self._fleet.running() if request in jobs]
+
+    def _nodes(self, jobs: list[Job]) -> list[dict[str, Any]]:
+        used: Counter[str] = Counter()
+        for job in jobs:
+            used[job.node] += self._core.topology.sockets[job.socket].threads
+        facts = [{key: value for key, value in row.items() if key != "spec"} for row in self._fleet.facts()]
+        return [{**row, "used": used[row["name"]]} for row in facts]
 
 
 def _same(rows: Rows, key: tuple[str, int], made_of: tuple[Any, ...]) -> dict[str, Any] | None:
@@ -70,30 +125,6 @@ def _node_row(facts: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in facts.items() if key not in _NUMBERS}
 
 
-def counts(engine: Engine) -> dict[str, Any]:
-    """Requests by state and socket, what waits at each argument and plug, what processors and nodes are doing."""
-    core, jobs = engine.core, _at_work(engine)
-    running = Counter(job.socket for job in jobs)
-    progress = _progress(jobs)
-    arrived, on_the_way = _arrived(core)
-    sockets = {}
-    for socket in core.topology.sockets.values():
-        if not socket.parked:
-            counter = core.counts.get(socket.id, Counter())
-            row: dict[str, Any] = {state: counter.get(state, 0) for state in STATES}
-            row["running"] = running[socket.id]
-            row["queued"] = max(0, row["queued"] - running[socket.id])
-            row["arrived"] = arrived.get(socket.id, {})
-            row["progress"] = progress.get(socket.id)
-            row["aside"] = asides.of_socket(core, socket.id)
-            sockets[socket.name] = row
-    return {
-        "time": time.time(), "sockets": sockets, "processors": _pools(core, sockets, jobs), "plugs": on_the_way,
-        "nodes": _nodes(engine, jobs), "idle": engine.idle, "aside": asides.shown(core),
-        "alone": engine.quarantine.shown(),
-    }  # fmt: skip
-
-
 def _progress(jobs: list[Job]) -> dict[int, dict[str, Any]]:
     """How far the running calls of each socket are, together, where they say so.
 
@@ -115,11 +146,6 @@ def _progress(jobs: list[Job]) -> dict[int, dict[str, Any]]:
     return found
 
 
-def _at_work(engine: Engine) -> list[Job]:
-    jobs = engine.core.jobs
-    return [jobs[request] for request in engine.fleet.running() if request in jobs]
-
-
 def _pools(core: Core, sockets: dict[str, dict[str, Any]], jobs: list[Job]) -> dict[str, dict[str, Any]]:
     pools: dict[str, dict[str, Any]] = {}
     for p in core.topology.processors.values():
@@ -134,14 +160,6 @@ def _pools(core: Core, sockets: dict[str, dict[str, Any]], jobs: list[Job]) -> d
     return pools
 
 
-def _nodes(engine: Engine, jobs: list[Job]) -> list[dict[str, Any]]:
-    used: Counter[str] = Counter()
-    for job in jobs:
-        used[job.node] += engine.core.topology.sockets[job.socket].threads
-    facts = [{key: value for key, value in row.items() if key != "spec"} for row in engine.fleet.facts()]
-    return [{**row, "used": used[row["name"]]} for row in facts]
-
-
 def _arrived(core: Core) -> tuple[dict[int, dict[str, int]], dict[str, int]]:
     """How many values wait at each argument of each socket, and on each plug."""
     ports: dict[int, dict[str, int]] = {}
@@ -152,12 +170,6 @@ def _arrived(core: Core) -> tuple[dict[int, dict[str, int]], dict[str, int]]:
         if arrival.plug is not None:
             plugs[arrival.plug] += 1
     return ports, {str(plug): n for plug, n in plugs.items()}
-
-
-def answer(engine: Engine, header: Header) -> tuple[dict[str, Any], list[bytes]]:
-    """Counts as an answer to a query, and how many values each plug has delivered in all."""
-    delivered = {str(plug): n for plug, n in engine.store.rows("plug_counts")}
-    return {**counts(engine), "delivered": delivered}, []
 
 
 def leftover(core: Core) -> dict[str, int]:

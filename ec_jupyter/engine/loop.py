@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.engine import missed, recovery
+from ec_jupyter.engine.counts import Counts
 from ec_jupyter.engine.fleet import Fleet, Opener
 from ec_jupyter.engine.hold import DATABASE
 from ec_jupyter.engine.member import Home
@@ -30,6 +31,7 @@ from ec_jupyter.engine.store import Store
 from ec_jupyter.engine.submit_log import SubmitLogs
 from ec_jupyter.engine.suspects import PARTY, REQUEST, Suspects
 from ec_jupyter.engine.value_preview import ValuePreview
+from ec_jupyter.engine.views import Views
 from ec_jupyter.errors import EcError, StoreError, StoreLostError, to_wire
 from ec_jupyter.flow.tag import from_text
 from ec_jupyter.model import LOCAL
@@ -96,6 +98,8 @@ class Engine:
         self.fleet = Fleet(self, local, home, opener)
         self.preview = ValuePreview(self.core, self.fleet.locator, folder, runtime, workdir)
         self.rates = Rates()
+        self.counts = Counts(self.core, self.fleet, self.quarantine, lambda: self.idle)
+        self.views = Views(self.core, self.fleet, self.counts, self.rates)
         self.clients: Clients
         self.submit_logs = SubmitLogs(self)
         self.stopped = asyncio.Event()

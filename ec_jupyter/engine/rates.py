@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ec_jupyter.wire import Header
-
-if TYPE_CHECKING:
-    from ec_jupyter.engine.loop import Engine
+from ec_jupyter.flow.topology import Topology
 
 WINDOW = 60
 """Seconds that count."""
@@ -60,11 +57,8 @@ class Rates:
             ring = self.rings[socket] = Ring()
         ring.add(now, seconds)
 
-
-def rates(engine: Engine, header: Header) -> tuple[dict[str, Any], list[bytes]]:
-    """By socket: calls a second in the last minute, and percentiles of their seconds; null where nothing ran."""
-    now = time.time()
-    rings = engine.rates.rings
-    idle = Ring()
-    live = [s for s in engine.core.topology.sockets.values() if not s.parked]
-    return {"sockets": {s.name: rings.get(s.id, idle).rate(now) for s in live}}, []
+    def by_socket(self, topology: Topology) -> dict[str, dict[str, Any]]:
+        """Calls a second in the last minute, and percentiles of their seconds; null where nothing ran."""
+        now, idle = time.time(), Ring()
+        live = [s for s in topology.sockets.values() if not s.parked]
+        return {s.name: self.rings.get(s.id, idle).rate(now) for s in live}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.counts import STATES
@@ -13,9 +13,6 @@ from ec_jupyter.engine.store import id_list
 from ec_jupyter.errors import FrameError, RequestNotFoundError, SocketNotFoundError
 from ec_jupyter.wire import Header
 
-if TYPE_CHECKING:
-    from ec_jupyter.engine.loop import Engine
-
 Answer = tuple[dict[str, Any], list[bytes]]
 COLUMNS = (
     "id", "socket", "run", "party", "tag", "state", "attempt", "deaths", "task", "revision", "node", "slot", "pid",
@@ -23,10 +20,8 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def requests(engine: Engine, header: Header) -> Answer:
-    """Records of requests: newest or oldest first, by identity or by start."""
-    core = engine.core
-    running = engine.fleet.running()
+def requests(core: Core, header: Header, running: dict[int, float]) -> Answer:
+    """Records of requests: newest or oldest first, by identity or by start; `running`: for how many seconds, which."""
     where, parameters = _filter(core, header, running)
     order = "r.started" if header.get("by") == "started" else "r.id"
     direction = "DESC" if header.get("newest") else "ASC"
@@ -112,9 +107,8 @@ def _record(core: Core, header: Header) -> Any:
     return row
 
 
-def arguments(engine: Engine, header: Header) -> Answer:
+def arguments(core: Core, header: Header) -> Answer:
     """The very arguments of a request, fixed values included."""
-    core = engine.core
     socket, text, _ = _record(core, header)
     table = json.loads(text)
     found = core.values.load([i for _, ids, _ in table.values() for i in ids])
@@ -130,17 +124,16 @@ def arguments(engine: Engine, header: Header) -> Answer:
     return {"arguments": out, "socket": record.name}, buffers
 
 
-def result(engine: Engine, header: Header) -> Answer:
+def result(core: Core, header: Header) -> Answer:
     """How one request ended; its state where it has not."""
-    rows, buffers, unfinished = finished(engine.core, [header["id"]])
+    rows, buffers, unfinished = finished(core, [header["id"]])
     if unfinished:
         return {"row": {"id": header["id"], "state": "queued"}}, []
     return {"row": rows[0]}, buffers
 
 
-def results(engine: Engine, header: Header) -> Answer:
+def results(core: Core, header: Header) -> Answer:
     """Results of the done requests of a socket, in order of acceptance, in columns."""
-    core = engine.core
     where, parameters = _filter(core, {**header, "state": "done"}, {})
     where += " AND r.joined IS NULL"
     rows = core.store.db.execute(
@@ -158,23 +151,22 @@ def results(engine: Engine, header: Header) -> Answer:
     return {"many": [value is None for _, value in reversed(rows)], "values": out}, buffers
 
 
-def output(engine: Engine, header: Header) -> Answer:
+def output(core: Core, header: Header) -> Answer:
     """What a request's task printed, in order."""
-    return {"chunks": [list(row) for row in engine.store.rows("outputs", (header["id"],))]}, []
+    return {"chunks": [list(row) for row in core.store.rows("outputs", (header["id"],))]}, []
 
 
-def attempts(engine: Engine, header: Header) -> Answer:
+def attempts(core: Core, header: Header) -> Answer:
     """Attempts that did not end the request."""
     keys = ("attempt", "state", "error", "started", "seconds", "slot", "pid")
-    rows = [dict(zip(keys, row, strict=True)) for row in engine.store.rows("attempts", (header["id"],))]
+    rows = [dict(zip(keys, row, strict=True)) for row in core.store.rows("attempts", (header["id"],))]
     for row in rows:
         row["error"] = json.loads(row["error"]) if row["error"] else None
     return {"rows": rows}, []
 
 
-def lineage(engine: Engine, header: Header) -> Answer:
+def lineage(core: Core, header: Header, running: dict[int, float]) -> Answer:
     """Everything a request came from and everything that came of it."""
-    core = engine.core
     _record(core, header)
     edges: list[list[Any]] = []
     seen = {header["id"]}
@@ -190,7 +182,7 @@ def lineage(engine: Engine, header: Header) -> Answer:
                     visited.add(other)
                     todo.append(other)
         seen |= visited
-    rows, _ = requests(engine, {"ids": sorted(seen), "limit": len(seen)})
+    rows, _ = requests(core, {"ids": sorted(seen), "limit": len(seen)}, running)
     return {"nodes": rows["rows"], "edges": edges}, []
 
 

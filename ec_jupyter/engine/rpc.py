@@ -11,7 +11,7 @@ from functools import partial
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
-from ec_jupyter.engine import asides, counts, editing, ended, rerun, views
+from ec_jupyter.engine import asides, editing, ended, rerun, views
 from ec_jupyter.engine.acceptance import accept, check
 from ec_jupyter.engine.submit_log import Absent, identity_of
 from ec_jupyter.errors import (
@@ -269,10 +269,13 @@ def _pause(engine: Engine, client: Connection, header: Header, buffers: Buffers)
 
 
 def _query(engine: Engine, client: Connection, header: Header, buffers: Buffers) -> None:
-    view = views.QUERIES.get(header["what"])
-    if view is None:
-        raise FrameError(f"no query is called {header['what']!r}")
-    _look(engine, client, header, lambda: client.reply(*view(engine, header), to=header))
+    view = partial(_clients, engine) if header["what"] == "clients" else engine.views.find(header["what"])
+    _look(engine, client, header, lambda: client.reply(*view(header), to=header))
+
+
+def _clients(engine: Engine, header: Header) -> views.Answer:
+    """Names of those who are connected, without the one who asks."""
+    return {"names": [one.name for one in engine.clients.all if one.id != header["but"]]}, []
 
 
 def _preview(engine: Engine, client: Connection, header: Header, buffers: Buffers) -> None:
@@ -383,7 +386,7 @@ def _ping(engine: Engine, client: Connection, header: Header, buffers: Buffers) 
 
 def _glance(engine: Engine, client: Connection, header: Header, buffers: Buffers) -> None:
     """Counts for somebody who is no client: for his sake the engine does not stay."""
-    client.reply({**counts.counts(engine), "python": engine.core.python, "engine": os.getpid()}, to=header)
+    client.reply({**engine.counts.now(), "python": engine.core.python, "engine": os.getpid()}, to=header)
 
 
 Action = Callable[["Engine", "Connection", Header, Buffers], Any]

@@ -4,53 +4,101 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
-from ec_jupyter.engine import counts, rates, requests, waits
-from ec_jupyter.errors import RequestNotFoundError, SocketNotFoundError
+from ec_jupyter.engine import requests, waits
+from ec_jupyter.engine.core import Core
+from ec_jupyter.engine.counts import Counts
+from ec_jupyter.engine.fleet import Fleet
+from ec_jupyter.engine.rates import Rates
+from ec_jupyter.errors import FrameError, RequestNotFoundError, SocketNotFoundError
 from ec_jupyter.flow.join import JoinTable
 from ec_jupyter.flow.placement import caps
 from ec_jupyter.wire import Header
 
-if TYPE_CHECKING:
-    from ec_jupyter.engine.loop import Engine
-
 Answer = tuple[dict[str, Any], list[bytes]]
 
 
-def tree(engine: Engine, header: Header) -> Answer:
-    """Nodes > agents > workers > processors > sockets > task > arguments."""
-    wiring = engine.core.topology
-    pools: dict[str, list[dict[str, Any]]] = {name: [] for name in wiring.processors}
-    for s in wiring.sockets.values():
-        if not s.parked:
-            task = wiring.tasks[s.task]
-            pools[s.processor].append({"socket": s.name, "task": f"v{task.version}", "arguments": task.arguments})
-    shares = {name: caps(processor, engine.fleet.lent()) for name, processor in wiring.processors.items()}
-    nodes = []
-    for node in engine.fleet.facts():
-        name = node["name"]
-        workers = [
-            {"worker": p, "processor": p, "cpus": shares[p][name], "sockets": sockets}
-            for p, sockets in pools.items()
-            if name in shares[p]
-        ]
-        nodes.append({"node": name, "cpus": node["cpus"], "agents": [{"agent": name, "workers": workers}]})
-    return {"nodes": nodes}, []
+class Views:
+    """Answers questions.
+
+    Parameters
+    ----------
+    core : Core
+        The flow.
+    fleet : Fleet
+        Its nodes.
+    counts : Counts
+        Its numbers.
+    rates : Rates
+        How quickly its sockets work.
+    """
+
+    def __init__(self, core: Core, fleet: Fleet, counts: Counts, rates: Rates) -> None:
+        self._core, self._fleet, self._counts, self._rates = core, fleet, counts, rates
+
+    def find(self, what: str) -> Callable[[Header], Answer]:
+        """Who answers a kind of question.
+
+        Raises
+        ------
+        FrameError
+            There is no such kind.
+        """
+        if what in _OF_CORE:
+            return partial(_OF_CORE[what], self._core)
+        if what in _OF_ALL:
+            return partial(_OF_ALL[what], self)
+        raise FrameError(f"no query is called {what!r}")
+
+    def counts(self, header: Header) -> Answer:
+        """What is where, in numbers."""
+        return self._counts.with_delivered(), []
+
+    def rates(self, header: Header) -> Answer:
+        """How quickly each socket works."""
+        return {"sockets": self._rates.by_socket(self._core.topology)}, []
+
+    def requests(self, header: Header) -> Answer:
+        """Records of requests."""
+        return requests.requests(self._core, header, self._fleet.running())
+
+    def lineage(self, header: Header) -> Answer:
+        """Everything a request came from and everything that came of it."""
+        return requests.lineage(self._core, header, self._fleet.running())
+
+    def tree(self, header: Header) -> Answer:
+        """Nodes > agents > workers > processors > sockets > task > arguments."""
+        wiring = self._core.topology
+        pools: dict[str, list[dict[str, Any]]] = {name: [] for name in wiring.processors}
+        for s in wiring.sockets.values():
+            if not s.parked:
+                task = wiring.tasks[s.task]
+                pools[s.processor].append({"socket": s.name, "task": f"v{task.version}", "arguments": task.arguments})
+        shares = {name: caps(processor, self._fleet.lent()) for name, processor in wiring.processors.items()}
+        nodes = []
+        for node in self._fleet.facts():
+            name = node["name"]
+            workers = [
+                {"worker": p, "processor": p, "cpus": shares[p][name], "sockets": sockets}
+                for p, sockets in pools.items()
+                if name in shares[p]
+            ]
+            nodes.append({"node": name, "cpus": node["cpus"], "agents": [{"agent": name, "workers": workers}]})
+        return {"nodes": nodes}, []
 
 
-def versions(engine: Engine, header: Header) -> Answer:
+def versions(core: Core, header: Header) -> Answer:
     """Versions of a socket's task, oldest first."""
-    core = engine.core
     if header["socket"] not in core.topology.names:
         raise SocketNotFoundError.named(header["socket"], core.topology.names)
     rows = core.store.rows("versions", (core.topology.names[header["socket"]],))
     return {"rows": [json.loads(record) | {"created": created} for record, created in rows]}, []
 
 
-def run(engine: Engine, header: Header) -> Answer:
+def run(core: Core, header: Header) -> Answer:
     """State of a run: how many of its party's requests are in which state, and what waits."""
-    core = engine.core
     row = core.store.one("party_of", (header["id"],))
     if row is None:
         raise RequestNotFoundError(f"no run {header['id']} in this flow")
@@ -66,25 +114,22 @@ def run(engine: Engine, header: Header) -> Answer:
     return {"state": state, "counts": states, "arrived": arrived, "party": row[0]}, []
 
 
-def clients(engine: Engine, header: Header) -> Answer:
-    """Names of those who are connected, without the one who asks."""
-    return {"names": [one.name for one in engine.clients.all if one.id != header["but"]]}, []
-
-
-QUERIES: dict[str, Callable[[Engine, Header], Answer]] = {
-    "counts": counts.answer,
-    "requests": requests.requests,
+_OF_CORE: dict[str, Callable[[Core, Header], Answer]] = {
     "arguments": requests.arguments,
     "result": requests.result,
     "results": requests.results,
     "output": requests.output,
     "attempts": requests.attempts,
-    "lineage": requests.lineage,
     "waiting": waits.waiting,
     "value": waits.value,
-    "tree": tree,
     "versions": versions,
     "run": run,
-    "rates": rates.rates,
-    "clients": clients,
+}
+
+_OF_ALL: dict[str, Callable[[Views, Header], Answer]] = {
+    "counts": Views.counts,
+    "requests": Views.requests,
+    "lineage": Views.lineage,
+    "tree": Views.tree,
+    "rates": Views.rates,
 }

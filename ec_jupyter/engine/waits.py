@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ec_jupyter.engine import asides
 from ec_jupyter.engine.core import Core
@@ -16,15 +16,11 @@ from ec_jupyter.flow.party import Party
 from ec_jupyter.flow.tag import ROOT, Path, Tag, from_text, path, to_text
 from ec_jupyter.wire import Header
 
-if TYPE_CHECKING:
-    from ec_jupyter.engine.loop import Engine
-
 Answer = tuple[dict[str, Any], list[bytes]]
 
 
-def waiting(engine: Engine, header: Header) -> Answer:
+def waiting(core: Core, header: Header) -> Answer:
     """Incomplete joins: what has come, what is missing, and whether it still can come."""
-    core = engine.core
     wanted = header.get("socket")
     if wanted is not None and wanted not in core.topology.names:
         raise SocketNotFoundError.named(wanted, core.topology.names)
@@ -146,9 +142,8 @@ def _tokens(core: Core, party: Party) -> list[tuple[int, Tag]]:
     return tokens + [(a.socket, a.tag[:-1] if a.slot[0].endswith("[]") else a.tag) for a in JoinTable.waiting(party)]
 
 
-def value(engine: Engine, header: Header) -> Answer:
+def value(core: Core, header: Header) -> Answer:
     """A waiting value, for a look at it."""
-    core = engine.core
     row = core.store.one("arrival_row", (header["arrival"],))
     if row is None or row[6] is None:
         raise RequestNotFoundError(f"no value {header['arrival']} in this flow")
