@@ -53,4 +53,4 @@ class SharedDaskRig(DaskRig):
         return agent.facts()
 
     def pids(self, agent: DaskAgent) -> list[int]:
-        return [worker.pid for worker in agent._workers.values()]
+        return [worker.pid for worker in agent._workers.by_address.values()]

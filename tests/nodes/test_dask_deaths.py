@@ -74,7 +74,7 @@ async def test_all_workers_die_at_once_and_the_node_goes_on_with_those_that_foll
     calls = {call.request: call for call in some}
     agent.assign("main", some)
     await wait_until(lambda: len(agent.running()) == 2)
-    before = {worker.pid for worker in agent._workers.values()}
+    before = {worker.pid for worker in agent._workers.by_address.values()}
     for pid in before:
         os.kill(pid, signal.SIGKILL)
     await rig.ear.until(lambda: len(rig.ear.dead) == 2)
@@ -99,7 +99,7 @@ async def test_of_calls_that_ran_beside_each_other_none_is_blamed_for_their_work
         calls = {call.request: call for call in some}
         agent.assign("main", some)
         await wait_until(lambda: len(agent.running()) == 2)
-        (worker,) = agent._workers.values()
+        (worker,) = agent._workers.by_address.values()
         os.kill(worker.pid, signal.SIGKILL)
         await rig.ear.until(lambda: len(rig.ear.gone) + len(rig.ear.dead) == 2)
         assert sorted(rig.ear.gone) == sorted(calls)

@@ -69,7 +69,7 @@ async def test_calls_that_wait_run_once_workers_come_and_again_after_the_last_ha
     assert [rig.result(call.request) for call in calls] == [0, 2, 4]
     await rig.ear.until(lambda: agent.cpus == 1)
     assert agent.facts()["note"] is None
-    (worker,) = agent._workers.values()
+    (worker,) = agent._workers.by_address.values()
     os.kill(worker.pid, signal.SIGKILL)
     await rig.ear.until(lambda: agent.cpus == 0)
     assert "no workers" in agent.facts()["note"]

@@ -150,7 +150,7 @@ async def test_a_call_that_prints_for_ever_is_cut_each_second_and_can_be_cancell
 async def test_a_question_that_is_lost_on_its_way_back_loses_nothing_it_asked_for(
     rig: DaskRig, agent: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cluster = agent._crew.cluster
+    cluster = agent._workers.cluster
     listen, lost = cluster.listen, asyncio.Event()
 
     async def losing(*given: Any) -> Any:

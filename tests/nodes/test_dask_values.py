@@ -138,13 +138,13 @@ async def test_who_asks_for_a_value_at_once_shares_one_copy(rig: DaskRig, monkey
     agent = await started(rig)
     value = await made(rig, agent)
     fetched = []
-    fetch = agent._yard._fetch
+    fetch = agent._files._fetch
 
     async def counting(*given: Any) -> bool:
         fetched.append(given[2])
         return bool(await fetch(*given))
 
-    monkeypatch.setattr(agent._yard, "_fetch", counting)
+    monkeypatch.setattr(agent._files, "_fetch", counting)
     assert await asyncio.gather(*(agent.bring(value.file) for _ in range(5))) == [True] * 5
     assert fetched == [value.file]
 
@@ -166,7 +166,7 @@ async def test_a_value_goes_from_a_busy_worker_to_another_without_passing_throug
     monkeypatch.setattr(files, "PIECE_BYTES", 1 << 20)
     agent = await started(rig)
     value = await made(rig, agent)
-    holder = agent._crew.holders(value.file)[0]
+    holder = agent._workers.holders(value.file)[0]
     gate = tmp_path / "gate"
     blocked = using(rig, occupy_with, value, gate=str(gate), mark=str(tmp_path / "mark"))
     gate.touch()
@@ -178,7 +178,7 @@ async def test_a_value_goes_from_a_busy_worker_to_another_without_passing_throug
     assert size == LARGE
     assert maker == holder.pid != user
     assert not at_home(rig, value.file)
-    assert len(agent._crew.holders(value.file)) == 2
+    assert len(agent._workers.holders(value.file)) == 2
     gate.unlink()
     await rig.ear.until(lambda: blocked.request in rig.ear.outcomes)
 
@@ -205,7 +205,7 @@ async def test_a_call_whose_argument_died_with_its_worker_is_handed_back_unharme
     agent = await started(rig)
     value = await made(rig, agent)
     assert value.file is not None
-    pid = agent._crew.holders(value.file)[0].pid
+    pid = agent._workers.holders(value.file)[0].pid
     call = using(rig, measure, value)
     # both workers are at work, so that it waits here
     waiting = [rig.call(occupy, {"gate": str(tmp_path / "gate"), "mark": str(tmp_path / f"mark{i}")}) for i in (1, 2)]
@@ -273,7 +273,7 @@ async def test_released_values_are_dropped_by_the_workers(rig: DaskRig, cluster:
 
 
 def where(agent: Any) -> list[Any]:
-    return [agent._crew.cluster.act(w.address, "place", w.token) for w in agent._crew.workers.values()]
+    return [agent._workers.cluster.act(w.address, "place", w.token) for w in agent._workers.by_address.values()]
 
 
 async def test_the_result_of_a_cancelled_call_is_not_left_there(rig: DaskRig, tmp_path: Path) -> None:

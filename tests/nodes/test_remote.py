@@ -156,8 +156,8 @@ async def test_closing_leaves_no_process_and_no_folder(rig: FarRig, agent: Remot
 
 def cut(agent: RemoteAgent) -> None:
     """End the login, as a kill -9 of `ssh` does."""
-    assert agent._session.link is not None
-    agent._session.link.close("cut by the test")
+    assert agent._session.transport is not None
+    agent._session.transport.close("cut by the test")
 
 
 async def test_call_goes_on_while_the_link_is_cut_and_has_its_effect_once(rig: FarRig, agent: RemoteAgent) -> None:

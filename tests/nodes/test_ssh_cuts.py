@@ -36,8 +36,8 @@ async def test_short_cut_is_not_even_noticed(rig: FarRig, network: Network) -> N
     await rig.ear.until(lambda: call.request in rig.ear.begun)
     network.cut()
     gate.open()
-    link = agent._session.link
-    await wait_until(lambda: clock() - link._heard > 3.0)
+    transport = agent._session.transport
+    await wait_until(lambda: clock() - transport._heard > 3.0)
     network.mend()
     await rig.ear.until(lambda: call.request in rig.ear.outcomes)
     assert rig.result(call.request) == 5

@@ -79,13 +79,12 @@ class DaskAgent:
         self._listener, self._address, self._tls, self._lease = listener, address, tuple(tls), lease
         # two nodes of a flow may be one cluster
         self._flow = f"{flow} {name}"
-        self._dask_workers = DaskWorkers(self._flow, epoch, workdir, cpus)
-        self._workers = self._dask_workers.workers
-        self._dask_files = DaskFiles(
-            listener, self._dask_workers, folder / "values", epoch, sync=sync, stay=stay, spawn=self._spawn
+        self._workers = DaskWorkers(self._flow, epoch, workdir, cpus)
+        self._files = DaskFiles(
+            listener, self._workers, folder / "values", epoch, sync=sync, stay=stay, spawn=self._spawn
         )
-        self._dask_batches = DaskBatches(
-            listener, name, self._dask_workers, self._dask_files, epoch,
+        self._batches = DaskBatches(
+            listener, name, self._workers, self._files, epoch,
             spawn=self._spawn, cut=self._cut, gone=self._buried, ended=self._ended,
         )  # fmt: skip
         self._caps: dict[str, int] = {}
@@ -116,8 +115,8 @@ class DaskAgent:
         """
         self._away = time.monotonic()
         await self._connect()
-        if self._dask_workers.refused and not self._workers:
-            text = next(iter(self._dask_workers.refused.values()))
+        if self._workers.refused and not self._workers.by_address:
+            text = next(iter(self._workers.refused.values()))
             await self.close()
             raise PythonMismatchError(text)
         self._spawn(self._watch())
@@ -132,11 +131,11 @@ class DaskAgent:
             # not once only: `wait_for` of Python 3.11 loses a cancel that meets the end of what it waits for
             await asyncio.wait(tasks, timeout=0.5)
             tasks = {task for task in tasks if not task.done()}
-        cluster, self._dask_workers.cluster = self._dask_workers.cluster, None
+        cluster, self._workers.cluster = self._workers.cluster, None
         if cluster is None:
             return
-        kept = list(self._dask_files.stored)
-        leaving = [cluster.act(w.address, "leave", w.token, kept) for w in self._workers.values()]
+        kept = list(self._files.stored)
+        leaving = [cluster.act(w.address, "leave", w.token, kept) for w in self._workers.by_address.values()]
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(asyncio.gather(*leaving, return_exceptions=True), LOOK_SECONDS)
         await cluster.close()
@@ -164,7 +163,7 @@ class DaskAgent:
         except BaseException:
             await cluster.close()
             raise
-        self._dask_workers.cluster = cluster
+        self._workers.cluster = cluster
         await self._look(cluster)
         self._turn("up", None)
 
@@ -185,7 +184,7 @@ class DaskAgent:
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), LOOK_SECONDS)
             self._wake.clear()
-            cluster = self._dask_workers.cluster
+            cluster = self._workers.cluster
             try:
                 if cluster is None:
                     await self._connect()
@@ -199,54 +198,54 @@ class DaskAgent:
 
     async def _look(self, cluster: Cluster) -> None:
         """Come into new workers, leave those that are gone, settle what nobody knows of."""
-        dask_workers = self._dask_workers
+        workers = self._workers
         found = await cluster.threads()
-        for address in self._workers.keys() - found.keys():
+        for address in workers.by_address.keys() - found.keys():
             self._buried(address)
-        new = [address for address in found if address not in self._workers and address not in dask_workers.refused]
-        dask_workers.refused = {address: text for address, text in dask_workers.refused.items() if address in found}
+        new = [address for address in found if address not in workers.by_address and address not in workers.refused]
+        workers.refused = {address: text for address, text in workers.refused.items() if address in found}
         await asyncio.gather(*(self._enter(address, found[address]) for address in new))
-        if self._unsure and not found.keys() - self._workers.keys() - dask_workers.refused.keys():
+        if self._unsure and not found.keys() - workers.by_address.keys() - workers.refused.keys():
             await self._settle(cluster)
-        if self.cpus != dask_workers.cpus or new:
-            self.cpus = dask_workers.cpus
+        if self.cpus != workers.cpus or new:
+            self.cpus = workers.cpus
             if self.state == "up":
                 self._turn("up", None)
 
     async def _enter(self, address: str, threads: int) -> None:
-        entered = await self._dask_workers.enter(address, threads)
+        entered = await self._workers.enter(address, threads)
         if entered is not None:
-            self._dask_files.entered(*entered)
+            self._files.entered(*entered)
 
     # those that are gone
 
     def _buried(self, address: str) -> None:
         """A worker has died, or was sent away."""
-        worker = self._workers.pop(address, None)
+        worker = self._workers.by_address.pop(address, None)
         if worker is None:
             return
-        self.cpus = self._dask_workers.cpus
-        self._dask_files.left(worker)
-        self._dask_batches.buried(worker, f"Dask's worker {address} (pid {worker.pid}) is gone")
+        self.cpus = self._workers.cpus
+        self._files.left(worker)
+        self._batches.buried(worker, f"Dask's worker {address} (pid {worker.pid}) is gone")
         if not self._closing:
             self._listener.node(self.name)
             self._wake.set()
         self._pump()
 
     def _cut(self, cluster: Cluster) -> None:
-        if self._dask_workers.cluster is cluster:
+        if self._workers.cluster is cluster:
             self._lose()
 
     def _lose(self) -> None:
         """The scheduler is gone: what was sent may run on for a while."""
-        cluster, self._dask_workers.cluster = self._dask_workers.cluster, None
+        cluster, self._workers.cluster = self._workers.cluster, None
         if cluster is not None:
             self._spawn(cluster.close())
         self._away = time.monotonic()
-        for batch in list(self._dask_workers.batches):
-            self._unsure.update(self._dask_batches.over(batch))
-        self._workers.clear()
-        self._dask_files.cut()
+        for batch in list(self._workers.batches):
+            self._unsure.update(self._batches.over(batch))
+        self._workers.by_address.clear()
+        self._files.cut()
         self.recall([call.request for queue in self._queues.values() for call in queue])
         self._turn("away", HostUnreachableError(f"the Dask scheduler at {self._address} is gone"))
 
@@ -260,8 +259,8 @@ class DaskAgent:
 
     async def _settle(self, cluster: Cluster) -> None:
         """Calls whose end nobody has seen are over where no worker runs them."""
-        unsure, workers = list(self._unsure), list(self._workers)
-        found = await asyncio.gather(*(cluster.act(address, "running", self._flow) for address in workers))
+        unsure, addresses = list(self._unsure), list(self._workers.by_address)
+        found = await asyncio.gather(*(cluster.act(address, "running", self._flow) for address in addresses))
         running = set(itertools.chain(*found))
         self._give_up([request for request in unsure if request not in running])
 
@@ -296,9 +295,9 @@ class DaskAgent:
 
     def warm(self, name: str) -> None:
         """Have a worker come where there is none: a cluster that grows as it is needed starts one."""
-        cluster = self._dask_workers.cluster
+        cluster = self._workers.cluster
         idle = self._wanted is None or self._wanted.done()
-        if idle and cluster is not None and self.state == "up" and not self._workers:
+        if idle and cluster is not None and self.state == "up" and not self._workers.by_address:
             self._wanted = self._spawn(self._want(cluster))
 
     async def _want(self, cluster: Cluster) -> None:
@@ -311,16 +310,16 @@ class DaskAgent:
         """How many more calls keep the processor busy, the way there and back included."""
         if self.state != "up" or name not in self._caps:
             return 0
-        if not self._workers:
+        if not self._workers.by_address:
             # whoever asks for room has calls
             self.warm(name)
             return 0
         cpus = min(self._caps[name], self.cpus)
-        batches = [batch for batch in self._dask_workers.batches if batch.processor == name]
+        batches = [batch for batch in self._workers.batches if batch.processor == name]
         mine = sum(len(batch.calls) for batch in batches)
-        most = max((self._dask_batches.share(call) for call in itertools.islice(self._queues[name], 1)), default=2)
+        most = max((self._batches.share(call) for call in itertools.islice(self._queues[name], 1)), default=2)
         if mine and most == 2:
-            most = max(self._dask_batches.share(call) for batch in batches for call in batch.calls.values())
+            most = max(self._batches.share(call) for batch in batches for call in batch.calls.values())
         return max(0, 2 * cpus * most - mine - len(self._queues[name]))
 
     # calls
@@ -342,24 +341,24 @@ class DaskAgent:
         for name, queue in self._queues.items():
             while queue:
                 threads = self._fit(queue[0], name)
-                used = sum(batch.threads for batch in self._dask_workers.batches if batch.processor == name)
-                if used + threads > self._caps[name] or self._dask_workers.used + threads > self.cpus:
+                used = sum(batch.threads for batch in self._workers.batches if batch.processor == name)
+                if used + threads > self._caps[name] or self._workers.used + threads > self.cpus:
                     break
-                worker = self._dask_workers.choose(threads, (file for file, _ in files_in(queue[0])))
+                worker = self._workers.choose(threads, (file for file, _ in files_in(queue[0])))
                 if worker is None:
                     break
-                self._dask_batches.send(name, worker, self._taken(queue), threads)
+                self._batches.send(name, worker, self._taken(queue), threads)
 
     def _fit(self, call: Call, name: str) -> int:
-        most = max((worker.threads for worker in self._workers.values()), default=1)
+        most = max((worker.threads for worker in self._workers.by_address.values()), default=1)
         return max(1, min(call.threads, most, self._caps[name] or 1))
 
     def _taken(self, queue: deque[Call]) -> list[Call]:
         calls = [queue.popleft()]
-        share = self._dask_batches.share(calls[0])
+        share = self._batches.share(calls[0])
         like = (calls[0].task, calls[0].socket)
         while queue and len(calls) < share and (queue[0].task, queue[0].socket) == like:
-            if self._dask_batches.share(queue[0]) == 1:
+            if self._batches.share(queue[0]) == 1:
                 break
             calls.append(queue.popleft())
         return calls
@@ -390,7 +389,7 @@ class DaskAgent:
             for waiting in [one for one in queue if one.request == request]:
                 queue.remove(waiting)
                 call = waiting
-        call = self._dask_batches.stop(request, kind) or call
+        call = self._batches.stop(request, kind) or call
         if call is not None:
             self._listener.finished([failed(call, kind, stop_text(call, kind))])
 
@@ -398,7 +397,7 @@ class DaskAgent:
 
     def holds(self, file: str) -> bool:
         """Whether a living worker has a value file."""
-        return self.state == "up" and self._dask_files.holds(file)
+        return self.state == "up" and self._files.holds(file)
 
     async def bring(self, file: str) -> bool:
         """Copy a value file home, into the flow's folder of values; False if no worker has it any more.
@@ -408,11 +407,11 @@ class DaskAgent:
         OSError
             It cannot be written here.
         """
-        cluster = self._dask_workers.cluster
+        cluster = self._workers.cluster
         if cluster is None:
             return False
         try:
-            return await self._dask_files.bring(file)
+            return await self._files.bring(file)
         except Cut as error:
             log.info("node %s: %s", self.name, error)
             self._cut(cluster)
@@ -420,19 +419,19 @@ class DaskAgent:
 
     def release(self, files: Iterable[str]) -> None:
         """Nobody names these value files any more: workers drop them."""
-        self._dask_files.release(files)
+        self._files.release(files)
 
     # what there is to know
 
     def running(self) -> dict[int, float]:
         """Requests that run now, and for how many seconds."""
-        return self._dask_batches.running()
+        return self._batches.running()
 
     def statistics(self) -> dict[str, object]:
         """CPUs lent and in use, and by processor its queue."""
         return {
             "cpus": self.cpus,
-            "used": self._dask_workers.used,
+            "used": self._workers.used,
             "processors": {
                 name: {"cpus": cpus, "queued": len(self._queues[name]), "slots": []}
                 for name, cpus in self._caps.items()
@@ -441,14 +440,14 @@ class DaskAgent:
 
     def facts(self) -> dict[str, Any]:
         """What there is to say of the node; `stored`: bytes of values that are there alone."""
-        error, dask_workers = self._error if self.state != "up" else None, self._dask_workers
-        note = next(iter(dask_workers.refused.values()), None)
-        if note is None and self.state == "up" and not self._workers:
+        error, workers = self._error if self.state != "up" else None, self._workers
+        note = next(iter(workers.refused.values()), None)
+        if note is None and self.state == "up" and not workers.by_address:
             note = "the cluster has no workers yet; calls wait for them"
         return {
-            "state": self.state, "cpus": self.cpus, "used": dask_workers.used, "round_trip": None, "memory": None,
-            "python": dask_workers.python, "version": dask_workers.version, "host": self._address, "since": self._since,
-            "workers": len(self._workers), "stored": sum(self._dask_files.stored.values()),
+            "state": self.state, "cpus": self.cpus, "used": workers.used, "round_trip": None, "memory": None,
+            "python": workers.python, "version": workers.version, "host": self._address, "since": self._since,
+            "workers": len(workers.by_address), "stored": sum(self._files.stored.values()),
             "error": str(error) if error is not None else None,
             "type": type(error).__name__ if error is not None else None, "note": note,
         }  # fmt: skip

@@ -42,9 +42,9 @@ class DaskBatches:
         Told what becomes of the calls.
     name : str
         The node's.
-    dask_workers : Crew
+    workers : DaskWorkers
         The workers.
-    dask_files : Yard
+    files : DaskFiles
         Their files.
     epoch : int
         The engine's.
@@ -67,8 +67,8 @@ class DaskBatches:
         self,
         listener: NodeListener,
         name: str,
-        dask_workers: DaskWorkers,
-        dask_files: DaskFiles,
+        workers: DaskWorkers,
+        files: DaskFiles,
         epoch: int,
         *,
         spawn: Spawn,
@@ -78,7 +78,7 @@ class DaskBatches:
     ) -> None:
         self.sent: dict[int, Batch] = {}
         self._listener, self._name, self._epoch = listener, name, epoch
-        self._dask_workers, self._dask_files, self._spawn = dask_workers, dask_files, spawn
+        self._workers, self._files, self._spawn = workers, files, spawn
         self._cut, self._gone, self._ended = cut, gone, ended
         self._suspects: set[int] = set()
         self._durations = Durations()
@@ -110,7 +110,7 @@ class DaskBatches:
             worker.ear = self._spawn(self._listen(worker))
 
     async def _run(self, batch: Batch) -> None:
-        cluster = self._dask_workers.cluster
+        cluster = self._workers.cluster
         assert cluster is not None
         try:
             if await self._prepare(cluster, batch):
@@ -132,14 +132,14 @@ class DaskBatches:
         """Send code and files that the worker does not have; whether there is still something to run."""
         for call in list(batch.calls.values()):
             try:
-                await self._dask_files.load(cluster, batch.worker, call)
+                await self._files.load(cluster, batch.worker, call)
             except GoneError as error:
                 log.info("node %s: value file %s is gone; request %s goes back", self._name, error, call.request)
                 del batch.calls[call.request]
                 if self._mine(batch, call.request):
                     del self.sent[call.request]
                     self._listener.returned([call.request])
-        await self._dask_files.trim(cluster, batch.worker)
+        await self._files.trim(cluster, batch.worker)
         for request in [request for request in batch.calls if self.sent.get(request) is not batch]:
             del batch.calls[request]
         return bool(batch.calls)
@@ -173,16 +173,16 @@ class DaskBatches:
         outcomes = unpack_results(answer["head"], answer["data"], {n: c.attempt for n, c in batch.calls.items()})
         await self._hear(cluster, batch, answer["said"])
         for outcome in outcomes:
-            await self._dask_files.land(cluster, batch.worker, outcome, partial(self._mine, batch, outcome.request))
+            await self._files.land(cluster, batch.worker, outcome, partial(self._mine, batch, outcome.request))
         mine = self.over(batch)
         for outcome in outcomes:
             if outcome.request in mine:
                 outcome.pid = batch.worker.pid
                 self._durations.learn(mine[outcome.request].task, outcome.seconds)
                 self._suspects.discard(outcome.request)
-                self._dask_files.told(batch.worker, outcome)
+                self._files.told(batch.worker, outcome)
             else:
-                self._dask_files.unwanted(batch.worker, outcome)
+                self._files.unwanted(batch.worker, outcome)
         wanted = [outcome for outcome in outcomes if outcome.request in mine]
         if wanted:
             self._listener.finished(wanted)
@@ -251,7 +251,7 @@ class DaskBatches:
         batch = self.sent.pop(request, None)
         if batch is None:
             return None
-        call, cluster = batch.calls[request], self._dask_workers.cluster
+        call, cluster = batch.calls[request], self._workers.cluster
         if cluster is not None and batch.sent:
             self._spawn(self._interrupt(cluster, batch.worker, call, kind))
         return call
@@ -269,7 +269,7 @@ class DaskBatches:
         """Hear what calls in a worker say, as long as it has some."""
         while worker.batches:
             await asyncio.sleep(QUIET_SECONDS)
-            cluster, long = self._dask_workers.cluster, time.monotonic() - QUIET_SECONDS
+            cluster, long = self._workers.cluster, time.monotonic() - QUIET_SECONDS
             batches = [batch for batch in worker.batches if batch.sent and batch.began < long]
             if not batches or cluster is None:
                 continue
@@ -291,7 +291,7 @@ class DaskBatches:
                 values = {i: Value(*rest) for i, (kind, *rest) in enumerate(fresh) if kind == "yield"}
                 wanted = partial(self._mine, batch, request)
                 for value in values.values():
-                    await self._dask_files.home(cluster, batch.worker, (request, call.attempt), value, wanted)
+                    await self._files.home(cluster, batch.worker, (request, call.attempt), value, wanted)
                 batch.heard[request] = max(batch.heard.get(request, 0), first + len(things))
                 if self._mine(batch, request):
                     self._pass_on(batch, call, fresh, values)

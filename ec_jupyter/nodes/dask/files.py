@@ -37,7 +37,7 @@ class DaskFiles:
     ----------
     listener : NodeListener
         Told of results that are left there; has the code of tasks.
-    dask_workers : Crew
+    workers : DaskWorkers
         The workers.
     values : Path
         The flow's folder of values.
@@ -59,7 +59,7 @@ class DaskFiles:
     def __init__(
         self,
         listener: NodeListener,
-        dask_workers: DaskWorkers,
+        workers: DaskWorkers,
         values: Path,
         epoch: int,
         *,
@@ -68,7 +68,7 @@ class DaskFiles:
         spawn: Spawn,
     ) -> None:
         self.stored: dict[str, int] = {}
-        self._listener, self._dask_workers, self._spawn = listener, dask_workers, spawn
+        self._listener, self._workers, self._spawn = listener, workers, spawn
         self._values, self._sync, self._stay = values, sync, stay
         self._downloads = Downloads(values, epoch, sync)
         self._bringing: dict[str, asyncio.Task[bool]] = {}
@@ -104,7 +104,7 @@ class DaskFiles:
             self._look(name)
 
     def _look(self, name: str) -> None:
-        if name in self.stored and not self._dask_workers.holders(name):
+        if name in self.stored and not self._workers.holders(name):
             del self.stored[name]
             self._gone.add(name)
 
@@ -114,7 +114,7 @@ class DaskFiles:
 
     def holds(self, name: str) -> bool:
         """Whether a worker has a file."""
-        return any(name in worker.files for worker in self._dask_workers.workers.values())
+        return any(name in worker.files for worker in self._workers.by_address.values())
 
     def release(self, names: Iterable[str]) -> None:
         """Nobody names these any more."""
@@ -122,16 +122,16 @@ class DaskFiles:
         for name in names:
             self.stored.pop(name, None)
             self._gone.discard(name)
-            if self._dask_workers.cluster is None:
+            if self._workers.cluster is None:
                 self._dropped.add(name)
-            for worker in self._dask_workers.holders(name):
+            for worker in self._workers.holders(name):
                 del worker.files[name]
                 table.setdefault(worker, []).append(name)
         for worker, some in table.items():
             self._spawn(self._drop(worker, some))
 
     async def _drop(self, worker: Worker, names: list[str]) -> None:
-        cluster = self._dask_workers.cluster
+        cluster = self._workers.cluster
         if cluster is not None:
             try:
                 await cluster.act(worker.address, "drop", worker.token, names)
@@ -168,7 +168,7 @@ class DaskFiles:
         if (self._values / name).exists():
             await self._send(cluster, worker, name)
             return
-        for holder in self._dask_workers.holders(name):
+        for holder in self._workers.holders(name):
             if await self._carry(cluster, worker, holder, name):
                 return
         if self.holds(name) and await self.bring(name):
@@ -205,7 +205,7 @@ class DaskFiles:
     async def trim(self, cluster: Cluster, worker: Worker) -> None:
         """Have copies go from a worker that has too much; none that a call there needs, and no only one."""
         used = {name for batch in worker.batches for call in batch.calls.values() for name, _ in files_in(call)}
-        copies = [name for name in worker.files if name not in self.stored or len(self._dask_workers.holders(name)) > 1]
+        copies = [name for name in worker.files if name not in self.stored or len(self._workers.holders(name)) > 1]
         gone, left = [], sum(worker.files[name] for name in copies)
         for name in [name for name in copies if name not in used]:
             if left <= KEPT_BYTES:
@@ -293,8 +293,8 @@ class DaskFiles:
             return True
         # under the very name: of an engine before this one, perhaps
         downloads = None if epoch is None else Downloads(self._values, epoch, self._sync)
-        for holder in self._dask_workers.holders(name):
-            cluster = self._dask_workers.cluster
+        for holder in self._workers.holders(name):
+            cluster = self._workers.cluster
             if cluster is None or downloads is None:
                 break
             try:

@@ -82,8 +82,8 @@ class DaskWorkers:
     ----------
     cluster : Cluster or None
         The connection, while there is one.
-    workers : dict of str to Worker
-        By address.
+    by_address : dict of str to Worker
+        The workers.
     refused : dict of str to str
         Workers that cannot run our calls, and why.
     python, version : str or None
@@ -92,7 +92,7 @@ class DaskWorkers:
 
     def __init__(self, flow: str, epoch: int, workdir: Path, most: int | None) -> None:
         self.cluster: Cluster | None = None
-        self.workers: dict[str, Worker] = {}
+        self.by_address: dict[str, Worker] = {}
         self.refused: dict[str, str] = {}
         self.python: str | None = None
         self.version: str | None = None
@@ -102,18 +102,18 @@ class DaskWorkers:
     @property
     def cpus(self) -> int:
         """CPUs they lend."""
-        threads = sum(worker.threads for worker in self.workers.values())
+        threads = sum(worker.threads for worker in self.by_address.values())
         return threads if self._most is None else min(self._most, threads)
 
     @property
     def used(self) -> int:
         """CPUs that are in use."""
-        return sum(worker.used for worker in self.workers.values())
+        return sum(worker.used for worker in self.by_address.values())
 
     @property
     def batches(self) -> Iterator[Batch]:
         """All that was sent."""
-        return itertools.chain.from_iterable(worker.batches for worker in self.workers.values())
+        return itertools.chain.from_iterable(worker.batches for worker in self.by_address.values())
 
     async def enter(self, address: str, threads: int) -> tuple[Worker, dict[str, int]] | None:
         """Come into a worker; None where that cannot be. And the flow's files that lie there, by name."""
@@ -138,15 +138,15 @@ class DaskWorkers:
             )
             return None
         self.python, self.version = python, facts["version"]
-        worker = self.workers[address] = Worker(address, threads, token, facts["pid"])
+        worker = self.by_address[address] = Worker(address, threads, token, facts["pid"])
         return worker, facts["files"]
 
     def choose(self, threads: int, names: Iterable[str]) -> Worker | None:
         """The worker with room for so many that has most of these files, and then most room."""
         names = list(names)
-        fit = (worker for worker in self.workers.values() if worker.free >= threads)
+        fit = (worker for worker in self.by_address.values() if worker.free >= threads)
         return max(fit, key=lambda worker: (worker.has(names), worker.free), default=None)
 
     def holders(self, name: str) -> list[Worker]:
         """The workers that have a file."""
-        return [worker for worker in self.workers.values() if name in worker.files]
+        return [worker for worker in self.by_address.values() if name in worker.files]
