@@ -15,7 +15,6 @@ import sys
 import threading
 from pathlib import Path
 
-from ec_jupyter.engine.clients import Clients
 from ec_jupyter.engine.folder import refusal
 from ec_jupyter.engine.loop import Engine
 from ec_jupyter.engine.runtime import sweep
@@ -76,7 +75,6 @@ async def _run(options: argparse.Namespace) -> int:
     folder = options.folder.resolve()
     workdir = options.workdir or folder.parent.parent
     engine = Engine(folder, workdir, options.cpus or cpu_count(), options.durability, options.linger)
-    engine.clients = Clients(engine)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, engine.stopped.set)

@@ -82,6 +82,11 @@ class Connection(asyncio.Protocol):
         self._out: list[tuple[int | None, bytes]] = []
         self._accepted: list[tuple[int, list[int]]] = []
 
+    @property
+    def here(self) -> bool:
+        """Whether it is connected, and has said hello."""
+        return self in self.clients.all
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Somebody connected; they count once they have said hello."""
         assert isinstance(transport, asyncio.Transport)

@@ -15,9 +15,12 @@ from collections.abc import Callable, Collection, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.engine import records, recovery
+from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.login_prompts import LoginPrompts
 from ec_jupyter.engine.member import Home, Member, NodeAgent
-from ec_jupyter.engine.stale_filter import StaleFilter
+from ec_jupyter.engine.parts import Audience, Clock
+from ec_jupyter.engine.quarantine import Quarantine
+from ec_jupyter.engine.stale_filter import EngineListener, StaleFilter
 from ec_jupyter.engine.value_locator import ValueLocator
 from ec_jupyter.engine.work_stealing import WorkStealing
 from ec_jupyter.errors import EcError
@@ -27,7 +30,6 @@ from ec_jupyter.model import LOCAL, Node, Processor
 from ec_jupyter.nodes.cpus import available
 
 if TYPE_CHECKING:
-    from ec_jupyter.engine.loop import Engine
     from ec_jupyter.nodes.local.agent import Agent
 
 log = logging.getLogger(__name__)
@@ -43,8 +45,16 @@ class Fleet:
 
     Parameters
     ----------
-    engine : Engine
-        Whom they work for.
+    core : Core
+        The flow.
+    quarantine : Quarantine
+        Which calls have to run alone.
+    clock : Clock
+        The loop.
+    audience : Audience
+        Who is told of nodes.
+    listener : EngineListener
+        Takes what becomes of calls.
     local : Agent
         The local node's.
     home : Home
@@ -53,12 +63,23 @@ class Fleet:
         Makes the engine's end of any other node.
     """
 
-    def __init__(self, engine: Engine, local: Agent, home: Home, opener: Opener) -> None:
-        self.engine, self.core = engine, engine.core
+    def __init__(
+        self,
+        core: Core,
+        quarantine: Quarantine,
+        clock: Clock,
+        audience: Audience,
+        listener: EngineListener,
+        local: Agent,
+        home: Home,
+        opener: Opener,
+    ) -> None:
+        self.core, self._quarantine = core, quarantine
+        self._clock, self._audience, self._listener = clock, audience, listener
         self.members: dict[str, Member] = {LOCAL: Member(LOCAL, local, None, ready=True, known=True)}
-        self.work_stealing = WorkStealing(self)
-        self.locator = ValueLocator(self)
-        self.prompts = LoginPrompts(self)
+        self.work_stealing = WorkStealing(core, self.members, self.spots, self.recall)
+        self.locator = ValueLocator(core, self.members, self.spots, clock)
+        self.prompts = LoginPrompts(self.members)
         self.core.reachable, self.core.stop, self.core.miss = self._reachable, self.cancel, self.locator.miss
         self._home, self._opener, self._local = home, opener, local
         self._tasks: set[asyncio.Task[None]] = set()
@@ -127,7 +148,7 @@ class Fleet:
 
     def _forget(self, name: str) -> None:
         self.core.journal.step("drop_node", (name,))
-        self.engine.schedule()
+        self._clock.schedule()
 
     async def _shut(self, member: Member) -> None:
         if member.prompts is not None:
@@ -141,10 +162,10 @@ class Fleet:
         # declared anew meanwhile: only now, for one machine has one agent of a name
         self.follow(self.core.topology.nodes)
         self.processors()
-        self.engine.after(self.engine.clients.topology)
+        self._clock.after(self._audience.topology)
 
     def _open(self, spec: Node) -> None:
-        agent = self._opener(spec, StaleFilter(self, spec.name), self._home)
+        agent = self._opener(spec, StaleFilter(self, self._listener, spec.name), self._home)
         member = self.members[spec.name] = Member(spec.name, agent, spec)
         member.prompts = self._spawn(self._reach(member))
 
@@ -185,7 +206,7 @@ class Fleet:
         self._tasks.discard(task)
         error = None if task.cancelled() else task.exception()
         if error is not None and not self._closing:
-            self.engine.fall({"message": "a node cannot be opened or closed", "exception": error})
+            self._clock.fall({"message": "a node cannot be opened or closed", "exception": error})
 
     # -- what becomes of them ----------------------------------------------------
     def changed(self, name: str) -> None:
@@ -198,9 +219,9 @@ class Fleet:
         self.locator.changed()
         told = tuple(facts.get(word) for word in ("state", "cpus", "python", "error", "host", "note"))
         member.trying = member.trying and not facts.get("error")
-        self.engine.after(lambda: self.prompts.look(name))
+        self._clock.after(lambda: self.prompts.look(name))
         if told == member.told:
-            self.engine.clients.look_at_counts()
+            self._audience.look_at_counts()
             return
         if member.told[:1] != told[:1]:
             member.since = time.time()
@@ -210,7 +231,7 @@ class Fleet:
             member.placed = {}
         member.told = told
         self._place(member)
-        self.engine.after(self.engine.clients.topology)
+        self._clock.after(self._audience.topology)
 
     def _tell(self, member: Member, before: str) -> None:
         state, error = member.state, member.facts().get("error")
@@ -218,7 +239,7 @@ class Fleet:
         log.info("%s", text)
         self.core.journal.add("add_event", (time.time(), "node", member.name, json.dumps([state, error])))
         if state in ("away", "down") or before == "away":
-            self.engine.clients.notice(text)
+            self._audience.notice(text)
 
     def lost(self, name: str, requests: Collection[int], text: str) -> None:
         """Attempts are over with their node: queue them again."""
@@ -229,7 +250,7 @@ class Fleet:
             if request < 0:
                 self.core.aside(request).returned(request, name)
             self.core.lost(request, name, text)
-        self.engine.schedule()
+        self._clock.schedule()
 
     def lent(self) -> dict[str, int]:
         """CPUs of the nodes that have said how many they lend."""
@@ -258,7 +279,7 @@ class Fleet:
                 f"flow.processor({processor.name!r}, affinity=...) changes that"
             )
             log.warning("%s", text)
-            self.engine.clients.notice(text)
+            self._audience.notice(text)
         return bound or "auto"
 
     def _place(self, member: Member) -> None:
@@ -347,7 +368,7 @@ class Fleet:
         core = self.core
         if core.dispatch.hungry():
             recovery.feed(core)
-        if self.engine.quarantine.active:
+        if self._quarantine.active:
             self._isolate()
         if core.evaluation.pending:
             self._look()
@@ -364,13 +385,13 @@ class Fleet:
 
     def _isolate(self) -> None:
         """Begin with calls that may have killed engines, one after the other; nothing else starts here meanwhile."""
-        core, quarantine, here = self.core, self.engine.quarantine, self.members[LOCAL]
+        core, quarantine, here = self.core, self._quarantine, self.members[LOCAL]
         while not quarantine.runs(core.held) and (request := quarantine.turn()) is not None:
             job = core.jobs.get(request)
             if job is not None and self._starts_here(job.socket) and core.dispatch.drop(job.socket, request):
                 seconds = quarantine.begin(request)
                 self._give(core.topology.processor(job.socket).name, {LOCAL: [request]})
-                asyncio.get_running_loop().call_later(seconds, self.engine.schedule)
+                asyncio.get_running_loop().call_later(seconds, self._clock.schedule)
         here.apart = quarantine.active
         if not here.apart:
             self.locator.changed()
@@ -430,7 +451,7 @@ class Fleet:
         except sqlite3.OperationalError as error:
             core.journal.forget("claim", lambda row: True)
             core.give_back(taken)
-            self.engine.stall(error)
+            self._clock.stall(error)
             return False
         return True
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ec_jupyter.engine.member import Member
+from ec_jupyter.engine.parts import Asker
 from ec_jupyter.errors import NodeNotFoundError
 from ec_jupyter.wire import Header
-
-if TYPE_CHECKING:
-    from ec_jupyter.engine.clients import Connection
-    from ec_jupyter.engine.fleet import Fleet
 
 ANSWER_SECONDS = 300.0
 """How long a person may take to find a passphrase."""
@@ -22,17 +21,17 @@ class LoginPrompts:
 
     Parameters
     ----------
-    fleet : Fleet
+    members : mapping of str to Member
         The nodes.
     """
 
-    def __init__(self, fleet: Fleet) -> None:
-        self._fleet = fleet
-        self._waiting: list[tuple[Connection, Header]] = []
+    def __init__(self, members: Mapping[str, Member]) -> None:
+        self._members = members
+        self._waiting: list[tuple[Asker, Header]] = []
         self._numbers = count(1)
         self._questions: dict[int, tuple[str, str, asyncio.Future[str | None]]] = {}
 
-    def wait(self, client: Connection, header: Header) -> None:
+    def wait(self, client: Asker, header: Header) -> None:
         """Let a client wait for news of a node that it has not heard.
 
         Raises
@@ -40,8 +39,8 @@ class LoginPrompts:
         NodeNotFoundError
             There is no such node.
         """
-        if header["node"] not in self._fleet.members:
-            raise NodeNotFoundError.named(header["node"], self._fleet.members)
+        if header["node"] not in self._members:
+            raise NodeNotFoundError.named(header["node"], self._members)
         self._waiting.append((client, header))
         self.look(header["node"])
 
@@ -55,15 +54,15 @@ class LoginPrompts:
             else:
                 client.reply(news, to=header)
 
-    def _there(self) -> list[tuple[Connection, Header]]:
-        return [(client, header) for client, header in self._waiting if client in client.clients.all]
+    def _there(self) -> list[tuple[Asker, Header]]:
+        return [(client, header) for client, header in self._waiting if client.here]
 
     def _news(self, header: Header) -> dict[str, Any] | None:
         name = header["node"]
         for number, (node, text, _) in self._questions.items():
             if node == name:
                 return {"question": number, "text": text}
-        member = self._fleet.members.get(name)
+        member = self._members.get(name)
         if member is None:
             return {"state": "gone", "error": f"node {name!r} was taken away"}
         facts = member.facts()

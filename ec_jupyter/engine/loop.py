@@ -15,9 +15,10 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ec_jupyter.engine import missed, recovery
+from ec_jupyter.engine.clients import Clients
 from ec_jupyter.engine.counts import Counts
 from ec_jupyter.engine.fleet import Fleet, Opener
 from ec_jupyter.engine.hold import DATABASE
@@ -37,9 +38,6 @@ from ec_jupyter.flow.tag import from_text
 from ec_jupyter.model import LOCAL
 from ec_jupyter.nodes.local.agent import Agent
 from ec_jupyter.wire import Outcome, Value
-
-if TYPE_CHECKING:
-    from ec_jupyter.engine.clients import Clients
 
 log = logging.getLogger(__name__)
 
@@ -95,12 +93,12 @@ class Engine:
             sync=home.sync, shared=True,
         )  # fmt: skip
         self._local = local
-        self.fleet = Fleet(self, local, home, opener)
+        self.clients = Clients(self)
+        self.fleet = Fleet(self.core, self.quarantine, self, self.clients, self, local, home, opener)
         self.preview = ValuePreview(self.core, self.fleet.locator, folder, runtime, workdir)
         self.rates = Rates()
         self.counts = Counts(self.core, self.fleet, self.quarantine, lambda: self.idle)
         self.views = Views(self.core, self.fleet, self.counts, self.rates)
-        self.clients: Clients
         self.submit_logs = SubmitLogs(self)
         self.stopped = asyncio.Event()
         self.stalled: StoreError | None = None

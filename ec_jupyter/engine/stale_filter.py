@@ -2,32 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection
+from typing import Protocol
 
+from ec_jupyter.engine.core import Core
+from ec_jupyter.engine.login_prompts import LoginPrompts
+from ec_jupyter.engine.member import Member
 from ec_jupyter.engine.missing import hint
+from ec_jupyter.engine.value_locator import ValueLocator
+from ec_jupyter.nodes.local.agent_context import Listener
 from ec_jupyter.wire import Outcome, Value
 
-if TYPE_CHECKING:
-    from ec_jupyter.engine.fleet import Fleet
+
+class EngineListener(Listener, Protocol):
+    """The engine, as it hears of calls."""
+
+    def after(self, effect: Callable[[], None]) -> None:
+        """Do something once what was said so far is on disk."""
+
+
+class Nodes(Protocol):
+    """The fleet, as one of its nodes speaks to it."""
+
+    core: Core
+    members: dict[str, Member]
+    locator: ValueLocator
+    prompts: LoginPrompts
+
+    def changed(self, name: str) -> None:
+        """A node's state or facts are new."""
+
+    def lost(self, name: str, requests: Collection[int], text: str) -> None:
+        """Attempts are over with their node."""
 
 
 class StaleFilter:
-    """The listener of one node past the local one (`nodes.site.Listener`, and `node` and `lost`).
+    """The listener of one remote node (a `NodeListener`).
 
     A call is on one node at a time. What is said of one that is elsewhere by now, or has ended, came late and
     changes nothing.
 
     Parameters
     ----------
-    fleet : Fleet
-        Where it belongs.
+    nodes : Nodes
+        The fleet that the node belongs to.
+    engine : EngineListener
+        Takes what still counts.
     name : str
         The node's name.
     """
 
-    def __init__(self, fleet: Fleet, name: str) -> None:
-        self._fleet, self._engine, self._core, self._name = fleet, fleet.engine, fleet.core, name
+    def __init__(self, nodes: Nodes, engine: EngineListener, name: str) -> None:
+        self._nodes, self._engine, self._core, self._name = nodes, engine, nodes.core, name
 
     def _here(self, request: int) -> bool:
         if request < 0:
@@ -53,7 +79,7 @@ class StaleFilter:
                 mine.append(outcome)
             else:
                 self._core.late(outcome)
-        member = self._fleet.members.get(self._name)
+        member = self._nodes.members.get(self._name)
         if member is not None:
             member.hold(outcome.value.file for outcome in mine if outcome.value is not None)
         if mine:
@@ -61,7 +87,7 @@ class StaleFilter:
 
     def _explain(self, outcome: Outcome) -> None:
         """Say what a person can do about a failure that is the node's."""
-        member = self._fleet.members.get(self._name)
+        member = self._nodes.members.get(self._name)
         if outcome.error is not None and member is not None and member.spec is not None:
             text = hint(outcome.error, member.spec)
             if text is not None:
@@ -109,19 +135,19 @@ class StaleFilter:
 
     def node(self, name: str) -> None:
         """Its state or facts are new."""
-        self._fleet.changed(self._name)
+        self._nodes.changed(self._name)
 
     def lost(self, name: str, requests: list[int]) -> None:
         """Attempts there are surely over."""
-        member = self._fleet.members.get(self._name)
+        member = self._nodes.members.get(self._name)
         facts = member.facts() if member is not None else {}
         why = facts.get("error") or (f"node {self._name!r}: {facts['note']}" if facts.get("note") else None)
-        self._fleet.lost(self._name, requests, why or f"node {self._name!r} has lost it")
+        self._nodes.lost(self._name, requests, why or f"node {self._name!r} has lost it")
 
     def stays(self, file: str) -> None:
         """A result is there, and not here."""
-        self._fleet.locator.stays(file)
+        self._nodes.locator.stays(file)
 
     async def ask(self, text: str) -> str | None:
         """What a person answers whom the login asks for a passphrase; None where nobody does."""
-        return await self._fleet.prompts.ask(self._name, text)
+        return await self._nodes.prompts.ask(self._name, text)

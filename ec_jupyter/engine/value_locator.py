@@ -10,22 +10,21 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Collection, Coroutine, Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ec_jupyter.engine import recovery
+from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.job import Job, call_of, travel
+from ec_jupyter.engine.member import Member
+from ec_jupyter.engine.parts import Clock
 from ec_jupyter.errors import EcError, NodeLostError
-from ec_jupyter.flow.placement import choose
-from ec_jupyter.model import LOCAL
+from ec_jupyter.flow.placement import Spot, choose
+from ec_jupyter.model import LOCAL, Processor
 from ec_jupyter.nodes import values as files
 from ec_jupyter.wire import Call, Outcome, Value
-
-if TYPE_CHECKING:
-    from ec_jupyter.engine.fleet import Fleet
-    from ec_jupyter.engine.member import Member
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +37,14 @@ class ValueLocator:
 
     Parameters
     ----------
-    fleet : Fleet
-        Whose nodes have it.
+    core : Core
+        The flow.
+    members : mapping of str to Member
+        Its nodes, which have them.
+    spots : callable
+        The nodes that take calls of a processor.
+    clock : Clock
+        The loop.
 
     Attributes
     ----------
@@ -47,10 +52,12 @@ class ValueLocator:
         Names of value files that are not in the flow's folder.
     """
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(
+        self, core: Core, members: Mapping[str, Member], spots: Callable[[Processor], list[Spot]], clock: Clock
+    ) -> None:
         self.files: set[str] = set()
-        self._fleet, self._core = fleet, fleet.core
-        self._folder = fleet.core.values.folder
+        self._core, self._members, self._spots, self._clock = core, members, spots, clock
+        self._folder = core.values.folder
         self._coming: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._news = asyncio.Event()
@@ -83,7 +90,7 @@ class ValueLocator:
         if not self.files:
             return []
         names = {value.file for value in values if value.file is not None and value.file in self.files}
-        member = self._fleet.members.get(node)
+        member = self._members.get(node)
         return [name for name in names if member is None or not member.holds(name)]
 
     def usable(self, job: Job, node: str) -> bool:
@@ -109,7 +116,7 @@ class ValueLocator:
             evaluation.returned(call.request)
         else:
             evaluation.outcome(Outcome(call.request, call.attempt, "failed", error={"message": str(error)}))
-        self._fleet.engine.schedule()
+        self._clock.schedule()
 
     def _let_start(self, job: Job, error: EcError | None) -> None:
         core = self._core
@@ -122,7 +129,7 @@ class ValueLocator:
         else:
             del core.delayed[job.id]
             core.fail(job, {"type": type(error).__name__, "message": str(error), "traceback": "", "kind": "lost"})
-        self._fleet.engine.schedule()
+        self._clock.schedule()
 
     def changed(self) -> None:
         """A node has come or gone."""
@@ -141,7 +148,7 @@ class ValueLocator:
         """Drop what no row names any more."""
         gone = self.files.difference(named)
         self.files -= gone
-        for member in self._fleet.members.values():
+        for member in self._members.values():
             if gone and member.ready:
                 member.release(gone)
 
@@ -181,12 +188,12 @@ class ValueLocator:
     def _came(self, error: EcError | None) -> None:
         if error is not None:
             log.warning("%s", error)
-        self._fleet.engine.schedule()
+        self._clock.schedule()
 
     async def _get(self, name: str) -> None:
         while True:
             news = self._news
-            for member in self._fleet.members.values():
+            for member in self._members.values():
                 if member.holds(name) and await member.agent.bring(name):
                     self.files.discard(name)
                     return
@@ -198,7 +205,7 @@ class ValueLocator:
 
     def _hoped_for(self) -> bool:
         """Whether a node that may have it is not there just now."""
-        return any(m.keeps and m.state in ("starting", "away") for m in self._fleet.members.values())
+        return any(m.keeps and m.state in ("starting", "away") for m in self._members.values())
 
     # -- making it anew ------------------------------------------------------------
     async def _remake(self, name: str) -> None:
@@ -226,7 +233,7 @@ class ValueLocator:
 
     async def _run(self, call: Call, processor: str, node: str) -> Outcome | str:
         number, end = self._core.side_calls.send(node)
-        member = self._fleet.members[node]
+        member = self._members[node]
         member.agent.assign(processor, [replace(call, request=number)])
         return await end
 
@@ -240,7 +247,7 @@ class ValueLocator:
         (self._folder / made.file).replace(self._folder / name)
 
     def _spot(self, processor: str) -> str | None:
-        spots = self._fleet.spots(self._core.topology.processors[processor])
+        spots = self._spots(self._core.topology.processors[processor])
         for spot in spots:
             spot.room = max(1, spot.room)
         chosen = choose([spot for spot in spots if spot.cap], 1)
@@ -281,4 +288,4 @@ class ValueLocator:
         self._tasks.discard(task)
         error = None if task.cancelled() else task.exception()
         if error is not None:
-            self._fleet.engine.fall({"message": "a value cannot be brought", "exception": error})
+            self._clock.fall({"message": "a value cannot be brought", "exception": error})

@@ -13,19 +13,17 @@ import pickle
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.job import StoredValue, argument_value
+from ec_jupyter.engine.parts import Asker
 from ec_jupyter.engine.value_locator import ValueLocator
 from ec_jupyter.errors import EcError, EngineError, RequestNotFoundError
 from ec_jupyter.nodes.cpus import available
 from ec_jupyter.nodes.local.agent import Agent
 from ec_jupyter.nodes.worker.look import look
 from ec_jupyter.wire import Call, Header, Outcome, Value
-
-if TYPE_CHECKING:
-    from ec_jupyter.engine.clients import Connection
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +42,7 @@ _LOOK = pickle.dumps(look)
 class _Asked:
     """A question, and what has come of its answer."""
 
-    client: Connection
+    client: Asker
     header: Header
     type: str
     size: int
@@ -59,7 +57,7 @@ class ValuePreview:
     ----------
     core : Core
         Where the values are.
-    locator : Abroad
+    locator : ValueLocator
         Gets those that are not here.
     folder, runtime, workdir : Path
         As for the flow's own agent.
@@ -89,7 +87,7 @@ class ValuePreview:
         """End the workers."""
         await self._agent.close()
 
-    def ask(self, client: Connection, header: Header) -> None:
+    def ask(self, client: Asker, header: Header) -> None:
         """Let a worker show a value; the answer follows.
 
         Raises

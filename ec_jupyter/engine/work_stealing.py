@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from ec_jupyter.flow.placement import surplus
-
-if TYPE_CHECKING:
-    from ec_jupyter.engine.fleet import Fleet
+from ec_jupyter.engine.core import Core
+from ec_jupyter.engine.member import Member
+from ec_jupyter.flow.placement import Spot, surplus
+from ec_jupyter.model import Processor
 
 STUCK_SECONDS = 0.1
 """A call that has waited on its node for so long is worth the way back."""
@@ -20,12 +19,24 @@ class WorkStealing:
 
     Parameters
     ----------
-    fleet : Fleet
-        The nodes.
+    core : Core
+        The flow.
+    members : mapping of str to Member
+        Its nodes.
+    spots : callable
+        The nodes that take calls of a processor.
+    recall : callable
+        Asks for calls back that have not started.
     """
 
-    def __init__(self, fleet: Fleet) -> None:
-        self._fleet = fleet
+    def __init__(
+        self,
+        core: Core,
+        members: Mapping[str, Member],
+        spots: Callable[[Processor], list[Spot]],
+        recall: Callable[[Iterable[int]], None],
+    ) -> None:
+        self._core, self._members, self._spots, self._recall = core, members, spots, recall
         self._asked: set[int] = set()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -37,25 +48,25 @@ class WorkStealing:
 
     def look(self) -> None:
         """See whether a node has nothing to do while calls queue at another; soon, if they still do, act."""
-        if self._timer is None and len(self._fleet.members) > 1:
+        if self._timer is None and len(self._members) > 1:
             queued = self._queued()
             if queued:
                 self._timer = asyncio.get_running_loop().call_later(STUCK_SECONDS, self._act, queued)
 
     def _queued(self) -> set[int]:
         """Calls that wait at a full node, as many as another could start; the youngest."""
-        fleet, core = self._fleet, self._fleet.core
+        core = self._core
         found: set[int] = set()
         self._asked = {request for request in self._asked if request in core.held}
         for processor in core.topology.processors.values():
             if len(processor.nodes) < 2:
                 continue
-            for node, cpus in surplus(fleet.spots(processor)).items():
+            for node, cpus in surplus(self._spots(processor)).items():
                 found.update(self._youngest(core.held.at(node, processor.name), cpus))
         return found
 
     def _youngest(self, requests: list[int], cpus: int) -> Iterator[int]:
-        core = self._fleet.core
+        core = self._core
         for request in reversed(requests):
             job = core.jobs[request]
             if cpus > 0 and job.started is None and request not in self._asked:
@@ -68,5 +79,5 @@ class WorkStealing:
         if stuck:
             # one that has begun meanwhile stays where it is; it is asked for no second time
             self._asked |= stuck
-            self._fleet.recall(stuck)
+            self._recall(stuck)
         self.look()

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ec_jupyter.engine.clients import Clients
 from ec_jupyter.engine.loop import Engine
 from ec_jupyter.engine.member import Home
 from ec_jupyter.engine.stale_filter import StaleFilter
@@ -166,7 +165,6 @@ class World:
         engine = self.engine = Engine(
             self.folder, self.folder.parent.parent, self.cpus, linger=SECONDS, opener=self._opened
         )
-        engine.clients = Clients(engine)
         self.loop.set_exception_handler(lambda _, context: engine.fall(context))
         await engine.start()
         await engine.clients.listen()

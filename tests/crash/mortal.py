@@ -18,7 +18,6 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-from ec_jupyter.engine.clients import Clients
 from ec_jupyter.engine.loop import Engine
 
 
@@ -78,7 +77,6 @@ async def run(folder: Path, fault: str, what: str) -> None:
         shift_clock(Path(what))
     linger = 0.0 if fault == "die" else 30.0
     engine = Engine(folder, folder.parent.parent, 2, linger=linger)
-    engine.clients = Clients(engine)
     asyncio.get_running_loop().set_exception_handler(lambda _, context: engine.unhandled(context))
     if fault == "die":
         die_at(engine, int(what))

@@ -1,0 +1,59 @@
+"""What parts of the engine need of those above them; `loop` makes all parts and ties them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ec_jupyter.errors import EcError, StoreError
+from ec_jupyter.wire import Header
+
+if TYPE_CHECKING:
+    import sqlite3
+
+
+class Clock(Protocol):
+    """The loop, which ends each tick with a commit."""
+
+    @property
+    def stalled(self) -> StoreError | None:
+        """Why the disk takes nothing at present; None while it does."""
+
+    def schedule(self) -> None:
+        """Let a tick follow what has come in by now."""
+
+    def after(self, effect: Callable[[], None]) -> None:
+        """Do something that others can see, once what was decided is on disk."""
+
+    def stall(self, error: sqlite3.Error) -> None:
+        """The disk takes nothing: hold what is decided, and try again."""
+
+    def fall(self, context: dict[str, Any]) -> None:
+        """End at a defect of ours."""
+
+
+class Audience(Protocol):
+    """All who are connected."""
+
+    def notice(self, text: str, **more: Any) -> None:
+        """Tell everybody something they should know."""
+
+    def topology(self) -> None:
+        """Show everybody what has changed in the wiring or in a node."""
+
+    def look_at_counts(self) -> None:
+        """Push counts soon, to those who asked for them."""
+
+
+class Asker(Protocol):
+    """Who has sent a frame."""
+
+    @property
+    def here(self) -> bool:
+        """Whether it is connected still."""
+
+    def reply(self, header: Header, buffers: Iterable[bytes] = (), *, to: Header) -> None:
+        """Answer a frame once this tick is on disk."""
+
+    def refuse(self, error: EcError, *, to: Header) -> None:
+        """Answer a frame with an error."""
