@@ -21,6 +21,7 @@ from ec_jupyter.errors import (
     WiringError,
     nearest,
 )
+from ec_jupyter.flow.columns import unpacked
 
 if TYPE_CHECKING:
     from ec_jupyter.client.client import Client
@@ -319,12 +320,12 @@ def _requests(client: Client, args: Fields) -> Fields:
     keys = ("socket", "state", "run", "ids", "by", "newest")
     asked = {key: args[key] for key in keys if args.get(key) is not None}
     reply, _ = client.ask("query", {"what": "requests", **asked, "limit": args.get("limit") or 100})
-    return {"rows": reply["rows"]}
+    return {"rows": unpacked(reply)}
 
 
 def _request(client: Client, args: Fields) -> Fields:
     request = int(args["id"])
-    rows = client.ask("query", {"what": "requests", "ids": [request], "limit": 1})[0]["rows"]
+    rows = unpacked(client.ask("query", {"what": "requests", "ids": [request], "limit": 1})[0])
     if not rows:
         raise RequestNotFoundError(f"no request {request} in this flow")
     row = rows[0]

@@ -78,10 +78,6 @@ class Counts:
             "alone": self._quarantine.shown(),
         }  # fmt: skip
 
-    def with_delivered(self) -> dict[str, Any]:
-        """The same, and how many values each plug has delivered in all."""
-        return {**self.now(), "delivered": {str(plug): n for plug, n in self._core.store.rows("plug_counts")}}
-
     def _at_work(self) -> list[Job]:
         jobs = self._core.jobs
         return [jobs[request] for request in self._fleet.running() if request in jobs]

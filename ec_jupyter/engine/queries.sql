@@ -326,9 +326,12 @@ SELECT party, split, n FROM fan WHERE party IN (SELECT value FROM json_each(?));
 SELECT party FROM run WHERE replay_of IS NOT NULL AND party IN (SELECT value FROM json_each(?));
 
 -- name: unfinished_of_party
-SELECT r.socket, r.tag, r.state FROM run JOIN request r ON r.run = run.id
- WHERE (run.id = :party OR run.party = :party AND run.party <> run.id) AND r.state NOT IN ('done', 'skipped')
-   AND (r.id = run.id OR r.run <> r.id);
+SELECT r.socket, r.tag, r.state FROM request r
+ WHERE r.id IN (SELECT id FROM run WHERE id = :party OR party = :party AND party <> id
+                UNION ALL
+                SELECT q.id FROM run JOIN request q ON q.run = run.id AND q.run <> q.id
+                 WHERE run.id = :party OR run.party = :party AND run.party <> run.id)
+   AND +r.state NOT IN ('done', 'skipped');
 
 -- name: failed_of
 -- calls of these sockets that should have brought something, and will not by themselves
@@ -413,15 +416,22 @@ SELECT record, created FROM task WHERE socket = ? ORDER BY version;
 SELECT id, root, party, submit_id, replay_of, created FROM run WHERE id = ?;
 
 -- name: party_states
-SELECT r.state, count(*) FROM run JOIN request r ON r.run = run.id
- WHERE (run.id = :party OR run.party = :party AND run.party <> run.id) AND (r.id = run.id OR r.run <> r.id) AND r.joined IS NULL
+SELECT r.state, count(*) FROM request r
+ WHERE r.id IN (SELECT id FROM run WHERE id = :party OR party = :party AND party <> id
+                UNION ALL
+                SELECT q.id FROM run JOIN request q ON q.run = run.id AND q.run <> q.id
+                 WHERE run.id = :party OR run.party = :party AND run.party <> run.id)
+   AND r.joined IS NULL
  GROUP BY r.state;
+
+-- name: ids_of_party
+SELECT id FROM run WHERE id = :party OR party = :party AND party <> id
+UNION ALL
+SELECT q.id FROM run JOIN request q ON q.run = run.id AND q.run <> q.id
+ WHERE run.id = :party OR run.party = :party AND run.party <> run.id;
 
 -- name: party_of
 SELECT party FROM run WHERE id = ?;
-
--- name: plug_counts
-SELECT plug, count(*) FROM arrival WHERE plug IS NOT NULL AND (mark IS NULL OR mark LIKE 'value%') GROUP BY plug;
 
 -- name: made_by
 -- socket and task of the call whose result a file is

@@ -8,9 +8,10 @@ from typing import Any
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.counts import STATES
 from ec_jupyter.engine.ended import finished, head, heads
-from ec_jupyter.engine.job import argument_value
-from ec_jupyter.engine.store import id_list
+from ec_jupyter.engine.job import Job, argument_value
+from ec_jupyter.engine.store import SQL, id_list
 from ec_jupyter.errors import FrameError, RequestNotFoundError, SocketNotFoundError
+from ec_jupyter.flow.columns import packed, unpacked
 from ec_jupyter.wire import Header
 
 Answer = tuple[dict[str, Any], list[bytes]]
@@ -19,85 +20,98 @@ COLUMNS = (
     "created", "started", "finished", "seconds", "error", "arguments", "emitted", "joined",
 )  # fmt: skip
 
+ENDED_WELL = ("done", "skipped")
+
 
 def requests(core: Core, header: Header, running: dict[int, float]) -> Answer:
-    """Records of requests: newest or oldest first, by identity or by start; `running`: for how many seconds, which."""
+    """Records in columns: newest or oldest first, by identity or by start; `running`: for how many seconds, which."""
     where, parameters = _filter(core, header, running)
-    order = "r.started" if header.get("by") == "started" else "r.id"
     direction = "DESC" if header.get("newest") else "ASC"
+    order = f"r.started {direction}, r.id {direction}" if header.get("by") == "started" else f"r.id {direction}"
     fields = ", ".join("run.party" if c == "party" else f"r.{c}" for c in COLUMNS)
     rows = core.store.db.execute(
-        f"SELECT {fields} FROM request r JOIN run ON run.id = r.run WHERE {where} "
-        f"ORDER BY {order} {direction}, r.id LIMIT ?",
-        (*parameters, header.get("limit") or 1000),
+        f"SELECT {fields} FROM request r JOIN run ON run.id = r.run WHERE {where} ORDER BY {order} LIMIT :limit",
+        parameters,
     ).fetchall()
-    return {"rows": [_request_row(core, dict(zip(COLUMNS, r, strict=True)), running) for r in rows]}, []
+    return packed(_columns(core, rows, running)), []
 
 
-def _filter(core: Core, header: Header, running: dict[int, float]) -> tuple[str, tuple[Any, ...]]:
+def _filter(core: Core, header: Header, running: dict[int, float]) -> tuple[str, dict[str, Any]]:
     terms: list[str] = ["1"]
-    parameters: list[Any] = []
+    parameters: dict[str, Any] = {"limit": header.get("limit") or 1000}
     if header.get("socket") is not None:
         if header["socket"] not in core.topology.names:
             raise SocketNotFoundError.named(header["socket"], core.topology.names)
-        terms.append("r.socket = ?")
-        parameters.append(core.topology.names[header["socket"]])
+        terms.append("r.socket = :socket")
+        parameters["socket"] = core.topology.names[header["socket"]]
     if header.get("run") is not None:
-        terms.append("(run.id = ? OR run.party = (SELECT party FROM run WHERE id = ?))")
-        parameters += [header["run"], header["run"]]
+        terms.append(f"r.id IN ({SQL['ids_of_party']})")
+        parameters["party"] = _party(core, header["run"])
     if header.get("ids") is not None:
-        terms.append("r.id IN (SELECT value FROM json_each(?))")
-        parameters.append(id_list(header["ids"]))
+        terms.append("r.id IN (SELECT value FROM json_each(:ids))")
+        parameters["ids"] = id_list(header["ids"])
     state = header.get("state")
     if state in ("running", "queued"):
         # one that another node has is on disk as running, also while it queues there
         among = "IN" if state == "running" else "NOT IN"
-        terms.append(f"r.state IN ('queued', 'running') AND r.id {among} (SELECT value FROM json_each(?))")
-        parameters.append(id_list(running))
+        terms.append(f"r.state IN ('queued', 'running') AND r.state NOT IN {ENDED_WELL}")
+        terms.append(f"r.id {among} (SELECT value FROM json_each(:running))")
+        parameters["running"] = id_list(running)
     elif state is not None:
         if state not in STATES:
             raise FrameError(f"no request is ever {state!r}; states: {', '.join(STATES)}")
-        terms.append("r.state = ?")
-        parameters.append(state)
+        # a literal, and said twice: else SQLite does not see that an index has them
+        terms.append(f"r.state = '{state}'" + ("" if state in ENDED_WELL else f" AND r.state NOT IN {ENDED_WELL}"))
     if header.get("by") == "started":
         terms.append("r.started IS NOT NULL")
-    return " AND ".join(terms), tuple(parameters)
+    return " AND ".join(terms), parameters
 
 
-def _request_row(core: Core, row: dict[str, Any], running: dict[int, float]) -> dict[str, Any]:
-    task = core.topology.tasks.get(row.pop("task") or 0)
-    arguments = json.loads(row.pop("arguments"))
-    job = core.jobs.get(row["id"])
-    row["socket"] = core.topology.sockets[row["socket"]].name
-    row["version"] = task.version if task else None
-    row["error"] = json.loads(row["error"]) if row["error"] else None
-    row["argument_names"] = list(arguments)
-    row["progress"] = None
-    if row["state"] == "running":
-        row["state"] = "queued"
-    if job is not None and job.assigned:
-        row["node"] = job.node
-    if job is not None and job.assigned and row["id"] in running:
-        current = core.topology.tasks.get(job.task)
-        row |= {
-            "state": "running", "attempt": job.attempt, "started": job.started, "seconds": running[row["id"]],
-            "slot": job.extra.get("slot"), "pid": job.extra.get("pid"),
-            "version": current.version if current else None, "progress": job.extra.get("progress"),
-        }  # fmt: skip
-    arrivals = [a for _, _, ids in arguments.values() for a in ids]
-    row["parents"] = _parents(core, arrivals)
-    return row
+def _columns(core: Core, rows: list[tuple[Any, ...]], running: dict[int, float]) -> dict[str, list[Any]]:
+    """Rows of requests as columns, with what is known of those that run now."""
+    found = {name: [row[at] for row in rows] for at, name in enumerate(COLUMNS)}
+    sockets, tasks = core.topology.sockets, core.topology.tasks
+    arguments = [json.loads(text) for text in found.pop("arguments")]
+    found["socket"] = [sockets[socket].name for socket in found["socket"]]
+    found["version"] = [tasks[task].version if task in tasks else None for task in found.pop("task")]
+    found["error"] = [json.loads(text) if text else None for text in found["error"]]
+    found["state"] = ["queued" if state == "running" else state for state in found["state"]]
+    found["argument_names"] = [list(one) for one in arguments]
+    found["parents"] = _parents(core, [[a for _, _, ids in one.values() for a in ids] for one in arguments])
+    found["progress"] = [None] * len(rows)
+    for at, request in enumerate(found["id"]):
+        job = core.jobs.get(request)
+        if job is not None and job.assigned:
+            for name, value in _assigned(core, job, running.get(request)).items():
+                found[name][at] = value
+    return found
 
 
-def _parents(core: Core, arrivals: list[int]) -> list[int]:
-    if not arrivals:
-        return []
-    rows = core.store.db.execute(
-        "SELECT DISTINCT source_request FROM arrival "
-        "WHERE id IN (SELECT value FROM json_each(?)) AND source_request IS NOT NULL",
-        (id_list(arrivals),),
+def _assigned(core: Core, job: Job, seconds: float | None) -> dict[str, Any]:
+    """Fields of a request that a node has; `seconds` for which it has run, if it does."""
+    if seconds is None:
+        return {"node": job.node}
+    task = core.topology.tasks.get(job.task)
+    return {
+        "node": job.node, "state": "running", "attempt": job.attempt, "started": job.started, "seconds": seconds,
+        "slot": job.extra.get("slot"), "pid": job.extra.get("pid"), "version": task.version if task else None,
+        "progress": job.extra.get("progress"),
+    }  # fmt: skip
+
+
+def _parents(core: Core, arrivals: list[list[int]]) -> list[list[int]]:
+    """For each list of arrivals the requests that they came from."""
+    wanted = [one for some in arrivals for one in some]
+    if not wanted:
+        return [[] for _ in arrivals]
+    sources = dict(
+        core.store.db.execute(
+            "SELECT id, source_request FROM arrival "
+            "WHERE id IN (SELECT value FROM json_each(?)) AND source_request IS NOT NULL",
+            (id_list(wanted),),
+        )
     )
-    return [source for (source,) in rows]
+    return [list(dict.fromkeys(sources[one] for one in some if one in sources)) for some in arrivals]
 
 
 def _record(core: Core, header: Header) -> Any:
@@ -132,13 +146,26 @@ def result(core: Core, header: Header) -> Answer:
     return {"row": rows[0]}, buffers
 
 
+def _party(core: Core, run: int) -> int | None:
+    row = core.store.one("party_of", (run,))
+    return None if row is None else int(row[0])
+
+
 def results(core: Core, header: Header) -> Answer:
-    """Results of the done requests of a socket, in order of acceptance, in columns."""
+    """Results of the done requests of a socket, in order of acceptance, in columns.
+
+    None yet where they are to be `complete` and the run is at work: `busy` says how many of its requests are.
+    """
+    if header.get("complete") and header.get("run") is not None:
+        states = dict(core.store.rows("party_states", {"party": _party(core, header["run"])}))
+        busy = states.get("queued", 0) + states.get("running", 0)
+        if busy:
+            return {"busy": busy, "many": [], "values": []}, []
     where, parameters = _filter(core, {**header, "state": "done"}, {})
     where += " AND r.joined IS NULL"
     rows = core.store.db.execute(
-        f"SELECT r.id, r.result FROM request r JOIN run ON run.id = r.run WHERE {where} ORDER BY r.id DESC LIMIT ?",
-        (*parameters, header.get("limit") or 1000),
+        f"SELECT r.id, r.result FROM request r WHERE {where} ORDER BY r.id DESC LIMIT :limit",
+        parameters,
     ).fetchall()
     found = core.values.load([value for _, value in rows if value is not None])
     buffers: list[bytes] = []
@@ -182,8 +209,8 @@ def lineage(core: Core, header: Header, running: dict[int, float]) -> Answer:
                     visited.add(other)
                     todo.append(other)
         seen |= visited
-    rows, _ = requests(core, {"ids": sorted(seen), "limit": len(seen)}, running)
-    return {"nodes": rows["rows"], "edges": edges}, []
+    table, _ = requests(core, {"ids": sorted(seen), "limit": len(seen)}, running)
+    return {"nodes": unpacked(table), "edges": edges}, []
 
 
 def _edges(core: Core, request: int, *, back: bool) -> list[list[Any]]:
@@ -191,7 +218,9 @@ def _edges(core: Core, request: int, *, back: bool) -> list[list[Any]]:
         rows = core.store.rows("fed_by", (request,))
         return [[source, target, argument] for target, argument, source in rows]
     row = core.store.db.execute("SELECT arguments FROM request WHERE id = ?", (request,)).fetchone()
-    edges = []
-    for name, (_, _, arrivals) in json.loads(row[0]).items():
-        edges += [[source, request, name] for source in _parents(core, arrivals)]
-    return edges
+    names, arrivals = [], []
+    for name, (_, _, ids) in json.loads(row[0]).items():
+        names.append(name)
+        arrivals.append(ids)
+    sources = _parents(core, arrivals)
+    return [[source, request, name] for name, some in zip(names, sources, strict=True) for source in some]

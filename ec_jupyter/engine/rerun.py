@@ -388,9 +388,8 @@ def replay(engine: Engine, header: Header) -> list[int]:
 
 def _requests(core: Core, party: int) -> list[tuple[int, int, str, str, str]]:
     return core.store.db.execute(
-        "SELECT r.id, r.socket, r.tag, r.state, r.arguments FROM run JOIN request r ON r.run = run.id "
-        "WHERE (run.id = :party OR run.party = :party AND run.party <> run.id) AND (r.id = run.id OR r.run <> r.id) "
-        "AND r.joined IS NULL ORDER BY r.id",
+        f"SELECT id, socket, tag, state, arguments FROM request WHERE id IN ({SQL['ids_of_party']}) "
+        "AND joined IS NULL ORDER BY id",
         {"party": party},
     ).fetchall()
 

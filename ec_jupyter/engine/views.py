@@ -54,7 +54,7 @@ class Views:
 
     def counts(self, header: Header) -> Answer:
         """What is where, in numbers."""
-        return self._counts.with_delivered(), []
+        return self._counts.now(), []
 
     def rates(self, header: Header) -> Answer:
         """How quickly each socket works."""

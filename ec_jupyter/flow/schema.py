@@ -166,7 +166,7 @@ QUERIES: dict[str, tuple[Fields, Fields]] = {
     "requests": ({}, _FILTER),
     "arguments": ({"id": ID}, {}),
     "result": ({"id": ID}, {}),
-    "results": ({}, _FILTER),
+    "results": ({}, {**_FILTER, "complete": FLAG}),
     "output": ({"id": ID}, {}),
     "attempts": ({"id": ID}, {}),
     "lineage": ({"id": ID}, {}),

@@ -14,6 +14,7 @@ from ec_jupyter.client.client import unpack
 from ec_jupyter.client.submit import LOOK_SECONDS
 from ec_jupyter.client.waits import Deadline, background, beating, wake
 from ec_jupyter.errors import ArgumentsError, RequestNotFoundError
+from ec_jupyter.flow.columns import unpacked
 from ec_jupyter.flow.options import number_of, several, word_of
 from ec_jupyter.flow.options import shown as shown_value
 from ec_jupyter.nodes.current import rebuilt
@@ -178,10 +179,21 @@ class Calls:
         limit : int, optional
             The newest so many only.
         """
-        asked: dict[str, Any] = {"what": "results", "socket": self._in_force(socket), "limit": _most(limit)}
+        asked: dict[str, Any] = {"socket": self._in_force(socket), "limit": _most(limit)}
         if run is not None:
             asked["run"] = self._run_id(run)
-        reply, buffers = self._client.ask("query", asked, timeout=None)
+        return self._loaded(*self._client.ask("query", {"what": "results", **asked}, timeout=None))
+
+    def _results(self, socket: str, run: Run, deadline: Deadline) -> list[Any] | None:
+        """Results of a run at a socket, in one question; None while it is at work, or the engine does not answer."""
+        asked = {"what": "results", "socket": self._in_force(socket), "limit": _ALL, "run": run.id, "complete": True}
+        try:
+            reply, buffers = self._client.ask("query", asked, timeout=deadline.left)
+        except TimeoutError:
+            return None
+        return None if reply.get("busy") else self._loaded(reply, buffers)
+
+    def _loaded(self, reply: dict[str, Any], buffers: list[bytes]) -> list[Any]:
         rest, load = iter(buffers), self._client.load
         return [
             [load(unpack(one, rest)) for one in head] if many else load(unpack(head, rest))
@@ -190,10 +202,12 @@ class Calls:
 
     def _requests(self, asked: dict[str, Any]) -> Table:
         reply, _ = self._client.ask("query", {"what": "requests", **asked})
-        key = asked.get("by", "id")
-        rows = sorted(reply["rows"], key=lambda row: (row[key] is None, row[key], row["id"]))
-        items = [Request(self._self, row["id"], row["socket"], row) for row in rows]
-        return Table([_request_row(row) for row in rows], _COLUMNS, items=items)
+        rows = unpacked(reply)
+        if asked.get("newest"):
+            rows.reverse()
+        flow = self._self
+        items = [Request(flow, row["id"], row["socket"], row) for row in rows]
+        return Table(rows, _COLUMNS, items=items, text=_request_row)
 
     def request(self, id: int) -> Request:
         """The request of that number.
@@ -411,7 +425,7 @@ class Calls:
         if not reply["ids"]:
             return []
         found, _ = self._client.ask("query", {"what": "requests", "ids": reply["ids"], "limit": len(reply["ids"])})
-        return [Request(self._self, row["id"], row["socket"]) for row in found["rows"]]
+        return [Request(self._self, row["id"], row["socket"]) for row in unpacked(found)]
 
     def _let_wait(self, target: Any) -> Any:
         """Let those of the things to be retried wait again that wait; the others."""

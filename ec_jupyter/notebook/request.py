@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ec_jupyter.client.submit import LOOK_SECONDS, Number
 from ec_jupyter.client.waits import Deadline, awaited, until
 from ec_jupyter.errors import EcError, RequestNotFoundError
+from ec_jupyter.flow.columns import unpacked
 from ec_jupyter.notebook.outcome import error_of, value_of
 from ec_jupyter.notebook.parts import Part
 from ec_jupyter.notebook.progress import progress_text
@@ -71,11 +72,11 @@ class Request(Part):
 
     def _ended(self, deadline: Deadline) -> dict[str, Any]:
         __tracebackhide__ = True
+        row = self.flow._client.known_end(self._number) if isinstance(self._number, int) else None
+        if row is not None and row["state"] == "done":
+            return row
         try:
             with going_on(self._still):
-                row = self.flow._client.known_end(self._id(deadline.left))
-                if row is not None and row["state"] == "done":
-                    return row
                 return self._finished(deadline.left).result(deadline.left)
         except TimeoutError:
             number = self._seen()
@@ -94,7 +95,7 @@ class Request(Part):
             try:
                 asked = {"what": "requests", "ids": [number], "limit": 1}
                 reply, _ = client.ask("query", asked, timeout=LOOK_SECONDS)
-                return f"is {reply['rows'][0]['state']}"
+                return f"is {unpacked(reply)[0]['state']}"
             except (EcError, TimeoutError, LookupError):
                 pass
         return f"has not ended ({client.trouble})"
@@ -163,9 +164,10 @@ class Request(Part):
         # done is the one state that nothing changes any more
         if self._known is None or self._known["state"] != "done":
             reply, _ = self.flow._client.ask("query", {"what": "requests", "ids": [self.id], "limit": 1})
-            if not reply["rows"]:
+            rows = unpacked(reply)
+            if not rows:
                 raise RequestNotFoundError(f"the flow has no request {self.id}")
-            self._known = reply["rows"][0]
+            self._known = rows[0]
         return self._known
 
     @property
@@ -356,13 +358,17 @@ class Run(Part):
             counts.update(found)
             return True if not (counts.get("queued") or counts.get("running")) else None
 
-        with going_on(lambda: (f"run {self.id}", f"flow.run({self.id}).wait()")):
+        with going_on(self._still):
             through = until(self.flow._client, ended, deadline)
         if through is None:
             busy = f"{counts.get('queued', 0)} queued and {counts.get('running', 0)} running"
             how = f"has {busy} requests" if counts else f"goes on ({self.flow._client.trouble})"
             raise TimeoutError(f"run {self.id} {how} after {deadline.seconds:g} s; they stay in the flow")
         return self
+
+    def _still(self) -> tuple[str, str]:
+        """What goes on when somebody waits no more, and how to wait again."""
+        return f"run {self.id}", f"flow.run({self.id}).wait()"
 
     def results(self, socket: str, timeout: float | None = None) -> list[Any]:
         """Values of its done requests at `socket`, in order of acceptance; waits for the run.
@@ -373,8 +379,13 @@ class Run(Part):
             The run is not through after `timeout` seconds.
         """
         __tracebackhide__ = True
-        self.wait(timeout)
-        return self.flow.results(socket, run=self)
+        deadline = Deadline(timeout)
+        with going_on(self._still):
+            found = self.flow._results(socket, self, deadline)
+        if found is None:
+            self.wait(deadline.left)
+            found = self.flow.results(socket, run=self)
+        return found
 
     def cancel(self) -> int:
         """Cancel what of it has not ended; how many requests that was."""

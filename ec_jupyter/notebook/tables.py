@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from html import escape
 from typing import Any, overload
 
@@ -30,6 +31,13 @@ class Table(Sequence[Any]):
         What indexing gives, where that is more than the row: one object a row.
     title : str
         A line above the table.
+    text : callable, optional
+        What a row becomes before anybody looks at it.
+
+    Attributes
+    ----------
+    rows : list of dict
+        One dict a row.
 
     Notes
     -----
@@ -43,11 +51,18 @@ class Table(Sequence[Any]):
         *,
         items: Sequence[Any] | None = None,
         title: str = "",
+        text: Callable[[dict[str, Any]], dict[str, Any]] = dict,
     ) -> None:
-        self.rows = list(rows)
+        self._records, self._text = rows, text
         self.columns = list(columns)
         self.title = title
         self._items = list(self.rows if items is None else items)
+
+    @cached_property
+    def rows(self) -> list[dict[str, Any]]:
+        """One dict a row."""
+        # made when somebody looks: most tables are only indexed
+        return [self._text(record) for record in self._records]
 
     def __len__(self) -> int:
         return len(self._items)
@@ -61,7 +76,8 @@ class Table(Sequence[Any]):
     def __getitem__(self, index: slice) -> Table: ...
     def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
-            return Table(self.rows[index], self.columns, items=self._items[index], title=self.title)
+            records, items = self._records[index], self._items[index]
+            return Table(records, self.columns, items=items, title=self.title, text=self._text)
         return self._items[index]
 
     def to_frame(self) -> Any:
@@ -77,10 +93,10 @@ class Table(Sequence[Any]):
         return pd.DataFrame(self.rows)
 
     def _cells(self) -> list[list[str]]:
-        return [[_shown(row.get(column)) for column in self.columns] for row in self.rows[:SHOWN]]
+        return [[_shown(row.get(column)) for column in self.columns] for row in map(self._text, self._records[:SHOWN])]
 
     def _more(self) -> str:
-        return f"… {len(self.rows) - SHOWN} more" if len(self.rows) > SHOWN else ""
+        return f"… {len(self._records) - SHOWN} more" if len(self._records) > SHOWN else ""
 
     def __repr__(self) -> str:
         cells = self._cells()

@@ -18,6 +18,7 @@ from ec_jupyter.client import commands, scene
 from ec_jupyter.client.client import Client
 from ec_jupyter.client.launch import running
 from ec_jupyter.errors import EcError, EngineError, RequestNotFoundError
+from ec_jupyter.flow.columns import unpacked
 from ec_jupyter.server import probe
 from ec_jupyter.server.checks import Refused, check_numbers, field, read_object, told
 from ec_jupyter.server.flows import Flows
@@ -218,7 +219,7 @@ def _missing(request: int) -> RequestNotFoundError:
 
 def _row(client: Client, request: int) -> dict[str, Any]:
     """What the engine says of a request; its result is looked at in a worker, never here."""
-    rows = client.ask("query", {"what": "requests", "ids": [request], "limit": 1})[0]["rows"]
+    rows = unpacked(client.ask("query", {"what": "requests", "ids": [request], "limit": 1})[0])
     if not rows:
         raise _missing(request)
     row = {name: rows[0].get(name) for name in _SHOWN}

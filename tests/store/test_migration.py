@@ -94,6 +94,18 @@ def test_nor_does_one_in_a_flow_that_an_older_version_made(flow: ec.Flow, folder
         assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
+OF_ONE_RUN = ["ids_of_party", "party_states", "unfinished_of_party", "unfinished_of_run", "requests_of"]
+
+
+@pytest.mark.parametrize("name", OF_ONE_RUN)
+def test_what_is_read_of_one_run_costs_the_same_however_many_there_are(tmp_path: Path, name: str) -> None:
+    store = Store(tmp_path / "new")
+    given = {"party": 1, "run": 1, "runs": "[1]"}
+    steps = [step[3] for step in store.db.execute(f"EXPLAIN QUERY PLAN {SQL[name]}", given)]
+    assert [step for step in steps if step.startswith("SCAN") and "json_each" not in step] == []
+    store.close()
+
+
 MIGRATE = """
 import os, signal, sqlite3, sys
 from pathlib import Path
