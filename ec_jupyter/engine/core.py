@@ -20,9 +20,9 @@ from ec_jupyter.engine.plug_evaluation import PlugEvaluation, Route, explained
 from ec_jupyter.engine.side_calls import FIRST, SideCalls
 from ec_jupyter.engine.store import Store
 from ec_jupyter.engine.suspects import REQUEST, Suspects
+from ec_jupyter.flow.arrival import Arrival, to_column
 from ec_jupyter.flow.dispatch import Dispatch
 from ec_jupyter.flow.join import Fire, JoinTable, Skip, Source
-from ec_jupyter.flow.join_state import Arrival
 from ec_jupyter.flow.placement import Holdings
 from ec_jupyter.flow.tag import Tag, to_text
 from ec_jupyter.flow.topology import Topology
@@ -192,22 +192,20 @@ class Core:
         return bool(decided.calls or decided.arrivals or decided.changed)
 
     def _arrival_row(self, a: Arrival) -> tuple[Any, ...]:
-        plain = a.kind == "value" and not a.lag
-        mark = None if plain else f"{a.kind}+{a.lag}{'s' if a.silent else ''}"
         value = a.value.id if isinstance(a.value, StoredValue) else None
         if a.state == "shared":
             self.sharing.add(a.party)
         return (
             a.id, a.socket, a.argument, a.party, a.run, to_text(a.tag), value, a.source or None, a.index, a.plug,
-            a.request, a.state, mark, int(a.late), self.now, a.key,
+            a.request, a.state, to_column(a), int(a.late), self.now, a.key,
         )  # fmt: skip
 
     def _fired(self, fire: Fire) -> None:
         arguments: dict[str, Argument] = {}
-        for name, argument_value in fire.argument_values.items():
-            kept = [a.value for a in argument_value.arrivals if isinstance(a.value, StoredValue)]
-            kind = "l" if argument_value.gathered else "e" if kept[0].place == "error" else "v"
-            arguments[name] = (kind, kept, [a.id for a in argument_value.arrivals])
+        for name, value in fire.arguments.items():
+            kept = [a.value for a in value.arrivals if isinstance(a.value, StoredValue)]
+            kind = "l" if value.gathered else "e" if kept[0].place == "error" else "v"
+            arguments[name] = (kind, kept, [a.id for a in value.arrivals])
         job = Job(fire.request, fire.socket, fire.party, fire.run, fire.tag, arguments, self.now)
         if fire.begins:
             self.journal.add("add_run", (job.run, job.socket, None, job.party, None, None, self.now))
@@ -359,7 +357,7 @@ class Core:
             self._carry(job, source, plug, kept, outcome)
         if not job.late:
             for plug in topology.errors.get(job.socket, ()):
-                self.joins.dead(source, plug, silent=True)
+                self.joins.tombstone(source, plug, silent=True)
         self.joins.finished(job.party)
         self.absorb()
         self._hops = 0
@@ -369,7 +367,7 @@ class Core:
     def _carry(self, job: Job, source: Source, plug: Plug, kept: StoredValue | None, outcome: Outcome) -> None:
         """What one plug gets of a call that ended well."""
         if outcome.state == "skipped":
-            self.joins.dead(source, plug)
+            self.joins.tombstone(source, plug)
         elif outcome.emitted is not None:
             self.close(source, str(job.id), outcome.emitted, [plug])
         elif kept is not None and plug.id not in self.topology.examined:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ec_jupyter.engine.store import id_list
 from ec_jupyter.engine.suspects import VALUE
-from ec_jupyter.flow.join_state import Arrival
+from ec_jupyter.flow.arrival import Arrival
 
 if TYPE_CHECKING:
     from ec_jupyter.engine.core import Core

@@ -10,10 +10,11 @@ from functools import cached_property
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.store import id_list
 from ec_jupyter.errors import ArgumentsError, RequestNotFoundError
+from ec_jupyter.flow.arrival import GatherBuffer
 from ec_jupyter.flow.join import JoinTable
-from ec_jupyter.flow.join_state import GatherBuffer, JoinState
+from ec_jupyter.flow.join_state import JoinState
 from ec_jupyter.flow.party import Party
-from ec_jupyter.flow.reach import Positions
+from ec_jupyter.flow.reach import Reachability
 from ec_jupyter.flow.tag import Path, Tag, from_text, path
 from ec_jupyter.model import Plug
 
@@ -70,7 +71,7 @@ class Gaps:
     def __init__(self, core: Core, socket: int = 0) -> None:
         self._core = core
         self._socket = socket
-        self._positions: dict[int, tuple[Positions, Positions]] = {}
+        self._reachability: dict[int, tuple[Reachability, Reachability]] = {}
         self._lost: dict[int, Lost] = {}
 
     def sockets(self, party: Party) -> set[int]:
@@ -79,38 +80,38 @@ class Gaps:
 
     def of(self, party: Party, socket: int) -> list[Gap]:
         """Lists of a party at a socket that lack elements."""
-        join_state = party.join_states.get(socket) or JoinState(socket)
+        join = party.joins.get(socket) or JoinState(socket)
         found, failed = [], {key: dict(tags) for key, tags in self._lost_of(party).items() if key[0] == socket}
-        for (argument, base), buffers in join_state.buffers.items():
+        for (argument, base), buffers in join.buffers.items():
             tags = failed.get((socket, argument, base), {})
             for buffer in buffers:
                 mine = {i: tags.pop(i) for i, tag in list(tags.items()) if not buffer.splits.isdisjoint(tag[-1][0])}
-                found.append(self._gap(party, join_state, argument, base, buffer, mine))
+                found.append(self._gap(party, join, argument, base, buffer, mine))
         for (_, argument, base), tags in failed.items():
             if tags:
                 buffer = GatherBuffer(splits={split for tag in tags.values() for split in tag[-1][0]})
-                found.append(self._gap(party, join_state, argument, base, buffer, tags))
+                found.append(self._gap(party, join, argument, base, buffer, tags))
         # nothing is said of a list whose elements are on their way
         return [gap for gap in found if gap.begun or (gap.missing and (gap.lost or gap.stranded))]
 
     def _gap(
-        self, party: Party, join_state: JoinState, argument: str, base: Path, buffer: GatherBuffer, tags: dict[int, Tag]
+        self, party: Party, join: JoinState, argument: str, base: Path, buffer: GatherBuffer, tags: dict[int, Tag]
     ) -> Gap:
-        plugs = [p for p in self._core.topology.into.get((join_state.socket, argument), ()) if p.gather]
-        known = join_state.lacking(argument, base, buffer.splits, party.fans)
+        plugs = [p for p in self._core.topology.into.get((join.socket, argument), ()) if p.gather]
+        known = join.lacking(argument, base, buffer.splits, party.fans)
         missing = set() if buffer.made else tags.keys() if known is None else known
         ever, by_itself = self._stands(party)
-        members = [*(queue[0].tag for queue in buffer.items.values()), *(a.tag for a in buffer.dead.values())]
+        members = [*(queue[0].tag for queue in buffer.items.values()), *(a.tag for a in buffer.left_out.values())]
         return Gap(
             argument,
             next((tag[:-1] for tag in [*members, *tags.values()]), ()),
             frozenset(buffer.splits),
             tuple(sorted(missing)),
-            frozenset(i for i in missing if not by_itself.reach(plugs, (*base, i), element=True)),
+            frozenset(i for i in missing if not by_itself.can_come_by(plugs, (*base, i), element=True)),
             bool(buffer.items),
-            not ever.reach(plugs, base)
+            not ever.can_come_by(plugs, base)
             if known is None
-            else any(not ever.reach(plugs, (*base, i), element=True) for i in missing),
+            else any(not ever.can_come_by(plugs, (*base, i), element=True) for i in missing),
         )
 
     # -- what a person names ---------------------------------------------------
@@ -176,20 +177,20 @@ class Gaps:
             found[party].append((socket, from_text(tag)))
         return found
 
-    def _stands(self, party: Party) -> tuple[Positions, Positions]:
+    def _stands(self, party: Party) -> tuple[Reachability, Reachability]:
         """Where a party stands: with all its unfinished calls, and with those that go on by themselves."""
-        if party.id not in self._positions:
+        if party.id not in self._reachability:
             core = self._core
             rows = [(s, from_text(t), state) for s, t, state in core.store.rows("unfinished_of_party", (party.id,))]
             more = core.evaluation.tokens(party.id)
             more += [(a.socket, a.tag[:-1] if a.slot[0].endswith("[]") else a.tag) for a in JoinTable.waiting(party)]
             ever = [(s, tag) for s, tag, _ in rows]
             on = [(s, tag) for s, tag, state in rows if state not in ("failed", "cancelled")]
-            self._positions[party.id] = (
-                Positions(core.topology, ever + more),
-                Positions(core.topology, on + more),
+            self._reachability[party.id] = (
+                Reachability(core.topology, ever + more),
+                Reachability(core.topology, on + more),
             )
-        return self._positions[party.id]
+        return self._reachability[party.id]
 
     def _lost_of(self, party: Party) -> Lost:
         if party.id not in self._lost:
@@ -199,9 +200,9 @@ class Gaps:
 
     def _find_lost(self, party: Party, failed: list[tuple[int, Tag]]) -> Lost:
         found: Lost = {}
-        _, positions = self._stands(party)
+        _, reachability = self._stands(party)
         for plug in self._plugs:
-            for base, tags in self._core.joins.marks.lost(party, plug, positions, failed).items():
+            for base, tags in self._core.joins.tombstones.lost_elements(party, plug, reachability, failed).items():
                 open_ = {i: tag for i, tag in tags.items() if not self._decided(party, plug, base, i)}
                 if open_:
                     found.setdefault((plug.target, plug.argument, base), {}).update(open_)
@@ -210,14 +211,14 @@ class Gaps:
     @staticmethod
     def _decided(party: Party, plug: Plug, base: Path, index: int) -> bool:
         """Whether an element has come or will not, or its list is no more."""
-        join_state = party.join_states.get(plug.target)
-        if join_state is None:
+        join = party.joins.get(plug.target)
+        if join is None:
             return False
         slot = (plug.argument + "[]", (*base, index))
         return (
-            slot in join_state.seen
-            or slot in join_state.dead
-            or join_state.is_skipped(base)
-            or join_state.is_dead(plug.argument, base)
-            or any(b.made for b in join_state.buffers.get((plug.argument, base), ()))
+            slot in join.seen
+            or slot in join.absent
+            or join.is_skipped(base)
+            or join.is_absent(plug.argument, base)
+            or any(b.made for b in join.buffers.get((plug.argument, base), ()))
         )

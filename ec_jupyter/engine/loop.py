@@ -287,7 +287,7 @@ class Engine:
             effect()
 
     def _settle(self) -> None:
-        """Decide marks that waited to know what can still come; that reads the disk, so it writes first."""
+        """Decide tombstones that waited to know what can still come; that reads the disk, so it writes first."""
         core = self.core
         touched, core.touched = core.touched, set()
         while touched := touched.intersection(core.joins.undecided):

@@ -18,8 +18,8 @@ from ec_jupyter.engine import recovery
 from ec_jupyter.engine.job import Job, StoredValue
 from ec_jupyter.engine.store import id_list
 from ec_jupyter.engine.suspects import PLUG
+from ec_jupyter.flow.arrival import Arrival
 from ec_jupyter.flow.decision import Source
-from ec_jupyter.flow.join_state import Arrival
 from ec_jupyter.flow.tag import Tag, from_text
 from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import Plug
@@ -87,7 +87,7 @@ def take_out(core: Core, new: Topology) -> Taken:
 
 
 def _carries(arrival: Arrival) -> str | None:
-    """Whether a value is a result or a failure; None of a mark."""
+    """Whether a value is a result or a failure; None of a tombstone."""
     if not isinstance(arrival.value, StoredValue):
         return None
     return "error" if arrival.value.place == "error" else "result"
@@ -107,7 +107,7 @@ def _take(core: Core, arrival: Arrival, taken: Taken) -> None:
 def _others(core: Core, new: Topology, plug: Plug, request: int, splits: bool) -> list[tuple[int, Unit, str]]:
     """What a call brought to a plug's argument by plugs that are gone: arrival, which of its results, state."""
     rows = core.store.rows("brought", (request, plug.target, plug.argument))
-    # a silent mark is what an error plug sends of a success
+    # a silent tombstone is what an error plug sends of a success
     rows = [row for row in rows if row[2] not in new.plugs and (plug.on == "error" or not str(row[4]).endswith("s"))]
     return [(key, _unit(splits, request, from_text(tag)), state) for key, tag, _, state, _ in rows]
 
@@ -238,8 +238,8 @@ class _Carrier:
 
     def _under_way(self, party: int) -> bool:
         record = self.core.joins.parties.find(party)
-        join_states = record.join_states.values() if record is not None else ()
-        return any((a.socket, a.argument) in self._lists for join_state in join_states for a in join_state.pending())
+        joins = record.joins.values() if record is not None else ()
+        return any((a.socket, a.argument) in self._lists for join in joins for a in join.pending())
 
     # -- bringing it ---------------------------------------------------------------
     def _bring(
@@ -257,12 +257,12 @@ class _Carrier:
         if row.state == "failed" and row.error is not None and 0 not in came:
             core.joins.result(_source(job), self.plug, core.keep_error(job, json.loads(row.error)))
         elif row.state in ("done", "skipped") and -1 not in came:
-            core.joins.dead(_source(job), self.plug, silent=True)
+            core.joins.tombstone(_source(job), self.plug, silent=True)
 
     def _result(self, job: Job, row: _Row, values: dict[int, StoredValue], came: dict[int, str]) -> None:
         core, source = self.core, _source(job, late=job.late and row.state != "failed")
         if row.state == "skipped":
-            core.joins.dead(source, self.plug) if -1 not in came else None
+            core.joins.tombstone(source, self.plug) if -1 not in came else None
         elif row.state == "done" and row.value is not None and came.keys().isdisjoint((0, -1)):
             if self.plug.id in core.topology.examined:
                 core.evaluation.ask(source, self.plug, values[row.value])
@@ -272,7 +272,7 @@ class _Carrier:
     def _yields(self, job: Job, row: _Row, came: dict[int, str], wanted: Callable[[Unit], bool]) -> None:
         core, source = self.core, _source(job, late=job.late and row.state != "failed")
         if row.state == "skipped":
-            core.joins.dead(source, self.plug) if -1 not in came and wanted(None) else None
+            core.joins.tombstone(source, self.plug) if -1 not in came and wanted(None) else None
             return
         there = {_unit(True, job.id, from_text(tag)) for tag in came.values()}
         ids = [value for (value,) in core.store.rows("emissions", (job.id,))]

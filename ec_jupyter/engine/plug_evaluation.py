@@ -176,7 +176,7 @@ class PlugEvaluation:
             self.pending.append(self.out.pop(request))
 
     def outcome(self, outcome: Outcome) -> None:
-        """A worker has looked: the value goes on, or a mark does, or its request fails."""
+        """A worker has looked: the value goes on, or a tombstone does, or its request fails."""
         if outcome.value is not None:
             self.core.values.drop_files([outcome.value])
         route = self.out.get(outcome.request)
@@ -278,7 +278,7 @@ class PlugEvaluation:
         return done
 
     def give_up(self, request: int) -> bool:
-        """Send dead marks in place of what is stuck of a request; whether it was done, and is again."""
+        """Send tombstones in place of what is stuck of a request; whether it was done, and is again."""
         origin = self.origins.get(request)
         if origin is None:
             return False
@@ -331,7 +331,7 @@ class PlugEvaluation:
         """Let a value go on as a worker, or nothing at all, decided."""
         core, place = self.core, route.place
         if fate is False:
-            core.joins.dead(place, plug, element=route.at)
+            core.joins.tombstone(place, plug, element=route.at)
         elif isinstance(fate, list):
             split = str(place.request) if route.at is None else f"{place.request}:{route.at}"
             for i, value in enumerate(fate):

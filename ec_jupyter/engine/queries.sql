@@ -280,7 +280,7 @@ SELECT DISTINCT run.party FROM request r JOIN run ON run.id = r.run
 -- name: waiting_parties
 SELECT DISTINCT party, target, argument FROM arrival WHERE state = 'waiting' OR state = 'shared' OR state = 'routing';
 
--- name: arrivals_apart
+-- name: arrivals_run_independent
 -- what waits or is held at these sockets, by whatever run it came
 SELECT id, target, argument, party, run, tag, value, source_request, "index", plug, request, state, mark, late, time, key
   FROM arrival WHERE (state = 'waiting' OR state = 'shared' OR state = 'routing') AND target IN (SELECT value FROM json_each(:sockets))
@@ -289,7 +289,7 @@ SELECT id, target, argument, party, run, tag, value, source_request, "index", pl
   FROM arrival WHERE state = 'held' AND target IN (SELECT value FROM json_each(:sockets));
 
 -- name: arrivals_aside
--- values that were set aside, or wait in parties that were; dead marks among them are nobody's to see
+-- values that were set aside, or wait in parties that were; tombstones among them are shown to nobody
 SELECT a.id, a.target, a.argument, a.party, a.run, a.tag, a.source_request, a.time, v.type, v.size, s.name
   FROM arrival a JOIN value v ON v.id = a.value LEFT JOIN request r ON r.id = a.source_request LEFT JOIN socket s ON s.id = r.socket
  WHERE a.id IN (SELECT value FROM json_each(:values)) AND a.state IN ('waiting', 'shared', 'routing', 'held')

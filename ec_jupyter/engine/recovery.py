@@ -16,8 +16,8 @@ from ec_jupyter.engine.plug_evaluation import ELEMENTS, Route
 from ec_jupyter.engine.records import load_topology, recorded
 from ec_jupyter.engine.store import Store, id_list
 from ec_jupyter.engine.suspects import NOTHING, PARTY, REQUEST, VALUE, Suspects
+from ec_jupyter.flow.arrival import Arrival, from_column
 from ec_jupyter.flow.decision import Source
-from ec_jupyter.flow.join_state import Arrival
 from ec_jupyter.flow.rebuild import restore
 from ec_jupyter.flow.tag import from_text
 from ec_jupyter.flow.topology import Root
@@ -174,25 +174,26 @@ def adopt(core: Core, parties: Iterable[int]) -> None:
 
 
 def _load_joins(core: Core) -> None:
-    apart = core.topology.apart
-    waiting = {party for party, *key in core.store.rows("waiting_parties") if tuple(key) not in apart}
+    independent = core.topology.run_independent
+    waiting = {party for party, *key in core.store.rows("waiting_parties") if tuple(key) not in independent}
     adopt(core, joining(core) | waiting)
-    _load_apart(core)
+    _load_run_independent(core)
 
 
 def load_value(core: Core, arrival: int) -> None:
     """Have one value with the others that wait, where it is not yet."""
     if all(one.id != arrival for one in core.joins.all_waiting()):
-        _load_apart(core, arrival)
+        _load_run_independent(core, arrival)
         _load_evaluation(core, arrival)
 
 
-def _load_apart(core: Core, only: int | None = None) -> None:
-    sockets = id_list({socket for socket, _ in core.topology.apart})
+def _load_run_independent(core: Core, only: int | None = None) -> None:
+    keys = core.topology.run_independent
+    sockets = id_list({socket for socket, _ in keys})
     rows = [
         row
-        for row in core.store.rows("arrivals_apart", {"sockets": sockets})
-        if (row[1], row[2]) in core.topology.apart and row[11] in ("waiting", "held") and only in (None, row[0])
+        for row in core.store.rows("arrivals_run_independent", {"sockets": sockets})
+        if (row[1], row[2]) in keys and row[11] in ("waiting", "held") and only in (None, row[0])
     ]
     values = core.values.load({row[6] for row in rows if row[6] is not None})
     for row in sorted(row for row in rows if row[12] is None and not core.suspects.out(VALUE, row[0])):
@@ -298,10 +299,7 @@ def _arrivals(core: Core, requests: list[int], parties: list[int]) -> list[Arriv
 def arrival_of(row: Sequence[Any], values: dict[int, StoredValue]) -> Arrival:
     """An arrival as its row has it; its value only where it may still be used."""
     number, socket, argument, party, run, tag, value, source, index, plug, request, state, mark, late, _, key = row
-    kind, lag, silent = "value", 0, False
-    if mark is not None:
-        kind, _, rest = mark.partition("+")
-        lag, silent = int(rest.rstrip("s")), rest.endswith("s")
+    kind, lag, silent = from_column(mark)
     return Arrival(
         number, socket, argument, party, run, from_text(tag), kind, values.get(value), source, index, plug, lag, silent,
         state, request, bool(late), key,

@@ -12,9 +12,10 @@ from ec_jupyter.engine.job import Argument, Job, StoredValue, ids_in
 from ec_jupyter.engine.store import SQL, id_list
 from ec_jupyter.engine.suspects import PARTY, REQUEST
 from ec_jupyter.errors import ArgumentsError, RequestNotFoundError, SocketNotFoundError, nearest
+from ec_jupyter.flow.arrival import Arrival
 from ec_jupyter.flow.dispatch import Dispatch
 from ec_jupyter.flow.join import JoinTable, Source
-from ec_jupyter.flow.join_state import Arrival, JoinState
+from ec_jupyter.flow.join_state import JoinState
 from ec_jupyter.flow.party import Party
 from ec_jupyter.flow.tag import ROOT, Tag, from_text, path, to_text
 from ec_jupyter.wire import Header, Value
@@ -125,7 +126,7 @@ def _queue_again(core: Core, job: Job, before: str) -> None:
 
 
 def _give_up(core: Core, job: Job, before: str) -> None:
-    """Let a failed or cancelled request be skipped: a dead mark goes where its result would have gone."""
+    """Let a failed or cancelled request be skipped: a tombstone goes where its result would have gone."""
     _no_longer_aside(core, job)
     core.journal.step("set_state", ("skipped", None, core.now, job.id))
     core.tally(job.socket, before, -1)
@@ -137,7 +138,7 @@ def _give_up(core: Core, job: Job, before: str) -> None:
             # what it has yielded stands: it has so many elements and no more
             core.close(source, str(job.id), job.emitted, [plug])
         else:
-            core.joins.dead(source, plug)
+            core.joins.tombstone(source, plug)
     core.joins.finished(job.party)
     core.absorb()
 
@@ -156,9 +157,9 @@ def _take_given(core: Core, job: Job) -> None:
     for one in core.joins.policies.leave(job.socket, job.run):
         _keep_given(job, one)
     party = core.joins.parties.find(job.party)
-    join_state = party.join_states.get(job.socket) if party else None
-    if party is not None and join_state is not None:
-        _out_of_join_state(core, job, party, join_state)
+    join = party.joins.get(job.socket) if party else None
+    if party is not None and join is not None:
+        _out_of_join(core, job, party, join)
     if party is not None and job.id == job.run and job.run not in party.bound:
         core.joins.parties.leave(party, job.run)
     core.journal.add(
@@ -172,22 +173,22 @@ def _keep_given(job: Job, arrival: Arrival) -> None:
         job.arguments[arrival.argument] = ("v", (arrival.value,), ())
 
 
-def _out_of_join_state(core: Core, job: Job, party: Party, join_state: JoinState) -> None:
-    for at, queue in list(join_state.given.items()):
+def _out_of_join(core: Core, job: Job, party: Party, join: JoinState) -> None:
+    for at, queue in list(join.partial.items()):
         for entry in [e for e in queue if e[0] == job.id]:
             queue.remove(entry)
         if not queue:
-            del join_state.given[at]
-    for argument, where, argument_value in list(join_state.argument_values()):
-        if len(argument_value.arrivals) != 1:
+            del join.partial[at]
+    for argument, where, value in list(join.waiting()):
+        if len(value.arrivals) != 1:
             continue
-        one = argument_value.arrivals[0]
+        one = value.arrivals[0]
         if one.source is not None or (one.run, where) != (job.run, path(job.tag)):
             continue
-        join_state.remove(argument, where, argument_value)
-        core.joins.calls.uncount(party, argument_value)
-        core.joins.calls.turn(one, "left", None)
-        join_state.seen.discard(one.slot)
+        join.remove(argument, where, value)
+        core.joins.calls.uncount(party, value)
+        core.joins.calls.set_state(one, "left", None)
+        join.seen.discard(one.slot)
         _keep_given(job, one)
 
 
@@ -240,12 +241,12 @@ def supply(engine: Engine, header: Header, values: dict[str, Value]) -> None:
     for name, (party, tag) in gaps.items():
         core.joins.supply_element(socket, name, party.id, min(party.runs), tag, core.keep(values[name]))
     values = {name: value for name, value in values.items() if name not in gaps}
-    apart = {name for name in values if (socket, name) in core.topology.apart}
+    independent = {name for name in values if (socket, name) in core.topology.run_independent}
     # looked up first: nothing is brought where one of them has no place
-    keys = {name: _key(core, header, socket, name) for name in apart}
-    place = _place(core, header, socket, values.keys() - apart) if values.keys() - apart else None
+    keys = {name: _key(core, header, socket, name) for name in independent}
+    place = _place(core, header, socket, values.keys() - independent) if values.keys() - independent else None
     for name, value in values.items():
-        if place is None or name in apart:
+        if place is None or name in independent:
             core.joins.supply(socket, name, 0, 0, ROOT, core.keep(value), keys[name])
         else:
             party, tag = place
@@ -281,8 +282,8 @@ def _place(core: Core, header: Header, socket: int, names: set[str]) -> tuple[Pa
     if header.get("element") is not None:
         element = tuple(header["element"])
     for party in parties:
-        join_state = party.join_states.get(socket)
-        if join_state is None:
+        join = party.joins.get(socket)
+        if join is None:
             continue
         for arrivals in (a for a in JoinTable.waiting(party) if a.socket == socket and a.argument not in names):
             if element in (None, path(arrivals.tag)):
@@ -293,7 +294,7 @@ def _place(core: Core, header: Header, socket: int, names: set[str]) -> tuple[Pa
 
 
 def discard(engine: Engine, arrivals: list[int], request: int | None) -> None:
-    """Throw away waiting values, or give up a failed request; a dead mark goes on in its place."""
+    """Throw away waiting values, or give up a failed request; a tombstone goes on in its place."""
     core = engine.core
     if request is not None:
         for row in chosen(core, {"ids": [request]}, ("failed", "cancelled")):

@@ -6,7 +6,7 @@
 --   running    given to another node, which may outlive this engine, or must not run twice
 --   done, failed, cancelled, skipped
 -- States of an arrival: waiting, shared, held, used, decided, dropped, superseded, discarded, left, routing
---   (ec_jupyter/flow/meeting.py says what each means).
+--   (ec_jupyter/flow/arrival.py says what each means).
 
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 
@@ -64,7 +64,8 @@ CREATE INDEX attempt_request ON attempt (request);
 -- what a generator has yielded so far
 CREATE TABLE emission (request INTEGER, "index" INTEGER, value INTEGER, PRIMARY KEY (request, "index")) WITHOUT ROWID;
 
--- mark: NULL for a plain value, else kind+lag and s where silent; key: of a value for a join by key
+-- mark: NULL for a plain value, else kind+lag and s where silent; kind is value, dead (a tombstone) or vacant (a
+-- tombstone of an empty split): to_column and from_column in ec_jupyter/flow/arrival.py; key: of a value for a join by key
 CREATE TABLE arrival (
     id INTEGER PRIMARY KEY, target INTEGER NOT NULL, argument TEXT NOT NULL, party INTEGER NOT NULL, run INTEGER NOT NULL,
     tag TEXT NOT NULL, value INTEGER, source_request INTEGER, "index" INTEGER NOT NULL, plug INTEGER, request INTEGER,

@@ -10,8 +10,9 @@ from ec_jupyter.engine.ended import heads
 from ec_jupyter.engine.gaps import Gap, Gaps
 from ec_jupyter.engine.job import StoredValue, argument_value
 from ec_jupyter.errors import RequestNotFoundError, SocketNotFoundError
+from ec_jupyter.flow.arrival import Arrival
 from ec_jupyter.flow.join import JoinTable
-from ec_jupyter.flow.join_state import Arrival, JoinState
+from ec_jupyter.flow.join_state import JoinState
 from ec_jupyter.flow.party import Party
 from ec_jupyter.flow.tag import ROOT, Path, Tag, from_text, path, to_text
 from ec_jupyter.wire import Header
@@ -27,10 +28,10 @@ def waiting(core: Core, header: Header) -> Answer:
     rows = []
     gaps = Gaps(core)
     for party in sorted(core.joins.parties.all.values(), key=lambda p: p.id):
-        for socket in {**party.join_states, **dict.fromkeys(sorted(gaps.sockets(party)))}:
+        for socket in {**party.joins, **dict.fromkeys(sorted(gaps.sockets(party)))}:
             if wanted in (None, core.topology.sockets[socket].name):
-                join_state = party.join_states.get(socket) or JoinState(socket)
-                rows += _join_state_rows(core, party, join_state, gaps.of(party, socket))
+                join = party.joins.get(socket) or JoinState(socket)
+                rows += _join_rows(core, party, join, gaps.of(party, socket))
     for socket in sorted({arrival.socket for arrival in core.joins.policies.waiting()}):
         if wanted in (None, core.topology.sockets[socket].name):
             rows += _policy_rows(core, socket)
@@ -42,7 +43,7 @@ def waiting(core: Core, header: Header) -> Answer:
 def _policy_rows(core: Core, socket: int) -> list[dict[str, Any]]:
     """What waits where runs do not decide: call by call, as far as it is known what will be one."""
     policies, rows = core.joins.policies, []
-    given = policies.given.get(socket, {})
+    given = policies.partial.get(socket, {})
     for row in policies.rows(socket):
         table = _table(core, socket, list(row.values()))
         first = min(row.values(), key=lambda a: a.id)
@@ -77,39 +78,39 @@ def _table(core: Core, socket: int, some: list[Arrival]) -> dict[str, dict[str, 
     return table
 
 
-def _join_state_rows(core: Core, party: Party, join_state: JoinState, gaps: list[Gap]) -> list[dict[str, Any]]:
+def _join_rows(core: Core, party: Party, join: JoinState, gaps: list[Gap]) -> list[dict[str, Any]]:
     arrived: dict[Path, list[Arrival]] = {}
     for arrival in JoinTable.waiting(party):
-        if arrival.socket == join_state.socket:
+        if arrival.socket == join.socket:
             arrived.setdefault(path(arrival.tag), []).append(arrival)
     lists: dict[Path, list[Gap]] = {}
     for gap in gaps:
         lists.setdefault(path(gap.lead), []).append(gap)
-    for at in (*join_state.given, *(path(gap.lead) for gap in gaps if not gap.begun)):
+    for at in (*join.partial, *(path(gap.lead) for gap in gaps if not gap.begun)):
         arrived.setdefault(at, [])
     return [
-        _waiting_row(core, party, join_state, at, some, [*lists.get(at, ()), *(lists.get(at[:-1], ()) if at else ())])
+        _waiting_row(core, party, join, at, some, [*lists.get(at, ()), *(lists.get(at[:-1], ()) if at else ())])
         for at, some in sorted(arrived.items())
     ]
 
 
 def _waiting_row(
-    core: Core, party: Party, join_state: JoinState, at: Path, some: list[Arrival], gaps: list[Gap]
+    core: Core, party: Party, join: JoinState, at: Path, some: list[Arrival], gaps: list[Gap]
 ) -> dict[str, Any]:
     mine = [gap for gap in gaps if _concerns(gap, at, some)]
     tag: Tag = some[0].tag if some else next((gap.lead for gap in mine), ROOT)
-    table = _table(core, join_state.socket, some)
+    table = _table(core, join.socket, some)
     missing = [n for n, entry in table.items() if entry["state"] == "missing"]
     tokens = _tokens(core, party) if missing else []
     for n in missing:
-        key = (join_state.socket, n)
+        key = (join.socket, n)
         # what none of its runs leads to may still come with a run that joins the party
         own = any(key in core.topology.reach(root) for root in party.shape)
         if own and not core.topology.can_reach(tokens, key, at):
             table[n]["state"] = "unreachable"
-    given = join_state.given.get(at)
+    given = join.partial.get(at)
     return {
-        "socket": core.topology.sockets[join_state.socket].name,
+        "socket": core.topology.sockets[join.socket].name,
         "run": some[0].run if some else min(party.runs, default=party.id), "party": party.id, "tag": to_text(tag),
         "element": list(at), "arguments": table,
         "stranded": any(gap.stranded for gap in mine) or any(table[n]["state"] == "unreachable" for n in missing),

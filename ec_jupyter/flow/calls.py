@@ -1,23 +1,24 @@
-"""Values that come to joins, and the calls they make or that will never be. Pure."""
+"""Values that come to joins, the calls they complete, and the calls that will never be. Pure."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
+from ec_jupyter.flow.arrival import ELEMENT, ArgumentValue, Arrival
 from ec_jupyter.flow.decision import Decisions, Fire, Skip, Source
-from ec_jupyter.flow.join_state import ELEMENT, ArgumentValue, Arrival, JoinState
+from ec_jupyter.flow.join_state import JoinState
 from ec_jupyter.flow.party import Parties, Party
 from ec_jupyter.flow.tag import ROOT, Path, Tag, path, united
 from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import Plug
 
-Spot = tuple[int, str, Path]
-"""A socket and a slot of its meeting, to be looked at again."""
+SocketSlot = tuple[int, str, Path]
+"""A socket and a slot of it that is not decided."""
 
 
 class Calls:
-    """Makes calls of what has come, and sends marks on where none will be.
+    """Makes the calls that arrivals complete, and sends tombstones for those that will never be.
 
     Parameters
     ----------
@@ -32,14 +33,14 @@ class Calls:
     ----------
     out : Decisions
         What was decided and not yet drained.
-    marks : deque of Arrival
-        Marks on their way; a chain of skips is a queue, not a recursion, however long it is.
-    undecided : dict of int to set of Spot
-        By party, what is to be decided once it is known what can still come.
+    undelivered : deque of Arrival
+        Tombstones on their way: a chain of skips of any length is a queue, not a recursion.
+    undecided : dict of int to set of SocketSlot
+        By party, the slots to decide once it is known what can still come.
     held : dict of int to dict of str to Arrival
         Per socket and held argument, the value for the calls to come.
-    turned : int
-        How often an arrival was given a new state.
+    state_changes : int
+        How many times an arrival got a new state.
     """
 
     def __init__(
@@ -50,27 +51,27 @@ class Calls:
         self.new_request = new_request
         self.new_arrival = new_arrival
         self.out = Decisions()
-        self.marks: deque[Arrival] = deque()
-        self.undecided: dict[int, set[Spot]] = {}
+        self.undelivered: deque[Arrival] = deque()
+        self.undecided: dict[int, set[SocketSlot]] = {}
         self.held: dict[int, dict[str, Arrival]] = {}
-        self.turned = 0
+        self.state_changes = 0
 
     # -- records -------------------------------------------------------------
-    def turn(self, arrival: Arrival, state: str, request: int | None) -> None:
+    def set_state(self, arrival: Arrival, state: str, request: int | None) -> None:
         """Give an arrival its new state."""
-        self.turned += 1
+        self.state_changes += 1
         new = bool(self.out.arrivals) and self.out.arrivals[0].id <= arrival.id
         arrival.state, arrival.request = state, request
         if not new:
             self.out.changed.append(arrival)
 
-    def mark(
+    def send_tombstone(
         self, source: Source, plug: Plug, kind: str, lag: int = 0, *, silent: bool = False, index: int = -1
     ) -> None:
-        """Send a mark along a plug; it stands `lag` levels short of the source's own calls."""
-        if (plug.target, plug.argument) in self.topology.apart:
+        """Send a tombstone along a plug; its tag is `lag` levels short of the source's own calls."""
+        if (plug.target, plug.argument) in self.topology.run_independent:
             return
-        # a call that would have split its result has no element to put the mark on
+        # a call that would have split its result has no element to put the tombstone on
         lag += self.topology.task(plug.source).generator + plug.map
         if plug.gather and (lag or source.tag):
             lag -= 1
@@ -79,163 +80,159 @@ class Calls:
             source.request or None, index, plug.id, lag, silent, late=source.late,
         )  # fmt: skip
         self.out.arrivals.append(arrival)
-        self.marks.append(arrival)
+        self.undelivered.append(arrival)
 
     def pass_on(self, source: Source, kind: str, lag: int, *, silent: bool) -> None:
-        """Send a mark along every plug of a call that will never be."""
-        quiet = self.topology.quiet
+        """Send a tombstone along every plug of a call that will never be."""
+        ignores = self.topology.ignores_silent
         for plug in self.topology.out.get(source.socket, ()):
-            hushed = silent or plug.on == "error"
-            if not (hushed and plug.id in quiet):
-                self.mark(source, plug, kind, lag, silent=hushed)
+            without_record = silent or plug.on == "error"
+            if not (without_record and plug.id in ignores):
+                self.send_tombstone(source, plug, kind, lag, silent=without_record)
 
     def depth(self, party: Party, socket: int) -> int:
         """How many splits deep the calls of a socket stand in a party."""
         return self.topology.depths(party.shape).get(socket, 0) if self.topology.splitting else 0
 
-    def look_again(self, party: Party, socket: int, argument: str, where: Path) -> None:
+    def decide_later(self, party: Party, socket: int, argument: str, where: Path) -> None:
         """Decide about a slot once it is known what can still come."""
         self.undecided.setdefault(party.id, set()).add((socket, argument, where))
 
-    def uncount(self, party: Party, argument_value: ArgumentValue) -> None:
-        """A parcel no longer counts among what waits."""
-        if argument_value.counted:
-            argument_value.counted = False
+    def uncount(self, party: Party, value: ArgumentValue) -> None:
+        """An argument value no longer counts as waiting."""
+        if value.counted:
+            value.counted = False
             party.waiting -= 1
 
     # -- values --------------------------------------------------------------
-    def value(self, party: Party, join_state: JoinState, arrival: Arrival) -> None:
+    def value(self, party: Party, join: JoinState, arrival: Arrival) -> None:
         """Take in a value, and make the calls it completes."""
-        if join_state.supersedes(arrival) or (arrival.late and join_state.is_skipped(arrival.slot[1])):
-            self.turn(arrival, "superseded", None)
+        if join.supersedes(arrival) or (arrival.late and join.is_skipped(arrival.slot[1])):
+            self.set_state(arrival, "superseded", None)
             return
-        slot = join_state.see(arrival)
-        for mark in [*join_state.open_marks(slot), *join_state.note(slot, arrival.plug)]:
-            self.turn(mark, "dropped", None)
+        slot = join.see(arrival)
+        for tombstone in [*join.open_tombstones(slot), *join.note(slot, arrival.plug)]:
+            self.set_state(tombstone, "dropped", None)
         party.waiting += 1
         if arrival.lag == ELEMENT and slot[1]:
-            self.element(party, join_state, arrival)
+            self.element(party, join, arrival)
         else:
             # a value that was never split is a list of one
-            self.keep(
-                party, join_state, arrival.argument, ArgumentValue(arrival.tag, [arrival], arrival.lag == ELEMENT)
-            )
+            self.keep(party, join, arrival.argument, ArgumentValue(arrival.tag, [arrival], arrival.lag == ELEMENT))
 
-    def keep(self, party: Party, join_state: JoinState, argument: str, argument_value: ArgumentValue) -> None:
-        """Let a parcel wait, and make the calls it completes."""
-        where = join_state.keep(argument, argument_value)
-        if where in join_state.closed:
-            self.look_again(party, join_state.socket, argument, where)
-        self.attempt(party, join_state, where)
+    def keep(self, party: Party, join: JoinState, argument: str, value: ArgumentValue) -> None:
+        """Let an argument value wait, and make the calls it completes."""
+        where = join.keep(argument, value)
+        if where in join.above_skipped:
+            self.decide_later(party, join.socket, argument, where)
+        self.attempt(party, join, where)
 
-    def element(self, party: Party, join_state: JoinState, arrival: Arrival) -> None:
-        """Take in one element of a list, or the mark of one."""
+    def element(self, party: Party, join: JoinState, arrival: Arrival) -> None:
+        """Take in an element of a list, or its tombstone."""
         base, splits = path(arrival.tag)[:-1], arrival.tag[-1][0]
-        if join_state.is_skipped(base):
+        if join.is_skipped(base):
             if arrival.kind == "value":
                 party.waiting -= 1
-                self.turn(arrival, "dropped", None)
+                self.set_state(arrival, "dropped", None)
             return
-        buffer = join_state.buffer(arrival.argument, base, splits)
+        buffer = join.buffer(arrival.argument, base, splits)
         for split in splits:
             if split not in party.fans and split not in buffer.splits:
-                party.closing.setdefault(split, []).append((join_state.socket, arrival.argument, base))
+                party.closing.setdefault(split, []).append((join.socket, arrival.argument, base))
         buffer.add(arrival)
-        self.gather(party, join_state, arrival.argument, base)
+        self.gather(party, join, arrival.argument, base)
 
-    def gather(self, party: Party, join_state: JoinState, argument: str, base: Path) -> None:
+    def gather(self, party: Party, join: JoinState, argument: str, base: Path) -> None:
         """Make the lists that are complete."""
-        for buffer in list(join_state.buffers.get((argument, base), ())):
-            while (argument_value := buffer.take(party.fans)) is not None:
-                self.list_made(party, join_state, argument, argument_value)
+        for buffer in list(join.buffers.get((argument, base), ())):
+            while (value := buffer.take(party.fans)) is not None:
+                self.list_made(party, join, argument, value)
 
-    def list_made(self, party: Party, join_state: JoinState, argument: str, argument_value: ArgumentValue) -> None:
-        """Let a complete list wait; each element counted as waiting, from now on the list does."""
-        party.waiting += 1 - len(argument_value.arrivals)
-        self.keep(party, join_state, argument, argument_value)
+    def list_made(self, party: Party, join: JoinState, argument: str, value: ArgumentValue) -> None:
+        """Let a complete list wait: it counts as waiting now, its elements no longer do."""
+        party.waiting += 1 - len(value.arrivals)
+        self.keep(party, join, argument, value)
 
     def close(self, party: Party, split: str, n: int) -> None:
-        """A split has `n` elements: lists that waited to know it may be complete."""
+        """A split has `n` elements: lists that lacked this number may be complete."""
         party.fans[split] = n
         for socket, argument, base in party.closing.pop(split, ()):
-            self.gather(party, party.join_states[socket], argument, base)
+            self.gather(party, party.joins[socket], argument, base)
 
     # -- calls ---------------------------------------------------------------
-    def attempt(self, party: Party, join_state: JoinState, at: Path) -> None:
+    def attempt(self, party: Party, join: JoinState, at: Path) -> None:
         """Make what calls there can be at a path and below it."""
-        while self._call(party, join_state, at):
+        while self._call(party, join, at):
             pass
-        for where in join_state.under(at):
-            while self._call(party, join_state, where):
+        for where in join.under(at):
+            while self._call(party, join, where):
                 pass
 
-    def _call(self, party: Party, join_state: JoinState, at: Path) -> bool:
-        """Make one call at `at`, if all is there; or skip it, if something will never be."""
-        topology, socket = self.topology, join_state.socket
+    def _call(self, party: Party, join: JoinState, at: Path) -> bool:
+        """Make one call at `at` if all its arguments are there, or skip it if one is absent."""
+        topology, socket = self.topology, join.socket
         needed = topology.matched.get(socket)
-        if needed is None or topology.sockets[socket].parked or not join_state.waits_at(at):
+        if needed is None or topology.sockets[socket].parked or not join.waits_at(at):
             return False
-        if join_state.closed or join_state.skipped or join_state.vacant:
-            if join_state.is_skipped(at):
-                self._drop(party, join_state, at, None)
+        if join.above_skipped or join.skipped or join.empty_splits:
+            if join.is_skipped(at):
+                self._drop(party, join, at, None)
                 return False
-            if join_state.is_vacant(at):
-                # an element too many waits, visibly; what was to be shared is of no use
-                self._drop_shared(party, join_state, at) if at in join_state.vacant else None
+            if join.in_empty_split(at):
+                # a surplus element waits, visibly; what was to be shared by elements is of no use
+                self._drop_shared(party, join, at) if at in join.empty_splits else None
                 return False
-        if join_state.dead and any(join_state.is_dead(name, at) for name in needed):
+        if join.absent and any(join.is_absent(name, at) for name in needed):
             if len(at) >= self.depth(party, socket):
-                self._skip_waiting(party, join_state, at)
+                self._skip_waiting(party, join, at)
             return False
-        argument_values = self._argument_values(join_state, needed, at)
-        if argument_values is None or all(len(p.tag) < len(at) for p in argument_values.values()):
+        arguments = self._arguments(join, needed, at)
+        if arguments is None or all(len(p.tag) < len(at) for p in arguments.values()):
             return False
         if socket in topology.held and self.held_for(socket) is None:
             return False
-        join_state.take(argument_values, at)
-        self._complete(party, join_state, argument_values, at)
+        join.take(arguments, at)
+        self._complete(party, join, arguments, at)
         return True
 
-    def _skip_waiting(self, party: Party, join_state: JoinState, at: Path) -> None:
-        own = [p for here in join_state.waits.values() for p in here.get(at, ())]
+    def _skip_waiting(self, party: Party, join: JoinState, at: Path) -> None:
+        own = [p for here in join.waits.values() for p in here.get(at, ())]
         runs = [a.run for p in own for a in p.arrivals]
-        self.skip(party, join_state, united([p.tag for p in own]), min(runs, default=party.id), None)
+        self.skip(party, join, united([p.tag for p in own]), min(runs, default=party.id), None)
 
-    def _argument_values(
-        self, join_state: JoinState, needed: tuple[str, ...], at: Path
-    ) -> dict[str, ArgumentValue] | None:
-        argument_values = {}
+    def _arguments(self, join: JoinState, needed: tuple[str, ...], at: Path) -> dict[str, ArgumentValue] | None:
+        arguments = {}
         for name in needed:
-            argument_value = join_state.find(name, at)
-            if argument_value is None:
+            value = join.find(name, at)
+            if value is None:
                 return None
-            argument_values[name] = argument_value
-        if len(join_state.waits) > len(needed):
-            task = self.topology.task(join_state.socket)
-            for name in join_state.waits:
-                given = join_state.find(name, at) if name not in argument_values and task.parameter(name) else None
+            arguments[name] = value
+        if len(join.waits) > len(needed):
+            task = self.topology.task(join.socket)
+            for name in join.waits:
+                given = join.find(name, at) if name not in arguments and task.parameter(name) else None
                 if given is not None:
-                    argument_values[name] = given
-        return argument_values
+                    arguments[name] = given
+        return arguments
 
     def _complete(
         self,
         party: Party,
-        join_state: JoinState,
-        argument_values: dict[str, ArgumentValue],
+        join: JoinState,
+        arguments: dict[str, ArgumentValue],
         at: Path,
         missing: tuple[str, ...] = (),
     ) -> None:
-        tag = united([argument_value.tag for argument_value in argument_values.values()])
-        runs = {a.run for argument_value in argument_values.values() for a in argument_value.arrivals}
+        tag = united([value.tag for value in arguments.values()])
+        runs = {a.run for value in arguments.values() for a in value.arrivals}
         if len(runs) > 1:
             party.bound |= runs
-        for argument_value in argument_values.values():
-            self.uncount(party, argument_value)
-        waited = self._given(join_state, at, runs) if join_state.given else ()
-        fire = self.fire(join_state.socket, party, min(runs, default=party.id), tag, argument_values, waited)
+        for value in arguments.values():
+            self.uncount(party, value)
+        waited = self._take_partial(join, at, runs) if join.partial else ()
+        fire = self.fire(join.socket, party, min(runs, default=party.id), tag, arguments, waited)
         fire.missing = missing
-        # a follower's own place among the live is given up: it ends with the call it follows
+        # a follower no longer counts as live by itself: it ends with the call it follows
         party.live -= len(fire.followers)
 
     def held_for(self, socket: int) -> dict[str, Arrival] | None:
@@ -244,40 +241,38 @@ class Calls:
         return held if all(name in held for name in self.topology.held.get(socket, ())) else None
 
     def hold(self, socket: int, request: int) -> dict[str, ArgumentValue]:
-        """Give a call the held values."""
+        """Give a call its held values."""
         for arrival in self.held.get(socket, {}).values():
             if arrival.state != "held":
-                self.turn(arrival, "held", request)
+                self.set_state(arrival, "held", request)
         return {name: ArgumentValue(ROOT, [arrival]) for name, arrival in self.held.get(socket, {}).items()}
 
-    def expire(self, party: Party, join_state: JoinState, argument_value: ArgumentValue) -> None:
-        """A value has waited too long: its call fails with what there is of it."""
-        # what the wiring does not ask for may have been given all the same
+    def expire(self, party: Party, join: JoinState, value: ArgumentValue) -> None:
+        """A value has waited too long: its call fails with the arguments that have come."""
+        # arguments that the wiring does not ask for may have been given too
         at, names = (
-            path(argument_value.tag),
-            dict.fromkeys((*self.topology.matched[join_state.socket], *join_state.waits)),
+            path(value.tag),
+            dict.fromkeys((*self.topology.matched[join.socket], *join.waits)),
         )
-        argument_values = {name: found for name in names if (found := join_state.find(name, at)) is not None}
-        held = self.held.get(join_state.socket, {})
-        lacking = tuple(
-            n for n in self.topology.needed[join_state.socket] if n not in argument_values and n not in held
-        )
-        join_state.take(argument_values, at)
-        self._complete(party, join_state, argument_values, at, lacking)
+        arguments = {name: found for name in names if (found := join.find(name, at)) is not None}
+        held = self.held.get(join.socket, {})
+        lacking = tuple(n for n in self.topology.needed[join.socket] if n not in arguments and n not in held)
+        join.take(arguments, at)
+        self._complete(party, join, arguments, at, lacking)
 
-    def _given(self, join_state: JoinState, at: Path, runs: set[int]) -> list[int]:
-        """Requests that waited for this call: they gave some of its arguments."""
+    def _take_partial(self, join: JoinState, at: Path, runs: set[int]) -> list[int]:
+        """Requests that waited for this call, whose submits gave some of its arguments."""
         waited: list[int] = []
         left = set(runs)
         for depth in range(len(at), -1, -1):
-            queue = join_state.given.get(at[:depth])
+            queue = join.partial.get(at[:depth])
             for entry in list(queue or ()):
                 if queue and entry[1] in left:
                     left.discard(entry[1])
                     waited.append(entry[0])
                     queue.remove(entry)
             if queue is not None and not queue:
-                del join_state.given[at[:depth]]
+                del join.partial[at[:depth]]
         return waited
 
     def fire(
@@ -286,7 +281,7 @@ class Calls:
         party: Party | None,
         run: int,
         tag: Tag,
-        argument_values: dict[str, ArgumentValue],
+        arguments: dict[str, ArgumentValue],
         waited: Sequence[int] = (),
     ) -> Fire:
         """Make a call."""
@@ -294,102 +289,102 @@ class Calls:
         if party is not None and not waited:
             party.live += 1
         owner = party.id if party is not None else 0
-        for argument_value in argument_values.values():
-            state = "used" if len(argument_value.tag) == len(tag) else "shared"
-            for arrival in argument_value.arrivals:
+        for value in arguments.values():
+            state = "used" if len(value.tag) == len(tag) else "shared"
+            for arrival in value.arrivals:
                 owner = owner or arrival.party
                 if party is not None and (arrival.late_of or arrival.rescue_of):
                     party.inherit(arrival, request)
                 if arrival.state != state:
-                    self.turn(arrival, state, request)
-            if argument_value.mark is not None and argument_value.mark.request is None:
-                self.turn(argument_value.mark, argument_value.mark.state, request)
+                    self.set_state(arrival, state, request)
+            if value.tombstone is not None and value.tombstone.request is None:
+                self.set_state(value.tombstone, value.tombstone.state, request)
         if self.held:
-            argument_values |= self.hold(socket, request)
-        fire = Fire(request, socket, owner, run, tag, argument_values, bool(waited), list(waited[1:]))
+            arguments |= self.hold(socket, request)
+        fire = Fire(request, socket, owner, run, tag, arguments, bool(waited), list(waited[1:]))
         self.out.calls.append(fire)
         return fire
 
     # -- calls that will never be ----------------------------------------------
-    def skip(self, party: Party, join_state: JoinState, tag: Tag, run: int, mark: Arrival | None) -> None:
-        """There will be no call at a tag, nor at elements below it: `mark` says so, or something waits in vain."""
-        where, socket = path(tag), join_state.socket
-        if join_state.is_skipped(where) or join_state.is_vacant(where):
+    def skip(self, party: Party, join: JoinState, tag: Tag, run: int, tombstone: Arrival | None) -> None:
+        """Rule out the call at a tag and those of elements below it: by a tombstone, or because of what waits there."""
+        where, socket = path(tag), join.socket
+        if join.is_skipped(where) or join.in_empty_split(where):
             return
-        join_state.shut(where)
-        waited = self._given_up(join_state, where)
-        silent = bool(mark and mark.silent and len(self.topology.needed[socket]) == 1 and not waited)
+        join.rule_out(where)
+        waited = self._take_partial_below(join, where)
+        silent = bool(tombstone and tombstone.silent and len(self.topology.needed[socket]) == 1 and not waited)
         request = 0
         if not silent:
             request = waited[0] if waited else self.new_request()
             self.out.calls.append(Skip(request, socket, party.id, run, tag, bool(waited), waited[1:]))
             party.live -= len(waited)
-        self._drop(party, join_state, where, request or None)
-        lag = max(mark.lag if mark else 0, self.depth(party, socket) - len(where))
-        source = Source(request or (mark.source or 0 if mark else 0), socket, party.id, run, tag)
-        self.pass_on(source, "dead", lag, silent=silent)
-        self.look_above(party, join_state, where)
+        self._drop(party, join, where, request or None)
+        lag = max(tombstone.lag if tombstone else 0, self.depth(party, socket) - len(where))
+        source = Source(request or (tombstone.source or 0 if tombstone else 0), socket, party.id, run, tag)
+        self.pass_on(source, "tombstone", lag, silent=silent)
+        self.decide_above(party, join, where)
 
-    def _given_up(self, join_state: JoinState, where: Path) -> list[int]:
-        below = sorted(at for at in join_state.given if at[: len(where)] == where)
-        return [request for at in below for request, _ in join_state.given.pop(at)]
+    def _take_partial_below(self, join: JoinState, where: Path) -> list[int]:
+        below = sorted(at for at in join.partial if at[: len(where)] == where)
+        return [request for at in below for request, _ in join.partial.pop(at)]
 
-    def skip_simple(self, mark: Arrival, party: Party | None) -> None:
-        """Pass a mark through a socket that nothing else ever comes to."""
-        self.turn(mark, "dropped", None)
-        source = Source(mark.source or 0, mark.socket, mark.party, mark.run, mark.tag)
-        silent = mark.silent or mark.kind == "vacant"
+    def skip_simple(self, tombstone: Arrival, party: Party | None) -> None:
+        """Pass a tombstone through a socket that only this plug feeds."""
+        self.set_state(tombstone, "dropped", None)
+        source = Source(tombstone.source or 0, tombstone.socket, tombstone.party, tombstone.run, tombstone.tag)
+        silent = tombstone.silent or tombstone.kind == "empty"
         if not silent:
             source.request = self.new_request()
-            mark.request = source.request
-            self.out.calls.append(Skip(source.request, mark.socket, mark.party, mark.run, mark.tag))
-        self.pass_on(source, mark.kind, mark.lag, silent=silent)
+            tombstone.request = source.request
+            self.out.calls.append(Skip(source.request, tombstone.socket, tombstone.party, tombstone.run, tombstone.tag))
+        self.pass_on(source, tombstone.kind, tombstone.lag, silent=silent)
 
-    def vacate(self, party: Party, join_state: JoinState, mark: Arrival) -> None:
-        """No element will ever be here: what was to be shared by them is dropped, and on it goes."""
-        where = path(mark.tag)
-        join_state.shut(where, vacant=True)
-        self._drop_shared(party, join_state, where)
-        self._give_up(party, join_state, mark.tag)
-        lag = max(mark.lag, self.depth(party, join_state.socket) - len(where))
-        source = Source(mark.source or 0, join_state.socket, party.id, mark.run, mark.tag)
-        self.pass_on(source, "vacant", lag, silent=True)
-        self.look_above(party, join_state, where)
+    def skip_empty(self, party: Party, join: JoinState, tombstone: Arrival) -> None:
+        """A split has no elements: drop what they were to share, and pass the tombstone on."""
+        where = path(tombstone.tag)
+        join.rule_out(where, empty=True)
+        self._drop_shared(party, join, where)
+        self._skip_partial(party, join, tombstone.tag)
+        lag = max(tombstone.lag, self.depth(party, join.socket) - len(where))
+        source = Source(tombstone.source or 0, join.socket, party.id, tombstone.run, tombstone.tag)
+        self.pass_on(source, "empty", lag, silent=True)
+        self.decide_above(party, join, where)
 
-    def look_above(self, party: Party, join_state: JoinState, where: Path) -> None:
-        """What was to be shared by elements of which one will not be may be of no use to any."""
+    def decide_above(self, party: Party, join: JoinState, where: Path) -> None:
+        """One element will never be: what waits above it to be shared may be of no use to any other."""
         for depth in range(len(where)):
-            for argument, here in join_state.waits.items():
+            for argument, here in join.waits.items():
                 if where[:depth] in here:
-                    self.look_again(party, join_state.socket, argument, where[:depth])
+                    self.decide_later(party, join.socket, argument, where[:depth])
 
-    def _drop(self, party: Party, join_state: JoinState, where: Path, request: int | None) -> None:
-        argument_values, elements = join_state.empty(where)
+    def _drop(self, party: Party, join: JoinState, where: Path, request: int | None) -> None:
+        arguments, elements = join.clear(where)
         party.waiting -= len(elements)
-        self._dropped(party, argument_values, request)
+        self._dropped(party, arguments, request)
         for element in elements:
-            self.turn(element, "dropped", request)
+            self.set_state(element, "dropped", request)
 
-    def _drop_shared(self, party: Party, join_state: JoinState, where: Path) -> None:
-        for here in join_state.waits.values():
+    def _drop_shared(self, party: Party, join: JoinState, where: Path) -> None:
+        for here in join.waits.values():
             self._dropped(party, here.pop(where, ()), None)
 
-    def _dropped(self, party: Party, argument_values: Iterable[ArgumentValue], request: int | None) -> None:
-        for argument_value in argument_values:
-            self.uncount(party, argument_value)
-            for arrival in argument_value.arrivals:
-                # what some elements have used and others will not is not lost
+    def _dropped(self, party: Party, arguments: Iterable[ArgumentValue], request: int | None) -> None:
+        for value in arguments:
+            self.uncount(party, value)
+            for arrival in value.arrivals:
+                # what some elements have used keeps its state
                 if arrival.state == "waiting":
-                    self.turn(arrival, "dropped", request)
+                    self.set_state(arrival, "dropped", request)
 
-    def unshare(self, party: Party, join_state: JoinState, argument: str, where: Path) -> None:
-        """Drop what no element can use any more."""
-        argument_values = join_state.waits.get(argument, {}).pop(where, deque())
-        self._dropped(party, argument_values, None)
-        if argument_values and where in join_state.given and not join_state.waits_at(where):
-            self._give_up(party, join_state, argument_values[0].tag)
+    def unshare(self, party: Party, join: JoinState, argument: str, where: Path) -> None:
+        """Drop what no element can use any more, and skip requests that waited for it."""
+        arguments = join.waits.get(argument, {}).pop(where, deque())
+        self._dropped(party, arguments, None)
+        if arguments and where in join.partial and not join.waits_at(where):
+            self._skip_partial(party, join, arguments[0].tag)
 
-    def _give_up(self, party: Party, join_state: JoinState, tag: Tag) -> None:
-        for request, run in join_state.given.pop(path(tag), ()):
-            self.out.calls.append(Skip(request, join_state.socket, party.id, run, tag, waited=True))
+    def _skip_partial(self, party: Party, join: JoinState, tag: Tag) -> None:
+        for request, run in join.partial.pop(path(tag), ()):
+            self.out.calls.append(Skip(request, join.socket, party.id, run, tag, waited=True))
             party.live -= 1

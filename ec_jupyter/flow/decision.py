@@ -1,10 +1,10 @@
-"""What the join table is told and what it answers."""
+"""What the join table is told, and what it decides."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ec_jupyter.flow.join_state import ArgumentValue, Arrival
+from ec_jupyter.flow.arrival import ArgumentValue, Arrival
 from ec_jupyter.flow.tag import Tag
 
 
@@ -18,14 +18,14 @@ class Fire:
         Its new identity, or that of the request that waited for the arguments.
     socket, party, run, tag : int, int, int, Tag
         Where it belongs.
-    argument_values : dict of str to Parcel
+    arguments : dict of str to ArgumentValue
         What each argument gets.
     waited : bool
         The request existed before, as ``waiting``.
     followers : list of int
-        Further requests that waited for this very call, and come to what it comes to.
+        Further requests that waited for this very call, and end as it does.
     begins : bool
-        It begins a run of its own.
+        It begins a new run.
     missing : tuple of str
         Arguments that have not come in time: the call fails at once.
     """
@@ -35,7 +35,7 @@ class Fire:
     party: int
     run: int
     tag: Tag
-    argument_values: dict[str, ArgumentValue]
+    arguments: dict[str, ArgumentValue]
     waited: bool = False
     followers: list[int] = field(default_factory=list)
     begins: bool = False
@@ -57,7 +57,7 @@ class Skip:
 
 @dataclass(slots=True)
 class Source:
-    """What a finished call is, to those it feeds; `late` if it had failed for good before."""
+    """The call that a plug carries something from; `late` if it had failed for good before."""
 
     request: int
     socket: int
@@ -74,15 +74,15 @@ class Decisions:
     Attributes
     ----------
     calls : list of Fire or Skip
-        Requests that came to be, or were completed.
+        Requests that were made or completed.
     arrivals : list of Arrival
-        New ones, in the state they ended in.
+        New ones, each in its last state.
     changed : list of Arrival
         Older ones whose state changed.
     merged : list of (int, int)
         Parties that went into an older one.
     ended : list of int
-        Parties of which nothing is left to happen.
+        Parties in which nothing more can happen.
     """
 
     calls: list[Fire | Skip] = field(default_factory=list)

@@ -119,7 +119,7 @@ def check_gathers(topology: Topology, target: Socket) -> None:
     """
     target = topology.sockets[target.id]
     for plug in topology.plugs.values():
-        if plug.target != target.id or (target.id, plug.argument) not in topology.apart:
+        if plug.target != target.id or (target.id, plug.argument) not in topology.run_independent:
             continue
         source = topology.sockets[plug.source].name
         if plug.gather:

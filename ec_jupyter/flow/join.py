@@ -1,12 +1,12 @@
-"""Which arrivals make which calls: design of tagged-token dataflow with parties and dead marks.
+"""Which arrivals make which calls: tagged-token dataflow with parties and tombstones.
 
-Pure: events in, decisions out. The engine writes the decisions down and carries them out.
+Pure: events in, decisions out. The engine writes the decisions down and carries them out. `docs/join.md` explains
+it with examples.
 
 Notes
 -----
-Tags follow Arvind & Nikhil's tagged-token dataflow, dead marks the dead-path elimination of
-WS-BPEL, order between strangers Kahn's. Parties are ours: they keep strangers that met once
-together at every later join.
+Tags follow Arvind & Nikhil's tagged-token dataflow, tombstones the dead-path elimination of WS-BPEL, the order
+between strangers Kahn's. Parties are ours: they keep strangers that met once together at every later join.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from ec_jupyter.flow.arrival import ELEMENT, ArgumentValue, Arrival
 from ec_jupyter.flow.calls import Calls
 from ec_jupyter.flow.decision import Decisions, Fire, Skip, Source
-from ec_jupyter.flow.join_state import ELEMENT, ArgumentValue, Arrival, JoinState
-from ec_jupyter.flow.marks import Marks
+from ec_jupyter.flow.join_state import JoinState
 from ec_jupyter.flow.party import Parties, Party
 from ec_jupyter.flow.policy import Policies
 from ec_jupyter.flow.tag import Tag, by_hand, deeper, path
+from ec_jupyter.flow.tombstones import Tombstones
 from ec_jupyter.flow.topology import Root, Topology
 from ec_jupyter.model import Plug
 
@@ -42,7 +43,7 @@ class JoinTable:
         self.topology = topology
         self.parties = Parties(topology)
         self.calls = Calls(topology, self.parties, new_request, new_arrival)
-        self.marks = Marks(self.calls)
+        self.tombstones = Tombstones(self.calls)
         self.policies = Policies(self.calls, self.accept)
 
     @property
@@ -66,30 +67,30 @@ class JoinTable:
         return party.id
 
     def adopt(self, party: int, runs: dict[int, Root], live: int) -> None:
-        """Keep track of a party that began when nothing ahead of it needed that, or before a restart."""
+        """Keep track of a party that began before a join was ahead of it, or before a restart."""
         if self.parties.find(party) is None:
             record = self.parties.all[party] = Party(party, runs, live)
             self.parties.file(record)
             self._watch(record)
 
     def wait(self, request: int, run: int, socket: int, party: int, tag: Tag) -> None:
-        """Let a request wait at its socket until the arguments it lacks have come."""
+        """Let a request wait at its socket for the arguments that it lacks."""
         if not self.topology.by_run(socket):
-            self.policies.given.setdefault(socket, {})[run] = (request, party)
+            self.policies.partial.setdefault(socket, {})[run] = (request, party)
             return
-        join_state = self._join_state(self._party(party), socket)
-        join_state.given.setdefault(path(tag), deque()).append((request, run))
+        join = self._join(self._party(party), socket)
+        join.partial.setdefault(path(tag), deque()).append((request, run))
 
     def supply(
         self, socket: int, argument: str, party: int, run: int, tag: Tag, value: object, key: object = None
     ) -> Arrival:
         """One value brought by hand, or given with a submit that left others to come; `key`: for a join by key."""
-        if (socket, argument) in self.topology.apart:
+        if (socket, argument) in self.topology.run_independent:
             one = Arrival(self.calls.new_arrival(), socket, argument, party, run, tag, "value", value, key=key)
-            return self._apart(one)
+            return self._take_run_independent(one)
         record = self._party(party)
         arrival = self._arrival(socket, argument, record, run, tag, value)
-        self.calls.value(record, self._join_state(record, socket), arrival)
+        self.calls.value(record, self._join(record, socket), arrival)
         self._after(record)
         return arrival
 
@@ -99,7 +100,7 @@ class JoinTable:
         one = self.calls.new_arrival()
         arrival = Arrival(one, socket, argument, record.id, run, tag, "value", value, lag=ELEMENT)
         self.calls.out.arrivals.append(arrival)
-        self.calls.value(record, self._join_state(record, socket), arrival)
+        self.calls.value(record, self._join(record, socket), arrival)
         self._after(record)
 
     def supply_list(
@@ -107,15 +108,15 @@ class JoinTable:
     ) -> list[Arrival]:
         """A whole list for an argument that gathers, brought by hand: one arrival for each of its elements."""
         record, calls = self._party(party), self.calls
-        join_state = self._join_state(record, socket)
+        join = self._join(record, socket)
         first = calls.new_arrival()
         if not values:
-            mark = Arrival(first, socket, argument, record.id, run, tag, "vacant", index=-1, state="decided")
-            calls.out.arrivals.append(mark)
+            tombstone = Arrival(first, socket, argument, record.id, run, tag, "empty", index=-1, state="decided")
+            calls.out.arrivals.append(tombstone)
             record.waiting += 1
-            calls.keep(record, join_state, argument, ArgumentValue(tag, [], gathered=True, mark=mark))
+            calls.keep(record, join, argument, ArgumentValue(tag, [], gathered=True, tombstone=tombstone))
             self._after(record)
-            return [mark]
+            return [tombstone]
         split = by_hand(first, len(values))
         ids = [first, *(calls.new_arrival() for _ in values[1:])]
         arrivals = [
@@ -125,12 +126,12 @@ class JoinTable:
         calls.out.arrivals.extend(arrivals)
         record.fans[split] = len(values)
         for arrival in arrivals:
-            calls.value(record, join_state, arrival)
+            calls.value(record, join, arrival)
         self._after(record)
         return arrivals
 
     def finished(self, party: int) -> None:
-        """One live request less; what was decided from here on no longer counts on it."""
+        """A request is finished: its party has one live request less."""
         record = self.parties.find(party)
         if record is not None:
             record.live -= 1
@@ -147,40 +148,40 @@ class JoinTable:
             source.tag if tag is None else tag, "value", value, source.request, index, plug.id,
             ELEMENT if plug.gather else 0, late=source.late,
         )  # fmt: skip
-        if (plug.target, plug.argument) in self.topology.apart:
+        if (plug.target, plug.argument) in self.topology.run_independent:
             arrival.key, arrival.lag = key, 0
-            self._apart(arrival)
+            self._take_run_independent(arrival)
             return
         if party is not None:
             party.trace(arrival, failure=plug.on == "error")
         calls.out.arrivals.append(arrival)
-        join_state = party.join_states.get(plug.target) if party else None
-        if join_state is None and plug.id in self.topology.simple:
+        join = party.joins.get(plug.target) if party else None
+        if join is None and plug.id in self.topology.simple:
             calls.fire(
                 plug.target, party, arrival.run, arrival.tag, {plug.argument: ArgumentValue(arrival.tag, [arrival])}
             )
             return
         if party is None:
             raise RuntimeError(f"party {source.party} comes to a join and was never adopted")
-        calls.value(party, join_state or self._join_state(party, plug.target), arrival)
-        self.marks.pump()
+        calls.value(party, join or self._join(party, plug.target), arrival)
+        self.tombstones.deliver()
 
-    def _apart(self, arrival: Arrival) -> Arrival:
-        """Take in what has left its run."""
+    def _take_run_independent(self, arrival: Arrival) -> Arrival:
+        """Take in a value of an argument that does not match by run."""
         self.calls.out.arrivals.append(arrival)
         for socket in self.policies.take(arrival):
-            self._awaken(socket)
+            self._attempt_all(socket)
         return arrival
 
-    def _awaken(self, socket: int) -> None:
-        """Make the calls of a socket that waited for a held value, oldest party first."""
+    def _attempt_all(self, socket: int) -> None:
+        """Make the calls of a socket that waited for a held value only, oldest party first."""
         for key in sorted(self.parties.all):
             party = self.parties.all.get(key)
-            join_state = party.join_states.get(socket) if party else None
-            if party is None or join_state is None:
+            join = party.joins.get(socket) if party else None
+            if party is None or join is None:
                 continue
-            for at in join_state.paths():
-                self.calls.attempt(party, join_state, at)
+            for at in join.paths():
+                self.calls.attempt(party, join, at)
             self._after(party)
 
     def element(
@@ -203,103 +204,101 @@ class JoinTable:
             inner = yielded is not None and yielded[0] == (str(source.request),)
             for plug in plugs:
                 lag, index = (-1, -2 - source.tag[-1][1]) if inner else (0, -1)
-                self.calls.mark(source, plug, "vacant", lag, index=index)
-        self.marks.pump()
+                self.calls.send_tombstone(source, plug, "empty", lag, index=index)
+        self.tombstones.deliver()
 
-    def dead(self, source: Source, plug: Plug, *, silent: bool = False, element: int | None = None) -> None:
-        """A plug will carry nothing of this call; or of that `element` of its split for which `source` stands."""
-        if not (silent and plug.id in self.topology.quiet):
+    def tombstone(self, source: Source, plug: Plug, *, silent: bool = False, element: int | None = None) -> None:
+        """A plug will carry nothing of this call, or of that `element` of its split for which `source` stands."""
+        if not (silent and plug.id in self.topology.ignores_silent):
             lag, index = (0, -1) if element is None else (-1, -2 - element)
-            self.calls.mark(source, plug, "dead", lag, silent=silent, index=index)
-            self.marks.pump()
+            self.calls.send_tombstone(source, plug, "tombstone", lag, silent=silent, index=index)
+            self.tombstones.deliver()
 
-    # -- what a person throws away -----------------------------------------------
+    # -- what a person discards -------------------------------------------------
     def discard(self, arrival: Arrival, *, alone: bool) -> None:
-        """Throw a waiting arrival away.
+        """Discard a waiting arrival.
 
         Parameters
         ----------
         arrival : Arrival
             One that waits.
         alone : bool
-            Its run has no unfinished request: if nothing else of it waits, and nothing of it met another run,
-            it leaves its party, which may then take another run in its place; else the join is skipped.
+            Its run has no unfinished request. If nothing else of the run waits, and no call has taken it together with
+            another run, the run leaves its party, which may then take another in its place; else the join is skipped.
 
         Raises
         ------
         LookupError
             It does not wait.
         """
-        if (arrival.socket, arrival.argument) in self.topology.apart:
+        if (arrival.socket, arrival.argument) in self.topology.run_independent:
             self.policies.forget(arrival, "discarded")
             return
         party = self._party(arrival.party)
-        join_state = party.join_states[arrival.socket]
-        if not (
-            self._out_of_buffer(party, join_state, arrival) or self._out_of_wait(party, join_state, arrival, alone)
-        ):
+        join = party.joins[arrival.socket]
+        if not (self._out_of_buffer(party, join, arrival) or self._out_of_wait(party, join, arrival, alone)):
             raise LookupError(f"arrival {arrival.id} does not wait")
         self._after(party)
 
     def leave_out(self, socket: int, argument: str, party: int, tag: Tag) -> None:
-        """Let a list go without the element of that tag, which has not come."""
+        """Complete a list without the element of that tag, which has not come."""
         record = self._party(party)
-        self.marks.leave_out(record, self._join_state(record, socket), argument, tag)
+        self.tombstones.leave_out(record, self._join(record, socket), argument, tag)
         self._after(record)
 
     def end_list(self, socket: int, argument: str, party: int, tag: Tag) -> None:
-        """Throw away, as a whole, the list at a tag of which nothing has come: its call is skipped."""
+        """Discard the whole list at a tag, of which nothing has come: its call is skipped."""
         record = self._party(party)
-        self.marks.end_list(record, self._join_state(record, socket), argument, tag)
+        self.tombstones.end_list(record, self._join(record, socket), argument, tag)
         self._after(record)
 
-    def _out_of_buffer(self, party: Party, join_state: JoinState, arrival: Arrival) -> bool:
-        """Leave an element out of the list that it is on its way into."""
-        for (argument, base), buffers in join_state.buffers.items():
+    def _out_of_buffer(self, party: Party, join: JoinState, arrival: Arrival) -> bool:
+        """Leave an element out of the list that it is gathered for."""
+        for (argument, base), buffers in join.buffers.items():
             for buffer in buffers if argument == arrival.argument else ():
                 mine = buffer.forget(arrival.id)
                 if mine is not None:
                     party.waiting -= 1
-                    self.calls.turn(mine, "discarded", None)
-                    self.calls.gather(party, join_state, argument, base)
+                    self.calls.set_state(mine, "discarded", None)
+                    self.calls.gather(party, join, argument, base)
                     return True
         return False
 
-    def _out_of_wait(self, party: Party, join_state: JoinState, arrival: Arrival, alone: bool) -> bool:
-        for argument, where, argument_value in join_state.argument_values():
-            mine = next((a for a in argument_value.arrivals if a.id == arrival.id), None)
+    def _out_of_wait(self, party: Party, join: JoinState, arrival: Arrival, alone: bool) -> bool:
+        for argument, where, value in join.waiting():
+            mine = next((a for a in value.arrivals if a.id == arrival.id), None)
             if mine is None:
                 continue
-            if argument_value.gathered and mine.tag != argument_value.tag:
+            if value.gathered and mine.tag != value.tag:
                 # the list has one element less
-                argument_value.arrivals.remove(mine)
-                argument_value.mark = argument_value.mark or mine
-                self.calls.turn(mine, "discarded", None)
+                value.arrivals.remove(mine)
+                value.tombstone = value.tombstone or mine
+                self.calls.set_state(mine, "discarded", None)
                 return True
-            join_state.remove(argument, where, argument_value)
-            self.calls.uncount(party, argument_value)
-            self._away(party, join_state, mine, alone)
+            join.remove(argument, where, value)
+            self.calls.uncount(party, value)
+            self._away(party, join, mine, alone)
             return True
         return False
 
-    def _away(self, party: Party, join_state: JoinState, arrival: Arrival, alone: bool) -> None:
+    def _away(self, party: Party, join: JoinState, arrival: Arrival, alone: bool) -> None:
         others = any(a.run == arrival.run for a in self.waiting(party))
         if alone and not others and arrival.run not in party.bound:
-            self.calls.turn(arrival, "left", None)
-            join_state.seen.discard(arrival.slot)
+            self.calls.set_state(arrival, "left", None)
+            join.seen.discard(arrival.slot)
             self.parties.leave(party, arrival.run)
         else:
-            self.calls.turn(arrival, "discarded", None)
-            self.marks.bury(party, join_state, arrival)
+            self.calls.set_state(arrival, "discarded", None)
+            self.tombstones.discarded(party, join, arrival)
 
     # -- what waits --------------------------------------------------------------
     @staticmethod
     def waiting(party: Party) -> Iterator[Arrival]:
-        """Arrivals of a party that no call has taken, those under way into a list included."""
-        for join_state in party.join_states.values():
-            for _, _, argument_value in join_state.argument_values():
-                yield from (a for a in argument_value.arrivals if a.state == "waiting")
-            yield from join_state.pending()
+        """Arrivals of a party that no call has taken, those on their way into lists included."""
+        for join in party.joins.values():
+            for _, _, value in join.waiting():
+                yield from (a for a in value.arrivals if a.state == "waiting")
+            yield from join.pending()
 
     def all_waiting(self) -> Iterator[Arrival]:
         """Arrivals of the flow that no call has taken."""
@@ -308,48 +307,46 @@ class JoinTable:
         yield from self.policies.waiting()
 
     def empty_lists(self) -> Iterator[Arrival]:
-        """Marks of lists without elements that no call has taken."""
+        """Tombstones of empty lists that no call has taken."""
         for party in self.parties.all.values():
-            for join_state in party.join_states.values():
-                yield from (
-                    p.mark for _, _, p in join_state.argument_values() if p.mark and p.counted and not p.arrivals
-                )
+            for join in party.joins.values():
+                yield from (p.tombstone for _, _, p in join.waiting() if p.tombstone and p.counted and not p.arrivals)
 
     def withdraw(self, arrival: Arrival) -> None:
-        """Take out what waits, as if it had not come: the same comes by another plug."""
-        if (arrival.socket, arrival.argument) in self.topology.apart:
+        """Take out what waits, as if it had not come, because another plug brings the same."""
+        if (arrival.socket, arrival.argument) in self.topology.run_independent:
             self.policies.remove(arrival)
         else:
             party = self._party(arrival.party)
-            party.waiting -= party.join_states[arrival.socket].withdraw(arrival)
+            party.waiting -= party.joins[arrival.socket].withdraw(arrival)
         arrival.state = "withdrawn"
 
     def expire(self, arrival: Arrival) -> bool:
-        """A value has waited too long: its call fails with what there is of it; False if it waits no longer.
+        """A value has waited too long: its call fails with the arguments that have come; False if it no longer waits.
 
-        Elements on their way into a list are no call yet, and a value that waits for its turn as the newest, or to
-        be held, is no call's either: they go on waiting.
+        Elements on their way into a list belong to no call yet, and neither does a value that is to be held: they go on
+        waiting.
         """
         if arrival.state != "waiting":
             return False
-        if (arrival.socket, arrival.argument) in self.topology.apart:
+        if (arrival.socket, arrival.argument) in self.topology.run_independent:
             self.policies.expire(arrival)
             return True
         party = self._party(arrival.party)
-        join_state = party.join_states[arrival.socket]
-        mine = next((p for _, _, p in join_state.argument_values() if arrival in p.arrivals), None)
+        join = party.joins[arrival.socket]
+        mine = next((p for _, _, p in join.waiting() if arrival in p.arrivals), None)
         if mine is not None:
-            self.calls.expire(party, join_state, mine)
+            self.calls.expire(party, join, mine)
             self._after(party)
         return mine is not None
 
     @property
     def undecided(self) -> list[int]:
-        """Parties in which it matters what can still come: ask `settle` about them."""
+        """Parties with undecided slots: call `settle` for them."""
         return list(self.calls.undecided)
 
     def settle(self, party: int, tokens: Iterable[tuple[int, Tag]], failed: Iterable[tuple[int, Tag]] = ()) -> None:
-        """Decide the marks of a party, now that its unfinished calls stand at `tokens`.
+        """Decide the tombstones of a party, now that its unfinished calls stand at `tokens`.
 
         Parameters
         ----------
@@ -364,7 +361,7 @@ class JoinTable:
         if record is None:
             self.calls.undecided.pop(party, None)
             return
-        self.marks.settle(record, tokens, failed)
+        self.tombstones.settle(record, tokens, failed)
         self._after(record)
 
     # -- edits -------------------------------------------------------------------
@@ -374,21 +371,21 @@ class JoinTable:
         for party, older in self.parties.revise(topology):
             self._merge(party, older)
         for party in list(self.parties.all.values()):
-            for join_state in list(party.join_states.values()):
-                self._look_through(party, join_state)
+            for join in list(party.joins.values()):
+                self._look_through(party, join)
             self._watch(party)
             self._after(party)
         for socket in self.policies.revise():
-            self._awaken(socket)
+            self._attempt_all(socket)
 
-    def _look_through(self, party: Party, join_state: JoinState) -> None:
-        for slot in list(join_state.marks):
-            if join_state.open_marks(slot):
-                self.calls.look_again(party, join_state.socket, *slot)
-        for argument, base in list(join_state.buffers):
-            self.calls.gather(party, join_state, argument, base)
-        for at in join_state.paths():
-            self.calls.attempt(party, join_state, at)
+    def _look_through(self, party: Party, join: JoinState) -> None:
+        for slot in list(join.tombstones):
+            if join.open_tombstones(slot):
+                self.calls.decide_later(party, join.socket, *slot)
+        for argument, base in list(join.buffers):
+            self.calls.gather(party, join, argument, base)
+        for at in join.paths():
+            self.calls.attempt(party, join, at)
 
     def _merge(self, party: Party, older: Party) -> None:
         self.calls.out.merged.append((party.id, older.id))
@@ -405,11 +402,11 @@ class JoinTable:
         return record
 
     @staticmethod
-    def _join_state(party: Party, socket: int) -> JoinState:
-        join_state = party.join_states.get(socket)
-        if join_state is None:
-            join_state = party.join_states[socket] = JoinState(socket)
-        return join_state
+    def _join(party: Party, socket: int) -> JoinState:
+        join = party.joins.get(socket)
+        if join is None:
+            join = party.joins[socket] = JoinState(socket)
+        return join
 
     def _arrival(self, socket: int, argument: str, party: Party, run: int, tag: Tag, value: object) -> Arrival:
         arrival = Arrival(self.calls.new_arrival(), socket, argument, party.id, run, tag, "value", value)
@@ -417,17 +414,17 @@ class JoinTable:
         return arrival
 
     def _watch(self, party: Party) -> None:
-        """Ask about a party as long as it lives, if what fails in it may be all that a list waits for."""
-        if self.topology.patient:
+        """Settle a party as long as it lives, if its failures may be all that a list waits for."""
+        if self.topology.gathers_done_only:
             self.calls.undecided.setdefault(party.id, set())
 
     def _after(self, party: Party) -> None:
-        """What an event led to; and the end of the party, if nothing of it can happen any more."""
-        self.marks.pump()
+        """Deliver what an event led to, and end the party if nothing of it can happen any more."""
+        self.tombstones.deliver()
         undecided = self.calls.undecided
         if party.live <= 0 and party.id in undecided:
             # no call of it is unfinished: only what waits can still send something
-            self.marks.settle(party, ())
+            self.tombstones.settle(party, ())
         if party.over and self.parties.all.get(party.id) is party:
             self.parties.end(party)
             undecided.pop(party.id, None)

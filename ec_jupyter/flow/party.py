@@ -1,7 +1,7 @@
-"""Parties: runs that meet at joins, and in which order they may.
+"""Parties: runs that meet at joins, and the order in which they do.
 
-A run enters the oldest open party that it meets at a join and with which it has no argument in
-common before that join; else it opens one. Pure.
+A run enters the oldest open party that it meets at a join and with which it has no argument in common before
+that join; else it opens one. Pure.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from ec_jupyter.flow.join_state import NOBODY, Arrival, JoinState
+from ec_jupyter.flow.arrival import NOBODY, Arrival
+from ec_jupyter.flow.join_state import JoinState
 from ec_jupyter.flow.tag import Path
 from ec_jupyter.flow.topology import Root, Topology
 
@@ -19,26 +20,26 @@ Shape = frozenset[Root]
 
 @dataclass(slots=True)
 class Party:
-    """Runs that belong together, and what waits for company among them.
+    """Runs that belong together, and what waits in their joins.
 
     Attributes
     ----------
     id : int
         The oldest run's.
     runs : dict of int to Root
-        Its runs and where each began.
+        Its runs, and where each began.
     live : int
-        Requests of it that are not finished; failed ones hold it too.
+        Its unfinished requests; a failed one is unfinished.
     waiting : int
-        Arrivals of it that wait.
-    join_states : dict
-        Joins of it, by socket.
+        How many of its argument values and list elements wait.
+    joins : dict
+        Its joins, by socket.
     fans : dict of str to int
-        Size of each split of it that has closed.
+        Size of each of its splits that has closed.
     closing : dict of str to list of (int, str, Path)
-        Gathers (socket, argument, path of the list) that wait for a split to close.
+        By split, the lists (socket, argument, path) that wait for it to close.
     late, rescued : dict of int to frozenset of int
-        By request, the failed ones whose late success it came of; whose failure, by an error plug.
+        By request, the failed requests whose late success it came of; those whose failure, by an error plug.
     bound : set of int
         Runs that took part in a call with another run: they cannot leave any more.
     alone : bool
@@ -49,7 +50,7 @@ class Party:
     runs: dict[int, Root] = field(default_factory=dict)
     live: int = 0
     waiting: int = 0
-    join_states: dict[int, JoinState] = field(default_factory=dict)
+    joins: dict[int, JoinState] = field(default_factory=dict)
     fans: dict[str, int] = field(default_factory=dict)
     closing: dict[str, list[tuple[int, str, Path]]] = field(default_factory=dict)
     late: dict[int, frozenset[int]] = field(default_factory=dict)
@@ -59,7 +60,7 @@ class Party:
 
     @property
     def over(self) -> bool:
-        """Nothing of it can happen any more."""
+        """Whether nothing more can happen in it."""
         return not self.live and not self.waiting
 
     def trace(self, arrival: Arrival, *, failure: bool) -> None:
@@ -75,14 +76,14 @@ class Party:
         arrival.rescue_of = rescued | {source} if failure else rescued
 
     def inherit(self, arrival: Arrival, request: int) -> None:
-        """Note that a call came of what its argument did."""
+        """Note that a call came of the same failures as an argument of it."""
         if arrival.late_of:
             self.late[request] = self.late.get(request, NOBODY) | arrival.late_of
         if arrival.rescue_of:
             self.rescued[request] = self.rescued.get(request, NOBODY) | arrival.rescue_of
 
     def absorb(self, other: Party) -> None:
-        """Take over all that another party is."""
+        """Take over all that another party has."""
         self.live += other.live
         self.waiting += other.waiting
         self.fans.update(other.fans)
@@ -91,24 +92,23 @@ class Party:
         self.late |= other.late
         self.rescued |= other.rescued
         self.bound |= other.bound
-        for socket, join_state in other.join_states.items():
-            for arrival in join_state.arrivals():
+        for socket, join in other.joins.items():
+            for arrival in join.arrivals():
                 arrival.party = self.id
-            self.join_states.setdefault(socket, JoinState(socket)).absorb(join_state)
+            self.joins.setdefault(socket, JoinState(socket)).absorb(join)
 
     @property
     def shape(self) -> Shape:
-        """Where its runs began: parties of one shape take the same runs."""
+        """Where its runs began; parties of one shape take the same runs."""
         return frozenset(self.runs.values())
 
 
 class Parties:
-    """The parties of a flow that still have something to do.
+    """The parties of a flow in which something can still happen.
 
     Notes
     -----
-    Open parties are kept by shape, so that finding one costs a look at each shape, however
-    many parties wait in it.
+    Open parties are kept by shape, so that finding one costs one look-up a shape, however many parties have it.
     """
 
     def __init__(self, topology: Topology) -> None:
@@ -128,7 +128,7 @@ class Parties:
         return record
 
     def enter(self, run: int, root: Root, *, alone: bool = False) -> Party:
-        """The party that a new run belongs to, made if no open one takes it; `alone`: its own, for good."""
+        """The party that a new run enters, a new one if no open one takes it; `alone`: one of its own, for good."""
         party = None if alone else self._oldest(root)
         if party is None:
             party = self.all[run] = Party(run, alone=alone)
@@ -175,7 +175,7 @@ class Parties:
         return None
 
     def set_alone(self, party: int) -> None:
-        """Let no other run into a party any more."""
+        """Let no further run into a party."""
         if party in self.all:
             self.all[party].alone = True
 
@@ -185,11 +185,11 @@ class Parties:
         self.file(party)
 
     def end(self, party: Party) -> None:
-        """Forget a party of which nothing can happen any more."""
+        """Forget a party in which nothing more can happen."""
         self.all.pop(party.id, None)
 
     def revise(self, topology: Topology) -> Iterator[tuple[Party, Party]]:
-        """Take a new topology; each pair is a party and the older one that it must go into."""
+        """Take a new topology; each pair yielded is a party and the older one that it goes into."""
         self.topology = topology
         self._open, self._meet, self._complete = {}, {}, {}
         for party in sorted(self.all.values(), key=lambda p: p.id):

@@ -1,25 +1,25 @@
-"""Joins where the run does not decide: by order, by the newest, by key; and arguments that are held. Pure.
+"""Joins that do not match by run: by order, by the newest value, by key; and held arguments. Pure.
 
-What comes to such an argument has left its run and its party: values of any two runs may meet there, and
-a call that they make begins a run of its own. A mark that nothing will come means nothing to them.
+A value that comes to such an argument leaves its run and its party: values of any two runs may be matched there,
+and a call that they make begins a new run. Tombstones have no effect on such arguments.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
+from ec_jupyter.flow.arrival import ArgumentValue, Arrival
 from ec_jupyter.flow.calls import Calls
 from ec_jupyter.flow.decision import Fire
-from ec_jupyter.flow.join_state import ArgumentValue, Arrival
 from ec_jupyter.flow.tag import ROOT
 from ec_jupyter.flow.topology import Key, Root, Topology
 
-Given = tuple[int, int]
+Partial = tuple[int, int]
 """A request that waits for arguments, and its party."""
 
 
 class Policies:
-    """What has come to the arguments of a flow that are `Topology.apart`.
+    """What has come to the arguments of a flow that are `Topology.run_independent`.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class Policies:
     ----------
     queues : dict of Key to list of Arrival
         Per argument, what waits there, oldest first; with ``join="latest"`` the newest alone.
-    given : dict of int to dict of int to Given
+    partial : dict of int to dict of int to Partial
         Per socket and run, the request that was submitted with arguments missing, or put back.
     """
 
@@ -40,7 +40,7 @@ class Policies:
         self.calls = calls
         self.begin = begin
         self.queues: dict[Key, list[Arrival]] = {}
-        self.given: dict[int, dict[int, Given]] = {}
+        self.partial: dict[int, dict[int, Partial]] = {}
 
     @property
     def topology(self) -> Topology:
@@ -48,12 +48,12 @@ class Policies:
         return self.calls.topology
 
     def take(self, arrival: Arrival) -> list[int]:
-        """Take in a value, and make the calls it completes; sockets whose held value it is, which others may wait for.
+        """Take in a value, and make the calls it completes; sockets at which others may wait for it as a held value.
 
-        A mark is told nobody: it is dropped.
+        A tombstone is dropped.
         """
         if arrival.kind != "value":
-            self.calls.turn(arrival, "dropped", None)
+            self.calls.set_state(arrival, "dropped", None)
             return []
         socket, name = arrival.socket, arrival.argument
         record = self.topology.sockets[socket]
@@ -73,7 +73,7 @@ class Policies:
 
     def _replaced(self, before: Arrival) -> None:
         """A newer value has come in place of this one."""
-        self.calls.turn(before, "used" if before.state == "held" else "superseded", before.request)
+        self.calls.set_state(before, "used" if before.state == "held" else "superseded", before.request)
 
     # -- calls -------------------------------------------------------------------
     def attempt(self, socket: int) -> None:
@@ -115,7 +115,7 @@ class Policies:
         return row if self.calls.held_for(socket) is not None else None
 
     def _row(self, socket: int) -> dict[str, Arrival] | None:
-        """The oldest values that make a call: the heads of all queues, or the first with a key in common."""
+        """The oldest values that make a call: the heads of all queues, or the first ones with a common key."""
         names = self.topology.matched[socket]
         queues = [self.queues.get((socket, name), []) for name in names]
         if not all(queues) or self.calls.held_for(socket) is None:
@@ -133,7 +133,7 @@ class Policies:
     def _fire(self, socket: int, row: dict[str, Arrival], missing: tuple[str, ...] = ()) -> None:
         calls, runs = self.calls, sorted({a.run for a in row.values()})
         newest = self.topology.sockets[socket].join == "latest"
-        table = self.given.get(socket, {})
+        table = self.partial.get(socket, {})
         waited = [(run, *table.pop(run)) for run in runs if run in table]
         if waited:
             run, request, party = waited[0]
@@ -143,20 +143,20 @@ class Policies:
         for name, arrival in row.items():
             if not newest:
                 self.queues[socket, name].remove(arrival)
-            calls.turn(arrival, "held" if newest else "used", request)
+            calls.set_state(arrival, "held" if newest else "used", request)
         record = calls.parties.find(party)
-        argument_values = {name: ArgumentValue(ROOT, [arrival]) for name, arrival in row.items()}
-        argument_values |= calls.hold(socket, request)
+        arguments = {name: ArgumentValue(ROOT, [arrival]) for name, arrival in row.items()}
+        arguments |= calls.hold(socket, request)
         followers = [request for _, request, _ in waited[1:]]
         for _, _, other in waited[1:]:
             self._leave(other)
         owner = record.id if record is not None else party
         calls.out.calls.append(
-            Fire(request, socket, owner, run, ROOT, argument_values, bool(waited), followers, not waited, missing)
+            Fire(request, socket, owner, run, ROOT, arguments, bool(waited), followers, not waited, missing)
         )
 
     def _leave(self, party: int) -> None:
-        """A follower's own place among the live is given up: it ends with the call it follows."""
+        """A follower no longer counts as live by itself: it ends with the call it follows."""
         record = self.calls.parties.find(party)
         if record is not None:
             record.live -= 1
@@ -191,7 +191,7 @@ class Policies:
     def forget(self, arrival: Arrival, state: str) -> None:
         """Take a value out, and say what became of it."""
         self.remove(arrival)
-        self.calls.turn(arrival, state, arrival.request)
+        self.calls.set_state(arrival, state, arrival.request)
 
     def remove(self, arrival: Arrival) -> None:
         """Take a value out."""
@@ -203,7 +203,7 @@ class Policies:
 
     def leave(self, socket: int, run: int) -> list[Arrival]:
         """Take out what a waiting request has brought, and the request."""
-        if self.given.get(socket, {}).pop(run, None) is None:
+        if self.partial.get(socket, {}).pop(run, None) is None:
             return []
         mine = [a for a in self.waiting() if a.socket == socket and a.run == run and a.source is None]
         for arrival in mine:
@@ -211,7 +211,7 @@ class Policies:
         return mine
 
     def expire(self, arrival: Arrival) -> None:
-        """A value has waited too long: its call fails with what there is of it."""
+        """A value has waited too long: its call fails with the arguments that have come."""
         row = next((row for row in self.rows(arrival.socket) if arrival in row.values()), None)
         if row is not None:
             there = row.keys() | self.calls.held.get(arrival.socket, {}).keys()

@@ -1,4 +1,4 @@
-"""What a party's unfinished calls and waiting arrivals can still send, looked up for many arguments. Pure."""
+"""What a party's unfinished calls and waiting arrivals can still send, for many questions about one moment. Pure."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import Plug
 
 
-class Positions:
-    """Where a party stands.
+class Reachability:
+    """Where something of a party may still come to.
 
     Parameters
     ----------
@@ -21,8 +21,7 @@ class Positions:
 
     Notes
     -----
-    Tokens are kept by socket and depth: a question costs a look at each such group, however many
-    elements stand in it.
+    Tokens are grouped by socket and depth: a question costs one look-up a group, however many elements are in it.
     """
 
     def __init__(self, topology: Topology, tokens: Iterable[tuple[int, Tag]]) -> None:
@@ -40,7 +39,7 @@ class Positions:
             if tuple(known) == group:
                 prefixes.add(at[:length])
 
-    def reach(self, plugs: Iterable[Plug], at: Path, *, element: bool = False) -> bool:
+    def can_come_by(self, plugs: Iterable[Plug], at: Path, *, element: bool = False) -> bool:
         """Whether something may still come by one of `plugs` at a path; `element`: as one element of a list."""
         wanted = list(plugs)
         return any(self._group(group, plug, at, element) for plug in wanted for group in self._paths)

@@ -1,7 +1,7 @@
-"""The join table as it was, from the rows of what it decided. Pure.
+"""Rebuilds the join table from the rows of what it decided. Pure.
 
-What was decided stays decided: nothing here makes a call or a mark, and going on from here leads to
-the same as going on without the restart.
+What was decided stays decided: nothing here makes a call or a tombstone, and a flow goes on from here as it would
+have without the restart.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
+from ec_jupyter.flow.arrival import ELEMENT, ArgumentValue, Arrival
 from ec_jupyter.flow.join import JoinTable
-from ec_jupyter.flow.join_state import ELEMENT, ArgumentValue, Arrival, JoinState
+from ec_jupyter.flow.join_state import JoinState
 from ec_jupyter.flow.party import Party
 from ec_jupyter.flow.tag import Path, Tag, brought, path, united
 from ec_jupyter.flow.topology import Root
@@ -26,7 +27,7 @@ def restore(
     fans: Iterable[tuple[int, str, int]],
     given: Iterable[tuple[int, int, int, int, Tag]],
 ) -> None:
-    """Let a table know parties again, with all that came in them.
+    """Put parties back into a table, with all that came in them.
 
     Parameters
     ----------
@@ -35,7 +36,7 @@ def restore(
     parties : iterable of (int, dict of int to Root, int)
         Identity, runs and number of unfinished requests of each.
     arrivals : iterable of Arrival
-        All that came to arguments in them, whatever became of it; the table keeps these objects.
+        All that came to arguments in them, in whatever state; the table keeps these objects.
     skipped : iterable of (int, int, Tag)
         Socket, party and tag of each skipped request.
     fans : iterable of (int, str, int)
@@ -54,13 +55,13 @@ def restore(
     builder = _Builder(table)
     for arrival in sorted(arrivals, key=lambda a: a.id):
         arrival.party = owner.get(arrival.run, arrival.party)
-        if arrival.party in records and (arrival.socket, arrival.argument) not in table.topology.apart:
+        if arrival.party in records and (arrival.socket, arrival.argument) not in table.topology.run_independent:
             builder.add(records[arrival.party], arrival)
     for socket, party, tag in skipped:
-        join_state = records[party].join_states.get(socket) if party in records else None
-        # what waits shows that the skip was of a time when nothing was kept there
-        if join_state is not None and not join_state.waits_from(path(tag)):
-            join_state.shut(path(tag))
+        join = records[party].joins.get(socket) if party in records else None
+        # if something waits there, the skip was made when nothing had to be kept at this socket
+        if join is not None and not join.waits_from(path(tag)):
+            join.rule_out(path(tag))
     _give(table, given)
     builder.share()
     for record in records.values():
@@ -70,10 +71,10 @@ def restore(
 def _give(table: JoinTable, given: Iterable[tuple[int, int, int, int, Tag]]) -> None:
     for request, run, socket, party, tag in given:
         if not table.topology.by_run(socket):
-            table.policies.given.setdefault(socket, {})[run] = (request, party)
+            table.policies.partial.setdefault(socket, {})[run] = (request, party)
             continue
-        join_state = table.parties.all[party].join_states.setdefault(socket, JoinState(socket))
-        join_state.given.setdefault(path(tag), deque()).append((request, run))
+        join = table.parties.all[party].joins.setdefault(socket, JoinState(socket))
+        join.partial.setdefault(path(tag), deque()).append((request, run))
 
 
 class _Builder:
@@ -98,108 +99,108 @@ class _Builder:
                 party.inherit(arrival, arrival.request)
         if arrival.plug in self._table.topology.simple and arrival.state != "waiting":
             return
-        join_state = party.join_states.setdefault(arrival.socket, JoinState(arrival.socket))
-        join_state.note(arrival.slot, arrival.plug)
+        join = party.joins.setdefault(arrival.socket, JoinState(arrival.socket))
+        join.note(arrival.slot, arrival.plug)
         if arrival.kind == "value":
-            self._value(party, join_state, arrival)
+            self._value(party, join, arrival)
         else:
-            self._mark(party, join_state, arrival)
+            self._tombstone(party, join, arrival)
 
-    def _value(self, party: Party, join_state: JoinState, arrival: Arrival) -> None:
+    def _value(self, party: Party, join: JoinState, arrival: Arrival) -> None:
         state = arrival.state
         if state in ("superseded", "left"):
             return
-        slot = join_state.see(arrival)
+        slot = join.see(arrival)
         if slot[0].endswith("[]"):
-            self._element(party, join_state, arrival)
+            self._element(party, join, arrival)
         elif state in ("waiting", "shared"):
-            join_state.keep(
+            join.keep(
                 arrival.argument, ArgumentValue(arrival.tag, [arrival], arrival.lag == ELEMENT, state == "waiting")
             )
             party.waiting += state == "waiting"
         elif state == "discarded":
-            join_state.dead.add(slot)
+            join.absent.add(slot)
 
-    def _element(self, party: Party, join_state: JoinState, arrival: Arrival) -> None:
+    def _element(self, party: Party, join: JoinState, arrival: Arrival) -> None:
         base, (splits, index) = path(arrival.tag)[:-1], arrival.tag[-1]
-        buffer = join_state.buffer(arrival.argument, base, splits)
+        buffer = join.buffer(arrival.argument, base, splits)
         if arrival.state == "waiting":
             buffer.add(arrival)
             party.waiting += 1
             return
         buffer.splits.update(splits)
         if arrival.state == "discarded":
-            buffer.dead[index] = arrival
+            buffer.left_out[index] = arrival
         else:
             buffer.made = True
-            join_state.seen.add((arrival.argument, base))
+            join.seen.add((arrival.argument, base))
         if arrival.state == "shared":
             key = (party.id, arrival.socket, arrival.argument, base, arrival.request)
             self._shared.setdefault(key, []).append(arrival)
 
-    def _mark(self, party: Party, join_state: JoinState, arrival: Arrival) -> None:
+    def _tombstone(self, party: Party, join: JoinState, arrival: Arrival) -> None:
         slot = arrival.slot
-        join_state.marks.setdefault(slot, {}).setdefault(arrival.plug, arrival)
+        join.tombstones.setdefault(slot, {}).setdefault(arrival.plug, arrival)
         if arrival.state == "waiting":
-            self._calls.look_again(party, join_state.socket, *slot)
+            self._calls.decide_later(party, join.socket, *slot)
         elif arrival.state == "decided" and slot[0].endswith("[]"):
             if arrival.source is None:
-                join_state.give_up(arrival)
-            join_state.dead.add(slot)
-            join_state.buffer(arrival.argument, slot[1][:-1], arrival.tag[-1][0]).add(arrival)
+                join.leave_out(arrival)
+            join.absent.add(slot)
+            join.buffer(arrival.argument, slot[1][:-1], arrival.tag[-1][0]).add(arrival)
         elif arrival.state == "decided":
-            self._decided(party, join_state, arrival)
+            self._decided(party, join, arrival)
 
-    def _decided(self, party: Party, join_state: JoinState, arrival: Arrival) -> None:
+    def _decided(self, party: Party, join: JoinState, arrival: Arrival) -> None:
         slot = arrival.slot
-        if arrival.kind == "dead":
-            join_state.dead.add(slot)
-            # a skip has its request to tell of it, whatever the wiring is by now; a silent one has nothing else
-            if arrival.silent and (arrival.lag > 0 or len(slot[1]) >= self._calls.depth(party, join_state.socket)):
-                join_state.shut(slot[1])
+        if arrival.kind == "tombstone":
+            join.absent.add(slot)
+            # a skip has a request that records it, whatever the wiring is now; a silent one has this row only
+            if arrival.silent and (arrival.lag > 0 or len(slot[1]) >= self._calls.depth(party, join.socket)):
+                join.rule_out(slot[1])
         elif arrival.lag > 0:
-            join_state.shut(slot[1], vacant=True)
-        elif slot not in join_state.seen:
-            join_state.seen.add(slot)
-            self._list(party, join_state, arrival.argument, ArgumentValue(arrival.tag, [], gathered=True, mark=arrival))
+            join.rule_out(slot[1], empty=True)
+        elif slot not in join.seen:
+            join.seen.add(slot)
+            self._list(party, join, arrival.argument, ArgumentValue(arrival.tag, [], gathered=True, tombstone=arrival))
 
-    def _list(self, party: Party, join_state: JoinState, argument: str, argument_value: ArgumentValue) -> None:
-        """Keep a list without elements, unless its call was made."""
-        used = argument_value.mark is not None and argument_value.mark.request is not None
+    def _list(self, party: Party, join: JoinState, argument: str, value: ArgumentValue) -> None:
+        """Let a list wait, unless its call was made."""
+        used = value.tombstone is not None and value.tombstone.request is not None
         if not used:
-            join_state.keep(argument, argument_value)
+            join.keep(argument, value)
             party.waiting += 1
-        elif len(argument_value.tag) < self._calls.depth(party, join_state.socket):
-            argument_value.counted = False
-            join_state.keep(argument, argument_value)
+        elif len(value.tag) < self._calls.depth(party, join.socket):
+            value.counted = False
+            join.keep(argument, value)
 
     def share(self) -> None:
         """Keep the lists that some elements have used and others may."""
         for (party, socket, argument, _, _), members in self._shared.items():
             members.sort(key=lambda a: a.tag[-1][1])
             tag = united([a.tag[:-1] for a in members])
-            join_state = self._table.parties.all[party].join_states[socket]
-            join_state.keep(argument, ArgumentValue(tag, members, gathered=True, counted=False))
+            join = self._table.parties.all[party].joins[socket]
+            join.keep(argument, ArgumentValue(tag, members, gathered=True, counted=False))
 
     # -- one party -----------------------------------------------------------
     def complete(self, party: Party) -> None:
-        """Make the lists that were complete, and note what has to be looked at again."""
-        for join_state in party.join_states.values():
-            for (argument, base), buffers in list(join_state.buffers.items()):
+        """Make the lists that were complete, and note the slots that are to be decided."""
+        for join in party.joins.values():
+            for (argument, base), buffers in list(join.buffers.items()):
                 for buffer in list(buffers):
                     for split in buffer.splits - party.fans.keys():
-                        party.closing.setdefault(split, []).append((join_state.socket, argument, base))
-                    while (argument_value := buffer.take(party.fans)) is not None:
-                        party.waiting -= len(argument_value.arrivals)
-                        self._list(party, join_state, argument, argument_value)
-            self._sweep(party, join_state)
+                        party.closing.setdefault(split, []).append((join.socket, argument, base))
+                    while (value := buffer.take(party.fans)) is not None:
+                        party.waiting -= len(value.arrivals)
+                        self._list(party, join, argument, value)
+            self._sweep(party, join)
 
-    def _sweep(self, party: Party, join_state: JoinState) -> None:
-        """Take out what a skip left nothing to wait for; the rest may be of no use to any element one day."""
-        for argument, where, argument_value in list(join_state.argument_values()):
-            join_state.dead.discard((argument, where))
-            if join_state.is_skipped(where):
-                join_state.remove(argument, where, argument_value)
-                self._calls.uncount(party, argument_value)
-            elif argument_value.counted and where in join_state.closed:
-                self._calls.look_again(party, join_state.socket, argument, where)
+    def _sweep(self, party: Party, join: JoinState) -> None:
+        """Take out what a skip ruled out; what waits above one may be of no use to any element."""
+        for argument, where, value in list(join.waiting()):
+            join.absent.discard((argument, where))
+            if join.is_skipped(where):
+                join.remove(argument, where, value)
+                self._calls.uncount(party, value)
+            elif value.counted and where in join.above_skipped:
+                self._calls.decide_later(party, join.socket, argument, where)

@@ -108,10 +108,10 @@ class Topology:
         )
 
     @cached_property
-    def apart(self) -> frozenset[Key]:
-        """Arguments whose values find each other regardless of run: of joins by zip, latest or key, and held ones.
+    def run_independent(self) -> frozenset[Key]:
+        """Arguments whose values are matched regardless of run: those of joins by zip, latest or key, and held ones.
 
-        What comes there has left its run; a call that such a join makes begins a run of its own.
+        A value that comes there leaves its run; a call that such a join makes begins a new run.
         """
         return frozenset(
             (s.id, p.name)
@@ -123,9 +123,11 @@ class Topology:
     @cached_property
     def within(self) -> dict[int, list[Plug]]:
         """Plugs that leave each socket and stay in the run."""
-        if not self.apart:
+        if not self.run_independent:
             return self.out
-        return {s: [p for p in plugs if (p.target, p.argument) not in self.apart] for s, plugs in self.out.items()}
+        return {
+            s: [p for p in plugs if (p.target, p.argument) not in self.run_independent] for s, plugs in self.out.items()
+        }
 
     @cached_property
     def matched(self) -> dict[int, tuple[str, ...]]:
@@ -153,27 +155,27 @@ class Topology:
         return table
 
     def by_run(self, socket: int) -> bool:
-        """Whether arrivals at a socket find each other by their runs."""
+        """Whether arrivals at a socket are matched by their runs."""
         return self.sockets[socket].join == "run"
 
     @cached_property
     def repeats(self) -> frozenset[int]:
         """Sockets that one element may call more than once: behind an argument with several plugs, or in a cycle."""
-        several = {key[0] for key, plugs in self.into.items() if len(plugs) > 1 and key not in self.apart}
+        several = {key[0] for key, plugs in self.into.items() if len(plugs) > 1 and key not in self.run_independent}
         seeds = several | {s for s in self.sockets if any(socket == s for socket, _ in self._reach[s])}
         return frozenset(seeds | {s for seed in seeds if seed in self._reach for s, _ in self._reach[seed]})
 
     @cached_property
     def simple(self) -> frozenset[int]:
-        """Plugs whose every arrival is a request at once: nothing else ever comes to their target.
+        """Plugs each of whose arrivals makes a call at once: nothing else ever comes to their target.
 
-        A plug from a socket in `repeats` is not among them: of one element it may carry a value after a dead mark.
+        A plug from a socket in `repeats` is not among them: of one element it may carry a value after a tombstone.
         """
         return frozenset(
             p.id
             for p in self.live
             if not p.gather
-            and (p.target, p.argument) not in self.apart
+            and (p.target, p.argument) not in self.run_independent
             and not self.sockets[p.target].hold
             and self.needed[p.target] == (p.argument,)
             and len(self.into[p.target, p.argument]) == 1
@@ -181,8 +183,8 @@ class Topology:
         )
 
     @cached_property
-    def quiet(self) -> frozenset[int]:
-        """Plugs to the only argument of a socket that feeds nobody: a silent mark on them changes nothing."""
+    def ignores_silent(self) -> frozenset[int]:
+        """Plugs to the only argument of a socket that feeds no other: a silent tombstone on them changes nothing."""
         return frozenset(
             p.id
             for p in self.live
@@ -190,8 +192,8 @@ class Topology:
         )
 
     @cached_property
-    def patient(self) -> list[Plug]:
-        """Plugs that gather without waiting for failed elements."""
+    def gathers_done_only(self) -> list[Plug]:
+        """Plugs that gather without waiting for failed elements (``gather="done"``)."""
         return [p for p in self.live if p.gather == "done"]
 
     # -- depth ---------------------------------------------------------------
@@ -263,7 +265,7 @@ class Topology:
         """Arguments that a run from `root` can come to, error plugs included."""
         socket, given = root
         found = self._reach.get(socket, frozenset())
-        return found if given is None else found | ({(socket, name) for name in given} - self.apart)
+        return found if given is None else found | ({(socket, name) for name in given} - self.run_independent)
 
     def reaches(self, source: int, target: int) -> bool:
         """Whether what leaves `source` can come to `target` within its run."""
@@ -283,7 +285,8 @@ class Topology:
 
     @cached_property
     def _complex(self) -> frozenset[int]:
-        knots = {p.target for p in self.live if p.id not in self.simple and (p.target, p.argument) not in self.apart}
+        within = (plug for plugs in self.within.values() for plug in plugs)
+        knots = {plug.target for plug in within if plug.id not in self.simple}
         return frozenset(s for s in self.sockets if any(socket in knots for socket, _ in self._reach[s]))
 
     def joins(self, root: Root) -> bool:

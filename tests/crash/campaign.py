@@ -198,8 +198,8 @@ class Campaign:
             assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
             self.requests = self._compare_runs(db, n)
             self._compare_arrivals(db)
-            join_states = self._meetings(db)
-        model = self._model(n, join_states)
+            pairs = self._pairs(db)
+        model = self._model(n, pairs)
         for name, wanted in model.items():
             lost, extra = Counter(wanted) - Counter(found[name]), Counter(found[name]) - Counter(wanted)
             assert (lost, extra) == ({}, {}), f"{name}: lost {lost}, too many {extra}"
@@ -214,7 +214,7 @@ class Campaign:
         return sorted(flow.results(name))
 
     @staticmethod
-    def _model(n: int, join_states: list[tuple[int, int]]) -> dict[str, list[Any]]:
+    def _model(n: int, pairs: list[tuple[int, int]]) -> dict[str, list[Any]]:
         every = list(range(n))
         return {
             "root": every, "a": every, "b": every, "flaky": every, "dying": every,
@@ -223,7 +223,7 @@ class Campaign:
             "left": [("left", i) for i in every],
             "right": [("right", i) for i in every],
             "pair": [(("left", i), ("right", i)) for i in every],
-            "meet": sorted(join_states),
+            "meet": sorted(pairs),
             "two": [(i, i + 1) for i in every],
             "even": sorted(i + i % 2 for i in every),
         }  # fmt: skip
@@ -254,7 +254,7 @@ class Campaign:
         assert sorted(taken) == sorted(used)
 
     @staticmethod
-    def _meetings(db: sqlite3.Connection) -> list[tuple[int, int]]:
+    def _pairs(db: sqlite3.Connection) -> list[tuple[int, int]]:
         """Who meets whom: the first with the first, in order of acceptance."""
         order = {
             name: [

@@ -96,10 +96,10 @@ def accounted(play: Play) -> None:
             assert (row.request is not None) >= (row.state in ("used", "shared")), row
     taken: Counter[tuple[int, str, int]] = Counter()
     for fire in flow.fired:
-        for name, argument_value in fire.argument_values.items():
-            for arrival in argument_value.arrivals:
+        for name, value in fire.arguments.items():
+            for arrival in value.arrivals:
                 assert flow.party_of(arrival.run) == flow.party_of(fire.run)
-                if len(argument_value.tag) == len(fire.tag):
+                if len(value.tag) == len(fire.tag):
                     taken[arrival.id, name, 0] += 1
     assert not [key for key, n in taken.items() if n > 1]
     for party in flow.table.parties.all.values():

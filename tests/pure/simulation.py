@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
 
+from ec_jupyter.flow.arrival import Arrival
 from ec_jupyter.flow.join import Fire, JoinTable, Source
-from ec_jupyter.flow.join_state import Arrival
 from ec_jupyter.flow.rebuild import restore
 from ec_jupyter.flow.tag import ROOT, Path, Tag, deeper, from_text, path, to_text
 from ec_jupyter.flow.topology import Root, Topology
@@ -190,7 +190,7 @@ class Simulation:
         for plug in self.topology.results[socket]:
             value = values.get(plug.id, (call.socket, call.path))
             if value is SKIP or not when(plug):
-                self.table.dead(source, plug)
+                self.table.tombstone(source, plug)
             elif plug.map:
                 for i, one in enumerate(value):
                     self.table.element(source, plug, one, i, i, str(call.id))
@@ -199,7 +199,7 @@ class Simulation:
                 self.table.result(source, plug, value, key=self.key(value))
         if not call.failed:
             for plug in self.topology.errors[socket]:
-                self.table.dead(source, plug, silent=True)
+                self.table.tombstone(source, plug, silent=True)
         self.table.finished(source.party)
         self.absorb()
 
@@ -224,7 +224,7 @@ class Simulation:
         place = replace(source, tag=deeper(source.tag, str(call.id), i))
         for plug in self.topology.results[self.topology.names[call.socket]]:
             if fates[plug.id] is False:
-                self.table.dead(place, plug, element=i)
+                self.table.tombstone(place, plug, element=i)
             else:
                 split = f"{call.id}:{i}"
                 for n, one in enumerate(fates[plug.id]):
@@ -240,7 +240,7 @@ class Simulation:
         self.close(source, call.emitted, self.topology.results[socket])
         if not call.failed:
             for plug in self.topology.errors[socket]:
-                self.table.dead(source, plug, silent=True)
+                self.table.tombstone(source, plug, silent=True)
         self.table.finished(source.party)
         self.absorb()
 
@@ -267,7 +267,7 @@ class Simulation:
             self.close(source, call.emitted, plugs)
         else:
             for plug in plugs:
-                self.table.dead(source, plug)
+                self.table.tombstone(source, plug)
         self.table.finished(source.party)
         self.absorb()
 
@@ -299,10 +299,8 @@ class Simulation:
     def _called(self, fire: Fire) -> None:
         self.fired.append(fire)
         arguments = {
-            name: [a.value for a in argument_value.arrivals]
-            if argument_value.gathered
-            else argument_value.arrivals[0].value
-            for name, argument_value in fire.argument_values.items()
+            name: [a.value for a in value.arrivals] if value.gathered else value.arrivals[0].value
+            for name, value in fire.arguments.items()
         }
         state = "failed" if fire.missing else "queued"
         if fire.begins:
@@ -335,7 +333,7 @@ class Simulation:
         self.table = self._new_table()
         self._restore(parties)
         kept = [r for r in self.rows.values() if r.state in ("waiting", "held") and r.kind == "value"]
-        self.table.policies.restore(replace(r) for r in kept if (r.socket, r.argument) in self.topology.apart)
+        self.table.policies.restore(replace(r) for r in kept if (r.socket, r.argument) in self.topology.run_independent)
         assert self._standing() == before
         out = self.table.drain()
         assert not out.calls

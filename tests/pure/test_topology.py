@@ -8,7 +8,7 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ec_jupyter.flow.reach import Positions
+from ec_jupyter.flow.reach import Reachability
 from ec_jupyter.flow.tag import Path, Tag, deeper, from_text, path, to_text, united
 from ec_jupyter.flow.topology import Topology
 from tests.pure.simulation import wiring
@@ -37,7 +37,7 @@ def test_a_join_belongs_to_the_splits_of_all_that_came_to_it() -> None:
     assert path(deeper(one, "3", 0)) == (4, 0)
 
 
-# -- needed, simple, quiet --------------------------------------------------------
+# -- needed, simple, ignores silent tombstones ---------------------------------
 def test_needed_are_plugged_arguments_and_those_without_default_or_fixed_value() -> None:
     topology = wiring("A() J(one, two=, three, four=)", "A -> J.four", fixed={"J": "three"})
     assert topology.needed[topology.names["J"]] == ("one", "four")
@@ -57,9 +57,9 @@ def test_a_plug_from_behind_several_plugs_or_a_cycle_is_not_simple() -> None:
     assert topology.simple == frozenset()
 
 
-def test_quiet_are_plugs_to_the_only_argument_of_a_socket_that_feeds_nobody() -> None:
+def test_a_silent_tombstone_changes_nothing_on_a_plug_to_the_only_argument_of_a_socket_that_feeds_nobody() -> None:
     topology = wiring("A() B(x) C(x) D(x, y)", "1: A -> B.x; 2: B -> C.x; 3: A -> C.x error; 4: A -> D.x; 5: B -> D.y")
-    assert topology.quiet == {2, 3}
+    assert topology.ignores_silent == {2, 3}
 
 
 def test_parked_sockets_take_their_plugs_with_them() -> None:
@@ -89,7 +89,7 @@ def test_depth_of_a_map_in_a_cycle_is_bounded() -> None:
     assert topology.levels[topology.names["B"]] <= 64
 
 
-# -- reach and meeting ---------------------------------------------------------------
+# -- reach, and runs that meet ----------------------------------------------------
 def test_reach_goes_through_error_plugs_and_includes_what_was_given() -> None:
     topology = wiring("A() B(x) J(one, two)", "A -> B.x error; B -> J.one")
     names = topology.names
@@ -153,19 +153,19 @@ def test_reach_may_be_asked_for_one_last_plug() -> None:
 
 
 def test_an_element_of_a_list_can_come_only_from_its_own_place() -> None:
-    positions = Positions(NESTED, [(NESTED.names["N"], deeper((), "1", 0))])
+    reachability = Reachability(NESTED, [(NESTED.names["N"], deeper((), "1", 0))])
     gathering = [NESTED.plugs[5]]
-    assert positions.reach(gathering, (0,), element=True)
-    assert not positions.reach(gathering, (1,), element=True)
-    assert positions.reach(gathering, (1,))
+    assert reachability.can_come_by(gathering, (0,), element=True)
+    assert not reachability.can_come_by(gathering, (1,), element=True)
+    assert reachability.can_come_by(gathering, (1,))
 
 
 @usual
 @given(standing, st.sampled_from(["x", "y"]), st.lists(st.integers(0, 2), max_size=1))
-def test_positions_say_what_each_token_says(tokens: list[tuple[str, int]], argument: str, at: list[int]) -> None:
+def test_reachability_says_what_each_token_says(tokens: list[tuple[str, int]], argument: str, at: list[int]) -> None:
     stand = [(NESTED.names[n], () if n == "R" else deeper((), "1", i)) for n, i in tokens]
     key, where = (NESTED.names["J"], argument), tuple(at)
-    found = Positions(NESTED, stand).reach(NESTED.into[key], where)
+    found = Reachability(NESTED, stand).can_come_by(NESTED.into[key], where)
     assert found == any(_naive(s, path(tag), key, where) for s, tag in stand)
 
 
