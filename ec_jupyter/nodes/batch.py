@@ -1,7 +1,7 @@
 """Many calls in one frame, and many results in one frame: headers in columns, values as buffers.
 
 Neighbours of one task, socket and shape share a *lot*, so that a batch of trivial calls costs a
-few small integers each. What of a frame is inline travels as a buffer, the rest as file names.
+few small integers each. Inline values travel as buffers, the others as file names.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from ec_jupyter.wire import Buffer, Call, Header, Outcome, Value
 BATCH_CALLS = 256
 BATCH_BYTES = 1 << 20
 
-Loose = bytes | Value
-"""An argument's value as a worker holds it: the inline pickle itself, or a value in a file."""
+Packed = bytes | Value
+"""An argument's value as a worker gets it: the inline pickle itself, or a value in a file."""
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Job:
     run: int
     skip: int
     lot: Lot
-    values: Sequence[Loose]
+    values: Sequence[Packed]
     counts: Sequence[int] | None = None
 
 
@@ -154,7 +154,7 @@ def unpack_calls(header: Header, buffers: list[bytes]) -> Iterator[Job]:
     at = 0
     for g in header["g"]:
         inline = g["m"] - len(g["f"])
-        values: list[Loose] = list(buffers[at : at + inline])
+        values: list[Packed] = list(buffers[at : at + inline])
         at += inline
         for index, head in g["f"]:  # ascending, so that each index counts what went before it
             values.insert(index, Value.of(head, ()))
@@ -163,7 +163,7 @@ def unpack_calls(header: Header, buffers: list[bytes]) -> Iterator[Job]:
         yield from _jobs(g, lot, values)
 
 
-def _jobs(g: dict[str, Any], lot: Lot, values: list[Loose]) -> Iterator[Job]:
+def _jobs(g: dict[str, Any], lot: Lot, values: list[Packed]) -> Iterator[Job]:
     skips = dict(g["k"])
     counts = iter(g["c"])
     width = len(lot.shape)

@@ -20,7 +20,7 @@ import time
 from typing import Any
 
 MAGIC = b"\x1eEC_JUPYTER "
-"""Begins the line with what is there; what a login shell has printed before is skipped."""
+"""Begins the line of facts; what a login shell has printed before it is skipped."""
 
 ENVIRONMENT = "EC_JUPYTER_HOST"
 """Variable that says to the process started from here what it is to do; other users cannot read it."""
@@ -66,7 +66,7 @@ def cache() -> str:
         return private(os.path.join(base(), "cache"))
 
 
-def keep(folder: str, sha256: str, data: bytes) -> str:
+def store(folder: str, sha256: str, data: bytes) -> str:
     """Write the bundle down, whole or not at all; its path."""
     path = os.path.join(folder, sha256 + ".zip")
     beside = f"{path}.{os.getpid()}"
@@ -77,7 +77,7 @@ def keep(folder: str, sha256: str, data: bytes) -> str:
     return path
 
 
-def kept(folder: str, sha256: str) -> str | None:
+def cached(folder: str, sha256: str) -> str | None:
     """The path of the bundle if it is here and undamaged."""
     path = os.path.join(folder, sha256 + ".zip")
     try:
@@ -202,7 +202,7 @@ def main(orders: dict[str, Any]) -> None:
         try:
             folder = cache()
             sock = attached(base(), orders["key"])
-            bundle = kept(folder, orders["sha256"])
+            bundle = cached(folder, orders["sha256"])
         except OSError as error:
             facts["error"] = str(error)
         facts.update({"bundle": bundle is not None, "running": sock is not None})
@@ -217,7 +217,7 @@ def main(orders: dict[str, Any]) -> None:
         data = stdin.read(reply["size"])
         if hashlib.sha256(data).hexdigest() != orders["sha256"]:
             sys.exit("the bundle did not arrive whole")
-        bundle = keep(folder, orders["sha256"], data)
+        bundle = store(folder, orders["sha256"], data)
     # os._exit: nothing of this process is to be tidied up twice, and stdout is closed
     os._exit(start(bundle, dict(orders, cache=folder, run=base())))
 

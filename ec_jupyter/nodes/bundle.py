@@ -1,4 +1,4 @@
-"""What travels to a node's host: the first code as text, and everything else as one zip."""
+"""What travels to a node's host: the bootstrap as text, and everything else as one zip."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ AT_HOME = {
     "ssh/uploads.py",
     "dask/agent.py", "dask/batches.py", "dask/cluster.py", "dask/files.py", "dask/workers.py",
 }  # fmt: skip
-"""Modules of this room that stay: the engine's ends."""
+"""Modules of this package that stay: those the engine uses."""
 
 _MAIN = "from ec_jupyter.nodes.ssh.host import main\n\nif __name__ == '__main__':\n    main()\n"
 _WHEN = (1980, 1, 1, 0, 0, 0)  # the oldest a zip knows: the same files make the same bytes
@@ -74,7 +74,7 @@ def command(text: bytes) -> str:
 
 @cache
 def _plain_source() -> str:
-    """The first code without comments, docstrings and annotations, which old Pythons could not read."""
+    """The bootstrap without comments, docstrings and annotations, which old Pythons could not read."""
     tree = ast.parse(Path(bootstrap.__file__).read_text())
     tree = _Plain().visit(tree)
     return ast.unparse(ast.fix_missing_locations(tree))

@@ -1,4 +1,7 @@
-"""Code objects as they travel: each keeps the name of the file it came from, so that tracebacks have their lines."""
+"""Code objects as they travel: each keeps the name of the file it came from, so that tracebacks have their lines.
+
+The module's name stands in pickled tasks that are on disk: it stays where it is.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Calls and outcomes as frames of a link: headers in columns, values as buffers or names of files.
+"""Calls and outcomes as frames between machines: headers in columns, values as buffers or names of files.
 
-What is read here comes from another machine: everything is looked at before it is believed, and
-what is not as it must be is a `FrameError`. Nothing is unpickled.
+What is read here comes from another machine, so every field is checked before it is used; a wrong one
+is a `FrameError`. Nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -262,7 +262,7 @@ def unpack_values(heads: Any, buffers: list[bytes]) -> list[Value]:
         raise FrameError(f"values cannot be read: {type(error).__name__}: {error}") from error
 
 
-# what is believed
+# checks
 
 
 def checked(header: Header, **kinds: type) -> list[Any]:

@@ -1,9 +1,9 @@
-"""The CPUs of this machine, lent among all agents of one user: a file for each, locked by who uses it.
+"""The CPUs of this machine, shared by all agents of one user: a file for each CPU, locked by the agent that uses it.
 
-A lock belongs to an open file that the agent's workers inherit, so it ends with the last of them,
-however they end. Who waits says so by two locks more: ``waiting`` is shared by all who wait, and
-``first`` is held by the one of them that takes what becomes free. So a claim of several can put
-aside one CPU after the other, and no two claims hold what the other lacks.
+A lock belongs to an open file that the agent's workers inherit, so it is released when the last of
+them has ended, however that happened. Two more locks show who waits: ``waiting`` is shared by all agents
+that wait, and ``first`` is held by the one that takes what becomes free. So a claim of several CPUs can
+reserve one after the other, and no two claims can deadlock.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ EXTRA = 1 << 16
 """Numbers from here on are no CPUs: an agent that lends more than there are may have these besides."""
 
 
-class Taker(Hashable, Protocol):
-    """Whoever uses CPUs."""
+class Holder(Hashable, Protocol):
+    """What holds CPUs, such as a slot."""
 
     @property
     def pins(self) -> machine.Pins:
         """CPUs it would like best."""
 
-    def sit(self, cpus: machine.Pins) -> None:
-        """It has these for now."""
+    def bind(self, cpus: machine.Pins) -> None:
+        """It has these CPUs for now."""
 
 
 class InheritedFd:
@@ -103,7 +103,7 @@ def numbers(cpus: int) -> list[int]:
 
 
 class CpuLocks:
-    """What one agent has of the machine's CPUs; the lender of its `Ledger`.
+    """The machine's CPUs that one agent has locked; the lender of its `Ledger`.
 
     A CPU that is given back and soon taken again stays, without a question to anybody, until it was
     here for `HOLD_SECONDS` and another agent waits. A call is never cut short. An agent that
@@ -132,7 +132,7 @@ class CpuLocks:
         self._opened: list[int] = []
         self._files: dict[int, int] = {}
         self._since: dict[int, float] = {}  # CPUs locked here
-        self._held: dict[Taker, list[int]] = {}
+        self._held: dict[Holder, list[int]] = {}
         self._spare: list[int] = []  # locked, and used by nobody
         self._waits = self._first = self._refused = self._settling = False
         self._alone = 0.0  # nobody else is asked for before this time
@@ -149,9 +149,9 @@ class CpuLocks:
             fcntl.flock(self._opened[0], fcntl.LOCK_SH | fcntl.LOCK_NB)
         for name in ("waiting", "first", *map(str, wanted)):
             self._opened.append(os.open(os.path.join(place, name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        self._line, self._turn = self._opened[1:3]
+        self._waiting_fd, self._first_fd = self._opened[1:3]
         self._files = dict(zip(wanted, self._opened[3:], strict=True))
-        self._free(self._turn)  # fails here and now where files cannot be locked
+        self._free(self._first_fd)  # fails here and now where files cannot be locked
 
     def _fail(self, error: OSError) -> None:
         if self.trouble is None:
@@ -165,7 +165,7 @@ class CpuLocks:
 
     # what the ledger asks
 
-    def take(self, holder: Taker, cpus: int) -> bool:
+    def take(self, holder: Holder, cpus: int) -> bool:
         """Lock CPUs for a holder; False, and `retry` is called later, while too few are free.
 
         While another agent waits, only what is here already is given.
@@ -186,7 +186,7 @@ class CpuLocks:
             return self._wait()
         return self._granted(holder, got)
 
-    def _granted(self, holder: Taker, got: list[int]) -> bool:
+    def _granted(self, holder: Holder, got: list[int]) -> bool:
         self._held[holder] = got
         self._spare = [number for number in self._spare if number not in got]
         if self._first:
@@ -194,11 +194,11 @@ class CpuLocks:
             self._since.update(dict.fromkeys(got, time.monotonic()))
             self._pass()
         if all(number < EXTRA for number in got):
-            holder.sit(tuple(got))
+            holder.bind(tuple(got))
         self._settle_soon()
         return True
 
-    def give(self, holder: Taker) -> None:
+    def give(self, holder: Holder) -> None:
         """Take back what a holder has; one that has nothing is no error."""
         got = self._held.pop(holder, [])
         self._spare += got
@@ -208,7 +208,7 @@ class CpuLocks:
             self._look_in(PATIENCE * LOOK_SECONDS)
         self._settle_soon()
 
-    def due(self, holder: Taker) -> bool:
+    def due(self, holder: Holder) -> bool:
         """Whether a holder is to begin no further call, for another agent has waited long enough."""
         return self._overdue(self._held.get(holder, []))
 
@@ -252,8 +252,8 @@ class CpuLocks:
     def _stand(self) -> None:
         """Be seen to wait, and be the first of those who do if nobody else is."""
         # held already, or for a moment in the way of who looks: then the next look does it
-        self._try(self._line, fcntl.LOCK_SH)
-        self._first = self._first or self._try(self._turn, fcntl.LOCK_EX)
+        self._try(self._waiting_fd, fcntl.LOCK_SH)
+        self._first = self._first or self._try(self._first_fd, fcntl.LOCK_EX)
 
     def _look_in(self, seconds: float, later: bool = True) -> None:
         if self._timer is not None:
@@ -271,22 +271,22 @@ class CpuLocks:
         if not self._refused and self._waits:
             self._waits = False
             self._pass()
-            self._unlock(self._line)
+            self._unlock(self._waiting_fd)
             self._settle()
 
     def _pass(self) -> None:
         """Be no longer the first of those who wait."""
         if self._first:
             self._first = False
-            self._unlock(self._turn)
+            self._unlock(self._first_fd)
 
     def _awaited(self) -> bool:
         """Whether another agent waits for a CPU."""
         if not self._waits:
-            return not self._free(self._turn)
+            return not self._free(self._first_fd)
         # made exclusive and shared again: what fails has been lost, hence is taken anew
-        alone = self._try(self._line, fcntl.LOCK_EX)
-        self._try(self._line, fcntl.LOCK_SH)
+        alone = self._try(self._waiting_fd, fcntl.LOCK_EX)
+        self._try(self._waiting_fd, fcntl.LOCK_SH)
         return not alone
 
     def _overdue(self, got: Sequence[int]) -> bool:

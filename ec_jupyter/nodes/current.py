@@ -1,4 +1,7 @@
-"""What a task can learn and say about its own call: `current`, `progress`, `SKIP`, `Failure`."""
+"""What a task can learn and say about its own call: `current`, `progress`, `SKIP`, `Failure`.
+
+The module's name stands in pickled tasks that are on disk: it stays where it is.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results that were made on a node and come here as files."""
+"""Downloads from a node: results that arrive as files."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ class Downloads:
         return f"{request}.{self._epoch}.{attempt}.{number}", request, attempt
 
     def beside(self, name: object) -> Path:
-        """Where it is written until it is whole."""
+        """The path it is written to until it has arrived."""
         return self._values / f".{self.named(name)[0]}.{os.getpid()}"
 
     def take(self, name: object, *, keep: bool) -> bool:
-        """It is whole: give it its name, or remove it if nobody is to `keep` it; whether it was kept."""
+        """A file has arrived: rename it to its name, or remove it unless `keep`; returns `keep`."""
         beside = self.beside(name)
         if not keep:
             beside.unlink(missing_ok=True)

@@ -1,4 +1,7 @@
-"""What a task finds around it in a worker: folders of modules, environment, current folder; put back between calls."""
+"""What a task finds around it in a worker: folders of modules, environment, current folder; put back between calls.
+
+The module's name stands in pickled tasks that are on disk: it stays where it is.
+"""
 
 from __future__ import annotations
 

@@ -136,7 +136,7 @@ def test_an_error_there_comes_with_its_traceback_and_what_was_printed(there: Flo
     row = there.row(call)
     assert (row["state"], row["error"]["type"], row["error"]["message"]) == ("failed", "ValueError", "not 1")
     assert "in bad" in row["error"]["traceback"]
-    assert "guest" not in row["error"]["traceback"]
+    assert "nodes/dask" not in row["error"]["traceback"]
     assert "before it goes wrong" in str(there.query("output", id=call))
 
 

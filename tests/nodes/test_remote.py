@@ -1,4 +1,4 @@
-"""A node in another process: what the local agent does, over a link that can be cut."""
+"""A node in another process: what the local agent does, over a connection that can be cut."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ async def test_closing_leaves_no_process_and_no_folder(rig: FarRig, agent: Remot
     await wait_until(lambda: not place.exists() and not Path(f"{place}.lock").exists())
 
 
-# cut links
+# cut connections
 
 
 def cut(agent: RemoteAgent) -> None:
@@ -160,7 +160,9 @@ def cut(agent: RemoteAgent) -> None:
     agent._session.transport.close("cut by the test")
 
 
-async def test_call_goes_on_while_the_link_is_cut_and_has_its_effect_once(rig: FarRig, agent: RemoteAgent) -> None:
+async def test_call_runs_on_while_the_connection_is_cut_and_has_its_effect_once(
+    rig: FarRig, agent: RemoteAgent
+) -> None:
     gate = rig.gate()
     call = rig.call(hold, {"gate": str(gate), "x": 5})
     agent.assign("main", [call])
@@ -176,7 +178,7 @@ async def test_call_goes_on_while_the_link_is_cut_and_has_its_effect_once(rig: F
     assert rig.ear.gone == []
 
 
-async def test_calls_under_a_link_cut_again_and_again_come_back_once_each(rig: FarRig, agent: RemoteAgent) -> None:
+async def test_calls_over_a_connection_cut_again_and_again_come_back_once_each(rig: FarRig, agent: RemoteAgent) -> None:
     task = rig.task(add)
     calls = [rig.call(task, {"one": i, "two": b"x" * (70_000 if i % 50 == 7 else 9)}) for i in range(400)]
     bad = {call.request for call in calls}
@@ -415,11 +417,11 @@ async def test_damaged_bundle_is_replaced(rig: FarRig) -> None:
     path = home / ".cache" / "ec_jupyter" / f"{bundle.bundle()[0]}.zip"
     first = await rig.start(login=Pipe(env=env))
     await first.close()
-    assert bootstrap.kept(str(path.parent), path.stem)
+    assert bootstrap.cached(str(path.parent), path.stem)
     path.write_bytes(b"damaged")
     second = await rig.start(login=Pipe(env=env))
     assert second.state == "up"
-    assert bootstrap.kept(str(path.parent), path.stem)
+    assert bootstrap.cached(str(path.parent), path.stem)
 
 
 GARBAGE = {

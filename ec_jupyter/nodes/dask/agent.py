@@ -1,7 +1,7 @@
-"""The engine's end of a Dask cluster: an agent as the local one is, whose slots are threads of Dask's workers.
+"""The engine's end of a Dask cluster: an agent whose slots are threads of Dask's workers.
 
-Dask is told which worker a call runs in, so that it never runs one twice: what was in a worker that has died is for
-our queue to try again. Large results stay with the worker that made them, until somebody elsewhere needs them.
+Each call is bound to one worker, so that Dask never runs it twice; calls of a worker that has died are queued again
+by the engine. Large results stay with the worker that made them until they are needed elsewhere.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class DaskAgent:
         )
         self._batches = DaskBatches(
             listener, name, self._workers, self._files, epoch,
-            spawn=self._spawn, cut=self._cut, gone=self._buried, ended=self._ended,
+            spawn=self._spawn, cut=self._cut, gone=self._worker_gone, ended=self._ended,
         )  # fmt: skip
         self._caps: dict[str, int] = {}
         self._queues: dict[str, deque[Call]] = {}
@@ -104,7 +104,7 @@ class DaskAgent:
         self._unsure.update(dict.fromkeys(calls))
 
     async def start(self) -> None:
-        """Reach the scheduler, and come into its workers.
+        """Connect to the scheduler, and enter its workers.
 
         Raises
         ------
@@ -134,8 +134,8 @@ class DaskAgent:
         cluster, self._workers.cluster = self._workers.cluster, None
         if cluster is None:
             return
-        kept = list(self._files.stored)
-        leaving = [cluster.act(w.address, "leave", w.token, kept) for w in self._workers.by_address.values()]
+        stored = list(self._files.stored)
+        leaving = [cluster.act(w.address, "leave", w.token, stored) for w in self._workers.by_address.values()]
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(asyncio.gather(*leaving, return_exceptions=True), LOOK_SECONDS)
         await cluster.close()
@@ -157,17 +157,17 @@ class DaskAgent:
             log.warning("node %s: %s: %s", self.name, type(error).__name__, error)
 
     async def _connect(self) -> None:
-        cluster = Cluster(self._address, self._tls, self._buried, self._wake.set)
+        cluster = Cluster(self._address, self._tls, self._worker_gone, self._wake.set)
         try:
             await cluster.connect()
         except BaseException:
             await cluster.close()
             raise
         self._workers.cluster = cluster
-        await self._look(cluster)
-        self._turn("up", None)
+        await self._refresh(cluster)
+        self._set_state("up", None)
 
-    def _turn(self, state: str, error: EcError | None) -> None:
+    def _set_state(self, state: str, error: EcError | None) -> None:
         if state != self.state:
             self._since = time.time()
         self.state, self._error = state, error
@@ -189,19 +189,19 @@ class DaskAgent:
                 if cluster is None:
                     await self._connect()
                 else:
-                    await self._look(cluster)
+                    await self._refresh(cluster)
             except HostUnreachableError as error:
                 self._expire(error)
             except (Cut, OSError, asyncio.TimeoutError) as error:
                 log.info("node %s: %s", self.name, error)
                 self._lose()
 
-    async def _look(self, cluster: Cluster) -> None:
-        """Come into new workers, leave those that are gone, settle what nobody knows of."""
+    async def _refresh(self, cluster: Cluster) -> None:
+        """Enter new workers, drop those that are gone, and settle calls whose end nobody has seen."""
         workers = self._workers
         found = await cluster.threads()
         for address in workers.by_address.keys() - found.keys():
-            self._buried(address)
+            self._worker_gone(address)
         new = [address for address in found if address not in workers.by_address and address not in workers.refused]
         workers.refused = {address: text for address, text in workers.refused.items() if address in found}
         await asyncio.gather(*(self._enter(address, found[address]) for address in new))
@@ -210,23 +210,23 @@ class DaskAgent:
         if self.cpus != workers.cpus or new:
             self.cpus = workers.cpus
             if self.state == "up":
-                self._turn("up", None)
+                self._set_state("up", None)
 
     async def _enter(self, address: str, threads: int) -> None:
         entered = await self._workers.enter(address, threads)
         if entered is not None:
             self._files.entered(*entered)
 
-    # those that are gone
+    # lost workers
 
-    def _buried(self, address: str) -> None:
+    def _worker_gone(self, address: str) -> None:
         """A worker has died, or was sent away."""
         worker = self._workers.by_address.pop(address, None)
         if worker is None:
             return
         self.cpus = self._workers.cpus
         self._files.left(worker)
-        self._batches.buried(worker, f"Dask's worker {address} (pid {worker.pid}) is gone")
+        self._batches.worker_gone(worker, f"Dask's worker {address} (pid {worker.pid}) is gone")
         if not self._closing:
             self._listener.node(self.name)
             self._wake.set()
@@ -247,14 +247,14 @@ class DaskAgent:
         self._workers.by_address.clear()
         self._files.cut()
         self.recall([call.request for queue in self._queues.values() for call in queue])
-        self._turn("away", HostUnreachableError(f"the Dask scheduler at {self._address} is gone"))
+        self._set_state("away", HostUnreachableError(f"the Dask scheduler at {self._address} is gone"))
 
     def _expire(self, error: EcError) -> None:
         if time.monotonic() - self._away < 1.1 * self._lease:
             if self.state == "up":
-                self._turn("away", error)
+                self._set_state("away", error)
             return
-        self._turn("down", error)
+        self._set_state("down", error)
         self._give_up(list(self._unsure))
 
     async def _settle(self, cluster: Cluster) -> None:
@@ -373,9 +373,9 @@ class DaskAgent:
         wanted, back = set(requests), list[int]()
         for queue in self._queues.values():
             back += [call.request for call in queue if call.request in wanted]
-            kept = [call for call in queue if call.request not in wanted]
+            left = [call for call in queue if call.request not in wanted]
             queue.clear()
-            queue.extend(kept)
+            queue.extend(left)
         if back:
             self._listener.returned(back)
 
@@ -400,7 +400,7 @@ class DaskAgent:
         return self.state == "up" and self._files.holds(file)
 
     async def bring(self, file: str) -> bool:
-        """Copy a value file home, into the flow's folder of values; False if no worker has it any more.
+        """Copy a value file into the flow's folder of values; False if no worker has it any more.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Batches of calls on their way to a worker of a Dask cluster and back, and what is heard of them meanwhile."""
+"""Batches of calls sent to workers of a Dask cluster: their results, and their output while they run."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ log = logging.getLogger(__name__)
 
 BATCH_CALLS = 32
 BATCH_SECONDS = 0.1
-"""As much work shares a task of Dask's, each of which costs some 10 ms."""
+"""Calls that take so long together share a Dask task, for each task costs some 10 ms."""
 QUIET_SECONDS = 0.25
-"""Calls up to this long say all they have to say with their result."""
-EARS = 100
-"""So many workers at a time are listened to: each holds a connection of the scheduler's."""
+"""Calls up to this long send their output with their result."""
+MOST_LISTENING = 100
+"""How many workers are listened to at a time: each holds a connection of the scheduler."""
 
 Said = dict[int, tuple[int, list[Any]]]
 """By request the number of the first thing it said, and things from there on."""
 
 
 class DaskBatches:
-    """Sends batches, and takes what they come to.
+    """Sends batches, and takes their outcomes.
 
     Parameters
     ----------
@@ -49,13 +49,13 @@ class DaskBatches:
     epoch : int
         The engine's.
     spawn : callable
-        Starts what nobody waits for.
+        Starts a background task.
     cut : callable
-        Told a connection that has broken.
+        Told of a connection that has broken.
     gone : callable
-        Told the address of a worker that is another one by now.
+        Told the address of a worker that another process has now.
     ended : callable
-        Told the processor of a batch that is over.
+        Told the processor of a batch that has ended.
 
     Attributes
     ----------
@@ -83,7 +83,7 @@ class DaskBatches:
         self._suspects: set[int] = set()
         self._durations = Durations()
         self._keys = itertools.count(1)
-        self._ears = asyncio.Semaphore(EARS)
+        self._listening = asyncio.Semaphore(MOST_LISTENING)
 
     def share(self, call: Call) -> int:
         """How many calls like this one share a task of Dask's."""
@@ -97,7 +97,7 @@ class DaskBatches:
         now = time.monotonic()
         return {n: now - batch.began for n, batch in self.sent.items() if batch.sent and len(batch.calls) == 1}
 
-    # there and back
+    # sending
 
     def send(self, processor: str, worker: Worker, calls: list[Call], threads: int) -> None:
         """Have calls run in a worker, one after the other."""
@@ -106,8 +106,8 @@ class DaskBatches:
         worker.batches.add(batch)
         self.sent.update(dict.fromkeys(batch.calls, batch))
         batch.task = self._spawn(self._run(batch))
-        if worker.ear is None or worker.ear.done():
-            worker.ear = self._spawn(self._listen(worker))
+        if worker.listener is None or worker.listener.done():
+            worker.listener = self._spawn(self._listen(worker))
 
     async def _run(self, batch: Batch) -> None:
         cluster = self._workers.cluster
@@ -121,7 +121,7 @@ class DaskBatches:
             self._cut(cluster)
         except SilentError as error:
             log.info("node %s: %s", self._name, error)
-            self._forsake(batch)
+            self._give_up(batch)
         except Exception as error:  # noqa: BLE001 - Dask's, of as many kinds as it has
             self._fail(batch, error)
         if batch in batch.worker.batches:
@@ -167,13 +167,13 @@ class DaskBatches:
         if answer is None:
             # another process has the address by now, and has not run it
             batch.sent = False
-            self._forsake(batch)
+            self._give_up(batch)
             self._gone(batch.worker.address)
             return
         outcomes = unpack_results(answer["head"], answer["data"], {n: c.attempt for n, c in batch.calls.items()})
         await self._hear(cluster, batch, answer["said"])
         for outcome in outcomes:
-            await self._files.land(cluster, batch.worker, outcome, partial(self._mine, batch, outcome.request))
+            await self._files.take(cluster, batch.worker, outcome, partial(self._mine, batch, outcome.request))
         mine = self.over(batch)
         for outcome in outcomes:
             if outcome.request in mine:
@@ -190,7 +190,7 @@ class DaskBatches:
     def _mine(self, batch: Batch, request: int) -> bool:
         return self.sent.get(request) is batch
 
-    # what goes wrong
+    # failures
 
     def _fail(self, batch: Batch, error: Exception) -> None:
         if type(error).__name__ == "KilledWorker":
@@ -200,28 +200,28 @@ class DaskBatches:
         calls = self.over(batch)
         self._listener.finished([failed(call, "task", text) for call in calls.values()])
 
-    def _forsake(self, batch: Batch) -> None:
-        """Its worker does not answer: nothing of it has begun, or it has ended and what it came to is out of reach."""
+    def _give_up(self, batch: Batch) -> None:
+        """Its worker does not answer: no call of it has begun, or the outcomes cannot be had."""
         calls = list(self.over(batch))
         if calls and batch.sent:
             self._listener.lost(self._name, calls)
         elif calls:
             self._listener.returned(calls)
 
-    def buried(self, worker: Worker, text: str) -> None:
+    def worker_gone(self, worker: Worker, text: str) -> None:
         """A worker is gone, and `text` says how."""
-        mates = worker.calls
+        together = worker.calls
         for batch in list(worker.batches):
-            self._die(batch, text, mates)
+            self._die(batch, text, together)
 
-    def _die(self, batch: Batch, text: str, mates: int) -> None:
-        """A worker is gone under these: one that was alone there is to blame, and one that has seen it twice."""
+    def _die(self, batch: Batch, text: str, together: int) -> None:
+        """A worker died with these calls: a call that was alone there is to blame, or one that saw it twice."""
         calls = self.over(batch)
         lost = []
         for request, call in calls.items():
             if not batch.sent:
                 self._listener.returned([request])
-            elif mates == 1 or request in self._suspects:
+            elif together == 1 or request in self._suspects:
                 self._listener.died(request, call.attempt, text)
             else:
                 self._suspects.add(request)
@@ -230,7 +230,7 @@ class DaskBatches:
             self._listener.lost(self._name, lost)
 
     def over(self, batch: Batch) -> dict[int, Call]:
-        """A batch has ended, well or not: its slot is free; its calls that are still wanted."""
+        """End a batch and free its threads; returns its calls that are still wanted."""
         calls = {n: call for n, call in batch.calls.items() if self._mine(batch, n)}
         for request in calls:
             del self.sent[request]
@@ -247,7 +247,7 @@ class DaskBatches:
             self._listener.finished([failed(call, "timeout", text)])
 
     def stop(self, request: int, kind: str) -> Call | None:
-        """Interrupt a call; whoever asks tells its outcome. None where it is not on its way."""
+        """Interrupt a call; the caller reports its outcome. None where the call was not sent."""
         batch = self.sent.pop(request, None)
         if batch is None:
             return None
@@ -263,10 +263,10 @@ class DaskBatches:
         except Exception as error:  # noqa: BLE001 - its outcome was told already; what runs on is dropped
             log.info("node %s: %s is not interrupted: %s", self._name, call.request, error)
 
-    # meanwhile
+    # events of running calls
 
     async def _listen(self, worker: Worker) -> None:
-        """Hear what calls in a worker say, as long as it has some."""
+        """Collect events of the calls in a worker while it has any."""
         while worker.batches:
             await asyncio.sleep(QUIET_SECONDS)
             cluster, long = self._workers.cluster, time.monotonic() - QUIET_SECONDS
@@ -275,7 +275,7 @@ class DaskBatches:
                 continue
             heard = {request: batch.heard.get(request, 0) for batch in batches for request in batch.calls}
             try:
-                async with self._ears:
+                async with self._listening:
                     said = await cluster.listen(worker.address, worker.token, heard)
                 for batch in batches:
                     await self._hear(cluster, batch, {n: one for n, one in said.items() if n in batch.calls})
@@ -283,7 +283,7 @@ class DaskBatches:
                 log.debug("node %s: %s", self._name, error)
 
     async def _hear(self, cluster: Cluster, batch: Batch, said: Said) -> None:
-        """Pass on what was not heard before."""
+        """Report events that were not reported before."""
         async with batch.listening:
             for request, (first, things) in said.items():
                 fresh = things[max(0, batch.heard.get(request, 0) - first) :]
@@ -291,7 +291,7 @@ class DaskBatches:
                 values = {i: Value(*rest) for i, (kind, *rest) in enumerate(fresh) if kind == "yield"}
                 wanted = partial(self._mine, batch, request)
                 for value in values.values():
-                    await self._files.home(cluster, batch.worker, (request, call.attempt), value, wanted)
+                    await self._files.take_value(cluster, batch.worker, (request, call.attempt), value, wanted)
                 batch.heard[request] = max(batch.heard.get(request, 0), first + len(things))
                 if self._mine(batch, request):
                     self._pass_on(batch, call, fresh, values)

@@ -1,6 +1,6 @@
-"""A Dask cluster as seen from here: its workers, and what to have done in one of them.
+"""The connection to a Dask cluster: lists its workers, and runs functions in them.
 
-The client lives on a loop and a thread of its own: whatever goes wrong in its background ends no engine.
+Dask's client has a loop and a thread of its own, so that its failures never end the engine.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ def act(word, *given):
 
 
 def come():
-    """In the worker: nothing, for it is there."""
+    """In the worker: nothing; a cluster that can grow starts one for it."""
 
 
 async def listen(*given):
-    """In the worker: wait for what calls have to say."""
+    """In the worker: wait for events of calls."""
     from ec_jupyter.nodes.dask import runtime
     return await runtime.listen(*given)
 
@@ -59,7 +59,7 @@ async def carry(token, name, owner, theirs, at, size, dask_worker=None):
 
 
 def enter(bundle, *given, dask_worker=None):
-    """In the worker: come in, with what travels alone where the package is not installed."""
+    """In the worker: load our code, from the bundle where the package is not installed, and begin."""
     import importlib, os, sys
     try:
         runtime = importlib.import_module("ec_jupyter.nodes.dask.runtime")
@@ -88,7 +88,7 @@ class SilentError(Exception):
 
 
 def _silent(error: Exception) -> bool:
-    """Whether the way there is at fault; what our own functions raise there arrives as it was raised."""
+    """Whether the connection failed; errors of our own functions there arrive as they were raised."""
     plain = type(error) is OSError and error.errno is None
     return plain or isinstance(error, TimeoutError | asyncio.TimeoutError) or type(error).__name__ == "CommClosedError"
 
@@ -119,7 +119,7 @@ class Cluster:
         self._thread.start()
         self._client: Any = None
 
-    async def _there(self, work: Coroutine[Any, Any, _T], seconds: float | None = ANSWER_SECONDS) -> _T:
+    async def _on_loop(self, work: Coroutine[Any, Any, _T], seconds: float | None = ANSWER_SECONDS) -> _T:
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         return await asyncio.wait_for(asyncio.wrap_future(future), seconds)
 
@@ -136,7 +136,7 @@ class Cluster:
                 f"the Dask scheduler at {self.address} wants a certificate: give a Client whose Security has files"
             )
         try:
-            await self._there(self._connect(), 2 * CONNECT_SECONDS)
+            await self._on_loop(self._connect(), 2 * CONNECT_SECONDS)
         except Exception as error:
             # Dask's, of as many kinds as it has
             text = str(error).strip().partition("\n")[0] or type(error).__name__
@@ -152,7 +152,7 @@ class Cluster:
             security = dask.Security(
                 tls_ca_file=authority, tls_client_cert=certificate, tls_client_key=key, require_encryption=True
             )
-        # kept before it is there: one that fails has to be closed, too
+        # stored before it is connected: one that fails has to be closed, too
         self._client = dask.Client(
             self.address, asynchronous=True, set_as_default=False, timeout=CONNECT_SECONDS, security=security
         )
@@ -175,7 +175,7 @@ class Cluster:
 
     async def threads(self) -> dict[str, int]:
         """Threads of each worker, by its address."""
-        return await self._there(self._threads(), CONNECT_SECONDS)
+        return await self._on_loop(self._threads(), CONNECT_SECONDS)
 
     async def _threads(self) -> dict[str, int]:
         if not self.connected:
@@ -183,7 +183,7 @@ class Cluster:
         return dict(await self._client.nthreads())
 
     async def enter(self, worker: str, *given: Any) -> dict[str, Any]:
-        """Bring our code into a worker that has none, and begin there."""
+        """Begin in a worker; sends our code to one that has none."""
         for data in (None, bundle()[1]):
             found: dict[str, Any] | None = await self._in(worker, _entry["enter"], data, *given)
             if found is not None:
@@ -204,18 +204,18 @@ class Cluster:
         return await self._in(worker, _entry["act"], word, *given)
 
     async def listen(self, worker: str, token: str, heard: dict[int, int]) -> dict[int, tuple[int, list[Any]]]:
-        """What calls in a worker have to say, past what was heard of each; waits a while for it."""
+        """New events of calls in a worker, past the number read of each; waits a while for some."""
         found: dict[int, tuple[int, list[Any]]] = await self._in(worker, _entry["listen"], token, heard)
         return found
 
     async def carry(self, worker: str, *given: Any) -> int | None:
-        """Have a worker get a piece of a file from another one; its bytes, None if it is not to be had there."""
+        """Have a worker copy a piece of a file from another one; its bytes, None if the other does not have it."""
         size: int | None = await self._in(worker, _entry["carry"], *given)
         return size
 
     async def _in(self, worker: str, function: Any, *given: Any) -> Any:
         try:
-            return await self._there(self._run(worker, function, *given))
+            return await self._on_loop(self._run(worker, function, *given))
         except asyncio.TimeoutError as error:
             raise SilentError(f"Dask's worker {worker} does not answer in {ANSWER_SECONDS:g} s") from error
 
@@ -235,14 +235,14 @@ class Cluster:
         return answers[worker]
 
     async def submit(self, worker: str, key: str, word: str, *given: Any) -> Any:
-        """The same as a task of Dask's: it runs in that worker or nowhere, once or not at all.
+        """Run the function as a Dask task: in that worker or nowhere, once or not at all.
 
         Raises
         ------
         Cut
             The scheduler is gone, and nobody knows what came of it.
         """
-        return await self._there(self._submit(worker, key, word, given), None)
+        return await self._on_loop(self._submit(worker, key, word, given), None)
 
     async def _submit(self, worker: str, key: str, word: str, given: tuple[Any, ...]) -> Any:
         if not self.connected:
@@ -261,7 +261,7 @@ class Cluster:
 
     async def want(self) -> None:
         """Ask for a worker, where there is none: a scheduler that can have more then starts one."""
-        await self._there(self._want(), None)
+        await self._on_loop(self._want(), None)
 
     async def _want(self) -> None:
         if self.connected:
@@ -272,10 +272,10 @@ class Cluster:
                 future.release()
 
     async def close(self) -> None:
-        """Let go of everything."""
+        """Close the client and its thread."""
         if self._client is not None:
             with suppress(Exception):  # it goes either way
-                await self._there(self._client._close(fast=True), CLOSE_SECONDS)
+                await self._on_loop(self._client._close(fast=True), CLOSE_SECONDS)
         self._loop.call_soon_threadsafe(self._loop.stop)
         await asyncio.get_running_loop().run_in_executor(None, self._thread.join, CLOSE_SECONDS)
         if not self._thread.is_alive():

@@ -1,4 +1,4 @@
-"""Value files on the workers of a Dask cluster: sent there, passed from one to another, left there, brought home."""
+"""Value files on the workers of a Dask cluster: sent to them, copied between them, left there or fetched."""
 
 from __future__ import annotations
 
@@ -101,9 +101,9 @@ class DaskFiles:
     def left(self, worker: Worker) -> None:
         """A worker is gone, with all it had."""
         for name in worker.files:
-            self._look(name)
+            self._check_lost(name)
 
-    def _look(self, name: str) -> None:
+    def _check_lost(self, name: str) -> None:
         if name in self.stored and not self._workers.holders(name):
             del self.stored[name]
             self._gone.add(name)
@@ -139,7 +139,7 @@ class DaskFiles:
                 log.info("worker %s: files are not dropped: %s", worker.address, error)
                 self._dropped.update(names)
 
-    # there
+    # to the workers
 
     async def load(self, cluster: Cluster, worker: Worker, call: Call) -> None:
         """Bring a worker what a call needs and it has not.
@@ -175,7 +175,7 @@ class DaskFiles:
             # the workers do not reach each other
             await self._send(cluster, worker, name)
             return
-        self._look(name)
+        self._check_lost(name)
         if name in self._gone or name in self.stored:
             raise GoneError(name)
         raise EcError(f"value file {name!r} cannot be read: it is not there")
@@ -215,15 +215,15 @@ class DaskFiles:
         if gone:
             await cluster.act(worker.address, "drop", worker.token, gone)
 
-    # home
+    # from the workers
 
-    async def land(self, cluster: Cluster, worker: Worker, outcome: Outcome, wanted: Callable[[], bool]) -> None:
-        """Bring home what an outcome holds; a large result stays, and only its name is made what it is here."""
+    async def take(self, cluster: Cluster, worker: Worker, outcome: Outcome, wanted: Callable[[], bool]) -> None:
+        """Fetch the values of an outcome; a large result stays there, and only gets the name it has here."""
         for value in values_of(outcome):
             if self.leaves(outcome, value):
                 self._downloads.has(outcome.request, outcome.attempt, value)
             else:
-                await self.home(cluster, worker, (outcome.request, outcome.attempt), value, wanted)
+                await self.take_value(cluster, worker, (outcome.request, outcome.attempt), value, wanted)
 
     def leaves(self, outcome: Outcome, value: Value | None) -> bool:
         """Whether this is a result that is left there."""
@@ -244,10 +244,10 @@ class DaskFiles:
         if value is not None and value.file is not None and self.leaves(outcome, value):
             self._spawn(self._drop(worker, [value.file]))
 
-    async def home(
+    async def take_value(
         self, cluster: Cluster, worker: Worker, whose: tuple[int, int], value: Value, wanted: Callable[[], bool]
     ) -> None:
-        """Bring a value that is a file home; it stays there too, for calls that come to that worker."""
+        """Fetch a value that is a file; the worker keeps a copy for calls that need it there."""
         if value.file is None:
             return
         name = value.file
@@ -273,7 +273,7 @@ class DaskFiles:
         return downloads.take(name, keep=wanted())
 
     async def bring(self, name: str) -> bool:
-        """Copy a file home; False if no worker has it any more. Who asks while it comes waits for the same copy.
+        """Copy a file here; False if no worker has it any more. Concurrent requests for a file share one copy.
 
         Raises
         ------
@@ -304,7 +304,7 @@ class DaskFiles:
                 continue
             self.stored.pop(name, None)
             return True
-        self._look(name)
+        self._check_lost(name)
         return False
 
 

@@ -1,7 +1,7 @@
-"""Runs calls inside the worker of another engine, such as Dask's: as a guest, in a thread that is not ours.
+"""Runs calls inside a worker of Dask, in Dask's threads.
 
-Nothing of the process belongs to us. What tasks print is told apart by thread, a call is stopped by an exception
-raised in its thread, and files lie in a folder of the worker's own.
+The process is not ours: output of tasks is separated by thread, a call is stopped by an exception raised in its
+thread, and value files lie in the worker's own folder.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ from ec_jupyter.version import VERSION
 from ec_jupyter.wire import PROTOCOL, Header, Value
 
 LIVE_SECONDS = 0.2
-"""So often is seen to what running calls say."""
+"""How often output of running calls is collected."""
 
 UNHEARD_BYTES = 1 << 20
-"""So much that nobody has heard is kept of what a call prints; the rest is counted."""
+"""How much unread output of a call is stored; the rest is counted."""
 
 LISTEN_SECONDS = 5.0
-"""So long does a question for it wait at most: it holds a connection."""
+"""How long a request for output waits at most: it holds a connection."""
 
 Stop = tuple[str, str]
 """Kind and message a call is stopped with."""
 
 
 class _Here(threading.local):
-    """What runs in this thread."""
+    """The call that runs in this thread."""
 
-    told: Told | None = None
+    events: Events | None = None
 
 
 _here = _Here()
@@ -55,8 +55,8 @@ _runtimes: dict[str, DaskRuntime] = {}
 _lock = threading.Lock()
 
 
-class Told:
-    """What one call says, in order: its output, its progress and its yields; kept until it was heard.
+class Events:
+    """Output, progress and yields of one call, in order; stored until the engine has them.
 
     Attributes
     ----------
@@ -115,7 +115,7 @@ class Told:
         return bool(self._items or self._texts or self._progress)
 
     def said(self, heard: int | None) -> tuple[int, list[tuple[Any, ...]]]:
-        """What there is from the first on that was not `heard`, and its number; None: the call is over."""
+        """Events from number `heard` on, and the number of the first; None: the call is over."""
         with self._lock:
             if heard is None:
                 self._admit()
@@ -137,18 +137,18 @@ class Told:
 
 
 class _Stream:
-    """Stands for a stream of the process: a call's text is kept, all else goes where it went before."""
+    """Replaces a stream of the process: stores the text of calls, passes everything else on."""
 
     def __init__(self, name: str, under: Any) -> None:
         self._name, self._under = name, under
 
     def write(self, text: str) -> int:
-        told = _here.told
-        if told is None:
+        events = _here.events
+        if events is None:
             return int(self._under.write(text) or 0)
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
-        told.put(self._name, text)
+        events.put(self._name, text)
         return len(text)
 
     def writelines(self, lines: Sequence[str]) -> None:
@@ -156,7 +156,7 @@ class _Stream:
             self.write(line)
 
     def flush(self) -> None:
-        if _here.told is None:
+        if _here.events is None:
             self._under.flush()
 
     def __getattr__(self, name: str) -> Any:
@@ -164,15 +164,15 @@ class _Stream:
 
 
 class _Log(logging.Handler):
-    """Takes what no handler of the user's took."""
+    """Takes records that no handler of the user takes."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        told, text = _here.told, self.format(record) + "\n"
-        told.put("log", text) if told is not None else sys.stderr.write(text)
+        events, text = _here.events, self.format(record) + "\n"
+        events.put("log", text) if events is not None else sys.stderr.write(text)
 
 
 def _install() -> None:
-    """Listen to what this process prints; once."""
+    """Replace the streams of this process; once."""
     if isinstance(sys.stdout, _Stream):
         return
     sys.stdout, sys.stderr = _Stream("stdout", sys.stdout), _Stream("stderr", sys.stderr)
@@ -184,20 +184,20 @@ def _install() -> None:
 
 
 def _current() -> current.Current:
-    told = _here.told
-    if told is None:
+    events = _here.events
+    if events is None:
         raise EcError("current() has a meaning only inside a task")
-    job = told.job
+    job = events.job
     return current.Current(job.request, job.run, job.attempt, job.lot.socket)
 
 
 def _progress(done: float, total: float | None, text: str) -> None:
-    if _here.told is not None:
-        _here.told.progress(done, total, text)
+    if _here.events is not None:
+        _here.events.progress(done, total, text)
 
 
 class DaskRuntime:
-    """One flow inside this process.
+    """One flow in this process.
 
     Parameters
     ----------
@@ -214,10 +214,10 @@ class DaskRuntime:
         self.folder = folder
         self.blobs: dict[str, bytes] = {}
         self.running: dict[int, tuple[int, int]] = {}
-        self.told: dict[int, Told] = {}
+        self.events: dict[int, Events] = {}
         self.stops: dict[tuple[int, int], Stop] = {}
         self._epoch = epoch
-        self._seats = threading.local()
+        self._by_thread = threading.local()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def run(self, header: Header, buffers: list[bytes]) -> dict[str, Any]:
@@ -228,54 +228,54 @@ class DaskRuntime:
         results, said = Results(), dict[int, tuple[int, list[tuple[Any, ...]]]]()
         jobs = list(unpack_calls(header, buffers))
         for job in jobs:
-            told = self.told[job.request] = Told(job)
+            events = self.events[job.request] = Events(job)
             began, clock = time.time(), time.monotonic()
-            value, rest = self._outcome(job, told)
+            value, rest = self._outcome(job, events)
             results.add(job.request, began, time.monotonic() - clock, value, rest)
         for job in jobs:
-            told = self.told.pop(job.request)
-            first, items = told.said(None)
+            events = self.events.pop(job.request)
+            first, items = events.said(None)
             if items:
                 said[job.request] = first, items
         columns, data = results.take()
         return {"head": columns, "data": [bytes(one) for one in data], "said": said}
 
-    def _outcome(self, job: Job, told: Told) -> tuple[Value | None, dict[str, Any] | None]:
+    def _outcome(self, job: Job, events: Events) -> tuple[Value | None, dict[str, Any] | None]:
         invocation = self._invocation()
         try:
             if job.lot.fresh:
                 socket = job.lot.socket
                 raise EcError(f"a call of {socket!r} cannot have a process of its own on a Dask cluster (fresh=True)")
             try:
-                self._begin(job, told)
+                self._begin(job, events)
                 value, rest = invocation.result(job)
             finally:
                 self._end(job)
         except BaseException as error:  # noqa: BLE001 - the call's outcome
-            self._clear(told)
+            self._clear(events)
             return None, invocation.failure(job, error, self.stops.pop((job.request, job.attempt), None))
         stopped = self.stops.pop((job.request, job.attempt), None)
         if stopped is not None:
-            self._clear(told)
+            self._clear(events)
             return None, invocation.failure(job, KeyboardInterrupt(), stopped)
         return value, rest
 
-    def _clear(self, told: Told) -> None:
-        """Remove the result that a call had written before it failed: nobody will hear of it."""
-        job = told.job
+    def _clear(self, events: Events) -> None:
+        """Remove the files that a failed call has written for its result."""
+        job = events.job
         for path in self.folder.glob(f"{job.request}.{self._epoch}.{job.attempt}.*"):
-            if path.name not in told.files:
+            if path.name not in events.files:
                 path.unlink(missing_ok=True)
 
-    def _begin(self, job: Job, told: Told) -> None:
+    def _begin(self, job: Job, events: Events) -> None:
         with _lock:
             if (job.request, job.attempt) in self.stops:
                 raise KeyboardInterrupt
             self.running[job.request] = (threading.get_ident(), job.attempt)
-        _here.told = told
+        _here.events = events
 
     def _end(self, job: Job) -> None:
-        _here.told = None
+        _here.events = None
         with _lock:
             self.running.pop(job.request, None)
             # a stop that has not come through yet must not reach whatever this thread does next
@@ -291,10 +291,10 @@ class DaskRuntime:
                 _raise(thread, KeyboardInterrupt)
 
     def _invocation(self) -> Invocation:
-        if not hasattr(self._seats, "invocation"):
+        if not hasattr(self._by_thread, "invocation"):
             tasks = Tasks(self._blob)
-            self._seats.invocation = Invocation(tasks, self.folder, self._epoch, False, self._emit)
-        invocation: Invocation = self._seats.invocation
+            self._by_thread.invocation = Invocation(tasks, self.folder, self._epoch, False, self._emit)
+        invocation: Invocation = self._by_thread.invocation
         return invocation
 
     def _blob(self, sha256: str) -> bytes:
@@ -304,8 +304,8 @@ class DaskRuntime:
 
     @staticmethod
     def _emit(request: int, index: int, value: Value) -> None:
-        if _here.told is not None:
-            _here.told.emit(value)
+        if _here.events is not None:
+            _here.events.emit(value)
 
 
 def _raise(thread: int, error: type[BaseException] | None) -> None:
@@ -314,11 +314,11 @@ def _raise(thread: int, error: type[BaseException] | None) -> None:
     )
 
 
-# what the engine's end asks for, by name
+# what the agent calls, by name
 
 
 def enter(token: str, flow: str, epoch: int, workdir: str, local: str) -> dict[str, Any]:
-    """Come into this process; what there is to know of it, and which files of the flow lie here."""
+    """Begin in this process; facts about it, and which files of the flow are here."""
     _install()
     if os.path.isdir(workdir) and workdir not in sys.path:
         # one file system for all, as clusters have: modules beside the notebook are there
@@ -336,7 +336,7 @@ def enter(token: str, flow: str, epoch: int, workdir: str, local: str) -> dict[s
 
 
 def run(token: str, header: Header, buffers: list[bytes]) -> dict[str, Any] | None:
-    """Run calls; None in a process that is not the one they were sent to."""
+    """Run calls; None where another process has this address now."""
     runtime = _runtimes.get(token)
     return None if runtime is None else runtime.run(header, buffers)
 
@@ -375,13 +375,13 @@ def drop(token: str, names: list[str]) -> None:
 
 
 async def listen(token: str, heard: dict[int, int]) -> dict[int, tuple[int, list[Any]]]:
-    """What these calls say past what was heard of each, once one of them says something; {} after a while."""
+    """New events of these calls, past the number read of each; waits for some, {} after `LISTEN_SECONDS`."""
     runtime = _runtimes[token]
     until = time.monotonic() + LISTEN_SECONDS
     while time.monotonic() < until:
-        told = {request: runtime.told[request] for request in heard if request in runtime.told}
-        said = {request: one.said(heard[request]) for request, one in told.items()}
-        if any(items for _, items in said.values()) or not told:
+        events = {request: runtime.events[request] for request in heard if request in runtime.events}
+        said = {request: one.said(heard[request]) for request, one in events.items()}
+        if any(items for _, items in said.values()) or not events:
             return {request: one for request, one in said.items() if one[1]}
         await asyncio.sleep(LIVE_SECONDS)
     return {}
@@ -398,21 +398,21 @@ def running(flow: str) -> list[int]:
         return [request for runtime in _runtimes.values() if runtime.flow == flow for request in runtime.running]
 
 
-def leave(token: str, kept: list[str]) -> None:
-    """Stop all calls, and leave nothing but the files that somebody needs still."""
+def leave(token: str, stored: list[str]) -> None:
+    """Stop all calls, and remove all files but those `stored`."""
     runtime = _runtimes.get(token)
     if runtime is None:
         return
     _end(token, "the engine ends")
     for path in runtime.folder.iterdir():
-        if path.name not in kept:
+        if path.name not in stored:
             path.unlink(missing_ok=True)
     with suppress(OSError):  # some are to stay, or are on their way
         runtime.folder.rmdir()
 
 
 def _end(token: str, why: str) -> None:
-    """Stop what runs for an engine; until it has ended, it is known."""
+    """Stop all calls of an engine; it stays known until they have ended."""
     runtime = _runtimes[token]
     for request, (_, attempt) in list(runtime.running.items()):
         runtime.stop(request, attempt, "cancelled", why)

@@ -1,4 +1,4 @@
-"""The workers of a Dask cluster that calls run in: who is there, what each has, and what runs in it."""
+"""The workers of a Dask cluster: which there are, what files each has, and what runs in it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(eq=False)
 class Worker:
-    """A process of Dask's; `token` is what it knows us by."""
+    """A process of Dask; `token` names this agent in it."""
 
     address: str
     threads: int
@@ -31,7 +31,7 @@ class Worker:
     files: OrderedDict[str, int] = field(default_factory=OrderedDict)
     batches: set[Batch] = field(default_factory=set)
     loading: asyncio.Lock = field(default_factory=asyncio.Lock)
-    ear: asyncio.Task[None] | None = None
+    listener: asyncio.Task[None] | None = None
 
     @property
     def free(self) -> int:
@@ -65,7 +65,7 @@ class Batch:
 
 
 class DaskWorkers:
-    """Workers we have come into.
+    """The workers that calls can run in.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ class DaskWorkers:
         return itertools.chain.from_iterable(worker.batches for worker in self.by_address.values())
 
     async def enter(self, address: str, threads: int) -> tuple[Worker, dict[str, int]] | None:
-        """Come into a worker; None where that cannot be. And the flow's files that lie there, by name."""
+        """Enter a worker: the worker and the sizes of the flow's files there, by name; None where that fails."""
         cluster = self.cluster
         assert cluster is not None
         token = secrets.token_hex(8)

@@ -22,8 +22,8 @@ from ec_jupyter.nodes.local.agent_context import AgentContext, Listener, Modules
 from ec_jupyter.nodes.local.handles import Handles
 from ec_jupyter.nodes.local.limits import Watch
 from ec_jupyter.nodes.local.pool import Pool
-from ec_jupyter.nodes.local.slot import Link, Slot
-from ec_jupyter.nodes.worker.process import Seat
+from ec_jupyter.nodes.local.slot import Slot, WorkerConnection
+from ec_jupyter.nodes.worker.process import Setup
 from ec_jupyter.wire import Call
 
 __all__ = ["Agent", "Listener"]
@@ -94,7 +94,7 @@ class Agent:
         self._context: AgentContext | None = None
         self._server: asyncio.AbstractServer | None = None
         self._turns: list[Slot] = []
-        self._lines: set[asyncio.Transport] = set()
+        self._transports: set[asyncio.Transport] = set()
         self.handles = Handles(self._slots, lambda slot: self._pools[slot.processor].spare(slot))
 
     async def start(self) -> None:
@@ -109,7 +109,7 @@ class Agent:
             loop=loop,
             runtime=self._runtime,
             idle=self._idle,
-            seat=self._seat,
+            setup=self._setup,
             granted=self._granted,
             replan=self._replan,
             watch=Watch(loop),
@@ -119,9 +119,9 @@ class Agent:
         await self._listen()
 
     async def _listen(self) -> None:
-        seats, lines = self._ready().seats, self._lines
+        slots, transports = self._ready().by_token, self._transports
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_unix_server(lambda: Link(seats, lines), str(self._address))
+        self._server = await loop.create_unix_server(lambda: WorkerConnection(slots, transports), str(self._address))
         self._address.chmod(0o600)
 
     async def look_after(self, runtime: Path) -> None:
@@ -241,8 +241,8 @@ class Agent:
         await asyncio.sleep(0)
         if self._server is not None:
             self._server.close()
-        for line in list(self._lines):
-            line.abort()
+        for transport in list(self._transports):
+            transport.abort()
         for slot in slots:
             slot.forget()
         if self._locks is not None:
@@ -262,8 +262,8 @@ class Agent:
     def _slots(self) -> Iterator[Slot]:
         return (slot for pool in self._pools.values() for slot in pool.slots)
 
-    def _seat(self, token: str, blame: str, pins: Pins) -> Seat:
-        return Seat(
+    def _setup(self, token: str, blame: str, pins: Pins) -> Setup:
+        return Setup(
             token=token,
             address=str(self._address),
             blame=blame,

@@ -1,4 +1,4 @@
-"""What the pools of one agent share, and whom they tell."""
+"""The state that the pools of one agent share, and the listener they report to."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ec_jupyter.nodes.local.handles import Handles
 from ec_jupyter.nodes.local.limits import Watch
 from ec_jupyter.nodes.local.slot import Slot
 from ec_jupyter.nodes.worker.invoke import STOPPED
-from ec_jupyter.nodes.worker.process import Seat
+from ec_jupyter.nodes.worker.process import Setup
 from ec_jupyter.wire import Call, Outcome, Value
 
 Modules = Callable[[str, Callable[[bytes | None], None]], None]
@@ -25,7 +25,7 @@ Modules = Callable[[str, Callable[[bytes | None], None]], None]
 
 
 class Listener(Protocol):
-    """Whoever an agent works for; every method is called on the loop's thread."""
+    """What an agent reports to; every method is called on the loop's thread."""
 
     def blob(self, sha256: str) -> bytes:
         """The code of a task or condition by its hash."""
@@ -59,7 +59,7 @@ class Listener(Protocol):
 
 
 class NodeListener(Listener, Protocol):
-    """Whoever a node works for."""
+    """What the agent of a node reports to."""
 
     def node(self, name: str) -> None:
         """The state or another fact of the node has changed."""
@@ -80,14 +80,14 @@ class AgentContext:
     loop: asyncio.AbstractEventLoop
     runtime: Path
     idle: float
-    seat: Callable[[str, str, Pins], Seat]
+    setup: Callable[[str, str, Pins], Setup]
     granted: Callable[[Iterable[Any]], None]
     replan: Callable[[], None]
     watch: Watch
     modules: Modules
     locks: CpuLocks | None
     handles: Handles
-    seats: dict[str, Slot] = field(default_factory=dict)
+    by_token: dict[str, Slot] = field(default_factory=dict)
     pins: dict[tuple[str, int], Pins] = field(default_factory=dict)
     durations: Durations = field(default_factory=Durations)
 
@@ -98,8 +98,8 @@ class AgentContext:
 
     def forget(self, slot: Slot) -> None:
         """Expect no connection of a slot's process any more."""
-        for token in [token for token, one in self.seats.items() if one is slot]:
-            del self.seats[token]
+        for token in [token for token, one in self.by_token.items() if one is slot]:
+            del self.by_token[token]
 
     def due(self, slot: Slot) -> bool:
         """Whether a slot is to begin nothing more, for another flow waits for its CPUs."""

@@ -307,7 +307,8 @@ class Pool:
             return False
         pins = context.pins.get((self.name, slot.index), ())
         slot.follows = isinstance(self.affinity, str)
-        context.seats[slot.start(context.seat, pins, self.threads, context.idle, context.runtime, context.fds)] = slot
+        token = slot.start(context.setup, pins, self.threads, context.idle, context.runtime, context.fds)
+        context.by_token[token] = slot
         return True
 
     def spare(self, slot: Slot) -> bool:

@@ -42,7 +42,7 @@ _EXIT = re.compile(r"\{?(?:(SIG\w+)|EXIT)\((-?\d+)\)")
 
 
 class Owner(Protocol):
-    """Whoever a slot belongs to: told what becomes of it."""
+    """The owner of a slot: told what becomes of it."""
 
     def up(self, slot: Slot) -> None:
         """Its process is ready."""
@@ -71,7 +71,7 @@ class Holder(threading.Thread):
 
     def __init__(self, name: str, ended: Callable[[str, str | None], None]) -> None:
         super().__init__(name=name, daemon=True)
-        self.orders: queue.SimpleQueue[tuple[process.Seat, InheritedFd, dict[str, str], float] | None] = (
+        self.orders: queue.SimpleQueue[tuple[process.Setup, InheritedFd, dict[str, str], float] | None] = (
             queue.SimpleQueue()
         )
         self._ended = ended
@@ -81,19 +81,19 @@ class Holder(threading.Thread):
         while (order := self.orders.get()) is not None:
             self._ended(order[0].token, self._hold(*order))
 
-    def _hold(self, seat: process.Seat, locks: InheritedFd, env: dict[str, str], idle: float) -> str | None:
+    def _hold(self, setup: process.Setup, locks: InheritedFd, env: dict[str, str], idle: float) -> str | None:
         from loky import get_reusable_executor
 
         try:
             # this thread's own executor: loky keeps one a thread
             executor = get_reusable_executor(
-                max_workers=1, timeout=idle, initializer=process.init, initargs=(seat, locks), env=env
+                max_workers=1, timeout=idle, initializer=process.init, initargs=(setup, locks), env=env
             )
         except Exception as error:  # noqa: BLE001 - the owner is told
             return _said(error)
         try:
             try:
-                executor.submit(process.serve, seat).result()
+                executor.submit(process.serve, setup).result()
             finally:
                 executor.shutdown(wait=True, kill_workers=True)
         except BaseException as error:  # noqa: BLE001 - the owner is told
@@ -121,11 +121,11 @@ def leave(code: int) -> NoReturn:
     sys.exit(code)
 
 
-class Link(asyncio.Protocol):
-    """One connection of a worker; `seats` finds the slot its first frame names, `lines` has all that are open."""
+class WorkerConnection(asyncio.Protocol):
+    """One connection of a worker; `slots` has the slots by token, and the first frame names one of those."""
 
-    def __init__(self, seats: dict[str, Slot], lines: set[asyncio.Transport]) -> None:
-        self._seats, self._lines = seats, lines
+    def __init__(self, slots: dict[str, Slot], open_transports: set[asyncio.Transport]) -> None:
+        self._slots, self._open_transports = slots, open_transports
         self._reader = FrameReader()
         self._slot: Slot | None = None
         self._transport: asyncio.Transport | None = None
@@ -134,14 +134,14 @@ class Link(asyncio.Protocol):
         """Keep the transport."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        self._lines.add(transport)
+        self._open_transports.add(transport)
 
     def data_received(self, data: bytes) -> None:
         """Hand frames to the slot."""
         frames = self._reader.feed(data)
         if self._slot is None and frames:
             header, _ = frames.pop(0)
-            self._slot = self._seats.get(str(header.get("token")))
+            self._slot = self._slots.get(str(header.get("token")))
             if self._slot is None or self._transport is None:
                 return self._close()
             self._slot.connected(self, self._transport, header)
@@ -152,7 +152,7 @@ class Link(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the slot."""
         assert self._transport is not None
-        self._lines.discard(self._transport)
+        self._open_transports.discard(self._transport)
         if self._slot is not None:
             self._slot.lost(self)
 
@@ -204,7 +204,7 @@ class Slot:
         self._killed: int | None = None
         self._closed = False
         self._token = ""
-        self._links: dict[str, tuple[Link, asyncio.Transport]] = {}
+        self._connections: dict[str, tuple[WorkerConnection, asyncio.Transport]] = {}
         self._exit: tuple[str | None] | None = None
         self._blame_path: Path | None = None
         self._blame: mmap.mmap | None = None
@@ -223,7 +223,7 @@ class Slot:
 
     def start(
         self,
-        seat: Callable[[str, str, Pins], process.Seat],
+        setup: Callable[[str, str, Pins], process.Setup],
         pins: Pins,
         threads: int,
         idle: float,
@@ -237,15 +237,16 @@ class Slot:
         self._bound = pins
         self._token = secrets.token_hex(16)
         self._exit = self._killed = None
-        self._links.clear()
+        self._connections.clear()
         self._blobs.clear()
         self._sources.clear()
         self.used = self.spent = False
         env = thread_limits(threads)
-        self.holder.orders.put((seat(self._token, str(self._blame_path), pins), InheritedFd(fds), env, max(idle, 30.0)))
+        order = setup(self._token, str(self._blame_path), pins), InheritedFd(fds), env, max(idle, 30.0)
+        self.holder.orders.put(order)
         return self._token
 
-    def sit(self, cpus: Pins) -> None:
+    def bind(self, cpus: Pins) -> None:
         """Be bound to the CPUs it has got, if it is bound to as many and not by the person."""
         if self.follows and self.pid and len(cpus) == len(self._bound) and cpus != self._bound:
             move(self.pid, cpus)
@@ -273,7 +274,7 @@ class Slot:
 
     def forget(self) -> None:
         """Remove what the slot has in the runtime folder; after `close` and the thread's end."""
-        for _, transport in self._links.values():
+        for _, transport in self._connections.values():
             transport.abort()
         self._unmap()
 
@@ -284,26 +285,26 @@ class Slot:
             self._blame_path.unlink(missing_ok=True)
             self._blame_path.with_name(self._blame_path.name + process.STACK_SUFFIX).unlink(missing_ok=True)
 
-    def connected(self, link: Link, transport: asyncio.Transport, header: Header) -> None:
+    def connected(self, connection: WorkerConnection, transport: asyncio.Transport, header: Header) -> None:
         """A connection has said which process it comes from."""
-        self._links[str(header["channel"])] = (link, transport)
+        self._connections[str(header["channel"])] = (connection, transport)
         self.pid = int(header["pid"])
         if self._closed:
             self.kill()
-        elif len(self._links) == len(CHANNELS):
+        elif len(self._connections) == len(CHANNELS):
             self.state = "ready"
             self.since = time.monotonic()
             self._owner.up(self)
 
-    def received(self, link: Link, frames: list[tuple[Header, list[bytes]]]) -> None:
+    def received(self, connection: WorkerConnection, frames: list[tuple[Header, list[bytes]]]) -> None:
         """Frames of the process."""
-        if self._links.get("work", (None,))[0] is link:
+        if self._connections.get("work", (None,))[0] is connection:
             self._owner.said(self, frames)
 
-    def lost(self, link: Link) -> None:
+    def lost(self, connection: WorkerConnection) -> None:
         """A connection has ended: so has the process, or it will now."""
-        for channel in [c for c, (one, _) in self._links.items() if one is link]:
-            del self._links[channel]
+        for channel in [c for c, (one, _) in self._connections.items() if one is connection]:
+            del self._connections[channel]
             self.state = "ending"
             self.kill()
         self._settle()
@@ -325,12 +326,12 @@ class Slot:
 
     def _abandon(self, token: str) -> None:
         if token == self._token:
-            for _, transport in list(self._links.values()):
+            for _, transport in list(self._connections.values()):
                 transport.abort()
 
     def _settle(self) -> None:
         """Tell the owner once the process is gone and its last frame has been read."""
-        if self._exit is None or self._links or self.state == "cold":
+        if self._exit is None or self._connections or self.state == "cold":
             return
         text = _exit_text(self._exit[0], self.pid)
         if text is not None:
@@ -479,9 +480,9 @@ class Slot:
             return encode({"k": "blob", "h": sha256, "x": f"the task's code is gone: {type(error).__name__}: {error}"})
 
     def _write(self, channel: str, data: bytes) -> None:
-        link = self._links.get(channel)
-        if link is not None:
-            link[1].write(data)
+        connection = self._connections.get(channel)
+        if connection is not None:
+            connection[1].write(data)
 
     def facts(self) -> dict[str, Any]:
         """State, process and running request, for display."""

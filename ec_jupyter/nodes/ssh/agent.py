@@ -1,7 +1,7 @@
-"""The engine's end of a node on another machine: an agent as the local one is, behind a link.
+"""The engine's end of a node on another machine: does what the local agent does, over a session.
 
-What was sent there counts as running there until the node says otherwise, or surely has ended:
-with its process, or with its lease.
+A call that was sent there counts as running until the node reports its end, or until it has surely
+ended with the agent's process or its lease.
 """
 
 from __future__ import annotations
@@ -291,14 +291,14 @@ class RemoteAgent:
             "note": session.note or None,
         }  # fmt: skip
 
-    # what the tie says
+    # what the session says
 
     def up(self, header: Header) -> Header:
         """The node is there."""
-        cpus, kept, blobs, boot = checked(header, cpus=int, files=list, blobs=list, boot=str)
-        if not all(isinstance(one, list) and len(one) == 2 and type(one[1]) is int for one in kept):
+        cpus, files, blobs, boot = checked(header, cpus=int, files=list, blobs=list, boot=str)
+        if not all(isinstance(one, list) and len(one) == 2 and type(one[1]) is int for one in files):
             raise FrameError("'welcome' has no proper 'files'")
-        self._uploads.reset([(file_name(name), size) for name, size in kept], map(str, blobs))
+        self._uploads.reset([(file_name(name), size) for name, size in files], map(str, blobs))
         self._sources.clear()
         if boot != self._boot:
             self._boot = boot
@@ -471,7 +471,7 @@ class RemoteAgent:
         self._listener.node(self.name)
 
     def _absent(self, header: Header, _: list[bytes]) -> None:
-        """What was on its way when the link was cut goes again; what cannot, is lost."""
+        """Calls that were on their way when the connection was cut are sent again; those that cannot be are lost."""
         gone = [request for request in numbers(header, "n") if request in self._calls.out]
         self._send_all(gone)
         self.lose([request for request in gone if request in self._calls.out and self._calls.out[request].call is None])

@@ -1,8 +1,8 @@
-"""Speaks for the engine on a node: runs an agent, and keeps what it has to tell until the engine has it.
+"""Runs an agent on a node for the engine, and keeps its reports until the engine has confirmed them.
 
-It lives on without the engine for as long as its lease, counted from the last sign of life that
-the engine is known to have seen, and listens on a private socket for the next connection. What
-runs goes on meanwhile; what has ended is told once somebody is there.
+It lives on without a connection for the length of its lease, counted from the last heartbeat that the
+engine is known to have seen, and listens on a private socket for the next connection. Calls run on
+meanwhile; their outcomes are reported once the engine is back.
 """
 
 from __future__ import annotations
@@ -59,12 +59,12 @@ class Held:
 
 
 class AgentServer:
-    """One agent behind a link.
+    """An agent that is driven through a transport.
 
     Parameters
     ----------
     orders : dict
-        What the engine wants, and what the first code has found out.
+        What the engine wants, and what the bootstrap has found out.
     """
 
     def __init__(self, orders: dict[str, Any]) -> None:
@@ -185,7 +185,7 @@ class AgentServer:
         self._transport.send(header)
         return True
 
-    # what the link says
+    # what the transport says
 
     def frame(self, transport: Transport, header: Header, buffers: list[bytes]) -> None:
         """A frame of the engine."""
@@ -220,7 +220,7 @@ class AgentServer:
 
     def ended(self, transport: Transport, reason: str) -> None:
         """Nobody is there any more; what runs goes on."""
-        log.info("the link has ended: %s", reason)
+        log.info("the connection has ended: %s", reason)
         self._assured = max(self._assured, transport.assured)
         if transport is not self._transport:
             return
@@ -228,7 +228,7 @@ class AgentServer:
         self._greeted = False
         self._detach()
         if not self._lease or not self._met:
-            # told to end with its link, or left before anybody had said a word
+            # it is to end with its connection, or that ended before the engine had said hello
             self.over.set()
 
     def _detach(self) -> None:
@@ -292,7 +292,7 @@ class AgentServer:
         ready = []
         for call in unpack_calls(header, buffers, self._sources):
             if call.request in self._held:
-                continue  # sent twice over a link that was cut
+                continue  # sent twice, for the connection was cut
             if call.request in self._ending:
                 # an attempt that nobody wants any more has not quite ended
                 self._later[call.request] = (processor, call)
@@ -467,7 +467,7 @@ class AgentServer:
         self._say({"k": "trouble", "p": processor, "x": text})
 
     def _tell(self) -> None:
-        """Send what is to be told, as far as the link takes it now."""
+        """Send reports, as many as the connection takes now."""
         transport = self._transport
         if transport is None or not self._greeted:
             return

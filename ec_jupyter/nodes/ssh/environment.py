@@ -1,4 +1,4 @@
-"""What a node's tasks need beyond the standard library: an environment, made once and kept.
+"""What a node's tasks need beyond the standard library: an environment, made once and reused.
 
 Runs on the host before the agent does. ``uv`` makes it where it is installed, else ``venv`` and
 pip; where Python came without those, pip itself comes from the engine. What they say goes to the

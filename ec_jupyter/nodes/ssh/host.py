@@ -1,4 +1,4 @@
-"""The process on a node's host: its folder, its lock, its log, and in them the engine's deputy."""
+"""The process on a node's host: its folder, its lock, its log, and the agent server that runs in it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _own(folder: Path) -> int | None:
 
 
 def main() -> None:
-    """Run in place of the first code; its orders are in the environment."""
+    """Run after the bootstrap; the orders are in the environment."""
     orders = json.loads(os.environ.pop(bootstrap.ENVIRONMENT))
     if orders["requirements"] and not orders.get("inside"):
         environment.move_in(orders)

@@ -1,4 +1,4 @@
-"""The calls that are a node's, as the engine knows them."""
+"""The calls that a node has, as far as the engine knows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ec_jupyter.wire import Call
 
 @dataclass
 class Out:
-    """A call that is the node's; `call` is None where an engine before this one has sent it."""
+    """A call that the node has; `call` is None where an earlier engine has sent it."""
 
     attempt: int
     processor: str
@@ -29,7 +29,7 @@ class InFlight:
     out : dict of int to Out
         By request, in the order they came.
     cancels : dict of int to str
-        Those somebody has cancelled, and how; said again after a cut.
+        Those that were cancelled, and how; sent again after a cut.
     recalls : set of int
         Those to ask for when the node is there again.
     """

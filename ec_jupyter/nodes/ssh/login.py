@@ -1,4 +1,4 @@
-"""Getting to a host: start a command there, read what is there, send the bundle if need be."""
+"""Logging in to a host: starts a command there, reads the host's facts, sends the bundle if need be."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from ec_jupyter.errors import EcError, NodeStartError, PythonMismatchError
 from ec_jupyter.nodes import bootstrap
-from ec_jupyter.nodes import bundle as baggage
+from ec_jupyter.nodes import bundle as bundling
 
 LOGIN_SECONDS = 60.0
 """How long a host may take until it says what is there."""
@@ -94,7 +94,7 @@ class Process:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         assert self._process.stderr is not None
-        # the descriptors will be a link's, which closes them
+        # a transport will own the descriptors and close them
         self.read, self.write = os.dup(self._process.stdout.fileno()), os.dup(self._process.stdin.fileno())
         self._process.stdout.close()
         self._process.stdin.close()
@@ -217,9 +217,9 @@ async def enter(login: Login, orders: dict[str, Any]) -> tuple[Process, bytes, d
     EcError
         Why it cannot be done, in one line with what to do.
     """
-    sha256, zipped = baggage.bundle()
-    text = baggage.first(dict(orders, sha256=sha256, python=list(sys.version_info[:2])))
-    command, env = await login.command(baggage.command(text))
+    sha256, zipped = bundling.bundle()
+    text = bundling.first(dict(orders, sha256=sha256, python=list(sys.version_info[:2])))
+    command, env = await login.command(bundling.command(text))
     try:
         process = Process(command, env)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""How many calls to keep on a node: what its slots run, and what keeps them busy until more can come."""
+"""How many calls a node is to have: those its slots run, and enough to keep them busy until more can arrive."""
 
 from __future__ import annotations
 

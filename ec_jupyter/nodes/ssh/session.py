@@ -1,4 +1,4 @@
-"""The tie to a node: logs in again and again, knows what state the node is in, and when it is surely over."""
+"""The session with a node: logs in again after a cut, tracks its state, and knows when its calls surely ended."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _STUBBORN = (HostKeyError, SshAuthError, PythonMismatchError)
 
 
 class Owner(Protocol):
-    """Whoever the tie belongs to."""
+    """The owner of a session."""
 
     def up(self, header: Header) -> Header:
         """The node is there, and has what the header says; what ought to be there."""
@@ -215,7 +215,7 @@ class Session:
             await _happens(self._again, pause)
 
     async def _visit(self) -> bool:
-        """Log in and stay until the link ends; whether there was an agent."""
+        """Log in and stay until the connection ends; whether there was an agent."""
         process, rest, self.found = await enter(self.login, self._orders)
         self.error = None
         self._parted = asyncio.get_running_loop().create_future()
@@ -278,7 +278,7 @@ class Session:
             self._change("down")
         return self._owner.lose(requests)
 
-    # what the link says
+    # what the transport says
 
     def frame(self, transport: Transport, header: Header, buffers: list[bytes]) -> None:
         """A frame of the node."""
@@ -305,7 +305,7 @@ class Session:
         self._owner.drained(transport)
 
     def ended(self, transport: Transport, reason: str) -> None:
-        """The link is cut."""
+        """The connection has ended."""
         if transport is not self.transport:
             return
         if not transport.quiet:
@@ -384,5 +384,5 @@ async def _happens(event: asyncio.Event, seconds: float) -> None:
 def _tell(task: asyncio.Task[None]) -> None:
     """A defect of ours is the loop's to tell."""
     if not task.cancelled() and (error := task.exception()) is not None:
-        context = {"message": "the tie to a node broke", "exception": error, "task": task}
+        context = {"message": "the session with a node broke", "exception": error, "task": task}
         task.get_loop().call_exception_handler(context)

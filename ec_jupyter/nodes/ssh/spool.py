@@ -1,4 +1,4 @@
-"""What a node has to tell and nobody has confirmed yet: in memory, and past some size on disk."""
+"""A node's reports that the engine has not confirmed yet: in memory, and past some size on disk."""
 
 from __future__ import annotations
 

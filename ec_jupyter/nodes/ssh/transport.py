@@ -1,8 +1,8 @@
-"""Frames over two descriptors, both ways: what is urgent goes first, what is large goes in parts.
+"""Frames in both directions over two descriptors: urgent ones go first, large ones go in parts.
 
-Either end of the way to a node has one. Files and large frames are cut into parts that leave only
-when nothing urgent waits, and no more of them than the other side has taken in lately, so that a
-large value on a slow line holds up neither a cancel nor the sign of life each side sends.
+The engine and the agent server have one each. Files and large frames are cut into parts, which are sent
+only while nothing urgent waits, and only as fast as the other side confirms them. So a large value on a
+slow line delays neither a cancel nor the heartbeats.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FRAME_BYTES = 4 * PART_BYTES
 """What the other side may send as one frame; more is cut into parts."""
 
 SILENT_BEATS = 3
-"""So many heartbeats without a byte, and the link counts as cut."""
+"""After so many heartbeats without a byte the connection counts as cut."""
 
 _READ_BYTES = 256 * 1024
 _TURN_BYTES = 1 << 20
@@ -41,10 +41,10 @@ def clock() -> float:
 
 
 class End(Protocol):
-    """Whoever a link belongs to."""
+    """The owner of a transport."""
 
     def frame(self, transport: Transport, header: Header, buffers: list[bytes]) -> None:
-        """A frame has come; a `FrameError` ends the link."""
+        """A frame has come; a `FrameError` ends the connection."""
 
     def coming(self, transport: Transport, header: Header, size: int) -> Path:
         """A file begins to come: where it is to be written."""
@@ -56,11 +56,11 @@ class End(Protocol):
         """There is room for more to send."""
 
     def ended(self, transport: Transport, reason: str) -> None:
-        """The link is of no more use."""
+        """The connection has ended."""
 
 
-class _Parcel:
-    """Something that leaves in its turn: a file, a large frame or a small one that must not overtake those."""
+class _Outgoing:
+    """Something to send in turn: a file, a large frame, or a small frame that must not overtake one of those."""
 
     def __init__(self, source: BinaryIO, size: int, header: Header | None) -> None:
         self.source = source
@@ -77,7 +77,7 @@ class Transport:
     end : End
         Told what comes.
     read, write : int
-        Descriptors, which belong to the link from now on; they may be the same.
+        Descriptors, which belong to the transport from now on; they may be the same.
     heartbeat : float
         Seconds between signs of life.
     rest : bytes
@@ -113,7 +113,7 @@ class Transport:
         self._reader = FrameReader(FRAME_BYTES)
         self._urgent: list[bytes] = []
         self._urgent_bytes = 0
-        self._bulk: deque[_Parcel] = deque()
+        self._bulk: deque[_Outgoing] = deque()
         self._leaving = memoryview(b"")
         self._flushing = False
         self._unseen = 0
@@ -154,7 +154,7 @@ class Transport:
     def put(self, data: bytes, *, behind: bool = False) -> None:
         """Send what `encode` has made of a frame."""
         if behind or len(data) > PART_BYTES:
-            self._bulk.append(_Parcel(io.BytesIO(data), len(data), None))
+            self._bulk.append(_Outgoing(io.BytesIO(data), len(data), None))
         else:
             self._urgent.append(data)
             self._urgent_bytes += len(data)
@@ -170,13 +170,13 @@ class Transport:
         """
         file = path.open("rb")
         size = os.fstat(file.fileno()).st_size
-        self._bulk.append(_Parcel(file, size, header))
+        self._bulk.append(_Outgoing(file, size, header))
         self._hurry()
         return size
 
     def send_bytes(self, data: bytes, header: Header) -> None:
         """Send bytes as if they were a file."""
-        self._bulk.append(_Parcel(io.BytesIO(data), len(data), header))
+        self._bulk.append(_Outgoing(io.BytesIO(data), len(data), header))
         self._hurry()
 
     async def flushed(self, seconds: float) -> None:
@@ -222,22 +222,22 @@ class Transport:
 
     def _next_part(self) -> bytes:
         while self._bulk:
-            parcel = self._bulk[0]
-            if not parcel.begun and parcel.header is None and parcel.size <= PART_BYTES:
+            item = self._bulk[0]
+            if not item.begun and item.header is None and item.size <= PART_BYTES:
                 return self._bulk.popleft().source.read()
-            if not parcel.begun:
-                parcel.begun = True
-                return encode({"k": "open", "z": parcel.size, "f": parcel.header})
-            if parcel.left <= 0:
+            if not item.begun:
+                item.begun = True
+                return encode({"k": "open", "z": item.size, "f": item.header})
+            if item.left <= 0:
                 self._bulk.popleft().source.close()
                 continue
             if self._unseen >= WINDOW_BYTES:
                 break
-            data = parcel.source.read(min(PART_BYTES, parcel.left))
+            data = item.source.read(min(PART_BYTES, item.left))
             if not data:  # somebody has cut the file off
                 self._bulk.popleft().source.close()
                 return encode({"k": "torn"})
-            parcel.left -= len(data)
+            item.left -= len(data)
             self._unseen += len(data)
             return encode({"k": "part"}, [data])
         return b""
@@ -385,8 +385,8 @@ class Transport:
         self._loop.remove_writer(self._write)
         for fd in {self._read, self._write}:
             os.close(fd)
-        for parcel in self._bulk:
-            parcel.source.close()
+        for item in self._bulk:
+            item.source.close()
         self._bulk.clear()
         self._urgent.clear()
         self._abandon()

@@ -1,4 +1,4 @@
-"""What lies on a node already: functions' code and value files, each of which goes there once."""
+"""Uploads to a node: functions' code and value files, each of which is sent once."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ec_jupyter.wire import Call
 log = logging.getLogger(__name__)
 
 KEPT_BYTES = 4 << 30
-"""Value files of so many bytes stay on a node; those used longest ago go first."""
+"""How many bytes of value files stay on a node; those used longest ago are dropped first."""
 
 
 class Uploads:
-    """Sends what calls need, unless it is there.
+    """Sends the code and files that calls need, unless the node has them.
 
     Parameters
     ----------
@@ -37,14 +37,14 @@ class Uploads:
         self._moving: set[str] = set()
 
     def reset(self, files: Iterable[tuple[str, int]], blobs: Iterable[str]) -> None:
-        """What is there at the beginning of a connection."""
+        """Note what the node has at the beginning of a connection."""
         self._files = OrderedDict(files)
         self._bytes = sum(self._files.values())
         self._blobs = set(blobs)
         self._moving.clear()
 
     def came(self, name: str, size: int) -> None:
-        """A result that was made there lies there."""
+        """Note a result that was made there."""
         if name not in self._files:
             self._files[name] = size
             self._bytes += size

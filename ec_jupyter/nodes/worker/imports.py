@@ -13,7 +13,7 @@ from types import ModuleType
 
 
 class Loader(InspectLoader):
-    """Runs one module whose source came over the link."""
+    """Runs one module whose source came from the engine."""
 
     def __init__(self, package: bool, origin: str, source: bytes) -> None:
         self.origin = origin

@@ -15,7 +15,7 @@ from types import AsyncGeneratorType, CoroutineType, GeneratorType, TracebackTyp
 from typing import Any
 
 from ec_jupyter.errors import StoreDamagedError, TaskNotPicklableError
-from ec_jupyter.nodes.batch import Job, Loose
+from ec_jupyter.nodes.batch import Job, Packed
 from ec_jupyter.nodes.current import SKIP, rebuilt
 from ec_jupyter.nodes.surroundings import PLAIN, Place, Surroundings, opened
 from ec_jupyter.nodes.values import dump, load
@@ -245,10 +245,10 @@ class Invocation:
         rest = iter(values[1:])
         return rebuilt(json.loads(self._plan(values[0])), lambda: self._load(next(rest), name, job))
 
-    def _plan(self, value: Loose) -> bytes:
+    def _plan(self, value: Packed) -> bytes:
         return value if isinstance(value, bytes) else value.data or b""
 
-    def _load(self, value: Loose, name: str, job: Job) -> Any:
+    def _load(self, value: Packed, name: str, job: Job) -> Any:
         try:
             return pickle.loads(value) if isinstance(value, bytes) else load(value, self._folder)
         except StoreDamagedError as error:

@@ -53,8 +53,8 @@ _SET_SIGNAL = 10  # F_SETSIG of Linux, which Python does not name
 
 
 @dataclass(frozen=True)
-class Seat:
-    """Where a worker works: made by its slot, new for each process."""
+class Setup:
+    """How a worker process is set up: made by its slot, new for each process."""
 
     token: str
     address: str
@@ -72,32 +72,32 @@ _failed: list[BaseException] = []
 _life: list[socket.socket] = []
 
 
-def init(seat: Seat, locks: InheritedFd) -> None:
+def init(setup: Setup, locks: InheritedFd) -> None:
     """Prepare the process before anything of the user's is loaded; loky's initializer."""
     try:
         # a group of its own: a task's children die with it, a terminal's interrupt never comes here
         os.setpgid(0, 0)
         locks.keep()
-        _live_with_agent(seat)
+        _live_with_agent(setup)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        cpus.pin(seat.pins)
+        cpus.pin(setup.pins)
         with open(os.devnull) as nothing:
             # nobody is there to answer: input() ends at once instead of waiting for ever
             os.dup2(nothing.fileno(), 0)
-        os.chdir(seat.workdir)
-        if not seat.fetch:
+        os.chdir(setup.workdir)
+        if not setup.fetch:
             # elsewhere it is the user's home there: the notebook's modules come from the notebook's folder
-            sys.path.insert(0, seat.workdir)
+            sys.path.insert(0, setup.workdir)
     except BaseException as error:  # noqa: BLE001 - told by `serve`
         # raised here it would only say that the pool is broken; `serve` raises it where it is heard
         _failed.append(error)
 
 
-def serve(seat: Seat) -> None:
-    """Run calls until the agent says that it is enough; what loky runs."""
+def serve(setup: Setup) -> None:
+    """Run calls until the agent ends this process; the task that loky runs."""
     if _failed:
         raise EcError(f"{type(_failed[0]).__name__}: {_failed[0]}")
-    Worker(seat).serve()
+    Worker(setup).serve()
 
 
 def leave() -> None:
@@ -108,7 +108,7 @@ def leave() -> None:
 class Worker:
     """The state of a worker process."""
 
-    def __init__(self, seat: Seat) -> None:
+    def __init__(self, setup: Setup) -> None:
         self._send_lock = threading.Lock()
         self._guard = threading.Lock()  # pending, running, recalled
         self._reading = threading.Lock()
@@ -124,7 +124,7 @@ class Worker:
         self._began = 0.0
         self._announced = 0
         self._inside = False
-        self._limits = seat.limits
+        self._limits = setup.limits
         self._threads = 0
         self._stopping: tuple[int, str, str] | None = None
         self._ended = False
@@ -136,13 +136,13 @@ class Worker:
         self._asked = ""
         self._answer: bytes | EcError | None = None
         self._modules: dict[str, bytes | None] = {}
-        self._finder = Finder(self._ask_module) if seat.fetch else None
-        self._invocation = Invocation(self._tasks, Path(seat.folder), seat.epoch, seat.sync, self._emit)
-        self._blame = _mapped(seat.blame)
-        self._stack = open(seat.blame + STACK_SUFFIX, "wb", buffering=0)  # noqa: SIM115 - faulthandler's
+        self._finder = Finder(self._ask_module) if setup.fetch else None
+        self._invocation = Invocation(self._tasks, Path(setup.folder), setup.epoch, setup.sync, self._emit)
+        self._blame = _mapped(setup.blame)
+        self._stack = open(setup.blame + STACK_SUFFIX, "wb", buffering=0)  # noqa: SIM115 - faulthandler's
         self._output = Output(self._print)
-        self._work = _connected(seat, "work")
-        self._control = _connected(seat, "control")
+        self._work = _connected(setup, "work")
+        self._control = _connected(setup, "control")
 
     def serve(self) -> None:
         """Run calls until told to end."""
@@ -431,13 +431,13 @@ class Worker:
             self._send({"k": "back", "n": back})
 
 
-def _live_with_agent(seat: Seat) -> None:
+def _live_with_agent(setup: Setup) -> None:
     """Have the kernel kill this process and all it has started once the agent is gone.
 
     The control thread does the same, but not before there is one, nor while a task holds the GIL.
     """
     try:
-        life = _connected(seat, "life")
+        life = _connected(setup, "life")
     except OSError:
         os._exit(1)  # gone already: loky would wait for its next message until the idle time is over
     _life.append(life)
@@ -459,12 +459,12 @@ def _mapped(path: str) -> mmap.mmap:
         return mmap.mmap(file.fileno(), BLAME_BYTES)
 
 
-def _connected(seat: Seat, channel: str) -> socket.socket:
+def _connected(setup: Setup, channel: str) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        sock.connect(seat.address)
+        sock.connect(setup.address)
     except (ConnectionRefusedError, FileNotFoundError):
         # the agent was killed while this process started; nobody else would ever end it
         leave()
-    sock.sendall(encode({"k": "hello", "token": seat.token, "channel": channel, "pid": os.getpid()}))
+    sock.sendall(encode({"k": "hello", "token": setup.token, "channel": channel, "pid": os.getpid()}))
     return sock

@@ -100,11 +100,11 @@ async def test_python_without_pip_gets_pip_from_here(rig: FarRig) -> None:
     )
     script.chmod(0o755)
     env = {**environment(rig, str(real.parent)), "EC_TEST_PYTHON": str(script)}
-    context = rig.folder / "site"
-    context.mkdir()
+    site = rig.folder / "site"
+    site.mkdir()
     # sys.executable is what environments are made with
-    (context / "sitecustomize.py").write_text("import os, sys\nsys.executable = os.environ['EC_TEST_PYTHON']\n")
-    env["PYTHONPATH"] = str(context)
+    (site / "sitecustomize.py").write_text("import os, sys\nsys.executable = os.environ['EC_TEST_PYTHON']\n")
+    env["PYTHONPATH"] = str(site)
     found, python = await made(rig, Pipe(str(real), env))
     assert found == 42
     assert "envs" not in python

@@ -76,7 +76,7 @@ def test_outcomes_with_anything_else_in_them_are_refused_or_outcomes(lot: list[O
 
 
 @pytest.mark.parametrize(
-    ("seconds", "trip", "expected"),
+    ("seconds", "round_trip", "expected"),
     [
         (None, 0.05, 4),  # nothing is known yet
         (100.0, 0.05, 2),  # one a slot: the next may begin elsewhere
@@ -86,17 +86,17 @@ def test_outcomes_with_anything_else_in_them_are_refused_or_outcomes(lot: list[O
         (0.0001, 0.2, 428),  # no more than so many on their way
     ],
 )
-def test_calls_to_keep_there_follow_their_time_and_that_of_the_way(
-    seconds: float | None, trip: float, expected: int
+def test_calls_to_prefetch_follow_their_time_and_the_round_trip(
+    seconds: float | None, round_trip: float, expected: int
 ) -> None:
-    credit = Prefetch()
+    prefetch = Prefetch()
     if seconds is not None:
-        credit.learn("main", seconds)
-    assert credit.calls("main", 2, trip) == expected
+        prefetch.learn("main", seconds)
+    assert prefetch.calls("main", 2, round_trip) == expected
 
 
 def test_processor_whose_workers_do_not_start_gets_nothing_for_a_while() -> None:
-    credit = Prefetch()
-    credit.troubled("main")
-    assert credit.calls("main", 2, 0.0) == 0
-    assert credit.calls("other", 2, 0.0) == 4
+    prefetch = Prefetch()
+    prefetch.troubled("main")
+    assert prefetch.calls("main", 2, 0.0) == 0
+    assert prefetch.calls("other", 2, 0.0) == 4
