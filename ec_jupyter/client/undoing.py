@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from ec_jupyter.errors import RevisionError
-
-if TYPE_CHECKING:
-    from ec_jupyter.client.client import Client
+from ec_jupyter.wire import Header
 
 FINAL = {
     "discard": "a discard",
@@ -24,16 +22,25 @@ class _Last(NamedTuple):
     by_code: bool
 
 
+class Asker(Protocol):
+    """What knows a wiring and can ask its engine."""
+
+    topology: dict[str, Any]
+
+    def ask(self, kind: str) -> tuple[Header, list[bytes]]:
+        """The engine's answer."""
+
+
 class Undoing:
     """Undo and redo of one client.
 
     Parameters
     ----------
-    client : Client
-        Whose.
+    client : Asker
+        The client.
     """
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Asker) -> None:
         self._client = client
         self._last: _Last | None = None
 

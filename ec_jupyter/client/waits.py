@@ -9,13 +9,11 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
 from ec_jupyter.flow.options import time_limit
-
-if TYPE_CHECKING:
-    from ec_jupyter.client.client import Client
+from ec_jupyter.wire import Header
 
 _T = TypeVar("_T")
 
@@ -125,7 +123,14 @@ class Deadline:
         return self.left == 0.0
 
 
-def until(client: Client, check: Callable[[], _T | None], deadline: Deadline) -> _T | None:
+class Listenable(Protocol):
+    """What tells of changes in a flow."""
+
+    def listen(self, kind: str, callback: Callable[[Header, list[bytes]], None]) -> Callable[[], None]:
+        """Call `callback` at each push of a kind; returns its undo."""
+
+
+def until(client: Listenable, check: Callable[[], _T | None], deadline: Deadline) -> _T | None:
     """First result of `check` that is not None, asked again whenever the flow's counts have changed.
 
     None once the deadline is over.

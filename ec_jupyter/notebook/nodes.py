@@ -57,7 +57,7 @@ class Node(Part):
     """
 
     def __init__(self, flow: Flow, name: str) -> None:
-        self.flow = flow
+        self.flow: Flow = flow
         self.name = name
 
     @property

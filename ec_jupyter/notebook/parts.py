@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Protocol
 
+from ec_jupyter.client.client import Client
 from ec_jupyter.errors import OtherFlowError
 
-if TYPE_CHECKING:
-    from ec_jupyter.notebook.flow import Flow
+
+class FlowLike(Protocol):
+    """A flow, as its parts are told from those of others."""
+
+    _client: Client
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+
+    @property
+    def folder(self) -> Path:
+        """Where it lives."""
 
 
 class Part:
     """A socket, request, run or the like of a flow."""
 
     __slots__ = ()
-    flow: Flow
+    flow: FlowLike
 
 
-def check_own(flow: Flow, things: Iterable[object]) -> None:
+def check_own(flow: FlowLike, things: Iterable[object]) -> None:
     """Refuse what belongs to another flow.
 
     Raises
@@ -32,12 +45,12 @@ def check_own(flow: Flow, things: Iterable[object]) -> None:
             raise OtherFlowError(f"{thing!r} is of flow {theirs}, not of flow {ours}; use the flow that it is of")
 
 
-def _same(one: Flow, other: Flow) -> bool:
+def _same(one: FlowLike, other: FlowLike) -> bool:
     # closed and opened again
     return one._client.flow_id == other._client.flow_id
 
 
-def _names(one: Flow, other: Flow) -> tuple[str, str]:
+def _names(one: FlowLike, other: FlowLike) -> tuple[str, str]:
     """What tells two flows apart: their names, or else where they are."""
     if one.name != other.name:
         return repr(one.name), repr(other.name)

@@ -45,7 +45,7 @@ class Request(Part):
     __slots__ = ("_known", "_number", "flow", "socket_name")
 
     def __init__(self, flow: Flow, id: int | Number, socket: str, row: dict[str, Any] | None = None) -> None:
-        self.flow = flow
+        self.flow: Flow = flow
         self._number = id
         self.socket_name = socket
         self._known = row
@@ -318,7 +318,7 @@ class Run(Part):
     """
 
     def __init__(self, flow: Flow, id: int) -> None:
-        self.flow = flow
+        self.flow: Flow = flow
         self.id = id
 
     def _look(self, timeout: float | None = 60) -> dict[str, Any]:

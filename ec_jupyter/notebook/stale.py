@@ -6,20 +6,34 @@ import logging
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
+from ec_jupyter.client.client import Client
 from ec_jupyter.client.launch import running
 from ec_jupyter.errors import EcError
 from ec_jupyter.notebook import cells
+from ec_jupyter.notebook.edits import Editor
 from ec_jupyter.notebook.identity import MISSING, identity
 from ec_jupyter.notebook.modules import changed
 from ec_jupyter.notebook.signatures import Given
 
 if TYPE_CHECKING:
-    from ec_jupyter.notebook.flow import Flow
     from ec_jupyter.notebook.shipping import Shipment
 
 _log = logging.getLogger(__name__)
+
+
+class Watched(Protocol):
+    """A flow whose sockets may become stale."""
+
+    closed: bool
+    _client: Client
+    _editor: Editor
+
+    @property
+    def folder(self) -> Path:
+        """Where it lives."""
 
 
 @dataclass(slots=True)
@@ -55,9 +69,9 @@ class Watch:
     """Sockets that this kernel has registered, and what they took from its namespace."""
 
     def __init__(self) -> None:
-        self._noted: dict[tuple[Flow, str], _Noted] = {}
+        self._noted: dict[tuple[Watched, str], _Noted] = {}
 
-    def note(self, flow: Flow, socket: str, task: Callable[..., Any], shipment: Shipment) -> None:
+    def note(self, flow: Watched, socket: str, task: Callable[..., Any], shipment: Shipment) -> None:
         """A socket has been registered."""
         space = vars(sys.modules["__main__"])
         # names of other modules are not the notebook's to bind anew
@@ -66,22 +80,22 @@ class Watch:
             shipment.record["identity"], taken, shipment.modules, task, shipment.given, cells.running()
         )
 
-    def tasks(self, flow: Flow) -> dict[str, tuple[Callable[..., Any], Given]]:
+    def tasks(self, flow: Watched) -> dict[str, tuple[Callable[..., Any], Given]]:
         """The functions of this kernel that are tasks of a flow, as they are now, with their arguments as given."""
         mine = [(socket, n) for (f, socket), n in self._noted.items() if f is flow and self._ours(f, socket, n)]
         return {socket: (_newest(noted.task), noted.given) for socket, noted in mine}
 
-    def moved(self, flow: Flow, socket: str) -> bool:
+    def moved(self, flow: Watched, socket: str) -> bool:
         """Whether a socket was registered by another cell than the one that runs."""
         noted = self._noted.get((flow, socket))
         return noted is not None and None not in (noted.cell, cells.running()) and noted.cell != cells.running()
 
-    def renamed(self, flow: Flow, old: str, new: str) -> None:
+    def renamed(self, flow: Watched, old: str, new: str) -> None:
         """A socket has another name."""
         if (flow, old) in self._noted:
             self._noted[flow, new] = self._noted.pop((flow, old))
 
-    def forget(self, flow: Flow) -> None:
+    def forget(self, flow: Watched) -> None:
         """A flow has been closed here."""
         self._noted = {key: noted for key, noted in self._noted.items() if key[0] is not flow}
 
@@ -101,7 +115,7 @@ class Watch:
                 _log.warning("socket %s: its stale mark could not be set: %s", socket, error)
 
     @staticmethod
-    def _ours(flow: Flow, socket: str, noted: _Noted) -> bool:
+    def _ours(flow: Watched, socket: str, noted: _Noted) -> bool:
         """Whether what we registered is still the version in force."""
         if flow.closed:
             return False

@@ -124,7 +124,7 @@ class Socket(Part):
     """
 
     def __init__(self, flow: Flow, name: str) -> None:
-        self.flow = flow
+        self.flow: Flow = flow
         self.name = name
 
     @property
@@ -246,7 +246,7 @@ class Processor(Part):
     """
 
     def __init__(self, flow: Flow, name: str) -> None:
-        self.flow = flow
+        self.flow: Flow = flow
         self.name = name
 
     @property
@@ -354,7 +354,7 @@ class Plug(Part):
     """
 
     def __init__(self, flow: Flow, record: dict[str, Any]) -> None:
-        self.flow = flow
+        self.flow: Flow = flow
         self.id: int | None = record.get("id")
         self.source: str = record["source"]
         self.target: str = record["target"]

@@ -39,7 +39,7 @@ class Waiting(Part):
     """
 
     def __init__(self, flow: Flow, row: dict[str, Any], argument: str | None, arrival: dict[str, Any]) -> None:
-        self.flow = flow
+        self.flow: Flow = flow
         self.socket: str = row["socket"]
         self.argument = argument
         self._run: int | None = row.get("run")

@@ -95,15 +95,23 @@ def test_kinds_of_nodes_know_what_they_share_and_not_each_other() -> None:
     assert wrong == []
 
 
-def test_modules_that_know_each_other_are_of_one_room() -> None:
-    """Also where they are known for their types alone, or imported when a function is called."""
+def circles() -> list[list[str]]:
+    """Modules that know each other, also for their types alone, or when a function is called."""
     known = {dotted(path) for path in modules()}
     graph = nx.DiGraph()
     for path in modules():
         found = {name if name in known else name.rpartition(".")[0] for _, name in imports_of(path)}
         graph.add_edges_from((dotted(path), name) for name in found & known)
-    circles = [group for group in nx.strongly_connected_components(graph) if len(group) > 1]
-    assert [sorted(group) for group in circles if len({name.rpartition(".")[0] for name in group}) > 1] == []
+    return [sorted(group) for group in nx.strongly_connected_components(graph) if len(group) > 1]
+
+
+def test_modules_that_know_each_other_are_of_one_room() -> None:
+    assert [group for group in circles() if len({name.rpartition(".")[0] for name in group}) > 1] == []
+
+
+@pytest.mark.parametrize("room", ["flow", "nodes", "client", "server"])
+def test_modules_of_a_room_know_each_other_one_way(room: str) -> None:
+    assert [group for group in circles() if any(room_of(name) == room for name in group)] == []
 
 
 def test_modules_import_each_other_in_no_circle() -> None:

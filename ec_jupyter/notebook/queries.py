@@ -1,0 +1,242 @@
+"""The part of a flow that answers questions: requests, results, counts, what waits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, cast
+
+from ec_jupyter.client.client import unpack
+from ec_jupyter.client.waits import Deadline
+from ec_jupyter.errors import ArgumentsError, RequestNotFoundError
+from ec_jupyter.flow.columns import unpacked
+from ec_jupyter.flow.options import number_of, word_of
+from ec_jupyter.flow.options import shown as shown_value
+from ec_jupyter.nodes.current import rebuilt
+from ec_jupyter.notebook.parts import check_own
+from ec_jupyter.notebook.progress import progress_text
+from ec_jupyter.notebook.request import Lineage, Request, Run
+from ec_jupyter.notebook.tables import Report, Table, Tree, clock_text, error_text, headline, seconds_text, shown
+from ec_jupyter.notebook.views import Socket
+from ec_jupyter.notebook.waiting import Waiting
+
+if TYPE_CHECKING:
+    from ec_jupyter.client.client import Client
+    from ec_jupyter.notebook.flow import Flow
+
+STATES = ("arrived", "waiting", "queued", "running", "done", "failed", "cancelled", "skipped")
+"""What a socket's counts tell: values that wait for company, then requests by state."""
+
+_ALL = 1 << 62
+_COLUMNS = ["id", "socket", "state", "run", "attempt", "version", "node", "started", "seconds", "progress", "error"]
+_WAITING = ["socket", "argument", "type", "bytes", "run", "element", "from", "since", "missing", "stranded"]
+
+
+class Queries:
+    """What `Flow` can tell of its requests."""
+
+    _client: Client
+
+    if TYPE_CHECKING:
+
+        def _in_force(self, target: str | Socket | Callable[..., Any]) -> str: ...
+
+    @property
+    def _self(self) -> Flow:
+        return cast("Flow", self)
+
+    def requests(
+        self,
+        socket: str | Socket | Callable[..., Any] | None = None,
+        *,
+        state: str | None = None,
+        run: Run | Request | int | None = None,
+        by: str = "id",
+        limit: int | None = 1000,
+    ) -> Table:
+        """The newest requests, oldest of them first; each item is a `Request`.
+
+        Parameters
+        ----------
+        socket : str, Socket or function, optional
+            Of this socket only.
+        state : str, optional
+            In this state only.
+        run : Run, Request or int, optional
+            Of this run only.
+        by : {"id", "started"}
+            Order of acceptance, or in which they started.
+        limit : int or None
+            How many at most; None is all.
+        """
+        asked: dict[str, Any] = {"by": word_of(by, "by", ("id", "started")), "limit": _most(limit), "newest": True}
+        if socket is not None:
+            asked["socket"] = self._in_force(socket)
+        if state is not None:
+            asked["state"] = word_of(state, "state", STATES[1:])
+        if run is not None:
+            asked["run"] = self._run_id(run)
+        return self._requests(asked)
+
+    def results(
+        self,
+        socket: str | Socket | Callable[..., Any],
+        *,
+        run: Run | Request | int | None = None,
+        limit: int | None = None,
+    ) -> list[Any]:
+        """Values of the done requests of a socket, in order of acceptance, in one question.
+
+        Parameters
+        ----------
+        socket : str, Socket or function
+            Whose results.
+        run : Run, Request or int, optional
+            Of this run only.
+        limit : int, optional
+            The newest so many only.
+        """
+        asked: dict[str, Any] = {"socket": self._in_force(socket), "limit": _most(limit)}
+        if run is not None:
+            asked["run"] = self._run_id(run)
+        return self._loaded(*self._client.ask("query", {"what": "results", **asked}, timeout=None))
+
+    def _results(self, socket: str, run: Run, deadline: Deadline) -> list[Any] | None:
+        """Results of a run at a socket, in one question; None while it is at work, or the engine does not answer."""
+        asked = {"what": "results", "socket": self._in_force(socket), "limit": _ALL, "run": run.id, "complete": True}
+        try:
+            reply, buffers = self._client.ask("query", asked, timeout=deadline.left)
+        except TimeoutError:
+            return None
+        return None if reply.get("busy") else self._loaded(reply, buffers)
+
+    def _loaded(self, reply: dict[str, Any], buffers: list[bytes]) -> list[Any]:
+        rest, load = iter(buffers), self._client.load
+        return [
+            [load(unpack(one, rest)) for one in head] if many else load(unpack(head, rest))
+            for many, head in zip(reply["many"], reply["values"], strict=True)
+        ]
+
+    def _requests(self, asked: dict[str, Any]) -> Table:
+        reply, _ = self._client.ask("query", {"what": "requests", **asked})
+        rows = unpacked(reply)
+        if asked.get("newest"):
+            rows.reverse()
+        flow = self._self
+        items = [Request(flow, row["id"], row["socket"], row) for row in rows]
+        return Table(rows, _COLUMNS, items=items, text=_request_row)
+
+    def request(self, id: int) -> Request:
+        """The request of that number.
+
+        Raises
+        ------
+        RequestNotFoundError
+            The flow has none.
+        """
+        request = Request(self._self, number_of(id, "flow.request"), "")
+        request.socket_name = request.socket
+        return request
+
+    def run(self, id: int) -> Run:
+        """The run of that number."""
+        return Run(self._self, number_of(id, "flow.run"))
+
+    def waiting(self, socket: str | Socket | Callable[..., Any] | None = None) -> Table:
+        """All that has come and waits for company; each item has a value that can be seen, and discarded."""
+        asked = {"what": "waiting"} | ({} if socket is None else {"socket": self._in_force(socket)})
+        reply, _ = self._client.ask("query", asked)
+        items = [item for row in reply["rows"] for item in _waiting(self._self, row)]
+        return Table([item.row() for item in items], _WAITING, items=items)
+
+    def status(self) -> Report:
+        """Counts of every socket, processor and node, as of now."""
+        counts, _ = self._client.ask("query", {"what": "counts"})
+        columns = ["socket", "processor", *STATES, "progress", "note"]
+        return Report(counts, self._status_rows(counts), columns, headline(counts))
+
+    def _status_rows(self, counts: dict[str, Any]) -> list[dict[str, Any]]:
+        known = self._client.topology["sockets"]
+        processors = self._client.topology["processors"]
+        rows = []
+        for name, states in counts["sockets"].items():
+            record = known.get(name, {})
+            processor = record.get("processor", "")
+            paused = record.get("paused") or processors.get(processor, {}).get("paused")
+            stale = record.get("task", {}).get("stale")
+            fed = {p["argument"] for p in self._client.topology["plugs"] if p["target"] == name}
+            unfed = [argument for argument in record.get("needed", ()) if argument not in fed] if fed else []
+            notes = [
+                states.get("aside") or "",
+                "paused" if paused else "",
+                f"stale: {', '.join(stale)}" if stale else "",
+                f"waits for {', '.join(unfed)}: nothing plugged" if unfed else "",
+            ]
+            note = "; ".join(filter(None, notes))
+            arrived, progress = sum(states["arrived"].values()), progress_text(states["progress"])
+            row = {**states, "arrived": arrived, "progress": progress, "note": note}
+            rows.append({"socket": name, "processor": processor, **row})
+        return rows
+
+    def tree(self) -> Tree:
+        """Nodes, agents, workers, processors, sockets, tasks and arguments, as an outline."""
+        reply, _ = self._client.ask("query", {"what": "tree"})
+        return Tree(reply["nodes"])
+
+    def lineage(self, request: Request | int) -> Lineage:
+        """What a request came from and what came of it."""
+        return self._request(request).lineage()
+
+    def recall(self, request: Request | int) -> dict[str, Any]:
+        """The very arguments of a call, loaded in this kernel."""
+        asked = {"what": "arguments", "id": self._request(request).id}
+        reply, buffers = self._client.ask("query", asked)
+        rest = iter(buffers)
+        return {name: self._argument_value(part, rest) for name, part in reply["arguments"].items()}
+
+    def _argument_value(self, part: dict[str, Any], buffers: Iterator[bytes]) -> Any:
+        values = [unpack(head, buffers) for head in part["values"]]
+        if part["kind"] == "e":
+            rest = iter(values[1:])
+            return rebuilt(json.loads(values[0].data or b"{}"), lambda: self._client.load(next(rest)))
+        loaded = [self._client.load(value) for value in values]
+        return loaded if part["kind"] == "l" else loaded[0]
+
+    def _arrived(self, arrival: int | None) -> Any:
+        if arrival is None:
+            raise RequestNotFoundError("nothing has come to this request yet")
+        reply, buffers = self._client.ask("query", {"what": "value", "arrival": arrival})
+        return self._argument_value(reply, iter(buffers))
+
+    def _request(self, request: Request | int) -> Request:
+        check_own(self._self, [request])
+        return request if isinstance(request, Request) else self.request(request)
+
+    def _run_id(self, run: Run | Request | int) -> int:
+        check_own(self._self, [run])
+        if isinstance(run, Request):
+            return run.run.id
+        return run.id if isinstance(run, Run) else number_of(run, "run=")
+
+
+def _most(limit: int | None) -> int:
+    """How many rows are asked for at most."""
+    if limit is None:
+        return _ALL
+    try:
+        return number_of(limit, "limit=") or _ALL
+    except ArgumentsError:
+        raise ArgumentsError(f"limit= takes a whole number, or None for all, not {shown_value(limit)}") from None
+
+
+def _request_row(row: dict[str, Any]) -> dict[str, Any]:
+    times = {"started": clock_text, "finished": clock_text, "seconds": seconds_text}
+    return shown(row, error=error_text, progress=progress_text, **times)
+
+
+def _waiting(flow: Flow, row: dict[str, Any]) -> list[Waiting]:
+    arrivals = [(name, one) for name, part in row["arguments"].items() for one in part.get("arrivals", ())]
+    if not arrivals and row.get("request") is None:
+        # lists whose elements have all failed
+        arrivals = [(name, {}) for name in row.get("lacks", ())]
+    return [Waiting(flow, row, name, one) for name, one in arrivals] or [Waiting(flow, row, None, {})]
