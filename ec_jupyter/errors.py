@@ -224,6 +224,11 @@ class MagicUsageError(EcError, ValueError):
     """A magic's line cannot be understood."""
 
 
+def defect(what: str, error: Exception) -> EngineError:
+    """What a client is told where we are at fault."""
+    return EngineError(f"{what} met a defect of ec_jupyter ({type(error).__name__}: {error}); engine.log has the rest")
+
+
 def to_wire(error: BaseException) -> dict[str, Any]:
     """An error as a header can carry it."""
     if not isinstance(error, EcError):

@@ -83,7 +83,7 @@ async def _run(options: argparse.Namespace) -> int:
         await engine.start()
     except sqlite3.Error as error:
         raise engine.store.explain(error) from error
-    await engine.clients.listen()
+    await engine.listen()
     threading.Thread(target=sweep, name="ec-sweep", daemon=True).start()
     # the last that can fail: whoever has started it is told the reason
     _say(options, {"engine": os.getpid()})

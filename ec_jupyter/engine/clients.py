@@ -10,21 +10,19 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from ec_jupyter.engine import counts
 from ec_jupyter.engine.address import ADDRESS, peer, socket_path
+from ec_jupyter.engine.core import Core
+from ec_jupyter.engine.counts import Counts, Rows, leftover
 from ec_jupyter.engine.ended import ended_row, plain_results
 from ec_jupyter.engine.job import Ended
 from ec_jupyter.engine.key import Proof, make_key
+from ec_jupyter.engine.parts import Loop
 from ec_jupyter.engine.rerun import withdraw
-from ec_jupyter.engine.rpc import defect, serve, watch
-from ec_jupyter.errors import EcError, FrameError, StoreError, to_wire
+from ec_jupyter.errors import EcError, FrameError, StoreError, defect, to_wire
 from ec_jupyter.flow.shown import changes
 from ec_jupyter.wire import FrameReader, Header, encode
-
-if TYPE_CHECKING:
-    from ec_jupyter.engine.loop import Engine
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +57,23 @@ COUNT_SHARE = 20
 """Counting takes at most one part in so many of the engine's time, however much waits."""
 
 
+class Server(Protocol):
+    """Does what clients ask for."""
+
+    @property
+    def counts(self) -> Counts:
+        """The wiring and the numbers on it."""
+
+    def serve(self, client: Connection, header: Header, buffers: list[bytes]) -> None:
+        """Do what a frame asks for."""
+
+    def watch(self, client: Connection, wanted: list[int]) -> None:
+        """Tell a client how requests end, or ended."""
+
+    def hung_up(self, client: str) -> None:
+        """A client is gone."""
+
+
 class Connection(asyncio.Protocol):
     """One client."""
 
@@ -78,7 +93,7 @@ class Connection(asyncio.Protocol):
         self._going = self._full = False
         self._asked = 0
         self.taken = 0
-        self._proof: Proof | None = Proof(clients.key, clients.engine.store.hold.folder.identity)
+        self._proof: Proof | None = Proof(clients.key, clients.core.store.hold.folder.identity)
         self._out: list[tuple[int | None, bytes]] = []
         self._accepted: list[tuple[int, list[int]]] = []
 
@@ -110,7 +125,7 @@ class Connection(asyncio.Protocol):
             self.transport.write(encode({"k": "error", "n": 0, "error": to_wire(error)}))
             self.transport.close()
             return
-        self.clients.engine.hurry()
+        self.clients.loop.hurry()
 
     def _serve(self, header: Header, buffers: list[bytes]) -> None:
         self.clients.take(self, header, buffers)
@@ -119,7 +134,7 @@ class Connection(asyncio.Protocol):
         if self._asked >= MOST_ASKED:
             # what they lead to goes out first, and is counted before there is more of it
             self.choked = True
-            self.clients.engine.after(self._go_on_soon)
+            self.clients.loop.after(self._go_on_soon)
 
     def _hold(self, header: Header, buffers: list[bytes]) -> None:
         """Keep a frame until the client has read what it was told; read no more where that becomes much."""
@@ -152,7 +167,7 @@ class Connection(asyncio.Protocol):
             self.clients.topology()
         owed, self._owed = self._owed[:MOST_OWED], self._owed[MOST_OWED:]
         if owed:
-            watch(self.clients.engine, self, owed)
+            self.clients.server.watch(self, owed)
         while self._held and not self.choked:
             header, buffers = self._held.popleft()
             self._held_bytes -= sum(map(len, buffers)) + FRAME_BYTES
@@ -161,8 +176,8 @@ class Connection(asyncio.Protocol):
             self.transport.resume_reading()
         if self._owed and not self.choked:
             self.choked = True
-            self.clients.engine.after(self._go_on_soon)
-        self.clients.engine.hurry()
+            self.clients.loop.after(self._go_on_soon)
+        self.clients.loop.hurry()
 
     def ended(self, some: list[Ended], frame: Callable[[], bytes]) -> None:
         """Tell how requests ended that it watches: now, or as it reads again."""
@@ -182,7 +197,7 @@ class Connection(asyncio.Protocol):
             proof.accept(header)
             self._proof = None
             self.reader.widen()
-        elif self.clients.engine.look_around():
+        elif self.clients.loop.look_around():
             self.transport.write(encode(proof.answer(header)))
         else:
             self.transport.close()
@@ -194,7 +209,7 @@ class Connection(asyncio.Protocol):
     def send(self, header: Header, buffers: Iterable[bytes] = ()) -> None:
         """Send a frame with the next flush."""
         frame = encode(header, list(buffers))
-        if self.clients.engine.stalled is not None:
+        if self.clients.loop.stalled is not None:
             # no tick can be written now; what is said meanwhile (errors, what is on disk) promises nothing
             self.transport.write(frame)
             return
@@ -208,7 +223,7 @@ class Connection(asyncio.Protocol):
 
     def _soon(self) -> None:
         if not self._out and not self._accepted:
-            self.clients.engine.after(self.flush)
+            self.clients.loop.after(self.flush)
 
     def unsend(self, to: Header) -> None:
         """Take back the answer to a frame that has not left."""
@@ -245,19 +260,27 @@ def _in_a_row(ids: list[int]) -> bool:
 
 
 class Clients:
-    """The open connections of an engine, and what each of them waits for."""
+    """The open connections of an engine, and what each of them waits for.
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
-        folder = engine.store.hold.folder
-        self.key = make_key(folder, anew=engine.store.new)
+    Parameters
+    ----------
+    core : Core
+        The flow.
+    loop : Loop
+        The loop.
+    """
+
+    def __init__(self, core: Core, loop: Loop) -> None:
+        self.core, self.loop = core, loop
+        self.key = make_key(core.store.hold.folder, anew=core.store.new)
+        self.server: Server
         self.all: set[Connection] = set()
         self.watching: dict[int, set[Connection]] = {}
         self.draining: list[tuple[Connection, Header]] = []
         self.accepting: list[tuple[Connection, Header, list[int]]] = []
-        self._rows: counts.Rows = {}
+        self._rows: Rows = {}
         self._path: Path
-        self._server: asyncio.Server | None = None
+        self._listening: asyncio.Server | None = None
         self._counts: asyncio.TimerHandle | None = None
         self._next_counts = 0.0
 
@@ -266,66 +289,84 @@ class Clients:
         """How many clients there are."""
         return len(self.all)
 
-    async def listen(self) -> None:
+    @property
+    def ids(self) -> set[str]:
+        """Identities of those who are connected."""
+        return {connection.id for connection in self.all}
+
+    async def listen(self, server: Server, runtime: Path) -> None:
         """Begin to take connections; again, where somebody has removed the socket or what says where it is."""
-        loop = asyncio.get_running_loop()
-        old, self._path = self._server, self.engine.runtime.folder / "clients"
+        loop, self.server = asyncio.get_running_loop(), server
+        old, self._path = self._listening, runtime / "clients"
         self._path.unlink(missing_ok=True)
-        self._server = await loop.create_unix_server(lambda: Connection(self), str(self._path))
+        self._listening = await loop.create_unix_server(lambda: Connection(self), str(self._path))
         os.chmod(self._path, 0o600)
-        self.engine.store.hold.folder.write(ADDRESS, os.fsencode(self._path))
+        self.core.store.hold.folder.write(ADDRESS, os.fsencode(self._path))
         if old is not None:
             old.close()
 
     @property
     def found(self) -> bool:
         """Whether who looks for the engine finds it; before it listens there is nothing to be made anew."""
-        return self._server is None or (self._path.exists() and socket_path(self.engine.folder) == self._path)
+        return self._listening is None or (self._path.exists() and socket_path(self.core.store.folder) == self._path)
 
     async def close(self) -> None:
         """Send everybody away."""
         # first, for a server that is closed removes its socket from Python 3.13 on
-        if not self.engine.lost and self.found:
-            self.engine.store.hold.folder.remove(ADDRESS)
-        if self._server is not None:
-            self._server.close()
+        if not self.loop.lost and self.found:
+            self.core.store.hold.folder.remove(ADDRESS)
+        if self._listening is not None:
+            self._listening.close()
         for connection in list(self.all):
             self._say_bye(connection)
             connection.transport.close()
 
     def _say_bye(self, connection: Connection) -> None:
-        if self.engine.lost is not None:
+        if self.loop.lost is not None:
             # what is still to be said was written where nobody will find it
-            connection.transport.write(encode({"k": "bye", "why": "lost", "error": to_wire(self.engine.lost)}))
+            connection.transport.write(encode({"k": "bye", "why": "lost", "error": to_wire(self.loop.lost)}))
             return
-        if not self.engine.broken:
+        if not self.loop.broken:
             connection.send({"k": "bye", "why": "stopped", "taken": connection.taken})
         connection.flush()
 
     def take(self, connection: Connection, header: Header, buffers: list[bytes]) -> None:
         """Do what a frame asks for; what comes after a stop is for the next engine."""
-        if self.engine.stopped.is_set():
+        if self.loop.stopped.is_set():
             if not connection.greeted:
                 connection.transport.close()
             return
         n = header.get("n")
         connection.taken = max(connection.taken, n) if isinstance(n, int) else connection.taken
-        before = self.engine.core.journal.mark
+        before = self.core.journal.mark
         try:
-            serve(self.engine, connection, header, buffers)
+            self.server.serve(connection, header, buffers)
         except EcError as error:
             connection.refuse(error, to=header)
         except sqlite3.OperationalError as error:
-            self.engine.stall(error)
-            connection.refuse(self.engine.store.explain(error), to=header)
+            self.loop.stall(error)
+            connection.refuse(self.core.store.explain(error), to=header)
         except Exception as error:
             # a defect of ours in one frame is that frame's error
             log.exception("frame %s of client %s", header.get("k"), connection.id)
             connection.refuse(defect(f"a {header.get('k')!r} frame", error), to=header)
-            if self.engine.core.journal.grown(before):
+            if self.core.journal.grown(before):
                 # half of it was done: the next engine starts from what is on disk, which is whole
                 connection.flush()
-                self.engine.fall({"message": f"frame {header.get('k')!r} was done by half", "exception": error})
+                self.loop.fall({"message": f"frame {header.get('k')!r} was done by half", "exception": error})
+
+    def join(self, connection: Connection) -> None:
+        """One has said hello: show it the wiring from now on."""
+        self.all.add(connection)
+        connection.shown = self.view()
+
+    def accept(self, connection: Connection, header: Header, requests: list[int]) -> None:
+        """Note what a submit of this tick has led to."""
+        self.accepting.append((connection, header, requests))
+
+    def drain(self, connection: Connection, header: Header) -> None:
+        """Answer a client once nothing runs and nothing may start."""
+        self.draining.append((connection, header))
 
     def leave(self, connection: Connection) -> None:
         """Forget a client."""
@@ -336,8 +377,8 @@ class Clients:
                 del self.watching[request]
         self.draining = [(c, h) for c, h in self.draining if c is not connection]
         if connection.greeted:
-            self.engine.submit_logs.read(connection.id)
-        self.engine.schedule()
+            self.server.hung_up(connection.id)
+        self.loop.schedule()
 
     # -- pushes --------------------------------------------------------------
     def watch(self, connection: Connection, requests: Iterable[int]) -> None:
@@ -345,17 +386,21 @@ class Clients:
         for request in requests:
             self.watching.setdefault(request, set()).add(connection)
 
+    def watch_none(self) -> None:
+        """Nobody waits for a request any more: there are none."""
+        self.watching.clear()
+
     def committed(self) -> None:
         """What ended in the tick that was just written goes to those who wait for it."""
-        core = self.engine.core
+        core = self.core
         ended, core.ended = core.ended, []
         if self.watching:
             self._push_ended(ended)
         self.accepting.clear()
-        if self.draining and self.engine.idle:
+        if self.draining and self.loop.idle:
             waiting, self.draining = self.draining, []
             for connection, header in waiting:
-                connection.reply(counts.leftover(core), to=header)
+                connection.reply(leftover(core), to=header)
                 connection.flush()
         if core.changed:
             self.look_at_counts()
@@ -374,7 +419,7 @@ class Clients:
             connection.ended(some, partial(self._full_frame, some))
 
     def _full_frame(self, some: list[Ended]) -> bytes:
-        rows = [ended_row(self.engine.core, one) for one in some]
+        rows = [ended_row(self.core, one) for one in some]
         buffers = [buffer for _, more in rows for buffer in more]
         return encode({"k": "finished", "rows": [row for row, _ in rows]}, buffers)
 
@@ -391,10 +436,10 @@ class Clients:
 
     def _push_counts(self) -> None:
         self._counts = None
-        self.engine.core.changed.clear()
+        self.core.changed.clear()
         clock = asyncio.get_running_loop().time
         began = clock()
-        self.push("counts", self.engine.counts.now())
+        self.push("counts", self.server.counts.now())
         self._next_counts = clock() + max(PUSH_SECONDS, COUNT_SHARE * (clock() - began))
 
     def push(self, kind: str, header: Header, *, everyone: bool = False) -> None:
@@ -407,10 +452,12 @@ class Clients:
 
     def view(self) -> dict[str, Any]:
         """The wiring as clients see it."""
-        return self.engine.counts.topology(self._rows)
+        return self.server.counts.topology(self._rows)
 
     def topology(self) -> None:
         """Show everybody what has changed in the wiring since they saw it last."""
+        if not self.all:
+            return
         now = self.view()
         seen = {id(c.shown): c.shown for c in self.all if c.shown is not None}
         frames = {key: encode({"k": "topology", "changes": changes(old, now)}) for key, old in seen.items()}
@@ -425,14 +472,14 @@ class Clients:
 
     def output(self, request: int, stream: str, text: str) -> None:
         """Pass on what a task printed."""
-        job = self.engine.core.jobs.get(request)
+        job = self.core.jobs.get(request)
         if job is not None and request > 0:
-            name = self.engine.core.topology.sockets[job.socket].name
+            name = self.core.topology.sockets[job.socket].name
             self.push("output", {"request": request, "socket": name, "stream": stream, "text": text})
 
     def refuse(self, error: StoreError) -> None:
         """The disk is full: submits of this tick were not accepted after all."""
-        core = self.engine.core
+        core = self.core
         for connection, header, requests in self.accepting:
             # one that may have completed a join already stays: its answer comes once it is on disk
             if withdraw(core, requests):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ec_jupyter.engine import asides, missed, node_factory, recovery
 from ec_jupyter.engine.core import Core
+from ec_jupyter.engine.fleet import Fleet
 from ec_jupyter.engine.job import Job, StoredValue
+from ec_jupyter.engine.parts import Audience, Clock
 from ec_jupyter.engine.suspects import KINDS
 from ec_jupyter.errors import ProcessorNotFoundError, RevisionError, SocketNotFoundError
 from ec_jupyter.flow.draft import Edited, Limits, Touched
@@ -21,44 +23,153 @@ from ec_jupyter.model import Node, Plug, Processor, Socket, Task, from_json, to_
 from ec_jupyter.nodes.cpus import available
 from ec_jupyter.wire import Value
 
-if TYPE_CHECKING:
-    from ec_jupyter.engine.loop import Engine
 
+class Editor:
+    """Edits the wiring, and stops and resumes parts of it.
 
-def edit(engine: Engine, changes: list[dict[str, Any]], buffers: list[bytes], client: str) -> tuple[int, list[str]]:
-    """Carry out an edit: all of it, or one error and nothing.
-
-    Returns
-    -------
-    tuple of (int, list of str)
-        The revision now in force, and what the person should know.
+    Parameters
+    ----------
+    core : Core
+        The flow.
+    fleet : Fleet
+        Its nodes.
+    clock : Clock
+        The loop.
+    audience : Audience
+        Who is shown the new wiring.
+    cpus : int
+        CPUs of this node.
     """
-    core = engine.core
-    # what follows reads the disk; written first, nothing of the edit can fail half-way
-    core.journal.commit()
-    fixed: list[StoredValue] = []
-    prepared = [_prepare(core, change, buffers, client, fixed) for change in changes]
-    limits = Limits(engine.cpus, core.python, core.load, core.arrived, engine.fleet.lent(), available())
-    edited = decide(core.topology, prepared, core.new_record, limits)
-    for _, _, _, after in edited.touched:
-        if isinstance(after, Node):
-            node_factory.check(after)
-    for kept in fixed:
-        core.fixed[kept.id] = kept
-        core.journal.add("add_value", kept.row())
-    _take_blobs(core, changes, buffers)
-    for change in changes:
-        if change["op"] == "node":
-            engine.fleet.reopen(change["name"])
-    for kind, key, record in asides.renew(core, edited.topology, changes):
-        _write(core, kind, key, record)
-    if not edited.touched:
+
+    def __init__(self, core: Core, fleet: Fleet, clock: Clock, audience: Audience, cpus: int) -> None:
+        self._core, self._fleet, self._clock, self._audience, self._cpus = core, fleet, clock, audience, cpus
+
+    def edit(self, changes: list[dict[str, Any]], buffers: list[bytes], client: str) -> tuple[int, list[str]]:
+        """Carry out an edit: all of it, or one error and nothing.
+
+        Returns
+        -------
+        tuple of (int, list of str)
+            The revision now in force, and what the person should know.
+        """
+        core = self._core
+        # what follows reads the disk; written first, nothing of the edit can fail half-way
+        core.journal.commit()
+        fixed: list[StoredValue] = []
+        prepared = [_prepare(core, change, buffers, client, fixed) for change in changes]
+        limits = Limits(self._cpus, core.python, core.load, core.arrived, self._fleet.lent(), available())
+        edited = decide(core.topology, prepared, core.new_record, limits)
+        for _, _, _, after in edited.touched:
+            if isinstance(after, Node):
+                node_factory.check(after)
+        for kept in fixed:
+            core.fixed[kept.id] = kept
+            core.journal.add("add_value", kept.row())
+        _take_blobs(core, changes, buffers)
+        for change in changes:
+            if change["op"] == "node":
+                self._fleet.reopen(change["name"])
+        for kind, key, record in asides.renew(core, edited.topology, changes):
+            _write(core, kind, key, record)
+        if not edited.touched:
+            return core.topology.revision, edited.warnings
+        if any(change["op"] != "stale" for change in changes):
+            _record(core, edited)
+        self._apply(edited)
+        self.settle()
         return core.topology.revision, edited.warnings
-    if any(change["op"] != "stale" for change in changes):
-        _record(core, edited)
-    _apply(engine, edited)
-    settle(engine)
-    return core.topology.revision, edited.warnings
+
+    def undo(self, *, forward: bool) -> tuple[int, str, list[str]]:
+        """Take the last edit back, or (`forward`) put the last one taken back in force again.
+
+        Returns
+        -------
+        tuple of (int, str, list of str)
+            The revision now in force, what was taken back or made again, and what the person should know.
+
+        Raises
+        ------
+        RevisionError
+            There is none, or what it touched was changed since.
+        """
+        core = self._core
+        core.journal.commit()
+        row = core.store.one("first_undone" if forward else "last_revision")
+        if row is None:
+            raise RevisionError("nothing to redo" if forward else "nothing to undo")
+        n, text, says = row
+        touched: list[Touched] = [
+            (kind, key, from_json(kind, before) if before else None, from_json(kind, after) if after else None)
+            for kind, key, before, after in json.loads(text)
+        ]
+        # a task version, once made, stays: only which one is current goes back and forth
+        edited = revert(core.topology, [t for t in touched if t[0] != "task"], core.arrived, forward=forward)
+        core.journal.step("set_undone", (0 if forward else 1, n))
+        step = f"{'redo' if forward else 'undo'}: {says}"
+        core.journal.step("put_revision", (edited.topology.revision, "[]", step, core.now, 3))
+        parked = [s for kind, _, before, s in edited.touched if kind == "socket" and s.parked and not before.parked]
+        warnings = [_left_at(socket, load) for socket in parked if (load := core.load(socket.id))]
+        self._apply(edited)
+        self.settle()
+        return core.topology.revision, says, warnings
+
+    def pause(self, sockets: Iterable[str], processors: Iterable[str], *, paused: bool) -> None:
+        """Stop, or let, calls of sockets and processors start; what runs goes on.
+
+        Raises
+        ------
+        SocketNotFoundError, ProcessorNotFoundError
+            One of them does not exist; nothing was changed.
+        """
+        core, topology = self._core, self._core.topology
+        ids = []
+        for name in sockets:
+            if name not in topology.names:
+                raise SocketNotFoundError.named(name, topology.names)
+            ids.append(topology.names[name])
+        for name in processors:
+            if name not in topology.processors:
+                raise ProcessorNotFoundError.named(name, topology.processors)
+        table = {**topology.sockets, **{i: replace(topology.sockets[i], paused=paused) for i in ids}}
+        pools = {**topology.processors, **{p: replace(topology.processors[p], paused=paused) for p in processors}}
+        core.topology = replace(topology, sockets=table, processors=pools)
+        core.joins.revise(core.topology)
+        core.absorb()
+        for i in ids:
+            _keep(core, "socket", i, table[i])
+        for name in processors:
+            _keep(core, "processor", name, pools[name])
+        if paused:
+            self._fleet.take_back({s.id for s in table.values() if s.id in ids or s.processor in set(processors)})
+        self._clock.after(self._audience.topology)
+
+    def settle(self) -> None:
+        """While somebody looks at a picture: what is seen of it now stays where it is, whatever is plugged later."""
+        if not self._audience.looked_at:
+            return
+        edited = places(self._core.topology)
+        if edited.touched:
+            self._core.journal.commit()
+            self._apply(edited)
+
+    def _apply(self, edited: Edited) -> None:
+        core, old, new = self._core, self._core.topology, edited.topology
+        for kind, key, _, after in edited.touched:
+            _keep(core, kind, key, after)
+        core.journal.step("put_meta", ("revision", str(new.revision)))
+        newest = max((key for _, key, _, _ in edited.touched if isinstance(key, int)), default=0)
+        if newest > int(core.store.meta.get("record", 0)):
+            core.store.meta["record"] = str(newest)
+            core.journal.step("put_meta", ("record", str(newest)))
+        core.topology = new
+        recovery.load_fixed(core) if any(t[0] == "socket" for t in edited.touched) else None
+        if _wiring(edited.touched):
+            _follow(core, old, new)
+        if any(kind == "socket" and _wait(a) != _wait(b) for kind, _, a, b in edited.touched):
+            core.journal.commit()
+            core.expiry.reload()
+        self._fleet.revised(old, new)
+        self._clock.after(self._audience.topology)
 
 
 def _prepare(
@@ -98,75 +209,10 @@ def _record(core: Core, edited: Edited) -> None:
     core.journal.step("put_revision", (edited.topology.revision, json.dumps(change), edited.text, core.now, 0))
 
 
-def undo(engine: Engine, *, forward: bool) -> tuple[int, str, list[str]]:
-    """Take the last edit back, or (`forward`) put the last one taken back in force again.
-
-    Returns
-    -------
-    tuple of (int, str, list of str)
-        The revision now in force, what was taken back or made again, and what the person should know.
-
-    Raises
-    ------
-    RevisionError
-        There is none, or what it touched was changed since.
-    """
-    core = engine.core
-    core.journal.commit()
-    row = engine.store.one("first_undone" if forward else "last_revision")
-    if row is None:
-        raise RevisionError("nothing to redo" if forward else "nothing to undo")
-    n, text, says = row
-    touched: list[Touched] = [
-        (kind, key, from_json(kind, before) if before else None, from_json(kind, after) if after else None)
-        for kind, key, before, after in json.loads(text)
-    ]
-    # a task version, once made, stays: only which one is current goes back and forth
-    edited = revert(core.topology, [t for t in touched if t[0] != "task"], core.arrived, forward=forward)
-    core.journal.step("set_undone", (0 if forward else 1, n))
-    step = f"{'redo' if forward else 'undo'}: {says}"
-    core.journal.step("put_revision", (edited.topology.revision, "[]", step, core.now, 3))
-    parked = [s for kind, _, before, s in edited.touched if kind == "socket" and s.parked and not before.parked]
-    warnings = [_left_at(socket, load) for socket in parked if (load := core.load(socket.id))]
-    _apply(engine, edited)
-    settle(engine)
-    return core.topology.revision, says, warnings
-
-
 def _left_at(socket: Socket, load: int) -> str:
     if load == 1:
         return f"1 request or value waits at {socket.name!r}, which is gone; redo brings it back"
     return f"{load} requests or values wait at {socket.name!r}, which is gone; redo brings them back"
-
-
-def settle(engine: Engine) -> None:
-    """While somebody looks at a picture: what is seen of it now stays where it is, whatever is plugged later."""
-    if not engine.clients.looked_at:
-        return
-    edited = places(engine.core.topology)
-    if edited.touched:
-        engine.core.journal.commit()
-        _apply(engine, edited)
-
-
-def _apply(engine: Engine, edited: Edited) -> None:
-    core, old, new = engine.core, engine.core.topology, edited.topology
-    for kind, key, _, after in edited.touched:
-        _keep(core, kind, key, after)
-    core.journal.step("put_meta", ("revision", str(new.revision)))
-    newest = max((key for _, key, _, _ in edited.touched if isinstance(key, int)), default=0)
-    if newest > int(core.store.meta.get("record", 0)):
-        core.store.meta["record"] = str(newest)
-        core.journal.step("put_meta", ("record", str(newest)))
-    core.topology = new
-    recovery.load_fixed(core) if any(t[0] == "socket" for t in edited.touched) else None
-    if _wiring(edited.touched):
-        _follow(engine, old, new)
-    if any(kind == "socket" and _wait(a) != _wait(b) for kind, _, a, b in edited.touched):
-        core.journal.commit()
-        core.expiry.reload()
-    engine.fleet.revised(old, new)
-    engine.after(engine.clients.topology)
 
 
 def _wait(socket: Socket | None) -> float | None:
@@ -218,9 +264,8 @@ def _write(core: Core, kind: str, key: Any, record: Any) -> None:
         step("put_node", (record.name, record.host, text))
 
 
-def _follow(engine: Engine, old: Topology, new: Topology) -> None:
+def _follow(core: Core, old: Topology, new: Topology) -> None:
     """Bring waiting values and queued requests into line with a new wiring."""
-    core = engine.core
     core.journal.commit()
     newly = {s for s in new.sockets if new.joins((s, None)) and (s not in old.sockets or not old.joins((s, None)))}
     if newly:
@@ -237,12 +282,11 @@ def _follow(engine: Engine, old: Topology, new: Topology) -> None:
     for socket in new.sockets.values():
         before = old.sockets.get(socket.id)
         if before is not None and before.task != socket.task:
-            _new_signature(engine, socket)
+            _new_signature(core, socket)
 
 
-def _new_signature(engine: Engine, socket: Socket) -> None:
+def _new_signature(core: Core, socket: Socket) -> None:
     """Queued requests that lack an argument of the new version wait for it."""
-    core = engine.core
     needed = set(core.topology.needed[socket.id])
     jobs = [j for j in core.jobs.values() if j.socket == socket.id and not j.assigned]
     if core.dispatch.queued(socket.id) > len(jobs):
@@ -298,32 +342,3 @@ def _meet_givers(core: Core, job: Job) -> None:
         core.joins.parties.file(record)
 
 
-def pause(engine: Engine, sockets: Iterable[str], processors: Iterable[str], *, paused: bool) -> None:
-    """Stop, or let, calls of sockets and processors start; what runs goes on.
-
-    Raises
-    ------
-    SocketNotFoundError, ProcessorNotFoundError
-        One of them does not exist; nothing was changed.
-    """
-    core, topology = engine.core, engine.core.topology
-    ids = []
-    for name in sockets:
-        if name not in topology.names:
-            raise SocketNotFoundError.named(name, topology.names)
-        ids.append(topology.names[name])
-    for name in processors:
-        if name not in topology.processors:
-            raise ProcessorNotFoundError.named(name, topology.processors)
-    table = {**topology.sockets, **{i: replace(topology.sockets[i], paused=paused) for i in ids}}
-    pools = {**topology.processors, **{p: replace(topology.processors[p], paused=paused) for p in processors}}
-    core.topology = replace(topology, sockets=table, processors=pools)
-    core.joins.revise(core.topology)
-    core.absorb()
-    for i in ids:
-        _keep(core, "socket", i, table[i])
-    for name in processors:
-        _keep(core, "processor", name, pools[name])
-    if paused:
-        engine.fleet.take_back({s.id for s in table.values() if s.id in ids or s.processor in set(processors)})
-    engine.after(engine.clients.topology)

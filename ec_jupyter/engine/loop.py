@@ -20,6 +20,7 @@ from typing import Any
 from ec_jupyter.engine import missed, recovery
 from ec_jupyter.engine.clients import Clients
 from ec_jupyter.engine.counts import Counts
+from ec_jupyter.engine.editing import Editor
 from ec_jupyter.engine.fleet import Fleet, Opener
 from ec_jupyter.engine.hold import DATABASE
 from ec_jupyter.engine.member import Home
@@ -27,6 +28,7 @@ from ec_jupyter.engine.node_factory import open_node
 from ec_jupyter.engine.plug_evaluation import LOOK, LOOK_NAME
 from ec_jupyter.engine.quarantine import Quarantine
 from ec_jupyter.engine.rates import Rates
+from ec_jupyter.engine.rpc import Rpc
 from ec_jupyter.engine.runtime import Runtime
 from ec_jupyter.engine.store import Store
 from ec_jupyter.engine.submit_log import SubmitLogs
@@ -93,13 +95,16 @@ class Engine:
             sync=home.sync, shared=True,
         )  # fmt: skip
         self._local = local
-        self.clients = Clients(self)
+        self.clients = Clients(self.core, self)
         self.fleet = Fleet(self.core, self.quarantine, self, self.clients, self, local, home, opener)
         self.preview = ValuePreview(self.core, self.fleet.locator, folder, runtime, workdir)
         self.rates = Rates()
-        self.counts = Counts(self.core, self.fleet, self.quarantine, lambda: self.idle)
-        self.views = Views(self.core, self.fleet, self.counts, self.rates)
-        self.submit_logs = SubmitLogs(self)
+        counts = Counts(self.core, self.fleet, self.quarantine, lambda: self.idle)
+        self.submit_logs = SubmitLogs(self.core, self)
+        self._rpc = Rpc(
+            self.core, self, self.clients, self.fleet, Editor(self.core, self.fleet, self, self.clients, cpus), counts,
+            Views(self.core, self.fleet, counts, self.rates), self.preview, self.submit_logs, cpus,
+        )  # fmt: skip
         self.stopped = asyncio.Event()
         self.stalled: StoreError | None = None
         self.broken = False
@@ -122,11 +127,15 @@ class Engine:
         await self.preview.start()
         self.core.now = time.time()
         missed.resume(self.core)
-        self.submit_logs.read_all()
+        self.submit_logs.read_all(self._rpc.submit)
         self.core.values.sweep((), self.core.epoch, frozenset(self.submit_logs.last))
         self.fleet.begin()
         self._looking = self._loop.create_task(self._look_after())
         self.schedule()
+
+    async def listen(self) -> None:
+        """Begin to take connections."""
+        await self.clients.listen(self._rpc, self.runtime.folder)
 
     async def close(self) -> None:
         """Write what is left, end the workers and let go of the flow."""
@@ -195,11 +204,11 @@ class Engine:
                 await self._local.look_after(self.runtime.folder)
                 await self.preview.look_after(self.runtime.folder)
                 if not self.clients.found:
-                    await self.clients.listen()
+                    await self.listen()
             except (OSError, EcError) as error:
                 # no room on the disk, say: the next look may find some
                 log.warning("the engine's sockets cannot be made anew: %s", error)
-            self.submit_logs.look_again()
+            self.submit_logs.look_again(self.clients.ids, self._rpc.submit)
             while self.stalled is None and self.idle and self.store.shrink(alone=not self.clients.count):
                 await asyncio.sleep(SHRINK_SECONDS)
             await asyncio.sleep(LOOK_SECONDS)
@@ -261,7 +270,7 @@ class Engine:
         self._let_out()
         self.clients.committed()
         if self.submit_logs.deferred:
-            self.submit_logs.resume()
+            self.submit_logs.resume(self._rpc.submit)
         if not self.core.journal.empty:
             # what was fetched from disk may have completed joins
             self.schedule()

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ec_jupyter.errors import EcError, StoreError
+from ec_jupyter.errors import EcError, StoreError, StoreLostError
 from ec_jupyter.wire import Header
 
 if TYPE_CHECKING:
+    import asyncio
     import sqlite3
 
 
@@ -32,8 +33,33 @@ class Clock(Protocol):
         """End at a defect of ours."""
 
 
+class Loop(Clock, Protocol):
+    """The loop, as those need it who speak with clients."""
+
+    stopped: asyncio.Event
+    lost: StoreLostError | None
+    broken: bool
+
+    @property
+    def idle(self) -> bool:
+        """Nothing runs, and nothing is queued that may start."""
+
+    def hurry(self) -> None:
+        """Have the tick that was scheduled at once."""
+
+    def look(self, effect: Callable[[], None]) -> None:
+        """Do what changes nothing, once this tick is on disk."""
+
+    def look_around(self) -> bool:
+        """Whether the flow is where it was."""
+
+
 class Audience(Protocol):
     """All who are connected."""
+
+    @property
+    def looked_at(self) -> bool:
+        """Whether somebody has a picture of the flow before them."""
 
     def notice(self, text: str, **more: Any) -> None:
         """Tell everybody something they should know."""

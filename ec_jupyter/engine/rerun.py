@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ec_jupyter.engine import asides, editing, recovery
 from ec_jupyter.engine.core import Core
+from ec_jupyter.engine.fleet import Fleet
 from ec_jupyter.engine.gaps import Gaps
 from ec_jupyter.engine.job import Argument, Job, StoredValue, ids_in
 from ec_jupyter.engine.store import SQL, id_list
@@ -19,9 +20,6 @@ from ec_jupyter.flow.join_state import JoinState
 from ec_jupyter.flow.party import Party
 from ec_jupyter.flow.tag import ROOT, Tag, from_text, path, to_text
 from ec_jupyter.wire import Header, Value
-
-if TYPE_CHECKING:
-    from ec_jupyter.engine.loop import Engine
 
 Row = tuple[int, int, int, int, str, str]
 """Request, socket, run, party, tag, state."""
@@ -78,17 +76,16 @@ def _socket(core: Core, name: str) -> int:
     return found
 
 
-def cancel(engine: Engine, header: Header) -> dict[str, int]:
+def cancel(core: Core, fleet: Fleet, header: Header) -> dict[str, int]:
     """Cancel queued, waiting and running requests; those that run are killed with what they started, or spared."""
-    core = engine.core
     cancelled = killed = 0
-    running, spare = engine.fleet.running(), header.get("running") is False
+    running, spare = fleet.running(), header.get("running") is False
     for request, socket, run, party, tag, state in chosen(core, header, ("waiting", "queued", "running")):
         job = core.jobs.get(request)
         if job is not None and job.assigned:
             if spare and request in running:
                 continue
-            engine.fleet.cancel(request)
+            fleet.cancel(request)
             killed += request in running
             cancelled += request not in running
             continue
@@ -192,12 +189,11 @@ def _out_of_join(core: Core, job: Job, party: Party, join: JoinState) -> None:
         _keep_given(job, one)
 
 
-def retry(engine: Engine, header: Header) -> list[int]:
+def retry(core: Core, header: Header) -> list[int]:
     """Queue failed and cancelled requests again, with the same arguments and the current task.
 
     Or, where a frame names those, let values wait again that were set aside.
     """
-    core = engine.core
     if header.get("arrivals") is not None:
         asides.retry(core, header["arrivals"])
         return []
@@ -217,7 +213,7 @@ def retry(engine: Engine, header: Header) -> list[int]:
     return ids
 
 
-def supply(engine: Engine, header: Header, values: dict[str, Value]) -> None:
+def supply(core: Core, header: Header, values: dict[str, Value]) -> None:
     """Bring values by hand to a join that waits for them.
 
     Raises
@@ -227,7 +223,6 @@ def supply(engine: Engine, header: Header, values: dict[str, Value]) -> None:
     RequestNotFoundError
         Nothing waits for them there.
     """
-    core = engine.core
     socket = _socket(core, header["socket"])
     task = core.topology.task(socket)
     for name in values:
@@ -293,9 +288,8 @@ def _place(core: Core, header: Header, socket: int, names: set[str]) -> tuple[Pa
     raise RequestNotFoundError(f"nothing at {header['socket']!r} waits for {', '.join(sorted(names))}")
 
 
-def discard(engine: Engine, arrivals: list[int], request: int | None) -> None:
+def discard(core: Core, arrivals: list[int], request: int | None) -> None:
     """Throw away waiting values, or give up a failed request; a tombstone goes on in its place."""
-    core = engine.core
     if request is not None:
         for row in chosen(core, {"ids": [request]}, ("failed", "cancelled")):
             if core.evaluation.give_up(request):
@@ -319,7 +313,7 @@ def discard(engine: Engine, arrivals: list[int], request: int | None) -> None:
         core.absorb()
 
 
-def discard_missing(engine: Engine, header: Header) -> None:
+def discard_missing(core: Core, header: Header) -> None:
     """Leave one element out of the list that lacks it; or, where none is named, give up the whole list.
 
     Raises
@@ -329,7 +323,6 @@ def discard_missing(engine: Engine, header: Header) -> None:
     ArgumentsError
         The element is on its way.
     """
-    core = engine.core
     core.journal.commit()
     socket, name, at = _socket(core, header["socket"]), header["argument"], tuple(header.get("element") or ())
     lists, parties = Gaps(core, socket), _parties(core, header)
@@ -365,12 +358,11 @@ def withdraw(core: Core, requests: list[int]) -> bool:
 
 
 # -- replay ------------------------------------------------------------------
-def replay(engine: Engine, header: Header) -> list[int]:
+def replay(core: Core, header: Header) -> list[int]:
     """Run what a run, a request or all runs did again, from one socket on; identities of the new runs.
 
     Each is a new run and party; values from sockets that are not run again are copied from the original.
     """
-    core = engine.core
     core.journal.commit()
     socket = _socket(core, header["socket"]) if header.get("socket") else None
     if header.get("request") is not None:
@@ -449,12 +441,12 @@ def _copy_others(core: Core, requests: list[Any], socket: int, party: int, run: 
 
 
 # -- the whole flow -------------------------------------------------------------
-def collect(engine: Engine) -> tuple[int, int]:
+def collect(core: Core, fleet: Fleet, clients: Iterable[str]) -> tuple[int, int]:
     """Remove the files of values that nothing names any more; how many, and their bytes.
 
-    What a request came to or is called with stays, however long ago that was.
+    What a request came to or is called with stays, however long ago that was; so does what `clients`, by identity,
+    have written for a submit that is on its way.
     """
-    core = engine.core
     core.journal.commit()
     thrown = core.store.rows("thrown_away")
     for key, _ in thrown:
@@ -462,19 +454,17 @@ def collect(engine: Engine) -> tuple[int, int]:
     core.journal.commit()
     running = [*core.held, *core.side_calls, *core.evaluation.out]
     named = {name for (name,) in core.store.rows("files")}
-    engine.fleet.locator.forget(named)
-    clients = frozenset(c.id for c in engine.clients.all)
-    return core.values.sweep(running, core.epoch, clients, {file for _, file in thrown} - named)
+    fleet.locator.forget(named)
+    return core.values.sweep(running, core.epoch, frozenset(clients), {file for _, file in thrown} - named)
 
 
 CLEARED = ("request", "run", "arrival", "attempt", "emission", "output", "fan", "event")
 
 
-def clear(engine: Engine) -> None:
+def clear(core: Core, fleet: Fleet) -> None:
     """Empty a flow of all requests and values; its wiring stays."""
-    core = engine.core
     for request in list(core.held):
-        engine.fleet.cancel(request)
+        fleet.cancel(request)
     # not only the tick's rows: what they refer to goes as well, in one transaction
     core.journal.commit()
     fixed = recovery.fixed_values(core)
@@ -495,5 +485,3 @@ def clear(engine: Engine) -> None:
     core.expiry.reload()
     core.changed.update(core.counts)
     core.counts.clear()
-    engine.clients.watching.clear()
-    collect(engine)

@@ -12,26 +12,36 @@ import fcntl
 import hashlib
 import logging
 import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from ec_jupyter.errors import EcError, FrameError, to_wire
+from ec_jupyter.engine.core import Core
+from ec_jupyter.engine.parts import Asker, Clock
+from ec_jupyter.errors import EcError, FrameError, defect, to_wire
 from ec_jupyter.flow.schema import ID
 from ec_jupyter.wire import FrameReader, Header
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from ec_jupyter.engine.clients import Connection
-    from ec_jupyter.engine.loop import Engine
-
 log = logging.getLogger(__name__)
+
+
+class Submitter(Asker, Protocol):
+    """Who has submitted something."""
+
+    id: str
+
+    def accepted(self, frame: int, requests: list[int]) -> None:
+        """Answer a submit that is logged."""
+
+
+Submit = Callable[[Submitter, Header, list[bytes]], None]
+"""Takes in the requests of a frame."""
 
 
 class Absent:
     """Stands for a client that is gone: what it would have been told goes nowhere."""
 
-    name = ""
+    here = False
 
     def __init__(self, client: str) -> None:
         self.id = client
@@ -49,6 +59,13 @@ class Absent:
 class SubmitLogs:
     """The clients' logs of one flow.
 
+    Parameters
+    ----------
+    core : Core
+        The flow.
+    clock : Clock
+        The loop.
+
     Attributes
     ----------
     last : dict of str to int
@@ -57,34 +74,36 @@ class SubmitLogs:
         Submits that came while the disk took nothing.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
-        self.folder = inbox_folder(engine.folder)
-        self.last: dict[str, int] = dict(engine.store.rows("all_clients"))
+    def __init__(self, core: Core, clock: Clock) -> None:
+        self._core, self._clock = core, clock
+        self.folder = inbox_folder(core.store.folder)
+        self.last: dict[str, int] = dict(core.store.rows("all_clients"))
         self._left: set[str] = set()
-        self.deferred: list[tuple[Connection | Absent, Header, list[bytes]]] = []
+        self.deferred: list[tuple[Submitter, Header, list[bytes]]] = []
 
     def taken(self, client: str, frame: int) -> None:
         """Note that a submit was taken; its answer, written with the tick, says so on disk."""
         self.last[client] = frame
 
-    def resume(self) -> None:
-        """Take the submits that came while nothing could be written."""
-        from ec_jupyter.engine.rpc import submit
+    def defer(self, client: Submitter, header: Header, buffers: list[bytes]) -> None:
+        """Keep a submit until the disk takes something again."""
+        self.deferred.append((client, header, buffers))
 
+    def resume(self, submit: Submit) -> None:
+        """Take the submits that came while nothing could be written."""
         deferred, self.deferred = self.deferred, []
         for client, header, buffers in deferred:
-            submit(self.engine, client, header, buffers)
+            submit(client, header, buffers)
 
-    def read_all(self) -> None:
+    def read_all(self, submit: Submit) -> None:
         """Take what is left in every log; those whose client is gone are removed once it is on disk."""
         logs = {path.stem for path in self.folder.glob("*.log")}
         for client in sorted(logs):
-            self.read(client)
+            self.read(client, submit)
         for client in self.last.keys() - logs:
             self._forget(client)
 
-    def read(self, client: str) -> None:
+    def read(self, client: str, submit: Submit) -> None:
         """Take what one client has written down and the engine has not seen."""
         path = self.folder / f"{client}.log"
         try:
@@ -101,27 +120,24 @@ class SubmitLogs:
             # an unfinished frame at the end was never accepted: its client died writing it
             for header, buffers in _frames(stream.read(), path):
                 if header["k"] == "submit" and ID.fits(header.get("n")) and header["n"] > self.last.get(client, 0):
-                    self._take(Absent(client), header, buffers)
-        if gone and self.engine.stalled is None:
-            self.engine.after(lambda: self._remove(path, client))
+                    self._take(Absent(client), header, buffers, submit)
+        if gone and self._clock.stalled is None:
+            self._clock.after(lambda: self._remove(path, client))
 
-    def look_again(self) -> None:
-        """See whether those who had hung up and lived still are gone by now."""
-        back = {connection.id for connection in self.engine.clients.all}
-        left, self._left = self._left - back, set()
+    def look_again(self, connected: set[str], submit: Submit) -> None:
+        """See whether those who had hung up and lived still are gone by now, if they are not `connected` again."""
+        left, self._left = self._left - connected, set()
         for client in left:
-            self.read(client)
+            self.read(client, submit)
 
-    def _take(self, client: Absent, header: Header, buffers: list[bytes]) -> None:
-        from ec_jupyter.engine.rpc import defect, submit
-
+    def _take(self, client: Absent, header: Header, buffers: list[bytes], submit: Submit) -> None:
         try:
-            submit(self.engine, client, header, buffers)
+            submit(client, header, buffers)
         except Exception as error:
             # no other frame has to wait for this one
             log.exception("submit %s of client %s", header["n"], client.id)
             refused = to_wire(defect(f"submit {header['n']}", error))
-            self.engine.core.journal.answer(client.id, header["n"], {"refused": refused})
+            self._core.journal.answer(client.id, header["n"], {"refused": refused})
 
     def _remove(self, path: Path, client: str) -> None:
         path.unlink(missing_ok=True)
@@ -130,8 +146,8 @@ class SubmitLogs:
     def _forget(self, client: str) -> None:
         """Drop the answers to a client that will not ask again."""
         if self.last.pop(client, None) is not None:
-            self.engine.core.journal.step("drop_client", (client,))
-            self.engine.schedule()
+            self._core.journal.step("drop_client", (client,))
+            self._clock.schedule()
 
 
 def _frames(data: bytes, path: Path) -> list[tuple[Header, list[bytes]]]:

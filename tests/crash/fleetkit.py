@@ -167,7 +167,7 @@ class World:
         )
         self.loop.set_exception_handler(lambda _, context: engine.fall(context))
         await engine.start()
-        await engine.clients.listen()
+        await engine.listen()
         self._ready.set()
         await engine.stopped.wait()
         self.fell = engine.broken

@@ -81,7 +81,7 @@ async def run(folder: Path, fault: str, what: str) -> None:
     if fault == "die":
         die_at(engine, int(what))
     await engine.start()
-    await engine.clients.listen()
+    await engine.listen()
     if fault == "held":
         tell_held(Path(what))
     if fault == "pages":

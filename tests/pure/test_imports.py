@@ -16,6 +16,9 @@ from ec_jupyter.nodes.bundle import travelling
 PACKAGE = Path(__file__).parents[2] / "ec_jupyter"
 ROOMS = ["errors", "wire", "model", "flow", "nodes", "engine", "client", "notebook", "server"]
 NODES = ["", "worker", "local", "ssh", "dask"]
+LARGEST_CIRCLE = {"engine": 3, "notebook": 14}
+"""Modules of a room that may know each other; a number here may go down, and none may be added."""
+
 BUNDLE = [path for path in travelling() if path.name != "__init__.py"]
 ON_BARE_HOST = {"loky", "cloudpickle"}
 WHERE_PRESENT = {"psutil", "numpy"}
@@ -109,9 +112,10 @@ def test_modules_that_know_each_other_are_of_one_room() -> None:
     assert [group for group in circles() if len({name.rpartition(".")[0] for name in group}) > 1] == []
 
 
-@pytest.mark.parametrize("room", ["flow", "nodes", "client", "server"])
-def test_modules_of_a_room_know_each_other_one_way(room: str) -> None:
-    assert [group for group in circles() if any(room_of(name) == room for name in group)] == []
+@pytest.mark.parametrize("room", ROOMS)
+def test_modules_of_a_room_know_each_other_one_way_but_for_a_few(room: str) -> None:
+    found = [group for group in circles() if any(room_of(name) == room for name in group)]
+    assert [group for group in found if len(group) > LARGEST_CIRCLE.get(room, 1)] == []
 
 
 def test_modules_import_each_other_in_no_circle() -> None:
