@@ -13,39 +13,22 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from typing import Any
 
+from ec_jupyter.engine import failures
 from ec_jupyter.engine.expiry import Expiry
-from ec_jupyter.engine.job import Argument, Ended, Job, StoredValue, Values, call_of, failure
+from ec_jupyter.engine.job import Argument, Ended, Job, StoredValue, Values, arrival_row, call_of, failure
 from ec_jupyter.engine.journal import Journal
 from ec_jupyter.engine.plug_evaluation import PlugEvaluation, Route, explained
 from ec_jupyter.engine.side_calls import FIRST, SideCalls
 from ec_jupyter.engine.store import Store
 from ec_jupyter.engine.suspects import REQUEST, Suspects
-from ec_jupyter.flow.arrival import Arrival, to_column
+from ec_jupyter.flow.arrival import Arrival
 from ec_jupyter.flow.dispatch import Dispatch
 from ec_jupyter.flow.join import Fire, JoinTable, Skip, Source
 from ec_jupyter.flow.placement import Holdings
 from ec_jupyter.flow.tag import Tag, to_text
 from ec_jupyter.flow.topology import Topology
-from ec_jupyter.model import LOCAL, Plug, Processor, Socket
+from ec_jupyter.model import LOCAL, Plug, Processor
 from ec_jupyter.wire import Call, Outcome, Value
-
-MOST_DEATHS = 2
-"""A request whose worker died more often than this fails for good."""
-
-MOST_LOSSES = 5
-"""A call that finds files of its arguments missing more often than this fails."""
-
-MOST_HOPS = 10_000
-"""A run in a cycle ends with an error after this many calls in a row."""
-
-
-MOST_BACKOFF = 3600.0
-"""Seconds up to which the time before a retry is doubled."""
-
-
-def delay_before(socket: Socket, retry: int) -> float:
-    """Seconds before the nth retry of a call."""
-    return min(socket.backoff * 2.0 ** min(retry - 1, 64), max(socket.backoff, MOST_BACKOFF))
 
 
 class Core:
@@ -172,7 +155,7 @@ class Core:
         decided = self.joins.drain()
         for arrival in decided.arrivals:
             if arrival.kind == "value" or arrival.plug not in self.topology.simple:
-                self.journal.add("add_arrival", self._arrival_row(arrival))
+                self._add_arrival(arrival)
             if arrival.state == "waiting":
                 self.expiry.add(arrival, self.now)
         for arrival in decided.changed:
@@ -191,14 +174,10 @@ class Core:
                 self.journal.step("end_shared", (party,))
         return bool(decided.calls or decided.arrivals or decided.changed)
 
-    def _arrival_row(self, a: Arrival) -> tuple[Any, ...]:
-        value = a.value.id if isinstance(a.value, StoredValue) else None
-        if a.state == "shared":
-            self.sharing.add(a.party)
-        return (
-            a.id, a.socket, a.argument, a.party, a.run, to_text(a.tag), value, a.source or None, a.index, a.plug,
-            a.request, a.state, to_column(a), int(a.late), self.now, a.key,
-        )  # fmt: skip
+    def _add_arrival(self, arrival: Arrival) -> None:
+        self.journal.add("add_arrival", arrival_row(arrival, self.now))
+        if arrival.state == "shared":
+            self.sharing.add(arrival.party)
 
     def _fired(self, fire: Fire) -> None:
         arguments: dict[str, Argument] = {}
@@ -221,9 +200,11 @@ class Core:
             job.hops = self._hops
             self.queue_new(job)
         if fire.missing:
-            self._end_expired(job, fire.missing)
-        elif job.hops > MOST_HOPS:
-            self._end_cycle(job)
+            self._unqueue(job)
+            self.fail(job, failures.expired(self.topology.sockets[job.socket], fire.missing))
+        elif job.hops > failures.MOST_HOPS:
+            self._unqueue(job)
+            self.fail(job, failures.cycle(job.hops))
 
     def _as_it_was(self, job: Job) -> None:
         """A request that waited may have been tried before: what it delivered then it does not deliver again."""
@@ -232,22 +213,9 @@ class Core:
             job.attempt, job.deaths, job.emitted, job.hops = row[5:9]
             job.late = bool(row[11])
 
-    def _end_expired(self, job: Job, missing: Sequence[str]) -> None:
-        self._unqueue(job)
-        record, names = self.topology.sockets[job.socket], " and ".join(missing)
-        message = f"{names} of {record.name!r} did not come within {record.wait:g} s (wait={record.wait:g})"
-        error = {"type": "JoinExpiredError", "message": message, "traceback": "", "kind": "expired"}
-        self._fail(job, error, Outcome(job.id, job.attempt, "failed"))
-
     def _unqueue(self, job: Job) -> None:
         if not self.dispatch.drop(job.socket, job.id):
             self.dispatch.lanes[job.socket].spilled -= 1
-
-    def _end_cycle(self, job: Job) -> None:
-        self._unqueue(job)
-        message = f"{job.hops} calls in a row led here (limit {MOST_HOPS}): the cycle does not end"
-        error = {"type": "CycleError", "message": message, "traceback": "", "kind": "cycle"}
-        self._fail(job, error, Outcome(job.id, job.attempt, "failed"))
 
     def _follow(self, leader: int, socket: int, followers: Sequence[int]) -> None:
         if followers:
@@ -412,14 +380,9 @@ class Core:
         if job is None:
             return
         job.deaths += 1
-        error = {"type": "WorkerDiedError", "message": text, "traceback": "", "kind": "died"}
-        socket = self.topology.sockets[job.socket]
-        if socket.once or job.deaths > MOST_DEATHS:
-            why = "once=True forbids another try" if socket.once else f"{job.deaths} times, last: {text}"
-            error["message"] = (
-                f"the worker of {socket.name!r} died ({text}; {why})" if socket.once else f"the worker died {why}"
-            )
-            self._fail(job, error, Outcome(request, attempt, "failed"))
+        error, last = failures.worker_died(text, self.topology.sockets[job.socket], job.deaths)
+        if last:
+            self.fail(job, error)
         else:
             self._try_again(job, error, Outcome(request, attempt, "failed"), 0.0)
 
@@ -428,13 +391,11 @@ class Core:
         job = self.jobs.get(request)
         if job is None or not job.assigned or job.node != node:
             return
-        error = {"type": "NodeLostError", "message": text, "traceback": "", "kind": "lost"}
-        socket, gone = self.topology.sockets[job.socket], Outcome(request, job.attempt, "failed")
-        if socket.once:
-            error["message"] = f"{text}, and {socket.name!r} with it; once=True forbids another try"
-            self._fail(job, error, gone)
+        error, last = failures.node_lost(text, self.topology.sockets[job.socket])
+        if last:
+            self.fail(job, error)
         else:
-            self._try_again(job, error, gone, 0.0, "lost")
+            self._try_again(job, error, Outcome(request, job.attempt, "failed"), 0.0, "lost")
 
     def _failed(self, job: Job, outcome: Outcome) -> None:
         error = outcome.error or {"type": "TaskError", "message": "failed", "traceback": "", "kind": "task"}
@@ -449,7 +410,7 @@ class Core:
         elif error["kind"] == "cancelled":
             self.end(job, "cancelled", "queued", outcome=outcome)
         elif error["kind"] != "unpicklable" and job.tries <= socket.retries:
-            self._try_again(job, error, outcome, delay_before(socket, job.tries))
+            self._try_again(job, error, outcome, failures.delay_before(socket, job.tries))
         else:
             self._fail(job, error, outcome)
 
@@ -457,7 +418,7 @@ class Core:
         """Whether a value file that a call has missed is to be had once more; it is charged to nobody."""
         job.extra["lost"] = job.extra.get("lost", 0) + 1
         self.miss([file])
-        return bool(job.extra["lost"] <= MOST_LOSSES)
+        return bool(job.extra["lost"] <= failures.MOST_LOSSES)
 
     def _try_again(
         self, job: Job, error: dict[str, Any], outcome: Outcome, delay: float, state: str = "failed"

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ec_jupyter.engine.store import Store, id_list
-from ec_jupyter.flow.tag import Tag
+from ec_jupyter.flow.arrival import Arrival, to_column
+from ec_jupyter.flow.tag import Tag, to_text
 from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import LOCAL
 from ec_jupyter.wire import Call, Value
@@ -206,6 +207,15 @@ def failure(key: int, job: Job, socket: str, error: dict[str, Any]) -> StoredVal
     data = json.dumps(facts).encode()
     extras = tuple(v for _, values, _ in job.arguments.values() for v in values)
     return StoredValue(key, Value(data, None, len(data), "ec_jupyter.Failure"), "error", extras)
+
+
+def arrival_row(a: Arrival, now: float) -> tuple[Any, ...]:
+    """Columns of an arrival for the statement of that name."""
+    value = a.value.id if isinstance(a.value, StoredValue) else None
+    return (
+        a.id, a.socket, a.argument, a.party, a.run, to_text(a.tag), value, a.source or None, a.index, a.plug,
+        a.request, a.state, to_column(a), int(a.late), now, a.key,
+    )  # fmt: skip
 
 
 def argument_value(kind: str, values: Sequence[StoredValue]) -> tuple[str, list[StoredValue]]:

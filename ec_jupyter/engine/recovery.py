@@ -10,7 +10,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ec_jupyter.engine.core import Core, delay_before
+from ec_jupyter.engine.core import Core
+from ec_jupyter.engine.failures import delay_before
 from ec_jupyter.engine.job import Job, StoredValue, ids_in
 from ec_jupyter.engine.plug_evaluation import ELEMENTS, Route
 from ec_jupyter.engine.records import load_topology, recorded

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ec_jupyter.engine.core import MOST_HOPS
+from ec_jupyter.engine.failures import MOST_HOPS
 from ec_jupyter.errors import CycleError
 from tests.crash.flowkit import Flow
 

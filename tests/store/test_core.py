@@ -10,7 +10,7 @@ import pytest
 
 from ec_jupyter.engine import recovery
 from ec_jupyter.engine.acceptance import accept
-from ec_jupyter.engine.core import delay_before
+from ec_jupyter.engine.failures import delay_before
 from ec_jupyter.engine.suspects import REQUEST, Suspects
 from ec_jupyter.errors import StoreFullError
 from ec_jupyter.wire import Outcome, Value

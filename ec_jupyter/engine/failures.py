@@ -1,0 +1,57 @@
+"""What a request fails with where its task did not raise, and when and how often a failed call is tried again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ec_jupyter.model import Socket
+
+MOST_DEATHS = 2
+"""A request whose worker died more often than this fails for good."""
+
+MOST_LOSSES = 5
+"""A call that finds files of its arguments missing more often than this fails."""
+
+MOST_HOPS = 10_000
+"""A run in a cycle ends with an error after this many calls in a row."""
+
+MOST_BACKOFF = 3600.0
+"""Seconds up to which the time before a retry is doubled."""
+
+
+def delay_before(socket: Socket, retry: int) -> float:
+    """Seconds before the nth retry of a call."""
+    return min(socket.backoff * 2.0 ** min(retry - 1, 64), max(socket.backoff, MOST_BACKOFF))
+
+
+def expired(socket: Socket, missing: Sequence[str]) -> dict[str, Any]:
+    """Values of these arguments did not come in time."""
+    names = " and ".join(missing)
+    message = f"{names} of {socket.name!r} did not come within {socket.wait:g} s (wait={socket.wait:g})"
+    return _error("JoinExpiredError", "expired", message)
+
+
+def cycle(hops: int) -> dict[str, Any]:
+    """A run goes round in a cycle without an end."""
+    return _error("CycleError", "cycle", f"{hops} calls in a row led here (limit {MOST_HOPS}): the cycle does not end")
+
+
+def worker_died(text: str, socket: Socket, deaths: int) -> tuple[dict[str, Any], bool]:
+    """A worker died under a call, and whether that was its last try."""
+    if socket.once:
+        text = f"the worker of {socket.name!r} died ({text}; once=True forbids another try)"
+    elif deaths > MOST_DEATHS:
+        text = f"the worker died {deaths} times, last: {text}"
+    return _error("WorkerDiedError", "died", text), socket.once or deaths > MOST_DEATHS
+
+
+def node_lost(text: str, socket: Socket) -> tuple[dict[str, Any], bool]:
+    """A call was lost with its node, and whether that was its last try."""
+    if socket.once:
+        text = f"{text}, and {socket.name!r} with it; once=True forbids another try"
+    return _error("NodeLostError", "lost", text), socket.once
+
+
+def _error(name: str, kind: str, message: str) -> dict[str, Any]:
+    return {"type": name, "message": message, "traceback": "", "kind": kind}
