@@ -45,7 +45,7 @@ def _pick(choices: tuple[Any, ...], at: Path) -> Any:
 
 @dataclass(frozen=True)
 class Sent:
-    """A value (its provenance) or a mark that a plug brings; `lag` is -1 for one element of a list."""
+    """A value (its provenance) or a tombstone that a plug brings; `lag` is -1 for one element of a list."""
 
     plug: Plug
     tag: Tag
@@ -67,11 +67,11 @@ class Sent:
 
 @dataclass
 class Slots:
-    """All that one argument gets: values by path, and where it is dead or without elements."""
+    """All that one argument gets: values by path, and where it is absent or of a split without elements."""
 
     values: dict[Path, list[Sent]] = field(default_factory=lambda: defaultdict(list))
-    dead: dict[Path, Sent] = field(default_factory=dict)
-    vacant: dict[Path, Sent] = field(default_factory=dict)
+    absent: dict[Path, Sent] = field(default_factory=dict)
+    empty: dict[Path, Sent] = field(default_factory=dict)
     loose: list[tuple[Path, Tag]] = field(default_factory=list)
 
 
@@ -137,13 +137,13 @@ class Oracle:
             if one.kind == "value" and not one.element:
                 slots.values[one.at].append(one)
         self._lists(socket, plugs, sent, slots)
-        marks = [s for s in sent if s.kind != "value" and not s.element]
-        for at in {m.at for m in marks}:
+        tombstones = [s for s in sent if s.kind != "value" and not s.element]
+        for at in {t.at for t in tombstones}:
             self._decided(socket, plugs, sent, slots, at)
         return slots
 
     def _alternatives(self, sent: list[Sent]) -> list[Sent]:
-        """Of a failure's stand-in and a late success, only the first to come counts."""
+        """Of what replaces a failed result and that result's late success, only the first to come counts."""
         kept = [s for s in sent if s.kind != "value"]
         by: dict[Any, list[Sent]] = defaultdict(list)
         for s in sent:
@@ -167,15 +167,15 @@ class Oracle:
     def _lists(self, socket: int, plugs: list[Plug], sent: list[Sent], slots: Slots) -> None:
         gathering = [p for p in plugs if p.gather]
         values = [s for s in sent if s.kind == "value" and s.element]
-        marks = [s for s in sent if s.kind != "value" and s.element]
-        dead = []
-        for at in {m.at for m in marks} - {v.at for v in values}:
-            here = [m for m in marks if m.at == at]
-            above = [m for m in sent if m.kind != "value" and not m.element and len(m.at) < len(at)]
-            covers = {m.plug.id for m in here} | {m.plug.id for m in above if m.at == at[: len(m.at)]}
+        tombstones = [s for s in sent if s.kind != "value" and s.element]
+        left_out = []
+        for at in {t.at for t in tombstones} - {v.at for v in values}:
+            here = [t for t in tombstones if t.at == at]
+            above = [t for t in sent if t.kind != "value" and not t.element and len(t.at) < len(at)]
+            covers = {t.plug.id for t in here} | {t.plug.id for t in above if t.at == at[: len(t.at)]}
             if self._silent(socket, gathering, covers, at, element=True):
-                dead.append(min(here, key=lambda m: m.tag))
-        for group in _by_split([*values, *dead]):
+                left_out.append(min(here, key=lambda t: t.tag))
+        for group in _by_split([*values, *left_out]):
             self._list(group, slots)
 
     def _list(self, group: list[Sent], slots: Slots) -> None:
@@ -184,11 +184,11 @@ class Oracle:
         for one in group:
             if one.kind == "value":
                 items[one.at[-1]].append(one)
-        dead = {one.at[-1] for one in group if one.kind != "value"}
+        left_out = {one.at[-1] for one in group if one.kind != "value"}
         made = 0
         if all(s in self.fans for s in splits):
             n = min(self.fans[s] for s in splits)
-            while all(len(items[i]) > made or i in dead for i in range(n)):
+            while all(len(items[i]) > made or i in left_out for i in range(n)):
                 members = [items[i][made] for i in range(n) if len(items[i]) > made]
                 if made and not members:
                     break
@@ -205,22 +205,22 @@ class Oracle:
         slots.values[path(tag)].append(Sent(plug, tag, "value", 0, value, late=late, rescue=rescue))
 
     def _decided(self, socket: int, plugs: list[Plug], sent: list[Sent], slots: Slots, at: Path) -> None:
-        marks = [s for s in sent if s.kind != "value"]
-        here = [m for m in marks if m.at == at and not m.element]
-        covers = {m.plug.id for m in marks if not m.element and m.at == at[: len(m.at)]}
+        tombstones = [s for s in sent if s.kind != "value"]
+        here = [t for t in tombstones if t.at == at and not t.element]
+        covers = {t.plug.id for t in tombstones if not t.element and t.at == at[: len(t.at)]}
         below = any(_list_path(s)[: len(at)] == at and (s.element or len(s.at) > len(at)) for s in sent)
         valued = any(v == at[: len(v)] for v, found in slots.values.items() if found)
         if below or valued or not self._silent(socket, plugs, covers, at):
             return
-        tag = united([m.tag for m in here])
-        vacant = [m for m in here if m.kind == "vacant"]
-        lag = max(m.lag for m in here)
-        if any(m.lag == 0 for m in vacant):
-            self._made(slots, vacant[0].tag, [], vacant[0].plug)
-        elif vacant:
-            slots.vacant[at] = Sent(vacant[0].plug, tag, "vacant", lag)
+        tag = united([t.tag for t in here])
+        empty = [t for t in here if t.kind == "empty"]
+        lag = max(t.lag for t in here)
+        if any(t.lag == 0 for t in empty):
+            self._made(slots, empty[0].tag, [], empty[0].plug)
+        elif empty:
+            slots.empty[at] = Sent(empty[0].plug, tag, "empty", lag)
         else:
-            slots.dead[at] = Sent(here[0].plug, tag, "dead", lag, silent=all(m.silent for m in here))
+            slots.absent[at] = Sent(here[0].plug, tag, "tombstone", lag, silent=all(t.silent for t in here))
 
     def _silent(self, socket: int, plugs: list[Plug], covers: set[int], at: Path, *, element: bool = False) -> bool:
         rest = [p for p in plugs if p.id not in covers or p.source in self.topology.repeats]
@@ -250,50 +250,50 @@ class Oracle:
         slots = {name: self._argument(socket, name) for name in needed}
         if socket not in self.depth or not needed or socket in self.roots:
             return
-        skipped, vacant = self._never(socket, slots)
-        used = self._calls(socket, slots, skipped, vacant)
-        self._leftovers(socket, slots, used, skipped, vacant)
-        for at, mark in skipped.items():
-            self._skip(socket, mark, at)
-        for at, mark in vacant.items():
-            lag = max(mark.lag, self.depth[socket] - len(at))
+        skipped, empty = self._never(socket, slots)
+        used = self._calls(socket, slots, skipped, empty)
+        self._leftovers(socket, slots, used, skipped, empty)
+        for at, tombstone in skipped.items():
+            self._skip(socket, tombstone, at)
+        for at, tombstone in empty.items():
+            lag = max(tombstone.lag, self.depth[socket] - len(at))
             for plug in self.topology.out[socket]:
-                self._pass(plug, mark.tag, "vacant", lag, silent=True)
+                self._pass(plug, tombstone.tag, "empty", lag, silent=True)
 
     def _never(self, socket: int, slots: dict[str, Slots]) -> tuple[dict[Path, Sent], dict[Path, Sent]]:
-        vacant = {at: mark for s in slots.values() for at, mark in s.vacant.items()}
-        dead = [(at, mark) for s in slots.values() for at, mark in s.dead.items()]
-        never = [(at, mark) for at, mark in dead if mark.lag > 0 or len(at) >= self.depth[socket]]
-        shared = [at for at, mark in dead if (at, mark) not in never]
+        empty = {at: tombstone for s in slots.values() for at, tombstone in s.empty.items()}
+        absent = [(at, tombstone) for s in slots.values() for at, tombstone in s.absent.items()]
+        never = [(at, tombstone) for at, tombstone in absent if tombstone.lag > 0 or len(at) >= self.depth[socket]]
+        shared = [at for at, tombstone in absent if (at, tombstone) not in never]
         for at, found in [one for s in slots.values() for one in s.values.items() if one[1]]:
             if len(at) >= self.depth[socket] and any(at[: len(d)] == d for d in shared):
-                never.append((at, Sent(found[0].plug, found[0].tag, "dead", 0)))
+                never.append((at, Sent(found[0].plug, found[0].tag, "tombstone", 0)))
         skipped = dict(reversed(never))
-        self._doubt(slots, never, skipped, vacant)
-        return skipped, vacant
+        self._doubt(slots, never, skipped, empty)
+        return skipped, empty
 
     @staticmethod
     def _doubt(
-        slots: dict[str, Slots], never: list[tuple[Path, Sent]], skipped: dict[Path, Sent], vacant: dict[Path, Sent]
+        slots: dict[str, Slots], never: list[tuple[Path, Sent]], skipped: dict[Path, Sent], empty: dict[Path, Sent]
     ) -> None:
-        """Refuse what depends on the order of marks that belong to different splits."""
-        if any(skipped[at].tag != mark.tag for at, mark in never):
+        """Refuse what depends on the order of tombstones that belong to different splits."""
+        if any(skipped[at].tag != tombstone.tag for at, tombstone in never):
             raise Ambiguous
-        places = [*skipped, *vacant]
+        places = [*skipped, *empty]
         if any(a == b[: len(a)] for n, a in enumerate(places) for m, b in enumerate(places) if n != m):
             raise Ambiguous
-        for at, mark in skipped.items():
+        for at, tombstone in skipped.items():
             tags = {one.tag for s in slots.values() for one in s.values.get(at, ())}
-            if mark.tag and tags - {mark.tag}:
+            if tombstone.tag and tags - {tombstone.tag}:
                 raise Ambiguous
 
     def _calls(
-        self, socket: int, slots: dict[str, Slots], skipped: dict[Path, Sent], vacant: dict[Path, Sent]
+        self, socket: int, slots: dict[str, Slots], skipped: dict[Path, Sent], empty: dict[Path, Sent]
     ) -> dict[tuple[str, Path], int]:
         used: dict[tuple[str, Path], int] = defaultdict(int)
         places = {at for s in slots.values() for at, found in s.values.items() if found}
         for at in sorted(places, key=len, reverse=True):
-            if any(at[: len(p)] == p for p in [*skipped, *vacant]):
+            if any(at[: len(p)] == p for p in [*skipped, *empty]):
                 continue
             found = {name: _nearest(s, at) for name, s in slots.items()}
             if any(f is None for f in found.values()):
@@ -315,34 +315,34 @@ class Oracle:
         slots: dict[str, Slots],
         used: dict[tuple[str, Path], int],
         skipped: dict[Path, Sent],
-        vacant: dict[Path, Sent],
+        empty: dict[Path, Sent],
     ) -> None:
         left = []
         for name, s in slots.items():
             for at, found in s.values.items():
-                gone = any(at[: len(p)] == p for p in skipped) or at in vacant
+                gone = any(at[: len(p)] == p for p in skipped) or at in empty
                 shared = len(at) < self.depth[socket] and used[name, at]
                 # of several values to be shared the first is, by every element; the others are too many
                 many = len(found) - (1 if shared else used[name, at])
                 if not gone and many > 0:
                     left.append((name, at, found[0].tag))
             left += [(name, at, tag) for at, tag in s.loose if not any(at[: len(p)] == p for p in skipped)]
-        closed = {p[:n] for p in [*skipped, *vacant] for n in range(len(p))}
+        above_skipped = {p[:n] for p in [*skipped, *empty] for n in range(len(p))}
         # those with the most elements around them first: what waits there keeps what they would have shared
         for name, at, tag in sorted(left, key=lambda one: -len(one[1])):
             deeper_waits = any(len(b) > len(at) and b[: len(at)] == at for _, b, _ in left)
             others = [p for n in slots if n != name for p in self.topology.into.get((socket, n), ())]
-            shared = len(at) < self.depth[socket] and at in closed and at in slots[name].values
+            shared = len(at) < self.depth[socket] and at in above_skipped and at in slots[name].values
             if not shared or deeper_waits or any(self._can_come(p, at, False) for p in others):
                 self.stuck.append((socket, tag))
 
-    def _skip(self, socket: int, mark: Sent, at: Path) -> None:
-        silent = mark.silent and len(self.topology.needed[socket]) == 1
+    def _skip(self, socket: int, tombstone: Sent, at: Path) -> None:
+        silent = tombstone.silent and len(self.topology.needed[socket]) == 1
         if not silent:
             self.skips[self.topology.sockets[socket].name, at] += 1
-        lag = max(mark.lag, self.depth[socket] - len(at))
+        lag = max(tombstone.lag, self.depth[socket] - len(at))
         for plug in self.topology.out[socket]:
-            self._pass(plug, mark.tag, "dead", lag, silent=silent)
+            self._pass(plug, tombstone.tag, "tombstone", lag, silent=silent)
 
     # -- what calls send -----------------------------------------------------------
     def _call(self, socket: int, tag: Tag, arguments: dict[str, Any], n: int, *, late: Names, rescue: Names) -> None:
@@ -361,7 +361,7 @@ class Oracle:
                 error = ("error", name, at)
                 self._value(plug, tag, error, late=late - {split}, rescue=rescue | {split})
             else:
-                self._pass(plug, tag, "dead", 0, silent=True)
+                self._pass(plug, tag, "tombstone", 0, silent=True)
         generator = self.topology.task(socket).generator
         n = self.fates.size(name, at)
         if outcome == "x":
@@ -373,7 +373,7 @@ class Oracle:
             if yields:
                 self._elements(plug, tag, split, n, late=late, rescue=rescue, closed=outcome != "x")
             elif outcome in ("s", "d") or (outcome != "x" and not self.fates.when(plug, at)):
-                self._pass(plug, tag, "dead", 0, silent=False)
+                self._pass(plug, tag, "tombstone", 0, silent=False)
             elif outcome != "x" and plug.map:
                 self.fans[split] = n
                 self._elements(plug, tag, split, n, late=late, rescue=rescue, closed=True)
@@ -385,7 +385,7 @@ class Oracle:
             value = (self.topology.sockets[plug.source].name, path(tag), i)
             self._value(plug, deeper(tag, split, i), value, late=late, rescue=rescue)
         if n == 0 and closed:
-            self._pass(plug, tag, "vacant", 0, silent=False)
+            self._pass(plug, tag, "empty", 0, silent=False)
 
     def _value(self, plug: Plug, tag: Tag, value: Any, *, late: Names, rescue: Names) -> None:
         if plug.gather and not tag:
@@ -408,7 +408,7 @@ def _with(sent: Sent, *, late: Names, rescue: Names) -> Sent:
 
 
 def _list_path(sent: Sent) -> Path:
-    """Where the list stands that an element is for; else where the thing itself does."""
+    """The path of the list that an element is for; of anything else, its own."""
     return sent.at[:-1] if sent.element else sent.at
 
 
@@ -433,7 +433,7 @@ def _nearest(slots: Slots, at: Path) -> Path | None:
 
 
 def _blur(value: Any) -> Any:
-    """Of an argument with several plugs only how much came: which of them was first is nobody's promise."""
+    """Of an argument with several plugs, how much came: which of them is first is not promised."""
     return f"{len(value)} elements" if isinstance(value, list) else "one value"
 
 

@@ -164,7 +164,7 @@ def test_each_arrival_of_an_argument_with_several_plugs_is_one_arrival() -> None
     assert [c.arguments["x"] for c in flow.of("J")] == [("B", ()), ("A", ())]
 
 
-def test_of_two_values_for_one_argument_the_second_waits_for_its_own_company() -> None:
+def test_of_two_values_for_one_argument_the_second_waits_for_the_other_argument_of_its_own_call() -> None:
     flow = Simulation(
         wiring("R() A(x) B(x) C(x) J(one, two)", "R -> A.x; R -> B.x; R -> C.x; A -> J.one; B -> J.one; C -> J.two")
     )

@@ -117,7 +117,7 @@ def test_an_edit_that_makes_roots_meet_groups_the_open_runs_in_order_of_acceptan
     assert sorted(a.party for a in flow.waiting("K")) == [ones[0].id, ones[1].id]
 
 
-def test_a_mark_decides_when_the_plug_it_waited_for_is_unplugged() -> None:
+def test_a_tombstone_decides_when_the_plug_it_waited_for_is_unplugged() -> None:
     wires = "1: R -> A.x; 2: R -> B.x; 3: A -> J.x; 4: B -> J.x; 5: R -> J.y"
     sockets = "R() A(x) B(x) J(x, y)"
     flow = Simulation(wiring(sockets, wires))

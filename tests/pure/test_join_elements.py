@@ -247,7 +247,7 @@ def test_elements_that_came_first_wait_for_the_value_they_share() -> None:
     assert [c.path for c in flow.of("J")] == [(0,), (1,), (2,)]
 
 
-def test_a_shared_value_that_is_dead_skips_each_element_and_the_list_is_empty() -> None:
+def test_a_shared_value_that_is_absent_skips_each_element_and_the_list_is_empty() -> None:
     for late in (False, True):
         flow = Simulation(
             wiring("R() M(x) S(x) J(x, y) Z(x)", "R -> M.x map; R -> S.x; M -> J.x; S -> J.y; J -> Z.x gather")
@@ -326,7 +326,7 @@ def test_a_join_below_two_splits_shares_what_is_from_between_and_before_them() -
     assert all(found[at] == {"x": ("I", at), "y": [at[:1]] * 2, "z": ["a", "b"]} for at in found)
 
 
-def test_a_vacant_outer_list_passes_a_join_of_both_levels() -> None:
+def test_an_empty_outer_list_passes_a_join_of_both_levels() -> None:
     wires = "R -> O.x map; O -> I.x map; I -> J.x; O -> J.y; J -> C.x gather; C -> Z.x gather"
     flow = Simulation(wiring("R() O(x) I(x) J(x, y) C(x) Z(x)", wires))
     flow.end(flow.submit("R"), [])

@@ -38,7 +38,7 @@ def _stack() -> int:
 
 # -- skips ---------------------------------------------------------------------
 @pytest.mark.parametrize("order", list(permutations(["A", "B"])))
-def test_join_with_a_dead_argument_is_skipped_and_passes_it_on(order: tuple[str, str]) -> None:
+def test_join_with_an_absent_argument_is_skipped_and_passes_it_on(order: tuple[str, str]) -> None:
     flow = Simulation(DIAMOND)
     flow.end(flow.submit("R"))
     for name in order:
@@ -49,7 +49,7 @@ def test_join_with_a_dead_argument_is_skipped_and_passes_it_on(order: tuple[str,
     assert flow.table.parties.all == {}
 
 
-def test_join_is_skipped_as_soon_as_one_argument_is_dead() -> None:
+def test_join_is_skipped_as_soon_as_one_argument_is_absent() -> None:
     flow = Simulation(DIAMOND)
     flow.end(flow.submit("R"))
     flow.end(flow.one("A"), SKIP)
@@ -57,7 +57,7 @@ def test_join_is_skipped_as_soon_as_one_argument_is_dead() -> None:
     assert flow.one("B").state == "queued"
 
 
-def test_both_arguments_dead_skip_a_join_once() -> None:
+def test_both_arguments_absent_skip_a_join_once() -> None:
     flow = Simulation(DIAMOND)
     flow.end(flow.submit("R"), SKIP)
     assert [len(flow.of(name, "skipped")) for name in "ABJK"] == [1, 1, 1, 1]
@@ -96,7 +96,7 @@ def test_arms_of_a_condition_meet_on_one_argument(arm: int) -> None:
     assert sorted(flow.states("J")) == ["dropped", "used", "used"]
 
 
-def test_an_argument_is_dead_when_every_plug_has_sent_a_mark() -> None:
+def test_an_argument_is_absent_when_every_plug_has_sent_a_tombstone() -> None:
     flow = Simulation(ARMS)
     flow.end(flow.submit("R"), when=only(1))
     assert flow.of("J", "skipped") == []
@@ -106,7 +106,7 @@ def test_an_argument_is_dead_when_every_plug_has_sent_a_mark() -> None:
     assert flow.table.parties.all == {}
 
 
-def test_mark_after_a_value_is_dropped() -> None:
+def test_tombstone_after_a_value_is_dropped() -> None:
     flow = Simulation(ARMS)
     flow.end(flow.submit("R"), when=only(1, 2))
     flow.end(flow.one("A"))
@@ -115,7 +115,7 @@ def test_mark_after_a_value_is_dropped() -> None:
     assert flow.of("J", "skipped") == []
 
 
-def test_mark_is_decided_when_the_other_plug_cannot_send_any_more() -> None:
+def test_tombstone_is_decided_when_the_other_plug_cannot_send_any_more() -> None:
     flow = Simulation(ARMS)
     call = flow.submit("A")
     other = flow.submit("A")
@@ -124,7 +124,7 @@ def test_mark_is_decided_when_the_other_plug_cannot_send_any_more() -> None:
     assert other.state == "queued"
 
 
-def test_mark_stays_undecided_while_another_plug_may_still_bring_a_value() -> None:
+def test_tombstone_stays_undecided_while_another_plug_may_still_bring_a_value() -> None:
     flow = Simulation(ARMS)
     flow.end(flow.submit("R"), when=only(1, 2))
     flow.end(flow.one("A"), SKIP)
@@ -166,14 +166,14 @@ def test_arms_of_different_depth_do_not_kill_each_others_elements() -> None:
 
 
 # -- cycles ------------------------------------------------------------------------
-def test_mark_visits_a_cycle_once() -> None:
+def test_tombstone_visits_a_cycle_once() -> None:
     flow = Simulation(wiring("A(x=) B(x)", "1: A -> B.x when; 2: B -> A.x"))
     flow.end(flow.submit("A"), when=only())
     assert len(flow.of("B", "skipped")) == 1
     assert flow.table.parties.all == {}
 
 
-def test_exit_of_a_loop_is_not_dead_while_the_loop_goes_on() -> None:
+def test_exit_of_a_loop_is_not_absent_while_the_loop_goes_on() -> None:
     wires = "1: A -> B.x when; 2: B -> A.x; 3: A -> C.x when; 4: C -> J.one; 5: A -> J.two"
     flow = Simulation(wiring("A(x=) B(x) C(x) J(one, two)", wires))
     flow.end(flow.submit("A"), when=only(1))
@@ -232,7 +232,7 @@ def test_success_leaves_no_record_behind_an_error_plug() -> None:
     assert flow.of("E", "skipped") == flow.of("F", "skipped") == []
 
 
-def test_success_costs_no_mark_where_nothing_is_behind_the_error_plug() -> None:
+def test_success_costs_no_tombstone_where_nothing_is_behind_the_error_plug() -> None:
     flow = Simulation(wiring("R() S(x) E(x)", "R -> S.x; R -> E.x error; S -> E.x error"))
     flow.end(flow.submit("R"))
     flow.end(flow.one("S"))
