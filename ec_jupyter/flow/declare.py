@@ -1,4 +1,4 @@
-"""How a socket is told to join: what may be said, and when it may be changed. Pure."""
+"""How a socket is declared to join, and when that may change. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Counting(Protocol):
 
 
 def with_policy(socket: Socket, task: Task, change: dict[str, Any]) -> tuple[Socket, list[str]]:
-    """The socket as its declaration says it joins, and what the person should know.
+    """The socket with the join that its declaration names, and what the person should know.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def _names(socket: Socket, task: Task, word: str, given: Iterable[str]) -> tuple
 
 
 def _without_gone(socket: Socket, task: Task) -> tuple[Socket, list[str]]:
-    """The socket without what its declaration does not repeat of arguments that its task has no more."""
+    """The socket without options of arguments that its task no longer has, unless its declaration repeats them."""
     there = set(task.arguments)
     gone = [name for name in (*socket.hold, *socket.on) if name not in there]
     warnings = [f"socket {socket.name!r} has no argument {name!r} any more; hold= and on= forget it" for name in gone]
@@ -87,7 +87,7 @@ def _check_together(socket: Socket, task: Task) -> None:
 
 
 def check_policy_change(counting: Counting, before: Socket | None, after: Socket) -> None:
-    """Refuse to change how values find each other while some wait.
+    """Refuse to change how values are matched while some wait.
 
     Raises
     ------
@@ -110,7 +110,7 @@ def _policy(socket: Socket) -> tuple[Any, ...]:
 
 
 def check_gathers(topology: Topology, target: Socket) -> None:
-    """Refuse plugs that bring a socket what its join cannot take.
+    """Refuse plugs that bring what the socket's join cannot take.
 
     Raises
     ------

@@ -16,14 +16,14 @@ LANE_LIMIT = 10_000
 
 @dataclass(slots=True)
 class Lane:
-    """The queue of one socket: the head of it in memory, and how much lies on disk behind it.
+    """The queue of one socket: its head in memory, and how many requests lie on disk behind it.
 
     Attributes
     ----------
     heap : list of int
         Requests in memory, smallest first.
     members : set of int
-        Those of them that are still queued; others were taken back and are passed over.
+        Those of them that are still queued; the others were removed and are passed over.
     spilled : int
         Queued requests that are only on disk.
     ceiling : int
@@ -89,7 +89,7 @@ class Dispatch:
         return taken
 
     def drop(self, socket: int, request: int) -> bool:
-        """Take a request out of its lane; False if it is not in memory there."""
+        """Remove a request from its lane; False if it is not in memory there."""
         lane = self.lanes.get(socket)
         if lane is None or request not in lane.members:
             return False
@@ -119,7 +119,7 @@ class Dispatch:
         lane.ceiling = ceiling
 
     def queued(self, socket: int) -> int:
-        """How many requests of a socket wait to be started."""
+        """How many requests of a socket are queued."""
         lane = self.lanes.get(socket)
         return len(lane.members) + lane.spilled if lane else 0
 

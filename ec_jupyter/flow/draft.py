@@ -15,7 +15,7 @@ from ec_jupyter.model import LOCAL, Socket
 
 Change = dict[str, Any]
 Touched = tuple[str, Any, Any, Any]
-"""Kind of record, its key, the record before and after; None where there was or is none."""
+"""Kind of record, its key, the record before and after; None where there is none."""
 
 TABLES = {"socket": "sockets", "plug": "plugs", "processor": "processors", "task": "tasks", "node": "nodes"}
 
@@ -24,7 +24,7 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\Z")
 
 @dataclass
 class Limits:
-    """What an edit has to know of the world.
+    """What an edit has to know that is not in the topology.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class Edited:
     Attributes
     ----------
     topology : Topology
-        The next revision; the same object where nothing changed.
+        The next revision; the same object if nothing changed.
     touched : list of Touched
         Records before and after.
     warnings : list of str
@@ -90,7 +90,7 @@ class Draft:
         self.says: list[str] = []
 
     def get(self, kind: str, key: Any) -> Any:
-        """A record as it is by now; None where there is none."""
+        """A record as the draft has it; None where there is none."""
         return getattr(self.topology, TABLES[kind]).get(key)
 
     def put(self, kind: str, key: Any, record: Any) -> None:
@@ -114,7 +114,7 @@ class Draft:
         return self.topology.sockets[found]
 
     def finish(self) -> Edited:
-        """What has come of it."""
+        """The result of the edit."""
         if not self.touched:
             return Edited(self.base, [], self.warnings, "")
         topology = replace(self.topology, revision=self.base.revision + 1)
@@ -122,12 +122,12 @@ class Draft:
 
 
 def check_name(kind: str, name: object) -> str:
-    """A name as people may give it to a socket, processor or node.
+    """A name that a socket, processor or node may have.
 
     Raises
     ------
     DeclarationError
-        It is none; the message offers one that is.
+        It may not be a name; the message offers one that may.
     """
     text = checked_name(kind, name)
     good = text.isidentifier() and not keyword.iskeyword(text) if kind == "socket" else bool(_NAME.match(text))

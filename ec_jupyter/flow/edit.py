@@ -27,7 +27,7 @@ from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import LOCAL, MAIN, POSITIONAL, Condition, Fixed, Parameter, Plug, Processor, Socket, Task
 
 SAID = 4
-"""How many names the history spells out."""
+"""How many names the history lists."""
 
 LIMITS = ("timeout", "memory")  # None takes them away
 OPTIONS = ("threads", "retries", "backoff", "timeout", "once", "fresh", "memory")
@@ -39,7 +39,7 @@ def edit(topology: Topology, changes: list[Change], new_id: Callable[[], int], l
     Raises
     ------
     WiringError, DeclarationError, SocketNotFoundError, ProcessorNotFoundError
-        The first change that cannot be, naming what it is about.
+        The first change that cannot be made; the message names what it is about.
     """
     draft = Draft(topology, new_id, limits)
     for change in changes:
@@ -67,7 +67,7 @@ def revert(
     Raises
     ------
     RevisionError
-        Something it touched has been changed since by another edit.
+        Another edit has since changed something that it touched.
     """
     draft = Draft(topology, lambda: 0, Limits(0, "", lambda socket: 0, arrived))
     for kind, key, before, after in touched if forward else reversed(touched):
@@ -91,7 +91,7 @@ def revert(
 
 
 def settle(topology: Topology) -> Edited:
-    """Give every card of the picture a place, where it has none; what has one stays there."""
+    """Give a place to every card of the picture that has none; the others stay."""
     sockets = {s.name: s for s in topology.sockets.values() if not s.parked}
     if all(s.position for s in sockets.values()):
         return Edited(topology)
@@ -277,7 +277,7 @@ def _plug(draft: Draft, change: Change) -> None:
     if same is None and closes and not change.get("cycle"):
         _refuse_cycle(source, target)
     if same and (same.map, bool(same.gather)) != (bool(change.get("map")), bool(change.get("gather"))):
-        # what it brings is another thing from here on, so it is another plug: undo knows which of them brought what
+        # it brings something else from now on, so it becomes another plug: undo knows which of them brought what
         draft.put("plug", same.id, None)
         key = draft.new_id()
     else:
@@ -298,7 +298,7 @@ def _plug(draft: Draft, change: Change) -> None:
 
 
 def _condition(change: Change, same: Plug | None) -> Condition | None:
-    """The plug's condition; a change that says nothing of it, as a picture's, leaves it as it is."""
+    """The plug's condition; a change that does not name it, as a picture's, leaves it unchanged."""
     when = change.get("when")
     if when is None:
         return same.when if same and "when" not in change else None
@@ -310,7 +310,7 @@ def _refuse_cycle(source: Socket, target: Socket) -> None:
 
 
 def _check_lone(topology: Topology, target: Socket, task: Task, argument: Parameter) -> None:
-    """A plug that names no argument must leave no other one without a source."""
+    """Refuse a plug that names no argument where another argument would be without a source."""
     others = [
         p.name
         for p in task.signature

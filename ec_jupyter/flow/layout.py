@@ -21,14 +21,14 @@ Box = tuple[float, float, float, float]
 """x, y, width, height."""
 
 SIDE = 20.0
-"""What a group's rectangle has left, right and below of its cards."""
+"""Margin of a group's rectangle left, right and below its cards."""
 
 HEAD = 48.0
-"""What it has above them: its title bar."""
+"""Its margin above them: the title bar."""
 
 CARD_WIDTH = 232
 CARD_HEAD = 76
-"""What a card's height has beside its arguments."""
+"""Height of a card without arguments."""
 
 CARD_ROW = 24
 """Height of one argument."""
@@ -41,7 +41,7 @@ _SWEEPS = 4
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What is to be placed.
+    """A card to be placed.
 
     Attributes
     ----------
@@ -70,9 +70,9 @@ def layout(cards: Mapping[str, Card], links: Iterable[tuple[str, str]]) -> dict[
     Parameters
     ----------
     cards : mapping of str to Card
-        By name; the order matters where nothing else decides.
+        By name; their order decides where nothing else does.
     links : iterable of (str, str)
-        Source and target; those with an end that is no card, and loops, count for nothing.
+        Source and target; loops, and links with an end that is no card, are ignored.
     """
     graph = _Graph(cards, links)
     if not graph.names:
@@ -116,7 +116,7 @@ class _Graph:
         self.rank = self._ranks()
 
     def _turn_back_links(self) -> None:
-        """Turn round the links that close a cycle on a walk from the first card."""
+        """Reverse the links that close a cycle on a walk from the first card."""
         state: dict[str, int] = {}
         turned: list[tuple[str, str]] = []
         for first in sorted(self.names, key=self._has_source()):
@@ -188,7 +188,7 @@ class _Graph:
 # -- from nothing ----------------------------------------------------------------
 @dataclass(slots=True)
 class _Group:
-    """The cards of one processor: by column, and how high each stands within it."""
+    """The cards of one processor: by column, and the height of each within it."""
 
     name: str
     columns: dict[int, list[str]] = field(default_factory=dict)
@@ -251,7 +251,7 @@ def _snapshot(order: Sequence[_Group]) -> list[_Group]:
 
 
 def _heights(order: Sequence[_Group]) -> dict[str, float]:
-    """Where each card would stand if all were equally high and groups stood below each other."""
+    """Where each card would be if all had the same height and groups were stacked."""
     heights, top = {}, 0.0
     for group in order:
         most = max(len(column) for column in group.columns.values())
@@ -284,8 +284,8 @@ def _sweep(graph: _Graph, order: list[_Group], sides: Mapping[str, list[str]], *
 
 
 def _pull(graph: _Graph, group: _Group, heights: Mapping[str, float]) -> float:
-    """How high the cards of other groups that this one is linked to stand on the whole."""
-    # no set: the order in which floats are added up must not hang on a hash
+    """The mean height of the cards in other groups that this one is linked to."""
+    # not a set: the order in which floats are added must not depend on hashes
     mine = {name: None for column in group.columns.values() for name in column}
     near = [heights[n] for name in mine for n in (*graph.before[name], *graph.after[name]) if n not in mine]
     own = sum(heights[name] for name in mine) / len(mine)
@@ -361,7 +361,7 @@ def _free(spans: Iterable[tuple[float, float]], wanted: float, height: float) ->
     """The start nearest to `wanted` of a stretch of this height that touches none of the spans."""
     merged: list[list[float]] = []
     for start, end in sorted(spans):
-        # a gap too small for it is no gap
+        # skip gaps that are too small for it
         if merged and start - merged[-1][1] < height:
             merged[-1][1] = max(merged[-1][1], end)
         else:
@@ -379,7 +379,7 @@ def _clear(merged: Sequence[Sequence[float]], y: float, height: float) -> bool:
 
 # -- around what a person placed -------------------------------------------------------
 def _around(graph: _Graph) -> dict[str, Place]:
-    """Cards with a place keep it; each other one goes where its links or its group pull it, on free ground."""
+    """Cards with a place keep it; each other one goes to a free place near its links or its group."""
     cards = graph.cards
     places = {name: card.place for name, card in cards.items() if card.place is not None}
     taken = [_box(cards[name], place) for name, place in places.items()]
@@ -402,7 +402,7 @@ def _box(card: Card, place: Place) -> Box:
 
 
 def _pulled(graph: _Graph, name: str, places: Mapping[str, Place], fields: Mapping[str, Box]) -> Place:
-    """Where a card would stand if nothing stood there."""
+    """Where a card would be if all places were free."""
     cards, card = graph.cards, graph.cards[name]
     before = [n for n in graph.before[name] if n in places]
     after = [n for n in graph.after[name] if n in places]

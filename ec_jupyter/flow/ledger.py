@@ -11,13 +11,13 @@ from typing import Any, Protocol
 
 
 class Lender(Protocol):
-    """Whoever has the CPUs that the node lends, and lends them to others as well."""
+    """What owns the CPUs that the node lends, and lends them to other flows as well."""
 
     def take(self, holder: Any, cpus: int) -> bool:
-        """Lend a holder as many; False: not now, `Ledger.grant` is called when to ask again."""
+        """Lend CPUs to a holder; False: not now, `Ledger.grant` is called when it is worth asking again."""
 
     def give(self, holder: Any) -> None:
-        """Take back what a holder has; one that has nothing is no error."""
+        """Take back what a holder has; no error if it has nothing."""
 
 
 class Ledger:
@@ -32,7 +32,7 @@ class Ledger:
     cpus : float
         CPUs the node lends, in whole or part; more than 0.
     lender : Lender or None
-        Asked for each claim that the node has CPUs for, in whole ones; None: they are all the node's own.
+        Asked, in whole CPUs, for each claim that the node has CPUs for; None: they are all the node's own.
     """
 
     def __init__(self, cpus: float, lender: Lender | None = None) -> None:
@@ -66,7 +66,7 @@ class Ledger:
     def cap(self, processor: str, cpus: float) -> list[Hashable]:
         """Set how many CPUs a processor's holders may have together; those granted by that.
 
-        Nothing is taken from who holds: a lowered cap acts as they release.
+        Nothing is taken from holders: a lowered cap takes effect as they release.
         """
         self._caps[processor] = round(cpus * 1000)
         return self.grant()
@@ -96,7 +96,7 @@ class Ledger:
         if holder in self._held or any(holder == waiter for waiter, _, _ in self._waiting):
             raise ValueError(f"{holder!r} has a claim already")
         self._waiting.append((holder, processor, round(cpus * 1000)))
-        # nobody else: who calls this hears of no other, and the lender may have more by now
+        # this claim alone: the caller is told of no other, and the lender may have more by now
         return bool(self._grant((holder,)))
 
     def release(self, holder: Hashable) -> list[Hashable]:

@@ -24,7 +24,7 @@ _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?\s*", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Option:
-    """What an option takes, in words, and what reads it: that raises `ValueError` or `TypeError` at anything else."""
+    """What an option takes, in words, and its reader, which raises `ValueError` or `TypeError` for anything else."""
 
     takes: str
     read: Callable[[Any], Any]
@@ -36,7 +36,7 @@ class Option:
         Raises
         ------
         DeclarationError
-            It is nothing that the option takes; the text says what it takes.
+            The option does not take it; the text says what it takes.
         """
         if value is None and self.none:
             return None
@@ -66,7 +66,7 @@ def _whole(least: int, most: int) -> Callable[[Any], int]:
 
 
 def _number(value: Any) -> float:
-    # a text or a truth value is none, whatever float() makes of it
+    # text and truth values are refused, whatever float() makes of them
     if isinstance(value, (bool, str, bytes)):
         raise TypeError
     number = float(value)
@@ -136,7 +136,7 @@ def _text(value: Any) -> str:
 
 
 def checked_name(kind: str, name: object) -> str:
-    """A name as a text that is not too long to be shown.
+    """A name: text that is not too long to be shown.
 
     Raises
     ------
@@ -221,7 +221,7 @@ POSITION = Option("x and y, two numbers, or None", _position, none=True)
 
 
 def checked(change: Mapping[str, Any]) -> dict[str, Any]:
-    """A change whose options are as records hold them.
+    """A change with its options as records hold them.
 
     Raises
     ------

@@ -54,13 +54,13 @@ class Holdings:
         return iter(self._where)
 
     def hold(self, request: int, node: str, processor: str, cpus: int) -> None:
-        """Note that a node has a call of a processor."""
+        """Count a call of a processor on a node."""
         self._where[request] = (node, processor, cpus)
         key = (node, processor)
         self._used[key] = self._used.get(key, 0) + cpus
 
     def release(self, request: int) -> None:
-        """A node has a call no more; one that none had is no error."""
+        """A call has left its node; no error if no node had it."""
         held = self._where.pop(request, None)
         if held is not None:
             self._used[held[0], held[1]] -= held[2]
@@ -80,7 +80,7 @@ class Holdings:
         ]
 
     def clear(self) -> None:
-        """Nobody has anything."""
+        """Forget all calls."""
         self._where.clear()
         self._used.clear()
 
@@ -126,7 +126,7 @@ class Spot:
 
 
 def choose(spots: Sequence[Spot], cpus: int, distance: Callable[[str], int] = lambda node: 0) -> Spot | None:
-    """Where a call goes that takes `cpus`; None where no node takes it now."""
+    """The node for a call that takes `cpus`; None if no node can take it now."""
     fitting = [spot for spot in spots if spot.room > 0 and spot.cap >= cpus]
     if len(fitting) < 2:
         return fitting[0] if fitting else None
@@ -139,7 +139,7 @@ def choose(spots: Sequence[Spot], cpus: int, distance: Callable[[str], int] = la
 def spread(
     queue: Dispatch, needs: Mapping[int, int], spots: Sequence[Spot], distance: Distance = lambda request, node: 0
 ) -> dict[str, list[int]]:
-    """Take from the queue what has a place, in order of acceptance.
+    """Take the calls that have a place from the queue, in order of acceptance.
 
     Parameters
     ----------
@@ -148,7 +148,7 @@ def spread(
     needs : mapping of int to int
         Sockets of one processor that may start calls, and the CPUs a call of each takes.
     spots : sequence of Spot
-        The processor's nodes; counted on as calls are placed.
+        The processor's nodes; their counts grow as calls are placed.
     distance : callable
         Bytes that a request lacks on a node.
 
@@ -179,7 +179,7 @@ def spread(
 
 
 def surplus(spots: Sequence[Spot]) -> dict[str, int]:
-    """Calls to take back, by node: queued on a full one while another has CPUs that nobody uses."""
+    """Calls to take back, by node: those queued on a full one while another has unused CPUs."""
     free = sum(max(0, min(spot.cap - spot.used, spot.free)) for spot in spots if spot.room > 0)
     table: dict[str, int] = {}
     for spot in sorted(spots, key=lambda spot: -spot.load):

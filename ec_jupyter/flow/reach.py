@@ -10,7 +10,7 @@ from ec_jupyter.model import Plug
 
 
 class Reachability:
-    """Where something of a party may still come to.
+    """What may still come in a party, and where.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class Reachability:
             self.add(socket, tag)
 
     def add(self, socket: int, tag: Tag) -> None:
-        """One more token."""
+        """Add a token."""
         group, at = (socket, len(tag)), path(tag)
         self._paths.setdefault(group, set()).add(at)
         for (*known, length), prefixes in self._prefixes.items():

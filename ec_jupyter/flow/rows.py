@@ -1,4 +1,4 @@
-"""The wiring as rows that clients are shown, and the topology that such rows tell of.
+"""The wiring as the rows that clients see, and the topology of such rows.
 
 Pure. What a row leaves out (identities, where values and functions are) is not to be had back, so what `topology`
 makes of rows is good to decide by what may be edited, and no more.
@@ -54,7 +54,7 @@ def plug_row(plug: Plug, source: str, target: str) -> dict[str, Any]:
 
 
 def topology(view: View) -> Topology:
-    """What rows tell; sockets and tasks have numbers of their own."""
+    """What rows tell; sockets and tasks get numbers of their own."""
     numbers = {name: n for n, name in enumerate(view["sockets"], 1)}
     rows = [(numbers[name], name, row) for name, row in view["sockets"].items()]
     processors = (from_json("processor", {"name": name, **row}) for name, row in view["processors"].items())

@@ -1,4 +1,4 @@
-"""What may be said to an engine: of each frame its fields, of each field its type and range. Pure.
+"""The frames that an engine takes: the fields of each frame, the type and range of each field. Pure.
 
 One table for all who speak to one: notebook, picture, command line, HTTP. What it lets pass acts; nothing else does.
 """
@@ -216,7 +216,7 @@ FRAMES: dict[str, tuple[Fields, Fields]] = {
     "ping": ({}, {}),
     "glance": ({}, {}),
 }  # fmt: skip
-"""The same of each frame but ``submit``, which is looked at as it is taken: there are many, and large ones."""
+"""The same of each frame but ``submit``, which is checked as it is taken because submits are many and large."""
 
 
 UNANSWERED = frozenset({"wait", "subscribe"})
@@ -224,7 +224,7 @@ UNANSWERED = frozenset({"wait", "subscribe"})
 
 
 def check(header: Mapping[str, Any], buffers: int = 0) -> None:
-    """Look at a frame before anything is done for it.
+    """Check a frame before anything is done for it.
 
     Raises
     ------
@@ -278,7 +278,7 @@ def _check_fields(
 
 
 def _check_plain(value: Any, depth: int) -> None:
-    """Refuse what JSON can spell and no database or frame can hold: too deep, too large, no number, no text."""
+    """Refuse what JSON can write but no database or frame can hold: too deep, too large, not a number, not text."""
     if isinstance(value, (dict, list)):
         if depth == DEEPEST:
             raise FrameError(f"lists and objects are nested more than {DEEPEST} levels deep")
@@ -293,7 +293,7 @@ def _check_plain(value: Any, depth: int) -> None:
 
 
 def check_submit(header: Mapping[str, Any], buffers: int) -> None:
-    """Look at a submit before a row of it is taken.
+    """Check a submit before a row of it is taken.
 
     Raises
     ------

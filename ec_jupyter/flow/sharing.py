@@ -16,7 +16,7 @@ _NODE_WORDS = ("host", "cpus", "python", "ssh", "ask", "lease", "requirements", 
 
 # -- processors --------------------------------------------------------------
 def processor_of(draft: Draft, name: str, cpus: int | None) -> None:
-    """Make the processor that a socket names, or check that it is as the socket says."""
+    """Make the processor that a socket names, or check that its CPUs are those that the socket gives."""
     known = draft.topology.processors.get(name)
     if known is None:
         processor(draft, {"name": name, "cpus": cpus})
@@ -57,7 +57,7 @@ def processor(draft: Draft, change: Change) -> None:
 
 
 def _bound(name: str, wanted: tuple[int, ...], here: Sequence[int]) -> tuple[int, ...] | None:
-    """The CPUs that a processor's workers are bound to; None is none."""
+    """The CPUs that a processor's workers are bound to; None where they are not bound."""
     strange = [str(cpu) for cpu in wanted if here and cpu not in here]
     if strange:
         raise DeclarationError(
@@ -68,7 +68,7 @@ def _bound(name: str, wanted: tuple[int, ...], here: Sequence[int]) -> tuple[int
 
 
 def _placed(draft: Draft, record: Processor, nodes: Any, cpus: int | None) -> Processor:
-    """The processor on these nodes: of one, its own `cpus` are the limit there; of several, each has its own."""
+    """The processor on these nodes; `cpus` is the limit on a single node, each of several has its own."""
     wanted: dict[str, int | None] = dict(nodes) if isinstance(nodes, Mapping) else dict.fromkeys(nodes)
     for node, count in wanted.items():
         if node != LOCAL and node not in draft.topology.nodes:
@@ -102,7 +102,7 @@ def _warn_of_more(draft: Draft, record: Processor) -> None:
 
 
 def remove_processor(draft: Draft, change: Change) -> None:
-    """Take a processor away that no socket uses."""
+    """Remove a processor that no socket uses."""
     name = change["name"]
     if name not in draft.topology.processors:
         raise ProcessorNotFoundError.named(name, draft.topology.processors)
@@ -116,7 +116,7 @@ def remove_processor(draft: Draft, change: Change) -> None:
 
 
 def check_place(draft: Draft, socket: Socket) -> None:
-    """Refuse a socket whose calls no node of its processor, or not each, could ever run.
+    """Refuse a socket whose calls could never run on any node of its processor, or not on all of them.
 
     Raises
     ------
@@ -176,7 +176,7 @@ def _check_node(record: Node) -> None:
 
 
 def remove_node(draft: Draft, change: Change) -> None:
-    """Take a node away; processors that have others stay on those."""
+    """Remove a node; processors that have other nodes stay on those."""
     name = change["name"]
     if name not in draft.topology.nodes:
         raise NodeNotFoundError.named(name, draft.topology.nodes)

@@ -1,4 +1,4 @@
-"""What has changed in the wiring that a client was shown: one edit of a thousand sockets is told in one row.
+"""The difference between two wirings that a client sees: after one edit of a thousand sockets it is one row.
 
 Pure: two wirings as clients see them in, the difference out, and back.
 """
@@ -14,7 +14,7 @@ _TABLES = ("sockets", "processors", "plugs")
 
 
 def changes(old: View, new: View) -> dict[str, Any]:
-    """What `merged` makes the new wiring of, given the old one; rows that are the same object are not looked at."""
+    """The difference from which `merged` makes the new wiring; rows that are the same object are not compared."""
     found: dict[str, Any] = {}
     for key, value in new.items():
         if key in _TABLES:

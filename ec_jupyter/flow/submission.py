@@ -1,4 +1,4 @@
-"""Whether what a submit gives is enough for a call. Pure."""
+"""Whether the arguments of a submit are enough for a call. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 def refusal(
     socket: str, given: Collection[str], needed: Iterable[str], hold: Sequence[str], join: str, *, partial: bool
 ) -> str | None:
-    """Why a submit cannot be accepted; None where it can.
+    """Why a submit cannot be accepted; None if it can.
 
     Parameters
     ----------
@@ -41,5 +41,5 @@ def refusal(
 
 
 def _meets(given: Collection[str], hold: Sequence[str], join: str) -> bool:
-    """Whether what a submit gives can wait for the rest: values that left their run would be taken one by one."""
+    """Whether the arguments of a submit can wait for the others; run-independent ones would be taken one by one."""
     return join not in ("latest", "key") and not any(name in hold for name in given)

@@ -1,7 +1,7 @@
-"""Tags: where in the maps of its run a request stands.
+"""Tags: where a request stands in the splits of its run.
 
 A tag is a path of levels, one for each split passed and not gathered again; a level is the
-splits it belongs to (several, where elements of two splits met) and the index of the element.
+splits it belongs to (several, where elements of two splits were joined) and the index of the element.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ ROOT: Tag = ()
 
 
 def path(tag: Tag) -> Path:
-    """The indices alone, by which elements of different splits pair."""
+    """The indices alone; elements of different splits pair by them."""
     return tuple([index for _, index in tag]) if tag else ()
 
 
@@ -29,7 +29,7 @@ def by_hand(first: int, n: int) -> str:
 
 
 def brought(split: str) -> int | None:
-    """How many values the list had that made a split by hand; None for one that a request made."""
+    """How many values the list brought by hand had that made this split; None if a request made it."""
     _, by, n = split.partition("of")
     return int(n) if by else None
 
@@ -47,7 +47,7 @@ def united(tags: list[Tag]) -> Tag:
 
 
 def to_text(tag: Tag) -> str:
-    """A tag as a column holds it; the root's is the empty text."""
+    """A tag as a column holds it; the root's is empty."""
     if not tag:
         return ""
     return ";".join(f"{'+'.join(splits)}/{index}" for splits, index in tag)

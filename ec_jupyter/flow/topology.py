@@ -17,13 +17,13 @@ Key = tuple[int, str]
 """One argument of one socket."""
 
 Root = tuple[int, frozenset[str] | None]
-"""Where a run begins: a socket, and the arguments given if some were left to come by plugs."""
+"""Where a run begins: a socket, and the arguments given if the others are to come by plugs."""
 
 Examined = tuple[str | None, bool, str | None]
-"""What a worker decides of a plug: hash of its condition, whether it splits, hash of what gives the key."""
+"""What a worker evaluates of a plug: hash of its condition, whether it splits, hash of its key function."""
 
 DEEPEST = 64
-"""Splits within splits that are told apart; only a map in a cycle goes deeper."""
+"""How many nested splits are counted; only a map in a cycle has more."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Topology:
         return self.tasks[self.sockets[socket].task]
 
     def processor(self, socket: int) -> Processor:
-        """Whose CPUs run a socket's calls; `main` where a parked one's is gone."""
+        """The processor that runs a socket's calls; `main` if that of a removed socket is gone."""
         found = self.processors.get(self.sockets[socket].processor) or self.processors.get(MAIN)
         return found or Processor(MAIN)
 
@@ -146,7 +146,7 @@ class Topology:
 
     @cached_property
     def examined(self) -> dict[int, Examined]:
-        """Plugs for which a worker has to look at the result: their condition, whether they split it, the key."""
+        """Plugs for which a worker has to evaluate the result: by condition, map, or key."""
         table: dict[int, Examined] = {}
         for plug in self.live:
             key = self.sockets[plug.target].key
@@ -220,11 +220,11 @@ class Topology:
         return known
 
     def level_behind(self, plug: Plug, source: int) -> int:
-        """How deep what a plug carries from calls at level `source` stands."""
+        """How many splits deep the values stand that a plug carries from calls at level `source`."""
         return max(0, source + self.task(plug.source).generator + plug.map - bool(plug.gather))
 
     def argument_level(self, socket: int, argument: str) -> int:
-        """How many splits deep what comes to an argument stands."""
+        """How many splits deep the values stand that come to an argument."""
         plugs = self.into.get((socket, argument), ())
         return max((self.level_behind(p, self.levels[p.source]) for p in plugs), default=0)
 
@@ -258,7 +258,7 @@ class Topology:
 
     @cached_property
     def rank(self) -> dict[int, int]:
-        """A number for each socket that is lower than those of all sockets it can reach, cycles apart."""
+        """A number for each socket, lower than those of all sockets that it can reach (except in cycles)."""
         return {socket: -len(found) for socket, found in self._reach.items()}
 
     def reach(self, root: Root) -> frozenset[Key]:
@@ -268,11 +268,11 @@ class Topology:
         return found if given is None else found | ({(socket, name) for name in given} - self.run_independent)
 
     def reaches(self, source: int, target: int) -> bool:
-        """Whether what leaves `source` can come to `target` within its run."""
+        """Whether something of a run can get from `source` to `target` without leaving the run."""
         return any(socket == target for socket, _ in self._reach[source])
 
     def leads(self, source: int, target: int) -> bool:
-        """Whether any way of plugs goes from `source` to `target`."""
+        """Whether any path of plugs leads from `source` to `target`."""
         todo, seen = [source], {source}
         while todo:
             for plug in self.out[todo.pop()]:
@@ -294,7 +294,7 @@ class Topology:
         return root[1] is not None or root[0] in self._complex
 
     def complete(self, roots: Iterable[Root]) -> bool:
-        """Whether runs from `roots` fill, by themselves, every join they come to."""
+        """Whether runs from `roots` bring every argument of every join that they come to."""
         keys = self._union(roots)
         targets = {socket for socket, _ in keys}
         return all((t, name) in keys for t in targets for name in self.matched.get(t, ()))
@@ -351,7 +351,7 @@ class Topology:
         return {}
 
     def ways(self, socket: int, depth: int) -> dict[int, tuple[int, int]]:
-        """Plugs that what comes of a call may pass, and how much of the call's path is sure to be left there.
+        """Plugs that a call and its descendants may send by, and how much of the call's path is certain there.
 
         Parameters
         ----------
@@ -361,8 +361,8 @@ class Topology:
         Returns
         -------
         dict of int to (int, int)
-            By plug: how many of its first indices an arrival keeps in any case; the same for one element, where
-            the plug gathers.
+            By plug: how many of its first indices an arrival keeps in any case; the same for one element, if the
+            plug gathers.
         """
         known = self._ways.get((socket, depth))
         if known is None:

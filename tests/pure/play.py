@@ -19,7 +19,7 @@ class Play:
         self.fates, self.random, self.restarts = fates, random, restarts
 
     def run(self) -> None:
-        """Until nothing is left to happen."""
+        """Run until nothing more can happen."""
         while True:
             while events := self._events():
                 call = self.random.choice(events)
@@ -74,7 +74,7 @@ class Play:
 
     # -- what it came to ---------------------------------------------------------
     def calls(self, runs: set[int]) -> Counter[object]:
-        """Calls that were made, those that were given up later among them."""
+        """Calls that were made, also those that were given up later."""
         flow = self.simulation
         made = [c for c in flow.calls.values() if c.run in runs and (c.state != "skipped" or c.failed)]
         return Counter((c.socket, c.path, blurred(flow.topology, c.socket, c.arguments)) for c in made)
@@ -86,7 +86,7 @@ class Play:
 
 
 def accounted(play: Play) -> None:
-    """Every value that came is in just one place; nothing is live where nothing is unfinished."""
+    """Check that every value is in just one place, and that each party counts its unfinished calls."""
     flow = play.simulation
     waiting = {a.id for p in flow.table.parties.all.values() for a in flow.table.waiting(p)}
     for row in flow.rows.values():

@@ -19,7 +19,7 @@ from ec_jupyter.flow.topology import Root, Topology
 from ec_jupyter.model import Condition, Fixed, Parameter, Plug, Socket, Task
 
 SKIP = object()
-"""What a call returns that feeds nobody."""
+"""What a call returns that sends no value."""
 
 
 def wiring(
@@ -272,7 +272,7 @@ class Simulation:
         self.absorb()
 
     def settle(self) -> None:
-        """What the engine does when nothing else is to be done."""
+        """Settle undecided parties, as the engine does when it has nothing else to do."""
         for party in self.table.undecided:
             mine = [c for c in self.unfinished() if self.party(c) == party]
             tokens = [(self.topology.names[c.socket], c.tag) for c in mine]
@@ -327,7 +327,7 @@ class Simulation:
             self.calls[skip.request] = Call(skip.request, name, skip.party, skip.run, skip.tag, state="skipped")
 
     def restart(self) -> None:
-        """Begin again from the rows."""
+        """Restart from the rows."""
         before = self._standing()
         parties = list(self.table.parties.all)
         self.table = self._new_table()
@@ -341,7 +341,7 @@ class Simulation:
         assert not out.changed
 
     def _standing(self) -> dict[int, tuple[int, int, list[int]]]:
-        """Of each party what is live, what waits, and which arrivals those are."""
+        """By party: live requests, what waits, and which arrivals wait."""
         parties = self.table.parties.all.values()
         known = {p.id: (p.live, p.waiting, sorted(a.id for a in JoinTable.waiting(p))) for p in parties}
         return known | {0: (0, 0, sorted(a.id for a in self.table.policies.waiting()))}

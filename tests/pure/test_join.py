@@ -339,7 +339,7 @@ def test_discard_of_what_does_not_wait_is_refused() -> None:
 
 # -- cost ------------------------------------------------------------------------------
 class Counting(Topology):
-    """A topology that knows how often it was asked who meets whom."""
+    """A topology that counts how often it is asked which runs meet."""
 
     asked = 0
 

@@ -1,4 +1,4 @@
-"""Edits, submits, restarts and a person's hands between any two events: nothing is lost, nothing comes twice."""
+"""Edits, submits, restarts and values by hand between any two events: nothing is lost, nothing comes twice."""
 
 from __future__ import annotations
 

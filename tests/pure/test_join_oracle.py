@@ -1,4 +1,4 @@
-"""Whatever comes first, the join table comes to what the oracle says; and nothing is lost on the way."""
+"""In any order of events the join table decides what the oracle says, and nothing is lost on the way."""
 
 from __future__ import annotations
 

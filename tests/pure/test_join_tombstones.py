@@ -1,4 +1,4 @@
-"""Skips pass on and failures hold: conditions, arms that meet, fallbacks, retries."""
+"""Tombstones: skips pass on and failures hold; conditions, arms that meet, fallbacks, retries."""
 
 from __future__ import annotations
 

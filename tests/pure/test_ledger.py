@@ -1,4 +1,4 @@
-"""CPU shares: never more than there are, in order, nobody starved."""
+"""CPU shares: never more than there are, in order, no claim starved."""
 
 from __future__ import annotations
 

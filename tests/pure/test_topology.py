@@ -1,4 +1,4 @@
-"""What follows from a wiring: who is needed, what is simple, who reaches whom, who meets."""
+"""What follows from a wiring: needed arguments, simple plugs, what reaches what, which runs meet."""
 
 from __future__ import annotations
 

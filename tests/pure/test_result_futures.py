@@ -1,4 +1,4 @@
-"""Which ends a client asks for, when somebody looks at one of many."""
+"""Which results a client asks for, when one of many requests is looked at."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MANY = 3 * MOST_ROWS
 
 
 class Reader:
-    """Looks at results of requests that have all ended; whoever is asked answers at once."""
+    """Result futures of requests that have all ended; each question is answered at once."""
 
     def __init__(self, requests: Iterable[int]) -> None:
         self.ends = ResultFutures(self._ask, lambda holds, deadline: None)
