@@ -68,24 +68,24 @@ def accept(core: Core, socket: int, arguments: dict[str, Value], submit_id: str 
     full = full or _refusal(core, socket, arguments, partial=True) is not None
     root = (socket, None if full else frozenset(arguments))
     party = core.joins.accept(request, root)
-    kept = {name: core.keep(value) for name, value in arguments.items()}
+    stored = {name: core.store_value(value) for name, value in arguments.items()}
     given = None if full else json.dumps(sorted(arguments))
     core.journal.add("add_run", (request, socket, given, party, submit_id, None, core.now))
     if submit_id is not None:
         core.submitted[socket, submit_id] = request
     if full:
         core.queue_new(
-            Job(request, socket, party, request, ROOT, {n: ("v", (k,), ()) for n, k in kept.items()}, core.now)
+            Job(request, socket, party, request, ROOT, {n: ("v", (k,), ()) for n, k in stored.items()}, core.now)
         )
     else:
-        _wait_new(core, request, socket, party, kept)
+        _wait_new(core, request, socket, party, stored)
     return request
 
 
-def _wait_new(core: Core, request: int, socket: int, party: int, kept: dict[str, StoredValue]) -> None:
+def _wait_new(core: Core, request: int, socket: int, party: int, stored: dict[str, StoredValue]) -> None:
     job = Job(request, socket, party, request, ROOT, {}, core.now)
     core.add_request(job, "waiting")
     core.joins.wait(request, request, socket, party, ROOT)
-    for name, value in kept.items():
+    for name, value in stored.items():
         core.joins.supply(socket, name, party, request, ROOT, value)
     core.absorb()

@@ -99,17 +99,17 @@ class Core:
         self.joins = JoinTable(self.topology, self.new_request, self.new_arrival)
 
     # -- values --------------------------------------------------------------
-    def keep(self, value: Value) -> StoredValue:
+    def store_value(self, value: Value) -> StoredValue:
         """Give a value a row."""
-        kept = StoredValue(self.new_value(), value, "file" if value.file else "inline")
-        self.journal.add("add_value", kept.row())
-        return kept
+        stored = StoredValue(self.new_value(), value, "file" if value.file else "inline")
+        self.journal.add("add_value", stored.row())
+        return stored
 
-    def keep_error(self, job: Job, error: dict[str, Any]) -> StoredValue:
+    def store_error(self, job: Job, error: dict[str, Any]) -> StoredValue:
         """A failure as a value that plugs carry."""
-        kept = failure(self.new_value(), job, self.topology.sockets[job.socket].name, error)
-        self.journal.add("add_value", kept.row())
-        return kept
+        stored = failure(self.new_value(), job, self.topology.sockets[job.socket].name, error)
+        self.journal.add("add_value", stored.row())
+        return stored
 
     # -- counting ------------------------------------------------------------
     def tally(self, socket: int, state: str, by: int = 1) -> None:
@@ -182,9 +182,9 @@ class Core:
     def _fired(self, fire: Fire) -> None:
         arguments: dict[str, Argument] = {}
         for name, value in fire.arguments.items():
-            kept = [a.value for a in value.arrivals if isinstance(a.value, StoredValue)]
-            kind = "l" if value.gathered else "e" if kept[0].place == "error" else "v"
-            arguments[name] = (kind, kept, [a.id for a in value.arrivals])
+            stored = [a.value for a in value.arrivals if isinstance(a.value, StoredValue)]
+            kind = "l" if value.gathered else "e" if stored[0].place == "error" else "v"
+            arguments[name] = (kind, stored, [a.id for a in value.arrivals])
         job = Job(fire.request, fire.socket, fire.party, fire.run, fire.tag, arguments, self.now)
         if fire.begins:
             self.journal.add("add_run", (job.run, job.socket, None, job.party, None, None, self.now))
@@ -317,12 +317,12 @@ class Core:
         self.values.drop_files(values + [v for e in outcome.routed.values() if isinstance(e, list) for v in e])
 
     def _done(self, job: Job, outcome: Outcome) -> None:
-        kept = self.keep(outcome.value) if outcome.value is not None else None
-        self.end(job, "done" if outcome.state == "done" else "skipped", "queued", kept, outcome=outcome)
+        stored = self.store_value(outcome.value) if outcome.value is not None else None
+        self.end(job, "done" if outcome.state == "done" else "skipped", "queued", stored, outcome=outcome)
         source = Source(job.id, job.socket, job.party, job.run, job.tag, job.late)
         topology, self._hops = self.topology, job.hops + 1
         for plug in topology.results.get(job.socket, ()):
-            self._carry(job, source, plug, kept, outcome)
+            self._carry(job, source, plug, stored, outcome)
         if not job.late:
             for plug in topology.errors.get(job.socket, ()):
                 self.joins.tombstone(source, plug, silent=True)
@@ -332,19 +332,19 @@ class Core:
         if "fault" in job.extra:
             self.evaluation.fault(source, job.extra["fault"])
 
-    def _carry(self, job: Job, source: Source, plug: Plug, kept: StoredValue | None, outcome: Outcome) -> None:
+    def _carry(self, job: Job, source: Source, plug: Plug, stored: StoredValue | None, outcome: Outcome) -> None:
         """What one plug gets of a call that ended well."""
         if outcome.state == "skipped":
             self.joins.tombstone(source, plug)
         elif outcome.emitted is not None:
             self.close(source, str(job.id), outcome.emitted, [plug])
-        elif kept is not None and plug.id not in self.topology.examined:
-            self.joins.result(source, plug, kept)
-        elif kept is not None and plug.id in outcome.routed:
-            route = Route(0, source, plug.id, kept, None)
+        elif stored is not None and plug.id not in self.topology.examined:
+            self.joins.result(source, plug, stored)
+        elif stored is not None and plug.id in outcome.routed:
+            route = Route(0, source, plug.id, stored, None)
             self.evaluation.carry(route, plug, outcome.routed[plug.id], outcome.keys.get(plug.id))
-        elif kept is not None:
-            self.evaluation.ask(source, plug, kept)
+        elif stored is not None:
+            self.evaluation.ask(source, plug, stored)
 
     def close(self, source: Source, split: str, n: int, plugs: list[Plug]) -> None:
         """A split has all its elements."""
@@ -361,13 +361,13 @@ class Core:
         for at, value in enumerate(values, first):
             if at < job.emitted:
                 continue
-            kept = self.keep(value)
-            self.journal.add("add_emission", (job.id, at, kept.id))
+            stored = self.store_value(value)
+            self.journal.add("add_emission", (job.id, at, stored.id))
             for plug in self.topology.results.get(job.socket, ()):
                 if plug.id in self.topology.examined:
-                    self.evaluation.ask(source, plug, kept, at)
+                    self.evaluation.ask(source, plug, stored, at)
                 else:
-                    self.joins.element(source, plug, kept, at, at, str(job.id))
+                    self.joins.element(source, plug, stored, at, at, str(job.id))
             job.emitted = at + 1
         self.journal.add("emitted", (job.emitted, job.id))
         self.absorb()
@@ -453,15 +453,15 @@ class Core:
         self._fail(job, error, Outcome(job.id, job.attempt, "failed"))
 
     def _fail(self, job: Job, error: dict[str, Any], outcome: Outcome) -> None:
-        exception = self.keep(outcome.exception) if outcome.exception is not None else None
+        exception = self.store_value(outcome.exception) if outcome.exception is not None else None
         error = {**error, "node": job.node, "slot": outcome.slot, "attempt": job.attempt}
         self.end(job, "failed", "queued", error=error, exception=exception, outcome=outcome)
         plugs = self.topology.errors.get(job.socket, ())
         if plugs and not job.late:
             source = Source(job.id, job.socket, job.party, job.run, job.tag)
-            kept = self.keep_error(job, error)
+            stored = self.store_error(job, error)
             for plug in plugs:
-                self.joins.result(source, plug, kept)
+                self.joins.result(source, plug, stored)
             self.absorb()
 
     def end(

@@ -62,9 +62,9 @@ class Editor:
         for _, _, _, after in edited.touched:
             if isinstance(after, Node):
                 node_factory.check(after)
-        for kept in fixed:
-            core.fixed[kept.id] = kept
-            core.journal.add("add_value", kept.row())
+        for stored in fixed:
+            core.fixed[stored.id] = stored
+            core.journal.add("add_value", stored.row())
         _take_blobs(core, changes, buffers)
         for change in changes:
             if change["op"] == "node":
@@ -184,9 +184,9 @@ def _prepare(
         data = buffers[head] if inline else None
         size = len(data) if data is not None else head[1]
         value = Value(data, None if inline else head[0], size, change.get("type", ""))
-        kept = StoredValue(core.new_value(), value, "file" if value.file else "inline")
-        fixed.append(kept)
-        return {**change, "value_id": kept.id}
+        stored = StoredValue(core.new_value(), value, "file" if value.file else "inline")
+        fixed.append(stored)
+        return {**change, "value_id": stored.id}
     return change
 
 
@@ -340,5 +340,3 @@ def _meet_givers(core: Core, job: Job) -> None:
         record = core.joins.parties.all[job.party]
         record.runs[job.run] = (job.socket, given)
         core.joins.parties.file(record)
-
-

@@ -15,18 +15,18 @@ from ec_jupyter.wire import Header
 def heads(values: Iterable[StoredValue], buffers: list[bytes]) -> list[list[Any]]:
     """Values as headers name them; what is inline is appended to `buffers`."""
     found = []
-    for kept in values:
-        found.append([*kept.value.head(), kept.place])
-        if kept.value.data is not None:
-            buffers.append(kept.value.data)
-        elif kept.value.file is None:
+    for stored in values:
+        found.append([*stored.value.head(), stored.place])
+        if stored.value.data is not None:
+            buffers.append(stored.value.data)
+        elif stored.value.file is None:
             buffers.append(b"")
     return found
 
 
-def head(kept: StoredValue | None, buffers: list[bytes]) -> list[Any] | None:
+def head(stored: StoredValue | None, buffers: list[bytes]) -> list[Any] | None:
     """The same for one value, or none."""
-    return heads([kept], buffers)[0] if kept is not None else None
+    return heads([stored], buffers)[0] if stored is not None else None
 
 
 def ended_row(core: Core, ended: Ended) -> tuple[dict[str, Any], list[bytes]]:

@@ -140,10 +140,10 @@ class Values:
         found: dict[int, StoredValue] = {}
         errors: dict[int, list[int]] = {}
         for row in self.store.rows("get_values", (id_list(wanted),)):
-            kept = _kept(row)
-            found[kept.id] = kept
-            if kept.place == "error" and kept.value.data is not None:
-                errors[kept.id] = [i for ids in json.loads(kept.value.data)["values"].values() for i in ids]
+            stored = _stored(row)
+            found[stored.id] = stored
+            if stored.place == "error" and stored.value.data is not None:
+                errors[stored.id] = [i for ids in json.loads(stored.value.data)["values"].values() for i in ids]
         if errors and depth <= DEEPEST:
             inner = self.load({i for ids in errors.values() for i in ids}, depth + 1)
             for key, extras in errors.items():
@@ -223,22 +223,22 @@ def argument_value(kind: str, values: Sequence[StoredValue]) -> tuple[str, list[
 
     `nodes.current.rebuilt` makes it again.
     """
-    if all(kept.place != "error" for kept in values):
+    if all(stored.place != "error" for stored in values):
         return kind, list(values)
     leaves: list[StoredValue] = []
-    plans = [_plan(kept, leaves) for kept in values]
+    plans = [_plan(stored, leaves) for stored in values]
     data = json.dumps(plans if kind == "l" else plans[0]).encode()
     return "e", [StoredValue(0, Value(data, None, len(data), "ec_jupyter.Failure"), "error"), *leaves]
 
 
-def _plan(kept: StoredValue, leaves: list[StoredValue], depth: int = 0) -> Any:
-    if kept.place != "error":
-        leaves.append(kept)
+def _plan(stored: StoredValue, leaves: list[StoredValue], depth: int = 0) -> Any:
+    if stored.place != "error":
+        leaves.append(stored)
         return None
-    facts = json.loads(kept.value.data or b"{}")
+    facts = json.loads(stored.value.data or b"{}")
     facts.pop("arguments", None)  # what an earlier version wrote
     values, lists = facts.pop("values", {}), facts.pop("lists", ())
-    by_id = {one.id: one for one in kept.extras}
+    by_id = {one.id: one for one in stored.extras}
     # a failure of a failure, and so on round a cycle: the innermost ones are named without their arguments
     known = values if depth < DEEPEST else {}
     plans = {name: [_plan(by_id[i], leaves, depth + 1) for i in ids if i in by_id] for name, ids in known.items()}
@@ -248,7 +248,7 @@ def _plan(kept: StoredValue, leaves: list[StoredValue], depth: int = 0) -> Any:
 
 def travel(kind: str, values: Sequence[StoredValue]) -> list[Value]:
     """The values of an argument as a call carries them."""
-    return [kept.value for kept in argument_value(kind, values)[1]]
+    return [stored.value for stored in argument_value(kind, values)[1]]
 
 
 def call_of(job: Job, topology: Topology, fixed: dict[int, StoredValue]) -> Call:
@@ -257,8 +257,8 @@ def call_of(job: Job, topology: Topology, fixed: dict[int, StoredValue]) -> Call
     task = topology.tasks[socket.task]
     arguments = []
     for name, (given, values, _) in job.arguments.items():
-        kind, kept = argument_value(given, values)
-        arguments.append((name, kind, [one.value for one in kept]))
+        kind, stored = argument_value(given, values)
+        arguments.append((name, kind, [one.value for one in stored]))
     if task.version > 1:
         # queued for a version that had an argument this one has not
         known = {p.name for p in task.signature}
@@ -283,6 +283,6 @@ def ids_in(text: str) -> list[int]:
     return [i for _, ids, _ in json.loads(text).values() for i in ids]
 
 
-def _kept(row: Sequence[Any]) -> StoredValue:
+def _stored(row: Sequence[Any]) -> StoredValue:
     key, place, file, data, kind, size = row
     return StoredValue(key, Value(bytes(data) if data is not None else None, file, size, kind), place)

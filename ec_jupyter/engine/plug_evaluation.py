@@ -61,7 +61,7 @@ class Route:
     arrival: int
     source: Source
     plug: int
-    kept: StoredValue
+    stored: StoredValue
     at: int | None
     attempt: int = 0
     node: str | None = None
@@ -95,13 +95,13 @@ class PlugEvaluation:
         self.out: dict[int, Route] = {}
         self.origins: dict[int, Origin] = {}
 
-    def ask(self, source: Source, plug: Plug, kept: StoredValue, at: int | None = None) -> None:
+    def ask(self, source: Source, plug: Plug, stored: StoredValue, at: int | None = None) -> None:
         """Let a value wait for a look at it."""
         core = self.core
-        route = Route(core.new_arrival(), source, plug.id, kept, at)
+        route = Route(core.new_arrival(), source, plug.id, stored, at)
         core.journal.add(
             "add_arrival",
-            (route.arrival, plug.target, plug.argument, source.party, source.run, to_text(route.place.tag), kept.id,
+            (route.arrival, plug.target, plug.argument, source.party, source.run, to_text(route.place.tag), stored.id,
              source.request, self._number(route, 0), plug.id, None, "routing", None, int(source.late), core.now, None),
         )  # fmt: skip
         self.adopt(route, "running" if source.request in core.jobs else "done")
@@ -149,7 +149,7 @@ class PlugEvaluation:
             socket = core.topology.sockets[route.source.socket]
             call = Call(
                 -route.arrival, route.attempt, socket.name, route.source.run, LOOK_NAME,
-                [("value", "v", [route.kept.value])], [(plug.id, *core.topology.examined[plug.id])],
+                [("value", "v", [route.stored.value])], [(plug.id, *core.topology.examined[plug.id])],
             )  # fmt: skip
             table.setdefault(core.topology.processor(route.source.socket).name, []).append(call)
         return table
@@ -336,11 +336,11 @@ class PlugEvaluation:
             split = str(place.request) if route.at is None else f"{place.request}:{route.at}"
             for i, value in enumerate(fate):
                 key = keys[i] if keys else None
-                core.joins.element(place, plug, core.keep(value), self._number(route, i), i, split, key)
+                core.joins.element(place, plug, core.store_value(value), self._number(route, i), i, split, key)
             core.close(place, split, len(fate), [plug])
         else:
             key = keys[0] if keys else None
-            core.joins.result(place, plug, route.kept, self._number(route, 0), key=key)
+            core.joins.result(place, plug, route.stored, self._number(route, 0), key=key)
 
     @staticmethod
     def _number(route: Route, element: int) -> int:

@@ -129,8 +129,8 @@ def arguments(core: Core, header: Header) -> Answer:
     buffers: list[bytes] = []
     out = {}
     for name, (kind, ids, _) in table.items():
-        how, kept = argument_value(kind, [found[i] for i in ids])
-        out[name] = {"kind": how, "values": heads(kept, buffers)}
+        how, stored = argument_value(kind, [found[i] for i in ids])
+        out[name] = {"kind": how, "values": heads(stored, buffers)}
     record = core.topology.sockets[socket]
     for name, fixed in record.fixed.items():
         if name not in out:

@@ -234,7 +234,7 @@ def supply(core: Core, header: Header, values: dict[str, Value]) -> None:
     item = path(from_text(header.get("tag") or ""))
     gaps = {name: found for name in values if (found := lists.element(parties, name, at, item)) is not None}
     for name, (party, tag) in gaps.items():
-        core.joins.supply_element(socket, name, party.id, min(party.runs), tag, core.keep(values[name]))
+        core.joins.supply_element(socket, name, party.id, min(party.runs), tag, core.store_value(values[name]))
     values = {name: value for name, value in values.items() if name not in gaps}
     independent = {name for name in values if (socket, name) in core.topology.run_independent}
     # looked up first: nothing is brought where one of them has no place
@@ -242,10 +242,10 @@ def supply(core: Core, header: Header, values: dict[str, Value]) -> None:
     place = _place(core, header, socket, values.keys() - independent) if values.keys() - independent else None
     for name, value in values.items():
         if place is None or name in independent:
-            core.joins.supply(socket, name, 0, 0, ROOT, core.keep(value), keys[name])
+            core.joins.supply(socket, name, 0, 0, ROOT, core.store_value(value), keys[name])
         else:
             party, tag = place
-            core.joins.supply(socket, name, party.id, min(party.runs, default=party.id), tag, core.keep(value))
+            core.joins.supply(socket, name, party.id, min(party.runs, default=party.id), tag, core.store_value(value))
     core.absorb()
 
 
@@ -408,7 +408,7 @@ def _replay_party(core: Core, party: int, socket: int | None) -> int | None:
     for n, (_, at, tag, _, arguments) in enumerate(again):
         request = run if n == 0 else core.new_request()
         held = core.values.arguments(arguments, values)
-        found: dict[str, Argument] = {name: (kind, kept, ()) for name, (kind, kept, _) in held.items()}
+        found: dict[str, Argument] = {name: (kind, stored, ()) for name, (kind, stored, _) in held.items()}
         core.queue_new(Job(request, at, new_party, run, from_text(tag), found, core.now))
     record = core.joins.parties.all.get(new_party)
     if record is not None:

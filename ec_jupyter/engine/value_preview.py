@@ -95,17 +95,17 @@ class ValuePreview:
         RequestNotFoundError
             There is no such value.
         """
-        kind, kept = self._value(header)
-        if any(one.place == "gone" for one in kept):
+        kind, stored = self._value(header)
+        if any(one.place == "gone" for one in stored):
             raise RequestNotFoundError("the value was thrown away, and flow.gc() has removed its file")
         number = next(self._numbers)
-        shown = kept[:ELEMENTS] if kind == "l" else kept
+        shown = stored[:ELEMENTS] if kind == "l" else stored
         how, parts = argument_value(kind, shown)
         values = [one.value for one in parts]
-        name = "list" if kind == "l" else kept[0].value.type
-        size = sum(one.value.size for one in kept)
-        self._asked[number] = _Asked(client, header, name, size, len(kept) - len(shown))
-        plain = pickle.dumps(bool(header.get("json")) and len(shown) == len(kept))
+        name = "list" if kind == "l" else stored[0].value.type
+        size = sum(one.value.size for one in stored)
+        self._asked[number] = _Asked(client, header, name, size, len(stored) - len(shown))
+        plain = pickle.dumps(bool(header.get("json")) and len(shown) == len(stored))
         arguments = [("value", how, values), ("plain", "v", [Value(plain, None, len(plain), "bool")])]
         call = Call(number, 1, NAME, 0, NAME, arguments, timeout=LOOK_SECONDS, memory=LOOK_BYTES)
         self._locator.miss(value.file for value in values if value.file is not None)
@@ -220,8 +220,8 @@ class ValuePreview:
         asked.client.reply(reply, to=asked.header)
 
 
-def _kinded(kept: StoredValue) -> tuple[str, list[StoredValue]]:
-    return ("e" if kept.place == "error" else "v"), [kept]
+def _kinded(stored: StoredValue) -> tuple[str, list[StoredValue]]:
+    return ("e" if stored.place == "error" else "v"), [stored]
 
 
 class _Strict(pickle.Unpickler):

@@ -64,15 +64,15 @@ def _table(core: Core, socket: int, some: list[Arrival]) -> dict[str, dict[str, 
         n: {"state": "held" if n in held else "missing", "arrivals": []} for n in core.topology.needed[socket]
     }
     for arrival in some:
-        kept = arrival.value.value if isinstance(arrival.value, StoredValue) else None
+        stored = arrival.value.value if isinstance(arrival.value, StoredValue) else None
         entry = table.setdefault(arrival.argument, {"state": "stranded", "arrivals": []})
         entry["state"] = "arrived"
         row = core.store.one("arrival_row", (arrival.id,))
         entry["arrivals"].append(
             {
                 "id": arrival.id, "source": _giver(core, arrival), "request": arrival.source,
-                "since": row[14] if row else core.now, "type": kept.type if kept else "",
-                "size": kept.size if kept else 0,
+                "since": row[14] if row else core.now, "type": stored.type if stored else "",
+                "size": stored.size if stored else 0,
             }
         )  # fmt: skip
     return table
@@ -149,5 +149,5 @@ def value(core: Core, header: Header) -> Answer:
     if row is None or row[6] is None:
         raise RequestNotFoundError(f"no value {header['arrival']} in this flow")
     buffers: list[bytes] = []
-    kind, kept = argument_value("v", [core.values.load([row[6]])[row[6]]])
-    return {"kind": kind, "values": heads(kept, buffers)}, buffers
+    kind, stored = argument_value("v", [core.values.load([row[6]])[row[6]]])
+    return {"kind": kind, "values": heads(stored, buffers)}, buffers
