@@ -399,7 +399,7 @@ class Core:
 
     def _failed(self, job: Job, outcome: Outcome) -> None:
         error = outcome.error or {"type": "TaskError", "message": "failed", "traceback": "", "kind": "task"}
-        error = explained(self.topology, error)
+        error = explained(self, error)
         socket = self.topology.sockets[job.socket]
         job.tries += 1
         if "fault" in job.extra:

@@ -18,7 +18,7 @@ from ec_jupyter.engine.job import Ended, Job, StoredValue
 from ec_jupyter.flow.decision import Source
 from ec_jupyter.flow.tag import Tag, deeper, to_text
 from ec_jupyter.flow.topology import Topology
-from ec_jupyter.model import Plug
+from ec_jupyter.model import Plug, from_json
 from ec_jupyter.wire import Call, Outcome, Value, same
 
 if TYPE_CHECKING:
@@ -231,10 +231,10 @@ class PlugEvaluation:
     def _fail(self, route: Route, error: dict[str, Any]) -> None:
         """A look has failed for good: the value stays, and the request fails with why."""
         core, source = self.core, route.source
+        facts = {"traceback": "", "kind": "task", **explained(core, error)}
         origin = self.origins[source.request]
         origin.stuck.append(route)
         core.journal.step("stick_arrival", (route.arrival,))
-        facts = {"traceback": "", "kind": "task", **explained(core.topology, error)}
         core.journal.add("add_event", (core.now, "routing", str(route.arrival), facts.get("message", "")))
         if origin.state == "running":
             core.halt(source.request, facts)
@@ -347,14 +347,27 @@ class PlugEvaluation:
         return element if route.at is None else route.at * ELEMENTS + element
 
 
-def explained(topology: Topology, error: dict[str, Any]) -> dict[str, Any]:
-    """The facts of an error, with the plug that it is of as a person writes it."""
+def explained(core: Core, error: dict[str, Any]) -> dict[str, Any]:
+    """The facts of an error, with the plug that it is of as a person writes it: as it was when the call began."""
     number = error.get("plug")
     if number is None:
         return error
-    plug = topology.plugs.get(number)
-    label = plug_text(topology, plug, error.get("step")) if plug is not None else "a plug that was taken away since"
-    return {**error, "message": f"plug {label}: {error.get('message', '')}"}
+    plug, since = core.topology.plugs.get(number), ""
+    if plug is None:
+        plug = _former(core, number)
+        ends = {(p.source, p.target, p.argument) for p in core.topology.live}
+        since = " (drawn anew since)" if (plug.source, plug.target, plug.argument) in ends else " (taken away since)"
+    label = plug_text(core.topology, plug, error.get("step"))
+    return {**error, "message": f"plug {label}{since}: {error.get('message', '')}"}
+
+
+def _former(core: Core, number: int) -> Plug:
+    """A plug that is out of force, as it was last; its sockets stay known."""
+    core.journal.commit()
+    changes = [change for (text,) in core.store.rows("changes") for change in json.loads(text)]
+    records = [r for kind, key, *some in changes if (kind, key) == ("plug", number) for r in some if r is not None]
+    plug: Plug = from_json("plug", records[-1])
+    return plug
 
 
 def plug_text(topology: Topology, plug: Plug, step: str | None = None) -> str:

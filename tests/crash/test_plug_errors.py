@@ -117,6 +117,28 @@ def test_a_plug_that_was_changed_meanwhile_and_raises_fails_the_request(
     assert (seen(flow, "other"), len(marks.lines)) == ([0], 1)
 
 
+@pytest.mark.parametrize(
+    ("redraw", "since"), [({"map": False}, "drawn anew"), (None, "taken away")], ids=["redrawn", "unplugged"]
+)
+def test_a_plug_that_raises_after_it_was_changed_is_named_as_it_was(
+    flow: Flow, marks: Marks, gate: Gate, redraw: dict[str, Any] | None, since: str
+) -> None:
+    flow.socket(hold)
+    flow.socket(echo)
+    flow.plug("hold", "echo.x", map=True)
+    request = flow.submit("hold", x=0, marks=str(marks), gate=str(gate))
+    marks.reach(1)
+    if redraw is None:
+        flow.unplug("hold", "echo.x")
+    else:
+        flow.plug("hold", "echo.x", **redraw)
+    gate.open()
+    failed(flow, request, f"plug 'hold -> echo.x, map=True' ({since} since): 'int' object is not iterable")
+    flow.ask("retry", ids=[request])
+    flow.drained()
+    assert (flow.result(request), seen(flow, "echo")) == (0, [0] if redraw else [])
+
+
 def test_a_key_that_raises_names_itself_and_its_value_joins_after_a_retry(flow: Flow) -> None:
     def keyed(text: str, function: Any) -> None:
         blobs = [pickled(pair), pickled(function)]
