@@ -111,6 +111,7 @@ def literal(text: str, what: str) -> Any:
         raise ArgumentsError(f"argument {what!r}: {shown!r} is no JSON and no Python literal{hint}") from None
 
 
+_ITEM = re.compile(r"^[\w.]+\[(.*)\]$")
 _EITHER = re.compile(r"(?:typing\.|t\.)?(?:Optional|Union)\[(.*)\]")
 
 
@@ -136,9 +137,13 @@ def typed(text: str, argument: str, annotation: str | None) -> Any:
     return value if isinstance(value, str) or numbers or (value is None and (either or "None" in kinds)) else text
 
 
-def _typed(client: Client, socket: Any, argument: str, text: Any) -> Any:
+def _typed(client: Client, socket: Any, argument: str, text: Any, *, element: bool = False) -> Any:
     known = {p["name"]: p for p in _socket(client, socket)["task"]["signature"]}
-    return typed(str(text), argument, known.get(argument, {}).get("annotation"))
+    annotation = known.get(argument, {}).get("annotation") or ""
+    ends = [p for p in client.topology["plugs"] if (p["target"], p["argument"]) == (socket, argument)]
+    if element and any(p["gather"] for p in ends):
+        annotation = _ITEM.sub(r"\1", annotation.strip("'\""))
+    return typed(str(text), argument, annotation)
 
 
 def _socket(client: Client, name: Any) -> Fields:
@@ -266,6 +271,9 @@ def _cancel(client: Client, args: Fields) -> Fields:
 
 
 def _retry(client: Client, args: Fields) -> Fields:
+    if args.get("arrivals") is not None:
+        client.ask("retry", {"arrivals": [int(one) for one in args["arrivals"]]})
+        return {"ids": []}
     reply, _ = client.ask("retry", _chosen(args))
     for request in reply["ids"]:
         client.forget(request)
@@ -286,7 +294,7 @@ def _waiting(client: Client, args: Fields) -> Fields:
 
 def _supply(client: Client, args: Fields) -> Fields:
     name, argument = args["socket"], args["argument"]
-    value = client.dump(_typed(client, name, argument, args["text"]))
+    value = client.dump(_typed(client, name, argument, args["text"], element=args.get("element") is not None))
     where = _where(args)
     inline = [value.data] if value.data is not None else []
     client.ask("supply", {"socket": name, **where, "values": {argument: value.head()}}, inline)
@@ -299,7 +307,9 @@ def _where(args: Fields) -> Fields:
 
 
 def _discard(client: Client, args: Fields) -> Fields:
-    if args.get("arrival") is not None:
+    if args.get("arrivals") is not None:
+        client.ask("discard", {"arrivals": [int(one) for one in args["arrivals"]]})
+    elif args.get("arrival") is not None:
         client.ask("discard", {"arrival": int(args["arrival"])})
     elif args.get("argument") is not None:
         client.ask("discard", {"socket": args["socket"], "argument": args["argument"], **_where(args)})

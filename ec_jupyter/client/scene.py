@@ -18,7 +18,7 @@ _OPTIONS = ("processor", "paused", "threads", "retries", "backoff", "timeout", "
 _TASK = ("version", "file", "signature", "stale", "generator", "parked")
 _PLUG = ("id", "source", "target", "argument", "on", "map", "gather", "when")
 _NODE = ("name", "cpus", "state", "host", "python", "version", "error", "note", "leaving")
-_NUMBERS = ("waiting", "queued", "running", "done", "failed", "cancelled", "skipped", "arrived")
+_NUMBERS = ("waiting", "queued", "running", "done", "failed", "cancelled", "skipped", "arrived", "lists")
 
 
 def graph(topology: Mapping[str, Any], flow: str) -> dict[str, Any]:
@@ -135,7 +135,8 @@ def metrics(counts: Mapping[str, Any], previous: Mapping[str, Any] | None = None
 
 
 def _numbers(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: row.get(key, {} if key == "arrived" else 0) for key in _NUMBERS} | {"progress": row.get("progress")}
+    numbers = {key: row.get(key, {} if key in ("arrived", "lists") else 0) for key in _NUMBERS}
+    return {**numbers, "progress": row.get("progress"), "aside": row.get("aside")}
 
 
 def changed(message: Mapping[str, Any]) -> bool:

@@ -10,7 +10,7 @@ from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.store import id_list
 from ec_jupyter.engine.suspects import NODE, PARTY, PLUG, PROCESSOR, SOCKET, TASK, VALUE, unit_of
 from ec_jupyter.errors import RequestNotFoundError, StoreDamagedError
-from ec_jupyter.flow.tag import from_text
+from ec_jupyter.flow.tag import from_text, path
 from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import LOCAL, Record
 
@@ -51,9 +51,9 @@ def shown(core: Core) -> dict[str, str]:
     return table
 
 
-def of_socket(core: Core, socket: int) -> str | None:
-    """What is set aside so that nothing of a socket starts; None where nothing is."""
-    if not core.suspects.aside:
+def of_socket(core: Core, socket: int, table: Mapping[str, str]) -> str | None:
+    """What is set aside so that nothing of a socket starts, and why, as `shown` says it; None where nothing is."""
+    if not table:
         return None
     record, processor = core.topology.sockets[socket], core.topology.processor(socket)
     things: list[tuple[int, int | str]] = [
@@ -63,7 +63,8 @@ def of_socket(core: Core, socket: int) -> str | None:
     if not out or (out[0][0] == NODE and LOCAL in processor.nodes):
         return None
     words = {SOCKET: f"socket {record.name!r}", TASK: f"task of {record.name!r}"}
-    return f"{words.get(out[0][0]) or unit_of(*out[0])} is set aside"
+    label = words.get(out[0][0]) or unit_of(*out[0])
+    return f"{label} is set aside: {table[label]}"
 
 
 def _plugs(core: Core) -> list[Any]:
@@ -101,14 +102,14 @@ def _why(core: Core, value: Sequence[Any]) -> str:
 def _row(core: Core, name: str, value: Sequence[Any]) -> dict[str, Any]:
     arrival, _, argument, party, run, tag, request, since, kind, size, source = value
     try:
-        from_text(tag)
+        element = list(path(from_text(tag)))
     except ValueError:
         # it may be what cannot be read
-        tag = ""
+        tag, element = "", []
     one = {"id": arrival, "source": source or "", "request": request, "since": since, "type": kind, "size": size}
     return {
-        "socket": name, "run": run, "party": party, "tag": tag, "stranded": False, "request": None, "lacks": {},
-        "arguments": {argument: {"state": "arrived", "arrivals": [one]}}, "aside": _why(core, value),
+        "socket": name, "run": run, "party": party, "tag": tag, "element": element, "stranded": False, "request": None,
+        "lacks": {}, "arguments": {argument: {"state": "arrived", "arrivals": [one]}}, "aside": _why(core, value),
     }  # fmt: skip
 
 

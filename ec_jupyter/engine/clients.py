@@ -283,6 +283,7 @@ class Clients:
         self._listening: asyncio.Server | None = None
         self._counts: asyncio.TimerHandle | None = None
         self._next_counts = 0.0
+        self._anew: asyncio.TimerHandle | None = None
 
     @property
     def count(self) -> int:
@@ -441,6 +442,9 @@ class Clients:
         began = clock()
         self.push("counts", self.server.counts.now())
         self._next_counts = clock() + max(PUSH_SECONDS, COUNT_SHARE * (clock() - began))
+        due = self.server.counts.lists.due
+        if due is not None and (self._anew is None or self._anew.when() < began):
+            self._anew = asyncio.get_running_loop().call_at(due, self.look_at_counts)
 
     def push(self, kind: str, header: Header, *, everyone: bool = False) -> None:
         """Send something to all who subscribed to its kind."""

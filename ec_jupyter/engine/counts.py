@@ -10,12 +10,16 @@ from typing import Any
 from ec_jupyter.engine import asides
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.fleet import Fleet
+from ec_jupyter.engine.gaps import Gaps
 from ec_jupyter.engine.job import Job
 from ec_jupyter.engine.quarantine import Quarantine
 from ec_jupyter.flow.rows import plug_row, processor_row, socket_row
 from ec_jupyter.model import Plug, Socket
 
 _NUMBERS = ("used", "others", "round_trip", "memory", "since")
+
+LIST_SHARE = 20
+"""Lists of which nothing has come are counted at most this part of the time."""
 
 STATES = ("waiting", "queued", "running", "done", "failed", "cancelled", "skipped")
 
@@ -37,10 +41,16 @@ class Counts:
         Which calls run alone.
     idle : callable
         Whether nothing runs and nothing may start.
+
+    Attributes
+    ----------
+    lists : EmptyLists
+        Lists of which nothing has come.
     """
 
     def __init__(self, core: Core, fleet: Fleet, quarantine: Quarantine, idle: Callable[[], bool]) -> None:
         self._core, self._fleet, self._quarantine, self._idle = core, fleet, quarantine, idle
+        self.lists = EmptyLists()
 
     def topology(self, rows: Rows | None = None) -> dict[str, Any]:
         """The wiring as clients show it; what has not changed since is taken from `rows`."""
@@ -55,12 +65,16 @@ class Counts:
             "nodes": [_node_row(facts) for facts in self._fleet.facts()],
         }
 
-    def now(self) -> dict[str, Any]:
-        """Requests by state and socket, what waits at arguments and plugs, what processors and nodes are doing."""
+    def now(self, *, asked: bool = False) -> dict[str, Any]:
+        """Requests by state and socket, what waits at arguments and plugs, what processors and nodes are doing.
+
+        Where somebody has `asked`, all of it is as of now; what is told unasked may have lists as of a while ago.
+        """
         core, jobs = self._core, self._at_work()
         running = Counter(job.socket for job in jobs)
         progress = _progress(jobs)
         arrived, on_the_way = _arrived(core)
+        lists, aside = self.lists.count(core, anew=asked), asides.shown(core)
         sockets = {}
         for socket in core.topology.sockets.values():
             if not socket.parked:
@@ -70,11 +84,12 @@ class Counts:
                 row["queued"] = max(0, row["queued"] - running[socket.id])
                 row["arrived"] = arrived.get(socket.id, {})
                 row["progress"] = progress.get(socket.id)
-                row["aside"] = asides.of_socket(core, socket.id)
+                row["lists"] = lists.get(socket.id, {})
+                row["aside"] = asides.of_socket(core, socket.id, aside)
                 sockets[socket.name] = row
         return {
             "time": time.time(), "sockets": sockets, "processors": _pools(core, sockets, jobs), "plugs": on_the_way,
-            "nodes": self._nodes(jobs), "idle": self._idle(), "aside": asides.shown(core),
+            "nodes": self._nodes(jobs), "idle": self._idle(), "aside": aside,
             "alone": self._quarantine.shown(),
         }  # fmt: skip
 
@@ -119,6 +134,47 @@ def _socket_row(core: Core, socket: Socket, rows: Rows) -> dict[str, Any]:
 def _node_row(facts: dict[str, Any]) -> dict[str, Any]:
     """A node without what changes from one look to the next."""
     return {key: value for key, value in facts.items() if key not in _NUMBERS}
+
+
+class EmptyLists:
+    """How many lists are awaited of which nothing has come, as the calls that should have made their elements failed.
+
+    To count them is to look at every failed call ahead of a list, so that it is not done each time.
+
+    Attributes
+    ----------
+    due : float or None
+        Monotonic clock at which what was told last is to be counted anew; None where it was counted just then.
+    """
+
+    def __init__(self) -> None:
+        self._table: dict[int, dict[str, int]] = {}
+        self._next = 0.0
+        self.due: float | None = None
+
+    def count(self, core: Core, *, anew: bool = False) -> dict[int, dict[str, int]]:
+        """By socket and argument; as of a while ago, where there are very many failed calls."""
+        began = time.monotonic()
+        self.due = self._next if began < self._next and not anew else None
+        if self.due is None:
+            self._table = self._counted(core)
+            ended = time.monotonic()
+            self._next = ended + LIST_SHARE * (ended - began)
+        return self._table
+
+    @staticmethod
+    def _counted(core: Core) -> dict[int, dict[str, int]]:
+        table: dict[int, dict[str, int]] = {}
+        if not any(counter["failed"] or counter["cancelled"] for counter in core.counts.values()):
+            return table
+        gaps = Gaps(core)
+        for party in core.joins.parties.all.values():
+            for socket in gaps.sockets(party):
+                for gap in gaps.of(party, socket):
+                    if not gap.begun:
+                        port = table.setdefault(socket, {})
+                        port[gap.argument] = port.get(gap.argument, 0) + 1
+        return table
 
 
 def _progress(jobs: list[Job]) -> dict[int, dict[str, Any]]:

@@ -54,7 +54,7 @@ class Views:
 
     def counts(self, header: Header) -> Answer:
         """What is where, in numbers."""
-        return self._counts.now(), []
+        return self._counts.now(asked=True), []
 
     def rates(self, header: Header) -> Answer:
         """How quickly each socket works."""

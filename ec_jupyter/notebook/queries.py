@@ -167,7 +167,8 @@ class Queries:
             fed = {p["argument"] for p in self._client.topology["plugs"] if p["target"] == name}
             unfed = [argument for argument in record.get("needed", ()) if argument not in fed] if fed else []
             notes = [
-                states.get("aside") or "",
+                # the reason stands above the table
+                (states.get("aside") or "").partition(": ")[0],
                 "paused" if paused else "",
                 f"stale: {', '.join(stale)}" if stale else "",
                 f"waits for {', '.join(unfed)}: nothing plugged" if unfed else "",

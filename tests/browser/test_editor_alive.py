@@ -72,7 +72,7 @@ def test_mark_of_an_argument_lists_what_waits_and_supplying_the_rest_makes_the_c
     expect(picture.button("1 queued at join")).to_be_visible()
     expect(mark).to_have_count(0)
     expect(panel).to_contain_text("Nothing waits here.")
-    assert picture.asked("supply")[-1] == {"socket": "join", "party": 7, "tag": [], "argument": "two", "text": "2.5"}
+    assert picture.asked("supply")[-1] == {"socket": "join", "party": 7, "tag": "", "argument": "two", "text": "2.5"}
 
 
 def test_waiting_value_is_discarded(editor_page):
@@ -82,6 +82,37 @@ def test_waiting_value_is_discarded(editor_page):
     picture.button("Discard value of one").click()
     expect(picture.button("1 waiting at one of join")).to_have_count(0)
     assert picture.flow("arrivals") == []
+
+
+def test_what_is_set_aside_says_why_and_waits_again_or_goes(editor_page):
+    picture = editor_page()
+    picture.flow("arrive('join', 'one', 41)")
+    picture.flow("arrivals.push({...flow.arrivals[0], id: 99, party: 2})")
+    why = "it cannot be read (ValueError: no tag)"
+    picture.page.evaluate("why => { for (const one of flow.arrivals) one.aside = why; flow.onCounts() }", why)
+    picture.button("2 waiting at one of join").click()
+    panel = picture.panel("Waiting at one of join")
+    expect(panel.get_by_text(f"Set aside: {why}")).to_have_count(2)
+    expect(panel.get_by_label("Value for two")).to_have_count(0)
+    panel.get_by_role("button", name="Retry").first.click()
+    expect(picture.said).to_have_text("waits again at join")
+    expect(panel.get_by_text("Set aside")).to_have_count(1)
+    expect(panel.get_by_label("Value for two")).to_have_count(1)
+    panel.get_by_role("button", name="Discard value of one").last.click()
+    expect(panel.get_by_text("Set aside")).to_have_count(0)
+    assert picture.asked("retry") == [{"arrivals": [picture.flow("arrivals[0].id")]}]
+    assert picture.asked("discard") == [{"arrivals": [99]}]
+
+
+def test_card_of_a_socket_that_is_set_aside_has_a_sign_with_the_reason(editor_page):
+    picture = editor_page()
+    why = "socket 'count' is set aside: it cannot be read (KeyError: 'name'); to declare 'count' again takes it back"
+    picture.page.evaluate("why => { flow.asides = { count: why }; flow.onCounts() }", why)
+    sign = picture.card("count").get_by_title(why)
+    expect(sign).to_have_text("aside")
+    expect(sign.locator("svg")).to_be_visible()
+    picture.card("count").locator(".ec-name").dblclick()
+    expect(picture.panel("Socket count").get_by_text(why)).to_be_visible()
 
 
 def test_failed_count_leads_to_the_traceback_and_retry(editor_page):

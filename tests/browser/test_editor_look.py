@@ -217,6 +217,27 @@ def test_attribution_of_react_flow_is_kept(editor_page):
     expect(picture.page.get_by_role("link", name="React Flow attribution")).to_be_visible()
 
 
+@pytest.mark.parametrize("width", [640, 780, 880, 1020, 1200])
+def test_outline_and_panel_together_leave_the_picture_its_room(editor_page, width):
+    picture = editor_page("six", size=(width, 640))
+    picture.button("Outline").click()
+    picture.button("Help").click()
+    outline, panel = picture.page.locator(".ec-outline"), picture.page.locator(".ec-panel")
+    expect(panel).to_be_visible()
+    expect(outline).to_be_visible()
+    editor, boxes = picture.editor.bounding_box(), [one.bounding_box() for one in (outline, panel)]
+    # what they have of its width, where they stand one over the other only once
+    taken = sum(box["width"] for box in boxes)
+    if boxes[0]["y"] + boxes[0]["height"] <= boxes[1]["y"] + 1:
+        taken = max(box["width"] for box in boxes)
+    assert editor["width"] - taken > 300
+    assert all(box["height"] > 140 for box in boxes)
+    bottom = editor["y"] + editor["height"]
+    assert all(box["y"] + box["height"] <= bottom + 1 for box in boxes)
+    free = picture.page.locator(".ec-stage").bounding_box()
+    assert free["height"] > 300
+
+
 def test_narrow_cell_keeps_everything_in_reach(editor_page):
     picture = editor_page("six", size=(420, 640))
     picture.button("Help").click()

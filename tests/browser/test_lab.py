@@ -146,6 +146,71 @@ def test_a_value_supplied_on_a_port_makes_the_call_that_waited_for_it(show: Any,
     waiting.get_by_text("Nothing waits here.").wait_for()
 
 
+@pytest.fixture
+def lists(flow: Flow) -> Flow:
+    """``numbers`` mapped to ``divide``, which fails, and gathered by ``collect``; and mapped to ``add_two``."""
+
+    def numbers(n: int) -> list[int]:
+        return list(range(n))
+
+    def divide(x: int) -> str:
+        return str(1 // 0)
+
+    def collect(xs: list[str]) -> list[str]:
+        return xs
+
+    for task in (numbers, divide, collect):
+        task.__module__ = "__main__"
+        flow.declare(task, task.__name__)
+    flow.plug("numbers", "divide.x", map=True)
+    flow.plug("numbers", "add_two.one", map=True)
+    flow.plug("divide", "collect.xs", gather=True)
+    flow.submit("numbers", 3)
+    flow.wait(60)
+    return flow
+
+
+def test_elements_that_a_list_lacks_are_seen_supplied_and_left_out(show: Any, lists: Flow) -> None:
+    page, flow = show(), lists
+    row(page, flow).get_by_role("button", name=f"Open flow {flow.name}/{flow.name}").click()
+    port(page, "1 waiting at xs of collect").click()
+    waiting = page.get_by_role("region", name="Waiting at xs of collect")
+    waiting.get_by_text("nothing of the list has come: it lacks xs[0], xs[1], xs[2]").wait_for()
+    element, value = waiting.get_by_label("Element of xs"), waiting.get_by_label("Value for xs")
+    element.fill("1")
+    # of a list of texts an element is typed as it is
+    value.fill("b")
+    waiting.get_by_role("button", name="Supply").click()
+    waiting.get_by_text("the list lacks xs[0], xs[2]").wait_for()
+    waiting.get_by_label("Value of xs[1]", exact=True).get_by_text("'b'").wait_for()
+    element.fill("1")
+    value.fill("again")
+    waiting.get_by_role("button", name="Supply").click()
+    waiting.get_by_role("alert").wait_for()
+    element.fill("")
+    value.fill("a")
+    waiting.get_by_role("button", name="Supply").click()
+    waiting.get_by_text("the list lacks xs[2]").wait_for()
+    waiting.get_by_role("button", name="Leave out").click()
+    waiting.get_by_text("Nothing waits here.").wait_for()
+    flow.wait(60)
+    assert flow.results("collect") == [["a", "b"]]
+
+
+def test_a_list_of_which_nothing_has_come_is_discarded_and_calls_name_their_element(show: Any, lists: Flow) -> None:
+    page, flow = show(), lists
+    row(page, flow).get_by_role("button", name=f"Open flow {flow.name}/{flow.name}").click()
+    port(page, "1 waiting at xs of collect").click()
+    waiting = page.get_by_role("region", name="Waiting at xs of collect")
+    waiting.get_by_role("button", name="Discard the list").click()
+    waiting.get_by_text("Nothing waits here.").wait_for()
+    flow.wait(60)
+    assert [one.state for one in flow.requests("collect")] == ["skipped"]
+    port(page, "3 waiting at one of add_two").click()
+    calls = page.get_by_role("region", name="Waiting at one of add_two")
+    calls.get_by_role("heading", name="run 1 · element 2").wait_for()
+
+
 def test_a_plug_is_made_and_taken_back_with_the_keyboard_alone(show: Any, flow: Flow) -> None:
     page = show()
     row(page, flow).get_by_role("button", name=f"Open flow {flow.name}/{flow.name}").click()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ec_jupyter.client.commands import answer, command
 from ec_jupyter.errors import RequestNotFoundError, StoreDamagedError
 from ec_jupyter.notebook.flow import Flow as Notebook
 from tests.crash.flowkit import damaged, echo
@@ -52,6 +53,24 @@ def test_values_that_are_set_aside_are_seen_with_the_reason_and_wait_again_once_
     assert flow.query("counts")["aside"] == {}
     with pytest.raises(RequestNotFoundError, match="is set aside"):
         items[0].retry()
+
+
+def test_a_picture_lets_what_is_set_aside_wait_again_or_gives_it_up(flow):
+    def ids():
+        rows = command(flow.client, "waiting")["rows"]
+        return {row["socket"]: row["arguments"]["one"]["arrivals"][0]["id"] for row in rows if row.get("aside")}
+
+    aside = ids()
+    refused = answer(flow.client, "retry", {"arrivals": [aside["join"]]})
+    assert "still cannot be read" in refused["error"]
+    command(flow.client, "discard", {"arrivals": [aside["zipped"]]})
+    assert ids() == {"join": aside["join"]}
+    changed(flow, "UPDATE arrival SET tag = ''")
+    command(flow.client, "retry", {"arrivals": [aside["join"]]})
+    assert ids() == {}
+    flow.submit("b", x=3)
+    flow.drained()
+    assert flow.results("join") == [(1, 3)]
 
 
 def test_values_that_are_set_aside_and_cannot_be_read_still_are_given_up(flow):

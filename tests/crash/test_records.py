@@ -43,7 +43,7 @@ def test_calls_of_records_that_cannot_be_read_wait_and_say_so_until_those_are_de
     assert counts["aside"].keys() == DAMAGED.keys()
     assert all("cannot be read" in why and "again" in why for why in counts["aside"].values())
     for unit, name in zip(DAMAGED, names, strict=True):
-        assert counts["sockets"][name]["aside"] == f"{unit} is set aside"
+        assert counts["sockets"][name]["aside"] == f"{unit} is set aside: {counts['aside'][unit]}"
         assert counts["sockets"][name]["queued"] == 1
     declare(local=1)
     assert [flow.result(request) for request in requests] == ["HEY"] * len(names)

@@ -158,6 +158,29 @@ def test_undo_in_the_picture_and_in_a_cell_know_of_each_others_discards(page: Pa
     assert page.do("undo")["text"] == "plug emit -> join.left"
 
 
+def test_a_list_of_which_nothing_has_come_is_counted_at_its_argument_and_given_element_by_element(page: Page) -> None:
+    page.shell.run("@ec.socket\ndef numbers(n): return list(range(n))\n@ec.socket\ndef div(x): return 1 // 0")
+    page.shell.run("@ec.socket\ndef collect(xs: list[str]): return xs\nflow.plug('numbers', 'div.x', map=True)")
+    page.shell.run("flow.plug('div', 'collect.xs', gather=True); flow.submit('numbers', 3); flow.wait(60)")
+    counts = page.counts()
+    assert counts["sockets"]["collect"]["lists"] == {"xs": 1}
+    assert scene.metrics(counts)["sockets"]["collect"]["lists"] == {"xs": 1}
+    (row,) = page.do("waiting", socket="collect")["rows"]
+    assert (row["element"], row["lacks"]) == ([], {"xs": [0, 1, 2]})
+    place = {"socket": "collect", "party": row["party"], "tag": row["tag"], "argument": "xs"}
+    # of a list of texts an element is typed as it is
+    page.do("supply", **place, element=[1], text="b")
+    assert page.counts()["sockets"]["collect"]["lists"] == {}
+    page.do("discard", **place, element=[0])
+    page.do("supply", **place, element=[2], text='"c"')
+    page.shell.run("flow.wait(60)")
+    assert page.shell.run("flow.results('collect')") == [["b", "c"]]
+    page.shell.run("flow.submit('numbers', 3); flow.wait(60)")
+    (row,) = page.do("waiting", socket="collect")["rows"]
+    page.do("discard", **place | {"party": row["party"]})
+    assert page.do("waiting", socket="collect")["rows"] == []
+
+
 def test_one_edit_of_a_picture_is_one_step_of_undo(page: Page) -> None:
     change = {"op": "plug", "source": "emit", "on": "result"}
     reply = page.do(

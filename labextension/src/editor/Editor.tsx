@@ -45,7 +45,7 @@ export function Editor(): JSX.Element {
     >
       <ReactFlowProvider>
         <Toolbar />
-        <div className="ec-main">
+        <div className={`ec-main${outline && panel ? ' ec-both' : ''}`}>
           {outline && <Outline />}
           <div className="ec-stage">
             <Canvas />

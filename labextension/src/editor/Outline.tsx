@@ -9,7 +9,7 @@ import { progressText } from './ProgressStrip';
 import { useCounts, useDepth, useGraph, useNodeText } from './store';
 import type { Graph, Plug } from './types';
 import { feeding, findPlug, keyOf, outputType, placeId, ports, type Place } from './wiring';
-import { nodeState, short, stateOf, usage } from './words';
+import { nodeState, short, stateOf, usage, waitingAt } from './words';
 
 interface Row {
   id: string;
@@ -194,7 +194,7 @@ function SocketText({ name, graph }: { name: string; graph: Graph }): JSX.Elemen
   return (
     <span>
       <b>{name}</b>{' '}
-      <span className={`ec-state ec-is-${state}`}>
+      <span className={`ec-state ec-is-${state}`} title={counts.aside ?? undefined}>
         <Icon name={state} />
         {state}
       </span>{' '}
@@ -209,7 +209,7 @@ function SocketText({ name, graph }: { name: string; graph: Graph }): JSX.Elemen
 
 function ArgumentText({ socket, argument, graph }: { socket: string; argument: string; graph: Graph }): JSX.Element {
   const store = useStore();
-  const arrived = useCounts(store, socket).arrived[argument] ?? 0;
+  const arrived = waitingAt(useCounts(store, socket), argument);
   const port = ports(graph.sockets[socket]!).find(one => one.name === argument);
   return (
     <span>

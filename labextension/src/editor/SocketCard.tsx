@@ -11,9 +11,9 @@ import { cardHandles, type CardNode } from './scene';
 import { useCounts, useGraph, useRate, useView } from './store';
 import type { Parameter, Socket, SocketCounts } from './types';
 import { outputType, placeId, ports } from './wiring';
-import { duration, rate, short, stateOf } from './words';
+import { duration, rate, short, stateOf, waitingAt } from './words';
 
-const COUNTED: (IconName & keyof SocketCounts)[] = ['queued', 'running', 'done', 'failed'];
+const COUNTED = ['queued', 'running', 'done', 'failed'] as const;
 
 export const SocketCard = memo(function SocketCard({ data, selected }: NodeProps<CardNode>): JSX.Element | null {
   const store = useStore();
@@ -34,7 +34,7 @@ export const SocketCard = memo(function SocketCard({ data, selected }: NodeProps
   };
   if (far) {
     return (
-      <div {...card} title={`${name}: ${state}`}>
+      <div {...card} title={`${name}: ${counts.aside ?? state}`}>
         <Icon name={state} />
         <b>{name}</b>
         <Anchors socket={socket} />
@@ -58,10 +58,10 @@ export const SocketCard = memo(function SocketCard({ data, selected }: NodeProps
           <Icon name="more" />
         </button>
       </div>
-      <SecondLine name={name} socket={socket} state={state} />
+      <SecondLine name={name} socket={socket} state={state} aside={counts.aside ?? undefined} />
       <div className="ec-args">
         {ports(socket).map(port => (
-          <Argument key={port.name} name={name} socket={socket} port={port} arrived={counts.arrived[port.name] ?? 0} />
+          <Argument key={port.name} name={name} socket={socket} port={port} counts={counts} />
         ))}
         {ports(socket).length === 0 && <div className="ec-arg ec-muted">no arguments</div>}
       </div>
@@ -82,15 +82,22 @@ function Anchors({ socket }: { socket: Socket }): JSX.Element {
   );
 }
 
+interface SecondLineProps {
+  name: string;
+  socket: Socket;
+  state: IconName;
+  aside: string | undefined;
+}
+
 /** State and marks, then the first line of the doc, or rates where a person asked for them. */
-function SecondLine({ name, socket, state }: { name: string; socket: Socket; state: IconName }): JSX.Element {
+function SecondLine({ name, socket, state, aside }: SecondLineProps): JSX.Element {
   const store = useStore();
   const rates = useView(store, view => view.rates);
   const speed = useRate(store, name);
   const { stale, parked } = socket.task;
   return (
     <div className="ec-card-line">
-      <span className={`ec-state ec-is-${state}`}>
+      <span className={`ec-state ec-is-${state}`} title={aside}>
         <Icon name={state} />
         {state}
       </span>
@@ -146,17 +153,19 @@ interface ArgumentProps {
   name: string;
   socket: Socket;
   port: Parameter;
-  arrived: number;
+  counts: SocketCounts;
 }
 
-function Argument({ name, socket, port, arrived }: ArgumentProps): JSX.Element {
+function Argument({ name, socket, port, counts }: ArgumentProps): JSX.Element {
   const store = useStore();
+  const waiting = waitingAt(counts, port.name);
+  const lists = counts.lists?.[port.name] ?? 0;
   const fits = useFitClass(store, name, port.name);
   const fixed = socket.fixed[port.name];
   const value = fixed ? ` ≡ ${fixed.text}` : port.default === null ? '' : ` = ${port.default}`;
   const said = fixed ? `, fixed to ${fixed.text}` : port.default === null ? ', required' : `, default ${port.default}`;
   return (
-    <div className={`ec-arg${arrived ? ' ec-arrived' : ''}`}>
+    <div className={`ec-arg${waiting ? ' ec-arrived' : ''}`}>
       <Handle
         id={`in:${port.name}`}
         type="target"
@@ -174,16 +183,16 @@ function Argument({ name, socket, port, arrived }: ArgumentProps): JSX.Element {
         {port.annotation}
         {value}
       </code>
-      {arrived > 0 && (
+      {waiting > 0 && (
         <button
           className="ec-waits nodrag"
           tabIndex={-1}
-          aria-label={`${short(arrived)} waiting at ${port.name} of ${name}`}
-          title={`${arrived} wait here for the other arguments of their call`}
+          aria-label={`${short(waiting)} waiting at ${port.name} of ${name}`}
+          title={`${waiting - lists} wait here for the other arguments of their call${lists ? `; of ${lists} awaited as a list nothing has come` : ''}`}
           onClick={() => store.set({ panel: { kind: 'waiting', socket: name, argument: port.name } })}
         >
           <Icon name="waiting" />
-          {short(arrived)}
+          {short(waiting)}
         </button>
       )}
     </div>

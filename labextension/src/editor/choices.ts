@@ -6,6 +6,7 @@ import { jsonOf, svgOf } from './saving';
 import type { Choice, Panel, Store } from './store';
 import type { Graph, Plug } from './types';
 import { feeding, findPlug, keyOf, outputType, plugName, ports, verdict, type Place } from './wiring';
+import { waitingAt } from './words';
 
 type Point = { x: number; y: number };
 
@@ -79,7 +80,7 @@ function ofOutput(store: Store, graph: Graph, source: string, at: Point | null):
 }
 
 function ofArgument(store: Store, graph: Graph, socket: string, argument: string, at: Point | null): Choice[] {
-  const arrived = store.countsOf(socket).arrived[argument] ?? 0;
+  const arrived = waitingAt(store.countsOf(socket), argument);
   const waiting = show(store, 'Values that wait', { kind: 'waiting', socket, argument }, arrived ? `${arrived}` : 'none');
   const fitting = Object.entries(graph.sockets)
     .filter(([source]) => verdict(graph, source, socket, argument).ok)

@@ -10,6 +10,7 @@ const PATHS = {
   waiting: 'M4 2.5h8M4 13.5h8M5 2.5c0 5 6 6 6 11M11 2.5c0 5-6 6-6 11',
   paused: 'M5.5 3.5v9M10.5 3.5v9',
   parked: 'M5 13V3h4a3 3 0 010 6H5',
+  aside: 'M8 2l6.5 11.5h-13zM8 6.5v3M8 11.5h.01',
   idle: 'M8 5a3 3 0 100 6 3 3 0 000-6z',
   stale: 'M8 4v4l3 2M8 2a6 6 0 105.5 3.6M13.8 2v3.8H10',
   undo: 'M6 3L2.5 6.5 6 10M3 6.5h6.5a4 4 0 010 8H7',

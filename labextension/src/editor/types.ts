@@ -100,6 +100,10 @@ export interface SocketCounts {
   skipped: number;
   /** Values that wait at each argument for the others of their call. */
   arrived: Record<string, number>;
+  /** Lists that each argument waits for of which nothing has come: the calls of all their elements have failed. */
+  lists?: Record<string, number>;
+  /** What is set aside so that nothing of it starts, and why. */
+  aside?: string | null;
   /** How far its running calls are, together, where their tasks say so. */
   progress?: Progress | null;
 }

@@ -60,13 +60,18 @@ export const usage = ({ used, cpus }: Node): string => `${used ?? 0}/${cpus || '
 
 /** The one word that a card shows; what shouts comes first. */
 export function stateOf(socket: Socket, counts: SocketCounts, processorPaused: boolean): IconName & string {
+  if (counts.aside) return 'aside';
   if (socket.task.parked) return 'parked';
   if (counts.failed) return 'failed';
   if (socket.paused || processorPaused) return 'paused';
   if (counts.running) return 'running';
   if (counts.queued) return 'queued';
-  if (counts.waiting || Object.values(counts.arrived).some(Boolean)) return 'waiting';
+  if (counts.waiting || [counts.arrived, counts.lists ?? {}].some(of => Object.values(of).some(Boolean))) return 'waiting';
   return counts.done ? 'done' : 'idle';
 }
+
+/** How many values and lists an argument shows as waiting. */
+export const waitingAt = ({ arrived, lists }: SocketCounts, argument: string): number =>
+  (arrived[argument] ?? 0) + (lists?.[argument] ?? 0);
 
 export const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);

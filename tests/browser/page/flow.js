@@ -223,7 +223,12 @@ export class Flow {
     return { row: found, error: found.error ?? null, arguments: Object.fromEntries(values), output: found.output, attempts: [] };
   }
 
-  op_retry({ ids, socket }) {
+  op_retry({ ids, socket, arrivals }) {
+    if (arrivals) {
+      for (const one of this.arrivals) if (arrivals.includes(one.id)) delete one.aside;
+      this.onCounts();
+      return { ids: [] };
+    }
     const failed = this.requests.filter(one => one.state === 'failed' && (ids ? ids.includes(one.id) : one.socket === socket));
     for (const one of failed) Object.assign(one, { state: 'queued', error: null, attempt: one.attempt + 1 });
     this.onCounts();
@@ -248,7 +253,9 @@ export class Flow {
       const here = this.arrivals.filter(one => one.socket === socket && one.party === party && one.argument === name);
       return { state: here.length ? 'arrived' : 'missing', arrivals: here.map(one => ({ ...one, ...this.shown(one.value) })) };
     };
-    return { run: party, party, tag: [], arguments: Object.fromEntries(needed.map(name => [name, of(name)])), stranded: false, request: null };
+    const aside = this.arrivals.find(one => one.socket === socket && one.party === party && one.aside)?.aside;
+    const table = Object.fromEntries(needed.map(name => [name, of(name)]));
+    return { run: party, party, tag: '', element: [], arguments: table, stranded: false, request: null, lacks: {}, ...(aside && { aside }) };
   }
 
   op_preview({ arrival, request, result }) {
@@ -261,8 +268,8 @@ export class Flow {
     return {};
   }
 
-  op_discard({ arrival, request }) {
-    this.arrivals = this.arrivals.filter(one => one.id !== arrival);
+  op_discard({ arrivals = [], request }) {
+    this.arrivals = this.arrivals.filter(one => !arrivals.includes(one.id));
     if (request) this.found(request).state = 'skipped';
     this.onCounts();
     return {};
@@ -356,7 +363,7 @@ export class Flow {
     for (const one of this.arrivals) if (one.socket === socket) arrived[one.argument] = (arrived[one.argument] ?? 0) + 1;
     const progress = own.find(one => one.state === 'running' && one.progress)?.progress ?? null;
     const states = ['waiting', 'queued', 'running', 'done', 'failed', 'cancelled', 'skipped'];
-    return { ...Object.fromEntries(states.map(state => [state, count(state)])), arrived, progress };
+    return { ...Object.fromEntries(states.map(state => [state, count(state)])), arrived, progress, aside: this.asides?.[socket] };
   }
 
   needed(socket) {

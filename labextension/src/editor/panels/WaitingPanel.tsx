@@ -2,7 +2,9 @@
 
 import { useState, type FormEvent, type JSX } from 'react';
 import { useStore } from '../context';
-import { useCounts } from '../store';
+import { useCounts, useGraph } from '../store';
+import type { Answer } from '../types';
+import { feeding } from '../wiring';
 import { age, bytes } from '../words';
 import { useAnswer } from './ask';
 
@@ -13,72 +15,134 @@ interface Arrival {
   source: string | null;
   request: number | null;
   since: number;
+  /** Which element of its list, of one that is gathered. */
+  at?: number;
 }
 
 interface Row {
   run: number;
   party: number;
-  tag: unknown;
-  arguments: Record<string, { state: 'arrived' | 'held' | 'missing' | 'unreachable'; arrivals: Arrival[] }>;
+  tag: string;
+  /** Where it stands in lists that were mapped; absent where calls are not told apart by that. */
+  element?: number[];
+  arguments: Record<string, { state: 'arrived' | 'held' | 'missing' | 'unreachable' | 'stranded'; arrivals: Arrival[] }>;
   stranded: boolean;
   request: number | null;
+  /** By argument, the elements that a list lacks. */
+  lacks?: Record<string, number[]>;
+  /** Why it is set aside. */
+  aside?: string;
+}
+
+interface Waiting extends Row {
+  key: string;
+  element: number[];
+  lacks: Record<string, number[]>;
 }
 
 /** More would be slow to draw; they are told by their number. */
 const SHOWN = 50;
 
+const idsOf = (row: Row): number[] => Object.values(row.arguments).flatMap(({ arrivals }) => arrivals.map(one => one.id));
+
+/** Each call that waits once: elements of a list that is gathered come in rows of their own. */
+function calls(rows: Row[], gathers: (argument: string) => boolean): Waiting[] {
+  const found = new Map<string, Waiting>();
+  for (const row of rows) {
+    const { element = [], lacks = {} } = row;
+    const listed = (name: string) => element.length > 0 && (name in lacks || gathers(name));
+    const inside = Object.entries(row.arguments).some(([name, { arrivals }]) => arrivals.length && listed(name));
+    const lead = inside ? element.slice(0, -1) : element;
+    const key = JSON.stringify(row.element && !row.aside ? [row.party, lead] : idsOf(row));
+    const tag = inside ? row.tag.split(';').slice(0, -1).join(';') : row.tag;
+    const call = found.get(key) ?? { ...row, key, tag, element: lead, lacks: {}, arguments: {} };
+    found.set(key, call);
+    call.stranded ||= row.stranded;
+    call.request ??= row.request;
+    Object.assign(call.lacks, lacks);
+    for (const [name, { state, arrivals }] of Object.entries(row.arguments)) {
+      const known = (call.arguments[name] ??= { state, arrivals: [] });
+      if (arrivals.length) known.state = state;
+      known.arrivals.push(...arrivals.map(one => (inside && listed(name) ? { ...one, at: element.at(-1)! } : one)));
+    }
+  }
+  return [...found.values()];
+}
+
 export function WaitingPanel({ socket, argument }: { socket: string; argument: string | null }): JSX.Element {
   const store = useStore();
-  const counts = useCounts(store, socket);
-  const [answer, again] = useAnswer('waiting', { socket }, `${JSON.stringify(counts.arrived)} ${counts.waiting}`);
-  const all = (answer?.['rows'] ?? []) as Row[];
-  const rows = argument === null ? all : all.filter(row => row.arguments[argument]?.arrivals.length);
+  const { arrived, lists, waiting } = useCounts(store, socket);
+  const graph = useGraph(store, known => known);
+  const [answer, again] = useAnswer('waiting', { socket }, JSON.stringify([arrived, lists, waiting]));
+  const gathers = (name: string) => !!graph && feeding(graph, socket, name).some(plug => plug.gather);
+  const all = calls((answer?.['rows'] ?? []) as Row[], gathers);
+  const shown = argument === null ? all : all.filter(call => call.arguments[argument]?.arrivals.length || call.lacks[argument]);
   if (answer && !answer.ok) return <p className="ec-warn">{answer.error}</p>;
   return (
     <>
-      {answer && !rows.length && <p className="ec-muted">Nothing waits here.</p>}
-      {argument !== null && all.length > rows.length && (
+      {answer && !shown.length && <p className="ec-muted">Nothing waits here.</p>}
+      {argument !== null && all.length > shown.length && (
         <div className="ec-acts">
           <button onClick={() => store.set({ panel: { kind: 'waiting', socket, argument: null } })}>
             All {all.length} calls that wait at {socket}
           </button>
         </div>
       )}
-      {rows.slice(0, SHOWN).map(row => (
-        <Call key={JSON.stringify([row.party, row.tag, row.request])} socket={socket} row={row} again={again} />
+      {shown.slice(0, SHOWN).map(call => (
+        <Call key={call.key} socket={socket} call={call} again={again} />
       ))}
-      {rows.length > SHOWN && <p className="ec-muted">{rows.length - SHOWN} more</p>}
+      <More count={shown.length} />
     </>
   );
 }
 
-function Call({ socket, row, again }: { socket: string; row: Row; again: () => void }): JSX.Element {
+function More({ count }: { count: number }): JSX.Element | null {
+  return count > SHOWN ? <p className="ec-muted">{count - SHOWN} more</p> : null;
+}
+
+interface CallProps {
+  socket: string;
+  call: Waiting;
+  again: () => void;
+}
+
+function Call({ socket, call, again }: CallProps): JSX.Element {
   const store = useStore();
-  const arrivals = Object.values(row.arguments).flatMap(of => of.arrivals);
-  const discard = async () => {
-    // one after the other: the last of them ends the call
-    const ids = row.request === null ? arrivals.map(one => ({ arrival: one.id })) : [{ request: row.request }];
-    for (const id of ids) if (!(await store.ask('discard', id))) break;
-    store.say(`discarded what waited at ${socket}`);
+  const { aside, element, lacks, request, run, stranded } = call;
+  const arrivals = idsOf(call);
+  const act = async (op: string, args: Record<string, unknown>, said: string) => {
+    if (await store.ask(op, args)) store.say(`${said} ${socket}`);
     again();
   };
   return (
     <article className="ec-call">
       <h3>
-        run {row.run}
-        {Array.isArray(row.tag) && row.tag.length > 0 && ` · element ${row.tag.map(part => String(part)).join('.')}`}
-        {row.stranded && <span className="ec-warn"> · stranded: nothing can reach it any more</span>}
+        run {run}
+        {element.length > 0 && ` · element ${element.join('.')}`}
+        {stranded && <span className="ec-warn"> · stranded: nothing can reach it any more</span>}
       </h3>
-      {Object.entries(row.arguments).map(([name, { state, arrivals: came }]) => (
+      {aside && <p className="ec-warn">Set aside: {aside}</p>}
+      {Object.entries(call.arguments).map(([name, { state, arrivals: came }]) => (
         <div key={name} className="ec-value">
-          <b>{name}</b> {state !== 'arrived' && <span className="ec-muted">{MISSING[state]}</span>}
-          {came.map(one => (
+          <b>{name}</b> <span className="ec-muted">{lacks[name] ? lacking(name, lacks[name], came.length) : MISSING[state]}</span>
+          {came.slice(0, SHOWN).map(one => (
             <ArrivalRow key={one.id} arrival={one} argument={name} again={again} />
           ))}
-          {(state === 'missing' || state === 'unreachable') && <Supply socket={socket} row={row} argument={name} again={again} />}
+          <More count={came.length} />
+          {!aside && (lacks[name] || state === 'missing' || state === 'unreachable') && (
+            <Supply socket={socket} call={call} argument={name} again={again} />
+          )}
         </div>
       ))}
-      {arrivals.length > 1 && <button onClick={() => void discard()}>Discard the call</button>}
+      <div className="ec-acts">
+        {aside && <button onClick={() => void act('retry', { arrivals }, 'waits again at')}>Retry</button>}
+        {arrivals.length > 1 && (
+          <button onClick={() => void act('discard', { arrivals }, 'discarded what waited at')}>Discard the call</button>
+        )}
+        {!arrivals.length && request !== null && (
+          <button onClick={() => void act('cancel', { ids: [request] }, 'cancelled a request of')}>Cancel the request</button>
+        )}
+      </div>
     </article>
   );
 }
@@ -87,27 +151,37 @@ const MISSING = {
   arrived: '',
   held: 'the value held for all calls',
   missing: 'not here yet',
-  unreachable: 'nothing on its way can bring it'
+  unreachable: 'nothing on its way can bring it',
+  stranded: ''
 };
+
+/** What a list lacks, in the words of a person; the first few by name. */
+function lacking(name: string, missing: number[], came: number): string {
+  const some = missing.slice(0, 8).map(at => `${name}[${at}]`);
+  const more = missing.length > some.length ? ` and ${missing.length - some.length} more` : '';
+  return `${came ? 'the list' : 'nothing of the list has come: it'} lacks ${some.join(', ')}${more}`;
+}
 
 function ArrivalRow({ arrival, argument, again }: { arrival: Arrival; argument: string; again: () => void }): JSX.Element {
   const store = useStore();
   const [preview] = useAnswer('preview', { arrival: arrival.id });
+  const name = arrival.at === undefined ? argument : `${argument}[${arrival.at}]`;
   const discard = async () => {
-    if (await store.ask('discard', { arrival: arrival.id })) store.say(`discarded a value of ${argument}`);
+    if (await store.ask('discard', { arrivals: [arrival.id] })) store.say(`discarded a value of ${argument}`);
     again();
   };
   return (
     <>
-      <pre tabIndex={0} aria-label={`Value of ${argument}`}>
+      <pre tabIndex={0} aria-label={`Value of ${name}`}>
         {preview ? (preview.ok ? String(preview['text']) : preview.error) : '…'}
       </pre>
       <div className="ec-line-of">
         <span className="ec-muted">
+          {name !== argument && `${name} · `}
           {arrival.type}, {bytes(arrival.size)} · {arrival.source ? `from ${arrival.source}` : 'by hand'} ·{' '}
           {age(Date.now() / 1000 - arrival.since)} ago
         </span>
-        <button onClick={() => void discard()} aria-label={`Discard value of ${argument}`}>
+        <button onClick={() => void discard()} aria-label={`Discard value of ${name}`}>
           Discard
         </button>
       </div>
@@ -115,27 +189,46 @@ function ArrivalRow({ arrival, argument, again }: { arrival: Arrival; argument: 
   );
 }
 
-interface SupplyProps {
-  socket: string;
-  row: Row;
-  argument: string;
-  again: () => void;
-}
-
-function Supply({ socket, row, argument, again }: SupplyProps): JSX.Element {
+/** Gives an argument its value, or a list one of the elements that it lacks; that may be left out instead. */
+function Supply({ socket, call, argument, again }: CallProps & { argument: string }): JSX.Element {
   const store = useStore();
   const [text, setText] = useState('');
+  const [at, setAt] = useState('');
   const [error, setError] = useState('');
-  const supply = async (event: FormEvent) => {
-    event.preventDefault();
-    const answer = await store.command('supply', { socket, party: row.party, tag: row.tag, argument, text });
+  const { party, run, tag, element } = call;
+  const missing = call.lacks[argument];
+  const index = at === '' ? missing?.[0] : Number(at);
+  const name = missing ? `${argument}[${index}]` : argument;
+  const place = { socket, argument, party, tag };
+  // a list stands elsewhere than its elements: there may be nothing yet where the rest of its call belongs
+  const one = { ...place, ...(missing ? { element: [...element, index] } : Object.keys(call.lacks).length && { run }) };
+  const send = async (asked: Promise<Answer>, said: string) => {
+    const answer = await asked;
     setError(answer.ok ? '' : (answer.error ?? 'it was refused'));
     if (!answer.ok) return;
-    store.say(`supplied ${argument} of ${socket}`);
+    setAt('');
+    setText('');
+    store.say(`${said} of ${socket}`);
     again();
   };
+  const supply = (event: FormEvent) => {
+    event.preventDefault();
+    void send(store.command('supply', { ...one, text }), `supplied ${name}`);
+  };
   return (
-    <form className="ec-line-of" onSubmit={event => void supply(event)}>
+    <form className="ec-line-of" onSubmit={supply}>
+      {missing && (
+        <input
+          className="ec-at"
+          type="number"
+          min={0}
+          aria-label={`Element of ${argument}`}
+          title="Which element"
+          placeholder={`${missing[0]}`}
+          value={at}
+          onChange={event => setAt(event.target.value)}
+        />
+      )}
       <input
         aria-label={`Value for ${argument}`}
         placeholder='3, "text", [1, 2]'
@@ -144,6 +237,16 @@ function Supply({ socket, row, argument, again }: SupplyProps): JSX.Element {
         onChange={event => setText(event.target.value)}
       />
       <button type="submit">Supply</button>
+      {missing && (
+        <button type="button" title="The list goes without it" onClick={() => void send(store.command('discard', one), `left out ${name}`)}>
+          Leave out
+        </button>
+      )}
+      {missing && !call.arguments[argument]!.arrivals.length && (
+        <button type="button" onClick={() => void send(store.command('discard', place), `discarded ${argument}`)}>
+          Discard the list
+        </button>
+      )}
       {error && (
         <p className="ec-warn" role="alert">
           {error}
