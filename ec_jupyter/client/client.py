@@ -1,7 +1,7 @@
-"""The kernel's end of a flow: accepts submits, asks its engine, and hears how requests end.
+"""The client of one flow's engine: accepts submits, asks questions, and receives outcomes.
 
-Any thread may call; none waits for an engine longer than it asked to. The line itself is kept by
-`ec_jupyter.client.connection`.
+Any thread may call; none waits for an engine longer than it asked to. `ec_jupyter.client.connection`
+makes and keeps the connection.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 from weakref import WeakSet
 
 from ec_jupyter.client import launch
-from ec_jupyter.client.connection import MOST_HELD
+from ec_jupyter.client.connection import MAX_UNSENT
 from ec_jupyter.client.result_futures import Row, unpack
 from ec_jupyter.client.rpc import Rpc
 from ec_jupyter.client.submit import Accepted, Call, fits, frame, lacking
@@ -89,16 +89,16 @@ class Client(Rpc):
         self._follows = True
         self._log: SubmitLog | None = None
         self.undoing = Undoing(self)
-        self._begin()
+        self._reset()
 
-    def _begin(self) -> None:
-        """Be a client that has asked for nothing yet, of this process."""
+    def _reset(self) -> None:
+        """Start as a client of this process, with no open questions."""
         # the engine takes who knows the secret for the client that the identity is made of
         self._secret = secrets.token_hex(16)
         self.id = identity_of(self._secret)
         self._pid = os.getpid()
         self._eager = 0
-        self._begin_rpc()
+        self._reset_rpc()
 
     @classmethod
     def open(  # noqa: PLR0913 - how it is opened, by name
@@ -135,8 +135,8 @@ class Client(Rpc):
         make_folder(client.folder, trust=trust)
         client._place = _place(client.folder)
         try:
-            client._own_log()
-            client._connection.ready(Deadline(None))
+            client._open_log()
+            client._connection.wait_connected(Deadline(None))
         except BaseException as error:
             client.close()
             if isinstance(error, OSError) and not isinstance(error, EcError):
@@ -145,31 +145,31 @@ class Client(Rpc):
         _clients.add(client)
         return client
 
-    # -- the line ------------------------------------------------------------
+    # -- the connection --------------------------------------------------------
     def _dial(self) -> Transport:
-        """A line to an engine that has answered a hello; one that was just ending is followed by another."""
+        """Connect to an engine and exchange hellos; one that was just ending is followed by another."""
         if self.lost:
-            raise self._displaced()
+            raise self._folder_lost()
         hello = {
             "k": "hello", "n": 0, "protocol": PROTOCOL, "client": self.id, "secret": self._secret,
             "name": self.client_name, "pid": os.getpid(), "python": PYTHON, "executable": sys.executable,
         }  # fmt: skip
-        line = launch.dial(self._reach, hello)
+        transport = launch.dial(self._reach, hello)
         try:
-            self._greeted(line.frames.pop(0)[0])
+            self._on_hello(transport.frames.pop(0)[0])
         except BaseException:
-            line.close()
+            transport.close()
             raise
-        return line
+        return transport
 
     def _reach(self) -> socket.socket:
         return launch.reach(self.folder, self.name, self._executable, self._options, start=self._follows)
 
     def follow(self, whether: bool) -> None:
-        """Say whether an engine is started where none runs or the last one died, as for all who are attached."""
+        """Set whether an engine is started where none runs or the last one died."""
         self._follows = whether
 
-    def _greeted(self, header: Header) -> None:
+    def _on_hello(self, header: Header) -> None:
         if header["k"] == "error":
             raise from_wire(header["error"])
         self.flow_id, self.engine_pid, self.cpus = header["flow"], header["engine"], header["cpus"]
@@ -177,9 +177,9 @@ class Client(Rpc):
 
     # -- what a caller does ----------------------------------------------------
     def _submit(self, header: Header, buffers: Sequence[bytes]) -> Question:
-        """Write a submit down, then put it on the line; without an engine nothing is written, and nothing accepted."""
+        """Append a submit to the log, then send it; without an engine nothing is written, and nothing accepted."""
         with self._lock:
-            line = self._connection.ready(Deadline(None), MOST_HELD)
+            transport = self._connection.wait_connected(Deadline(None), MAX_UNSENT)
             if self._eager > 0:
                 self._eager -= 1
                 header["watch"] = True
@@ -187,28 +187,28 @@ class Client(Rpc):
             written = False
             try:
                 self._questions[question.n] = question
-                self._own_log().append(question.frame)
+                self._open_log().append(question.frame)
                 written = True
-                line.put(question.frame)
+                transport.send(question.frame)
             except BaseException:
                 if written:
-                    # accepted, and interrupted before it was sent: it goes out on the next line
-                    line.hang_up()
+                    # accepted, and interrupted before it was sent: it goes out on the next transport
+                    transport.shutdown()
                 else:
                     self._questions.pop(question.n, None)
                 raise
         return question
 
-    def _own_log(self) -> SubmitLog:
+    def _open_log(self) -> SubmitLog:
         if self._log is None:
             self._log = SubmitLog(inbox_folder(self.folder) / f"{self.id}.log")
         return self._log
 
     def _all_answered(self) -> None:
         with self._lock:
-            self._own_log().cut(sure=not self._questions and not self._unsure)
+            self._open_log().cut(sure=not self._questions and not self._unconfirmed)
 
-    def _displaced(self) -> EcError:
+    def _folder_lost(self) -> EcError:
         return self._gone or StoreLostError(
             f"the folder {self.folder} of flow {self.name!r} is not there any more; open the flow anew"
         )
@@ -263,13 +263,13 @@ class Client(Rpc):
         return wiring
 
     def finished(self, request: int) -> Future[Row]:
-        """The future end of a request: a row with ``state`` and, as `Value`, ``value``, ``values`` or ``exception``."""
-        # who waits for this one will most likely wait for the next: ask for it with the submit
+        """The future outcome of a request: a row with ``state`` and, as `Value`, its value, values or exception."""
+        # whoever waits for this one will most likely wait for the next: ask for it with the submit
         self._eager = EAGER
         return self._futures.future(request)
 
-    def known_end(self, request: int) -> Row | None:
-        """The row of a request that is known here to have ended."""
+    def known_outcome(self, request: int) -> Row | None:
+        """The outcome of a request, if it is known here."""
         self._eager = EAGER
         return self._futures.row(request)
 
@@ -303,7 +303,7 @@ class Client(Rpc):
             if isinstance(error, EcError):
                 raise
             if self.lost:
-                raise self._displaced() from error
+                raise self._folder_lost() from error
             raise refusal(self.folder, error, f"the {what} was not written") from error
 
     def stop(self) -> None:
@@ -314,34 +314,34 @@ class Client(Rpc):
         TimeoutError
             It does not answer.
         """
-        self._connection.settled(Deadline(launch.START_SECONDS))
-        if self._connection.line is not None:
+        self._connection.wait_settled(Deadline(launch.START_SECONDS))
+        if self._connection.transport is not None:
             self.ask("stop")
         else:
             launch.stop(self.folder, self.name)
 
     def close(self) -> None:
-        """Hang up; the flow goes on."""
+        """Close the connection; the flow goes on."""
         if self._connection.closed:
             return
         self._connection.close()
         if self._log is not None:
-            # what was not answered is in the log, and the engine reads that when the line ends
-            self._log.close(remove=not self._questions and not self._unsure)
-        self._give_up(self._connection.closed_error())
+            # what was not answered is in the log, and the engine reads that when the connection ends
+            self._log.close(remove=not self._questions and not self._unconfirmed)
+        self._fail_pending(self._connection.closed_error())
 
-    def _inherit(self) -> None:
-        """Be another client than the one this process was forked with, whose line and log are left alone."""
-        closed, line, asked = self._connection.closed, self._connection.line, self._questions
+    def _reset_after_fork(self) -> None:
+        """Become another client than the parent process's, whose connection and log are left alone."""
+        closed, transport, asked = self._connection.closed, self._connection.transport, self._questions
         error = EngineLostError(
             f"it was asked by process {self._pid}, before this process was forked from it: that one gets the answer"
         )
-        if line is not None:
-            line.close()
+        if transport is not None:
+            transport.close()
         if self._log is not None:
             self._log.leave()
             self._log = None
-        self._begin()
+        self._reset()
         self._connection.closed = closed
         for question in asked.values():
             question.abandon(error)
@@ -353,7 +353,7 @@ _clients: WeakSet[Client] = WeakSet()
 def _forked() -> None:
     """A forked child shares sockets and files with its parent: it lets go of them."""
     for client in list(_clients):
-        client._inherit()
+        client._reset_after_fork()
 
 
 os.register_at_fork(after_in_child=_forked)

@@ -56,7 +56,7 @@ def command(client: Client, op: str, args: Mapping[str, Any] | None = None) -> F
     Parameters
     ----------
     client : Client
-        The line to the flow's engine.
+        The flow's client.
     op : str
         What is to be done.
     args : mapping, optional

@@ -1,8 +1,7 @@
-"""Keeps a client's line: finds or starts the engine, reads what it says, and finds the next when it is gone.
+"""A client's connection: finds or starts the engine, reads its frames, and reconnects when the engine is gone.
 
-One thread does all of it, so that no caller ever waits for an engine longer than they want to. A
-caller who waits for an answer reads the line itself, if nobody else does: a thread in between would
-cost two switches a call.
+One thread does this, so that no caller waits for an engine longer than it wants to. A caller that waits for
+an answer reads the socket itself if no other thread does: a thread in between would cost two switches a call.
 """
 
 from __future__ import annotations
@@ -23,14 +22,14 @@ from ec_jupyter.wire import Header
 
 log = logging.getLogger(__name__)
 
-YIELD_SECONDS = 0.02  # how long the keeper leaves the line to a caller who reads it
-STEADY_SECONDS = 10.0  # an engine that has lived so long does not end at its start
+YIELD_SECONDS = 0.02  # how long the connection's thread leaves reading to a caller
+STEADY_SECONDS = 10.0  # an engine that has run so long does not crash at its start
 LONGEST = 100_000.0  # seconds of one poll: it counts milliseconds in 32 bits
-MOST_HELD = 1 << 18  # bytes that may wait to be sent before a submit waits too, and its log stops growing
+MAX_UNSENT = 1 << 18  # bytes that may wait to be sent before a submit waits too, and its log stops growing
 
 
 @dataclass(frozen=True)
-class Life:
+class EngineState:
     """How the engine of a flow is, as its client knows.
 
     Attributes
@@ -55,57 +54,57 @@ class Life:
 
 
 class Owner(Protocol):
-    """Whose line it is."""
+    """The client that a connection belongs to."""
 
     def _dial(self) -> Transport:
-        """A line to an engine that has answered a hello; blocks, and may raise an `EcError`."""
+        """Connect to an engine and exchange hellos; blocks, and may raise an `EcError`."""
 
-    def _joined(self, line: Transport) -> None:
-        """Ask on a new line what is open."""
+    def _on_connected(self, transport: Transport) -> None:
+        """Ask the open questions again on a new transport."""
 
-    def _take(self, header: Header, buffers: list[bytes]) -> None:
-        """Take in a frame."""
+    def _on_frame(self, header: Header, buffers: list[bytes]) -> None:
+        """Handle a frame."""
 
-    def _give_up(self, error: EcError) -> None:
-        """Tell all who wait that they wait in vain."""
+    def _fail_pending(self, error: EcError) -> None:
+        """Fail every open question."""
 
-    def _lives(self, life: Life) -> None:
-        """Hear how the engine is."""
+    def _on_state(self, life: EngineState) -> None:
+        """Handle a change of the engine's state."""
 
 
 class Connection:
-    """The thread that keeps a line, and what others may know of it.
+    """The connection of a client, and the thread that keeps it.
 
     Parameters
     ----------
     owner : Owner
-        Whose line it is.
+        The client.
     name : str
         The flow's name, for messages.
 
     Attributes
     ----------
     lock : RLock
-        Held while the line, or what is open on it, changes; never while somebody waits.
-    line : Line or None
-        The line, while there is one.
-    life : Life
+        Held while the transport or the set of open questions changes; never while waiting.
+    transport : Transport or None
+        The connected socket, while there is one.
+    life : EngineState
         How the engine is.
     stalled : str
         Why the engine takes nothing at present, as it says itself.
     closed : bool
-        There will be no other line.
+        No new transport will be opened.
     """
 
     def __init__(self, owner: Owner, name: str) -> None:
         self._owner, self._name = owner, name
         self.lock = threading.RLock()
-        self.line: Transport | None = None
-        self.life = Life("stopped", "", time.time())
+        self.transport: Transport | None = None
+        self.life = EngineState("stopped", "", time.time())
         self.stalled = ""
         self.closed = False
         self._changed = threading.Condition(self.lock)
-        self._turn = threading.Lock()
+        self._read_lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._wanted = False
         self._error: EcError | None = None
@@ -113,10 +112,10 @@ class Connection:
         self._deaths = 0
 
     # -- what callers do -----------------------------------------------------------
-    def want(self) -> None:
-        """Have a line looked for, if there is none; returns at once."""
+    def connect_soon(self) -> None:
+        """Have the thread connect, if there is no transport; returns at once."""
         with self.lock:
-            if self.line is not None or self.closed:
+            if self.transport is not None or self.closed:
                 return
             self._wanted = True
             if self._thread is None:
@@ -124,30 +123,30 @@ class Connection:
                 self._thread.start()
             self._changed.notify_all()
 
-    def ready(self, deadline: Deadline, most_held: int | None = None) -> Transport:
-        """The line, once there is one and no more than `most_held` bytes wait to be sent on it.
+    def wait_connected(self, deadline: Deadline, max_unsent: int | None = None) -> Transport:
+        """The transport, once there is one and no more than `max_unsent` bytes wait to be sent on it.
 
         Raises
         ------
         EcError
-            There is none to be had.
+            No engine can be reached or started.
         TimeoutError
             There is none in time.
         """
         with self.lock:
             failures = self._failures
-            while self.line is None or (most_held is not None and self.line.held > most_held):
+            while self.transport is None or (max_unsent is not None and self.transport.unsent > max_unsent):
                 if self.closed:
                     raise self.closed_error()
                 if self._error is not None and self._failures != failures:
                     raise self._error
-                self.want()
+                self.connect_soon()
                 if not self._changed.wait(deadline.left):
                     raise TimeoutError(f"{self.trouble()}, and the time limit is over")
-            return self.line
+            return self.transport
 
-    def settled(self, deadline: Deadline) -> None:
-        """Wait until no engine is being looked for."""
+    def wait_settled(self, deadline: Deadline) -> None:
+        """Wait until no connection is being made."""
         with self.lock:
             while self._wanted and not self.closed:
                 if not self._changed.wait(deadline.left):
@@ -161,172 +160,172 @@ class Connection:
         return f"the engine of flow {self._name!r} {how.get(self.life.state, 'cannot be had')}"
 
     def closed_error(self) -> EcError:
-        """What is raised once the line is closed for good."""
+        """The error of a connection that is closed for good."""
         return EngineLostError(f"this notebook's line to flow {self._name!r} is closed")
 
-    def steady(self) -> None:
-        """The engine has answered something: it does not end at every question."""
+    def note_answer(self) -> None:
+        """The engine has answered something: it does not crash at every question."""
         self._deaths = 0
 
-    def dismiss(self, state: str, text: str) -> None:
-        """Leave the line, whose engine ends because it was asked to: what is asked from now on is for the next."""
+    def disconnect(self, state: str, text: str) -> None:
+        """Let go of an engine that ends because it was asked to; later questions go to the next one."""
         with self.lock:
-            line, self.line = self.line, None
-            if line is not None:
-                line.stopped = True
-                line.hang_up()
+            transport, self.transport = self.transport, None
+            if transport is not None:
+                transport.stopped = True
+                transport.shutdown()
             self._wanted = False
-            self._become(state, text)
+            self._set_state(state, text)
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Hang up for good."""
+        """Disconnect for good."""
         with self.lock:
             self.closed = True
-            line, self.line = self.line, None
-            if line is not None:
-                line.hang_up()
+            transport, self.transport = self.transport, None
+            if transport is not None:
+                transport.shutdown()
             self._changed.notify_all()
 
-    def lead(self, ready: Callable[[], bool], deadline: float | None) -> None:
+    def read_until(self, ready: Callable[[], bool], deadline: float | None) -> None:
         """Read in the caller's thread until `ready` or the deadline, unless another thread reads."""
-        line = self.line
-        if line is None or not self._turn.acquire(blocking=False):
+        transport = self.transport
+        if transport is None or not self._read_lock.acquire(blocking=False):
             return
         reading = False
         try:
-            if self.line is not line:
+            if self.transport is not transport:
                 return
-            poll = line.poll()
-            self._take_all(line)
-            while not ready() and self.line is line:
+            poll = transport.poll()
+            self._deliver(transport)
+            while not ready() and self.transport is transport:
                 left = None if deadline is None else min(max(0.0, deadline - time.monotonic()), LONGEST) * 1000
                 if not poll.poll(left):
                     return
                 reading = True
-                if not line.read():
-                    # the keeper sees the end too, and looks for another engine
+                if not transport.read():
+                    # the thread sees the end of the stream too, and reconnects
                     return
-                self._take_all(line)
+                self._deliver(transport)
                 reading = False
         except BaseException:
             if reading:
-                # an interrupt in the middle of a frame: nothing is lost by asking again on a new line
-                line.hang_up()
+                # an interrupt in the middle of a frame: nothing is lost by asking again on a new transport
+                transport.shutdown()
             raise
         finally:
-            self._turn.release()
+            self._read_lock.release()
 
     # -- the thread ------------------------------------------------------------------
     def _run(self) -> None:
-        while self._due():
+        while self._wait_wanted():
             try:
-                line = self._owner._dial()
+                transport = self._owner._dial()
             except EcError as error:
                 self._fail(error)
             except OSError as error:
                 self._fail(EngineLostError(str(error)))
             except Exception as error:
-                # whoever waits must hear of it, whatever it is
+                # whoever waits is told of it, whatever it is
                 log.exception("looking for the engine of flow %s", self._name)
                 self._fail(EngineLostError(f"the engine of flow {self._name!r} cannot be reached: {error!r}"))
             else:
-                if self._join(line):
-                    self._read(line)
-                self._leave(line)
+                if self._adopt(transport):
+                    self._read(transport)
+                self._drop(transport)
 
-    def _due(self) -> bool:
-        """Wait until a line is wanted; False once none will be."""
+    def _wait_wanted(self) -> bool:
+        """Wait until a connection is wanted; False once it is closed for good."""
         with self.lock:
             while not self._wanted and not self.closed:
                 self._changed.wait()
             if not self.closed and self.life.state != "starting":
-                self._become("starting", "the engine is being started")
+                self._set_state("starting", "the engine is being started")
             return not self.closed
 
-    def _join(self, line: Transport) -> bool:
+    def _adopt(self, transport: Transport) -> bool:
         with self.lock:
             if self.closed:
                 return False
-            self.line, self._wanted = line, False
-            self._owner._joined(line)
-            self._become("running", "")
+            self.transport, self._wanted = transport, False
+            self._owner._on_connected(transport)
+            self._set_state("running", "")
             self._changed.notify_all()
         return True
 
-    def _read(self, line: Transport) -> None:
-        """Read while no caller does, and send what could not be sent at once, until the line ends."""
-        with self._turn:
+    def _read(self, transport: Transport) -> None:
+        """Read while no caller does, and send what could not be sent at once, until the stream ends."""
+        with self._read_lock:
             # what came with the answer to the hello
-            self._take_all(line)
+            self._deliver(transport)
         while True:
-            readable = self._poll(line, reading=True, seconds=None)
+            readable = self._poll(transport, reading=True, seconds=None)
             if not readable:
                 continue
-            if not self._turn.acquire(blocking=False):
+            if not self._read_lock.acquire(blocking=False):
                 # a caller reads; it will most likely wait again in a moment
-                self._poll(line, reading=False, seconds=YIELD_SECONDS)
+                self._poll(transport, reading=False, seconds=YIELD_SECONDS)
                 continue
             try:
-                more = line.read()
-                self._take_all(line)
+                more = transport.read()
+                self._deliver(transport)
             except Exception:
-                log.exception("the line to the engine of flow %s", self._name)
+                log.exception("the connection to the engine of flow %s", self._name)
                 return
             finally:
-                self._turn.release()
+                self._read_lock.release()
             if not more:
                 return
 
-    def _poll(self, line: Transport, *, reading: bool, seconds: float | None) -> bool:
+    def _poll(self, transport: Transport, *, reading: bool, seconds: float | None) -> bool:
         """Wait for something to do, and send what can be; whether there is something to read."""
         poll = select.poll()
-        poll.register(line.bell, select.POLLIN)
-        wanted = (select.POLLIN if reading else 0) | (select.POLLOUT if line.held else 0)
+        poll.register(transport.wakeup, select.POLLIN)
+        wanted = (select.POLLIN if reading else 0) | (select.POLLOUT if transport.unsent else 0)
         if wanted:
-            poll.register(line.sock, wanted)
+            poll.register(transport.sock, wanted)
         events = dict(poll.poll(None if seconds is None else seconds * 1000))
-        if line.bell.fileno() in events:
-            line.heard()
-        if line.held:
+        if transport.wakeup.fileno() in events:
+            transport.drain_wakeup()
+        if transport.unsent:
             with self.lock:
-                line.flush()
-                if line.held <= MOST_HELD:
+                transport.flush()
+                if transport.unsent <= MAX_UNSENT:
                     self._changed.notify_all()
-        return bool(events.get(line.sock.fileno(), 0) & ~select.POLLOUT)
+        return bool(events.get(transport.sock.fileno(), 0) & ~select.POLLOUT)
 
-    def _take_all(self, line: Transport) -> None:
-        frames, line.frames = line.frames, []
+    def _deliver(self, transport: Transport) -> None:
+        frames, transport.frames = transport.frames, []
         for header, buffers in frames:
-            self._owner._take(header, buffers)
+            self._owner._on_frame(header, buffers)
 
-    def _leave(self, line: Transport) -> None:
-        """A line has ended: after anything but a stop, look for the next engine."""
+    def _drop(self, transport: Transport) -> None:
+        """Reconnect after the end of a transport, unless the engine was stopped."""
         with self.lock:
-            if self.line is line:
-                self.line = None
-        with self._turn:
+            if self.transport is transport:
+                self.transport = None
+        with self._read_lock:
             # not under the eyes of a caller who polls it
-            line.close()
-        if self.closed or line.stopped:
+            transport.close()
+        if self.closed or transport.stopped:
             return
-        self._deaths = 1 if time.monotonic() - line.since > STEADY_SECONDS else self._deaths + 1
+        self._deaths = 1 if time.monotonic() - transport.since > STEADY_SECONDS else self._deaths + 1
         if self._deaths > MOST_DEATHS:
             text = f"the engine of flow {self._name!r} ended {self._deaths} times; its log is engine.log in its folder"
             self._fail(EngineLostError(text))
             return
         with self.lock:
             self._wanted = True
-            self._become("starting", "the engine is gone, starting again")
+            self._set_state("starting", "the engine is gone, starting again")
 
     def _fail(self, error: EcError) -> None:
         with self.lock:
             self._error, self._wanted = error, False
             self._failures += 1
-            self._become("failed", str(error))
+            self._set_state("failed", str(error))
             self._changed.notify_all()
-        self._owner._give_up(error)
+        self._owner._fail_pending(error)
 
-    def _become(self, state: str, text: str) -> None:
-        self.life, self.stalled = Life(state, text, time.time()), ""
-        self._owner._lives(self.life)
+    def _set_state(self, state: str, text: str) -> None:
+        self.life, self.stalled = EngineState(state, text, time.time()), ""
+        self._owner._on_state(self.life)

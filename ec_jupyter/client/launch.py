@@ -32,16 +32,16 @@ MOST_DEATHS = 8  # engines that end without an answer between them: it is the qu
 def running(folder: Path) -> bool:
     """Whether an engine serves the flow in `folder`; starts none."""
     try:
-        line = connect(folder, LOOK_SECONDS)
+        sock = connect(folder, LOOK_SECONDS)
     except TimeoutError:
         return True  # it is busy, or stopped
-    if line is not None:
-        line.close()
-    return line is not None
+    if sock is not None:
+        sock.close()
+    return sock is not None
 
 
 def reach(folder: Path, name: str, executable: str, options: Sequence[str], *, start: bool = True) -> socket.socket:
-    """A line to the engine of a flow; one is started if none runs.
+    """A connection to the engine of a flow; one is started if none runs.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def reach(folder: Path, name: str, executable: str, options: Sequence[str], *, s
     options : sequence of str
         Its command line.
     start : bool
-        False: for somebody who only looks, none is started.
+        False: none is started, for a look is all that is wanted.
 
     Raises
     ------
@@ -68,13 +68,13 @@ def reach(folder: Path, name: str, executable: str, options: Sequence[str], *, s
     killed = 0
     while True:
         try:
-            line = connect(folder, max(LOOK_SECONDS, deadline - time.monotonic()))
+            sock = connect(folder, max(LOOK_SECONDS, deadline - time.monotonic()))
         except TimeoutError:
             raise EngineLostError(
                 f"the engine of flow {name!r} has not answered in {START_SECONDS:g} s: it is stopped or busy"
             ) from None
-        if line is not None:
-            return line
+        if sock is not None:
+            return sock
         if not start:
             raise EngineLostError(f"no engine of flow {name!r} runs, and to look starts none")
         try:
@@ -131,14 +131,14 @@ def _start(folder: Path, name: str, command: list[str], *, last: bool) -> bool:
     if not said:
         tail = log_path.read_text(errors="replace").strip().splitlines()[-1:]
         raise EngineStartError(f"the engine of flow {name!r} did not start ({''.join(tail)}); its log: {log_path}")
-    line = json.loads(said)
-    if "error" in line:
-        raise from_wire(line["error"])
+    answer = json.loads(said)
+    if "error" in answer:
+        raise from_wire(answer["error"])
     return True
 
 
 def dial(reach: Callable[[], socket.socket], hello: Header) -> Transport:
-    """A line on which an engine has answered a hello; one that was just ending is followed by another.
+    """A connection on which an engine has answered a hello; one that was just ending is followed by another.
 
     Raises
     ------
@@ -147,25 +147,25 @@ def dial(reach: Callable[[], socket.socket], hello: Header) -> Transport:
     """
     deadline = Deadline(START_SECONDS)
     while not deadline.over:
-        line = Transport(reach())
+        transport = Transport(reach())
         try:
-            if _answers(line, encode(dict(hello)), deadline):
-                return line
+            if _answers(transport, encode(dict(hello)), deadline):
+                return transport
         except FrameError:
             # no engine of ours
             log.warning("what answers at the address of the engine speaks another language")
-        line.close()
+        transport.close()
     text = f"no engine of the flow has answered in {START_SECONDS:g} s: it is stopped or busy, or ends at once"
     raise EngineLostError(text)
 
 
-def _answers(line: Transport, hello: bytes, deadline: Deadline) -> bool:
-    line.put(hello)
-    poll = line.poll()
-    while not line.frames:
-        if not poll.poll((deadline.left or 0.0) * 1000) or not line.read():
+def _answers(transport: Transport, hello: bytes, deadline: Deadline) -> bool:
+    transport.send(hello)
+    poll = transport.poll()
+    while not transport.frames:
+        if not poll.poll((deadline.left or 0.0) * 1000) or not transport.read():
             break
-    return bool(line.frames)
+    return bool(transport.frames)
 
 
 def stop(folder: Path, name: str) -> bool:
@@ -177,13 +177,13 @@ def stop(folder: Path, name: str) -> bool:
         It does not answer.
     """
     try:
-        line = connect(folder, START_SECONDS)
-        if line is None:
+        sock = connect(folder, START_SECONDS)
+        if sock is None:
             return False
-        with line:
-            line.settimeout(START_SECONDS)
-            line.sendall(encode({"k": "stop", "n": 1}))
-            _read_answer(line)
+        with sock:
+            sock.settimeout(START_SECONDS)
+            sock.sendall(encode({"k": "stop", "n": 1}))
+            _read_answer(sock)
     except TimeoutError:
         raise TimeoutError(
             f"the engine of flow {name!r} has not answered in {START_SECONDS:g} s: it is stopped or busy"
@@ -191,11 +191,11 @@ def stop(folder: Path, name: str) -> bool:
     return True
 
 
-def _read_answer(line: socket.socket) -> None:
+def _read_answer(sock: socket.socket) -> None:
     """Wait for the word that the engine ends, or for its end."""
     reader = FrameReader()
     with suppress(ConnectionError):
-        while data := line.recv(1 << 16):
+        while data := sock.recv(1 << 16):
             for header, _ in reader.feed(data):
                 if header["k"] == "error":
                     raise from_wire(header["error"])

@@ -1,4 +1,4 @@
-"""How requests ended: what the engine said so far, and the futures of those who wait."""
+"""Futures of the outcomes of requests, and a cache of the outcomes that the engine has sent."""
 
 from __future__ import annotations
 
@@ -16,59 +16,59 @@ from ec_jupyter.flow.options import time_limit
 from ec_jupyter.wire import Header, Value
 
 Row = dict[str, Any]
-Lead = Callable[[Callable[[], bool], float | None], None]
+ReadUntil = Callable[[Callable[[], bool], float | None], None]
 
-AHEAD = 2_000  # ends asked for at once, at most, when somebody waits for one of many
-MOST_ROWS = 2 * AHEAD  # ends that are kept; older ones are asked for again
+AHEAD = 2_000  # outcomes asked for at once, at most, when one of many is waited for
+MOST_ROWS = 2 * AHEAD  # outcomes that are kept; older ones are asked for again
 MOST_BYTES = 1 << 24  # bytes of values that are kept with them
 
 
 class ResultFuture(Future[Row]):
-    """The end of a request; waiting for it reads the line."""
+    """The outcome of a request; waiting for it reads the connection."""
 
-    def __init__(self, lead: Lead) -> None:
+    def __init__(self, read_until: ReadUntil) -> None:
         super().__init__()
-        self._lead = lead
+        self._read_until = read_until
 
     def result(self, timeout: float | None = None) -> Row:
         """The row of the request, once it has ended."""
         timeout = time_limit(timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
         if not self.done():
-            self._lead(self.done, deadline)
+            self._read_until(self.done, deadline)
         return super().result(None if deadline is None else max(0.0, deadline - time.monotonic()))
 
 
 class ResultFutures:
-    """The ends of this client's requests, as far as anybody asked.
+    """The outcomes of this client's requests, as far as anybody asked.
 
     Parameters
     ----------
     ask : callable
-        Asks the engine for the ends of some requests.
-    lead : callable
-        Reads the line until something holds or a deadline is over.
+        Asks the engine for the outcomes of some requests.
+    read_until : callable
+        Reads the connection until something holds or a deadline is over.
 
     Attributes
     ----------
-    futures : dict of int to End
-        Those that somebody waits for and that have not come.
+    futures : dict of int to ResultFuture
+        Outcomes that are waited for and have not arrived.
     asked : Spans
-        Requests whose ends the engine was asked for and has not told.
+        Requests whose outcomes the engine was asked for and has not sent.
 
     Notes
     -----
     Of a request that nobody asks for, its number is kept and nothing else, as part of a run of numbers.
     """
 
-    def __init__(self, ask: Callable[[list[int]], None], lead: Lead) -> None:
-        self._ask, self._lead = ask, lead
+    def __init__(self, ask: Callable[[list[int]], None], read_until: ReadUntil) -> None:
+        self._ask, self._read_until = ask, read_until
         # held for a moment only: never while the engine is asked or somebody is told
         self._lock = RLock()
         self._rows: OrderedDict[int, Row] = OrderedDict()
         self._unseen: set[int] = set()
         self._bytes = 0
-        # doubled by each end that came before it was wanted, halved by each that had to go unseen
+        # doubled by each outcome that arrived before it was wanted, halved by each that was dropped unseen
         self._ahead = AHEAD
         self._mine = Spans()
         self.futures: dict[int, ResultFuture] = {}
@@ -83,7 +83,7 @@ class ResultFutures:
                     table.add(request)
 
     def open(self) -> list[list[int]]:
-        """What the engine was asked for and has not told, as [first, how many] each."""
+        """What the engine was asked for and has not sent, as [first, how many] each."""
         with self._lock:
             return self.asked.runs()
 
@@ -96,23 +96,23 @@ class ResultFutures:
             return self._rows.get(request)
 
     def future(self, request: int) -> Future[Row]:
-        """The end of a request; the engine is asked for it, and for those that will be wanted next."""
+        """The outcome of a request; the engine is asked for it, and for those that will be wanted next."""
         with self._lock:
             known = self.futures.get(request)
             row = self.row(request)
             if row is None and known is not None:
                 return known
-            end = ResultFuture(self._lead)
+            future = ResultFuture(self._read_until)
             wanted = []
             if row is None:
-                self.futures[request] = end
+                self.futures[request] = future
                 if request not in self.asked:
                     wanted = self._wanted(request)
         if row is not None:
-            end.set_result(row)
+            future.set_result(row)
         elif wanted:
             self._ask(wanted)
-        return end
+        return future
 
     def _wanted(self, request: int) -> list[int]:
         """A request and its neighbours that nobody asked for yet, as many as were of use lately; it asks for them."""
@@ -132,8 +132,8 @@ class ResultFutures:
         with self._lock:
             self._drop(request)
 
-    def came(self, header: Header, buffers: Sequence[bytes]) -> None:
-        """Take in what the engine tells: ``results`` are plain values, ``finished`` is the rest."""
+    def receive(self, header: Header, buffers: Sequence[bytes]) -> None:
+        """Handle outcomes from the engine: ``results`` are plain values, ``finished`` is the rest."""
         if header["k"] == "results":
             types = header["types"]
             kinds = repeat(types) if isinstance(types, str) else types
@@ -176,7 +176,7 @@ class ResultFutures:
             self._unseen.discard(request)
 
     def fail(self, error: EcError) -> None:
-        """Tell all who wait that they wait in vain."""
+        """Fail every future."""
         with self._lock:
             futures, self.futures = self.futures, {}
             self.asked.clear()

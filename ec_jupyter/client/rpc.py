@@ -1,4 +1,4 @@
-"""What a client and its engine say to each other: questions and their answers, and what the engine tells by itself."""
+"""Remote calls between a client and its engine: questions and answers, and pushes from the engine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from itertools import chain, count
 from typing import Any
 
-from ec_jupyter.client.connection import Connection, Life
+from ec_jupyter.client.connection import Connection, EngineState
 from ec_jupyter.client.result_futures import ResultFutures, ranges
 from ec_jupyter.client.transport import Question, Transport
 from ec_jupyter.client.waits import Deadline
@@ -25,7 +25,7 @@ Push = Callable[[Header, list[bytes]], None]
 
 
 class Rpc:
-    """Questions that are open on a line, however many engines it takes until they are answered.
+    """The open questions of a client, however many engines it takes until they are answered.
 
     Attributes
     ----------
@@ -38,48 +38,48 @@ class Rpc:
     name: str
     topology: dict[str, Any]
 
-    def _begin_rpc(self) -> None:
-        """Have asked for nothing yet, in this process."""
+    def _reset_rpc(self) -> None:
+        """Start with no open questions."""
         self._numbers = count(1)
         self._questions: dict[int, Question] = {}
-        self._unsure: dict[int, Question] = {}
-        self._futures = ResultFutures(self._ask_results, self._lead)
+        self._unconfirmed: dict[int, Question] = {}
+        self._futures = ResultFutures(self._ask_results, self._read_until)
         self._listeners: dict[str, list[Push]] = {}
         self._kinds: set[str] = set()
         self._gone: EcError | None = None
         self._connection = Connection(self, self.name)
         self._lock = self._connection.lock
-        self._takers: dict[str, Push] = {
-            "ok": self._answered, "accepted": self._accepted, "results": self._ended, "finished": self._ended,
-            "error": self._refused, "bye": self._bye,
+        self._handlers: dict[str, Push] = {
+            "ok": self._on_answer, "accepted": self._on_accepted, "error": self._on_error, "bye": self._on_bye,
+            "results": self._on_results, "finished": self._on_results,
         }  # fmt: skip
 
     def _dial(self) -> Transport:
-        """A line to an engine that has answered a hello; blocks."""
+        """Connect to an engine and exchange hellos; blocks."""
         raise NotImplementedError
 
     def _all_answered(self) -> None:
         """Every question has been answered."""
 
-    # -- the line ------------------------------------------------------------
-    def _joined(self, line: Transport) -> None:
-        """Ask again what is open."""
+    # -- the connection --------------------------------------------------------
+    def _on_connected(self, transport: Transport) -> None:
+        """Ask the open questions again."""
         if self._kinds:
-            line.put(encode({"k": "subscribe", "n": 0, "kinds": sorted(self._kinds)}))
+            transport.send(encode({"k": "subscribe", "n": 0, "kinds": sorted(self._kinds)}))
         for n in sorted(self._questions):
             question = self._questions[n]
-            line.put(encode({**question.header, "again": True}, question.buffers))
+            transport.send(encode({**question.header, "again": True}, question.buffers))
         if asked := self._futures.open():
-            line.put(encode({"k": "wait", "ranges": asked}))
+            transport.send(encode({"k": "wait", "ranges": asked}))
 
-    def _lead(self, ready: Callable[[], bool], deadline: float | None) -> None:
-        self._connection.lead(ready, deadline)
+    def _read_until(self, ready: Callable[[], bool], deadline: float | None) -> None:
+        self._connection.read_until(ready, deadline)
 
-    def _lives(self, life: Life) -> None:
+    def _on_state(self, life: EngineState) -> None:
         self._tell_listeners(life.header(), [])
 
     @property
-    def life(self) -> Life:
+    def life(self) -> EngineState:
         """How the engine is; changes are pushes of the kind ``engine``."""
         return self._connection.life
 
@@ -88,37 +88,37 @@ class Rpc:
         """Why an answer may be late."""
         return self._connection.trouble()
 
-    def _give_up(self, error: EcError, upto: int | None = None) -> None:
-        """Tell who waits, for an answer to frame `upto` or an earlier one if it is given, that they wait in vain."""
+    def _fail_pending(self, error: EcError, upto: int | None = None) -> None:
+        """Fail the open questions, up to frame `upto` if it is given."""
         with self._lock:
             told = [n for n in self._questions if upto is None or n <= upto]
             questions = [self._questions.pop(n) for n in told]
-            # on disk all the same: who asks again asks the next engine
-            self._unsure |= {q.n: q for q in questions if _logged(q)}
+            # in the log all the same: whoever asks again asks the next engine
+            self._unconfirmed |= {q.n: q for q in questions if _logged(q)}
         for question in questions:
-            question.tell(error)
+            question.resolve(error)
         self._futures.fail(error)
 
     @property
     def connected(self) -> bool:
-        """Whether there is a line to an engine at this moment; a question would find or start one."""
-        return self._connection.line is not None
+        """Whether an engine is connected at this moment; a question would find or start one."""
+        return self._connection.transport is not None
 
-    def _post(self, frame: bytes) -> None:
-        """Put a frame on the line; what is open without one is asked on the next."""
+    def _send_frame(self, frame: bytes) -> None:
+        """Send a frame; without a transport it is sent again on the next one."""
         if self._connection.closed:
             raise self._connection.closed_error()
-        if self._connection.line is not None:
-            self._connection.line.put(frame)
+        if self._connection.transport is not None:
+            self._connection.transport.send(frame)
         else:
-            self._connection.want()
+            self._connection.connect_soon()
 
     def _wait(self, question: Question, timeout: float | None) -> tuple[Header, list[bytes]]:
         deadline = Deadline(timeout)
-        if question.n in self._unsure:
-            self._again(question)
+        if question.n in self._unconfirmed:
+            self._resend(question)
         if question.answer is None:
-            self._lead(lambda: question.answer is not None, deadline.end)
+            self._read_until(lambda: question.answer is not None, deadline.end)
         left = deadline.left
         if not question.lock.acquire(timeout=-1 if left is None else left):
             how = self._connection.trouble()
@@ -129,56 +129,56 @@ class Rpc:
         assert question.answer is not None
         return question.answer
 
-    def _told(self, question: Question) -> Future[None]:
-        if question.n in self._unsure:
-            self._again(question)
-        return question.told()
+    def _when_answered(self, question: Question) -> Future[None]:
+        if question.n in self._unconfirmed:
+            self._resend(question)
+        return question.when_answered()
 
-    def _again(self, question: Question) -> None:
+    def _resend(self, question: Question) -> None:
         """Ask once more for the answer to a submit, which is accepted: its engine could not be had then."""
         with self._lock:
-            if self._connection.closed or self._unsure.pop(question.n, None) is None:
+            if self._connection.closed or self._unconfirmed.pop(question.n, None) is None:
                 return
-            question.again()
+            question.reset()
             self._questions[question.n] = question
-            self._post(encode({**question.header, "again": True}, question.buffers))
+            self._send_frame(encode({**question.header, "again": True}, question.buffers))
 
     # -- what comes in -------------------------------------------------------
-    def _take(self, header: Header, buffers: list[bytes]) -> None:
-        self._takers.get(header["k"], self._pushed)(header, buffers)
+    def _on_frame(self, header: Header, buffers: list[bytes]) -> None:
+        self._handlers.get(header["k"], self._on_push)(header, buffers)
 
-    def _accepted(self, header: Header, buffers: list[bytes]) -> None:
+    def _on_accepted(self, header: Header, buffers: list[bytes]) -> None:
         for n, first, many in header["rows"]:
-            self._answered({"n": n, "ids": range(first, first + many)}, [])
+            self._on_answer({"n": n, "ids": range(first, first + many)}, [])
         for n, ids in header["lists"]:
-            self._answered({"n": n, "ids": ids}, [])
+            self._on_answer({"n": n, "ids": ids}, [])
 
-    def _ended(self, header: Header, buffers: list[bytes]) -> None:
-        self._connection.steady()
-        self._futures.came(header, buffers)
+    def _on_results(self, header: Header, buffers: list[bytes]) -> None:
+        self._connection.note_answer()
+        self._futures.receive(header, buffers)
 
-    def _refused(self, header: Header, buffers: list[bytes]) -> None:
+    def _on_error(self, header: Header, buffers: list[bytes]) -> None:
         question = self._questions.pop(header.get("n", 0), None)
         if question is not None:
-            question.tell(from_wire(header["error"]))
+            question.resolve(from_wire(header["error"]))
 
-    def _bye(self, header: Header, buffers: list[bytes]) -> None:
+    def _on_bye(self, header: Header, buffers: list[bytes]) -> None:
         if "error" in header:
             self._gone = from_wire(header["error"])
-            self._connection.dismiss("failed", str(self._gone))
-            self._give_up(self._gone)
+            self._connection.disconnect("failed", str(self._gone))
+            self._fail_pending(self._gone)
         else:
-            self._stopped(header.get("taken", 0))
+            self._on_stopped(header.get("taken", 0))
 
-    def _stopped(self, taken: int) -> None:
+    def _on_stopped(self, taken: int) -> None:
         """The engine was asked to end, and did not see what was asked after frame `taken`: that is for the next."""
-        self._connection.dismiss("stopped", "the engine was stopped; the next call starts it")
+        self._connection.disconnect("stopped", "the engine was stopped; the next call starts it")
         text = f"flow {self.name!r} was stopped; its requests stay on disk and go on with the next call"
-        self._give_up(EngineLostError(text), taken)
+        self._fail_pending(EngineLostError(text), taken)
         if self._questions:
-            self._connection.want()
+            self._connection.connect_soon()
 
-    def _pushed(self, header: Header, buffers: list[bytes]) -> None:
+    def _on_push(self, header: Header, buffers: list[bytes]) -> None:
         if header["k"] == "topology":
             self.topology = merged(self.topology, header["changes"])
         self._connection.stalled = header.get("stalled", self._connection.stalled)
@@ -189,12 +189,12 @@ class Rpc:
             try:
                 listener(header, buffers)
             except Exception:
-                # a listener's mistake must not end the line for everybody else
+                # an error in one listener must not end the connection for the others
                 log.exception("listener for %s", header["k"])
 
-    def _answered(self, header: Header, buffers: list[bytes]) -> None:
+    def _on_answer(self, header: Header, buffers: list[bytes]) -> None:
         question = self._questions.pop(header.get("n", 0), None)
-        self._connection.steady()
+        self._connection.note_answer()
         if question is None:
             return
         if question.header["k"] == "submit":
@@ -202,8 +202,8 @@ class Rpc:
             if not self._questions:
                 self._all_answered()
         elif question.header["k"] == "stop":
-            self._stopped(question.n)
-        question.tell((header, buffers))
+            self._on_stopped(question.n)
+        question.resolve((header, buffers))
 
     # -- what a caller does ----------------------------------------------------
     def ask(
@@ -221,12 +221,12 @@ class Rpc:
         return self._wait(self._send(kind, header or {}, buffers), timeout)
 
     def _send(self, kind: str, header: Header, buffers: Sequence[bytes] = ()) -> Question:
-        """Put a question on the line, or on the next one; returns at once."""
+        """Send a question, on the next transport if there is none; returns at once."""
         with self._lock:
             question = self._question(kind, header, buffers)
             try:
                 self._questions[question.n] = question
-                self._post(question.frame)
+                self._send_frame(question.frame)
             except BaseException:
                 self._questions.pop(question.n, None)
                 raise
@@ -236,13 +236,13 @@ class Rpc:
         if self._connection.closed:
             raise self._connection.closed_error()
         n = next(self._numbers)
-        open_ = chain(self._questions, self._unsure)
+        open_ = chain(self._questions, self._unconfirmed)
         done = {"done": min(open_, default=n)} if n % 64 == 0 else {}
         return Question({**header, "k": kind, "n": n, **done}, buffers)
 
     def _ask_results(self, requests: list[int]) -> None:
         with self._lock:
-            self._post(encode({"k": "wait", "ranges": ranges(sorted(requests))}))
+            self._send_frame(encode({"k": "wait", "ranges": ranges(sorted(requests))}))
 
     def listen(self, kind: str, callback: Push) -> Callable[[], None]:
         """Call `callback(header, buffers)` on the client's thread for each push of a kind; returns its undo."""
@@ -262,8 +262,8 @@ class Rpc:
 
     def _subscribe(self) -> None:
         """Say what is to be pushed; nobody waits for the answer, and the next engine is told anyway."""
-        if self._connection.line is not None:
-            self._connection.line.put(encode({"k": "subscribe", "n": 0, "kinds": sorted(self._kinds)}))
+        if self._connection.transport is not None:
+            self._connection.transport.send(encode({"k": "subscribe", "n": 0, "kinds": sorted(self._kinds)}))
 
 
 def _logged(question: Question) -> bool:

@@ -1,4 +1,4 @@
-"""Requests on their way to the engine: the frame they travel in, and the identities they get."""
+"""Submits: the frame that carries requests to the engine, and the identities they get."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ LOOK_SECONDS = 0.1
 
 
 class Asker(Protocol):
-    """Who has asked a question."""
+    """What questions can be asked of."""
 
     def _wait(self, question: Question, timeout: float | None) -> tuple[Header, list[bytes]]:
-        """The answer to a question, waited for so many seconds."""
+        """The answer to a question, waited for at most so many seconds."""
 
-    def _told(self, question: Question) -> Future[None]:
+    def _when_answered(self, question: Question) -> Future[None]:
         """Done once a question is answered."""
 
     @property
     def connected(self) -> bool:
-        """Whether there is a line to an engine at this moment."""
+        """Whether an engine is connected at this moment."""
 
 
 class Accepted(Sequence[int]):
@@ -61,9 +61,9 @@ class Accepted(Sequence[int]):
         """One of them, once it is known."""
         return Number(self, at)
 
-    def told(self) -> Future[None]:
+    def when_answered(self) -> Future[None]:
         """Done once they are known, or it is known why there are none."""
-        return self._asker._told(self._question)
+        return self._asker._when_answered(self._question)
 
     def seen(self) -> Sequence[int] | None:
         """All of them, if they are known by now or in a moment."""
@@ -85,9 +85,9 @@ class Number:
         """It, waited for so many seconds."""
         return self._accepted.ids(timeout)[self._at]
 
-    def told(self) -> Future[None]:
+    def when_answered(self) -> Future[None]:
         """Done once it is known, or it is known why there is none."""
-        return self._accepted.told()
+        return self._accepted.when_answered()
 
     def seen(self) -> int | None:
         """It, if it is known by now or in a moment."""

@@ -1,4 +1,4 @@
-"""What this client has submitted, written down before it is sent: from then on it is accepted."""
+"""The submit log of a client: a submit is appended before it is sent, and is accepted from then on."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class SubmitLog:
         self._size = 0
 
     def append(self, frame: bytes) -> None:
-        """Write a frame down, whole or not at all.
+        """Append a frame, whole or not at all.
 
         Raises
         ------
@@ -65,18 +65,18 @@ class SubmitLog:
         return (state.st_dev, state.st_ino) == self._file
 
     def cut(self, *, sure: bool) -> None:
-        """Empty the log, all of whose frames were answered (`sure`), if it has grown."""
+        """Truncate a log whose frames were all answered (`sure`), if it has grown."""
         if sure and self._size > CUT_BYTES:
             os.ftruncate(self._fd, 0)
             self._size = 0
 
     def close(self, *, remove: bool) -> None:
-        """Let go of the log; the engine takes what is left in it unless it is removed."""
+        """Close the log; the engine takes what is left in it unless it is removed."""
         if remove:
             with suppress(FileNotFoundError):
                 self.path.unlink()
         os.close(self._fd)
 
     def leave(self) -> None:
-        """Let go of the log of the process that this one was forked from, which keeps it."""
+        """Close this forked process's copy of its parent's log."""
         os.close(self._fd)

@@ -1,4 +1,4 @@
-"""The connection itself: a socket that frames come out of, and the questions on it."""
+"""The socket of a connection, as a stream of frames, and a question that waits for its answer."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class Question:
         """Its number among the frames of its client."""
         return int(self.header["n"])
 
-    def tell(self, answer: Answer) -> None:
-        """Answer it; whoever waits goes on."""
+    def resolve(self, answer: Answer) -> None:
+        """Set its answer and wake whoever waits."""
         self.answer = answer
         if not isinstance(answer, EcError):
             # it is not sent again: what was asked need not be kept as long as somebody holds the answer
@@ -46,17 +46,17 @@ class Question:
         if future is not None and future.set_running_or_notify_cancel():
             future.set_result(None)
 
-    def again(self) -> None:
-        """Wait for another answer than the one that came."""
+    def reset(self) -> None:
+        """Wait for another answer."""
         self.lock.acquire(blocking=False)
         self.answer = self._future = None
 
     def abandon(self, error: EcError) -> None:
-        """Answer it in a process that did not ask it, whose locks may be held by threads that are not there."""
+        """Fail it in a forked process, where its lock may be held by a thread that does not exist."""
         self.answer, self._future = error, None
         self.lock = threading.Lock()
 
-    def told(self) -> Future[None]:
+    def when_answered(self) -> Future[None]:
         """Done once it is answered."""
         future: Future[None] = Future()
         self._future = future
@@ -69,16 +69,16 @@ class Question:
 
 
 class Transport:
-    """A connected socket; nobody waits at it who does not want to.
+    """A connected, non-blocking socket that carries frames.
 
     Attributes
     ----------
     frames : list
-        What has come and was not taken yet.
-    held : int
+        Received and not handled yet.
+    unsent : int
         Bytes that wait to be sent.
     stopped : bool
-        The engine at its other end was asked to end.
+        The engine was asked to end.
     since : float
         When it was made, on the monotonic clock.
     """
@@ -87,14 +87,14 @@ class Transport:
         sock.setblocking(False)
         self.sock = sock
         self.frames: list[tuple[Header, list[bytes]]] = []
-        self.held = 0
+        self.unsent = 0
         self.stopped = False
         self.since = time.monotonic()
-        self.bell, self._button = socket.socketpair()
-        self.bell.setblocking(False)
-        self._button.setblocking(False)
+        self.wakeup, self._wakeup_sender = socket.socketpair()
+        self.wakeup.setblocking(False)
+        self._wakeup_sender.setblocking(False)
         self._reader = FrameReader()
-        self._rest: deque[memoryview] = deque()
+        self._queue: deque[memoryview] = deque()
 
     def poll(self) -> select.poll:
         """Waits for something to read; each thread needs its own."""
@@ -103,7 +103,7 @@ class Transport:
         return poll
 
     def read(self) -> bool:
-        """Take in what has come; False at the end of the line."""
+        """Read what has arrived; False at the end of the stream."""
         try:
             data = self.sock.recv(1 << 18)
         except BlockingIOError:
@@ -113,55 +113,55 @@ class Transport:
         self.frames += self._reader.feed(data)
         return bool(data)
 
-    def put(self, frame: bytes) -> None:
+    def send(self, frame: bytes) -> None:
         """Send a frame, or as much of it as goes at once: the rest leaves with `flush`. One thread at a time."""
         try:
-            self._rest.append(memoryview(frame))
-            self.held += len(frame)
-            if len(self._rest) == 1:
+            self._queue.append(memoryview(frame))
+            self.unsent += len(frame)
+            if len(self._queue) == 1:
                 self.flush()
-            if self.held:
-                self.ring()
+            if self.unsent:
+                self.wake()
         except BaseException:
-            # interrupted in the middle of a frame: what is not answered is asked again on the next line
-            self.hang_up()
+            # interrupted in the middle of a frame: what is not answered is asked again on the next transport
+            self.shutdown()
             raise
 
     def flush(self) -> None:
-        """Send what was held, as far as it goes at once; what is lost with the line is asked again on the next."""
-        while self._rest:
-            part = self._rest[0]
+        """Send unsent bytes, as far as they go at once; what is lost with the socket is asked again on the next."""
+        while self._queue:
+            part = self._queue[0]
             try:
                 sent = self.sock.send(part)
             except BlockingIOError:
                 return
             except OSError:
-                # whoever reads sees the end of the line
-                self._rest.clear()
-                self.held = 0
+                # the reader sees the end of the stream
+                self._queue.clear()
+                self.unsent = 0
                 return
-            self.held -= sent
+            self.unsent -= sent
             if sent == len(part):
-                self._rest.popleft()
+                self._queue.popleft()
             else:
-                self._rest[0] = part[sent:]
+                self._queue[0] = part[sent:]
 
-    def ring(self) -> None:
-        """Wake whoever polls the bell."""
+    def wake(self) -> None:
+        """Wake the thread that polls `wakeup`."""
         with suppress(OSError):
-            self._button.send(b"x")
+            self._wakeup_sender.send(b"x")
 
-    def heard(self) -> None:
-        """Silence the bell."""
+    def drain_wakeup(self) -> None:
+        """Clear pending wakeups."""
         with suppress(OSError):
-            self.bell.recv(4096)
+            self.wakeup.recv(4096)
 
-    def hang_up(self) -> None:
-        """End the line; whoever polls it wakes."""
+    def shutdown(self) -> None:
+        """Shut the socket down; whoever polls it wakes."""
         with suppress(OSError):
             self.sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Let go of the socket; what another process has of it stays as it is."""
-        for end in (self.sock, self.bell, self._button):
+        """Close the socket; another process's copy of it stays open."""
+        for end in (self.sock, self.wakeup, self._wakeup_sender):
             end.close()

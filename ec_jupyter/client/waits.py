@@ -1,4 +1,4 @@
-"""Waiting: for the engine's answers, in cells and in loops, without holding anything up."""
+"""Waiting for the engine, in cells and in event loops, without blocking what else runs."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def awaited(future: Future[_T]) -> Generator[Any, None, _T]:
 
 
 def wake(loop: asyncio.AbstractEventLoop, action: Callable[[], object]) -> None:
-    """Do something in a loop from another thread; a loop that is closed has nobody left who waits."""
+    """Call something in a loop from another thread; nothing waits in a loop that is closed."""
     with suppress(RuntimeError):
         loop.call_soon_threadsafe(action)
 
 
 @contextmanager
 def beating() -> Iterator[None]:
-    """Wake the running loop now and then, for as long as somebody waits in it.
+    """Wake the running loop now and then, for as long as something waits in it.
 
     An interrupt is only noticed by a loop that is awake: ipykernel's handler schedules the cell's
     end, but a signal does not wake the selector.

@@ -369,8 +369,8 @@ class Rpc:
     def _ping(self, client: Connection, header: Header, buffers: Buffers) -> None:
         client.reply({}, to=header)
 
-    def _glance(self, client: Connection, header: Header, buffers: Buffers) -> None:
-        """Counts for somebody who is no client: for his sake the engine does not stay."""
+    def _probe(self, client: Connection, header: Header, buffers: Buffers) -> None:
+        """Counts for a non-client; does not keep the engine alive."""
         client.reply({**self.counts.now(), "python": self.core.python, "engine": os.getpid()}, to=header)
 
 
@@ -402,10 +402,10 @@ _ACTIONS: dict[str, Action] = {
     "clear": Rpc._clear,
     "stop": Rpc._stop,
     "ping": Rpc._ping,
-    "glance": Rpc._glance,
+    "probe": Rpc._probe,
 }
 
-_OPEN = frozenset({"hello", "glance", "stop"})
+_OPEN = frozenset({"hello", "probe", "stop"})
 
 _WRITES = frozenset(
     {"edit", "undo", "redo", "pause", "resume", "supply", "discard", "cancel", "retry", "replay", "clear"}

@@ -214,7 +214,7 @@ FRAMES: dict[str, tuple[Fields, Fields]] = {
     "clear": ({}, {}),
     "stop": ({}, {}),
     "ping": ({}, {}),
-    "glance": ({}, {}),
+    "probe": ({}, {}),
 }  # fmt: skip
 """The same of each frame but ``submit``, which is checked as it is taken because submits are many and large."""
 

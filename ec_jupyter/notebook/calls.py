@@ -315,11 +315,11 @@ class Calls(Queries):
             return self._left(future.result(), deadline)
 
     def _at_rest(self, answer: Future[Any]) -> bool:
-        """Whether the time is over and yet nothing is queued or running: then the answer is there or on its way."""
+        """Whether nothing is queued or running although the time is over: then the answer is there or on its way."""
         if not self._client.connected:
             return False
         try:
-            # a moment only: the time of the person who waits is over
+            # a moment only: the caller's time limit is over
             counts, _ = self._client.ask("query", {"what": "counts"}, timeout=MOMENT)
             return bool(counts["idle"]) and (answer.result(MOMENT) is not None)
         except TimeoutError:
@@ -337,7 +337,7 @@ class Calls(Queries):
 
     @contextmanager
     def _watched(self, tell: Callable[[], object]) -> Iterator[tuple[Future[Any], Bar, dict[str, Any]]]:
-        """The engine's word that nothing is left, a bar, and the counts; `tell` is called at news."""
+        """A future of the drained flow, a progress bar, and the latest counts; `tell` is called at each change."""
         latest: dict[str, Any] = {}
 
         def counted(header: dict[str, Any], buffers: list[bytes]) -> None:

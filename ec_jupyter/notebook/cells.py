@@ -1,4 +1,4 @@
-"""Which cell runs: the front end's id of it, where it gives one."""
+"""The running cell's id, where the front end gives one."""
 
 from __future__ import annotations
 

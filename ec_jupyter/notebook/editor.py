@@ -25,7 +25,7 @@ from ec_jupyter.notebook.output import MARK, Follower, mark, no_page
 from ec_jupyter.notebook.picture import outline
 
 if TYPE_CHECKING:
-    from ec_jupyter.client.connection import Life
+    from ec_jupyter.client.connection import EngineState
     from ec_jupyter.notebook.flow import Flow
 
 log = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ class FlowEditor(anywidget.AnyWidget):
         self._css = (FRONT / "editor.css").read_text() if self.built and (FRONT / "editor.css").exists() else ""
         super().__init__(graph=self._drawn())
         self.on_msg(self._heard)
-        self._life: Life | None = None
+        self._life: EngineState | None = None
         self._undo = [
             self._client.listen("topology", self._topology_came),
             self._client.listen("engine", self._engine_came),

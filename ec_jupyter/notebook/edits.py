@@ -21,7 +21,7 @@ SEEN_SECONDS = 30.0
 
 
 class Edit:
-    """Changes that come into force together, or not at all."""
+    """Changes that take effect together, or not at all."""
 
     def __init__(self) -> None:
         self.changes: list[dict[str, Any]] = []
@@ -110,7 +110,7 @@ class Editor:
         edit.done()
 
     def seen(self, revision: int) -> None:
-        """Wait until the client's topology is of `revision` or newer: who edits reads what he wrote."""
+        """Wait until the client's topology is of `revision` or newer: whoever edits reads their own edit."""
         if self._client.topology["revision"] >= revision:
             return
         news = threading.Event()

@@ -151,7 +151,7 @@ class ProcessorExecutor(Executor):
                 self._changed.notify_all()
                 if self._closed and not self._open:
                     return
-            # nothing here keeps a result alive that nobody else does
+            # keep no reference to a result that nothing else holds
             del item, future, ended
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:

@@ -14,7 +14,7 @@ _loaded: dict[int, tuple[Any, EC]] = {}
 
 
 def load(shell: Any) -> None:
-    """Add ours to an IPython shell; prints nothing, starts nothing."""
+    """Add the magics to an IPython shell; prints nothing, starts nothing."""
     if id(shell) in _loaded:
         return
     settings = EC(parent=shell)
@@ -28,7 +28,7 @@ def load(shell: Any) -> None:
 
 
 def unload(shell: Any) -> None:
-    """Take ours away again; open flows stay open, their engines work on."""
+    """Remove the magics; open flows stay open, and their engines go on."""
     _, settings = _loaded.pop(id(shell), (None, None))
     if settings is None:
         return

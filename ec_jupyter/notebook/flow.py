@@ -226,7 +226,7 @@ class Flow(Wiring, Calls):
         shutil.rmtree(away)
 
     def _leave(self, what: str, *, force: bool) -> None:
-        """End the engine, and this kernel's line to it, for something that needs the folder alone."""
+        """End the engine and this kernel's connection, for something that needs the folder alone."""
         reply, _ = self._client.ask("query", {"what": "clients", "but": self._client.id})
         if reply["names"] and not force:
             others = ", ".join(sorted({name or "another program" for name in reply["names"]}))

@@ -294,7 +294,7 @@ class FlowMagics(Magics):
     @_flow
     @line_magic
     def ec_waiting(self, line: str) -> Table:
-        """What has come and waits for company."""
+        """Values that wait for the other arguments of their call."""
         __tracebackhide__ = True
         given = parse(self.ec_waiting, line)
         return open_flow(given.flow).waiting(given.socket)

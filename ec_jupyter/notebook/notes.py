@@ -1,4 +1,4 @@
-"""What a person should know and need not act on: one line, without our files and lines."""
+"""Notes to the user that need no action: one line, without file names and line numbers of the package."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import warnings
 
 
 class FlowWarning(UserWarning):
-    """Something about a flow that is worth a line."""
+    """A note about a flow."""
 
 
 def note(text: str) -> None:

@@ -1,4 +1,4 @@
-"""Who looks at a picture: views say so, and say so again; one that falls silent is taken to be gone."""
+"""The open views of a picture: each sends heartbeats, and one that falls silent is taken to be closed."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import time
 from collections.abc import Callable
 
 SILENCE = 30.0
-"""Seconds after which a view that has said nothing is asked after; a page says that it is there every ten."""
+"""Seconds without a heartbeat after which a view is checked; a page sends one every ten seconds."""
 
 GRACE = 2.0
-"""Seconds of a free loop in which what such a view has said meanwhile is read."""
+"""Seconds of a free loop in which heartbeats that are waiting are read."""
 
 
 class Onlookers:
-    """The views that somebody looks at.
+    """The open views.
 
     Parameters
     ----------
@@ -30,22 +30,22 @@ class Onlookers:
         return bool(self._views)
 
     def here(self, view: str) -> bool:
-        """Somebody looks at a view; whether that is news. Called in the loop that reads what the page says."""
+        """Note a heartbeat of a view; whether the view is new. Called in the loop that reads the page's messages."""
         new = view not in self._views
         self._views[view] = (time.monotonic(), _loop())
         return new
 
     def away(self, view: str) -> None:
-        """Nobody looks at a view."""
+        """Remove a view."""
         self._views.pop(view, None)
 
     def sweep(self) -> None:
-        """Give up the views that a reload, a closed window or a lost network took away without a word."""
+        """Remove the views that a reload, a closed window or a lost network ended without a message."""
         now = time.monotonic()
         for view, (heard, loop) in list(self._views.items()):
             if now - heard < SILENCE:
                 continue
-            # what it said may wait behind a cell that computes: it is given up by the loop that would read it
+            # its heartbeat may wait behind a cell that computes: the loop that would read it removes the view
             self._views[view] = (now, loop)
             try:
                 if loop is None:

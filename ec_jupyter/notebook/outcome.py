@@ -1,4 +1,4 @@
-"""What a request came to, as Python has it: a value, or the error to raise."""
+"""The outcome of a request in Python: a value, or the error to raise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What belongs to one flow, and is of no use to another: names and numbers come again there."""
+"""Parts of a flow, which another flow refuses: names and numbers mean something else there."""
 
 from __future__ import annotations
 

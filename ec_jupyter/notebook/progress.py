@@ -34,7 +34,7 @@ class Bar:
         self._bar: Any = None
 
     def show(self, counts: dict[str, Any]) -> None:
-        """Move it to what a flow's counts say."""
+        """Update it from a flow's counts."""
         ended, open_ = tally(counts)
         if self._before is None:
             self._before = ended
@@ -73,7 +73,7 @@ def tally(counts: dict[str, Any]) -> tuple[int, int]:
 
 
 def under_way(counts: dict[str, Any]) -> tuple[float, str]:
-    """How many calls' worth of the running ones is through, by what their tasks say, and that as text."""
+    """How much of the running calls is done, in calls, as their tasks report it; and the same as text."""
     said = {name: row["progress"] for name, row in counts.get("sockets", {}).items() if row.get("progress")}
     part = sum(one["calls"] * min(one["done"] / one["total"], 1.0) for one in said.values() if one["total"])
     return round(part, 2) or 0, ", ".join(f"{name}: {progress_text(one)}" for name, one in said.items())

@@ -143,7 +143,7 @@ class Queries:
         return Run(self._self, number_of(id, "flow.run"))
 
     def waiting(self, socket: str | Socket | Callable[..., Any] | None = None) -> Table:
-        """All that has come and waits for company; each item has a value that can be seen, and discarded."""
+        """Values that wait for other arguments of their call; each item can be looked at and discarded."""
         asked = {"what": "waiting"} | ({} if socket is None else {"socket": self._in_force(socket)})
         reply, _ = self._client.ask("query", asked)
         items = [item for row in reply["rows"] for item in _waiting(self._self, row)]

@@ -24,7 +24,7 @@ ENDED = ("done", "failed", "cancelled", "skipped")
 
 
 class Request(Part):
-    """One call of a socket; costs nothing until somebody asks.
+    """One call of a socket; nothing is asked of the engine until one of its facts is read.
 
     Parameters
     ----------
@@ -65,14 +65,14 @@ class Request(Part):
         client, number = self.flow._client, self._id(timeout)
         future = client.finished(number)
         if future.done() and (future.exception() or future.result()["state"] != "done"):
-            # what failed may have been retried since, from here or from the picture
+            # a failed request may have been retried since, from here or from the picture
             client.forget(number)
             future = client.finished(number)
         return future
 
     def _ended(self, deadline: Deadline) -> dict[str, Any]:
         __tracebackhide__ = True
-        row = self.flow._client.known_end(self._number) if isinstance(self._number, int) else None
+        row = self.flow._client.known_outcome(self._number) if isinstance(self._number, int) else None
         if row is not None and row["state"] == "done":
             return row
         try:
@@ -85,11 +85,11 @@ class Request(Part):
         raise TimeoutError(f"{text}; it stays in the flow")
 
     def _seen(self) -> int | None:
-        """Its number, as far as a moment tells."""
+        """Its number, if that is known or comes in a moment."""
         return self._number if isinstance(self._number, int) else self._number.seen()
 
     def _standing(self, number: int | None) -> str:
-        """How it is, as far as a moment tells: a person's time limit is over."""
+        """Its state, as far as a moment tells: the caller's time limit is over."""
         client = self.flow._client
         if number is not None and client.connected:
             try:
@@ -101,7 +101,7 @@ class Request(Part):
         return f"has not ended ({client.trouble})"
 
     def _still(self) -> tuple[str, str]:
-        """What goes on when somebody waits no more, and how to wait again; asks the engine nothing."""
+        """What goes on after an interrupted wait, and how to wait again; asks the engine nothing."""
         if isinstance(self._number, int):
             return f"request {self._number} of {self.socket_name!r}", f"flow.request({self._number}).result()"
         return f"the request of {self.socket_name!r}", ".result()"
@@ -138,7 +138,7 @@ class Request(Part):
         __tracebackhide__ = True
         with going_on(self._still):
             if not isinstance(self._number, int):
-                yield from awaited(self._number.told())
+                yield from awaited(self._number.when_answered())
             row = yield from awaited(self._finished())
         return self._opened(row, Deadline(None))
 
@@ -307,7 +307,7 @@ class Request(Part):
 
 
 class Run(Part):
-    """All that descends from one submit.
+    """Everything that descends from one submit.
 
     Parameters
     ----------
@@ -327,7 +327,7 @@ class Run(Part):
 
     @property
     def state(self) -> str:
-        """What its requests come to, together."""
+        """The state of its requests as a whole."""
         return str(self._look()["state"])
 
     @property
@@ -367,7 +367,7 @@ class Run(Part):
         return self
 
     def _still(self) -> tuple[str, str]:
-        """What goes on when somebody waits no more, and how to wait again."""
+        """What goes on after an interrupted wait, and how to wait again."""
         return f"run {self.id}", f"flow.run({self.id}).wait()"
 
     def results(self, socket: str, timeout: float | None = None) -> list[Any]:

@@ -1,4 +1,4 @@
-"""What has come to an argument and waits for company."""
+"""Values that wait for the other arguments of their call."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Waiting(Part):
-    """One arrival that waits for company, or a request or a list of which nothing has come yet.
+    """A value that waits for the other arguments of its call, or a request or list of which nothing has come yet.
 
     Attributes
     ----------

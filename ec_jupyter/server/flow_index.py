@@ -40,7 +40,7 @@ class FlowIndex:
         """A row for each flow: those that run first, then by path."""
         found = dict(self._walk())
         if not self.complete:
-            # what an earlier walk came to is still there, unless it is not
+            # a flow that an earlier walk found is kept while its folder exists
             found = {folder: place for folder, place in self._known.items() if _is_flow(folder)} | found
         self._known = found
         self._read = {folder: kept for folder, kept in self._read.items() if folder in found}

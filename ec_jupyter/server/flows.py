@@ -1,4 +1,4 @@
-"""All that the server knows of flows: where they lie, its connections, and the pages that look."""
+"""The server's flows: where they are, its connections to them, and the pages that show them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ec_jupyter.server.pictures import Page, Picture
 log = logging.getLogger(__name__)
 
 FRESH_SECONDS = 2.0
-"""How long an answer about all flows serves everybody who asks."""
+"""Seconds for which the list of all flows is cached."""
 
 EVENTS = "https://events.ec-jupyter.org/flow/v1"
 
@@ -56,7 +56,7 @@ class Flows:
         return {"flows": rows, "complete": self._index.complete}
 
     def changed(self) -> None:
-        """Let the next question look anew: an engine was started or stopped."""
+        """Discard the cached answer: an engine was started or stopped."""
         if self._taking is not None and self._taking.done():
             self._taking = None
 
@@ -71,7 +71,7 @@ class Flows:
         return await self.links.thread(folder_of, self.root, key)
 
     def look(self, folder: Path, page: Page, key: str) -> Picture:
-        """Let a page see a flow."""
+        """Add a page to a flow."""
         picture = self._pictures.get(folder)
         if picture is None:
             picture = Picture(folder, self.links, lambda name, n: self._failed(key, folder, name, n))
@@ -80,7 +80,7 @@ class Flows:
         return picture
 
     def leave(self, picture: Picture, page: Page) -> None:
-        """A page has gone."""
+        """Remove a page."""
         if picture.remove(page) and self._pictures.get(picture.folder) is picture:
             del self._pictures[picture.folder]
 
@@ -88,7 +88,7 @@ class Flows:
         self.emit({"action": "failed", "key": key, "flow": folder.name, "socket": socket, "requests": n})
 
     def close(self) -> None:
-        """Hang up everywhere; engines go on."""
+        """Close every connection; engines go on."""
         for picture in self._pictures.values():
             picture.close()
         self.links.close()

@@ -1,4 +1,4 @@
-"""Flows over REST: every verb asks who it is and whether he may, and answers in JSON."""
+"""Flows over REST: every verb authenticates and authorizes its caller, and answers in JSON."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class FlowHandler(Handler):
 
 
 def _graph(client: Client) -> dict[str, Any]:
-    # news of the wiring come before the answer: whoever edited reads what he wrote
+    # changes of the wiring arrive before the answer: whoever edits reads their own edit
     client.ask("ping")
     return scene.graph(client.topology, client.name)
 
@@ -105,7 +105,7 @@ class LifeHandler(Handler):
         was = await self.flows.links.thread(running, folder)
         if verb == "start":
             async with self.flows.links.use(folder, start=True) as client:
-                # a line that was cut a moment ago leads to an engine once it is asked
+                # a connection that was cut a moment ago is made again once something is asked
                 await self.flows.links.thread(client.ask, "ping")
                 reply = {"running": True, "changed": not was, "warnings": client.warnings}
         else:

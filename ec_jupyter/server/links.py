@@ -1,4 +1,4 @@
-"""The server's connections to engines: one a flow, opened by whoever wants it first, closed when nobody does."""
+"""The server's connections to engines: one per flow, opened at its first use and closed some time after its last."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ec_jupyter.errors import EngineLostError
 from ec_jupyter.server import probe
 
 UNUSED_SECONDS = 20.0
-"""How long a connection outlives its last use: an engine that could end waits for its clients."""
+"""Seconds that a connection stays open after its last use: an idle engine waits for its clients."""
 
 THREADS = 32
 CLIENT_NAME = "the Jupyter server"
@@ -108,7 +108,7 @@ class Links:
             self._threads.submit(link.client.close)
 
     def close(self) -> None:
-        """Hang up everywhere; engines go on."""
+        """Close every connection; engines go on."""
         self._closed = True
         links, self._links = self._links, {}
         for link in links.values():
@@ -118,7 +118,7 @@ class Links:
 
 
 def _connected(link: Link, start: bool) -> Client:
-    """A client with a line to an engine; blocks until it has one."""
+    """A client that is connected to an engine; blocks until it is."""
     folder, client, executable = link.folder, link.client, None
     if not running(folder):
         if not start:

@@ -23,7 +23,7 @@ MOST_BYTES = 1 << 16
 
 
 class LiveHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
-    """A page that looks at a flow."""
+    """The websocket of a page that shows a flow."""
 
     auth_resource = "ec_flows"
     visible = True
@@ -42,7 +42,7 @@ class LiveHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
 
     @ws_authenticated
     async def get(self, key: str) -> None:
-        """Open the websocket, if there is such a flow and he may see it."""
+        """Open the websocket, if there is such a flow and the user may see it."""
         may = self.authorizer.is_authorized(self, self.current_user, "read", self.auth_resource)
         if not await ensure_async(may):
             raise web.HTTPError(403)
@@ -54,12 +54,12 @@ class LiveHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
         await super().get(key)
 
     def open(self, *args: Any, **kwargs: Any) -> None:
-        """Begin to look."""
+        """Add the page to its flow."""
         super().open(*args, **kwargs)
         self.picture = self.flows.look(self.folder, self, self.key)
 
     def on_message(self, message: str | bytes) -> None:
-        """Take in what the page says of itself; commands come by REST."""
+        """Handle a message of the page about itself; commands come over REST."""
         try:
             said = json.loads(message)
         except (ValueError, RecursionError):
@@ -88,12 +88,12 @@ class LiveHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
             self.write_message(text).add_done_callback(_seen)
 
     def on_close(self) -> None:
-        """The page has gone."""
+        """Remove the page."""
         if self.picture is not None:
             self.flows.leave(self.picture, self)
 
 
 def _seen(sent: Future[None]) -> None:
-    """A message that the page did not stay for is nobody's mistake."""
+    """Ignore the error of a message to a page that was closed."""
     if not sent.cancelled():
         sent.exception()

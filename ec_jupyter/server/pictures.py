@@ -1,4 +1,4 @@
-"""What the pages that look at a flow are told: its wiring when it changes, its numbers while they look."""
+"""What is pushed to the pages that show a flow: its wiring when it changes, its numbers while they are open."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from ec_jupyter.client import scene
 from ec_jupyter.client.client import Client
-from ec_jupyter.client.connection import Life
+from ec_jupyter.client.connection import EngineState
 from ec_jupyter.client.launch import running
 from ec_jupyter.errors import EcError
 from ec_jupyter.server import probe
@@ -29,12 +29,12 @@ BEAT = 1.0
 
 
 class Page(Protocol):
-    """Somebody who looks at a flow."""
+    """A page that shows a flow."""
 
     visible: bool
 
     def tell(self, text: str) -> bool:
-        """Send a message; False where the last one has not left yet."""
+        """Send a message; False if the last one is still being sent."""
 
     def say(self, text: str) -> None:
         """Send a short message in any case."""
@@ -64,12 +64,12 @@ class Picture:
         self._graph = ""
         self._seq = 0
         self._topology: dict[str, Any] | None = None
-        self._life: Life | None = None
-        self._rest = Life("connecting", "", 0.0)
+        self._life: EngineState | None = None
+        self._rest = EngineState("connecting", "", 0.0)
         self._task: asyncio.Task[None] | None = None
 
     def add(self, page: Page) -> None:
-        """Begin to tell a page: everything first, then what changes."""
+        """Add a page: it is sent everything first, then what changes."""
         self.pages[page] = True
         if self._graph:
             page.tell(self._graph)
@@ -78,19 +78,19 @@ class Picture:
             self._task = asyncio.get_running_loop().create_task(self._run())
 
     def again(self, page: Page) -> None:
-        """Tell a page everything once more."""
+        """Send a page everything again."""
         if page in self.pages:
             self.add(page)
 
     def remove(self, page: Page) -> bool:
-        """Stop telling a page; True if it was the last."""
+        """Remove a page; True if it was the last."""
         self.pages.pop(page, None)
         if not self.pages:
             self.close()
         return not self.pages
 
     def close(self) -> None:
-        """Tell nobody any more."""
+        """Remove every page."""
         if self._task is not None:
             self._task.cancel()
             self._task = None
@@ -102,7 +102,7 @@ class Picture:
                 try:
                     await self._step(undo)
                 except Exception:
-                    # a picture that cannot be told is no reason to let it stand still for good
+                    # an error in one update must not stop later ones
                     log.exception("picture of flow %s", self.folder.name)
                 await asyncio.sleep(SHORTEST)
                 try:
@@ -125,8 +125,8 @@ class Picture:
         self._tell_life(life)
         await self._show()
 
-    def _tell_life(self, life: Life) -> None:
-        """How the engine is: to all when that is news, and each second while it does not run."""
+    def _tell_life(self, life: EngineState) -> None:
+        """Push the engine's state: when it changes, and each second while it does not run."""
         new, self._life = self._life != life, life
         text = json.dumps(life.header())
         for page, fresh in self.pages.items():
@@ -151,7 +151,7 @@ class Picture:
         await self._count()
 
     async def _count(self) -> None:
-        """Ask for all numbers, which are told in full."""
+        """Ask for all counts, which are pushed in full."""
         assert self._client is not None
         try:
             self._counts = (await self._links.thread(_counts, self._client))[0]

@@ -1,4 +1,4 @@
-"""What a flow is doing, seen without becoming its client: an engine stays for its clients, and not for a glance."""
+"""What a flow is doing, seen without becoming its client: an engine stays for its clients, and not for a probe."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from ec_jupyter.client.connection import Life
+from ec_jupyter.client.connection import EngineState
 from ec_jupyter.engine.address import connect, socket_path
 from ec_jupyter.engine.store import refuse_emptied
 from ec_jupyter.errors import FrameError, PythonMismatchError, StoreDamagedError
@@ -32,17 +32,17 @@ Row = dict[str, Any]
 def ask(folder: Path) -> Header | None:
     """What the engine says of itself; None if none runs, no counts if it does not answer in time."""
     try:
-        line = connect(folder, ANSWER_SECONDS)
+        sock = connect(folder, ANSWER_SECONDS)
     except TimeoutError:
         return {}
-    if line is None:
+    if sock is None:
         return None
-    with line:
-        line.settimeout(ANSWER_SECONDS)
+    with sock:
+        sock.settimeout(ANSWER_SECONDS)
         try:
-            line.sendall(encode({"k": "glance", "n": 1}))
+            sock.sendall(encode({"k": "probe", "n": 1}))
             reader = FrameReader()
-            while data := line.recv(1 << 18):
+            while data := sock.recv(1 << 18):
                 frames = reader.feed(data)
                 if frames:
                     return frames[0][0]
@@ -111,14 +111,14 @@ def killed(folder: Path) -> bool:
     return socket_path(folder) is not None
 
 
-def at_rest(folder: Path) -> Life:
+def at_rest(folder: Path) -> EngineState:
     """How a flow is that has no engine: ``stopped``, or ``killed`` with what waits for the next one."""
     if not killed(folder):
-        return Life("stopped", f"flow {folder.name!r} is stopped", 0.0)
+        return EngineState("stopped", f"flow {folder.name!r} is stopped", 0.0)
     counts = read(folder)["counts"] or {}
     calls = counts.get("queued", 0) + counts.get("running", 0)
     wait = f"; {calls} call{' waits' if calls == 1 else 's wait'}" if calls else ""
-    return Life("killed", f"the engine of flow {folder.name!r} was killed{wait}", 0.0)
+    return EngineState("killed", f"the engine of flow {folder.name!r} was killed{wait}", 0.0)
 
 
 def request(folder: Path, key: int) -> Row | None:

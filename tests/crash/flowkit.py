@@ -20,6 +20,7 @@ import psutil
 
 from ec_jupyter.client.client import Client
 from ec_jupyter.errors import EcError
+from ec_jupyter.flow.columns import unpacked
 from ec_jupyter.wire import Value
 
 SECONDS = 60.0  # nothing here takes that long; a claim that is not true by then is false
@@ -178,7 +179,7 @@ class Flow:
         return self.client.load(row["value"])
 
     def requests(self, **query: Any) -> list[dict[str, Any]]:
-        return self.query("requests", limit=1_000_000, **query)["rows"]
+        return unpacked(self.query("requests", limit=1_000_000, **query))
 
     def results(self, socket: str) -> list[Any]:
         """What the done requests of a socket came to, in order of acceptance."""

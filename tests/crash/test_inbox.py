@@ -74,7 +74,7 @@ def test_submits_are_run_once_when_client_and_engine_are_both_killed(
     kill(wired.engine)
     wired.client.ask("drained")
     assert sorted(map(int, marks.lines)) == list(range(N))
-    assert len(wired.client.ask("query", {"what": "requests", "socket": "leave"})[0]["rows"]) == N
+    assert wired.client.ask("query", {"what": "requests", "socket": "leave"})[0]["records"] == N
 
 
 def test_submits_that_a_killed_engine_never_saw_are_sent_again_and_taken_once(wired: Flow, marks: Marks) -> None:

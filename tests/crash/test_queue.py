@@ -194,7 +194,7 @@ def test_a_submit_that_was_complete_when_its_client_let_it_go_waits_for_what_an_
     flow.socket(echo, "task")
     other = Client.open(flow.folder, flow.folder.name)
     change, blob = socket_change(pair, "task")
-    with flow.client._connection._turn:
+    with flow.client._connection._read_lock:
         # as long as nobody reads its line, this client does not know of the edit
         other.ask("edit", {"changes": [change]}, [blob])
         request = flow.client.submit([("task", flow.values({"x": 1}))])
@@ -210,7 +210,7 @@ def test_a_client_that_does_not_know_of_an_edit_refuses_nothing_that_is_complete
     other = Client.open(flow.folder, flow.folder.name)
     change, blob = socket_change(lambda one, two=0: (one, two), "task")
     held = Event()
-    with flow.client._connection._turn:
+    with flow.client._connection._read_lock:
         other.ask("edit", {"changes": [change]}, [blob])
         submit = background(lambda: (held.set(), flow.submit("task", one=1))[1], "submit")
         held.wait(60)

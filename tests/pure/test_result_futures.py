@@ -16,20 +16,20 @@ class Reader:
     """Result futures of requests that have all ended; each question is answered at once."""
 
     def __init__(self, requests: Iterable[int]) -> None:
-        self.ends = ResultFutures(self._ask, lambda holds, deadline: None)
-        self.ends.accepted(requests, watched=False)
+        self.futures = ResultFutures(self._ask, lambda holds, deadline: None)
+        self.futures.accepted(requests, watched=False)
         self.frames = self.sent = 0
 
     def _ask(self, requests: list[int]) -> None:
         self.frames += 1
         self.sent += len(requests)
-        self.ends.came({"k": "results", "ids": requests, "types": "int"}, [b"%d" % n for n in requests])
+        self.futures.receive({"k": "results", "ids": requests, "types": "int"}, [b"%d" % n for n in requests])
 
     def look(self, requests: Iterable[int]) -> tuple[int, int]:
-        """How often it asked for them, and how many ends were sent."""
+        """How often it asked for them, and how many outcomes were sent."""
         self.frames = self.sent = 0
         for request in requests:
-            assert self.ends.future(request).result(0)["value"].data == b"%d" % request
+            assert self.futures.future(request).result(0)["value"].data == b"%d" % request
         return self.frames, self.sent
 
 
@@ -52,7 +52,7 @@ def test_in_no_order_few_results_come_in_vain(reader: Reader) -> None:
 
 def test_a_second_look_at_many_results_brings_few_that_nobody_looks_at(reader: Reader) -> None:
     looked = range(MANY, 2 * MANY)
-    reader.ends.accepted(looked, watched=False)
+    reader.futures.accepted(looked, watched=False)
     reader.look(looked)
     _, sent = reader.look(looked)
     assert sent < 3 * MANY

@@ -64,7 +64,7 @@ def test_the_key_is_a_file_that_its_owner_alone_can_read(client: Client) -> None
     assert len((client.folder / KEY).read_bytes()) == 32
 
 
-@pytest.mark.parametrize("kind", ["hello", "glance", "stop", "submit"])
+@pytest.mark.parametrize("kind", ["hello", "probe", "stop", "submit"])
 def test_an_engine_does_nothing_for_who_has_not_proved_that_it_knows_the_key(client: Client, kind: str) -> None:
     (answer,) = said(where(client), {"k": kind, "n": 1, "client": "x", "protocol": 1})
     assert answer["k"] == "error"
@@ -75,7 +75,7 @@ def test_an_engine_does_nothing_for_who_has_not_proved_that_it_knows_the_key(cli
 def test_who_has_another_key_is_refused(client: Client) -> None:
     with Folder(client.folder) as folder:
         wrong = Proof(bytes(32), folder.identity)
-    first, *_, last = said(where(client), wrong.question(), {"k": "proof", "proof": "0" * 64}, {"k": "glance", "n": 1})
+    first, *_, last = said(where(client), wrong.question(), {"k": "proof", "proof": "0" * 64}, {"k": "probe", "n": 1})
     assert first["k"] == "proof"
     assert last["error"]["message"] == "the client does not know the flow's key"
 
@@ -127,7 +127,7 @@ def test_a_client_tells_a_false_engine_nothing_and_starts_the_flows_own(tmp_path
     client.close()
 
 
-def test_a_glance_believes_no_false_engine(tmp_path: Path) -> None:
+def test_a_probe_believes_no_false_engine(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     with Folder(tmp_path) as folder:
         make_key(folder, anew=True)
