@@ -21,6 +21,7 @@ from ec_jupyter.flow.edit import settle as places
 from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import Node, Plug, Processor, Socket, Task, from_json, to_json
 from ec_jupyter.nodes.cpus import available
+from ec_jupyter.nodes.kinds import place, without_processes
 from ec_jupyter.wire import Value
 
 
@@ -57,7 +58,8 @@ class Editor:
         core.journal.commit()
         fixed: list[StoredValue] = []
         prepared = [_prepare(core, change, buffers, client, fixed) for change in changes]
-        limits = Limits(self._cpus, core.python, core.load, core.arrived, self._fleet.lent(), available())
+        lent = self._fleet.lent()
+        limits = Limits(self._cpus, core.python, core.load, core.arrived, lent, available(), without_processes)
         edited = decide(core.topology, prepared, core.new_record, limits)
         for _, _, _, after in edited.touched:
             if isinstance(after, Node):
@@ -178,6 +180,8 @@ def _prepare(
     """A change as the decision takes it: bytes replaced by the rows that hold them."""
     if change["op"] == "socket":
         return {**change, "client": change.get("client") or client}
+    if change["op"] == "node" and change.get("host") and not change.get("kind"):
+        return {**change, **place(change["name"], change["host"])}
     if change["op"] == "fix":
         head = change["value"]
         inline = isinstance(head, int)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ec_jupyter.engine import records, recovery
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.login_prompts import LoginPrompts
-from ec_jupyter.engine.member import Home, Member, NodeAgent
+from ec_jupyter.engine.member import Member
 from ec_jupyter.engine.parts import Audience, Clock
 from ec_jupyter.engine.quarantine import Quarantine
 from ec_jupyter.engine.stale_filter import EngineListener, StaleFilter
@@ -27,6 +27,7 @@ from ec_jupyter.errors import EcError
 from ec_jupyter.flow.placement import Spot, caps, choose, spread
 from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import LOCAL, Node, Processor
+from ec_jupyter.nodes.agents import Home, NodeAgent
 from ec_jupyter.nodes.cpus import available
 
 if TYPE_CHECKING:

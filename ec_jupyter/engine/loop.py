@@ -23,7 +23,6 @@ from ec_jupyter.engine.counts import Counts
 from ec_jupyter.engine.editing import Editor
 from ec_jupyter.engine.fleet import Fleet, Opener
 from ec_jupyter.engine.hold import DATABASE
-from ec_jupyter.engine.member import Home
 from ec_jupyter.engine.node_factory import open_node
 from ec_jupyter.engine.plug_evaluation import LOOK, LOOK_NAME
 from ec_jupyter.engine.quarantine import Quarantine
@@ -38,6 +37,7 @@ from ec_jupyter.engine.views import Views
 from ec_jupyter.errors import EcError, StoreError, StoreLostError, to_wire
 from ec_jupyter.flow.tag import from_text
 from ec_jupyter.model import LOCAL
+from ec_jupyter.nodes.agents import Home
 from ec_jupyter.nodes.local.agent import Agent
 from ec_jupyter.wire import Outcome, Value
 

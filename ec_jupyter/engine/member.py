@@ -1,97 +1,21 @@
-"""One node of a fleet, and what the engine asks of whatever runs calls there."""
+"""One node of a fleet."""
 
 from __future__ import annotations
 
 import asyncio
 import platform
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import psutil
 
 from ec_jupyter.model import Node, to_json
 from ec_jupyter.version import VERSION
-from ec_jupyter.wire import Call
 
 NEAR = 1000
 """Files of values a node is known to hold."""
-
-
-class NodeAgent(Protocol):
-    """What runs calls on a node, wherever that is."""
-
-    name: str
-    cpus: int
-
-    @property
-    def state(self) -> str:
-        """``starting``, ``up``, ``away`` (what it has may run) or ``down``."""
-
-    async def start(self) -> None:
-        """Begin to reach the node; awaited before anything else but `adopt`."""
-
-    async def close(self) -> None:
-        """End what runs there."""
-
-    def adopt(self, calls: Mapping[int, tuple[int, str]]) -> None:
-        """Expect these, by request attempt and processor: an engine before this one has given them away."""
-
-    def retry(self) -> None:
-        """Try to reach the node now."""
-
-    def processor(self, name: str, cpus: int, affinity: str | Sequence[int] = "auto") -> None:
-        """Make or change a processor."""
-
-    def remove(self, name: str) -> None:
-        """Take a processor away."""
-
-    def warm(self, name: str) -> None:
-        """Start a worker of it."""
-
-    def room(self, name: str) -> int:
-        """How many more calls it takes."""
-
-    def assign(self, name: str, calls: list[Call]) -> None:
-        """Give it calls."""
-
-    def recall(self, requests: Collection[int]) -> None:
-        """Ask for those back that have not begun."""
-
-    def cancel(self, request: int, kind: str = "cancelled") -> None:
-        """End a call."""
-
-    def running(self) -> dict[int, float]:
-        """What runs, and for how many seconds."""
-
-    def facts(self) -> dict[str, Any]:
-        """What there is to know of the node."""
-
-
-@dataclass(frozen=True)
-class Home:
-    """Where the engine is, for those who open nodes.
-
-    Attributes
-    ----------
-    flow : str
-        Identity of the flow.
-    folder, runtime, workdir : Path
-        The flow's folder, a short private one for sockets, and where modules are looked for.
-    epoch : int
-        The engine's.
-    sync : bool
-        Whether value files are synced to the disk.
-    """
-
-    flow: str
-    folder: Path
-    runtime: Path
-    workdir: Path
-    epoch: int
-    sync: bool
 
 
 @dataclass(slots=True, eq=False)
@@ -159,8 +83,8 @@ class Member:
 
     @property
     def keeps(self) -> bool:
-        """Whether results may stay there."""
-        return self.spec is not None and self.spec.kind == "dask"
+        """Whether results may stay there: its agent is a `StoringAgent` then."""
+        return self.spec is not None and hasattr(self.agent, "holds")
 
     def holds(self, file: str) -> bool:
         """Whether it has a result that stayed there."""

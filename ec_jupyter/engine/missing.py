@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from ec_jupyter.model import Node
+from ec_jupyter.nodes.kinds import kind
 
 _NAMED = re.compile(r"No module named '(\w+)")
 _FRAME = re.compile(r'^ *File ".*", line (\d+), in .*\n +(\S.*)$', re.MULTILINE)
@@ -27,10 +28,4 @@ def hint(error: dict[str, Any], node: Node) -> str | None:
     package = found[1]
     frames = _FRAME.findall(str(error.get("traceback", "")))
     line = f", which line {frames[-1][0]} needs ({frames[-1][1]})" if frames else ""
-    if node.kind == "dask":
-        cure = "install it where the cluster's workers run"
-    else:
-        words = " ".join((*node.requirements, package))
-        wanted = f'"{words}"' if " " in words else words
-        cure = f"%ec_node {node.name} --require {wanted} installs it there, if that is its name on PyPI"
-    return f"node {node.name!r} has no package {package!r}{line}; {cure}"
+    return f"node {node.name!r} has no package {package!r}{line}; {kind(node.kind).missing(node, package)}"

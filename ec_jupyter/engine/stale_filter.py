@@ -10,7 +10,7 @@ from ec_jupyter.engine.login_prompts import LoginPrompts
 from ec_jupyter.engine.member import Member
 from ec_jupyter.engine.missing import hint
 from ec_jupyter.engine.value_locator import ValueLocator
-from ec_jupyter.nodes.local.agent_context import Listener
+from ec_jupyter.nodes.agents import Listener
 from ec_jupyter.wire import Outcome, Value
 
 
@@ -37,7 +37,7 @@ class Nodes(Protocol):
 
 
 class StaleFilter:
-    """The listener of one remote node (a `NodeListener`).
+    """The listener of one remote node (an `OpenListener`).
 
     A call is on one node at a time. What is said of one that is elsewhere by now, or has ended, came late and
     changes nothing.

@@ -40,6 +40,8 @@ class Limits:
         CPUs of the other nodes that have said how many they lend.
     here : sequence of int
         Numbers of this machine's CPUs that the flow may use; empty where they are not known.
+    without_processes : callable
+        What a kind of node is, such as ``a Dask cluster``, if no call can have a process of its own there; else None.
     """
 
     cpus: int
@@ -48,6 +50,7 @@ class Limits:
     arrived: Callable[[int], int] = lambda socket: 0
     nodes: dict[str, int] = field(default_factory=dict)
     here: Sequence[int] = ()
+    without_processes: Callable[[str], str | None] = lambda kind: None
 
     @property
     def lent(self) -> dict[str, int]:

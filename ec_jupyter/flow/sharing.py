@@ -125,9 +125,10 @@ def check_place(draft: Draft, socket: Socket) -> None:
     """
     record = draft.topology.processors[socket.processor]
     for name in record.nodes if socket.fresh else ():
-        if name != LOCAL and draft.topology.nodes[name].kind == "dask":
+        title = None if name == LOCAL else draft.limits.without_processes(draft.topology.nodes[name].kind)
+        if title is not None:
             raise DeclarationError(
-                f"node {name!r} of processor {record.name!r} is a Dask cluster, where a call of {socket.name!r} cannot "
+                f"node {name!r} of processor {record.name!r} is {title}, where a call of {socket.name!r} cannot "
                 "have a process of its own (fresh=True); give it a processor on this machine or on one behind SSH"
             )
     lent = {**draft.limits.lent, **{n.name: n.cpus for n in draft.topology.nodes.values() if n.cpus}}
@@ -153,8 +154,6 @@ def node(draft: Draft, change: Change) -> None:
         raise DeclarationError("node 'local' is this machine, and there already; its CPUs: %config EC.cpus = N")
     old = draft.topology.nodes.get(name) or Node(name, name)
     given = {k: change[k] for k in _NODE_WORDS if k in change and (change[k] is not None or k == "cpus")}
-    if "host" in given and "kind" not in given:
-        given["kind"] = "dask" if "://" in given["host"] else "ssh"
     for word in ("ssh", "requirements", "tls"):
         if word in given:
             given[word] = tuple(str(one) for one in given[word])

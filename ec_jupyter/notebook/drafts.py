@@ -12,6 +12,7 @@ from ec_jupyter.flow.edit import apply
 from ec_jupyter.flow.rows import View
 from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import LOCAL, Node
+from ec_jupyter.nodes.kinds import without_processes
 
 NEW = 1 << 60
 """Identities of what is not in force yet begin here."""
@@ -32,7 +33,7 @@ class Drafted:
         self.base = base
         self.applied = 0
         lent = {row["name"]: row["cpus"] for row in base["nodes"] if row["cpus"]}
-        limits = Limits(lent.pop(LOCAL, NEW), "", lambda socket: 0, nodes=lent)
+        limits = Limits(lent.pop(LOCAL, NEW), "", lambda socket: 0, nodes=lent, without_processes=without_processes)
         self._draft = Draft(rows.topology(base), count(NEW).__next__, limits)
         self._seen: tuple[Topology, View] | None = None
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import getpass
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from ec_jupyter.client import names
-from ec_jupyter.errors import DeclarationError, NodeNotFoundError, NodeStartError, from_wire
+from ec_jupyter.errors import NodeNotFoundError, NodeStartError, from_wire
+from ec_jupyter.nodes import kinds
 from ec_jupyter.notebook.notes import note
 from ec_jupyter.notebook.parts import Part
 
@@ -19,30 +19,6 @@ if TYPE_CHECKING:
     from ec_jupyter.notebook.views import Processor
 
 LOCAL = "local"
-
-
-def _place(name: str, host: Any) -> dict[str, Any]:
-    """Where a node is, as the engine is told; nothing of Dask is imported for it.
-
-    Raises
-    ------
-    DeclarationError
-        It is nothing that a node can be reached by.
-    """
-    if host is None or (isinstance(host, str) and "://" not in host):
-        return {"host": host, "kind": None if host is None else "ssh", "tls": None if host is None else []}
-    address = host
-    if not isinstance(host, str):
-        address = getattr(host, "scheduler_address", None) or getattr(getattr(host, "scheduler", None), "address", None)
-    if not isinstance(address, str):
-        raise DeclarationError(
-            f"node {name!r}: a {type(host).__name__} is neither user@host nor a Dask client, cluster or address"
-        )
-    security = getattr(host, "security", None)
-    tls: list[Any] = [getattr(security, word, None) for word in ("tls_ca_file", "tls_client_cert", "tls_client_key")]
-    if any("\n" in str(file) for file in tls):
-        raise DeclarationError(f"node {name!r}: its TLS certificates are in memory; the engine needs them as files")
-    return {"host": address, "kind": "dask", "tls": [os.path.abspath(file) for file in tls] if all(tls) else []}
 
 
 class Node(Part):
@@ -262,7 +238,7 @@ class Nodes:
             It cannot be, or cannot be reached; see `Node.reach`.
         """
         given = {
-            **_place(name, host), "cpus": cpus, "python": python, "ssh": ssh, "ask": ask,
+            **({} if host is None else kinds.place(name, host)), "cpus": cpus, "python": python, "ssh": ssh, "ask": ask,
             "lease": lease, "requirements": requirements,
         }  # fmt: skip
         given = {key: value for key, value in given.items() if value is not None}

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ec_jupyter.engine.loop import Engine
-from ec_jupyter.engine.member import Home
 from ec_jupyter.engine.stale_filter import StaleFilter
 from ec_jupyter.model import Node
+from ec_jupyter.nodes.agents import Home
 from ec_jupyter.nodes.local.agent import Agent
 from tests.crash.flowkit import SECONDS, Flow
 

@@ -17,7 +17,8 @@ from typing import Any
 
 import ec_jupyter
 from ec_jupyter.errors import EcError, ProcessorNotFoundError
-from ec_jupyter.nodes.local.agent_context import NodeListener, failed, stop_text
+from ec_jupyter.nodes.agents import NodeListener
+from ec_jupyter.nodes.local.agent_context import failed, stop_text
 from ec_jupyter.nodes.worker.invoke import Invocation, Tasks
 from ec_jupyter.wire import Call, Value
 from tests.nodes.turn import Turn

@@ -20,7 +20,7 @@ from tests.nodes.rig import Rig
 from tests.nodes.tasks import add, ident
 
 if TYPE_CHECKING:  # tasks of these tests are found on hosts that have not the engine
-    from ec_jupyter.engine.member import NodeAgent
+    from ec_jupyter.nodes.agents import NodeAgent
 
 pytestmark = pytest.mark.every_node
 

@@ -17,7 +17,7 @@ from ec_jupyter.wire import Call, Outcome
 from tests.nodes.rig import Ear, Rig, wait_until
 
 if TYPE_CHECKING:  # tasks of these tests are found on hosts that have not the engine
-    from ec_jupyter.engine.member import NodeAgent
+    from ec_jupyter.nodes.agents import NodeAgent
 
 pytestmark = pytest.mark.every_node
 

@@ -332,11 +332,11 @@ def test_a_scheduler_out_of_reach_is_refused_in_one_line(make_flow: Callable[...
 
 
 def test_a_client_a_cluster_and_an_address_say_the_same_place() -> None:
-    from ec_jupyter.notebook.nodes import _place
+    from ec_jupyter.nodes.kinds import place
 
     client = SimpleNamespace(scheduler=SimpleNamespace(address="tcp://h:1"), security=None)
     cluster = SimpleNamespace(scheduler_address="tcp://h:1")
-    told = [_place("c", one) for one in (client, cluster, "tcp://h:1")]
+    told = [place("c", one) for one in (client, cluster, "tcp://h:1")]
     assert told == [{"host": "tcp://h:1", "kind": "dask", "tls": []}] * 3
     with pytest.raises(DeclarationError, match="neither"):
-        _place("c", object())
+        place("c", object())

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ec_jupyter.errors import HostUnreachableError
-from ec_jupyter.notebook.nodes import _place
+from ec_jupyter.nodes.kinds import place
 from tests.nodes.dask_cluster import Dask
 from tests.nodes.dask_rig import DaskRig
 
@@ -92,7 +92,7 @@ def test_the_security_of_a_client_in_a_cell_is_the_engines(loaded: Any, cluster:
     words = ("tls_ca_file", "tls_client_cert", "tls_client_key")
     security = Security(require_encryption=True, **dict(zip(words, certificate, strict=True)))
     with Client(cluster.address, security=security, set_as_default=False) as client:
-        assert _place("cluster", client) == {"host": cluster.address, "kind": "dask", "tls": list(certificate)}
+        assert place("cluster", client) == {"host": cluster.address, "kind": "dask", "tls": list(certificate)}
         loaded.names["client"] = client
         loaded.run('flow = ec.flow()\nnode = flow.node("cluster", client)')
     loaded.run('@ec.socket(processor="fit")\ndef f(x):\n    return 2 * x')

@@ -11,7 +11,7 @@ from tests.nodes.rig import Rig, wait_until
 from tests.nodes.tasks import add, echo, hold, logged
 
 if TYPE_CHECKING:  # tasks of these tests are found on hosts that have not the engine
-    from ec_jupyter.engine.member import NodeAgent
+    from ec_jupyter.nodes.agents import NodeAgent
 
 pytestmark = pytest.mark.every_node
 ONE = pytest.mark.not_on("inline", why="it has one thread")

@@ -16,7 +16,7 @@ from tests.nodes.rig import Gate, Rig, gone, number_in, wait_until
 from tests.nodes.tasks import hold, ident, mark
 
 if TYPE_CHECKING:  # tasks of these tests are found on hosts that have not the engine
-    from ec_jupyter.engine.member import NodeAgent
+    from ec_jupyter.nodes.agents import NodeAgent
 
 pytestmark = pytest.mark.every_node
 IN_C = pytest.mark.not_on("inline", "dask", why="a thread that is in C hears of an exception when it comes back")

@@ -132,7 +132,8 @@ def test_a_socket_that_could_not_be_is_refused(editor, options, says):
 
 
 def test_a_process_for_each_call_is_refused_where_a_dask_cluster_runs_them_either_way_round(editor):
-    editor({"op": "node", "name": "grid", "host": "tcp://there:8786"})
+    editor.limits = Limits(4, "3.11", lambda socket: 0, without_processes={"dask": "a Dask cluster"}.get)
+    editor({"op": "node", "name": "grid", "host": "tcp://there:8786", "kind": "dask"})
     editor({"op": "processor", "name": "p", "nodes": {"grid": None}})
     says = "node 'grid' of processor 'p' is a Dask cluster, where a call of 'c' cannot have a process of its own"
     with pytest.raises(DeclarationError, match=says):

@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from ec_jupyter.errors import EcError, HostUnreachableError, ProcessorNotFoundError, PythonMismatchError
+from ec_jupyter.nodes.agents import NodeListener
 from ec_jupyter.nodes.codec import files_in
 from ec_jupyter.nodes.dask.batches import DaskBatches
 from ec_jupyter.nodes.dask.cluster import Cluster, Cut
 from ec_jupyter.nodes.dask.files import DaskFiles
 from ec_jupyter.nodes.dask.workers import DaskWorkers
-from ec_jupyter.nodes.local.agent_context import NodeListener, failed, stop_text
+from ec_jupyter.nodes.local.agent_context import failed, stop_text
 from ec_jupyter.wire import Call
 
 log = logging.getLogger(__name__)

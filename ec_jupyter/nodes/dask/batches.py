@@ -11,12 +11,13 @@ from functools import partial
 from typing import Any
 
 from ec_jupyter.errors import EcError
+from ec_jupyter.nodes.agents import NodeListener
 from ec_jupyter.nodes.batch import pack_calls, unpack_results
 from ec_jupyter.nodes.dask.cluster import Cluster, Cut, SilentError
 from ec_jupyter.nodes.dask.files import DaskFiles, GoneError, Spawn
 from ec_jupyter.nodes.dask.workers import Batch, DaskWorkers, Worker
 from ec_jupyter.nodes.durations import Durations
-from ec_jupyter.nodes.local.agent_context import NodeListener, failed, stop_text
+from ec_jupyter.nodes.local.agent_context import failed, stop_text
 from ec_jupyter.wire import Call, Value
 
 log = logging.getLogger(__name__)

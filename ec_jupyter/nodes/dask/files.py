@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from ec_jupyter.errors import EcError
+from ec_jupyter.nodes.agents import NodeListener
 from ec_jupyter.nodes.codec import files_in, values_of
 from ec_jupyter.nodes.dask.cluster import Cluster, SilentError
 from ec_jupyter.nodes.dask.workers import DaskWorkers, Worker
 from ec_jupyter.nodes.downloads import Downloads
-from ec_jupyter.nodes.local.agent_context import NodeListener
 from ec_jupyter.wire import Call, Outcome, Value
 
 log = logging.getLogger(__name__)

@@ -16,9 +16,10 @@ from pathlib import Path
 from ec_jupyter.errors import ProcessorNotFoundError
 from ec_jupyter.flow.ledger import Ledger
 from ec_jupyter.nodes import cpus as machine
+from ec_jupyter.nodes.agents import Listener
 from ec_jupyter.nodes.cpu_locks import CpuLocks
 from ec_jupyter.nodes.cpus import Pins
-from ec_jupyter.nodes.local.agent_context import AgentContext, Listener, Modules
+from ec_jupyter.nodes.local.agent_context import AgentContext, Modules
 from ec_jupyter.nodes.local.handles import Handles
 from ec_jupyter.nodes.local.limits import Watch
 from ec_jupyter.nodes.local.pool import Pool

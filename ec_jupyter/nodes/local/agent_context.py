@@ -1,4 +1,4 @@
-"""The state that the pools of one agent share, and the listener they report to."""
+"""The state that the pools of one agent share."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ec_jupyter.flow.ledger import Ledger
+from ec_jupyter.nodes.agents import Listener
 from ec_jupyter.nodes.cpu_locks import CpuLocks
 from ec_jupyter.nodes.cpus import Pins
 from ec_jupyter.nodes.durations import Durations
@@ -18,57 +19,10 @@ from ec_jupyter.nodes.local.limits import Watch
 from ec_jupyter.nodes.local.slot import Slot
 from ec_jupyter.nodes.worker.invoke import STOPPED
 from ec_jupyter.nodes.worker.process import Setup
-from ec_jupyter.wire import Call, Outcome, Value
+from ec_jupyter.wire import Call, Outcome
 
 Modules = Callable[[str, Callable[[bytes | None], None]], None]
 """Takes a module's name, and what is to be told when it has been found, or not."""
-
-
-class Listener(Protocol):
-    """What an agent reports to; every method is called on the loop's thread."""
-
-    def blob(self, sha256: str) -> bytes:
-        """The code of a task or condition by its hash."""
-
-    def started(self, request: int, attempt: int, at: float, slot: int, pid: int) -> None:
-        """A call runs, since `at` on the wall clock."""
-
-    def finished(self, outcomes: list[Outcome]) -> None:
-        """Calls have come to something."""
-
-    def yielded(self, request: int, attempt: int, first: int, values: list[Value]) -> None:
-        """A generator has yielded these, from index `first` on."""
-
-    def returned(self, requests: list[int]) -> None:
-        """Calls are handed back, not charged: queue them again."""
-
-    def died(self, request: int, attempt: int, text: str) -> None:
-        """A call has killed its worker; `text` says how that ended."""
-
-    def output(self, request: int, stream: str, text: str) -> None:
-        """A call has printed; `stream` is ``stdout``, ``stderr`` or ``log``."""
-
-    def progress(self, request: int, done: float, total: float | None, text: str) -> None:
-        """A call says how far it is."""
-
-    def room(self, processor: str) -> None:
-        """A processor may take more calls than before."""
-
-    def trouble(self, processor: str, text: str) -> None:
-        """A processor has workers that cannot start."""
-
-
-class NodeListener(Listener, Protocol):
-    """What the agent of a node reports to."""
-
-    def node(self, name: str) -> None:
-        """The state or another fact of the node has changed."""
-
-    def lost(self, name: str, requests: list[int]) -> None:
-        """Attempts there are surely over, and nobody knows what came of them."""
-
-    def stays(self, file: str) -> None:
-        """A value of this name is there and not here."""
 
 
 @dataclass

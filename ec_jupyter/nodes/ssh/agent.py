@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ec_jupyter.errors import FrameError, ProcessorNotFoundError
+from ec_jupyter.nodes.agents import NodeListener
 from ec_jupyter.nodes.batch import BATCH_CALLS, inline_bytes
 from ec_jupyter.nodes.codec import (
     checked,
@@ -25,7 +26,7 @@ from ec_jupyter.nodes.codec import (
     values_of,
 )
 from ec_jupyter.nodes.downloads import Downloads
-from ec_jupyter.nodes.local.agent_context import NodeListener, failed, stop_text
+from ec_jupyter.nodes.local.agent_context import failed, stop_text
 from ec_jupyter.nodes.local.pool import TROUBLE_SECONDS
 from ec_jupyter.nodes.ssh.in_flight import InFlight, Out
 from ec_jupyter.nodes.ssh.login import Login
