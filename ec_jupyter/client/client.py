@@ -29,7 +29,7 @@ from ec_jupyter.client.undoing import Undoing
 from ec_jupyter.client.waits import Deadline
 from ec_jupyter.engine.folder import refusal
 from ec_jupyter.engine.store import make_folder
-from ec_jupyter.engine.submit_log import identity_of, inbox_folder
+from ec_jupyter.engine.submit_log import identity_of, submit_log_folder
 from ec_jupyter.errors import (
     ArgumentsError,
     EcError,
@@ -201,7 +201,7 @@ class Client(Rpc):
 
     def _open_log(self) -> SubmitLog:
         if self._log is None:
-            self._log = SubmitLog(inbox_folder(self.folder) / f"{self.id}.log")
+            self._log = SubmitLog(submit_log_folder(self.folder) / f"{self.id}.log")
         return self._log
 
     def _all_answered(self) -> None:

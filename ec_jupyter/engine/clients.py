@@ -1,4 +1,4 @@
-"""Those who are connected to the engine: notebooks, the server extension, other programs."""
+"""The clients of an engine: notebooks, the server extension, other programs."""
 
 from __future__ import annotations
 
@@ -137,18 +137,18 @@ class Connection(asyncio.Protocol):
             self.clients.loop.after(self._go_on_soon)
 
     def _hold(self, header: Header, buffers: list[bytes]) -> None:
-        """Keep a frame until the client has read what it was told; read no more where that becomes much."""
+        """Keep a frame until the client has read what was sent to it; stop reading when that becomes much."""
         self._held.append((header, buffers))
         self._held_bytes += sum(map(len, buffers)) + FRAME_BYTES
         if self._held_bytes > MOST_HELD:
             self.transport.pause_reading()
 
     def pause_writing(self) -> None:
-        """The client does not read as fast as it is told things: what can be told later is."""
+        """The client reads too slowly: what can be sent later is."""
         self.choked = self._full = True
 
     def resume_writing(self) -> None:
-        """It has read: tell it the rest."""
+        """The client has read: send the rest."""
         self._full = False
         self._go_on_soon()
 
@@ -180,14 +180,14 @@ class Connection(asyncio.Protocol):
         self.clients.loop.hurry()
 
     def ended(self, some: list[Ended], frame: Callable[[], bytes]) -> None:
-        """Tell how requests ended that it watches: now, or as it reads again."""
+        """Tell how watched requests ended: now, or once the client reads again."""
         if self.choked:
             self._owed += [one.id for one in some]
         else:
             self.transport.write(frame())
 
     def push(self, frame: bytes) -> None:
-        """Tell what is only of use now: not to one that does not read."""
+        """Send what is only of use now, unless the client does not read."""
         if not self.choked:
             self.transport.write(frame)
 
@@ -308,7 +308,7 @@ class Clients:
 
     @property
     def found(self) -> bool:
-        """Whether who looks for the engine finds it; before it listens there is nothing to be made anew."""
+        """Whether clients can find the engine; true before it listens."""
         return self._listening is None or (self._path.exists() and socket_path(self.core.store.folder) == self._path)
 
     async def close(self) -> None:
@@ -392,7 +392,7 @@ class Clients:
         self.watching.clear()
 
     def committed(self) -> None:
-        """What ended in the tick that was just written goes to those who wait for it."""
+        """Tell clients what ended in the tick that was just written."""
         core = self.core
         ended, core.ended = core.ended, []
         if self.watching:
@@ -426,7 +426,7 @@ class Clients:
 
     @property
     def looked_at(self) -> bool:
-        """Whether somebody has a picture of the flow before him."""
+        """Whether a client shows a picture of the flow."""
         return any("picture" in c.kinds for c in self.all)
 
     def look_at_counts(self) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Expiry:
-    """What waits where there is a limit, and until when."""
+    """Waiting values with a time limit."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
@@ -36,7 +36,7 @@ class Expiry:
             heappush(self._heap, (time.monotonic() + left, arrival.id, arrival))
 
     def reload(self) -> None:
-        """Note anew what waits, by the times on disk, which must hold all of it."""
+        """Read waiting values again, with their times from disk, where all of them must be."""
         core = self._core
         self._heap.clear()
         limited = {s.id for s in core.topology.sockets.values() if s.wait is not None and not s.parked}

@@ -1,4 +1,4 @@
-"""Lists that lack elements: which those are, and whether they still come by themselves. Read-only."""
+"""Lists that lack elements: which elements, and whether these still come by themselves. Read-only."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Lost = dict[tuple[int, str, Path], dict[int, Tag]]
 
 @dataclass(frozen=True)
 class Gap:
-    """What one list under way lacks.
+    """The elements that one incomplete list lacks.
 
     Attributes
     ----------
@@ -130,7 +130,7 @@ class Gaps:
         return None
 
     def absent(self, parties: list[Party], name: str, at: Path) -> tuple[Party, Tag]:
-        """The same of one that is to be left out.
+        """The place of an element that is to be left out.
 
         Raises
         ------
@@ -149,7 +149,7 @@ class Gaps:
         raise ArgumentsError(f"{what} is on its way; cancel the call that makes it first")
 
     def empty(self, parties: list[Party], name: str, base: Path) -> tuple[Party, Tag]:
-        """A list of which nothing has come.
+        """The place of a list of which nothing has arrived.
 
         Raises
         ------
@@ -210,7 +210,7 @@ class Gaps:
 
     @staticmethod
     def _decided(party: Party, plug: Plug, base: Path, index: int) -> bool:
-        """Whether an element has come or will not, or its list is no more."""
+        """Whether an element has arrived, or never will, or its list is gone."""
         join = party.joins.get(plug.target)
         if join is None:
             return False

@@ -115,7 +115,7 @@ class Job:
 
 @dataclass(slots=True)
 class Ended:
-    """A request that came to its end in this tick, for those who wait for it."""
+    """A request that ended in this tick, for the clients that wait for it."""
 
     id: int
     job: Job
@@ -219,7 +219,7 @@ def arrival_row(a: Arrival, now: float) -> tuple[Any, ...]:
 
 
 def argument_value(kind: str, values: Sequence[StoredValue]) -> tuple[str, list[StoredValue]]:
-    """An argument as it travels: what has failures in it as their plan, and the values that they hold.
+    """An argument as it travels: failures as a plan to rebuild them, and the values that they hold.
 
     `nodes.current.rebuilt` makes it again.
     """

@@ -1,4 +1,4 @@
-"""Those who wait until a node is reached: they hear what its host does meanwhile, and answer what its login asks."""
+"""Clients that wait for a node: they are told what its host does meanwhile, and answer what its login asks."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class LoginPrompts:
         self._questions: dict[int, tuple[str, str, asyncio.Future[str | None]]] = {}
 
     def wait(self, client: Asker, header: Header) -> None:
-        """Let a client wait for news of a node that it has not heard.
+        """Let a client wait for news of a node that it has not been told yet.
 
         Raises
         ------
@@ -45,7 +45,7 @@ class LoginPrompts:
         self.look(header["node"])
 
     def look(self, name: str) -> None:
-        """Tell those who wait for a node what is new of it."""
+        """Tell the clients that wait for a node what is new."""
         waiting, self._waiting = self._there(), []
         for client, header in waiting:
             news = self._news(header) if header["node"] == name else None
@@ -72,7 +72,7 @@ class LoginPrompts:
         return {"note": note} if note and note != header.get("note") else None
 
     async def ask(self, name: str, text: str) -> str | None:
-        """What one of those who wait for a node answers its login; None where nobody is there or knows."""
+        """The answer of a waiting client to a login's question; None if no client waits or answers in time."""
         if not any(header["node"] == name for _, header in self._there()):
             return None
         number = next(self._numbers)
@@ -87,7 +87,7 @@ class LoginPrompts:
             del self._questions[number]
 
     def answer(self, number: int, text: str | None) -> None:
-        """What a person has answered; nobody keeps it."""
+        """Pass on what a person has answered; it is not stored."""
         question = self._questions.get(number)
         if question is not None and not question[2].done():
             question[2].set_result(text)

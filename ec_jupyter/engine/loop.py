@@ -152,7 +152,7 @@ class Engine:
             self.store.close()
 
     def unhandled(self, context: dict[str, Any]) -> None:
-        """What no code of ours has caught: a defect, or a connection that finds no room, which asyncio tries again."""
+        """Handle an uncaught error: a defect, or a connection that finds no room, which asyncio tries again."""
         error = context.get("exception")
         if isinstance(error, OSError) and error.errno in NO_ROOM and "socket" in context:
             # asyncio says so up to a hundred times in a row

@@ -1,4 +1,4 @@
-"""What calls came to while a plug was out of force: runs that began before it left find it all once it is back.
+"""Results that a plug missed while it was removed: runs that began before get all of them once it is back.
 
 A plug leaves with a removed socket, or by an edit or undo of its own; undo or redo brings it back. Another one may have
 stood in its place meanwhile: a plug that is drawn anew with another ``map`` or ``gather`` is another plug. What that
@@ -64,7 +64,7 @@ class Taken:
 
 
 def take_out(core: Core, new: Topology) -> Taken:
-    """Take out of the joins what waits there by plugs that are gone, where a plug that is back brings the same."""
+    """Take values of removed plugs out of the joins where a plug that is back brings the same values."""
     taken = Taken()
     back = [p for p in new.live if _key(p) in core.store.meta]
     places = {(p.target, p.argument) for p in back}
@@ -105,7 +105,7 @@ def _take(core: Core, arrival: Arrival, taken: Taken) -> None:
 
 
 def _others(core: Core, new: Topology, plug: Plug, request: int, splits: bool) -> list[tuple[int, Unit, str]]:
-    """What a call brought to a plug's argument by plugs that are gone: arrival, which of its results, state."""
+    """What a call brought to a plug's argument by removed plugs: arrival, which of its results, state."""
     rows = core.store.rows("brought", (request, plug.target, plug.argument))
     # a silent tombstone is what an error plug sends of a success
     rows = [row for row in rows if row[2] not in new.plugs and (plug.on == "error" or not str(row[4]).endswith("s"))]
@@ -113,17 +113,17 @@ def _others(core: Core, new: Topology, plug: Plug, request: int, splits: bool) -
 
 
 def _splits(topology: Topology, plug: Plug, emitted: int) -> bool:
-    """Whether a call yields, or did: its task may be another by now."""
+    """Whether a call yields, or did; its task may have changed."""
     return topology.task(plug.source).generator or emitted > 0
 
 
 def _unit(splits: bool, request: int, tag: Tag) -> Unit:
-    """Which result of a call something is of that came at a tag."""
+    """Which result of a call arrived at a tag."""
     return next((at for names, at in tag if str(request) in names), None) if splits else None
 
 
 def follow(core: Core, old: Topology, new: Topology, taken: Taken) -> None:
-    """Note which plugs have left, and let those that are back carry what they missed."""
+    """Note which plugs were removed, and let those that are back carry what they missed."""
     meta = core.store.meta
     for plug in set(old.live) - set(new.live):
         key = _key(plug)
@@ -204,7 +204,7 @@ class _Carrier:
 
     # -- what is to be brought ---------------------------------------------------
     def _wanted(self, row: _Row) -> Callable[[Unit], bool] | None:
-        """Which results of a call the plug is to bring; None: none of them."""
+        """The results of a call that the plug is to bring; None if none."""
         splits = _splits(self.core.topology, self.plug, row.emitted)
         others = _others(self.core, self.core.topology, self.plug, row.request, splits)
         if not others:
@@ -216,7 +216,7 @@ class _Carrier:
         return (lambda unit: brings.get(unit, True)) if any(brings.get(unit, True) for unit in units) else None
 
     def _split(self, row: _Row) -> bool:
-        """Whether a list that this plug leads to lacks what a call came to, or will."""
+        """Whether a list that this plug leads to lacks a result of a call, or will."""
         core, plug, topology = self.core, self.plug, self.core.topology
         if not (row.tag or topology.task(plug.source).generator) or topology.leads(plug.target, plug.source):
             return False

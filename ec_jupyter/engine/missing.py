@@ -1,4 +1,4 @@
-"""What to say of a package that a node lacks. Pure."""
+"""The hint for a package that a node lacks. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FRAME = re.compile(r'^ *File ".*", line (\d+), in .*\n +(\S.*)$', re.MULTILINE)
 
 
 def hint(error: dict[str, Any], node: Node) -> str | None:
-    """Which package a call has missed on a node, the line that needs it, and how it gets there; None if it failed else.
+    """The package that a call missed on a node, the line that needs it and how to install it; None for other failures.
 
     Parameters
     ----------

@@ -55,11 +55,11 @@ class Loop(Clock, Protocol):
 
 
 class Audience(Protocol):
-    """All who are connected."""
+    """All clients."""
 
     @property
     def looked_at(self) -> bool:
-        """Whether somebody has a picture of the flow before them."""
+        """Whether a client shows a picture of the flow."""
 
     def notice(self, text: str, **more: Any) -> None:
         """Tell everybody something they should know."""
@@ -72,7 +72,7 @@ class Audience(Protocol):
 
 
 class Asker(Protocol):
-    """Who has sent a frame."""
+    """The client that sent a frame."""
 
     @property
     def here(self) -> bool:

@@ -1,4 +1,4 @@
-"""The wiring as it stands on disk. For what cannot be read stands what its columns still tell, and nothing starts.
+"""The wiring as it is on disk. A record that cannot be read is replaced by what its columns tell, and nothing starts.
 
 A record that is set aside this way is in force again once a person declares it anew.
 """
@@ -56,7 +56,7 @@ def load_topology(core: Core, revision: int) -> Topology:
 
 
 def _records(core: Core, kind: int, rows: Iterable[tuple[int, str]]) -> list[Any]:
-    """Records of a kind, but for those that are set aside."""
+    """Records of a kind, without those that are set aside."""
     suspects, found = core.suspects, []
     for key, text in rows:
         if not suspects.out(kind, key):
@@ -73,7 +73,7 @@ def _unreadable(core: Core, kind: int, name: str, error: Exception) -> None:
 
 
 def _standing_tasks(core: Core, tasks: dict[int, Task]) -> list[Task]:
-    """For versions that are set aside: what the newest readable one of the socket takes."""
+    """Stand-ins for versions that are set aside: they take what the newest readable one of the socket takes."""
     found = []
     for key, socket, version, sha256 in core.store.rows("task_columns") if core.suspects.aside else ():
         if core.suspects.out(TASK, key):
@@ -85,7 +85,7 @@ def _standing_tasks(core: Core, tasks: dict[int, Task]) -> list[Task]:
 
 
 def _standing_sockets(core: Core, sockets: dict[int, Socket]) -> list[Socket]:
-    """For sockets that are set aside: those of their name, processor and task."""
+    """Stand-ins for sockets that are set aside, with their name, processor and task."""
     taken, found = {s.name for s in sockets.values() if not s.parked}, []
     for key, name, processor, task in core.store.rows("socket_columns") if core.suspects.aside else ():
         if core.suspects.out(SOCKET, key):

@@ -78,7 +78,7 @@ def load(core: Core) -> None:
 
 
 def _settle_claimed(core: Core) -> None:
-    """Calls that were given away and written down: another node may have them still; others must not run twice."""
+    """Calls that were claimed on disk: a remote node may still have them; others must not run twice."""
     for request, node, task in core.store.rows("claimed"):
         core.suspects.begin(REQUEST, request)
         job = job_from_disk(core, request)
@@ -161,7 +161,7 @@ def job_from_disk(core: Core, request: int) -> Job:
 
 
 def adopt(core: Core, parties: Iterable[int]) -> None:
-    """Let the join table know parties that it has had no reason to keep, with all that came in them."""
+    """Load parties, with all their arrivals, that the join table did not need before."""
     suspects = core.suspects
     wanted = sorted(p for p in set(parties) - core.joins.parties.all.keys() if not suspects.out(PARTY, p))
     if not suspects.careful:
@@ -182,7 +182,7 @@ def _load_joins(core: Core) -> None:
 
 
 def load_value(core: Core, arrival: int) -> None:
-    """Have one value with the others that wait, where it is not yet."""
+    """Add one value to those that wait, unless it is there."""
     if all(one.id != arrival for one in core.joins.all_waiting()):
         _load_run_independent(core, arrival)
         _load_evaluation(core, arrival)
@@ -204,7 +204,7 @@ def _load_run_independent(core: Core, only: int | None = None) -> None:
 
 
 def joining(core: Core) -> set[int]:
-    """Parties with a join ahead of them, but for those of which nothing was begun."""
+    """Parties with a join ahead of them, without those of which nothing has begun."""
     roots = [socket for socket in core.topology.sockets if core.topology.joins((socket, None))]
     live = {party for (party,) in core.store.rows("joining_parties", (id_list(roots),))}
     return live - _plain(core, live)
@@ -225,7 +225,7 @@ def _load_evaluation(core: Core, only: int | None = None) -> None:
 
 
 def _origin(state: str, error: str | None) -> str:
-    """State of a request as `routing.Origin` has it."""
+    """State of a request as `plug_evaluation.Origin` has it."""
     if state == "failed" and error is not None and json.loads(error).get("ended"):
         return "fault"
     return "running" if state in ("queued", "running") else state
@@ -291,7 +291,7 @@ def _arrivals(core: Core, requests: list[int], parties: list[int]) -> list[Arriv
     rows += core.store.rows("arrivals_given", (id_list(parties),))
     alive = ("waiting", "shared", "routing")
     values = core.values.load({row[6] for row in rows if row[6] is not None and row[11] in alive})
-    # what a worker has yet to look at has not come
+    # a value that a worker has yet to evaluate has not arrived
     arrivals = [arrival_of(row, values) for row in sorted(rows) if row[11] != "routing"]
     core.sharing.update(arrival.party for arrival in arrivals if arrival.state == "shared")
     return arrivals

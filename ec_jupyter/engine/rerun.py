@@ -77,7 +77,7 @@ def _socket(core: Core, name: str) -> int:
 
 
 def cancel(core: Core, fleet: Fleet, header: Header) -> dict[str, int]:
-    """Cancel queued, waiting and running requests; those that run are killed with what they started, or spared."""
+    """Cancel queued, waiting and running requests; running ones are killed with their child processes, or spared."""
     cancelled = killed = 0
     running, spare = fleet.running(), header.get("running") is False
     for request, socket, run, party, tag, state in chosen(core, header, ("waiting", "queued", "running")):
@@ -101,7 +101,7 @@ def cancel(core: Core, fleet: Fleet, header: Header) -> dict[str, int]:
 
 
 def _cancel_queued(core: Core, job: Job, before: str) -> None:
-    """End a request that no worker runs; what it should have fed keeps waiting."""
+    """Cancel a request that no worker runs; joins that wait for its result keep waiting."""
     core.dispatch.drop(job.socket, job.id)
     core.delayed.pop(job.id, None)
     core.end(job, "cancelled", before)
@@ -141,7 +141,7 @@ def _give_up(core: Core, job: Job, before: str) -> None:
 
 
 def _no_longer_aside(core: Core, job: Job) -> None:
-    """What a person tries again, or gives up, is in force again, and its party with it."""
+    """Take back a request, and its party, that was set aside: a person tries it again or gives it up."""
     suspects = core.suspects
     suspects.take_back(REQUEST, job.id)
     if suspects.out(PARTY, job.party):
@@ -359,7 +359,7 @@ def withdraw(core: Core, requests: list[int]) -> bool:
 
 # -- replay ------------------------------------------------------------------
 def replay(core: Core, header: Header) -> list[int]:
-    """Run what a run, a request or all runs did again, from one socket on; identities of the new runs.
+    """Run a run, a request or all runs again, from one socket on; returns the identities of the new runs.
 
     Each is a new run and party; values from sockets that are not run again are copied from the original.
     """
@@ -426,7 +426,7 @@ def _copy_fans(core: Core, party: int, new_party: int) -> None:
 
 
 def _copy_others(core: Core, requests: list[Any], socket: int, party: int, run: int, values: dict[int, Any]) -> None:
-    """Values that came to later joins from sockets which are not run again."""
+    """Copy the values that later joins got from sockets that are not run again."""
     reach = core.topology.reach((socket, None))
     later = {s for s, _ in reach}
     if party not in core.joins.parties.all:
@@ -442,7 +442,7 @@ def _copy_others(core: Core, requests: list[Any], socket: int, party: int, run: 
 
 # -- the whole flow -------------------------------------------------------------
 def collect(core: Core, fleet: Fleet, clients: Iterable[str]) -> tuple[int, int]:
-    """Remove the files of values that nothing names any more; how many, and their bytes.
+    """Remove the files of values that nothing names any more; returns how many, and their bytes.
 
     What a request came to or is called with stays, however long ago that was; so does what `clients`, by identity,
     have written for a submit that is on its way.

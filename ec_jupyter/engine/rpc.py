@@ -85,7 +85,7 @@ class Rpc:
         action(self, client, header, buffers)
 
     def _answered(self, client: Connection, header: Header) -> bool:
-        """Repeat the answer to a frame that took effect before the client lost its self."""
+        """Repeat the answer to a frame that took effect before the client lost its engine."""
         row = self.core.store.one("find_accepted", (client.id, header["n"]))
         reply = json.loads(row[0]).get(str(header["n"])) if row else None
         if reply is None:
@@ -203,7 +203,7 @@ class Rpc:
 
     @staticmethod
     def _how(core: Core, header: Header) -> dict[str, bool]:
-        """How strictly a submit is looked at: a client that knew an older wiring has let it go by that."""
+        """How strictly a submit is checked: one that was made for an older wiring is checked less strictly."""
         revision = core.topology.revision
         return {"partial": bool(header.get("partial")), "stale": header.get("revision", revision) != revision}
 
@@ -274,7 +274,7 @@ class Rpc:
         self._look(client, header, lambda: client.reply(*view(header), to=header))
 
     def _clients(self, header: Header) -> Answer:
-        """Names of those who are connected, without the one who asks."""
+        """Names of the connected clients other than the one that asks."""
         return {"names": [one.name for one in self.clients.all if one.id != header["but"]]}, []
 
     def _preview(self, client: Connection, header: Header, buffers: Buffers) -> None:

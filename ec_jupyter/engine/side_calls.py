@@ -1,4 +1,4 @@
-"""Calls that are no requests: nothing is written down of them, and what they come to goes to who sent them."""
+"""Side calls: calls that are not requests. Nothing of them is stored; the outcome goes to the code that sent them."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from itertools import count
 from ec_jupyter.wire import Outcome
 
 FIRST = 1 << 50
-"""Errands are numbered downwards from minus this; the looks of `routing` stand between them and the requests."""
+"""Side calls are numbered downwards from minus this; plug evaluations stand between them and the requests."""
 
 
 @dataclass(slots=True)
 class _SideCall:
-    """Where a call is, and who waits for it."""
+    """The node a side call is on, and the future that waits for it."""
 
     node: str
     end: asyncio.Future[Outcome | str]
 
 
 class SideCalls:
-    """What is under way."""
+    """The side calls under way."""
 
     def __init__(self) -> None:
         self._out: dict[int, _SideCall] = {}

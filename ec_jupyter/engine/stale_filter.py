@@ -1,4 +1,4 @@
-"""What another node says, passed on to the engine where it still counts."""
+"""Passes on what a remote node reports, without what is stale."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ class StaleFilter:
         self._nodes.lost(self._name, requests, why or f"node {self._name!r} has lost it")
 
     def stays(self, file: str) -> None:
-        """A result is there, and not here."""
+        """A result stayed on the node."""
         self._nodes.locator.stays(file)
 
     async def ask(self, text: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Submits that clients have written down themselves, so that accepting one costs no round trip.
+"""Submit logs: clients write submits to disk themselves, so that accepting one costs no round trip.
 
 A client appends each submit to a log of its own in the flow's folder before it sends it: from then
 on it is accepted, whoever dies. The engine takes submits from the connection; it reads a log when
@@ -76,7 +76,7 @@ class SubmitLogs:
 
     def __init__(self, core: Core, clock: Clock) -> None:
         self._core, self._clock = core, clock
-        self.folder = inbox_folder(core.store.folder)
+        self.folder = submit_log_folder(core.store.folder)
         self.last: dict[str, int] = dict(core.store.rows("all_clients"))
         self._left: set[str] = set()
         self.deferred: list[tuple[Submitter, Header, list[bytes]]] = []
@@ -173,7 +173,7 @@ def identity_of(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()[:32]
 
 
-def inbox_folder(folder: Path) -> Path:
+def submit_log_folder(folder: Path) -> Path:
     """Where the clients of a flow keep their logs; made if need be."""
     submit_logs = folder / "inbox"
     submit_logs.mkdir(mode=0o700, exist_ok=True)

@@ -1,7 +1,7 @@
-"""Values that are not here: they lie on a cluster, or are lost.
+"""Locates value files that are remote or lost.
 
-They come home when somebody here needs them. One that nobody has any more is made anew: the call whose result it was
-runs once more, with the arguments and the version of the task that it had, and feeds nothing but that value.
+A remote file is fetched when something on this machine needs it. A lost one is computed again: the call whose result it
+was runs once more, with the same arguments and version of its task, and its result goes nowhere else.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ MOST_TRIES = 3
 
 
 class ValueLocator:
-    """Knows what is not here, and gets it.
+    """Knows which value files are not in the flow's folder, and fetches or recomputes them.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class ValueLocator:
         self._news = asyncio.Event()
 
     def load(self) -> None:
-        """See what the last engine has left elsewhere."""
+        """Find the files that the last engine left elsewhere."""
         self.files = self._core.values.missing()
 
     def close(self) -> None:
@@ -73,12 +73,12 @@ class ValueLocator:
 
     @property
     def busy(self) -> bool:
-        """Whether anything is on its way here."""
+        """Whether any file is being fetched."""
         return bool(self._coming)
 
     # -- what is where ---------------------------------------------------------
     def stays(self, file: str) -> None:
-        """A result was left where it was made."""
+        """A result stayed on the node that made it."""
         self.files.add(file)
         job = self._core.jobs.get(int(file.partition(".")[0]))
         if job is not None and self._core.topology.sockets[job.socket].once:
@@ -86,7 +86,7 @@ class ValueLocator:
             self.fetch([file], self._came)
 
     def lacking(self, values: Iterable[Value], node: str = LOCAL) -> list[str]:
-        """Files of values that a node has no way to read."""
+        """Files of these values that a node cannot read."""
         if not self.files:
             return []
         names = {value.file for value in values if value.file is not None and value.file in self.files}
@@ -94,7 +94,7 @@ class ValueLocator:
         return [name for name in names if member is None or not member.holds(name)]
 
     def usable(self, job: Job, node: str) -> bool:
-        """Whether a call can start on a node; if not it waits, and starts once what it lacks has come."""
+        """Whether a call can start on a node; if not, it waits until the files it lacks have been fetched."""
         if not self.files:
             return True
         names = self.lacking((v for kind, some, _ in job.arguments.values() for v in travel(kind, some)), node)
@@ -104,13 +104,13 @@ class ValueLocator:
         return not names
 
     def visible(self, call: Call, node: str) -> bool:
-        """Whether the value that a call looks at can be read on a node; if not it is brought, and looked at then."""
+        """Whether a plug evaluation can read its value on a node; if not, the value is fetched and evaluated then."""
         names = self.lacking((v for _, _, values in call.arguments for v in values), node)
         if names:
-            self.fetch(names, partial(self._let_look, call))
+            self.fetch(names, partial(self._evaluate_again, call))
         return not names
 
-    def _let_look(self, call: Call, error: EcError | None) -> None:
+    def _evaluate_again(self, call: Call, error: EcError | None) -> None:
         evaluation = self._core.evaluation
         if error is None:
             evaluation.returned(call.request)
@@ -137,7 +137,7 @@ class ValueLocator:
         self._news = asyncio.Event()
 
     def free(self, member: Member) -> bool:
-        """Whether nothing is left on a node that goes; if there is, it is brought."""
+        """Whether a leaving node holds nothing any more; what it holds is fetched."""
         held = [name for name in self.files if member.holds(name)]
         coming = [name for name in held if name not in self._coming]
         if coming:
@@ -145,7 +145,7 @@ class ValueLocator:
         return not held
 
     def forget(self, named: Collection[str]) -> None:
-        """Drop what no row names any more."""
+        """Forget files that no row names any more."""
         gone = self.files.difference(named)
         self.files -= gone
         for member in self._members.values():
@@ -153,12 +153,12 @@ class ValueLocator:
                 member.release(gone)
 
     def miss(self, names: Iterable[str]) -> None:
-        """Somebody has looked for files in the flow's folder, and perhaps not found them, or not whole."""
+        """Check files that may be missing from the flow's folder, or incomplete."""
         self.files.update(name for name in names if not files.whole(name, self._folder))
 
     # -- getting it --------------------------------------------------------------
     def fetch(self, names: Collection[str], then: Callable[[EcError | None], None]) -> None:
-        """Get files here, and say so; or why one cannot be had any more."""
+        """Fetch files, then call `then`, with the error of one that is lost for good."""
         self._spawn(self._fetch(names, then))
 
     async def _fetch(self, names: Collection[str], then: Callable[[EcError | None], None]) -> None:
@@ -171,7 +171,7 @@ class ValueLocator:
         then(error)
 
     async def home(self, name: str) -> None:
-        """Have a file here.
+        """Fetch a file, unless it is here.
 
         Raises
         ------
@@ -204,7 +204,7 @@ class ValueLocator:
         self.files.discard(name)
 
     def _hoped_for(self) -> bool:
-        """Whether a node that may have it is not there just now."""
+        """Whether a node that may have the file is only away."""
         return any(m.keeps and m.state in ("starting", "away") for m in self._members.values())
 
     # -- making it anew ------------------------------------------------------------
@@ -238,7 +238,7 @@ class ValueLocator:
         return await end
 
     async def _name(self, made: Value, name: str) -> None:
-        """Give what was made the name of what was lost."""
+        """Give the recomputed file the name of the lost one."""
         if made.file is None:
             files.write_file(self._folder, name, made.data or b"")
             return

@@ -1,7 +1,7 @@
-"""Values as text, for those who look at a picture: made by workers of their own, never in the engine.
+"""Value previews: values as text for the picture, made by workers of their own and never in the engine.
 
-The workers stand outside the processors' limits, so that a look waits for no call; they start with the
-first look and end when nobody has looked for a while.
+The workers are outside the processors' limits, so that a preview waits for no call. They start with the first
+preview and end when none was asked for in a while.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ log = logging.getLogger(__name__)
 NAME = "preview"
 WORKERS = 2  # one that is stuck in somebody's repr must not keep the others from looking
 IDLE_SECONDS = 60.0
-LOOK_SECONDS = 10.0
-LOOK_BYTES = 2 << 30
+PREVIEW_SECONDS = 10.0
+PREVIEW_BYTES = 2 << 30
 ELEMENTS = 200
-"""Values of a list or a generator that are looked at; the text would hold no more."""
+"""Elements of a list or a generator that a preview shows; the text would hold no more."""
 
-_LOOK = pickle.dumps(look)
+_TASK = pickle.dumps(look)
 
 
 @dataclass(slots=True)
 class _Asked:
-    """A question, and what has come of its answer."""
+    """A question, and the parts of its answer so far."""
 
     client: Asker
     header: Header
@@ -51,7 +51,7 @@ class _Asked:
 
 
 class ValuePreview:
-    """Shows values.
+    """Makes previews.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ class ValuePreview:
         await self._agent.close()
 
     def ask(self, client: Asker, header: Header) -> None:
-        """Let a worker show a value; the answer follows.
+        """Let a worker make a preview; the answer follows.
 
         Raises
         ------
@@ -107,7 +107,7 @@ class ValuePreview:
         self._asked[number] = _Asked(client, header, name, size, len(stored) - len(shown))
         plain = pickle.dumps(bool(header.get("json")) and len(shown) == len(stored))
         arguments = [("value", how, values), ("plain", "v", [Value(plain, None, len(plain), "bool")])]
-        call = Call(number, 1, NAME, 0, NAME, arguments, timeout=LOOK_SECONDS, memory=LOOK_BYTES)
+        call = Call(number, 1, NAME, 0, NAME, arguments, timeout=PREVIEW_SECONDS, memory=PREVIEW_BYTES)
         self._locator.miss(value.file for value in values if value.file is not None)
         names = self._locator.lacking(values)
         if names:
@@ -116,7 +116,7 @@ class ValuePreview:
             self._agent.assign(NAME, [call])
 
     def _here(self, call: Call, error: EcError | None) -> None:
-        """What was asked for has come, or is lost."""
+        """A value was fetched, or is lost."""
         if error is None:
             self._agent.assign(NAME, [call])
         else:
@@ -161,10 +161,10 @@ class ValuePreview:
     # -- what the agent says (nodes.agent.Listener) -----------------------------
     def blob(self, sha256: str) -> bytes:
         """The function that shows a value."""
-        return _LOOK
+        return _TASK
 
     def yielded(self, request: int, attempt: int, first: int, values: list[Value]) -> None:
-        """Pieces of an answer."""
+        """Take parts of an answer."""
         asked = self._asked.get(request)
         if asked is not None:
             try:
@@ -173,7 +173,7 @@ class ValuePreview:
                 log.warning("preview: what a worker says cannot be read: %s", error)
 
     def finished(self, outcomes: list[Outcome]) -> None:
-        """An answer is whole, or there is none."""
+        """An answer is complete, or there is none."""
         for outcome in outcomes:
             asked = self._asked.pop(outcome.request, None)
             if asked is not None:
@@ -181,7 +181,7 @@ class ValuePreview:
                 self._tell(asked, f"{error.get('message', '')}" if outcome.state == "failed" else "")
 
     def died(self, request: int, attempt: int, text: str) -> None:
-        """Looking at the value ended the worker."""
+        """The value ended the worker that read it."""
         asked = self._asked.pop(request, None)
         if asked is not None:
             self._tell(asked, f"the worker that looked at it died: {text}")
@@ -200,13 +200,13 @@ class ValuePreview:
         self._trouble = text
 
     def started(self, request: int, attempt: int, at: float, slot: int, pid: int) -> None:
-        """Nobody asks when a look began."""
+        """Nothing shows when a preview began."""
 
     def output(self, request: int, stream: str, text: str) -> None:
-        """What a repr prints is nobody's."""
+        """Drop what a repr prints."""
 
     def progress(self, request: int, done: float, total: float | None, text: str) -> None:
-        """A look is too short for that."""
+        """A preview is too short for that."""
 
     def room(self, processor: str) -> None:
         """The agent has its own queue."""

@@ -1,4 +1,4 @@
-"""What waits: incomplete joins, what has come to them and what can still come. Read-only."""
+"""What waits: incomplete joins, what has arrived at them and what can still arrive. Read-only."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def waiting(core: Core, header: Header) -> Answer:
 
 
 def _policy_rows(core: Core, socket: int) -> list[dict[str, Any]]:
-    """What waits where runs do not decide: call by call, as far as it is known what will be one."""
+    """Waiting values of joins by order, key or latest, one row for each call they will make as far as that is known."""
     policies, rows = core.joins.policies, []
     given = policies.partial.get(socket, {})
     for row in policies.rows(socket):
@@ -58,7 +58,7 @@ def _policy_rows(core: Core, socket: int) -> list[dict[str, Any]]:
 
 
 def _table(core: Core, socket: int, some: list[Arrival]) -> dict[str, dict[str, Any]]:
-    """Arguments of a call, with what has come for them."""
+    """Arguments of a call, with their arrivals."""
     held = core.joins.calls.held.get(socket, {})
     table: dict[str, dict[str, Any]] = {
         n: {"state": "held" if n in held else "missing", "arrivals": []} for n in core.topology.needed[socket]
@@ -70,7 +70,7 @@ def _table(core: Core, socket: int, some: list[Arrival]) -> dict[str, dict[str, 
         row = core.store.one("arrival_row", (arrival.id,))
         entry["arrivals"].append(
             {
-                "id": arrival.id, "source": _giver(core, arrival), "request": arrival.source,
+                "id": arrival.id, "source": _source_name(core, arrival), "request": arrival.source,
                 "since": row[14] if row else core.now, "type": stored.type if stored else "",
                 "size": stored.size if stored else 0,
             }
@@ -120,14 +120,14 @@ def _waiting_row(
 
 
 def _concerns(gap: Gap, at: Path, some: list[Arrival]) -> bool:
-    """Whether a list is that of these elements, or none of it is there and it is to stand at their place."""
+    """Whether a list holds these elements, or is empty and belongs at their place."""
     if not gap.begun:
         return path(gap.lead) == at
     elements = [a for a in some if a.slot[0] == gap.argument + "[]"]
     return path(gap.lead) == at[:-1] and any(not gap.splits.isdisjoint(a.tag[-1][0]) for a in elements)
 
 
-def _giver(core: Core, arrival: Arrival) -> str:
+def _source_name(core: Core, arrival: Arrival) -> str:
     """Name of the socket that a value came from; empty where it was brought by hand."""
     plug = core.topology.plugs.get(arrival.plug) if arrival.plug is not None else None
     if plug is not None:
@@ -144,7 +144,7 @@ def _tokens(core: Core, party: Party) -> list[tuple[int, Tag]]:
 
 
 def value(core: Core, header: Header) -> Answer:
-    """A waiting value, for a look at it."""
+    """A waiting value, to be shown."""
     row = core.store.one("arrival_row", (header["arrival"],))
     if row is None or row[6] is None:
         raise RequestNotFoundError(f"no value {header['arrival']} in this flow")

@@ -1,4 +1,4 @@
-"""Calls that queue on a busy node are taken back when another node of their processor has nothing to do."""
+"""Work stealing: calls queued on a busy node are recalled when another node of their processor is idle."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STUCK_SECONDS = 0.1
 
 
 class WorkStealing:
-    """Looks for such calls, as long as there may be some.
+    """Recalls queued calls for idle nodes.
 
     Parameters
     ----------
@@ -41,20 +41,20 @@ class WorkStealing:
         self._timer: asyncio.TimerHandle | None = None
 
     def close(self) -> None:
-        """Look no more."""
+        """Stop."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def look(self) -> None:
-        """See whether a node has nothing to do while calls queue at another; soon, if they still do, act."""
+        """Find nodes that are idle while calls queue at another; recall those that still do a moment later."""
         if self._timer is None and len(self._members) > 1:
             queued = self._queued()
             if queued:
                 self._timer = asyncio.get_running_loop().call_later(STUCK_SECONDS, self._act, queued)
 
     def _queued(self) -> set[int]:
-        """Calls that wait at a full node, as many as another could start; the youngest."""
+        """The youngest calls that wait at a full node, as many as other nodes could start."""
         core = self._core
         found: set[int] = set()
         self._asked = {request for request in self._asked if request in core.held}
