@@ -187,7 +187,7 @@ class Calls:
                 self._skip_waiting(party, join, at)
             return False
         arguments = self._arguments(join, needed, at)
-        if arguments is None or all(len(p.tag) < len(at) for p in arguments.values()):
+        if arguments is None or all(len(value.tag) < len(at) for value in arguments.values()):
             return False
         if socket in topology.held and self.held_for(socket) is None:
             return False
@@ -196,9 +196,9 @@ class Calls:
         return True
 
     def _skip_waiting(self, party: Party, join: JoinState, at: Path) -> None:
-        own = [p for here in join.waits.values() for p in here.get(at, ())]
-        runs = [a.run for p in own for a in p.arrivals]
-        self.skip(party, join, united([p.tag for p in own]), min(runs, default=party.id), None)
+        own = [value for here in join.waits.values() for value in here.get(at, ())]
+        runs = [a.run for value in own for a in value.arrivals]
+        self.skip(party, join, united([value.tag for value in own]), min(runs, default=party.id), None)
 
     def _arguments(self, join: JoinState, needed: tuple[str, ...], at: Path) -> dict[str, ArgumentValue] | None:
         arguments = {}
@@ -250,10 +250,7 @@ class Calls:
     def expire(self, party: Party, join: JoinState, value: ArgumentValue) -> None:
         """A value has waited too long: its call fails with the arguments that have come."""
         # arguments that the wiring does not ask for may have been given too
-        at, names = (
-            path(value.tag),
-            dict.fromkeys((*self.topology.matched[join.socket], *join.waits)),
-        )
+        at, names = path(value.tag), dict.fromkeys((*self.topology.matched[join.socket], *join.waits))
         arguments = {name: found for name in names if (found := join.find(name, at)) is not None}
         held = self.held.get(join.socket, {})
         lacking = tuple(n for n in self.topology.needed[join.socket] if n not in arguments and n not in held)
@@ -359,9 +356,9 @@ class Calls:
                     self.decide_later(party, join.socket, argument, where[:depth])
 
     def _drop(self, party: Party, join: JoinState, where: Path, request: int | None) -> None:
-        arguments, elements = join.clear(where)
+        values, elements = join.clear(where)
         party.waiting -= len(elements)
-        self._dropped(party, arguments, request)
+        self._dropped(party, values, request)
         for element in elements:
             self.set_state(element, "dropped", request)
 
@@ -369,8 +366,8 @@ class Calls:
         for here in join.waits.values():
             self._dropped(party, here.pop(where, ()), None)
 
-    def _dropped(self, party: Party, arguments: Iterable[ArgumentValue], request: int | None) -> None:
-        for value in arguments:
+    def _dropped(self, party: Party, values: Iterable[ArgumentValue], request: int | None) -> None:
+        for value in values:
             self.uncount(party, value)
             for arrival in value.arrivals:
                 # what some elements have used keeps its state
@@ -379,10 +376,10 @@ class Calls:
 
     def unshare(self, party: Party, join: JoinState, argument: str, where: Path) -> None:
         """Drop what no element can use any more, and skip requests that waited for it."""
-        arguments = join.waits.get(argument, {}).pop(where, deque())
-        self._dropped(party, arguments, None)
-        if arguments and where in join.partial and not join.waits_at(where):
-            self._skip_partial(party, join, arguments[0].tag)
+        values = join.waits.get(argument, {}).pop(where, deque())
+        self._dropped(party, values, None)
+        if values and where in join.partial and not join.waits_at(where):
+            self._skip_partial(party, join, values[0].tag)
 
     def _skip_partial(self, party: Party, join: JoinState, tag: Tag) -> None:
         for request, run in join.partial.pop(path(tag), ()):

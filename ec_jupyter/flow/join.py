@@ -310,7 +310,8 @@ class JoinTable:
         """Tombstones of empty lists that no call has taken."""
         for party in self.parties.all.values():
             for join in party.joins.values():
-                yield from (p.tombstone for _, _, p in join.waiting() if p.tombstone and p.counted and not p.arrivals)
+                values = (value for _, _, value in join.waiting() if value.counted and not value.arrivals)
+                yield from (value.tombstone for value in values if value.tombstone)
 
     def withdraw(self, arrival: Arrival) -> None:
         """Take out what waits, as if it had not come, because another plug brings the same."""
@@ -334,7 +335,7 @@ class JoinTable:
             return True
         party = self._party(arrival.party)
         join = party.joins[arrival.socket]
-        mine = next((p for _, _, p in join.waiting() if arrival in p.arrivals), None)
+        mine = next((value for _, _, value in join.waiting() if arrival in value.arrivals), None)
         if mine is not None:
             self.calls.expire(party, join, mine)
             self._after(party)

@@ -273,8 +273,8 @@ class Tombstones:
     def _useful(self, party: Party, join: JoinState, slot: Slot, reachability: Reachability) -> bool:
         """Drop what waits to be shared by elements none of which can come; False while one can."""
         argument, where = slot
-        arguments = join.waits.get(argument, {}).get(where)
-        if not arguments or where not in join.above_skipped or not any(p.counted for p in arguments):
+        values = join.waits.get(argument, {}).get(where)
+        if not values or where not in join.above_skipped or not any(value.counted for value in values):
             return True
         if join.under(where) or any(base[: len(where)] == where for _, base in join.buffers):
             return False
