@@ -51,10 +51,19 @@ def ended_row(core: Core, ended: Ended) -> tuple[dict[str, Any], list[bytes]]:
 def plain_results(ended: list[Ended]) -> tuple[Header, list[bytes]]:
     """A frame of calls that went well and whose results are small, in columns."""
     values = [one.value.value for one in ended if one.value is not None]
-    types = {value.type for value in values}
-    kinds: str | list[str] = types.pop() if len(types) == 1 else [value.type for value in values]
-    header: Header = {"k": "results", "ids": [one.id for one in ended], "types": kinds}
-    return header, [value.data for value in values if value.data is not None]
+    data = [value.data for value in values if value.data is not None]
+    return _results([one.id for one in ended], [value.type for value in values]), data
+
+
+def _results(ids: list[int], types: list[str]) -> Header:
+    one = set(types)
+    return {"k": "results", "ids": ids, "types": one.pop() if len(one) == 1 else types}
+
+
+def small_results(core: Core, requests: list[int]) -> tuple[Header, list[bytes]]:
+    """The same frame of those requests of which the database has such results."""
+    rows = core.store.rows("small_results", (id_list(requests),))
+    return _results([key for key, _, _ in rows], [kind for _, kind, _ in rows]), [data for _, _, data in rows]
 
 
 def finished(core: Core, requests: list[int]) -> tuple[list[dict[str, Any]], list[bytes], list[int]]:

@@ -359,6 +359,10 @@ SELECT id FROM run WHERE root = ? AND submit_id = ?;
 -- name: request_row
 SELECT r.*, run.party FROM request r JOIN run ON run.id = r.run WHERE r.id = ?;
 
+-- name: small_results
+SELECT r.id, v.type, v.bytes FROM request r JOIN value v ON v.id = r.result
+ WHERE r.id IN (SELECT value FROM json_each(?)) AND r.state = 'done' AND v.place = 'inline';
+
 -- name: unfinished_among
 SELECT id FROM request WHERE id IN (SELECT value FROM json_each(?)) AND state IN ('waiting', 'queued', 'running');
 

@@ -245,7 +245,11 @@ class Rpc:
             self.loop.look(lambda: self._push_known(client, rest))
 
     def _push_known(self, client: Connection, requests: list[int]) -> None:
-        rows, buffers, unfinished = ended.finished(self.core, requests)
+        results, values = ended.small_results(self.core, requests)
+        if values:
+            client.send(results, values)
+        sent = set(results["ids"])
+        rows, buffers, unfinished = ended.finished(self.core, [one for one in requests if one not in sent])
         self.clients.watch(client, unfinished)
         if rows:
             client.send({"k": "finished", "rows": rows}, buffers)

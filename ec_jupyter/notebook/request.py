@@ -70,14 +70,20 @@ class Request(Part):
             future = client.finished(number)
         return future
 
+    def _known_outcome(self) -> dict[str, Any] | None:
+        """Its row, if it is known here to be done, which nothing changes any more."""
+        row = self.flow._client.known_outcome(self._id(None))
+        return row if row is not None and row["state"] == "done" else None
+
     def _ended(self, deadline: Deadline) -> dict[str, Any]:
         __tracebackhide__ = True
-        row = self.flow._client.known_outcome(self._number) if isinstance(self._number, int) else None
-        if row is not None and row["state"] == "done":
+        row = self._known_outcome() if isinstance(self._number, int) else None
+        if row is not None:
             return row
         try:
             with going_on(self._still):
-                return self._finished(deadline.left).result(deadline.left)
+                self._id(deadline.left)
+                return self._known_outcome() or self._finished(deadline.left).result(deadline.left)
         except TimeoutError:
             number = self._seen()
             named = "request" if number is None else f"request {number}"
