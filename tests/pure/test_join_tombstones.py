@@ -8,6 +8,7 @@ from itertools import pairwise, permutations
 
 import pytest
 
+from ec_jupyter.flow.arrival import Arrival, from_column, to_column
 from ec_jupyter.model import Plug
 from tests.pure.simulation import SKIP, Simulation, wiring
 
@@ -325,3 +326,18 @@ def test_an_error_is_delivered_once_however_often_its_request_fails() -> None:
         flow.retry(f)
     flow.fail(f)
     assert len(flow.of("E")) == 1
+
+
+# -- the store -----------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("kind", "lag", "silent", "column"),
+    [
+        ("value", 0, False, None), ("value", -1, False, "value+-1"), ("tombstone", 0, False, "dead+0"),
+        ("tombstone", 2, True, "dead+2s"), ("empty", 1, False, "vacant+1"),
+    ],
+)  # fmt: skip
+def test_an_arrival_is_read_from_the_column_that_every_version_has_written(
+    kind: str, lag: int, silent: bool, column: str | None
+) -> None:
+    assert to_column(Arrival(1, 1, "x", 1, 1, (), kind, lag=lag, silent=silent)) == column
+    assert from_column(column) == (kind, lag, silent)
