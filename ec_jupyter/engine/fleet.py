@@ -20,6 +20,7 @@ from ec_jupyter.engine.login_prompts import LoginPrompts
 from ec_jupyter.engine.member import Member
 from ec_jupyter.engine.parts import Audience, Clock
 from ec_jupyter.engine.quarantine import Quarantine
+from ec_jupyter.engine.side_calls import FIRST
 from ec_jupyter.engine.stale_filter import EngineListener, StaleFilter
 from ec_jupyter.engine.value_locator import ValueLocator
 from ec_jupyter.engine.work_stealing import WorkStealing
@@ -79,7 +80,7 @@ class Fleet:
         self._clock, self._audience, self._listener = clock, audience, listener
         self.members: dict[str, Member] = {LOCAL: Member(LOCAL, local, None, ready=True, known=True)}
         self.work_stealing = WorkStealing(core, self.members, self.spots, self.recall)
-        self.locator = ValueLocator(core, self.members, self.spots, clock)
+        self.locator = ValueLocator(core, self.members, self.spots, clock, quarantine.refused)
         self.prompts = LoginPrompts(self.members)
         self.core.reachable, self.core.stop, self.core.miss = self._reachable, self.cancel, self.locator.miss
         self._home, self._opener, self._local = home, opener, local
@@ -242,6 +243,18 @@ class Fleet:
         if state in ("away", "down") or before == "away":
             self._audience.notice(text)
 
+    def killed(self, name: str, ran: dict[int, bool]) -> None:
+        """The agent of a node was killed while these calls ran there: one that is to blame fails."""
+        if self._closing:
+            return
+        core = self.core
+        core.now = time.time()
+        for number, why in self._quarantine.charge(name, ran).items():
+            if (job := core.jobs.get(number)) is not None:
+                core.fail(job, {"type": "WorkerDiedError", "message": why, "traceback": "", "kind": "died"})
+            elif -FIRST < number < 0:
+                core.evaluation.refuse(number, why)
+
     def lost(self, name: str, requests: Collection[int], text: str) -> None:
         """Attempts are over with their node: queue them again."""
         if self._closing:
@@ -369,8 +382,10 @@ class Fleet:
         core = self.core
         if core.dispatch.hungry():
             recovery.feed(core)
-        if self._quarantine.active:
-            self._isolate()
+        alone = self._quarantine.nodes
+        for member in self.members.values():
+            if member.apart or member.name in alone:
+                self._isolate(member)
         if core.evaluation.pending:
             self._look()
         for name, needs in self._startable().items():
@@ -384,25 +399,28 @@ class Fleet:
         if any(member.leaving for member in self.members.values()):
             self.release()
 
-    def _isolate(self) -> None:
-        """Begin with calls that may have killed engines, one after the other; nothing else starts here meanwhile."""
-        core, quarantine, here = self.core, self._quarantine, self.members[LOCAL]
-        while not quarantine.runs(core.held) and (request := quarantine.turn()) is not None:
+    def _isolate(self, member: Member) -> None:
+        """Begin with calls that may have killed an engine or agent, one after the other; nothing else starts there."""
+        core, quarantine, node = self.core, self._quarantine, member.name
+        while not quarantine.runs(node, core.held) and member.state == "up":
+            request = quarantine.turn(node)
+            if request is None:
+                break
             job = core.jobs.get(request)
-            if job is not None and self._starts_here(job.socket) and core.dispatch.drop(job.socket, request):
-                seconds = quarantine.begin(request)
-                self._give(core.topology.processor(job.socket).name, {LOCAL: [request]})
+            if job is not None and self._starts_at(member, job.socket) and core.dispatch.drop(job.socket, request):
+                seconds = quarantine.begin(node, request)
+                self._give(core.topology.processor(job.socket).name, {node: [request]})
                 asyncio.get_running_loop().call_later(seconds, self._clock.schedule)
-        here.apart = quarantine.active
-        if not here.apart:
+        member.apart = node in quarantine.nodes
+        if not member.apart:
             self.locator.changed()
 
-    def _starts_here(self, socket: int) -> bool:
+    def _starts_at(self, member: Member, socket: int) -> bool:
         processor = self.core.topology.processor(socket)
         return (
-            LOCAL in (processor.nodes or [LOCAL])
+            member.name in (processor.nodes or [LOCAL])
             and self.core.startable(socket)
-            and self.members[LOCAL].agent.room(processor.name) > 0
+            and member.agent.room(processor.name) > 0
         )
 
     def _startable(self) -> dict[str, list[int]]:

@@ -127,6 +127,8 @@ class Engine:
         await self.preview.start()
         self.core.now = time.time()
         missed.resume(self.core)
+        for look, why in self.quarantine.refused.items():
+            self.core.evaluation.refuse(look, why)
         self.submit_logs.read_all(self._rpc.submit)
         self.core.values.sweep((), self.core.epoch, frozenset(self.submit_logs.last))
         self.fleet.begin()

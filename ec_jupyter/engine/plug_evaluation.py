@@ -209,6 +209,14 @@ class PlugEvaluation:
         message = f"it ended its worker {route.deaths} times, last: {text}"
         self._fail(route, {"type": "WorkerDiedError", "message": message, "kind": "died", "plug": route.plug})
 
+    def refuse(self, request: int, why: str) -> None:
+        """A look is not taken again: it may have killed the engine, or a node's agent."""
+        for route in [*self.pending, *self.out.values()]:
+            if route.arrival == -request:
+                self.pending = [other for other in self.pending if other is not route]
+                self.out.pop(request, None)
+                self._fail(route, {"type": "WorkerDiedError", "message": why, "kind": "died", "plug": route.plug})
+
     def _settle(self, route: Route, fate: bool | list[Value] | None, keys: list[str] | None = None) -> None:
         core = self.core
         # on disk since the tick that asked; what takes its place is written with the same commit

@@ -366,6 +366,10 @@ SELECT r.id, v.type, v.bytes FROM request r JOIN value v ON v.id = r.result
 -- name: unfinished_among
 SELECT id FROM request WHERE id IN (SELECT value FROM json_each(?)) AND state IN ('waiting', 'queued', 'running');
 
+-- name: looked_at
+-- values on their way through a plug, of those named by the calls that look at them
+SELECT id FROM arrival WHERE id IN (SELECT -value FROM json_each(?)) AND state = 'routing';
+
 -- name: request_ids
 SELECT id FROM request WHERE id IN (SELECT value FROM json_each(?));
 

@@ -107,14 +107,8 @@ def _calls_left(folder: Path) -> dict[int, bool]:
     with suppress(OSError, ValueError, TypeError, KeyError):
         if json.loads((folder / OWNER).read_text())["boot"] != machine.boot_id():
             return found
-        for path in folder.glob("*.call"):
-            text = path.read_bytes().ljust(process.BLAME_BYTES, b"\0")
-            request, program = (
-                process.BLAME.unpack_from(text)[0],
-                process.PROGRAM.unpack_from(text, process.BLAME.size)[0],
-            )
-            found |= {request: found.get(request, False)} | {program: True}
-    return {request: program for request, program in found.items() if request > 0}
+        found = process.calls_left(folder)
+    return found
 
 
 def sweep(folders: Iterable[Path] | None = None) -> int:

@@ -12,6 +12,19 @@ from ec_jupyter.wire import Outcome
 FIRST = 1 << 50
 """Side calls are numbered downwards from minus this; plug evaluations stand between them and the requests."""
 
+NUMBERS = 1 << 10
+"""So many numbers belong to each request that side calls run again."""
+
+
+def whole(number: int) -> int:
+    """The first of the numbers of the request that a side call runs again; any other call's number is its own."""
+    return number + (-number - FIRST) % NUMBERS if number <= -FIRST else number
+
+
+def first_of(request: int) -> int:
+    """The first number of side calls that run a request again."""
+    return -FIRST - request * NUMBERS
+
 
 @dataclass(slots=True)
 class _SideCall:
@@ -26,14 +39,17 @@ class SideCalls:
 
     def __init__(self) -> None:
         self._out: dict[int, _SideCall] = {}
-        self._numbers = count(-FIRST, -1)
+        self._count = count()
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._out)
 
-    def send(self, node: str) -> tuple[int, asyncio.Future[Outcome | str]]:
-        """The number of a new one, and its end: an outcome, ``""`` if it was not run, or how its worker died."""
-        number = next(self._numbers)
+    def send(self, node: str, request: int) -> tuple[int, asyncio.Future[Outcome | str]]:
+        """The number of a new one that runs `request` again.
+
+        And its end: an outcome, ``""`` if it was not run, or how its worker died.
+        """
+        number = first_of(request) - next(self._count) % NUMBERS
         end: asyncio.Future[Outcome | str] = asyncio.get_running_loop().create_future()
         self._out[number] = _SideCall(node, end)
         return number, end

@@ -32,6 +32,9 @@ class Nodes(Protocol):
     def changed(self, name: str) -> None:
         """A node's state or facts are new."""
 
+    def killed(self, name: str, ran: dict[int, bool]) -> None:
+        """The agent of a node was killed while these calls ran there."""
+
     def lost(self, name: str, requests: Collection[int], text: str) -> None:
         """Attempts are over with their node."""
 
@@ -136,6 +139,10 @@ class StaleFilter:
     def node(self, name: str) -> None:
         """Its state or facts are new."""
         self._nodes.changed(self._name)
+
+    def killed(self, name: str, ran: dict[int, bool]) -> None:
+        """The agent there was killed while these ran."""
+        self._nodes.killed(self._name, {number: program for number, program in ran.items() if self._here(number)})
 
     def lost(self, name: str, requests: list[int]) -> None:
         """Attempts there are surely over."""

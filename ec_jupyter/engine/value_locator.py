@@ -20,6 +20,7 @@ from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.job import Job, call_of, travel
 from ec_jupyter.engine.member import Member
 from ec_jupyter.engine.parts import Clock
+from ec_jupyter.engine.side_calls import first_of
 from ec_jupyter.errors import EcError, NodeLostError
 from ec_jupyter.flow.placement import Spot, choose
 from ec_jupyter.model import LOCAL, Processor
@@ -45,6 +46,8 @@ class ValueLocator:
         The nodes that take calls of a processor.
     clock : Clock
         The loop.
+    refused : mapping of int to str
+        What is not made anew any more, by its side call's number, and why.
 
     Attributes
     ----------
@@ -53,10 +56,16 @@ class ValueLocator:
     """
 
     def __init__(
-        self, core: Core, members: Mapping[str, Member], spots: Callable[[Processor], list[Spot]], clock: Clock
+        self,
+        core: Core,
+        members: Mapping[str, Member],
+        spots: Callable[[Processor], list[Spot]],
+        clock: Clock,
+        refused: Mapping[int, str],
     ) -> None:
         self.files: set[str] = set()
         self._core, self._members, self._spots, self._clock = core, members, spots, clock
+        self._refused = refused
         self._folder = core.values.folder
         self._coming: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -214,6 +223,8 @@ class ValueLocator:
         self.miss(value.file for value in values if value.file is not None and value.file not in self.files)
         deaths = 0
         while True:
+            if (why := self._refused.get(first_of(call.request))) is not None:
+                raise self._lost(name, f"making it anew is not tried again: {why}")
             news = self._news
             node = self._spot(processor)
             if node is None:
@@ -232,7 +243,7 @@ class ValueLocator:
         await self._name(end.value, name)
 
     async def _run(self, call: Call, processor: str, node: str) -> Outcome | str:
-        number, end = self._core.side_calls.send(node)
+        number, end = self._core.side_calls.send(node, call.request)
         member = self._members[node]
         member.agent.assign(processor, [replace(call, request=number)])
         return await end

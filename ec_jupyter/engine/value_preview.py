@@ -32,6 +32,7 @@ WORKERS = 2  # one that is stuck in somebody's repr must not keep the others fro
 IDLE_SECONDS = 60.0
 PREVIEW_SECONDS = 10.0
 PREVIEW_BYTES = 2 << 30
+FIRST_PREVIEW = 1 << 60  # its workers name what they run beside the flow's: no request has such a number
 ELEMENTS = 200
 """Elements of a list or a generator that a preview shows; the text would hold no more."""
 
@@ -69,7 +70,7 @@ class ValuePreview:
             self, name=NAME, cpus=WORKERS, folder=folder, runtime=runtime, epoch=core.epoch, workdir=workdir,
             idle=IDLE_SECONDS,
         )  # fmt: skip
-        self._numbers = count(1)
+        self._numbers = count(FIRST_PREVIEW)
         self._asked: dict[int, _Asked] = {}
         self._trouble = ""
 

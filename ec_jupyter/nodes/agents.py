@@ -50,6 +50,9 @@ class NodeListener(Listener, Protocol):
     def node(self, name: str) -> None:
         """The state or another fact of the node has changed."""
 
+    def killed(self, name: str, ran: dict[int, bool]) -> None:
+        """The agent there was killed while these calls ran, of which some had started programs; `lost` follows."""
+
     def lost(self, name: str, requests: list[int]) -> None:
         """Attempts there are surely over, and nobody knows what came of them."""
 

@@ -29,6 +29,9 @@ DETACHED = b"d"
 ATTACH_SECONDS = 10.0
 """How long an agent may take to begin to listen, or to end."""
 
+LEFT_SECONDS = 600.0
+"""How long the folder of an agent that was killed stays: the next one reads what ran then."""
+
 _BYTES = 256 * 1024
 
 
@@ -226,7 +229,8 @@ def tidy(folder: str, seconds: float = 30 * 24 * 3600.0) -> None:
     """Remove what nobody has used for long: bundles of other versions, folders of agents that were killed."""
     for name in os.listdir(folder):
         path = os.path.join(folder, name)
-        if name.endswith(".zip") and time.time() - os.stat(path).st_mtime > seconds:
+        age = time.time() - os.stat(path).st_mtime
+        if name.endswith(".zip") and age > seconds:
             os.unlink(path)
-        elif os.path.exists(os.path.join(path, "s")) and not locked(path + ".lock"):
+        elif age > LEFT_SECONDS and os.path.exists(os.path.join(path, "s")) and not locked(path + ".lock"):
             shutil.rmtree(path, ignore_errors=True)

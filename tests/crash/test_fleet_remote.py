@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,15 @@ def double(x):
     return 2 * x
 
 
+def kill_agent(x):
+    subprocess.run(["kill", "-KILL", str(os.getppid())], check=True)
+    return x
+
+
+def count(n):
+    yield from range(n)
+
+
 @pytest.fixture
 def client(tmp_path: Path) -> str:
     """Stands for ``ssh``: runs the command here, as a host's shell would, in a home of its own."""
@@ -41,13 +51,19 @@ def hpc(flow: Flow, client: str) -> Flow:
 
 
 @pytest.fixture
+def wide(flow: Flow, client: str) -> Flow:
+    """The same with two CPUs there."""
+    return declared(flow, client, 20, cpus=2)
+
+
+@pytest.fixture
 def brief(flow: Flow, client: str) -> Flow:
     """The same with a lease of 4 s, so that there is a heartbeat each half second."""
     return declared(flow, client, 4)
 
 
-def declared(flow: Flow, client: str, lease: float) -> Flow:
-    node = {"name": "hpc", "host": "me@hpc", "cpus": 1, "lease": lease, "ssh": [client], "python": sys.executable}
+def declared(flow: Flow, client: str, lease: float, cpus: int = 1) -> Flow:
+    node = {"name": "hpc", "host": "me@hpc", "cpus": cpus, "lease": lease, "ssh": [client], "python": sys.executable}
     flow.edit({"op": "node", **node})
     flow.edit({"op": "processor", "name": "fit", "nodes": {"hpc": None}})
     wait_until(lambda: facts(flow)["state"] == "up")
@@ -124,6 +140,31 @@ def test_calls_of_an_agent_that_was_killed_are_queued_again_at_once(hpc: Flow, g
     assert lost["state"] == "lost"
     # the usual reason is one that a person can mend
     assert "KillUserProcesses" in str(lost["error"])
+
+
+def test_a_task_that_kills_its_agent_through_another_program_fails_with_its_node_and_a_call_beside_it_goes_on(
+    wide: Flow, gate: Gate, marks: Marks
+) -> None:
+    wide.socket(kill_agent, processor="fit")
+    (beside,) = held(wide, gate, marks, 1)
+    marks.reach(1)
+    row = wide.row(wide.submit("kill_agent", x=2))
+    assert (row["state"], row["error"]["kind"]) == ("failed", "died")
+    assert "the agent of node 'hpc' was killed 3 times while it ran alone" in row["error"]["message"]
+    gate.open()
+    assert wide.result(beside) == 0
+
+
+def test_a_condition_that_kills_the_agent_of_its_node_fails_the_request_with_its_plug(hpc: Flow) -> None:
+    hpc.socket(count, processor="fit")
+    hpc.socket(double)
+    hpc.plug("count", "double.x", when=kill_agent)
+    request = hpc.submit("count", n=3)
+    assert hpc.drained()["failed"] == 1
+    row = hpc.row(request)
+    assert row["error"]["message"].startswith(
+        "plug 'count -> double.x, when=when': the agent of node 'hpc' was killed 3 times while it ran"
+    )
 
 
 def test_no_process_is_left_on_a_node_when_the_engine_is_stopped(hpc: Flow, gate: Gate, marks: Marks) -> None:

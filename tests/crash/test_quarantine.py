@@ -1,4 +1,4 @@
-"""A task that kills its engine through another program; and calls that are only there when engines are killed."""
+"""What kills its engine through another program; and calls that are only there when engines are killed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.crash.flowkit import mark, passing
+from tests.crash.flowkit import echo, mark, passing
 
 
 @pytest.fixture(autouse=True)
@@ -20,6 +20,26 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def kill_engine(x):
     subprocess.run(["kill", "-KILL", str(os.getppid())], check=True)
     return x
+
+
+def kill_engine_at_two(x):
+    return kill_engine(x) if x == 2 else x
+
+
+def count(n):
+    yield from range(n)
+
+
+def large(marks):
+    """Some 2 MB; kills its engine once it is made anew."""
+    if os.path.getsize(marks):
+        kill_engine(0)
+    mark(marks, "made")
+    return bytes(2_000_000)
+
+
+def size(x):
+    return len(x)
 
 
 def hold(x, marks, gate):
@@ -59,3 +79,30 @@ def test_calls_that_run_while_engines_are_killed_by_hand_are_not_charged(flow, m
     gate.open()
     assert [flow.result(request) for request in requests] == [0, 1]
     assert flow.query("counts")["alone"] == {}
+
+
+def test_a_condition_that_kills_its_engine_through_another_program_fails_the_request_with_its_plug(flow):
+    flow.socket(count)
+    flow.socket(echo)
+    flow.plug("count", "echo.x", when=kill_engine_at_two)
+    request = flow.submit("count", n=4)
+    assert flow.drained()["failed"] == 1
+    message = flow.row(request)["error"]["message"]
+    assert message.startswith("plug 'count -> echo.x, when=when': the engine was killed 3 times while it ran")
+    flow.ask("discard", request=request)
+    flow.drained()
+    assert flow.state(request) == "done"
+
+
+def test_a_lost_value_whose_making_kills_the_engine_is_given_up_and_who_needs_it_says_so(flow, marks):
+    flow.socket(large)
+    flow.socket(size)
+    flow.plug("large", "size.x")
+    flow.ask("pause", sockets=["size"])
+    flow.submit("large", marks=str(marks))
+    flow.drained()
+    for path in (flow.folder / "values").iterdir():
+        path.unlink()
+    flow.ask("resume", sockets=["size"])
+    (needs,) = flow.requests(socket="size")
+    assert "the engine was killed 3 times while it ran" in flow.row(needs["id"])["error"]["message"]

@@ -34,6 +34,7 @@ class Ear:
         self.agents: dict[str, Any] = {}
         self.states: list[str] = []
         self.gone: list[int] = []
+        self.killed_under: dict[int, bool] = {}
         self.stayed: set[str] = set()
         self._news = asyncio.Event()
 
@@ -85,6 +86,9 @@ class Ear:
         if state and self.states[-1:] != [state]:
             self.states.append(state)
         self._news.set()
+
+    def killed(self, name: str, ran: dict[int, bool]) -> None:
+        self.killed_under |= ran
 
     def lost(self, name: str, requests: list[int]) -> None:
         self.gone.extend(requests)

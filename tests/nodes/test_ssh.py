@@ -204,6 +204,22 @@ async def test_killed_agent_is_known_to_be_dead_at_the_next_login(rig: FarRig) -
     await rig.ear.until(lambda: rig.ear.gone == [call.request])
     await ended(pids)
     assert "up" in rig.ear.states[1:]
+    assert rig.ear.killed_under == {call.request: False}
+
+
+async def test_agent_that_ended_with_its_login_after_a_cut_is_held_against_no_call(rig: FarRig, sshd: Sshd) -> None:
+    agent = await rig.start()
+    agent.processor("main", 1)
+    path = rig.folder / "pid"
+    call = rig.call(mark, {"path": str(path)})
+    agent.assign("main", [call])
+    await wait_until(lambda: number_in(path))
+    host = rig.host_pid(agent)
+    # as where KillUserProcesses=yes: the line is cut, and the host ends what the login has started
+    kill(client_of(sshd))
+    kill(host)
+    await rig.ear.until(lambda: rig.ear.gone == [call.request])
+    assert rig.ear.killed_under == {}
 
 
 ENGINE = """

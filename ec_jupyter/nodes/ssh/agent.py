@@ -331,6 +331,12 @@ class RemoteAgent:
         """Requests that were sent there and have not ended."""
         return self._calls.sent()
 
+    def killed(self, ran: dict[int, bool]) -> None:
+        """The agent there was killed while these ran."""
+        mine = {request: program for request, program in ran.items() if request in self._calls.out}
+        if mine:
+            self._listener.killed(self.name, mine)
+
     def lose(self, requests: list[int]) -> None:
         """Attempts are over for sure; those that somebody has cancelled meanwhile end as cancelled."""
         lost = []

@@ -145,6 +145,7 @@ class AgentServer:
             "machine": [socket.gethostname(), machine.boot_id()],
             "pid": os.getpid(),
             "cpus": self._lent,
+            "left": self.orders.get("left", []),
             "files": [[path.name, path.stat().st_size] for path in (self.folder / "values").glob("[!.]*")],
             "blobs": [path.name for path in (self.folder / "blobs").glob("[!.]*")],
         }

@@ -18,6 +18,7 @@ from ec_jupyter.nodes import bootstrap
 from ec_jupyter.nodes.local.slot import leave
 from ec_jupyter.nodes.ssh import environment
 from ec_jupyter.nodes.ssh.agent_server import AgentServer
+from ec_jupyter.nodes.worker.process import calls_left
 
 
 def _own(folder: Path) -> int | None:
@@ -50,6 +51,8 @@ def main() -> None:
     lock = _own(folder)
     if lock is None:
         sys.exit("another agent of this node runs on this host")
+    with suppress(OSError):  # files that go while they are read: of an agent that was killed a moment ago
+        orders["left"] = list(calls_left(folder).items())
     shutil.rmtree(folder, ignore_errors=True)
     bootstrap.private(str(folder))
     log_file = os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

@@ -25,7 +25,7 @@ from ec_jupyter.errors import (
 from ec_jupyter.nodes import bundle
 from ec_jupyter.nodes.codec import checked
 from ec_jupyter.nodes.ssh.login import Login, enter, last_line
-from ec_jupyter.nodes.ssh.transport import SILENT_BEATS, Transport, clock
+from ec_jupyter.nodes.ssh.transport import SILENT, SILENT_BEATS, Transport, clock
 from ec_jupyter.wire import PROTOCOL, Header
 
 log = logging.getLogger(__name__)
@@ -39,6 +39,10 @@ STUBBORN_SECONDS = 300.0
 START_BEAT = 10.0
 CLOSE_SECONDS = 10.0
 FENCE_SLACK = 1.0
+ENDED_SECONDS = 2.0
+CUT = 255
+"""Exit code of `ssh` where the line was cut; else it is that of the command there."""
+
 RESTARTED = "the machine was restarted while it was away"
 ENDED = (
     "the agent there was killed, or ended with its login while it was away; a host that ends what a login leaves "
@@ -64,6 +68,9 @@ class Owner(Protocol):
 
     def out(self) -> list[int]:
         """Requests that were sent there."""
+
+    def killed(self, ran: dict[int, bool]) -> None:
+        """The agent was killed while these calls ran, of which some had started programs."""
 
     def lose(self, requests: list[int]) -> None:
         """Their attempts are over for sure."""
@@ -154,6 +161,7 @@ class Session:
         self._parted: asyncio.Future[str] | None = None
         self._settled = asyncio.Event()
         self._again = asyncio.Event()
+        self._died = False
         self._task: asyncio.Task[None] | None = None
 
     # its life
@@ -224,9 +232,9 @@ class Session:
         )
         try:
             reason = await self._parted
-            if transport.quiet:
-                # what it said when it ended tells why
-                await _happens(process.ended, 2.0)
+            if not reason.startswith(SILENT):
+                # what it said when it ended, and its code, tell why
+                await _happens(process.ended, ENDED_SECONDS)
         finally:
             transport.close("the end")
             await process.close()
@@ -234,6 +242,8 @@ class Session:
             heard = f": {last_line(process.errors)}" if process.errors.strip() else ""
             kind = NodeStartError if transport.quiet else NodeError
             self.error = kind(f"node {self.name!r} on host {self.login.host!r}: {reason}{heard}")
+        # not the line, nor this end of it: the process there
+        self._died = not transport.quiet and process.code is not None and 0 <= process.code < CUT
         return not transport.quiet
 
     def _change(self, state: str) -> None:
@@ -335,6 +345,7 @@ class Session:
 
     def _welcomed(self, header: Header) -> None:
         protocol, boot, spec, machine = checked(header, protocol=int, boot=str, spec=str, machine=list)
+        left = _pairs(header.get("left", []))
         transport = self.transport
         assert transport is not None
         if protocol != PROTOCOL or spec != self._spec:
@@ -343,7 +354,7 @@ class Session:
             self.error = NodeStartError(f"node {self.name!r} ran in another way and starts anew")
             return
         self.error, self.note = None, ""
-        self._meet(boot, [str(one) for one in machine])
+        self._meet(boot, [str(one) for one in machine], left)
         wanted = self._owner.up(header)
         self._pinged = clock()
         self._set_fence()
@@ -353,7 +364,7 @@ class Session:
         self._owner.met()
         self._settled.set()
 
-    def _meet(self, boot: str, machine: list[str]) -> None:
+    def _meet(self, boot: str, machine: list[str], left: dict[int, bool]) -> None:
         """Is it the agent we knew? If not, that one has ended: at once on the same machine, else with its lease."""
         before, self.boot = self.boot, boot
         known, self._machine = self._machine, machine
@@ -362,6 +373,8 @@ class Session:
         gone = self._owner.out()
         if known[:1] == machine[:1]:
             self.note = RESTARTED if known != machine else ENDED
+            if self._died and known == machine:
+                self._owner.killed(left)
             self._owner.lose(gone)
         else:
             wait = max(0.0, self._fence_time() - clock())
@@ -373,6 +386,13 @@ class Session:
         "failed": _failed,
         "welcome": _welcomed,
     }
+
+
+def _pairs(left: object) -> dict[int, bool]:
+    """What ran when the agent before was killed."""
+    if isinstance(left, list) and all(isinstance(one, list) and list(map(type, one)) == [int, bool] for one in left):
+        return dict(left)
+    raise FrameError("'welcome' has no proper 'left'")
 
 
 async def _happens(event: asyncio.Event, seconds: float) -> None:

@@ -27,6 +27,9 @@ WINDOW_BYTES = 4 << 20
 FRAME_BYTES = 4 * PART_BYTES
 """What the other side may send as one frame; more is cut into parts."""
 
+SILENT = "silent"
+"""How the reason begins for which a link ends of which nothing was heard."""
+
 SILENT_BEATS = 3
 """After so many heartbeats without a byte the connection counts as cut."""
 
@@ -334,7 +337,7 @@ class Transport:
             return
         silent = clock() - self._heard
         if silent > SILENT_BEATS * self.heartbeat and not _waits(self._read):
-            return self.close(f"silent for {silent:.1f} s (limit {SILENT_BEATS * self.heartbeat:g} s)")
+            return self.close(f"{SILENT} for {silent:.1f} s (limit {SILENT_BEATS * self.heartbeat:g} s)")
         if not self.quiet:
             self._beats += 1
             self._beaten[self._beats] = (clock(), time.time())

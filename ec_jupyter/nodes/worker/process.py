@@ -72,6 +72,17 @@ _failed: list[BaseException] = []
 _life: list[socket.socket] = []
 
 
+def calls_left(folder: Path) -> dict[int, bool]:
+    """Calls that ran in workers of an agent of this folder when it was killed, and whether those started programs."""
+    found: dict[int, bool] = {}
+    for path in folder.glob("*.call"):
+        text = path.read_bytes().ljust(BLAME_BYTES, b"\0")
+        (request, _, _), (program,) = BLAME.unpack_from(text), PROGRAM.unpack_from(text, BLAME.size)
+        found |= {request: found.get(request, False)} | {program: True}
+    found.pop(0, None)
+    return found
+
+
 def init(setup: Setup, locks: InheritedFd) -> None:
     """Prepare the process before anything of the user's is loaded; loky's initializer."""
     try:
