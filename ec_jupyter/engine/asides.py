@@ -139,13 +139,13 @@ def retry(core: Core, arrivals: Iterable[int]) -> None:
 
 
 def _again(core: Core, kind: int, key: int, load: Callable[[int], None]) -> None:
-    why, mark = core.suspects.why((kind, key)) or "", core.journal.mark
+    why, before = core.suspects.why((kind, key)) or "", core.journal.position
     core.suspects.take_back(kind, key)
     try:
         load(key)
     except Exception as error:
         core.suspects.set_aside(kind, key, why)
-        if core.journal.grown(mark):
+        if core.journal.grown(before):
             # done by half: the next engine begins anew
             raise
         text = f"{unit_of(kind, key)} still cannot be read ({type(error).__name__}: {error}); flow.discard gives it up"

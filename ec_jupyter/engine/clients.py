@@ -339,7 +339,7 @@ class Clients:
             return
         n = header.get("n")
         connection.taken = max(connection.taken, n) if isinstance(n, int) else connection.taken
-        before = self.core.journal.mark
+        before = self.core.journal.position
         try:
             self.server.serve(connection, header, buffers)
         except EcError as error:

@@ -112,7 +112,7 @@ class Core:
         return stored
 
     # -- counting ------------------------------------------------------------
-    def tally(self, socket: int, state: str, by: int = 1) -> None:
+    def count(self, socket: int, state: str, by: int = 1) -> None:
         """Count a request of a socket into, or out of, a state."""
         counter = self.counts.get(socket)
         if counter is None:
@@ -137,7 +137,7 @@ class Core:
         self.journal.add(
             "add_request", (job.id, job.socket, job.run, tag, state, job.hops, revision, arguments, self.now)
         )
-        self.tally(job.socket, state)
+        self.count(job.socket, state)
 
     def queue_new(self, job: Job) -> None:
         """Write a new request down and queue it."""
@@ -190,8 +190,8 @@ class Core:
             self.journal.add("add_run", (job.run, job.socket, None, job.party, None, None, self.now))
         if fire.waited:
             self._as_it_was(job)
-            self.tally(job.socket, "waiting", -1)
-            self.tally(job.socket, "queued")
+            self.count(job.socket, "waiting", -1)
+            self.count(job.socket, "queued")
             filled = ("queued", job.arguments_json(), to_text(job.tag), self.topology.revision, job.id)
             self.journal.add("fill_request", filled)
             self._follow(job.id, job.socket, fire.followers)
@@ -223,7 +223,7 @@ class Core:
             for request in followers:
                 self.journal.add("join_request", (leader, request))
             # what two submits have brought together is one call
-            self.tally(socket, "waiting", -len(followers))
+            self.count(socket, "waiting", -len(followers))
 
     def _skipped(self, skip: Skip) -> None:
         job = Job(skip.request, skip.socket, skip.party, skip.run, skip.tag, {}, self.now)
@@ -272,7 +272,7 @@ class Core:
         """Queue calls again that an agent never started."""
         for request in requests:
             if request < 0:
-                self.aside(request).returned(request)
+                self.sender_of(request).returned(request)
             if (job := self.jobs.get(request)) is not None and job.assigned:
                 job.attempt -= 1
                 if self.claims(job):
@@ -289,8 +289,8 @@ class Core:
         self.held.release(job.id)
 
     # -- outcomes ------------------------------------------------------------
-    def aside(self, number: int) -> PlugEvaluation | SideCalls:
-        """Who has sent a call that is no request."""
+    def sender_of(self, number: int) -> PlugEvaluation | SideCalls:
+        """The part that sent a call which is not a request."""
         return self.side_calls if number <= -FIRST else self.evaluation
 
     def current(self, request: int, attempt: int) -> Job | None:
@@ -301,7 +301,7 @@ class Core:
     def outcome(self, outcome: Outcome) -> None:
         """Take what an attempt came to; a late answer of one that was given up changes nothing."""
         if outcome.request < 0:
-            self.aside(outcome.request).outcome(outcome)
+            self.sender_of(outcome.request).outcome(outcome)
             return
         job = self.current(outcome.request, outcome.attempt)
         if job is None:
@@ -375,7 +375,7 @@ class Core:
     def died(self, request: int, attempt: int, text: str) -> None:
         """A worker died under a call: try again, unless that has happened too often."""
         if request < 0:
-            self.aside(request).died(request, text)
+            self.sender_of(request).died(request, text)
         job = self.current(request, attempt)
         if job is None:
             return
@@ -490,8 +490,8 @@ class Core:
         self.evaluation.ended(job.id, state)
         self.held.release(job.id)
         self.touched.add(job.party)
-        self.tally(job.socket, before, -1)
-        self.tally(job.socket, state)
+        self.count(job.socket, before, -1)
+        self.count(job.socket, state)
         self.ended.append(Ended(job.id, job, state, value, error, exception))
         for follower in self.followers.pop(job.id, ()):
             how = (state, result, text, raised, self.topology.revision, started, self.now, seconds, job.id)

@@ -322,8 +322,8 @@ def put_back(core: Core, job: Job) -> None:
     core.jobs.pop(job.id, None)
     core.delayed.pop(job.id, None)
     core.journal.step("set_state", ("waiting", None, None, job.id))
-    core.tally(job.socket, "queued", -1)
-    core.tally(job.socket, "waiting")
+    core.count(job.socket, "queued", -1)
+    core.count(job.socket, "waiting")
     _meet_givers(core, job)
     core.joins.wait(job.id, job.run, job.socket, job.party, job.tag)
     held = core.topology.sockets[job.socket].hold

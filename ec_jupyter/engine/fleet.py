@@ -262,7 +262,7 @@ class Fleet:
         self.core.now = time.time()
         for request in requests:
             if request < 0:
-                self.core.aside(request).returned(request, name)
+                self.core.sender_of(request).returned(request, name)
             self.core.lost(request, name, text)
         self._clock.schedule()
 
@@ -387,7 +387,7 @@ class Fleet:
             if member.apart or member.name in alone:
                 self._isolate(member)
         if core.evaluation.pending:
-            self._look()
+            self._evaluate()
         for name, needs in self._startable().items():
             processor = core.topology.processors[name]
             if processor.nodes:
@@ -483,12 +483,12 @@ class Fleet:
             return sum(value.size for value in parts if value.file in away)
         return sum(value.size for value in parts if value.file and value.file not in near)
 
-    def _look(self) -> None:
-        """Have workers look at what conditions and maps decide on, on a node of the processor that made it."""
+    def _evaluate(self) -> None:
+        """Have workers evaluate plugs, on a node of the processor that made the value."""
         for name, calls in self.core.evaluation.calls().items():
             spots = self.spots(self.core.topology.processors[name])
             for spot in spots:
-                # a look is short, and the next thing for its run to wait for
+                # an evaluation is short, and its run waits for it
                 spot.room = max(1, spot.room)
             chosen = choose([spot for spot in spots if spot.cap], 1)
             node = chosen.node if chosen is not None else None

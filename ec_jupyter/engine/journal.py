@@ -61,14 +61,14 @@ class Journal:
         self.answers.setdefault(client, {})[frame] = reply
 
     @property
-    def mark(self) -> tuple[int, int]:
+    def position(self) -> tuple[int, int]:
         """Where it stands: how often it was written, and how many rows wait."""
         return self._commits, len(self._steps) + sum(map(len, self.rows.values()))
 
-    def grown(self, mark: tuple[int, int]) -> bool:
-        """Whether rows came in since it stood at a mark."""
-        commits, rows = self.mark
-        return rows > (mark[1] if commits == mark[0] else 0)
+    def grown(self, since: tuple[int, int]) -> bool:
+        """Whether rows came in since it stood at that position."""
+        commits, rows = self.position
+        return rows > (since[1] if commits == since[0] else 0)
 
     @property
     def empty(self) -> bool:

@@ -24,7 +24,7 @@ from ec_jupyter.engine.editing import Editor
 from ec_jupyter.engine.fleet import Fleet, Opener
 from ec_jupyter.engine.hold import DATABASE
 from ec_jupyter.engine.node_factory import open_node
-from ec_jupyter.engine.plug_evaluation import LOOK, LOOK_NAME
+from ec_jupyter.engine.plug_evaluation import EVALUATE, EVALUATE_NAME
 from ec_jupyter.engine.quarantine import Quarantine
 from ec_jupyter.engine.rates import Rates
 from ec_jupyter.engine.rpc import Rpc
@@ -339,7 +339,7 @@ class Engine:
     # -- what agents say (nodes.agent.Listener) -----------------------------
     def blob(self, sha256: str) -> bytes:
         """The bytes of a task or condition."""
-        return LOOK if sha256 == LOOK_NAME else self.store.blob(sha256)
+        return EVALUATE if sha256 == EVALUATE_NAME else self.store.blob(sha256)
 
     def started(self, request: int, attempt: int, at: float, slot: int, pid: int) -> None:
         """A call has begun."""

@@ -1,10 +1,10 @@
-"""Plugs whose fate a worker decides: conditions and maps, where the call itself did not decide them.
+"""Plug evaluation: workers evaluate conditions, maps and keys of plugs where the call itself did not.
 
 A call takes the conditions and maps in force with it and answers them with its result. Where a plug
-was changed since, or a generator yields, the value waits as ``routing`` until a worker has looked at it.
+was changed since, or a generator yields, the value waits as ``routing`` until a worker has evaluated the plug.
 
-What raises there, or kills its worker too often, fails the request whose result it looks at. The value stays until that
-request is run again, which looks at it anew, or is given up.
+An evaluation that raises, or kills its worker too often, fails the request whose result it is about. The value stays
+until that request is run again, which evaluates the plug again, or is given up.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from ec_jupyter.wire import Call, Outcome, Value, same
 if TYPE_CHECKING:
     from ec_jupyter.engine.core import Core
 
-LOOK = pickle.dumps(same)
-"""The task of a call that only looks at a value."""
+EVALUATE = pickle.dumps(same)
+"""The task of a call that only evaluates a plug: it returns the value as it is."""
 
-LOOK_NAME = "look"
+EVALUATE_NAME = "evaluate"
 ELEMENTS = 1 << 20  # deliveries of one yield are numbered from here on: yield * ELEMENTS + element
 
 
 MOST_DEATHS = 2
-"""A look whose worker died more often than this has failed."""
+"""An evaluation whose worker died more often than this has failed."""
 
 
 @dataclass(slots=True)
@@ -46,7 +46,7 @@ class Origin:
     routes : int
         How many are on their way.
     stuck : list of Route
-        Of those, the ones at which a look has failed.
+        Of those, the ones whose evaluation has failed.
     """
 
     state: str
@@ -66,7 +66,7 @@ class Route:
     attempt: int = 0
     node: str | None = None
     deaths: int = 0
-    asked: int = 0  # the plug for which a worker looks at it
+    asked: int = 0  # the plug that a worker evaluates
 
     @property
     def place(self) -> Source:
@@ -77,14 +77,14 @@ class Route:
 
 
 class PlugEvaluation:
-    """Values that wait for a worker to look at them.
+    """Values that wait for a worker to evaluate their plug.
 
     Attributes
     ----------
     pending : list of Route
         Those that no agent has yet.
     out : dict of int to Route
-        By the number of the look, those that an agent has.
+        Those that an agent has, by the number of the evaluation.
     origins : dict of int to Origin
         The requests whose results they are.
     """
@@ -96,7 +96,7 @@ class PlugEvaluation:
         self.origins: dict[int, Origin] = {}
 
     def ask(self, source: Source, plug: Plug, stored: StoredValue, at: int | None = None) -> None:
-        """Let a value wait for a look at it."""
+        """Let a value wait until its plug is evaluated."""
         core = self.core
         route = Route(core.new_arrival(), source, plug.id, stored, at)
         core.journal.add(
@@ -107,7 +107,7 @@ class PlugEvaluation:
         self.adopt(route, "running" if source.request in core.jobs else "done")
 
     def adopt(self, route: Route, state: str, *, stuck: bool = False) -> None:
-        """Take a value of a request in that `state`; `stuck`: a look at it has failed before a restart."""
+        """Take a value of a request in that `state`; `stuck`: its evaluation failed before a restart."""
         self._hold(route.source.party)
         origin = self.origins.setdefault(route.source.request, Origin(state))
         origin.routes += 1
@@ -124,17 +124,17 @@ class PlugEvaluation:
 
     @property
     def routes(self) -> list[Route]:
-        """All values that wait for a look, are being looked at, or are stuck."""
+        """All values whose plug waits to be evaluated, is being evaluated, or failed to be."""
         stuck = [route for origin in self.origins.values() for route in origin.stuck]
         return [*self.pending, *self.out.values(), *stuck]
 
     @property
     def busy(self) -> bool:
-        """Whether any value waits for a look."""
+        """Whether any value waits for an evaluation."""
         return bool(self.pending or self.out)
 
     def calls(self) -> dict[str, list[Call]]:
-        """Looks to be taken now, by processor."""
+        """Evaluations to start now, by processor."""
         core = self.core
         table: dict[str, list[Call]] = {}
         pending, self.pending = self.pending, []
@@ -148,35 +148,35 @@ class PlugEvaluation:
             self.out[-route.arrival] = route
             socket = core.topology.sockets[route.source.socket]
             call = Call(
-                -route.arrival, route.attempt, socket.name, route.source.run, LOOK_NAME,
+                -route.arrival, route.attempt, socket.name, route.source.run, EVALUATE_NAME,
                 [("value", "v", [route.stored.value])], [(plug.id, *core.topology.examined[plug.id])],
             )  # fmt: skip
             table.setdefault(core.topology.processor(route.source.socket).name, []).append(call)
         return table
 
     def placed(self, request: int, node: str | None) -> None:
-        """A look goes to a node, or to none yet."""
+        """An evaluation goes to a node, or to none yet."""
         if node is None:
             self.returned(request)
         else:
             self.out[request].node = node
 
     def node_of(self, request: int) -> str | None:
-        """Where a look is taken."""
+        """The node an evaluation is on."""
         route = self.out.get(request)
         return route.node if route is not None else None
 
     def at(self, node: str) -> list[int]:
-        """Looks that are taken on a node."""
+        """Evaluations on a node."""
         return [request for request, route in self.out.items() if route.node == node]
 
     def returned(self, request: int, node: str | None = None) -> None:
-        """A look was not taken, or was lost with this `node`: ask again."""
+        """An evaluation did not start, or was lost with this `node`: queue it again."""
         if node in (None, self.node_of(request)) and request in self.out:
             self.pending.append(self.out.pop(request))
 
     def outcome(self, outcome: Outcome) -> None:
-        """A worker has looked: the value goes on, or a tombstone does, or its request fails."""
+        """A worker has evaluated a plug: the value goes on, or a tombstone does, or its request fails."""
         if outcome.value is not None:
             self.core.values.drop_files([outcome.value])
         route = self.out.get(outcome.request)
@@ -188,7 +188,7 @@ class PlugEvaluation:
             # the plug was drawn anew meanwhile
             self.pending.append(route)
         elif error.get("lost") and route.deaths <= MOST_DEATHS:
-            # it is had once more before another look
+            # the file is fetched before another try
             route.deaths += 1
             self.core.miss([error["lost"]])
             self.pending.append(route)
@@ -198,7 +198,7 @@ class PlugEvaluation:
             self._settle(route, outcome.routed.get(route.plug), outcome.keys.get(route.plug))
 
     def died(self, request: int, text: str) -> None:
-        """A worker died under a look: take another, unless that has happened too often."""
+        """A worker died under an evaluation: try again, unless that has happened too often."""
         route = self.out.pop(request, None)
         if route is None:
             return
@@ -235,9 +235,9 @@ class PlugEvaluation:
         core.touched.add(route.source.party)
         core.absorb()
 
-    # -- looks that fail -----------------------------------------------------
+    # -- evaluations that fail -----------------------------------------------
     def _fail(self, route: Route, error: dict[str, Any]) -> None:
-        """A look has failed for good: the value stays, and the request fails with why."""
+        """An evaluation has failed for good: the value stays, and the request fails with the error."""
         core, source = self.core, route.source
         facts = {"traceback": "", "kind": "task", **explained(core, error)}
         origin = self.origins[source.request]
@@ -250,7 +250,7 @@ class PlugEvaluation:
             self.fault(source, facts)
 
     def fault(self, source: Source, error: dict[str, Any]) -> None:
-        """Let a request fail that was done; what it came to stays, for a new look at it."""
+        """Let a request fail that was done; its result stays, to be evaluated again."""
         core = self.core
         self.origins[source.request].state = "fault"
         core.journal.step("fail_done", (json.dumps({**error, "ended": True}), core.now, source.request))
@@ -265,7 +265,7 @@ class PlugEvaluation:
             self.origins[request].state = state
 
     def again(self, request: int) -> bool:
-        """Look anew at what is stuck of a request that is retried; whether that is all there is to do.
+        """Evaluate again what is stuck of a request that is retried; whether that is all there is to do.
 
         It is where the request was done: then it is done again.
         """
@@ -306,12 +306,12 @@ class PlugEvaluation:
 
     def _moved(self, source: Source, before: str, state: str) -> None:
         """Count a request that had ended as it stands now."""
-        self.core.tally(source.socket, before, -1)
-        self.core.tally(source.socket, state)
+        self.core.count(source.socket, before, -1)
+        self.core.count(source.socket, state)
         self.core.touched.add(source.party)
 
     def redrawn(self, old: Topology, new: Topology) -> None:
-        """Let values on their way through a plug that was drawn anew go by the one in its place."""
+        """Let values on their way through a plug that was redrawn go through the new one."""
         ends = {(p.source, p.target, p.argument, p.on): p.id for p in new.live}
         gone = {p.id: ends.get((p.source, p.target, p.argument, p.on)) for p in old.live if p.id not in new.plugs}
         for route in self.routes:
@@ -336,7 +336,7 @@ class PlugEvaluation:
         self.origins.clear()
 
     def carry(self, route: Route, plug: Plug, fate: bool | list[Value], keys: list[str] | None) -> None:
-        """Let a value go on as a worker, or nothing at all, decided."""
+        """Let a value go on as a worker decided, or as it is where nothing had to be."""
         core, place = self.core, route.place
         if fate is False:
             core.joins.tombstone(place, plug, element=route.at)

@@ -67,7 +67,7 @@ def load(core: Core) -> None:
     core.joins.revise(core.topology)
     load_fixed(core)
     for socket, state, n in core.store.rows("counts"):
-        core.tally(socket, state, n)
+        core.count(socket, state, n)
     _load_joins(core)
     _load_evaluation(core)
     for socket, n in core.store.rows("queued_sockets"):
@@ -82,8 +82,8 @@ def _settle_claimed(core: Core) -> None:
     for request, node, task in core.store.rows("claimed"):
         core.suspects.begin(REQUEST, request)
         job = job_from_disk(core, request)
-        core.tally(job.socket, "running", -1)
-        core.tally(job.socket, "queued")
+        core.count(job.socket, "running", -1)
+        core.count(job.socket, "queued")
         if node not in (None, LOCAL):
             _adopt_claimed(core, job, node, task)
             continue

@@ -117,8 +117,8 @@ def _queue_again(core: Core, job: Job, before: str) -> None:
     job.tries = 0
     core.journal.step("keep_attempt", (before, job.id))
     core.journal.add("again", (job.attempt, job.deaths, None, job.id))
-    core.tally(job.socket, before, -1)
-    core.tally(job.socket, "queued")
+    core.count(job.socket, before, -1)
+    core.count(job.socket, "queued")
     core.enqueue(job)
 
 
@@ -126,8 +126,8 @@ def _give_up(core: Core, job: Job, before: str) -> None:
     """Let a failed or cancelled request be skipped: a tombstone goes where its result would have gone."""
     _no_longer_aside(core, job)
     core.journal.step("set_state", ("skipped", None, core.now, job.id))
-    core.tally(job.socket, before, -1)
-    core.tally(job.socket, "skipped")
+    core.count(job.socket, before, -1)
+    core.count(job.socket, "skipped")
     core.touched.add(job.party)
     source = Source(job.id, job.socket, job.party, job.run, job.tag, late=True)
     for plug in core.topology.results.get(job.socket, ()):
@@ -348,7 +348,7 @@ def withdraw(core: Core, requests: list[int]) -> bool:
     core.submitted = {key: request for key, request in core.submitted.items() if request not in gone}
     for job in gone.values():
         core.dispatch.drop(job.socket, job.id)
-        core.tally(job.socket, "queued", -1)
+        core.count(job.socket, "queued", -1)
         record = core.joins.parties.all.get(job.party)
         if record is not None:
             core.joins.parties.leave(record, job.id)

@@ -75,7 +75,7 @@ class Suspects:
             self._well.add(unit_of(kind, key))
 
     def call(self, number: int) -> None:
-        """Name a request, or the value that a call of such a number looks at."""
+        """Name a request, or the value whose plug a call of such a number evaluates."""
         if number >= 0:
             self.begin(REQUEST, number)
         elif number > -FIRST:
