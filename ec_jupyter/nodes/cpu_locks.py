@@ -30,13 +30,13 @@ HOLD_SECONDS = 0.2
 """How long calls that follow each other may use a CPU while another agent waits for one."""
 
 LOOK_SECONDS = 0.01
-"""How often who waits looks for a free CPU."""
+"""How often a waiting agent looks for a free CPU."""
 
 KEEP_SECONDS = 0.005
-"""How long a CPU that nobody uses stays: one call after the other locks and unlocks nothing."""
+"""How long an unused CPU stays locked, so that calls in a row need not lock it each."""
 
 PATIENCE = 3
-"""Looks that who gives way leaves out, so that the others come first on a busy machine too."""
+"""How many looks an agent that gives way skips, so that the others come first on a busy machine too."""
 
 EXTRA = 1 << 16
 """Numbers from here on are no CPUs: an agent that lends more than there are may have these besides."""
@@ -250,7 +250,7 @@ class CpuLocks:
         return False
 
     def _stand(self) -> None:
-        """Be seen to wait, and be the first of those who do if nobody else is."""
+        """Show that this agent waits, and become the first of the waiting if none is."""
         # held already, or for a moment in the way of who looks: then the next look does it
         self._try(self._waiting_fd, fcntl.LOCK_SH)
         self._first = self._first or self._try(self._first_fd, fcntl.LOCK_EX)
@@ -275,7 +275,7 @@ class CpuLocks:
             self._settle()
 
     def _pass(self) -> None:
-        """Be no longer the first of those who wait."""
+        """Give up being the first of the waiting."""
         if self._first:
             self._first = False
             self._unlock(self._first_fd)

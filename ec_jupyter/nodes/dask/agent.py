@@ -123,13 +123,13 @@ class DaskAgent:
         self._spawn(self._watch())
 
     async def close(self) -> None:
-        """Stop what runs there, and let go of the cluster; values that are there alone stay."""
+        """Stop all calls and disconnect; values that only the cluster has stay there."""
         self._closing = True
         tasks = {task for task in self._tasks if task is not asyncio.current_task()}
         while tasks:
             for task in tasks:
                 task.cancel()
-            # not once only: `wait_for` of Python 3.11 loses a cancel that meets the end of what it waits for
+            # again until all have ended: `wait_for` of Python 3.11 loses a cancel that comes as its awaitable ends
             await asyncio.wait(tasks, timeout=0.5)
             tasks = {task for task in tasks if not task.done()}
         cluster, self._workers.cluster = self._workers.cluster, None
@@ -180,7 +180,7 @@ class DaskAgent:
             self._listener.room(name)
 
     async def _watch(self) -> None:
-        """See who comes and goes."""
+        """Follow which workers there are."""
         while True:
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), LOOK_SECONDS)
@@ -259,7 +259,7 @@ class DaskAgent:
         self._give_up(list(self._unsure))
 
     async def _settle(self, cluster: Cluster) -> None:
-        """Calls whose end nobody has seen are over where no worker runs them."""
+        """Report calls as lost whose end nobody has seen and which no worker runs."""
         unsure, addresses = list(self._unsure), list(self._workers.by_address)
         found = await asyncio.gather(*(cluster.act(address, "running", self._flow) for address in addresses))
         running = set(itertools.chain(*found))
@@ -295,7 +295,7 @@ class DaskAgent:
         return name
 
     def warm(self, name: str) -> None:
-        """Have a worker come where there is none: a cluster that grows as it is needed starts one."""
+        """Ask for a worker where there is none: an adaptive cluster starts one."""
         cluster = self._workers.cluster
         idle = self._wanted is None or self._wanted.done()
         if idle and cluster is not None and self.state == "up" and not self._workers.by_address:
@@ -308,7 +308,7 @@ class DaskAgent:
             log.info("node %s: no worker was asked for: %s", self.name, error)
 
     def room(self, name: str) -> int:
-        """How many more calls keep the processor busy, the way there and back included."""
+        """How many more calls keep the processor busy during a round trip."""
         if self.state != "up" or name not in self._caps:
             return 0
         if not self._workers.by_address:
@@ -419,10 +419,10 @@ class DaskAgent:
             return False
 
     def release(self, files: Iterable[str]) -> None:
-        """Nobody names these value files any more: workers drop them."""
+        """Drop value files that nothing refers to any more."""
         self._files.release(files)
 
-    # what there is to know
+    # facts
 
     def running(self) -> dict[int, float]:
         """Requests that run now, and for how many seconds."""
@@ -440,7 +440,7 @@ class DaskAgent:
         }
 
     def facts(self) -> dict[str, Any]:
-        """What there is to say of the node; `stored`: bytes of values that are there alone."""
+        """Facts about the node; `stored`: bytes of values that only the cluster has."""
         error, workers = self._error if self.state != "up" else None, self._workers
         note = next(iter(workers.refused.values()), None)
         if note is None and self.state == "up" and not workers.by_address:

@@ -31,7 +31,7 @@ MOST_LISTENING = 100
 """How many workers are listened to at a time: each holds a connection of the scheduler."""
 
 Said = dict[int, tuple[int, list[Any]]]
-"""By request the number of the first thing it said, and things from there on."""
+"""By request: the number of its first event here, and the events."""
 
 
 class DaskBatches:
@@ -130,7 +130,7 @@ class DaskBatches:
         self._ended(batch.processor)
 
     async def _prepare(self, cluster: Cluster, batch: Batch) -> bool:
-        """Send code and files that the worker does not have; whether there is still something to run."""
+        """Send code and files that the worker lacks; whether there are still calls to run."""
         for call in list(batch.calls.values()):
             try:
                 await self._files.load(cluster, batch.worker, call)
@@ -210,7 +210,7 @@ class DaskBatches:
             self._listener.returned(calls)
 
     def worker_gone(self, worker: Worker, text: str) -> None:
-        """A worker is gone, and `text` says how."""
+        """A worker has died; `text` says how."""
         together = worker.calls
         for batch in list(worker.batches):
             self._die(batch, text, together)

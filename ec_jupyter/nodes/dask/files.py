@@ -21,17 +21,17 @@ log = logging.getLogger(__name__)
 
 PIECE_BYTES = 32 << 20
 KEPT_BYTES = 2 << 30
-"""Copies of so many bytes stay with a worker; those used longest ago go first."""
+"""How many bytes of copies a worker keeps; those used longest ago are dropped first."""
 
 Spawn = Callable[[Coroutine[Any, Any, Any]], "asyncio.Task[Any]"]
 
 
 class GoneError(Exception):
-    """A value that was left on the cluster is nowhere any more."""
+    """A value that was left on the cluster is lost."""
 
 
 class DaskFiles:
-    """Knows which worker has which value file, and moves them.
+    """Tracks which worker has which value file, and moves them.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class DaskFiles:
     stay : int
         Results of more bytes are left there.
     spawn : callable
-        Starts what nobody waits for.
+        Starts a background task.
 
     Attributes
     ----------
@@ -72,15 +72,15 @@ class DaskFiles:
         self._values, self._sync, self._stay = values, sync, stay
         self._downloads = Downloads(values, epoch, sync)
         self._bringing: dict[str, asyncio.Task[bool]] = {}
-        # left there once, and nowhere any more
+        # values that were left there and are lost
         self._gone: set[str] = set()
-        # to be dropped by workers that were out of reach when that was said
+        # to be dropped once the workers that have them can be reached again
         self._dropped: set[str] = set()
 
-    # who has what
+    # which worker has which file
 
     def entered(self, worker: Worker, found: Mapping[str, int]) -> None:
-        """Take note of what lies with a worker from before; what nobody wants any more goes."""
+        """Note the files that a new worker already has, and drop those that are not wanted any more."""
         surplus = []
         for name, size in found.items():
             here = (self._values / name).exists()
@@ -109,7 +109,7 @@ class DaskFiles:
             self._gone.add(name)
 
     def cut(self) -> None:
-        """The scheduler is gone; what lies with the workers is told anew when it is back."""
+        """The scheduler is gone; workers report their files again when it is back."""
         self.stored.clear()
 
     def holds(self, name: str) -> bool:
@@ -117,7 +117,7 @@ class DaskFiles:
         return any(name in worker.files for worker in self._workers.by_address.values())
 
     def release(self, names: Iterable[str]) -> None:
-        """Nobody names these any more."""
+        """Drop these from all workers: nothing refers to them any more."""
         table: dict[Worker, list[str]] = {}
         for name in names:
             self.stored.pop(name, None)
@@ -142,12 +142,12 @@ class DaskFiles:
     # to the workers
 
     async def load(self, cluster: Cluster, worker: Worker, call: Call) -> None:
-        """Bring a worker what a call needs and it has not.
+        """Send a worker the code and files that a call needs and the worker lacks.
 
         Raises
         ------
         GoneError
-            A value that was left on the cluster is nowhere any more.
+            A value that was left on the cluster is lost.
         """
         code = {call.task, *(one for _, when, _, key in call.routes for one in (when, key) if one)}
         for sha256 in code - worker.blobs:
@@ -203,7 +203,7 @@ class DaskFiles:
                 return True
 
     async def trim(self, cluster: Cluster, worker: Worker) -> None:
-        """Have copies go from a worker that has too much; none that a call there needs, and no only one."""
+        """Drop copies from a worker that has too many: never one that a call there needs, nor the last one."""
         used = {name for batch in worker.batches for call in batch.calls.values() for name, _ in files_in(call)}
         copies = [name for name in worker.files if name not in self.stored or len(self._workers.holders(name)) > 1]
         gone, left = [], sum(worker.files[name] for name in copies)
@@ -226,20 +226,20 @@ class DaskFiles:
                 await self.take_value(cluster, worker, (outcome.request, outcome.attempt), value, wanted)
 
     def leaves(self, outcome: Outcome, value: Value | None) -> bool:
-        """Whether this is a result that is left there."""
+        """Whether this result stays on the cluster."""
         if value is None or value is not outcome.value or value.file is None:
             return False
         return outcome.state == "done" and value.size > self._stay
 
     def told(self, worker: Worker, outcome: Outcome) -> None:
-        """An outcome is about to be told: say what of it stays."""
+        """Report what stays there of an outcome that is about to be reported."""
         value = outcome.value
         if value is not None and value.file is not None and self.leaves(outcome, value):
             worker.files[value.file] = value.size
             self._leave(value.file, value.size)
 
     def unwanted(self, worker: Worker, outcome: Outcome) -> None:
-        """Nobody waits for an outcome any more: what it left there goes."""
+        """Drop what an unwanted outcome left there."""
         value = outcome.value
         if value is not None and value.file is not None and self.leaves(outcome, value):
             self._spawn(self._drop(worker, [value.file]))
@@ -309,6 +309,6 @@ class DaskFiles:
 
 
 def _epoch(name: str) -> int | None:
-    """Of the engine that a result was made for; None for what is no result."""
+    """The epoch in the name of a result; None for any other file."""
     parts = name.split(".")
     return int(parts[1]) if len(parts) == 4 and all(part.lstrip("-").isdigit() for part in parts) else None

@@ -126,7 +126,7 @@ class Agent:
         self._address.chmod(0o600)
 
     async def look_after(self, runtime: Path) -> None:
-        """Listen for workers anew, in `runtime`, where somebody has removed the socket."""
+        """Listen for workers again, in `runtime`, if the socket was removed."""
         if self._address.exists() or self._server is None:
             return
         old, self._address = self._server, runtime / f"{secrets.token_hex(4)}.sock"
@@ -229,7 +229,7 @@ class Agent:
         return self._locks.others() if self._locks is not None else 0
 
     async def close(self) -> None:
-        """Kill every worker and all it has started; calls that are left come to nothing."""
+        """Kill every worker and all it has started; outcomes of remaining calls are not reported."""
         loop = asyncio.get_running_loop()
         slots = list(self._slots())
         for pool in self._pools.values():
@@ -283,7 +283,7 @@ class Agent:
         context.granted(context.ledger.grant())
 
     def _granted(self, slots: Iterable[Slot]) -> None:
-        """Let slots go on whose turn has come; a grant may lead to further ones."""
+        """Let slots go on that were granted CPUs; a grant may lead to further ones."""
         waiting = bool(self._turns)
         self._turns.extend(slots)
         if waiting:

@@ -22,7 +22,7 @@ from ec_jupyter.nodes.worker.process import Setup
 from ec_jupyter.wire import Call, Outcome
 
 Modules = Callable[[str, Callable[[bytes | None], None]], None]
-"""Takes a module's name, and what is to be told when it has been found, or not."""
+"""Takes a module's name and a callback, which gets its source, or None if it is not found."""
 
 
 @dataclass
@@ -61,7 +61,7 @@ class AgentContext:
 
 
 def stop_text(call: Call, kind: str) -> str:
-    """What to say of a call that was stopped."""
+    """The message of a call that was stopped."""
     return f"{call.socket!r} was cancelled" if kind == "cancelled" else f"{call.socket!r} was stopped: {kind}"
 
 

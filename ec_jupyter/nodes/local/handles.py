@@ -20,10 +20,10 @@ RESERVE = 64
 """Open files that are left to clients, nodes and the flow's own files; of a small limit, an eighth."""
 
 AGAIN_SECONDS = 1.0
-"""How often who waits looks by itself: files of clients and nodes become free as well."""
+"""How often a waiting pool tries again: files of clients and nodes become free as well."""
 
 MOST = 65_536
-"""The limit is raised to this at most: some programs go through all the numbers there may be."""
+"""The limit is raised to this at most: some programs loop over all possible descriptors."""
 
 
 class Waiter(Protocol):
@@ -37,7 +37,7 @@ class Waiter(Protocol):
 
 
 class Handles:
-    """Who may start a worker.
+    """Decides which pool may start a worker.
 
     Parameters
     ----------
@@ -57,25 +57,25 @@ class Handles:
         return left() >= SLOT_HANDLES * (1 + starting)
 
     def wait(self, pool: Waiter) -> None:
-        """Let a pool that has found no room wait; it is pumped when there may be some."""
+        """Queue a pool that found no room; it is pumped when there may be some."""
         if pool not in self._waiting:
             self._waiting[pool] = None
             pool.crowded(f"all {limit()} files are open that this process may have (ulimit -n)")
         self.free(len(self._waiting) - sum(slot.state == "ending" for slot in self._slots()))
 
     def free(self, most: int = 1 << 20) -> None:
-        """End idle workers, those first that have been so longest."""
+        """End idle workers, the longest idle first."""
         idle = sorted((slot for slot in self._slots() if self._spare(slot)), key=lambda slot: slot.since)
         for slot in idle[: max(0, most)]:
             slot.end()
 
     def idle(self, slot: Slot) -> None:
-        """A worker has nothing to do: it ends if somebody waits."""
+        """A worker is idle: end it if a pool waits."""
         if self._waiting and self._spare(slot):
             slot.end()
 
     def gone(self) -> None:
-        """A worker has ended: those who wait may have its files."""
+        """A worker has ended: waiting pools may use its files."""
         for pool in list(self._waiting):
             pool.pump()
 
@@ -101,7 +101,7 @@ def left() -> int:
 
 
 def raise_limit() -> None:
-    """Let this process have as many files open as it may be allowed to."""
+    """Raise the limit of open files as far as the system allows, up to `MOST`."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = MOST if hard == resource.RLIM_INFINITY else min(hard, MOST)
     if soft != resource.RLIM_INFINITY and soft < most:

@@ -87,7 +87,7 @@ class Pool:
         self.pump()
 
     def room(self) -> int:
-        """How many calls it is sensible to add now."""
+        """How many more calls keep the slots busy."""
         count = sum(not slot.draining for slot in self.slots)
         if time.monotonic() < self._trouble_until:
             return 0
@@ -156,7 +156,7 @@ class Pool:
         (self._spawn if self.queue else self._withdraw)()
 
     def _shares(self, call: Call) -> bool:
-        """Whether a call may leave with others: a short one, of which no answer may be lost with theirs."""
+        """Whether a call may share a batch: a short one that may run again if its batch is lost."""
         return not call.once and not call.fresh and self._context.durations.short(call.task)
 
     def _need(self, call: Call) -> int:
@@ -197,7 +197,7 @@ class Pool:
         return False
 
     def granted(self, slot: Slot) -> None:
-        """The ledger says that it is this slot's turn."""
+        """The ledger has granted this slot its CPUs."""
         self._waiting.discard(slot)
         if self.queue and slot.idle and not slot.draining:
             self.pump()
@@ -312,7 +312,7 @@ class Pool:
         return True
 
     def spare(self, slot: Slot) -> bool:
-        """Whether a slot's process could end and nobody would miss it now."""
+        """Whether a slot's process is not needed now."""
         return slot.idle and (not self.queue or (self.queue[0].fresh and slot.used))
 
     def crowded(self, text: str) -> None:

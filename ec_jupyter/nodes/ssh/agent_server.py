@@ -129,7 +129,7 @@ class AgentServer:
             self._attach(fd, fd)
 
     def _attach(self, read: int, write: int) -> None:
-        """Somebody has come: the last to come is the one we talk to once it has said who it is."""
+        """A connection has come: it replaces the one before, and counts once it has said hello."""
         if self._transport is not None:
             self._transport.close("another connection has come")
         self._greeted = False
@@ -151,7 +151,7 @@ class AgentServer:
         }
 
     async def _look(self) -> None:
-        """See to the lease, and say what has changed."""
+        """Watch the lease, and report facts that have changed."""
         said = 0.0
         while True:
             await asyncio.sleep(LOOK_SECONDS)
@@ -214,13 +214,13 @@ class AgentServer:
         return f"values/{dot}{file_name(header.get('n'))}"
 
     def drained(self, transport: Transport) -> None:
-        """There is room to tell more."""
+        """There is room for more reports."""
         if not transport.bulky:
             self._busy.clear()
         self._tell()
 
     def ended(self, transport: Transport, reason: str) -> None:
-        """Nobody is there any more; what runs goes on."""
+        """The connection has ended; calls run on."""
         log.info("the connection has ended: %s", reason)
         self._assured = max(self._assured, transport.assured)
         if transport is not self._transport:
@@ -272,7 +272,7 @@ class AgentServer:
         self._tell()
 
     def _give_up(self, request: int) -> None:
-        """Nobody wants the answer to a call any more."""
+        """Cancel a call whose outcome is not wanted any more."""
         held = self._held.pop(request)
         self._ending[request] = held.call.attempt
         self.agent.cancel(request)
@@ -356,7 +356,7 @@ class AgentServer:
         return (self.folder / "blobs" / sha256).read_bytes()
 
     def module(self, name: str, answer: Callable[[bytes | None], None]) -> None:
-        """A task imports what may lie beside the notebook; the engine looks."""
+        """A task imports a module that may lie beside the notebook: ask the engine."""
         asked = self._asked.setdefault(name, [])
         asked.append(answer)
         if len(asked) == 1:

@@ -34,7 +34,7 @@ PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 """Seconds until the next try to reach a node."""
 
 STUBBORN_SECONDS = 300.0
-"""The same after a failure that somebody has to see to: a host counts the logins it refuses."""
+"""The same after a failure that a person has to fix: a host counts the logins it refuses."""
 
 START_BEAT = 10.0
 CLOSE_SECONDS = 10.0
@@ -55,16 +55,16 @@ class Owner(Protocol):
     """The owner of a session."""
 
     def up(self, header: Header) -> Header:
-        """The node is there, and has what the header says; what ought to be there."""
+        """The node is connected; the header says what it has. Returns what it is to have."""
 
     def met(self) -> None:
-        """It knows what ought to be there, and takes work."""
+        """The node knows what it is to have, and takes calls."""
 
     def report(self, header: Header, buffers: list[bytes]) -> None:
-        """The node says something."""
+        """The node has sent a frame."""
 
     def changed(self) -> None:
-        """Its state, or another fact of it, is another one."""
+        """Its state or another fact has changed."""
 
     def out(self) -> list[int]:
         """Requests that were sent there."""
@@ -402,7 +402,7 @@ async def _happens(event: asyncio.Event, seconds: float) -> None:
 
 
 def _tell(task: asyncio.Task[None]) -> None:
-    """A defect of ours is the loop's to tell."""
+    """Pass a defect of ours to the loop's exception handler."""
     if not task.cancelled() and (error := task.exception()) is not None:
         context = {"message": "the session with a node broke", "exception": error, "task": task}
         task.get_loop().call_exception_handler(context)

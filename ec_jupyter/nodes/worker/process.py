@@ -39,7 +39,7 @@ BLAME = struct.Struct("<qqd")
 """What the mapped file holds: request, attempt, and the monotonic clock when it began; 0: none."""
 
 PROGRAM = struct.Struct("<q")
-"""What follows there: the last request that has started another program; 0: none."""
+"""What follows it in the file: the last request that has started another program; 0: none."""
 
 BLAME_BYTES = 64
 STACK_SUFFIX = ".stack"
@@ -296,7 +296,7 @@ class Worker:
         return answer
 
     def _ask_module(self, name: str) -> bytes | None:
-        """What a module that lies beside the notebook has in it; any thread may import."""
+        """The source of a module beside the notebook; called on any thread that imports."""
         with self._shield():
             self._send({"k": "module", "x": name})
             while name not in self._modules:
