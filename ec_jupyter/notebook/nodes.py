@@ -135,7 +135,7 @@ class Node(Part):
 
 
 class Agent:
-    """Our process on a node; owns its CPUs.
+    """The process of the flow on a node; owns its CPUs.
 
     Parameters
     ----------
@@ -148,7 +148,7 @@ class Agent:
 
     @property
     def workers(self) -> list[Worker]:
-        """One for each processor that is there."""
+        """Its pools: one for each processor that is placed there."""
         return [
             Worker(self, processor)
             for processor in self.node.flow.processors.values()
@@ -160,7 +160,7 @@ class Agent:
 
 
 class Worker:
-    """One agent's pool for one processor.
+    """The pool of one processor on one agent: as many worker processes as it may run calls at once.
 
     Parameters
     ----------

@@ -306,7 +306,7 @@ class Processor(Part):
 
     @property
     def workers(self) -> list[Worker]:
-        """Its workers: one on each agent."""
+        """Its pools: one on each agent."""
         return [Worker(Node(self.flow, name).agent, self) for name in self.nodes]
 
     def remove(self) -> None:
