@@ -238,6 +238,21 @@ def test_outline_and_panel_together_leave_the_picture_its_room(editor_page, widt
     assert free["height"] > 300
 
 
+def test_card_that_a_panel_is_about_is_in_sight_beside_the_panel_and_the_map(editor_page):
+    picture = editor_page("demo", size=(1000, 640))
+    # a picture that a person has moved is not fitted anew
+    picture.button("Zoom in").click()
+    picture.button("Zoom out").click()
+    expect(picture.page.locator(".ec-map-strip")).to_have_count(0)
+    picture.flow("request('count', 'done')")
+    picture.button("1 done at count").click()
+    expect(picture.page.locator(".ec-map-strip")).to_be_visible()
+    picture.page.wait_for_function(
+        "() => { const right = name => document.querySelector(name).getBoundingClientRect().right;"
+        " return right('[aria-label=\"socket count\"]') <= right('.ec-stage') }"
+    )
+
+
 def test_narrow_cell_keeps_everything_in_reach(editor_page):
     picture = editor_page("six", size=(420, 640))
     picture.button("Help").click()

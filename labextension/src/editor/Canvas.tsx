@@ -251,12 +251,15 @@ function useBeside(
   useEffect(() => {
     const node = socket === null ? undefined : flow.getNode(cardId(socket));
     if (!node) return;
-    const frame = requestAnimationFrame(() => {
+    const show = () => {
       const { x, y, zoom } = flow.getViewport();
-      const over = (node.position.x + node.width!) * zoom + x + 16 - wrapper.current!.clientWidth;
+      const over = (node.position.x + node.width!) * zoom + x + 16 - (wrapper.current?.clientWidth ?? Infinity);
       if (over > 0) void flow.setViewport({ x: x - over, y, zoom });
-    });
-    return () => cancelAnimationFrame(frame);
+    };
+    // the map, which appears for want of room, takes some more of it
+    const observer = new ResizeObserver(() => requestAnimationFrame(show));
+    observer.observe(wrapper.current!);
+    return () => observer.disconnect();
   }, [socket, flow, wrapper]);
 }
 
