@@ -88,7 +88,8 @@ class Counts:
                 row["aside"] = asides.of_socket(core, socket.id, aside)
                 sockets[socket.name] = row
         return {
-            "time": time.time(), "sockets": sockets, "processors": _pools(core, sockets, jobs), "plugs": on_the_way,
+            "time": time.time(), "sockets": sockets, "plugs": on_the_way,
+            "processors": _pools(core, sockets, jobs, self._fleet.troubles),
             "nodes": self._nodes(jobs), "idle": self._idle(), "aside": aside,
             "alone": self._quarantine.shown(),
         }  # fmt: skip
@@ -198,13 +199,15 @@ def _progress(jobs: list[Job]) -> dict[int, dict[str, Any]]:
     return found
 
 
-def _pools(core: Core, sockets: dict[str, dict[str, Any]], jobs: list[Job]) -> dict[str, dict[str, Any]]:
+def _pools(
+    core: Core, sockets: dict[str, dict[str, Any]], jobs: list[Job], troubles: dict[str, str]
+) -> dict[str, dict[str, Any]]:
     pools: dict[str, dict[str, Any]] = {}
     for p in core.topology.processors.values():
         mine = {s.id: s.name for s in core.topology.sockets.values() if s.processor == p.name and not s.parked}
         pools[p.name] = {
             "cpus": p.cpus, "paused": p.paused, "running": sum(sockets[name]["running"] for name in mine.values()),
-            "queued": sum(sockets[name]["queued"] for name in mine.values()),
+            "queued": sum(sockets[name]["queued"] for name in mine.values()), "trouble": troubles.get(p.name),
         }  # fmt: skip
         if p.nodes:
             there = Counter(job.node for job in jobs if job.socket in mine)

@@ -63,6 +63,11 @@ class Fleet:
         Where the engine is.
     opener : callable
         Makes the engine's end of any other node.
+
+    Attributes
+    ----------
+    troubles : dict of str to str
+        Processors whose workers do not start, and why; until a call of theirs does.
     """
 
     def __init__(
@@ -87,6 +92,7 @@ class Fleet:
         self._tasks: set[asyncio.Task[None]] = set()
         self._leaving: set[asyncio.Task[None]] = set()
         self._loose: set[str] = set()
+        self.troubles: dict[str, str] = {}
         self._closing = False
 
     # -- coming and going ------------------------------------------------------

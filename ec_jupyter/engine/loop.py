@@ -109,7 +109,6 @@ class Engine:
         self.stalled: StoreError | None = None
         self.broken = False
         self.lost: StoreLostError | None = None
-        self.troubles: dict[str, str] = {}
         self._loop = asyncio.get_running_loop()
         self._effects: list[Callable[[], None]] = []
         self._looks: list[Callable[[], None]] = []
@@ -347,6 +346,7 @@ class Engine:
         if job is not None:
             job.started = at
             job.extra["slot"], job.extra["pid"] = slot, pid
+            self.fleet.troubles.pop(self.core.topology.sockets[job.socket].processor, None)
             self.core.changed.add(job.socket)
             self.clients.look_at_counts()
 
@@ -413,6 +413,7 @@ class Engine:
     def trouble(self, processor: str, text: str) -> None:
         """Workers of a processor do not start."""
         log.error("processor %s: %s", processor, text)
+        self.fleet.troubles[processor] = text
         self.core.journal.add("add_event", (self.core.now, "trouble", processor, json.dumps(text)))
         self.clients.notice(f"workers of processor {processor!r} do not start: {text}")
         self.schedule()

@@ -21,7 +21,7 @@ from ec_jupyter.notebook.progress import Bar
 from ec_jupyter.notebook.queries import STATES, Queries
 from ec_jupyter.notebook.rendering import going_on
 from ec_jupyter.notebook.request import Request, Run
-from ec_jupyter.notebook.tables import Report
+from ec_jupyter.notebook.tables import Report, troubled
 from ec_jupyter.notebook.views import Processor, Socket
 from ec_jupyter.notebook.waiting import Waiting
 from ec_jupyter.wire import Value
@@ -309,7 +309,7 @@ class Calls(Queries):
         with self._watched(news.set) as (future, bar, latest):
             while not future.done():
                 if not news.wait(deadline.left) and not self._at_rest(future):
-                    raise TimeoutError(f"flow {self.name!r} is at work after {timeout} s; it goes on")
+                    raise TimeoutError(f"flow {self.name!r} is at work after {timeout} s{troubled(latest)}; it goes on")
                 news.clear()
                 bar.show(latest)
             return self._left(future.result(), deadline)

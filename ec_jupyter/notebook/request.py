@@ -14,13 +14,23 @@ from ec_jupyter.notebook.outcome import error_of, value_of
 from ec_jupyter.notebook.parts import Part
 from ec_jupyter.notebook.progress import progress_text
 from ec_jupyter.notebook.rendering import going_on
-from ec_jupyter.notebook.tables import Table, clock_text, error_line, error_text, seconds_text, shown
+from ec_jupyter.notebook.tables import Table, clock_text, error_line, error_text, seconds_text, shown, troubled
 
 if TYPE_CHECKING:
+    from ec_jupyter.client.client import Client
     from ec_jupyter.notebook.flow import Flow
 
 ENDED = ("done", "failed", "cancelled", "skipped")
 """States in which a request stays until somebody retries it."""
+
+
+def _trouble(client: Client, socket: str | None = None) -> str:
+    """Which processors cannot start workers, and why; of all, or of that of a socket, as far as a moment tells."""
+    try:
+        counts, _ = client.ask("query", {"what": "counts"}, timeout=LOOK_SECONDS)
+    except (EcError, TimeoutError):
+        return ""
+    return troubled(counts, client.topology["sockets"].get(socket, {}).get("processor") if socket else None)
 
 
 class Request(Part):
@@ -87,24 +97,26 @@ class Request(Part):
         except TimeoutError:
             number = self._seen()
             named = "request" if number is None else f"request {number}"
-            text = f"{named} of {self.socket_name!r} {self._standing(number)} after {deadline.seconds:g} s"
+            state, why = self._standing(number)
+            text = f"{named} of {self.socket_name!r} {state} after {deadline.seconds:g} s{why}"
         raise TimeoutError(f"{text}; it stays in the flow")
 
     def _seen(self) -> int | None:
         """Its number, if that is known or comes in a moment."""
         return self._number if isinstance(self._number, int) else self._number.seen()
 
-    def _standing(self, number: int | None) -> str:
-        """Its state, as far as a moment tells: the caller's time limit is over."""
+    def _standing(self, number: int | None) -> tuple[str, str]:
+        """Its state and why it does not start, as far as a moment tells: the caller's time limit is over."""
         client = self.flow._client
         if number is not None and client.connected:
             try:
                 asked = {"what": "requests", "ids": [number], "limit": 1}
                 reply, _ = client.ask("query", asked, timeout=LOOK_SECONDS)
-                return f"is {unpacked(reply)[0]['state']}"
+                state = str(unpacked(reply)[0]["state"])
+                return f"is {state}", _trouble(client, self.socket_name) if state == "queued" else ""
             except (EcError, TimeoutError, LookupError):
                 pass
-        return f"has not ended ({client.trouble})"
+        return f"has not ended ({client.trouble})", ""
 
     def _still(self) -> tuple[str, str]:
         """What goes on after an interrupted wait, and how to wait again; asks the engine nothing."""
@@ -368,8 +380,10 @@ class Run(Part):
             through = until(self.flow._client, ended, deadline)
         if through is None:
             busy = f"{counts.get('queued', 0)} queued and {counts.get('running', 0)} running"
-            how = f"has {busy} requests" if counts else f"goes on ({self.flow._client.trouble})"
-            raise TimeoutError(f"run {self.id} {how} after {deadline.seconds:g} s; they stay in the flow")
+            client = self.flow._client
+            how = f"has {busy} requests" if counts else f"goes on ({client.trouble})"
+            why = _trouble(client) if counts.get("queued") else ""
+            raise TimeoutError(f"run {self.id} {how} after {deadline.seconds:g} s{why}; they stay in the flow")
         return self
 
     def _still(self) -> tuple[str, str]:

@@ -246,7 +246,17 @@ def headline(counts: dict[str, Any]) -> str:
     nodes = ", ".join(map(_node_text, counts.get("nodes", ())))
     aside = "".join(f"; {unit} is set aside: {why}" for unit, why in counts.get("aside", {}).items())
     alone = "".join(f"; request {request} runs alone: {why}" for request, why in counts.get("alone", {}).items())
-    return f"{nodes}; {'idle' if counts.get('idle') else 'at work'}{alone}{aside}"
+    return f"{nodes}; {'idle' if counts.get('idle') else 'at work'}{troubled(counts)}{alone}{aside}"
+
+
+def troubled(counts: dict[str, Any], only: str | None = None) -> str:
+    """Which processors cannot start workers for what is queued, and why; of all, or of `only` one."""
+    rows = {name: row for name, row in counts.get("processors", {}).items() if only in (None, name)}
+    return "".join(
+        f"; processor {name!r} cannot start workers: {row['trouble']}"
+        for name, row in rows.items()
+        if row.get("trouble") and row["queued"]
+    )
 
 
 def _node_text(node: dict[str, Any]) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import threading
 from collections.abc import Callable
 from typing import Any
 
+import psutil
 import pytest
 
 from ec_jupyter.client.launch import running
@@ -132,3 +134,21 @@ def test_an_engine_of_another_version_is_stopped_as_its_message_says(
     loaded.run("flow = ec.flow()")
     # and once more, where none runs
     loaded.run("%ec_stop\n%ec_stop")
+
+
+def test_workers_that_cannot_be_started_are_told_with_the_reason_by_a_wait_and_by_the_status(
+    loaded: Any, wait_until: Callable[..., Any]
+) -> None:
+    loaded.run("flow = ec.flow()\nflow.declare(lambda x: x, 'f')")
+    pid = loaded.run("flow._client.engine_pid")
+    limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    wait_until(lambda: not psutil.Process(pid).children(recursive=True))
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (len(os.listdir(f"/proc/{pid}/fd")) + 16, limits[1]))
+    loaded.run("request = flow.submit('f', 1)")
+    why = "processor 'main' cannot start workers: all "
+    wait_until(lambda: why in loaded.run("str(flow.status())"))
+    for wait in ("request.result(0.1)", "flow.run(request.id).wait(0.1)", "flow.wait(0.1)"):
+        assert why in str(loaded.fail(wait)), wait
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+    assert loaded.run("request.result(30)") == 1
+    assert "cannot start" not in loaded.run("str(flow.status())")
