@@ -207,7 +207,7 @@ class Core:
             self.fail(job, failures.cycle(job.hops))
 
     def _as_it_was(self, job: Job) -> None:
-        """A request that waited may have been tried before: what it delivered then it does not deliver again."""
+        """Restore the attempts of a request that waited: what it delivered before is not delivered again."""
         row = self.store.one("one_queued", (job.id,))
         if row is not None:
             job.attempt, job.deaths, job.emitted, job.hops = row[5:9]
@@ -243,7 +243,7 @@ class Core:
                 job.party = older
 
     def bring(self, socket: int, name: str, party: int, run: int, tag: Tag, argument: Argument) -> None:
-        """Let a join have, as if they arrived, the values of one argument of another call."""
+        """Give a join the values of one argument of another call, as if they had arrived."""
         kind, values, _ = argument
         if kind == "l":
             self.joins.supply_list(socket, name, party, run, tag, values)
@@ -281,7 +281,7 @@ class Core:
                 self.dispatch.push(job.socket, job.id)
 
     def claims(self, job: Job) -> bool:
-        """Whether it is on disk that an agent has a call: it must not run twice, or may outlive this engine."""
+        """Whether a start is written to disk: the call must not run twice, or may outlive this engine."""
         return job.node != LOCAL or self.topology.sockets[job.socket].once
 
     def _unassign(self, job: Job) -> None:
@@ -312,7 +312,7 @@ class Core:
             self._done(job, outcome)
 
     def late(self, outcome: Outcome) -> None:
-        """Leave nothing behind of an answer that nobody waits for any more."""
+        """Drop the files of an answer that came too late."""
         values = [v for v in (outcome.value, outcome.exception) if v]
         self.values.drop_files(values + [v for e in outcome.routed.values() if isinstance(e, list) for v in e])
 
@@ -333,7 +333,7 @@ class Core:
             self.evaluation.fault(source, job.extra["fault"])
 
     def _carry(self, job: Job, source: Source, plug: Plug, stored: StoredValue | None, outcome: Outcome) -> None:
-        """What one plug gets of a call that ended well."""
+        """Send what one plug gets of a call that ended well."""
         if outcome.state == "skipped":
             self.joins.tombstone(source, plug)
         elif outcome.emitted is not None:
@@ -415,7 +415,7 @@ class Core:
             self._fail(job, error, outcome)
 
     def _brings(self, job: Job, file: str) -> bool:
-        """Whether a value file that a call has missed is to be had once more; it is charged to nobody."""
+        """Whether a missing value file will be fetched or made again; the try is not counted."""
         job.extra["lost"] = job.extra.get("lost", 0) + 1
         self.miss([file])
         return bool(job.extra["lost"] <= failures.MOST_LOSSES)

@@ -116,7 +116,7 @@ class Editor:
         return core.topology.revision, says, warnings
 
     def pause(self, sockets: Iterable[str], processors: Iterable[str], *, paused: bool) -> None:
-        """Stop, or let, calls of sockets and processors start; what runs goes on.
+        """Pause or resume sockets and processors; running calls go on.
 
         Raises
         ------
@@ -146,7 +146,7 @@ class Editor:
         self._clock.after(self._audience.topology)
 
     def settle(self) -> None:
-        """While somebody looks at a picture: what is seen of it now stays where it is, whatever is plugged later."""
+        """While a client shows a picture: fix the places of what it shows, whatever is plugged later."""
         if not self._audience.looked_at:
             return
         edited = places(self._core.topology)
@@ -177,7 +177,7 @@ class Editor:
 def _prepare(
     core: Core, change: dict[str, Any], buffers: list[bytes], client: str, fixed: list[StoredValue]
 ) -> dict[str, Any]:
-    """A change as the decision takes it: bytes replaced by the rows that hold them."""
+    """A change as `flow.edit` takes it, with rows in place of bytes."""
     if change["op"] == "socket":
         return {**change, "client": change.get("client") or client}
     if change["op"] == "node" and change.get("host") and not change.get("kind"):
@@ -236,7 +236,7 @@ def _joining(socket: Socket) -> tuple[Any, ...]:
 
 
 def _keep(core: Core, kind: str, key: Any, record: Any) -> None:
-    """Write a record down; not what stands in for one that cannot be read, for that tells less than its row."""
+    """Write a record, unless it is the stand-in for one that cannot be read, which tells less than its row."""
     if not core.suspects.out(KINDS.index(kind), key):
         _write(core, kind, key, record)
 
@@ -324,7 +324,7 @@ def put_back(core: Core, job: Job) -> None:
     core.journal.step("set_state", ("waiting", None, None, job.id))
     core.count(job.socket, "queued", -1)
     core.count(job.socket, "waiting")
-    _meet_givers(core, job)
+    _register_party(core, job)
     core.joins.wait(job.id, job.run, job.socket, job.party, job.tag)
     held = core.topology.sockets[job.socket].hold
     for name, argument in job.arguments.items():
@@ -335,8 +335,8 @@ def put_back(core: Core, job: Job) -> None:
     core.absorb()
 
 
-def _meet_givers(core: Core, job: Job) -> None:
-    """Let the join table know the party of a request that waits again, and a root's that it lacks something."""
+def _register_party(core: Core, job: Job) -> None:
+    """Tell the join table the party of a request that waits again, and which arguments a root was given."""
     given = frozenset(job.arguments)
     core.joins.adopt(job.party, {job.run: (job.socket, given)}, 1)
     if job.id == job.run:

@@ -1,6 +1,6 @@
-"""The engine's hold on its flow's folder: no other engine has it, and it is still where it was.
+"""The engine's hold on its flow's folder: no other engine has it, and the folder is where it was.
 
-The lock file names the owner for people. The database is locked as well, so that who removes the
+The lock file names the owner for people. The database is locked as well, so that removing the
 lock file lets no second engine in. Whether all is where it was costs one look at the folder, which tells
 when a name in it came, went or changed.
 """

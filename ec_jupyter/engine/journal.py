@@ -62,7 +62,7 @@ class Journal:
 
     @property
     def position(self) -> tuple[int, int]:
-        """Where it stands: how often it was written, and how many rows wait."""
+        """Its position: how often it was written, and how many rows wait."""
         return self._commits, len(self._steps) + sum(map(len, self.rows.values()))
 
     def grown(self, since: tuple[int, int]) -> bool:
@@ -76,7 +76,7 @@ class Journal:
         return not (self._steps or self.answers) and not any(self.rows.values())
 
     def forget(self, name: str, unwanted: Callable[[Row], bool]) -> None:
-        """Leave rows of a hot statement out after all."""
+        """Drop rows of a hot statement that were added in this tick."""
         self.rows[name] = [row for row in self.rows[name] if not unwanted(row)]
 
     def commit(self) -> None:

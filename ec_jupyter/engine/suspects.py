@@ -1,4 +1,4 @@
-"""What the engine is handling, so that whatever ends it is known to the next one, and is set aside in the end.
+"""What the engine is handling, so that the next engine knows what ended it, and sets that aside in the end.
 
 It is named in a mapped file: that costs no write, and stands there however the process ends.
 """
@@ -30,7 +30,7 @@ _DEATHS, _ASIDE = "deaths:", "aside:"
 
 
 def unit_of(kind: int, key: int | str) -> str:
-    """What a thing is called here: ``"request 5"``, ``"processor 'gpu'"``."""
+    """The name of a thing here: ``"request 5"``, ``"processor 'gpu'"``."""
     return f"{KINDS[kind]} {key!r}"
 
 
@@ -82,7 +82,7 @@ class Suspects:
             self.begin(VALUE, -number)
 
     def end(self) -> None:
-        """It was handled."""
+        """Nothing is being handled."""
         _NAMED.pack_into(self._map, 0, NOTHING, 0)
 
     def fell(self, error: BaseException | None) -> None:
@@ -132,7 +132,7 @@ class Suspects:
         return bool(self.aside) and unit_of(kind, key) in self.aside
 
     def why(self, *things: tuple[int, int | str]) -> str | None:
-        """Why the first of some things that is set aside is."""
+        """Why the first of these things that is set aside was."""
         return next((self.aside[unit_of(*thing)] for thing in things if self.out(*thing)), None)
 
     def keys(self, kind: int) -> list[int]:
@@ -150,7 +150,7 @@ class Suspects:
                 self.take_back(kind, key)
 
     def take_back(self, kind: int, key: int | str) -> None:
-        """A person tries it again, or gives it up."""
+        """Take something back that was set aside: a person tries it again, or gives it up."""
         unit = unit_of(kind, key)
         if self.aside.pop(unit, None) is not None:
             self._store.write("drop_meta", (_ASIDE + unit,))
