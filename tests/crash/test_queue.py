@@ -363,6 +363,7 @@ def test_counts_follow_every_change_of_state(flow, marks, gate):
         "cancelled": 1,
         "progress": None,
         "aside": None,
+        "lists": {},
     }
     assert flow.count("hold") == expected
     flow.restart()
