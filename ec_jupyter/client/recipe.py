@@ -21,7 +21,7 @@ Written = dict[str, Any]
 _UNKNOWN = "an earlier version did not keep its source; run its cell again"
 _NO_OPTIONS = {"id", "name", "processor", "task", "paused", "parked", "position", "fixed", "stale", "key"}
 _WORDS = ("cpus", "memory", "affinity")
-_NODE_WORDS = ("host", "cpus", "python", "ssh", "ask", "lease", "requirements")
+_NODE_WORDS = ("host", "cpus", "python", "ssh", "ask", "lease", "requirements", "tls")
 _PLUG = {"on": "result", "map": False, "gather": False}
 
 

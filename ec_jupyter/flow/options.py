@@ -211,6 +211,7 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "python": Option("the path of a Python", _text, none=True),
         "ssh": Option("a list: the command and its options", _texts, none=True),
         "requirements": Option("a list of packages, as pip takes them", _texts, none=True),
+        "tls": Option("a list: the files of the authority, the certificate and its key", _texts, none=True),
         "ask": _FLAG,
     },
     "rename": {"to": Option("a name", _text)},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -195,7 +196,7 @@ class Nodes:
         """Machines that lend it CPUs; the first is this one."""
         return [Node(cast("Flow", self), record["name"]) for record in self._editor.wiring["nodes"]]
 
-    def node(
+    def node(  # noqa: PLR0913 - each is a field of the record
         self,
         name: str,
         host: Any = None,
@@ -206,6 +207,7 @@ class Nodes:
         ask: bool | None = None,
         lease: float | None = None,
         requirements: Sequence[str] | None = None,
+        tls: Sequence[str] | None = None,
     ) -> Node:
         """The node of that name: made, changed by what is given, or looked up.
 
@@ -231,6 +233,9 @@ class Nodes:
             Seconds for which what runs there goes on when nothing is heard from here (600); 0: not at all.
         requirements : sequence of str, optional
             Packages its tasks need, as pip writes them; they are installed there once, apart from all else.
+        tls : sequence of str, optional
+            For a scheduler at ``tls://host:port``: the files of the authority, the certificate and its key. A
+            ``distributed.Client`` that was given files brings its own.
 
         Raises
         ------
@@ -241,6 +246,8 @@ class Nodes:
             **({} if host is None else kinds.place(name, host)), "cpus": cpus, "python": python, "ssh": ssh, "ask": ask,
             "lease": lease, "requirements": requirements,
         }  # fmt: skip
+        if tls is not None:
+            given["tls"] = tls if isinstance(tls, str) else [os.path.abspath(file) for file in tls]
         given = {key: value for key, value in given.items() if value is not None}
         node = Node(cast("Flow", self), name)
         if not given and name in [record["name"] for record in self._editor.wiring["nodes"]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 from ec_jupyter.errors import (
     DeclarationError,
     HostKeyError,
+    HostUnreachableError,
     MagicUsageError,
     NodeNotFoundError,
     NodeStartError,
@@ -171,6 +174,19 @@ def test_a_saved_flow_has_its_nodes_and_placements(noded: Any, client: str) -> N
     assert noded.run("other.node('hpc').host") == "me@hpc"
     assert noded.run("other['fit'].nodes") == {"hpc": 2, "local": 1}
     assert noded.run("other.submit('double', 4).result(60)") == 8
+
+
+def test_a_clusters_certificates_are_saved_with_it(loaded: Any) -> None:
+    loaded.run("flow = ec.flow()")
+    given = "'cluster', 'tls://127.0.0.1:1', tls=('ca.pem', 'cert.pem', 'key.pem')"
+    # nobody is there, but it is the flow's from now on
+    assert isinstance(loaded.fail(f"flow.node({given})"), HostUnreachableError)
+    files = [os.path.abspath(name) for name in ("ca.pem", "cert.pem", "key.pem")]
+    assert f"flow.node('cluster', host='tls://127.0.0.1:1', tls={files})" in loaded.run("flow.to_code()")
+    loaded.run("flow.save('saved.json')")
+    assert json.loads(Path("saved.json").read_text())["nodes"]["cluster"]["tls"] == files
+    refused = loaded.fail("flow.node('other', 'tls://127.0.0.1:1', tls='ca.pem')")
+    assert "the files of the authority, the certificate and its key" in str(refused)
 
 
 def test_names_of_nodes_are_completed(noded: Any) -> None:
