@@ -16,7 +16,7 @@ from typing import Any
 import numpy
 import pytest
 
-from ec_jupyter.nodes.local import handles
+from ec_jupyter.nodes.local import handles, pool
 from ec_jupyter.nodes.local.agent import Agent
 from ec_jupyter.nodes.values import load
 from ec_jupyter.nodes.worker.invoke import TASKS_KEPT
@@ -324,6 +324,28 @@ async def test_a_process_that_finds_no_open_file_says_that(rig: Rig, monkeypatch
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
     assert "Too many open files" in rig.ear.troubles[0]
     assert "UnboundLocalError" not in rig.ear.troubles[0]
+
+
+async def test_a_process_that_does_not_come_up_and_does_not_end_is_told_of(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # a Python that waits in its start-up, as on a disk that does not answer
+    gate = rig.folder / "start"
+    os.mkfifo(gate)
+    (rig.folder / "sitecustomize.py").write_text(f"open({str(gate)!r}).close()")
+    monkeypatch.setattr(pool, "SLOW_SECONDS", 0.2)
+    monkeypatch.setenv("PYTHONPATH", str(rig.folder))
+    agent = await rig.start()
+    agent.processor("main", 1)
+    call = rig.call(ident)
+    agent.assign("main", [call])
+    await rig.ear.until(lambda: rig.ear.troubles)
+    assert "has been starting for 0.2 s and says nothing" in rig.ear.troubles[0]
+    both_ends = os.open(gate, os.O_RDWR)  # whoever waits goes on
+    (rig.folder / "shut").touch()
+    (rig.folder / "shut").replace(gate)
+    os.close(both_ends)
+    await rig.done([call])
 
 
 def leaking():

@@ -31,6 +31,8 @@ STARTS = 3
 """How often a worker may fail to start before its calls are handed back."""
 
 TROUBLE_SECONDS = 5.0
+SLOW_SECONDS = 8.0
+"""A worker that takes longer to start is told of: a thread that found no memory ends without a word."""
 
 
 class Pool:
@@ -309,7 +311,18 @@ class Pool:
         slot.follows = isinstance(self.affinity, str)
         token = slot.start(context.setup, pins, self.threads, context.idle, context.runtime, context.fds)
         context.by_token[token] = slot
+        context.loop.call_later(SLOW_SECONDS, self._see_start, slot, token)
         return True
+
+    def _see_start(self, slot: Slot, token: str) -> None:
+        """Tell of a process that does not come up and has not ended either."""
+        starting = slot.state == "starting" and self._context.by_token.get(token) is slot
+        if starting and not any(other.state == "ready" for other in self.slots):
+            self._context.listener.trouble(
+                self.name,
+                f"one has been starting for {SLOW_SECONDS:g} s and says nothing: "
+                "too little memory (ulimit -v), or a Python that is slow to start here",
+            )
 
     def spare(self, slot: Slot) -> bool:
         """Whether a slot's process is not needed now."""
