@@ -15,8 +15,8 @@ from tests.kernel.pagekit import SOCKETS, VIEW, Page, shown
 EAR = """line, ear = flow._client, []
 def heard(header, buffers):
     ear.append(header)
-    line._pushed(header, buffers)
-line._takers['counts'] = heard"""
+    line._on_push(header, buffers)
+line._handlers['counts'] = heard"""
 """Hears what counts the engine sends, and asks for none."""
 
 

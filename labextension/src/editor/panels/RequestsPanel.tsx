@@ -5,8 +5,8 @@ import { useStore } from '../context';
 import { retry } from '../edits';
 import { Icon, type IconName } from '../icons';
 import { ProgressStrip, progressText } from '../ProgressStrip';
-import { useCounts, type Store } from '../store';
-import type { Progress, SocketCounts } from '../types';
+import { useCounts } from '../store';
+import type { Progress } from '../types';
 import { clock, duration } from '../words';
 import { useAnswer } from './ask';
 import { ValueRow } from './ValueRow';
@@ -28,7 +28,7 @@ export function RequestsPanel({ socket, state }: { socket: string; state: string
   const store = useStore();
   const counts = useCounts(store, socket);
   // asked again when the numbers say that there is something new
-  const anew = JSON.stringify({ ...counts, arrived: null, progress: beat(store, counts) });
+  const anew = JSON.stringify({ ...counts, arrived: null });
   const [answer] = useAnswer('requests', { socket, ...(state && { state }), limit: LIMIT, newest: true }, anew);
   const rows = (answer?.['rows'] ?? []) as Row[];
   const failed = rows.filter(row => row.state === 'failed').length;
@@ -73,11 +73,6 @@ export function RequestsPanel({ socket, state }: { socket: string; state: string
       {rows.length === LIMIT && <p className="ec-muted">The newest {LIMIT}.</p>}
     </>
   );
-}
-
-/** Changes once a second while a task says how far it is: a list need not be asked for more often. */
-function beat(store: Store, { progress }: SocketCounts): number | null {
-  return progress ? Math.floor(store.time) : null;
 }
 
 const ICON = { queued: 1, running: 1, done: 1, failed: 1, waiting: 1 };
@@ -160,7 +155,7 @@ export function RequestPanel({ id, socket, state }: { id: number; socket: string
 /** How far its task is; asked by itself, for its arguments do not change meanwhile. */
 function Far({ id, socket }: { id: number; socket: string }): JSX.Element | null {
   const store = useStore();
-  const [answer] = useAnswer('requests', { ids: [id], limit: 1 }, beat(store, useCounts(store, socket)));
+  const [answer] = useAnswer('requests', { ids: [id], limit: 1 }, JSON.stringify(useCounts(store, socket).progress));
   const of = ((answer?.['rows'] ?? []) as Row[])[0]?.progress;
   return of ? (
     <p className="ec-far-line">
