@@ -15,8 +15,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
 RINGS := pure store shell kernel nodes crash server notebooks browser
 # rings that run beside the others, in two groups
-SCREEN := browser crash
-BOOKS := pure store shell notebooks server
+SCREEN := browser server crash
+BOOKS := kernel notebooks shell
 # how many processes the campaign kills
 KILLS ?= 1000
 

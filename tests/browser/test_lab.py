@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ec_jupyter.client.launch import running
+from ec_jupyter.client.launch import running, stop
 from ec_jupyter.notebook.flow import Flow, open_flow
 from ec_jupyter.server import probe
 from tests.browser.labkit import TOKEN, Lab, overheard, wait_for
@@ -340,6 +340,9 @@ def saved_layouts(page: Any) -> str:
 
 
 def test_the_status_bar_counts_the_flows_that_run_and_says_nothing_of_none(show: Any, flow: Flow, lab: Lab) -> None:
+    # those that other tests have started stay for a while
+    for place in lab.root.glob("*/.ec_jupyter/*"):
+        stop(place, place.name)
     flow.submit("double", 13).wait(30)
     page = show()
     status = page.locator(".ec-status")
