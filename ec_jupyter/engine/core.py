@@ -444,9 +444,15 @@ class Core:
             self.dispatch.push(job.socket, request)
 
     def halt(self, request: int, error: dict[str, Any]) -> None:
-        """Let a request fail though its task goes well: a call of it is stopped, wherever it is."""
-        self.jobs[request].extra.setdefault("fault", error)
-        self.stop(request)
+        """Let a request fail though its task goes well: a call of it is stopped, wherever it is, or not begun."""
+        job = self.jobs[request]
+        if job.assigned:
+            job.extra.setdefault("fault", error)
+            self.stop(request)
+        else:
+            self.dispatch.drop(job.socket, request)
+            self.delayed.pop(request, None)
+            self.fail(job, error)
 
     def fail(self, job: Job, error: dict[str, Any]) -> None:
         """Let a request fail for good without another try."""

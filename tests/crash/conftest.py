@@ -6,29 +6,18 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ec_jupyter.engine.store import make_folder
-from tests.crash.flowkit import Flow, Gate, Marks, hold
+from tests.crash.flowkit import Flow, Gate, Marks, hold, opened_flows
+from tests.disks import own_disk
 
 
 @pytest.fixture
 def make_flow(tmp_path: Path) -> Iterator[Callable[..., Flow]]:
-    """Opens flows, in a folder of the test's own unless another is given."""
-    flows: list[Flow] = []
-
-    def make(folder: Path | None = None, **options: Any) -> Flow:
-        folder = folder or tmp_path / "notebook" / ".ec_jupyter" / "main"
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        flow = Flow(folder.resolve(), **options)
-        flows.append(flow)
-        return flow
-
-    yield make
-    for flow in flows:
-        flow.end()
+    with opened_flows(tmp_path) as make:
+        yield make
 
 
 @pytest.fixture
@@ -83,12 +72,5 @@ def mortal() -> Iterator[object]:
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 6 MiB that is this test's own."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=6m", "none", str(place)], capture_output=True, check=False
-    )
-    if made.returncode:
-        pytest.skip("only root can mount a disk")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
+    with own_disk(tmp_path / "disk", "6m") as place:
+        yield place

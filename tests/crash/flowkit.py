@@ -10,8 +10,8 @@ import signal
 import sqlite3
 import sys
 import threading
-from collections.abc import Callable, Iterable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -309,3 +309,21 @@ def pickled(function: Callable[..., Any]) -> bytes:
     finally:
         for module in modules:
             cloudpickle.unregister_pickle_by_value(module)
+
+
+@contextmanager
+def opened_flows(tmp_path: Path) -> Iterator[Callable[..., Flow]]:
+    """Opens flows, in a folder of the test's own unless another is given; they end with the block."""
+    flows: list[Flow] = []
+
+    def make(folder: Path | None = None, **options: Any) -> Flow:
+        folder = folder or tmp_path / "notebook" / ".ec_jupyter" / "main"
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        flows.append(Flow(folder.resolve(), **options))
+        return flows[-1]
+
+    try:
+        yield make
+    finally:
+        for flow in flows:
+            flow.end()

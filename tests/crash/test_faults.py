@@ -328,5 +328,3 @@ def test_a_stop_while_calls_run_ends_them_and_they_run_again(flow, running, gate
     assert flow.result(running) == 1
     assert marks.lines == ["1", "1"]
     assert flow.requests(ids=[running])[0]["deaths"] == 0
-
-

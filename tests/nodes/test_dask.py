@@ -14,23 +14,14 @@ from typing import Any
 import pytest
 
 from ec_jupyter.errors import DeclarationError, EcError
-from tests.crash.flowkit import Flow, Gate, Marks, mark, passing, wait_until
+from tests.crash.flowkit import Flow, Gate, Marks, mark, opened_flows, passing, wait_until
 from tests.nodes.dask_cluster import Dask
 
 
 @pytest.fixture
 def make_flow(tmp_path: Path) -> Iterator[Callable[..., Flow]]:
-    flows: list[Flow] = []
-
-    def make() -> Flow:
-        folder = tmp_path / "notebook" / ".ec_jupyter" / "main"
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        flows.append(Flow(folder.resolve()))
-        return flows[-1]
-
-    yield make
-    for flow in flows:
-        flow.end()
+    with opened_flows(tmp_path) as make:
+        yield make
 
 
 @pytest.fixture

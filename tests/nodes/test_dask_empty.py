@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.crash.flowkit import Flow, wait_until
+from tests.crash.flowkit import Flow, opened_flows, wait_until
 from tests.nodes.dask_cluster import Dask
 from tests.nodes.dask_rig import DaskRig
 
@@ -32,11 +32,8 @@ def rig(dask: DaskRig) -> DaskRig:
 
 @pytest.fixture
 def flow(tmp_path: Path) -> Iterator[Flow]:
-    folder = tmp_path / "notebook" / ".ec_jupyter" / "main"
-    folder.parent.mkdir(parents=True)
-    flow = Flow(folder.resolve())
-    yield flow
-    flow.end()
+    with opened_flows(tmp_path) as make:
+        yield make()
 
 
 def double(x):

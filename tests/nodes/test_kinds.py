@@ -13,7 +13,7 @@ import pytest
 
 from ec_jupyter.errors import EcError
 from ec_jupyter.nodes import kinds
-from tests.crash.flowkit import Flow, wait_until
+from tests.crash.flowkit import Flow, opened_flows, wait_until
 
 MODULE = """
 from ec_jupyter.errors import DeclarationError
@@ -45,18 +45,9 @@ def missing(record, package):
 
 
 @pytest.fixture
-def make_flow(tmp_path: Path) -> Iterator[Callable[[], Flow]]:
-    flows: list[Flow] = []
-
-    def make() -> Flow:
-        folder = tmp_path / "notebook" / ".ec_jupyter" / "main"
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        flows.append(Flow(folder.resolve()))
-        return flows[-1]
-
-    yield make
-    for flow in flows:
-        flow.end()
+def make_flow(tmp_path: Path) -> Iterator[Callable[..., Flow]]:
+    with opened_flows(tmp_path) as make:
+        yield make
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from ec_jupyter.engine.acceptance import accept
 from ec_jupyter.engine.failures import delay_before
 from ec_jupyter.engine.suspects import REQUEST, Suspects
 from ec_jupyter.errors import StoreFullError
+from ec_jupyter.model import Condition
 from ec_jupyter.wire import Outcome, Value
 from tests.store.rig import begin, done, dump, open_store, raised, start, submit, topology, value
 
@@ -107,8 +109,6 @@ def test_a_plug_never_carries_the_same_thing_twice(tmp_path):
 
 
 def test_a_committed_yield_is_not_delivered_again_by_a_second_attempt(tmp_path):
-    from dataclasses import replace
-
     wiring = topology({"gen": ["x"], "sink": ["x"]}, [("gen", "sink", "x")])
     task = replace(wiring.tasks[101], generator=True)
     core = start(tmp_path / "flow", replace(wiring, tasks={**wiring.tasks, 101: task}))
@@ -127,6 +127,31 @@ def test_a_committed_yield_is_not_delivered_again_by_a_second_attempt(tmp_path):
     core.journal.commit()
     assert core.store.db.execute("SELECT count(*) FROM request WHERE socket = 2").fetchone() == (3,)
     assert core.store.db.execute("SELECT count(*) FROM emission").fetchone() == (3,)
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_plug_that_cannot_take_a_yield_fails_the_request_also_before_it_runs_again(tmp_path, begun):
+    wiring = topology({"gen": ["x"], "sink": ["x"]}, [("gen", "sink", "x")])
+    task = replace(wiring.tasks[101], generator=True)
+    plug = replace(wiring.plugs[200], when=Condition("0" * 64, "1 / 0"))
+    core = start(tmp_path / "flow", replace(wiring, tasks={**wiring.tasks, 101: task}, plugs={200: plug}))
+    submit(core, "gen", x=1)
+    request, attempt = begin(core, "gen")
+    core.yielded(request, attempt, 0, [value(10)])
+    core.journal.commit()
+    # this engine is gone; the next evaluates the plug again, and runs the rest of the call
+    core = start(tmp_path / "flow")
+    if begun:
+        request, attempt = begin(core, "gen")
+    (evaluation,) = core.evaluation.calls()["main"]
+    raised(core, evaluation.request, evaluation.attempt, "division by zero")
+    if begun:
+        # its agent was asked to stop it
+        core.outcome(Outcome(request, attempt, "failed", error={"kind": "cancelled"}))
+        core.journal.commit()
+    assert state(core, request)[0] == "failed"
+    assert "division by zero" in core.store.db.execute("SELECT error FROM request").fetchone()[0]
+    assert core.dispatch.queued(1) == 0
 
 
 def test_attempts_are_counted_over_restarts_and_so_are_retries(tmp_path):
