@@ -48,7 +48,7 @@ $(RINGS:%=test-%): test-%: $(STAMPS)/test
 test-oldest: $(STAMPS)/test front
 	$(BIN)/python .ci/elsewhere.py oldest
 
-# the rings that need no browser on the other Pythons that are on the PATH
+# the rings that need no browser on the other Pythons that are on the PATH, or that pyenv has
 test-pythons: $(STAMPS)/test front
 	$(BIN)/python .ci/elsewhere.py pythons
 

@@ -1,7 +1,7 @@
 """Run rings of tests in other environments than the usual one, each made when it is not there yet.
 
 `python .ci/elsewhere.py oldest`: the oldest release of every dependency that pyproject.toml allows.
-`python .ci/elsewhere.py pythons`: the newest of them, on each other Python from 3.11 on that is on the PATH.
+`python .ci/elsewhere.py pythons`: the newest of them, on each other Python from 3.11 on that is on the PATH or pyenv's.
 """
 
 from __future__ import annotations
@@ -59,19 +59,28 @@ def index() -> dict[str, str]:
 
 
 def pythons() -> dict[str, str]:
-    """Other Pythons on the PATH that this package claims, by their version."""
+    """Other Pythons of this machine that this package claims, by their version: those on the PATH, else pyenv's."""
     found = {}
     for minor in _MINORS:
-        path = shutil.which(f"python3.{minor}")
-        if path is None or minor == sys.version_info.minor:
+        if minor == sys.version_info.minor:
             continue
-        # a name on the PATH may be a mere shim
-        asked = subprocess.run(
-            [path, "-c", "import sys, ensurepip; print(sys.executable)"], capture_output=True, text=True, check=False
-        )
-        if not asked.returncode:
-            found[f"3.{minor}"] = asked.stdout.strip()
+        for path in _candidates(minor):
+            # a name on the PATH may be a mere shim
+            asked = subprocess.run(
+                [path, "-c", "import sys, ensurepip; print(sys.executable)"],
+                capture_output=True, text=True, check=False,
+            )  # fmt: skip
+            if not asked.returncode:
+                found[f"3.{minor}"] = asked.stdout.strip()
+                break
     return found
+
+
+def _candidates(minor: int) -> list[str]:
+    on_path = shutil.which(f"python3.{minor}")
+    versions = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    kept = sorted(versions.glob(f"3.{minor}.*/bin/python3.{minor}"), reverse=True)
+    return [*([on_path] if on_path else []), *map(str, kept)]
 
 
 def run(label: str, python: Path, groups: Sequence[Sequence[str]]) -> list[str]:
