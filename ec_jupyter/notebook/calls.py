@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -308,22 +308,25 @@ class Calls(Queries):
         deadline, news = Deadline(timeout), threading.Event()
         with self._watched(news.set) as (future, bar, latest):
             while not future.done():
-                if not news.wait(deadline.left) and not self._at_rest(future):
-                    raise TimeoutError(f"flow {self.name!r} is at work after {timeout} s{troubled(latest)}; it goes on")
+                if not news.wait(deadline.left):
+                    latest.update(self._now())
+                    # where nothing is queued or running, the answer is there or on its way
+                    if not (latest.get("idle") and wait([future], MOMENT).done):
+                        said = troubled(latest)
+                        raise TimeoutError(f"flow {self.name!r} is at work after {timeout} s{said}; it goes on")
                 news.clear()
                 bar.show(latest)
             return self._left(future.result(), deadline)
 
-    def _at_rest(self, answer: Future[Any]) -> bool:
-        """Whether nothing is queued or running although the time is over: then the answer is there or on its way."""
+    def _now(self) -> dict[str, Any]:
+        """The flow's counts, as far as a moment tells: the caller's time limit is over."""
         if not self._client.connected:
-            return False
+            return {}
         try:
-            # a moment only: the caller's time limit is over
             counts, _ = self._client.ask("query", {"what": "counts"}, timeout=MOMENT)
-            return bool(counts["idle"]) and (answer.result(MOMENT) is not None)
         except TimeoutError:
-            return False
+            return {}
+        return counts
 
     async def drained(self) -> Report:
         """Await the same as `wait` does, while the kernel's loop goes on."""

@@ -8,10 +8,13 @@ import shutil
 import socket
 import sqlite3
 import stat
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
+import cloudpickle
 import pytest
 
 import ec_jupyter as ec
@@ -50,23 +53,21 @@ def notebook(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         flow.close()
 
 
+AS_USER = """
+import os, pickle, sys
+act = pickle.load(sys.stdin.buffer)
+os.setgroups([])
+os.setgid(int(sys.argv[1]))
+os.setuid(int(sys.argv[1]))
+print(act())
+"""
+
+
 def as_user(user: int, act: Callable[[], object]) -> str:
     """What `act` gives to another user of the machine, in a process of its own; tests run as root alone can."""
-    read, write = os.pipe()
-    pid = os.fork()
-    if not pid:
-        try:
-            os.setgroups([])
-            os.setgid(user)
-            os.setuid(user)
-            os.write(write, repr(act()).encode())
-        except BaseException as error:  # noqa: BLE001 - told to the test
-            os.write(write, f"{type(error).__name__}: {error}".encode())
-        os._exit(0)
-    os.close(write)
-    os.waitpid(pid, 0)
-    with open(read) as pipe:
-        return pipe.read()
+    command = [sys.executable, "-c", AS_USER, str(user)]
+    asked = subprocess.run(command, input=cloudpickle.dumps(act), stdout=subprocess.PIPE, check=True)
+    return asked.stdout.decode().strip()
 
 
 @contextmanager
@@ -224,13 +225,13 @@ def test_who_makes_the_runtime_folder_of_another_user_first_is_not_in_the_way(
     taken.mkdir(mode=0o777)
     found: list[Path] = []
     try:
-        first = as_user(user, lambda: str(runtime_folder()))
-        found.append(Path(first.strip("'")))
+        first = as_user(user, runtime_folder)
+        found.append(Path(first))
         assert found[0].name.startswith(f"{taken.name}-"), first
         assert found[0].lstat().st_uid == user
         # it is found again, and with it what engines have left
-        assert as_user(user, lambda: str(runtime_folder())) == first
-        assert as_user(user, lambda: [str(place) for place in runtime_folders()]) == f"[{first}]"
+        assert as_user(user, runtime_folder) == first
+        assert as_user(user, lambda: [str(place) for place in runtime_folders()]) == f"['{first}']"
     finally:
         for place in (taken, *found):
             shutil.rmtree(place)
