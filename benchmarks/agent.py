@@ -18,7 +18,7 @@ import psutil
 
 from ec_jupyter.nodes.local.agent import Agent
 from ec_jupyter.nodes.values import dump
-from ec_jupyter.wire import Call, Outcome, Value
+from ec_jupyter.wire import Block, Call, Outcome, Value
 
 
 def add(one: int, two: int) -> int:
@@ -43,6 +43,9 @@ class Counter:
         self.count += len(outcomes)
         if self.count >= self.target:
             self.reached.set()
+
+    def done(self, block: Block) -> None:
+        self.finished(block.outcomes())
 
     def room(self, processor: str) -> None:
         if self.rest:

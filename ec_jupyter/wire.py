@@ -12,6 +12,7 @@ import json
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import Any
 
 from ec_jupyter.errors import FrameError
@@ -251,3 +252,55 @@ class Outcome:
     seconds: float = 0.0
     slot: int = 0
     pid: int = 0
+
+
+@dataclass(slots=True)
+class Block:
+    """Results of calls in columns: each call is done, and its result is inline and all there is to say.
+
+    Attributes
+    ----------
+    requests, attempts : sequence of int
+        Which attempts, in the order they ended.
+    values : list of bytes
+        The pickled results.
+    types : list of str
+        Qualified names of their types, or one that all of them have.
+    started, seconds : sequence of float
+        Wall clock at which each began, and how long it ran.
+    slot, pid : int
+        The slot and the process that ran all of them.
+    """
+
+    requests: Sequence[int]
+    attempts: Sequence[int]
+    values: list[bytes]
+    types: list[str]
+    started: Sequence[float]
+    seconds: Sequence[float]
+    slot: int = 0
+    pid: int = 0
+
+    def __len__(self) -> int:
+        return len(self.requests)
+
+    def outcomes(self) -> list[Outcome]:
+        """The same, one by one."""
+        types = self.types if len(self.types) == len(self.requests) else self.types * len(self.requests)
+        rows = zip(self.requests, self.attempts, self.values, types, self.started, self.seconds, strict=True)
+        return [
+            Outcome(
+                request, attempt, "done", Value(data, None, len(data), kind), started=began, seconds=seconds,
+                slot=self.slot, pid=self.pid,
+            )
+            for request, attempt, data, kind, began, seconds in rows
+        ]  # fmt: skip
+
+    def only(self, wanted: Sequence[bool]) -> Block:
+        """Those of a mask of the same length."""
+        types = self.types if len(self.types) == 1 else list(compress(self.types, wanted))
+        return Block(
+            list(compress(self.requests, wanted)), list(compress(self.attempts, wanted)),
+            list(compress(self.values, wanted)), types, list(compress(self.started, wanted)),
+            list(compress(self.seconds, wanted)), self.slot, self.pid,
+        )  # fmt: skip

@@ -28,7 +28,7 @@ from ec_jupyter.flow.placement import Holdings
 from ec_jupyter.flow.tag import Tag, to_text
 from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import LOCAL, Plug, Processor
-from ec_jupyter.wire import Call, Outcome, Value
+from ec_jupyter.wire import Block, Call, Outcome, Value
 
 
 class Core:
@@ -310,6 +310,15 @@ class Core:
             self._failed(job, outcome)
         else:
             self._done(job, outcome)
+
+    def block(self, block: Block, note: Callable[[int, float, float], None]) -> None:
+        """Take results in columns; `note` is told of each its socket, the time and how long it took."""
+        for outcome in block.outcomes():
+            self.suspects.call(outcome.request)
+            job = self.jobs.get(outcome.request)
+            if job is not None:
+                note(job.socket, self.now, outcome.seconds)
+            self.outcome(outcome)
 
     def late(self, outcome: Outcome) -> None:
         """Drop the files of an answer that came too late."""

@@ -39,7 +39,7 @@ from ec_jupyter.flow.tag import from_text
 from ec_jupyter.model import LOCAL
 from ec_jupyter.nodes.agents import Home
 from ec_jupyter.nodes.local.agent import Agent
-from ec_jupyter.wire import Outcome, Value
+from ec_jupyter.wire import Block, Outcome, Value
 
 log = logging.getLogger(__name__)
 
@@ -363,6 +363,16 @@ class Engine:
         core.suspects.end()
         if self.quarantine.calls:
             self.quarantine.ended((outcome.request for outcome in outcomes), core.journal)
+        self.schedule()
+
+    def done(self, block: Block) -> None:
+        """Calls ended well, with small results."""
+        core = self.core
+        core.now = time.time()
+        core.block(block, self.rates.note)
+        core.suspects.end()
+        if self.quarantine.calls:
+            self.quarantine.ended(block.requests, core.journal)
         self.schedule()
 
     def yielded(self, request: int, attempt: int, first: int, values: list[Value]) -> None:

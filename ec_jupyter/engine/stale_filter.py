@@ -11,7 +11,7 @@ from ec_jupyter.engine.member import Member
 from ec_jupyter.engine.missing import hint
 from ec_jupyter.engine.value_locator import ValueLocator
 from ec_jupyter.nodes.agents import Listener
-from ec_jupyter.wire import Outcome, Value
+from ec_jupyter.wire import Block, Outcome, Value
 
 
 class EngineListener(Listener, Protocol):
@@ -87,6 +87,12 @@ class StaleFilter:
             member.hold(outcome.value.file for outcome in mine if outcome.value is not None)
         if mine:
             self._engine.finished(mine)
+
+    def done(self, block: Block) -> None:
+        """Calls ended well, with small results."""
+        here = [self._here(request) for request in block.requests]
+        if any(here):
+            self._engine.done(block if all(here) else block.only(here))
 
     def _explain(self, outcome: Outcome) -> None:
         """Say what a person can do about a failure that is the node's."""

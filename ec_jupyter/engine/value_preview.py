@@ -23,7 +23,7 @@ from ec_jupyter.errors import EcError, EngineError, RequestNotFoundError
 from ec_jupyter.nodes.cpus import available
 from ec_jupyter.nodes.local.agent import Agent
 from ec_jupyter.nodes.worker.look import look
-from ec_jupyter.wire import Call, Header, Outcome, Value
+from ec_jupyter.wire import Block, Call, Header, Outcome, Value
 
 log = logging.getLogger(__name__)
 
@@ -180,6 +180,10 @@ class ValuePreview:
             if asked is not None:
                 error = outcome.error or {}
                 self._tell(asked, f"{error.get('message', '')}" if outcome.state == "failed" else "")
+
+    def done(self, block: Block) -> None:
+        """Answers are complete."""
+        self.finished(block.outcomes())
 
     def died(self, request: int, attempt: int, text: str) -> None:
         """The value ended the worker that read it."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from ec_jupyter.wire import Call, Outcome, Value
+from ec_jupyter.wire import Block, Call, Outcome, Value
 
 
 class Listener(Protocol):
@@ -21,6 +21,9 @@ class Listener(Protocol):
 
     def finished(self, outcomes: list[Outcome]) -> None:
         """Calls have come to something."""
+
+    def done(self, block: Block) -> None:
+        """Calls have ended well, each with a small result and nothing else to say of it."""
 
     def yielded(self, request: int, attempt: int, first: int, values: list[Value]) -> None:
         """A generator has yielded these, from index `first` on."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ec_jupyter.nodes.durations import SHORT_SECONDS, Durations
-from ec_jupyter.wire import Buffer, Call, Header, Outcome, Value
+from ec_jupyter.wire import Block, Buffer, Call, Header, Outcome, Value
 
 BATCH_CALLS = 256
 BATCH_BYTES = 1 << 20
@@ -228,6 +228,16 @@ class Results:
             self._buffers.append(value.data)
             self.bytes += value.size
         return value.head()
+
+
+def unpack_block(header: Header, buffers: list[bytes], attempts: dict[int, int]) -> Block | None:
+    """The results of a ``done`` frame; None where it has anything but plain ones of requests in `attempts`."""
+    requests, origin = header["n"], header["o"]
+    if header["x"] or len(attempts) != len(requests):
+        return None
+    types = header["y"] if isinstance(header["y"], list) else [header["y"]]
+    started = [origin + offset / 1e6 for offset in header["t"]]
+    return Block(requests, [attempts[n] for n in requests], buffers, types, started, [d / 1e6 for d in header["d"]])
 
 
 def unpack_results(header: Header, buffers: list[bytes], attempts: dict[int, int]) -> list[Outcome]:

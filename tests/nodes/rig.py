@@ -13,7 +13,7 @@ from typing import Any
 from ec_jupyter.nodes.code import by_value
 from ec_jupyter.nodes.local.agent import Agent
 from ec_jupyter.nodes.values import dump, load
-from ec_jupyter.wire import Call, Outcome, Value
+from ec_jupyter.wire import Block, Call, Outcome, Value
 
 
 class Ear:
@@ -51,6 +51,9 @@ class Ear:
             assert outcome.request not in self.outcomes, "an outcome came twice"
             self.outcomes[outcome.request] = outcome
         self._news.set()
+
+    def done(self, block: Block) -> None:
+        self.finished(block.outcomes())
 
     def yielded(self, request: int, attempt: int, first: int, values: list[Value]) -> None:
         self.yields.setdefault(request, []).extend(enumerate(values, first))

@@ -13,13 +13,13 @@ from collections.abc import Callable, Collection, Sequence
 from typing import ClassVar
 
 from ec_jupyter.errors import FrameError
-from ec_jupyter.nodes.batch import BATCH_CALLS, short, unpack_results
+from ec_jupyter.nodes.batch import BATCH_CALLS, short, unpack_block, unpack_results
 from ec_jupyter.nodes.durations import SHORT_SECONDS
 from ec_jupyter.nodes.local.agent_context import AgentContext, failed, stop_text
 from ec_jupyter.nodes.local.handles import AGAIN_SECONDS
 from ec_jupyter.nodes.local.slot import Slot
 from ec_jupyter.nodes.worker.process import STARTED_SECONDS
-from ec_jupyter.wire import Call, Header, Outcome, Value
+from ec_jupyter.wire import Block, Call, Header, Outcome, Value
 
 SPAWN_SECONDS = 0.05
 """Work the ready slots have to have before short calls are worth another process."""
@@ -378,21 +378,27 @@ class Pool:
 
     def said(self, slot: Slot, frames: list[tuple[Header, list[bytes]]]) -> None:
         """Frames of a worker."""
-        outcomes: list[Outcome] = []
+        listener, done = self._context.listener, list[Block | list[Outcome]]()
         for header, buffers in frames:
             if header["k"] == "done":
-                outcomes += self._done(slot, header, buffers)
+                done.append(self._done(slot, header, buffers))
             else:
-                if outcomes:
-                    self._context.listener.finished(outcomes)
-                    outcomes = []
+                self._report(done)
                 self._other[header["k"]](self, slot, header, buffers)
-        if outcomes:
+        if done:
             self._after(slot)
-            self._context.listener.finished(outcomes)
+            self._report(done)
             if len(slot.calls) == 1 and slot.state == "ready":
                 self._announce(slot, next(iter(slot.calls.values())), time.time())
-            self._context.listener.room(self.name)
+            listener.room(self.name)
+
+    def _report(self, done: list[Block | list[Outcome]]) -> None:
+        for some in done:
+            if isinstance(some, Block):
+                self._context.listener.done(some)
+            elif some:
+                self._context.listener.finished(some)
+        done.clear()
 
     def _after(self, slot: Slot) -> None:
         """Calls have left a slot: use it again, or let it go."""
@@ -407,17 +413,28 @@ class Pool:
             self._steal()
             self._context.handles.idle(slot)
 
-    def _done(self, slot: Slot, header: Header, buffers: list[bytes]) -> list[Outcome]:
+    def _done(self, slot: Slot, header: Header, buffers: list[bytes]) -> Block | list[Outcome]:
         calls = {call.request: call for call in slot.answered(header["n"])}
-        outcomes = unpack_results(header, buffers, {n: call.attempt for n, call in calls.items()})
+        attempts = {n: call.attempt for n, call in calls.items()}
+        self._recalled.difference_update(calls)
         sums: dict[str, list[float]] = {}
+        block = unpack_block(header, buffers, attempts)
+        if block is not None:
+            block.slot, block.pid = slot.index, slot.pid
+            for call, seconds in zip(calls.values(), block.seconds, strict=True):
+                sums.setdefault(call.task, []).append(seconds)
+            self._learn(sums)
+            return block
+        outcomes = unpack_results(header, buffers, attempts)
         for outcome in outcomes:
             outcome.slot, outcome.pid = slot.index, slot.pid
             sums.setdefault(calls[outcome.request].task, []).append(outcome.seconds)
+        self._learn(sums)
+        return outcomes
+
+    def _learn(self, sums: dict[str, list[float]]) -> None:
         for task, seconds in sums.items():
             self._seconds = self._context.durations.learn(task, sum(seconds) / len(seconds))
-        self._recalled.difference_update(calls)
-        return outcomes
 
     def _back(self, slot: Slot, header: Header, _: list[bytes]) -> None:
         stops = dict(slot.stops)

@@ -34,7 +34,7 @@ from ec_jupyter.nodes.local.agent import Agent
 from ec_jupyter.nodes.local.agent_context import failed, stop_text
 from ec_jupyter.nodes.ssh.spool import Spool
 from ec_jupyter.nodes.ssh.transport import Transport, clock
-from ec_jupyter.wire import INLINE_BYTES, PROTOCOL, Call, Header, Outcome, Value
+from ec_jupyter.wire import INLINE_BYTES, PROTOCOL, Block, Call, Header, Outcome, Value
 
 log = logging.getLogger(__name__)
 
@@ -388,6 +388,10 @@ class AgentServer:
             del self._held[outcome.request]
             wanted.append(outcome)
         self._report(wanted)
+
+    def done(self, block: Block) -> None:
+        """Calls have ended well."""
+        self.finished(block.outcomes())
 
     def _report(self, outcomes: list[Outcome]) -> None:
         share: list[Outcome] = []
