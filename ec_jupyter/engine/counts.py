@@ -169,7 +169,7 @@ class EmptyLists:
         if not any(counter["failed"] or counter["cancelled"] for counter in core.counts.values()):
             return table
         gaps = Gaps(core)
-        for party in core.joins.parties.all.values():
+        for party in core.joins.standing.parties():
             for socket in gaps.sockets(party):
                 for gap in gaps.of(party, socket):
                     if not gap.begun:

@@ -324,8 +324,10 @@ def put_back(core: Core, job: Job) -> None:
     core.journal.step("set_state", ("waiting", None, None, job.id))
     core.count(job.socket, "queued", -1)
     core.count(job.socket, "waiting")
-    _register_party(core, job)
-    core.joins.wait(job.id, job.run, job.socket, job.party, job.tag)
+    given = frozenset(job.arguments)
+    if job.id == job.run:
+        core.journal.step("set_given", (json.dumps(sorted(given)), job.run))
+    core.joins.wait_again(job.id, job.run, job.socket, job.party, job.tag, given)
     held = core.topology.sockets[job.socket].hold
     for name, argument in job.arguments.items():
         if name in held:
@@ -333,14 +335,3 @@ def put_back(core: Core, job: Job) -> None:
             continue
         core.bring(job.socket, name, job.party, job.run, job.tag, argument)
     core.absorb()
-
-
-def _register_party(core: Core, job: Job) -> None:
-    """Tell the join table the party of a request that waits again, and which arguments a root was given."""
-    given = frozenset(job.arguments)
-    core.joins.adopt(job.party, {job.run: (job.socket, given)}, 1)
-    if job.id == job.run:
-        core.journal.step("set_given", (json.dumps(sorted(given)), job.run))
-        record = core.joins.parties.all[job.party]
-        record.runs[job.run] = (job.socket, given)
-        core.joins.parties.file(record)

@@ -68,7 +68,7 @@ def take_out(core: Core, new: Topology) -> Taken:
     taken = Taken()
     back = [p for p in new.live if _key(p) in core.store.meta]
     places = {(p.target, p.argument) for p in back}
-    some = [*core.joins.all_waiting(), *core.joins.empty_lists()] if back else []
+    some = [*core.joins.all_waiting(), *core.joins.standing.empty_lists()] if back else []
     waiting = {a.id: a for a in some if (a.socket, a.argument) in places and a.source and a.plug not in new.plugs}
     asked = id_list({a.source for a in waiting.values() if a.source})
     of = {request: (socket, emitted) for request, socket, emitted in core.store.rows("sources_of", (asked,))}
@@ -94,11 +94,11 @@ def _carries(arrival: Arrival) -> str | None:
 
 
 def _take(core: Core, arrival: Arrival, taken: Taken) -> None:
-    party = core.joins.parties.find(arrival.party)
+    party = core.joins.find(arrival.party)
     if party is not None:
         # it must not end before what is taken out has come back
-        party.live += 1
-        taken.parties.append(party.id)
+        core.joins.begun(party)
+        taken.parties.append(party)
     core.joins.withdraw(arrival)
     core.changed.add(arrival.socket)
     taken.arrivals.append(arrival.id)
@@ -177,7 +177,7 @@ class _Carrier:
     def __init__(self, core: Core, plug: Plug, newest: int, taken: Taken) -> None:
         self.core, self.plug, self.newest = core, plug, newest
         self.taken = taken.units.get(plug.id, set())
-        self.kept = {party.id for p in taken.parties if (party := core.joins.parties.find(p)) is not None}
+        self.kept = {party for p in taken.parties if (party := core.joins.find(p)) is not None}
         self._divided: dict[int, bool] = {}
 
     def carry(self, rows: list[_Row]) -> None:
@@ -190,16 +190,16 @@ class _Carrier:
         values = core.values.load({row.value for row in rows if row.value is not None})
         for row in rows:
             job, wanted = jobs[row.request], asked[row.request]
-            party = core.joins.parties.find(job.party)
+            party = core.joins.find(job.party)
             if party is not None:
-                party.live += 1
+                core.joins.begun(party)
             # where it was brought by the plug before, it is not brought again
             came = dict(core.store.rows("carried", (row.request, self.plug.id)))
             if wanted is not None:
                 self._bring(job, row, values, came, wanted)
             if party is not None:
-                core.joins.finished(party.id)
-                core.touched.add(party.id)
+                core.joins.finished(party)
+                core.touched.add(party)
             core.absorb()
 
     # -- what is to be brought ---------------------------------------------------
@@ -225,7 +225,7 @@ class _Carrier:
             self._divided[row.party] = bool(self._lists) and (
                 row.party in self.kept
                 or any(plug.id in topology.ways(s, len(from_text(tag))) for s, tag, _ in unfinished)
-                or self._under_way(row.party)
+                or core.joins.standing.gathers(row.party, self._lists)
             )
         return self._divided[row.party]
 
@@ -235,11 +235,6 @@ class _Carrier:
         topology = self.core.topology
         after = [p for p in topology.live if p.source == self.plug.target or topology.leads(self.plug.target, p.source)]
         return {(p.target, p.argument) for p in (self.plug, *after) if p.gather}
-
-    def _under_way(self, party: int) -> bool:
-        record = self.core.joins.parties.find(party)
-        joins = record.joins.values() if record is not None else ()
-        return any((a.socket, a.argument) in self._lists for join in joins for a in join.pending())
 
     # -- bringing it ---------------------------------------------------------------
     def _bring(

@@ -108,15 +108,10 @@ class PlugEvaluation:
 
     def adopt(self, route: Route, state: str, *, stuck: bool = False) -> None:
         """Take a value of a request in that `state`; `stuck`: its evaluation failed before a restart."""
-        self._hold(route.source.party)
+        self.core.joins.begun(route.source.party)
         origin = self.origins.setdefault(route.source.request, Origin(state))
         origin.routes += 1
         (origin.stuck if stuck else self.pending).append(route)
-
-    def _hold(self, party: int) -> None:
-        record = self.core.joins.parties.find(party)
-        if record is not None:
-            record.live += 1
 
     def tokens(self, party: int) -> list[tuple[int, Tag]]:
         """Where values of a party stand that are on their way through a plug."""
@@ -254,7 +249,7 @@ class PlugEvaluation:
         core = self.core
         self.origins[source.request].state = "fault"
         core.journal.step("fail_done", (json.dumps({**error, "ended": True}), core.now, source.request))
-        self._hold(source.party)
+        self.core.joins.begun(source.party)
         self._moved(source, "done", "failed")
         twin = Job(source.request, source.socket, source.party, source.run, source.tag, {}, core.now)
         core.ended.append(Ended(source.request, twin, "failed", None, error, None))

@@ -163,7 +163,7 @@ def job_from_disk(core: Core, request: int) -> Job:
 def adopt(core: Core, parties: Iterable[int]) -> None:
     """Load parties, with all their arrivals, that the join table did not need before."""
     suspects = core.suspects
-    wanted = sorted(p for p in set(parties) - core.joins.parties.all.keys() if not suspects.out(PARTY, p))
+    wanted = sorted(p for p in set(parties) if p not in core.joins and not suspects.out(PARTY, p))
     if not suspects.careful:
         _restore(core, wanted) if wanted else None
         return
@@ -199,7 +199,7 @@ def _load_run_independent(core: Core, only: int | None = None) -> None:
     values = core.values.load({row[6] for row in rows if row[6] is not None})
     for row in sorted(row for row in rows if row[12] is None and not core.suspects.out(VALUE, row[0])):
         core.suspects.begin(VALUE, row[0])
-        core.joins.policies.restore([arrival_of(row, values)])
+        core.joins.hold_again([arrival_of(row, values)])
     core.suspects.end()
 
 
@@ -281,7 +281,7 @@ def _restore(core: Core, parties: list[int]) -> None:
         given_requests,
     )
     for (party,) in core.store.rows("replays_among", (id_list(parties),)):
-        core.joins.parties.set_alone(party)
+        core.joins.set_alone(party)
     core.absorb()
 
 

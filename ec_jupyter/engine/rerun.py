@@ -13,11 +13,8 @@ from ec_jupyter.engine.job import Argument, Job, StoredValue, ids_in
 from ec_jupyter.engine.store import SQL, id_list
 from ec_jupyter.engine.suspects import PARTY, REQUEST
 from ec_jupyter.errors import ArgumentsError, RequestNotFoundError, SocketNotFoundError, nearest
-from ec_jupyter.flow.arrival import Arrival
 from ec_jupyter.flow.dispatch import Dispatch
 from ec_jupyter.flow.join import JoinTable, Source
-from ec_jupyter.flow.join_state import JoinState
-from ec_jupyter.flow.party import Party
 from ec_jupyter.flow.tag import ROOT, Tag, from_text, path, to_text
 from ec_jupyter.wire import Header, Value
 
@@ -151,42 +148,13 @@ def _no_longer_aside(core: Core, job: Job) -> None:
 
 def _take_given(core: Core, job: Job) -> None:
     """Take what a waiting request brought out of the join again; the request keeps it."""
-    for one in core.joins.policies.leave(job.socket, job.run):
-        _keep_given(job, one)
-    party = core.joins.parties.find(job.party)
-    join = party.joins.get(job.socket) if party else None
-    if party is not None and join is not None:
-        _out_of_join(core, job, party, join)
-    if party is not None and job.id == job.run and job.run not in party.bound:
-        core.joins.parties.leave(party, job.run)
+    for arrival in core.joins.take_back(job.id, job.run, job.socket, job.party, job.tag):
+        if isinstance(arrival.value, StoredValue):
+            job.arguments[arrival.argument] = ("v", (arrival.value,), ())
     core.journal.add(
         "fill_request", ("waiting", job.arguments_json(), to_text(job.tag), core.topology.revision, job.id)
     )
     core.absorb()
-
-
-def _keep_given(job: Job, arrival: Arrival) -> None:
-    if isinstance(arrival.value, StoredValue):
-        job.arguments[arrival.argument] = ("v", (arrival.value,), ())
-
-
-def _out_of_join(core: Core, job: Job, party: Party, join: JoinState) -> None:
-    for at, queue in list(join.partial.items()):
-        for entry in [e for e in queue if e[0] == job.id]:
-            queue.remove(entry)
-        if not queue:
-            del join.partial[at]
-    for argument, where, value in list(join.waiting()):
-        if len(value.arrivals) != 1:
-            continue
-        one = value.arrivals[0]
-        if one.source is not None or (one.run, where) != (job.run, path(job.tag)):
-            continue
-        join.remove(argument, where, value)
-        core.joins.calls.uncount(party, value)
-        core.joins.calls.set_state(one, "left", None)
-        join.seen.discard(one.slot)
-        _keep_given(job, one)
 
 
 def retry(core: Core, header: Header) -> list[int]:
@@ -234,7 +202,8 @@ def supply(core: Core, header: Header, values: dict[str, Value]) -> None:
     item = path(from_text(header.get("tag") or ""))
     gaps = {name: found for name in values if (found := lists.element(parties, name, at, item)) is not None}
     for name, (party, tag) in gaps.items():
-        core.joins.supply_element(socket, name, party.id, min(party.runs), tag, core.store_value(values[name]))
+        run = core.joins.standing.run(party)
+        core.joins.supply_element(socket, name, party, run, tag, core.store_value(values[name]))
     values = {name: value for name, value in values.items() if name not in gaps}
     independent = {name for name in values if (socket, name) in core.topology.run_independent}
     # looked up first: nothing is brought where one of them has no place
@@ -245,7 +214,7 @@ def supply(core: Core, header: Header, values: dict[str, Value]) -> None:
             core.joins.supply(socket, name, 0, 0, ROOT, core.store_value(value), keys[name])
         else:
             party, tag = place
-            core.joins.supply(socket, name, party.id, min(party.runs, default=party.id), tag, core.store_value(value))
+            core.joins.supply(socket, name, party, core.joins.standing.run(party), tag, core.store_value(value))
     core.absorb()
 
 
@@ -255,34 +224,31 @@ def _key(core: Core, header: Header, socket: int, name: str) -> object:
     if record.join != "key" or name in record.hold:
         return None
     wanted = header.get("party") or (_party(core, header["run"]) if header.get("run") is not None else None)
-    for row in core.joins.policies.rows(socket):
+    for row in core.joins.standing.rows(socket):
         some = list(row.values())
         if name not in row and wanted in (None, *(a.party for a in some)):
             return some[0].key
     raise RequestNotFoundError(f"nothing at {header['socket']!r} waits for {name}: its key is that of what waits")
 
 
-def _parties(core: Core, header: Header) -> list[Party]:
+def _parties(core: Core, header: Header) -> list[int]:
     """Parties that a value brought by hand may be for, oldest first."""
     if header.get("run") is None and header.get("party") is None:
-        return [core.joins.parties.all[i] for i in sorted(core.joins.parties.all)]
+        return core.joins.standing.parties()
     wanted = header.get("party") or _party(core, header["run"])
-    return [p for p in [core.joins.parties.all.get(wanted)] if p]
+    return [wanted] if wanted in core.joins else []
 
 
-def _place(core: Core, header: Header, socket: int, names: set[str]) -> tuple[Party, Tag]:
+def _place(core: Core, header: Header, socket: int, names: set[str]) -> tuple[int, Tag]:
     parties = _parties(core, header)
     given = from_text(header["tag"]) if header.get("tag") else None
     element = path(given) if given is not None else None
     if header.get("element") is not None:
         element = tuple(header["element"])
     for party in parties:
-        join = party.joins.get(socket)
-        if join is None:
-            continue
-        for arrivals in (a for a in JoinTable.waiting(party) if a.socket == socket and a.argument not in names):
-            if element in (None, path(arrivals.tag)):
-                return party, arrivals.tag
+        for arrival in core.joins.standing.waiting(party, socket):
+            if arrival.argument not in names and element in (None, path(arrival.tag)):
+                return party, arrival.tag
     if header.get("run") is not None and parties:
         return parties[0], given or ()
     raise RequestNotFoundError(f"nothing at {header['socket']!r} waits for {', '.join(sorted(names))}")
@@ -328,11 +294,11 @@ def discard_missing(core: Core, header: Header) -> None:
     lists, parties = Gaps(core, socket), _parties(core, header)
     if at:
         party, tag = lists.absent(parties, name, at)
-        core.joins.leave_out(socket, name, party.id, tag)
+        core.joins.leave_out(socket, name, party, tag)
     else:
         party, tag = lists.empty(parties, name, path(from_text(header.get("tag") or "")))
-        core.joins.end_list(socket, name, party.id, tag)
-    core.touched.add(party.id)
+        core.joins.end_list(socket, name, party, tag)
+    core.touched.add(party)
     core.absorb()
 
 
@@ -349,10 +315,7 @@ def withdraw(core: Core, requests: list[int]) -> bool:
     for job in gone.values():
         core.dispatch.drop(job.socket, job.id)
         core.count(job.socket, "queued", -1)
-        record = core.joins.parties.all.get(job.party)
-        if record is not None:
-            core.joins.parties.leave(record, job.id)
-            core.joins.finished(job.party)
+        core.joins.withdraw_run(job.party, job.id)
     core.absorb()
     return True
 
@@ -410,26 +373,22 @@ def _replay_party(core: Core, party: int, socket: int | None) -> int | None:
         held = core.values.arguments(arguments, values)
         found: dict[str, Argument] = {name: (kind, stored, ()) for name, (kind, stored, _) in held.items()}
         core.queue_new(Job(request, at, new_party, run, from_text(tag), found, core.now))
-    record = core.joins.parties.all.get(new_party)
-    if record is not None:
-        record.live += len(again) - 1
+    core.joins.begun(new_party, len(again) - 1)
     core.absorb()
     return run
 
 
 def _copy_fans(core: Core, party: int, new_party: int) -> None:
-    record = core.joins.parties.all.get(new_party)
     for _, split, n in core.store.rows("fans_of", (id_list([party]),)):
         core.journal.add("set_fan", (split, new_party, n))
-        if record is not None:
-            record.fans[split] = n
+        core.joins.closed(new_party, split, n)
 
 
 def _copy_others(core: Core, requests: list[Any], socket: int, party: int, run: int, values: dict[int, Any]) -> None:
     """Copy the values that later joins got from sockets that are not run again."""
     reach = core.topology.reach((socket, None))
     later = {s for s, _ in reach}
-    if party not in core.joins.parties.all:
+    if party not in core.joins:
         return
     for _, at, tag, _, arguments in requests:
         if at not in later:

@@ -13,7 +13,6 @@ from ec_jupyter.engine.counts import Counts
 from ec_jupyter.engine.fleet import Fleet
 from ec_jupyter.engine.rates import Rates
 from ec_jupyter.errors import FrameError, RequestNotFoundError, SocketNotFoundError
-from ec_jupyter.flow.join import JoinTable
 from ec_jupyter.flow.placement import caps
 from ec_jupyter.wire import Header
 
@@ -103,8 +102,7 @@ def run(core: Core, header: Header) -> Answer:
     if row is None:
         raise RequestNotFoundError(f"no run {header['id']} in this flow")
     states = dict(core.store.rows("party_states", {"party": row[0]}))
-    party = core.joins.parties.all.get(row[0])
-    arrived = sum(1 for _ in JoinTable.waiting(party)) if party else 0
+    arrived = len(core.joins.standing.waiting(row[0]))
     if states.get("queued") or states.get("running"):
         state = "running"
     elif states.get("failed"):

@@ -11,9 +11,6 @@ from ec_jupyter.engine.gaps import Gap, Gaps
 from ec_jupyter.engine.job import StoredValue, argument_value
 from ec_jupyter.errors import RequestNotFoundError, SocketNotFoundError
 from ec_jupyter.flow.arrival import Arrival
-from ec_jupyter.flow.join import JoinTable
-from ec_jupyter.flow.join_state import JoinState
-from ec_jupyter.flow.party import Party
 from ec_jupyter.flow.tag import ROOT, Path, Tag, from_text, path, to_text
 from ec_jupyter.wire import Header
 
@@ -26,13 +23,12 @@ def waiting(core: Core, header: Header) -> Answer:
     if wanted is not None and wanted not in core.topology.names:
         raise SocketNotFoundError.named(wanted, core.topology.names)
     rows = []
-    gaps = Gaps(core)
-    for party in sorted(core.joins.parties.all.values(), key=lambda p: p.id):
-        for socket in {**party.joins, **dict.fromkeys(sorted(gaps.sockets(party)))}:
+    gaps, standing = Gaps(core), core.joins.standing
+    for party in standing.parties():
+        for socket in dict.fromkeys([*standing.sockets(party), *sorted(gaps.sockets(party))]):
             if wanted in (None, core.topology.sockets[socket].name):
-                join = party.joins.get(socket) or JoinState(socket)
-                rows += _join_rows(core, party, join, gaps.of(party, socket))
-    for socket in sorted({arrival.socket for arrival in core.joins.policies.waiting()}):
+                rows += _join_rows(core, party, socket, gaps.of(party, socket))
+    for socket in standing.independent():
         if wanted in (None, core.topology.sockets[socket].name):
             rows += _policy_rows(core, socket)
     asides.mark(core, rows, wanted)
@@ -42,12 +38,12 @@ def waiting(core: Core, header: Header) -> Answer:
 
 def _policy_rows(core: Core, socket: int) -> list[dict[str, Any]]:
     """Waiting values of joins by order, key or latest, one row for each call they will make as far as that is known."""
-    policies, rows = core.joins.policies, []
-    given = policies.partial.get(socket, {})
-    for row in policies.rows(socket):
+    standing, rows = core.joins.standing, []
+    given = standing.asked(socket)
+    for row in standing.rows(socket):
         table = _table(core, socket, list(row.values()))
         first = min(row.values(), key=lambda a: a.id)
-        asked = [given[a.run][0] for a in row.values() if a.run in given]
+        asked = [given[a.run] for a in row.values() if a.run in given]
         rows.append(
             {
                 "socket": core.topology.sockets[socket].name, "run": first.run, "party": first.party, "tag": "",
@@ -59,7 +55,7 @@ def _policy_rows(core: Core, socket: int) -> list[dict[str, Any]]:
 
 def _table(core: Core, socket: int, some: list[Arrival]) -> dict[str, dict[str, Any]]:
     """Arguments of a call, with their arrivals."""
-    held = core.joins.calls.held.get(socket, {})
+    held = core.joins.standing.held(socket)
     table: dict[str, dict[str, Any]] = {
         n: {"state": "held" if n in held else "missing", "arrivals": []} for n in core.topology.needed[socket]
     }
@@ -78,43 +74,43 @@ def _table(core: Core, socket: int, some: list[Arrival]) -> dict[str, dict[str, 
     return table
 
 
-def _join_rows(core: Core, party: Party, join: JoinState, gaps: list[Gap]) -> list[dict[str, Any]]:
+def _join_rows(core: Core, party: int, socket: int, gaps: list[Gap]) -> list[dict[str, Any]]:
+    asked = core.joins.standing.requests(party, socket)
     arrived: dict[Path, list[Arrival]] = {}
-    for arrival in JoinTable.waiting(party):
-        if arrival.socket == join.socket:
-            arrived.setdefault(path(arrival.tag), []).append(arrival)
+    for arrival in core.joins.standing.waiting(party, socket):
+        arrived.setdefault(path(arrival.tag), []).append(arrival)
     lists: dict[Path, list[Gap]] = {}
     for gap in gaps:
         lists.setdefault(path(gap.lead), []).append(gap)
-    for at in (*join.partial, *(path(gap.lead) for gap in gaps if not gap.begun)):
+    for at in (*asked, *(path(gap.lead) for gap in gaps if not gap.begun)):
         arrived.setdefault(at, [])
-    return [
-        _waiting_row(core, party, join, at, some, [*lists.get(at, ()), *(lists.get(at[:-1], ()) if at else ())])
-        for at, some in sorted(arrived.items())
-    ]
+    rows = []
+    for at, some in sorted(arrived.items()):
+        around = [*lists.get(at, ()), *(lists.get(at[:-1], ()) if at else ())]
+        row = _waiting_row(core, party, socket, at, some, around)
+        rows.append(row | {"element": list(at), "request": asked.get(at)})
+    return rows
 
 
 def _waiting_row(
-    core: Core, party: Party, join: JoinState, at: Path, some: list[Arrival], gaps: list[Gap]
+    core: Core, party: int, socket: int, at: Path, some: list[Arrival], gaps: list[Gap]
 ) -> dict[str, Any]:
     mine = [gap for gap in gaps if _concerns(gap, at, some)]
     tag: Tag = some[0].tag if some else next((gap.lead for gap in mine), ROOT)
-    table = _table(core, join.socket, some)
+    table = _table(core, socket, some)
     missing = [n for n, entry in table.items() if entry["state"] == "missing"]
     tokens = _tokens(core, party) if missing else []
     for n in missing:
-        key = (join.socket, n)
+        key = (socket, n)
         # what none of its runs leads to may still come with a run that joins the party
-        own = any(key in core.topology.reach(root) for root in party.shape)
+        own = any(key in core.topology.reach(root) for root in core.joins.standing.shape(party))
         if own and not core.topology.can_reach(tokens, key, at):
             table[n]["state"] = "unreachable"
-    given = join.partial.get(at)
     return {
-        "socket": core.topology.sockets[join.socket].name,
-        "run": some[0].run if some else min(party.runs, default=party.id), "party": party.id, "tag": to_text(tag),
-        "element": list(at), "arguments": table,
+        "socket": core.topology.sockets[socket].name,
+        "run": some[0].run if some else core.joins.standing.run(party), "party": party, "tag": to_text(tag),
+        "arguments": table,
         "stranded": any(gap.stranded for gap in mine) or any(table[n]["state"] == "unreachable" for n in missing),
-        "request": given[0][0] if given else None,
         "lacks": {gap.argument: list(gap.missing) for gap in mine if gap.missing},
     }  # fmt: skip
 
@@ -123,7 +119,7 @@ def _concerns(gap: Gap, at: Path, some: list[Arrival]) -> bool:
     """Whether a list holds these elements, or is empty and belongs at their place."""
     if not gap.begun:
         return path(gap.lead) == at
-    elements = [a for a in some if a.slot[0] == gap.argument + "[]"]
+    elements = [a for a in some if a.element and a.argument == gap.argument]
     return path(gap.lead) == at[:-1] and any(not gap.splits.isdisjoint(a.tag[-1][0]) for a in elements)
 
 
@@ -137,10 +133,9 @@ def _source_name(core: Core, arrival: Arrival) -> str:
     return core.topology.sockets[row[0]].name if row else ""
 
 
-def _tokens(core: Core, party: Party) -> list[tuple[int, Tag]]:
-    tokens = [(s, from_text(t)) for s, t, _ in core.store.rows("unfinished_of_party", {"party": party.id})]
-    tokens += core.evaluation.tokens(party.id)
-    return tokens + [(a.socket, a.tag[:-1] if a.slot[0].endswith("[]") else a.tag) for a in JoinTable.waiting(party)]
+def _tokens(core: Core, party: int) -> list[tuple[int, Tag]]:
+    tokens = [(s, from_text(t)) for s, t, _ in core.store.rows("unfinished_of_party", {"party": party})]
+    return tokens + core.evaluation.tokens(party) + core.joins.standing.tokens(party)
 
 
 def value(core: Core, header: Header) -> Answer:

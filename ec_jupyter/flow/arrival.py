@@ -82,6 +82,11 @@ class Arrival:
     rescue_of: frozenset[int] = NOBODY
 
     @property
+    def element(self) -> bool:
+        """Whether it is for one element of a list."""
+        return self.lag == ELEMENT and bool(self.tag)
+
+    @property
     def slot(self) -> Slot:
         """The argument and path it is for."""
         where = path(self.tag)

@@ -20,6 +20,7 @@ from ec_jupyter.flow.decision import Decisions, Fire, Skip, Source
 from ec_jupyter.flow.join_state import JoinState
 from ec_jupyter.flow.party import Parties, Party
 from ec_jupyter.flow.policy import Policies
+from ec_jupyter.flow.standing import Standing
 from ec_jupyter.flow.tag import Tag, by_hand, deeper, path
 from ec_jupyter.flow.tombstones import Tombstones
 from ec_jupyter.flow.topology import Root, Topology
@@ -29,7 +30,7 @@ __all__ = ["Decisions", "Fire", "JoinTable", "Skip", "Source"]
 
 
 class JoinTable:
-    """All parties of a flow and what waits in them.
+    """All parties of a flow and what waits in them; whatever changes them is a method of this.
 
     Parameters
     ----------
@@ -37,6 +38,11 @@ class JoinTable:
         The wiring in force.
     new_request, new_arrival : callable
         Give the next identity of each kind.
+
+    Attributes
+    ----------
+    standing : Standing
+        What waits where.
     """
 
     def __init__(self, topology: Topology, new_request: Callable[[], int], new_arrival: Callable[[], int]) -> None:
@@ -45,6 +51,7 @@ class JoinTable:
         self.calls = Calls(topology, self.parties, new_request, new_arrival)
         self.tombstones = Tombstones(self.calls)
         self.policies = Policies(self.calls, self.accept)
+        self.standing = Standing(self.parties, self.policies, self.tombstones)
 
     @property
     def out(self) -> Decisions:
@@ -73,13 +80,65 @@ class JoinTable:
             self.parties.file(record)
             self._watch(record)
 
+    def find(self, party: int) -> int | None:
+        """The party of that identity, or the older one that it went into; None if nothing can happen in it any more."""
+        record = self.parties.find(party)
+        return record.id if record is not None else None
+
+    def __contains__(self, party: int) -> bool:
+        """Whether something can still happen in a party."""
+        return party in self.parties.all
+
+    def begun(self, party: int, n: int = 1) -> None:
+        """Another request of a party, or what stands for one, is unfinished: it does not end before `finished`."""
+        record = self.parties.find(party)
+        if record is not None:
+            record.live += n
+
+    def withdraw_run(self, party: int, run: int) -> None:
+        """Forget a run whose request nothing has come of."""
+        record = self.parties.all.get(party)
+        if record is not None:
+            self.parties.leave(record, run)
+            self.finished(party)
+
+    def closed(self, party: int, split: str, n: int) -> None:
+        """A split of a party is known to have `n` elements, from a run that it repeats."""
+        record = self.parties.all.get(party)
+        if record is not None:
+            record.fans[split] = n
+
     def wait(self, request: int, run: int, socket: int, party: int, tag: Tag) -> None:
         """Let a request wait at its socket for the arguments that it lacks."""
         if not self.topology.by_run(socket):
             self.policies.partial.setdefault(socket, {})[run] = (request, party)
             return
-        join = self._join(self._party(party), socket)
+        join = self._party(party).join(socket)
         join.partial.setdefault(path(tag), deque()).append((request, run))
+
+    def wait_again(self, request: int, run: int, socket: int, party: int, tag: Tag, given: frozenset[str]) -> None:
+        """Let a request wait that was complete, with the arguments that it was `given`."""
+        self.adopt(party, {run: (socket, given)}, 1)
+        if request == run:
+            record = self.parties.all[party]
+            record.runs[run] = (socket, given)
+            self.parties.file(record)
+        self.wait(request, run, socket, party, tag)
+
+    def take_back(self, request: int, run: int, socket: int, party: int, tag: Tag) -> list[Arrival]:
+        """Take a waiting request out, and what was brought for it; its run leaves the party unless it met another."""
+        brought = self.policies.leave(socket, run)
+        record = self.parties.find(party)
+        if record is None:
+            return brought
+        if socket in record.joins:
+            for value in record.joins[socket].take_back(request, run, path(tag)):
+                self.calls.uncount(record, value)
+                self.calls.set_state(value.arrivals[0], "left", None)
+                brought.append(value.arrivals[0])
+        if request == run and run not in record.bound:
+            self.parties.leave(record, run)
+        return brought
 
     def supply(
         self, socket: int, argument: str, party: int, run: int, tag: Tag, value: object, key: object = None
@@ -90,7 +149,7 @@ class JoinTable:
             return self._take_run_independent(one)
         record = self._party(party)
         arrival = self._arrival(socket, argument, record, run, tag, value)
-        self.calls.value(record, self._join(record, socket), arrival)
+        self.calls.value(record, record.join(socket), arrival)
         self._after(record)
         return arrival
 
@@ -100,7 +159,7 @@ class JoinTable:
         one = self.calls.new_arrival()
         arrival = Arrival(one, socket, argument, record.id, run, tag, "value", value, lag=ELEMENT)
         self.calls.out.arrivals.append(arrival)
-        self.calls.value(record, self._join(record, socket), arrival)
+        self.calls.value(record, record.join(socket), arrival)
         self._after(record)
 
     def supply_list(
@@ -108,7 +167,7 @@ class JoinTable:
     ) -> list[Arrival]:
         """A whole list for an argument that gathers, brought by hand: one arrival for each of its elements."""
         record, calls = self._party(party), self.calls
-        join = self._join(record, socket)
+        join = record.join(socket)
         first = calls.new_arrival()
         if not values:
             tombstone = Arrival(first, socket, argument, record.id, run, tag, "empty", index=-1, state="decided")
@@ -163,7 +222,7 @@ class JoinTable:
             return
         if party is None:
             raise RuntimeError(f"party {source.party} comes to a join and was never adopted")
-        calls.value(party, join or self._join(party, plug.target), arrival)
+        calls.value(party, join or party.join(plug.target), arrival)
         self.tombstones.deliver()
 
     def _take_run_independent(self, arrival: Arrival) -> Arrival:
@@ -243,13 +302,13 @@ class JoinTable:
     def leave_out(self, socket: int, argument: str, party: int, tag: Tag) -> None:
         """Complete a list without the element of that tag, which has not come."""
         record = self._party(party)
-        self.tombstones.leave_out(record, self._join(record, socket), argument, tag)
+        self.tombstones.leave_out(record, record.join(socket), argument, tag)
         self._after(record)
 
     def end_list(self, socket: int, argument: str, party: int, tag: Tag) -> None:
         """Discard the whole list at a tag, of which nothing has come: its call is skipped."""
         record = self._party(party)
-        self.tombstones.end_list(record, self._join(record, socket), argument, tag)
+        self.tombstones.end_list(record, record.join(socket), argument, tag)
         self._after(record)
 
     def _out_of_buffer(self, party: Party, join: JoinState, arrival: Arrival) -> bool:
@@ -295,23 +354,13 @@ class JoinTable:
     @staticmethod
     def waiting(party: Party) -> Iterator[Arrival]:
         """Arrivals of a party that no call has taken, those on their way into lists included."""
-        for join in party.joins.values():
-            for _, _, value in join.waiting():
-                yield from (a for a in value.arrivals if a.state == "waiting")
-            yield from join.pending()
+        return party.waits()
 
     def all_waiting(self) -> Iterator[Arrival]:
         """Arrivals of the flow that no call has taken."""
         for party in self.parties.all.values():
-            yield from self.waiting(party)
+            yield from party.waits()
         yield from self.policies.waiting()
-
-    def empty_lists(self) -> Iterator[Arrival]:
-        """Tombstones of empty lists that no call has taken."""
-        for party in self.parties.all.values():
-            for join in party.joins.values():
-                values = (value for _, _, value in join.waiting() if value.counted and not value.arrivals)
-                yield from (value.tombstone for value in values if value.tombstone)
 
     def withdraw(self, arrival: Arrival) -> None:
         """Take out what waits, as if it had not come, because another plug brings the same."""
@@ -340,6 +389,14 @@ class JoinTable:
             self.calls.expire(party, join, mine)
             self._after(party)
         return mine is not None
+
+    def hold_again(self, arrivals: Iterable[Arrival]) -> None:
+        """Put back what waits, or is held, regardless of run."""
+        self.policies.restore(arrivals)
+
+    def set_alone(self, party: int) -> None:
+        """Let no further run into a party."""
+        self.parties.set_alone(party)
 
     @property
     def undecided(self) -> list[int]:
@@ -401,13 +458,6 @@ class JoinTable:
         if record is None:
             raise RuntimeError(f"party {party} comes to a join and was never adopted")
         return record
-
-    @staticmethod
-    def _join(party: Party, socket: int) -> JoinState:
-        join = party.joins.get(socket)
-        if join is None:
-            join = party.joins[socket] = JoinState(socket)
-        return join
 
     def _arrival(self, socket: int, argument: str, party: Party, run: int, tag: Tag, value: object) -> Arrival:
         arrival = Arrival(self.calls.new_arrival(), socket, argument, party.id, run, tag, "value", value)

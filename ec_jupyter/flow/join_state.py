@@ -220,6 +220,17 @@ class JoinState:
         """Whether a call is of a split without elements."""
         return bool(self.empty_splits) and any(at[:depth] in self.empty_splits for depth in range(len(at) + 1))
 
+    def decided(self, argument: str, base: Path, index: int) -> bool:
+        """Whether an element of a list has come, or never will, or its list is gone."""
+        slot = (argument + "[]", (*base, index))
+        return (
+            slot in self.seen
+            or slot in self.absent
+            or self.is_skipped(base)
+            or self.is_absent(argument, base)
+            or any(b.made for b in self.buffers.get((argument, base), ()))
+        )
+
     # -- tombstones ----------------------------------------------------------
     def note(self, slot: Slot, plug: int | None) -> list[Arrival]:
         """Remember that something came to a slot; the undecided tombstones above it that this makes void."""
@@ -253,6 +264,22 @@ class JoinState:
         return plugs
 
     # -- edits ---------------------------------------------------------------
+    def take_back(self, request: int, run: int, at: Path) -> list[ArgumentValue]:
+        """Forget a request that waits for arguments, and take out the values that were brought by hand for it."""
+        for place, queue in list(self.partial.items()):
+            for entry in [e for e in queue if e[0] == request]:
+                queue.remove(entry)
+            if not queue:
+                del self.partial[place]
+        taken = []
+        for argument, where, value in list(self.waiting()):
+            one = value.arrivals[0] if len(value.arrivals) == 1 else None
+            if one is not None and one.source is None and (one.run, where) == (run, at):
+                self.remove(argument, where, value)
+                self.seen.discard(one.slot)
+                taken.append(value)
+        return taken
+
     def withdraw(self, arrival: Arrival) -> int:
         """Forget something that waits, as if it had not come; by how much what waits in the party becomes less."""
         argument, where = arrival.slot

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from ec_jupyter.flow.arrival import NOBODY, Arrival
 from ec_jupyter.flow.join_state import JoinState
-from ec_jupyter.flow.tag import Path
+from ec_jupyter.flow.tag import Path, Tag
 from ec_jupyter.flow.topology import Root, Topology
 
 Shape = frozenset[Root]
@@ -63,6 +63,29 @@ class Party:
         """Whether nothing more can happen in it."""
         return not self.live and not self.waiting
 
+    def join(self, socket: int) -> JoinState:
+        """What has come to a socket in it."""
+        join = self.joins.get(socket)
+        if join is None:
+            join = self.joins[socket] = JoinState(socket)
+        return join
+
+    def waits(self) -> Iterator[Arrival]:
+        """Its arrivals that no call has taken, those on their way into lists included."""
+        for join in self.joins.values():
+            for _, _, value in join.waiting():
+                yield from (a for a in value.arrivals if a.state == "waiting")
+            yield from join.pending()
+
+    def tokens(self) -> Iterator[tuple[int, Tag]]:
+        """Where its waiting arrivals stand; a shared value counts until its first use only."""
+        for join in self.joins.values():
+            for _, _, value in join.waiting():
+                if value.counted:
+                    yield join.socket, value.tag
+            for element in join.pending():
+                yield join.socket, element.tag[:-1]
+
     def trace(self, arrival: Arrival, *, failure: bool) -> None:
         """Note which failures a value from a call came of; `failure`: it is one."""
         source = arrival.source
@@ -95,7 +118,7 @@ class Party:
         for socket, join in other.joins.items():
             for arrival in join.arrivals():
                 arrival.party = self.id
-            self.joins.setdefault(socket, JoinState(socket)).absorb(join)
+            self.join(socket).absorb(join)
 
     @property
     def shape(self) -> Shape:

@@ -73,7 +73,7 @@ def _give(table: JoinTable, given: Iterable[tuple[int, int, int, int, Tag]]) -> 
         if not table.topology.by_run(socket):
             table.policies.partial.setdefault(socket, {})[run] = (request, party)
             continue
-        join = table.parties.all[party].joins.setdefault(socket, JoinState(socket))
+        join = table.parties.all[party].join(socket)
         join.partial.setdefault(path(tag), deque()).append((request, run))
 
 
@@ -99,7 +99,7 @@ class _Builder:
                 party.inherit(arrival, arrival.request)
         if arrival.plug in self._table.topology.simple and arrival.state != "waiting":
             return
-        join = party.joins.setdefault(arrival.socket, JoinState(arrival.socket))
+        join = party.join(arrival.socket)
         join.note(arrival.slot, arrival.plug)
         if arrival.kind == "value":
             self._value(party, join, arrival)

@@ -7,7 +7,7 @@ nothing by itself, but counts for the elements below it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from heapq import heappop, heappush
 
@@ -46,7 +46,7 @@ class Tombstones:
             return
         if party is None:
             raise RuntimeError(f"party {tombstone.party} comes to a join and was never adopted")
-        self._receive(party, party.joins.setdefault(tombstone.socket, JoinState(tombstone.socket)), tombstone)
+        self._receive(party, party.join(tombstone.socket), tombstone)
 
     def _receive(self, party: Party, join: JoinState, tombstone: Arrival) -> None:
         slot = tombstone.slot
@@ -166,7 +166,7 @@ class Tombstones:
         An undecided join may still send a tombstone to the next one, so nothing is decided before the joins above it
         are, and before the tombstones that they send have come.
         """
-        reachability = Reachability(self.calls.topology, [*tokens, *self._waiting(party)])
+        reachability = Reachability(self.calls.topology, [*tokens, *party.tokens()])
         left: set[SocketSlot] = set()
         changed = False
         todo = self._spots(party, [])
@@ -217,7 +217,7 @@ class Tombstones:
         return lost
 
     def _leave_out(self, party: Party, plug: Plug, base: Path, tags: dict[int, Tag]) -> None:
-        join = party.joins.setdefault(plug.target, JoinState(plug.target))
+        join = party.join(plug.target)
         splits = {split for tag in tags.values() for split in tag[-1][0]}
         missing = join.lacking(plug.argument, base, splits, party.fans)
         if not missing or not missing <= tags.keys():
@@ -285,16 +285,6 @@ class Tombstones:
             return False
         self.calls.unshare(party, join, argument, where)
         return True
-
-    @staticmethod
-    def _waiting(party: Party) -> Iterator[tuple[int, Tag]]:
-        """Where waiting arrivals stand; a shared value counts until its first use only."""
-        for join in party.joins.values():
-            for _, _, value in join.waiting():
-                if value.counted:
-                    yield join.socket, value.tag
-            for element in join.pending():
-                yield join.socket, element.tag[:-1]
 
 
 def _combined(tombstones: list[Arrival]) -> Arrival:

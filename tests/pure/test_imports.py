@@ -80,6 +80,30 @@ def test_the_server_needs_no_notebook() -> None:
     assert [name for path in server for _, name in imports_of(path) if room_of(name) == "notebook"] == []
 
 
+INSIDE_JOINS = {"parties", "calls", "tombstones", "policies"}
+"""What the join table is made of."""
+
+
+def test_outside_the_flow_joins_are_changed_by_the_methods_of_their_table_alone() -> None:
+    reached = [
+        f"{dotted(path)}:{node.lineno}"
+        for path in modules()
+        if room_of(dotted(path)) != "flow"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and node.attr in INSIDE_JOINS
+        if isinstance(node.value, ast.Attribute) and node.value.attr == "joins"
+    ]
+    inside = {f"ec_jupyter.flow.{name}" for name in ("party", "calls", "join_state", "tombstones", "policy")}
+    known = [
+        f"{dotted(path)} imports {name}"
+        for path in modules()
+        if room_of(dotted(path)) != "flow"
+        for _, name in imports_of(path)
+        if name.rpartition(".")[0] in inside
+    ]
+    assert reached + known == []
+
+
 def floor(name: str) -> int:
     """Which room of the nodes a module is in, from the bottom up; the last two know nothing of each other."""
     parts = name.removeprefix("ec_jupyter.nodes.").split(".")

@@ -1,0 +1,165 @@
+"""What waits in the joins of a flow, and in which parties: to be shown, or looked up. Read-only; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ec_jupyter.flow.arrival import Arrival, GatherBuffer
+from ec_jupyter.flow.join_state import JoinState
+from ec_jupyter.flow.party import Parties, Shape
+from ec_jupyter.flow.policy import Policies
+from ec_jupyter.flow.reach import Reachability
+from ec_jupyter.flow.tag import Path, Tag
+from ec_jupyter.flow.tombstones import Tombstones
+from ec_jupyter.model import Plug
+
+
+class Gathering(NamedTuple):
+    """A list that is being gathered, or would be if an element of it came.
+
+    Attributes
+    ----------
+    argument, base : str, Path
+        What it is for, and the path of its call.
+    splits : frozenset of str
+        Splits whose elements it gathers.
+    tags : tuple of Tag
+        Tags of what is there, elements that are left out included.
+    begun, made : bool
+        An element is there; a list was made of such elements before.
+    lacking : set of int or None
+        Elements that are not there; None while it is not known how many there are.
+    """
+
+    argument: str
+    base: Path
+    splits: frozenset[str]
+    tags: tuple[Tag, ...]
+    begun: bool
+    made: bool
+    lacking: set[int] | None
+
+
+class Standing:
+    """What waits in a flow's joins as of now.
+
+    Parameters
+    ----------
+    parties : Parties
+        Its parties.
+    policies : Policies
+        What waits regardless of run.
+    tombstones : Tombstones
+        What is known of elements that will not come.
+    """
+
+    def __init__(self, parties: Parties, policies: Policies, tombstones: Tombstones) -> None:
+        self._parties, self._policies, self._tombstones = parties, policies, tombstones
+
+    # -- parties ---------------------------------------------------------------
+    def parties(self) -> list[int]:
+        """Parties in which something can still happen, oldest first."""
+        return sorted(self._parties.all)
+
+    def shape(self, party: int) -> Shape:
+        """Where the runs of a party began."""
+        return self._parties.all[party].shape
+
+    def run(self, party: int) -> int:
+        """The oldest run that is in a party."""
+        return min(self._parties.all[party].runs, default=party)
+
+    def sockets(self, party: int) -> list[int]:
+        """Sockets to which something has come in a party."""
+        return list(self._parties.all[party].joins)
+
+    def tokens(self, party: int) -> list[tuple[int, Tag]]:
+        """Sockets and tags at which something waits in a party that can still be part of a call."""
+        return list(self._parties.all[party].tokens())
+
+    # -- what waits ------------------------------------------------------------
+    def waiting(self, party: int, socket: int | None = None) -> list[Arrival]:
+        """Arrivals of a party (at one socket) that no call has taken; none of a party that has ended."""
+        record = self._parties.all.get(party)
+        return [a for a in record.waits() if socket in (None, a.socket)] if record else []
+
+    def empty_lists(self) -> Iterator[Arrival]:
+        """Tombstones of empty lists that no call has taken."""
+        for party in self._parties.all.values():
+            for join in party.joins.values():
+                values = (value for _, _, value in join.waiting() if value.counted and not value.arrivals)
+                yield from (value.tombstone for value in values if value.tombstone)
+
+    def requests(self, party: int, socket: int) -> dict[Path, int]:
+        """By path, the first request that waits at a socket for the arguments that it lacks."""
+        join = self._parties.all[party].joins.get(socket)
+        return {at: queue[0][0] for at, queue in join.partial.items()} if join else {}
+
+    # -- lists -----------------------------------------------------------------
+    def lists(self, party: int, socket: int) -> list[Gathering]:
+        """Lists of a party that are being gathered at a socket."""
+        join = self._parties.all[party].joins.get(socket)
+        if join is None:
+            return []
+        return [
+            self._gathering(party, socket, argument, base, buffer)
+            for (argument, base), buffers in join.buffers.items()
+            for buffer in buffers
+        ]
+
+    def awaited(self, party: int, socket: int, argument: str, base: Path, splits: set[str]) -> Gathering:
+        """A list of elements of which none has come."""
+        return self._gathering(party, socket, argument, base, GatherBuffer(splits=splits))
+
+    def _gathering(self, party: int, socket: int, argument: str, base: Path, buffer: GatherBuffer) -> Gathering:
+        record = self._parties.all[party]
+        join = record.joins.get(socket) or JoinState(socket)
+        return Gathering(
+            argument,
+            base,
+            frozenset(buffer.splits),
+            (*(queue[0].tag for queue in buffer.items.values()), *(a.tag for a in buffer.left_out.values())),
+            bool(buffer.items),
+            buffer.made,
+            join.lacking(argument, base, buffer.splits, record.fans),
+        )
+
+    def gathers(self, party: int, keys: set[tuple[int, str]]) -> bool:
+        """Whether elements of a list for one of these arguments have come, and not all of them."""
+        record = self._parties.find(party)
+        joins = record.joins.values() if record is not None else ()
+        return any((a.socket, a.argument) in keys for join in joins for a in join.pending())
+
+    def lost(
+        self, party: int, plug: Plug, reachability: Reachability, failed: list[tuple[int, Tag]]
+    ) -> dict[Path, dict[int, Tag]]:
+        """By list, elements that a gathering plug will not bring because calls have `failed`.
+
+        What has come all the same, or is ruled out, is none of them. `reachability` is that of the calls that go on.
+        """
+        record = self._parties.all[party]
+        found = {}
+        for base, tags in self._tombstones.lost_elements(record, plug, reachability, failed).items():
+            join = record.joins.get(plug.target)
+            left = {i: tag for i, tag in tags.items() if not (join and join.decided(plug.argument, base, i))}
+            if left:
+                found[base] = left
+        return found
+
+    # -- regardless of run -----------------------------------------------------
+    def independent(self) -> list[int]:
+        """Sockets at which something waits regardless of run."""
+        return sorted({arrival.socket for arrival in self._policies.waiting()})
+
+    def rows(self, socket: int) -> list[dict[str, Arrival]]:
+        """What waits at such a socket, call by call, as far as it is known what will be one."""
+        return self._policies.rows(socket)
+
+    def asked(self, socket: int) -> dict[int, int]:
+        """By run, the request that waits at such a socket for the arguments that it lacks."""
+        return {run: request for run, (request, _) in self._policies.partial.get(socket, {}).items()}
+
+    def held(self, socket: int) -> set[str]:
+        """Held arguments of a socket that have a value."""
+        return set(self._policies.calls.held.get(socket, ()))
