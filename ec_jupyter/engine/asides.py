@@ -100,7 +100,9 @@ def _why(core: Core, value: Sequence[Any]) -> str:
 
 
 def _row(core: Core, name: str, value: Sequence[Any]) -> dict[str, Any]:
-    arrival, _, argument, party, run, tag, request, since, kind, size, source = value
+    arrival, _, argument, party, run, tag, request, since, source, key = value
+    stored = core.values.load([key]).get(key)
+    kind, size = (stored.value.type, stored.value.size) if stored is not None else ("", 0)
     try:
         element = list(path(from_text(tag)))
     except ValueError:

@@ -235,7 +235,7 @@ class Core:
         self.end(job, "skipped", "waiting" if skip.waited else "queued")
 
     def _merged(self, party: int, older: int) -> None:
-        for name in ("merge_runs", "merge_arrivals", "merge_fans"):
+        for name in ("note_run", "merge_runs", "merge_arrivals", "merge_fans"):
             self.journal.step(name, {"older": older, "party": party})
         self.evaluation.merged(party, older)
         for job in self.jobs.values():

@@ -326,7 +326,7 @@ def put_back(core: Core, job: Job) -> None:
     core.count(job.socket, "waiting")
     given = frozenset(job.arguments)
     if job.id == job.run:
-        core.journal.step("set_given", (json.dumps(sorted(given)), job.run))
+        core.journal.step("set_given", {"given": json.dumps(sorted(given)), "run": job.run})
     core.joins.wait_again(job.id, job.run, job.socket, job.party, job.tag, given)
     held = core.topology.sockets[job.socket].hold
     for name, argument in job.arguments.items():

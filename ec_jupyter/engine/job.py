@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ec_jupyter.engine.row_values import RESULT, place_of, unpack
 from ec_jupyter.engine.store import Store, id_list
 from ec_jupyter.flow.arrival import Arrival, to_column
 from ec_jupyter.flow.tag import Tag, to_text
@@ -31,7 +32,7 @@ class StoredValue:
     Attributes
     ----------
     id : int
-        Its row.
+        Its row, or where it stands in the row of a request (`row_values`).
     value : Value
         What travels.
     place : str
@@ -137,7 +138,7 @@ class Values:
         wanted = list(ids)
         if not wanted:
             return {}
-        found: dict[int, StoredValue] = {}
+        found = self._in_rows([one for one in wanted if one < 0])
         errors: dict[int, list[int]] = {}
         for row in self.store.rows("get_values", (id_list(wanted),)):
             stored = _stored(row)
@@ -150,6 +151,38 @@ class Values:
                 plain = found[key]
                 found[key] = StoredValue(plain.id, plain.value, "error", tuple(inner[i] for i in extras if i in inner))
         return found
+
+    def _in_rows(self, wanted: Sequence[int]) -> dict[int, StoredValue]:
+        """Values that stand in rows of requests."""
+        found: dict[int, StoredValue] = {}
+        if not wanted:
+            return found
+        requests = list({place_of(one)[0] for one in wanted})
+        rows = {row[0]: row for row in self.store.rows("values_in_rows", (id_list(requests),))}
+        for one in wanted:
+            request, place = place_of(one)
+            _, inputs, data, kind = rows.get(request, (0, None, None, None))
+            if place == RESULT and data is not None:
+                found[one] = StoredValue(one, Value(data, None, len(data), kind), "inline")
+            elif place != RESULT and inputs is not None:
+                found.update(_given(request, inputs))
+        return found
+
+    def of_requests(self, rows: Iterable[tuple[int, str, bytes | None]]) -> dict[int, StoredValue]:
+        """Values that requests are called with, by id.
+
+        Parameters
+        ----------
+        rows : iterable of tuple of (int, str, bytes or None)
+            Identity and the columns ``arguments`` and ``inputs`` of each.
+        """
+        found: dict[int, StoredValue] = {}
+        named: set[int] = set()
+        for key, arguments, inputs in rows:
+            named.update(ids_in(arguments))
+            if inputs is not None:
+                found.update(_given(key, inputs))
+        return found | self.load(named - found.keys())
 
     def arguments(self, text: str, found: dict[int, StoredValue]) -> dict[str, Argument]:
         """A request's column of arguments with the values in it."""
@@ -281,6 +314,10 @@ def call_of(job: Job, topology: Topology, fixed: dict[int, StoredValue]) -> Call
 def ids_in(text: str) -> list[int]:
     """Ids of the values in a column of arguments."""
     return [i for _, ids, _ in json.loads(text).values() for i in ids]
+
+
+def _given(request: int, inputs: bytes) -> Iterator[tuple[int, StoredValue]]:
+    return ((key, StoredValue(key, value, "inline")) for key, value in unpack(request, inputs))
 
 
 def _stored(row: Sequence[Any]) -> StoredValue:

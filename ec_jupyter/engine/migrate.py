@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ec_jupyter.errors import StoreError
 
-SCHEMA = 3
+SCHEMA = 4
 """The schema of new databases."""
 
 
@@ -22,7 +22,8 @@ def _without_slow_checks(db: sqlite3.Connection) -> None:
     check = " CHECK (state IN ('waiting', 'queued', 'running', 'done', 'failed', 'cancelled', 'skipped'))"
     db.execute("UPDATE sqlite_schema SET sql = replace(sql, ?, '') WHERE name = 'request'", (check,))
     db.execute(f"PRAGMA schema_version = {version + 1}")
-    db.execute("PRAGMA writable_schema = OFF")
+    # read anew: what follows changes that text too
+    db.execute("PRAGMA writable_schema = RESET")
     db.execute("DROP INDEX arrival_waiting")
     db.execute(
         "CREATE INDEX arrival_waiting ON arrival (party) "
@@ -30,7 +31,13 @@ def _without_slow_checks(db: sqlite3.Connection) -> None:
     )
 
 
-STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {2: _without_slow_checks}
+def _with_small_values(db: sqlite3.Connection) -> None:
+    # 3 to 4: small values stand in the rows of requests from now on; those that have rows keep them, and so do runs
+    for column in ("inputs BLOB", "bytes BLOB", "type TEXT"):
+        db.execute(f"ALTER TABLE request ADD COLUMN {column}")
+
+
+STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {2: _without_slow_checks, 3: _with_small_values}
 """What leads on from each older schema."""
 
 

@@ -67,8 +67,8 @@ UPDATE request SET state = 'done', error = NULL WHERE id = ? AND state = 'failed
 DELETE FROM arrival WHERE id = ?;
 
 -- name: routing
-SELECT a.id, r.id, r.socket, run.party, r.run, r.tag, a.late, a.plug, a.value, a."index", a.mark, r.state, r.error
-  FROM arrival a JOIN request r ON r.id = a.source_request JOIN run ON run.id = r.run WHERE a.state = 'routing';
+SELECT a.id, r.id, r.socket, coalesce(run.party, r.run), r.run, r.tag, a.late, a.plug, a.value, a."index", a.mark, r.state, r.error
+  FROM arrival a JOIN request r ON r.id = a.source_request LEFT JOIN run ON run.id = r.run WHERE a.state = 'routing';
 
 -- name: joined_to
 SELECT id FROM request WHERE joined = ?;
@@ -141,7 +141,7 @@ UPDATE request SET state = 'failed', error = ?, finished = ? WHERE id = ? AND st
 
 -- name: fail_party
 UPDATE request SET state = 'failed', error = :error, finished = :now
- WHERE run IN (SELECT id FROM run WHERE id = :party OR party = :party) AND state IN ('queued', 'running', 'waiting');
+ WHERE (run = :party OR run IN (SELECT id FROM run WHERE party = :party AND party <> id)) AND state IN ('queued', 'running', 'waiting');
 
 -- name: all_meta
 SELECT key, value FROM meta;
@@ -254,16 +254,16 @@ SELECT (SELECT max(id) FROM request), (SELECT max(id) FROM value), (SELECT max(i
 
 -- name: queued
 -- the head of one socket's queue
-SELECT r.id, r.socket, r.run, run.party, r.tag, r.attempt, r.deaths, r.emitted, r.hops, r.not_before, r.arguments,
-       r.error IS NOT NULL, r.created
-  FROM request r JOIN run ON run.id = r.run
+SELECT r.id, r.socket, r.run, coalesce(run.party, r.run), r.tag, r.attempt, r.deaths, r.emitted, r.hops, r.not_before,
+       r.arguments, r.error IS NOT NULL, r.created, r.inputs
+  FROM request r LEFT JOIN run ON run.id = r.run
  WHERE r.state = 'queued' AND r.state NOT IN ('done', 'skipped') AND r.socket = ? AND r.id > ?
  ORDER BY r.id LIMIT ?;
 
 -- name: one_queued
-SELECT r.id, r.socket, r.run, run.party, r.tag, r.attempt, r.deaths, r.emitted, r.hops, r.not_before, r.arguments,
-       r.error IS NOT NULL, r.created
-  FROM request r JOIN run ON run.id = r.run WHERE r.id = ?;
+SELECT r.id, r.socket, r.run, coalesce(run.party, r.run), r.tag, r.attempt, r.deaths, r.emitted, r.hops, r.not_before,
+       r.arguments, r.error IS NOT NULL, r.created, r.inputs
+  FROM request r LEFT JOIN run ON run.id = r.run WHERE r.id = ?;
 
 -- name: queued_sockets
 SELECT socket, count(*) FROM request WHERE state = 'queued' AND state NOT IN ('done', 'skipped') GROUP BY socket;
@@ -271,11 +271,16 @@ SELECT socket, count(*) FROM request WHERE state = 'queued' AND state NOT IN ('d
 -- name: get_values
 SELECT id, place, file, bytes, type, size FROM value WHERE id IN (SELECT value FROM json_each(?));
 
+-- name: values_in_rows
+SELECT id, inputs, bytes, type FROM request WHERE id IN (SELECT value FROM json_each(?));
+
 -- name: joining_parties
 -- parties with unfinished requests, of runs that began where a join lies ahead or lacked arguments
-SELECT DISTINCT run.party FROM request r JOIN run ON run.id = r.run
+SELECT DISTINCT coalesce(run.party, r.run) FROM request r LEFT JOIN run ON run.id = r.run
  WHERE r.state NOT IN ('done', 'skipped') AND r.joined IS NULL
-   AND (run.given IS NOT NULL OR run.root IN (SELECT value FROM json_each(?)));
+   AND (run.given IS NOT NULL
+        OR coalesce(run.root, CASE WHEN r.run = r.id THEN r.socket ELSE (SELECT socket FROM request root WHERE root.id = r.run) END)
+           IN (SELECT value FROM json_each(?)));
 
 -- name: waiting_parties
 SELECT DISTINCT party, target, argument FROM arrival WHERE state = 'waiting' OR state = 'shared' OR state = 'routing';
@@ -290,20 +295,22 @@ SELECT id, target, argument, party, run, tag, value, source_request, "index", pl
 
 -- name: arrivals_aside
 -- values that were set aside, or wait in parties that were; tombstones among them are shown to nobody
-SELECT a.id, a.target, a.argument, a.party, a.run, a.tag, a.source_request, a.time, v.type, v.size, s.name
-  FROM arrival a JOIN value v ON v.id = a.value LEFT JOIN request r ON r.id = a.source_request LEFT JOIN socket s ON s.id = r.socket
- WHERE a.id IN (SELECT value FROM json_each(:values)) AND a.state IN ('waiting', 'shared', 'routing', 'held')
+SELECT a.id, a.target, a.argument, a.party, a.run, a.tag, a.source_request, a.time, s.name, a.value
+  FROM arrival a LEFT JOIN request r ON r.id = a.source_request LEFT JOIN socket s ON s.id = r.socket
+ WHERE a.value IS NOT NULL AND a.id IN (SELECT value FROM json_each(:values)) AND a.state IN ('waiting', 'shared', 'routing', 'held')
 UNION
-SELECT a.id, a.target, a.argument, a.party, a.run, a.tag, a.source_request, a.time, v.type, v.size, s.name
-  FROM arrival a JOIN value v ON v.id = a.value LEFT JOIN request r ON r.id = a.source_request LEFT JOIN socket s ON s.id = r.socket
- WHERE a.party IN (SELECT value FROM json_each(:parties)) AND (a.state = 'waiting' OR a.state = 'shared' OR a.state = 'routing');
+SELECT a.id, a.target, a.argument, a.party, a.run, a.tag, a.source_request, a.time, s.name, a.value
+  FROM arrival a LEFT JOIN request r ON r.id = a.source_request LEFT JOIN socket s ON s.id = r.socket
+ WHERE a.value IS NOT NULL AND a.party IN (SELECT value FROM json_each(:parties)) AND (a.state = 'waiting' OR a.state = 'shared' OR a.state = 'routing');
 
 -- name: arrival_times
 SELECT id, time FROM arrival WHERE (state = 'waiting' OR state = 'shared' OR state = 'routing') AND target IN (SELECT value FROM json_each(?));
 
 -- name: runs_of
-SELECT id, root, given, party FROM run
- WHERE id IN (SELECT value FROM json_each(:parties)) AND party = id OR party <> id AND party IN (SELECT value FROM json_each(:parties));
+SELECT r.id, coalesce(run.root, r.socket), run.given, r.id FROM request r LEFT JOIN run ON run.id = r.id
+ WHERE r.id IN (SELECT value FROM json_each(:parties)) AND r.run = r.id AND coalesce(run.party, r.id) = r.id
+UNION ALL
+SELECT id, root, given, party FROM run WHERE party <> id AND party IN (SELECT value FROM json_each(:parties));
 
 -- name: requests_of
 SELECT r.id, r.socket, r.run, r.tag, r.state, r.joined FROM request r
@@ -327,19 +334,24 @@ SELECT party FROM run WHERE replay_of IS NOT NULL AND party IN (SELECT value FRO
 
 -- name: unfinished_of_party
 SELECT r.socket, r.tag, r.state FROM request r
- WHERE r.id IN (SELECT id FROM run WHERE id = :party OR party = :party AND party <> id
-                UNION ALL
-                SELECT q.id FROM run JOIN request q ON q.run = run.id AND q.run <> q.id
-                 WHERE run.id = :party OR run.party = :party AND run.party <> run.id)
+ WHERE r.id IN (SELECT id FROM request WHERE id = :party
+                UNION ALL SELECT id FROM request WHERE run = :party AND run <> id
+                UNION ALL SELECT id FROM run WHERE party = :party AND party <> id
+                UNION ALL SELECT q.id FROM run JOIN request q ON q.run = run.id AND q.run <> q.id
+                           WHERE run.party = :party AND run.party <> run.id)
    AND +r.state NOT IN ('done', 'skipped');
 
 -- name: failed_of
 -- calls of these sockets that should have brought something, and will not by themselves
-SELECT run.party, r.socket, r.tag FROM request r JOIN run ON run.id = r.run
+SELECT coalesce(run.party, r.run), r.socket, r.tag FROM request r LEFT JOIN run ON run.id = r.run
  WHERE r.state IN ('failed', 'cancelled') AND r.joined IS NULL AND r.socket IN (SELECT value FROM json_each(?));
 
 -- name: unfinished_of_run
 SELECT count(*) FROM request r WHERE (r.id = :run OR r.run = :run AND r.run <> r.id) AND r.state NOT IN ('done', 'skipped');
+
+-- name: note_run
+-- a run that had no row is about to become another party's
+INSERT INTO run (id, root, party, created) SELECT id, socket, id, created FROM request WHERE id = :party ON CONFLICT (id) DO NOTHING;
 
 -- name: merge_runs
 UPDATE run SET party = :older WHERE id = :party OR party = :party AND party <> id;
@@ -356,12 +368,11 @@ UPDATE arrival SET state = 'used' WHERE party = ? AND state = 'shared';
 -- name: find_submit
 SELECT id FROM run WHERE root = ? AND submit_id = ?;
 
--- name: request_row
-SELECT r.*, run.party FROM request r JOIN run ON run.id = r.run WHERE r.id = ?;
-
 -- name: small_results
-SELECT r.id, v.type, v.bytes FROM request r JOIN value v ON v.id = r.result
- WHERE r.id IN (SELECT value FROM json_each(?)) AND r.state = 'done' AND v.place = 'inline';
+-- a request that was joined to another one names that one's result
+SELECT r.id, coalesce(o.type, v.type), coalesce(o.bytes, v.bytes)
+  FROM request r LEFT JOIN request o ON o.id = -r.result / 64 LEFT JOIN value v ON v.id = r.result
+ WHERE r.id IN (SELECT value FROM json_each(?)) AND r.state = 'done' AND (o.bytes IS NOT NULL OR v.place = 'inline');
 
 -- name: unfinished_among
 SELECT id FROM request WHERE id IN (SELECT value FROM json_each(?)) AND state IN ('waiting', 'queued', 'running');
@@ -381,7 +392,8 @@ SELECT stream, text FROM output WHERE request = ? ORDER BY rowid;
 
 -- name: missed
 -- what calls of a socket came to from some revision on; and what open ones yielded
-SELECT r.id, r.state, r.result, r.error, r.run, r.tag, r.emitted, run.party FROM request r JOIN run ON run.id = r.run
+SELECT r.id, r.state, r.result, r.error, r.run, r.tag, r.emitted, coalesce(run.party, r.run)
+  FROM request r LEFT JOIN run ON run.id = r.run
  WHERE r.socket = :source AND r.joined IS NULL
    AND (r.state IN ('done', 'failed', 'skipped') AND r.revision >= :revision
         OR r.emitted > 0 AND r.state IN ('queued', 'running'))
@@ -420,26 +432,25 @@ SELECT request, argument, source_request FROM arrival WHERE source_request = ? A
 -- name: versions
 SELECT record, created FROM task WHERE socket = ? ORDER BY version;
 
--- name: run_of
-SELECT id, root, party, submit_id, replay_of, created FROM run WHERE id = ?;
-
 -- name: party_states
 SELECT r.state, count(*) FROM request r
- WHERE r.id IN (SELECT id FROM run WHERE id = :party OR party = :party AND party <> id
-                UNION ALL
-                SELECT q.id FROM run JOIN request q ON q.run = run.id AND q.run <> q.id
-                 WHERE run.id = :party OR run.party = :party AND run.party <> run.id)
+ WHERE r.id IN (SELECT id FROM request WHERE id = :party
+                UNION ALL SELECT id FROM request WHERE run = :party AND run <> id
+                UNION ALL SELECT id FROM run WHERE party = :party AND party <> id
+                UNION ALL SELECT q.id FROM run JOIN request q ON q.run = run.id AND q.run <> q.id
+                           WHERE run.party = :party AND run.party <> run.id)
    AND r.joined IS NULL
  GROUP BY r.state;
 
 -- name: ids_of_party
-SELECT id FROM run WHERE id = :party OR party = :party AND party <> id
-UNION ALL
-SELECT q.id FROM run JOIN request q ON q.run = run.id AND q.run <> q.id
- WHERE run.id = :party OR run.party = :party AND run.party <> run.id;
+SELECT id FROM request WHERE id = :party
+UNION ALL SELECT id FROM request WHERE run = :party AND run <> id
+UNION ALL SELECT id FROM run WHERE party = :party AND party <> id
+UNION ALL SELECT q.id FROM run JOIN request q ON q.run = run.id AND q.run <> q.id
+           WHERE run.party = :party AND run.party <> run.id;
 
 -- name: party_of
-SELECT party FROM run WHERE id = ?;
+SELECT coalesce(run.party, r.id) FROM request r LEFT JOIN run ON run.id = r.id WHERE r.id = ? AND r.run = r.id;
 
 -- name: made_by
 -- socket and task of the call whose result a file is
@@ -462,7 +473,8 @@ SELECT id, file FROM value WHERE id IN (
 
 -- name: set_given
 -- a root request lacks arguments now, so its run meets those that bring them
-UPDATE run SET given = ? WHERE id = ?;
+INSERT INTO run (id, root, given, party, created) SELECT id, socket, :given, id, created FROM request WHERE id = :run
+ON CONFLICT (id) DO UPDATE SET given = excluded.given;
 
 -- name: forget_value
 UPDATE value SET place = 'gone', file = NULL, bytes = NULL WHERE id = ?;

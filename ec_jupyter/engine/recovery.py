@@ -12,7 +12,7 @@ from typing import Any
 
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.failures import delay_before
-from ec_jupyter.engine.job import Job, StoredValue, ids_in
+from ec_jupyter.engine.job import Job, StoredValue
 from ec_jupyter.engine.plug_evaluation import ELEMENTS, Route
 from ec_jupyter.engine.records import load_topology, recorded
 from ec_jupyter.engine.store import Store, id_list
@@ -125,7 +125,7 @@ def feed(core: Core) -> None:
         left = core.dispatch.lanes[socket].spilled - len(rows) if len(rows) == FEED else 0
         # what an agent has is queued on disk too
         rows = [row for row in rows if row[0] not in core.jobs or not core.jobs[row[0]].assigned]
-        values = core.values.load({i for row in rows for i in ids_in(row[10])})
+        values = core.values.of_requests([(row[0], row[10], row[13]) for row in rows])
         jobs = [_named_job(core, row, values) for row in rows]
         core.suspects.end()
         core.dispatch.fed(socket, [job.id for job in jobs if job.id not in core.delayed], left, last)
@@ -139,7 +139,7 @@ def _named_job(core: Core, row: Sequence[Any], values: dict[int, StoredValue]) -
 
 def job_of(core: Core, row: Sequence[Any], values: dict[int, StoredValue]) -> Job:
     """A queued request as memory holds it."""
-    key, socket, run, party, tag, attempt, deaths, emitted, hops, not_before, arguments, late, created = row
+    key, socket, run, party, tag, attempt, deaths, emitted, hops, not_before, arguments, late, created, _ = row
     job = Job(key, socket, party, run, from_text(tag), core.values.arguments(arguments, values), created)
     job.attempt, job.deaths, job.emitted, job.hops, job.late = attempt, deaths, emitted, hops, bool(late)
     job.tries = 0 if late or attempt <= deaths else attempt - deaths - core.store.one("losses", (key,))[0]
@@ -154,7 +154,7 @@ def job_of(core: Core, row: Sequence[Any], values: dict[int, StoredValue]) -> Jo
 def job_from_disk(core: Core, request: int) -> Job:
     """One request of any state, read from disk."""
     row = core.store.one("one_queued", (request,))
-    job = job_of(core, row, core.values.load(ids_in(row[10])))
+    job = job_of(core, row, core.values.of_requests([(row[0], row[10], row[13])]))
     core.jobs.pop(request)
     core.delayed.pop(request, None)
     return job

@@ -9,7 +9,7 @@ from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.counts import STATES
 from ec_jupyter.engine.ended import finished, head, heads
 from ec_jupyter.engine.job import Job, argument_value
-from ec_jupyter.engine.store import SQL, id_list
+from ec_jupyter.engine.store import OF_PARTY, SQL, id_list
 from ec_jupyter.errors import FrameError, RequestNotFoundError, SocketNotFoundError
 from ec_jupyter.flow.columns import packed, unpacked
 from ec_jupyter.wire import Header
@@ -28,9 +28,9 @@ def requests(core: Core, header: Header, running: dict[int, float]) -> Answer:
     where, parameters = _filter(core, header, running)
     direction = "DESC" if header.get("newest") else "ASC"
     order = f"r.started {direction}, r.id {direction}" if header.get("by") == "started" else f"r.id {direction}"
-    fields = ", ".join("run.party" if c == "party" else f"r.{c}" for c in COLUMNS)
+    fields = ", ".join(OF_PARTY if c == "party" else f"r.{c}" for c in COLUMNS)
     rows = core.store.db.execute(
-        f"SELECT {fields} FROM request r JOIN run ON run.id = r.run WHERE {where} ORDER BY {order} LIMIT :limit",
+        f"SELECT {fields} FROM request r LEFT JOIN run ON run.id = r.run WHERE {where} ORDER BY {order} LIMIT :limit",
         parameters,
     ).fetchall()
     return packed(_columns(core, rows, running)), []
@@ -116,7 +116,8 @@ def _parents(core: Core, arrivals: list[list[int]]) -> list[list[int]]:
 
 
 def _record(core: Core, header: Header) -> Any:
-    row = core.store.db.execute("SELECT socket, arguments, state FROM request WHERE id = ?", (header["id"],)).fetchone()
+    query = "SELECT socket, arguments, inputs FROM request WHERE id = ?"
+    row = core.store.db.execute(query, (header["id"],)).fetchone()
     if row is None:
         raise RequestNotFoundError(f"no request {header['id']} in this flow")
     return row
@@ -124,9 +125,9 @@ def _record(core: Core, header: Header) -> Any:
 
 def arguments(core: Core, header: Header) -> Answer:
     """The very arguments of a request, fixed values included."""
-    socket, text, _ = _record(core, header)
+    socket, text, inputs = _record(core, header)
     table = json.loads(text)
-    found = core.values.load([i for _, ids, _ in table.values() for i in ids])
+    found = core.values.of_requests([(header["id"], text, inputs)])
     buffers: list[bytes] = []
     out = {}
     for name, (kind, ids, _) in table.items():

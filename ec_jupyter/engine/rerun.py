@@ -9,8 +9,8 @@ from ec_jupyter.engine import asides, editing, recovery
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.fleet import Fleet
 from ec_jupyter.engine.gaps import Gaps
-from ec_jupyter.engine.job import Argument, Job, StoredValue, ids_in
-from ec_jupyter.engine.store import SQL, id_list
+from ec_jupyter.engine.job import Argument, Job, StoredValue
+from ec_jupyter.engine.store import OF_PARTY, SQL, id_list
 from ec_jupyter.engine.suspects import PARTY, REQUEST
 from ec_jupyter.errors import ArgumentsError, RequestNotFoundError, SocketNotFoundError, nearest
 from ec_jupyter.flow.dispatch import Dispatch
@@ -35,7 +35,7 @@ def chosen(core: Core, header: Header, states: Iterable[str]) -> list[Row]:
     marks = ",".join("?" * len(wanted))
     where, parameters = _which(core, header)
     sql = (
-        "SELECT r.id, r.socket, r.run, run.party, r.tag, r.state FROM request r JOIN run ON run.id = r.run "
+        f"SELECT r.id, r.socket, r.run, {OF_PARTY}, r.tag, r.state FROM request r LEFT JOIN run ON run.id = r.run "
         f"WHERE {where} AND r.state IN ({marks}) AND r.state NOT IN ('done', 'skipped') "
         "AND r.joined IS NULL ORDER BY r.id"
     )
@@ -52,7 +52,7 @@ def _which(core: Core, header: Header) -> tuple[str, tuple[Any, ...]]:
                 raise RequestNotFoundError(f"no request {request} in this flow")
         return "r.id IN (SELECT value FROM json_each(?))", (id_list(header["ids"]),)
     if header.get("run") is not None:
-        return "(run.party = ? OR run.id = ?)", (_party(core, header["run"]), header["run"])
+        return f"{OF_PARTY} = ?", (_party(core, header["run"]),)
     if header.get("socket") is not None:
         return "r.socket = ?", (_socket(core, header["socket"]),)
     return "1", ()
@@ -336,15 +336,15 @@ def replay(core: Core, header: Header) -> list[int]:
         parties = [_party(core, header["run"])]
     else:
         parties = [p for (p,) in core.store.db.execute(
-            "SELECT DISTINCT run.party FROM request r JOIN run ON run.id = r.run "
+            f"SELECT DISTINCT {OF_PARTY} FROM request r LEFT JOIN run ON run.id = r.run "
             "WHERE r.socket = ? AND r.state = 'done' AND run.replay_of IS NULL ORDER BY 1", (socket,)
         )]  # fmt: skip
     return [new for party in parties if (new := _replay_party(core, party, socket)) is not None]
 
 
-def _requests(core: Core, party: int) -> list[tuple[int, int, str, str, str]]:
+def _requests(core: Core, party: int) -> list[tuple[int, int, str, str, str, bytes | None]]:
     return core.store.db.execute(
-        f"SELECT id, socket, tag, state, arguments FROM request WHERE id IN ({SQL['ids_of_party']}) "
+        f"SELECT id, socket, tag, state, arguments, inputs FROM request WHERE id IN ({SQL['ids_of_party']}) "
         "AND joined IS NULL ORDER BY id",
         {"party": party},
     ).fetchall()
@@ -353,7 +353,7 @@ def _requests(core: Core, party: int) -> list[tuple[int, int, str, str, str]]:
 def _replay_party(core: Core, party: int, socket: int | None) -> int | None:
     requests = _requests(core, party)
     if socket is None:
-        members = "SELECT id FROM run WHERE id = :party OR party = :party"
+        members = "SELECT :party UNION SELECT id FROM run WHERE party = :party"
         roots = {i for (i,) in core.store.db.execute(members, {"party": party})}
         again = [r for r in requests if r[0] in roots]
         socket = again[0][1] if again else None
@@ -366,9 +366,9 @@ def _replay_party(core: Core, party: int, socket: int | None) -> int | None:
     new_party = core.joins.accept(run, (socket, None), alone=True)
     core.journal.add("add_run", (run, socket, None, new_party, None, party, core.now))
     _copy_fans(core, party, new_party)
-    values = core.values.load({i for r in requests for i in ids_in(r[4])})
+    values = core.values.of_requests([(r[0], r[4], r[5]) for r in requests])
     _copy_others(core, requests, socket, new_party, run, values)
-    for n, (_, at, tag, _, arguments) in enumerate(again):
+    for n, (_, at, tag, _, arguments, _) in enumerate(again):
         request = run if n == 0 else core.new_request()
         held = core.values.arguments(arguments, values)
         found: dict[str, Argument] = {name: (kind, stored, ()) for name, (kind, stored, _) in held.items()}
@@ -390,7 +390,7 @@ def _copy_others(core: Core, requests: list[Any], socket: int, party: int, run: 
     later = {s for s, _ in reach}
     if party not in core.joins:
         return
-    for _, at, tag, _, arguments in requests:
+    for _, at, tag, _, arguments, _ in requests:
         if at not in later:
             continue
         for name, argument in core.values.arguments(arguments, values).items():

@@ -33,6 +33,7 @@ CREATE TABLE plug (id INTEGER PRIMARY KEY, source INTEGER NOT NULL, target INTEG
 CREATE TABLE revision (n INTEGER PRIMARY KEY, change TEXT NOT NULL, text TEXT NOT NULL, time REAL NOT NULL,
                        undone INTEGER NOT NULL DEFAULT 0);
 
+-- a run that its root alone tells of has no row: it is a party of its own, and all arguments were given
 -- root and given: where the run began and, if arguments were missing, which were given (JSON)
 CREATE TABLE run (id INTEGER PRIMARY KEY, root INTEGER NOT NULL, given TEXT, party INTEGER NOT NULL, submit_id TEXT,
                   replay_of INTEGER, created REAL NOT NULL);
@@ -44,6 +45,8 @@ CREATE INDEX fan_party ON fan (party);
 
 -- arguments: JSON {name: [kind, [value, ...], [arrival, ...]]}
 -- joined: the request that runs in this one's place
+-- inputs, bytes, type: small values that stand here, its arguments (packed) and its result. Their identities are negative
+--   (ec_jupyter/engine/row_values.py), wherever they are named; those of rows of the table value are positive
 CREATE TABLE request (
     id INTEGER PRIMARY KEY, socket INTEGER NOT NULL, run INTEGER NOT NULL, tag TEXT NOT NULL DEFAULT '',
     state TEXT NOT NULL,
@@ -51,7 +54,7 @@ CREATE TABLE request (
     emitted INTEGER NOT NULL DEFAULT 0, hops INTEGER NOT NULL DEFAULT 0, node TEXT, slot INTEGER, pid INTEGER,
     task INTEGER, revision INTEGER, priority INTEGER NOT NULL DEFAULT 0, not_before REAL, arguments TEXT NOT NULL,
     result INTEGER, error TEXT, exception INTEGER, joined INTEGER, created REAL NOT NULL, started REAL, finished REAL,
-    seconds REAL);
+    seconds REAL, inputs BLOB, bytes BLOB, type TEXT);
 CREATE INDEX request_open ON request (state, socket, id) WHERE state NOT IN ('done', 'skipped');
 CREATE INDEX request_run ON request (run) WHERE run <> id;
 CREATE INDEX request_joined ON request (joined) WHERE joined IS NOT NULL;

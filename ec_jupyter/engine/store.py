@@ -49,6 +49,9 @@ def named(text: str) -> dict[str, str]:
 
 SQL = named(resources.files("ec_jupyter.engine").joinpath("queries.sql").read_text())
 
+OF_PARTY = "coalesce(run.party, r.run)"
+"""The party of a request `r`: that of its run, which is its own party where it has no row."""
+
 
 class Store:
     """The database of one flow, owned by this process alone.

@@ -16,7 +16,7 @@ import pytest
 
 import ec_jupyter as ec
 from ec_jupyter.engine.journal import ORDER
-from ec_jupyter.engine.migrate import SCHEMA
+from ec_jupyter.engine.migrate import SCHEMA, STEPS
 from ec_jupyter.engine.store import SQL, Store, make_folder
 from ec_jupyter.errors import StoreFullError
 
@@ -24,12 +24,18 @@ OLDER = Path(__file__).with_name("older")
 """Folders of flows as older versions left them; ``make.py`` says how."""
 
 
+@pytest.fixture(params=sorted(STEPS))
+def older(request: pytest.FixtureRequest) -> int:
+    """Each of the older schemas."""
+    return int(request.param)
+
+
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A flow of schema 2: queued, waiting, failed, gathered and large values; its processor 'later' is paused."""
+def folder(tmp_path: Path, older: int) -> Path:
+    """A flow of it: queued, waiting, failed, gathered and large values; its processor 'later' is paused."""
     place = tmp_path / ".ec_jupyter" / "older"
     place.mkdir(parents=True, mode=0o700)
-    with tarfile.open(OLDER / "schema_2.tar.xz") as archive:
+    with tarfile.open(OLDER / f"schema_{older}.tar.xz") as archive:
         archive.extractall(place, filter="data")
     # its tasks are built-in functions, which every Python has
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -51,12 +57,14 @@ def schema_of(folder: Path) -> int:
 
 
 def test_what_an_older_flow_holds_is_there_and_goes_on(flow: ec.Flow, folder: Path) -> None:
-    assert [flow.request(n).state for n in (1, 2, 16, 18, 25)] == ["done", "failed", "waiting", "queued", "queued"]
+    large = flow.requests("repeat")[-1]
+    assert [flow.request(n).state for n in (1, 2, 16, 25)] == ["done", "failed", "waiting", "queued"]
+    assert [request.state for request in flow.requests("slow")] == ["queued", "queued"]
     assert flow.request(1).result() == 2.0
     with pytest.raises(ZeroDivisionError):
         flow.request(2).result()
     assert flow.request(3).run.results("mean") == [-3.0]
-    assert len(flow.request(24).result()) == 3_000_000
+    assert len(large.result()) == 3_000_000
     assert len(flow.waiting()) == 3
     flow.resume("later")
     flow.submit("both", b=22, partial=True)
@@ -64,9 +72,15 @@ def test_what_an_older_flow_holds_is_there_and_goes_on(flow: ec.Flow, folder: Pa
     assert [flow.request(n).run.results("both") for n in (13, 14)] == [[0], [0]]
     assert flow.request(16).result(60) == 42
     assert flow.request(15).run.results("collect") == [7]
-    assert flow.request(24).run.results("size") == [3_000_000]
+    assert large.run.results("size") == [3_000_000]
     assert len(flow.waiting()) == 0
     flow.retry(2)
+    flow.wait(60)
+    assert flow.request(2).state == "failed"
+    assert flow.request(1).arguments == {"a": 6, "b": 3}
+    again = flow.replay(3)
+    flow.wait(60)
+    assert again.results("mean") == [-3.0]
     assert flow.submit("divide", 9, 3).result(60) == 3.0
     assert schema_of(folder) == SCHEMA
     assert list(folder.glob("flow.db.schema-*")) == []
@@ -111,24 +125,24 @@ import os, signal, sqlite3, sys
 from pathlib import Path
 from ec_jupyter.engine import migrate
 path = Path(sys.argv[1])
-step = migrate.STEPS[2]
+step = migrate.STEPS[migrate.SCHEMA - 1]
 def dies(db):
     step(db)
     os.kill(os.getpid(), signal.SIGKILL)
-migrate.STEPS[2] = dies
+migrate.STEPS[migrate.SCHEMA - 1] = dies
 migrate.migrate(sqlite3.connect(path, isolation_level=None), path)
 """
 
 
-def test_an_engine_that_is_killed_in_the_middle_leaves_the_flow_as_it_was(folder: Path) -> None:
+def test_an_engine_that_is_killed_in_the_middle_leaves_the_flow_as_it_was(folder: Path, older: int) -> None:
     done = subprocess.run([sys.executable, "-c", MIGRATE, str(folder / "flow.db")], check=False)
     assert done.returncode == -signal.SIGKILL
     # the copy could be put in its place
-    assert [path.name for path in folder.glob("flow.db.schema-*")] == ["flow.db.schema-2"]
+    assert [path.name for path in folder.glob("flow.db.schema-*")] == [f"flow.db.schema-{older}"]
     copy = folder.parent / "copy"
     copy.mkdir()
-    shutil.copy(folder / "flow.db.schema-2", copy / "flow.db")
-    assert schema_of(copy) == schema_of(folder) == 2
+    shutil.copy(folder / f"flow.db.schema-{older}", copy / "flow.db")
+    assert schema_of(copy) == schema_of(folder) == older
     flow = ec.flow("older", folder=folder, trust=True)
     assert flow.request(1).result() == 2.0
     flow.stop()
@@ -136,7 +150,9 @@ def test_an_engine_that_is_killed_in_the_middle_leaves_the_flow_as_it_was(folder
     assert list(folder.glob("flow.db.schema-*")) == []
 
 
-def test_a_disk_without_room_for_the_copy_is_said_and_the_flow_left_as_it_was(folder: Path, disk: Path) -> None:
+def test_a_disk_without_room_for_the_copy_is_said_and_the_flow_left_as_it_was(
+    folder: Path, disk: Path, older: int
+) -> None:
     place = disk / "older"
     place.mkdir()
     for name in ("flow.db", "flow.id"):
@@ -146,7 +162,7 @@ def test_a_disk_without_room_for_the_copy_is_said_and_the_flow_left_as_it_was(fo
     (disk / "ballast").write_bytes(b"x" * (2_500 << 10))
     with pytest.raises(StoreFullError, match="is full"):
         Store(place)
-    assert schema_of(place) == 2
+    assert schema_of(place) == older
     assert list(place.glob("flow.db.schema-*")) == []
     (disk / "ballast").unlink()
     Store(place).close()
