@@ -6,7 +6,8 @@ import json
 from collections.abc import Collection
 
 from ec_jupyter.engine.core import Core
-from ec_jupyter.engine.job import Job, StoredValue
+from ec_jupyter.engine.job import Argument, Job, StoredValue
+from ec_jupyter.engine.row_values import MOST_ARGUMENTS, argument_id, fits, pack
 from ec_jupyter.errors import ArgumentsError, SocketNotFoundError, nearest
 from ec_jupyter.flow.submission import refusal
 from ec_jupyter.flow.tag import ROOT
@@ -68,18 +69,29 @@ def accept(core: Core, socket: int, arguments: dict[str, Value], submit_id: str 
     full = full or _refusal(core, socket, arguments, partial=True) is not None
     root = (socket, None if full else frozenset(arguments))
     party = core.joins.accept(request, root)
-    stored = {name: core.store_value(value) for name, value in arguments.items()}
-    given = None if full else json.dumps(sorted(arguments))
-    core.journal.add("add_run", (request, socket, given, party, submit_id, None, core.now))
+    if not full or party != request or submit_id is not None:
+        given = None if full else json.dumps(sorted(arguments))
+        core.journal.add("add_run", (request, socket, given, party, submit_id, None, core.now))
     if submit_id is not None:
         core.submitted[socket, submit_id] = request
     if full:
-        core.queue_new(
-            Job(request, socket, party, request, ROOT, {n: ("v", (k,), ()) for n, k in stored.items()}, core.now)
-        )
+        _queue_new(core, request, socket, party, arguments)
     else:
-        _wait_new(core, request, socket, party, stored)
+        _wait_new(core, request, socket, party, {name: core.store_value(value) for name, value in arguments.items()})
     return request
+
+
+def _queue_new(core: Core, request: int, socket: int, party: int, arguments: dict[str, Value]) -> None:
+    inside: list[Value] = []
+    given: dict[str, Argument] = {}
+    for name, value in arguments.items():
+        if fits(value) and len(inside) < MOST_ARGUMENTS:
+            stored = StoredValue(argument_id(request, len(inside)), value, "inline")
+            inside.append(value)
+        else:
+            stored = core.store_value(value)
+        given[name] = ("v", (stored,), ())
+    core.queue_new(Job(request, socket, party, request, ROOT, given, core.now), pack(inside))
 
 
 def _wait_new(core: Core, request: int, socket: int, party: int, stored: dict[str, StoredValue]) -> None:

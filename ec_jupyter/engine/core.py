@@ -18,6 +18,7 @@ from ec_jupyter.engine.expiry import Expiry
 from ec_jupyter.engine.job import Argument, Ended, Job, StoredValue, Values, arrival_row, call_of, failure
 from ec_jupyter.engine.journal import Journal
 from ec_jupyter.engine.plug_evaluation import PlugEvaluation, Route, explained
+from ec_jupyter.engine.row_values import fits, result_id
 from ec_jupyter.engine.side_calls import FIRST, SideCalls
 from ec_jupyter.engine.store import Store
 from ec_jupyter.engine.suspects import REQUEST, Suspects
@@ -105,6 +106,10 @@ class Core:
         self.journal.add("add_value", stored.row())
         return stored
 
+    def _result(self, job: Job, value: Value) -> StoredValue:
+        """What a call returned: in the row of its request, if it is small."""
+        return StoredValue(result_id(job.id), value, "inline") if fits(value) else self.store_value(value)
+
     def store_error(self, job: Job, error: dict[str, Any]) -> StoredValue:
         """A failure as a value that plugs carry."""
         stored = failure(self.new_value(), job, self.topology.sockets[job.socket].name, error)
@@ -131,17 +136,17 @@ class Core:
         return sum(arrival.socket == socket for arrival in self.joins.all_waiting())
 
     # -- acceptance ----------------------------------------------------------
-    def add_request(self, job: Job, state: str) -> None:
-        """Write a new request down."""
+    def add_request(self, job: Job, state: str, inputs: bytes | None = None) -> None:
+        """Write a new request down, with the arguments (packed) that stand in its row."""
         revision, tag, arguments = self.topology.revision, to_text(job.tag), job.arguments_json()
         self.journal.add(
-            "add_request", (job.id, job.socket, job.run, tag, state, job.hops, revision, arguments, self.now)
+            "add_request", (job.id, job.socket, job.run, tag, state, job.hops, revision, arguments, self.now, inputs)
         )
         self.count(job.socket, state)
 
-    def queue_new(self, job: Job) -> None:
+    def queue_new(self, job: Job, inputs: bytes | None = None) -> None:
         """Write a new request down and queue it."""
-        self.add_request(job, "queued")
+        self.add_request(job, "queued", inputs)
         self.enqueue(job)
 
     def enqueue(self, job: Job) -> None:
@@ -186,7 +191,7 @@ class Core:
             kind = "l" if value.gathered else "e" if stored[0].place == "error" else "v"
             arguments[name] = (kind, stored, [a.id for a in value.arrivals])
         job = Job(fire.request, fire.socket, fire.party, fire.run, fire.tag, arguments, self.now)
-        if fire.begins:
+        if fire.begins and job.party != job.run:
             self.journal.add("add_run", (job.run, job.socket, None, job.party, None, None, self.now))
         if fire.waited:
             self._as_it_was(job)
@@ -326,7 +331,7 @@ class Core:
         self.values.drop_files(values + [v for e in outcome.routed.values() if isinstance(e, list) for v in e])
 
     def _done(self, job: Job, outcome: Outcome) -> None:
-        stored = self.store_value(outcome.value) if outcome.value is not None else None
+        stored = self._result(job, outcome.value) if outcome.value is not None else None
         self.end(job, "done" if outcome.state == "done" else "skipped", "queued", stored, outcome=outcome)
         source = Source(job.id, job.socket, job.party, job.run, job.tag, job.late)
         topology, self._hops = self.topology, job.hops + 1
@@ -496,10 +501,11 @@ class Core:
             emitted = outcome.emitted
         text = json.dumps(error) if error else None
         result, raised = value.id if value else None, exception.id if exception else None
+        data, kind = (value.value.data, value.value.type) if value is not None and value.id < 0 else (None, None)
         self.journal.add(
             "finish",
             (state, result, text, raised, job.attempt, self.epoch, job.deaths, emitted or job.emitted, job.node, slot,
-             pid, job.task or None, self.topology.revision, started, self.now, seconds, job.id),
+             pid, job.task or None, self.topology.revision, started, self.now, seconds, data, kind, job.id),
         )  # fmt: skip
         self.jobs.pop(job.id, None)
         self.evaluation.ended(job.id, state)

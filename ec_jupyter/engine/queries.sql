@@ -5,7 +5,8 @@ INSERT INTO value (id, place, file, bytes, type, size) VALUES (?, ?, ?, ?, ?, ?)
 INSERT INTO run (id, root, given, party, submit_id, replay_of, created) VALUES (?, ?, ?, ?, ?, ?, ?);
 
 -- name: add_request
-INSERT INTO request (id, socket, run, tag, state, hops, revision, arguments, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
+INSERT INTO request (id, socket, run, tag, state, hops, revision, arguments, created, inputs)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: fill_request
 -- a request that waited has all its arguments now
@@ -20,10 +21,11 @@ UPDATE arrival SET state = ?, request = ?, party = ? WHERE id = ?;
 
 -- name: finish
 -- store what a request came to, if nobody finished it before; the engine has checked the fence
--- (attempt) in memory, and this refuses a second end whatever memory says
+-- (attempt) in memory, and this refuses a second end whatever memory says; a result that others may name stays
 UPDATE request
    SET state = ?, result = ?, error = ?, exception = ?, attempt = ?, epoch = ?, deaths = ?, emitted = ?, node = ?, slot = ?,
-       pid = ?, task = ?, revision = ?, started = ?, finished = ?, seconds = ?
+       pid = ?, task = ?, revision = ?, started = ?, finished = ?, seconds = ?,
+       bytes = coalesce(?, bytes), type = coalesce(?, type)
  WHERE id = ? AND (state = 'queued' OR state = 'running' OR state = 'waiting');
 
 -- name: set_state
