@@ -72,12 +72,13 @@ def finished(core: Core, requests: list[int]) -> tuple[list[dict[str, Any]], lis
     buffers: list[bytes] = []
     unfinished = []
     found = core.store.db.execute(
-        "SELECT id, socket, state, attempt, result, error, exception FROM request "
+        "SELECT id, socket, state, attempt, result, error, exception, bytes, type FROM request "
         "WHERE id IN (SELECT value FROM json_each(?))",
         (id_list(requests),),
     ).fetchall()
-    values = core.values.load({i for r in found for i in (r[4], r[6]) if i is not None})
-    for key, socket, state, attempt, result, error, exception in found:
+    values = core.values.of_results([(r[4], *r[7:]) for r in found])
+    values |= core.values.load({r[6] for r in found if r[6] is not None})
+    for key, socket, state, attempt, result, error, exception, *_ in found:
         if state in ("waiting", "queued", "running"):
             unfinished.append(key)
             continue

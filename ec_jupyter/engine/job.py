@@ -163,7 +163,7 @@ class Values:
             request, place = place_of(one)
             _, inputs, data, kind = rows.get(request, (0, None, None, None))
             if place == RESULT and data is not None:
-                found[one] = StoredValue(one, Value(data, None, len(data), kind), "inline")
+                found[one] = _small(one, data, kind)
             elif place != RESULT and inputs is not None:
                 found.update(_given(request, inputs))
         return found
@@ -183,6 +183,23 @@ class Values:
             if inputs is not None:
                 found.update(_given(key, inputs))
         return found | self.load(named - found.keys())
+
+    def of_results(self, rows: Iterable[tuple[int | None, bytes | None, str]]) -> dict[int, StoredValue]:
+        """Results of requests, by id.
+
+        Parameters
+        ----------
+        rows : iterable of tuple of (int or None, bytes or None, str)
+            The columns ``result``, ``bytes`` and ``type`` of each.
+        """
+        found: dict[int, StoredValue] = {}
+        elsewhere: list[int] = []
+        for key, data, kind in rows:
+            if key is not None and key < 0 and data is not None:
+                found[key] = _small(key, data, kind)
+            elif key is not None:
+                elsewhere.append(key)
+        return found | self.load(elsewhere)
 
     def arguments(self, text: str, found: dict[int, StoredValue]) -> dict[str, Argument]:
         """A request's column of arguments with the values in it."""
@@ -314,6 +331,10 @@ def call_of(job: Job, topology: Topology, fixed: dict[int, StoredValue]) -> Call
 def ids_in(text: str) -> list[int]:
     """Ids of the values in a column of arguments."""
     return [i for _, ids, _ in json.loads(text).values() for i in ids]
+
+
+def _small(key: int, data: bytes, kind: str) -> StoredValue:
+    return StoredValue(key, Value(data, None, len(data), kind), "inline")
 
 
 def _given(request: int, inputs: bytes) -> Iterator[tuple[int, StoredValue]]:

@@ -166,18 +166,18 @@ def results(core: Core, header: Header) -> Answer:
     where, parameters = _filter(core, {**header, "state": "done"}, {})
     where += " AND r.joined IS NULL"
     rows = core.store.db.execute(
-        f"SELECT r.id, r.result FROM request r WHERE {where} ORDER BY r.id DESC LIMIT :limit",
+        f"SELECT r.id, r.result, r.bytes, r.type FROM request r WHERE {where} ORDER BY r.id DESC LIMIT :limit",
         parameters,
     ).fetchall()
-    found = core.values.load([value for _, value in rows if value is not None])
+    found = core.values.of_results([row[1:] for row in rows])
     buffers: list[bytes] = []
     out: list[Any] = []
-    for key, value in reversed(rows):
+    for key, value, *_ in reversed(rows):
         # a generator's results are its yields
         emitted = [v for (v,) in core.store.rows("emissions", (key,))] if value is None else []
         some = core.values.load(emitted) if emitted else {}
         out.append(heads([some[v] for v in emitted], buffers) if value is None else head(found[value], buffers))
-    return {"many": [value is None for _, value in reversed(rows)], "values": out}, buffers
+    return {"many": [row[1] is None for row in reversed(rows)], "values": out}, buffers
 
 
 def output(core: Core, header: Header) -> Answer:
