@@ -19,6 +19,7 @@ import traitlets
 
 from ec_jupyter.client import commands, scene
 from ec_jupyter.client.drawing import svg
+from ec_jupyter.client.numbers import Numbers
 from ec_jupyter.errors import EcError
 from ec_jupyter.notebook.onlookers import Onlookers
 from ec_jupyter.notebook.output import MARK, Follower, mark, no_page
@@ -68,7 +69,7 @@ class FlowEditor(anywidget.AnyWidget):
         self._news = threading.Event()
         self._views = Onlookers(self._news.set)
         self._rewired, self._anew, self._resting = False, False, False
-        self._counts: dict[str, Any] | None = None
+        self._numbers = Numbers()
         self._shown: dict[str, Any] | None = None
         self._seq = 0
         self._follower = Follower(self._data)
@@ -118,7 +119,7 @@ class FlowEditor(anywidget.AnyWidget):
         self._news.set()
 
     def _counts_came(self, header: dict[str, Any], buffers: list[bytes]) -> None:
-        self._counts = header
+        self._numbers.pushed(header)
         self._news.set()
 
     # -- what the page says (on whatever thread it comes) -----------------------------
@@ -185,13 +186,14 @@ class FlowEditor(anywidget.AnyWidget):
             self._unfollow()
             return
         self._tell_life()
-        if self._counts is None or self._anew:
+        if self._numbers.newest is None or self._anew:
             self._follow()
-        if self._counts is None:
+        counts = self._numbers.newest
+        if counts is None:
             return
         anew, self._anew = self._anew, False
         self._seq += 1
-        counts, before = self._counts, None if anew else self._shown
+        before = None if anew else self._shown
         message = scene.metrics(counts, before, self._seq)
         if self._client.connected:
             message["time"] = time.time()
@@ -209,8 +211,7 @@ class FlowEditor(anywidget.AnyWidget):
         """Have the engine tell its numbers from now on, and what they are."""
         if not self._following:
             self._following = [self._client.listen(kind, self._counts_came) for kind in ("counts", "picture")]
-        counts = self._asked()
-        self._counts = counts or self._counts
+        self._ask()
 
     def _unfollow(self) -> None:
         """Nobody looks: the engine need not count for this picture."""
@@ -218,15 +219,14 @@ class FlowEditor(anywidget.AnyWidget):
         for undo in following:
             undo()
 
-    def _asked(self) -> dict[str, Any] | None:
-        """The counts as of now; None without an engine, which a mere look does not start."""
+    def _ask(self) -> None:
+        """Ask for the counts as of now, where there is an engine: a mere look does not start one."""
         if not self._client.connected:
-            return None
+            return
         try:
-            return self._client.ask("query", {"what": "counts"}, timeout=COUNT_SECONDS)[0]
+            self._numbers.ask(self._client, COUNT_SECONDS)
         except (EcError, TimeoutError) as error:
             log.warning("counts of flow %s: %s", self._flow.name, error)
-            return None
 
     def _drawn(self) -> dict[str, Any]:
         return scene.graph(self._client.topology, self._flow.name)
@@ -256,8 +256,8 @@ class FlowEditor(anywidget.AnyWidget):
 
     def _still(self) -> str:
         if not self._resting:
-            self._counts = self._asked() or self._counts
-        return svg(self._client.topology, self._flow.name, self._counts, "" if self.built else HOW_TO_BUILD)
+            self._ask()
+        return svg(self._client.topology, self._flow.name, self._numbers.newest, "" if self.built else HOW_TO_BUILD)
 
     def __repr__(self) -> str:
         return outline(self._client.topology, self._flow.name)

@@ -15,6 +15,7 @@ from ec_jupyter.client import scene
 from ec_jupyter.client.client import Client
 from ec_jupyter.client.connection import EngineState
 from ec_jupyter.client.launch import running
+from ec_jupyter.client.numbers import Numbers
 from ec_jupyter.errors import EcError
 from ec_jupyter.server import probe
 from ec_jupyter.server.links import Links
@@ -26,6 +27,8 @@ SHORTEST = 0.1
 
 BEAT = 1.0
 """Seconds between two messages, at most: a page that hears nothing for three says that its numbers are old."""
+
+COUNT_SECONDS = 10.0
 
 
 class Page(Protocol):
@@ -59,7 +62,7 @@ class Picture:
         self._stack = AsyncExitStack()
         self._client: Client | None = None
         self._changed = asyncio.Event()
-        self._counts: dict[str, Any] | None = None
+        self._numbers = Numbers()
         self._shown: dict[str, Any] | None = None
         self._graph = ""
         self._seq = 0
@@ -154,7 +157,7 @@ class Picture:
         """Ask for all counts, which are pushed in full."""
         assert self._client is not None
         try:
-            self._counts = (await self._links.thread(_counts, self._client))[0]
+            await self._links.thread(self._numbers.ask, self._client, COUNT_SECONDS)
             self._shown = None
         except (EcError, TimeoutError):
             # the next beat looks anew
@@ -162,18 +165,15 @@ class Picture:
 
     def _listen(self, client: Client, loop: asyncio.AbstractEventLoop) -> list[Callable[[], None]]:
         def news(header: dict[str, Any], buffers: list[bytes]) -> None:
-            loop.call_soon_threadsafe(self._news, header)
+            if header["k"] == "counts":
+                self._numbers.pushed(header)
+            loop.call_soon_threadsafe(self._changed.set)
 
         return [client.listen(kind, news) for kind in ("topology", "counts", "picture", "engine")]
 
-    def _news(self, header: dict[str, Any]) -> None:
-        if header["k"] == "counts":
-            self._counts = header
-        self._changed.set()
-
     async def _show(self) -> None:
         self._changed.clear()
-        client, counts = self._client, self._counts
+        client, counts = self._client, self._numbers.newest
         if client is None or counts is None or not client.connected:
             return
         if client.topology is not self._topology:
@@ -182,15 +182,15 @@ class Picture:
             return
         self._tell_failed(self._shown, counts)
         self._seq += 1
-        text = self._numbers(counts, self._shown)
-        whole = self._numbers(counts, None) if any(self.pages.values()) else ""
+        text = self._metrics(counts, self._shown)
+        whole = self._metrics(counts, None) if any(self.pages.values()) else ""
         self._shown = counts
         for page, fresh in self.pages.items():
             if page.visible:
                 # what a page has missed it gets with the next whole message
                 self.pages[page] = not page.tell(whole if fresh and whole else text)
 
-    def _numbers(self, counts: dict[str, Any], previous: dict[str, Any] | None) -> str:
+    def _metrics(self, counts: dict[str, Any], previous: dict[str, Any] | None) -> str:
         return json.dumps({"k": "metrics", **scene.metrics(counts, previous, self._seq), "time": time.time()})
 
     async def _show_graph(self, client: Client) -> None:
@@ -208,7 +208,3 @@ class Picture:
             more = row["failed"] - before["sockets"].get(name, row)["failed"] if before else 0
             if more > 0:
                 self._failed(name, more)
-
-
-def _counts(client: Client) -> tuple[dict[str, Any], list[bytes]]:
-    return client.ask("query", {"what": "counts"}, timeout=10)

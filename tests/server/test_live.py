@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from typing import Any
 
 import pytest
 from tornado.httpclient import HTTPClientError
 
+from ec_jupyter.client.client import Client
 from ec_jupyter.client.launch import running
 
 
@@ -21,6 +23,30 @@ def test_a_page_gets_the_wiring_and_all_numbers_and_then_what_changes(web: Any, 
     later = web.next(page, lambda m: m["k"] == "metrics" and m["sockets"].get("kind", {}).get("done"))
     assert (later["full"], list(later["sockets"]), later["sockets"]["kind"]["done"]) == (False, ["kind"], 1)
     assert later["seq"] > first["seq"]
+
+
+def test_numbers_that_come_before_an_older_answer_is_taken_are_shown(
+    web: Any, flow: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overtaken, ask, push = threading.Event(), Client.ask, Client._on_push
+
+    def late(client: Client, kind: str, header: Any = None, *buffers: Any, **limit: Any) -> Any:
+        answer = ask(client, kind, header, *buffers, **limit)
+        if header == {"what": "counts"}:
+            # this thread has its next turn after a call was done and the push of that came
+            flow.submit("kind", 1)
+            assert overtaken.wait(30)
+        return answer
+
+    def heard(client: Client, header: Any, buffers: Any) -> None:
+        push(client, header, buffers)
+        if header["k"] == "counts" and header["sockets"]["kind"]["done"]:
+            overtaken.set()
+
+    monkeypatch.setattr(Client, "ask", late)
+    monkeypatch.setattr(Client, "_on_push", heard)
+    page = web.live("sums")
+    web.next(page, lambda m: m["k"] == "metrics" and m["sockets"].get("kind", {}).get("done"))
 
 
 def test_a_page_hears_that_somebody_still_counts_while_nothing_changes(web: Any, flow: Any) -> None:

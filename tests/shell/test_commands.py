@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -398,3 +400,21 @@ def test_counts_come_to_listeners_soon_after_a_change(page: Page, wait_until: Ca
     page.shell.run("flow.plug('emit', 'join.left'); flow.submit('emit', 1)")
     assert wait_until(lambda: came and came[-1]["sockets"]["join"]["arrived"]) == {"left": 1}
     undo()
+
+
+def test_counts_tell_that_a_call_runs_however_late_its_worker_gets_its_turn(
+    page: Page, wait_until: Callable[..., Any]
+) -> None:
+    page.shell.run("@ec.socket(processor='one', cpus=1)\ndef worker(x):\n    import os\n    return os.getpid()")
+    pid = page.shell.run("flow.submit('worker', 1).result(60)")
+    came: list[dict[str, Any]] = []
+    undo = page.flow._client.listen("counts", lambda header, buffers: came.append(header["sockets"]["worker"]))
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        page.shell.run("r = flow.submit('worker', 1)")
+        wait_until(lambda: came and came[-1]["running"] == 1)
+        assert page.shell.run("r.state") == "running"
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    undo()
+    assert page.shell.run("r.result(60)") == pid

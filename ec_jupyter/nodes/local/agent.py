@@ -199,6 +199,9 @@ class Agent:
                 request, began = slot.running()
                 if request:
                     found[request] = now - began
+                else:
+                    # said to have begun as they were sent, though their worker has yet to get its turn
+                    found |= dict.fromkeys(slot.announced, 0.0)
         return found
 
     def statistics(self) -> dict[str, object]:
