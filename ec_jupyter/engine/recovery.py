@@ -300,8 +300,8 @@ def _arrivals(core: Core, requests: list[int], parties: list[int]) -> list[Arriv
 def arrival_of(row: Sequence[Any], values: dict[int, StoredValue]) -> Arrival:
     """An arrival as its row has it; its value only where it may still be used."""
     number, socket, argument, party, run, tag, value, source, index, plug, request, state, mark, late, _, key = row
-    kind, lag, silent = from_column(mark)
+    kind, lag, gathers, silent = from_column(mark)
     return Arrival(
-        number, socket, argument, party, run, from_text(tag), kind, values.get(value), source, index, plug, lag, silent,
-        state, request, bool(late), key,
+        number, socket, argument, party, run, from_text(tag), kind, values.get(value), source, index, plug, lag,
+        gathers, silent, state, request, bool(late), key,
     )  # fmt: skip

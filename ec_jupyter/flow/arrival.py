@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
-from ec_jupyter.flow.tag import ROOT, Path, Tag, path, united
-
-ELEMENT = -1
-"""`lag` of what comes by a gathering plug: one element of a list."""
+from ec_jupyter.flow.tag import Path, Tag, path
 
 NOBODY: frozenset[int] = frozenset()
 
 ANYBODY = 0
 """The request that a value brought by hand stands in for: whichever it is."""
 
-Slot = tuple[str, Path]
-"""An argument and the path of its calls; of one element of a list, the argument's name ends in ``[]``."""
-
 _STORED = {"value": "value", "tombstone": "dead", "empty": "vacant"}
 _KINDS = {stored: kind for kind, stored in _STORED.items()}
+
+
+class Slot(NamedTuple):
+    """A place for what comes: an argument of the calls at a path, or the `element` at a path of a list for it."""
+
+    argument: str
+    element: bool
+    path: Path
 
 
 @dataclass(slots=True, eq=False)
@@ -41,8 +43,9 @@ class Arrival:
     source, index, plug : int or None, int, int or None
         The request, which of its yields (-1 for a tombstone), and the plug it came by; None when supplied by hand.
     lag : int
-        How many levels its tag is short of the calls it is for: 0 or more for a tombstone, 0 for a value, and
-        `ELEMENT` for one element of a list that a gathering plug makes.
+        Of a tombstone: how many levels its tag is short of the calls it is for.
+    gathers : bool
+        It is for a list that a plug gathers: one element of it, or, where nothing was split, the only one.
     silent : bool
         Of a tombstone: what it skips leaves no request.
     state : str
@@ -73,6 +76,7 @@ class Arrival:
     index: int = 0
     plug: int | None = None
     lag: int = 0
+    gathers: bool = False
     silent: bool = False
     state: str = "waiting"
     request: int | None = None
@@ -84,31 +88,32 @@ class Arrival:
     @property
     def element(self) -> bool:
         """Whether it is for one element of a list."""
-        return self.lag == ELEMENT and bool(self.tag)
+        return self.gathers and bool(self.tag)
 
     @property
     def slot(self) -> Slot:
-        """The argument and path it is for."""
-        where = path(self.tag)
-        return (self.argument + "[]", where) if where and self.lag == ELEMENT else (self.argument, where)
+        """The place it comes to."""
+        return Slot(self.argument, self.element, path(self.tag))
 
 
 def to_column(arrival: Arrival) -> str | None:
     """What the store's column ``mark`` says of an arrival; None of a plain value.
 
-    Kind, lag, and ``s`` where it is silent. The column has a tombstone as ``dead`` and an empty split as ``vacant``.
+    Kind, lag (-1 where it gathers), and ``s`` where it is silent. The column has a tombstone as ``dead`` and an empty
+    split as ``vacant``.
     """
-    if arrival.kind == "value" and not arrival.lag:
+    if arrival.kind == "value" and not arrival.gathers:
         return None
-    return f"{_STORED[arrival.kind]}+{arrival.lag}{'s' if arrival.silent else ''}"
+    return f"{_STORED[arrival.kind]}+{-1 if arrival.gathers else arrival.lag}{'s' if arrival.silent else ''}"
 
 
-def from_column(mark: str | None) -> tuple[str, int, bool]:
-    """Kind, lag and silence of an arrival whose column ``mark`` `to_column` wrote."""
+def from_column(mark: str | None) -> tuple[str, int, bool, bool]:
+    """Kind and lag of an arrival whose column ``mark`` `to_column` wrote; whether it gathers, and is silent."""
     if mark is None:
-        return "value", 0, False
+        return "value", 0, False, False
     stored, _, rest = mark.partition("+")
-    return _KINDS[stored], int(rest.rstrip("s")), rest.endswith("s")
+    lag = int(rest.rstrip("s"))
+    return _KINDS[stored], max(lag, 0), lag < 0, rest.endswith("s")
 
 
 @dataclass(slots=True, eq=False)
@@ -123,85 +128,3 @@ class ArgumentValue:
     gathered: bool = False
     counted: bool = True
     tombstone: Arrival | None = None
-
-
-@dataclass(slots=True, eq=False)
-class GatherBuffer:
-    """Elements of one split on their way into one list.
-
-    Attributes
-    ----------
-    items : dict of int to deque of Arrival
-        By index, those that are in no list yet; a second one of an index is for the next list.
-    left_out : dict of int to Arrival
-        By index, the tombstones of elements that are left out.
-    splits : set of str
-        The splits they belong to.
-    made : bool
-        A list was made of it.
-    """
-
-    items: dict[int, deque[Arrival]] = field(default_factory=dict)
-    left_out: dict[int, Arrival] = field(default_factory=dict)
-    splits: set[str] = field(default_factory=set)
-    made: bool = False
-
-    def add(self, arrival: Arrival) -> None:
-        """Take in an element, or its tombstone."""
-        splits, index = arrival.tag[-1]
-        self.splits.update(splits)
-        if arrival.kind == "value":
-            self.items.setdefault(index, deque()).append(arrival)
-        else:
-            self.left_out.setdefault(index, arrival)
-
-    def forget(self, arrival: int) -> Arrival | None:
-        """Leave an element out; None if it is not here."""
-        for index, queue in self.items.items():
-            for mine in queue:
-                if mine.id == arrival:
-                    queue.remove(mine)
-                    if not queue:
-                        del self.items[index]
-                        self.left_out.setdefault(index, mine)
-                    return mine
-        return None
-
-    def withdraw(self, arrival: Arrival) -> bool:
-        """Forget an element, as if it had not come; False if it is not here."""
-        for index, queue in self.items.items():
-            if arrival in queue:
-                queue.remove(arrival)
-                if not queue:
-                    del self.items[index]
-                return True
-        return False
-
-    def take(self, fans: dict[str, int]) -> ArgumentValue | None:
-        """The list, once it is complete; its elements leave the buffer."""
-        if not self.splits or any(split not in fans for split in self.splits):
-            return None
-        n = min(fans[split] for split in self.splits)
-        # counts first: looking at every element for every arrival would be quadratic
-        if len(self.items) + len(self.left_out) < n or (self.made and not self.items):
-            return None
-        if not all(i in self.items or i in self.left_out for i in range(n)):
-            return None
-        return self.listed(n)
-
-    def listed(self, n: int) -> ArgumentValue | None:
-        """The list of those of the first `n` elements that came."""
-        members = [self._pop(i) for i in range(n) if i in self.items]
-        if self.made and not members:
-            return None
-        self.made = True
-        tags = [a.tag[:-1] for a in members] or [a.tag[:-1] for _, a in sorted(self.left_out.items())]
-        tombstone = None if members or not self.left_out else self.left_out[min(self.left_out)]
-        return ArgumentValue(united(tags) if tags else ROOT, members, gathered=True, tombstone=tombstone)
-
-    def _pop(self, index: int) -> Arrival:
-        queue = self.items[index]
-        arrival = queue.popleft()
-        if not queue:
-            del self.items[index]
-        return arrival

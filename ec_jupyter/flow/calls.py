@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
-from ec_jupyter.flow.arrival import ELEMENT, ArgumentValue, Arrival
+from ec_jupyter.flow.arrival import ArgumentValue, Arrival, Slot
 from ec_jupyter.flow.decision import Decisions, Fire, Skip, Source
-from ec_jupyter.flow.join_state import JoinState
 from ec_jupyter.flow.party import Parties, Party
-from ec_jupyter.flow.tag import ROOT, Path, Tag, path, united
+from ec_jupyter.flow.tag import ROOT, Tag, united
 from ec_jupyter.flow.topology import Topology
+from ec_jupyter.flow.tree import Node, Tree
 from ec_jupyter.model import Plug
 
-SocketSlot = tuple[int, str, Path]
+SocketSlot = tuple[int, Slot]
 """A socket and a slot of it that is not decided."""
 
 
@@ -77,7 +77,7 @@ class Calls:
             lag -= 1
         arrival = Arrival(
             self.new_arrival(), plug.target, plug.argument, source.party, source.run, source.tag, kind, None,
-            source.request or None, index, plug.id, lag, silent, late=source.late,
+            source.request or None, index, plug.id, max(lag, 0), lag < 0, silent, late=source.late,
         )  # fmt: skip
         self.out.arrivals.append(arrival)
         self.undelivered.append(arrival)
@@ -94,9 +94,9 @@ class Calls:
         """How many splits deep the calls of a socket stand in a party."""
         return self.topology.depths(party.shape).get(socket, 0) if self.topology.splitting else 0
 
-    def decide_later(self, party: Party, socket: int, argument: str, where: Path) -> None:
+    def decide_later(self, party: Party, socket: int, slot: Slot) -> None:
         """Decide about a slot once it is known what can still come."""
-        self.undecided.setdefault(party.id, set()).add((socket, argument, where))
+        self.undecided.setdefault(party.id, set()).add((socket, slot))
 
     def uncount(self, party: Party, value: ArgumentValue) -> None:
         """An argument value no longer counts as waiting."""
@@ -105,112 +105,112 @@ class Calls:
             party.waiting -= 1
 
     # -- values --------------------------------------------------------------
-    def value(self, party: Party, join: JoinState, arrival: Arrival) -> None:
+    def value(self, party: Party, tree: Tree, arrival: Arrival) -> None:
         """Take in a value, and make the calls it completes."""
-        if join.supersedes(arrival) or (arrival.late and join.is_skipped(arrival.slot[1])):
+        node = tree.at(arrival.tag)
+        element = arrival.element
+        cell = node.cell(arrival.argument, element=element)
+        if cell.supersedes(arrival) or (arrival.late and node.is_skipped()):
             self.set_state(arrival, "superseded", None)
             return
-        slot = join.see(arrival)
-        for tombstone in [*join.open_tombstones(slot), *join.note(slot, arrival.plug)]:
+        cell.see(arrival)
+        for tombstone in [*cell.undecided(), *node.note(arrival.argument, arrival.plug)]:
             self.set_state(tombstone, "dropped", None)
         party.waiting += 1
-        if arrival.lag == ELEMENT and slot[1]:
-            self.element(party, join, arrival)
+        if element:
+            self.element(party, tree, arrival)
         else:
             # a value that was never split is a list of one
-            self.keep(party, join, arrival.argument, ArgumentValue(arrival.tag, [arrival], arrival.lag == ELEMENT))
+            self.keep(party, tree, arrival.argument, ArgumentValue(arrival.tag, [arrival], arrival.gathers))
 
-    def keep(self, party: Party, join: JoinState, argument: str, value: ArgumentValue) -> None:
+    def keep(self, party: Party, tree: Tree, argument: str, value: ArgumentValue) -> None:
         """Let an argument value wait, and make the calls it completes."""
-        where = join.keep(argument, value)
-        if where in join.above_skipped:
-            self.decide_later(party, join.socket, argument, where)
-        self.attempt(party, join, where)
+        node = tree.at(value.tag)
+        tree.keep(node, argument, value)
+        if node.ruled_below:
+            self.decide_later(party, tree.socket, Slot(argument, False, node.path))
+        self.attempt(party, tree, node)
 
-    def element(self, party: Party, join: JoinState, arrival: Arrival) -> None:
+    def element(self, party: Party, tree: Tree, arrival: Arrival) -> None:
         """Take in an element of a list, or its tombstone."""
-        base, splits = path(arrival.tag)[:-1], arrival.tag[-1][0]
-        if join.is_skipped(base):
+        node, splits = tree.place(arrival)[0], arrival.tag[-1][0]
+        if node.is_skipped():
             if arrival.kind == "value":
                 party.waiting -= 1
                 self.set_state(arrival, "dropped", None)
             return
-        buffer = join.buffer(arrival.argument, base, splits)
+        buffer = node.buffer(arrival.argument, splits)
         for split in splits:
             if split not in party.fans and split not in buffer.splits:
-                party.closing.setdefault(split, []).append((join.socket, arrival.argument, base))
+                party.closing.setdefault(split, []).append((tree.socket, arrival.argument, node.path))
         buffer.add(arrival)
-        self.gather(party, join, arrival.argument, base)
+        self.gather(party, tree, node, arrival.argument)
 
-    def gather(self, party: Party, join: JoinState, argument: str, base: Path) -> None:
+    def gather(self, party: Party, tree: Tree, node: Node, argument: str) -> None:
         """Make the lists that are complete."""
-        for buffer in list(join.buffers.get((argument, base), ())):
+        for buffer in list(node.cell(argument).lists):
             while (value := buffer.take(party.fans)) is not None:
-                self.list_made(party, join, argument, value)
-
-    def list_made(self, party: Party, join: JoinState, argument: str, value: ArgumentValue) -> None:
-        """Let a complete list wait: it counts as waiting now, its elements no longer do."""
-        party.waiting += 1 - len(value.arrivals)
-        self.keep(party, join, argument, value)
+                # it counts as waiting now, its elements no longer do
+                party.waiting += 1 - len(value.arrivals)
+                self.keep(party, tree, argument, value)
 
     def close(self, party: Party, split: str, n: int) -> None:
         """A split has `n` elements: lists that lacked this number may be complete."""
         party.fans[split] = n
         for socket, argument, base in party.closing.pop(split, ()):
-            self.gather(party, party.joins[socket], argument, base)
+            tree = party.trees[socket]
+            self.gather(party, tree, tree.on(base), argument)
 
     # -- calls ---------------------------------------------------------------
-    def attempt(self, party: Party, join: JoinState, at: Path) -> None:
-        """Make what calls there can be at a path and below it."""
-        while self._call(party, join, at):
+    def attempt(self, party: Party, tree: Tree, node: Node) -> None:
+        """Make what calls there can be at a node and below it."""
+        while self._call(party, tree, node):
             pass
-        for where in join.under(at):
-            while self._call(party, join, where):
+        for below in node.under():
+            while self._call(party, tree, below):
                 pass
 
-    def _call(self, party: Party, join: JoinState, at: Path) -> bool:
-        """Make one call at `at` if all its arguments are there, or skip it if one is absent."""
-        topology, socket = self.topology, join.socket
-        needed = topology.matched.get(socket)
-        if needed is None or topology.sockets[socket].parked or not join.waits_at(at):
+    def _call(self, party: Party, tree: Tree, node: Node) -> bool:
+        """Make one call at a node if all its arguments are there, or skip it if one is absent."""
+        needed = self.topology.open_joins.get(tree.socket)
+        if needed is None or not node.waits or (not tree.plain and self._never(party, tree, node, needed)):
             return False
-        if join.above_skipped or join.skipped or join.empty_splits:
-            if join.is_skipped(at):
-                self._drop(party, join, at, None)
-                return False
-            if join.in_empty_split(at):
-                # a surplus element waits, visibly; what was to be shared by elements is of no use
-                self._drop_shared(party, join, at) if at in join.empty_splits else None
-                return False
-        if join.absent and any(join.is_absent(name, at) for name in needed):
-            if len(at) >= self.depth(party, socket):
-                self._skip_waiting(party, join, at)
+        arguments = self._arguments(tree, needed, node)
+        if arguments is None or (node.up is not None and all(len(v.tag) < len(node.path) for v in arguments.values())):
             return False
-        arguments = self._arguments(join, needed, at)
-        if arguments is None or all(len(value.tag) < len(at) for value in arguments.values()):
+        if tree.socket in self.topology.held and self.held_for(tree.socket) is None:
             return False
-        if socket in topology.held and self.held_for(socket) is None:
-            return False
-        join.take(arguments, at)
-        self._complete(party, join, arguments, at)
+        self._complete(party, node, tree.socket, arguments)
         return True
 
-    def _skip_waiting(self, party: Party, join: JoinState, at: Path) -> None:
-        own = [value for here in join.waits.values() for value in here.get(at, ())]
-        runs = [a.run for value in own for a in value.arrivals]
-        self.skip(party, join, united([value.tag for value in own]), min(runs, default=party.id), None)
+    def _never(self, party: Party, tree: Tree, node: Node, needed: tuple[str, ...]) -> bool:
+        """Whether no call will be at a node; what waits there is dropped, or skipped."""
+        if node.is_skipped():
+            self._drop(party, node, None)
+            return True
+        if node.in_empty_split():
+            # a surplus element waits, visibly; what was to be shared by elements is of no use
+            self._dropped(party, node.take(), None) if node.empty else None
+            return True
+        if not any(node.is_absent(name) for name in needed):
+            return False
+        if len(node.path) >= self.depth(party, tree.socket):
+            own = node.values()
+            runs = [a.run for value in own for a in value.arrivals]
+            self.skip(party, tree, united([value.tag for value in own]), min(runs, default=party.id), None)
+        return True
 
-    def _arguments(self, join: JoinState, needed: tuple[str, ...], at: Path) -> dict[str, ArgumentValue] | None:
+    def _arguments(self, tree: Tree, needed: tuple[str, ...], node: Node) -> dict[str, ArgumentValue] | None:
         arguments = {}
         for name in needed:
-            value = join.find(name, at)
+            value = node.find(name)
             if value is None:
                 return None
             arguments[name] = value
-        if len(join.waits) > len(needed):
-            task = self.topology.task(join.socket)
-            for name in join.waits:
-                given = join.find(name, at) if name not in arguments and task.parameter(name) else None
+        if len(tree.names) > len(needed):
+            task = self.topology.task(tree.socket)
+            for name in tree.names:
+                given = node.find(name) if name not in arguments and task.parameter(name) else None
                 if given is not None:
                     arguments[name] = given
         return arguments
@@ -218,19 +218,22 @@ class Calls:
     def _complete(
         self,
         party: Party,
-        join: JoinState,
+        node: Node,
+        socket: int,
         arguments: dict[str, ArgumentValue],
-        at: Path,
         missing: tuple[str, ...] = (),
     ) -> None:
+        """Make a call at a node: it uses up what is its own; what is from before a split stays for other elements."""
+        for name, value in arguments.items():
+            if len(value.tag) == len(node.path):
+                node.remove(name, value)
+            self.uncount(party, value)
         tag = united([value.tag for value in arguments.values()])
         runs = {a.run for value in arguments.values() for a in value.arrivals}
         if len(runs) > 1:
             party.bound |= runs
-        for value in arguments.values():
-            self.uncount(party, value)
-        waited = self._take_partial(join, at, runs) if join.partial else ()
-        fire = self.fire(join.socket, party, min(runs, default=party.id), tag, arguments, waited)
+        waited = self._take_partial(node, runs)
+        fire = self.fire(socket, party, min(runs, default=party.id), tag, arguments, waited)
         fire.missing = missing
         # a follower no longer counts as live by itself: it ends with the call it follows
         party.live -= len(fire.followers)
@@ -247,30 +250,26 @@ class Calls:
                 self.set_state(arrival, "held", request)
         return {name: ArgumentValue(ROOT, [arrival]) for name, arrival in self.held.get(socket, {}).items()}
 
-    def expire(self, party: Party, join: JoinState, value: ArgumentValue) -> None:
-        """A value has waited too long: its call fails with the arguments that have come."""
+    def expire(self, party: Party, tree: Tree, node: Node) -> None:
+        """What waits at a node has waited too long: its call fails with the arguments that have come."""
         # arguments that the wiring does not ask for may have been given too
-        at, names = path(value.tag), dict.fromkeys((*self.topology.matched[join.socket], *join.waits))
-        arguments = {name: found for name in names if (found := join.find(name, at)) is not None}
-        held = self.held.get(join.socket, {})
-        lacking = tuple(n for n in self.topology.needed[join.socket] if n not in arguments and n not in held)
-        join.take(arguments, at)
-        self._complete(party, join, arguments, at, lacking)
+        names = dict.fromkeys((*self.topology.matched[tree.socket], *tree.names))
+        arguments = {name: found for name in names if (found := node.find(name)) is not None}
+        held = self.held.get(tree.socket, {})
+        lacking = tuple(n for n in self.topology.needed[tree.socket] if n not in arguments and n not in held)
+        self._complete(party, node, tree.socket, arguments, lacking)
 
-    def _take_partial(self, join: JoinState, at: Path, runs: set[int]) -> list[int]:
-        """Requests that waited for this call, whose submits gave some of its arguments."""
-        waited: list[int] = []
-        left = set(runs)
-        for depth in range(len(at), -1, -1):
-            queue = join.partial.get(at[:depth])
-            for entry in list(queue or ()):
-                if queue and entry[1] in left:
-                    left.discard(entry[1])
-                    waited.append(entry[0])
-                    queue.remove(entry)
-            if queue is not None and not queue:
-                del join.partial[at[:depth]]
-        return waited
+    @staticmethod
+    def _take_partial(node: Node, runs: set[int]) -> list[int]:
+        """Requests that waited for this call, whose submits gave some of its arguments: one of each run."""
+        waited: dict[int, int] = {}
+        for place in node.line():
+            for request, run in place.partial:
+                if run in runs:
+                    waited.setdefault(run, request)
+        for place in node.line() if waited else ():
+            place.pick(lambda request, run: waited.get(run) == request)
+        return list(waited.values())
 
     def fire(
         self,
@@ -303,28 +302,24 @@ class Calls:
         return fire
 
     # -- calls that will never be ----------------------------------------------
-    def skip(self, party: Party, join: JoinState, tag: Tag, run: int, tombstone: Arrival | None) -> None:
+    def skip(self, party: Party, tree: Tree, tag: Tag, run: int, tombstone: Arrival | None) -> None:
         """Rule out the call at a tag and those of elements below it: by a tombstone, or because of what waits there."""
-        where, socket = path(tag), join.socket
-        if join.is_skipped(where) or join.in_empty_split(where):
+        node, socket = tree.at(tag), tree.socket
+        if node.is_skipped() or node.in_empty_split():
             return
-        join.rule_out(where)
-        waited = self._take_partial_below(join, where)
+        tree.rule_out(node)
+        waited = [request for below in list(node.full()) for request in below.pick(lambda *_: True)]
         silent = bool(tombstone and tombstone.silent and len(self.topology.needed[socket]) == 1 and not waited)
         request = 0
         if not silent:
             request = waited[0] if waited else self.new_request()
             self.out.calls.append(Skip(request, socket, party.id, run, tag, bool(waited), waited[1:]))
             party.live -= len(waited)
-        self._drop(party, join, where, request or None)
-        lag = max(tombstone.lag if tombstone else 0, self.depth(party, socket) - len(where))
+        self._drop(party, node, request or None)
+        lag = max(tombstone.lag if tombstone else 0, self.depth(party, socket) - len(tag))
         source = Source(request or (tombstone.source or 0 if tombstone else 0), socket, party.id, run, tag)
         self.pass_on(source, "tombstone", lag, silent=silent)
-        self.decide_above(party, join, where)
-
-    def _take_partial_below(self, join: JoinState, where: Path) -> list[int]:
-        below = sorted(at for at in join.partial if at[: len(where)] == where)
-        return [request for at in below for request, _ in join.partial.pop(at)]
+        self.decide_above(party, tree, node)
 
     def skip_simple(self, tombstone: Arrival, party: Party | None) -> None:
         """Pass a tombstone through a socket that only this plug feeds."""
@@ -337,34 +332,30 @@ class Calls:
             self.out.calls.append(Skip(source.request, tombstone.socket, tombstone.party, tombstone.run, tombstone.tag))
         self.pass_on(source, tombstone.kind, tombstone.lag, silent=silent)
 
-    def skip_empty(self, party: Party, join: JoinState, tombstone: Arrival) -> None:
+    def skip_empty(self, party: Party, tree: Tree, tombstone: Arrival) -> None:
         """A split has no elements: drop what they were to share, and pass the tombstone on."""
-        where = path(tombstone.tag)
-        join.rule_out(where, empty=True)
-        self._drop_shared(party, join, where)
-        self._skip_partial(party, join, tombstone.tag)
-        lag = max(tombstone.lag, self.depth(party, join.socket) - len(where))
-        source = Source(tombstone.source or 0, join.socket, party.id, tombstone.run, tombstone.tag)
+        node = tree.at(tombstone.tag)
+        tree.rule_out(node, empty=True)
+        self._dropped(party, node.take(), None)
+        self._skip_partial(party, tree, node, tombstone.tag)
+        lag = max(tombstone.lag, self.depth(party, tree.socket) - len(tombstone.tag))
+        source = Source(tombstone.source or 0, tree.socket, party.id, tombstone.run, tombstone.tag)
         self.pass_on(source, "empty", lag, silent=True)
-        self.decide_above(party, join, where)
+        self.decide_above(party, tree, node)
 
-    def decide_above(self, party: Party, join: JoinState, where: Path) -> None:
+    def decide_above(self, party: Party, tree: Tree, node: Node) -> None:
         """One element will never be: what waits above it to be shared may be of no use to any other."""
-        for depth in range(len(where)):
-            for argument, here in join.waits.items():
-                if where[:depth] in here:
-                    self.decide_later(party, join.socket, argument, where[:depth])
+        for above in node.above():
+            for argument, cell in above.cells.items():
+                if cell.values:
+                    self.decide_later(party, tree.socket, Slot(argument, False, above.path))
 
-    def _drop(self, party: Party, join: JoinState, where: Path, request: int | None) -> None:
-        values, elements = join.clear(where)
+    def _drop(self, party: Party, node: Node, request: int | None) -> None:
+        values, elements = node.clear()
         party.waiting -= len(elements)
         self._dropped(party, values, request)
         for element in elements:
             self.set_state(element, "dropped", request)
-
-    def _drop_shared(self, party: Party, join: JoinState, where: Path) -> None:
-        for here in join.waits.values():
-            self._dropped(party, here.pop(where, ()), None)
 
     def _dropped(self, party: Party, values: Iterable[ArgumentValue], request: int | None) -> None:
         for value in values:
@@ -374,14 +365,15 @@ class Calls:
                 if arrival.state == "waiting":
                     self.set_state(arrival, "dropped", request)
 
-    def unshare(self, party: Party, join: JoinState, argument: str, where: Path) -> None:
+    def unshare(self, party: Party, tree: Tree, argument: str, node: Node) -> None:
         """Drop what no element can use any more, and skip requests that waited for it."""
-        values = join.waits.get(argument, {}).pop(where, deque())
+        values = node.take(argument)
         self._dropped(party, values, None)
-        if values and where in join.partial and not join.waits_at(where):
-            self._skip_partial(party, join, values[0].tag)
+        if values and node.partial and not node.waits:
+            self._skip_partial(party, tree, node, values[0].tag)
 
-    def _skip_partial(self, party: Party, join: JoinState, tag: Tag) -> None:
-        for request, run in join.partial.pop(path(tag), ()):
-            self.out.calls.append(Skip(request, join.socket, party.id, run, tag, waited=True))
+    def _skip_partial(self, party: Party, tree: Tree, node: Node, tag: Tag) -> None:
+        for request, run in list(node.partial):
+            self.out.calls.append(Skip(request, tree.socket, party.id, run, tag, waited=True))
             party.live -= 1
+        node.pick(lambda *_: True)

@@ -11,19 +11,18 @@ between strangers Kahn's. Parties are ours: they keep strangers that met once to
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from ec_jupyter.flow.arrival import ELEMENT, ArgumentValue, Arrival
+from ec_jupyter.flow.arrival import ArgumentValue, Arrival
 from ec_jupyter.flow.calls import Calls
 from ec_jupyter.flow.decision import Decisions, Fire, Skip, Source
-from ec_jupyter.flow.join_state import JoinState
 from ec_jupyter.flow.party import Parties, Party
 from ec_jupyter.flow.policy import Policies
 from ec_jupyter.flow.standing import Standing
-from ec_jupyter.flow.tag import Tag, by_hand, deeper, path
+from ec_jupyter.flow.tag import Tag, by_hand, deeper
 from ec_jupyter.flow.tombstones import Tombstones
 from ec_jupyter.flow.topology import Root, Topology
+from ec_jupyter.flow.tree import Tree
 from ec_jupyter.model import Plug
 
 __all__ = ["Decisions", "Fire", "JoinTable", "Skip", "Source"]
@@ -113,8 +112,7 @@ class JoinTable:
         if not self.topology.by_run(socket):
             self.policies.partial.setdefault(socket, {})[run] = (request, party)
             return
-        join = self._party(party).join(socket)
-        join.partial.setdefault(path(tag), deque()).append((request, run))
+        self._party(party).tree(socket).at(tag).await_values(request, run)
 
     def wait_again(self, request: int, run: int, socket: int, party: int, tag: Tag, given: frozenset[str]) -> None:
         """Let a request wait that was complete, with the arguments that it was `given`."""
@@ -131,8 +129,8 @@ class JoinTable:
         record = self.parties.find(party)
         if record is None:
             return brought
-        if socket in record.joins:
-            for value in record.joins[socket].take_back(request, run, path(tag)):
+        if socket in record.trees:
+            for value in record.trees[socket].take_back(request, run, tag):
                 self.calls.uncount(record, value)
                 self.calls.set_state(value.arrivals[0], "left", None)
                 brought.append(value.arrivals[0])
@@ -149,7 +147,7 @@ class JoinTable:
             return self._take_run_independent(one)
         record = self._party(party)
         arrival = self._arrival(socket, argument, record, run, tag, value)
-        self.calls.value(record, record.join(socket), arrival)
+        self.calls.value(record, record.tree(socket), arrival)
         self._after(record)
         return arrival
 
@@ -157,9 +155,9 @@ class JoinTable:
         """One element that a list lacks, brought by hand."""
         record = self._party(party)
         one = self.calls.new_arrival()
-        arrival = Arrival(one, socket, argument, record.id, run, tag, "value", value, lag=ELEMENT)
+        arrival = Arrival(one, socket, argument, record.id, run, tag, "value", value, gathers=True)
         self.calls.out.arrivals.append(arrival)
-        self.calls.value(record, record.join(socket), arrival)
+        self.calls.value(record, record.tree(socket), arrival)
         self._after(record)
 
     def supply_list(
@@ -167,25 +165,25 @@ class JoinTable:
     ) -> list[Arrival]:
         """A whole list for an argument that gathers, brought by hand: one arrival for each of its elements."""
         record, calls = self._party(party), self.calls
-        join = record.join(socket)
+        tree = record.tree(socket)
         first = calls.new_arrival()
         if not values:
             tombstone = Arrival(first, socket, argument, record.id, run, tag, "empty", index=-1, state="decided")
             calls.out.arrivals.append(tombstone)
             record.waiting += 1
-            calls.keep(record, join, argument, ArgumentValue(tag, [], gathered=True, tombstone=tombstone))
+            calls.keep(record, tree, argument, ArgumentValue(tag, [], gathered=True, tombstone=tombstone))
             self._after(record)
             return [tombstone]
         split = by_hand(first, len(values))
         ids = [first, *(calls.new_arrival() for _ in values[1:])]
         arrivals = [
-            Arrival(key, socket, argument, record.id, run, deeper(tag, split, i), "value", value, lag=ELEMENT)
+            Arrival(key, socket, argument, record.id, run, deeper(tag, split, i), "value", value, gathers=True)
             for i, (key, value) in enumerate(zip(ids, values, strict=True))
         ]
         calls.out.arrivals.extend(arrivals)
         record.fans[split] = len(values)
         for arrival in arrivals:
-            calls.value(record, join, arrival)
+            calls.value(record, tree, arrival)
         self._after(record)
         return arrivals
 
@@ -204,25 +202,25 @@ class JoinTable:
         calls, party = self.calls, self.parties.find(source.party)
         arrival = Arrival(
             calls.new_arrival(), plug.target, plug.argument, party.id if party else source.party, source.run,
-            source.tag if tag is None else tag, "value", value, source.request, index, plug.id,
-            ELEMENT if plug.gather else 0, late=source.late,
+            source.tag if tag is None else tag, "value", value, source.request, index, plug.id, 0, bool(plug.gather),
+            late=source.late,
         )  # fmt: skip
         if (plug.target, plug.argument) in self.topology.run_independent:
-            arrival.key, arrival.lag = key, 0
+            arrival.key, arrival.gathers = key, False
             self._take_run_independent(arrival)
             return
         if party is not None:
             party.trace(arrival, failure=plug.on == "error")
         calls.out.arrivals.append(arrival)
-        join = party.joins.get(plug.target) if party else None
-        if join is None and plug.id in self.topology.simple:
+        tree = party.trees.get(plug.target) if party else None
+        if tree is None and plug.id in self.topology.simple:
             calls.fire(
                 plug.target, party, arrival.run, arrival.tag, {plug.argument: ArgumentValue(arrival.tag, [arrival])}
             )
             return
         if party is None:
             raise RuntimeError(f"party {source.party} comes to a join and was never adopted")
-        calls.value(party, join or party.join(plug.target), arrival)
+        calls.value(party, tree or party.tree(plug.target), arrival)
         self.tombstones.deliver()
 
     def _take_run_independent(self, arrival: Arrival) -> Arrival:
@@ -236,11 +234,10 @@ class JoinTable:
         """Make the calls of a socket that waited for a held value only, oldest party first."""
         for key in sorted(self.parties.all):
             party = self.parties.all.get(key)
-            join = party.joins.get(socket) if party else None
-            if party is None or join is None:
+            tree = party.trees.get(socket) if party else None
+            if party is None or tree is None:
                 continue
-            for at in join.paths():
-                self.calls.attempt(party, join, at)
+            self._attempt(party, tree)
             self._after(party)
 
     def element(
@@ -294,61 +291,62 @@ class JoinTable:
             self.policies.forget(arrival, "discarded")
             return
         party = self._party(arrival.party)
-        join = party.joins[arrival.socket]
-        if not (self._out_of_buffer(party, join, arrival) or self._out_of_wait(party, join, arrival, alone)):
+        tree = party.trees[arrival.socket]
+        if not (self._out_of_buffer(party, tree, arrival) or self._out_of_wait(party, tree, arrival, alone)):
             raise LookupError(f"arrival {arrival.id} does not wait")
         self._after(party)
 
     def leave_out(self, socket: int, argument: str, party: int, tag: Tag) -> None:
         """Complete a list without the element of that tag, which has not come."""
         record = self._party(party)
-        self.tombstones.leave_out(record, record.join(socket), argument, tag)
+        self.tombstones.leave_out(record, record.tree(socket), argument, tag)
         self._after(record)
 
     def end_list(self, socket: int, argument: str, party: int, tag: Tag) -> None:
         """Discard the whole list at a tag, of which nothing has come: its call is skipped."""
         record = self._party(party)
-        self.tombstones.end_list(record, record.join(socket), argument, tag)
+        self.tombstones.end_list(record, record.tree(socket), argument, tag)
         self._after(record)
 
-    def _out_of_buffer(self, party: Party, join: JoinState, arrival: Arrival) -> bool:
+    def _out_of_buffer(self, party: Party, tree: Tree, arrival: Arrival) -> bool:
         """Leave an element out of the list that it is gathered for."""
-        for (argument, base), buffers in join.buffers.items():
-            for buffer in buffers if argument == arrival.argument else ():
-                mine = buffer.forget(arrival.id)
-                if mine is not None:
-                    party.waiting -= 1
-                    self.calls.set_state(mine, "discarded", None)
-                    self.calls.gather(party, join, argument, base)
-                    return True
+        node, cell = tree.place(arrival)
+        for buffer in cell.lists:
+            mine = buffer.forget(arrival.id)
+            if mine is not None:
+                party.waiting -= 1
+                self.calls.set_state(mine, "discarded", None)
+                self.calls.gather(party, tree, node, arrival.argument)
+                return True
         return False
 
-    def _out_of_wait(self, party: Party, join: JoinState, arrival: Arrival, alone: bool) -> bool:
-        for argument, where, value in join.waiting():
+    def _out_of_wait(self, party: Party, tree: Tree, arrival: Arrival, alone: bool) -> bool:
+        node, cell = tree.place(arrival)
+        for value in cell.values:
             mine = next((a for a in value.arrivals if a.id == arrival.id), None)
             if mine is None:
                 continue
-            if value.gathered and mine.tag != value.tag:
+            if mine.element:
                 # the list has one element less
                 value.arrivals.remove(mine)
                 value.tombstone = value.tombstone or mine
                 self.calls.set_state(mine, "discarded", None)
                 return True
-            join.remove(argument, where, value)
+            node.remove(arrival.argument, value)
             self.calls.uncount(party, value)
-            self._away(party, join, mine, alone)
+            self._away(party, tree, mine, alone)
             return True
         return False
 
-    def _away(self, party: Party, join: JoinState, arrival: Arrival, alone: bool) -> None:
+    def _away(self, party: Party, tree: Tree, arrival: Arrival, alone: bool) -> None:
         others = any(a.run == arrival.run for a in self.waiting(party))
         if alone and not others and arrival.run not in party.bound:
             self.calls.set_state(arrival, "left", None)
-            join.seen.discard(arrival.slot)
+            tree.at(arrival.tag).cell(arrival.argument).seen = False
             self.parties.leave(party, arrival.run)
         else:
             self.calls.set_state(arrival, "discarded", None)
-            self.tombstones.discarded(party, join, arrival)
+            self.tombstones.discarded(party, tree, arrival)
 
     # -- what waits --------------------------------------------------------------
     @staticmethod
@@ -368,7 +366,7 @@ class JoinTable:
             self.policies.remove(arrival)
         else:
             party = self._party(arrival.party)
-            party.waiting -= party.joins[arrival.socket].withdraw(arrival)
+            party.waiting -= party.trees[arrival.socket].withdraw(arrival)
         arrival.state = "withdrawn"
 
     def expire(self, arrival: Arrival) -> bool:
@@ -383,12 +381,13 @@ class JoinTable:
             self.policies.expire(arrival)
             return True
         party = self._party(arrival.party)
-        join = party.joins[arrival.socket]
-        mine = next((value for _, _, value in join.waiting() if arrival in value.arrivals), None)
-        if mine is not None:
-            self.calls.expire(party, join, mine)
-            self._after(party)
-        return mine is not None
+        tree = party.trees[arrival.socket]
+        node, cell = tree.place(arrival)
+        if not any(arrival in value.arrivals for value in cell.values):
+            return False
+        self.calls.expire(party, tree, node)
+        self._after(party)
+        return True
 
     def hold_again(self, arrivals: Iterable[Arrival]) -> None:
         """Put back what waits, or is held, regardless of run."""
@@ -429,21 +428,23 @@ class JoinTable:
         for party, older in self.parties.revise(topology):
             self._merge(party, older)
         for party in list(self.parties.all.values()):
-            for join in list(party.joins.values()):
-                self._look_through(party, join)
+            for tree in list(party.trees.values()):
+                self._look_through(party, tree)
             self._watch(party)
             self._after(party)
         for socket in self.policies.revise():
             self._attempt_all(socket)
 
-    def _look_through(self, party: Party, join: JoinState) -> None:
-        for slot in list(join.tombstones):
-            if join.open_tombstones(slot):
-                self.calls.decide_later(party, join.socket, *slot)
-        for argument, base in list(join.buffers):
-            self.calls.gather(party, join, argument, base)
-        for at in join.paths():
-            self.calls.attempt(party, join, at)
+    def _look_through(self, party: Party, tree: Tree) -> None:
+        for tombstone in tree.undecided():
+            self.calls.decide_later(party, tree.socket, tombstone.slot)
+        for argument, node, _ in list(tree.lists()):
+            self.calls.gather(party, tree, node, argument)
+        self._attempt(party, tree)
+
+    def _attempt(self, party: Party, tree: Tree) -> None:
+        for node in list(tree.root.full()):
+            self.calls.attempt(party, tree, node)
 
     def _merge(self, party: Party, older: Party) -> None:
         self.calls.out.merged.append((party.id, older.id))

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ec_jupyter.flow.arrival import NOBODY, Arrival
-from ec_jupyter.flow.join_state import JoinState
 from ec_jupyter.flow.tag import Path, Tag
 from ec_jupyter.flow.topology import Root, Topology
+from ec_jupyter.flow.tree import Tree
 
 Shape = frozenset[Root]
 
@@ -32,8 +32,8 @@ class Party:
         Its unfinished requests; a failed one is unfinished.
     waiting : int
         How many of its argument values and list elements wait.
-    joins : dict
-        Its joins, by socket.
+    trees : dict of int to Tree
+        What has come to each of its joins, by socket.
     fans : dict of str to int
         Size of each of its splits that has closed.
     closing : dict of str to list of (int, str, Path)
@@ -50,7 +50,7 @@ class Party:
     runs: dict[int, Root] = field(default_factory=dict)
     live: int = 0
     waiting: int = 0
-    joins: dict[int, JoinState] = field(default_factory=dict)
+    trees: dict[int, Tree] = field(default_factory=dict)
     fans: dict[str, int] = field(default_factory=dict)
     closing: dict[str, list[tuple[int, str, Path]]] = field(default_factory=dict)
     late: dict[int, frozenset[int]] = field(default_factory=dict)
@@ -63,28 +63,28 @@ class Party:
         """Whether nothing more can happen in it."""
         return not self.live and not self.waiting
 
-    def join(self, socket: int) -> JoinState:
+    def tree(self, socket: int) -> Tree:
         """What has come to a socket in it."""
-        join = self.joins.get(socket)
-        if join is None:
-            join = self.joins[socket] = JoinState(socket)
-        return join
+        tree = self.trees.get(socket)
+        if tree is None:
+            tree = self.trees[socket] = Tree(socket)
+        return tree
 
     def waits(self) -> Iterator[Arrival]:
         """Its arrivals that no call has taken, those on their way into lists included."""
-        for join in self.joins.values():
-            for _, _, value in join.waiting():
+        for tree in self.trees.values():
+            for _, _, value in tree.waiting():
                 yield from (a for a in value.arrivals if a.state == "waiting")
-            yield from join.pending()
+            yield from tree.pending()
 
     def tokens(self) -> Iterator[tuple[int, Tag]]:
         """Where its waiting arrivals stand; a shared value counts until its first use only."""
-        for join in self.joins.values():
-            for _, _, value in join.waiting():
+        for tree in self.trees.values():
+            for _, _, value in tree.waiting():
                 if value.counted:
-                    yield join.socket, value.tag
-            for element in join.pending():
-                yield join.socket, element.tag[:-1]
+                    yield tree.socket, value.tag
+            for element in tree.pending():
+                yield tree.socket, element.tag[:-1]
 
     def trace(self, arrival: Arrival, *, failure: bool) -> None:
         """Note which failures a value from a call came of; `failure`: it is one."""
@@ -115,10 +115,10 @@ class Party:
         self.late |= other.late
         self.rescued |= other.rescued
         self.bound |= other.bound
-        for socket, join in other.joins.items():
-            for arrival in join.arrivals():
+        for socket, tree in other.trees.items():
+            for arrival in tree.arrivals():
                 arrival.party = self.id
-            self.join(socket).absorb(join)
+            self.tree(socket).absorb(tree)
 
     @property
     def shape(self) -> Shape:

@@ -6,15 +6,14 @@ have without the restart.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
 
-from ec_jupyter.flow.arrival import ELEMENT, ArgumentValue, Arrival
+from ec_jupyter.flow.arrival import ArgumentValue, Arrival, Slot
 from ec_jupyter.flow.join import JoinTable
-from ec_jupyter.flow.join_state import JoinState
 from ec_jupyter.flow.party import Party
-from ec_jupyter.flow.tag import Path, Tag, brought, path, united
+from ec_jupyter.flow.tag import Path, Tag, brought, united
 from ec_jupyter.flow.topology import Root
+from ec_jupyter.flow.tree import Node, Tree
 
 Parties = Iterable[tuple[int, dict[int, Root], int]]
 
@@ -58,10 +57,10 @@ def restore(
         if arrival.party in records and (arrival.socket, arrival.argument) not in table.topology.run_independent:
             builder.add(records[arrival.party], arrival)
     for socket, party, tag in skipped:
-        join = records[party].joins.get(socket) if party in records else None
+        tree = records[party].trees.get(socket) if party in records else None
         # if something waits there, the skip was made when nothing had to be kept at this socket
-        if join is not None and not join.waits_from(path(tag)):
-            join.rule_out(path(tag))
+        if tree is not None and not tree.waits_from(tree.at(tag)):
+            tree.rule_out(tree.at(tag))
     _give(table, given)
     builder.share()
     for record in records.values():
@@ -73,8 +72,7 @@ def _give(table: JoinTable, given: Iterable[tuple[int, int, int, int, Tag]]) -> 
         if not table.topology.by_run(socket):
             table.policies.partial.setdefault(socket, {})[run] = (request, party)
             continue
-        join = table.parties.all[party].join(socket)
-        join.partial.setdefault(path(tag), deque()).append((request, run))
+        table.parties.all[party].tree(socket).at(tag).await_values(request, run)
 
 
 class _Builder:
@@ -93,37 +91,38 @@ class _Builder:
             if n is not None:
                 party.fans[arrival.tag[-1][0][0]] = n
             if n is not None or (plug is not None and plug.gather):
-                arrival.lag = ELEMENT
+                arrival.gathers = True
             party.trace(arrival, failure=plug is not None and plug.on == "error")
             if arrival.request is not None and arrival.state in ("used", "shared"):
                 party.inherit(arrival, arrival.request)
         if arrival.plug in self._table.topology.simple and arrival.state != "waiting":
             return
-        join = party.join(arrival.socket)
-        join.note(arrival.slot, arrival.plug)
+        tree = party.tree(arrival.socket)
+        tree.at(arrival.tag).note(arrival.argument, arrival.plug)
         if arrival.kind == "value":
-            self._value(party, join, arrival)
+            self._value(party, tree, arrival)
         else:
-            self._tombstone(party, join, arrival)
+            self._tombstone(party, tree, arrival)
 
-    def _value(self, party: Party, join: JoinState, arrival: Arrival) -> None:
+    def _value(self, party: Party, tree: Tree, arrival: Arrival) -> None:
         state = arrival.state
         if state in ("superseded", "left"):
             return
-        slot = join.see(arrival)
-        if slot[0].endswith("[]"):
-            self._element(party, join, arrival)
+        cell = tree.at(arrival.tag).cell(arrival.argument, element=arrival.element)
+        cell.see(arrival)
+        if arrival.element:
+            self._element(party, tree, arrival)
         elif state in ("waiting", "shared"):
-            join.keep(
-                arrival.argument, ArgumentValue(arrival.tag, [arrival], arrival.lag == ELEMENT, state == "waiting")
-            )
+            value = ArgumentValue(arrival.tag, [arrival], arrival.gathers, state == "waiting")
+            tree.keep(tree.at(arrival.tag), arrival.argument, value)
             party.waiting += state == "waiting"
         elif state == "discarded":
-            join.absent.add(slot)
+            tree.end(cell)
 
-    def _element(self, party: Party, join: JoinState, arrival: Arrival) -> None:
-        base, (splits, index) = path(arrival.tag)[:-1], arrival.tag[-1]
-        buffer = join.buffer(arrival.argument, base, splits)
+    def _element(self, party: Party, tree: Tree, arrival: Arrival) -> None:
+        splits, index = arrival.tag[-1]
+        node, cell = tree.place(arrival)
+        buffer = node.buffer(arrival.argument, splits)
         if arrival.state == "waiting":
             buffer.add(arrival)
             party.waiting += 1
@@ -132,75 +131,75 @@ class _Builder:
         if arrival.state == "discarded":
             buffer.left_out[index] = arrival
         else:
-            buffer.made = True
-            join.seen.add((arrival.argument, base))
+            buffer.made = cell.seen = True
         if arrival.state == "shared":
-            key = (party.id, arrival.socket, arrival.argument, base, arrival.request)
+            key = (party.id, arrival.socket, arrival.argument, node.path, arrival.request)
             self._shared.setdefault(key, []).append(arrival)
 
-    def _tombstone(self, party: Party, join: JoinState, arrival: Arrival) -> None:
-        slot = arrival.slot
-        join.tombstones.setdefault(slot, {}).setdefault(arrival.plug, arrival)
+    def _tombstone(self, party: Party, tree: Tree, arrival: Arrival) -> None:
+        node = tree.at(arrival.tag)
+        cell = node.cell(arrival.argument, element=arrival.element)
+        cell.tombstones.setdefault(arrival.plug, arrival)
         if arrival.state == "waiting":
-            self._calls.decide_later(party, join.socket, *slot)
-        elif arrival.state == "decided" and slot[0].endswith("[]"):
+            self._calls.decide_later(party, tree.socket, arrival.slot)
+        elif arrival.state == "decided" and arrival.element:
             if arrival.source is None:
-                join.leave_out(arrival)
-            join.absent.add(slot)
-            join.buffer(arrival.argument, slot[1][:-1], arrival.tag[-1][0]).add(arrival)
+                cell.leave_out(arrival)
+            cell.absent = True
+            tree.place(arrival)[0].buffer(arrival.argument, arrival.tag[-1][0]).add(arrival)
         elif arrival.state == "decided":
-            self._decided(party, join, arrival)
+            self._decided(party, tree, node, arrival)
 
-    def _decided(self, party: Party, join: JoinState, arrival: Arrival) -> None:
-        slot = arrival.slot
+    def _decided(self, party: Party, tree: Tree, node: Node, arrival: Arrival) -> None:
+        cell = node.cell(arrival.argument)
         if arrival.kind == "tombstone":
-            join.absent.add(slot)
+            tree.end(cell)
             # a skip has a request that records it, whatever the wiring is now; a silent one has this row only
-            if arrival.silent and (arrival.lag > 0 or len(slot[1]) >= self._calls.depth(party, join.socket)):
-                join.rule_out(slot[1])
+            if arrival.silent and (arrival.lag > 0 or len(node.path) >= self._calls.depth(party, tree.socket)):
+                tree.rule_out(node)
         elif arrival.lag > 0:
-            join.rule_out(slot[1], empty=True)
-        elif slot not in join.seen:
-            join.seen.add(slot)
-            self._list(party, join, arrival.argument, ArgumentValue(arrival.tag, [], gathered=True, tombstone=arrival))
+            tree.rule_out(node, empty=True)
+        elif not cell.seen:
+            cell.seen = True
+            value = ArgumentValue(arrival.tag, [], gathered=True, tombstone=arrival)
+            self._list(party, tree, arrival.argument, value)
 
-    def _list(self, party: Party, join: JoinState, argument: str, value: ArgumentValue) -> None:
+    def _list(self, party: Party, tree: Tree, argument: str, value: ArgumentValue) -> None:
         """Let a list wait, unless its call was made."""
         used = value.tombstone is not None and value.tombstone.request is not None
         if not used:
-            join.keep(argument, value)
+            tree.keep(tree.at(value.tag), argument, value)
             party.waiting += 1
-        elif len(value.tag) < self._calls.depth(party, join.socket):
+        elif len(value.tag) < self._calls.depth(party, tree.socket):
             value.counted = False
-            join.keep(argument, value)
+            tree.keep(tree.at(value.tag), argument, value)
 
     def share(self) -> None:
         """Keep the lists that some elements have used and others may."""
         for (party, socket, argument, _, _), members in self._shared.items():
             members.sort(key=lambda a: a.tag[-1][1])
             tag = united([a.tag[:-1] for a in members])
-            join = self._table.parties.all[party].joins[socket]
-            join.keep(argument, ArgumentValue(tag, members, gathered=True, counted=False))
+            tree = self._table.parties.all[party].trees[socket]
+            tree.keep(tree.at(tag), argument, ArgumentValue(tag, members, gathered=True, counted=False))
 
     # -- one party -----------------------------------------------------------
     def complete(self, party: Party) -> None:
         """Make the lists that were complete, and note the slots that are to be decided."""
-        for join in party.joins.values():
-            for (argument, base), buffers in list(join.buffers.items()):
-                for buffer in list(buffers):
-                    for split in buffer.splits - party.fans.keys():
-                        party.closing.setdefault(split, []).append((join.socket, argument, base))
-                    while (value := buffer.take(party.fans)) is not None:
-                        party.waiting -= len(value.arrivals)
-                        self._list(party, join, argument, value)
-            self._sweep(party, join)
+        for tree in party.trees.values():
+            for argument, node, buffer in list(tree.lists()):
+                for split in buffer.splits - party.fans.keys():
+                    party.closing.setdefault(split, []).append((tree.socket, argument, node.path))
+                while (value := buffer.take(party.fans)) is not None:
+                    party.waiting -= len(value.arrivals)
+                    self._list(party, tree, argument, value)
+            self._sweep(party, tree)
 
-    def _sweep(self, party: Party, join: JoinState) -> None:
+    def _sweep(self, party: Party, tree: Tree) -> None:
         """Take out what a skip ruled out; what waits above one may be of no use to any element."""
-        for argument, where, value in list(join.waiting()):
-            join.absent.discard((argument, where))
-            if join.is_skipped(where):
-                join.remove(argument, where, value)
+        for argument, node, value in list(tree.waiting()):
+            node.cell(argument).absent = False
+            if node.is_skipped():
+                node.remove(argument, value)
                 self._calls.uncount(party, value)
-            elif value.counted and where in join.above_skipped:
-                self._calls.decide_later(party, join.socket, argument, where)
+            elif value.counted and node.ruled_below:
+                self._calls.decide_later(party, tree.socket, Slot(argument, False, node.path))

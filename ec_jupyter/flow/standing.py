@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ec_jupyter.flow.arrival import Arrival, GatherBuffer
-from ec_jupyter.flow.join_state import JoinState
+from ec_jupyter.flow.arrival import Arrival
+from ec_jupyter.flow.cell import GatherBuffer
 from ec_jupyter.flow.party import Parties, Shape
 from ec_jupyter.flow.policy import Policies
 from ec_jupyter.flow.reach import Reachability
 from ec_jupyter.flow.tag import Path, Tag
 from ec_jupyter.flow.tombstones import Tombstones
+from ec_jupyter.flow.tree import Tree
 from ec_jupyter.model import Plug
 
 
@@ -72,7 +73,7 @@ class Standing:
 
     def sockets(self, party: int) -> list[int]:
         """Sockets to which something has come in a party."""
-        return list(self._parties.all[party].joins)
+        return list(self._parties.all[party].trees)
 
     def tokens(self, party: int) -> list[tuple[int, Tag]]:
         """Sockets and tags at which something waits in a party that can still be part of a call."""
@@ -87,26 +88,21 @@ class Standing:
     def empty_lists(self) -> Iterator[Arrival]:
         """Tombstones of empty lists that no call has taken."""
         for party in self._parties.all.values():
-            for join in party.joins.values():
-                values = (value for _, _, value in join.waiting() if value.counted and not value.arrivals)
+            for tree in party.trees.values():
+                values = (value for _, _, value in tree.waiting() if value.counted and not value.arrivals)
                 yield from (value.tombstone for value in values if value.tombstone)
 
     def requests(self, party: int, socket: int) -> dict[Path, int]:
         """By path, the first request that waits at a socket for the arguments that it lacks."""
-        join = self._parties.all[party].joins.get(socket)
-        return {at: queue[0][0] for at, queue in join.partial.items()} if join else {}
+        tree = self._parties.all[party].trees.get(socket)
+        return {node.path: node.partial[0][0] for node in tree.root.full() if node.partial} if tree else {}
 
     # -- lists -----------------------------------------------------------------
     def lists(self, party: int, socket: int) -> list[Gathering]:
         """Lists of a party that are being gathered at a socket."""
-        join = self._parties.all[party].joins.get(socket)
-        if join is None:
-            return []
-        return [
-            self._gathering(party, socket, argument, base, buffer)
-            for (argument, base), buffers in join.buffers.items()
-            for buffer in buffers
-        ]
+        tree = self._parties.all[party].trees.get(socket)
+        lists = tree.lists() if tree is not None else ()
+        return [self._gathering(party, socket, argument, node.path, buffer) for argument, node, buffer in lists]
 
     def awaited(self, party: int, socket: int, argument: str, base: Path, splits: set[str]) -> Gathering:
         """A list of elements of which none has come."""
@@ -114,7 +110,7 @@ class Standing:
 
     def _gathering(self, party: int, socket: int, argument: str, base: Path, buffer: GatherBuffer) -> Gathering:
         record = self._parties.all[party]
-        join = record.joins.get(socket) or JoinState(socket)
+        tree = record.trees.get(socket) or Tree(socket)
         return Gathering(
             argument,
             base,
@@ -122,14 +118,14 @@ class Standing:
             (*(queue[0].tag for queue in buffer.items.values()), *(a.tag for a in buffer.left_out.values())),
             bool(buffer.items),
             buffer.made,
-            join.lacking(argument, base, buffer.splits, record.fans),
+            tree.on(base).cell(argument).lacking(buffer.splits, record.fans),
         )
 
     def gathers(self, party: int, keys: set[tuple[int, str]]) -> bool:
         """Whether elements of a list for one of these arguments have come, and not all of them."""
         record = self._parties.find(party)
-        joins = record.joins.values() if record is not None else ()
-        return any((a.socket, a.argument) in keys for join in joins for a in join.pending())
+        trees = record.trees.values() if record is not None else ()
+        return any((a.socket, a.argument) in keys for tree in trees for a in tree.pending())
 
     def lost(
         self, party: int, plug: Plug, reachability: Reachability, failed: list[tuple[int, Tag]]
@@ -141,8 +137,8 @@ class Standing:
         record = self._parties.all[party]
         found = {}
         for base, tags in self._tombstones.lost_elements(record, plug, reachability, failed).items():
-            join = record.joins.get(plug.target)
-            left = {i: tag for i, tag in tags.items() if not (join and join.decided(plug.argument, base, i))}
+            tree = record.trees.get(plug.target)
+            left = {i: tag for i, tag in tags.items() if not (tree and tree.decided(plug.argument, base, i))}
             if left:
                 found[base] = left
         return found

@@ -11,13 +11,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 from heapq import heappop, heappush
 
-from ec_jupyter.flow.arrival import ELEMENT, ArgumentValue, Arrival, Slot
+from ec_jupyter.flow.arrival import ArgumentValue, Arrival, Slot
 from ec_jupyter.flow.calls import Calls, SocketSlot
+from ec_jupyter.flow.cell import Cell
 from ec_jupyter.flow.decision import Fire
-from ec_jupyter.flow.join_state import JoinState
 from ec_jupyter.flow.party import Party
 from ec_jupyter.flow.reach import Reachability
 from ec_jupyter.flow.tag import Path, Tag, path, united
+from ec_jupyter.flow.tree import Node, Tree
 from ec_jupyter.model import Plug
 
 
@@ -41,103 +42,100 @@ class Tombstones:
 
     def _deliver(self, tombstone: Arrival) -> None:
         party = self.calls.parties.find(tombstone.party)
-        if tombstone.plug in self.calls.topology.simple and not (party and tombstone.socket in party.joins):
+        if tombstone.plug in self.calls.topology.simple and not (party and tombstone.socket in party.trees):
             self.calls.skip_simple(tombstone, party)
             return
         if party is None:
             raise RuntimeError(f"party {tombstone.party} comes to a join and was never adopted")
-        self._receive(party, party.join(tombstone.socket), tombstone)
+        self._receive(party, party.tree(tombstone.socket), tombstone)
 
-    def _receive(self, party: Party, join: JoinState, tombstone: Arrival) -> None:
-        slot = tombstone.slot
-        here = join.tombstones.setdefault(slot, {})
-        again = tombstone.plug in here
-        if not again:
-            here[tombstone.plug] = tombstone
-        void = join.note(slot, tombstone.plug)
-        if again or self._is_moot(join, slot):
+    def _receive(self, party: Party, tree: Tree, tombstone: Arrival) -> None:
+        slot, node = tombstone.slot, tree.at(tombstone.tag)
+        cell = node.cell(slot.argument, element=slot.element)
+        again = tombstone.plug in cell.tombstones
+        cell.tombstones.setdefault(tombstone.plug, tombstone)
+        void = node.note(slot.argument, tombstone.plug)
+        if again or self._is_moot(node, slot):
             void.append(tombstone)
         for one in void:
             self.calls.set_state(one, "dropped", None)
         if tombstone.state == "waiting":
-            self._examine(party, join, slot)
-        for below in self._below(party, join, slot):
-            self._examine(party, join, below)
+            self._examine(party, tree, slot)
+        for below in self._below(party, tree, slot, cell):
+            self._examine(party, tree, below)
 
-    def _is_moot(self, join: JoinState, slot: Slot) -> bool:
+    def _is_moot(self, node: Node, slot: Slot) -> bool:
         """Whether a tombstone at a slot has nothing to decide."""
+        cell = node.cell(slot.argument, element=slot.element)
         return bool(
-            slot in join.absent
-            or join.is_skipped(slot[1])
-            or join.in_empty_split(slot[1])
-            or join.has(slot)
-            or join.deeper.get(slot)
+            cell.absent
+            or cell.below
+            or node.is_skipped()
+            or node.in_empty_split()
+            or node.has(slot.argument, element=slot.element)
         )
 
-    def _below(self, party: Party, join: JoinState, slot: Slot) -> list[Slot]:
+    def _below(self, party: Party, tree: Tree, slot: Slot, cell: Cell) -> list[Slot]:
         """Undecided slots of elements below a tombstone."""
-        argument, at = slot
-        if argument.endswith("[]") or not join.deeper.get(slot):
+        if not cell.below:
             return []
-        names = (argument, argument + "[]")
         return sorted(
-            (name, where)
-            for socket, name, where in self.calls.undecided.get(party.id, ())
-            if socket == join.socket and name in names and where[: len(at)] == at and where != at
+            other
+            for socket, other in self.calls.undecided.get(party.id, ())
+            if (socket, other.argument) == (tree.socket, slot.argument)
+            and other.path[: len(slot.path)] == slot.path != other.path
         )
 
-    def _plugs(self, join: JoinState, slot: Slot) -> list[Plug]:
-        """Plugs that may bring something to a slot."""
-        into = self.calls.topology.into
-        if slot[0].endswith("[]"):
-            return [p for p in into.get((join.socket, slot[0][:-2]), ()) if p.gather]
-        return into.get((join.socket, slot[0]), [])
+    def _rest(self, tree: Tree, slot: Slot) -> list[Plug]:
+        """Plugs that may still send something to a slot."""
+        topology = self.calls.topology
+        sent = tree.on(slot.path).sent(slot.argument, element=slot.element)
+        plugs = topology.into.get((tree.socket, slot.argument), ())
+        return [
+            p for p in plugs if (p.gather or not slot.element) and (p.id not in sent or p.source in topology.repeats)
+        ]
 
-    def _rest(self, join: JoinState, slot: Slot) -> list[Plug]:
-        """Of those, the ones that may still send something there."""
-        sent, repeats = join.sent(slot), self.calls.topology.repeats
-        return [p for p in self._plugs(join, slot) if p.id not in sent or p.source in repeats]
-
-    def _examine(self, party: Party, join: JoinState, slot: Slot) -> None:
-        if self._parked(join) or self._rest(join, slot):
-            self.calls.decide_later(party, join.socket, *slot)
+    def _examine(self, party: Party, tree: Tree, slot: Slot) -> None:
+        if self._parked(tree) or self._rest(tree, slot):
+            self.calls.decide_later(party, tree.socket, slot)
         else:
-            self._decide(party, join, slot)
+            self._decide(party, tree, slot)
 
-    def _decide(self, party: Party, join: JoinState, slot: Slot) -> None:
-        tombstones = join.open_tombstones(slot)
+    def _decide(self, party: Party, tree: Tree, slot: Slot) -> None:
+        cell = tree.on(slot.path).cell(slot.argument, element=slot.element)
+        tombstones = cell.undecided()
         if not tombstones:
             return
         for tombstone in tombstones:
             self.calls.set_state(tombstone, "decided", None)
         empty = [t for t in tombstones if t.kind == "empty" and t.lag == 0]
-        if slot[0].endswith("[]"):
-            join.absent.add(slot)
-            self.calls.element(party, join, tombstones[0])
+        if slot.element:
+            cell.absent = True
+            self.calls.element(party, tree, tombstones[0])
         elif empty:
             party.waiting += 1
-            self.calls.keep(party, join, slot[0], ArgumentValue(empty[0].tag, [], gathered=True, tombstone=empty[0]))
+            value = ArgumentValue(empty[0].tag, [], gathered=True, tombstone=empty[0])
+            self.calls.keep(party, tree, slot.argument, value)
         else:
-            self._end_slot(party, join, slot, _combined(tombstones))
+            self._end_slot(party, tree, _combined(tombstones))
 
-    def _end_slot(self, party: Party, join: JoinState, slot: Slot, tombstone: Arrival) -> None:
-        where = slot[1]
+    def _end_slot(self, party: Party, tree: Tree, tombstone: Arrival) -> None:
         if tombstone.kind == "empty":
-            self.calls.skip_empty(party, join, tombstone)
+            self.calls.skip_empty(party, tree, tombstone)
             return
-        join.absent.add(slot)
-        if tombstone.lag > 0 or len(where) >= self.calls.depth(party, join.socket):
-            self.calls.skip(party, join, tombstone.tag, tombstone.run, tombstone)
+        node = tree.at(tombstone.tag)
+        tree.end(node.cell(tombstone.argument, element=tombstone.element))
+        if tombstone.lag > 0 or len(node.path) >= self.calls.depth(party, tree.socket):
+            self.calls.skip(party, tree, tombstone.tag, tombstone.run, tombstone)
             return
         # elements would have shared one value: each is skipped when its other arguments come
-        for at in join.under(where):
-            self.calls.attempt(party, join, at)
+        for below in node.under():
+            self.calls.attempt(party, tree, below)
 
-    def discarded(self, party: Party, join: JoinState, arrival: Arrival) -> None:
+    def discarded(self, party: Party, tree: Tree, arrival: Arrival) -> None:
         """A person discarded a waiting arrival: its call will never be."""
-        slot = arrival.slot
-        if not join.waits.get(arrival.argument, {}).get(slot[1]):
-            self._end_slot(party, join, slot, replace(arrival, kind="tombstone", lag=0, silent=False))
+        if not tree.at(arrival.tag).cell(arrival.argument).values:
+            self._end_slot(party, tree, replace(arrival, kind="tombstone", lag=0, silent=False))
 
     # -- later looks ---------------------------------------------------------
     def settle(self, party: Party, tokens: Iterable[tuple[int, Tag]], failed: Iterable[tuple[int, Tag]] = ()) -> None:
@@ -171,11 +169,11 @@ class Tombstones:
         changed = False
         todo = self._spots(party, [])
         while todo:
-            _, (socket, argument, where) = heappop(todo)
+            _, (socket, slot) = heappop(todo)
             before, made = self._progress(), len(self.calls.out.calls)
-            join = party.joins.get(socket)
-            if join is not None and not self._settled(party, join, (argument, where), reachability):
-                left.add((socket, argument, where))
+            tree = party.trees.get(socket)
+            if tree is not None and not self._settled(party, tree, slot, reachability):
+                left.add((socket, slot))
             self.deliver()
             changed = changed or self._progress() != before
             for token in self._made(party, made):
@@ -217,30 +215,32 @@ class Tombstones:
         return lost
 
     def _leave_out(self, party: Party, plug: Plug, base: Path, tags: dict[int, Tag]) -> None:
-        join = party.join(plug.target)
+        tree = party.tree(plug.target)
         splits = {split for tag in tags.values() for split in tag[-1][0]}
-        missing = join.lacking(plug.argument, base, splits, party.fans)
+        missing = tree.on(base).cell(plug.argument).lacking(splits, party.fans)
         if not missing or not missing <= tags.keys():
             return
         for index in sorted(missing):
-            self.leave_out(party, join, plug.argument, tags[index], plug.id)
+            self.leave_out(party, tree, plug.argument, tags[index], plug.id)
 
-    def leave_out(self, party: Party, join: JoinState, argument: str, tag: Tag, plug: int | None = None) -> None:
+    def leave_out(self, party: Party, tree: Tree, argument: str, tag: Tag, plug: int | None = None) -> None:
         """Complete a list without the element of that tag."""
-        tombstone = self._decided(party, join, argument, tag, plug, ELEMENT)
-        join.leave_out(tombstone)
-        self.calls.element(party, join, tombstone)
+        tombstone = self._decided(party, tree, argument, tag, plug, element=True)
+        tree.at(tag).cell(argument, element=True).leave_out(tombstone)
+        self.calls.element(party, tree, tombstone)
 
-    def end_list(self, party: Party, join: JoinState, argument: str, tag: Tag) -> None:
+    def end_list(self, party: Party, tree: Tree, argument: str, tag: Tag) -> None:
         """Rule a list out, and with it the call it was for."""
-        self._end_slot(party, join, (argument, path(tag)), self._decided(party, join, argument, tag, None, 0))
+        self._end_slot(party, tree, self._decided(party, tree, argument, tag, None, element=False))
 
-    def _decided(self, party: Party, join: JoinState, argument: str, tag: Tag, plug: int | None, lag: int) -> Arrival:
+    def _decided(
+        self, party: Party, tree: Tree, argument: str, tag: Tag, plug: int | None, *, element: bool
+    ) -> Arrival:
         """A tombstone that takes effect at once and that no call has sent."""
         run = min(party.runs, default=party.id)
         tombstone = Arrival(
-            self.calls.new_arrival(), join.socket, argument, party.id, run, tag, "tombstone", None, None, -1, plug,
-            lag, state="decided",
+            self.calls.new_arrival(), tree.socket, argument, party.id, run, tag, "tombstone", None, None, -1, plug,
+            gathers=element, state="decided",
         )  # fmt: skip
         self.calls.out.arrivals.append(tombstone)
         return tombstone
@@ -249,41 +249,40 @@ class Tombstones:
         out = self.calls.out
         return len(out.calls), len(out.arrivals), self.calls.state_changes
 
-    def _parked(self, join: JoinState) -> bool:
+    def _parked(self, tree: Tree) -> bool:
         """Whether a socket is removed: its plugs may come back with it, so nothing is decided meanwhile."""
-        return self.calls.topology.sockets[join.socket].parked
+        return self.calls.topology.sockets[tree.socket].parked
 
-    def _settled(self, party: Party, join: JoinState, slot: Slot, reachability: Reachability) -> bool:
-        if self._parked(join):
+    def _settled(self, party: Party, tree: Tree, slot: Slot, reachability: Reachability) -> bool:
+        if self._parked(tree):
             return False
-        tombstones = join.open_tombstones(slot)
+        node = tree.on(slot.path)
+        cell = node.cell(slot.argument, element=slot.element)
+        tombstones = cell.undecided()
         if not tombstones:
-            return self._useful(party, join, slot, reachability)
-        rest = self._rest(join, slot)
-        spoke = join.deeper.get(slot, set())
-        if self._is_moot(join, slot) or any(p.id in spoke for p in rest):
+            return slot.element or self._useful(party, tree, slot.argument, node, reachability)
+        rest = self._rest(tree, slot)
+        if self._is_moot(node, slot) or any(p.id in cell.below for p in rest):
             for tombstone in tombstones:
                 self.calls.set_state(tombstone, "dropped", None)
-        elif reachability.can_come_by(rest, slot[1], element=slot[0].endswith("[]")):
+        elif reachability.can_come_by(rest, slot.path, element=slot.element):
             return False
         else:
-            self._decide(party, join, slot)
+            self._decide(party, tree, slot)
         return True
 
-    def _useful(self, party: Party, join: JoinState, slot: Slot, reachability: Reachability) -> bool:
+    def _useful(self, party: Party, tree: Tree, argument: str, node: Node, reachability: Reachability) -> bool:
         """Drop what waits to be shared by elements none of which can come; False while one can."""
-        argument, where = slot
-        values = join.waits.get(argument, {}).get(where)
-        if not values or where not in join.above_skipped or not any(value.counted for value in values):
+        values = node.cell(argument).values
+        if not node.ruled_below or not any(value.counted for value in values):
             return True
-        if join.under(where) or any(base[: len(where)] == where for _, base in join.buffers):
+        if node.under() or any(cell.lists for below in node.full() for cell in below.cells.values()):
             return False
-        others = [n for n in self.calls.topology.matched.get(join.socket, ()) if n != argument]
-        if reachability.can_come_by(
-            [p for n in others for p in self.calls.topology.into.get((join.socket, n), ())], where
-        ):
+        topology = self.calls.topology
+        others = [n for n in topology.matched.get(tree.socket, ()) if n != argument]
+        if reachability.can_come_by([p for n in others for p in topology.into.get((tree.socket, n), ())], node.path):
             return False
-        self.calls.unshare(party, join, argument, where)
+        self.calls.unshare(party, tree, argument, node)
         return True
 
 

@@ -136,6 +136,11 @@ class Topology:
         return {socket: tuple(n for n in names if n not in held[socket]) for socket, names in self.needed.items()}
 
     @cached_property
+    def open_joins(self) -> dict[int, tuple[str, ...]]:
+        """The same of the sockets that are not parked."""
+        return {socket: names for socket, names in self.matched.items() if not self.sockets[socket].parked}
+
+    @cached_property
     def held(self) -> dict[int, tuple[str, ...]]:
         """Of the arguments a join waits for, those that are held; for sockets that have some."""
         return {

@@ -361,8 +361,8 @@ class Simulation:
         arrivals = []
         for row in self.rows.values():
             tag = from_text(to_text(row.tag))
-            lag = row.lag if self.lags or row.kind != "value" else 0
-            arrivals.append(replace(row, party=now(row.party), tag=tag, lag=lag))
+            gathers = row.gathers and (self.lags or row.kind != "value")
+            arrivals.append(replace(row, party=now(row.party), tag=tag, gathers=gathers))
         given = [
             (c.id, c.run, self.topology.names[c.socket], self.party(c), c.tag)
             for c in self.calls.values()

@@ -93,7 +93,7 @@ def test_outside_the_flow_joins_are_changed_by_the_methods_of_their_table_alone(
         if isinstance(node, ast.Attribute) and node.attr in INSIDE_JOINS
         if isinstance(node.value, ast.Attribute) and node.value.attr == "joins"
     ]
-    inside = {f"ec_jupyter.flow.{name}" for name in ("party", "calls", "join_state", "tombstones", "policy")}
+    inside = {f"ec_jupyter.flow.{name}" for name in ("party", "calls", "cell", "tree", "tombstones", "policy")}
     known = [
         f"{dotted(path)} imports {name}"
         for path in modules()

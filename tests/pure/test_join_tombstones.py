@@ -330,14 +330,15 @@ def test_an_error_is_delivered_once_however_often_its_request_fails() -> None:
 
 # -- the store -----------------------------------------------------------------
 @pytest.mark.parametrize(
-    ("kind", "lag", "silent", "column"),
+    ("kind", "lag", "gathers", "silent", "column"),
     [
-        ("value", 0, False, None), ("value", -1, False, "value+-1"), ("tombstone", 0, False, "dead+0"),
-        ("tombstone", 2, True, "dead+2s"), ("empty", 1, False, "vacant+1"),
+        ("value", 0, False, False, None), ("value", 0, True, False, "value+-1"),
+        ("tombstone", 0, False, False, "dead+0"), ("tombstone", 0, True, True, "dead+-1s"),
+        ("tombstone", 2, False, True, "dead+2s"), ("empty", 1, False, False, "vacant+1"),
     ],
 )  # fmt: skip
 def test_an_arrival_is_read_from_the_column_that_every_version_has_written(
-    kind: str, lag: int, silent: bool, column: str | None
+    kind: str, lag: int, gathers: bool, silent: bool, column: str | None
 ) -> None:
-    assert to_column(Arrival(1, 1, "x", 1, 1, (), kind, lag=lag, silent=silent)) == column
-    assert from_column(column) == (kind, lag, silent)
+    assert to_column(Arrival(1, 1, "x", 1, 1, (), kind, lag=lag, gathers=gathers, silent=silent)) == column
+    assert from_column(column) == (kind, lag, gathers, silent)
