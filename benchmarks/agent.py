@@ -18,7 +18,7 @@ import psutil
 
 from ec_jupyter.nodes.local.agent import Agent
 from ec_jupyter.nodes.values import dump
-from ec_jupyter.wire import Block, Call, Outcome, Value
+from ec_jupyter.wire import Block, Call, CallSpec, Outcome, Value
 
 
 def add(one: int, two: int) -> int:
@@ -93,11 +93,12 @@ async def measure(folder: Path, calls: int) -> None:
     sha256 = hashlib.sha256(blob).hexdigest()
     counter.blobs[sha256] = blob
     ids = iter(range(1, 1 << 30))
+    spec = CallSpec(sha256, "add", (("one", "v"), ("two", "v")))
 
     def call() -> Call:
         number = next(ids)
         values = [dump(n, folder, "") for n in (number, 2)]
-        return Call(number, 1, "add", 1, sha256, [("one", "v", values[:1]), ("two", "v", values[1:])])
+        return Call(number, 1, 1, spec, [value.packed for value in values])
 
     trips = []
     for _ in range(500):

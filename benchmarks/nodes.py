@@ -72,7 +72,7 @@ class Bench:
             (key, "v", [dump(value, self.folder / "values", f"in.{number}.{i}")])
             for i, (key, value) in enumerate(given.items())
         ]
-        return Call(number, 1, name, 1, self.tasks[name], arguments)
+        return Call.of(number, 1, 1, arguments, task=self.tasks[name], socket=name)
 
     async def run(self, agent: RemoteAgent, calls: list[Call]) -> float:
         began = time.perf_counter()

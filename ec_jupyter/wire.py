@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import compress
 from typing import Any
 
 from ec_jupyter.errors import FrameError
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Number both sides must share; raised when a frame changes its meaning."""
 
 INLINE_BYTES = 64 * 1024
@@ -141,6 +142,11 @@ class Value:
     size: int
     type: str
 
+    @property
+    def packed(self) -> Packed:
+        """Itself as a call's argument; of one that was thrown away, a pickle of nothing."""
+        return (self.data or b"") if self.file is None else self
+
     def head(self) -> list[Any]:
         """What stands for it in a header: [file or None, size, type]."""
         return [self.file, self.size, self.type]
@@ -152,32 +158,26 @@ class Value:
         return cls(None if file else next(iter(buffers)), file, size, kind)
 
 
-@dataclass(slots=True)
-class Call:
-    """One attempt at one request, as an agent gets it.
+@dataclass(frozen=True)
+class CallSpec:
+    """What alike calls have in common: calls that share one travel as one lot.
 
     Attributes
     ----------
-    request, attempt : int
-        Identity; what comes back carries both.
-    socket : str
-        Name of the socket, for `ec.current()` and messages.
-    run : int
-        Identity of the run, for `ec.current()`.
     task : str
         SHA-256 of the pickled function; the agent asks `blobs` for the bytes.
-    arguments : list of (name, kind, values)
-        `kind` is ``"v"`` (one value), ``"l"`` (a gather: the list of all values) or ``"e"`` (a
+    socket : str
+        Name of the socket, for `ec.current()` and messages.
+    shape : tuple of (name, kind)
+        The arguments. `kind` is ``"v"`` (one value), ``"l"`` (a gather: the list of all values) or ``"e"`` (a
         failure, or a list that has some: the first value's data is the plan of it as JSON, which
         `nodes.current.rebuilt` follows, and the values that it holds follow).
-    routes : list of (plug, when, map, key)
+    routes : tuple of (plug, when, map, key)
         Plugs whose fate a worker decides: `when` is the SHA-256 of a pickled condition or None,
         `map` says that the result is split into its elements, `key` is the SHA-256 of the pickled
         function that gives the key of what is carried, or None.
-    skip : int
-        How many yields of a generator are committed already and must not be sent again.
     timeout : float or None
-        Seconds it may run.
+        Seconds a call may run.
     threads : int
         CPUs it takes while it runs.
     fresh : bool
@@ -190,20 +190,93 @@ class Call:
         It must not run again once it has begun: it shares no message with others.
     """
 
-    request: int
-    attempt: int
-    socket: str
-    run: int
     task: str
-    arguments: list[tuple[str, str, list[Value]]]
-    routes: list[tuple[int, str | None, bool, str | None]] = field(default_factory=list)
-    skip: int = 0
+    socket: str
+    shape: tuple[tuple[str, str], ...] = ()
+    routes: tuple[tuple[int, str | None, bool, str | None], ...] = ()
     timeout: float | None = None
     threads: int = 1
     fresh: bool = False
     memory: int | None = None
     source: tuple[str, str] | None = None
     once: bool = False
+
+    def __hash__(self) -> int:
+        # that of all fields takes longer than to pack a call
+        return hash((self.task, self.socket))
+
+    @cached_property
+    def plain(self) -> bool:
+        """One value an argument, by keyword: nearly every call there is."""
+        return all(kind == "v" and not name.startswith("*") for name, kind in self.shape)
+
+    @cached_property
+    def single(self) -> bool:
+        """One value an argument."""
+        return all(kind == "v" for _, kind in self.shape)
+
+    @property
+    def limited(self) -> bool:
+        """Whether a call is stopped where it takes too long or grows too large."""
+        return self.timeout is not None or self.memory is not None
+
+    @property
+    def code(self) -> list[str]:
+        """SHA-256 of every function that a worker needs for it."""
+        return [self.task, *(one for _, when, _, key in self.routes for one in (when, key) if one)]
+
+
+Packed = bytes | Value
+"""A value of an argument: the inline pickle itself, or a value in a file."""
+
+
+@dataclass(slots=True)
+class Call:
+    """One attempt at one request, on its way from the engine to the end of its worker.
+
+    Attributes
+    ----------
+    request, attempt : int
+        Identity; what comes back carries both.
+    run : int
+        Identity of the run, for `ec.current()`.
+    spec : CallSpec
+        What it has in common with calls like it.
+    values : sequence of Packed
+        Those of all arguments, one after the other.
+    counts : sequence of int or None
+        How many values each argument has; None: one.
+    skip : int
+        How many yields of a generator are committed already and must not be sent again.
+    """
+
+    request: int
+    attempt: int
+    run: int
+    spec: CallSpec
+    values: Sequence[Packed] = ()
+    counts: Sequence[int] | None = None
+    skip: int = 0
+
+    @classmethod
+    def of(
+        cls, request: int, attempt: int, run: int, arguments: Iterable[tuple[str, str, Sequence[Value]]], **spec: Any
+    ) -> Call:
+        """A call that is like no other: `arguments` by name, kind and values; `spec` as `CallSpec` has it."""
+        given = list(arguments)
+        shared = CallSpec(shape=tuple((name, kind) for name, kind, _ in given), **spec)
+        values = [value.packed for _, _, some in given for value in some]
+        counts = None if shared.single else [len(some) for _, _, some in given]
+        return cls(request, attempt, run, shared, values, counts)
+
+    def files(self) -> list[Value]:
+        """The values that are files."""
+        return [value for value in self.values if not isinstance(value, bytes)]
+
+    @property
+    def inline_bytes(self) -> int:
+        """Bytes of its arguments that travel in its frame."""
+        return sum(len(value) for value in self.values if isinstance(value, bytes))
 
 
 @dataclass(slots=True)
@@ -256,7 +329,7 @@ class Outcome:
 
 @dataclass(slots=True)
 class Block:
-    """Results of calls in columns: each call is done, and its result is inline and all there is to say.
+    """Results of calls in columns: each is done, and its result is inline and all there is to say.
 
     Attributes
     ----------
@@ -295,6 +368,23 @@ class Block:
             )
             for request, attempt, data, kind, began, seconds in rows
         ]  # fmt: skip
+
+    def parts(self, size: int) -> Iterator[Block]:
+        """The same in blocks of up to `size` bytes of values each, or of one result."""
+        first = at = 0
+        while first < len(self):
+            left = size - len(self.values[first])
+            at = first + 1
+            while at < len(self) and left >= len(self.values[at]):
+                left -= len(self.values[at])
+                at += 1
+            part = slice(first, at)
+            yield Block(
+                self.requests[part], self.attempts[part], self.values[part],
+                self.types if len(self.types) == 1 else self.types[part], self.started[part], self.seconds[part],
+                self.slot, self.pid,
+            )  # fmt: skip
+            first = at
 
     def only(self, wanted: Sequence[bool]) -> Block:
         """Those of a mask of the same length."""

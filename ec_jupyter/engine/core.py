@@ -14,8 +14,9 @@ from itertools import count
 from typing import Any
 
 from ec_jupyter.engine import failures
+from ec_jupyter.engine.call_specs import CallSpecs
 from ec_jupyter.engine.expiry import Expiry
-from ec_jupyter.engine.job import Argument, Ended, Job, StoredValue, Values, arrival_row, call_of, failure
+from ec_jupyter.engine.job import Argument, Ended, Job, StoredValue, Values, arrival_row, failure
 from ec_jupyter.engine.journal import Journal
 from ec_jupyter.engine.plug_evaluation import PlugEvaluation, Route, explained
 from ec_jupyter.engine.row_values import fits, result_id
@@ -81,6 +82,7 @@ class Core:
         self.submitted: dict[tuple[int, str], int] = {}
         self.followers: dict[int, list[int]] = {}
         self.fixed: dict[int, StoredValue] = {}
+        self.specs = CallSpecs(self.fixed)
         self.sharing: set[int] = set()
         self.changed: set[int] = set()
         self.touched: set[int] = set()
@@ -264,7 +266,7 @@ class Core:
         job.assigned, job.node, job.task, job.started = True, node, socket.task, None
         job.extra.clear()
         self.held.hold(job.id, node, socket.processor, socket.threads)
-        return call_of(job, self.topology, self.fixed)
+        return self.specs.call(job, self.topology)
 
     def startable(self, socket: int) -> bool:
         """Whether calls of a socket may start."""

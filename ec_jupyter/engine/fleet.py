@@ -462,7 +462,7 @@ class Fleet:
         for node, some in calls.items():
             member = self.members[node]
             if member.spec is not None:
-                member.hold(value.file for call in some for _, _, values in call.arguments for value in values)
+                member.hold(value.file for call in some for value in call.files())
             member.agent.assign(processor, some)
 
     def _claim(self, taken: list[int]) -> bool:

@@ -14,9 +14,8 @@ from ec_jupyter.engine.row_values import RESULT, place_of, unpack
 from ec_jupyter.engine.store import Store, id_list
 from ec_jupyter.flow.arrival import Arrival, to_column
 from ec_jupyter.flow.tag import Tag, to_text
-from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import LOCAL
-from ec_jupyter.wire import Call, Value
+from ec_jupyter.wire import Value
 
 DEEPEST = 50
 """A failure that came of a failure, and so on, carries the arguments of so many."""
@@ -299,33 +298,6 @@ def _plan(stored: StoredValue, leaves: list[StoredValue], depth: int = 0) -> Any
 def travel(kind: str, values: Sequence[StoredValue]) -> list[Value]:
     """The values of an argument as a call carries them."""
     return [stored.value for stored in argument_value(kind, values)[1]]
-
-
-def call_of(job: Job, topology: Topology, fixed: dict[int, StoredValue]) -> Call:
-    """A job as its agent gets it, with the newest version of its task."""
-    socket = topology.sockets[job.socket]
-    task = topology.tasks[socket.task]
-    arguments = []
-    for name, (given, values, _) in job.arguments.items():
-        kind, stored = argument_value(given, values)
-        arguments.append((name, kind, [one.value for one in stored]))
-    if task.version > 1:
-        # queued for a version that had an argument this one has not
-        known = {p.name for p in task.signature}
-        arguments = [a for a in arguments if a[0].lstrip("*") in known]
-    if socket.fixed:
-        arguments += [(n, "v", [fixed[f.value].value]) for n, f in socket.fixed.items() if n not in job.arguments]
-    if len(arguments) > 1:
-        # what is passed by position is passed in this order
-        order = {p.name: i for i, p in enumerate(task.signature)}
-        arguments.sort(key=lambda a: order.get(a[0].lstrip("*"), len(order)))
-    examined = topology.examined
-    routes = [(p.id, *examined[p.id]) for p in topology.results[job.socket] if p.id in examined]
-    memory = socket.memory or topology.processor(job.socket).memory
-    return Call(
-        job.id, job.attempt, socket.name, job.run, task.sha256, arguments, routes, job.emitted, socket.timeout,
-        socket.threads, socket.fresh, memory, (task.file, task.source) if task.source else None, socket.once,
-    )  # fmt: skip
 
 
 def ids_in(text: str) -> list[int]:

@@ -142,9 +142,9 @@ class PlugEvaluation:
             route.asked = route.plug
             self.out[-route.arrival] = route
             socket = core.topology.sockets[route.source.socket]
-            call = Call(
-                -route.arrival, route.attempt, socket.name, route.source.run, EVALUATE_NAME,
-                [("value", "v", [route.stored.value])], [(plug.id, *core.topology.examined[plug.id])],
+            call = Call.of(
+                -route.arrival, route.attempt, route.source.run, [("value", "v", [route.stored.value])],
+                task=EVALUATE_NAME, socket=socket.name, routes=((plug.id, *core.topology.examined[plug.id]),),
             )  # fmt: skip
             table.setdefault(core.topology.processor(route.source.socket).name, []).append(call)
         return table

@@ -17,7 +17,7 @@ from typing import Any
 
 from ec_jupyter.engine import recovery
 from ec_jupyter.engine.core import Core
-from ec_jupyter.engine.job import Job, call_of, travel
+from ec_jupyter.engine.job import Job, travel
 from ec_jupyter.engine.member import Member
 from ec_jupyter.engine.parts import Clock
 from ec_jupyter.engine.side_calls import first_of
@@ -114,7 +114,7 @@ class ValueLocator:
 
     def visible(self, call: Call, node: str) -> bool:
         """Whether a plug evaluation can read its value on a node; if not, the value is fetched and evaluated then."""
-        names = self.lacking((v for _, _, values in call.arguments for v in values), node)
+        names = self.lacking(call.files(), node)
         if names:
             self.fetch(names, partial(self._evaluate_again, call))
         return not names
@@ -219,7 +219,7 @@ class ValueLocator:
     # -- making it anew ------------------------------------------------------------
     async def _remake(self, name: str) -> None:
         call, processor, values = self._recipe(name)
-        log.info("value file %s is lost: %s runs again", name, call.socket)
+        log.info("value file %s is lost: %s runs again", name, call.spec.socket)
         self.miss(value.file for value in values if value.file is not None and value.file not in self.files)
         deaths = 0
         while True:
@@ -278,13 +278,14 @@ class ValueLocator:
         if record.once:
             raise self._lost(name, f"{record.name!r} runs once only")
         job = recovery.job_from_disk(core, int(request))
-        call = call_of(job, core.topology, core.fixed)
+        call = core.specs.call(job, core.topology)
         version = core.topology.tasks[task]
         source = (version.file, version.source) if version.source else None
-        call = replace(call, task=version.sha256, source=source, routes=[], skip=0, attempt=1)
+        spec = replace(call.spec, task=version.sha256, source=source, routes=())
+        call = replace(call, spec=spec, skip=0, attempt=1)
         if any(v.place == "gone" for _, some, _ in job.arguments.values() for v in some):
             raise self._lost(name, "the arguments it was made of were reclaimed")
-        return call, core.topology.processor(socket).name, [v for _, _, some in call.arguments for v in some]
+        return call, core.topology.processor(socket).name, call.files()
 
     def _lost(self, name: str, why: str) -> NodeLostError:
         request = name.partition(".")[0]

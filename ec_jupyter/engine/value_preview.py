@@ -108,7 +108,8 @@ class ValuePreview:
         self._asked[number] = _Asked(client, header, name, size, len(stored) - len(shown))
         plain = pickle.dumps(bool(header.get("json")) and len(shown) == len(stored))
         arguments = [("value", how, values), ("plain", "v", [Value(plain, None, len(plain), "bool")])]
-        call = Call(number, 1, NAME, 0, NAME, arguments, timeout=PREVIEW_SECONDS, memory=PREVIEW_BYTES)
+        limits = {"timeout": PREVIEW_SECONDS, "memory": PREVIEW_BYTES}
+        call = Call.of(number, 1, 0, arguments, task=NAME, socket=NAME, **limits)
         self._locator.miss(value.file for value in values if value.file is not None)
         names = self._locator.lacking(values)
         if names:

@@ -1,4 +1,4 @@
-"""Calls and outcomes as frames between machines: headers in columns, values as buffers or names of files.
+"""Outcomes that are more than a small result, values and facts as they come in frames.
 
 What is read here comes from another machine, so every field is checked before it is used; a wrong one
 is a `FrameError`. Nothing is unpickled.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from ec_jupyter.errors import FrameError
@@ -19,7 +19,7 @@ FILE_NAME = re.compile(r"[^./\0][^/\0]{0,200}\Z")
 
 _SLOT_STATES = ("cold", "starting", "ready", "ending")
 _STATES = ("done", "skipped", "failed")
-_WRONG = (KeyError, IndexError, TypeError, ValueError, AttributeError, StopIteration, OverflowError)
+WRONG = (KeyError, IndexError, TypeError, ValueError, AttributeError, StopIteration, OverflowError)
 
 
 def files_of(values: Iterable[Value | None]) -> list[tuple[str, int]]:
@@ -27,12 +27,9 @@ def files_of(values: Iterable[Value | None]) -> list[tuple[str, int]]:
     return [(value.file, value.size) for value in values if value is not None and value.file is not None]
 
 
-def files_in(call: Call) -> Iterator[tuple[str, int]]:
+def files_in(call: Call) -> list[tuple[str, int]]:
     """Names and sizes of the value files among a call's arguments."""
-    for _, _, values in call.arguments:
-        for value in values:
-            if value.file is not None:
-                yield value.file, value.size
+    return files_of(call.files())
 
 
 def values_of(outcome: Outcome) -> Iterator[Value]:
@@ -46,116 +43,21 @@ def values_of(outcome: Outcome) -> Iterator[Value]:
             yield from fate
 
 
-# calls
-
-
-def pack_calls(processor: str, calls: Sequence[Call], sources: dict[str, str]) -> tuple[Header, list[Buffer]]:
-    """The ``assign`` frame of these calls; `sources` holds what the other side has, and grows."""
-    lots: list[dict[str, Any]] = []
-    buffers: list[Buffer] = []
-    before: list[Any] | None = None
-    for call in calls:
-        traits = _traits(call)
-        if traits != before:
-            before = traits
-            lots.append({"l": traits, "n": [], "a": [], "r": [], "k": [], "c": [], "f": [], "m": 0})
-            if call.source is not None and sources.get(call.source[0]) != call.source[1]:
-                sources[call.source[0]] = call.source[1]
-                lots[-1]["x"] = call.source[1]
-        lot = lots[-1]
-        lot["n"].append(call.request)
-        lot["a"].append(call.attempt)
-        lot["r"].append(call.run)
-        if call.skip:
-            lot["k"].append([len(lot["n"]) - 1, call.skip])
-        for _, kind, values in call.arguments:
-            if kind != "v":
-                lot["c"].append(len(values))
-            for value in values:
-                if value.file is None:
-                    buffers.append(value.data or b"")
-                else:
-                    lot["f"].append([lot["m"], *value.head()])
-                lot["m"] += 1
-    return {"k": "assign", "p": processor, "g": lots}, buffers
-
-
-def _traits(call: Call) -> list[Any]:
-    """What neighbours have in common that may share a lot."""
-    shape = [[name, kind] for name, kind, _ in call.arguments]
-    routes = [list(route) for route in call.routes]
-    source = None if call.source is None else call.source[0]
-    return [
-        call.task, call.socket, shape, routes, call.timeout, call.threads, call.fresh, call.memory, source, call.once
-    ]  # fmt: skip
-
-
-def unpack_calls(header: Header, buffers: list[bytes], sources: dict[str, str]) -> list[Call]:
-    """The calls of an ``assign`` frame.
-
-    Raises
-    ------
-    FrameError
-        It is none.
-    """
-    try:
-        rest = iter(buffers)
-        return [call for lot in header["g"] for call in _calls(lot, rest, sources)]
-    except _WRONG as error:
-        raise FrameError(f"calls cannot be read: {type(error).__name__}: {error}") from error
-
-
-def _calls(lot: dict[str, Any], rest: Iterator[bytes], sources: dict[str, str]) -> Iterator[Call]:
-    task, socket, shape, routes, timeout, threads, fresh, memory, source, once = lot["l"]
-    if "x" in lot:
-        sources[source] = lot["x"]
-    files = {index: Value(None, file_name(name), size, kind) for index, name, size, kind in lot["f"]}
-    skips = dict(lot["k"])
-    counts = iter(lot["c"])
-    text = None if source is None else (source, sources.get(source, ""))
-    at = 0
-    for i, (request, attempt, run) in enumerate(zip(lot["n"], lot["a"], lot["r"], strict=True)):
-        arguments = []
-        for name, kind in shape:
-            count = 1 if kind == "v" else next(counts)
-            arguments.append((name, kind, [files.get(at + j) or _inline(next(rest)) for j in range(count)]))
-            at += count
-        yield Call(
-            request, attempt, socket, run, task, arguments, [(p, w, m, k) for p, w, m, k in routes],
-            skips.get(i, 0), timeout, threads, fresh, memory, text, once,
-        )  # fmt: skip
-
-
-def _inline(data: bytes, kind: str = "") -> Value:
+def _inline(data: bytes, kind: str) -> Value:
     return Value(data, None, len(data), kind)
 
 
 # outcomes
 
 
-def pack_outcomes(outcomes: Sequence[Outcome]) -> tuple[Header, list[Buffer]]:
-    """The ``done`` frame of these outcomes."""
-    columns: Header = {"k": "done", "n": [], "a": [], "t": [], "d": [], "w": [], "y": [], "x": {}}
+def pack_outcomes(outcomes: Iterable[Outcome]) -> tuple[Header, list[Buffer]]:
+    """The ``ended`` frame of these outcomes; small results alone travel in blocks (`lots.pack_block`)."""
     buffers: list[Buffer] = []
-    for i, outcome in enumerate(outcomes):
-        columns["n"].append(outcome.request)
-        columns["a"].append(outcome.attempt)
-        columns["t"].append(round(outcome.started, 6))
-        columns["d"].append(round(outcome.seconds, 6))
-        columns["w"].append([outcome.slot, outcome.pid])
-        value = outcome.value
-        if value is not None and value.data is not None and _plain(outcome):
-            columns["y"].append(value.type)
-            buffers.append(value.data)
-        else:
-            columns["y"].append(None)
-            columns["x"][str(i)] = _rest(outcome, buffers)
-    return columns, buffers
-
-
-def _plain(outcome: Outcome) -> bool:
-    odd = outcome.routed or outcome.keys or outcome.emitted is not None or outcome.exception is not None
-    return outcome.state == "done" and not odd
+    rows = [
+        [o.request, o.attempt, round(o.started, 6), round(o.seconds, 6), o.slot, o.pid, _rest(o, buffers)]
+        for o in outcomes
+    ]
+    return {"k": "ended", "o": rows}, buffers
 
 
 def _rest(outcome: Outcome, buffers: list[Buffer]) -> dict[str, Any]:
@@ -179,7 +81,7 @@ def _rest(outcome: Outcome, buffers: list[Buffer]) -> dict[str, Any]:
 
 
 def unpack_outcomes(header: Header, buffers: list[bytes]) -> list[Outcome]:
-    """The outcomes of a ``done`` frame.
+    """The outcomes of an ``ended`` frame.
 
     Raises
     ------
@@ -188,17 +90,13 @@ def unpack_outcomes(header: Header, buffers: list[bytes]) -> list[Outcome]:
     """
     try:
         rest = iter(buffers)
-        columns = zip(header["n"], header["a"], header["t"], header["d"], header["w"], header["y"], strict=True)
         found = []
-        for i, (request, attempt, started, seconds, (slot, pid), kind) in enumerate(columns):
-            if kind is None:
-                outcome = _odd(request, attempt, header["x"][str(i)], rest)
-            else:
-                outcome = Outcome(_number(request), _count(attempt), "done", _inline(next(rest), _text(kind)))
+        for request, attempt, started, seconds, slot, pid, more in header["o"]:
+            outcome = _odd(request, attempt, more, rest)
             outcome.started, outcome.seconds = _real(started), max(0.0, _real(seconds))
             outcome.slot, outcome.pid = _count(slot), _count(pid)
             found.append(outcome)
-    except _WRONG as error:
+    except WRONG as error:
         raise FrameError(f"outcomes cannot be read: {type(error).__name__}: {error}") from error
     return found
 
@@ -258,7 +156,7 @@ def unpack_values(heads: Any, buffers: list[bytes]) -> list[Value]:
     try:
         rest = iter(buffers)
         return [_known(head, rest) for head in heads]
-    except _WRONG as error:
+    except WRONG as error:
         raise FrameError(f"values cannot be read: {type(error).__name__}: {error}") from error
 
 
@@ -278,9 +176,16 @@ def checked(header: Header, **kinds: type) -> list[Any]:
         value = header.get(name)
         try:
             found.append(_is[kind](value))
-        except _WRONG as error:
+        except WRONG as error:
             raise FrameError(f"{header['k']!r} has no proper {name!r}: {error}") from error
     return found
+
+
+def only(buffers: list[bytes]) -> bytes:
+    """The one buffer of a frame."""
+    if len(buffers) != 1:
+        raise FrameError(f"a frame has {len(buffers)} buffers where one is due")
+    return buffers[0]
 
 
 def numbers(header: Header, name: str) -> list[int]:
@@ -288,7 +193,7 @@ def numbers(header: Header, name: str) -> list[int]:
     (values,) = checked(header, **{name: list})
     try:
         return [_number(value) for value in values]
-    except _WRONG as error:
+    except WRONG as error:
         raise FrameError(f"{header['k']!r} has no proper {name!r}: {error}") from error
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
+_getsignal = getattr(signal, "_signal", signal).getsignal  # Python's own wrapper makes an enum of it, for every call
 _CHANGES = {"os.chdir", "os.putenv", "os.unsetenv"}
 _PROGRAMS = {
     "subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty", "pty.spawn",
@@ -79,7 +80,7 @@ class Place:
         self._given: tuple[tuple[str, str | None], ...] = ()
         self._modules: dict[str, str] = {}
         self._changed = False
-        self._interrupt = signal.getsignal(signal.SIGINT)
+        self._interrupt = _getsignal(signal.SIGINT)
         self._parent = os.getppid()
         self._working = False
         sys.addaudithook(self._heard)
@@ -115,7 +116,7 @@ class Place:
                 os.chdir(self._folder)
             self._environment(self._given)
             self._changed = False
-        if signal.getsignal(signal.SIGINT) is not self._interrupt:
+        if _getsignal(signal.SIGINT) is not self._interrupt:
             signal.signal(signal.SIGINT, self._interrupt)
 
     def _environment(self, given: tuple[tuple[str, str | None], ...]) -> None:

@@ -26,6 +26,7 @@ _MAGIC = b"ECV1"
 _COUNT = struct.Struct("<4sI")
 _PART = struct.Struct("<QQ")
 _ALIGN = 64
+_PLAIN: dict[type, str] = {int: "int", float: "float", bool: "bool", type(None): "NoneType"}
 
 
 def dump(obj: object, folder: Path, name: str, *, sync: bool = False, what: str = "value") -> Value:
@@ -59,6 +60,16 @@ def dump(obj: object, folder: Path, name: str, *, sync: bool = False, what: str 
     if buffers:
         data = _banded(obj)
     return Value(data, None, len(data), type_name(obj))
+
+
+def small(obj: object) -> Value | None:
+    """The value of a number or None, which no pickle can be made differently of; else None, for `dump` to do."""
+    kind = _PLAIN.get(type(obj))
+    if kind is None:
+        return None
+    data = pickle.dumps(obj, 5)
+    size = len(data)
+    return Value(data, None, size, kind) if size <= INLINE_BYTES else None
 
 
 def write_file(folder: Path, name: str, data: bytes) -> None:
@@ -111,7 +122,9 @@ def _read(name: str, folder: Path) -> list[memoryview]:
 def type_name(obj: object) -> str:
     """The qualified name of an object's type, without ``builtins``."""
     kind = type(obj)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    # whoever makes types by hand may name them anything: blocks have a line for each
+    return name if name.isidentifier() or name.isprintable() else repr(name)
 
 
 def _pickled(obj: object, what: str) -> tuple[bytes, list[memoryview]]:

@@ -111,9 +111,9 @@ class Inline:
         self._turn = turn = Turn(call, self._invocation, self._tell, self._workdir)
         self._listener.started(call.request, call.attempt, time.time(), 0, os.getpid())
         timer = None
-        if call.timeout is not None:
-            text = f"{call.socket!r} ran longer than {call.timeout:g} s"
-            timer = self._loop.call_later(call.timeout, turn.stop, "timeout", text)
+        if call.spec.timeout is not None:
+            text = f"{call.spec.socket!r} ran longer than {call.spec.timeout:g} s"
+            timer = self._loop.call_later(call.spec.timeout, turn.stop, "timeout", text)
         outcome = await self._loop.run_in_executor(self._thread, turn.run)
         if timer is not None:
             timer.cancel()

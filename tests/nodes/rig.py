@@ -194,8 +194,12 @@ class Rig:
         sha256 = function if isinstance(function, str) else self.task(function)
         socket = options.pop("socket", getattr(function, "__name__", "task"))
         values = [(name, "v", [self.value(value)]) for name, value in (given or {}).items()]
-        options = {"arguments": values, **options}
-        return Call(request=request, attempt=1, socket=socket, run=100 + request, task=sha256, **options)
+        attempt, skip = options.pop("attempt", 1), options.pop("skip", 0)
+        arguments = options.pop("arguments", values)
+        options["routes"] = tuple(options.pop("routes", ()))
+        call = Call.of(request, attempt, 100 + request, arguments, task=sha256, socket=socket, **options)
+        call.skip = skip
+        return call
 
     def value(self, obj: object) -> Value:
         return dump(obj, self.values, f"in.{next(self._ids)}")

@@ -65,9 +65,7 @@ async def test_calls_and_values_go_there_and_from_worker_to_worker(rig: DaskRig,
     assert agent.holds(str(value.file))
     calls = []
     for _ in range(2):
-        call = rig.call(size)
-        call.arguments.append(("given", "v", [value]))
-        calls.append(call)
+        calls.append(rig.call(size, arguments=[("given", "v", [value])]))
     # at once: one of them where it was made, the other beside it
     agent.assign("main", calls)
     await rig.done(calls)

@@ -64,9 +64,8 @@ async def made(rig: DaskRig, agent: Any, size: int = LARGE) -> Value:
 
 
 def using(rig: Rig, function: Any, value: Value, **others: Any) -> Call:
-    call = rig.call(function, others)
-    call.arguments.insert(0, ("given", "v", [value]))
-    return call
+    rest = [(name, "v", [rig.value(one)]) for name, one in others.items()]
+    return rig.call(function, arguments=[("given", "v", [value]), *rest])
 
 
 def at_home(rig: Rig, name: str | None) -> bool:

@@ -17,6 +17,7 @@ from ec_jupyter.errors import FrameError, NodeStartError, PythonMismatchError
 from ec_jupyter.nodes import bootstrap, bundle
 from ec_jupyter.nodes.ssh.agent import RemoteAgent
 from ec_jupyter.nodes.ssh.login import Pipe
+from ec_jupyter.wire import PROTOCOL
 from tests.nodes.far import FarRig, ended, kill, tree
 from tests.nodes.rig import Gate, number_in, wait_until
 from tests.nodes.tasks import add, hold, mark
@@ -96,15 +97,13 @@ async def test_result_that_lies_there_is_not_sent_there_again(rig: FarRig, agent
     assert value is not None
     assert value.file is not None
     (rig.values / value.file).unlink()
-    second = rig.call(doubled)
-    second.arguments = [("array", "v", [value])]
+    second = rig.call(doubled, arguments=[("array", "v", [value])])
     await rig.run(agent, second)
     assert rig.result(second.request).sum() == 200_000
 
 
 async def test_frame_larger_than_a_part_arrives(rig: FarRig, agent: RemoteAgent) -> None:
-    call = rig.call(total)
-    call.arguments = [("values", "l", [rig.value(b"x" * 60_000) for _ in range(40)])]
+    call = rig.call(total, arguments=[("values", "l", [rig.value(b"x" * 60_000) for _ in range(40)])])
     await rig.run(agent, call)
     assert rig.result(call.request) == 2_400_000
 
@@ -434,7 +433,9 @@ GARBAGE = {
     "surrogate": "frame({'k': 'note', 'x': 'PAIR'})",
     "path": "welcome(); frame({'k': 'open', 'z': 9, 'f': {'n': '../../etc/passwd'}})",
     "name": "welcome(); frame({'k': 'open', 'z': 9, 'f': {'n': 'in.1'}})",
-    "columns": "welcome(); frame({'k': 'done', 'u': 1, 'n': [1], 'a': [], 't': 3})",
+    "no block": "welcome(); frame({'k': 'done', 'u': 1})",
+    "block": "welcome(); frame({'k': 'done', 'u': 1, 'b': [3]}, b'abc')",
+    "outcome": "welcome(); frame({'k': 'ended', 'u': 1, 'o': [[1, 1, 0, 0, 0, 0, {}]]})",
     "text": "welcome(); frame({'k': 'died', 'u': 1, 'n': 1, 'a': 1, 'x': 7})",
     "infinite": "welcome(); frame({'k': 'facts', 'used': 1e999, 'low': 1})",
     "kind": "welcome(); frame({'k': 'evil'})",
@@ -446,11 +447,11 @@ import json, struct, sys
 code = sys.stdin.buffer.readline  # whatever is sent is ignored
 def say(data):
     sys.stdout.buffer.write(data); sys.stdout.buffer.flush()
-def frame(header):
+def frame(header, body=b""):
     data = json.dumps(header).replace("PAIR", chr(92) + "ud800").encode()
-    say(struct.pack("<II", len(data), 0) + data)
+    say(struct.pack("<II", len(data), len(body)) + data + body)
 def welcome():
-    frame({{"k": "welcome", "protocol": 1, "boot": "x", "spec": {spec!r}, "machine": [], "pid": 1, "cpus": 2,
+    frame({{"k": "welcome", "protocol": {protocol}, "boot": "x", "spec": {spec!r}, "machine": [], "pid": 1, "cpus": 2,
            "files": [], "blobs": []}})
 facts = {{"python": list(sys.version_info[:3]), "executable": "x", "pythons": [], "host": "x",
          "bundle": True, "running": False}}
@@ -468,7 +469,13 @@ async def test_what_a_hostile_node_sends_is_its_error_and_nobody_elses(rig: FarR
     script.write_text("")
     agent = rig.make(login=Pipe(str(script)))
     script.write_text(
-        HOSTILE.format(python=sys.executable, spec=agent._session._spec, magic=bootstrap.MAGIC, what=GARBAGE[what])
+        HOSTILE.format(
+            python=sys.executable,
+            protocol=PROTOCOL,
+            spec=agent._session._spec,
+            magic=bootstrap.MAGIC,
+            what=GARBAGE[what],
+        )
     )
     script.chmod(0o755)
     call = rig.call(add, {"one": 1, "two": 2})

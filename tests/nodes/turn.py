@@ -18,8 +18,9 @@ from typing import Any
 from unittest.mock import patch
 
 from ec_jupyter.nodes import current
-from ec_jupyter.nodes.batch import Job, Results, pack_calls, unpack_calls, unpack_results
 from ec_jupyter.nodes.code import keep_source
+from ec_jupyter.nodes.codec import unpack_outcomes
+from ec_jupyter.nodes.lots import Results, pack_calls, unpack_block, unpack_calls
 from ec_jupyter.nodes.worker.invoke import Invocation, Rest
 from ec_jupyter.nodes.worker.output import RATE_BYTES, Stream, amount, folded, printable
 from ec_jupyter.wire import Call, Outcome, Value
@@ -47,20 +48,20 @@ class Turn:
     def run(self) -> Outcome:
         """What the call comes to, by way of the frames that take one to a worker and back."""
         header, buffers = pack_calls([self.call], {})
-        if "source" in header["g"][0]:
-            keep_source(*header["g"][0]["source"])
-        (job,) = unpack_calls(header, [bytes(one) for one in buffers])
+        for name, text in header.get("x", {}).items():
+            keep_source(name, text)
+        (job,) = unpack_calls(bytes(buffers[0]))
         results, began = Results(), time.time()
         with self._stage(job):
             value, rest = self._outcome(job)
-        results.add(job.request, began, time.time() - began, value, rest)
-        header, buffers = results.take()
+        results.add(job, began, time.time() - began, value, rest)
+        ((header, buffers),) = results.take()
         data = [bytes(one) for one in buffers]
-        (outcome,) = unpack_results(header, data, {self.call.request: self.call.attempt})
+        (outcome,) = unpack_block(data[0]).outcomes() if header["k"] == "done" else unpack_outcomes(header, data)
         outcome.pid = os.getpid()
         return outcome
 
-    def _outcome(self, job: Job) -> tuple[Value | None, Rest | None]:
+    def _outcome(self, job: Call) -> tuple[Value | None, Rest | None]:
         try:
             try:
                 with self._guard:
@@ -81,9 +82,9 @@ class Turn:
         return result
 
     @contextmanager
-    def _stage(self, job: Job) -> Iterator[None]:
+    def _stage(self, job: Call) -> Iterator[None]:
         """Make this process what a worker is to a call, for as long as it runs."""
-        me = current.Current(job.request, job.run, job.attempt, job.lot.socket)
+        me = current.Current(job.request, job.run, job.attempt, job.spec.socket)
         log = logging.StreamHandler(Stream("log", 2, self._put))
         log.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
         streams = {"stdin": io.StringIO(), "stdout": Stream("stdout", 1, self._put)}

@@ -352,13 +352,13 @@ class DaskAgent:
 
     def _fit(self, call: Call, name: str) -> int:
         most = max((worker.threads for worker in self._workers.by_address.values()), default=1)
-        return max(1, min(call.threads, most, self._caps[name] or 1))
+        return max(1, min(call.spec.threads, most, self._caps[name] or 1))
 
     def _taken(self, queue: deque[Call]) -> list[Call]:
         calls = [queue.popleft()]
         share = self._batches.share(calls[0])
-        like = (calls[0].task, calls[0].socket)
-        while queue and len(calls) < share and (queue[0].task, queue[0].socket) == like:
+        like = (calls[0].spec.task, calls[0].spec.socket)
+        while queue and len(calls) < share and (queue[0].spec.task, queue[0].spec.socket) == like:
             if self._batches.share(queue[0]) == 1:
                 break
             calls.append(queue.popleft())

@@ -12,13 +12,14 @@ from typing import Any
 
 from ec_jupyter.errors import EcError
 from ec_jupyter.nodes.agents import NodeListener
-from ec_jupyter.nodes.batch import pack_calls, unpack_results
+from ec_jupyter.nodes.codec import unpack_outcomes
 from ec_jupyter.nodes.dask.cluster import Cluster, Cut, SilentError
 from ec_jupyter.nodes.dask.files import DaskFiles, GoneError, Spawn
 from ec_jupyter.nodes.dask.workers import Batch, DaskWorkers, Worker
 from ec_jupyter.nodes.durations import Durations
 from ec_jupyter.nodes.local.agent_context import failed, stop_text
-from ec_jupyter.wire import Call, Value
+from ec_jupyter.nodes.lots import pack_calls, unpack_block
+from ec_jupyter.wire import Call, Header, Outcome, Value
 
 log = logging.getLogger(__name__)
 
@@ -88,10 +89,10 @@ class DaskBatches:
 
     def share(self, call: Call) -> int:
         """How many calls like this one share a task of Dask's."""
-        seconds = self._durations.get(call.task)
-        if seconds is None or call.once or call.timeout or call.request in self._suspects:
+        seconds = self._durations.get(call.spec.task)
+        if seconds is None or call.spec.once or call.spec.timeout or call.request in self._suspects:
             return 1
-        return max(1, min(BATCH_CALLS, int(BATCH_SECONDS / seconds))) if self._durations.short(call.task) else 1
+        return max(1, min(BATCH_CALLS, int(BATCH_SECONDS / seconds))) if self._durations.short(call.spec.task) else 1
 
     def running(self) -> dict[int, float]:
         """Requests that run now, and for how many seconds."""
@@ -152,10 +153,10 @@ class DaskBatches:
         if len(calls) == 1:
             (call,) = calls
             self._listener.started(call.request, call.attempt, time.time(), 0, batch.worker.pid)
-            if call.timeout:
-                text = f"{call.socket!r} ran longer than {call.timeout:g} s"
-                timer = asyncio.get_running_loop().call_later(call.timeout, self._late, call.request, text)
-        key = f"{calls[0].socket}-ec_jupyter-{self._epoch}-{batch.worker.token}-{next(self._keys)}"
+            if call.spec.timeout:
+                text = f"{call.spec.socket!r} ran longer than {call.spec.timeout:g} s"
+                timer = asyncio.get_running_loop().call_later(call.spec.timeout, self._late, call.request, text)
+        key = f"{calls[0].spec.socket}-ec_jupyter-{self._epoch}-{batch.worker.token}-{next(self._keys)}"
         header, buffers = pack_calls(calls, {})
         data = [bytes(one) for one in buffers]
         try:
@@ -171,7 +172,7 @@ class DaskBatches:
             self._give_up(batch)
             self._gone(batch.worker.address)
             return
-        outcomes = unpack_results(answer["head"], answer["data"], {n: c.attempt for n, c in batch.calls.items()})
+        outcomes = [outcome for frame in answer["frames"] for outcome in _outcomes(*frame)]
         await self._hear(cluster, batch, answer["said"])
         for outcome in outcomes:
             await self._files.take(cluster, batch.worker, outcome, partial(self._mine, batch, outcome.request))
@@ -179,7 +180,7 @@ class DaskBatches:
         for outcome in outcomes:
             if outcome.request in mine:
                 outcome.pid = batch.worker.pid
-                self._durations.learn(mine[outcome.request].task, outcome.seconds)
+                self._durations.learn(mine[outcome.request].spec.task, outcome.seconds)
                 self._suspects.discard(outcome.request)
                 self._files.told(batch.worker, outcome)
             else:
@@ -310,3 +311,8 @@ class DaskBatches:
                     self._listener.output(call.request, *rest)
                 else:
                     self._listener.progress(call.request, *rest)
+
+
+def _outcomes(header: Header, buffers: list[bytes]) -> list[Outcome]:
+    """What a frame of a worker says."""
+    return unpack_block(buffers[0]).outcomes() if header["k"] == "done" else unpack_outcomes(header, buffers)

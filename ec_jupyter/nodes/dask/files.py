@@ -149,12 +149,12 @@ class DaskFiles:
         GoneError
             A value that was left on the cluster is lost.
         """
-        code = {call.task, *(one for _, when, _, key in call.routes for one in (when, key) if one)}
+        code = set(call.spec.code)
         for sha256 in code - worker.blobs:
             try:
                 blob = self._listener.blob(sha256)
             except Exception as error:
-                raise EcError(f"task of {call.socket!r} cannot be unpickled: its code is gone") from error
+                raise EcError(f"task of {call.spec.socket!r} cannot be unpickled: its code is gone") from error
             await cluster.act(worker.address, "learn", worker.token, sha256, blob)
             worker.blobs.add(sha256)
         async with worker.loading:

@@ -24,12 +24,12 @@ from typing import Any
 
 from ec_jupyter.errors import EcError
 from ec_jupyter.nodes import current
-from ec_jupyter.nodes.batch import Job, Results, unpack_calls
 from ec_jupyter.nodes.code import keep_source
+from ec_jupyter.nodes.lots import Results, unpack_calls
 from ec_jupyter.nodes.worker.invoke import Invocation, Tasks
 from ec_jupyter.nodes.worker.output import RATE_BYTES, amount, folded, printable
 from ec_jupyter.version import VERSION
-from ec_jupyter.wire import PROTOCOL, Header, Value
+from ec_jupyter.wire import PROTOCOL, Call, Header, Value
 
 LIVE_SECONDS = 0.2
 """How often output of running calls is collected."""
@@ -60,7 +60,7 @@ class Events:
 
     Attributes
     ----------
-    job : Job
+    call : Call
         The call.
 
     Attributes
@@ -69,8 +69,8 @@ class Events:
         Those of its yields.
     """
 
-    def __init__(self, job: Job) -> None:
-        self.job = job
+    def __init__(self, call: Call) -> None:
+        self.call = call
         self.files: set[str] = set()
         self._first = 0
         self._items: list[tuple[Any, ...]] = []
@@ -187,8 +187,8 @@ def _current() -> current.Current:
     events = _here.events
     if events is None:
         raise EcError("current() has a meaning only inside a task")
-    job = events.job
-    return current.Current(job.request, job.run, job.attempt, job.lot.socket)
+    call = events.call
+    return current.Current(call.request, call.run, call.attempt, call.spec.socket)
 
 
 def _progress(done: float, total: float | None, text: str) -> None:
@@ -222,62 +222,61 @@ class DaskRuntime:
 
     def run(self, header: Header, buffers: list[bytes]) -> dict[str, Any]:
         """Run calls one after the other; what they came to, as bytes."""
-        for lot in header["g"]:
-            if "source" in lot:
-                keep_source(*lot["source"])
+        for name, text in header.get("x", {}).items():
+            keep_source(name, text)
         results, said = Results(), dict[int, tuple[int, list[tuple[Any, ...]]]]()
-        jobs = list(unpack_calls(header, buffers))
-        for job in jobs:
-            events = self.events[job.request] = Events(job)
+        calls = unpack_calls(buffers[0])
+        for call in calls:
+            events = self.events[call.request] = Events(call)
             began, clock = time.time(), time.monotonic()
-            value, rest = self._outcome(job, events)
-            results.add(job.request, began, time.monotonic() - clock, value, rest)
-        for job in jobs:
-            events = self.events.pop(job.request)
+            value, rest = self._outcome(call, events)
+            results.add(call, began, time.monotonic() - clock, value, rest)
+        for call in calls:
+            events = self.events.pop(call.request)
             first, items = events.said(None)
             if items:
-                said[job.request] = first, items
-        columns, data = results.take()
-        return {"head": columns, "data": [bytes(one) for one in data], "said": said}
+                said[call.request] = first, items
+        frames = [(head, [bytes(one) for one in data]) for head, data in results.take()]
+        return {"frames": frames, "said": said}
 
-    def _outcome(self, job: Job, events: Events) -> tuple[Value | None, dict[str, Any] | None]:
+    def _outcome(self, call: Call, events: Events) -> tuple[Value | None, dict[str, Any] | None]:
         invocation = self._invocation()
         try:
-            if job.lot.fresh:
-                socket = job.lot.socket
+            if call.spec.fresh:
+                socket = call.spec.socket
                 raise EcError(f"a call of {socket!r} cannot have a process of its own on a Dask cluster (fresh=True)")
             try:
-                self._begin(job, events)
-                value, rest = invocation.result(job)
+                self._begin(call, events)
+                value, rest = invocation.result(call)
             finally:
-                self._end(job)
+                self._end(call)
         except BaseException as error:  # noqa: BLE001 - the call's outcome
             self._clear(events)
-            return None, invocation.failure(job, error, self.stops.pop((job.request, job.attempt), None))
-        stopped = self.stops.pop((job.request, job.attempt), None)
+            return None, invocation.failure(call, error, self.stops.pop((call.request, call.attempt), None))
+        stopped = self.stops.pop((call.request, call.attempt), None)
         if stopped is not None:
             self._clear(events)
-            return None, invocation.failure(job, KeyboardInterrupt(), stopped)
+            return None, invocation.failure(call, KeyboardInterrupt(), stopped)
         return value, rest
 
     def _clear(self, events: Events) -> None:
         """Remove the files that a failed call has written for its result."""
-        job = events.job
-        for path in self.folder.glob(f"{job.request}.{self._epoch}.{job.attempt}.*"):
+        call = events.call
+        for path in self.folder.glob(f"{call.request}.{self._epoch}.{call.attempt}.*"):
             if path.name not in events.files:
                 path.unlink(missing_ok=True)
 
-    def _begin(self, job: Job, events: Events) -> None:
+    def _begin(self, call: Call, events: Events) -> None:
         with _lock:
-            if (job.request, job.attempt) in self.stops:
+            if (call.request, call.attempt) in self.stops:
                 raise KeyboardInterrupt
-            self.running[job.request] = (threading.get_ident(), job.attempt)
+            self.running[call.request] = (threading.get_ident(), call.attempt)
         _here.events = events
 
-    def _end(self, job: Job) -> None:
+    def _end(self, call: Call) -> None:
         _here.events = None
         with _lock:
-            self.running.pop(job.request, None)
+            self.running.pop(call.request, None)
             # a stop that has not come through yet must not reach whatever this thread does next
             _raise(threading.get_ident(), None)
 

@@ -62,7 +62,7 @@ class AgentContext:
 
 def stop_text(call: Call, kind: str) -> str:
     """The message of a call that was stopped."""
-    return f"{call.socket!r} was cancelled" if kind == "cancelled" else f"{call.socket!r} was stopped: {kind}"
+    return f"{call.spec.socket!r} was cancelled" if kind == "cancelled" else f"{call.spec.socket!r} was stopped: {kind}"
 
 
 def failed(call: Call, kind: str, message: str, exit_text: str | None = None) -> Outcome:

@@ -7,7 +7,7 @@ import time
 
 from ec_jupyter.nodes.cpus import resident_bytes
 from ec_jupyter.nodes.local.slot import Slot
-from ec_jupyter.wire import Call
+from ec_jupyter.wire import Call, CallSpec
 
 MEMORY_SECONDS = 0.5
 """How often the memory of a call that has a limit is looked at."""
@@ -31,7 +31,7 @@ class Watch:
             timer.cancel()
 
     def _look(self, slot: Slot) -> None:
-        waits = [_pause(call) for call in slot.calls.values() if call.timeout is not None or call.memory is not None]
+        waits = [_pause(call.spec) for call in slot.calls.values() if call.spec.limited]
         if not waits:
             self._timers.pop(slot, None)
             return
@@ -44,25 +44,25 @@ class Watch:
         self._timers[slot] = self._loop.call_later(wait, self._look, slot)
 
 
-def _pause(call: Call) -> float:
-    pauses = [] if call.timeout is None else [max(call.timeout, 0.001)]
-    return min([*pauses, MEMORY_SECONDS]) if call.memory is not None else pauses[0]
+def _pause(spec: CallSpec) -> float:
+    pauses = [] if spec.timeout is None else [max(spec.timeout, 0.001)]
+    return min([*pauses, MEMORY_SECONDS]) if spec.memory is not None else pauses[0]
 
 
 def _checked(slot: Slot, call: Call, seconds: float) -> float:
     """Stop the call if it is past a limit; when to look again."""
-    if call.memory is not None and call.request not in slot.stops:
+    if call.spec.memory is not None and call.request not in slot.stops:
         grown = resident_bytes(slot.pid)
-        if grown > call.memory:
-            message = f"{call.socket!r} grew to {_amount(grown)} (limit {_amount(call.memory)})"
+        if grown > call.spec.memory:
+            message = f"{call.spec.socket!r} grew to {_amount(grown)} (limit {_amount(call.spec.memory)})"
             slot.stops[call.request] = ("memory", message)
             slot.kill(call.request)
-    if call.timeout is None or call.request in slot.stops:
+    if call.spec.timeout is None or call.request in slot.stops:
         return MEMORY_SECONDS
-    if seconds >= call.timeout:
-        slot.stop(call.request, "timeout", f"{call.socket!r} ran longer than {call.timeout:g} s")
+    if seconds >= call.spec.timeout:
+        slot.stop(call.request, "timeout", f"{call.spec.socket!r} ran longer than {call.spec.timeout:g} s")
         return MEMORY_SECONDS
-    return call.timeout - seconds
+    return call.spec.timeout - seconds
 
 
 def _amount(count: int) -> str:

@@ -10,14 +10,16 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
+from itertools import compress
 from typing import ClassVar
 
 from ec_jupyter.errors import FrameError
-from ec_jupyter.nodes.batch import BATCH_CALLS, short, unpack_block, unpack_results
+from ec_jupyter.nodes.codec import unpack_outcomes
 from ec_jupyter.nodes.durations import SHORT_SECONDS
 from ec_jupyter.nodes.local.agent_context import AgentContext, failed, stop_text
 from ec_jupyter.nodes.local.handles import AGAIN_SECONDS
 from ec_jupyter.nodes.local.slot import Slot
+from ec_jupyter.nodes.lots import BATCH_CALLS, short, unpack_block
 from ec_jupyter.nodes.worker.process import STARTED_SECONDS
 from ec_jupyter.wire import Block, Call, Header, Outcome, Value
 
@@ -83,8 +85,8 @@ class Pool:
         """Append calls to the queue."""
         self.queue.extend(calls)
         for call in calls:
-            if call.threads > self.threads:
-                self.threads = call.threads
+            if call.spec.threads > self.threads:
+                self.threads = call.spec.threads
                 self._context.replan()
         self.pump()
 
@@ -159,10 +161,10 @@ class Pool:
 
     def _shares(self, call: Call) -> bool:
         """Whether a call may share a batch: a short one that may run again if its batch is lost."""
-        return not call.once and not call.fresh and self._context.durations.short(call.task)
+        return not call.spec.once and not call.spec.fresh and self._context.durations.short(call.spec.task)
 
     def _need(self, call: Call) -> int:
-        return max(1, min(call.threads, self.cpus))
+        return max(1, min(call.spec.threads, self.cpus))
 
     def _open_slot(self, head: Call) -> Slot | None:
         ledger, worn = self._context.ledger, list[Slot]()
@@ -171,7 +173,7 @@ class Pool:
                 continue
             if self._stale(slot):
                 slot.end()
-            elif head.fresh and slot.used:
+            elif head.spec.fresh and slot.used:
                 worn.append(slot)
             elif self._claimed(slot, head):
                 return slot
@@ -182,7 +184,7 @@ class Pool:
             return None
         for slot in self._short:
             # one batch in work and one on its way: the worker finds the next when it is done
-            if slot.batches == 1 and not slot.leaving and head.threads <= ledger.held(slot) and self._prompt(slot):
+            if slot.batches == 1 and not slot.leaving and head.spec.threads <= ledger.held(slot) and self._prompt(slot):
                 return slot
         return None
 
@@ -218,12 +220,11 @@ class Pool:
 
     def _batch(self, slot: Slot) -> list[Call]:
         """What the slot gets next, off the queue."""
-        first = self.queue.popleft()
-        if not self._shares(first) or not self.queue:
-            return [first]
+        if not self._shares(self.queue[0]) or len(self.queue) == 1:
+            return [self.queue.popleft()]
         takers = sum(s.batches < 2 and self._prompt(s) for s in self.slots)
-        most = min(BATCH_CALLS, -(-(len(self.queue) + 1) // max(1, takers)))
-        return [first, *short(first, self.queue, most - 1, self._context.ledger.held(slot), self._context.durations)]
+        most = min(BATCH_CALLS, -(-len(self.queue) // max(1, takers)))
+        return short(self.queue, most, self._context.ledger.held(slot), self._context.durations)
 
     def _send(self, slot: Slot, calls: list[Call]) -> None:
         if self._shares(calls[0]):
@@ -240,7 +241,7 @@ class Pool:
         elif slot not in self._checked:
             self._checked.add(slot)
             self._context.loop.call_later(STUCK_SECONDS, self._check, slot)
-        if any(call.timeout is not None or call.memory is not None for call in calls):
+        if any(call.spec.limited for call in calls):
             self._context.watch.see(slot)
         return None
 
@@ -269,8 +270,8 @@ class Pool:
     def _spawn(self) -> None:
         """Start processes for what waits; later, where one has failed just now or need not be."""
         head = self.queue[0]
-        seconds = self._context.durations.get(head.task) or SPAWN_SECONDS
-        prompt = 0 if head.fresh else sum(self._prompt(slot) for slot in self.slots)
+        seconds = self._context.durations.get(head.spec.task) or SPAWN_SECONDS
+        prompt = 0 if head.spec.fresh else sum(self._prompt(slot) for slot in self.slots)
         if prompt and seconds * len(self.queue) / prompt < SPAWN_SECONDS:
             return self._pump_in(SPAWN_SECONDS)
         wanted = len(self.queue) - sum(slot.state == "starting" for slot in self.slots)
@@ -326,7 +327,7 @@ class Pool:
 
     def spare(self, slot: Slot) -> bool:
         """Whether a slot's process is not needed now."""
-        return slot.idle and (not self.queue or (self.queue[0].fresh and slot.used))
+        return slot.idle and (not self.queue or (self.queue[0].spec.fresh and slot.used))
 
     def crowded(self, text: str) -> None:
         """There is no room for the files of another process: calls wait until others are done."""
@@ -381,7 +382,9 @@ class Pool:
         listener, done = self._context.listener, list[Block | list[Outcome]]()
         for header, buffers in frames:
             if header["k"] == "done":
-                done.append(self._done(slot, header, buffers))
+                done.append(self._done(slot, unpack_block(buffers[0])))
+            elif header["k"] == "ended":
+                done.append(self._ended(slot, unpack_outcomes(header, buffers)))
             else:
                 self._report(done)
                 self._other[header["k"]](self, slot, header, buffers)
@@ -413,28 +416,33 @@ class Pool:
             self._steal()
             self._context.handles.idle(slot)
 
-    def _done(self, slot: Slot, header: Header, buffers: list[bytes]) -> Block | list[Outcome]:
-        calls = {call.request: call for call in slot.answered(header["n"])}
-        attempts = {n: call.attempt for n, call in calls.items()}
-        self._recalled.difference_update(calls)
-        sums: dict[str, list[float]] = {}
-        block = unpack_block(header, buffers, attempts)
-        if block is not None:
-            block.slot, block.pid = slot.index, slot.pid
-            for call, seconds in zip(calls.values(), block.seconds, strict=True):
-                sums.setdefault(call.task, []).append(seconds)
-            self._learn(sums)
-            return block
-        outcomes = unpack_results(header, buffers, attempts)
+    def _done(self, slot: Slot, block: Block) -> Block | list[Outcome]:
+        calls = slot.answered(block.requests)
+        if len(calls) < len(block):
+            here = {call.request for call in calls}
+            block = block.only([request in here for request in block.requests])
+            if not calls:
+                return []
+        block.slot, block.pid = slot.index, slot.pid
+        self._learn(calls, block.seconds)
+        if self._recalled:
+            self._recalled.difference_update(block.requests)
+        return block
+
+    def _ended(self, slot: Slot, outcomes: list[Outcome]) -> list[Outcome]:
+        outcomes = [outcome for outcome in outcomes if outcome.request in slot.calls]
+        calls = slot.answered([outcome.request for outcome in outcomes])
         for outcome in outcomes:
             outcome.slot, outcome.pid = slot.index, slot.pid
-            sums.setdefault(calls[outcome.request].task, []).append(outcome.seconds)
-        self._learn(sums)
+        self._learn(calls, [outcome.seconds for outcome in outcomes])
+        self._recalled.difference_update(outcome.request for outcome in outcomes)
         return outcomes
 
-    def _learn(self, sums: dict[str, list[float]]) -> None:
-        for task, seconds in sums.items():
-            self._seconds = self._context.durations.learn(task, sum(seconds) / len(seconds))
+    def _learn(self, calls: list[Call], seconds: Sequence[float]) -> None:
+        tasks = [call.spec.task for call in calls]
+        for task in dict.fromkeys(tasks):
+            took = list(compress(seconds, map(task.__eq__, tasks)))
+            self._seconds = self._context.durations.learn(task, sum(took) / len(took))
 
     def _back(self, slot: Slot, header: Header, _: list[bytes]) -> None:
         stops = dict(slot.stops)

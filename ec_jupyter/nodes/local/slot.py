@@ -18,15 +18,14 @@ import signal
 import sys
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
-from ec_jupyter.nodes.batch import pack_calls
 from ec_jupyter.nodes.cpu_locks import InheritedFd
 from ec_jupyter.nodes.cpus import Pins, move, thread_limits
+from ec_jupyter.nodes.lots import pack_calls
 from ec_jupyter.nodes.worker import process
 from ec_jupyter.wire import Call, FrameReader, Header, encode
 
@@ -184,7 +183,7 @@ class Slot:
         self.state = "cold"
         self.pid = 0
         self.draining = self.leaving = self.follows = False
-        self.calls: OrderedDict[int, Call] = OrderedDict()
+        self.calls: dict[int, Call] = {}
         self.announced: set[int] = set()
         self.stops: dict[int, tuple[str, str]] = {}
         self.since = 0.0
@@ -196,9 +195,7 @@ class Slot:
         self.threads = 1
         self._owner = owner
         self._loop = loop
-        self._batches: dict[int, int] = {}  # open batches: how many calls each still has
-        self._batch_of: dict[int, int] = {}
-        self._number = 0
+        self._batches: list[set[int]] = []  # the calls that each open batch still has
         self._blobs: set[str] = set()
         self._sources: dict[str, str] = {}
         self._killed: int | None = None
@@ -376,21 +373,17 @@ class Slot:
             Together they are too large for a frame; nothing was sent.
         """
         parts = []
-        for call in calls:
-            for sha256 in (call.task, *(one for _, when, _, key in call.routes for one in (when, key) if one)):
-                if sha256 not in self._blobs:
-                    parts.append(self._blob(sha256))
+        for spec in {id(call.spec): call.spec for call in calls}.values():
+            parts += [self._blob(sha256) for sha256 in spec.code if sha256 not in self._blobs]
         parts.append(encode(*pack_calls(calls, self._sources)))
-        self._number += 1
+        requests = {call.request: call for call in calls}
         if self._asked:
             # handed back and sent again: it may be asked for again
-            self._asked.difference_update(call.request for call in calls)
+            self._asked.difference_update(requests)
         self.used = True
-        self.spent = calls[0].fresh
-        for call in calls:
-            self.calls[call.request] = call
-            self._batch_of[call.request] = self._number
-        self._batches[self._number] = len(calls)
+        self.spent = calls[0].spec.fresh
+        self.calls.update(requests)
+        self._batches.append(set(requests))
         self.since = time.monotonic()
         self._write("work", b"".join(parts) if len(parts) > 1 else parts[0])
 
@@ -447,18 +440,13 @@ class Slot:
             return 0, 0.0
         return request, began
 
-    def answered(self, requests: Iterable[int]) -> list[Call]:
+    def answered(self, requests: Collection[int]) -> list[Call]:
         """Take calls off the slot: they are done, or handed back."""
-        calls = []
-        for request in requests:
-            call = self.calls.pop(request, None)
-            if call is None:
-                continue
-            calls.append(call)
-            number = self._batch_of.pop(request)
-            self._batches[number] -= 1
-            if not self._batches[number]:
-                del self._batches[number]
+        here = self.calls
+        calls = [here.pop(request) for request in requests if request in here]
+        for batch in self._batches:
+            batch.difference_update(requests)
+        self._batches = [batch for batch in self._batches if batch]
         if self.announced:
             self.announced.difference_update(requests)
         if self.stops:

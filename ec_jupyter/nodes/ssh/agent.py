@@ -14,12 +14,11 @@ from typing import Any
 
 from ec_jupyter.errors import FrameError, ProcessorNotFoundError
 from ec_jupyter.nodes.agents import NodeListener
-from ec_jupyter.nodes.batch import BATCH_CALLS, inline_bytes
 from ec_jupyter.nodes.codec import (
     checked,
     file_name,
     numbers,
-    pack_calls,
+    only,
     slots_told,
     unpack_outcomes,
     unpack_values,
@@ -28,6 +27,7 @@ from ec_jupyter.nodes.codec import (
 from ec_jupyter.nodes.downloads import Downloads
 from ec_jupyter.nodes.local.agent_context import failed, stop_text
 from ec_jupyter.nodes.local.pool import TROUBLE_SECONDS
+from ec_jupyter.nodes.lots import BATCH_CALLS, pack_calls, unpack_block
 from ec_jupyter.nodes.ssh.in_flight import InFlight, Out
 from ec_jupyter.nodes.ssh.login import Login
 from ec_jupyter.nodes.ssh.prefetch import Prefetch
@@ -210,7 +210,7 @@ class RemoteAgent:
         for call in calls:
             self._calls.out[call.request].sent = True
             waits = self._uploads.load(transport, call)
-            inline = inline_bytes(call)
+            inline = call.inline_bytes
             if share and (size + inline > BATCH_BYTES or waits != behind or len(share) >= BATCH_CALLS):
                 self._pack(transport, name, share, behind)
                 share, size = [], 0
@@ -224,7 +224,8 @@ class RemoteAgent:
 
     def _pack(self, transport: Transport, name: str, calls: list[Call], behind: bool) -> None:
         try:
-            transport.send(*pack_calls(name, calls, self._sources), behind=behind)
+            header, buffers = pack_calls(calls, self._sources)
+            transport.send({**header, "p": name}, buffers, behind=behind)
         except FrameError as error:
             for call in calls:
                 del self._calls.out[call.request]
@@ -396,7 +397,23 @@ class RemoteAgent:
             self._session.say({"k": "confirmed", "u": numbers})
 
     def _done(self, header: Header, buffers: list[bytes]) -> None:
-        ahead = self._session.transport.ahead if self._session.transport is not None else 0.0
+        block = unpack_block(only(buffers))
+        mine = [
+            self._calls.mine(request, attempt)
+            for request, attempt in zip(block.requests, block.attempts, strict=True)
+        ]
+        if not all(mine):
+            block = block.only([out is not None for out in mine])
+        for out, request, seconds in zip(filter(None, mine), block.requests, block.seconds, strict=True):
+            self._prefetch.learn(out.processor, seconds)
+            self._calls.pop(request)
+        ahead = self._ahead
+        block.started = [started - ahead for started in block.started]
+        if len(block):
+            self._listener.done(block)
+        self._tell_room()
+
+    def _ended(self, header: Header, buffers: list[bytes]) -> None:
         outcomes, missing = [], []
         for outcome in unpack_outcomes(header, buffers):
             out = self._calls.mine(outcome.request, outcome.attempt)
@@ -404,7 +421,7 @@ class RemoteAgent:
                 continue
             if all(self._downloads.has(outcome.request, outcome.attempt, value) for value in values_of(outcome)):
                 self._prefetch.learn(out.processor, outcome.seconds)
-                outcome.started -= ahead
+                outcome.started -= self._ahead
                 outcomes.append(outcome)
                 self._calls.pop(outcome.request)
             else:
@@ -412,6 +429,14 @@ class RemoteAgent:
         if outcomes:
             self._listener.finished(outcomes)
         self.lose(missing)
+        self._tell_room()
+
+    @property
+    def _ahead(self) -> float:
+        """Seconds that the clock there is ahead of ours."""
+        return self._session.transport.ahead if self._session.transport is not None else 0.0
+
+    def _tell_room(self) -> None:
         for name in self._processors:
             self._listener.room(name)
 
@@ -494,6 +519,7 @@ class RemoteAgent:
 
     _units: dict[str, Any] = {  # noqa: RUF012 - never changed
         "done": _done,
+        "ended": _ended,
         "yielded": _yielded,
         "returned": _returned,
         "died": _died,

@@ -26,12 +26,13 @@ from ec_jupyter.nodes.codec import (
     file_name,
     files_of,
     numbers,
+    only,
     pack_outcomes,
-    unpack_calls,
     values_of,
 )
 from ec_jupyter.nodes.local.agent import Agent
 from ec_jupyter.nodes.local.agent_context import failed, stop_text
+from ec_jupyter.nodes.lots import pack_block, unpack_calls
 from ec_jupyter.nodes.ssh.spool import Spool
 from ec_jupyter.nodes.ssh.transport import Transport, clock
 from ec_jupyter.wire import INLINE_BYTES, PROTOCOL, Block, Call, Header, Outcome, Value
@@ -291,7 +292,8 @@ class AgentServer:
     def _assign(self, header: Header, buffers: list[bytes]) -> None:
         (processor,) = checked(header, p=str)
         ready = []
-        for call in unpack_calls(header, buffers, self._sources):
+        self._sources.update(_texts(header))
+        for call in unpack_calls(only(buffers), self._sources):
             if call.request in self._held:
                 continue  # sent twice, for the connection was cut
             if call.request in self._ending:
@@ -340,7 +342,7 @@ class AgentServer:
         "processor": _processor,
         "remove": _remove,
         "warm": _warm,
-        "assign": _assign,
+        "run": _assign,
         "recall": _recall,
         "cancel": _cancel,
         "confirmed": _confirmed,
@@ -380,18 +382,24 @@ class AgentServer:
 
     def finished(self, outcomes: list[Outcome]) -> None:
         """Calls have ended."""
-        wanted = []
-        for outcome in outcomes:
-            if self._mine(outcome.request, outcome.attempt) is None:
-                self._over(outcome.request)
-                continue
-            del self._held[outcome.request]
-            wanted.append(outcome)
-        self._report(wanted)
+        self._report([outcome for outcome in outcomes if self._take(outcome.request, outcome.attempt)])
+
+    def _take(self, request: int, attempt: int) -> bool:
+        """Take a call off that has ended; whether anybody wants to know."""
+        if self._mine(request, attempt) is None:
+            self._over(request)
+            return False
+        del self._held[request]
+        return True
 
     def done(self, block: Block) -> None:
         """Calls have ended well."""
-        self.finished(block.outcomes())
+        wanted = list(map(self._take, block.requests, block.attempts))
+        block = block if all(wanted) else block.only(wanted)
+        for part in block.parts(UNIT_BYTES):
+            header, buffers = pack_block(part)
+            self._spool.add(header, buffers, part.requests, [])
+        self._tell()
 
     def _report(self, outcomes: list[Outcome]) -> None:
         share: list[Outcome] = []
@@ -495,6 +503,11 @@ def _workdir(otherwise: Path) -> Path:
     """The user's home, as for any command over SSH: what tasks write beside themselves stays."""
     home = Path.home()
     return home if home.is_dir() and os.access(home, os.R_OK | os.X_OK) else otherwise
+
+
+def _texts(header: Header) -> dict[str, str]:
+    """The sources in a frame."""
+    return {str(name): str(text) for name, text in dict(header.get("x", {})).items()}
 
 
 def _files(outcome: Outcome) -> list[tuple[str, int]]:

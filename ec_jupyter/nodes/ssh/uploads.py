@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 from ec_jupyter.nodes.codec import files_in
@@ -56,7 +56,7 @@ class Uploads:
     def load(self, transport: Transport, call: Call) -> bool:
         """Send what a call needs; whether it has to wait for some of it."""
         waits = False
-        for sha256 in _code(call):
+        for sha256 in call.spec.code:
             if sha256 not in self._blobs:
                 self._send_blob(transport, sha256)
             waits |= sha256 in self._moving
@@ -102,8 +102,3 @@ class Uploads:
             gone.append(name)
         return gone
 
-
-def _code(call: Call) -> Iterator[str]:
-    yield call.task
-    for _, when, _, key in call.routes:
-        yield from (one for one in (when, key) if one)

@@ -15,22 +15,20 @@ from types import AsyncGeneratorType, CoroutineType, GeneratorType, TracebackTyp
 from typing import Any
 
 from ec_jupyter.errors import StoreDamagedError, TaskNotPicklableError
-from ec_jupyter.nodes.batch import Job, Packed
 from ec_jupyter.nodes.current import SKIP, rebuilt
 from ec_jupyter.nodes.surroundings import PLAIN, Place, Surroundings, opened
-from ec_jupyter.nodes.values import dump, load
+from ec_jupyter.nodes.values import dump, load, small
 from ec_jupyter.nodes.worker.output import printable
-from ec_jupyter.wire import Value
+from ec_jupyter.wire import Call, CallSpec, Packed, Value
 
 TASKS_KEPT = 128
 """How many functions a worker keeps; one that is needed again is asked for again."""
 
+_loads = pickle.loads
 _OURS = (os.path.dirname(os.path.dirname(__file__)) + os.sep, os.path.dirname(asyncio.__file__) + os.sep)
 
-Fate = tuple[int, "bool | list[Value]", list[str]]
-"""A plug, what it carries of a result, and the keys of that."""
 Rest = dict[str, Any]
-"""What of an outcome a plain inline result does not have; see `batch.Results`."""
+"""Fields of an `Outcome` that a small result alone does not have."""
 
 
 class InOrder:
@@ -145,11 +143,14 @@ class Invocation:
         self._emit = emit
         self._pid = os.getpid()
         self._files = 0
+        self._spec: CallSpec | None = None
+        self._task: Task
+        self._names: list[str] | None = None
 
-    def result(self, job: Job) -> tuple[Value | None, Rest | None]:
+    def result(self, call: Call) -> tuple[Value | None, Rest | None]:
         """Run a call; its value and what else there is to say of it. Whatever it raises, raises."""
         self._files = 0
-        outcome = self._result(job)
+        outcome = self._result(call)
         self._end_fork(0)
         return outcome
 
@@ -168,24 +169,24 @@ class Invocation:
         self._end_fork(0)
         return result
 
-    def _result(self, job: Job) -> tuple[Value | None, Rest | None]:
-        result = self._call(job)
+    def _result(self, call: Call) -> tuple[Value | None, Rest | None]:
+        result = self._call(call)
         kind = type(result)
         if kind is CoroutineType:
             result = asyncio.run(self._awaited(result))
             kind = type(result)
         if kind is GeneratorType:
-            return None, {"emitted": self._yields(job, result)}
+            return None, {"emitted": self._yields(call, result)}
         if kind is AsyncGeneratorType:
-            return None, {"emitted": asyncio.run(self._awaited(self._async_yields(job, result)))}
+            return None, {"emitted": asyncio.run(self._awaited(self._async_yields(call, result)))}
         if result is SKIP:
-            return None, {"s": "skipped"}
-        value = self._dump(result, job)
-        if job.lot.routes:
-            return value, {"r": self._routes(job, result)}
+            return None, {"state": "skipped"}
+        value = self._dump(result, call)
+        if call.spec.routes:
+            return value, self._routes(call, result)
         return value, None
 
-    def failure(self, job: Job, error: BaseException, stopped: tuple[str, str] | None) -> Rest:
+    def failure(self, call: Call, error: BaseException, stopped: tuple[str, str] | None) -> Rest:
         """What to say of a call that raised; `stopped`: the kind and message it was stopped with."""
         self._end_fork(error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 1)
         source = error.error if isinstance(error, RouteError) else error
@@ -199,30 +200,37 @@ class Invocation:
         if isinstance(error, RouteError):
             facts |= {"plug": error.plug, "step": error.step}
         facts["traceback"] = printable(_traceback(source))
-        return {"s": "failed", "error": facts, "e": None if stopped else self._exception(job, error)}
+        return {"state": "failed", "error": facts, "exception": None if stopped else self._exception(call, error)}
 
-    def _call(self, job: Job) -> Any:
-        task = self._load_task(job.lot.task, job)
+    def _call(self, call: Call) -> Any:
+        spec = call.spec
+        if spec is not self._spec:
+            self._task = self._load_task(spec.task, call)
+            by_keyword = spec.plain and self._task.by_position == frozenset()
+            self._spec, self._names = spec, [name for name, _ in spec.shape] if by_keyword else None
+        task = self._task
         if self._tasks.place is not None:
             self._tasks.place.enter(task.around)
-        lot = job.lot
-        if lot.plain and job.counts is None and not task.by_position and task.by_position is not None:
+        if self._names is not None:
             arguments = {}
-            for (name, _), value in zip(lot.shape, job.values, strict=True):
-                arguments[name] = self._load(value, name, job)
+            for name, value in zip(self._names, call.values, strict=True):
+                try:
+                    arguments[name] = _loads(value) if value.__class__ is bytes else load(value, self._folder)  # type: ignore[arg-type]
+                except Exception as error:
+                    raise _not_loaded(value, name, call, error) from error
             return task.function(**arguments)
         if task.in_order is not None:
-            task.in_order.check([name for name, _ in lot.shape])
-        args, kwargs = self._bound(job, task.by_position)
+            task.in_order.check([name for name, _ in spec.shape])
+        args, kwargs = self._bound(call, task.by_position)
         return task.function(*args, **kwargs)
 
-    def _bound(self, job: Job, by_position: frozenset[str] | None) -> tuple[list[Any], dict[str, Any]]:
+    def _bound(self, call: Call, by_position: frozenset[str] | None) -> tuple[list[Any], dict[str, Any]]:
         args: list[Any] = []
         kwargs: dict[str, Any] = {}
         at = 0
-        counts = job.counts or [1] * len(job.lot.shape)
-        for (name, kind), count in zip(job.lot.shape, counts, strict=True):
-            value = self._argument(job, name, kind, job.values[at : at + count])
+        counts = call.counts or [1] * len(call.spec.shape)
+        for (name, kind), count in zip(call.spec.shape, counts, strict=True):
+            value = self._argument(call, name, kind, call.values[at : at + count])
             at += count
             if name.startswith("**"):
                 kwargs.update(value)
@@ -235,70 +243,69 @@ class Invocation:
                 kwargs[name] = value
         return args, kwargs
 
-    def _argument(self, job: Job, name: str, kind: str, values: Any) -> Any:
+    def _argument(self, call: Call, name: str, kind: str, values: Any) -> Any:
         if kind == "v":
-            return self._load(values[0], name, job)
+            return self._load(values[0], name, call)
         if kind == "l":
-            return [self._load(value, name, job) for value in values]
+            return [self._load(value, name, call) for value in values]
         import json
 
         rest = iter(values[1:])
-        return rebuilt(json.loads(self._plan(values[0])), lambda: self._load(next(rest), name, job))
+        return rebuilt(json.loads(self._plan(values[0])), lambda: self._load(next(rest), name, call))
 
     def _plan(self, value: Packed) -> bytes:
         return value if isinstance(value, bytes) else value.data or b""
 
-    def _load(self, value: Packed, name: str, job: Job) -> Any:
+    def _load(self, value: Packed, name: str, call: Call) -> Any:
         try:
-            return pickle.loads(value) if isinstance(value, bytes) else load(value, self._folder)
-        except StoreDamagedError as error:
-            file = value.file if isinstance(value, Value) else None
-            raise ValueLostError(f"argument {name!r} of {job.lot.socket!r} is lost: {error}", file or "") from error
+            return _loads(value) if isinstance(value, bytes) else load(value, self._folder)
         except Exception as error:
-            raise TaskNotPicklableError(
-                f"argument {name!r} of {job.lot.socket!r} cannot be unpickled: {type(error).__name__}: {error}"
-            ) from error
+            raise _not_loaded(value, name, call, error) from error
 
-    def _load_task(self, sha256: str, job: Job) -> Task:
+    def _load_task(self, sha256: str, call: Call) -> Task:
         try:
             return self._tasks.get(sha256)
         except Exception as error:
             raise TaskNotPicklableError(
-                f"task of {job.lot.socket!r} cannot be unpickled: {type(error).__name__}: {error}"
+                f"task of {call.spec.socket!r} cannot be unpickled: {type(error).__name__}: {error}"
             ) from error
 
-    def _dump(self, obj: object, job: Job, what: str = "result") -> Value:
+    def _dump(self, obj: object, call: Call, what: str = "result") -> Value:
         self._end_fork(0)  # before it writes a file
-        name = f"{job.request}.{self._epoch}.{job.attempt}.{self._files}"
-        value = dump(obj, self._folder, name, sync=self._sync, what=f"{what} of {job.lot.socket!r}")
+        value = small(obj)
+        if value is not None:
+            return value
+        name = f"{call.request}.{self._epoch}.{call.attempt}.{self._files}"
+        value = dump(obj, self._folder, name, sync=self._sync, what=f"{what} of {call.spec.socket!r}")
         if value.file is not None:
             self._files += 1
         return value
 
-    def _yields(self, job: Job, generator: Iterator[Any]) -> int:
+    def _yields(self, call: Call, generator: Iterator[Any]) -> int:
         count = 0
         for item in generator:
-            if count >= job.skip:
-                self._emit(job.request, count, self._yielded(item, count, job))
+            if count >= call.skip:
+                self._emit(call.request, count, self._yielded(item, count, call))
             count += 1
         return count
 
-    async def _async_yields(self, job: Job, generator: AsyncIterator[Any]) -> int:
+    async def _async_yields(self, call: Call, generator: AsyncIterator[Any]) -> int:
         count = 0
         async for item in generator:
-            if count >= job.skip:
-                self._emit(job.request, count, self._yielded(item, count, job))
+            if count >= call.skip:
+                self._emit(call.request, count, self._yielded(item, count, call))
             count += 1
         return count
 
-    def _yielded(self, item: object, index: int, job: Job) -> Value:
+    def _yielded(self, item: object, index: int, call: Call) -> Value:
         # files named by index: a re-execution that skips a prefix makes the same names
         self._files = index
-        return self._dump(item, job, f"yield {index}")
+        return self._dump(item, call, f"yield {index}")
 
-    def _routes(self, job: Job, result: Any) -> list[Fate]:
-        fates: list[Fate] = []
-        for plug, when, spread, key in job.lot.routes:
+    def _routes(self, call: Call, result: Any) -> Rest:
+        routed: dict[int, bool | list[Value]] = {}
+        named: dict[int, list[str]] = {}
+        for plug, when, spread, key in call.spec.routes:
             step = "when"
             try:
                 met = when is None or bool(self._tasks.get(when).function(result))
@@ -307,22 +314,33 @@ class Invocation:
                 step = "key"
                 keys = [key_text(self._tasks.get(key).function(e)) for e in elements] if met and key else []
                 step = "map"
-                carried = [self._dump(e, job, "element") for e in elements] if met and spread else met
+                carried = [self._dump(e, call, "element") for e in elements] if met and spread else met
             except Exception as error:
                 raise RouteError(plug, step, error) from error
-            fates.append((plug, carried, keys))
-        return fates
+            routed[plug] = carried
+            if keys:
+                named[plug] = keys
+        return {"routed": routed, "keys": named}
 
-    def _exception(self, job: Job, error: BaseException) -> Value | None:
+    def _exception(self, call: Call, error: BaseException) -> Value | None:
         """The pickled exception, where it survives the way there and back."""
         if not isinstance(error, Exception) or isinstance(error, RouteError):
             return None  # whoever loads a SystemExit or KeyboardInterrupt and raises it ends itself
         try:
-            value = self._dump(error, job, "exception")
+            value = self._dump(error, call, "exception")
             again = load(value, self._folder)
         except Exception:  # noqa: BLE001 - the user's code
             return None  # the text tells it all; the object is an extra
         return value if type(again).__name__ == type(error).__name__ else None
+
+
+def _not_loaded(value: Packed, name: str, call: Call, error: Exception) -> Exception:
+    """What to raise where an argument cannot be loaded."""
+    if isinstance(error, StoreDamagedError):
+        file = value.file if isinstance(value, Value) else None
+        return ValueLostError(f"argument {name!r} of {call.spec.socket!r} is lost: {error}", file or "")
+    text = f"argument {name!r} of {call.spec.socket!r} cannot be unpickled: {type(error).__name__}: {error}"
+    return TaskNotPicklableError(text)
 
 
 def key_text(key: object) -> str:

@@ -133,11 +133,11 @@ class Output:
         os.register_at_fork(after_in_child=self._after_fork)
         threading.Thread(target=self._read, name="output", daemon=True).start()
 
-    def begin(self, request: int) -> None:
-        """From now on, text is this request's."""
+    def begin(self, request: int, now: float) -> None:
+        """From `now` on the monotonic clock, text is this request's."""
         self._request = request
         self._allowance = float(RATE_BYTES)
-        self._refilled = time.monotonic()
+        self._refilled = now
 
     def end(self) -> None:
         """Send what the request has printed so far; from now on, text is nobody's."""

@@ -26,14 +26,14 @@ from typing import Any
 
 from ec_jupyter.errors import EcError
 from ec_jupyter.nodes import cpus, current
-from ec_jupyter.nodes.batch import Job, Results, unpack_calls
 from ec_jupyter.nodes.code import keep_source
 from ec_jupyter.nodes.cpu_locks import InheritedFd
+from ec_jupyter.nodes.lots import Results, unpack_calls
 from ec_jupyter.nodes.surroundings import Place
 from ec_jupyter.nodes.worker.imports import Finder
 from ec_jupyter.nodes.worker.invoke import Invocation, Tasks
 from ec_jupyter.nodes.worker.output import Output, printable
-from ec_jupyter.wire import Buffer, FrameReader, Header, Value, encode
+from ec_jupyter.wire import Buffer, Call, FrameReader, Header, Value, encode
 
 BLAME = struct.Struct("<qqd")
 """What the mapped file holds: request, attempt, and the monotonic clock when it began; 0: none."""
@@ -124,13 +124,13 @@ class Worker:
         self._guard = threading.Lock()  # pending, running, recalled
         self._reading = threading.Lock()
         self._reader = FrameReader()
-        self._pending: deque[Job] = deque()
+        self._pending: deque[Call] = deque()
         self._recalled: set[int] = set()
         self._results = Results()
         self._held_since = 0.0
         self._yields: list[tuple[int, Value]] = []
         self._yields_sent = 0.0
-        self._job: Job | None = None
+        self._call: Call | None = None
         self._running = 0
         self._began = 0.0
         self._announced = 0
@@ -168,9 +168,9 @@ class Worker:
         for name, loop in (("control", self._obey), ("flusher", self._flush_slow)):
             threading.Thread(target=loop, name=name, daemon=True).start()
         while True:
-            job = self._next()
-            if job is not None:
-                self._run(job)
+            call = self._next()
+            if call is not None:
+                self._run(call)
                 continue
             self._flush()
             BLAME.pack_into(self._blame, 0, 0, 0, 0.0)
@@ -180,61 +180,61 @@ class Worker:
 
     # the main thread
 
-    def _next(self) -> Job | None:
+    def _next(self) -> Call | None:
+        """The next call, which runs from now on; the one before it does no more."""
         with self._guard:
+            self._stopping = None
             if not self._pending:
+                self._running = 0
                 return None
-            self._job = job = self._pending.popleft()
-            self._running = job.request
+            self._call = call = self._pending.popleft()
+            self._running = call.request
         if self._pending and not self._busy.is_set():
             self._busy.set()
-        return job
+        return call
 
-    def _run(self, job: Job) -> None:
+    def _run(self, call: Call) -> None:
         began = time.time()
         self._began = clock = time.monotonic()
-        BLAME.pack_into(self._blame, 0, job.request, job.attempt, clock)
-        if job.lot.threads != self._threads:
-            self._threads = job.lot.threads
+        BLAME.pack_into(self._blame, 0, call.request, call.attempt, clock)
+        if call.spec.threads != self._threads:
+            self._threads = call.spec.threads
             cpus.limit(self._threads, self._limits)
             self._place.keep(self._limits)
-        self._output.begin(job.request)
-        value, rest = self._outcome(job)
+        self._output.begin(call.request, clock)
+        value, rest = self._outcome(call)
         self._place.leave()
         self._output.end()
-        seconds = time.monotonic() - clock
+        ended = time.monotonic()
         if self._yields:
             self._flush_yields()
-        with self._guard:
-            self._running = 0
-            self._stopping = None
         with self._send_lock:
             if not self._results.count:
-                self._held_since = clock + seconds
-            self._results.add(job.request, began, seconds, value, rest)
+                self._held_since = ended
+            self._results.add(call, began, ended - clock, value, rest)
         if self._results.bytes > _HELD_BYTES:
             self._flush()
 
-    def _outcome(self, job: Job) -> tuple[Value | None, dict[str, Any] | None]:
+    def _outcome(self, call: Call) -> tuple[Value | None, dict[str, Any] | None]:
         try:
             try:
                 self._inside = True
-                if self._stopping is not None and self._stopping[0] == job.request:
+                if self._stopping is not None and self._stopping[0] == call.request:
                     raise KeyboardInterrupt
-                value, rest = self._invocation.result(job)
+                value, rest = self._invocation.result(call)
             finally:
                 self._inside = False
         except BaseException as error:  # noqa: BLE001 - the call's outcome
-            return None, self._invocation.failure(job, error, self._stopped(job))
-        stopped = self._stopped(job)
+            return None, self._invocation.failure(call, error, self._stopped(call))
+        stopped = self._stopped(call)
         if stopped is not None:
             # it caught the interrupt and returned; whoever stopped it has been told that it stops
-            return None, self._invocation.failure(job, KeyboardInterrupt(), stopped)
+            return None, self._invocation.failure(call, KeyboardInterrupt(), stopped)
         return value, rest
 
-    def _stopped(self, job: Job) -> tuple[str, str] | None:
+    def _stopped(self, call: Call) -> tuple[str, str] | None:
         stopping = self._stopping
-        return stopping[1:] if stopping is not None and stopping[0] == job.request else None
+        return stopping[1:] if stopping is not None and stopping[0] == call.request else None
 
     def _interrupted(self, *_: object) -> None:
         # once a call, and never while our own code runs
@@ -263,16 +263,15 @@ class Worker:
                 self._ended = True
 
     def _accept(self, header: Header, buffers: list[bytes]) -> None:
-        for lot in header["g"]:
-            if "source" in lot:
-                keep_source(*lot["source"])
-        jobs = list(unpack_calls(header, buffers))
+        for name, text in header.get("x", {}).items():
+            keep_source(name, text)
+        calls = unpack_calls(buffers[0])
         with self._guard:
-            back = [job.request for job in jobs if job.request in self._recalled]
+            back = [call.request for call in calls if call.request in self._recalled]
             if back:
                 self._recalled.difference_update(back)
-                jobs = [job for job in jobs if job.request not in back]
-            self._pending.extend(jobs)
+                calls = [call for call in calls if call.request not in back]
+            self._pending.extend(calls)
         if back:
             self._send({"k": "back", "n": back})
 
@@ -317,7 +316,7 @@ class Worker:
         inside, self._inside = self._inside, False
         yield
         self._inside = inside
-        if inside and self._job is not None and self._stopped(self._job) is not None:
+        if inside and self._call is not None and self._stopped(self._call) is not None:
             self._inside = False
             raise KeyboardInterrupt
 
@@ -328,15 +327,18 @@ class Worker:
             self._write(header, buffers or [])
 
     def _write(self, header: Header, buffers: list[Buffer]) -> None:
+        self._write_all([(header, buffers)])
+
+    def _write_all(self, frames: list[tuple[Header, list[Buffer]]]) -> None:
         try:
-            self._work.sendall(encode(header, buffers))
+            self._work.sendall(b"".join([encode(header, buffers) for header, buffers in frames]))
         except (BrokenPipeError, ConnectionResetError):
             leave()
 
     def _flush(self) -> None:
         with self._send_lock:
             if self._results.count:
-                self._write(*self._results.take())
+                self._write_all(self._results.take())
 
     def _emit(self, request: int, index: int, value: Value) -> None:
         with self._send_lock:
@@ -369,9 +371,9 @@ class Worker:
         PROGRAM.pack_into(self._blame, BLAME.size, self._running)
 
     def _current(self) -> current.Current:
-        if self._job is None:
+        if self._call is None:
             raise EcError("current() has a meaning only inside a task")
-        return current.Current(self._job.request, self._job.run, self._job.attempt, self._job.lot.socket)
+        return current.Current(self._call.request, self._call.run, self._call.attempt, self._call.spec.socket)
 
     def _flush_slow(self) -> None:
         """The flusher: what a slow batch has done must not wait for the rest of it."""
@@ -394,7 +396,7 @@ class Worker:
             self._flush_yields()
         with self._send_lock:
             if self._results.count and now - self._held_since >= FLUSH_SECONDS:
-                self._write(*self._results.take())
+                self._write_all(self._results.take())
             # while this lock is held the call's result cannot leave, so this cannot come after it
             request = self._running
             if request and request != self._announced and now - self._began > STARTED_SECONDS:
@@ -428,9 +430,9 @@ class Worker:
         """Hand back what has not begun; interrupt what has, if a kind is given."""
         wanted = set(requests)
         with self._guard:
-            back = [job.request for job in self._pending if job.request in wanted]
+            back = [call.request for call in self._pending if call.request in wanted]
             if back:
-                self._pending = deque(job for job in self._pending if job.request not in wanted)
+                self._pending = deque(call for call in self._pending if call.request not in wanted)
             if self._running in wanted:
                 wanted.discard(self._running)
                 if kind is not None:
