@@ -107,25 +107,28 @@ class Calls:
     # -- values --------------------------------------------------------------
     def value(self, party: Party, tree: Tree, arrival: Arrival) -> None:
         """Take in a value, and make the calls it completes."""
-        node = tree.at(arrival.tag)
+        node = tree.at(arrival.tag) if arrival.tag else tree.root
         element = arrival.element
         cell = node.cell(arrival.argument, element=element)
         if cell.supersedes(arrival) or (arrival.late and node.is_skipped()):
             self.set_state(arrival, "superseded", None)
             return
         cell.see(arrival)
-        for tombstone in [*cell.undecided(), *node.note(arrival.argument, arrival.plug)]:
+        void = node.note(arrival.argument, arrival.plug) if node.up is not None else []
+        if cell.tombstones:
+            void += cell.undecided()
+        for tombstone in void:
             self.set_state(tombstone, "dropped", None)
         party.waiting += 1
         if element:
             self.element(party, tree, arrival)
         else:
             # a value that was never split is a list of one
-            self.keep(party, tree, arrival.argument, ArgumentValue(arrival.tag, [arrival], arrival.gathers))
+            value = ArgumentValue(arrival.tag, [arrival], arrival.gathers)
+            self.keep(party, tree, node, arrival.argument, value)
 
-    def keep(self, party: Party, tree: Tree, argument: str, value: ArgumentValue) -> None:
+    def keep(self, party: Party, tree: Tree, node: Node, argument: str, value: ArgumentValue) -> None:
         """Let an argument value wait, and make the calls it completes."""
-        node = tree.at(value.tag)
         tree.keep(node, argument, value)
         if node.ruled_below:
             self.decide_later(party, tree.socket, Slot(argument, False, node.path))
@@ -152,7 +155,7 @@ class Calls:
             while (value := buffer.take(party.fans)) is not None:
                 # it counts as waiting now, its elements no longer do
                 party.waiting += 1 - len(value.arrivals)
-                self.keep(party, tree, argument, value)
+                self.keep(party, tree, tree.at(value.tag), argument, value)
 
     def close(self, party: Party, split: str, n: int) -> None:
         """A split has `n` elements: lists that lacked this number may be complete."""
@@ -166,7 +169,7 @@ class Calls:
         """Make what calls there can be at a node and below it."""
         while self._call(party, tree, node):
             pass
-        for below in node.under():
+        for below in node.under() if node.busy else ():
             while self._call(party, tree, below):
                 pass
 
@@ -228,11 +231,11 @@ class Calls:
             if len(value.tag) == len(node.path):
                 node.remove(name, value)
             self.uncount(party, value)
-        tag = united([value.tag for value in arguments.values()])
+        tag = united([value.tag for value in arguments.values()]) if node.up is not None else ROOT
         runs = {a.run for value in arguments.values() for a in value.arrivals}
         if len(runs) > 1:
             party.bound |= runs
-        waited = self._take_partial(node, runs)
+        waited = self._take_partial(node, runs) if node.partial or node.up is not None else ()
         fire = self.fire(socket, party, min(runs, default=party.id), tag, arguments, waited)
         fire.missing = missing
         # a follower no longer counts as live by itself: it ends with the call it follows

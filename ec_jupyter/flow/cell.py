@@ -109,7 +109,6 @@ class GatherBuffer:
         return arrival
 
 
-@dataclass(slots=True, eq=False)
 class Cell:
     """What has come to one slot.
 
@@ -132,14 +131,16 @@ class Cell:
         Lists that are being gathered, one for each split.
     """
 
-    values: list[ArgumentValue] = field(default_factory=list)
-    seen: bool = False
-    absent: bool = False
-    tombstones: dict[int | None, Arrival] = field(default_factory=dict)
-    below: Plugs = NONE
-    late: frozenset[int] = NOBODY
-    rescued: frozenset[int] = NOBODY
-    lists: list[GatherBuffer] = field(default_factory=list)
+    __slots__ = ("absent", "below", "late", "lists", "rescued", "seen", "tombstones", "values")
+
+    def __init__(self) -> None:
+        self.values: list[ArgumentValue] = []
+        self.seen = self.absent = False
+        self.tombstones: dict[int | None, Arrival] = {}
+        self.below: Plugs = NONE
+        self.late: frozenset[int] = NOBODY
+        self.rescued: frozenset[int] = NOBODY
+        self.lists: list[GatherBuffer] = []
 
     def see(self, arrival: Arrival) -> None:
         """Remember that a value has come."""
@@ -152,6 +153,8 @@ class Cell:
     def supersedes(self, arrival: Arrival) -> bool:
         """Whether something has come in place of this value: for a late success a stand-in, or the reverse."""
         late, rescue = arrival.late_of, arrival.rescue_of
+        if not (late or rescue):
+            return False
         if late and (ANYBODY in self.rescued or not late.isdisjoint(self.rescued)):
             return True
         return not rescue.isdisjoint(self.late)

@@ -67,7 +67,6 @@ class Source:
     late: bool = False
 
 
-@dataclass(slots=True)
 class Decisions:
     """What one event led to, in order.
 
@@ -85,8 +84,11 @@ class Decisions:
         Parties in which nothing more can happen.
     """
 
-    calls: list[Fire | Skip] = field(default_factory=list)
-    arrivals: list[Arrival] = field(default_factory=list)
-    changed: list[Arrival] = field(default_factory=list)
-    merged: list[tuple[int, int]] = field(default_factory=list)
-    ended: list[int] = field(default_factory=list)
+    __slots__ = ("arrivals", "calls", "changed", "ended", "merged")
+
+    def __init__(self) -> None:
+        self.calls: list[Fire | Skip] = []
+        self.arrivals: list[Arrival] = []
+        self.changed: list[Arrival] = []
+        self.merged: list[tuple[int, int]] = []
+        self.ended: list[int] = []

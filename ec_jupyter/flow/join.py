@@ -171,7 +171,7 @@ class JoinTable:
             tombstone = Arrival(first, socket, argument, record.id, run, tag, "empty", index=-1, state="decided")
             calls.out.arrivals.append(tombstone)
             record.waiting += 1
-            calls.keep(record, tree, argument, ArgumentValue(tag, [], gathered=True, tombstone=tombstone))
+            calls.keep(record, tree, tree.at(tag), argument, ArgumentValue(tag, [], gathered=True, tombstone=tombstone))
             self._after(record)
             return [tombstone]
         split = by_hand(first, len(values))
@@ -192,20 +192,21 @@ class JoinTable:
         record = self.parties.find(party)
         if record is not None:
             record.live -= 1
-            self._after(record)
+            if record.live <= 0:
+                self._after(record)
 
     # -- what calls send -------------------------------------------------------
     def result(
         self, source: Source, plug: Plug, value: object, index: int = 0, tag: Tag | None = None, key: object = None
     ) -> None:
         """A value that a plug carries from a call that went well, or an error from one that did not."""
-        calls, party = self.calls, self.parties.find(source.party)
+        calls, topology, party = self.calls, self.topology, self.parties.find(source.party)
         arrival = Arrival(
             calls.new_arrival(), plug.target, plug.argument, party.id if party else source.party, source.run,
             source.tag if tag is None else tag, "value", value, source.request, index, plug.id, 0, bool(plug.gather),
             late=source.late,
         )  # fmt: skip
-        if (plug.target, plug.argument) in self.topology.run_independent:
+        if topology.run_independent and (plug.target, plug.argument) in topology.run_independent:
             arrival.key, arrival.gathers = key, False
             self._take_run_independent(arrival)
             return
@@ -213,15 +214,15 @@ class JoinTable:
             party.trace(arrival, failure=plug.on == "error")
         calls.out.arrivals.append(arrival)
         tree = party.trees.get(plug.target) if party else None
-        if tree is None and plug.id in self.topology.simple:
-            calls.fire(
-                plug.target, party, arrival.run, arrival.tag, {plug.argument: ArgumentValue(arrival.tag, [arrival])}
-            )
+        if tree is None and plug.id in topology.simple:
+            only = {plug.argument: ArgumentValue(arrival.tag, [arrival])}
+            calls.fire(plug.target, party, arrival.run, arrival.tag, only)
             return
         if party is None:
             raise RuntimeError(f"party {source.party} comes to a join and was never adopted")
         calls.value(party, tree or party.tree(plug.target), arrival)
-        self.tombstones.deliver()
+        if calls.undelivered:
+            self.tombstones.deliver()
 
     def _take_run_independent(self, arrival: Arrival) -> Arrival:
         """Take in a value of an argument that does not match by run."""

@@ -177,6 +177,8 @@ class Parties:
             heapq.heappush(self._open.setdefault(shape, []), party.id)
 
     def _oldest(self, root: Root) -> Party | None:
+        if not self._open:
+            return None
         heads = (self._head(shape) for shape in list(self._open) if self._fits(root, shape))
         return min((p for p in heads if p), key=lambda p: p.id, default=None)
 

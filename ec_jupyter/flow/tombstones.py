@@ -115,7 +115,7 @@ class Tombstones:
         elif empty:
             party.waiting += 1
             value = ArgumentValue(empty[0].tag, [], gathered=True, tombstone=empty[0])
-            self.calls.keep(party, tree, slot.argument, value)
+            self.calls.keep(party, tree, tree.on(slot.path), slot.argument, value)
         else:
             self._end_slot(party, tree, _combined(tombstones))
 

@@ -9,14 +9,12 @@ it, which has a cell of its own at the element's node, apart from the arguments 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 
 from ec_jupyter.flow.arrival import ArgumentValue, Arrival
 from ec_jupyter.flow.cell import Cell, GatherBuffer
 from ec_jupyter.flow.tag import Path, Tag
 
 
-@dataclass(slots=True, eq=False)
 class Node:
     """The calls of a socket at one path.
 
@@ -40,18 +38,20 @@ class Node:
         How many values wait here; how many values, lists and requests here and below.
     """
 
-    path: Path = ()
-    up: Node | None = None
-    children: dict[int, Node] = field(default_factory=dict)
-    busy: dict[int, Node] = field(default_factory=dict)
-    cells: dict[str, Cell] = field(default_factory=dict)
-    elements: dict[str, Cell] = field(default_factory=dict)
-    partial: list[tuple[int, int]] = field(default_factory=list)
-    skipped: bool = False
-    empty: bool = False
-    ruled_below: bool = False
-    waits: int = 0
-    load: int = 0
+    __slots__ = (
+        "busy", "cells", "children", "elements", "empty", "load", "partial", "path", "ruled_below", "skipped", "up",
+        "waits",
+    )  # fmt: skip
+
+    def __init__(self, path: Path = (), up: Node | None = None) -> None:
+        self.path, self.up = path, up
+        self.children: dict[int, Node] = {}
+        self.busy: dict[int, Node] = {}
+        self.cells: dict[str, Cell] = {}
+        self.elements: dict[str, Cell] = {}
+        self.partial: list[tuple[int, int]] = []
+        self.skipped = self.empty = self.ruled_below = False
+        self.waits = self.load = 0
 
     # -- where -----------------------------------------------------------------
     def child(self, index: int) -> Node:
@@ -94,42 +94,34 @@ class Node:
 
     def under(self) -> list[Node]:
         """Nodes below it at which values wait, in order."""
-        return [node for node in self.full() if node.waits and node is not self] if self.busy else []
+        return [node for node in self.full() if node.waits and node is not self]
 
     # -- what waits --------------------------------------------------------------
-    def keep(self, argument: str, value: ArgumentValue) -> None:
-        """Let a value wait."""
-        cell = self.cell(argument)
-        cell.values.append(value)
-        cell.seen = True
-        self.waits += 1
-        self._count(1)
-
     def remove(self, argument: str, value: ArgumentValue) -> None:
         """Take a value out."""
         self.cells[argument].values.remove(value)
         self.waits -= 1
-        self._count(-1)
+        self.count(-1)
 
     def buffer(self, argument: str, splits: Iterable[str]) -> GatherBuffer:
         """The buffer of an argument that elements of these splits belong to."""
         cell = self.cell(argument)
         before = len(cell.lists)
         found = cell.buffer(splits)
-        self._count(len(cell.lists) - before)
+        self.count(len(cell.lists) - before)
         return found
 
     def await_values(self, request: int, run: int) -> None:
         """Let a request wait for the arguments that it lacks."""
         self.partial.append((request, run))
-        self._count(1)
+        self.count(1)
 
     def pick(self, wanted: Callable[[int, int], bool]) -> list[int]:
         """Take out the waiting requests (and runs) that are `wanted`."""
         taken = [entry for entry in self.partial if wanted(*entry)] if self.partial else []
         for entry in taken:
             self.partial.remove(entry)
-        self._count(-len(taken))
+        self.count(-len(taken))
         return [request for request, _ in taken]
 
     def take(self, argument: str | None = None) -> list[ArgumentValue]:
@@ -140,7 +132,7 @@ class Node:
                 taken += cell.values
                 cell.values = []
         self.waits -= len(taken)
-        self._count(-len(taken))
+        self.count(-len(taken))
         return taken
 
     def values(self) -> list[ArgumentValue]:
@@ -155,20 +147,21 @@ class Node:
             values += node.take()
             for cell in node.cells.values():
                 elements += cell.pending()
-                node._count(-len(cell.lists))
+                node.count(-len(cell.lists))
                 cell.lists = []
         return values, elements
 
-    def _count(self, by: int) -> None:
-        node: Node | None = self
-        while by and node is not None:
-            node.load += by
-            if node.up is not None:
-                if node.load:
-                    node.up.busy[node.path[-1]] = node
-                else:
-                    node.up.busy.pop(node.path[-1], None)
-            node = node.up
+    def count(self, by: int) -> None:
+        """So many more wait here."""
+        self.load += by
+        node = self
+        while (up := node.up) is not None:
+            up.load += by
+            if node.load:
+                up.busy[node.path[-1]] = node
+            else:
+                up.busy.pop(node.path[-1], None)
+            node = up
 
     def find(self, argument: str) -> ArgumentValue | None:
         """The value for a call here: its own, or the nearest from before a split."""
@@ -231,7 +224,6 @@ class Node:
                 self.busy[index] = self.children[index]
 
 
-@dataclass(slots=True, eq=False)
 class Tree:
     """What has come to one socket in one party.
 
@@ -247,10 +239,11 @@ class Tree:
         No call is ruled out, and no argument absent.
     """
 
-    socket: int
-    root: Node = field(default_factory=Node)
-    names: dict[str, None] = field(default_factory=dict)
-    plain: bool = True
+    __slots__ = ("names", "plain", "root", "socket")
+
+    def __init__(self, socket: int) -> None:
+        self.socket, self.root, self.plain = socket, Node(), True
+        self.names: dict[str, None] = {}
 
     def at(self, tag: Tag) -> Node:
         """The node of a tag."""
@@ -275,9 +268,12 @@ class Tree:
 
     def keep(self, node: Node, argument: str, value: ArgumentValue) -> None:
         """Let a value wait at a node."""
-        if argument not in self.names:
-            self.names[argument] = None
-        node.keep(argument, value)
+        cell = node.cell(argument)
+        cell.values.append(value)
+        cell.seen = True
+        self.names[argument] = None
+        node.waits += 1
+        node.count(1)
 
     def rule_out(self, node: Node, *, empty: bool = False) -> None:
         """No call will ever be at a node, nor below it."""
@@ -362,7 +358,7 @@ class Tree:
         node, cell = self.place(arrival)
         before = len(cell.lists)
         value = cell.withdraw(arrival)
-        node._count(len(cell.lists) - before)
+        node.count(len(cell.lists) - before)
         if value is None:
             return 1
         node.remove(arrival.argument, value)
