@@ -11,9 +11,9 @@ import os
 import secrets
 import socket
 import sys
-import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from concurrent.futures import Future
+from itertools import count
 from pathlib import Path
 from typing import Any
 from weakref import WeakSet
@@ -22,9 +22,9 @@ from ec_jupyter.client import launch
 from ec_jupyter.client.connection import MAX_UNSENT
 from ec_jupyter.client.result_futures import Row, unpack
 from ec_jupyter.client.rpc import Rpc
-from ec_jupyter.client.submit import Accepted, Call, fits, frame, lacking
-from ec_jupyter.client.submit_log import SubmitLog
-from ec_jupyter.client.transport import Question, Transport
+from ec_jupyter.client.submit import Accepted, Call, fits, frame, lacking, shape
+from ec_jupyter.client.submit_log import MOST_BYTES, SubmitLog
+from ec_jupyter.client.transport import Transport
 from ec_jupyter.client.undoing import Undoing
 from ec_jupyter.client.waits import Deadline
 from ec_jupyter.engine.folder import refusal
@@ -38,10 +38,11 @@ from ec_jupyter.errors import (
     from_wire,
 )
 from ec_jupyter.nodes import values
-from ec_jupyter.wire import PROTOCOL, Header, Value
+from ec_jupyter.wire import PROTOCOL, Header, Value, encode
 
 log = logging.getLogger(__name__)
 
+RING = encode({"k": "ring"})  # wakes an engine that has nothing to do
 EAGER = 8  # submits that ask for their results at once, after somebody waited for one
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
@@ -97,7 +98,9 @@ class Client(Rpc):
         self._secret = secrets.token_hex(16)
         self.id = identity_of(self._secret)
         self._pid = os.getpid()
-        self._eager = 0
+        self._eager = self._newest = 0
+        self._files = count()
+        self._whole: tuple[dict[str, Any], set[tuple[str, ...]]] = ({}, set())
         self._reset_rpc()
 
     @classmethod
@@ -176,37 +179,57 @@ class Client(Rpc):
         self.warnings, self.topology = header["warnings"], header["topology"]
 
     # -- what a caller does ----------------------------------------------------
-    def _submit(self, header: Header, buffers: Sequence[bytes]) -> Question:
-        """Append a submit to the log, then send it; without an engine nothing is written, and nothing accepted."""
+    def _accept(self, calls: list[Call], revision: int, partial: bool) -> Accepted:
+        """Write a submit to the log; without an engine nothing is written, and nothing accepted."""
+        columns = shape(calls, revision, partial)
+        header, buffers = ({}, []) if columns else frame(calls, revision, partial)
         with self._lock:
-            transport = self._connection.wait_connected(Deadline(None), MAX_UNSENT)
-            if self._eager > 0:
-                self._eager -= 1
-                header["watch"] = True
-            question = self._question("submit", header, buffers)
-            written = False
+            transport = self._connection.transport
+            if transport is None or not self._has_room(transport):
+                transport = self._connection.wait_connected(Deadline(None), self._has_room)
+            log = self._open_log()
+            watched, n = self._eager > 0, next(self._numbers)
+            accepted = Accepted(self, n, len(calls), watched)
+            if columns is not None:
+                record = log.writer.calls(n, transport.sent, columns[0], len(calls), columns[1], watched=watched)
+            else:
+                record = log.writer.frame(n, transport.sent, {**header, "n": n, "watch": watched}, buffers)
+            self._eager -= watched
+            self._submits[n] = accepted
+            self._newest = n
+            end = log.end
             try:
-                self._questions[question.n] = question
-                self._open_log().append(question.frame)
-                written = True
-                transport.send(question.frame)
-            except BaseException:
-                if written:
-                    # accepted, and interrupted before it was sent: it goes out on the next transport
-                    transport.shutdown()
-                else:
-                    self._questions.pop(question.n, None)
-                raise
-        return question
+                log.append(record)
+            finally:
+                if log.end == end:
+                    self._submits.pop(n, None)
+                    log.writer.unmade()
+            if log.unheard:
+                transport.send(RING)
+        return accepted
+
+    def _has_room(self, transport: Transport) -> bool:
+        """Whether the engine has taken so much of what was submitted that more can be."""
+        return transport.unsent <= MAX_UNSENT and (not self._submits or self._open_log().held <= MOST_BYTES)
 
     def _open_log(self) -> SubmitLog:
         if self._log is None:
             self._log = SubmitLog(submit_log_folder(self.folder) / f"{self.id}.log")
         return self._log
 
-    def _all_answered(self) -> None:
-        with self._lock:
-            self._open_log().cut(sure=not self._questions and not self._unconfirmed)
+    def _on_line(self, transport: Transport) -> None:
+        """Have a new engine read the log, and answer what was not answered."""
+        log, since = self._open_log(), min(self._submits, default=self._newest + 1)
+        for accepted in self._submits.values():
+            # an engine that is gone knew of it
+            accepted.watched = False
+        transport.send(encode({"k": "log", "mapped": log.mapped, "end": log.end, "since": since}))
+        transport.sent = 0
+
+    def _all_accepted(self) -> None:
+        log = self._open_log()
+        log.answered(self._newest + 1)
+        log.cut()
 
     def _folder_lost(self) -> EcError:
         return self._gone or StoreLostError(
@@ -244,12 +267,27 @@ class Client(Rpc):
             There is no engine to be had; nothing was accepted.
         """
         calls = list(rows)
+        wiring, kinds = self.topology, {(name, *arguments) for name, arguments, *_ in calls}
+        known, whole = self._whole
+        if known is wiring and kinds <= whole:
+            accepted = self._accept(calls, wiring["revision"], partial)
+        else:
+            accepted = self._accept_strange(calls, kinds, partial)
+        if self._sync:
+            accepted.ids()
+        return accepted
+
+    def _accept_strange(self, calls: list[Call], kinds: set[tuple[str, ...]], partial: bool) -> Accepted:
+        """Accept calls of which it is not known that they lack nothing."""
         wiring = self._wiring(calls, partial)
-        question = self._submit(*frame(calls, wiring["revision"], partial))
-        if self._sync or not fits(wiring, calls):
+        accepted = self._accept(calls, wiring["revision"], partial)
+        if not fits(wiring, calls):
             # what this client does not know, the engine does, or refuses it
-            self._wait(question, None)
-        return Accepted(self, question, len(calls))
+            accepted.ids()
+        elif not partial:
+            known, whole = self._whole
+            self._whole = (wiring, whole | kinds if known is wiring else kinds)
+        return accepted
 
     def _wiring(self, calls: list[Call], partial: bool) -> dict[str, Any]:
         """The wiring by which nothing is lacking; refuses what lacks an argument by the newest wiring there is."""
@@ -298,13 +336,16 @@ class Client(Rpc):
             The file cannot be written.
         """
         try:
-            return values.dump(value, self._values, f"in.{self.id}.{uuid.uuid4().hex}", what=what)
+            return values.dump(value, self._values, self._new_file, what=what)
         except OSError as error:
             if isinstance(error, EcError):
                 raise
             if self.lost:
                 raise self._folder_lost() from error
             raise refusal(self.folder, error, f"the {what} was not written") from error
+
+    def _new_file(self) -> str:
+        return f"in.{self.id}.{next(self._files)}"
 
     def stop(self) -> None:
         """End the engine, if one runs; what is asked from now on is for the next one.
@@ -327,12 +368,13 @@ class Client(Rpc):
         self._connection.close()
         if self._log is not None:
             # what was not answered is in the log, and the engine reads that when the connection ends
-            self._log.close(remove=not self._questions and not self._unconfirmed)
+            self._log.close(remove=not self._submits)
         self._fail_pending(self._connection.closed_error())
 
     def _reset_after_fork(self) -> None:
         """Become another client than the parent process's, whose connection and log are left alone."""
-        closed, transport, asked = self._connection.closed, self._connection.transport, self._questions
+        closed, transport = self._connection.closed, self._connection.transport
+        asked, submits = self._questions, self._submits
         error = EngineLostError(
             f"it was asked by process {self._pid}, before this process was forked from it: that one gets the answer"
         )
@@ -345,6 +387,8 @@ class Client(Rpc):
         self._connection.closed = closed
         for question in asked.values():
             question.abandon(error)
+        for submit in submits.values():
+            submit.answer = error
 
 
 _clients: WeakSet[Client] = WeakSet()

@@ -123,8 +123,10 @@ class Connection:
                 self._thread.start()
             self._changed.notify_all()
 
-    def wait_connected(self, deadline: Deadline, max_unsent: int | None = None) -> Transport:
-        """The transport, once there is one and no more than `max_unsent` bytes wait to be sent on it.
+    def wait_connected(
+        self, deadline: Deadline, fit: Callable[[Transport], bool] = lambda transport: True
+    ) -> Transport:
+        """The transport, once there is one and it is `fit`.
 
         Raises
         ------
@@ -135,7 +137,7 @@ class Connection:
         """
         with self.lock:
             failures = self._failures
-            while self.transport is None or (max_unsent is not None and self.transport.unsent > max_unsent):
+            while self.transport is None or not fit(self.transport):
                 if self.closed:
                     raise self.closed_error()
                 if self._error is not None and self._failures != failures:
@@ -151,6 +153,19 @@ class Connection:
             while self._wanted and not self.closed:
                 if not self._changed.wait(deadline.left):
                     raise TimeoutError(f"{self.trouble()}, and the time limit is over")
+
+    def wait_for(self, claim: Callable[[], bool], deadline: Deadline) -> bool:
+        """Wait until something holds, looked at whenever `notify` is called; whether it does."""
+        with self.lock:
+            while not claim():
+                if not self._changed.wait(deadline.left):
+                    return claim()
+        return True
+
+    def notify(self) -> None:
+        """Have those look again who wait."""
+        with self.lock:
+            self._changed.notify_all()
 
     def trouble(self) -> str:
         """Why an answer may be late."""

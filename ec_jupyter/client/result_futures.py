@@ -74,13 +74,24 @@ class ResultFutures:
         self.futures: dict[int, ResultFuture] = {}
         self.asked = Spans()
 
-    def accepted(self, requests: Iterable[int], *, watched: bool) -> None:
-        """Note requests of this client; `watched` ones were asked for as they were submitted."""
+    def accepted(self, requests: Sequence[int]) -> None:
+        """Note requests of this client."""
         with self._lock:
-            table = self.asked if watched else self._mine
+            known = [one for one in requests if one in self._rows] if self._rows else ()
+            if isinstance(requests, range) and not known:
+                self._mine.extend(requests.start, requests.stop)
+            else:
+                for request in requests:
+                    if request not in self._rows:
+                        self._mine.add(request)
+
+    def watched(self, requests: Sequence[int]) -> None:
+        """Note that the results of requests were asked for as they were submitted."""
+        with self._lock:
             for request in requests:
                 if request not in self._rows:
-                    table.add(request)
+                    self._mine.discard(request)
+                    self.asked.add(request)
 
     def open(self) -> list[list[int]]:
         """What the engine was asked for and has not sent, as [first, how many] each."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from ec_jupyter.client.connection import Connection, EngineState
 from ec_jupyter.client.result_futures import ResultFutures, ranges
+from ec_jupyter.client.submit import Accepted
 from ec_jupyter.client.transport import Question, Transport
 from ec_jupyter.client.waits import Deadline
 from ec_jupyter.errors import EcError, EngineLostError, from_wire
@@ -42,7 +43,7 @@ class Rpc:
         """Start with no open questions."""
         self._numbers = count(1)
         self._questions: dict[int, Question] = {}
-        self._unconfirmed: dict[int, Question] = {}
+        self._submits: dict[int, Accepted] = {}
         self._futures = ResultFutures(self._ask_results, self._read_until)
         self._listeners: dict[str, list[Push]] = {}
         self._kinds: set[str] = set()
@@ -58,12 +59,18 @@ class Rpc:
         """Connect to an engine and exchange hellos; blocks."""
         raise NotImplementedError
 
-    def _all_answered(self) -> None:
-        """Every question has been answered."""
+    def _on_line(self, transport: Transport) -> None:
+        """Tell a new engine of what was submitted."""
+        raise NotImplementedError
+
+    def _all_accepted(self) -> None:
+        """Every submit has been answered."""
+        raise NotImplementedError
 
     # -- the connection --------------------------------------------------------
     def _on_connected(self, transport: Transport) -> None:
         """Ask the open questions again."""
+        self._on_line(transport)
         if self._kinds:
             transport.send(encode({"k": "subscribe", "n": 0, "kinds": sorted(self._kinds)}))
         for n in sorted(self._questions):
@@ -93,10 +100,15 @@ class Rpc:
         with self._lock:
             told = [n for n in self._questions if upto is None or n <= upto]
             questions = [self._questions.pop(n) for n in told]
-            # in the log all the same: whoever asks again asks the next engine
-            self._unconfirmed |= {q.n: q for q in questions if _logged(q)}
+            # what was submitted is in the log all the same: whoever asks again asks the next engine
+            submits = [one for n, one in self._submits.items() if upto is None or n <= upto]
+            for submit in submits:
+                submit.failed = error
+            self._connection.notify()
         for question in questions:
             question.resolve(error)
+        for submit in submits:
+            submit.settle()
         self._futures.fail(error)
 
     @property
@@ -115,8 +127,6 @@ class Rpc:
 
     def _wait(self, question: Question, timeout: float | None) -> tuple[Header, list[bytes]]:
         deadline = Deadline(timeout)
-        if question.n in self._unconfirmed:
-            self._resend(question)
         if question.answer is None:
             self._read_until(lambda: question.answer is not None, deadline.end)
         left = deadline.left
@@ -129,38 +139,85 @@ class Rpc:
         assert question.answer is not None
         return question.answer
 
-    def _when_answered(self, question: Question) -> Future[None]:
-        if question.n in self._unconfirmed:
-            self._resend(question)
-        return question.when_answered()
+    def _wait_accepted(self, accepted: Accepted, timeout: float | None) -> None:
+        """Return once a submit is answered; raises what keeps the answer from coming."""
+        deadline, accepted.failed = Deadline(timeout), None
 
-    def _resend(self, question: Question) -> None:
-        """Ask once more for the answer to a submit, which is accepted: its engine could not be had then."""
-        with self._lock:
-            if self._connection.closed or self._unconfirmed.pop(question.n, None) is None:
-                return
-            question.reset()
-            self._questions[question.n] = question
-            self._send_frame(encode({**question.header, "again": True}, question.buffers))
+        def known() -> bool:
+            return accepted.answer is not None or accepted.failed is not None
+
+        self._ask_again()
+        self._read_until(known, deadline.end)
+        if not self._connection.wait_for(known, deadline):
+            raise TimeoutError(f"{self._connection.trouble()}: a submit has no answer after {timeout:g} s")
+        if accepted.answer is None and accepted.failed is not None:
+            raise accepted.failed
+
+    def _when_accepted(self, accepted: Accepted) -> Future[None]:
+        future = accepted.future = accepted.future or Future()
+        if accepted.answer is not None:
+            # it may have come just before
+            accepted.settle()
+        else:
+            self._ask_again()
+        return future
+
+    def _ask_again(self) -> None:
+        """Have the engine that answers submits, if there is none."""
+        if self._connection.transport is None:
+            if self._connection.closed:
+                raise self._connection.closed_error()
+            self._connection.connect_soon()
 
     # -- what comes in -------------------------------------------------------
     def _on_frame(self, header: Header, buffers: list[bytes]) -> None:
         self._handlers.get(header["k"], self._on_push)(header, buffers)
 
     def _on_accepted(self, header: Header, buffers: list[bytes]) -> None:
-        for n, first, many in header["rows"]:
-            self._on_answer({"n": n, "ids": range(first, first + many)}, [])
+        """Take the numbers of requests: of submits that follow on each other, and of some other submits."""
+        self._connection.note_answer()
+        for n, submits, calls, first in header["rows"]:
+            self._note_row(n, submits, calls, first)
         for n, ids in header["lists"]:
-            self._on_answer({"n": n, "ids": ids}, [])
+            self._futures.accepted(ids)
+            self._settle(n, ids)
+        self._noted()
+
+    def _note_row(self, n: int, submits: int, calls: int, first: int) -> None:
+        """Take the numbers of submits that follow on each other, of as many calls each."""
+        self._futures.accepted(range(first, first + submits * calls))
+        for number in range(n, n + submits):
+            self._settle(number, range(first, first + calls))
+            first += calls
+
+    def _settle(self, n: int, answer: Sequence[int] | EcError) -> None:
+        accepted = self._submits.pop(n, None)
+        if accepted is None:
+            return
+        accepted.answer = answer
+        if accepted.watched and not isinstance(answer, EcError):
+            self._futures.watched(answer)
+        if accepted.future is not None:
+            accepted.settle()
+
+    def _noted(self) -> None:
+        with self._lock:
+            self._connection.notify()
+            if not self._submits:
+                self._all_accepted()
 
     def _on_results(self, header: Header, buffers: list[bytes]) -> None:
         self._connection.note_answer()
         self._futures.receive(header, buffers)
 
     def _on_error(self, header: Header, buffers: list[bytes]) -> None:
-        question = self._questions.pop(header.get("n", 0), None)
+        n, error = header.get("n", 0), from_wire(header["error"])
+        question = self._questions.pop(n, None)
         if question is not None:
-            question.resolve(from_wire(header["error"]))
+            question.resolve(error)
+        elif n in self._submits:
+            self._settle(n, error)
+            self._noted()
 
     def _on_bye(self, header: Header, buffers: list[bytes]) -> None:
         if "error" in header:
@@ -175,7 +232,7 @@ class Rpc:
         self._connection.disconnect("stopped", "the engine was stopped; the next call starts it")
         text = f"flow {self.name!r} was stopped; its requests stay on disk and go on with the next call"
         self._fail_pending(EngineLostError(text), taken)
-        if self._questions:
+        if self._questions or any(n > taken for n in self._submits):
             self._connection.connect_soon()
 
     def _on_push(self, header: Header, buffers: list[bytes]) -> None:
@@ -197,11 +254,7 @@ class Rpc:
         self._connection.note_answer()
         if question is None:
             return
-        if question.header["k"] == "submit":
-            self._futures.accepted(header["ids"], watched=bool(question.header.get("watch")))
-            if not self._questions:
-                self._all_answered()
-        elif question.header["k"] == "stop":
+        if question.header["k"] == "stop":
             self._on_stopped(question.n)
         question.resolve((header, buffers))
 
@@ -236,8 +289,7 @@ class Rpc:
         if self._connection.closed:
             raise self._connection.closed_error()
         n = next(self._numbers)
-        open_ = chain(self._questions, self._unconfirmed)
-        done = {"done": min(open_, default=n)} if n % 64 == 0 else {}
+        done = {"done": min(chain(self._questions, self._submits), default=n)} if n % 64 == 0 else {}
         return Question({**header, "k": kind, "n": n, **done}, buffers)
 
     def _ask_results(self, requests: list[int]) -> None:
@@ -264,7 +316,3 @@ class Rpc:
         """Say what is to be pushed; nobody waits for the answer, and the next engine is told anyway."""
         if self._connection.transport is not None:
             self._connection.transport.send(encode({"k": "subscribe", "n": 0, "kinds": sorted(self._kinds)}))
-
-
-def _logged(question: Question) -> bool:
-    return bool(question.header.get("logged"))

@@ -37,6 +37,17 @@ class Spans:
             self._first.insert(at, n)
             self._end.insert(at, n + 1)
 
+    def extend(self, first: int, end: int) -> None:
+        """Take in the numbers from `first` to before `end`."""
+        if first < end and (not self._end or first > self._end[-1]):
+            self._first.append(first)
+            self._end.append(end)
+        elif first < end and first == self._end[-1]:
+            self._end[-1] = end
+        else:
+            for n in range(first, end):
+                self.add(n)
+
     def discard(self, n: int) -> None:
         """Let a number go; one that is not in it is no error."""
         if n not in self:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from typing import Any, Protocol, TypeGuard, overload
 
-from ec_jupyter.client.transport import Question
+from ec_jupyter.engine.submit_records import Shape
 from ec_jupyter.errors import EcError
 from ec_jupyter.flow.submission import refusal
 from ec_jupyter.wire import Header, Value
@@ -19,13 +20,13 @@ LOOK_SECONDS = 0.1
 
 
 class Asker(Protocol):
-    """What questions can be asked of."""
+    """The client that submits, as what it has submitted needs it."""
 
-    def _wait(self, question: Question, timeout: float | None) -> tuple[Header, list[bytes]]:
-        """The answer to a question, waited for at most so many seconds."""
+    def _wait_accepted(self, accepted: Accepted, timeout: float | None) -> None:
+        """Return once a submit is answered; waits for at most so many seconds, and raises what keeps the answer."""
 
-    def _when_answered(self, question: Question) -> Future[None]:
-        """Done once a question is answered."""
+    def _when_accepted(self, accepted: Accepted) -> Future[None]:
+        """Done once a submit is answered, or it is known why it is not."""
 
     @property
     def connected(self) -> bool:
@@ -33,14 +34,32 @@ class Asker(Protocol):
 
 
 class Accepted(Sequence[int]):
-    """Identities of requests that were accepted; the engine's answer is waited for when one is looked at."""
+    """Identities of requests that were accepted; the engine's answer is waited for when one is looked at.
 
-    def __init__(self, asker: Asker, question: Question, n: int) -> None:
-        self._asker, self._question, self._n = asker, question, n
-        self._ids: Sequence[int] | None = None
+    Attributes
+    ----------
+    n : int
+        Number of the submit.
+    watched : bool
+        Their results were asked for as they were submitted.
+    answer : sequence of int, EcError or None
+        What the engine has said.
+    failed : EcError or None
+        Why nobody can be asked at present.
+    future : Future or None
+        Set once there is an answer, if somebody asked for that.
+    """
+
+    __slots__ = ("_asker", "_calls", "answer", "failed", "future", "n", "watched")
+
+    def __init__(self, asker: Asker, n: int, calls: int, watched: bool) -> None:
+        self._asker, self.n, self._calls, self.watched = asker, n, calls, watched
+        self.answer: Sequence[int] | EcError | None = None
+        self.failed: EcError | None = None
+        self.future: Future[None] | None = None
 
     def __len__(self) -> int:
-        return self._n
+        return self._calls
 
     @overload
     def __getitem__(self, at: int) -> int: ...
@@ -53,17 +72,27 @@ class Accepted(Sequence[int]):
 
     def ids(self, timeout: float | None = None) -> Sequence[int]:
         """All of them, waited for so many seconds."""
-        if self._ids is None:
-            self._ids = self._asker._wait(self._question, timeout)[0]["ids"]
-        return self._ids
+        if self.answer is None:
+            self._asker._wait_accepted(self, timeout)
+        if isinstance(self.answer, EcError):
+            raise self.answer
+        assert self.answer is not None
+        return self.answer
 
     def number(self, at: int) -> Number:
         """One of them, once it is known."""
         return Number(self, at)
 
+    def settle(self) -> None:
+        """Wake whoever awaits the answer."""
+        future, self.future = self.future, None
+        if future is not None:
+            with suppress(InvalidStateError):  # somebody else has just done so, or gave up
+                future.set_result(None)
+
     def when_answered(self) -> Future[None]:
         """Done once they are known, or it is known why there are none."""
-        return self._asker._when_answered(self._question)
+        return self._asker._when_accepted(self)
 
     def seen(self) -> Sequence[int] | None:
         """All of them, if they are known by now or in a moment."""
@@ -95,37 +124,32 @@ class Number:
         return None if ids is None else ids[self._at]
 
 
+def shape(calls: list[Call], revision: int, partial: bool) -> tuple[Shape, list[bytes]] | None:
+    """What calls have in common, and their values; None where they are not alike, or not all small."""
+    socket, arguments = calls[0][:2]
+    names, kinds = tuple(arguments), tuple([value.type for value in arguments.values()])
+    values: list[bytes] = []
+    for name, given, *rest in calls:
+        if name != socket or (rest and rest[0] is not None) or (given is not arguments and tuple(given) != names):
+            return None
+        for value, kind in zip(given.values(), kinds, strict=True):
+            if value.data is None or value.type != kind:
+                return None
+            values.append(value.data)
+    return Shape(socket, names, kinds, revision, partial), values
+
+
 def frame(calls: list[Call], revision: int, partial: bool) -> tuple[Header, list[bytes]]:
     """A submit's frame; `revision` is that of the wiring by which the calls are complete, or `partial` on purpose."""
-    header, buffers = _alike(calls) or _each(calls)
-    return header | {"revision": revision} | ({"partial": True} if partial else {}), buffers
+    header, buffers = _each(calls)
+    return {"k": "submit", **header, "revision": revision, **({"partial": True} if partial else {})}, buffers
 
 
 def _each(calls: list[Call]) -> tuple[Header, list[bytes]]:
     """A submit's frame, row by row."""
     rows = [[name, {n: v.head() for n, v in arguments.items()}, *rest] for name, arguments, *rest in calls]
     buffers = [v.data for _, arguments, *_ in calls for v in arguments.values() if v.data is not None]
-    return {"rows": rows, "logged": True}, buffers
-
-
-def _alike(calls: list[Call]) -> tuple[Header, list[bytes]] | None:
-    """A submit's frame in columns, where all calls are of one socket, with the same arguments, all of them small."""
-    if not calls:
-        return None
-    socket, names = calls[0][0], list(calls[0][1])
-    buffers: list[bytes] = []
-    types: list[str] = []
-    for name, arguments, *rest in calls:
-        if name != socket or list(arguments) != names or (rest and rest[0] is not None):
-            return None
-        for value in arguments.values():
-            if value.data is None:
-                return None
-            buffers.append(value.data)
-            types.append(value.type)
-    one = set(types)
-    kinds: str | list[str] = one.pop() if len(one) == 1 else types
-    return {"socket": socket, "names": names, "calls": len(calls), "types": kinds, "logged": True}, buffers
+    return {"rows": rows}, buffers
 
 
 def fits(wiring: Mapping[str, Any], calls: Iterable[Call]) -> bool:

@@ -1,35 +1,96 @@
-"""The submit log of a client: a submit is appended before it is sent, and is accepted from then on."""
+"""The submit log of a client: a submit is accepted once it is in it.
+
+The log is mapped: a submit is copied behind the last one, then the word that says how far the log is written is
+moved on; no system call, and whoever dies, both are in the file. Pages are allocated first: in a hole of a full disk
+a write to memory would end the process. Where a disk cannot do that, or is behind a network, the log is written with
+`write`.
+"""
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import mmap
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 
 from ec_jupyter.engine.folder import refusal
+from ec_jupyter.engine.store import networked
+from ec_jupyter.engine.submit_records import ASLEEP, BASE, DONE, MAGIC, PAGE, WORD, WRITTEN, Words, Writer
 from ec_jupyter.errors import StoreLostError
 
-CUT_BYTES = 1 << 20
-"""A log whose frames were all answered is emptied once it is larger than this."""
+ROOM_BYTES = 1 << 20
+"""What a log has room for; it gets more where that is not enough, and gives it back."""
+
+MOST_BYTES = 4 << 20
+"""So much may be written and not answered before a submit waits."""
+
+_UNFIT = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.ENODEV)  # said by disks that cannot allocate or map
+_SURE_SECONDS = 0.001  # a log that was where it belongs is believed to be there for so long
 
 
 class SubmitLog:
-    """An append-only file of frames, locked as long as this process lives.
+    """A log of this process's, locked as long as it lives; `ec_jupyter.engine.submit_records` says what is in it.
 
-    The engine reads it when the client is gone; `ec_jupyter.engine.submit_log` says how.
+    Attributes
+    ----------
+    writer : Writer
+        Makes the records.
+    mapped : bool
+        Whether the engine sees what is written without being told.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self.writer = Writer()
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._fd, fcntl.LOCK_EX)
         state = os.fstat(self._fd)
         self._file = (state.st_dev, state.st_ino)
-        self._size = 0
+        self._seen = 0.0
+        self._room = 0
+        self._map: mmap.mmap | None = None
+        self._words = Words(bytearray(MAGIC.ljust(PAGE, b"\0")))
+        os.pwrite(self._fd, self._words.page, 0)
+        self.mapped = not networked(path.parent)
+        self._grow(PAGE)
 
-    def append(self, frame: bytes) -> None:
-        """Append a frame, whole or not at all.
+    # -- words -------------------------------------------------------------------
+    @property
+    def end(self) -> int:
+        """Position behind the last record."""
+        return self._words.get(WRITTEN)
+
+    @property
+    def held(self) -> int:
+        """Bytes in it."""
+        return self._words.get(WRITTEN) - self._words.get(BASE)
+
+    @property
+    def unheard(self) -> bool:
+        """Whether the engine has to be rung; asked by who rings it then."""
+        if self._map is None:
+            return True
+        if not self._map[ASLEEP]:
+            return False
+        self._map[ASLEEP] = 0
+        return True
+
+    def _put(self, place: int, value: int) -> None:
+        if self._map is None:
+            # first in the file: an interrupt in between repeats what was written
+            os.pwrite(self._fd, WORD.pack(value), place)
+        self._words.put(place, value)
+
+    def answered(self, n: int) -> None:
+        """Say that the answers to all submits before number `n` are known."""
+        self._put(DONE, n)
+
+    # -- records -----------------------------------------------------------------
+    def append(self, record: bytes) -> None:
+        """Append a record, whole or not at all.
 
         Raises
         ------
@@ -38,45 +99,82 @@ class SubmitLog:
         StoreLostError
             The flow's folder was removed, moved or replaced: the engine would not find what is written.
         """
-        written = 0
+        now = time.monotonic()
+        if now - self._seen > _SURE_SECONDS:
+            self._look()
+            self._seen = now
+        written = self._words.get(WRITTEN)
+        start = PAGE + written - self._words.get(BASE)
         try:
-            while written < len(frame):
-                written += os.write(self._fd, frame[written:] if written else frame)
+            if self._map is None:
+                self._write(record, start)
+            else:
+                if start + len(record) > self._room:
+                    self._grow(start + len(record))
+                self._map[start : start + len(record)] = record
         except OSError as error:
-            os.ftruncate(self._fd, self._size)
             error.filename = self.path
             raise refusal(self.path.parent.parent, error, "nothing was submitted") from error
-        except BaseException:
-            os.ftruncate(self._fd, self._size)
-            raise
-        if not self._found():
-            os.ftruncate(self._fd, self._size)
-            raise StoreLostError(
-                f"the flow's folder {self.path.parent.parent} is not there any more; nothing was submitted"
-            )
-        self._size += len(frame)
+        self._put(WRITTEN, written + len(record))
 
-    def _found(self) -> bool:
-        """Whether the file is where the engine looks for it."""
+    def _write(self, record: bytes, start: int) -> None:
+        done = 0
+        while done < len(record):
+            done += os.pwrite(self._fd, record[done:], start + done)
+
+    def _grow(self, end: int) -> None:
+        """Have room up to `end`, on the disk and in memory."""
+        if not self.mapped:
+            return
+        room = ROOM_BYTES
+        while room < end:
+            room *= 2
+        try:
+            os.posix_fallocate(self._fd, 0, room)
+            self._remap(room)
+        except OSError as error:
+            if error.errno not in _UNFIT or self._map is not None:
+                raise
+            self.mapped = False
+
+    def _remap(self, room: int) -> None:
+        old, self._map = self._map, mmap.mmap(self._fd, room)
+        self._words, self._room = Words(self._map), room
+        if old is not None:
+            old.close()
+
+    def _look(self) -> None:
+        """Refuse where the file is not where the engine looks for it."""
         try:
             state = os.stat(self.path)
         except (FileNotFoundError, NotADirectoryError):
-            return False
-        return (state.st_dev, state.st_ino) == self._file
+            state = None
+        if state is None or (state.st_dev, state.st_ino) != self._file:
+            raise StoreLostError(
+                f"the flow's folder {self.path.parent.parent} is not there any more; nothing was submitted"
+            )
 
-    def cut(self, *, sure: bool) -> None:
-        """Truncate a log whose frames were all answered (`sure`), if it has grown."""
-        if sure and self._size > CUT_BYTES:
-            os.ftruncate(self._fd, 0)
-            self._size = 0
+    def cut(self) -> None:
+        """Begin anew, if the log has grown: all in it was answered."""
+        if self.held < ROOM_BYTES // 4:
+            return
+        self.writer.forget()
+        # the engine looks at this word only once there is more behind what it has read
+        self._put(BASE, self.end)
+        if self._room > ROOM_BYTES:
+            self._remap(ROOM_BYTES)
+        if self._map is None or os.fstat(self._fd).st_size > ROOM_BYTES:
+            os.ftruncate(self._fd, ROOM_BYTES if self._map is not None else PAGE)
 
     def close(self, *, remove: bool) -> None:
         """Close the log; the engine takes what is left in it unless it is removed."""
         if remove:
             with suppress(FileNotFoundError):
                 self.path.unlink()
-        os.close(self._fd)
+        self.leave()
 
     def leave(self) -> None:
-        """Close this forked process's copy of its parent's log."""
+        """Close this process's copy of the log, which may be its parent's."""
+        if self._map is not None:
+            self._map.close()
         os.close(self._fd)

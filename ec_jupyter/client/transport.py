@@ -77,6 +77,8 @@ class Transport:
         Received and not handled yet.
     unsent : int
         Bytes that wait to be sent.
+    sent : int
+        Frames that were sent, or wait to be, since the engine was told of the submit log.
     stopped : bool
         The engine was asked to end.
     since : float
@@ -87,7 +89,7 @@ class Transport:
         sock.setblocking(False)
         self.sock = sock
         self.frames: list[tuple[Header, list[bytes]]] = []
-        self.unsent = 0
+        self.unsent = self.sent = 0
         self.stopped = False
         self.since = time.monotonic()
         self.wakeup, self._wakeup_sender = socket.socketpair()
@@ -116,6 +118,7 @@ class Transport:
     def send(self, frame: bytes) -> None:
         """Send a frame, or as much of it as goes at once: the rest leaves with `flush`. One thread at a time."""
         try:
+            self.sent += 1
             self._queue.append(memoryview(frame))
             self.unsent += len(frame)
             if len(self._queue) == 1:

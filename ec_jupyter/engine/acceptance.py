@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from itertools import repeat
 
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.job import Argument, Job, StoredValue
 from ec_jupyter.engine.row_values import MOST_ARGUMENTS, argument_id, fits, pack
+from ec_jupyter.engine.submit_records import Lot
 from ec_jupyter.errors import ArgumentsError, SocketNotFoundError, nearest
 from ec_jupyter.flow.submission import refusal
 from ec_jupyter.flow.tag import ROOT
@@ -92,6 +94,15 @@ def _queue_new(core: Core, request: int, socket: int, party: int, arguments: dic
             stored = core.store_value(value)
         given[name] = ("v", (stored,), ())
     core.queue_new(Job(request, socket, party, request, ROOT, given, core.now), pack(inside))
+
+
+def accept_lot(core: Core, socket: int, lot: Lot) -> Sequence[int]:
+    """Take requests in that bring the same arguments and that `check` has let pass; their identities."""
+    names, types = lot.shape["names"], lot.shape["types"]
+    kinds = [types] * len(names) if isinstance(types, str) else types
+    rows = zip(*lot.columns, strict=True) if names else repeat((), lot.calls)
+    values = ([Value(data, None, len(data), kind) for data, kind in zip(row, kinds, strict=True)] for row in rows)
+    return [accept(core, socket, dict(zip(names, row, strict=True))) for row in values]
 
 
 def _wait_new(core: Core, request: int, socket: int, party: int, stored: dict[str, StoredValue]) -> None:

@@ -7,7 +7,7 @@ import logging
 import os
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +20,7 @@ from ec_jupyter.engine.job import Ended
 from ec_jupyter.engine.key import Proof, make_key
 from ec_jupyter.engine.parts import Loop
 from ec_jupyter.engine.rerun import withdraw
+from ec_jupyter.engine.submit_records import Lot, Single, answers
 from ec_jupyter.errors import EcError, FrameError, StoreError, defect, to_wire
 from ec_jupyter.flow.shown import changes
 from ec_jupyter.wire import FrameReader, Header, encode
@@ -50,7 +51,7 @@ MOST_ASKED = 64
 MOST_OWED = 2_000
 """Ends of requests that are told at once to a client that reads again."""
 
-BRIEF = frozenset({"submit", "wait", "ping", "hello"})
+BRIEF = frozenset({"submit", "wait", "ping", "hello", "log", "ring"})
 """Frames whose answers are small."""
 
 COUNT_SHARE = 20
@@ -95,7 +96,8 @@ class Connection(asyncio.Protocol):
         self.taken = 0
         self._proof: Proof | None = Proof(clients.key, clients.core.store.hold.folder.identity)
         self._out: list[tuple[int | None, bytes]] = []
-        self._accepted: list[tuple[int, list[int]]] = []
+        self._accepted: list[tuple[int, dict[str, Any]]] = []
+        self.served = 0
 
     @property
     def here(self) -> bool:
@@ -216,10 +218,15 @@ class Connection(asyncio.Protocol):
         self._soon()
         self._out.append((header.get("n"), frame))
 
-    def accepted(self, frame: int, requests: list[int]) -> None:
-        """Answer a submit that is logged; those of one tick are answered together."""
+    def accepted(self, item: Lot | Single, requests: Sequence[int]) -> None:
+        """Say which requests submits have led to; all of a tick together."""
         self._soon()
-        self._accepted.append((frame, requests))
+        self._accepted += answers(item, requests)
+
+    def accepted_again(self, row: Sequence[int]) -> None:
+        """Say once more which requests submits have led to."""
+        self._soon()
+        self._accepted.append((0, {"row": row}))
 
     def _soon(self) -> None:
         if not self._out and not self._accepted:
@@ -235,9 +242,8 @@ class Connection(asyncio.Protocol):
         accepted, self._accepted = self._accepted, []
         frames = [frame for _, frame in out]
         if accepted:
-            # a frame's identities follow on each other: the first and how many say it all
-            rows = [(n, ids[0] if ids else 0, len(ids)) for n, ids in accepted if _in_a_row(ids)]
-            lists = [(n, ids) for n, ids in accepted if not _in_a_row(ids)]
+            rows = [answer["row"] for _, answer in accepted if "row" in answer]
+            lists = [(n, answer["ids"]) for n, answer in accepted if "ids" in answer]
             frames.append(encode({"k": "accepted", "rows": rows, "lists": lists}))
         if frames and not self.transport.is_closing():
             self.transport.write(b"".join(frames))
@@ -253,10 +259,6 @@ class Connection(asyncio.Protocol):
 
 def _plain_frame(some: list[Ended]) -> bytes:
     return encode(*plain_results(some))
-
-
-def _in_a_row(ids: list[int]) -> bool:
-    return ids == list(range(ids[0], ids[0] + len(ids))) if ids else True
 
 
 class Clients:
@@ -355,6 +357,8 @@ class Clients:
                 # half of it was done: the next engine starts from what is on disk, which is whole
                 connection.flush()
                 self.loop.fall({"message": f"frame {header.get('k')!r} was done by half", "exception": error})
+        finally:
+            connection.served += 1
 
     def join(self, connection: Connection) -> None:
         """One has said hello: show it the wiring from now on."""

@@ -246,7 +246,9 @@ class Engine:
         self._scheduled = False
         self.core.now = time.time()
         if self.stalled is None and not self.broken:
+            self._rpc.look()
             self.commit()
+        self.submit_logs.rest()
         self._last_tick = self._loop.time()
 
     def commit(self) -> None:
@@ -270,8 +272,6 @@ class Engine:
         self.pump()
         self._let_out()
         self.clients.committed()
-        if self.submit_logs.deferred:
-            self.submit_logs.resume(self._rpc.submit)
         if not self.core.journal.empty:
             # what was fetched from disk may have completed joins
             self.schedule()

@@ -117,6 +117,9 @@ DELETE FROM accepted WHERE client = ? AND frame < ?;
 -- answers of one tick are one row, under the last frame of it
 SELECT reply FROM accepted WHERE client = ? AND frame >= ? ORDER BY frame LIMIT 1;
 
+-- name: accepted_since
+SELECT reply FROM accepted WHERE client = ? AND frame >= ? ORDER BY frame;
+
 -- name: add_output
 INSERT INTO output (request, stream, text, time) VALUES (?, ?, ?, ?);
 

@@ -6,14 +6,13 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import repeat
 from typing import Any
 
 from ec_jupyter.engine import asides, ended, rerun
-from ec_jupyter.engine.acceptance import accept, check
+from ec_jupyter.engine.acceptance import accept, accept_lot, check
 from ec_jupyter.engine.clients import Clients, Connection
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.counts import Counts
@@ -21,6 +20,7 @@ from ec_jupyter.engine.editing import Editor
 from ec_jupyter.engine.fleet import Fleet
 from ec_jupyter.engine.parts import Loop
 from ec_jupyter.engine.submit_log import SubmitLogs, Submitter, identity_of
+from ec_jupyter.engine.submit_records import Lot, Single, answers
 from ec_jupyter.engine.value_preview import ValuePreview
 from ec_jupyter.engine.views import Answer, Views
 from ec_jupyter.errors import (
@@ -30,13 +30,13 @@ from ec_jupyter.errors import (
     RequestNotFoundError,
     defect,
     from_wire,
-    to_wire,
 )
 from ec_jupyter.flow import schema
 from ec_jupyter.nodes.codec import file_name
 from ec_jupyter.wire import PROTOCOL, Header, Value
 
 Buffers = list[bytes]
+RING = "ring"
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +60,10 @@ class Rpc:
         """Take what a client that is gone has written down and not sent."""
         self.submit_logs.read(client, self.submit)
 
+    def look(self) -> None:
+        """Take what clients have submitted."""
+        self.submit_logs.look(self.submit)
+
     def serve(self, client: Connection, header: Header, buffers: Buffers) -> None:
         """Do what a frame asks for, and reply after the commit.
 
@@ -70,10 +74,14 @@ class Rpc:
         """
         kind = header["k"]
         action = _ACTIONS.get(kind)
-        if action is None:
+        if action is None and kind != RING:
             raise FrameError(f"no frame is called {kind!r}")
         if not client.greeted and kind not in _OPEN:
             raise FrameError("the first frame must be a hello")
+        self.submit_logs.before(client, self.submit)
+        if action is None:
+            # a ring: what a client has submitted is taken before its next frame is looked at
+            return
         schema.check(header, len(buffers))
         if kind in _WRITES:
             if self.loop.stalled is not None:
@@ -142,53 +150,50 @@ class Rpc:
         for unit, why in asides.shown(self.core).items():
             client.send({"k": "notice", "text": f"{unit} is set aside: {why}"})
 
-    def submit(self, client: Submitter, header: Header, buffers: Buffers) -> None:
-        """Take requests in: all of a frame's, or none.
-
-        A frame that its client has logged is accepted already: while the disk is full it waits, and if it
-        cannot be, that is the answer to it for good.
-        """
-        submit_logs, n = self.submit_logs, header["n"]
-        if not header.get("logged"):
-            assert isinstance(client, Connection)
-            if self.loop.stalled is not None:
-                raise self.loop.stalled
-            if not (header.get("again") and self._answered(client, header)):
-                ids = self._take_rows(header, buffers)
-                self.clients.accept(client, header, ids)
-                self._done(client, {"ids": ids}, header)
-            return
-        if n <= submit_logs.last.get(client.id, 0):
-            if isinstance(client, Connection):
-                self.loop.after(partial(self._repeat, client, header))
-            return
+    def _submit(self, client: Connection, header: Header, buffers: Buffers) -> None:
+        """Take requests in that are in no log: all of a frame's, or none."""
         if self.loop.stalled is not None:
-            submit_logs.defer(client, header, buffers)
-            return
-        submit_logs.taken(client.id, n)
-        try:
+            raise self.loop.stalled
+        if not (header.get("again") and self._answered(client, header)):
             ids = self._take_rows(header, buffers)
-        except EcError as error:
-            self.core.journal.answer(client.id, n, {"refused": to_wire(error)})
-            self.core.journal.add("add_event", (self.core.now, "refused", client.id, str(error)))
-            client.refuse(error, to=header)
-            return
-        if header.get("watch") and isinstance(client, Connection):
-            self.watch(client, ids)
-        if header.get("done"):
-            self.core.journal.add("drop_accepted", (client.id, header["done"]))
-        self.core.journal.answer(client.id, n, {"ids": ids})
-        client.accepted(n, ids)
+            self.clients.accept(client, header, ids)
+            self._done(client, {"ids": ids}, header)
 
-    def _repeat(self, client: Connection, header: Header) -> None:
-        if not self._answered(client, header):
-            client.refuse(FrameError(f"submit {header['n']} was answered long ago"), to=header)
+    def _log(self, client: Connection, header: Header, buffers: Buffers) -> None:
+        """Read a client's log from now on, and say once more what its submits have led to."""
+        self.submit_logs.attach(client, header, self.submit)
+        client.served = -1
+        self.loop.after(partial(self._answer_again, client, header["since"]))
+
+    def _answer_again(self, client: Connection, since: int) -> None:
+        for (reply,) in self.core.store.rows("accepted_since", (client.id, since)):
+            for n, said in json.loads(reply).items():
+                if "refused" in said:
+                    client.refuse(from_wire(said["refused"]), to={"n": int(n)})
+                elif "row" in said:
+                    client.accepted_again(said["row"])
+                else:
+                    client.reply(said, to={"n": int(n)})
+
+    def submit(self, client: Submitter, item: Lot | Single) -> None:
+        """Take in what a client has logged: it is accepted already; if it cannot be, that is the answer for good.
+
+        Raises
+        ------
+        EcError
+            It cannot be.
+        """
+        ids = self._take_lot(item) if isinstance(item, Lot) else self._take_rows(item.header, item.buffers)
+        watched = item.watched if isinstance(item, Lot) else item.header.get("watch")
+        if watched and isinstance(client, Connection):
+            self.watch(client, ids)
+        client.accepted(item, ids)
+        for n, reply in answers(item, ids):
+            self.core.journal.answer(client.id, n, reply)
 
     def _take_rows(self, header: Header, buffers: Buffers) -> list[int]:
         core = self.core
         schema.check_submit(header, len(buffers))
-        if "socket" in header:
-            return self._take_columns(header, buffers)
         rows = header["rows"]
         how = self._how(core, header)
         sockets = [check(core, row[0], row[1], **how) for row in rows]
@@ -207,16 +212,10 @@ class Rpc:
         revision = core.topology.revision
         return {"partial": bool(header.get("partial")), "stale": header.get("revision", revision) != revision}
 
-    def _take_columns(self, header: Header, buffers: Buffers) -> list[int]:
-        """Calls of one socket with the same arguments, all of them small."""
-        core, names, types = self.core, header["names"], header["types"]
-        socket = check(core, header["socket"], names, **self._how(core, header))
-        kinds = iter(repeat(types) if isinstance(types, str) else types)
-        data = iter(buffers)
-        return [
-            accept(core, socket, {name: Value(one := next(data), None, len(one), next(kinds)) for name in names})
-            for _ in range(header["calls"])
-        ]
+    def _take_lot(self, lot: Lot) -> Sequence[int]:
+        schema.check_shape(lot.shape)
+        socket = check(self.core, lot.shape["socket"], lot.shape["names"], **self._how(self.core, lot.shape))
+        return accept_lot(self.core, socket, lot)
 
     def _accept(self, socket: int, arguments: dict[str, Value], submit_id: str | None) -> int:
         core = self.core
@@ -235,7 +234,7 @@ class Rpc:
             wanted.extend(range(first, first + n))
         self.watch(client, wanted)
 
-    def watch(self, client: Connection, wanted: list[int]) -> None:
+    def watch(self, client: Connection, wanted: Sequence[int]) -> None:
         """Tell a client how requests end, or ended."""
         jobs = self.core.jobs
         self.clients.watch(client, [i for i in wanted if i in jobs])
@@ -382,7 +381,8 @@ Action = Callable[[Rpc, Connection, Header, Buffers], Any]
 
 _ACTIONS: dict[str, Action] = {
     "hello": Rpc._hello,
-    "submit": Rpc.submit,
+    "log": Rpc._log,
+    "submit": Rpc._submit,
     "wait": Rpc._wait,
     "edit": Rpc._edit,
     "undo": Rpc._undo,

@@ -77,7 +77,7 @@ class Store:
         self._closed = _Closed(self.path)
         make_folder(folder)
         self.hold = Hold(folder)
-        self._network = network = mount_type(folder) in _NETWORK
+        self._network = network = networked(folder)
         self._durability = durability
         self._rewriter = None if network else Rewriter(self.path)
         self.db: sqlite3.Connection
@@ -412,6 +412,11 @@ def make_folder(folder: Path, *, trust: bool = False) -> None:
             raise PermissionError(errno.EACCES, "no permission to write", str(folder))
     except OSError as error:
         raise refusal(folder, error) from error
+
+
+def networked(folder: Path) -> bool:
+    """Whether a folder is on another machine's disk."""
+    return mount_type(folder) in _NETWORK
 
 
 def mount_type(folder: Path) -> str:

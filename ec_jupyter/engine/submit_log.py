@@ -1,26 +1,29 @@
 """Submit logs: clients write submits to disk themselves, so that accepting one costs no round trip.
 
-A client appends each submit to a log of its own in the flow's folder before it sends it: from then
-on it is accepted, whoever dies. The engine takes submits from the connection; it reads a log when
-its client is gone, and all logs when it starts, and takes what it has not taken yet. Frames of
-one client are numbered, and which was taken last is written with what it led to.
+A client appends each submit to a log of its own in the flow's folder: from then on it is accepted, whoever dies. While
+both are connected the engine reads the log as it grows; it reads it whole when its client is gone, and all logs when it
+starts, and takes what it has not taken yet. Submits of one client are numbered, and which was taken last is written
+with what it led to.
 """
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import hashlib
 import logging
+import math
+import mmap
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.parts import Asker, Clock
+from ec_jupyter.engine.submit_records import ASLEEP, BASE, DONE, PAGE, WRITTEN, Lot, Reader, Single, Words
 from ec_jupyter.errors import EcError, FrameError, defect, to_wire
-from ec_jupyter.flow.schema import ID
-from ec_jupyter.wire import FrameReader, Header
+from ec_jupyter.wire import Header
 
 log = logging.getLogger(__name__)
 
@@ -30,12 +33,30 @@ class Submitter(Asker, Protocol):
 
     id: str
 
-    def accepted(self, frame: int, requests: list[int]) -> None:
-        """Answer a submit that is logged."""
+    def accepted(self, item: Lot | Single, requests: Sequence[int]) -> None:
+        """Say which requests submits have led to."""
 
 
-Submit = Callable[[Submitter, Header, list[bytes]], None]
-"""Takes in the requests of a frame."""
+class Connection(Submitter, Protocol):
+    """A client that is connected.
+
+    Attributes
+    ----------
+    served : int
+        Frames of it that were handled since it told of its log.
+    """
+
+    served: int
+
+
+Submit = Callable[[Submitter, "Lot | Single"], None]
+"""Takes in the requests of submits."""
+
+RECHECK_SECONDS = 0.001
+"""After so long an engine that asked to be rung looks once more by itself."""
+
+DROP_EVERY = 64
+"""Answers that are kept though their client knows them, at most."""
 
 
 class Absent:
@@ -49,11 +70,75 @@ class Absent:
     def reply(self, header: Header, buffers: Iterable[bytes] = (), *, to: Header) -> None:
         """Tell nobody."""
 
-    def accepted(self, frame: int, requests: list[int]) -> None:
+    def accepted(self, item: Lot | Single, requests: Sequence[int]) -> None:
         """Tell nobody."""
 
     def refuse(self, error: EcError, *, to: Header) -> None:
         """Tell nobody."""
+
+
+class LiveLog:
+    """The log of a client that is connected.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the logs are.
+    client : Connection
+        Whose it is.
+    mapped : bool
+        What the client writes is seen without being told; else it rings.
+    """
+
+    def __init__(self, folder: Path, client: Connection, *, mapped: bool) -> None:
+        self.client, self._mapped = client, mapped
+        self._fd = os.open(folder / f"{client.id}.log", os.O_RDWR | os.O_CLOEXEC)
+        self._words = Words(mmap.mmap(self._fd, PAGE) if mapped else bytearray(PAGE))
+        self._reader = Reader()
+        self.at = self._base = self.done = self.dropped = 0
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read the words, where they are not mapped: the client has rung."""
+        if not self._mapped:
+            self._words.page[:] = os.pread(self._fd, PAGE, 0)
+
+    @property
+    def news(self) -> bool:
+        """Whether there is something to take."""
+        return self._words.get(WRITTEN) != self.at
+
+    def sleep(self) -> bool:
+        """Ask to be rung; False if that was asked already."""
+        if not self._mapped or self._words.get(ASLEEP):
+            return False
+        self._words.put(ASLEEP, 1)
+        return True
+
+    def take(self, upto: float) -> list[Lot | Single]:
+        """What was written after no more than so many frames, and not taken yet."""
+        end, base = self._words.get(WRITTEN), self._words.get(BASE)
+        if end == self.at:
+            return []
+        if base != self._base:
+            # all was answered, and the log begins anew
+            self._base = base
+            self.at = max(self.at, base)
+            self._reader.forget()
+        data = os.pread(self._fd, end - self.at, PAGE + self.at - base)
+        found, size = self._reader.take(data, upto)
+        self.at += size
+        if self._reader.fault is not None:
+            log.error("the log of client %s: %s", self.client.id, self._reader.fault)
+            self.at = end
+        self.done = self._words.get(DONE)
+        return found
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if isinstance(self._words.page, mmap.mmap):
+            self._words.page.close()
+        os.close(self._fd)
 
 
 class SubmitLogs:
@@ -70,8 +155,6 @@ class SubmitLogs:
     ----------
     last : dict of str to int
         The last submit taken from each client.
-    deferred : list
-        Submits that came while the disk took nothing.
     """
 
     def __init__(self, core: Core, clock: Clock) -> None:
@@ -79,22 +162,72 @@ class SubmitLogs:
         self.folder = submit_log_folder(core.store.folder)
         self.last: dict[str, int] = dict(core.store.rows("all_clients"))
         self._left: set[str] = set()
-        self.deferred: list[tuple[Submitter, Header, list[bytes]]] = []
+        self._live: dict[str, LiveLog] = {}
+        self._recheck: asyncio.TimerHandle | None = None
 
     def taken(self, client: str, frame: int) -> None:
         """Note that a submit was taken; its answer, written with the tick, says so on disk."""
         self.last[client] = frame
 
-    def defer(self, client: Submitter, header: Header, buffers: list[bytes]) -> None:
-        """Keep a submit until the disk takes something again."""
-        self.deferred.append((client, header, buffers))
+    # -- of those who are connected ------------------------------------------------
+    def attach(self, client: Connection, header: Header, submit: Submit) -> None:
+        """Read the log of a client that has connected, now and as it grows.
 
-    def resume(self, submit: Submit) -> None:
-        """Take the submits that came while nothing could be written."""
-        deferred, self.deferred = self.deferred, []
-        for client, header, buffers in deferred:
-            submit(client, header, buffers)
+        Raises
+        ------
+        FrameError
+            It has none.
+        """
+        self._detach(client.id)
+        try:
+            live = self._live[client.id] = LiveLog(self.folder, client, mapped=header["mapped"])
+        except (OSError, ValueError) as error:
+            raise FrameError(f"the log of this client cannot be read: {error}") from error
+        self._drain(live, submit, math.inf, header["end"])
 
+    def _detach(self, client: str) -> None:
+        live = self._live.pop(client, None)
+        if live is not None:
+            live.close()
+
+    def before(self, client: Connection, submit: Submit) -> None:
+        """Take what a client has submitted before the frame that it has just sent."""
+        live = self._live.get(client.id)
+        if live is not None and live.client is client:
+            live.refresh()
+            self._drain(live, submit, client.served)
+
+    def look(self, submit: Submit) -> None:
+        """Take what clients have submitted."""
+        for live in self._live.values():
+            self._drain(live, submit, live.client.served)
+
+    def _drain(self, live: LiveLog, submit: Submit, upto: float, end: float = math.inf) -> None:
+        while self._clock.stalled is None and live.news and live.at < end:
+            found = live.take(upto)
+            if not found:
+                break
+            for item in found:
+                self._take(live.client, item, submit)
+        if live.done >= live.dropped + DROP_EVERY:
+            live.dropped = live.done
+            self._core.journal.add("drop_accepted", (live.client.id, live.done))
+
+    def rest(self) -> None:
+        """Have a tick where there is more to take; be rung where there is not."""
+        asked = [live for live in self._live.values() if not live.news and live.sleep()]
+        if self._clock.stalled is None and any(live.news for live in self._live.values()):
+            self._clock.schedule()
+        elif asked and self._recheck is None:
+            # who wrote just now may not have seen that it is to ring
+            self._recheck = asyncio.get_running_loop().call_later(RECHECK_SECONDS, self._look_again)
+
+    def _look_again(self) -> None:
+        self._recheck = None
+        if self._clock.stalled is None and any(live.news for live in self._live.values()):
+            self._clock.schedule()
+
+    # -- of those who are gone -----------------------------------------------------
     def read_all(self, submit: Submit) -> None:
         """Take what is left in every log; those whose client is gone are removed once it is on disk."""
         logs = {path.stem for path in self.folder.glob("*.log")}
@@ -116,11 +249,13 @@ class SubmitLogs:
         if not gone:
             # it is just ending, or will be back
             self._left.add(client)
+        if self._clock.stalled is not None:
+            self._left.add(client)
+        self._detach(client)
         with open(fd, "rb") as stream:
-            # an unfinished frame at the end was never accepted: its client died writing it
-            for header, buffers in _frames(stream.read(), path):
-                if header["k"] == "submit" and ID.fits(header.get("n")) and header["n"] > self.last.get(client, 0):
-                    self._take(Absent(client), header, buffers, submit)
+            if self._clock.stalled is None:
+                for item in _whole(stream.read(), path):
+                    self._take(Absent(client), item, submit)
         if gone and self._clock.stalled is None:
             self._clock.after(lambda: self._remove(path, client))
 
@@ -130,14 +265,30 @@ class SubmitLogs:
         for client in left:
             self.read(client, submit)
 
-    def _take(self, client: Absent, header: Header, buffers: list[bytes], submit: Submit) -> None:
+    def _take(self, client: Submitter, item: Lot | Single, submit: Submit) -> None:
+        item = item.after(self.last.get(client.id, 0))
+        if not item.frames:
+            # an engine before has taken it
+            return
+        before = self._core.journal.position
+        self.taken(client.id, item.first + item.frames - 1)
         try:
-            submit(client, header, buffers)
+            submit(client, item)
+        except EcError as error:
+            self._refuse(client, item, error)
         except Exception as error:
-            # no other frame has to wait for this one
-            log.exception("submit %s of client %s", header["n"], client.id)
-            refused = to_wire(defect(f"submit {header['n']}", error))
-            self._core.journal.answer(client.id, header["n"], {"refused": refused})
+            # no other submit has to wait for this one
+            log.exception("submit %s of client %s", item.first, client.id)
+            self._refuse(client, item, defect(f"submit {item.first}", error))
+            if self._core.journal.grown(before):
+                # half of it was done: the next engine starts from what is on disk, which is whole
+                self._clock.fall({"message": f"submit {item.first} was done by half", "exception": error})
+
+    def _refuse(self, client: Submitter, item: Lot | Single, error: EcError) -> None:
+        self._core.journal.add("add_event", (self._core.now, "refused", client.id, str(error)))
+        for n in range(item.first, item.first + item.frames):
+            self._core.journal.answer(client.id, n, {"refused": to_wire(error)})
+            client.refuse(error, to={"n": n})
 
     def _remove(self, path: Path, client: str) -> None:
         path.unlink(missing_ok=True)
@@ -150,13 +301,13 @@ class SubmitLogs:
             self._clock.schedule()
 
 
-def _frames(data: bytes, path: Path) -> list[tuple[Header, list[bytes]]]:
-    try:
-        return FrameReader().feed(data)
-    except FrameError as error:
-        # a live client cut its log while it was read; all it held had been answered
-        log.warning("%s: %s", path, error)
-        return []
+def _whole(data: bytes, path: Path) -> list[Lot | Single]:
+    """What is in a log; an unfinished record at its end was never accepted: its client died writing it."""
+    words, reader = Words(bytearray(data[:PAGE].ljust(PAGE, b"\0"))), Reader(checked=True)
+    found, _ = reader.take(data[PAGE : PAGE + words.get(WRITTEN) - words.get(BASE)])
+    if reader.fault is not None:
+        log.error("%s: %s", path, reader.fault)
+    return found
 
 
 def _lock(fd: int) -> bool:

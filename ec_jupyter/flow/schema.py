@@ -181,6 +181,8 @@ QUERIES: dict[str, tuple[Fields, Fields]] = {
 
 FRAMES: dict[str, tuple[Fields, Fields]] = {
     "hello": ({"client": NAME}, {"name": _or_none(TEXT), "python": _or_none(TEXT), "executable": _or_none(TEXT)}),
+    "log": ({"mapped": FLAG, "end": ID, "since": ID}, {}),
+    "ring": ({}, {}),
     "wait": ({}, {"ids": IDS, "ranges": RANGES}),
     "edit": ({"changes": _list(Kind("a change", lambda v: isinstance(v, dict), {}), "a list of changes")}, {}),
     "undo": ({}, {}),
@@ -219,7 +221,7 @@ FRAMES: dict[str, tuple[Fields, Fields]] = {
 """The same of each frame but ``submit``, which is checked as it is taken because submits are many and large."""
 
 
-UNANSWERED = frozenset({"wait", "subscribe"})
+UNANSWERED = frozenset({"wait", "subscribe", "log", "ring"})
 """Frames that a client may send without a number."""
 
 
@@ -302,20 +304,25 @@ def check_submit(header: Mapping[str, Any], buffers: int) -> None:
     """
     if not ID.fits(header.get("revision", 0)):
         raise FrameError("a submit's revision is to be a whole number")
-    wanted = _check_columns(header) if "socket" in header else _check_rows(header.get("rows"))
+    wanted = _check_rows(header.get("rows"))
     if wanted != buffers:
         raise FrameError(f"a submit has {buffers} values inline, and names {wanted}")
 
 
-def _check_columns(header: Mapping[str, Any]) -> int:
+def check_shape(header: Mapping[str, Any]) -> None:
+    """Check what calls in columns have in common.
+
+    Raises
+    ------
+    FrameError
+        Names what is wrong with it.
+    """
     names: Any = header.get("names")
-    types, calls = header.get("types"), header.get("calls")
-    if not (TEXT.fits(header["socket"]) and NAMES.fits(names) and COUNT.fits(calls)):
-        raise FrameError("a submit in columns is to have a socket, names of arguments and a number of calls")
-    n = len(names) * int(calls or 0)
-    if not (_typed(types) or (isinstance(types, list) and len(types) >= n and all(map(_typed, types)))):
-        raise FrameError("a submit in columns is to have the types of its values")
-    return n
+    types = header.get("types")
+    if not (ID.fits(header.get("revision", 0)) and TEXT.fits(header.get("socket")) and NAMES.fits(names)):
+        raise FrameError("calls in columns are to have a socket, names of arguments and a revision")
+    if not (_typed(types) or (isinstance(types, list) and len(types) == len(names) and all(map(_typed, types)))):
+        raise FrameError("calls in columns are to have the types of their values")
 
 
 def _typed(value: Any) -> bool:

@@ -11,6 +11,7 @@ import mmap
 import os
 import pickle
 import struct
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import FunctionType
@@ -26,10 +27,12 @@ _MAGIC = b"ECV1"
 _COUNT = struct.Struct("<4sI")
 _PART = struct.Struct("<QQ")
 _ALIGN = 64
-_PLAIN: dict[type, str] = {int: "int", float: "float", bool: "bool", type(None): "NoneType"}
+_PLAIN: dict[type, str] = {int: "int", float: "float", bool: "bool", type(None): "NoneType", str: "str", bytes: "bytes"}
 
 
-def dump(obj: object, folder: Path, name: str, *, sync: bool = False, what: str = "value") -> Value:
+def dump(
+    obj: object, folder: Path, name: str | Callable[[], str], *, sync: bool = False, what: str = "value"
+) -> Value:
     """A value that can travel; written to a file of `folder` if it is large.
 
     Parameters
@@ -38,7 +41,7 @@ def dump(obj: object, folder: Path, name: str, *, sync: bool = False, what: str 
         What to pickle.
     folder : Path
         The flow's ``values`` folder; made if missing.
-    name : str
+    name : str or callable
         Name of the file, used only where the value becomes one.
     sync : bool
         Wait until file and folder are on the disk.
@@ -52,9 +55,13 @@ def dump(obj: object, folder: Path, name: str, *, sync: bool = False, what: str 
     OSError
         The file cannot be written.
     """
+    plain = small(obj)
+    if plain is not None:
+        return plain
     data, buffers = _pickled(obj, what)
     size = len(data) + sum(len(b) for b in buffers)
     if size > INLINE_BYTES:
+        name = name if isinstance(name, str) else name()
         _write(folder, name, [memoryview(data), *buffers], sync)
         return Value(None, name, size, type_name(obj))
     if buffers:
@@ -63,7 +70,7 @@ def dump(obj: object, folder: Path, name: str, *, sync: bool = False, what: str 
 
 
 def small(obj: object) -> Value | None:
-    """The value of a number or None, which no pickle can be made differently of; else None, for `dump` to do."""
+    """The value of a number, text or None that is not large, with nothing in it to look at; else None."""
     kind = _PLAIN.get(type(obj))
     if kind is None:
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,7 @@ class Calls(Queries):
     """What `Flow` can do with requests."""
 
     name: str
+    _bindings: dict[str, tuple[Mapping[str, Any], Binding]]
 
     if TYPE_CHECKING:
 
@@ -89,12 +90,17 @@ class Calls(Queries):
         return self._submit(name, calls, partial=partial)
 
     def _binding(self, socket: str) -> Binding:
-        return Binding(socket, self._client.topology["sockets"][socket]["task"]["signature"])
+        record = self._client.topology["sockets"][socket]
+        known = self._bindings.get(socket)
+        if known is None or known[0] is not record:
+            known = self._bindings[socket] = (record, Binding(socket, record["task"]["signature"]))
+        return known[1]
 
     def _submit(
         self, socket: str, calls: Sequence[dict[str, Any]], id: str | None = None, *, partial: bool = False
     ) -> list[Request]:
-        rows = [(socket, self._packed(call, socket), id) for call in calls]
+        packed = self._packed
+        rows = [(socket, packed(call, socket), id) for call in calls]
         if not rows:
             return []
         ids = self._client.submit(rows, partial=partial)

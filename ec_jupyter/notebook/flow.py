@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self
@@ -16,6 +16,7 @@ from ec_jupyter.engine.folder import FLOWS
 from ec_jupyter.engine.trust import check_links
 from ec_jupyter.errors import DeclarationError, FlowInUseError, SocketNotFoundError
 from ec_jupyter.notebook import ownership
+from ec_jupyter.notebook.binding import Binding
 from ec_jupyter.notebook.calls import Calls
 from ec_jupyter.notebook.config import settings
 from ec_jupyter.notebook.edits import Editor
@@ -63,6 +64,7 @@ class Flow(Wiring, Calls):
     def _take(self, client: Client) -> None:
         self._client = client
         self._editor = Editor(client)
+        self._bindings: dict[str, tuple[Mapping[str, Any], Binding]] = {}
         self._values = client.folder / "values"
 
     @property

@@ -40,9 +40,6 @@ def frames(seed):
             yield from ({"k": kind, **part} for part in parts(fields, some))
     for rows in (*WEIRD, [["echo", {"x": weird}] for weird in WEIRD], [["echo", {"x": [None, 1, "int"]}, 7]]):
         yield {"k": "submit", "rows": rows}
-    for weird in WEIRD:
-        yield {"k": "submit", "socket": "echo", "names": ["x"], "types": "int", "calls": weird}
-        yield {"k": "submit", "socket": "echo", "names": weird, "types": weird, "calls": 1}
 
 
 def parts(fields, some):
@@ -69,12 +66,15 @@ def ask(flow, header, buffers=()):
         return str(error)
 
 
-def test_frames_of_every_kind_with_every_field_gone_wrong_are_refused_and_the_flow_goes_on(flow):
+def test_frames_of_every_kind_with_every_field_gone_wrong_are_refused_and_the_flow_goes_on(flow, make_flow):
     flow.socket(echo)
     engine = flow.engine
-    asked = count()
+    asked, other = count(), make_flow(flow.folder)
     for header in frames(seed=1):
-        if header["k"] in ("reach", "hello", "wait", "bring", "drained"):
+        if header["k"] in ("log", "ring"):
+            # what is wrong in them is in the way of their own client alone
+            other.client._send_frame(encode({**header}))
+        elif header["k"] in ("reach", "hello", "wait", "bring", "drained"):
             flow.client._send_frame(encode({"n": 10**9 + next(asked), **header}))
         else:
             ask(flow, header)

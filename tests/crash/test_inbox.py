@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from ec_jupyter.client.client import PYTHON
+from ec_jupyter.client.submit_log import SubmitLog
 from ec_jupyter.engine.address import connect
+from ec_jupyter.engine.submit_records import PAGE, Shape
 from ec_jupyter.wire import PROTOCOL, FrameReader, encode
 from tests.crash.flowkit import Flow, Marks, kill, mark, wait_until
 
@@ -92,9 +94,13 @@ def test_a_frame_that_a_client_died_writing_was_not_accepted_and_hinders_nothing
     wired: Flow, marks: Marks, make_flow: Callable[..., Flow]
 ) -> None:
     value = wired.client.dump("whole")
-    row = {"k": "submit", "n": 1, "rows": [["leave", {"text": value.head()}]], "logged": True}
-    whole, torn = encode(dict(row), [value.data or b""]), encode({**row, "n": 2}, [value.data or b""])
-    (wired.folder / "inbox" / "gone.log").write_bytes(whole + torn[:-3])
+    log = SubmitLog(wired.folder / "inbox" / "gone.log")
+    shape = Shape("leave", ("text",), value.type, wired.client.topology["revision"], partial=False)
+    log.append(log.writer.calls(1, 0, shape, 1, [value.data or b""], watched=False))
+    # what it wrote of the next one lies behind the word that says how far the log is written
+    torn = log.writer.calls(2, 0, shape, 1, [value.data or b""], watched=False)[:-3]
+    os.pwrite(log._fd, torn, PAGE + log.held)
+    log.close(remove=False)
     kill(wired.engine)
     wired.client.ask("drained")
     assert marks.lines == ["whole"]

@@ -1,0 +1,314 @@
+"""The submit log as bytes: what a client writes down, and its engine reads while both have the file mapped.
+
+A page of four words (see `Words`) stands before the records. A record is a `_HEAD`, then its body: a frame, the shape
+of the calls that follow, or one or more calls of a shape in columns. Positions count all bytes that were ever written;
+the byte at position ``base`` is the first one behind the page, so that a log whose submits were all answered begins
+there again.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import mmap
+import struct
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
+from typing import Any, NamedTuple
+
+from ec_jupyter.errors import FrameError
+from ec_jupyter.wire import FrameReader, Header, encode
+
+PAGE = mmap.PAGESIZE
+MAGIC = b"ECLOG1\0\0"
+
+_HEAD = struct.Struct("<II16s")  # bytes of the body, a checksum of all the rest, and
+_TAIL = struct.Struct("<QII")  # the submit's number, frames before it, what it is
+_FRAME, _SHAPE = 0, 1  # what a record is, if it is no number of a shape
+_FIRST = 2
+_WATCHED = 1 << 31  # with the number of a shape: its client waits for the results
+WORD = struct.Struct("<Q")
+_NUMBER = struct.Struct("<I")
+_ONE = struct.Struct("<II")
+
+
+class Shape(NamedTuple):
+    """What calls share that are written in columns.
+
+    Attributes
+    ----------
+    socket : str
+        Name of the socket.
+    names : tuple of str
+        Names of the arguments that a submit brings.
+    types : str or tuple of str
+        Type of all values, or of the value of each argument.
+    revision : int
+        Of the wiring by which the calls are complete.
+    partial : bool
+        They lack arguments on purpose.
+    """
+
+    socket: str
+    names: tuple[str, ...]
+    types: str | tuple[str, ...]
+    revision: int
+    partial: bool
+
+    def header(self) -> Header:
+        """What the log gets."""
+        kinds = self.types if isinstance(self.types, str) else list(self.types)
+        head = {"socket": self.socket, "names": list(self.names), "types": kinds, "revision": self.revision}
+        return {**head, "partial": True} if self.partial else head
+
+
+class Words:
+    """The words before the records; each is written by one side, after what it speaks of."""
+
+    def __init__(self, page: mmap.mmap | bytearray) -> None:
+        self.page = page
+
+    def get(self, place: int) -> int:
+        """Read a word."""
+        return int(WORD.unpack_from(self.page, place)[0])
+
+    def put(self, place: int, value: int) -> None:
+        """Write a word."""
+        WORD.pack_into(self.page, place, value)
+
+
+WRITTEN = 8
+"""Where the client writes the position behind the last whole record."""
+
+BASE = 16
+"""Where the client writes the position of the first byte behind the page."""
+
+DONE = 24
+"""Where the client writes a number: it knows the answers to all submits before that."""
+
+ASLEEP = 32
+"""Where the engine writes 1 to be rung at the next submit; who rings writes 0."""
+
+
+@dataclass(slots=True)
+class Lot:
+    """Submits that follow each other, alike: calls of one socket with the same arguments, all of them small.
+
+    Attributes
+    ----------
+    first, frames : int
+        Number of the first submit, and how many submits these are.
+    shape : dict
+        What they share: ``socket``, ``names``, ``types``, ``revision``, perhaps ``partial``.
+    each : int
+        Calls of one submit.
+    watched : bool
+        Their client waits for the results.
+    columns : list of list of bytes
+        For each argument the pickled values, one a call.
+    """
+
+    first: int
+    shape: Header
+    each: int
+    watched: bool
+    columns: list[list[bytes]]
+    frames: int = 1
+
+    @property
+    def calls(self) -> int:
+        """Calls in all."""
+        return self.each * self.frames
+
+    def after(self, n: int) -> Lot:
+        """Those of the submits that come after number `n`."""
+        skip = min(max(0, n + 1 - self.first), self.frames)
+        if not skip:
+            return self
+        columns = [column[skip * self.each :] for column in self.columns]
+        return replace(self, first=self.first + skip, frames=self.frames - skip, columns=columns)
+
+
+@dataclass(slots=True)
+class Single:
+    """A submit that is not of a lot: a frame."""
+
+    first: int
+    header: Header
+    buffers: list[bytes]
+    frames: int = 1
+
+    def after(self, n: int) -> Single:
+        """It, without frames if its number is not after `n`."""
+        return self if self.first > n else replace(self, frames=0)
+
+
+class Writer:
+    """Makes records of submits."""
+
+    def __init__(self) -> None:
+        self._shapes: dict[Shape, int] = {}
+        self._told: Shape | None = None
+
+    def forget(self) -> None:
+        """Begin anew: what was written is gone."""
+        self._shapes.clear()
+
+    def unmade(self) -> None:
+        """The last record was not written after all."""
+        if self._told is not None:
+            self._shapes.pop(self._told, None)
+
+    def frame(self, n: int, before: int, header: Header, buffers: Sequence[bytes]) -> bytes:
+        """A submit as a frame."""
+        self._told = None
+        return _record(n, before, _FRAME, encode(header, buffers))
+
+    def calls(
+        self, n: int, before: int, shape: Shape, each: int, values: Sequence[bytes], *, watched: bool
+    ) -> bytes:
+        """Calls that are alike, their values one call after the other; the log gets the shape once."""
+        number, told = self._shapes.get(shape), b""
+        self._told = None
+        if number is None:
+            self._told = shape
+            number = self._shapes[shape] = len(self._shapes) + _FIRST
+            told = _record(n, before, _SHAPE, json.dumps(shape.header()).encode())
+        if len(values) == 1:
+            body = _ONE.pack(each, len(values[0])) + values[0]
+        else:
+            body = b"".join((struct.pack(f"<{len(values) + 1}I", each, *map(len, values)), *values))
+        return told + _record(n, before, number | _WATCHED if watched else number, body)
+
+
+def _record(n: int, before: int, what: int, body: bytes) -> bytes:
+    tail = _TAIL.pack(n, before, what)
+    return _HEAD.pack(len(body), zlib.crc32(body, zlib.crc32(tail)), tail) + body
+
+
+class Reader:
+    """Reads records in order.
+
+    Parameters
+    ----------
+    checked : bool
+        Compare checksums: the log may have been left by a machine that stopped.
+
+    Attributes
+    ----------
+    fault : FrameError or None
+        Why nothing behind what was taken can be read.
+    """
+
+    def __init__(self, *, checked: bool = False) -> None:
+        self._checked = checked
+        self._shapes: list[Header] = []
+        self.fault: FrameError | None = None
+
+    def forget(self) -> None:
+        """Begin anew, as the client has."""
+        self._shapes.clear()
+
+    def take(self, data: bytes, upto: float = math.inf) -> tuple[list[Lot | Single], int]:
+        """What whole records hold, and how many bytes they are.
+
+        Parameters
+        ----------
+        data : bytes
+            From where the last call ended.
+        upto : float
+            How many frames of the client were handled: what it wrote down after more of them waits.
+        """
+        found: list[Lot | Single] = []
+        at, end = 0, len(data)
+        while end - at >= _HEAD.size and self.fault is None:
+            size, check, tail = _HEAD.unpack_from(data, at)
+            n, before, what = _TAIL.unpack(tail)
+            start = at + _HEAD.size
+            if end - start < size or before > upto:
+                break
+            body = data[start : start + size]
+            try:
+                if self._checked and zlib.crc32(body, zlib.crc32(tail)) != check:
+                    raise FrameError(f"submit {n} is damaged")
+                self._add(found, n, what, body)
+            except FrameError as error:
+                self.fault = error
+            else:
+                at = start + size
+        return found, at
+
+    def _add(self, found: list[Lot | Single], n: int, what: int, body: bytes) -> None:
+        number = what & ~_WATCHED
+        if number == _FRAME:
+            found += [Single(n, header, buffers) for header, buffers in FrameReader().feed(body)]
+        elif number == _SHAPE:
+            self._shapes.append(_shape(body))
+        elif number - _FIRST < len(self._shapes):
+            _gather(found, n, self._shapes[number - _FIRST], body, watched=what != number)
+        else:
+            raise FrameError(f"submit {n} has a shape that was not told")
+
+
+def _gather(found: list[Lot | Single], n: int, shape: Header, body: bytes, *, watched: bool) -> None:
+    """Add a submit to the last lot, if it is like it, or begin one."""
+    each, columns = _columns(n, body, len(shape["names"]))
+    last = found[-1] if found else None
+    if (
+        isinstance(last, Lot)
+        and last.shape is shape
+        and last.each == each
+        and last.watched == watched
+        and last.first + last.frames == n
+    ):
+        last.frames += 1
+        for column, more in zip(last.columns, columns, strict=True):
+            column.extend(more)
+    else:
+        found.append(Lot(n, shape, each, watched, columns))
+
+
+def _columns(n: int, body: bytes, names: int) -> tuple[int, list[list[bytes]]]:
+    """How many calls, and for each argument its values."""
+    try:
+        (each,) = _NUMBER.unpack_from(body)
+        if each * names == 1:
+            # what most submits are
+            return 1, [[body[8:]]]
+        lengths = struct.unpack_from(f"<{each * names}I", body, 4)
+    except struct.error as error:
+        raise FrameError(f"submit {n} is cut short") from error
+    ends = list(accumulate(lengths, initial=4 + 4 * len(lengths)))
+    if ends[-1] != len(body):
+        raise FrameError(f"submit {n} does not add up")
+    values = [body[start:end] for start, end in pairwise(ends)]
+    return each, [values[at::names] for at in range(names)]
+
+
+def _shape(body: bytes) -> Header:
+    try:
+        shape = json.loads(body)
+        if not (isinstance(shape, dict) and isinstance(shape.get("names"), list)):
+            raise ValueError("it names no arguments")
+    except ValueError as error:
+        raise FrameError(f"a shape cannot be read: {error}") from error
+    return shape
+
+
+def answers(item: Lot | Single, requests: Sequence[int]) -> list[tuple[int, dict[str, Any]]]:
+    """What submits have led to as it is kept: the number of a submit, and which requests."""
+    row = answer_row(item, requests)
+    if row is not None:
+        return [(item.first + item.frames - 1, {"row": row})]
+    each = len(requests) // item.frames
+    return [(item.first + at, {"ids": list(requests[at * each : (at + 1) * each])}) for at in range(item.frames)]
+
+
+def answer_row(item: Lot | Single, requests: Sequence[int]) -> tuple[int, int, int, int] | None:
+    """First submit, how many, calls of each, and the first request; None where requests do not follow on each other."""
+    first = requests[0] if requests else 0
+    if not isinstance(requests, range) and list(requests) != list(range(first, first + len(requests))):
+        return None
+    return item.first, item.frames, len(requests) // item.frames, first

@@ -1,0 +1,117 @@
+"""What a client writes into its log is what its engine reads, as far as it was written."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from ec_jupyter.engine.submit_records import Lot, Reader, Shape, Single, Writer, answers
+
+SHAPES = [
+    Shape("one", ("x",), ("int",), 3, partial=False),
+    Shape("two", ("left", "right"), ("int", "str"), 3, partial=True),
+    Shape("none", (), (), 4, partial=False),
+]
+
+
+def told(items: list[Lot | Single]) -> list[tuple[Any, ...]]:
+    """Submit for submit what lots and frames say."""
+    rows: list[tuple[Any, ...]] = []
+    for item in items:
+        if isinstance(item, Single):
+            rows.append((item.first, item.header["rows"], item.buffers))
+            continue
+        for at in range(item.frames):
+            calls = [column[at * item.each : (at + 1) * item.each] for column in item.columns]
+            rows.append((item.first + at, item.shape["socket"], item.each, calls, item.watched))
+    return rows
+
+
+def written(seed: int) -> tuple[list[bytes], list[tuple[Any, ...]]]:
+    """Records, and what they say."""
+    some, writer = random.Random(seed), Writer()
+    records, rows = [], []
+    for n in range(1, 60):
+        if some.random() < 0.1:
+            data = [some.randbytes(some.randrange(50))]
+            records.append(writer.frame(n, n, {"k": "submit", "rows": [["one", {}]]}, data))
+            rows.append((n, [["one", {}]], data))
+            continue
+        shape, each, watched = some.choice(SHAPES[:2] + SHAPES[:1] * 5 + SHAPES[2:]), some.choice([1, 1, 1, 3]), False
+        calls = [[some.randbytes(some.choice([0, 5, 300])) for _ in shape.names] for _ in range(each)]
+        watched = some.random() < 0.1
+        values = [value for call in calls for value in call]
+        records.append(writer.calls(n, n, shape, each, values, watched=watched))
+        columns = [[call[at] for call in calls] for at in range(len(shape.names))]
+        rows.append((n, shape.socket, each, columns, watched))
+    return records, rows
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_what_was_written_is_read_however_it_is_cut_into_pieces(seed: int) -> None:
+    records, rows = written(seed)
+    data, reader, found, at = b"".join(records), Reader(checked=True), [], 0
+    some = random.Random(seed)
+    end = 0
+    while at < len(data):
+        end = min(len(data), end + some.randrange(400))
+        items, size = reader.take(data[at:end])
+        found += told(items)
+        at += size
+    assert found == rows
+    assert reader.fault is None
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_damaged_log_gives_what_stands_before_the_damage(seed: int) -> None:
+    records, rows = written(seed)
+    some = random.Random(seed)
+    bad = some.randrange(len(records))
+    data = bytearray(b"".join(records))
+    start = sum(map(len, records[:bad]))
+    data[start + some.randrange(len(records[bad]))] ^= 1 << some.randrange(8)
+    reader = Reader(checked=True)
+    items, size = reader.take(bytes(data))
+    assert told(items) == rows[:bad]
+    # what is cut off by a wrong length is as good as not written
+    assert reader.fault is not None or size < len(data)
+
+
+def test_submits_that_follow_on_each_other_and_are_alike_are_one_lot() -> None:
+    writer = Writer()
+    data = b"".join(writer.calls(n, 0, SHAPES[0], 1, [b"%d" % n], watched=False) for n in range(5, 105))
+    ((lot,), size) = Reader().take(data)
+    assert isinstance(lot, Lot)
+    assert (lot.first, lot.frames, lot.calls, size) == (5, 100, 100, len(data))
+    assert lot.columns == [[b"%d" % n for n in range(5, 105)]]
+    rest = lot.after(50)
+    assert isinstance(rest, Lot)
+    assert (rest.first, rest.frames, rest.columns[0][0]) == (51, 54, b"51")
+
+
+def test_what_was_written_after_a_frame_waits_until_that_frame_was_handled() -> None:
+    writer = Writer()
+    data = b"".join(writer.calls(n, n, SHAPES[0], 1, [b"x"], watched=False) for n in range(1, 10))
+    reader = Reader()
+    first, size = reader.take(data, upto=4)
+    rest, _ = reader.take(data[size:], upto=9)
+    assert [one[0] for one in told(first)] == [1, 2, 3, 4]
+    assert [one[0] for one in told(rest)] == [5, 6, 7, 8, 9]
+
+
+def test_a_record_that_was_not_written_after_all_leaves_no_shape_behind() -> None:
+    writer = Writer()
+    writer.calls(1, 0, SHAPES[0], 1, [b"x"], watched=False)
+    writer.unmade()
+    data = writer.calls(2, 0, SHAPES[1], 1, [b"x", b"y"], watched=False)
+    (lot,), _ = Reader().take(data)
+    assert isinstance(lot, Lot)
+    assert lot.shape["socket"] == "two"
+
+
+def test_answers_of_submits_whose_requests_follow_on_each_other_are_one_row() -> None:
+    lot = Lot(7, {"names": ["x"]}, 2, False, [[b"a", b"b", b"c", b"d"]], frames=2)
+    assert answers(lot, range(40, 44)) == [(8, {"row": (7, 2, 2, 40)})]
+    assert answers(lot, [40, 41, 43, 44]) == [(7, {"ids": [40, 41]}), (8, {"ids": [43, 44]})]
