@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
 import secrets
 import socket
 import sys
@@ -23,7 +24,7 @@ from ec_jupyter.client.connection import MAX_UNSENT
 from ec_jupyter.client.result_futures import Row, unpack
 from ec_jupyter.client.rpc import Rpc
 from ec_jupyter.client.submit import Accepted, Call, fits, frame, lacking, shape
-from ec_jupyter.client.submit_log import MOST_BYTES, SubmitLog
+from ec_jupyter.client.submit_log import SubmitLog
 from ec_jupyter.client.transport import Transport
 from ec_jupyter.client.undoing import Undoing
 from ec_jupyter.client.waits import Deadline
@@ -197,20 +198,21 @@ class Client(Rpc):
             self._eager -= watched
             self._submits[n] = accepted
             self._newest = n
-            end = log.end
             try:
                 log.append(record)
-            finally:
-                if log.end == end:
+            except BaseException:
+                if not log.appended:
                     self._submits.pop(n, None)
                     log.writer.unmade()
+                raise
             if log.unheard:
                 transport.send(RING)
         return accepted
 
     def _has_room(self, transport: Transport) -> bool:
         """Whether the engine has taken so much of what was submitted that more can be."""
-        return transport.unsent <= MAX_UNSENT and (not self._submits or self._open_log().held <= MOST_BYTES)
+        full = self._log is not None and self._log.full and self._submits
+        return not full and transport.unsent <= MAX_UNSENT
 
     def _open_log(self) -> SubmitLog:
         if self._log is None:
@@ -306,6 +308,11 @@ class Client(Rpc):
         self._eager = EAGER
         return self._futures.future(request)
 
+    def known_result(self, request: int) -> Value | None:
+        """The result of a request, if it is known here and small; None says nothing."""
+        self._eager = EAGER
+        return self._futures.result(request)
+
     def known_outcome(self, request: int) -> Row | None:
         """The outcome of a request, if it is known here."""
         self._eager = EAGER
@@ -321,6 +328,8 @@ class Client(Rpc):
         Blocks, for `timeout` seconds at most, while a value that was left on a cluster comes from there, or one
         that is lost is made anew.
         """
+        if value.data is not None:
+            return pickle.loads(value.data)
         if value.file is not None and not values.whole(value.file, self._values):
             self.ask("bring", {"files": [value.file]}, timeout=timeout)
         return values.load(value, self._values)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from itertools import repeat
 from threading import RLock
@@ -65,7 +64,8 @@ class ResultFutures:
         self._ask, self._read_until = ask, read_until
         # held for a moment only: never while the engine is asked or somebody is told
         self._lock = RLock()
-        self._rows: OrderedDict[int, Row] = OrderedDict()
+        # of a plain result, the value alone: its row is made when it is looked at
+        self._rows: dict[int, Row | Value] = {}
         self._unseen: set[int] = set()
         self._bytes = 0
         # doubled by each outcome that arrived before it was wanted, halved by each that was dropped unseen
@@ -104,7 +104,17 @@ class ResultFutures:
             if request in self._unseen:
                 self._unseen.discard(request)
                 self._ahead = min(AHEAD, 2 * self._ahead)
-            return self._rows.get(request)
+            row = self._rows.get(request)
+            return _plain(request, row) if isinstance(row, Value) else row
+
+    def result(self, request: int) -> Value | None:
+        """The result of a request, if it is known here, and the whole of it is one value."""
+        row = self._rows.get(request)
+        if not isinstance(row, Value):
+            return None
+        if request in self._unseen:
+            self.row(request)
+        return row
 
     def future(self, request: int) -> Future[Row]:
         """The outcome of a request; the engine is asked for it, and for those that will be wanted next."""
@@ -148,8 +158,8 @@ class ResultFutures:
         if header["k"] == "results":
             types = header["types"]
             kinds = repeat(types) if isinstance(types, str) else types
-            for request, kind, data in zip(header["ids"], kinds, buffers, strict=False):
-                self._put(request, {"id": request, "state": "done", "value": Value(data, None, len(data), kind)})
+            values = [Value(data, None, len(data), kind) for data, kind in zip(buffers, kinds, strict=False)]
+            self._put(dict(zip(header["ids"], values, strict=True)))
             return
         rest = iter(buffers)
         for row in header["rows"]:
@@ -158,27 +168,35 @@ class ResultFutures:
                     row[key] = unpack(row[key], rest)
             if row.get("values") is not None:
                 row["values"] = [unpack(head, rest) for head in row["values"]]
-            self._put(row["id"], row)
+            self._put({row["id"]: row})
 
-    def _put(self, request: int, row: Row) -> None:
+    def _put(self, rows: Mapping[int, Row | Value]) -> None:
         with self._lock:
-            self._drop(request)
-            self._rows[request] = row
-            self._bytes += weight(row)
-            self.asked.discard(request)
-            self._mine.discard(request)
-            future = self.futures.pop(request, None)
-            if future is None:
-                self._unseen.add(request)
-            while len(self._rows) > MOST_ROWS or (self._bytes > MOST_BYTES and len(self._rows) > 1):
-                old = next(iter(self._rows))
-                if old in self._unseen:
-                    # it may be wanted yet: the next look asks for it with its neighbours
-                    self._mine.add(old)
-                    self._ahead = max(1, self._ahead // 2)
-                self._drop(old)
-        if future is not None:
-            future.set_result(row)
+            told = self._rows.keys() & rows.keys()
+            for request in told:
+                self._drop(request)
+            self._rows.update(rows)
+            self._bytes += sum(map(weight, rows.values()))
+            for first, n in ranges(sorted(rows)):
+                self.asked.cut(first, first + n)
+                self._mine.cut(first, first + n)
+            awaited = self.futures.keys() & rows.keys()
+            waiting = [(self.futures.pop(one), one) for one in awaited]
+            self._unseen.update(rows.keys() - awaited)
+            self._make_room()
+        for future, one in waiting:
+            row = rows[one]
+            future.set_result(_plain(one, row) if isinstance(row, Value) else row)
+
+    def _make_room(self) -> None:
+        """Forget the oldest outcomes where there are too many."""
+        while len(self._rows) > MOST_ROWS or (self._bytes > MOST_BYTES and len(self._rows) > 1):
+            old = next(iter(self._rows))
+            if old in self._unseen:
+                # it may be wanted yet: the next look asks for it with its neighbours
+                self._mine.add(old)
+                self._ahead = max(1, self._ahead // 2)
+            self._drop(old)
 
     def _drop(self, request: int) -> None:
         row = self._rows.pop(request, None)
@@ -195,8 +213,15 @@ class ResultFutures:
             future.set_exception(error)
 
 
-def weight(row: Row) -> int:
+def _plain(request: int, value: Value) -> Row:
+    """The row of a request whose result is one small value."""
+    return {"id": request, "state": "done", "value": value}
+
+
+def weight(row: Row | Value) -> int:
     """Bytes of the values in a row."""
+    if isinstance(row, Value):
+        return row.size
     held = (row.get("value"), row.get("exception"), *(row.get("values") or ()))
     return sum(len(value.data) for value in held if value is not None and value.data is not None)
 

@@ -64,6 +64,21 @@ class Spans:
                 self._first.insert(at + 1, n + 1)
                 self._end.insert(at + 1, end)
 
+    def cut(self, first: int, end: int) -> None:
+        """Let go of the numbers from `first` to before `end`."""
+        at = max(0, bisect_right(self._first, first) - 1)
+        while at < len(self._first) and self._first[at] < end:
+            start, stop = self._first[at], self._end[at]
+            if stop <= first:
+                at += 1
+                continue
+            del self._first[at], self._end[at]
+            for one, other in ((start, min(stop, first)), (max(start, end), stop)):
+                if one < other:
+                    self._first.insert(at, one)
+                    self._end.insert(at, other)
+                    at += 1
+
     def near(self, n: int, most: int) -> list[int]:
         """Those above a number, in order, then those below it, from the nearest on: `most` in all."""
         found: list[int] = []

@@ -40,6 +40,8 @@ class SubmitLog:
         Makes the records.
     mapped : bool
         Whether the engine sees what is written without being told.
+    full : bool
+        It holds so much that the next submit waits until it is answered.
     """
 
     def __init__(self, path: Path) -> None:
@@ -50,7 +52,8 @@ class SubmitLog:
         state = os.fstat(self._fd)
         self._file = (state.st_dev, state.st_ino)
         self._seen = 0.0
-        self._room = 0
+        self._room = self._before = 0
+        self.full = False
         self._map: mmap.mmap | None = None
         self._words = Words(bytearray(MAGIC.ljust(PAGE, b"\0")))
         os.pwrite(self._fd, self._words.page, 0)
@@ -62,6 +65,11 @@ class SubmitLog:
     def end(self) -> int:
         """Position behind the last record."""
         return self._words.get(WRITTEN)
+
+    @property
+    def appended(self) -> bool:
+        """Whether the record that was appended last is in it, however `append` has ended."""
+        return self.end != self._before
 
     @property
     def held(self) -> int:
@@ -103,8 +111,9 @@ class SubmitLog:
         if now - self._seen > _SURE_SECONDS:
             self._look()
             self._seen = now
-        written = self._words.get(WRITTEN)
-        start = PAGE + written - self._words.get(BASE)
+        words = self._words
+        written = self._before = words.get(WRITTEN)
+        start = PAGE + written - words.get(BASE)
         try:
             if self._map is None:
                 self._write(record, start)
@@ -116,6 +125,7 @@ class SubmitLog:
             error.filename = self.path
             raise refusal(self.path.parent.parent, error, "nothing was submitted") from error
         self._put(WRITTEN, written + len(record))
+        self.full = start > MOST_BYTES
 
     def _write(self, record: bytes, start: int) -> None:
         done = 0
@@ -159,6 +169,7 @@ class SubmitLog:
         if self.held < ROOM_BYTES // 4:
             return
         self.writer.forget()
+        self.full = False
         # the engine looks at this word only once there is more behind what it has read
         self._put(BASE, self.end)
         if self._room > ROOM_BYTES:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -108,8 +109,8 @@ class Deadline:
     """
 
     def __init__(self, seconds: float | None) -> None:
-        seconds = time_limit(seconds)
-        self.seconds = float("inf") if seconds is None else seconds
+        seconds = None if seconds is None else time_limit(seconds)
+        self.seconds = math.inf if seconds is None else seconds
         self.end = None if seconds is None else time.monotonic() + seconds
 
     @property

@@ -9,7 +9,7 @@ from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from ec_jupyter.client.submit import LOOK_SECONDS
+from ec_jupyter.client.submit import LOOK_SECONDS, Call
 from ec_jupyter.client.waits import Deadline, background, beating, wake
 from ec_jupyter.errors import ArgumentsError
 from ec_jupyter.flow.columns import unpacked
@@ -37,10 +37,6 @@ class Calls(Queries):
 
     name: str
     _bindings: dict[str, tuple[Mapping[str, Any], Binding]]
-
-    if TYPE_CHECKING:
-
-        def _dump(self, value: Any, what: str) -> Value: ...
 
     # -- submitting ------------------------------------------------------------
     def submit(
@@ -99,15 +95,17 @@ class Calls(Queries):
     def _submit(
         self, socket: str, calls: Sequence[dict[str, Any]], id: str | None = None, *, partial: bool = False
     ) -> list[Request]:
-        packed = self._packed
-        rows = [(socket, packed(call, socket), id) for call in calls]
+        rows: list[Call] = [(socket, self._packed(call, socket)) for call in calls]
         if not rows:
             return []
+        if id is not None:
+            rows = [(*row[:2], id) for row in rows]
         ids = self._client.submit(rows, partial=partial)
         return [Request(self._self, ids.number(at), socket) for at in range(len(ids))]
 
     def _packed(self, values: dict[str, Any], socket: str) -> dict[str, Value]:
-        return {name: self._dump(value, f"argument {name!r} of {socket!r}") for name, value in values.items()}
+        dump = self._client.dump
+        return {name: dump(value, f"argument {name!r} of {socket!r}") for name, value in values.items()}
 
     def executor(self, processor: str | Processor = "main") -> ProcessorExecutor:
         """A `concurrent.futures.Executor` whose calls this flow runs on a processor, durably."""

@@ -87,9 +87,6 @@ class Request(Part):
 
     def _ended(self, deadline: Deadline) -> dict[str, Any]:
         __tracebackhide__ = True
-        row = self._known_outcome() if isinstance(self._number, int) else None
-        if row is not None:
-            return row
         try:
             with going_on(self._still):
                 self._id(deadline.left)
@@ -141,6 +138,11 @@ class Request(Part):
             long, it was cancelled or skipped. Else the task's own exception is raised.
         """
         __tracebackhide__ = True
+        if isinstance(self._number, int):
+            client = self.flow._client
+            known = client.known_result(self._number)
+            if known is not None:
+                return client.load(known)
         deadline = Deadline(timeout)
         return self._opened(self._ended(deadline), deadline)
 

@@ -17,7 +17,7 @@ class Reader:
 
     def __init__(self, requests: Iterable[int]) -> None:
         self.futures = ResultFutures(self._ask, lambda holds, deadline: None)
-        self.futures.accepted(requests, watched=False)
+        self.futures.accepted(requests)
         self.frames = self.sent = 0
 
     def _ask(self, requests: list[int]) -> None:
@@ -52,7 +52,7 @@ def test_in_no_order_few_results_come_in_vain(reader: Reader) -> None:
 
 def test_a_second_look_at_many_results_brings_few_that_nobody_looks_at(reader: Reader) -> None:
     looked = range(MANY, 2 * MANY)
-    reader.futures.accepted(looked, watched=False)
+    reader.futures.accepted(looked)
     reader.look(looked)
     _, sent = reader.look(looked)
     assert sent < 3 * MANY
