@@ -504,11 +504,15 @@ class Core:
         text = json.dumps(error) if error else None
         result, raised = value.id if value else None, exception.id if exception else None
         data, kind = (value.value.data, value.value.type) if value is not None and value.id < 0 else (None, None)
-        self.journal.add(
-            "finish",
-            (state, result, text, raised, job.attempt, self.epoch, job.deaths, emitted or job.emitted, job.node, slot,
-             pid, job.task or None, self.topology.revision, started, self.now, seconds, data, kind, job.id),
+        end = (
+            job.node, slot, pid, job.task or None, self.topology.revision, started, self.now, seconds, data, kind,
+            job.id,
         )  # fmt: skip
+        if state != "done" or job.deaths or job.late or job.emitted or emitted is not None:
+            wrong = (state, result, text, raised, job.attempt, job.deaths, emitted or job.emitted)
+            self.journal.add("finish", (*wrong, *end))
+        else:
+            self.journal.add("finish_well", (result, job.attempt, *end))
         self.jobs.pop(job.id, None)
         self.evaluation.ended(job.id, state)
         self.held.release(job.id)

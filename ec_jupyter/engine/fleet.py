@@ -470,7 +470,7 @@ class Fleet:
         core = self.core
         claimed = [job for job in (core.jobs[request] for request in taken) if core.claims(job)]
         for job in claimed:
-            core.journal.add("claim", (job.attempt, core.epoch, job.node, job.task, job.id))
+            core.journal.add("claim", (job.attempt, job.node, job.task, job.id))
         try:
             core.journal.commit() if claimed else None
         except sqlite3.OperationalError as error:

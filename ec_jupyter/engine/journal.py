@@ -17,15 +17,15 @@ Row = Sequence[Any]
 
 ORDER = (
     "add_blob", "add_value", "add_run", "add_request", "fill_request", "add_emission", "drop_arrival", "add_arrival",
-    "set_arrival", "join_request", "finish", "finish_joined", "add_attempt", "again", "set_state", "emitted", "set_fan",
-    "drop_accepted", "claim", "add_output", "add_event",
+    "set_arrival", "join_request", "finish", "finish_well", "finish_joined", "add_attempt", "again", "set_state",
+    "emitted", "set_fan", "drop_accepted", "claim", "add_output", "add_event",
 )  # fmt: skip
 """The hot statements, in the order in which rows of one tick refer to each other."""
 
 
 REQUESTS = {
-    "finish": -1, "finish_joined": -1, "add_attempt": 0, "again": -1, "add_emission": 0, "emitted": -1, "add_output": 0,
-    "add_arrival": 7, "claim": -1, "add_request": 0, "fill_request": -1,
+    "finish": -1, "finish_well": -1, "finish_joined": -1, "add_attempt": 0, "again": -1, "add_emission": 0,
+    "emitted": -1, "add_output": 0, "add_arrival": 7, "claim": -1, "add_request": 0, "fill_request": -1,
 }  # fmt: skip
 """Where rows of the hot statements name the request that they are of."""
 
@@ -125,6 +125,7 @@ class Journal:
     def _request(self, name: str, row: Row) -> int | None:
         if name == "add_value":
             owners = [r[-1] for r in self.rows["finish"] if row[0] in (r[1], r[3])]
+            owners += [r[-1] for r in self.rows["finish_well"] if row[0] == r[0]]
             owners += [r[0] for r in self.rows["add_emission"] if r[2] == row[0]]
             return owners[0] if owners else None
         return row[REQUESTS[name]] if name in REQUESTS else None
@@ -132,5 +133,5 @@ class Journal:
     @staticmethod
     def _write(db: sqlite3.Connection, name: str, rows: list[Row]) -> None:
         cursor = db.executemany(SQL[name], rows)
-        if name == "finish" and cursor.rowcount != len(rows):
+        if name in ("finish", "finish_well") and cursor.rowcount != len(rows):
             raise RuntimeError(f"{len(rows) - cursor.rowcount} requests would have been finished twice")

@@ -50,9 +50,9 @@ CREATE INDEX fan_party ON fan (party);
 CREATE TABLE request (
     id INTEGER PRIMARY KEY, socket INTEGER NOT NULL, run INTEGER NOT NULL, tag TEXT NOT NULL DEFAULT '',
     state TEXT NOT NULL,
-    attempt INTEGER NOT NULL DEFAULT 0, epoch INTEGER NOT NULL DEFAULT 0, deaths INTEGER NOT NULL DEFAULT 0,
+    attempt INTEGER NOT NULL DEFAULT 0, deaths INTEGER NOT NULL DEFAULT 0,
     emitted INTEGER NOT NULL DEFAULT 0, hops INTEGER NOT NULL DEFAULT 0, node TEXT, slot INTEGER, pid INTEGER,
-    task INTEGER, revision INTEGER, priority INTEGER NOT NULL DEFAULT 0, not_before REAL, arguments TEXT NOT NULL,
+    task INTEGER, revision INTEGER, not_before REAL, arguments TEXT NOT NULL,
     result INTEGER, error TEXT, exception INTEGER, joined INTEGER, created REAL NOT NULL, started REAL, finished REAL,
     seconds REAL, inputs BLOB, bytes BLOB, type TEXT);
 CREATE INDEX request_open ON request (state, socket, id) WHERE state NOT IN ('done', 'skipped');

@@ -27,7 +27,8 @@ def die_at(engine: Engine, n: int) -> None:
 
     def before(statement: str) -> None:
         nonlocal count
-        if count == 0 and not (statement.startswith("BEGIN") and engine.core.journal.rows["finish"]):
+        ends = engine.core.journal.rows["finish"] or engine.core.journal.rows["finish_well"]
+        if count == 0 and not (statement.startswith("BEGIN") and ends):
             return
         count += 1
         if count == n:

@@ -297,7 +297,7 @@ def test_a_call_given_to_another_node_is_that_nodes_after_a_restart(tmp_path):
     request = submit(core, "one", x=1)
     core.dispatch.take([1], 1)
     call = core.call(core.jobs[request], "hpc")
-    core.journal.add("claim", (call.attempt, core.epoch, "hpc", 101, request))
+    core.journal.add("claim", (call.attempt, "hpc", 101, request))
     core.journal.commit()
     core = start(tmp_path / "flow")
     assert core.held.at("hpc") == [request]
