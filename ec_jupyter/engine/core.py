@@ -16,14 +16,13 @@ from typing import Any
 from ec_jupyter.engine import failures
 from ec_jupyter.engine.call_specs import CallSpecs
 from ec_jupyter.engine.expiry import Expiry
-from ec_jupyter.engine.job import Argument, Ended, Job, StoredValue, Values, arrival_row, failure
+from ec_jupyter.engine.job import Argument, Ended, Job, StoredValue, Values, argument_of, arrival_row, failure
 from ec_jupyter.engine.journal import Journal
 from ec_jupyter.engine.plug_evaluation import PlugEvaluation, Route, explained
 from ec_jupyter.engine.row_values import fits, result_id
 from ec_jupyter.engine.side_calls import FIRST, SideCalls
 from ec_jupyter.engine.store import Store
 from ec_jupyter.engine.suspects import REQUEST, Suspects
-from ec_jupyter.flow.arrival import Arrival
 from ec_jupyter.flow.dispatch import Dispatch
 from ec_jupyter.flow.join import Fire, JoinTable, Skip, Source
 from ec_jupyter.flow.placement import Holdings
@@ -83,7 +82,6 @@ class Core:
         self.followers: dict[int, list[int]] = {}
         self.fixed: dict[int, StoredValue] = {}
         self.specs = CallSpecs(self.fixed)
-        self.sharing: set[int] = set()
         self.changed: set[int] = set()
         self.touched: set[int] = set()
         self.evaluation = PlugEvaluation(self)
@@ -162,12 +160,11 @@ class Core:
         decided = self.joins.drain()
         for arrival in decided.arrivals:
             if arrival.kind == "value" or arrival.plug not in self.topology.simple:
-                self._add_arrival(arrival)
+                self.journal.add("add_arrival", arrival_row(arrival, self.now))
             if arrival.state == "waiting":
                 self.expiry.add(arrival, self.now)
         for arrival in decided.changed:
             self.journal.add("set_arrival", (arrival.state, arrival.request, arrival.party, arrival.id))
-        self.sharing.update([arrival.party for arrival in decided.changed if arrival.state == "shared"])
         for call in decided.calls:
             if isinstance(call, Fire):
                 self._fired(call)
@@ -175,23 +172,12 @@ class Core:
                 self._skipped(call)
         for party, older in decided.merged:
             self._merged(party, older)
-        for party in decided.ended:
-            if party in self.sharing:
-                self.sharing.discard(party)
-                self.journal.step("end_shared", (party,))
+        for party in decided.unshared:
+            self.journal.step("end_shared", (party,))
         return bool(decided.calls or decided.arrivals or decided.changed)
 
-    def _add_arrival(self, arrival: Arrival) -> None:
-        self.journal.add("add_arrival", arrival_row(arrival, self.now))
-        if arrival.state == "shared":
-            self.sharing.add(arrival.party)
-
     def _fired(self, fire: Fire) -> None:
-        arguments: dict[str, Argument] = {}
-        for name, value in fire.arguments.items():
-            stored = [a.value for a in value.arrivals if isinstance(a.value, StoredValue)]
-            kind = "l" if value.gathered else "e" if stored[0].place == "error" else "v"
-            arguments[name] = (kind, stored, [a.id for a in value.arrivals])
+        arguments = {name: argument_of(value) for name, value in fire.arguments.items()}
         job = Job(fire.request, fire.socket, fire.party, fire.run, fire.tag, arguments, self.now)
         if fire.begins and job.party != job.run:
             self.journal.add("add_run", (job.run, job.socket, None, job.party, None, None, self.now))

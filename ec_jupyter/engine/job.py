@@ -12,7 +12,7 @@ from typing import Any
 
 from ec_jupyter.engine.row_values import RESULT, place_of, unpack
 from ec_jupyter.engine.store import Store, id_list
-from ec_jupyter.flow.arrival import Arrival, to_column
+from ec_jupyter.flow.arrival import ArgumentValue, Arrival, to_column
 from ec_jupyter.flow.tag import Tag, to_text
 from ec_jupyter.model import LOCAL
 from ec_jupyter.wire import Value
@@ -265,6 +265,13 @@ def arrival_row(a: Arrival, now: float) -> tuple[Any, ...]:
         a.id, a.socket, a.argument, a.party, a.run, to_text(a.tag), value, a.source or None, a.index, a.plug,
         a.request, a.state, to_column(a), int(a.late), now, a.key,
     )  # fmt: skip
+
+
+def argument_of(value: ArgumentValue) -> Argument:
+    """What a call gets for an argument that values have arrived for."""
+    stored = [a.value for a in value.arrivals if isinstance(a.value, StoredValue)]
+    kind = "l" if value.gathered else "e" if stored[0].place == "error" else "v"
+    return kind, stored, [a.id for a in value.arrivals]
 
 
 def argument_value(kind: str, values: Sequence[StoredValue]) -> tuple[str, list[StoredValue]]:

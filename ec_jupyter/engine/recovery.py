@@ -292,9 +292,7 @@ def _arrivals(core: Core, requests: list[int], parties: list[int]) -> list[Arriv
     alive = ("waiting", "shared", "routing")
     values = core.values.load({row[6] for row in rows if row[6] is not None and row[11] in alive})
     # a value that a worker has yet to evaluate has not arrived
-    arrivals = [arrival_of(row, values) for row in sorted(rows) if row[11] != "routing"]
-    core.sharing.update(arrival.party for arrival in arrivals if arrival.state == "shared")
-    return arrivals
+    return [arrival_of(row, values) for row in sorted(rows) if row[11] != "routing"]
 
 
 def arrival_of(row: Sequence[Any], values: dict[int, StoredValue]) -> Arrival:

@@ -290,6 +290,8 @@ class Calls:
         owner = party.id if party is not None else 0
         for value in arguments.values():
             state = "used" if len(value.tag) == len(tag) else "shared"
+            if party is not None and state == "shared":
+                party.shares = True
             for arrival in value.arrivals:
                 owner = owner or arrival.party
                 if party is not None and (arrival.late_of or arrival.rescue_of):

@@ -82,9 +82,11 @@ class Decisions:
         Parties that went into an older one.
     ended : list of int
         Parties in which nothing more can happen.
+    unshared : list of int
+        Of those, the ones with values that are shared: no element will use them any more.
     """
 
-    __slots__ = ("arrivals", "calls", "changed", "ended", "merged")
+    __slots__ = ("arrivals", "calls", "changed", "ended", "merged", "unshared")
 
     def __init__(self) -> None:
         self.calls: list[Fire | Skip] = []
@@ -92,3 +94,4 @@ class Decisions:
         self.changed: list[Arrival] = []
         self.merged: list[tuple[int, int]] = []
         self.ended: list[int] = []
+        self.unshared: list[int] = []

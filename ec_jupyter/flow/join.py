@@ -482,3 +482,5 @@ class JoinTable:
             self.parties.end(party)
             undecided.pop(party.id, None)
             self.calls.out.ended.append(party.id)
+            if party.shares:
+                self.calls.out.unshared.append(party.id)

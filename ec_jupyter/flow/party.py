@@ -42,6 +42,8 @@ class Party:
         By request, the failed requests whose late success it came of; those whose failure, by an error plug.
     bound : set of int
         Runs that took part in a call with another run: they cannot leave any more.
+    shares : bool
+        A value in it is shared by elements.
     alone : bool
         It takes no further run, and goes into no other party.
     """
@@ -56,6 +58,7 @@ class Party:
     late: dict[int, frozenset[int]] = field(default_factory=dict)
     rescued: dict[int, frozenset[int]] = field(default_factory=dict)
     bound: set[int] = field(default_factory=set)
+    shares: bool = False
     alone: bool = False
 
     @property
@@ -115,6 +118,7 @@ class Party:
         self.late |= other.late
         self.rescued |= other.rescued
         self.bound |= other.bound
+        self.shares = self.shares or other.shares
         for socket, tree in other.trees.items():
             for arrival in tree.arrivals():
                 arrival.party = self.id

@@ -97,6 +97,7 @@ class _Builder:
                 party.inherit(arrival, arrival.request)
         if arrival.plug in self._table.topology.simple and arrival.state != "waiting":
             return
+        party.shares = party.shares or arrival.state == "shared"
         tree = party.tree(arrival.socket)
         tree.at(arrival.tag).note(arrival.argument, arrival.plug)
         if arrival.kind == "value":

@@ -100,6 +100,7 @@ class Simulation:
         self.fans: dict[tuple[int, str], int] = {}
         self.runs: dict[int, tuple[int, Root]] = {}
         self.ended: list[int] = []
+        self.unshared: list[int] = []
         self.merged: dict[int, int] = {}
         self.fired: list[Fire] = []
         self.key: Callable[[Any], Any] = lambda value: None
@@ -295,6 +296,7 @@ class Simulation:
             self._called(call) if isinstance(call, Fire) else self._skipped(call)
         self.merged.update(out.merged)
         self.ended += out.ended
+        self.unshared += out.unshared
 
     def _called(self, fire: Fire) -> None:
         self.fired.append(fire)

@@ -508,3 +508,16 @@ def _steps(n: int) -> int:
 
 def test_each_of_a_thousand_elements_takes_as_many_steps_as_each_of_a_hundred() -> None:
     assert _steps(1_000) < 11 * _steps(100)
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_of_a_party_that_ends_it_is_told_whether_values_in_it_are_shared(restarts: bool) -> None:
+    flow = Simulation(wiring("load() work(x, m)", "load -> work.x map; load -> work.m"))
+    for elements in (["a", "b"], []):
+        flow.end(flow.submit("load"), elements)
+        if restarts:
+            flow.restart()
+        for call in flow.of("work", "queued"):
+            flow.end(call)
+    assert flow.ended == [1, 4]
+    assert flow.unshared == [1]
