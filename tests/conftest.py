@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import atexit
 import faulthandler
+import gc
 import itertools
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,16 @@ from IPython.core.completer import provisionalcompleter
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
+from tests.bounds import bounded
+
 REPOSITORY = Path(__file__).parents[1]
 
 # engines and kernels start in folders of their own, and have to find the package under test
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
 os.environ["JUPYTER_PLATFORM_DIRS"] = "1"
+# engines, workers and kernels start by the thousand: each would compile anew all that it imports
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
+    os.environ.setdefault("PYTHONPYCACHEPREFIX", str(REPOSITORY / "build" / "bytecode"))
 # the notebook that this process may itself have been started from has no say
 os.environ.pop("JPY_SESSION_NAME", None)
 
@@ -38,10 +44,36 @@ def lock_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     return (str(folder / str(number)) for number in itertools.count())
 
 
+@pytest.fixture(scope="module", autouse=True)
+def small_heap() -> None:
+    """A shell that ends collects garbage: let it look through what its test has made, not through all modules."""
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def own_cpus(lock_folders: Iterator[str]) -> None:
     """Flows of a test share the CPUs with each other; with nobody else's, nor with what another test has left."""
     os.environ["EC_CPUS_SHARED"] = next(lock_folders)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
+    with bounded(f"the set-up of {item.nodeid}"):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    with bounded(f"the call of {item.nodeid}"):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
+    with bounded(f"the end of {item.nodeid}"):
+        return (yield)
 
 
 def pytest_unconfigure() -> None:

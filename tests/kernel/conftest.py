@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -73,14 +74,21 @@ class Kernel:
     def end(self, cell: str) -> Cell:
         """What came of a cell, once it is through."""
         found = Cell()
-        while True:
-            message = self.client.get_iopub_msg(timeout=SECONDS)
+        for message in self.messages():
             if message["parent_header"].get("msg_id") != cell:
                 continue
             if message["msg_type"] == "status" and message["content"]["execution_state"] == "idle":
-                self.replied(cell)
-                return found
+                break
             found.take(message["msg_type"], message["content"])
+        self.replied(cell)
+        return found
+
+    def messages(self) -> Iterator[dict[str, Any]]:
+        """What the kernel publishes; fails where somebody still waits for a message after long: pictures go on."""
+        end = time.monotonic() + SECONDS
+        while (left := end - time.monotonic()) > 0:
+            yield self.client.get_iopub_msg(timeout=left)
+        raise Empty(f"the message did not come within {SECONDS} s")
 
     def replied(self, cell: str) -> None:
         """Return once a cell that is through has its reply: ipykernel 7 may miss what it is sent before that."""
@@ -102,24 +110,23 @@ class Kernel:
     def wait_for(self, cell: str, text: str) -> None:
         """Return once a running cell has printed `text`."""
         shown = ""
-        while text not in shown:
-            message = self.client.get_iopub_msg(timeout=SECONDS)
+        for message in self.messages():
             if message["parent_header"].get("msg_id") == cell and message["msg_type"] == "stream":
                 shown += message["content"]["text"]
+            if text in shown:
+                return
 
     def wait_for_kind(self, cell: str, kind: str) -> None:
         """Return once a running cell has shown something of a MIME type."""
-        while True:
-            message = self.client.get_iopub_msg(timeout=SECONDS)
+        for message in self.messages():
             shown = message["content"].get("data", {}) if message["msg_type"] == "display_data" else {}
             if message["parent_header"].get("msg_id") == cell and kind in shown:
                 return
 
     def wait_for_update(self, claim: Callable[[Any], bool]) -> None:
         """Return once a widget has a value of which a claim holds."""
-        while True:
-            content = self.client.get_iopub_msg(timeout=SECONDS)["content"]
-            if claim(content.get("data", {}).get("state", {}).get("value")):
+        for message in self.messages():
+            if claim(message["content"].get("data", {}).get("state", {}).get("value")):
                 return
 
     def kill(self) -> None:

@@ -118,13 +118,13 @@ def shown(kernel: Any, code: str = "%ec_flow") -> dict[str, Any]:
     """The bundle that a cell shows."""
     cell = kernel.begin(code)
     found: dict[str, Any] = {}
-    while True:
-        message = kernel.client.get_iopub_msg(timeout=SECONDS)
+    for message in kernel.messages():
         if message["parent_header"].get("msg_id") != cell:
             continue
         assert message["msg_type"] != "error", message["content"]
         if message["msg_type"] in ("execute_result", "display_data"):
             found = message["content"]["data"]
         if message["content"].get("execution_state") == "idle":
-            kernel.replied(cell)
-            return found
+            break
+    kernel.replied(cell)
+    return found

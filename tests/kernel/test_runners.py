@@ -47,7 +47,7 @@ def run(runner: str, folder: Path, cells: list[str]) -> tuple[int, str, Path]:
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     nbformat.write(notebook, path)
     command = [*RUNNERS[runner], str(path), *([str(path)] if runner == "papermill" else [])]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240, check=False)
     return done.returncode, done.stdout + done.stderr, path
 
 
@@ -83,7 +83,7 @@ def test_a_script_runs_in_plain_ipython(folder: Path) -> None:
     ))  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-m", "IPython", "--colors=NoColor", "script.ipy"],
-        cwd=folder, capture_output=True, text=True, timeout=300, check=False,
+        cwd=folder, capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (0, "sum 3\n"), done.stdout + done.stderr
 
@@ -94,6 +94,6 @@ def test_a_plain_python_script_is_a_client_too(folder: Path) -> None:
         "with ec.flow() as flow:\n    print('sum', flow.submit(add, 1, 2).result(60))\n"
     )
     done = subprocess.run(
-        [sys.executable, "plain.py"], cwd=folder, capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, "plain.py"], cwd=folder, capture_output=True, text=True, timeout=240, check=False
     )
     assert (done.returncode, done.stdout) == (0, "sum 3\n"), done.stdout + done.stderr

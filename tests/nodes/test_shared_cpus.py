@@ -119,8 +119,8 @@ def opened():
     reader, writer = get_context("fork").Pipe(duplex=False)
     forked = get_context("fork").Process(target=lambda: writer.send(here()))
     forked.start()
-    found = reader.recv()
-    forked.join()
+    found = reader.recv() if reader.poll(60) else None
+    forked.join(60)
     return len(here()), started.count(os.environ["EC_CPUS_SHARED"]), found
 
 
