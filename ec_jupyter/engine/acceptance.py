@@ -65,12 +65,36 @@ def _refusal(core: Core, socket: int, arguments: Collection[str], *, partial: bo
 
 def accept(core: Core, socket: int, arguments: dict[str, Value], submit_id: str | None = None) -> int:
     """Take one request in that `check` has let pass; its identity, which is its run's too."""
-    request = core.new_request()
-    full = all(name in arguments for name in core.topology.needed[socket])
+    return _accept(core, socket, arguments, _complete(core, socket, arguments), submit_id)
+
+
+def accept_lot(core: Core, socket: int, lot: Lot) -> Sequence[int]:
+    """Take requests in that bring the same arguments and that `check` has let pass; their identities."""
+    names, types = lot.shape["names"], lot.shape["types"]
+    kinds = [types] * len(names) if isinstance(types, str) else types
+    rows = zip(*lot.columns, strict=True) if names else repeat((), lot.calls)
+    complete = _complete(core, socket, names)
+    return [
+        _accept(
+            core,
+            socket,
+            {name: Value(data, None, len(data), kind) for name, data, kind in zip(names, row, kinds, strict=True)},
+            complete,
+        )
+        for row in rows
+    ]
+
+
+def _complete(core: Core, socket: int, names: Collection[str]) -> bool:
+    """Whether a request that brings these arguments runs as it is."""
+    full = all(name in names for name in core.topology.needed[socket])
     # what cannot wait for the rest runs, and says what it lacks; it was complete when its client let it go
-    full = full or _refusal(core, socket, arguments, partial=True) is not None
-    root = (socket, None if full else frozenset(arguments))
-    party = core.joins.accept(request, root)
+    return full or _refusal(core, socket, names, partial=True) is not None
+
+
+def _accept(core: Core, socket: int, arguments: dict[str, Value], full: bool, submit_id: str | None = None) -> int:
+    request = core.new_request()
+    party = core.joins.accept(request, (socket, None if full else frozenset(arguments)))
     if not full or party != request or submit_id is not None:
         given = None if full else json.dumps(sorted(arguments))
         core.journal.add("add_run", (request, socket, given, party, submit_id, None, core.now))
@@ -94,15 +118,6 @@ def _queue_new(core: Core, request: int, socket: int, party: int, arguments: dic
             stored = core.store_value(value)
         given[name] = ("v", (stored,), ())
     core.queue_new(Job(request, socket, party, request, ROOT, given, core.now), pack(inside))
-
-
-def accept_lot(core: Core, socket: int, lot: Lot) -> Sequence[int]:
-    """Take requests in that bring the same arguments and that `check` has let pass; their identities."""
-    names, types = lot.shape["names"], lot.shape["types"]
-    kinds = [types] * len(names) if isinstance(types, str) else types
-    rows = zip(*lot.columns, strict=True) if names else repeat((), lot.calls)
-    values = ([Value(data, None, len(data), kind) for data, kind in zip(row, kinds, strict=True)] for row in rows)
-    return [accept(core, socket, dict(zip(names, row, strict=True))) for row in values]
 
 
 def _wait_new(core: Core, request: int, socket: int, party: int, stored: dict[str, StoredValue]) -> None:

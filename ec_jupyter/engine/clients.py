@@ -278,6 +278,7 @@ class Clients:
         self.server: Server
         self.all: set[Connection] = set()
         self.watching: dict[int, set[Connection]] = {}
+        core.watched = self.watching
         self.draining: list[tuple[Connection, Header]] = []
         self.accepting: list[tuple[Connection, Header, list[int]]] = []
         self._rows: Rows = {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from itertools import count
 from typing import Any
 
@@ -42,7 +42,9 @@ class Core:
     counts : dict of int to Counter
         Requests of each socket by state; what runs counts as queued.
     ended : list of Ended
-        Requests that ended in this tick.
+        Requests that ended in this tick, of those that somebody waits for.
+    watched : container of int
+        Requests that somebody waits for.
     delayed : dict of int to float
         Requests that may not start before a time of the monotonic clock.
     submitted : dict of (int, str) to int
@@ -77,6 +79,7 @@ class Core:
         self.jobs: dict[int, Job] = {}
         self.counts: dict[int, Counter[str]] = {}
         self.ended: list[Ended] = []
+        self.watched: Container[int] = ()
         self.delayed: dict[int, float] = {}
         self.submitted: dict[tuple[int, str], int] = {}
         self.followers: dict[int, list[int]] = {}
@@ -306,12 +309,18 @@ class Core:
 
     def block(self, block: Block, note: Callable[[int, float, float], None]) -> None:
         """Take results in columns; `note` is told of each its socket, the time and how long it took."""
-        for outcome in block.outcomes():
-            self.suspects.call(outcome.request)
-            job = self.jobs.get(outcome.request)
-            if job is not None:
-                note(job.socket, self.now, outcome.seconds)
-            self.outcome(outcome)
+        types = block.types if len(block.types) == len(block.requests) else block.types * len(block.requests)
+        rows = zip(block.requests, block.attempts, block.values, types, block.started, block.seconds, strict=True)
+        for request, attempt, data, kind, began, seconds in rows:
+            value = Value(data, None, len(data), kind)
+            self.suspects.call(request)
+            if request < 0:
+                self.outcome(Outcome(request, attempt, "done", value, started=began, seconds=seconds))
+            elif (job := self.current(request, attempt)) is not None:
+                note(job.socket, self.now, seconds)
+                stored = self._result(job, value)
+                self._finish(job, "done", "queued", stored, (began, seconds, block.slot, block.pid))
+                self._go_on(job, stored)
 
     def late(self, outcome: Outcome) -> None:
         """Drop the files of an answer that came too late."""
@@ -321,10 +330,19 @@ class Core:
     def _done(self, job: Job, outcome: Outcome) -> None:
         stored = self._result(job, outcome.value) if outcome.value is not None else None
         self.end(job, "done" if outcome.state == "done" else "skipped", "queued", stored, outcome=outcome)
+        self._go_on(job, stored, outcome)
+
+    def _go_on(self, job: Job, stored: StoredValue | None, outcome: Outcome | None = None) -> None:
+        """Send on what a call came to that ended well; without an outcome its result is all there is to it."""
         source = Source(job.id, job.socket, job.party, job.run, job.tag, job.late)
         topology, self._hops = self.topology, job.hops + 1
         for plug in topology.results.get(job.socket, ()):
-            self._carry(job, source, plug, stored, outcome)
+            if outcome is not None:
+                self._carry(job, source, plug, stored, outcome)
+            elif stored is not None and plug.id in topology.examined:
+                self.evaluation.ask(source, plug, stored)
+            else:
+                self.joins.result(source, plug, stored)
         if not job.late:
             for plug in topology.errors.get(job.socket, ()):
                 self.joins.tombstone(source, plug, silent=True)
@@ -483,10 +501,24 @@ class Core:
         outcome: Outcome | None = None,
     ) -> None:
         """Write down what a request came to; failed and cancelled ones may be queued again later."""
-        started = seconds = slot = pid = emitted = None
+        ran: tuple[float | None, float | None, int | None, int | None] = (None, None, None, None)
         if outcome is not None:
-            started, seconds, slot, pid = outcome.started or None, outcome.seconds, outcome.slot, outcome.pid
-            emitted = outcome.emitted
+            job.emitted = outcome.emitted or job.emitted
+            ran = (outcome.started or None, outcome.seconds, outcome.slot, outcome.pid)
+        self._finish(job, state, before, value, ran, error, exception)
+
+    def _finish(
+        self,
+        job: Job,
+        state: str,
+        before: str,
+        value: StoredValue | None,
+        ran: tuple[float | None, float | None, int | None, int | None],
+        error: dict[str, Any] | None = None,
+        exception: StoredValue | None = None,
+    ) -> None:
+        """Write down an end; `ran`: when its last attempt began, how long it ran, in which slot and process."""
+        started, seconds, slot, pid = ran
         text = json.dumps(error) if error else None
         result, raised = value.id if value else None, exception.id if exception else None
         data, kind = (value.value.data, value.value.type) if value is not None and value.id < 0 else (None, None)
@@ -494,8 +526,8 @@ class Core:
             job.node, slot, pid, job.task or None, self.topology.revision, started, self.now, seconds, data, kind,
             job.id,
         )  # fmt: skip
-        if state != "done" or job.deaths or job.late or job.emitted or emitted is not None:
-            wrong = (state, result, text, raised, job.attempt, job.deaths, emitted or job.emitted)
+        if state != "done" or job.deaths or job.late or job.emitted or value is None:
+            wrong = (state, result, text, raised, job.attempt, job.deaths, job.emitted)
             self.journal.add("finish", (*wrong, *end))
         else:
             self.journal.add("finish_well", (result, job.attempt, *end))
@@ -503,9 +535,12 @@ class Core:
         self.evaluation.ended(job.id, state)
         self.held.release(job.id)
         self.touched.add(job.party)
-        self.count(job.socket, before, -1)
-        self.count(job.socket, state)
-        self.ended.append(Ended(job.id, job, state, value, error, exception))
+        counter = self.counts.setdefault(job.socket, Counter())
+        counter[before] -= 1
+        counter[state] += 1
+        self.changed.add(job.socket)
+        if job.id in self.watched:
+            self.ended.append(Ended(job.id, job, state, value, error, exception))
         for follower in self.followers.pop(job.id, ()):
             how = (state, result, text, raised, self.topology.revision, started, self.now, seconds, job.id)
             self.journal.add("finish_joined", how)

@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,6 @@ Argument = tuple[str, Sequence[StoredValue], Sequence[int]]
 """Kind (``v``, ``l``, ``e``), values, and the arrivals they came by."""
 
 
-@dataclass(slots=True)
 class Job:
     """A request that is not finished.
 
@@ -84,24 +83,18 @@ class Job:
         Of the attempt that runs: ``slot``, ``pid``, and ``progress``, the last that its task said.
     """
 
-    id: int
-    socket: int
-    party: int
-    run: int
-    tag: Tag
-    arguments: dict[str, Argument]
-    created: float
-    attempt: int = 0
-    deaths: int = 0
-    tries: int = 0
-    emitted: int = 0
-    hops: int = 0
-    late: bool = False
-    assigned: bool = False
-    task: int = 0
+    # of most requests these never change: they are the class's, until one does
+    attempt = deaths = tries = emitted = hops = task = 0
+    late = assigned = False
     started: float | None = None
-    node: str = LOCAL
-    extra: dict[str, Any] = field(default_factory=dict)
+    node = LOCAL
+
+    def __init__(
+        self, id: int, socket: int, party: int, run: int, tag: Tag, arguments: dict[str, Argument], created: float
+    ) -> None:
+        self.id, self.socket, self.party, self.run, self.tag = id, socket, party, run, tag
+        self.arguments, self.created = arguments, created
+        self.extra: dict[str, Any] = {}
 
     def arguments_json(self) -> str:
         """Its arguments as the column holds them."""
