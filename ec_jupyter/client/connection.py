@@ -108,6 +108,7 @@ class Connection:
         self._thread: threading.Thread | None = None
         self._wanted = False
         self._error: EcError | None = None
+        self._stall: EcError | None = None
         self._failures = 0
         self._deaths = 0
 
@@ -131,7 +132,7 @@ class Connection:
         Raises
         ------
         EcError
-            No engine can be reached or started.
+            No engine can be reached or started, or it can write nothing and so takes nothing.
         TimeoutError
             There is none in time.
         """
@@ -142,6 +143,8 @@ class Connection:
                     raise self.closed_error()
                 if self._error is not None and self._failures != failures:
                     raise self._error
+                if self.transport is not None and self._stall is not None:
+                    raise type(self._stall)(f"{self._stall}; nothing was submitted")
                 self.connect_soon()
                 if not self._changed.wait(deadline.left):
                     raise TimeoutError(f"{self.trouble()}, and the time limit is over")
@@ -161,6 +164,12 @@ class Connection:
                 if not self._changed.wait(deadline.left):
                     return claim()
         return True
+
+    def stall(self, text: str, error: EcError | None) -> None:
+        """Note why the engine takes nothing at present, or that it takes something again."""
+        with self.lock:
+            self.stalled, self._stall = text, error
+            self._changed.notify_all()
 
     def notify(self) -> None:
         """Have those look again who wait."""
@@ -342,5 +351,6 @@ class Connection:
         self._owner._fail_pending(error)
 
     def _set_state(self, state: str, text: str) -> None:
-        self.life, self.stalled = EngineState(state, text, time.time()), ""
+        self.life = EngineState(state, text, time.time())
+        self.stalled, self._stall = "", None
         self._owner._on_state(self.life)

@@ -238,7 +238,8 @@ class Rpc:
     def _on_push(self, header: Header, buffers: list[bytes]) -> None:
         if header["k"] == "topology":
             self.topology = merged(self.topology, header["changes"])
-        self._connection.stalled = header.get("stalled", self._connection.stalled)
+        if "stalled" in header:
+            self._connection.stall(header["stalled"], from_wire(header["error"]) if "error" in header else None)
         self._tell_listeners(header, buffers)
 
     def _tell_listeners(self, header: Header, buffers: list[bytes]) -> None:

@@ -24,8 +24,8 @@ from ec_jupyter.errors import StoreLostError
 ROOM_BYTES = 1 << 20
 """What a log has room for; it gets more where that is not enough, and gives it back."""
 
-MOST_BYTES = 4 << 20
-"""So much may be written and not answered before a submit waits."""
+MOST_BYTES = 1 << 20
+"""So much may be written and not answered before a submit waits: the engine writes the same again."""
 
 _UNFIT = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.ENODEV)  # said by disks that cannot allocate or map
 _SURE_SECONDS = 0.001  # a log that was where it belongs is believed to be there for so long
@@ -136,9 +136,7 @@ class SubmitLog:
         """Have room up to `end`, on the disk and in memory."""
         if not self.mapped:
             return
-        room = ROOM_BYTES
-        while room < end:
-            room *= 2
+        room = -(-end // ROOM_BYTES) * ROOM_BYTES
         try:
             os.posix_fallocate(self._fd, 0, room)
             self._remap(room)

@@ -323,7 +323,7 @@ class Engine:
         if new:
             log.error("%s", self.stalled)
             self.clients.refuse(self.stalled)
-            self.clients.notice(str(self.stalled), stalled=str(self.stalled))
+            self.clients.notice(str(self.stalled), stalled=str(self.stalled), error=to_wire(self.stalled))
         looks, self._looks = self._looks, []
         for look in looks:
             look()

@@ -30,6 +30,7 @@ from ec_jupyter.errors import (
     RequestNotFoundError,
     defect,
     from_wire,
+    to_wire,
 )
 from ec_jupyter.flow import schema
 from ec_jupyter.nodes.codec import file_name
@@ -146,7 +147,8 @@ class Rpc:
             to=header,
         )
         if self.loop.stalled is not None:
-            client.send({"k": "notice", "text": str(self.loop.stalled), "stalled": str(self.loop.stalled)})
+            text = str(self.loop.stalled)
+            client.send({"k": "notice", "text": text, "stalled": text, "error": to_wire(self.loop.stalled)})
         for unit, why in asides.shown(self.core).items():
             client.send({"k": "notice", "text": f"{unit} is set aside: {why}"})
 
