@@ -17,6 +17,25 @@ from ec_jupyter.flow.topology import Key, Root, Topology
 Partial = tuple[int, int]
 """A request that waits for arguments, and its party."""
 
+Queues = list[list[Arrival]]
+"""What waits at each argument of a join, oldest first; none of them is empty."""
+
+
+def _by_order(queues: Queues) -> list[Arrival] | None:
+    """The oldest of each."""
+    return [queue[0] for queue in queues]
+
+
+def _by_key(queues: Queues) -> list[Arrival] | None:
+    """The first ones with a key that all have: those whose last one came first."""
+    firsts: list[dict[object, Arrival]] = [{a.key: a for a in reversed(queue)} for queue in queues]
+    rows = [[first[key] for first in firsts] for key in set(firsts[0]).intersection(*firsts[1:])]
+    return min(rows, key=lambda row: max(a.id for a in row), default=None)
+
+
+PAIRINGS = {"zip": _by_order, "key": _by_key}
+"""By join, which of the values that wait make a call, one for each argument; None if no call can be made yet."""
+
 
 class Policies:
     """What has come to the arguments of a flow that are `Topology.run_independent`.
@@ -79,7 +98,7 @@ class Policies:
     def attempt(self, socket: int) -> None:
         """Make what calls there can be at a socket."""
         join = self.topology.sockets[socket].join
-        if join in ("zip", "key") and self._open(socket):
+        if join in PAIRINGS and self._open(socket):
             while (row := self._row(socket)) is not None:
                 self._fire(socket, row)
         elif join == "latest" and self._open(socket):
@@ -115,20 +134,13 @@ class Policies:
         return row if self.calls.held_for(socket) is not None else None
 
     def _row(self, socket: int) -> dict[str, Arrival] | None:
-        """The oldest values that make a call: the heads of all queues, or the first ones with a common key."""
+        """The next values that make a call."""
         names = self.topology.matched[socket]
         queues = [self.queues.get((socket, name), []) for name in names]
         if not all(queues) or self.calls.held_for(socket) is None:
             return None
-        if self.topology.sockets[socket].join == "zip":
-            return {name: queue[0] for name, queue in zip(names, queues, strict=True)}
-        firsts: list[dict[object, Arrival]] = [{a.key: a for a in reversed(queue)} for queue in queues]
-        common = set(firsts[0]).intersection(*firsts[1:])
-        if not common:
-            return None
-        # the call whose last value came first
-        key = min(common, key=lambda k: max(first[k].id for first in firsts))
-        return {name: first[key] for name, first in zip(names, firsts, strict=True)}
+        row = PAIRINGS[self.topology.sockets[socket].join](queues)
+        return dict(zip(names, row, strict=True)) if row is not None else None
 
     def _fire(self, socket: int, row: dict[str, Arrival], missing: tuple[str, ...] = ()) -> None:
         calls, runs = self.calls, sorted({a.run for a in row.values()})

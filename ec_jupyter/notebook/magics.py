@@ -13,6 +13,7 @@ from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_
 from IPython.core.magic_arguments import argument, magic_arguments
 
 from ec_jupyter.errors import MagicUsageError
+from ec_jupyter.flow.declare import JOINS
 from ec_jupyter.notebook.cell import Cell
 from ec_jupyter.notebook.lines import call_arguments, ends, parse, shares
 from ec_jupyter.notebook.nodes import Node
@@ -62,7 +63,7 @@ class FlowMagics(Magics):
     @argument("--memory", metavar="SIZE", help="what a worker may hold while a call runs, as 512MiB or 1GB (no limit)")
     @argument("--once", action="store_true", default=None, help="fail a call whose worker died, never run it twice")
     @argument("--fresh", action="store_true", default=None, help="a process of its own for each call")
-    @argument("--join", choices=["run", "zip", "latest"], help="how values find each other (run)")
+    @argument("--join", choices=JOINS, help="how values find each other (run)")
     @argument("--on", metavar="ARG,ARG", help="with --join latest: arguments whose arrivals make calls (all)")
     @argument("--hold", metavar="ARG,ARG", help="arguments whose newest value serves every later call")
     @argument("--wait", type=float, metavar="S", help="seconds a value may wait for the others of its call (no limit)")
