@@ -279,9 +279,8 @@ def _restore(core: Core, parties: list[int]) -> None:
         skipped,
         [tuple(f) for f in fans],
         given_requests,
+        [party for (party,) in core.store.rows("replays_among", (id_list(parties),))],
     )
-    for (party,) in core.store.rows("replays_among", (id_list(parties),)):
-        core.joins.set_alone(party)
     core.absorb()
 
 

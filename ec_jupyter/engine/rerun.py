@@ -203,7 +203,7 @@ def supply(core: Core, header: Header, values: dict[str, Value]) -> None:
     gaps = {name: found for name in values if (found := lists.element(parties, name, at, item)) is not None}
     for name, (party, tag) in gaps.items():
         run = core.joins.standing.run(party)
-        core.joins.supply_element(socket, name, party, run, tag, core.store_value(values[name]))
+        core.joins.supply(socket, name, party, run, tag, core.store_value(values[name]), element=True)
     values = {name: value for name, value in values.items() if name not in gaps}
     independent = {name for name in values if (socket, name) in core.topology.run_independent}
     # looked up first: nothing is brought where one of them has no place

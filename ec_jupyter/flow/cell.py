@@ -57,27 +57,18 @@ class GatherBuffer:
         for index, queue in other.items.items():
             self.items.setdefault(index, deque()).extend(queue)
 
-    def forget(self, arrival: int) -> Arrival | None:
-        """Leave an element out; None if it is not here."""
-        for index, queue in self.items.items():
-            for mine in queue:
-                if mine.id == arrival:
-                    queue.remove(mine)
-                    if not queue:
-                        del self.items[index]
-                        self.left_out.setdefault(index, mine)
-                    return mine
-        return None
-
-    def withdraw(self, arrival: Arrival) -> bool:
-        """Forget an element, as if it had not come; False if it is not here."""
-        for index, queue in self.items.items():
-            if arrival in queue:
-                queue.remove(arrival)
-                if not queue:
-                    del self.items[index]
-                return True
-        return False
+    def withdraw(self, arrival: Arrival, *, leave_out: bool) -> bool:
+        """Take an element out, as if it had not come or to make the list without it; False if it is not here."""
+        index = arrival.tag[-1][1]
+        queue = self.items.get(index)
+        if queue is None or arrival not in queue:
+            return False
+        queue.remove(arrival)
+        if not queue:
+            del self.items[index]
+            if leave_out:
+                self.left_out.setdefault(index, arrival)
+        return True
 
     def take(self, fans: dict[str, int]) -> ArgumentValue | None:
         """The list, once it is complete; its elements leave the buffer."""
@@ -197,10 +188,16 @@ class Cell:
             yield from buffer.pending()
 
     # -- edits -----------------------------------------------------------------
-    def withdraw(self, arrival: Arrival) -> ArgumentValue | None:
-        """Take an arrival out of the list on whose way it is, or together with the value that it has become."""
-        for buffer in self.lists:
-            if buffer.withdraw(arrival):
+    def withdraw(self, arrival: Arrival, *, leave_out: bool = False) -> ArgumentValue | None:
+        """Take an arrival out of the list on whose way it is; or else the value that it is part of, which stays.
+
+        Raises
+        ------
+        LookupError
+            It does not wait.
+        """
+        for buffer in list(self.lists) if arrival.element else ():
+            if buffer.withdraw(arrival, leave_out=leave_out):
                 if not (buffer.items or buffer.left_out or buffer.made):
                     self.lists.remove(buffer)
                 return None

@@ -139,26 +139,23 @@ class JoinTable:
         return brought
 
     def supply(
-        self, socket: int, argument: str, party: int, run: int, tag: Tag, value: object, key: object = None
-    ) -> Arrival:
-        """One value brought by hand, or given with a submit that left others to come; `key`: for a join by key."""
-        if (socket, argument) in self.topology.run_independent:
-            one = Arrival(self.calls.new_arrival(), socket, argument, party, run, tag, "value", value, key=key)
-            return self._take_run_independent(one)
-        record = self._party(party)
-        arrival = self._arrival(socket, argument, record, run, tag, value)
-        self.calls.value(record, record.tree(socket), arrival)
-        self._after(record)
-        return arrival
+        self, socket: int, argument: str, party: int, run: int, tag: Tag, value: object, key: object = None,
+        *, element: bool = False,
+    ) -> Arrival:  # fmt: skip
+        """One value brought by hand, or given with a submit that left others to come.
 
-    def supply_element(self, socket: int, argument: str, party: int, run: int, tag: Tag, value: object) -> None:
-        """One element that a list lacks, brought by hand."""
-        record = self._party(party)
+        `key`: for a join by key; `element`: it is one that a list lacks.
+        """
         one = self.calls.new_arrival()
-        arrival = Arrival(one, socket, argument, record.id, run, tag, "value", value, gathers=True)
+        arrival = Arrival(one, socket, argument, party, run, tag, "value", value, gathers=element, key=key)
+        if (socket, argument) in self.topology.run_independent:
+            return self._take_run_independent(arrival)
+        record = self._party(party)
+        arrival.party = record.id
         self.calls.out.arrivals.append(arrival)
         self.calls.value(record, record.tree(socket), arrival)
         self._after(record)
+        return arrival
 
     def supply_list(
         self, socket: int, argument: str, party: int, run: int, tag: Tag, values: Sequence[object]
@@ -293,8 +290,21 @@ class JoinTable:
             return
         party = self._party(arrival.party)
         tree = party.trees[arrival.socket]
-        if not (self._out_of_buffer(party, tree, arrival) or self._out_of_wait(party, tree, arrival, alone)):
-            raise LookupError(f"arrival {arrival.id} does not wait")
+        node, cell = tree.place(arrival)
+        value = cell.withdraw(arrival, leave_out=True)
+        if value is None:
+            party.waiting -= 1
+            self.calls.set_state(arrival, "discarded", None)
+            self.calls.gather(party, tree, node, arrival.argument)
+        elif arrival.element:
+            # the list has one element less
+            value.arrivals.remove(arrival)
+            value.tombstone = value.tombstone or arrival
+            self.calls.set_state(arrival, "discarded", None)
+        else:
+            node.remove(arrival.argument, value)
+            self.calls.uncount(party, value)
+            self._away(party, tree, arrival, alone)
         self._after(party)
 
     def leave_out(self, socket: int, argument: str, party: int, tag: Tag) -> None:
@@ -308,36 +318,6 @@ class JoinTable:
         record = self._party(party)
         self.tombstones.end_list(record, record.tree(socket), argument, tag)
         self._after(record)
-
-    def _out_of_buffer(self, party: Party, tree: Tree, arrival: Arrival) -> bool:
-        """Leave an element out of the list that it is gathered for."""
-        node, cell = tree.place(arrival)
-        for buffer in cell.lists:
-            mine = buffer.forget(arrival.id)
-            if mine is not None:
-                party.waiting -= 1
-                self.calls.set_state(mine, "discarded", None)
-                self.calls.gather(party, tree, node, arrival.argument)
-                return True
-        return False
-
-    def _out_of_wait(self, party: Party, tree: Tree, arrival: Arrival, alone: bool) -> bool:
-        node, cell = tree.place(arrival)
-        for value in cell.values:
-            mine = next((a for a in value.arrivals if a.id == arrival.id), None)
-            if mine is None:
-                continue
-            if mine.element:
-                # the list has one element less
-                value.arrivals.remove(mine)
-                value.tombstone = value.tombstone or mine
-                self.calls.set_state(mine, "discarded", None)
-                return True
-            node.remove(arrival.argument, value)
-            self.calls.uncount(party, value)
-            self._away(party, tree, mine, alone)
-            return True
-        return False
 
     def _away(self, party: Party, tree: Tree, arrival: Arrival, alone: bool) -> None:
         others = any(a.run == arrival.run for a in self.waiting(party))
@@ -393,10 +373,6 @@ class JoinTable:
     def hold_again(self, arrivals: Iterable[Arrival]) -> None:
         """Put back what waits, or is held, regardless of run."""
         self.policies.restore(arrivals)
-
-    def set_alone(self, party: int) -> None:
-        """Let no further run into a party."""
-        self.parties.set_alone(party)
 
     @property
     def undecided(self) -> list[int]:
@@ -460,11 +436,6 @@ class JoinTable:
         if record is None:
             raise RuntimeError(f"party {party} comes to a join and was never adopted")
         return record
-
-    def _arrival(self, socket: int, argument: str, party: Party, run: int, tag: Tag, value: object) -> Arrival:
-        arrival = Arrival(self.calls.new_arrival(), socket, argument, party.id, run, tag, "value", value)
-        self.calls.out.arrivals.append(arrival)
-        return arrival
 
     def _watch(self, party: Party) -> None:
         """Settle a party as long as it lives, if its failures may be all that a list waits for."""

@@ -203,11 +203,6 @@ class Parties:
         del self._open[shape]
         return None
 
-    def set_alone(self, party: int) -> None:
-        """Let no further run into a party."""
-        if party in self.all:
-            self.all[party].alone = True
-
     def leave(self, party: Party, run: int) -> None:
         """Take a run out of its party, which may then take another in its place."""
         party.runs.pop(run, None)

@@ -25,6 +25,7 @@ def restore(
     skipped: Iterable[tuple[int, int, Tag]],
     fans: Iterable[tuple[int, str, int]],
     given: Iterable[tuple[int, int, int, int, Tag]],
+    alone: Iterable[int] = (),
 ) -> None:
     """Put parties back into a table, with all that came in them.
 
@@ -42,6 +43,8 @@ def restore(
         Party, split and size of each split that has closed.
     given : iterable of (int, int, int, int, Tag)
         Request, run, socket, party and tag of each request that waits for arguments.
+    alone : iterable of int
+        Parties that take no further run.
     """
     rows = list(parties)
     for party, runs, live in rows:
@@ -51,6 +54,8 @@ def restore(
     for party, split, n in fans:
         if party in records:
             records[party].fans[split] = n
+    for party in records.keys() & set(alone):
+        records[party].alone = True
     builder = _Builder(table)
     for arrival in sorted(arrivals, key=lambda a: a.id):
         arrival.party = owner.get(arrival.run, arrival.party)

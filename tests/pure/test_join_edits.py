@@ -180,7 +180,7 @@ def test_an_element_that_another_plug_is_to_bring_goes_as_if_it_had_not_come(at:
     flow.restart()
     assert len(flow.waiting("Z")) == len(some) - 1
     party = flow.party_of(1)
-    flow.table.supply_element(taken.socket, "x", party, 1, taken.tag, "anew")
+    flow.table.supply(taken.socket, "x", party, 1, taken.tag, "anew", element=True)
     flow.absorb()
     for call in flow.of("M", "queued"):
         flow.end(call)
