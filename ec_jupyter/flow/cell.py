@@ -182,6 +182,15 @@ class Cell:
         there = {i for b in found for i in (*b.items, *b.left_out)}
         return set(range(min(fans[split] for split in every))) - there
 
+    def waits(self) -> Iterator[Arrival]:
+        """Arrivals that no call has taken, those on their way into lists included."""
+        for value in self.values:
+            for arrival in value.arrivals:
+                if arrival.state == "waiting":
+                    yield arrival
+        if self.lists:
+            yield from self.pending()
+
     def pending(self) -> Iterator[Arrival]:
         """Elements on their way into lists."""
         for buffer in self.lists:

@@ -95,3 +95,7 @@ class Decisions:
         self.merged: list[tuple[int, int]] = []
         self.ended: list[int] = []
         self.unshared: list[int] = []
+
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self.calls or self.arrivals or self.changed or self.ended or self.merged)

@@ -59,7 +59,9 @@ class JoinTable:
 
     def drain(self) -> Decisions:
         """What was decided since the last call of this."""
-        out, self.calls.out = self.calls.out, Decisions()
+        out = self.calls.out
+        if out:
+            self.calls.out = Decisions()
         return out
 
     # -- runs and requests -----------------------------------------------------

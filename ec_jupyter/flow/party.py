@@ -76,9 +76,9 @@ class Party:
     def waits(self) -> Iterator[Arrival]:
         """Its arrivals that no call has taken, those on their way into lists included."""
         for tree in self.trees.values():
-            for _, _, value in tree.waiting():
-                yield from (a for a in value.arrivals if a.state == "waiting")
-            yield from tree.pending()
+            for node in tree.root.full() if tree.root.load else ():
+                for cell in node.cells.values():
+                    yield from cell.waits()
 
     def tokens(self) -> Iterator[tuple[int, Tag]]:
         """Where its waiting arrivals stand; a shared value counts until its first use only."""
