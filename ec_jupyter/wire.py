@@ -2,6 +2,7 @@
 
 A frame is eight bytes (length of the header, length of the buffers, little endian), a JSON
 object whose ``k`` names its kind and whose ``b`` lists the buffers' lengths, then the buffers.
+A header of one byte stands for one that has a kind alone, and one buffer: lots and blocks.
 User values are only ever buffers: nobody who forwards a frame has to unpickle anything.
 Standard library only: this module is part of what travels to a bare host.
 """
@@ -26,6 +27,8 @@ INLINE_BYTES = 64 * 1024
 
 MAX_FRAME_BYTES = 1 << 30
 _PREFIX = struct.Struct("<II")
+_MARKS = {"run": b"r", "done": b"d"}
+_MARKED = {mark[0]: kind for kind, mark in _MARKS.items()}
 _dumps = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
 _loads = json.JSONDecoder().decode
 
@@ -36,6 +39,8 @@ Buffer = bytes | memoryview
 def encode(header: Header, buffers: Sequence[Buffer] = ()) -> bytes:
     """One frame as bytes; `header` is not kept and must be JSON with a ``k``."""
     total = 0
+    if len(header) == len(buffers) == 1 and header["k"] in _MARKS and len(buffers[0]) < MAX_FRAME_BYTES:
+        return b"".join((_PREFIX.pack(1, len(buffers[0])), _MARKS[header["k"]], buffers[0]))
     if buffers:
         lengths = [len(b) for b in buffers]
         header["b"] = lengths
@@ -99,6 +104,8 @@ class FrameReader:
 
 
 def _cut(data: bytes, at: int, head: int, body: int) -> tuple[Header, list[bytes]]:
+    if head == 1 and data[at] in _MARKED:
+        return {"k": _MARKED[data[at]]}, [data[at + 1 : at + 1 + body]]
     try:
         header = _loads(data[at : at + head].decode())
         if not isinstance(header, dict) or not isinstance(header.get("k"), str):

@@ -253,7 +253,8 @@ class Core:
         socket = self.topology.sockets[job.socket]
         job.attempt += 1
         job.assigned, job.node, job.task, job.started = True, node, socket.task, None
-        job.extra.clear()
+        if job.extra:
+            job.extra.clear()
         self.held.hold(job.id, node, socket.processor, socket.threads)
         return self.specs.call(job, self.topology)
 

@@ -30,6 +30,7 @@ from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import LOCAL, Node, Processor
 from ec_jupyter.nodes.agents import Home, NodeAgent
 from ec_jupyter.nodes.cpus import available
+from ec_jupyter.wire import Call
 
 if TYPE_CHECKING:
     from ec_jupyter.nodes.local.agent import Agent
@@ -457,7 +458,7 @@ class Fleet:
         if locator.files:
             placed = {node: [r for r in some if locator.usable(core.jobs[r], node)] for node, some in placed.items()}
         calls = {node: [core.call(core.jobs[r], node) for r in requests] for node, requests in placed.items()}
-        if not self._claim([request for requests in placed.values() for request in requests]):
+        if not self._claim(calls):
             return
         for node, some in calls.items():
             member = self.members[node]
@@ -465,17 +466,22 @@ class Fleet:
                 member.hold(value.file for call in some for value in call.files())
             member.agent.assign(processor, some)
 
-    def _claim(self, taken: list[int]) -> bool:
+    def _claim(self, calls: dict[str, list[Call]]) -> bool:
         """Write down who starts where that has to be known to the next engine; False where the disk takes nothing."""
         core = self.core
-        claimed = [job for job in (core.jobs[request] for request in taken) if core.claims(job)]
+        claimed = [
+            core.jobs[call.request]
+            for node, some in calls.items()
+            for call in some
+            if node != LOCAL or call.spec.once
+        ]
         for job in claimed:
             core.journal.add("claim", (job.attempt, job.node, job.task, job.id))
         try:
             core.journal.commit() if claimed else None
         except sqlite3.OperationalError as error:
             core.journal.forget("claim", lambda row: True)
-            core.give_back(taken)
+            core.give_back([call.request for some in calls.values() for call in some])
             self._clock.stall(error)
             return False
         return True

@@ -7,6 +7,7 @@ accepted first. A lane holds at most `limit` requests; the rest stays on disk un
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -20,26 +21,59 @@ class Lane:
 
     Attributes
     ----------
-    heap : list of int
+    queue : deque of int
         Requests in memory, smallest first.
+    late : list of int
+        A heap of those that were queued after younger ones: given back, or tried again.
     members : set of int
-        Those of them that are still queued; the others were removed and are passed over.
+        Those of both that are still queued; the others were removed and are passed over.
     spilled : int
         Queued requests that are only on disk.
     ceiling : int
         The last request in memory when spilling began; only older ones may join it.
     """
 
-    heap: list[int] = field(default_factory=list)
+    queue: deque[int] = field(default_factory=deque)
+    late: list[int] = field(default_factory=list)
     members: set[int] = field(default_factory=set)
     spilled: int = 0
     ceiling: int = 0
 
     def head(self) -> int | None:
         """The request that was accepted first."""
-        while self.heap and self.heap[0] not in self.members:
-            heapq.heappop(self.heap)
-        return self.heap[0] if self.heap else None
+        queue, late, members = self.queue, self.late, self.members
+        while queue and queue[0] not in members:
+            queue.popleft()
+        while late and late[0] not in members:
+            heapq.heappop(late)
+        if late and not (queue and queue[0] < late[0]):
+            return late[0]
+        return queue[0] if queue else None
+
+    def add(self, request: int) -> None:
+        """Queue a request in memory."""
+        self.members.add(request)
+        if self.queue and request < self.queue[-1]:
+            heapq.heappush(self.late, request)
+        else:
+            self.queue.append(request)
+
+    def take(self, n: int, below: int = 1 << 62) -> list[int]:
+        """Up to `n` requests that were accepted before `below`, in order."""
+        taken: list[int] = []
+        queue, members = self.queue, self.members
+        while len(taken) < n and (head := self.head()) is not None and head < below:
+            if not self.late:
+                # nearly always: nothing was given back
+                while queue and len(taken) < n and queue[0] < below:
+                    request = queue.popleft()
+                    if request in members:
+                        members.discard(request)
+                        taken.append(request)
+                continue
+            members.discard(head)
+            taken.append(head)
+        return taken
 
 
 class Dispatch:
@@ -62,8 +96,7 @@ class Dispatch:
             if request > lane.ceiling:
                 return False
             lane.spilled = 0
-        lane.members.add(request)
-        heapq.heappush(lane.heap, request)
+        lane.add(request)
         return True
 
     def first(self, sockets: Iterable[int]) -> tuple[int, int] | None:
@@ -74,18 +107,18 @@ class Dispatch:
     def take(self, sockets: Iterable[int], n: int) -> list[int]:
         """Up to `n` requests of these sockets, in order of acceptance."""
         lanes = [lane for socket in sockets if (lane := self.lanes.get(socket)) is not None and lane.members]
+        if len(lanes) == 1:
+            return lanes[0].take(n)
+        heads = [(head, i) for i, lane in enumerate(lanes) if (head := lane.head()) is not None]
+        heapq.heapify(heads)
         taken: list[int] = []
-        while lanes and len(taken) < n:
-            lane = min(lanes, key=_head) if len(lanes) > 1 else lanes[0]
-            request = lane.head()
-            if request is None:
-                lanes.remove(lane)
-                continue
-            heapq.heappop(lane.heap)
-            lane.members.discard(request)
-            taken.append(request)
-            if not lane.members:
-                lanes.remove(lane)
+        while heads and len(taken) < n:
+            _, i = heapq.heappop(heads)
+            # all that it has before the head of the next lane
+            taken += lanes[i].take(n - len(taken), heads[0][0] if heads else 1 << 62)
+            head = lanes[i].head()
+            if head is not None:
+                heapq.heappush(heads, (head, i))
         return taken
 
     def drop(self, socket: int, request: int) -> bool:
@@ -112,9 +145,8 @@ class Dispatch:
     def fed(self, socket: int, requests: list[int], left: int, ceiling: int) -> None:
         """Requests were fetched from disk, in order; `left` remain there, all of them younger than `ceiling`."""
         lane = self.lanes[socket]
-        lane.members.update(requests)
         for request in requests:
-            heapq.heappush(lane.heap, request)
+            lane.add(request)
         lane.spilled = left
         lane.ceiling = ceiling
 
@@ -123,7 +155,3 @@ class Dispatch:
         lane = self.lanes.get(socket)
         return len(lane.members) + lane.spilled if lane else 0
 
-
-def _head(lane: Lane) -> int:
-    head = lane.head()
-    return head if head is not None else 1 << 62

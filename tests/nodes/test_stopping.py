@@ -133,7 +133,7 @@ async def test_cancel_interrupts_a_call_that_waits_in_c(rig: Rig, single: NodeAg
     for function, line in ((slumber, "time.sleep(300)"), (adrift, "KeyboardInterrupt")):
         call = rig.call(function)
         single.assign("main", [call])
-        await wait_until(lambda call=call: call.request in single.running())
+        await wait_until(lambda call=call: single.running().get(call.request))  # its worker has got to it
         single.cancel(call.request)
         await rig.done([call])
         error = rig.ear.outcomes[call.request].error

@@ -120,7 +120,10 @@ def leave(code: int) -> NoReturn:
     sys.exit(code)
 
 
-class WorkerConnection(asyncio.Protocol):
+_incoming = memoryview(bytearray(256 * 1024))  # what is read is taken out at once: one does for all connections
+
+
+class WorkerConnection(asyncio.BufferedProtocol):
     """One connection of a worker; `slots` has the slots by token, and the first frame names one of those."""
 
     def __init__(self, slots: dict[str, Slot], open_transports: set[asyncio.Transport]) -> None:
@@ -135,9 +138,13 @@ class WorkerConnection(asyncio.Protocol):
         self._transport = transport
         self._open_transports.add(transport)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where what comes is put."""
+        return _incoming
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Hand frames to the slot."""
-        frames = self._reader.feed(data)
+        frames = self._reader.feed(bytes(_incoming[:nbytes]))
         if self._slot is None and frames:
             header, _ = frames.pop(0)
             self._slot = self._slots.get(str(header.get("token")))

@@ -150,7 +150,9 @@ class Invocation:
     def result(self, call: Call) -> tuple[Value | None, Rest | None]:
         """Run a call; its value and what else there is to say of it. Whatever it raises, raises."""
         self._files = 0
-        outcome = self._result(call)
+        result = self._call(call)
+        value = small(result) if not call.spec.routes else None
+        outcome = (value, None) if value is not None else self._result(call, result)
         self._end_fork(0)
         return outcome
 
@@ -169,8 +171,7 @@ class Invocation:
         self._end_fork(0)
         return result
 
-    def _result(self, call: Call) -> tuple[Value | None, Rest | None]:
-        result = self._call(call)
+    def _result(self, call: Call, result: Any) -> tuple[Value | None, Rest | None]:
         kind = type(result)
         if kind is CoroutineType:
             result = asyncio.run(self._awaited(result))
@@ -271,7 +272,7 @@ class Invocation:
             ) from error
 
     def _dump(self, obj: object, call: Call, what: str = "result") -> Value:
-        self._end_fork(0)  # before it writes a file
+        self._end_fork(0)  # before it writes a file, or sends what a generator has yielded
         value = small(obj)
         if value is not None:
             return value

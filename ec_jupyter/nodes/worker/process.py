@@ -124,6 +124,7 @@ class Worker:
         self._guard = threading.Lock()  # pending, running, recalled
         self._reading = threading.Lock()
         self._reader = FrameReader()
+        self._incoming = memoryview(bytearray(_READ_BYTES))
         self._pending: deque[Call] = deque()
         self._recalled: set[int] = set()
         self._results = Results()
@@ -245,10 +246,15 @@ class Worker:
     def _receive(self) -> None:
         """Wait for frames and take them in."""
         with self._reading:
-            data = self._work.recv(_READ_BYTES)
-            if not data:
+            if not self._read():
                 leave()
-            self._take(data)
+
+    def _read(self, flags: int = 0) -> int:
+        """Take in what there is; how many bytes that was."""
+        # into the same bytes each time: to get as many for what may come costs more than to read it
+        count = self._work.recv_into(self._incoming, 0, flags)
+        self._take(bytes(self._incoming[:count]))
+        return count
 
     def _take(self, data: bytes) -> None:
         for header, buffers in self._reader.feed(data):
@@ -301,10 +307,8 @@ class Worker:
             while name not in self._modules:
                 with self._reading:
                     # whoever read meanwhile may have had the answer
-                    data = b"" if name in self._modules else self._work.recv(_READ_BYTES)
-                    if not data and name not in self._modules:
+                    if name not in self._modules and not self._read():
                         leave()
-                    self._take(data)
         return self._modules.pop(name, None)
 
     @contextmanager
@@ -421,8 +425,8 @@ class Worker:
             return
         try:
             with suppress(BlockingIOError):
-                while data := self._work.recv(_READ_BYTES, socket.MSG_DONTWAIT):
-                    self._take(data)
+                while self._read(socket.MSG_DONTWAIT):
+                    pass
         finally:
             self._reading.release()
 
