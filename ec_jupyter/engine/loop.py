@@ -246,10 +246,18 @@ class Engine:
         self._scheduled = False
         self.core.now = time.time()
         if self.stalled is None and not self.broken:
-            self._rpc.look()
+            self._take_in()
             self.commit()
         self.submit_logs.rest()
         self._last_tick = self._loop.time()
+
+    def _take_in(self) -> None:
+        """Take what clients have logged; what may start then is on disk: in the database, or in those logs."""
+        written = self.core.journal.empty
+        self._rpc.look()
+        if written and not self.core.journal.empty and not self._closing and self.look_around():
+            # what starts elsewhere, or must not start twice, is on disk first
+            self.fleet.pump_here()
 
     def commit(self) -> None:
         """Write the journal; then let effects out and start what may start."""

@@ -79,10 +79,10 @@ class Rpc:
             raise FrameError(f"no frame is called {kind!r}")
         if not client.greeted and kind not in _OPEN:
             raise FrameError("the first frame must be a hello")
-        self.submit_logs.before(client, self.submit)
         if action is None:
-            # a ring: what a client has submitted is taken before its next frame is looked at
+            self.submit_logs.rung(client)
             return
+        self.submit_logs.before(client, self.submit)
         schema.check(header, len(buffers))
         if kind in _WRITES:
             if self.loop.stalled is not None:

@@ -197,6 +197,13 @@ class SubmitLogs:
             live.refresh()
             self._drain(live, submit, client.served)
 
+    def rung(self, client: Connection) -> None:
+        """A client has submitted something: the next tick takes it."""
+        live = self._live.get(client.id)
+        if live is not None:
+            live.refresh()
+        self._clock.schedule()
+
     def look(self, submit: Submit) -> None:
         """Take what clients have submitted."""
         for live in self._live.values():
@@ -238,6 +245,11 @@ class SubmitLogs:
 
     def read(self, client: str, submit: Submit) -> None:
         """Take what one client has written down and the engine has not seen."""
+        live = self._live.get(client)
+        if live is not None and live.client.here:
+            # back already, on another connection
+            return
+        self._detach(client)
         path = self.folder / f"{client}.log"
         try:
             fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -251,7 +263,6 @@ class SubmitLogs:
             self._left.add(client)
         if self._clock.stalled is not None:
             self._left.add(client)
-        self._detach(client)
         with open(fd, "rb") as stream:
             if self._clock.stalled is None:
                 for item in _whole(stream.read(), path):
