@@ -42,33 +42,54 @@ class CallSpecs:
     def __init__(self, fixed: Mapping[int, StoredValue]) -> None:
         self._fixed = fixed
         self._topology: Topology | None = None
-        self._plans: dict[tuple[int, str, tuple[str, ...]], _Plan] = {}
+        # by socket, kinds of the given arguments (None: one value each) and their names
+        self._plans: dict[tuple[int, str | None, tuple[str, ...]], _Plan] = {}
 
     def call(self, job: Job, topology: Topology) -> Call:
         """A job as its agent gets it, with the newest version of its task."""
         if topology is not self._topology:
             self._topology = topology
             self._plans.clear()
+        values: list[Packed] = []
+        for kind, stored, _ in job.arguments.values():
+            one = stored[0] if kind == "v" else None
+            if one is None or one.place == "error":
+                return self._any(job, topology)
+            value = one.value
+            values.append((value.data or b"") if value.file is None else value)
+        # nearly always: one value an argument
+        plan = self._plans.get((job.socket, None, tuple(job.arguments)))
+        if plan is None:
+            plan = self._planned(job, "v" * len(values), topology)
+        if plan.fixed:
+            values += [self._fixed[row].value.packed for row in plan.fixed]
+        if plan.picks is not None:
+            values = [values[i] for i in plan.picks]
+        return Call(job.id, job.attempt, job.run, plan.spec, values, None, job.emitted)
+
+    def _any(self, job: Job, topology: Topology) -> Call:
         kinds = ""
         given: list[list[Packed]] = []
         for kind, stored, _ in job.arguments.values():
-            if kind == "v" and stored[0].place != "error":
-                kinds += "v"
-                given.append([stored[0].value.packed])
-                continue
             how, parts = argument_value(kind, stored)
             kinds += how
             given.append([one.value.packed for one in parts])
-        key = job.socket, kinds, tuple(job.arguments)
-        plan = self._plans.get(key)
-        if plan is None:
-            plan = self._plans[key] = _plan(*key, topology)
+        plan = self._planned(job, kinds, topology)
         given += [[self._fixed[row].value.packed] for row in plan.fixed]
         if plan.picks is not None:
             given = [given[i] for i in plan.picks]
-        values = given[0] if len(given) == 1 else [value for some in given for value in some]
         counts = None if plan.spec.single else [len(some) for some in given]
-        return Call(job.id, job.attempt, job.run, plan.spec, values, counts, job.emitted)
+        return Call(
+            job.id, job.attempt, job.run, plan.spec, [value for some in given for value in some], counts, job.emitted
+        )
+
+    def _planned(self, job: Job, kinds: str, topology: Topology) -> _Plan:
+        names = tuple(job.arguments)
+        key = job.socket, kinds if kinds.strip("v") else None, names
+        plan = self._plans.get(key)
+        if plan is None:
+            plan = self._plans[key] = _plan(job.socket, kinds, names, topology)
+        return plan
 
 
 def _plan(number: int, kinds: str, given: tuple[str, ...], topology: Topology) -> _Plan:

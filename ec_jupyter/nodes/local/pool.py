@@ -241,7 +241,7 @@ class Pool:
         elif slot not in self._checked:
             self._checked.add(slot)
             self._context.loop.call_later(STUCK_SECONDS, self._check, slot)
-        if any(call.spec.limited for call in calls):
+        if any(spec.limited for spec in {id(call.spec): call.spec for call in calls}.values()):
             self._context.watch.see(slot)
         return None
 
