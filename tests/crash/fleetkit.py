@@ -17,7 +17,7 @@ from ec_jupyter.nodes.agents import Home
 from ec_jupyter.nodes.local.agent import Agent
 from tests.crash.flowkit import SECONDS, Flow
 
-TOLD = ("started", "finished", "yielded", "returned", "died", "output", "progress", "room", "trouble")
+TOLD = ("started", "finished", "done", "yielded", "returned", "died", "output", "progress", "room", "trouble")
 
 
 class Station:
