@@ -108,7 +108,7 @@ class Calls:
     def value(self, party: Party, tree: Tree, arrival: Arrival) -> None:
         """Take in a value, and make the calls it completes."""
         node = tree.at(arrival.tag) if arrival.tag else tree.root
-        element = arrival.element
+        element = arrival.gathers and node.up is not None
         cell = node.cell(arrival.argument, element=element)
         if cell.supersedes(arrival) or (arrival.late and node.is_skipped()):
             self.set_state(arrival, "superseded", None)
@@ -227,12 +227,13 @@ class Calls:
         missing: tuple[str, ...] = (),
     ) -> None:
         """Make a call at a node: it uses up what is its own; what is from before a split stays for other elements."""
+        runs: set[int] = set()
         for name, value in arguments.items():
             if len(value.tag) == len(node.path):
                 node.remove(name, value)
             self.uncount(party, value)
+            runs.update([a.run for a in value.arrivals])
         tag = united([value.tag for value in arguments.values()]) if node.up is not None else ROOT
-        runs = {a.run for value in arguments.values() for a in value.arrivals}
         if len(runs) > 1:
             party.bound |= runs
         waited = self._take_partial(node, runs) if node.partial or node.up is not None else ()

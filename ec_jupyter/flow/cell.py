@@ -135,7 +135,8 @@ class Cell:
 
     def see(self, arrival: Arrival) -> None:
         """Remember that a value has come."""
-        self.seen, self.absent = True, False
+        self.seen = True
+        self.absent = False
         if arrival.late_of:
             self.late |= arrival.late_of
         if arrival.rescue_of or arrival.source is None:

@@ -203,7 +203,7 @@ class JoinTable:
         arrival = Arrival(
             calls.new_arrival(), plug.target, plug.argument, party.id if party else source.party, source.run,
             source.tag if tag is None else tag, "value", value, source.request, index, plug.id, 0, bool(plug.gather),
-            late=source.late,
+            False, "waiting", None, source.late,
         )  # fmt: skip
         if topology.run_independent and (plug.target, plug.argument) in topology.run_independent:
             arrival.key, arrival.gathers = key, False

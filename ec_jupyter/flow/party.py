@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 from ec_jupyter.flow.arrival import NOBODY, Arrival
 from ec_jupyter.flow.tag import Path, Tag
@@ -18,7 +17,6 @@ from ec_jupyter.flow.tree import Tree
 Shape = frozenset[Root]
 
 
-@dataclass(slots=True)
 class Party:
     """Runs that belong together, and what waits in their joins.
 
@@ -48,18 +46,19 @@ class Party:
         It takes no further run, and goes into no other party.
     """
 
-    id: int
-    runs: dict[int, Root] = field(default_factory=dict)
-    live: int = 0
-    waiting: int = 0
-    trees: dict[int, Tree] = field(default_factory=dict)
-    fans: dict[str, int] = field(default_factory=dict)
-    closing: dict[str, list[tuple[int, str, Path]]] = field(default_factory=dict)
-    late: dict[int, frozenset[int]] = field(default_factory=dict)
-    rescued: dict[int, frozenset[int]] = field(default_factory=dict)
-    bound: set[int] = field(default_factory=set)
-    shares: bool = False
-    alone: bool = False
+    __slots__ = (
+        "alone", "bound", "closing", "fans", "id", "late", "live", "rescued", "runs", "shares", "trees", "waiting",
+    )  # fmt: skip
+
+    def __init__(self, id: int, runs: dict[int, Root], live: int = 0, *, alone: bool = False) -> None:
+        self.id, self.runs, self.live, self.waiting = id, runs, live, 0
+        self.trees: dict[int, Tree] = {}
+        self.fans: dict[str, int] = {}
+        self.closing: dict[str, list[tuple[int, str, Path]]] = {}
+        self.late: dict[int, frozenset[int]] = {}
+        self.rescued: dict[int, frozenset[int]] = {}
+        self.bound: set[int] = set()
+        self.shares, self.alone = False, alone
 
     @property
     def over(self) -> bool:
@@ -158,7 +157,7 @@ class Parties:
         """The party that a new run enters, a new one if no open one takes it; `alone`: one of its own, for good."""
         party = None if alone else self._oldest(root)
         if party is None:
-            party = self.all[run] = Party(run, alone=alone)
+            party = self.all[run] = Party(run, {}, alone=alone)
         party.runs[run] = root
         self.file(party)
         return party
