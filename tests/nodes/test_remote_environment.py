@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -110,6 +111,16 @@ async def test_python_without_pip_gets_pip_from_here(rig: FarRig) -> None:
     assert "envs" not in python
 
 
+async def test_python_whose_pip_was_never_installed_makes_an_environment_with_one(rig: FarRig) -> None:
+    # as it comes before anybody has run ensurepip
+    venv = rig.folder / "bare"
+    subprocess.run([Path(sys.executable).resolve(), "-m", "venv", "--without-pip", venv], check=True)
+    bare = venv / "bin" / "python"
+    found, python = await made(rig, Pipe(str(bare), environment(rig, str(bare.parent))))
+    assert found == 42
+    assert Path(python).is_relative_to(rig.folder / "home" / ".cache" / "ec_jupyter" / "envs")
+
+
 async def test_requirement_nobody_has_is_the_nodes_error(rig: FarRig) -> None:
     env = environment(rig, str(Path(sys.executable).resolve().parent))
     agent = await rig.begin(
@@ -129,7 +140,7 @@ async def test_uv_is_used_where_it_is(rig: FarRig) -> None:
     uv = folder / "uv"
     uv.write_text(
         '#!/bin/sh\necho "uv: $*" >> "$HOME/said"\n'
-        'case "$1" in venv) exec "$3" -m venv "$5";; pip) exec "$4" -m pip install -r "$6";; esac\n'
+        'case "$1" in venv) exec "$3" -m venv --without-pip "$4" "$5";; pip) exec "$4" -m pip install -r "$6";; esac\n'
     )
     uv.chmod(0o755)
     python = Path(sys.executable).resolve()

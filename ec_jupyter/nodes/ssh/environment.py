@@ -176,10 +176,15 @@ def _make(place: Path, note: Callable[[str], None], pip: Callable[[], bytes]) ->
 
 
 def _has_venv(venv: Path, note: Callable[[str], None]) -> bool:
-    """Make an environment with pip; False where Python came without, as Debian's does."""
+    """Make an environment that sees the host's pip, or has its own; False where Python came without, as Debian's."""
+    inside = str(venv / "bin" / "python")
     try:
-        _run([sys.executable, "-m", "venv", "--system-site-packages", str(venv)], note)
-        _run([str(venv / "bin" / "python"), "-m", "pip", "--version"], note)
+        # a pip of its own takes as long as ten of these
+        _run([sys.executable, "-m", "venv", "--without-pip", "--system-site-packages", str(venv)], note)
+        try:
+            _run([inside, "-c", "import pip"], note)
+        except Failed:
+            _run([inside, "-m", "ensurepip"], note)
     except Failed:
         return False
     return True
