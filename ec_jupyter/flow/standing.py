@@ -81,9 +81,10 @@ class Standing:
 
     # -- what waits ------------------------------------------------------------
     def waiting(self, party: int, socket: int | None = None) -> list[Arrival]:
-        """Arrivals of a party (at one socket) that no call has taken; none of a party that has ended."""
+        """Arrivals of a party (at one socket) that no call has taken, oldest first; none of a party that has ended."""
         record = self._parties.all.get(party)
-        return [a for a in record.waits() if socket in (None, a.socket)] if record else []
+        found = [a for a in record.waits() if socket in (None, a.socket)] if record else []
+        return sorted(found, key=lambda a: a.id)
 
     def empty_lists(self) -> Iterator[Arrival]:
         """Tombstones of empty lists that no call has taken."""

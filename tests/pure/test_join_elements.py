@@ -521,3 +521,13 @@ def test_of_a_party_that_ends_it_is_told_whether_values_in_it_are_shared(restart
             flow.end(call)
     assert flow.ended == [1, 4]
     assert flow.unshared == [1]
+
+
+def test_what_waits_is_told_oldest_first_whichever_element_it_is() -> None:
+    flow = Simulation(wiring("load() step(x) work(x, m)", "load -> step.x map; step -> work.x"))
+    load = flow.submit("load")
+    flow.end(load, ["a", "b", "c"])
+    for call in reversed(flow.of("step")):
+        flow.end(call, call.arguments["x"])
+    waiting = flow.table.standing.waiting(load.party, flow.topology.names["work"])
+    assert [arrival.value for arrival in waiting] == ["c", "b", "a"]
