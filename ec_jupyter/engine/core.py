@@ -308,8 +308,9 @@ class Core:
         else:
             self._done(job, outcome)
 
-    def block(self, block: Block, note: Callable[[int, float, float], None]) -> None:
-        """Take results in columns; `note` is told of each its socket, the time and how long it took."""
+    def block(self, block: Block, note: Callable[[int, float, Sequence[float]], None]) -> None:
+        """Take results in columns; `note` is told of each socket the time and how long its calls took."""
+        took: dict[int, list[float]] = {}
         types = block.types if len(block.types) == len(block.requests) else block.types * len(block.requests)
         rows = zip(block.requests, block.attempts, block.values, types, block.started, block.seconds, strict=True)
         for request, attempt, data, kind, began, seconds in rows:
@@ -318,10 +319,12 @@ class Core:
             if request < 0:
                 self.outcome(Outcome(request, attempt, "done", value, started=began, seconds=seconds))
             elif (job := self.current(request, attempt)) is not None:
-                note(job.socket, self.now, seconds)
+                took.setdefault(job.socket, []).append(seconds)
                 stored = self._result(job, value)
                 self._finish(job, "done", "queued", stored, (began, seconds, block.slot, block.pid))
                 self._go_on(job, stored)
+        for socket, some in took.items():
+            note(socket, self.now, some)
 
     def late(self, outcome: Outcome) -> None:
         """Drop the files of an answer that came too late."""

@@ -366,7 +366,7 @@ class Engine:
             core.suspects.call(outcome.request)
             job = core.jobs.get(outcome.request)
             if job is not None:
-                self.rates.note(job.socket, core.now, outcome.seconds)
+                self.rates.note(job.socket, core.now, [outcome.seconds])
             core.outcome(outcome)
         core.suspects.end()
         if self.quarantine.calls:

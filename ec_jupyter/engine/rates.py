@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Sequence
+from itertools import repeat
 from typing import Any
 
 from ec_jupyter.flow.topology import Topology
@@ -24,14 +26,14 @@ class Ring:
         self.ends: deque[list[int]] = deque(maxlen=WINDOW + 1)
         self.seconds: deque[tuple[float, float]] = deque(maxlen=SAMPLES)
 
-    def add(self, now: float, seconds: float) -> None:
-        """One more call has ended."""
+    def add(self, now: float, seconds: Sequence[float]) -> None:
+        """More calls have ended."""
         second = int(now)
         if self.ends and self.ends[-1][0] == second:
-            self.ends[-1][1] += 1
+            self.ends[-1][1] += len(seconds)
         else:
-            self.ends.append([second, 1])
-        self.seconds.append((now, seconds))
+            self.ends.append([second, len(seconds)])
+        self.seconds.extend(zip(repeat(now), seconds))
 
     def rate(self, now: float) -> dict[str, float | None]:
         """Calls a second over the window, and how long half and 95 % of them took at most."""
@@ -50,8 +52,8 @@ class Rates:
     def __init__(self) -> None:
         self.rings: dict[int, Ring] = {}
 
-    def note(self, socket: int, now: float, seconds: float) -> None:
-        """A call of a socket has ended, however it did."""
+    def note(self, socket: int, now: float, seconds: Sequence[float]) -> None:
+        """Calls of a socket have ended, however they did; `seconds` is how long each took."""
         ring = self.rings.get(socket)
         if ring is None:
             ring = self.rings[socket] = Ring()

@@ -390,6 +390,9 @@ class Worker:
                 # nothing more to say of a call once it is known to be long
                 wait = 10 * FLUSH_SECONDS if self._announced == self._running != 0 else FLUSH_SECONDS
             self._busy.clear()
+            if self._unfinished():
+                # begun since the last look, by a main thread that still saw this one awake
+                self._busy.set()
 
     def _unfinished(self) -> bool:
         return bool(self._running or self._pending or self._results.count)
