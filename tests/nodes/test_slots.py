@@ -446,3 +446,29 @@ async def test_task_that_would_kill_what_its_worker_belongs_to_fails(rig: Rig, a
     call = rig.call(patricide)
     await rig.run(agent, call)
     assert "a task cannot end process" in rig.ear.outcomes[call.request].error["message"]
+
+
+async def test_results_of_quick_calls_do_not_wait_for_a_slow_one_that_left_with_them(rig: Rig, single: Agent) -> None:
+    open_gate, gate = str(rig.folder / "open"), rig.gate()
+    for x in range(5):
+        # known to be quick, so that those that follow leave together
+        await rig.run(single, rig.call(hold, {"gate": open_gate, "x": x}))
+    quick = [rig.call(hold, {"gate": open_gate, "x": x}) for x in range(5)]
+    slow, behind = rig.call(hold, {"gate": str(gate), "x": 9}), rig.call(hold, {"gate": open_gate, "x": 10})
+    single.assign("main", [*quick, slow, behind])
+    await rig.done(quick)
+    assert slow.request not in rig.ear.outcomes
+    gate.open()
+    await rig.done([slow, behind])
+    assert [rig.result(call.request) for call in (*quick, slow, behind)] == [0, 1, 2, 3, 4, 9, 10]
+
+
+async def test_calls_of_several_sockets_that_leave_together_run_in_the_order_they_came(rig: Rig, single: Agent) -> None:
+    warm, log = rig.folder / "warm", rig.folder / "log"
+    for x in range(5):
+        await rig.run(single, rig.call(logged, {"log": str(warm), "x": x}, socket="ab"[x % 2]))
+    calls = [rig.call(logged, {"log": str(log), "x": x}, socket="aab"[x % 3]) for x in range(20)]
+    single.assign("main", calls)
+    await rig.done(calls)
+    assert [rig.result(call.request) for call in calls] == list(range(20))
+    assert log.read_text().split() == [f"{sign}{x}" for x in range(20) for sign in "+-"]
