@@ -23,6 +23,8 @@ from ec_jupyter.engine.row_values import fits, result_id
 from ec_jupyter.engine.side_calls import FIRST, SideCalls
 from ec_jupyter.engine.store import Store
 from ec_jupyter.engine.suspects import REQUEST, Suspects
+from ec_jupyter.flow.arrival import Arrival
+from ec_jupyter.flow.decision import Decisions
 from ec_jupyter.flow.dispatch import Dispatch
 from ec_jupyter.flow.join import Fire, JoinTable, Skip, Source
 from ec_jupyter.flow.placement import Holdings
@@ -161,16 +163,15 @@ class Core:
     def absorb(self) -> bool:
         """Write down, and queue, what the join table decided; whether there was anything."""
         decided = self.joins.drain()
+        passed = self._passed(decided) if decided.calls and decided.arrivals else {}
         for arrival in decided.arrivals:
-            if arrival.kind == "value" or arrival.plug not in self.topology.simple:
-                self.journal.add("add_arrival", arrival_row(arrival, self.now))
-            if arrival.state == "waiting":
-                self.expiry.add(arrival, self.now)
+            if arrival.request not in passed:
+                self._add_arrival(arrival)
         for arrival in decided.changed:
             self.journal.add("set_arrival", (arrival.state, arrival.request, arrival.party, arrival.id))
         for call in decided.calls:
             if isinstance(call, Fire):
-                self._fired(call)
+                self._fired(call, passed.get(call.request))
             else:
                 self._skipped(call)
         for party, older in decided.merged:
@@ -179,8 +180,30 @@ class Core:
             self.journal.step("end_shared", (party,))
         return bool(decided.calls or decided.arrivals or decided.changed)
 
-    def _fired(self, fire: Fire) -> None:
+    def _passed(self, decided: Decisions) -> dict[int, Arrival]:
+        """New values that have each made a call by itself, by request, written down as such."""
+        simple, first, found = self.topology.simple, decided.arrivals[0].id, {}
+        for call in decided.calls:
+            if isinstance(call, Fire) and not call.waited and len(call.arguments) == 1:
+                (value,) = call.arguments.values()
+                one = value.arrivals[0]
+                # an element of a split has a place of its own, and what comes late is known by its row
+                if one.plug in simple and one.id >= first and not (one.index or one.late or one.tag != call.tag):
+                    found[call.request] = one
+                    self.journal.add("add_passed", (one.source, one.plug, call.request, one.id, one.argument))
+        return found
+
+    def _add_arrival(self, arrival: Arrival) -> None:
+        if arrival.kind == "value" or arrival.plug not in self.topology.simple:
+            self.journal.add("add_arrival", arrival_row(arrival, self.now))
+        if arrival.state == "waiting":
+            self.expiry.add(arrival, self.now)
+
+    def _fired(self, fire: Fire, passed: Arrival | None) -> None:
         arguments = {name: argument_of(value) for name, value in fire.arguments.items()}
+        if passed is not None:
+            kind, stored, _ = arguments[passed.argument]
+            arguments[passed.argument] = (kind, stored, (-(passed.source or 0),))
         job = Job(fire.request, fire.socket, fire.party, fire.run, fire.tag, arguments, self.now)
         if fire.begins and job.party != job.run:
             self.journal.add("add_run", (job.run, job.socket, None, job.party, None, None, self.now))

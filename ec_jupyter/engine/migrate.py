@@ -35,6 +35,10 @@ def _with_small_values(db: sqlite3.Connection) -> None:
     # 3 to 4: small values stand in the rows of requests from now on; those that have rows keep them, and so do runs
     for column in ("inputs BLOB", "bytes BLOB", "type TEXT"):
         db.execute(f"ALTER TABLE request ADD COLUMN {column}")
+    db.execute(
+        "CREATE TABLE passed (source INTEGER, plug INTEGER, request INTEGER NOT NULL, arrival INTEGER NOT NULL, "
+        "argument TEXT NOT NULL, PRIMARY KEY (source, plug)) WITHOUT ROWID"
+    )
 
 
 STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {2: _without_slow_checks, 3: _with_small_values}

@@ -16,6 +16,9 @@ UPDATE request SET state = ?, arguments = ?, tag = ?, revision = ? WHERE id = ? 
 INSERT INTO arrival (id, target, argument, party, run, tag, value, source_request, "index", plug, request, state, mark, late, time, key)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
+-- name: add_passed
+INSERT INTO passed (source, plug, request, arrival, argument) VALUES (?, ?, ?, ?, ?);
+
 -- name: set_arrival
 UPDATE arrival SET state = ?, request = ?, party = ? WHERE id = ?;
 
@@ -260,7 +263,8 @@ SELECT name, cpus, memory, affinity, paused FROM processor;
 SELECT socket, state, count(*) FROM request WHERE joined IS NULL GROUP BY socket, state;
 
 -- name: top_ids
-SELECT (SELECT max(id) FROM request), (SELECT max(id) FROM value), (SELECT max(id) FROM arrival),
+SELECT (SELECT max(id) FROM request), (SELECT max(id) FROM value),
+       max(coalesce((SELECT max(id) FROM arrival), 0), coalesce((SELECT max(arrival) FROM passed), 0)),
        max(coalesce((SELECT max(id) FROM socket), 0), coalesce((SELECT max(id) FROM plug), 0), coalesce((SELECT max(id) FROM task), 0)),
        (SELECT max(n) FROM revision);
 
@@ -330,8 +334,11 @@ SELECT r.id, r.socket, r.run, r.tag, r.state, r.joined FROM request r
 
 -- name: arrivals_from
 SELECT id, target, argument, party, run, tag, value, source_request, "index", plug, request, state, mark, late, time, key
-  FROM arrival
- WHERE source_request IN (SELECT value FROM json_each(?));
+  FROM arrival WHERE source_request IN (SELECT value FROM json_each(?1))
+UNION ALL
+SELECT p.arrival, r.socket, p.argument, coalesce(run.party, r.run), r.run, r.tag, NULL, p.source, 0, p.plug, r.id, 'used', NULL, 0, r.created, NULL
+  FROM passed p JOIN request r ON r.id = p.request LEFT JOIN run ON run.id = r.run
+ WHERE p.source IN (SELECT value FROM json_each(?1));
 
 -- name: arrivals_given
 SELECT id, target, argument, party, run, tag, value, source_request, "index", plug, request, state, mark, late, time, key
@@ -417,16 +424,23 @@ SELECT id, socket, emitted FROM request WHERE id IN (SELECT value FROM json_each
 -- name: brought
 -- what a call sent to an argument, and by which plugs
 SELECT id, tag, plug, state, mark FROM arrival
- WHERE source_request = :request AND target = :target AND argument = :argument AND state <> 'routing';
+ WHERE source_request = :request AND target = :target AND argument = :argument AND state <> 'routing'
+UNION ALL
+SELECT p.arrival, r.tag, p.plug, 'used', NULL FROM passed p JOIN request r ON r.id = p.request
+ WHERE p.source = :request AND r.socket = :target AND p.argument = :argument;
 
 -- name: carried_by
-SELECT 1 FROM arrival WHERE source_request = ? AND "index" = ? AND plug = ?;
+SELECT 1 FROM arrival WHERE source_request = ?1 AND "index" = ?2 AND plug = ?3
+UNION ALL
+SELECT 1 FROM passed WHERE source = ?1 AND plug = ?3 AND ?2 = 0;
 
 -- name: redraw_arrival
 UPDATE arrival SET plug = ? WHERE id = ? AND state = 'routing';
 
 -- name: carried
-SELECT "index", tag FROM arrival WHERE source_request = ? AND plug = ?;
+SELECT "index", tag FROM arrival WHERE source_request = ?1 AND plug = ?2
+UNION ALL
+SELECT 0, r.tag FROM passed p JOIN request r ON r.id = p.request WHERE p.source = ?1 AND p.plug = ?2;
 
 -- name: met
 UPDATE request SET revision = ? WHERE id = ?;
@@ -439,7 +453,9 @@ SELECT id, target, argument, party, run, tag, value, source_request, "index", pl
   FROM arrival WHERE id = ?;
 
 -- name: fed_by
-SELECT request, argument, source_request FROM arrival WHERE source_request = ? AND request IS NOT NULL;
+SELECT request, argument, source_request FROM arrival WHERE source_request = ?1 AND request IS NOT NULL
+UNION ALL
+SELECT request, argument, source FROM passed WHERE source = ?1;
 
 -- name: versions
 SELECT record, created FROM task WHERE socket = ? ORDER BY version;

@@ -102,16 +102,15 @@ def _assigned(core: Core, job: Job, seconds: float | None) -> dict[str, Any]:
 
 def _parents(core: Core, arrivals: list[list[int]]) -> list[list[int]]:
     """For each list of arrivals the requests that they came from."""
-    wanted = [one for some in arrivals for one in some]
-    if not wanted:
-        return [[] for _ in arrivals]
-    sources = dict(
-        core.store.db.execute(
+    named = {one for some in arrivals for one in some}
+    sources = {one: -one for one in named if one < 0}
+    wanted = named - sources.keys()
+    if wanted:
+        query = (
             "SELECT id, source_request FROM arrival "
-            "WHERE id IN (SELECT value FROM json_each(?)) AND source_request IS NOT NULL",
-            (id_list(wanted),),
+            "WHERE id IN (SELECT value FROM json_each(?)) AND source_request IS NOT NULL"
         )
-    )
+        sources.update(core.store.db.execute(query, (id_list(wanted),)))
     return [list(dict.fromkeys(sources[one] for one in some if one in sources)) for some in arrivals]
 
 

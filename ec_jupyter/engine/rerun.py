@@ -417,7 +417,7 @@ def collect(core: Core, fleet: Fleet, clients: Iterable[str]) -> tuple[int, int]
     return core.values.sweep(running, core.epoch, frozenset(clients), {file for _, file in thrown} - named)
 
 
-CLEARED = ("request", "run", "arrival", "attempt", "emission", "output", "fan", "event")
+CLEARED = ("request", "run", "arrival", "passed", "attempt", "emission", "output", "fan", "event")
 
 
 def clear(core: Core, fleet: Fleet) -> None:

@@ -43,7 +43,7 @@ CREATE INDEX run_stranger ON run (party) WHERE party <> id;
 CREATE TABLE fan (split TEXT, party INTEGER NOT NULL, n INTEGER, PRIMARY KEY (split, party)) WITHOUT ROWID;
 CREATE INDEX fan_party ON fan (party);
 
--- arguments: JSON {name: [kind, [value, ...], [arrival, ...]]}
+-- arguments: JSON {name: [kind, [value, ...], [arrival, ...]]}; a negative arrival is the request that it came from, in `passed`
 -- joined: the request that runs in this one's place
 -- inputs, bytes, type: small values that stand here, its arguments (packed) and its result. Their identities are negative
 --   (ec_jupyter/engine/row_values.py), wherever they are named; those of rows of the table value are positive
@@ -78,6 +78,10 @@ CREATE UNIQUE INDEX arrival_once ON arrival (source_request, "index", plug) WHER
 CREATE INDEX arrival_waiting ON arrival (party) WHERE state = 'waiting' OR state = 'shared' OR state = 'routing';
 CREATE INDEX arrival_held ON arrival (target) WHERE state = 'held';
 CREATE INDEX arrival_given ON arrival (party) WHERE source_request IS NULL;
+
+-- values that came to where nothing joins, each of which made a call by itself: they are used, and need no more than this
+CREATE TABLE passed (source INTEGER, plug INTEGER, request INTEGER NOT NULL, arrival INTEGER NOT NULL, argument TEXT NOT NULL,
+                     PRIMARY KEY (source, plug)) WITHOUT ROWID;
 
 -- place: inline (bytes), file (file), error (bytes is JSON, its arguments are values), gone (thrown away, file removed)
 CREATE TABLE value (id INTEGER PRIMARY KEY, place TEXT NOT NULL, file TEXT, bytes BLOB, hash TEXT, type TEXT NOT NULL,

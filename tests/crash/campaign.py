@@ -248,6 +248,7 @@ class Campaign:
             for (text,) in db.execute("SELECT arguments FROM request")
             for _, _, arrivals in json.loads(text).values()
             for arrival in arrivals
+            if arrival > 0
         )
         assert [a for a, n in taken.items() if n > 1] == []
         used = [a for (a,) in db.execute("SELECT id FROM arrival WHERE state = 'used' AND mark IS NULL")]

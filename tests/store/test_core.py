@@ -101,6 +101,12 @@ def test_a_plug_never_carries_the_same_thing_twice(tmp_path):
     submit(core, "root", x=1)
     request, attempt = begin(core, "root")
     done(core, request, attempt, 5)
+    passed = core.store.db.execute("SELECT * FROM passed LIMIT 1").fetchone()
+    core.journal.add("add_passed", passed)
+    with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
+        core.journal.commit()
+    core.journal.forget("add_passed", lambda row: True)
+    done(core, *begin(core, "left"), 5)
     plug, source = core.store.db.execute("SELECT plug, source_request FROM arrival LIMIT 1").fetchone()
     row = (999, 1, "x", 1, 1, "", None, source, 0, plug, None, "waiting", None, 0, 0.0, None)
     core.journal.add("add_arrival", row)

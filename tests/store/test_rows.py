@@ -14,6 +14,7 @@ from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.row_values import ROW_BYTES
 from ec_jupyter.engine.store import SQL
 from ec_jupyter.engine.suspects import Suspects
+from ec_jupyter.flow.columns import unpacked
 from ec_jupyter.model import Plug, to_json
 from tests.store.rig import begin, done, open_store, raised, start, submit, topology
 
@@ -24,7 +25,7 @@ FORK = topology(
     [("root", "left", "x"), ("root", "right", "x"), ("left", "join", "one"), ("right", "join", "two")],
 )
 PAIR = topology({"a": ["x"], "b": ["x"], "both": ["one", "two"]}, [("a", "both", "one"), ("b", "both", "two")])
-TABLES = ("request", "run", "value", "arrival")
+TABLES = ("request", "run", "value", "arrival", "passed")
 LARGE = "x" * (ROW_BYTES + 1)
 
 
@@ -71,8 +72,27 @@ def test_what_a_call_gets_of_another_is_named_and_not_copied(tmp_path: Path) -> 
     core = start(tmp_path / "flow")
     second, _ = begin(core, "two")
     assert arguments(core, second) == {"x": pickled("the result")}
+    assert rows(core) == {"request": 2, "passed": 1}
     assert sum(line.count("the result") for line in map(str, core.store.db.execute("SELECT * FROM request"))) == 1
     assert result(core, first) == ("done", pickled("the result"))
+
+
+def test_what_passed_where_nothing_joins_is_known_to_all_who_ask(tmp_path: Path) -> None:
+    core = start(tmp_path / "flow", FORK)
+    root = submit(core, "root", x=1)
+    done(core, *begin(core, "root"), 2)
+    left, right = root + 1, root + 2
+    core = start(tmp_path / "flow")
+    found, _ = requests.lineage(core, {"id": left}, {})
+    assert found["edges"] == [[root, left, "x"]]
+    found, _ = requests.lineage(core, {"id": root}, {})
+    assert sorted(found["edges"]) == [[root, left, "x"], [root, right, "x"]]
+    listed = unpacked(requests.requests(core, {"socket": "left"}, {})[0])
+    assert [row["parents"] for row in listed] == [[root]]
+    done(core, *begin(core, "left"), 3)
+    # numbers of arrivals that have no row are not given again
+    assert core.new_arrival() > max(n for (n,) in core.store.db.execute("SELECT arrival FROM passed"))
+    assert core.store.one("carried_by", (root, 0, 200)) == core.store.one("carried_by", (root, 0, 201)) == (1,)
 
 
 @pytest.mark.parametrize("killed", [False, True])
