@@ -184,10 +184,11 @@ class Core:
         """New values that have each made a call by itself, by request, written down as such."""
         simple, first, found = self.topology.simple, decided.arrivals[0].id, {}
         for call in decided.calls:
-            if isinstance(call, Fire) and not call.waited and len(call.arguments) == 1:
-                (value,) = call.arguments.values()
-                one = value.arrivals[0]
-                # an element of a split has a place of its own, and what comes late is known by its row
+            if not isinstance(call, Fire) or call.waited or len(call.arguments) != 1:
+                continue
+            (value,) = call.arguments.values()
+            # of an empty list there is none; an element of a split has a row of its own, and so has what comes late
+            for one in value.arrivals[:1]:
                 if one.plug in simple and one.id >= first and not (one.index or one.late or one.tag != call.tag):
                     found[call.request] = one
                     self.journal.add("add_passed", (one.source, one.plug, call.request, one.id, one.argument))

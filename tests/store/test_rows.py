@@ -16,7 +16,8 @@ from ec_jupyter.engine.store import SQL
 from ec_jupyter.engine.suspects import Suspects
 from ec_jupyter.flow.columns import unpacked
 from ec_jupyter.model import Plug, to_json
-from tests.store.rig import begin, done, open_store, raised, start, submit, topology
+from ec_jupyter.wire import Outcome
+from tests.store.rig import begin, done, open_store, raised, start, submit, topology, value
 
 ONE = topology({"one": ["x"]})
 CHAIN = topology({"one": ["x"], "two": ["x"]}, [("one", "two", "x")])
@@ -93,6 +94,18 @@ def test_what_passed_where_nothing_joins_is_known_to_all_who_ask(tmp_path: Path)
     # numbers of arrivals that have no row are not given again
     assert core.new_arrival() > max(n for (n,) in core.store.db.execute("SELECT arrival FROM passed"))
     assert core.store.one("carried_by", (root, 0, 200)) == core.store.one("carried_by", (root, 0, 201)) == (1,)
+
+
+def test_a_list_without_elements_makes_a_call_that_names_no_value(tmp_path: Path) -> None:
+    wiring = topology({"root": ["x"], "part": ["x"], "all": ["xs"]}, [("root", "part", "x"), ("part", "all", "xs")])
+    plugs = {**wiring.plugs, 200: replace(wiring.plugs[200], map=True), 201: replace(wiring.plugs[201], gather="all")}
+    core = start(tmp_path / "flow", replace(wiring, plugs=plugs))
+    submit(core, "root", x=[])
+    request, attempt = begin(core, "root")
+    core.outcome(Outcome(request, attempt, "done", value([]), routed={200: []}))
+    core.journal.commit()
+    gathered, _ = begin(core, "all")
+    assert arguments(core, gathered) == {"xs": []}
 
 
 @pytest.mark.parametrize("killed", [False, True])
