@@ -15,6 +15,9 @@ from ec_jupyter.nodes.local.agent import Agent
 from ec_jupyter.nodes.values import dump, load
 from ec_jupyter.wire import Block, Call, Outcome, Value
 
+SECONDS = 60.0
+"""How long a claim may take to come true on a machine that is busy with other things."""
+
 
 class Ear:
     """A listener that keeps everything, and lets a test wait for a claim about it."""
@@ -101,7 +104,7 @@ class Ear:
         self.stayed.add(file)
         self._news.set()
 
-    async def until(self, claim: Callable[[], Any], seconds: float = 20.0) -> None:
+    async def until(self, claim: Callable[[], Any], seconds: float = SECONDS) -> None:
         async def wait() -> None:
             while not claim():
                 self._news.clear()
@@ -216,13 +219,13 @@ class Rig:
         await self.done([call])
         return self.ear.outcomes[call.request]
 
-    async def done(self, calls: list[Call], seconds: float = 20.0) -> None:
+    async def done(self, calls: list[Call], seconds: float = SECONDS) -> None:
         """Wait until all of these have come to something."""
         wanted = {call.request for call in calls}
         await self.ear.until(lambda: wanted <= self.ear.outcomes.keys(), seconds)
 
 
-async def wait_until(claim: Callable[[], Any], seconds: float = 20.0) -> None:
+async def wait_until(claim: Callable[[], Any], seconds: float = SECONDS) -> None:
     """Wait for something no process tells us of, such as the end of one that is not our child."""
     deadline = time.monotonic() + seconds
     while not claim():
