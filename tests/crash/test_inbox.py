@@ -6,14 +6,16 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from ec_jupyter.client import submit_log
 from ec_jupyter.client.client import PYTHON
 from ec_jupyter.client.submit_log import SubmitLog
+from ec_jupyter.client.waits import background
 from ec_jupyter.engine.address import connect
 from ec_jupyter.engine.submit_records import PAGE, Shape
 from ec_jupyter.wire import PROTOCOL, FrameReader, encode
@@ -158,3 +160,74 @@ def test_the_identity_of_a_client_that_lives_cannot_be_taken(wired: Flow, marks:
     # what it would have suppressed is taken
     assert client.finished(client.submit([("leave", {"text": client.dump("mine")})])[0]).result(60)["state"] == "done"
     assert marks.lines == ["mine"]
+
+
+def size(text: str) -> int:
+    return len(text)
+
+
+def states(flow: Flow, ids: Sequence[int]) -> list[str]:
+    return [flow.client.finished(i).result(60)["state"] for i in ids]
+
+
+def test_where_a_log_cannot_be_mapped_it_is_written_and_nothing_is_lost(
+    make_flow: Callable[..., Flow], marks: Marks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(submit_log, "networked", lambda folder: True)
+    flow, path = make_flow(), str(marks)
+
+    def leave(text: object) -> None:
+        mark(path, text)
+
+    flow.socket(leave)
+    assert not flow.client._open_log().mapped
+    first = [flow.client.submit([("leave", {"text": flow.client.dump(i)})]) for i in range(N)]
+    assert states(flow, [one[0] for one in first]) == ["done"] * N
+    os.kill(flow.engine, signal.SIGSTOP)
+    more = [flow.client.submit([("leave", {"text": flow.client.dump(i)})]) for i in range(N, 2 * N)]
+    kill(flow.engine)
+    assert states(flow, [one[0] for one in more]) == ["done"] * N
+    assert sorted(map(int, marks.lines)) == list(range(2 * N))
+
+
+@pytest.mark.parametrize("mapped", [True, False])
+def test_a_log_begins_anew_once_all_in_it_is_answered_and_nothing_is_taken_twice(
+    make_flow: Callable[..., Flow], monkeypatch: pytest.MonkeyPatch, mapped: bool
+) -> None:
+    monkeypatch.setattr(submit_log, "networked", lambda folder: not mapped)
+    flow = make_flow()
+    flow.socket(size)
+    text = {"text": flow.client.dump("x" * 60_000)}
+    ids: list[int] = []
+    for n in (3, 30, 1, 8):
+        ids += [i for some in [flow.client.submit([("size", text)]) for _ in range(n)] for i in some]
+        assert states(flow, ids[-n:]) == ["done"] * n
+    assert len(set(ids)) == 42
+    log = flow.client._open_log()
+    wait_until(lambda: log.held < submit_log.ROOM_BYTES // 2)
+    assert log.end > 42 * 60_000
+    assert log.path.stat().st_size <= submit_log.ROOM_BYTES
+    # what was left in it is read by the next engine, and known to be taken
+    kill(flow.engine)
+    assert flow.client.submit([("size", text)])[0] not in ids
+    assert flow.count("size")["done"] + flow.count("size")["queued"] == 43
+
+
+def test_a_submit_waits_while_a_stopped_engine_is_far_behind_and_goes_on_with_it(wired: Flow, marks: Marks) -> None:
+    big = {"text": wired.client.dump("x" * 60_000)}
+    submitted: list[Sequence[int]] = []
+    os.kill(wired.engine, signal.SIGSTOP)
+
+    def submit() -> None:
+        for _ in range(60):
+            submitted.append(wired.client.submit([("leave", big)]))
+
+    submitting = background(submit, "submits")
+    wait_until(lambda: wired.client._open_log().full)
+    held = wired.client._open_log().held
+    assert held < 2 * submit_log.MOST_BYTES
+    assert not submitting.done()
+    os.kill(wired.engine, signal.SIGCONT)
+    submitting.result(60)
+    assert states(wired, [some[0] for some in submitted]) == ["done"] * 60
+    assert len(marks.lines) == 60
