@@ -20,7 +20,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("build") / "bench.json")
     args, rest = parser.parse_known_args()
     if "PEERBENCH" not in os.environ:
-        parser.error("PEERBENCH names no folder: set it to where the harness's run.py lies (docs/measurements.md)")
+        parser.error("PEERBENCH names no folder: set it to where the harness's run.py lies (benchmarks/README.md)")
     harness = Path(os.environ["PEERBENCH"]) / "run.py"
     args.out.parent.mkdir(parents=True, exist_ok=True)
     environ = {**os.environ, "PEERBENCH_PATH": str(HERE), "PEERBENCH_ADAPTERS": f"{NAME}=peers_adapter:EcJupyter"}

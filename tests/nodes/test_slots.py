@@ -10,7 +10,9 @@ import resource
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
+from copy import copy
 from typing import Any
 
 import numpy
@@ -20,7 +22,8 @@ from ec_jupyter.nodes.local import handles, pool
 from ec_jupyter.nodes.local.agent import Agent
 from ec_jupyter.nodes.values import load
 from ec_jupyter.nodes.worker.invoke import TASKS_KEPT
-from tests.nodes.rig import Rig, gone, wait_until
+from ec_jupyter.wire import Outcome
+from tests.nodes.rig import Ear, Rig, gone, wait_until
 from tests.nodes.tasks import echo, hold, ident, logged
 
 
@@ -472,3 +475,47 @@ async def test_calls_of_several_sockets_that_leave_together_run_in_the_order_the
     await rig.done(calls)
     assert [rig.result(call.request) for call in calls] == list(range(20))
     assert log.read_text().split() == [f"{sign}{x}" for x in range(20) for sign in "+-"]
+
+
+class Anew(Ear):
+    """Takes the end of an attempt that was given up, and of the one after it."""
+
+    def finished(self, outcomes: list[Outcome]) -> None:
+        for outcome in outcomes:
+            self.outcomes.pop(outcome.request, None)
+        super().finished(outcomes)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_the_end_of_an_attempt_that_was_given_up_does_not_take_the_next_one_off(rig: Rig, fails: bool) -> None:
+    rig.ear = Anew()
+    agent = await rig.start(1)
+    agent.processor("main", 1)
+    gate, broken = rig.gate(), rig.folder / "broken"
+
+    def passed(shut: str, broken: Any) -> str:
+        while os.path.exists(shut):
+            time.sleep(0.01)
+        if broken.exists():
+            broken.unlink()
+            raise ValueError("the first attempt")
+        return "done"
+
+    given = {"shut": str(gate), "broken": broken}
+    gate.open()
+    short = [rig.call(passed, given) for _ in range(50)]
+    agent.assign("main", short)
+    await rig.done(short)
+    # of calls that are known to be short the worker has the next one while it runs one
+    gate.shut()
+    if fails:
+        broken.touch()
+    first = rig.call(passed, given)
+    again = copy(first)
+    again.attempt = 2
+    agent.assign("main", [first])
+    await rig.ear.until(lambda: first.request in rig.ear.begun)
+    agent.assign("main", [again])
+    gate.open()
+    await rig.ear.until(lambda: first.request in rig.ear.outcomes and rig.ear.outcomes[first.request].attempt == 2)
+    assert rig.result(again.request) == "done"

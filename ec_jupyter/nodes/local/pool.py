@@ -417,10 +417,10 @@ class Pool:
             self._context.handles.idle(slot)
 
     def _done(self, slot: Slot, block: Block) -> Block | list[Outcome]:
-        calls = slot.answered(block.requests)
+        calls = slot.answered(block.requests, block.attempts)
         if len(calls) < len(block):
-            here = {call.request for call in calls}
-            block = block.only([request in here for request in block.requests])
+            here = {(call.request, call.attempt) for call in calls}
+            block = block.only([pair in here for pair in zip(block.requests, block.attempts, strict=True)])
             if not calls:
                 return []
         block.slot, block.pid = slot.index, slot.pid
@@ -430,8 +430,9 @@ class Pool:
         return block
 
     def _ended(self, slot: Slot, outcomes: list[Outcome]) -> list[Outcome]:
-        outcomes = [outcome for outcome in outcomes if outcome.request in slot.calls]
-        calls = slot.answered([outcome.request for outcome in outcomes])
+        calls = slot.answered([one.request for one in outcomes], [one.attempt for one in outcomes])
+        here = {(call.request, call.attempt) for call in calls}
+        outcomes = [outcome for outcome in outcomes if (outcome.request, outcome.attempt) in here]
         for outcome in outcomes:
             outcome.slot, outcome.pid = slot.index, slot.pid
         self._learn(calls, [outcome.seconds for outcome in outcomes])

@@ -18,7 +18,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
@@ -447,15 +447,23 @@ class Slot:
             return 0, 0.0
         return request, began
 
-    def answered(self, requests: Collection[int]) -> list[Call]:
-        """Take calls off the slot: they are done, or handed back."""
+    def answered(self, requests: Sequence[int], attempts: Sequence[int] | None = None) -> list[Call]:
+        """Take calls off the slot: they are done, or handed back.
+
+        An attempt that was given up, while the next one waits here, takes nothing off.
+        """
         here = self.calls
-        calls = [here.pop(request) for request in requests if request in here]
+        if attempts is None:
+            calls = [here.pop(request) for request in requests if request in here]
+        else:
+            pairs = zip(requests, attempts, strict=True)
+            calls = [here.pop(n) for n, attempt in pairs if n in here and here[n].attempt == attempt]
+        taken = requests if len(calls) == len(requests) else [call.request for call in calls]
         for batch in self._batches:
-            batch.difference_update(requests)
+            batch.difference_update(taken)
         self._batches = [batch for batch in self._batches if batch]
         if self.announced:
-            self.announced.difference_update(requests)
+            self.announced.difference_update(taken)
         if self.stops:
             for call in calls:
                 self.stops.pop(call.request, None)
