@@ -117,12 +117,12 @@ def _queue_new(core: Core, request: int, socket: int, party: int, arguments: dic
         else:
             stored = core.store_value(value)
         given[name] = ("v", (stored,), ())
-    core.queue_new(Job(request, socket, party, request, ROOT, given, core.now), pack(inside))
+    core.queue_new(Job(request, socket, party, request, ROOT, given, core.now), "submitted", pack(inside))
 
 
 def _wait_new(core: Core, request: int, socket: int, party: int, stored: dict[str, StoredValue]) -> None:
     job = Job(request, socket, party, request, ROOT, {}, core.now)
-    core.add_request(job, "waiting")
+    core.add_request(job, "submitted in part")
     core.joins.wait(request, request, socket, party, ROOT)
     for name, value in stored.items():
         core.joins.supply(socket, name, party, request, ROOT, value)

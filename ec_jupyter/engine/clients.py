@@ -408,7 +408,7 @@ class Clients:
             for connection, header in waiting:
                 connection.reply(leftover(core), to=header)
                 connection.flush()
-        if core.changed:
+        if core.states.changed:
             self.look_at_counts()
 
     def _push_ended(self, ended: list[Ended]) -> None:
@@ -442,7 +442,7 @@ class Clients:
 
     def _push_counts(self) -> None:
         self._counts = None
-        self.core.changed.clear()
+        self.core.states.changed.clear()
         clock = asyncio.get_running_loop().time
         began = clock()
         self.push("counts", self.server.counts.now())

@@ -28,6 +28,7 @@ from ec_jupyter.flow.decision import Decisions
 from ec_jupyter.flow.dispatch import Dispatch
 from ec_jupyter.flow.join import Fire, JoinTable, Skip, Source
 from ec_jupyter.flow.placement import Holdings
+from ec_jupyter.flow.states import NEW, Event, Named, States
 from ec_jupyter.flow.tag import Tag, to_text
 from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import LOCAL, Plug, Processor
@@ -41,8 +42,8 @@ class Core:
     ----------
     jobs : dict of int to Job
         Unfinished requests in memory: queued, assigned, waiting or delayed.
-    counts : dict of int to Counter
-        Requests of each socket by state; what runs counts as queued.
+    states : States
+        Moves requests from state to state, and counts them.
     ended : list of Ended
         Requests that ended in this tick, of those that somebody waits for.
     watched : container of int
@@ -79,7 +80,7 @@ class Core:
         self.miss: Callable[[Iterable[str]], None] = lambda files: None
         self.stop: Callable[[int], None] = lambda request: None
         self.jobs: dict[int, Job] = {}
-        self.counts: dict[int, Counter[str]] = {}
+        self.states = States()
         self.ended: list[Ended] = []
         self.watched: Container[int] = ()
         self.delayed: dict[int, float] = {}
@@ -87,7 +88,6 @@ class Core:
         self.followers: dict[int, list[int]] = {}
         self.fixed: dict[int, StoredValue] = {}
         self.specs = CallSpecs(self.fixed)
-        self.changed: set[int] = set()
         self.touched: set[int] = set()
         self.evaluation = PlugEvaluation(self)
         self.side_calls = SideCalls()
@@ -122,17 +122,9 @@ class Core:
         return stored
 
     # -- counting ------------------------------------------------------------
-    def count(self, socket: int, state: str, by: int = 1) -> None:
-        """Count a request of a socket into, or out of, a state."""
-        counter = self.counts.get(socket)
-        if counter is None:
-            counter = self.counts[socket] = Counter()
-        counter[state] += by
-        self.changed.add(socket)
-
     def load(self, socket: int) -> int:
         """How many requests and waiting arrivals a socket holds."""
-        counter = self.counts.get(socket, Counter())
+        counter = self.states.counts.get(socket, Counter())
         held = sum(counter.get(state, 0) for state in ("waiting", "queued"))
         return held + self.arrived(socket)
 
@@ -141,17 +133,17 @@ class Core:
         return sum(arrival.socket == socket for arrival in self.joins.all_waiting())
 
     # -- acceptance ----------------------------------------------------------
-    def add_request(self, job: Job, state: str, inputs: bytes | None = None) -> None:
+    def add_request(self, job: Job, event: Event, inputs: bytes | None = None) -> None:
         """Write a new request down, with the arguments (packed) that stand in its row."""
+        state = self.states.move(job, event)
         revision, tag, arguments = self.topology.revision, to_text(job.tag), job.arguments_json()
         self.journal.add(
             "add_request", (job.id, job.socket, job.run, tag, state, job.hops, revision, arguments, self.now, inputs)
         )
-        self.count(job.socket, state)
 
-    def queue_new(self, job: Job, inputs: bytes | None = None) -> None:
+    def queue_new(self, job: Job, event: Event, inputs: bytes | None = None) -> None:
         """Write a new request down and queue it."""
-        self.add_request(job, "queued", inputs)
+        self.add_request(job, event, inputs)
         self.enqueue(job)
 
     def enqueue(self, job: Job) -> None:
@@ -205,20 +197,19 @@ class Core:
         if passed is not None:
             kind, stored, _ = arguments[passed.argument]
             arguments[passed.argument] = (kind, stored, (-(passed.source or 0),))
-        job = Job(fire.request, fire.socket, fire.party, fire.run, fire.tag, arguments, self.now)
+        job = Job(fire.request, fire.socket, fire.party, fire.run, fire.tag, arguments, self.now, _before(fire))
         if fire.begins and job.party != job.run:
             self.journal.add("add_run", (job.run, job.socket, None, job.party, None, None, self.now))
         if fire.waited:
             self._as_it_was(job)
-            self.count(job.socket, "waiting", -1)
-            self.count(job.socket, "queued")
-            filled = ("queued", job.arguments_json(), to_text(job.tag), self.topology.revision, job.id)
+            state = self.states.move(job, "fired")
+            filled = (state, job.arguments_json(), to_text(job.tag), self.topology.revision, job.id)
             self.journal.add("fill_request", filled)
             self._follow(job.id, job.socket, fire.followers)
             self.enqueue(job)
         else:
             job.hops = self._hops
-            self.queue_new(job)
+            self.queue_new(job, "fired")
         if fire.missing:
             self._unqueue(job)
             self.fail(job, failures.expired(self.topology.sockets[job.socket], fire.missing))
@@ -242,17 +233,16 @@ class Core:
             self.followers.setdefault(leader, []).extend(followers)
             for request in followers:
                 self.journal.add("join_request", (leader, request))
-            # what two submits have brought together is one call
-            self.count(socket, "waiting", -len(followers))
+                self.states.move(Named(request, socket, "waiting"), "joined")
 
     def _skipped(self, skip: Skip) -> None:
-        job = Job(skip.request, skip.socket, skip.party, skip.run, skip.tag, {}, self.now)
+        job = Job(skip.request, skip.socket, skip.party, skip.run, skip.tag, {}, self.now, _before(skip))
         if skip.waited:
             self._as_it_was(job)
         else:
-            self.add_request(job, "queued")
+            self.add_request(job, "fired")
         self._follow(job.id, job.socket, skip.followers)
-        self.end(job, "skipped", "waiting" if skip.waited else "queued")
+        self.end(job, "skipped")
 
     def _merged(self, party: int, older: int) -> None:
         for name in ("note_run", "merge_runs", "merge_arrivals", "merge_fans"):
@@ -296,14 +286,16 @@ class Core:
                 self.sender_of(request).returned(request)
             if (job := self.jobs.get(request)) is not None and job.assigned:
                 job.attempt -= 1
-                if self.claims(job):
+                if job.state == "running":
                     self.journal.add("again", (job.attempt, job.deaths, None, job.id))
+                self.states.move(job, "returned")
                 self._unassign(job)
                 self.dispatch.push(job.socket, job.id)
 
-    def claims(self, job: Job) -> bool:
-        """Whether a start is written to disk: the call must not run twice, or may outlive this engine."""
-        return job.node != LOCAL or self.topology.sockets[job.socket].once
+    def claim(self, job: Job) -> None:
+        """Write a start to disk: the call must not run twice, or may outlive this engine."""
+        self.states.move(job, "claimed")
+        self.journal.add("claim", (job.attempt, job.node, job.task, job.id))
 
     def _unassign(self, job: Job) -> None:
         job.assigned = False
@@ -345,7 +337,7 @@ class Core:
             elif (job := self.current(request, attempt)) is not None:
                 took.setdefault(job.socket, []).append(seconds)
                 stored = self._result(job, value)
-                self._finish(job, "done", "queued", stored, (began, seconds, block.slot, block.pid))
+                self._finish(job, "finished", stored, (began, seconds, block.slot, block.pid))
                 self._go_on(job, stored)
         for socket, some in took.items():
             note(socket, self.now, some)
@@ -357,7 +349,7 @@ class Core:
 
     def _done(self, job: Job, outcome: Outcome) -> None:
         stored = self._result(job, outcome.value) if outcome.value is not None else None
-        self.end(job, "done" if outcome.state == "done" else "skipped", "queued", stored, outcome=outcome)
+        self.end(job, "finished" if outcome.state == "done" else "skipped", stored, outcome=outcome)
         self._go_on(job, stored, outcome)
 
     def _go_on(self, job: Job, stored: StoredValue | None, outcome: Outcome | None = None) -> None:
@@ -456,7 +448,7 @@ class Core:
             job.tries -= 1
             self._try_again(job, error, outcome, 0.0, "lost")
         elif error["kind"] == "cancelled":
-            self.end(job, "cancelled", "queued", outcome=outcome)
+            self.end(job, "cancelled", outcome=outcome)
         elif error["kind"] != "unpicklable" and job.tries <= socket.retries:
             self._try_again(job, error, outcome, failures.delay_before(socket, job.tries))
         else:
@@ -477,6 +469,7 @@ class Core:
             "add_attempt",
             (job.id, job.attempt, state, text, began, outcome.seconds, outcome.slot, outcome.pid, self.now),
         )
+        self.states.move(job, "tried again")
         self.journal.add("again", (job.attempt, job.deaths, self.now + delay if delay else None, job.id))
         self._unassign(job)
         if delay:
@@ -509,7 +502,7 @@ class Core:
     def _fail(self, job: Job, error: dict[str, Any], outcome: Outcome) -> None:
         exception = self.store_value(outcome.exception) if outcome.exception is not None else None
         error = {**error, "node": job.node, "slot": outcome.slot, "attempt": job.attempt}
-        self.end(job, "failed", "queued", error=error, exception=exception, outcome=outcome)
+        self.end(job, "failed", error=error, exception=exception, outcome=outcome)
         plugs = self.topology.errors.get(job.socket, ())
         if plugs and not job.late:
             source = Source(job.id, job.socket, job.party, job.run, job.tag)
@@ -521,8 +514,7 @@ class Core:
     def end(
         self,
         job: Job,
-        state: str,
-        before: str,
+        event: Event,
         value: StoredValue | None = None,
         error: dict[str, Any] | None = None,
         exception: StoredValue | None = None,
@@ -533,13 +525,12 @@ class Core:
         if outcome is not None:
             job.emitted = outcome.emitted or job.emitted
             ran = (outcome.started or None, outcome.seconds, outcome.slot, outcome.pid)
-        self._finish(job, state, before, value, ran, error, exception)
+        self._finish(job, event, value, ran, error, exception)
 
     def _finish(
         self,
         job: Job,
-        state: str,
-        before: str,
+        event: Event,
         value: StoredValue | None,
         ran: tuple[float | None, float | None, int | None, int | None],
         error: dict[str, Any] | None = None,
@@ -547,6 +538,7 @@ class Core:
     ) -> None:
         """Write down an end; `ran`: when its last attempt began, how long it ran, in which slot and process."""
         started, seconds, slot, pid = ran
+        state = self.states.move(job, event)
         text = json.dumps(error) if error else None
         result, raised = value.id if value else None, exception.id if exception else None
         data, kind = (value.value.data, value.value.type) if value is not None and value.id < 0 else (None, None)
@@ -563,10 +555,6 @@ class Core:
         self.evaluation.ended(job.id, state)
         self.held.release(job.id)
         self.touched.add(job.party)
-        counter = self.counts.setdefault(job.socket, Counter())
-        counter[before] -= 1
-        counter[state] += 1
-        self.changed.add(job.socket)
         if job.id in self.watched:
             self.ended.append(Ended(job.id, job, state, value, error, exception))
         for follower in self.followers.pop(job.id, ()):
@@ -574,3 +562,8 @@ class Core:
             self.journal.add("finish_joined", how)
             twin = Job(follower, job.socket, job.party, follower, job.tag, {}, job.created)
             self.ended.append(Ended(follower, twin, state, value, error, exception))
+
+
+def _before(call: Fire | Skip) -> str:
+    """The state of a request that values, or tombstones, have met for."""
+    return "waiting" if call.waited else NEW

@@ -14,14 +14,13 @@ from ec_jupyter.engine.gaps import Gaps
 from ec_jupyter.engine.job import Job
 from ec_jupyter.engine.quarantine import Quarantine
 from ec_jupyter.flow.rows import plug_row, processor_row, socket_row
+from ec_jupyter.flow.states import STATES
 from ec_jupyter.model import Plug, Socket
 
 _NUMBERS = ("used", "others", "round_trip", "memory", "since")
 
 LIST_SHARE = 20
 """Lists of which nothing has come are counted at most this part of the time."""
-
-STATES = ("waiting", "queued", "running", "done", "failed", "cancelled", "skipped")
 
 
 Rows = dict[tuple[str, int], tuple[tuple[Any, ...], dict[str, Any]]]
@@ -78,7 +77,7 @@ class Counts:
         sockets = {}
         for socket in core.topology.sockets.values():
             if not socket.parked:
-                counter = core.counts.get(socket.id, Counter())
+                counter = core.states.counts.get(socket.id, Counter())
                 row: dict[str, Any] = {state: counter.get(state, 0) for state in STATES}
                 row["running"] = running[socket.id]
                 row["queued"] = max(0, row["queued"] - running[socket.id])
@@ -166,7 +165,7 @@ class EmptyLists:
     @staticmethod
     def _counted(core: Core) -> dict[int, dict[str, int]]:
         table: dict[int, dict[str, int]] = {}
-        if not any(counter["failed"] or counter["cancelled"] for counter in core.counts.values()):
+        if not any(counter["failed"] or counter["cancelled"] for counter in core.states.counts.values()):
             return table
         gaps = Gaps(core)
         for party in core.joins.standing.parties():
@@ -230,6 +229,6 @@ def _arrived(core: Core) -> tuple[dict[int, dict[str, int]], dict[str, int]]:
 def leftover(core: Core) -> dict[str, int]:
     """What is left once nothing runs and nothing may start."""
     arrived = sum(1 for _ in core.joins.all_waiting())
-    failed = sum(c["failed"] for c in core.counts.values())
+    failed = sum(c["failed"] for c in core.states.counts.values())
     paused = sum(core.dispatch.queued(s) for s in core.dispatch.lanes if not core.startable(s))
     return {"waiting": arrived, "failed": failed, "paused": paused}

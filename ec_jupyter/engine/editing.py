@@ -321,9 +321,8 @@ def put_back(core: Core, job: Job) -> None:
         core.dispatch.lanes[job.socket].spilled -= 1
     core.jobs.pop(job.id, None)
     core.delayed.pop(job.id, None)
-    core.journal.step("set_state", ("waiting", None, None, job.id))
-    core.count(job.socket, "queued", -1)
-    core.count(job.socket, "waiting")
+    core.states.move(job, "stranded")
+    core.journal.add("strand", (job.id,))
     given = frozenset(job.arguments)
     if job.id == job.run:
         core.journal.step("set_given", {"given": json.dumps(sorted(given)), "run": job.run})

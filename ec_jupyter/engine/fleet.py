@@ -484,7 +484,7 @@ class Fleet:
             if node != LOCAL or call.spec.once
         ]
         for job in claimed:
-            core.journal.add("claim", (job.attempt, job.node, job.task, job.id))
+            core.claim(job)
         try:
             core.journal.commit() if claimed else None
         except sqlite3.OperationalError as error:

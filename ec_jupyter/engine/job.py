@@ -13,6 +13,7 @@ from typing import Any
 from ec_jupyter.engine.row_values import RESULT, place_of, unpack
 from ec_jupyter.engine.store import Store, id_list
 from ec_jupyter.flow.arrival import ArgumentValue, Arrival, to_column
+from ec_jupyter.flow.states import NEW
 from ec_jupyter.flow.tag import Tag, to_text
 from ec_jupyter.model import LOCAL
 from ec_jupyter.wire import Value
@@ -62,6 +63,8 @@ class Job:
     ----------
     id, socket, party, run, tag
         Where it belongs.
+    state : str
+        Its row's; `flow.states.States` alone moves it on.
     arguments : dict of str to Argument
         What it will be called with, beside fixed values and defaults.
     attempt, deaths, tries, emitted : int
@@ -90,10 +93,18 @@ class Job:
     node = LOCAL
 
     def __init__(
-        self, id: int, socket: int, party: int, run: int, tag: Tag, arguments: dict[str, Argument], created: float
+        self,
+        id: int,
+        socket: int,
+        party: int,
+        run: int,
+        tag: Tag,
+        arguments: dict[str, Argument],
+        created: float,
+        state: str = NEW,
     ) -> None:
         self.id, self.socket, self.party, self.run, self.tag = id, socket, party, run, tag
-        self.arguments, self.created = arguments, created
+        self.arguments, self.created, self.state = arguments, created, state
         self.extra: dict[str, Any] = {}
 
     def arguments_json(self) -> str:

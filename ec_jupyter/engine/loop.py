@@ -355,7 +355,7 @@ class Engine:
             job.started = at
             job.extra["slot"], job.extra["pid"] = slot, pid
             self.fleet.troubles.pop(self.core.topology.sockets[job.socket].processor, None)
-            self.core.changed.add(job.socket)
+            self.core.states.changed.add(job.socket)
             self.clients.look_at_counts()
 
     def finished(self, outcomes: list[Outcome]) -> None:
@@ -421,7 +421,7 @@ class Engine:
         job = self.core.jobs.get(request)
         if job is not None and job.assigned:
             job.extra["progress"] = {"done": done, "total": total, "text": text}
-            self.core.changed.add(job.socket)
+            self.core.states.changed.add(job.socket)
             self.clients.look_at_counts()
 
     def room(self, processor: str) -> None:

@@ -100,7 +100,7 @@ def _take(core: Core, arrival: Arrival, taken: Taken) -> None:
         core.joins.begun(party)
         taken.parties.append(party)
     core.joins.withdraw(arrival)
-    core.changed.add(arrival.socket)
+    core.states.changed.add(arrival.socket)
     taken.arrivals.append(arrival.id)
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.engine.job import Ended, Job, StoredValue
 from ec_jupyter.flow.decision import Source
+from ec_jupyter.flow.states import Event, Named
 from ec_jupyter.flow.tag import Tag, deeper, to_text
 from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import Plug, from_json
@@ -250,7 +251,7 @@ class PlugEvaluation:
         self.origins[source.request].state = "fault"
         core.journal.step("fail_done", (json.dumps({**error, "ended": True}), core.now, source.request))
         self.core.joins.begun(source.party)
-        self._moved(source, "done", "failed")
+        self._move(source, "done", "refused")
         twin = Job(source.request, source.socket, source.party, source.run, source.tag, {}, core.now)
         core.ended.append(Ended(source.request, twin, "failed", None, error, None))
 
@@ -296,13 +297,12 @@ class PlugEvaluation:
 
     def _done_again(self, source: Source) -> None:
         self.core.journal.step("done_again", (source.request,))
-        self._moved(source, "failed", "done")
+        self._move(source, "failed", "taken after all")
         self.core.joins.finished(source.party)
 
-    def _moved(self, source: Source, before: str, state: str) -> None:
-        """Count a request that had ended as it stands now."""
-        self.core.count(source.socket, before, -1)
-        self.core.count(source.socket, state)
+    def _move(self, source: Source, before: str, event: Event) -> None:
+        """A request that had ended is another's again."""
+        self.core.states.move(Named(source.request, source.socket, before), event)
         self.core.touched.add(source.party)
 
     def redrawn(self, old: Topology, new: Topology) -> None:

@@ -8,6 +8,9 @@ INSERT INTO run (id, root, given, party, submit_id, replay_of, created) VALUES (
 INSERT INTO request (id, socket, run, tag, state, hops, revision, arguments, created, inputs)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
+-- name: strand
+UPDATE request SET state = 'waiting', not_before = NULL, finished = NULL WHERE id = ? AND state = 'queued';
+
 -- name: fill_request
 -- a request that waited has all its arguments now
 UPDATE request SET state = ?, arguments = ?, tag = ?, revision = ? WHERE id = ? AND state = 'waiting';
@@ -36,15 +39,16 @@ UPDATE request
 UPDATE request
    SET state = 'done', result = ?, attempt = ?, node = ?, slot = ?, pid = ?, task = ?, revision = ?, started = ?, finished = ?,
        seconds = ?, bytes = ?, type = ?
- WHERE id = ? AND (state = 'queued' OR state = 'running' OR state = 'waiting');
+ WHERE id = ? AND (state = 'queued' OR state = 'running');
 
--- name: set_state
-UPDATE request SET state = ?, not_before = ?, finished = ? WHERE id = ? AND state NOT IN ('done', 'skipped');
+-- name: give_up
+UPDATE request SET state = 'skipped', not_before = NULL, finished = ? WHERE id = ? AND (state = 'failed' OR state = 'cancelled');
 
 -- name: again
 -- back into the queue with its attempts and deaths counted; `error` stays where it had failed for good,
 -- which is how a late result is known after a restart
-UPDATE request SET state = 'queued', attempt = ?, deaths = ?, not_before = ?, node = NULL WHERE id = ? AND state NOT IN ('done', 'skipped');
+UPDATE request SET state = 'queued', attempt = ?, deaths = ?, not_before = ?, node = NULL
+ WHERE id = ? AND (state = 'queued' OR state = 'running' OR state = 'failed' OR state = 'cancelled');
 
 -- name: claim
 -- an agent is about to get a call that must not run twice, or that may outlive this engine on another machine
@@ -271,14 +275,14 @@ SELECT (SELECT max(id) FROM request), (SELECT max(id) FROM value),
 -- name: queued
 -- the head of one socket's queue
 SELECT r.id, r.socket, r.run, coalesce(run.party, r.run), r.tag, r.attempt, r.deaths, r.emitted, r.hops, r.not_before,
-       r.arguments, r.error IS NOT NULL, r.created, r.inputs
+       r.arguments, r.error IS NOT NULL, r.created, r.inputs, r.state
   FROM request r LEFT JOIN run ON run.id = r.run
  WHERE r.state = 'queued' AND r.state NOT IN ('done', 'skipped') AND r.socket = ? AND r.id > ?
  ORDER BY r.id LIMIT ?;
 
 -- name: one_queued
 SELECT r.id, r.socket, r.run, coalesce(run.party, r.run), r.tag, r.attempt, r.deaths, r.emitted, r.hops, r.not_before,
-       r.arguments, r.error IS NOT NULL, r.created, r.inputs
+       r.arguments, r.error IS NOT NULL, r.created, r.inputs, r.state
   FROM request r LEFT JOIN run ON run.id = r.run WHERE r.id = ?;
 
 -- name: queued_sockets

@@ -67,7 +67,7 @@ def load(core: Core) -> None:
     core.joins.revise(core.topology)
     load_fixed(core)
     for socket, state, n in core.store.rows("counts"):
-        core.count(socket, state, n)
+        core.states.found(socket, state, n)
     _load_joins(core)
     _load_evaluation(core)
     for socket, n in core.store.rows("queued_sockets"):
@@ -82,8 +82,6 @@ def _settle_claimed(core: Core) -> None:
     for request, node, task in core.store.rows("claimed"):
         core.suspects.begin(REQUEST, request)
         job = job_from_disk(core, request)
-        core.count(job.socket, "running", -1)
-        core.count(job.socket, "queued")
         if node not in (None, LOCAL):
             _adopt_claimed(core, job, node, task)
             continue
@@ -139,8 +137,8 @@ def _named_job(core: Core, row: Sequence[Any], values: dict[int, StoredValue]) -
 
 def job_of(core: Core, row: Sequence[Any], values: dict[int, StoredValue]) -> Job:
     """A queued request as memory holds it."""
-    key, socket, run, party, tag, attempt, deaths, emitted, hops, not_before, arguments, late, created, _ = row
-    job = Job(key, socket, party, run, from_text(tag), core.values.arguments(arguments, values), created)
+    key, socket, run, party, tag, attempt, deaths, emitted, hops, not_before, arguments, late, created, _, state = row
+    job = Job(key, socket, party, run, from_text(tag), core.values.arguments(arguments, values), created, state)
     job.attempt, job.deaths, job.emitted, job.hops, job.late = attempt, deaths, emitted, hops, bool(late)
     job.tries = 0 if late or attempt <= deaths else attempt - deaths - core.store.one("losses", (key,))[0]
     if not_before is not None and not_before > core.now:

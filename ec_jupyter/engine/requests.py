@@ -6,12 +6,12 @@ import json
 from typing import Any
 
 from ec_jupyter.engine.core import Core
-from ec_jupyter.engine.counts import STATES
 from ec_jupyter.engine.ended import finished, head, heads
 from ec_jupyter.engine.job import Job, argument_value
 from ec_jupyter.engine.store import OF_PARTY, SQL, id_list
 from ec_jupyter.errors import FrameError, RequestNotFoundError, SocketNotFoundError
 from ec_jupyter.flow.columns import packed, unpacked
+from ec_jupyter.flow.states import STATES
 from ec_jupyter.wire import Header
 
 Answer = tuple[dict[str, Any], list[bytes]]

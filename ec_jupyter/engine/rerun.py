@@ -87,24 +87,24 @@ def cancel(core: Core, fleet: Fleet, header: Header) -> dict[str, int]:
             cancelled += request not in running
             continue
         if job is None:
-            job = Job(request, socket, party, run, from_text(tag), {}, core.now)
+            job = Job(request, socket, party, run, from_text(tag), {}, core.now, state)
             if state == "queued":
                 core.dispatch.lanes[socket].spilled -= 1
             else:
                 _take_given(core, job)
-        _cancel_queued(core, job, state)
+        _cancel_queued(core, job)
         cancelled += 1
     return {"cancelled": cancelled, "killed": killed}
 
 
-def _cancel_queued(core: Core, job: Job, before: str) -> None:
+def _cancel_queued(core: Core, job: Job) -> None:
     """Cancel a request that no worker runs; joins that wait for its result keep waiting."""
     core.dispatch.drop(job.socket, job.id)
     core.delayed.pop(job.id, None)
-    core.end(job, "cancelled", before)
+    core.end(job, "cancelled")
 
 
-def _queue_again(core: Core, job: Job, before: str) -> None:
+def _queue_again(core: Core, job: Job) -> None:
     """Queue a failed or cancelled request again: the very same run goes on."""
     followers = [key for (key,) in core.store.rows("joined_to", (job.id,))]
     if followers:
@@ -112,19 +112,17 @@ def _queue_again(core: Core, job: Job, before: str) -> None:
         core.journal.step("follow_again", (job.id,))
     _no_longer_aside(core, job)
     job.tries = 0
-    core.journal.step("keep_attempt", (before, job.id))
+    core.journal.step("keep_attempt", (job.state, job.id))
+    core.states.move(job, "retried")
     core.journal.add("again", (job.attempt, job.deaths, None, job.id))
-    core.count(job.socket, before, -1)
-    core.count(job.socket, "queued")
     core.enqueue(job)
 
 
-def _give_up(core: Core, job: Job, before: str) -> None:
+def _give_up(core: Core, job: Job) -> None:
     """Let a failed or cancelled request be skipped: a tombstone goes where its result would have gone."""
     _no_longer_aside(core, job)
-    core.journal.step("set_state", ("skipped", None, core.now, job.id))
-    core.count(job.socket, before, -1)
-    core.count(job.socket, "skipped")
+    core.states.move(job, "given up")
+    core.journal.step("give_up", (core.now, job.id))
     core.touched.add(job.party)
     source = Source(job.id, job.socket, job.party, job.run, job.tag, late=True)
     for plug in core.topology.results.get(job.socket, ()):
@@ -167,15 +165,17 @@ def retry(core: Core, header: Header) -> list[int]:
         return []
     states = ("failed", "cancelled") if header.get("ids") or header.get("run") else ("failed",)
     ids = []
-    for request, _, _, _, _, state in chosen(core, header, states):
+    for request, *_ in chosen(core, header, states):
         ids.append(request)
         if core.evaluation.again(request):
             # it was done but for what a plug made of its result
             continue
         job = recovery.job_from_disk(core, request)
         core.evaluation.ended(request, "running")
-        _queue_again(core, job, state)
+        _queue_again(core, job)
         if editing.lacks(core, job):
+            # a request that is put back is on disk as queued
+            core.journal.commit()
             editing.put_back(core, job)
     core.absorb()
     return ids
@@ -260,7 +260,7 @@ def discard(core: Core, arrivals: list[int], request: int | None) -> None:
         for row in chosen(core, {"ids": [request]}, ("failed", "cancelled")):
             if core.evaluation.give_up(request):
                 return
-            _give_up(core, recovery.job_from_disk(core, row[0]), row[5])
+            _give_up(core, recovery.job_from_disk(core, row[0]))
             return
         raise RequestNotFoundError(f"request {request} has not failed; cancel it first")
     arrivals = asides.discard(core, arrivals)
@@ -314,7 +314,7 @@ def withdraw(core: Core, requests: list[int]) -> bool:
     core.submitted = {key: request for key, request in core.submitted.items() if request not in gone}
     for job in gone.values():
         core.dispatch.drop(job.socket, job.id)
-        core.count(job.socket, "queued", -1)
+        core.states.move(job, "withdrawn")
         core.joins.withdraw_run(job.party, job.id)
     core.absorb()
     return True
@@ -372,7 +372,7 @@ def _replay_party(core: Core, party: int, socket: int | None) -> int | None:
         request = run if n == 0 else core.new_request()
         held = core.values.arguments(arguments, values)
         found: dict[str, Argument] = {name: (kind, stored, ()) for name, (kind, stored, _) in held.items()}
-        core.queue_new(Job(request, at, new_party, run, from_text(tag), found, core.now))
+        core.queue_new(Job(request, at, new_party, run, from_text(tag), found, core.now), "submitted")
     core.joins.begun(new_party, len(again) - 1)
     core.absorb()
     return run
@@ -442,5 +442,4 @@ def clear(core: Core, fleet: Fleet) -> None:
     core.dispatch = Dispatch(core.dispatch.limit)
     core.joins = JoinTable(core.topology, core.new_request, core.new_arrival)
     core.expiry.reload()
-    core.changed.update(core.counts)
-    core.counts.clear()
+    core.states.clear()

@@ -14,6 +14,7 @@ from ec_jupyter.engine.acceptance import accept
 from ec_jupyter.engine.failures import delay_before
 from ec_jupyter.engine.suspects import REQUEST, Suspects
 from ec_jupyter.errors import StoreFullError
+from ec_jupyter.flow.states import TransitionError
 from ec_jupyter.model import Condition
 from ec_jupyter.wire import Outcome, Value
 from tests.store.rig import begin, done, dump, open_store, raised, start, submit, topology, value
@@ -83,7 +84,7 @@ def test_an_answer_to_an_engine_before_a_restart_is_not_an_answer_to_the_one_aft
     assert begin(core, "root")[0] == request
 
 
-def test_a_request_finished_twice_is_refused_by_the_database(tmp_path):
+def test_a_request_finished_twice_is_refused_by_memory_and_if_that_is_wrong_by_the_database(tmp_path):
     core = start(tmp_path / "flow", ONE)
     submit(core, "one", x=1)
     request, attempt = begin(core, "one")
@@ -91,6 +92,9 @@ def test_a_request_finished_twice_is_refused_by_the_database(tmp_path):
     done(core, request, attempt, 5)
     before = dump(core)
     core.jobs[request] = job
+    with pytest.raises(TransitionError, match=f"request {request} is done and cannot be finished"):
+        done(core, request, attempt, 6)
+    job.state = "queued"
     with pytest.raises(RuntimeError, match="finished twice"):
         done(core, request, attempt, 6)
     assert dump(core) == before
@@ -303,11 +307,11 @@ def test_a_call_given_to_another_node_is_that_nodes_after_a_restart(tmp_path):
     request = submit(core, "one", x=1)
     core.dispatch.take([1], 1)
     call = core.call(core.jobs[request], "hpc")
-    core.journal.add("claim", (call.attempt, "hpc", 101, request))
+    core.claim(core.jobs[request])
     core.journal.commit()
     core = start(tmp_path / "flow")
     assert core.held.at("hpc") == [request]
-    assert (core.counts[1]["queued"], core.counts[1]["running"]) == (1, 0)
+    assert (core.states.counts[1]["queued"], core.states.counts[1]["running"]) == (1, 0)
     assert core.dispatch.queued(1) == 0
     done(core, request, call.attempt, 5)
     assert state(core, request) == ("done", 1)

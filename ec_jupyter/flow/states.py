@@ -1,0 +1,146 @@
+"""The states of a request, and what leads from one to the next. Pure; nobody else sets a state.
+
+A request that two submits have brought together with another one is as that one is, and counts no more by itself.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Literal, Protocol, get_args
+
+NEW = ""
+"""Not a request yet, or none of its own any more."""
+
+STATES = ("waiting", "queued", "running", "done", "failed", "cancelled", "skipped")
+ENDED = STATES[3:]
+
+Event = Literal[
+    "submitted", "submitted in part", "fired", "joined", "withdrawn", "stranded", "claimed", "returned", "tried again",
+    "finished", "failed", "skipped", "cancelled", "set aside", "refused", "retried", "taken after all", "given up",
+]  # fmt: skip
+EVENTS: tuple[Event, ...] = get_args(Event)
+
+PERSONS: frozenset[Event] = frozenset({"retried", "taken after all", "given up"})
+"""What a person does to a request that has ended."""
+
+TRANSITIONS: dict[tuple[str, Event], str] = {
+    (NEW, "submitted"): "queued",
+    (NEW, "submitted in part"): "waiting",
+    # values have met; or the last argument of one that waited has come
+    (NEW, "fired"): "queued",
+    ("waiting", "fired"): "queued",
+    # it runs as one with another submit's
+    ("waiting", "joined"): NEW,
+    # its acceptance could not be written, and nobody was told of it
+    ("queued", "withdrawn"): NEW,
+    # its task has a new version, which asks for more
+    ("queued", "stranded"): "waiting",
+    # on disk: an agent gets it that may outlive this engine, or it must not run twice; else it stays queued
+    ("queued", "claimed"): "running",
+    # no worker has begun it
+    ("queued", "returned"): "queued",
+    ("running", "returned"): "queued",
+    # it raised and has retries left, its worker died, its node was lost
+    ("queued", "tried again"): "queued",
+    ("running", "tried again"): "queued",
+    ("queued", "finished"): "done",
+    ("running", "finished"): "done",
+    ("queued", "failed"): "failed",
+    ("running", "failed"): "failed",
+    # tombstones came in place of its arguments; or it said so itself
+    ("waiting", "skipped"): "skipped",
+    ("queued", "skipped"): "skipped",
+    ("running", "skipped"): "skipped",
+    ("waiting", "cancelled"): "cancelled",
+    ("queued", "cancelled"): "cancelled",
+    ("running", "cancelled"): "cancelled",
+    # engines have ended over it, or it cannot be read: before anything of the flow is in memory
+    ("waiting", "set aside"): "failed",
+    ("queued", "set aside"): "failed",
+    ("running", "set aside"): "failed",
+    # a plug cannot take its result, which stays; once it can, the request is done after all
+    ("done", "refused"): "failed",
+    ("failed", "taken after all"): "done",
+    ("failed", "retried"): "queued",
+    ("cancelled", "retried"): "queued",
+    ("failed", "given up"): "skipped",
+    ("cancelled", "given up"): "skipped",
+}
+"""What an event makes of a request in a state."""
+
+COUNTED = {state: state for state in STATES} | {"running": "queued"}
+"""What is claimed counts as queued: which calls run is known from their agents."""
+
+
+class TransitionError(RuntimeError):
+    """An event befell a request in whose state it cannot: a defect of ours."""
+
+
+class Record(Protocol):
+    """A request, as far as its state goes."""
+
+    id: int
+    socket: int
+    state: str
+
+
+@dataclass(slots=True)
+class Named:
+    """A request of which no more than this is at hand."""
+
+    id: int
+    socket: int
+    state: str
+
+
+class States:
+    """Moves requests from state to state, and counts them.
+
+    Attributes
+    ----------
+    counts : dict of int to Counter
+        Requests of each socket by state.
+    changed : set of int
+        Sockets whose numbers are others since somebody cleared this.
+    """
+
+    def __init__(self) -> None:
+        self.counts: dict[int, Counter[str]] = {}
+        self.changed: set[int] = set()
+
+    def move(self, request: Record, event: Event) -> str:
+        """Let an event befall a request; its new state.
+
+        Raises
+        ------
+        TransitionError
+            It cannot in the state that the request is in.
+        """
+        before = request.state
+        state = TRANSITIONS.get((before, event))
+        if state is None:
+            raise TransitionError(f"request {request.id} is {before or 'new'} and cannot be {event}")
+        request.state = state
+        counter = self._counter(request.socket)
+        if before:
+            counter[COUNTED[before]] -= 1
+        if state:
+            counter[COUNTED[state]] += 1
+        return state
+
+    def found(self, socket: int, state: str, n: int) -> None:
+        """Count requests that are on disk in a state."""
+        self._counter(socket)[COUNTED[state]] += n
+
+    def clear(self) -> None:
+        """Count none."""
+        self.changed.update(self.counts)
+        self.counts.clear()
+
+    def _counter(self, socket: int) -> Counter[str]:
+        self.changed.add(socket)
+        counter = self.counts.get(socket)
+        if counter is None:
+            counter = self.counts[socket] = Counter()
+        return counter
