@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import pickle
 import secrets
 import socket
 import sys
@@ -222,7 +221,7 @@ class Client(Rpc):
     def _on_line(self, transport: Transport) -> None:
         """Have a new engine read the log, and answer what was not answered."""
         log, since = self._open_log(), min(self._submits, default=self._newest + 1)
-        for accepted in self._submits.values():
+        for accepted in list(self._submits.values()):
             # an engine that is gone knew of it
             accepted.watched = False
         transport.send(encode({"k": "log", "mapped": log.mapped, "end": log.end, "since": since}))
@@ -328,8 +327,6 @@ class Client(Rpc):
         Blocks, for `timeout` seconds at most, while a value that was left on a cluster comes from there, or one
         that is lost is made anew.
         """
-        if value.data is not None:
-            return pickle.loads(value.data)
         if value.file is not None and not values.whole(value.file, self._values):
             self.ask("bring", {"files": [value.file]}, timeout=timeout)
         return values.load(value, self._values)

@@ -77,7 +77,7 @@ class ResultFutures:
     def accepted(self, requests: Sequence[int]) -> None:
         """Note requests of this client."""
         with self._lock:
-            known = [one for one in requests if one in self._rows] if self._rows else ()
+            known = self._rows and any(one in self._rows for one in requests)
             if isinstance(requests, range) and not known:
                 self._mine.extend(requests.start, requests.stop)
             else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from itertools import chain, count
+from itertools import count
 from typing import Any
 
 from ec_jupyter.client.connection import Connection, EngineState
@@ -98,10 +98,10 @@ class Rpc:
     def _fail_pending(self, error: EcError, upto: int | None = None) -> None:
         """Fail the open questions, up to frame `upto` if it is given."""
         with self._lock:
-            told = [n for n in self._questions if upto is None or n <= upto]
-            questions = [self._questions.pop(n) for n in told]
+            told = [self._questions.pop(n, None) for n in list(self._questions) if upto is None or n <= upto]
+            questions = [question for question in told if question is not None]
             # what was submitted is in the log all the same: whoever asks again asks the next engine
-            submits = [one for n, one in self._submits.items() if upto is None or n <= upto]
+            submits = [one for n, one in list(self._submits.items()) if upto is None or n <= upto]
             for submit in submits:
                 submit.failed = error
             self._connection.notify()
@@ -232,7 +232,7 @@ class Rpc:
         self._connection.disconnect("stopped", "the engine was stopped; the next call starts it")
         text = f"flow {self.name!r} was stopped; its requests stay on disk and go on with the next call"
         self._fail_pending(EngineLostError(text), taken)
-        if self._questions or any(n > taken for n in self._submits):
+        if self._questions or any(n > taken for n in list(self._submits)):
             self._connection.connect_soon()
 
     def _on_push(self, header: Header, buffers: list[bytes]) -> None:
@@ -290,7 +290,7 @@ class Rpc:
         if self._connection.closed:
             raise self._connection.closed_error()
         n = next(self._numbers)
-        done = {"done": min(chain(self._questions, self._submits), default=n)} if n % 64 == 0 else {}
+        done = {"done": min([*self._questions, *self._submits], default=n)} if n % 64 == 0 else {}
         return Question({**header, "k": kind, "n": n, **done}, buffers)
 
     def _ask_results(self, requests: list[int]) -> None:

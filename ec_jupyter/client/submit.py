@@ -129,9 +129,6 @@ def shape(calls: list[Call], revision: int, partial: bool) -> tuple[Shape, list[
     socket, arguments = calls[0][:2]
     names, kinds = tuple(arguments), tuple([value.type for value in arguments.values()])
     values: list[bytes] = []
-    if len(calls) == 1 and len(calls[0]) == 2:
-        found = [value.data for value in arguments.values() if value.data is not None]
-        return (Shape(socket, names, kinds, revision, partial), found) if len(found) == len(names) else None
     for name, given, *rest in calls:
         if name != socket or (rest and rest[0] is not None) or (given is not arguments and tuple(given) != names):
             return None

@@ -71,14 +71,13 @@ def accept(core: Core, socket: int, arguments: dict[str, Value], submit_id: str 
 def accept_lot(core: Core, socket: int, lot: Lot) -> Sequence[int]:
     """Take requests in that bring the same arguments and that `check` has let pass; their identities."""
     names, types = lot.shape["names"], lot.shape["types"]
-    kinds = [types] * len(names) if isinstance(types, str) else types
     rows = zip(*lot.columns, strict=True) if names else repeat((), lot.calls)
     complete = _complete(core, socket, names)
     return [
         _accept(
             core,
             socket,
-            {name: Value(data, None, len(data), kind) for name, data, kind in zip(names, row, kinds, strict=True)},
+            {name: Value(data, None, len(data), kind) for name, data, kind in zip(names, row, types, strict=True)},
             complete,
         )
         for row in rows

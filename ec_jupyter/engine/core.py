@@ -357,12 +357,7 @@ class Core:
         source = Source(job.id, job.socket, job.party, job.run, job.tag, job.late)
         topology, self._hops = self.topology, job.hops + 1
         for plug in topology.results.get(job.socket, ()):
-            if outcome is not None:
-                self._carry(job, source, plug, stored, outcome)
-            elif stored is not None and plug.id in topology.examined:
-                self.evaluation.ask(source, plug, stored)
-            else:
-                self.joins.result(source, plug, stored)
+            self._carry(source, plug, stored, outcome)
         if not job.late:
             for plug in topology.errors.get(job.socket, ()):
                 self.joins.tombstone(source, plug, silent=True)
@@ -372,18 +367,20 @@ class Core:
         if "fault" in job.extra:
             self.evaluation.fault(source, job.extra["fault"])
 
-    def _carry(self, job: Job, source: Source, plug: Plug, stored: StoredValue | None, outcome: Outcome) -> None:
+    def _carry(self, source: Source, plug: Plug, stored: StoredValue | None, outcome: Outcome | None) -> None:
         """Send what one plug gets of a call that ended well."""
-        if outcome.state == "skipped":
+        if outcome is not None and outcome.state == "skipped":
             self.joins.tombstone(source, plug)
-        elif outcome.emitted is not None:
-            self.close(source, str(job.id), outcome.emitted, [plug])
-        elif stored is not None and plug.id not in self.topology.examined:
+        elif outcome is not None and outcome.emitted is not None:
+            self.close(source, str(source.request), outcome.emitted, [plug])
+        elif stored is None:
+            return
+        elif plug.id not in self.topology.examined:
             self.joins.result(source, plug, stored)
-        elif stored is not None and plug.id in outcome.routed:
+        elif outcome is not None and plug.id in outcome.routed:
             route = Route(0, source, plug.id, stored, None)
             self.evaluation.carry(route, plug, outcome.routed[plug.id], outcome.keys.get(plug.id))
-        elif stored is not None:
+        else:
             self.evaluation.ask(source, plug, stored)
 
     def close(self, source: Source, split: str, n: int, plugs: list[Plug]) -> None:

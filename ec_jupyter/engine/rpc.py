@@ -37,7 +37,6 @@ from ec_jupyter.nodes.codec import file_name
 from ec_jupyter.wire import PROTOCOL, Header, Value
 
 Buffers = list[bytes]
-RING = "ring"
 
 log = logging.getLogger(__name__)
 
@@ -75,14 +74,12 @@ class Rpc:
         """
         kind = header["k"]
         action = _ACTIONS.get(kind)
-        if action is None and kind != RING:
+        if action is None:
             raise FrameError(f"no frame is called {kind!r}")
         if not client.greeted and kind not in _OPEN:
             raise FrameError("the first frame must be a hello")
-        if action is None:
-            self.submit_logs.rung(client)
-            return
-        self.submit_logs.before(client, self.submit)
+        if kind != "ring":
+            self.submit_logs.before(client, self.submit)
         schema.check(header, len(buffers))
         if kind in _WRITES:
             if self.loop.stalled is not None:
@@ -371,6 +368,10 @@ class Rpc:
         client.reply({}, to=header)
         self.loop.look(self.loop.stopped.set)
 
+    def _ring(self, client: Connection, header: Header, buffers: Buffers) -> None:
+        """Wake: the client has submitted something."""
+        self.submit_logs.rung(client)
+
     def _ping(self, client: Connection, header: Header, buffers: Buffers) -> None:
         client.reply({}, to=header)
 
@@ -407,6 +408,7 @@ _ACTIONS: dict[str, Action] = {
     "gc": Rpc._gc,
     "clear": Rpc._clear,
     "stop": Rpc._stop,
+    "ring": Rpc._ring,
     "ping": Rpc._ping,
     "probe": Rpc._probe,
 }

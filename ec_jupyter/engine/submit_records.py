@@ -43,8 +43,8 @@ class Shape(NamedTuple):
         Name of the socket.
     names : tuple of str
         Names of the arguments that a submit brings.
-    types : str or tuple of str
-        Type of all values, or of the value of each argument.
+    types : tuple of str
+        Type of the value of each argument.
     revision : int
         Of the wiring by which the calls are complete.
     partial : bool
@@ -53,14 +53,13 @@ class Shape(NamedTuple):
 
     socket: str
     names: tuple[str, ...]
-    types: str | tuple[str, ...]
+    types: tuple[str, ...]
     revision: int
     partial: bool
 
     def header(self) -> Header:
         """What the log gets."""
-        kinds = self.types if isinstance(self.types, str) else list(self.types)
-        head = {"socket": self.socket, "names": list(self.names), "types": kinds, "revision": self.revision}
+        head = {"socket": self.socket, "names": list(self.names), "types": list(self.types), "revision": self.revision}
         return {**head, "partial": True} if self.partial else head
 
 

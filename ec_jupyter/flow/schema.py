@@ -318,10 +318,10 @@ def check_shape(header: Mapping[str, Any]) -> None:
         Names what is wrong with it.
     """
     names: Any = header.get("names")
-    types = header.get("types")
+    types: Any = header.get("types")
     if not (ID.fits(header.get("revision", 0)) and TEXT.fits(header.get("socket")) and NAMES.fits(names)):
         raise FrameError("calls in columns are to have a socket, names of arguments and a revision")
-    if not (_typed(types) or (isinstance(types, list) and len(types) == len(names) and all(map(_typed, types)))):
+    if not (isinstance(types, list) and len(types) == len(names) and all(map(_typed, types))):
         raise FrameError("calls in columns are to have the types of their values")
 
 

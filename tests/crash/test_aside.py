@@ -24,6 +24,8 @@ def flow(flow):
     for source, target in (("a", "join.one"), ("b", "join.two"), ("c", "zipped.one")):
         flow.plug(source, target)
     flow.submit("a", x=1)
+    # what arrives first is shown first
+    flow.drained()
     flow.submit("c", x=2)
     changed(flow, "UPDATE arrival SET tag = 'no tag'")
     return flow

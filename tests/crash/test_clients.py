@@ -173,11 +173,12 @@ def test_a_question_is_answered_though_an_engine_says_hello_and_is_gone(flow, tm
                 line.sendall(encode(hello))
 
     there = threading.Event()
-    thread = threading.Thread(target=vanish)
+    thread = threading.Thread(target=vanish, daemon=True)
+    pid = flow.engine
+    # before its socket is replaced: it would make another
+    os.kill(pid, signal.SIGSTOP)
     thread.start()
     assert there.wait(60)
-    pid = flow.engine
-    os.kill(pid, signal.SIGSTOP)
     # more than the line holds: it is still being sent again when nobody is there to read it
     change, blob = socket_change(lambda data=bytes(8_000_000): len(data), "big")
     asked: list[dict] = []
@@ -186,5 +187,6 @@ def test_a_question_is_answered_though_an_engine_says_hello_and_is_gone(flow, tm
     kill(pid)
     asker.join(60)
     thread.join(60)
+    assert not thread.is_alive()
     assert asked[0]["revision"] == 1
     assert flow.result(flow.submit("big", data=b"four")) == 4

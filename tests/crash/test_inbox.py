@@ -97,7 +97,7 @@ def test_a_frame_that_a_client_died_writing_was_not_accepted_and_hinders_nothing
 ) -> None:
     value = wired.client.dump("whole")
     log = SubmitLog(wired.folder / "inbox" / "gone.log")
-    shape = Shape("leave", ("text",), value.type, wired.client.topology["revision"], partial=False)
+    shape = Shape("leave", ("text",), (value.type,), wired.client.topology["revision"], partial=False)
     log.append(log.writer.calls(1, 0, shape, 1, [value.data or b""], watched=False))
     # what it wrote of the next one lies behind the word that says how far the log is written
     torn = log.writer.calls(2, 0, shape, 1, [value.data or b""], watched=False)[:-3]

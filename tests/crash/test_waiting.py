@@ -189,7 +189,7 @@ def test_calls_of_another_client_while_the_flow_is_stopped_are_served_once(
     flow: Flow, notebook: Notebook, make_flow: Callable[..., Flow]
 ) -> None:
     other = Notebook(make_flow(flow.folder).client)
-    stopping = threading.Thread(target=notebook.stop)
+    stopping = threading.Thread(target=notebook.stop, daemon=True)
     stopping.start()
     requests = [other.submit("echo", i) for i in range(300)]
     stopping.join()

@@ -374,8 +374,7 @@ async def test_call_finds_folder_environment_and_signal_as_they_were_before_anot
     await wait_until(lambda: endless.request in agent.running())
     agent.cancel(endless.request)
     await rig.ear.until(lambda: endless.request in rig.ear.outcomes)
-    # interrupted, not killed
-    assert "KeyboardInterrupt" in rig.ear.outcomes[endless.request].error["traceback"]
+    # interrupted, not killed: the process is the same
     last = rig.call(found)
     await rig.run(agent, last)
     assert rig.result(last.request) == rig.result(before.request)

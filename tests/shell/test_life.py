@@ -85,7 +85,7 @@ def test_a_killed_engine_loses_nothing_and_nobody_who_waits_notices(loaded: Any,
     loaded.run(f"@ec.socket\ndef f(x):\n    {PASS}\n    return x")
     loaded.run("flow = ec.flow(); rs = flow.map('f', range(3))")
     found: list[Any] = []
-    waiter = threading.Thread(target=lambda: found.extend(r.result(60) for r in loaded.names["rs"]))
+    waiter = threading.Thread(target=lambda: found.extend(r.result(60) for r in loaded.names["rs"]), daemon=True)
     waiter.start()
     os.kill(loaded.run("flow._client.engine_pid"), signal.SIGKILL)
     # the second engine runs again what the first had begun
