@@ -7,7 +7,7 @@ from typing import Any
 
 from ec_jupyter.engine import recovery
 from ec_jupyter.engine.core import Core
-from ec_jupyter.engine.store import id_list
+from ec_jupyter.engine.rows import id_list
 from ec_jupyter.engine.suspects import NODE, PARTY, PLUG, PROCESSOR, SOCKET, TASK, VALUE, unit_of
 from ec_jupyter.errors import RequestNotFoundError, StoreDamagedError
 from ec_jupyter.flow.tag import from_text, path

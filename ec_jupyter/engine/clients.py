@@ -20,6 +20,7 @@ from ec_jupyter.engine.job import Ended
 from ec_jupyter.engine.key import Proof, make_key
 from ec_jupyter.engine.parts import Loop
 from ec_jupyter.engine.rerun import withdraw
+from ec_jupyter.engine.store import Store
 from ec_jupyter.engine.submit_records import Lot, Single, answers
 from ec_jupyter.errors import EcError, FrameError, StoreError, defect, to_wire
 from ec_jupyter.flow.shown import changes
@@ -94,7 +95,7 @@ class Connection(asyncio.Protocol):
         self._going = self._full = False
         self._asked = 0
         self.taken = 0
-        self._proof: Proof | None = Proof(clients.key, clients.core.store.hold.folder.identity)
+        self._proof: Proof | None = Proof(clients.key, clients.store.hold.folder.identity)
         self._out: list[tuple[int | None, bytes]] = []
         self._accepted: list[tuple[int, dict[str, Any]]] = []
         self.served = 0
@@ -268,13 +269,15 @@ class Clients:
     ----------
     core : Core
         The flow.
+    store : Store
+        Its database and folder.
     loop : Loop
         The loop.
     """
 
-    def __init__(self, core: Core, loop: Loop) -> None:
-        self.core, self.loop = core, loop
-        self.key = make_key(core.store.hold.folder, anew=core.store.new)
+    def __init__(self, core: Core, store: Store, loop: Loop) -> None:
+        self.core, self.store, self.loop = core, store, loop
+        self.key = make_key(store.hold.folder, anew=store.new)
         self.server: Server
         self.all: set[Connection] = set()
         self.watching: dict[int, set[Connection]] = {}
@@ -305,20 +308,20 @@ class Clients:
         self._path.unlink(missing_ok=True)
         self._listening = await loop.create_unix_server(lambda: Connection(self), str(self._path))
         os.chmod(self._path, 0o600)
-        self.core.store.hold.folder.write(ADDRESS, os.fsencode(self._path))
+        self.store.hold.folder.write(ADDRESS, os.fsencode(self._path))
         if old is not None:
             old.close()
 
     @property
     def found(self) -> bool:
         """Whether clients can find the engine; true before it listens."""
-        return self._listening is None or (self._path.exists() and socket_path(self.core.store.folder) == self._path)
+        return self._listening is None or (self._path.exists() and socket_path(self.store.folder) == self._path)
 
     async def close(self) -> None:
         """Send everybody away."""
         # first, for a server that is closed removes its socket from Python 3.13 on
         if not self.loop.lost and self.found:
-            self.core.store.hold.folder.remove(ADDRESS)
+            self.store.hold.folder.remove(ADDRESS)
         if self._listening is not None:
             self._listening.close()
         for connection in list(self.all):
@@ -349,7 +352,7 @@ class Clients:
             connection.refuse(error, to=header)
         except sqlite3.OperationalError as error:
             self.loop.stall(error)
-            connection.refuse(self.core.store.explain(error), to=header)
+            connection.refuse(self.store.explain(error), to=header)
         except Exception as error:
             # a defect of ours in one frame is that frame's error
             log.exception("frame %s of client %s", header.get("k"), connection.id)

@@ -20,8 +20,8 @@ from ec_jupyter.engine.job import Argument, Ended, Job, StoredValue, Values, arg
 from ec_jupyter.engine.journal import Journal
 from ec_jupyter.engine.plug_evaluation import PlugEvaluation, Route, explained
 from ec_jupyter.engine.row_values import fits, result_id
+from ec_jupyter.engine.rows import Rows
 from ec_jupyter.engine.side_calls import FIRST, SideCalls
-from ec_jupyter.engine.store import Store
 from ec_jupyter.engine.suspects import REQUEST, Suspects
 from ec_jupyter.flow.arrival import Arrival
 from ec_jupyter.flow.decision import Decisions
@@ -66,7 +66,7 @@ class Core:
         Ends a call, wherever it is.
     """
 
-    def __init__(self, store: Store, suspects: Suspects | None = None) -> None:
+    def __init__(self, store: Rows, suspects: Suspects | None = None) -> None:
         self.store = store
         self.suspects = suspects or Suspects(store)
         self.journal = Journal(store)

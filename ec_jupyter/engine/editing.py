@@ -9,9 +9,8 @@ from typing import Any
 
 from ec_jupyter.engine import asides, missed, node_factory, recovery
 from ec_jupyter.engine.core import Core
-from ec_jupyter.engine.fleet import Fleet
 from ec_jupyter.engine.job import Job, StoredValue
-from ec_jupyter.engine.parts import Audience, Clock
+from ec_jupyter.engine.parts import Audience, Clock, Nodes
 from ec_jupyter.engine.suspects import KINDS
 from ec_jupyter.errors import ProcessorNotFoundError, RevisionError, SocketNotFoundError
 from ec_jupyter.flow.draft import Edited, Limits, Touched
@@ -32,7 +31,7 @@ class Editor:
     ----------
     core : Core
         The flow.
-    fleet : Fleet
+    nodes : Nodes
         Its nodes.
     clock : Clock
         The loop.
@@ -42,8 +41,8 @@ class Editor:
         CPUs of this node.
     """
 
-    def __init__(self, core: Core, fleet: Fleet, clock: Clock, audience: Audience, cpus: int) -> None:
-        self._core, self._fleet, self._clock, self._audience, self._cpus = core, fleet, clock, audience, cpus
+    def __init__(self, core: Core, nodes: Nodes, clock: Clock, audience: Audience, cpus: int) -> None:
+        self._core, self._nodes, self._clock, self._audience, self._cpus = core, nodes, clock, audience, cpus
 
     def edit(self, changes: list[dict[str, Any]], buffers: list[bytes], client: str) -> tuple[int, list[str]]:
         """Carry out an edit: all of it, or one error and nothing.
@@ -58,7 +57,7 @@ class Editor:
         core.journal.commit()
         fixed: list[StoredValue] = []
         prepared = [_prepare(core, change, buffers, client, fixed) for change in changes]
-        lent = self._fleet.lent()
+        lent = self._nodes.lent()
         limits = Limits(self._cpus, core.python, core.load, core.arrived, lent, available(), without_processes)
         edited = decide(core.topology, prepared, core.new_record, limits)
         for _, _, _, after in edited.touched:
@@ -70,7 +69,7 @@ class Editor:
         _take_blobs(core, changes, buffers)
         for change in changes:
             if change["op"] == "node":
-                self._fleet.reopen(change["name"])
+                self._nodes.reopen(change["name"])
         for kind, key, record in asides.renew(core, edited.topology, changes):
             _write(core, kind, key, record)
         if not edited.touched:
@@ -142,7 +141,7 @@ class Editor:
         for name in processors:
             _keep(core, "processor", name, pools[name])
         if paused:
-            self._fleet.take_back({s.id for s in table.values() if s.id in ids or s.processor in set(processors)})
+            self._nodes.take_back({s.id for s in table.values() if s.id in ids or s.processor in set(processors)})
         self._clock.after(self._audience.topology)
 
     def settle(self) -> None:
@@ -170,7 +169,7 @@ class Editor:
         if any(kind == "socket" and _wait(a) != _wait(b) for kind, _, a, b in edited.touched):
             core.journal.commit()
             core.expiry.reload()
-        self._fleet.revised(old, new)
+        self._nodes.revised(old, new)
         self._clock.after(self._audience.topology)
 
 

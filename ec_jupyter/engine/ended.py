@@ -8,7 +8,7 @@ from typing import Any
 
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.job import Ended, StoredValue
-from ec_jupyter.engine.store import id_list
+from ec_jupyter.engine.rows import id_list
 from ec_jupyter.wire import Header
 
 

@@ -6,7 +6,7 @@ import time
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
-from ec_jupyter.engine.store import id_list
+from ec_jupyter.engine.rows import id_list
 from ec_jupyter.engine.suspects import VALUE
 from ec_jupyter.flow.arrival import Arrival
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ec_jupyter.engine.core import Core
-from ec_jupyter.engine.store import id_list
+from ec_jupyter.engine.rows import id_list
 from ec_jupyter.errors import ArgumentsError, RequestNotFoundError
 from ec_jupyter.flow.reach import Reachability
 from ec_jupyter.flow.standing import Gathering

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ec_jupyter.engine.row_values import RESULT, place_of, unpack
-from ec_jupyter.engine.store import Store, id_list
+from ec_jupyter.engine.rows import Rows, id_list
 from ec_jupyter.flow.arrival import ArgumentValue, Arrival, to_column
 from ec_jupyter.flow.states import NEW
 from ec_jupyter.flow.tag import Tag, to_text
@@ -132,7 +132,7 @@ class Ended:
 class Values:
     """Reads value rows back, and removes files nobody names."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Rows) -> None:
         self.store = store
         self.folder = store.folder / "values"
 

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ec_jupyter.engine.store import SQL, Parameters, Store
+from ec_jupyter.engine.rows import SQL, Parameters, Rows
 
 Row = Sequence[Any]
 
@@ -42,7 +42,7 @@ class Journal:
         Per client, what was answered to frames that changed something.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Rows) -> None:
         self.store = store
         self.rows: dict[str, list[Row]] = {name: [] for name in ORDER}
         self._steps: list[tuple[str, Parameters]] = []

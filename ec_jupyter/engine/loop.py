@@ -29,13 +29,13 @@ from ec_jupyter.engine.quarantine import Quarantine
 from ec_jupyter.engine.rates import Rates
 from ec_jupyter.engine.rpc import Rpc
 from ec_jupyter.engine.runtime import Runtime
+from ec_jupyter.engine.settling import settle
 from ec_jupyter.engine.store import Store
 from ec_jupyter.engine.submit_log import SubmitLogs
-from ec_jupyter.engine.suspects import PARTY, REQUEST, Suspects
+from ec_jupyter.engine.suspects import REQUEST, Suspects
 from ec_jupyter.engine.value_preview import ValuePreview
 from ec_jupyter.engine.views import Views
 from ec_jupyter.errors import EcError, StoreError, StoreLostError, to_wire
-from ec_jupyter.flow.tag import from_text
 from ec_jupyter.model import LOCAL
 from ec_jupyter.nodes.agents import Home
 from ec_jupyter.nodes.local.agent import Agent
@@ -95,7 +95,7 @@ class Engine:
             sync=home.sync, shared=True,
         )  # fmt: skip
         self._local = local
-        self.clients = Clients(self.core, self)
+        self.clients = Clients(self.core, self.store, self)
         self.fleet = Fleet(self.core, self.quarantine, self, self.clients, self, local, home, opener)
         self.preview = ValuePreview(self.core, self.fleet.locator, folder, runtime, workdir)
         self.rates = Rates()
@@ -264,7 +264,7 @@ class Engine:
         if not self.look_around():
             return
         try:
-            self._settle()
+            settle(self.core)
             self.core.journal.commit()
         except sqlite3.OperationalError as error:
             self.stall(error)
@@ -303,27 +303,6 @@ class Engine:
         effects, self._effects = self._effects, []
         for effect in effects:
             effect()
-
-    def _settle(self) -> None:
-        """Decide tombstones that waited to know what can still come; that reads the disk, so it writes first."""
-        core = self.core
-        touched, core.touched = core.touched, set()
-        while touched := touched.intersection(core.joins.undecided):
-            try:
-                core.journal.commit()
-            except sqlite3.OperationalError:
-                core.touched |= touched
-                raise
-            for party in touched:
-                core.suspects.begin(PARTY, party)
-                found = self.store.rows("unfinished_of_party", {"party": party})
-                rows = [(s, from_text(t), state) for s, t, state in found]
-                failed = [(s, tag) for s, tag, state in rows if state == "failed"]
-                tokens = [(s, tag) for s, tag, _ in rows] + core.evaluation.tokens(party)
-                core.joins.settle(party, tokens, failed)
-            core.suspects.end()
-            if not core.absorb():
-                return
 
     def stall(self, error: sqlite3.Error) -> None:
         """The disk takes nothing: hold what is decided, refuse new work, try again each second."""

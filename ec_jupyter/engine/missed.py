@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ec_jupyter.engine import recovery
 from ec_jupyter.engine.job import Job, StoredValue
-from ec_jupyter.engine.store import id_list
+from ec_jupyter.engine.rows import id_list
 from ec_jupyter.engine.suspects import PLUG
 from ec_jupyter.flow.arrival import Arrival
 from ec_jupyter.flow.decision import Source

@@ -18,9 +18,9 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 from ec_jupyter.engine.journal import Journal
+from ec_jupyter.engine.rows import Rows, id_list
 from ec_jupyter.engine.runtime import last_calls
 from ec_jupyter.engine.side_calls import FIRST, whole
-from ec_jupyter.engine.store import Store, id_list
 from ec_jupyter.engine.suspects import MOST_DEATHS, REQUEST, Suspects
 from ec_jupyter.flow.placement import Holdings
 from ec_jupyter.model import LOCAL
@@ -71,7 +71,7 @@ class Quarantine:
 
     Parameters
     ----------
-    store : Store
+    store : Rows
         The flow's, before anything of it is read.
     suspects : Suspects
         Sets aside what is charged.
@@ -84,7 +84,7 @@ class Quarantine:
         What is no request and is given up, and why: looks, and values that are made anew.
     """
 
-    def __init__(self, store: Store, suspects: Suspects) -> None:
+    def __init__(self, store: Rows, suspects: Suspects) -> None:
         self._store = store
         meta = store.meta
         killed = {key.removeprefix(_KILLED): text for key, text in meta.items() if key.startswith(_KILLED)}

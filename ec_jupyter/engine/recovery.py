@@ -15,7 +15,7 @@ from ec_jupyter.engine.failures import delay_before
 from ec_jupyter.engine.job import Job, StoredValue
 from ec_jupyter.engine.plug_evaluation import ELEMENTS, Route
 from ec_jupyter.engine.records import load_topology, recorded
-from ec_jupyter.engine.store import Store, id_list
+from ec_jupyter.engine.rows import Rows, id_list
 from ec_jupyter.engine.suspects import NOTHING, PARTY, REQUEST, VALUE, Suspects
 from ec_jupyter.flow.arrival import Arrival, from_column
 from ec_jupyter.flow.decision import Source
@@ -30,7 +30,7 @@ FEED = 5_000
 """Queued requests fetched from disk at once."""
 
 
-def reopen(store: Store, python: str, suspects: Suspects) -> Core:
+def reopen(store: Rows, python: str, suspects: Suspects) -> Core:
     """The flow on disk in memory; what cannot be read is set aside, and the rest is opened."""
     while True:
         core = Core(store, suspects)

@@ -8,7 +8,7 @@ from typing import Any
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.ended import finished, head, heads
 from ec_jupyter.engine.job import Job, argument_value
-from ec_jupyter.engine.store import OF_PARTY, SQL, id_list
+from ec_jupyter.engine.rows import OF_PARTY, SQL, id_list
 from ec_jupyter.errors import FrameError, RequestNotFoundError, SocketNotFoundError
 from ec_jupyter.flow.columns import packed, unpacked
 from ec_jupyter.flow.states import STATES

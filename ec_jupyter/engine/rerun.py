@@ -7,11 +7,12 @@ from typing import Any
 
 from ec_jupyter.engine import asides, editing, recovery
 from ec_jupyter.engine.core import Core
-from ec_jupyter.engine.fleet import Fleet
 from ec_jupyter.engine.gaps import Gaps
 from ec_jupyter.engine.job import Argument, Job, StoredValue
-from ec_jupyter.engine.store import OF_PARTY, SQL, id_list
+from ec_jupyter.engine.parts import Nodes
+from ec_jupyter.engine.rows import OF_PARTY, SQL, id_list
 from ec_jupyter.engine.suspects import PARTY, REQUEST
+from ec_jupyter.engine.value_locator import ValueLocator
 from ec_jupyter.errors import ArgumentsError, RequestNotFoundError, SocketNotFoundError, nearest
 from ec_jupyter.flow.dispatch import Dispatch
 from ec_jupyter.flow.join import JoinTable, Source
@@ -73,16 +74,16 @@ def _socket(core: Core, name: str) -> int:
     return found
 
 
-def cancel(core: Core, fleet: Fleet, header: Header) -> dict[str, int]:
+def cancel(core: Core, nodes: Nodes, header: Header) -> dict[str, int]:
     """Cancel queued, waiting and running requests; running ones are killed with their child processes, or spared."""
     cancelled = killed = 0
-    running, spare = fleet.running(), header.get("running") is False
+    running, spare = nodes.running(), header.get("running") is False
     for request, socket, run, party, tag, state in chosen(core, header, ("waiting", "queued", "running")):
         job = core.jobs.get(request)
         if job is not None and job.assigned:
             if spare and request in running:
                 continue
-            fleet.cancel(request)
+            nodes.cancel(request)
             killed += request in running
             cancelled += request not in running
             continue
@@ -400,7 +401,7 @@ def _copy_others(core: Core, requests: list[Any], socket: int, party: int, run: 
 
 
 # -- the whole flow -------------------------------------------------------------
-def collect(core: Core, fleet: Fleet, clients: Iterable[str]) -> tuple[int, int]:
+def collect(core: Core, locator: ValueLocator, clients: Iterable[str]) -> tuple[int, int]:
     """Remove the files of values that nothing names any more; returns how many, and their bytes.
 
     What a request came to or is called with stays, however long ago that was; so does what `clients`, by identity,
@@ -413,17 +414,17 @@ def collect(core: Core, fleet: Fleet, clients: Iterable[str]) -> tuple[int, int]
     core.journal.commit()
     running = [*core.held, *core.side_calls, *core.evaluation.out]
     named = {name for (name,) in core.store.rows("files")}
-    fleet.locator.forget(named)
+    locator.forget(named)
     return core.values.sweep(running, core.epoch, frozenset(clients), {file for _, file in thrown} - named)
 
 
 CLEARED = ("request", "run", "arrival", "passed", "attempt", "emission", "output", "fan", "event")
 
 
-def clear(core: Core, fleet: Fleet) -> None:
+def clear(core: Core, nodes: Nodes) -> None:
     """Empty a flow of all requests and values; its wiring stays."""
     for request in list(core.held):
-        fleet.cancel(request)
+        nodes.cancel(request)
     # not only the tick's rows: what they refer to goes as well, in one transaction
     core.journal.commit()
     fixed = recovery.fixed_values(core)

@@ -355,13 +355,13 @@ class Rpc:
         self._done(client, {"ids": ids, "id": ids[0]}, header)
 
     def _gc(self, client: Connection, header: Header, buffers: Buffers) -> None:
-        files, size = rerun.collect(self.core, self.fleet, self.clients.ids)
+        files, size = rerun.collect(self.core, self.fleet.locator, self.clients.ids)
         client.reply({"files": files, "bytes": size}, to=header)
 
     def _clear(self, client: Connection, header: Header, buffers: Buffers) -> None:
         rerun.clear(self.core, self.fleet)
         self.clients.watch_none()
-        rerun.collect(self.core, self.fleet, self.clients.ids)
+        rerun.collect(self.core, self.fleet.locator, self.clients.ids)
         client.reply({}, to=header)
 
     def _stop(self, client: Connection, header: Header, buffers: Buffers) -> None:

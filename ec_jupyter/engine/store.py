@@ -7,17 +7,14 @@ own, so that no tick waits for a disk to sync what is not asked to be synced.
 from __future__ import annotations
 
 import errno
-import json
+import mmap
 import os
 import shutil
 import sqlite3
 import sys
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing, suppress
-from importlib import resources
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from ec_jupyter.engine import trust as trusting
@@ -25,6 +22,7 @@ from ec_jupyter.engine.checkpoint import CHECKPOINT_BYTES, Checkpointer, Rewrite
 from ec_jupyter.engine.folder import FLOWS, Folder, refusal
 from ec_jupyter.engine.hold import Hold
 from ec_jupyter.engine.migrate import SCHEMA, check, migrate
+from ec_jupyter.engine.rows import SQL, TABLES, Rows, Transaction
 from ec_jupyter.errors import StoreDamagedError, StoreError, StoreFullError, StoreReadOnlyError
 
 FREE_BYTES = 1 << 20  # so much may stay free in a database, and a quarter of it
@@ -34,26 +32,8 @@ ROOM_BYTES = 1 << 16  # on a disk with less, the shared memory beside a database
 _MEMORY = ("SQLITE_IOERR_NOMEM", "SQLITE_IOERR_SHMMAP", "SQLITE_IOERR_MMAP")
 _NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "lustre", "gpfs", "beegfs", "ceph"}
 
-Parameters = Sequence[Any] | Mapping[str, Any]  # for `?`, or by the names in the statement
 
-
-def named(text: str) -> dict[str, str]:
-    """Statements of a ``.sql`` file by the names above them."""
-    statements = {}
-    for part in text.split("-- name: ")[1:]:
-        name, _, body = part.partition("\n")
-        lines = (line for line in body.splitlines() if not line.lstrip().startswith("--"))
-        statements[name.strip()] = "\n".join(lines).strip().rstrip(";")
-    return statements
-
-
-SQL = named(resources.files("ec_jupyter.engine").joinpath("queries.sql").read_text())
-
-OF_PARTY = "coalesce(run.party, r.run)"
-"""The party of a request `r`: that of its run, which is its own party where it has no row."""
-
-
-class Store:
+class Store(Rows):
     """The database of one flow, owned by this process alone.
 
     Parameters
@@ -72,15 +52,14 @@ class Store:
     """
 
     def __init__(self, folder: Path, durability: str = "process") -> None:
-        self.folder = folder
         self.path = folder / "flow.db"
+        super().__init__(folder)
         self._closed = _Closed(self.path)
         make_folder(folder)
         self.hold = Hold(folder)
         self._network = network = networked(folder)
         self._durability = durability
         self._rewriter = None if network else Rewriter(self.path)
-        self.db: sqlite3.Connection
         try:
             self._look(network)
             self._connect()
@@ -169,8 +148,7 @@ class Store:
     def _prepare(self) -> dict[str, str]:
         (found,) = self.db.execute("PRAGMA user_version").fetchone()
         if found == 0:
-            schema = resources.files("ec_jupyter.engine").joinpath("schema.sql").read_text()
-            self.db.executescript(f"BEGIN IMMEDIATE; {schema} PRAGMA user_version = {SCHEMA}; COMMIT;")
+            self.db.executescript(f"BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {SCHEMA}; COMMIT;")
         migrate(self.db, self.path)
         return self._identify()
 
@@ -191,37 +169,19 @@ class Store:
             self.db.executemany(SQL["put_meta"], list(meta.items()))
         return meta
 
-    def transaction(self) -> _Transaction:
+    def transaction(self) -> Transaction:
         """A context that commits at its end, or changes nothing."""
         if self._rewriter is not None:
             self._rewriter.stop()
-        return _Transaction(self.db)
+        return super().transaction()
 
-    def write(self, name: str, parameters: Parameters = ()) -> None:
-        """Run one named statement in a transaction of its own."""
-        with self.transaction() as db:
-            db.execute(SQL[name], parameters)
-
-    def rows(self, name: str, parameters: Parameters = ()) -> list[Any]:
-        """All rows of a named query."""
-        return self.db.execute(SQL[name], parameters).fetchall()
-
-    def one(self, name: str, parameters: Parameters = ()) -> Any:
-        """The first row of a named query, or None."""
-        return self.db.execute(SQL[name], parameters).fetchone()
-
-    def blob(self, sha256: str) -> bytes:
-        """The bytes of a task or condition.
-
-        Raises
-        ------
-        LookupError
-            There is no such blob.
-        """
-        row = self.one("get_blob", (sha256,))
-        if row is None:
-            raise LookupError(f"no blob {sha256[:12]} in the flow")
-        return bytes(row[0])
+    def board(self, name: str, size: int) -> mmap.mmap:
+        """Shared memory in a file of the folder: it stands there however this process ends."""
+        fd = os.open(self.folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        os.ftruncate(fd, size)
+        found = mmap.mmap(fd, size)
+        os.close(fd)
+        return found
 
     def committed(self) -> None:
         """Tell the checkpointer that a transaction was written."""
@@ -331,24 +291,6 @@ class _Closed:
                 self._mark.write_text(self._state())
 
 
-class _Transaction:
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self.db = db
-
-    def __enter__(self) -> sqlite3.Connection:
-        self.db.execute("BEGIN IMMEDIATE")
-        return self.db
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        try:
-            if kind is None:
-                self.db.execute("COMMIT")
-        finally:
-            # a commit that found no room leaves its transaction open, and the next one could not begin
-            if self.db.in_transaction:
-                self.db.execute("ROLLBACK")
-
-
 def _sync(folder: Path) -> None:
     fd = os.open(folder, os.O_RDONLY)
     try:
@@ -429,8 +371,3 @@ def mount_type(folder: Path) -> str:
     mounts = [line.split()[1:3] for line in lines]
     fits = [(len(point), kind) for point, kind in mounts if real.startswith(point.rstrip("/") + "/")]
     return max(fits)[1] if fits else ""
-
-
-def id_list(ids: Iterable[int]) -> str:
-    """Ids as the one parameter of a query that reads them with json_each."""
-    return json.dumps(list(ids))

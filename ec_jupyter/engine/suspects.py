@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import json
 import logging
-import mmap
-import os
 import struct
 import time
 
+from ec_jupyter.engine.rows import SQL, Rows
 from ec_jupyter.engine.side_calls import FIRST
-from ec_jupyter.engine.store import SQL, Store
 from ec_jupyter.model import Socket
 
 log = logging.getLogger(__name__)
@@ -45,12 +43,9 @@ class Suspects:
         An engine has ended and nothing was named: from now on more is.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Rows) -> None:
         self._store = store
-        fd = os.open(store.folder / "engine.handling", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        os.ftruncate(fd, _SIZE)
-        self._map = mmap.mmap(fd, _SIZE)
-        os.close(fd)
+        self._map = store.board("engine.handling", _SIZE)
         meta = store.meta
         self.aside = {key.removeprefix(_ASIDE): why for key, why in meta.items() if key.startswith(_ASIDE)}
         self._deaths = {key.removeprefix(_DEATHS): int(n) for key, n in meta.items() if key.startswith(_DEATHS)}

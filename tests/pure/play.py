@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from random import Random
+from typing import Any
 
 from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import Plug
@@ -14,8 +15,10 @@ from tests.pure.simulation import SKIP, Call, Simulation
 class Play:
     """Runs a flow's calls in any order, by the fates they have."""
 
-    def __init__(self, topology: Topology, fates: Fates, random: Random, *, restarts: bool = False) -> None:
-        self.simulation = Simulation(topology)
+    def __init__(
+        self, topology: Topology, fates: Fates, random: Random, *, restarts: bool = False, flow: Any = None
+    ) -> None:
+        self.simulation = flow or Simulation(topology)
         self.fates, self.random, self.restarts = fates, random, restarts
 
     def run(self) -> None:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ec_jupyter.engine.store import SQL
+from ec_jupyter.engine.rows import SQL
 from ec_jupyter.flow.states import (
     COUNTED,
     ENDED,

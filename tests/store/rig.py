@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import mmap
 import pickle
+import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
 from ec_jupyter.engine import recovery
 from ec_jupyter.engine.acceptance import accept
 from ec_jupyter.engine.core import Core
-from ec_jupyter.engine.store import SQL, Store
+from ec_jupyter.engine.rows import SQL, TABLES, Rows
+from ec_jupyter.engine.store import Store
 from ec_jupyter.flow.topology import Topology
-from ec_jupyter.model import Parameter, Plug, Processor, Socket, Task, to_json
+from ec_jupyter.model import LOCAL, Parameter, Plug, Processor, Socket, Task, to_json
 from ec_jupyter.wire import Outcome, Value
 
 
@@ -36,7 +39,7 @@ def topology(
     return Topology(1, records, wires, {"main": Processor("main")}, tasks)
 
 
-_opened: list[Store] = []
+_opened: list[Store | Memory] = []
 
 
 def close_stores() -> None:
@@ -48,13 +51,46 @@ def close_stores() -> None:
 def open_store(folder: Path) -> Store:
     """The store of a flow's next engine; the one before it is closed."""
     close_stores()
-    _opened.append(Store(folder))
-    return _opened[0]
+    store = Store(folder)
+    _opened.append(store)
+    return store
 
 
-def start(folder: Path, wiring: Topology | None = None) -> Core:
-    """The core of a flow's next engine; `wiring` where the folder is new."""
-    store = open_store(folder)
+class Memory(Rows):
+    """The rows of a flow without a folder, files or locks: what was committed is there for the next engine."""
+
+    def __init__(self) -> None:
+        super().__init__(Path("/dev/null"))
+        self.db = sqlite3.connect(":memory:", isolation_level=None)
+        self.db.executescript(TABLES)
+        self.meta = {"flow": "memory", "epoch": "0"}
+        self._boards: dict[str, mmap.mmap] = {}
+        _opened.append(self)
+
+    def again(self) -> None:
+        """The next engine opens it."""
+        self.meta |= dict(self.rows("all_meta"))
+        self.meta["epoch"] = str(int(self.meta["epoch"]) + 1)
+
+    def board(self, name: str, size: int) -> mmap.mmap:
+        """Memory that the next engine finds as it was left."""
+        if name not in self._boards:
+            self._boards[name] = mmap.mmap(-1, size)
+        return self._boards[name]
+
+    def close(self) -> None:
+        """Forget all of it."""
+        self.db.close()
+
+
+def start(place: Path | Memory, wiring: Topology | None = None) -> Core:
+    """The core of the next engine of a flow in a folder or in memory; `wiring` where that is new."""
+    store: Rows
+    if isinstance(place, Memory):
+        store = place
+        place.again()
+    else:
+        store = open_store(place)
     if wiring is not None:
         _write(store, wiring)
     core = Core(store)
@@ -64,7 +100,7 @@ def start(folder: Path, wiring: Topology | None = None) -> Core:
     return core
 
 
-def _write(store: Store, wiring: Topology) -> None:
+def _write(store: Rows, wiring: Topology) -> None:
     with store.transaction() as db:
         for s in wiring.sockets.values():
             row = (s.id, s.name, s.processor, s.task, json.dumps(to_json(s)), s.join, None, s.wait)
@@ -87,6 +123,17 @@ def begin(core: Core, name: str) -> tuple[int, int]:
     """Give the head of a socket's queue to a worker that does not exist; its request and attempt."""
     (request,) = core.dispatch.take([core.topology.names[name]], 1)
     call = core.call(core.jobs[request])
+    return call.request, call.attempt
+
+
+def begin_one(core: Core, request: int, node: str = LOCAL) -> tuple[int, int]:
+    """The same of a request that is queued, whatever lies before it; one on another `node` is claimed."""
+    job = core.jobs[request]
+    assert core.dispatch.drop(job.socket, request)
+    call = core.call(job, node)
+    if node != LOCAL:
+        core.claim(job)
+    core.suspects.end()
     return call.request, call.attempt
 
 

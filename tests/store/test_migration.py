@@ -17,7 +17,8 @@ import pytest
 import ec_jupyter as ec
 from ec_jupyter.engine.journal import ORDER
 from ec_jupyter.engine.migrate import SCHEMA, STEPS
-from ec_jupyter.engine.store import SQL, Store, make_folder
+from ec_jupyter.engine.rows import SQL
+from ec_jupyter.engine.store import Store, make_folder
 from ec_jupyter.errors import StoreFullError
 
 OLDER = Path(__file__).with_name("older")

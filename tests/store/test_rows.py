@@ -12,7 +12,7 @@ import pytest
 from ec_jupyter.engine import ended, recovery, requests, rerun
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.row_values import ROW_BYTES
-from ec_jupyter.engine.store import SQL
+from ec_jupyter.engine.rows import SQL
 from ec_jupyter.engine.suspects import Suspects
 from ec_jupyter.flow.columns import unpacked
 from ec_jupyter.model import Plug, to_json

@@ -1,0 +1,43 @@
+"""The engine's core, on its own rows, comes to what the oracle says, in any order of events and over restarts."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from tests.pure.drawing import Case, by_chance
+from tests.pure.oracle import Ambiguous, Oracle
+from tests.pure.play import Play
+from tests.store.coreflow import CoreFlow
+
+FLOWS = 60
+"""Flows that chance draws."""
+
+
+def agree(case: Case, seed: int, *, restarts: bool) -> bool:
+    """Run a flow in one order and compare; False where the oracle has no answer."""
+    topology, fates = case.topology(), case.fates
+    flow = CoreFlow(topology)
+    play = Play(topology, fates, Random(seed), restarts=restarts, flow=flow)
+    runs = {name: flow.submit(name) for name in case.roots}
+    parties: dict[int, list[str]] = {}
+    for name, call in runs.items():
+        parties.setdefault(call.party, []).append(name)
+    try:
+        oracles = {party: Oracle(topology, fates, names) for party, names in parties.items()}
+    except Ambiguous:
+        return False
+    play.run()
+    for party, names in parties.items():
+        mine = {runs[name].id for name in names}
+        assert play.calls(mine) == oracles[party].calls, (case, seed)
+        assert play.skips(mine) == oracles[party].skips, (case, seed)
+    flow.agrees()
+    return True
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_calls_and_skips_are_the_oracles_in_any_order_of_events(restarts: bool) -> None:
+    answered = sum(agree(by_chance(seed), seed, restarts=restarts) for seed in range(FLOWS))
+    assert answered > FLOWS * 0.9
