@@ -194,7 +194,7 @@ class _Carrier:
             if party is not None:
                 core.joins.begun(party)
             # where it was brought by the plug before, it is not brought again
-            came = dict(core.store.rows("carried", (row.request, self.plug.id)))
+            came = dict(core.store.rows("carried", {"source": row.request, "plug": self.plug.id}))
             if wanted is not None:
                 self._bring(job, row, values, came, wanted)
             if party is not None:

@@ -314,7 +314,8 @@ class PlugEvaluation:
             if other is None:
                 continue
             number = self._number(route, 0)
-            if self.core.store.one("carried_by", (route.source.request, number, other)) is None:
+            asked = {"source": route.source.request, "number": number, "plug": other}
+            if self.core.store.one("carried_by", asked) is None:
                 route.plug = other
                 self.core.journal.step("redraw_arrival", (other, route.arrival))
 

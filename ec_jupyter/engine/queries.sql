@@ -338,11 +338,11 @@ SELECT r.id, r.socket, r.run, r.tag, r.state, r.joined FROM request r
 
 -- name: arrivals_from
 SELECT id, target, argument, party, run, tag, value, source_request, "index", plug, request, state, mark, late, time, key
-  FROM arrival WHERE source_request IN (SELECT value FROM json_each(?1))
+  FROM arrival WHERE source_request IN (SELECT value FROM json_each(:requests))
 UNION ALL
 SELECT p.arrival, r.socket, p.argument, coalesce(run.party, r.run), r.run, r.tag, NULL, p.source, 0, p.plug, r.id, 'used', NULL, 0, r.created, NULL
   FROM passed p JOIN request r ON r.id = p.request LEFT JOIN run ON run.id = r.run
- WHERE p.source IN (SELECT value FROM json_each(?1));
+ WHERE p.source IN (SELECT value FROM json_each(:requests));
 
 -- name: arrivals_given
 SELECT id, target, argument, party, run, tag, value, source_request, "index", plug, request, state, mark, late, time, key
@@ -434,17 +434,17 @@ SELECT p.arrival, r.tag, p.plug, 'used', NULL FROM passed p JOIN request r ON r.
  WHERE p.source = :request AND r.socket = :target AND p.argument = :argument;
 
 -- name: carried_by
-SELECT 1 FROM arrival WHERE source_request = ?1 AND "index" = ?2 AND plug = ?3
+SELECT 1 FROM arrival WHERE source_request = :source AND "index" = :number AND plug = :plug
 UNION ALL
-SELECT 1 FROM passed WHERE source = ?1 AND plug = ?3 AND ?2 = 0;
+SELECT 1 FROM passed WHERE source = :source AND plug = :plug AND :number = 0;
 
 -- name: redraw_arrival
 UPDATE arrival SET plug = ? WHERE id = ? AND state = 'routing';
 
 -- name: carried
-SELECT "index", tag FROM arrival WHERE source_request = ?1 AND plug = ?2
+SELECT "index", tag FROM arrival WHERE source_request = :source AND plug = :plug
 UNION ALL
-SELECT 0, r.tag FROM passed p JOIN request r ON r.id = p.request WHERE p.source = ?1 AND p.plug = ?2;
+SELECT 0, r.tag FROM passed p JOIN request r ON r.id = p.request WHERE p.source = :source AND p.plug = :plug;
 
 -- name: met
 UPDATE request SET revision = ? WHERE id = ?;
@@ -457,9 +457,9 @@ SELECT id, target, argument, party, run, tag, value, source_request, "index", pl
   FROM arrival WHERE id = ?;
 
 -- name: fed_by
-SELECT request, argument, source_request FROM arrival WHERE source_request = ?1 AND request IS NOT NULL
+SELECT request, argument, source_request FROM arrival WHERE source_request = :request AND request IS NOT NULL
 UNION ALL
-SELECT request, argument, source FROM passed WHERE source = ?1;
+SELECT request, argument, source FROM passed WHERE source = :request;
 
 -- name: versions
 SELECT record, created FROM task WHERE socket = ? ORDER BY version;

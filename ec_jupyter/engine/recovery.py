@@ -284,7 +284,7 @@ def _restore(core: Core, parties: list[int]) -> None:
 
 def _arrivals(core: Core, requests: list[int], parties: list[int]) -> list[Arrival]:
     """All that came to arguments from these requests, or by hand in these parties."""
-    rows = core.store.rows("arrivals_from", (id_list(requests),))
+    rows = core.store.rows("arrivals_from", {"requests": id_list(requests)})
     rows += core.store.rows("arrivals_given", (id_list(parties),))
     alive = ("waiting", "shared", "routing")
     values = core.values.load({row[6] for row in rows if row[6] is not None and row[11] in alive})

@@ -216,7 +216,7 @@ def lineage(core: Core, header: Header, running: dict[int, float]) -> Answer:
 
 def _edges(core: Core, request: int, *, back: bool) -> list[list[Any]]:
     if not back:
-        rows = core.store.rows("fed_by", (request,))
+        rows = core.store.rows("fed_by", {"request": request})
         return [[source, target, argument] for target, argument, source in rows]
     row = core.store.db.execute("SELECT arguments FROM request WHERE id = ?", (request,)).fetchone()
     names, arrivals = [], []

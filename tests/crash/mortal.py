@@ -17,6 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 from ec_jupyter.engine.loop import Engine
 
@@ -64,7 +65,10 @@ def tell_held(path: Path) -> None:
             gc.collect()
             # a dict of nothing but numbers is not known to the collector, but to who holds it
             found = {id(o): o for o in gc.get_objects()}
-            found |= {id(o): o for o in gc.get_referents(*found.values())}
+            # not of modules: up to 3.12.5, asyncio's shows what it keeps for its next iterators, which is then
+            # freed twice, and each later collection goes round in it without end (python/cpython#122695)
+            holders = (o for o in found.values() if not isinstance(o, ModuleType))
+            found |= {id(o): o for o in gc.get_referents(*holders)}
             lengths = (len(o) for o in found.values() if isinstance(o, dict | list | set | deque))
             path.write_text(str(len(found) + sum(lengths)))
         loop.call_later(0.05, look)

@@ -43,7 +43,7 @@ class Sshd:
             f"Port {self.port}\nListenAddress {address}\nHostKey {folder / 'host'}\nPidFile none\n"
             f"AuthorizedKeysFile {self.authorized}\nStrictModes no\nUsePAM no\nPermitRootLogin yes\n"
             "PasswordAuthentication no\nKbdInteractiveAuthentication no\nAllowTcpForwarding yes\n"
-            "SetEnv EC_CPUS_SHARED=0\n"
+            f"SetEnv EC_CPUS_SHARED=0 PATH={folder}/opt/bin:/usr/bin:/bin LD_LIBRARY_PATH={folder}/opt/lib\n"
         )
         if ROOT:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
@@ -91,7 +91,25 @@ class Sshd:
         for path in (home, *home.parents):
             if path.owner() == "root" and path != Path("/"):
                 path.chmod(path.stat().st_mode | 0o011)
+        self._python()
         self.host(name, User=name)
+
+    def _python(self) -> None:
+        """Make `python3` the interpreter that runs the tests, for any user, wherever that lies."""
+        prefix, there = Path(sys.base_prefix), self.folder / "opt"
+        binary = prefix / "bin" / f"python3.{sys.version_info.minor}"
+        (there / "bin").mkdir(parents=True)
+        if all(path.stat().st_mode & 0o001 for path in binary.parents):
+            (there / "bin" / "python3").symlink_to(binary)
+            return
+        # it lies in a home that is its owner's alone, as pyenv's do
+        (there / "lib").mkdir()
+        shutil.copy2(binary, there / "bin" / "python3")
+        for path in (prefix / "lib").glob("libpython*.so*"):
+            shutil.copy2(path, there / "lib")
+        library = Path("lib", binary.name)
+        skip = shutil.ignore_patterns("test", "site-packages", "config-*", "idlelib", "ensurepip")
+        shutil.copytree(prefix / library, there / library, ignore=skip, symlinks=True)
 
     def pids(self, pattern: str = "") -> list[int]:
         """The server's processes for its connections."""

@@ -154,7 +154,7 @@ async def test_any_login_shell_will_do_however_much_it_says(rig: FarRig, sshd: S
     (home / ".config" / "fish" / "config.fish").write_text('echo "Have you heard?"\n')
     sshd.user(f"ec{os.getpid()}", shell, home)
     subprocess.run(["chown", "-R", f"ec{os.getpid()}", str(home)], check=True)
-    agent = await rig.start(login=sshd.login(f"ec{os.getpid()}", python="/usr/bin/python3"))
+    agent = await rig.start(login=sshd.login(f"ec{os.getpid()}", python="python3"))
     agent.processor("main", 1)
     call = rig.call(add, {"one": 1, "two": 2})
     await rig.run(agent, call)
@@ -168,7 +168,7 @@ async def test_user_whose_home_is_not_theirs_works_without_it(rig: FarRig, sshd:
     sshd.user(f"ec{os.getpid()}", "/bin/sh", home)
     shutil.chown(home, "root")
     home.chmod(0o755)
-    agent = await rig.start(login=sshd.login(f"ec{os.getpid()}", python="/usr/bin/python3"))
+    agent = await rig.start(login=sshd.login(f"ec{os.getpid()}", python="python3"))
     assert agent.state == "up"
     assert not list(home.iterdir())
 
