@@ -385,13 +385,19 @@ class Block:
             while at < len(self) and left >= len(self.values[at]):
                 left -= len(self.values[at])
                 at += 1
-            part = slice(first, at)
-            yield Block(
-                self.requests[part], self.attempts[part], self.values[part],
-                self.types if len(self.types) == 1 else self.types[part], self.started[part], self.seconds[part],
-                self.slot, self.pid,
-            )  # fmt: skip
+            yield self.part(first, at)
             first = at
+
+    def part(self, first: int, last: int) -> Block:
+        """Those from one place up to another."""
+        if last - first == len(self):
+            return self
+        part = slice(first, last)
+        return Block(
+            self.requests[part], self.attempts[part], self.values[part],
+            self.types if len(self.types) == 1 else self.types[part], self.started[part], self.seconds[part],
+            self.slot, self.pid,
+        )  # fmt: skip
 
     def only(self, wanted: Sequence[bool]) -> Block:
         """Those of a mask of the same length."""

@@ -6,9 +6,11 @@ import json
 from collections.abc import Collection, Sequence
 from itertools import repeat
 
+from ec_jupyter.engine import lots
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.job import Argument, Job, StoredValue
-from ec_jupyter.engine.row_values import MOST_ARGUMENTS, argument_id, fits, pack
+from ec_jupyter.engine.jobs import JobLot
+from ec_jupyter.engine.row_values import MOST_ARGUMENTS, argument_id, fits, pack, pack_all
 from ec_jupyter.engine.submit_records import Lot
 from ec_jupyter.errors import ArgumentsError, SocketNotFoundError, nearest
 from ec_jupyter.flow.submission import refusal
@@ -71,17 +73,23 @@ def accept(core: Core, socket: int, arguments: dict[str, Value], submit_id: str 
 def accept_lot(core: Core, socket: int, lot: Lot) -> Sequence[int]:
     """Take requests in that bring the same arguments and that `check` has let pass; their identities."""
     names, types = lot.shape["names"], lot.shape["types"]
+    if _complete(core, socket, names) and len(names) <= MOST_ARGUMENTS and lots.small(lot.columns, types):
+        return _accept_alike(core, socket, lot, types)
     rows = zip(*lot.columns, strict=True) if names else repeat((), lot.calls)
-    complete = _complete(core, socket, names)
-    return [
-        _accept(
-            core,
-            socket,
-            {name: Value(data, None, len(data), kind) for name, data, kind in zip(names, row, types, strict=True)},
-            complete,
-        )
-        for row in rows
-    ]
+    given = [zip(names, row, types, strict=True) for row in rows]
+    return [accept(core, socket, {n: Value(data, None, len(data), kind) for n, data, kind in one}) for one in given]
+
+
+def _accept_alike(core: Core, socket: int, lot: Lot, kinds: list[str]) -> Sequence[int]:
+    """Take requests in that run as they are, and whose arguments stand in their rows."""
+    ids = lots.numbers(core.new_request, lot.calls)
+    parties = core.joins.accept_all(ids, (socket, None))
+    for run, party in zip(ids, parties, strict=True) if parties is not ids else ():
+        if party != run:
+            core.journal.add("add_run", (run, socket, None, party, None, None, core.now))
+    made = JobLot(socket, ids, parties, ids, tuple(lot.shape["names"]), list(kinds), list(lot.columns), core.now)
+    lots.queue(core, made, "submitted", pack_all(lot.columns, kinds, lot.calls))
+    return ids
 
 
 def _complete(core: Core, socket: int, names: Collection[str]) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 from ec_jupyter.engine.job import Job, StoredValue, argument_value
+from ec_jupyter.engine.jobs import JobLot, some
 from ec_jupyter.flow.topology import Topology
 from ec_jupyter.wire import Call, CallSpec, Packed
 
@@ -47,9 +49,7 @@ class CallSpecs:
 
     def call(self, job: Job, topology: Topology) -> Call:
         """A job as its agent gets it, with the newest version of its task."""
-        if topology is not self._topology:
-            self._topology = topology
-            self._plans.clear()
+        self._follow(topology)
         values: list[Packed] = []
         for kind, stored, _ in job.arguments.values():
             one = stored[0] if kind == "v" else None
@@ -60,12 +60,34 @@ class CallSpecs:
         # nearly always: one value an argument
         plan = self._plans.get((job.socket, None, tuple(job.arguments)))
         if plan is None:
-            plan = self._planned(job, "v" * len(values), topology)
+            plan = self._planned(job.socket, "v" * len(values), tuple(job.arguments), topology)
         if plan.fixed:
             values += [self._fixed[row].value.packed for row in plan.fixed]
         if plan.picks is not None:
             values = [values[i] for i in plan.picks]
         return Call(job.id, job.attempt, job.run, plan.spec, values, None, job.emitted)
+
+    def calls(self, lot: JobLot, requests: Sequence[int], topology: Topology) -> list[Call]:
+        """First attempts at some requests of a lot, which follow each other in it or not."""
+        self._follow(topology)
+        plan = self._plans.get((lot.socket, None, lot.names))
+        if plan is None:
+            plan = self._planned(lot.socket, "v" * len(lot.names), lot.names, topology)
+        where = lot.where(requests)
+        columns: list[Iterable[Packed]] = [some(column, where) for column in lot.columns]
+        columns += [repeat(self._fixed[row].value.packed) for row in plan.fixed]
+        if plan.picks is not None:
+            columns = [columns[i] for i in plan.picks]
+        spec, values = plan.spec, zip(*columns, strict=False) if columns else repeat(())
+        return [
+            Call(request, 1, run, spec, given)
+            for request, run, given in zip(requests, some(lot.runs, where), values, strict=False)
+        ]
+
+    def _follow(self, topology: Topology) -> None:
+        if topology is not self._topology:
+            self._topology = topology
+            self._plans.clear()
 
     def _any(self, job: Job, topology: Topology) -> Call:
         kinds = ""
@@ -74,7 +96,7 @@ class CallSpecs:
             how, parts = argument_value(kind, stored)
             kinds += how
             given.append([one.value.packed for one in parts])
-        plan = self._planned(job, kinds, topology)
+        plan = self._planned(job.socket, kinds, tuple(job.arguments), topology)
         given += [[self._fixed[row].value.packed] for row in plan.fixed]
         if plan.picks is not None:
             given = [given[i] for i in plan.picks]
@@ -83,12 +105,11 @@ class CallSpecs:
             job.id, job.attempt, job.run, plan.spec, [value for some in given for value in some], counts, job.emitted
         )
 
-    def _planned(self, job: Job, kinds: str, topology: Topology) -> _Plan:
-        names = tuple(job.arguments)
-        key = job.socket, kinds if kinds.strip("v") else None, names
+    def _planned(self, socket: int, kinds: str, names: tuple[str, ...], topology: Topology) -> _Plan:
+        key = socket, kinds if kinds.strip("v") else None, names
         plan = self._plans.get(key)
         if plan is None:
-            plan = self._plans[key] = _plan(job.socket, kinds, names, topology)
+            plan = self._plans[key] = _plan(socket, kinds, names, topology)
         return plan
 
 

@@ -9,14 +9,15 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import groupby, repeat
 from pathlib import Path
 from typing import Any, Protocol
 
 from ec_jupyter.engine.address import ADDRESS, peer, socket_path
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.counts import Counts, Rows, leftover
-from ec_jupyter.engine.ended import ended_row, plain_results
-from ec_jupyter.engine.job import Ended
+from ec_jupyter.engine.ended import PlainResults, ended_row
+from ec_jupyter.engine.job import Ended, EndedLot
 from ec_jupyter.engine.key import Proof, make_key
 from ec_jupyter.engine.parts import Loop
 from ec_jupyter.engine.rerun import withdraw
@@ -54,6 +55,8 @@ MOST_OWED = 2_000
 
 BRIEF = frozenset({"submit", "wait", "ping", "hello", "log", "ring"})
 """Frames whose answers are small."""
+
+NOBODY: frozenset[Connection] = frozenset()
 
 COUNT_SHARE = 20
 """Counting takes at most one part in so many of the engine's time, however much waits."""
@@ -182,10 +185,10 @@ class Connection(asyncio.Protocol):
             self.clients.loop.after(self._go_on_soon)
         self.clients.loop.hurry()
 
-    def ended(self, some: list[Ended], frame: Callable[[], bytes]) -> None:
+    def ended(self, ids: Sequence[int], frame: Callable[[], bytes]) -> None:
         """Tell how watched requests ended: now, or once the client reads again."""
         if self.choked:
-            self._owed += [one.id for one in some]
+            self._owed += ids
         else:
             self.transport.write(frame())
 
@@ -258,10 +261,6 @@ class Connection(asyncio.Protocol):
         self.send({"k": "error", "n": to.get("n"), "error": to_wire(error)})
 
 
-def _plain_frame(some: list[Ended]) -> bytes:
-    return encode(*plain_results(some))
-
-
 class Clients:
     """The open connections of an engine, and what each of them waits for.
 
@@ -280,7 +279,7 @@ class Clients:
         self.key = make_key(store.hold.folder, anew=store.new)
         self.server: Server
         self.all: set[Connection] = set()
-        self.watching: dict[int, set[Connection]] = {}
+        self.watching: dict[int, frozenset[Connection]] = {}
         core.watched = self.watching
         self.draining: list[tuple[Connection, Header]] = []
         self.accepting: list[tuple[Connection, Header, list[int]]] = []
@@ -380,10 +379,10 @@ class Clients:
     def leave(self, connection: Connection) -> None:
         """Forget a client."""
         self.all.discard(connection)
-        for request in [request for request, watchers in self.watching.items() if connection in watchers]:
-            self.watching[request].discard(connection)
-            if not self.watching[request]:
-                del self.watching[request]
+        left = {request: watchers - {connection} for request, watchers in self.watching.items()}
+        # the same dict: the core looks there for who waits
+        self.watching.clear()
+        self.watching.update((request, watchers) for request, watchers in left.items() if watchers)
         self.draining = [(c, h) for c, h in self.draining if c is not connection]
         if connection.greeted:
             self.server.hung_up(connection.id)
@@ -392,8 +391,10 @@ class Clients:
     # -- pushes --------------------------------------------------------------
     def watch(self, connection: Connection, requests: Iterable[int]) -> None:
         """Tell a client when these requests end."""
-        for request in requests:
-            self.watching.setdefault(request, set()).add(connection)
+        new = dict.fromkeys(requests, frozenset((connection,)))
+        for request in self.watching.keys() & new.keys():
+            new[request] |= self.watching[request]
+        self.watching.update(new)
 
     def watch_none(self) -> None:
         """Nobody waits for a request any more: there are none."""
@@ -414,18 +415,30 @@ class Clients:
         if core.states.changed:
             self.look_at_counts()
 
-    def _push_ended(self, ended: list[Ended]) -> None:
-        plain: dict[Connection, list[Ended]] = {}
+    def _push_ended(self, ended: list[Ended | EndedLot]) -> None:
+        plain: dict[Connection, PlainResults] = {}
         others: dict[Connection, list[Ended]] = {}
         for one in ended:
+            if isinstance(one, EndedLot):
+                self._push_lot(one, plain)
+                continue
             for connection in self.watching.pop(one.id, ()):
                 value = one.value.value if one.value is not None and one.state == "done" else None
-                table = plain if value is not None and value.data is not None else others
-                table.setdefault(connection, []).append(one)
-        for connection, some in plain.items():
-            connection.ended(some, partial(_plain_frame, some))
+                if value is not None and value.data is not None:
+                    plain.setdefault(connection, PlainResults()).add([one.id], [value.data], [value.type])
+                else:
+                    others.setdefault(connection, []).append(one)
+        for connection, results in plain.items():
+            connection.ended(results.ids, results.frame)
         for connection, some in others.items():
-            connection.ended(some, partial(self._full_frame, some))
+            connection.ended([one.id for one in some], partial(self._full_frame, some))
+
+    def _push_lot(self, lot: EndedLot, plain: dict[Connection, PlainResults]) -> None:
+        at = 0
+        for watchers, group in groupby(map(self.watching.pop, lot.ids, repeat(NOBODY))):
+            part = slice(at, at := at + sum(1 for _ in group))
+            for connection in watchers:
+                plain.setdefault(connection, PlainResults()).add(lot.ids[part], lot.values[part], lot.types[part])
 
     def _full_frame(self, some: list[Ended]) -> bytes:
         rows = [ended_row(self.core, one) for one in some]

@@ -16,7 +16,8 @@ from typing import Any
 from ec_jupyter.engine import failures
 from ec_jupyter.engine.call_specs import CallSpecs
 from ec_jupyter.engine.expiry import Expiry
-from ec_jupyter.engine.job import Argument, Ended, Job, StoredValue, Values, argument_of, arrival_row, failure
+from ec_jupyter.engine.job import Argument, Ended, EndedLot, Job, StoredValue, Values, argument_of, arrival_row, failure
+from ec_jupyter.engine.jobs import JobLot, Jobs
 from ec_jupyter.engine.journal import Journal
 from ec_jupyter.engine.plug_evaluation import PlugEvaluation, Route, explained
 from ec_jupyter.engine.row_values import fits, result_id
@@ -32,7 +33,7 @@ from ec_jupyter.flow.states import NEW, Event, Named, States
 from ec_jupyter.flow.tag import Tag, to_text
 from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import LOCAL, Plug, Processor
-from ec_jupyter.wire import Block, Call, Outcome, Value
+from ec_jupyter.wire import Call, Outcome, Value
 
 
 class Core:
@@ -40,11 +41,11 @@ class Core:
 
     Attributes
     ----------
-    jobs : dict of int to Job
+    jobs : Jobs
         Unfinished requests in memory: queued, assigned, waiting or delayed.
     states : States
         Moves requests from state to state, and counts them.
-    ended : list of Ended
+    ended : list of Ended or EndedLot
         Requests that ended in this tick, of those that somebody waits for.
     watched : container of int
         Requests that somebody waits for.
@@ -58,6 +59,8 @@ class Core:
         What is being handled, and what was set aside.
     held : Holdings
         What agents have, and where.
+    hops : int
+        How many calls led to those that are being made.
     reachable : callable
         Whether a node of a processor is there, or may be soon.
     miss : callable
@@ -79,9 +82,9 @@ class Core:
         self.reachable: Callable[[Processor], bool] = lambda processor: True
         self.miss: Callable[[Iterable[str]], None] = lambda files: None
         self.stop: Callable[[int], None] = lambda request: None
-        self.jobs: dict[int, Job] = {}
+        self.jobs = Jobs(self.held)
         self.states = States()
-        self.ended: list[Ended] = []
+        self.ended: list[Ended | EndedLot] = []
         self.watched: Container[int] = ()
         self.delayed: dict[int, float] = {}
         self.submitted: dict[tuple[int, str], int] = {}
@@ -92,7 +95,7 @@ class Core:
         self.evaluation = PlugEvaluation(self)
         self.side_calls = SideCalls()
         self.expiry = Expiry(self)
-        self._hops = 0
+        self.hops = 0
         self.now = time.time()
         self.start_ids(0, 0, 0, 0)
 
@@ -208,7 +211,7 @@ class Core:
             self._follow(job.id, job.socket, fire.followers)
             self.enqueue(job)
         else:
-            job.hops = self._hops
+            job.hops = self.hops
             self.queue_new(job, "fired")
         if fire.missing:
             self._unqueue(job)
@@ -248,9 +251,7 @@ class Core:
         for name in ("note_run", "merge_runs", "merge_arrivals", "merge_fans"):
             self.journal.step(name, {"older": older, "party": party})
         self.evaluation.merged(party, older)
-        for job in self.jobs.values():
-            if job.party == party:
-                job.party = older
+        self.jobs.move(party, older)
 
     def bring(self, socket: int, name: str, party: int, run: int, tag: Tag, argument: Argument) -> None:
         """Give a join the values of one argument of another call, as if they had arrived."""
@@ -284,13 +285,20 @@ class Core:
         for request in requests:
             if request < 0:
                 self.sender_of(request).returned(request)
-            if (job := self.jobs.get(request)) is not None and job.assigned:
+                continue
+            job = self.jobs.peek(request)
+            if job is None or request not in self.held:
+                continue
+            if isinstance(job, JobLot):
+                job.begun.pop(request, None)
+                self.held.release(request)
+            else:
                 job.attempt -= 1
                 if job.state == "running":
                     self.journal.add("again", (job.attempt, job.deaths, None, job.id))
                 self.states.move(job, "returned")
                 self._unassign(job)
-                self.dispatch.push(job.socket, job.id)
+            self.dispatch.push(job.socket, request)
 
     def claim(self, job: Job) -> None:
         """Write a start to disk: the call must not run twice, or may outlive this engine."""
@@ -311,6 +319,19 @@ class Core:
         job = self.jobs.get(request)
         return job if job is not None and job.assigned and job.attempt == attempt else None
 
+    def started(self, request: int, attempt: int, at: float, slot: int, pid: int) -> int | None:
+        """A call has begun: its socket; None if that attempt was given up."""
+        found = self.jobs.peek(request)
+        if isinstance(found, JobLot):
+            if attempt != 1 or request not in self.held:
+                return None
+            found.begun[request] = at, slot, pid
+        elif found is None or not found.assigned or found.attempt != attempt:
+            return None
+        else:
+            found.started, found.extra["slot"], found.extra["pid"] = at, slot, pid
+        return found.socket
+
     def outcome(self, outcome: Outcome) -> None:
         """Take what an attempt came to; a late answer of one that was given up changes nothing."""
         if outcome.request < 0:
@@ -324,24 +345,6 @@ class Core:
         else:
             self._done(job, outcome)
 
-    def block(self, block: Block, note: Callable[[int, float, Sequence[float]], None]) -> None:
-        """Take results in columns; `note` is told of each socket the time and how long its calls took."""
-        took: dict[int, list[float]] = {}
-        types = block.types if len(block.types) == len(block.requests) else block.types * len(block.requests)
-        rows = zip(block.requests, block.attempts, block.values, types, block.started, block.seconds, strict=True)
-        for request, attempt, data, kind, began, seconds in rows:
-            value = Value(data, None, len(data), kind)
-            self.suspects.call(request)
-            if request < 0:
-                self.outcome(Outcome(request, attempt, "done", value, started=began, seconds=seconds))
-            elif (job := self.current(request, attempt)) is not None:
-                took.setdefault(job.socket, []).append(seconds)
-                stored = self._result(job, value)
-                self._finish(job, "finished", stored, (began, seconds, block.slot, block.pid))
-                self._go_on(job, stored)
-        for socket, some in took.items():
-            note(socket, self.now, some)
-
     def late(self, outcome: Outcome) -> None:
         """Drop the files of an answer that came too late."""
         values = [v for v in (outcome.value, outcome.exception) if v]
@@ -352,10 +355,10 @@ class Core:
         self.end(job, "finished" if outcome.state == "done" else "skipped", stored, outcome=outcome)
         self._go_on(job, stored, outcome)
 
-    def _go_on(self, job: Job, stored: StoredValue | None, outcome: Outcome | None = None) -> None:
-        """Send on what a call came to that ended well; without an outcome its result is all there is to it."""
+    def _go_on(self, job: Job, stored: StoredValue | None, outcome: Outcome) -> None:
+        """Send on what a call came to that ended well."""
         source = Source(job.id, job.socket, job.party, job.run, job.tag, job.late)
-        topology, self._hops = self.topology, job.hops + 1
+        topology, self.hops = self.topology, job.hops + 1
         for plug in topology.results.get(job.socket, ()):
             self._carry(source, plug, stored, outcome)
         if not job.late:
@@ -363,7 +366,7 @@ class Core:
                 self.joins.tombstone(source, plug, silent=True)
         self.joins.finished(job.party)
         self.absorb()
-        self._hops = 0
+        self.hops = 0
         if "fault" in job.extra:
             self.evaluation.fault(source, job.extra["fault"])
 
@@ -548,7 +551,7 @@ class Core:
             self.journal.add("finish", (*wrong, *end))
         else:
             self.journal.add("finish_well", (result, job.attempt, *end))
-        self.jobs.pop(job.id, None)
+        self.jobs.forget(job.id)
         self.evaluation.ended(job.id, state)
         self.held.release(job.id)
         self.touched.add(job.party)

@@ -318,7 +318,7 @@ def put_back(core: Core, job: Job) -> None:
     spilled = not core.dispatch.drop(job.socket, job.id)
     if spilled and job.id not in core.jobs:
         core.dispatch.lanes[job.socket].spilled -= 1
-    core.jobs.pop(job.id, None)
+    core.jobs.forget(job.id)
     core.delayed.pop(job.id, None)
     core.states.move(job, "stranded")
     core.journal.add("strand", (job.id,))

@@ -9,7 +9,7 @@ from typing import Any
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.job import Ended, StoredValue
 from ec_jupyter.engine.rows import id_list
-from ec_jupyter.wire import Header
+from ec_jupyter.wire import Header, encode
 
 
 def heads(values: Iterable[StoredValue], buffers: list[bytes]) -> list[list[Any]]:
@@ -48,11 +48,29 @@ def ended_row(core: Core, ended: Ended) -> tuple[dict[str, Any], list[bytes]]:
     return row, buffers
 
 
-def plain_results(ended: list[Ended]) -> tuple[Header, list[bytes]]:
-    """A frame of calls that went well and whose results are small, in columns."""
-    values = [one.value.value for one in ended if one.value is not None]
-    data = [value.data for value in values if value.data is not None]
-    return _results([one.id for one in ended], [value.type for value in values]), data
+class PlainResults:
+    """Calls that went well and whose results are small, in columns, for one client.
+
+    Attributes
+    ----------
+    ids : list of int
+        Which.
+    """
+
+    def __init__(self) -> None:
+        self.ids: list[int] = []
+        self._types: list[str] = []
+        self._values: list[bytes] = []
+
+    def add(self, ids: Iterable[int], values: Iterable[bytes], types: Iterable[str]) -> None:
+        """Add some."""
+        self.ids += ids
+        self._values += values
+        self._types += types
+
+    def frame(self) -> bytes:
+        """The frame that tells of them."""
+        return encode(_results(self.ids, self._types), self._values)
 
 
 def _results(ids: list[int], types: list[str]) -> Header:

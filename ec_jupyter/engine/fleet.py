@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Collection, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any
 
-from ec_jupyter.engine import records, recovery
+from ec_jupyter.engine import lots, records, recovery
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.login_prompts import LoginPrompts
 from ec_jupyter.engine.member import Member
@@ -108,7 +108,7 @@ class Fleet:
         for spec in leaving:
             self._open(spec) if self.core.held.used(spec.name) else self._forget(spec.name)
         self.follow(nodes)
-        for name in {job.node for job in self.core.jobs.values() if job.assigned} - self.members.keys():
+        for name in self.core.held.nodes - self.members.keys():
             self.lost(name, self.core.held.at(name), f"node {name!r} is no node of this flow any more")
         self.processors()
 
@@ -465,7 +465,7 @@ class Fleet:
         core, locator = self.core, self.locator
         if locator.files:
             placed = {node: [r for r in some if locator.usable(core.jobs[r], node)] for node, some in placed.items()}
-        calls = {node: [core.call(core.jobs[r], node) for r in requests] for node, requests in placed.items()}
+        calls = {node: lots.start(core, requests, node) for node, requests in placed.items()}
         if not self._claim(calls):
             return
         for node, some in calls.items():

@@ -129,6 +129,25 @@ class Ended:
     exception: StoredValue | None
 
 
+@dataclass(slots=True)
+class EndedLot:
+    """Requests that went well in this tick, with small results; clients may wait for some of them.
+
+    Attributes
+    ----------
+    ids : sequence of int
+        Identities.
+    values : sequence of bytes
+        The pickled results.
+    types : sequence of str
+        Types of those.
+    """
+
+    ids: Sequence[int]
+    values: Sequence[bytes]
+    types: Sequence[str]
+
+
 class Values:
     """Reads value rows back, and removes files nobody names."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ec_jupyter.engine.rows import SQL, Parameters, Rows
@@ -52,6 +52,10 @@ class Journal:
     def add(self, name: str, row: Row) -> None:
         """Write a row with one of the hot statements."""
         self.rows[name].append(row)
+
+    def add_all(self, name: str, rows: Iterable[Row]) -> None:
+        """Write rows with one of the hot statements."""
+        self.rows[name].extend(rows)
 
     def step(self, name: str, row: Parameters = ()) -> None:
         """Run any named statement after the hot ones, in the order given."""

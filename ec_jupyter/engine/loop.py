@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ec_jupyter.engine import missed, recovery
+from ec_jupyter.engine import lots, missed, recovery
 from ec_jupyter.engine.clients import Clients
 from ec_jupyter.engine.counts import Counts
 from ec_jupyter.engine.editing import Editor
@@ -329,12 +329,10 @@ class Engine:
 
     def started(self, request: int, attempt: int, at: float, slot: int, pid: int) -> None:
         """A call has begun."""
-        job = self.core.current(request, attempt)
-        if job is not None:
-            job.started = at
-            job.extra["slot"], job.extra["pid"] = slot, pid
-            self.fleet.troubles.pop(self.core.topology.sockets[job.socket].processor, None)
-            self.core.states.changed.add(job.socket)
+        socket = self.core.started(request, attempt, at, slot, pid)
+        if socket is not None:
+            self.fleet.troubles.pop(self.core.topology.sockets[socket].processor, None)
+            self.core.states.changed.add(socket)
             self.clients.look_at_counts()
 
     def finished(self, outcomes: list[Outcome]) -> None:
@@ -356,7 +354,7 @@ class Engine:
         """Calls ended well, with small results."""
         core = self.core
         core.now = time.time()
-        core.block(block, self.rates.note)
+        lots.take(core, block, self.rates.note)
         core.suspects.end()
         if self.quarantine.calls:
             self.quarantine.ended(block.requests, core.journal)

@@ -122,7 +122,7 @@ def feed(core: Core) -> None:
         last = rows[-1][0] if rows else ceiling
         left = core.dispatch.lanes[socket].spilled - len(rows) if len(rows) == FEED else 0
         # what an agent has is queued on disk too
-        rows = [row for row in rows if row[0] not in core.jobs or not core.jobs[row[0]].assigned]
+        rows = [row for row in rows if row[0] not in core.held]
         values = core.values.of_requests([(row[0], row[10], row[13]) for row in rows])
         jobs = [_named_job(core, row, values) for row in rows]
         core.suspects.end()

@@ -81,8 +81,8 @@ def _columns(core: Core, rows: list[tuple[Any, ...]], running: dict[int, float])
     found["parents"] = _parents(core, [[a for _, _, ids in one.values() for a in ids] for one in arguments])
     found["progress"] = [None] * len(rows)
     for at, request in enumerate(found["id"]):
-        job = core.jobs.get(request)
-        if job is not None and job.assigned:
+        job = core.jobs.get(request) if request in core.held else None
+        if job is not None:
             for name, value in _assigned(core, job, running.get(request)).items():
                 found[name][at] = value
     return found

@@ -235,10 +235,11 @@ class Rpc:
 
     def watch(self, client: Connection, wanted: Sequence[int]) -> None:
         """Tell a client how requests end, or ended."""
-        jobs = self.core.jobs
-        self.clients.watch(client, [i for i in wanted if i in jobs])
-        rest = [i for i in wanted if i not in jobs]
-        if rest:
+        here = self.core.jobs.known(wanted)
+        self.clients.watch(client, here)
+        if len(here) < len(wanted):
+            jobs = self.core.jobs
+            rest = [i for i in wanted if i not in jobs]
             # after the commit the disk knows how all of them ended, or that they are queued there
             self.loop.look(lambda: self._push_known(client, rest))
 

@@ -63,6 +63,11 @@ class Suspects:
         kind, key = _NAMED.unpack_from(self._map)
         return (kind if kind < len(KINDS) else NOTHING), key
 
+    @property
+    def exact(self) -> bool:
+        """Whether an engine has ended lately: each request is handled by itself then, so that what is named is it."""
+        return self.careful or bool(self._deaths)
+
     def begin(self, kind: int, key: int) -> None:
         """Name what is handled from now on."""
         _NAMED.pack_into(self._map, 0, kind, key)

@@ -7,8 +7,9 @@ accepted first. A lane holds at most `limit` requests; the rest stays on disk un
 from __future__ import annotations
 
 import heapq
+from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 LANE_LIMIT = 10_000
@@ -50,10 +51,14 @@ class Lane:
             return late[0]
         return queue[0] if queue else None
 
+    def late_for(self, request: int) -> bool:
+        """Whether younger requests were queued before it."""
+        return bool(self.queue) and request < self.queue[-1]
+
     def add(self, request: int) -> None:
         """Queue a request in memory."""
         self.members.add(request)
-        if self.queue and request < self.queue[-1]:
+        if self.late_for(request):
             heapq.heappush(self.late, request)
         else:
             self.queue.append(request)
@@ -65,11 +70,11 @@ class Lane:
         while len(taken) < n and (head := self.head()) is not None and head < below:
             if not self.late:
                 # nearly always: nothing was given back
-                while queue and len(taken) < n and queue[0] < below:
-                    request = queue.popleft()
-                    if request in members:
-                        members.discard(request)
-                        taken.append(request)
+                first = min(n - len(taken), len(queue) if queue[-1] < below else bisect_left(queue, below))
+                # one that was dropped and queued again is there twice
+                some = dict.fromkeys([queue.popleft() for _ in range(first)])
+                taken += filter(members.__contains__, some)
+                members.difference_update(some)
                 continue
             members.discard(head)
             taken.append(head)
@@ -98,6 +103,21 @@ class Dispatch:
             lane.spilled = 0
         lane.add(request)
         return True
+
+    def push_all(self, socket: int, requests: Sequence[int]) -> int:
+        """Queue requests, the oldest first; how many of them are in memory, for the others lie on disk behind those."""
+        lane = self.lanes.get(socket)
+        if lane is None:
+            lane = self.lanes[socket] = Lane()
+        if not (lane.spilled or len(lane.members) + len(requests) > self.limit or lane.late_for(requests[0])):
+            lane.queue.extend(requests)
+            lane.members.update(requests)
+            return len(requests)
+        for at, request in enumerate(requests):
+            if not self.push(socket, request):
+                lane.spilled += len(requests) - at - 1
+                return at
+        return len(requests)
 
     def first(self, sockets: Iterable[int]) -> tuple[int, int] | None:
         """Of these sockets, the one whose head was accepted first, and that request."""

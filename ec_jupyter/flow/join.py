@@ -74,6 +74,12 @@ class JoinTable:
         self._watch(party)
         return party.id
 
+    def accept_all(self, runs: Sequence[int], root: Root) -> Sequence[int]:
+        """Take new runs in that begin alike; their parties."""
+        if not self.topology.joins(root) and not self.parties.awaited(root):
+            return runs
+        return [self.accept(run, root) for run in runs]
+
     def adopt(self, party: int, runs: dict[int, Root], live: int) -> None:
         """Keep track of a party that began before a join was ahead of it, or before a restart."""
         if self.parties.find(party) is None:
@@ -194,7 +200,31 @@ class JoinTable:
             if record.live <= 0:
                 self._after(record)
 
+    def finished_all(self, parties: Sequence[int]) -> None:
+        """Requests are finished, one of each of these parties."""
+        for party in parties if self.parties.all else ():
+            self.finished(party)
+
     # -- what calls send -------------------------------------------------------
+    def pass_all(self, plug: Plug, parties: Sequence[int]) -> Sequence[int] | None:
+        """Let results of these parties make a call each by a plug; the parties of those calls.
+
+        None, and nothing has happened, where a value may have to wait, or meets another.
+        """
+        if plug.id not in self.topology.simple or self.calls.held:
+            return None
+        if not self.parties.all:
+            return parties
+        records = [self.parties.find(party) for party in parties]
+        if any(one is not None and (one.late or one.rescued or plug.target in one.trees) for one in records):
+            return None
+        owners: list[int] = []
+        for party, record in zip(parties, records, strict=True):
+            if record is not None:
+                record.live += 1
+            owners.append(party if record is None else record.id)
+        return owners
+
     def result(
         self, source: Source, plug: Plug, value: object, index: int = 0, tag: Tag | None = None, key: object = None
     ) -> None:

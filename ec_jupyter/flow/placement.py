@@ -6,7 +6,7 @@ local one, then to the least loaded. Where none is free, the least loaded node t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ec_jupyter.flow.dispatch import Dispatch
@@ -55,15 +55,33 @@ class Holdings:
 
     def hold(self, request: int, node: str, processor: str, cpus: int) -> None:
         """Count a call of a processor on a node."""
-        self._where[request] = (node, processor, cpus)
+        self.hold_all((request,), node, processor, cpus)
+
+    def hold_all(self, requests: Sequence[int], node: str, processor: str, cpus: int) -> None:
+        """Count calls of a processor on a node, of so many CPUs each."""
+        self._where.update(dict.fromkeys(requests, (node, processor, cpus)))
         key = (node, processor)
-        self._used[key] = self._used.get(key, 0) + cpus
+        self._used[key] = self._used.get(key, 0) + cpus * len(requests)
 
     def release(self, request: int) -> None:
         """A call has left its node; no error if no node had it."""
         held = self._where.pop(request, None)
         if held is not None:
             self._used[held[0], held[1]] -= held[2]
+
+    def has_all(self, requests: Iterable[int]) -> bool:
+        """Whether all of these calls are on nodes."""
+        return all(map(self._where.__contains__, requests))
+
+    def release_all(self, requests: Iterable[int]) -> None:
+        """Calls have left their nodes; each is on one."""
+        for node, processor, cpus in map(self._where.pop, requests):
+            self._used[node, processor] -= cpus
+
+    @property
+    def nodes(self) -> set[str]:
+        """Nodes that have calls."""
+        return {node for node, _, _ in self._where.values()}
 
     def used(self, node: str, processor: str | None = None) -> int:
         """CPUs that calls hold on a node: of one processor, or of all."""

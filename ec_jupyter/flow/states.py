@@ -122,12 +122,21 @@ class States:
         if state is None:
             raise TransitionError(f"request {request.id} is {before or 'new'} and cannot be {event}")
         request.state = state
-        counter = self._counter(request.socket)
-        if before:
-            counter[COUNTED[before]] -= 1
-        if state:
-            counter[COUNTED[state]] += 1
+        self._count(request.socket, before, state, 1)
         return state
+
+    def move_all(self, socket: int, before: str, event: Event, n: int) -> str:
+        """Let an event that can befall requests in a state befall `n` of a socket's; their new state."""
+        state = TRANSITIONS[before, event]
+        self._count(socket, before, state, n)
+        return state
+
+    def _count(self, socket: int, before: str, state: str, n: int) -> None:
+        counter = self._counter(socket)
+        if before:
+            counter[COUNTED[before]] -= n
+        if state:
+            counter[COUNTED[state]] += n
 
     def found(self, socket: int, state: str, n: int) -> None:
         """Count requests that are on disk in a state."""

@@ -1,0 +1,207 @@
+"""The unfinished requests in memory: those that are alike as lots in columns, any other as a job by itself.
+
+A request of a lot becomes a job when somebody needs it by itself: to cancel it, because its worker died, to show how
+far it is. Until then it is a place in columns.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+from ec_jupyter.engine.job import Argument, Job, StoredValue
+from ec_jupyter.engine.row_values import argument_id, result_id
+from ec_jupyter.flow.placement import Holdings
+from ec_jupyter.flow.tag import ROOT
+from ec_jupyter.wire import Value
+
+Where = slice | list[int]
+"""Places in a lot."""
+
+
+@dataclass(slots=True, eq=False)
+class JobLot:
+    """Queued requests of one socket that are alike: no splits, one small value an argument, never tried before.
+
+    Each is queued, or an agent of this machine has its first attempt: then `Holdings` has it.
+
+    Attributes
+    ----------
+    socket : int
+        Whose they are.
+    ids : sequence of int
+        Identities, ascending.
+    parties, runs : sequence of int
+        Of each.
+    names : tuple of str
+        Names of the arguments.
+    types : list of (str or sequence of str)
+        For each argument the type of all values, or that of each.
+    columns : list of sequence of bytes
+        For each argument the pickled values.
+    created : float
+        Wall clock of their acceptance.
+    sources : sequence of int or None
+        The requests whose results the only argument is; None: the values stand in the rows of these requests.
+    hops : int
+        How many calls led to each.
+    task : int
+        The version that those run which an agent has; 0: none yet.
+    begun : dict of int to (float, int, int)
+        Of requests that are known to run: when that began, slot and process.
+    """
+
+    socket: int
+    ids: Sequence[int]
+    parties: Sequence[int]
+    runs: Sequence[int]
+    names: tuple[str, ...]
+    types: list[str | Sequence[str]]
+    columns: list[Sequence[bytes]]
+    created: float
+    sources: Sequence[int] | None = None
+    hops: int = 0
+    task: int = 0
+    begun: dict[int, tuple[float, int, int]] = field(default_factory=dict)
+
+    def place(self, request: int) -> int:
+        """The place of one request."""
+        return request - self.ids.start if isinstance(self.ids, range) else bisect_left(self.ids, request)
+
+    def where(self, requests: Sequence[int]) -> Where:
+        """The places of some requests."""
+        first = self.place(requests[0])
+        last = first + len(requests)
+        if last <= len(self.ids) and self.ids[last - 1] == requests[-1] and (
+            len(requests) == 1 or all(map(int.__eq__, self.ids[first:last], requests))
+        ):
+            return slice(first, last)
+        return [self.place(request) for request in requests]
+
+    def arguments(self) -> list[str]:
+        """The arguments of each as the column of their rows holds them."""
+        if self.sources is not None:
+            pattern = f'{{"{self.names[0]}":["v",[%d],[%d]]}}'
+            return [pattern % (result_id(source), -source) for source in self.sources]
+        pattern = "{" + ",".join([f'"{name}":["v",[%d],[]]' for name in self.names]) + "}"
+        if not self.names:
+            return [pattern] * len(self.ids)
+        columns = [[argument_id(request, at) for request in self.ids] for at in range(len(self.names))]
+        return [pattern % row for row in zip(*columns, strict=True)]
+
+    def job(self, request: int) -> Job:
+        """One of them by itself, as it is while it is queued."""
+        at = self.place(request)
+        arguments: dict[str, Argument] = {}
+        for n, (name, kinds, column) in enumerate(zip(self.names, self.types, self.columns, strict=True)):
+            value = Value(column[at], None, len(column[at]), kinds if isinstance(kinds, str) else kinds[at])
+            key, arrivals = argument_id(request, n), list[int]()
+            if self.sources is not None:
+                key, arrivals = result_id(self.sources[at]), [-self.sources[at]]
+            arguments[name] = ("v", (StoredValue(key, value, "inline"),), arrivals)
+        job = Job(request, self.socket, self.parties[at], self.runs[at], ROOT, arguments, self.created, "queued")
+        job.hops = self.hops
+        return job
+
+
+def some(column: Sequence[Any], where: Where) -> Sequence[Any]:
+    """What stands at places of a column."""
+    return column[where] if isinstance(where, slice) else [column[at] for at in where]
+
+
+class Jobs:
+    """Unfinished requests in memory by identity: queued, assigned, waiting or delayed.
+
+    Parameters
+    ----------
+    held : Holdings
+        What agents have.
+    """
+
+    def __init__(self, held: Holdings) -> None:
+        self._held = held
+        self._found: dict[int, Job | JobLot] = {}
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._found)
+
+    def __contains__(self, request: int) -> bool:
+        return request in self._found
+
+    def __getitem__(self, request: int) -> Job:
+        job = self.get(request)
+        if job is None:
+            raise KeyError(request)
+        return job
+
+    def __setitem__(self, request: int, job: Job) -> None:
+        self._found[request] = job
+
+    def get(self, request: int) -> Job | None:
+        """One request by itself, from now on; None where there is no such one."""
+        found = self._found.get(request)
+        if not isinstance(found, JobLot):
+            return found
+        job = self._found[request] = found.job(request)
+        if request in self._held:
+            job.assigned, job.attempt, job.task = True, 1, found.task
+            if request in found.begun:
+                job.started, job.extra["slot"], job.extra["pid"] = found.begun.pop(request)
+        return job
+
+    def pop(self, request: int) -> Job:
+        """Take one out that is here."""
+        job = self[request]
+        del self._found[request]
+        return job
+
+    def forget(self, request: int) -> None:
+        """Take one out, if it is here."""
+        self._found.pop(request, None)
+
+    def values(self) -> list[Job]:
+        """All of them, each by itself."""
+        return [self[request] for request in self._found]
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._found.clear()
+
+    # -- lots ------------------------------------------------------------------
+    def put(self, lot: JobLot, n: int) -> None:
+        """Add the first `n` requests of a lot."""
+        self._found.update(dict.fromkeys(lot.ids[:n], lot))
+
+    def known(self, requests: Iterable[int]) -> list[int]:
+        """Those of some requests that are here."""
+        return list(filter(self._found.__contains__, requests))
+
+    def peek(self, request: int) -> Job | JobLot | None:
+        """The job of a request, or the lot that it is in."""
+        return self._found.get(request)
+
+    def drop(self, requests: Iterable[int]) -> None:
+        """Forget some that are here."""
+        for request in requests:
+            del self._found[request]
+
+    def stretches(self, requests: Sequence[int]) -> list[tuple[Job | JobLot | None, int]]:
+        """Of requests in any order what they are, and how many that follow each other are in the same lot."""
+        found = list(map(self._found.get, requests))
+        if found and found.count(found[0]) == len(found):
+            return [(found[0], len(found))]
+        return [(one, sum(1 for _ in group)) for one, group in groupby(found)]
+
+    def move(self, party: int, older: int) -> None:
+        """A party has gone into an older one."""
+        lots = {lot for lot in set(self._found.values()) if isinstance(lot, JobLot) and party in lot.parties}
+        for request, found in list(self._found.items()):
+            job = found if isinstance(found, Job) else self[request] if found in lots else None
+            if job is not None and job.party == party:
+                job.party = older

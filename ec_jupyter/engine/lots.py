@@ -1,0 +1,177 @@
+"""What happens to alike requests together: they are queued, given to workers, and end, without an object for each."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice, repeat
+from typing import TYPE_CHECKING
+
+from ec_jupyter.engine.failures import MOST_HOPS
+from ec_jupyter.engine.job import EndedLot, StoredValue
+from ec_jupyter.engine.jobs import JobLot, some
+from ec_jupyter.engine.row_values import ROW_BYTES, result_id
+from ec_jupyter.engine.suspects import REQUEST
+from ec_jupyter.flow.decision import Source
+from ec_jupyter.flow.states import NEW, Event
+from ec_jupyter.flow.tag import ROOT
+from ec_jupyter.model import LOCAL, Plug
+from ec_jupyter.wire import Block, Call, Value
+
+if TYPE_CHECKING:
+    from ec_jupyter.engine.core import Core
+
+Note = Callable[[int, float, Sequence[float]], None]
+
+
+def numbers(new: Callable[[], int], n: int) -> range:
+    """The next `n` identities."""
+    first = new()
+    # consumed without a step of ours for each
+    deque(islice(iter(new, None), n - 1), maxlen=0)
+    return range(first, first + n)
+
+
+def small(columns: Iterable[Sequence[bytes]], types: Iterable[str]) -> bool:
+    """Whether all values fit into the rows of requests."""
+    return all(max(map(len, column), default=0) <= ROW_BYTES for column in columns) and all(
+        len(kind) <= ROW_BYTES for kind in types
+    )
+
+
+def queue(core: Core, lot: JobLot, event: Event, inputs: Iterable[bytes | None] = repeat(None)) -> None:
+    """Write new requests down, with the arguments (packed) that stand in their rows, and queue them."""
+    state = core.states.move_all(lot.socket, NEW, event, len(lot.ids))
+    core.journal.add_all("add_request", zip(
+        lot.ids, repeat(lot.socket), lot.runs, repeat(""), repeat(state), repeat(lot.hops),
+        repeat(core.topology.revision), lot.arguments(), repeat(core.now), inputs,
+    ))  # fmt: skip
+    core.jobs.put(lot, core.dispatch.push_all(lot.socket, lot.ids))
+
+
+def start(core: Core, requests: Sequence[int], node: str) -> list[Call]:
+    """Attempts at requests, as the agent of a node gets them."""
+    calls: list[Call] = []
+    at = 0
+    for found, n in core.jobs.stretches(requests):
+        stretch = requests[at : at + n]
+        at += n
+        if isinstance(found, JobLot) and node == LOCAL and _together(core, found):
+            calls += _calls(core, found, stretch)
+        else:
+            calls += [core.call(core.jobs[request], node) for request in stretch]
+    return calls
+
+
+def _together(core: Core, lot: JobLot) -> bool:
+    """Whether requests of a lot may start as one: nothing of them has to be known to the next engine."""
+    socket = core.topology.sockets[lot.socket]
+    return not socket.once and lot.task in (0, socket.task) and not core.suspects.exact
+
+
+def _calls(core: Core, lot: JobLot, requests: Sequence[int]) -> list[Call]:
+    socket = core.topology.sockets[lot.socket]
+    core.suspects.begin(REQUEST, requests[0])
+    lot.task = socket.task
+    core.held.hold_all(requests, LOCAL, socket.processor, socket.threads)
+    return core.specs.calls(lot, requests, core.topology)
+
+
+# -- results -----------------------------------------------------------------------
+def take(core: Core, block: Block, note: Note) -> None:
+    """Take results in columns; `note` is told of each socket the time and how long its calls took."""
+    took: dict[int, list[float]] = {}
+    at = 0
+    for found, n in core.jobs.stretches(block.requests):
+        part = block.part(at, at + n)
+        at += n
+        if isinstance(found, JobLot) and _plain(core, part):
+            took.setdefault(found.socket, []).extend(part.seconds)
+            _finish(core, found, part)
+            continue
+        for outcome in part.outcomes():
+            core.suspects.call(outcome.request)
+            job = core.current(outcome.request, outcome.attempt) if outcome.request >= 0 else None
+            if job is not None:
+                took.setdefault(job.socket, []).append(outcome.seconds)
+            core.outcome(outcome)
+    for socket, seconds in took.items():
+        note(socket, core.now, seconds)
+
+
+def _plain(core: Core, part: Block) -> bool:
+    """Whether results of a lot may be taken as one: of first attempts that no agent has given up, and small."""
+    return (
+        part.attempts.count(1) == len(part)
+        and core.held.has_all(part.requests)
+        and not core.suspects.exact
+        and small((part.values,), part.types)
+    )
+
+
+def _finish(core: Core, lot: JobLot, part: Block) -> None:
+    requests = part.requests
+    core.suspects.begin(REQUEST, requests[0])
+    types = part.types if len(part.types) == len(part) else part.types * len(part)
+    core.journal.add_all("finish_well", zip(
+        map(result_id, requests), repeat(1), repeat(LOCAL), repeat(part.slot), repeat(part.pid), repeat(lot.task),
+        repeat(core.topology.revision), part.started, repeat(core.now), part.seconds, part.values, types, requests,
+    ))  # fmt: skip
+    core.jobs.drop(requests)
+    core.held.release_all(requests)
+    if core.evaluation.origins:
+        for request in requests:
+            core.evaluation.ended(request, "done")
+    core.states.move_all(lot.socket, "queued", "finished", len(part))
+    if core.watched:
+        core.ended.append(EndedLot(requests, part.values, types))
+    where = lot.where(requests)
+    _go_on(core, lot, part, some(lot.parties, where), some(lot.runs, where))
+
+
+def _go_on(core: Core, lot: JobLot, part: Block, parties: Sequence[int], runs: Sequence[int]) -> None:
+    """Send results on."""
+    topology, joins = core.topology, core.joins
+    core.touched.update(parties)
+    core.hops = lot.hops + 1
+    rest = [plug for plug in topology.results.get(lot.socket, ()) if not _pass(core, lot, plug, part, parties, runs)]
+    errors = topology.errors.get(lot.socket, ())
+    for at, (party, run) in enumerate(zip(parties, runs, strict=True)) if rest or errors else ():
+        _send(core, lot, part, at, Source(part.requests[at], lot.socket, party, run, ROOT), rest)
+        for plug in errors:
+            joins.tombstone(Source(part.requests[at], lot.socket, party, run, ROOT), plug, silent=True)
+    joins.finished_all(parties)
+    core.absorb()
+    core.hops = 0
+
+
+def _send(core: Core, lot: JobLot, part: Block, at: int, source: Source, plugs: list[Plug]) -> None:
+    """Send one result on by plugs that have to decide about it."""
+    data, kind = part.values[at], part.types[0 if len(part.types) == 1 else at]
+    stored = StoredValue(result_id(source.request), Value(data, None, len(data), kind), "inline")
+    for plug in plugs:
+        if plug.id in core.topology.examined:
+            core.evaluation.ask(source, plug, stored)
+        else:
+            core.joins.result(source, plug, stored)
+
+
+def _pass(
+    core: Core, lot: JobLot, plug: Plug, part: Block, parties: Sequence[int], runs: Sequence[int]
+) -> bool:
+    """Let results each make a call by itself, where a plug has nothing to decide; False where it has."""
+    if plug.id in core.topology.examined or lot.hops >= MOST_HOPS:
+        return False
+    owners = core.joins.pass_all(plug, parties)
+    if owners is None:
+        return False
+    n, types = len(part), part.types[0] if len(part.types) == 1 else part.types
+    ids, arrivals = numbers(core.new_request, n), numbers(core.new_arrival, n)
+    core.journal.add_all(
+        "add_passed", zip(part.requests, repeat(plug.id), ids, arrivals, repeat(plug.argument), strict=False)
+    )
+    made = JobLot(
+        plug.target, ids, owners, runs, (plug.argument,), [types], [part.values], core.now, part.requests, lot.hops + 1
+    )
+    queue(core, made, "fired")
+    return True
