@@ -59,8 +59,8 @@ class JobLot:
     parties: Sequence[int]
     runs: Sequence[int]
     names: tuple[str, ...]
-    types: list[str | Sequence[str]]
-    columns: list[Sequence[bytes]]
+    types: Sequence[str | Sequence[str]]
+    columns: Sequence[Sequence[bytes]]
     created: float
     sources: Sequence[int] | None = None
     hops: int = 0

@@ -8,13 +8,17 @@ import sqlite3
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from functools import partial
+from itertools import groupby
 from typing import Any
 
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.failures import delay_before
 from ec_jupyter.engine.job import Job, StoredValue
+from ec_jupyter.engine.jobs import JobLot
 from ec_jupyter.engine.plug_evaluation import ELEMENTS, Route
 from ec_jupyter.engine.records import load_topology, recorded
+from ec_jupyter.engine.row_values import argument_id, result_id
 from ec_jupyter.engine.rows import Rows, id_list
 from ec_jupyter.engine.suspects import NOTHING, PARTY, REQUEST, VALUE, Suspects
 from ec_jupyter.flow.arrival import Arrival, from_column
@@ -124,15 +128,56 @@ def feed(core: Core) -> None:
         # what an agent has is queued on disk too
         rows = [row for row in rows if row[0] not in core.held]
         values = core.values.of_requests([(row[0], row[10], row[13]) for row in rows])
-        jobs = [_named_job(core, row, values) for row in rows]
+        for alike, some in groupby(rows, partial(_alike, core, values)):
+            _read(core, alike, list(some), values)
         core.suspects.end()
-        core.dispatch.fed(socket, [job.id for job in jobs if job.id not in core.delayed], left, last)
-        adopt(core, [job.party for job in jobs if core.topology.joins((job.socket, None))])
+        core.dispatch.fed(socket, [row[0] for row in rows if row[0] not in core.delayed], left, last)
+        if core.topology.joins((socket, None)):
+            adopt(core, [row[3] for row in rows])
 
 
-def _named_job(core: Core, row: Sequence[Any], values: dict[int, StoredValue]) -> Job:
-    core.suspects.begin(REQUEST, row[0])
-    return job_of(core, row, values)
+Alike = tuple[tuple[str, ...], tuple[str, ...], bool, int]
+"""Names and types of arguments, whether they are the result of another request, and how many calls led there."""
+
+
+def _alike(core: Core, values: dict[int, StoredValue], row: Sequence[Any]) -> Alike | None:
+    """What a queued request has in common with others of a lot; None where it has to be a job by itself."""
+    key, _, _, _, tag, attempt, deaths, emitted, hops, not_before, text, late, _, _, state = row
+    core.suspects.begin(REQUEST, key)
+    if tag or attempt or deaths or emitted or late or not_before is not None or core.suspects.exact:
+        return None
+    arguments = json.loads(text)
+    given = [(kind, ids) for kind, ids, _ in arguments.values()]
+    arrivals = [one for _, _, some in arguments.values() for one in some]
+    passed = len(given) == len(arrivals) == 1
+    if passed:
+        alike = given == [("v", [result_id(-arrivals[0])])]
+    else:
+        alike = not arrivals and given == [("v", [argument_id(key, at)]) for at in range(len(given))]
+    if not alike or state != "queued":
+        return None
+    return tuple(arguments), tuple([values[ids[0]].value.type for _, ids in given]), passed, hops
+
+
+def _read(core: Core, alike: Alike | None, rows: list[Any], values: dict[int, StoredValue]) -> None:
+    """Have queued requests in memory: as a lot, where they are alike."""
+    if alike is None:
+        for row in rows:
+            core.suspects.begin(REQUEST, row[0])
+            job_of(core, row, values)
+        return
+    names, types, passed, hops = alike
+    ids = [row[0] for row in rows]
+    sources = [json.loads(row[10])[names[0]][2][0] * -1 for row in rows] if passed else None
+    if sources is None:
+        columns = [[values[argument_id(key, at)].value.data or b"" for key in ids] for at in range(len(names))]
+    else:
+        columns = [[values[result_id(source)].value.data or b"" for source in sources]]
+    lot = JobLot(
+        rows[0][1], ids, [row[3] for row in rows], [row[2] for row in rows], names, types, columns,
+        rows[0][12], sources, hops,
+    )  # fmt: skip
+    core.jobs.put(lot, len(ids))
 
 
 def job_of(core: Core, row: Sequence[Any], values: dict[int, StoredValue]) -> Job:

@@ -165,8 +165,12 @@ class Dispatch:
     def fed(self, socket: int, requests: list[int], left: int, ceiling: int) -> None:
         """Requests were fetched from disk, in order; `left` remain there, all of them younger than `ceiling`."""
         lane = self.lanes[socket]
-        for request in requests:
-            lane.add(request)
+        if requests and lane.late_for(requests[0]):
+            for request in requests:
+                lane.add(request)
+        else:
+            lane.queue.extend(requests)
+            lane.members.update(requests)
         lane.spilled = left
         lane.ceiling = ceiling
 

@@ -1,0 +1,193 @@
+"""Requests that are alike, handled together: whatever befalls one of them leaves what it leaves of a lone request."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from ec_jupyter.engine import lots
+from ec_jupyter.engine.acceptance import accept_lot
+from ec_jupyter.engine.core import Core
+from ec_jupyter.engine.submit_records import Lot
+from ec_jupyter.engine.suspects import REQUEST
+from ec_jupyter.flow.topology import Topology
+from ec_jupyter.model import LOCAL
+from ec_jupyter.wire import Block, Call, Outcome
+
+from .rig import raised, start, submit, topology, value
+
+
+def wiring(**options: object) -> Topology:
+    """A chain whose end is forked and joined again."""
+    sockets = {"head": ["x"], "next": ["x"], "left": ["x"], "right": ["x"], "both": ["one", "two"]}
+    plugs = [
+        ("head", "next", "x"), ("next", "left", "x"), ("next", "right", "x"),
+        ("left", "both", "one"), ("right", "both", "two"),
+    ]  # fmt: skip
+    return topology(sockets, plugs, **options)
+
+
+def submit_all(core: Core, name: str, values: Sequence[object]) -> list[int]:
+    shape = {"socket": name, "names": ["x"], "types": ["int"], "revision": 1}
+    lot = Lot(1, shape, len(values), watched=False, columns=[[pickle.dumps(one) for one in values]])
+    ids = accept_lot(core, core.topology.names[name], lot)
+    core.journal.commit()
+    return list(ids)
+
+
+def give(core: Core, most: int = 100) -> list[Call]:
+    """What may start goes to workers that do not exist."""
+    calls = lots.start(core, core.dispatch.take(list(core.dispatch.lanes), most), LOCAL)
+    core.suspects.end()
+    return calls
+
+
+def block(calls: Sequence[Call], results: Sequence[object]) -> Block:
+    n = len(calls)
+    data = [pickle.dumps(one) for one in results]
+    ids, attempts = [c.request for c in calls], [c.attempt for c in calls]
+    return Block(ids, attempts, data, ["int"], [1.0] * n, [0.5] * n, 3, 77)
+
+
+def end_together(core: Core, calls: Sequence[Call]) -> None:
+    lots.take(core, block(calls, [call.request for call in calls]), lambda *_: None)
+    core.journal.commit()
+
+
+def end_each(core: Core, calls: Sequence[Call]) -> None:
+    for call in calls:
+        result = value(call.request)
+        result.type = "int"
+        core.outcome(Outcome(call.request, call.attempt, "done", result, started=1.0, seconds=0.5, slot=3, pid=77))
+    core.journal.commit()
+
+
+def states(core: Core) -> dict[int, str]:
+    return dict(core.store.db.execute("SELECT id, state FROM request"))
+
+
+def told(core: Core) -> list[tuple[object, ...]]:
+    """Rows of requests without what only says when they were made, and in which order."""
+    names = {s.id: s.name for s in core.topology.sockets.values()}
+    rows = core.store.db.execute(f"SELECT socket, run, {ROW} FROM request")
+    return sorted((names[row[0]], *row[1:]) for row in rows)
+
+
+ROW = (
+    "tag, state, attempt, deaths, emitted, hops, node, slot, pid, task, revision, started, seconds, type, "
+    "result IS NULL"
+)
+
+
+def test_requests_handled_together_leave_the_rows_that_each_leaves_by_itself(tmp_path: Path) -> None:
+    found = []
+    for end in (end_together, end_each):
+        core = start(tmp_path / end.__name__, wiring())
+        if end is end_together:
+            submit_all(core, "head", [5, 6, 7])
+        else:
+            for x in (5, 6, 7):
+                submit(core, "head", x=x)
+        while calls := give(core):
+            end(core, calls)
+        assert not core.jobs
+        passed = core.store.db.execute("SELECT count(*), sum(plug) FROM passed").fetchall()
+        found.append((told(core), core.states.counts, passed))
+    assert found[0] == found[1]
+    assert len(found[0][0]) == 15
+
+
+def test_what_is_left_of_lots_goes_on_after_a_restart(tmp_path: Path) -> None:
+    core = start(tmp_path, wiring())
+    submit_all(core, "head", list(range(6)))
+    first = give(core, 4)
+    end_together(core, first[:2])
+    core = start(tmp_path)
+    while calls := give(core):
+        end_together(core, calls)
+    assert set(states(core).values()) == {"done"}
+    assert len(states(core)) == 30
+
+
+def test_one_of_a_lot_that_fails_takes_no_other_with_it(tmp_path: Path) -> None:
+    core = start(tmp_path, topology({"head": ["x"]}))
+    ids = submit_all(core, "head", [1, 2, 3, 4])
+    calls = give(core)
+    raised(core, calls[1].request, 1)
+    end_together(core, [calls[0], calls[2], calls[3]])
+    assert states(core) == {ids[0]: "done", ids[1]: "failed", ids[2]: "done", ids[3]: "done"}
+    assert core.states.counts[1]["done"] == 3
+    assert core.states.counts[1]["failed"] == 1
+
+
+def test_one_of_a_lot_whose_worker_died_is_tried_again_and_the_rest_ends(tmp_path: Path) -> None:
+    core = start(tmp_path, topology({"head": ["x"]}))
+    ids = submit_all(core, "head", [1, 2, 3])
+    calls = give(core)
+    core.died(ids[1], 1, "killed")
+    end_together(core, calls)
+    assert states(core) == {ids[0]: "done", ids[1]: "queued", ids[2]: "done"}
+    (again,) = give(core)
+    assert (again.request, again.attempt, again.values) == (ids[1], 2, [pickle.dumps(2)])
+    end_together(core, [again])
+    assert set(states(core).values()) == {"done"}
+
+
+def test_what_an_agent_hands_back_of_a_lot_starts_again_before_younger_ones(tmp_path: Path) -> None:
+    core = start(tmp_path, topology({"head": ["x"]}))
+    ids = submit_all(core, "head", [1, 2, 3, 4])
+    calls = give(core, 3)
+    core.give_back([ids[1]])
+    end_together(core, calls)
+    assert states(core)[ids[1]] == "queued", "a result of an attempt that was given up"
+    again = give(core)
+    assert [(call.request, call.attempt) for call in again] == [(ids[1], 1), (ids[3], 1)]
+    end_together(core, again)
+    assert set(states(core).values()) == {"done"}
+
+
+def test_a_request_of_a_lot_that_is_cancelled_does_not_start(tmp_path: Path) -> None:
+    core = start(tmp_path, topology({"head": ["x"]}))
+    ids = submit_all(core, "head", [1, 2, 3])
+    core.dispatch.drop(1, ids[1])
+    core.end(core.jobs[ids[1]], "cancelled")
+    core.journal.commit()
+    end_together(core, give(core))
+    assert states(core) == {ids[0]: "done", ids[1]: "cancelled", ids[2]: "done"}
+
+
+def test_a_call_that_must_not_run_twice_is_no_part_of_a_lot(tmp_path: Path) -> None:
+    core = start(tmp_path, topology({"head": ["x"]}, once=True))
+    ids = submit_all(core, "head", [1, 2])
+    for call in give(core):
+        core.claim(core.jobs[call.request])
+    core.journal.commit()
+    assert states(core) == dict.fromkeys(ids, "running")
+
+
+def test_large_values_beside_small_ones_have_rows_of_their_own(tmp_path: Path) -> None:
+    core = start(tmp_path, topology({"head": ["x"], "next": ["x"]}, [("head", "next", "x")]))
+    ids = submit_all(core, "head", [1, 2])
+    calls = give(core)
+    lots.take(core, block(calls, ["long" * 1000, 2]), lambda *_: None)
+    core.journal.commit()
+    assert set(states(core).values()) == {"done", "queued"}
+    (size,) = core.store.db.execute("SELECT size FROM value").fetchone()
+    assert size > 4000
+    assert [pickle.loads(call.values[0]) for call in give(core)] == ["long" * 1000, 2]  # type: ignore[arg-type]
+    assert len(ids) == 2
+
+
+@pytest.mark.parametrize("deaths", [0, 1])
+def test_after_an_engine_fell_over_one_of_a_lot_each_is_named(tmp_path: Path, deaths: int) -> None:
+    core = start(tmp_path, topology({"head": ["x"]}))
+    ids = submit_all(core, "head", [1, 2, 3])
+    for _ in range(deaths):
+        core.suspects.begin(REQUEST, ids[0])
+        core.suspects.fell(KeyError(7))
+        core = start(tmp_path)
+    lots.take(core, block(give(core), ids), lambda *_: None)
+    assert core.suspects.named == (REQUEST, ids[-1] if deaths else ids[0])
