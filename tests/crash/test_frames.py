@@ -9,11 +9,10 @@ from itertools import count
 import pytest
 
 from ec_jupyter.engine.address import connect
-from ec_jupyter.errors import DeclarationError, EcError, EngineError, FrameError
+from ec_jupyter.errors import EcError, EngineError, FrameError
 from ec_jupyter.flow import schema
 from ec_jupyter.flow.options import OPTIONS
 from ec_jupyter.wire import FrameReader, encode
-from tests.crash.flowkit import socket_change
 
 WEIRD = [
     None, True, -1, 0, 2**31, 2**62, 2**63, 2**70, -(2**64), 1.5, 1e23, math.nan, math.inf, -math.inf, "", "x", "main",
@@ -86,21 +85,6 @@ def test_frames_of_every_kind_with_every_field_gone_wrong_are_refused_and_the_fl
     assert "Traceback" not in log, log[log.index("Traceback") :][:3000]
 
 
-@pytest.mark.parametrize(
-    ("header", "said"),
-    [
-        ({"k": "query", "what": "requests", "limit": "x"}, "limit is to be a whole number from 1 on, or None"),
-        ({"k": "query", "what": "requests", "limit": math.nan}, "a question for 'requests': limit is to be"),
-        ({"k": "ping", "more": 2**64}, "a whole number has more than 64 bits"),
-        ({"k": "discard", "arrival": "3"}, "arrival is to be a whole number, or None, not '3'"),
-        ({"k": "edit", "changes": [{"op": "processor", "name": "p", "cpus": 2**40}]}, "cpus= takes a whole number"),
-        ({"k": "edit", "changes": [{"op": "processor", "name": "p", "cpus": 1e23}]}, "processor 'p': cpus= takes"),
-    ],
-)  # fmt: skip
-def test_a_field_that_is_wrong_is_named_with_what_it_takes(flow, header, said):
-    assert said in ask(flow, header)
-
-
 def test_bytes_that_spell_no_text_or_are_nested_without_end_cost_their_client_its_line_and_nobody_else(flow):
     engine = flow.engine
     long = b'{"k":"ping","n":' + b"9" * 10_000 + b"}"
@@ -116,12 +100,3 @@ def test_bytes_that_spell_no_text_or_are_nested_without_end_cost_their_client_it
     with pytest.raises(FrameError, match="half a character"):
         schema.check(header)
     assert flow.engine == engine
-
-
-def test_a_call_may_be_tried_again_more_than_a_thousand_times(flow):
-    change, blob = socket_change(lambda x: 1 / 0, "a", retries=1100, backoff=0)
-    flow.edit(change, blobs=[blob])
-    row = flow.row(flow.submit("a", x=1))
-    assert (row["state"], row["attempt"]) == ("failed", 1101)
-    with pytest.raises(DeclarationError, match="retries= takes a whole number"):
-        flow.edit({**change, "retries": 2**40, "blob": None})

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.disks import own_disk
+from tests.store.memoryflow import MemoryFlow
 from tests.store.rig import close_stores
 
 
@@ -15,6 +16,12 @@ from tests.store.rig import close_stores
 def stores_are_closed() -> Iterator[None]:
     yield
     close_stores()
+
+
+@pytest.fixture
+def flow(tmp_path: Path) -> MemoryFlow:
+    """An empty flow in memory."""
+    return MemoryFlow(tmp_path / "flow")
 
 
 @pytest.fixture

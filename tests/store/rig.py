@@ -57,10 +57,16 @@ def open_store(folder: Path) -> Store:
 
 
 class Memory(Rows):
-    """The rows of a flow without a folder, files or locks: what was committed is there for the next engine."""
+    """The rows of a flow without files or locks: what was committed is there for the next engine.
 
-    def __init__(self) -> None:
-        super().__init__(Path("/dev/null"))
+    Parameters
+    ----------
+    folder : Path, optional
+        Where large values lie, if there are any.
+    """
+
+    def __init__(self, folder: Path = Path("/dev/null")) -> None:
+        super().__init__(folder)
         self.db = sqlite3.connect(":memory:", isolation_level=None)
         self.db.executescript(TABLES)
         self.meta = {"flow": "memory", "epoch": "0"}
