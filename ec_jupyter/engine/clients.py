@@ -189,6 +189,9 @@ class Connection(asyncio.Protocol):
         """Tell how watched requests ended: now, or once the client reads again."""
         if self.choked:
             self._owed += ids
+        elif self._out or self._accepted:
+            # with the answers that are about to leave
+            self._out.append((None, frame()))
         else:
             self.transport.write(frame())
 
@@ -248,7 +251,7 @@ class Connection(asyncio.Protocol):
         if accepted:
             rows = [answer["row"] for _, answer in accepted if "row" in answer]
             lists = [(n, answer["ids"]) for n, answer in accepted if "ids" in answer]
-            frames.append(encode({"k": "accepted", "rows": rows, "lists": lists}))
+            frames.insert(0, encode({"k": "accepted", "rows": rows, "lists": lists}))
         if frames and not self.transport.is_closing():
             self.transport.write(b"".join(frames))
 

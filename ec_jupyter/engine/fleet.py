@@ -406,13 +406,16 @@ class Fleet:
         if any(member.leaving for member in self.members.values()):
             self.release()
 
-    def pump_here(self) -> None:
-        """Give this node what may start now and run again: of processors that are here alone."""
-        sockets = self.core.topology.sockets
-        for name, needs in self._startable().items() if self.members[LOCAL].open else ():
-            if not self.core.topology.processors[name].nodes and not any(sockets[s].once for s in needs):
+    def pump_here(self) -> bool:
+        """Give this node what may start now and run again, of processors that are here alone; whether that was all."""
+        sockets, everything = self.core.topology.sockets, self.members[LOCAL].open
+        for name, needs in self._startable().items() if everything else ():
+            if self.core.topology.processors[name].nodes or any(sockets[s].once for s in needs):
+                everything = False
+            else:
                 self._fill(name, needs)
         self.core.suspects.end()
+        return everything
 
     def _isolate(self, member: Member) -> None:
         """Begin with calls that may have killed an engine or agent, one after the other; nothing else starts there."""

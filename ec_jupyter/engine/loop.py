@@ -44,6 +44,7 @@ from ec_jupyter.wire import Block, Outcome, Value
 log = logging.getLogger(__name__)
 
 QUIET_SECONDS = 0.001  # after so long without a tick, what comes in does not wait for more to share one
+RIPE_SECONDS = 0.001  # how long what a client waits for may wait for its results, to be written with them
 LOOK_SECONDS = 1.0  # between looks at whether the folder and the sockets are where they were
 NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)  # what a connection may have to wait for
 CROWDED_SECONDS = 0.5  # between two looks whether workers can give files back
@@ -119,6 +120,8 @@ class Engine:
         self._retry: asyncio.TimerHandle | None = None
         self._lingering: asyncio.TimerHandle | None = None
         self._looking: asyncio.Task[None] | None = None
+        self._ripening: asyncio.TimerHandle | None = None
+        self._ripe = 0.0
 
     async def start(self) -> None:
         """Read the flow and begin to work on it."""
@@ -243,21 +246,45 @@ class Engine:
         if not self._scheduled:
             # done in a hurry
             return
-        self._scheduled = False
         self.core.now = time.time()
-        if self.stalled is None and not self.broken:
-            self._take_in()
+        going = self.stalled is None and not self.broken
+        together = going and self._take_in()
+        # what that has asked for is of this tick
+        self._scheduled = False
+        if together:
+            self._commit_soon()
+        elif going:
             self.commit()
         self.submit_logs.rest()
         self._last_tick = self._loop.time()
 
-    def _take_in(self) -> None:
-        """Take what clients have logged; what may start then is on disk: in the database, or in those logs."""
+    def _take_in(self) -> bool:
+        """Take what clients have logged; what may start then is on disk: in the database, or in those logs.
+
+        Returns
+        -------
+        bool
+            All of it has started as far as it can, and its clients want to hear of the results.
+        """
         written = self.core.journal.empty
-        self._rpc.look()
-        if written and not self.core.journal.empty and not self._closing and self.look_around():
-            # what starts elsewhere, or must not start twice, is on disk first
-            self.fleet.pump_here()
+        watched = self._rpc.look()
+        if not written or self.core.journal.empty or self._closing or not self.look_around():
+            return False
+        # what starts elsewhere, or must not start twice, is on disk first
+        return self.fleet.pump_here() and watched and not self._looks
+
+    def _commit_soon(self) -> None:
+        """Write what was taken in together with its results, if these come at once; it is in the clients' logs."""
+        self._ripe = self._loop.time() + RIPE_SECONDS
+        if self._ripening is None:
+            self._ripening = self._loop.call_at(self._ripe, self._ripened)
+
+    def _ripened(self) -> None:
+        self._ripening = None
+        if self._loop.time() < self._ripe:
+            self._ripening = self._loop.call_at(self._ripe, self._ripened)
+        elif not self.core.journal.empty:
+            self.schedule()
 
     def commit(self) -> None:
         """Write the journal; then let effects out and start what may start."""
@@ -278,8 +305,8 @@ class Engine:
             self.clients.notice(f"the flow in {self.folder} can be written again and goes on", stalled="")
         # workers first: an answer would wake its client, which then wants a CPU too
         self.pump()
-        self._let_out()
         self.clients.committed()
+        self._let_out()
         if not self.core.journal.empty:
             # what was fetched from disk may have completed joins
             self.schedule()

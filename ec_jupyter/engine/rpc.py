@@ -60,9 +60,9 @@ class Rpc:
         """Take what a client that is gone has written down and not sent."""
         self.submit_logs.read(client, self.submit)
 
-    def look(self) -> None:
-        """Take what clients have submitted."""
-        self.submit_logs.look(self.submit)
+    def look(self) -> bool:
+        """Take what clients have submitted; whether they wait for the results of all of it."""
+        return self.submit_logs.look(self.submit)
 
     def serve(self, client: Connection, header: Header, buffers: Buffers) -> None:
         """Do what a frame asks for, and reply after the commit.
@@ -183,8 +183,7 @@ class Rpc:
             It cannot be.
         """
         ids = self._take_lot(item) if isinstance(item, Lot) else self._take_rows(item.header, item.buffers)
-        watched = item.watched if isinstance(item, Lot) else item.header.get("watch")
-        if watched and isinstance(client, Connection):
+        if item.watched and isinstance(client, Connection):
             self.watch(client, ids)
         client.accepted(item, ids)
         for n, reply in answers(item, ids):

@@ -204,21 +204,24 @@ class SubmitLogs:
             live.refresh()
         self._clock.schedule()
 
-    def look(self, submit: Submit) -> None:
-        """Take what clients have submitted."""
-        for live in self._live.values():
-            self._drain(live, submit, live.client.served)
+    def look(self, submit: Submit) -> bool:
+        """Take what clients have submitted; whether they wait for the results of all of it."""
+        watched = [self._drain(live, submit, live.client.served) for live in self._live.values()]
+        return all(watched)
 
-    def _drain(self, live: LiveLog, submit: Submit, upto: float, end: float = math.inf) -> None:
+    def _drain(self, live: LiveLog, submit: Submit, upto: float, end: float = math.inf) -> bool:
+        watched = True
         while self._clock.stalled is None and live.news and live.at < end:
             found = live.take(upto)
             if not found:
                 break
             for item in found:
                 self._take(live.client, item, submit)
+                watched = watched and item.watched
         if live.done >= live.dropped + DROP_EVERY:
             live.dropped = live.done
             self._core.journal.add("drop_accepted", (live.client.id, live.done))
+        return watched
 
     def rest(self) -> None:
         """Have a tick where there is more to take; be rung where there is not."""

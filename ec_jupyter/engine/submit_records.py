@@ -139,6 +139,11 @@ class Single:
     buffers: list[bytes]
     frames: int = 1
 
+    @property
+    def watched(self) -> bool:
+        """Its client waits for the results."""
+        return bool(self.header.get("watch"))
+
     def after(self, n: int) -> Single:
         """It, without frames if its number is not after `n`."""
         return self if self.first > n else replace(self, frames=0)
