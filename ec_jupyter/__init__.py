@@ -82,64 +82,6 @@ if TYPE_CHECKING:
 
 __version__ = VERSION
 
-_ERRORS = [
-    "ArgumentsError",
-    "CycleError",
-    "DeclarationError",
-    "EcError",
-    "EngineError",
-    "EngineLostError",
-    "EngineStartError",
-    "ExecutorShutdownError",
-    "FlowInUseError",
-    "FlowNotFoundError",
-    "FrameError",
-    "HostKeyError",
-    "HostUnreachableError",
-    "JoinExpiredError",
-    "MagicUsageError",
-    "MemoryLimitError",
-    "NodeError",
-    "NodeLostError",
-    "NodeNotFoundError",
-    "NodeStartError",
-    "OtherFlowError",
-    "ProcessorNotFoundError",
-    "PythonMismatchError",
-    "RequestCancelledError",
-    "RequestNotFoundError",
-    "RequestSkippedError",
-    "RequestTimeoutError",
-    "RevisionError",
-    "SocketNotFoundError",
-    "SshAuthError",
-    "StoreDamagedError",
-    "StoreError",
-    "StoreFullError",
-    "StoreLockedError",
-    "StoreLostError",
-    "StoreReadOnlyError",
-    "TaskError",
-    "TaskNotPicklableError",
-    "UntrustedFlowError",
-    "WiringError",
-    "WorkerDiedError",
-]
-
-_PLACES = {
-    **dict.fromkeys(_ERRORS, "errors"),
-    **dict.fromkeys(["SKIP", "Current", "Failure", "current", "progress"], "nodes.current"),
-    **dict.fromkeys(["Agent", "Node", "Worker"], "notebook.nodes"),
-    **dict.fromkeys(["Argument", "Plug", "Processor", "Socket", "Task"], "notebook.views"),
-    **dict.fromkeys(["Lineage", "Request", "Run"], "notebook.request"),
-    "EC": "notebook.config",
-    "Flow": "notebook.flow",
-    "ProcessorExecutor": "notebook.executor",
-    "SocketOptions": "notebook.wiring",
-    "Waiting": "notebook.waiting",
-    "load": "notebook.loading",
-}
-
 __all__ = [
     "EC",
     "SKIP",
@@ -210,6 +152,20 @@ __all__ = [
     "unload_ipython_extension",
 ]
 
+_PLACES = {
+    **{name: "errors" for name in __all__ if name.endswith("Error")},
+    **dict.fromkeys(["SKIP", "Current", "Failure", "current", "progress"], "nodes.current"),
+    **dict.fromkeys(["Agent", "Node", "Worker"], "notebook.nodes"),
+    **dict.fromkeys(["Argument", "Plug", "Processor", "Socket", "Task"], "notebook.views"),
+    **dict.fromkeys(["Lineage", "Request", "Run"], "notebook.request"),
+    "EC": "notebook.config",
+    "Flow": "notebook.flow",
+    "ProcessorExecutor": "notebook.executor",
+    "SocketOptions": "notebook.wiring",
+    "Waiting": "notebook.waiting",
+    "load": "notebook.loading",
+}
+
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -247,12 +203,16 @@ def flow(name: str | None = None, *, folder: str | os.PathLike[str] | None = Non
     return open_flow(name, folder=folder, trust=trust)
 
 
-@overload
-def socket(task: _F, /) -> _F: ...
-@overload
-def socket(
-    name: str | None = None, *, flow: Flow | str | None = None, **options: Unpack[SocketOptions]
-) -> Callable[[_F], _F]: ...
+if TYPE_CHECKING:
+
+    @overload
+    def socket(task: _F, /) -> _F: ...
+    @overload
+    def socket(
+        name: str | None = None, *, flow: Flow | str | None = None, **options: Unpack[SocketOptions]
+    ) -> Callable[[_F], _F]: ...
+
+
 def socket(name: Any = None, *, flow: Any = None, **options: Any) -> Any:
     """Decorator that makes a function the task of a socket; the function stays what it is.
 

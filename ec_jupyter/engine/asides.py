@@ -173,21 +173,26 @@ def discard(core: Core, arrivals: Iterable[int]) -> list[int]:
 # -- declared anew ---------------------------------------------------------------
 def renew(core: Core, top: Topology, changes: Iterable[Mapping[str, Any]]) -> list[Renewed]:
     """Take back what a person has declared anew, or removed; records of the new wiring that replace the old ones."""
-    suspects = core.suspects
     found: list[Renewed] = []
-    for change in changes if suspects.aside else ():
-        op, name = change["op"], str(change.get("name"))
-        if op in ("processor", "remove_processor") and suspects.out(PROCESSOR, name):
-            suspects.take_back(PROCESSOR, name)
-            found.append(("processor", name, top.processors.get(name)))
-        elif op == "node" and suspects.out(NODE, name):
-            suspects.take_back(NODE, name)
-            found.append(("node", name, top.nodes.get(name)))
-        elif op in ("socket", "remove"):
-            found += _renewed(core, top, [s.id for s in top.sockets.values() if s.name == name])
-        elif op == "plug":
-            _redrawn(core, change)
+    for change in changes if core.suspects.aside else ():
+        name = str(change.get("name"))
+        match change["op"]:
+            case "processor" | "remove_processor":
+                found += _declared(core, "processor", PROCESSOR, name, top.processors.get(name))
+            case "node":
+                found += _declared(core, "node", NODE, name, top.nodes.get(name))
+            case "socket" | "remove":
+                found += _renewed(core, top, [s.id for s in top.sockets.values() if s.name == name])
+            case "plug":
+                _redrawn(core, change)
     return found
+
+
+def _declared(core: Core, kind: str, number: int, name: str, record: Record | None) -> list[Renewed]:
+    if not core.suspects.out(number, name):
+        return []
+    core.suspects.take_back(number, name)
+    return [(kind, name, record)]
 
 
 def _renewed(core: Core, top: Topology, sockets: list[int]) -> list[Renewed]:

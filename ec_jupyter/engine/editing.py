@@ -248,23 +248,21 @@ def _write(core: Core, kind: str, key: Any, record: Any) -> None:
         step("leave_node" if kind == "node" else f"drop_{kind}", (key,))
         return
     text = json.dumps(to_json(record))
-    if isinstance(record, Socket):
-        hold = json.dumps(record.hold) if record.hold else None
-        step(
-            "put_socket",
-            (record.id, record.name, record.processor, record.task, text, record.join, hold, record.wait),
-        )
-    elif isinstance(record, Plug):
-        step("put_plug", (record.id, record.source, record.target, record.argument, text))
-    elif isinstance(record, Task):
-        step("put_task", (record.id, record.socket, record.version, record.identity, record.sha256, text, core.now))
-    elif isinstance(record, Processor):
-        affinity = json.dumps(record.affinity) if record.affinity else None
-        step("put_processor", (record.name, record.cpus, record.memory, affinity, int(record.paused)))
-        for node, cpus in record.nodes.items():
-            step("put_processor_node", (record.name, node, cpus))
-    elif isinstance(record, Node):
-        step("put_node", (record.name, record.host, text))
+    match record:
+        case Socket(id=id, name=name, processor=processor, task=task, join=join, wait=wait):
+            hold = json.dumps(record.hold) if record.hold else None
+            step("put_socket", (id, name, processor, task, text, join, hold, wait))
+        case Plug(id=id, source=source, target=target, argument=argument):
+            step("put_plug", (id, source, target, argument, text))
+        case Task(id=id, socket=socket, version=version, identity=identity, sha256=sha256):
+            step("put_task", (id, socket, version, identity, sha256, text, core.now))
+        case Processor(name=name, cpus=cpus, memory=memory, paused=paused):
+            affinity = json.dumps(record.affinity) if record.affinity else None
+            step("put_processor", (name, cpus, memory, affinity, int(paused)))
+            for node, lent in record.nodes.items():
+                step("put_processor_node", (name, node, lent))
+        case Node(name=name, host=host):
+            step("put_node", (name, host, text))
 
 
 def _follow(core: Core, old: Topology, new: Topology) -> None:

@@ -12,7 +12,7 @@ each takes a run of whole columns, and is moved up or down as one until it is fr
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil, sqrt
 
@@ -117,34 +117,30 @@ class _Graph:
 
     def _turn_back_links(self) -> None:
         """Reverse the links that close a cycle on a walk from the first card."""
-        state: dict[str, int] = {}
-        turned: list[tuple[str, str]] = []
-        for first in sorted(self.names, key=self._has_source()):
-            if first in state:
-                continue
-            state[first] = 1
-            walk = [(first, iter(list(self.after[first])))]
-            while walk:
-                name, rest = walk[-1]
-                target = next(rest, None)
-                if target is None:
-                    state[name] = 2
-                    walk.pop()
-                elif target not in state:
-                    state[target] = 1
-                    walk.append((target, iter(list(self.after[target]))))
-                elif state[target] == 1:
-                    turned.append((name, target))
+        seen: set[str] = set()
+        fed = {target for targets in self.after.values() for target in targets}
+        # cards that nothing feeds first: a cycle is then entered where the flow enters it
+        starts = sorted(self.names, key=fed.__contains__)
+        turned = [link for start in starts if start not in seen for link in self._back_links(start, seen)]
         for source, target in turned:
             self.after[source].remove(target)
         for source, target in turned:
             if source not in self.after[target]:
                 self.after[target].append(source)
 
-    def _has_source(self) -> Callable[[str], bool]:
-        fed = {target for targets in self.after.values() for target in targets}
-        # cards that nothing feeds first: a cycle is then entered where the flow enters it
-        return lambda name: name in fed
+    def _back_links(self, start: str, seen: set[str]) -> Iterator[tuple[str, str]]:
+        """Links on a walk through cards that are not seen yet that lead back onto the way to them."""
+        way = {start: iter(self.after[start])}
+        while way:
+            name, rest = next(reversed(way.items()))
+            seen.add(name)
+            target = next(rest, None)
+            if target is None:
+                del way[name]
+            elif target in way:
+                yield name, target
+            elif target not in seen:
+                way[target] = iter(self.after[target])
 
     def _ranks(self) -> dict[str, int]:
         left = {name: len(self.before[name]) for name in self.names}

@@ -98,18 +98,18 @@ class Node(Part):
         client, heard = self.flow._client, None
         while True:
             news, _ = client.ask("reach", {"node": self.name, "note": heard}, timeout=None)
-            if "question" in news:
-                # typed where the kernel asks for passwords; sent to the login and kept nowhere
-                client.ask("answer", {"question": news["question"], "text": getpass.getpass(f"{news['text']} ")})
-            elif "note" in news:
-                heard = news["note"]
-                note(f"node {self.name!r}: {heard}")
-            elif news["state"] == "up":
-                return self
-            elif news.get("type"):
-                raise from_wire({"type": news["type"], "message": news["error"]})
-            else:
-                raise NodeStartError(news["error"])
+            match news:
+                case {"question": question, "text": text}:
+                    # typed where the kernel asks for passwords; sent to the login and kept nowhere
+                    client.ask("answer", {"question": question, "text": getpass.getpass(f"{text} ")})
+                case {"note": heard}:
+                    note(f"node {self.name!r}: {heard}")
+                case {"state": "up"}:
+                    return self
+                case {"type": str(kind), "error": text}:
+                    raise from_wire({"type": kind, "message": text})
+                case _:
+                    raise NodeStartError(news["error"])
 
     def remove(self) -> None:
         """Take it away; what runs there runs to its end."""

@@ -258,15 +258,15 @@ class Worker:
 
     def _take(self, data: bytes) -> None:
         for header, buffers in self._reader.feed(data):
-            kind = header["k"]
-            if kind == "run":
-                self._accept(header, buffers)
-            elif kind == "blob":
-                self._learn(header, buffers)
-            elif kind == "module":
-                self._modules[header["x"]] = buffers[0] if buffers else None
-            elif kind == "end":
-                self._ended = True
+            match header["k"]:
+                case "run":
+                    self._accept(header, buffers)
+                case "blob":
+                    self._learn(header, buffers)
+                case "module":
+                    self._modules[header["x"]] = buffers[0] if buffers else None
+                case "end":
+                    self._ended = True
 
     def _accept(self, header: Header, buffers: list[bytes]) -> None:
         for name, text in header.get("x", {}).items():
