@@ -21,9 +21,11 @@ import numpy as np
 
 from benchmarks.agent import Counter, add
 from ec_jupyter.nodes.ssh.agent import RemoteAgent
-from ec_jupyter.nodes.ssh.login import Login, Pipe
+from ec_jupyter.nodes.ssh.login import Login
+from ec_jupyter.nodes.ssh.session import Terms
 from ec_jupyter.nodes.values import dump
 from ec_jupyter.wire import Call, Outcome
+from tests.nodes.far import Pipe, ready
 from tests.nodes.sshd import SSHD, Sshd
 
 ROUNDS = 5
@@ -85,14 +87,12 @@ class Bench:
 
     async def start(self, login: Login, name: str) -> tuple[RemoteAgent, float]:
         began = time.perf_counter()
-        agent = RemoteAgent(
-            self.counter, name=name, login=login, flow=str(self.folder), folder=self.folder, workdir=self.folder,
-            epoch=1, cpus=2,
-        )  # fmt: skip
+        terms = Terms(name, flow=str(self.folder), epoch=1, cpus=2)
+        agent = RemoteAgent(self.counter, terms, login, folder=self.folder, workdir=self.folder)
         self.counter.agent = agent  # type: ignore[assignment]
         agent.processor("main", 2)
         await agent.start()
-        await agent.ready()
+        await ready(agent)
         await self.run(agent, [self.call("add", one=1, two=2)])
         return agent, time.perf_counter() - began
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
+import shlex
 import shutil
 import signal
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ec_jupyter.errors import EcError, NodeStartError, from_wire
 from ec_jupyter.nodes import bootstrap
 from ec_jupyter.nodes.ssh.agent import RemoteAgent
-from ec_jupyter.nodes.ssh.login import Login, Pipe
+from ec_jupyter.nodes.ssh.login import LOGIN_SECONDS, Login, last_line
+from ec_jupyter.nodes.ssh.session import Terms
 from tests.nodes.rig import Rig, gone, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -34,7 +37,7 @@ class FarRig(Rig):
     async def start(self, cpus: int = 2, **options: Any) -> Any:
         """A node that is up."""
         agent = await self.begin(cpus, **options)
-        await asyncio.wait_for(agent.ready(), 30)
+        await ready(agent)
         return agent
 
     async def begin(self, cpus: int | None = 2, **options: Any) -> RemoteAgent:
@@ -45,10 +48,9 @@ class FarRig(Rig):
 
     def make(self, cpus: int | None = 2, *, name: str = "far", login: Login | None = None, **options: Any) -> Any:
         """A node that is not started yet."""
-        options = {"workdir": self.folder, "heartbeat": BEAT, "lease": 30.0, "epoch": self.epoch, **options}
-        agent = RemoteAgent(
-            self.ear, name=name, cpus=cpus, folder=self.folder, flow=self.flow, login=login or self.login(), **options
-        )
+        options = {"heartbeat": BEAT, "lease": 30.0, "epoch": self.epoch, **options}
+        terms = Terms(name=name, flow=self.flow, cpus=cpus, **options)
+        agent = RemoteAgent(self.ear, terms, login or self.login(), folder=self.folder, workdir=self.folder)
         self.ear.agents[name] = agent
         self.agents.append(agent)
         return agent
@@ -74,6 +76,36 @@ class FarRig(Rig):
     def host_pid(self, agent: RemoteAgent) -> int:
         """The process that runs the node's agent."""
         return pid_of(self.place(agent))
+
+
+class Pipe:
+    """A Python on this machine, without any login."""
+
+    seconds = LOGIN_SECONDS
+
+    def __init__(self, python: str = sys.executable, env: Mapping[str, str] | None = None) -> None:
+        self.host = "localhost"
+        self.python = python
+        self._env = dict(os.environ) if env is None else dict(env)
+
+    async def command(self, code: str) -> tuple[list[str], Mapping[str, str]]:
+        """The Python itself."""
+        return [self.python, "-c", code], self._env
+
+    def explain(self, code: int | None, errors: str, said: str) -> EcError:
+        """The last line it said."""
+        return NodeStartError(f"{shlex.quote(self.python)} ended with code {code}: {last_line(errors or said)}")
+
+    async def close(self) -> None:
+        """Nothing is left of it."""
+
+
+async def ready(agent: RemoteAgent) -> None:
+    """Wait for the end of the first login; raises what it failed with."""
+    await wait_until(lambda: agent.state != "starting", 30)
+    facts = agent.facts()
+    if facts["error"] is not None:
+        raise from_wire({"type": facts["type"], "message": facts["error"]})
 
 
 def here() -> Pipe:

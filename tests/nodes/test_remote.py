@@ -16,9 +16,8 @@ import pytest
 from ec_jupyter.errors import FrameError, NodeStartError, PythonMismatchError
 from ec_jupyter.nodes import bootstrap, bundle
 from ec_jupyter.nodes.ssh.agent import RemoteAgent
-from ec_jupyter.nodes.ssh.login import Pipe
 from ec_jupyter.wire import PROTOCOL
-from tests.nodes.far import FarRig, ended, kill, tree
+from tests.nodes.far import FarRig, Pipe, ended, kill, ready, tree
 from tests.nodes.rig import Gate, number_in, wait_until
 from tests.nodes.tasks import add, hold, mark
 
@@ -361,10 +360,10 @@ if OTHERS:  # a Python there always is: the one of another minor that the next t
         env = {**os.environ, "PATH": f"{python.parent}:/usr/bin:/bin"}
         agent = await rig.begin(login=Pipe(str(python), env))
         if minor == f"{sys.version_info[0]}.{sys.version_info[1]}":
-            await agent.ready()
+            await ready(agent)
             return
         with pytest.raises(PythonMismatchError, match=f"runs Python {minor}, .*found there: .*python{minor}"):
-            await agent.ready()
+            await ready(agent)
 
 
 async def test_other_python_is_refused_with_what_the_host_has(rig: FarRig) -> None:
@@ -379,7 +378,7 @@ async def test_other_python_is_refused_with_what_the_host_has(rig: FarRig) -> No
     agent = await rig.begin(login=Pipe(str(script)))
     ours = f"{sys.version_info[0]}.{sys.version_info[1]}"
     with pytest.raises(PythonMismatchError) as caught:
-        await agent.ready()
+        await ready(agent)
     assert str(caught.value) == (
         f"host 'localhost' runs Python 3.9, this flow {ours}; "
         f'give python="python{ours}" or the path of one (found there: python3.9, python3.12)'
@@ -390,7 +389,7 @@ async def test_other_python_is_refused_with_what_the_host_has(rig: FarRig) -> No
 async def test_host_without_python_is_named(rig: FarRig) -> None:
     agent = await rig.begin(login=Pipe("/nonexistent/python"))
     with pytest.raises(NodeStartError, match="/nonexistent/python"):
-        await agent.ready()
+        await ready(agent)
 
 
 async def test_chatter_before_the_answer_is_skipped(rig: FarRig) -> None:
@@ -472,7 +471,7 @@ async def test_what_a_hostile_node_sends_is_its_error_and_nobody_elses(rig: FarR
         HOSTILE.format(
             python=sys.executable,
             protocol=PROTOCOL,
-            spec=agent._session._spec,
+            spec=agent._session._orders["spec"],
             magic=bootstrap.MAGIC,
             what=GARBAGE[what],
         )

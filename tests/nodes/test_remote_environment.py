@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from ec_jupyter.errors import NodeStartError
-from ec_jupyter.nodes.ssh.login import Pipe
-from tests.nodes.far import FarRig
+from tests.nodes.far import FarRig, Pipe, ready
 
 
 @pytest.fixture
@@ -127,7 +126,7 @@ async def test_requirement_nobody_has_is_the_nodes_error(rig: FarRig) -> None:
         login=Pipe(str(Path(sys.executable).resolve()), env), requirements=["ec-no-such-package==9.9"]
     )
     with pytest.raises(NodeStartError, match=r"node .far. requires cannot be installed on host .localhost.: .*ec-no"):
-        await agent.ready()
+        await ready(agent)
     assert agent.state == "down"
     envs = rig.folder / "home" / ".cache" / "ec_jupyter" / "envs"
     assert not [path for path in envs.iterdir() if path.is_dir()]

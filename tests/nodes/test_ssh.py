@@ -19,7 +19,7 @@ from ec_jupyter.errors import (
     SshAuthError,
 )
 from ec_jupyter.nodes.ssh.openssh import OPTIONS, Ssh
-from tests.nodes.far import FarRig, ended, kill, tree
+from tests.nodes.far import FarRig, ended, kill, ready, tree
 from tests.nodes.rig import number_in, wait_until
 from tests.nodes.sshd import ROOT, Sshd, free_port, keygen
 from tests.nodes.tasks import add, hold, mark
@@ -37,7 +37,7 @@ def rig(far: FarRig, sshd: Sshd) -> FarRig:
 async def refused(rig: FarRig, kind: type[EcError], match: str, login: Ssh) -> None:
     agent = await rig.begin(login=login)
     with pytest.raises(kind, match=match) as caught:
-        await agent.ready()
+        await ready(agent)
     assert "\n" not in str(caught.value)
     assert agent.state == "down"
     assert agent.facts()["error"] == str(caught.value)

@@ -81,7 +81,7 @@ def test_every_error_is_raised_somewhere_and_told_in_the_docs() -> None:
     code = "\n".join(
         path.read_text() for path in package.rglob("*.py") if path.name not in ("errors.py", "__init__.py")
     )
-    names = [name for name in ec_jupyter._ERRORS if name != "EcError"]
+    names = [name for name in ec_jupyter.__all__ if name.endswith("Error") and name != "EcError"]
     assert [name for name in names if not re.search(rf"\b{name}\b", code)] == []
     assert sorted(re.findall(r"^\| `(\w+)`", docs, re.MULTILINE)) == sorted(names)
 

@@ -27,19 +27,16 @@ from ec_jupyter.nodes.codec import (
 from ec_jupyter.nodes.downloads import Downloads
 from ec_jupyter.nodes.local.agent_context import failed, stop_text
 from ec_jupyter.nodes.local.pool import TROUBLE_SECONDS
-from ec_jupyter.nodes.lots import BATCH_CALLS, pack_calls, unpack_block
+from ec_jupyter.nodes.lots import unpack_block
 from ec_jupyter.nodes.ssh.in_flight import InFlight, Out
 from ec_jupyter.nodes.ssh.login import Login
 from ec_jupyter.nodes.ssh.prefetch import Prefetch
-from ec_jupyter.nodes.ssh.session import Session
+from ec_jupyter.nodes.ssh.session import Session, Terms
 from ec_jupyter.nodes.ssh.transport import Transport
 from ec_jupyter.nodes.ssh.uploads import Uploads
 from ec_jupyter.nodes.worker import imports
 from ec_jupyter.version import VERSION
 from ec_jupyter.wire import Call, Header
-
-HEARTBEAT = 4.0
-BATCH_BYTES = 128 * 1024
 
 
 class RemoteAgent:
@@ -49,67 +46,47 @@ class RemoteAgent:
     ----------
     listener : NodeListener
         Told what becomes of the calls, and of the node.
-    name : str
-        Name of the node.
+    terms : Terms
+        On which the node works.
     login : Login
         How to get there.
-    flow : str
-        Identity of the flow, the same in every engine of it.
     folder : Path
         The flow's folder; values are files in its ``values``.
     workdir : Path
         Where modules beside the notebook lie.
-    epoch : int
-        The engine's, which rises with every engine of the flow.
-    cpus : int or None
-        CPUs it lends at most; None: all. The attribute is 0 until it has said how many those are.
-    lease : float
-        Seconds it works on without us; 0: not at all.
-    requirements : sequence of str
-        What its tasks need, as lines of a requirements file.
-    idle : float
-        Seconds after which a worker with nothing to do ends.
     sync : bool
         Whether value files are synced to the disk.
     after : callable or None
         Calls what it is given once what the listener was told is on disk; None: at once.
-    heartbeat : float
-        Seconds between signs of life.
+
+    Attributes
+    ----------
+    cpus : int
+        CPUs it lends; 0 until it has said how many those are, unless the terms do.
     """
 
-    def __init__(  # noqa: PLR0913 - what a node is, by name
+    def __init__(
         self,
         listener: NodeListener,
-        *,
-        name: str,
+        terms: Terms,
         login: Login,
-        flow: str,
+        *,
         folder: Path,
         workdir: Path,
-        epoch: int,
-        cpus: int | None = None,
-        lease: float = 600.0,
-        requirements: Sequence[str] = (),
-        idle: float = 300.0,
         sync: bool = False,
         after: Callable[[Callable[[], None]], None] | None = None,
-        heartbeat: float = HEARTBEAT,
     ) -> None:
-        self.name = name
-        self.cpus = cpus or 0
+        self.name = terms.name
+        self.cpus = terms.cpus or 0
         self._listener = listener
         self._workdir = workdir
         self._after = after or (lambda effect: effect())
-        self._session = Session(
-            self, name=name, login=login, flow=flow, epoch=epoch, lease=lease, heartbeat=heartbeat,
-            requirements=requirements, idle=idle, cpus=cpus,
-        )  # fmt: skip
-        self._uploads = Uploads(folder / "values", listener.blob)
-        self._downloads = Downloads(folder / "values", epoch, sync)
+        self._session = Session(self, terms, login)
+        self._uploads = Uploads(folder / "values", listener.blob, self._refused)
+        self._downloads = Downloads(folder / "values", terms.epoch, sync)
         self._calls = InFlight()
         self._processors: dict[str, tuple[int, str | list[int]]] = {}
         self._prefetch = Prefetch()
-        self._sources: dict[str, str] = {}
         self._seen: set[int] = set()
         self._confirming: list[int] = []
         self._told: dict[str, Any] = {}
@@ -133,16 +110,6 @@ class RemoteAgent:
     async def start(self) -> None:
         """Begin to log in; `ready` waits for what comes of it."""
         await self._session.start()
-
-    async def ready(self) -> None:
-        """Wait for the end of the first login.
-
-        Raises
-        ------
-        EcError
-            It failed, and why.
-        """
-        await self._session.ready()
 
     def retry(self) -> None:
         """Try to reach the node now."""
@@ -206,30 +173,17 @@ class RemoteAgent:
 
     def _send(self, name: str, calls: Sequence[Call]) -> None:
         assert self._session.transport is not None
-        transport, share, size, behind = self._session.transport, list[Call](), 0, False
         for call in calls:
             self._calls.out[call.request].sent = True
-            waits = self._uploads.load(transport, call)
-            inline = call.inline_bytes
-            if share and (size + inline > BATCH_BYTES or waits != behind or len(share) >= BATCH_CALLS):
-                self._pack(transport, name, share, behind)
-                share, size = [], 0
-            behind = waits
-            share.append(call)
-            size += inline
-        if share:
-            self._pack(transport, name, share, behind)
+        self._uploads.send(self._session.transport, name, calls)
         if self._uploads.full:
-            transport.send({"k": "drop", "f": self._uploads.surplus(self._calls.files())}, behind=True)
+            self._session.transport.send({"k": "drop", "f": self._uploads.surplus(self._calls.files())}, behind=True)
 
-    def _pack(self, transport: Transport, name: str, calls: list[Call], behind: bool) -> None:
-        try:
-            header, buffers = pack_calls(calls, self._sources)
-            transport.send({**header, "p": name}, buffers, behind=behind)
-        except FrameError as error:
-            for call in calls:
-                del self._calls.out[call.request]
-            self._listener.finished([failed(call, "unpicklable", str(error)) for call in calls])
+    def _refused(self, calls: Sequence[Call], text: str) -> None:
+        """A frame cannot hold these."""
+        for call in calls:
+            del self._calls.out[call.request]
+        self._listener.finished([failed(call, "unpicklable", text) for call in calls])
 
     def recall(self, requests: Collection[int]) -> None:
         """Hand back those that have not begun; the others run on."""
@@ -301,7 +255,6 @@ class RemoteAgent:
         if not all(isinstance(one, list) and len(one) == 2 and type(one[1]) is int for one in files):
             raise FrameError("'welcome' has no proper 'files'")
         self._uploads.reset([(file_name(name), size) for name, size in files], map(str, blobs))
-        self._sources.clear()
         if boot != self._boot:
             self._boot = boot
             self._seen.clear()
@@ -399,8 +352,7 @@ class RemoteAgent:
     def _done(self, header: Header, buffers: list[bytes]) -> None:
         block = unpack_block(only(buffers))
         mine = [
-            self._calls.mine(request, attempt)
-            for request, attempt in zip(block.requests, block.attempts, strict=True)
+            self._calls.mine(request, attempt) for request, attempt in zip(block.requests, block.attempts, strict=True)
         ]
         if not all(mine):
             block = block.only([out is not None for out in mine])

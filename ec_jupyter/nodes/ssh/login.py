@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shlex
 import subprocess
 import sys
 import threading
@@ -42,36 +41,6 @@ class Login(Protocol):
 
     async def close(self) -> None:
         """Nobody will log in again."""
-
-
-class Pipe:
-    """A Python on this machine, without any login.
-
-    Parameters
-    ----------
-    python : str
-        Its path.
-    env : mapping, optional
-        Its environment; this process's if left out.
-    """
-
-    seconds = LOGIN_SECONDS
-
-    def __init__(self, python: str = sys.executable, env: Mapping[str, str] | None = None) -> None:
-        self.host = "localhost"
-        self.python = python
-        self._env = dict(os.environ) if env is None else dict(env)
-
-    async def command(self, code: str) -> tuple[list[str], Mapping[str, str]]:
-        """The Python itself."""
-        return [self.python, "-c", code], self._env
-
-    def explain(self, code: int | None, errors: str, said: str) -> EcError:
-        """The last line it said."""
-        return NodeStartError(f"{shlex.quote(self.python)} ended with code {code}: {last_line(errors or said)}")
-
-    async def close(self) -> None:
-        """Nothing is left of it."""
 
 
 class Process:

@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -85,6 +86,60 @@ class Owner(Protocol):
         """There is room for more to send."""
 
 
+@dataclass(frozen=True)
+class Terms:
+    """The terms on which a node works for the engine.
+
+    Attributes
+    ----------
+    name : str
+        Name of the node.
+    flow : str
+        Identity of the flow, the same in every engine of it.
+    epoch : int
+        The engine's, which rises with every engine of the flow.
+    cpus : int or None
+        CPUs it lends at most; None: all.
+    lease : float
+        Seconds it works on without us; 0: not at all.
+    requirements : sequence of str
+        What its tasks need, as lines of a requirements file.
+    idle : float
+        Seconds after which a worker with nothing to do ends.
+    heartbeat : float
+        Seconds between signs of life, at most.
+    """
+
+    name: str
+    flow: str
+    epoch: int
+    cpus: int | None = None
+    lease: float = 600.0
+    requirements: Sequence[str] = ()
+    idle: float = 300.0
+    heartbeat: float = 4.0
+
+    @property
+    def beat(self) -> float:
+        """Seconds between signs of life: several in a lease, or it would end between two of them."""
+        return min(self.heartbeat, self.lease / 8) if self.lease else self.heartbeat
+
+    @property
+    def alone(self) -> float:
+        """Seconds after which the agent has ended that hears nothing."""
+        return self.lease or SILENT_BEATS * self.beat
+
+    def orders(self, python: str) -> dict[str, Any]:
+        """What the agent there is told when it starts."""
+        spec = json.dumps([bundle.bundle()[0], python, sorted(self.requirements)])
+        return {
+            "key": hashlib.sha256(f"{self.flow}\n{self.name}".encode()).hexdigest()[:16],
+            "spec": hashlib.sha256(spec.encode()).hexdigest(),
+            "name": self.name, "cpus": self.cpus, "epoch": self.epoch, "idle": self.idle, "lease": self.lease,
+            "heartbeat": self.beat, "requirements": list(self.requirements),
+        }  # fmt: skip
+
+
 class Session:
     """The connection to one node, and what is known of it.
 
@@ -92,22 +147,10 @@ class Session:
     ----------
     owner : Owner
         Told what comes.
-    name : str
-        Name of the node.
+    terms : Terms
+        On which the node works.
     login : Login
         How to get there.
-    flow : str
-        Identity of the flow, the same in every engine of it.
-    epoch : int
-        The engine's.
-    lease, heartbeat : float
-        Seconds the node works on without us, and between signs of life.
-    requirements : sequence of str
-        What its tasks need.
-    idle : float
-        Seconds after which a worker with nothing to do ends.
-    cpus : int or None
-        CPUs it lends at most.
 
     Attributes
     ----------
@@ -117,21 +160,8 @@ class Session:
         Which process the agent there is; empty: none that is known.
     """
 
-    def __init__(  # noqa: PLR0913 - what a node is, by name
-        self,
-        owner: Owner,
-        *,
-        name: str,
-        login: Login,
-        flow: str,
-        epoch: int,
-        lease: float,
-        heartbeat: float,
-        requirements: Sequence[str],
-        idle: float,
-        cpus: int | None,
-    ) -> None:
-        self.name = name
+    def __init__(self, owner: Owner, terms: Terms, login: Login) -> None:
+        self.name = terms.name
         self.login = login
         self.state = "starting"
         self.boot = ""
@@ -142,24 +172,12 @@ class Session:
         self.transport: Transport | None = None
         self.closing = False
         self._owner = owner
-        self._epoch = epoch
-        # several in a lease, or it would end between two of them
-        self._heartbeat = min(heartbeat, lease / 8) if lease else heartbeat
-        self._lease = lease
-        # without one the agent ends when it has heard nothing for so long
-        self._alone = lease or SILENT_BEATS * self._heartbeat
-        spec = json.dumps([bundle.bundle()[0], login.python, sorted(requirements)])
-        self._spec = hashlib.sha256(spec.encode()).hexdigest()
-        self._orders = {
-            "key": hashlib.sha256(f"{flow}\n{name}".encode()).hexdigest()[:16],
-            "name": name, "cpus": cpus, "epoch": epoch, "idle": idle, "lease": lease, "heartbeat": self._heartbeat,
-            "spec": self._spec, "requirements": list(requirements),
-        }  # fmt: skip
+        self._terms = terms
+        self._orders = terms.orders(login.python)
         self._machine: list[str] = []
         self._pinged = clock()
         self._fence: asyncio.TimerHandle | None = None
         self._parted: asyncio.Future[str] | None = None
-        self._settled = asyncio.Event()
         self._again = asyncio.Event()
         self._died = False
         self._task: asyncio.Task[None] | None = None
@@ -172,18 +190,6 @@ class Session:
         self._set_fence()
         self._task = asyncio.create_task(self._keep())
         self._task.add_done_callback(_tell)
-
-    async def ready(self) -> None:
-        """Wait for the end of the first login.
-
-        Raises
-        ------
-        EcError
-            It failed, and why.
-        """
-        await self._settled.wait()
-        if self.state != "up" and self.error is not None:
-            raise self.error
 
     def retry(self) -> None:
         """Try to reach the node now."""
@@ -218,7 +224,6 @@ class Session:
                 return
             self._change("away" if self._may_run() else "down")
             tries, pause = (1, PAUSES[0]) if welcomed else (tries + 1, pause)
-            self._settled.set()
             self._again.clear()
             await _happens(self._again, pause)
 
@@ -228,7 +233,7 @@ class Session:
         self.error = None
         self._parted = asyncio.get_running_loop().create_future()
         transport = self.transport = Transport(
-            self, *process.give(), max(START_BEAT, self._heartbeat), rest, quiet=True
+            self, *process.give(), max(START_BEAT, self._terms.beat), rest, quiet=True
         )
         try:
             reason = await self._parted
@@ -263,7 +268,7 @@ class Session:
 
     def _fence_time(self) -> float:
         # the agent counts from a sign of life that we had seen by then, so it ends before this
-        return self._pinged + 1.1 * self._alone + FENCE_SLACK
+        return self._pinged + 1.1 * self._terms.alone + FENCE_SLACK
 
     def _may_run(self) -> bool:
         return bool(self.boot or self._owner.out()) and clock() < self._fence_time()
@@ -283,7 +288,7 @@ class Session:
         requests = self._owner.out()
         if self.boot or requests:
             self.boot = ""
-            text = f"node {self.name!r} was away for longer than its lease of {self._alone:g} s"
+            text = f"node {self.name!r} was away for longer than its lease of {self._terms.alone:g} s"
             self.error = NodeLostError(f"{text}; its {len(requests)} requests are queued again ({self.error})")
             self._change("down")
         return self._owner.lose(requests)
@@ -348,7 +353,7 @@ class Session:
         left = _pairs(header.get("left", []))
         transport = self.transport
         assert transport is not None
-        if protocol != PROTOCOL or spec != self._spec:
+        if protocol != PROTOCOL or spec != self._orders["spec"]:
             # of another version, or with other requirements: it ends, and the next login starts anew
             transport.send({"k": "bye"})
             self.error = NodeStartError(f"node {self.name!r} ran in another way and starts anew")
@@ -358,11 +363,11 @@ class Session:
         wanted = self._owner.up(header)
         self._pinged = clock()
         self._set_fence()
-        transport.live(self._heartbeat)
-        transport.send({"k": "hello", "epoch": self._epoch, "lease": self._lease, "beat": self._heartbeat, **wanted})
+        transport.live(self._terms.beat)
+        terms = self._terms
+        transport.send({"k": "hello", "epoch": terms.epoch, "lease": terms.lease, "beat": terms.beat, **wanted})
         self._change("up")
         self._owner.met()
-        self._settled.set()
 
     def _meet(self, boot: str, machine: list[str], left: dict[int, bool]) -> None:
         """Is it the agent we knew? If not, that one has ended: at once on the same machine, else with its lease."""

@@ -1,13 +1,15 @@
-"""Uploads to a node: functions' code and value files, each of which is sent once."""
+"""Uploads to a node: calls, and what they need there: sources, functions' code, value files, each sent once."""
 
 from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
+from ec_jupyter.errors import FrameError
 from ec_jupyter.nodes.codec import files_in
+from ec_jupyter.nodes.lots import BATCH_CALLS, pack_calls
 from ec_jupyter.nodes.ssh.transport import Transport
 from ec_jupyter.wire import Call
 
@@ -17,8 +19,11 @@ KEPT_BYTES = 4 << 30
 """How many bytes of value files stay on a node; those used longest ago are dropped first."""
 
 
+BATCH_BYTES = 128 * 1024
+
+
 class Uploads:
-    """Sends the code and files that calls need, unless the node has them.
+    """Sends calls, with the code and files that they need unless the node has them.
 
     Parameters
     ----------
@@ -26,11 +31,17 @@ class Uploads:
         The flow's folder of value files.
     blob : callable
         The code of a task or condition by its hash.
+    refused : callable
+        Told of calls that no frame can hold, and why.
     """
 
-    def __init__(self, values: Path, blob: Callable[[str], bytes]) -> None:
+    def __init__(
+        self, values: Path, blob: Callable[[str], bytes], refused: Callable[[Sequence[Call], str], None]
+    ) -> None:
         self._values = values
         self._blob = blob
+        self._refused = refused
+        self._sources: dict[str, str] = {}
         self._files: OrderedDict[str, int] = OrderedDict()
         self._bytes = 0
         self._blobs: set[str] = set()
@@ -41,6 +52,7 @@ class Uploads:
         self._files = OrderedDict(files)
         self._bytes = sum(self._files.values())
         self._blobs = set(blobs)
+        self._sources.clear()
         self._moving.clear()
 
     def came(self, name: str, size: int) -> None:
@@ -53,7 +65,29 @@ class Uploads:
         """Everything that was sent has left."""
         self._moving.clear()
 
-    def load(self, transport: Transport, call: Call) -> bool:
+    def send(self, transport: Transport, processor: str, calls: Iterable[Call]) -> None:
+        """Send calls of a processor, several in a frame; those that wait for a file let others pass."""
+        share, size, behind = list[Call](), 0, False
+        for call in calls:
+            waits = self._load(transport, call)
+            inline = call.inline_bytes
+            if share and (size + inline > BATCH_BYTES or waits != behind or len(share) >= BATCH_CALLS):
+                self._pack(transport, processor, share, behind)
+                share, size = [], 0
+            behind = waits
+            share.append(call)
+            size += inline
+        if share:
+            self._pack(transport, processor, share, behind)
+
+    def _pack(self, transport: Transport, processor: str, calls: list[Call], behind: bool) -> None:
+        try:
+            header, buffers = pack_calls(calls, self._sources)
+            transport.send({**header, "p": processor}, buffers, behind=behind)
+        except FrameError as error:
+            self._refused(calls, str(error))
+
+    def _load(self, transport: Transport, call: Call) -> bool:
         """Send what a call needs; whether it has to wait for some of it."""
         waits = False
         for sha256 in call.spec.code:
@@ -101,4 +135,3 @@ class Uploads:
             self._bytes -= self._files.pop(name)
             gone.append(name)
         return gone
-
