@@ -22,7 +22,7 @@ from ec_jupyter.engine.journal import Journal
 from ec_jupyter.engine.plug_evaluation import PlugEvaluation, Route, explained
 from ec_jupyter.engine.row_values import fits, result_id
 from ec_jupyter.engine.rows import Rows
-from ec_jupyter.engine.side_calls import FIRST, SideCalls
+from ec_jupyter.engine.side_calls import SideCalls
 from ec_jupyter.engine.suspects import REQUEST, Suspects
 from ec_jupyter.flow.arrival import Arrival
 from ec_jupyter.flow.decision import Decisions
@@ -284,7 +284,7 @@ class Core:
         """Queue calls again that an agent never started."""
         for request in requests:
             if request < 0:
-                self.sender_of(request).returned(request)
+                self.side_calls.returned(request)
                 continue
             job = self.jobs.peek(request)
             if job is None or request not in self.held:
@@ -310,10 +310,6 @@ class Core:
         self.held.release(job.id)
 
     # -- outcomes ------------------------------------------------------------
-    def sender_of(self, number: int) -> PlugEvaluation | SideCalls:
-        """The part that sent a call which is not a request."""
-        return self.side_calls if number <= -FIRST else self.evaluation
-
     def current(self, request: int, attempt: int) -> Job | None:
         """The job an answer is for; None if that attempt was given up."""
         job = self.jobs.get(request)
@@ -335,7 +331,8 @@ class Core:
     def outcome(self, outcome: Outcome) -> None:
         """Take what an attempt came to; a late answer of one that was given up changes nothing."""
         if outcome.request < 0:
-            self.sender_of(outcome.request).outcome(outcome)
+            if not self.side_calls.outcome(outcome):
+                self.late(outcome)
             return
         job = self.current(outcome.request, outcome.attempt)
         if job is None:
@@ -415,7 +412,7 @@ class Core:
     def died(self, request: int, attempt: int, text: str) -> None:
         """A worker died under a call: try again, unless that has happened too often."""
         if request < 0:
-            self.sender_of(request).died(request, text)
+            self.side_calls.died(request, attempt, text)
         job = self.current(request, attempt)
         if job is None:
             return

@@ -20,7 +20,6 @@ from ec_jupyter.engine.login_prompts import LoginPrompts
 from ec_jupyter.engine.member import Member
 from ec_jupyter.engine.parts import Audience, Clock
 from ec_jupyter.engine.quarantine import Quarantine
-from ec_jupyter.engine.side_calls import FIRST
 from ec_jupyter.engine.stale_filter import EngineListener, StaleFilter
 from ec_jupyter.engine.value_locator import ValueLocator
 from ec_jupyter.engine.work_stealing import WorkStealing
@@ -86,7 +85,7 @@ class Fleet:
         self._clock, self._audience, self._listener = clock, audience, listener
         self.members: dict[str, Member] = {LOCAL: Member(LOCAL, local, None, ready=True, known=True)}
         self.work_stealing = WorkStealing(core, self.members, self.spots, self.recall)
-        self.locator = ValueLocator(core, self.members, self.spots, clock, quarantine.refused)
+        self.locator = ValueLocator(core, self.members, self.spots, clock)
         self.prompts = LoginPrompts(self.members)
         self.core.reachable, self.core.stop, self.core.miss = self._reachable, self.cancel, self.locator.miss
         self._home, self._opener, self._local = home, opener, local
@@ -149,7 +148,7 @@ class Fleet:
         """Close nodes that leave and have nothing left."""
         for member in [m for m in self.members.values() if m.leaving]:
             self._place(member)
-            aside = self.core.evaluation.at(member.name) or self.core.side_calls.at(member.name)
+            aside = self.core.side_calls.at(member.name)
             if not self.core.held.used(member.name) and not aside and self.locator.free(member):
                 del self.members[member.name]
                 self._forget(member.name)
@@ -259,8 +258,6 @@ class Fleet:
         for number, why in self._quarantine.charge(name, ran).items():
             if (job := core.jobs.get(number)) is not None:
                 core.fail(job, {"type": "WorkerDiedError", "message": why, "traceback": "", "kind": "died"})
-            elif -FIRST < number < 0:
-                core.evaluation.refuse(number, why)
 
     def lost(self, name: str, requests: Collection[int], text: str) -> None:
         """Attempts are over with their node: queue them again."""
@@ -269,7 +266,7 @@ class Fleet:
         self.core.now = time.time()
         for request in requests:
             if request < 0:
-                self.core.sender_of(request).returned(request, name)
+                self.core.side_calls.returned(request, name)
             self.core.lost(request, name, text)
         self._clock.schedule()
 
@@ -516,6 +513,6 @@ class Fleet:
             chosen = choose([spot for spot in spots if spot.cap], 1)
             node = chosen.node if chosen is not None else None
             for call in calls:
-                self.core.evaluation.placed(call.request, node)
+                self.core.side_calls.placed(call.request, node)
             if node is not None:
                 self.members[node].agent.assign(name, [call for call in calls if self.locator.visible(call, node)])

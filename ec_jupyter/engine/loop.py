@@ -24,7 +24,7 @@ from ec_jupyter.engine.editing import Editor
 from ec_jupyter.engine.fleet import Fleet, Opener
 from ec_jupyter.engine.hold import DATABASE
 from ec_jupyter.engine.node_factory import open_node
-from ec_jupyter.engine.plug_evaluation import EVALUATE, EVALUATE_NAME
+from ec_jupyter.engine.plug_evaluation import EVALUATE_NAME, SAME
 from ec_jupyter.engine.quarantine import Quarantine
 from ec_jupyter.engine.rates import Rates
 from ec_jupyter.engine.rpc import Rpc
@@ -90,6 +90,7 @@ class Engine:
             self.core = recovery.reopen(self.store, f"{sys.version_info[0]}.{sys.version_info[1]}", suspects)
         except sqlite3.Error as error:
             raise self.store.explain(error) from error
+        self.core.side_calls.refused = self.quarantine.refused
         home = Home(self.store.meta["flow"], folder, runtime, workdir, self.core.epoch, durability == "power")
         local = Agent(
             self, name=LOCAL, cpus=cpus, folder=folder, runtime=runtime, epoch=home.epoch, workdir=workdir,
@@ -129,8 +130,6 @@ class Engine:
         await self.preview.start()
         self.core.now = time.time()
         missed.resume(self.core)
-        for look, why in self.quarantine.refused.items():
-            self.core.evaluation.refuse(look, why)
         self.submit_logs.read_all(self._rpc.submit)
         self.core.values.sweep((), self.core.epoch, frozenset(self.submit_logs.last))
         self.fleet.begin()
@@ -352,7 +351,7 @@ class Engine:
     # -- what agents say (nodes.agent.Listener) -----------------------------
     def blob(self, sha256: str) -> bytes:
         """The bytes of a task or condition."""
-        return EVALUATE if sha256 == EVALUATE_NAME else self.store.blob(sha256)
+        return SAME if sha256 == EVALUATE_NAME else self.store.blob(sha256)
 
     def started(self, request: int, attempt: int, at: float, slot: int, pid: int) -> None:
         """A call has begun."""

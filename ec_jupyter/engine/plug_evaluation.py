@@ -12,9 +12,12 @@ from __future__ import annotations
 import json
 import pickle
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ec_jupyter.engine.failures import MOST_LOSSES
 from ec_jupyter.engine.job import Ended, Job, StoredValue
+from ec_jupyter.engine.side_calls import EVALUATE, CallId
 from ec_jupyter.flow.decision import Source
 from ec_jupyter.flow.states import Event, Named
 from ec_jupyter.flow.tag import Tag, deeper, to_text
@@ -25,15 +28,11 @@ from ec_jupyter.wire import Call, Outcome, Value, same
 if TYPE_CHECKING:
     from ec_jupyter.engine.core import Core
 
-EVALUATE = pickle.dumps(same)
+SAME = pickle.dumps(same)
 """The task of a call that only evaluates a plug: it returns the value as it is."""
 
 EVALUATE_NAME = "evaluate"
 ELEMENTS = 1 << 20  # deliveries of one yield are numbered from here on: yield * ELEMENTS + element
-
-
-MOST_DEATHS = 2
-"""An evaluation whose worker died more often than this has failed."""
 
 
 @dataclass(slots=True)
@@ -64,9 +63,7 @@ class Route:
     plug: int
     stored: StoredValue
     at: int | None
-    attempt: int = 0
-    node: str | None = None
-    deaths: int = 0
+    losses: int = 0
     asked: int = 0  # the plug that a worker evaluates
 
     @property
@@ -85,7 +82,7 @@ class PlugEvaluation:
     pending : list of Route
         Those that no agent has yet.
     out : dict of int to Route
-        Those that an agent has, by the number of the evaluation.
+        Those that an agent has, by arrival.
     origins : dict of int to Origin
         The requests whose results they are.
     """
@@ -139,79 +136,41 @@ class PlugEvaluation:
             if plug is None or plug.id not in core.topology.examined:
                 self._settle(route, True if plug else None)
                 continue
-            route.attempt += 1
             route.asked = route.plug
-            self.out[-route.arrival] = route
+            self.out[route.arrival] = route
+            evaluation = CallId(EVALUATE, route.arrival)
+            attempt = core.side_calls.send(evaluation, partial(self._evaluated, route))
+            if attempt is None:
+                continue
             socket = core.topology.sockets[route.source.socket]
             call = Call.of(
-                -route.arrival, route.attempt, route.source.run, [("value", "v", [route.stored.value])],
+                evaluation.number, attempt, route.source.run, [("value", "v", [route.stored.value])],
                 task=EVALUATE_NAME, socket=socket.name, routes=((plug.id, *core.topology.examined[plug.id]),),
             )  # fmt: skip
             table.setdefault(core.topology.processor(route.source.socket).name, []).append(call)
         return table
 
-    def placed(self, request: int, node: str | None) -> None:
-        """An evaluation goes to a node, or to none yet."""
-        if node is None:
-            self.returned(request)
-        else:
-            self.out[request].node = node
-
-    def node_of(self, request: int) -> str | None:
-        """The node an evaluation is on."""
-        route = self.out.get(request)
-        return route.node if route is not None else None
-
-    def at(self, node: str) -> list[int]:
-        """Evaluations on a node."""
-        return [request for request, route in self.out.items() if route.node == node]
-
-    def returned(self, request: int, node: str | None = None) -> None:
-        """An evaluation did not start, or was lost with this `node`: queue it again."""
-        if node in (None, self.node_of(request)) and request in self.out:
-            self.pending.append(self.out.pop(request))
-
-    def outcome(self, outcome: Outcome) -> None:
-        """A worker has evaluated a plug: the value goes on, or a tombstone does, or its request fails."""
-        if outcome.value is not None:
-            self.core.values.drop_files([outcome.value])
-        route = self.out.get(outcome.request)
-        if route is None or route.attempt != outcome.attempt:
+    def _evaluated(self, route: Route, outcome: Outcome | None) -> None:
+        """The value goes on as a worker says, or a tombstone does, or its request fails; or it is evaluated again."""
+        core = self.core
+        if outcome is not None and outcome.value is not None:
+            core.values.drop_files([outcome.value])
+        if self.out.pop(route.arrival, None) is not route:
+            # the flow was emptied
             return
-        del self.out[outcome.request]
-        error = outcome.error or {}
-        if route.plug != route.asked:
-            # the plug was drawn anew meanwhile
+        error = outcome.error or {} if outcome is not None else {}
+        if outcome is None or route.plug != route.asked:
+            # it was not run, or the plug was drawn anew meanwhile
             self.pending.append(route)
-        elif error.get("lost") and route.deaths <= MOST_DEATHS:
+        elif error.get("lost") and route.losses < MOST_LOSSES:
             # the file is fetched before another try
-            route.deaths += 1
-            self.core.miss([error["lost"]])
+            route.losses += 1
+            core.miss([error["lost"]])
             self.pending.append(route)
         elif outcome.state == "failed":
-            self._fail(route, error)
+            self._fail(route, {"plug": route.plug, **error})
         else:
             self._settle(route, outcome.routed.get(route.plug), outcome.keys.get(route.plug))
-
-    def died(self, request: int, text: str) -> None:
-        """A worker died under an evaluation: try again, unless that has happened too often."""
-        route = self.out.pop(request, None)
-        if route is None:
-            return
-        route.deaths += 1
-        if route.deaths <= MOST_DEATHS:
-            self.pending.append(route)
-            return
-        message = f"it ended its worker {route.deaths} times, last: {text}"
-        self._fail(route, {"type": "WorkerDiedError", "message": message, "kind": "died", "plug": route.plug})
-
-    def refuse(self, request: int, why: str) -> None:
-        """A look is not taken again: it may have killed the engine, or a node's agent."""
-        for route in [*self.pending, *self.out.values()]:
-            if route.arrival == -request:
-                self.pending = [other for other in self.pending if other is not route]
-                self.out.pop(request, None)
-                self._fail(route, {"type": "WorkerDiedError", "message": why, "kind": "died", "plug": route.plug})
 
     def _settle(self, route: Route, fate: bool | list[Value] | None, keys: list[str] | None = None) -> None:
         core = self.core
@@ -271,7 +230,8 @@ class PlugEvaluation:
         stuck, origin.stuck = origin.stuck, []
         done = origin.state == "fault"
         for route in stuck:
-            route.deaths = 0
+            route.losses = 0
+            self.core.side_calls.allow(CallId(EVALUATE, route.arrival))
             # what came of its failure meanwhile is known by this
             route.source = replace(route.source, late=route.source.late or not done)
             self.core.journal.step("free_arrival", (int(route.source.late), route.arrival))

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from ec_jupyter.engine.journal import Journal
 from ec_jupyter.engine.rows import Rows, id_list
 from ec_jupyter.engine.runtime import last_calls
-from ec_jupyter.engine.side_calls import FIRST, whole
+from ec_jupyter.engine.side_calls import REMAKE, CallId
 from ec_jupyter.engine.suspects import MOST_DEATHS, REQUEST, Suspects
 from ec_jupyter.flow.placement import Holdings
 from ec_jupyter.model import LOCAL
@@ -107,14 +107,14 @@ class Quarantine:
         named = (id_list([*found, *self.calls]),)
         alive = {request for (request,) in self._store.rows("unfinished_among", named)}
         alive |= {-arrival for (arrival,) in self._store.rows("looked_at", named)}
-        alive |= {whole(number) for number in found if number <= -FIRST}
+        alive |= {call for call in found if CallId.of(call).kind == REMAKE}
         for call in self.calls.keys() - alive:
             self._forget(call)
-        ran = {call: program for call, program in found.items() if whole(call) in alive}
+        ran = {call: program for call, program in found.items() if call in alive}
         for call, why in self._charge(ran, last, "the engine").items():
             if call > 0:
                 suspects.set_aside(REQUEST, call, why)
-        for call in {whole(number) for number in ran}:
+        for call in ran:
             if call in self.calls:
                 self._store.write("put_meta", (f"{_KILLED}{call}", json.dumps(asdict(self.calls[call]))))
             else:
@@ -129,8 +129,7 @@ class Quarantine:
 
     def _charge(self, ran: Mapping[int, bool], last: int | None, what: str) -> dict[int, str]:
         guilty = {}
-        for number, program in ran.items():
-            call = whole(number)
+        for call, program in ran.items():
             seen = self.calls.setdefault(call, Seen())
             seen.deaths += 1
             seen.program |= program
@@ -195,8 +194,8 @@ class Quarantine:
         with suppress(sqlite3.OperationalError):
             self._store.write(name, row)
 
-    def ended(self, numbers: Iterable[int], journal: Journal) -> None:
+    def ended(self, calls: Iterable[int], journal: Journal) -> None:
         """Attempts have come to an end, and the engine lives: nothing is held against those calls any more."""
-        for call in map(whole, numbers):
+        for call in calls:
             if self.calls.pop(call, None) is not None:
                 journal.step("drop_meta", (f"{_KILLED}{call}",))

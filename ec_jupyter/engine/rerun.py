@@ -412,7 +412,7 @@ def collect(core: Core, locator: ValueLocator, clients: Iterable[str]) -> tuple[
     for key, _ in thrown:
         core.journal.step("forget_value", (key,))
     core.journal.commit()
-    running = [*core.held, *core.side_calls, *core.evaluation.out]
+    running = [*core.held, *core.side_calls]
     named = {name for (name,) in core.store.rows("files")}
     locator.forget(named)
     return core.values.sweep(running, core.epoch, frozenset(clients), {file for _, file in thrown} - named)

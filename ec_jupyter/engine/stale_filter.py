@@ -60,7 +60,7 @@ class StaleFilter:
 
     def _here(self, request: int) -> bool:
         if request < 0:
-            return self._core.sender_of(request).node_of(request) == self._name
+            return self._core.side_calls.node_of(request) == self._name
         job = self._core.jobs.get(request)
         return job is not None and job.assigned and job.node == self._name
 

@@ -11,7 +11,7 @@ import struct
 import time
 
 from ec_jupyter.engine.rows import SQL, Rows
-from ec_jupyter.engine.side_calls import FIRST
+from ec_jupyter.engine.side_calls import EVALUATE, CallId
 from ec_jupyter.model import Socket
 
 log = logging.getLogger(__name__)
@@ -78,8 +78,8 @@ class Suspects:
         """Name a request, or the value whose plug a call of such a number evaluates."""
         if number >= 0:
             self.begin(REQUEST, number)
-        elif number > -FIRST:
-            self.begin(VALUE, -number)
+        elif (call := CallId.of(number)).kind == EVALUATE:
+            self.begin(VALUE, call.n)
 
     def end(self) -> None:
         """Nothing is being handled."""

@@ -20,7 +20,7 @@ from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.job import Job, travel
 from ec_jupyter.engine.member import Member
 from ec_jupyter.engine.parts import Clock
-from ec_jupyter.engine.side_calls import first_of
+from ec_jupyter.engine.side_calls import REMAKE, CallId
 from ec_jupyter.errors import EcError, NodeLostError
 from ec_jupyter.flow.placement import Spot, choose
 from ec_jupyter.model import LOCAL, Processor
@@ -28,10 +28,6 @@ from ec_jupyter.nodes import values as files
 from ec_jupyter.wire import Call, Outcome, Value
 
 log = logging.getLogger(__name__)
-
-MOST_TRIES = 3
-"""Workers that die under a value's making."""
-
 
 class ValueLocator:
     """Knows which value files are not in the flow's folder, and fetches or recomputes them.
@@ -46,8 +42,6 @@ class ValueLocator:
         The nodes that take calls of a processor.
     clock : Clock
         The loop.
-    refused : mapping of int to str
-        What is not made anew any more, by its side call's number, and why.
 
     Attributes
     ----------
@@ -61,11 +55,9 @@ class ValueLocator:
         members: Mapping[str, Member],
         spots: Callable[[Processor], list[Spot]],
         clock: Clock,
-        refused: Mapping[int, str],
     ) -> None:
         self.files: set[str] = set()
         self._core, self._members, self._spots, self._clock = core, members, spots, clock
-        self._refused = refused
         self._folder = core.values.folder
         self._coming: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -120,11 +112,11 @@ class ValueLocator:
         return not names
 
     def _evaluate_again(self, call: Call, error: EcError | None) -> None:
-        evaluation = self._core.evaluation
+        side_calls = self._core.side_calls
         if error is None:
-            evaluation.returned(call.request)
+            side_calls.returned(call.request)
         else:
-            evaluation.outcome(Outcome(call.request, call.attempt, "failed", error={"message": str(error)}))
+            side_calls.outcome(Outcome(call.request, call.attempt, "failed", error={"message": str(error)}))
         self._clock.schedule()
 
     def _let_start(self, job: Job, error: EcError | None) -> None:
@@ -221,10 +213,7 @@ class ValueLocator:
         call, processor, values = self._recipe(name)
         log.info("value file %s is lost: %s runs again", name, call.spec.socket)
         self.miss(value.file for value in values if value.file is not None and value.file not in self.files)
-        deaths = 0
         while True:
-            if (why := self._refused.get(first_of(call.request))) is not None:
-                raise self._lost(name, f"making it anew is not tried again: {why}")
             news = self._news
             node = self._spot(processor)
             if node is None:
@@ -233,19 +222,20 @@ class ValueLocator:
             for one in self.lacking(values, node):
                 await self.home(one)
             end = await self._run(call, processor, node)
-            if isinstance(end, Outcome):
+            if end is not None:
                 break
-            deaths += bool(end)
-            if deaths == MOST_TRIES:
-                raise self._lost(name, f"making it anew ended its worker {deaths} times, last: {end}")
         if end.state != "done" or end.value is None:
             raise self._lost(name, f"making it anew failed: {(end.error or {}).get('message', end.state)}")
         await self._name(end.value, name)
 
-    async def _run(self, call: Call, processor: str, node: str) -> Outcome | str:
-        number, end = self._core.side_calls.send(node, call.request)
-        member = self._members[node]
-        member.agent.assign(processor, [replace(call, request=number)])
+    async def _run(self, call: Call, processor: str, node: str) -> Outcome | None:
+        """What it came to, or None if it is to be tried again."""
+        end: asyncio.Future[Outcome | None] = asyncio.get_running_loop().create_future()
+        remake = CallId(REMAKE, call.request)
+        attempt = self._core.side_calls.send(remake, partial(_tell, end), node)
+        if attempt is not None:
+            again = replace(call, request=remake.number, attempt=attempt)
+            self._members[node].agent.assign(processor, [again])
         return await end
 
     async def _name(self, made: Value, name: str) -> None:
@@ -301,3 +291,9 @@ class ValueLocator:
         error = None if task.cancelled() else task.exception()
         if error is not None:
             self._clock.fall({"message": "a value cannot be brought", "exception": error})
+
+
+def _tell(end: asyncio.Future[Outcome | None], outcome: Outcome | None) -> None:
+    """Let whoever waits go on, unless nobody does any more."""
+    if not end.done():
+        end.set_result(outcome)

@@ -20,7 +20,7 @@ from ec_jupyter.engine import ended, missed, recovery
 from ec_jupyter.engine.counts import Counts, leftover
 from ec_jupyter.engine.editing import Editor
 from ec_jupyter.engine.fleet import Fleet
-from ec_jupyter.engine.plug_evaluation import EVALUATE, EVALUATE_NAME
+from ec_jupyter.engine.plug_evaluation import EVALUATE_NAME, SAME
 from ec_jupyter.engine.quarantine import Quarantine
 from ec_jupyter.engine.rates import Rates
 from ec_jupyter.engine.rpc import Rpc
@@ -182,7 +182,7 @@ class MemoryEngine:
         core.ended.clear()
 
     def blob(self, sha256: str) -> bytes:
-        return EVALUATE if sha256 == EVALUATE_NAME else self.core.store.blob(sha256)
+        return SAME if sha256 == EVALUATE_NAME else self.core.store.blob(sha256)
 
     def schedule(self) -> None:
         """A tick follows each frame."""
