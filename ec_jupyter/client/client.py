@@ -25,7 +25,6 @@ from ec_jupyter.client.rpc import Rpc
 from ec_jupyter.client.submit import Accepted, Call, fits, frame, lacking, shape
 from ec_jupyter.client.submit_log import SubmitLog
 from ec_jupyter.client.transport import Transport
-from ec_jupyter.client.undoing import Undoing
 from ec_jupyter.client.waits import Deadline
 from ec_jupyter.engine.folder import refusal
 from ec_jupyter.engine.store import make_folder
@@ -69,8 +68,6 @@ class Client(Rpc):
         The engine's process.
     warnings : list of str
         What the engine had to say at hello.
-    undoing : Undoing
-        Undo and redo.
     """
 
     def __init__(
@@ -89,7 +86,6 @@ class Client(Rpc):
         self._sync = "power" in options
         self._follows = True
         self._log: SubmitLog | None = None
-        self.undoing = Undoing(self)
         self._reset()
 
     def _reset(self) -> None:

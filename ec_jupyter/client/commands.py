@@ -46,6 +46,9 @@ _CHANGES = {
 """Changes a picture may make, and the fields each takes; tasks come from cells only."""
 
 
+_BY = {"by": "picture"}
+"""Who does what no undo takes back: a picture says itself that it cannot be undone."""
+
 LOOKS = ("history", "waiting", "preview", "requests", "request", "rates", "svg")
 """What only looks: it starts no engine of a flow that somebody has stopped."""
 
@@ -212,7 +215,7 @@ def _redo(client: Client, args: Fields) -> Fields:
 
 
 def _step(client: Client, way: str) -> Fields:
-    reply = client.undoing.step(way, by_code=False)
+    reply = client.ask(way, _BY)[0]
     return {"revision": reply["revision"], "text": reply["text"]}
 
 
@@ -265,8 +268,7 @@ def _submit(client: Client, args: Fields) -> Fields:
 
 
 def _cancel(client: Client, args: Fields) -> Fields:
-    reply, _ = client.ask("cancel", _chosen(args))
-    client.undoing.did("cancel", by_code=False)
+    reply, _ = client.ask("cancel", {**_chosen(args), **_BY})
     return {"cancelled": int(reply["cancelled"]) + int(reply.get("killed", 0))}
 
 
@@ -297,8 +299,7 @@ def _supply(client: Client, args: Fields) -> Fields:
     value = client.dump(_typed(client, name, argument, args["text"], element=args.get("element") is not None))
     where = _where(args)
     inline = [value.data] if value.data is not None else []
-    client.ask("supply", {"socket": name, **where, "values": {argument: value.head()}}, inline)
-    client.undoing.did("supply", by_code=False)
+    client.ask("supply", {"socket": name, **where, "values": {argument: value.head()}, **_BY}, inline)
     return {}
 
 
@@ -308,14 +309,14 @@ def _where(args: Fields) -> Fields:
 
 def _discard(client: Client, args: Fields) -> Fields:
     if args.get("arrivals") is not None:
-        client.ask("discard", {"arrivals": [int(one) for one in args["arrivals"]]})
+        chosen: Fields = {"arrivals": [int(one) for one in args["arrivals"]]}
     elif args.get("arrival") is not None:
-        client.ask("discard", {"arrival": int(args["arrival"])})
+        chosen = {"arrival": int(args["arrival"])}
     elif args.get("argument") is not None:
-        client.ask("discard", {"socket": args["socket"], "argument": args["argument"], **_where(args)})
+        chosen = {"socket": args["socket"], "argument": args["argument"], **_where(args)}
     else:
-        client.ask("discard", {"request": int(args["request"])})
-    client.undoing.did("discard", by_code=False)
+        chosen = {"request": int(args["request"])}
+    client.ask("discard", {**chosen, **_BY})
     return {}
 
 

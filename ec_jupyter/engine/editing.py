@@ -12,6 +12,7 @@ from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.job import Job, StoredValue
 from ec_jupyter.engine.parts import Audience, Clock, Nodes
 from ec_jupyter.engine.suspects import KINDS
+from ec_jupyter.engine.undoing import Undoing
 from ec_jupyter.errors import ProcessorNotFoundError, RevisionError, SocketNotFoundError
 from ec_jupyter.flow.draft import Edited, Limits, Touched
 from ec_jupyter.flow.edit import edit as decide
@@ -43,6 +44,7 @@ class Editor:
 
     def __init__(self, core: Core, nodes: Nodes, clock: Clock, audience: Audience, cpus: int) -> None:
         self._core, self._nodes, self._clock, self._audience, self._cpus = core, nodes, clock, audience, cpus
+        self.undoing = Undoing(core)
 
     def edit(self, changes: list[dict[str, Any]], buffers: list[bytes], client: str) -> tuple[int, list[str]]:
         """Carry out an edit: all of it, or one error and nothing.
@@ -76,6 +78,7 @@ class Editor:
             return core.topology.revision, edited.warnings
         if any(change["op"] != "stale" for change in changes):
             _record(core, edited)
+            self.undoing.forget()
         self._apply(edited)
         self.settle()
         return core.topology.revision, edited.warnings
@@ -106,6 +109,7 @@ class Editor:
         # a task version, once made, stays: only which one is current goes back and forth
         edited = revert(core.topology, [t for t in touched if t[0] != "task"], core.arrived, forward=forward)
         core.journal.step("set_undone", (0 if forward else 1, n))
+        self.undoing.forget()
         step = f"{'redo' if forward else 'undo'}: {says}"
         core.journal.step("put_revision", (edited.topology.revision, "[]", step, core.now, 3))
         parked = [s for kind, _, before, s in edited.touched if kind == "socket" and s.parked and not before.parked]

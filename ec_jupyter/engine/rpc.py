@@ -257,6 +257,8 @@ class Rpc:
         self._done(client, {"revision": revision, "warnings": warnings}, header)
 
     def _undo(self, client: Connection, header: Header, buffers: Buffers) -> None:
+        if header["k"] == "undo":
+            self.editor.undoing.check(header, client.id)
         revision, text, warnings = self.editor.undo(forward=header["k"] == "redo")
         self._done(client, {"revision": revision, "text": text, "warnings": warnings}, header)
 
@@ -331,19 +333,23 @@ class Rpc:
         rest = iter(buffers)
         values = {name: Value.of(head, rest) for name, head in header["values"].items()}
         rerun.supply(self.core, header, values)
+        self.editor.undoing.did(header)
         self._done(client, {}, header)
 
     def _discard(self, client: Connection, header: Header, buffers: Buffers) -> None:
         one = header.get("arrival")
         if header.get("argument") is not None:
             rerun.discard_missing(self.core, header)
-            self._done(client, {}, header)
-            return
-        rerun.discard(self.core, header.get("arrivals", []) if one is None else [one], header.get("request"))
+        else:
+            rerun.discard(self.core, header.get("arrivals", []) if one is None else [one], header.get("request"))
+        self.editor.undoing.did(header)
         self._done(client, {}, header)
 
     def _cancel(self, client: Connection, header: Header, buffers: Buffers) -> None:
-        self._done(client, rerun.cancel(self.core, self.fleet, header), header)
+        reply = rerun.cancel(self.core, self.fleet, header)
+        if reply["cancelled"] or reply["killed"]:
+            self.editor.undoing.did(header)
+        self._done(client, reply, header)
 
     def _retry(self, client: Connection, header: Header, buffers: Buffers) -> None:
         self._done(client, {"ids": rerun.retry(self.core, header)}, header)
@@ -362,6 +368,7 @@ class Rpc:
         rerun.clear(self.core, self.fleet)
         self.clients.watch_none()
         rerun.collect(self.core, self.fleet.locator, self.clients.ids)
+        self.editor.undoing.did(header)
         client.reply({}, to=header)
 
     def _stop(self, client: Connection, header: Header, buffers: Buffers) -> None:

@@ -157,6 +157,7 @@ _FILTER: dict[str, Kind] = {
     "limit": LIMIT,
 }  # fmt: skip
 
+_BY: dict[str, Kind] = {"by": _or_none(_one_of("code", "picture"))}
 _PLACE: dict[str, Kind] = {
     "run": _or_none(ID), "party": _or_none(ID), "tag": _or_none(TEXT), "element": _or_none(IDS),
 }  # fmt: skip
@@ -185,8 +186,8 @@ FRAMES: dict[str, tuple[Fields, Fields]] = {
     "ring": ({}, {}),
     "wait": ({}, {"ids": IDS, "ranges": RANGES}),
     "edit": ({"changes": _list(Kind("a change", lambda v: isinstance(v, dict), {}), "a list of changes")}, {}),
-    "undo": ({}, {}),
-    "redo": ({}, {}),
+    "undo": ({}, _BY),
+    "redo": ({}, _BY),
     "history": ({}, {}),
     "pause": ({}, _NAMED),
     "resume": ({}, _NAMED),
@@ -200,20 +201,20 @@ FRAMES: dict[str, tuple[Fields, Fields]] = {
     "reach": ({"node": NAME}, {"note": _or_none(TEXT)}),
     "answer": ({"question": ID}, {"text": _or_none(TEXT)}),
     "supply": (
-        {"socket": NAME, "values": SUPPLIED}, _PLACE,
+        {"socket": NAME, "values": SUPPLIED}, {**_PLACE, **_BY},
     ),
     "discard": (
         {},
         {
             "arrival": _or_none(ID), "arrivals": IDS, "request": _or_none(ID),
-            **_SOCKET, "argument": _or_none(NAME), **_PLACE,
+            **_SOCKET, "argument": _or_none(NAME), **_PLACE, **_BY,
         },
     ),
-    "cancel": ({}, {**_CHOSEN, "running": _or_none(FLAG)}),
+    "cancel": ({}, {**_CHOSEN, "running": _or_none(FLAG), **_BY}),
     "retry": ({}, {**_CHOSEN, "arrivals": _or_none(IDS)}),
     "replay": ({}, {**_SOCKET, "request": _or_none(ID), "run": _or_none(ID)}),
     "gc": ({}, {}),
-    "clear": ({}, {}),
+    "clear": ({}, _BY),
     "stop": ({}, {}),
     "ping": ({}, {}),
     "probe": ({}, {}),

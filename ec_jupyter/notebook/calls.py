@@ -29,6 +29,7 @@ from ec_jupyter.wire import Value
 if TYPE_CHECKING:
     from ec_jupyter.notebook.executor import ProcessorExecutor
 
+_BY = {"by": "code"}  # who does what no undo takes back, as the next undo is told
 MOMENT = 1.0  # seconds in which an engine that is there says whether it has something to do
 
 
@@ -153,8 +154,7 @@ class Calls(Queries):
         packed = self._packed(values, name)
         heads = {argument: value.head() for argument, value in packed.items()}
         inline = [value.data for value in packed.values() if value.data is not None]
-        self._client.ask("supply", {"socket": name, **asked, "values": heads}, inline)
-        self._client.undoing.did("supply")
+        self._client.ask("supply", {"socket": name, **asked, "values": heads, **_BY}, inline)
 
     def discard(
         self, item: Waiting | Request | Iterable[Waiting | Request], *, element: int | Sequence[int] | None = None
@@ -178,18 +178,16 @@ class Calls(Queries):
             raise ArgumentsError("discard takes element= with items of flow.waiting() whose list lacks it")
         arrivals = [one.arrival for one in some if isinstance(one, Waiting) and one.arrival is not None]
         if arrivals and element is None:
-            self._client.ask("discard", {"arrivals": arrivals}, timeout=None)
+            self._client.ask("discard", {"arrivals": arrivals, **_BY}, timeout=None)
         # several lists of one call go with the first of them
         for asked in {(one.party, one.tag, one.socket): one._missing(element) for one in reversed(lists)}.values():
-            self._client.ask("discard", asked)
+            self._client.ask("discard", {**asked, **_BY})
         for one in some:
             if isinstance(one, Request):
-                self._client.ask("discard", {"request": one.id})
+                self._client.ask("discard", {"request": one.id, **_BY})
             elif one.arrival is None and one not in lists:
                 # a request to which nothing has come has nothing to throw away but itself
-                self._client.ask("cancel", {"ids": [one.request]})
-        if some:
-            self._client.undoing.did("discard")
+                self._client.ask("cancel", {"ids": [one.request], **_BY})
 
     # -- stopping and starting -------------------------------------------------
     def pause(self, *targets: str | Socket | Processor) -> None:
@@ -217,11 +215,8 @@ class Calls(Queries):
 
     def cancel(self, target: Request | Run | int | str | Socket | Iterable[Request]) -> int:
         """Cancel what has not ended: a request, a run, or all of a socket; how many requests that was."""
-        reply, _ = self._client.ask("cancel", self._chosen(target))
-        ended = int(reply["cancelled"]) + int(reply["killed"])
-        if ended:
-            self._client.undoing.did("cancel")
-        return ended
+        reply, _ = self._client.ask("cancel", {**self._chosen(target), **_BY})
+        return int(reply["cancelled"]) + int(reply["killed"])
 
     def retry(
         self, target: Request | Run | int | str | Socket | Waiting | Iterable[Request | Waiting] | None = None
@@ -291,8 +286,7 @@ class Calls(Queries):
 
     def clear(self) -> None:
         """Empty the flow: every request and waiting value goes, the wiring stays."""
-        self._client.ask("clear", timeout=None)
-        self._client.undoing.did("clear")
+        self._client.ask("clear", _BY, timeout=None)
 
     # -- waiting ---------------------------------------------------------------
     def wait(self, timeout: float | None = None) -> Report:

@@ -30,7 +30,8 @@ def load(path: str | os.PathLike[str], name: str | None = None, folder: str | os
     """Make a flow as `Flow.save` wrote it down: processors, sockets with their tasks, plugs, fixed values, places.
 
     The code in the file is run, as that of a cell is. What is there already under the same names becomes
-    what the file says, the rest stays; so loading twice changes nothing.
+    what the file says, the rest stays; so loading twice changes nothing. It is one edit: one undo takes all of it
+    back, and a file of which something cannot be leaves the flow as it was.
 
     Parameters
     ----------
@@ -57,8 +58,11 @@ def load(path: str | os.PathLike[str], name: str | None = None, folder: str | os
     try:
         _make_all(_Bench(document, str(path)), document)
         flow = open_flow(name or document["name"], folder=folder)
-        _declare(flow, document)
-        _wire(flow, document)
+        there = {name: socket.fixed for name, socket in flow.sockets.items()}
+        with flow.edit():
+            _declare(flow, document)
+            _wire(flow, document, there)
+        _pause(flow, document)
     except _DAMAGE as error:
         # of ours: what cannot be declared or wired; not that the engine or the disk cannot
         said = str(error) if isinstance(error, EcError) else f"{type(error).__name__}: {error}"
@@ -190,27 +194,26 @@ def _make_all(bench: _Bench, document: Mapping[str, Any]) -> None:
 
 
 def _declare(flow: Flow, document: Mapping[str, Any]) -> None:
-    with flow.edit():
-        for name, settings in document.get("nodes", {}).items():
-            flow.node(name, **settings)
-        for name, settings in document["processors"].items():
-            flow.processor(name, **settings)
-        for name, part in document["sockets"].items():
-            flow.declare(part["task"], name, processor=part["processor"], **part["options"])
+    for name, settings in document.get("nodes", {}).items():
+        flow.node(name, **settings)
+    for name, settings in document["processors"].items():
+        flow.processor(name, **settings)
+    for name, part in document["sockets"].items():
+        flow.declare(part["task"], name, processor=part["processor"], **part["options"])
 
 
-def _wire(flow: Flow, document: Mapping[str, Any]) -> None:
-    there = {name: socket.fixed for name, socket in flow.sockets.items()}
-    with flow.edit():
-        for name, part in document["sockets"].items():
-            for argument, value in part["fixed"].items():
-                if repr(value)[:200] != there[name].get(argument):
-                    flow.fix(name, **{argument: value})
-        for plug in document["plugs"]:
-            options = {key: value for key, value in plug.items() if key not in ("source", "target")}
-            flow.plug(plug["source"], plug["target"], **options)
-        placed = {name: part["position"] for name, part in document["sockets"].items() if part["position"]}
-        flow.place(**placed)
+def _wire(flow: Flow, document: Mapping[str, Any], there: Mapping[str, Mapping[str, str]]) -> None:
+    for name, part in document["sockets"].items():
+        for argument, value in part["fixed"].items():
+            if repr(value)[:200] != there.get(name, {}).get(argument):
+                flow.fix(name, **{argument: value})
+    for plug in document["plugs"]:
+        options = {key: value for key, value in plug.items() if key not in ("source", "target")}
+        flow.plug(plug["source"], plug["target"], **options)
+    flow.place(**{name: part["position"] for name, part in document["sockets"].items() if part["position"]})
+
+
+def _pause(flow: Flow, document: Mapping[str, Any]) -> None:
     paused = [*document.get("paused", ()), *(name for name, part in document["sockets"].items() if part["paused"])]
     if paused:
         flow.pause(*paused)

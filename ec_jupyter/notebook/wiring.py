@@ -419,9 +419,9 @@ class Wiring(Nodes, Lookup):
         Raises
         ------
         RevisionError
-            There is none, or what it touched was changed since. Or the last thing done here is a discard, a supplied
-            value, a cancelled call or an emptied flow, which cannot be undone: the next undo takes back the edit
-            before it.
+            There is none, or what it touched was changed since. Or the last thing done, here or in another notebook,
+            is a discard, a supplied value, a cancelled call or an emptied flow, which cannot be undone: the next undo
+            takes back the edit before it.
         """
         return self._step("undo")
 
@@ -430,7 +430,7 @@ class Wiring(Nodes, Lookup):
         return self._step("redo")
 
     def _step(self, way: str) -> str:
-        reply = self._client.undoing.step(way)
+        reply = self._client.ask(way, {"by": "code"})[0]
         self._editor.seen(reply["revision"])
         for text in reply["warnings"]:
             note(text)

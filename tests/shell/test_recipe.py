@@ -106,6 +106,28 @@ def test_a_saved_flow_can_be_loaded_and_loading_again_changes_nothing(built: Any
     assert built.run("flow.submit('mean', one=5).result(60)") == 1.5
 
 
+def test_loading_is_one_edit_which_one_undo_takes_back(built: Any, tmp_path: Path) -> None:
+    path = tmp_path / "flow.json"
+    built.run(f"flow.save({str(path)!r})")
+    fresh(built)
+    built.run(f"flow = ec.load({str(path)!r}, 'third')")
+    assert len(built.run("flow.history()")) == 1
+    assert sorted(built.run("flow.sockets")) == sorted(json.loads(path.read_text())["sockets"])
+    built.run("flow.undo()")
+    assert built.run("(dict(flow.sockets), dict(flow.plugs))") == ({}, {})
+
+
+def test_a_file_whose_last_plug_cannot_be_leaves_the_flow_as_it_was(built: Any, tmp_path: Path) -> None:
+    path = tmp_path / "flow.json"
+    document = json.loads(built.run("flow.to_json()"))
+    document["plugs"].append({"source": "fact", "target": "nobody.x"})
+    path.write_text(json.dumps(document))
+    fresh(built)
+    error = built.fail(f"ec.load({str(path)!r}, 'third')")
+    assert "nobody" in str(error)
+    assert built.run("flow = ec.flow('third')\ndict(flow.sockets), len(flow.history())") == ({}, 0)
+
+
 def test_loading_touches_no_name_of_the_notebook(built: Any, tmp_path: Path) -> None:
     path = tmp_path / "flow.json"
     built.run(f"flow.save({str(path)!r})")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from itertools import permutations
 from typing import Any
 
@@ -256,6 +258,19 @@ def test_undo_after_what_cannot_be_undone_says_so_once_and_takes_nothing_else_ba
     assert isinstance(error, RevisionError)
     edit = "undo again takes back the edit before it: plug emit_one -> add_two.one"
     assert str(error) == f"{what} cannot be undone; {edit}"
+    assert wired.run("len(flow.plugs)") == 1
+    assert wired.run("flow.undo()") == "plug emit_one -> add_two.one"
+    assert wired.run("len(flow.plugs)") == 0
+
+
+def test_undo_knows_of_a_discard_in_another_notebook_and_before_a_stop(wired: Any) -> None:
+    wired.run("%ec_plug emit_one -> add_two.one")
+    wired.run("r = flow.submit('add_two', one=1, partial=True)")
+    other = "import ec_jupyter as ec; flow = ec.flow(folder={!r}); flow.discard(flow.waiting())"
+    subprocess.run([sys.executable, "-c", other.format(wired.run("str(flow.folder)"))], check=True)
+    assert wired.run("len(flow.waiting())") == 0
+    wired.run("flow.stop()")
+    assert "a discard cannot be undone" in str(wired.fail("flow.undo()"))
     assert wired.run("len(flow.plugs)") == 1
     assert wired.run("flow.undo()") == "plug emit_one -> add_two.one"
     assert wired.run("len(flow.plugs)") == 0
