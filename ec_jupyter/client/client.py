@@ -29,6 +29,7 @@ from ec_jupyter.client.waits import Deadline
 from ec_jupyter.engine.folder import refusal
 from ec_jupyter.engine.store import make_folder
 from ec_jupyter.engine.submit_log import identity_of, submit_log_folder
+from ec_jupyter.engine.submit_records import lots_of
 from ec_jupyter.errors import (
     ArgumentsError,
     EcError,
@@ -184,20 +185,25 @@ class Client(Rpc):
             if transport is None or not self._has_room(transport):
                 transport = self._connection.wait_connected(Deadline(None), self._has_room)
             log = self._open_log()
-            watched, n = self._eager > 0, next(self._numbers)
-            accepted = Accepted(self, n, len(calls), watched)
+            watched, lots = self._eager > 0, 1 if columns is None else lots_of(len(calls), columns[1])
+            n = next(self._numbers)
+            numbers = range(n, n + lots)
+            for _ in numbers[1:]:
+                next(self._numbers)
+            accepted = Accepted(self, numbers, len(calls), watched)
             if columns is not None:
-                record = log.writer.calls(n, transport.sent, columns[0], len(calls), columns[1], watched=watched)
+                record = log.writer.calls(numbers, transport.sent, columns[0], len(calls), columns[1], watched=watched)
             else:
                 record = log.writer.frame(n, transport.sent, {**header, "n": n, "watch": watched}, buffers)
             self._eager -= watched
-            self._submits[n] = accepted
-            self._newest = n
+            self._submits.update(dict.fromkeys(numbers, accepted))
+            self._newest = numbers[-1]
             try:
                 log.append(record)
             except BaseException:
                 if not log.appended:
-                    self._submits.pop(n, None)
+                    for one in numbers:
+                        self._submits.pop(one, None)
                     log.writer.unmade()
                 raise
             if log.unheard:

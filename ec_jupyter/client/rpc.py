@@ -192,11 +192,10 @@ class Rpc:
 
     def _settle(self, n: int, answer: Sequence[int] | EcError) -> None:
         accepted = self._submits.pop(n, None)
-        if accepted is None:
+        if accepted is None or not accepted.take(n, answer):
             return
-        accepted.answer = answer
-        if accepted.watched and not isinstance(answer, EcError):
-            self._futures.watched(answer)
+        if accepted.watched and not isinstance(accepted.answer, EcError | None):
+            self._futures.watched(accepted.answer)
         if accepted.future is not None:
             accepted.settle()
 

@@ -38,8 +38,8 @@ class Accepted(Sequence[int]):
 
     Attributes
     ----------
-    n : int
-        Number of the submit.
+    numbers : range
+        Numbers of the submits in which they were written down, at one go.
     watched : bool
         Their results were asked for as they were submitted.
     answer : sequence of int, EcError or None
@@ -50,10 +50,11 @@ class Accepted(Sequence[int]):
         Set once there is an answer, if somebody asked for that.
     """
 
-    __slots__ = ("_asker", "_calls", "answer", "failed", "future", "n", "watched")
+    __slots__ = ("_asker", "_calls", "_parts", "answer", "failed", "future", "numbers", "watched")
 
-    def __init__(self, asker: Asker, n: int, calls: int, watched: bool) -> None:
-        self._asker, self.n, self._calls, self.watched = asker, n, calls, watched
+    def __init__(self, asker: Asker, numbers: range, calls: int, watched: bool) -> None:
+        self._asker, self.numbers, self._calls, self.watched = asker, numbers, calls, watched
+        self._parts: dict[int, Sequence[int] | EcError] | None = None
         self.answer: Sequence[int] | EcError | None = None
         self.failed: EcError | None = None
         self.future: Future[None] | None = None
@@ -83,6 +84,18 @@ class Accepted(Sequence[int]):
         """One of them, once it is known."""
         return Number(self, at)
 
+    def take(self, n: int, answer: Sequence[int] | EcError) -> bool:
+        """Note what the engine has said of one of the submits; whether all is said."""
+        if len(self.numbers) == 1:
+            self.answer = answer
+            return True
+        parts = self._parts = self._parts or {}
+        parts[n] = answer
+        if len(parts) < len(self.numbers):
+            return False
+        self.answer = _joined([parts[one] for one in self.numbers])
+        return True
+
     def settle(self) -> None:
         """Wake whoever awaits the answer."""
         future, self.future = self.future, None
@@ -100,6 +113,16 @@ class Accepted(Sequence[int]):
             return self.ids(LOOK_SECONDS if self._asker.connected else 0.0)
         except (EcError, TimeoutError):
             return None
+
+
+def _joined(answers: Iterable[Sequence[int] | EcError]) -> Sequence[int] | EcError:
+    """The identities of all submits, or why there are none."""
+    ids: list[int] = []
+    for answer in answers:
+        if isinstance(answer, EcError):
+            return answer
+        ids.extend(answer)
+    return range(ids[0], ids[-1] + 1) if ids[-1] - ids[0] == len(ids) - 1 else ids
 
 
 class Number:

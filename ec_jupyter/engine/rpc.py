@@ -78,10 +78,13 @@ class Rpc:
             raise FrameError(f"no frame is called {kind!r}")
         if not client.greeted and kind not in _OPEN:
             raise FrameError("the first frame must be a hello")
-        if kind != "ring":
+        if kind not in ("ring", "wait"):
+            # what a client waits for was taken before it knew the numbers
             self.submit_logs.before(client, self.submit)
         schema.check(header, len(buffers))
         if kind in _WRITES:
+            # a map is in many lots, and they all meet the same wiring
+            self.submit_logs.take_all(self.submit)
             if self.loop.stalled is not None:
                 raise self.loop.stalled
             if header.get("again") and self._answered(client, header):

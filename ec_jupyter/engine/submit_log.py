@@ -21,7 +21,7 @@ from typing import Protocol
 
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.parts import Asker, Clock
-from ec_jupyter.engine.submit_records import ASLEEP, BASE, DONE, PAGE, WRITTEN, Lot, Reader, Single, Words
+from ec_jupyter.engine.submit_records import ASLEEP, BASE, DONE, LOT_CALLS, PAGE, WRITTEN, Lot, Reader, Single, Words
 from ec_jupyter.errors import EcError, FrameError, defect, to_wire
 from ec_jupyter.wire import Header
 
@@ -54,6 +54,9 @@ Submit = Callable[[Submitter, "Lot | Single"], None]
 
 RECHECK_SECONDS = 0.001
 """After so long an engine that asked to be rung looks once more by itself."""
+
+READ_BYTES = 1 << 18
+"""So much of a log is read at once, or more where a single record is larger."""
 
 DROP_EVERY = 64
 """Answers that are kept though their client knows them, at most."""
@@ -116,7 +119,7 @@ class LiveLog:
         return True
 
     def take(self, upto: float) -> list[Lot | Single]:
-        """What was written after no more than so many frames, and not taken yet."""
+        """Some of what was written after no more than so many frames, and not taken yet; none where there is none."""
         end, base = self._words.get(WRITTEN), self._words.get(BASE)
         if end == self.at:
             return []
@@ -125,8 +128,13 @@ class LiveLog:
             self._base = base
             self.at = max(self.at, base)
             self._reader.forget()
-        data = os.pread(self._fd, end - self.at, PAGE + self.at - base)
-        found, size = self._reader.take(data, upto)
+        found, size, wanted = list[Lot | Single](), 0, READ_BYTES
+        while not size and self._reader.fault is None:
+            data = os.pread(self._fd, min(end - self.at, wanted), PAGE + self.at - base)
+            found, size = self._reader.take(data, upto, LOT_CALLS)
+            if len(data) < wanted:
+                break
+            wanted *= 8
         self.at += size
         if self._reader.fault is not None:
             log.error("the log of client %s: %s", self.client.id, self._reader.fault)
@@ -205,23 +213,30 @@ class SubmitLogs:
         self._clock.schedule()
 
     def look(self, submit: Submit) -> bool:
-        """Take what clients have submitted; whether they wait for the results of all of it."""
-        watched = [self._drain(live, submit, live.client.served) for live in self._live.values()]
-        return all(watched)
+        """Take some of what clients have submitted; whether they wait for the results of all of it.
 
-    def _drain(self, live: LiveLog, submit: Submit, upto: float, end: float = math.inf) -> bool:
-        watched = True
-        while self._clock.stalled is None and live.news and live.at < end:
-            found = live.take(upto)
-            if not found:
-                break
-            for item in found:
-                self._take(live.client, item, submit)
-                watched = watched and item.watched
+        `rest` sees to it that the next tick takes more.
+        """
+        taken = [item for live in self._live.values() for item in self._take_some(live, submit, live.client.served)]
+        return all(item.watched for item in taken)
+
+    def take_all(self, submit: Submit) -> None:
+        """Take what clients have submitted so far."""
+        for live in self._live.values():
+            self._drain(live, submit, live.client.served)
+
+    def _drain(self, live: LiveLog, submit: Submit, upto: float, end: float = math.inf) -> None:
+        while live.at < end and self._take_some(live, submit, upto):
+            pass
+
+    def _take_some(self, live: LiveLog, submit: Submit, upto: float) -> list[Lot | Single]:
+        found = live.take(upto) if self._clock.stalled is None and live.news else []
+        for item in found:
+            self._take(live.client, item, submit)
         if live.done >= live.dropped + DROP_EVERY:
             live.dropped = live.done
             self._core.journal.add("drop_accepted", (live.client.id, live.done))
-        return watched
+        return found
 
     def rest(self) -> None:
         """Have a tick where there is more to take; be rung where there is not."""

@@ -31,6 +31,13 @@ _FIRST = 2
 _WATCHED = 1 << 31  # with the number of a shape: its client waits for the results
 WORD = struct.Struct("<Q")
 _NUMBER = struct.Struct("<I")
+
+LOT_CALLS = 2_000
+"""Calls that are taken in at one go: everybody else waits meanwhile."""
+
+LOT_BYTES = 1 << 20
+"""Bytes of them."""
+
 _ONE = struct.Struct("<II")
 
 
@@ -171,20 +178,39 @@ class Writer:
         return _record(n, before, _FRAME, encode(header, buffers))
 
     def calls(
-        self, n: int, before: int, shape: Shape, each: int, values: Sequence[bytes], *, watched: bool
+        self, numbers: range, before: int, shape: Shape, calls: int, values: Sequence[bytes], *, watched: bool
     ) -> bytes:
-        """Calls that are alike, their values one call after the other; the log gets the shape once."""
-        number, told = self._shapes.get(shape), b""
+        """Calls that are alike, their values one call after the other, as the submits of those `numbers`.
+
+        The log gets the shape once. How many numbers it takes, `lots_of` says.
+        """
+        what, told = self._shapes.get(shape), b""
         self._told = None
-        if number is None:
+        if what is None:
             self._told = shape
-            number = self._shapes[shape] = len(self._shapes) + _FIRST
-            told = _record(n, before, _SHAPE, json.dumps(shape.header()).encode())
-        if len(values) == 1:
-            body = _ONE.pack(each, len(values[0])) + values[0]
-        else:
-            body = b"".join((struct.pack(f"<{len(values) + 1}I", each, *map(len, values)), *values))
-        return told + _record(n, before, number | _WATCHED if watched else number, body)
+            what = self._shapes[shape] = len(self._shapes) + _FIRST
+            told = _record(numbers[0], before, _SHAPE, json.dumps(shape.header()).encode())
+        what, each, width = what | _WATCHED if watched else what, -(-calls // len(numbers)), len(shape.names)
+        parts = [told]
+        for at, n in enumerate(numbers):
+            some = values[at * each * width : (at + 1) * each * width]
+            parts.append(_record(n, before, what, _body(min(each, calls - at * each), some)))
+        return b"".join(parts)
+
+
+def lots_of(calls: int, values: Sequence[bytes]) -> int:
+    """In how many submits, to which all of them belong, calls are written: each is taken in at one go."""
+    if calls == 1:
+        return 1
+    lots = min(calls, max(-(-calls // LOT_CALLS), -(-sum(map(len, values)) // LOT_BYTES)))
+    # as many as it takes with so many calls each: none is empty
+    return -(-calls // -(-calls // lots))
+
+
+def _body(calls: int, values: Sequence[bytes]) -> bytes:
+    if len(values) == 1:
+        return _ONE.pack(calls, len(values[0])) + values[0]
+    return b"".join((struct.pack(f"<{len(values) + 1}I", calls, *map(len, values)), *values))
 
 
 def _record(n: int, before: int, what: int, body: bytes) -> bytes:
@@ -215,7 +241,9 @@ class Reader:
         """Begin anew, as the client has."""
         self._shapes.clear()
 
-    def take(self, data: bytes, upto: float = math.inf) -> tuple[list[Lot | Single], int]:
+    def take(
+        self, data: bytes, upto: float = math.inf, most: float = math.inf
+    ) -> tuple[list[Lot | Single], int]:
         """What whole records hold, and how many bytes they are.
 
         Parameters
@@ -224,10 +252,12 @@ class Reader:
             From where the last call ended.
         upto : float
             How many frames of the client were handled: what it wrote down after more of them waits.
+        most : float
+            How many calls, about.
         """
         found: list[Lot | Single] = []
-        at, end = 0, len(data)
-        while end - at >= _HEAD.size and self.fault is None:
+        at, end, calls = 0, len(data), 0
+        while end - at >= _HEAD.size and self.fault is None and calls < most:
             size, check, tail = _HEAD.unpack_from(data, at)
             n, before, what = _TAIL.unpack(tail)
             start = at + _HEAD.size
@@ -237,27 +267,29 @@ class Reader:
             try:
                 if self._checked and zlib.crc32(body, zlib.crc32(tail)) != check:
                     raise FrameError(f"submit {n} is damaged")
-                self._add(found, n, what, body)
+                calls += self._add(found, n, what, body)
             except FrameError as error:
                 self.fault = error
             else:
                 at = start + size
         return found, at
 
-    def _add(self, found: list[Lot | Single], n: int, what: int, body: bytes) -> None:
+    def _add(self, found: list[Lot | Single], n: int, what: int, body: bytes) -> int:
+        """Add what a record holds; how many calls."""
         number = what & ~_WATCHED
+        if number >= _FIRST:
+            if number - _FIRST >= len(self._shapes):
+                raise FrameError(f"submit {n} has a shape that was not told")
+            return _gather(found, n, self._shapes[number - _FIRST], body, watched=what != number)
         if number == _FRAME:
             found += [Single(n, header, buffers) for header, buffers in FrameReader().feed(body)]
-        elif number == _SHAPE:
-            self._shapes.append(_shape(body))
-        elif number - _FIRST < len(self._shapes):
-            _gather(found, n, self._shapes[number - _FIRST], body, watched=what != number)
-        else:
-            raise FrameError(f"submit {n} has a shape that was not told")
+            return 1
+        self._shapes.append(_shape(body))
+        return 0
 
 
-def _gather(found: list[Lot | Single], n: int, shape: Header, body: bytes, *, watched: bool) -> None:
-    """Add a submit to the last lot, if it is like it, or begin one."""
+def _gather(found: list[Lot | Single], n: int, shape: Header, body: bytes, *, watched: bool) -> int:
+    """Add a submit to the last lot, if it is like it, or begin one; how many calls it has."""
     each, columns = _columns(n, body, len(shape["names"]))
     last = found[-1] if found else None
     if (
@@ -272,6 +304,7 @@ def _gather(found: list[Lot | Single], n: int, shape: Header, body: bytes, *, wa
             column.extend(more)
     else:
         found.append(Lot(n, shape, each, watched, columns))
+    return each
 
 
 def _columns(n: int, body: bytes, names: int) -> tuple[int, list[list[bytes]]]:

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
 from ec_jupyter.client import submit_log
-from ec_jupyter.client.client import PYTHON
+from ec_jupyter.client.client import PYTHON, Client
 from ec_jupyter.client.submit_log import SubmitLog
 from ec_jupyter.client.waits import background
 from ec_jupyter.engine.address import connect
-from ec_jupyter.engine.submit_records import PAGE, Shape
+from ec_jupyter.engine.submit_records import LOT_CALLS, PAGE, Shape
 from ec_jupyter.wire import PROTOCOL, FrameReader, encode
-from tests.crash.flowkit import Flow, Marks, kill, mark, wait_until
+from tests.crash.flowkit import SECONDS, Flow, Marks, echo, kill, mark, wait_until
 
 N = 40
 
@@ -98,9 +99,9 @@ def test_a_frame_that_a_client_died_writing_was_not_accepted_and_hinders_nothing
     value = wired.client.dump("whole")
     log = SubmitLog(wired.folder / "inbox" / "gone.log")
     shape = Shape("leave", ("text",), (value.type,), wired.client.topology["revision"], partial=False)
-    log.append(log.writer.calls(1, 0, shape, 1, [value.data or b""], watched=False))
+    log.append(log.writer.calls(range(1, 2), 0, shape, 1, [value.data or b""], watched=False))
     # what it wrote of the next one lies behind the word that says how far the log is written
-    torn = log.writer.calls(2, 0, shape, 1, [value.data or b""], watched=False)[:-3]
+    torn = log.writer.calls(range(2, 3), 0, shape, 1, [value.data or b""], watched=False)[:-3]
     os.pwrite(log._fd, torn, PAGE + log.held)
     log.close(remove=False)
     kill(wired.engine)
@@ -231,3 +232,48 @@ def test_a_submit_waits_while_a_stopped_engine_is_far_behind_and_goes_on_with_it
     submitting.result(60)
     assert states(wired, [some[0] for some in submitted]) == ["done"] * 60
     assert len(marks.lines) == 60
+
+
+def requests_in(folder: Path) -> int:
+    with closing(sqlite3.connect(folder / "flow.db")) as db:
+        return int(db.execute("SELECT count(*) FROM request").fetchone()[0])
+
+
+@pytest.mark.parametrize("seen", [False, True])
+def test_of_many_calls_that_are_accepted_together_a_killed_engine_loses_none(
+    make_flow: Callable[..., Flow], seen: bool
+) -> None:
+    flow = make_flow()
+    flow.socket(echo)
+    flow.client.ask("pause", {"sockets": ["echo"]})
+    os.kill(flow.engine, signal.SIGSTOP)
+    n = 3 * LOT_CALLS + 5
+    accepted = flow.client.submit([("echo", {"x": flow.client.dump(i)}) for i in range(n)])
+    if seen:
+        # some of it is taken in, perhaps
+        os.kill(flow.engine, signal.SIGCONT)
+        wait_until(lambda: requests_in(flow.folder))
+    kill(flow.engine)
+    ids = accepted.ids(SECONDS)
+    assert sorted(ids) == sorted(set(ids))
+    assert flow.count("echo")["queued"] == requests_in(flow.folder) == n
+    flow.client.ask("resume", {"sockets": ["echo"]})
+    asked = [0, 1, LOT_CALLS, n - 1]
+    rows = [flow.client.finished(ids[at]).result(SECONDS) for at in asked]
+    assert [flow.client.load(row["value"]) for row in rows] == asked
+
+
+def test_a_call_does_not_wait_until_all_that_another_client_has_submitted_is_taken_in(
+    make_flow: Callable[..., Flow],
+) -> None:
+    flow = make_flow()
+    flow.socket(echo)
+    flow.client.ask("pause", {"sockets": ["echo"]})
+    other = Client.open(flow.folder, flow.folder.name, **flow.options)
+    value = flow.client.dump(1)
+    os.kill(flow.engine, signal.SIGSTOP)
+    many = flow.client.submit([("echo", {"x": value})] * (10 * LOT_CALLS))
+    one = other.submit([("echo", {"x": value})])
+    os.kill(flow.engine, signal.SIGCONT)
+    assert one.ids(SECONDS)[0] < many.ids(SECONDS)[-1]
+    other.close()

@@ -7,7 +7,17 @@ from typing import Any
 
 import pytest
 
-from ec_jupyter.engine.submit_records import Lot, Reader, Shape, Single, Writer, answers
+from ec_jupyter.engine.submit_records import (
+    LOT_BYTES,
+    LOT_CALLS,
+    Lot,
+    Reader,
+    Shape,
+    Single,
+    Writer,
+    answers,
+    lots_of,
+)  # fmt: skip
 
 SHAPES = [
     Shape("one", ("x",), ("int",), 3, partial=False),
@@ -43,7 +53,7 @@ def written(seed: int) -> tuple[list[bytes], list[tuple[Any, ...]]]:
         calls = [[some.randbytes(some.choice([0, 5, 300])) for _ in shape.names] for _ in range(each)]
         watched = some.random() < 0.1
         values = [value for call in calls for value in call]
-        records.append(writer.calls(n, n, shape, each, values, watched=watched))
+        records.append(writer.calls(range(n, n + 1), n, shape, each, values, watched=watched))
         columns = [[call[at] for call in calls] for at in range(len(shape.names))]
         rows.append((n, shape.socket, each, columns, watched))
     return records, rows
@@ -81,7 +91,7 @@ def test_a_damaged_log_gives_what_stands_before_the_damage(seed: int) -> None:
 
 def test_submits_that_follow_on_each_other_and_are_alike_are_one_lot() -> None:
     writer = Writer()
-    data = b"".join(writer.calls(n, 0, SHAPES[0], 1, [b"%d" % n], watched=False) for n in range(5, 105))
+    data = b"".join(writer.calls(range(n, n + 1), 0, SHAPES[0], 1, [b"%d" % n], watched=False) for n in range(5, 105))
     ((lot,), size) = Reader().take(data)
     assert isinstance(lot, Lot)
     assert (lot.first, lot.frames, lot.calls, size) == (5, 100, 100, len(data))
@@ -93,7 +103,7 @@ def test_submits_that_follow_on_each_other_and_are_alike_are_one_lot() -> None:
 
 def test_what_was_written_after_a_frame_waits_until_that_frame_was_handled() -> None:
     writer = Writer()
-    data = b"".join(writer.calls(n, n, SHAPES[0], 1, [b"x"], watched=False) for n in range(1, 10))
+    data = b"".join(writer.calls(range(n, n + 1), n, SHAPES[0], 1, [b"x"], watched=False) for n in range(1, 10))
     reader = Reader()
     first, size = reader.take(data, upto=4)
     rest, _ = reader.take(data[size:], upto=9)
@@ -103,9 +113,9 @@ def test_what_was_written_after_a_frame_waits_until_that_frame_was_handled() -> 
 
 def test_a_record_that_was_not_written_after_all_leaves_no_shape_behind() -> None:
     writer = Writer()
-    writer.calls(1, 0, SHAPES[0], 1, [b"x"], watched=False)
+    writer.calls(range(1, 2), 0, SHAPES[0], 1, [b"x"], watched=False)
     writer.unmade()
-    data = writer.calls(2, 0, SHAPES[1], 1, [b"x", b"y"], watched=False)
+    data = writer.calls(range(2, 3), 0, SHAPES[1], 1, [b"x", b"y"], watched=False)
     (lot,), _ = Reader().take(data)
     assert isinstance(lot, Lot)
     assert lot.shape["socket"] == "two"
@@ -115,3 +125,21 @@ def test_answers_of_submits_whose_requests_follow_on_each_other_are_one_row() ->
     lot = Lot(7, {"names": ["x"]}, 2, False, [[b"a", b"b", b"c", b"d"]], frames=2)
     assert answers(lot, range(40, 44)) == [(8, {"row": (7, 2, 2, 40)})]
     assert answers(lot, [40, 41, 43, 44]) == [(7, {"ids": [40, 41]}), (8, {"ids": [43, 44]})]
+
+
+@pytest.mark.parametrize(("calls", "size"), [(1, 9), (1, 9 << 20), (2_000, 9), (2_001, 9), (10_000, 9), (5, 400_000)])
+def test_many_calls_are_written_as_submits_of_which_each_is_taken_in_at_one_go(calls: int, size: int) -> None:
+    writer, data = Writer(), bytes(size)
+    numbers = range(7, 7 + lots_of(calls, [data] * calls))
+    record = writer.calls(numbers, 0, SHAPES[0], calls, [data] * calls, watched=False)
+    reader, found, at = Reader(checked=True), list[Lot | Single](), 0
+    while at < len(record):
+        items, size_read = reader.take(record[at:], most=1)
+        (lot,) = items
+        assert isinstance(lot, Lot)
+        assert 0 < lot.calls <= LOT_CALLS
+        assert lot.calls == 1 or lot.calls * size <= LOT_BYTES + size
+        found += items
+        at += size_read
+    assert [item.first for item in found] == list(numbers)
+    assert sum(item.calls for item in found if isinstance(item, Lot)) == calls
