@@ -115,6 +115,13 @@ def _accept(core: Core, socket: int, arguments: dict[str, Value], full: bool, su
 
 
 def _queue_new(core: Core, request: int, socket: int, party: int, arguments: dict[str, Value]) -> None:
+    values = list(arguments.values())
+    if len(values) <= MOST_ARGUMENTS and all(map(fits, values)):
+        columns = [[value.data or b""] for value in values]
+        types, one = [value.type for value in values], range(request, request + 1)
+        lot = JobLot(socket, one, (party,), one, tuple(arguments), types, columns, core.now)
+        lots.queue(core, lot, "submitted", [pack(values)])
+        return
     inside: list[Value] = []
     given: dict[str, Argument] = {}
     for name, value in arguments.items():

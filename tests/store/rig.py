@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
-from ec_jupyter.engine import recovery
+from ec_jupyter.engine import lots, recovery
 from ec_jupyter.engine.acceptance import accept
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.rows import SQL, TABLES, Rows
@@ -127,18 +127,18 @@ def submit(core: Core, name: str, **arguments: object) -> int:
 
 def begin(core: Core, name: str) -> tuple[int, int]:
     """Give the head of a socket's queue to a worker that does not exist; its request and attempt."""
-    (request,) = core.dispatch.take([core.topology.names[name]], 1)
-    call = core.call(core.jobs[request])
+    (call,) = lots.start(core, core.dispatch.take([core.topology.names[name]], 1), LOCAL)
     return call.request, call.attempt
 
 
 def begin_one(core: Core, request: int, node: str = LOCAL) -> tuple[int, int]:
     """The same of a request that is queued, whatever lies before it; one on another `node` is claimed."""
-    job = core.jobs[request]
+    job = core.jobs.peek(request)
+    assert job is not None
     assert core.dispatch.drop(job.socket, request)
-    call = core.call(job, node)
+    (call,) = lots.start(core, [request], node)
     if node != LOCAL:
-        core.claim(job)
+        core.claim(core.jobs[request])
     core.suspects.end()
     return call.request, call.attempt
 
