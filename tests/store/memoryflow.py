@@ -209,6 +209,9 @@ class MemoryEngine:
     def before(self, client: object, submit: object) -> None:
         """It has no log."""
 
+    def take_all(self, submit: object) -> None:
+        """Nobody has."""
+
     def notice(self, text: str, **more: Any) -> None:
         """It asks for what there is to know."""
 
