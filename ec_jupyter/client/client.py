@@ -29,7 +29,7 @@ from ec_jupyter.client.waits import Deadline
 from ec_jupyter.engine.folder import refusal
 from ec_jupyter.engine.store import make_folder
 from ec_jupyter.engine.submit_log import identity_of, submit_log_folder
-from ec_jupyter.engine.submit_records import lots_of
+from ec_jupyter.engine.submit_records import Shape, lots_of
 from ec_jupyter.errors import (
     ArgumentsError,
     EcError,
@@ -45,6 +45,9 @@ log = logging.getLogger(__name__)
 RING = encode({"k": "ring"})  # wakes an engine that has nothing to do
 EAGER = 8  # submits that ask for their results at once, after somebody waited for one
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
+
+Alike = tuple[str, tuple[str, ...]]
+"""A socket, and the arguments that calls of it bring."""
 
 __all__ = ["Accepted", "Call", "Client", "unpack"]
 
@@ -97,7 +100,7 @@ class Client(Rpc):
         self._pid = os.getpid()
         self._eager = self._newest = 0
         self._files = count()
-        self._whole: tuple[dict[str, Any], set[tuple[str, ...]]] = ({}, set())
+        self._whole: tuple[dict[str, Any], set[Alike]] = ({}, set())
         self._reset_rpc()
 
     @classmethod
@@ -176,9 +179,10 @@ class Client(Rpc):
         self.warnings, self.topology = header["warnings"], header["topology"]
 
     # -- what a caller does ----------------------------------------------------
-    def _accept(self, calls: list[Call], revision: int, partial: bool) -> Accepted:
-        """Write a submit to the log; without an engine nothing is written, and nothing accepted."""
-        columns = shape(calls, revision, partial)
+    def _accept(
+        self, calls: list[Call], columns: tuple[Shape, list[bytes]] | None, revision: int, partial: bool
+    ) -> Accepted:
+        """Write a submit to the log, in columns if it has any; without an engine nothing is written or accepted."""
         header, buffers = ({}, []) if columns else frame(calls, revision, partial)
         with self._lock:
             transport = self._connection.transport
@@ -269,27 +273,29 @@ class Client(Rpc):
         EngineError
             There is no engine to be had; nothing was accepted.
         """
-        calls = list(rows)
-        wiring, kinds = self.topology, {(name, *arguments) for name, arguments, *_ in calls}
+        calls, wiring = list(rows), self.topology
+        columns = shape(calls, wiring["revision"], partial)
+        alike = {columns[0][:2]} if columns else {(name, tuple(arguments)) for name, arguments, *_ in calls}
         known, whole = self._whole
-        if known is wiring and kinds <= whole:
-            accepted = self._accept(calls, wiring["revision"], partial)
+        if known is wiring and alike <= whole:
+            accepted = self._accept(calls, columns, wiring["revision"], partial)
         else:
-            accepted = self._accept_strange(calls, kinds, partial)
+            accepted = self._accept_strange(calls, alike, partial)
         if self._sync:
             accepted.ids()
         return accepted
 
-    def _accept_strange(self, calls: list[Call], kinds: set[tuple[str, ...]], partial: bool) -> Accepted:
+    def _accept_strange(self, calls: list[Call], alike: set[Alike], partial: bool) -> Accepted:
         """Accept calls of which it is not known that they lack nothing."""
         wiring = self._wiring(calls, partial)
-        accepted = self._accept(calls, wiring["revision"], partial)
+        revision = wiring["revision"]
+        accepted = self._accept(calls, shape(calls, revision, partial), revision, partial)
         if not fits(wiring, calls):
             # what this client does not know, the engine does, or refuses it
             accepted.ids()
         elif not partial:
             known, whole = self._whole
-            self._whole = (wiring, whole | kinds if known is wiring else kinds)
+            self._whole = (wiring, whole | alike if known is wiring else alike)
         return accepted
 
     def _wiring(self, calls: list[Call], partial: bool) -> dict[str, Any]:

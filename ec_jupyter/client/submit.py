@@ -137,6 +137,12 @@ class Number:
         """It, waited for so many seconds."""
         return self._accepted.ids(timeout)[self._at]
 
+    @property
+    def known(self) -> int | None:
+        """It, if it is known by now."""
+        answer = self._accepted.answer
+        return None if answer is None or isinstance(answer, EcError) else answer[self._at]
+
     def when_answered(self) -> Future[None]:
         """Done once it is known, or it is known why there is none."""
         return self._accepted.when_answered()

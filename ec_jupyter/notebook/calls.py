@@ -15,6 +15,7 @@ from ec_jupyter.errors import ArgumentsError
 from ec_jupyter.flow.columns import unpacked
 from ec_jupyter.flow.options import number_of, several
 from ec_jupyter.flow.options import shown as shown_value
+from ec_jupyter.nodes.values import small
 from ec_jupyter.notebook.binding import Binding
 from ec_jupyter.notebook.parts import Part, check_own
 from ec_jupyter.notebook.progress import Bar
@@ -106,7 +107,9 @@ class Calls(Queries):
 
     def _packed(self, values: dict[str, Any], socket: str) -> dict[str, Value]:
         dump = self._client.dump
-        return {name: dump(value, f"argument {name!r} of {socket!r}") for name, value in values.items()}
+        return {
+            name: small(value) or dump(value, f"argument {name!r} of {socket!r}") for name, value in values.items()
+        }
 
     def executor(self, processor: str | Processor = "main") -> ProcessorExecutor:
         """A `concurrent.futures.Executor` whose calls this flow runs on a processor, durably."""

@@ -138,9 +138,10 @@ class Request(Part):
             long, it was cancelled or skipped. Else the task's own exception is raised.
         """
         __tracebackhide__ = True
-        if isinstance(self._number, int):
-            client = self.flow._client
-            known = client.known_result(self._number)
+        number = self._number if isinstance(self._number, int) else self._number.known
+        if number is not None:
+            self._number, client = number, self.flow._client
+            known = client.known_result(number)
             if known is not None:
                 return client.load(known)
         deadline = Deadline(timeout)
