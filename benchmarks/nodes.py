@@ -13,6 +13,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,10 @@ import cloudpickle
 import numpy as np
 
 from benchmarks.agent import Counter, add
+from ec_jupyter.model import Node
+from ec_jupyter.nodes.agents import Home
 from ec_jupyter.nodes.ssh.agent import RemoteAgent
 from ec_jupyter.nodes.ssh.login import Login
-from ec_jupyter.nodes.ssh.session import Terms
 from ec_jupyter.nodes.values import dump
 from ec_jupyter.wire import Call, Outcome
 from tests.nodes.far import Pipe, ready
@@ -48,6 +50,9 @@ class Far(Counter):
         super().finished(outcomes)
 
     def node(self, name: str) -> None: ...
+
+    def after(self, effect: Callable[[], None]) -> None:
+        effect()
 
     def lost(self, name: str, requests: list[int]) -> None:
         raise AssertionError(f"lost {len(requests)}")
@@ -87,8 +92,8 @@ class Bench:
 
     async def start(self, login: Login, name: str) -> tuple[RemoteAgent, float]:
         began = time.perf_counter()
-        terms = Terms(name, flow=str(self.folder), epoch=1, cpus=2)
-        agent = RemoteAgent(self.counter, terms, login, folder=self.folder, workdir=self.folder)
+        home = Home(str(self.folder), self.folder, self.folder, self.folder, epoch=1, sync=False)
+        agent = RemoteAgent(Node(name, "", cpus=2), self.counter, home, login)
         self.counter.agent = agent  # type: ignore[assignment]
         agent.processor("main", 2)
         await agent.start()

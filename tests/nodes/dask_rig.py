@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ec_jupyter.model import Node
 from ec_jupyter.nodes.dask.agent import DaskAgent
 from tests.nodes.rig import Rig
 
@@ -16,10 +17,10 @@ class DaskRig(Rig):
         super().__init__(folder, folder)
         self.address = address
 
-    def make(self, cpus: int | None = None, **options: Any) -> DaskAgent:
+    def make(self, cpus: int | None = None, epoch: int = 7, tls: tuple[str, ...] = ()) -> DaskAgent:
         """An agent that is not started yet."""
-        options = {"workdir": self.folder, "address": self.address, "epoch": 7, **options}
-        agent = DaskAgent(self.ear, name="cluster", flow=str(self.folder), folder=self.folder, cpus=cpus, **options)
+        record = Node("cluster", self.address, cpus, kind="dask", tls=tls)
+        agent = DaskAgent(record, self.ear, self.home(epoch))
         self.ear.agents["cluster"] = agent
         self.agents.append(agent)
         return agent

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from ec_jupyter.errors import EcError, NodeStartError, from_wire
+from ec_jupyter.model import Node
 from ec_jupyter.nodes import bootstrap
 from ec_jupyter.nodes.ssh.agent import RemoteAgent
 from ec_jupyter.nodes.ssh.login import LOGIN_SECONDS, Login, last_line
-from ec_jupyter.nodes.ssh.session import Terms
 from tests.nodes.rig import Rig, gone, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +30,6 @@ class FarRig(Rig):
     def __init__(self, folder: Path, runtime: Path) -> None:
         super().__init__(folder, runtime)
         self.values.mkdir()
-        self.flow = str(folder)
         self.epoch = 7
         self.login: Callable[[], Login] = here
 
@@ -48,9 +47,9 @@ class FarRig(Rig):
 
     def make(self, cpus: int | None = 2, *, name: str = "far", login: Login | None = None, **options: Any) -> Any:
         """A node that is not started yet."""
-        options = {"heartbeat": BEAT, "lease": 30.0, "epoch": self.epoch, **options}
-        terms = Terms(name=name, flow=self.flow, cpus=cpus, **options)
-        agent = RemoteAgent(self.ear, terms, login or self.login(), folder=self.folder, workdir=self.folder)
+        beats = {"heartbeat": BEAT, **{word: options.pop(word) for word in ("heartbeat", "idle") if word in options}}
+        record = Node(name, "", cpus, **{"lease": 30.0, **options})
+        agent = RemoteAgent(record, self.ear, self.home(self.epoch), login or self.login(), **beats)
         self.ear.agents[name] = agent
         self.agents.append(agent)
         return agent

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ec_jupyter.nodes.agents import Home
 from ec_jupyter.nodes.code import by_value
 from ec_jupyter.nodes.local.agent import Agent
 from ec_jupyter.nodes.values import dump, load
@@ -54,6 +55,12 @@ class Ear:
             assert outcome.request not in self.outcomes, "an outcome came twice"
             self.outcomes[outcome.request] = outcome
         self._news.set()
+
+    def after(self, effect: Callable[[], None]) -> None:
+        effect()
+
+    async def ask(self, text: str) -> str | None:
+        return None
 
     def done(self, block: Block) -> None:
         self.finished(block.outcomes())
@@ -154,6 +161,10 @@ class Rig:
         self.ear = Ear()
         self.agents: list[Any] = []
         self._ids = itertools.count(1)
+
+    def home(self, epoch: int = 7) -> Home:
+        """Where the engine would be."""
+        return Home(str(self.folder), self.folder, self.runtime, self.folder, epoch, sync=False)
 
     async def start(self, cpus: int = 2, **options: Any) -> Any:
         """An agent that takes calls."""

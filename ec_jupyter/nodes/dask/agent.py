@@ -13,11 +13,11 @@ import time
 from collections import deque
 from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from ec_jupyter.errors import EcError, HostUnreachableError, ProcessorNotFoundError, PythonMismatchError
-from ec_jupyter.nodes.agents import NodeListener
+from ec_jupyter.model import Node
+from ec_jupyter.nodes.agents import Home, NodeListener
 from ec_jupyter.nodes.codec import files_in
 from ec_jupyter.nodes.dask.batches import DaskBatches
 from ec_jupyter.nodes.dask.cluster import Cluster, Cut
@@ -36,56 +36,26 @@ class DaskAgent:
 
     Parameters
     ----------
+    record : Node
+        What the node is called; its host is the scheduler's address. Once the scheduler is gone, what ran
+        there is over for sure when the lease is.
     listener : NodeListener
         Told what becomes of the calls, and of the node.
-    name : str
-        Name of the node.
-    address : str
-        The scheduler's.
-    tls : sequence of str
-        Files of the authority, the certificate and its key; empty without TLS.
-    flow : str
-        Identity of the flow.
-    folder, workdir : Path
-        The flow's folder, and where modules beside the notebook lie.
-    epoch : int
-        The engine's.
-    cpus : int or None
-        CPUs it lends at most; None: a thread of a worker each.
-    lease : float
-        Seconds after which what ran there is over for sure once the scheduler is gone.
-    sync : bool
-        Whether value files are synced to the disk.
+    home : Home
+        Where the engine is.
     stay : int
         Results of more bytes stay with the worker that made them.
     """
 
-    def __init__(  # noqa: PLR0913 - what a node is, by name
-        self,
-        listener: NodeListener,
-        *,
-        name: str,
-        address: str,
-        tls: Sequence[str] = (),
-        flow: str,
-        folder: Path,
-        workdir: Path,
-        epoch: int,
-        cpus: int | None = None,
-        lease: float = 600.0,
-        sync: bool = False,
-        stay: int = 1 << 20,
-    ) -> None:
-        self.name, self.cpus, self.state = name, 0, "starting"
-        self._listener, self._address, self._tls, self._lease = listener, address, tuple(tls), lease
+    def __init__(self, record: Node, listener: NodeListener, home: Home, *, stay: int = 1 << 20) -> None:
+        self.name, self.cpus, self.state = record.name, 0, "starting"
+        self._record, self._listener = record, listener
         # two nodes of a flow may be one cluster
-        self._flow = f"{flow} {name}"
-        self._workers = DaskWorkers(self._flow, epoch, workdir, cpus)
-        self._files = DaskFiles(
-            listener, self._workers, folder / "values", epoch, sync=sync, stay=stay, spawn=self._spawn
-        )
+        self._flow = f"{home.flow} {self.name}"
+        self._workers = DaskWorkers(self._flow, home.epoch, home.workdir, record.cpus)
+        self._files = DaskFiles(listener, self._workers, home, stay=stay, spawn=self._spawn)
         self._batches = DaskBatches(
-            listener, name, self._workers, self._files, epoch,
+            listener, self.name, self._workers, self._files, home.epoch,
             spawn=self._spawn, cut=self._cut, gone=self._worker_gone, ended=self._ended,
         )  # fmt: skip
         self._caps: dict[str, int] = {}
@@ -158,7 +128,7 @@ class DaskAgent:
             log.warning("node %s: %s: %s", self.name, type(error).__name__, error)
 
     async def _connect(self) -> None:
-        cluster = Cluster(self._address, self._tls, self._worker_gone, self._wake.set)
+        cluster = Cluster(self._record.host, self._record.tls, self._worker_gone, self._wake.set)
         try:
             await cluster.connect()
         except BaseException:
@@ -248,10 +218,10 @@ class DaskAgent:
         self._workers.by_address.clear()
         self._files.cut()
         self.recall([call.request for queue in self._queues.values() for call in queue])
-        self._set_state("away", HostUnreachableError(f"the Dask scheduler at {self._address} is gone"))
+        self._set_state("away", HostUnreachableError(f"the Dask scheduler at {self._record.host} is gone"))
 
     def _expire(self, error: EcError) -> None:
-        if time.monotonic() - self._away < 1.1 * self._lease:
+        if time.monotonic() - self._away < 1.1 * self._record.lease:
             if self.state == "up":
                 self._set_state("away", error)
             return
@@ -447,7 +417,7 @@ class DaskAgent:
             note = "the cluster has no workers yet; calls wait for them"
         return {
             "state": self.state, "cpus": self.cpus, "used": workers.used, "round_trip": None, "memory": None,
-            "python": workers.python, "version": workers.version, "host": self._address, "since": self._since,
+            "python": workers.python, "version": workers.version, "host": self._record.host, "since": self._since,
             "workers": len(workers.by_address), "stored": sum(self._files.stored.values()),
             "error": str(error) if error is not None else None,
             "type": type(error).__name__ if error is not None else None, "note": note,

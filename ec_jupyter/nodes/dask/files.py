@@ -6,11 +6,10 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from ec_jupyter.errors import EcError
-from ec_jupyter.nodes.agents import NodeListener
+from ec_jupyter.nodes.agents import Home, NodeListener
 from ec_jupyter.nodes.codec import files_in, values_of
 from ec_jupyter.nodes.dask.cluster import Cluster, SilentError
 from ec_jupyter.nodes.dask.workers import DaskWorkers, Worker
@@ -39,12 +38,8 @@ class DaskFiles:
         Told of results that are left there; has the code of tasks.
     workers : DaskWorkers
         The workers.
-    values : Path
-        The flow's folder of values.
-    epoch : int
-        The engine's.
-    sync : bool
-        Whether value files are synced to the disk.
+    home : Home
+        Where the engine is.
     stay : int
         Results of more bytes are left there.
     spawn : callable
@@ -56,21 +51,11 @@ class DaskFiles:
         Files that are there and not here, and their bytes.
     """
 
-    def __init__(
-        self,
-        listener: NodeListener,
-        workers: DaskWorkers,
-        values: Path,
-        epoch: int,
-        *,
-        sync: bool,
-        stay: int,
-        spawn: Spawn,
-    ) -> None:
+    def __init__(self, listener: NodeListener, workers: DaskWorkers, home: Home, *, stay: int, spawn: Spawn) -> None:
         self.stored: dict[str, int] = {}
         self._listener, self._workers, self._spawn = listener, workers, spawn
-        self._values, self._sync, self._stay = values, sync, stay
-        self._downloads = Downloads(values, epoch, sync)
+        self._values, self._sync, self._stay = home.folder / "values", home.sync, stay
+        self._downloads = Downloads(self._values, home.epoch, home.sync)
         self._bringing: dict[str, asyncio.Task[bool]] = {}
         # values that were left there and are lost
         self._gone: set[str] = set()

@@ -64,10 +64,7 @@ def open(record: Node, listener: OpenListener, home: Home) -> NodeAgent:
     """The agent of a cluster."""
     from ec_jupyter.nodes.dask.agent import DaskAgent
 
-    return DaskAgent(
-        listener, name=record.name, address=record.host, tls=record.tls, flow=home.flow, folder=home.folder,
-        workdir=home.workdir, epoch=home.epoch, cpus=record.cpus, lease=record.lease, sync=home.sync,
-    )  # fmt: skip
+    return DaskAgent(record, listener, home)
 
 
 def missing(record: Node, package: str) -> str:

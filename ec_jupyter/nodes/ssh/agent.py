@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ec_jupyter.errors import FrameError, ProcessorNotFoundError
-from ec_jupyter.nodes.agents import NodeListener
+from ec_jupyter.model import Node
+from ec_jupyter.nodes.agents import Home, OpenListener
 from ec_jupyter.nodes.codec import (
     checked,
     file_name,
@@ -31,7 +32,7 @@ from ec_jupyter.nodes.lots import unpack_block
 from ec_jupyter.nodes.ssh.in_flight import InFlight, Out
 from ec_jupyter.nodes.ssh.login import Login
 from ec_jupyter.nodes.ssh.prefetch import Prefetch
-from ec_jupyter.nodes.ssh.session import Session, Terms
+from ec_jupyter.nodes.ssh.session import Session
 from ec_jupyter.nodes.ssh.transport import Transport
 from ec_jupyter.nodes.ssh.uploads import Uploads
 from ec_jupyter.nodes.worker import imports
@@ -44,46 +45,42 @@ class RemoteAgent:
 
     Parameters
     ----------
-    listener : NodeListener
+    record : Node
+        What the node is called, and lends.
+    listener : OpenListener
         Told what becomes of the calls, and of the node.
-    terms : Terms
-        On which the node works.
+    home : Home
+        Where the engine is.
     login : Login
         How to get there.
-    folder : Path
-        The flow's folder; values are files in its ``values``.
-    workdir : Path
-        Where modules beside the notebook lie.
-    sync : bool
-        Whether value files are synced to the disk.
-    after : callable or None
-        Calls what it is given once what the listener was told is on disk; None: at once.
+    idle : float
+        Seconds after which a worker there with nothing to do ends.
+    heartbeat : float
+        Seconds between signs of life, at most.
 
     Attributes
     ----------
     cpus : int
-        CPUs it lends; 0 until it has said how many those are, unless the terms do.
+        CPUs it lends; 0 until it has said how many those are, unless the record does.
     """
 
     def __init__(
         self,
-        listener: NodeListener,
-        terms: Terms,
+        record: Node,
+        listener: OpenListener,
+        home: Home,
         login: Login,
         *,
-        folder: Path,
-        workdir: Path,
-        sync: bool = False,
-        after: Callable[[Callable[[], None]], None] | None = None,
+        idle: float = 300.0,
+        heartbeat: float = 4.0,
     ) -> None:
-        self.name = terms.name
-        self.cpus = terms.cpus or 0
+        self.name = record.name
+        self.cpus = record.cpus or 0
         self._listener = listener
-        self._workdir = workdir
-        self._after = after or (lambda effect: effect())
-        self._session = Session(self, terms, login)
-        self._uploads = Uploads(folder / "values", listener.blob, self._refused)
-        self._downloads = Downloads(folder / "values", terms.epoch, sync)
+        self._workdir = home.workdir
+        self._session = Session(self, record, home, login, idle=idle, heartbeat=heartbeat)
+        self._uploads = Uploads(home.folder / "values", listener.blob, self._refused)
+        self._downloads = Downloads(home.folder / "values", home.epoch, home.sync)
         self._calls = InFlight()
         self._processors: dict[str, tuple[int, str | list[int]]] = {}
         self._prefetch = Prefetch()
@@ -108,7 +105,7 @@ class RemoteAgent:
             self._calls.out[request] = Out(attempt, processor, None, sent=True)
 
     async def start(self) -> None:
-        """Begin to log in; `ready` waits for what comes of it."""
+        """Begin to log in."""
         await self._session.start()
 
     def retry(self) -> None:
@@ -342,7 +339,7 @@ class RemoteAgent:
             self._seen.add(number)
         self._confirming.append(number)
         if len(self._confirming) == 1:
-            self._after(self._confirm)
+            self._listener.after(self._confirm)
 
     def _confirm(self) -> None:
         numbers, self._confirming = self._confirming, []

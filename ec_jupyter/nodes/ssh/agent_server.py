@@ -21,30 +21,19 @@ from typing import Any
 from ec_jupyter.errors import EcError, FrameError
 from ec_jupyter.nodes import bootstrap
 from ec_jupyter.nodes import cpus as machine
-from ec_jupyter.nodes.codec import (
-    checked,
-    file_name,
-    files_of,
-    numbers,
-    only,
-    pack_outcomes,
-    values_of,
-)
+from ec_jupyter.nodes.codec import checked, file_name, files_of, numbers, only
 from ec_jupyter.nodes.local.agent import Agent
 from ec_jupyter.nodes.local.agent_context import failed, stop_text
-from ec_jupyter.nodes.lots import pack_block, unpack_calls
+from ec_jupyter.nodes.lots import unpack_calls
+from ec_jupyter.nodes.ssh.reports import Reports
 from ec_jupyter.nodes.ssh.spool import Spool
 from ec_jupyter.nodes.ssh.transport import Transport, clock
-from ec_jupyter.wire import INLINE_BYTES, PROTOCOL, Block, Call, Header, Outcome, Value
+from ec_jupyter.wire import PROTOCOL, Block, Call, Header, Outcome, Value
 
 log = logging.getLogger(__name__)
 
 FACTS_SECONDS = 0.5
 LOOK_SECONDS = 0.25
-UNIT_BYTES = 2 * INLINE_BYTES
-"""Outcomes share a frame up to about so much."""
-
-BACKLOG_BYTES = 1 << 20
 FAREWELL_SECONDS = 2.0
 
 
@@ -82,7 +71,6 @@ class AgentServer:
         self._held: dict[int, Held] = {}
         self._ending: dict[int, int] = {}
         self._later: dict[int, tuple[str, Call]] = {}
-        self._busy: set[int] = set()
         self._sources: dict[str, str] = {}
         self._asked: dict[str, list[Callable[[bytes | None], None]]] = {}
         self._facts: dict[str, Any] = {}
@@ -91,6 +79,7 @@ class AgentServer:
         for name in ("values", "blobs", "spool"):
             (self.folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
         self._spool = Spool(self.folder / "spool")
+        self._reports = Reports(self._spool, self.folder / "values")
         self._lent = max(1, min(orders["cpus"] or machine.cpu_count(), machine.cpu_count()))
         self.agent = Agent(
             self, name=orders["name"], cpus=self._lent, folder=self.folder, runtime=self.folder, epoch=self._epoch,
@@ -134,6 +123,7 @@ class AgentServer:
         if self._transport is not None:
             self._transport.close("another connection has come")
         self._greeted = False
+        self._reports.pause()
         self._transport = Transport(self, read, write, self._heartbeat)
         self._transport.send(self._welcome())
 
@@ -216,9 +206,7 @@ class AgentServer:
 
     def drained(self, transport: Transport) -> None:
         """There is room for more reports."""
-        if not transport.bulky:
-            self._busy.clear()
-        self._tell()
+        self._reports.drained()
 
     def ended(self, transport: Transport, reason: str) -> None:
         """The connection has ended; calls run on."""
@@ -228,6 +216,7 @@ class AgentServer:
             return
         self._transport = None
         self._greeted = False
+        self._reports.pause()
         self._detach()
         if not self._lease or not self._met:
             # it is to end with its connection, or that ended before the engine had said hello
@@ -268,9 +257,7 @@ class AgentServer:
                 self._say_started(request, held)
         for name in self._asked:
             self._say({"k": "module", "x": name})
-        self._busy.clear()
-        self._spool.again()
-        self._tell()
+        self._reports.begin(self._transport)
 
     def _give_up(self, request: int) -> None:
         """Cancel a call whose outcome is not wanted any more."""
@@ -319,7 +306,7 @@ class AgentServer:
         request, kind = checked(header, n=int, c=str)
         if request in self._later:
             call = self._later.pop(request)[1]
-            self._report([failed(call, kind, stop_text(call, kind))])
+            self._reports.outcomes([failed(call, kind, stop_text(call, kind))])
         elif request in self._held:
             self.agent.cancel(request, kind)
 
@@ -382,7 +369,7 @@ class AgentServer:
 
     def finished(self, outcomes: list[Outcome]) -> None:
         """Calls have ended."""
-        self._report([outcome for outcome in outcomes if self._take(outcome.request, outcome.attempt)])
+        self._reports.outcomes([one for one in outcomes if self._take(one.request, one.attempt)])
 
     def _take(self, request: int, attempt: int) -> bool:
         """Take a call off that has ended; whether anybody wants to know."""
@@ -395,44 +382,13 @@ class AgentServer:
     def done(self, block: Block) -> None:
         """Calls have ended well."""
         wanted = list(map(self._take, block.requests, block.attempts))
-        block = block if all(wanted) else block.only(wanted)
-        for part in block.parts(UNIT_BYTES):
-            header, buffers = pack_block(part)
-            self._spool.add(header, buffers, part.requests, [])
-        self._tell()
-
-    def _report(self, outcomes: list[Outcome]) -> None:
-        share: list[Outcome] = []
-        size = 0
-        for outcome in outcomes:
-            inline = sum(len(value.data) for value in values_of(outcome) if value.data is not None)
-            if share and (size + inline > UNIT_BYTES or _files(outcome) or _files(share[-1])):
-                self._add_done(share)
-                share, size = [], 0
-            share.append(outcome)
-            size += inline
-        if share:
-            self._add_done(share)
-        self._tell()
-
-    def _add_done(self, outcomes: list[Outcome]) -> None:
-        files = [file for outcome in outcomes for file in _files(outcome)]
-        try:
-            self._spool.add(*pack_outcomes(outcomes), [outcome.request for outcome in outcomes], files)
-        except FrameError as error:
-            # one result of a great many values, for small ones never share a frame that large
-            for one in outcomes:
-                facts = {"type": "TaskNotPicklableError", "message": str(error), "traceback": "", "kind": "unpicklable"}
-                gone = Outcome(one.request, one.attempt, "failed", error=facts, started=one.started)
-                self._spool.add(*pack_outcomes([gone]), [one.request], [])
+        self._reports.done(block if all(wanted) else block.only(wanted))
 
     def yielded(self, request: int, attempt: int, first: int, values: list[Value]) -> None:
         """A generator has yielded."""
-        if self._mine(request, attempt) is None:
-            return
-        header = {"k": "yielded", "n": request, "a": attempt, "f": first, "v": [value.head() for value in values]}
-        self._spool.add(header, [v.data for v in values if v.data is not None], [request], files_of(values))
-        self._tell()
+        if self._mine(request, attempt) is not None:
+            header = {"k": "yielded", "n": request, "a": attempt, "f": first, "v": [value.head() for value in values]}
+            self._reports.add(header, [request], [v.data for v in values if v.data is not None], files_of(values))
 
     def returned(self, requests: list[int]) -> None:
         """Calls are handed back."""
@@ -441,16 +397,12 @@ class AgentServer:
             if request not in back:
                 self._over(request)
         if back:
-            self._spool.add({"k": "returned", "n": back}, (), back, [])
-            self._tell()
+            self._reports.add({"k": "returned", "n": back}, back)
 
     def died(self, request: int, attempt: int, text: str) -> None:
         """A call has killed its worker."""
-        if self._mine(request, attempt) is None:
-            return self._over(request)
-        del self._held[request]
-        self._spool.add({"k": "died", "n": request, "a": attempt, "x": text}, (), [request], [])
-        return self._tell()
+        if self._take(request, attempt):
+            self._reports.add({"k": "died", "n": request, "a": attempt, "x": text}, [request])
 
     def _over(self, request: int) -> None:
         """An unwanted attempt has ended; the next may begin."""
@@ -464,8 +416,7 @@ class AgentServer:
     def output(self, request: int, stream: str, text: str) -> None:
         """A call has printed."""
         if request in self._held:
-            self._spool.add({"k": "output", "n": request, "s": stream, "x": text}, (), [request], [])
-            self._tell()
+            self._reports.add({"k": "output", "n": request, "s": stream, "x": text}, [request])
 
     def progress(self, request: int, done: float, total: float | None, text: str) -> None:
         """A call says how far it is."""
@@ -479,25 +430,6 @@ class AgentServer:
         """Workers do not start."""
         self._say({"k": "trouble", "p": processor, "x": text})
 
-    def _tell(self) -> None:
-        """Send reports, as many as the connection takes now."""
-        transport = self._transport
-        if transport is None or not self._greeted:
-            return
-        for unit in self._spool.unsent() if transport.backlog < BACKLOG_BYTES else ():
-            # what is large lets others pass, but nothing overtakes within one request
-            behind = bool(unit.files) or not unit.requests.isdisjoint(self._busy)
-            for name, size in unit.files:
-                try:
-                    transport.send_file(self.folder / "values" / name, {"n": name})
-                except OSError as error:
-                    log.error("value file %s of %d bytes: %s", name, size, error)
-            if behind:
-                self._busy |= unit.requests
-            transport.put(self._spool.data(unit), behind=behind)
-            if transport.backlog >= BACKLOG_BYTES:
-                break
-
 
 def _workdir(otherwise: Path) -> Path:
     """The user's home, as for any command over SSH: what tasks write beside themselves stays."""
@@ -508,7 +440,3 @@ def _workdir(otherwise: Path) -> Path:
 def _texts(header: Header) -> dict[str, str]:
     """The sources in a frame."""
     return {str(name): str(text) for name, text in dict(header.get("x", {})).items()}
-
-
-def _files(outcome: Outcome) -> list[tuple[str, int]]:
-    return files_of(values_of(outcome))

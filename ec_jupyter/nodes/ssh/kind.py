@@ -32,12 +32,9 @@ def check(record: Node) -> None:
 def open(record: Node, listener: OpenListener, home: Home) -> NodeAgent:
     """The agent behind a login."""
     from ec_jupyter.nodes.ssh.agent import RemoteAgent
-    from ec_jupyter.nodes.ssh.session import Terms
 
     login = Ssh(record.host, python=record.python, client=record.ssh, ask=listener.ask if record.ask else None)
-    terms = Terms(record.name, home.flow, home.epoch, record.cpus, record.lease, record.requirements)
-    after = listener.after
-    return RemoteAgent(listener, terms, login, folder=home.folder, workdir=home.workdir, sync=home.sync, after=after)
+    return RemoteAgent(record, listener, home, login)
 
 
 def missing(record: Node, package: str) -> str:

@@ -7,9 +7,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,7 +21,9 @@ from ec_jupyter.errors import (
     PythonMismatchError,
     SshAuthError,
 )
+from ec_jupyter.model import Node
 from ec_jupyter.nodes import bundle
+from ec_jupyter.nodes.agents import Home
 from ec_jupyter.nodes.codec import checked
 from ec_jupyter.nodes.ssh.login import Login, enter, last_line
 from ec_jupyter.nodes.ssh.transport import SILENT, SILENT_BEATS, Transport, clock
@@ -86,60 +86,6 @@ class Owner(Protocol):
         """There is room for more to send."""
 
 
-@dataclass(frozen=True)
-class Terms:
-    """The terms on which a node works for the engine.
-
-    Attributes
-    ----------
-    name : str
-        Name of the node.
-    flow : str
-        Identity of the flow, the same in every engine of it.
-    epoch : int
-        The engine's, which rises with every engine of the flow.
-    cpus : int or None
-        CPUs it lends at most; None: all.
-    lease : float
-        Seconds it works on without us; 0: not at all.
-    requirements : sequence of str
-        What its tasks need, as lines of a requirements file.
-    idle : float
-        Seconds after which a worker with nothing to do ends.
-    heartbeat : float
-        Seconds between signs of life, at most.
-    """
-
-    name: str
-    flow: str
-    epoch: int
-    cpus: int | None = None
-    lease: float = 600.0
-    requirements: Sequence[str] = ()
-    idle: float = 300.0
-    heartbeat: float = 4.0
-
-    @property
-    def beat(self) -> float:
-        """Seconds between signs of life: several in a lease, or it would end between two of them."""
-        return min(self.heartbeat, self.lease / 8) if self.lease else self.heartbeat
-
-    @property
-    def alone(self) -> float:
-        """Seconds after which the agent has ended that hears nothing."""
-        return self.lease or SILENT_BEATS * self.beat
-
-    def orders(self, python: str) -> dict[str, Any]:
-        """What the agent there is told when it starts."""
-        spec = json.dumps([bundle.bundle()[0], python, sorted(self.requirements)])
-        return {
-            "key": hashlib.sha256(f"{self.flow}\n{self.name}".encode()).hexdigest()[:16],
-            "spec": hashlib.sha256(spec.encode()).hexdigest(),
-            "name": self.name, "cpus": self.cpus, "epoch": self.epoch, "idle": self.idle, "lease": self.lease,
-            "heartbeat": self.beat, "requirements": list(self.requirements),
-        }  # fmt: skip
-
-
 class Session:
     """The connection to one node, and what is known of it.
 
@@ -147,10 +93,16 @@ class Session:
     ----------
     owner : Owner
         Told what comes.
-    terms : Terms
-        On which the node works.
+    record : Node
+        What the node is called, and lends.
+    home : Home
+        Where the engine is.
     login : Login
         How to get there.
+    idle : float
+        Seconds after which a worker with nothing to do ends.
+    heartbeat : float
+        Seconds between signs of life, at most.
 
     Attributes
     ----------
@@ -160,8 +112,8 @@ class Session:
         Which process the agent there is; empty: none that is known.
     """
 
-    def __init__(self, owner: Owner, terms: Terms, login: Login) -> None:
-        self.name = terms.name
+    def __init__(self, owner: Owner, record: Node, home: Home, login: Login, *, idle: float, heartbeat: float) -> None:
+        self.name = record.name
         self.login = login
         self.state = "starting"
         self.boot = ""
@@ -172,8 +124,12 @@ class Session:
         self.transport: Transport | None = None
         self.closing = False
         self._owner = owner
-        self._terms = terms
-        self._orders = terms.orders(login.python)
+        self._epoch, self._lease = home.epoch, record.lease
+        # several in a lease, or it would end between two of them
+        self._beat = min(heartbeat, record.lease / 8) if record.lease else heartbeat
+        # without one the agent ends when it has heard nothing for so long
+        self._alone = record.lease or SILENT_BEATS * self._beat
+        self._orders = _orders(record, home, login.python, idle, self._beat)
         self._machine: list[str] = []
         self._pinged = clock()
         self._fence: asyncio.TimerHandle | None = None
@@ -232,9 +188,7 @@ class Session:
         process, rest, self.found = await enter(self.login, self._orders)
         self.error = None
         self._parted = asyncio.get_running_loop().create_future()
-        transport = self.transport = Transport(
-            self, *process.give(), max(START_BEAT, self._terms.beat), rest, quiet=True
-        )
+        transport = self.transport = Transport(self, *process.give(), max(START_BEAT, self._beat), rest, quiet=True)
         try:
             reason = await self._parted
             if not reason.startswith(SILENT):
@@ -268,7 +222,7 @@ class Session:
 
     def _fence_time(self) -> float:
         # the agent counts from a sign of life that we had seen by then, so it ends before this
-        return self._pinged + 1.1 * self._terms.alone + FENCE_SLACK
+        return self._pinged + 1.1 * self._alone + FENCE_SLACK
 
     def _may_run(self) -> bool:
         return bool(self.boot or self._owner.out()) and clock() < self._fence_time()
@@ -288,7 +242,7 @@ class Session:
         requests = self._owner.out()
         if self.boot or requests:
             self.boot = ""
-            text = f"node {self.name!r} was away for longer than its lease of {self._terms.alone:g} s"
+            text = f"node {self.name!r} was away for longer than its lease of {self._alone:g} s"
             self.error = NodeLostError(f"{text}; its {len(requests)} requests are queued again ({self.error})")
             self._change("down")
         return self._owner.lose(requests)
@@ -363,9 +317,8 @@ class Session:
         wanted = self._owner.up(header)
         self._pinged = clock()
         self._set_fence()
-        transport.live(self._terms.beat)
-        terms = self._terms
-        transport.send({"k": "hello", "epoch": terms.epoch, "lease": terms.lease, "beat": terms.beat, **wanted})
+        transport.live(self._beat)
+        transport.send({"k": "hello", "epoch": self._epoch, "lease": self._lease, "beat": self._beat, **wanted})
         self._change("up")
         self._owner.met()
 
@@ -391,6 +344,17 @@ class Session:
         "failed": _failed,
         "welcome": _welcomed,
     }
+
+
+def _orders(record: Node, home: Home, python: str, idle: float, beat: float) -> dict[str, Any]:
+    """What the agent there is told when it starts."""
+    spec = json.dumps([bundle.bundle()[0], python, sorted(record.requirements)])
+    return {
+        "key": hashlib.sha256(f"{home.flow}\n{record.name}".encode()).hexdigest()[:16],
+        "spec": hashlib.sha256(spec.encode()).hexdigest(),
+        "name": record.name, "cpus": record.cpus, "epoch": home.epoch, "idle": idle, "lease": record.lease,
+        "heartbeat": beat, "requirements": list(record.requirements),
+    }  # fmt: skip
 
 
 def _pairs(left: object) -> dict[int, bool]:
