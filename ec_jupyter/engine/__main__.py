@@ -20,7 +20,7 @@ from ec_jupyter.engine.loop import Engine
 from ec_jupyter.engine.runtime import sweep
 from ec_jupyter.errors import EcError, EngineStartError, StoreLockedError, to_wire
 from ec_jupyter.nodes.local.handles import raise_limit
-from ec_jupyter.nodes.local.slot import leave
+from ec_jupyter.nodes.local.holder import leave
 
 
 def main() -> int:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy
 import pytest
 
-from ec_jupyter.nodes.local import handles, pool
+from ec_jupyter.nodes.local import handles, processes
 from ec_jupyter.nodes.local.agent import Agent
 from ec_jupyter.nodes.values import load
 from ec_jupyter.nodes.worker.invoke import TASKS_KEPT
@@ -336,7 +336,7 @@ async def test_a_process_that_does_not_come_up_and_does_not_end_is_told_of(
     gate = rig.folder / "start"
     os.mkfifo(gate)
     (rig.folder / "sitecustomize.py").write_text(f"open({str(gate)!r}).close()")
-    monkeypatch.setattr(pool, "SLOW_SECONDS", 0.2)
+    monkeypatch.setattr(processes, "SLOW_SECONDS", 0.2)
     monkeypatch.setenv("PYTHONPATH", str(rig.folder))
     agent = await rig.start()
     agent.processor("main", 1)

@@ -143,7 +143,7 @@ class Agent:
         pool = self._pools.get(name)
         if pool is None:
             pool = self._pools[name] = Pool(name, self._ready())
-        pool.affinity = affinity
+        pool.processes.affinity = affinity
         pool.removed = False
         pool.resize(cpus)
         self._replan()
@@ -301,9 +301,9 @@ class Agent:
         context = self._ready()
         wanted = {}
         for name, pool in self._pools.items():
-            alone = pool.threads == 1 or not isinstance(pool.affinity, str)
+            alone = pool.processes.threads == 1 or not isinstance(pool.processes.affinity, str)
             slots = [slot.index for slot in pool.slots if not slot.draining] if alone else []
-            wanted[name] = (slots, pool.affinity)
+            wanted[name] = (slots, pool.processes.affinity)
         lent = machine.available()[: self.cpus]
         crowded = sum(pool.cpus for pool in self._pools.values()) > len(lent)
         if crowded:

@@ -6,7 +6,6 @@ idle slot; short ones in batches, up to two a slot, so that a worker need not wa
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
@@ -17,24 +16,14 @@ from ec_jupyter.errors import FrameError
 from ec_jupyter.nodes.codec import unpack_outcomes
 from ec_jupyter.nodes.durations import SHORT_SECONDS
 from ec_jupyter.nodes.local.agent_context import AgentContext, failed, stop_text
-from ec_jupyter.nodes.local.handles import AGAIN_SECONDS
+from ec_jupyter.nodes.local.processes import Processes
 from ec_jupyter.nodes.local.slot import Slot
 from ec_jupyter.nodes.lots import BATCH_CALLS, short, unpack_block
 from ec_jupyter.nodes.worker.process import STARTED_SECONDS
 from ec_jupyter.wire import Block, Call, Header, Outcome, Value
 
-SPAWN_SECONDS = 0.05
-"""Work the ready slots have to have before short calls are worth another process."""
-
 STUCK_SECONDS = 0.02
 """How often calls that share a slot are looked after."""
-
-STARTS = 3
-"""How often a worker may fail to start before its calls are handed back."""
-
-TROUBLE_SECONDS = 5.0
-SLOW_SECONDS = 8.0
-"""A worker that takes longer to start is told of: a thread that found no memory ends without a word."""
 
 
 class Pool:
@@ -43,17 +32,13 @@ class Pool:
     def __init__(self, name: str, context: AgentContext) -> None:
         self.name = name
         self.cpus = 0
-        self.affinity: str | Sequence[int] = "auto"
-        self.threads = 1
         self.slots: list[Slot] = []
+        self.processes = Processes(name, self.slots, context, self.pump)
         self.queue: deque[Call] = deque()
         self.removed = False
         self._context = context
         self._recalled: set[int] = set()
         self._waiting: set[Slot] = set()
-        self._not_before: dict[Slot, float] = {}
-        self._trouble_until = 0.0
-        self._pumping: asyncio.TimerHandle | None = None
         self._short: set[Slot] = set()
         self._seconds = 0.0
         self._checked: set[Slot] = set()
@@ -85,15 +70,15 @@ class Pool:
         """Append calls to the queue."""
         self.queue.extend(calls)
         for call in calls:
-            if call.spec.threads > self.threads:
-                self.threads = call.spec.threads
+            if call.spec.threads > self.processes.threads:
+                self.processes.threads = call.spec.threads
                 self._context.replan()
         self.pump()
 
     def room(self) -> int:
         """How many more calls keep the slots busy."""
         count = sum(not slot.draining for slot in self.slots)
-        if time.monotonic() < self._trouble_until:
+        if self.processes.troubled:
             return 0
         each = 2
         if 0 < self._seconds <= SHORT_SECONDS:
@@ -133,18 +118,17 @@ class Pool:
         """Start one process if there is none."""
         if all(slot.state == "cold" for slot in self.slots):
             for slot in self.slots[:1]:
-                self._start(slot)
+                self.processes.start(slot)
 
     def refresh(self) -> None:
         """End idle processes that are bound to other CPUs than planned now."""
         for slot in self.slots:
-            if slot.idle and self._stale(slot):
+            if slot.idle and self.processes.stale(slot):
                 slot.end()
 
     def close(self) -> None:
         """Kill every process."""
-        if self._pumping is not None:
-            self._pumping.cancel()
+        self.processes.close()
         for slot in self.slots:
             slot.close()
 
@@ -157,7 +141,11 @@ class Pool:
             if slot is None:
                 break
             self._send(slot, self._batch(slot))
-        (self._spawn if self.queue else self._withdraw)()
+        if self.queue:
+            prompt = 0 if self.queue[0].spec.fresh else sum(map(self._prompt, self.slots))
+            self.processes.spawn(self.queue, prompt)
+        else:
+            self._withdraw()
 
     def _shares(self, call: Call) -> bool:
         """Whether a call may share a batch: a short one that may run again if its batch is lost."""
@@ -171,7 +159,7 @@ class Pool:
         for slot in self.slots:
             if not slot.idle or slot.draining or slot in self._waiting:
                 continue
-            if self._stale(slot):
+            if self.processes.stale(slot):
                 slot.end()
             elif head.spec.fresh and slot.used:
                 worn.append(slot)
@@ -214,7 +202,7 @@ class Pool:
 
     def _withdraw(self) -> None:
         if not self.queue:
-            self._context.handles.leave(self)
+            self._context.handles.leave(self.processes)
             for slot in list(self._waiting):
                 self._release(slot)
 
@@ -264,75 +252,15 @@ class Pool:
 
     # processes
 
-    def _stale(self, slot: Slot) -> bool:
-        return slot.threads < self.threads or slot.pins != self._context.pins.get((self.name, slot.index), ())
-
-    def _spawn(self) -> None:
-        """Start processes for what waits; later, where one has failed just now or need not be."""
-        head = self.queue[0]
-        seconds = self._context.durations.get(head.spec.task) or SPAWN_SECONDS
-        prompt = 0 if head.spec.fresh else sum(self._prompt(slot) for slot in self.slots)
-        if prompt and seconds * len(self.queue) / prompt < SPAWN_SECONDS:
-            return self._pump_in(SPAWN_SECONDS)
-        wanted = len(self.queue) - sum(slot.state == "starting" for slot in self.slots)
-        now = time.monotonic()
-        for slot in self.slots:
-            if wanted <= 0 or slot.state != "cold" or slot.draining:
-                continue
-            delay = self._not_before.get(slot, 0.0) - now
-            if delay > 0:
-                self._pump_in(delay)
-            elif self._start(slot):
-                wanted -= 1
-            else:
-                self._context.handles.wait(self)
-                return self._pump_in(AGAIN_SECONDS)
-        return None
-
     def _prompt(self, slot: Slot) -> bool:
         """Whether a slot will soon take more: it runs short calls, and they are as short as they were."""
         request, began = slot.running()
         slow = request and time.monotonic() - began > SHORT_SECONDS
         return slot.state == "ready" and not slot.draining and not slow and (slot.idle or slot in self._short)
 
-    def _pump_in(self, seconds: float) -> None:
-        if self._pumping is None:
-            self._pumping = self._context.loop.call_later(seconds, self._pump_later)
-
-    def _pump_later(self) -> None:
-        self._pumping = None
-        self.pump()
-
-    def _start(self, slot: Slot) -> bool:
-        """Start a slot's process; False where there is no room for its files."""
-        context = self._context
-        if not context.handles.room():
-            return False
-        pins = context.pins.get((self.name, slot.index), ())
-        slot.follows = isinstance(self.affinity, str)
-        token = slot.start(context.setup, pins, self.threads, context.idle, context.runtime, context.fds)
-        context.by_token[token] = slot
-        context.loop.call_later(SLOW_SECONDS, self._see_start, slot, token)
-        return True
-
-    def _see_start(self, slot: Slot, token: str) -> None:
-        """Tell of a process that does not come up and has not ended either."""
-        starting = slot.state == "starting" and self._context.by_token.get(token) is slot
-        if starting and not any(other.state == "ready" for other in self.slots):
-            self._context.listener.trouble(
-                self.name,
-                f"one has been starting for {SLOW_SECONDS:g} s and says nothing: "
-                "too little memory (ulimit -v), or a Python that is slow to start here",
-            )
-
     def spare(self, slot: Slot) -> bool:
         """Whether a slot's process is not needed now."""
         return slot.idle and (not self.queue or (self.queue[0].spec.fresh and slot.used))
-
-    def crowded(self, text: str) -> None:
-        """There is no room for the files of another process: calls wait until others are done."""
-        if not any(slot.state == "ready" for slot in self.slots):
-            self._context.listener.trouble(self.name, f"{text}; its calls wait until others are done")
 
     def _drain(self, slot: Slot) -> None:
         slot.draining = True
@@ -345,7 +273,7 @@ class Pool:
 
     def _drop(self, slot: Slot) -> None:
         self.slots.remove(slot)
-        self._not_before.pop(slot, None)
+        self.processes.forget(slot)
         self._short.discard(slot)
         slot.close()
         slot.forget()
@@ -516,8 +444,9 @@ class Pool:
         self._recalled.difference_update(call.request for call in calls)
         if slot.draining:
             self._drop(slot)
-        elif text is not None and not dead and not ended:
-            self._failed(slot, text)
+        elif text is not None and not dead and not ended and self.processes.failed(slot, text):
+            back += [call.request for call in self.queue]
+            self.queue.clear()
         if ended:
             self._context.listener.finished(ended)
         for call in dead:
@@ -527,18 +456,3 @@ class Pool:
         self.pump()
         self._context.handles.gone()
         self._context.listener.room(self.name)
-
-    def _failed(self, slot: Slot, text: str) -> None:
-        """A process has ended and no call is to blame; the next is not started at once."""
-        slot.failures += 1
-        now = time.monotonic()
-        self._not_before[slot] = now + min(TROUBLE_SECONDS, 0.1 * 2 ** (slot.failures - 1))
-        if slot.failures < STARTS or any(other.state == "ready" for other in self.slots):
-            return
-        self._trouble_until = now + TROUBLE_SECONDS
-        self._context.loop.call_later(TROUBLE_SECONDS, self._context.listener.room, self.name)
-        back = [call.request for call in self.queue]
-        self.queue.clear()
-        self._context.listener.trouble(self.name, text)
-        if back:
-            self._context.listener.returned(back)

@@ -1,30 +1,25 @@
-"""One slot of a processor: a thread that holds loky's worker, and what the loop knows of it.
+"""One slot of a processor: what the loop knows of its process, and of the calls that are there.
 
-loky owns the process: it starts it, sets its environment, notices its death and its exit code.
-Frames go over two sockets the worker opens, which belong to the event loop. Everything but
-`Holder` runs on the loop's thread.
+Frames go over two sockets the worker opens, which belong to the event loop. A thread holds the process (`Holder`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import mmap
 import os
-import queue
 import re
 import secrets
 import signal
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 
 from ec_jupyter.nodes.cpu_locks import InheritedFd
 from ec_jupyter.nodes.cpus import Pins, move, thread_limits
+from ec_jupyter.nodes.local.holder import Holder, exit_text
 from ec_jupyter.nodes.lots import pack_calls
 from ec_jupyter.nodes.worker import process
 from ec_jupyter.wire import Call, FrameReader, Header, encode
@@ -37,7 +32,6 @@ CHANNELS = ("work", "control", "life")
 """Connections of a worker: its calls and results; what cannot wait; and one that only ends."""
 
 _CRASH = re.compile(r'(File ".*", line \d+ in .*)')
-_EXIT = re.compile(r"\{?(?:(SIG\w+)|EXIT)\((-?\d+)\)")
 
 
 class Owner(Protocol):
@@ -54,70 +48,6 @@ class Owner(Protocol):
 
     def blob(self, sha256: str) -> bytes:
         """The code of a task or condition."""
-
-
-class Holder(threading.Thread):
-    """The thread of one slot: nothing but loky's life cycle, one process at a time.
-
-    Parameters
-    ----------
-    name : str
-        Name of the thread.
-    ended : callable
-        Called on this thread with the process's token and what loky says of its end; None: it
-        ended because it was told to.
-    """
-
-    def __init__(self, name: str, ended: Callable[[str, str | None], None]) -> None:
-        super().__init__(name=name, daemon=True)
-        self.orders: queue.SimpleQueue[tuple[process.Setup, InheritedFd, dict[str, str], float] | None] = (
-            queue.SimpleQueue()
-        )
-        self._ended = ended
-
-    def run(self) -> None:
-        """Hold one process after the other."""
-        while (order := self.orders.get()) is not None:
-            self._ended(order[0].token, self._hold(*order))
-
-    def _hold(self, setup: process.Setup, locks: InheritedFd, env: dict[str, str], idle: float) -> str | None:
-        from loky import get_reusable_executor
-
-        try:
-            # this thread's own executor: loky keeps one a thread
-            executor = get_reusable_executor(
-                max_workers=1, timeout=idle, initializer=process.init, initargs=(setup, locks), env=env
-            )
-        except Exception as error:  # noqa: BLE001 - the owner is told
-            return _said(error)
-        try:
-            try:
-                executor.submit(process.serve, setup).result()
-            finally:
-                executor.shutdown(wait=True, kill_workers=True)
-        except BaseException as error:  # noqa: BLE001 - the owner is told
-            return _said(error)
-        return None
-
-
-def _said(error: BaseException) -> str:
-    """What went wrong; not what loky meets next, in tidying up after a process it could not start."""
-    first = error
-    while first.__context__ is not None and not isinstance(first, OSError):
-        first = first.__context__
-    told = first if type(error) in (UnboundLocalError, RuntimeError) else error
-    return f"{type(told).__name__}: {told}"
-
-
-def leave(code: int) -> NoReturn:
-    """End this process.
-
-    At once where a worker could not be got rid of: loky would wait for its end, and it for ours.
-    """
-    if any(isinstance(thread, Holder) for thread in threading.enumerate()):
-        logging.shutdown()
-        os._exit(code)
-    sys.exit(code)
 
 
 _incoming = memoryview(bytearray(256 * 1024))  # what is read is taken out at once: one does for all connections
@@ -337,7 +267,7 @@ class Slot:
         """Tell the owner once the process is gone and its last frame has been read."""
         if self._exit is None or self._connections or self.state == "cold":
             return
-        text = _exit_text(self._exit[0], self.pid)
+        text = exit_text(self._exit[0], self.pid)
         if text is not None:
             text += self._crash()
         running = int(process.BLAME.unpack_from(self._blame)[0]) if self._blame is not None else 0
@@ -490,14 +420,3 @@ class Slot:
     def facts(self) -> dict[str, Any]:
         """State, process and running request, for display."""
         return {"slot": self.index, "state": self.state, "pid": self.pid, "running": self.running()[0] or None}
-
-
-def _exit_text(text: str | None, pid: int) -> str | None:
-    if text is None:
-        return None
-    found = _EXIT.search(text)
-    if found is None:
-        return f"worker process {pid or ''} ended: {text}".replace("  ", " ")
-    name, code = found.groups()
-    how = f"was killed by {name}" if name else f"exited with code {code}"
-    return f"worker process {pid} {how}"

@@ -27,7 +27,7 @@ from ec_jupyter.nodes.codec import (
 )
 from ec_jupyter.nodes.downloads import Downloads
 from ec_jupyter.nodes.local.agent_context import failed, stop_text
-from ec_jupyter.nodes.local.pool import TROUBLE_SECONDS
+from ec_jupyter.nodes.local.processes import TROUBLE_SECONDS
 from ec_jupyter.nodes.lots import unpack_block
 from ec_jupyter.nodes.ssh.in_flight import InFlight, Out
 from ec_jupyter.nodes.ssh.login import Login

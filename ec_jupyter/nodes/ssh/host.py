@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ec_jupyter.nodes import bootstrap
-from ec_jupyter.nodes.local.slot import leave
+from ec_jupyter.nodes.local.holder import leave
 from ec_jupyter.nodes.ssh import environment
 from ec_jupyter.nodes.ssh.agent_server import AgentServer
 from ec_jupyter.nodes.worker.process import calls_left

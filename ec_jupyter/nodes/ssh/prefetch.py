@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ec_jupyter.nodes.durations import CALL_SECONDS, SHORT_SECONDS
-from ec_jupyter.nodes.local.pool import TROUBLE_SECONDS
+from ec_jupyter.nodes.local.processes import TROUBLE_SECONDS
 from ec_jupyter.nodes.lots import BATCH_CALLS
 from ec_jupyter.nodes.ssh.transport import clock
 

@@ -1,0 +1,150 @@
+"""The processes of one processor: when another is worth it, and what is done where they do not start."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+
+from ec_jupyter.nodes.local.agent_context import AgentContext
+from ec_jupyter.nodes.local.handles import AGAIN_SECONDS
+from ec_jupyter.nodes.local.slot import Slot
+from ec_jupyter.wire import Call
+
+SPAWN_SECONDS = 0.05
+"""Work the ready slots have to have before short calls are worth another process."""
+
+STARTS = 3
+"""How often a worker may fail to start before its calls are handed back."""
+
+TROUBLE_SECONDS = 5.0
+SLOW_SECONDS = 8.0
+"""A worker that takes longer to start is told of: a thread that found no memory ends without a word."""
+
+
+class Processes:
+    """Starts processes in the slots of a processor.
+
+    Parameters
+    ----------
+    name : str
+        The processor's.
+    slots : sequence of Slot
+        Its slots at any time.
+    context : AgentContext
+        What the pools of the agent share.
+    pump : callable
+        Sends calls that wait; called when a process may be started that could not be before.
+
+    Attributes
+    ----------
+    affinity : str or sequence of int
+        The CPUs they are bound to, or how those are chosen.
+    threads : int
+        The most threads that a call is to have.
+    """
+
+    def __init__(self, name: str, slots: Sequence[Slot], context: AgentContext, pump: Callable[[], None]) -> None:
+        self.affinity: str | Sequence[int] = "auto"
+        self.threads = 1
+        self.pump = pump
+        self._name, self._slots, self._context = name, slots, context
+        self._not_before: dict[Slot, float] = {}
+        self._trouble_until = 0.0
+        self._later: asyncio.TimerHandle | None = None
+
+    @property
+    def troubled(self) -> bool:
+        """Whether they have failed to start, and none is tried for some time."""
+        return time.monotonic() < self._trouble_until
+
+    def stale(self, slot: Slot) -> bool:
+        """Whether a slot's process has other CPUs or fewer threads than are planned now."""
+        return slot.threads < self.threads or slot.pins != self._context.pins.get((self._name, slot.index), ())
+
+    def spawn(self, queue: Sequence[Call], prompt: int) -> None:
+        """Start processes for what waits; later, where one has failed just now or need not be.
+
+        Parameters
+        ----------
+        queue : sequence of Call
+            The calls that wait; at least one.
+        prompt : int
+            How many slots will soon take more.
+        """
+        seconds = self._context.durations.get(queue[0].spec.task) or SPAWN_SECONDS
+        if prompt and seconds * len(queue) / prompt < SPAWN_SECONDS:
+            return self._pump_in(SPAWN_SECONDS)
+        wanted = len(queue) - sum(slot.state == "starting" for slot in self._slots)
+        now = time.monotonic()
+        for slot in self._slots:
+            if wanted <= 0 or slot.state != "cold" or slot.draining:
+                continue
+            delay = self._not_before.get(slot, 0.0) - now
+            if delay > 0:
+                self._pump_in(delay)
+            elif self.start(slot):
+                wanted -= 1
+            else:
+                self._context.handles.wait(self)
+                return self._pump_in(AGAIN_SECONDS)
+        return None
+
+    def _pump_in(self, seconds: float) -> None:
+        if self._later is None:
+            self._later = self._context.loop.call_later(seconds, self._pump_later)
+
+    def _pump_later(self) -> None:
+        self._later = None
+        self.pump()
+
+    def start(self, slot: Slot) -> bool:
+        """Start a slot's process; False where there is no room for its files."""
+        context = self._context
+        if not context.handles.room():
+            return False
+        pins = context.pins.get((self._name, slot.index), ())
+        slot.follows = isinstance(self.affinity, str)
+        token = slot.start(context.setup, pins, self.threads, context.idle, context.runtime, context.fds)
+        context.by_token[token] = slot
+        context.loop.call_later(SLOW_SECONDS, self._see_start, slot, token)
+        return True
+
+    def _see_start(self, slot: Slot, token: str) -> None:
+        """Tell of a process that does not come up and has not ended either."""
+        starting = slot.state == "starting" and self._context.by_token.get(token) is slot
+        if starting and not self._some_ready():
+            self._context.listener.trouble(
+                self._name,
+                f"one has been starting for {SLOW_SECONDS:g} s and says nothing: "
+                "too little memory (ulimit -v), or a Python that is slow to start here",
+            )
+
+    def _some_ready(self) -> bool:
+        return any(slot.state == "ready" for slot in self._slots)
+
+    def crowded(self, text: str) -> None:
+        """There is no room for the files of another process: calls wait until others are done."""
+        if not self._some_ready():
+            self._context.listener.trouble(self._name, f"{text}; its calls wait until others are done")
+
+    def failed(self, slot: Slot, text: str) -> bool:
+        """A process has ended and no call is to blame: the next is not started at once, or, if True, for long."""
+        slot.failures += 1
+        now = time.monotonic()
+        self._not_before[slot] = now + min(TROUBLE_SECONDS, 0.1 * 2 ** (slot.failures - 1))
+        if slot.failures < STARTS or self._some_ready():
+            return False
+        self._trouble_until = now + TROUBLE_SECONDS
+        self._context.loop.call_later(TROUBLE_SECONDS, self._context.listener.room, self._name)
+        self._context.listener.trouble(self._name, text)
+        return True
+
+    def forget(self, slot: Slot) -> None:
+        """A slot is gone for good."""
+        self._not_before.pop(slot, None)
+
+    def close(self) -> None:
+        """Start nothing later."""
+        if self._later is not None:
+            self._later.cancel()
