@@ -22,6 +22,7 @@ from ec_jupyter.client import launch
 from ec_jupyter.client.connection import MAX_UNSENT
 from ec_jupyter.client.result_futures import Row, unpack
 from ec_jupyter.client.rpc import Rpc
+from ec_jupyter.client.seen import Seen
 from ec_jupyter.client.submit import Accepted, Call, fits, frame, lacking, shape
 from ec_jupyter.client.submit_log import SubmitLog
 from ec_jupyter.client.transport import Transport
@@ -72,6 +73,8 @@ class Client(Rpc):
         The engine's process.
     warnings : list of str
         What the engine had to say at hello.
+    seen : Seen
+        What pictures have shown of values.
     """
 
     def __init__(
@@ -90,6 +93,7 @@ class Client(Rpc):
         self._sync = "power" in options
         self._follows = True
         self._log: SubmitLog | None = None
+        self.seen = Seen()
         self._reset()
 
     def _reset(self) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.client import names, scene
+from ec_jupyter.client.seen import checked
 from ec_jupyter.errors import (
     ArgumentsError,
     EcError,
@@ -321,10 +322,18 @@ def _discard(client: Client, args: Fields) -> Fields:
 
 
 # -- looking -------------------------------------------------------------------
+_ASKED = ("arrival", "request", "argument", "result", "json", "socket", "rich")
+
+
 def _preview(client: Client, args: Fields) -> Fields:
-    asked: Fields = {key: args[key] for key in ("arrival", "request", "argument", "result", "json") if key in args}
+    asked: Fields = {key: args[key] for key in _ASKED if args.get(key) is not None}
     reply, _ = client.ask("preview", asked, timeout=PREVIEW_SECONDS)
-    return {key: reply[key] for key in ("text", "type", "size", "json") if key in reply}
+    shown: Fields = {key: reply[key] for key in ("text", "type", "size", "json", "request") if key in reply}
+    if "look" in reply:
+        shown["look"] = checked(reply["look"])
+    if asked.get("rich") and "socket" in asked and "argument" not in asked:
+        client.seen.keep(asked["socket"], shown)
+    return shown
 
 
 def _requests(client: Client, args: Fields) -> Fields:
@@ -385,7 +394,7 @@ def _svg(client: Client, args: Fields) -> Fields:
     from ec_jupyter.client.drawing import svg
 
     counts, _ = client.ask("query", {"what": "counts"})
-    return {"text": svg(client.topology, client.name, counts)}
+    return {"text": svg(client.topology, client.name, counts, seen=client.seen.looks)}
 
 
 _OPS: dict[str, Callable[[Client, Fields], Fields]] = {

@@ -7,8 +7,9 @@ from html import escape
 from typing import Any
 
 from ec_jupyter.client import scene
+from ec_jupyter.client.drawn_values import drawn_value
+from ec_jupyter.flow.layout import CARD_VALUE, Box, Card, group_boxes
 from ec_jupyter.flow.layout import HEAD as TITLE
-from ec_jupyter.flow.layout import Box, Card, group_boxes
 
 # it stands on white pages and on dark ones, and cannot ask which: its own ground, and dark on light
 _GROUND, _FRAME, _FIELD, _CARD = "#f4f5f7", "#8b93a1", "#e6e9ee", "#ffffff"
@@ -19,10 +20,16 @@ MARGIN = 16.0
 TOP = 36.0
 """Height of a card above its first port."""
 
+FOOT = 30.0
+"""Height of a card below its value: the line of its numbers."""
+
 _STATES = ("queued", "running", "done", "failed", "waiting", "cancelled", "skipped")
 
 
-def svg(topology: Mapping[str, Any], name: str, counts: Mapping[str, Any] | None = None, footer: str = "") -> str:
+def svg(
+    topology: Mapping[str, Any], name: str, counts: Mapping[str, Any] | None = None, footer: str = "",
+    seen: Mapping[str, Any] | None = None,
+) -> str:  # fmt: skip
     """The picture of a wiring.
 
     Parameters
@@ -35,9 +42,11 @@ def svg(topology: Mapping[str, Any], name: str, counts: Mapping[str, Any] | None
         Numbers to write on the cards and plugs.
     footer : str
         A line below.
+    seen : mapping, optional
+        The last values that were shown, as `Seen.looks` has them.
     """
     boxes = scene.boxes(topology)
-    sockets = topology["sockets"]
+    sockets, numbers = topology["sockets"], (counts or {}).get("sockets", {})
     fields = _fields(topology, boxes)
     x, y, width, height = _frame(list(fields.values()))
     if footer:
@@ -52,7 +61,7 @@ def svg(topology: Mapping[str, Any], name: str, counts: Mapping[str, Any] | None
         f'fill="{_GROUND}" stroke="{_FRAME}"/>',
         *_groups(topology, fields),
         *_plugs(topology, boxes, (counts or {}).get("plugs", {})),
-        *(_card(n, sockets[n], box, (counts or {}).get("sockets", {}).get(n)) for n, box in boxes.items()),
+        *(_card(n, sockets[n], box, numbers.get(n), (seen or {}).get(n)) for n, box in boxes.items()),
         f'<text x="{_n(x + 12)}" y="{_n(y + height - 12)}" fill="{_SOFT}">{escape(footer)}</text>' if footer else "",
         "</svg>",
     ]
@@ -145,7 +154,9 @@ def _says(plug: Mapping[str, Any], depth: int) -> str:
     return ", ".join(filter(None, words))
 
 
-def _card(name: str, record: Mapping[str, Any], box: Box, counts: Mapping[str, Any] | None) -> str:
+def _card(
+    name: str, record: Mapping[str, Any], box: Box, counts: Mapping[str, Any] | None, look: Mapping[str, Any] | None
+) -> str:
     x, y, width, height = box
     failed = bool(counts and counts.get("failed"))
     title = f'{_cut(name, 24)} <tspan fill="{_SOFT}" font-weight="400">v{record["task"]["version"]}</tspan>'
@@ -156,6 +167,7 @@ def _card(name: str, record: Mapping[str, Any], box: Box, counts: Mapping[str, A
         f"{title}</text>",
         f'<circle cx="{_n(x + width)}" cy="{_n(y + TOP / 2)}" r="4" fill="{_LINE}"/>',
         *_port_rows(record, box, (counts or {}).get("arrived", {})),
+        drawn_value(look, (x + 12, y + height - FOOT - CARD_VALUE, width - 24, CARD_VALUE)) if look else "",
         f'<text x="{_n(x + 12)}" y="{_n(y + height - 14)}" font-size="11" fill="{_BAD if failed else _SOFT}">'
         f"{_cut(_numbers(record, counts), 40)}</text></g>",
     ]

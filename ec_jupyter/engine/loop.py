@@ -370,6 +370,8 @@ class Engine:
             job = core.jobs.get(outcome.request)
             if job is not None:
                 self.rates.note(job.socket, core.now, [outcome.seconds])
+                if outcome.state == "done" and self.preview.newest.watched:
+                    self.preview.newest.note([outcome.request])
             core.outcome(outcome)
         core.suspects.end()
         if self.quarantine.calls:
@@ -380,6 +382,8 @@ class Engine:
         """Calls ended well, with small results."""
         core = self.core
         core.now = time.time()
+        if self.preview.newest.watched:
+            self.preview.newest.note(block.requests)
         lots.take(core, block, self.rates.note)
         core.suspects.end()
         if self.quarantine.calls:

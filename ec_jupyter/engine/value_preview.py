@@ -17,6 +17,7 @@ from typing import Any
 
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.job import StoredValue, argument_value
+from ec_jupyter.engine.looks import Kept, Newest
 from ec_jupyter.engine.parts import Asker
 from ec_jupyter.engine.value_locator import ValueLocator
 from ec_jupyter.errors import EcError, EngineError, RequestNotFoundError
@@ -33,6 +34,9 @@ IDLE_SECONDS = 60.0
 PREVIEW_SECONDS = 10.0
 PREVIEW_BYTES = 2 << 30
 FIRST_PREVIEW = 1 << 60  # its workers name what they run beside the flow's: no request has such a number
+LOOK_CHARACTERS = 100_000
+"""What a worker may say of one value: more than `rich.BUNDLE_BYTES`, and less than would hurt."""
+
 ELEMENTS = 200
 """Elements of a list or a generator that a preview shows; the text would hold no more."""
 
@@ -41,13 +45,16 @@ _TASK = pickle.dumps(look)
 
 @dataclass(slots=True)
 class _Asked:
-    """A question, and the parts of its answer so far."""
+    """A question, who asked it, and the parts of its answer so far.
 
-    client: Asker
-    header: Header
+    `key` is what it is kept by: the value's identity, if it is asked for a picture.
+    """
+
+    askers: list[tuple[Asker, Header, dict[str, Any]]]
     type: str
     size: int
     more: int
+    key: tuple[int, ...] | None
     pieces: list[str] = field(default_factory=list)
 
 
@@ -62,6 +69,11 @@ class ValuePreview:
         Gets those that are not here.
     folder, runtime, workdir : Path
         As for the flow's own agent.
+
+    Attributes
+    ----------
+    newest : Newest
+        The newest result of each socket that a picture shows.
     """
 
     def __init__(self, core: Core, locator: ValueLocator, folder: Path, runtime: Path, workdir: Path) -> None:
@@ -72,6 +84,9 @@ class ValuePreview:
         )  # fmt: skip
         self._numbers = count(FIRST_PREVIEW)
         self._asked: dict[int, _Asked] = {}
+        self._under_way: dict[tuple[int, ...], _Asked] = {}
+        self._kept = Kept()
+        self.newest = Newest(core)
         self._trouble = ""
 
     async def start(self) -> None:
@@ -91,25 +106,50 @@ class ValuePreview:
     def ask(self, client: Asker, header: Header) -> None:
         """Let a worker make a preview; the answer follows.
 
+        One for a picture (``rich``) is made once for a value, however many ask for it, and kept for a while.
+
         Raises
         ------
         RequestNotFoundError
             There is no such value.
+        SocketNotFoundError
+            There is no such socket.
         """
-        kind, stored = self._value(header)
+        whose: dict[str, Any] = {}
+        if header.get("socket") is not None and header.get("request") is None:
+            whose = {"request": self.newest.of(header["socket"])}
+        kind, stored = self._value({**header, **whose})
+        key = tuple(one.id for one in stored) if header.get("rich") and not header.get("json") else None
+        if key is not None:
+            known, asked = self._kept.get(key), self._under_way.get(key)
+            if known is not None:
+                client.reply({**known, **whose}, to=header)
+                return
+            if asked is not None:
+                asked.askers.append((client, header, whose))
+                return
         if any(one.place == "gone" for one in stored):
             raise RequestNotFoundError("the value was thrown away, and flow.gc() has removed its file")
-        number = next(self._numbers)
+        self._send((client, header, whose), kind, stored, key)
+
+    def _send(
+        self, asker: tuple[Asker, Header, dict[str, Any]], kind: str, stored: list[StoredValue],
+        key: tuple[int, ...] | None,
+    ) -> None:  # fmt: skip
+        """Give the question to a worker, once the value is here."""
+        number, header = next(self._numbers), asker[1]
         shown = stored[:ELEMENTS] if kind == "l" else stored
         how, parts = argument_value(kind, shown)
         values = [one.value for one in parts]
         name = "list" if kind == "l" else stored[0].value.type
         size = sum(one.value.size for one in stored)
-        self._asked[number] = _Asked(client, header, name, size, len(stored) - len(shown))
-        plain = pickle.dumps(bool(header.get("json")) and len(shown) == len(stored))
-        arguments = [("value", how, values), ("plain", "v", [Value(plain, None, len(plain), "bool")])]
+        self._asked[number] = asked = _Asked([asker], name, size, len(stored) - len(shown), key)
+        if key is not None:
+            self._under_way[key] = asked
+        plain = bool(header.get("json")) and len(shown) == len(stored)
+        flags = [("plain", "v", [_flag(plain)]), ("rich", "v", [_flag(key is not None)])]
         limits = {"timeout": PREVIEW_SECONDS, "memory": PREVIEW_BYTES}
-        call = Call.of(number, 1, 0, arguments, task=NAME, socket=NAME, **limits)
+        call = Call.of(number, 1, 0, [("value", how, values), *flags], task=NAME, socket=NAME, **limits)
         self._locator.miss(value.file for value in values if value.file is not None)
         names = self._locator.lacking(values)
         if names:
@@ -198,7 +238,9 @@ class ValuePreview:
             asked = self._asked.pop(request, None)
             if asked is not None:
                 error = EngineError(f"no worker can be started to show the value: {self._trouble}")
-                asked.client.refuse(error, to=asked.header)
+                self._under_way.pop(asked.key or (), None)
+                for client, header, _ in asked.askers:
+                    client.refuse(error, to=header)
 
     def trouble(self, processor: str, text: str) -> None:
         """Why no worker starts."""
@@ -221,13 +263,25 @@ class ValuePreview:
         facts = json.loads(asked.pieces[0]) if asked.pieces else {"text": f"cannot be shown: {trouble}"}
         text = f"{facts['text']} and {asked.more} more" if asked.more else facts["text"]
         reply = {"text": text, "type": facts.get("type") or asked.type, "size": asked.size}
-        if asked.header.get("json"):
-            reply["json"] = None if trouble else "".join(asked.pieces[1:]) or None
-        asked.client.reply(reply, to=asked.header)
+        rest = "".join(asked.pieces[1:])
+        if asked.key is not None:
+            self._under_way.pop(asked.key, None)
+            # not read here: who shows it looks at it with care
+            reply["look"] = rest if not trouble and len(rest) <= LOOK_CHARACTERS else ""
+            if not trouble:
+                self._kept.keep(asked.key, reply, len(text) + len(rest) + 200)
+        for client, header, whose in asked.askers:
+            more = {"json": None if trouble else rest or None} if header.get("json") else {}
+            client.reply({**reply, **whose, **more}, to=header)
 
 
 def _kinded(stored: StoredValue) -> tuple[str, list[StoredValue]]:
     return ("e" if stored.place == "error" else "v"), [stored]
+
+
+def _flag(value: bool) -> Value:
+    data = pickle.dumps(value)
+    return Value(data, None, len(data), "bool")
 
 
 class _Strict(pickle.Unpickler):

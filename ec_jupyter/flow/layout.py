@@ -27,7 +27,10 @@ HEAD = 48.0
 """Its margin above them: the title bar."""
 
 CARD_WIDTH = 232
-CARD_HEAD = 76
+CARD_VALUE = 76
+"""Height of the last value on a card; its place is there from the start, so that nothing jumps when one comes."""
+
+CARD_HEAD = 76 + CARD_VALUE
 """Height of a card without arguments."""
 
 CARD_ROW = 24

@@ -193,7 +193,11 @@ FRAMES: dict[str, tuple[Fields, Fields]] = {
     "resume": ({}, _NAMED),
     "query": ({"what": NAME}, {}),
     "preview": (
-        {}, {"request": _or_none(ID), "arrival": _or_none(ID), "argument": _or_none(NAME), "json": _or_none(FLAG)},
+        {},
+        {
+            "request": _or_none(ID), "arrival": _or_none(ID), "argument": _or_none(NAME), "json": _or_none(FLAG),
+            "rich": _or_none(FLAG), **_SOCKET,
+        },
     ),
     "bring": ({"files": _list(FILE, "a list of value files")}, {}),
     "subscribe": ({"kinds": NAMES}, {}),
@@ -240,8 +244,8 @@ def check(header: Mapping[str, Any], buffers: int = 0) -> None:
     if kind not in FRAMES:
         return
     _check_fields(f"a {kind!r} frame", header, FRAMES[kind])
-    if kind == "preview" and header.get("request") is None and header.get("arrival") is None:
-        raise FrameError("a 'preview' frame lacks a request or an arrival")
+    if kind == "preview" and all(header.get(key) is None for key in ("request", "arrival", "socket")):
+        raise FrameError("a 'preview' frame lacks a request, an arrival or a socket")
     if kind == "discard" and header.get("argument") is not None and header.get("socket") is None:
         raise FrameError("a 'discard' frame names an argument and no socket")
     if kind == "query" and header["what"] in QUERIES:

@@ -257,7 +257,8 @@ class FlowEditor(anywidget.AnyWidget):
     def _still(self) -> str:
         if not self._resting:
             self._ask()
-        return svg(self._client.topology, self._flow.name, self._numbers.newest, "" if self.built else HOW_TO_BUILD)
+        footer = "" if self.built else HOW_TO_BUILD
+        return svg(self._client.topology, self._flow.name, self._numbers.newest, footer, self._client.seen.looks)
 
     def __repr__(self) -> str:
         return outline(self._client.topology, self._flow.name)

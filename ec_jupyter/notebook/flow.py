@@ -123,7 +123,7 @@ class Flow(Wiring, Calls):
         from ec_jupyter.client.drawing import svg
 
         counts, _ = self._client.ask("query", {"what": "counts"})
-        text = svg(self._client.topology, self.name, counts)
+        text = svg(self._client.topology, self.name, counts, seen=self._client.seen.looks)
         if path is not None:
             Path(path).write_text(text)
         return text

@@ -9,10 +9,13 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 import pytest
+
+from ec_jupyter.client.seen import checked
+from ec_jupyter.nodes.worker.look import look
 
 PAGE = Path(__file__).parent / "page"
 STATIC = Path(__file__).parents[2] / "ec_jupyter" / "static"
@@ -48,8 +51,11 @@ def browser() -> Iterator[Any]:
 class _Files(SimpleHTTPRequestHandler):
     """The page, and under /static/ what `make front` built."""
 
+    asked: ClassVar[list[str]] = []
+
     def translate_path(self, path: str) -> str:
         bare = path.partition("?")[0]
+        self.asked.append(bare)
         if bare.startswith("/static/"):
             return str(STATIC / Path(bare).name)
         return str(PAGE / (Path(bare).name or "index.html"))
@@ -70,6 +76,13 @@ def page_address() -> Iterator[str]:
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture
+def fetched(page_address: str) -> list[str]:
+    """Paths that a page has asked for since the test began."""
+    _Files.asked.clear()
+    return _Files.asked
 
 
 class Picture:
@@ -128,12 +141,13 @@ class Picture:
         self.page.mouse.up()
         self.page.keyboard.up("Shift")
 
-    def select(self, plug: str) -> None:
-        """Selects a plug and leaves its panel shut, as a click with Shift does."""
+    def select(self, plug: str, at: float = 0.3) -> None:
+        """Selects a plug and leaves its panel shut, as a click with Shift does; `at` which part of its length."""
         line = self.plug(plug).locator(".react-flow__edge-interaction")
         x, y = line.evaluate(
-            "path => { const at = path.getPointAtLength(path.getTotalLength() * 0.3);"
-            " const p = new DOMPoint(at.x, at.y).matrixTransform(path.getScreenCTM()); return [p.x, p.y]; }"
+            "(path, part) => { const at = path.getPointAtLength(path.getTotalLength() * part);"
+            " const p = new DOMPoint(at.x, at.y).matrixTransform(path.getScreenCTM()); return [p.x, p.y]; }",
+            at,
         )
         self.page.keyboard.down("Shift")
         self.page.mouse.click(x, y)
@@ -143,6 +157,14 @@ class Picture:
         """Lets something happen in the flow, or asks it."""
         return self.page.evaluate(f"() => {{ const r = flow.{script}; return r === undefined ? null : r }}")
 
+    def gives(self, socket: str, value: Any, **more: Any) -> int:
+        """Lets a call of a socket give a value, which the flow shows as a worker of an engine would."""
+        return int(self.page.evaluate("([s, v, m]) => flow.give(s, v, m)", [socket, shown(value), more]))
+
+    def last(self, socket: str) -> Any:
+        """The place of the last value on a card."""
+        return self.card(socket).locator(".ec-last")
+
     def plugs(self) -> list[str]:
         """What the flow itself holds."""
         return self.page.evaluate("() => flow.graph.plugs.map(p => `${p.source} -> ${p.target}.${p.argument}`)")
@@ -150,6 +172,18 @@ class Picture:
     def asked(self, op: str) -> list[Any]:
         """Arguments of every command `op` that reached the flow."""
         return self.page.evaluate("op => flow.asked.filter(one => one.op === op).map(one => one.args)", op)
+
+
+def shown(value: Any) -> dict[str, Any]:
+    """A value as an engine's answer has it: made by a worker's code, and checked by the client's."""
+    facts, *pieces = look(value, rich=True)
+    return {**json.loads(facts), "size": 64, "look": checked("".join(pieces))}
+
+
+def _amiss(message: Any) -> bool:
+    """Whether the page says that something is wrong; that a frame of a value may do nothing is as it should be."""
+    known = "about:srcdoc", "Content Security Policy"
+    return message.type == "error" and not any(one in f"{message.text} {message.location.get('url')}" for one in known)
 
 
 def _middle(element: Any) -> tuple[float, float]:
@@ -167,13 +201,13 @@ def editor_page(browser: Any, page_address: str) -> Iterator[Callable[..., Pictu
         context = browser.new_context(
             viewport={"width": size[0], "height": size[1]},
             color_scheme="dark" if query.get("theme") == "dark" else "light",
-            reduced_motion="reduce",
+            reduced_motion=query.pop("reduced_motion", "reduce"),
         )
         contexts.append(context)
         context.set_default_timeout(10_000)
         page = context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        page.on("console", lambda message: errors.append(message.text) if _amiss(message) else None)
         page.goto(page_address + "?" + urlencode({"scene": scene, "theme": "light", **query}))
         picture = Picture(page)
         picture.editor.wait_for()

@@ -201,8 +201,8 @@ def test_rules_of_the_style_sheet_stay_inside_the_editor():
 
 def test_module_keeps_its_budget():
     script = (STATIC / "editor.js").read_bytes()
-    assert len(script) <= 360_000
-    assert len(gzip.compress(script, 9)) <= 115_000
+    assert len(script) <= 600_000
+    assert len(gzip.compress(script, 9)) <= 190_000
 
 
 def test_licences_of_everything_in_the_module_are_shipped():
@@ -239,17 +239,16 @@ def test_outline_and_panel_together_leave_the_picture_its_room(editor_page, widt
 
 
 def test_card_that_a_panel_is_about_is_in_sight_beside_the_panel_and_the_map(editor_page):
-    picture = editor_page("demo", size=(1000, 640))
-    # a picture that a person has moved is not fitted anew
-    picture.button("Zoom in").click()
-    picture.button("Zoom out").click()
+    picture = editor_page("six", size=(1000, 640))
+    # a picture that a person has taken in hand is not fitted anew
+    picture.canvas.click(position={"x": 8, "y": 8})
     expect(picture.page.locator(".ec-map-strip")).to_have_count(0)
-    picture.flow("request('count', 'done')")
-    picture.button("1 done at count").click()
+    picture.flow("request('report', 'done')")
+    picture.button("1 done at report").click()
     expect(picture.page.locator(".ec-map-strip")).to_be_visible()
     picture.page.wait_for_function(
         "() => { const right = name => document.querySelector(name).getBoundingClientRect().right;"
-        " return right('[aria-label=\"socket count\"]') <= right('.ec-stage') }"
+        " return right('[aria-label=\"socket report\"]') <= right('.ec-stage') }"
     )
 
 

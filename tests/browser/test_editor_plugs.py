@@ -157,7 +157,7 @@ def test_copied_plug_is_pasted_into_the_argument_of_the_same_name(editor_page):
         "op_edit({changes: [{op: 'unplug', source: 'load', target: 'count', argument: 'text', on: 'result'}]})"
     )
     expect(picture.plug("load count text result")).to_have_count(0)
-    picture.select("load longest text result")
+    picture.select("load longest text result", at=0.45)
     picture.page.keyboard.press("Control+c")
     expect(picture.said).to_have_text("1 plug copied; select a socket and paste")
     picture.card("count").locator(".ec-name").click()

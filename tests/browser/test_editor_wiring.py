@@ -77,8 +77,8 @@ def test_processor_takes_its_cards_along_and_leaves_the_others(editor_page):
 
 def test_several_cards_are_selected_by_a_box_and_moved_as_one_edit(editor_page):
     picture = editor_page()
-    box = picture.processor("io").bounding_box()
-    picture.shift_drag(box["x"] + 4, box["y"] + 34, box["x"] + box["width"] - 4, box["y"] + box["height"] - 4)
+    box, top = picture.processor("io").bounding_box(), picture.card("load").bounding_box()["y"] - 3
+    picture.shift_drag(box["x"] + 4, top, box["x"] + box["width"] - 4, box["y"] + box["height"] - 4)
     expect(picture.page.locator(".ec-card.ec-selected")).to_have_count(2)
     rectangle = picture.page.locator(".react-flow__nodesselection-rect")
     pull(picture, rectangle, 0, 30)

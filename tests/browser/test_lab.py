@@ -16,6 +16,7 @@ import pytest
 from ec_jupyter.client.launch import running, stop
 from ec_jupyter.notebook.flow import Flow, open_flow
 from ec_jupyter.server import probe
+from tests.attacks import ATTACKS
 from tests.browser.labkit import TOKEN, Lab, overheard, wait_for
 
 _numbers = count(1)
@@ -114,6 +115,30 @@ def test_the_panel_tells_what_each_flow_does(show: Any, flow: Flow) -> None:
     assert not mine.is_visible()
     panel(page).get_by_role("searchbox").fill(f"{flow.name} failed")
     mine.wait_for()
+
+
+def test_last_values_are_on_the_cards_of_a_tab_and_nothing_of_them_runs(show: Any, flow: Flow) -> None:
+    def report(text: str) -> object:
+        class Report:
+            def _repr_html_(self) -> str:
+                return f"<h3>All well</h3>{text}"
+
+        return Report()
+
+    report.__module__ = "__main__"
+    flow.declare(report, "report")
+    flow.submit("double", 2160)
+    flow.submit("report", "".join(ATTACKS))
+    flow.wait(60)
+    page = show()
+    row(page, flow).get_by_role("button", name=f"Open flow {flow.name}/{flow.name}").click()
+    cards = {name: page.get_by_role("group", name=f"socket {name}", exact=True) for name in ("double", "report")}
+    cards["double"].locator(".ec-short").filter(has_text="4320").wait_for()
+    frame = cards["report"].frame_locator("iframe")
+    frame.get_by_role("heading", name="All well", include_hidden=True).wait_for()
+    cards["double"].locator(".ec-last-open").click()
+    page.get_by_role("region", name="Values of double", exact=True).get_by_text("4320").wait_for()
+    assert page.evaluate("() => window.hit") is None
 
 
 def test_a_flow_opens_in_a_tab_is_wired_there_and_lives_without_a_kernel(show: Any, flow: Flow, lab: Lab) -> None:

@@ -17,6 +17,7 @@ from nbconvert import HTMLExporter
 from nbformat.sign import NotebookNotary
 
 from ec_jupyter.server import probe
+from tests.attacks import ATTACKS
 from tests.browser.labkit import TOKEN, Lab, overheard, wait_for
 
 _numbers = count(1)
@@ -390,6 +391,63 @@ def test_a_saved_picture_is_seen_without_its_kernel_and_one_click_brings_it_to_l
     opened.page.get_by_text("NameError").first.wait_for()
     opened.run(0)
     opened.card("count").get_by_text("2", exact=True).first.wait_for()
+
+
+VALUES = SETUP.replace(
+    "flow = ec.flow()",
+    f"""\
+ATTACKS = {ATTACKS!r}
+
+@ec.socket
+def table(n: int) -> list:
+    return [{{'word': text, 'n': n}} for text in ATTACKS[:1]]
+
+class Report:
+    def _repr_html_(self): return '<h3>All well</h3>' + ''.join(ATTACKS)
+
+@ec.socket
+def report(n: int):
+    return Report()
+
+flow = ec.flow()
+flow.submit('table', 4321)
+flow.submit('report', 1)""",
+)
+
+
+def test_last_values_are_on_the_cards_in_the_saved_notebook_and_in_a_page_made_of_it_and_nothing_of_them_runs(
+    notebook: Any, browser: Any
+) -> None:
+    opened = notebook(VALUES)
+    opened.run(0)
+    opened.card("count").locator(".ec-short").filter(has_text="4").wait_for()
+    # below the window, where it is not seen yet, nothing was asked for it
+    opened.card("table").scroll_into_view_if_needed()
+    opened.card("table").locator("td").filter(has_text="4321").wait_for()
+    frame = opened.card("report").frame_locator("iframe")
+    frame.get_by_role("heading", name="All well", include_hidden=True).wait_for()
+    opened.card("table").locator(".ec-last-open").click()
+    large = opened.page.get_by_role("region", name="Values of table", exact=True)
+    large.get_by_role("cell", name="4321").wait_for()
+    assert opened.page.evaluate("() => window.hit") is None
+    opened.save()
+    wait_for(lambda: ">4321<" in opened.saved_svg())
+    opened.shut_down()
+    opened.load()
+    opened.page.get_by_alt_text(STILL).wait_for()
+    path = opened.lab.root / opened.path
+    path.with_suffix(".html").write_text(HTMLExporter().from_filename(str(path))[0])
+    context = browser.new_context(offline=True)
+    page = context.new_page()
+    page.goto(path.with_suffix(".html").as_uri(), wait_until="domcontentloaded")
+    picture = page.locator("img[src^='data:image/svg+xml']")
+    assert picture.evaluate("image => image.decode().then(() => image.naturalWidth > 200)")
+    # and where a page puts the picture into itself
+    page.evaluate("svg => { document.body.innerHTML = svg }", opened.saved_svg())
+    page.get_by_text("4321").wait_for(state="attached")
+    assert page.evaluate("() => window.hit") is None
+    assert opened.page.evaluate("() => window.hit") is None
+    context.close()
 
 
 def test_a_notebook_that_a_program_ran_shows_its_picture_and_one_click_brings_it_to_life(notebook: Any) -> None:

@@ -17,7 +17,7 @@ def drawn(seed: int, sockets: int, groups: int, links: int, *, cyclic: bool = Fa
     """Cards of random heights in random groups, and random links between them."""
     dice = random.Random(seed)
     names = [f"s{i}" for i in range(sockets)]
-    cards = {n: Card(f"p{dice.randrange(groups)}", 232, 76 + 24 * dice.randint(1, 5)) for n in names}
+    cards = {n: Card(f"p{dice.randrange(groups)}", 232, 152 + 24 * dice.randint(1, 5)) for n in names}
     pairs = []
     for _ in range(links):
         a, b = sorted(dice.choices(range(sockets), k=2))

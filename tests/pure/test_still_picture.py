@@ -108,7 +108,7 @@ def test_a_message_of_numbers_tells_what_changed_and_only_that() -> None:
 
 def test_a_card_has_a_row_for_each_argument_that_a_plug_can_feed() -> None:
     graph = scene.graph(wiring(), "f")
-    assert graph["sockets"]["add"]["box"][2:] == [232, 76 + 2 * 24]
+    assert graph["sockets"]["add"]["box"][2:] == [232, 152 + 2 * 24]
     assert graph["sockets"]["read"]["box"][0] + 232 < graph["sockets"]["add"]["box"][0]
     assert [p["id"] for p in graph["plugs"]] == [7, 8]
 

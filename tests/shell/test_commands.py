@@ -14,7 +14,7 @@ import pytest
 
 from ec_jupyter.client import scene
 from ec_jupyter.client.commands import _OPS, answer, command, typed
-from ec_jupyter.errors import ArgumentsError, CycleError, SocketNotFoundError, WiringError
+from ec_jupyter.errors import ArgumentsError, CycleError, RequestNotFoundError, SocketNotFoundError, WiringError
 
 CELL = """
 flow = ec.flow()
@@ -65,8 +65,8 @@ def test_a_card_tells_what_its_task_takes_gives_and_says(page: Page) -> None:
     assert (card["returns"], card["doc"]) == ("int", "Gives back what it gets.")
     assert card["task"]["source"].startswith("@ec.socket\ndef emit(x: int) -> int:")
     assert card["task"]["source"].endswith("return x * 2")
-    assert card["box"][2:] == [232, 100]
-    assert page.graph()["sockets"]["add"]["box"][3] == 124
+    assert card["box"][2:] == [232, 176]
+    assert page.graph()["sockets"]["add"]["box"][3] == 200
     assert card["placed"] is False
     assert json.loads(json.dumps(page.graph())) == page.graph()
 
@@ -322,6 +322,68 @@ def test_any_value_has_a_text_and_plain_data_its_json(page: Page, made: str, tex
     assert len(shown["text"]) <= 2000
     assert (json.loads(shown["json"]) if shown["json"] is not None else None) == plain
     assert shown["size"] > 0
+
+
+def test_a_picture_gets_the_newest_result_of_a_socket_as_its_worker_shows_it(page: Page) -> None:
+    page.shell.run(
+        "@ec.socket\ndef frame(n):\n    import pandas\n    return pandas.DataFrame({'word': ['a', 'b'], 'n': [n, 2.5]})"
+    )
+    page.shell.run("@ec.socket\ndef wave(n):\n    import numpy\n    return numpy.arange(n) % 5")
+    page.shell.run(
+        "@ec.socket\ndef drawn(n):\n    from matplotlib.figure import Figure\n    figure = Figure()\n"
+        "    figure.subplots().plot([n, 2, 3])\n    return figure"
+    )
+    with pytest.raises(RequestNotFoundError, match="no result of 'frame'"):
+        page.do("preview", socket="frame", rich=True)
+    page.shell.run("flow.submit('frame', 1).result(60); r = flow.submit('frame', 3).wait(60)")
+    page.shell.run("flow.submit('wave', 10**6); flow.submit('drawn', 1); flow.wait(60)")
+    shown = page.do("preview", socket="frame", rich=True)
+    assert (shown["request"], shown["type"].split(".")[0]) == (page.shell.run("r.id"), "pandas")
+    assert shown["look"]["table"] == {
+        "columns": ["word", "n"], "index": ["0", "1"], "rows": [["a", "3"], ["b", "2.5"]], "shape": [2, 2],
+    }  # fmt: skip
+    line = page.do("preview", socket="wave", rich=True)["look"]["array"]
+    assert (line["shape"], line["dtype"], line["low"], line["high"]) == ([10**6], "int64", 0, 4)
+    (image,) = page.do("preview", socket="drawn", rich=True)["look"]["data"].items()
+    assert image[0] == "image/png"
+    # and the still picture has all three
+    still = page.do("svg")["text"]
+    assert [part in still for part in (">word<", "<polyline ", "data:image/png;base64,")] == [True] * 3
+
+
+def test_a_representation_is_made_once_for_a_value_however_many_pictures_show_it(page: Page) -> None:
+    page.shell.run(
+        "class Counted:\n    def _repr_html_(self):\n        with open('made', 'a') as file: file.write('x')\n"
+        "        return '<b>here</b>'\n@ec.socket\ndef makes(n): return Counted()\nflow.submit('makes', 1).wait(60)"
+    )
+    shown = [page.do("preview", socket="makes", rich=True) for _ in range(3)]
+    assert [one["look"] for one in shown] == [{"data": {"text/html": "<b>here</b>"}}] * 3
+    assert page.shell.run("from pathlib import Path; Path('made').read_text()") == "x"
+
+
+def test_nothing_is_made_for_a_flow_that_nobody_looks_at(page: Page) -> None:
+    page.shell.run(
+        "class Counted:\n    def _repr_html_(self): open('made', 'w').close()\n"
+        "@ec.socket\ndef makes(n): return Counted()\n[flow.submit('makes', n) for n in range(20)]; flow.wait(60)"
+    )
+    assert page.shell.run("import os; os.path.exists('made')") is False
+
+
+@pytest.mark.parametrize(
+    ("made", "note"),
+    [
+        ("raise ValueError('not me')", "its representation raises ValueError: not me"),
+        ("while True: pass", "making its representation took more than 2 s"),
+        ("return 'x' * 10**6", "its text/html is too large to be shown"),
+    ],
+)
+def test_a_representation_that_goes_wrong_says_so_beside_the_text(page: Page, made: str, note: str) -> None:
+    page.shell.run(
+        f"class Bad:\n    def __repr__(self): return 'as text'\n    def _repr_html_(self):\n        {made}\n"
+        "@ec.socket\ndef makes(n): return Bad()\nflow.submit('makes', 1).wait(60)"
+    )
+    shown = page.do("preview", socket="makes", rich=True)
+    assert (shown["text"], shown["look"]) == ("as text", {"note": note})
 
 
 def test_lists_generators_and_failures_can_be_shown(page: Page) -> None:

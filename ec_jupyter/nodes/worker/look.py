@@ -10,6 +10,7 @@ from typing import Any
 
 from ec_jupyter.nodes.values import type_name
 from ec_jupyter.nodes.worker.output import printable
+from ec_jupyter.nodes.worker.rich import bundle
 
 TEXT_CHARACTERS = 2000
 JSON_BYTES = 1 << 20
@@ -19,18 +20,17 @@ PIECE = 32 * 1024
 _PLAIN = (str, int, float, bool, type(None))
 
 
-def look(value: Any, plain: bool = False) -> Iterator[str]:
-    """Facts of a value as JSON, then, if `plain`, its JSON in pieces where it is plain JSON data.
+def look(value: Any, plain: bool = False, rich: bool = False) -> Iterator[str]:
+    """Facts of a value as JSON, then its JSON in pieces, if `plain` and it is plain data, or, if `rich`, its bundle.
 
     Yields
     ------
     str
-        ``{"text": ..., "type": ...}``; then nothing, or text that is together the value's JSON.
+        ``{"text": ..., "type": ...}``; then nothing, or text that is together JSON, of the value or of `rich.bundle`.
     """
     yield json.dumps({"text": text(value), "type": type_name(value)})
-    if plain:
-        whole = as_json(value)
-        yield from (whole[at : at + PIECE] for at in range(0, len(whole), PIECE))
+    whole = as_json(value) if plain else json.dumps(bundle(value, text)) if rich else ""
+    yield from (whole[at : at + PIECE] for at in range(0, len(whole), PIECE))
 
 
 def text(value: Any) -> str:

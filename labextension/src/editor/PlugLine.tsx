@@ -1,10 +1,10 @@
 /** A plug, and on it how many values are on their way. */
 
 import { BaseEdge, EdgeLabelRenderer, getBezierPath, type EdgeProps } from '@xyflow/react';
-import { memo, type JSX } from 'react';
+import { memo, useRef, type JSX } from 'react';
 import { useStore } from './context';
 import type { PlugEdge } from './scene';
-import { useDepth, useLife, useView } from './store';
+import { useArrivals, useCounts, useDepth, useLife, useView } from './store';
 import type { Plug } from './types';
 import { keyOf, plugName } from './wiring';
 import { short } from './words';
@@ -20,6 +20,7 @@ export const PlugLine = memo(function PlugLine(props: EdgeProps<PlugEdge>): JSX.
   return (
     <>
       <BaseEdge path={path} {...(!far && { markerEnd: markerEnd! })} interactionWidth={20} className={classes.filter(Boolean).join(' ')} />
+      {!far && plug && moves.matches && <Motion plug={plug} path={path} />}
       {!far && (
         <EdgeLabelRenderer>
           <Label plug={plug} pending={pending} depth={depth} selected={!!selected} x={x} y={y} />
@@ -28,6 +29,23 @@ export const PlugLine = memo(function PlugLine(props: EdgeProps<PlugEdge>): JSX.
     </>
   );
 });
+
+/** False where a person prefers what does not move. */
+const moves = matchMedia('(prefers-reduced-motion: no-preference)');
+
+/** Beads on the way into a socket that runs, and a dot for what has just come: one a message, however many they are. */
+function Motion({ plug, path }: { plug: Plug; path: string }): JSX.Element {
+  const store = useStore();
+  const runs = useCounts(store, plug.target).running > 0;
+  const came = useArrivals(store, plug.source, plug.on);
+  const first = useRef(came);
+  return (
+    <>
+      {runs && <path className="ec-beads" d={path} />}
+      {came > first.current && <circle key={came} className="ec-dot" r={4} style={{ offsetPath: `path("${path}")` }} />}
+    </>
+  );
+}
 
 interface LabelProps {
   plug: Plug | null;

@@ -7,13 +7,16 @@ import { useStore } from './context';
 import { Icon, type IconName } from './icons';
 import { argumentClick, outputClick, useFitClass } from './plugging';
 import { ProgressStrip } from './ProgressStrip';
+import { LastValue } from './Value';
 import { cardHandles, type CardNode } from './scene';
 import { useCounts, useGraph, useRate, useView } from './store';
 import type { Parameter, Socket, SocketCounts } from './types';
-import { outputType, placeId, ports } from './wiring';
+import { feeding, outputType, placeId, ports } from './wiring';
 import { duration, rate, short, stateOf, waitingAt } from './words';
 
 const COUNTED = ['queued', 'running', 'done', 'failed'] as const;
+/** Counts that are told: those that are not zero. */
+const told = (counts: SocketCounts) => COUNTED.filter(state => counts[state] > 0);
 
 export const SocketCard = memo(function SocketCard({ data, selected }: NodeProps<CardNode>): JSX.Element | null {
   const store = useStore();
@@ -26,7 +29,7 @@ export const SocketCard = memo(function SocketCard({ data, selected }: NodeProps
   const state = stateOf(socket, counts, paused);
   const place = { kind: 'socket', socket: name } as const;
   const card = {
-    className: `ec-card ec-is-${state}${selected ? ' ec-selected' : ''}${far ? ' ec-far' : ''}`,
+    className: `ec-card ec-is-${state}${selected ? ' ec-selected' : ''}${far ? ' ec-far' : ''}${counts.failed ? ' ec-has-failed' : ''}`,
     role: 'group',
     'aria-label': `socket ${name}`,
     'data-place': placeId(place),
@@ -34,7 +37,7 @@ export const SocketCard = memo(function SocketCard({ data, selected }: NodeProps
   };
   if (far) {
     return (
-      <div {...card} title={`${name}: ${counts.aside ?? state}`}>
+      <div {...card} title={`${name}: ${counts.aside ?? state}${counts.failed && state !== 'failed' ? `, ${short(counts.failed)} failed` : ''}`}>
         <Icon name={state} />
         <b>{name}</b>
         <Anchors socket={socket} />
@@ -65,7 +68,9 @@ export const SocketCard = memo(function SocketCard({ data, selected }: NodeProps
         ))}
         {ports(socket).length === 0 && <div className="ec-arg ec-muted">no arguments</div>}
       </div>
-      {counts.running > 0 && counts.progress && <ProgressStrip of={counts.progress} label={`Progress of ${name}`} />}
+      <LastValue name={name} socket={socket} />
+      {counts.running > 0 &&
+        (counts.progress ? <ProgressStrip of={counts.progress} label={`Progress of ${name}`} /> : <div className="ec-moving" />)}
       <Counts name={name} counts={counts} />
     </div>
   );
@@ -89,12 +94,12 @@ interface SecondLineProps {
   aside: string | undefined;
 }
 
-/** State and marks, then the first line of the doc, or rates where a person asked for them. */
+/** State and marks, then rates where a person asked for them. */
 function SecondLine({ name, socket, state, aside }: SecondLineProps): JSX.Element {
   const store = useStore();
   const rates = useView(store, view => view.rates);
   const speed = useRate(store, name);
-  const { stale, parked } = socket.task;
+  const { stale } = socket.task;
   return (
     <div className="ec-card-line">
       <span className={`ec-state ec-is-${state}`} title={aside}>
@@ -107,13 +112,9 @@ function SecondLine({ name, socket, state, aside }: SecondLineProps): JSX.Elemen
           stale
         </span>
       )}
-      {rates ? (
+      {rates && (
         <span className="ec-rates" title="Calls per second, median and 95th percentile of their time">
           {rate(speed?.per_second)} · {duration(speed?.p50)} · {duration(speed?.p95)}
-        </span>
-      ) : (
-        <span className="ec-doc" title={parked ? 'Register the task again: the Python of this flow changed' : socket.doc}>
-          {socket.doc.split('\n')[0]}
         </span>
       )}
     </div>
@@ -125,6 +126,7 @@ function Output({ name, socket }: { name: string; socket: Socket }): JSX.Element
   const type = outputType(socket);
   const from = useView(store, view => view.plugging === name);
   const place = placeId({ kind: 'output', socket: name });
+  const plugged = useGraph(store, graph => !!graph?.plugs.some(plug => plug.source === name));
   return (
     <>
       {type && (
@@ -136,7 +138,7 @@ function Output({ name, socket }: { name: string; socket: Socket }): JSX.Element
         id="out"
         type="source"
         position={Position.Right}
-        className={`ec-port${from ? ' ec-from' : ''}`}
+        className={`ec-port${plugged ? ' ec-plugged' : ''}${from ? ' ec-from' : ''}`}
         role="button"
         tabIndex={-1}
         aria-label={`Output of ${name}`}
@@ -161,6 +163,7 @@ function Argument({ name, socket, port, counts }: ArgumentProps): JSX.Element {
   const waiting = waitingAt(counts, port.name);
   const lists = counts.lists?.[port.name] ?? 0;
   const fits = useFitClass(store, name, port.name);
+  const plugged = useGraph(store, graph => !!graph && feeding(graph, name, port.name).length > 0);
   const fixed = socket.fixed[port.name];
   const value = fixed ? ` ≡ ${fixed.text}` : port.default === null ? '' : ` = ${port.default}`;
   const said = fixed ? `, fixed to ${fixed.text}` : port.default === null ? ', required' : `, default ${port.default}`;
@@ -170,7 +173,7 @@ function Argument({ name, socket, port, counts }: ArgumentProps): JSX.Element {
         id={`in:${port.name}`}
         type="target"
         position={Position.Left}
-        className={`ec-port ${fits}`}
+        className={`ec-port ${plugged ? 'ec-plugged ' : ''}${fits}`}
         role="button"
         tabIndex={-1}
         aria-label={`Argument ${port.name} of ${name}`}
@@ -203,10 +206,10 @@ function Counts({ name, counts }: { name: string; counts: SocketCounts }): JSX.E
   const store = useStore();
   return (
     <div className="ec-counts">
-      {COUNTED.map(state => (
+      {told(counts).map(state => (
         <button
           key={state}
-          className={`ec-count nodrag${counts[state] ? ` ec-is-${state}` : ''}`}
+          className={`ec-count nodrag ec-is-${state}`}
           tabIndex={-1}
           aria-label={`${short(counts[state])} ${state} at ${name}`}
           title={`${counts[state].toLocaleString('en')} ${state}: show them`}

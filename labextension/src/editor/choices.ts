@@ -120,6 +120,7 @@ function ofSocket(store: Store, graph: Graph, socket: string, at: Point | null):
     show(store, 'Run', { kind: 'run', socket }, 'with arguments of your own'),
     { text: 'Plug its output', hint: 'into an argument', run: () => open(store, { kind: 'output', socket }, at ?? undefined) },
     show(store, 'Details', { kind: 'socket', socket }),
+    show(store, 'Values', { kind: 'values', socket, id: null, run: null }, 'what it gave'),
     show(store, 'Failed requests', { kind: 'requests', socket, state: 'failed' }, `${failed}`),
     ...(failed ? [{ text: 'Retry all failed', run: () => void retry(store, { socket }) }] : []),
     show(store, 'Requests', { kind: 'requests', socket, state: null }),

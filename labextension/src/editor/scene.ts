@@ -5,7 +5,7 @@ import type { Graph, Plug, Socket } from './types';
 import { keyOf, plugName, ports, type Ends } from './wiring';
 
 // as Python's layout has it: a card's head and foot, its rows, and the room around the cards of a processor
-export const CARD = { width: 232, head: 48, row: 24, foot: 28 };
+export const CARD = { width: 232, head: 48, row: 24, value: 76, foot: 28 };
 export const GROUP = { side: 20, top: 48, emptyWidth: 272, emptyHeight: 88 };
 const FOLDED = { width: 232, height: 88 };
 const GRIP = 12;
@@ -20,7 +20,7 @@ export const cardId = (socket: string): string => `s:${socket}`;
 export const groupId = (processor: string): string => `p:${processor}`;
 
 export function cardHeight(socket: Socket): number {
-  return CARD.head + CARD.foot + CARD.row * Math.max(1, ports(socket).length);
+  return CARD.head + CARD.value + CARD.foot + CARD.row * Math.max(1, ports(socket).length);
 }
 
 function handle(id: string, type: 'source' | 'target', x: number, y: number): NodeHandle {

@@ -1,7 +1,8 @@
 /** What the picture shows, outside React: live numbers would otherwise draw everything again ten times a second. */
 
 import { useCallback, useSyncExternalStore } from 'react';
-import type { Answer, Graph, Host, Life, Metrics, Node, SocketCounts } from './types';
+import { Looks } from './looks';
+import type { Answer, Graph, Host, Life, Metrics, Node, Shown, SocketCounts } from './types';
 import { keyOf, shared, type Ends, type Place } from './wiring';
 
 export interface Choice {
@@ -25,6 +26,7 @@ export type Panel =
   | { kind: 'waiting'; socket: string; argument: string | null }
   | { kind: 'requests'; socket: string; state: string | null }
   | { kind: 'request'; id: number; socket: string; state: string | null }
+  | { kind: 'values'; socket: string; id: number | null; run: number | null }
   | { kind: 'run'; socket: string }
   | { kind: 'rename'; socket: string }
   | { kind: 'fix'; socket: string; argument: string }
@@ -112,11 +114,14 @@ export class Store {
   untouched = true;
   /** What was done last, if undo cannot take it back, and the revision it was done in. */
   final: { what: string; revision: number } | null = null;
+  /** The last value of each socket, as far as it is seen. */
+  readonly looks = new Looks(this);
 
   private counts = new Map<string, SocketCounts>();
   private processors = new Map<string, Metrics['processors'][string]>();
   private depths = new Map<string, number>();
   private rateOf = new Map<string, Rate>();
+  private arrived = new Map<string, number>();
   private listeners = new Map<string, Set<() => void>>();
   private stale = new Set<string>();
   private frame = 0;
@@ -133,6 +138,7 @@ export class Store {
   }
 
   close(): void {
+    this.looks.close();
     cancelAnimationFrame(this.frame);
     for (const end of this.endings) end();
   }
@@ -146,6 +152,8 @@ export class Store {
   countsOf = (socket: string): SocketCounts => this.counts.get(socket) ?? NOTHING;
   processorOf = (name: string) => this.processors.get(name);
   depthOf = (plug: number): number => this.depths.get(String(plug)) ?? 0;
+  /** How often results (`on` error: failures) of a socket have come since the picture was opened. */
+  arrivals = (socket: string, on: string): number => this.arrived.get(`${on === 'error' ? 'f' : 'd'}:${socket}`) ?? 0;
   rate = (socket: string): Rate | undefined => this.rateOf.get(socket);
 
   set(change: Partial<View>): void {
@@ -175,6 +183,11 @@ export class Store {
     if (answer.ok) return answer;
     this.say(answer.error ?? `${op} went wrong`);
     return null;
+  }
+
+  /** Somebody drew a slice's value anew. */
+  changed(slice: string): void {
+    this.tell(slice);
   }
 
   setRates(sockets: Record<string, Rate>): void {
@@ -209,25 +222,36 @@ export class Store {
 
   private count(metrics: Metrics): void {
     this.time = metrics.time;
+    const known = new Map(this.counts);
     if (metrics.full) {
       for (const key of [...this.counts.keys()].map(name => `s:${name}`)) this.stale.add(key);
       this.counts.clear();
       this.depths.clear();
     }
     for (const [name, counts] of Object.entries(metrics.sockets)) {
+      const before = known.get(name);
       this.counts.set(name, counts);
       this.stale.add(`s:${name}`);
+      if (before && counts.done > before.done) this.came(`d:${name}`);
+      if (before && counts.failed > before.failed) this.came(`f:${name}`);
     }
+    this.looks.due();
     for (const [name, numbers] of Object.entries(metrics.processors)) {
       this.processors.set(name, numbers);
       this.stale.add(`p:${name}`);
     }
     for (const [plug, depth] of Object.entries(metrics.plugs)) this.depths.set(plug, depth);
     if (metrics.full || Object.keys(metrics.plugs).length) this.stale.add('depths');
-    const known = new Map(this.graph?.nodes.map(node => [node.name, node]));
-    this.nodes = metrics.nodes.map(node => ({ ...known.get(node.name), ...node }));
+    const nodes = new Map(this.graph?.nodes.map(node => [node.name, node]));
+    this.nodes = metrics.nodes.map(node => ({ ...nodes.get(node.name), ...node }));
     this.stale.add('nodes');
     if (!this.frame) this.frame = requestAnimationFrame(() => this.flush());
+  }
+
+  /** Results of a socket have come: once a message, however many they are. */
+  private came(what: string): void {
+    this.arrived.set(what, (this.arrived.get(what) ?? 0) + 1);
+    this.stale.add(what);
   }
 
   /** However many messages came since the last frame, each card draws once. */
@@ -254,6 +278,11 @@ export const useView = <T>(store: Store, read: (view: View) => T): T => useSlice
 export const useLife = (store: Store): Life => useSlice(store, 'life', () => store.life);
 export const useCounts = (store: Store, socket: string): SocketCounts =>
   useSlice(store, `s:${socket}`, () => store.countsOf(socket));
+export const useShown = (store: Store, socket: string): Shown | null =>
+  useSlice(store, `v:${socket}`, () => store.looks.of(socket));
+/** A number that grows with what comes through a plug. */
+export const useArrivals = (store: Store, socket: string, on: string): number =>
+  useSlice(store, `${on === 'error' ? 'f' : 'd'}:${socket}`, () => store.arrivals(socket, on));
 export const useProcessor = (store: Store, name: string) => useSlice(store, `p:${name}`, () => store.processorOf(name));
 export const useDepth = (store: Store, plugs: number[]): number =>
   useSlice(store, 'depths', () => plugs.reduce((sum, plug) => sum + store.depthOf(plug), 0));

@@ -136,6 +136,27 @@ export interface Metrics {
   idle: boolean;
 }
 
+/** A value as a worker shows it, checked on its way here. Nothing of it may run in the page. */
+export interface Shown {
+  text: string;
+  type: string;
+  /** Bytes. */
+  size: number;
+  /** Whose result it is. */
+  request?: number;
+  look?: Look;
+}
+
+/** At most one of them, and `note`: why there is nothing better than the text. */
+export interface Look {
+  plain?: string;
+  table?: { columns: string[]; index: string[]; rows: string[][]; shape: number[] };
+  array?: { shape: number[]; dtype: string; points: (number | null)[]; low: number | null; high: number | null };
+  /** By MIME type: images as base64, all else as text. */
+  data?: Record<string, string>;
+  note?: string;
+}
+
 export interface Answer {
   ok: boolean;
   /** One line for the person, where `ok` is false. */

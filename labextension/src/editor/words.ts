@@ -58,13 +58,13 @@ export function nodeArgs({ name = '', host, cpus, requirements }: Record<string,
 
 export const usage = ({ used, cpus }: Node): string => `${used ?? 0}/${cpus || '?'}`;
 
-/** The one word that a card shows; what shouts comes first. */
+/** The one word that a card shows: what is so now. That calls have failed is told beside it, whatever it is. */
 export function stateOf(socket: Socket, counts: SocketCounts, processorPaused: boolean): IconName & string {
   if (counts.aside) return 'aside';
   if (socket.task.parked) return 'parked';
-  if (counts.failed) return 'failed';
-  if (socket.paused || processorPaused) return 'paused';
   if (counts.running) return 'running';
+  if (socket.paused || processorPaused) return 'paused';
+  if (counts.failed) return 'failed';
   if (counts.queued) return 'queued';
   if (counts.waiting || [counts.arrived, counts.lists ?? {}].some(of => Object.values(of).some(Boolean))) return 'waiting';
   return counts.done ? 'done' : 'idle';

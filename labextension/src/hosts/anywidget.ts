@@ -14,6 +14,7 @@ type Message = ({ k: 'metrics' } & Metrics) | ({ k: 'engine' } & Engine) | ({ k:
 
 interface Asked {
   since: number;
+  op: string;
   answered: (answer: Answer) => void;
 }
 
@@ -21,6 +22,8 @@ interface Asked {
 const GONE = 3000;
 /** An answer that takes longer, while numbers come: the kernel hears only after its cell. */
 const BUSY = 1000;
+/** What takes a while by itself, and says nothing of the kernel: a worker makes it. */
+const SLOW = new Set(['preview', 'request', 'svg', 'code', 'save']);
 const LOOK = 250;
 /** Python gives a view up that says nothing for three times as long. */
 const HERE = 10_000;
@@ -109,7 +112,7 @@ export class AnywidgetHost implements Host {
     if (this.state === 'gone' || !this.send(message)) {
       return Promise.resolve({ ok: false, error: 'the kernel is gone; nothing was changed' });
     }
-    return new Promise(answered => this.asked.set(id, { since: performance.now(), answered }));
+    return new Promise(answered => this.asked.set(id, { since: performance.now(), op, answered }));
   }
 
   start(): void {
@@ -165,7 +168,7 @@ export class AnywidgetHost implements Host {
     const now = performance.now();
     if (!this.met && now - this.greeted > BUSY) this.greet(now);
     const silent = this.looked && now - this.heard > GONE;
-    const late = [...this.asked.values()].some(one => now - one.since > BUSY);
+    const late = [...this.asked.values()].some(one => now - one.since > BUSY && !SLOW.has(one.op));
     const engine = this.engine?.state ?? 'running';
     const life: Life = silent ? 'gone' : engine !== 'running' ? engine : late ? 'busy' : this.met ? 'live' : 'connecting';
     if (life === this.state) return;

@@ -211,8 +211,9 @@ export class Flow {
     return { request: this.request(socket, 'queued', values).id };
   }
 
-  op_requests({ socket, state, ids, limit }) {
-    const wanted = one => (!socket || one.socket === socket) && (!state || one.state === state) && (!ids || ids.includes(one.id));
+  op_requests({ socket, state, ids, run, limit }) {
+    const of = one => (!socket || one.socket === socket) && (!state || one.state === state) && (!run || one.run === run);
+    const wanted = one => of(one) && (!ids || ids.includes(one.id));
     const rows = this.requests.filter(wanted);
     return { rows: rows.reverse().slice(0, limit) };
   }
@@ -258,8 +259,13 @@ export class Flow {
     return { run: party, party, tag: '', element: [], arguments: table, stranded: false, request: null, lacks: {}, ...(aside && { aside }) };
   }
 
-  op_preview({ arrival, request, result }) {
+  op_preview({ arrival, request, result, socket }) {
     if (arrival) return this.shown(this.arrivals.find(one => one.id === arrival)?.value);
+    if (socket && !request) {
+      const newest = this.requests.filter(one => one.socket === socket && one.state === 'done').pop();
+      if (!newest) throw new Error(`no result of '${socket}'`);
+      return { ...this.shown(newest.result), request: newest.id };
+    }
     return result ? this.shown(this.found(request).result) : this.shown(null);
   }
 
@@ -335,6 +341,13 @@ export class Flow {
     this.onCounts();
   }
 
+  // a call that gave what a worker shows as this
+  give(socket, shown, more = {}) {
+    const made = this.request(socket, 'done', {}, { result: { shown }, started: Date.now() / 1000 - 1, finished: Date.now() / 1000, ...more });
+    made.run ??= made.id;
+    return made.id;
+  }
+
   metrics() {
     const sockets = Object.keys(this.graph.sockets);
     const running = this.requests.filter(one => one.state === 'running').length;
@@ -379,6 +392,7 @@ export class Flow {
   }
 
   shown(value) {
+    if (value?.shown) return value.shown;
     const text = JSON.stringify(value ?? null);
     return { text, type: typeof value === 'number' ? 'int' : 'str', size: text.length };
   }

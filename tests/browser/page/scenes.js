@@ -18,7 +18,7 @@ export function socket(processor, signature, returns, doc = '', more = {}) {
   return {
     processor,
     paused: false,
-    box: [0, 0, WIDTH, 76 + 24 * rows],
+    box: [0, 0, WIDTH, 152 + 24 * rows],
     placed: false,
     threads: 1,
     retries: 0,

@@ -12,6 +12,7 @@ import { PlugPanel } from './PlugPanel';
 import { ProcessorPanel } from './ProcessorPanel';
 import { RequestPanel, RequestsPanel } from './RequestsPanel';
 import { SocketPanel } from './SocketPanel';
+import { ValuesPanel } from './ValuesPanel';
 import { WaitingPanel } from './WaitingPanel';
 
 function title(panel: Panel): string {
@@ -22,6 +23,8 @@ function title(panel: Panel): string {
       return `${panel.state ? `${panel.state[0]!.toUpperCase()}${panel.state.slice(1)} requests` : 'Requests'} of ${panel.socket}`;
     case 'request':
       return `Request ${panel.id} of ${panel.socket}`;
+    case 'values':
+      return `Values of ${panel.socket}`;
     case 'run':
       return `Run ${panel.socket}`;
     case 'rename':
@@ -59,6 +62,8 @@ function body(panel: Panel): ReactNode {
       return <RequestsPanel socket={panel.socket} state={panel.state} />;
     case 'request':
       return <RequestPanel id={panel.id} socket={panel.socket} state={panel.state} />;
+    case 'values':
+      return <ValuesPanel socket={panel.socket} id={panel.id} run={panel.run} />;
     case 'run':
       return <RunPanel socket={panel.socket} />;
     case 'rename':
@@ -100,7 +105,7 @@ export function PanelBox({ panel }: { panel: Panel }): JSX.Element {
     [before, store]
   );
   return (
-    <section ref={box} className="ec-panel nowheel" aria-label={heading} tabIndex={-1}>
+    <section ref={box} className={`ec-panel nowheel${panel.kind === 'values' ? ' ec-wide' : ''}`} aria-label={heading} tabIndex={-1}>
       <header>
         <h2>{heading}</h2>
         <button className="ec-plain" aria-label="Close" title="Close (Escape)" onClick={() => store.set({ panel: null })}>

@@ -10,6 +10,7 @@ import type { Progress } from '../types';
 import { clock, duration } from '../words';
 import { useAnswer } from './ask';
 import { ValueRow } from './ValueRow';
+import { ResultView } from './ValuesPanel';
 
 interface Row {
   id: number;
@@ -166,14 +167,10 @@ function Far({ id, socket }: { id: number; socket: string }): JSX.Element | null
 }
 
 function Result({ id }: { id: number }): JSX.Element {
-  const [answer] = useAnswer('preview', { request: id, result: true });
   return (
     <>
       <h3>Result</h3>
-      {answer && !answer.ok && <p className="ec-warn">{answer.error}</p>}
-      {answer?.ok && (
-        <ValueRow name="" text={String(answer['text'])} type={String(answer['type'])} size={Number(answer['size'])} />
-      )}
+      <ResultView id={id} />
     </>
   );
 }

@@ -35,6 +35,7 @@ export function SocketPanel({ name }: { name: string }): JSX.Element {
       <div className="ec-acts">
         {show('Run', { kind: 'run', socket: name })}
         <button onClick={() => void pause(store, { socket: name }, !paused)}>{paused ? 'Resume' : 'Pause'}</button>
+        {show('Values', { kind: 'values', socket: name, id: null, run: null })}
         {show('Requests', { kind: 'requests', socket: name, state: null })}
         {show('Waiting', { kind: 'waiting', socket: name, argument: null })}
         {counts.failed > 0 && show(`Failed: ${counts.failed}`, { kind: 'requests', socket: name, state: 'failed' })}

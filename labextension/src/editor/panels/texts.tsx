@@ -101,8 +101,8 @@ export function HelpPanel(): JSX.Element {
         ))}
       </dl>
       <p>
-        <b>On a card</b>: queued, running, done and failed calls; click a number for its list. An hourglass on an
-        argument counts values that wait for the others of their call. A number on a plug counts values on their way.
+        <b>On a card</b>: its last value, click it for a closer look and for those before; queued, running, done and failed
+        calls, click a number for its list. A red corner says that calls have failed. An hourglass on an argument counts values that wait for the others of their call. A number on a plug counts values on their way.
         The wheel zooms after a click into the picture; with Ctrl always.
       </p>
     </>
