@@ -208,7 +208,8 @@ class PlugEvaluation:
         """Let a request fail that was done; its result stays, to be evaluated again."""
         core = self.core
         self.origins[source.request].state = "fault"
-        core.journal.step("fail_done", (json.dumps({**error, "ended": True}), core.now, source.request))
+        text = json.dumps({**error, "ended": True})
+        core.journal.step("fail_done", {"error": text, "now": core.now, "request": source.request})
         self.core.joins.begun(source.party)
         self._move(source, "done", "refused")
         twin = Job(source.request, source.socket, source.party, source.run, source.tag, {}, core.now)
@@ -256,7 +257,7 @@ class PlugEvaluation:
         return True
 
     def _done_again(self, source: Source) -> None:
-        self.core.journal.step("done_again", (source.request,))
+        self.core.journal.step("done_again", {"request": source.request})
         self._move(source, "failed", "taken after all")
         self.core.joins.finished(source.party)
 

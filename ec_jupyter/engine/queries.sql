@@ -42,7 +42,8 @@ UPDATE request
  WHERE id = ? AND (state = 'queued' OR state = 'running');
 
 -- name: give_up
-UPDATE request SET state = 'skipped', not_before = NULL, finished = ? WHERE id = ? AND (state = 'failed' OR state = 'cancelled');
+UPDATE request SET state = 'skipped', not_before = NULL, finished = :now
+ WHERE (id = :request OR joined = :request) AND (state = 'failed' OR state = 'cancelled');
 
 -- name: again
 -- back into the queue with its attempts and deaths counted; `error` stays where it had failed for good,
@@ -74,10 +75,10 @@ UPDATE arrival SET mark = NULL, late = ? WHERE id = ? AND state = 'routing';
 
 -- name: fail_done
 -- a plug could not take the result of a request that was done
-UPDATE request SET state = 'failed', error = ?, finished = ? WHERE id = ? AND state = 'done';
+UPDATE request SET state = 'failed', error = :error, finished = :now WHERE (id = :request OR joined = :request) AND state = 'done';
 
 -- name: done_again
-UPDATE request SET state = 'done', error = NULL WHERE id = ? AND state = 'failed';
+UPDATE request SET state = 'done', error = NULL WHERE (id = :request OR joined = :request) AND state = 'failed';
 
 -- name: drop_arrival
 DELETE FROM arrival WHERE id = ?;

@@ -317,7 +317,7 @@ def _restore(core: Core, parties: list[int]) -> None:
     fans = core.store.rows("fans_of", (id_list(parties),))
     restore(
         core.joins,
-        [(p, roots[p], live[p]) for p in parties if roots[p]],
+        [(p, roots[p], live[p]) for p in parties if roots[p] or live[p]],
         arrivals,
         skipped,
         [tuple(f) for f in fans],

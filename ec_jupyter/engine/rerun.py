@@ -123,7 +123,7 @@ def _give_up(core: Core, job: Job) -> None:
     """Let a failed or cancelled request be skipped: a tombstone goes where its result would have gone."""
     _no_longer_aside(core, job)
     core.states.move(job, "given up")
-    core.journal.step("give_up", (core.now, job.id))
+    core.journal.step("give_up", {"now": core.now, "request": job.id})
     core.touched.add(job.party)
     source = Source(job.id, job.socket, job.party, job.run, job.tag, late=True)
     for plug in core.topology.results.get(job.socket, ()):

@@ -183,7 +183,19 @@ class Calls:
             return False
         if tree.socket in self.topology.held and self.held_for(tree.socket) is None:
             return False
+        if not arguments:
+            return self._let_go(party, node, tree.socket)
         self._complete(party, node, tree.socket, arguments)
+        return True
+
+    def _let_go(self, party: Party, node: Node, socket: int) -> bool:
+        """Let a request run of which an edit has given all it waited for; what its task does not take stays."""
+        if not node.partial:
+            return False
+        _, run = node.partial[0]
+        tag = united([value.tag for value in node.values()]) if node.up is not None else ROOT
+        fire = self.fire(socket, party, run, tag, {}, self._take_partial(node, {run}))
+        party.live -= len(fire.followers)
         return True
 
     def _never(self, party: Party, tree: Tree, node: Node, needed: tuple[str, ...]) -> bool:

@@ -12,7 +12,7 @@ import pytest
 from tests.crash.sequences import Sequence
 
 FIRST = int(os.environ.get("EC_FIRST_SEQUENCE", "0"))
-SEEDS = int(os.environ.get("EC_SEQUENCES", "10"))
+SEEDS = int(os.environ.get("EC_SEQUENCES", "4"))
 
 
 @pytest.mark.parametrize("seed", range(FIRST, FIRST + SEEDS))

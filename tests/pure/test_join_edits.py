@@ -187,3 +187,17 @@ def test_an_element_that_another_plug_is_to_bring_goes_as_if_it_had_not_come(at:
     flow.end(flow.submit("S"), "y")
     (call,) = flow.of("Z")
     assert call.arguments["x"] == ["anew" if i == taken.tag[-1][1] else ("M", (i,)) for i in range(3)]
+
+
+def test_a_request_whose_task_asks_for_nothing_more_runs_once_and_what_it_had_brought_stays() -> None:
+    flow = Simulation(wiring("J(one, two)"))
+    call = flow.submit("J", one=1)
+    flow.edit(wiring("J(new)"))
+    assert call.state == "waiting"
+    flow.edit(wiring("J(new)", fixed={"J": "new"}))
+    assert (call.state, call.arguments, flow.waits("J")) == ("queued", {}, [1])
+    assert len(flow.calls) == 1
+    flow.restart()
+    flow.edit(wiring("J(one, two)"))
+    assert flow.waits("J") == [1]
+    flow.end(call)

@@ -105,7 +105,7 @@ def changed(name: str, before: str) -> bool:
     )
     sql = SQL[name]
     if ":" in sql:
-        return db.execute(sql, {"error": "", "now": 0, "party": 1}).rowcount == 1
+        return db.execute(sql, {"error": "", "now": 0, "party": 1, "request": 1}).rowcount == 1
     # the state that it sets, and whatever else: none of it is looked at
     return db.execute(sql, [1] * sql.count("?")).rowcount == 1
 

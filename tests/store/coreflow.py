@@ -13,13 +13,12 @@ from ec_jupyter.engine import lots, rerun
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.job import Job, StoredValue
 from ec_jupyter.engine.settling import settle
-from ec_jupyter.flow.states import COUNTED
 from ec_jupyter.flow.tag import Path, from_text, path
 from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import Plug
 from ec_jupyter.wire import Block, Outcome, Value
 from tests.pure.simulation import SKIP
-from tests.store.rig import Memory, begin_one, start, submit, value
+from tests.store.rig import Memory, agrees, begin_one, start, submit, value
 
 ERROR = {"type": "ValueError", "message": "no", "traceback": "", "kind": "task"}
 
@@ -169,12 +168,5 @@ class CoreFlow:
         return sorted(a.id for a in self.core.joins.all_waiting()), sorted(self.core.jobs)
 
     def agrees(self) -> None:
-        """Memory and rows say the same: how many requests are in which state, and which those in memory are in."""
-        found: dict[int, dict[str, int]] = {}
-        for socket, state, n in self.core.store.rows("counts"):
-            row = found.setdefault(socket, {})
-            row[COUNTED[state]] = row.get(COUNTED[state], 0) + n
-        counts = {s: {state: n for state, n in row.items() if n} for s, row in self.core.states.counts.items()}
-        assert {socket: row for socket, row in counts.items() if row} == found
-        states = {key: call.state for key, call in self.calls.items()}
-        assert {job.id: job.state for job in self.core.jobs.values()} == {key: states[key] for key in self.core.jobs}
+        """Memory and rows say the same."""
+        agrees(self.core)

@@ -78,6 +78,10 @@ class InPlace:
     def running(self) -> dict[int, float]:
         return {}
 
+    def lose(self) -> Call | None:
+        """Take the next call away, of which nothing more is heard."""
+        return self._queue.popleft() if self._queue else None
+
     def step(self) -> bool:
         """Run the next call; whether there was one."""
         if not self._queue:
@@ -98,7 +102,15 @@ class InPlace:
 
 
 class MemoryEngine:
-    """The parts of one engine, and its loop, which does all there is to do before it answers."""
+    """The parts of one engine, and its loop, which does all there is to do before it answers.
+
+    Attributes
+    ----------
+    pace : callable
+        Whether one more call is run before an answer that does not wait for all of them.
+    agent : InPlace
+        What runs them.
+    """
 
     stalled = lost = None
     broken = looked_at = False
@@ -112,9 +124,10 @@ class MemoryEngine:
         suspects = Suspects(store)
         quarantine = Quarantine(store, suspects)
         self.core = core = recovery.reopen(store, PYTHON, suspects)
-        self._agent = InPlace(self, store.folder / "values")
+        self.pace: Callable[[], bool] = lambda: True
+        self.agent = InPlace(self, store.folder / "values")
         rest: Any = self
-        self._fleet = Fleet(core, quarantine, rest, rest, rest, self._agent, rest, rest)  # type: ignore[arg-type]
+        self._fleet = Fleet(core, quarantine, rest, rest, rest, self.agent, rest, rest)  # type: ignore[arg-type]
         counts = Counts(core, self._fleet, quarantine, lambda: True)
         self._counts = counts
         views = Views(core, self._fleet, counts, Rates())
@@ -128,7 +141,7 @@ class MemoryEngine:
         core.now = time.time()
         missed.resume(core)
         self._fleet.begin()
-        self._tick()
+        self.tick()
 
     def ask(self, kind: str, header: Header, buffers: Iterable[bytes]) -> tuple[Header, list[bytes]]:
         """The answer to a frame, once all that it leads to has happened."""
@@ -136,7 +149,7 @@ class MemoryEngine:
         self._answer = None
         self.core.now = time.time()
         self._rpc.serve(self, {"k": kind, "n": self._frames, **header}, list(buffers))  # type: ignore[arg-type]
-        self._tick()
+        self.tick()
         if isinstance(self._answer, EcError):
             raise self._answer
         assert self._answer is not None, f"nothing answers {kind}"
@@ -150,14 +163,15 @@ class MemoryEngine:
         rows, buffers, unfinished = ended.finished(self.core, [request])
         if unfinished:
             self.core.expiry.due(float("inf"))
-            self._tick()
+            self.tick(whole=True)
             rows, buffers, unfinished = ended.finished(self.core, [request])
         assert not unfinished, f"request {request} has not ended, and nothing more happens by itself"
         return rows, buffers
 
     # -- the loop --------------------------------------------------------------
-    def _tick(self) -> None:
-        core = self.core
+    def tick(self, *, whole: bool = False) -> None:
+        """Do what there is to do, and all of it where somebody waits for that."""
+        core, whole = self.core, whole or bool(self._draining)
         while True:
             settle(core)
             core.journal.commit()
@@ -166,9 +180,10 @@ class MemoryEngine:
             effects, self._effects = self._effects, []
             for effect in effects:
                 effect()
-            if self._agent.step():
+            runs = whole or self.pace()
+            if runs and self.agent.step():
                 continue
-            later = [request for request, at in core.delayed.items() if at < float("inf")]
+            later = [request for request, at in core.delayed.items() if runs and at < float("inf")]
             for request in later:
                 core.due(request)
             if not later and core.journal.empty and not core.touched:

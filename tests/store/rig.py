@@ -14,6 +14,7 @@ from ec_jupyter.engine.acceptance import accept
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.rows import SQL, TABLES, Rows
 from ec_jupyter.engine.store import Store
+from ec_jupyter.flow.states import COUNTED
 from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import LOCAL, Parameter, Plug, Processor, Socket, Task, to_json
 from ec_jupyter.wire import Outcome, Value
@@ -157,3 +158,16 @@ def raised(core: Core, request: int, attempt: int, text: str = "no") -> None:
 def dump(core: Core) -> list[str]:
     """All there is in the database, but for the engines that opened it."""
     return [line for line in core.store.db.iterdump() if "epoch" not in line]
+
+
+def agrees(core: Core) -> None:
+    """Memory and rows say the same: how many requests are in which state, and which those in memory are in."""
+    found: dict[int, dict[str, int]] = {}
+    for socket, state, n in core.store.rows("counts"):
+        row = found.setdefault(socket, {})
+        row[COUNTED[state]] = row.get(COUNTED[state], 0) + n
+    counts = {s: {state: n for state, n in row.items() if n} for s, row in core.states.counts.items()}
+    assert {socket: row for socket, row in counts.items() if row} == found
+    states = dict(core.store.db.execute("SELECT id, state FROM request"))
+    known = {request: core.jobs[request].state for request in core.jobs}
+    assert known == {request: states[request] for request in known}

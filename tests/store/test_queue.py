@@ -143,3 +143,31 @@ def test_identities_from_before_a_clear_are_not_given_again(flow):
     flow.restart()
     assert flow.submit("echo", x=1) > max(before)
     assert flow.row(before[0])["state"] == "unknown"
+
+
+def test_a_cancelled_request_that_lacked_an_argument_can_be_given_up_after_a_restart(flow):
+    flow.socket(pair)
+    flow.socket(pair, "then")
+    flow.plug("pair", "then.one")
+    request = flow.submit_some("pair", one=1)
+    assert flow.ask("cancel", ids=[request])["cancelled"] == 1
+    flow.restart()
+    flow.ask("discard", request=request)
+    assert flow.state(request) == "skipped"
+    (row,) = flow.requests(socket="then")
+    assert row["state"] == "skipped"
+
+
+def test_partial_submits_whose_call_is_given_up_are_given_up_both(flow):
+    flow.socket(lambda one, two: one / 0, "pair")
+    flow.socket(lambda x, y: (x, y), "then")
+    flow.plug("pair", "then.x")
+    flow.fix("then.y", 1)
+    one, two = flow.submit_some("pair", one=1), flow.submit_some("pair", two=2)
+    assert [flow.row(request)["state"] for request in (one, two)] == ["failed", "failed"]
+    flow.ask("discard", request=one)
+    for _ in "12":
+        assert [flow.state(request) for request in (one, two)] == ["skipped", "skipped"]
+        assert flow.query("run", id=one)["counts"] == {"skipped": 2}
+        assert flow.drained()["failed"] == 0
+        flow.restart()
