@@ -6,8 +6,6 @@ import random
 import sys
 import time
 
-import pytest
-
 from ec_jupyter.engine import recovery
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.store import Store
@@ -75,28 +73,6 @@ def test_a_diamond_goes_on_over_killed_engines_with_every_pair_right(flow):
     assert [flow.count(name)["done"] for name in ("root", "left", "right", "join")] == [600] * 4
 
 
-@pytest.mark.parametrize("order", ["ab", "ba"])
-def test_strangers_pair_in_order_of_acceptance_over_restarts(flow, order):
-    strangers(flow)
-    first, second = order
-    flow.map(first, [{"x": i} for i in range(5)])
-    flow.drained()
-    flow.restart()
-    flow.map(second, [{"x": i} for i in range(2)])
-    flow.drained()
-    flow.restart()
-    flow.map(second, [{"x": i} for i in range(2, 7)])
-    flow.drained()
-    assert sorted(flow.results("join")) == [(i, i) for i in range(5)]
-    assert flow.count("join")["arrived"] == 2
-    flow.restart()
-    assert flow.count("join")["arrived"] == 2
-    flow.map(first, [{"x": i} for i in range(5, 7)])
-    flow.drained()
-    assert sorted(flow.results("join")) == [(i, i) for i in range(7)]
-    assert flow.count("join")["arrived"] == 0
-
-
 def test_strangers_whose_calls_end_in_any_order_pair_as_they_were_accepted(flow):
     strangers(flow)
     flow.socket(dawdle, "a")
@@ -147,51 +123,6 @@ def test_a_generators_elements_gather_into_one_list_over_a_restart(flow, marks, 
     flow.drained()
     assert flow.results("merge") == [[0, 1, 2, 3, 4, 5]]
     assert flow.count("parse")["done"] == 6
-
-
-def test_an_empty_map_gathers_an_empty_list_over_a_restart(flow):
-    flow.socket(echo, "root")
-    flow.socket(echo, "parse")
-    flow.socket(lambda all: all, "merge")
-    flow.plug("root", "parse.x", map=True)
-    flow.plug("parse", "merge.all", gather=True)
-    flow.ask("pause", sockets=["merge"])
-    flow.submit("root", x=[])
-    flow.submit("root", x=[1, 2])
-    flow.drained()
-    flow.restart()
-    flow.ask("resume", sockets=["merge"])
-    flow.drained()
-    # of two runs on two CPUs either may be through first
-    assert sorted(flow.results("merge")) == [[], [1, 2]]
-
-
-def test_two_arms_of_a_condition_meet_on_one_argument_over_a_restart(flow):
-    flow.socket(echo, "root")
-    flow.socket(lambda x: ("small", x), "small")
-    flow.socket(lambda x: ("big", x), "big")
-    flow.socket(echo, "out")
-    flow.plug("root", "small.x", when=lambda x: x < 10)
-    flow.plug("root", "big.x", when=lambda x: x >= 10)
-    flow.plug("small", "out.x")
-    flow.plug("big", "out.x")
-    flow.ask("pause", sockets=["small", "big"])
-    flow.map("root", [{"x": x} for x in (1, 20, 3)])
-    flow.drained()
-    flow.restart()
-    flow.ask("resume", sockets=["small", "big"])
-    assert flow.drained()["waiting"] == 0
-    assert sorted(flow.results("out")) == [("big", 20), ("small", 1), ("small", 3)]
-
-
-@pytest.mark.parametrize("value", [None, 0, False, "", float("nan")], ids=repr)
-def test_every_value_is_an_arrival(flow, value):
-    strangers(flow)
-    flow.submit("a", x=value)
-    flow.submit("b", x=value)
-    flow.drained()
-    ((one, two),) = flow.results("join")
-    assert repr((one, two)) == repr((value, value))
 
 
 def test_a_stopped_flow_keeps_everything(flow, gate):
