@@ -6,6 +6,7 @@ so that whoever loads it maps the file and an array inside is a slice of the map
 
 from __future__ import annotations
 
+import errno
 import inspect
 import mmap
 import os
@@ -15,7 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import FunctionType
-from typing import Any
+from typing import Any, BinaryIO
 
 import cloudpickle
 
@@ -91,6 +92,8 @@ def load(value: Value, folder: Path) -> Any:
     ------
     StoreDamagedError
         The value's file is gone or no value file, or was removed after the value had been thrown away.
+    MemoryError
+        This process gets no memory for it; the value is as it was.
     """
     if value.file is None:
         if value.data is None:
@@ -101,29 +104,42 @@ def load(value: Value, folder: Path) -> Any:
 
 def load_file(name: str, folder: Path) -> Any:
     """The object in the value file `name`."""
-    first, *buffers = _read(name, folder)
-    return pickle.loads(first, buffers=buffers)
+    size = 0
+    try:
+        with _opened(name, folder) as file:
+            spans, size = _spans(file, name), os.fstat(file.fileno()).st_size
+            mapped = memoryview(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ))
+        first, *buffers = (mapped[at : at + length] for at, length in spans)
+        return pickle.loads(first, buffers=buffers)
+    except (OSError, MemoryError) as error:
+        if str(error) and getattr(error, "errno", None) != errno.ENOMEM:
+            raise
+        raise MemoryError(
+            f"a value of {size / 1e6:.0f} MB does not fit into the memory that process {os.getpid()} may still use; "
+            "raise its limit (ulimit -v shows it), or use smaller values"
+        ) from error
 
 
 def whole(name: str, folder: Path) -> bool:
     """Whether the value file `name` is there, and not cut short."""
     try:
-        _read(name, folder)
+        with _opened(name, folder) as file:
+            _spans(file, name)
     except StoreDamagedError:
         return False
     return True
 
 
-def _read(name: str, folder: Path) -> list[memoryview]:
+def _opened(name: str, folder: Path) -> BinaryIO:
     if os.sep in name or name.startswith("."):
         raise FrameError(f"{name!r} is no name of a value file")
     path = folder / name
     try:
-        with path.open("rb") as file:
-            mapped = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    except (OSError, ValueError) as error:
+        return path.open("rb")
+    except OSError as error:
+        if error.errno in (errno.ENOMEM, errno.EMFILE, errno.ENFILE):
+            raise  # it says nothing of the file
         raise StoreDamagedError(f"value file {name!r} cannot be read: {error}") from error
-    return _parts(mapped, name)
 
 
 def type_name(obj: object) -> str:
@@ -236,12 +252,18 @@ def _sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
-def _parts(whole: memoryview, name: str) -> list[memoryview]:
+def _spans(file: BinaryIO, name: str) -> list[tuple[int, int]]:
+    """Where the parts of a value file begin, and how long they are."""
     try:
-        magic, count = _COUNT.unpack_from(whole)
-        spans = [_PART.unpack_from(whole, _COUNT.size + i * _PART.size) for i in range(count)]
+        magic, count = _COUNT.unpack(file.read(_COUNT.size))
+        size = os.fstat(file.fileno()).st_size
+        # no count of a file that is not one of ours is believed
+        head = file.read(_PART.size * count if magic == _MAGIC and _PART.size * count <= size else 0)
+        spans = list(_PART.iter_unpack(head))
+    except OSError as error:
+        raise StoreDamagedError(f"value file {name!r} cannot be read: {error}") from error
     except struct.error as error:
         raise StoreDamagedError(f"value file {name!r} is cut short") from error
-    if magic != _MAGIC or not spans or any(at + length > len(whole) for at, length in spans):
+    if not spans or len(spans) != count or any(at + length > size for at, length in spans):
         raise StoreDamagedError(f"{name!r} is no whole value file")
-    return [whole[at : at + length] for at, length in spans]
+    return spans

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from ec_jupyter.errors import NodeLostError
@@ -54,6 +56,52 @@ def test_a_lost_result_is_made_anew_when_somebody_asks_for_it_and_feeds_nothing_
     assert len(marks.lines) == 2
     assert flow.count("large")["done"] == flow.count("size")["done"] == 1
     assert flow.results("size") == [(100_000, 7)]
+
+
+def megabytes(n, marks):
+    mark(marks, f"made {n}")
+    return bytes(n << 20)
+
+
+def bounded(data):
+    memory = psutil.Process().memory_info().vms
+    resource.setrlimit(resource.RLIMIT_AS, (memory + (16 << 20), resource.RLIM_INFINITY))
+    return len(data)
+
+
+def test_a_value_for_which_there_is_no_memory_is_not_taken_for_lost(flow: Flow, marks: Marks) -> None:
+    flow.socket(megabytes)
+    request = flow.submit("megabytes", n=64, marks=str(marks))
+    row = flow.row(request)
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (psutil.Process().memory_info().vms + (16 << 20), before[1]))
+    try:
+        with pytest.raises(MemoryError, match=r"^a value of 67 MB does not fit into the memory .*\(ulimit -v .*$"):
+            flow.client.load(row["value"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+    assert flow.result(request) == bytes(64 << 20)
+    assert marks.lines == ["made 64"]
+
+
+def test_a_call_whose_argument_finds_no_memory_fails_with_that_and_nothing_is_made_anew(
+    make_flow: Callable[..., Flow], marks: Marks
+) -> None:
+    flow = make_flow(cpus=1)
+    flow.socket(megabytes)
+    flow.socket(bounded)
+    flow.socket(size)
+    flow.plug("megabytes", "size.data")
+    flow.ask("pause", sockets=["size"])
+    flow.row(flow.submit("megabytes", n=64, marks=str(marks)))
+    # its one worker may not take much more than it has
+    assert flow.result(flow.submit("bounded", data=b"")) == 0
+    flow.ask("resume", sockets=["size"])
+    flow.drained()
+    [row] = flow.requests(socket="size")
+    assert row["state"] == "failed"
+    assert "argument 'data' of 'size': a value of 67 MB does not fit into the memory" in row["error"]["message"]
+    assert marks.lines == ["made 64"]
 
 
 def test_a_result_that_is_lost_while_the_engine_runs_is_made_anew_too(flow: Flow, marks: Marks) -> None:

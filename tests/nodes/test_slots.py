@@ -16,6 +16,7 @@ from copy import copy
 from typing import Any
 
 import numpy
+import psutil
 import pytest
 
 from ec_jupyter.nodes.local import handles, processes
@@ -304,12 +305,30 @@ async def test_calls_that_find_no_files_for_a_worker_wait_and_say_so(rig: Rig, r
     assert len(rig.ear.troubles) == 1
 
 
-async def test_a_worker_that_has_no_process_takes_no_open_file(rig: Rig) -> None:
+async def test_calls_that_find_no_memory_for_a_worker_wait_and_say_so(rig: Rig) -> None:
+    agent = await rig.start()
+    agent.processor("main", 1)
+    call = rig.call(ident)
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    # enough for anything but the stack of another thread
+    threading.stack_size(256 << 20)
+    resource.setrlimit(resource.RLIMIT_AS, (psutil.Process().memory_info().vms + (64 << 20), before[1]))
+    try:
+        agent.assign("main", [call])
+        await rig.ear.until(lambda: rig.ear.troubles)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+        threading.stack_size(0)
+    assert re.search(r"no memory for another process: .* \(ulimit -v\); its calls wait", rig.ear.troubles[0])
+    await rig.done([call])
+
+
+async def test_a_worker_that_has_no_process_takes_no_open_file_and_no_thread(rig: Rig) -> None:
     agent = await rig.start(idle=0.05)
-    before = len(os.listdir("/dev/fd"))
+    before = len(os.listdir("/dev/fd")), threading.active_count()
     for n in range(20):
         agent.processor(f"p{n}", 2)
-    assert len(os.listdir("/dev/fd")) == before
+    assert (len(os.listdir("/dev/fd")), threading.active_count()) == before
 
 
 async def test_a_process_that_finds_no_open_file_says_that(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -239,7 +239,8 @@ class Agent:
             pool.close()
         if self._context is not None:
             self._context.watch.close()
-        await asyncio.gather(*(loop.run_in_executor(None, slot.holder.join, JOIN_SECONDS) for slot in slots))
+        holders = [slot.holder for slot in slots if slot.holder.is_alive()]
+        await asyncio.gather(*(loop.run_in_executor(None, holder.join, JOIN_SECONDS) for holder in holders))
         # not before: a connection that was just taken would never be served, nor closed
         await asyncio.sleep(0)
         await asyncio.sleep(0)

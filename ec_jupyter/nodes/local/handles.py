@@ -56,11 +56,11 @@ class Handles:
         starting = sum(slot.state == "starting" for slot in self._slots())
         return left() >= SLOT_HANDLES * (1 + starting)
 
-    def wait(self, pool: Waiter) -> None:
+    def wait(self, pool: Waiter, why: str) -> None:
         """Queue a pool that found no room; it is pumped when there may be some."""
         if pool not in self._waiting:
             self._waiting[pool] = None
-            pool.crowded(f"all {limit()} files are open that this process may have (ulimit -n)")
+            pool.crowded(why)
         self.free(len(self._waiting) - sum(slot.state == "ending" for slot in self._slots()))
 
     def free(self, most: int = 1 << 20) -> None:

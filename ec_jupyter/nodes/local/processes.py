@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from ec_jupyter.nodes.local.agent_context import AgentContext
-from ec_jupyter.nodes.local.handles import AGAIN_SECONDS
+from ec_jupyter.nodes.local.handles import AGAIN_SECONDS, limit
 from ec_jupyter.nodes.local.slot import Slot
 from ec_jupyter.wire import Call
 
@@ -83,11 +83,11 @@ class Processes:
             delay = self._not_before.get(slot, 0.0) - now
             if delay > 0:
                 self._pump_in(delay)
-            elif self.start(slot):
-                wanted -= 1
-            else:
-                self._context.handles.wait(self)
+            elif why := self.start(slot):
+                self._context.handles.wait(self, why)
                 return self._pump_in(AGAIN_SECONDS)
+            else:
+                wanted -= 1
         return None
 
     def _pump_in(self, seconds: float) -> None:
@@ -98,17 +98,20 @@ class Processes:
         self._later = None
         self.pump()
 
-    def start(self, slot: Slot) -> bool:
-        """Start a slot's process; False where there is no room for its files."""
+    def start(self, slot: Slot) -> str:
+        """Start a slot's process; else, for what there is no room."""
         context = self._context
         if not context.handles.room():
-            return False
+            return f"all {limit()} files are open that this process may have (ulimit -n)"
         pins = context.pins.get((self._name, slot.index), ())
         slot.follows = isinstance(self.affinity, str)
-        token = slot.start(context.setup, pins, self.threads, context.idle, context.runtime, context.fds)
+        try:
+            token = slot.start(context.setup, pins, self.threads, context.idle, context.runtime, context.fds)
+        except MemoryError as error:
+            return f"there is no memory for another process: {error} (ulimit -v)"
         context.by_token[token] = slot
         context.loop.call_later(SLOW_SECONDS, self._see_start, slot, token)
-        return True
+        return ""
 
     def _see_start(self, slot: Slot, token: str) -> None:
         """Tell of a process that does not come up and has not ended either."""
@@ -124,7 +127,7 @@ class Processes:
         return any(slot.state == "ready" for slot in self._slots)
 
     def crowded(self, text: str) -> None:
-        """There is no room for the files of another process: calls wait until others are done."""
+        """There is no room for another process: calls wait until others are done."""
         if not self._some_ready():
             self._context.listener.trouble(self._name, f"{text}; its calls wait until others are done")
 

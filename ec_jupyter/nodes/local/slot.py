@@ -6,6 +6,7 @@ Frames go over two sockets the worker opens, which belong to the event loop. A t
 from __future__ import annotations
 
 import asyncio
+import errno
 import mmap
 import os
 import re
@@ -143,7 +144,6 @@ class Slot:
         self._blame_path: Path | None = None
         self._blame: mmap.mmap | None = None
         self.holder = Holder(f"slot {processor}/{index}", self._ended_soon)
-        self.holder.start()
 
     # the process
 
@@ -164,8 +164,23 @@ class Slot:
         runtime: Path,
         fds: Sequence[int] = (),
     ) -> str:
-        """Start the process; the token its connections will name."""
-        self._map(runtime)
+        """Start the process; the token its connections will name.
+
+        Raises
+        ------
+        MemoryError
+            There is not enough for that.
+        """
+        try:
+            self._map(runtime)
+            if not self.holder.is_alive():
+                self.holder.start()
+        except (OSError, RuntimeError) as error:
+            # of a thread for which there is no room, Python says no more than a text
+            if getattr(error, "errno", errno.ENOMEM) != errno.ENOMEM:
+                raise
+            self._unmap()
+            raise MemoryError(str(error)) from error
         self.state = "starting"
         self.pins, self.threads = pins, threads
         self._bound = pins
@@ -213,9 +228,10 @@ class Slot:
         self._unmap()
 
     def _unmap(self) -> None:
-        if self._blame is not None and self._blame_path is not None:
+        if self._blame is not None:
             self._blame.close()
             self._blame = None
+        if self._blame_path is not None:
             self._blame_path.unlink(missing_ok=True)
             self._blame_path.with_name(self._blame_path.name + process.STACK_SUFFIX).unlink(missing_ok=True)
 

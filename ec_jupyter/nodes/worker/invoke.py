@@ -340,6 +340,8 @@ def _not_loaded(value: Packed, name: str, call: Call, error: Exception) -> Excep
     if isinstance(error, StoreDamagedError):
         file = value.file if isinstance(value, Value) else None
         return ValueLostError(f"argument {name!r} of {call.spec.socket!r} is lost: {error}", file or "")
+    if isinstance(error, MemoryError):
+        return MemoryError(f"argument {name!r} of {call.spec.socket!r}: {error}")
     text = f"argument {name!r} of {call.spec.socket!r} cannot be unpickled: {type(error).__name__}: {error}"
     return TaskNotPicklableError(text)
 
