@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.client import names, scene
-from ec_jupyter.client.seen import checked
+from ec_jupyter.client.seen import checked, displayed
 from ec_jupyter.errors import (
     ArgumentsError,
     EcError,
@@ -355,7 +355,10 @@ def _request(client: Client, args: Fields) -> Fields:
         "row": row,
         "error": row["error"],
         "arguments": {name: _shown(client, request, name) for name in names},
-        "output": client.ask("query", {"what": "output", "id": request})[0]["chunks"],
+        "output": [
+            ["display", displayed(text)] if stream == "display" else [stream, text]
+            for stream, text in client.ask("query", {"what": "output", "id": request})[0]["chunks"]
+        ],
         "attempts": client.ask("query", {"what": "attempts", "id": request})[0]["rows"],
     }
 

@@ -38,6 +38,17 @@ def checked(text: str) -> dict[str, Any]:
     return {**found, **{key: part for key, part in parts.items() if part}}
 
 
+def displayed(text: str) -> dict[str, Any]:
+    """What a task displayed, of the text that its output has: ``text`` and a `look` that is checked."""
+    try:
+        told = json.loads(text)
+    except (ValueError, RecursionError):
+        told = None
+    if not isinstance(told, dict):
+        return {"text": "", "type": "", "size": 0, "look": {}}
+    return {"text": str(told.get("text", "")), "type": "", "size": 0, "look": checked(json.dumps(told.get("look")))}
+
+
 def _texts(value: Any) -> list[str]:
     return [one if isinstance(one, str) else str(one)[:60] for one in value] if isinstance(value, list) else []
 

@@ -6,6 +6,7 @@ from collections.abc import Generator
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
+from ec_jupyter.client.seen import displayed
 from ec_jupyter.client.submit import LOOK_SECONDS, Number
 from ec_jupyter.client.waits import Deadline, awaited, until
 from ec_jupyter.errors import EcError, RequestNotFoundError
@@ -271,9 +272,10 @@ class Request(Part):
 
     @property
     def output(self) -> str:
-        """What it has printed, so far."""
+        """What it has printed, so far; of a value that it displayed, the text."""
         reply, _ = self.flow._client.ask("query", {"what": "output", "id": self.id})
-        return "".join(text for _, text in reply["chunks"])
+        parts = [displayed(text)["text"] + "\n" if stream == "display" else text for stream, text in reply["chunks"]]
+        return "".join(parts)
 
     @property
     def arguments(self) -> dict[str, Any]:

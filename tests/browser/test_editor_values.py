@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.attacks import ATTACKS, AWAY, Html, Svg, Worded
+from tests.browser.conftest import shown
 from tests.browser.test_editor_look import violations
 
 
@@ -223,6 +224,18 @@ def test_nothing_moves_where_the_person_prefers_so(editor_page):
     assert picture.page.evaluate(moving) == 0
 
 
+def test_what_a_task_displayed_stands_in_its_output(editor_page):
+    picture = editor_page()
+    made = picture.gives("count", 3)
+    output = [["stdout", "one\n"], ["stdout", "two\n"], ["display", shown({"n": 4321})], ["stdout", "three\n"]]
+    picture.page.evaluate("([id, output]) => { flow.found(id).output = output }", [made, output])
+    picture.button("1 done at count").click()
+    picture.panel("Done requests of count").get_by_role("button", name=f"request {made}").click()
+    panel = picture.panel(f"Request {made} of count")
+    expect(panel.get_by_role("group", name="Displayed").get_by_role("cell", name="4321")).to_be_visible()
+    expect(panel.get_by_label("Output")).to_have_text(["one\ntwo", "three"])
+
+
 # -- attacks -------------------------------------------------------------------
 @pytest.mark.parametrize("dress", [str, Html, Svg, Worded, lambda text: {text: text}, lambda text: [{text: text}]])
 def test_nothing_of_a_value_runs_or_is_fetched_by_the_page(editor_page, page_address, fetched, dress):
@@ -235,6 +248,13 @@ def test_nothing_of_a_value_runs_or_is_fetched_by_the_page(editor_page, page_add
     for _ in ATTACKS[1:]:
         panel.get_by_role("button", name="Older value").click()
     expect(panel.get_by_role("button", name="Older value")).to_be_disabled()
+    made = picture.gives("count", 3)
+    output = [["display", shown(dress(attack.replace(AWAY, f"{page_address}hit")))] for attack in ATTACKS]
+    picture.page.evaluate("([id, output]) => { flow.found(id).output = output }", [made, output])
+    picture.button("1 done at count").click()
+    picture.panel("Done requests of count").get_by_role("button", name=f"request {made}").click()
+    displayed = picture.panel(f"Request {made} of count").get_by_role("group", name="Displayed")
+    expect(displayed).to_have_count(len(ATTACKS))
     picture.flow("fail('count', '<img src=x onerror=\"hit = 1\">', '<script>hit = 1</script>')")
     picture.button("1 failed at count").click()
     assert picture.page.evaluate("() => window.hit") is None

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 
 from ec_jupyter.client.drawing import svg
-from ec_jupyter.client.seen import KEPT_BYTES, Seen, checked
+from ec_jupyter.client.seen import KEPT_BYTES, Seen, checked, displayed
 from ec_jupyter.nodes.worker.look import look
 from ec_jupyter.nodes.worker.rich import MIMES
 from tests.attacks import ATTACKS, Html, Svg, Worded
@@ -72,6 +72,7 @@ def test_a_large_table_is_cut_to_what_may_travel() -> None:
 )  # fmt: skip
 def test_a_worker_that_a_value_has_taken_over_can_say_nothing_else(said: str) -> None:
     assert checked(said) == {}
+    assert displayed(said)["look"] == {}
 
 
 def test_what_is_kept_for_the_still_picture_is_bounded_and_the_oldest_goes() -> None:

@@ -351,6 +351,43 @@ def test_a_picture_gets_the_newest_result_of_a_socket_as_its_worker_shows_it(pag
     assert [part in still for part in (">word<", "<polyline ", "data:image/png;base64,")] == [True] * 3
 
 
+def test_what_a_task_displays_is_kept_with_its_request_in_the_order_of_its_output(page: Page) -> None:
+    page.shell.run(
+        "@ec.socket\ndef shows(n):\n    print('before')\n    display({'n': n})\n    print('after')\n"
+        "    from IPython.display import HTML, display as theirs\n    theirs(HTML('<b>bold</b>'))\n"
+        "    theirs({'text/html': '<i>raw</i>', 'text/plain': 'as text'}, raw=True)\n    return n"
+    )
+    page.shell.run("r = flow.submit('shows', 4); r.result(60)")
+    output = page.do("request", id=page.shell.run("r.id"))["output"]
+    assert [stream for stream, _ in output] == ["stdout", "display", "stdout", "display", "display"]
+    assert (output[0][1], output[2][1]) == ("before\n", "after\n")
+    assert output[1][1]["look"]["table"]["rows"] == [["4"]]
+    assert [part["look"] for _, part in output[3:]] == [
+        {"data": {"text/html": "<b>bold</b>"}}, {"data": {"text/html": "<i>raw</i>"}},
+    ]  # fmt: skip
+    assert page.shell.run("r.output").splitlines()[:3] == ["before", "{'n': 4}", "after"]
+    assert page.shell.run("r.output").endswith("as text\n")
+
+
+def test_figures_that_a_task_shows_are_kept_with_its_request_and_closed(page: Page) -> None:
+    page.shell.run(
+        "@ec.socket\ndef plots(n):\n    from matplotlib import pyplot\n    pyplot.plot([1, n])\n    pyplot.show()\n"
+        "    pyplot.figure()\n    pyplot.plot([n, 1])\n    pyplot.show()\n    return pyplot.get_fignums()"
+    )
+    page.shell.run("r = flow.submit('plots', 4)")
+    assert page.shell.run("r.result(60)") == []
+    output = page.do("request", id=page.shell.run("r.id"))["output"]
+    assert [list(part["look"]["data"]) for stream, part in output if stream == "display"] == [["image/png"]] * 2
+
+
+def test_a_task_that_displays_without_end_is_told_how_much_is_kept(page: Page) -> None:
+    page.shell.run("@ec.socket\ndef many(n):\n    for at in range(n): display(at)\n")
+    page.shell.run("r = flow.submit('many', 500); r.result(60)")
+    output = page.do("request", id=page.shell.run("r.id"))["output"]
+    assert sum(stream == "display" for stream, _ in output) == 50
+    assert output[-1] == ["stderr", "\n... only the first 50 displayed values are kept\n"]
+
+
 def test_a_representation_is_made_once_for_a_value_however_many_pictures_show_it(page: Page) -> None:
     page.shell.run(
         "class Counted:\n    def _repr_html_(self):\n        with open('made', 'a') as file: file.write('x')\n"

@@ -10,7 +10,7 @@ from typing import Any
 
 from ec_jupyter.nodes.values import type_name
 from ec_jupyter.nodes.worker.output import printable
-from ec_jupyter.nodes.worker.rich import bundle
+from ec_jupyter.nodes.worker.rich import bundle, close_figures
 
 TEXT_CHARACTERS = 2000
 JSON_BYTES = 1 << 20
@@ -30,6 +30,7 @@ def look(value: Any, plain: bool = False, rich: bool = False) -> Iterator[str]:
     """
     yield json.dumps({"text": text(value), "type": type_name(value)})
     whole = as_json(value) if plain else json.dumps(bundle(value, text)) if rich else ""
+    close_figures()
     yield from (whole[at : at + PIECE] for at in range(0, len(whole), PIECE))
 
 

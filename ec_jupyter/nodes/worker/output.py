@@ -20,6 +20,9 @@ from contextlib import suppress
 RATE_BYTES = 64 * 1024
 """A request may print as much at once and as much each second; the rest is counted only."""
 
+SHOWN = 50
+"""So many values may a request display; the rest is counted only."""
+
 TICK_SECONDS = 0.1
 _CHUNK = 1 << 20  # all that a pipe holds
 _PIPE_BYTES = 1 << 20
@@ -115,7 +118,7 @@ class Output:
         self._texts: list[tuple[str, str]] = []
         self._allowance = float(RATE_BYTES)
         self._refilled = 0.0
-        self._dropped = 0
+        self._dropped = self._shown = 0
         self._forked = self._woken = False
         self._outside = os.dup(2)
         self._wake, self._waker = os.pipe()
@@ -137,6 +140,7 @@ class Output:
     def begin(self, request: int, now: float) -> None:
         """From `now` on the monotonic clock, text is this request's."""
         self._request = request
+        self._shown = 0
         self._allowance = float(RATE_BYTES)
         self._refilled = now
 
@@ -156,6 +160,18 @@ class Output:
             return
         with self._lock:
             self._keep(stream, text)
+
+    def show(self, value: str) -> None:
+        """Take what is kept of a displayed value; it stands after what was printed before it."""
+        with self._lock:
+            if not self._request or self._forked:
+                return
+            self._shown += 1
+            if self._shown <= SHOWN:
+                self._flush()
+                self._say(self._request, "display", value)
+            elif self._shown == SHOWN + 1:
+                self._texts.append(("stderr", f"\n... only the first {SHOWN} displayed values are kept\n"))
 
     def _keep(self, stream: str, text: str) -> None:
         if not self._request:

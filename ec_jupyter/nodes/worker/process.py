@@ -30,6 +30,7 @@ from ec_jupyter.nodes.code import keep_source
 from ec_jupyter.nodes.cpu_locks import InheritedFd
 from ec_jupyter.nodes.lots import Results, unpack_calls
 from ec_jupyter.nodes.surroundings import Place
+from ec_jupyter.nodes.worker.display import Display
 from ec_jupyter.nodes.worker.imports import Finder
 from ec_jupyter.nodes.worker.invoke import Invocation, Tasks
 from ec_jupyter.nodes.worker.output import Output, printable
@@ -159,6 +160,8 @@ class Worker:
     def serve(self) -> None:
         """Run calls until told to end."""
         signal.signal(signal.SIGINT, self._interrupted)
+        # before what a call leaves as it found it
+        Display(self._display).install()
         self._place = self._tasks.place = Place(elsewhere=self._finder is not None, started=self._program_started)
         current.place.call = self._current
         current.place.say = self._progress
@@ -365,6 +368,10 @@ class Worker:
 
     def _print(self, request: int, stream: str, text: str) -> None:
         self._send({"k": "output", "n": request, "s": stream, "x": text})
+
+    def _display(self, value: str) -> None:
+        with self._shield():
+            self._output.show(value)
 
     def _progress(self, done: float, total: float | None, text: str) -> None:
         if self._running:

@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from io import BytesIO
 from itertools import islice
 from types import FrameType
@@ -107,7 +107,8 @@ def _limit(seconds: float) -> Iterator[None]:
     def late(number: int, frame: FrameType | None) -> None:
         raise TooLong
 
-    if threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread() or signal.getitimer(signal.ITIMER_REAL)[0]:
+        # a task that displays a value may have set an alarm of its own
         yield
         return
     before = signal.signal(signal.SIGALRM, late)
@@ -254,21 +255,21 @@ def _image(value: Any) -> dict[str, Any]:
 
 
 def _figure(figure: Any) -> dict[str, Any]:
-    try:
-        width = float(figure.get_figwidth()) if hasattr(figure, "get_figwidth") else 6.4
-        dpi = min(100.0, WIDEST / max(width, 1.0))
-        for part in (1.0, 0.6, 0.35, 0.2):
-            file = BytesIO()
-            figure.savefig(file, format="png", dpi=dpi * part, bbox_inches="tight")
-            if len(file.getvalue()) <= IMAGE_BYTES:
-                return _data("image/png", file.getvalue())
-    finally:
-        # loading it has put it among pyplot's open figures, where it would stay
-        pyplot = sys.modules.get("matplotlib.pyplot")
-        if pyplot is not None:
-            with suppress(Exception):
-                pyplot.close(figure)
+    width = float(figure.get_figwidth()) if hasattr(figure, "get_figwidth") else 6.4
+    dpi = min(100.0, WIDEST / max(width, 1.0))
+    for part in (1.0, 0.6, 0.35, 0.2):
+        file = BytesIO()
+        figure.savefig(file, format="png", dpi=dpi * part, bbox_inches="tight")
+        if len(file.getvalue()) <= IMAGE_BYTES:
+            return _data("image/png", file.getvalue())
     return {"note": "its image is too large to be shown"}
+
+
+def close_figures() -> None:
+    """Close what loading a value has put among pyplot's open figures: there it would stay."""
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    if pyplot is not None:
+        pyplot.close("all")
 
 
 def _thumbnail(image: Any) -> dict[str, Any]:

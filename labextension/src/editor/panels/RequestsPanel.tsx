@@ -6,7 +6,8 @@ import { retry } from '../edits';
 import { Icon, type IconName } from '../icons';
 import { ProgressStrip, progressText } from '../ProgressStrip';
 import { useCounts } from '../store';
-import type { Progress } from '../types';
+import type { Progress, Shown } from '../types';
+import { ValueView } from '../Value';
 import { clock, duration } from '../words';
 import { useAnswer } from './ask';
 import { ValueRow } from './ValueRow';
@@ -88,7 +89,8 @@ interface Detail {
   row: Row;
   error: { type: string; message: string; traceback: string } | null;
   arguments: Record<string, { text: string; type: string; size: number }>;
-  output: [string, string][];
+  /** Stream and text; of what the task displayed, the value. */
+  output: [string, string | Shown][];
 }
 
 export function RequestPanel({ id, socket, state }: { id: number; socket: string; state: string | null }): JSX.Element {
@@ -144,10 +146,33 @@ export function RequestPanel({ id, socket, state }: { id: number; socket: string
       {output?.length > 0 && (
         <>
           <h3>Output</h3>
-          <pre tabIndex={0} aria-label="Output">
-            {output.map(([, text]) => text).join('')}
-          </pre>
+          <Output chunks={output} />
         </>
+      )}
+    </>
+  );
+}
+
+/** What it printed and displayed, in its order. */
+function Output({ chunks }: { chunks: Detail['output'] }): JSX.Element {
+  const parts: (string | Shown)[] = [];
+  for (const [, part] of chunks) {
+    const last = parts[parts.length - 1];
+    if (typeof part === 'string' && typeof last === 'string') parts[parts.length - 1] = last + part;
+    else parts.push(part);
+  }
+  return (
+    <>
+      {parts.map((part, at) =>
+        typeof part === 'string' ? (
+          <pre key={at} tabIndex={0} aria-label="Output">
+            {part}
+          </pre>
+        ) : (
+          <div key={at} className="ec-large" role="group" aria-label="Displayed">
+            <ValueView shown={part} />
+          </div>
+        )
       )}
     </>
   );
