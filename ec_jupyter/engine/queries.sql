@@ -303,6 +303,10 @@ SELECT DISTINCT coalesce(run.party, r.run) FROM request r LEFT JOIN run ON run.i
         OR coalesce(run.root, CASE WHEN r.run = r.id THEN r.socket ELSE (SELECT socket FROM request root WHERE root.id = r.run) END)
            IN (SELECT value FROM json_each(?)));
 
+-- name: followers
+-- requests that end with the call that they were joined to
+SELECT joined, id FROM request WHERE state = 'waiting' AND state NOT IN ('done', 'skipped') AND joined IS NOT NULL ORDER BY id;
+
 -- name: waiting_parties
 SELECT DISTINCT party, target, argument FROM arrival WHERE state = 'waiting' OR state = 'shared' OR state = 'routing';
 

@@ -72,6 +72,8 @@ def load(core: Core) -> None:
     load_fixed(core)
     for socket, state, n in core.store.rows("counts"):
         core.states.found(socket, state, n)
+    for leader, request in core.store.rows("followers"):
+        core.followers.setdefault(leader, []).append(request)
     _load_joins(core)
     _load_evaluation(core)
     for socket, n in core.store.rows("queued_sockets"):
@@ -311,8 +313,6 @@ def _restore(core: Core, parties: list[int]) -> None:
             skipped.append((socket, party, from_text(tag)))
         if state == "waiting" and joined is None:
             given_requests.append((key, run, socket, party, from_text(tag)))
-        if joined is not None and state == "waiting":
-            core.followers.setdefault(joined, []).append(key)
     arrivals = _arrivals(core, [r[0] for r in requests], parties)
     fans = core.store.rows("fans_of", (id_list(parties),))
     restore(

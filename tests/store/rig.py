@@ -171,3 +171,9 @@ def agrees(core: Core) -> None:
     states = dict(core.store.db.execute("SELECT id, state FROM request"))
     known = {request: core.jobs[request].state for request in core.jobs}
     assert known == {request: states[request] for request in known}
+    # what two submits have brought together is as its call is
+    query = (
+        "SELECT r.id, r.state, leader.state FROM request r JOIN request leader ON leader.id = r.joined WHERE r.state "
+        "<> CASE WHEN leader.state IN ('waiting', 'queued', 'running') THEN 'waiting' ELSE leader.state END"
+    )
+    assert core.store.db.execute(query).fetchall() == []

@@ -171,3 +171,14 @@ def test_partial_submits_whose_call_is_given_up_are_given_up_both(flow):
         assert flow.query("run", id=one)["counts"] == {"skipped": 2}
         assert flow.drained()["failed"] == 0
         flow.restart()
+
+
+@pytest.mark.parametrize("join", ["run", "zip"])
+def test_partial_submits_that_are_one_queued_call_both_end_after_a_restart(flow, join):
+    flow.socket(pair, join=join)
+    flow.ask("pause", sockets=["pair"])
+    one, two = flow.submit_some("pair", one=1), flow.submit_some("pair", two=2)
+    assert (flow.state(one), flow.count("pair")["queued"]) == ("queued", 1)
+    flow.restart()
+    flow.ask("resume", sockets=["pair"])
+    assert flow.result(one) == flow.result(two) == (1, 2)
