@@ -29,9 +29,11 @@ Part of what travels to a bare host: standard library only.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, TypeVar
+
+_T = TypeVar("_T")
 
 
 class EcError(Exception):
@@ -74,6 +76,16 @@ class NodeNotFoundError(EcError, LookupError):
     def named(cls, name: str, known: Iterable[str]) -> NodeNotFoundError:
         """The error for `name`, with the nearest of the `known` ones."""
         return cls(f"no node named {name!r}; {nearest(name, known)}")
+
+
+NameNotFound = type[SocketNotFoundError] | type[ProcessorNotFoundError] | type[NodeNotFoundError]
+
+
+def by_name(known: Mapping[str, _T], name: str, error: NameNotFound) -> _T:
+    """What is known by a name, or an error of this class that names the nearest."""
+    if name not in known:
+        raise error.named(name, known)
+    return known[name]
 
 
 class RequestNotFoundError(EcError, LookupError):

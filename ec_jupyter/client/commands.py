@@ -9,6 +9,7 @@ import ast
 import json
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.client import names, scene
@@ -20,6 +21,7 @@ from ec_jupyter.errors import (
     RequestNotFoundError,
     SocketNotFoundError,
     WiringError,
+    by_name,
     nearest,
 )
 from ec_jupyter.flow.columns import unpacked
@@ -78,7 +80,7 @@ def command(client: Client, op: str, args: Mapping[str, Any] | None = None) -> F
         raise EngineLostError(f"flow {client.name!r} has no engine; to look does not start it")
     try:
         return action(client, dict(args or {}))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         if isinstance(error, EcError):
             raise
         # the page is ours, but anybody may write to a comm
@@ -151,11 +153,8 @@ def _typed(client: Client, socket: Any, argument: str, text: Any, *, element: bo
 
 
 def _socket(client: Client, name: Any) -> Fields:
-    known = client.topology["sockets"]
-    if name not in known:
-        raise SocketNotFoundError.named(str(name), known)
-    found: Fields = known[name]
-    return found
+    record: Fields = by_name(client.topology["sockets"], name, SocketNotFoundError)
+    return record
 
 
 # -- wiring ------------------------------------------------------------------
@@ -207,15 +206,8 @@ def _tidy(client: Client, args: Fields) -> Fields:
     return {"revision": reply["revision"]}
 
 
-def _undo(client: Client, args: Fields) -> Fields:
-    return _step(client, "undo")
-
-
-def _redo(client: Client, args: Fields) -> Fields:
-    return _step(client, "redo")
-
-
-def _step(client: Client, way: str) -> Fields:
+def _step(way: str, client: Client, args: Fields) -> Fields:
+    """Undo or redo an edit."""
     reply = client.ask(way, _BY)[0]
     return {"revision": reply["revision"], "text": reply["text"]}
 
@@ -243,18 +235,10 @@ def _remove_node(client: Client, args: Fields) -> Fields:
 
 
 # -- calls -------------------------------------------------------------------
-def _pause(client: Client, args: Fields) -> Fields:
-    client.ask("pause", _named(args))
+def _rest(verb: str, client: Client, args: Fields) -> Fields:
+    """Pause or resume."""
+    client.ask(verb, {"sockets": list(args.get("sockets", ())), "processors": list(args.get("processors", ()))})
     return {}
-
-
-def _resume(client: Client, args: Fields) -> Fields:
-    client.ask("resume", _named(args))
-    return {}
-
-
-def _named(args: Fields) -> Fields:
-    return {"sockets": list(args.get("sockets", ())), "processors": list(args.get("processors", ()))}
 
 
 def _submit(client: Client, args: Fields) -> Fields:
@@ -402,14 +386,14 @@ def _svg(client: Client, args: Fields) -> Fields:
 
 _OPS: dict[str, Callable[[Client, Fields], Fields]] = {
     "edit": _edit,
-    "undo": _undo,
-    "redo": _redo,
+    "undo": partial(_step, "undo"),
+    "redo": partial(_step, "redo"),
     "history": _history,
     "tidy": _tidy,
     "node": _node,
     "remove_node": _remove_node,
-    "pause": _pause,
-    "resume": _resume,
+    "pause": partial(_rest, "pause"),
+    "resume": partial(_rest, "resume"),
     "submit": _submit,
     "cancel": _cancel,
     "retry": _retry,

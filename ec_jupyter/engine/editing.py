@@ -13,7 +13,7 @@ from ec_jupyter.engine.job import Job, StoredValue
 from ec_jupyter.engine.parts import Audience, Clock, Nodes
 from ec_jupyter.engine.suspects import KINDS
 from ec_jupyter.engine.undoing import Undoing
-from ec_jupyter.errors import ProcessorNotFoundError, RevisionError, SocketNotFoundError
+from ec_jupyter.errors import ProcessorNotFoundError, RevisionError, SocketNotFoundError, by_name
 from ec_jupyter.flow.draft import Edited, Limits, Touched
 from ec_jupyter.flow.edit import edit as decide
 from ec_jupyter.flow.edit import revert
@@ -127,16 +127,10 @@ class Editor:
             One of them does not exist; nothing was changed.
         """
         core, topology = self._core, self._core.topology
-        ids = []
-        for name in sockets:
-            if name not in topology.names:
-                raise SocketNotFoundError.named(name, topology.names)
-            ids.append(topology.names[name])
-        for name in processors:
-            if name not in topology.processors:
-                raise ProcessorNotFoundError.named(name, topology.processors)
+        ids = [by_name(topology.names, name, SocketNotFoundError) for name in sockets]
+        some = {name: by_name(topology.processors, name, ProcessorNotFoundError) for name in processors}
         table = {**topology.sockets, **{i: replace(topology.sockets[i], paused=paused) for i in ids}}
-        pools = {**topology.processors, **{p: replace(topology.processors[p], paused=paused) for p in processors}}
+        pools = {**topology.processors, **{name: replace(one, paused=paused) for name, one in some.items()}}
         core.topology = replace(topology, sockets=table, processors=pools)
         core.joins.revise(core.topology)
         core.absorb()

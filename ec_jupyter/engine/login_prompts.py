@@ -9,7 +9,7 @@ from typing import Any
 
 from ec_jupyter.engine.member import Member
 from ec_jupyter.engine.parts import Asker
-from ec_jupyter.errors import NodeNotFoundError
+from ec_jupyter.errors import NodeNotFoundError, by_name
 from ec_jupyter.wire import Header
 
 ANSWER_SECONDS = 300.0
@@ -39,8 +39,7 @@ class LoginPrompts:
         NodeNotFoundError
             There is no such node.
         """
-        if header["node"] not in self._members:
-            raise NodeNotFoundError.named(header["node"], self._members)
+        by_name(self._members, header["node"], NodeNotFoundError)
         self._waiting.append((client, header))
         self.look(header["node"])
 

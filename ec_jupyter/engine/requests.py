@@ -9,7 +9,7 @@ from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.ended import finished, head, heads
 from ec_jupyter.engine.job import Job, argument_value
 from ec_jupyter.engine.rows import OF_PARTY, SQL, id_list
-from ec_jupyter.errors import FrameError, RequestNotFoundError, SocketNotFoundError
+from ec_jupyter.errors import FrameError, RequestNotFoundError, SocketNotFoundError, by_name
 from ec_jupyter.flow.columns import packed, unpacked
 from ec_jupyter.flow.states import STATES
 from ec_jupyter.wire import Header
@@ -40,10 +40,8 @@ def _filter(core: Core, header: Header, running: dict[int, float]) -> tuple[str,
     terms: list[str] = ["1"]
     parameters: dict[str, Any] = {"limit": header.get("limit") or 1000}
     if header.get("socket") is not None:
-        if header["socket"] not in core.topology.names:
-            raise SocketNotFoundError.named(header["socket"], core.topology.names)
         terms.append("r.socket = :socket")
-        parameters["socket"] = core.topology.names[header["socket"]]
+        parameters["socket"] = by_name(core.topology.names, header["socket"], SocketNotFoundError)
     if header.get("run") is not None:
         terms.append(f"r.id IN ({SQL['ids_of_party']})")
         parameters["party"] = _party(core, header["run"])

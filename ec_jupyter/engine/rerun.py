@@ -13,7 +13,7 @@ from ec_jupyter.engine.parts import Nodes
 from ec_jupyter.engine.rows import OF_PARTY, SQL, id_list
 from ec_jupyter.engine.suspects import PARTY, REQUEST
 from ec_jupyter.engine.value_locator import ValueLocator
-from ec_jupyter.errors import ArgumentsError, RequestNotFoundError, SocketNotFoundError, nearest
+from ec_jupyter.errors import ArgumentsError, RequestNotFoundError, SocketNotFoundError, by_name, nearest
 from ec_jupyter.flow.dispatch import Dispatch
 from ec_jupyter.flow.join import JoinTable, Source
 from ec_jupyter.flow.tag import ROOT, Tag, from_text, path, to_text
@@ -68,10 +68,7 @@ def _party(core: Core, run: int) -> int:
 
 
 def _socket(core: Core, name: str) -> int:
-    found = core.topology.names.get(name)
-    if found is None:
-        raise SocketNotFoundError.named(name, core.topology.names)
-    return found
+    return by_name(core.topology.names, name, SocketNotFoundError)
 
 
 def cancel(core: Core, nodes: Nodes, header: Header) -> dict[str, int]:

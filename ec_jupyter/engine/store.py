@@ -24,6 +24,7 @@ from ec_jupyter.engine.hold import Hold
 from ec_jupyter.engine.migrate import SCHEMA, check, migrate
 from ec_jupyter.engine.rows import SQL, TABLES, Rows, Transaction
 from ec_jupyter.errors import StoreDamagedError, StoreError, StoreFullError, StoreReadOnlyError
+from ec_jupyter.nodes.values import sync_to_disk
 
 FREE_BYTES = 1 << 20  # so much may stay free in a database, and a quarter of it
 STEP_PAGES = 500  # given back at once
@@ -282,21 +283,13 @@ class _Closed:
         """Take the mark away, for good, before anything is written."""
         if self._mark.exists():
             self._mark.unlink()
-            _sync(self._mark.parent)
+            sync_to_disk(self._mark.parent)
 
     def set(self) -> None:
         """Leave the mark, if nothing is left in the log."""
         with suppress(OSError):  # without it the next opening looks through the database
             if not size_of(log_of(self._database)):
                 self._mark.write_text(self._state())
-
-
-def _sync(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def refuse_emptied(folder: Path) -> None:

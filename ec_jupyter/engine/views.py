@@ -12,7 +12,7 @@ from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.counts import Counts
 from ec_jupyter.engine.fleet import Fleet
 from ec_jupyter.engine.rates import Rates
-from ec_jupyter.errors import FrameError, RequestNotFoundError, SocketNotFoundError
+from ec_jupyter.errors import FrameError, RequestNotFoundError, SocketNotFoundError, by_name
 from ec_jupyter.flow.placement import caps
 from ec_jupyter.wire import Header
 
@@ -90,9 +90,7 @@ class Views:
 
 def versions(core: Core, header: Header) -> Answer:
     """Versions of a socket's task, oldest first."""
-    if header["socket"] not in core.topology.names:
-        raise SocketNotFoundError.named(header["socket"], core.topology.names)
-    rows = core.store.rows("versions", (core.topology.names[header["socket"]],))
+    rows = core.store.rows("versions", (by_name(core.topology.names, header["socket"], SocketNotFoundError),))
     return {"rows": [json.loads(record) | {"created": created} for record, created in rows]}, []
 
 

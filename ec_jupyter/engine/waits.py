@@ -9,7 +9,7 @@ from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.ended import heads
 from ec_jupyter.engine.gaps import Gap, Gaps
 from ec_jupyter.engine.job import StoredValue, argument_value
-from ec_jupyter.errors import RequestNotFoundError, SocketNotFoundError
+from ec_jupyter.errors import RequestNotFoundError, SocketNotFoundError, by_name
 from ec_jupyter.flow.arrival import Arrival
 from ec_jupyter.flow.tag import ROOT, Path, Tag, from_text, path, to_text
 from ec_jupyter.wire import Header
@@ -20,8 +20,8 @@ Answer = tuple[dict[str, Any], list[bytes]]
 def waiting(core: Core, header: Header) -> Answer:
     """Incomplete joins: what has come, what is missing, and whether it still can come."""
     wanted = header.get("socket")
-    if wanted is not None and wanted not in core.topology.names:
-        raise SocketNotFoundError.named(wanted, core.topology.names)
+    if wanted is not None:
+        by_name(core.topology.names, wanted, SocketNotFoundError)
     rows = []
     gaps, standing = Gaps(core), core.joins.standing
     for party in standing.parties():

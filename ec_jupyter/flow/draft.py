@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ec_jupyter.errors import DeclarationError, SocketNotFoundError
+from ec_jupyter.errors import DeclarationError, SocketNotFoundError, by_name
 from ec_jupyter.flow.options import checked_name
 from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import LOCAL, Socket
@@ -111,10 +111,7 @@ class Draft:
 
     def socket(self, name: str) -> Socket:
         """The socket of that name."""
-        found = self.topology.names.get(name)
-        if found is None:
-            raise SocketNotFoundError.named(name, self.topology.names)
-        return self.topology.sockets[found]
+        return self.topology.sockets[by_name(self.topology.names, name, SocketNotFoundError)]
 
     def finish(self) -> Edited:
         """The result of the edit."""

@@ -16,6 +16,7 @@ from ec_jupyter.errors import (
     ProcessorNotFoundError,
     RevisionError,
     WiringError,
+    by_name,
     nearest,
 )
 from ec_jupyter.flow import sharing
@@ -225,8 +226,7 @@ def _position(draft: Draft, change: Change) -> None:
 
 def _move(draft: Draft, change: Change) -> None:
     socket, name = draft.socket(change["socket"]), change["processor"]
-    if name not in draft.topology.processors:
-        raise ProcessorNotFoundError.named(name, draft.topology.processors)
+    by_name(draft.topology.processors, name, ProcessorNotFoundError)
     if socket.processor == name:
         return
     record = replace(socket, processor=name)

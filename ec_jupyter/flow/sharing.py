@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ec_jupyter.errors import DeclarationError, NodeNotFoundError, ProcessorNotFoundError, WiringError
+from ec_jupyter.errors import DeclarationError, NodeNotFoundError, ProcessorNotFoundError, WiringError, by_name
 from ec_jupyter.flow.draft import Change, Draft, check_name
 from ec_jupyter.flow.placement import caps
 from ec_jupyter.model import LOCAL, MAIN, Node, Processor, Socket
@@ -104,8 +104,7 @@ def _warn_of_more(draft: Draft, record: Processor) -> None:
 def remove_processor(draft: Draft, change: Change) -> None:
     """Remove a processor that no socket uses."""
     name = change["name"]
-    if name not in draft.topology.processors:
-        raise ProcessorNotFoundError.named(name, draft.topology.processors)
+    by_name(draft.topology.processors, name, ProcessorNotFoundError)
     if name == MAIN:
         raise WiringError("processor 'main' is always there; sockets that name no other are on it")
     used = [s.name for s in draft.topology.sockets.values() if s.processor == name and not s.parked]
@@ -177,8 +176,7 @@ def _check_node(record: Node) -> None:
 def remove_node(draft: Draft, change: Change) -> None:
     """Remove a node; processors that have other nodes stay on those."""
     name = change["name"]
-    if name not in draft.topology.nodes:
-        raise NodeNotFoundError.named(name, draft.topology.nodes)
+    by_name(draft.topology.nodes, name, NodeNotFoundError)
     on = [p for p in draft.topology.processors.values() if name in p.nodes]
     alone = sorted(p.name for p in on if len(p.nodes) == 1)
     if alone:

@@ -228,11 +228,6 @@ class Topology:
         """How many splits deep the values stand that a plug carries from calls at level `source`."""
         return max(0, source + self.task(plug.source).generator + plug.map - bool(plug.gather))
 
-    def argument_level(self, socket: int, argument: str) -> int:
-        """How many splits deep the values stand that come to an argument."""
-        plugs = self.into.get((socket, argument), ())
-        return max((self.level_behind(p, self.levels[p.source]) for p in plugs), default=0)
-
     @cached_property
     def _depths(self) -> dict[frozenset[Root], dict[int, int]]:
         return {}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ec_jupyter.errors import FrameError
 from ec_jupyter.nodes.codec import file_name
+from ec_jupyter.nodes.values import sync_to_disk
 from ec_jupyter.wire import Value
 
 _RESULT = re.compile(r"(-?\d{1,18})\.(\d{1,18})\.(\d{1,18})\.(\d{1,9})\Z", re.ASCII)
@@ -56,10 +57,10 @@ class Downloads:
             beside.unlink(missing_ok=True)
             return False
         if self._sync:
-            _synced(beside)
+            sync_to_disk(beside)
         beside.replace(self._values / self.named(name)[0])
         if self._sync:
-            _synced(self._values)
+            sync_to_disk(self._values)
         return True
 
     def has(self, request: int, attempt: int, value: Value) -> bool:
@@ -77,11 +78,3 @@ class Downloads:
             raise FrameError(f"{value.file!r:.100} is the result of another call")
         value.file = name
         return (self._values / name).exists()
-
-
-def _synced(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

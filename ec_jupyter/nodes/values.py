@@ -237,15 +237,16 @@ def _write(folder: Path, name: str, parts: list[memoryview], sync: bool) -> None
             beside.unlink()
         raise
     if sync:
-        _sync_folder(folder)
+        sync_to_disk(folder)
 
 
 def _made(path: Path) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
 
 
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY)
+def sync_to_disk(path: Path) -> None:
+    """Return once a file, or a folder's list of files, is on the disk."""
+    fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)
     finally:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import getpass
 import os
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from ec_jupyter.client import names
-from ec_jupyter.errors import NodeNotFoundError, NodeStartError, from_wire
+from ec_jupyter.errors import NameNotFound, NodeNotFoundError, NodeStartError, by_name, from_wire
 from ec_jupyter.nodes import kinds
 from ec_jupyter.notebook.notes import note
 from ec_jupyter.notebook.parts import Part
@@ -22,7 +22,41 @@ if TYPE_CHECKING:
 LOCAL = "local"
 
 
-class Node(Part):
+class Named(Part):
+    """A part that the wiring knows by its name.
+
+    Parameters
+    ----------
+    flow : Flow
+        Where it is.
+    name : str
+        Its name.
+    """
+
+    _kind: ClassVar[str]
+    _missing: ClassVar[NameNotFound]
+
+    def __init__(self, flow: Flow, name: str) -> None:
+        self.flow: Flow = flow
+        self.name = name
+
+    @property
+    def _known(self) -> Mapping[str, Any]:
+        known: Mapping[str, Any] | list[dict[str, Any]] = self.flow._wiring[self._kind]
+        return {row["name"]: row for row in known} if isinstance(known, list) else known
+
+    @property
+    def _record(self) -> dict[str, Any]:
+        return dict(by_name(self._known, self.name, self._missing))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, type(self)) and (self.flow, self.name) == (other.flow, other.name)
+
+    def __hash__(self) -> int:
+        return hash((id(self.flow), self.name))
+
+
+class Node(Named):
     """A machine that lends CPUs to the flow.
 
     Parameters
@@ -33,17 +67,7 @@ class Node(Part):
         ``local`` is this machine.
     """
 
-    def __init__(self, flow: Flow, name: str) -> None:
-        self.flow: Flow = flow
-        self.name = name
-
-    @property
-    def _record(self) -> dict[str, Any]:
-        known = {row["name"]: row for row in self.flow._wiring["nodes"]}
-        if self.name not in known:
-            raise NodeNotFoundError.named(self.name, known)
-        record: dict[str, Any] = known[self.name]
-        return record
+    _kind, _missing = "nodes", NodeNotFoundError
 
     @property
     def host(self) -> str:
@@ -76,10 +100,7 @@ class Node(Part):
     def facts(self) -> dict[str, Any]:
         """What the engine knows of it now: state, CPUs in use, round trip (s), memory (bytes), since when."""
         counts, _ = self.flow._client.ask("query", {"what": "counts"})
-        found = next((row for row in counts["nodes"] if row["name"] == self.name), None)
-        if found is None:
-            raise NodeNotFoundError.named(self.name, [row["name"] for row in counts["nodes"]])
-        return dict(found)
+        return dict(by_name({row["name"]: row for row in counts["nodes"]}, self.name, NodeNotFoundError))
 
     @property
     def agent(self) -> Agent:
@@ -116,14 +137,8 @@ class Node(Part):
         with self.flow._editor.edit() as edit:
             edit.add("remove_node", name=self.name)
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Node) and (self.flow, self.name) == (other.flow, other.name)
-
-    def __hash__(self) -> int:
-        return hash((id(self.flow), self.name))
-
     def __repr__(self) -> str:
-        record = next((row for row in self.flow._wiring["nodes"] if row["name"] == self.name), None)
+        record = self._known.get(self.name)
         if record is None:
             return f"<node {self.name!r}, removed>"
         state, error = record.get("state", ""), record.get("error")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.errors import ProcessorNotFoundError, SocketNotFoundError, WiringError
-from ec_jupyter.notebook.nodes import LOCAL, Node, Worker
+from ec_jupyter.notebook.nodes import LOCAL, Named, Node, Worker
 from ec_jupyter.notebook.parts import Part
 from ec_jupyter.notebook.tables import Table, clock_text, cpus_text, shown
 
@@ -112,7 +112,7 @@ class Task:
         return f"{self.socket.name}({', '.join(map(repr, self.arguments.values()))}) v{self.version}{stale}"
 
 
-class Socket(Part):
+class Socket(Named):
     """An address with a durable queue and one task.
 
     Parameters
@@ -123,17 +123,7 @@ class Socket(Part):
         Its name.
     """
 
-    def __init__(self, flow: Flow, name: str) -> None:
-        self.flow: Flow = flow
-        self.name = name
-
-    @property
-    def _record(self) -> dict[str, Any]:
-        known = self.flow._wiring["sockets"]
-        if self.name not in known:
-            raise SocketNotFoundError.named(self.name, known)
-        record: dict[str, Any] = known[self.name]
-        return record
+    _kind, _missing = "sockets", SocketNotFoundError
 
     @property
     def task(self) -> Task:
@@ -220,21 +210,15 @@ class Socket(Part):
         """Start again, in order."""
         self.flow.resume(self)
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Socket) and (self.flow, self.name) == (other.flow, other.name)
-
-    def __hash__(self) -> int:
-        return hash((id(self.flow), self.name))
-
     def __repr__(self) -> str:
-        record = self.flow._wiring["sockets"].get(self.name)
+        record = self._known.get(self.name)
         if record is None:
             return f"<socket {self.name!r}, removed>"
         paused = ", paused" if record["paused"] else ""
         return f"<socket {self.task!r} on {record['processor']!r}{paused}>"
 
 
-class Processor(Part):
+class Processor(Named):
     """A CPU limit shared by sockets.
 
     Parameters
@@ -245,17 +229,7 @@ class Processor(Part):
         Its name.
     """
 
-    def __init__(self, flow: Flow, name: str) -> None:
-        self.flow: Flow = flow
-        self.name = name
-
-    @property
-    def _record(self) -> dict[str, Any]:
-        known = self.flow._wiring["processors"]
-        if self.name not in known:
-            raise ProcessorNotFoundError.named(self.name, known)
-        record: dict[str, Any] = known[self.name]
-        return record
+    _kind, _missing = "processors", ProcessorNotFoundError
 
     @property
     def cpus(self) -> int | None:
@@ -321,14 +295,8 @@ class Processor(Part):
         """Start again, in order."""
         self.flow.resume(self)
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Processor) and (self.flow, self.name) == (other.flow, other.name)
-
-    def __hash__(self) -> int:
-        return hash((id(self.flow), self.name))
-
     def __repr__(self) -> str:
-        record = self.flow._wiring["processors"].get(self.name)
+        record = self._known.get(self.name)
         if record is None:
             return f"<processor {self.name!r}, removed>"
         return f"<processor {self.name!r}: {cpus_text(record)}{', paused' if record['paused'] else ''}>"

@@ -13,6 +13,7 @@ from ec_jupyter.errors import (
     DeclarationError,
     ProcessorNotFoundError,
     WiringError,
+    by_name,
     nearest,
 )
 from ec_jupyter.notebook.conditions import shipped
@@ -234,8 +235,7 @@ class Wiring(Nodes, Lookup):
         given = {key: value for key, value in given.items() if value is not None}
         known = self._wiring["processors"]
         if not given:
-            if name not in known:
-                raise ProcessorNotFoundError.named(name, known)
+            by_name(known, name, ProcessorNotFoundError)
             return Processor(self._flow, name)
         names.plain_name(name, "processor")
         with self._editor.edit() as edit:

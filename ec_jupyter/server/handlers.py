@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import threading
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,6 @@ PREVIEW_SECONDS = 60
 STOP_SECONDS = 10
 """How long an engine may take to end its workers."""
 
-_UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError)
 _SHOWN = (*probe.REQUEST, "node")
 
 
@@ -143,17 +141,8 @@ class CommandsHandler(Handler):
         acts = op not in commands.LOOKS
         start = acts and await self.flows.links.thread(probe.killed, folder)
         async with self.flows.links.use(folder, start=start, attach=acts) as client:
-            reply = await self.flows.links.thread(partial(self._command, client, op, args))
+            reply = await self.flows.links.thread(commands.command, client, op, args)
         self.answer({"ok": True, **reply})
-
-    def _command(self, client: Client, op: str, args: dict[str, Any]) -> dict[str, Any]:
-        try:
-            return commands.command(client, op, args)
-        except EcError:
-            raise
-        except _UNREADABLE as error:
-            self.log.info("command %s", op, exc_info=True)
-            raise Refused(400, f"a {op!r} command cannot be read: {error!r}") from None
 
 
 class SocketHandler(Handler):

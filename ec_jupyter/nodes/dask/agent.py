@@ -15,7 +15,7 @@ from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from ec_jupyter.errors import EcError, HostUnreachableError, ProcessorNotFoundError, PythonMismatchError
+from ec_jupyter.errors import EcError, HostUnreachableError, ProcessorNotFoundError, PythonMismatchError, by_name
 from ec_jupyter.model import Node
 from ec_jupyter.nodes.agents import Home, NodeListener
 from ec_jupyter.nodes.codec import files_in
@@ -260,8 +260,7 @@ class DaskAgent:
             self._listener.returned([call.request for call in queue])
 
     def _known(self, name: str) -> str:
-        if name not in self._caps:
-            raise ProcessorNotFoundError.named(name, self._caps)
+        by_name(self._caps, name, ProcessorNotFoundError)
         return name
 
     def warm(self, name: str) -> None:

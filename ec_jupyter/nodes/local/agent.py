@@ -13,7 +13,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from ec_jupyter.errors import ProcessorNotFoundError
+from ec_jupyter.errors import ProcessorNotFoundError, by_name
 from ec_jupyter.flow.ledger import Ledger
 from ec_jupyter.nodes import cpus as machine
 from ec_jupyter.nodes.agents import Listener
@@ -260,9 +260,7 @@ class Agent:
         return self._context
 
     def _pool(self, name: str) -> Pool:
-        if name not in self._pools:
-            raise ProcessorNotFoundError.named(name, self._pools)
-        return self._pools[name]
+        return by_name(self._pools, name, ProcessorNotFoundError)
 
     def _slots(self) -> Iterator[Slot]:
         return (slot for pool in self._pools.values() for slot in pool.slots)

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ec_jupyter.errors import FrameError, ProcessorNotFoundError
+from ec_jupyter.errors import FrameError, ProcessorNotFoundError, by_name
 from ec_jupyter.model import Node
 from ec_jupyter.nodes.agents import Home, OpenListener
 from ec_jupyter.nodes.codec import (
@@ -135,8 +135,7 @@ class RemoteAgent:
         self._session.say({"k": "remove", "n": name})
 
     def _known(self, name: str) -> str:
-        if name not in self._processors:
-            raise ProcessorNotFoundError.named(name, self._processors)
+        by_name(self._processors, name, ProcessorNotFoundError)
         return name
 
     def warm(self, name: str) -> None:

@@ -16,14 +16,13 @@ from typing import Any, Protocol
 from ec_jupyter.errors import EcError, NodeStartError, PythonMismatchError
 from ec_jupyter.nodes import bootstrap
 from ec_jupyter.nodes import bundle as bundling
+from ec_jupyter.nodes.worker.output import enlarge
 
 LOGIN_SECONDS = 60.0
 """How long a host may take until it says what is there."""
 
 CHATTER_BYTES = 1 << 20
 _KEPT_BYTES = 8192
-_PIPE_BYTES = 1 << 20
-_SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ
 
 
 class Login(Protocol):
@@ -77,7 +76,8 @@ class Process:
         for fd in (self.read, self.write, self._errors.fileno()):
             os.set_blocking(fd, False)
         for fd in (self.read, self.write):
-            _widen(fd)
+            # room that keeps both its ends from waking up for every small piece
+            enlarge(fd)
         self._loop.add_reader(self._errors.fileno(), self._hear)
         threading.Thread(target=self._wait, name=f"login {self.pid}", daemon=True).start()
 
@@ -156,14 +156,6 @@ async def _ready(add: Callable[..., Any], remove: Callable[[int], Any], fd: int)
         await ready.wait()
     finally:
         remove(fd)
-
-
-def _widen(fd: int) -> None:
-    """Give a pipe the room that keeps both its ends from waking up for every small piece."""
-    with suppress(ImportError, OSError):
-        import fcntl
-
-        fcntl.fcntl(fd, _SET_PIPE_SIZE, _PIPE_BYTES)
 
 
 async def enter(login: Login, orders: dict[str, Any]) -> tuple[Process, bytes, dict[str, Any]]:

@@ -247,7 +247,8 @@ class Output:
         os.dup2(writing, fd)
         os.close(writing)
         os.set_blocking(reading, False)
-        _enlarge(reading)
+        # code that prints while it holds the GIL stops for good once the pipe is full
+        enlarge(reading)
         return reading
 
     def _after_fork(self) -> None:
@@ -255,8 +256,8 @@ class Output:
         self._forked = True
 
 
-def _enlarge(fd: int) -> None:
-    # code that prints while it holds the GIL stops for good once the pipe is full
+def enlarge(fd: int) -> None:
+    """Give a pipe as much room as it can have, where the system lets it."""
     with suppress(ImportError, OSError):
         import fcntl
 
