@@ -8,21 +8,18 @@ import os
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
-from itertools import groupby, repeat
 from pathlib import Path
 from typing import Any, Protocol
 
 from ec_jupyter.engine.address import ADDRESS, peer, socket_path
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.counts import Counts, Rows, leftover
-from ec_jupyter.engine.ended import PlainResults, ended_row
-from ec_jupyter.engine.job import Ended, EndedLot
 from ec_jupyter.engine.key import Proof, make_key
 from ec_jupyter.engine.parts import Loop
 from ec_jupyter.engine.rerun import withdraw
 from ec_jupyter.engine.store import Store
 from ec_jupyter.engine.submit_records import Lot, Single, answers
+from ec_jupyter.engine.watchers import Watchers
 from ec_jupyter.errors import EcError, FrameError, StoreError, defect, to_wire
 from ec_jupyter.flow.shown import changes
 from ec_jupyter.wire import FrameReader, Header, encode
@@ -55,8 +52,6 @@ MOST_OWED = 2_000
 
 BRIEF = frozenset({"submit", "wait", "ping", "hello", "log", "ring"})
 """Frames whose answers are small."""
-
-NOBODY: frozenset[Connection] = frozenset()
 
 COUNT_SHARE = 20
 """Counting takes at most one part in so many of the engine's time, however much waits."""
@@ -282,8 +277,7 @@ class Clients:
         self.key = make_key(store.hold.folder, anew=store.new)
         self.server: Server
         self.all: set[Connection] = set()
-        self.watching: dict[int, frozenset[Connection]] = {}
-        core.watched = self.watching
+        self._watchers = Watchers(core)
         self.draining: list[tuple[Connection, Header]] = []
         self.accepting: list[tuple[Connection, Header, list[int]]] = []
         self._rows: Rows = {}
@@ -382,10 +376,7 @@ class Clients:
     def leave(self, connection: Connection) -> None:
         """Forget a client."""
         self.all.discard(connection)
-        left = {request: watchers - {connection} for request, watchers in self.watching.items()}
-        # the same dict: the core looks there for who waits
-        self.watching.clear()
-        self.watching.update((request, watchers) for request, watchers in left.items() if watchers)
+        self._watchers.leave(connection)
         self.draining = [(c, h) for c, h in self.draining if c is not connection]
         if connection.greeted:
             self.server.hung_up(connection.id)
@@ -394,21 +385,17 @@ class Clients:
     # -- pushes --------------------------------------------------------------
     def watch(self, connection: Connection, requests: Iterable[int]) -> None:
         """Tell a client when these requests end."""
-        new = dict.fromkeys(requests, frozenset((connection,)))
-        for request in self.watching.keys() & new.keys():
-            new[request] |= self.watching[request]
-        self.watching.update(new)
+        self._watchers.watch(connection, requests)
 
     def watch_none(self) -> None:
         """Nobody waits for a request any more: there are none."""
-        self.watching.clear()
+        self._watchers.clear()
 
     def committed(self) -> None:
         """Tell clients what ended in the tick that was just written."""
         core = self.core
         ended, core.ended = core.ended, []
-        if self.watching:
-            self._push_ended(ended)
+        self._watchers.tell(ended)
         self.accepting.clear()
         if self.draining and self.loop.idle:
             waiting, self.draining = self.draining, []
@@ -417,36 +404,6 @@ class Clients:
                 connection.flush()
         if core.states.changed:
             self.look_at_counts()
-
-    def _push_ended(self, ended: list[Ended | EndedLot]) -> None:
-        plain: dict[Connection, PlainResults] = {}
-        others: dict[Connection, list[Ended]] = {}
-        for one in ended:
-            if isinstance(one, EndedLot):
-                self._push_lot(one, plain)
-                continue
-            for connection in self.watching.pop(one.id, ()):
-                value = one.value.value if one.value is not None and one.state == "done" else None
-                if value is not None and value.data is not None:
-                    plain.setdefault(connection, PlainResults()).add([one.id], [value.data], [value.type])
-                else:
-                    others.setdefault(connection, []).append(one)
-        for connection, results in plain.items():
-            connection.ended(results.ids, results.frame)
-        for connection, some in others.items():
-            connection.ended([one.id for one in some], partial(self._full_frame, some))
-
-    def _push_lot(self, lot: EndedLot, plain: dict[Connection, PlainResults]) -> None:
-        at = 0
-        for watchers, group in groupby(map(self.watching.pop, lot.ids, repeat(NOBODY))):
-            part = slice(at, at := at + sum(1 for _ in group))
-            for connection in watchers:
-                plain.setdefault(connection, PlainResults()).add(lot.ids[part], lot.values[part], lot.types[part])
-
-    def _full_frame(self, some: list[Ended]) -> bytes:
-        rows = [ended_row(self.core, one) for one in some]
-        buffers = [buffer for _, more in rows for buffer in more]
-        return encode({"k": "finished", "rows": [row for row, _ in rows]}, buffers)
 
     @property
     def looked_at(self) -> bool:

@@ -9,27 +9,27 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import sqlite3
 import time
 from collections.abc import Callable, Collection, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any
 
-from ec_jupyter.engine import lots, records, recovery
+from ec_jupyter.engine import records
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.login_prompts import LoginPrompts
 from ec_jupyter.engine.member import Member
 from ec_jupyter.engine.parts import Audience, Clock
 from ec_jupyter.engine.quarantine import Quarantine
 from ec_jupyter.engine.stale_filter import EngineListener, StaleFilter
+from ec_jupyter.engine.starts import Starts
 from ec_jupyter.engine.value_locator import ValueLocator
 from ec_jupyter.engine.work_stealing import WorkStealing
 from ec_jupyter.errors import EcError
-from ec_jupyter.flow.placement import Spot, caps, choose, spread
+from ec_jupyter.flow.placement import Spot, caps
 from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import LOCAL, Node, Processor
 from ec_jupyter.nodes.agents import Home, NodeAgent
 from ec_jupyter.nodes.cpus import available
-from ec_jupyter.wire import Call
+from ec_jupyter.nodes.tasks import Tasks
 
 if TYPE_CHECKING:
     from ec_jupyter.nodes.local.agent import Agent
@@ -86,10 +86,11 @@ class Fleet:
         self.members: dict[str, Member] = {LOCAL: Member(LOCAL, local, None, ready=True, known=True)}
         self.work_stealing = WorkStealing(core, self.members, self.spots, self.recall)
         self.locator = ValueLocator(core, self.members, self.spots, clock)
+        self._starts = Starts(core, self.members, self.locator, quarantine, clock, self.spots, self.lent)
         self.prompts = LoginPrompts(self.members)
         self.core.reachable, self.core.stop, self.core.miss = self._reachable, self.cancel, self.locator.miss
         self._home, self._opener, self._local = home, opener, local
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks(self._failed)
         self._leaving: set[asyncio.Task[None]] = set()
         self._loose: set[str] = set()
         self.troubles: dict[str, str] = {}
@@ -116,7 +117,7 @@ class Fleet:
         self._closing = True
         self.work_stealing.close()
         self.locator.close()
-        for task in self._tasks - self._leaving:
+        for task in self._tasks.running - self._leaving:
             task.cancel()
         # those that were leaving are not in `members` any more, and not gone either
         await asyncio.gather(*(member.agent.close() for member in self.members.values()), *self._leaving)
@@ -175,7 +176,7 @@ class Fleet:
     def _open(self, spec: Node) -> None:
         agent = self._opener(spec, StaleFilter(self, self._listener, spec.name), self._home)
         member = self.members[spec.name] = Member(spec.name, agent, spec)
-        member.prompts = self._spawn(self._reach(member))
+        member.prompts = self._tasks.spawn(self._reach(member))
 
     async def _reach(self, member: Member) -> None:
         assert member.spec is not None
@@ -200,20 +201,12 @@ class Fleet:
             self.lost(member.name, requests, f"node {member.name!r} was not reached again: {member.error}")
 
     def _leave(self, work: Coroutine[Any, Any, None]) -> None:
-        task = self._spawn(work)
+        task = self._tasks.spawn(work)
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-        return task
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        error = None if task.cancelled() else task.exception()
-        if error is not None and not self._closing:
+    def _failed(self, error: BaseException) -> None:
+        if not self._closing:
             self._clock.fall({"message": "a node cannot be opened or closed", "exception": error})
 
     # -- what becomes of them ----------------------------------------------------
@@ -383,136 +376,11 @@ class Fleet:
 
     def pump(self) -> None:
         """Give the nodes what may start now."""
-        core = self.core
-        if core.dispatch.hungry():
-            recovery.feed(core)
-        alone = self._quarantine.nodes
-        for member in self.members.values():
-            if member.apart or member.name in alone:
-                self._isolate(member)
-        if core.evaluation.pending:
-            self._evaluate()
-        for name, needs in self._startable().items():
-            processor = core.topology.processors[name]
-            if processor.nodes:
-                self._spread(processor, needs)
-            elif self.members[LOCAL].open:
-                self._fill(name, needs)
-        core.suspects.end()
+        self._starts.everywhere()
         self.work_stealing.look()
         if any(member.leaving for member in self.members.values()):
             self.release()
 
     def pump_here(self) -> bool:
         """Give this node what may start now and run again, of processors that are here alone; whether that was all."""
-        sockets, everything = self.core.topology.sockets, self.members[LOCAL].open
-        for name, needs in self._startable().items() if everything else ():
-            if self.core.topology.processors[name].nodes or any(sockets[s].once for s in needs):
-                everything = False
-            else:
-                self._fill(name, needs)
-        self.core.suspects.end()
-        return everything
-
-    def _isolate(self, member: Member) -> None:
-        """Begin with calls that may have killed an engine or agent, one after the other; nothing else starts there."""
-        core, quarantine, node = self.core, self._quarantine, member.name
-        while not quarantine.runs(node, core.held) and member.state == "up":
-            request = quarantine.turn(node)
-            if request is None:
-                break
-            job = core.jobs.get(request)
-            if job is not None and self._starts_at(member, job.socket) and core.dispatch.drop(job.socket, request):
-                seconds = quarantine.begin(node, request)
-                self._give(core.topology.processor(job.socket).name, {node: [request]})
-                asyncio.get_running_loop().call_later(seconds, self._clock.schedule)
-        member.apart = node in quarantine.nodes
-        if not member.apart:
-            self.locator.changed()
-
-    def _starts_at(self, member: Member, socket: int) -> bool:
-        processor = self.core.topology.processor(socket)
-        return (
-            member.name in (processor.nodes or [LOCAL])
-            and self.core.startable(socket)
-            and member.agent.room(processor.name) > 0
-        )
-
-    def _startable(self) -> dict[str, list[int]]:
-        core = self.core
-        table: dict[str, list[int]] = {}
-        for socket, lane in core.dispatch.lanes.items():
-            if lane.members and core.startable(socket):
-                table.setdefault(core.topology.sockets[socket].processor, []).append(socket)
-        return table
-
-    def _fill(self, name: str, sockets: list[int]) -> None:
-        """What most flows need: all of a processor's CPUs are here."""
-        room = self.members[LOCAL].agent.room(name)
-        taken = self.core.dispatch.take(sockets, room) if room > 0 else []
-        if taken:
-            self._give(name, {LOCAL: taken})
-
-    def _spread(self, processor: Processor, sockets: list[int]) -> None:
-        core = self.core
-        most = max(caps(processor, self.lent()).values())
-        needs = {socket: max(1, min(core.topology.sockets[socket].threads, most)) for socket in sockets}
-        placed = spread(core.dispatch, needs, self.spots(processor), self._distance)
-        if placed:
-            self._give(processor.name, placed)
-
-    def _give(self, processor: str, placed: dict[str, list[int]]) -> None:
-        core, locator = self.core, self.locator
-        if locator.files:
-            placed = {node: [r for r in some if locator.usable(core.jobs[r], node)] for node, some in placed.items()}
-        calls = {node: lots.start(core, requests, node) for node, requests in placed.items()}
-        if not self._claim(calls):
-            return
-        for node, some in calls.items():
-            member = self.members[node]
-            if member.spec is not None:
-                member.hold(value.file for call in some for value in call.files())
-            member.agent.assign(processor, some)
-
-    def _claim(self, calls: dict[str, list[Call]]) -> bool:
-        """Write down who starts where that has to be known to the next engine; False where the disk takes nothing."""
-        core = self.core
-        claimed = [
-            core.jobs[call.request]
-            for node, some in calls.items()
-            for call in some
-            if node != LOCAL or call.spec.once
-        ]
-        for job in claimed:
-            core.claim(job)
-        try:
-            core.journal.commit() if claimed else None
-        except sqlite3.OperationalError as error:
-            core.journal.forget("claim", lambda row: True)
-            core.give_back([call.request for some in calls.values() for call in some])
-            self._clock.stall(error)
-            return False
-        return True
-
-    def _distance(self, request: int, node: str) -> int:
-        away, near = self.locator.files, self.members[node].near
-        if node == LOCAL and not away:
-            return 0
-        parts = [v.value for _, values, _ in self.core.jobs[request].arguments.values() for v in values]
-        if node == LOCAL:
-            return sum(value.size for value in parts if value.file in away)
-        return sum(value.size for value in parts if value.file and value.file not in near)
-
-    def _evaluate(self) -> None:
-        """Have workers evaluate plugs, on a node of the processor that made the value."""
-        for name, calls in self.core.evaluation.calls().items():
-            spots = self.spots(self.core.topology.processors[name])
-            for spot in spots:
-                # an evaluation is short, and its run waits for it
-                spot.room = max(1, spot.room)
-            chosen = choose([spot for spot in spots if spot.cap], 1)
-            node = chosen.node if chosen is not None else None
-            for call in calls:
-                self.core.side_calls.placed(call.request, node)
-            if node is not None:
-                self.members[node].agent.assign(name, [call for call in calls if self.locator.visible(call, node)])
+        return self._starts.here()

@@ -10,10 +10,9 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from ec_jupyter.engine import recovery
 from ec_jupyter.engine.core import Core
@@ -25,6 +24,7 @@ from ec_jupyter.errors import EcError, NodeLostError
 from ec_jupyter.flow.placement import Spot, choose
 from ec_jupyter.model import LOCAL, Processor
 from ec_jupyter.nodes import values as files
+from ec_jupyter.nodes.tasks import Tasks
 from ec_jupyter.wire import Call, Outcome, Value
 
 log = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ class ValueLocator:
         self._core, self._members, self._spots, self._clock = core, members, spots, clock
         self._folder = core.values.folder
         self._coming: dict[str, asyncio.Task[None]] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks = Tasks(self._failed)
         self._news = asyncio.Event()
 
     def load(self) -> None:
@@ -69,7 +69,7 @@ class ValueLocator:
 
     def close(self) -> None:
         """Fetch nothing more."""
-        for task in [*self._tasks, *self._coming.values()]:
+        for task in [*self._tasks.running, *self._coming.values()]:
             task.cancel()
 
     @property
@@ -160,7 +160,7 @@ class ValueLocator:
     # -- getting it --------------------------------------------------------------
     def fetch(self, names: Collection[str], then: Callable[[EcError | None], None]) -> None:
         """Fetch files, then call `then`, with the error of one that is lost for good."""
-        self._spawn(self._fetch(names, then))
+        self._tasks.spawn(self._fetch(names, then))
 
     async def _fetch(self, names: Collection[str], then: Callable[[EcError | None], None]) -> None:
         error: EcError | None = None
@@ -215,7 +215,7 @@ class ValueLocator:
         self.miss(value.file for value in values if value.file is not None and value.file not in self.files)
         while True:
             news = self._news
-            node = self._spot(processor)
+            node = self.node_of(processor)
             if node is None:
                 await news.wait()
                 continue
@@ -247,7 +247,8 @@ class ValueLocator:
             await self.home(made.file)
         (self._folder / made.file).replace(self._folder / name)
 
-    def _spot(self, processor: str) -> str | None:
+    def node_of(self, processor: str) -> str | None:
+        """The node of a processor for a call that is short, and that others wait for; None while there is none."""
         spots = self._spots(self._core.topology.processors[processor])
         for spot in spots:
             spot.room = max(1, spot.room)
@@ -281,16 +282,8 @@ class ValueLocator:
         request = name.partition(".")[0]
         return NodeLostError(f"the value of request {request} is on no node any more, and {why}")
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        error = None if task.cancelled() else task.exception()
-        if error is not None:
-            self._clock.fall({"message": "a value cannot be brought", "exception": error})
+    def _failed(self, error: BaseException) -> None:
+        self._clock.fall({"message": "a value cannot be brought", "exception": error})
 
 
 def _tell(end: asyncio.Future[Outcome | None], outcome: Outcome | None) -> None:

@@ -17,7 +17,6 @@ from ec_jupyter.wire import Buffer, Call, Header, Outcome, Value
 FILE_NAME = re.compile(r"[^./\0][^/\0]{0,200}\Z")
 """What may name a file in either side's folder of values."""
 
-_SLOT_STATES = ("cold", "starting", "ready", "ending")
 _STATES = ("done", "skipped", "failed")
 WRONG = (KeyError, IndexError, TypeError, ValueError, AttributeError, StopIteration, OverflowError)
 
@@ -195,23 +194,6 @@ def numbers(header: Header, name: str) -> list[int]:
         return [_number(value) for value in values]
     except WRONG as error:
         raise FrameError(f"{header['k']!r} has no proper {name!r}: {error}") from error
-
-
-def slots_told(processors: object) -> dict[str, dict[str, Any]]:
-    """What a node says of its processors, as far as it can be believed."""
-    found = {}
-    for name, facts in processors.items() if isinstance(processors, dict) else ():
-        queued, slots = (facts.get("queued"), facts.get("slots")) if isinstance(facts, dict) else (None, None)
-        if type(queued) is int and isinstance(slots, list) and all(map(_is_slot, slots)):
-            found[name] = {"queued": queued, "slots": slots}
-    return found
-
-
-def _is_slot(facts: object) -> bool:
-    if not isinstance(facts, dict) or facts.keys() != {"slot", "state", "pid", "running"}:
-        return False
-    figures = (facts["slot"], facts["pid"], facts["running"] or 0)
-    return all(type(number) is int for number in figures) and facts["state"] in _SLOT_STATES
 
 
 def file_name(name: object) -> str:

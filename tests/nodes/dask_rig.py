@@ -31,6 +31,9 @@ class DaskRig(Rig):
         await agent.start()
         return agent
 
+    def used(self, agent: DaskAgent) -> float:
+        return agent.facts()["used"]
+
     async def finish(self) -> None:
         """End the agents; nothing of them is left with the workers."""
         for agent in self.agents:

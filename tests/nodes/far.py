@@ -68,6 +68,12 @@ class FarRig(Rig):
     def facts(self, agent: RemoteAgent) -> dict[str, Any]:
         return agent.facts()
 
+    def used(self, agent: RemoteAgent) -> float:
+        return agent.facts()["used"]
+
+    def pids(self, agent: RemoteAgent) -> list[int]:
+        return [pid for pid in self.ear.pids if pid and not gone(pid)]
+
     def place(self, agent: RemoteAgent) -> Path:
         """The node's own folder."""
         return Path(bootstrap.base()) / agent._session._orders["key"]

@@ -40,6 +40,7 @@ class Ear:
         self.gone: list[int] = []
         self.killed_under: dict[int, bool] = {}
         self.stayed: set[str] = set()
+        self.pids: set[int] = set()
         self._news = asyncio.Event()
 
     def blob(self, sha256: str) -> bytes:
@@ -53,6 +54,7 @@ class Ear:
     def finished(self, outcomes: list[Outcome]) -> None:
         for outcome in outcomes:
             assert outcome.request not in self.outcomes, "an outcome came twice"
+            self.pids.add(outcome.pid)
             self.outcomes[outcome.request] = outcome
         self._news.set()
 
@@ -190,6 +192,10 @@ class Rig:
         from ec_jupyter.engine.member import Member
 
         return Member(agent.name, agent, None, known=True).facts()
+
+    def used(self, agent: Any) -> float:
+        """CPUs that are in use there."""
+        return agent.statistics()["used"]  # type: ignore[no-any-return]
 
     def pids(self, agent: Any) -> list[int]:
         """Processes that calls run in, as far as the test may kill them."""

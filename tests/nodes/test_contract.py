@@ -149,4 +149,4 @@ async def test_every_call_comes_back_exactly_once(rig: Rig, seed: int) -> None:
         if outcome.state == "done" and outcome.emitted is not None:
             indexes = {index for index, _ in ear.yields.get(request, ())}
             assert indexes == set(range(outcome.emitted))
-    await wait_until(lambda: agent.statistics()["used"] == 0)
+    await wait_until(lambda: rig.used(agent) == 0)

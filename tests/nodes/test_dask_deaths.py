@@ -61,7 +61,7 @@ async def test_each_call_that_kills_its_worker_is_charged_once_and_all_others_en
         2 * x for x in range(200) if x % 50 != 49
     ]
     assert not rig.ear.back + rig.ear.gone
-    await wait_until(lambda: agent.statistics()["used"] == 0)
+    await wait_until(lambda: agent.facts()["used"] == 0)
 
 
 async def test_all_workers_die_at_once_and_the_node_goes_on_with_those_that_follow(rig: DaskRig) -> None:
@@ -118,4 +118,4 @@ async def test_an_agent_that_is_just_being_told_news_closes_all_the_same(rig: Da
     for _ in range(turns):
         await asyncio.sleep(0)
     await asyncio.wait_for(agent.close(), WORKER_SECONDS)
-    assert not agent._tasks
+    assert not agent._tasks.running

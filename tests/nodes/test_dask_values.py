@@ -286,7 +286,7 @@ async def test_the_result_of_a_cancelled_call_is_not_left_there(rig: DaskRig, tm
     agent.cancel(call.request)
     await rig.ear.until(lambda: call.request in rig.ear.outcomes)
     gate.unlink()
-    await wait_until(lambda: not agent.statistics()["used"])
+    await wait_until(lambda: not agent.facts()["used"])
     assert not rig.ear.stayed
     await wait_until(lambda: not [p for f in folders for p in f.iterdir()])
 

@@ -11,7 +11,7 @@ import itertools
 import logging
 import time
 from collections import deque
-from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -24,6 +24,7 @@ from ec_jupyter.nodes.dask.cluster import Cluster, Cut
 from ec_jupyter.nodes.dask.files import DaskFiles
 from ec_jupyter.nodes.dask.workers import DaskWorkers
 from ec_jupyter.nodes.local.agent_context import failed, stop_text
+from ec_jupyter.nodes.tasks import Tasks
 from ec_jupyter.wire import Call
 
 log = logging.getLogger(__name__)
@@ -52,16 +53,16 @@ class DaskAgent:
         self._record, self._listener = record, listener
         # two nodes of a flow may be one cluster
         self._flow = f"{home.flow} {self.name}"
+        self._tasks = Tasks(self._failed)
         self._workers = DaskWorkers(self._flow, home.epoch, home.workdir, record.cpus)
-        self._files = DaskFiles(listener, self._workers, home, stay=stay, spawn=self._spawn)
+        self._files = DaskFiles(listener, self._workers, home, stay=stay, spawn=self._tasks.spawn)
         self._batches = DaskBatches(
             listener, self.name, self._workers, self._files, home.epoch,
-            spawn=self._spawn, cut=self._cut, gone=self._worker_gone, ended=self._ended,
+            spawn=self._tasks.spawn, cut=self._cut, gone=self._worker_gone, ended=self._ended,
         )  # fmt: skip
         self._caps: dict[str, int] = {}
         self._queues: dict[str, deque[Call]] = {}
         self._unsure: dict[int, Call | None] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
         self._wake = asyncio.Event()
         self._wanted: asyncio.Task[None] | None = None
         self._since, self._away = time.time(), 0.0
@@ -90,12 +91,12 @@ class DaskAgent:
             text = next(iter(self._workers.refused.values()))
             await self.close()
             raise PythonMismatchError(text)
-        self._spawn(self._watch())
+        self._tasks.spawn(self._watch())
 
     async def close(self) -> None:
         """Stop all calls and disconnect; values that only the cluster has stay there."""
         self._closing = True
-        tasks = {task for task in self._tasks if task is not asyncio.current_task()}
+        tasks = {task for task in self._tasks.running if task is not asyncio.current_task()}
         while tasks:
             for task in tasks:
                 task.cancel()
@@ -115,16 +116,8 @@ class DaskAgent:
         """Try to reach the scheduler now."""
         self._wake.set()
 
-    def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-        return task
-
-    def _done(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        error = None if task.cancelled() else task.exception()
-        if error is not None and not self._closing:
+    def _failed(self, error: BaseException) -> None:
+        if not self._closing:
             log.warning("node %s: %s: %s", self.name, type(error).__name__, error)
 
     async def _connect(self) -> None:
@@ -211,7 +204,7 @@ class DaskAgent:
         """The scheduler is gone: what was sent may run on for a while."""
         cluster, self._workers.cluster = self._workers.cluster, None
         if cluster is not None:
-            self._spawn(cluster.close())
+            self._tasks.spawn(cluster.close())
         self._away = time.monotonic()
         for batch in list(self._workers.batches):
             self._unsure.update(self._batches.over(batch))
@@ -268,7 +261,7 @@ class DaskAgent:
         cluster = self._workers.cluster
         idle = self._wanted is None or self._wanted.done()
         if idle and cluster is not None and self.state == "up" and not self._workers.by_address:
-            self._wanted = self._spawn(self._want(cluster))
+            self._wanted = self._tasks.spawn(self._want(cluster))
 
     async def _want(self, cluster: Cluster) -> None:
         try:
@@ -396,17 +389,6 @@ class DaskAgent:
     def running(self) -> dict[int, float]:
         """Requests that run now, and for how many seconds."""
         return self._batches.running()
-
-    def statistics(self) -> dict[str, object]:
-        """CPUs lent and in use, and by processor its queue."""
-        return {
-            "cpus": self.cpus,
-            "used": self._workers.used,
-            "processors": {
-                name: {"cpus": cpus, "queued": len(self._queues[name]), "slots": []}
-                for name, cpus in self._caps.items()
-            },
-        }
 
     def facts(self) -> dict[str, Any]:
         """Facts about the node; `stored`: bytes of values that only the cluster has."""

@@ -20,7 +20,6 @@ from ec_jupyter.nodes.codec import (
     file_name,
     numbers,
     only,
-    slots_told,
     unpack_outcomes,
     unpack_values,
     values_of,
@@ -208,17 +207,6 @@ class RemoteAgent:
     def running(self) -> dict[int, float]:
         """Requests that run now, and for how many seconds."""
         return self._calls.running()
-
-    def statistics(self) -> dict[str, object]:
-        """CPUs lent and in use, and by processor its queue and slots."""
-        return {
-            "cpus": self.cpus,
-            "used": self._used(),
-            "processors": {
-                name: {"cpus": cpus, **self._told.get("processors", {}).get(name, {"queued": 0, "slots": []})}
-                for name, (cpus, _) in self._processors.items()
-            },
-        }
 
     def _used(self) -> float:
         # what it said last may be older than the end of the last call
@@ -445,8 +433,7 @@ class RemoteAgent:
         memory = None if header.get("memory") is None else numbers(header, "memory")
         if memory is not None and len(memory) != 2:
             raise FrameError("'facts' has no proper 'memory'")
-        processors = slots_told(header.get("processors"))
-        self._told = {"used": used, "others": others, "memory": memory, "processors": processors}
+        self._told = {"used": used, "others": others, "memory": memory}
         self._seen = {number for number in self._seen if number >= low}
         self._listener.node(self.name)
 

@@ -163,7 +163,6 @@ class AgentServer:
         facts = {
             "used": statistics["used"],
             "others": statistics["others"],
-            "processors": statistics["processors"],
             "memory": machine.memory(),
             "low": self._spool.lowest(),
         }

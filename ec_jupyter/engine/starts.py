@@ -1,0 +1,178 @@
+"""Starts: which of the calls that wait begin now, and on which node."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Mapping
+
+from ec_jupyter.engine import lots, recovery
+from ec_jupyter.engine.core import Core
+from ec_jupyter.engine.member import Member
+from ec_jupyter.engine.parts import Clock
+from ec_jupyter.engine.quarantine import Quarantine
+from ec_jupyter.engine.value_locator import ValueLocator
+from ec_jupyter.flow.placement import Spot, caps, spread
+from ec_jupyter.model import LOCAL, Processor
+from ec_jupyter.wire import Call
+
+
+class Starts:
+    """Gives nodes the calls that may start.
+
+    Parameters
+    ----------
+    core : Core
+        The flow.
+    members : mapping of str to Member
+        Its nodes.
+    locator : ValueLocator
+        Where values are.
+    quarantine : Quarantine
+        Which calls have to run alone.
+    clock : Clock
+        The loop.
+    spots : callable
+        The nodes that take calls of a processor.
+    lent : callable
+        CPUs that each node lends.
+    """
+
+    def __init__(
+        self,
+        core: Core,
+        members: Mapping[str, Member],
+        locator: ValueLocator,
+        quarantine: Quarantine,
+        clock: Clock,
+        spots: Callable[[Processor], list[Spot]],
+        lent: Callable[[], dict[str, int]],
+    ) -> None:
+        self._core, self._members, self._locator = core, members, locator
+        self._quarantine, self._clock = quarantine, clock
+        self._spots, self._lent = spots, lent
+
+    def everywhere(self) -> None:
+        """Give all nodes what may start now."""
+        core = self._core
+        if core.dispatch.hungry():
+            recovery.feed(core)
+        alone = self._quarantine.nodes
+        for member in self._members.values():
+            if member.apart or member.name in alone:
+                self._isolate(member)
+        if core.evaluation.pending:
+            self._evaluate()
+        for name, needs in self._startable().items():
+            processor = core.topology.processors[name]
+            if processor.nodes:
+                self._spread(processor, needs)
+            elif self._members[LOCAL].open:
+                self._fill(name, needs)
+        core.suspects.end()
+
+    def here(self) -> bool:
+        """Give this node what may start now and run again, of processors that are here alone; whether that was all."""
+        sockets, everything = self._core.topology.sockets, self._members[LOCAL].open
+        for name, needs in self._startable().items() if everything else ():
+            if self._core.topology.processors[name].nodes or any(sockets[s].once for s in needs):
+                everything = False
+            else:
+                self._fill(name, needs)
+        self._core.suspects.end()
+        return everything
+
+    def _isolate(self, member: Member) -> None:
+        """Begin with calls that may have killed an engine or agent, one after the other; nothing else starts there."""
+        core, quarantine, node = self._core, self._quarantine, member.name
+        while not quarantine.runs(node, core.held) and member.state == "up":
+            request = quarantine.turn(node)
+            if request is None:
+                break
+            job = core.jobs.get(request)
+            if job is not None and self._starts_at(member, job.socket) and core.dispatch.drop(job.socket, request):
+                seconds = quarantine.begin(node, request)
+                self._give(core.topology.processor(job.socket).name, {node: [request]})
+                asyncio.get_running_loop().call_later(seconds, self._clock.schedule)
+        member.apart = node in quarantine.nodes
+        if not member.apart:
+            self._locator.changed()
+
+    def _starts_at(self, member: Member, socket: int) -> bool:
+        processor = self._core.topology.processor(socket)
+        return (
+            member.name in (processor.nodes or [LOCAL])
+            and self._core.startable(socket)
+            and member.agent.room(processor.name) > 0
+        )
+
+    def _startable(self) -> dict[str, list[int]]:
+        core = self._core
+        table: dict[str, list[int]] = {}
+        for socket, lane in core.dispatch.lanes.items():
+            if lane.members and core.startable(socket):
+                table.setdefault(core.topology.sockets[socket].processor, []).append(socket)
+        return table
+
+    def _fill(self, name: str, sockets: list[int]) -> None:
+        """What most flows need: all of a processor's CPUs are here."""
+        room = self._members[LOCAL].agent.room(name)
+        taken = self._core.dispatch.take(sockets, room) if room > 0 else []
+        if taken:
+            self._give(name, {LOCAL: taken})
+
+    def _spread(self, processor: Processor, sockets: list[int]) -> None:
+        core = self._core
+        most = max(caps(processor, self._lent()).values())
+        needs = {socket: max(1, min(core.topology.sockets[socket].threads, most)) for socket in sockets}
+        placed = spread(core.dispatch, needs, self._spots(processor), self._distance)
+        if placed:
+            self._give(processor.name, placed)
+
+    def _give(self, processor: str, placed: dict[str, list[int]]) -> None:
+        core, locator = self._core, self._locator
+        if locator.files:
+            placed = {node: [r for r in some if locator.usable(core.jobs[r], node)] for node, some in placed.items()}
+        calls = {node: lots.start(core, requests, node) for node, requests in placed.items()}
+        if not self._claim(calls):
+            return
+        for node, some in calls.items():
+            member = self._members[node]
+            if member.spec is not None:
+                member.hold(value.file for call in some for value in call.files())
+            member.agent.assign(processor, some)
+
+    def _claim(self, calls: dict[str, list[Call]]) -> bool:
+        """Write down who starts where that has to be known to the next engine; False where the disk takes nothing."""
+        core = self._core
+        claimed = [
+            core.jobs[call.request] for node, some in calls.items() for call in some if node != LOCAL or call.spec.once
+        ]
+        for job in claimed:
+            core.claim(job)
+        try:
+            core.journal.commit() if claimed else None
+        except sqlite3.OperationalError as error:
+            core.journal.forget("claim", lambda row: True)
+            core.give_back([call.request for some in calls.values() for call in some])
+            self._clock.stall(error)
+            return False
+        return True
+
+    def _distance(self, request: int, node: str) -> int:
+        away, near = self._locator.files, self._members[node].near
+        if node == LOCAL and not away:
+            return 0
+        parts = [v.value for _, values, _ in self._core.jobs[request].arguments.values() for v in values]
+        if node == LOCAL:
+            return sum(value.size for value in parts if value.file in away)
+        return sum(value.size for value in parts if value.file and value.file not in near)
+
+    def _evaluate(self) -> None:
+        """Have workers evaluate plugs, on a node of the processor that made the value."""
+        for name, calls in self._core.evaluation.calls().items():
+            node = self._locator.node_of(name)
+            for call in calls:
+                self._core.side_calls.placed(call.request, node)
+            if node is not None:
+                self._members[node].agent.assign(name, [call for call in calls if self._locator.visible(call, node)])
