@@ -35,9 +35,11 @@ from ec_jupyter.errors import (
     ArgumentsError,
     EcError,
     EngineLostError,
+    RequestNotFoundError,
     StoreLostError,
     from_wire,
 )
+from ec_jupyter.flow.columns import unpacked
 from ec_jupyter.nodes import values
 from ec_jupyter.wire import PROTOCOL, Header, Value, encode
 
@@ -328,6 +330,19 @@ class Client(Rpc):
         """The outcome of a request, if it is known here."""
         self._eager = EAGER
         return self._futures.row(request)
+
+    def row(self, request: int) -> Row:
+        """What the engine knows of a request.
+
+        Raises
+        ------
+        RequestNotFoundError
+            There is none of that number.
+        """
+        rows = unpacked(self.ask("query", {"what": "requests", "ids": [request], "limit": 1})[0])
+        if not rows:
+            raise RequestNotFoundError(f"no request {request} in this flow")
+        return rows[0]
 
     def forget(self, request: int) -> None:
         """Let the next `finished` ask anew: the request goes on after it had ended."""

@@ -18,7 +18,6 @@ from ec_jupyter.errors import (
     ArgumentsError,
     EcError,
     EngineLostError,
-    RequestNotFoundError,
     SocketNotFoundError,
     WiringError,
     by_name,
@@ -329,10 +328,7 @@ def _requests(client: Client, args: Fields) -> Fields:
 
 def _request(client: Client, args: Fields) -> Fields:
     request = int(args["id"])
-    rows = unpacked(client.ask("query", {"what": "requests", "ids": [request], "limit": 1})[0])
-    if not rows:
-        raise RequestNotFoundError(f"no request {request} in this flow")
-    row = rows[0]
+    row = client.row(request)
     fixed = client.topology["sockets"].get(row["socket"], {}).get("fixed", {})
     names = list(dict.fromkeys([*row["argument_names"], *fixed]))
     return {

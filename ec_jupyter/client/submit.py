@@ -170,15 +170,9 @@ def shape(calls: list[Call], revision: int, partial: bool) -> tuple[Shape, list[
 
 def frame(calls: list[Call], revision: int, partial: bool) -> tuple[Header, list[bytes]]:
     """A submit's frame; `revision` is that of the wiring by which the calls are complete, or `partial` on purpose."""
-    header, buffers = _each(calls)
-    return {"k": "submit", **header, "revision": revision, **({"partial": True} if partial else {})}, buffers
-
-
-def _each(calls: list[Call]) -> tuple[Header, list[bytes]]:
-    """A submit's frame, row by row."""
     rows = [[name, {n: v.head() for n, v in arguments.items()}, *rest] for name, arguments, *rest in calls]
     buffers = [v.data for _, arguments, *_ in calls for v in arguments.values() if v.data is not None]
-    return {"rows": rows}, buffers
+    return {"k": "submit", "rows": rows, "revision": revision, **({"partial": True} if partial else {})}, buffers
 
 
 def fits(wiring: Mapping[str, Any], calls: Iterable[Call]) -> bool:

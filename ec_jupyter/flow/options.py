@@ -250,7 +250,7 @@ def _whose(kind: str, change: Mapping[str, Any]) -> str:
 
 
 # -- arguments of calls ---------------------------------------------------------------
-def time_limit(value: Any, word: str = "timeout") -> float | None:
+def time_limit(value: Any) -> float | None:
     """Seconds to wait as a person gave them; None is no limit, and so is infinity.
 
     Raises
@@ -263,7 +263,7 @@ def time_limit(value: Any, word: str = "timeout") -> float | None:
     except (ValueError, TypeError, OverflowError):
         number = math.nan
     if number is not None and math.isnan(number):
-        raise ArgumentsError(f"{word}= takes seconds, or None for no limit, not {shown(value)}")
+        raise ArgumentsError(f"timeout= takes seconds, or None for no limit, not {shown(value)}")
     return None if number is None or number > LONGEST_SECONDS else max(0.0, number)
 
 

@@ -291,7 +291,7 @@ def _check_plain(value: Any, depth: int) -> None:
             raise FrameError(f"lists and objects are nested more than {DEEPEST} levels deep")
         for part in (*value, *value.values()) if isinstance(value, dict) else value:
             _check_plain(part, depth + 1)
-    elif isinstance(value, str) and not _typed(value):
+    elif isinstance(value, str) and not is_text(value):
         raise FrameError("a text holds half a character (a lone surrogate)")
     elif type(value) is int and not -(1 << 63) <= value < 1 << 63:
         raise FrameError("a whole number has more than 64 bits")
@@ -326,11 +326,12 @@ def check_shape(header: Mapping[str, Any]) -> None:
     types: Any = header.get("types")
     if not (ID.fits(header.get("revision", 0)) and TEXT.fits(header.get("socket")) and NAMES.fits(names)):
         raise FrameError("calls in columns are to have a socket, names of arguments and a revision")
-    if not (isinstance(types, list) and len(types) == len(names) and all(map(_typed, types))):
+    if not (isinstance(types, list) and len(types) == len(names) and all(map(is_text, types))):
         raise FrameError("calls in columns are to have the types of their values")
 
 
-def _typed(value: Any) -> bool:
+def is_text(value: Any) -> bool:
+    """Whether a value is text that can be encoded: JSON can spell lone surrogates, which UTF-8 cannot."""
     return isinstance(value, str) and (value.isascii() or not any("\ud800" <= c <= "\udfff" for c in value))
 
 
@@ -339,10 +340,10 @@ def _check_rows(rows: Any) -> int:
     row: Any
     for row in rows if isinstance(rows, list) else [None]:
         whole = isinstance(row, list) and len(row) in (2, 3) and isinstance(row[0], str) and isinstance(row[1], dict)
-        if not whole or (len(row) == 3 and row[2] is not None and not _typed(row[2])):
+        if not whole or (len(row) == 3 and row[2] is not None and not is_text(row[2])):
             raise FrameError("a row of a submit is to be a socket, its arguments and perhaps an id")
         for name, head in row[1].items():
-            if not (HEAD.fits(head) and _typed(head[2]) and _typed(name)):
+            if not (HEAD.fits(head) and is_text(head[2]) and is_text(name)):
                 raise FrameError(f"argument {shown(name)} of a submit is to be a value's file, bytes and type")
             inline += head[0] is None
     return inline

@@ -320,7 +320,7 @@ class Topology:
         return False
 
     # -- what can still come -------------------------------------------------
-    def can_reach(self, tokens: Iterable[tuple[int, Tag]], key: Key, at: Path, plug: int | None = None) -> bool:
+    def can_reach(self, tokens: Iterable[tuple[int, Tag]], key: Key, at: Path) -> bool:
         """Whether one of `tokens` (unfinished calls: socket, tag) can still send something to an argument.
 
         Parameters
@@ -331,16 +331,14 @@ class Topology:
             The argument in question.
         at : Path
             At which element of the splits around it.
-        plug : int, optional
-            Through this last plug only.
         """
-        return any(self._token_reaches(socket, tag, key, at, plug) for socket, tag in tokens)
+        return any(self._token_reaches(socket, tag, key, at) for socket, tag in tokens)
 
-    def _token_reaches(self, socket: int, tag: Tag, key: Key, at: Path, last: int | None) -> bool:
+    def _token_reaches(self, socket: int, tag: Tag, key: Key, at: Path) -> bool:
         mine = path(tag)
         ways = self.ways(socket, len(mine))
         for plug in self.into.get(key, ()):
-            if last in (None, plug.id) and plug.id in ways:
+            if plug.id in ways:
                 length = min(ways[plug.id][0], len(at))
                 if mine[:length] == at[:length]:
                     return True

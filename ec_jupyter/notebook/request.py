@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ec_jupyter.client.seen import displayed
 from ec_jupyter.client.submit import LOOK_SECONDS, Number
 from ec_jupyter.client.waits import Deadline, awaited, until
-from ec_jupyter.errors import EcError, RequestNotFoundError
+from ec_jupyter.errors import EcError
 from ec_jupyter.flow.columns import unpacked
 from ec_jupyter.notebook.outcome import error_of, value_of
 from ec_jupyter.notebook.parts import Part
@@ -185,11 +185,7 @@ class Request(Part):
         """All that is recorded of it, as of now."""
         # done is the one state that nothing changes any more
         if self._known is None or self._known["state"] != "done":
-            reply, _ = self.flow._client.ask("query", {"what": "requests", "ids": [self.id], "limit": 1})
-            rows = unpacked(reply)
-            if not rows:
-                raise RequestNotFoundError(f"the flow has no request {self.id}")
-            self._known = rows[0]
+            self._known = self.flow._client.row(self.id)
         return self._known
 
     @property

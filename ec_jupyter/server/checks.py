@@ -10,6 +10,7 @@ from typing import Any, NoReturn, TypeVar
 from tornado.web import HTTPError
 
 from ec_jupyter.errors import EcError, EngineError, PythonMismatchError, RevisionError, StoreError, UntrustedFlowError
+from ec_jupyter.flow.schema import is_text
 
 MOST_BYTES = 64 << 20
 """The largest body that is read."""
@@ -87,19 +88,10 @@ def _fits(value: object, depth: int = 0) -> bool:
     if depth > DEEPEST:
         return False
     if isinstance(value, str):
-        return value.isascii() or _encodes(value)
+        return is_text(value)
     if isinstance(value, dict):
         return all(_fits(key) and _fits(v, depth + 1) for key, v in value.items())
     return all(_fits(v, depth + 1) for v in value) if isinstance(value, list) else True
-
-
-def _encodes(text: str) -> bool:
-    """False for a lone surrogate, which JSON can spell and UTF-8 cannot."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def check_numbers(value: object) -> None:

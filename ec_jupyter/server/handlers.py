@@ -17,7 +17,6 @@ from ec_jupyter.client import commands, scene
 from ec_jupyter.client.client import Client
 from ec_jupyter.client.launch import running
 from ec_jupyter.errors import EcError, EngineError, RequestNotFoundError
-from ec_jupyter.flow.columns import unpacked
 from ec_jupyter.server import probe
 from ec_jupyter.server.checks import Refused, check_numbers, field, read_object, told
 from ec_jupyter.server.flows import Flows
@@ -196,22 +195,16 @@ def _row_at_rest(folder: Path, request: int) -> dict[str, Any]:
     """What the disk says of a request; its result only an engine's worker may look at."""
     row = probe.request(folder, request)
     if row is None:
-        raise _missing(request)
+        raise RequestNotFoundError(f"no request {request} in this flow")
     if row["state"] == "done":
         row |= {"preview": None, "problem": f"flow {folder.name!r} does not run: start it to see the result"}
     return row
 
 
-def _missing(request: int) -> RequestNotFoundError:
-    return RequestNotFoundError(f"no request {request} in this flow")
-
-
 def _row(client: Client, request: int) -> dict[str, Any]:
     """What the engine says of a request; its result is looked at in a worker, never here."""
-    rows = unpacked(client.ask("query", {"what": "requests", "ids": [request], "limit": 1})[0])
-    if not rows:
-        raise _missing(request)
-    row = {name: rows[0].get(name) for name in _SHOWN}
+    found = client.row(request)
+    row = {name: found.get(name) for name in _SHOWN}
     if row["state"] != "done":
         return row
     asked = {"request": request, "result": True, "json": True}

@@ -145,13 +145,6 @@ def test_an_element_reaches_its_own_path_and_not_its_neighbours() -> None:
     assert NESTED.can_reach([(NESTED.names["R"], ())], (j, "x"), (1,))
 
 
-def test_reach_may_be_asked_for_one_last_plug() -> None:
-    wires = wiring("A() B(x) C(x) J(x)", "1: A -> B.x; 2: A -> C.x; 3: B -> J.x; 4: C -> J.x")
-    token, key = [(wires.names["B"], ())], (wires.names["J"], "x")
-    assert wires.can_reach(token, key, (), 3)
-    assert not wires.can_reach(token, key, (), 4)
-
-
 def test_an_element_of_a_list_can_come_only_from_its_own_place() -> None:
     reachability = Reachability(NESTED, [(NESTED.names["N"], deeper((), "1", 0))])
     gathering = [NESTED.plugs[5]]
