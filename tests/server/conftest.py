@@ -133,13 +133,13 @@ class Web:
         return found
 
     def until(self, *parts: str, claim: Callable[[Any], Any]) -> Any:
-        """The first answer of which `claim` is true; within 30 s."""
-        for _ in range(300):
+        """The first answer of which `claim` is true; within a minute."""
+        for _ in range(600):
             status, found = self(*parts)
             if claim(found):
                 return found
             self.loop.run_until_complete(asyncio.sleep(0.1))
-        raise AssertionError(f"not so within 30 s: {status} {found}")
+        raise AssertionError(f"not so within a minute: {status} {found}")
 
     def live(self, key: str, **options: Any) -> Any:
         """A websocket that looks at a flow."""
@@ -148,7 +148,7 @@ class Web:
         return opened
 
     def next(self, socket: Any, claim: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
-        """The next message of which `claim` is true; within 30 s."""
+        """The next message of which `claim` is true; within a minute."""
 
         async def look() -> dict[str, Any]:
             while True:
@@ -158,7 +158,14 @@ class Web:
                 if claim(found):
                     return found
 
-        return self.loop.run_until_complete(asyncio.wait_for(look(), 30))
+        return self.loop.run_until_complete(asyncio.wait_for(look(), 60))
+
+    def taken_in(self, socket: Any) -> None:
+        """Wait until the server has read all that was sent to it: it answers a ping after that."""
+        answered = asyncio.Event()
+        socket.on_pong = lambda data: answered.set()
+        socket.ping()
+        self.loop.run_until_complete(asyncio.wait_for(answered.wait(), 60))
 
     def close(self) -> None:
         for socket in self._open:
