@@ -188,19 +188,21 @@ class _Carrier:
         jobs = {row.request: core.jobs.get(row.request) or recovery.job_from_disk(core, row.request) for row in rows}
         recovery.adopt(core, {job.party for job in jobs.values()})
         values = core.values.load({row.value for row in rows if row.value is not None})
+        # none of them ends before all of it is brought
+        kept = [party for job in jobs.values() if (party := core.joins.find(job.party)) is not None]
+        for party in kept:
+            core.joins.begun(party)
         for row in rows:
             job, wanted = jobs[row.request], asked[row.request]
-            party = core.joins.find(job.party)
-            if party is not None:
-                core.joins.begun(party)
             # where it was brought by the plug before, it is not brought again
             came = dict(core.store.rows("carried", {"source": row.request, "plug": self.plug.id}))
             if wanted is not None:
                 self._bring(job, row, values, came, wanted)
-            if party is not None:
-                core.joins.finished(party)
-                core.touched.add(party)
             core.absorb()
+        for party in kept:
+            core.joins.finished(party)
+            core.touched.add(party)
+        core.absorb()
 
     # -- what is to be brought ---------------------------------------------------
     def _wanted(self, row: _Row) -> Callable[[Unit], bool] | None:

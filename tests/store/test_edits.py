@@ -449,3 +449,21 @@ def test_a_request_records_the_revision_and_version_it_was_made_under(flow):
     flow.result(second)
     rows = flow.requests(socket="echo")
     assert [(r["revision"], r["version"]) for r in rows] == [(revision, 1), (revision + 1, 2)]
+
+
+def test_a_plug_for_failures_that_a_redo_brings_back_finds_that_none_of_a_runs_calls_has_failed(flow):
+    flow.socket(echo, "root")
+    flow.socket(echo, "work")
+    flow.socket(pair, "join")
+    flow.plug("root", "work.x", map=True)
+    flow.plug("work", "join.one", on="error")
+    flow.ask("pause", sockets=["work"])
+    flow.submit("root", x=[1, 2])
+    flow.drained()
+    flow.ask("undo")
+    flow.ask("resume", sockets=["work"])
+    flow.drained()
+    flow.restart()
+    flow.ask("redo")
+    assert flow.drained() == flow.drained() | {"waiting": 0, "failed": 0}
+    assert len(flow.requests(socket="work", state="done")) == 2
