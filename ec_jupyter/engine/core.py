@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable
 from itertools import count
 from typing import Any
 
 from ec_jupyter.engine import failures
 from ec_jupyter.engine.call_specs import CallSpecs
 from ec_jupyter.engine.expiry import Expiry
-from ec_jupyter.engine.job import Argument, Ended, EndedLot, Job, StoredValue, Values, argument_of, arrival_row, failure
+from ec_jupyter.engine.job import Argument, Ended, EndedLot, Job, StoredValue, Values, failure
 from ec_jupyter.engine.jobs import JobLot, Jobs
 from ec_jupyter.engine.journal import Journal
 from ec_jupyter.engine.plug_evaluation import PlugEvaluation, Route, explained
@@ -24,12 +24,10 @@ from ec_jupyter.engine.row_values import fits, result_id
 from ec_jupyter.engine.rows import Rows
 from ec_jupyter.engine.side_calls import SideCalls
 from ec_jupyter.engine.suspects import REQUEST, Suspects
-from ec_jupyter.flow.arrival import Arrival
-from ec_jupyter.flow.decision import Decisions
 from ec_jupyter.flow.dispatch import Dispatch
-from ec_jupyter.flow.join import Fire, JoinTable, Skip, Source
+from ec_jupyter.flow.join import JoinTable, Source
 from ec_jupyter.flow.placement import Holdings
-from ec_jupyter.flow.states import NEW, Event, Named, States
+from ec_jupyter.flow.states import Event, States
 from ec_jupyter.flow.tag import Tag, to_text
 from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import LOCAL, Plug, Processor
@@ -67,6 +65,8 @@ class Core:
         Takes note of value files that somebody has not found, or found cut short.
     stop : callable
         Ends a call, wherever it is.
+    absorb : callable
+        Writes down, and queues, what the join table decided; whether there was anything. `decided` does it.
     """
 
     def __init__(self, store: Rows, suspects: Suspects | None = None) -> None:
@@ -82,6 +82,7 @@ class Core:
         self.reachable: Callable[[Processor], bool] = lambda processor: True
         self.miss: Callable[[Iterable[str]], None] = lambda files: None
         self.stop: Callable[[int], None] = lambda request: None
+        self.absorb: Callable[[], bool] = lambda: False
         self.jobs = Jobs(self.held)
         self.states = States()
         self.ended: list[Ended | EndedLot] = []
@@ -153,105 +154,6 @@ class Core:
         """Queue a request that is written down as queued."""
         if self.dispatch.push(job.socket, job.id):
             self.jobs[job.id] = job
-
-    # -- decisions of the join table -----------------------------------------
-    def absorb(self) -> bool:
-        """Write down, and queue, what the join table decided; whether there was anything."""
-        decided = self.joins.drain()
-        passed = self._passed(decided) if decided.calls and decided.arrivals else {}
-        for arrival in decided.arrivals:
-            if arrival.request not in passed:
-                self._add_arrival(arrival)
-        for arrival in decided.changed:
-            self.journal.add("set_arrival", (arrival.state, arrival.request, arrival.party, arrival.id))
-        for call in decided.calls:
-            if isinstance(call, Fire):
-                self._fired(call, passed.get(call.request))
-            else:
-                self._skipped(call)
-        for party, older in decided.merged:
-            self._merged(party, older)
-        for party in decided.unshared:
-            self.journal.step("end_shared", (party,))
-        return bool(decided.calls or decided.arrivals or decided.changed)
-
-    def _passed(self, decided: Decisions) -> dict[int, Arrival]:
-        """New values that have each made a call by itself, by request, written down as such."""
-        simple, first, found = self.topology.simple, decided.arrivals[0].id, {}
-        for call in decided.calls:
-            if not isinstance(call, Fire) or call.waited or len(call.arguments) != 1:
-                continue
-            (value,) = call.arguments.values()
-            # of an empty list there is none; an element of a split has a row of its own, and so has what comes late
-            for one in value.arrivals[:1]:
-                if one.plug in simple and one.id >= first and not (one.index or one.late or one.tag != call.tag):
-                    found[call.request] = one
-                    self.journal.add("add_passed", (one.source, one.plug, call.request, one.id, one.argument))
-        return found
-
-    def _add_arrival(self, arrival: Arrival) -> None:
-        if arrival.kind == "value" or arrival.plug not in self.topology.simple:
-            self.journal.add("add_arrival", arrival_row(arrival, self.now))
-        if arrival.state == "waiting":
-            self.expiry.add(arrival, self.now)
-
-    def _fired(self, fire: Fire, passed: Arrival | None) -> None:
-        arguments = {name: argument_of(value) for name, value in fire.arguments.items()}
-        if passed is not None:
-            kind, stored, _ = arguments[passed.argument]
-            arguments[passed.argument] = (kind, stored, (-(passed.source or 0),))
-        job = Job(fire.request, fire.socket, fire.party, fire.run, fire.tag, arguments, self.now, _before(fire))
-        if fire.begins and job.party != job.run:
-            self.journal.add("add_run", (job.run, job.socket, None, job.party, None, None, self.now))
-        if fire.waited:
-            self._as_it_was(job)
-            state = self.states.move(job, "fired")
-            filled = (state, job.arguments_json(), to_text(job.tag), self.topology.revision, job.id)
-            self.journal.add("fill_request", filled)
-            self._follow(job.id, job.socket, fire.followers)
-            self.enqueue(job)
-        else:
-            job.hops = self.hops
-            self.queue_new(job, "fired")
-        if fire.missing:
-            self._unqueue(job)
-            self.fail(job, failures.expired(self.topology.sockets[job.socket], fire.missing))
-        elif job.hops > failures.MOST_HOPS:
-            self._unqueue(job)
-            self.fail(job, failures.cycle(job.hops))
-
-    def _as_it_was(self, job: Job) -> None:
-        """Restore the attempts of a request that waited: what it delivered before is not delivered again."""
-        row = self.store.one("one_queued", (job.id,))
-        if row is not None:
-            job.attempt, job.deaths, job.emitted, job.hops = row[5:9]
-            job.late = bool(row[11])
-
-    def _unqueue(self, job: Job) -> None:
-        if not self.dispatch.drop(job.socket, job.id):
-            self.dispatch.lanes[job.socket].spilled -= 1
-
-    def _follow(self, leader: int, socket: int, followers: Sequence[int]) -> None:
-        if followers:
-            self.followers.setdefault(leader, []).extend(followers)
-            for request in followers:
-                self.journal.add("join_request", (leader, request))
-                self.states.move(Named(request, socket, "waiting"), "joined")
-
-    def _skipped(self, skip: Skip) -> None:
-        job = Job(skip.request, skip.socket, skip.party, skip.run, skip.tag, {}, self.now, _before(skip))
-        if skip.waited:
-            self._as_it_was(job)
-        else:
-            self.add_request(job, "fired")
-        self._follow(job.id, job.socket, skip.followers)
-        self.end(job, "skipped")
-
-    def _merged(self, party: int, older: int) -> None:
-        for name in ("note_run", "merge_runs", "merge_arrivals", "merge_fans"):
-            self.journal.step(name, {"older": older, "party": party})
-        self.evaluation.merged(party, older)
-        self.jobs.move(party, older)
 
     def bring(self, socket: int, name: str, party: int, run: int, tag: Tag, argument: Argument) -> None:
         """Give a join the values of one argument of another call, as if they had arrived."""
@@ -559,8 +461,3 @@ class Core:
             self.journal.add("finish_joined", how)
             twin = Job(follower, job.socket, job.party, follower, job.tag, {}, job.created)
             self.ended.append(Ended(follower, twin, state, value, error, exception))
-
-
-def _before(call: Fire | Skip) -> str:
-    """The state of a request that values, or tombstones, have met for."""
-    return "waiting" if call.waited else NEW

@@ -13,7 +13,7 @@ from itertools import groupby
 from typing import Any
 
 from ec_jupyter.engine.job import Argument, Job, StoredValue
-from ec_jupyter.engine.row_values import argument_id, result_id
+from ec_jupyter.engine.row_values import argument_id
 from ec_jupyter.flow.placement import Holdings
 from ec_jupyter.flow.tag import ROOT
 from ec_jupyter.wire import Value
@@ -44,8 +44,9 @@ class JobLot:
         For each argument the pickled values.
     created : float
         Wall clock of their acceptance.
-    sources : sequence of int or None
-        The requests whose results the only argument is; None: the values stand in the rows of these requests.
+    given : sequence of (sequence of int, sequence of int), or None
+        For each argument the identities of the values, and of the arrivals by which they came; None: the values were
+        submitted, and stand in the rows of these requests.
     hops : int
         How many calls led to each.
     task : int
@@ -62,7 +63,7 @@ class JobLot:
     types: Sequence[str | Sequence[str]]
     columns: Sequence[Sequence[bytes]]
     created: float
-    sources: Sequence[int] | None = None
+    given: Sequence[tuple[Sequence[int], Sequence[int]]] | None = None
     hops: int = 0
     task: int = 0
     begun: dict[int, tuple[float, int, int]] = field(default_factory=dict)
@@ -83,14 +84,12 @@ class JobLot:
 
     def arguments(self) -> list[str]:
         """The arguments of each as the column of their rows holds them."""
-        if self.sources is not None:
-            pattern = f'{{"{self.names[0]}":["v",[%d],[%d]]}}'
-            return [pattern % (result_id(source), -source) for source in self.sources]
-        pattern = "{" + ",".join([f'"{name}":["v",[%d],[]]' for name in self.names]) + "}"
-        if not self.names:
-            return [pattern] * len(self.ids)
-        columns = [[argument_id(request, at) for request in self.ids] for at in range(len(self.names))]
-        return [pattern % row for row in zip(*columns, strict=True)]
+        came = "" if self.given is None else "%d"
+        pattern = "{" + ",".join([f'"{name}":["v",[%d],[{came}]]' for name in self.names]) + "}"
+        columns: list[Sequence[int]] = [column for pair in self.given or () for column in pair]
+        if self.given is None:
+            columns = [[argument_id(request, at) for request in self.ids] for at in range(len(self.names))]
+        return [pattern % row for row in zip(*columns, strict=True)] if columns else [pattern] * len(self.ids)
 
     def job(self, request: int) -> Job:
         """One of them by itself, as it is while it is queued."""
@@ -99,8 +98,8 @@ class JobLot:
         for n, (name, kinds, column) in enumerate(zip(self.names, self.types, self.columns, strict=True)):
             value = Value(column[at], None, len(column[at]), kinds if isinstance(kinds, str) else kinds[at])
             key, arrivals = argument_id(request, n), list[int]()
-            if self.sources is not None:
-                key, arrivals = result_id(self.sources[at]), [-self.sources[at]]
+            if self.given is not None:
+                key, arrivals = self.given[n][0][at], [self.given[n][1][at]]
             arguments[name] = ("v", (StoredValue(key, value, "inline"),), arrivals)
         job = Job(request, self.socket, self.parties[at], self.runs[at], ROOT, arguments, self.created, "queued")
         job.hops = self.hops

@@ -170,8 +170,9 @@ def _pass(
     core.journal.add_all(
         "add_passed", zip(part.requests, repeat(plug.id), ids, arrivals, repeat(plug.argument), strict=False)
     )
+    given = [([result_id(request) for request in part.requests], [-request for request in part.requests])]
     made = JobLot(
-        plug.target, ids, owners, runs, (plug.argument,), [types], [part.values], core.now, part.requests, lot.hops + 1
+        plug.target, ids, owners, runs, (plug.argument,), [types], [part.values], core.now, given, lot.hops + 1
     )
     queue(core, made, "fired")
     return True

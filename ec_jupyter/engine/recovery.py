@@ -12,13 +12,14 @@ from functools import partial
 from itertools import groupby
 from typing import Any
 
+from ec_jupyter.engine import decided
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.failures import delay_before
 from ec_jupyter.engine.job import Job, StoredValue
 from ec_jupyter.engine.jobs import JobLot
 from ec_jupyter.engine.plug_evaluation import ELEMENTS, Route
 from ec_jupyter.engine.records import load_topology, recorded
-from ec_jupyter.engine.row_values import argument_id, result_id
+from ec_jupyter.engine.row_values import argument_id
 from ec_jupyter.engine.rows import Rows, id_list
 from ec_jupyter.engine.suspects import NOTHING, PARTY, REQUEST, VALUE, Suspects
 from ec_jupyter.flow.arrival import Arrival, from_column
@@ -60,6 +61,7 @@ def reopen(store: Rows, python: str, suspects: Suspects) -> Core:
 
 def load(core: Core) -> None:
     """Fill an empty core with the flow on disk; what ran when the last engine ended is queued again."""
+    core.absorb = partial(decided.absorb, core)
     top = core.store.one("top_ids")
     meta = core.store.meta
     # identities of what was removed since are not given again: undo and old arrivals still mean the first
@@ -139,7 +141,7 @@ def feed(core: Core) -> None:
 
 
 Alike = tuple[tuple[str, ...], tuple[str, ...], bool, int]
-"""Names and types of arguments, whether they are the result of another request, and how many calls led there."""
+"""Names and types of arguments, whether they came from other requests, and how many calls led there."""
 
 
 def _alike(core: Core, values: dict[int, StoredValue], row: Sequence[Any]) -> Alike | None:
@@ -150,15 +152,16 @@ def _alike(core: Core, values: dict[int, StoredValue], row: Sequence[Any]) -> Al
         return None
     arguments = json.loads(text)
     given = [(kind, ids) for kind, ids, _ in arguments.values()]
-    arrivals = [one for _, _, some in arguments.values() for one in some]
-    passed = len(given) == len(arrivals) == 1
-    if passed:
-        alike = given == [("v", [result_id(-arrivals[0])])]
+    arrivals = [len(some) for _, _, some in arguments.values()]
+    came = any(arrivals)
+    if came:
+        alike = set(arrivals) == {1} and all(kind == "v" and len(ids) == 1 for kind, ids in given)
     else:
-        alike = not arrivals and given == [("v", [argument_id(key, at)]) for at in range(len(given))]
-    if not alike or state != "queued":
+        alike = given == [("v", [argument_id(key, at)]) for at in range(len(given))]
+    found = [values[ids[0]] for _, ids in given] if alike and state == "queued" else None
+    if found is None or any(one.place != "inline" or one.value.data is None for one in found):
         return None
-    return tuple(arguments), tuple([values[ids[0]].value.type for _, ids in given]), passed, hops
+    return tuple(arguments), tuple([one.value.type for one in found]), came, hops
 
 
 def _read(core: Core, alike: Alike | None, rows: list[Any], values: dict[int, StoredValue]) -> None:
@@ -168,16 +171,17 @@ def _read(core: Core, alike: Alike | None, rows: list[Any], values: dict[int, St
             core.suspects.begin(REQUEST, row[0])
             job_of(core, row, values)
         return
-    names, types, passed, hops = alike
+    names, types, came, hops = alike
     ids = [row[0] for row in rows]
-    sources = [json.loads(row[10])[names[0]][2][0] * -1 for row in rows] if passed else None
-    if sources is None:
-        columns = [[values[argument_id(key, at)].value.data or b"" for key in ids] for at in range(len(names))]
-    else:
-        columns = [[values[result_id(source)].value.data or b"" for source in sources]]
+    arguments = [json.loads(row[10]) for row in rows]
+    keys = [[one[name][1][0] for one in arguments] for name in names]
+    columns = [[values[key].value.data or b"" for key in some] for some in keys]
+    given = None
+    if came:
+        given = [(some, [one[name][2][0] for one in arguments]) for name, some in zip(names, keys, strict=True)]
     lot = JobLot(
         rows[0][1], ids, [row[3] for row in rows], [row[2] for row in rows], names, types, columns,
-        rows[0][12], sources, hops,
+        rows[0][12], given, hops,
     )  # fmt: skip
     core.jobs.put(lot, len(ids))
 
