@@ -150,6 +150,9 @@ def _alike(core: Core, values: dict[int, StoredValue], row: Sequence[Any]) -> Al
     core.suspects.begin(REQUEST, key)
     if tag or attempt or deaths or emitted or late or not_before is not None or core.suspects.exact:
         return None
+    if key in core.followers:
+        # others end with it
+        return None
     arguments = json.loads(text)
     given = [(kind, ids) for kind, ids, _ in arguments.values()]
     arrivals = [len(some) for _, _, some in arguments.values()]
