@@ -392,6 +392,8 @@ def test_the_palette_offers_its_commands_and_asks_which_flow(show: Any, flow: Fl
 def test_the_panel_works_by_keyboard_and_says_what_happened(show: Any, flow: Flow) -> None:
     page = show()
     stop = row(page, flow).get_by_role("button", name="Stop the engine of flow")
+    # Lab's launcher takes the focus when it comes
+    page.locator(".jp-Launcher").wait_for()
     stop.focus()
     page.keyboard.press("Enter")
     panel(page).get_by_role("status").get_by_text(f"flow {flow.name} stopped").wait_for(state="attached")
