@@ -317,7 +317,7 @@ class Fleet:
             self.processors()
         for name in new.processors.keys() - old.processors.keys():
             if name in self.members[LOCAL].placed:
-                self.members[LOCAL].agent.warm(name)
+                self._local.warm(name)
         moved = {s.id for s in new.sockets.values() if old.sockets.get(s.id) not in (None, s)}
         self.take_back(moved)
 

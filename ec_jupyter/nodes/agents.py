@@ -101,9 +101,6 @@ class NodeAgent(Protocol):
     def remove(self, name: str) -> None:
         """Take a processor away."""
 
-    def warm(self, name: str) -> None:
-        """Start a worker of it."""
-
     def room(self, name: str) -> int:
         """How many more calls it takes."""
 

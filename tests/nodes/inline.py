@@ -70,9 +70,6 @@ class Inline:
             raise ProcessorNotFoundError.named(name, self._queues)
         return self._queues[name]
 
-    def warm(self, name: str) -> None:
-        """The thread is there."""
-
     def room(self, name: str) -> int:
         return max(0, 2 * self._caps.get(name, 0) - len(self._queues.get(name, ())))
 

@@ -256,7 +256,7 @@ class DaskAgent:
         by_name(self._caps, name, ProcessorNotFoundError)
         return name
 
-    def warm(self, name: str) -> None:
+    def _warm(self) -> None:
         """Ask for a worker where there is none: an adaptive cluster starts one."""
         cluster = self._workers.cluster
         idle = self._wanted is None or self._wanted.done()
@@ -275,7 +275,7 @@ class DaskAgent:
             return 0
         if not self._workers.by_address:
             # whoever asks for room has calls
-            self.warm(name)
+            self._warm()
             return 0
         cpus = min(self._caps[name], self.cpus)
         batches = [batch for batch in self._workers.batches if batch.processor == name]

@@ -137,10 +137,6 @@ class RemoteAgent:
         by_name(self._processors, name, ProcessorNotFoundError)
         return name
 
-    def warm(self, name: str) -> None:
-        """Start a worker of the processor before there is a call for it."""
-        self._session.say({"k": "warm", "n": self._known(name)})
-
     def room(self, name: str) -> int:
         """How many more calls keep the processor's slots busy, the way there and back included."""
         if self._session.state != "up" or self._session.transport is None or name not in self._processors:

@@ -272,9 +272,6 @@ class AgentServer:
     def _remove(self, header: Header, _: list[bytes]) -> None:
         self.agent.remove(header["n"])
 
-    def _warm(self, header: Header, _: list[bytes]) -> None:
-        self.agent.warm(header["n"])
-
     def _assign(self, header: Header, buffers: list[bytes]) -> None:
         (processor,) = checked(header, p=str)
         ready = []
@@ -327,7 +324,6 @@ class AgentServer:
         "hello": _hello,
         "processor": _processor,
         "remove": _remove,
-        "warm": _warm,
         "run": _assign,
         "recall": _recall,
         "cancel": _cancel,
