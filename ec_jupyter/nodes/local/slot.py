@@ -15,6 +15,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -143,7 +144,8 @@ class Slot:
         self._exit: tuple[str | None] | None = None
         self._blame_path: Path | None = None
         self._blame: mmap.mmap | None = None
-        self.holder = Holder(f"slot {processor}/{index}", self._ended_soon)
+        self._held_by = partial(Holder, f"slot {processor}/{index}", self._ended_soon)
+        self.holder = self._held_by()
 
     # the process
 
@@ -180,6 +182,9 @@ class Slot:
             if getattr(error, "errno", errno.ENOMEM) != errno.ENOMEM:
                 raise
             self._unmap()
+            if not self.holder.is_alive():
+                # from 3.13 on, a thread that could not be started cannot be started again
+                self.holder = self._held_by()
             raise MemoryError(str(error)) from error
         self.state = "starting"
         self.pins, self.threads = pins, threads
