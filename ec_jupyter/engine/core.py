@@ -269,17 +269,19 @@ class Core:
         if "fault" in job.extra:
             self.evaluation.fault(source, job.extra["fault"])
 
-    def _carry(self, source: Source, plug: Plug, stored: StoredValue | None, outcome: Outcome | None) -> None:
+    def _carry(self, source: Source, plug: Plug, stored: StoredValue | None, outcome: Outcome) -> None:
         """Send what one plug gets of a call that ended well."""
-        if outcome is not None and outcome.state == "skipped":
+        if outcome.state == "skipped":
             self.joins.tombstone(source, plug)
-        elif outcome is not None and outcome.emitted is not None:
+        elif outcome.emitted is not None:
             self.close(source, str(source.request), outcome.emitted, [plug])
-        elif stored is None:
-            return
-        elif plug.id not in self.topology.examined:
+        elif stored is not None:
+            self._carry_value(source, plug, stored, outcome)
+
+    def _carry_value(self, source: Source, plug: Plug, stored: StoredValue, outcome: Outcome) -> None:
+        if plug.id not in self.topology.examined:
             self.joins.result(source, plug, stored)
-        elif outcome is not None and plug.id in outcome.routed:
+        elif plug.id in outcome.routed:
             route = Route(0, source, plug.id, stored, None)
             self.evaluation.carry(route, plug, outcome.routed[plug.id], outcome.keys.get(plug.id))
         else:

@@ -71,6 +71,16 @@ class Engine:
         Makes the engine's end of another node.
     """
 
+    stalled: StoreError | None = None
+    lost: StoreLostError | None = None
+    broken = _scheduled = _closing = False
+    _last_tick = _crowded = _ripe = 0.0
+    _alarm: asyncio.TimerHandle | None = None
+    _retry: asyncio.TimerHandle | None = None
+    _lingering: asyncio.TimerHandle | None = None
+    _ripening: asyncio.TimerHandle | None = None
+    _looking: asyncio.Task[None] | None = None
+
     def __init__(
         self,
         folder: Path,
@@ -108,21 +118,9 @@ class Engine:
             Views(self.core, self.fleet, counts, self.rates), self.preview, self.submit_logs, cpus,
         )  # fmt: skip
         self.stopped = asyncio.Event()
-        self.stalled: StoreError | None = None
-        self.broken = False
-        self.lost: StoreLostError | None = None
         self._loop = asyncio.get_running_loop()
         self._effects: list[Callable[[], None]] = []
         self._looks: list[Callable[[], None]] = []
-        self._scheduled = False
-        self._last_tick = self._crowded = 0.0
-        self._closing = False
-        self._alarm: asyncio.TimerHandle | None = None
-        self._retry: asyncio.TimerHandle | None = None
-        self._lingering: asyncio.TimerHandle | None = None
-        self._looking: asyncio.Task[None] | None = None
-        self._ripening: asyncio.TimerHandle | None = None
-        self._ripe = 0.0
 
     async def start(self) -> None:
         """Read the flow and begin to work on it."""
@@ -480,7 +478,3 @@ class Engine:
         if not self.clients.count and self.idle:
             log.info("nothing to do and nobody here for %g s", self.linger)
             self.stopped.set()
-
-    def report(self, error: EcError) -> dict[str, str]:
-        """An error as a reply carries it."""
-        return to_wire(error)
