@@ -216,6 +216,8 @@ def adopt(core: Core, parties: Iterable[int]) -> None:
     """Load parties, with all their arrivals, that the join table did not need before."""
     suspects = core.suspects
     wanted = sorted(p for p in set(parties) if p not in core.joins and not suspects.out(PARTY, p))
+    # what was not decided when its engine ended is decided with the next commit
+    core.touched.update(wanted)
     if not suspects.careful:
         _restore(core, wanted) if wanted else None
         return

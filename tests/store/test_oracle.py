@@ -41,3 +41,8 @@ def agree(case: Case, seed: int, *, restarts: bool) -> bool:
 def test_calls_and_skips_are_the_oracles_in_any_order_of_events(restarts: bool) -> None:
     answered = sum(agree(by_chance(seed), seed, restarts=restarts) for seed in range(FLOWS))
     assert answered > FLOWS * 0.9
+
+
+def test_what_a_killed_engine_had_not_decided_the_next_one_decides() -> None:
+    case = by_chance(1085)
+    assert all(agree(case, seed, restarts=True) for seed in range(20))
