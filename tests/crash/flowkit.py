@@ -19,7 +19,7 @@ import cloudpickle
 import psutil
 
 from ec_jupyter.client.client import Client
-from ec_jupyter.errors import EcError
+from ec_jupyter.errors import EcError, EngineError
 from ec_jupyter.flow.columns import unpacked
 from ec_jupyter.wire import Value
 
@@ -327,3 +327,49 @@ def opened_flows(tmp_path: Path) -> Iterator[Callable[..., Flow]]:
     finally:
         for flow in flows:
             flow.end()
+
+
+def ask(flow, header, buffers=()):
+    """The answer to a frame, or the text of what refuses it; an error of ours fails the test."""
+    try:
+        return flow.client.ask(header["k"], {k: v for k, v in header.items() if k != "k"}, list(buffers), timeout=20)[0]
+    except TimeoutError:
+        return "no answer yet"
+    except EngineError as error:
+        raise AssertionError(f"{header}: {error}") from error
+    except EcError as error:
+        return str(error)
+
+
+def views(flow):
+    """Every question about every request and socket; an error of ours would raise."""
+    rows = flow.requests()
+    for row in rows:
+        for what in ("lineage", "arguments", "result", "attempts", "output"):
+            flow.query(what, id=row["id"])
+    for what in ("waiting", "counts", "tree"):
+        flow.query(what)
+    return {row["id"]: row["state"] for row in rows}
+
+
+def facts(error):
+    """What a task can read of a failure."""
+    return {
+        "type": error.type, "message": error.message, "socket": error.socket, "arguments": error.arguments,
+        "attempt": error.attempt, "trace": "ValueError" in error.traceback, "request": error.request,
+    }  # fmt: skip
+
+
+def told(error):
+    """What a failure is, with what its arguments are."""
+    if isinstance(error, list):
+        return [told(one) for one in error]
+    if type(error).__name__ != "Failure":
+        return error
+    arguments = {name: told(one) for name, one in error.arguments.items()}
+    return [type(error).__name__, error.socket, error.message, arguments]
+
+
+def shown(error, told=told):
+    """A task that gives back what a failure is."""
+    return told(error)

@@ -7,7 +7,7 @@ import sqlite3
 import pytest
 
 from ec_jupyter.errors import EcError, EngineError
-from tests.crash.flowkit import mark, passing, wait_until
+from tests.crash.flowkit import mark, passing, views, wait_until
 
 
 def echo(x):
@@ -64,17 +64,6 @@ def test_a_new_version_applies_to_every_call_that_has_not_started(flow, gate, ma
 
 
 # -- edits in mid wait ------------------------------------------------------------------
-def views(flow):
-    """Every question about every request and socket; an error of ours would raise."""
-    rows = flow.requests()
-    for row in rows:
-        for what in ("lineage", "arguments", "result", "attempts", "output"):
-            flow.query(what, id=row["id"])
-    for what in ("waiting", "counts", "tree"):
-        flow.query(what)
-    return {row["id"]: row["state"] for row in rows}
-
-
 def test_a_declaration_is_undone_while_its_calls_run_and_what_they_come_to_is_kept(flow, gate, marks):
     flow.socket(hold, "hold", processor="pool", cpus=1)
     request = flow.submit("hold", x=5, marks=str(marks), gate=str(gate))

@@ -6,7 +6,7 @@ import os
 import time
 from itertools import pairwise
 
-from tests.crash.flowkit import kill, mark, passing, wait_until
+from tests.crash.flowkit import facts, kill, mark, passing, shown, wait_until
 
 
 def echo(x):
@@ -42,30 +42,9 @@ def hold(x, marks, gate):
     return x
 
 
-def facts(error):
-    return {
-        "type": error.type, "message": error.message, "socket": error.socket, "arguments": error.arguments,
-        "attempt": error.attempt, "trace": "ValueError" in error.traceback, "request": error.request,
-    }  # fmt: skip
-
-
 # -- failures as values ----------------------------------------------------------
-def told(error):
-    """What a failure is, with what its arguments are."""
-    if isinstance(error, list):
-        return [told(one) for one in error]
-    if type(error).__name__ != "Failure":
-        return error
-    arguments = {name: told(one) for name, one in error.arguments.items()}
-    return [type(error).__name__, error.socket, error.message, arguments]
-
-
 def broken(error):
     raise KeyError(f"again {error.message}")
-
-
-def shown(error, told=told):
-    return told(error)
 
 
 def test_a_failure_of_a_failure_reaches_its_target_whole(flow):

@@ -9,10 +9,11 @@ from itertools import count
 import pytest
 
 from ec_jupyter.engine.address import connect
-from ec_jupyter.errors import EcError, EngineError, FrameError
+from ec_jupyter.errors import FrameError
 from ec_jupyter.flow import schema
 from ec_jupyter.flow.options import OPTIONS
 from ec_jupyter.wire import FrameReader, encode
+from tests.crash.flowkit import ask
 
 WEIRD = [
     None, True, -1, 0, 2**31, 2**62, 2**63, 2**70, -(2**64), 1.5, 1e23, math.nan, math.inf, -math.inf, "", "x", "main",
@@ -52,17 +53,6 @@ def parts(fields, some):
     for name in (*needed, *more):
         for weird in some.sample(WEIRD, 6):
             yield {**good, name: weird}
-
-
-def ask(flow, header, buffers=()):
-    try:
-        return flow.client.ask(header["k"], {k: v for k, v in header.items() if k != "k"}, list(buffers), timeout=20)[0]
-    except TimeoutError:
-        return "no answer yet"
-    except EngineError as error:
-        raise AssertionError(f"{header}: {error}") from error
-    except EcError as error:
-        return str(error)
 
 
 def test_frames_of_every_kind_with_every_field_gone_wrong_are_refused_and_the_flow_goes_on(flow, make_flow):

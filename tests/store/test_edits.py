@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ec_jupyter.errors import CycleError, RevisionError, SocketNotFoundError, WiringError
-from tests.crash.flowkit import plug_change, socket_change
+from tests.crash.flowkit import plug_change, socket_change, views
 
 
 def echo(x):
@@ -326,17 +326,6 @@ def test_queued_requests_of_a_removed_socket_are_parked_and_run_after_the_undo(f
     flow.ask("undo")
     flow.ask("resume", sockets=["echo"])
     assert [flow.result(i) for i in ids] == list(range(5))
-
-
-def views(flow):
-    """Every question about every request and socket; an error of ours would raise."""
-    rows = flow.requests()
-    for row in rows:
-        for what in ("lineage", "arguments", "result", "attempts", "output"):
-            flow.query(what, id=row["id"])
-    for what in ("waiting", "counts", "tree"):
-        flow.query(what)
-    return {row["id"]: row["state"] for row in rows}
 
 
 def test_a_declaration_that_is_undone_while_requests_wait_opens_again_and_redo_lets_them_run(flow):

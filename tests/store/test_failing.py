@@ -7,6 +7,7 @@ import os
 import pytest
 
 from ec_jupyter.errors import RequestNotFoundError
+from tests.crash.flowkit import facts, shown
 
 
 def echo(x):
@@ -30,29 +31,8 @@ def pieces(n):
     yield bytes(n + 1)
 
 
-def facts(error):
-    return {
-        "type": error.type, "message": error.message, "socket": error.socket, "arguments": error.arguments,
-        "attempt": error.attempt, "trace": "ValueError" in error.traceback, "request": error.request,
-    }  # fmt: skip
-
-
-def told(error):
-    """What a failure is, with what its arguments are."""
-    if isinstance(error, list):
-        return [told(one) for one in error]
-    if type(error).__name__ != "Failure":
-        return error
-    arguments = {name: told(one) for name, one in error.arguments.items()}
-    return [type(error).__name__, error.socket, error.message, arguments]
-
-
 def list_broken(errors):
     raise TypeError(f"{len(errors)} errors")
-
-
-def shown(error, told=told):
-    return told(error)
 
 
 def test_gathered_failures_reach_their_target_as_a_list_of_them_among_what_went_well(flow):

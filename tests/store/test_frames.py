@@ -6,19 +6,8 @@ import math
 
 import pytest
 
-from ec_jupyter.errors import DeclarationError, EcError, EngineError
-from tests.crash.flowkit import socket_change
-
-
-def ask(flow, header, buffers=()):
-    try:
-        return flow.client.ask(header["k"], {k: v for k, v in header.items() if k != "k"}, list(buffers), timeout=20)[0]
-    except TimeoutError:
-        return "no answer yet"
-    except EngineError as error:
-        raise AssertionError(f"{header}: {error}") from error
-    except EcError as error:
-        return str(error)
+from ec_jupyter.errors import DeclarationError
+from tests.crash.flowkit import ask, socket_change
 
 
 @pytest.mark.parametrize(
