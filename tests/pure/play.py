@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from random import Random
 from typing import Any
 
 from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import Plug
-from tests.pure.oracle import Fates, blurred
+from tests.pure.oracle import Ambiguous, Fates, Oracle, blurred
 from tests.pure.simulation import SKIP, Call, Simulation
 
 
@@ -109,3 +110,22 @@ def accounted(play: Play) -> None:
         unfinished = [c for c in flow.unfinished() if flow.party(c) == party.id]
         assert party.live == len(unfinished), (party.id, party.live, unfinished)
         assert not party.over
+
+
+def agrees(play: Play, roots: Iterable[str], what: Any) -> bool:
+    """Run a flow from its roots and compare it with the oracle; False where that has no answer."""
+    topology = play.simulation.topology
+    runs = {name: play.simulation.submit(name) for name in roots}
+    parties: dict[int, list[str]] = {}
+    for name, call in runs.items():
+        parties.setdefault(call.party, []).append(name)
+    try:
+        oracles = {party: Oracle(topology, play.fates, names) for party, names in parties.items()}
+    except Ambiguous:
+        return False
+    play.run()
+    for party, names in parties.items():
+        mine = {runs[name].id for name in names}
+        assert play.calls(mine) == oracles[party].calls, what
+        assert play.skips(mine) == oracles[party].skips, what
+    return True
