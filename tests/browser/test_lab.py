@@ -68,6 +68,8 @@ def show(browser: Any, lab: Lab) -> Iterator[Callable[..., Any]]:
         page.on("pageerror", lambda error: errors.append(error.stack or str(error)))
         page.goto(f"{lab.address}/lab/workspaces/w{next(_numbers)}?token={TOKEN}")
         ready(page)
+        # Lab opens its launcher last of all, and gives it the focus: keys pressed before that end up there
+        page.wait_for_function("() => document.activeElement.closest('.jp-Launcher')")
         if theme != "JupyterLab Light":
             page.evaluate("theme => jupyterapp.commands.execute('apputils:change-theme', {theme})", theme)
         page.evaluate("() => jupyterapp.commands.execute('ec-jupyter:show-panel')")

@@ -59,8 +59,6 @@ def node(flow: Flow, name: str) -> Any:  # noqa: F811
 @pytest.mark.skipif(not Path("/usr/bin/ssh").exists(), reason="no ssh on this machine")
 def test_a_host_that_cannot_be_reached_is_down_in_the_panel_and_says_why(show: Any, flow: Flow, axe: str) -> None:  # noqa: F811
     page = show()
-    # Lab opens its launcher last of all, and gives it the focus
-    page.wait_for_function("() => document.activeElement.closest('.jp-Launcher')")
     form = add(page, flow, Name="lost", Host="nobody@shut")
     mine = row(page, flow)
     mine.get_by_text("lost, down: host 'nobody@shut' refuses").wait_for()
