@@ -6,7 +6,9 @@
 # make lint   ruff and mypy
 # make front  the picture and the panel, from TypeScript; with Node from PyPI where the machine has none
 # make lab    JupyterLab on the notebooks
-# make pictures  the pictures of the README, from a real JupyterLab
+# make pictures  the pictures of the documents, from a real JupyterLab
+# make docs   the site of the documents, into build/docs/html; what is wrong with a page or link fails it
+# make docs-links  whether the addresses outside of the site answer; needs the network
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -20,7 +22,7 @@ BOOKS := shell crash
 # how many processes the campaign kills
 KILLS ?= 1000
 
-.PHONY: demo books test test-ipykernels test-oldest test-pythons lint format front lab pictures bench guard kill-campaign clean $(RINGS:%=test-%)
+.PHONY: demo books test test-ipykernels test-oldest test-pythons lint format front lab pictures docs docs-links bench guard kill-campaign clean $(RINGS:%=test-%)
 .DELETE_ON_ERROR:
 
 # the notebooks with the outputs they are shipped with
@@ -75,6 +77,13 @@ lab: $(STAMPS)/lab front
 pictures: $(STAMPS)/test front
 	$(BIN)/python docs/pictures/make.py
 
+docs: $(STAMPS)/docs
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --builder html docs build/docs/html
+	$(BIN)/python docs/_site/check.py build/docs/html
+
+docs-links: $(STAMPS)/docs
+	$(BIN)/python -m sphinx --quiet --builder linkcheck docs build/docs/links
+
 bench: $(STAMPS)/test
 	$(BIN)/python benchmarks/run.py $(BENCH_ARGS)
 
@@ -96,6 +105,7 @@ $(BIN)/python:
 $(STAMPS)/demo: EXTRAS := demo
 $(STAMPS)/test: EXTRAS := test,demo,lab
 $(STAMPS)/lab: EXTRAS := lab,demo
-$(STAMPS)/demo $(STAMPS)/test $(STAMPS)/lab: pyproject.toml | $(BIN)/python
+$(STAMPS)/docs: EXTRAS := docs
+$(STAMPS)/demo $(STAMPS)/test $(STAMPS)/lab $(STAMPS)/docs: pyproject.toml | $(BIN)/python
 	EC_JUPYTER_FRONT=skip $(PIP) install --quiet --editable '.[$(EXTRAS)]'
 	@mkdir -p $(STAMPS) && touch $@

@@ -15,7 +15,7 @@ from ec_jupyter.notebook.lines import options_of
 from ec_jupyter.notebook.magics import FlowMagics
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([ROOT / "README.md", ROOT / "benchmarks" / "README.md", *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([ROOT / "README.md", ROOT / "benchmarks" / "README.md", *(ROOT / "docs").rglob("*.md")])
 MAGICS = sorted(FlowMagics.magics["line"] | FlowMagics.magics["cell"])
 VIEWS = ["Flow", "Request", "Run", "Socket", "Task", "Processor", "Plug", "Node", "Waiting", "Lineage"]
 
@@ -34,30 +34,39 @@ def test_every_error_is_on_the_page_of_errors_and_no_other() -> None:
     assert listed == classes - {"EcError"}
 
 
-def test_every_public_name_is_in_the_reference() -> None:
-    text = page("reference.md") + page("errors.md")
+def test_the_reference_takes_the_docstring_of_every_public_name() -> None:
+    text = "".join(path.read_text() for path in (ROOT / "docs" / "reference").glob("*.md"))
+    taken = set(re.findall(r"^\.\. auto(?:class|function|data):: (\w+)$", text, flags=re.MULTILINE))
+    assert re.search(r"^\.\. automodule:: ec_jupyter\.errors$", text, flags=re.MULTILINE)
+    classes = {name for name in ec_jupyter.__all__ if name.endswith("Error")}
+    assert {name for name in classes if getattr(ec_jupyter, name).__module__ != errors.__name__} == set()
+    assert taken == set(ec_jupyter.__all__) - classes
+
+
+def test_every_public_name_is_on_the_card_or_the_page_of_errors() -> None:
+    text = page("card.md") + page("errors.md")
     assert [name for name in ec_jupyter.__all__ if not re.search(rf"\b{name}\b", text)] == []
 
 
 @pytest.mark.parametrize("name", MAGICS)
-def test_magic_is_in_the_reference_with_its_options(name: str) -> None:
-    text = page("reference.md")
+def test_magic_is_on_the_card_with_its_options(name: str) -> None:
+    text = page("card.md")
     assert re.search(rf"%{name}\b", text)
     magic = getattr(FlowMagics, name)
     options = options_of(magic) if hasattr(magic, "parser") else []
     assert [option for option in options if not re.search(rf"{option}\b", text)] == []
 
 
-def test_reference_names_no_magic_that_is_not_there() -> None:
-    named = set(re.findall(r"%(ec_\w+)", page("reference.md") + page("concepts.md") + (ROOT / "README.md").read_text()))
+def test_card_names_no_magic_that_is_not_there() -> None:
+    named = set(re.findall(r"%(ec_\w+)", page("card.md") + page("concepts.md") + (ROOT / "README.md").read_text()))
     assert named - set(MAGICS) == set()
 
 
 @pytest.mark.parametrize("name", VIEWS)
-def test_what_a_person_may_use_of_a_view_is_in_the_reference(name: str) -> None:
+def test_what_a_person_may_use_of_a_view_is_on_the_card(name: str) -> None:
     view = getattr(ec_jupyter, name)
     public = [word for word, _ in inspect.getmembers(view) if not word.startswith("_") and word not in OURS]
-    text = page("reference.md")
+    text = page("card.md")
     # slots and properties alike; what is only set in __init__ is documented with the class
     assert [word for word in public if not re.search(rf"\b{word}\b", text)] == []
 

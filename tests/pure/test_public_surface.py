@@ -90,8 +90,8 @@ def test_every_extra_of_the_package_is_imported_by_it() -> None:
     package = Path(ec_jupyter.__file__).parent
     extras = tomllib.loads((package.parent / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     code = "\n".join(path.read_text() for path in package.rglob("*.py"))
-    # what runs the tests, the front end and the example notebooks is no part of the package
-    wanted = [need for name, needs in extras.items() if name not in ("test", "lab", "demo") for need in needs]
+    # what runs the tests, the front end, the example notebooks and the site is no part of the package
+    wanted = [need for name, needs in extras.items() if name not in ("test", "lab", "demo", "docs") for need in needs]
     assert [need for need in wanted if not re.search(rf"import {re.split('[^a-z]', need)[0]}\b", code)] == []
 
 
