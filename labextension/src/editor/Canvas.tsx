@@ -45,10 +45,7 @@ export function Canvas(): JSX.Element {
   useEffect(() => {
     if (graph) setNodes(before => sceneNodes(graph, folded, before));
   }, [graph, folded]);
-  const edges = useMemo(
-    () => (graph ? sceneEdges(graph, folded, pending, chosen) : []),
-    [graph, folded, pending, chosen]
-  );
+  const edges = useMemo(() => (graph ? sceneEdges(graph, folded, pending, chosen) : []), [graph, folded, pending, chosen]);
   useSelection(store, nodes, chosen);
   useGoTo(store, flow, wrapper);
   useBeside(flow, wrapper);
@@ -56,10 +53,7 @@ export function Canvas(): JSX.Element {
   useRefit(store, wrapper, flow);
   useEngaged(wrapper, setEngaged);
 
-  const onNodesChange = useCallback(
-    (changes: NodeChange<SceneNode>[]) => setNodes(before => afterChanges(before, changes)),
-    []
-  );
+  const onNodesChange = useCallback((changes: NodeChange<SceneNode>[]) => setNodes(before => afterChanges(before, changes)), []);
   const live = life !== 'static';
   return (
     <ReactFlow<SceneNode, PlugEdge>
@@ -243,10 +237,7 @@ function useGoTo(
 }
 
 /** A panel takes room from the picture: the card that it is about must not be what it hides. */
-function useBeside(
-  flow: ReactFlowInstance<SceneNode, PlugEdge>,
-  wrapper: React.RefObject<HTMLDivElement | null>
-): void {
+function useBeside(flow: ReactFlowInstance<SceneNode, PlugEdge>, wrapper: React.RefObject<HTMLDivElement | null>): void {
   const socket = useView(useStore(), ({ panel }) => (panel && 'socket' in panel ? panel.socket : null));
   useEffect(() => {
     const node = socket === null ? undefined : flow.getNode(cardId(socket));

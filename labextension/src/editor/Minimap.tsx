@@ -97,11 +97,7 @@ function Chart({ nodes, all, view }: { nodes: SceneNode[]; all: Rect; view: Rect
 // memoised: panning moves only the frame over it
 const Shapes = memo(function Shapes({ nodes }: { nodes: SceneNode[] }): JSX.Element {
   return (
-    <>
-      {nodes.map(node =>
-        node.hidden ? null : <rect key={node.id} className={`ec-map-${node.type}`} {...rectOf(node)} />
-      )}
-    </>
+    <>{nodes.map(node => (node.hidden ? null : <rect key={node.id} className={`ec-map-${node.type}`} {...rectOf(node)} />))}</>
   );
 });
 

@@ -51,7 +51,10 @@ export function Outline(): JSX.Element {
   const [current, setCurrent] = useState('');
   const tree = useRef<HTMLUListElement>(null);
   const list = useMemo(() => (graph ? rows(graph, opened) : []), [graph, opened]);
-  const at = Math.max(0, list.findIndex(row => row.id === current));
+  const at = Math.max(
+    0,
+    list.findIndex(row => row.id === current)
+  );
 
   const toggle = (id: string) => {
     const next = new Set(opened);

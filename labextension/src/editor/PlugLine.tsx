@@ -16,10 +16,21 @@ export const PlugLine = memo(function PlugLine(props: EdgeProps<PlugEdge>): JSX.
   const far = useView(store, view => view.far);
   const [path, x, y] = getBezierPath(props);
   const { plug, pending } = data!;
-  const classes = ['ec-line', far && 'ec-far', depth && 'ec-deep', plug?.on === 'error' && 'ec-on-error', pending && 'ec-pending'];
+  const classes = [
+    'ec-line',
+    far && 'ec-far',
+    depth && 'ec-deep',
+    plug?.on === 'error' && 'ec-on-error',
+    pending && 'ec-pending'
+  ];
   return (
     <>
-      <BaseEdge path={path} {...(!far && { markerEnd: markerEnd! })} interactionWidth={20} className={classes.filter(Boolean).join(' ')} />
+      <BaseEdge
+        path={path}
+        {...(!far && { markerEnd: markerEnd! })}
+        interactionWidth={20}
+        className={classes.filter(Boolean).join(' ')}
+      />
       {!far && plug && moves.matches && <Motion plug={plug} path={path} />}
       {!far && (
         <EdgeLabelRenderer>

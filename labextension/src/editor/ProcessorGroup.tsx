@@ -34,7 +34,14 @@ export const ProcessorGroup = memo(function ProcessorGroup({ data, selected }: N
   const several = Object.keys(processor.nodes ?? {}).length > 1;
   const running = numbers?.running ?? 0;
   const queued = numbers?.queued ?? 0;
-  const classes = ['ec-group', selected && 'ec-selected', data.folded && 'ec-folded', paused && 'ec-is-paused', far && 'ec-far', drop && 'ec-drop'];
+  const classes = [
+    'ec-group',
+    selected && 'ec-selected',
+    data.folded && 'ec-folded',
+    paused && 'ec-is-paused',
+    far && 'ec-far',
+    drop && 'ec-drop'
+  ];
   return (
     <div
       className={classes.filter(Boolean).join(' ')}

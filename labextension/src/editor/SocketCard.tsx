@@ -37,7 +37,10 @@ export const SocketCard = memo(function SocketCard({ data, selected }: NodeProps
   };
   if (far) {
     return (
-      <div {...card} title={`${name}: ${counts.aside ?? state}${counts.failed && state !== 'failed' ? `, ${short(counts.failed)} failed` : ''}`}>
+      <div
+        {...card}
+        title={`${name}: ${counts.aside ?? state}${counts.failed && state !== 'failed' ? `, ${short(counts.failed)} failed` : ''}`}
+      >
         <Icon name={state} />
         <b>{name}</b>
         <Anchors socket={socket} />

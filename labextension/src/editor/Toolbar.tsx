@@ -59,13 +59,7 @@ export function Toolbar(): JSX.Element {
       <div role="group" aria-label="View">
         <Button icon="search" label="Search" keys="Ctrl+K" word="Search" act={() => palette(store)} />
         <Button icon="fit" label="Fit the picture" wide="Fit" act={() => store.fitAll()} />
-        <Button
-          icon="outline"
-          label="Outline"
-          wide="Outline"
-          pressed={outline}
-          act={() => store.set({ outline: !outline })}
-        />
+        <Button icon="outline" label="Outline" wide="Outline" pressed={outline} act={() => store.set({ outline: !outline })} />
         <Button
           icon="rates"
           label="Rates and latency"

@@ -18,7 +18,11 @@ export function LastValue({ name, socket }: { name: string; socket: Socket }): J
   if (!shown) {
     const { parked } = socket.task;
     return (
-      <div ref={box} className="ec-last ec-doc" title={parked ? 'Register the task again: the Python of this flow changed' : socket.doc}>
+      <div
+        ref={box}
+        className="ec-last ec-doc"
+        title={parked ? 'Register the task again: the Python of this flow changed' : socket.doc}
+      >
         {socket.doc}
       </div>
     );
@@ -50,7 +54,8 @@ export function ValueView({ shown, small = false }: ViewProps): JSX.Element {
   const [mime, data] = Object.entries(look.data ?? {})[0] ?? [];
   if (look.table) return <Table table={look.table} small={small} />;
   if (look.array) return <Line array={look.array} small={small} />;
-  if (mime === 'image/svg+xml') return <img className="ec-image" alt={shown.text} src={`data:${mime};charset=utf-8,${encodeURIComponent(data!)}`} />;
+  if (mime === 'image/svg+xml')
+    return <img className="ec-image" alt={shown.text} src={`data:${mime};charset=utf-8,${encodeURIComponent(data!)}`} />;
   if (mime?.startsWith('image/')) return <img className="ec-image" alt={shown.text} src={`data:${mime};base64,${data}`} />;
   if (mime === 'text/html') return <Page html={data!} small={small} text={shown.text} />;
   return <Words text={data ?? look.plain ?? shown.text} small={small} />;
@@ -73,7 +78,10 @@ function Table({ table, small }: { table: NonNullable<Look['table']>; small: boo
   const columns = small ? table.columns.slice(0, table.index.length ? 3 : 4) : table.columns;
   const rows = small ? table.rows.slice(0, columns.length ? 2 : 3) : table.rows;
   const [high = 0, wide] = table.shape;
-  const says = wide === undefined ? counted(high, 'entry', 'entries') : `${counted(high, 'row', 'rows')} × ${counted(wide, 'column', 'columns')}`;
+  const says =
+    wide === undefined
+      ? counted(high, 'entry', 'entries')
+      : `${counted(high, 'row', 'rows')} × ${counted(wide, 'column', 'columns')}`;
   return (
     <div className="ec-frame-box" {...(!small && { tabIndex: 0, role: 'group', 'aria-label': 'Value' })}>
       <table className="ec-frame">
@@ -125,7 +133,8 @@ function Line({ array, small }: { array: NonNullable<Look['array']>; small: bool
   );
 }
 
-const figure = (value: number): string => (Number.isInteger(value) && Math.abs(value) < 1e6 ? String(value) : String(Number(value.toPrecision(4))));
+const figure = (value: number): string =>
+  Number.isInteger(value) && Math.abs(value) < 1e6 ? String(value) : String(Number(value.toPrecision(4)));
 
 /** No script runs in the frame, it has no origin, and it may fetch nothing. */
 const POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src data:";

@@ -71,14 +71,19 @@ export function remove(store: Store, place: Place | null): void {
     return open(store, place);
   }
   if (place?.kind === 'output') return open(store, place);
-  if (place?.kind === 'plug') return void unplug(store, graph.plugs.filter(one => keyOf(one) === place.key));
+  if (place?.kind === 'plug')
+    return void unplug(
+      store,
+      graph.plugs.filter(one => keyOf(one) === place.key)
+    );
   const names = sockets.length ? sockets : place?.kind === 'socket' ? [place.socket] : [];
   if (names.length) void removeSockets(store, names);
 }
 
 /** A check or a choice has no text that a key could mean. */
 const typing = (element: EventTarget): boolean =>
-  element instanceof HTMLTextAreaElement || (element instanceof HTMLInputElement && !['checkbox', 'radio'].includes(element.type));
+  element instanceof HTMLTextAreaElement ||
+  (element instanceof HTMLInputElement && !['checkbox', 'radio'].includes(element.type));
 
 /** Keys that work wherever the focus is in the editor. */
 export function editorKey(store: Store, event: KeyboardEvent): void {

@@ -30,9 +30,7 @@ function handle(id: string, type: 'source' | 'target', x: number, y: number): No
 
 // known beforehand, so that plugs are drawn at once, also to cards out of sight
 export function cardHandles(socket: Socket): NodeHandle[] {
-  const into = ports(socket).map((port, at) =>
-    handle(`in:${port.name}`, 'target', 0, CARD.head + CARD.row * (at + 0.5))
-  );
+  const into = ports(socket).map((port, at) => handle(`in:${port.name}`, 'target', 0, CARD.head + CARD.row * (at + 0.5)));
   return [handle('out', 'source', CARD.width, 14), ...into];
 }
 
@@ -50,10 +48,15 @@ export function groupAt(nodes: SceneNode[], graph: Graph, { x, y }: { x: number;
     const rest = nodes.filter(
       node => node.type === 'socket' && group.data.sockets.includes(node.data.socket) && !held.includes(node.data.socket)
     ) as CardNode[];
-    const rect = group.data.folded || !group.data.sockets.length ? { ...group.position, width: group.width!, height: group.height! } : around(rest);
+    const rect =
+      group.data.folded || !group.data.sockets.length
+        ? { ...group.position, width: group.width!, height: group.height! }
+        : around(rest);
     return rect && x >= rect.x && y >= rect.y && x <= rect.x + rect.width && y <= rect.y + rect.height;
   };
-  const over = nodes.filter((node): node is GroupNode => node.type === 'processor' && !!holds(node)).map(node => node.data.processor);
+  const over = nodes
+    .filter((node): node is GroupNode => node.type === 'processor' && !!holds(node))
+    .map(node => node.data.processor);
   return over.some(name => own.has(name)) ? null : (over[0] ?? null);
 }
 
@@ -95,12 +98,7 @@ export function sceneNodes(graph: Graph, folded: ReadonlySet<string>, before: Sc
   return [...groups(graph, folded, cards, old), ...cards];
 }
 
-function groups(
-  graph: Graph,
-  folded: ReadonlySet<string>,
-  cards: CardNode[],
-  old: Map<string, SceneNode>
-): GroupNode[] {
+function groups(graph: Graph, folded: ReadonlySet<string>, cards: CardNode[], old: Map<string, SceneNode>): GroupNode[] {
   let right = Math.max(-60, ...cards.map(card => card.position.x + CARD.width));
   return Object.keys(graph.processors).map((name): GroupNode => {
     const own = cards.filter(card => graph.sockets[card.data.socket]!.processor === name);

@@ -16,7 +16,10 @@ export function spark(points: (number | null)[], width: number, height: number):
   const drawn = runs.filter(run => run.length);
   const line = drawn.map(run => `M${run.map(([at, value]) => `${x(at)} ${y(value)}`).join('L')}`).join('');
   const area = drawn
-    .map(run => `M${x(run[0]![0])} ${height}L${run.map(([at, value]) => `${x(at)} ${y(value)}`).join('L')}L${x(run[run.length - 1]![0])} ${height}Z`)
+    .map(
+      run =>
+        `M${x(run[0]![0])} ${height}L${run.map(([at, value]) => `${x(at)} ${y(value)}`).join('L')}L${x(run[run.length - 1]![0])} ${height}Z`
+    )
     .join('');
   return { line, area };
 }

@@ -288,8 +288,7 @@ export const useDepth = (store: Store, plugs: number[]): number =>
   useSlice(store, 'depths', () => plugs.reduce((sum, plug) => sum + store.depthOf(plug), 0));
 export const useRate = (store: Store, socket: string) => useSlice(store, 'rates', () => store.rate(socket));
 export const useNodes = (store: Store): Node[] => useSlice(store, 'nodes', () => store.nodes);
-export const useNode = (store: Store, name: string): Node | undefined =>
-  useNodes(store).find(node => node.name === name);
+export const useNode = (store: Store, name: string): Node | undefined => useNodes(store).find(node => node.name === name);
 /** A text about nodes; who shows it draws again only when that changes. */
 export const useNodeText = (store: Store, read: (nodes: Node[]) => string): string =>
   useSlice(store, 'nodes', () => read(store.nodes));

@@ -21,9 +21,7 @@ function column(graph: Graph, folded: ReadonlySet<string>): Place[] {
 }
 
 function placesOf(graph: Graph, socket: string): Place[] {
-  const into = ports(graph.sockets[socket]!).map(
-    (port): Place => ({ kind: 'argument', socket, argument: port.name })
-  );
+  const into = ports(graph.sockets[socket]!).map((port): Place => ({ kind: 'argument', socket, argument: port.name }));
   return [{ kind: 'socket', socket }, ...into, { kind: 'output', socket }];
 }
 

@@ -12,7 +12,10 @@ const NONE = 'No flows here yet. In a notebook, %load_ext ec_jupyter and then %%
 
 export class FlowsPanel extends Widget {
   private _filter = element('input', {
-    type: 'search', class: 'ec-panel-filter', placeholder: 'Filter flows', 'aria-label': 'Filter flows'
+    type: 'search',
+    class: 'ec-panel-filter',
+    placeholder: 'Filter flows',
+    'aria-label': 'Filter flows'
   });
   private _list = element('ul', { class: 'ec-panel-list', 'aria-label': 'Flows' });
   private _note = element('p', { class: 'ec-panel-note' });
@@ -31,7 +34,11 @@ export class FlowsPanel extends Widget {
     this.title.caption = 'Flows';
     this.node.setAttribute('role', 'region');
     this.node.setAttribute('aria-label', 'Flows');
-    const again = element('button', { type: 'button', class: 'ec-panel-button', 'aria-label': 'Look for flows again' }, 'Refresh');
+    const again = element(
+      'button',
+      { type: 'button', class: 'ec-panel-button', 'aria-label': 'Look for flows again' },
+      'Refresh'
+    );
     again.addEventListener('click', () => void this._flows.refresh());
     const top = element('div', { class: 'ec-panel-top' }, element('h2', { class: 'ec-panel-title' }, 'Flows'), again);
     this.node.append(top, this._filter, this._note, this._list, this._said);

@@ -14,9 +14,11 @@ export function state(row: FlowRow): string {
 /** The numbers that are not 0, the most urgent last. */
 export function numbers(row: FlowRow): [name: string, n: number][] {
   const counts = row.counts ?? {};
-  const found: [string, number][] = NUMBERS.map(name => [name, counts[name] ?? 0]);
   // values wait at joins, and a request that lacks some may be what the others of them belong to
-  found[2][1] = Math.max(found[2][1], row.arrived);
+  const found = NUMBERS.map((name): [string, number] => [
+    name,
+    Math.max(counts[name] ?? 0, name === 'waiting' ? row.arrived : 0)
+  ]);
   return found.filter(([, n]) => n > 0);
 }
 
@@ -40,6 +42,11 @@ export function summary(rows: readonly FlowRow[]): string {
 }
 
 export function matches(row: FlowRow, text: string): boolean {
-  const said = `${row.path} ${state(row)} ${numbers(row).map(([name]) => name).join(' ')}`.toLowerCase();
-  return text.toLowerCase().split(/\s+/).every(word => said.includes(word));
+  const said = `${row.path} ${state(row)} ${numbers(row)
+    .map(([name]) => name)
+    .join(' ')}`.toLowerCase();
+  return text
+    .toLowerCase()
+    .split(/\s+/)
+    .every(word => said.includes(word));
 }

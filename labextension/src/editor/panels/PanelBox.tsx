@@ -105,7 +105,12 @@ export function PanelBox({ panel }: { panel: Panel }): JSX.Element {
     [before, store]
   );
   return (
-    <section ref={box} className={`ec-panel nowheel${panel.kind === 'values' ? ' ec-wide' : ''}`} aria-label={heading} tabIndex={-1}>
+    <section
+      ref={box}
+      className={`ec-panel nowheel${panel.kind === 'values' ? ' ec-wide' : ''}`}
+      aria-label={heading}
+      tabIndex={-1}
+    >
       <header>
         <h2>{heading}</h2>
         <button className="ec-plain" aria-label="Close" title="Close (Escape)" onClick={() => store.set({ panel: null })}>

@@ -26,7 +26,12 @@ export function ProcessorPanel({ name }: { name: string }): JSX.Element {
   if (!processor) return <p>This processor is gone.</p>;
   const { paused } = processor;
   const chosen = Object.entries(shares).filter(([node]) => nodes.some(one => one.name === node));
-  const change = { op: 'processor', name, cpus: null, nodes: Object.fromEntries(chosen.map(([node, n]) => [node, n ? Number(n) : null])) };
+  const change = {
+    op: 'processor',
+    name,
+    cpus: null,
+    nodes: Object.fromEntries(chosen.map(([node, n]) => [node, n ? Number(n) : null]))
+  };
   const choose = (node: string, count: string | null) => {
     const { [node]: _, ...rest } = shares;
     setShares(count === null ? rest : { ...rest, [node]: count });

@@ -115,9 +115,7 @@ export function RequestPanel({ id, socket, state }: { id: number; socket: string
           <Icon name="back" />
           All
         </button>
-        {['failed', 'cancelled'].includes(row.state) && (
-          <button onClick={() => void retry(store, { ids: [id] })}>Retry</button>
-        )}
+        {['failed', 'cancelled'].includes(row.state) && <button onClick={() => void retry(store, { ids: [id] })}>Retry</button>}
         {['queued', 'running', 'waiting'].includes(row.state) && (
           <button onClick={() => void store.ask('cancel', { ids: [id] })}>Cancel</button>
         )}

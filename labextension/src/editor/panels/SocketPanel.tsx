@@ -24,8 +24,8 @@ export function SocketPanel({ name }: { name: string }): JSX.Element {
       <pre>{`${name}(${signature.join(', ')})${socket.returns ? ` -> ${socket.returns}` : ''}`}</pre>
       <p className="ec-muted">
         version {task.version}
-        {task.generator && ' · a generator'} · {socket.threads} CPU{socket.threads === 1 ? '' : 's'} a call ·{' '}
-        {socket.retries} retries{socket.timeout !== null && ` · at most ${socket.timeout} s`}
+        {task.generator && ' · a generator'} · {socket.threads} CPU{socket.threads === 1 ? '' : 's'} a call · {socket.retries}{' '}
+        retries{socket.timeout !== null && ` · at most ${socket.timeout} s`}
       </p>
       {counts.aside && <p className="ec-warn">{counts.aside}</p>}
       {task.parked && <p className="ec-warn">Parked: run its cell again, for the Python of this flow has changed.</p>}
@@ -48,7 +48,13 @@ export function SocketPanel({ name }: { name: string }): JSX.Element {
         <b>processor</b>
         <select
           value={processor}
-          onChange={event => void edit(store, [{ op: 'move', socket: name, processor: event.target.value }], `${name} runs on ${event.target.value}`)}
+          onChange={event =>
+            void edit(
+              store,
+              [{ op: 'move', socket: name, processor: event.target.value }],
+              `${name} runs on ${event.target.value}`
+            )
+          }
         >
           {Object.keys(graph.processors).map(one => (
             <option key={one}>{one}</option>
@@ -61,7 +67,15 @@ export function SocketPanel({ name }: { name: string }): JSX.Element {
           {ports(socket).map(({ name: argument, default: value, required }) => {
             const from = feeding(graph, name, argument).map(plug => plug.source);
             const fixed = socket.fixed[argument];
-            const text = from.length ? `from ${from.join(', ')}` : fixed ? `fixed: ${fixed.text}` : value !== null ? `default ${value}` : required ? 'needs a plug' : '';
+            const text = from.length
+              ? `from ${from.join(', ')}`
+              : fixed
+                ? `fixed: ${fixed.text}`
+                : value !== null
+                  ? `default ${value}`
+                  : required
+                    ? 'needs a plug'
+                    : '';
             return (
               <tr key={argument}>
                 <th scope="row">{argument}</th>

@@ -34,11 +34,18 @@ export function ValuesPanel({ socket, id, run }: { socket: string; id: number | 
   return (
     <>
       <div className="ec-acts" role="group" aria-label="Values">
-        <button aria-label="Older value" title="The one before" disabled={at < 0 || at >= rows.length - 1} onClick={() => go(rows[at + 1])}>
+        <button
+          aria-label="Older value"
+          title="The one before"
+          disabled={at < 0 || at >= rows.length - 1}
+          onClick={() => go(rows[at + 1])}
+        >
           <Icon name="back" />
         </button>
         <span className="ec-number" role="status">
-          {rows.length ? `${(rows.length - Math.max(at, 0)).toLocaleString('en')} of ${rows.length.toLocaleString('en')}${rows.length === LIMIT ? ', the newest' : ''}` : ''}
+          {rows.length
+            ? `${(rows.length - Math.max(at, 0)).toLocaleString('en')} of ${rows.length.toLocaleString('en')}${rows.length === LIMIT ? ', the newest' : ''}`
+            : ''}
         </span>
         <button aria-label="Newer value" title="The one after" disabled={at <= 0} onClick={() => go(rows[at - 1])}>
           <Icon name="open" />
@@ -51,7 +58,9 @@ export function ValuesPanel({ socket, id, run }: { socket: string; id: number | 
             <input
               type="checkbox"
               checked={run !== null}
-              onChange={event => store.set({ panel: { kind: 'values', socket, id: row.id, run: event.target.checked ? row.run : null } })}
+              onChange={event =>
+                store.set({ panel: { kind: 'values', socket, id: row.id, run: event.target.checked ? row.run : null } })
+              }
             />
             of its run alone
           </label>
@@ -62,9 +71,13 @@ export function ValuesPanel({ socket, id, run }: { socket: string; id: number | 
       {now !== null && now !== undefined && <ResultView id={now} />}
       {row && (
         <div className="ec-acts">
-          <button onClick={() => store.set({ panel: { kind: 'request', id: row.id, socket, state: 'done' } })}>Request {row.id}: what it got</button>
+          <button onClick={() => store.set({ panel: { kind: 'request', id: row.id, socket, state: 'done' } })}>
+            Request {row.id}: what it got
+          </button>
           <span className="ec-muted">
-            {[row.started && row.finished ? duration(row.finished - row.started) : '', row.finished ? clock(row.finished) : ''].filter(Boolean).join(' · ')}
+            {[row.started && row.finished ? duration(row.finished - row.started) : '', row.finished ? clock(row.finished) : '']
+              .filter(Boolean)
+              .join(' · ')}
           </span>
         </div>
       )}

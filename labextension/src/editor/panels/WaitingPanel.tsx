@@ -238,7 +238,11 @@ function Supply({ socket, call, argument, again }: CallProps & { argument: strin
       />
       <button type="submit">Supply</button>
       {missing && (
-        <button type="button" title="The list goes without it" onClick={() => void send(store.command('discard', one), `left out ${name}`)}>
+        <button
+          type="button"
+          title="The list goes without it"
+          onClick={() => void send(store.command('discard', one), `left out ${name}`)}
+        >
           Leave out
         </button>
       )}

@@ -58,11 +58,19 @@ export function RunPanel({ socket }: { socket: string }): JSX.Element {
         store.set({ panel: { kind: 'request', id: Number(answer['request']), socket, state: null } });
       }}
     >
-      <p className="ec-muted">Values as in Python or JSON: 3, "text", [1, 2]; for a str, the text as it is. Left empty, it has its default.</p>
+      <p className="ec-muted">
+        Values as in Python or JSON: 3, "text", [1, 2]; for a str, the text as it is. Left empty, it has its default.
+      </p>
       {ports(of).map((port, index) => {
         const fixed = of.fixed[port.name];
         const fed = feeding(graph, socket, port.name).length > 0;
-        const from = fixed ? `fixed: ${fixed.text}` : port.default !== null ? `default: ${port.default}` : fed ? 'plugged' : 'needed';
+        const from = fixed
+          ? `fixed: ${fixed.text}`
+          : port.default !== null
+            ? `default: ${port.default}`
+            : fed
+              ? 'plugged'
+              : 'needed';
         return (
           <label key={port.name}>
             <span>

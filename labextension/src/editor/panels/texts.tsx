@@ -87,8 +87,8 @@ export function HelpPanel(): JSX.Element {
   return (
     <>
       <p>
-        <b>To plug</b>, drag from an output to an argument; or click the one, then the other; or press Enter on an
-        output. Arguments that fit turn green and get a tick, others red and a cross.
+        <b>To plug</b>, drag from an output to an argument; or click the one, then the other; or press Enter on an output.
+        Arguments that fit turn green and get a tick, others red and a cross.
       </p>
       <dl className="ec-keys">
         {KEYS.map(([key, does]) => (
@@ -101,9 +101,10 @@ export function HelpPanel(): JSX.Element {
         ))}
       </dl>
       <p>
-        <b>On a card</b>: its last value, click it for a closer look and for those before; queued, running, done and failed
-        calls, click a number for its list. A red corner says that calls have failed. An hourglass on an argument counts values that wait for the others of their call. A number on a plug counts values on their way.
-        The wheel zooms after a click into the picture; with Ctrl always.
+        <b>On a card</b>: its last value, click it for a closer look and for those before; queued, running, done and failed calls,
+        click a number for its list. A red corner says that calls have failed. An hourglass on an argument counts values that wait
+        for the others of their call. A number on a plug counts values on their way. The wheel zooms after a click into the
+        picture; with Ctrl always.
       </p>
     </>
   );
