@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import networkx as nx
@@ -25,8 +26,15 @@ WHERE_PRESENT = {"psutil", "numpy"}
 LATE = ["networkx", "ipywidgets", "anywidget", "loky", "pandas", "IPython", "distributed", "jupyter_server"]
 
 
+@cache
 def modules() -> list[Path]:
     return sorted(PACKAGE.rglob("*.py"))
+
+
+@cache
+def nodes_of(path: Path) -> list[ast.AST]:
+    """What a module's text is made of."""
+    return list(ast.walk(ast.parse(path.read_text())))
 
 
 def dotted(path: Path) -> str:
@@ -34,11 +42,16 @@ def dotted(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imports_of(path: Path) -> Iterator[tuple[ast.stmt, str]]:
+@cache
+def imports_of(path: Path) -> list[tuple[ast.stmt, str]]:
     """Every import of a module, also those inside functions and under TYPE_CHECKING."""
+    return list(_imports_of(path))
+
+
+def _imports_of(path: Path) -> Iterator[tuple[ast.stmt, str]]:
     name = dotted(path)
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes_of(path):
         if isinstance(node, ast.Import):
             yield from ((node, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -55,7 +68,7 @@ def room_of(name: str) -> str | None:
 
 def guarded(path: Path) -> set[int]:
     """Lines of the imports that a `try` around them lets fail."""
-    tries = (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Try))
+    tries = (node for node in nodes_of(path) if isinstance(node, ast.Try))
     return {child.lineno for node in tries for child in node.body if isinstance(child, (ast.Import, ast.ImportFrom))}
 
 
@@ -89,7 +102,7 @@ def test_outside_the_flow_joins_are_changed_by_the_methods_of_their_table_alone(
         f"{dotted(path)}:{node.lineno}"
         for path in modules()
         if room_of(dotted(path)) != "flow"
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in nodes_of(path)
         if isinstance(node, ast.Attribute) and node.attr in INSIDE_JOINS
         if isinstance(node.value, ast.Attribute) and node.value.attr == "joins"
     ]
@@ -122,6 +135,7 @@ def test_kinds_of_nodes_know_what_they_share_and_not_each_other() -> None:
     assert wrong == []
 
 
+@cache
 def circles() -> list[list[str]]:
     """Modules that know each other, also for their types alone, or when a function is called."""
     known = {dotted(path) for path in modules()}

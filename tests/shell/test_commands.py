@@ -15,6 +15,7 @@ import pytest
 from ec_jupyter.client import scene
 from ec_jupyter.client.commands import _OPS, answer, command, typed
 from ec_jupyter.errors import ArgumentsError, CycleError, RequestNotFoundError, SocketNotFoundError, WiringError
+from tests.cases import each_of
 
 CELL = """
 flow = ec.flow()
@@ -132,7 +133,7 @@ def test_a_run_form_takes_a_date_for_a_str(loaded: Any) -> None:
     assert page.flow.request(number).result(60) == "2013-01-01"
 
 
-@pytest.mark.parametrize(
+@each_of(
     "args",
     [
         {"name": "my lab"}, {"name": "local"}, {"name": "hpc", "host": "-oProxyCommand=x"}, {},
@@ -242,7 +243,7 @@ def test_moving_one_card_pins_the_others_where_they_are(page: Page) -> None:
 
 
 # -- calls -------------------------------------------------------------------
-@pytest.mark.parametrize(
+@each_of(
     ("text", "value"),
     [("1", 2), ("-1.5", -3.0), ('"a"', "aa"), ("'a'", "aa"), ("[null]", [None] * 2), ("(1,)", (1, 1)), ("True", 2)],
 )
@@ -251,7 +252,7 @@ def test_a_submit_takes_json_and_python_literals(page: Page, text: str, value: o
     assert page.flow.request(request).result(60) == value
 
 
-@pytest.mark.parametrize("text", ["", "nobody", "1 +", "__import__('os')", "{" * 5000])
+@each_of("text", ["", "nobody", "1 +", "__import__('os')", "{" * 5000])
 def test_a_bad_literal_is_an_error_that_names_the_argument(page: Page, text: str) -> None:
     with pytest.raises(ArgumentsError, match=r"argument 'x': .* is no JSON and no Python literal"):
         page.do("submit", socket="emit", arguments={"x": text})
@@ -292,7 +293,7 @@ def test_values_are_shown_by_a_worker_even_while_all_cpus_are_busy(page: Page, g
     page.shell.run("flow.wait(60)")
 
 
-@pytest.mark.parametrize(
+@each_of(
     ("made", "text", "plain"),
     [
         ("{'b': 1, 'a': [None, True, 1.5]}", "{'b': 1, 'a': [None, True, 1.5]}", {"b": 1, "a": [None, True, 1.5]}),
@@ -406,7 +407,7 @@ def test_nothing_is_made_for_a_flow_that_nobody_looks_at(page: Page) -> None:
     assert page.shell.run("import os; os.path.exists('made')") is False
 
 
-@pytest.mark.parametrize(
+@each_of(
     ("made", "note"),
     [
         ("raise ValueError('not me')", "its representation raises ValueError: not me"),

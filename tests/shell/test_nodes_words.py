@@ -19,6 +19,7 @@ from ec_jupyter.errors import (
     NodeStartError,
     WiringError,
 )
+from tests.cases import each_of
 
 SOCKET = """
 flow = ec.flow()
@@ -63,7 +64,7 @@ def test_a_node_is_up_when_its_magic_is_through_and_runs_calls(noded: Any) -> No
     assert [row["node"] for row in noded.run("%ec_requests double").rows] == ["hpc"]
 
 
-@pytest.mark.parametrize(
+@each_of(
     ("line", "nodes", "cpus"),
     [
         ("%ec_processor fit --node local:1 --node hpc:2", {"local": 1, "hpc": 2}, 3),
@@ -102,7 +103,7 @@ def test_a_node_that_is_taken_away_is_gone_from_the_flow(noded: Any, wait_until:
     assert repr(node) == "<node 'hpc', removed>"
 
 
-@pytest.mark.parametrize(
+@each_of(
     ("line", "kind", "message"),
     [
         ("%ec_node local --cpus 3", DeclarationError, "'local' is this machine"),

@@ -14,6 +14,7 @@ import pytest
 import ec_jupyter as ec
 from ec_jupyter.client.client import Client
 from ec_jupyter.notebook import ownership
+from tests.cases import each_of
 
 
 @pytest.fixture
@@ -84,13 +85,14 @@ def test_a_copied_notebook_has_a_flow_of_its_own(
     assert own(flights) == ("flights", True)
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"notebook": 1}', "[" * 100_000])
+@each_of("text", ["", "[]", '{"notebook": 1}', "[" * 100_000])
 def test_a_record_that_cannot_be_read_is_as_none(
     flights: Any, notebook: Callable[..., None], notebook_folder: Path, text: str
 ) -> None:
     (notebook_folder / ".ec_jupyter" / "flights" / ownership.RECORD).write_text(text)
     notebook("flights.ipynb")
     assert own(flights) == ("flights", True)
+    flights.run("flow.close()")
 
 
 def test_a_renamed_flow_has_all_it_had_and_is_still_the_notebooks(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ec_jupyter.errors import ArgumentsError, DeclarationError, JoinExpiredError, WiringError
+from tests.cases import each_of
 
 SOCKETS = """
 flow = ec.flow()
@@ -132,7 +133,7 @@ def test_the_time_a_value_may_wait_goes_on_while_no_engine_runs(loaded: Any, wai
     wait_until(lambda: loaded.run("flow.requests('pair', state='failed')"))
 
 
-@pytest.mark.parametrize(
+@each_of(
     ("words", "message"),
     [
         ("hold=['one', 'two']", "'pair' holds all its arguments"),
@@ -169,7 +170,7 @@ def test_a_list_of_one_run_cannot_be_gathered_where_runs_do_not_decide(loaded: A
         loaded.run("flow.plug('right', 'pair.one', gather=True)")
 
 
-@pytest.mark.parametrize(
+@each_of(
     ("options", "why"),
     [
         ("--key value", "it joins by key"),
@@ -177,7 +178,7 @@ def test_a_list_of_one_run_cannot_be_gathered_where_runs_do_not_decide(loaded: A
         ("--hold one", "'one' is held there"),
     ],
 )
-@pytest.mark.parametrize("partial", [True, False])
+@each_of("partial", [True, False])
 def test_a_submit_that_cannot_wait_for_the_rest_is_refused_at_once(
     loaded: Any, options: str, why: str, partial: bool
 ) -> None:

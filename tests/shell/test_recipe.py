@@ -14,6 +14,7 @@ import pytest
 from ec_jupyter.errors import DeclarationError
 from ec_jupyter.notebook.loading import load
 from ec_jupyter.notebook.notes import FlowWarning
+from tests.cases import each_of
 
 CELLS = [
     "import math, statistics as st\nfrom functools import wraps\nSCALE = 3\nflow = ec.flow('first')",
@@ -145,7 +146,7 @@ def test_a_function_in_a_traceback_shows_its_lines_after_loading(built: Any, tmp
     assert "return 1 / x" in str(error.__notes__)
 
 
-@pytest.mark.parametrize(
+@each_of(
     ("text", "says"),
     [
         ("", "is no saved flow: "),
@@ -219,7 +220,7 @@ def test_a_damaged_saved_flow_is_loaded_or_refused_in_one_line_that_names_it(bui
     assert [said for said in refused if str(path) not in said or "\n" in said] == []
 
 
-@pytest.mark.parametrize("code", ["-" * 100_000 + "1", "[" * 5_000 + "]" * 5_000])
+@each_of("code", ["-" * 100_000 + "1", "[" * 5_000 + "]" * 5_000])
 def test_code_that_is_nested_without_end_is_refused_in_one_line(loaded: Any, tmp_path: Path, code: str) -> None:
     path = tmp_path / "flow.json"
     loaded.run("flow = ec.flow('first')\n@ec.socket(flow=flow)\ndef f(x): return x\nflow.fix('f', x=1)")
@@ -231,7 +232,7 @@ def test_code_that_is_nested_without_end_is_refused_in_one_line(loaded: Any, tmp
     assert f"{path}: the code of f.x is not Python: " in str(error)
 
 
-@pytest.mark.parametrize(
+@each_of(
     ("code", "says"),
     [
         ("def f(x) return", "the code of socket 'f' is not Python: "),
@@ -316,7 +317,7 @@ def test_all_that_can_be_declared_is_saved_as_the_workers_have_it(everything: An
     assert json.loads(copy.read_text()) == json.loads(path.read_text()) | {"name": "second"}
 
 
-@pytest.mark.parametrize(
+@each_of(
     ("cell", "says"),
     [
         ("flow.declare(box.go, 'go')", "the task of socket 'go': a SimpleNamespace"),
@@ -327,7 +328,7 @@ def test_all_that_can_be_declared_is_saved_as_the_workers_have_it(everything: An
         ("flow.declare(exec_f, 'x')", "the task of socket 'x': 'f', whose source is not known"),
     ],
 )
-@pytest.mark.parametrize("way", ["flow.to_code()", "flow.save('flow.json')"])
+@each_of("way", ["flow.to_code()", "flow.save('flow.json')"])
 def test_what_cannot_be_written_down_is_refused_by_name(loaded: Any, cell: str, says: str, way: str) -> None:
     loaded.run("import functools, types\nflow = ec.flow('first')\nbox = types.SimpleNamespace(n=1)")
     loaded.run("def made(n):\n    def ask(r): return r > n\n    return functools.wraps(ask)(lambda r: ask(r))")
@@ -341,6 +342,7 @@ def test_what_cannot_be_written_down_is_refused_by_name(loaded: Any, cell: str, 
     assert "flow 'first' cannot be written down: " in str(error)
     assert says in str(error)
     assert not Path("flow.json").exists()
+    loaded.run("flow.undo()")
 
 
 def test_a_name_that_is_not_bound_yet_is_told(loaded: Any, tmp_path: Path) -> None:

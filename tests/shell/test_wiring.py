@@ -18,6 +18,7 @@ from ec_jupyter.errors import (
     TaskNotPicklableError,
     WiringError,
 )
+from tests.cases import each_of
 
 SOCKETS = """
 flow = ec.flow()
@@ -37,7 +38,7 @@ def wired(loaded: Any) -> Any:
     return loaded
 
 
-@pytest.mark.parametrize("order", list(permutations(["one", "two", "one"]))[:3])
+@each_of("order", list(permutations(["one", "two", "one"]))[:3])
 def test_target_fires_once_both_arguments_arrived_in_any_order(wired: Any, order: tuple[str, ...]) -> None:
     wired.run("%ec_plug emit_one -> add_two.one")
     wired.run("%ec_plug emit_two->maths.add_two.two")
@@ -46,6 +47,7 @@ def test_target_fires_once_both_arguments_arrived_in_any_order(wired: Any, order
     left = wired.run("%ec_wait")
     assert left["waiting"] == 1
     assert [r.result(30) for r in wired.run("flow.requests('add_two')")] == [6]
+    wired.run("flow.clear()")
 
 
 def test_the_same_plug_twice_is_one_plug(wired: Any) -> None:
@@ -55,7 +57,7 @@ def test_the_same_plug_twice_is_one_plug(wired: Any) -> None:
     assert wired.run("flow.revision") == wired.run("flow.plug('emit_one', 'add_two.one'); flow.revision")
 
 
-@pytest.mark.parametrize(
+@each_of(
     ("line", "kind", "message"),
     [
         ("flow.plug('emit_on', 'add_two.one')", SocketNotFoundError, "'emit_on'; did you mean 'emit_one'?"),
@@ -184,7 +186,7 @@ def test_an_edit_uses_what_it_has_made_renamed_and_removed_so_far_and_is_undone_
     assert wired.run("'new' in flow") is False
 
 
-@pytest.mark.parametrize(
+@each_of(
     ("line", "kind", "message"),
     [
         ("flow.plug('emit_one', 'newst.x')", SocketNotFoundError, "'newst'; did you mean 'newest'?"),
@@ -218,6 +220,7 @@ with flow.edit():
     assert isinstance(error, kind)
     assert message in str(error)
     assert wired.run("flow.revision, [p.label for p in flow.plugs]") == (before + 1, ["emit_one -> newest.x"])
+    wired.run("flow.undo()")
 
 
 def test_undo_takes_an_edit_back_and_redo_makes_it_again(wired: Any) -> None:
@@ -239,7 +242,7 @@ def test_a_renamed_socket_keeps_its_plugs_and_its_requests(wired: Any) -> None:
     assert wired.run("'emit_two' in flow")
 
 
-@pytest.mark.parametrize(
+@each_of(
     ("done", "what"),
     [
         ("flow.discard(flow.waiting()[0])", "a discard"),
@@ -261,6 +264,7 @@ def test_undo_after_what_cannot_be_undone_says_so_once_and_takes_nothing_else_ba
     assert wired.run("len(flow.plugs)") == 1
     assert wired.run("flow.undo()") == "plug emit_one -> add_two.one"
     assert wired.run("len(flow.plugs)") == 0
+    wired.run("flow.clear()")
 
 
 def test_undo_knows_of_a_discard_in_another_notebook_and_before_a_stop(wired: Any) -> None:
