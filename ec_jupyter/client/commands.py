@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ec_jupyter.client import names, scene
+from ec_jupyter.client import names, past, scene
 from ec_jupyter.client.seen import checked, displayed
 from ec_jupyter.errors import (
     ArgumentsError,
@@ -51,7 +51,10 @@ _CHANGES = {
 _BY = {"by": "picture"}
 """Who does what no undo takes back: a picture says itself that it cannot be undone."""
 
-LOOKS = ("history", "waiting", "preview", "requests", "request", "rates", "svg")
+LOOKS = (
+    "history", "waiting", "preview", "requests", "request", "rates", "svg", "runs", "way", "lineage", "timeline",
+    "past", "since",
+)  # fmt: skip
 """What only looks: it starts no engine of a flow that somebody has stopped."""
 
 
@@ -360,6 +363,34 @@ def _rates(client: Client, args: Fields) -> Fields:
     return {"sockets": client.ask("query", {"what": "rates"})[0]["sockets"]}
 
 
+# -- what happened -------------------------------------------------------------
+def _runs(client: Client, args: Fields) -> Fields:
+    asked = {key: args[key] for key in ("before", "find", "state", "limit") if args.get(key) is not None}
+    return past.runs(client, asked)
+
+
+def _way(client: Client, args: Fields) -> Fields:
+    return dict(client.ask("query", {"what": "way", "id": int(args["id"])})[0])
+
+
+def _lineage(client: Client, args: Fields) -> Fields:
+    reply, _ = client.ask("query", {"what": "lineage", "id": int(args["id"]), "limit": 1000})
+    return {"edges": reply["edges"], "sockets": {str(row["id"]): row["socket"] for row in reply["nodes"]}}
+
+
+def _timeline(client: Client, args: Fields) -> Fields:
+    asked = {key: args[key] for key in ("before", "run", "limit") if args.get(key) is not None}
+    return past.timeline(client, asked)
+
+
+def _past(client: Client, args: Fields) -> Fields:
+    return past.at(client, float(args["time"]))
+
+
+def _since(client: Client, args: Fields) -> Fields:
+    return past.since(client)
+
+
 # -- taking away ---------------------------------------------------------------
 def _code(client: Client, args: Fields) -> Fields:
     from ec_jupyter.client.recipe import code
@@ -400,6 +431,12 @@ _OPS: dict[str, Callable[[Client, Fields], Fields]] = {
     "requests": _requests,
     "request": _request,
     "rates": _rates,
+    "runs": _runs,
+    "way": _way,
+    "lineage": _lineage,
+    "timeline": _timeline,
+    "past": _past,
+    "since": _since,
     "start": _start,
     "code": _code,
     "save": _save,

@@ -15,6 +15,7 @@ from ec_jupyter.engine.job import Job
 from ec_jupyter.engine.quarantine import Quarantine
 from ec_jupyter.flow.rows import plug_row, processor_row, socket_row
 from ec_jupyter.flow.states import STATES
+from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import Plug, Socket
 
 _NUMBERS = ("used", "others", "round_trip", "memory", "since")
@@ -51,15 +52,16 @@ class Counts:
         self._core, self._fleet, self._quarantine, self._idle = core, fleet, quarantine, idle
         self.lists = EmptyLists()
 
-    def topology(self, rows: Rows | None = None) -> dict[str, Any]:
-        """The wiring as clients show it; what has not changed since is taken from `rows`."""
-        wiring, core = self._core.topology, self._core
+    def topology(self, rows: Rows | None = None, wiring: Topology | None = None) -> dict[str, Any]:
+        """A wiring, or that in force, as clients show it; what has not changed since is taken from `rows`."""
+        wiring, core = wiring or self._core.topology, self._core
         rows = {} if rows is None else rows
         names = {s.id: s.name for s in wiring.sockets.values()}
+        there = [s for s in wiring.sockets.values() if not s.parked]
         return {
             "revision": wiring.revision,
             "processors": {p.name: processor_row(p) for p in wiring.processors.values()},
-            "sockets": {s.name: _socket_row(core, s, rows) for s in wiring.sockets.values() if not s.parked},
+            "sockets": {s.name: _socket_row(wiring, core.python, s, rows) for s in there},
             "plugs": [_plug_row(p, names, rows) for p in wiring.live],
             "nodes": [_node_row(facts) for facts in self._fleet.facts()],
         }
@@ -121,12 +123,12 @@ def _plug_row(plug: Plug, names: dict[int, str], rows: Rows) -> dict[str, Any]:
     return known
 
 
-def _socket_row(core: Core, socket: Socket, rows: Rows) -> dict[str, Any]:
+def _socket_row(wiring: Topology, python: str, socket: Socket, rows: Rows) -> dict[str, Any]:
     key = ("socket", socket.id)
-    made_of = socket, core.topology.tasks[socket.task], core.topology.needed[socket.id], core.python
+    made_of = socket, wiring.tasks[socket.task], wiring.needed[socket.id], python
     known = _same(rows, key, made_of)
     if known is None:
-        known = socket_row(core.topology, socket, core.python)
+        known = socket_row(wiring, socket, python)
         rows[key] = made_of, known
     return known
 

@@ -518,3 +518,45 @@ UPDATE value SET place = 'gone', file = NULL, bytes = NULL WHERE id = ?;
 
 -- name: rename_value
 UPDATE value SET file = ? WHERE id = ?;
+
+-- name: run_roots
+-- requests with which a run began that is a party of its own, newest first
+SELECT r.id, r.socket, r.created FROM request r
+ WHERE r.id <= :top AND r.id > :low AND r.run = r.id AND r.socket IN (SELECT value FROM json_each(:sockets))
+   AND coalesce((SELECT party FROM run WHERE run.id = r.id), r.id) = r.id
+ ORDER BY r.id DESC LIMIT :limit;
+
+-- name: run_roots_of
+SELECT id, socket, created FROM request WHERE id = :party;
+
+-- name: spans
+-- when each call ran, newest first
+SELECT id, run, socket, state, attempt, node, slot, started, seconds FROM request
+ WHERE id <= :top AND id > :low AND started IS NOT NULL AND joined IS NULL ORDER BY id DESC LIMIT :limit;
+
+-- name: spans_of_attempts
+SELECT a.request, r.run, r.socket, a.state, a.attempt, json_extract(a.error, '$.node'), a.slot, a.started, a.seconds
+  FROM attempt a JOIN request r ON r.id = a.request
+ WHERE a.request IN (SELECT value FROM json_each(?)) AND a.started IS NOT NULL;
+
+-- name: all_revisions
+SELECT n, change, text, time, undone FROM revision ORDER BY n;
+
+-- name: began
+SELECT (SELECT time FROM revision ORDER BY n LIMIT 1), (SELECT created FROM request ORDER BY id LIMIT 1);
+
+-- name: past_requests
+-- states of requests at a time, and the newest of each
+SELECT socket,
+       CASE WHEN finished <= :time AND state NOT IN ('queued', 'running', 'waiting') THEN state
+            WHEN started <= :time AND finished > :time OR id IN (SELECT value FROM json_each(:running)) THEN 'running'
+            WHEN state = 'waiting' THEN 'waiting' ELSE 'queued' END AS was,
+       count(*), max(id)
+  FROM request WHERE id >= :low AND id < :high AND created <= :time AND joined IS NULL GROUP BY socket, was;
+
+-- name: past_arrivals
+-- values that had come, and that no call had taken yet
+SELECT a.target, a.argument, a.plug, count(*) FROM arrival a LEFT JOIN request r ON r.id = a.request
+ WHERE a.id >= :low AND a.id < :high AND a.time <= :time AND a.value IS NOT NULL
+   AND (a.state = 'waiting' OR a.state = 'used' AND r.created > :time)
+ GROUP BY a.target, a.argument, a.plug;

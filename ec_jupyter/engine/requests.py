@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from typing import Any
 
 from ec_jupyter.engine.core import Core
@@ -192,15 +193,16 @@ def attempts(core: Core, header: Header) -> Answer:
 
 
 def lineage(core: Core, header: Header, running: dict[int, float]) -> Answer:
-    """Everything a request came from and everything that came of it."""
+    """Everything a request came from and everything that came of it; `limit` requests each way, the nearest first."""
     _record(core, header)
+    limit = header.get("limit")
     edges: list[list[Any]] = []
     seen = {header["id"]}
     for back in (True, False):
-        todo = [header["id"]]
+        todo = deque([header["id"]])
         visited = {header["id"]}
-        while todo:
-            here = todo.pop()
+        while todo and (limit is None or len(visited) < limit):
+            here = todo.popleft()
             for edge in _edges(core, here, back=back):
                 other = edge[0] if back else edge[1]
                 edges.append(edge)

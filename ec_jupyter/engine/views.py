@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from ec_jupyter.engine import requests, waits
+from ec_jupyter.engine import requests, story, waits
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.counts import Counts
 from ec_jupyter.engine.fleet import Fleet
@@ -67,6 +67,22 @@ class Views:
         """Everything a request came from and everything that came of it."""
         return requests.lineage(self._core, header, self._fleet.running())
 
+    def way(self, header: Header) -> Answer:
+        """The way of a run through the wiring."""
+        return story.way(self._core, header, self._fleet.running())
+
+    def spans(self, header: Header) -> Answer:
+        """When and where calls ran."""
+        return story.spans(self._core, header, self._fleet.running())
+
+    def past(self, header: Header) -> Answer:
+        """Numbers as they were."""
+        return story.past(self._core, header, self._fleet.running())
+
+    def wiring(self, header: Header) -> Answer:
+        """The wiring as it was."""
+        return story.wiring(self._core, self._counts, header)
+
     def tree(self, header: Header) -> Answer:
         """Nodes > agents > workers > processors > sockets > task > arguments."""
         wiring = self._core.topology
@@ -100,14 +116,7 @@ def run(core: Core, header: Header) -> Answer:
     if row is None:
         raise RequestNotFoundError(f"no run {header['id']} in this flow")
     states = dict(core.store.rows("party_states", {"party": row[0]}))
-    arrived = len(core.joins.standing.waiting(row[0]))
-    if states.get("queued") or states.get("running"):
-        state = "running"
-    elif states.get("failed"):
-        state = "failed"
-    else:
-        state = "waiting" if arrived or states.get("waiting") else "cancelled" if states.get("cancelled") else "done"
-    return {"state": state, "counts": states, "arrived": arrived, "party": row[0]}, []
+    return {**story.run_state(core, row[0], states), "party": row[0]}, []
 
 
 _OF_CORE: dict[str, Callable[[Core, Header], Answer]] = {
@@ -120,6 +129,8 @@ _OF_CORE: dict[str, Callable[[Core, Header], Answer]] = {
     "value": waits.value,
     "versions": versions,
     "run": run,
+    "runs": story.runs,
+    "began": story.began,
 }
 
 _OF_ALL: dict[str, Callable[[Views, Header], Answer]] = {
@@ -128,4 +139,8 @@ _OF_ALL: dict[str, Callable[[Views, Header], Answer]] = {
     "lineage": Views.lineage,
     "tree": Views.tree,
     "rates": Views.rates,
+    "way": Views.way,
+    "spans": Views.spans,
+    "past": Views.past,
+    "wiring": Views.wiring,
 }

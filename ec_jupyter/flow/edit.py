@@ -74,11 +74,11 @@ def revert(
     for kind, key, before, after in touched if forward else reversed(touched):
         wanted, found = (after, before) if forward else (before, after)
         now = draft.get(kind, key)
-        if _alike(found, now) != now:
+        if unchanged_by_revisions(found, now) != now:
             raise RevisionError(f"{kind} {_called(found or wanted)} has been changed since; undo that first")
         if isinstance(now, Socket) and isinstance(wanted, Socket):
             check_policy_change(draft.limits, now, wanted)
-        draft.put(kind, key, _alike(wanted, now, moved=_moved(before, after)))
+        draft.put(kind, key, unchanged_by_revisions(wanted, now, moved=_moved(before, after)))
     names = [s.name for s in draft.topology.sockets.values() if not s.parked]
     for name in {name for name in names if names.count(name) > 1}:
         raise RevisionError(f"there is another socket {name!r} by now; rename or remove it first")
@@ -108,8 +108,8 @@ def settle(topology: Topology) -> Edited:
     return draft.finish()
 
 
-def _alike(record: Any, now: Any, *, moved: bool = False) -> Any:
-    """A record with what no revision holds as it is now: whether it is paused, what it knows to be stale.
+def unchanged_by_revisions(record: Any, now: Any, *, moved: bool = False) -> Any:
+    """A record of a revision with what no revision holds as it is now: whether it is paused, what it knows to be stale.
 
     Nor does one hold the place that a card was given by `settle`; unless `moved`, it keeps that. A socket, once made,
     stays, for requests and values name it: where a revision has none it is parked. So does the processor `main`.

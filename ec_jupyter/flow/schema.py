@@ -80,6 +80,7 @@ NAME = Kind(f"a name of up to {LONGEST_NAME} characters", lambda v: isinstance(v
 NAMES = _list(NAME, "a list of names")
 IDS = _list(ID, "a list of whole numbers")
 SIGNED = Kind("a number", lambda v: type(v) in (int, float) and math.isfinite(v) and abs(v) <= 1e9, 1.5)
+TIME = Kind("seconds since the epoch", lambda v: type(v) in (int, float) and math.isfinite(v) and 0 <= v < 1e12, 1.5)
 FILE = Kind("the name of a value file", _plain, "in.x.1")
 HEAD = _tuple(_or_none(FILE), ID, TEXT, says="a value's file, bytes and type")
 SUPPLIED = _map(HEAD, "values by argument")
@@ -170,13 +171,19 @@ QUERIES: dict[str, tuple[Fields, Fields]] = {
     "results": ({}, {**_FILTER, "complete": FLAG}),
     "output": ({"id": ID}, {}),
     "attempts": ({"id": ID}, {}),
-    "lineage": ({"id": ID}, {}),
+    "lineage": ({"id": ID}, {"limit": LIMIT}),
     "waiting": ({}, {**_SOCKET, "limit": LIMIT}),
     "value": ({"arrival": ID}, {}),
     "tree": ({}, {}),
     "versions": ({"socket": NAME}, {}),
     "run": ({"id": ID}, {}),
     "rates": ({}, {}),
+    "runs": ({}, {"before": _or_none(ID), "limit": LIMIT, "find": _or_none(NAME), "state": _or_none(TEXT)}),
+    "way": ({"id": ID}, {}),
+    "spans": ({}, {"before": _or_none(ID), "run": _or_none(ID), "limit": LIMIT}),
+    "began": ({}, {}),
+    "wiring": ({"time": TIME}, {}),
+    "past": ({"time": TIME}, {"request": _or_none(ID), "arrival": _or_none(ID)}),
 }
 """The same of each query."""
 

@@ -43,7 +43,7 @@ BEAT = 1.0
 """Seconds between two messages at most, while somebody looks: after three a page says that the kernel is gone."""
 
 COUNT_SECONDS = 1.0
-_SLOW = {"preview", "request", "svg", "code", "save"}
+_SLOW = {"preview", "request", "svg", "code", "save", "runs", "lineage", "timeline", "past"}
 """Commands that may take a while: each has a thread, so that the next one need not wait for it."""
 
 
