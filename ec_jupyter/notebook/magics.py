@@ -46,6 +46,14 @@ def open_flow(name: str | None) -> Flow:
     return flow.open_flow(name)
 
 
+def show_way(name: str) -> None:
+    """Tell whoever reads what the cell prints where the picture of a flow is."""
+    from ec_jupyter.notebook.ownership import interactive
+
+    if interactive():
+        print(f"the picture of flow {name!r}: %ec_flow in a cell, or the panel Flows at the left of JupyterLab")  # noqa: T201
+
+
 @magics_class
 class FlowMagics(Magics):
     """What a person types with one or two percent signs."""
@@ -89,7 +97,12 @@ class FlowMagics(Magics):
         task = code.task(given.name)
         space = code.run()
         options = {word: getattr(given, word) for word in _SOCKET_WORDS if getattr(given, word) is not None}
-        return open_flow(given.flow).declare(space[task], given.name or task, **options)
+        flow = open_flow(given.flow)
+        new = flow.revision == 0
+        made = flow.declare(space[task], given.name or task, **options)
+        if new:
+            show_way(flow.name)
+        return made
 
     @no_var_expand
     @magic_arguments("ec_plug")

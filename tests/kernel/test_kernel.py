@@ -205,6 +205,19 @@ def test_the_first_use_of_a_flow_says_in_one_line_what_was_found(
     assert kernel.end(cell).streams == ""
 
 
+def test_the_first_socket_of_a_new_flow_says_once_where_its_picture_is(kernel: Any) -> None:
+    kernel.run("%load_ext ec_jupyter\nimport ec_jupyter as ec; ec.flow('flights')")
+    cell = "%%ec_socket --flow flights\ndef f(x): return x"
+    said = "the picture of flow 'flights': %ec_flow in a cell, or the panel Flows at the left of JupyterLab\n"
+    assert kernel.run(cell).streams == said
+    assert kernel.run(cell).streams == ""
+    kernel.run("ec.flow('flights').stop(); ec.flow('flights').close()")
+    assert kernel.run(cell.replace("f(x)", "g(x)")).streams == ""
+    # nor after the only socket was taken away, for the flow is not new any more
+    kernel.run("ec.flow('flights').undo(); ec.flow('flights').undo()")
+    assert kernel.run(cell).streams == ""
+
+
 def test_two_notebooks_use_one_flow_and_see_each_others_edits(
     kernel: Any, kernels: Callable[[], Any], wait_until: Callable[..., Any]
 ) -> None:
