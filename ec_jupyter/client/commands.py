@@ -53,7 +53,7 @@ _BY = {"by": "picture"}
 
 LOOKS = (
     "history", "waiting", "preview", "requests", "request", "rates", "svg", "runs", "way", "lineage", "timeline",
-    "past", "since",
+    "past", "since", "statistics", "log",
 )  # fmt: skip
 """What only looks: it starts no engine of a flow that somebody has stopped."""
 
@@ -391,6 +391,16 @@ def _since(client: Client, args: Fields) -> Fields:
     return past.since(client)
 
 
+_STATISTICS = ("by", "name", "pulse", "course")
+_LOG = ("socket", "run", "request", "level", "text", "older", "newer", "limit")
+
+
+def _told(what: str, words: tuple[str, ...], client: Client, args: Fields) -> Fields:
+    """The engine's answer to a question, as it is."""
+    reply, _ = client.ask("query", {"what": what, **{word: args[word] for word in words if args.get(word) is not None}})
+    return {key: value for key, value in reply.items() if key not in ("k", "n")}
+
+
 # -- taking away ---------------------------------------------------------------
 def _code(client: Client, args: Fields) -> Fields:
     from ec_jupyter.client.recipe import code
@@ -437,6 +447,8 @@ _OPS: dict[str, Callable[[Client, Fields], Fields]] = {
     "timeline": _timeline,
     "past": _past,
     "since": _since,
+    "statistics": partial(_told, "statistics", _STATISTICS),
+    "log": partial(_told, "log", _LOG),
     "start": _start,
     "code": _code,
     "save": _save,

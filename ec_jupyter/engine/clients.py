@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import sqlite3
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -451,8 +452,10 @@ class Clients:
                 connection.transport.write(frames[id(connection.shown)])
                 connection.shown = now
 
-    def notice(self, text: str, **more: Any) -> None:
-        """Tell everybody something they should know."""
+    def notice(self, text: str, *, logged: bool = False, **more: Any) -> None:
+        """Tell everybody something they should know; it is in the log too, if it was not `logged` with more to say."""
+        if not logged:
+            self.core.journal.add("add_event", (time.time(), "notice", None, text))
         self.push("notice", {"text": text, **more}, everyone=True)
 
     def output(self, request: int, stream: str, text: str) -> None:

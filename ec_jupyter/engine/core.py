@@ -404,6 +404,7 @@ class Core:
         exception = self.store_value(outcome.exception) if outcome.exception is not None else None
         error = {**error, "node": job.node, "slot": outcome.slot, "attempt": job.attempt}
         self.end(job, "failed", error=error, exception=exception, outcome=outcome)
+        self.journal.add("add_event", (self.now, "failed", str(job.id), f"{error.get('type')}: {error.get('message')}"))
         plugs = self.topology.errors.get(job.socket, ())
         if plugs and not job.late:
             source = Source(job.id, job.socket, job.party, job.run, job.tag)

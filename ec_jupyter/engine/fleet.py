@@ -240,7 +240,7 @@ class Fleet:
         log.info("%s", text)
         self.core.journal.add("add_event", (time.time(), "node", member.name, json.dumps([state, error])))
         if state in ("away", "down") or before == "away":
-            self._audience.notice(text)
+            self._audience.notice(text, logged=True)
 
     def killed(self, name: str, ran: dict[int, bool]) -> None:
         """The agent of a node was killed while these calls ran there: one that is to blame fails."""

@@ -26,10 +26,10 @@ from ec_jupyter.engine.hold import DATABASE
 from ec_jupyter.engine.node_factory import open_node
 from ec_jupyter.engine.plug_evaluation import EVALUATE_NAME, SAME
 from ec_jupyter.engine.quarantine import Quarantine
-from ec_jupyter.engine.rates import Rates
 from ec_jupyter.engine.rpc import Rpc
 from ec_jupyter.engine.runtime import Runtime
 from ec_jupyter.engine.settling import settle
+from ec_jupyter.engine.statistics import Statistics
 from ec_jupyter.engine.store import Store
 from ec_jupyter.engine.submit_log import SubmitLogs
 from ec_jupyter.engine.suspects import REQUEST, Suspects
@@ -110,12 +110,12 @@ class Engine:
         self.clients = Clients(self.core, self.store, self)
         self.fleet = Fleet(self.core, self.quarantine, self, self.clients, self, local, home, opener)
         self.preview = ValuePreview(self.core, self.fleet.locator, folder, runtime, workdir)
-        self.rates = Rates()
+        self.statistics = Statistics(self.core, self.fleet, local.used)
         counts = Counts(self.core, self.fleet, self.quarantine, lambda: self.idle)
         self.submit_logs = SubmitLogs(self.core, self)
         self._rpc = Rpc(
             self.core, self, self.clients, self.fleet, Editor(self.core, self.fleet, self, self.clients, cpus), counts,
-            Views(self.core, self.fleet, counts, self.rates), self.preview, self.submit_logs, cpus,
+            Views(self.core, self.fleet, counts, self.statistics), self.preview, self.submit_logs, cpus,
         )  # fmt: skip
         self.stopped = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -146,6 +146,7 @@ class Engine:
         await self.fleet.close()
         await self.preview.close()
         if not self.broken:
+            self.statistics.save(surely=True)
             self.commit()
         self.runtime.close()
         if self.lost is None:
@@ -210,6 +211,9 @@ class Engine:
                 # no room on the disk, say: the next look may find some
                 log.warning("the engine's sockets cannot be made anew: %s", error)
             self.submit_logs.look_again(self.clients.ids, self._rpc.submit)
+            self.statistics.look()
+            if self.stalled is None and self.statistics.save():
+                self.schedule()
             while self.stalled is None and self.idle and self.store.shrink(alone=not self.clients.count):
                 await asyncio.sleep(SHRINK_SECONDS)
             await asyncio.sleep(LOOK_SECONDS)
@@ -367,7 +371,7 @@ class Engine:
             core.suspects.call(outcome.request)
             job = core.jobs.get(outcome.request)
             if job is not None:
-                self.rates.note(job.socket, core.now, [outcome.seconds])
+                self.statistics.ended(job, outcome)
                 if outcome.state == "done" and self.preview.newest.watched:
                     self.preview.newest.note([outcome.request])
             core.outcome(outcome)
@@ -382,7 +386,7 @@ class Engine:
         core.now = time.time()
         if self.preview.newest.watched:
             self.preview.newest.note(block.requests)
-        lots.take(core, block, self.rates.note)
+        lots.take(core, block, self.statistics.ran)
         core.suspects.end()
         if self.quarantine.calls:
             self.quarantine.ended(block.requests, core.journal)
@@ -406,6 +410,9 @@ class Engine:
             # killed by us: on disk the call is as it was before it began, and nobody is to blame
             return
         self.core.suspects.call(request)
+        job = self.core.current(request, attempt)
+        if job is not None:
+            self.statistics.died(job)
         self.core.died(request, attempt, text)
         self.core.suspects.end()
         self.quarantine.ended([request], self.core.journal)
@@ -438,7 +445,7 @@ class Engine:
         log.error("processor %s: %s", processor, text)
         self.fleet.troubles[processor] = text
         self.core.journal.add("add_event", (self.core.now, "trouble", processor, json.dumps(text)))
-        self.clients.notice(f"workers of processor {processor!r} do not start: {text}")
+        self.clients.notice(f"workers of processor {processor!r} do not start: {text}", logged=True)
         self.schedule()
 
     # -- time ----------------------------------------------------------------

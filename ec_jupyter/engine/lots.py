@@ -21,7 +21,8 @@ from ec_jupyter.wire import Block, Call, Value
 if TYPE_CHECKING:
     from ec_jupyter.engine.core import Core
 
-Note = Callable[[int, float, Sequence[float]], None]
+Note = Callable[[int, str, int, Sequence[float], Sequence[float], float], None]
+"""Takes calls that ended, as `Statistics.ran` does."""
 
 
 def numbers(new: Callable[[], int], n: int) -> range:
@@ -79,24 +80,22 @@ def _calls(core: Core, lot: JobLot, requests: Sequence[int]) -> list[Call]:
 
 # -- results -----------------------------------------------------------------------
 def take(core: Core, block: Block, note: Note) -> None:
-    """Take results in columns; `note` is told of each socket the time and how long its calls took."""
-    took: dict[int, list[float]] = {}
+    """Take results in columns; `note` is told of the calls."""
     at = 0
     for found, n in core.jobs.stretches(block.requests):
         part = block.part(at, at + n)
         at += n
         if isinstance(found, JobLot) and _plain(core, part):
-            took.setdefault(found.socket, []).extend(part.seconds)
+            note(found.socket, LOCAL, part.pid, part.seconds, part.started, found.created)
             _finish(core, found, part)
             continue
         for outcome in part.outcomes():
             core.suspects.call(outcome.request)
             job = core.current(outcome.request, outcome.attempt) if outcome.request >= 0 else None
             if job is not None:
-                took.setdefault(job.socket, []).append(outcome.seconds)
+                begun = [outcome.started] if outcome.attempt == 1 else []
+                note(job.socket, job.node, outcome.pid, [outcome.seconds], begun, job.created)
             core.outcome(outcome)
-    for socket, seconds in took.items():
-        note(socket, core.now, seconds)
 
 
 def _plain(core: Core, part: Block) -> bool:

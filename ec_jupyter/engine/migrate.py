@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ec_jupyter.errors import StoreError
 
-SCHEMA = 4
+SCHEMA = 5
 """The schema of new databases."""
 
 
@@ -41,7 +41,19 @@ def _with_small_values(db: sqlite3.Connection) -> None:
     )
 
 
-STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {2: _without_slow_checks, 3: _with_small_values}
+def _with_statistics(db: sqlite3.Connection) -> None:
+    # 4 to 5
+    db.execute(
+        "CREATE TABLE statistic (at INTEGER NOT NULL, kind TEXT NOT NULL, key TEXT NOT NULL, text TEXT NOT NULL, "
+        "PRIMARY KEY (at, kind, key)) WITHOUT ROWID"
+    )
+
+
+STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {
+    2: _without_slow_checks,
+    3: _with_small_values,
+    4: _with_statistics,
+}
 """What leads on from each older schema."""
 
 

@@ -85,8 +85,8 @@ class Audience(Protocol):
     def looked_at(self) -> bool:
         """Whether a client shows a picture of the flow."""
 
-    def notice(self, text: str, **more: Any) -> None:
-        """Tell everybody something they should know."""
+    def notice(self, text: str, *, logged: bool = False, **more: Any) -> None:
+        """Tell everybody something they should know; it is in the log too, if it was not `logged` with more to say."""
 
     def topology(self) -> None:
         """Show everybody what has changed in the wiring or in a node."""

@@ -144,6 +144,15 @@ INSERT INTO event (time, kind, subject, detail) VALUES (?, ?, ?, ?);
 -- name: trim_events
 DELETE FROM event WHERE seq <= (SELECT max(seq) FROM event) - 100000;
 
+-- name: statistics
+SELECT at, kind, key, text FROM statistic ORDER BY at, kind, key;
+
+-- name: put_statistic
+INSERT INTO statistic (at, kind, key, text) VALUES (?, ?, ?, ?) ON CONFLICT (at, kind, key) DO UPDATE SET text = excluded.text;
+
+-- name: trim_statistics
+DELETE FROM statistic WHERE at < ?;
+
 -- name: add_blob
 INSERT INTO blob (sha256, bytes) VALUES (?, ?) ON CONFLICT DO NOTHING;
 

@@ -98,3 +98,7 @@ CREATE INDEX output_request ON output (request);
 CREATE TABLE accepted (client TEXT, frame INTEGER, reply TEXT, PRIMARY KEY (client, frame)) WITHOUT ROWID;
 
 CREATE TABLE event (seq INTEGER PRIMARY KEY, time REAL NOT NULL, kind TEXT NOT NULL, subject TEXT, detail TEXT);
+
+-- what was done in half a minute (ec_jupyter/flow/measures.py reads the text), of the last hour; kind: socket, processor, node
+CREATE TABLE statistic (at INTEGER NOT NULL, kind TEXT NOT NULL, key TEXT NOT NULL, text TEXT NOT NULL,
+                        PRIMARY KEY (at, kind, key)) WITHOUT ROWID;

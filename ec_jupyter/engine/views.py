@@ -7,11 +7,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from ec_jupyter.engine import requests, story, waits
+from ec_jupyter.engine import log_lines, requests, story, waits
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.counts import Counts
 from ec_jupyter.engine.fleet import Fleet
-from ec_jupyter.engine.rates import Rates
+from ec_jupyter.engine.statistics import Statistics
 from ec_jupyter.errors import FrameError, RequestNotFoundError, SocketNotFoundError, by_name
 from ec_jupyter.flow.placement import caps
 from ec_jupyter.wire import Header
@@ -30,12 +30,12 @@ class Views:
         Its nodes.
     counts : Counts
         Its numbers.
-    rates : Rates
-        How quickly its sockets work.
+    statistics : Statistics
+        What they have done in the last hour.
     """
 
-    def __init__(self, core: Core, fleet: Fleet, counts: Counts, rates: Rates) -> None:
-        self._core, self._fleet, self._counts, self._rates = core, fleet, counts, rates
+    def __init__(self, core: Core, fleet: Fleet, counts: Counts, statistics: Statistics) -> None:
+        self._core, self._fleet, self._counts, self._statistics = core, fleet, counts, statistics
 
     def find(self, what: str) -> Callable[[Header], Answer]:
         """Who answers a kind of question.
@@ -57,7 +57,11 @@ class Views:
 
     def rates(self, header: Header) -> Answer:
         """How quickly each socket works."""
-        return {"sockets": self._rates.by_socket(self._core.topology)}, []
+        return {"sockets": self._statistics.minute()}, []
+
+    def statistics(self, header: Header) -> Answer:
+        """What sockets, processors and nodes have done in the last hour."""
+        return self._statistics.answer(header), []
 
     def requests(self, header: Header) -> Answer:
         """Records of requests."""
@@ -131,6 +135,7 @@ _OF_CORE: dict[str, Callable[[Core, Header], Answer]] = {
     "run": run,
     "runs": story.runs,
     "began": story.began,
+    "log": log_lines.lines,
 }
 
 _OF_ALL: dict[str, Callable[[Views, Header], Answer]] = {
@@ -143,4 +148,5 @@ _OF_ALL: dict[str, Callable[[Views, Header], Answer]] = {
     "spans": Views.spans,
     "past": Views.past,
     "wiring": Views.wiring,
+    "statistics": Views.statistics,
 }

@@ -163,6 +163,8 @@ _PLACE: dict[str, Kind] = {
     "run": _or_none(ID), "party": _or_none(ID), "tag": _or_none(TEXT), "element": _or_none(IDS),
 }  # fmt: skip
 
+_PLACES = _map(ID, "places in the log")
+
 QUERIES: dict[str, tuple[Fields, Fields]] = {
     "counts": ({}, {}),
     "requests": ({}, _FILTER),
@@ -184,6 +186,21 @@ QUERIES: dict[str, tuple[Fields, Fields]] = {
     "began": ({}, {}),
     "wiring": ({"time": TIME}, {}),
     "past": ({"time": TIME}, {"request": _or_none(ID), "arrival": _or_none(ID)}),
+    "log": (
+        {},
+        {
+            **_SOCKET, "run": _or_none(ID), "request": _or_none(ID),
+            "level": _or_none(_one_of("info", "warning", "error")),
+            "text": _or_none(TEXT), "older": _or_none(_PLACES), "newer": _or_none(_PLACES), "limit": LIMIT,
+        },
+    ),
+    "statistics": (
+        {},
+        {
+            "by": _or_none(_one_of("socket", "processor", "node")), "name": _or_none(NAME), "pulse": _or_none(FLAG),
+            "course": _or_none(FLAG),
+        },
+    ),
 }
 """The same of each query."""
 

@@ -124,31 +124,55 @@ def plan(
 def resident_bytes(pid: int) -> int:
     """Resident memory of a process and all its descendants; 0 once it is gone."""
     if not os.path.isdir("/proc/self"):
-        return _resident_elsewhere(pid)
-    page = os.sysconf("SC_PAGE_SIZE")
-    total = 0
-    pids = [pid]
+        return _elsewhere(pid)[1]
+    return sum(map(_resident, _family(pid)))
+
+
+def used_by(pid: int) -> tuple[float, int]:
+    """CPU seconds that a process and its descendants have used so far, and their resident memory; 0 once it is gone."""
+    if not os.path.isdir("/proc/self"):
+        return _elsewhere(pid)
+    ticks = os.sysconf("SC_CLK_TCK")
+    family = _family(pid)
+    return sum(map(_ticks, family)) / ticks, sum(map(_resident, family))
+
+
+def _family(pid: int) -> list[int]:
+    """A process and its descendants."""
+    found, pids = [], [pid]
     while pids:
         one = pids.pop()
-        try:
-            with open(f"/proc/{one}/statm") as file:
-                total += int(file.read().split()[1]) * page
+        found.append(one)
+        with suppress(OSError):  # ended meanwhile
             pids.extend(_children(one))
-        except (OSError, IndexError):
-            continue  # ended meanwhile
-    return total
+    return found
 
 
-def _resident_elsewhere(pid: int) -> int:
+def _resident(pid: int) -> int:
+    with suppress(OSError, IndexError), open(f"/proc/{pid}/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0
+
+
+def _ticks(pid: int) -> int:
+    """Clock ticks of a process and of those of its children that have ended."""
+    with suppress(OSError), open(f"/proc/{pid}/stat") as file:
+        # its name may hold anything
+        return sum(map(int, file.read().rpartition(")")[2].split()[11:15]))
+    return 0
+
+
+def _elsewhere(pid: int) -> tuple[float, int]:
     try:
         import psutil
     except ImportError:
-        return 0  # then nobody can tell, and no limit acts
+        return 0.0, 0  # then nobody can tell, and no limit acts
     try:
         process = psutil.Process(pid)
-        return sum(one.memory_info().rss for one in [process, *process.children(recursive=True)])
+        family = [process, *process.children(recursive=True)]
+        return sum(sum(one.cpu_times()[:2]) for one in family), sum(one.memory_info().rss for one in family)
     except psutil.Error:
-        return 0
+        return 0.0, 0
 
 
 def _children(pid: int) -> list[int]:

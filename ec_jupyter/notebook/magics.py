@@ -288,6 +288,50 @@ class FlowMagics(Magics):
         __tracebackhide__ = True
         return open_flow(parse(self.ec_status, line).flow).status()
 
+    @magic_arguments("ec_statistics")
+    @argument("socket", nargs="?", help="of this socket only")
+    @argument("--by", choices=["socket", "processor", "node"], help="of these only (all)")
+    @argument("--course", action="store_true", help="a row for each half minute instead of one for the hour")
+    @_flow
+    @line_magic
+    def ec_statistics(self, line: str) -> Table:
+        """Rates, queues, times, CPUs and memory of the last hour.
+
+        Examples
+        --------
+        ::
+
+            %ec_statistics
+            %ec_statistics add_two --course
+        """
+        __tracebackhide__ = True
+        given = parse(self.ec_statistics, line)
+        return open_flow(given.flow).statistics(given.socket, by=given.by, course=given.course)
+
+    @no_var_expand
+    @magic_arguments("ec_log")
+    @argument("socket", nargs="?", help="of this socket's calls only")
+    @argument("--level", choices=["info", "warning", "error"], help="of this level or a higher one")
+    @argument("--text", metavar="TEXT", help="lines that hold this text")
+    @argument("--limit", type=int, default=100, metavar="N", help="how many at most (100)")
+    @_run
+    @_flow
+    @line_magic
+    def ec_log(self, line: str) -> Table:
+        """The newest lines of the log: output, failures, deaths, retries, edits and notices.
+
+        Examples
+        --------
+        ::
+
+            %ec_log add_two --level warning
+            %ec_log --text "out of memory"
+        """
+        __tracebackhide__ = True
+        given = parse(self.ec_log, line)
+        options = {"run": given.run, "level": given.level, "text": given.text, "limit": given.limit}
+        return open_flow(given.flow).log(given.socket, **options)
+
     @magic_arguments("ec_requests")
     @argument("socket", nargs="?", help="of this socket only")
     @argument("--state", help="in this state only")

@@ -13,6 +13,7 @@ from ec_jupyter.flow.columns import unpacked
 from ec_jupyter.flow.options import number_of, word_of
 from ec_jupyter.flow.options import shown as shown_value
 from ec_jupyter.nodes.current import rebuilt
+from ec_jupyter.notebook import figures
 from ec_jupyter.notebook.parts import check_own
 from ec_jupyter.notebook.progress import progress_text
 from ec_jupyter.notebook.request import Lineage, Request, Run
@@ -154,6 +155,90 @@ class Queries:
         counts, _ = self._client.ask("query", {"what": "counts"})
         columns = ["socket", "processor", *STATES, "progress", "note"]
         return Report(counts, self._status_rows(counts), columns, headline(counts))
+
+    def statistics(
+        self,
+        socket: str | Socket | Callable[..., Any] | None = None,
+        *,
+        by: str | None = None,
+        course: bool = False,
+    ) -> Table:
+        """What sockets, processors and nodes have done in the last hour: rates, queues, times, CPUs and memory.
+
+        Parameters
+        ----------
+        socket : str, Socket or function, optional
+            Of this socket only.
+        by : {"socket", "processor", "node"}, optional
+            Of these only.
+        course : bool
+            A row for each half minute in which something was, instead of one for the hour.
+
+        Returns
+        -------
+        Table
+            A row each: ``ended`` and ``failed`` calls, calls ``per_second``, median and 95th percentile of their time
+            (``p50``, ``p95``) and of how long they had waited when they began (``waited_p50``, ``waited_p95``), all in
+            seconds and within 5 %; means over the time of what was ``queued`` and ``running``, ``most_queued``; the
+            CPUs that processes on this machine used on average (``cpu``), and the most bytes they held (``memory``; of
+            a node, what was used of its machine's). ``to_frame()`` has the numbers.
+
+        Notes
+        -----
+        The engine keeps them over restarts. Of a very large and busy flow it keeps less than an hour.
+        """
+        asked: dict[str, Any] = {"course": course, "by": by}
+        if by is not None:
+            asked["by"] = word_of(by, "by", ("socket", "processor", "node"))
+        if socket is not None:
+            asked |= {"by": "socket", "name": self._in_force(socket)}
+        return figures.statistics(self._client.ask("query", {"what": "statistics", **asked})[0], course=course)
+
+    def log(
+        self,
+        socket: str | Socket | Callable[..., Any] | None = None,
+        *,
+        run: Run | Request | int | None = None,
+        level: str | None = None,
+        text: str | None = None,
+        limit: int | None = 1000,
+    ) -> Table:
+        """The newest lines of the log, oldest of them first: output, failures, deaths, retries, edits and notices.
+
+        Parameters
+        ----------
+        socket : str, Socket or function, optional
+            Of this socket's calls only.
+        run : Run, Request or int, optional
+            Of this run's calls only.
+        level : {"info", "warning", "error"}, optional
+            Of this level or a higher one.
+        text : str, optional
+            That hold this text, in whatever case.
+        limit : int or None
+            How many at most; None is all.
+        """
+        asked: dict[str, Any] = {"text": text}
+        if socket is not None:
+            asked["socket"] = self._in_force(socket)
+        if level is not None:
+            asked["level"] = word_of(level, "level", ("info", "warning", "error"))
+        if run is not None:
+            asked["run"] = self._run_id(run)
+        return figures.log_lines(self._log(asked, _most(limit)))
+
+    def _log(self, asked: dict[str, Any], limit: int) -> list[dict[str, Any]]:
+        """The newest lines, asked for page by page."""
+        pages: list[list[dict[str, Any]]] = []
+        older, left = None, limit
+        while left > 0:
+            asked |= {"older": older, "limit": min(left, 5000)}
+            reply, _ = self._client.ask("query", {"what": "log", **asked})
+            pages.append(reply["lines"])
+            left, older = left - len(reply["lines"]), reply["older"]
+            if older is None:
+                break
+        return [line for page in reversed(pages) for line in page]
 
     def _status_rows(self, counts: dict[str, Any]) -> list[dict[str, Any]]:
         known = self._client.topology["sockets"]

@@ -35,6 +35,7 @@ def load(app: ServerApp) -> None:
         (f"flows/{PATTERN}", handlers.FlowHandler),
         (f"flows/{PATTERN}/(start|stop)", handlers.LifeHandler),
         (f"flows/{PATTERN}/commands", handlers.CommandsHandler),
+        (f"flows/{PATTERN}/(statistics|log)", handlers.LookHandler),
         (f"flows/{PATTERN}/sockets/{socket}", handlers.SocketHandler),
         (f"flows/{PATTERN}/requests/{request}", handlers.RequestHandler),
         (f"flows/{PATTERN}/live", live.LiveHandler),

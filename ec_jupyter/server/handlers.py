@@ -144,6 +144,34 @@ class CommandsHandler(Handler):
         self.answer({"ok": True, **reply})
 
 
+_FLAGS = ("pulse", "course")
+
+
+class LookHandler(Handler):
+    """Statistics of the last hour, and the log."""
+
+    @web.authenticated
+    @authorized
+    @told
+    async def get(self, key: str, what: str) -> None:
+        """Answer as the command of that name does; what it takes stands in the query."""
+        folder = await self.flows.folder(key)
+        asked = {name: _read(name, self.get_query_argument(name)) for name in self.request.query_arguments}
+        check_numbers(asked)
+        async with self.flows.links.use(folder) as client:
+            reply = await self.flows.links.thread(commands.command, client, what, asked)
+        self.answer({"ok": True, **reply})
+
+
+def _read(name: str, text: str) -> Any:
+    """What a word of a query says: a number, true or false, a place in the log, or the text that it is."""
+    if name in _FLAGS:
+        return text in ("", "1", "true")
+    if name in ("older", "newer"):
+        return read_object(text.encode())
+    return int(text) if name in ("run", "request", "limit") and text.isdecimal() else text
+
+
 class SocketHandler(Handler):
     """One socket: whoever may write to the server can give it work."""
 

@@ -29,6 +29,8 @@ ADDRESSES = [
     ("POST", ("flows", "sums", "commands")),
     ("POST", ("flows", "sums", "sockets", "add_two")),
     ("GET", ("flows", "sums", "requests", "1")),
+    ("GET", ("flows", "sums", "statistics")),
+    ("GET", ("flows", "sums", "log")),
 ]
 
 
@@ -82,7 +84,7 @@ def test_who_may_not_is_refused_though_he_is_known(web: Any, flow: Any) -> None:
     with pytest.raises(HTTPClientError):
         web.live("sums")
     assert {resource for resource, _ in asked} == {"ec_flows"}
-    assert [action for _, action in asked] == ["read", "read", "write", "write", "write", "write", "read", "read"]
+    assert [action for _, action in asked] == ["read"] * 2 + ["write"] * 4 + ["read"] * 4
 
 
 # -- the list ------------------------------------------------------------------
@@ -518,3 +520,22 @@ def test_starts_and_stops_are_events_of_the_server(web: Any, flow: Any) -> None:
     web.until("flows", claim=lambda _: len(events) == 2)
     assert [(e["action"], e["key"]) for e in events] == [("stopped", "sums"), ("started", "sums")]
     json.dumps(events)
+
+
+def test_statistics_and_the_log_are_read_by_address(web: Any, flow: Any, wait_until: Any) -> None:
+    flow.submit("add_two", 1, 2)
+    flow.submit("double", 13)
+    flow.wait(30)
+    found = web.good("flows", "sums", "statistics", params={"by": "socket", "pulse": "1"})["rows"]
+    assert {row["name"]: row["ended"] for row in found if row["ended"]} == {"add_two": 1, "double": 2}
+    assert all(sum(row["pulse"]) == row["ended"] for row in found)
+    assert "course" in web.good("flows", "sums", "statistics", params={"name": "double", "course": ""})
+    page = web.good("flows", "sums", "log", params={"limit": "1"})
+    older = web.good("flows", "sums", "log", params={"limit": "1", "older": json.dumps(page["older"])})
+    assert older["lines"][0]["time"] <= page["lines"][0]["time"]
+    assert [line["level"] for line in web.good("flows", "sums", "log", params={"level": "error"})["lines"]] == ["error"]
+    for wrong in ({"level": "loud"}, {"run": "x"}, {"older": "{"}, {"older": "[]"}, {"limit": str(1 << 64)}):
+        assert web("flows", "sums", "log", params=wrong)[0] == 400, wrong
+    stop(flow, wait_until)
+    assert web("flows", "sums", "statistics")[0] == 409
+    assert not running(flow.folder)

@@ -22,9 +22,9 @@ from ec_jupyter.engine.editing import Editor
 from ec_jupyter.engine.fleet import Fleet
 from ec_jupyter.engine.plug_evaluation import EVALUATE_NAME, SAME
 from ec_jupyter.engine.quarantine import Quarantine
-from ec_jupyter.engine.rates import Rates
 from ec_jupyter.engine.rpc import Rpc
 from ec_jupyter.engine.settling import settle
+from ec_jupyter.engine.statistics import Statistics
 from ec_jupyter.engine.suspects import Suspects
 from ec_jupyter.engine.views import Views
 from ec_jupyter.errors import EcError
@@ -130,7 +130,7 @@ class MemoryEngine:
         self._fleet = Fleet(core, quarantine, rest, rest, rest, self.agent, rest, rest)  # type: ignore[arg-type]
         counts = Counts(core, self._fleet, quarantine, lambda: True)
         self._counts = counts
-        views = Views(core, self._fleet, counts, Rates())
+        views = Views(core, self._fleet, counts, Statistics(core, self._fleet, list))
         editor = Editor(core, self._fleet, rest, rest, CPUS)
         self._rpc = Rpc(core, rest, rest, self._fleet, editor, counts, views, rest, rest, CPUS)
         self._effects: list[Callable[[], None]] = []

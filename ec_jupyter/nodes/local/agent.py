@@ -190,6 +190,11 @@ class Agent:
         """End a call, running or not; an outcome of that kind follows. Unknown ones are no error."""
         any(pool.cancel(request, kind) for pool in self._pools.values())
 
+    def used(self) -> list[tuple[str, int, float, int]]:
+        """Of each process: its processor, identity, the CPU seconds that it has used so far, and the bytes it holds."""
+        slots = [(name, slot.pid) for name, pool in self._pools.items() for slot in pool.slots if slot.pid]
+        return [(name, pid, *machine.used_by(pid)) for name, pid in slots]
+
     def running(self) -> dict[int, float]:
         """Requests that run now, and for how many seconds."""
         now = time.monotonic()
