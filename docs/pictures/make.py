@@ -1,95 +1,30 @@
-"""Makes the pictures of the README in a real JupyterLab: ``python docs/pictures/make.py``, or ``make pictures``.
+"""Makes the pictures of the documents in a real JupyterLab: ``make pictures``, ``python docs/pictures/make.py NAME``.
 
-Needs Chromium and what ``make test`` installs. A year's end of flights runs while the pictures are taken.
+Needs Chromium and what ``make test`` installs. The names are those of the functions below.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 import tempfile
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Page, sync_playwright
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
-
-from ec_jupyter.notebook.flow import Flow, open_flow
-from tests.browser.conftest import SWITCHES
-from tests.browser.labkit import TOKEN, Lab, wait_for
+from playwright.sync_api import Browser, Page, sync_playwright
 
 HERE = Path(__file__).parent
-DAYS = [f"{airport} 2013-12-{day}" for day in range(20, 32) for airport in ("EWR", "JFK", "LGA")]
-"""The weather of the last one is missing: three calls fail, three values wait."""
+sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 
+from film import Film  # noqa: E402
+from flights import DAYS, make_flow, other_flows  # noqa: E402
 
-def day(key: str) -> str:
-    """One airport's day."""
-    return key
-
-
-def flights_of(key: str) -> list[str]:
-    """Flights that left on a day."""
-    time.sleep(0.01)
-    return [key] * 3
-
-
-def weather_of(key: str) -> dict[str, float]:
-    """The weather of a day's hours."""
-    if key.endswith("31"):
-        raise LookupError(f"no weather of {key[:3]} on {key[4:]}")
-    return {"visibility": 10.0}
-
-
-def join_day(flights: list[str], weather: dict[str, float], murky: float = 3.0) -> dict[str, int]:
-    """Flights of a day that left in murky air."""
-    return {"flights": len(flights), "murky": int(weather["visibility"] < murky)}
-
-
-def store(row: dict[str, int]) -> None:
-    """Keep a row."""
-    time.sleep(0.4)
-
-
-def quarantine(failure: object) -> str:
-    """What could not be read."""
-    return str(failure)
-
-
-def make_flow(folder: Path) -> Flow:
-    """The flights flow, with its last days on the way."""
-    flow = open_flow("flights", folder=folder / ".ec_jupyter" / "flights")
-    flow.processor("io", cpus=1)
-    flow.processor("cpu", cpus=2)
-    flow.processor("db", cpus=1)
-    for task, processor in (
-        (day, "io"), (flights_of, "io"), (weather_of, "io"), (join_day, "cpu"), (store, "db"), (quarantine, "io"),
-    ):  # fmt: skip
-        task.__module__ = "__main__"
-        flow.declare(task, task.__name__, processor=processor)
-    with flow.edit():
-        flow.plug("day", "flights_of.key")
-        flow.plug("day", "weather_of.key")
-        flow.plug("flights_of", "join_day.flights")
-        flow.plug("weather_of", "join_day.weather")
-        flow.plug("join_day", "store.row")
-        flow.plug("weather_of", "quarantine.failure", on="error")
-    return flow
-
-
-def other_flows(folder: Path) -> list[Flow]:
-    """Neighbours for the panel."""
-    flows = []
-    for name in ("stations", "night-run"):
-        flow = open_flow(name, folder=folder / "work" / ".ec_jupyter" / name)
-        flow.declare(day, "read")
-        flow.map("read", range(12))
-        flow.wait()
-        flows.append(flow)
-    flows[-1].stop()
-    return flows
+from tests.browser.conftest import SWITCHES  # noqa: E402
+from tests.browser.labkit import TOKEN, Lab, wait_for  # noqa: E402
+from tests.browser.test_lab_notebook import Notebook  # noqa: E402
+from tests.notebooks.blocks import blocks_of  # noqa: E402
 
 
 def opened(page: Page, lab: Lab, theme: str) -> Any:
@@ -106,35 +41,120 @@ def opened(page: Page, lab: Lab, theme: str) -> Any:
     return editor
 
 
-def main() -> int:
+def editor(chromium: Browser, lab: Lab) -> None:
+    """The flow at work in both themes, and the panel."""
+    flow, others = make_flow(lab.root), other_flows(lab.root)
+    page = chromium.new_page(viewport={"width": 1360, "height": 760}, reduced_motion="reduce")
+    for name, theme in (("light", "JupyterLab Light"), ("dark", "JupyterLab Dark")):
+        picture = opened(page, lab, theme)
+        flow.map("day", DAYS)
+        wait_for(lambda: flow.status()["sockets"]["store"]["done"] > 3)
+        picture.screenshot(path=HERE / f"editor-{name}.png")
+        if name == "light":
+            page.get_by_text("Refresh", exact=True).click()
+            page.get_by_role("region", name="Flows", exact=True).get_by_text("3 failed").wait_for()
+            page.screenshot(path=HERE / "panel.png")
+        flow.clear()
+    for one in (flow, *others):
+        one.delete(force=True)
+
+
+def film(chromium: Browser, lab: Lab) -> None:
+    """A plug is drawn while the flow runs, and what waited is joined."""
+    flow = make_flow(lab.root)
+    flow.unplug("weather_of", "join_day.weather")
+    page = chromium.new_page(viewport={"width": 1360, "height": 760})
+    picture = opened(page, lab, "JupyterLab Light")
+    page.evaluate("() => jupyterapp.commands.execute('application:toggle-left-area')")
+    picture.get_by_role("button", name="Fit").click()
+    page.wait_for_timeout(1000)
+    box = picture.bounding_box()
+    made = Film(page)
+    flow.map("day", DAYS)
+    page.wait_for_timeout(2500)
+    drag(page, picture, "Output of weather_of", "Argument weather of join_day")
+    page.wait_for_timeout(6500)
+    made.save(HERE / "at-work.webp", box, width=960)
+    flow.delete(force=True)
+
+
+def drag(page: Page, picture: Any, start: str, end: str) -> None:
+    """Draw a plug as slowly as a person does."""
+    boxes = [picture.get_by_role("button", name=name, exact=True).bounding_box() for name in (start, end)]
+    (x, y), (to_x, to_y) = [(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2) for box in boxes]
+    page.mouse.move(x - 90, y - 60)
+    page.mouse.move(x, y, steps=10)
+    page.mouse.down()
+    for step in range(1, 16):
+        page.mouse.move(x + (to_x - x) * step / 15, y + (to_y - y) * step / 15)
+        page.wait_for_timeout(60)
+    page.mouse.up()
+    page.mouse.move(to_x + 10, to_y + 160, steps=10)
+
+
+def ten(chromium: Browser, lab: Lab) -> None:
+    """The pictures of *Ten minutes*: its own blocks, in a notebook."""
+    blocks = [one for one in blocks_of(HERE.parent / "ten-minutes.md") if one.kind == "python" and not one.reason]
+    folder = lab.root / "ten"
+    folder.mkdir()
+    cells: list[dict[str, Any]] = [
+        {
+            "cell_type": "code",
+            "id": f"c{at}",
+            "metadata": {},
+            "outputs": [],
+            "execution_count": None,
+            "source": one.code,
+        }
+        for at, one in enumerate(blocks)
+    ]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    book = {"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
+    (folder / "pleasant.ipynb").write_text(json.dumps(book))
+    page = chromium.new_page(viewport={"width": 1160, "height": 900}, reduced_motion="reduce")
+    opened = Notebook(page, lab, "ten/pleasant.ipynb", "lab/workspaces/ten/tree")
+    opened.load()
+    at = [one.picture for one in blocks].index
+
+    def through(first: int, last: int) -> None:
+        for cell in range(first, last):
+            opened.run(cell)
+            opened.wait()
+
+    def take(name: str, socket: str, text: str) -> None:
+        opened.card(socket).get_by_text(text).first.wait_for()
+        opened.picture.get_by_role("button", name="Fit").click()
+        opened.picture.screenshot(path=HERE / f"ten-{name}.png")
+
+    through(0, at("wired") + 1)
+    take("wired", "pleasant", "pleasant")
+    through(at("wired") + 1, at("wired") + 2)
+    take("waiting", "temperature", "Monday")
+    through(at("wired") + 3, at("joined"))
+    take("joined", "pleasant", "True")
+    failing = next(n for n, one in enumerate(blocks) if 'flow.submit("rain", "Sunday")' in one.code)
+    through(at("joined") + 1, failing + 1)
+    opened.card("rain").get_by_text("1 failed").first.click()
+    opened.picture.get_by_text("KeyError").first.wait_for()
+    opened.picture.screenshot(path=HERE / "ten-failed.png")
+
+
+def main(*names: str) -> int:
     """Take the pictures."""
+    made: dict[str, Callable[[Browser, Lab], None]] = {"editor": editor, "film": film, "ten": ten}
     folder = Path(tempfile.mkdtemp(prefix="ec_pictures_"))
     lab = Lab(folder)
-    flow = make_flow(lab.root)
-    flows = [flow, *other_flows(lab.root)]
     try:
         with sync_playwright() as driver:
             chromium = driver.chromium.launch(executable_path=shutil.which("chromium"), args=SWITCHES)
-            page = chromium.new_page(viewport={"width": 1360, "height": 760}, reduced_motion="reduce")
-            for name, theme in (("light", "JupyterLab Light"), ("dark", "JupyterLab Dark")):
-                editor = opened(page, lab, theme)
-                flow.map("day", DAYS)
-                wait_for(lambda: flow.status()["sockets"]["store"]["done"] > 3)
-                editor.screenshot(path=HERE / f"editor-{name}.png")
-                if name == "light":
-                    page.get_by_text("Refresh", exact=True).click()
-                    page.get_by_role("region", name="Flows", exact=True).get_by_text("3 failed").wait_for()
-                    page.screenshot(path=HERE / "panel.png")
-                flow.clear()
+            for name in names or made:
+                made[name](chromium, lab)
             chromium.close()
     finally:
-        for one in flows:
-            one.stop()
-            one.close()
         lab.close()
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*sys.argv[1:]))

@@ -129,6 +129,11 @@ class Kernel:
             if claim(message["content"].get("data", {}).get("state", {}).get("value")):
                 return
 
+    def restart(self) -> None:
+        """Restart it, as its menu does."""
+        self.manager.restart_kernel(now=False)
+        self.client.wait_for_ready(timeout=SECONDS)
+
     def kill(self) -> None:
         """SIGKILL, as when the machine runs out of memory."""
         os.kill(self.pid, signal.SIGKILL)

@@ -29,7 +29,8 @@ class Block:
     kind : str
         Its language.
     mark : str
-        What the comment above it says: ``not run: REASON``, ``file: NAME``, ``run``, or nothing.
+        What the comment above it says: ``not run: REASON``, ``file: NAME``, ``picture: NAME``, ``restart``, ``run``,
+        or nothing.
     """
 
     kind: str
@@ -47,6 +48,11 @@ class Block:
         return self.mark.partition("file: ")[2]
 
     @property
+    def picture(self) -> str:
+        """Name of the picture that is made of what it shows; `docs/pictures/make.py` makes it."""
+        return self.mark.partition("picture: ")[2]
+
+    @property
     def said(self) -> str | None:
         """What the page says that its last line comes to."""
         found = _SAID.match(self.code.strip())
@@ -56,7 +62,8 @@ class Block:
     def problem(self) -> str:
         """Why the test of this page could do nothing with it."""
         if self.kind == "python":
-            return "" if not self.mark or self.reason or self.file else f"mark {self.mark!r}"
+            known = not self.mark or self.reason or self.file or self.picture or self.mark == "restart"
+            return "" if known else f"mark {self.mark!r}"
         if self.kind == "bash":
             return "" if self.mark == "run" or self.reason else "a shell block says 'run', or why it is not"
         if self.kind in ("yaml", "ini"):

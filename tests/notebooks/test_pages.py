@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ PAGES = [
 AFRESH = """\
 %reset -f
 %load_ext ec_jupyter
+%config EC.progress_delay = -1
 import ec_jupyter as ec
 
 flow = ec.flow()
@@ -62,10 +64,13 @@ def check(block: Block, kernel: Any) -> None:
     if block.kind == "bash":
         # what is not run is read by the shell
         command = ["bash", "-euc", block.code] if block.mark == "run" else ["bash", "-nc", block.code]
-        subprocess.run(command, cwd=kernel.folder, check=True, timeout=120)
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        subprocess.run(command, cwd=kernel.folder, env={**os.environ, "PATH": path}, check=True, timeout=120)
     elif block.kind == "python" and (block.reason or block.file):
         check_python(block.code)
     elif block.kind == "python":
+        if block.mark == "restart":
+            kernel.restart()
         shown = kernel.run(block.code).text
         if block.said is not None:
             assert re.fullmatch(re.escape(block.said).replace("…", ".*"), shown, re.DOTALL), block.code
