@@ -247,19 +247,29 @@ def test_strip_shows_each_node_with_its_cpus_and_what_is_wrong_with_it(editor_pa
 def test_code_of_the_flow_is_shown_to_copy(editor_page):
     picture = editor_page()
     picture.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    picture.button("Code").click()
+    picture.button("Export").click()
+    picture.choose("Code of this flow")
     picture.panel("Code of this flow").get_by_role("button", name="Copy").click()
     expect(picture.said).to_have_text("code copied")
     assert picture.page.evaluate("navigator.clipboard.readText()") == 'flow.plug("load", "count.text")'
 
 
-def test_flow_is_taken_away_as_svg_and_as_json(editor_page):
+def test_flow_is_taken_away_as_svg_as_png_and_as_json(editor_page):
     picture = editor_page()
-    with picture.page.expect_download() as svg:
-        picture.button("Download as SVG").click()
-    assert svg.value.suggested_filename == "demo.svg"
-    with picture.page.expect_download() as saved:
-        picture.button("Download as JSON").click()
+
+    def taken(kind):
+        picture.button("Export").click()
+        with picture.page.expect_download() as saved:
+            picture.choose(f"Download as {kind}")
+        return saved
+
+    assert taken("SVG").value.suggested_filename == "demo.svg"
+    png = taken("PNG")
+    assert png.value.suggested_filename == "demo.png"
+    data = Path(png.value.path()).read_bytes()
+    # twice as fine as the SVG, which has 320 by 200
+    assert (data[:8], data[16:24]) == (b"\x89PNG\r\n\x1a\n", (640).to_bytes(4) + (400).to_bytes(4))
+    saved = taken("JSON")
     assert saved.value.suggested_filename == "demo.json"
     assert json.loads(Path(saved.value.path()).read_text())["plugs"][0]["source"] == "load"
 

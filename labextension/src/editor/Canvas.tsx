@@ -11,6 +11,7 @@ import {
   type ReactFlowInstance
 } from '@xyflow/react';
 import { useCallback, useEffect, useMemo, useRef, useState, type JSX } from 'react';
+import { menu, offer } from './canvasMenu';
 import { useStore } from './context';
 import { edit } from './edits';
 import { PlugLine } from './PlugLine';
@@ -55,6 +56,10 @@ export function Canvas(): JSX.Element {
 
   const onNodesChange = useCallback((changes: NodeChange<SceneNode>[]) => setNodes(before => afterChanges(before, changes)), []);
   const live = life !== 'static';
+  const offerAt = (at: { x: number; y: number }, source: string | null = null) => {
+    const spot = flow.screenToFlowPosition(at);
+    offer(store, at, spot, graph && groupAt(flow.getNodes(), graph, spot, []), source);
+  };
   return (
     <ReactFlow<SceneNode, PlugEdge>
       ref={wrapper}
@@ -80,7 +85,7 @@ export function Canvas(): JSX.Element {
         void place(store, flow, dragged, under(store, flow, event, dragged));
       }}
       onConnectStart={() => store.set({ plugging: null, refusal: null })}
-      onConnectEnd={(event, connection) => connected(store, event, connection)}
+      onConnectEnd={(event, connection) => connected(store, event, connection, offerAt)}
       isValidConnection={connection => valid(store, connection as Connection)}
       onPaneClick={() => store.set({ plugging: null, refusal: null })}
       onMoveStart={event => {
@@ -91,8 +96,13 @@ export function Canvas(): JSX.Element {
       }}
       onKeyDown={event => {
         store.untouched = false;
+        if (event.key === 'Enter' && event.target === event.currentTarget) offerAt(middle(event.currentTarget));
         canvasKey(store, event);
       }}
+      onDoubleClick={event => {
+        if ((event.target as HTMLElement).matches('.react-flow__pane')) offerAt({ x: event.clientX, y: event.clientY });
+      }}
+      onContextMenu={event => menu(store, event, offerAt)}
       onPointerDownCapture={event => {
         store.untouched = false;
         focusUnder(event.target as HTMLElement);
@@ -186,12 +196,23 @@ async function place(
 
 const pointer = (event: MouseEvent | TouchEvent) => ('changedTouches' in event ? event.changedTouches[0]! : event);
 
-function connected(store: Store, event: MouseEvent | TouchEvent, connection: FinalConnectionState): void {
+function middle(box: HTMLElement): { x: number; y: number } {
+  const { left, top, width, height } = box.getBoundingClientRect();
+  return { x: left + width / 2, y: top + height / 3 };
+}
+
+function connected(
+  store: Store,
+  event: MouseEvent | TouchEvent,
+  connection: FinalConnectionState,
+  offerAt: (at: { x: number; y: number }, source: string | null) => void
+): void {
   const source = connection.fromNode?.data['socket'] as string | undefined;
   const { toNode, toHandle, fromHandle } = connection;
   if (source === undefined || !fromHandle) return;
   const { clientX: x, clientY: y } = pointer(event);
   const socket = toNode?.data['socket'] as string | undefined;
+  if (toNode === null && fromHandle.type === 'source') return offerAt({ x, y }, source);
   if (socket === undefined || !toHandle?.id) return;
   // dragged from the argument to the output, it is the same plug
   if (fromHandle.type === 'target') dropped(store, socket, { socket: source, handle: fromHandle.id ?? '' }, { x, y });

@@ -2,6 +2,7 @@
 
 import { ReactFlowProvider } from '@xyflow/react';
 import { useEffect, useRef, type JSX } from 'react';
+import { Banner } from './Banner';
 import { Canvas } from './Canvas';
 import { ChooserBox } from './ChooserBox';
 import { useStore } from './context';
@@ -10,10 +11,9 @@ import { Minimap, Zoom } from './Minimap';
 import { Outline } from './Outline';
 import { PanelBox } from './panels/PanelBox';
 import { RefusalBox } from './RefusalBox';
-import { useGraph, useLife, useTime, useView } from './store';
+import { useGraph, useLife, useView } from './store';
 import { useTheme } from './theme';
 import { Toolbar } from './Toolbar';
-import { capital, clock } from './words';
 
 export function Editor(): JSX.Element {
   const store = useStore();
@@ -50,6 +50,7 @@ export function Editor(): JSX.Element {
           <div className="ec-stage">
             <Canvas />
             <Empty />
+            <Banner />
           </div>
           <Minimap />
           {panel && <PanelBox panel={panel} />}
@@ -68,45 +69,16 @@ function keepFocus(root: HTMLElement): void {
   });
 }
 
-/** What the numbers are worth, where they are not live. */
-function LifeLine(): JSX.Element | null {
-  const store = useStore();
-  const life = useLife(store);
-  const time = useTime(store);
-  if (life === 'live' || life === 'static') return null;
-  const revive = store.host.revive?.bind(store.host);
-  const who = store.host.behind ?? 'kernel';
-  const Who = capital(who);
-  const of = time ? `numbers of ${clock(time)}.` : 'no numbers yet.';
-  const text = {
-    connecting: `Connecting to the ${who}…`,
-    busy: 'The kernel is busy with a cell: edits are drawn dashed until it hears of them.',
-    gone: time ? `${Who} gone: ${of}` : `${Who} gone: the picture as it was saved.`,
-    starting: `The engine is gone and is being started again: ${of}`,
-    stopped: `Stopped: ${of}`,
-    failed: `${store.host.engine?.text ?? 'The engine cannot be started'}: ${of}`,
-    killed: `${capital(store.host.engine?.text ?? 'the engine was killed')}: ${of}`
-  }[life];
-  const start = { stopped: 'Start', killed: 'Start', failed: 'Try again' }[life as string];
-  return (
-    <div className={`ec-life ec-life-${life}`} role="status">
-      {text}
-      {life === 'gone' && revive && <button onClick={revive}>Reconnect</button>}
-      {start && store.host.start && <button onClick={() => store.host.start!()}>{start}</button>}
-      {life === 'gone' && !revive && <span> Run the cell again to bring it back.</span>}
-    </div>
-  );
-}
-
 function Said(): JSX.Element {
   const store = useStore();
+  const life = useLife(store);
   const spoken = useView(store, view => view.spoken);
   const revision = useGraph(store, graph => graph?.revision);
   const plugs = useGraph(store, graph => graph?.plugs.length ?? 0);
   const sockets = useGraph(store, graph => Object.keys(graph?.sockets ?? {}).length);
   return (
     <div className="ec-said">
-      <LifeLine />
+      {life === 'connecting' && <span className="ec-life">Connecting to the {store.host.behind ?? 'kernel'}…</span>}
       <span role="status" aria-live="polite" className="ec-spoken" title={spoken}>
         {spoken}
       </span>

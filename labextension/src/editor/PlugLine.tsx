@@ -99,6 +99,7 @@ function Label({ plug, pending, depth, selected, x, y }: LabelProps): JSX.Elemen
       className={`ec-depth nodrag nopan${selected ? ' ec-selected' : ''}${depth ? ' ec-deep' : ''}`}
       style={style}
       tabIndex={-1}
+      data-plug={keyOf(plug)}
       aria-label={`Plug ${plugName(plug)}: ${text}${depth ? ' on the way' : ''}`}
       title={`${plugName(plug)}${plug.when ? ` when ${plug.when}` : ''}: ${depth} on the way`}
       onClick={() => store.set({ panel: { kind: 'plug', key: keyOf(plug) } })}

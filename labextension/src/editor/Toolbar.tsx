@@ -1,11 +1,12 @@
 /** What concerns the whole flow, and the machines it runs on. */
 
 import type { JSX } from 'react';
-import { palette } from './choices';
+import { exports, palette } from './choices';
 import { useStore } from './context';
 import { tidy, undo } from './edits';
 import { Icon, type IconName } from './icons';
-import { jsonOf, svgOf } from './saving';
+import { inLab, inTab, openTab } from './lab';
+import { fullScreen } from './saving';
 import { useGraph, useLife, useNodes, useView, type Panel } from './store';
 import { placeId, type Place } from './wiring';
 import { nodeState, usage } from './words';
@@ -70,9 +71,9 @@ export function Toolbar(): JSX.Element {
         />
       </div>
       <div role="group" aria-label="Take away">
-        <Button icon="code" label="Code" wide="Code" off={off} act={panel('code')} />
-        <Button icon="save" label="Download as SVG" word="SVG" off={off} act={() => void svgOf(store)} />
-        <Button icon="save" label="Download as JSON" word="JSON" off={off} act={() => void jsonOf(store)} />
+        <Button icon="save" label="Export" word="Export" off={off} act={() => exports(store)} />
+        {inLab() && !inTab(store) && <Button icon="tab" label="Open in tab" wide="Open in tab" act={() => void openTab(store)} />}
+        {document.fullscreenEnabled && <Button icon="full" label="Full screen" keys="F" act={() => void fullScreen(store)} />}
         <Button icon="help" label="Help" keys="?" act={panel('help')} />
       </div>
       <Nodes />

@@ -2,7 +2,8 @@
 
 import { copy, paste } from './copying';
 import { edit, pause, plug, removeSockets, retry, tidy, undo, unplug } from './edits';
-import { jsonOf, svgOf } from './saving';
+import { inLab, inTab, openTab } from './lab';
+import { fullScreen, jsonOf, pngOf, svgOf } from './saving';
 import type { Choice, Panel, Store } from './store';
 import type { Graph, Plug } from './types';
 import { feeding, findPlug, keyOf, outputType, plugName, ports, verdict, type Place } from './wiring';
@@ -169,6 +170,8 @@ function commands(store: Store): Choice[] {
     { text: 'Fit the picture', run: () => store.fitAll() },
     { text: outline ? 'Hide the outline' : 'Show the outline', run: () => store.set({ outline: !outline }) },
     { text: rates ? 'Hide rates' : 'Show rates and latency', run: () => store.set({ rates: !rates }) },
+    ...(inLab() && !inTab(store) ? [{ text: 'Open in tab', run: () => void openTab(store) }] : []),
+    ...(document.fullscreenEnabled ? [{ text: 'Full screen', run: () => void fullScreen(store) }] : []),
     show(store, 'Help', { kind: 'help' }, 'keys')
   ];
   if (store.life === 'static') return views;
@@ -179,11 +182,23 @@ function commands(store: Store): Choice[] {
     { text: 'Tidy', hint: 'lay everything out anew', run: () => void tidy(store) },
     show(store, 'Add a processor', { kind: 'add' }),
     show(store, 'Add a node', { kind: 'addNode' }),
-    show(store, 'Code of this flow', { kind: 'code' }),
     show(store, 'History of edits', { kind: 'history' }),
     { text: 'Copy plugs', hint: 'Ctrl+C', run: () => void copy(store) },
     { text: 'Paste plugs', hint: 'Ctrl+V', run: () => void paste(store) },
-    { text: 'Download as SVG', run: () => void svgOf(store) },
-    { text: 'Download as JSON', run: () => void jsonOf(store) }
+    ...exported(store)
   ];
+}
+
+function exported(store: Store): Choice[] {
+  return [
+    show(store, 'Code of this flow', { kind: 'code' }, 'one cell that makes it anew'),
+    { text: 'Download as SVG', hint: 'as it is now', run: () => void svgOf(store) },
+    { text: 'Download as PNG', hint: 'as it is now', run: () => void pngOf(store) },
+    { text: 'Download as JSON', hint: 'the wiring, for ec.load', run: () => void jsonOf(store) }
+  ];
+}
+
+/** What can be taken away. */
+export function exports(store: Store): void {
+  store.set({ chooser: { title: 'Export', choices: exported(store) }, refusal: null });
 }

@@ -4,6 +4,7 @@ import type { KeyboardEvent } from 'react';
 import { open, palette } from './choices';
 import { copy, paste } from './copying';
 import { plug, removeSockets, undo, unplug } from './edits';
+import { fullScreen } from './saving';
 import type { Store } from './store';
 import { feeding, findPlug, keyOf, type Place } from './wiring';
 import { firstPlace, step, type Way } from './walk';
@@ -104,8 +105,10 @@ function removeFrom(store: Store, element: HTMLElement): void {
 function shortcut(store: Store, event: KeyboardEvent): boolean {
   const key = event.key.toLowerCase();
   if (!(event.ctrlKey || event.metaKey)) {
-    if (key !== '?' || typing(event.target)) return false;
-    store.set({ panel: { kind: 'help' } });
+    if (typing(event.target) || event.altKey) return false;
+    if (key === '?') store.set({ panel: { kind: 'help' } });
+    else if (key === 'f' && document.fullscreenEnabled) void fullScreen(store);
+    else return false;
     return true;
   }
   if (key === 'k') palette(store);

@@ -1,6 +1,7 @@
 /** What the picture shows, outside React: live numbers would otherwise draw everything again ten times a second. */
 
 import { useCallback, useSyncExternalStore } from 'react';
+import type { Wanted } from './adding';
 import { Looks } from './looks';
 import type { Answer, Graph, Host, Life, Metrics, Node, Shown, SocketCounts } from './types';
 import { keyOf, shared, type Ends, type Place } from './wiring';
@@ -31,6 +32,7 @@ export type Panel =
   | { kind: 'rename'; socket: string }
   | { kind: 'fix'; socket: string; argument: string }
   | { kind: 'node'; node: string }
+  | { kind: 'newSocket'; wanted: Wanted }
   | { kind: 'add' | 'addNode' | 'code' | 'history' | 'help' };
 
 export interface Refusal {

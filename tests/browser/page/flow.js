@@ -78,6 +78,18 @@ const EDITS = {
     need(graph, socket).processor = processor;
     return `move ${socket} to ${processor}`;
   },
+  note(graph, { id, text, place }, flow) {
+    const old = id && graph.notes.find(one => one.id === id);
+    if (id && !old) throw new Error(`no note ${id} is on the canvas`);
+    const made = { id: id ?? ++flow.number, text: text ?? old.text, place: place ?? old.place };
+    if (!made.text.trim()) throw new Error(`note: text= takes a text of 1 to 4000 characters, not ''`);
+    graph.notes = [...(graph.notes ?? []).filter(one => one.id !== id), made];
+    return `note '${made.text}'`;
+  },
+  remove_note(graph, { id }) {
+    graph.notes = graph.notes.filter(one => one.id !== id);
+    return `remove note ${id}`;
+  },
   fix(graph, { socket, argument, text }) {
     literal(text, argument);
     need(graph, socket).fixed[argument] = { type: 'int', text };
@@ -197,6 +209,15 @@ export class Flow {
     return {};
   }
 
+  // a cell has run, and made a socket of its function
+  declare(name, signature = [], more = {}) {
+    const task = { version: 1, source: `def ${name}(): ...`, file: 'cell', signature, stale: [], generator: false, parked: false };
+    const socket = { processor: 'main', paused: false, threads: 1, retries: 0, timeout: null, fixed: {}, returns: null, doc: '', placed: false, box: [0, 0, 232, 176], task };
+    const next = structuredClone(this.graph);
+    next.sockets[name] = { ...(next.sockets[name] ?? {}), ...socket, ...more };
+    return this.commit(layout(next), `socket ${name}`);
+  }
+
   op_start() {
     return {};
   }
@@ -291,7 +312,7 @@ export class Flow {
   }
 
   op_svg() {
-    return { text: '<svg xmlns="http://www.w3.org/2000/svg"></svg>' };
+    return { text: '<svg xmlns="http://www.w3.org/2000/svg" width="320" height="200"><circle r="9"/></svg>' };
   }
 
   op_save() {

@@ -7,6 +7,7 @@ import { Icon } from '../icons';
 import type { Panel } from '../store';
 import { AddNodePanel, AddPanel, FixPanel, RenamePanel, RunPanel } from './forms';
 import { CodePanel, HelpPanel, HistoryPanel } from './texts';
+import { NewSocketPanel } from './NewSocketPanel';
 import { NodePanel } from './NodePanel';
 import { PlugPanel } from './PlugPanel';
 import { ProcessorPanel } from './ProcessorPanel';
@@ -35,6 +36,8 @@ function title(panel: Panel): string {
       return 'Add a processor';
     case 'addNode':
       return 'Add a node';
+    case 'newSocket':
+      return 'New socket';
     case 'code':
       return 'Code of this flow';
     case 'history':
@@ -74,6 +77,8 @@ function body(panel: Panel): ReactNode {
       return <AddPanel />;
     case 'addNode':
       return <AddNodePanel />;
+    case 'newSocket':
+      return <NewSocketPanel wanted={panel.wanted} />;
     case 'node':
       return <NodePanel name={panel.node} />;
     case 'code':

@@ -1,0 +1,119 @@
+"""The picture at home in its page: what one can add from the canvas, its menus, its banner, the whole screen."""
+
+from __future__ import annotations
+
+from playwright.sync_api import expect
+
+# what the plugin of JupyterLab does: it marks the page and answers what pictures ask
+LAB = """() => {
+  document.body.dataset.ecLab = '';
+  window.asked = [];
+  document.addEventListener('ec-lab', ({ detail }) => {
+    asked.push([detail.what, detail.flow, detail.args]);
+    detail.answer = Promise.resolve({ ok: true });
+  });
+}"""
+VALUE = "[{name: 'value', kind: 'POSITIONAL_OR_KEYWORD', required: true, default: null, annotation: 'int'}]"
+
+
+def empty_spot(picture):
+    """A place of the canvas with nothing on it, low at the right."""
+    box = picture.canvas.bounding_box()
+    return box["x"] + box["width"] - 140, box["y"] + box["height"] - 60
+
+
+def test_plug_let_go_over_nothing_makes_a_cell_in_the_notebook_that_is_plugged_once_it_has_run(editor_page):
+    picture = editor_page()
+    picture.page.evaluate(LAB)
+    x, y = empty_spot(picture)
+    picture.drag(picture.output("count"), picture.output("count"), drop=False)
+    picture.page.mouse.move(x, y, steps=6)
+    picture.page.mouse.up()
+    picture.choose("New socket fed by count")
+    panel = picture.panel("New socket")
+    panel.get_by_label("Name").fill("double")
+    cell = "%%ec_socket\ndef double(value: int):\n    return value"
+    expect(panel.get_by_label("Its cell")).to_have_text(cell)
+    panel.get_by_role("button", name="Add cell").click()
+    expect(picture.said).to_have_text("a cell for double is in the notebook: plugged once it has run")
+    assert picture.page.evaluate("() => asked") == [["cell", "demo", {"code": cell}]]
+    picture.flow(f"declare('double', {VALUE})")
+    expect(picture.plug("count double value result")).to_be_attached()
+    where = picture.flow("graph.sockets.double.box")
+    assert [round(n) for n in where[:2]] == picture.asked("edit")[-1]["changes"][0]["positions"]["double"]
+    # its place and its plug are one step of undo
+    picture.button("Undo").click()
+    expect(picture.plug("count double value result")).to_have_count(0)
+    expect(picture.card("double")).to_be_visible()
+
+
+def test_where_there_is_no_notebook_a_new_socket_says_what_to_do(editor_page):
+    picture = editor_page()
+    picture.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    picture.page.mouse.dblclick(*empty_spot(picture))
+    picture.choose("New socket")
+    panel = picture.panel("New socket")
+    expect(panel).to_contain_text("paste it into a cell of the notebook and run it")
+    panel.get_by_label("Name").fill("no name")
+    expect(panel.get_by_role("alert")).to_have_text('"no name" is no name of a Python function')
+    panel.get_by_label("Name").fill("count")
+    expect(panel.get_by_role("alert")).to_have_text("there is a socket count already")
+    panel.get_by_label("Name").fill("twice")
+    panel.get_by_role("button", name="Copy").click()
+    expect(panel.get_by_role("alert")).to_have_text("Copied: paste it into a cell of the notebook, and run it.")
+    assert picture.page.evaluate("navigator.clipboard.readText()") == "%%ec_socket\ndef twice():\n    return None"
+    expect(picture.button("Open in tab")).to_have_count(0)
+
+
+def test_menus_open_on_card_plug_and_canvas_with_the_mouse_and_by_keyboard(editor_page):
+    picture = editor_page()
+    picture.card("join").click(button="right", position={"x": 60, "y": 14})
+    expect(picture.chooser).to_have_accessible_name("socket join")
+    picture.page.keyboard.press("Escape")
+    picture.page.mouse.click(*empty_spot(picture), button="right")
+    expect(picture.chooser).to_have_accessible_name("Add to the picture")
+    picture.page.keyboard.press("Escape")
+    line = picture.plug("load count text result").locator(".react-flow__edge-interaction")
+    line.dispatch_event("contextmenu", {"bubbles": True, "cancelable": True})
+    expect(picture.chooser).to_have_accessible_name("plug load → count.text")
+    picture.page.keyboard.press("Escape")
+    picture.card("count").focus()
+    picture.page.keyboard.press("Shift+F10")
+    expect(picture.chooser).to_have_accessible_name("socket count")
+    picture.page.keyboard.press("Escape")
+    expect(picture.card("count")).to_be_focused()
+    picture.canvas.focus()
+    picture.page.keyboard.press("Enter")
+    expect(picture.chooser).to_have_accessible_name("Add to the picture")
+
+
+def test_open_in_tab_asks_the_lab_around_the_picture(editor_page):
+    picture = editor_page()
+    picture.page.evaluate(LAB)
+    picture.button("Rates and latency").click()
+    picture.button("Open in tab").click()
+    picture.page.wait_for_function("() => asked.length === 1")
+    assert picture.page.evaluate("() => asked") == [["tab", "demo", {}]]
+
+
+def test_the_picture_fills_the_screen_and_comes_back(editor_page):
+    picture = editor_page()
+    picture.button("Full screen").click()
+    picture.page.wait_for_function("() => document.fullscreenElement?.classList.contains('ec-root')")
+    picture.card("join").focus()
+    picture.page.keyboard.press("f")
+    picture.page.wait_for_function("() => !document.fullscreenElement")
+
+
+def test_one_banner_says_what_is_wrong_with_one_button(editor_page):
+    picture = editor_page("six")
+    banner = picture.page.locator(".ec-banner")
+    # a node that cannot be reached, where all else is well
+    expect(banner).to_contain_text("Node lab2 is down")
+    expect(banner.get_by_role("button")).to_have_text(["Try again"])
+    picture.page.evaluate("() => model.engine('stopped', 'the engine was stopped')")
+    expect(banner).to_contain_text("Stopped: numbers of")
+    expect(banner.get_by_role("button")).to_have_text(["Start"])
+    expect(banner).to_have_count(1)
+    # it hides nothing: what lies under it is there for the pointer
+    assert banner.evaluate("one => getComputedStyle(one).pointerEvents") == "none"
