@@ -292,8 +292,29 @@ class Node:
     tls: tuple[str, ...] = ()
 
 
-Record = Socket | Plug | Processor | Task | Node
-KINDS: dict[str, type[Any]] = {"socket": Socket, "plug": Plug, "processor": Processor, "task": Task, "node": Node}
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A text on the canvas, beside the cards.
+
+    Attributes
+    ----------
+    id : int
+        Identity.
+    text : str
+        What it says; a plain text wherever it is shown.
+    place : tuple of float
+        x and y of its upper left corner.
+    """
+
+    id: int
+    text: str
+    place: tuple[float, float]
+
+
+Record = Socket | Plug | Processor | Task | Node | Note
+KINDS: dict[str, type[Any]] = {
+    "socket": Socket, "plug": Plug, "processor": Processor, "task": Task, "node": Node, "note": Note,
+}  # fmt: skip
 
 
 def to_json(record: Record) -> dict[str, Any]:

@@ -44,6 +44,8 @@ _CHANGES = {
     "move": ("socket", "processor"),
     "fix": ("socket", "argument", "text"),
     "unfix": ("socket", "argument"),
+    "note": ("id", "text", "place"),
+    "remove_note": ("id",),
 }
 """Changes a picture may make, and the fields each takes; tasks come from cells only."""
 

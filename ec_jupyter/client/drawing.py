@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from html import escape
+from itertools import islice
+from textwrap import wrap
 from typing import Any
 
 from ec_jupyter.client import scene
@@ -14,9 +16,14 @@ from ec_jupyter.flow.layout import HEAD as TITLE
 # it stands on white pages and on dark ones, and cannot ask which: its own ground, and dark on light
 _GROUND, _FRAME, _FIELD, _CARD = "#f4f5f7", "#8b93a1", "#e6e9ee", "#ffffff"
 _INK, _SOFT, _LINE, _BAD = "#1c2430", "#4d5766", "#5b6b86", "#a4262c"
+_PAPER, _EDGE = "#fff6d6", "#c9a94f"
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif"
 
 MARGIN = 16.0
+NOTE_WIDTH, NOTE_LINE = 220.0, 16.0
+NOTE_CHARACTERS, NOTE_LINES = 34, 60
+"""Of a line of a note, and lines that are drawn of one."""
+
 TOP = 36.0
 """Height of a card above its first port."""
 
@@ -48,7 +55,8 @@ def svg(
     boxes = scene.boxes(topology)
     sockets, numbers = topology["sockets"], (counts or {}).get("sockets", {})
     fields = _fields(topology, boxes)
-    x, y, width, height = _frame(list(fields.values()))
+    notes = [(note["text"], _note_box(note)) for note in topology.get("notes", ())]
+    x, y, width, height = _frame([*fields.values(), *(box for _, box in notes)])
     if footer:
         width, height = max(width, 7.0 * len(footer)), height + 20
     says = f"flow {name}: {len(boxes)} sockets, {len(topology['plugs'])} plugs"
@@ -62,10 +70,38 @@ def svg(
         *_groups(topology, fields),
         *_plugs(topology, boxes, (counts or {}).get("plugs", {})),
         *(_card(n, sockets[n], box, numbers.get(n), (seen or {}).get(n)) for n, box in boxes.items()),
+        *(_note(text, box) for text, box in notes),
         f'<text x="{_n(x + 12)}" y="{_n(y + height - 12)}" fill="{_SOFT}">{escape(footer)}</text>' if footer else "",
         "</svg>",
     ]
     return "\n".join(filter(None, parts)) + "\n"
+
+
+def _note_lines(text: str) -> list[str]:
+    wrapped = (line for part in text.splitlines() for line in (wrap(part, NOTE_CHARACTERS) or [""]))
+    return list(islice(wrapped, NOTE_LINES))
+
+
+def _plain(line: str) -> str:
+    # XML has no other control characters
+    return "".join(c for c in line if c.isprintable())
+
+
+def _note_box(note: Mapping[str, Any]) -> Box:
+    x, y = note["place"]
+    return x, y, NOTE_WIDTH, 20.0 + NOTE_LINE * len(_note_lines(note["text"]))
+
+
+def _note(text: str, box: Box) -> str:
+    x, y, width, height = box
+    lines = "".join(
+        f'<text x="{_n(x + 10)}" y="{_n(y + 10 + NOTE_LINE * (at + 0.75))}" fill="{_INK}">{escape(_plain(line))}</text>'
+        for at, line in enumerate(_note_lines(text))
+    )
+    return (
+        f'<g><rect x="{_n(x)}" y="{_n(y)}" width="{_n(width)}" height="{_n(height)}" rx="4" fill="{_PAPER}" '
+        f'stroke="{_EDGE}"/>{lines}</g>'
+    )
 
 
 def _n(number: float) -> str:

@@ -83,6 +83,7 @@ class Recipe:
     plugs: list[dict[str, Any]] = field(default_factory=list)
     paused: list[str] = field(default_factory=list)
     nodes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    notes: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def unbound(self) -> list[str]:
@@ -110,6 +111,7 @@ def recipe(topology: Mapping[str, Any], name: str) -> Recipe:
             made.paused.append(processor)
     made.parts = [_part(n, record) for n, record in topology["sockets"].items() if not record.get("parked")]
     made.plugs = list(_plugs(topology["plugs"]))
+    made.notes = [{"text": note["text"], "place": note["place"]} for note in topology.get("notes", ())]
     lost = [f"{what}: {one.get('why', _UNKNOWN)}" for what, one in _pieces(made) if "code" not in one]
     if lost:
         raise DeclarationError(f"flow {name!r} cannot be written down: {'; '.join(lost)}")
@@ -225,6 +227,8 @@ def code(topology: Mapping[str, Any], name: str, opening: str | None = None) -> 
     if placed:
         lines = textwrap.wrap(f"flow.place({placed})", 110, subsequent_indent="    ", break_long_words=False)
         cell.edit({}, "\n".join(lines))
+    for note in made.notes:
+        cell.edit({}, f"flow.note({note['text']!r}, ({note['place'][0]:g}, {note['place'][1]:g}))")
     paused = [*made.paused, *(part.name for part in made.parts if part.paused)]
     cell.add(f"flow.pause({', '.join(map(repr, paused))})" if paused else "")
     return cell.text
@@ -330,6 +334,7 @@ def saved(topology: Mapping[str, Any], name: str) -> str:
         "sockets": {part.name: _saved_part(part) for part in made.parts},
         "plugs": [plug | {"when": _saved(plug["when"])} if "when" in plug else plug for plug in made.plugs],
         "paused": made.paused,
+        "notes": made.notes,
     }
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 

@@ -44,6 +44,7 @@ def graph(topology: Mapping[str, Any], flow: str) -> dict[str, Any]:
         "sockets": {name: _socket(name, record, found[name]) for name, record in _sockets(topology)},
         "plugs": [{key: plug.get(key) for key in _PLUG} for plug in topology["plugs"]],
         "nodes": [_node(record) for record in topology["nodes"]],
+        "notes": list(topology.get("notes", ())),
     }
 
 

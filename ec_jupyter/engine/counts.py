@@ -64,6 +64,7 @@ class Counts:
             "sockets": {s.name: _socket_row(wiring, core.python, s, rows) for s in there},
             "plugs": [_plug_row(p, names, rows) for p in wiring.live],
             "nodes": [_node_row(facts) for facts in self._fleet.facts()],
+            "notes": [{"id": n.id, "text": n.text, "place": list(n.place)} for n in wiring.notes.values()],
         }
 
     def now(self, *, asked: bool = False) -> dict[str, Any]:

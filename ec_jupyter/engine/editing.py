@@ -11,6 +11,7 @@ from ec_jupyter.engine import asides, missed, node_factory, recovery
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.job import Job, StoredValue
 from ec_jupyter.engine.parts import Audience, Clock, Nodes
+from ec_jupyter.engine.records import NOTE
 from ec_jupyter.engine.suspects import KINDS
 from ec_jupyter.engine.undoing import Undoing
 from ec_jupyter.errors import ProcessorNotFoundError, RevisionError, SocketNotFoundError, by_name
@@ -242,6 +243,10 @@ def _write(core: Core, kind: str, key: Any, record: Any) -> None:
     step = core.journal.step
     if kind == "processor":
         step("drop_processor_nodes", (key,))
+    if kind == "note":
+        place = f"{NOTE}{key}"
+        step("put_meta", (place, json.dumps(to_json(record)))) if record else step("drop_meta", (place,))
+        return
     if record is None:
         step("leave_node" if kind == "node" else f"drop_{kind}", (key,))
         return

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.suspects import KINDS, NODE, PLUG, PROCESSOR, SOCKET, TASK
 from ec_jupyter.flow.topology import Topology
-from ec_jupyter.model import MAIN, Node, Processor, Socket, Task, from_json
+from ec_jupyter.model import MAIN, Node, Note, Processor, Socket, Task, from_json
 
 log = logging.getLogger(__name__)
+
+NOTE = "note:"
+"""How the keys of notes begin among the facts of the flow."""
 
 
 def nodes(core: Core) -> tuple[dict[str, Node], list[Node]]:
@@ -52,7 +55,18 @@ def load_topology(core: Core, revision: int) -> Topology:
         {p.name: p for p in (Processor(MAIN), *processors)},
         tasks,
         nodes(core)[0],
+        {note.id: note for note in _notes(core)},
     )
+
+
+def _notes(core: Core) -> Iterator[Note]:
+    """Notes on the canvas. One that cannot be read is left out: nothing depends on it."""
+    for key, text in core.store.meta.items():
+        if key.startswith(NOTE):
+            try:
+                yield from_json("note", json.loads(text))
+            except (ValueError, TypeError, AttributeError) as error:
+                log.error("note %s cannot be read", key, exc_info=error)
 
 
 def _records(core: Core, kind: int, rows: Iterable[tuple[int, str]]) -> list[Any]:

@@ -17,7 +17,9 @@ Change = dict[str, Any]
 Touched = tuple[str, Any, Any, Any]
 """Kind of record, its key, the record before and after; None where there is none."""
 
-TABLES = {"socket": "sockets", "plug": "plugs", "processor": "processors", "task": "tasks", "node": "nodes"}
+TABLES = {
+    "socket": "sockets", "plug": "plugs", "processor": "processors", "task": "tasks", "node": "nodes", "note": "notes",
+}  # fmt: skip
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\Z")
 

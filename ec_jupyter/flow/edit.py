@@ -25,7 +25,7 @@ from ec_jupyter.flow.draft import Change, Draft, Edited, Limits, Touched, check_
 from ec_jupyter.flow.layout import Card, layout
 from ec_jupyter.flow.options import checked
 from ec_jupyter.flow.topology import Topology
-from ec_jupyter.model import LOCAL, MAIN, POSITIONAL, Condition, Fixed, Parameter, Plug, Processor, Socket, Task
+from ec_jupyter.model import LOCAL, MAIN, POSITIONAL, Condition, Fixed, Note, Parameter, Plug, Processor, Socket, Task
 
 SAID = 4
 """How many names the history lists."""
@@ -362,6 +362,36 @@ def _unfix(draft: Draft, change: Change) -> None:
     draft.says.append(f"unfix {socket.name}.{name}")
 
 
+# -- notes ---------------------------------------------------------------------
+def _note(draft: Draft, change: Change) -> None:
+    """Make a note, or change what one says and where it is."""
+    old = _known_note(draft, change["id"]) if change.get("id") is not None else None
+    text = change["text"] if "text" in change or old is None else old.text
+    place = tuple(change["place"]) if "place" in change or old is None else old.place
+    note = Note(old.id if old else draft.new_id(), text, place)
+    draft.put("note", note.id, note)
+    moved = old is not None and old.text == text
+    draft.says.append(f"{'move note' if moved else 'note'} {_first_words(text)}")
+
+
+def _remove_note(draft: Draft, change: Change) -> None:
+    note = _known_note(draft, change["id"])
+    draft.put("note", note.id, None)
+    draft.says.append(f"remove note {_first_words(note.text)}")
+
+
+def _known_note(draft: Draft, key: int) -> Note:
+    found = draft.topology.notes.get(key)
+    if found is None:
+        raise WiringError(f"no note {key} is on the canvas")
+    return found
+
+
+def _first_words(text: str) -> str:
+    words = " ".join(text.split())
+    return repr(words if len(words) <= 40 else f"{words[:39]}…")
+
+
 _OPERATIONS: dict[str, Callable[[Draft, Change], None]] = {
     "socket": _socket,
     "remove": _remove,
@@ -377,4 +407,6 @@ _OPERATIONS: dict[str, Callable[[Draft, Change], None]] = {
     "unplug": _unplug,
     "fix": _fix,
     "unfix": _unfix,
+    "note": _note,
+    "remove_note": _remove_note,
 }

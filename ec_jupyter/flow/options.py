@@ -19,6 +19,8 @@ FARTHEST = 1e9
 LONGEST_NAME = 100
 """Characters: a name is shown on a card, and one of a flow is a folder's."""
 
+LONGEST_NOTE = 4000
+
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?\s*", re.IGNORECASE)
 
 
@@ -157,6 +159,13 @@ def _position(value: Any) -> list[float]:
     return [x, y]
 
 
+def _note_text(value: Any) -> str:
+    text = _text(value)
+    if not 0 < len(text.strip()) <= LONGEST_NOTE:
+        raise ValueError
+    return text
+
+
 def _affinity(value: Any) -> list[int]:
     if isinstance(value, (str, bytes, Mapping)):
         raise TypeError
@@ -215,6 +224,10 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "ask": _FLAG,
     },
     "rename": {"to": Option("a name", _text)},
+    "note": {
+        "text": Option(f"a text of 1 to {LONGEST_NOTE} characters", _note_text),
+        "place": Option("x and y, two numbers", _position),
+    },
 }
 """By kind of edit: the options whose values are checked."""
 
@@ -246,7 +259,8 @@ def checked(change: Mapping[str, Any]) -> dict[str, Any]:
 def _whose(kind: str, change: Mapping[str, Any]) -> str:
     if kind in ("plug", "unplug"):
         return f"{kind} '{change.get('source')} -> {change.get('target')}'"
-    return f"{kind} {change.get('name')!r}"
+    whose = change.get("name", change.get("id"))
+    return f"{kind} {whose!r}" if whose is not None else kind
 
 
 # -- arguments of calls ---------------------------------------------------------------

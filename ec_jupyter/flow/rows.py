@@ -66,6 +66,7 @@ def topology(view: View) -> Topology:
         {p.name: p for p in processors},
         {n: _task(n, row["task"]) for n, _, row in rows},
         {n.name: n for n in nodes},
+        {row["id"]: from_json("note", row) for row in view.get("notes", ())},
     )
 
 

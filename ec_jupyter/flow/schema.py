@@ -147,6 +147,8 @@ EDITS: dict[str, tuple[Fields, Fields]] = {
     "unplug": ({"source": NAME, "target": NAME}, {"argument": _or_none(NAME), "on": _or_none(TEXT)}),
     "fix": ({"socket": NAME, "argument": NAME, "value": FIXED}, {"type": TEXT, "text": TEXT}),
     "unfix": ({"socket": NAME, "argument": NAME}, {}),
+    "note": ({}, {"id": _or_none(ID)}),
+    "remove_note": ({"id": ID}, {}),
 }
 """Of each change that an edit may hold: the fields that it needs, and those that it may have beside its `options`."""
 

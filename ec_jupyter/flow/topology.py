@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from ec_jupyter.flow.tag import Path, Tag, path
-from ec_jupyter.model import MAIN, Node, Plug, Processor, Socket, Task
+from ec_jupyter.model import MAIN, Node, Note, Plug, Processor, Socket, Task
 
 Key = tuple[int, str]
 """One argument of one socket."""
@@ -34,7 +34,7 @@ class Topology:
     ----------
     revision : int
         Number of the last edit.
-    sockets, plugs, processors, tasks, nodes : dict
+    sockets, plugs, processors, tasks, nodes, notes : dict
         Records by id (processors and nodes by name).
     """
 
@@ -44,6 +44,7 @@ class Topology:
     processors: dict[str, Processor] = field(default_factory=dict)
     tasks: dict[int, Task] = field(default_factory=dict)
     nodes: dict[str, Node] = field(default_factory=dict)
+    notes: dict[int, Note] = field(default_factory=dict)
 
     @cached_property
     def names(self) -> dict[str, int]:

@@ -59,6 +59,7 @@ class Drafted:
             "processors": {p.name: rows.processor_row(p) for p in wiring.processors.values()},
             "sockets": _Table(wiring.names, lambda n: rows.socket_row(wiring, wiring.sockets[n], "")),
             "plugs": _Plugs(wiring),
+            "notes": [{"id": n.id, "text": n.text, "place": list(n.place)} for n in wiring.notes.values()],
             "nodes": [*nodes.values(), *(_node_row(n) for n in wiring.nodes.values() if n.name not in nodes)],
         }
 

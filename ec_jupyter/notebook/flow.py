@@ -118,6 +118,31 @@ class Flow(Wiring, Calls):
             with self._editor.edit() as edit:
                 edit.add("position", positions=places)
 
+    @property
+    def notes(self) -> list[dict[str, Any]]:
+        """Notes on the canvas: their text, their place and the number by which `note` changes one."""
+        return [dict(note) for note in self._client.topology["notes"]]
+
+    def note(self, text: str, place: tuple[float, float] = (0.0, 0.0), *, number: int | None = None) -> None:
+        """Write a note on the canvas of the picture, or (`number`) another text in the place of one; ``""`` removes it.
+
+        Parameters
+        ----------
+        text : str
+            What it says, in plain text of up to 4000 characters.
+        place : tuple of float
+            x and y of its upper left corner, in the picture's own units.
+        number : int, optional
+            The note that is changed.
+        """
+        with self._editor.edit() as edit:
+            if number is None:
+                edit.add("note", text=text, place=list(place))
+            elif text:
+                edit.add("note", id=number, text=text, place=list(place))
+            else:
+                edit.add("remove_note", id=number)
+
     def svg(self, path: str | os.PathLike[str] | None = None) -> str:
         """The picture as it is now, with its numbers, as SVG; also written to `path` if one is given."""
         from ec_jupyter.client.drawing import svg

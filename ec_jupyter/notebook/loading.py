@@ -210,6 +210,9 @@ def _wire(flow: Flow, document: Mapping[str, Any], there: Mapping[str, Mapping[s
     for plug in document["plugs"]:
         options = {key: value for key, value in plug.items() if key not in ("source", "target")}
         flow.plug(plug["source"], plug["target"], **options)
+    for given in document.get("notes", ()):
+        if given not in [{"text": one["text"], "place": one["place"]} for one in flow.notes]:
+            flow.note(given["text"], given["place"])
     flow.place(**{name: part["position"] for name, part in document["sockets"].items() if part["position"]})
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from playwright.sync_api import expect
 
+from tests.attacks import ATTACKS
+
 # what the plugin of JupyterLab does: it marks the page and answers what pictures ask
 LAB = """() => {
   document.body.dataset.ecLab = '';
@@ -85,6 +87,51 @@ def test_menus_open_on_card_plug_and_canvas_with_the_mouse_and_by_keyboard(edito
     picture.canvas.focus()
     picture.page.keyboard.press("Enter")
     expect(picture.chooser).to_have_accessible_name("Add to the picture")
+
+
+def test_a_note_is_written_on_the_canvas_moved_and_undone(editor_page):
+    picture = editor_page()
+    x, y = empty_spot(picture)
+    picture.page.mouse.dblclick(x, y - 40)
+    picture.choose("Note")
+    text = picture.page.get_by_label("Text of the note")
+    expect(text).to_be_focused()
+    text.fill("ask Ada\nabout the units")
+    picture.page.keyboard.press("Control+Enter")
+    note = picture.canvas.get_by_role("group", name="note: ask Ada")
+    expect(note).to_have_text("ask Ada\nabout the units")
+    expect(note).to_be_focused()
+    before = note.bounding_box()
+    picture.page.mouse.move(before["x"] + 30, before["y"] + 12)
+    picture.page.mouse.down()
+    picture.page.mouse.move(before["x"] - 30, before["y"] - 28, steps=6)
+    picture.page.mouse.up()
+    expect(picture.said).to_have_text("moved a note")
+    place = picture.flow("graph.notes[0].place")
+    number = picture.flow("graph.notes[0].id")
+    assert picture.asked("edit")[-1]["changes"] == [{"op": "note", "id": number, "place": place}]
+    picture.button("Undo").click()
+    picture.page.wait_for_function("place => flow.graph.notes[0].place[0] !== place", arg=place[0])
+    note.focus()
+    picture.page.keyboard.press("Delete")
+    expect(note).to_have_count(0)
+    picture.button("Undo").click()
+    expect(note).to_have_text("ask Ada\nabout the units")
+
+
+def test_what_a_note_says_runs_nowhere(editor_page, fetched):
+    picture = editor_page()
+    for n, attack in enumerate(ATTACKS):
+        picture.page.evaluate(
+            "([text, at]) => flow.op_edit({ changes: [{ op: 'note', text, place: [at * 250, 700] }] })", [attack, n]
+        )
+    notes = picture.page.locator(".ec-note")
+    expect(notes).to_have_count(len(ATTACKS))
+    assert notes.locator("p").all_text_contents() == ATTACKS
+    assert notes.locator("p *").count() == 0
+    picture.button("Outline").click()
+    assert picture.page.evaluate("() => window.hit") is None
+    assert not [path for path in fetched if "hit" in path]
 
 
 def test_open_in_tab_asks_the_lab_around_the_picture(editor_page):

@@ -19,7 +19,7 @@ from ec_jupyter.errors import (
 )
 from ec_jupyter.flow.edit import Limits, check_name, edit, revert, settle
 from ec_jupyter.flow.topology import Topology
-from ec_jupyter.model import Processor
+from ec_jupyter.model import Note, Processor
 
 LIMITS = Limits(4, "3.11", lambda socket: 0)
 
@@ -87,6 +87,21 @@ def test_a_bad_change_raises_and_the_topology_is_the_one_from_before(editor):
     with pytest.raises(SocketNotFoundError, match="did you mean 'join'"):
         editor(socket("new", "x"), plug("new", "jion", "one"))
     assert editor.topology is before
+
+
+def test_a_note_is_written_moved_and_removed_and_undo_brings_it_back(editor):
+    made = editor({"op": "note", "text": "look  here", "place": [1, 2]})
+    (note,) = editor.topology.notes.values()
+    assert (note.text, note.place, made.text) == ("look  here", (1, 2), "note 'look here'")
+    editor({"op": "note", "id": note.id, "place": [5.5, 6]})
+    editor({"op": "note", "id": note.id, "text": "there"})
+    assert list(editor.topology.notes.values()) == [Note(note.id, "there", (5.5, 6))]
+    gone = editor({"op": "remove_note", "id": note.id})
+    assert [one.text for one in editor.log[-3:]] == ["move note 'look here'", "note 'there'", "remove note 'there'"]
+    assert not editor.topology.notes
+    assert revert(editor.topology, gone.touched).topology.notes == {note.id: Note(note.id, "there", (5.5, 6))}
+    with pytest.raises(WiringError, match=f"no note {note.id} is on the canvas"):
+        editor({"op": "note", "id": note.id, "text": "x"})
 
 
 def test_nothing_changed_is_no_revision(editor):

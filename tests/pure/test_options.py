@@ -58,6 +58,11 @@ BAD = [
     ("node", "lease", "x"),
     ("node", "cpus", 0),
     ("rename", "to", 5),
+    ("note", "text", 5),
+    ("note", "text", "  "),
+    ("note", "text", 4001 * "x"),
+    ("note", "place", "12"),
+    ("note", "place", [1, math.inf]),
 ]
 
 
@@ -74,7 +79,7 @@ def test_what_an_option_does_not_take_is_refused_with_what_it_takes(kind: str, w
 
 @pytest.mark.parametrize(("kind", "word"), [(k, w) for k, words in OPTIONS.items() for w in words])
 def test_no_value_of_any_kind_gets_through_or_out_as_another_error(kind: str, word: str) -> None:
-    texts = {"processor", "to", "python", "nodes", "on", "hold"}
+    texts = {"processor", "to", "text", "python", "nodes", "on", "hold"}
     for value in NEVER:
         if word in texts and isinstance(value, (str, bytes, dict)):
             continue

@@ -10,6 +10,7 @@ import pytest
 from ec_jupyter.client import scene
 from ec_jupyter.client.drawing import svg
 from ec_jupyter.client.source import described, used
+from tests.attacks import ATTACKS
 
 Record = dict[str, Any]
 
@@ -87,6 +88,18 @@ def test_it_shows_numbers_where_it_is_given_some() -> None:
     now = counts(add=counted(queued=2, failed=1, arrived={"one": 4}), read=counted(done=9))
     shown = texts(svg(wiring(), "f", {**now, "plugs": {"7": 4}}))
     assert {"2 queued · 1 failed", "9 done", "4 arrived", "4, map, when result > 1"} <= set(shown)
+
+
+def test_a_note_is_drawn_as_text_and_the_picture_is_large_enough_for_it() -> None:
+    notes = [{"id": n, "text": f"{text}\x00\n\nsecond", "place": [2000 + n, 900]} for n, text in enumerate(ATTACKS)]
+    drawn = ElementTree.fromstring(svg({**wiring(), "notes": notes}, "demo"))
+    said = [one.text or "" for one in drawn.iter("{http://www.w3.org/2000/svg}text")]
+    for attack in ATTACKS:
+        assert attack.replace(" ", "")[:30] in "".join(said).replace(" ", "")
+    known = {"svg", "title", "rect", "text", "tspan", "g", "path", "circle"}
+    assert {one.tag.rpartition("}")[2] for one in drawn.iter()} <= known
+    x, _, width, _ = map(float, drawn.attrib["viewBox"].split())
+    assert x + width > 2200
 
 
 def test_an_empty_flow_and_a_line_below_can_be_drawn() -> None:

@@ -31,6 +31,7 @@ CELLS = [
     "LIMIT = 100\nflow.plug('add', 'read', cycle=True, when='result > LIMIT')\nflow.plug('mean', 'broken', on='error')",
     "flow.fix('add', y={'a': [1, 'x', None]})",
     "flow.place(read=(10, 20.5), add=(500, 0))",
+    "flow.note('units:\\n\"m/s\"', (900, 40.5))",
     "flow.pause('broken', 'maths')",
     "LIMIT = SCALE = 99",
 ]
@@ -46,7 +47,8 @@ def shape(topology: dict[str, Any]) -> dict[str, Any]:
         key = record["key"] and {k: v for k, v in record["key"].items() if k != "sha256"}
         sockets[name] = {**{k: v for k, v in record.items() if k != "id"}, "task": task, "key": key}
     plugs = [json.dumps({k: v for k, v in plug.items() if k != "id"}, sort_keys=True) for plug in topology["plugs"]]
-    return {"sockets": sockets, "processors": topology["processors"], "plugs": sorted(plugs)}
+    notes = [{k: v for k, v in note.items() if k != "id"} for note in topology["notes"]]
+    return {"sockets": sockets, "processors": topology["processors"], "plugs": sorted(plugs), "notes": notes}
 
 
 @pytest.fixture

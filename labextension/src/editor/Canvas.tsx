@@ -14,16 +14,17 @@ import { useCallback, useEffect, useMemo, useRef, useState, type JSX } from 'rea
 import { menu, offer } from './canvasMenu';
 import { useStore } from './context';
 import { edit } from './edits';
+import { NoteCard } from './NoteCard';
 import { PlugLine } from './PlugLine';
 import { dropped } from './plugging';
 import { ProcessorGroup } from './ProcessorGroup';
-import { cardId, groupAt, groupId, moved, sceneEdges, sceneNodes, type PlugEdge, type SceneNode } from './scene';
+import { cardId, groupAt, groupId, moved, noteId, sceneEdges, sceneNodes, type PlugEdge, type SceneNode } from './scene';
 import { SocketCard } from './SocketCard';
 import { useGraph, useLife, useView, type Store } from './store';
 import { canvasKey } from './keys';
 import { keyOf, placeId, verdict, type Place } from './wiring';
 
-const NODE_TYPES = { socket: SocketCard, processor: ProcessorGroup };
+const NODE_TYPES = { socket: SocketCard, processor: ProcessorGroup, note: NoteCard };
 const EDGE_TYPES = { plug: PlugLine };
 const FIT = { padding: 0.06, maxZoom: 1 };
 /** Below it a card's rows cannot be read, and only cost time. */
@@ -178,20 +179,30 @@ async function place(
   dragged: SceneNode[],
   processor: string | null
 ): Promise<void> {
-  const names = new Set(dragged.flatMap(node => (node.type === 'socket' ? [node.data.socket] : node.data.sockets)));
+  const names = new Set(dragged.flatMap(socketsOf));
   const positions = Object.fromEntries(
     [...names].map(name => {
       const { x, y } = flow.getNode(cardId(name))!.position;
       return [name, [Math.round(x), Math.round(y)]];
     })
   );
-  if (!names.size) return;
+  const notes = dragged
+    .filter(node => node.type === 'note')
+    .map(({ data, position: { x, y } }) => {
+      return { op: 'note', id: data.note.id, place: [Math.round(x), Math.round(y)] };
+    });
+  if (!names.size) return void (notes.length && edit(store, notes, 'moved a note'));
   const leaving = [...names].filter(name => processor !== null && store.graph?.sockets[name]?.processor !== processor);
-  const changes = [{ op: 'position', positions }, ...leaving.map(socket => ({ op: 'move', socket, processor }))];
+  const changes = [...notes, { op: 'position', positions }, ...leaving.map(socket => ({ op: 'move', socket, processor }))];
   const said = leaving.length ? `${leaving.join(', ')} on processor ${processor} now` : `moved ${[...names].join(', ')}`;
   const answer = await edit(store, changes, said);
   const { graph } = store;
   if (!answer && graph) flow.setNodes(before => sceneNodes(graph, store.view.folded, before));
+}
+
+function socketsOf(node: SceneNode): string[] {
+  if (node.type === 'note') return [];
+  return node.type === 'socket' ? [node.data.socket] : node.data.sockets;
 }
 
 const pointer = (event: MouseEvent | TouchEvent) => ('changedTouches' in event ? event.changedTouches[0]! : event);
@@ -234,6 +245,12 @@ function useSelection(store: Store, nodes: SceneNode[], plugs: ReadonlySet<strin
   }, [store, key]);
 }
 
+function nodeId(to: Exclude<Place, { kind: 'node' }>): string | null {
+  if (to.kind === 'processor') return groupId(to.processor);
+  if (to.kind === 'note') return noteId(to.note);
+  return to.kind === 'plug' ? null : cardId(to.socket);
+}
+
 /** Lets the rest of the editor bring a place into sight and focus it. */
 function useGoTo(
   store: Store,
@@ -244,7 +261,7 @@ function useGoTo(
     store.fitAll = () => void requestAnimationFrame(() => void flow.fitView(FIT));
     store.goTo = (to: Place) => {
       if (to.kind === 'node') return store.set({ panel: to });
-      const id = to.kind === 'processor' ? groupId(to.processor) : to.kind === 'plug' ? null : cardId(to.socket);
+      const id = nodeId(to);
       const node = id === null ? undefined : flow.getNode(id);
       if (!node) return;
       if (node.hidden && node.type === 'socket') unfoldFor(store, node.data.socket);

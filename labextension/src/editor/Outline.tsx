@@ -41,6 +41,7 @@ function rows(graph: Graph, opened: ReadonlySet<string>): Row[] {
     }
   }
   for (const { name: node } of graph.nodes) add({ kind: 'node', node }, 1, false);
+  for (const { id: note } of graph.notes ?? []) add({ kind: 'note', note }, 1, false);
   return list;
 }
 
@@ -156,6 +157,8 @@ const Text = memo(function Text({ place }: { place: Place }): JSX.Element | null
     }
     case 'node':
       return <NodeText name={place.node} />;
+    case 'note':
+      return <span>note: {graph.notes?.find(one => one.id === place.note)?.text}</span>;
     case 'plug': {
       const plug = findPlug(graph, place.key);
       return plug ? <PlugText plug={plug} /> : null;

@@ -5,6 +5,7 @@ import type { Spot } from './adding';
 import { open, palette } from './choices';
 import { tidy } from './edits';
 import { placeAt } from './keys';
+import { newNote } from './notes';
 import type { Choice, Store } from './store';
 import { keyOf, type Place } from './wiring';
 
@@ -22,6 +23,7 @@ export function offer(store: Store, at: Point, spot: Spot, processor: string | n
     run: () => store.set({ panel: { kind: 'newSocket', wanted: { source, spot, processor } } })
   };
   const rest: Choice[] = [
+    { text: 'Note', hint: 'text on the canvas', run: () => void newNote(store, spot) },
     { text: 'Add a processor', run: () => store.set({ panel: { kind: 'add' } }) },
     { text: 'Add a node', run: () => store.set({ panel: { kind: 'addNode' } }) },
     { text: 'Fit the picture', run: () => store.fitAll() },

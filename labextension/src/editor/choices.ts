@@ -2,6 +2,7 @@
 
 import { copy, paste } from './copying';
 import { edit, pause, plug, removeSockets, retry, tidy, undo, unplug } from './edits';
+import { removeNote } from './notes';
 import { inLab, inTab, openTab } from './lab';
 import { fullScreen, jsonOf, pngOf, svgOf } from './saving';
 import type { Choice, Panel, Store } from './store';
@@ -23,6 +24,8 @@ export const placeName = (place: Place): string => {
       return `Output of ${place.socket}`;
     case 'node':
       return `node ${place.node}`;
+    case 'note':
+      return 'Note';
     case 'plug': {
       const [source, target, argument, on] = JSON.parse(place.key) as [string, string, string, 'result' | 'error'];
       return `plug ${plugName({ source, target, argument, on })}`;
@@ -49,6 +52,11 @@ function choicesAt(store: Store, graph: Graph, place: Place, at: Point | null): 
       return ofOutput(store, graph, place.socket, at);
     case 'node':
       return [show(store, 'Details', place)];
+    case 'note':
+      return [
+        { text: 'Write', run: () => requestAnimationFrame(() => store.set({ writing: place.note })) },
+        { text: 'Remove', hint: 'undo brings it back', run: () => void removeNote(store, place.note) }
+      ];
     case 'plug': {
       const found = findPlug(graph, place.key);
       return found ? ofPlug(store, found) : [];

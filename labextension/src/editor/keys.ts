@@ -4,6 +4,7 @@ import type { KeyboardEvent } from 'react';
 import { open, palette } from './choices';
 import { copy, paste } from './copying';
 import { plug, removeSockets, undo, unplug } from './edits';
+import { removeNote } from './notes';
 import { fullScreen } from './saving';
 import type { Store } from './store';
 import { feeding, findPlug, keyOf, type Place } from './wiring';
@@ -24,6 +25,7 @@ export function placeAt(element: EventTarget): Place | null {
   const [kind, rest] = [id.slice(0, 2), id.slice(2)];
   if (kind === 'p:') return { kind: 'processor', processor: rest };
   if (kind === 's:') return { kind: 'socket', socket: rest };
+  if (kind === 't:') return { kind: 'note', note: Number(rest) };
   if (kind === 'o:') return { kind: 'output', socket: rest };
   // an argument is an identifier, a socket's name may hold anything
   const cut = rest.lastIndexOf(':');
@@ -72,6 +74,7 @@ export function remove(store: Store, place: Place | null): void {
     return open(store, place);
   }
   if (place?.kind === 'output') return open(store, place);
+  if (place?.kind === 'note') return void removeNote(store, place.note);
   if (place?.kind === 'plug')
     return void unplug(
       store,

@@ -1,22 +1,25 @@
 /** From a wiring to React Flow's nodes and edges: where cards, processors and plugs lie. Pure. */
 
 import { MarkerType, Position, type Edge, type Node, type NodeHandle } from '@xyflow/react';
-import type { Graph, Plug, Socket } from './types';
+import type { Graph, Note, Plug, Socket } from './types';
 import { keyOf, plugName, ports, type Ends } from './wiring';
 
 // as Python's layout has it: a card's head and foot, its rows, and the room around the cards of a processor
 export const CARD = { width: 232, head: 48, row: 24, value: 76, foot: 28 };
+export const NOTE = { width: 220, line: 16, characters: 34 };
 export const GROUP = { side: 20, top: 48, emptyWidth: 272, emptyHeight: 88 };
 const FOLDED = { width: 232, height: 88 };
 const GRIP = 12;
 
 export type CardNode = Node<{ socket: string }, 'socket'>;
 export type GroupNode = Node<{ processor: string; folded: boolean; sockets: string[] }, 'processor'>;
-export type SceneNode = CardNode | GroupNode;
+export type NoteNode = Node<{ note: Note }, 'note'>;
+export type SceneNode = CardNode | GroupNode | NoteNode;
 /** `plugs` are the numbers of the plugs it stands for; one, unless a processor is folded. */
 export type PlugEdge = Edge<{ plugs: number[]; plug: Plug | null; pending: boolean }, 'plug'>;
 
 export const cardId = (socket: string): string => `s:${socket}`;
+export const noteId = (note: number): string => `n:${note}`;
 export const groupId = (processor: string): string => `p:${processor}`;
 
 export function cardHeight(socket: Socket): number {
@@ -95,7 +98,33 @@ export function sceneNodes(graph: Graph, folded: ReadonlySet<string>, before: Sc
       zIndex: 2
     };
   });
-  return [...groups(graph, folded, cards, old), ...cards];
+  return [...groups(graph, folded, cards, old), ...notes(graph, old), ...cards];
+}
+
+function notes(graph: Graph, old: Map<string, SceneNode>): NoteNode[] {
+  return (graph.notes ?? []).map((note): NoteNode => {
+    const known = old.get(noteId(note.id)) as NoteNode | undefined;
+    const [x, y] = note.place;
+    const size = { width: NOTE.width, height: noteHeight(note.text) };
+    return {
+      id: noteId(note.id),
+      type: 'note',
+      data: known?.data.note.text === note.text ? known.data : { note },
+      position: known?.dragging ? known.position : { x, y },
+      ...size,
+      measured: size,
+      selected: known?.selected ?? false,
+      dragging: known?.dragging ?? false,
+      connectable: false,
+      zIndex: 3
+    };
+  });
+}
+
+/** As the still picture has it. */
+export function noteHeight(text: string): number {
+  const lines = text.split('\n').reduce((sum, line) => sum + Math.max(1, Math.ceil(line.length / NOTE.characters)), 0);
+  return 20 + NOTE.line * Math.min(lines, 60);
 }
 
 function groups(graph: Graph, folded: ReadonlySet<string>, cards: CardNode[], old: Map<string, SceneNode>): GroupNode[] {
@@ -138,6 +167,7 @@ export function moved(nodes: SceneNode[], changes: Map<string, { x: number; y: n
   }
   const next = nodes.map(node => {
     if (node.type === 'processor') return node;
+    if (node.type === 'note') return changes.has(node.id) ? { ...node, position: changes.get(node.id)! } : node;
     const [to, by] = [changes.get(node.id), shift.get(node.id)];
     if (to) return { ...node, position: to };
     return by ? { ...node, position: { x: node.position.x + by.x, y: node.position.y + by.y } } : node;

@@ -62,6 +62,8 @@ export interface View {
   far: boolean;
   /** The processor that the cards in the hand would move to. */
   drop: string | null;
+  /** The note that is being written. */
+  writing: number | null;
   spoken: string;
 }
 
@@ -100,6 +102,7 @@ export class Store {
     map: true,
     far: false,
     drop: null,
+    writing: null,
     spoken: ''
   };
   nodes: Node[] = [];

@@ -8,6 +8,15 @@ export interface Graph {
   sockets: Record<string, Socket>;
   plugs: Plug[];
   nodes: Node[];
+  /** Absent in what older versions saved. */
+  notes?: Note[];
+}
+
+/** A text on the canvas. */
+export interface Note {
+  id: number;
+  text: string;
+  place: [number, number];
 }
 
 export interface Processor {

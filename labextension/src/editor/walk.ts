@@ -14,10 +14,11 @@ function inside(graph: Graph, processor: string): string[] {
 
 /** All places from top to bottom: a processor, then each of its sockets with its ports. */
 function column(graph: Graph, folded: ReadonlySet<string>): Place[] {
-  return Object.keys(graph.processors).flatMap((processor): Place[] => [
+  const cards = Object.keys(graph.processors).flatMap((processor): Place[] => [
     { kind: 'processor', processor },
     ...(folded.has(processor) ? [] : inside(graph, processor).flatMap(socket => placesOf(graph, socket)))
   ]);
+  return [...cards, ...(graph.notes ?? []).map(({ id: note }): Place => ({ kind: 'note', note }))];
 }
 
 function placesOf(graph: Graph, socket: string): Place[] {

@@ -10,7 +10,8 @@ export type Place =
   | { kind: 'argument'; socket: string; argument: string }
   | { kind: 'output'; socket: string }
   | { kind: 'plug'; key: string }
-  | { kind: 'node'; node: string };
+  | { kind: 'node'; node: string }
+  | { kind: 'note'; note: number };
 
 /** One plug, by what makes it that plug; its number changes when it is undone and made again. */
 export type Ends = Pick<Plug, 'source' | 'target' | 'argument' | 'on'>;
@@ -33,6 +34,8 @@ export function placeId(place: Place): string {
       return `e:${place.key}`;
     case 'node':
       return `n:${place.node}`;
+    case 'note':
+      return `t:${place.note}`;
   }
 }
 
