@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from ec_jupyter.errors import (
+        AnswerError,
         ArgumentsError,
         CycleError,
         DeclarationError,
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
         WorkerDiedError,
     )
     from ec_jupyter.nodes.current import SKIP, Current, Failure, current, progress
+    from ec_jupyter.notebook.asking import ask
     from ec_jupyter.notebook.config import EC
     from ec_jupyter.notebook.executor import ProcessorExecutor
     from ec_jupyter.notebook.flow import Flow
@@ -77,7 +79,7 @@ if TYPE_CHECKING:
     from ec_jupyter.notebook.nodes import Agent, Node, Worker
     from ec_jupyter.notebook.request import Lineage, Request, Run
     from ec_jupyter.notebook.views import Argument, Plug, Processor, Socket, Task
-    from ec_jupyter.notebook.waiting import Waiting
+    from ec_jupyter.notebook.waiting import Question, Waiting
     from ec_jupyter.notebook.wiring import SocketOptions
 
 __version__ = VERSION
@@ -86,6 +88,7 @@ __all__ = [
     "EC",
     "SKIP",
     "Agent",
+    "AnswerError",
     "Argument",
     "ArgumentsError",
     "Current",
@@ -118,6 +121,7 @@ __all__ = [
     "ProcessorExecutor",
     "ProcessorNotFoundError",
     "PythonMismatchError",
+    "Question",
     "Request",
     "RequestCancelledError",
     "RequestNotFoundError",
@@ -143,6 +147,7 @@ __all__ = [
     "WiringError",
     "Worker",
     "WorkerDiedError",
+    "ask",
     "current",
     "flow",
     "load",
@@ -162,7 +167,9 @@ _PLACES = {
     "Flow": "notebook.flow",
     "ProcessorExecutor": "notebook.executor",
     "SocketOptions": "notebook.wiring",
+    "Question": "notebook.waiting",
     "Waiting": "notebook.waiting",
+    "ask": "notebook.asking",
     "load": "notebook.loading",
 }
 
@@ -206,18 +213,27 @@ def flow(name: str | None = None, *, folder: str | os.PathLike[str] | None = Non
 if TYPE_CHECKING:
 
     @overload
-    def socket(task: _F, /) -> _F: ...
+    def socket(  # type: ignore[overload-overlap]
+        task: ask, /, name: str, *, flow: Flow | str | None = None, **options: Unpack[SocketOptions]
+    ) -> Socket: ...
     @overload
     def socket(
-        name: str | None = None, *, flow: Flow | str | None = None, **options: Unpack[SocketOptions]
-    ) -> Callable[[_F], _F]: ...
+        task: _F, /, name: str | None = None, *, flow: Flow | str | None = None, **options: Unpack[SocketOptions]
+    ) -> _F: ...
+    @overload
+    def socket(
+        task: str | None = None, /, *, name: str | None = None, flow: Flow | str | None = None,
+        **options: Unpack[SocketOptions],
+    ) -> Callable[[_F], _F]: ...  # fmt: skip
 
 
-def socket(name: Any = None, *, flow: Any = None, **options: Any) -> Any:
+def socket(task: Any = None, /, name: str | None = None, *, flow: Any = None, **options: Any) -> Any:
     """Decorator that makes a function the task of a socket; the function stays what it is.
 
     Parameters
     ----------
+    task : function, ask or str, optional
+        The task; or the name, where this stands above the function. Of what asks a person the socket is returned.
     name : str, optional
         Name of the socket; the function's own if left out.
     flow : Flow or str, optional
@@ -235,7 +251,7 @@ def socket(name: Any = None, *, flow: Any = None, **options: Any) -> Any:
     from ec_jupyter.notebook.flow import open_flow
 
     target = open_flow(flow) if flow is None or isinstance(flow, str) else flow
-    return target.socket(name, **options)
+    return target.socket(task, name, **options) if callable(task) else target.socket(task or name, **options)
 
 
 def load_ipython_extension(ipython: Any) -> None:

@@ -9,7 +9,7 @@
       WiringError (ValueError)               DeclarationError (ValueError)
         CycleError                           ArgumentsError (TypeError)
       RevisionError (RuntimeError)           FrameError (ValueError)
-      OtherFlowError (ValueError)
+      OtherFlowError (ValueError)            AnswerError (RuntimeError)
       TaskError (RuntimeError)               a failed call whose own exception cannot be rebuilt
         WorkerDiedError                      MemoryLimitError (MemoryError)
         RequestTimeoutError (TimeoutError)   RequestCancelledError
@@ -118,6 +118,10 @@ class ExecutorShutdownError(EcError, RuntimeError):
 
 class ArgumentsError(EcError, TypeError):
     """A submit whose arguments do not fit the task."""
+
+
+class AnswerError(EcError, RuntimeError):
+    """A request that cannot be answered so: it was answered before, asks nobody, or offers other choices."""
 
 
 class OtherFlowError(EcError, ValueError):

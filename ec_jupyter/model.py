@@ -75,6 +75,8 @@ class Task:
         Minor version of Python it was pickled under.
     written : dict
         How it is written down again (`notebook.written`); empty for one that an earlier version registered.
+    ask : dict
+        Of a task that asks a person instead of being run: the ``prompt``, and the ``choices`` (None: any answer).
     """
 
     id: int
@@ -90,6 +92,7 @@ class Task:
     client: str = ""
     python: str = ""
     written: dict[str, Any] = field(default_factory=dict, compare=False)
+    ask: dict[str, Any] = field(default_factory=dict, compare=False)
 
     def parameter(self, name: str) -> Parameter | None:
         """The argument of that name."""

@@ -24,6 +24,8 @@ from ec_jupyter.errors import (
     nearest,
 )
 from ec_jupyter.flow.columns import unpacked
+from ec_jupyter.flow.options import shown
+from ec_jupyter.flow.schema import CHOICE
 
 if TYPE_CHECKING:
     from ec_jupyter.client.client import Client
@@ -309,6 +311,32 @@ def _discard(client: Client, args: Fields) -> Fields:
     return {}
 
 
+def _respond(client: Client, args: Fields) -> Fields:
+    """Answer what a request asks: by one of its choices, or in a text."""
+    respond(client, int(args["request"]), args["answer"], args.get("who"), by="picture")
+    return {}
+
+
+def respond(client: Client, request: int, said: Any, who: str | None, *, by: str) -> None:
+    """Give a person's answer to the engine: as a choice where its socket has some, else as a value.
+
+    Raises
+    ------
+    AnswerError, RequestNotFoundError
+        The request was answered before, asks nobody, or offers no such choice.
+    """
+    asked: Fields = {"request": request, "who": who, "by": by}
+    buffers: list[bytes] = []
+    ask = client.topology["sockets"].get(client.row(request)["socket"], {}).get("task", {}).get("ask") or {}
+    if ask.get("choices") is not None and CHOICE.fits(said):
+        asked["choice"] = said
+    else:
+        packed = client.dump(said, "an answer")
+        asked |= {"value": packed.head(), "text": shown(said)}
+        buffers = [packed.data] if packed.data is not None else []
+    client.ask("respond", asked, buffers)
+
+
 # -- looking -------------------------------------------------------------------
 _ASKED = ("arrival", "request", "argument", "result", "json", "socket", "rich")
 
@@ -439,6 +467,7 @@ _OPS: dict[str, Callable[[Client, Fields], Fields]] = {
     "waiting": _waiting,
     "supply": _supply,
     "discard": _discard,
+    "respond": _respond,
     "preview": _preview,
     "requests": _requests,
     "request": _request,

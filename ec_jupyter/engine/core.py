@@ -180,6 +180,8 @@ class Core:
         record, processor = self.topology.sockets[socket], self.topology.processor(socket)
         if record.paused or record.parked or processor.paused or self.suspects.stopped(record):
             return False
+        if socket in self.topology.asking:
+            return False
         return self.reachable(processor) and self.topology.tasks[record.task].python == self.python
 
     def give_back(self, requests: Iterable[int]) -> None:
@@ -249,10 +251,15 @@ class Core:
         values = [v for v in (outcome.value, outcome.exception) if v]
         self.values.drop_files(values + [v for e in outcome.routed.values() if isinstance(e, list) for v in e])
 
-    def _done(self, job: Job, outcome: Outcome) -> None:
+    def _done(self, job: Job, outcome: Outcome, event: Event | None = None) -> None:
         stored = self._result(job, outcome.value) if outcome.value is not None else None
-        self.end(job, "finished" if outcome.state == "done" else "skipped", stored, outcome=outcome)
+        self.end(job, event or ("finished" if outcome.state == "done" else "skipped"), stored, outcome=outcome)
         self._go_on(job, stored, outcome)
+
+    def answered(self, job: Job, value: Value) -> None:
+        """A person said what the result of a request is that no worker has."""
+        job.task = self.topology.sockets[job.socket].task
+        self._done(job, Outcome(job.id, job.attempt, "done", value), "answered")
 
     def _go_on(self, job: Job, stored: StoredValue | None, outcome: Outcome) -> None:
         """Send on what a call came to that ended well."""

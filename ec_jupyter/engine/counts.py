@@ -14,7 +14,7 @@ from ec_jupyter.engine.gaps import Gaps
 from ec_jupyter.engine.job import Job
 from ec_jupyter.engine.quarantine import Quarantine
 from ec_jupyter.flow.rows import plug_row, processor_row, socket_row
-from ec_jupyter.flow.states import STATES
+from ec_jupyter.flow.states import ASKED, STATES
 from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import Plug, Socket
 
@@ -84,6 +84,8 @@ class Counts:
                 row: dict[str, Any] = {state: counter.get(state, 0) for state in STATES}
                 row["running"] = running[socket.id]
                 row["queued"] = max(0, row["queued"] - running[socket.id])
+                row[ASKED] = row["queued"] if socket.id in core.topology.asking else 0
+                row["queued"] -= row[ASKED]
                 row["arrived"] = arrived.get(socket.id, {})
                 row["progress"] = progress.get(socket.id)
                 row["lists"] = lists.get(socket.id, {})
@@ -233,5 +235,6 @@ def leftover(core: Core) -> dict[str, int]:
     """What is left once nothing runs and nothing may start."""
     arrived = sum(1 for _ in core.joins.all_waiting())
     failed = sum(c["failed"] for c in core.states.counts.values())
-    paused = sum(core.dispatch.queued(s) for s in core.dispatch.lanes if not core.startable(s))
-    return {"waiting": arrived, "failed": failed, "paused": paused}
+    asked = sum(core.dispatch.queued(s) for s in core.topology.asking)
+    paused = sum(core.dispatch.queued(s) for s in core.dispatch.lanes if not core.startable(s)) - asked
+    return {"waiting": arrived, "failed": failed, "paused": paused, ASKED: asked}

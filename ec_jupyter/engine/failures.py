@@ -32,6 +32,12 @@ def expired(socket: Socket, missing: Sequence[str]) -> dict[str, Any]:
     return _error("JoinExpiredError", "expired", message)
 
 
+def unanswered(socket: Socket) -> dict[str, Any]:
+    """Nobody answered in time."""
+    message = f"nobody answered {socket.name!r} within {socket.timeout:g} s (timeout={socket.timeout:g})"
+    return _error("RequestTimeoutError", "timeout", message)
+
+
 def cycle(hops: int) -> dict[str, Any]:
     """A run goes round in a cycle without an end."""
     return _error("CycleError", "cycle", f"{hops} calls in a row led here (limit {MOST_HOPS}): the cycle does not end")

@@ -73,7 +73,7 @@ class Job:
     late : bool
         It had failed for good and was retried.
     created : float
-        Wall clock of its acceptance.
+        Wall clock of its acceptance; of a question that is asked again, of that.
     assigned : bool
         An agent has it.
     task : int

@@ -26,6 +26,7 @@ from ec_jupyter.engine.hold import DATABASE
 from ec_jupyter.engine.node_factory import open_node
 from ec_jupyter.engine.plug_evaluation import EVALUATE_NAME, SAME
 from ec_jupyter.engine.quarantine import Quarantine
+from ec_jupyter.engine.questions import Questions
 from ec_jupyter.engine.rpc import Rpc
 from ec_jupyter.engine.runtime import Runtime
 from ec_jupyter.engine.settling import settle
@@ -111,6 +112,7 @@ class Engine:
         self.fleet = Fleet(self.core, self.quarantine, self, self.clients, self, local, home, opener)
         self.preview = ValuePreview(self.core, self.fleet.locator, folder, runtime, workdir)
         self.statistics = Statistics(self.core, self.fleet, local.used)
+        self.questions = Questions(self.core)
         counts = Counts(self.core, self.fleet, self.quarantine, lambda: self.idle)
         self.submit_logs = SubmitLogs(self.core, self)
         self._rpc = Rpc(
@@ -453,7 +455,7 @@ class Engine:
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
-        times = [*self.core.delayed.values(), *self.core.expiry.next]
+        times = [*self.core.delayed.values(), *self.core.expiry.next, *self.questions.next]
         if times:
             self._alarm = self._loop.call_later(max(0.0, min(times) - time.monotonic()), self._due)
 
@@ -463,6 +465,7 @@ class Engine:
             self.core.due(request)
         self.core.now = time.time()
         self.core.expiry.due(now)
+        self.questions.due(now)
         self.schedule()
 
     @property

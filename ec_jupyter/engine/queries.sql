@@ -424,6 +424,27 @@ SELECT id FROM request WHERE id IN (SELECT value FROM json_each(?));
 -- name: attempts
 SELECT attempt, state, error, started, seconds, slot, pid FROM attempt WHERE request = ? ORDER BY rowid;
 
+-- name: output_times
+SELECT stream, text, time FROM output WHERE request = ? ORDER BY rowid;
+
+-- name: standing_of
+SELECT socket, state, finished FROM request WHERE id = ?;
+
+-- name: asked
+-- the oldest questions of a socket
+SELECT r.id, r.run, coalesce(run.party, r.run), r.tag, r.created, r.not_before, r.arguments
+  FROM request r LEFT JOIN run ON run.id = r.run
+ WHERE r.state = 'queued' AND r.state NOT IN ('done', 'skipped') AND r.socket = ? ORDER BY r.id LIMIT ?;
+
+-- name: party_asked
+SELECT count(*) FROM request r
+ WHERE r.id IN (SELECT id FROM request WHERE id = :party
+                UNION ALL SELECT id FROM request WHERE run = :party AND run <> id
+                UNION ALL SELECT id FROM run WHERE party = :party AND party <> id
+                UNION ALL SELECT q.id FROM run JOIN request q ON q.run = run.id AND q.run <> q.id
+                           WHERE run.party = :party AND run.party <> run.id)
+   AND r.joined IS NULL AND r.state = 'queued' AND r.socket IN (SELECT value FROM json_each(:asking));
+
 -- name: outputs
 SELECT stream, text FROM output WHERE request = ? ORDER BY rowid;
 

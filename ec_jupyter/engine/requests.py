@@ -12,7 +12,7 @@ from ec_jupyter.engine.job import Job, argument_value
 from ec_jupyter.engine.rows import OF_PARTY, SQL, id_list
 from ec_jupyter.errors import FrameError, RequestNotFoundError, SocketNotFoundError, by_name
 from ec_jupyter.flow.columns import packed, unpacked
-from ec_jupyter.flow.states import STATES
+from ec_jupyter.flow.states import ASKED, SHOWN, STATES
 from ec_jupyter.wire import Header
 
 Answer = tuple[dict[str, Any], list[bytes]]
@@ -56,9 +56,13 @@ def _filter(core: Core, header: Header, running: dict[int, float]) -> tuple[str,
         terms.append(f"r.state IN ('queued', 'running') AND r.state NOT IN {ENDED_WELL}")
         terms.append(f"r.id {among} (SELECT value FROM json_each(:running))")
         parameters["running"] = id_list(running)
-    elif state is not None:
+    if state in ("queued", ASKED):
+        among = f"IN (SELECT value FROM json_each(:asking)) AND r.state = 'queued' AND r.state NOT IN {ENDED_WELL}"
+        terms.append(f"r.socket {among if state == ASKED else 'NOT IN (SELECT value FROM json_each(:asking))'}")
+        parameters["asking"] = id_list(core.topology.asking)
+    elif state is not None and state != ASKED:
         if state not in STATES:
-            raise FrameError(f"no request is ever {state!r}; states: {', '.join(STATES)}")
+            raise FrameError(f"no request is ever {state!r}; states: {', '.join(SHOWN)}")
         # a literal, and said twice: else SQLite does not see that an index has them
         terms.append(f"r.state = '{state}'" + ("" if state in ENDED_WELL else f" AND r.state NOT IN {ENDED_WELL}"))
     if header.get("by") == "started":
@@ -72,10 +76,12 @@ def _columns(core: Core, rows: list[tuple[Any, ...]], running: dict[int, float])
     sockets, tasks = core.topology.sockets, core.topology.tasks
     # one call for all of them: each costs as much as reading a row
     arguments = json.loads(f"[{','.join(found.pop('arguments'))}]")
+    asked = [socket in core.topology.asking for socket in found["socket"]]
     found["socket"] = [sockets[socket].name for socket in found["socket"]]
     found["version"] = [tasks[task].version if task in tasks else None for task in found.pop("task")]
     found["error"] = [json.loads(text) if text else None for text in found["error"]]
-    found["state"] = ["queued" if state == "running" else state for state in found["state"]]
+    states = ["queued" if state == "running" else state for state in found["state"]]
+    found["state"] = [ASKED if asks and s == "queued" else s for asks, s in zip(asked, states, strict=True)]
     found["argument_names"] = [list(one) for one in arguments]
     found["parents"] = _parents(core, [[a for _, _, ids in one.values() for a in ids] for one in arguments])
     found["progress"] = [None] * len(rows)

@@ -112,7 +112,10 @@ def _queue_again(core: Core, job: Job) -> None:
     job.tries = 0
     core.journal.step("keep_attempt", (job.state, job.id))
     core.states.move(job, "retried")
-    core.journal.add("again", (job.attempt, job.deaths, None, job.id))
+    # the time for an answer begins anew
+    asked = core.now if job.socket in core.topology.asking else None
+    job.created = asked or job.created
+    core.journal.add("again", (job.attempt, job.deaths, asked, job.id))
     core.enqueue(job)
 
 

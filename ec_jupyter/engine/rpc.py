@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from ec_jupyter.engine import asides, ended, rerun
+from ec_jupyter.engine import answers, asides, ended, rerun
 from ec_jupyter.engine.acceptance import accept, accept_lot, check
 from ec_jupyter.engine.clients import Clients, Connection
 from ec_jupyter.engine.core import Core
@@ -20,7 +20,8 @@ from ec_jupyter.engine.editing import Editor
 from ec_jupyter.engine.fleet import Fleet
 from ec_jupyter.engine.parts import Loop
 from ec_jupyter.engine.submit_log import SubmitLogs, Submitter, identity_of
-from ec_jupyter.engine.submit_records import Lot, Single, answers
+from ec_jupyter.engine.submit_records import Lot, Single
+from ec_jupyter.engine.submit_records import answers as answers_of
 from ec_jupyter.engine.value_preview import ValuePreview
 from ec_jupyter.engine.views import Answer, Views
 from ec_jupyter.errors import (
@@ -189,7 +190,7 @@ class Rpc:
         if item.watched and isinstance(client, Connection):
             self.watch(client, ids)
         client.accepted(item, ids)
-        for n, reply in answers(item, ids):
+        for n, reply in answers_of(item, ids):
             self.core.journal.answer(client.id, n, reply)
 
     def _take_rows(self, header: Header, buffers: Buffers) -> list[int]:
@@ -339,6 +340,14 @@ class Rpc:
         self.editor.undoing.did(header)
         self._done(client, {}, header)
 
+    def _respond(self, client: Connection, header: Header, buffers: Buffers) -> None:
+        """Take a person's answer to what a socket asks."""
+        head = header.get("value")
+        value = Value.of(head, iter(buffers)) if head is not None else None
+        answers.answer(self.core, header, value, header.get("who") or client.name or client.id)
+        self.editor.undoing.did(header)
+        self._done(client, {}, header)
+
     def _discard(self, client: Connection, header: Header, buffers: Buffers) -> None:
         one = header.get("arrival")
         if header.get("argument") is not None:
@@ -412,6 +421,7 @@ _ACTIONS: dict[str, Action] = {
     "answer": Rpc._answer,
     "supply": Rpc._supply,
     "discard": Rpc._discard,
+    "respond": Rpc._respond,
     "cancel": Rpc._cancel,
     "retry": Rpc._retry,
     "replay": Rpc._replay,
@@ -426,5 +436,5 @@ _ACTIONS: dict[str, Action] = {
 _OPEN = frozenset({"hello", "probe", "stop"})
 
 _WRITES = frozenset(
-    {"edit", "undo", "redo", "pause", "resume", "supply", "discard", "cancel", "retry", "replay", "clear"}
+    {"edit", "undo", "redo", "pause", "resume", "supply", "discard", "respond", "cancel", "retry", "replay", "clear"}
 )

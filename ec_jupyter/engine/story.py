@@ -13,9 +13,10 @@ from typing import Any
 
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.counts import Counts
-from ec_jupyter.engine.rows import OF_PARTY, SQL
+from ec_jupyter.engine.rows import OF_PARTY, SQL, id_list
 from ec_jupyter.errors import FrameError, RequestNotFoundError
 from ec_jupyter.flow.past import Row, revision_at, wiring_at
+from ec_jupyter.flow.states import ASKED
 from ec_jupyter.wire import Header
 
 Answer = tuple[dict[str, Any], list[bytes]]
@@ -111,11 +112,15 @@ def party_of(core: Core, request: int) -> int | None:
 def run_state(core: Core, party: int, states: Mapping[str, int]) -> dict[str, Any]:
     """State of a run of which so many requests are in each state, and how many values of it wait."""
     arrived = len(core.joins.standing.waiting(party))
+    asking = core.topology.asking
+    asked = core.store.one("party_asked", {"party": party, "asking": id_list(asking)})[0] if asking else 0
+    if asked:
+        states = {**states, "queued": states["queued"] - asked, ASKED: asked}
     if states.get("queued") or states.get("running"):
         state = "running"
     elif states.get("failed"):
         state = "failed"
-    elif arrived or states.get("waiting"):
+    elif arrived or asked or states.get("waiting"):
         state = "waiting"
     else:
         state = "cancelled" if states.get("cancelled") else "done"

@@ -12,6 +12,7 @@ FINAL = {
     "discard": "a discard",
     "supply": "a supplied value",
     "cancel": "a cancelled call",
+    "respond": "an answer",
     "clear": "emptying the flow",
 }
 """What no undo takes back, as an error says it."""

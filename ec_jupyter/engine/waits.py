@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from ec_jupyter.engine import asides
@@ -15,6 +16,8 @@ from ec_jupyter.flow.tag import ROOT, Path, Tag, from_text, path, to_text
 from ec_jupyter.wire import Header
 
 Answer = tuple[dict[str, Any], list[bytes]]
+MOST_QUESTIONS = 1_000
+"""Questions of a socket that are told where nobody says how many."""
 
 
 def waiting(core: Core, header: Header) -> Answer:
@@ -32,8 +35,31 @@ def waiting(core: Core, header: Header) -> Answer:
         if wanted in (None, core.topology.sockets[socket].name):
             rows += _policy_rows(core, socket)
     asides.mark(core, rows, wanted)
+    limit = header.get("limit") or MOST_QUESTIONS
+    asked = [socket for socket in core.topology.asking if wanted in (None, core.topology.sockets[socket].name)]
+    questions = [row for socket in asked for row in _questions(core, socket, limit)]
+    unseen = sum(core.dispatch.queued(socket) for socket in asked) - len(questions)
+    rows = questions + rows
     limit = header.get("limit") or len(rows)
-    return {"rows": rows[:limit], "more": max(0, len(rows) - limit)}, []
+    return {"rows": rows[:limit], "more": max(0, len(rows) - limit) + unseen}, []
+
+
+def _questions(core: Core, socket: int, limit: int) -> list[dict[str, Any]]:
+    """What waits for a person at a socket, oldest first."""
+    core.journal.commit()
+    record, ask = core.topology.sockets[socket], core.topology.asking[socket]
+    rows = []
+    for request, run, party, tag, created, again, arguments in core.store.rows("asked", (socket, limit)):
+        since = max(created, again or 0.0)
+        rows.append(
+            {
+                "socket": record.name, "run": run, "party": party, "tag": tag, "element": list(path(from_text(tag))),
+                "arguments": {name: {"state": "arrived", "arrivals": []} for name in json.loads(arguments)},
+                "stranded": False, "request": request, "ask": ask, "since": since,
+                "until": None if record.timeout is None else since + record.timeout,
+            }
+        )  # fmt: skip
+    return rows
 
 
 def _policy_rows(core: Core, socket: int) -> list[dict[str, Any]]:

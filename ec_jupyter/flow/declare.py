@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, Protocol
 
 from ec_jupyter.errors import DeclarationError, WiringError, nearest
@@ -11,6 +11,10 @@ from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import Condition, Socket, Task
 
 JOINS = ("run", "zip", "latest")
+
+
+OF_CALLS = ("threads", "retries", "once", "fresh", "memory")
+"""Options that say how a worker runs a call: no worker runs one that asks a person."""
 
 
 class Counting(Protocol):
@@ -84,6 +88,23 @@ def _check_together(socket: Socket, task: Task) -> None:
     both = [n for n in socket.on if n in socket.hold]
     if both:
         raise DeclarationError(f"socket {name}: {both[0]!r} is held, so it makes no call; take it out of on= or hold=")
+
+
+def check_asking(socket: Socket, task: Task) -> None:
+    """Refuse options of calls for a socket that asks a person.
+
+    Raises
+    ------
+    DeclarationError
+        One of them is given.
+    """
+    usual = {option.name: option.default for option in fields(Socket)}
+    wrong = [word for word in OF_CALLS if task.ask and getattr(socket, word) != usual[word]]
+    if wrong:
+        raise DeclarationError(
+            f"socket {socket.name!r} asks a person, so {wrong[0]}= has no meaning; "
+            "timeout= says how long an answer may take"
+        )
 
 
 def check_policy_change(counting: Counting, before: Socket | None, after: Socket) -> None:

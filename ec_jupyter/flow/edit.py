@@ -20,7 +20,7 @@ from ec_jupyter.errors import (
     nearest,
 )
 from ec_jupyter.flow import sharing
-from ec_jupyter.flow.declare import check_gathers, check_policy_change, with_policy
+from ec_jupyter.flow.declare import check_asking, check_gathers, check_policy_change, with_policy
 from ec_jupyter.flow.draft import Change, Draft, Edited, Limits, Touched, check_name
 from ec_jupyter.flow.layout import Card, layout
 from ec_jupyter.flow.options import checked
@@ -150,6 +150,7 @@ def _socket(draft: Draft, change: Change) -> None:
     else:
         record = replace(old, processor=processor, task=task.id, stale=(), **options)
     sharing.check_place(draft, record)
+    check_asking(record, task)
     record, warnings = with_policy(record, task, change)
     draft.warnings += warnings
     check_policy_change(draft.limits, old, record)
@@ -182,6 +183,7 @@ def _task(draft: Draft, change: Change, socket: int, old: Socket | None) -> Task
         client=str(change.get("client") or ""),
         python=draft.limits.python,
         written=spec.get("written", {}),
+        ask=spec.get("ask") or {},
     )
 
 

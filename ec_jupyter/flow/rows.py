@@ -43,7 +43,7 @@ def _task_row(task: Task, socket: Socket, python: str) -> dict[str, Any]:
         "version": task.version, "identity": task.identity, "sha256": task.sha256, "source": task.source,
         "file": task.file, "signature": [asdict(p) for p in task.signature], "captured": list(task.captured),
         "stale": list(socket.stale), "client": task.client, "generator": task.generator,
-        "parked": task.python != python, "written": task.written,
+        "parked": task.python != python and not task.ask, "written": task.written, "ask": task.ask,
     }  # fmt: skip
 
 

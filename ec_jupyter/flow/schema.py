@@ -17,6 +17,8 @@ DEEPEST = 64
 """Levels of lists and objects within a frame."""
 
 LONGEST_NAME = 200
+LONGEST_PROMPT = 2_000
+MOST_CHOICES = 100
 
 
 class Kind(NamedTuple):
@@ -103,8 +105,31 @@ PARAMETER = Kind(
 _TASK: dict[str, Kind] = {
     "identity": TEXT, "sha256": TEXT, "signature": _list(PARAMETER, "a list of parameters"),
 }  # fmt: skip
+CHOICE = Kind("a text, a number, True or False", lambda v: isinstance(v, (str, bool, int)) or SIGNED.fits(v), "x")
+PROMPT = Kind(
+    f"a text of 1 to {LONGEST_PROMPT} characters", lambda v: isinstance(v, str) and 0 < len(v) <= LONGEST_PROMPT, "x"
+)
+
+
+def _choices(v: Any) -> bool:
+    known = {(type(choice), choice) for choice in v} if isinstance(v, list) and all(map(CHOICE.fits, v)) else set()
+    short = all(len(str(choice)) <= LONGEST_NAME for _, choice in known)
+    return short and 0 < len(known) <= MOST_CHOICES and len(known) == len(v)
+
+
+CHOICES = Kind(f"1 to {MOST_CHOICES} different texts of up to {LONGEST_NAME} characters, or numbers", _choices, ["x"])
+
+
+def _asks(v: Any) -> bool:
+    return v == {} or (
+        isinstance(v, dict) and v.keys() == {"prompt", "choices"} and PROMPT.fits(v["prompt"])
+        and (v["choices"] is None or CHOICES.fits(v["choices"]))
+    )  # fmt: skip
+
+
+ASK = Kind("a prompt and its choices", _asks, {})
 _TASK_MORE: dict[str, Kind] = {
-    "source": TEXT, "file": TEXT, "captured": _list(TEXT, "a list of names"), "generator": FLAG,
+    "source": TEXT, "file": TEXT, "captured": _list(TEXT, "a list of names"), "generator": FLAG, "ask": ASK,
 }  # fmt: skip
 
 
@@ -240,6 +265,10 @@ FRAMES: dict[str, tuple[Fields, Fields]] = {
             **_SOCKET, "argument": _or_none(NAME), **_PLACE, **_BY,
         },
     ),
+    "respond": (
+        {"request": ID},
+        {"choice": _or_none(CHOICE), "value": _or_none(HEAD), "text": _or_none(TEXT), "who": _or_none(NAME), **_BY},
+    ),
     "cancel": ({}, {**_CHOSEN, "running": _or_none(FLAG), **_BY}),
     "retry": ({}, {**_CHOSEN, "arrivals": _or_none(IDS)}),
     "replay": ({}, {**_SOCKET, "request": _or_none(ID), "run": _or_none(ID)}),
@@ -291,6 +320,8 @@ def check(header: Mapping[str, Any], buffers: int = 0) -> None:
 def _named_buffers(header: Mapping[str, Any]) -> Iterator[int]:
     if header["k"] == "supply":
         yield sum(head[0] is None for head in header["values"].values()) - 1
+    if header["k"] == "respond" and header.get("value") is not None and header["value"][0] is None:
+        yield 0
     for change in header["changes"] if header["k"] == "edit" else ():
         places = [change.get("blob"), change.get("value")]
         places += [change[word].get("blob") for word in ("when", "key") if isinstance(change.get(word), dict)]

@@ -15,9 +15,20 @@ NEW = ""
 STATES = ("waiting", "queued", "running", "done", "failed", "cancelled", "skipped")
 ENDED = STATES[3:]
 
+ASKED = "asked"
+"""How a queued request is shown whose socket asks a person: no worker may have it, and an answer is its result.
+
+It is queued like any other, so that it survives, is counted, is cancelled and follows a new version of its task as any
+other does. What tells it apart is its socket's task: `Topology.asking`.
+"""
+
+SHOWN = (*STATES[:2], ASKED, *STATES[2:])
+"""The states in which a person sees requests."""
+
 Event = Literal[
     "submitted", "submitted in part", "fired", "joined", "withdrawn", "stranded", "claimed", "returned", "tried again",
-    "finished", "failed", "skipped", "cancelled", "set aside", "refused", "retried", "taken after all", "given up",
+    "finished", "answered", "failed", "skipped", "cancelled", "set aside", "refused", "retried", "taken after all",
+    "given up",
 ]  # fmt: skip
 EVENTS: tuple[Event, ...] = get_args(Event)
 
@@ -46,6 +57,8 @@ TRANSITIONS: dict[tuple[str, Event], str] = {
     ("running", "tried again"): "queued",
     ("queued", "finished"): "done",
     ("running", "finished"): "done",
+    # a person has said what its result is; where a worker has it, that is too early or too late
+    ("queued", "answered"): "done",
     ("queued", "failed"): "failed",
     ("running", "failed"): "failed",
     # tombstones came in place of its arguments; or it said so itself

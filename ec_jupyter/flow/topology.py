@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from ec_jupyter.flow.tag import Path, Tag, path
 from ec_jupyter.model import MAIN, Node, Note, Plug, Processor, Socket, Task
@@ -59,6 +60,12 @@ class Topology:
         """The processor that runs a socket's calls; `main` if that of a removed socket is gone."""
         found = self.processors.get(self.sockets[socket].processor) or self.processors.get(MAIN)
         return found or Processor(MAIN)
+
+    @cached_property
+    def asking(self) -> dict[int, dict[str, Any]]:
+        """What sockets ask a person; of those that do."""
+        found = {s.id: self.tasks[s.task].ask for s in self.sockets.values() if not s.parked}
+        return {socket: ask for socket, ask in found.items() if ask}
 
     @cached_property
     def live(self) -> list[Plug]:

@@ -9,6 +9,7 @@ from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from ec_jupyter.client.commands import respond
 from ec_jupyter.client.submit import LOOK_SECONDS, Call
 from ec_jupyter.client.waits import Deadline, background, beating, wake
 from ec_jupyter.errors import ArgumentsError
@@ -24,7 +25,7 @@ from ec_jupyter.notebook.rendering import going_on
 from ec_jupyter.notebook.request import Request, Run
 from ec_jupyter.notebook.tables import Report, troubled
 from ec_jupyter.notebook.views import Processor, Socket
-from ec_jupyter.notebook.waiting import Waiting
+from ec_jupyter.notebook.waiting import Question, Waiting
 from ec_jupyter.wire import Value
 
 if TYPE_CHECKING:
@@ -191,6 +192,34 @@ class Calls(Queries):
             elif one.arrival is None and one not in lists:
                 # a request to which nothing has come has nothing to throw away but itself
                 self._client.ask("cancel", {"ids": [one.request], **_BY})
+
+    def answer(self, request: Request | Question | int, value: Any, *, by: str | None = None) -> None:
+        """Answer what a socket asks (`ec_jupyter.ask`): the answer is the result of the request, for good.
+
+        Parameters
+        ----------
+        request : Request, Question or int
+            Which; `waiting` lists those that ask.
+        value : object
+            One of the socket's choices; where it has none, any value.
+        by : str, optional
+            Who answers; this notebook if left out.
+
+        Raises
+        ------
+        AnswerError
+            It was answered before (the text says by whom, and when), asks nobody, or offers no such choice.
+        """
+        check_own(self._self, [request])
+        number = request.request if isinstance(request, Question) else self._request(request).id
+        respond(self._client, number, value, by, by="code")
+        self._client.forget(number)
+
+    def _choices(self, request: Request | Question | int) -> list[Any] | None:
+        """The answers that a request offers; None where it takes any, or asks nothing."""
+        name = request.socket if isinstance(request, (Request, Question)) else self._request(request).socket
+        ask: dict[str, Any] = self._client.topology["sockets"].get(name, {}).get("task", {}).get("ask") or {}
+        return ask.get("choices")
 
     # -- stopping and starting -------------------------------------------------
     def pause(self, *targets: str | Socket | Processor) -> None:
@@ -359,6 +388,7 @@ class Calls(Queries):
 
     def _left(self, answer: tuple[dict[str, Any], list[bytes]], deadline: Deadline) -> Report:
         facts = {word: answer[0][word] for word in ("waiting", "failed", "paused")}
+        facts |= {"asked": answer[0]["asked"]} if answer[0].get("asked") else {}
         # a moment at least: it has answered just now
         left = None if deadline.left is None else max(deadline.left, LOOK_SECONDS)
         counts, _ = self._client.ask("query", {"what": "counts"}, timeout=left)

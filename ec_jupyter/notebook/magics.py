@@ -155,6 +155,34 @@ class FlowMagics(Magics):
         open_flow(given.flow).unplug(given.source, given.target, on=given.on)
 
     @no_var_expand
+    @magic_arguments("ec_ask")
+    @argument("name", help="name of the socket")
+    @argument("prompt", help="what is asked, in quotes")
+    @argument("--choices", metavar="A,B", help="the answers there are (any)")
+    @argument("--about", default="value", metavar="ARG,ARG", help="arguments: values that the person is shown (value)")
+    @argument("--timeout", type=float, metavar="S", help="seconds an answer may take (no limit)")
+    @_flow
+    @line_magic
+    def ec_ask(self, line: str) -> Socket:
+        """Make a socket whose calls wait for a person: the answer is their result.
+
+        Examples
+        --------
+        ::
+
+            %ec_ask approve "Publish this?" --choices yes,no
+            %ec_plug draft -> approve
+        """
+        __tracebackhide__ = True
+        from ec_jupyter.notebook.asking import ask
+
+        given = parse(self.ec_ask, line)
+        choices = None if given.choices is None else [word.strip() for word in given.choices.split(",")]
+        task = ask(given.prompt, choices, given.about.replace(",", " ").split())
+        options = {} if given.timeout is None else {"timeout": given.timeout}
+        return open_flow(given.flow).declare(task, given.name, **options)
+
+    @no_var_expand
     @magic_arguments("ec_processor")
     @argument("name", help="letters, digits, '_' and '-'")
     @argument("--cpus", type=int, metavar="N", help="how many CPUs' worth of its calls may run")
@@ -366,6 +394,45 @@ class FlowMagics(Magics):
         __tracebackhide__ = True
         given = parse(self.ec_wait, line)
         return open_flow(given.flow).wait(given.timeout)
+
+    @no_var_expand
+    @line_magic
+    def ec_answer(self, line: str) -> None:
+        """Answer what a request asks a person.
+
+        ::
+
+            %ec_answer [--flow NAME] REQUEST VALUE
+
+        VALUE is a choice as it is written, or an expression; what is neither is taken as text.
+
+        Examples
+        --------
+        ::
+
+            %ec_answer 12 yes
+        """
+        __tracebackhide__ = True
+        words = line.split(maxsplit=1)
+        name = None
+        if words and words[0] == "--flow":
+            name, _, line = words[-1].partition(" ") if len(words) > 1 else (None, "", "")
+            words = line.split(maxsplit=1)
+        if len(words) < 2:
+            raise MagicUsageError("ec_answer: write %ec_answer [--flow NAME] REQUEST VALUE")
+        flow = open_flow(name)
+        request = self._target(Namespace(what=words[0], flow=name))
+        flow.answer(request, self._said(words[1].strip(), flow._choices(request)))
+
+    def _said(self, text: str, choices: list[Any] | None) -> Any:
+        """What a person typed as an answer."""
+        for choice in choices or ():
+            if text in (str(choice), repr(choice)):
+                return choice
+        try:
+            return self.shell.ev(text) if self.shell is not None else eval(text, self._space())
+        except Exception:  # noqa: BLE001 - whatever a text raises that is no expression: it is a text
+            return text
 
     # -- stopping and starting -------------------------------------------------
     @magic_arguments("ec_pause")

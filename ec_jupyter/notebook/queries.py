@@ -12,6 +12,7 @@ from ec_jupyter.errors import ArgumentsError, RequestNotFoundError
 from ec_jupyter.flow.columns import unpacked
 from ec_jupyter.flow.options import number_of, word_of
 from ec_jupyter.flow.options import shown as shown_value
+from ec_jupyter.flow.states import SHOWN
 from ec_jupyter.nodes.current import rebuilt
 from ec_jupyter.notebook import figures
 from ec_jupyter.notebook.parts import check_own
@@ -19,14 +20,17 @@ from ec_jupyter.notebook.progress import progress_text
 from ec_jupyter.notebook.request import Lineage, Request, Run
 from ec_jupyter.notebook.tables import Report, Table, Tree, clock_text, error_text, headline, seconds_text, shown
 from ec_jupyter.notebook.views import Socket
-from ec_jupyter.notebook.waiting import Waiting
+from ec_jupyter.notebook.waiting import Question, Waiting, asked_text
 
 if TYPE_CHECKING:
     from ec_jupyter.client.client import Client
     from ec_jupyter.notebook.flow import Flow
 
 STATES = ("arrived", "waiting", "queued", "running", "done", "failed", "cancelled", "skipped")
-"""What a socket's counts tell: values that wait for company, then requests by state."""
+"""What a socket's counts tell: values that wait for company, then requests by state.
+
+Those that ask a person stand in the note of their socket.
+"""
 
 _ALL = 1 << 62
 _COLUMNS = ["id", "socket", "state", "run", "attempt", "version", "node", "started", "seconds", "progress", "error"]
@@ -74,7 +78,7 @@ class Queries:
         if socket is not None:
             asked["socket"] = self._in_force(socket)
         if state is not None:
-            asked["state"] = word_of(state, "state", STATES[1:])
+            asked["state"] = word_of(state, "state", SHOWN)
         if run is not None:
             asked["run"] = self._run_id(run)
         return self._requests(asked)
@@ -144,7 +148,10 @@ class Queries:
         return Run(self._self, number_of(id, "flow.run"))
 
     def waiting(self, socket: str | Socket | Callable[..., Any] | None = None) -> Table:
-        """Values that wait for other arguments of their call; each item can be looked at and discarded."""
+        """What waits for other arguments of its call, or for a person to answer; each item can be looked at.
+
+        Questions (`Question`) come first, oldest first; a value (`Waiting`) can be discarded.
+        """
         asked = {"what": "waiting"} | ({} if socket is None else {"socket": self._in_force(socket)})
         reply, _ = self._client.ask("query", asked)
         items = [item for row in reply["rows"] for item in _waiting(self._self, row)]
@@ -254,6 +261,7 @@ class Queries:
             notes = [
                 # the reason stands above the table
                 (states.get("aside") or "").partition(": ")[0],
+                asked_text(states.get("asked", 0)),
                 "paused" if paused else "",
                 f"stale: {', '.join(stale)}" if stale else "",
                 f"waits for {', '.join(unfed)}: nothing plugged" if unfed else "",
@@ -321,6 +329,8 @@ def _request_row(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _waiting(flow: Flow, row: dict[str, Any]) -> list[Waiting]:
+    if row.get("ask"):
+        return [Question(flow, row)]
     arrivals = [(name, one) for name, part in row["arguments"].items() for one in part.get("arrivals", ())]
     if not arrivals and row.get("request") is None:
         # lists whose elements have all failed

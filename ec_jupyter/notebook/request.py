@@ -11,6 +11,7 @@ from ec_jupyter.client.submit import LOOK_SECONDS, Number
 from ec_jupyter.client.waits import Deadline, awaited, until
 from ec_jupyter.errors import EcError
 from ec_jupyter.flow.columns import unpacked
+from ec_jupyter.flow.states import ASKED
 from ec_jupyter.notebook.outcome import error_of, value_of
 from ec_jupyter.notebook.parts import Part
 from ec_jupyter.notebook.progress import progress_text
@@ -111,6 +112,8 @@ class Request(Part):
                 asked = {"what": "requests", "ids": [number], "limit": 1}
                 reply, _ = client.ask("query", asked, timeout=LOOK_SECONDS)
                 state = str(unpacked(reply)[0]["state"])
+                if state == ASKED:
+                    return "waits for a person", ""
                 return f"is {state}", _trouble(client, self.socket_name) if state == "queued" else ""
             except (EcError, TimeoutError, LookupError):
                 pass
@@ -195,7 +198,10 @@ class Request(Part):
 
     @property
     def state(self) -> str:
-        """``waiting``, ``queued``, ``running``, ``done``, ``failed``, ``cancelled`` or ``skipped``."""
+        """``waiting``, ``queued``, ``running``, ``done``, ``failed``, ``cancelled`` or ``skipped``.
+
+        ``asked``: it waits for a person to answer.
+        """
         return str(self.row()["state"])
 
     @property
@@ -308,6 +314,11 @@ class Request(Part):
         self.flow.retry(self)
         return self
 
+    def answer(self, value: Any, *, by: str | None = None) -> Request:
+        """Answer what it asks; as `Flow.answer`."""
+        self.flow.answer(self, value, by=by)
+        return self
+
     def replay(self, *, from_: str | None = None) -> Run:
         """Run again, as a new run, what came of it; as `Flow.replay`."""
         return self.flow.replay(self, from_=from_)
@@ -360,7 +371,7 @@ class Run(Part):
         return self.flow.requests(run=self)
 
     def wait(self, timeout: float | None = None) -> Run:
-        """Return this run once none of its requests is queued or running.
+        """Return this run once none of its requests is queued or running, or asks a person.
 
         Raises
         ------
@@ -375,12 +386,13 @@ class Run(Part):
             found = self._look(deadline.left)["counts"]
             counts.clear()
             counts.update(found)
-            return True if not (counts.get("queued") or counts.get("running")) else None
+            return True if not any(map(counts.get, ("queued", ASKED, "running"))) else None
 
         with going_on(self._still):
             through = until(self.flow._client, ended, deadline)
         if through is None:
-            busy = f"{counts.get('queued', 0)} queued and {counts.get('running', 0)} running"
+            asked = f"{counts[ASKED]} asked, " if counts.get(ASKED) else ""
+            busy = f"{asked}{counts.get('queued', 0)} queued and {counts.get('running', 0)} running"
             client = self.flow._client
             how = f"has {busy} requests" if counts else f"goes on ({client.trouble})"
             why = _trouble(client) if counts.get("queued") else ""

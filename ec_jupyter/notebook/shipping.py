@@ -22,6 +22,7 @@ from ec_jupyter.errors import DeclarationError, TaskNotPicklableError
 from ec_jupyter.nodes.code import ALIASES, Pickler
 from ec_jupyter.nodes.surroundings import PLAIN, Surroundings
 from ec_jupyter.nodes.worker.invoke import InOrder
+from ec_jupyter.notebook.asking import ask
 from ec_jupyter.notebook.identity import MISSING, captured, enclosed, functions_of, identity
 from ec_jupyter.notebook.modules import surroundings
 from ec_jupyter.notebook.signatures import Given, signature, tells_arguments
@@ -103,7 +104,10 @@ def ship(task: Callable[..., Any], name: str, given: Given = None, beside: Path 
         "captured": sorted(taken),
         "generator": is_generator(task),
         "written": written(task),
+        "ask": {},
     }
+    if isinstance(task, ask):
+        record |= {"ask": task.record, "source": f"ec.{task!r}"}
     return Shipment(record, blob, taken, dict(around.modules), given, list(_weight(task, name, blob, taken)))
 
 

@@ -6,12 +6,22 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.errors import ArgumentsError
+from ec_jupyter.flow.options import shown
 from ec_jupyter.notebook.parts import Part
 from ec_jupyter.notebook.tables import clock_text
 
 if TYPE_CHECKING:
     from ec_jupyter.notebook.flow import Flow
     from ec_jupyter.notebook.request import Run
+
+
+PERSON = "a person"
+"""What a question lacks."""
+
+
+def asked_text(n: int) -> str:
+    """How many requests ask a person, in words; empty for none."""
+    return "" if not n else f"{n} wait{'s' if n == 1 else ''} for a person"
 
 
 class Waiting(Part):
@@ -132,3 +142,48 @@ class Waiting(Part):
         if self.aside:
             return f"<{what} waiting at {at}, set aside: {self.aside}>"
         return f"<{what} waiting at {at} for {', '.join(self.missing) or 'nothing'}>"
+
+
+class Question(Waiting):
+    """A request that waits for a person to answer.
+
+    Attributes
+    ----------
+    socket, run, element, since
+        As of `Waiting`.
+    request : int
+        Number of the request.
+    prompt : str
+        What is asked.
+    choices : list or None
+        The answers there are; None: any value.
+    until : float or None
+        Wall clock until which it may be answered.
+    """
+
+    request: int
+
+    def __init__(self, flow: Flow, row: dict[str, Any]) -> None:
+        super().__init__(flow, row, None, {"since": row["since"]})
+        self.prompt: str = row["ask"]["prompt"]
+        self.choices: list[Any] | None = row["ask"]["choices"]
+        self.until: float | None = row["until"]
+        self.missing = [PERSON]
+
+    def value(self) -> Any:
+        """What it is about: the value of its argument; of several, a dict by name."""
+        values = self.flow.recall(self.request)
+        return next(iter(values.values())) if len(values) == 1 else values
+
+    def answer(self, value: Any, *, by: str | None = None) -> None:
+        """Answer it; as `Flow.answer`."""
+        self.flow.answer(self, value, by=by)
+
+    def row(self) -> dict[str, Any]:
+        """Its facts, for a table."""
+        offered = "" if self.choices is None else f" ({', '.join(map(str, self.choices))})"
+        return super().row() | {"type": f"{self.prompt}{offered}", "request": self.request}
+
+    def __repr__(self) -> str:
+        offered = "" if self.choices is None else f", {' or '.join(map(repr, self.choices))}"
+        return f"<request {self.request} at {self.socket} waits for a person: {shown(self.prompt)}{offered}>"

@@ -16,6 +16,7 @@ from ec_jupyter.errors import (
     by_name,
     nearest,
 )
+from ec_jupyter.notebook.asking import ask
 from ec_jupyter.notebook.conditions import shipped
 from ec_jupyter.notebook.edits import Edit, Editor
 from ec_jupyter.notebook.lookup import Lookup
@@ -52,7 +53,7 @@ class SocketOptions(TypedDict, total=False):
     backoff : float
         Seconds before the first retry, doubled for each further one (1).
     timeout : float or None
-        Seconds a call may run (no limit).
+        Seconds a call may run, or a person may take to answer what it asks (no limit).
     once : bool
         Fail a call whose worker died instead of running it again (False).
     fresh : bool
@@ -104,14 +105,22 @@ class Wiring(Nodes, Lookup):
 
     # -- declaring -------------------------------------------------------------
     @overload
-    def socket(self, task: _F, /) -> _F: ...
+    def socket(  # type: ignore[overload-overlap]
+        self, task: ask, /, name: str, **options: Unpack[SocketOptions]
+    ) -> Socket: ...
     @overload
-    def socket(self, name: str | None = None, **options: Unpack[SocketOptions]) -> Callable[[_F], _F]: ...
-    def socket(self, name: Any = None, **options: Unpack[SocketOptions]) -> Any:
+    def socket(self, task: _F, /, name: str | None = None, **options: Unpack[SocketOptions]) -> _F: ...
+    @overload
+    def socket(
+        self, task: str | None = None, /, *, name: str | None = None, **options: Unpack[SocketOptions]
+    ) -> Callable[[_F], _F]: ...
+    def socket(self, task: Any = None, /, name: str | None = None, **options: Unpack[SocketOptions]) -> Any:
         """Decorator that makes a function the task of a socket; the function stays what it is.
 
         Parameters
         ----------
+        task : function, ask or str, optional
+            The task; or the name, where this stands above the function. Of what asks a person the socket is returned.
         name : str, optional
             Name of the socket; the function's own if left out.
         **options
@@ -122,10 +131,12 @@ class Wiring(Nodes, Lookup):
         >>> @flow.socket(processor="maths", retries=2)
         ... def add(one, two):
         ...     return one + two
+        >>> flow.socket(ec.ask("Approve?", choices=["yes", "no"]), name="approve")
         """
-        if callable(name):
-            self.declare(name)
-            return name
+        if callable(task):
+            made = self.declare(task, name, **options)
+            return made if isinstance(task, ask) else task
+        name = name if task is None else task
 
         def declared(task: _F) -> _F:
             self.declare(task, name, **options)
@@ -152,9 +163,13 @@ class Wiring(Nodes, Lookup):
         if unknown:
             wrong = min(unknown)
             raise DeclarationError(f"a socket has no option {wrong!r}; {nearest(wrong, SocketOptions.__annotations__)}")
+        if name is None and isinstance(task, ask):
+            raise DeclarationError("a socket that asks needs a name: flow.socket(ec.ask(...), name='approve')")
         name = names.socket_name(name or str(getattr(task, "__name__", type(task).__name__)))
         if "processor" in options:
             names.plain_name(options["processor"], "processor")
+        if isinstance(task, ask) and "signature" in options:
+            raise DeclarationError(f"socket {name!r} asks a person; about= of ec.ask names its arguments")
         shipment = ship(task, name, options.pop("signature", None), self._values.parent.parent.parent)
         for text in (*shipment.warnings, *self._taken(name, shipment)):
             note(text)

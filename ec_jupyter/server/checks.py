@@ -9,7 +9,15 @@ from typing import Any, NoReturn, TypeVar
 
 from tornado.web import HTTPError
 
-from ec_jupyter.errors import EcError, EngineError, PythonMismatchError, RevisionError, StoreError, UntrustedFlowError
+from ec_jupyter.errors import (
+    AnswerError,
+    EcError,
+    EngineError,
+    PythonMismatchError,
+    RevisionError,
+    StoreError,
+    UntrustedFlowError,
+)
 from ec_jupyter.flow.schema import is_text
 
 MOST_BYTES = 64 << 20
@@ -20,7 +28,7 @@ DEEPEST = 100
 
 _DEEP = f"the body is nested more than {DEEPEST} levels deep"
 _BIGGEST = 1 << 63
-_CONFLICTS = (EngineError, StoreError, PythonMismatchError, RevisionError)
+_CONFLICTS = (AnswerError, EngineError, StoreError, PythonMismatchError, RevisionError)
 _T = TypeVar("_T")
 
 

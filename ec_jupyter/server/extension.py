@@ -38,6 +38,7 @@ def load(app: ServerApp) -> None:
         (f"flows/{PATTERN}/(statistics|log)", handlers.LookHandler),
         (f"flows/{PATTERN}/sockets/{socket}", handlers.SocketHandler),
         (f"flows/{PATTERN}/requests/{request}", handlers.RequestHandler),
+        (f"flows/{PATTERN}/requests/{request}/answer", handlers.AnswerHandler),
         (f"flows/{PATTERN}/live", live.LiveHandler),
     ]
     app.web_app.add_handlers(".*$", [(url_path_join(base, path), handler) for path, handler in table])  # type: ignore[no-untyped-call]

@@ -47,6 +47,12 @@ class Handler(APIHandler):
         self.set_status(status)
         self.finish(json.dumps(reply))
 
+    @property
+    def who(self) -> str | None:
+        """What the server calls its user."""
+        user = self.current_user
+        return getattr(user, "display_name", None) or getattr(user, "username", None)
+
     async def body(self) -> dict[str, Any]:
         """The JSON object that came; a large one is read off the event loop."""
         return await self.flows.links.thread(read_object, self.request.body)
@@ -136,6 +142,8 @@ class CommandsHandler(Handler):
         folder, body = await self.flows.folder(key), await self.body()
         op, args = field(body, "op", str), field(body, "args", dict, {})
         check_numbers(args)
+        if op == "respond":
+            args = {"who": self.who, **args}
         # one that was killed is followed by another, as in a notebook; one that was stopped stays so
         acts = op not in commands.LOOKS
         start = acts and await self.flows.links.thread(probe.killed, folder)
@@ -217,6 +225,25 @@ class RequestHandler(Handler):
             return
         async with self.flows.links.use(folder) as client:
             self.answer({**await thread(_row, client, request), "running": True})
+
+
+class AnswerHandler(Handler):
+    """What a request asks a person."""
+
+    @web.authenticated
+    @authorized
+    @told
+    async def post(self, key: str, number: str) -> None:
+        """Answer it; the answer is its result, once."""
+        folder, body = await self.flows.folder(key), await self.body()
+        said, who = field(body, "answer", object), field(body, "by", str, None)
+        async with self.flows.links.use(folder, start=True) as client:
+            await self.flows.links.thread(_answer, client, int(number), said, who or self.who)
+        self.answer({"ok": True})
+
+
+def _answer(client: Client, request: int, said: Any, who: str | None) -> None:
+    commands.respond(client, request, said, who, by="picture")
 
 
 def _row_at_rest(folder: Path, request: int) -> dict[str, Any]:

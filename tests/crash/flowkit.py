@@ -21,6 +21,7 @@ import psutil
 from ec_jupyter.client.client import Client
 from ec_jupyter.errors import EcError, EngineError
 from ec_jupyter.flow.columns import unpacked
+from ec_jupyter.notebook.asking import ask as asking
 from ec_jupyter.wire import Value
 
 SECONDS = 60.0  # nothing here takes that long; a claim that is not true by then is false
@@ -210,6 +211,15 @@ class Flow:
             header["run"] = run
         self.client.ask("supply", header, [v.data for v in kept.values() if v.data is not None])
 
+    def answer(self, request: int, said: Any, who: str = "anna") -> None:
+        """Answer what a request asks: by a choice, or, given as a tuple of one, by a value."""
+        if isinstance(said, tuple):
+            value = self.client.dump(said[0])
+            assert value.data is not None
+            self.client.ask("respond", {"request": request, "value": value.head(), "who": who}, [value.data])
+        else:
+            self.ask("respond", request=request, choice=said, who=who)
+
     def drained(self, seconds: float = 120.0) -> dict[str, int]:
         return self.client.ask("drained", timeout=seconds)[0]
 
@@ -283,6 +293,8 @@ def socket_change(
         "identity": digest, "sha256": digest, "source": "", "file": "", "signature": signature,
         "generator": inspect.isgeneratorfunction(function),
     }  # fmt: skip
+    if isinstance(function, asking):
+        task["ask"] = function.record
     return {"op": "socket", "name": name or function.__name__, "blob": 0, "task": task, **options}, blob
 
 
@@ -301,7 +313,7 @@ def plug_change(
 
 def pickled(function: Callable[..., Any]) -> bytes:
     """A function by value, with what this kit gives tasks: workers need not find the tests."""
-    modules = {sys.modules[__name__], sys.modules.get(function.__module__)} - {None}
+    modules = {sys.modules[__name__], sys.modules.get(function.__module__)} - {None, sys.modules["ec_jupyter"]}
     for module in modules:
         cloudpickle.register_pickle_by_value(module)
     try:

@@ -81,8 +81,9 @@ def test_counts_are_what_the_states_of_the_requests_say(events: list[tuple[int, 
 # -- the statements ------------------------------------------------------------
 STATEMENTS: dict[str, tuple[Event, ...]] = {
     "fill_request": ("fired",), "strand": ("stranded",), "claim": ("claimed",),
-    "again": ("returned", "tried again", "retried"), "finish": ("finished", "failed", "skipped", "cancelled"),
-    "finish_well": ("finished",), "fail_request": ("set aside",), "fail_party": ("set aside",),
+    "again": ("returned", "tried again", "retried"),
+    "finish": ("finished", "answered", "failed", "skipped", "cancelled"),
+    "finish_well": ("finished", "answered"), "fail_request": ("set aside",), "fail_party": ("set aside",),
     "fail_done": ("refused",), "done_again": ("taken after all",), "give_up": ("given up",),
 }  # fmt: skip
 """Statements that set the state of a request, and the events that they write down."""

@@ -17,6 +17,7 @@ import pytest
 from jupyter_server.auth import Authorizer
 from tornado.httpclient import HTTPClientError
 
+from ec_jupyter import ask
 from ec_jupyter.client.client import Client
 from ec_jupyter.client.launch import running
 from ec_jupyter.server import probe
@@ -31,6 +32,7 @@ ADDRESSES = [
     ("GET", ("flows", "sums", "requests", "1")),
     ("GET", ("flows", "sums", "statistics")),
     ("GET", ("flows", "sums", "log")),
+    ("POST", ("flows", "sums", "requests", "1", "answer")),
 ]
 
 
@@ -539,3 +541,21 @@ def test_statistics_and_the_log_are_read_by_address(web: Any, flow: Any, wait_un
     stop(flow, wait_until)
     assert web("flows", "sums", "statistics")[0] == 409
     assert not running(flow.folder)
+
+
+def test_a_question_is_answered_over_http_once_by_whom_the_server_knows_or_is_told(web: Any, flow: Any) -> None:
+    flow.socket(ask("Approve?", choices=["yes", "no"]), name="approve")
+    first, second = (flow.submit("approve", n).id for n in range(2))
+    where = ("flows", "sums", "requests", str(first), "answer")
+    assert web(*where, body={})[0] == 400
+    status, said = web(*where, body={"answer": "perhaps"})
+    assert (status, said["type"]) == (409, "AnswerError")
+    assert web.good("flows", "sums", "requests", str(first))["state"] == "asked"
+    assert web.good(*where, body={"answer": "yes", "by": "anna"}) == {"ok": True}
+    assert result(web, first) == "yes"
+    status, said = web(*where, body={"answer": "no", "by": "ben"})
+    assert (status, "anna answered 'yes'" in said["error"]) == (409, True)
+    web.good("flows", "sums", "commands", body={"op": "respond", "args": {"request": second, "answer": "no"}})
+    assert flow.request(second).result(60) == "no"
+    assert flow.request(second).output.endswith(" answered 'no'\n")
+    assert web("flows", "sums", "requests", "99", "answer", body={"answer": "no"})[0] == 404

@@ -22,6 +22,7 @@ from ec_jupyter.engine.editing import Editor
 from ec_jupyter.engine.fleet import Fleet
 from ec_jupyter.engine.plug_evaluation import EVALUATE_NAME, SAME
 from ec_jupyter.engine.quarantine import Quarantine
+from ec_jupyter.engine.questions import Questions
 from ec_jupyter.engine.rpc import Rpc
 from ec_jupyter.engine.settling import settle
 from ec_jupyter.engine.statistics import Statistics
@@ -138,6 +139,7 @@ class MemoryEngine:
         self._draining: list[Header] = []
         self._answer: tuple[Header, list[bytes]] | EcError | None = None
         self._frames = 0
+        self.questions = Questions(core)
         core.now = time.time()
         missed.resume(core)
         self._fleet.begin()
@@ -163,6 +165,7 @@ class MemoryEngine:
         rows, buffers, unfinished = ended.finished(self.core, [request])
         if unfinished:
             self.core.expiry.due(float("inf"))
+            self.questions.due(float("inf"))
             self.tick(whole=True)
             rows, buffers, unfinished = ended.finished(self.core, [request])
         assert not unfinished, f"request {request} has not ended, and nothing more happens by itself"

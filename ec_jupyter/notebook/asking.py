@@ -1,0 +1,94 @@
+"""What a socket asks a person: the task of one whose calls wait until somebody answers."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from typing import Any
+
+from ec_jupyter.errors import DeclarationError
+from ec_jupyter.flow.options import shown
+from ec_jupyter.flow.schema import CHOICE, CHOICES, PROMPT
+
+
+class ask:  # noqa: N801 - used as a function is: `flow.socket(ec.ask("Approve?"), name="approve")`
+    """A task that a person does: a call of its socket waits, on disk, until somebody answers, and then is done.
+
+    No worker, no CPU and no engine is taken while it waits. It is answered once: in the picture, by `Flow.answer`, or
+    over HTTP; the answer is its result.
+
+    Parameters
+    ----------
+    prompt : str
+        What is asked.
+    choices : iterable of str, int, float or bool, optional
+        The answers there are; any value is one if left out.
+    about : str or iterable of str
+        Names of its arguments: the values that the person is shown.
+
+    Raises
+    ------
+    DeclarationError
+        The prompt is no text, or empty; the choices are none, or two are the same; an argument has no name.
+
+    Examples
+    --------
+    >>> flow.socket(ec.ask("Approve?", choices=["yes", "no"]), name="approve")
+    >>> flow.plug("draft", "approve")
+    >>> flow.plug("approve", "publish.decision")
+    """
+
+    def __init__(self, prompt: str, choices: Iterable[Any] | None = None, about: str | Iterable[str] = "value") -> None:
+        if not PROMPT.fits(prompt):
+            raise DeclarationError(f"ask takes {PROMPT.says}, not {shown(prompt)}")
+        if isinstance(choices, (str, bytes)):
+            raise DeclarationError(f"choices= takes a list of answers, not the text {shown(choices)}")
+        found = None if choices is None else list(choices)
+        if found is not None and not CHOICES.fits(found):
+            strange = next((one for one in found if not CHOICE.fits(one)), found)
+            raise DeclarationError(f"choices= takes {CHOICES.says}, not {shown(strange)}")
+        self.prompt, self.choices = prompt, found
+        self.about = [about] if isinstance(about, str) else list(about)
+        try:
+            self.__signature__ = inspect.Signature(
+                [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in self.about]
+            )
+        except (TypeError, ValueError) as error:
+            raise DeclarationError(f"about= takes names of arguments, not {shown(about)}: {error}") from None
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What the engine keeps of it."""
+        return {"prompt": self.prompt, "choices": self.choices}
+
+    def __call__(self, *values: Any, **named: Any) -> Any:
+        """Ask right here, by `input`: what a socket asks durably, for trying it out by hand."""
+        self.__signature__.bind(*values, **named)
+        offered = "" if self.choices is None else f" ({', '.join(map(str, self.choices))})"
+        while True:
+            said = input(f"{self.prompt}{offered} ")
+            if self.choices is None:
+                return said
+            for choice in self.choices:
+                if said == str(choice):
+                    return choice
+
+    def __eq__(self, other: object) -> bool:
+        mine = (self.prompt, self.choices, self.about)
+        return type(other) is ask and (other.prompt, other.choices, other.about) == mine
+
+    def __hash__(self) -> int:
+        return hash((self.prompt, *self.about))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ask, (self.prompt, self.choices, self.about)
+
+    def __repr__(self) -> str:
+        given = [repr(self.prompt)]
+        given += [] if self.choices is None else [f"choices={self.choices!r}"]
+        given += [] if self.about == ["value"] else [f"about={self.about[0] if len(self.about) == 1 else self.about!r}"]
+        return f"ask({', '.join(given)})"
+
+
+# where people find it: what is written down of a flow says so too
+ask.__module__ = "ec_jupyter"
