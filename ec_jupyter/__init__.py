@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     from ec_jupyter.notebook.flow import Flow
     from ec_jupyter.notebook.loading import load
     from ec_jupyter.notebook.nodes import Agent, Node, Worker
+    from ec_jupyter.notebook.receipts import Receipt
     from ec_jupyter.notebook.request import Lineage, Request, Run
     from ec_jupyter.notebook.views import Argument, Plug, Processor, Socket, Task
     from ec_jupyter.notebook.waiting import Question, Waiting
@@ -122,6 +123,7 @@ __all__ = [
     "ProcessorNotFoundError",
     "PythonMismatchError",
     "Question",
+    "Receipt",
     "Request",
     "RequestCancelledError",
     "RequestNotFoundError",
@@ -168,6 +170,7 @@ _PLACES = {
     "ProcessorExecutor": "notebook.executor",
     "SocketOptions": "notebook.wiring",
     "Question": "notebook.waiting",
+    "Receipt": "notebook.receipts",
     "Waiting": "notebook.waiting",
     "ask": "notebook.asking",
     "load": "notebook.loading",

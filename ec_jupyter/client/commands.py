@@ -167,12 +167,14 @@ def _socket(client: Client, name: Any) -> Fields:
 def _edit(client: Client, args: Fields) -> Fields:
     buffers: list[bytes] = []
     changes = [change for given in args["changes"] for change in _changes(client, given, buffers)]
-    return _revised(client, changes, buffers)
+    return _revised(client, changes, buffers, dry=bool(args.get("dry")))
 
 
-def _revised(client: Client, changes: list[Fields], buffers: list[bytes] | None = None) -> Fields:
-    reply, _ = client.ask("edit", {"changes": changes}, buffers or [])
-    return {"revision": reply["revision"], "warnings": list(reply.get("warnings", ()))}
+def _revised(client: Client, changes: list[Fields], buffers: list[bytes] | None = None, *, dry: bool = False) -> Fields:
+    reply, _ = client.ask("edit", {"changes": changes} | ({"dry": True} if dry else {}), buffers or [])
+    return {
+        "revision": reply["revision"], "warnings": list(reply.get("warnings", ())), "receipt": dict(reply["receipt"])
+    }  # fmt: skip
 
 
 def _changes(client: Client, given: Mapping[str, Any], buffers: list[bytes]) -> list[Fields]:
@@ -215,7 +217,7 @@ def _tidy(client: Client, args: Fields) -> Fields:
 def _step(way: str, client: Client, args: Fields) -> Fields:
     """Undo or redo an edit."""
     reply = client.ask(way, _BY)[0]
-    return {"revision": reply["revision"], "text": reply["text"]}
+    return {"revision": reply["revision"], "text": reply["text"], "receipt": dict(reply["receipt"])}
 
 
 def _history(client: Client, args: Fields) -> Fields:

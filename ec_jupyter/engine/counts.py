@@ -237,4 +237,4 @@ def leftover(core: Core) -> dict[str, int]:
     failed = sum(c["failed"] for c in core.states.counts.values())
     asked = sum(core.dispatch.queued(s) for s in core.topology.asking)
     paused = sum(core.dispatch.queued(s) for s in core.dispatch.lanes if not core.startable(s)) - asked
-    return {"waiting": arrived, "failed": failed, "paused": paused, ASKED: asked}
+    return {"waiting": arrived, "failed": failed, "paused": paused} | ({ASKED: asked} if asked else {})

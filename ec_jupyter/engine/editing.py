@@ -11,6 +11,7 @@ from ec_jupyter.engine import asides, missed, node_factory, recovery
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.job import Job, StoredValue
 from ec_jupyter.engine.parts import Audience, Clock, Nodes
+from ec_jupyter.engine.receipts import Facts, Receipt
 from ec_jupyter.engine.records import NOTE
 from ec_jupyter.engine.suspects import KINDS
 from ec_jupyter.engine.undoing import Undoing
@@ -47,13 +48,15 @@ class Editor:
         self._core, self._nodes, self._clock, self._audience, self._cpus = core, nodes, clock, audience, cpus
         self.undoing = Undoing(core)
 
-    def edit(self, changes: list[dict[str, Any]], buffers: list[bytes], client: str) -> tuple[int, list[str]]:
-        """Carry out an edit: all of it, or one error and nothing.
+    def edit(
+        self, changes: list[dict[str, Any]], buffers: list[bytes], client: str, *, dry: bool = False
+    ) -> tuple[int, list[str], Facts]:
+        """Carry out an edit: all of it, or one error and nothing; if `dry`, nothing is carried out.
 
         Returns
         -------
-        tuple of (int, list of str)
-            The revision now in force, and what the person should know.
+        tuple of (int, list of str, dict)
+            The revision now in force, what the person should know, and what becomes of what is under way.
         """
         core = self._core
         # what follows reads the disk; written first, nothing of the edit can fail half-way
@@ -66,6 +69,9 @@ class Editor:
         for _, _, _, after in edited.touched:
             if isinstance(after, Node):
                 node_factory.check(after)
+        receipt = Receipt(core, edited.topology, edited.touched)
+        if dry:
+            return core.topology.revision, edited.warnings, receipt.told
         for stored in fixed:
             core.fixed[stored.id] = stored
             core.journal.add("add_value", stored.row())
@@ -76,21 +82,23 @@ class Editor:
         for kind, key, record in asides.renew(core, edited.topology, changes):
             _write(core, kind, key, record)
         if not edited.touched:
-            return core.topology.revision, edited.warnings
+            return core.topology.revision, edited.warnings, receipt.told
         if any(change["op"] != "stale" for change in changes):
             _record(core, edited)
             self.undoing.forget()
         self._apply(edited)
+        told = receipt.settle()
         self.settle()
-        return core.topology.revision, edited.warnings
+        return core.topology.revision, edited.warnings, told
 
-    def undo(self, *, forward: bool) -> tuple[int, str, list[str]]:
+    def undo(self, *, forward: bool) -> tuple[int, str, list[str], Facts]:
         """Take the last edit back, or (`forward`) put the last one taken back in force again.
 
         Returns
         -------
-        tuple of (int, str, list of str)
-            The revision now in force, what was taken back or made again, and what the person should know.
+        tuple of (int, str, list of str, dict)
+            The revision now in force, what was taken back or made again, what the person should know, and what
+            becomes of what is under way.
 
         Raises
         ------
@@ -115,9 +123,11 @@ class Editor:
         core.journal.step("put_revision", (edited.topology.revision, "[]", step, core.now, 3))
         parked = [s for kind, _, before, s in edited.touched if kind == "socket" and s.parked and not before.parked]
         warnings = [_left_at(socket, load) for socket in parked if (load := core.load(socket.id))]
+        receipt = Receipt(core, edited.topology, edited.touched)
         self._apply(edited)
+        told = receipt.settle()
         self.settle()
-        return core.topology.revision, says, warnings
+        return core.topology.revision, says, warnings, told
 
     def pause(self, sockets: Iterable[str], processors: Iterable[str], *, paused: bool) -> None:
         """Pause or resume sockets and processors; running calls go on.

@@ -257,14 +257,16 @@ class Rpc:
             client.send({"k": "finished", "rows": rows}, buffers)
 
     def _edit(self, client: Connection, header: Header, buffers: Buffers) -> None:
-        revision, warnings = self.editor.edit(header["changes"], buffers, client.name or client.id)
-        self._done(client, {"revision": revision, "warnings": warnings}, header)
+        who, dry = client.name or client.id, bool(header.get("dry"))
+        revision, warnings, receipt = self.editor.edit(header["changes"], buffers, who, dry=dry)
+        reply = {"revision": revision, "warnings": warnings, "receipt": receipt}
+        client.reply(reply, to=header) if dry else self._done(client, reply, header)
 
     def _undo(self, client: Connection, header: Header, buffers: Buffers) -> None:
         if header["k"] == "undo":
             self.editor.undoing.check(header, client.id)
-        revision, text, warnings = self.editor.undo(forward=header["k"] == "redo")
-        self._done(client, {"revision": revision, "text": text, "warnings": warnings}, header)
+        revision, text, warnings, receipt = self.editor.undo(forward=header["k"] == "redo")
+        self._done(client, {"revision": revision, "text": text, "warnings": warnings, "receipt": receipt}, header)
 
     def _history(self, client: Connection, header: Header, buffers: Buffers) -> None:
         rows = [

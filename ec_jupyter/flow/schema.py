@@ -236,7 +236,10 @@ FRAMES: dict[str, tuple[Fields, Fields]] = {
     "log": ({"mapped": FLAG, "end": ID, "since": ID}, {}),
     "ring": ({}, {}),
     "wait": ({}, {"ids": IDS, "ranges": RANGES}),
-    "edit": ({"changes": _list(Kind("a change", lambda v: isinstance(v, dict), {}), "a list of changes")}, {}),
+    "edit": (
+        {"changes": _list(Kind("a change", lambda v: isinstance(v, dict), {}), "a list of changes")},
+        {"dry": _or_none(FLAG)},
+    ),
     "undo": ({}, _BY),
     "redo": ({}, _BY),
     "history": ({}, {}),

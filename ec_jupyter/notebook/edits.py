@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from ec_jupyter.errors import EngineLostError
+from ec_jupyter.errors import EngineLostError, WiringError
 from ec_jupyter.flow.options import checked
 from ec_jupyter.flow.rows import View
 from ec_jupyter.notebook.drafts import Drafted
 from ec_jupyter.notebook.notes import note
+from ec_jupyter.notebook.receipts import Receipt
 
 if TYPE_CHECKING:
     from ec_jupyter.client.client import Client
@@ -21,9 +22,19 @@ SEEN_SECONDS = 30.0
 
 
 class Edit:
-    """Changes that take effect together, or not at all."""
+    """Changes that take effect together, or not at all.
 
-    def __init__(self) -> None:
+    Attributes
+    ----------
+    dry : bool
+        They are not to take effect: what they would do is told.
+    receipt : Receipt or None
+        What they did to what was under way, or would do; None before they were sent.
+    """
+
+    def __init__(self, *, dry: bool = False) -> None:
+        self.dry = dry
+        self.receipt: Receipt | None = None
         self.changes: list[dict[str, Any]] = []
         self.buffers: list[bytes] = []
         self._after: list[Callable[[], None]] = []
@@ -73,16 +84,25 @@ class Editor:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._own = threading.local()
+        self.receipt: Receipt | None = None
 
     @contextmanager
-    def edit(self) -> Iterator[Edit]:
-        """Collect changes; they are sent at the end of the outermost block, and none if it raises."""
+    def edit(self, *, dry: bool = False) -> Iterator[Edit]:
+        """Collect changes; they are sent at the end of the outermost block, and none if it raises.
+
+        Raises
+        ------
+        WiringError
+            A dry run inside of an edit: what comes before it is not in force.
+        """
         outer: Edit | None = getattr(self._own, "edit", None)
         if outer is not None:
+            if dry and not outer.dry:
+                raise WiringError("a dry run cannot stand inside another edit; make it before that, or dry as well")
             with outer.step(lambda: self._client.topology):
                 yield outer
             return
-        edit = self._own.edit = Edit()
+        edit = self._own.edit = Edit(dry=dry)
         try:
             yield edit
         finally:
@@ -103,9 +123,14 @@ class Editor:
         return known if edit is None or not edit.changes else edit.seen(known)
 
     def _send(self, edit: Edit) -> None:
-        reply, _ = self._client.ask("edit", {"changes": edit.changes}, edit.buffers)
+        asked: dict[str, Any] = {"changes": edit.changes} | ({"dry": True} if edit.dry else {})
+        reply, _ = self._client.ask("edit", asked, edit.buffers)
         for text in reply.get("warnings", ()):
             note(text)
+        edit.receipt = Receipt(reply["receipt"], dry=edit.dry)
+        if edit.dry:
+            return
+        self.receipt = edit.receipt
         self.seen(reply["revision"])
         edit.done()
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import shlex
 import sys
 from argparse import Namespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ec_jupyter.notebook.tables import Report, Table
     from ec_jupyter.notebook.views import Plug, Processor, Socket
 
+_T = TypeVar("_T")
 _SOCKET_WORDS = (
     "processor", "cpus", "threads", "retries", "backoff", "timeout", "once", "fresh", "memory", "join", "on", "hold",
     "wait", "key",
@@ -52,6 +53,13 @@ def show_way(name: str) -> None:
 
     if interactive():
         print(f"the picture of flow {name!r}: %ec_flow in a cell, or the panel Flows at the left of JupyterLab")  # noqa: T201
+
+
+def _told(flow: Flow, made: _T) -> _T:
+    """What an edit gave; what it did to what was under way is said."""
+    if flow.receipt is not None and flow.receipt.text:
+        print(flow.receipt.text)  # noqa: T201 - in the cell of the edit
+    return made
 
 
 @magics_class
@@ -102,7 +110,7 @@ class FlowMagics(Magics):
         made = flow.declare(space[task], given.name or task, **options)
         if new:
             show_way(flow.name)
-        return made
+        return _told(flow, made)
 
     @no_var_expand
     @magic_arguments("ec_plug")
@@ -132,7 +140,8 @@ class FlowMagics(Magics):
         __tracebackhide__ = True
         given = parse(self.ec_plug, ends(line))
         options = {word: getattr(given, word) for word in ("on", "map", "gather", "when", "cycle")}
-        return open_flow(given.flow).plug(given.source, given.target, **options)
+        flow = open_flow(given.flow)
+        return _told(flow, flow.plug(given.source, given.target, **options))
 
     @no_var_expand
     @magic_arguments("ec_unplug")
@@ -152,7 +161,9 @@ class FlowMagics(Magics):
         """
         __tracebackhide__ = True
         given = parse(self.ec_unplug, ends(line))
-        open_flow(given.flow).unplug(given.source, given.target, on=given.on)
+        flow = open_flow(given.flow)
+        flow.unplug(given.source, given.target, on=given.on)
+        _told(flow, None)
 
     @no_var_expand
     @magic_arguments("ec_ask")
@@ -252,7 +263,8 @@ class FlowMagics(Magics):
     def ec_undo(self, line: str) -> str:
         """Take the last edit of the wiring back."""
         __tracebackhide__ = True
-        return open_flow(parse(self.ec_undo, line).flow).undo()
+        flow = open_flow(parse(self.ec_undo, line).flow)
+        return _told(flow, flow.undo())
 
     @magic_arguments("ec_redo")
     @_flow
@@ -260,7 +272,8 @@ class FlowMagics(Magics):
     def ec_redo(self, line: str) -> str:
         """Make the edit that was taken back last."""
         __tracebackhide__ = True
-        return open_flow(parse(self.ec_redo, line).flow).redo()
+        flow = open_flow(parse(self.ec_redo, line).flow)
+        return _told(flow, flow.redo())
 
     @magic_arguments("ec_flow")
     @argument("name", nargs="?", help="another flow than the notebook's own")

@@ -23,6 +23,7 @@ from ec_jupyter.notebook.lookup import Lookup
 from ec_jupyter.notebook.nodes import Node, Nodes
 from ec_jupyter.notebook.notes import note
 from ec_jupyter.notebook.parts import check_own
+from ec_jupyter.notebook.receipts import Receipt
 from ec_jupyter.notebook.shipping import Shipment, ship
 from ec_jupyter.notebook.stale import WATCH
 from ec_jupyter.notebook.tables import Table, clock_text, shown
@@ -423,10 +424,28 @@ class Wiring(Nodes, Lookup):
 
     # -- editing ---------------------------------------------------------------
     @contextmanager
-    def edit(self) -> Iterator[None]:
-        """Make the changes inside one: all in force at the end of the block, or none if it raises."""
-        with self._editor.edit():
-            yield
+    def edit(self, *, dry: bool = False) -> Iterator[Edit]:
+        """Make the changes inside one: all in force at the end of the block, or none if it raises.
+
+        Parameters
+        ----------
+        dry : bool
+            Make none of them: the `Edit` tells what they would do.
+
+        Examples
+        --------
+        >>> with flow.edit(dry=True) as change:
+        ...     flow.unplug("load", "clean")
+        >>> change.receipt
+        dry run: 120 to 'clean', 80 of 'load' to nothing, 0 lost
+        """
+        with self._editor.edit(dry=dry) as edit:
+            yield edit
+
+    @property
+    def receipt(self) -> Receipt | None:
+        """What the last edit made here did to what was under way; None before any."""
+        return self._editor.receipt
 
     def undo(self) -> str:
         """Take the last edit back; its text.
@@ -447,6 +466,7 @@ class Wiring(Nodes, Lookup):
     def _step(self, way: str) -> str:
         reply = self._client.ask(way, {"by": "code"})[0]
         self._editor.seen(reply["revision"])
+        self._editor.receipt = Receipt(reply["receipt"])
         for text in reply["warnings"]:
             note(text)
         return str(reply["text"])

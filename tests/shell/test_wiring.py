@@ -340,3 +340,36 @@ def test_a_socket_that_another_flow_has_is_found_there(loaded):
     loaded.run('other = ec.flow("other")')
     hint = "flow 'main' has one; @ec.socket(flow='other') makes one of flow 'other'"
     assert str(loaded.fail("other.submit('double', 2)")) == f"no socket named 'double'; {hint}"
+
+
+LOADED = """
+flow = ec.flow()
+for name in ("load", "clean", "clean2"):
+    flow.declare(lambda x: x, name)
+flow.plug("load", "clean")
+flow.pause("clean", "clean2")
+flow.map("load", range(3)); flow.wait()
+flow.pause("load"); flow.map("load", range(3, 5))
+"""
+
+
+def test_an_edit_under_load_gives_a_receipt_and_a_dry_run_tells_it_beforehand(
+    loaded: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loaded.run(LOADED)
+    loaded.run("plugs = repr(flow.plugs), flow.revision")
+    loaded.run("with flow.edit(dry=True) as change:\n    flow.unplug('load', 'clean')\n    flow.plug('load', 'clean2')")
+    assert loaded.run("repr(change.receipt)") == "dry run: 3 to 'clean', 2 to 'clean2', 0 lost"
+    assert loaded.run("(repr(flow.plugs), flow.revision) == plugs")
+    loaded.run("with flow.edit() as change:\n    flow.unplug('load', 'clean')\n    flow.plug('load', 'clean2')")
+    assert loaded.run("(change.receipt.to, change.receipt.lost)") == ({"clean": 3, "clean2": 2}, 0)
+    assert loaded.run("flow.receipt is change.receipt")
+    capsys.readouterr()
+    loaded.run("%ec_undo")
+    assert "2 to 'clean', 0 lost\n" in capsys.readouterr().out
+    loaded.run("%ec_plug load -> clean2")
+    assert "2 to 'clean', 2 to 'clean2', 0 lost\n" in capsys.readouterr().out
+    wrong = loaded.fail("with flow.edit():\n    flow.unplug('load', 'clean2')\n    flow.edit(dry=True).__enter__()")
+    assert "a dry run cannot stand inside another edit" in str(wrong)
+    loaded.run("flow.resume(); flow.wait()")
+    assert loaded.run("[flow.results(name) for name in ('clean', 'clean2')]") == [[0, 1, 2, 3, 4], [3, 4]]
