@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -16,6 +18,8 @@ import pytest
 
 from ec_jupyter.client.seen import checked
 from ec_jupyter.nodes.worker.look import look
+from ec_jupyter.server import probe
+from tests.browser.labkit import Lab
 
 PAGE = Path(__file__).parent / "page"
 STATIC = Path(__file__).parents[2] / "ec_jupyter" / "static"
@@ -42,10 +46,76 @@ def browser() -> Iterator[Any]:
     if chromium is None:
         pytest.skip("NO BROWSER: these tests need Debian's chromium on the PATH; nothing of the editor was tested")
     playwright = pytest.importorskip("playwright.sync_api", reason="NO BROWSER: pip install playwright")
+    # what a busy machine does in the end is no failure
+    playwright.expect.set_options(timeout=60_000)
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=chromium, args=SWITCHES)
         yield browser
         browser.close()
+
+
+class Pages:
+    """Pages that tests use one after the other: what one has fetched and compiled the next need not."""
+
+    def __init__(self, context: Any) -> None:
+        self.errors: list[Any] = []
+        """What went wrong in a page, and nobody caught it."""
+        self.messages: list[Any] = []
+        """What pages said on their consoles."""
+        self._context, self._pages, self._used = context, [], 0
+        context.set_default_timeout(60_000)
+
+    def take(self, width: int, height: int, **media: str) -> Any:
+        """An empty page of this size."""
+        if self._used == len(self._pages):
+            page = self._context.new_page()
+            # Playwright writes to the function it is given, which no built-in one bears
+            page.on("pageerror", lambda error: self.errors.append(error))  # noqa: PLW0108
+            page.on("console", lambda message: self.messages.append(message))  # noqa: PLW0108
+            self._pages.append(page)
+        page = self._pages[self._used]
+        self._used += 1
+        page.set_viewport_size({"width": width, "height": height})
+        page.emulate_media(**{"color_scheme": "light", "reduced_motion": "reduce", **media})
+        return page
+
+    def clear(self) -> None:
+        """Leave every page empty, as it was before."""
+        for page in self._pages[: self._used]:
+            page.mouse.move(0, 0)
+            page.goto("about:blank")
+        self._context.clear_cookies()
+        self._context.clear_permissions()
+        self._used = 0
+
+
+@pytest.fixture(scope="module")
+def context(browser: Any) -> Iterator[Pages]:
+    """The pages of a module, with what they have stored."""
+    context = browser.new_context()
+    yield Pages(context)
+    context.close()
+
+
+@pytest.fixture
+def pages(context: Pages) -> Iterator[Pages]:
+    """The same for a test, with nothing in them."""
+    context.errors.clear()
+    context.messages.clear()
+    yield context
+    context.clear()
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """JupyterLab, whose flows end with it."""
+    lab = Lab(tmp_path_factory.mktemp("lab"))
+    yield lab
+    lab.close()
+    for folder in lab.root.glob("*/.ec_jupyter/*"):
+        answer = probe.ask(folder)
+        if answer:
+            os.kill(answer["engine"], signal.SIGKILL)
 
 
 class _Files(SimpleHTTPRequestHandler):
@@ -192,22 +262,15 @@ def _middle(element: Any) -> tuple[float, float]:
 
 
 @pytest.fixture
-def editor_page(browser: Any, page_address: str) -> Iterator[Callable[..., Picture]]:
+def editor_page(pages: Pages, page_address: str) -> Iterator[Callable[..., Picture]]:
     """A function that opens the editor on a scene in a page of its own; an error in that page fails the test."""
-    contexts: list[Any] = []
-    errors: list[str] = []
 
     def show(scene: str = "demo", *, size: tuple[int, int] = (1100, 640), **query: str) -> Picture:
-        context = browser.new_context(
-            viewport={"width": size[0], "height": size[1]},
+        page = pages.take(
+            *size,
             color_scheme="dark" if query.get("theme") == "dark" else "light",
             reduced_motion=query.pop("reduced_motion", "reduce"),
         )
-        contexts.append(context)
-        context.set_default_timeout(10_000)
-        page = context.new_page()
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("console", lambda message: errors.append(message.text) if _amiss(message) else None)
         page.goto(page_address + "?" + urlencode({"scene": scene, "theme": "light", **query}))
         picture = Picture(page)
         picture.editor.wait_for()
@@ -216,9 +279,9 @@ def editor_page(browser: Any, page_address: str) -> Iterator[Callable[..., Pictu
         return picture
 
     yield show
-    for context in contexts:
-        context.close()
-    assert not errors, errors
+    pages.clear()
+    assert not pages.errors, pages.errors
+    assert not [message.text for message in pages.messages if _amiss(message)]
 
 
 @pytest.fixture(scope="session")

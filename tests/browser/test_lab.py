@@ -17,16 +17,10 @@ from ec_jupyter.client.launch import running, stop
 from ec_jupyter.notebook.flow import Flow, open_flow
 from ec_jupyter.server import probe
 from tests.attacks import ATTACKS
+from tests.browser.conftest import Pages
 from tests.browser.labkit import TOKEN, Lab, overheard, wait_for
 
 _numbers = count(1)
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    lab = Lab(tmp_path_factory.mktemp("lab"))
-    yield lab
-    lab.close()
 
 
 @pytest.fixture
@@ -55,17 +49,11 @@ def flow(lab: Lab) -> Iterator[Flow]:
 
 
 @pytest.fixture
-def show(browser: Any, lab: Lab) -> Iterator[Callable[..., Any]]:
+def show(pages: Pages, lab: Lab) -> Iterator[Callable[..., Any]]:
     """A function that opens JupyterLab in a workspace of its own; an error of ours in a page fails the test."""
-    contexts: list[Any] = []
-    errors: list[str] = []
 
     def open_page(theme: str = "JupyterLab Light") -> Any:
-        context = browser.new_context(viewport={"width": 1300, "height": 800}, reduced_motion="reduce")
-        contexts.append(context)
-        context.set_default_timeout(60_000)
-        page = context.new_page()
-        page.on("pageerror", lambda error: errors.append(error.stack or str(error)))
+        page = pages.take(1300, 800)
         page.goto(f"{lab.address}/lab/workspaces/w{next(_numbers)}?token={TOKEN}")
         ready(page)
         # Lab opens its launcher last of all, and gives it the focus: keys pressed before that end up there
@@ -76,8 +64,8 @@ def show(browser: Any, lab: Lab) -> Iterator[Callable[..., Any]]:
         return page
 
     yield open_page
-    for context in contexts:
-        context.close()
+    pages.clear()
+    errors = [error.stack or str(error) for error in pages.errors]
     assert not [error for error in errors if "ec-jupyter" in error], errors
 
 

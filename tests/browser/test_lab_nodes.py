@@ -13,7 +13,7 @@ import pytest
 
 from ec_jupyter.notebook.flow import Flow
 from tests.browser.labkit import wait_for
-from tests.browser.test_lab import flow, lab, panel, row, show  # noqa: F401
+from tests.browser.test_lab import flow, panel, row, show  # noqa: F401
 
 SSH = """#!/bin/sh
 for last; do :; done

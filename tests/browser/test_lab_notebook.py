@@ -18,6 +18,7 @@ from nbformat.sign import NotebookNotary
 
 from ec_jupyter.server import probe
 from tests.attacks import ATTACKS
+from tests.browser.conftest import Pages
 from tests.browser.labkit import TOKEN, Lab, overheard, wait_for
 
 _numbers = count(1)
@@ -45,17 +46,6 @@ n = 0
 while not flow.plugs and time.monotonic() < end:
     n += 1
 print('plugs:', [f'{p.source} -> {p.target}.{p.argument}' for p in flow.plugs])"""
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    lab = Lab(tmp_path_factory.mktemp("lab"))
-    yield lab
-    lab.close()
-    for folder in lab.root.glob("*/.ec_jupyter/*"):
-        answer = probe.ask(folder)
-        if answer:
-            os.kill(answer["engine"], signal.SIGKILL)
 
 
 class Notebook:
@@ -131,10 +121,8 @@ class Notebook:
 
 
 @pytest.fixture
-def notebook(browser: Any, lab: Lab) -> Iterator[Callable[..., Notebook]]:
+def notebook(pages: Pages, lab: Lab) -> Iterator[Callable[..., Notebook]]:
     """A function that opens a notebook of these cells; an error of ours in its page fails the test."""
-    contexts: list[Any] = []
-    errors: list[str] = []
 
     def open_notebook(*cells: str, front: str = "lab", ran: bool = False, width: int = 1300) -> Notebook:
         name = f"n{next(_numbers)}"
@@ -162,19 +150,15 @@ def notebook(browser: Any, lab: Lab) -> Iterator[Callable[..., Notebook]]:
             notary = NotebookNotary(data_dir=str(lab.folder / "data"))
             notary.sign(book)
             notary.store.close()
-        context = browser.new_context(viewport={"width": width, "height": 1000}, reduced_motion="reduce")
-        contexts.append(context)
-        context.set_default_timeout(60_000)
-        page = context.new_page()
-        page.on("pageerror", lambda error: errors.append(error.stack or str(error)))
+        page = pages.take(width, 1000)
         way = f"lab/workspaces/{name}/tree" if front == "lab" else "notebooks"
         opened = Notebook(page, lab, f"{name}/{name}.ipynb", way)
         opened.load()
         return opened
 
     yield open_notebook
-    for context in contexts:
-        context.close()
+    pages.clear()
+    errors = [error.stack or str(error) for error in pages.errors]
     # Notebook 7 throws one of its own; what comes from a blob or the extension is ours
     assert not [error for error in errors if "blob:" in error or "ec-jupyter" in error], errors
 
