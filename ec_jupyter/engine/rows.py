@@ -6,7 +6,6 @@ import json
 import mmap
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ def named(text: str) -> dict[str, str]:
     return statements
 
 
-_FILES = resources.files("ec_jupyter.engine")
+_FILES = Path(__file__).parent
 
 SQL = named(_FILES.joinpath("queries.sql").read_text())
 

@@ -17,6 +17,7 @@ import socket
 import stat
 import sys
 import time
+import zlib
 from typing import Any
 
 MAGIC = b"\x1eEC_JUPYTER "
@@ -91,6 +92,35 @@ def cached(folder: str, sha256: str) -> str | None:
     except OSError:
         pass
     return None
+
+
+def unpacked(path: str) -> str:
+    """The folder with what is in the bundle: what Python compiles there it keeps, and of a zip it does not."""
+    import tempfile
+    import zipfile
+
+    folder = path[: -len(".zip")]
+    with zipfile.ZipFile(path) as bundle:
+        files = bundle.infolist()
+        if not all(_whole(os.path.join(folder, file.filename), file) for file in files):
+            beside = tempfile.mkdtemp(prefix=os.path.basename(folder) + ".", dir=os.path.dirname(folder))
+            bundle.extractall(beside)
+            shutil.rmtree(folder, ignore_errors=True)
+            try:
+                os.rename(beside, folder)
+            except OSError:
+                # another login was quicker
+                shutil.rmtree(beside, ignore_errors=True)
+    return folder
+
+
+def _whole(path: str, file: Any) -> bool:
+    try:
+        with open(path, "rb") as there:
+            data = there.read()
+    except OSError:
+        return False
+    return bool(len(data) == file.file_size and zlib.crc32(data) == file.CRC)
 
 
 def locked(path: str) -> bool:
@@ -222,7 +252,7 @@ def main(orders: dict[str, Any]) -> None:
             sys.exit("the bundle did not arrive whole")
         bundle = store(folder, orders["sha256"], data)
     # os._exit: nothing of this process is to be tidied up twice, and stdout is closed
-    os._exit(start(bundle, dict(orders, cache=folder, run=base())))
+    os._exit(start(unpacked(bundle), dict(orders, cache=folder, run=base())))
 
 
 def tidy(folder: str, seconds: float = 30 * 24 * 3600.0) -> None:
@@ -232,5 +262,6 @@ def tidy(folder: str, seconds: float = 30 * 24 * 3600.0) -> None:
         age = time.time() - os.stat(path).st_mtime
         if name.endswith(".zip") and age > seconds:
             os.unlink(path)
+            shutil.rmtree(path[: -len(".zip")], ignore_errors=True)
         elif age > LEFT_SECONDS and os.path.exists(os.path.join(path, "s")) and not locked(path + ".lock"):
             shutil.rmtree(path, ignore_errors=True)

@@ -8,7 +8,6 @@ reserve one after the other, and no two claims can deadlock.
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import logging
 import os
@@ -16,10 +15,13 @@ import time
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from multiprocessing.context import get_spawning_popen
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ec_jupyter.nodes import bootstrap
 from ec_jupyter.nodes import cpus as machine
+
+if TYPE_CHECKING:  # a worker, which inherits a lock and takes none, starts without
+    import asyncio
 
 log = logging.getLogger(__name__)
 

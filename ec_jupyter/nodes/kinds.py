@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 import logging
 from collections.abc import Iterator
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from ec_jupyter.errors import DeclarationError
 from ec_jupyter.model import Node
 from ec_jupyter.nodes.agents import Home, NodeAgent, OpenListener
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +50,9 @@ _loaded: dict[str, Kind] = {}
 
 
 def _registered() -> dict[str, EntryPoint]:
+    # a tenth of an engine's imports, which has other nodes than this machine in few flows
+    from importlib.metadata import entry_points
+
     return {entry.name: entry for entry in entry_points(group=GROUP)}
 
 

@@ -138,5 +138,5 @@ def test_kinds_of_this_package_are_registered_and_found_where_installed_metadata
     assert set(entries) == set(kinds.SHIPPED)
     registered = {name: EntryPoint(name, value, kinds.GROUP).load() for name, value in entries.items()}
     monkeypatch.setattr(kinds, "_loaded", {})
-    monkeypatch.setattr(kinds, "entry_points", lambda group: ())
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: ())
     assert {name: kinds.kind(name) for name in kinds.SHIPPED} == registered

@@ -77,7 +77,7 @@ async def test_node_runs_from_what_travels_alone(rig: FarRig, agent: RemoteAgent
     pid, _, folder, path = rig.result(call.request)
     assert pid in tree(rig.host_pid(agent))
     assert folder == str(Path.home())
-    assert path[0].endswith(".zip")
+    assert path[0].endswith(bundle.bundle()[0])
 
 
 async def test_large_array_goes_there_and_back_as_files(rig: FarRig, agent: RemoteAgent) -> None:
@@ -416,10 +416,30 @@ async def test_damaged_bundle_is_replaced(rig: FarRig) -> None:
     first = await rig.start(login=Pipe(env=env))
     await first.close()
     assert bootstrap.cached(str(path.parent), path.stem)
-    path.write_bytes(b"damaged")
-    second = await rig.start(login=Pipe(env=env))
-    assert second.state == "up"
-    assert bootstrap.cached(str(path.parent), path.stem)
+    # what a Python needs first, and what it would run half
+    module = path.with_suffix("") / "ec_jupyter" / "wire.py"
+    for damaged in (path, module):
+        whole = damaged.read_bytes()
+        damaged.write_bytes(b"damaged")
+        again = await rig.start(login=Pipe(env=env))
+        assert again.state == "up"
+        assert damaged.read_bytes() == whole
+        await again.close()
+
+
+async def test_a_host_compiles_once_what_travels_there(rig: FarRig) -> None:
+    home = rig.folder / "home"
+    home.mkdir()
+    env = {name: value for name, value in os.environ.items() if name not in ("XDG_CACHE_HOME", "PYTHONPYCACHEPREFIX")}
+
+    async def compiled() -> dict[Path, int]:
+        agent = await rig.start(login=Pipe(env={**env, "HOME": str(home)}))
+        await agent.close()
+        return {path: path.stat().st_mtime_ns for path in home.rglob("wire.*.pyc")}
+
+    first = await compiled()
+    assert first
+    assert await compiled() == first
 
 
 GARBAGE = {

@@ -12,7 +12,6 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from types import ModuleType
@@ -47,7 +46,7 @@ def shown(value: object) -> str:
     return json.dumps({"text": text(value), "look": bundle(value, text)})
 
 
-class Display(MetaPathFinder):
+class Display:
     """Stands for IPython's ``display``, also where that is imported later.
 
     Parameters

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
-from importlib.abc import InspectLoader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import spec_from_loader
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 
-class Loader(InspectLoader):
+class Loader:
     """Runs one module whose source came from the engine."""
 
     def __init__(self, package: bool, origin: str, source: bytes) -> None:
@@ -28,12 +28,16 @@ class Loader(InspectLoader):
         """Its text, for tracebacks."""
         return self._source.decode()
 
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        """None: a plain one will do."""
+        return None
+
     def exec_module(self, module: ModuleType) -> None:
         """Run it."""
         exec(compile(self._source, self.origin, "exec", dont_inherit=True), module.__dict__)
 
 
-class Finder(MetaPathFinder):
+class Finder:
     """Asks for modules that nothing else finds; those inside of others only where the outer one came so.
 
     Parameters
@@ -64,7 +68,9 @@ class Finder(MetaPathFinder):
         package, origin = json.loads(head)
         if package:
             self._packages.add(fullname)
-        return spec_from_loader(fullname, Loader(package, origin, source), origin=origin, is_package=package)
+        # no subclass of an abstract one: those come with much else that a worker would import as it starts
+        loader: Any = Loader(package, origin, source)
+        return spec_from_loader(fullname, loader, origin=origin, is_package=package)
 
 
 def found(folder: Path, name: str) -> tuple[bool, str, bytes] | None:
