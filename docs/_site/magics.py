@@ -54,7 +54,8 @@ class Magics(SphinxDirective):
     has_content: ClassVar[bool] = False
 
     def run(self) -> list[nodes.Node]:
-        """The sections."""
+        """The sections, made anew where a magic has changed."""
+        self.env.note_dependency(inspect.getfile(FlowMagics))
         text = "\n".join(_section(name) for name in names())
         return self.parse_text_to_nodes(text, allow_section_headings=True)
 

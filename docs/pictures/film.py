@@ -64,7 +64,7 @@ class Film:
             append_images=images[1:],
             duration=lasts,
             loop=0,
-            quality=62,
+            quality=80,
             method=4,
             minimize_size=True,
         )

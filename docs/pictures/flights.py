@@ -34,9 +34,10 @@ def join_day(flights: list[str], weather: dict[str, float], murky: float = 3.0) 
     return {"flights": len(flights), "murky": int(weather["visibility"] < murky)}
 
 
-def store(row: dict[str, int]) -> None:
+def store(row: dict[str, int]) -> int:
     """Keep a row."""
     time.sleep(0.4)
+    return row["flights"]
 
 
 def quarantine(failure: object) -> str:
@@ -47,14 +48,13 @@ def quarantine(failure: object) -> str:
 def make_flow(folder: Path) -> Flow:
     """The flights flow, with its last days on the way."""
     flow = open_flow("flights", folder=folder / ".ec_jupyter" / "flights")
-    flow.processor("io", cpus=1)
+    flow.processor("main", cpus=1)
     flow.processor("cpu", cpus=2)
     flow.processor("db", cpus=1)
-    for task, processor in (
-        (day, "io"), (flights_of, "io"), (weather_of, "io"), (join_day, "cpu"), (store, "db"), (quarantine, "io"),
-    ):  # fmt: skip
+    homes = {join_day: "cpu", store: "db"}
+    for task in (day, flights_of, weather_of, join_day, store, quarantine):
         task.__module__ = "__main__"
-        flow.declare(task, task.__name__, processor=processor)
+        flow.declare(task, task.__name__, processor=homes.get(task, "main"))
     with flow.edit():
         flow.plug("day", "flights_of.key")
         flow.plug("day", "weather_of.key")
