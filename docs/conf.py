@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -55,7 +56,9 @@ html_theme_options = {
     "navigation_with_keys": False,
     "show_toc_level": 2,
     "header_links_before_dropdown": 8,
+    "navbar_persistent": ["search-button"],
     "navbar_end": ["theme-switcher"],
+    "secondary_sidebar_items": {"**": ["page-toc"], "card": [], "index": []},
     "footer_start": ["copyright"],
     "footer_end": ["theme-version"],
 }
@@ -77,13 +80,20 @@ def _link_around(app: object, page: str, source: list[str]) -> None:
         source[0] = source[0].replace(f"]({document})", f"]({own})")
 
 
+def _picture(notebook: Path) -> str:
+    """The still picture of the flow that a notebook has."""
+    outputs = [output for cell in json.loads(notebook.read_text())["cells"] for output in cell.get("outputs", ())]
+    return next("".join(one["data"]["image/svg+xml"]) for one in outputs if "image/svg+xml" in one.get("data", ()))
+
+
 def _take_notebooks(app: object) -> None:
-    """Lay the shipped notebooks where Sphinx finds them; they are pages of the gallery."""
+    """Lay the shipped notebooks where Sphinx finds them, and their pictures; they are pages of the gallery."""
     folder = HERE / "gallery" / "notebooks"
     folder.mkdir(parents=True, exist_ok=True)
     for notebook in (HERE.parent / "notebooks").glob("*.ipynb"):
         if not (folder / notebook.name).exists() or notebook.read_bytes() != (folder / notebook.name).read_bytes():
             shutil.copyfile(notebook, folder / notebook.name)
+            (folder / notebook.name).with_suffix(".svg").write_text(_picture(notebook))
 
 
 def setup(app: object) -> None:
