@@ -10,7 +10,7 @@ from ec_jupyter.engine import lots
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.job import Argument, Job, StoredValue
 from ec_jupyter.engine.jobs import JobLot
-from ec_jupyter.engine.row_values import MOST_ARGUMENTS, argument_id, fits, pack, pack_all
+from ec_jupyter.engine.row_values import MOST_ARGUMENTS, argument_id, fits, pack
 from ec_jupyter.engine.submit_records import Lot
 from ec_jupyter.errors import ArgumentsError, SocketNotFoundError, nearest
 from ec_jupyter.flow.submission import refusal
@@ -88,7 +88,7 @@ def _accept_alike(core: Core, socket: int, lot: Lot, kinds: list[str]) -> Sequen
         if party != run:
             core.journal.add("add_run", (run, socket, None, party, None, None, core.now))
     made = JobLot(socket, ids, parties, ids, tuple(lot.shape["names"]), list(kinds), list(lot.columns), core.now)
-    lots.queue(core, made, "submitted", pack_all(lot.columns, kinds, lot.calls))
+    lots.queue(core, made, "submitted")
     return ids
 
 
@@ -120,7 +120,7 @@ def _queue_new(core: Core, request: int, socket: int, party: int, arguments: dic
         columns = [[value.data or b""] for value in values]
         types, one = [value.type for value in values], range(request, request + 1)
         lot = JobLot(socket, one, (party,), one, tuple(arguments), types, columns, core.now)
-        lots.queue(core, lot, "submitted", [pack(values)])
+        lots.queue(core, lot, "submitted")
         return
     inside: list[Value] = []
     given: dict[str, Argument] = {}

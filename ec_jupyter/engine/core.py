@@ -84,6 +84,7 @@ class Core:
         self.stop: Callable[[int], None] = lambda request: None
         self.absorb: Callable[[], bool] = lambda: False
         self.jobs = Jobs(self.held)
+        self.jobs.alone, self.journal.lots.members = self.journal.lots.alone, self.jobs.members
         self.states = States()
         self.ended: list[Ended | EndedLot] = []
         self.watched: Container[int] = ()

@@ -88,7 +88,9 @@ def finished(core: Core, requests: list[int]) -> tuple[list[dict[str, Any]], lis
     """Rows of those requests that have ended, their buffers, and the requests that have not."""
     rows: list[dict[str, Any]] = []
     buffers: list[bytes] = []
-    unfinished = []
+    unfinished: list[int] = []
+    if not requests:
+        return rows, buffers, unfinished
     found = core.store.db.execute(
         "SELECT id, socket, state, attempt, result, error, exception, bytes, type FROM request "
         "WHERE id IN (SELECT value FROM json_each(?))",

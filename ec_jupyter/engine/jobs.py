@@ -7,13 +7,13 @@ far it is. Until then it is a place in columns.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import groupby
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby, repeat
 from typing import Any
 
 from ec_jupyter.engine.job import Argument, Job, StoredValue
-from ec_jupyter.engine.row_values import argument_id
+from ec_jupyter.engine.row_values import argument_id, pack_all
 from ec_jupyter.flow.placement import Holdings
 from ec_jupyter.flow.tag import ROOT
 from ec_jupyter.wire import Value
@@ -53,6 +53,10 @@ class JobLot:
         The version that those run which an agent has; 0: none yet.
     begun : dict of int to (float, int, int)
         Of requests that are known to run: when that began, slot and process.
+    revision : int
+        Of the wiring when they were accepted.
+    left : int
+        How many have no row of their own; 0: all that are here have one.
     """
 
     socket: int
@@ -67,6 +71,8 @@ class JobLot:
     hops: int = 0
     task: int = 0
     begun: dict[int, tuple[float, int, int]] = field(default_factory=dict)
+    revision: int = 0
+    left: int = 0
 
     def place(self, request: int) -> int:
         """The place of one request."""
@@ -82,14 +88,36 @@ class JobLot:
             return slice(first, last)
         return [self.place(request) for request in requests]
 
-    def arguments(self) -> list[str]:
-        """The arguments of each as the column of their rows holds them."""
-        came = "" if self.given is None else "%d"
+    def head(self, n: int) -> JobLot:
+        """The first `n` of them."""
+        if n == len(self.ids):
+            return self
+        return replace(
+            self, ids=self.ids[:n], parties=self.parties[:n], runs=self.runs[:n],
+            types=[kinds if isinstance(kinds, str) else kinds[:n] for kinds in self.types],
+            columns=[column[:n] for column in self.columns],
+            given=None if self.given is None else [(keys[:n], arrivals[:n]) for keys, arrivals in self.given],
+        )  # fmt: skip
+
+    def arguments(self, where: Where) -> tuple[list[str], Iterable[bytes | None]]:
+        """The arguments of some as the columns of their rows hold them: those that are named, and those inside."""
+        ids, came = some(self.ids, where), "" if self.given is None else "%d"
         pattern = "{" + ",".join([f'"{name}":["v",[%d],[{came}]]' for name in self.names]) + "}"
-        columns: list[Sequence[int]] = [column for pair in self.given or () for column in pair]
+        columns: list[Sequence[int]] = [some(column, where) for pair in self.given or () for column in pair]
+        inside: Iterable[bytes | None] = repeat(None)
         if self.given is None:
-            columns = [[argument_id(request, at) for request in self.ids] for at in range(len(self.names))]
-        return [pattern % row for row in zip(*columns, strict=True)] if columns else [pattern] * len(self.ids)
+            columns = [[argument_id(request, at) for request in ids] for at in range(len(self.names))]
+            kinds = [kind for kind in self.types if isinstance(kind, str)]
+            inside = pack_all([some(column, where) for column in self.columns], kinds, len(ids))
+        return [pattern % row for row in zip(*columns, strict=True)] if columns else [pattern] * len(ids), inside
+
+    def rows(self, where: Where) -> list[Sequence[Any]]:
+        """Rows of some that are queued."""
+        named, inside = self.arguments(where)
+        return list(zip(
+            some(self.ids, where), repeat(self.socket), some(self.runs, where), repeat(""), repeat("queued"),
+            repeat(self.hops), repeat(self.revision), named, repeat(self.created), inside,
+        ))  # fmt: skip
 
     def job(self, request: int) -> Job:
         """One of them by itself, as it is while it is queued."""
@@ -118,7 +146,14 @@ class Jobs:
     ----------
     held : Holdings
         What agents have.
+
+    Attributes
+    ----------
+    alone : callable
+        Told of a request of a lot that is by itself from now on.
     """
+
+    alone: Callable[[JobLot, int], None]
 
     def __init__(self, held: Holdings) -> None:
         self._held = held
@@ -148,6 +183,7 @@ class Jobs:
         if not isinstance(found, JobLot):
             return found
         job = self._found[request] = found.job(request)
+        self.alone(found, request)
         if request in self._held:
             job.assigned, job.attempt, job.task = True, 1, found.task
             if request in found.begun:
@@ -173,9 +209,13 @@ class Jobs:
         self._found.clear()
 
     # -- lots ------------------------------------------------------------------
-    def put(self, lot: JobLot, n: int) -> None:
-        """Add the first `n` requests of a lot."""
-        self._found.update(dict.fromkeys(lot.ids[:n], lot))
+    def put(self, lot: JobLot) -> None:
+        """Add the requests of a lot."""
+        self._found.update(dict.fromkeys(lot.ids, lot))
+
+    def members(self, lot: JobLot) -> list[int]:
+        """Requests of a lot that are not by themselves."""
+        return [request for request in lot.ids if self._found.get(request) is lot]
 
     def known(self, requests: Iterable[int]) -> list[int]:
         """Those of some requests that are here."""

@@ -7,19 +7,22 @@ before the commit: replies, pushes and the start of calls wait for it.
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from typing import Any
 
-from ec_jupyter.engine.rows import SQL, Parameters, Rows
+from ec_jupyter.engine.open_lots import OpenLots
+from ec_jupyter.engine.rows import OF_REQUESTS, SQL, Parameters, Rows
 
 Row = Sequence[Any]
 
 ORDER = (
-    "add_blob", "add_value", "add_run", "add_request", "strand", "fill_request", "add_emission", "drop_arrival",
-    "add_arrival", "add_passed", "set_arrival", "join_request", "finish", "finish_well", "finish_joined",
-    "add_attempt", "again", "emitted", "set_fan", "drop_accepted", "claim", "add_output", "add_event",
+    "add_blob", "add_value", "add_run", "add_lot", "add_request", "add_ended", "strand", "fill_request",
+    "add_emission", "drop_arrival", "add_arrival", "add_passed", "set_arrival", "join_request", "finish",
+    "finish_well", "finish_joined", "add_attempt", "again", "emitted", "set_fan", "drop_accepted", "claim",
+    "add_output", "add_event", "drop_lot",
 )  # fmt: skip
 """The hot statements, in the order in which rows of one tick refer to each other."""
 
@@ -27,7 +30,7 @@ ORDER = (
 REQUESTS = {
     "finish": -1, "finish_well": -1, "finish_joined": -1, "add_attempt": 0, "again": -1, "add_emission": 0,
     "emitted": -1, "add_output": 0, "add_arrival": 7, "add_passed": 0, "claim": -1, "add_request": 0,
-    "fill_request": -1, "strand": 0,
+    "fill_request": -1, "strand": 0, "add_ended": 0,
 }  # fmt: skip
 """Where rows of the hot statements name the request that they are of."""
 
@@ -39,7 +42,7 @@ ROWS = 32
 def _together(statement: str) -> str | None:
     """An insert of `ROWS` rows instead of one; None of what is no plain insert."""
     head, values, row = statement.partition("VALUES ")
-    plain = head.startswith("INSERT") and set(row) <= set("(?, )")
+    plain = head.startswith("INSERT") and re.fullmatch(r"\([^()]+\)", row)
     return head + values + ", ".join([row] * ROWS) if plain else None
 
 
@@ -55,6 +58,8 @@ class Journal:
         Rows of the hot statements, by name.
     answers : dict of str to dict
         Per client, what was answered to frames that changed something.
+    lots : OpenLots
+        Queued requests that have one row together.
     """
 
     def __init__(self, store: Rows) -> None:
@@ -62,6 +67,7 @@ class Journal:
         self.rows: dict[str, list[Row]] = {name: [] for name in ORDER}
         self._steps: list[tuple[str, Parameters]] = []
         self.answers: dict[str, dict[int, Any]] = {}
+        self.lots = OpenLots(self, store)
         self._commits = 0
 
     def add(self, name: str, row: Row) -> None:
@@ -83,7 +89,7 @@ class Journal:
     @property
     def position(self) -> tuple[int, int]:
         """Its position: how often it was written, and how many rows wait."""
-        return self._commits, len(self._steps) + sum(map(len, self.rows.values()))
+        return self._commits, len(self._steps) + len(self.lots.new) + sum(map(len, self.rows.values()))
 
     def grown(self, since: tuple[int, int]) -> bool:
         """Whether rows came in since it stood at that position."""
@@ -93,7 +99,7 @@ class Journal:
     @property
     def empty(self) -> bool:
         """Whether there is nothing to write."""
-        return not (self._steps or self.answers) and not any(self.rows.values())
+        return not (self._steps or self.answers or self.lots.new) and not any(self.rows.values())
 
     def forget(self, name: str, unwanted: Callable[[Row], bool]) -> None:
         """Drop rows of a hot statement that were added in this tick."""
@@ -111,6 +117,9 @@ class Journal:
         """
         if self.empty:
             return
+        if any(name in OF_REQUESTS for name, _ in self._steps):
+            self.lots.spread()
+        self.rows["add_lot"] = self.lots.records()
         with self.store.transaction() as db:
             for name, rows in self.rows.items():
                 if rows:
@@ -122,6 +131,7 @@ class Journal:
                 db.execute(SQL[name], row)
         for rows in self.rows.values():
             rows.clear()
+        self.lots.written()
         self._steps.clear()
         self.answers.clear()
         self._commits += 1

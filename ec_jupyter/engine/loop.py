@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ec_jupyter.engine import lots, missed, recovery
+from ec_jupyter.engine import lots, missed, open_lots, recovery
 from ec_jupyter.engine.clients import Clients
 from ec_jupyter.engine.counts import Counts
 from ec_jupyter.engine.editing import Editor
@@ -96,6 +96,7 @@ class Engine:
         self.runtime = Runtime(folder)
         runtime = self.runtime.folder
         try:
+            open_lots.read_back(self.store)
             suspects = Suspects(self.store)
             self.quarantine = Quarantine(self.store, suspects)
             self.core = recovery.reopen(self.store, f"{sys.version_info[0]}.{sys.version_info[1]}", suspects)
@@ -150,6 +151,8 @@ class Engine:
         if not self.broken:
             self.statistics.save(surely=True)
             self.commit()
+            # whoever reads the database of a flow that is stopped finds each request
+            self.store.before_reading()
         self.runtime.close()
         if self.lost is None:
             # else SQLite would remove a log by its name, and that name may be another flow's by now

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ec_jupyter.engine.failures import MOST_HOPS
 from ec_jupyter.engine.job import EndedLot, StoredValue
-from ec_jupyter.engine.jobs import JobLot, some
+from ec_jupyter.engine.jobs import JobLot, Where, some
 from ec_jupyter.engine.row_values import ROW_BYTES, result_id
 from ec_jupyter.engine.suspects import REQUEST
 from ec_jupyter.flow.decision import Source
@@ -40,14 +40,18 @@ def small(columns: Iterable[Sequence[bytes]], types: Iterable[str]) -> bool:
     )
 
 
-def queue(core: Core, lot: JobLot, event: Event, inputs: Iterable[bytes | None] = repeat(None)) -> None:
-    """Write new requests down, with the arguments (packed) that stand in their rows, and queue them."""
-    state = core.states.move_all(lot.socket, NEW, event, len(lot.ids))
-    core.journal.add_all("add_request", zip(
-        lot.ids, repeat(lot.socket), lot.runs, repeat(""), repeat(state), repeat(lot.hops),
-        repeat(core.topology.revision), lot.arguments(), repeat(core.now), inputs,
-    ))  # fmt: skip
-    core.jobs.put(lot, core.dispatch.push_all(lot.socket, lot.ids))
+def queue(core: Core, lot: JobLot, event: Event) -> None:
+    """Write new requests down and queue them."""
+    core.states.move_all(lot.socket, NEW, event, len(lot.ids))
+    lot.revision = core.topology.revision
+    n = core.dispatch.push_all(lot.socket, lot.ids)
+    if n < len(lot.ids):
+        # the others are on disk alone until there is room
+        core.journal.add_all("add_request", lot.rows(slice(n, len(lot.ids))))
+        lot = lot.head(n)
+    if n:
+        core.jobs.put(lot)
+        core.journal.lots.add(lot)
 
 
 def start(core: Core, requests: Sequence[int], node: str) -> list[Call]:
@@ -112,10 +116,9 @@ def _finish(core: Core, lot: JobLot, part: Block) -> None:
     requests = part.requests
     core.suspects.begin(REQUEST, requests[0])
     types = part.types if len(part.types) == len(part) else part.types * len(part)
-    core.journal.add_all("finish_well", zip(
-        map(result_id, requests), repeat(1), repeat(LOCAL), repeat(part.slot), repeat(part.pid), repeat(lot.task),
-        repeat(core.topology.revision), part.started, repeat(core.now), part.seconds, part.values, types, requests,
-    ))  # fmt: skip
+    where = lot.where(requests)
+    runs = some(lot.runs, where)
+    _write_ends(core, lot, part, types, where, runs)
     core.jobs.drop(requests)
     core.held.release_all(requests)
     if core.evaluation.origins:
@@ -124,8 +127,26 @@ def _finish(core: Core, lot: JobLot, part: Block) -> None:
     core.states.move_all(lot.socket, "queued", "finished", len(part))
     if core.watched:
         core.ended.append(EndedLot(requests, part.values, types))
-    where = lot.where(requests)
-    _go_on(core, lot, part, some(lot.parties, where), some(lot.runs, where))
+    _go_on(core, lot, part, some(lot.parties, where), runs)
+
+
+def _write_ends(
+    core: Core, lot: JobLot, part: Block, types: Sequence[str], where: Where, runs: Sequence[int]
+) -> None:
+    requests, revision = part.requests, core.topology.revision
+    if not lot.left:
+        core.journal.add_all("finish_well", zip(
+            map(result_id, requests), repeat(1), repeat(LOCAL), repeat(part.slot), repeat(part.pid), repeat(lot.task),
+            repeat(revision), part.started, repeat(core.now), part.seconds, part.values, types, requests,
+        ))  # fmt: skip
+        return
+    named, inside = lot.arguments(where)
+    core.journal.add_all("add_ended", zip(
+        requests, repeat(lot.socket), runs, repeat(lot.hops), repeat(part.slot), repeat(part.pid), repeat(lot.task),
+        repeat(revision), named, map(result_id, requests), repeat(lot.created), part.started, repeat(core.now),
+        part.seconds, inside, part.values, types,
+    ))  # fmt: skip
+    core.journal.lots.ended(lot, len(part))
 
 
 def _go_on(core: Core, lot: JobLot, part: Block, parties: Sequence[int], runs: Sequence[int]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ec_jupyter.errors import StoreError
 
-SCHEMA = 5
+SCHEMA = 6
 """The schema of new databases."""
 
 
@@ -49,10 +49,16 @@ def _with_statistics(db: sqlite3.Connection) -> None:
     )
 
 
+def _with_lots(db: sqlite3.Connection) -> None:
+    # 5 to 6: queued requests that are alike have one row together until they end
+    db.execute("CREATE TABLE lot (id INTEGER PRIMARY KEY, last INTEGER NOT NULL, body BLOB NOT NULL)")
+
+
 STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {
     2: _without_slow_checks,
     3: _with_small_values,
     4: _with_statistics,
+    5: _with_lots,
 }
 """What leads on from each older schema."""
 

@@ -8,6 +8,21 @@ INSERT INTO run (id, root, given, party, submit_id, replay_of, created) VALUES (
 INSERT INTO request (id, socket, run, tag, state, hops, revision, arguments, created, inputs)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
+-- name: add_lot
+INSERT INTO lot (id, last, body) VALUES (?, ?, ?);
+
+-- name: drop_lot
+DELETE FROM lot WHERE id = ?;
+
+-- name: all_lots
+SELECT id, last, body FROM lot ORDER BY id;
+
+-- name: add_ended
+-- a request of a lot has ended well: the one row that is written of it
+INSERT INTO request (id, socket, run, state, attempt, hops, node, slot, pid, task, revision, arguments, result, created,
+                     started, finished, seconds, inputs, bytes, type)
+VALUES (?, ?, ?, 'done', 1, ?, 'local', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
 -- name: strand
 UPDATE request SET state = 'waiting', not_before = NULL, finished = NULL WHERE id = ? AND state = 'queued';
 
@@ -277,7 +292,7 @@ SELECT name, cpus, memory, affinity, paused FROM processor;
 SELECT socket, state, count(*) FROM request WHERE joined IS NULL GROUP BY socket, state;
 
 -- name: top_ids
-SELECT (SELECT max(id) FROM request), (SELECT max(id) FROM value),
+SELECT max(coalesce((SELECT max(id) FROM request), 0), coalesce((SELECT max(last) FROM lot), 0)), (SELECT max(id) FROM value),
        max(coalesce((SELECT max(id) FROM arrival), 0), coalesce((SELECT max(arrival) FROM passed), 0)),
        max(coalesce((SELECT max(id) FROM socket), 0), coalesce((SELECT max(id) FROM plug), 0), coalesce((SELECT max(id) FROM task), 0)),
        (SELECT max(n) FROM revision);

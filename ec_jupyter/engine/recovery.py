@@ -186,7 +186,7 @@ def _read(core: Core, alike: Alike | None, rows: list[Any], values: dict[int, St
         rows[0][1], ids, [row[3] for row in rows], [row[2] for row in rows], names, types, columns,
         rows[0][12], given, hops,
     )  # fmt: skip
-    core.jobs.put(lot, len(ids))
+    core.jobs.put(lot)
 
 
 def job_of(core: Core, row: Sequence[Any], values: dict[int, StoredValue]) -> Job:

@@ -305,6 +305,9 @@ def discard_missing(core: Core, header: Header) -> None:
 
 def withdraw(core: Core, requests: list[int]) -> bool:
     """Undo the acceptance of requests that are not on disk; False where one of them may have met others already."""
+    for request in requests:
+        # with a row to be taken back
+        core.jobs.get(request)
     fresh = {row[0]: row[4] for row in core.journal.rows["add_request"]}
     if "waiting" in {fresh.get(request) for request in requests}:
         return False
@@ -418,7 +421,7 @@ def collect(core: Core, locator: ValueLocator, clients: Iterable[str]) -> tuple[
     return core.values.sweep(running, core.epoch, frozenset(clients), {file for _, file in thrown} - named)
 
 
-CLEARED = ("request", "run", "arrival", "passed", "attempt", "emission", "output", "fan", "event")
+CLEARED = ("request", "lot", "run", "arrival", "passed", "attempt", "emission", "output", "fan", "event")
 
 
 def clear(core: Core, nodes: Nodes) -> None:
@@ -435,6 +438,7 @@ def clear(core: Core, nodes: Nodes) -> None:
         db.execute("DELETE FROM value WHERE id NOT IN (SELECT value FROM json_each(?))", (id_list(fixed),))
     core.suspects.clear()
     core.jobs.clear()
+    core.journal.lots.clear()
     core.held.clear()
     core.ended.clear()
     core.delayed.clear()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import mmap
+import re
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,11 @@ SQL = named(_FILES.joinpath("queries.sql").read_text())
 TABLES = _FILES.joinpath("schema.sql").read_text()
 """The script that makes the tables of a new database."""
 
+OF_REQUESTS = frozenset(
+    name for name, sql in SQL.items() if re.search(r"\b(FROM|JOIN|UPDATE) request\b", sql)
+) - {"small_results", "values_in_rows", "queued"}
+"""Statements that mean requests which may have no rows yet, beside ended ones and those that lie on disk alone."""
+
 OF_PARTY = "coalesce(run.party, r.run)"
 """The party of a request `r`: that of its run, which is its own party where it has no row."""
 
@@ -43,21 +49,30 @@ class Rows:
 
     Attributes
     ----------
-    db : sqlite3.Connection
+    connection : sqlite3.Connection
         The one connection.
+    before_reading : callable
+        Gives each request a row.
     meta : dict of str to str
         What the flow knows of itself.
     """
 
-    db: sqlite3.Connection
+    connection: sqlite3.Connection
     meta: dict[str, str]
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.before_reading: Callable[[], None] = lambda: None
+
+    @property
+    def db(self) -> sqlite3.Connection:
+        """The connection for a question of its own: each request has a row."""
+        self.before_reading()
+        return self.connection
 
     def transaction(self) -> Transaction:
         """A context that commits at its end, or changes nothing."""
-        return Transaction(self.db)
+        return Transaction(self.connection)
 
     def write(self, name: str, parameters: Parameters = ()) -> None:
         """Run one named statement in a transaction of its own."""
@@ -66,11 +81,14 @@ class Rows:
 
     def rows(self, name: str, parameters: Parameters = ()) -> list[Any]:
         """All rows of a named query."""
-        return self.db.execute(SQL[name], parameters).fetchall()
+        return self._of(name).execute(SQL[name], parameters).fetchall()
 
     def one(self, name: str, parameters: Parameters = ()) -> Any:
         """The first row of a named query, or None."""
-        return self.db.execute(SQL[name], parameters).fetchone()
+        return self._of(name).execute(SQL[name], parameters).fetchone()
+
+    def _of(self, name: str) -> sqlite3.Connection:
+        return self.db if name in OF_REQUESTS else self.connection
 
     def blob(self, sha256: str) -> bytes:
         """The bytes of a task or condition.

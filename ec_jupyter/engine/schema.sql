@@ -59,6 +59,10 @@ CREATE INDEX request_open ON request (state, socket, id) WHERE state NOT IN ('do
 CREATE INDEX request_run ON request (run) WHERE run <> id;
 CREATE INDEX request_joined ON request (joined) WHERE joined IS NOT NULL;
 
+-- queued requests that are alike and have no rows of their own yet: each gets one when it ends, or once it is needed by
+-- itself; body is in columns (ec_jupyter/engine/open_lots.py)
+CREATE TABLE lot (id INTEGER PRIMARY KEY, last INTEGER NOT NULL, body BLOB NOT NULL);
+
 -- attempts that did not end their request
 CREATE TABLE attempt (request INTEGER, attempt INTEGER, state TEXT, error TEXT, started REAL, seconds REAL, slot INTEGER,
                       pid INTEGER, time REAL);

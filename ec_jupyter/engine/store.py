@@ -69,8 +69,8 @@ class Store(Rows):
             self._set_up()
             self.meta = self._prepare()
         except BaseException as error:
-            if hasattr(self, "db"):
-                self.db.close()
+            if hasattr(self, "connection"):
+                self.connection.close()
             self.hold.close()
             if isinstance(error, sqlite3.Error):
                 raise self.explain(error) from error
@@ -99,7 +99,7 @@ class Store(Rows):
                     raise sqlite3.DatabaseError(" ".join(found.split()))
 
     def _connect(self) -> None:
-        self.db = sqlite3.connect(self.path, timeout=10, isolation_level=None, check_same_thread=False)
+        self.connection = sqlite3.connect(self.path, timeout=10, isolation_level=None, check_same_thread=False)
         os.chmod(self.path, 0o600)
 
     def _begin(self) -> None:
@@ -124,17 +124,17 @@ class Store(Rows):
         """
         self._let_go()
         # this connection still has them open
-        busy, pages, moved = self.db.execute("PRAGMA wal_checkpoint(FULL)").fetchone()
+        busy, pages, moved = self.connection.execute("PRAGMA wal_checkpoint(FULL)").fetchone()
         if busy or pages != moved:
             raise sqlite3.OperationalError("somebody reads it")
-        self.db.close()
+        self.connection.close()
         self._connect()
         self._set_up()
-        self.db.execute(SQL["put_meta"], ("epoch", self.meta["epoch"]))
+        self.connection.execute(SQL["put_meta"], ("epoch", self.meta["epoch"]))
         self._begin()
 
     def _set_up(self) -> None:
-        db, network = self.db, self._network
+        db, network = self.connection, self._network
         if network:
             # no shared memory over a network: one owner, no readers beside it
             db.execute("PRAGMA locking_mode = EXCLUSIVE")
@@ -147,10 +147,10 @@ class Store(Rows):
         db.execute("PRAGMA cache_size = -16384")
 
     def _prepare(self) -> dict[str, str]:
-        (found,) = self.db.execute("PRAGMA user_version").fetchone()
+        (found,) = self.connection.execute("PRAGMA user_version").fetchone()
         if found == 0:
-            self.db.executescript(f"BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {SCHEMA}; COMMIT;")
-        migrate(self.db, self.path)
+            self.connection.executescript(f"BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {SCHEMA}; COMMIT;")
+        migrate(self.connection, self.path)
         return self._identify()
 
     def _identify(self) -> dict[str, str]:
@@ -167,7 +167,7 @@ class Store(Rows):
         # under which Python its tasks find their packages: whoever starts the next engine need not be that one
         meta["executable"] = sys.executable
         with self.transaction():
-            self.db.executemany(SQL["put_meta"], list(meta.items()))
+            self.connection.executemany(SQL["put_meta"], list(meta.items()))
         return meta
 
     def transaction(self) -> Transaction:
@@ -198,7 +198,7 @@ class Store(Rows):
             Nobody is there to wait: a large older database may be written anew, which the next write ends.
         """
         free, pages, size, kind = (
-            self.db.execute(f"PRAGMA {word}").fetchone()[0]
+            self.connection.execute(f"PRAGMA {word}").fetchone()[0]
             for word in ("freelist_count", "page_count", "page_size", "auto_vacuum")
         )
         if free * size < FREE_BYTES or free < pages // 4:
@@ -207,9 +207,9 @@ class Store(Rows):
         try:
             if kind:
                 # a script: of a statement without columns only one step is made, which frees one page
-                self.db.executescript(f"PRAGMA incremental_vacuum({STEP_PAGES})")
+                self.connection.executescript(f"PRAGMA incremental_vacuum({STEP_PAGES})")
             elif content < WHOLE_BYTES:
-                self.db.execute("VACUUM")
+                self.connection.execute("VACUUM")
             else:
                 if alone and self._rewriter is not None:
                     self._rewriter.start(content)
@@ -257,7 +257,7 @@ class Store(Rows):
     def close(self) -> None:
         """Write the log back and let go of the flow."""
         self._let_go()
-        self.db.close()
+        self.connection.close()
         self._closed.set()
         self.hold.close()
 

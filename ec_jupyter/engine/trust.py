@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from ec_jupyter.engine import open_lots
 from ec_jupyter.engine.folder import FLOWS, Folder
 from ec_jupyter.errors import StoreError, UntrustedFlowError
 from ec_jupyter.nodes import bootstrap
@@ -232,6 +233,7 @@ def _what(path: Path) -> str:
     try:
         with closing(sqlite3.connect(f"file:{quote(str(database))}?{how}", uri=True, timeout=2)) as db:
             db.execute("PRAGMA trusted_schema = OFF")
+            open_lots.show(db)
             sockets = [str(name) for (name,) in db.execute("SELECT name FROM socket ORDER BY id")]
             nodes = [str(name) for (name,) in db.execute("SELECT name FROM node ORDER BY name")]
             (queued,) = db.execute("SELECT count(*) FROM request WHERE state IN ('queued', 'running')").fetchone()

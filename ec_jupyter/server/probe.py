@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ec_jupyter.client.connection import EngineState
+from ec_jupyter.engine import open_lots
 from ec_jupyter.engine.address import connect, socket_path
 from ec_jupyter.engine.store import refuse_emptied
 from ec_jupyter.errors import FrameError, PythonMismatchError, StoreDamagedError
@@ -100,6 +101,7 @@ def _open(folder: Path) -> sqlite3.Connection:
     db = sqlite3.connect(f"file:{quote(str(folder / 'flow.db'))}?mode=ro", uri=True, timeout=READ_SECONDS)
     # it may have come from anywhere
     db.execute("PRAGMA trusted_schema = OFF")
+    open_lots.show(db)
     end = time.monotonic() + READ_SECONDS
     # millions of requests take longer to count than anybody looks at a list
     db.set_progress_handler(lambda: time.monotonic() > end, 10_000)

@@ -28,7 +28,7 @@ def die_at(engine: Engine, n: int) -> None:
 
     def before(statement: str) -> None:
         nonlocal count
-        ends = engine.core.journal.rows["finish"] or engine.core.journal.rows["finish_well"]
+        ends = any(engine.core.journal.rows[name] for name in ("finish", "finish_well", "add_ended"))
         if count == 0 and not (statement.startswith("BEGIN") and ends):
             return
         count += 1

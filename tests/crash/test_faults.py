@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from ec_jupyter.client import client as client_module
+from ec_jupyter.engine import open_lots
 from ec_jupyter.engine.store import make_folder
 from tests.crash.flowkit import Flow, Gate, damaged, echo, gone, hold, kill, mark, passing, wait_until
 
@@ -61,6 +62,7 @@ def facts(folder: Path) -> tuple[int, int, int, int]:
     """Of the right branch: finished, result kept, delivered; and the calls of the join."""
     with closing(sqlite3.connect(folder / "flow.db")) as db:
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        open_lots.show(db)
         ids = dict(db.execute("SELECT name, id FROM socket"))
         right, join = ids["right"], ids["join"]
         finished = "SELECT count(*), count(result) FROM request WHERE socket = ? AND state = 'done'"

@@ -17,6 +17,7 @@ from ec_jupyter.client import submit_log
 from ec_jupyter.client.client import PYTHON, Client
 from ec_jupyter.client.submit_log import SubmitLog
 from ec_jupyter.client.waits import background
+from ec_jupyter.engine import open_lots
 from ec_jupyter.engine.address import connect
 from ec_jupyter.engine.submit_records import LOT_CALLS, PAGE, Shape
 from ec_jupyter.wire import PROTOCOL, FrameReader, encode
@@ -236,6 +237,7 @@ def test_a_submit_waits_while_a_stopped_engine_is_far_behind_and_goes_on_with_it
 
 def requests_in(folder: Path) -> int:
     with closing(sqlite3.connect(folder / "flow.db")) as db:
+        open_lots.show(db)
         return int(db.execute("SELECT count(*) FROM request").fetchone()[0])
 
 

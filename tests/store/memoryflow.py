@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ec_jupyter.client.result_futures import ResultFutures
-from ec_jupyter.engine import ended, missed, recovery
+from ec_jupyter.engine import ended, missed, open_lots, recovery
 from ec_jupyter.engine.counts import Counts, leftover
 from ec_jupyter.engine.editing import Editor
 from ec_jupyter.engine.fleet import Fleet
@@ -122,6 +122,7 @@ class MemoryEngine:
 
     def __init__(self, store: Memory) -> None:
         store.again()
+        open_lots.read_back(store)
         suspects = Suspects(store)
         quarantine = Quarantine(store, suspects)
         self.core = core = recovery.reopen(store, PYTHON, suspects)

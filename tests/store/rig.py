@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
-from ec_jupyter.engine import lots, recovery
+from ec_jupyter.engine import lots, open_lots, recovery
 from ec_jupyter.engine.acceptance import accept
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.rows import SQL, TABLES, Rows
@@ -68,8 +68,8 @@ class Memory(Rows):
 
     def __init__(self, folder: Path = Path("/dev/null")) -> None:
         super().__init__(folder)
-        self.db = sqlite3.connect(":memory:", isolation_level=None)
-        self.db.executescript(TABLES)
+        self.connection = sqlite3.connect(":memory:", isolation_level=None)
+        self.connection.executescript(TABLES)
         self.meta = {"flow": "memory", "epoch": "0"}
         self._boards: dict[str, mmap.mmap] = {}
         _opened.append(self)
@@ -87,7 +87,7 @@ class Memory(Rows):
 
     def close(self) -> None:
         """Forget all of it."""
-        self.db.close()
+        self.connection.close()
 
 
 def start(place: Path | Memory, wiring: Topology | None = None) -> Core:
@@ -100,6 +100,7 @@ def start(place: Path | Memory, wiring: Topology | None = None) -> Core:
         store = open_store(place)
     if wiring is not None:
         _write(store, wiring)
+    open_lots.read_back(store)
     core = Core(store)
     recovery.load(core)
     core.python = ""

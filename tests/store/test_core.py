@@ -296,6 +296,7 @@ def test_a_call_that_is_on_another_node_cannot_be_lost_with_this_one(tmp_path):
     request = submit(core, "one", x=1)
     core.dispatch.take([1], 1)
     call = core.call(core.jobs[request], "hpc")
+    core.journal.commit()
     core.lost(request, "gpu", "node 'gpu' was lost")
     assert core.journal.empty
     done(core, request, call.attempt, 5)

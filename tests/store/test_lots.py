@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pickle
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from ec_jupyter.engine import lots
+from ec_jupyter.engine import lots, open_lots
 from ec_jupyter.engine.acceptance import accept_lot
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.submit_records import Lot
@@ -191,3 +193,57 @@ def test_after_an_engine_fell_over_one_of_a_lot_each_is_named(tmp_path: Path, de
         core = start(tmp_path)
     lots.take(core, block(give(core), ids), lambda *_: None)
     assert core.suspects.named == (REQUEST, ids[-1] if deaths else ids[0])
+
+
+def rows_on_disk(core: Core) -> int:
+    """How many requests have rows, asked beside the engine."""
+    return int(core.store.connection.execute("SELECT count(*) FROM request").fetchone()[0])
+
+
+def test_queued_requests_have_rows_once_they_end_or_somebody_asks_for_them(tmp_path: Path) -> None:
+    core = start(tmp_path, topology({"head": ["x"]}))
+    ids = submit_all(core, "head", [1, 2, 3, 4])
+    assert rows_on_disk(core) == 0
+    end_together(core, give(core, 1))
+    assert rows_on_disk(core) == 1
+    assert states(core) == {ids[0]: "done", **dict.fromkeys(ids[1:], "queued")}
+    assert rows_on_disk(core) == 4
+    end_together(core, give(core))
+    assert set(states(core).values()) == {"done"}
+    assert core.store.rows("all_lots") == []
+
+
+def test_who_asks_between_two_commits_finds_requests_as_the_last_one_left_them(tmp_path: Path) -> None:
+    core = start(tmp_path, topology({"head": ["x"]}))
+    ids = submit_all(core, "head", [1, 2, 3])
+    lots.take(core, block(give(core, 1), [1]), lambda *_: None)
+    assert states(core) == dict.fromkeys(ids[1:], "queued")
+    core = start(tmp_path)
+    assert states(core) == dict.fromkeys(ids, "queued"), "its end was not written, and nothing of it is lost"
+    end_together(core, give(core))
+    assert set(states(core).values()) == {"done"}
+
+
+def test_who_reads_the_database_of_a_killed_engine_finds_each_request(tmp_path: Path) -> None:
+    core = start(tmp_path, wiring())
+    ids = submit_all(core, "head", [1, 2, 3])
+    end_together(core, give(core, 2))
+    with closing(sqlite3.connect(f"file:{tmp_path / 'flow.db'}?mode=ro", uri=True)) as db:
+        open_lots.show(db)
+        found = db.execute("SELECT id, state, arguments FROM request ORDER BY id").fetchall()
+    assert {row[0]: row[1] for row in found} == states(core)
+    assert [row[1] for row in found] == ["done", "done", "queued", "queued", "queued"]
+    assert found == core.store.db.execute("SELECT id, state, arguments FROM request ORDER BY id").fetchall()
+    assert ids[0] == found[0][0]
+
+
+def test_a_lot_that_cannot_be_read_is_set_aside_and_the_flow_opens(tmp_path: Path) -> None:
+    core = start(tmp_path, topology({"head": ["x"]}))
+    bad = submit_all(core, "head", [1, 2, 3])
+    good = submit_all(core, "head", [4, 5])
+    core.store.connection.execute("UPDATE lot SET body = substr(body, 1, length(body) - 1) WHERE id = ?", (bad[0],))
+    core = start(tmp_path)
+    assert "it is cut short" in core.suspects.aside[f"requests {bad[0]} to {bad[-1]}"]
+    end_together(core, give(core))
+    assert states(core) == dict.fromkeys(good, "done")
+    assert submit(core, "head", x=6) > good[-1]
