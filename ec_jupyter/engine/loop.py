@@ -45,6 +45,8 @@ from ec_jupyter.wire import Block, Outcome, Value
 log = logging.getLogger(__name__)
 
 QUIET_SECONDS = 0.001  # after so long without a tick, what comes in does not wait for more to share one
+BUSY_ROWS = 16  # where a commit has so many, more is coming:
+GATHER_SECONDS = 0.001  # the next one begins no sooner than so long after it began
 RIPE_SECONDS = 0.001  # how long what a client waits for may wait for its results, to be written with them
 LOOK_SECONDS = 1.0  # between looks at whether the folder and the sockets are where they were
 NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)  # what a connection may have to wait for
@@ -75,7 +77,7 @@ class Engine:
     stalled: StoreError | None = None
     lost: StoreLostError | None = None
     broken = _scheduled = _closing = False
-    _last_tick = _crowded = _ripe = 0.0
+    _last_tick = _next_tick = _crowded = _ripe = 0.0
     _alarm: asyncio.TimerHandle | None = None
     _retry: asyncio.TimerHandle | None = None
     _lingering: asyncio.TimerHandle | None = None
@@ -228,11 +230,15 @@ class Engine:
         """Let a tick follow what has come in by now."""
         if not self._scheduled:
             self._scheduled = True
-            self._loop.call_soon(self._tick)
+            if self._loop.time() < self._next_tick:
+                self._loop.call_at(self._next_tick, self._tick)
+            else:
+                self._loop.call_soon(self._tick)
 
     def hurry(self) -> None:
         """Have the tick that was scheduled at once, unless there was one a moment ago: then more may be coming."""
-        if self._scheduled and self._loop.time() - self._last_tick > QUIET_SECONDS:
+        now = self._loop.time()
+        if self._scheduled and now - self._last_tick > QUIET_SECONDS and now >= self._next_tick:
             self._tick()
 
     def after(self, effect: Callable[[], None]) -> None:
@@ -298,6 +304,7 @@ class Engine:
             return
         try:
             settle(self.core)
+            began, busy = self._loop.time(), self.core.journal.position[1] >= BUSY_ROWS
             self.core.journal.commit()
         except sqlite3.OperationalError as error:
             self.stall(error)
@@ -305,6 +312,7 @@ class Engine:
         if not self.look_around():
             # written where nobody will find it: nobody is told
             return
+        self._next_tick = began + GATHER_SECONDS if busy else 0.0
         self.core.submitted.clear()
         if self.stalled is not None:
             self.stalled = None
