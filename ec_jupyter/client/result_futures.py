@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from itertools import repeat
+from itertools import islice, repeat
 from threading import RLock
 from typing import Any
 
@@ -88,10 +88,9 @@ class ResultFutures:
     def watched(self, requests: Sequence[int]) -> None:
         """Note that the results of requests were asked for as they were submitted."""
         with self._lock:
-            for request in requests:
-                if request not in self._rows:
-                    self._mine.discard(request)
-                    self.asked.add(request)
+            for first, n in ranges(request for request in requests if request not in self._rows):
+                self._mine.cut(first, first + n)
+                self.asked.extend(first, first + n)
 
     def open(self) -> list[list[int]]:
         """What the engine was asked for and has not sent, as [first, how many] each."""
@@ -102,8 +101,7 @@ class ResultFutures:
         """How a request ended, if that is known here."""
         with self._lock:
             if request in self._unseen:
-                self._unseen.discard(request)
-                self._ahead = min(AHEAD, 2 * self._ahead)
+                self._note_seen(request)
             row = self._rows.get(request)
             return _plain(request, row) if isinstance(row, Value) else row
 
@@ -113,8 +111,13 @@ class ResultFutures:
         if not isinstance(row, Value):
             return None
         if request in self._unseen:
-            self.row(request)
+            with self._lock:
+                self._note_seen(request)
         return row
+
+    def _note_seen(self, request: int) -> None:
+        self._unseen.discard(request)
+        self._ahead = min(AHEAD, 2 * self._ahead)
 
     def future(self, request: int) -> Future[Row]:
         """The outcome of a request; the engine is asked for it, and for those that will be wanted next."""
@@ -190,13 +193,18 @@ class ResultFutures:
 
     def _make_room(self) -> None:
         """Forget the oldest outcomes where there are too many."""
-        while len(self._rows) > MOST_ROWS or (self._bytes > MOST_BYTES and len(self._rows) > 1):
-            old = next(iter(self._rows))
-            if old in self._unseen:
-                # it may be wanted yet: the next look asks for it with its neighbours
-                self._mine.add(old)
-                self._ahead = max(1, self._ahead // 2)
-            self._drop(old)
+        # looked for at one go: a dict steps over all that has left it to find its first
+        for old in list(islice(self._rows, max(0, len(self._rows) - MOST_ROWS))):
+            self._drop_oldest(old)
+        while self._bytes > MOST_BYTES and len(self._rows) > 1:
+            self._drop_oldest(next(iter(self._rows)))
+
+    def _drop_oldest(self, old: int) -> None:
+        if old in self._unseen:
+            # it may be wanted yet: the next look asks for it with its neighbours
+            self._mine.add(old)
+            self._ahead = max(1, self._ahead // 2)
+        self._drop(old)
 
     def _drop(self, request: int) -> None:
         row = self._rows.pop(request, None)

@@ -89,9 +89,8 @@ def finished(core: Core, requests: list[int]) -> tuple[list[dict[str, Any]], lis
     rows: list[dict[str, Any]] = []
     buffers: list[bytes] = []
     unfinished: list[int] = []
-    if not requests:
-        return rows, buffers, unfinished
-    found = core.store.db.execute(
+    # who is queued here has not been looked for: what is asked of has a row, or there is no such request
+    found = core.store.connection.execute(
         "SELECT id, socket, state, attempt, result, error, exception, bytes, type FROM request "
         "WHERE id IN (SELECT value FROM json_each(?))",
         (id_list(requests),),

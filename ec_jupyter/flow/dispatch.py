@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-LANE_LIMIT = 10_000
+LANE_LIMIT = 50_000
 """Requests of one socket that are kept in memory."""
 
 
