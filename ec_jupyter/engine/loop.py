@@ -267,8 +267,8 @@ class Engine:
             self._commit_soon()
         elif going:
             self.commit()
-        self.submit_logs.rest()
         self._last_tick = self._loop.time()
+        self.submit_logs.rest(busy=self._last_tick < self._next_tick)
 
     def _take_in(self) -> bool:
         """Take what clients have logged; what may start then is on disk: in the database, or in those logs.

@@ -238,8 +238,17 @@ class SubmitLogs:
             self._core.journal.add("drop_accepted", (live.client.id, live.done))
         return found
 
-    def rest(self) -> None:
-        """Have a tick where there is more to take; be rung where there is not."""
+    def rest(self, *, busy: bool) -> None:
+        """Have a tick where there is more to take, or is about to be; be rung where there is not.
+
+        Parameters
+        ----------
+        busy : bool
+            The next tick is a moment away, and whoever rings before that would disturb both.
+        """
+        if busy and self._live and self._clock.stalled is None:
+            self._clock.schedule()
+            return
         asked = [live for live in self._live.values() if not live.news and live.sleep()]
         if self._clock.stalled is None and any(live.news for live in self._live.values()):
             self._clock.schedule()
