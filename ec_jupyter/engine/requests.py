@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
+from itertools import compress
 from typing import Any
 
 from ec_jupyter.engine.core import Core
@@ -158,30 +159,38 @@ def _party(core: Core, run: int) -> int | None:
 
 
 def results(core: Core, header: Header) -> Answer:
-    """Results of the done requests of a socket, in order of acceptance, in columns.
+    """Results of the done requests of a socket, in order of acceptance.
 
-    None yet where they are to be `complete` and the run is at work: `busy` says how many of its requests are.
+    Those that are small are buffers with a column of types; `odd` has the rest by place, each one value or what a
+    generator has yielded, their buffers behind. None yet where they are to be `complete` and the run is at work: `busy`
+    says how many of its requests are.
     """
     if header.get("complete") and header.get("run") is not None:
         states = dict(core.store.rows("party_states", {"party": _party(core, header["run"])}))
         busy = states.get("queued", 0) + states.get("running", 0)
         if busy:
-            return {"busy": busy, "many": [], "values": []}, []
+            return {"busy": busy, "types": [], "odd": []}, []
     where, parameters = _filter(core, {**header, "state": "done"}, {})
     where += " AND r.joined IS NULL"
     rows = core.store.db.execute(
         f"SELECT r.id, r.result, r.bytes, r.type FROM request r WHERE {where} ORDER BY r.id DESC LIMIT :limit",
         parameters,
     ).fetchall()
-    found = core.values.of_results([row[1:] for row in rows])
-    buffers: list[bytes] = []
-    out: list[Any] = []
-    for key, value, *_ in reversed(rows):
+    rows.reverse()
+    # bytes of an earlier end may stand beside a result that is elsewhere now
+    inside = [value is not None and value < 0 and data is not None for _, value, data, _ in rows]
+    plain = rows if all(inside) else list(compress(rows, inside))
+    buffers, types = [row[2] for row in plain], [row[3] for row in plain]
+    left = [(at, *row) for at, row in enumerate(rows) if not inside[at]] if plain is not rows else []
+    found = core.values.of_results([row[2:] for row in left])
+    odd: list[list[Any]] = []
+    for at, key, value, *_ in left:
         # a generator's results are its yields
         emitted = [v for (v,) in core.store.rows("emissions", (key,))] if value is None else []
         some = core.values.load(emitted) if emitted else {}
-        out.append(heads([some[v] for v in emitted], buffers) if value is None else head(found[value], buffers))
-    return {"many": [row[1] is None for row in reversed(rows)], "values": out}, buffers
+        what = heads([some[v] for v in emitted], buffers) if value is None else head(found[value], buffers)
+        odd.append([at, value is None, what])
+    return {"types": types, "odd": odd}, buffers
 
 
 def output(core: Core, header: Header) -> Answer:

@@ -21,6 +21,7 @@ from ec_jupyter.notebook.request import Lineage, Request, Run
 from ec_jupyter.notebook.tables import Report, Table, Tree, clock_text, error_text, headline, seconds_text, shown
 from ec_jupyter.notebook.views import Socket
 from ec_jupyter.notebook.waiting import Question, Waiting, asked_text
+from ec_jupyter.wire import Value
 
 if TYPE_CHECKING:
     from ec_jupyter.client.client import Client
@@ -117,10 +118,10 @@ class Queries:
 
     def _loaded(self, reply: dict[str, Any], buffers: list[bytes]) -> list[Any]:
         rest, load = iter(buffers), self._client.load
-        return [
-            [load(unpack(one, rest)) for one in head] if many else load(unpack(head, rest))
-            for many, head in zip(reply["many"], reply["values"], strict=True)
-        ]
+        found = [load(Value(data, None, len(data), kind)) for kind, data in zip(reply["types"], rest, strict=False)]
+        for at, many, head in reply["odd"]:
+            found.insert(at, [load(unpack(one, rest)) for one in head] if many else load(unpack(head, rest)))
+        return found
 
     def _requests(self, asked: dict[str, Any]) -> Table:
         reply, _ = self._client.ask("query", {"what": "requests", **asked})

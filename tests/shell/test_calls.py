@@ -136,6 +136,17 @@ def test_a_traceback_shows_lines_of_every_cell_it_comes_through(calling: Any, ca
     assert re.search(r'"<cell of half>", line 3, in half\n +return 1 / x\n', shown), shown
 
 
+def test_results_come_in_order_whatever_their_size(calling: Any) -> None:
+    calling.run("@ec.socket\ndef sized(n):\n    return 'x' * n if n < 10_000_000 else None")
+    sizes = [1, 5000, 2, 2_000_000, 10_000_000, 3]
+    calling.run(f"flow.map('sized', {sizes}); flow.wait(60)")
+    found = calling.run("flow.results('sized')")
+    assert [len(one) if one is not None else 10_000_000 for one in found] == sizes
+    calling.run("@ec.socket\ndef yielding(n):\n    yield from range(n)\nflow.map('yielding', [2, 0, 1]); flow.wait(60)")
+    assert calling.run("flow.results('yielding')") == [[0, 1], [], [0]]
+
+
+
 def shown_by(calling: Any, cell: str, capsys: Any) -> list[str]:
     """Lines that a cell shows which fails."""
     capsys.readouterr()

@@ -89,7 +89,7 @@ def test_partial_submits_that_complete_each_other_are_one_call_that_both_see(flo
     assert len([r for r in flow.requests(socket="pair") if r["joined"] is None]) == 1
     for _ in "12":
         assert flow.count("pair") | {"done": 1, "waiting": 0, "queued": 0} == flow.count("pair")
-        assert len(flow.query("results", socket="pair", limit=10)["values"]) == 1
+        assert len(flow.query("results", socket="pair", limit=10)["types"]) == 1
         assert flow.query("run", id=one)["counts"] == {"done": 1}
         flow.restart()
 
