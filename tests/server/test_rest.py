@@ -20,6 +20,7 @@ from tornado.httpclient import HTTPClientError
 from ec_jupyter import ask
 from ec_jupyter.client.client import Client
 from ec_jupyter.client.launch import running
+from ec_jupyter.engine import open_lots
 from ec_jupyter.server import probe
 
 ADDRESSES = [
@@ -251,6 +252,7 @@ def test_a_submit_is_answered_once_it_is_on_disk_and_its_result_is_there_later(w
     status, said = web("flows", "sums", "sockets", "add_two", body={"arguments": {"one": 1, "two": 2}})
     assert (status, web.headers["Location"]) == (202, said["location"])
     with sqlite3.connect(flow.folder / "flow.db") as db:
+        open_lots.show(db)
         assert db.execute("SELECT count(*) FROM request WHERE id = ?", (said["id"],)).fetchone() == (1,)
     db.close()
     assert said["location"].endswith(f"/ec/flows/sums/requests/{said['id']}")
