@@ -39,6 +39,8 @@ LOT_BYTES = 1 << 20
 """Bytes of them."""
 
 _ONE = struct.Struct("<II")
+_RECORD = struct.Struct("<IIQII")  # a head and its tail at once
+_LONE = struct.Struct("<IIQIII")  # the same, and how many calls the record has
 
 
 class Shape(NamedTuple):
@@ -258,20 +260,22 @@ class Reader:
         found: list[Lot | Single] = []
         at, end, calls = 0, len(data), 0
         while end - at >= _HEAD.size and self.fault is None and calls < most:
-            size, check, tail = _HEAD.unpack_from(data, at)
-            n, before, what = _TAIL.unpack(tail)
+            size, check, n, before, what = _RECORD.unpack_from(data, at)
             start = at + _HEAD.size
             if end - start < size or before > upto:
                 break
             body = data[start : start + size]
             try:
-                if self._checked and zlib.crc32(body, zlib.crc32(tail)) != check:
+                if self._checked and zlib.crc32(body, zlib.crc32(data[start - _TAIL.size : start])) != check:
                     raise FrameError(f"submit {n} is damaged")
                 calls += self._add(found, n, what, body)
             except FrameError as error:
                 self.fault = error
-            else:
-                at = start + size
+                break
+            at = start + size
+            if not self._checked and what & ~_WATCHED >= _FIRST:
+                more, at = _follow(found[-1], what, data, at, upto, most - calls)
+                calls += more
         return found, at
 
     def _add(self, found: list[Lot | Single], n: int, what: int, body: bytes) -> int:
@@ -305,6 +309,25 @@ def _gather(found: list[Lot | Single], n: int, shape: Header, body: bytes, *, wa
     else:
         found.append(Lot(n, shape, each, watched, columns))
     return each
+
+
+def _follow(
+    lot: Lot | Single, what: int, data: bytes, at: int, upto: float, most: float
+) -> tuple[int, int]:
+    """Add the submits of one value each that come next and are like a lot's last; how many, and where they end."""
+    if isinstance(lot, Single) or lot.each * len(lot.columns) != 1:
+        return 0, at
+    column, end, n, unpack = lot.columns[0], len(data), lot.first + lot.frames, _LONE.unpack_from
+    first = n
+    while at + _LONE.size <= end and n - first < most:
+        size, _, number, before, kind, each = unpack(data, at)
+        stop = at + _HEAD.size + size
+        if kind != what or number != n or each != 1 or before > upto or stop > end:
+            break
+        column.append(data[at + _HEAD.size + _ONE.size : stop])
+        at, n = stop, n + 1
+    lot.frames += n - first
+    return n - first, at
 
 
 def _columns(n: int, body: bytes, names: int) -> tuple[int, list[list[bytes]]]:

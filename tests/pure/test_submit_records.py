@@ -111,6 +111,20 @@ def test_what_was_written_after_a_frame_waits_until_that_frame_was_handled() -> 
     assert [one[0] for one in told(rest)] == [5, 6, 7, 8, 9]
 
 
+def test_of_many_submits_so_many_are_taken_and_none_that_was_written_after_a_later_frame() -> None:
+    writer, reader = Writer(), Reader()
+    data = b"".join(
+        writer.calls(range(n, n + 1), n // 6, SHAPES[0], 1, [b"%d" % n], watched=False) for n in range(1, 9)
+    )
+    found, size = reader.take(data, 0, 3)
+    assert [(lot.first, lot.frames) for lot in found] == [(1, 3)]
+    found, more = reader.take(data[size:], 0, 100)
+    assert [(lot.first, lot.frames) for lot in found] == [(4, 2)]
+    (lot,), _ = reader.take(data[size + more :], 1, 100)
+    assert isinstance(lot, Lot)
+    assert (lot.first, lot.columns) == (6, [[b"6", b"7", b"8"]])
+
+
 def test_a_record_that_was_not_written_after_all_leaves_no_shape_behind() -> None:
     writer = Writer()
     writer.calls(range(1, 2), 0, SHAPES[0], 1, [b"x"], watched=False)
