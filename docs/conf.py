@@ -62,7 +62,8 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": ["theme-version"],
 }
-html_sidebars = {"index": [], "card": []}
+# pages of no section have no list of one
+html_sidebars = {page: [] for page in ("index", "ten-minutes", "picture", "card", "concepts")}
 
 
 AROUND = {

@@ -50,6 +50,9 @@ def editor(chromium: Browser, lab: Lab) -> None:
         picture = opened(page, lab, theme)
         flow.map("day", DAYS)
         wait_for(lambda: flow.status()["sockets"]["store"]["done"] > 3)
+        # values are made once somebody sees their cards
+        for seen in ("day", "weather_of", "store"):
+            picture.get_by_role("group", name=f"socket {seen}", exact=True).locator(".ec-last-look").wait_for()
         picture.screenshot(path=HERE / f"editor-{name}.png")
         if name == "light":
             page.get_by_text("Refresh", exact=True).click()
