@@ -19,7 +19,7 @@ from typing import Any
 
 from ec_jupyter.errors import FrameError
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Number both sides must share; raised when a frame changes its meaning."""
 
 INLINE_BYTES = 64 * 1024
@@ -27,8 +27,10 @@ INLINE_BYTES = 64 * 1024
 
 MAX_FRAME_BYTES = 1 << 30
 _PREFIX = struct.Struct("<II")
-_MARKS = {"run": b"r", "done": b"d"}
+_MARKS = {"run": b"r", "done": b"d", "accepted": b"a"}
 _MARKED = {mark[0]: kind for kind, mark in _MARKS.items()}
+RING = _PREFIX.pack(1, 0) + b"g"
+"""The frame that is a kind alone, ``ring``: it wakes an engine that has nothing to do."""
 _dumps = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
 _loads = json.JSONDecoder().decode
 
@@ -104,6 +106,8 @@ class FrameReader:
 
 
 def _cut(data: bytes, at: int, head: int, body: int) -> tuple[Header, list[bytes]]:
+    if head == 1 and not body and data[at] == RING[-1]:
+        return {"k": "ring"}, []
     if head == 1 and data[at] in _MARKED:
         return {"k": _MARKED[data[at]]}, [data[at + 1 : at + 1 + body]]
     try:
@@ -222,12 +226,12 @@ class CallSpec:
         """One value an argument."""
         return all(kind == "v" for _, kind in self.shape)
 
-    @property
+    @cached_property
     def limited(self) -> bool:
         """Whether a call is stopped where it takes too long or grows too large."""
         return self.timeout is not None or self.memory is not None
 
-    @property
+    @cached_property
     def code(self) -> list[str]:
         """SHA-256 of every function that a worker needs for it."""
         return [self.task, *(one for _, when, _, key in self.routes for one in (when, key) if one)]

@@ -41,11 +41,10 @@ from ec_jupyter.errors import (
 )
 from ec_jupyter.flow.columns import unpacked
 from ec_jupyter.nodes import values
-from ec_jupyter.wire import PROTOCOL, Header, Value, encode
+from ec_jupyter.wire import PROTOCOL, RING, Header, Value, encode
 
 log = logging.getLogger(__name__)
 
-RING = encode({"k": "ring"})  # wakes an engine that has nothing to do
 EAGER = 8  # submits that ask for their results at once, after somebody waited for one
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
@@ -411,6 +410,7 @@ class Client(Rpc):
         error = EngineLostError(
             f"it was asked by process {self._pid}, before this process was forked from it: that one gets the answer"
         )
+        self._connection.looper.forget()
         if transport is not None:
             transport.close()
         if self._log is not None:

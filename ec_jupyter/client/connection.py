@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ec_jupyter.client.launch import MOST_DEATHS
+from ec_jupyter.client.loop_reader import LoopReader
 from ec_jupyter.client.transport import Transport
 from ec_jupyter.client.waits import Deadline
 from ec_jupyter.errors import EcError, EngineLostError
@@ -24,7 +25,6 @@ log = logging.getLogger(__name__)
 
 YIELD_SECONDS = 0.02  # how long the connection's thread leaves reading to a caller
 STEADY_SECONDS = 10.0  # an engine that has run so long does not crash at its start
-LONGEST = 100_000.0  # seconds of one poll: it counts milliseconds in 32 bits
 MAX_UNSENT = 1 << 18  # bytes that may wait to be sent before a submit waits too, and its log stops growing
 
 
@@ -94,6 +94,8 @@ class Connection:
         Why the engine takes nothing at present, as it says itself.
     closed : bool
         No new transport will be opened.
+    looper : LoopReader
+        Reads in the event loop that waits.
     """
 
     def __init__(self, owner: Owner, name: str) -> None:
@@ -105,6 +107,7 @@ class Connection:
         self.closed = False
         self._changed = threading.Condition(self.lock)
         self._read_lock = threading.Lock()
+        self.looper = LoopReader(self.lock, self._read_some)
         self._thread: threading.Thread | None = None
         self._wanted = False
         self._error: EcError | None = None
@@ -205,6 +208,7 @@ class Connection:
     def close(self) -> None:
         """Disconnect for good."""
         with self.lock:
+            self.looper.close()
             self.closed = True
             transport, self.transport = self.transport, None
             if transport is not None:
@@ -220,11 +224,9 @@ class Connection:
         try:
             if self.transport is not transport:
                 return
-            poll = transport.poll()
             self._deliver(transport)
             while not ready() and self.transport is transport:
-                left = None if deadline is None else min(max(0.0, deadline - time.monotonic()), LONGEST) * 1000
-                if not poll.poll(left):
+                if not transport.wait(None if deadline is None else max(0.0, deadline - time.monotonic())):
                     return
                 reading = True
                 if not transport.read():
@@ -236,6 +238,20 @@ class Connection:
             if reading:
                 # an interrupt in the middle of a frame: nothing is lost by asking again on a new transport
                 transport.shutdown()
+            raise
+        finally:
+            self._read_lock.release()
+
+    def _read_some(self, transport: Transport) -> bool:
+        """Read what has arrived, unless another thread reads; False at the end of the stream."""
+        if not self._read_lock.acquire(blocking=False):
+            return True
+        try:
+            more = self.transport is transport and transport.read()
+            self._deliver(transport)
+            return more
+        except BaseException:
+            transport.shutdown()
             raise
         finally:
             self._read_lock.release()
@@ -282,14 +298,17 @@ class Connection:
         with self._read_lock:
             # what came with the answer to the hello
             self._deliver(transport)
+        left = False
         while True:
             readable = self._poll(transport, reading=True, seconds=None)
             if not readable:
                 continue
-            if not self._read_lock.acquire(blocking=False):
-                # a caller reads; it will most likely wait again in a moment
+            if (self.looper.reads(transport) and not left) or not self._read_lock.acquire(blocking=False):
+                # a caller or its loop reads; it will most likely wait again in a moment
+                left = True
                 self._poll(transport, reading=False, seconds=YIELD_SECONDS)
                 continue
+            left = False
             try:
                 more = transport.read()
                 self._deliver(transport)

@@ -161,9 +161,8 @@ def dial(reach: Callable[[], socket.socket], hello: Header) -> Transport:
 
 def _answers(transport: Transport, hello: bytes, deadline: Deadline) -> bool:
     transport.send(hello)
-    poll = transport.poll()
     while not transport.frames:
-        if not poll.poll((deadline.left or 0.0) * 1000) or not transport.read():
+        if not transport.wait(deadline.left) or not transport.read():
             break
     return bool(transport.frames)
 

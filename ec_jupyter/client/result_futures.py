@@ -77,20 +77,21 @@ class ResultFutures:
     def accepted(self, requests: Sequence[int]) -> None:
         """Note requests of this client."""
         with self._lock:
-            known = self._rows and any(one in self._rows for one in requests)
-            if isinstance(requests, range) and not known:
-                self._mine.extend(requests.start, requests.stop)
-            else:
-                for request in requests:
-                    if request not in self._rows:
-                        self._mine.add(request)
+            self._note(self._mine, requests)
 
     def watched(self, requests: Sequence[int]) -> None:
-        """Note that the results of requests were asked for as they were submitted."""
+        """Note requests of this client whose results were asked for as they were submitted."""
         with self._lock:
-            for first, n in ranges(request for request in requests if request not in self._rows):
-                self._mine.cut(first, first + n)
-                self.asked.extend(first, first + n)
+            self._note(self.asked, requests)
+
+    def _note(self, among: Spans, requests: Sequence[int]) -> None:
+        """Add those of which no outcome has come to a set."""
+        if isinstance(requests, range) and not (self._rows and any(one in self._rows for one in requests)):
+            among.extend(requests.start, requests.stop)
+            return
+        for request in requests:
+            if request not in self._rows:
+                among.add(request)
 
     def open(self) -> list[list[int]]:
         """What the engine was asked for and has not sent, as [first, how many] each."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from itertools import count
 from typing import Any
 
@@ -13,6 +14,7 @@ from ec_jupyter.client.result_futures import ResultFutures, ranges
 from ec_jupyter.client.submit import Accepted
 from ec_jupyter.client.transport import Question, Transport
 from ec_jupyter.client.waits import Deadline
+from ec_jupyter.engine.submit_records import ROW
 from ec_jupyter.errors import EcError, EngineLostError, from_wire
 from ec_jupyter.flow.shown import merged
 from ec_jupyter.wire import Header, encode
@@ -51,8 +53,8 @@ class Rpc:
         self._connection = Connection(self, self.name)
         self._lock = self._connection.lock
         self._handlers: dict[str, Push] = {
-            "ok": self._on_answer, "accepted": self._on_accepted, "error": self._on_error, "bye": self._on_bye,
-            "results": self._on_results, "finished": self._on_results,
+            "ok": self._on_answer, "accepted": self._on_accepted, "listed": self._on_listed,
+            "error": self._on_error, "bye": self._on_bye, "results": self._on_results, "finished": self._on_results,
         }  # fmt: skip
 
     def _dial(self) -> Transport:
@@ -81,6 +83,10 @@ class Rpc:
 
     def _read_until(self, ready: Callable[[], bool], deadline: float | None) -> None:
         self._connection.read_until(ready, deadline)
+
+    def reading(self) -> AbstractContextManager[None]:
+        """Have the running event loop read the connection, for as long as something waits in it."""
+        return self._connection.looper.reading(self._connection.transport)
 
     def _on_state(self, life: EngineState) -> None:
         self._tell_listeners(life.header(), [])
@@ -174,28 +180,36 @@ class Rpc:
         self._handlers.get(header["k"], self._on_push)(header, buffers)
 
     def _on_accepted(self, header: Header, buffers: list[bytes]) -> None:
-        """Take the numbers of requests: of submits that follow on each other, and of some other submits."""
+        """Take the numbers of requests: of submits that follow on each other, of as many calls each."""
         self._connection.note_answer()
-        for n, submits, calls, first in header["rows"]:
+        for n, submits, calls, first in ROW.iter_unpack(buffers[0]):
             self._note_row(n, submits, calls, first)
+        self._noted()
+
+    def _on_listed(self, header: Header, buffers: list[bytes]) -> None:
+        """Take the numbers of requests that do not follow on each other."""
+        self._connection.note_answer()
         for n, ids in header["lists"]:
-            self._futures.accepted(ids)
+            self._note(n, ids)
             self._settle(n, ids)
         self._noted()
 
     def _note_row(self, n: int, submits: int, calls: int, first: int) -> None:
-        """Take the numbers of submits that follow on each other, of as many calls each."""
-        self._futures.accepted(range(first, first + submits * calls))
+        self._note(n, range(first, first + submits * calls))
         for number in range(n, n + submits):
             self._settle(number, range(first, first + calls))
             first += calls
+
+    def _note(self, n: int, requests: Sequence[int]) -> None:
+        """Note requests that submits from `n` on have led to: their results were asked for, or none of them."""
+        accepted = self._submits.get(n)
+        note = self._futures.accepted if accepted is None or not accepted.watched else self._futures.watched
+        note(requests)
 
     def _settle(self, n: int, answer: Sequence[int] | EcError) -> None:
         accepted = self._submits.pop(n, None)
         if accepted is None or not accepted.take(n, answer):
             return
-        if accepted.watched and not isinstance(accepted.answer, EcError | None):
-            self._futures.watched(accepted.answer)
         if accepted.future is not None:
             accepted.settle()
 

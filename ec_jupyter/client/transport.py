@@ -14,6 +14,9 @@ from contextlib import suppress
 from ec_jupyter.errors import EcError
 from ec_jupyter.wire import FrameReader, Header, encode
 
+LONGEST = 100_000.0
+"""Seconds of one poll: it counts milliseconds in 32 bits."""
+
 Answer = tuple[Header, list[bytes]] | EcError
 
 
@@ -97,12 +100,12 @@ class Transport:
         self._wakeup_sender.setblocking(False)
         self._reader = FrameReader()
         self._queue: deque[memoryview] = deque()
+        self._readable = select.poll()
+        self._readable.register(sock, select.POLLIN)
 
-    def poll(self) -> select.poll:
-        """Waits for something to read; each thread needs its own."""
-        poll = select.poll()
-        poll.register(self.sock, select.POLLIN)
-        return poll
+    def wait(self, seconds: float | None) -> bool:
+        """Wait until there is something to read; for the one thread that may read."""
+        return bool(self._readable.poll(None if seconds is None else min(seconds, LONGEST) * 1000))
 
     def read(self) -> bool:
         """Read what has arrived; False at the end of the stream."""

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 from weakref import WeakKeyDictionary
@@ -36,14 +36,26 @@ def background(call: Callable[[], _T], name: str) -> Future[_T]:
     return future
 
 
-def awaited(future: Future[_T]) -> Generator[Any, None, _T]:
-    """What ``await`` takes for `future`; whoever gives up waiting leaves the future alone."""
-    loop = asyncio.get_running_loop()
+def awaited(future: Future[_T], reading: AbstractContextManager[None]) -> Generator[Any, None, _T]:
+    """What ``await`` takes for `future`; whoever gives up waiting leaves the future alone.
+
+    While `reading` is entered the loop itself reads what ends the future.
+    """
+    if future.done():
+        return future.result()
+    loop, here = asyncio.get_running_loop(), threading.get_ident()
     woken: asyncio.Future[None] = loop.create_future()
 
-    future.add_done_callback(lambda _: wake(loop, lambda: _set(woken)))
-    with beating():
-        yield from woken.__await__()
+    def told(_: object) -> None:
+        if threading.get_ident() == here:
+            _set(woken)
+        else:
+            wake(loop, lambda: _set(woken))
+
+    future.add_done_callback(told)
+    if not woken.done():
+        with beating(), reading:
+            yield from woken.__await__()
     return future.result()
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from ec_jupyter.engine.folder import refusal
 from ec_jupyter.engine.loop import Engine
 from ec_jupyter.engine.runtime import sweep
+from ec_jupyter.engine.turns import Turns, run
 from ec_jupyter.errors import EcError, EngineStartError, StoreLockedError, to_wire
 from ec_jupyter.nodes.local.handles import raise_limit
 from ec_jupyter.nodes.local.holder import leave
@@ -45,7 +46,7 @@ def main() -> int:
     raise_limit()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
     try:
-        return asyncio.run(_run(options))
+        return run(lambda turns: _run(options, turns))
     except (EcError, OSError, MemoryError, RuntimeError) as error:
         why = _why(options.folder, error)
         if why is None:
@@ -71,10 +72,12 @@ def _why(folder: Path, error: Exception) -> EcError | None:
     )
 
 
-async def _run(options: argparse.Namespace) -> int:
+async def _run(options: argparse.Namespace, turns: Turns) -> int:
     folder = options.folder.resolve()
     workdir = options.workdir or folder.parent.parent
-    engine = Engine(folder, workdir, options.cpus or cpu_count(), options.durability, options.linger)
+    engine = Engine(
+        folder, workdir, options.cpus or cpu_count(), options.durability, options.linger, alone=lambda: turns.lone
+    )
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, engine.stopped.set)

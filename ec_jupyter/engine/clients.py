@@ -19,7 +19,7 @@ from ec_jupyter.engine.key import Proof, make_key
 from ec_jupyter.engine.parts import Loop
 from ec_jupyter.engine.rerun import withdraw
 from ec_jupyter.engine.store import Store
-from ec_jupyter.engine.submit_records import Lot, Single, answers
+from ec_jupyter.engine.submit_records import ROW, Lot, Single, answers
 from ec_jupyter.engine.watchers import Watchers
 from ec_jupyter.errors import EcError, FrameError, StoreError, defect, to_wire
 from ec_jupyter.flow.shown import changes
@@ -68,6 +68,9 @@ class Server(Protocol):
     def serve(self, client: Connection, header: Header, buffers: list[bytes]) -> None:
         """Do what a frame asks for."""
 
+    def rung(self, client: Connection) -> None:
+        """A client has submitted something: have it taken."""
+
     def watch(self, client: Connection, wanted: list[int]) -> None:
         """Tell a client how requests end, or ended."""
 
@@ -114,6 +117,9 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Frames of the client."""
+        self.clients.loop.heard(self._received, data)
+
+    def _received(self, data: bytes) -> None:
         try:
             for header, buffers in self.reader.feed(data):
                 if self._proof is not None:
@@ -126,8 +132,6 @@ class Connection(asyncio.Protocol):
             log.warning("client %s: %s", self.id, error)
             self.transport.write(encode({"k": "error", "n": 0, "error": to_wire(error)}))
             self.transport.close()
-            return
-        self.clients.loop.hurry()
 
     def _serve(self, header: Header, buffers: list[bytes]) -> None:
         self.clients.take(self, header, buffers)
@@ -179,7 +183,6 @@ class Connection(asyncio.Protocol):
         if self._owed and not self.choked:
             self.choked = True
             self.clients.loop.after(self._go_on_soon)
-        self.clients.loop.hurry()
 
     def ended(self, ids: Sequence[int], frame: Callable[[], bytes]) -> None:
         """Tell how watched requests ended: now, or once the client reads again."""
@@ -226,10 +229,10 @@ class Connection(asyncio.Protocol):
         self._soon()
         self._accepted += answers(item, requests)
 
-    def accepted_again(self, row: Sequence[int]) -> None:
+    def accepted_again(self, n: int, answer: dict[str, Any]) -> None:
         """Say once more which requests submits have led to."""
         self._soon()
-        self._accepted.append((0, {"row": row}))
+        self._accepted.append((n, answer))
 
     def _soon(self) -> None:
         if not self._out and not self._accepted:
@@ -247,7 +250,10 @@ class Connection(asyncio.Protocol):
         if accepted:
             rows = [answer["row"] for _, answer in accepted if "row" in answer]
             lists = [(n, answer["ids"]) for n, answer in accepted if "ids" in answer]
-            frames.insert(0, encode({"k": "accepted", "rows": rows, "lists": lists}))
+            if lists:
+                frames.insert(0, encode({"k": "listed", "lists": lists}))
+            if rows:
+                frames.insert(0, encode({"k": "accepted"}, [b"".join([ROW.pack(*row) for row in rows])]))
         if frames and not self.transport.is_closing():
             self.transport.write(b"".join(frames))
 
@@ -339,6 +345,10 @@ class Clients:
         if self.loop.stopped.is_set():
             if not connection.greeted:
                 connection.transport.close()
+            return
+        if header["k"] == "ring":
+            connection.served += 1
+            self.server.rung(connection)
             return
         n = header.get("n")
         connection.taken = max(connection.taken, n) if isinstance(n, int) else connection.taken

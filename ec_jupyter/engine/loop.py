@@ -34,6 +34,7 @@ from ec_jupyter.engine.statistics import Statistics
 from ec_jupyter.engine.store import Store
 from ec_jupyter.engine.submit_log import SubmitLogs
 from ec_jupyter.engine.suspects import REQUEST, Suspects
+from ec_jupyter.engine.turns import Ticks
 from ec_jupyter.engine.value_preview import ValuePreview
 from ec_jupyter.engine.views import Views
 from ec_jupyter.errors import EcError, StoreError, StoreLostError, to_wire
@@ -44,10 +45,9 @@ from ec_jupyter.wire import Block, Outcome, Value
 
 log = logging.getLogger(__name__)
 
-QUIET_SECONDS = 0.001  # after so long without a tick, what comes in does not wait for more to share one
 BUSY_ROWS = 16  # where a commit has so many, more is coming:
 GATHER_SECONDS = 0.001  # the next one begins no sooner than so long after it began
-RIPE_SECONDS = 0.001  # how long what a client waits for may wait for its results, to be written with them
+SOON_SECONDS = 0.002  # how long what a client waits for may wait for its results, to be written with them
 LOOK_SECONDS = 1.0  # between looks at whether the folder and the sockets are where they were
 NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)  # what a connection may have to wait for
 CROWDED_SECONDS = 0.5  # between two looks whether workers can give files back
@@ -72,16 +72,18 @@ class Engine:
         Seconds it stays without a client once nothing is to be done.
     opener : callable
         Makes the engine's end of another node.
+    alone : callable
+        Whether what is handled now is all that has come in.
     """
 
     stalled: StoreError | None = None
     lost: StoreLostError | None = None
-    broken = _scheduled = _closing = False
-    _last_tick = _next_tick = _crowded = _ripe = 0.0
+    broken = _wanted = _gathering = _closing = False
+    _crowded = _ripe = 0.0
     _alarm: asyncio.TimerHandle | None = None
     _retry: asyncio.TimerHandle | None = None
     _lingering: asyncio.TimerHandle | None = None
-    _ripening: asyncio.TimerHandle | None = None
+    _again: asyncio.TimerHandle | None = None
     _looking: asyncio.Task[None] | None = None
 
     def __init__(
@@ -92,8 +94,11 @@ class Engine:
         durability: str = "process",
         linger: float = 60.0,
         opener: Opener = open_node,
+        alone: Callable[[], bool] = lambda: False,
     ) -> None:
         self.folder, self.cpus, self.linger = folder, cpus, linger
+        self._ticks = Ticks(alone, self._tick, self.unhandled)
+        self.rouse, self.heard = self._ticks.rouse, self._ticks.heard
         self.store = Store(folder, durability)
         self.runtime = Runtime(folder)
         runtime = self.runtime.folder
@@ -108,7 +113,7 @@ class Engine:
         home = Home(self.store.meta["flow"], folder, runtime, workdir, self.core.epoch, durability == "power")
         local = Agent(
             self, name=LOCAL, cpus=cpus, folder=folder, runtime=runtime, epoch=home.epoch, workdir=workdir,
-            sync=home.sync, shared=True,
+            sync=home.sync, shared=True, heard=self.heard,
         )  # fmt: skip
         self._local = local
         self.clients = Clients(self.core, self.store, self)
@@ -227,19 +232,9 @@ class Engine:
 
     # -- the tick ------------------------------------------------------------
     def schedule(self) -> None:
-        """Let a tick follow what has come in by now."""
-        if not self._scheduled:
-            self._scheduled = True
-            if self._loop.time() < self._next_tick:
-                self._loop.call_at(self._next_tick, self._tick)
-            else:
-                self._loop.call_soon(self._tick)
-
-    def hurry(self) -> None:
-        """Have the tick that was scheduled at once, unless there was one a moment ago: then more may be coming."""
-        now = self._loop.time()
-        if self._scheduled and now - self._last_tick > QUIET_SECONDS and now >= self._next_tick:
-            self._tick()
+        """Let a tick, which ends with a commit, follow what has come in by now."""
+        self._wanted = True
+        self.rouse()
 
     def after(self, effect: Callable[[], None]) -> None:
         """Do something that others can see, once what was decided is on disk."""
@@ -255,20 +250,19 @@ class Engine:
         self.schedule()
 
     def _tick(self) -> None:
-        if not self._scheduled:
-            # done in a hurry
-            return
         self.core.now = time.time()
+        self.submit_logs.wake()
         going = self.stalled is None and not self.broken
         together = going and self._take_in()
         # what that has asked for is of this tick
-        self._scheduled = False
-        if together:
-            self._commit_soon()
-        elif going:
+        self._ticks.due = self._wanted = False
+        if together and not self._gathering:
+            self._gathering, self._ripe = True, self._loop.time() + SOON_SECONDS
+        elif going and not together:
             self.commit()
-        self._last_tick = self._loop.time()
-        self.submit_logs.rest(busy=self._last_tick < self._next_tick)
+        busy = self._loop.time() < self._ticks.not_before
+        if (self.submit_logs.rest(busy=busy) or together) and self._again is None:
+            self._again = self._loop.call_later(SOON_SECONDS, self._look_again)
 
     def _take_in(self) -> bool:
         """Take what clients have logged; what may start then is on disk: in the database, or in those logs.
@@ -276,32 +270,28 @@ class Engine:
         Returns
         -------
         bool
-            All of it has started as far as it can, and its clients want to hear of the results.
+            All of it has started as far as it can, and its clients wait for the results: it may be written with these.
         """
-        written = self.core.journal.empty
+        wanted, logged = self._wanted, self.core.journal.empty or (self._gathering and not self._wanted)
         watched = self._rpc.look()
-        if not written or self.core.journal.empty or self._closing or not self.look_around():
+        if not logged or self.core.journal.empty or self._closing:
             return False
         # what starts elsewhere, or must not start twice, is on disk first
-        return self.fleet.pump_here() and watched and not self._looks
+        return self.fleet.pump_here() and watched and not wanted
 
-    def _commit_soon(self) -> None:
-        """Write what was taken in together with its results, if these come at once; it is in the clients' logs."""
-        self._ripe = self._loop.time() + RIPE_SECONDS
-        if self._ripening is None:
-            self._ripening = self._loop.call_at(self._ripe, self._ripened)
-
-    def _ripened(self) -> None:
-        self._ripening = None
-        if self._loop.time() < self._ripe:
-            self._ripening = self._loop.call_at(self._ripe, self._ripened)
-        elif not self.core.journal.empty:
+    def _look_again(self) -> None:
+        """Write what has waited long enough for its results; take what was logged by who did not see it is to ring."""
+        self._again = None
+        if self._gathering and self._loop.time() < self._ripe:
+            self._again = self._loop.call_at(self._ripe, self._look_again)
+        elif self._gathering:
             self.schedule()
+        if self.stalled is None and self.submit_logs.news:
+            self.rouse()
 
     def commit(self) -> None:
         """Write the journal; then let effects out and start what may start."""
-        if not self.look_around():
-            return
+        self._gathering = False
         try:
             settle(self.core)
             began, busy = self._loop.time(), self.core.journal.position[1] >= BUSY_ROWS
@@ -312,11 +302,12 @@ class Engine:
         if not self.look_around():
             # written where nobody will find it: nobody is told
             return
-        self._next_tick = began + GATHER_SECONDS if busy else 0.0
+        self._ticks.not_before = began + GATHER_SECONDS if busy else 0.0
         self.core.submitted.clear()
         if self.stalled is not None:
             self.stalled = None
             self.clients.notice(f"the flow in {self.folder} can be written again and goes on", stalled="")
+            self.rouse()
         # workers first: an answer would wake its client, which then wants a CPU too
         self.pump()
         self.clients.committed()

@@ -23,7 +23,10 @@ class Clock(Protocol):
         """Why the disk takes nothing at present; None while it does."""
 
     def schedule(self) -> None:
-        """Let a tick follow what has come in by now."""
+        """Let a tick, which ends with a commit, follow what has come in by now."""
+
+    def rouse(self) -> None:
+        """Let a tick take what clients have logged."""
 
     def after(self, effect: Callable[[], None]) -> None:
         """Do something that others can see, once what was decided is on disk."""
@@ -46,8 +49,8 @@ class Loop(Clock, Protocol):
     def idle(self) -> bool:
         """Nothing runs, and nothing is queued that may start."""
 
-    def hurry(self) -> None:
-        """Have the tick that was scheduled at once."""
+    def heard(self, take: Callable[[bytes], None], data: bytes) -> None:
+        """Take what a client has sent; where nothing else has come in, the tick follows at once."""
 
     def look(self, effect: Callable[[], None]) -> None:
         """Do what changes nothing, once this tick is on disk."""

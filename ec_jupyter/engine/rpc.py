@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -56,10 +56,15 @@ class Rpc:
     preview: ValuePreview
     submit_logs: SubmitLogs
     cpus: int
+    _checked: list[Any] = field(default_factory=list)
 
     def hung_up(self, client: str) -> None:
         """Take what a client that is gone has written down and not sent."""
         self.submit_logs.read(client, self.submit)
+
+    def rung(self, client: Connection) -> None:
+        """A client has submitted something: have it taken."""
+        self.submit_logs.rung(client)
 
     def look(self) -> bool:
         """Take what clients have submitted; whether they wait for the results of all of it."""
@@ -79,7 +84,7 @@ class Rpc:
             raise FrameError(f"no frame is called {kind!r}")
         if not client.greeted and kind not in _OPEN:
             raise FrameError("the first frame must be a hello")
-        if kind not in ("ring", "wait"):
+        if kind != "wait":
             # what a client waits for was taken before it knew the numbers
             self.submit_logs.before(client, self.submit)
         schema.check(header, len(buffers))
@@ -173,8 +178,8 @@ class Rpc:
             for n, said in json.loads(reply).items():
                 if "refused" in said:
                     client.refuse(from_wire(said["refused"]), to={"n": int(n)})
-                elif "row" in said:
-                    client.accepted_again(said["row"])
+                elif "row" in said or "ids" in said:
+                    client.accepted_again(int(n), said)
                 else:
                     client.reply(said, to={"n": int(n)})
 
@@ -215,9 +220,13 @@ class Rpc:
         return {"partial": bool(header.get("partial")), "stale": header.get("revision", revision) != revision}
 
     def _take_lot(self, lot: Lot) -> Sequence[int]:
-        schema.check_shape(lot.shape)
-        socket = check(self.core, lot.shape["socket"], lot.shape["names"], **self._how(self.core, lot.shape))
-        return accept_lot(self.core, socket, lot)
+        core, shape = self.core, lot.shape
+        if self._checked[:2] != [id(shape), id(core.topology)]:
+            schema.check_shape(shape)
+            socket = check(core, shape["socket"], shape["names"], **self._how(core, shape))
+            # calls of one kind follow each other; what is kept here is not another one of that identity
+            self._checked[:] = id(shape), id(core.topology), socket, shape, core.topology
+        return accept_lot(core, self._checked[2], lot)
 
     def _accept(self, socket: int, arguments: dict[str, Value], submit_id: str | None) -> int:
         core = self.core
@@ -389,10 +398,6 @@ class Rpc:
         client.reply({}, to=header)
         self.loop.look(self.loop.stopped.set)
 
-    def _ring(self, client: Connection, header: Header, buffers: Buffers) -> None:
-        """Wake: the client has submitted something."""
-        self.submit_logs.rung(client)
-
     def _ping(self, client: Connection, header: Header, buffers: Buffers) -> None:
         client.reply({}, to=header)
 
@@ -430,7 +435,6 @@ _ACTIONS: dict[str, Action] = {
     "gc": Rpc._gc,
     "clear": Rpc._clear,
     "stop": Rpc._stop,
-    "ring": Rpc._ring,
     "ping": Rpc._ping,
     "probe": Rpc._probe,
 }

@@ -8,7 +8,6 @@ with what it led to.
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import hashlib
 import logging
@@ -51,9 +50,6 @@ class Connection(Submitter, Protocol):
 
 Submit = Callable[[Submitter, "Lot | Single"], None]
 """Takes in the requests of submits."""
-
-RECHECK_SECONDS = 0.001
-"""After so long an engine that asked to be rung looks once more by itself."""
 
 READ_BYTES = 1 << 18
 """So much of a log is read at once, or more where a single record is larger."""
@@ -112,11 +108,15 @@ class LiveLog:
         return self._words.get(WRITTEN) != self.at
 
     def sleep(self) -> bool:
-        """Ask to be rung; False if that was asked already."""
-        if not self._mapped or self._words.get(ASLEEP):
-            return False
-        self._words.put(ASLEEP, 1)
-        return True
+        """Ask to be rung, where a client has to be asked."""
+        if self._mapped:
+            self._words.put(ASLEEP, 1)
+        return self._mapped
+
+    def wake(self) -> None:
+        """Ask for no more of that: the engine is about to look by itself."""
+        if self._mapped:
+            self._words.put(ASLEEP, 0)
 
     def take(self, upto: float) -> list[Lot | Single]:
         """Some of what was written after no more than so many frames, and not taken yet; none where there is none."""
@@ -171,7 +171,6 @@ class SubmitLogs:
         self.last: dict[str, int] = dict(core.store.rows("all_clients"))
         self._left: set[str] = set()
         self._live: dict[str, LiveLog] = {}
-        self._recheck: asyncio.TimerHandle | None = None
 
     def taken(self, client: str, frame: int) -> None:
         """Note that a submit was taken; its answer, written with the tick, says so on disk."""
@@ -210,15 +209,18 @@ class SubmitLogs:
         live = self._live.get(client.id)
         if live is not None:
             live.refresh()
-        self._clock.schedule()
+        self._clock.rouse()
 
     def look(self, submit: Submit) -> bool:
         """Take some of what clients have submitted; whether they wait for the results of all of it.
 
         `rest` sees to it that the next tick takes more.
         """
-        taken = [item for live in self._live.values() for item in self._take_some(live, submit, live.client.served)]
-        return all(item.watched for item in taken)
+        watched = True
+        for live in self._live.values():
+            for item in self._take_some(live, submit, live.client.served):
+                watched = watched and item.watched
+        return watched
 
     def take_all(self, submit: Submit) -> None:
         """Take what clients have submitted so far."""
@@ -238,28 +240,37 @@ class SubmitLogs:
             self._core.journal.add("drop_accepted", (live.client.id, live.done))
         return found
 
-    def rest(self, *, busy: bool) -> None:
+    @property
+    def news(self) -> bool:
+        """Whether there is something to take."""
+        return any(live.news for live in self._live.values())
+
+    def wake(self) -> None:
+        """Tell clients that they need not ring: a tick has begun, and `rest` looks again at its end."""
+        for live in self._live.values():
+            live.wake()
+
+    def rest(self, *, busy: bool) -> bool:
         """Have a tick where there is more to take, or is about to be; be rung where there is not.
 
         Parameters
         ----------
         busy : bool
             The next tick is a moment away, and whoever rings before that would disturb both.
-        """
-        if busy and self._live and self._clock.stalled is None:
-            self._clock.schedule()
-            return
-        asked = [live for live in self._live.values() if not live.news and live.sleep()]
-        if self._clock.stalled is None and any(live.news for live in self._live.values()):
-            self._clock.schedule()
-        elif asked and self._recheck is None:
-            # who wrote just now may not have seen that it is to ring
-            self._recheck = asyncio.get_running_loop().call_later(RECHECK_SECONDS, self._look_again)
 
-    def _look_again(self) -> None:
-        self._recheck = None
-        if self._clock.stalled is None and any(live.news for live in self._live.values()):
-            self._clock.schedule()
+        Returns
+        -------
+        bool
+            A client was just told to ring: who wrote at that moment may not have seen it, so `news` is to be looked
+            at once more.
+        """
+        asked, going = False, self._clock.stalled is None
+        for live in self._live.values():
+            if not (going and (busy or live.news)):
+                asked = live.sleep() or asked
+            if going and (busy or live.news):
+                self._clock.rouse()
+        return asked
 
     # -- of those who are gone -----------------------------------------------------
     def read_all(self, submit: Submit) -> None:

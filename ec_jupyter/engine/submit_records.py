@@ -30,6 +30,9 @@ _FRAME, _SHAPE = 0, 1  # what a record is, if it is no number of a shape
 _FIRST = 2
 _WATCHED = 1 << 31  # with the number of a shape: its client waits for the results
 WORD = struct.Struct("<Q")
+_word = WORD.unpack_from
+ROW = struct.Struct("<qqqq")
+"""First submit, how many, calls of each, and the first request: what an ``accepted`` frame tells of requests."""
 _NUMBER = struct.Struct("<I")
 
 LOT_CALLS = 2_000
@@ -80,7 +83,8 @@ class Words:
 
     def get(self, place: int) -> int:
         """Read a word."""
-        return int(WORD.unpack_from(self.page, place)[0])
+        word: int = _word(self.page, place)[0]
+        return word
 
     def put(self, place: int, value: int) -> None:
         """Write a word."""

@@ -234,7 +234,6 @@ QUERIES: dict[str, tuple[Fields, Fields]] = {
 FRAMES: dict[str, tuple[Fields, Fields]] = {
     "hello": ({"client": NAME}, {"name": _or_none(TEXT), "python": _or_none(TEXT), "executable": _or_none(TEXT)}),
     "log": ({"mapped": FLAG, "end": ID, "since": ID}, {}),
-    "ring": ({}, {}),
     "wait": ({}, {"ids": IDS, "ranges": RANGES}),
     "edit": (
         {"changes": _list(Kind("a change", lambda v: isinstance(v, dict), {}), "a list of changes")},
@@ -284,7 +283,7 @@ FRAMES: dict[str, tuple[Fields, Fields]] = {
 """The same of each frame but ``submit``, which is checked as it is taken because submits are many and large."""
 
 
-UNANSWERED = frozenset({"wait", "subscribe", "log", "ring"})
+UNANSWERED = frozenset({"wait", "subscribe", "log"})
 """Frames that a client may send without a number."""
 
 

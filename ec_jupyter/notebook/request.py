@@ -161,10 +161,11 @@ class Request(Part):
     def __await__(self) -> Generator[Any, None, Any]:
         """Wait as `result` does, while the loop goes on."""
         __tracebackhide__ = True
+        client = self.flow._client
         with going_on(self._still):
             if not isinstance(self._number, int):
-                yield from awaited(self._number.when_answered())
-            row = yield from awaited(self._finished())
+                yield from awaited(self._number.when_answered(), client.reading())
+            row = yield from awaited(self._finished(), client.reading())
         return self._opened(row, Deadline(None))
 
     def exception(self, timeout: float | None = None) -> BaseException | None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import pickle
 import re
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -247,6 +249,28 @@ def test_a_request_can_be_awaited_in_a_cell_and_in_a_plain_loop(calling: Any, ga
         asyncio.run(impatient())
     gate.open()
     assert calling.run("r.result(30)") == 5
+
+
+def test_who_awaits_is_told_whoever_reads_and_whatever_becomes_of_the_engine(calling: Any, gate: Any) -> None:
+    flow = calling.run("flow")
+
+    async def first() -> list[Any]:
+        waits = [asyncio.ensure_future(_of(flow.submit("gated", n))) for n in (4, 5)]
+        await asyncio.sleep(0)
+        # a wait that blocks the loop which reads, and another loop in another thread
+        blocking = flow.submit("add", 1).result(60)
+        other = await asyncio.to_thread(asyncio.run, _of(flow.submit("add", 2)))
+        os.kill(calling.run("flow._client.engine_pid"), signal.SIGKILL)
+        gate.open(20)
+        return [blocking, other, *await asyncio.gather(*waits)]
+
+    assert asyncio.run(first()) == [3, 4, 4, 5]
+    # in the next loop too
+    assert asyncio.run(_of(flow.submit("add", 3))) == 5
+
+
+async def _of(request: Any) -> Any:
+    return await asyncio.wait_for(request, 60)
 
 
 def test_skipped_and_cancelled_requests_say_so(calling: Any, gate: Any) -> None:

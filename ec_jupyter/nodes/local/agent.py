@@ -23,7 +23,7 @@ from ec_jupyter.nodes.local.agent_context import AgentContext, Modules
 from ec_jupyter.nodes.local.handles import Handles
 from ec_jupyter.nodes.local.limits import Watch
 from ec_jupyter.nodes.local.pool import Pool
-from ec_jupyter.nodes.local.slot import Slot, WorkerConnection
+from ec_jupyter.nodes.local.slot import Heard, Slot, WorkerConnection, at_once
 from ec_jupyter.nodes.worker.process import Setup
 from ec_jupyter.wire import Call
 
@@ -61,6 +61,8 @@ class Agent:
     shared : bool
         Whether all agents of the user on this machine that say so run no more calls together than it
         has CPUs. The machine counts as having as many as the agent lends, if those are more.
+    heard : callable
+        Called with what takes the bytes that a worker has sent, and with them.
     """
 
     def __init__(  # noqa: PLR0913 - what a node is, by name
@@ -77,6 +79,7 @@ class Agent:
         sync: bool = False,
         modules: Modules | None = None,
         shared: bool = False,
+        heard: Heard = at_once,
     ) -> None:
         self.name = name
         self.cpus = cpus
@@ -89,6 +92,7 @@ class Agent:
         self._sync = sync
         self._modules = modules
         self._shared = shared
+        self._heard = heard
         self._locks: CpuLocks | None = None
         self._address = runtime / f"{secrets.token_hex(4)}.sock"
         self._pools: dict[str, Pool] = {}
@@ -120,9 +124,11 @@ class Agent:
         await self._listen()
 
     async def _listen(self) -> None:
-        slots, transports = self._ready().by_token, self._transports
+        slots, transports, heard = self._ready().by_token, self._transports, self._heard
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_unix_server(lambda: WorkerConnection(slots, transports), str(self._address))
+        self._server = await loop.create_unix_server(
+            lambda: WorkerConnection(slots, transports, heard), str(self._address)
+        )
         self._address.chmod(0o600)
 
     async def look_after(self, runtime: Path) -> None:

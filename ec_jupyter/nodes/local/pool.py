@@ -219,8 +219,9 @@ class Pool:
             self._short.add(slot)
         else:
             self._short.discard(slot)
+        several = {id(call.spec): call.spec for call in calls}.values()
         try:
-            slot.send(calls)
+            slot.send(calls, several)
         except FrameError as error:
             self._context.listener.finished([failed(call, "unpicklable", str(error)) for call in calls])
             return self._release(slot) if not slot.calls else None
@@ -229,7 +230,7 @@ class Pool:
         elif slot not in self._checked:
             self._checked.add(slot)
             self._context.loop.call_later(STUCK_SECONDS, self._check, slot)
-        if any(spec.limited for spec in {id(call.spec): call.spec for call in calls}.values()):
+        if any(spec.limited for spec in several):
             self._context.watch.see(slot)
         return None
 

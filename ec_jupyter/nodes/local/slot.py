@@ -24,7 +24,7 @@ from ec_jupyter.nodes.cpus import Pins, move, thread_limits
 from ec_jupyter.nodes.local.holder import Holder, exit_text
 from ec_jupyter.nodes.lots import pack_calls
 from ec_jupyter.nodes.worker import process
-from ec_jupyter.wire import Call, FrameReader, Header, encode
+from ec_jupyter.wire import Call, CallSpec, FrameReader, Header, encode
 
 GRACE_SECONDS = 2.0
 """How long a call may take to end once it has been interrupted."""
@@ -55,11 +55,20 @@ class Owner(Protocol):
 _incoming = memoryview(bytearray(256 * 1024))  # what is read is taken out at once: one does for all connections
 
 
+Heard = Callable[[Callable[[bytes], None], bytes], None]
+"""Called with what takes the bytes that have come, and with them."""
+
+
+def at_once(take: Callable[[bytes], None], data: bytes) -> None:
+    """Take them, and no more."""
+    take(data)
+
+
 class WorkerConnection(asyncio.BufferedProtocol):
     """One connection of a worker; `slots` has the slots by token, and the first frame names one of those."""
 
-    def __init__(self, slots: dict[str, Slot], open_transports: set[asyncio.Transport]) -> None:
-        self._slots, self._open_transports = slots, open_transports
+    def __init__(self, slots: dict[str, Slot], open_transports: set[asyncio.Transport], heard: Heard) -> None:
+        self._slots, self._open_transports, self._heard = slots, open_transports, heard
         self._reader = FrameReader()
         self._slot: Slot | None = None
         self._transport: asyncio.Transport | None = None
@@ -76,7 +85,10 @@ class WorkerConnection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Hand frames to the slot."""
-        frames = self._reader.feed(bytes(_incoming[:nbytes]))
+        self._heard(self._received, bytes(_incoming[:nbytes]))
+
+    def _received(self, data: bytes) -> None:
+        frames = self._reader.feed(data)
         if self._slot is None and frames:
             header, _ = frames.pop(0)
             self._slot = self._slots.get(str(header.get("token")))
@@ -322,8 +334,8 @@ class Slot:
         """Ready, with nothing to run."""
         return self.state == "ready" and not self.calls
 
-    def send(self, calls: Sequence[Call]) -> None:
-        """Send calls, to be run in this order after those sent before.
+    def send(self, calls: Sequence[Call], specs: Iterable[CallSpec]) -> None:
+        """Send calls, of these kinds, to be run in this order after those sent before.
 
         Raises
         ------
@@ -331,7 +343,7 @@ class Slot:
             Together they are too large for a frame; nothing was sent.
         """
         parts = []
-        for spec in {id(call.spec): call.spec for call in calls}.values():
+        for spec in specs:
             parts += [self._blob(sha256) for sha256 in spec.code if sha256 not in self._blobs]
         parts.append(encode(*pack_calls(calls, self._sources)))
         requests = {call.request: call for call in calls}
