@@ -83,6 +83,8 @@ class Pages:
         """Leave every page empty, as it was before."""
         for page in self._pages[: self._used]:
             page.mouse.move(0, 0)
+            # what a person has chosen for every picture; a page that is none of ours may have no storage
+            page.evaluate("() => { try { localStorage.clear() } catch { } }")
             page.goto("about:blank")
         self._context.clear_cookies()
         self._context.clear_permissions()

@@ -112,6 +112,8 @@ function Empty(): JSX.Element | null {
 function useRates(): void {
   const store = useStore();
   const on = useView(store, view => view.rates);
+  // remembered from another picture, it may be on before anybody can answer
+  const live = useLife(store) === 'live';
   useEffect(() => {
     if (!on) return;
     const look = async () => {
@@ -119,8 +121,14 @@ function useRates(): void {
       const answer = await store.host.command('rates');
       if (answer.ok) store.setRates(answer['sockets'] as Parameters<typeof store.setRates>[0]);
     };
+    const hour = async () => {
+      if (document.hidden || store.life !== 'live') return;
+      const answer = await store.host.command('statistics', { by: 'socket', pulse: true });
+      if (answer.ok) store.setPulses(answer['rows'] as Parameters<typeof store.setPulses>[0]);
+    };
     void look();
-    const timer = setInterval(() => void look(), 2000);
-    return () => clearInterval(timer);
-  }, [store, on]);
+    void hour();
+    const timers = [setInterval(() => void look(), 2000), setInterval(() => void hour(), 15_000)];
+    return () => timers.forEach(timer => clearInterval(timer));
+  }, [store, on, live]);
 }

@@ -6,10 +6,11 @@ import { open } from './choices';
 import { useStore } from './context';
 import { Icon, type IconName } from './icons';
 import { argumentClick, outputClick, useFitClass } from './plugging';
+import { Pulse } from './Pulse';
 import { ProgressStrip } from './ProgressStrip';
 import { LastValue } from './Value';
 import { cardHandles, type CardNode } from './scene';
-import { useCounts, useGraph, useRate, useView } from './store';
+import { useCounts, useGraph, usePulse, useRate, useView } from './store';
 import type { Parameter, Socket, SocketCounts } from './types';
 import { feeding, outputType, placeId, ports } from './wiring';
 import { duration, rate, short, stateOf, waitingAt } from './words';
@@ -102,6 +103,7 @@ function SecondLine({ name, socket, state, aside }: SecondLineProps): JSX.Elemen
   const store = useStore();
   const rates = useView(store, view => view.rates);
   const speed = useRate(store, name);
+  const pulse = usePulse(store, name);
   const { stale } = socket.task;
   return (
     <div className="ec-card-line">
@@ -117,7 +119,7 @@ function SecondLine({ name, socket, state, aside }: SecondLineProps): JSX.Elemen
       )}
       {rates && (
         <span className="ec-rates" title="Calls per second, median and 95th percentile of their time">
-          {rate(speed?.per_second)} · {duration(speed?.p50)} · {duration(speed?.p95)}
+          {pulse && <Pulse points={pulse} />} {rate(speed?.per_second)} · {duration(speed?.p50)} · {duration(speed?.p95)}
         </span>
       )}
     </div>

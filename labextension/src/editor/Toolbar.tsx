@@ -8,6 +8,7 @@ import { Icon, type IconName } from './icons';
 import { inLab, inTab, openTab } from './lab';
 import { fullScreen } from './saving';
 import { useGraph, useLife, useNodes, useView, type Panel } from './store';
+import { showLog, showMetrics, showRates } from './views';
 import { placeId, type Place } from './wiring';
 import { nodeState, usage } from './words';
 
@@ -67,8 +68,10 @@ export function Toolbar(): JSX.Element {
           wide="Rates"
           pressed={rates}
           off={off}
-          act={() => store.set({ rates: !rates })}
+          act={() => showRates(store, !rates)}
         />
+        <Button icon="log" label="Log" wide="Log" off={off} act={() => showLog(store)} />
+        <Button icon="metrics" label="Metrics" wide="Metrics" off={off} act={() => showMetrics(store)} />
       </div>
       <div role="group" aria-label="Take away">
         <Button icon="save" label="Export" word="Export" off={off} act={() => exports(store)} />

@@ -7,6 +7,7 @@ import { inLab, inTab, openTab } from './lab';
 import { fullScreen, jsonOf, pngOf, svgOf } from './saving';
 import type { Choice, Panel, Store } from './store';
 import type { Graph, Plug } from './types';
+import { showLog, showMetrics, showRates } from './views';
 import { feeding, findPlug, keyOf, outputType, plugName, ports, verdict, type Place } from './wiring';
 import { waitingAt } from './words';
 
@@ -133,6 +134,8 @@ function ofSocket(store: Store, graph: Graph, socket: string, at: Point | null):
     show(store, 'Failed requests', { kind: 'requests', socket, state: 'failed' }, `${failed}`),
     ...(failed ? [{ text: 'Retry all failed', run: () => void retry(store, { socket }) }] : []),
     show(store, 'Requests', { kind: 'requests', socket, state: null }),
+    { text: 'Log', hint: 'of its calls', run: () => showLog(store, socket) },
+    { text: 'Metrics', hint: 'the last hour', run: () => showMetrics(store, 'socket', socket) },
     show(store, 'Values that wait', { kind: 'waiting', socket, argument: null }),
     { text: paused ? 'Resume' : 'Pause', run: () => void pause(store, { socket }, !paused) },
     show(store, 'Rename', { kind: 'rename', socket }),
@@ -148,6 +151,7 @@ function ofProcessor(store: Store, graph: Graph, processor: string): Choice[] {
   const { paused } = graph.processors[processor]!;
   return [
     show(store, 'CPUs and details', { kind: 'processor', processor }),
+    { text: 'Metrics', hint: 'the last hour', run: () => showMetrics(store, 'processor', processor) },
     { text: paused ? 'Resume' : 'Pause', run: () => void pause(store, { processor }, !paused) },
     { text: store.view.folded.has(processor) ? 'Unfold' : 'Fold', run: () => fold(store, processor) }
   ];
@@ -177,9 +181,9 @@ function commands(store: Store): Choice[] {
   const views: Choice[] = [
     { text: 'Fit the picture', run: () => store.fitAll() },
     { text: outline ? 'Hide the outline' : 'Show the outline', run: () => store.set({ outline: !outline }) },
-    { text: rates ? 'Hide rates' : 'Show rates and latency', run: () => store.set({ rates: !rates }) },
     ...(inLab() && !inTab(store) ? [{ text: 'Open in tab', run: () => void openTab(store) }] : []),
     ...(document.fullscreenEnabled ? [{ text: 'Full screen', run: () => void fullScreen(store) }] : []),
+    { text: rates ? 'Hide rates' : 'Show rates and latency', run: () => showRates(store, !rates) },
     show(store, 'Help', { kind: 'help' }, 'keys')
   ];
   if (store.life === 'static') return views;
@@ -190,6 +194,8 @@ function commands(store: Store): Choice[] {
     { text: 'Tidy', hint: 'lay everything out anew', run: () => void tidy(store) },
     show(store, 'Add a processor', { kind: 'add' }),
     show(store, 'Add a node', { kind: 'addNode' }),
+    { text: 'Log', hint: 'output, failures, edits', run: () => showLog(store) },
+    { text: 'Metrics', hint: 'the last hour', run: () => showMetrics(store) },
     show(store, 'History of edits', { kind: 'history' }),
     { text: 'Copy plugs', hint: 'Ctrl+C', run: () => void copy(store) },
     { text: 'Paste plugs', hint: 'Ctrl+V', run: () => void paste(store) },

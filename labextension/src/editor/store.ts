@@ -3,6 +3,9 @@
 import { useCallback, useSyncExternalStore } from 'react';
 import type { Wanted } from './adding';
 import { Looks } from './looks';
+import type { Level } from './panels/pages';
+import type { Kind } from './panels/course';
+import { recall } from './remembered';
 import type { Answer, Graph, Host, Life, Metrics, Node, Shown, SocketCounts } from './types';
 import { keyOf, shared, type Ends, type Place } from './wiring';
 
@@ -33,6 +36,8 @@ export type Panel =
   | { kind: 'fix'; socket: string; argument: string }
   | { kind: 'node'; node: string }
   | { kind: 'newSocket'; wanted: Wanted }
+  | { kind: 'log'; socket: string | null; run: number | null; level: Level; text: string }
+  | { kind: 'metrics'; of: Kind | null; name: string | null }
   | { kind: 'add' | 'addNode' | 'code' | 'history' | 'help' };
 
 export interface Refusal {
@@ -98,7 +103,7 @@ export class Store {
     folded: new Set(),
     selected: { sockets: [], plugs: [] },
     outline: false,
-    rates: false,
+    rates: recall('rates') === 'shown',
     map: true,
     far: false,
     drop: null,
@@ -126,6 +131,7 @@ export class Store {
   private processors = new Map<string, Metrics['processors'][string]>();
   private depths = new Map<string, number>();
   private rateOf = new Map<string, Rate>();
+  private pulses = new Map<string, number[]>();
   private arrived = new Map<string, number>();
   private listeners = new Map<string, Set<() => void>>();
   private stale = new Set<string>();
@@ -160,6 +166,8 @@ export class Store {
   /** How often results (`on` error: failures) of a socket have come since the picture was opened. */
   arrivals = (socket: string, on: string): number => this.arrived.get(`${on === 'error' ? 'f' : 'd'}:${socket}`) ?? 0;
   rate = (socket: string): Rate | undefined => this.rateOf.get(socket);
+
+  pulse = (socket: string): number[] | undefined => this.pulses.get(socket);
 
   set(change: Partial<View>): void {
     this.view = { ...this.view, ...change };
@@ -197,6 +205,12 @@ export class Store {
 
   setRates(sockets: Record<string, Rate>): void {
     this.rateOf = new Map(Object.entries(sockets));
+    this.tell('rates');
+  }
+
+  /** Calls of the last hour by socket, for small lines. */
+  setPulses(rows: { name: string; pulse?: number[] }[]): void {
+    this.pulses = new Map(rows.map(({ name, pulse }) => [name, pulse ?? []]));
     this.tell('rates');
   }
 
@@ -292,6 +306,7 @@ export const useProcessor = (store: Store, name: string) => useSlice(store, `p:$
 export const useDepth = (store: Store, plugs: number[]): number =>
   useSlice(store, 'depths', () => plugs.reduce((sum, plug) => sum + store.depthOf(plug), 0));
 export const useRate = (store: Store, socket: string) => useSlice(store, 'rates', () => store.rate(socket));
+export const usePulse = (store: Store, socket: string) => useSlice(store, 'rates', () => store.pulse(socket));
 export const useNodes = (store: Store): Node[] => useSlice(store, 'nodes', () => store.nodes);
 export const useNode = (store: Store, name: string): Node | undefined => useNodes(store).find(node => node.name === name);
 /** A text about nodes; who shows it draws again only when that changes. */

@@ -14,6 +14,16 @@ export function clock(seconds: number): string {
   return new Date(seconds * 1000).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
 }
 
+export function seconds(time: number): string {
+  return new Date(time * 1000).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', second: '2-digit', hour12: false });
+}
+
+/** A mean or an amount that need not be whole. */
+export function amount(number: number | null): string {
+  if (number === null) return '–';
+  return number >= 10_000 ? short(Math.round(number)) : two(number);
+}
+
 export function age(seconds: number): string {
   if (seconds < 60) return `${Math.max(0, Math.round(seconds))} s`;
   if (seconds < 3600) return `${Math.round(seconds / 60)} min`;

@@ -307,6 +307,10 @@ export class Flow {
     return { sockets: Object.fromEntries(Object.keys(this.graph.sockets).map(name => [name, of(name)])) };
   }
 
+  op_statistics() {
+    return { time: Date.now() / 1000, began: Date.now() / 1000, step: 30, points: 120, rows: [] };
+  }
+
   op_code() {
     return { text: this.graph.plugs.map(p => `flow.plug("${p.source}", "${p.target}.${p.argument}")`).join('\n') };
   }

@@ -1,6 +1,7 @@
 // The two ways a page reaches the flow: as anywidget's model, over messages; and as a host that can be revived.
 
 const BEAT = 150;
+const RECORDS = new Set(['log', 'statistics']);
 
 class Beats {
   constructor(flow, send) {
@@ -62,6 +63,11 @@ export class WidgetModel {
   }
 
   answer({ id, op, args }) {
+    // what is read of a flow's records is answered by the engine's own code, where a test has some
+    if (window.records && RECORDS.has(op)) {
+      this.flow.asked.push({ op, args });
+      return window.records(op, args).then(found => this.tell('msg:custom', { k: 'answer', id, ...found }));
+    }
     this.tell('msg:custom', { k: 'answer', id, ...answer(this.flow, op, args) });
   }
 

@@ -8,6 +8,8 @@ import type { Panel } from '../store';
 import { AddNodePanel, AddPanel, FixPanel, RenamePanel, RunPanel } from './forms';
 import { CodePanel, HelpPanel, HistoryPanel } from './texts';
 import { NewSocketPanel } from './NewSocketPanel';
+import { LogPanel } from './LogPanel';
+import { MetricsPanel } from './MetricsPanel';
 import { NodePanel } from './NodePanel';
 import { PlugPanel } from './PlugPanel';
 import { ProcessorPanel } from './ProcessorPanel';
@@ -15,6 +17,9 @@ import { RequestPanel, RequestsPanel } from './RequestsPanel';
 import { SocketPanel } from './SocketPanel';
 import { ValuesPanel } from './ValuesPanel';
 import { WaitingPanel } from './WaitingPanel';
+
+/** Kinds that need more room. */
+const WIDE = new Set<Panel['kind']>(['values', 'log', 'metrics']);
 
 function title(panel: Panel): string {
   switch (panel.kind) {
@@ -32,6 +37,10 @@ function title(panel: Panel): string {
       return `Rename ${panel.socket}`;
     case 'fix':
       return `Fix ${panel.argument} of ${panel.socket}`;
+    case 'log':
+      return 'Log';
+    case 'metrics':
+      return panel.of && panel.name ? `Metrics of ${panel.of} ${panel.name}` : 'Metrics';
     case 'add':
       return 'Add a processor';
     case 'addNode':
@@ -73,6 +82,10 @@ function body(panel: Panel): ReactNode {
       return <RenamePanel socket={panel.socket} />;
     case 'fix':
       return <FixPanel socket={panel.socket} argument={panel.argument} />;
+    case 'log':
+      return <LogPanel panel={panel} />;
+    case 'metrics':
+      return <MetricsPanel panel={panel} />;
     case 'add':
       return <AddPanel />;
     case 'addNode':
@@ -110,12 +123,7 @@ export function PanelBox({ panel }: { panel: Panel }): JSX.Element {
     [before, store]
   );
   return (
-    <section
-      ref={box}
-      className={`ec-panel nowheel${panel.kind === 'values' ? ' ec-wide' : ''}`}
-      aria-label={heading}
-      tabIndex={-1}
-    >
+    <section ref={box} className={`ec-panel nowheel${WIDE.has(panel.kind) ? ' ec-wide' : ''}`} aria-label={heading} tabIndex={-1}>
       <header>
         <h2>{heading}</h2>
         <button className="ec-plain" aria-label="Close" title="Close (Escape)" onClick={() => store.set({ panel: null })}>

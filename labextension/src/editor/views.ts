@@ -1,0 +1,19 @@
+/** What is looked at beside the flow itself: rates on its cards, its log, its last hour. */
+
+import type { Kind } from './panels/course';
+import { remember } from './remembered';
+import type { Store } from './store';
+
+/** Rates on the cards, or none: for every picture from now on. */
+export function showRates(store: Store, rates: boolean): void {
+  remember('rates', rates ? 'shown' : null);
+  store.set({ rates });
+}
+
+export function showLog(store: Store, socket: string | null = null): void {
+  store.set({ panel: { kind: 'log', socket, run: null, level: 'info', text: '' } });
+}
+
+export function showMetrics(store: Store, of: Kind | null = null, name: string | null = null): void {
+  store.set({ panel: { kind: 'metrics', of, name } });
+}
