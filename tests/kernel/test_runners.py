@@ -9,6 +9,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
 
 from tests.kernel.conftest import stop_engines
 
@@ -61,18 +63,24 @@ def test_a_notebook_runs_without_a_front_end(runner: str, folder: Path) -> None:
     assert "nothing is queued or running" in str(cells)
 
 
-@pytest.mark.parametrize("what", BAD)
-def test_a_cell_that_goes_wrong_fails_the_notebook(what: str, folder: Path) -> None:
-    code, said, _ = run("jupyter execute", folder, [GOOD[0], BAD[what], "print('went on')"])
-    assert code != 0, said
-    assert "went on" not in said
+def test_a_cell_that_goes_wrong_fails_its_notebook(folder: Path, subtests: pytest.Subtests) -> None:
+    cells = [nbformat.v4.new_code_cell(text) for text in (GOOD[0], *BAD.values())]
+    client = NotebookClient(
+        nbformat.v4.new_notebook(cells=cells), kernel_name="python3", resources={"metadata": {"path": str(folder)}}
+    )
+    with client.setup_kernel():
+        client.execute_cell(cells[0], 0)
+        for at, what in enumerate(BAD, 1):
+            with subtests.test(what), pytest.raises(CellExecutionError):
+                client.execute_cell(cells[at], at)
 
 
-@pytest.mark.parametrize("runner", ["papermill", "nbmake"])
-def test_every_runner_sees_a_magic_fail(runner: str, folder: Path) -> None:
-    code, said, _ = run(runner, folder, [GOOD[0], BAD["option"]])
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_every_runner_sees_a_magic_fail_and_ends_there(runner: str, folder: Path) -> None:
+    code, said, _ = run(runner, folder, [GOOD[0], BAD["option"], "print('went', 'on')"])
     assert code != 0, said
     assert "did you mean '--cpus'?" in said
+    assert "went on" not in said
 
 
 def test_a_script_runs_in_plain_ipython(folder: Path) -> None:
