@@ -1,7 +1,7 @@
 # make demo   the flights notebook, from nothing to its table
 # make books  executes the notebooks, and keeps their outputs in them
 # make test   every test
-# make test-oldest   four rings with the oldest packages that are allowed
+# make test-oldest   what other packages have a part in, with the oldest of them that are allowed
 # make test-pythons  the rings that need no browser on every other Python there is
 # make lint   ruff, mypy; of the front end types, eslint, prettier and the tests that need no browser
 # make front  the picture and the panel, from TypeScript; with Node from PyPI where the machine has none
@@ -46,7 +46,7 @@ test-server test-browser test-notebooks: front
 $(RINGS:%=test-%): test-%: $(STAMPS)/test
 	$(PYTEST) tests/$* $(PYTEST_ARGS)
 
-# four rings with the oldest of every dependency that pyproject.toml allows
+# with the oldest of every dependency that pyproject.toml allows: the tests that those have a part in
 test-oldest: $(STAMPS)/test front
 	$(BIN)/python .ci/elsewhere.py oldest
 
