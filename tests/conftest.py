@@ -88,7 +88,7 @@ def pytest_unconfigure() -> None:
     faulthandler.dump_traceback_later(60, exit=True, file=sys.__stderr__)
 
 
-def _wait_until(claim: Callable[[], Any], seconds: float = 30.0) -> Any:
+def _wait_until(claim: Callable[[], Any], seconds: float = 60.0) -> Any:
     """First true value of `claim`; fails after `seconds`."""
     tick, end = threading.Event(), seconds / 0.02
     while not (found := claim()):

@@ -114,5 +114,5 @@ class Lab:
     def close(self) -> None:
         """End the server."""
         self.process.terminate()
-        self.process.wait(30)
+        self.process.wait(60)
         self.log.close()

@@ -93,7 +93,7 @@ def port(page: Any, name: str) -> Any:
 def test_the_panel_tells_what_each_flow_does(show: Any, flow: Flow) -> None:
     flow.submit("double", 13)
     flow.submit("add_two", one=1, partial=True)
-    flow.wait(30)
+    flow.wait(60)
     page = show()
     mine = row(page, flow)
     mine.get_by_text("1 waiting").wait_for()
@@ -140,7 +140,7 @@ def test_a_flow_opens_in_a_tab_is_wired_there_and_lives_without_a_kernel(show: A
     request = flow.submit("add_two", 3, 4)
     card = page.get_by_role("group", name="socket double", exact=True)
     card.get_by_text("1", exact=True).first.wait_for()
-    assert request.run.wait(30).state == "done"
+    assert request.run.wait(60).state == "done"
     # what Lab would do with these keys it does not
     page.keyboard.press("Control+z")
     wait_for(lambda: not flow.plugs)
@@ -244,7 +244,7 @@ def test_a_flow_is_stopped_and_started_in_the_panel_and_its_tab_follows(show: An
     mine.get_by_role("button", name="Open").click()
     port(page, "Output of add_two").wait_for()
     # a picture that has had no numbers has none to call old
-    flow.submit("add_two", 1, 2).wait(30)
+    flow.submit("add_two", 1, 2).wait(60)
     page.get_by_role("group", name="socket add_two", exact=True).get_by_text("1", exact=True).first.wait_for()
     mine.get_by_role("button", name="Stop the engine of flow").click()
     mine.get_by_text("stopped").wait_for()
@@ -253,7 +253,7 @@ def test_a_flow_is_stopped_and_started_in_the_panel_and_its_tab_follows(show: An
     mine.get_by_role("button", name="Start flow").click()
     mine.get_by_text("running").wait_for()
     page.get_by_text("numbers of").first.wait_for(state="hidden")
-    flow.submit("double", 13).wait(30)
+    flow.submit("double", 13).wait(60)
     page.get_by_role("group", name="socket double", exact=True).get_by_text("failed").first.wait_for()
 
 
@@ -358,7 +358,7 @@ def test_the_status_bar_counts_the_flows_that_run_and_says_nothing_of_none(show:
     # those that other tests have started stay for a while
     for place in lab.root.glob("*/.ec_jupyter/*"):
         stop(place, place.name)
-    flow.submit("double", 13).wait(30)
+    flow.submit("double", 13).wait(60)
     page = show()
     status = page.locator(".ec-status")
     wait_for(lambda: status.inner_text() == "1 flow running · 1 failed")
@@ -396,7 +396,7 @@ def test_the_panel_works_by_keyboard_and_says_what_happened(show: Any, flow: Flo
 
 @pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
 def test_the_panel_breaks_no_rule_of_accessibility(show: Any, flow: Flow, axe: str, theme: str) -> None:
-    flow.submit("double", 13).wait(30)
+    flow.submit("double", 13).wait(60)
     page = show(theme)
     row(page, flow).get_by_text("1 failed").wait_for()
     page.wait_for_function("theme => document.body.dataset.jpThemeName === theme", arg=theme)

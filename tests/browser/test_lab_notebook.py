@@ -189,7 +189,7 @@ def test_keys_that_lab_uses_too_stay_in_the_picture(notebook: Any) -> None:
 
 
 def test_a_picture_is_live_again_after_a_reload(notebook: Any) -> None:
-    opened = notebook(SETUP, "flow.submit('count', 'another').wait(30)")
+    opened = notebook(SETUP, "flow.submit('count', 'another').wait(60)")
     opened.run(0)
     opened.card("count").get_by_text("1", exact=True).first.wait_for()
     opened.page.evaluate("() => jupyterapp.commands.execute('docmanager:save')")
@@ -269,7 +269,7 @@ def test_after_a_restart_the_numbers_are_called_old_and_the_cell_brings_them_bac
 
 
 def test_after_a_restart_one_click_on_the_dead_picture_brings_it_back(notebook: Any) -> None:
-    opened = notebook(SETUP, "import ec_jupyter as ec; ec.flow().submit('count', 'another').wait(30)")
+    opened = notebook(SETUP, "import ec_jupyter as ec; ec.flow().submit('count', 'another').wait(60)")
     opened.run(0)
     opened.card("count").get_by_text("1", exact=True).first.wait_for()
     opened.page.evaluate("() => jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
@@ -358,7 +358,7 @@ def test_a_picture_saved_with_the_state_of_widgets_is_seen_with_its_numbers_and_
 
 @pytest.mark.parametrize("front", ["lab", "notebooks"])
 def test_a_saved_picture_is_seen_without_its_kernel_and_one_click_brings_it_to_life(notebook: Any, front: str) -> None:
-    opened = notebook(SETUP, "flow.submit('count', 'another').wait(30)", front=front)
+    opened = notebook(SETUP, "flow.submit('count', 'another').wait(60)", front=front)
     opened.run(0)
     opened.card("count").get_by_text("1", exact=True).first.wait_for()
     opened.save()
@@ -463,7 +463,7 @@ def test_a_picture_that_cannot_be_brought_to_life_says_why_and_stays(notebook: A
 
 
 def test_a_saved_picture_shows_what_came_after_its_cell_and_an_untouched_notebook_stays_clean(notebook: Any) -> None:
-    opened = notebook(SETUP, "flow.plug('count', 'double'); flow.submit('count', 'another').run.wait(30)")
+    opened = notebook(SETUP, "flow.plug('count', 'double'); flow.submit('count', 'another').run.wait(60)")
     opened.run(0)
     opened.card("count").get_by_text("done").first.wait_for()
     opened.save()

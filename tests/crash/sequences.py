@@ -81,7 +81,7 @@ class Sequence:
         self.kill()
         self.check()
         self.flow.ask("resume", sockets=[*self.sockets], processors=[*self.flow.client.topology["processors"]])
-        self.flow.drained(30)
+        self.flow.drained(60)
         self.check()
         self.restore()
 
@@ -139,7 +139,7 @@ class Sequence:
                     raise
                 except EcError:
                     break
-            flow.drained(30)
+            flow.drained(60)
             self.check()
         after = self.ends()
         assert before == {key: after.get(key) for key in before}, "what had ended has ended otherwise"
@@ -279,7 +279,7 @@ class Sequence:
         self.flow.ask("gc")
 
     def settle(self) -> str:
-        return str(self.flow.drained(30))
+        return str(self.flow.drained(60))
 
     def kill(self) -> None:
         self.flow.restart()

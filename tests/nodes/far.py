@@ -107,7 +107,7 @@ class Pipe:
 
 async def ready(agent: RemoteAgent) -> None:
     """Wait for the end of the first login; raises what it failed with."""
-    await wait_until(lambda: agent.state != "starting", 30)
+    await wait_until(lambda: agent.state != "starting")
     facts = agent.facts()
     if facts["error"] is not None:
         raise from_wire({"type": facts["type"], "message": facts["error"]})
@@ -140,7 +140,7 @@ def tree(pid: int) -> list[int]:
     return found
 
 
-async def ended(pids: list[int], seconds: float = 20.0) -> None:
+async def ended(pids: list[int], seconds: float = 60.0) -> None:
     """Wait until these are no more."""
     await wait_until(lambda: all(gone(pid) for pid in pids), seconds)
 

@@ -127,7 +127,7 @@ class Sshd:
             for pid in [*self.pids(), self._process.pid]:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGTERM)
-            self._process.wait(10)
+            self._process.wait(60)
         for name in self._users:
             for base in ("/var/tmp", "/tmp"):
                 shutil.rmtree(f"{base}/ec_jupyter-{pwd.getpwnam(name).pw_uid}", ignore_errors=True)

@@ -167,7 +167,7 @@ async def test_a_question_that_is_lost_on_its_way_back_loses_nothing_it_asked_fo
     await rig.ear.until(lambda: request in rig.ear.outcomes)
     assert [loaded(rig, value)[0] for _, value in rig.ear.yields[request]] == [0, 1, 2]
     request, shut = begun(rig, agent, yielding, size=10)
-    await asyncio.wait_for(lost.wait(), 20)
+    await asyncio.wait_for(lost.wait(), 60)
     for gate in shut:
         gate.unlink()
     await rig.ear.until(lambda: request in rig.ear.outcomes)

@@ -201,7 +201,7 @@ async def test_workers_and_their_children_die_with_the_agents_process(rig: Rig) 
         process.kill()
         process.communicate()
     for pid in pids:
-        await wait_until(lambda pid=pid: gone(pid), 5)
+        await wait_until(lambda pid=pid: gone(pid))
     for path in rig.runtime.iterdir():  # killed, it could not tidy up
         path.unlink()
 
@@ -235,7 +235,7 @@ async def test_workers_that_are_starting_die_with_the_agents_process(rig: Rig, s
     finally:
         process.kill()
         process.communicate()
-    await wait_until(lambda: not session(process.pid), 10)
+    await wait_until(lambda: not session(process.pid))
     for path in rig.runtime.iterdir():
         path.unlink()
 

@@ -41,7 +41,8 @@ async def begun(rig: Rig, agent: NodeAgent, call: Call) -> None:
     await wait_until(lambda: list(agent.running()) == [call.request])
 
 
-def slumber():
+def slumber(path):
+    said(path, 1)
     time.sleep(300)
 
 
@@ -50,7 +51,8 @@ def loop_in_c():
     return sum(range(10**12))
 
 
-async def adrift():
+async def adrift(path):
+    said(path, 1)
     await asyncio.sleep(300)
 
 
@@ -131,9 +133,12 @@ async def test_cancel_interrupts_a_call_that_waits_in_c(rig: Rig, single: NodeAg
     before, after = rig.call(ident), rig.call(ident)
     await rig.run(single, before)
     for function, line in ((slumber, "time.sleep(300)"), (adrift, "KeyboardInterrupt")):
-        call = rig.call(function)
+        path = rig.folder / function.__name__
+        call = rig.call(function, {"path": str(path)})
         single.assign("main", [call])
-        await wait_until(lambda call=call: single.running().get(call.request))  # its worker has got to it
+        # a worker that has got to the call may still import what the function stands on
+        await wait_until(lambda path=path: number_in(path))
+        await wait_until(lambda call=call: single.running().get(call.request))
         single.cancel(call.request)
         await rig.done([call])
         error = rig.ear.outcomes[call.request].error
@@ -214,19 +219,20 @@ async def test_time_out_ends_the_call_and_its_worker_goes_on(rig: Rig, single: N
 @NOT_OURS
 async def test_time_out_fails_the_call_and_kills_a_grandchild(rig: Rig, single: NodeAgent) -> None:
     path = rig.folder / "pid"
-    call = rig.call(grandchild, {"path": str(path)}, timeout=0.3)
+    # time enough for what it starts to write down its number
+    call = rig.call(grandchild, {"path": str(path)}, timeout=3.0)
     outcome = await rig.run(single, call)
     assert outcome.error is not None
     assert (outcome.error["kind"], outcome.error["type"]) == ("timeout", "RequestTimeoutError")
-    assert outcome.error["message"] == "'grandchild' ran longer than 0.3 s"
+    assert outcome.error["message"] == "'grandchild' ran longer than 3 s"
     pid = number_in(path)
     assert pid is not None
     await wait_until(lambda: gone(pid))
 
 
 def maybe_slow(x):
-    if x == 5:
-        turning()
+    while x == 5:
+        time.sleep(0.01)
     return x
 
 
@@ -234,7 +240,8 @@ async def test_time_out_in_a_batch_leaves_its_mates_alone(rig: Rig, single: Node
     task = rig.task(maybe_slow)
     for _ in range(8):
         await rig.run(single, rig.call(task, {"x": 1}))
-    calls = [rig.call(task, {"x": x}, timeout=0.3, socket="maybe_slow") for x in range(12)]
+    # time enough for the others
+    calls = [rig.call(task, {"x": x}, timeout=3.0, socket="maybe_slow") for x in range(12)]
     single.assign("main", calls)
     await rig.done(calls)
     assert [rig.ear.outcomes[call.request].state for call in calls] == ["done"] * 5 + ["failed"] + ["done"] * 6

@@ -19,7 +19,7 @@ def test_a_page_gets_the_wiring_and_all_numbers_and_then_what_changes(web: Any, 
     assert set(web.next(page, lambda m: m["k"] == "graph")["graph"]["sockets"]) == {"add_two", "double", "kind"}
     first = web.next(page, lambda m: m["k"] == "metrics")
     assert (first["full"], first["sockets"]["kind"]["done"]) == (True, 0)
-    flow.submit("kind", 1).wait(30)
+    flow.submit("kind", 1).wait(60)
     later = web.next(page, lambda m: m["k"] == "metrics" and m["sockets"].get("kind", {}).get("done"))
     assert (later["full"], list(later["sockets"]), later["sockets"]["kind"]["done"]) == (False, ["kind"], 1)
     assert later["seq"] > first["seq"]
@@ -35,7 +35,7 @@ def test_numbers_that_come_before_an_older_answer_is_taken_are_shown(
         if header == {"what": "counts"}:
             # this thread has its next turn after a call was done and the push of that came
             flow.submit("kind", 1)
-            assert overtaken.wait(30)
+            assert overtaken.wait(60)
         return answer
 
     def heard(client: Client, header: Any, buffers: Any) -> None:

@@ -95,7 +95,7 @@ def test_a_flow_under_the_root_is_listed_with_what_it_does(web: Any, flow: Any) 
     flow.submit("add_two", 1, 2)
     flow.submit("double", 13)
     flow.submit("add_two", one=1, partial=True)
-    flow.wait(30)
+    flow.wait(60)
     row = listed(web)["sums"]
     assert (row["running"], row["path"], row["sockets"], row["error"]) == (True, "sums", 3, None)
     assert (row["counts"]["done"], row["counts"]["failed"], row["counts"]["waiting"]) == (2, 1, 1)
@@ -105,7 +105,7 @@ def test_a_flow_under_the_root_is_listed_with_what_it_does(web: Any, flow: Any) 
 def test_a_stopped_flow_is_listed_with_what_its_database_says(web: Any, flow: Any, wait_until: Any) -> None:
     flow.submit("add_two", 1, 2)
     flow.submit("double", 13)
-    flow.wait(30)
+    flow.wait(60)
     stop(flow, wait_until)
     row = listed(web)["sums"]
     assert (row["running"], row["killed"], row["nodes"], row["sockets"]) == (False, False, [], 3)
@@ -217,7 +217,7 @@ def test_why_an_engine_does_not_start_is_told_in_one_line(web: Any, flow: Any, w
 def test_engines_go_on_when_the_server_stops(web: Any, flow: Any) -> None:
     web.good("flows", "sums")
     web.flows.close()
-    assert flow.submit("add_two", 1, 2).result(30) == 3
+    assert flow.submit("add_two", 1, 2).result(60) == 3
 
 
 def test_a_connection_that_nobody_uses_is_closed(web: Any, flow: Any) -> None:
@@ -310,7 +310,7 @@ def test_a_stopped_flow_shows_its_requests_and_does_not_go_on(web: Any, flow: An
 
 
 def test_looking_at_a_result_starts_no_engine_and_says_what_to_do(web: Any, flow: Any, wait_until: Any) -> None:
-    request = flow.submit("kind", 4).wait(30).id
+    request = flow.submit("kind", 4).wait(60).id
     flow.close()
     for end in (signal.SIGTERM, signal.SIGKILL):
         os.kill(probe.ask(flow.folder)["engine"], end)
@@ -324,7 +324,7 @@ def test_looking_at_a_result_starts_no_engine_and_says_what_to_do(web: Any, flow
 
 
 def test_no_get_starts_an_engine_over_a_connection_that_is_open_still(web: Any, flow: Any, wait_until: Any) -> None:
-    request = flow.submit("kind", 4).wait(30).id
+    request = flow.submit("kind", 4).wait(60).id
     flow.close()
     web.good("flows", "sums")
     (link,) = web.flows.links._links.values()
@@ -382,7 +382,7 @@ def test_a_flow_that_came_from_elsewhere_runs_nothing_whoever_looks_or_starts_it
     web: Any, flow: Any, jp_root_dir: Path, tmp_path: Path, wait_until: Any
 ) -> None:
     """Its database names a program that would be the engine's Python; its mark would tell that it ran."""
-    request = flow.submit("kind", 4).wait(30).id
+    request = flow.submit("kind", 4).wait(60).id
     stop(flow, wait_until)
     place, program, marks = jp_root_dir / "came" / ".ec_jupyter" / "sums", tmp_path / "program", tmp_path / "marks"
     shutil.copytree(flow.folder, place)
@@ -496,7 +496,7 @@ def test_what_cannot_be_read_is_refused_in_one_line_and_the_engine_goes_on(web: 
         found, said = web("flows", "sums", *parts, body=body)
         assert (found, said["ok"], "\n" in said["error"]) == (status, False, False), said
         assert text in said["error"]
-    assert flow.submit("add_two", 1, 2).result(30) == 3
+    assert flow.submit("add_two", 1, 2).result(60) == 3
     assert flow._client.engine_pid == engine
 
 
@@ -529,7 +529,7 @@ def test_starts_and_stops_are_events_of_the_server(web: Any, flow: Any) -> None:
 def test_statistics_and_the_log_are_read_by_address(web: Any, flow: Any, wait_until: Any) -> None:
     flow.submit("add_two", 1, 2)
     flow.submit("double", 13)
-    flow.wait(30)
+    flow.wait(60)
     found = web.good("flows", "sums", "statistics", params={"by": "socket", "pulse": "1"})["rows"]
     assert {row["name"]: row["ended"] for row in found if row["ended"]} == {"add_two": 1, "double": 2}
     assert all(sum(row["pulse"]) == row["ended"] for row in found)

@@ -101,23 +101,23 @@ def test_an_argument_that_cannot_travel_submits_nothing(calling: Any) -> None:
 
 def test_the_same_id_at_a_socket_is_the_same_request(calling: Any) -> None:
     assert calling.run("flow.submit('add', 1, id='a') == flow.submit('add', 5, id='a')")
-    assert calling.run("%ec_submit --id a add one=9").result(30) == 3
+    assert calling.run("%ec_submit --id a add one=9").result(60) == 3
 
 
 def test_map_takes_what_the_built_in_takes_and_keeps_the_order(calling: Any) -> None:
-    assert calling.run("[r.result(30) for r in flow.map('add', range(5), [10, 20, 30])]") == [10, 21, 32]
+    assert calling.run("[r.result(60) for r in flow.map('add', range(5), [10, 20, 30])]") == [10, 21, 32]
     assert calling.run("flow.map('add', [])") == []
 
 
 def test_large_arguments_and_results_come_back_whole(calling: Any) -> None:
     calling.run("import numpy as np\nbig = np.arange(200_000)\nr = flow.submit('add', big, 1)")
-    assert calling.run("bool((r.result(30) == big + 1).all())")
+    assert calling.run("bool((r.result(60) == big + 1).all())")
     assert calling.run("bool((r.arguments['one'] == big).all())")
 
 
 def test_an_object_of_a_class_from_a_cell_goes_there_and_back(calling: Any) -> None:
     calling.run("class P:\n    def __init__(self, x): self.x = x\n@ec.socket\ndef f(p): return P(p.x + 1)")
-    calling.run("r = flow.submit('f', P(1)).result(30)")
+    calling.run("r = flow.submit('f', P(1)).result(60)")
     assert calling.run("isinstance(r, P), r.x") == (True, 2)
     calling.run("@ec.socket\ndef f(p): return P(p.x + 1)")
     assert calling.run("flow['f'].task.version") == 1
@@ -125,7 +125,7 @@ def test_an_object_of_a_class_from_a_cell_goes_there_and_back(calling: Any) -> N
 
 def test_a_generator_gives_its_values_as_a_list(calling: Any) -> None:
     calling.run("@ec.socket\ndef several(n):\n    yield from range(n)")
-    assert calling.run("flow.submit('several', 3).result(30), flow.submit('several', 0).result(30)") == ([0, 1, 2], [])
+    assert calling.run("flow.submit('several', 3).result(60), flow.submit('several', 0).result(60)") == ([0, 1, 2], [])
 
 
 # -- results ---------------------------------------------------------------------
@@ -133,7 +133,7 @@ def test_a_traceback_shows_lines_of_every_cell_it_comes_through(calling: Any, ca
     calling.run("class P:\n    def half(self, x):\n        return 1 / x")
     calling.run("@ec.socket\ndef g(p, x):\n    return P.half(p, x)")
     # the argument brings the class too, as this kernel has it
-    calling.fail("flow.submit('g', P(), 0).result(30)")
+    calling.fail("flow.submit('g', P(), 0).result(60)")
     shown = capsys.readouterr().out
     assert re.search(r'"<cell of half>", line 3, in half\n +return 1 / x\n', shown), shown
 
@@ -158,7 +158,7 @@ def shown_by(calling: Any, cell: str, capsys: Any) -> list[str]:
 
 def test_a_result_raises_the_tasks_own_exception_and_a_script_is_told_all_of_it(calling: Any) -> None:
     calling.run("%%ec_socket\ndef bad(x):\n    y = 1\n    return y / x")
-    error = calling.fail("flow.submit('bad', 0).result(30)")
+    error = calling.fail("flow.submit('bad', 0).result(60)")
     assert isinstance(error, ZeroDivisionError)
     where, text = error.__notes__
     assert where == (
@@ -170,7 +170,7 @@ def test_a_result_raises_the_tasks_own_exception_and_a_script_is_told_all_of_it(
     assert calling.run("flow.requests(state='failed')[0].error") == "ZeroDivisionError: division by zero"
 
 
-@each_of("wait", ["r.result(30)", "await r", "raise r.exception(30)", "def f(): r.result(30)\nf()"])
+@each_of("wait", ["r.result(60)", "await r", "raise r.exception(60)", "def f(): r.result(60)\nf()"])
 def test_a_failure_in_a_cell_is_the_line_that_waited_then_the_tasks_own_with_their_cause_and_nothing_of_ours(
     calling: Any, capsys: Any, wait: str
 ) -> None:
@@ -179,7 +179,7 @@ def test_a_failure_in_a_cell_is_the_line_that_waited_then_the_tasks_own_with_the
         "%%ec_socket\ndef bad(x):\n    try:\n        half(x)\n    except ZeroDivisionError as error:\n"
         "        raise ValueError('not zero') from error"
     )
-    calling.run("r = flow.submit('bad', 0).wait(30)")
+    calling.run("r = flow.submit('bad', 0).wait(60)")
     n = calling.run("r.id")
     lines = shown_by(calling, wait, capsys)
     text = "\n".join(lines)
@@ -198,8 +198,8 @@ def test_a_failure_in_a_cell_is_the_line_that_waited_then_the_tasks_own_with_the
 
 def test_an_exception_of_a_call_goes_on_to_other_processes(calling: Any) -> None:
     calling.run("@ec.socket\ndef name(error): return type(error).__name__, str(error)")
-    calling.run("error = flow.submit('fails', 0).exception(30)")
-    assert calling.run("flow.submit('name', error).result(30)") == ("ZeroDivisionError", "division by zero")
+    calling.run("error = flow.submit('fails', 0).exception(60)")
+    assert calling.run("flow.submit('name', error).result(60)") == ("ZeroDivisionError", "division by zero")
     again = pickle.loads(pickle.dumps(calling.names["error"]))
     assert again._render_traceback_()[-1].endswith("runs it again")
 
@@ -220,7 +220,7 @@ def test_each_kind_of_failure_has_its_own_error(
     error = calling.fail("flow.submit('f', 1).result(60)")
     assert isinstance(error, kind)
     assert isinstance(error, builtin)
-    assert calling.run("flow.submit('add', 1).result(30)") == 3
+    assert calling.run("flow.submit('add', 1).result(60)") == 3
 
 
 def test_a_result_that_is_not_there_in_time_leaves_the_request_in_the_flow(calling: Any, gate: Any) -> None:
@@ -229,7 +229,7 @@ def test_a_result_that_is_not_there_in_time_leaves_the_request_in_the_flow(calli
     assert isinstance(error, TimeoutError)
     assert "request 1 of 'gated' is " in str(error)
     gate.open()
-    assert calling.run("r.result(30)") == 7
+    assert calling.run("r.result(60)") == 7
 
 
 def test_a_request_can_be_awaited_in_a_cell_and_in_a_plain_loop(calling: Any, gate: Any) -> None:
@@ -248,7 +248,7 @@ def test_a_request_can_be_awaited_in_a_cell_and_in_a_plain_loop(calling: Any, ga
     with pytest.raises(TimeoutError):
         asyncio.run(impatient())
     gate.open()
-    assert calling.run("r.result(30)") == 5
+    assert calling.run("r.result(60)") == 5
 
 
 def test_who_awaits_is_told_whoever_reads_and_whatever_becomes_of_the_engine(calling: Any, gate: Any) -> None:
@@ -275,12 +275,12 @@ async def _of(request: Any) -> Any:
 
 def test_skipped_and_cancelled_requests_say_so(calling: Any, gate: Any) -> None:
     calling.run("@ec.socket\ndef skips(x): return ec.SKIP\nflow.plug('skips', 'add')")
-    assert isinstance(calling.fail("flow.submit('skips', 1).result(30)"), RequestSkippedError)
+    assert isinstance(calling.fail("flow.submit('skips', 1).result(60)"), RequestSkippedError)
     calling.run("a, b = flow.map('gated', [1, 2])")
     assert calling.run("%ec_cancel b") == 1
-    assert isinstance(calling.fail("b.result(30)"), RequestCancelledError)
+    assert isinstance(calling.fail("b.result(60)"), RequestCancelledError)
     assert calling.run("a.cancel()")
-    assert isinstance(calling.fail("a.result(30)"), RequestCancelledError)
+    assert isinstance(calling.fail("a.result(60)"), RequestCancelledError)
     assert calling.run("b.state") == "cancelled"
 
 
@@ -298,7 +298,7 @@ def test_skipped_and_cancelled_requests_say_so(calling: Any, gate: Any) -> None:
 def test_a_task_takes_what_is_left_over_as_a_call_in_python_does(calling: Any, call: str, value: Any) -> None:
     calling.run("@ec.socket\ndef rest(a, *rest, b=2, **more): return a, rest, b, more")
     assert calling.run(f"r = {call}" if call[0] != "%" else call.replace("%", "r = %", 1)) is None
-    assert calling.run("r.result(30)") == value
+    assert calling.run("r.result(60)") == value
     assert calling.run("flow.recall(r)")["a"] == 1
 
 
@@ -312,9 +312,9 @@ def test_left_over_arguments_need_all_the_others(calling: Any) -> None:
 # -- looking ---------------------------------------------------------------------
 def test_attempts_are_all_that_were_begun_readable_and_a_retry_names_its_socket(calling: Any) -> None:
     calling.run("@ec.socket(retries=1, backoff=0)\ndef boom(x):\n    if x: raise ValueError('bad\\nworse')")
-    calling.run("r = flow.submit('boom', 1).wait(30)")
+    calling.run("r = flow.submit('boom', 1).wait(60)")
     assert repr(calling.run("flow.retry(r)")) == "[<request 1 of 'boom'>]"
-    calling.run("r.wait(30)")
+    calling.run("r.wait(60)")
     rows = calling.run("r.attempts").rows
     assert [(row["attempt"], row["state"], row["error"]) for row in rows] == [
         (n, "failed", "ValueError: bad … (line 3)") for n in (1, 2, 3, 4)
@@ -322,7 +322,7 @@ def test_attempts_are_all_that_were_begun_readable_and_a_retry_names_its_socket(
     assert all(re.fullmatch(r"[\d:-]+( [\d:]+)?", row["started"]) and row["seconds"][-1] == "s" for row in rows)
     assert calling.run("flow.requests()").rows[0]["error"] == "ValueError: bad … (line 3)"
     assert calling.run("r.error") == "ValueError: bad …"
-    assert [row["state"] for row in calling.run("flow.submit('boom', 0).wait(30).attempts").rows] == ["done"]
+    assert [row["state"] for row in calling.run("flow.submit('boom', 0).wait(60).attempts").rows] == ["done"]
 
 
 def test_numbers_and_texts_that_no_frame_carries_do_not_harm_the_engine_when_a_task_sends_them(calling: Any) -> None:
@@ -335,7 +335,7 @@ def odd(total):
     return total
 """)
     calling.run("rs = flow.map('odd', [float('nan'), float('inf'), float('-inf')])")
-    assert [str(x) for x in calling.run("[r.result(30) for r in rs]")] == ["nan", "inf", "-inf"]
+    assert [str(x) for x in calling.run("[r.result(60) for r in rs]")] == ["nan", "inf", "-inf"]
     assert calling.run("flow._client.engine_pid") == engine
 
 
@@ -350,7 +350,7 @@ def test_how_far_a_running_task_is_stands_in_the_tables_whenever_they_are_asked_
     assert calling.run("repr(flow.requests())").count("1 of 3 files") == 1
     assert repr(calling.run("%ec_status")).count("1 of 3 files") == 1
     gate.open(2)
-    calling.run("r.result(30)")
+    calling.run("r.result(60)")
     assert calling.run("r.progress, flow.status().rows[-1]['progress']") == (None, "")
 
 
@@ -362,7 +362,7 @@ def test_a_total_of_any_kind_of_number_is_shown_or_left_out(
     calling.run("r = flow.submit('steps')")
     wait_until(lambda: calling.run("r.progress") == shown)
     gate.open()
-    calling.run("r.result(30)")
+    calling.run("r.result(60)")
 
 
 def test_requests_are_listed_in_order_of_acceptance_or_of_start(calling: Any) -> None:
@@ -377,7 +377,7 @@ def test_requests_are_listed_in_order_of_acceptance_or_of_start(calling: Any) ->
 
 
 def test_a_record_tells_who_ran_it_when_and_what_it_printed(calling: Any) -> None:
-    calling.run("@ec.socket\ndef says(x):\n    print('saying', x)\n    return x\nr = flow.submit('says', 1).wait(30)")
+    calling.run("@ec.socket\ndef says(x):\n    print('saying', x)\n    return x\nr = flow.submit('says', 1).wait(60)")
     assert calling.run("r.socket, r.state, r.attempt, r.node, r.task_version, r.run.id == r.id") == (
         "says", "done", 1, "local", 1, True,
     )  # fmt: skip
@@ -432,7 +432,7 @@ def test_a_request_that_is_partial_on_purpose_waits_for_the_rest(calling: Any, l
     calling.run(f"r = {line}")
     assert calling.run("r.state") == "waiting"
     calling.run("flow.supply(flow.waiting('join')[0], two=2)")
-    assert calling.run("r.result(30)") == (1, 2)
+    assert calling.run("r.result(60)") == (1, 2)
 
 
 # -- stopping and starting -----------------------------------------------------------
@@ -446,16 +446,16 @@ def test_paused_work_is_accepted_and_starts_in_order_once_resumed(calling: Any, 
     assert left["paused"] == 20
     assert "paused" in repr(left)
     calling.run(f"%ec_resume {what}")
-    assert calling.run("[r.result(30) for r in rs]") == list(range(2, 22))
+    assert calling.run("[r.result(60) for r in rs]") == list(range(2, 22))
     assert calling.run("[r.id for r in flow.requests('add', by='started')][-20:] == [r.id for r in rs]")
 
 
 def test_a_failed_request_runs_again_with_the_newest_code_and_its_run_goes_on(calling: Any) -> None:
     calling.run("flow.plug('fails', 'add.one'); r = flow.submit('fails', 0); flow.wait(60)")
-    assert isinstance(calling.fail("r.result(30)"), ZeroDivisionError)
+    assert isinstance(calling.fail("r.result(60)"), ZeroDivisionError)
     calling.run("@ec.socket\ndef fails(x): return x + 40")
     assert calling.run("%ec_retry r") == [calling.run("r")]
-    assert calling.run("r.result(30), r.run.results('add')") == (40, [42])
+    assert calling.run("r.result(60), r.run.results('add')") == (40, [42])
     assert calling.run("%ec_retry --all") == []
 
 
@@ -463,7 +463,7 @@ def test_a_replay_runs_again_from_one_socket_only_and_leaves_the_originals(calli
     calling.run("flow.plug('add', 'join.one'); flow.fix('join', two=0); r = flow.submit('add', 1); flow.wait(60)")
     calling.run("@ec.socket\ndef join(one, two): return 'new', one")
     calling.run("again = %ec_replay r --from join")
-    assert calling.run("again.results('join', 30), r.run.results('join')") == ([("new", 3)], [(3, 0)])
+    assert calling.run("again.results('join', 60), r.run.results('join')") == ([("new", 3)], [(3, 0)])
     assert calling.run("len(flow.requests('add'))") == 1
 
 
@@ -474,7 +474,7 @@ def test_a_wait_that_is_too_long_leaves_the_flow_at_work(calling: Any, gate: Any
     assert "flow 'main' is at work" in str(error)
     assert isinstance(calling.fail("r.run.wait(0.05)"), TimeoutError)
     gate.open()
-    assert calling.run("r.run.wait(30).state") == "done"
+    assert calling.run("r.run.wait(60).state") == "done"
 
 
 def test_drained_can_be_awaited(calling: Any, gate: Any) -> None:
@@ -502,14 +502,14 @@ def test_counts_are_facts_and_a_table(calling: Any) -> None:
 def test_clearing_empties_the_flow_and_keeps_the_wiring(calling: Any) -> None:
     calling.run("flow.map('add', range(3)); flow.wait(60); flow.clear()")
     assert calling.run("len(flow.requests()), 'add' in flow") == (0, True)
-    assert calling.run("flow.submit('add', 1).result(30)") == 3
+    assert calling.run("flow.submit('add', 1).result(60)") == 3
 
 
 def test_a_large_result_and_its_arguments_are_there_after_gc(calling: Any) -> None:
     calling.run("import numpy as np\ndef ones(n): return np.ones(n)\nflow.declare(ones)")
     calling.run("big = flow.submit('ones', 2_000_000); flow.wait(60)")
     assert calling.run("flow.gc()") == {"files": 0, "bytes": 0}
-    assert calling.run("big.result(10).sum(), flow.results('ones')[0].size") == (2_000_000.0, 2_000_000)
+    assert calling.run("big.result(60).sum(), flow.results('ones')[0].size") == (2_000_000.0, 2_000_000)
     assert calling.run("flow.recall(big), flow.replay(big).results('ones')[0].size") == ({"n": 2_000_000}, 2_000_000)
 
 
@@ -521,13 +521,13 @@ def test_a_flow_does_not_travel_into_a_task(calling: Any) -> None:
 
 def test_a_task_knows_its_own_call(calling: Any) -> None:
     calling.run("@ec.socket\ndef who(x):\n    c = ec.current()\n    return c.request_id, c.run_id, c.attempt, c.socket")
-    assert calling.run("r = flow.submit('who', 1); r.result(30) == (r.id, r.run.id, 1, 'who')")
+    assert calling.run("r = flow.submit('who', 1); r.result(60) == (r.id, r.run.id, 1, 'who')")
     with pytest.raises(ec.EcError, match="inside a task"):
         ec.current()
 
 
 def test_submitted_values_lie_in_the_flows_own_folder(calling: Any, notebook_folder: Path) -> None:
-    calling.run("flow.submit('add', b'x' * 200_000, b'').result(30)")
+    calling.run("flow.submit('add', b'x' * 200_000, b'').result(60)")
     files = [f.name for f in (notebook_folder / ".ec_jupyter" / "main" / "values").iterdir()]
     assert any(name.startswith("in.") for name in files)
 
@@ -553,11 +553,11 @@ def test_a_cancelled_request_that_waited_leaves_nothing_waiting(calling: Any) ->
     assert calling.run("%ec_cancel r") == 1
     assert calling.run("len(flow.waiting('three')), r.state") == (0, "cancelled")
     calling.run("r.retry(); flow.supply('three', run=r, c=3)")
-    assert calling.run("r.result(30)") == (1, 2, 3)
+    assert calling.run("r.result(60)") == (1, 2, 3)
 
 
 def test_a_wait_of_no_time_tells_whether_anything_is_left_to_do(calling: Any, gate: Any) -> None:
-    calling.run("flow.submit('add', 1).result(30)")
+    calling.run("flow.submit('add', 1).result(60)")
     assert calling.run("flow.wait(0)['failed'], flow.wait(60)['failed']") == (0, 0)
     calling.run("flow.submit('gated', 1)")
     assert isinstance(calling.fail("flow.wait(0)"), TimeoutError)

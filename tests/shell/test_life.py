@@ -41,7 +41,7 @@ def test_a_block_ends_the_engine_that_was_started_for_it(loaded: Any, wait_until
     loaded.run(
         "with ec.flow('block') as flow:\n"
         "    flow.declare(lambda x: x, 'f')\n"
-        "    value = flow.submit('f', 1).result(30)\n"
+        "    value = flow.submit('f', 1).result(60)\n"
         "    pid = flow._client.engine_pid\n"
     )
     assert loaded.run("value, flow.closed") == (1, True)
@@ -58,15 +58,15 @@ def test_a_block_leaves_an_engine_alone_that_is_at_work(loaded: Any, gate: Any) 
     assert not gone(loaded.run("pid"))
     gate.open()
     loaded.run("flow = ec.flow('block')")
-    assert loaded.run("flow.request(r.id).result(30), flow._client.engine_pid == pid") == (7, True)
+    assert loaded.run("flow.request(r.id).result(60), flow._client.engine_pid == pid") == (7, True)
 
 
 def test_a_stopped_flow_is_all_there_at_the_next_use(loaded: Any, wait_until: Callable[..., Any]) -> None:
     loaded.run("%%ec_socket\ndef f(x): return x + 1")
-    loaded.run("flow = ec.flow(); r = flow.submit('f', 1).wait(30); pid = flow._client.engine_pid")
+    loaded.run("flow = ec.flow(); r = flow.submit('f', 1).wait(60); pid = flow._client.engine_pid")
     loaded.run("%ec_stop")
     wait_until(lambda: gone(loaded.run("pid")))
-    assert loaded.run("flow.request(r.id).result(30), flow.submit('f', 2).result(30)") == (2, 3)
+    assert loaded.run("flow.request(r.id).result(60), flow.submit('f', 2).result(60)") == (2, 3)
 
 
 def test_a_stopped_engine_is_not_started_for_a_stale_mark(loaded: Any, wait_until: Callable[..., Any]) -> None:
@@ -99,7 +99,7 @@ def test_draining_waits_and_then_ends_the_engine(loaded: Any, wait_until: Callab
     loaded.run("%%ec_socket\ndef f(x): return x + 1")
     loaded.run("flow = ec.flow(); rs = flow.map('f', range(10)); pid = flow._client.engine_pid; left = flow.drain(60)")
     wait_until(lambda: gone(loaded.run("pid")))
-    assert loaded.run("left['failed'], [r.result(30) for r in rs] == list(range(1, 11))") == (0, True)
+    assert loaded.run("left['failed'], [r.result(60) for r in rs] == list(range(1, 11))") == (0, True)
 
 
 def test_two_flows_beside_one_notebook_know_nothing_of_each_other(loaded: Any) -> None:
@@ -108,8 +108,8 @@ def test_two_flows_beside_one_notebook_know_nothing_of_each_other(loaded: Any) -
         "@ec.socket(flow=a)\ndef f(x): return 'a'\n"
         "@ec.socket(flow='b')\ndef f(x): return 'b'"
     )
-    assert loaded.run("a.submit('f', 1).result(30), b.submit('f', 1).result(30)") == ("a", "b")
-    assert loaded.run("%ec_submit --flow b f x=1").result(30) == "b"
+    assert loaded.run("a.submit('f', 1).result(60), b.submit('f', 1).result(60)") == ("a", "b")
+    assert loaded.run("%ec_submit --flow b f x=1").result(60) == "b"
     assert socket_path(loaded.run("a.folder")) != socket_path(loaded.run("b.folder"))
 
 
@@ -150,5 +150,5 @@ def test_workers_that_cannot_be_started_are_told_with_the_reason_by_a_wait_and_b
     for wait in ("request.result(0.1)", "flow.run(request.id).wait(0.1)", "flow.wait(0.1)"):
         assert why in str(loaded.fail(wait)), wait
     resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
-    assert loaded.run("request.result(30)") == 1
+    assert loaded.run("request.result(60)") == 1
     assert "cannot start" not in loaded.run("str(flow.status())")

@@ -138,7 +138,7 @@ def test_a_node_that_cannot_be_reached_fails_the_cell_with_its_cause_and_is_trie
     assert loaded.run("flow.node('hpc').state") == "down"
     loaded.run("%ec_processor fit --node hpc")
     request = loaded.run("flow.submit('double', 4)")
-    assert loaded.run("flow.wait(30)")["paused"] == 1
+    assert loaded.run("flow.wait(60)")["paused"] == 1
     (tmp_path / "known").touch()
     assert loaded.run(line).state == "up"
     assert request.result(60) == 8

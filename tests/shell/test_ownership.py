@@ -36,7 +36,7 @@ def notebook(notebook_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
 def flights(loaded: Any, notebook: Callable[..., None]) -> Any:
     """A notebook with a flow of one socket, whose kernel has ended."""
     notebook("flights.ipynb", "a", "b")
-    loaded.run("flow = ec.flow()\n@ec.socket\ndef f(x): return x\nflow.submit('f', 1).result(30); flow.close()")
+    loaded.run("flow = ec.flow()\n@ec.socket\ndef f(x): return x\nflow.submit('f', 1).result(60); flow.close()")
     return loaded
 
 
@@ -103,7 +103,7 @@ def test_a_renamed_flow_has_all_it_had_and_is_still_the_notebooks(
     assert isinstance(flights.fail("flow.rename('other')"), ec.DeclarationError)
     assert "flow.rename('f', NEW)" in str(flights.fail("flow.rename('f')"))
     assert flights.run("flow.rename('air') is flow and flow is ec.flow() and flow is ec.flow('air')")
-    assert flights.run("flow.name, r.result(30), flow.submit('f', 2).result(30)") == ("air", 1, 2)
+    assert flights.run("flow.name, r.result(60), flow.submit('f', 2).result(60)") == ("air", 1, 2)
     assert sorted(path.name for path in (notebook_folder / ".ec_jupyter").iterdir()) == ["air", "other"]
     flights.run("flow.close()")
     notebook("flights.ipynb")
@@ -139,7 +139,7 @@ def test_a_flow_that_others_use_is_renamed_or_deleted_only_by_force(flights: Any
         error = flights.fail(words.format("").replace(", )", ")"))
         assert isinstance(error, ec.FlowInUseError)
         assert "in use by their.ipynb" in str(error)
-        assert flights.run("flow.submit('f', 3).result(30)") == 3
+        assert flights.run("flow.submit('f', 3).result(60)") == 3
         flights.run(words.format("force=True"))
         assert not folder.exists()
     finally:

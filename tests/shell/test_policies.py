@@ -40,7 +40,7 @@ def feed(shell: Any, *calls: tuple[str, Any]) -> None:
 
 
 def pairs(shell: Any) -> list[Any]:
-    return shell.run("[r.result(30) for r in flow.requests('pair', state='done')]")
+    return shell.run("[r.result(60) for r in flow.requests('pair', state='done')]")
 
 
 def anew(shell: Any) -> None:
@@ -117,7 +117,7 @@ def test_a_value_that_waited_too_long_fails_its_call_and_a_retry_waits_again(loa
     wait_until(lambda: loaded.run("flow.requests('pair', state='failed')"))
     (failed,) = loaded.run("flow.requests('pair', state='failed')")
     with pytest.raises(JoinExpiredError, match=r"two of 'pair' did not come within 0\.2 s"):
-        failed.result(30)
+        failed.result(60)
     loaded.run("flow['pair']; ec.flow().declare(pair, wait=None)")
     loaded.run("flow.retry('pair')")
     (waits,) = loaded.run("flow.waiting('pair')")
@@ -193,7 +193,7 @@ def test_a_submit_need_not_bring_what_is_held(loaded: Any) -> None:
     wired(loaded, "%%ec_socket --hold two")
     loaded.run("first = flow.submit('pair', one=1)")
     feed(loaded, ("right", "kept"))
-    assert loaded.run("[r.result(30) for r in (first, flow.submit('pair', one=2))]") == [(1, "kept"), (2, "kept")]
+    assert loaded.run("[r.result(60) for r in (first, flow.submit('pair', one=2))]") == [(1, "kept"), (2, "kept")]
 
 
 def test_a_request_cancelled_while_it_waits_in_a_zip_takes_its_value_along(loaded: Any) -> None:
@@ -206,7 +206,7 @@ def test_a_request_cancelled_while_it_waits_in_a_zip_takes_its_value_along(loade
     assert pairs(loaded) == [(1, 2)]
     request.retry()
     feed(loaded, ("right", 3))
-    assert request.result(30) == ("mine", 3)
+    assert request.result(60) == ("mine", 3)
 
 
 def test_a_cleared_flow_holds_nothing_any_more(loaded: Any) -> None:

@@ -16,7 +16,7 @@ def calling(loaded: Any) -> Any:
 
 def test_results_are_the_values_in_order_of_acceptance(calling: Any) -> None:
     calling.run("@ec.socket\ndef double(n): return 2 * n")
-    calling.run("flow.map('double', range(5)); flow.wait(30)")
+    calling.run("flow.map('double', range(5)); flow.wait(60)")
     assert calling.run("flow.results('double')") == [0, 2, 4, 6, 8]
     assert calling.run("flow.results('double', limit=2)") == [6, 8]
 
@@ -24,7 +24,7 @@ def test_results_are_the_values_in_order_of_acceptance(calling: Any) -> None:
 def test_results_of_a_generator_are_lists_and_failures_have_none(calling: Any) -> None:
     calling.run("@ec.socket\ndef count(n):\n    yield from range(n)")
     calling.run("@ec.socket\ndef inverse(n): return 1 / n")
-    calling.run("flow.map('count', [2, 0, 3]); flow.map('inverse', [1, 0, 2]); flow.wait(30)")
+    calling.run("flow.map('count', [2, 0, 3]); flow.map('inverse', [1, 0, 2]); flow.wait(60)")
     assert calling.run("flow.results('count')") == [[0, 1], [], [0, 1, 2]]
     assert calling.run("flow.results('inverse')") == [1.0, 0.5]
 
@@ -32,7 +32,7 @@ def test_results_of_a_generator_are_lists_and_failures_have_none(calling: Any) -
 def test_results_of_a_run_are_those_of_its_own_requests(calling: Any) -> None:
     calling.run("@ec.socket\ndef first(n): return n\n@ec.socket\ndef second(n): return n + 1")
     calling.run("flow.plug('first', 'second')")
-    calling.run("one, two = flow.map('first', [10, 20]); flow.wait(30)")
+    calling.run("one, two = flow.map('first', [10, 20]); flow.wait(60)")
     assert calling.run("two.run.results('second')") == [21]
     assert calling.run("flow.results('second', run=one)") == [11]
 

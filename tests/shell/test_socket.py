@@ -20,7 +20,7 @@ def test_the_function_stays_a_plain_one_that_can_be_called_by_hand(loaded: Any) 
     loaded.run("%%ec_socket\ndef add_two(one, two):\n    return one + two")
     assert loaded.run("add_two(1, 2)") == 3
     assert loaded.run("len(ec.flow().requests())") == 0
-    assert loaded.run("ec.flow().submit('add_two', 1, two=2).result(30)") == 3
+    assert loaded.run("ec.flow().submit('add_two', 1, two=2).result(60)") == 3
 
 
 def test_the_decorator_gives_the_function_itself(loaded: Any) -> None:
@@ -47,12 +47,12 @@ def test_the_same_cell_again_is_the_same_version_and_a_changed_one_is_the_next(l
     cell = "%%ec_socket\ndef f(x):\n    return x + {}"
     loaded.run(cell.format(1))
     loaded.run("f_before = ec.flow().submit('f', 1)")
-    assert loaded.run("f_before.result(30)") == 2
+    assert loaded.run("f_before.result(60)") == 2
     loaded.run(cell.format(1))
     assert loaded.run("len(ec.flow()['f'].versions), ec.flow()['f'].task.version") == (1, 1)
     loaded.run(cell.format(10))
     assert loaded.run("len(ec.flow()['f'].versions), ec.flow()['f'].task.version") == (2, 2)
-    assert loaded.run("r = ec.flow().submit('f', 1); r.result(30), r.task_version") == (11, 2)
+    assert loaded.run("r = ec.flow().submit('f', 1); r.result(60), r.task_version") == (11, 2)
     assert loaded.run("f_before.task_version") == 1
 
 
@@ -92,7 +92,7 @@ def test_a_lambda_and_an_object_can_be_tasks(loaded: Any) -> None:
     loaded.run("%%ec_socket\ntriple = lambda x: 3 * x")
     loaded.run("class Adder:\n def __init__(s, n): s.n = n\n def __call__(s, x): return x + s.n")
     loaded.run("flow = ec.flow()\nflow.declare(Adder(5), 'adder')")
-    assert loaded.run("flow.submit('triple', 2).result(30), flow.submit('adder', 2).result(30)") == (6, 7)
+    assert loaded.run("flow.submit('triple', 2).result(60), flow.submit('adder', 2).result(60)") == (6, 7)
 
 
 @each_of(
@@ -114,7 +114,7 @@ def test_a_lambda_and_an_object_can_be_tasks(loaded: Any) -> None:
 def test_a_function_or_type_of_python_can_be_a_task(loaded: Any, task: str, given: str, expected: object) -> None:
     loaded.run("import operator\nfrom functools import partial\nflow = ec.flow()")
     version = loaded.run(f"flow.declare({task}, 'f').task.version")
-    assert loaded.run(f"flow.submit('f', *{given}).result(30)") == expected
+    assert loaded.run(f"flow.submit('f', *{given}).result(60)") == expected
     assert loaded.run(f"flow.declare({task}, 'f').task.version") == version
 
 
@@ -124,10 +124,10 @@ def test_arguments_that_a_task_does_not_tell_can_be_given(loaded: Any) -> None:
     assert str(error).endswith("name them in the order it takes them: signature='x, y=1'")
     assert "is no list of arguments" in str(loaded.fail("flow.declare(odd, 'odd', signature='x, y=1/0')"))
     loaded.run("flow.declare(odd, 'odd', signature='x, y=1')\nflow.declare(max, 'max', signature='a, b')")
-    assert loaded.run("flow.submit('odd', y=2, x=1).result(30), flow.submit('odd', 5).result(30)") == ((1, 2), (5,))
-    error = loaded.fail("flow.declare(odd, 'odd', signature='x=0, y=1')\nflow.submit('odd', y=1).result(30)")
+    assert loaded.run("flow.submit('odd', y=2, x=1).result(60), flow.submit('odd', 5).result(60)") == ((1, 2), (5,))
+    error = loaded.fail("flow.declare(odd, 'odd', signature='x=0, y=1')\nflow.submit('odd', y=1).result(60)")
     assert str(error) == "'x' is missing before 'y': the arguments are passed by position"
-    assert loaded.run("import operator\nflow.declare(operator.sub)\nflow.submit('sub', b=1, a=3).result(30)") == 2
+    assert loaded.run("import operator\nflow.declare(operator.sub)\nflow.submit('sub', b=1, a=3).result(60)") == 2
     loaded.run("flow.plug('odd', 'max.b')")
     assert loaded.run("flow.declare(odd, 'odd', signature='x, y, z').task.version") == 3
 
@@ -185,7 +185,7 @@ def test_a_captured_value_bound_anew_marks_the_socket_until_the_cell_is_run_agai
     assert loaded.run(stale) == []
     loaded.run("k = [4]  # bound anew, but to its equal")
     assert loaded.run(stale) == []
-    assert loaded.run("ec.flow().submit('f', 2).result(30)") == 8
+    assert loaded.run("ec.flow().submit('f', 2).result(60)") == 8
 
 
 def test_a_function_defined_later_marks_the_socket_that_uses_it(loaded: Any) -> None:
@@ -194,13 +194,13 @@ def test_a_function_defined_later_marks_the_socket_that_uses_it(loaded: Any) -> 
     assert loaded.run("ec.flow()['even'].task.stale") == ["odd"]
     loaded.run("%%ec_socket\ndef even(n): return n == 0 or odd(n - 1)")
     assert loaded.run("ec.flow()['even'].task.stale") == []
-    assert loaded.run("ec.flow().submit('even', 10).result(30)") is True
+    assert loaded.run("ec.flow().submit('even', 10).result(60)") is True
 
 
 def test_a_module_beside_the_notebook_is_there_for_the_task(loaded: Any, notebook_folder: Path) -> None:
     (notebook_folder / "beside_us.py").write_text("def double(x):\n    return 2 * x\n")
     loaded.run("%%ec_socket\ndef f(x):\n    import beside_us\n    return beside_us.double(x)")
-    assert loaded.run("ec.flow().submit('f', 4).result(30)") == 8
+    assert loaded.run("ec.flow().submit('f', 4).result(60)") == 8
 
 
 @pytest.fixture
@@ -233,7 +233,7 @@ def test_a_module_on_the_notebooks_path_is_there_and_an_edited_one_marks_and_com
     loaded: Any, modules: Path, how: str
 ) -> None:
     loaded.run(HELPED[how])
-    assert loaded.run("flow.submit('g', 3).result(30)") == 6
+    assert loaded.run("flow.submit('g', 3).result(60)") == 6
     loaded.run(HELPED[how])
     assert loaded.run("flow['g'].task.version, flow['g'].task.stale") == (1, [])
     # a comment is no change; what a module imports is one of its own
@@ -245,16 +245,16 @@ def test_a_module_on_the_notebooks_path_is_there_and_an_edited_one_marks_and_com
     assert loaded.run("flow['g'].task.stale") == ["inner_of_ours"]
     loaded.run(HELPED[how])
     assert loaded.run("flow['g'].task.version, flow['g'].task.stale") == (2, [])
-    assert loaded.run("flow.submit('g', 3).result(30)") == 15
+    assert loaded.run("flow.submit('g', 3).result(60)") == 15
 
 
 def test_refresh_brings_edited_modules_and_rebound_values_to_the_notebooks_tasks(loaded: Any, modules: Path) -> None:
     loaded.run(HELPED["module"] + "\nk = 1\n@flow.socket\ndef h(): return k\n@flow.socket\ndef other(): return 0")
-    assert loaded.run("flow.submit('g', 3).result(30)") == 6
+    assert loaded.run("flow.submit('g', 3).result(60)") == 6
     (modules / "helper_of_ours.py").write_text("def f(x): return x * 7\n")
     loaded.run("importlib.reload(helper_of_ours)\nk = 2")
     assert loaded.run("[s.name for s in flow.refresh()]") == ["g", "h"]
-    assert loaded.run("flow.submit('g', 3).result(30), flow.submit('h').result(30)") == (21, 2)
+    assert loaded.run("flow.submit('g', 3).result(60), flow.submit('h').result(60)") == (21, 2)
     assert loaded.run("flow.refresh()") == []
 
 
@@ -265,14 +265,14 @@ def test_variables_set_in_the_notebook_reach_tasks_declared_afterwards(
     loaded.run("import os\nflow = ec.flow()")
     cell = "@flow.socket\ndef f(): return os.environ.get('EC_TEST_SETTING')"
     loaded.run(cell)
-    assert loaded.run("flow.submit('f').result(30)") is None
+    assert loaded.run("flow.submit('f').result(60)") is None
     monkeypatch.setenv("EC_TEST_SETTING", "a")
-    assert loaded.run("flow.submit('f').result(30)") is None
+    assert loaded.run("flow.submit('f').result(60)") is None
     loaded.run(cell + "\n@flow.socket\ndef late(): return os.environ['EC_TEST_SETTING']")
-    assert loaded.run("flow.submit('f').result(30), flow.submit('late').result(30)") == ("a", "a")
+    assert loaded.run("flow.submit('f').result(60), flow.submit('late').result(60)") == ("a", "a")
     monkeypatch.delenv("EC_TEST_SETTING")
     loaded.run(cell)
-    assert loaded.run("flow.submit('f').result(30), flow.submit('late').result(30)") == (None, "a")
+    assert loaded.run("flow.submit('f').result(60), flow.submit('late').result(60)") == (None, "a")
 
 
 def test_a_flow_is_named_after_its_notebook_and_its_folder_is_private(

@@ -46,7 +46,7 @@ def test_target_fires_once_both_arguments_arrived_in_any_order(wired: Any, order
         wired.run(f"%ec_submit emit_{word} {10 if word == 'one' else 4}")
     left = wired.run("%ec_wait")
     assert left["waiting"] == 1
-    assert [r.result(30) for r in wired.run("flow.requests('add_two')")] == [6]
+    assert [r.result(60) for r in wired.run("flow.requests('add_two')")] == [6]
     wired.run("flow.clear()")
 
 
@@ -92,14 +92,14 @@ def test_star_arguments_cannot_be_plugged(wired: Any) -> None:
 
 def test_a_plug_without_an_argument_feeds_the_first(wired: Any) -> None:
     assert wired.run("flow.plug('emit_one', 'emit_two')").argument == "x"
-    assert wired.run("r = flow.submit('emit_one', 5); r.run.results('emit_two', 30)") == [5]
+    assert wired.run("r = flow.submit('emit_one', 5); r.run.results('emit_two', 60)") == [5]
 
 
 def test_unplugged_results_go_nowhere_and_replugged_ones_to_the_new_target(wired: Any) -> None:
     wired.run("plug = flow.plug('emit_one', 'emit_two')")
     wired.run("@ec.socket\ndef elsewhere(x): return -x\nmoved = flow.replug(plug, 'elsewhere')")
     assert repr(wired.run("moved")) == "<plug emit_one -> elsewhere.x>"
-    assert wired.run("r = flow.submit('emit_one', 5); r.run.results('elsewhere', 30), r.run.results('emit_two')") == (
+    assert wired.run("r = flow.submit('emit_one', 5); r.run.results('elsewhere', 60), r.run.results('emit_two')") == (
         [-5],
         [],
     )
@@ -126,16 +126,16 @@ def test_a_condition_that_cannot_travel_is_refused(wired: Any) -> None:
 def test_map_splits_and_gather_collects_in_order(wired: Any) -> None:
     wired.run("@ec.socket\ndef total(values): return values\nflow.plug('emit_one', 'emit_two', map=True)")
     wired.run("%ec_plug emit_two -> total --gather")
-    assert wired.run("flow.submit('emit_one', [3, 1, 2]).run.results('total', 30)") == [[3, 1, 2]]
-    assert wired.run("flow.submit('emit_one', []).run.results('total', 30)") == [[]]
+    assert wired.run("flow.submit('emit_one', [3, 1, 2]).run.results('total', 60)") == [[3, 1, 2]]
+    assert wired.run("flow.submit('emit_one', []).run.results('total', 60)") == [[]]
 
 
 def test_a_fixed_value_stands_in_for_a_missing_one_until_it_is_taken_away(wired: Any) -> None:
     wired.run("flow.plug('emit_one', 'add_two.one')\nflow['add_two'].fix(two=100)")
-    assert wired.run("flow.submit('emit_one', 1).run.results('add_two', 30)") == [-99]
+    assert wired.run("flow.submit('emit_one', 1).run.results('add_two', 60)") == [-99]
     assert wired.run("flow['add_two'].fixed, flow['add_two'].task.arguments['two'].fixed") == ({"two": "100"}, "100")
     wired.run("import numpy as np\nflow.fix('add_two', two=np.full(100_000, 2))")
-    assert wired.run("flow.submit('emit_one', 1).run.results('add_two', 30)[0].sum()") == -100_000
+    assert wired.run("flow.submit('emit_one', 1).run.results('add_two', 60)[0].sum()") == -100_000
     wired.run("flow.unfix('add_two')")
     assert wired.run("flow['add_two'].fixed") == {}
 
@@ -180,7 +180,7 @@ def test_an_edit_uses_what_it_has_made_renamed_and_removed_so_far_and_is_undone_
     sockets = ["add_two", "emit_one", "first"]
     assert wired.run("inside") == (sockets, {"y": "3"}, ["emit_one -> first.x"], 2)
     assert wired.run("sorted(flow.sockets), flow['first'].fixed, flow.revision") == (sockets, {"y": "3"}, before + 1)
-    assert wired.run("flow.submit('emit_one', 7).run.results('first', 30)") == [(7, 3)]
+    assert wired.run("flow.submit('emit_one', 7).run.results('first', 60)") == [(7, 3)]
     wired.run("flow.undo()")
     assert wired.run("sorted(flow.sockets), flow.plugs") == (["add_two", "emit_one", "emit_two"], [])
     assert wired.run("'new' in flow") is False
