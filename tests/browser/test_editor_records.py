@@ -92,11 +92,15 @@ def recorded(editor_page: Callable[..., Any], records: Records) -> Callable[...,
 
     def show(**query: Any) -> Any:
         picture = editor_page(**query)
-        if picture.page not in ASKED:
+        page, known = picture.page, picture.page in ASKED
+        ASKED[page] = records
+
+        def answer(op: str, args: dict[str, Any]) -> dict[str, Any]:
             # a page is used by one test after the other, and keeps the function
-            page = picture.page
-            page.expose_function("records", ASKED[page].answer)
-        ASKED[picture.page] = records
+            return ASKED[page].answer(op, args)
+
+        if not known:
+            page.expose_function("records", answer)
         return picture
 
     return show
