@@ -51,14 +51,14 @@ async def settle(rig: DaskRig, agent: Any, calls: dict[int, Call]) -> None:
 async def test_each_call_that_kills_its_worker_is_charged_once_and_all_others_end(rig: DaskRig) -> None:
     agent = await rig.start()
     agent.processor("main", 2)
-    some = [rig.call(mortal, {"x": x, "deadly": x % 50 == 49}, socket="mortal") for x in range(200)]
+    some = [rig.call(mortal, {"x": x, "deadly": x % 50 == 49}, socket="mortal") for x in range(100)]
     calls = {call.request: call for call in some}
     agent.assign("main", some)
     await settle(rig, agent, calls)
     deadly = {call.request for x, call in enumerate(some) if x % 50 == 49}
     assert rig.ear.dead.keys() == deadly
     assert [rig.result(call.request) for call in some if call.request not in deadly] == [
-        2 * x for x in range(200) if x % 50 != 49
+        2 * x for x in range(100) if x % 50 != 49
     ]
     assert not rig.ear.back + rig.ear.gone
     await wait_until(lambda: agent.facts()["used"] == 0)
