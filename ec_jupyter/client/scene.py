@@ -15,10 +15,10 @@ from ec_jupyter.flow.layout import CARD_ROW, Box, Card, Place, layout
 ROW = CARD_ROW
 
 _OPTIONS = ("processor", "paused", "threads", "retries", "backoff", "timeout", "once", "fresh", "memory", "fixed")
-_TASK = ("version", "file", "signature", "stale", "generator", "parked")
+_TASK = ("version", "file", "signature", "stale", "generator", "parked", "ask")
 _PLUG = ("id", "source", "target", "argument", "on", "map", "gather", "when")
 _NODE = ("name", "cpus", "state", "host", "python", "version", "error", "note", "leaving")
-_NUMBERS = ("waiting", "queued", "running", "done", "failed", "cancelled", "skipped", "arrived", "lists")
+_NUMBERS = ("waiting", "queued", "asked", "running", "done", "failed", "cancelled", "skipped", "arrived", "lists")
 
 
 def graph(topology: Mapping[str, Any], flow: str) -> dict[str, Any]:

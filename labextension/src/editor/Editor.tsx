@@ -6,6 +6,7 @@ import { Banner } from './Banner';
 import { Canvas } from './Canvas';
 import { ChooserBox } from './ChooserBox';
 import { useStore } from './context';
+import { Foretold } from './Foretold';
 import { editorKey } from './keys';
 import { Minimap, Zoom } from './Minimap';
 import { Outline } from './Outline';
@@ -82,6 +83,7 @@ function Said(): JSX.Element {
       <span role="status" aria-live="polite" className="ec-spoken" title={spoken}>
         {spoken}
       </span>
+      <Foretold />
       {revision !== undefined && (
         <span className="ec-muted">
           {sockets} {sockets === 1 ? 'socket' : 'sockets'} · {plugs} {plugs === 1 ? 'plug' : 'plugs'} · revision {revision}

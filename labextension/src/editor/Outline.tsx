@@ -9,7 +9,7 @@ import { progressText } from './ProgressStrip';
 import { useCounts, useDepth, useGraph, useNodeText } from './store';
 import type { Graph, Plug } from './types';
 import { feeding, findPlug, keyOf, outputType, placeId, ports, type Place } from './wiring';
-import { nodeState, short, stateOf, usage, waitingAt } from './words';
+import { nodeState, short, stateOf, stateText, usage, waitingAt } from './words';
 
 interface Row {
   id: string;
@@ -202,9 +202,10 @@ function SocketText({ name, graph }: { name: string; graph: Graph }): JSX.Elemen
       <b>{name}</b>{' '}
       <span className={`ec-state ec-is-${state}`} title={counts.aside ?? undefined}>
         <Icon name={state} />
-        {state}
+        {stateText(state)}
       </span>{' '}
       <span className="ec-muted ec-number">
+        {(counts.asked ?? 0) > 0 && `${short(counts.asked ?? 0)} wait for a person `}
         {counts.queued > 0 && `${short(counts.queued)} queued `}
         {counts.failed > 0 && `${short(counts.failed)} failed `}
         {counts.running > 0 && counts.progress && progressText(counts.progress)}

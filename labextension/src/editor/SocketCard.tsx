@@ -2,6 +2,7 @@
 
 import { Handle, Position, type NodeProps } from '@xyflow/react';
 import { memo, type JSX } from 'react';
+import { AskingCard } from './Asking';
 import { open } from './choices';
 import { useStore } from './context';
 import { Icon, type IconName } from './icons';
@@ -13,11 +14,11 @@ import { cardHandles, type CardNode } from './scene';
 import { useCounts, useGraph, usePulse, useRate, useView } from './store';
 import type { Parameter, Socket, SocketCounts } from './types';
 import { feeding, outputType, placeId, ports } from './wiring';
-import { duration, rate, short, stateOf, waitingAt } from './words';
+import { duration, rate, short, stateOf, stateText, waitingAt } from './words';
 
-const COUNTED = ['queued', 'running', 'done', 'failed'] as const;
+const COUNTED = ['asked', 'queued', 'running', 'done', 'failed'] as const;
 /** Counts that are told: those that are not zero. */
-const told = (counts: SocketCounts) => COUNTED.filter(state => counts[state] > 0);
+const told = (counts: SocketCounts) => COUNTED.filter(state => (counts[state] ?? 0) > 0);
 
 export const SocketCard = memo(function SocketCard({ data, selected }: NodeProps<CardNode>): JSX.Element | null {
   const store = useStore();
@@ -72,7 +73,11 @@ export const SocketCard = memo(function SocketCard({ data, selected }: NodeProps
         ))}
         {ports(socket).length === 0 && <div className="ec-arg ec-muted">no arguments</div>}
       </div>
-      <LastValue name={name} socket={socket} />
+      {counts.asked && socket.task.ask ? (
+        <AskingCard name={name} ask={socket.task.ask} />
+      ) : (
+        <LastValue name={name} socket={socket} />
+      )}
       {counts.running > 0 &&
         (counts.progress ? <ProgressStrip of={counts.progress} label={`Progress of ${name}`} /> : <div className="ec-moving" />)}
       <Counts name={name} counts={counts} />
@@ -109,7 +114,7 @@ function SecondLine({ name, socket, state, aside }: SecondLineProps): JSX.Elemen
     <div className="ec-card-line">
       <span className={`ec-state ec-is-${state}`} title={aside}>
         <Icon name={state} />
-        {state}
+        {stateText(state)}
       </span>
       {stale.length > 0 && (
         <span className="ec-mark" title={`Changed since the cell ran: ${stale.join(', ')}. Run the cell again to take it.`}>
@@ -216,12 +221,12 @@ function Counts({ name, counts }: { name: string; counts: SocketCounts }): JSX.E
           key={state}
           className={`ec-count nodrag ec-is-${state}`}
           tabIndex={-1}
-          aria-label={`${short(counts[state])} ${state} at ${name}`}
-          title={`${counts[state].toLocaleString('en')} ${state}: show them`}
+          aria-label={`${short(counts[state] ?? 0)} ${state} at ${name}`}
+          title={`${(counts[state] ?? 0).toLocaleString('en')} ${state}: show them`}
           onClick={() => store.set({ panel: { kind: 'requests', socket: name, state } })}
         >
           <Icon name={state} />
-          {short(counts[state])}
+          {short(counts[state] ?? 0)}
         </button>
       ))}
       <button

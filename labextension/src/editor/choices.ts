@@ -124,9 +124,12 @@ function ofPlug(store: Store, found: Plug): Choice[] {
 
 function ofSocket(store: Store, graph: Graph, socket: string, at: Point | null): Choice[] {
   const { paused, processor } = graph.sockets[socket]!;
-  const { failed } = store.countsOf(socket);
+  const { failed, asked } = store.countsOf(socket);
   const others = Object.keys(graph.processors).filter(name => name !== processor);
   return [
+    ...(asked
+      ? [show(store, 'Answer what it asks', { kind: 'waiting', socket, argument: null }, `${asked} wait for a person`)]
+      : []),
     show(store, 'Run', { kind: 'run', socket }, 'with arguments of your own'),
     { text: 'Plug its output', hint: 'into an argument', run: () => open(store, { kind: 'output', socket }, at ?? undefined) },
     show(store, 'Details', { kind: 'socket', socket }),

@@ -1,5 +1,6 @@
 /** What a person can change, as commands to Python; each says what came of it. */
 
+import { withReceipt } from './receipts';
 import type { Answer, Plug } from './types';
 import type { Store } from './store';
 import { findPlug, keyOf, plugName, verdict, type Ends } from './wiring';
@@ -10,7 +11,7 @@ type Point = { x: number; y: number };
 /** One revision, and one step of undo, for all `changes`. */
 export async function edit(store: Store, changes: Change[], said: string): Promise<Answer | null> {
   const answer = await store.ask('edit', { changes });
-  if (answer) store.say(said);
+  if (answer) store.say(withReceipt(said, answer));
   return answer;
 }
 
@@ -57,7 +58,7 @@ async function send(store: Store, ends: Ends, at: Point | null, options: Record<
   }
   const drawn = (store.graph?.revision ?? 0) >= revision;
   store.set({ pending: drawn ? others : [...others, { ...ends, revision }] });
-  store.say(`plugged ${plugName(ends)}`);
+  store.say(withReceipt(`plugged ${plugName(ends)}`, answer));
   return true;
 }
 
@@ -82,7 +83,7 @@ export async function undo(store: Store, op: 'undo' | 'redo'): Promise<void> {
     return;
   }
   const answer = await store.ask(op);
-  if (answer) store.say(`${op === 'undo' ? 'undone' : 'redone'}: ${String(answer['text'] ?? '')}`);
+  if (answer) store.say(withReceipt(`${op === 'undo' ? 'undone' : 'redone'}: ${String(answer['text'] ?? '')}`, answer));
 }
 
 export async function tidy(store: Store): Promise<void> {
@@ -102,7 +103,7 @@ export async function removeSockets(store: Store, names: string[], force = false
   const answer = await store.host.command('edit', { changes });
   if (answer.ok) {
     store.set({ panel: null });
-    store.say(`removed ${names.join(', ')}; undo brings it back`);
+    store.say(withReceipt(`removed ${names.join(', ')}; undo brings it back`, answer));
     return;
   }
   const box = store.box?.getBoundingClientRect();

@@ -7,6 +7,7 @@ const PATHS = {
   running: 'M5 3l8 5-8 5z',
   done: 'M3 8.5l3.5 3.5L13 4.5',
   failed: 'M4 4l8 8M12 4l-8 8',
+  asked: 'M6 6a2 2 0 114 0c0 1.5-2 1.7-2 3.4M8 12.2h.01M8 1.8a6.2 6.2 0 100 12.4A6.2 6.2 0 008 1.8z',
   waiting: 'M4 2.5h8M4 13.5h8M5 2.5c0 5 6 6 6 11M11 2.5c0 5-6 6-6 11',
   paused: 'M5.5 3.5v9M10.5 3.5v9',
   parked: 'M5 13V3h4a3 3 0 010 6H5',

@@ -89,7 +89,12 @@ const NOTHING: SocketCounts = {
   arrived: {}
 };
 
-const FINAL: Record<string, string> = { discard: 'a discard', supply: 'a supplied value', cancel: 'a cancelled call' };
+const FINAL: Record<string, string> = {
+  discard: 'a discard',
+  supply: 'a supplied value',
+  respond: 'an answer',
+  cancel: 'a cancelled call'
+};
 
 export class Store {
   graph: Graph | null = null;

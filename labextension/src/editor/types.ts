@@ -58,7 +58,15 @@ export interface Socket {
     stale: string[];
     generator: boolean;
     parked: boolean;
+    /** What it asks a person, of a task that no worker runs. */
+    ask?: Ask | null;
   };
+}
+
+export interface Ask {
+  prompt: string;
+  /** The answers there are; null: any text. */
+  choices: (string | number | boolean)[] | null;
 }
 
 export interface Plug {
@@ -102,6 +110,8 @@ export interface Node {
 export interface SocketCounts {
   waiting: number;
   queued: number;
+  /** Those that wait for a person to answer. */
+  asked?: number;
   running: number;
   done: number;
   failed: number;

@@ -74,11 +74,15 @@ export function stateOf(socket: Socket, counts: SocketCounts, processorPaused: b
   if (socket.task.parked) return 'parked';
   if (counts.running) return 'running';
   if (socket.paused || processorPaused) return 'paused';
+  if (counts.asked) return 'asked';
   if (counts.failed) return 'failed';
   if (counts.queued) return 'queued';
   if (counts.waiting || [counts.arrived, counts.lists ?? {}].some(of => Object.values(of).some(Boolean))) return 'waiting';
   return counts.done ? 'done' : 'idle';
 }
+
+/** A state as a person reads it. */
+export const stateText = (state: string): string => (state === 'asked' ? 'waits for a person' : state);
 
 /** How many values and lists an argument shows as waiting. */
 export const waitingAt = ({ arrived, lists }: SocketCounts, argument: string): number =>

@@ -141,10 +141,41 @@ export class Flow {
     return this[`op_${op}`](args);
   }
 
-  op_edit({ changes }) {
+  op_edit({ changes, dry }) {
     const next = structuredClone(this.graph);
     const texts = changes.map(change => EDITS[change.op](next, change, this));
-    return this.commit(next, texts.join(', '));
+    const receipt = this.receipt(next);
+    return dry ? { revision: this.graph.revision, receipt } : { ...this.commit(next, texts.join(', ')), receipt };
+  }
+
+  // where calls under way send their results, by the wiring that an edit makes
+  receipt(next) {
+    const [to, nowhere] = [{}, {}];
+    for (const { socket, state } of this.requests) {
+      if (state !== 'queued' && state !== 'running') continue;
+      const [before, after] = [this.graph, next].map(g => g.plugs.filter(p => p.source === socket).map(p => p.target));
+      if (String(before) === String(after)) continue;
+      for (const name of new Set(after)) to[name] = (to[name] ?? 0) + 1;
+      if (!after.length) nowhere[socket] = (nowhere[socket] ?? 0) + 1;
+    }
+    const told = (of, word) => Object.entries(of).map(([name, n]) => word.replace('N', n).replace('S', `'${name}'`));
+    const parts = [...told(to, 'N to S'), ...told(nowhere, 'N of S to nothing')];
+    return { to, nowhere, text: parts.length ? `${parts.join(', ')}, 0 lost` : '' };
+  }
+
+  // a socket that asks a person, and its calls
+  asks(name, prompt, choices, signature = [{ name: 'value', kind: 'POSITIONAL_OR_KEYWORD', required: true, default: null, annotation: null }]) {
+    this.declare(name, signature);
+    this.graph.sockets[name].task.ask = { prompt, choices };
+    this.show({ ...this.graph, sockets: { ...this.graph.sockets, [name]: { ...this.graph.sockets[name] } } });
+  }
+
+  op_respond({ request, answer }) {
+    const found = this.found(request);
+    if (found.state !== 'asked') throw new Error(`request ${request} of '${found.socket}' was answered before: ${found.answered}`);
+    this.finish(request, answer);
+    found.answered = `anna answered '${answer}'`;
+    return {};
   }
 
   op_node(args) {
@@ -258,13 +289,16 @@ export class Flow {
   }
 
   op_cancel({ ids }) {
-    const open = this.requests.filter(one => ids.includes(one.id) && ['queued', 'running'].includes(one.state));
+    const open = this.requests.filter(one => ids.includes(one.id) && ['queued', 'asked', 'running'].includes(one.state));
     for (const one of open) one.state = 'cancelled';
     this.onCounts();
     return { cancelled: open.length };
   }
 
   op_waiting({ socket }) {
+    const { ask } = need(this.graph, socket).task;
+    const asked = this.requests.filter(one => one.socket === socket && one.state === 'asked');
+    if (ask) return { rows: asked.map(one => ({ request: one.id, run: one.id, party: one.id, ask, arguments: one.values, since: one.created, until: null })) };
     const parties = new Set(this.arrivals.filter(one => one.socket === socket).map(one => one.party));
     return { rows: [...parties].map(party => this.row(socket, party)) };
   }
@@ -280,7 +314,8 @@ export class Flow {
     return { run: party, party, tag: '', element: [], arguments: table, stranded: false, request: null, lacks: {}, ...(aside && { aside }) };
   }
 
-  op_preview({ arrival, request, result, socket }) {
+  op_preview({ arrival, request, result, socket, argument }) {
+    if (request && argument && argument in this.found(request).values) return this.shown(this.found(request).values[argument]);
     if (arrival) return this.shown(this.arrivals.find(one => one.id === arrival)?.value);
     if (socket && !request) {
       const newest = this.requests.filter(one => one.socket === socket && one.state === 'done').pop();
@@ -400,7 +435,7 @@ export class Flow {
     const arrived = {};
     for (const one of this.arrivals) if (one.socket === socket) arrived[one.argument] = (arrived[one.argument] ?? 0) + 1;
     const progress = own.find(one => one.state === 'running' && one.progress)?.progress ?? null;
-    const states = ['waiting', 'queued', 'running', 'done', 'failed', 'cancelled', 'skipped'];
+    const states = ['waiting', 'queued', 'asked', 'running', 'done', 'failed', 'cancelled', 'skipped'];
     return { ...Object.fromEntries(states.map(state => [state, count(state)])), arrived, progress, aside: this.asides?.[socket] };
   }
 

@@ -24,7 +24,7 @@ interface Row {
 }
 
 const LIMIT = 100;
-const STATES = ['queued', 'running', 'done', 'failed', 'waiting', 'cancelled', 'skipped'];
+const STATES = ['queued', 'asked', 'running', 'done', 'failed', 'waiting', 'cancelled', 'skipped'];
 
 export function RequestsPanel({ socket, state }: { socket: string; state: string | null }): JSX.Element {
   const store = useStore();
@@ -34,7 +34,7 @@ export function RequestsPanel({ socket, state }: { socket: string; state: string
   const [answer] = useAnswer('requests', { socket, ...(state && { state }), limit: LIMIT, newest: true }, anew);
   const rows = (answer?.['rows'] ?? []) as Row[];
   const failed = rows.filter(row => row.state === 'failed').length;
-  const stoppable = state === 'queued' || state === 'waiting' || state === 'running';
+  const stoppable = state === 'queued' || state === 'asked' || state === 'waiting' || state === 'running';
   return (
     <>
       <label>

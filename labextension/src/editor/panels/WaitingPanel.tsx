@@ -1,6 +1,7 @@
 /** Calls that wait for some of their arguments: what came, from where, since when; supply the rest or throw it away. */
 
 import { useState, type FormEvent, type JSX } from 'react';
+import { QuestionView, type Question } from '../Asking';
 import { useStore } from '../context';
 import { useCounts, useGraph } from '../store';
 import type { Answer } from '../types';
@@ -71,16 +72,25 @@ function calls(rows: Row[], gathers: (argument: string) => boolean): Waiting[] {
 
 export function WaitingPanel({ socket, argument }: { socket: string; argument: string | null }): JSX.Element {
   const store = useStore();
-  const { arrived, lists, waiting } = useCounts(store, socket);
+  const { arrived, lists, waiting, asked } = useCounts(store, socket);
   const graph = useGraph(store, known => known);
-  const [answer, again] = useAnswer('waiting', { socket }, JSON.stringify([arrived, lists, waiting]));
+  const [answer, again] = useAnswer('waiting', { socket }, JSON.stringify([arrived, lists, waiting, asked]));
   const gathers = (name: string) => !!graph && feeding(graph, socket, name).some(plug => plug.gather);
-  const all = calls((answer?.['rows'] ?? []) as Row[], gathers);
+  const rows = (answer?.['rows'] ?? []) as (Row | Question)[];
+  const questions = rows.filter((row): row is Question => 'ask' in row);
+  const all = calls(
+    rows.filter((row): row is Row => !('ask' in row)),
+    gathers
+  );
   const shown = argument === null ? all : all.filter(call => call.arguments[argument]?.arrivals.length || call.lacks[argument]);
   if (answer && !answer.ok) return <p className="ec-warn">{answer.error}</p>;
   return (
     <>
-      {answer && !shown.length && <p className="ec-muted">Nothing waits here.</p>}
+      {questions.slice(0, SHOWN).map(question => (
+        <QuestionView key={question.request} socket={socket} question={question} again={again} />
+      ))}
+      <More count={questions.length} />
+      {answer && !shown.length && !questions.length && <p className="ec-muted">Nothing waits here.</p>}
       {argument !== null && all.length > shown.length && (
         <div className="ec-acts">
           <button onClick={() => store.set({ panel: { kind: 'waiting', socket, argument: null } })}>
