@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     from ec_jupyter.notebook.flow import Flow
     from ec_jupyter.notebook.loading import load
     from ec_jupyter.notebook.nodes import Agent, Node, Worker
+    from ec_jupyter.notebook.notices import Notice
     from ec_jupyter.notebook.receipts import Receipt
     from ec_jupyter.notebook.request import Lineage, Request, Run
     from ec_jupyter.notebook.views import Argument, Plug, Processor, Socket, Task
@@ -116,6 +117,7 @@ __all__ = [
     "NodeLostError",
     "NodeNotFoundError",
     "NodeStartError",
+    "Notice",
     "OtherFlowError",
     "Plug",
     "Processor",
@@ -169,6 +171,7 @@ _PLACES = {
     "Flow": "notebook.flow",
     "ProcessorExecutor": "notebook.executor",
     "SocketOptions": "notebook.wiring",
+    "Notice": "notebook.notices",
     "Question": "notebook.waiting",
     "Receipt": "notebook.receipts",
     "Waiting": "notebook.waiting",

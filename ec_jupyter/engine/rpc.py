@@ -383,6 +383,14 @@ class Rpc:
             raise RequestNotFoundError("nothing to replay: no request of that run is of that socket")
         self._done(client, {"ids": ids, "id": ids[0]}, header)
 
+    def _notify(self, client: Connection, header: Header, buffers: Buffers) -> None:
+        """Keep what pages are to tell people of the flow."""
+        meta = self.core.store.meta
+        wanted = {**json.loads(meta.get("notify") or "{}"), header["to"]: header["when"]}
+        meta["notify"] = json.dumps({to: when for to, when in wanted.items() if when})
+        self.core.journal.step("put_meta", ("notify", meta["notify"]))
+        self._done(client, {}, header)
+
     def _gc(self, client: Connection, header: Header, buffers: Buffers) -> None:
         files, size = rerun.collect(self.core, self.fleet.locator, self.clients.ids)
         client.reply({"files": files, "bytes": size}, to=header)
@@ -403,7 +411,9 @@ class Rpc:
 
     def _probe(self, client: Connection, header: Header, buffers: Buffers) -> None:
         """Counts for a non-client; does not keep the engine alive."""
-        client.reply({**self.counts.now(), "python": self.core.python, "engine": os.getpid()}, to=header)
+        notify = self.core.store.meta.get("notify", "")
+        reply = {"python": self.core.python, "engine": os.getpid(), "notify": notify}
+        client.reply({**self.counts.now(), **reply}, to=header)
 
 
 Action = Callable[[Rpc, Connection, Header, Buffers], Any]
@@ -432,6 +442,7 @@ _ACTIONS: dict[str, Action] = {
     "cancel": Rpc._cancel,
     "retry": Rpc._retry,
     "replay": Rpc._replay,
+    "notify": Rpc._notify,
     "gc": Rpc._gc,
     "clear": Rpc._clear,
     "stop": Rpc._stop,
@@ -442,5 +453,8 @@ _ACTIONS: dict[str, Action] = {
 _OPEN = frozenset({"hello", "probe", "stop"})
 
 _WRITES = frozenset(
-    {"edit", "undo", "redo", "pause", "resume", "supply", "discard", "respond", "cancel", "retry", "replay", "clear"}
+    {
+        "edit", "undo", "redo", "pause", "resume", "supply", "discard", "respond", "cancel", "retry", "replay", "clear",
+        "notify",
+    }
 )

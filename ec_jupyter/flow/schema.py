@@ -274,6 +274,10 @@ FRAMES: dict[str, tuple[Fields, Fields]] = {
     "cancel": ({}, {**_CHOSEN, "running": _or_none(FLAG), **_BY}),
     "retry": ({}, {**_CHOSEN, "arrivals": _or_none(IDS)}),
     "replay": ({}, {**_SOCKET, "request": _or_none(ID), "run": _or_none(ID)}),
+    "notify": (
+        {"to": _one_of("lab", "browser"), "when": _list(_one_of("end", "failure"), "a list of 'end' and 'failure'")},
+        {},
+    ),
     "gc": ({}, {}),
     "clear": ({}, _BY),
     "stop": ({}, {}),

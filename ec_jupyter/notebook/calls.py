@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.client.commands import respond
@@ -14,10 +15,11 @@ from ec_jupyter.client.submit import LOOK_SECONDS, Call
 from ec_jupyter.client.waits import Deadline, background, beating, wake
 from ec_jupyter.errors import ArgumentsError
 from ec_jupyter.flow.columns import unpacked
-from ec_jupyter.flow.options import number_of, several
+from ec_jupyter.flow.options import number_of, several, word_of
 from ec_jupyter.flow.options import shown as shown_value
 from ec_jupyter.nodes.values import small
 from ec_jupyter.notebook.binding import Binding
+from ec_jupyter.notebook.notices import Notice, Notices
 from ec_jupyter.notebook.parts import Part, check_own
 from ec_jupyter.notebook.progress import Bar
 from ec_jupyter.notebook.queries import STATES, Queries
@@ -319,6 +321,38 @@ class Calls(Queries):
     def clear(self) -> None:
         """Empty the flow: every request and waiting value goes, the wiring stays."""
         self._client.ask("clear", _BY, timeout=None)
+
+    # -- notices ---------------------------------------------------------------
+    def notify(
+        self, when: str | Iterable[str] | None = ("end", "failure"), to: str | Callable[[Notice], object] = "lab"
+    ) -> None:
+        """Be told when the flow has ended its work, or calls have failed; several that fail at a time are told once.
+
+        Parameters
+        ----------
+        when : {"end", "failure"}, both, or None
+            What is told; None: nothing any more.
+        to : callable, "lab" or "browser"
+            A function of this kernel, called in a thread of its own with a `Notice`; what happens while the kernel is
+            away is not told to it. ``"lab"``: a notification of JupyterLab; ``"browser"``: one of the browser, which a
+            click in JupyterLab allows. Both are kept with the flow and told by any JupyterLab on its folder that is
+            open, whether a kernel runs or not; what happened while none was open is told once by the next one that is.
+
+        Raises
+        ------
+        ArgumentsError
+            It is none of these.
+        """
+        words = [] if when is None else [when] if isinstance(when, str) else several(when, "when=")
+        chosen = tuple(word_of(word, "when", ("end", "failure")) for word in words)
+        if callable(to):
+            self._notices.add(to, chosen)
+        else:
+            self._client.ask("notify", {"to": word_of(to, "to", ("lab", "browser")), "when": list(chosen)})
+
+    @cached_property
+    def _notices(self) -> Notices:
+        return Notices(self._client)
 
     # -- waiting ---------------------------------------------------------------
     def wait(self, timeout: float | None = None) -> Report:

@@ -202,6 +202,8 @@ class Flow(Wiring, Calls):
             return
         self.closed = True
         WATCH.forget(self)
+        if "_notices" in vars(self):
+            self._notices.rest()
         if self._picture is not None:
             self._picture.rest()
         if _open.get(self.folder) is self:

@@ -63,11 +63,13 @@ class FlowIndex:
         }
         answer = probe.ask(folder)
         if answer and "sockets" in answer:
-            live = {"sockets": len(answer["sockets"]), "nodes": answer["nodes"], "python": [answer["python"]]}
+            notify = {"notify": probe.wanted(answer.get("notify")), "idle": bool(answer.get("idle"))}
+            live = notify | {"sockets": len(answer["sockets"]), "nodes": answer["nodes"], "python": [answer["python"]]}
             return row | {"running": True, "killed": False, "error": None} | live | probe.totals(answer["sockets"])
         kept = {key: value for key, value in self._recorded(folder).items() if key != "executable"}
         running = answer is not None
-        return row | kept | {"running": running, "killed": not running and probe.killed(folder), "nodes": []}
+        life = {"running": running, "killed": not running and probe.killed(folder), "nodes": [], "idle": True}
+        return row | {"notify": {}} | kept | life
 
     def _recorded(self, folder: Path) -> Row:
         """What the database says; read again only once it has changed."""

@@ -78,12 +78,14 @@ def read(folder: Path) -> Row:
             versions = "SELECT json_extract(t.record, '$.python') FROM socket s JOIN task t ON t.id = s.task"
             pythons = [python or "" for (python,) in db.execute(versions)]
             found = db.execute("SELECT value FROM meta WHERE key = 'executable'").fetchone()
+            notify = db.execute("SELECT value FROM meta WHERE key = 'notify'").fetchone()
     except (sqlite3.Error, StoreDamagedError) as error:
         return {
             "counts": None,
             "arrived": 0,
             "sockets": 0,
             "python": [],
+            "notify": {},
             "error": f"its database cannot be read: {error}",
         }
     return {
@@ -92,8 +94,19 @@ def read(folder: Path) -> Row:
         "sockets": len(pythons),
         "python": sorted(set(pythons)),
         "executable": found[0] if found else None,
+        "notify": wanted(notify[0] if notify else None),
         "error": None,
     }
+
+
+def wanted(text: object) -> dict[str, list[str]]:
+    """Of what a page is to tell people, by how it tells them; of what no flow of ours has written, nothing."""
+    try:
+        found = json.loads(text) if isinstance(text, str) and text else {}
+    except (ValueError, RecursionError):
+        return {}
+    whole = isinstance(found, dict) and all(isinstance(when, list) for when in found.values())
+    return {to: [one for one in ("end", "failure") if one in when] for to, when in found.items()} if whole else {}
 
 
 def _open(folder: Path) -> sqlite3.Connection:

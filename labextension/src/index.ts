@@ -9,6 +9,7 @@ import { IStatusBar } from '@jupyterlab/statusbar';
 import { MARK } from './output/mark';
 import { FlowOutput } from './output/output';
 import { flowIcon } from './panel/icon';
+import { Notices } from './panel/notices';
 import { FlowsPanel } from './panel/panel';
 import type { FlowRow } from './panel/service';
 import { Flows } from './panel/service';
@@ -29,6 +30,7 @@ const plugin: JupyterFrontEndPlugin<void> = {
   optional: [ICommandPalette, ILayoutRestorer, IStatusBar],
   activate: (app, palette: ICommandPalette | null, restorer: ILayoutRestorer | null, bar: IStatusBar | null) => {
     const flows = new Flows();
+    new Notices(flows);
     const tabs: Tabs = new WidgetTracker({ namespace: 'ec-jupyter' });
     const panel = new FlowsPanel(flows, key => void app.commands.execute(OPEN, { key }));
     addCommands(app, flows, tabs, panel);

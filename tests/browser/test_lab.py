@@ -421,3 +421,15 @@ def test_nothing_is_added_to_notebooks(show: Any, lab: Lab, flow: Flow) -> None:
     )
     page.locator(".jp-NotebookPanel").wait_for()
     assert page.locator(".jp-NotebookPanel [class*='ec-']").count() == 0
+
+
+def test_lab_tells_of_failures_and_of_the_end_of_a_flow_that_asks_for_it(flow: Flow, show: Any) -> None:
+    flow.notify(to="lab")
+    page = show()
+    told = "key => Object.keys(localStorage).some(one => one.startsWith('ec-jupyter:told:') && one.endsWith(key))"
+    page.wait_for_function(told, arg=flow.name)
+    for x in (13, 1):
+        flow.submit("double", x)
+    flow.wait(60)
+    page.locator(".Toastify__toast", has_text=f"flow '{flow.name}': 1 call has failed").wait_for()
+    page.locator(".Toastify__toast", has_text=f"flow '{flow.name}' has ended its work: 1 done, 1 failed").wait_for()

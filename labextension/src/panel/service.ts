@@ -19,6 +19,10 @@ export interface FlowRow {
   sockets: number;
   nodes: Node[];
   error: string | null;
+  /** Nothing is queued or running that may start. */
+  idle?: boolean;
+  /** Of what people are to be told, by how. */
+  notify?: Record<string, string[]>;
 }
 
 /** Seconds between two looks: while the list is seen, and while only its sum is. */
@@ -149,14 +153,15 @@ export class Flows {
 
   private _plan(): void {
     window.clearTimeout(this._timer);
-    // nobody sees a hidden page: the next look comes when it is shown
-    if (this._disposed || document.hidden) return;
+    const told = this._rows.some(row => row.running && Object.keys(row.notify ?? {}).length > 0);
+    // nobody sees a hidden page: the next look comes when it is shown, but for what people are to be told then too
+    if (this._disposed || (document.hidden && !told)) return;
     const starting = this._rows.some(row => row.nodes.some(node => node.state === 'starting'));
-    this._timer = window.setTimeout(() => void this.refresh(), !this._near ? FAR : starting ? SOON : NEAR);
+    this._timer = window.setTimeout(() => void this.refresh(), !this._near && !told ? FAR : starting ? SOON : NEAR);
   }
 
   private _onVisibility = (): void => {
-    if (document.hidden) window.clearTimeout(this._timer);
+    if (document.hidden) this._plan();
     else void this.refresh();
   };
 }
