@@ -56,8 +56,8 @@ _BY = {"by": "picture"}
 """Who does what no undo takes back: a picture says itself that it cannot be undone."""
 
 LOOKS = (
-    "history", "waiting", "preview", "requests", "request", "rates", "svg", "runs", "way", "lineage", "timeline",
-    "past", "since", "statistics", "log",
+    "history", "foretell", "waiting", "preview", "requests", "request", "rates", "svg", "runs", "way", "lineage",
+    "timeline", "past", "since", "statistics", "log",
 )  # fmt: skip
 """What only looks: it starts no engine of a flow that somebody has stopped."""
 
@@ -167,7 +167,14 @@ def _socket(client: Client, name: Any) -> Fields:
 def _edit(client: Client, args: Fields) -> Fields:
     buffers: list[bytes] = []
     changes = [change for given in args["changes"] for change in _changes(client, given, buffers)]
-    return _revised(client, changes, buffers, dry=bool(args.get("dry")))
+    return _revised(client, changes, buffers)
+
+
+def _foretell(client: Client, args: Fields) -> Fields:
+    """What an edit would do to what is under way; nothing is made."""
+    buffers: list[bytes] = []
+    changes = [change for given in args["changes"] for change in _changes(client, given, buffers)]
+    return _revised(client, changes, buffers, dry=True)
 
 
 def _revised(client: Client, changes: list[Fields], buffers: list[bytes] | None = None, *, dry: bool = False) -> Fields:
@@ -455,6 +462,7 @@ def _svg(client: Client, args: Fields) -> Fields:
 
 _OPS: dict[str, Callable[[Client, Fields], Fields]] = {
     "edit": _edit,
+    "foretell": _foretell,
     "undo": partial(_step, "undo"),
     "redo": partial(_step, "redo"),
     "history": _history,

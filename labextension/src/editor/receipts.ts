@@ -20,5 +20,5 @@ export function withReceipt(said: string, answer: Answer | null): string {
 /** Asks what an edit would do, and makes nothing; of one that cannot be made there is nothing to tell. */
 export async function foretell(store: Store, changes: Change[]): Promise<string> {
   if (store.life !== 'live') return '';
-  return receiptOf(await store.host.command('edit', { changes, dry: true }));
+  return receiptOf(await store.host.command('foretell', { changes }));
 }

@@ -141,11 +141,17 @@ export class Flow {
     return this[`op_${op}`](args);
   }
 
-  op_edit({ changes, dry }) {
+  op_edit({ changes }) {
     const next = structuredClone(this.graph);
     const texts = changes.map(change => EDITS[change.op](next, change, this));
     const receipt = this.receipt(next);
-    return dry ? { revision: this.graph.revision, receipt } : { ...this.commit(next, texts.join(', ')), receipt };
+    return { ...this.commit(next, texts.join(', ')), receipt };
+  }
+
+  op_foretell({ changes }) {
+    const next = structuredClone(this.graph);
+    for (const change of changes) EDITS[change.op](next, change, this);
+    return { revision: this.graph.revision, receipt: this.receipt(next) };
   }
 
   // where calls under way send their results, by the wiring that an edit makes
@@ -172,7 +178,7 @@ export class Flow {
 
   op_respond({ request, answer }) {
     const found = this.found(request);
-    if (found.state !== 'asked') throw new Error(`request ${request} of '${found.socket}' was answered before: ${found.answered}`);
+    if (found.answered || found.state !== 'asked') throw new Error(`request ${request} of '${found.socket}' was answered before: ${found.answered}`);
     this.finish(request, answer);
     found.answered = `anna answered '${answer}'`;
     return {};
