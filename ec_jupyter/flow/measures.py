@@ -242,6 +242,8 @@ class Measures:
             self.began = max(self.began, before)
             oldest = min((series.past[0].at for series in self._series.values() if series.past), default=None)
             if self._bytes <= self._most or oldest is None:
+                # a disk that takes nothing for long must not make them many
+                self._over = [(of, past) for of, past in self._over if past.at >= before]
                 return
             before = oldest + STEP
 

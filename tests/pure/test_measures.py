@@ -107,9 +107,10 @@ def test_however_much_happens_the_bytes_are_bounded_and_the_newest_stays() -> No
     measures = Measures(0.0, most_bytes=100_000)
     now = busy(measures, 20, 12)
     rows = measures.unsaved()
-    kept = [row for row in rows if row[0] >= measures.began]
-    assert len(kept) < len(rows)
-    assert sum(len(row[-1]) for row in kept) <= 100_000
+    # also what waits to be saved, where a disk takes nothing
+    assert 0 < len(rows) < 12 * 20
+    assert min(row[0] for row in rows) >= measures.began
+    assert sum(len(row[-1]) for row in rows) <= 100_000
     assert measures.hour(Of("socket", "19"), now)["ended"] > 0
     assert measures.pulse(Of("socket", "19"))[-2] == 60
 
