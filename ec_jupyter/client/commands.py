@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ec_jupyter.client import names, past, scene
+from ec_jupyter.client import names, past, scene, task_code
 from ec_jupyter.client.seen import checked, displayed
 from ec_jupyter.errors import (
     ArgumentsError,
@@ -57,7 +57,7 @@ _BY = {"by": "picture"}
 
 LOOKS = (
     "history", "foretell", "waiting", "preview", "requests", "request", "rates", "svg", "runs", "way", "lineage",
-    "timeline", "past", "since", "statistics", "log",
+    "timeline", "past", "since", "statistics", "log", "versions",
 )  # fmt: skip
 """What only looks: it starts no engine of a flow that somebody has stopped."""
 
@@ -482,6 +482,8 @@ _OPS: dict[str, Callable[[Client, Fields], Fields]] = {
     "requests": _requests,
     "request": _request,
     "rates": _rates,
+    "versions": task_code.versions,
+    **dict.fromkeys(("redefine", "when", "key"), task_code.no_kernel),
     "runs": _runs,
     "way": _way,
     "lineage": _lineage,

@@ -67,6 +67,7 @@ def _socket(name: str, record: Mapping[str, Any], box: Box) -> dict[str, Any]:
         **{key: record.get(key) for key in _OPTIONS},
         "box": list(box),
         "placed": record.get("position") is not None,
+        "key": (record.get("key") or {}).get("text"),
         "returns": returns,
         "doc": doc,
         "task": {**{key: record["task"].get(key) for key in _TASK}, "source": lines},

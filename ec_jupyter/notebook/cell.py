@@ -69,6 +69,15 @@ class Cell:
             f"the cell defines {', '.join(found)}; say which is the task: %%ec_socket {found[-1]}; nothing was run"
         )
 
+    def line_of(self, error: BaseException) -> int | None:
+        """Line of the body in which an error arose, or in which it is noticed last."""
+        found, trace = None, error.__traceback__
+        while trace is not None:
+            if trace.tb_frame.f_code.co_filename == self._file:
+                found = trace.tb_lineno - 1
+            trace = trace.tb_next
+        return found
+
     def _defined(self) -> list[str]:
         body = self._tree.body
         functions = [n.name for n in body if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))]

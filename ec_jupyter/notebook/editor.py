@@ -21,6 +21,7 @@ from ec_jupyter.client import commands, scene
 from ec_jupyter.client.drawing import svg
 from ec_jupyter.client.numbers import Numbers
 from ec_jupyter.errors import EcError
+from ec_jupyter.notebook import code_here
 from ec_jupyter.notebook.onlookers import Onlookers
 from ec_jupyter.notebook.output import MARK, Follower, mark, no_page
 from ec_jupyter.notebook.picture import outline
@@ -43,7 +44,7 @@ BEAT = 1.0
 """Seconds between two messages at most, while somebody looks: after three a page says that the kernel is gone."""
 
 COUNT_SECONDS = 1.0
-_SLOW = {"preview", "request", "svg", "code", "save", "runs", "lineage", "timeline", "past"}
+_SLOW = {"preview", "request", "svg", "code", "save", "runs", "lineage", "timeline", "past", "versions"}
 """Commands that may take a while: each has a thread, so that the next one need not wait for it."""
 
 
@@ -148,6 +149,8 @@ class FlowEditor(anywidget.AnyWidget):
             if op in ("code", "save", "svg"):
                 made = {"code": self._flow.to_code, "save": self._flow.to_json, "svg": self._still}[op]
                 answer: dict[str, Any] = {"ok": True, "text": made()}
+            elif op in code_here.OPS:
+                answer = code_here.answer(self._flow, op, dict(args or {}))
             else:
                 answer = commands.answer(self._client, op, args)
         except Exception as error:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from ec_jupyter.client import launch, names
 from ec_jupyter.client.client import Client
+from ec_jupyter.client.duplicate import duplicate
 from ec_jupyter.client.launch import ended, running
 from ec_jupyter.engine.folder import FLOWS
 from ec_jupyter.engine.trust import check_links
-from ec_jupyter.errors import DeclarationError, FlowInUseError, SocketNotFoundError
+from ec_jupyter.errors import DeclarationError, EcError, FlowInUseError, SocketNotFoundError
 from ec_jupyter.notebook import ownership
 from ec_jupyter.notebook.binding import Binding
 from ec_jupyter.notebook.calls import Calls
@@ -228,6 +229,28 @@ class Flow(Wiring, Calls):
             _open[folder] = self
             ownership.forget()
         return self
+
+    def duplicate(self, name: str) -> Flow:
+        """A new flow beside this one with the same wiring; its requests and the values that wait stay here.
+
+        Tasks, conditions and fixed values are copied as they are pickled, and nothing of them is run; what is paused,
+        places and notes come along.
+
+        Raises
+        ------
+        DeclarationError
+            There is a flow of that name already, or a fixed value is too large to be copied; nothing was made.
+        """
+        target = self.folder.with_name(names.plain_name(name, "flow"))
+        if target.exists():
+            raise DeclarationError(f"there is a flow {name!r} already in {target.parent}")
+        made = open_flow(name, folder=target)
+        try:
+            duplicate(self.folder, made._client)
+        except EcError:
+            made.delete()
+            raise
+        return made
 
     def delete(self, *, force: bool = False) -> None:
         """Stop the flow and remove its folder: wiring, requests, values, everything. There is no undo.

@@ -13,6 +13,7 @@ from ec_jupyter.errors import (
     AnswerError,
     EcError,
     EngineError,
+    FlowInUseError,
     PythonMismatchError,
     RevisionError,
     StoreError,
@@ -28,7 +29,7 @@ DEEPEST = 100
 
 _DEEP = f"the body is nested more than {DEEPEST} levels deep"
 _BIGGEST = 1 << 63
-_CONFLICTS = (AnswerError, EngineError, StoreError, PythonMismatchError, RevisionError)
+_CONFLICTS = (AnswerError, EngineError, FlowInUseError, StoreError, PythonMismatchError, RevisionError)
 _T = TypeVar("_T")
 
 

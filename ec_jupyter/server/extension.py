@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from jupyter_server.utils import url_path_join
 
-from ec_jupyter.server import handlers, live
+from ec_jupyter.server import handlers, live, managing
 from ec_jupyter.server.flows import EVENTS, Flows
 from ec_jupyter.server.keys import PATTERN
 
@@ -34,6 +34,7 @@ def load(app: ServerApp) -> None:
         ("flows", handlers.FlowsHandler),
         (f"flows/{PATTERN}", handlers.FlowHandler),
         (f"flows/{PATTERN}/(start|stop)", handlers.LifeHandler),
+        (f"flows/{PATTERN}/({managing.VERBS})", managing.ManageHandler),
         (f"flows/{PATTERN}/commands", handlers.CommandsHandler),
         (f"flows/{PATTERN}/(statistics|log)", handlers.LookHandler),
         (f"flows/{PATTERN}/sockets/{socket}", handlers.SocketHandler),

@@ -107,6 +107,12 @@ class Links:
         if link.client is not None and not self._closed:
             self._threads.submit(link.client.close)
 
+    def forget(self, folder: Path) -> None:
+        """Close the connection to a flow that is not there any more."""
+        link = self._links.pop(folder, None)
+        if link is not None and link.client is not None:
+            self._threads.submit(link.client.close)
+
     def close(self) -> None:
         """Close every connection; engines go on."""
         self._closed = True
@@ -126,7 +132,7 @@ def _connected(link: Link, start: bool) -> Client:
         trusted(folder)
         recorded = probe.read(folder)
         probe.check_python(folder.name, recorded["python"], PYTHON)
-        executable = _executable(recorded.get("executable"))
+        executable = executable_of(recorded.get("executable"))
     if client is not None and client.lost:
         client.close()
         client = None
@@ -137,6 +143,6 @@ def _connected(link: Link, start: bool) -> Client:
     return client
 
 
-def _executable(recorded: str | None) -> str:
+def executable_of(recorded: str | None) -> str:
     """The Python that the flow's packages are in, if it is still there."""
     return recorded if recorded and Path(recorded).is_file() else sys.executable

@@ -4,11 +4,17 @@ import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/applica
 import { ILayoutRestorer } from '@jupyterlab/application';
 import type { MainAreaWidget } from '@jupyterlab/apputils';
 import { Dialog, ICommandPalette, InputDialog, Notification, showDialog, WidgetTracker } from '@jupyterlab/apputils';
+import { IEditorServices } from '@jupyterlab/codeeditor';
+import { ILauncher } from '@jupyterlab/launcher';
+import { IMainMenu } from '@jupyterlab/mainmenu';
+import { INotebookTracker } from '@jupyterlab/notebook';
 import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
 import { IStatusBar } from '@jupyterlab/statusbar';
+import { answerPictures } from './lab/answers';
 import { MARK } from './output/mark';
 import { FlowOutput } from './output/output';
 import { flowIcon } from './panel/icon';
+import { addManaging, commandOf, menuOf } from './panel/manage';
 import { Notices } from './panel/notices';
 import { FlowsPanel } from './panel/panel';
 import type { FlowRow } from './panel/service';
@@ -32,9 +38,20 @@ const plugin: JupyterFrontEndPlugin<void> = {
     const flows = new Flows();
     new Notices(flows);
     const tabs: Tabs = new WidgetTracker({ namespace: 'ec-jupyter' });
-    const panel = new FlowsPanel(flows, key => void app.commands.execute(OPEN, { key }));
+    const panel = new FlowsPanel(
+      flows,
+      key => void app.commands.execute(OPEN, { key }),
+      (key, x, y) => menuOf(app, key, x, y)
+    );
     addCommands(app, flows, tabs, panel);
-    for (const command of [OPEN, SHOW, STOP]) palette?.addItem({ command, category: 'Flow' });
+    addManaging(
+      app,
+      flows,
+      title => choose(flows, title, () => true),
+      key => tabs.find(tab => tab.content.key === key)?.dispose()
+    );
+    const managing = (['rename', 'duplicate', 'clear', 'delete'] as const).map(commandOf);
+    for (const command of [OPEN, SHOW, STOP, ...managing]) palette?.addItem({ command, category: 'Flow' });
     app.shell.add(panel, 'left', { rank: 600 });
     restorer?.add(panel, panel.id);
     void restorer?.restore(tabs, {
@@ -69,6 +86,30 @@ const outputs: JupyterFrontEndPlugin<void> = {
   }
 };
 
+/** Where people look for things to open, where this JupyterLab has such places. */
+const places: JupyterFrontEndPlugin<void> = {
+  id: 'ec-jupyter:places',
+  description: 'A card in the launcher and entries of the View menu.',
+  autoStart: true,
+  optional: [ILauncher, IMainMenu],
+  activate: (_app, launcher: ILauncher | null, menu: IMainMenu | null) => {
+    launcher?.add({ command: OPEN, args: { card: true }, category: 'Other', rank: 5 });
+    menu?.viewMenu.addGroup([{ command: SHOW }, { command: OPEN }], 20);
+  }
+};
+
+/** What pictures ask of JupyterLab. */
+const answers: JupyterFrontEndPlugin<void> = {
+  id: 'ec-jupyter:answers',
+  description: 'Tabs, cells and an editor of code for the pictures in notebooks and tabs.',
+  autoStart: true,
+  optional: [INotebookTracker, IEditorServices],
+  activate: (app, notebooks: INotebookTracker | null, editors: IEditorServices | null) => {
+    const open = (key: string) => void app.commands.execute(OPEN, { key });
+    answerPictures({ app, flows: new Flows(), open, notebooks, editors });
+  }
+};
+
 function addCommands(app: JupyterFrontEnd, flows: Flows, tabs: Tabs, panel: FlowsPanel): void {
   app.commands.addCommand(SHOW, {
     label: 'Flow: show panel',
@@ -76,7 +117,8 @@ function addCommands(app: JupyterFrontEnd, flows: Flows, tabs: Tabs, panel: Flow
     execute: () => app.shell.activateById(panel.id)
   });
   app.commands.addCommand(OPEN, {
-    label: 'Flow: open…',
+    label: args => (args['card'] ? 'Flow' : 'Flow: open…'),
+    caption: 'Open a flow in a tab',
     icon: flowIcon,
     execute: async args => {
       const key = (args['key'] as string) || (await choose(flows, 'Open a flow', () => true));
@@ -114,4 +156,4 @@ async function choose(flows: Flows, title: string, wanted: (row: FlowRow) => boo
   return rows.find(row => row.path === picked.value)?.key ?? '';
 }
 
-export default [plugin, outputs];
+export default [plugin, outputs, places, answers];

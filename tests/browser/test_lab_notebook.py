@@ -176,6 +176,67 @@ def test_a_drag_plugs_while_a_cell_computes_and_the_numbers_go_on(notebook: Any)
     opened.picture.get_by_text("1 plug", exact=False).first.wait_for()
 
 
+def test_a_plug_let_go_over_nothing_makes_a_cell_and_is_plugged_once_that_has_run(notebook: Any) -> None:
+    opened = notebook(SETUP, "1")
+    page = opened.page
+    opened.run(0)
+    opened.card("count").wait_for()
+    opened.wait()
+    # a new socket is a cell below that of the picture, and plugged once it has run
+    port = opened.port("Output of double").bounding_box()
+    page.mouse.move(port["x"] + 5, port["y"] + 5)
+    page.mouse.down()
+    page.mouse.move(port["x"] + 60, port["y"] + 160, steps=6)
+    page.mouse.up()
+    opened.picture.get_by_role("option").filter(has_text="New socket fed by double").click()
+    panel = opened.picture.get_by_role("region", name="New socket")
+    panel.get_by_label("Name").fill("third")
+    panel.get_by_role("button", name="Add cell").click()
+    page.wait_for_function("() => jupyterapp.shell.currentWidget.content.model.cells.length === 3")
+    cell = "() => jupyterapp.shell.currentWidget.content.model.cells.get({}).sharedModel.getSource()"
+    assert page.evaluate(cell.format(1)) == "%%ec_socket\ndef third(value: int):\n    return value"
+    opened.run(1)
+    opened.picture.get_by_text("1 plug", exact=False).first.wait_for()
+
+
+def test_a_task_is_edited_in_the_picture_with_labs_own_editor_and_its_cell_has_the_new_text(notebook: Any) -> None:
+    opened = notebook(SETUP, "flow.submit('count', 'four').result()")
+    page = opened.page
+    opened.run(0)
+    opened.card("count").wait_for()
+    opened.wait()
+    opened.card("count").focus()
+    page.keyboard.press("Enter")
+    opened.picture.get_by_role("option").filter(has_text="Code").first.click()
+    panel = opened.picture.get_by_role("region", name="Code of count")
+    panel.get_by_role("button", name="Edit", exact=True).click()
+    panel.locator(".cm-content").wait_for()
+    page.keyboard.press("Control+End")
+    page.keyboard.type(" + 100")
+    page.keyboard.press("Control+Enter")
+    opened.picture.get_by_text("count runs version 2 from now on; its cell too").first.wait_for()
+    cell = "() => jupyterapp.shell.currentWidget.content.model.cells.get(0).sharedModel.getSource()"
+    assert "return len(text) + 100" in page.evaluate(cell)
+    opened.run(1)
+    page.locator(".jp-OutputArea-output").get_by_text("104", exact=True).wait_for()
+    panel.get_by_role("button", name="Go to its cell").click()
+    page.wait_for_function("() => jupyterapp.shell.currentWidget.content.activeCellIndex === 0")
+    # the same flow in a tab, where no kernel runs what is written
+    opened.picture.get_by_role("button", name="Open in tab").click()
+    tab = page.locator(".ec-tab")
+    tab.get_by_role("group", name="socket double").wait_for()
+    tab.get_by_role("group", name="socket double").focus()
+    page.keyboard.press("Enter")
+    tab.get_by_role("option").filter(has_text="Code").first.click()
+    tab.get_by_role("button", name="Edit", exact=True).click()
+    tab.get_by_role("button", name="Run as new version").click()
+    tab.get_by_role("alert").get_by_text("no kernel stands behind this picture", exact=False).wait_for()
+    # and what opens one is where people look
+    assert page.evaluate("() => jupyterapp.commands.label('ec-jupyter:open', { card: true })") == "Flow"
+    page.get_by_role("menuitem", name="View", exact=True).click()
+    page.get_by_role("menuitem", name="Flow: show panel").wait_for()
+
+
 def test_keys_that_lab_uses_too_stay_in_the_picture(notebook: Any) -> None:
     opened = notebook(SETUP, "1")
     opened.run(0)

@@ -29,6 +29,8 @@ ADDRESSES = [
     ("POST", ("flows", "sums", "start")),
     ("POST", ("flows", "sums", "stop")),
     ("POST", ("flows", "sums", "commands")),
+    ("POST", ("flows", "sums", "rename")),
+    ("POST", ("flows", "sums", "delete")),
     ("POST", ("flows", "sums", "sockets", "add_two")),
     ("GET", ("flows", "sums", "requests", "1")),
     ("GET", ("flows", "sums", "statistics")),
@@ -561,3 +563,28 @@ def test_a_question_is_answered_over_http_once_by_whom_the_server_knows_or_is_to
     assert flow.request(second).result(60) == "no"
     assert flow.request(second).output.endswith(" answered 'no'\n")
     assert web("flows", "sums", "requests", "99", "answer", body={"answer": "no"})[0] == 404
+
+
+def test_a_flow_is_duplicated_emptied_renamed_and_deleted(web, flow):
+    flow.submit("add_two", 1, 2).result(60)
+    twin = web.good("flows", "sums", "duplicate", body={"name": "twin"})
+    assert twin == {"ok": True, "key": "twin"}
+    web.good("flows", "twin", "start", body={})
+    there, made = web.good("flows", "sums"), web.good("flows", "twin")
+    for wiring in (there, made):
+        assert [(p["source"], p["target"], p["argument"]) for p in wiring["plugs"]] == [("add_two", "double", "x")]
+    assert made["sockets"].keys() == there["sockets"].keys()
+    assert not listed(web)["twin"]["counts"]["done"]
+    assert web("flows", "sums", "duplicate", body={"name": "twin"})[0] == 400
+    assert "cannot name a flow" in web("flows", "sums", "duplicate", body={"name": "../x"})[1]["error"]
+    # one that a notebook uses keeps its name, unless that is wanted all the same
+    status, refused = web("flows", "sums", "rename", body={"name": "other"})
+    assert (status, refused["type"]) == (409, "FlowInUseError")
+    web.good("flows", "sums", "clear", body={})
+    assert not listed(web)["sums"]["counts"]["done"]
+    assert web.good("flows", "twin", "rename", body={"name": "third"}) == {"ok": True, "key": "third"}
+    assert listed(web).keys() == {"sums", "third"}
+    web.good("flows", "third", "start", body={})
+    assert web.good("flows", "third", "delete", body={}) == {"ok": True, "key": None}
+    assert listed(web).keys() == {"sums"}
+    assert not flow.folder.with_name("third").exists()

@@ -109,6 +109,21 @@ def test_a_saved_flow_can_be_loaded_and_loading_again_changes_nothing(built: Any
     assert built.run("flow.submit('mean', one=5).result(60)") == 1.5
 
 
+def test_a_duplicate_has_the_same_wiring_works_by_itself_and_is_one_edit(built: Any) -> None:
+    built.run("flow.submit('mean', one=5)")
+    built.run("twin = flow.duplicate('twin')")
+    assert shape(built.run("twin._client.topology")) == shape(built.run("flow._client.topology"))
+    assert built.run("(twin.name, len(twin.requests()), len(twin.history()))") == ("twin", 0, 1)
+    built.run("twin.resume()")
+    assert built.run("twin.submit('fact', 5).result(60)") == 120
+    assert built.run("twin.submit('mean', one=5).result(60)") == 1.5
+    assert "there is a flow 'twin' already" in str(built.fail("flow.duplicate('twin')"))
+    built.run("twin.delete()")
+    built.run("flow.fix('add', y='x' * 100_000)")
+    assert "fixed value of add.y is in the file" in str(built.fail("flow.duplicate('twin')"))
+    assert not built.run("flow.folder.with_name('twin').exists()")
+
+
 def test_loading_is_one_edit_which_one_undo_takes_back(built: Any, tmp_path: Path) -> None:
     path = tmp_path / "flow.json"
     built.run(f"flow.save({str(path)!r})")

@@ -3,7 +3,7 @@
 import { copy, paste } from './copying';
 import { edit, pause, plug, removeSockets, retry, tidy, undo, unplug } from './edits';
 import { removeNote } from './notes';
-import { inLab, inTab, openTab } from './lab';
+import { askLab, inLab, inTab, openTab } from './lab';
 import { fullScreen, jsonOf, pngOf, svgOf } from './saving';
 import type { Choice, Panel, Store } from './store';
 import type { Graph, Plug } from './types';
@@ -133,6 +133,7 @@ function ofSocket(store: Store, graph: Graph, socket: string, at: Point | null):
     show(store, 'Run', { kind: 'run', socket }, 'with arguments of your own'),
     { text: 'Plug its output', hint: 'into an argument', run: () => open(store, { kind: 'output', socket }, at ?? undefined) },
     show(store, 'Details', { kind: 'socket', socket }),
+    show(store, 'Code', { kind: 'source', socket }, 'its versions; edit it'),
     show(store, 'Values', { kind: 'values', socket, id: null, run: null }, 'what it gave'),
     show(store, 'Failed requests', { kind: 'requests', socket, state: 'failed' }, `${failed}`),
     ...(failed ? [{ text: 'Retry all failed', run: () => void retry(store, { socket }) }] : []),
@@ -202,8 +203,20 @@ function commands(store: Store): Choice[] {
     show(store, 'History of edits', { kind: 'history' }),
     { text: 'Copy plugs', hint: 'Ctrl+C', run: () => void copy(store) },
     { text: 'Paste plugs', hint: 'Ctrl+V', run: () => void paste(store) },
-    ...exported(store)
+    ...exported(store),
+    ...(inLab() ? whole(store) : [])
   ];
+}
+
+/** What JupyterLab does to the flow as a whole; it asks before. */
+function whole(store: Store): Choice[] {
+  const verbs = { Rename: 'rename', Duplicate: 'duplicate', Clear: 'clear', Delete: 'delete' };
+  return Object.entries(verbs).map(([text, verb]) => ({
+    text: `${text} this flow`,
+    run: () => {
+      void askLab(store, 'manage', { verb })?.then(answer => answer.ok || store.say(answer.error ?? ''));
+    }
+  }));
 }
 
 function exported(store: Store): Choice[] {

@@ -7,7 +7,7 @@ import type { Answer } from './types';
 export const ASK = 'ec-lab';
 
 export interface LabQuestion {
-  what: 'tab' | 'cell' | 'jump' | 'highlight';
+  what: 'tab' | 'manage' | 'cell' | 'jump' | 'write' | 'editor';
   flow: string;
   args: Record<string, unknown>;
   /** Set by who answers. */

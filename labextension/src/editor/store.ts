@@ -35,6 +35,7 @@ export type Panel =
   | { kind: 'rename'; socket: string }
   | { kind: 'fix'; socket: string; argument: string }
   | { kind: 'node'; node: string }
+  | { kind: 'source'; socket: string }
   | { kind: 'newSocket'; wanted: Wanted }
   | { kind: 'log'; socket: string | null; run: number | null; level: Level; text: string }
   | { kind: 'metrics'; of: Kind | null; name: string | null }

@@ -47,6 +47,8 @@ export interface Socket {
   retries: number;
   timeout: number | null;
   fixed: Record<string, { type: string; text: string }>;
+  /** Text of what its arguments join by, where that is a key. */
+  key?: string | null;
   /** What the task says it returns, or null. */
   returns: string | null;
   doc: string;

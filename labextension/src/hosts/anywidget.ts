@@ -23,7 +23,20 @@ const GONE = 3000;
 /** An answer that takes longer, while numbers come: the kernel hears only after its cell. */
 const BUSY = 1000;
 /** What takes a while by itself, and says nothing of the kernel: a worker makes it. */
-const SLOW = new Set(['preview', 'request', 'svg', 'code', 'save', 'runs', 'lineage', 'timeline', 'past', 'part']);
+const SLOW = new Set([
+  'preview',
+  'request',
+  'svg',
+  'code',
+  'save',
+  'runs',
+  'lineage',
+  'timeline',
+  'past',
+  'part',
+  'versions',
+  'redefine'
+]);
 const LOOK = 250;
 /** Python gives a view up that says nothing for three times as long. */
 const HERE = 10_000;

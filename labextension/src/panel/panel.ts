@@ -25,7 +25,8 @@ export class FlowsPanel extends Widget {
 
   constructor(
     private _flows: Flows,
-    private _open: (key: string) => void
+    private _open: (key: string) => void,
+    private _more: (key: string, x: number, y: number) => void
   ) {
     super();
     this.id = 'ec-jupyter-flows';
@@ -121,6 +122,7 @@ export class FlowsPanel extends Widget {
 
   private _actions: Actions = {
     open: key => this._open(key),
+    more: (key, x, y) => this._more(key, x, y),
     start: key => void this._change(key, 'start'),
     stop: key => void this._change(key, 'stop'),
     addNode: async (key, args) => {

@@ -10,6 +10,7 @@ export interface Actions {
   open(key: string): void;
   start(key: string): void;
   stop(key: string): void;
+  more(key: string, x: number, y: number): void;
   addNode(key: string, args: Record<string, unknown>): Promise<Answer>;
 }
 
@@ -36,12 +37,18 @@ export class RowView {
       else actions.start(key);
     });
     this._form = new NodeForm(`Add a node to flow ${row.path}`, args => actions.addNode(key, args));
+    const more = button('More…', `Rename, duplicate, clear or delete flow ${row.path}`, () => {
+      const { left, bottom } = more.getBoundingClientRect();
+      actions.more(key, left, bottom);
+    });
+    more.setAttribute('aria-haspopup', 'menu');
     const buttons = element(
       'span',
       { class: 'ec-panel-buttons' },
       this._form.opener,
       button('Open', `Open flow ${row.path}`, () => actions.open(key)),
-      this._life
+      this._life,
+      more
     );
     const head = element('div', { class: 'ec-panel-head' }, this._name, this._state);
     const foot = element('div', { class: 'ec-panel-foot' }, buttons);

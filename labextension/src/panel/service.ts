@@ -105,6 +105,13 @@ export class Flows {
     return answer;
   }
 
+  /** Rename, duplicate, clear or delete a flow. */
+  async manage(key: string, verb: string, args: Record<string, unknown>): Promise<Answer> {
+    const answer = await this.ask(['flows', key, verb], args);
+    await this.refresh();
+    return answer;
+  }
+
   /** Ask the server; what went wrong is an answer. */
   async ask(path: string[], body?: unknown): Promise<Answer> {
     const url = URLExt.join(this.settings.baseUrl, 'ec', ...path.map(encodeURIComponent));

@@ -25,6 +25,7 @@ export class FlowTab extends Widget {
     this.title.caption = `Flow ${key.split(':').join('/')}`;
     // the editor's keys are its own: Lab has other uses for Delete
     this.node.dataset.lmSuppressShortcuts = 'true';
+    this.node.dataset['key'] = key;
     void this._begin();
   }
 

@@ -255,6 +255,40 @@ export class Flow {
     return this.commit(layout(next), `socket ${name}`);
   }
 
+  op_versions({ socket }) {
+    const { task } = need(this.graph, socket);
+    const old = this.versions?.[socket] ?? [];
+    return { rows: [...old, { version: task.version, created: Date.now() / 1000, client: 'flow.ipynb', file: '', source: task.source }] };
+  }
+
+  // as the kernel of the notebook does: what is no Python is refused with its line
+  op_redefine({ socket, source }) {
+    const wrong = source.split('\n').findIndex(line => line.includes('?'));
+    if (wrong >= 0) throw Object.assign(new Error('SyntaxError: invalid syntax'), { line: wrong + 1 });
+    const next = structuredClone(this.graph);
+    const { task } = need(next, socket);
+    (this.versions ??= {})[socket] = this.op_versions({ socket }).rows;
+    Object.assign(task, { source, version: task.version + 1 });
+    this.commit(next, `socket ${socket} v${task.version}`);
+    return { version: task.version };
+  }
+
+  op_when({ text, ...ends }) {
+    if (text.includes('?')) throw new Error(`when '${text}' is no expression: invalid syntax`);
+    const next = structuredClone(this.graph);
+    const made = next.plugs.find(p => ['source', 'target', 'argument', 'on'].every(key => p[key] === ends[key]));
+    made.when = text.trim() || null;
+    this.commit(next, 'when');
+    return {};
+  }
+
+  op_key({ socket, text }) {
+    const next = structuredClone(this.graph);
+    need(next, socket).key = text.trim() || null;
+    this.commit(next, 'key');
+    return {};
+  }
+
   op_start() {
     return {};
   }

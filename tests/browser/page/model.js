@@ -25,7 +25,7 @@ function answer(flow, op, args) {
   try {
     return { ok: true, ...flow.command(op, args) };
   } catch (error) {
-    return { ok: false, error: error.message };
+    return { ok: false, error: error.message, ...(error.line && { line: error.line }) };
   }
 }
 

@@ -15,11 +15,12 @@ import { PlugPanel } from './PlugPanel';
 import { ProcessorPanel } from './ProcessorPanel';
 import { RequestPanel, RequestsPanel } from './RequestsPanel';
 import { SocketPanel } from './SocketPanel';
+import { SourcePanel } from './SourcePanel';
 import { ValuesPanel } from './ValuesPanel';
 import { WaitingPanel } from './WaitingPanel';
 
 /** Kinds that need more room. */
-const WIDE = new Set<Panel['kind']>(['values', 'log', 'metrics']);
+const WIDE = new Set<Panel['kind']>(['source', 'values', 'log', 'metrics']);
 
 function title(panel: Panel): string {
   switch (panel.kind) {
@@ -45,6 +46,8 @@ function title(panel: Panel): string {
       return 'Add a processor';
     case 'addNode':
       return 'Add a node';
+    case 'source':
+      return `Code of ${panel.socket}`;
     case 'newSocket':
       return 'New socket';
     case 'code':
@@ -90,6 +93,8 @@ function body(panel: Panel): ReactNode {
       return <AddPanel />;
     case 'addNode':
       return <AddNodePanel />;
+    case 'source':
+      return <SourcePanel name={panel.socket} />;
     case 'newSocket':
       return <NewSocketPanel wanted={panel.wanted} />;
     case 'node':

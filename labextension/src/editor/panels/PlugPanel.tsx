@@ -6,6 +6,7 @@ import { edit, plugChange, unplug, unplugChange } from '../edits';
 import { useDepth, useGraph } from '../store';
 import type { Plug } from '../types';
 import { findPlug, keyOf, plugName } from '../wiring';
+import { PythonLine } from './PythonLine';
 
 export function PlugPanel({ plugKey }: { plugKey: string }): JSX.Element {
   const store = useStore();
@@ -36,7 +37,7 @@ function Options({ plug: made }: { plug: Plug }): JSX.Element {
       <p>
         {depth} on the way{plug.when && `, of results for which ${plug.when}`}
       </p>
-      <fieldset disabled={plug.when !== null}>
+      <fieldset>
         <label className="ec-check">
           <input data-first type="checkbox" checked={plug.map} onChange={event => void change({ map: event.target.checked })} />
           <span>
@@ -56,13 +57,27 @@ function Options({ plug: made }: { plug: Plug }): JSX.Element {
         </label>
         <label>
           <b>carries</b>
-          <select value={plug.on} onChange={event => void change({ on: event.target.value as Plug['on'] })}>
+          <select
+            value={plug.on}
+            disabled={plug.when !== null}
+            onChange={event => void change({ on: event.target.value as Plug['on'] })}
+          >
             <option value="result">results</option>
             <option value="error">errors of calls that failed for good</option>
           </select>
         </label>
       </fieldset>
-      {plug.when !== null && <p className="ec-muted">A plug with a condition is changed in code: its condition is Python.</p>}
+      <PythonLine
+        key={plug.when ?? ''}
+        label="when"
+        first={plug.when ?? ''}
+        placeholder="result > 0"
+        hint="Python over result: only results for which it holds are carried. Empty: all of them."
+        send={text =>
+          store.command('when', { source: made.source, target: made.target, argument: made.argument, on: made.on, text })
+        }
+        said={text => `${plugName(made)} carries ${text ? `what ${text} holds for` : 'all'}`}
+      />
       <div className="ec-acts">
         <button onClick={() => void unplug(store, [made])}>Unplug</button>
         <button onClick={() => store.goTo({ kind: 'argument', socket: plug.target, argument: plug.argument })}>

@@ -5,6 +5,7 @@ import { useStore } from '../context';
 import { edit, pause, removeSockets, retry } from '../edits';
 import { useCounts, useGraph, useView, type Panel } from '../store';
 import { feeding, ports } from '../wiring';
+import { PythonLine } from './PythonLine';
 
 export function SocketPanel({ name }: { name: string }): JSX.Element {
   const store = useStore();
@@ -37,6 +38,7 @@ export function SocketPanel({ name }: { name: string }): JSX.Element {
         <button onClick={() => void pause(store, { socket: name }, !paused)}>{paused ? 'Resume' : 'Pause'}</button>
         {show('Values', { kind: 'values', socket: name, id: null, run: null })}
         {show('Requests', { kind: 'requests', socket: name, state: null })}
+        {show('Code', { kind: 'source', socket: name })}
         {show('Waiting', { kind: 'waiting', socket: name, argument: null })}
         {counts.failed > 0 && show(`Failed: ${counts.failed}`, { kind: 'requests', socket: name, state: 'failed' })}
         {counts.failed > 0 && <button onClick={() => void retry(store, { socket: name })}>Retry all failed</button>}
@@ -61,6 +63,17 @@ export function SocketPanel({ name }: { name: string }): JSX.Element {
           ))}
         </select>
       </label>
+      {ports(socket).length > 1 && (
+        <PythonLine
+          key={socket.key ?? ''}
+          label="key"
+          first={socket.key ?? ''}
+          placeholder="value.id"
+          hint="Python over value: values for which it is equal meet in a call. Empty: those of the same run meet."
+          send={text => store.command('key', { socket: name, text })}
+          said={text => `${name} joins ${text ? `by ${text}` : 'by run'}`}
+        />
+      )}
       <table>
         <caption>Arguments</caption>
         <tbody>
@@ -86,11 +99,6 @@ export function SocketPanel({ name }: { name: string }): JSX.Element {
           })}
         </tbody>
       </table>
-      <details>
-        <summary>Source</summary>
-        <pre>{task.source}</pre>
-        <p className="ec-muted">{task.file}</p>
-      </details>
     </>
   );
 }

@@ -1,0 +1,146 @@
+"""Python that a person writes in the picture: a task, a plug's condition, a socket's key.
+
+It runs in the notebook's own kernel, as cells do.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ec_jupyter.client import names
+from ec_jupyter.client.source import EXCERPT, is_ours, used
+from ec_jupyter.errors import DeclarationError, EcError, SocketNotFoundError, by_name
+from ec_jupyter.notebook.cell import Cell
+from ec_jupyter.notebook.conditions import Expression
+from ec_jupyter.notebook.stale import WATCH
+
+if TYPE_CHECKING:
+    from ec_jupyter.notebook.flow import Flow
+
+Fields = dict[str, Any]
+
+
+def answer(flow: Flow, op: str, args: Mapping[str, Any]) -> Fields:
+    """Do what a picture asks of this kernel; an error has the line of the code that it is about, if it is about one."""
+    try:
+        return {"ok": True, **OPS[op](flow, args)}
+    except (KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, EcError):
+            return {"ok": False, "error": str(error)}
+        return {"ok": False, "error": f"command {op!r} cannot be read: {type(error).__name__}: {error}"}
+    except _WrongCodeError as error:
+        return {"ok": False, "error": str(error), "line": error.line}
+    except EcError as error:
+        return {"ok": False, "error": str(error)}
+
+
+class _WrongCodeError(EcError, ValueError):
+    """The code that was written is not Python, or does not run."""
+
+    def __init__(self, text: str, line: int | None) -> None:
+        super().__init__(text)
+        self.line = line
+
+
+# -- a task --------------------------------------------------------------------
+def redefine(flow: Flow, args: Mapping[str, Any]) -> Fields:
+    """Run the code of a task as its cell would be, and make it the next version."""
+    name, text = str(args["socket"]), str(args["source"])
+    record = by_name(flow._client.topology["sockets"], name, SocketNotFoundError)
+    shell = _shell()
+    if len(text) > EXCERPT:
+        raise DeclarationError(f"the code of socket {name!r} is too long for the picture: edit it in its cell")
+    _refuse_strangers(flow, name, record["task"])
+    _refuse_before_its_cells(name, record["task"], text, shell.user_ns)
+    _run(flow, shell, name, text)
+    return {"version": flow._client.topology["sockets"][name]["task"]["version"]}
+
+
+def _shell() -> Any:
+    from IPython.core.getipython import get_ipython
+
+    shell = get_ipython()
+    if shell is None:
+        raise DeclarationError("there is no notebook here: code is run by the kernel of the notebook that declared it")
+    return shell
+
+
+def _refuse_strangers(flow: Flow, name: str, task: Mapping[str, Any]) -> None:
+    owner, mine = task.get("client", ""), names.client_name()
+    # two kernels without a notebook may be one person's restart
+    if owner in ("", mine) or owner in flow.formerly or (owner.startswith("kernel ") and mine.startswith("kernel ")):
+        return
+    raise DeclarationError(
+        f"the code of socket {name!r} belongs to {owner!r}, where what it uses is known: edit it there"
+    )
+
+
+def _refuse_before_its_cells(name: str, task: Mapping[str, Any], text: str, space: Mapping[str, Any]) -> None:
+    """After a restart the kernel does not know yet what the task has taken from other cells."""
+    needs = set(task.get("captured", ())).intersection(used(text))
+    lacks = sorted(word for word in needs if word not in space and not hasattr(builtins, word))
+    if lacks:
+        raise DeclarationError(
+            f"this kernel does not know {', '.join(lacks)}, which {name!r} uses: run the cells above it first"
+        )
+
+
+def _run(flow: Flow, shell: Any, name: str, text: str) -> None:
+    first = f"%%ec_socket {name}"
+    try:
+        cell = Cell(shell, first, text)
+        task = cell.task(name)
+    except EcError as error:
+        cause = error.__context__
+        line = cause.lineno - 1 if isinstance(cause, SyntaxError) and cause.lineno else None
+        raise _WrongCodeError(str(error), line) from None
+    try:
+        space = cell.run()
+    except Exception as error:
+        if isinstance(error, EcError):
+            raise
+        raise _WrongCodeError(f"{type(error).__name__}: {error}", cell.line_of(error)) from None
+    # a decorator of ours has declared it
+    if not _declares(text):
+        flow.declare(space[task], name)
+
+
+def _declares(text: str) -> bool:
+    functions = [n for n in ast.parse(text).body if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    return any(is_ours(decorator) for function in functions for decorator in function.decorator_list)
+
+
+# -- conditions and keys ---------------------------------------------------------
+def condition(flow: Flow, args: Mapping[str, Any]) -> Fields:
+    """Give a plug a condition, or (an empty text) none; the rest of it stays."""
+    source, target, argument, on = (str(args[word]) for word in ("source", "target", "argument", "on"))
+    ends = (source, target, argument, on)
+    found = [p for p in flow._client.topology["plugs"] if (p["source"], p["target"], p["argument"], p["on"]) == ends]
+    if not found:
+        raise DeclarationError(f"there is no plug {source} -> {target}.{argument} any more")
+    text = str(args["text"]).strip()
+    when: Any = Expression(text, _shell().user_ns) if text else None
+    flow.plug(
+        source, target, argument=argument, on=on, map=found[0]["map"], gather=found[0]["gather"], when=when, cycle=True
+    )
+    return {}
+
+
+def key(flow: Flow, args: Mapping[str, Any]) -> Fields:
+    """Have a socket join by a key: an expression over ``value``."""
+    name, text = str(args["socket"]), str(args["text"]).strip()
+    by_name(flow._client.topology["sockets"], name, SocketNotFoundError)
+    if name not in WATCH.tasks(flow):
+        raise DeclarationError(f"this kernel has not run the cell of {name!r}: run it, or write --key in its line")
+    task, given = WATCH.tasks(flow)[name]
+    options: Any = {} if given is None else {"signature": given}
+    options |= {"key": Expression(text, _shell().user_ns)} if text else {"join": "run"}
+    flow.declare(task, name, **options)
+    return {}
+
+
+OPS: dict[str, Callable[[Flow, Mapping[str, Any]], Fields]] = {"redefine": redefine, "when": condition, "key": key}
+"""What only a kernel can do for a picture."""

@@ -1,0 +1,95 @@
+"""What is done to a flow as a whole, from the list of flows: renamed, copied, emptied, deleted."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path, PurePosixPath
+
+from jupyter_server.auth.decorator import authorized
+from tornado import web
+
+from ec_jupyter.client import names
+from ec_jupyter.client.client import Client
+from ec_jupyter.client.duplicate import duplicate
+from ec_jupyter.client.launch import ended, running
+from ec_jupyter.errors import DeclarationError, FlowInUseError
+from ec_jupyter.server import probe
+from ec_jupyter.server.checks import field, told
+from ec_jupyter.server.handlers import Handler
+from ec_jupyter.server.keys import key_of
+from ec_jupyter.server.links import CLIENT_NAME, executable_of
+
+VERBS = "rename|duplicate|clear|delete"
+
+
+class ManageHandler(Handler):
+    """A flow as a whole."""
+
+    @web.authenticated
+    @authorized
+    @told
+    async def post(self, key: str, verb: str) -> None:
+        """Do it; the answer has the key of the flow that is there now, if there is one."""
+        folder, body = await self.flows.folder(key), await self.body()
+        force, links = field(body, "force", bool, False), self.flows.links
+        made: Path | None = folder
+        if verb == "clear":
+            async with links.use(folder, start=True) as client:
+                await links.thread(client.ask, "clear", {"by": "picture"})
+        elif verb == "duplicate":
+            made = await links.thread(_copied, folder, field(body, "name", str))
+        else:
+            target = _target(folder, field(body, "name", str)) if verb == "rename" else None
+            if await links.thread(running, folder):
+                async with links.use(folder) as client:
+                    await links.thread(_left, client, f"{verb}d", force)
+            links.forget(folder)
+            made = await links.thread(_moved, folder, target)
+        self.flows.changed()
+        # beside the one it was: only the last part of the key is another
+        beside = [*key.split(":")[:-1], key_of(PurePosixPath(), made.name)] if made else []
+        self.answer({"ok": True, "key": ":".join(beside) or None})
+
+
+def _target(folder: Path, name: str) -> Path:
+    target = folder.with_name(names.plain_name(name, "flow"))
+    if target.exists():
+        raise DeclarationError(f"there is a flow {name!r} already in {folder.parent.parent.name or folder.parent}")
+    return target
+
+
+def _copied(folder: Path, name: str) -> Path:
+    """A new flow of the same wiring, stopped."""
+    target = _target(folder, name)
+    executable = executable_of(probe.read(folder).get("executable"))
+    client = Client.open(target, name, client_name=CLIENT_NAME, executable=executable, follow=False)
+    try:
+        duplicate(folder, client)
+    except BaseException:
+        client.stop()
+        client.close()
+        shutil.rmtree(target, ignore_errors=True)
+        raise
+    client.close()
+    return target
+
+
+def _left(client: Client, what: str, force: bool) -> None:
+    """End the engine, unless others use it."""
+    reply, _ = client.ask("query", {"what": "clients", "but": client.id})
+    if reply["names"] and not force:
+        others = ", ".join(sorted({name or "another program" for name in reply["names"]}))
+        raise FlowInUseError(f"flow {client.name!r} is in use by {others} and was not {what}; close it there first")
+    pid = client.engine_pid
+    client.stop()
+    ended(pid, client.name)
+
+
+def _moved(folder: Path, target: Path | None) -> Path | None:
+    """Under its new name, or gone."""
+    if target is not None:
+        return folder.rename(target)
+    # gone at once, and then bit by bit
+    shutil.rmtree(folder.rename(folder.with_name(f".{folder.name}.{os.getpid()}")))
+    return None
