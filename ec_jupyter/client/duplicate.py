@@ -115,7 +115,7 @@ class _Copy:
         task = json.loads(text)
         change = {
             "op": "socket", "name": record["name"], "processor": record["processor"], "client": task.get("client"),
-            "task": {key: task[key] for key in _TASK if key in task and (key != "ask" or task[key])}, "blob": self._blob(task["sha256"]),
+            "task": {key: task[key] for key in _TASK if key in task}, "blob": self._blob(task["sha256"]),
             **{key: record[key] for key in _OPTIONS if record.get(key) not in (None, [])},
         }  # fmt: skip
         if record.get("join") == "key":

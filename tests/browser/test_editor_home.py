@@ -143,6 +143,17 @@ def test_open_in_tab_asks_the_lab_around_the_picture(editor_page):
     assert picture.page.evaluate("() => asked") == [["tab", "demo", {}]]
 
 
+def test_where_a_front_end_lacks_something_the_help_says_so_in_one_line(editor_page):
+    picture = editor_page()
+    picture.button("Help").click()
+    expect(picture.panel("Help").locator(".ec-warn")).to_have_count(0)
+    picture.panel("Help").get_by_role("button", name="Close").click()
+    picture.page.evaluate("() => { document.body.dataset.vscodeThemeKind = 'vscode-light' }")
+    picture.button("Help").click()
+    said = "In VS Code: Edits wait until a running cell has ended"
+    expect(picture.panel("Help").locator(".ec-warn")).to_contain_text(said)
+
+
 def test_the_picture_fills_the_screen_and_comes_back(editor_page):
     picture = editor_page()
     picture.button("Full screen").click()

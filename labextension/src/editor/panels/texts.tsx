@@ -1,6 +1,7 @@
 /** Panels to read: the flow as code, its history, the keys. */
 
 import { useState, type JSX } from 'react';
+import { missing } from '../around';
 import { useStore } from '../context';
 import { useGraph } from '../store';
 import { clock } from '../words';
@@ -87,8 +88,10 @@ const KEYS: [string, string][] = [
 ];
 
 export function HelpPanel(): JSX.Element {
+  const lacks = missing();
   return (
     <>
+      {lacks && <p className="ec-warn">{lacks}</p>}
       <p>
         <b>To plug</b>, drag from an output to an argument; or click the one, then the other; or press Enter on an output.
         Arguments that fit turn green and get a tick, others red and a cross.
