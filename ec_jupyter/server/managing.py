@@ -13,7 +13,7 @@ from ec_jupyter.client import names
 from ec_jupyter.client.client import Client
 from ec_jupyter.client.duplicate import duplicate
 from ec_jupyter.client.launch import ended, running
-from ec_jupyter.errors import DeclarationError, FlowInUseError
+from ec_jupyter.errors import DeclarationError, EcError, FlowInUseError
 from ec_jupyter.server import probe
 from ec_jupyter.server.checks import field, told
 from ec_jupyter.server.handlers import Handler
@@ -63,16 +63,22 @@ def _copied(folder: Path, name: str) -> Path:
     """A new flow of the same wiring, stopped."""
     target = _target(folder, name)
     executable = executable_of(probe.read(folder).get("executable"))
-    client = Client.open(target, name, client_name=CLIENT_NAME, executable=executable, follow=False)
+    client = Client.open(target, name, client_name=CLIENT_NAME, executable=executable)
     try:
         duplicate(folder, client)
-    except BaseException:
-        client.stop()
-        client.close()
-        shutil.rmtree(target, ignore_errors=True)
+    except EcError:
+        _end(client)
+        shutil.rmtree(target)
         raise
-    client.close()
+    _end(client)
     return target
+
+
+def _end(client: Client) -> None:
+    pid = client.engine_pid
+    client.stop()
+    ended(pid, client.name)
+    client.close()
 
 
 def _left(client: Client, what: str, force: bool) -> None:

@@ -210,7 +210,7 @@ def test_a_task_is_edited_in_the_picture_with_labs_own_editor_and_its_cell_has_t
     opened.picture.get_by_role("option").filter(has_text="Code").first.click()
     panel = opened.picture.get_by_role("region", name="Code of count")
     panel.get_by_role("button", name="Edit", exact=True).click()
-    panel.locator(".cm-content").wait_for()
+    panel.locator(".cm-content:focus").wait_for()
     page.keyboard.press("Control+End")
     page.keyboard.type(" + 100")
     page.keyboard.press("Control+Enter")

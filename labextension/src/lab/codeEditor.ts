@@ -13,7 +13,6 @@ export function editorIn(
   model.sharedModel.setSource(text);
   const editor = factoryService.newInlineEditor({ host, model, config: { lineNumbers: true } });
   model.sharedModel.changed.connect(() => changed(model.sharedModel.getSource()));
-  editor.focus();
   end.addEventListener('abort', () => {
     editor.dispose();
     model.dispose();

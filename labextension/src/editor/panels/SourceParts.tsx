@@ -110,6 +110,10 @@ function Field({ text, change, line }: FieldProps): JSX.Element {
     void askLab(store, 'editor', args)?.then(answer => setTheirs(answer.ok));
     return () => end.abort();
   }, [store]);
+  // what is hidden takes no focus
+  useEffect(() => {
+    if (theirs) host.current!.querySelector<HTMLElement>('[contenteditable=true]')?.focus();
+  }, [theirs]);
   return (
     <div className="ec-writing" style={{ '--ec-line-at': line } as React.CSSProperties} data-line={line || undefined}>
       <div ref={host} hidden={!theirs} className="ec-lab-editor" />
@@ -124,7 +128,7 @@ function Field({ text, change, line }: FieldProps): JSX.Element {
             aria-invalid={line > 0}
             value={text}
             onChange={event => change(event.target.value)}
-            onKeyDown={event => indent(event, change)}
+            onKeyDown={indent}
           />
         </div>
       )}
@@ -133,13 +137,14 @@ function Field({ text, change, line }: FieldProps): JSX.Element {
 }
 
 /** Enter keeps the indentation. Tab leaves the field: nobody may be held in it. */
-function indent(event: KeyboardEvent<HTMLTextAreaElement>, change: (text: string) => void): void {
+function indent(event: KeyboardEvent<HTMLTextAreaElement>): void {
   if (event.key !== 'Enter' || event.ctrlKey || event.metaKey) return;
   const field = event.currentTarget;
   const { value, selectionStart: at, selectionEnd: to } = field;
   const before = value.slice(value.lastIndexOf('\n', at - 1) + 1, at);
   const space = /^\s*/.exec(before)![0] + (before.trimEnd().endsWith(':') ? '    ' : '');
   event.preventDefault();
-  change(`${value.slice(0, at)}\n${space}${value.slice(to)}`);
-  requestAnimationFrame(() => field.setSelectionRange(at + 1 + space.length, at + 1 + space.length));
+  // at once: the next key may be on its way
+  field.setRangeText(`\n${space}`, at, to, 'end');
+  field.dispatchEvent(new Event('input', { bubbles: true }));
 }
