@@ -8,19 +8,30 @@ from __future__ import annotations
 import ast
 import builtins
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from ec_jupyter.client import names
 from ec_jupyter.client.source import EXCERPT, is_ours, used
 from ec_jupyter.errors import DeclarationError, EcError, SocketNotFoundError, by_name
 from ec_jupyter.notebook.cell import Cell
 from ec_jupyter.notebook.conditions import Expression
-from ec_jupyter.notebook.stale import WATCH
-
-if TYPE_CHECKING:
-    from ec_jupyter.notebook.flow import Flow
+from ec_jupyter.notebook.stale import WATCH, Watched
 
 Fields = dict[str, Any]
+
+
+class Flow(Watched, Protocol):
+    """What is wired here of a flow."""
+
+    formerly: frozenset[str | None]
+
+    @property
+    def plug(self) -> Callable[..., Any]:
+        """Makes a plug, or changes one."""
+
+    @property
+    def declare(self) -> Callable[..., Any]:
+        """Makes a function the task of a socket."""
 
 
 def answer(flow: Flow, op: str, args: Mapping[str, Any]) -> Fields:
