@@ -425,7 +425,12 @@ def test_nothing_is_added_to_notebooks(show: Any, lab: Lab, flow: Flow) -> None:
 
 def test_lab_tells_of_failures_and_of_the_end_of_a_flow_that_asks_for_it(flow: Flow, show: Any) -> None:
     flow.notify(to="lab")
+    flow.notify("end", to="browser")
     page = show()
+    page.evaluate(
+        "() => { window.popped = []; window.Notification = class {"
+        " static permission = 'granted'; constructor(title, { body }) { popped.push(body) } } }"
+    )
     told = "key => Object.keys(localStorage).some(one => one.startsWith('ec-jupyter:told:') && one.endsWith(key))"
     page.wait_for_function(told, arg=flow.name)
     for x in (13, 1):
@@ -433,3 +438,4 @@ def test_lab_tells_of_failures_and_of_the_end_of_a_flow_that_asks_for_it(flow: F
     flow.wait(60)
     page.locator(".Toastify__toast", has_text=f"flow '{flow.name}': 1 call has failed").wait_for()
     page.locator(".Toastify__toast", has_text=f"flow '{flow.name}' has ended its work: 1 done, 1 failed").wait_for()
+    assert page.evaluate("popped") == [f"flow '{flow.name}' has ended its work: 1 done, 1 failed"]
