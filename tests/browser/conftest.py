@@ -195,6 +195,15 @@ class Picture:
         """Takes what the open list calls `text`."""
         self.chooser.get_by_role("option").filter(has_text=text).first.click()
 
+    def search(self, text: str) -> None:
+        """Takes the first thing that the search finds for `text`."""
+        self.button("Search").click()
+        # a key that is pressed before the field has the focus is lost
+        self.page.wait_for_function("() => document.activeElement.closest('.ec-chooser')")
+        self.page.keyboard.type(text)
+        self.chooser.get_by_role("option").first.wait_for()
+        self.page.keyboard.press("Enter")
+
     def drag(self, start: Any, end: Any, *, drop: bool = True) -> None:
         """Drags from the middle of one element to the middle of another."""
         x, y = _middle(start)

@@ -146,18 +146,14 @@ def test_far_view_shows_names_and_states_and_no_rows(editor_page):
     expect(picture.card("step_0")).to_have_attribute("title", "step_0: failed")
     expect(picture.editor.locator(".ec-count")).to_have_count(0)
     expect(picture.page.locator(".react-flow__edge")).to_have_count(400)
-    picture.button("Search").click()
-    picture.page.keyboard.type("socket step_0")
-    picture.page.keyboard.press("Enter")
+    picture.search("socket step_0")
     expect(picture.output("step_0")).to_be_visible()
     expect(picture.plug("step_0 step_1 one result")).to_be_attached()
 
 
 def test_what_is_out_of_sight_of_a_large_picture_is_not_drawn(editor_page):
     picture = editor_page("many")
-    picture.button("Search").click()
-    picture.page.keyboard.type("socket step_0")
-    picture.page.keyboard.press("Enter")
+    picture.search("socket step_0")
     expect(picture.output("step_0")).to_be_visible()
     assert picture.editor.locator(".ec-card").count() < 60
 

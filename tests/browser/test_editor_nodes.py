@@ -121,9 +121,7 @@ def test_the_outline_lists_nodes_and_opens_them_by_keyboard(editor_page):
 
 def test_a_node_is_found_by_search(editor_page):
     picture = editor_page("six")
-    picture.button("Search").click()
-    picture.page.keyboard.type("node lab2")
-    picture.page.keyboard.press("Enter")
+    picture.search("node lab2")
     expect(picture.panel("Node lab2")).to_be_visible()
 
 

@@ -112,6 +112,7 @@ def test_values_are_reached_by_keyboard(editor_page):
     expect(picture.last("count").locator(".ec-short")).to_have_text("41")
     picture.card("count").focus()
     picture.page.keyboard.press("Enter")
+    expect(picture.chooser).to_be_visible()
     picture.page.keyboard.type("Values")
     picture.page.keyboard.press("Enter")
     panel = picture.panel("Values of count")

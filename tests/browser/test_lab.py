@@ -229,11 +229,14 @@ def test_a_list_of_which_nothing_has_come_is_discarded_and_calls_name_their_elem
 def test_a_plug_is_made_and_taken_back_with_the_keyboard_alone(show: Any, flow: Flow) -> None:
     page = show()
     row(page, flow).get_by_role("button", name=f"Open flow {flow.name}/{flow.name}").click()
-    port(page, "Output of add_two").focus()
-    page.keyboard.press("Enter")
+    # a tab that has just come may take the focus once more: the list does not open by a key that goes elsewhere
+    port(page, "Output of add_two").press("Enter")
+    page.wait_for_function("() => document.activeElement.closest('.ec-chooser')")
     page.keyboard.type("double")
+    page.locator(".ec-chooser").get_by_role("option").filter(has_text="double").first.wait_for()
     page.keyboard.press("Enter")
     wait_for(lambda: [(p.source, p.target, p.argument) for p in flow.plugs] == [("add_two", "double", "x")])
+    page.wait_for_function("() => document.activeElement.closest('.ec-root')")
     page.keyboard.press("Control+z")
     wait_for(lambda: not flow.plugs)
 
@@ -388,7 +391,7 @@ def test_the_panel_works_by_keyboard_and_says_what_happened(show: Any, flow: Flo
     page.keyboard.press("Enter")
     panel(page).get_by_role("status").get_by_text(f"flow {flow.name} stopped").wait_for(state="attached")
     # the same button, not another one in its place
-    assert page.evaluate("() => document.activeElement.textContent") == "Start"
+    page.wait_for_function("() => document.activeElement.textContent === 'Start'")
     page.keyboard.press("Shift+Tab")
     page.keyboard.press("Enter")
     page.get_by_text(f"Flow {flow.name} is stopped.").wait_for()
