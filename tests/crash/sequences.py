@@ -114,7 +114,7 @@ class Sequence:
         """Ask all there is to ask; the requests."""
         flow = self.flow
         rows = flow.requests()
-        for what in ("waiting", "counts", "tree", "rates"):
+        for what in ("waiting", "counts", "tree", "rates", "statistics", "log"):
             flow.query(what)
         flow.ask("history")
         for name in self.sockets:

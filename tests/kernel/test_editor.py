@@ -174,7 +174,7 @@ def test_a_picture_that_looks_at_a_stopped_flow_starts_no_engine_and_a_click_doe
     for view in ("one", "two"):
         page.send(k="look", visible=False, view=view)
         page.send(k="hello", view=view)
-    for op in ("requests", "history", "waiting", "rates"):
+    for op in ("requests", "history", "waiting", "rates", "statistics", "log"):
         assert not page.ask(op, socket="emit")["ok"]
     assert page.ask("svg")["text"].startswith("<svg ")
     assert page.run("running(flow.folder)") == "False"
