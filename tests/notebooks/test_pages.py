@@ -30,10 +30,10 @@ PAGES = [
     )
     if page.name not in ELSEWHERE and blocks_of(page)
 ]
+QUIET = "%load_ext ec_jupyter\n%config EC.progress_delay = -1"
+"""No bar among the outputs, however slow the machine."""
 AFRESH = """\
 %reset -f
-%load_ext ec_jupyter
-%config EC.progress_delay = -1
 import ec_jupyter as ec
 
 flow = ec.flow()
@@ -71,6 +71,7 @@ def check(block: Block, kernel: Any) -> None:
     elif block.kind == "python":
         if block.mark == "restart":
             kernel.restart()
+            kernel.run(QUIET)
         shown = kernel.run(block.code).text
         if block.said is not None:
             assert re.fullmatch(re.escape(block.said).replace("…", ".*"), shown, re.DOTALL), block.code
@@ -81,6 +82,7 @@ def test_every_block_of_the_page_runs_and_comes_to_what_it_says(page: Path, read
     blocks = blocks_of(page)
     assert {block.code: block.problem for block in blocks if block.problem} == {}
     if any(block.kind == "python" and not block.reason for block in blocks):
+        reader.run(QUIET)
         reader.run(AFRESH)
     for block in blocks:
         check(block, reader)
