@@ -28,14 +28,18 @@ from tests.browser.test_lab_notebook import Notebook  # noqa: E402
 from tests.notebooks.blocks import blocks_of  # noqa: E402
 
 
+OPEN = re.compile(r"Open flow (film:|.*/)?flights$")
+
+
 def opened(page: Page, lab: Lab, theme: str) -> Any:
     """The flow's tab in JupyterLab."""
+    page.set_default_timeout(120_000)
     page.goto(f"{lab.address}/lab/workspaces/pictures?token={TOKEN}&reset")
     page.wait_for_function("() => window.jupyterapp?.commands.hasCommand('ec-jupyter:open')")
     page.evaluate("() => jupyterapp.restored.then(() => true)")
     page.evaluate("theme => jupyterapp.commands.execute('apputils:change-theme', {theme})", theme)
     page.evaluate("() => jupyterapp.commands.execute('ec-jupyter:show-panel')")
-    page.get_by_role("region", name="Flows", exact=True).get_by_role("button", name="Open flow flights").click()
+    page.get_by_role("region", name="Flows", exact=True).get_by_role("button", name=OPEN).click()
     editor = page.get_by_role("region", name="Flow editor")
     editor.get_by_role("group", name="socket join_day", exact=True).wait_for()
     editor.get_by_role("button", name="Fit").click()
