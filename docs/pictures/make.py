@@ -27,8 +27,7 @@ from tests.browser.labkit import TOKEN, Lab, wait_for  # noqa: E402
 from tests.browser.test_lab_notebook import Notebook  # noqa: E402
 from tests.notebooks.blocks import blocks_of  # noqa: E402
 
-
-OPEN = re.compile(r"Open flow (film:|.*/)?flights$")
+OPEN = re.compile("Open flow .*flights$")
 
 
 def opened(page: Page, lab: Lab, theme: str) -> Any:
