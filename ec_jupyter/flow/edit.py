@@ -368,6 +368,9 @@ def _unfix(draft: Draft, change: Change) -> None:
 def _note(draft: Draft, change: Change) -> None:
     """Make a note, or change what one says and where it is."""
     old = _known_note(draft, change["id"]) if change.get("id") is not None else None
+    for word in ("text", "place") if old is None else ():
+        if word not in change:
+            raise DeclarationError(f"a new note lacks its {word}")
     text = change["text"] if "text" in change or old is None else old.text
     place = tuple(change["place"]) if "place" in change or old is None else old.place
     note = Note(old.id if old else draft.new_id(), text, place)
