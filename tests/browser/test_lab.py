@@ -260,6 +260,22 @@ def test_a_flow_is_stopped_and_started_in_the_panel_and_its_tab_follows(show: An
     page.get_by_role("group", name="socket double", exact=True).get_by_text("failed").first.wait_for()
 
 
+def test_a_flow_is_duplicated_and_its_twin_deleted_from_the_panel(show: Any, flow: Flow) -> None:
+    page, twin = show(), f"{flow.name}_twin"
+    more = f"Rename, duplicate, clear or delete flow {flow.name}"
+    row(page, flow).get_by_role("button", name=f"{more}/{flow.name}", exact=True).click()
+    page.get_by_role("menuitem", name="Duplicate…").click()
+    page.get_by_role("dialog").get_by_role("textbox").fill(twin)
+    page.get_by_role("dialog").get_by_role("button", name="Duplicate").click()
+    made = panel(page).get_by_role("listitem").filter(has=page.get_by_role("button", name=twin, exact=True))
+    made.get_by_text("stopped").wait_for()
+    made.get_by_role("button", name=f"{more}/{twin}", exact=True).click()
+    page.get_by_role("menuitem", name="Delete…").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    made.wait_for(state="detached")
+    assert not flow.folder.with_name(twin).exists()
+
+
 def test_looking_at_a_stopped_flow_asks_before_it_starts_it(show: Any, flow: Flow) -> None:
     flow.stop()
     wait_for(lambda: not running(flow.folder))
