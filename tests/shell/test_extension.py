@@ -15,9 +15,12 @@ from ec_jupyter.notebook.config import EC, settings
 from ec_jupyter.notebook.lines import call_arguments, ends
 
 MAGICS = [
+    "ec_answer",
+    "ec_ask",
     "ec_cancel",
     "ec_debug",
     "ec_flow",
+    "ec_log",
     "ec_node",
     "ec_pause",
     "ec_plug",
@@ -28,6 +31,7 @@ MAGICS = [
     "ec_resume",
     "ec_retry",
     "ec_socket",
+    "ec_statistics",
     "ec_status",
     "ec_stop",
     "ec_submit",
