@@ -61,7 +61,7 @@ def _filter(core: Core, header: Header, running: dict[int, float]) -> tuple[str,
         among = f"IN (SELECT value FROM json_each(:asking)) AND r.state = 'queued' AND r.state NOT IN {ENDED_WELL}"
         terms.append(f"r.socket {among if state == ASKED else 'NOT IN (SELECT value FROM json_each(:asking))'}")
         parameters["asking"] = id_list(core.topology.asking)
-    elif state is not None and state != ASKED:
+    elif state is not None and state != "running":
         if state not in STATES:
             raise FrameError(f"no request is ever {state!r}; states: {', '.join(SHOWN)}")
         # a literal, and said twice: else SQLite does not see that an index has them

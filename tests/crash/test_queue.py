@@ -225,7 +225,7 @@ def test_counts_follow_every_change_of_state(flow, marks, gate):
     flow.ask("cancel", ids=[ids[2]])
     gate.open()
     flow.drained()
-    expected = dict.fromkeys(("waiting", "queued", "running", "failed", "skipped", "arrived"), 0) | {
+    expected = dict.fromkeys(("waiting", "queued", "running", "asked", "failed", "skipped", "arrived"), 0) | {
         "done": 2,
         "cancelled": 1,
         "progress": None,
