@@ -99,6 +99,10 @@ async function scopedFlowStyle() {
 await scopedFlowStyle();
 await mkdir(STATIC, { recursive: true });
 const { metafile } = await bundle({ entry: 'src/widget.ts', outfile: join(STATIC, 'editor.js') });
+// what is loaded when it is first opened
+for (const part of ['timeline']) {
+  await bundle({ entry: `src/${part}/chart.ts`, outfile: join(STATIC, `${part}.js`) });
+}
 await bundle({ entry: 'style/editor.css', outfile: join(STATIC, 'editor.css') });
 await writeFile(join(STATIC, 'editor.licenses.json'), JSON.stringify(await licences(metafile), null, 1) + '\n');
 

@@ -362,7 +362,7 @@ def _preview(client: Client, args: Fields) -> Fields:
 
 
 def _requests(client: Client, args: Fields) -> Fields:
-    keys = ("socket", "state", "run", "ids", "by", "newest")
+    keys = ("socket", "state", "run", "ids", "by", "newest", "before", "after", "met")
     asked = {key: args[key] for key in keys if args.get(key) is not None}
     reply, _ = client.ask("query", {"what": "requests", **asked, "limit": args.get("limit") or 100})
     return {"rows": unpacked(reply)}

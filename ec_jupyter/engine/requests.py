@@ -35,7 +35,7 @@ def requests(core: Core, header: Header, running: dict[int, float]) -> Answer:
         f"SELECT {fields} FROM request r LEFT JOIN run ON run.id = r.run WHERE {where} ORDER BY {order} LIMIT :limit",
         parameters,
     ).fetchall()
-    return packed(_columns(core, rows, running)), []
+    return packed(_columns(core, rows, running, met=bool(header.get("met")))), []
 
 
 def _filter(core: Core, header: Header, running: dict[int, float]) -> tuple[str, dict[str, Any]]:
@@ -50,6 +50,10 @@ def _filter(core: Core, header: Header, running: dict[int, float]) -> tuple[str,
     if header.get("ids") is not None:
         terms.append("r.id IN (SELECT value FROM json_each(:ids))")
         parameters["ids"] = id_list(header["ids"])
+    for word, sign in (("before", "<"), ("after", ">")):
+        if header.get(word) is not None:
+            terms.append(f"r.id {sign} :{word}")
+            parameters[word] = header[word]
     state = header.get("state")
     if state in ("running", "queued"):
         # one that another node has is on disk as running, also while it queues there
@@ -71,8 +75,10 @@ def _filter(core: Core, header: Header, running: dict[int, float]) -> tuple[str,
     return " AND ".join(terms), parameters
 
 
-def _columns(core: Core, rows: list[tuple[Any, ...]], running: dict[int, float]) -> dict[str, list[Any]]:
-    """Rows of requests as columns, with what is known of those that run now."""
+def _columns(
+    core: Core, rows: list[tuple[Any, ...]], running: dict[int, float], *, met: bool = False
+) -> dict[str, list[Any]]:
+    """Rows of requests as columns, with what is known of those that run now; `met`: and what each argument is from."""
     found = {name: [row[at] for row in rows] for at, name in enumerate(COLUMNS)}
     sockets, tasks = core.topology.sockets, core.topology.tasks
     # one call for all of them: each costs as much as reading a row
@@ -85,6 +91,10 @@ def _columns(core: Core, rows: list[tuple[Any, ...]], running: dict[int, float])
     found["state"] = [ASKED if asks and s == "queued" else s for asks, s in zip(asked, states, strict=True)]
     found["argument_names"] = [list(one) for one in arguments]
     found["parents"] = _parents(core, [[a for _, _, ids in one.values() for a in ids] for one in arguments])
+    if met:
+        found["met"] = [
+            dict(zip(one, _parents(core, [ids for _, _, ids in one.values()]), strict=True)) for one in arguments
+        ]
     found["progress"] = [None] * len(rows)
     for at, request in enumerate(found["id"]):
         job = core.jobs.get(request) if request in core.held else None

@@ -182,7 +182,7 @@ _CHOSEN: dict[str, Kind] = {"ids": _or_none(IDS), "run": _or_none(ID), **_SOCKET
 _NAMED: dict[str, Kind] = {"sockets": NAMES, "processors": NAMES}
 _FILTER: dict[str, Kind] = {
     **_CHOSEN, "state": _or_none(TEXT), "by": _or_none(_one_of("id", "started")), "newest": _or_none(FLAG),
-    "limit": LIMIT,
+    "limit": LIMIT, "before": _or_none(ID), "after": _or_none(ID), "met": _or_none(FLAG),
 }  # fmt: skip
 
 _BY: dict[str, Kind] = {"by": _or_none(_one_of("code", "picture"))}

@@ -35,6 +35,9 @@ log = logging.getLogger(__name__)
 FRONT = Path(__file__).parents[1] / "static"
 """Where the build leaves the page's code."""
 
+PARTS = ("timeline",)
+"""What of that is loaded when it is first opened."""
+
 HOW_TO_BUILD = "the editor's page is not built: run `make front` in the repository, then restart the kernel"
 
 SHORTEST = 0.1
@@ -151,6 +154,8 @@ class FlowEditor(anywidget.AnyWidget):
                 answer: dict[str, Any] = {"ok": True, "text": made()}
             elif op in code_here.OPS:
                 answer = code_here.answer(self._flow, op, dict(args or {}))
+            elif op == "part":
+                answer = _part(args)
             else:
                 answer = commands.answer(self._client, op, args)
         except Exception as error:
@@ -265,6 +270,14 @@ class FlowEditor(anywidget.AnyWidget):
 
     def __repr__(self) -> str:
         return outline(self._client.topology, self._flow.name)
+
+
+def _part(args: Any) -> dict[str, Any]:
+    """The text of a part of the page that is loaded when it is first opened."""
+    name = args.get("name") if isinstance(args, dict) else None
+    if name not in PARTS:
+        return {"ok": False, "error": f"the page has no part {name!r}; known: {', '.join(PARTS)}"}
+    return {"ok": True, "text": (FRONT / f"{name}.js").read_text()}
 
 
 def _start(name: str, target: Callable[..., None], *arguments: Any) -> None:

@@ -10,6 +10,10 @@ import { Foretold } from './Foretold';
 import { editorKey } from './keys';
 import { Minimap, Zoom } from './Minimap';
 import { Outline } from './Outline';
+import { PastBanner, PastSlider } from './PastBar';
+import { StoryBar } from './StoryBar';
+import { useStory } from './story';
+import { usePast } from './past';
 import { PanelBox } from './panels/PanelBox';
 import { RefusalBox } from './RefusalBox';
 import { useGraph, useLife, useView } from './store';
@@ -23,6 +27,9 @@ export function Editor(): JSX.Element {
   const outline = useView(store, view => view.outline);
   const panel = useView(store, view => view.panel);
   const plugging = useView(store, view => view.plugging);
+  const story = useStory(store, of => of.on);
+  const past = usePast(store, of => of.on);
+  const below = panel?.kind === 'timeline';
   useTheme(box);
   useRates();
   useEffect(() => {
@@ -31,7 +38,7 @@ export function Editor(): JSX.Element {
   return (
     <div
       ref={box}
-      className={`ec-root ec-life-${life}${plugging ? ' ec-plugging' : ''}`}
+      className={`ec-root ec-life-${life}${plugging ? ' ec-plugging' : ''}${story ? ' ec-story' : ''}${past ? ' ec-past' : ''}`}
       role="region"
       aria-label="Flow editor"
       // or Lab takes x, dd, a, b and Delete for its cells: some of its shortcuts look for the mark
@@ -46,16 +53,20 @@ export function Editor(): JSX.Element {
     >
       <ReactFlowProvider>
         <Toolbar />
-        <div className={`ec-main${outline && panel ? ' ec-both' : ''}`}>
+        <div className={`ec-main${outline && panel && !below ? ' ec-both' : ''}`}>
           {outline && <Outline />}
           <div className="ec-stage">
+            <StoryBar />
+            <PastBanner />
             <Canvas />
             <Empty />
             <Banner />
           </div>
           <Minimap />
-          {panel && <PanelBox panel={panel} />}
+          {panel && !below && <PanelBox panel={panel} />}
         </div>
+        <PastSlider />
+        {panel && below && <PanelBox panel={panel} />}
         <Said />
       </ReactFlowProvider>
       <ChooserBox />

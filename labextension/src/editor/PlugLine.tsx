@@ -4,6 +4,7 @@ import { BaseEdge, EdgeLabelRenderer, getBezierPath, type EdgeProps } from '@xyf
 import { memo, useRef, type JSX } from 'react';
 import { useStore } from './context';
 import type { PlugEdge } from './scene';
+import { useStory } from './story';
 import { useArrivals, useCounts, useDepth, useLife, useView } from './store';
 import type { Plug } from './types';
 import { keyOf, plugName } from './wiring';
@@ -16,12 +17,14 @@ export const PlugLine = memo(function PlugLine(props: EdgeProps<PlugEdge>): JSX.
   const far = useView(store, view => view.far);
   const [path, x, y] = getBezierPath(props);
   const { plug, pending } = data!;
+  const carried = useStory(store, story => (plug ? story.carried(plug) : 0));
   const classes = [
     'ec-line',
     far && 'ec-far',
     depth && 'ec-deep',
     plug?.on === 'error' && 'ec-on-error',
-    pending && 'ec-pending'
+    pending && 'ec-pending',
+    carried > 0 && 'ec-lit'
   ];
   return (
     <>
@@ -34,7 +37,7 @@ export const PlugLine = memo(function PlugLine(props: EdgeProps<PlugEdge>): JSX.
       {!far && plug && moves.matches && <Motion plug={plug} path={path} />}
       {!far && (
         <EdgeLabelRenderer>
-          <Label plug={plug} pending={pending} depth={depth} selected={!!selected} x={x} y={y} />
+          <Label plug={plug} pending={pending} depth={depth} carried={carried} selected={!!selected} x={x} y={y} />
         </EdgeLabelRenderer>
       )}
     </>
@@ -62,12 +65,14 @@ interface LabelProps {
   plug: Plug | null;
   pending: boolean;
   depth: number;
+  /** Values of the run that is lit up. */
+  carried: number;
   selected: boolean;
   x: number;
   y: number;
 }
 
-function Label({ plug, pending, depth, selected, x, y }: LabelProps): JSX.Element | null {
+function Label({ plug, pending, depth, carried, selected, x, y }: LabelProps): JSX.Element | null {
   const store = useStore();
   const style = { transform: `translate(-50%, -50%) translate(${x}px, ${y}px)` };
   const busy = useLife(store) === 'busy';
@@ -83,7 +88,8 @@ function Label({ plug, pending, depth, selected, x, y }: LabelProps): JSX.Elemen
     plug?.gather && 'gather',
     plug?.when && 'when',
     plug?.on === 'error' && 'on error',
-    depth && short(depth)
+    depth && !carried && short(depth),
+    carried > 1 && `${short(carried)} values`
   ].filter(Boolean);
   if (!marks.length && !selected) return null;
   const text = marks.join(' · ') || 'plug';
@@ -96,7 +102,7 @@ function Label({ plug, pending, depth, selected, x, y }: LabelProps): JSX.Elemen
   }
   return (
     <button
-      className={`ec-depth nodrag nopan${selected ? ' ec-selected' : ''}${depth ? ' ec-deep' : ''}`}
+      className={`ec-depth nodrag nopan${carried ? ' ec-lit' : ''}${selected ? ' ec-selected' : ''}${depth ? ' ec-deep' : ''}`}
       style={style}
       tabIndex={-1}
       data-plug={keyOf(plug)}

@@ -10,6 +10,8 @@ import { argumentClick, outputClick, useFitClass } from './plugging';
 import { Pulse } from './Pulse';
 import { ProgressStrip } from './ProgressStrip';
 import { LastValue } from './Value';
+import { RunCounts } from './StoryBar';
+import { useStory } from './story';
 import { cardHandles, type CardNode } from './scene';
 import { useCounts, useGraph, usePulse, useRate, useView } from './store';
 import type { Parameter, Socket, SocketCounts } from './types';
@@ -26,12 +28,14 @@ export const SocketCard = memo(function SocketCard({ data, selected }: NodeProps
   const socket = useGraph(store, graph => graph?.sockets[name]);
   const counts = useCounts(store, name);
   const far = useView(store, view => view.far);
+  const lit = useStory(store, story => story.on && story.lights(name));
+  const story = useStory(store, of => of.on);
   const paused = useGraph(store, graph => !!socket && !!graph?.processors[socket.processor]?.paused);
   if (!socket) return null;
   const state = stateOf(socket, counts, paused);
   const place = { kind: 'socket', socket: name } as const;
   const card = {
-    className: `ec-card ec-is-${state}${selected ? ' ec-selected' : ''}${far ? ' ec-far' : ''}${counts.failed ? ' ec-has-failed' : ''}`,
+    className: `ec-card ec-is-${state}${selected ? ' ec-selected' : ''}${far ? ' ec-far' : ''}${counts.failed ? ' ec-has-failed' : ''}${lit ? ' ec-lit' : ''}`,
     role: 'group',
     'aria-label': `socket ${name}`,
     'data-place': placeId(place),
@@ -80,7 +84,7 @@ export const SocketCard = memo(function SocketCard({ data, selected }: NodeProps
       )}
       {counts.running > 0 &&
         (counts.progress ? <ProgressStrip of={counts.progress} label={`Progress of ${name}`} /> : <div className="ec-moving" />)}
-      <Counts name={name} counts={counts} />
+      {story ? lit && <RunCounts name={name} /> : <Counts name={name} counts={counts} />}
     </div>
   );
 });
@@ -172,13 +176,14 @@ function Argument({ name, socket, port, counts }: ArgumentProps): JSX.Element {
   const store = useStore();
   const waiting = waitingAt(counts, port.name);
   const lists = counts.lists?.[port.name] ?? 0;
+  const met = useStory(store, story => story.waitsAt(name, port.name) > 0);
   const fits = useFitClass(store, name, port.name);
   const plugged = useGraph(store, graph => !!graph && feeding(graph, name, port.name).length > 0);
   const fixed = socket.fixed[port.name];
   const value = fixed ? ` ≡ ${fixed.text}` : port.default === null ? '' : ` = ${port.default}`;
   const said = fixed ? `, fixed to ${fixed.text}` : port.default === null ? ', required' : `, default ${port.default}`;
   return (
-    <div className={`ec-arg${waiting ? ' ec-arrived' : ''}`}>
+    <div className={`ec-arg${waiting ? ' ec-arrived' : ''}${met ? ' ec-met-here' : ''}`}>
       <Handle
         id={`in:${port.name}`}
         type="target"

@@ -6,6 +6,7 @@ import { useStore } from './context';
 import { tidy, undo } from './edits';
 import { Icon, type IconName } from './icons';
 import { inLab, inTab, openTab } from './lab';
+import { usePast } from './past';
 import { fullScreen } from './saving';
 import { useGraph, useLife, useNodes, useView, type Panel } from './store';
 import { showLog, showMetrics, showRates } from './views';
@@ -47,7 +48,8 @@ export function Toolbar(): JSX.Element {
   const outline = useView(store, view => view.outline);
   const rates = useView(store, view => view.rates);
   const off = useLife(store) === 'static';
-  const panel = (kind: Extract<Panel, { kind: 'add' | 'addNode' | 'code' | 'history' | 'help' }>['kind']) => () =>
+  const slider = usePast(store, past => past.since !== null);
+  const panel = (kind: Extract<Panel, { kind: 'runs' | 'add' | 'addNode' | 'code' | 'history' | 'help' }>['kind']) => () =>
     store.set({ panel: { kind } });
   return (
     <div className="ec-toolbar">
@@ -72,6 +74,22 @@ export function Toolbar(): JSX.Element {
         />
         <Button icon="log" label="Log" wide="Log" off={off} act={() => showLog(store)} />
         <Button icon="metrics" label="Metrics" wide="Metrics" off={off} act={() => showMetrics(store)} />
+        <Button icon="runs" label="Runs" wide="Runs" off={off} act={panel('runs')} />
+        <Button
+          icon="timeline"
+          label="Timeline"
+          wide="Timeline"
+          off={off}
+          act={() => store.set({ panel: { kind: 'timeline', run: null } })}
+        />
+        <Button
+          icon="past"
+          label="Past: the flow as it was"
+          wide="Past"
+          pressed={slider}
+          off={off && !slider}
+          act={() => (slider ? store.past.shut() : void store.past.open())}
+        />
       </div>
       <div role="group" aria-label="Take away">
         <Button icon="save" label="Export" word="Export" off={off} act={() => exports(store)} />

@@ -36,6 +36,7 @@ export const placeName = (place: Place): string => {
 
 /** Opens the list of what can be done at a place. */
 export function open(store: Store, place: Place, at?: Point): void {
+  if (store.past.on) return store.say('this is the past: go back to now to change something');
   const choices = store.graph ? choicesAt(store, store.graph, place, at ?? null) : [];
   const title = place.kind === 'output' ? `Plug the output of ${place.socket} into` : placeName(place);
   store.set({ chooser: { title, choices, ...(at && { at }) }, refusal: null });
@@ -188,11 +189,14 @@ function commands(store: Store): Choice[] {
     ...(inLab() && !inTab(store) ? [{ text: 'Open in tab', run: () => void openTab(store) }] : []),
     ...(document.fullscreenEnabled ? [{ text: 'Full screen', run: () => void fullScreen(store) }] : []),
     { text: rates ? 'Hide rates' : 'Show rates and latency', run: () => showRates(store, !rates) },
+    show(store, 'Runs', { kind: 'runs' }, 'one of them lights up'),
+    show(store, 'Timeline', { kind: 'timeline', run: null }, 'when and where calls ran'),
     show(store, 'Help', { kind: 'help' }, 'keys')
   ];
   if (store.life === 'static') return views;
   return [
     ...views,
+    { text: 'The flow as it was', hint: 'a slider under the picture', run: () => void store.past.open() },
     { text: 'Undo', hint: 'Ctrl+Z', run: () => void undo(store, 'undo') },
     { text: 'Redo', hint: 'Ctrl+Shift+Z', run: () => void undo(store, 'redo') },
     { text: 'Tidy', hint: 'lay everything out anew', run: () => void tidy(store) },

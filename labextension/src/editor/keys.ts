@@ -134,4 +134,7 @@ function escape(store: Store): void {
     store.set({ plugging: null });
     store.say('nothing plugged');
   } else if (panel) store.set({ panel: null });
+  else if (store.story.on) store.story.clear();
+  else if (store.past.on) store.past.back();
+  else if (store.past.since) store.past.shut();
 }

@@ -25,7 +25,8 @@ export class Looks {
 
   constructor(private readonly store: Store) {}
 
-  of = (socket: string): Shown | null => this.shown.get(socket) ?? null;
+  of = (socket: string): Shown | null =>
+    this.store.past.on ? this.store.past.valueOf(socket) : (this.shown.get(socket) ?? null);
 
   /** A card is drawn, near enough for a value; until the function it returns is called. */
   see(socket: string, card: Element): () => void {

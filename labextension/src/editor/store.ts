@@ -6,6 +6,8 @@ import { Looks } from './looks';
 import type { Level } from './panels/pages';
 import type { Kind } from './panels/course';
 import { recall } from './remembered';
+import { Past } from './past';
+import { Story } from './story';
 import type { Answer, Graph, Host, Life, Metrics, Node, Shown, SocketCounts } from './types';
 import { keyOf, shared, type Ends, type Place } from './wiring';
 
@@ -39,7 +41,9 @@ export type Panel =
   | { kind: 'newSocket'; wanted: Wanted }
   | { kind: 'log'; socket: string | null; run: number | null; level: Level; text: string }
   | { kind: 'metrics'; of: Kind | null; name: string | null }
-  | { kind: 'add' | 'addNode' | 'code' | 'history' | 'help' };
+  | { kind: 'way'; run: number }
+  | { kind: 'timeline'; run: number | null }
+  | { kind: 'runs' | 'add' | 'addNode' | 'code' | 'history' | 'help' };
 
 export interface Refusal {
   text: string;
@@ -132,6 +136,10 @@ export class Store {
   final: { what: string; revision: number } | null = null;
   /** The last value of each socket, as far as it is seen. */
   readonly looks = new Looks(this);
+  /** The run, if one, whose way is lit up. */
+  readonly story = new Story(this);
+  readonly past = new Past(this);
+  readonly host: Host;
 
   private counts = new Map<string, SocketCounts>();
   private processors = new Map<string, Metrics['processors'][string]>();
@@ -144,7 +152,8 @@ export class Store {
   private frame = 0;
   private endings: (() => void)[];
 
-  constructor(readonly host: Host) {
+  constructor(host: Host) {
+    this.host = this.past.guard(host);
     this.life = host.life();
     this.setGraph(host.graph());
     this.endings = [
@@ -156,6 +165,7 @@ export class Store {
 
   close(): void {
     this.looks.close();
+    this.story.close();
     cancelAnimationFrame(this.frame);
     for (const end of this.endings) end();
   }
@@ -220,7 +230,32 @@ export class Store {
     this.tell('rates');
   }
 
+  /** What a time of the past was like, or what is so again. */
+  draw(graph: Graph | null, metrics: Metrics | null): void {
+    this.graph = graph && shared(this.graph, graph);
+    this.tell('graph');
+    if (!metrics) return;
+    this.took(metrics);
+    for (const callbacks of [...this.listeners.values()]) for (const callback of [...callbacks]) callback();
+  }
+
+  /** All numbers as they are shown now. */
+  numbers(): Metrics {
+    const { time, nodes } = this;
+    const [sockets, processors, plugs] = [this.counts, this.processors, this.depths].map(of =>
+      Object.fromEntries(of as Map<string, never>)
+    );
+    return { seq: 0, full: true, time, sockets: sockets!, processors: processors!, plugs: plugs!, nodes, idle: false };
+  }
+
+  /** The past, and what nobody answers for, is looked at and not changed. */
+  relive(): void {
+    this.life = this.past.on ? 'static' : this.host.life();
+    this.tell('life');
+  }
+
   private setGraph(graph: Graph | null): void {
+    if (this.past.keepGraph(graph)) return;
     const known = this.graph?.sockets;
     this.graph = graph && shared(this.graph, graph);
     if (graph) {
@@ -241,11 +276,18 @@ export class Store {
   }
 
   private setLife(life: Life): void {
+    if (this.past.on) return;
     this.life = life;
     this.tell('life');
   }
 
   private count(metrics: Metrics): void {
+    if (this.past.keepMetrics(metrics)) return;
+    this.took(metrics);
+    this.story.due();
+  }
+
+  private took(metrics: Metrics): void {
     this.time = metrics.time;
     const known = new Map(this.counts);
     if (metrics.full) {

@@ -215,6 +215,8 @@ export interface Host {
   revive?(): void;
   /** What is said of the engine, once anything is. */
   readonly engine?: Engine | null;
+  /** A part of the editor that is loaded when it is first opened; absent where nobody could give it. */
+  part?(name: 'timeline'): Promise<typeof import('../timeline/chart')>;
   /** Start an engine that was stopped, or try again. */
   start?(): void;
 }

@@ -24,6 +24,14 @@ export function amount(number: number | null): string {
   return number >= 10_000 ? short(Math.round(number)) : two(number);
 }
 
+/** A time of day with its seconds; the date too, where that is not today's. */
+export function moment(seconds: number): string {
+  const date = new Date(seconds * 1000);
+  const time = date.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' });
+  const today = date.toDateString() === new Date().toDateString();
+  return today ? time : `${date.toLocaleDateString([], { month: 'short', day: 'numeric' })}, ${time}`;
+}
+
 export function age(seconds: number): string {
   if (seconds < 60) return `${Math.max(0, Math.round(seconds))} s`;
   if (seconds < 3600) return `${Math.round(seconds / 60)} min`;

@@ -132,6 +132,18 @@ export class AnywidgetHost implements Host {
     void this.command('start');
   }
 
+  /** Its text comes from the kernel, for a saved notebook is to carry no more than it shows. */
+  async part(name: 'timeline'): Promise<typeof import('../timeline/chart')> {
+    const { ok, text, error } = await this.command('part', { name });
+    if (!ok) throw new Error(error);
+    const url = URL.createObjectURL(new Blob([String(text)], { type: 'text/javascript' }));
+    try {
+      return (await import(/* webpackIgnore: true */ url)) as typeof import('../timeline/chart');
+    } finally {
+      URL.revokeObjectURL(url);
+    }
+  }
+
   look(visible: boolean): void {
     // while nobody looked nothing came, which says nothing of the kernel
     if (visible) this.heard = performance.now();

@@ -55,6 +55,10 @@ export class ServerHost implements Host {
     return this._flows.ask(['flows', this._key, 'commands'], { op, args });
   }
 
+  part(_name: 'timeline'): Promise<typeof import('../timeline/chart')> {
+    return import('../timeline/chart');
+  }
+
   look(visible: boolean): void {
     this._visible = visible;
     this._say({ k: 'look', visible });

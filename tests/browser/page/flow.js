@@ -1,6 +1,7 @@
 // A flow in memory that edits, refuses, undoes, queues and joins as the engine does; calls run when a test lets them.
 
 import { layout } from './layout.js';
+import { story } from './story.js';
 
 const EDITS = {
   plug(graph, { source, target, argument, on = 'result', map = false, gather = false, cycle = false }, flow) {
@@ -303,11 +304,12 @@ export class Flow {
     return { request: this.request(socket, 'queued', values).id };
   }
 
-  op_requests({ socket, state, ids, run, limit }) {
-    const of = one => (!socket || one.socket === socket) && (!state || one.state === state) && (!run || one.run === run);
-    const wanted = one => of(one) && (!ids || ids.includes(one.id));
+  op_requests({ socket, state, ids, run, limit, before, after, newest }) {
+    const of = one => (!socket || one.socket === socket) && (!state || one.state === state) && (!run || (one.run ?? one.id) === run);
+    const within = one => (!before || one.id < before) && (!after || one.id > after);
+    const wanted = one => of(one) && within(one) && (!ids || ids.includes(one.id));
     const rows = this.requests.filter(wanted);
-    return { rows: rows.reverse().slice(0, limit) };
+    return { rows: (newest ? rows.reverse() : rows).slice(0, limit) };
   }
 
   op_request({ id }) {
@@ -497,3 +499,5 @@ export class Flow {
     return { text, type: typeof value === 'number' ? 'int' : 'str', size: text.length };
   }
 }
+
+Object.assign(Flow.prototype, story);

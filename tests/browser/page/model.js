@@ -21,9 +21,9 @@ class Beats {
   }
 }
 
-function answer(flow, op, args) {
+async function answer(flow, op, args) {
   try {
-    return { ok: true, ...flow.command(op, args) };
+    return { ok: true, ...(await flow.command(op, args)) };
   } catch (error) {
     return { ok: false, error: error.message, ...(error.line && { line: error.line }) };
   }
@@ -62,13 +62,13 @@ export class WidgetModel {
     else if (this.beats.timer || this.saying) setTimeout(() => this.answer(content));
   }
 
-  answer({ id, op, args }) {
+  async answer({ id, op, args }) {
     // what is read of a flow's records is answered by the engine's own code, where a test has some
     if (window.records && RECORDS.has(op)) {
       this.flow.asked.push({ op, args });
       return window.records(op, args).then(found => this.tell('msg:custom', { k: 'answer', id, ...found }));
     }
-    this.tell('msg:custom', { k: 'answer', id, ...answer(this.flow, op, args) });
+    this.tell('msg:custom', { k: 'answer', id, ...(await answer(this.flow, op, args)) });
   }
 
   // a cell runs, and this kernel hears nothing meanwhile
@@ -134,6 +134,10 @@ export class RevivableHost {
 
   async command(op, args = {}) {
     return answer(this.flow, op, args);
+  }
+
+  part(name) {
+    return import(`/static/${name}.js`);
   }
 
   look() {}

@@ -14,8 +14,11 @@ import { NodePanel } from './NodePanel';
 import { PlugPanel } from './PlugPanel';
 import { ProcessorPanel } from './ProcessorPanel';
 import { RequestPanel, RequestsPanel } from './RequestsPanel';
+import { RunsPanel } from './RunsPanel';
 import { SocketPanel } from './SocketPanel';
 import { SourcePanel } from './SourcePanel';
+import { StoryPanel } from './StoryPanel';
+import { TimelinePanel } from './TimelinePanel';
 import { ValuesPanel } from './ValuesPanel';
 import { WaitingPanel } from './WaitingPanel';
 
@@ -42,6 +45,12 @@ function title(panel: Panel): string {
       return 'Log';
     case 'metrics':
       return panel.of && panel.name ? `Metrics of ${panel.of} ${panel.name}` : 'Metrics';
+    case 'runs':
+      return 'Runs';
+    case 'way':
+      return `Story of run ${panel.run}`;
+    case 'timeline':
+      return panel.run === null ? 'Timeline' : `Timeline of run ${panel.run}`;
     case 'add':
       return 'Add a processor';
     case 'addNode':
@@ -89,6 +98,12 @@ function body(panel: Panel): ReactNode {
       return <LogPanel panel={panel} />;
     case 'metrics':
       return <MetricsPanel panel={panel} />;
+    case 'runs':
+      return <RunsPanel />;
+    case 'way':
+      return <StoryPanel run={panel.run} />;
+    case 'timeline':
+      return <TimelinePanel run={panel.run} />;
     case 'add':
       return <AddPanel />;
     case 'addNode':
@@ -128,7 +143,12 @@ export function PanelBox({ panel }: { panel: Panel }): JSX.Element {
     [before, store]
   );
   return (
-    <section ref={box} className={`ec-panel nowheel${WIDE.has(panel.kind) ? ' ec-wide' : ''}`} aria-label={heading} tabIndex={-1}>
+    <section
+      ref={box}
+      className={`ec-panel nowheel${WIDE.has(panel.kind) ? ' ec-wide' : ''}${panel.kind === 'timeline' ? ' ec-below' : ''}`}
+      aria-label={heading}
+      tabIndex={-1}
+    >
       <header>
         <h2>{heading}</h2>
         <button className="ec-plain" aria-label="Close" title="Close (Escape)" onClick={() => store.set({ panel: null })}>

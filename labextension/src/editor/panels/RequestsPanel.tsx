@@ -11,6 +11,7 @@ import { ValueView } from '../Value';
 import { clock, duration } from '../words';
 import { useAnswer } from './ask';
 import { ValueRow } from './ValueRow';
+import { WayButtons } from './WayButtons';
 import { ResultView } from './ValuesPanel';
 
 interface Row {
@@ -119,6 +120,7 @@ export function RequestPanel({ id, socket, state }: { id: number; socket: string
         {['queued', 'running', 'waiting'].includes(row.state) && (
           <button onClick={() => void store.ask('cancel', { ids: [id] })}>Cancel</button>
         )}
+        <WayButtons id={id} />
         {row.state === 'failed' && (
           <button title="What it should have fed is skipped" onClick={() => void store.ask('discard', { request: id })}>
             Discard

@@ -7,6 +7,7 @@ import type { Shown } from '../types';
 import { ValueView } from '../Value';
 import { bytes, clock, duration } from '../words';
 import { useAnswer } from './ask';
+import { WayButtons } from './WayButtons';
 
 const LIMIT = 500;
 
@@ -74,6 +75,7 @@ export function ValuesPanel({ socket, id, run }: { socket: string; id: number | 
           <button onClick={() => store.set({ panel: { kind: 'request', id: row.id, socket, state: 'done' } })}>
             Request {row.id}: what it got
           </button>
+          <WayButtons id={row.id} />
           <span className="ec-muted">
             {[row.started && row.finished ? duration(row.finished - row.started) : '', row.finished ? clock(row.finished) : '']
               .filter(Boolean)
