@@ -22,6 +22,7 @@ COLUMNS = (
     "created", "started", "finished", "seconds", "error", "arguments", "emitted", "joined",
 )  # fmt: skip
 
+_BESIDE = {"before": "<", "after": ">"}
 ENDED_WELL = ("done", "skipped")
 
 
@@ -50,10 +51,9 @@ def _filter(core: Core, header: Header, running: dict[int, float]) -> tuple[str,
     if header.get("ids") is not None:
         terms.append("r.id IN (SELECT value FROM json_each(:ids))")
         parameters["ids"] = id_list(header["ids"])
-    for word, sign in (("before", "<"), ("after", ">")):
-        if header.get(word) is not None:
-            terms.append(f"r.id {sign} :{word}")
-            parameters[word] = header[word]
+    asked = {word: header[word] for word in _BESIDE if header.get(word) is not None}
+    terms += [f"r.id {_BESIDE[word]} :{word}" for word in asked]
+    parameters |= asked
     state = header.get("state")
     if state in ("running", "queued"):
         # one that another node has is on disk as running, also while it queues there

@@ -32,7 +32,7 @@ TABLES = _FILES.joinpath("schema.sql").read_text()
 
 OF_REQUESTS = frozenset(
     name for name, sql in SQL.items() if re.search(r"\b(FROM|JOIN|UPDATE) request\b", sql)
-) - {"small_results", "values_in_rows", "queued"}
+) - {"small_results", "values_in_rows", "queued", "spans", "spans_of_attempts"}
 """Statements that mean requests which may have no rows yet, beside ended ones and those that lie on disk alone."""
 
 OF_PARTY = "coalesce(run.party, r.run)"

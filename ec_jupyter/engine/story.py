@@ -7,6 +7,7 @@ answers all others meanwhile.
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -84,7 +85,7 @@ def _roots(core: Core, header: Header) -> tuple[list[Any], int | None]:
         party = party_of(core, int(found))
         return core.store.rows("run_roots_of", {"party": party}) if party is not None and before is None else [], None
     sockets = [s.id for s in core.topology.sockets.values() if found.lower() in s.name.lower()]
-    top = _top(core) if before is None else before - 1
+    top = _top(core.store.db) if before is None else before - 1
     asked = {"top": top, "low": top - SPAN, "sockets": json.dumps(sockets), "limit": ROOTS}
     rows = core.store.rows("run_roots", asked)
     if len(rows) == ROOTS:
@@ -92,8 +93,8 @@ def _roots(core: Core, header: Header) -> tuple[list[Any], int | None]:
     return rows, top - SPAN + 1 if top - SPAN > 0 else None
 
 
-def _top(core: Core, table: str = "request") -> int:
-    (top,) = core.store.db.execute(f"SELECT max(id) FROM {table}").fetchone()
+def _top(db: sqlite3.Connection, table: str = "request") -> int:
+    (top,) = db.execute(f"SELECT max(id) FROM {table}").fetchone()
     return int(top or 0)
 
 
@@ -173,7 +174,8 @@ def spans(core: Core, header: Header, running: dict[int, float]) -> Answer:
     """
     before, limit = header.get("before"), min(header.get("limit") or 1000, SPAN)
     party = None if header.get("run") is None else party_of(core, header["run"])
-    top = _top(core) if before is None else before - 1
+    # what is queued has no bar, and need not have a row for this
+    top = _top(core.store.connection) if before is None else before - 1
     if header.get("run") is not None:
         asked = {"party": party, "top": top, "limit": limit}
         rows, ids = (core.store.db.execute(query, asked).fetchall() for query in (_SPANS, _MEMBERS))
@@ -245,7 +247,7 @@ def past(core: Core, header: Header, running: dict[int, float]) -> Answer:
             if plug is not None:
                 plugs[str(plug)] += n
     further = {
-        table: low + SPAN if low is not None and low + SPAN <= _top(core, table) else None
+        table: low + SPAN if low is not None and low + SPAN <= _top(core.store.db, table) else None
         for table, low in (("request", request), ("arrival", arrival))
     }
     return {"sockets": sockets, "plugs": dict(plugs), "next": further}, []

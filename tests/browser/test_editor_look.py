@@ -257,3 +257,29 @@ def test_narrow_cell_keeps_everything_in_reach(editor_page):
     assert panel["x"] + panel["width"] <= editor["x"] + editor["width"] + 1
     picture.button("Close").click()
     expect(picture.button("Search")).to_be_in_viewport()
+
+
+@pytest.mark.parametrize("scene", ["demo", "six", "twelve"])
+def test_no_text_is_smaller_than_eleven_pixels_at_the_first_fit(editor_page, scene):
+    picture = editor_page(scene, size=(1100, 800))
+    picture.page.evaluate("() => { for (const name of Object.keys(flow.graph.sockets)) flow.request(name, 'done') }")
+    expect(picture.page.locator(".ec-card.ec-is-done")).to_have_count({"demo": 4, "six": 6, "twelve": 12}[scene])
+    sizes = picture.page.evaluate(
+        "() => { const walk = document.createTreeWalker(document.querySelector('.react-flow__viewport'), 4);"
+        " const found = [];"
+        " while (walk.nextNode()) { const at = walk.currentNode.parentElement;"
+        " if (!walk.currentNode.data.trim() || !at.getClientRects().length) continue;"
+        " const zoom = new DOMMatrix(getComputedStyle(document.querySelector('.react-flow__viewport')).transform).a;"
+        " found.push([Math.round(10 * parseFloat(getComputedStyle(at).fontSize) * zoom) / 10, walk.currentNode.data]) }"
+        " return found }"
+    )
+    assert sizes
+    assert [one for one in sizes if one[0] < 11] == []
+
+
+def test_cpus_of_a_processor_are_cells_that_fill_while_they_are_in_use(editor_page):
+    picture = editor_page()
+    cells = picture.processor("gpu").locator(".ec-cells i")
+    expect(cells).to_have_count(4)
+    picture.flow("request('scale', 'running')")
+    expect(picture.processor("gpu").locator(".ec-used")).to_have_count(1)

@@ -106,6 +106,13 @@ def test_values_of_a_run_are_paged_through(editor_page):
     expect(picture.panel("Request 2 of count").locator(".ec-short")).to_have_text("11")
 
 
+def test_what_failed_last_is_told_on_its_card_and_leads_there(editor_page):
+    picture = editor_page()
+    picture.flow("fail('scale', 'ValueError', 'no such thing')")
+    picture.card("scale").get_by_role("button", name="Last failure of scale: ValueError: no such thing").click()
+    expect(picture.panel("Request 1 of scale")).to_contain_text("no such thing")
+
+
 def test_values_are_reached_by_keyboard(editor_page):
     picture = editor_page()
     picture.gives("count", 41)

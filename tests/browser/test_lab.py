@@ -148,6 +148,31 @@ def test_a_flow_opens_in_a_tab_is_wired_there_and_lives_without_a_kernel(show: A
         assert json.loads(answer.read()) == []
 
 
+def test_a_run_lights_up_has_its_timeline_and_the_flow_is_seen_as_it_was(show: Any, flow: Flow) -> None:
+    flow.plug("double", "add_two.one")
+    run = flow.submit("double", 21).id
+    flow.wait(60)
+    page = show()
+    row(page, flow).get_by_role("button", name=f"Open flow {flow.name}/{flow.name}").click()
+    page.locator(".ec-toolbar").get_by_role("button", name="Runs", exact=True).click()
+    page.get_by_role("region", name="Runs", exact=True).get_by_role("button", name=f"run {run} ").click()
+    lit = page.get_by_role("region", name="What is lit up")
+    lit.get_by_text("1 done · 1 value waits").wait_for()
+    assert page.locator(".ec-card.ec-lit").count() == 2
+    lit.get_by_role("button", name="Timeline").click()
+    page.get_by_role("img", name="Timeline of 1 call on 1 CPU").wait_for()
+    page.locator(".ec-bar-table").get_by_role("button", name=str(run), exact=True).click()
+    page.get_by_role("region", name=f"Request {run} of double").get_by_text("42").first.wait_for()
+    page.get_by_role("button", name="Past: the flow as it was").click()
+    page.get_by_role("button", name="Edit before").click()
+    past = page.get_by_role("region", name="This is the past")
+    past.get_by_text("plug double -> add_two.one").wait_for()
+    page.get_by_role("button", name="Edit before").click()
+    page.wait_for_function("() => !document.querySelector('.react-flow__edge')")
+    past.get_by_role("button", name="Back to now").click()
+    page.locator(".react-flow__edge").first.wait_for(state="attached")
+
+
 def test_a_value_supplied_on_a_port_makes_the_call_that_waited_for_it(show: Any, flow: Flow) -> None:
     request = flow.submit("add_two", one=40, partial=True)
     page = show()

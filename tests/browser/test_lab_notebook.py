@@ -261,6 +261,16 @@ def test_a_picture_is_live_again_after_a_reload(notebook: Any) -> None:
     opened.card("count").get_by_text("2", exact=True).first.wait_for()
 
 
+def test_a_timeline_is_drawn_by_what_the_kernel_gives_when_it_is_opened(notebook: Any) -> None:
+    opened = notebook(SETUP, "flow.submit('count', 'another').wait(30)")
+    opened.run(0)
+    opened.card("count").get_by_text("1", exact=True).first.wait_for()
+    opened.picture.locator(".ec-toolbar").get_by_role("button", name="Timeline", exact=True).click()
+    opened.picture.get_by_role("img", name="Timeline of 1 call ").wait_for()
+    opened.run(1)
+    opened.picture.get_by_role("img", name="Timeline of 2 calls").wait_for()
+
+
 def test_a_reload_while_a_call_runs_finds_it_running_and_sees_it_end(notebook: Any) -> None:
     held = "\n@ec.socket\ndef held(path: str) -> int:\n    return len(open(path).read())\n"
     opened = notebook(SETUP.replace("\nflow = ec.flow()", f"{held}\nflow = ec.flow()"), "flow.submit('held', 'gate')")

@@ -29,6 +29,8 @@ const EDGE_TYPES = { plug: PlugLine };
 const FIT = { padding: 0.06, maxZoom: 1 };
 /** Below it a card's rows cannot be read, and only cost time. */
 const FAR = 0.45;
+/** Below it text grows against the zoom, and there is less of it. */
+const MIDDLE = 0.95;
 /** Above it, what is out of sight is not drawn. */
 const MANY = 150;
 
@@ -93,7 +95,7 @@ export function Canvas(): JSX.Element {
         if (event) store.untouched = false;
       }}
       onMove={(_event, { zoom }) => {
-        if (zoom < FAR !== store.view.far) store.set({ far: zoom < FAR });
+        zoomed(store, zoom);
       }}
       onKeyDown={event => {
         store.untouched = false;
@@ -134,6 +136,14 @@ export function Canvas(): JSX.Element {
       onlyRenderVisibleElements={nodes.length > MANY}
     />
   );
+}
+
+/** What is to be read keeps its size on screen, in steps: else each frame of a zoom would lay out every card anew. */
+function zoomed(store: Store, zoom: number): void {
+  const [far, middle] = [zoom < FAR, zoom >= FAR && zoom < MIDDLE];
+  if (far !== store.view.far || middle !== store.view.middle) store.set({ far, middle });
+  const step = Math.max(0.02, Math.floor(zoom * 20) / 20).toFixed(2);
+  if (store.box?.style.getPropertyValue('--ec-zoom') !== step) store.box?.style.setProperty('--ec-zoom', step);
 }
 
 function afterChanges(before: SceneNode[], changes: NodeChange<SceneNode>[]): SceneNode[] {

@@ -29,6 +29,7 @@ export function Editor(): JSX.Element {
   const plugging = useView(store, view => view.plugging);
   const story = useStory(store, of => of.on);
   const past = usePast(store, of => of.on);
+  const middle = useView(store, view => view.middle);
   const below = panel?.kind === 'timeline';
   useTheme(box);
   useRates();
@@ -38,7 +39,7 @@ export function Editor(): JSX.Element {
   return (
     <div
       ref={box}
-      className={`ec-root ec-life-${life}${plugging ? ' ec-plugging' : ''}${story ? ' ec-story' : ''}${past ? ' ec-past' : ''}`}
+      className={`ec-root ec-life-${life}${plugging ? ' ec-plugging' : ''}${story ? ' ec-story' : ''}${past ? ' ec-past' : ''}${middle ? ' ec-middle' : ''}`}
       role="region"
       aria-label="Flow editor"
       // or Lab takes x, dd, a, b and Delete for its cells: some of its shortcuts look for the mark

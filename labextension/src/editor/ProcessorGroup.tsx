@@ -2,6 +2,7 @@
 
 import { Handle, Position, type NodeProps } from '@xyflow/react';
 import { memo, type JSX } from 'react';
+import { Cells } from './Cells';
 import { fold } from './choices';
 import { useStore } from './context';
 import { pause } from './edits';
@@ -24,6 +25,12 @@ export const ProcessorGroup = memo(function ProcessorGroup({ data, selected }: N
       return `${one}${several ? ` ${mine[one] ?? 'all'}` : ''}${state && state !== 'up' ? ` (${state})` : ''}`;
     };
     return Object.keys(mine).map(text).join(', ');
+  });
+  // where that is not said, all of its one node
+  const cells = useNodeText(store, nodes => {
+    const [only, more] = Object.keys(processor?.nodes ?? { [nodes[0]?.name ?? '']: null });
+    const all = more === undefined ? nodes.find(one => one.name === only)?.cpus : 0;
+    return String(processor?.cpus ?? all ?? 0);
   });
   const numbers = useProcessor(store, name);
   const far = useView(store, view => view.far);
@@ -56,6 +63,7 @@ export const ProcessorGroup = memo(function ProcessorGroup({ data, selected }: N
         </b>
         {!far && (
           <>
+            <Cells cpus={Number(cells)} used={running} />
             <span className="ec-muted ec-group-cpus" title={`${node}: calls that run now, and the CPUs they may use`}>
               {node && `${node} · `}
               <span className="ec-number">{running}</span> {several ? 'running' : `of ${cpus}`} {paused && '· paused'}

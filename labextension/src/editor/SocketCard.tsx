@@ -9,6 +9,7 @@ import { Icon, type IconName } from './icons';
 import { argumentClick, outputClick, useFitClass } from './plugging';
 import { Pulse } from './Pulse';
 import { ProgressStrip } from './ProgressStrip';
+import { LastError } from './LastError';
 import { LastValue } from './Value';
 import { RunCounts } from './StoryBar';
 import { useStory } from './story';
@@ -80,7 +81,10 @@ export const SocketCard = memo(function SocketCard({ data, selected }: NodeProps
       {counts.asked && socket.task.ask ? (
         <AskingCard name={name} ask={socket.task.ask} />
       ) : (
-        <LastValue name={name} socket={socket} />
+        <div className="ec-last-box">
+          <LastValue name={name} socket={socket} />
+          {counts.failed > 0 && <LastError name={name} />}
+        </div>
       )}
       {counts.running > 0 &&
         (counts.progress ? <ProgressStrip of={counts.progress} label={`Progress of ${name}`} /> : <div className="ec-moving" />)}

@@ -1,7 +1,7 @@
 /** What can be done at a place: one list for the canvas, the outline and the keyboard, so that all can do the same. */
 
 import { copy, paste } from './copying';
-import { edit, pause, plug, removeSockets, retry, tidy, undo, unplug } from './edits';
+import { edit, moving, pause, plug, removeSockets, retry, tidy, undo, unplug } from './edits';
 import { removeNote } from './notes';
 import { askLab, inLab, inTab, openTab } from './lab';
 import { fullScreen, jsonOf, pngOf, svgOf } from './saving';
@@ -163,6 +163,7 @@ function ofProcessor(store: Store, graph: Graph, processor: string): Choice[] {
 }
 
 export function fold(store: Store, processor: string): void {
+  moving(store);
   const folded = new Set(store.view.folded);
   if (!folded.delete(processor)) folded.add(processor);
   store.set({ folded });

@@ -86,7 +86,14 @@ export async function undo(store: Store, op: 'undo' | 'redo'): Promise<void> {
   if (answer) store.say(withReceipt(`${op === 'undo' ? 'undone' : 'redone'}: ${String(answer['text'] ?? '')}`, answer));
 }
 
+/** For a moment what changes its place is seen on its way there. */
+export function moving(store: Store): void {
+  store.box?.classList.add('ec-gliding');
+  setTimeout(() => store.box?.classList.remove('ec-gliding'), 600);
+}
+
 export async function tidy(store: Store): Promise<void> {
+  moving(store);
   if (!(await store.ask('tidy'))) return;
   store.say('tidied; undo brings the places back');
   store.fitAll();

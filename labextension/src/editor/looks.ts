@@ -13,10 +13,20 @@ const UNSEEN = 1000;
 /** Questions that wait for their answer; a kernel that hears only after its cell gets no more of them. */
 const WAITING = 4;
 
+/** The newest call of a socket that has failed. */
+export interface Failure {
+  id: number;
+  type: string;
+  message: string;
+}
+
 export class Looks {
   private shown = new Map<string, Shown>();
   /** How many results a socket had when its value was asked for. */
   private asked = new Map<string, number>();
+  private failures = new Map<string, Failure>();
+  /** How many of a socket had failed when that was asked. */
+  private failed = new Map<string, number>();
   private cards = new Map<string, Element>();
   private waiting = new Set<string>();
   private budget = BURST;
@@ -27,6 +37,8 @@ export class Looks {
 
   of = (socket: string): Shown | null =>
     this.store.past.on ? this.store.past.valueOf(socket) : (this.shown.get(socket) ?? null);
+
+  failureOf = (socket: string): Failure | null => (this.store.past.on ? null : (this.failures.get(socket) ?? null));
 
   /** A card is drawn, near enough for a value; until the function it returns is called. */
   see(socket: string, card: Element): () => void {
@@ -65,9 +77,11 @@ export class Looks {
   }
 
   private isNew(name: string): boolean {
-    const { done } = this.store.countsOf(name);
+    const { done, failed } = this.store.countsOf(name);
     if (!done && this.shown.delete(name)) this.store.changed(`v:${name}`);
-    return done > 0 && this.asked.get(name) !== done && !this.waiting.has(name);
+    if (!failed && this.failures.delete(name)) this.store.changed(`v:${name}`);
+    const fresh = done > 0 && this.asked.get(name) !== done;
+    return (fresh || (failed > 0 && this.failed.get(name) !== failed)) && !this.waiting.has(name);
   }
 
   private isSeen(name: string): boolean {
@@ -80,14 +94,28 @@ export class Looks {
 
   private async ask(name: string): Promise<void> {
     this.waiting.add(name);
-    this.asked.set(name, this.store.countsOf(name).done);
-    const answer = await this.store.host.command('preview', { socket: name, rich: true });
+    const { done, failed } = this.store.countsOf(name);
+    if (done !== this.asked.get(name) && done) await this.askValue(name, done);
+    if (failed !== this.failed.get(name) && failed) await this.askFailure(name, failed);
     this.waiting.delete(name);
-    // what was seen before stays, if there is nothing better
-    if (answer.ok) {
-      this.shown.set(name, answer as unknown as Shown);
-      this.store.changed(`v:${name}`);
-    }
     this.due();
+  }
+
+  private async askValue(name: string, done: number): Promise<void> {
+    this.asked.set(name, done);
+    const answer = await this.store.host.command('preview', { socket: name, rich: true });
+    // what was seen before stays, if there is nothing better
+    if (!answer.ok) return;
+    this.shown.set(name, answer as unknown as Shown);
+    this.store.changed(`v:${name}`);
+  }
+
+  private async askFailure(name: string, failed: number): Promise<void> {
+    this.failed.set(name, failed);
+    const answer = await this.store.host.command('requests', { socket: name, state: 'failed', newest: true, limit: 1 });
+    const [row] = (answer.ok ? answer['rows'] : []) as { id: number; error?: { type: string; message: string } | null }[];
+    if (!row?.error) return;
+    this.failures.set(name, { id: row.id, type: row.error.type, message: row.error.message });
+    this.store.changed(`v:${name}`);
   }
 }

@@ -2,7 +2,7 @@
 
 import { useCallback, useSyncExternalStore } from 'react';
 import type { Wanted } from './adding';
-import { Looks } from './looks';
+import { Looks, type Failure } from './looks';
 import type { Level } from './panels/pages';
 import type { Kind } from './panels/course';
 import { recall } from './remembered';
@@ -70,6 +70,8 @@ export interface View {
   /** The map, where the picture does not fit. */
   map: boolean;
   far: boolean;
+  /** Between near and far: text grows against the zoom. */
+  middle: boolean;
   /** The processor that the cards in the hand would move to. */
   drop: string | null;
   /** The note that is being written. */
@@ -116,6 +118,7 @@ export class Store {
     rates: recall('rates') === 'shown',
     map: true,
     far: false,
+    middle: false,
     drop: null,
     writing: null,
     spoken: ''
@@ -347,6 +350,8 @@ export const useCounts = (store: Store, socket: string): SocketCounts =>
   useSlice(store, `s:${socket}`, () => store.countsOf(socket));
 export const useShown = (store: Store, socket: string): Shown | null =>
   useSlice(store, `v:${socket}`, () => store.looks.of(socket));
+export const useFailure = (store: Store, socket: string): Failure | null =>
+  useSlice(store, `v:${socket}`, () => store.looks.failureOf(socket));
 /** A number that grows with what comes through a plug. */
 export const useArrivals = (store: Store, socket: string, on: string): number =>
   useSlice(store, `${on === 'error' ? 'f' : 'd'}:${socket}`, () => store.arrivals(socket, on));

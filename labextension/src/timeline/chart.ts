@@ -101,7 +101,7 @@ class Drawing implements Chart {
     if (shown.bars !== this.shown?.bars) this.lanes = laid(shown.bars);
     this.shown = shown;
     const failed = shown.bars.state.filter(state => state === 'failed').length;
-    const says = `Timeline of ${shown.bars.id.length.toLocaleString('en')} calls on ${this.lanes.length} CPUs`;
+    const says = `Timeline of ${many(shown.bars.id.length, 'call')} on ${many(this.lanes.length, 'CPU')}`;
     this.canvas.setAttribute(
       'aria-label',
       `${says}${failed ? `, ${failed} failed` : ''}. Arrow keys move, plus and minus zoom, Home shows all`
@@ -372,3 +372,5 @@ function fitted(pen: CanvasRenderingContext2D, text: string, room: number): stri
   while (cut && pen.measureText(`${cut}…`).width > room) cut = cut.slice(0, -1);
   return `${cut}…`;
 }
+
+const many = (count: number, one: string): string => `${count.toLocaleString('en')} ${one}${count === 1 ? '' : 's'}`;

@@ -114,6 +114,7 @@ export const scenes = {
   six,
   empty: () => graph('main', { main: processor() }, {}, []),
   one: () => graph('main', { main: processor() }, { add: socket('main', ['one: int', 'two: int = 2'], 'int', 'Sum') }, []),
+  twelve: () => many(12, 20),
   many: () => many(200, 400),
   most: () => many(1000, 1900)
 };

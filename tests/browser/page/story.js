@@ -92,7 +92,7 @@ export const story = {
 
   op_since() {
     const revisions = this.history.map(({ text, time }, at) => ({ n: at + 2, text, time }));
-    return { from: Math.min(...revisions.map(one => one.time), Date.now() / 1000 - 60), to: Date.now() / 1000, revisions };
+    return { from: Math.min(...revisions.map(one => one.time), ...this.requests.map(one => one.created), Date.now() / 1000 - 60), to: Date.now() / 1000, revisions };
   },
 
   op_past({ time }) {
