@@ -14,6 +14,7 @@ import { useCallback, useEffect, useMemo, useRef, useState, type JSX } from 'rea
 import { menu, offer } from './canvasMenu';
 import { useStore } from './context';
 import { edit } from './edits';
+import { BEADS } from './motion';
 import { NoteCard } from './NoteCard';
 import { PlugLine } from './PlugLine';
 import { dropped } from './plugging';
@@ -66,7 +67,7 @@ export function Canvas(): JSX.Element {
   return (
     <ReactFlow<SceneNode, PlugEdge>
       ref={wrapper}
-      className="ec-canvas"
+      className={edges.length > BEADS ? 'ec-canvas ec-crowded' : 'ec-canvas'}
       tabIndex={0}
       aria-label={`Picture of flow ${graph?.flow ?? ''}: arrow keys walk sockets and ports, Enter acts`}
       data-place="canvas"

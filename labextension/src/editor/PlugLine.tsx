@@ -6,6 +6,7 @@ import { useStore } from './context';
 import type { PlugEdge } from './scene';
 import { useStory } from './story';
 import { useArrivals, useCounts, useDepth, useLife, useView } from './store';
+import { mayCross } from './motion';
 import type { Plug } from './types';
 import { keyOf, plugName } from './wiring';
 import { short } from './words';
@@ -52,11 +53,12 @@ function Motion({ plug, path }: { plug: Plug; path: string }): JSX.Element {
   const store = useStore();
   const runs = useCounts(store, plug.target).running > 0;
   const came = useArrivals(store, plug.source, plug.on);
-  const first = useRef(came);
+  const last = useRef({ came, crosses: false });
+  if (came !== last.current.came) last.current = { came, crosses: mayCross(performance.now()) };
   return (
     <>
       {runs && <path className="ec-beads" d={path} />}
-      {came > first.current && <circle key={came} className="ec-dot" r={4} style={{ offsetPath: `path("${path}")` }} />}
+      {last.current.crosses && <circle key={came} className="ec-dot" r={4} style={{ offsetPath: `path("${path}")` }} />}
     </>
   );
 }
