@@ -64,7 +64,7 @@ def test_drop_of_a_list_on_its_element_offers_map(editor_page):
     picture.flow("show({...flow.graph, sockets: {...flow.graph.sockets, "
                  "files: {...flow.graph.sockets.files, returns: 'list[str]', "
                  "task: {...flow.graph.sockets.files.task, generator: false}}}})")  # fmt: skip
-    expect(picture.canvas.get_by_text("list[str]", exact=True).first).to_be_visible()
+    expect(picture.canvas.get_by_text("list[str]", exact=True).first).to_be_attached()
     picture.drag(picture.output("files"), picture.argument("text", "longest"))
     picture.refusal.get_by_role("button", name="Plug with map").click()
     expect(picture.said).to_have_text("plugged files → longest.text")
