@@ -235,7 +235,7 @@ def test_outline_and_panel_together_leave_the_picture_its_room(editor_page, widt
 
 
 def test_card_that_a_panel_is_about_is_in_sight_beside_the_panel_and_the_map(editor_page):
-    picture = editor_page("six", size=(1000, 640))
+    picture = editor_page("six", size=(1060, 640))
     # a picture that a person has taken in hand is not fitted anew
     picture.canvas.click(position={"x": 8, "y": 8})
     expect(picture.page.locator(".ec-map-strip")).to_have_count(0)
@@ -246,6 +246,19 @@ def test_card_that_a_panel_is_about_is_in_sight_beside_the_panel_and_the_map(edi
         "() => { const right = name => document.querySelector(name).getBoundingClientRect().right;"
         " return right('[aria-label=\"socket report\"]') <= right('.ec-stage') }"
     )
+
+
+def test_narrow_picture_has_no_map_while_a_panel_takes_of_its_room(editor_page):
+    picture = editor_page("six", size=(900, 640))
+    picture.page.evaluate("() => flow.request('report', 'done')")
+    picture.button("Zoom in").click()
+    picture.button("Zoom in").click()
+    expect(picture.page.locator(".ec-map-strip")).to_be_visible()
+    picture.button("1 done at report").click()
+    expect(picture.page.locator(".ec-panel")).to_be_visible()
+    expect(picture.page.locator(".ec-map-strip")).to_be_hidden()
+    picture.button("Close").click()
+    expect(picture.page.locator(".ec-map-strip")).to_be_visible()
 
 
 def test_narrow_cell_keeps_everything_in_reach(editor_page):
