@@ -94,7 +94,8 @@ def test_conditions_and_keys_are_set_in_place_and_undone(editor_page):
     picture.page.wait_for_function("() => flow.graph.plugs[0].map")
     assert picture.flow("graph.plugs[0].when") == "len(result) > 3"
     picture.page.keyboard.press("Escape")
-    picture.card("join").dblclick(position={"x": 60, "y": 14})
+    # the cards take their places anew when the panel goes: a click at a place could miss
+    picture.card("join").dispatch_event("dblclick")
     panel = picture.panel("Socket join")
     panel.get_by_label("key").fill("value.id")
     panel.get_by_role("button", name="Set key").click()
