@@ -55,6 +55,12 @@ def parts(fields, some):
             yield {**good, name: weird}
 
 
+def send(flow, header):
+    """Send a frame of one's own between those of the client's threads."""
+    with flow.client._lock:
+        flow.client._send_frame(encode(header))
+
+
 def test_frames_of_every_kind_with_every_field_gone_wrong_are_refused_and_the_flow_goes_on(flow, make_flow):
     flow.socket(echo)
     engine = flow.engine
@@ -62,9 +68,9 @@ def test_frames_of_every_kind_with_every_field_gone_wrong_are_refused_and_the_fl
     for header in frames(seed=1):
         if header["k"] in ("log", "ring"):
             # what is wrong in them is in the way of their own client alone
-            other.client._send_frame(encode({**header}))
+            send(other, {**header})
         elif header["k"] in ("reach", "hello", "wait", "bring", "drained"):
-            flow.client._send_frame(encode({"n": 10**9 + next(asked), **header}))
+            send(flow, {"n": 10**9 + next(asked), **header})
         else:
             ask(flow, header)
     flow.socket(echo, "still")
