@@ -160,11 +160,17 @@ def dial(reach: Callable[[], socket.socket], hello: Header) -> Transport:
 
 
 def _answers(transport: Transport, hello: bytes, deadline: Deadline) -> bool:
+    """Whether a hello is answered; the answer is the first frame then, whatever the engine has told before it."""
     transport.send(hello)
-    while not transport.frames:
+    while (at := _answer_at(transport)) is None:
         if not transport.wait(deadline.left) or not transport.read():
-            break
-    return bool(transport.frames)
+            return False
+    transport.frames.insert(0, transport.frames.pop(at))
+    return True
+
+
+def _answer_at(transport: Transport) -> int | None:
+    return next((at for at, (header, _) in enumerate(transport.frames) if header["k"] in ("ok", "error")), None)
 
 
 def stop(folder: Path, name: str) -> bool:

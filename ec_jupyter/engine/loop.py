@@ -19,6 +19,7 @@ from typing import Any
 
 from ec_jupyter.engine import lots, missed, open_lots, recovery
 from ec_jupyter.engine.clients import Clients
+from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.counts import Counts
 from ec_jupyter.engine.editing import Editor
 from ec_jupyter.engine.fleet import Fleet, Opener
@@ -53,6 +54,16 @@ NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)  # what a co
 CROWDED_SECONDS = 0.5  # between two looks whether workers can give files back
 SHRINK_SECONDS = 0.02  # between two steps in which an idle flow's database gets smaller
 RETRY_STORE = 1.0  # seconds between tries to write to a disk that was full
+
+
+def _reopen(store: Store) -> tuple[Core, Quarantine]:
+    try:
+        open_lots.read_back(store)
+        suspects = Suspects(store)
+        quarantine = Quarantine(store, suspects)
+        return recovery.reopen(store, f"{sys.version_info[0]}.{sys.version_info[1]}", suspects), quarantine
+    except sqlite3.Error as error:
+        raise store.explain(error) from error
 
 
 class Engine:
@@ -102,13 +113,7 @@ class Engine:
         self.store = Store(folder, durability)
         self.runtime = Runtime(folder)
         runtime = self.runtime.folder
-        try:
-            open_lots.read_back(self.store)
-            suspects = Suspects(self.store)
-            self.quarantine = Quarantine(self.store, suspects)
-            self.core = recovery.reopen(self.store, f"{sys.version_info[0]}.{sys.version_info[1]}", suspects)
-        except sqlite3.Error as error:
-            raise self.store.explain(error) from error
+        self.core, self.quarantine = _reopen(self.store)
         self.core.side_calls.refused = self.quarantine.refused
         home = Home(self.store.meta["flow"], folder, runtime, workdir, self.core.epoch, durability == "power")
         local = Agent(
