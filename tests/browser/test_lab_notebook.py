@@ -218,7 +218,7 @@ def test_a_task_is_edited_in_the_picture_with_labs_own_editor_and_its_cell_has_t
     cell = "() => jupyterapp.shell.currentWidget.content.model.cells.get(0).sharedModel.getSource()"
     assert "return len(text) + 100" in page.evaluate(cell)
     opened.run(1)
-    page.locator(".jp-OutputArea-output").get_by_text("104", exact=True).wait_for()
+    page.locator(".jp-OutputArea-output pre").get_by_text("104", exact=True).wait_for()
     panel.get_by_role("button", name="Go to its cell").click()
     page.wait_for_function("() => jupyterapp.shell.currentWidget.content.activeCellIndex === 0")
     # the same flow in a tab, where no kernel runs what is written
