@@ -56,8 +56,8 @@ _BY = {"by": "picture"}
 """Who does what no undo takes back: a picture says itself that it cannot be undone."""
 
 LOOKS = (
-    "history", "foretell", "waiting", "preview", "requests", "request", "rates", "svg", "runs", "way", "lineage",
-    "timeline", "past", "since", "statistics", "log", "versions",
+    "history", "foretell", "waiting", "preview", "beside", "find_value", "requests", "request", "rates", "svg", "runs",
+    "way", "lineage", "timeline", "past", "since", "statistics", "log", "versions",
 )  # fmt: skip
 """What only looks: it starts no engine of a flow that somebody has stopped."""
 
@@ -347,18 +347,27 @@ def respond(client: Client, request: int, said: Any, who: str | None, *, by: str
 
 
 # -- looking -------------------------------------------------------------------
-_ASKED = ("arrival", "request", "argument", "result", "json", "socket", "rich")
+_ASKED = ("arrival", "request", "argument", "result", "json", "socket", "rich", "element")
+_TOLD = ("text", "type", "size", "json", "request", "element", "elements")
 
 
 def _preview(client: Client, args: Fields) -> Fields:
     asked: Fields = {key: args[key] for key in _ASKED if args.get(key) is not None}
     reply, _ = client.ask("preview", asked, timeout=PREVIEW_SECONDS)
-    shown: Fields = {key: reply[key] for key in ("text", "type", "size", "json", "request") if key in reply}
+    shown: Fields = {key: reply[key] for key in _TOLD if key in reply}
     if "look" in reply:
         shown["look"] = checked(reply["look"])
     if asked.get("rich") and "socket" in asked and "argument" not in asked:
         client.seen.keep(asked["socket"], shown)
     return shown
+
+
+def _find_value(client: Client, args: Fields) -> Fields:
+    """The next result of a socket that shows a text, or how far it was looked for."""
+    words = ("socket", "run", "before", "after")
+    asked = {"find": str(args["find"]), **{word: args[word] for word in words if args.get(word) is not None}}
+    reply, _ = client.ask("preview", asked, timeout=PREVIEW_SECONDS)
+    return {key: reply[key] for key in ("request", "until", "large")}
 
 
 def _requests(client: Client, args: Fields) -> Fields:
@@ -398,18 +407,10 @@ def _start(client: Client, args: Fields) -> Fields:
     return {}
 
 
-def _rates(client: Client, args: Fields) -> Fields:
-    return {"sockets": client.ask("query", {"what": "rates"})[0]["sockets"]}
-
-
 # -- what happened -------------------------------------------------------------
 def _runs(client: Client, args: Fields) -> Fields:
     asked = {key: args[key] for key in ("before", "find", "state", "limit") if args.get(key) is not None}
     return past.runs(client, asked)
-
-
-def _way(client: Client, args: Fields) -> Fields:
-    return dict(client.ask("query", {"what": "way", "id": int(args["id"])})[0])
 
 
 def _lineage(client: Client, args: Fields) -> Fields:
@@ -428,10 +429,6 @@ def _past(client: Client, args: Fields) -> Fields:
 
 def _since(client: Client, args: Fields) -> Fields:
     return past.since(client)
-
-
-_STATISTICS = ("by", "name", "pulse", "course")
-_LOG = ("socket", "run", "request", "level", "text", "older", "newer", "limit")
 
 
 def _told(what: str, words: tuple[str, ...], client: Client, args: Fields) -> Fields:
@@ -479,19 +476,21 @@ _OPS: dict[str, Callable[[Client, Fields], Fields]] = {
     "discard": _discard,
     "respond": _respond,
     "preview": _preview,
+    "beside": partial(_told, "beside", ("socket", "id", "run")),
+    "find_value": _find_value,
     "requests": _requests,
     "request": _request,
-    "rates": _rates,
+    "rates": partial(_told, "rates", ()),
     "versions": task_code.versions,
     **dict.fromkeys(("redefine", "when", "key"), task_code.no_kernel),
     "runs": _runs,
-    "way": _way,
+    "way": partial(_told, "way", ("id",)),
     "lineage": _lineage,
     "timeline": _timeline,
     "past": _past,
     "since": _since,
-    "statistics": partial(_told, "statistics", _STATISTICS),
-    "log": partial(_told, "log", _LOG),
+    "statistics": partial(_told, "statistics", ("by", "name", "pulse", "course")),
+    "log": partial(_told, "log", ("socket", "run", "request", "level", "text", "older", "newer", "limit")),
     "start": _start,
     "code": _code,
     "save": _save,

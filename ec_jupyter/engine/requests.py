@@ -28,7 +28,7 @@ ENDED_WELL = ("done", "skipped")
 
 def requests(core: Core, header: Header, running: dict[int, float]) -> Answer:
     """Records in columns: newest or oldest first, by identity or by start; `running`: for how many seconds, which."""
-    where, parameters = _filter(core, header, running)
+    where, parameters = filtered(core, header, running)
     direction = "DESC" if header.get("newest") else "ASC"
     order = f"r.started {direction}, r.id {direction}" if header.get("by") == "started" else f"r.id {direction}"
     fields = ", ".join(OF_PARTY if c == "party" else f"r.{c}" for c in COLUMNS)
@@ -39,7 +39,8 @@ def requests(core: Core, header: Header, running: dict[int, float]) -> Answer:
     return packed(_columns(core, rows, running, met=bool(header.get("met")))), []
 
 
-def _filter(core: Core, header: Header, running: dict[int, float]) -> tuple[str, dict[str, Any]]:
+def filtered(core: Core, header: Header, running: dict[int, float]) -> tuple[str, dict[str, Any]]:
+    """The requests `r` that a question is about, as SQL and its parameters."""
     terms: list[str] = ["1"]
     parameters: dict[str, Any] = {"limit": header.get("limit") or 1000}
     if header.get("socket") is not None:
@@ -180,7 +181,7 @@ def results(core: Core, header: Header) -> Answer:
         busy = states.get("queued", 0) + states.get("running", 0)
         if busy:
             return {"busy": busy, "types": [], "odd": []}, []
-    where, parameters = _filter(core, {**header, "state": "done"}, {})
+    where, parameters = filtered(core, {**header, "state": "done"}, {})
     where += " AND r.joined IS NULL"
     rows = core.store.db.execute(
         f"SELECT r.id, r.result, r.bytes, r.type FROM request r WHERE {where} ORDER BY r.id DESC LIMIT :limit",

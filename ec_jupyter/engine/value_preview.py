@@ -18,6 +18,7 @@ from typing import Any
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.job import StoredValue, argument_value
 from ec_jupyter.engine.looks import Kept, Newest
+from ec_jupyter.engine.paged_values import Batch, batch
 from ec_jupyter.engine.parts import Asker
 from ec_jupyter.engine.value_locator import ValueLocator
 from ec_jupyter.errors import EcError, EngineError, RequestNotFoundError
@@ -47,7 +48,8 @@ _TASK = pickle.dumps(look)
 class _Asked:
     """A question, who asked it, and the parts of its answer so far.
 
-    `key` is what it is kept by: the value's identity, if it is asked for a picture.
+    `key` is what it is kept by: the value's identity, if it is asked for a picture. `batch`
+    has the values in which a text is looked for.
     """
 
     askers: list[tuple[Asker, Header, dict[str, Any]]]
@@ -55,6 +57,7 @@ class _Asked:
     size: int
     more: int
     key: tuple[int, ...] | None
+    batch: Batch | None = None
     pieces: list[str] = field(default_factory=list)
 
 
@@ -115,10 +118,14 @@ class ValuePreview:
         SocketNotFoundError
             There is no such socket.
         """
+        if header.get("find") is not None:
+            self._find(client, header)
+            return
         whose: dict[str, Any] = {}
         if header.get("socket") is not None and header.get("request") is None:
             whose = {"request": self.newest.of(header["socket"])}
-        kind, stored = self._value({**header, **whose})
+        kind, stored, elements = self._value({**header, **whose})
+        whose |= elements
         key = tuple(one.id for one in stored) if header.get("rich") and not header.get("json") else None
         if key is not None:
             known, asked = self._kept.get(key), self._under_way.get(key)
@@ -147,15 +154,23 @@ class ValuePreview:
         if key is not None:
             self._under_way[key] = asked
         plain = bool(header.get("json")) and len(shown) == len(stored)
-        flags = [("plain", "v", [_flag(plain)]), ("rich", "v", [_flag(key is not None)])]
-        limits = {"timeout": PREVIEW_SECONDS, "memory": PREVIEW_BYTES}
-        call = Call.of(number, 1, 0, [("value", how, values), *flags], task=NAME, socket=NAME, **limits)
+        call = _call(number, how, values, plain=plain, rich=key is not None)
         self._locator.miss(value.file for value in values if value.file is not None)
         names = self._locator.lacking(values)
         if names:
             self._locator.fetch(names, lambda error: self._here(call, error))
         else:
             self._agent.assign(NAME, [call])
+
+    def _find(self, client: Asker, header: Header) -> None:
+        """Have a worker look for a text in the next batch of a socket's results."""
+        among = batch(self._core, header)
+        number = next(self._numbers)
+        self._asked[number] = _Asked([(client, header, {})], "", 0, 0, None, among)
+        if among.pickles:
+            self._agent.assign(NAME, [_call(number, "v", [_packed(among.pickles, "list")], find=str(header["find"]))])
+        else:
+            self._tell(self._asked.pop(number), "")
 
     def _here(self, call: Call, error: EcError | None) -> None:
         """A value was fetched, or is lost."""
@@ -164,13 +179,13 @@ class ValuePreview:
         else:
             self._tell(self._asked.pop(call.request), str(error))
 
-    def _value(self, header: Header) -> tuple[str, list[StoredValue]]:
-        """Kind of an argument, and its values."""
+    def _value(self, header: Header) -> tuple[str, list[StoredValue], dict[str, Any]]:
+        """Kind of an argument, its values, and of a generator's call, which of how many elements it is."""
         if header.get("arrival") is not None:
             row = self._core.store.one("arrival_row", (int(header["arrival"]),))
             if row is None or row[6] is None:
                 raise RequestNotFoundError(f"no value {header['arrival']} in this flow")
-            return _kinded(self._core.values.load([row[6]])[row[6]])
+            return *_kinded(self._core.values.load([row[6]])[row[6]]), {}
         request = int(header["request"])
         row = self._core.store.db.execute(
             "SELECT socket, arguments, state, result FROM request WHERE id = ?", (request,)
@@ -178,8 +193,10 @@ class ValuePreview:
         if row is None:
             raise RequestNotFoundError(f"no request {request} in this flow")
         if header.get("argument") is not None:
-            return self._argument(request, header["argument"], row[0], json.loads(row[1]))
-        return self._result(request, row[2], row[3])
+            return *self._argument(request, header["argument"], row[0], json.loads(row[1])), {}
+        if row[3] is None and header.get("rich"):
+            return self._element(request, row[2], header.get("element"))
+        return *self._result(request, row[2], row[3]), {}
 
     def _argument(self, request: int, name: str, socket: int, table: dict[str, Any]) -> tuple[str, list[StoredValue]]:
         record = self._core.topology.sockets[socket]
@@ -199,6 +216,19 @@ class ValuePreview:
             raise RequestNotFoundError(f"request {request} has no result: it is {state}")
         found = self._core.values.load(ids)
         return "l", [found[i] for i in ids]
+
+    def _element(self, request: int, state: str, at: int | None) -> tuple[str, list[StoredValue], dict[str, Any]]:
+        """An element of what a generator gave, the last one if `at` is None."""
+        n, last = self._core.store.db.execute(
+            'SELECT count(*), max("index") FROM emission WHERE request = ?', (request,)
+        ).fetchone()
+        if not n:
+            return *self._result(request, state, None), {}
+        at = last if at is None else min(at, last)
+        (value,) = self._core.store.db.execute(
+            'SELECT value FROM emission WHERE request = ? AND "index" = ?', (request, at)
+        ).fetchone()
+        return *_kinded(self._core.values.load([value])[value]), {"element": at, "elements": n}
 
     # -- what the agent says (nodes.agent.Listener) -----------------------------
     def blob(self, sha256: str) -> bytes:
@@ -260,6 +290,9 @@ class ValuePreview:
         """The agent has its own queue."""
 
     def _tell(self, asked: _Asked, trouble: str) -> None:
+        if asked.batch is not None:
+            _told_of(asked.batch, asked, trouble)
+            return
         facts = json.loads(asked.pieces[0]) if asked.pieces else {"text": f"cannot be shown: {trouble}"}
         text = f"{facts['text']} and {asked.more} more" if asked.more else facts["text"]
         reply = {"text": text, "type": facts.get("type") or asked.type, "size": asked.size}
@@ -279,9 +312,28 @@ def _kinded(stored: StoredValue) -> tuple[str, list[StoredValue]]:
     return ("e" if stored.place == "error" else "v"), [stored]
 
 
-def _flag(value: bool) -> Value:
+def _call(number: int, how: str, values: list[Value], **flags: Any) -> Call:
+    """A call of `look`."""
+    given = [(name, "v", [_packed(value, type(value).__name__)]) for name, value in flags.items()]
+    limits = {"timeout": PREVIEW_SECONDS, "memory": PREVIEW_BYTES}
+    return Call.of(number, 1, 0, [("value", how, values), *given], task=NAME, socket=NAME, **limits)
+
+
+def _packed(value: Any, kind: str) -> Value:
     data = pickle.dumps(value)
-    return Value(data, None, len(data), "bool")
+    return Value(data, None, len(data), kind)
+
+
+def _told_of(batch: Batch, asked: _Asked, trouble: str) -> None:
+    """Answer where a text is in a batch, if it is there."""
+    found = json.loads(asked.pieces[0])["at"] if asked.pieces else None
+    hit = batch.requests[found] if type(found) is int and 0 <= found < len(batch.requests) else None
+    answer = {"request": hit, "until": None if hit else batch.until, "large": batch.large}
+    for client, header, _ in asked.askers:
+        if trouble:
+            client.refuse(EngineError(f"the values cannot be looked through: {trouble}"), to=header)
+        else:
+            client.reply(answer, to=header)
 
 
 class _Strict(pickle.Unpickler):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from ec_jupyter.engine import log_lines, requests, story, waits
+from ec_jupyter.engine import log_lines, paged_values, requests, story, waits
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.counts import Counts
 from ec_jupyter.engine.fleet import Fleet
@@ -127,6 +127,7 @@ _OF_CORE: dict[str, Callable[[Core, Header], Answer]] = {
     "arguments": requests.arguments,
     "result": requests.result,
     "results": requests.results,
+    "beside": paged_values.beside,
     "output": requests.output,
     "attempts": requests.attempts,
     "waiting": waits.waiting,

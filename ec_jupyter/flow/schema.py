@@ -197,6 +197,7 @@ QUERIES: dict[str, tuple[Fields, Fields]] = {
     "requests": ({}, _FILTER),
     "arguments": ({"id": ID}, {}),
     "result": ({"id": ID}, {}),
+    "beside": ({"socket": NAME}, {"id": _or_none(ID), "run": _or_none(ID)}),
     "results": ({}, {**_FILTER, "complete": FLAG}),
     "output": ({"id": ID}, {}),
     "attempts": ({"id": ID}, {}),
@@ -249,7 +250,8 @@ FRAMES: dict[str, tuple[Fields, Fields]] = {
         {},
         {
             "request": _or_none(ID), "arrival": _or_none(ID), "argument": _or_none(NAME), "json": _or_none(FLAG),
-            "rich": _or_none(FLAG), **_SOCKET,
+            "rich": _or_none(FLAG), **_SOCKET, "element": _or_none(ID), "find": _or_none(NAME), "run": _or_none(ID),
+            "before": _or_none(ID), "after": _or_none(ID),
         },
     ),
     "bring": ({"files": _list(FILE, "a list of value files")}, {}),

@@ -106,6 +106,41 @@ def test_values_of_a_run_are_paged_through(editor_page):
     expect(picture.panel("Request 2 of count").locator(".ec-short")).to_have_text("11")
 
 
+def test_value_is_found_by_what_it_shows_or_by_its_request(editor_page):
+    picture = editor_page()
+    for at in range(7):
+        picture.gives("count", 10 + at)
+    expect(picture.last("count").locator(".ec-short")).to_have_text("16")
+    picture.last("count").locator("button").click()
+    panel = picture.panel("Values of count")
+    place, find = panel.get_by_role("status"), panel.get_by_label("Find in the values")
+    expect(place).to_have_text("7 of 7")
+    find.fill("11")
+    find.press("Enter")
+    expect(panel.locator(".ec-short")).to_have_text("11")
+    expect(place).to_have_text("2 of 7")
+    find.press("Enter")
+    expect(panel.get_by_text("Not found")).to_be_visible()
+    find.fill("15")
+    find.press("Shift+Enter")
+    expect(panel.locator(".ec-short")).to_have_text("15")
+    find.fill("#1")
+    find.press("Enter")
+    expect(panel.locator(".ec-short")).to_have_text("10")
+
+
+def test_elements_of_a_generators_call_are_paged_through(editor_page):
+    picture = editor_page()
+    picture.gives("count", 3, elements=[7, 8, 9])
+    picture.last("count").locator("button").click()
+    panel = picture.panel("Values of count")
+    elements = panel.get_by_role("group", name="Elements")
+    expect(elements).to_contain_text("element 3 of 3")
+    elements.get_by_role("button", name="Element before").click()
+    expect(elements).to_contain_text("element 2 of 3")
+    expect(panel.locator(".ec-short")).to_have_text("8")
+
+
 def test_what_failed_last_is_told_on_its_card_and_leads_there(editor_page):
     picture = editor_page()
     picture.flow("fail('scale', 'ValueError', 'no such thing')")

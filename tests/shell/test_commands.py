@@ -518,3 +518,37 @@ def test_counts_tell_that_a_call_runs_however_late_its_worker_gets_its_turn(
         os.kill(pid, signal.SIGCONT)
     undo()
     assert page.shell.run("r.result(60)") == pid
+
+
+def test_every_result_of_a_socket_is_a_step_away_and_found_by_what_it_shows(page: Page) -> None:
+    page.shell.run("@ec.socket\ndef words(n): return {'word': f'Word{n}'}")
+    page.shell.run("flow.map('words', range(1200)); flow.wait(60)")
+    first = page.do("requests", socket="words", limit=1)["rows"][0]["id"]
+    newest = page.do("beside", socket="words")
+    assert (newest["row"]["id"], newest["older"], newest["newer"]) == (first + 1199, first + 1198, None)
+    assert (newest["behind"], newest["of"]) == (0, 1200)
+    oldest = page.do("beside", socket="words", id=first)
+    assert (oldest["older"], oldest["newer"], oldest["behind"], oldest["of"]) == (None, first + 1, 1199, 1200)
+    alone = page.do("beside", socket="words", id=first + 3, run=first + 3)
+    assert (alone["row"]["id"], alone["older"], alone["newer"], alone["of"]) == (first + 3, None, None, 1)
+    # a worker looks through some hundreds at once, whose numbers do not change meanwhile
+    began = page.do("find_value", socket="words", find="word3'")
+    assert began == {"request": None, "until": first + 700, "large": 0}
+    asked, found = began, None
+    while asked["until"]:
+        asked = page.do("find_value", socket="words", find="word3'", before=asked["until"])
+        found = asked["request"] or found
+    assert found == first + 3
+    assert page.do("find_value", socket="words", find="WORD1", after=first + 1)["request"] == first + 10
+
+
+def test_a_generators_call_is_shown_by_its_elements_one_at_a_time(page: Page) -> None:
+    page.shell.run("@ec.socket\ndef parts(n):\n    for at in range(n): yield {'part': at}")
+    page.shell.run("r = flow.submit('parts', 3).wait(60)")
+    request = page.shell.run("r.id")
+    last = page.do("preview", request=request, result=True, rich=True)
+    assert (last["element"], last["elements"], last["look"]["table"]["rows"]) == (2, 3, [["2"]])
+    assert page.do("preview", socket="parts", rich=True)["text"] == "{'part': 2}"
+    first = page.do("preview", request=request, result=True, rich=True, element=0)
+    assert (first["element"], first["text"]) == (0, "{'part': 0}")
+    assert page.do("find_value", socket="parts", find="part': 2")["request"] == request

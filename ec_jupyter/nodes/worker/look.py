@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import reprlib
 from collections.abc import Iterator
 from itertools import islice
@@ -20,14 +21,18 @@ PIECE = 32 * 1024
 _PLAIN = (str, int, float, bool, type(None))
 
 
-def look(value: Any, plain: bool = False, rich: bool = False) -> Iterator[str]:
+def look(value: Any, plain: bool = False, rich: bool = False, find: str = "") -> Iterator[str]:
     """Facts of a value as JSON, then its JSON in pieces, if `plain` and it is plain data, or, if `rich`, its bundle.
 
     Yields
     ------
     str
         ``{"text": ..., "type": ...}``; then nothing, or text that is together JSON, of the value or of `rich.bundle`.
+        Where a text is to be found, `value` is a list of pickles, and it is ``{"at": ...}``: the first that shows it.
     """
+    if find:
+        yield json.dumps({"at": next((at for at, one in enumerate(value) if find.casefold() in _as_text(one)), None)})
+        return
     yield json.dumps({"text": text(value), "type": type_name(value)})
     whole = as_json(value) if plain else json.dumps(bundle(value, text)) if rich else ""
     close_figures()
@@ -42,6 +47,15 @@ def text(value: Any) -> str:
         # an element of a set or dict that raises while it is looked at
         found = f"<{type_name(value)} that cannot be shown: {type(error).__name__}: {error}>"
     return printable(found if len(found) <= TEXT_CHARACTERS else found[: TEXT_CHARACTERS - 1] + "…")
+
+
+def _as_text(pickled: bytes) -> str:
+    """The text of a value whose case does not matter; empty where it cannot be read."""
+    try:
+        return text(pickle.loads(pickled)).casefold()
+    except Exception:  # noqa: BLE001
+        # whatever the class of one value raises, the others are looked at
+        return ""
 
 
 def as_json(value: Any) -> str:

@@ -31,6 +31,7 @@ export function LastValue({ name, socket }: { name: string; socket: Socket }): J
     <div ref={box} className="ec-last">
       <div className="ec-last-look" aria-hidden="true">
         <ValueView shown={shown} small />
+        {(shown.elements ?? 0) > 1 && <div className="ec-shape">last of {counted(shown.elements!, 'element', 'elements')}</div>}
       </div>
       <button
         className="ec-last-open"

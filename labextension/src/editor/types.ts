@@ -165,6 +165,9 @@ export interface Shown {
   size: number;
   /** Whose result it is. */
   request?: number;
+  /** Of a generator's call: which of its elements this is, counted from 0, and how many there are. */
+  element?: number;
+  elements?: number;
   look?: Look;
 }
 

@@ -312,6 +312,20 @@ export class Flow {
     return { rows: (newest ? rows.reverse() : rows).slice(0, limit) };
   }
 
+  op_beside({ socket, id = null, run }) {
+    const found = this.op_requests({ socket, run, state: 'done' }).rows;
+    const at = id === null ? found.length - 1 : found.findLastIndex(one => one.id <= id);
+    const beside = { older: found[at - 1]?.id ?? null, newer: found[at + 1]?.id ?? null };
+    return { asked: id, row: found[at] ?? null, ...beside, behind: found.length - 1 - at, of: found.length };
+  }
+
+  // two are looked through at once
+  op_find_value({ find, after, ...more }) {
+    const rows = this.op_requests({ ...more, after, state: 'done', newest: !after, limit: 2 }).rows;
+    const hit = rows.find(one => this.shown(one.result).text.toLowerCase().includes(find.toLowerCase()));
+    return { request: hit?.id ?? null, until: !hit && rows.length === 2 ? rows[1].id : null, large: 0 };
+  }
+
   op_request({ id }) {
     const found = this.found(id);
     const values = Object.entries(found.values).map(([name, value]) => [name, this.shown(value)]);
@@ -356,7 +370,12 @@ export class Flow {
     return { run: party, party, tag: '', element: [], arguments: table, stranded: false, request: null, lacks: {}, ...(aside && { aside }) };
   }
 
-  op_preview({ arrival, request, result, socket, argument }) {
+  op_preview({ arrival, request, result, socket, argument, element }) {
+    const { elements } = result ? this.found(request) : {};
+    if (elements) {
+      const at = element ?? elements.length - 1;
+      return { ...this.shown(elements[at]), element: at, elements: elements.length };
+    }
     if (request && argument && argument in this.found(request).values) return this.shown(this.found(request).values[argument]);
     if (arrival) return this.shown(this.arrivals.find(one => one.id === arrival)?.value);
     if (socket && !request) {
