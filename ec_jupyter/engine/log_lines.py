@@ -137,7 +137,8 @@ def _before(
     horizon = 0.0
     for name in _SOURCES:
         high = before.get(name, 1) - 1
-        low = max(0, high - WINDOW)
+        # an index has the lines of one request
+        low = 0 if "request" in parameters else max(0, high - WINDOW)
         rows = _rows(core, name, terms, {**parameters, "low": low, "high": high}, newest=True)
         page, order = [], float("inf")
         for row in rows:

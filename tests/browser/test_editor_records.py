@@ -156,6 +156,20 @@ def test_log_is_filtered_by_text_level_socket_and_run_where_the_rows_are(recorde
     assert picture.asked("log")[-1]["run"] == 2
 
 
+def test_request_leads_to_its_own_log(recorded, records):
+    records.said(1, "of another\n")
+    records.said(2, "its own line\n")
+    picture = recorded()
+    made = picture.flow("fail('count', 'ValueError', 'no').id")
+    picture.page.evaluate("made => { flow.found(made).id = 2 }", made)
+    picture.button("1 failed at count").click()
+    picture.panel("Failed requests of count").get_by_role("button", name="request 2").click()
+    picture.panel("Request 2 of count").get_by_role("button", name="Its log").click()
+    expect(lines(picture).locator("pre")).to_have_text(["its own line"])
+    picture.panel("Log").get_by_label("Request", exact=True).fill("")
+    expect(lines(picture).locator("pre")).to_have_text(["of another", "its own line"])
+
+
 def test_log_follows_at_its_end_stands_still_while_one_reads_and_goes_back_page_by_page(recorded, records):
     for n in range(450):
         records.said(1, f"line {n}\n")

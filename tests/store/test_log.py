@@ -80,6 +80,17 @@ def test_a_text_is_found_however_far_back_it_is_and_no_question_looks_through_al
     assert [line["text"] for page in pages(core, 10, text="1_0") for line in page] == []
 
 
+def test_log_of_one_request_is_there_at_once_however_far_back_it_is() -> None:
+    core = start(Memory(), topology({"a": ["x"]}))
+    with core.store.transaction() as db:
+        made = "INSERT INTO request (id, socket, run, state, arguments, created) VALUES (?, 1, 1, 'done', '{}', 1)"
+        db.executemany(made, [(1,), (2,)])
+        rows = [(1 if n == 3 else 2, "stdout", f"line {n}", 2.0 + n) for n in range(2 * WINDOW + 5)]
+        db.executemany("INSERT INTO output (request, stream, text, time) VALUES (?, ?, ?, ?)", rows)
+    (page,) = pages(core, 10, request=1)
+    assert [(line["text"], line["request"]) for line in page] == [("line 3", 1)]
+
+
 @pytest.mark.parametrize(
     ("stream", "text", "level"),
     [

@@ -39,7 +39,7 @@ export type Panel =
   | { kind: 'node'; node: string }
   | { kind: 'source'; socket: string }
   | { kind: 'newSocket'; wanted: Wanted }
-  | { kind: 'log'; socket: string | null; run: number | null; level: Level; text: string }
+  | { kind: 'log'; socket: string | null; run: number | null; request: number | null; level: Level; text: string }
   | { kind: 'metrics'; of: Kind | null; name: string | null }
   | { kind: 'way'; run: number }
   | { kind: 'timeline'; run: number | null }

@@ -10,8 +10,8 @@ export function showRates(store: Store, rates: boolean): void {
   store.set({ rates });
 }
 
-export function showLog(store: Store, socket: string | null = null): void {
-  store.set({ panel: { kind: 'log', socket, run: null, level: 'info', text: '' } });
+export function showLog(store: Store, socket: string | null = null, request: number | null = null): void {
+  store.set({ panel: { kind: 'log', socket, run: null, request, level: 'info', text: '' } });
 }
 
 export function showMetrics(store: Store, of: Kind | null = null, name: string | null = null): void {

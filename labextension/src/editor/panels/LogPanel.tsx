@@ -60,8 +60,16 @@ export function LogPanel({ panel }: { panel: LogOf }): JSX.Element {
           value={panel.run ?? ''}
           onChange={e => change({ run: Number(e.target.value) || null })}
         />
+        <input
+          type="number"
+          min={1}
+          aria-label="Request"
+          placeholder="Request"
+          value={panel.request ?? ''}
+          onChange={e => change({ request: Number(e.target.value) || null })}
+        />
       </div>
-      <Lines panel={panel} key={JSON.stringify([panel.socket, panel.run, panel.level, panel.text])} />
+      <Lines panel={panel} key={JSON.stringify([panel.socket, panel.run, panel.request, panel.level, panel.text])} />
     </>
   );
 }
@@ -75,16 +83,16 @@ function Lines({ panel }: { panel: LogOf }): JSX.Element {
   const [following, setFollowing] = useState(true);
   const [looking, setLooking] = useState(false);
   const here = useRef(true);
-  const { socket, run, level, text } = panel;
+  const { socket, run, request, level, text } = panel;
   const ask = useCallback(
     async (more: object): Promise<Told | null> => {
-      const args = { socket, run, level, text, limit: LIMIT, ...more };
+      const args = { socket, run, request, level, text, limit: LIMIT, ...more };
       const answer = await store.host.command('log', args);
       if (!here.current) return null;
       setError(answer.ok ? null : (answer.error ?? 'the log cannot be read'));
       return answer.ok ? (answer as unknown as Told) : null;
     },
-    [store, socket, run, level, text]
+    [store, socket, run, request, level, text]
   );
   /** The newest page before a place that has lines, or the last one. */
   const back = useCallback(

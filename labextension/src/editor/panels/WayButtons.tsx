@@ -2,6 +2,7 @@
 
 import type { JSX } from 'react';
 import { useStore } from '../context';
+import { showLog } from '../views';
 
 export function WayButtons({ id }: { id: number }): JSX.Element {
   const store = useStore();
@@ -18,6 +19,9 @@ export function WayButtons({ id }: { id: number }): JSX.Element {
       </button>
       <button title="When and where its run's calls ran" onClick={() => void timeline()}>
         Timeline
+      </button>
+      <button title="What it printed, and what happened to it" onClick={() => showLog(store, null, id)}>
+        Its log
       </button>
     </>
   );
