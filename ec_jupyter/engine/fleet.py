@@ -27,7 +27,7 @@ from ec_jupyter.errors import EcError
 from ec_jupyter.flow.placement import Spot, caps
 from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import LOCAL, Node, Processor
-from ec_jupyter.nodes.agents import Home, NodeAgent
+from ec_jupyter.nodes.agents import Home, NodeAgent, Used
 from ec_jupyter.nodes.cpus import available
 from ec_jupyter.nodes.tasks import Tasks
 
@@ -270,6 +270,10 @@ class Fleet:
     def facts(self) -> list[dict[str, Any]]:
         """What there is to know of each node."""
         return [member.facts() for member in self.members.values()]
+
+    def used(self) -> list[tuple[str, Used]]:
+        """What the processes of each node have used."""
+        return [(name, one) for name, member in self.members.items() if member.ready for one in member.agent.used()]
 
     # -- processors --------------------------------------------------------------
     def processors(self) -> None:

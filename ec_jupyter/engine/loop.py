@@ -124,7 +124,7 @@ class Engine:
         self.clients = Clients(self.core, self.store, self)
         self.fleet = Fleet(self.core, self.quarantine, self, self.clients, self, local, home, opener)
         self.preview = ValuePreview(self.core, self.fleet.locator, folder, runtime, workdir)
-        self.statistics = Statistics(self.core, self.fleet, local.used)
+        self.statistics = Statistics(self.core, self.fleet)
         self.questions = Questions(self.core)
         counts = Counts(self.core, self.fleet, self.quarantine, lambda: self.idle)
         self.submit_logs = SubmitLogs(self.core, self)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from ec_jupyter.engine.core import Core
@@ -16,6 +16,7 @@ from ec_jupyter.engine.job import Job
 from ec_jupyter.engine.jobs import JobLot
 from ec_jupyter.flow.measures import POINTS, STEP, Measures, Of
 from ec_jupyter.model import LOCAL
+from ec_jupyter.nodes.agents import Used
 from ec_jupyter.wire import Header, Outcome
 
 MOST_HELD = 4_000
@@ -30,8 +31,8 @@ USE_SECONDS = 5.0
 SAVE_SECONDS = 5.0
 """Between two copies on disk, at least."""
 
-Used = tuple[str, int, float, int]
-"""A process: its processor, identity, CPU seconds so far, and bytes it holds."""
+Who = tuple[str, int]
+"""A process: its node, and its identity there."""
 
 
 class Fleet(Protocol):
@@ -43,6 +44,9 @@ class Fleet(Protocol):
     def facts(self) -> list[dict[str, Any]]:
         """What there is to know of each node."""
 
+    def used(self) -> list[tuple[str, Used]]:
+        """What the processes of each node have used."""
+
 
 class Statistics:
     """The last hour of a flow.
@@ -53,19 +57,18 @@ class Statistics:
         The flow.
     fleet : Fleet
         Its nodes.
-    processes : callable
-        What each process on this machine has used.
     """
 
-    def __init__(self, core: Core, fleet: Fleet, processes: Callable[[], Iterable[Used]]) -> None:
-        self._core, self._fleet, self._processes = core, fleet, processes
+    def __init__(self, core: Core, fleet: Fleet) -> None:
+        self._core, self._fleet = core, fleet
         now = time.time()
         self._measures = Measures(now)
         self._measures.restore(core.store.rows("statistics"), now)
         self._ended: list[tuple[int, str, int, Sequence[float], Sequence[float], float, int]] = []
         self._held = 0
-        self._shares: dict[int, dict[int, float]] = {}
-        self._cpu: dict[int, float] = {}
+        self._shares: dict[Who, dict[int, float]] = {}
+        self._late: set[Who] = set()
+        self._cpu: dict[Who, float] = {}
         self._worked = False
         self._looked = now
         self._use = self._save = 0.0
@@ -122,8 +125,8 @@ class Statistics:
             took.extend(seconds)
             waited.extend([at - created for at in begun])
             failures.append(failed)
-            if node == LOCAL and pid:
-                self._share(pid, socket, sum(seconds))
+            if pid:
+                self._share((node, pid), socket, sum(seconds))
         self._ended.clear()
         self._held, self._worked = 0, True
         for (socket, node), (took, waited, failures) in found.items():
@@ -134,9 +137,9 @@ class Statistics:
         processor = [] if record is None else [Of("processor", record.processor)]
         return [Of("socket", str(socket)), *processor]
 
-    def _share(self, pid: int, socket: int, seconds: float) -> None:
+    def _share(self, who: Who, socket: int, seconds: float) -> None:
         """Note for how long a process was at work for a socket."""
-        mine = self._shares.setdefault(pid, {})
+        mine = self._shares.setdefault(who, {})
         mine[socket] = mine.get(socket, 0.0) + seconds
 
     # -- once a second ---------------------------------------------------------
@@ -160,10 +163,11 @@ class Statistics:
             job = core.jobs.peek(request)
             if job is not None:
                 runs[job.socket] += 1
-                nodes[LOCAL if isinstance(job, JobLot) else job.node] += 1
+                node = LOCAL if isinstance(job, JobLot) else job.node
+                nodes[node] += 1
                 if pid := _process(job, request):
                     # one that goes on for long is what its process works at
-                    self._share(pid, job.socket, seconds)
+                    self._share((node, pid), job.socket, seconds)
         processors: dict[str, list[int]] = {}
         for socket, states in core.states.counts.items():
             queued, at_work = states.get("queued", 0), runs[socket]
@@ -181,24 +185,44 @@ class Statistics:
 
     def _look_at_use(self) -> None:
         """Let each socket have its share of what processes have used: that of the time for which they ran its calls."""
-        shares, self._shares = self._shares, {}
         before, self._cpu = self._cpu, {}
-        processors: dict[str, tuple[float, int]] = {}
-        for processor, pid, cpu, memory in self._processes():
-            self._cpu[pid] = cpu
-            used = max(0.0, cpu - before.get(pid, 0.0))
-            before_it, holds = processors.get(processor, (0.0, 0))
-            processors[processor] = before_it + used, holds + memory
-            mine = shares.get(pid, {})
-            whole = sum(mine.values())
-            for socket, seconds in mine.items():
-                self._measures.used(Of("socket", str(socket)), used * seconds / whole if whole else 0.0, memory)
-        for name, (used, memory) in processors.items():
-            self._measures.used(Of("processor", name), used, memory)
-        here = sum(used for used, _ in processors.values())
+        nodes, processors = dict[Of, list[float]](), dict[Of, list[float]]()
+        for node, (processor, pid, cpu, memory) in self._fleet.used():
+            who = (node, pid)
+            self._cpu[who] = cpu
+            used = max(0.0, cpu - before.get(who, 0.0))
+            _add(nodes, Of("node", node), used, memory)
+            if processor:
+                _add(processors, Of("processor", processor), used, memory)
+            # another machine tells of what was used a moment later
+            mine = self._shares.pop(who, {}) if used or node == LOCAL else {}
+            self._divide(used, memory, mine, processors if not processor else {})
+        for of, (whole, held) in processors.items():
+            self._measures.used(of, whole, int(held))
         for facts in self._fleet.facts():
-            memory = (facts.get("memory") or {}).get("used") or 0
-            self._measures.used(Of("node", facts["name"]), here if facts["name"] == LOCAL else 0.0, memory)
+            of = Of("node", facts["name"])
+            whole, held = nodes.get(of, (0.0, 0.0))
+            self._measures.used(of, whole, (facts.get("memory") or {}).get("used") or int(held))
+        self._wait_once_more()
+
+    def _divide(self, used: float, memory: int, mine: dict[int, float], processors: dict[Of, list[float]]) -> None:
+        """Give sockets their shares of what a process used, and their processors, too, where it is no one's alone."""
+        whole = sum(mine.values())
+        held: set[Of] = set()
+        for socket, seconds in mine.items():
+            share = used * seconds / whole if whole else 0.0
+            for of in self._of(socket):
+                if of.kind == "socket":
+                    self._measures.used(of, share, memory)
+                else:
+                    _add(processors, of, share, 0 if of in held else memory)
+                    held.add(of)
+
+    def _wait_once_more(self) -> None:
+        """Keep what ran on other machines for the next look, where they have yet to tell what it used."""
+        self._shares = {who: mine for who, mine in self._shares.items() if who[0] != LOCAL and who not in self._late}
+        self._late = set(self._shares)
+        self._worked = self._worked or bool(self._shares)
 
     # -- the disk --------------------------------------------------------------
     def save(self, *, surely: bool = False) -> bool:
@@ -254,6 +278,12 @@ class Statistics:
         found += [(Of("processor", one), one) for one in wiring.processors]
         found += [(Of("node", facts["name"]), facts["name"]) for facts in self._fleet.facts()]
         return [pair for pair in found if kind in (None, pair[0].kind) and name in (None, pair[1])]
+
+
+def _add(sums: dict[Of, list[float]], of: Of, used: float, memory: int) -> None:
+    mine = sums.setdefault(of, [0.0, 0])
+    mine[0] += used
+    mine[1] += memory
 
 
 def _process(job: Any, request: int) -> int:

@@ -9,6 +9,9 @@ from typing import Any, Protocol
 
 from ec_jupyter.wire import Block, Call, Outcome, Value
 
+Used = tuple[str, int, float, int]
+"""A process: its processor (empty where it is no one's alone), identity, CPU seconds so far, and bytes it holds."""
+
 
 class Listener(Protocol):
     """What an agent reports to; every method is called on the loop's thread."""
@@ -115,6 +118,9 @@ class NodeAgent(Protocol):
 
     def running(self) -> dict[int, float]:
         """What runs, and for how many seconds."""
+
+    def used(self) -> list[Used]:
+        """What its processes have used so far, as far as that is known."""
 
     def facts(self) -> dict[str, Any]:
         """What there is to know of the node."""

@@ -196,6 +196,19 @@ def numbers(header: Header, name: str) -> list[int]:
         raise FrameError(f"{header['k']!r} has no proper {name!r}: {error}") from error
 
 
+def used_in(header: Header) -> list[tuple[str, int, float, int]]:
+    """What processes have used: of each its processor, identity, CPU seconds and bytes."""
+    (rows,) = checked(header, uses=list)
+    found = []
+    for row in rows:
+        if not isinstance(row, list) or len(row) != 4:
+            raise FrameError(f"{header['k']!r} has no proper 'uses': {row!r:.100}")
+        fields = dict(zip(("processor", "pid", "cpu", "bytes"), row, strict=True))
+        name, pid, cpu, held = checked({"k": header["k"], **fields}, processor=str, pid=int, cpu=float, bytes=int)
+        found.append((name, pid, cpu, held))
+    return found
+
+
 def file_name(name: object) -> str:
     """A name that is one of a file in the folder of values."""
     if not isinstance(name, str) or not FILE_NAME.match(name):

@@ -188,8 +188,9 @@ class Queries:
             A row each: ``ended`` and ``failed`` calls, calls ``per_second``, median and 95th percentile of their time
             (``p50``, ``p95``) and of how long they had waited when they began (``waited_p50``, ``waited_p95``), all in
             seconds and within 5 %; means over the time of what was ``queued`` and ``running``, ``most_queued``; the
-            CPUs that processes on this machine used on average (``cpu``), and the most bytes they held (``memory``; of
-            a node, what was used of its machine's). ``to_frame()`` has the numbers.
+            CPUs that its processes used on average (``cpu``), on whatever machine, and the most bytes they held
+            (``memory``; of a node, what was used of its machine's, of a Dask cluster what its workers held).
+            ``to_frame()`` has the numbers.
 
         Notes
         -----

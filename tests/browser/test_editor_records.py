@@ -32,6 +32,9 @@ class Fleet:
     def facts(self) -> list[dict[str, Any]]:
         return [{"name": "local"}]
 
+    def used(self) -> list[Any]:
+        return []
+
 
 class Records:
     """Rows of a flow, asked for as a client asks its engine."""
@@ -47,7 +50,7 @@ class Records:
     def ask(self, kind: str, header: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
         if header["what"] == "log":
             return log_lines.lines(self.core, header)
-        return Statistics(self.core, Fleet(), list).answer(header), []
+        return Statistics(self.core, Fleet()).answer(header), []
 
     def answer(self, op: str, args: dict[str, Any]) -> dict[str, Any]:
         return commands.answer(self, op, args)  # type: ignore[arg-type]

@@ -101,6 +101,9 @@ class Station:
     def running(self) -> dict[int, float]:
         return self.agent.running() if self.state == "up" else {}
 
+    def used(self) -> list[Any]:
+        return self.agent.used()
+
     def facts(self) -> dict[str, Any]:
         return {"used": self.agent.statistics()["used"], "python": "3.11", "round_trip": 0.001, **self._error()}
 

@@ -139,6 +139,9 @@ class Inline:
     def running(self) -> dict[int, float]:
         return {} if self._turn is None else {self._turn.call.request: time.monotonic() - self._turn.began}
 
+    def used(self) -> list[Any]:
+        return []
+
     def statistics(self) -> dict[str, Any]:
         return {"cpus": self.cpus, "used": int(self._turn is not None)}
 

@@ -18,6 +18,7 @@ from ec_jupyter.nodes.values import load
 from ec_jupyter.nodes.worker.output import RATE_BYTES
 from ec_jupyter.wire import Value
 from tests.nodes.dask_rig import DaskRig
+from tests.nodes.rig import wait_until
 
 
 @pytest.fixture
@@ -54,6 +55,14 @@ def yielding(gates, size):
     for at, gate in enumerate(gates):
         yield at, os.getpid(), bytes(size)
         passing(gate)
+
+
+def spinning(seconds):
+    import time
+
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
 
 
 def endless():
@@ -99,6 +108,16 @@ async def test_how_far_it_is_is_heard_while_the_call_runs(rig: DaskRig, agent: A
         gate.unlink()
     await rig.ear.until(lambda: request in rig.ear.outcomes)
     assert rig.ear.shown[-1] == (request, 3, 3, "gates")
+
+
+async def test_what_the_workers_use_for_us_is_told(rig: DaskRig, agent: Any) -> None:
+    assert all(cpu == 0 for _, _, cpu, _ in agent.used())
+    await rig.run(agent, rig.call(spinning, {"seconds": 0.4}))
+    await wait_until(lambda: sum(cpu for _, _, cpu, _ in agent.used()) > 0.05)
+    # a thread of Dask's worker is for any processor
+    assert {name for name, *_ in agent.used()} == {""}
+    assert {pid for _, pid, *_ in agent.used()} == {worker.pid for worker in agent._workers.by_address.values()}
+    assert min(held for *_, held in agent.used()) > 1 << 20
 
 
 @pytest.mark.parametrize("size", [10, 200_000])

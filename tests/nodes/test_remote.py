@@ -38,6 +38,14 @@ def whoami():
     return os.getpid(), sys.executable, os.getcwd(), sorted(p for p in sys.path if "ec_jupyter" in p)
 
 
+def spun(seconds):
+    import time
+
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
+
+
 def ones(count):
     return np.ones(count)
 
@@ -139,6 +147,14 @@ async def test_facts_say_what_the_node_is(rig: FarRig, agent: RemoteAgent) -> No
     assert facts["python"] == ".".join(map(str, sys.version_info[:3]))
     assert 0 < facts["memory"]["used"] < facts["memory"]["total"]
     assert facts["error"] is None
+
+
+async def test_what_processes_there_use_is_told_while_they_work(rig: FarRig, agent: RemoteAgent) -> None:
+    await rig.run(agent, rig.call(spun, {"seconds": 0.5}))
+    await rig.ear.until(lambda: sum(cpu for _, _, cpu, _ in agent.used()) > 0.5)
+    assert {name for name, *_ in agent.used()} == {"main"}
+    assert max(held for *_, held in agent.used()) > 1 << 20
+    assert {pid for _, pid, *_ in agent.used()} >= {pid for pid in rig.ear.pids if pid}
 
 
 async def test_closing_leaves_no_process_and_no_folder(rig: FarRig, agent: RemoteAgent) -> None:

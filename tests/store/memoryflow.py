@@ -79,6 +79,9 @@ class InPlace:
     def running(self) -> dict[int, float]:
         return {}
 
+    def used(self) -> list[Any]:
+        return []
+
     def lose(self) -> Call | None:
         """Take the next call away, of which nothing more is heard."""
         return self._queue.popleft() if self._queue else None
@@ -132,7 +135,7 @@ class MemoryEngine:
         self._fleet = Fleet(core, quarantine, rest, rest, rest, self.agent, rest, rest)  # type: ignore[arg-type]
         counts = Counts(core, self._fleet, quarantine, lambda: True)
         self._counts = counts
-        views = Views(core, self._fleet, counts, Statistics(core, self._fleet, list))
+        views = Views(core, self._fleet, counts, Statistics(core, self._fleet))
         editor = Editor(core, self._fleet, rest, rest, CPUS)
         self._rpc = Rpc(core, rest, rest, self._fleet, editor, counts, views, rest, rest, CPUS)
         self._effects: list[Callable[[], None]] = []

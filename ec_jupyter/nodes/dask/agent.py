@@ -17,7 +17,7 @@ from typing import Any
 
 from ec_jupyter.errors import EcError, HostUnreachableError, ProcessorNotFoundError, PythonMismatchError, by_name
 from ec_jupyter.model import Node
-from ec_jupyter.nodes.agents import Home, NodeListener
+from ec_jupyter.nodes.agents import Home, NodeListener, Used
 from ec_jupyter.nodes.codec import files_in
 from ec_jupyter.nodes.dask.batches import DaskBatches
 from ec_jupyter.nodes.dask.cluster import Cluster, Cut
@@ -389,6 +389,15 @@ class DaskAgent:
     def running(self) -> dict[int, float]:
         """Requests that run now, and for how many seconds."""
         return self._batches.running()
+
+    def used(self) -> list[Used]:
+        """Of each process there, what it has used since it is known here, for any processor, and the bytes it holds."""
+        found: dict[int, tuple[float, int]] = {}
+        for worker in self._workers.by_address.values():
+            # on several hosts processes may have one identity
+            cpu, held = found.get(worker.pid, (0.0, 0))
+            found[worker.pid] = cpu + worker.uses[0] - worker.base, held + worker.uses[1]
+        return [("", pid, cpu, held) for pid, (cpu, held) in found.items()]
 
     def facts(self) -> dict[str, Any]:
         """Facts about the node; `stored`: bytes of values that only the cluster has."""

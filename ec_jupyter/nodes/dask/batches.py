@@ -172,6 +172,7 @@ class DaskBatches:
             self._give_up(batch)
             self._gone(batch.worker.address)
             return
+        batch.worker.uses = answer["used"] or batch.worker.uses
         outcomes = [outcome for frame in answer["frames"] for outcome in _outcomes(*frame)]
         await self._hear(cluster, batch, answer["said"])
         for outcome in outcomes:
@@ -278,7 +279,8 @@ class DaskBatches:
             heard = {request: batch.heard.get(request, 0) for batch in batches for request in batch.calls}
             try:
                 async with self._listening:
-                    said = await cluster.listen(worker.address, worker.token, heard)
+                    said, uses = await cluster.listen(worker.address, worker.token, heard)
+                worker.uses = uses or worker.uses
                 for batch in batches:
                     await self._hear(cluster, batch, {n: one for n, one in said.items() if n in batch.calls})
             except Exception as error:  # noqa: BLE001 - a worker that is gone is seen elsewhere; else it is asked again

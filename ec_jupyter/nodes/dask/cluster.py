@@ -203,10 +203,9 @@ class Cluster:
         """
         return await self._in(worker, _entry["act"], word, *given)
 
-    async def listen(self, worker: str, token: str, heard: dict[int, int]) -> dict[int, tuple[int, list[Any]]]:
-        """New events of calls in a worker, past the number read of each; waits a while for some."""
-        found: dict[int, tuple[int, list[Any]]] = await self._in(worker, _entry["listen"], token, heard)
-        return found
+    async def listen(self, worker: str, token: str, heard: dict[int, int]) -> Any:
+        """New events of calls in a worker, past the number read of each, and its use; waits a while for some."""
+        return await self._in(worker, _entry["listen"], token, heard)
 
     async def carry(self, worker: str, *given: Any) -> int | None:
         """Have a worker copy a piece of a file from another one; its bytes, None if the other does not have it."""

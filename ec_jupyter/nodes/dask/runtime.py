@@ -25,6 +25,7 @@ from typing import Any
 from ec_jupyter.errors import EcError
 from ec_jupyter.nodes import current
 from ec_jupyter.nodes.code import keep_source
+from ec_jupyter.nodes.cpus import used_by
 from ec_jupyter.nodes.lots import Results, unpack_calls
 from ec_jupyter.nodes.worker.invoke import Invocation, Tasks
 from ec_jupyter.nodes.worker.output import RATE_BYTES, amount, folded, printable
@@ -39,6 +40,9 @@ UNHEARD_BYTES = 1 << 20
 
 LISTEN_SECONDS = 5.0
 """How long a request for output waits at most: it holds a connection."""
+
+USED_SECONDS = 0.5
+"""Between two looks at what the process has used, at least."""
 
 Stop = tuple[str, str]
 """Kind and message a call is stopped with."""
@@ -218,6 +222,7 @@ class DaskRuntime:
         self.stops: dict[tuple[int, int], Stop] = {}
         self._epoch = epoch
         self._by_thread = threading.local()
+        self._looked = 0.0
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def run(self, header: Header, buffers: list[bytes]) -> dict[str, Any]:
@@ -237,7 +242,7 @@ class DaskRuntime:
             if items:
                 said[call.request] = first, items
         frames = [(head, [bytes(one) for one in data]) for head, data in results.take()]
-        return {"frames": frames, "said": said}
+        return {"frames": frames, "said": said, "used": self.used()}
 
     def _outcome(self, call: Call, events: Events) -> tuple[Value | None, dict[str, Any] | None]:
         invocation = self._invocation()
@@ -279,6 +284,14 @@ class DaskRuntime:
             self.running.pop(call.request, None)
             # a stop that has not come through yet must not reach whatever this thread does next
             _raise(threading.get_ident(), None)
+
+    def used(self) -> tuple[float, int] | None:
+        """CPU seconds that this process has used, and bytes it holds; None where that was told just now."""
+        now = time.monotonic()
+        if now < self._looked + USED_SECONDS:
+            return None
+        self._looked = now
+        return used_by(os.getpid())
 
     def stop(self, request: int, attempt: int, kind: str, message: str) -> None:
         """Interrupt a call as soon as Python code of its runs, or before it begins."""
@@ -328,7 +341,7 @@ def enter(token: str, flow: str, epoch: int, workdir: str, local: str) -> dict[s
     _runtimes[token] = DaskRuntime(flow, epoch, folder)
     return {
         "pid": os.getpid(), "python": list(sys.version_info[:3]), "version": VERSION,
-        "protocol": PROTOCOL, "host": platform.node(),
+        "protocol": PROTOCOL, "host": platform.node(), "used": used_by(os.getpid()),
         # those that begin with a dot never became whole
         "files": {path.name: path.stat().st_size for path in folder.iterdir() if not path.name.startswith(".")},
     }  # fmt: skip
@@ -373,17 +386,20 @@ def drop(token: str, names: list[str]) -> None:
         (_runtimes[token].folder / name).unlink(missing_ok=True)
 
 
-async def listen(token: str, heard: dict[int, int]) -> dict[int, tuple[int, list[Any]]]:
-    """New events of these calls, past the number read of each; waits for some, {} after `LISTEN_SECONDS`."""
+async def listen(token: str, heard: dict[int, int]) -> tuple[dict[int, tuple[int, list[Any]]], Any]:
+    """New events of these calls, past the number read of each, and what the process has used.
+
+    Waits for some, and gives none after `LISTEN_SECONDS`.
+    """
     runtime = _runtimes[token]
     until = time.monotonic() + LISTEN_SECONDS
     while time.monotonic() < until:
         events = {request: runtime.events[request] for request in heard if request in runtime.events}
         said = {request: one.said(heard[request]) for request, one in events.items()}
         if any(items for _, items in said.values()) or not events:
-            return {request: one for request, one in said.items() if one[1]}
+            return {request: one for request, one in said.items() if one[1]}, runtime.used()
         await asyncio.sleep(LIVE_SECONDS)
-    return {}
+    return {}, runtime.used()
 
 
 def stop(token: str, request: int, attempt: int, kind: str, message: str) -> None:

@@ -20,12 +20,18 @@ log = logging.getLogger(__name__)
 
 @dataclass(eq=False)
 class Worker:
-    """A process of Dask; `token` names this agent in it."""
+    """A process of Dask; `token` names this agent in it.
+
+    `uses` are the CPU seconds that it had used when that was last told, and its bytes; `base` of the seconds were
+    before it was ours.
+    """
 
     address: str
     threads: int
     token: str
     pid: int
+    base: float = 0.0
+    uses: tuple[float, int] = (0.0, 0)
     used: int = 0
     blobs: set[str] = field(default_factory=set)
     files: OrderedDict[str, int] = field(default_factory=OrderedDict)
@@ -139,6 +145,7 @@ class DaskWorkers:
             return None
         self.python, self.version = python, facts["version"]
         worker = self.by_address[address] = Worker(address, threads, token, facts["pid"])
+        worker.base, worker.uses = facts["used"][0], tuple(facts["used"])
         return worker, facts["files"]
 
     def choose(self, threads: int, names: Iterable[str]) -> Worker | None:

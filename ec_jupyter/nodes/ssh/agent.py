@@ -14,7 +14,7 @@ from typing import Any
 
 from ec_jupyter.errors import FrameError, ProcessorNotFoundError, by_name
 from ec_jupyter.model import Node
-from ec_jupyter.nodes.agents import Home, OpenListener
+from ec_jupyter.nodes.agents import Home, OpenListener, Used
 from ec_jupyter.nodes.codec import (
     checked,
     file_name,
@@ -22,6 +22,7 @@ from ec_jupyter.nodes.codec import (
     only,
     unpack_outcomes,
     unpack_values,
+    used_in,
     values_of,
 )
 from ec_jupyter.nodes.downloads import Downloads
@@ -86,6 +87,8 @@ class RemoteAgent:
         self._seen: set[int] = set()
         self._confirming: list[int] = []
         self._told: dict[str, Any] = {}
+        self._uses: list[Used] = []
+        self._base: dict[int, float] | None = None
         self._boot = ""
 
     @property
@@ -203,6 +206,11 @@ class RemoteAgent:
     def running(self) -> dict[int, float]:
         """Requests that run now, and for how many seconds."""
         return self._calls.running()
+
+    def used(self) -> list[Used]:
+        """Of each process there, what it has used since this engine knows the node, and the bytes it holds."""
+        base = self._base or {}
+        return [(name, pid, max(0.0, cpu - base.get(pid, 0.0)), held) for name, pid, cpu, held in self._uses]
 
     def _used(self) -> float:
         # what it said last may be older than the end of the last call
@@ -430,6 +438,10 @@ class RemoteAgent:
         if memory is not None and len(memory) != 2:
             raise FrameError("'facts' has no proper 'memory'")
         self._told = {"used": used, "others": others, "memory": memory}
+        self._uses = used_in(header)
+        if self._base is None:
+            # an engine before this one may have had calls there
+            self._base = {pid: cpu for _, pid, cpu, _ in self._uses}
         self._seen = {number for number in self._seen if number >= low}
         self._listener.node(self.name)
 

@@ -165,6 +165,7 @@ class AgentServer:
             "others": statistics["others"],
             "memory": machine.memory(),
             "low": self._spool.lowest(),
+            "uses": self.agent.used(),
         }
         if facts != self._facts and self._say({"k": "facts", **facts}):
             self._facts = facts
