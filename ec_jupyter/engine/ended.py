@@ -80,12 +80,17 @@ def _results(ids: list[int], types: list[str]) -> Header:
 
 def small_results(core: Core, requests: list[int]) -> tuple[Header, list[bytes]]:
     """The same frame of those requests of which the database has such results."""
-    rows = core.store.rows("small_results", (id_list(requests),))
-    return _results([key for key, _, _ in rows], [kind for _, kind, _ in rows]), [data for _, _, data in rows]
+    wanted = set(requests)
+    rows = [row for row in core.journal.ends.results(len(wanted)) if row[0] in wanted]
+    rows += core.store.rows("small_results", (id_list(requests),))
+    return _results([key for key, _, _ in rows], [kind for _, _, kind in rows]), [data for _, data, _ in rows]
 
 
 def finished(core: Core, requests: list[int]) -> tuple[list[dict[str, Any]], list[bytes], list[int]]:
-    """Rows of those requests that have ended, their buffers, and the requests that have not."""
+    """Rows of those requests that have ended, their buffers, and the requests that have not.
+
+    What ended with others and has no row is none of them: `small_results` has it.
+    """
     rows: list[dict[str, Any]] = []
     buffers: list[bytes] = []
     unfinished: list[int] = []

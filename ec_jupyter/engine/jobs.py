@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import groupby, repeat
 from typing import Any
 
@@ -88,16 +88,17 @@ class JobLot:
             return slice(first, last)
         return [self.place(request) for request in requests]
 
-    def head(self, n: int) -> JobLot:
-        """The first `n` of them."""
-        if n == len(self.ids):
-            return self
-        return replace(
-            self, ids=self.ids[:n], parties=self.parties[:n], runs=self.runs[:n],
-            types=[kinds if isinstance(kinds, str) else kinds[:n] for kinds in self.types],
-            columns=[column[:n] for column in self.columns],
-            given=None if self.given is None else [(keys[:n], arrivals[:n]) for keys, arrivals in self.given],
+    def part(self, where: Where) -> JobLot:
+        """Some of them, as a lot of their own."""
+        made = JobLot(
+            self.socket, some(self.ids, where), some(self.parties, where), some(self.runs, where), self.names,
+            [kinds if isinstance(kinds, str) else some(kinds, where) for kinds in self.types],
+            [some(column, where) for column in self.columns], self.created,
+            None if self.given is None else [(some(keys, where), some(came, where)) for keys, came in self.given],
+            self.hops, self.task,
         )  # fmt: skip
+        made.revision = self.revision
+        return made
 
     def arguments(self, where: Where) -> tuple[list[str], Iterable[bytes | None]]:
         """The arguments of some as the columns of their rows hold them: those that are named, and those inside."""

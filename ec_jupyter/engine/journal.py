@@ -7,14 +7,13 @@ before the commit: replies, pushes and the start of calls wait for it.
 from __future__ import annotations
 
 import json
-import re
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from itertools import chain
 from typing import Any
 
+from ec_jupyter.engine.ended_lots import EndedLots
 from ec_jupyter.engine.open_lots import OpenLots
-from ec_jupyter.engine.rows import OF_REQUESTS, SQL, Parameters, Rows
+from ec_jupyter.engine.rows import OF_REQUESTS, SQL, Parameters, Rows, write_all
 
 Row = Sequence[Any]
 
@@ -35,20 +34,6 @@ REQUESTS = {
 """Where rows of the hot statements name the request that they are of."""
 
 
-ROWS = 32
-"""Rows that one statement inserts, where there are as many: each call of SQLite costs as much as a third of a row."""
-
-
-def _together(statement: str) -> str | None:
-    """An insert of `ROWS` rows instead of one; None of what is no plain insert."""
-    head, values, row = statement.partition("VALUES ")
-    plain = head.startswith("INSERT") and re.fullmatch(r"\([^()]+\)", row)
-    return head + values + ", ".join([row] * ROWS) if plain else None
-
-
-_TOGETHER = {name: many for name in ORDER if (many := _together(SQL[name])) is not None}
-
-
 class Journal:
     """Rows to be written with the next commit.
 
@@ -60,6 +45,8 @@ class Journal:
         Per client, what was answered to frames that changed something.
     lots : OpenLots
         Queued requests that have one row together.
+    ends : EndedLots
+        Those that have ended and have one.
     """
 
     def __init__(self, store: Rows) -> None:
@@ -67,7 +54,9 @@ class Journal:
         self.rows: dict[str, list[Row]] = {name: [] for name in ORDER}
         self._steps: list[tuple[str, Parameters]] = []
         self.answers: dict[str, dict[int, Any]] = {}
+        self.ends = EndedLots(store)
         self.lots = OpenLots(self, store)
+        store.before_reading = self._before_reading
         self._commits = 0
 
     def add(self, name: str, row: Row) -> None:
@@ -89,7 +78,7 @@ class Journal:
     @property
     def position(self) -> tuple[int, int]:
         """Its position: how often it was written, and how many rows wait."""
-        return self._commits, len(self._steps) + len(self.lots.new) + sum(map(len, self.rows.values()))
+        return self._commits, len(self._steps) + len(self.lots.new) + len(self.ends) + sum(map(len, self.rows.values()))
 
     def grown(self, since: tuple[int, int]) -> bool:
         """Whether rows came in since it stood at that position."""
@@ -99,7 +88,7 @@ class Journal:
     @property
     def empty(self) -> bool:
         """Whether there is nothing to write."""
-        return not (self._steps or self.answers or self.lots.new) and not any(self.rows.values())
+        return not (self._steps or self.answers or self.lots.new or self.ends.new) and not any(self.rows.values())
 
     def forget(self, name: str, unwanted: Callable[[Row], bool]) -> None:
         """Drop rows of a hot statement that were added in this tick."""
@@ -117,9 +106,13 @@ class Journal:
         """
         if self.empty:
             return
-        if any(name in OF_REQUESTS for name, _ in self._steps):
+        asked = any(name in OF_REQUESTS for name, _ in self._steps)
+        if asked:
             self.lots.spread()
-        self.rows["add_lot"] = self.lots.records()
+            self.ends.spread()
+        together = self.ends.record(asked=asked)
+        self.rows["add_lot"] = self.lots.records() + ([together] if together else [])
+        self.rows["add_ended"] = [] if together else list(self.ends.rows())
         with self.store.transaction() as db:
             for name, rows in self.rows.items():
                 if rows:
@@ -132,13 +125,20 @@ class Journal:
         for rows in self.rows.values():
             rows.clear()
         self.lots.written()
+        self.ends.written()
         self._steps.clear()
         self.answers.clear()
         self._commits += 1
         self.store.committed()
 
+    def _before_reading(self, queued: bool) -> None:
+        self.ends.spread_now()
+        if queued:
+            self.lots.spread_now()
+
     def culprit(self) -> int | None:
         """The request of the first row that cannot be written; None where no single one is at fault."""
+        self.rows["add_ended"] = list(self.ends.rows())
         with self.store.transaction() as db:
             for name, rows in self.rows.items():
                 for row in rows:
@@ -162,11 +162,6 @@ class Journal:
 
     @staticmethod
     def _write(db: sqlite3.Connection, name: str, rows: list[Row]) -> None:
-        if name in _TOGETHER:
-            whole = len(rows) - len(rows) % ROWS
-            for at in range(0, whole, ROWS):
-                db.execute(_TOGETHER[name], list(chain.from_iterable(rows[at : at + ROWS])))
-            rows = rows[whole:]
-        cursor = db.executemany(SQL[name], rows)
-        if name in ("finish", "finish_well") and cursor.rowcount != len(rows):
-            raise RuntimeError(f"{len(rows) - cursor.rowcount} requests would have been finished twice")
+        written = write_all(db, name, rows)
+        if name in ("finish", "finish_well") and written != len(rows):
+            raise RuntimeError(f"{len(rows) - written} requests would have been finished twice")

@@ -22,6 +22,7 @@ from ec_jupyter.engine.clients import Clients
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.counts import Counts
 from ec_jupyter.engine.editing import Editor
+from ec_jupyter.engine.ended_lots import STEP
 from ec_jupyter.engine.fleet import Fleet, Opener
 from ec_jupyter.engine.hold import DATABASE
 from ec_jupyter.engine.node_factory import open_node
@@ -164,7 +165,7 @@ class Engine:
             self.statistics.save(surely=True)
             self.commit()
             # whoever reads the database of a flow that is stopped finds each request
-            self.store.before_reading()
+            self.store.before_reading(True)
         self.runtime.close()
         if self.lost is None:
             # else SQLite would remove a log by its name, and that name may be another flow's by now
@@ -231,7 +232,9 @@ class Engine:
             self.statistics.look()
             if self.stalled is None and self.statistics.save():
                 self.schedule()
-            while self.stalled is None and self.idle and self.store.shrink(alone=not self.clients.count):
+            while self.stalled is None and self.idle and (
+                self.core.journal.ends.spread_now(STEP) or self.store.shrink(alone=not self.clients.count)
+            ):
                 await asyncio.sleep(SHRINK_SECONDS)
             await asyncio.sleep(LOOK_SECONDS)
 

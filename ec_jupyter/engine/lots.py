@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ec_jupyter.engine.failures import MOST_HOPS
 from ec_jupyter.engine.job import EndedLot, StoredValue
 from ec_jupyter.engine.jobs import JobLot, Where, some
+from ec_jupyter.engine.lot_bodies import End
 from ec_jupyter.engine.row_values import ROW_BYTES, result_id
 from ec_jupyter.engine.suspects import REQUEST
 from ec_jupyter.flow.decision import Source
@@ -48,7 +49,7 @@ def queue(core: Core, lot: JobLot, event: Event) -> None:
     if n < len(lot.ids):
         # the others are on disk alone until there is room
         core.journal.add_all("add_request", lot.rows(slice(n, len(lot.ids))))
-        lot = lot.head(n)
+        lot = lot.part(slice(n))
     if n:
         core.jobs.put(lot)
         core.journal.lots.add(lot)
@@ -118,7 +119,7 @@ def _finish(core: Core, lot: JobLot, part: Block) -> None:
     types = part.types if len(part.types) == len(part) else part.types * len(part)
     where = lot.where(requests)
     runs = some(lot.runs, where)
-    _write_ends(core, lot, part, types, where, runs)
+    _write_ends(core, lot, part, types, where)
     core.jobs.drop(requests)
     core.held.release_all(requests)
     if core.evaluation.origins:
@@ -130,9 +131,7 @@ def _finish(core: Core, lot: JobLot, part: Block) -> None:
     _go_on(core, lot, part, some(lot.parties, where), runs)
 
 
-def _write_ends(
-    core: Core, lot: JobLot, part: Block, types: Sequence[str], where: Where, runs: Sequence[int]
-) -> None:
+def _write_ends(core: Core, lot: JobLot, part: Block, types: Sequence[str], where: Where) -> None:
     requests, revision = part.requests, core.topology.revision
     if not lot.left:
         core.journal.add_all("finish_well", zip(
@@ -140,12 +139,7 @@ def _write_ends(
             repeat(revision), part.started, repeat(core.now), part.seconds, part.values, types, requests,
         ))  # fmt: skip
         return
-    named, inside = lot.arguments(where)
-    core.journal.add_all("add_ended", zip(
-        requests, repeat(lot.socket), runs, repeat(lot.hops), repeat(part.slot), repeat(part.pid), repeat(lot.task),
-        repeat(revision), named, map(result_id, requests), repeat(lot.created), part.started, repeat(core.now),
-        part.seconds, inside, part.values, types,
-    ))  # fmt: skip
+    core.journal.ends.add(End(lot, where, part, lot.task, revision, core.now))
     core.journal.lots.ended(lot, len(part))
 
 

@@ -7,21 +7,18 @@ lots gives all that is left of them rows before anything else.
 
 from __future__ import annotations
 
-import json
 import logging
 import sqlite3
-import struct
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import accumulate, pairwise
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
+from ec_jupyter.engine.ended_lots import EndedLots
 from ec_jupyter.engine.jobs import JobLot
-from ec_jupyter.engine.rows import SQL, Rows
+from ec_jupyter.engine.lot_bodies import pack, unpack, unpack_ends
+from ec_jupyter.engine.rows import SQL, Rows, write_all
 from ec_jupyter.errors import FrameError
 
 log = logging.getLogger(__name__)
-
-_HEAD = struct.Struct("<II")  # bytes of the JSON, and requests
 
 Row = Sequence[Any]
 
@@ -30,6 +27,7 @@ class Writer(Protocol):
     """Takes rows that are written with the next commit."""
 
     rows: dict[str, list[Row]]
+    ends: EndedLots
 
     def add(self, name: str, row: Row) -> None:
         """Write a row with one of the hot statements."""
@@ -62,7 +60,6 @@ class OpenLots:
         self._journal, self._store = journal, store
         self.new: list[JobLot] = []
         self._kept: dict[int, JobLot] = {}
-        store.before_reading = self.spread_now
 
     def add(self, lot: JobLot) -> None:
         """Have a lot that was just made on disk with the next commit."""
@@ -84,7 +81,7 @@ class OpenLots:
     # -- with a commit ---------------------------------------------------------------
     def records(self) -> list[Row]:
         """Rows of those that are not on disk and still open."""
-        return [(lot.ids[0], lot.ids[-1], _body(lot)) for lot in self.new if lot.left]
+        return [(lot.ids[0], lot.ids[-1], pack(lot)) for lot in self.new if lot.left]
 
     def written(self) -> None:
         """Those are on disk now."""
@@ -106,10 +103,10 @@ class OpenLots:
         lots = list(self._kept.values())
         rows = [row for lot in lots for row in self._rows(lot)]
         # where one has ended that is not on disk yet, its lot stays until it is
-        waits = any(self._journal.rows[name] for name in ("add_ended", "add_request"))
+        waits = bool(self._journal.rows["add_request"] or self._journal.ends.new)
         try:
             with self._store.transaction() as db:
-                db.executemany(SQL["add_request"], rows)
+                write_all(db, "add_request", rows)
                 db.executemany(SQL["drop_lot"], [] if waits else [(lot.ids[0],) for lot in lots])
         except sqlite3.OperationalError as error:
             # a full disk, say, which the next commit shows: who looks now is told of what has rows
@@ -133,19 +130,20 @@ class OpenLots:
 # -- the next engine -----------------------------------------------------------------
 def read_back(store: Rows) -> None:
     """Give what is left of lots rows; of a lot that cannot be read nothing is known but which requests they were."""
-    found = store.rows("all_lots")
-    if not found:
+    if not store.one("all_lots"):
         return
+    lost: list[range] = []
     with store.transaction() as db:
-        for first, last, body in found:
+        for key, last, body in db.execute(SQL["all_lots"]).fetchall():
             try:
-                rows = _open(db, first, last, body)
+                name, rows = _open(db, key, last, body, lost)
             except FrameError as error:
-                log.error("requests %s to %s cannot be read: %s", first, last, error)
-                store.meta[f"aside:requests {first} to {last}"] = f"they cannot be read ({error})"
+                log.error("requests %s to %s cannot be read: %s", abs(key), last, error)
+                store.meta[f"aside:requests {abs(key)} to {last}"] = f"they cannot be read ({error})"
+                lost.append(range(abs(key), last + 1))
                 continue
-            db.executemany(SQL["add_request"], rows)
-            db.execute(SQL["drop_lot"], (first,))
+            write_all(db, name, rows)
+            db.execute(SQL["drop_lot"], (key,))
 
 
 def show(db: sqlite3.Connection) -> None:
@@ -153,70 +151,29 @@ def show(db: sqlite3.Connection) -> None:
     if not db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'lot'").fetchone():
         # made by an older version
         return
+    lots = db.execute(SQL["all_lots"]).fetchall()
+    if not lots:
+        return
+    # SQLite looks for a name here first
+    db.execute("CREATE TEMP TABLE opened AS SELECT * FROM main.request WHERE 0")
+    db.execute("CREATE TEMP VIEW request AS SELECT * FROM main.request UNION ALL SELECT * FROM temp.opened")
     try:
-        rows = [row for lot in db.execute(SQL["all_lots"]).fetchall() for row in _open(db, *lot)]
+        for key, last, body in lots:
+            name, rows = _open(db, key, last, body, [])
+            db.executemany(SQL[name].replace("INTO request", "INTO temp.opened"), rows)
+        # such a table has the columns, and not what stands in them by default
+        db.execute("UPDATE temp.opened SET tag = '', attempt = coalesce(attempt, 0), deaths = 0, emitted = 0")
     except FrameError as error:
         raise sqlite3.DatabaseError(str(error)) from error
-    if rows:
-        # SQLite looks for a name here first
-        db.execute("CREATE TEMP TABLE opened AS SELECT * FROM main.request WHERE 0")
-        db.executemany(SQL["add_request"].replace("INTO request", "INTO temp.opened"), rows)
-        db.execute("CREATE TEMP VIEW request AS SELECT * FROM main.request UNION ALL SELECT * FROM temp.opened")
 
 
-def _open(db: sqlite3.Connection, first: int, last: int, body: bytes) -> list[Row]:
-    """Rows of the requests of a lot that have none."""
-    there = {key for (key,) in db.execute("SELECT id FROM main.request WHERE id BETWEEN ? AND ?", (first, last))}
-    lot = _read(body)
-    return lot.rows([at for at, key in enumerate(lot.ids) if key not in there])
-
-
-def _body(lot: JobLot) -> bytes:
-    """A lot in columns."""
-    n = len(lot.ids)
-    head = json.dumps(
-        [lot.socket, lot.hops, lot.revision, lot.created, lot.names, lot.types, lot.given is not None]
-    ).encode()
-    numbers: list[Sequence[int]] = [lot.ids, lot.runs, *(column for pair in lot.given or () for column in pair)]
-    parts = [_HEAD.pack(len(head), n), head, *(struct.pack(f"<{n}q", *column) for column in numbers)]
-    for column in lot.columns if lot.given is None else ():
-        parts += (struct.pack(f"<{n}I", *map(len, column)), *column)
-    return b"".join(parts)
-
-
-def _read(body: bytes) -> JobLot:
-    """A lot of such a body; its parties are not in it.
-
-    Raises
-    ------
-    FrameError
-        It is none.
-    """
-    try:
-        size, n = _HEAD.unpack_from(body)
-        start = _HEAD.size + size
-        socket, hops, revision, created, names, types, came = json.loads(body[_HEAD.size : start])
-        wide = 2 + 2 * len(names) * came
-        numbers = list(_numbers(body, start, wide, n))
-        ids, runs, *rest = numbers
-        given = list(zip(rest[::2], rest[1::2], strict=True)) if came else None
-        columns = [] if came else list(_values(body, start + 8 * n * wide, len(names), n))
-    except (ValueError, TypeError, struct.error) as error:
-        raise FrameError(f"{type(error).__name__}: {error}") from error
-    lot = JobLot(socket, ids, runs, runs, tuple(names), types, columns, created, given, hops)
-    lot.revision = revision
-    return lot
-
-
-def _numbers(body: bytes, at: int, wide: int, n: int) -> Iterator[tuple[int, ...]]:
-    for i in range(wide):
-        yield struct.unpack_from(f"<{n}q", body, at + 8 * n * i)
-
-
-def _values(body: bytes, at: int, wide: int, n: int) -> Iterator[list[bytes]]:
-    for _ in range(wide):
-        ends = list(accumulate(struct.unpack_from(f"<{n}I", body, at), initial=at + 4 * n))
-        at = ends[-1]
-        if at > len(body):
-            raise ValueError("it is cut short")
-        yield [body[i:j] for i, j in pairwise(ends)]
+def _open(
+    db: sqlite3.Connection, key: int, last: int, body: bytes, lost: Iterable[range]
+) -> tuple[str, list[Row]]:
+    """Rows of the requests of a lot that have none, and the statement that writes them: those that have ended first."""
+    if key < 0:
+        return "add_ended", [row for end in unpack_ends(body) for row in end.rows()]
+    there = {one for (one,) in db.execute("SELECT id FROM request WHERE id BETWEEN ? AND ?", (key, last))}
+    there.update(*lost)
+    lot = unpack(body)
+    return "add_request", lot.rows([at for at, one in enumerate(lot.ids) if one not in there])

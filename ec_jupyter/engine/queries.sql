@@ -11,6 +11,9 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 -- name: add_lot
 INSERT INTO lot (id, last, body) VALUES (?, ?, ?);
 
+-- name: get_lot
+SELECT body FROM lot WHERE id = ?;
+
 -- name: drop_lot
 DELETE FROM lot WHERE id = ?;
 
@@ -422,7 +425,7 @@ SELECT id FROM run WHERE root = ? AND submit_id = ?;
 
 -- name: small_results
 -- a request that was joined to another one names that one's result
-SELECT r.id, coalesce(o.type, v.type), coalesce(o.bytes, v.bytes)
+SELECT r.id, coalesce(o.bytes, v.bytes), coalesce(o.type, v.type)
   FROM request r LEFT JOIN request o ON o.id = -r.result / 64 LEFT JOIN value v ON v.id = r.result
  WHERE r.id IN (SELECT value FROM json_each(?)) AND r.state = 'done' AND (o.bytes IS NOT NULL OR v.place = 'inline');
 

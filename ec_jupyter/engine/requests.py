@@ -10,6 +10,7 @@ from typing import Any
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.ended import finished, head, heads
 from ec_jupyter.engine.job import Job, argument_value
+from ec_jupyter.engine.row_values import result_id
 from ec_jupyter.engine.rows import OF_PARTY, SQL, id_list
 from ec_jupyter.errors import FrameError, RequestNotFoundError, SocketNotFoundError, by_name
 from ec_jupyter.flow.columns import packed, unpacked
@@ -158,6 +159,7 @@ def arguments(core: Core, header: Header) -> Answer:
 
 def result(core: Core, header: Header) -> Answer:
     """How one request ended; its state where it has not."""
+    core.store.before_reading(False)
     rows, buffers, unfinished = finished(core, [header["id"]])
     if unfinished:
         return {"row": {"id": header["id"], "state": "queued"}}, []
@@ -183,11 +185,18 @@ def results(core: Core, header: Header) -> Answer:
             return {"busy": busy, "types": [], "odd": []}, []
     where, parameters = filtered(core, {**header, "state": "done"}, {})
     where += " AND r.joined IS NULL"
-    rows = core.store.db.execute(
+    limit = parameters["limit"]
+    columns: list[tuple[int, int, bytes, str]] = []
+    if parameters.keys() == {"limit", "socket"}:
+        ends = core.journal.ends.results(limit, parameters["socket"])
+        columns = [(key, result_id(key), data, kind) for key, data, kind in ends]
+    else:
+        core.store.before_reading(False)
+    rows = core.store.connection.execute(
         f"SELECT r.id, r.result, r.bytes, r.type FROM request r WHERE {where} ORDER BY r.id DESC LIMIT :limit",
         parameters,
     ).fetchall()
-    rows.reverse()
+    rows = sorted([*rows, *columns])[-limit:]
     # bytes of an earlier end may stand beside a result that is elsewhere now
     inside = [value is not None and value < 0 and data is not None for _, value, data, _ in rows]
     plain = rows if all(inside) else list(compress(rows, inside))

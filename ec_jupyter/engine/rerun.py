@@ -439,6 +439,7 @@ def clear(core: Core, nodes: Nodes) -> None:
     core.suspects.clear()
     core.jobs.clear()
     core.journal.lots.clear()
+    core.journal.ends.clear()
     core.held.clear()
     core.ended.clear()
     core.delayed.clear()

@@ -7,6 +7,7 @@ import mmap
 import re
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,26 @@ SQL = named(_FILES.joinpath("queries.sql").read_text())
 TABLES = _FILES.joinpath("schema.sql").read_text()
 """The script that makes the tables of a new database."""
 
+ROWS = 32
+"""Rows that one statement inserts, where there are as many: each call of SQLite costs as much as a third of a row."""
+
+
+def _together(statement: str) -> str | None:
+    """An insert of `ROWS` rows instead of one; None of what is no plain insert."""
+    head, values, row = statement.partition("VALUES ")
+    plain = head.startswith("INSERT") and re.fullmatch(r"\([^()]+\)", row)
+    return head + values + ", ".join([row] * ROWS) if plain else None
+
+
+_TOGETHER = {name: many for name, one in SQL.items() if (many := _together(one)) is not None}
+
+OF_ENDED = frozenset({"values_in_rows", "spans", "spans_of_attempts"})
+"""Statements that mean requests of which those that are queued may have no rows."""
+
 OF_REQUESTS = frozenset(
     name for name, sql in SQL.items() if re.search(r"\b(FROM|JOIN|UPDATE) request\b", sql)
-) - {"small_results", "values_in_rows", "queued", "spans", "spans_of_attempts"}
-"""Statements that mean requests which may have no rows yet, beside ended ones and those that lie on disk alone."""
+) - OF_ENDED - {"queued", "small_results"}
+"""Statements that mean any request; what has no row is in memory where one goes on with a queue, or read beside."""
 
 OF_PARTY = "coalesce(run.party, r.run)"
 """The party of a request `r`: that of its run, which is its own party where it has no row."""
@@ -52,7 +69,7 @@ class Rows:
     connection : sqlite3.Connection
         The one connection.
     before_reading : callable
-        Gives each request a row.
+        Gives each request that has ended a row, and those that are queued too, if that is said.
     meta : dict of str to str
         What the flow knows of itself.
     """
@@ -62,12 +79,18 @@ class Rows:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.before_reading: Callable[[], None] = lambda: None
+        self.before_reading: Callable[[bool], None] = lambda queued: None
 
     @property
     def db(self) -> sqlite3.Connection:
         """The connection for a question of its own: each request has a row."""
-        self.before_reading()
+        self.before_reading(True)
+        return self.connection
+
+    @property
+    def ended(self) -> sqlite3.Connection:
+        """The same of those that have ended: queued ones may have none."""
+        self.before_reading(False)
         return self.connection
 
     def transaction(self) -> Transaction:
@@ -88,7 +111,7 @@ class Rows:
         return self._of(name).execute(SQL[name], parameters).fetchone()
 
     def _of(self, name: str) -> sqlite3.Connection:
-        return self.db if name in OF_REQUESTS else self.connection
+        return self.db if name in OF_REQUESTS else self.ended if name in OF_ENDED else self.connection
 
     def blob(self, sha256: str) -> bytes:
         """The bytes of a task or condition.
@@ -134,3 +157,13 @@ class Transaction:
 def id_list(ids: Iterable[int]) -> str:
     """Ids as the one parameter of a query that reads them with json_each."""
     return json.dumps(list(ids))
+
+
+def write_all(db: sqlite3.Connection, name: str, rows: Sequence[Sequence[Any]]) -> int:
+    """Run a named statement with each of some rows, several at once where it inserts; how many rows it changed."""
+    whole = 0
+    if name in _TOGETHER:
+        whole = len(rows) - len(rows) % ROWS
+        for at in range(0, whole, ROWS):
+            db.execute(_TOGETHER[name], list(chain.from_iterable(rows[at : at + ROWS])))
+    return whole + db.executemany(SQL[name], rows[whole:]).rowcount

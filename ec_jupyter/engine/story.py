@@ -175,7 +175,7 @@ def spans(core: Core, header: Header, running: dict[int, float]) -> Answer:
     before, limit = header.get("before"), min(header.get("limit") or 1000, SPAN)
     party = None if header.get("run") is None else party_of(core, header["run"])
     # what is queued has no bar, and need not have a row for this
-    top = _top(core.store.connection) if before is None else before - 1
+    top = _top(core.store.ended) if before is None else before - 1
     if header.get("run") is not None:
         asked = {"party": party, "top": top, "limit": limit}
         rows, ids = (core.store.db.execute(query, asked).fetchall() for query in (_SPANS, _MEMBERS))

@@ -118,7 +118,7 @@ class Suspects:
         self._deaths.pop(unit, None)
         message = f"{unit} was set aside: {why}; flow.retry tries it again, flow.discard gives it up"
         error = json.dumps({"type": "", "message": message, "traceback": "", "kind": "aside"})
-        self._store.before_reading()
+        self._store.before_reading(True)
         with self._store.transaction() as db:
             db.execute(SQL["put_meta"], (_ASIDE + unit, why))
             db.execute(SQL["drop_meta"], (_DEATHS + unit,))

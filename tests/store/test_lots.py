@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from ec_jupyter.engine import lots, open_lots
+from ec_jupyter.engine import ended, lots, open_lots, requests
 from ec_jupyter.engine.acceptance import accept_lot
 from ec_jupyter.engine.core import Core
+from ec_jupyter.engine.ended_lots import TOGETHER
+from ec_jupyter.engine.row_values import result_id
 from ec_jupyter.engine.submit_records import Lot
 from ec_jupyter.engine.suspects import REQUEST
 from ec_jupyter.flow.topology import Topology
@@ -84,22 +86,24 @@ ROW = (
 )
 
 
-def test_requests_handled_together_leave_the_rows_that_each_leaves_by_itself(tmp_path: Path) -> None:
+@pytest.mark.parametrize("n", [3, 2 * TOGETHER])
+def test_requests_handled_together_leave_the_rows_that_each_leaves_by_itself(tmp_path: Path, n: int) -> None:
     found = []
     for end in (end_together, end_each):
         core = start(tmp_path / end.__name__, wiring())
         if end is end_together:
-            submit_all(core, "head", [5, 6, 7])
+            submit_all(core, "head", range(n))
         else:
-            for x in (5, 6, 7):
+            for x in range(n):
                 submit(core, "head", x=x)
         while calls := give(core):
             end(core, calls)
         assert not core.jobs
         passed = core.store.db.execute("SELECT count(*), sum(plug) FROM passed").fetchall()
-        found.append((told(core), core.states.counts, passed))
+        results = requests.results(core, {"socket": "both"})
+        found.append((told(core), core.states.counts, passed, results))
     assert found[0] == found[1]
-    assert len(found[0][0]) == 15
+    assert len(found[0][0]) == 5 * n
 
 
 def test_what_is_left_of_lots_goes_on_after_a_restart(tmp_path: Path) -> None:
@@ -211,6 +215,48 @@ def test_queued_requests_have_rows_once_they_end_or_somebody_asks_for_them(tmp_p
     end_together(core, give(core))
     assert set(states(core).values()) == {"done"}
     assert core.store.rows("all_lots") == []
+
+
+def test_requests_that_end_together_have_rows_once_somebody_asks_for_them(tmp_path: Path) -> None:
+    core = start(tmp_path, topology({"head": ["x"]}))
+    ids = submit_all(core, "head", range(2 * TOGETHER))
+    end_together(core, give(core))
+    answer, values = requests.results(core, {"socket": "head", "limit": TOGETHER})
+    assert (answer["types"], [pickle.loads(one) for one in values]) == (["int"] * TOGETHER, ids[TOGETHER:])
+    header, values = ended.small_results(core, ids[1:3])
+    assert (header["ids"], [pickle.loads(one) for one in values]) == (ids[1:3], ids[1:3])
+    assert rows_on_disk(core) == 0, "results are read in columns"
+    assert core.values.load([result_id(ids[0])])[result_id(ids[0])].value.data == pickle.dumps(ids[0])
+    assert rows_on_disk(core) == len(ids)
+    assert core.store.rows("all_lots") == []
+    assert states(core) == dict.fromkeys(ids, "done")
+    assert ended.small_results(core, ids[1:3])[0]["ids"] == ids[1:3]
+
+
+def test_what_ended_together_has_ended_after_a_restart_and_in_a_database_that_is_only_read(tmp_path: Path) -> None:
+    core = start(tmp_path, wiring())
+    ids = submit_all(core, "head", range(3 * TOGETHER))
+    end_together(core, give(core, 2 * TOGETHER))
+    assert rows_on_disk(core) == 0
+    with closing(sqlite3.connect(f"file:{tmp_path / 'flow.db'}?mode=ro", uri=True)) as db:
+        open_lots.show(db)
+        found = db.execute("SELECT * FROM request ORDER BY id").fetchall()
+    core = start(tmp_path)
+    assert found == core.store.db.execute("SELECT * FROM request ORDER BY id").fetchall()
+    assert [states(core)[one] for one in ids] == ["done"] * 2 * TOGETHER + ["queued"] * TOGETHER
+    while calls := give(core):
+        end_together(core, calls)
+    assert list(states(core).values()) == ["done"] * 5 * len(ids)
+
+
+def test_ends_that_cannot_be_read_are_set_aside_and_nothing_of_them_runs_again(tmp_path: Path) -> None:
+    core = start(tmp_path, topology({"head": ["x"]}))
+    ids = submit_all(core, "head", range(2 * TOGETHER))
+    end_together(core, give(core, TOGETHER))
+    core.store.connection.execute("UPDATE lot SET body = substr(body, 1, length(body) - 1) WHERE id < 0")
+    core = start(tmp_path)
+    assert "it is cut short" in core.suspects.aside[f"requests {ids[0]} to {ids[TOGETHER - 1]}"]
+    assert states(core) == dict.fromkeys(ids[TOGETHER:], "queued")
 
 
 def test_who_asks_between_two_commits_finds_requests_as_the_last_one_left_them(tmp_path: Path) -> None:
