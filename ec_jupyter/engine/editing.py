@@ -69,7 +69,7 @@ class Editor:
         for _, _, _, after in edited.touched:
             if isinstance(after, Node):
                 node_factory.check(after)
-        receipt = Receipt(core, edited.topology, edited.touched)
+        receipt = Receipt(core, edited.topology, edited.touched, self._nodes)
         if dry:
             return core.topology.revision, edited.warnings, receipt.told
         for stored in fixed:
@@ -123,7 +123,7 @@ class Editor:
         core.journal.step("put_revision", (edited.topology.revision, "[]", step, core.now, 3))
         parked = [s for kind, _, before, s in edited.touched if kind == "socket" and s.parked and not before.parked]
         warnings = [_left_at(socket, load) for socket in parked if (load := core.load(socket.id))]
-        receipt = Receipt(core, edited.topology, edited.touched)
+        receipt = Receipt(core, edited.topology, edited.touched, self._nodes)
         self._apply(edited)
         told = receipt.settle()
         self.settle()

@@ -396,6 +396,16 @@ SELECT r.socket, r.tag, r.state FROM request r
                            WHERE run.party = :party AND run.party <> run.id)
    AND +r.state NOT IN ('done', 'skipped');
 
+-- name: unfinished_of_parties
+-- the same of many parties
+SELECT one.value, r.socket, r.tag FROM json_each(?) AS one JOIN request r ON r.id IN
+       (SELECT id FROM request WHERE id = one.value
+        UNION ALL SELECT id FROM request WHERE run = one.value AND run <> id
+        UNION ALL SELECT id FROM run WHERE party = one.value AND party <> id
+        UNION ALL SELECT q.id FROM run JOIN request q ON q.run = run.id AND q.run <> q.id
+                   WHERE run.party = one.value AND run.party <> run.id)
+ WHERE +r.state NOT IN ('done', 'skipped');
+
 -- name: failed_of
 -- calls of these sockets that should have brought something, and will not by themselves
 SELECT coalesce(run.party, r.run), r.socket, r.tag FROM request r LEFT JOIN run ON run.id = r.run

@@ -12,15 +12,14 @@ from typing import Any
 
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.jobs import JobLot
+from ec_jupyter.engine.parts import Nodes
 from ec_jupyter.engine.rows import id_list
 from ec_jupyter.flow.arrival import Arrival
 from ec_jupyter.flow.draft import Touched
-from ec_jupyter.flow.tag import Tag, from_text, path
+from ec_jupyter.flow.placement import caps
+from ec_jupyter.flow.tag import Path, Tag, from_text, path
 from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import Plug, Socket
-
-MOST_PARTIES = 500
-"""Parties of which it is looked up what can still come; of more, `Receipt` says so."""
 
 _LOST = ("dropped", "discarded", "left", "superseded")
 _ENDED_BY_IT = ("cancelled", "failed", "skipped")
@@ -39,22 +38,25 @@ class Receipt:
         The wiring that the edit makes.
     touched : list of Touched
         What it changes.
+    nodes : Nodes
+        Where calls run.
 
     Attributes
     ----------
     facts : dict
         ``to``: results that are there already, or come from calls under way, by the socket that they go to;
-        ``nowhere``: calls under way, by the socket whose results no plug takes any more; ``moved``: calls by the socket
-        that has another processor; ``parked``: requests and values by the socket that is gone; ``held_back``: queued
-        requests by the socket whose task asks for more; ``stranded``: waiting values and calls, by the socket, that
-        nothing completes any more; ``more``: there are others that were not looked at; ``lost``.
+        ``nowhere``: calls under way, by the socket whose results no plug takes any more; ``moved``: calls that have not
+        begun, by the socket that has another processor; ``stays``: those of it that run, and end where they are;
+        ``unplaced``: those that its new processor has no CPU for at present; ``parked``: requests and values by the
+        socket that is gone; ``held_back``: queued requests by the socket whose task asks for more; ``stranded``:
+        waiting values and calls, by the socket, that nothing completes any more; ``lost``.
     """
 
-    def __init__(self, core: Core, new: Topology, touched: list[Touched]) -> None:
-        self._core, self._old, self._new = core, core.topology, new
+    def __init__(self, core: Core, new: Topology, touched: list[Touched], nodes: Nodes) -> None:
+        self._core, self._old, self._new, self._nodes = core, core.topology, new, nodes
         self._ways: dict[tuple[int, str], bool] = {}
-        self.facts: Facts = {"to": {}, "nowhere": {}, "moved": {}, "parked": {}, "held_back": {}}
-        self.facts |= {"stranded": {}, "more": False, "lost": 0}
+        self.facts: Facts = {"to": {}, "nowhere": {}, "moved": {}, "stays": {}, "unplaced": {}}
+        self.facts |= {"parked": {}, "held_back": {}, "stranded": {}, "lost": 0}
         plugs = [(before, after) for kind, _, before, after in touched if kind == "plug"]
         sockets = [(before, after) for kind, _, before, after in touched if kind == "socket" and before and after]
         # places, names and options change nothing of what is under way
@@ -125,9 +127,20 @@ class Receipt:
             if after.parked and not before.parked:
                 self._put("parked", after.name, self._core.load(after.id))
             elif not after.parked and before.processor != after.processor:
-                self._put("moved", after.name, self._under_way(after.id))
+                self._moved(after)
             if not after.parked and before.task != after.task:
                 self._put("held_back", after.name, self._lacking(after))
+
+    def _moved(self, socket: Socket) -> None:
+        """Count calls of a socket that has another processor now."""
+        jobs = [self._core.jobs.peek(request) for request in self._nodes.running()]
+        runs = sum(job is not None and job.socket == socket.id for job in jobs)
+        calls = max(0, self._under_way(socket.id) - runs)
+        processor, lent = self._new.processors.get(socket.processor), self._nodes.lent()
+        room = caps(processor, lent) if processor is not None else {}
+        placed = any(cpus and lent.get(node) for node, cpus in room.items())
+        self._put("moved" if placed else "unplaced", socket.name, calls)
+        self._put("stays", socket.name, runs)
 
     def _put(self, what: str, name: str, n: int) -> None:
         if n:
@@ -166,16 +179,21 @@ class Receipt:
                 stranded[arrival.socket] += 1
             elif (arrival.socket, arrival.argument) not in self._new.run_independent:
                 groups.setdefault((arrival.party, arrival.socket, _at(arrival)), set()).add(arrival.argument)
-        parties: dict[int, list[tuple[int, Tag]]] = {}
-        for (party, socket, at), came in groups.items():
-            missing = [name for name in self._new.needed[socket] if name not in came]
-            if not missing or not self._differs(socket, missing):
-                continue
-            if party not in parties and len(parties) == MOST_PARTIES:
-                self.facts["more"] = True
-                continue
-            tokens = parties[party] if party in parties else parties.setdefault(party, self._tokens(party))
-            stranded[socket] += any(self._cut(party, tokens, (socket, name), at) for name in missing)
+        lacking = {
+            group: missing
+            for group, came in groups.items()
+            if (missing := [name for name in self._new.needed[group[1]] if name not in came])
+            and self._differs(group[1], missing)
+        }
+        tokens = self._tokens({party for party, _, _ in lacking})
+        # most parties stand alike: what can still come is asked once for each kind
+        known: dict[Any, bool] = {}
+        for (party, socket, at), missing in lacking.items():
+            own = frozenset(tokens[party])
+            kind = (own, self._core.joins.standing.shape(party), socket, *missing, at)
+            if kind not in known:
+                known[kind] = any(self._cut(party, own, (socket, name), at) for name in missing)
+            stranded[socket] += known[kind]
         self.facts["stranded"] = {self._new.sockets[socket].name: n for socket, n in stranded.items() if n}
 
     def _differs(self, socket: int, missing: Iterable[str]) -> bool:
@@ -187,18 +205,26 @@ class Receipt:
                 return True
         return False
 
-    def _tokens(self, party: int) -> list[tuple[int, Tag]]:
+    def _tokens(self, parties: Collection[int]) -> dict[int, list[tuple[int, Tag]]]:
+        """Where something of each party stands that may still bring a value."""
         core = self._core
-        rows = core.store.rows("unfinished_of_party", {"party": party})
-        tokens = [(socket, from_text(tag)) for socket, tag, _ in rows]
-        return tokens + core.evaluation.tokens(party) + core.joins.standing.tokens(party)
+        found = {party: core.joins.standing.tokens(party) for party in parties}
+        tags: dict[str, Tag] = {}
+        for party, socket, tag in core.store.rows("unfinished_of_parties", (id_list(parties),)):
+            if tag not in tags:
+                tags[tag] = from_text(tag)
+            found[party].append((socket, tags[tag]))
+        for route in core.evaluation.routes:
+            if route.source.party in found:
+                found[route.source.party].append((route.source.socket, route.place.tag))
+        return found
 
-    def _cut(self, party: int, tokens: list[tuple[int, Tag]], key: tuple[int, str], at: tuple[int, ...]) -> bool:
+    def _cut(self, party: int, tokens: Collection[tuple[int, Tag]], key: tuple[int, str], at: tuple[int, ...]) -> bool:
         """Whether something of a party could come to an argument, and cannot any more."""
         return self._comes(self._old, party, tokens, key, at) and not self._comes(self._new, party, tokens, key, at)
 
     def _comes(
-        self, wiring: Topology, party: int, tokens: list[tuple[int, Tag]], key: tuple[int, str], at: tuple[int, ...]
+        self, wiring: Topology, party: int, tokens: Collection[tuple[int, Tag]], key: tuple[int, str], at: Path
     ) -> bool:
         there = [(socket, tag) for socket, tag in tokens if socket in wiring.sockets]
         if wiring.can_reach(there, key, at):
@@ -236,6 +262,8 @@ _SAYS = {
     "to": "{n} to {name!r}",
     "nowhere": "{n} of {name!r} to nothing",
     "moved": "{n} of {name!r} on its new processor",
+    "stays": "{n} of {name!r} run on where they are",
+    "unplaced": "{n} of {name!r} wait, for its new processor has no CPU now",
     "parked": "{n} parked with {name!r} until the removal is undone",
     "held_back": "{n} of {name!r} wait for what its new version asks for",
     "stranded": "{n} stranded at {name!r}",
@@ -245,5 +273,4 @@ _SAYS = {
 def said(facts: Facts) -> str:
     """What a receipt tells, in one line: ``120 to 'clean', 80 to 'clean2', 0 lost``."""
     parts = [says.format(n=n, name=name) for what, says in _SAYS.items() for name, n in facts[what].items()]
-    parts += ["more that were not looked at"] if facts["more"] else []
     return ", ".join([*parts, f"{facts['lost']} lost"]) if parts or facts["lost"] else ""

@@ -19,13 +19,14 @@ class Receipt:
         Results that were there, or come of calls under way, by the socket that they go to.
     nowhere : dict of str to int
         Calls under way whose results no plug takes any more, by socket.
-    moved, parked, held_back, stranded : dict of str to int
-        Calls on another processor; requests and values parked with a removed socket; queued requests whose task asks
+    moved, stays, unplaced : dict of str to int
+        Of a socket on another processor, calls that go there, those that run and end where they are, and those that
+        wait because no CPU is there at present.
+    parked, held_back, stranded : dict of str to int
+        Requests and values parked with a removed socket; queued requests whose task asks
         for more now; waiting values and calls that nothing completes any more. Each by socket.
     lost : int
         What is there no more.
-    more : bool
-        There are waiting calls that were not looked at, for there were too many.
     text : str
         All of it in one line: ``120 to 'clean', 80 to 'clean2', 0 lost``. Empty where nothing was under way that the
         edit is about.
@@ -36,11 +37,12 @@ class Receipt:
         self.to: dict[str, int] = facts["to"]
         self.nowhere: dict[str, int] = facts["nowhere"]
         self.moved: dict[str, int] = facts["moved"]
+        self.stays: dict[str, int] = facts["stays"]
+        self.unplaced: dict[str, int] = facts["unplaced"]
         self.parked: dict[str, int] = facts["parked"]
         self.held_back: dict[str, int] = facts["held_back"]
         self.stranded: dict[str, int] = facts["stranded"]
         self.lost: int = facts["lost"]
-        self.more: bool = facts["more"]
         self.text: str = facts["text"]
 
     def __repr__(self) -> str:

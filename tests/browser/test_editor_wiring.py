@@ -57,6 +57,25 @@ def test_card_dropped_on_another_processor_moves_there_as_one_edit_and_undo_brin
     assert place(picture, "count") == before
 
 
+def test_what_a_drop_on_a_processor_would_move_is_foretold_while_the_card_is_held_over_it(editor_page):
+    picture = editor_page()
+    for state in ("running", "queued", "queued"):
+        picture.flow(f"request('count', '{state}')")
+    expect(picture.button("2 queued at count")).to_be_visible()
+    before = place(picture, "count")
+    target = picture.card("scale").bounding_box()
+    picture.page.mouse.move(before[0] + 60, before[1] + 12)
+    picture.page.mouse.down()
+    picture.page.mouse.move(before[0] + 62, before[1] + 12)
+    picture.page.mouse.move(target["x"] + 30, target["y"] + target["height"] + 4, steps=6)
+    foretold = picture.page.locator(".ec-foretold")
+    moved, stays = "2 of 'count' on its new processor", "1 of 'count' run on where they are"
+    expect(foretold).to_have_text(f"on gpu: {moved}, {stays}, 0 lost")
+    assert picture.flow("graph.sockets.count.processor") == "io"
+    picture.page.mouse.up()
+    expect(foretold).to_have_count(0)
+
+
 def test_card_dropped_on_no_processor_keeps_its_own(editor_page):
     picture = editor_page()
     before = {name: place(picture, name) for name in ("load", "scale", "join")}

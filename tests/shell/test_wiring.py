@@ -373,3 +373,18 @@ def test_an_edit_under_load_gives_a_receipt_and_a_dry_run_tells_it_beforehand(
     assert "a dry run cannot stand inside another edit" in str(wrong)
     loaded.run("flow.resume(); flow.wait()")
     assert loaded.run("[sorted(flow.results(name)) for name in ('clean', 'clean2')]") == [[0, 1, 2, 3, 4], [3, 4]]
+
+
+def test_a_dry_run_of_a_move_tells_what_goes_and_what_runs_on(loaded: Any, gate: Any, wait_until: Any) -> None:
+    loaded.run("flow = ec.flow(); flow.processor('few', cpus=1); flow.processor('other', cpus=1)")
+    held = "def held(x):\n    import os\n    os.read(os.open('gate', os.O_RDONLY), 1)\n"
+    loaded.run(f"@ec.socket(processor='few')\n{held}")
+    loaded.run("flow.map('held', range(3))")
+    wait_until(lambda: loaded.run("[r.state for r in flow.requests('held')].count('running')") == 1)
+    move = f"@ec.socket(processor='other')\n{held}"
+    loaded.run("with flow.edit(dry=True) as change:\n" + "".join(f"    {line}\n" for line in move.splitlines()))
+    assert loaded.run("(change.receipt.moved, change.receipt.stays)") == ({"held": 2}, {"held": 1})
+    told = "dry run: 2 of 'held' on its new processor, 1 of 'held' run on where they are, 0 lost"
+    assert loaded.run("repr(change.receipt)") == told
+    gate.open(3)
+    loaded.run("flow.wait(60)")

@@ -93,6 +93,29 @@ def test_queued_calls_that_a_new_version_holds_back_and_a_move_are_counted(loade
     assert receipt["text"] == "3 of 'clean' on its new processor, 0 lost"
 
 
+def test_a_move_tells_what_its_new_processor_has_no_cpu_for(loaded):
+    changes = [
+        {"op": "node", "name": "far", "host": "nowhere"},
+        {"op": "processor", "name": "q", "nodes": {"far": 2}},
+        {"op": "move", "socket": "clean", "processor": "q"},
+    ]
+    receipt = told(loaded, *changes, dry=True)
+    assert (receipt["moved"], receipt["unplaced"]) == ({}, {"clean": 3})
+    assert receipt["text"] == "3 of 'clean' wait, for its new processor has no CPU now, 0 lost"
+
+
+def test_all_that_an_edit_strands_are_counted_however_many(flow):
+    for name in ("left", "right"):
+        flow.socket(echo, name)
+    flow.socket(pair)
+    flow.plug("left", "pair.one")
+    flow.plug("right", "pair.two")
+    flow.map("left", [{"x": n} for n in range(700)])
+    flow.drained()
+    change = {"op": "unplug", "source": "right", "target": "pair", "argument": "two"}
+    assert told(flow, change, dry=True)["stranded"] == {"pair": 700}
+
+
 @pytest.fixture
 def joined(flow):
     """Two runs of which the first half waits at `pair`, and the second half cannot begin."""

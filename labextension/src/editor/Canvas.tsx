@@ -83,7 +83,7 @@ export function Canvas(): JSX.Element {
       onEdgeClick={(event, edge) => {
         if (!event.shiftKey && edge.data?.plug) store.set({ panel: { kind: 'plug', key: keyOf(edge.data.plug) } });
       }}
-      onNodeDrag={(event, _node, dragged) => store.setDrop(under(store, flow, event, dragged))}
+      onNodeDrag={(event, _node, dragged) => store.setDrop(under(store, flow, event, dragged), dragged.flatMap(socketsOf))}
       onNodeDragStop={(event, _node, dragged) => {
         store.setDrop(null);
         void place(store, flow, dragged, under(store, flow, event, dragged));

@@ -1,4 +1,4 @@
-/** What would become of what is under way, while a plug is in the hand or something is selected that Delete removes. */
+/** What would become of what is under way, while a plug or a card is in the hand or something is selected that Delete removes. */
 
 import { useConnection } from '@xyflow/react';
 import { useEffect, useState, type JSX } from 'react';
@@ -14,8 +14,9 @@ const REST = 150;
 export function Foretold(): JSX.Element | null {
   const store = useStore();
   const plug = useHeldPlug();
+  const move = useHeldCards();
   const remove = useSelected();
-  const key = plug ?? remove;
+  const key = plug ?? move ?? remove;
   const [told, setTold] = useState({ key: '', text: '' });
   const revision = useGraph(store, graph => graph?.revision);
   useEffect(() => {
@@ -34,7 +35,7 @@ export function Foretold(): JSX.Element | null {
   if (!key || told.key !== key || !told.text) return null;
   return (
     <span className="ec-foretold" role="status" title={told.text}>
-      {plug ? 'plugged here' : 'Delete'}: {told.text}
+      {plug ? 'plugged here' : move ? `on ${store.view.drop}` : 'Delete'}: {told.text}
     </span>
   );
 }
@@ -55,6 +56,15 @@ function useHeldPlug(): string | null {
   const [source, target, argument] = JSON.parse(ends) as [string, string, string];
   if (!verdict(store.graph, source, target, argument).ok) return null;
   return JSON.stringify([{ op: 'plug', source, target, argument }]);
+}
+
+/** The edit that letting go of cards over this processor makes, as JSON. */
+function useHeldCards(): string | null {
+  const store = useStore();
+  const processor = useView(store, view => view.drop);
+  const moved = store.held.filter(name => (store.graph?.sockets[name]?.processor ?? processor) !== processor);
+  if (processor === null || !moved.length) return null;
+  return JSON.stringify(moved.map(socket => ({ op: 'move', socket, processor })));
 }
 
 /** The edit that Delete makes of what is selected, as JSON. */

@@ -135,6 +135,8 @@ export class Store {
   fitAll: () => void = () => undefined;
   /** Nobody has moved or zoomed the picture yet: it may show all of itself. */
   untouched = true;
+  /** Cards in the hand. */
+  held: string[] = [];
   /** What was done last, if undo cannot take it back, and the revision it was done in. */
   final: { what: string; revision: number } | null = null;
   /** The last value of each socket, as far as it is seen. */
@@ -198,7 +200,9 @@ export class Store {
     this.set({ spoken });
   }
 
-  setDrop(drop: string | null): void {
+  /** The processor that these cards are held over. */
+  setDrop(drop: string | null, cards: string[] = []): void {
+    this.held = cards;
     if (drop !== this.view.drop) this.set({ drop });
   }
 

@@ -165,8 +165,15 @@ export class Flow {
       for (const name of new Set(after)) to[name] = (to[name] ?? 0) + 1;
       if (!after.length) nowhere[socket] = (nowhere[socket] ?? 0) + 1;
     }
+    const [moved, stays] = [{}, {}];
+    for (const { socket, state } of this.requests) {
+      if (!next.sockets[socket] || next.sockets[socket].processor === this.graph.sockets[socket].processor) continue;
+      if (state === 'queued') moved[socket] = (moved[socket] ?? 0) + 1;
+      if (state === 'running') stays[socket] = (stays[socket] ?? 0) + 1;
+    }
     const told = (of, word) => Object.entries(of).map(([name, n]) => word.replace('N', n).replace('S', `'${name}'`));
     const parts = [...told(to, 'N to S'), ...told(nowhere, 'N of S to nothing')];
+    parts.push(...told(moved, 'N of S on its new processor'), ...told(stays, 'N of S run on where they are'));
     return { to, nowhere, text: parts.length ? `${parts.join(', ')}, 0 lost` : '' };
   }
 
