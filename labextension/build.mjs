@@ -100,8 +100,9 @@ await scopedFlowStyle();
 await mkdir(STATIC, { recursive: true });
 const { metafile } = await bundle({ entry: 'src/widget.ts', outfile: join(STATIC, 'editor.js') });
 // what is loaded when it is first opened
-for (const part of ['timeline']) {
-  await bundle({ entry: `src/${part}/chart.ts`, outfile: join(STATIC, `${part}.js`) });
+for (const [part, entry] of Object.entries({ timeline: 'timeline/chart', sources: 'editor/sources' })) {
+  const { metafile: more } = await bundle({ entry: `src/${entry}.ts`, outfile: join(STATIC, `${part}.js`) });
+  Object.assign(metafile.outputs, more.outputs);
 }
 await bundle({ entry: 'style/editor.css', outfile: join(STATIC, 'editor.css') });
 await writeFile(join(STATIC, 'editor.licenses.json'), JSON.stringify(await licences(metafile), null, 1) + '\n');

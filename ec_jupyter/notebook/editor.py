@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 FRONT = Path(__file__).parents[1] / "static"
 """Where the build leaves the page's code."""
 
-PARTS = ("timeline",)
+PARTS = ("timeline", "sources")
 """What of that is loaded when it is first opened."""
 
 HOW_TO_BUILD = "the editor's page is not built: run `make front` in the repository, then restart the kernel"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from playwright.sync_api import expect
 
 
@@ -126,3 +127,23 @@ def test_unmounted_editor_leaves_nothing_and_stops_listening(editor_page):
     picture.page.evaluate("() => unmount()")
     expect(picture.page.locator("#here > *")).to_have_count(0)
     assert picture.page.evaluate("() => Object.values(model.callbacks).every(set => set.size === 0)")
+
+
+UNDER = """() => { const over = document.querySelector('.ec-banner').getBoundingClientRect();
+    const heads = [...document.querySelectorAll('.ec-card')].map(card => card.getBoundingClientRect());
+    const under = ({left, right, top}) => left < over.right && right > over.left && top < over.bottom;
+    return heads.filter(head => under(head) && head.top + 20 > over.top).length }"""
+
+
+@pytest.mark.parametrize("width", [420, 1000])
+def test_what_is_wrong_lies_over_no_head_of_a_card(editor_page, width):
+    picture = editor_page("six", size=(width, 640))
+    # of its node that is down it is told from the first
+    expect(picture.page.locator(".ec-banner")).to_be_visible()
+    picture.page.wait_for_function(f"() => ({UNDER})() === 0")
+    # and where a person has moved it to where that will be
+    demo = editor_page("demo", size=(width, 640))
+    demo.canvas.click(position={"x": 8, "y": 60})
+    demo.page.evaluate("() => model.die()")
+    expect(demo.page.locator(".ec-banner")).to_be_visible()
+    demo.page.wait_for_function(f"() => ({UNDER})() === 0")

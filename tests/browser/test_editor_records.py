@@ -86,11 +86,12 @@ ASKED: dict[Any, Records] = {}
 def records() -> Iterator[Records]:
     found = Records()
     yield found
+    # after the page, which may be asking still
     found.core.store.close()
 
 
 @pytest.fixture
-def recorded(editor_page: Callable[..., Any], records: Records) -> Callable[..., Any]:
+def recorded(records: Records, editor_page: Callable[..., Any]) -> Callable[..., Any]:
     """Opens the editor on a flow whose records these are."""
 
     def show(**query: Any) -> Any:

@@ -1,12 +1,16 @@
 /** What is wrong, in one line with its one button: how the numbers are not live, or a node that cannot be reached. */
 
-import type { JSX } from 'react';
+import { useReactFlow } from '@xyflow/react';
+import { useEffect, useRef, type JSX, type RefObject } from 'react';
 import { useStore } from './context';
 import { Icon, type IconName } from './icons';
 import { inLab, inTab, openTab } from './lab';
 import { useLife, useNodeText, useTime, type Store } from './store';
 import type { Life } from './types';
 import { capital, clock } from './words';
+
+/** Pixels of a card in which its name stands. */
+const HEAD = 30;
 
 interface Wrong {
   life: Life | 'node';
@@ -20,15 +24,38 @@ export function Banner(): JSX.Element | null {
   const time = useTime(store);
   const node = useNodeText(store, nodes => nodes.find(one => one.error && one.state !== 'up')?.name ?? '');
   const wrong = ofLife(store, life, time) ?? ofNode(store, node);
+  const box = useClear(store, wrong?.text);
   if (!wrong) return null;
   const icon: IconName = wrong.life === 'busy' || wrong.life === 'starting' ? 'waiting' : 'aside';
   return (
-    <div className={`ec-banner ec-life ec-life-${wrong.life}`} role="status">
+    <div ref={box} className={`ec-banner ec-life ec-life-${wrong.life}`} role="status">
       <Icon name={icon} />
       <span>{wrong.text}</span>
       {wrong.act && <button onClick={wrong.act.run}>{wrong.act.text}</button>}
     </div>
   );
+}
+
+/** Heads of cards that it would lie over when it comes, or comes to be higher, make way. */
+function useClear(store: Store, text: string | undefined): RefObject<HTMLDivElement> {
+  const box = useRef<HTMLDivElement>(null);
+  const flow = useReactFlow();
+  useEffect(() => {
+    if (!box.current) return;
+    const clear = () => {
+      const over = box.current?.getBoundingClientRect();
+      const heads = over ? [...(store.box?.querySelectorAll('.ec-card') ?? [])] : [];
+      const tops = heads.map(head => head.getBoundingClientRect());
+      const under = tops.filter(({ left, right, top }) => left < over!.right && right > over!.left && top < over!.bottom);
+      const least = Math.min(...under.filter(({ top }) => top + HEAD > over!.top).map(({ top }) => top));
+      const { x, y, zoom } = flow.getViewport();
+      if (least < Infinity) void flow.setViewport({ x, y: y + over!.bottom + 6 - least, zoom });
+    };
+    const observer = new ResizeObserver(() => requestAnimationFrame(clear));
+    observer.observe(box.current);
+    return () => observer.disconnect();
+  }, [store, flow, text]);
+  return box;
 }
 
 /** What the numbers are worth, where they are not live. */

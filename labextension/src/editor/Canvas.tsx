@@ -7,6 +7,7 @@ import {
   useReactFlow,
   type Connection,
   type FinalConnectionState,
+  type FitViewOptions,
   type NodeChange,
   type ReactFlowInstance
 } from '@xyflow/react';
@@ -21,13 +22,17 @@ import { dropped } from './plugging';
 import { ProcessorGroup } from './ProcessorGroup';
 import { cardId, groupAt, groupId, moved, noteId, sceneEdges, sceneNodes, type PlugEdge, type SceneNode } from './scene';
 import { SocketCard } from './SocketCard';
-import { useGraph, useLife, useView, type Store } from './store';
+import { useGraph, useLife, useView, type Panel, type Store } from './store';
 import { canvasKey } from './keys';
 import { keyOf, placeId, verdict, type Place } from './wiring';
 
 const NODE_TYPES = { socket: SocketCard, processor: ProcessorGroup, note: NoteCard };
 const EDGE_TYPES = { plug: PlugLine };
-const FIT = { padding: 0.06, maxZoom: 1 };
+/** All of the picture, under what is wrong. */
+function fitted(store: Store): FitViewOptions<SceneNode> {
+  const banner = store.box?.querySelector<HTMLElement>('.ec-banner')?.offsetHeight ?? 0;
+  return { padding: { x: 0.06, bottom: 0.06, top: banner ? `${banner + 14}px` : 0.06 }, maxZoom: 1 };
+}
 /** Below it a card's rows cannot be read, and only cost time. */
 const FAR = 0.45;
 /** Below it text grows against the zoom, and there is less of it. */
@@ -269,7 +274,7 @@ function useGoTo(
   wrapper: React.RefObject<HTMLDivElement | null>
 ): void {
   useEffect(() => {
-    store.fitAll = () => void requestAnimationFrame(() => void flow.fitView(FIT));
+    store.fitAll = () => void requestAnimationFrame(() => void flow.fitView(fitted(store)));
     store.goTo = (to: Place) => {
       if (to.kind === 'node') return store.set({ panel: to });
       const id = nodeId(to);
@@ -285,22 +290,37 @@ function useGoTo(
   }, [store, flow, wrapper]);
 }
 
-/** A panel takes room from the picture: the card that it is about must not be what it hides. */
+/** What a panel is about, as the picture draws it. */
+function aboutOf(panel: Panel): string | null {
+  if (panel.kind === 'plug') return cardId((JSON.parse(panel.key) as string[])[1]!);
+  if (panel.kind === 'processor') return groupId(panel.processor);
+  const socket = panel.kind === 'metrics' && panel.of === 'socket' ? panel.name : 'socket' in panel ? panel.socket : null;
+  return socket === null ? null : cardId(socket);
+}
+
+/** How far what begins at `from` has to move to be seen, with a margin; its beginning stays in sight. */
+function hiddenPart(from: number, size: number, room: number): number {
+  return Math.max(0, Math.min(from + size + 16 - room, from - 16));
+}
+
+/** A panel takes room from the picture: what it is about must not be what it hides. */
 function useBeside(flow: ReactFlowInstance<SceneNode, PlugEdge>, wrapper: React.RefObject<HTMLDivElement | null>): void {
-  const socket = useView(useStore(), ({ panel }) => (panel && 'socket' in panel ? panel.socket : null));
+  const about = useView(useStore(), ({ panel }) => panel && aboutOf(panel));
   useEffect(() => {
-    const node = socket === null ? undefined : flow.getNode(cardId(socket));
-    if (!node) return;
     const show = () => {
+      const node = about === null ? undefined : flow.getNode(about);
+      const box = wrapper.current;
+      if (!node || !box) return;
       const { x, y, zoom } = flow.getViewport();
-      const over = (node.position.x + node.width!) * zoom + x + 16 - (wrapper.current?.clientWidth ?? Infinity);
-      if (over > 0) void flow.setViewport({ x: x - over, y, zoom });
+      const left = hiddenPart(node.position.x * zoom + x, node.width! * zoom, box.clientWidth);
+      const up = hiddenPart(node.position.y * zoom + y, node.height! * zoom, box.clientHeight);
+      if (left || up) void flow.setViewport({ x: x - left, y: y - up, zoom });
     };
     // the map, which appears for want of room, takes some more of it
     const observer = new ResizeObserver(() => requestAnimationFrame(show));
     observer.observe(wrapper.current!);
     return () => observer.disconnect();
-  }, [socket, flow, wrapper]);
+  }, [about, flow, wrapper]);
 }
 
 function unfoldFor(store: Store, socket: string): void {
@@ -336,7 +356,7 @@ function useFollow(
     if (!fresh.length) return;
     requestAnimationFrame(() => {
       const hidden = fresh.find(node => !insight(flow, wrapper.current, node));
-      if (first || (hidden && store.untouched)) void flow.fitView(FIT);
+      if (first || (hidden && store.untouched)) void flow.fitView(fitted(store));
       else if (hidden) centre(flow, hidden, flow.getZoom());
     });
   }, [store, nodes, flow, wrapper]);
@@ -356,7 +376,7 @@ function useRefit(
 ): void {
   useEffect(() => {
     const observer = new ResizeObserver(() => {
-      if (store.untouched) requestAnimationFrame(() => void flow.fitView(FIT));
+      if (store.untouched) requestAnimationFrame(() => void flow.fitView(fitted(store)));
     });
     observer.observe(wrapper.current!);
     return () => observer.disconnect();

@@ -15,6 +15,7 @@ import { StoryBar } from './StoryBar';
 import { useStory } from './story';
 import { usePast } from './past';
 import { PanelBox } from './panels/PanelBox';
+import { useSide } from './panels/side';
 import { RefusalBox } from './RefusalBox';
 import { useGraph, useLife, useView } from './store';
 import { useTheme } from './theme';
@@ -30,7 +31,7 @@ export function Editor(): JSX.Element {
   const story = useStory(store, of => of.on);
   const past = usePast(store, of => of.on);
   const middle = useView(store, view => view.middle);
-  const below = panel?.kind === 'timeline';
+  const [side, turn] = useSide(box, panel?.kind, outline);
   useTheme(box);
   useRates();
   useEffect(() => {
@@ -54,20 +55,23 @@ export function Editor(): JSX.Element {
     >
       <ReactFlowProvider>
         <Toolbar />
-        <div className={`ec-main${outline && panel && !below ? ' ec-both' : ''}`}>
-          {outline && <Outline />}
-          <div className="ec-stage">
-            <StoryBar />
-            <PastBanner />
-            <Canvas />
-            <Empty />
-            <Banner />
+        <div className={`ec-desk${panel ? ` ec-${side}` : ''}`}>
+          <div className="ec-work">
+            <div className="ec-main">
+              {outline && <Outline />}
+              <div className="ec-stage">
+                <StoryBar />
+                <PastBanner />
+                <Canvas />
+                <Empty />
+                <Banner />
+              </div>
+              <Minimap />
+            </div>
+            <PastSlider />
           </div>
-          <Minimap />
-          {panel && !below && <PanelBox panel={panel} />}
+          {panel && <PanelBox panel={panel} side={side} turn={turn} />}
         </div>
-        <PastSlider />
-        {panel && below && <PanelBox panel={panel} />}
         <Said />
       </ReactFlowProvider>
       <ChooserBox />

@@ -86,15 +86,16 @@ export async function undo(store: Store, op: 'undo' | 'redo'): Promise<void> {
   if (answer) store.say(withReceipt(`${op === 'undo' ? 'undone' : 'redone'}: ${String(answer['text'] ?? '')}`, answer));
 }
 
-/** For a moment what changes its place is seen on its way there. */
-export function moving(store: Store): void {
+/** Until a moment after `changed`, what changes its place is seen on its way there. */
+export function moving(store: Store, changed: Promise<unknown> = Promise.resolve()): void {
   store.box?.classList.add('ec-gliding');
-  setTimeout(() => store.box?.classList.remove('ec-gliding'), 600);
+  void changed.finally(() => setTimeout(() => store.box?.classList.remove('ec-gliding'), 600));
 }
 
 export async function tidy(store: Store): Promise<void> {
-  moving(store);
-  if (!(await store.ask('tidy'))) return;
+  const asked = store.ask('tidy');
+  moving(store, asked);
+  if (!(await asked)) return;
   store.say('tidied; undo brings the places back');
   store.fitAll();
 }

@@ -34,6 +34,8 @@ const PATHS = {
   add: 'M8 3v10M3 8h10',
   minus: 'M3 8h10',
   map: 'M2 4h12v8H2zM10 4v8',
+  atRight: 'M2 3h12v10H2zM10 3v10',
+  below: 'M2 3h12v10H2zM2 9.5h12',
   tab: 'M9 2.5h4.5V7M13.5 2.5L8 8M6.5 3.5h-4v10h10v-4',
   full: 'M2 6V2.5h3.5M14 6V2.5h-3.5M2 10v3.5h3.5M14 10v3.5h-3.5M5.5 6h5v4h-5z',
   note: 'M2.5 2.5h11v7l-4 4h-7zM13.5 9.5h-4v4M5 6h6M5 8.5h3',

@@ -8,7 +8,7 @@ import type { Kind } from './panels/course';
 import { recall } from './remembered';
 import { Past } from './past';
 import { Story } from './story';
-import type { Answer, Graph, Host, Life, Metrics, Node, Shown, SocketCounts } from './types';
+import type { Answer, Graph, Host, Life, Metrics, Node, Parts, Shown, SocketCounts } from './types';
 import { keyOf, shared, type Ends, type Place } from './wiring';
 
 export interface Choice {
@@ -146,6 +146,7 @@ export class Store {
   readonly past = new Past(this);
   readonly host: Host;
 
+  private parts = new Map<keyof Parts, Promise<Parts[keyof Parts]>>();
   private counts = new Map<string, SocketCounts>();
   private processors = new Map<string, Metrics['processors'][string]>();
   private depths = new Map<string, number>();
@@ -204,6 +205,16 @@ export class Store {
   setDrop(drop: string | null, cards: string[] = []): void {
     this.held = cards;
     if (drop !== this.view.drop) this.set({ drop });
+  }
+
+  /** What is loaded when it is first opened, once; `null` where nobody could give it. */
+  part<Name extends keyof Parts>(name: Name): Promise<Parts[Name]> | null {
+    const known = this.parts.get(name) as Promise<Parts[Name]> | undefined;
+    const loading = known ?? this.host.part?.(name);
+    if (!loading) return null;
+    this.parts.set(name, loading);
+    loading.catch(() => this.parts.delete(name));
+    return loading;
   }
 
   /** What a command brought; of what cannot be taken back it is noted that it was the last that was done. */

@@ -202,6 +202,12 @@ export interface Engine {
  */
 export type Life = 'connecting' | 'live' | 'busy' | 'gone' | 'static' | 'starting' | 'stopped' | 'failed' | 'killed';
 
+/** What is loaded when it is first opened. */
+export interface Parts {
+  timeline: typeof import('../timeline/chart');
+  sources: typeof import('./sources');
+}
+
 export interface Host {
   graph(): Graph | null;
   onGraph(callback: (graph: Graph) => void): () => void;
@@ -219,7 +225,7 @@ export interface Host {
   /** What is said of the engine, once anything is. */
   readonly engine?: Engine | null;
   /** A part of the editor that is loaded when it is first opened; absent where nobody could give it. */
-  part?(name: 'timeline'): Promise<typeof import('../timeline/chart')>;
+  part?<Name extends keyof Parts>(name: Name): Promise<Parts[Name]>;
   /** Start an engine that was stopped, or try again. */
   start?(): void;
 }

@@ -1,6 +1,6 @@
 /** The flow as a notebook's widget shows it: a synced graph, and custom messages for the rest. */
 
-import type { Answer, Engine, Graph, Host, Life, Metrics } from '../editor/types';
+import type { Answer, Engine, Graph, Host, Life, Metrics, Parts } from '../editor/types';
 
 /** What we use of an anywidget model. */
 export interface Model {
@@ -133,12 +133,12 @@ export class AnywidgetHost implements Host {
   }
 
   /** Its text comes from the kernel, for a saved notebook is to carry no more than it shows. */
-  async part(name: 'timeline'): Promise<typeof import('../timeline/chart')> {
+  async part<Name extends keyof Parts>(name: Name): Promise<Parts[Name]> {
     const { ok, text, error } = await this.command('part', { name });
     if (!ok) throw new Error(error);
     const url = URL.createObjectURL(new Blob([String(text)], { type: 'text/javascript' }));
     try {
-      return (await import(/* webpackIgnore: true */ url)) as typeof import('../timeline/chart');
+      return (await import(/* webpackIgnore: true */ url)) as Parts[Name];
     } finally {
       URL.revokeObjectURL(url);
     }

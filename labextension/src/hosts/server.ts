@@ -1,6 +1,6 @@
 /** A flow by way of the Jupyter server: wiring and numbers over a websocket, commands by request; no kernel. */
 
-import type { Answer, Engine, Graph, Host, Life, Metrics } from '../editor/types';
+import type { Answer, Engine, Graph, Host, Life, Metrics, Parts } from '../editor/types';
 import type { Flows } from '../panel/service';
 
 /** Milliseconds without a number after which the numbers are old. */
@@ -55,8 +55,9 @@ export class ServerHost implements Host {
     return this._flows.ask(['flows', this._key, 'commands'], { op, args });
   }
 
-  part(_name: 'timeline'): Promise<typeof import('../timeline/chart')> {
-    return import('../timeline/chart');
+  part<Name extends keyof Parts>(name: Name): Promise<Parts[Name]> {
+    const parts = { timeline: () => import('../timeline/chart'), sources: () => import('../editor/sources') };
+    return parts[name]() as Promise<Parts[Name]>;
   }
 
   look(visible: boolean): void {

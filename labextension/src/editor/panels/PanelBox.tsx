@@ -1,6 +1,6 @@
-/** The one panel at the side; what it shows is in `store.view.panel`. */
+/** The one panel, at the right of the picture or below it; what it shows is in `store.view.panel`. */
 
-import { useEffect, useRef, useState, type JSX, type ReactNode } from 'react';
+import { useEffect, useId, useRef, useState, type JSX, type ReactNode } from 'react';
 import { placeName } from '../choices';
 import { useStore } from '../context';
 import { Icon } from '../icons';
@@ -17,13 +17,13 @@ import { RequestPanel, RequestsPanel } from './RequestsPanel';
 import { RunsPanel } from './RunsPanel';
 import { SocketPanel } from './SocketPanel';
 import { SourcePanel } from './SourcePanel';
+import { Splitter, type Side } from './Splitter';
 import { StoryPanel } from './StoryPanel';
+import { TabRow, tabId } from './TabRow';
+import { tabOf, tabsOf } from './tabs';
 import { TimelinePanel } from './TimelinePanel';
 import { ValuesPanel } from './ValuesPanel';
 import { WaitingPanel } from './WaitingPanel';
-
-/** Kinds that need more room. */
-const WIDE = new Set<Panel['kind']>(['source', 'values', 'log', 'metrics']);
 
 function title(panel: Panel): string {
   switch (panel.kind) {
@@ -123,39 +123,54 @@ function body(panel: Panel): ReactNode {
   }
 }
 
-export function PanelBox({ panel }: { panel: Panel }): JSX.Element {
+export function PanelBox({ panel, side, turn }: { panel: Panel; side: Side; turn: (() => void) | null }): JSX.Element {
   const store = useStore();
   const box = useRef<HTMLElement>(null);
+  const id = useId();
   const heading = title(panel);
+  const tabs = tabsOf(panel);
   // where the focus was when the first panel opened: it goes back there at the end
   const [before] = useState(() => document.activeElement as HTMLElement | null);
   useEffect(() => {
+    // who walks the tabs stays on them
+    if (document.activeElement?.role === 'tab') return;
     const first = box.current!.querySelector<HTMLElement>('[data-first]') ?? box.current!;
     first.focus({ preventScroll: true });
   }, [heading]);
   useEffect(
     () => () => {
-      const id = before?.dataset['place'];
-      const now = before?.isConnected ? before : id && store.box?.querySelector<HTMLElement>(`[data-place="${CSS.escape(id)}"]`);
+      const place = before?.dataset['place'];
+      const now = before?.isConnected
+        ? before
+        : place && store.box?.querySelector<HTMLElement>(`[data-place="${CSS.escape(place)}"]`);
       // but not away from where a person went meanwhile
       if (now && (!document.activeElement || document.activeElement === document.body)) now.focus({ preventScroll: true });
     },
     [before, store]
   );
+  const turned = side === 'below' ? 'Panel at the right' : 'Panel below';
   return (
-    <section
-      ref={box}
-      className={`ec-panel nowheel${WIDE.has(panel.kind) ? ' ec-wide' : ''}${panel.kind === 'timeline' ? ' ec-below' : ''}`}
-      aria-label={heading}
-      tabIndex={-1}
-    >
+    <section ref={box} className="ec-panel nowheel" aria-label={heading} tabIndex={-1}>
+      <Splitter side={side} />
       <header>
         <h2>{heading}</h2>
+        {tabs.length > 0 && <TabRow panel={panel} tabs={tabs} body={id} />}
+        {turn && (
+          <button className="ec-plain" aria-label={turned} title={turned} onClick={turn}>
+            <Icon name={side === 'below' ? 'atRight' : 'below'} />
+          </button>
+        )}
         <button className="ec-plain" aria-label="Close" title="Close (Escape)" onClick={() => store.set({ panel: null })}>
           <Icon name="close" />
         </button>
       </header>
-      <div className="ec-panel-body" key={heading} tabIndex={0}>
+      <div
+        className="ec-panel-body"
+        key={heading}
+        id={id}
+        tabIndex={0}
+        {...(tabs.length > 0 && { role: 'tabpanel', 'aria-labelledby': tabId(id, tabOf(panel)) })}
+      >
         {body(panel)}
       </div>
     </section>

@@ -6,7 +6,6 @@ import { Icon, type IconName } from '../icons';
 import { counted, stateWord } from '../StoryBar';
 import type { Answer } from '../types';
 import { moment } from '../words';
-import { RunTabs } from './RunTabs';
 
 interface Row {
   run: number;
@@ -55,7 +54,6 @@ export function RunsPanel(): JSX.Element {
   };
   return (
     <>
-      <RunTabs run={null} here="runs" />
       <div className="ec-find">
         <label>
           <b>find</b>

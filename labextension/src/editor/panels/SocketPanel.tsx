@@ -36,10 +36,6 @@ export function SocketPanel({ name }: { name: string }): JSX.Element {
       <div className="ec-acts">
         {show('Run', { kind: 'run', socket: name })}
         <button onClick={() => void pause(store, { socket: name }, !paused)}>{paused ? 'Resume' : 'Pause'}</button>
-        {show('Values', { kind: 'values', socket: name, id: null, run: null })}
-        {show('Requests', { kind: 'requests', socket: name, state: null })}
-        {show('Code', { kind: 'source', socket: name })}
-        {show('Waiting', { kind: 'waiting', socket: name, argument: null })}
         {counts.failed > 0 && show(`Failed: ${counts.failed}`, { kind: 'requests', socket: name, state: 'failed' })}
         {counts.failed > 0 && <button onClick={() => void retry(store, { socket: name })}>Retry all failed</button>}
         {show('Rename', { kind: 'rename', socket: name })}

@@ -1,17 +1,12 @@
 /** The code of a socket's task: as it is in each version, what differs, and a new version written in place. */
 
-import { lazy, Suspense, useState, type JSX } from 'react';
+import { useState, type JSX } from 'react';
 import { useStore } from '../context';
 import { askLab, inLab } from '../lab';
 import { useGraph, type Store } from '../store';
 import { clock } from '../words';
 import { useAnswer } from './ask';
-
-// what highlights and compares is loaded when somebody looks at code
-const parts = () => import('./SourceParts');
-const Code = lazy(() => parts().then(({ Code }) => ({ default: Code })));
-const Difference = lazy(() => parts().then(({ Difference }) => ({ default: Difference })));
-const Writing = lazy(() => parts().then(({ Writing }) => ({ default: Writing })));
+import { Code, Difference, Writing } from './SourceParts';
 
 export interface Version {
   version: number;
@@ -34,14 +29,7 @@ export function SourcePanel({ name }: { name: string }): JSX.Element {
   const shown = rows.find(row => row.version === (chosen ?? current)) ?? rows[0];
   const other = rows.find(row => row.version === than);
   if (!shown) return <p className="ec-muted">No version of its task is known.</p>;
-  const wait = <pre className="ec-source">{shown.source}</pre>;
-  if (writing) {
-    return (
-      <Suspense fallback={wait}>
-        <Writing socket={name} from={shown} leave={() => setWriting(false)} />
-      </Suspense>
-    );
-  }
+  if (writing) return <Writing socket={name} from={shown} leave={() => setWriting(false)} />;
   return (
     <>
       <div className="ec-versions">
@@ -75,7 +63,7 @@ export function SourcePanel({ name }: { name: string }): JSX.Element {
         <button onClick={() => setWriting(true)}>Edit</button>
         {inLab() && <button onClick={() => void jump(store, name, shown.source)}>Go to its cell</button>}
       </div>
-      <Suspense fallback={wait}>{other ? <Difference was={other} now={shown} /> : <Code text={shown.source} />}</Suspense>
+      {other ? <Difference was={other} now={shown} /> : <Code text={shown.source} />}
     </>
   );
 }

@@ -1,20 +1,40 @@
-/** What shows code: highlighted, compared, and to be written. Loaded when it is first looked at. */
+/** What shows code: highlighted, compared, and to be written. What highlights and compares comes when it is first looked at. */
 
 import { useEffect, useRef, useState, type JSX, type KeyboardEvent } from 'react';
 import { useStore } from '../context';
 import { askLab } from '../lab';
-import { difference, highlighted } from '../sources';
-import type { Answer } from '../types';
+import type { Answer, Parts } from '../types';
 import type { Version } from './SourcePanel';
 
+/** Null before it is there, and where nobody can give it. */
+function useSources(): Parts['sources'] | null {
+  const store = useStore();
+  const [sources, setSources] = useState<Parts['sources'] | null>(null);
+  useEffect(() => {
+    let here = true;
+    store.part('sources')?.then(
+      part => here && setSources(part),
+      (why: unknown) => store.say(`Code cannot be highlighted or compared: ${String(why)}`)
+    );
+    return () => void (here = false);
+  }, [store]);
+  return sources;
+}
+
+/** The text, in colours as soon as there are any. */
+const inked = (sources: Parts['sources'] | null, text: string) =>
+  sources ? { dangerouslySetInnerHTML: { __html: sources.highlighted(text) } } : { children: text };
+
 export function Code({ text }: { text: string }): JSX.Element {
-  return <pre className="ec-source" tabIndex={0} aria-label="Source" dangerouslySetInnerHTML={{ __html: highlighted(text) }} />;
+  return <pre className="ec-source" tabIndex={0} aria-label="Source" {...inked(useSources(), text)} />;
 }
 
 const SAID = { '+': 'added', '-': 'removed', ' ': '' };
 
 export function Difference({ was, now }: { was: Version; now: Version }): JSX.Element {
-  const lines = difference(was.source, now.source);
+  const sources = useSources();
+  if (!sources) return <p className="ec-muted">Asking…</p>;
+  const lines = sources.difference(was.source, now.source);
   const changed = lines.some(line => line.sign !== ' ');
   return (
     <>
@@ -25,7 +45,7 @@ export function Difference({ was, now }: { was: Version; now: Version }): JSX.El
         {lines.map(({ sign, text }, at) => (
           <span key={at} className={sign === ' ' ? '' : `ec-${SAID[sign]}`}>
             <i aria-label={SAID[sign]}>{sign}</i>
-            <span dangerouslySetInnerHTML={{ __html: highlighted(text) || '\n' }} />
+            <span {...inked(sources, text || '\n')} />
           </span>
         ))}
       </pre>
@@ -95,6 +115,7 @@ interface FieldProps {
 /** JupyterLab's own editor where there is one; else a field over the highlighted text. */
 function Field({ text, change, line }: FieldProps): JSX.Element {
   const store = useStore();
+  const sources = useSources();
   const host = useRef<HTMLDivElement>(null);
   const [theirs, setTheirs] = useState(false);
   const first = useRef({ text, change });
@@ -119,7 +140,7 @@ function Field({ text, change, line }: FieldProps): JSX.Element {
       <div ref={host} hidden={!theirs} className="ec-lab-editor" />
       {!theirs && (
         <div className="ec-field">
-          <pre className="ec-source" aria-hidden="true" dangerouslySetInnerHTML={{ __html: `${highlighted(text)}\n` }} />
+          <pre className="ec-source" aria-hidden="true" {...inked(sources, `${text}\n`)} />
           <textarea
             data-first
             autoFocus

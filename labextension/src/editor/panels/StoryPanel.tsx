@@ -8,7 +8,6 @@ import { counted, stateWord, sums } from '../StoryBar';
 import { useStory } from '../story';
 import { clock, duration } from '../words';
 import { useAnswer } from './ask';
-import { RunTabs } from './RunTabs';
 
 interface Row {
   id: number;
@@ -36,7 +35,6 @@ export function StoryPanel({ run }: { run: number }): JSX.Element {
   }, [store, run]);
   return (
     <>
-      <RunTabs run={run} here="way" />
       {way && (
         <p>
           <span className={`ec-state ec-is-${way.state}`}>{stateWord(way.state)}</span>{' '}

@@ -7,7 +7,6 @@ import { useLife } from '../store';
 import { useStory } from '../story';
 import type { Answer } from '../types';
 import { duration, moment } from '../words';
-import { RunTabs } from './RunTabs';
 import { barsOf, merged, type Bars, type Columns } from './bars';
 
 const PAGE = 10_000;
@@ -42,7 +41,6 @@ export function TimelinePanel({ run }: { run: number | null }): JSX.Element {
   return (
     <>
       <div className="ec-acts">
-        <RunTabs run={run} here="timeline" />
         <label className="ec-check">
           colour by
           <select value={by} onChange={event => setBy(event.target.value as typeof by)}>
@@ -141,7 +139,7 @@ function Canvas({ run, found, by, chosen, open, moved, into }: CanvasProps): JSX
   const key = String(run);
   useEffect(() => {
     let gone = false;
-    const loading = store.host.part?.('timeline');
+    const loading = store.part('timeline');
     if (!loading) return setError('Bars need a kernel or a server; the table has them all.');
     loading.then(
       part => {
