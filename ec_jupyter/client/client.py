@@ -23,7 +23,7 @@ from ec_jupyter.client.connection import MAX_UNSENT
 from ec_jupyter.client.result_futures import Row, unpack
 from ec_jupyter.client.rpc import Rpc
 from ec_jupyter.client.seen import Seen
-from ec_jupyter.client.submit import Accepted, Call, fits, frame, lacking, shape
+from ec_jupyter.client.submit import Accepted, Call, fits, frame, kinds, lacking, shape
 from ec_jupyter.client.submit_log import SubmitLog
 from ec_jupyter.client.transport import Transport
 from ec_jupyter.client.waits import Deadline
@@ -193,11 +193,11 @@ class Client(Rpc):
             transport = self._connection.transport
             if transport is None or not self._has_room(transport):
                 transport = self._connection.wait_connected(Deadline(None), self._has_room)
-            log = self._open_log()
+            log = self._log or self._open_log()
             watched, lots = self._eager > 0, 1 if columns is None else lots_of(len(calls), columns[1])
             n = next(self._numbers)
             numbers = range(n, n + lots)
-            for _ in numbers[1:]:
+            for _ in range(1, lots):
                 next(self._numbers)
             accepted = Accepted(self, numbers, len(calls), watched)
             if columns is not None:
@@ -206,7 +206,7 @@ class Client(Rpc):
                 record = log.writer.frame(n, transport.sent, {**header, "n": n, "watch": watched}, buffers)
             self._eager -= watched
             self._submits.update(dict.fromkeys(numbers, accepted))
-            self._newest = numbers[-1]
+            self._newest = n + lots - 1
             try:
                 log.append(record)
             except BaseException:
@@ -280,18 +280,17 @@ class Client(Rpc):
         """
         calls, wiring = list(rows), self.topology
         columns = shape(calls, wiring["revision"], partial)
-        alike = {columns[0][:2]} if columns else {(name, tuple(arguments)) for name, arguments, *_ in calls}
         known, whole = self._whole
-        if known is wiring and alike <= whole:
+        if columns is not None and known is wiring and (columns[0].socket, columns[0].names) in whole:
             accepted = self._accept(calls, columns, wiring["revision"], partial)
         else:
-            accepted = self._accept_strange(calls, alike, partial)
+            accepted = self._accept_strange(calls, partial)
         if self._sync:
             accepted.ids()
         return accepted
 
-    def _accept_strange(self, calls: list[Call], alike: set[Alike], partial: bool) -> Accepted:
-        """Accept calls of which it is not known that they lack nothing."""
+    def _accept_strange(self, calls: list[Call], partial: bool) -> Accepted:
+        """Accept calls of which it is not known that they lack nothing, or that have little in common."""
         wiring = self._wiring(calls, partial)
         revision = wiring["revision"]
         accepted = self._accept(calls, shape(calls, revision, partial), revision, partial)
@@ -300,6 +299,7 @@ class Client(Rpc):
             accepted.ids()
         elif not partial:
             known, whole = self._whole
+            alike = kinds(calls)
             self._whole = (wiring, whole | alike if known is wiring else alike)
         return accepted
 

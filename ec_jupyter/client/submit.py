@@ -155,17 +155,20 @@ class Number:
 
 def shape(calls: list[Call], revision: int, partial: bool) -> tuple[Shape, list[bytes]] | None:
     """What calls have in common, and their values; None where they are not alike, or not all small."""
-    socket, arguments = calls[0][:2]
-    names, kinds = tuple(arguments), tuple([value.type for value in arguments.values()])
+    socket, arguments = calls[0][0], calls[0][1]
+    names, types = tuple(arguments), tuple([value.type for value in arguments.values()])
     values: list[bytes] = []
-    for name, given, *rest in calls:
-        if name != socket or (rest and rest[0] is not None) or (given is not arguments and tuple(given) != names):
+    for call in calls:
+        given = call[1]
+        if call[0] != socket or (given is not arguments and tuple(given) != names):
             return None
-        for value, kind in zip(given.values(), kinds, strict=True):
+        if len(call) == 3 and call[2] is not None:
+            return None
+        for value, kind in zip(given.values(), types, strict=True):
             if value.data is None or value.type != kind:
                 return None
             values.append(value.data)
-    return Shape(socket, names, kinds, revision, partial), values
+    return Shape(socket, names, types, revision, partial), values
 
 
 def frame(calls: list[Call], revision: int, partial: bool) -> tuple[Header, list[bytes]]:
@@ -177,7 +180,7 @@ def frame(calls: list[Call], revision: int, partial: bool) -> tuple[Header, list
 
 def fits(wiring: Mapping[str, Any], calls: Iterable[Call]) -> bool:
     """Whether a wiring has all that calls name."""
-    return all(_known(wiring["sockets"].get(name), given) for name, given in _kinds(calls))
+    return all(_known(wiring["sockets"].get(name), given) for name, given in kinds(calls))
 
 
 def lacking(wiring: Mapping[str, Any], calls: Iterable[Call], partial: bool) -> str | None:
@@ -185,7 +188,7 @@ def lacking(wiring: Mapping[str, Any], calls: Iterable[Call], partial: bool) -> 
 
     What names a socket or argument that is not there is the engine's to refuse.
     """
-    for name, given in _kinds(calls):
+    for name, given in kinds(calls):
         socket = wiring["sockets"].get(name)
         if not _known(socket, given) or all(argument in given for argument in socket["needed"]):
             continue
@@ -199,5 +202,6 @@ def _known(socket: Mapping[str, Any] | None, given: Iterable[str]) -> TypeGuard[
     return socket is not None and {p["name"] for p in socket["task"]["signature"]}.issuperset(given)
 
 
-def _kinds(calls: Iterable[Call]) -> set[tuple[str, tuple[str, ...]]]:
+def kinds(calls: Iterable[Call]) -> set[tuple[str, tuple[str, ...]]]:
+    """Of calls the sockets, with the arguments that each brings there."""
     return {(name, tuple(arguments)) for name, arguments, *_ in calls}

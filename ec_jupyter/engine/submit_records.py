@@ -196,8 +196,10 @@ class Writer:
             self._told = shape
             what = self._shapes[shape] = len(self._shapes) + _FIRST
             told = _record(numbers[0], before, _SHAPE, json.dumps(shape.header()).encode())
-        what, each, width = what | _WATCHED if watched else what, -(-calls // len(numbers)), len(shape.names)
-        parts = [told]
+        what = what | _WATCHED if watched else what
+        if len(numbers) == 1:
+            return told + _record(numbers.start, before, what, _body(calls, values))
+        each, width, parts = -(-calls // len(numbers)), len(shape.names), [told]
         for at, n in enumerate(numbers):
             some = values[at * each * width : (at + 1) * each * width]
             parts.append(_record(n, before, what, _body(min(each, calls - at * each), some)))

@@ -106,7 +106,7 @@ class Calls(Queries):
         if id is not None:
             rows = [(*row[:2], id) for row in rows]
         ids = self._client.submit(rows, partial=partial)
-        return [Request(self._self, ids.number(at), socket) for at in range(len(ids))]
+        return [Request(self._self, ids.number(at), socket) for at in range(len(rows))]
 
     def _packed(self, values: dict[str, Any], socket: str) -> dict[str, Value]:
         dump = self._client.dump

@@ -57,8 +57,11 @@ class Lookup:
 
     def _in_force(self, target: str | Socket | Callable[..., Any]) -> str:
         """The same for what is done at once, whatever an edit around it is going to change."""
+        known = self._client.topology["sockets"]
+        if type(target) is str and target in known:
+            return target
         try:
-            return self._among(self._client.topology["sockets"], target)
+            return self._among(known, target)
         except SocketNotFoundError:
             if not self._editor.collecting:
                 raise
