@@ -38,6 +38,7 @@ PREVIEW_SECONDS = 30.0
 _CHANGES = {
     "plug": ("source", "target", "argument", "on", "map", "gather", "cycle"),
     "unplug": ("source", "target", "argument", "on"),
+    "replug": ("source", "target", "argument", "on", "to_on"),
     "processor": ("name", "cpus", "nodes"),
     "remove_processor": ("name",),
     "rename": ("name", "to"),

@@ -418,8 +418,15 @@ class Core:
             source = Source(job.id, job.socket, job.party, job.run, job.tag)
             stored = self.store_error(job, error)
             for plug in plugs:
-                self.joins.result(source, plug, stored)
+                self.carry_failure(source, plug, stored)
             self.absorb()
+
+    def carry_failure(self, source: Source, plug: Plug, stored: StoredValue) -> None:
+        """Send a failure through a plug, once a worker has asked the plug's condition of it."""
+        if plug.when is None:
+            self.joins.result(source, plug, stored)
+        else:
+            self.evaluation.ask(source, plug, stored, state="failed")
 
     def end(
         self,

@@ -252,7 +252,7 @@ class _Carrier:
     def _failure(self, job: Job, row: _Row, came: dict[int, str]) -> None:
         core = self.core
         if row.state == "failed" and row.error is not None and 0 not in came:
-            core.joins.result(_source(job), self.plug, core.store_error(job, json.loads(row.error)))
+            core.carry_failure(_source(job), self.plug, core.store_error(job, json.loads(row.error)))
         elif row.state in ("done", "skipped") and -1 not in came:
             core.joins.tombstone(_source(job), self.plug, silent=True)
 

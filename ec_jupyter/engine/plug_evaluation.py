@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.engine.failures import MOST_LOSSES
-from ec_jupyter.engine.job import Ended, Job, StoredValue
+from ec_jupyter.engine.job import Ended, Job, StoredValue, argument_value
 from ec_jupyter.engine.side_calls import EVALUATE, CallId
 from ec_jupyter.flow.decision import Source
 from ec_jupyter.flow.states import Event, Named
@@ -93,8 +93,10 @@ class PlugEvaluation:
         self.out: dict[int, Route] = {}
         self.origins: dict[int, Origin] = {}
 
-    def ask(self, source: Source, plug: Plug, stored: StoredValue, at: int | None = None) -> None:
-        """Let a value wait until its plug is evaluated."""
+    def ask(
+        self, source: Source, plug: Plug, stored: StoredValue, at: int | None = None, *, state: str | None = None
+    ) -> None:
+        """Let a value, or the failure of a request in that `state`, wait until its plug is evaluated."""
         core = self.core
         route = Route(core.new_arrival(), source, plug.id, stored, at)
         core.journal.add(
@@ -102,7 +104,7 @@ class PlugEvaluation:
             (route.arrival, plug.target, plug.argument, source.party, source.run, to_text(route.place.tag), stored.id,
              source.request, self._number(route, 0), plug.id, None, "routing", None, int(source.late), core.now, None),
         )  # fmt: skip
-        self.adopt(route, "running" if source.request in core.jobs else "done")
+        self.adopt(route, state or ("running" if source.request in core.jobs else "done"))
 
     def adopt(self, route: Route, state: str, *, stuck: bool = False) -> None:
         """Take a value of a request in that `state`; `stuck`: its evaluation failed before a restart."""
@@ -143,8 +145,9 @@ class PlugEvaluation:
             if attempt is None:
                 continue
             socket = core.topology.sockets[route.source.socket]
+            how, parts = argument_value("v", [route.stored])
             call = Call.of(
-                evaluation.number, attempt, route.source.run, [("value", "v", [route.stored.value])],
+                evaluation.number, attempt, route.source.run, [("value", how, [one.value for one in parts])],
                 task=EVALUATE_NAME, socket=socket.name, routes=((plug.id, *core.topology.examined[plug.id]),),
             )  # fmt: skip
             table.setdefault(core.topology.processor(route.source.socket).name, []).append(call)

@@ -273,7 +273,8 @@ def _load_evaluation(core: Core, only: int | None = None) -> None:
             continue
         core.suspects.begin(VALUE, arrival)
         source = Source(request, socket, party, run, from_text(tag), bool(late))
-        generator = core.topology.task(socket).generator
+        failure = values[value].place == "error"
+        generator = core.topology.task(socket).generator and not failure
         route = Route(arrival, source, plug, values[value], index // ELEMENTS if generator else None)
         core.evaluation.adopt(route, _origin(state, error), stuck=mark is not None and state in ("failed", "cancelled"))
     core.suspects.end()

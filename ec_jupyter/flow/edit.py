@@ -260,7 +260,7 @@ def _argument(task: Task, socket: Socket, name: str | None) -> Parameter:
     return found
 
 
-def _plug(draft: Draft, change: Change) -> None:
+def _plug(draft: Draft, change: Change, when: Condition | None = None) -> None:
     source, target = draft.socket(change["source"]), draft.socket(change["target"])
     topology, task = draft.topology, draft.topology.tasks[target.task]
     argument = _argument(task, target, change.get("argument"))
@@ -292,11 +292,30 @@ def _plug(draft: Draft, change: Change) -> None:
         on=on,
         map=bool(change.get("map")),
         gather=change.get("gather") or False,
-        when=_condition(change, same),
+        when=when or _condition(change, same),
     )
     draft.put("plug", record.id, record)
     check_gathers(draft.topology, target)
     draft.says.append(f"plug {source.name} -> {target.name}.{argument.name}" + (" on error" if on == "error" else ""))
+
+
+def _replug(draft: Draft, change: Change) -> None:
+    """Have a plug lead elsewhere, or carry the other thing: whatever else it does stays as it is."""
+    source, target = draft.socket(change["source"]), draft.socket(change["target"])
+    to, on = draft.socket(change.get("to_target") or target.name), change.get("on") or "result"
+    ends = (source.id, target.id, change.get("argument"), on)
+    old = next((p for p in draft.topology.plugs.values() if (p.source, p.target, p.argument, p.on) == ends), None)
+    if old is None:
+        raise WiringError(f"there is no plug {source.name} -> {target.name}.{change.get('argument')} any more")
+    argument = change.get("to_argument") or (old.argument if to.id == target.id else None)
+    made = {"source": source.name, "target": to.name, "argument": argument, "on": change.get("to_on") or old.on}
+    draft.put("plug", old.id, None)
+    port = _argument(draft.topology.tasks[to.task], to, argument).name
+    new = (source.id, to.id, port, made["on"])
+    if any((p.source, p.target, p.argument, p.on) == new for p in draft.topology.plugs.values()):
+        raise WiringError(f"there is a plug {source.name} -> {to.name}.{port} on {made['on']} already")
+    cycle = change.get("cycle") or to.id == target.id
+    _plug(draft, {**made, "map": old.map, "gather": old.gather, "cycle": cycle}, old.when)
 
 
 def _condition(change: Change, same: Plug | None) -> Condition | None:
@@ -410,6 +429,7 @@ _OPERATIONS: dict[str, Callable[[Draft, Change], None]] = {
     "remove_node": sharing.remove_node,
     "plug": _plug,
     "unplug": _unplug,
+    "replug": _replug,
     "fix": _fix,
     "unfix": _unfix,
     "note": _note,

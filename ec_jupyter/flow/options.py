@@ -214,6 +214,7 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "cycle": _FLAG,
     },
     "unplug": {"on": _ON},
+    "replug": {"on": _ON, "to_on": _ON, "cycle": _FLAG},
     "node": {
         "cpus": _CPUS,
         "lease": Option("seconds, 0 or more", _finite_seconds, none=True),
@@ -257,7 +258,7 @@ def checked(change: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _whose(kind: str, change: Mapping[str, Any]) -> str:
-    if kind in ("plug", "unplug"):
+    if kind in ("plug", "unplug", "replug"):
         return f"{kind} '{change.get('source')} -> {change.get('target')}'"
     whose = change.get("name", change.get("id"))
     return f"{kind} {whose!r}" if whose is not None else kind

@@ -170,6 +170,10 @@ EDITS: dict[str, tuple[Fields, Fields]] = {
         {"argument": _or_none(NAME), "when": FUNCTION},
     ),
     "unplug": ({"source": NAME, "target": NAME}, {"argument": _or_none(NAME), "on": _or_none(TEXT)}),
+    "replug": (
+        {"source": NAME, "target": NAME, "argument": NAME},
+        {"to_target": _or_none(NAME), "to_argument": _or_none(NAME)},
+    ),
     "fix": ({"socket": NAME, "argument": NAME, "value": FIXED}, {"type": TEXT, "text": TEXT}),
     "unfix": ({"socket": NAME, "argument": NAME}, {}),
     "note": ({}, {"id": _or_none(ID)}),

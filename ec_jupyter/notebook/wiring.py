@@ -12,7 +12,6 @@ from ec_jupyter.client import names
 from ec_jupyter.errors import (
     DeclarationError,
     ProcessorNotFoundError,
-    WiringError,
     by_name,
     nearest,
 )
@@ -288,7 +287,7 @@ class Wiring(Nodes, Lookup):
         gather : bool or "done"
             The elements of one split become one list; ``"done"`` does not wait for failed ones.
         when : str or callable, optional
-            Condition: an expression over ``result``, or a function of it.
+            Condition: an expression over ``result``, or a function of it; of ``on="error"``, it is the failure.
         cycle : bool
             The plug may close a cycle.
 
@@ -335,14 +334,31 @@ class Wiring(Nodes, Lookup):
         with self._editor.edit() as edit:
             edit.add("unplug", source=start, target=end, argument=port, on=on)
 
-    def replug(self, plug: Plug, target: str | Socket | Callable[..., Any]) -> Plug:
-        """Move a plug to another target, in one edit; its options stay."""
-        if plug.when is not None:
-            raise WiringError(f"plug {plug.label!r} has a condition; unplug it and plug it anew with when=")
-        with self._editor.edit():
-            self.unplug(plug.source, plug.target, argument=plug.argument, on=plug.on)
-            made = self.plug(plug.source, target, on=plug.on, map=plug.map, gather=plug.gather)
-        return Plug.between(self._flow, made.source, made.target, made.argument, made.on)
+    def replug(
+        self, plug: Plug, target: str | Socket | Callable[..., Any] | None = None, *, on: str | None = None
+    ) -> Plug:
+        """Have a plug lead to another target, or carry the other of results and failures; the rest of it stays.
+
+        Parameters
+        ----------
+        plug : Plug
+            The one that is there.
+        target : str, Socket or function, optional
+            ``"socket.argument"``, or ``"socket"`` for its first argument.
+        on : {"result", "error"}, optional
+            What it carries from now on.
+
+        Raises
+        ------
+        SocketNotFoundError, WiringError, CycleError
+            The plug cannot be; nothing has changed.
+        """
+        end, port = (plug.target, plug.argument) if target is None else self._port(target)
+        carries = on or plug.on
+        made = {"to_target": end, "to_argument": port, "to_on": carries}
+        with self._editor.edit() as edit:
+            edit.add("replug", source=plug.source, target=plug.target, argument=plug.argument, on=plug.on, **made)
+        return Plug.between(self._flow, plug.source, end, port, carries)
 
     def fix(self, socket: str | Socket | Callable[..., Any], **arguments: Any) -> None:
         """Give arguments a value in the wiring: used where nothing is plugged, instead of the default."""

@@ -93,6 +93,11 @@ def test_conditions_and_keys_are_set_in_place_and_undone(editor_page):
     panel.get_by_label("map").check()
     picture.page.wait_for_function("() => flow.graph.plugs[0].map")
     assert picture.flow("graph.plugs[0].when") == "len(result) > 3"
+    panel.get_by_label("carries").select_option("errors of calls that failed for good")
+    expect(picture.panel("Plug load → count.text on error")).to_be_visible()
+    assert picture.flow("graph.plugs.map(p => [p.on, p.when])") == [["error", "len(result) > 3"]]
+    picture.panel("Plug load → count.text on error").get_by_label("carries").select_option("results")
+    expect(panel).to_be_visible()
     picture.page.keyboard.press("Escape")
     # the cards take their places anew when the panel goes: a click at a place could miss
     picture.card("join").dispatch_event("dblclick")

@@ -107,6 +107,26 @@ def test_unplugged_results_go_nowhere_and_replugged_ones_to_the_new_target(wired
     assert wired.run("flow.plugs") == []
 
 
+def test_a_plug_with_a_condition_is_made_to_carry_failures_or_led_elsewhere_in_one_edit(wired: Any) -> None:
+    wired.run("@ec.socket\ndef fails(x): raise (KeyError if x else ValueError)(x)")
+    wired.run("@ec.socket\ndef told(x): return str(x)")
+    wired.run("wanted = 'KeyError'; plug = flow.plug('fails', 'emit_two', when='result.type == wanted')")
+    before = wired.run("flow.revision")
+    wired.run("other = flow.replug(plug, on='error')")
+    assert wired.run("flow.revision") == before + 1
+    assert wired.run("[(p.label, p.on, p.when) for p in flow.plugs]") == [
+        ("fails -> emit_two.x", "error", "result.type == wanted")
+    ]
+    wired.run("moved = flow.replug(other, 'told')")
+    assert wired.run("[(p.target, p.on, p.when) for p in flow.plugs]") == [("told", "error", "result.type == wanted")]
+    wired.run("flow.map('fails', [0, 1]); flow.wait(60)")
+    assert len(wired.run("flow.results('told')")) == 1
+    wired.run("%ec_undo\n%ec_undo")
+    assert wired.run("[(p.target, p.on) for p in flow.plugs]") == [("emit_two", "result")]
+    wired.run("flow.plug('fails', 'emit_two', on='error')")
+    assert "there is a plug fails -> emit_two.x on error already" in str(wired.fail("flow.replug(plug, on='error')"))
+
+
 def test_a_condition_may_be_an_expression_or_a_function_that_takes_values_along(wired: Any) -> None:
     wired.run("limit = 10\nflow.plug('emit_one', 'emit_two', when='result > limit')")
     wired.run("flow.plug('emit_one', 'add_two.one', when=lambda r: r <= limit)\nflow.fix('add_two', two=0)")

@@ -6,6 +6,7 @@ import hashlib
 from typing import Any
 
 from tests.crash.flowkit import Flow, pickled, socket_change
+from tests.store.rig import agrees
 
 
 def count(n):
@@ -74,3 +75,43 @@ def test_clearing_a_flow_forgets_what_is_under_way_through_its_plugs(flow: Flow)
     flow.ask("clear")
     assert flow.result(flow.submit("echo", x=1)) == 1
     assert flow.ask("drained") | {"n": 0} == {"k": "ok", "n": 0, "waiting": 1, "failed": 0, "paused": 0}
+
+
+def test_a_condition_of_a_plug_that_carries_failures_is_asked_of_the_failure(flow: Flow) -> None:
+    flow.socket(lambda x: {}[x] if x else 1 / x, "fails")
+    flow.socket(lambda x: x.type, "told")
+    flow.plug("fails", "told.x", on="error", when=lambda result: result.type == "KeyError")
+    flow.map("fails", [{"x": n} for n in (0, 1)])
+    flow.restart()
+    flow.drained()
+    assert flow.results("told") == ["KeyError"]
+    assert flow.count("fails")["failed"] == 2
+    # one that raises leaves the request failed as it was, and its failure on its way until it is run again
+    flow.plug("fails", "told.x", on="error", when=lambda result: 1 // 0)
+    request = flow.submit("fails", x=1)
+    flow.drained()
+    flow.restart()
+    assert "KeyError" in flow.row(request)["error"]["type"]
+    flow.plug("fails", "told.x", on="error", when=lambda result: True)
+    flow.ask("discard", request=request)
+    flow.drained()
+    agrees(flow.client.engine.core)
+
+
+def test_a_generators_failure_that_waits_for_its_condition_over_a_restart_is_one_value(flow: Flow) -> None:
+    def broken(n):
+        yield n
+        raise ValueError(n)
+
+    flow.socket(broken)
+    flow.socket(lambda x: x.type, "told")
+    flow.plug("broken", "told.x", on="error", when=lambda result: 1 // 0)
+    flow.submit("broken", n=1)
+    flow.drained()
+    flow.restart()
+    flow.plug("broken", "told.x", on="error", when=lambda result: True)
+    (request,) = [row["id"] for row in flow.requests(socket="broken")]
+    flow.ask("retry", ids=[request])
+    flow.drained()
+    assert set(flow.results("told")) == {"ValueError"}
+    agrees(flow.client.engine.core)

@@ -22,6 +22,12 @@ const EDITS = {
     graph.plugs = graph.plugs.filter(p => !found.includes(p));
     return `unplug ${source} -> ${target}.${argument}`;
   },
+  replug(graph, { source, target, argument, on, to_on }) {
+    const found = graph.plugs.find(p => p.source === source && p.target === target && p.argument === argument && p.on === on);
+    if (!found) throw new Error(`there is no plug ${source} -> ${target}.${argument} any more`);
+    graph.plugs = graph.plugs.map(p => (p === found ? { ...p, on: to_on } : p));
+    return `plug ${source} -> ${target}.${argument}`;
+  },
   processor(graph, { name, cpus = null, nodes }) {
     for (const node of Object.keys(nodes ?? {})) {
       if (!graph.nodes.some(one => one.name === node)) throw new Error(`no node named '${node}'`);

@@ -25,10 +25,10 @@ function Options({ plug: made }: { plug: Plug }): JSX.Element {
   const change = async (to: Partial<Plug>) => {
     const next = { ...plug, ...to };
     setAsked(to);
-    // on what a plug is, is part of which plug it is: the old one goes in the same edit
-    const gone = next.on === made.on ? [] : [unplugChange(made)];
-    const cycle = { cycle: true };
-    const answer = await edit(store, [...gone, { ...plugChange(next), ...cycle }], `changed ${plugName(next)}`);
+    // on what a plug is, is part of which plug it is
+    const other = { ...unplugChange(made), op: 'replug', to_on: next.on };
+    const changes = next.on === made.on ? [{ ...plugChange(next), cycle: true }] : [other];
+    const answer = await edit(store, changes, `changed ${plugName(next)}`);
     if (!answer) setAsked({});
     if (answer && next.on !== made.on) store.set({ panel: { kind: 'plug', key: keyOf(next) } });
   };
@@ -57,11 +57,7 @@ function Options({ plug: made }: { plug: Plug }): JSX.Element {
         </label>
         <label>
           <b>carries</b>
-          <select
-            value={plug.on}
-            disabled={plug.when !== null}
-            onChange={event => void change({ on: event.target.value as Plug['on'] })}
-          >
+          <select value={plug.on} onChange={event => void change({ on: event.target.value as Plug['on'] })}>
             <option value="result">results</option>
             <option value="error">errors of calls that failed for good</option>
           </select>
@@ -72,7 +68,7 @@ function Options({ plug: made }: { plug: Plug }): JSX.Element {
         label="when"
         first={plug.when ?? ''}
         placeholder="result > 0"
-        hint="Python over result: only results for which it holds are carried. Empty: all of them."
+        hint={`Python over result${made.on === 'error' ? ', the failure (such as result.type)' : ''}: only those for which it holds are carried. Empty: all of them.`}
         send={text =>
           store.command('when', { source: made.source, target: made.target, argument: made.argument, on: made.on, text })
         }
