@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
 from typing import Any
 
 from ec_jupyter.engine.lot_bodies import End, pack_ends, unpack_ends, unpack_results
@@ -27,6 +26,20 @@ FEW = 16
 
 STEP = 2_000
 """So many get rows at once while nothing is to be done."""
+
+
+def spread(db: sqlite3.Connection, body: bytes) -> None:
+    """Give what such a body has rows."""
+    for name, rows in _rows(unpack_ends(body)).items():
+        write_all(db, name, rows)
+
+
+def _rows(ends: Iterable[End]) -> dict[str, list[Sequence[Any]]]:
+    ended, passed = list[Sequence[Any]](), list[Sequence[Any]]()
+    for end in ends:
+        ended += end.rows()
+        passed += end.passed_rows()
+    return {"add_ended": ended, "add_passed": passed}
 
 
 class EndedLots:
@@ -58,9 +71,9 @@ class EndedLots:
         self.new.append(end)
 
     # -- with a commit ---------------------------------------------------------------
-    def rows(self) -> Iterable[Sequence[Any]]:
-        """A row for each request of the next commit."""
-        return chain.from_iterable(end.rows() for end in self.new)
+    def rows(self) -> dict[str, list[Sequence[Any]]]:
+        """A row for each request of the next commit, and for each result that made a call, by statement."""
+        return _rows(self.new)
 
     def record(self, *, asked: bool) -> Sequence[Any] | None:
         """One row for all of them; None where each is to have its own.
@@ -121,7 +134,7 @@ class EndedLots:
         with self._store.transaction() as db:
             for key in keys:
                 (body,) = db.execute(SQL["get_lot"], (key,)).fetchone()
-                write_all(db, "add_ended", [row for end in unpack_ends(body) for row in end.rows()])
+                spread(db, body)
             db.executemany(SQL["drop_lot"], [(key,) for key in keys])
         for key in keys:
             self._left -= self._kept.pop(key)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 from ec_jupyter.engine.ended_lots import EndedLots
@@ -112,9 +113,9 @@ class Journal:
             self.ends.spread()
         together = self.ends.record(asked=asked)
         self.rows["add_lot"] = self.lots.records() + ([together] if together else [])
-        self.rows["add_ended"] = [] if together else list(self.ends.rows())
+        apart = {} if together else self.ends.rows()
         with self.store.transaction() as db:
-            for name, rows in self.rows.items():
+            for name, rows in chain(self.rows.items(), apart.items()):
                 if rows:
                     self._write(db, name, rows)
             for client, replies in ((c, r) for c, r in self.answers.items() if r):
@@ -138,9 +139,8 @@ class Journal:
 
     def culprit(self) -> int | None:
         """The request of the first row that cannot be written; None where no single one is at fault."""
-        self.rows["add_ended"] = list(self.ends.rows())
         with self.store.transaction() as db:
-            for name, rows in self.rows.items():
+            for name, rows in chain(self.rows.items(), self.ends.rows().items()):
                 for row in rows:
                     try:
                         self._write(db, name, [row])

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import accumulate, pairwise, repeat
+from itertools import accumulate, count, pairwise, repeat
 from typing import Any
 
 from ec_jupyter.engine.jobs import JobLot, Where, some
@@ -44,6 +44,9 @@ class End:
         What they ran, and the wiring when they ended.
     finished : float
         Wall clock.
+    passed : list of (int, str, int, int)
+        Plugs by which each result made a call by itself: which, to what argument, and the first of those requests and
+        of the arrivals by which the results came; the others follow it.
     """
 
     lot: JobLot
@@ -52,6 +55,7 @@ class End:
     task: int
     revision: int
     finished: float
+    passed: list[tuple[int, str, int, int]] = field(default_factory=list)
 
     def rows(self) -> Iterable[Row]:
         """Their rows, for the statement ``add_ended``."""
@@ -64,6 +68,12 @@ class End:
             repeat(lot.created), block.started, repeat(self.finished), block.seconds, inside, block.values,
             block.types if len(block.types) == len(ids) else repeat(block.types[0]),
         )  # fmt: skip
+
+    def passed_rows(self) -> Iterable[Row]:
+        """Rows for the statement ``add_passed``."""
+        ids = some(self.lot.ids, self.where)
+        for plug, argument, request, arrival in self.passed:
+            yield from zip(ids, repeat(plug), count(request), count(arrival), repeat(argument), strict=False)
 
 
 # -- written ---------------------------------------------------------------------------
@@ -85,7 +95,7 @@ def pack_ends(ends: Iterable[End]) -> bytes:
     for end in ends:
         block, n = end.block, len(end.block)
         lot = pack(end.lot.part(end.where))
-        head = _dumps([block.slot, block.pid, end.task, end.revision, end.finished, block.types]).encode()
+        head = _dumps([block.slot, block.pid, end.task, end.revision, end.finished, end.passed, block.types]).encode()
         times = _column("d", 2 * n).pack(*block.started, *block.seconds)
         sizes = _column("I", n).pack(*map(len, block.values))
         values = b"".join(block.values)
@@ -130,13 +140,13 @@ def unpack_ends(body: bytes) -> Iterator[End]:
         lot = unpack(body[start:head])
         try:
             n = len(lot.ids)
-            slot, pid, task, revision, finished, types = json.loads(body[head:after])
+            slot, pid, task, revision, finished, passed, types = json.loads(body[head:after])
             times = struct.unpack_from(f"<{2 * n}d", body, after)
             (values,) = _values(body, after + 16 * n, 1, n)
         except (ValueError, TypeError, struct.error) as error:
             raise FrameError(f"{type(error).__name__}: {error}") from error
         block = Block(lot.ids, [1] * n, values, types, times[:n], times[n:], slot, pid)
-        yield End(lot, slice(0, n), block, task, revision, finished)
+        yield End(lot, slice(0, n), block, task, revision, finished, passed)
 
 
 def unpack_results(body: bytes, socket: int | None) -> Iterator[Row]:

@@ -119,7 +119,7 @@ def _finish(core: Core, lot: JobLot, part: Block) -> None:
     types = part.types if len(part.types) == len(part) else part.types * len(part)
     where = lot.where(requests)
     runs = some(lot.runs, where)
-    _write_ends(core, lot, part, types, where)
+    end = _write_ends(core, lot, part, types, where)
     core.jobs.drop(requests)
     core.held.release_all(requests)
     if core.evaluation.origins:
@@ -128,27 +128,32 @@ def _finish(core: Core, lot: JobLot, part: Block) -> None:
     core.states.move_all(lot.socket, "queued", "finished", len(part))
     if core.watched:
         core.ended.append(EndedLot(requests, part.values, types))
-    _go_on(core, lot, part, some(lot.parties, where), runs)
+    _go_on(core, lot, part, some(lot.parties, where), runs, end)
 
 
-def _write_ends(core: Core, lot: JobLot, part: Block, types: Sequence[str], where: Where) -> None:
+def _write_ends(core: Core, lot: JobLot, part: Block, types: Sequence[str], where: Where) -> End | None:
     requests, revision = part.requests, core.topology.revision
     if not lot.left:
         core.journal.add_all("finish_well", zip(
             map(result_id, requests), repeat(1), repeat(LOCAL), repeat(part.slot), repeat(part.pid), repeat(lot.task),
             repeat(revision), part.started, repeat(core.now), part.seconds, part.values, types, requests,
         ))  # fmt: skip
-        return
-    core.journal.ends.add(End(lot, where, part, lot.task, revision, core.now))
+        return None
+    end = End(lot, where, part, lot.task, revision, core.now)
+    core.journal.ends.add(end)
     core.journal.lots.ended(lot, len(part))
+    return end
 
 
-def _go_on(core: Core, lot: JobLot, part: Block, parties: Sequence[int], runs: Sequence[int]) -> None:
+def _go_on(
+    core: Core, lot: JobLot, part: Block, parties: Sequence[int], runs: Sequence[int], end: End | None
+) -> None:
     """Send results on."""
     topology, joins = core.topology, core.joins
     core.touched.update(parties)
     core.hops = lot.hops + 1
-    rest = [plug for plug in topology.results.get(lot.socket, ()) if not _pass(core, lot, plug, part, parties, runs)]
+    plugs = topology.results.get(lot.socket, ())
+    rest = [plug for plug in plugs if not _pass(core, lot, plug, part, parties, runs, end)]
     errors = topology.errors.get(lot.socket, ())
     for at, (party, run) in enumerate(zip(parties, runs, strict=True)) if rest or errors else ():
         _send(core, lot, part, at, Source(part.requests[at], lot.socket, party, run, ROOT), rest)
@@ -171,7 +176,7 @@ def _send(core: Core, lot: JobLot, part: Block, at: int, source: Source, plugs: 
 
 
 def _pass(
-    core: Core, lot: JobLot, plug: Plug, part: Block, parties: Sequence[int], runs: Sequence[int]
+    core: Core, lot: JobLot, plug: Plug, part: Block, parties: Sequence[int], runs: Sequence[int], end: End | None
 ) -> bool:
     """Let results each make a call by itself, where a plug has nothing to decide; False where it has."""
     if plug.id in core.topology.examined or lot.hops >= MOST_HOPS:
@@ -181,9 +186,11 @@ def _pass(
         return False
     n, types = len(part), part.types[0] if len(part.types) == 1 else part.types
     ids, arrivals = numbers(core.new_request, n), numbers(core.new_arrival, n)
-    core.journal.add_all(
-        "add_passed", zip(part.requests, repeat(plug.id), ids, arrivals, repeat(plug.argument), strict=False)
-    )
+    if end is not None:
+        end.passed.append((plug.id, plug.argument, ids.start, arrivals.start))
+    else:
+        rows = zip(part.requests, repeat(plug.id), ids, arrivals, repeat(plug.argument), strict=False)
+        core.journal.add_all("add_passed", rows)
     given = [([result_id(request) for request in part.requests], [-request for request in part.requests])]
     made = JobLot(
         plug.target, ids, owners, runs, (plug.argument,), [types], [part.values], core.now, given, lot.hops + 1

@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
-from ec_jupyter.engine.ended_lots import EndedLots
+from ec_jupyter.engine.ended_lots import EndedLots, spread
 from ec_jupyter.engine.jobs import JobLot
 from ec_jupyter.engine.lot_bodies import pack, unpack, unpack_ends
 from ec_jupyter.engine.rows import SQL, Rows, write_all
@@ -136,13 +136,16 @@ def read_back(store: Rows) -> None:
     with store.transaction() as db:
         for key, last, body in db.execute(SQL["all_lots"]).fetchall():
             try:
-                name, rows = _open(db, key, last, body, lost)
+                if key < 0:
+                    # before those that are queued: what has ended is open no more
+                    spread(db, body)
+                else:
+                    write_all(db, "add_request", _open(db, key, last, body, lost))
             except FrameError as error:
                 log.error("requests %s to %s cannot be read: %s", abs(key), last, error)
                 store.meta[f"aside:requests {abs(key)} to {last}"] = f"they cannot be read ({error})"
                 lost.append(range(abs(key), last + 1))
                 continue
-            write_all(db, name, rows)
             db.execute(SQL["drop_lot"], (key,))
 
 
@@ -159,7 +162,10 @@ def show(db: sqlite3.Connection) -> None:
     db.execute("CREATE TEMP VIEW request AS SELECT * FROM main.request UNION ALL SELECT * FROM temp.opened")
     try:
         for key, last, body in lots:
-            name, rows = _open(db, key, last, body, [])
+            if key < 0:
+                name, rows = "add_ended", [row for end in unpack_ends(body) for row in end.rows()]
+            else:
+                name, rows = "add_request", _open(db, key, last, body)
             db.executemany(SQL[name].replace("INTO request", "INTO temp.opened"), rows)
         # such a table has the columns, and not what stands in them by default
         db.execute("UPDATE temp.opened SET tag = '', attempt = coalesce(attempt, 0), deaths = 0, emitted = 0")
@@ -167,13 +173,9 @@ def show(db: sqlite3.Connection) -> None:
         raise sqlite3.DatabaseError(str(error)) from error
 
 
-def _open(
-    db: sqlite3.Connection, key: int, last: int, body: bytes, lost: Iterable[range]
-) -> tuple[str, list[Row]]:
-    """Rows of the requests of a lot that have none, and the statement that writes them: those that have ended first."""
-    if key < 0:
-        return "add_ended", [row for end in unpack_ends(body) for row in end.rows()]
+def _open(db: sqlite3.Connection, key: int, last: int, body: bytes, lost: Iterable[range] = ()) -> list[Row]:
+    """Rows of the requests of a lot that have none."""
     there = {one for (one,) in db.execute("SELECT id FROM request WHERE id BETWEEN ? AND ?", (key, last))}
     there.update(*lost)
     lot = unpack(body)
-    return "add_request", lot.rows([at for at, one in enumerate(lot.ids) if one not in there])
+    return lot.rows([at for at, one in enumerate(lot.ids) if one not in there])

@@ -574,9 +574,6 @@ ON CONFLICT (id) DO UPDATE SET given = excluded.given;
 -- name: forget_value
 UPDATE value SET place = 'gone', file = NULL, bytes = NULL WHERE id = ?;
 
--- name: rename_value
-UPDATE value SET file = ? WHERE id = ?;
-
 -- name: run_roots
 -- requests with which a run began that is a party of its own, newest first
 SELECT r.id, r.socket, r.created FROM request r

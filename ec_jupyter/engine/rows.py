@@ -48,9 +48,12 @@ OF_ENDED = frozenset({"values_in_rows", "spans", "spans_of_attempts"})
 """Statements that mean requests of which those that are queued may have no rows."""
 
 OF_REQUESTS = frozenset(
-    name for name, sql in SQL.items() if re.search(r"\b(FROM|JOIN|UPDATE) request\b", sql)
+    name for name, sql in SQL.items() if re.search(r"\b(FROM|JOIN|UPDATE) (request|passed)\b", sql)
 ) - OF_ENDED - {"queued", "small_results"}
-"""Statements that mean any request; what has no row is in memory where one goes on with a queue, or read beside."""
+"""Statements that mean any request, or what results have made.
+
+What has no row is in memory where one goes on with a queue, or read beside.
+"""
 
 OF_PARTY = "coalesce(run.party, r.run)"
 """The party of a request `r`: that of its run, which is its own party where it has no row."""

@@ -42,7 +42,6 @@ WIDEST = 640
 """Pixels of an image: it is seen beside the flow, not printed."""
 
 _FRAMES = ("pandas", "polars", "pyarrow", "geopandas", "modin")
-_MODES = ("1", "L", "LA", "P", "RGB", "RGBA")
 _METHODS = {
     "image/svg+xml": "_repr_svg_",
     "image/png": "_repr_png_",
