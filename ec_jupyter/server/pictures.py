@@ -140,6 +140,9 @@ class Picture:
 
     async def _connect(self, undo: list[Callable[[], None]]) -> None:
         """Find the engine, if one runs; a picture starts none."""
+        if self._client is not None and self._client.lost:
+            # what lies at the path from now on is another flow
+            await self._let_go(undo)
         if not await self._links.thread(running, self.folder):
             if self._client is None and self._rest.state == "connecting":
                 self._rest = await self._links.thread(probe.at_rest, self.folder)
@@ -152,6 +155,14 @@ class Picture:
             # it went away again; the next beat looks anew
             return
         await self._count()
+
+    async def _let_go(self, undo: list[Callable[[], None]]) -> None:
+        """Leave the flow that was at the path; the next look finds the one that is there then."""
+        while undo:
+            undo.pop()()
+        await self._stack.aclose()
+        self._client, self._topology, self._shown, self._numbers = None, None, None, Numbers()
+        self._rest = EngineState("connecting", "", 0.0)
 
     async def _count(self) -> None:
         """Ask for all counts, which are pushed in full."""

@@ -64,6 +64,10 @@ def beside(x):
     return near.inside.twice(x)
 
 
+def imports(name):
+    __import__(name)
+
+
 def absent():
     import far_away  # noqa: F401
 
@@ -131,6 +135,27 @@ async def test_module_beside_the_notebook_is_found_by_a_task_there(rig: FarRig, 
     call = rig.call(beside, {"x": 4})
     await rig.run(agent, call)
     assert rig.result(call.request) == 8
+
+
+async def test_neither_a_failure_nor_a_cancel_in_a_modules_first_import_shows_what_brings_it(
+    rig: FarRig, agent: RemoteAgent
+) -> None:
+    (rig.folder / "faulty.py").write_text("def nope():\n    return 1 / 0\n\n\nnope()\n")
+    (rig.folder / "endless.py").write_text("print('begun', flush=True)\nwhile True:\n    pass\n")
+    failed = await rig.run(agent, rig.call(imports, {"name": "faulty"}))
+    call = rig.call(imports, {"name": "endless"})
+    agent.assign("main", [call])
+    await rig.ear.until(lambda: "begun" in str(rig.ear.printed))
+    agent.cancel(call.request)
+    await rig.done([call])
+    stopped = rig.ear.outcomes[call.request]
+    for outcome, line in ((failed, "return 1 / 0"), (stopped, "endless.py")):
+        trace = outcome.error["traceback"]
+        assert "__import__(name)" in trace
+        assert line in trace
+        assert "find_spec" not in trace
+        assert "exec_module" not in trace
+        assert "importlib" not in trace
 
 
 async def test_module_that_is_nowhere_is_missed_as_ever(rig: FarRig, agent: RemoteAgent) -> None:

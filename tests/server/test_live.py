@@ -172,3 +172,21 @@ def test_there_is_no_websocket_of_a_flow_that_is_not_there(web: Any, flow: Any) 
     with pytest.raises(HTTPClientError) as refused:
         web.live("none")
     assert refused.value.code == 404
+
+
+def test_a_picture_of_a_flow_that_was_deleted_and_made_again_at_its_path_comes_back_by_itself(
+    web: Any, flow: Any
+) -> None:
+    page = web.live("sums")
+    web.next(page, lambda m: m["k"] == "metrics")
+    folder = flow.folder
+    flow.delete(force=True)
+    web.next(page, lambda m: m["k"] == "engine" and m["state"] != "running")
+    again = Client.open(folder, "sums")
+    try:
+        assert not web.next(page, lambda m: m["k"] == "graph")["graph"]["sockets"]
+        web.next(page, lambda m: m["k"] == "engine" and m["state"] == "running")
+        assert web.next(page, lambda m: m["k"] == "metrics" and m["full"])["sockets"] == {}
+    finally:
+        again.stop()
+        again.close()

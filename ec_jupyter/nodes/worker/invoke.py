@@ -29,6 +29,8 @@ _OURS = tuple(
     for folder in (os.path.dirname(os.path.dirname(__file__)), os.path.join(os.path.dirname(os.__file__), "asyncio"))
 )
 
+_IMPORTING = "<frozen importlib"
+
 Rest = dict[str, Any]
 """Fields of an `Outcome` that a small result alone does not have."""
 
@@ -399,15 +401,18 @@ def _finished(coroutine: Coroutine[Any, Any, Any]) -> Any:
     return asyncio.run(coroutine)
 
 
-def _cut_end(frames: TracebackType | None) -> None:
-    """Cut what is ours at the end: where the interrupt of a call was raised."""
-    last = None
-    while frames is not None:
-        if not frames.tb_frame.f_code.co_filename.startswith(_OURS[0]):
-            last = frames
+def _theirs(frames: TracebackType | None) -> TracebackType | None:
+    """What is the user's of a traceback: not what calls a task, brings it modules or interrupts it."""
+    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_OURS):
         frames = frames.tb_next
-    if last is not None:
-        last.tb_next = None
+    kept = []
+    while frames is not None:
+        if not frames.tb_frame.f_code.co_filename.startswith((_OURS[0], _IMPORTING)):
+            kept.append(frames)
+        frames = frames.tb_next
+    for one, after in zip(kept, [*kept[1:], None], strict=True):
+        one.tb_next = after
+    return kept[0] if kept else None
 
 
 def _message(error: BaseException) -> str:
@@ -418,11 +423,14 @@ def _message(error: BaseException) -> str:
 
 
 def _traceback(error: BaseException) -> str:
-    frames: TracebackType | None = error.__traceback__
-    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_OURS):
-        frames = frames.tb_next
-    _cut_end(frames)
+    todo, seen = [error], set[int]()
+    while todo:
+        one = todo.pop()
+        if id(one) not in seen:
+            seen.add(id(one))
+            one.__traceback__ = _theirs(one.__traceback__)
+            todo += [other for other in (one.__cause__, one.__context__) if other is not None]
     try:
-        return "".join(traceback.format_exception(type(error), error, frames))
+        return "".join(traceback.format_exception(error))
     except Exception as another:  # noqa: BLE001 - the user's code
         return f"{type(error).__name__} (its traceback cannot be shown: {type(another).__name__})\n"
