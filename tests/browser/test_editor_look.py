@@ -293,3 +293,27 @@ def test_cpus_of_a_processor_are_cells_that_fill_while_they_are_in_use(editor_pa
     expect(cells).to_have_count(4)
     picture.flow("request('scale', 'running')")
     expect(picture.processor("gpu").locator(".ec-used")).to_have_count(1)
+
+
+def test_numbers_are_drawn_twice_a_second_while_a_card_is_dragged_and_are_right_after_it(editor_page):
+    picture = editor_page()
+    picture.flow("request('count', 'queued')")
+    expect(picture.button("1 queued at count")).to_be_visible()
+    head = picture.card("load").locator(".ec-name").bounding_box()
+    picture.page.mouse.move(head["x"] + 5, head["y"] + 5)
+    picture.page.mouse.down()
+    picture.page.mouse.move(head["x"] + 15, head["y"] + 15, steps=3)
+    expect(picture.editor).to_contain_class("ec-held")
+    drawn, took = picture.page.evaluate(
+        "async () => { let drawn = 0; const since = performance.now();"
+        " const card = document.querySelector('[aria-label=\"socket count\"]');"
+        " new MutationObserver(() => drawn++).observe(card, {subtree: true, childList: true, characterData: true});"
+        " for (let n = 0; n < 30; n++) { flow.request('count', 'queued');"
+        " await new Promise(done => setTimeout(done, 50)) }"
+        " return [drawn, performance.now() - since] }"
+    )
+    # a machine that is slow draws them less often still
+    assert 1 <= drawn <= took / 500 + 2
+    picture.page.mouse.up()
+    expect(picture.button("31 queued at count")).to_be_visible()
+    expect(picture.editor).not_to_contain_class("ec-held")

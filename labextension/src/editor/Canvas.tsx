@@ -89,7 +89,9 @@ export function Canvas(): JSX.Element {
         if (!event.shiftKey && edge.data?.plug) store.set({ panel: { kind: 'plug', key: keyOf(edge.data.plug) } });
       }}
       onNodeDrag={(event, _node, dragged) => store.setDrop(under(store, flow, event, dragged), dragged.flatMap(socketsOf))}
+      onNodeDragStart={() => store.hold(true)}
       onNodeDragStop={(event, _node, dragged) => {
+        store.hold(false);
         store.setDrop(null);
         void place(store, flow, dragged, under(store, flow, event, dragged));
       }}
@@ -98,8 +100,11 @@ export function Canvas(): JSX.Element {
       isValidConnection={connection => valid(store, connection as Connection)}
       onPaneClick={() => store.set({ plugging: null, refusal: null })}
       onMoveStart={event => {
-        if (event) store.untouched = false;
+        if (!event) return;
+        store.untouched = false;
+        store.hold(true);
       }}
+      onMoveEnd={() => store.hold(false)}
       onMove={(_event, { zoom }) => {
         zoomed(store, zoom);
       }}

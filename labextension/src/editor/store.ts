@@ -96,6 +96,9 @@ const NOTHING: SocketCounts = {
   arrived: {}
 };
 
+/** Milliseconds from one drawing of numbers to the next while a person drags. */
+const HELD = 500;
+
 const FINAL: Record<string, string> = {
   discard: 'a discard',
   supply: 'a supplied value',
@@ -156,6 +159,8 @@ export class Store {
   private listeners = new Map<string, Set<() => void>>();
   private stale = new Set<string>();
   private frame = 0;
+  private dragging = false;
+  private drawn = 0;
   private endings: (() => void)[];
 
   constructor(host: Host) {
@@ -339,9 +344,18 @@ export class Store {
     this.stale.add(what);
   }
 
+  /** Something is in a person's hand, or let go: meanwhile all else lies still, and numbers are drawn twice a second. */
+  hold(held: boolean): void {
+    this.dragging = held;
+    this.box?.classList.toggle('ec-held', held);
+  }
+
   /** However many messages came since the last frame, each card draws once. */
   private flush(): void {
+    const now = performance.now();
+    if (this.dragging && now - this.drawn < HELD) return void (this.frame = requestAnimationFrame(() => this.flush()));
     this.frame = 0;
+    this.drawn = now;
     const slices = [...this.stale];
     this.stale.clear();
     for (const slice of slices) this.tell(slice);
