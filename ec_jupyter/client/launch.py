@@ -160,17 +160,12 @@ def dial(reach: Callable[[], socket.socket], hello: Header) -> Transport:
 
 
 def _answers(transport: Transport, hello: bytes, deadline: Deadline) -> bool:
-    """Whether a hello is answered; the answer is the first frame then, whatever the engine has told before it."""
+    """Whether a hello is answered: by the first frame, for an engine tells nothing before that."""
     transport.send(hello)
-    while (at := _answer_at(transport)) is None:
+    while not transport.frames:
         if not transport.wait(deadline.left) or not transport.read():
-            return False
-    transport.frames.insert(0, transport.frames.pop(at))
-    return True
-
-
-def _answer_at(transport: Transport) -> int | None:
-    return next((at for at, (header, _) in enumerate(transport.frames) if header["k"] in ("ok", "error")), None)
+            break
+    return bool(transport.frames)
 
 
 def stop(folder: Path, name: str) -> bool:

@@ -88,7 +88,7 @@ class Connection(asyncio.Protocol):
         self.id = ""
         self.name = ""
         self.kinds: set[str] = set()
-        self.greeted = False
+        self.greeted = self._met = False
         self.shown: dict[str, Any] | None = None
         self.choked = False
         self._owed: list[int] = []
@@ -195,9 +195,13 @@ class Connection(asyncio.Protocol):
             self.transport.write(frame())
 
     def push(self, frame: bytes) -> None:
-        """Send what is only of use now, unless the client does not read."""
-        if not self.choked:
+        """Send at once, but nothing before the answer to its hello; nothing to a client that does not read."""
+        if self.choked:
+            return
+        if self._met:
             self.transport.write(frame)
+        else:
+            self._out.append((None, frame))
 
     def _prove(self, proof: Proof, header: Header) -> None:
         """Take a client's proof that it knows the flow's key; nothing is done for it before."""
@@ -219,6 +223,7 @@ class Connection(asyncio.Protocol):
         frame = encode(header, list(buffers))
         if self.clients.loop.stalled is not None:
             # no tick can be written now; what is said meanwhile (errors, what is on disk) promises nothing
+            self._met = True
             self.transport.write(frame)
             return
         self._soon()
@@ -254,6 +259,7 @@ class Connection(asyncio.Protocol):
                 frames.insert(0, encode({"k": "listed", "lists": lists}))
             if rows:
                 frames.insert(0, encode({"k": "accepted"}, [b"".join([ROW.pack(*row) for row in rows])]))
+        self._met = True
         if frames and not self.transport.is_closing():
             self.transport.write(b"".join(frames))
 
@@ -459,7 +465,7 @@ class Clients:
         frames = {key: encode({"k": "topology", "changes": changes(old, now)}) for key, old in seen.items()}
         for connection in self.all:
             if connection.shown is not None and not connection.choked:
-                connection.transport.write(frames[id(connection.shown)])
+                connection.push(frames[id(connection.shown)])
                 connection.shown = now
 
     def notice(self, text: str, *, logged: bool = False, **more: Any) -> None:
