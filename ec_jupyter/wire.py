@@ -27,7 +27,7 @@ INLINE_BYTES = 64 * 1024
 
 MAX_FRAME_BYTES = 1 << 30
 _PREFIX = struct.Struct("<II")
-_MARKS = {"run": b"r", "done": b"d", "accepted": b"a"}
+_MARKS = {"run": b"r", "done": b"d", "accepted": b"a", "told": b"t"}
 _MARKED = {mark[0]: kind for kind, mark in _MARKS.items()}
 RING = _PREFIX.pack(1, 0) + b"g"
 """The frame that is a kind alone, ``ring``: it wakes an engine that has nothing to do."""

@@ -174,6 +174,14 @@ class ResultFutures:
                 row["values"] = [unpack(head, rest) for head in row["values"]]
             self._put({row["id"]: row})
 
+    def told(self, request: int, value: Value) -> None:
+        """Take the result of a request of which nothing was known before."""
+        with self._lock:
+            self._rows[request] = value
+            self._bytes += value.size
+            self._unseen.add(request)
+            self._make_room()
+
     def _put(self, rows: Mapping[int, Row | Value]) -> None:
         with self._lock:
             told = self._rows.keys() & rows.keys()
@@ -195,8 +203,9 @@ class ResultFutures:
     def _make_room(self) -> None:
         """Forget the oldest outcomes where there are too many."""
         # looked for at one go: a dict steps over all that has left it to find its first
-        for old in list(islice(self._rows, max(0, len(self._rows) - MOST_ROWS))):
-            self._drop_oldest(old)
+        if len(self._rows) > MOST_ROWS:
+            for old in list(islice(self._rows, len(self._rows) - MOST_ROWS)):
+                self._drop_oldest(old)
         while self._bytes > MOST_BYTES and len(self._rows) > 1:
             self._drop_oldest(next(iter(self._rows)))
 

@@ -14,7 +14,7 @@ from ec_jupyter.client.result_futures import ResultFutures, ranges
 from ec_jupyter.client.submit import Accepted
 from ec_jupyter.client.transport import Question, Transport
 from ec_jupyter.client.waits import Deadline
-from ec_jupyter.engine.submit_records import ROW
+from ec_jupyter.engine.submit_records import ROW, read_told
 from ec_jupyter.errors import EcError, EngineLostError, from_wire
 from ec_jupyter.flow.shown import merged
 from ec_jupyter.wire import Header, encode
@@ -53,7 +53,7 @@ class Rpc:
         self._connection = Connection(self, self.name)
         self._lock = self._connection.lock
         self._handlers: dict[str, Push] = {
-            "ok": self._on_answer, "accepted": self._on_accepted, "listed": self._on_listed,
+            "ok": self._on_answer, "told": self._on_told, "accepted": self._on_accepted, "listed": self._on_listed,
             "error": self._on_error, "bye": self._on_bye, "results": self._on_results, "finished": self._on_results,
         }  # fmt: skip
 
@@ -154,7 +154,7 @@ class Rpc:
 
         self._ask_again()
         self._read_until(known, deadline.end)
-        if not self._connection.wait_for(known, deadline):
+        if not known() and not self._connection.wait_for(known, deadline):
             raise TimeoutError(f"{self._connection.trouble()}: a submit has no answer after {timeout:g} s")
         if accepted.answer is None and accepted.failed is not None:
             raise accepted.failed
@@ -178,6 +178,14 @@ class Rpc:
     # -- what comes in -------------------------------------------------------
     def _on_frame(self, header: Header, buffers: list[bytes]) -> None:
         self._handlers.get(header["k"], self._on_push)(header, buffers)
+
+    def _on_told(self, header: Header, buffers: list[bytes]) -> None:
+        """Take the number and the result of a call that came alone."""
+        self._connection.note_answer()
+        n, request, value = read_told(buffers[0])
+        self._futures.told(request, value)
+        self._settle(n, range(request, request + 1))
+        self._noted()
 
     def _on_accepted(self, header: Header, buffers: list[bytes]) -> None:
         """Take the numbers of requests: of submits that follow on each other, of as many calls each."""

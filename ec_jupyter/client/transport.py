@@ -17,6 +17,8 @@ from ec_jupyter.wire import FrameReader, Header, encode
 LONGEST = 100_000.0
 """Seconds of one poll: it counts milliseconds in 32 bits."""
 
+READ_BYTES = 1 << 18
+
 Answer = tuple[Header, list[bytes]] | EcError
 
 
@@ -99,6 +101,7 @@ class Transport:
         self.wakeup.setblocking(False)
         self._wakeup_sender.setblocking(False)
         self._reader = FrameReader()
+        self._incoming = memoryview(bytearray(READ_BYTES))
         self._queue: deque[memoryview] = deque()
         self._readable = select.poll()
         self._readable.register(sock, select.POLLIN)
@@ -110,7 +113,8 @@ class Transport:
     def read(self) -> bool:
         """Read what has arrived; False at the end of the stream."""
         try:
-            data = self.sock.recv(1 << 18)
+            # into the same bytes each time: to get as many for what may come costs more than to read it
+            data = bytes(self._incoming[: self.sock.recv_into(self._incoming)])
         except BlockingIOError:
             return True
         except OSError:

@@ -70,19 +70,25 @@ def accept(core: Core, socket: int, arguments: dict[str, Value], submit_id: str 
     return _accept(core, socket, arguments, _complete(core, socket, arguments), submit_id)
 
 
-def accept_lot(core: Core, socket: int, lot: Lot) -> Sequence[int]:
-    """Take requests in that bring the same arguments and that `check` has let pass; their identities."""
+def accept_lot(core: Core, socket: int, lot: Lot, ids: Sequence[int] | None = None) -> Sequence[int]:
+    """Take requests in that bring the same arguments and that `check` has let pass; their identities.
+
+    `ids` are those that were given to what is taken in alike.
+    """
     names, types = lot.shape["names"], lot.shape["types"]
     if _complete(core, socket, names) and len(names) <= MOST_ARGUMENTS and lots.small(lot.columns, types):
-        return _accept_alike(core, socket, lot, types)
+        return _accept_alike(core, socket, lot, types, ids)
     rows = zip(*lot.columns, strict=True) if names else repeat((), lot.calls)
     given = [zip(names, row, types, strict=True) for row in rows]
     return [accept(core, socket, {n: Value(data, None, len(data), kind) for n, data, kind in one}) for one in given]
 
 
-def _accept_alike(core: Core, socket: int, lot: Lot, kinds: list[str]) -> Sequence[int]:
+def _accept_alike(
+    core: Core, socket: int, lot: Lot, kinds: list[str], ids: Sequence[int] | None
+) -> Sequence[int]:
     """Take requests in that run as they are, and whose arguments stand in their rows."""
-    ids = lots.numbers(core.new_request, lot.calls)
+    if ids is None:
+        ids = lots.numbers(core.new_request, lot.calls)
     parties = core.joins.accept_all(ids, (socket, None))
     for run, party in zip(ids, parties, strict=True) if parties is not ids else ():
         if party != run:

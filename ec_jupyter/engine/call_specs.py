@@ -8,6 +8,7 @@ from itertools import repeat
 
 from ec_jupyter.engine.job import Job, StoredValue, argument_value
 from ec_jupyter.engine.jobs import JobLot, some
+from ec_jupyter.engine.submit_records import Lot
 from ec_jupyter.flow.topology import Topology
 from ec_jupyter.wire import Call, CallSpec, Packed
 
@@ -83,6 +84,19 @@ class CallSpecs:
             Call(request, 1, run, spec, given)
             for request, run, given in zip(requests, some(lot.runs, where), values, strict=False)
         ]
+
+    def lone(self, socket: int, request: int, item: Lot, topology: Topology) -> Call:
+        """The first attempt at what a submit of one call has led to."""
+        self._follow(topology)
+        names = tuple(item.shape["names"])
+        plan = self._plans.get((socket, None, names))
+        if plan is None:
+            plan = self._planned(socket, "v" * len(names), names, topology)
+        values: list[Packed] = [column[0] for column in item.columns]
+        values += [self._fixed[row].value.packed for row in plan.fixed]
+        if plan.picks is not None:
+            values = [values[i] for i in plan.picks]
+        return Call(request, 1, request, plan.spec, values)
 
     def _follow(self, topology: Topology) -> None:
         if topology is not self._topology:

@@ -19,10 +19,11 @@ from ec_jupyter.engine.key import Proof, make_key
 from ec_jupyter.engine.parts import Loop
 from ec_jupyter.engine.rerun import withdraw
 from ec_jupyter.engine.store import Store
-from ec_jupyter.engine.submit_records import ROW, Lot, Single, answers
+from ec_jupyter.engine.submit_records import ROW, Lot, Single, answers, told
 from ec_jupyter.engine.watchers import Watchers
 from ec_jupyter.errors import EcError, FrameError, StoreError, defect, to_wire
 from ec_jupyter.flow.shown import changes
+from ec_jupyter.nodes.incoming import Incoming
 from ec_jupyter.wire import FrameReader, Header, encode
 
 log = logging.getLogger(__name__)
@@ -78,7 +79,7 @@ class Server(Protocol):
         """A client is gone."""
 
 
-class Connection(asyncio.Protocol):
+class Connection(Incoming):
     """One client."""
 
     def __init__(self, clients: Clients) -> None:
@@ -115,9 +116,18 @@ class Connection(asyncio.Protocol):
         if peer(transport.get_extra_info("socket")) not in (None, os.getuid()):
             transport.abort()
 
-    def data_received(self, data: bytes) -> None:
+    def came(self, data: bytes) -> None:
         """Frames of the client."""
         self.clients.loop.heard(self._received, data)
+
+    @property
+    def free(self) -> bool:
+        """Whether what is said now is what the client reads next."""
+        return not (self.choked or self._held or self._out or self._accepted or self.transport.is_closing())
+
+    def answer(self, n: int, request: int, kind: str, data: bytes) -> None:
+        """Say at once which request a submit has led to, and its result."""
+        self.transport.write(encode({"k": "told"}, [told(n, request, kind, data)]))
 
     def _received(self, data: bytes) -> None:
         try:
@@ -356,6 +366,8 @@ class Clients:
             connection.served += 1
             self.server.rung(connection)
             return
+        if self.loop.lone.interrupt():
+            self.loop.commit()  # who asks may have been told of what is not written yet
         n = header.get("n")
         connection.taken = max(connection.taken, n) if isinstance(n, int) else connection.taken
         before = self.core.journal.position
@@ -392,6 +404,7 @@ class Clients:
 
     def leave(self, connection: Connection) -> None:
         """Forget a client."""
+        self.loop.lone.interrupt()
         self.all.discard(connection)
         self._watchers.leave(connection)
         self.draining = [(c, h) for c, h in self.draining if c is not connection]

@@ -57,6 +57,8 @@ class JobLot:
         Of the wiring when they were accepted.
     left : int
         How many have no row of their own; 0: all that are here have one.
+    times : (sequence of float, sequence of float), or None
+        Of requests that ended before they were taken in: when each was accepted, and when it ended.
     """
 
     socket: int
@@ -73,6 +75,7 @@ class JobLot:
     begun: dict[int, tuple[float, int, int]] = field(default_factory=dict)
     revision: int = 0
     left: int = 0
+    times: tuple[Sequence[float], Sequence[float]] | None = None
 
     def place(self, request: int) -> int:
         """The place of one request."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import json
 import logging
 import sqlite3
 import sys
@@ -17,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ec_jupyter.engine import lots, missed, open_lots, recovery
+from ec_jupyter.engine import missed, open_lots, recovery, result_log
 from ec_jupyter.engine.clients import Clients
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.counts import Counts
@@ -25,10 +24,11 @@ from ec_jupyter.engine.editing import Editor
 from ec_jupyter.engine.ended_lots import STEP
 from ec_jupyter.engine.fleet import Fleet, Opener
 from ec_jupyter.engine.hold import DATABASE
+from ec_jupyter.engine.lone import LoneCalls
 from ec_jupyter.engine.node_factory import open_node
-from ec_jupyter.engine.plug_evaluation import EVALUATE_NAME, SAME
 from ec_jupyter.engine.quarantine import Quarantine
 from ec_jupyter.engine.questions import Questions
+from ec_jupyter.engine.reports import Reports
 from ec_jupyter.engine.rpc import Rpc
 from ec_jupyter.engine.runtime import Runtime
 from ec_jupyter.engine.settling import settle
@@ -43,7 +43,6 @@ from ec_jupyter.errors import EcError, StoreError, StoreLostError, to_wire
 from ec_jupyter.model import LOCAL
 from ec_jupyter.nodes.agents import Home
 from ec_jupyter.nodes.local.agent import Agent
-from ec_jupyter.wire import Block, Outcome, Value
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +59,7 @@ RETRY_STORE = 1.0  # seconds between tries to write to a disk that was full
 def _reopen(store: Store) -> tuple[Core, Quarantine]:
     try:
         open_lots.read_back(store)
+        result_log.read_back(store)
         suspects = Suspects(store)
         quarantine = Quarantine(store, suspects)
         return recovery.reopen(store, f"{sys.version_info[0]}.{sys.version_info[1]}", suspects), quarantine
@@ -67,7 +67,7 @@ def _reopen(store: Store) -> tuple[Core, Quarantine]:
         raise store.explain(error) from error
 
 
-class Engine:
+class Engine(Reports):
     """Runs one flow.
 
     Parameters
@@ -90,7 +90,7 @@ class Engine:
 
     stalled: StoreError | None = None
     lost: StoreLostError | None = None
-    broken = _wanted = _gathering = _closing = False
+    broken = _wanted = _gathering = False
     _crowded = _ripe = 0.0
     _alarm: asyncio.TimerHandle | None = None
     _retry: asyncio.TimerHandle | None = None
@@ -133,6 +133,11 @@ class Engine:
             self.core, self, self.clients, self.fleet, Editor(self.core, self.fleet, self, self.clients, cpus), counts,
             Views(self.core, self.fleet, counts, self.statistics), self.preview, self.submit_logs, cpus,
         )  # fmt: skip
+        self.results = result_log.ResultLog(folder)
+        self.lone = LoneCalls(
+            self.core, self, self.submit_logs, self.results, self._rpc, local.assign, self.statistics.ran
+        )
+        self._tells_early = durability != "power"
         self.stopped = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._effects: list[Callable[[], None]] = []
@@ -156,7 +161,8 @@ class Engine:
 
     async def close(self) -> None:
         """Write what is left, end the workers and let go of the flow."""
-        self._closing = True
+        self.closing = True
+        self.lone.interrupt()
         if self._looking is not None:
             self._looking.cancel()
         await self.fleet.close()
@@ -218,6 +224,10 @@ class Engine:
         while self.look_around(surely=True):
             try:
                 self.store.hold.renew()
+                if self.results.lost:
+                    self.lone.interrupt()
+                    self.commit()
+                    self.results.open()
                 if not self.runtime.there:
                     old, self.runtime = self.runtime, Runtime(self.folder)
                     old.close()
@@ -241,6 +251,7 @@ class Engine:
     # -- the tick ------------------------------------------------------------
     def schedule(self) -> None:
         """Let a tick, which ends with a commit, follow what has come in by now."""
+        self.lone.interrupt()
         self._wanted = True
         self.rouse()
 
@@ -258,6 +269,10 @@ class Engine:
         self.schedule()
 
     def _tick(self) -> None:
+        if not self._wanted and self.lone.take():
+            self._ticks.due = False
+            return
+        self.lone.interrupt()
         self.core.now = time.time()
         self.submit_logs.wake()
         going = self.stalled is None and not self.broken
@@ -282,7 +297,7 @@ class Engine:
         """
         wanted, logged = self._wanted, self.core.journal.empty or (self._gathering and not self._wanted)
         watched = self._rpc.look()
-        if not logged or self.core.journal.empty or self._closing:
+        if not logged or self.core.journal.empty or self.closing:
             return False
         # what starts elsewhere, or must not start twice, is on disk first
         return self.fleet.pump_here() and watched and not wanted
@@ -325,6 +340,18 @@ class Engine:
             self.schedule()
         self._set_alarm()
         self._look_idle()
+        self.lone.settle()
+
+    @property
+    def quiet(self) -> bool:
+        """Nothing is going on, and nothing is to be written or told; what came alone is not counted."""
+        core = self.core
+        return not (
+            core.held or not self._tells_early or self.stalled is not None or self.closing or self.broken
+            or self._effects or self._looks or not core.journal.empty or core.suspects.exact or self.fleet.troubles
+            or self.quarantine.calls or self.preview.newest.watched or core.evaluation.busy or self.stopped.is_set()
+            or any(lane.members or lane.spilled for lane in core.dispatch.lanes.values())
+        )  # fmt: skip
 
     def _blame(self) -> None:
         """Name the request whose row no database takes."""
@@ -354,111 +381,13 @@ class Engine:
         looks, self._looks = self._looks, []
         for look in looks:
             look()
-        if not self._closing and (new or self._retry is None or self._retry.when() <= self._loop.time()):
+        if not self.closing and (new or self._retry is None or self._retry.when() <= self._loop.time()):
             self._retry = self._loop.call_later(RETRY_STORE, self.commit)
 
     def pump(self) -> None:
         """Give the nodes what may start now."""
-        if not self._closing and self.stalled is None:
+        if not self.closing and self.stalled is None:
             self.fleet.pump()
-
-    # -- what agents say (nodes.agent.Listener) -----------------------------
-    def blob(self, sha256: str) -> bytes:
-        """The bytes of a task or condition."""
-        return SAME if sha256 == EVALUATE_NAME else self.store.blob(sha256)
-
-    def started(self, request: int, attempt: int, at: float, slot: int, pid: int) -> None:
-        """A call has begun."""
-        socket = self.core.started(request, attempt, at, slot, pid)
-        if socket is not None:
-            self.fleet.troubles.pop(self.core.topology.sockets[socket].processor, None)
-            self.core.states.changed.add(socket)
-            self.clients.look_at_counts()
-
-    def finished(self, outcomes: list[Outcome]) -> None:
-        """Calls came to an end."""
-        core = self.core
-        core.now = time.time()
-        for outcome in outcomes:
-            core.suspects.call(outcome.request)
-            job = core.jobs.get(outcome.request)
-            if job is not None:
-                self.statistics.ended(job, outcome)
-                if outcome.state == "done" and self.preview.newest.watched:
-                    self.preview.newest.note([outcome.request])
-            core.outcome(outcome)
-        core.suspects.end()
-        if self.quarantine.calls:
-            self.quarantine.ended((outcome.request for outcome in outcomes), core.journal)
-        self.schedule()
-
-    def done(self, block: Block) -> None:
-        """Calls ended well, with small results."""
-        core = self.core
-        core.now = time.time()
-        if self.preview.newest.watched:
-            self.preview.newest.note(block.requests)
-        lots.take(core, block, self.statistics.ran)
-        core.suspects.end()
-        if self.quarantine.calls:
-            self.quarantine.ended(block.requests, core.journal)
-        self.schedule()
-
-    def yielded(self, request: int, attempt: int, first: int, values: list[Value]) -> None:
-        """A generator yielded."""
-        self.core.suspects.call(request)
-        self.core.yielded(request, attempt, first, values)
-        self.core.suspects.end()
-        self.schedule()
-
-    def returned(self, requests: list[int]) -> None:
-        """Calls came back that never started."""
-        self.core.give_back(requests)
-        self.schedule()
-
-    def died(self, request: int, attempt: int, text: str) -> None:
-        """A worker died under a call."""
-        if self._closing:
-            # killed by us: on disk the call is as it was before it began, and nobody is to blame
-            return
-        self.core.suspects.call(request)
-        job = self.core.current(request, attempt)
-        if job is not None:
-            self.statistics.died(job)
-        self.core.died(request, attempt, text)
-        self.core.suspects.end()
-        self.quarantine.ended([request], self.core.journal)
-        self.core.journal.add("add_event", (self.core.now, "died", str(request), text))
-        self.schedule()
-
-    def output(self, request: int, stream: str, text: str) -> None:
-        """A task printed, logged or warned."""
-        if request < 0:
-            # what runs beside the requests has no place where anybody would look for it
-            return
-        self.core.journal.add("add_output", (request, stream, text, self.core.now))
-        self.clients.output(request, stream, text)
-        self.schedule()
-
-    def progress(self, request: int, done: float, total: float | None, text: str) -> None:
-        """A task says how far it is."""
-        job = self.core.jobs.get(request)
-        if job is not None and job.assigned:
-            job.extra["progress"] = {"done": done, "total": total, "text": text}
-            self.core.states.changed.add(job.socket)
-            self.clients.look_at_counts()
-
-    def room(self, processor: str) -> None:
-        """The agent may take more."""
-        self.schedule()
-
-    def trouble(self, processor: str, text: str) -> None:
-        """Workers of a processor do not start."""
-        log.error("processor %s: %s", processor, text)
-        self.fleet.troubles[processor] = text
-        self.core.journal.add("add_event", (self.core.now, "trouble", processor, json.dumps(text)))
-        self.clients.notice(f"workers of processor {processor!r} do not start: {text}", logged=True)
-        self.schedule()
 
     # -- time ----------------------------------------------------------------
     def _set_alarm(self) -> None:
@@ -470,6 +399,7 @@ class Engine:
             self._alarm = self._loop.call_later(max(0.0, min(times) - time.monotonic()), self._due)
 
     def _due(self) -> None:
+        self.lone.interrupt()
         now = time.monotonic()
         for request in [r for r, at in self.core.delayed.items() if at <= now]:
             self.core.due(request)

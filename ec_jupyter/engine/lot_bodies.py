@@ -57,15 +57,21 @@ class End:
     finished: float
     passed: list[tuple[int, str, int, int]] = field(default_factory=list)
 
+    @property
+    def times(self) -> list[Sequence[float]]:
+        """When each was accepted, and when it ended; empty where that is the same of all."""
+        return [some(column, self.where) for column in self.lot.times or ()]
+
     def rows(self) -> Iterable[Row]:
         """Their rows, for the statement ``add_ended``."""
         lot, block = self.lot, self.block
         ids = some(lot.ids, self.where)
         named, inside = lot.arguments(self.where)
+        created, finished = self.times or (repeat(lot.created), repeat(self.finished))
         return zip(
             ids, repeat(lot.socket), some(lot.runs, self.where), repeat(lot.hops), repeat(block.slot),
             repeat(block.pid), repeat(self.task), repeat(self.revision), named, map(result_id, ids),
-            repeat(lot.created), block.started, repeat(self.finished), block.seconds, inside, block.values,
+            created, block.started, finished, block.seconds, inside, block.values,
             block.types if len(block.types) == len(ids) else repeat(block.types[0]),
         )  # fmt: skip
 
@@ -95,7 +101,8 @@ def pack_ends(ends: Iterable[End]) -> bytes:
     for end in ends:
         block, n = end.block, len(end.block)
         lot = pack(end.lot.part(end.where))
-        head = _dumps([block.slot, block.pid, end.task, end.revision, end.finished, end.passed, block.types]).encode()
+        facts = [block.slot, block.pid, end.task, end.revision, end.finished, end.passed, end.times, block.types]
+        head = _dumps(facts).encode()
         times = _column("d", 2 * n).pack(*block.started, *block.seconds)
         sizes = _column("I", n).pack(*map(len, block.values))
         values = b"".join(block.values)
@@ -140,11 +147,12 @@ def unpack_ends(body: bytes) -> Iterator[End]:
         lot = unpack(body[start:head])
         try:
             n = len(lot.ids)
-            slot, pid, task, revision, finished, passed, types = json.loads(body[head:after])
+            slot, pid, task, revision, finished, passed, own, types = json.loads(body[head:after])
             times = struct.unpack_from(f"<{2 * n}d", body, after)
             (values,) = _values(body, after + 16 * n, 1, n)
         except (ValueError, TypeError, struct.error) as error:
             raise FrameError(f"{type(error).__name__}: {error}") from error
+        lot.times = (own[0], own[1]) if own else None
         block = Block(lot.ids, [1] * n, values, types, times[:n], times[n:], slot, pid)
         yield End(lot, slice(0, n), block, task, revision, finished, passed)
 

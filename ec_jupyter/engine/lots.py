@@ -55,6 +55,15 @@ def queue(core: Core, lot: JobLot, event: Event) -> None:
         core.journal.lots.add(lot)
 
 
+def begun(core: Core, lot: JobLot, ids: Sequence[int]) -> None:
+    """Note that requests of a lot that was just queued are with the agent of this machine; no others are queued."""
+    socket = core.topology.sockets[lot.socket]
+    if core.dispatch.take((lot.socket,), len(ids)) != list(ids):
+        raise RuntimeError(f"others were queued before requests {ids[0]} to {ids[-1]}")
+    lot.task = socket.task
+    core.held.hold_all(ids, LOCAL, socket.processor, socket.threads)
+
+
 def start(core: Core, requests: Sequence[int], node: str) -> list[Call]:
     """Attempts at requests, as the agent of a node gets them."""
     calls: list[Call] = []

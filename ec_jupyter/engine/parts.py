@@ -38,12 +38,23 @@ class Clock(Protocol):
         """End at a defect of ours."""
 
 
+class Lone(Protocol):
+    """Calls that come alone."""
+
+    def interrupt(self) -> bool:
+        """Have calls that came alone be as any others: something else comes in; whether some were booked."""
+
+
 class Loop(Clock, Protocol):
     """The loop, as those need it who speak with clients."""
 
     stopped: asyncio.Event
     lost: StoreLostError | None
     broken: bool
+
+    @property
+    def lone(self) -> Lone:
+        """Calls that come alone."""
 
     @property
     def idle(self) -> bool:
@@ -57,6 +68,9 @@ class Loop(Clock, Protocol):
 
     def look_around(self) -> bool:
         """Whether the flow is where it was."""
+
+    def commit(self) -> None:
+        """Write what is decided, and let it out."""
 
 
 class Nodes(Protocol):

@@ -183,20 +183,32 @@ class Rpc:
                 else:
                     client.reply(said, to={"n": int(n)})
 
-    def submit(self, client: Submitter, item: Lot | Single) -> None:
+    def submit(self, client: Submitter, item: Lot | Single, ids: Sequence[int] | None = None) -> None:
         """Take in what a client has logged: it is accepted already; if it cannot be, that is the answer for good.
+
+        A lot may have got its numbers before.
 
         Raises
         ------
         EcError
             It cannot be.
         """
-        ids = self._take_lot(item) if isinstance(item, Lot) else self._take_rows(item.header, item.buffers)
+        self.loop.lone.interrupt()
+        ids = self._take_lot(item, ids) if isinstance(item, Lot) else self._take_rows(item.header, item.buffers)
         if item.watched and isinstance(client, Connection):
             self.watch(client, ids)
         client.accepted(item, ids)
+        self._keep(client.id, item, ids)
+
+    def book(self, client: str, item: Lot, ids: Sequence[int]) -> None:
+        """Take in what a client has logged and was told of."""
+        self._take_lot(item, ids)
+        self._keep(client, item, ids)
+
+    def _keep(self, client: str, item: Lot | Single, ids: Sequence[int]) -> None:
+        """Keep which requests submits have led to."""
         for n, reply in answers_of(item, ids):
-            self.core.journal.answer(client.id, n, reply)
+            self.core.journal.answer(client, n, reply)
 
     def _take_rows(self, header: Header, buffers: Buffers) -> list[int]:
         core = self.core
@@ -219,14 +231,14 @@ class Rpc:
         revision = core.topology.revision
         return {"partial": bool(header.get("partial")), "stale": header.get("revision", revision) != revision}
 
-    def _take_lot(self, lot: Lot) -> Sequence[int]:
+    def _take_lot(self, lot: Lot, ids: Sequence[int] | None = None) -> Sequence[int]:
         core, shape = self.core, lot.shape
         if self._checked[:2] != [id(shape), id(core.topology)]:
             schema.check_shape(shape)
             socket = check(core, shape["socket"], shape["names"], **self._how(core, shape))
             # calls of one kind follow each other; what is kept here is not another one of that identity
             self._checked[:] = id(shape), id(core.topology), socket, shape, core.topology
-        return accept_lot(core, self._checked[2], lot)
+        return accept_lot(core, self._checked[2], lot, ids)
 
     def _accept(self, socket: int, arguments: dict[str, Value], submit_id: str | None) -> int:
         core = self.core

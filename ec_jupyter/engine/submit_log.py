@@ -47,6 +47,13 @@ class Connection(Submitter, Protocol):
 
     served: int
 
+    @property
+    def free(self) -> bool:
+        """Whether what is said now is what the client reads next."""
+
+    def answer(self, n: int, request: int, kind: str, data: bytes) -> None:
+        """Say at once which request a submit has led to, and its result."""
+
 
 Submit = Callable[[Submitter, "Lot | Single"], None]
 """Takes in the requests of submits."""
@@ -94,6 +101,7 @@ class LiveLog:
         self._fd = os.open(folder / f"{client.id}.log", os.O_RDWR | os.O_CLOEXEC)
         self._words = Words(mmap.mmap(self._fd, PAGE) if mapped else bytearray(PAGE))
         self._reader = Reader()
+        self._back: list[Lot | Single] = []
         self.at = self._base = self.done = self.dropped = 0
         self.refresh()
 
@@ -105,7 +113,7 @@ class LiveLog:
     @property
     def news(self) -> bool:
         """Whether there is something to take."""
-        return self._words.get(WRITTEN) != self.at
+        return bool(self._back) or self._words.get(WRITTEN) != self.at
 
     def sleep(self) -> bool:
         """Ask to be rung, where a client has to be asked."""
@@ -120,6 +128,9 @@ class LiveLog:
 
     def take(self, upto: float) -> list[Lot | Single]:
         """Some of what was written after no more than so many frames, and not taken yet; none where there is none."""
+        if self._back:
+            back, self._back = self._back, []
+            return back
         end, base = self._words.get(WRITTEN), self._words.get(BASE)
         if end == self.at:
             return []
@@ -141,6 +152,19 @@ class LiveLog:
             self.at = end
         self.done = self._words.get(DONE)
         return found
+
+    def lone(self, fits: Callable[[Lot], bool]) -> Lot | None:
+        """What comes next, if that is all there is, one call that is waited for, and fits; else it is taken next.
+
+        The client is asked to ring for what comes after it.
+        """
+        found = self.take(self.client.served) if self._mapped else []
+        self.sleep()
+        item = found[0] if len(found) == 1 and not self.news else None
+        if isinstance(item, Lot) and item.calls == 1 and item.watched and fits(item):
+            return item
+        self._back = found
+        return None
 
     def close(self) -> None:
         """Let go of the file."""
@@ -211,6 +235,22 @@ class SubmitLogs:
             live.refresh()
         self._clock.rouse()
 
+    def lone(self, fits: Callable[[str, Lot], bool]) -> tuple[Connection, Lot] | None:
+        """What clients have submitted, if all there is is one call that is waited for, and fits; whose it is."""
+        news = [live for live in self._live.values() if live.news]
+        if len(news) != 1:
+            return None
+        live = news[0]
+        client = live.client
+        item = live.lone(lambda item: item.first > self.last.get(client.id, 0) and fits(client.id, item))
+        return None if item is None else (client, item)
+
+    def booked(self, client: str, frame: int) -> None:
+        """Note that a submit was taken of which its client was told; what it knows of need not be kept."""
+        self.taken(client, frame)
+        if client in self._live:
+            self._drop_known(self._live[client])
+
     def look(self, submit: Submit) -> bool:
         """Take some of what clients have submitted; whether they wait for the results of all of it.
 
@@ -235,10 +275,13 @@ class SubmitLogs:
         found = live.take(upto) if self._clock.stalled is None and live.news else []
         for item in found:
             self._take(live.client, item, submit)
+        self._drop_known(live)
+        return found
+
+    def _drop_known(self, live: LiveLog) -> None:
         if live.done >= live.dropped + DROP_EVERY:
             live.dropped = live.done
             self._core.journal.add("drop_accepted", (live.client.id, live.done))
-        return found
 
     @property
     def news(self) -> bool:

@@ -19,7 +19,7 @@ from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 from ec_jupyter.errors import FrameError
-from ec_jupyter.wire import FrameReader, Header, encode
+from ec_jupyter.wire import FrameReader, Header, Value, encode
 
 PAGE = mmap.PAGESIZE
 MAGIC = b"ECLOG1\0\0"
@@ -33,6 +33,7 @@ WORD = struct.Struct("<Q")
 _word = WORD.unpack_from
 ROW = struct.Struct("<qqqq")
 """First submit, how many, calls of each, and the first request: what an ``accepted`` frame tells of requests."""
+_TOLD = struct.Struct("<qqH")  # submit, request, and bytes of the type's name
 _NUMBER = struct.Struct("<I")
 
 LOT_CALLS = 2_000
@@ -370,6 +371,20 @@ def answers(item: Lot | Single, requests: Sequence[int]) -> list[tuple[int, dict
         return [(item.first + item.frames - 1, {"row": row})]
     each = len(requests) // item.frames
     return [(item.first + at, {"ids": list(requests[at * each : (at + 1) * each])}) for at in range(item.frames)]
+
+
+def told(n: int, request: int, kind: str, data: bytes) -> bytes:
+    """What a submit of one call has led to: which request, and its result."""
+    name = kind.encode()
+    return b"".join((_TOLD.pack(n, request, len(name)), name, data))
+
+
+def read_told(body: bytes) -> tuple[int, int, Value]:
+    """The submit's number, the request and the result."""
+    n, request, size = _TOLD.unpack_from(body)
+    at = _TOLD.size + size
+    data = body[at:]
+    return n, request, Value(data, None, len(data), body[_TOLD.size : at].decode())
 
 
 def answer_row(item: Lot | Single, requests: Sequence[int]) -> tuple[int, int, int, int] | None:

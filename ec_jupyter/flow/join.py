@@ -76,9 +76,11 @@ class JoinTable:
 
     def accept_all(self, runs: Sequence[int], root: Root) -> Sequence[int]:
         """Take new runs in that begin alike; their parties."""
-        if not self.topology.joins(root) and not self.parties.awaited(root):
-            return runs
-        return [self.accept(run, root) for run in runs]
+        return runs if self.apart(root) else [self.accept(run, root) for run in runs]
+
+    def apart(self, root: Root) -> bool:
+        """Whether a run that begins there has nothing to do with any other."""
+        return not self.topology.joins(root) and not self.parties.awaited(root)
 
     def adopt(self, party: int, runs: dict[int, Root], live: int) -> None:
         """Keep track of a party that began before a join was ahead of it, or before a restart."""

@@ -2,7 +2,9 @@
 
 ``python -m tests.crash.mortal FOLDER die N``: ends itself, as by SIGKILL, before statement N of the
 transactions in which a request is finished. ``... clock FILE``: the wall clock is as many seconds
-off as the file says. ``... pages FILE``: the database may have as many pages as the file says.
+off as the file says. ``... late N`` and ``... mute N`` end the engine as well: before statement N from the moment on at
+which calls that came alone are written, and once it has kept the result of the Nth of those and told nobody; such calls
+wait for ever to be written with others. ``... pages FILE``: the database may have as many pages as the file says.
 ``... held FILE``: an empty file is filled with how many things are held in containers.
 """
 
@@ -19,7 +21,9 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+from ec_jupyter.engine import lone
 from ec_jupyter.engine.loop import Engine
+from ec_jupyter.engine.result_log import ResultLog
 
 
 def die_at(engine: Engine, n: int) -> None:
@@ -36,6 +40,34 @@ def die_at(engine: Engine, n: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     engine.store.db.set_trace_callback(before)
+
+
+def be_late(engine: Engine, n: int) -> None:
+    """SIGKILL before the nth statement from the first transaction on that writes what was told before."""
+    count = 0
+
+    def before(statement: str) -> None:
+        nonlocal count
+        if count or (statement.startswith("BEGIN") and engine.results.size):
+            count += 1
+        if count == n:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    engine.store.connection.set_trace_callback(before)
+
+
+def be_mute(n: int) -> None:
+    """SIGKILL once the nth result is kept."""
+    append, count = ResultLog.append, 0
+
+    def keep(log: ResultLog, record: bytes) -> bool:
+        nonlocal count
+        count += append(log, record)
+        if count == n:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return True
+
+    ResultLog.append = keep  # type: ignore[method-assign]
 
 
 def shift_clock(path: Path) -> None:
@@ -80,11 +112,17 @@ def tell_held(path: Path) -> None:
 async def run(folder: Path, fault: str, what: str) -> None:
     if fault == "clock":
         shift_clock(Path(what))
+    if fault in ("late", "mute"):
+        lone.BOOK_SECONDS = 1_000.0
+    if fault == "mute":
+        be_mute(int(what))
     linger = 0.0 if fault == "die" else 30.0
     engine = Engine(folder, folder.parent.parent, 2, linger=linger)
     asyncio.get_running_loop().set_exception_handler(lambda _, context: engine.unhandled(context))
     if fault == "die":
         die_at(engine, int(what))
+    if fault == "late":
+        be_late(engine, int(what))
     await engine.start()
     await engine.listen()
     if fault == "held":

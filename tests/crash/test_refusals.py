@@ -183,7 +183,7 @@ def test_a_folder_that_cannot_be_written_is_refused_to_the_client(make_flow, dis
         Client.open(disk / "main", "main")
 
 
-PLACES = ["engine.address", "engine.handling", "engine.lock", "engine.log", "flow.closed", "flow.key"]
+PLACES = ["engine.address", "engine.handling", "engine.lock", "engine.log", "engine.results", "flow.closed", "flow.key"]
 
 
 @pytest.mark.parametrize(

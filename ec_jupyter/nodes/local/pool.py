@@ -318,6 +318,9 @@ class Pool:
                 self._report(done)
                 self._other[header["k"]](self, slot, header, buffers)
         if done:
+            if not self.queue:
+                # nothing waits for the slot
+                self._report(done)
             self._after(slot)
             self._report(done)
             if len(slot.calls) == 1 and slot.state == "ready":

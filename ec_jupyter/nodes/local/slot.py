@@ -21,6 +21,7 @@ from typing import Any, Protocol
 
 from ec_jupyter.nodes.cpu_locks import InheritedFd
 from ec_jupyter.nodes.cpus import Pins, move, thread_limits
+from ec_jupyter.nodes.incoming import Incoming
 from ec_jupyter.nodes.local.holder import Holder, exit_text
 from ec_jupyter.nodes.lots import pack_calls
 from ec_jupyter.nodes.worker import process
@@ -52,9 +53,6 @@ class Owner(Protocol):
         """The code of a task or condition."""
 
 
-_incoming = memoryview(bytearray(256 * 1024))  # what is read is taken out at once: one does for all connections
-
-
 Heard = Callable[[Callable[[bytes], None], bytes], None]
 """Called with what takes the bytes that have come, and with them."""
 
@@ -64,7 +62,7 @@ def at_once(take: Callable[[bytes], None], data: bytes) -> None:
     take(data)
 
 
-class WorkerConnection(asyncio.BufferedProtocol):
+class WorkerConnection(Incoming):
     """One connection of a worker; `slots` has the slots by token, and the first frame names one of those."""
 
     def __init__(self, slots: dict[str, Slot], open_transports: set[asyncio.Transport], heard: Heard) -> None:
@@ -79,13 +77,9 @@ class WorkerConnection(asyncio.BufferedProtocol):
         self._transport = transport
         self._open_transports.add(transport)
 
-    def get_buffer(self, sizehint: int) -> memoryview:
-        """Where what comes is put."""
-        return _incoming
-
-    def buffer_updated(self, nbytes: int) -> None:
+    def came(self, data: bytes) -> None:
         """Hand frames to the slot."""
-        self._heard(self._received, bytes(_incoming[:nbytes]))
+        self._heard(self._received, data)
 
     def _received(self, data: bytes) -> None:
         frames = self._reader.feed(data)
