@@ -113,14 +113,15 @@ def _start(folder: Path, name: str, command: list[str], *, last: bool) -> bool:
         os.close(write)
         raise refusal(folder, error) from error
     with output:
-        # in a session of its own: an interrupt or the end of this kernel does not reach it
+        # a group of its own, which leaves the terminal: an interrupt or the end of this kernel does not reach it. In a
+        # session of its own it would be scheduled apart from who waits for it, milliseconds later where much else runs
         process = subprocess.Popen(
             [*command, "--ready", str(write)],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             pass_fds=[write],
-            start_new_session=True,
+            process_group=0,
         )
     os.close(write)
     with open(ready, "rb") as pipe:

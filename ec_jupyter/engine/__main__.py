@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import errno
+import fcntl
 import gc
 import json
 import logging
@@ -12,7 +13,9 @@ import os
 import signal
 import sqlite3
 import sys
+import termios
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 from ec_jupyter.engine.folder import refusal
@@ -40,6 +43,7 @@ def main() -> int:
         "--ready", type=int, default=None, help="file descriptor to write one line of JSON to once it listens"
     )
     options = parser.parse_args()
+    _leave_terminal()
     # requests wait in memory by the thousand and hardly ever in cycles: looking through them all, often, finds nothing
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
@@ -56,6 +60,17 @@ def main() -> int:
         level = logging.INFO if isinstance(why, StoreLockedError) else logging.ERROR
         logging.getLogger("ec_jupyter.engine").log(level, "%s", why)
         return 1
+
+
+def _leave_terminal() -> None:
+    """Give up the terminal that this was started from: no call is to ask there, or to end with it."""
+    with suppress(OSError):
+        # nearly always there is none
+        terminal = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+        try:
+            fcntl.ioctl(terminal, termios.TIOCNOTTY)
+        finally:
+            os.close(terminal)
 
 
 def _why(folder: Path, error: Exception) -> EcError | None:

@@ -27,10 +27,10 @@ from ec_jupyter.errors import EcError
 from ec_jupyter.flow import schema
 from ec_jupyter.wire import Block, Call, Header
 
-MOST = 64
+MOST = 128
 """Calls that are booked together."""
 
-BOOK_SECONDS = 0.03
+BOOK_SECONDS = 0.04
 """How long a call that was answered may wait for others to be booked with it, and one that runs, to be known to run."""
 
 

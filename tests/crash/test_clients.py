@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import os
+import pty
 import resource
 import signal
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -193,3 +195,40 @@ def test_a_question_is_answered_though_an_engine_says_hello_and_is_gone(make_flo
     assert not thread.is_alive()
     assert asked[0]["revision"] == 1
     assert flow.result(flow.submit("big", data=b"four")) == 4
+
+
+AT_A_TERMINAL = """
+import fcntl, sys, termios
+from pathlib import Path
+from ec_jupyter.client.client import Client
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+print("engine", Client.open(Path(sys.argv[1]), "main", linger=600.0, cpus=2).engine_pid, flush=True)
+sys.stdin.read()
+"""
+
+
+def terminal_of_a_call():
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR))
+    except OSError:
+        return "none"
+    return "there"
+
+
+def test_an_engine_outlives_the_terminal_that_it_was_started_from_and_its_calls_have_none(make_flow, tmp_path):
+    folder = tmp_path / "notebook" / ".ec_jupyter" / "main"
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-c", AT_A_TERMINAL, str(folder)]
+    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
+    os.close(theirs)
+    said = b""
+    while b"\n" not in said:
+        said += os.read(ours, 1000)
+    engine = int(said.split()[1])
+    os.write(ours, b"\x03")
+    assert process.wait(60) != 0
+    os.close(ours)
+    flow = make_flow(folder)
+    assert flow.engine == engine
+    flow.socket(terminal_of_a_call, "look")
+    assert flow.result(flow.submit("look")) == "none"
