@@ -15,7 +15,7 @@ from ec_jupyter.flow.layout import CARD_ROW, Box, Card, Place, layout
 ROW = CARD_ROW
 
 _OPTIONS = ("processor", "paused", "threads", "retries", "backoff", "timeout", "once", "fresh", "memory", "fixed")
-_TASK = ("version", "file", "signature", "stale", "generator", "parked", "ask")
+_TASK = ("version", "file", "signature", "stale", "generator", "parked")
 _PLUG = ("id", "source", "target", "argument", "on", "map", "gather", "when")
 _NODE = ("name", "cpus", "state", "host", "python", "version", "error", "note", "leaving")
 _NUMBERS = ("waiting", "queued", "asked", "running", "done", "failed", "cancelled", "skipped", "arrived", "lists")
@@ -70,7 +70,11 @@ def _socket(name: str, record: Mapping[str, Any], box: Box) -> dict[str, Any]:
         "key": (record.get("key") or {}).get("text"),
         "returns": returns,
         "doc": doc,
-        "task": {**{key: record["task"].get(key) for key in _TASK}, "source": lines},
+        "task": {
+            **{key: record["task"].get(key) for key in _TASK},
+            "ask": record["task"].get("ask") or None,
+            "source": lines,
+        },
     }
 
 

@@ -126,6 +126,11 @@ function literal(text, argument) {
   }
 }
 
+/** A request as an engine's row has it: without what only this flow keeps. */
+function sent({ values, result, output, elements, answered, ...row }) {
+  return row;
+}
+
 export class Flow {
   constructor(graph) {
     this.graph = layout(graph);
@@ -317,24 +322,28 @@ export class Flow {
     return { request: this.request(socket, 'queued', values).id };
   }
 
-  op_requests({ socket, state, ids, run, limit, before, after, newest }) {
+  op_requests(wanted) {
+    return { rows: this.matching(wanted).map(sent) };
+  }
+
+  matching({ socket, state, ids, run, limit, before, after, newest }) {
     const of = one => (!socket || one.socket === socket) && (!state || one.state === state) && (!run || (one.run ?? one.id) === run);
     const within = one => (!before || one.id < before) && (!after || one.id > after);
     const wanted = one => of(one) && within(one) && (!ids || ids.includes(one.id));
     const rows = this.requests.filter(wanted);
-    return { rows: (newest ? rows.reverse() : rows).slice(0, limit) };
+    return (newest ? rows.reverse() : rows).slice(0, limit);
   }
 
   op_beside({ socket, id = null, run }) {
-    const found = this.op_requests({ socket, run, state: 'done' }).rows;
+    const found = this.matching({ socket, run, state: 'done' });
     const at = id === null ? found.length - 1 : found.findLastIndex(one => one.id <= id);
     const beside = { older: found[at - 1]?.id ?? null, newer: found[at + 1]?.id ?? null };
-    return { asked: id, row: found[at] ?? null, ...beside, behind: found.length - 1 - at, of: found.length };
+    return { asked: id, row: found[at] ? sent(found[at]) : null, ...beside, behind: found.length - 1 - at, of: found.length };
   }
 
   // two are looked through at once
   op_find_value({ find, after, ...more }) {
-    const rows = this.op_requests({ ...more, after, state: 'done', newest: !after, limit: 2 }).rows;
+    const rows = this.matching({ ...more, after, state: 'done', newest: !after, limit: 2 });
     const hit = rows.find(one => this.shown(one.result).text.toLowerCase().includes(find.toLowerCase()));
     return { request: hit?.id ?? null, until: !hit && rows.length === 2 ? rows[1].id : null, large: 0 };
   }
@@ -342,7 +351,7 @@ export class Flow {
   op_request({ id }) {
     const found = this.found(id);
     const values = Object.entries(found.values).map(([name, value]) => [name, this.shown(value)]);
-    return { row: found, error: found.error ?? null, arguments: Object.fromEntries(values), output: found.output, attempts: [] };
+    return { row: sent(found), error: found.error ?? null, arguments: Object.fromEntries(values), output: found.output, attempts: [] };
   }
 
   op_retry({ ids, socket, arrivals }) {
@@ -372,11 +381,16 @@ export class Flow {
     return { rows: [...parties].map(party => this.row(socket, party)) };
   }
 
+  arrival({ id, source, request, since, value }) {
+    const { type, size } = this.shown(value);
+    return { id, source, request, since, type, size };
+  }
+
   row(socket, party) {
     const needed = this.needed(socket);
     const of = name => {
       const here = this.arrivals.filter(one => one.socket === socket && one.party === party && one.argument === name);
-      return { state: here.length ? 'arrived' : 'missing', arrivals: here.map(one => ({ ...one, ...this.shown(one.value) })) };
+      return { state: here.length ? 'arrived' : 'missing', arrivals: here.map(one => this.arrival(one)) };
     };
     const aside = this.arrivals.find(one => one.socket === socket && one.party === party && one.aside)?.aside;
     const table = Object.fromEntries(needed.map(name => [name, of(name)]));

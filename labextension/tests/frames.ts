@@ -1,0 +1,289 @@
+/** Made by tests/store/picture_frames.py: an engine sends what types.ts says, or tsc fails. */
+
+import type { Answer, Graph, Metrics, SocketCounts } from '../src/editor/types';
+
+const sent = <Type>(frame: Type): Type => frame;
+
+// prettier-ignore
+export const graph: Graph = sent({
+ "flow": "words",
+ "revision": 5,
+ "processors": {
+  "main": {
+   "cpus": null,
+   "paused": false,
+   "memory": null,
+   "affinity": null,
+   "nodes": {
+    "local": null
+   }
+  }
+ },
+ "sockets": {
+  "load": {
+   "processor": "main",
+   "paused": false,
+   "threads": 1,
+   "retries": 0,
+   "backoff": 1.0,
+   "timeout": null,
+   "once": false,
+   "fresh": false,
+   "memory": null,
+   "fixed": {},
+   "box": [
+    20,
+    60,
+    232,
+    176
+   ],
+   "placed": false,
+   "key": null,
+   "returns": null,
+   "doc": "",
+   "task": {
+    "version": 1,
+    "file": "",
+    "signature": [
+     {
+      "name": "path",
+      "kind": "POSITIONAL_OR_KEYWORD",
+      "required": true,
+      "default": null,
+      "annotation": null
+     }
+    ],
+    "stale": [],
+    "generator": false,
+    "parked": false,
+    "ask": null,
+    "source": ""
+   }
+  },
+  "count": {
+   "processor": "main",
+   "paused": false,
+   "threads": 1,
+   "retries": 0,
+   "backoff": 1.0,
+   "timeout": null,
+   "once": false,
+   "fresh": false,
+   "memory": null,
+   "fixed": {},
+   "box": [
+    352,
+    48,
+    232,
+    200
+   ],
+   "placed": false,
+   "key": null,
+   "returns": null,
+   "doc": "",
+   "task": {
+    "version": 1,
+    "file": "",
+    "signature": [
+     {
+      "name": "text",
+      "kind": "POSITIONAL_OR_KEYWORD",
+      "required": true,
+      "default": null,
+      "annotation": null
+     },
+     {
+      "name": "least",
+      "kind": "POSITIONAL_OR_KEYWORD",
+      "required": false,
+      "default": null,
+      "annotation": null
+     }
+    ],
+    "stale": [],
+    "generator": false,
+    "parked": false,
+    "ask": null,
+    "source": ""
+   }
+  },
+  "join": {
+   "processor": "main",
+   "paused": false,
+   "threads": 1,
+   "retries": 0,
+   "backoff": 1.0,
+   "timeout": null,
+   "once": false,
+   "fresh": false,
+   "memory": null,
+   "fixed": {},
+   "box": [
+    684,
+    48,
+    232,
+    200
+   ],
+   "placed": false,
+   "key": null,
+   "returns": null,
+   "doc": "",
+   "task": {
+    "version": 1,
+    "file": "",
+    "signature": [
+     {
+      "name": "one",
+      "kind": "POSITIONAL_OR_KEYWORD",
+      "required": true,
+      "default": null,
+      "annotation": null
+     },
+     {
+      "name": "two",
+      "kind": "POSITIONAL_OR_KEYWORD",
+      "required": true,
+      "default": null,
+      "annotation": null
+     }
+    ],
+    "stale": [],
+    "generator": false,
+    "parked": false,
+    "ask": null,
+    "source": ""
+   }
+  }
+ },
+ "plugs": [
+  {
+   "id": 7,
+   "source": "load",
+   "target": "count",
+   "argument": "text",
+   "on": "result",
+   "map": false,
+   "gather": false,
+   "when": null
+  },
+  {
+   "id": 8,
+   "source": "count",
+   "target": "join",
+   "argument": "one",
+   "on": "result",
+   "map": false,
+   "gather": false,
+   "when": null
+  }
+ ],
+ "nodes": [
+  {
+   "name": "local",
+   "cpus": 2,
+   "state": "up",
+   "host": "vm",
+   "python": "3.11.7",
+   "version": "0.1.0",
+   "error": null,
+   "note": null,
+   "leaving": false,
+   "requirements": []
+  }
+ ],
+ "notes": []
+});
+
+// prettier-ignore
+export const metrics: Metrics & { sockets: Record<string, Required<SocketCounts>> } = sent({
+ "seq": 1,
+ "full": true,
+ "time": 1795912290.726932,
+ "sockets": {
+  "load": {
+   "waiting": 0,
+   "queued": 0,
+   "asked": 0,
+   "running": 0,
+   "done": 2,
+   "failed": 0,
+   "cancelled": 0,
+   "skipped": 0,
+   "arrived": {},
+   "lists": {},
+   "progress": null,
+   "aside": null
+  },
+  "count": {
+   "waiting": 0,
+   "queued": 0,
+   "asked": 0,
+   "running": 0,
+   "done": 1,
+   "failed": 1,
+   "cancelled": 0,
+   "skipped": 0,
+   "arrived": {},
+   "lists": {},
+   "progress": null,
+   "aside": null
+  },
+  "join": {
+   "waiting": 0,
+   "queued": 0,
+   "asked": 0,
+   "running": 0,
+   "done": 0,
+   "failed": 0,
+   "cancelled": 0,
+   "skipped": 0,
+   "arrived": {
+    "one": 1
+   },
+   "lists": {},
+   "progress": null,
+   "aside": null
+  }
+ },
+ "processors": {
+  "main": {
+   "cpus": null,
+   "paused": false,
+   "running": 0,
+   "queued": 0,
+   "trouble": null
+  }
+ },
+ "plugs": {
+  "8": 1
+ },
+ "nodes": [
+  {
+   "since": 1795912290.7182298,
+   "error": null,
+   "type": null,
+   "host": "vm",
+   "python": "3.11.7",
+   "version": "0.1.0",
+   "round_trip": null,
+   "memory": {
+    "used": 1557299200,
+    "total": 25276063744
+   },
+   "others": 0,
+   "name": "local",
+   "state": "up",
+   "cpus": 2,
+   "leaving": false,
+   "used": 0
+  }
+ ],
+ "idle": true
+});
+
+// prettier-ignore
+export const refused: Answer = sent({
+ "ok": false,
+ "error": "no socket named 'none'; known: count, join, load",
+ "type": "SocketNotFoundError"
+});
