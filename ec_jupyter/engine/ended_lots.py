@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
 from typing import Any
 
 from ec_jupyter.engine.lot_bodies import End, pack_ends, unpack_ends, unpack_results
@@ -59,8 +60,10 @@ class EndedLots:
     def __init__(self, store: Rows) -> None:
         self._store = store
         self.new: list[End] = []
-        self._kept: dict[int, int] = {}  # how many, by the key of their row
-        self._left = self._adding = 0
+        # of each row how many and the last of them, by its key: the first of them, negative, beside keys of queued lots
+        self._kept: dict[int, tuple[int, int]] = {}
+        self._adding: tuple[int, int, int] | None = None
+        self._left = 0
 
     def __len__(self) -> int:
         """How many requests end with the next commit."""
@@ -84,62 +87,80 @@ class EndedLots:
             That commit looks at rows of requests.
         """
         n = len(self)
-        self._adding = 0 if asked or n < TOGETHER or self._left + n > MOST else n
-        if not self._adding:
+        self._adding = None
+        if asked or n < TOGETHER or self._left + n > MOST:
             return None
-        ids = [(end.block.requests[0], end.block.requests[-1]) for end in self.new]
-        # lots that are queued have the first request as their key
-        return -ids[0][0], max(last for _, last in ids), pack_ends(self.new)
+        first = min([min(end.block.requests) for end in self.new])
+        last = max([max(end.block.requests) for end in self.new])
+        self._adding = -first, n, last
+        return -first, last, pack_ends(self.new)
 
     def written(self) -> None:
         """Those are on disk now."""
-        if self._adding:
-            self._kept[-self.new[0].block.requests[0]] = self._adding
-            self._left += self._adding
-            self._adding = 0
+        if self._adding is not None:
+            key, n, last = self._adding
+            self._kept[key] = n, last
+            self._left += n
+            self._adding = None
         self.new.clear()
 
     # -- read in columns ---------------------------------------------------------------
-    def results(self, wanted: int, socket: int | None = None) -> Iterator[Sequence[Any]]:
-        """Request, result and its type of those that are on disk and have no rows, of one socket or of all.
+    def results(
+        self, wanted: int, socket: int | None = None, among: tuple[int, int] | None = None
+    ) -> Iterator[Sequence[Any]]:
+        """Request, result and its type of those that are on disk and have no rows.
 
-        Where somebody wants few of many, these get rows instead: the next question finds them.
+        Parameters
+        ----------
+        wanted : int
+            So many are wanted: where that is few of those looked at, these get rows instead, and the next question
+            finds them there.
+        socket : int, optional
+            Of this socket alone.
+        among : tuple of (int, int), optional
+            The first and the last that are of interest.
         """
-        if wanted * FEW < self._left:
-            self.spread_now()
-        for key in self._kept:
+        keys = list(self._kept)
+        if among is not None:
+            keys = [key for key in keys if -key <= among[1] and self._kept[key][1] >= among[0]]
+        if wanted * FEW < sum([self._kept[key][0] for key in keys]):
+            self._spread_now(keys)
+        for key in [key for key in keys if key in self._kept]:
             (body,) = self._store.connection.execute(SQL["get_lot"], (key,)).fetchone()
             yield from unpack_results(body, socket)
 
     # -- rows of their own ---------------------------------------------------------------
     def spread_now(self, most: int = MOST) -> bool:
-        """Do as `spread`, as far as the disk lets it: where it is full, who looks is told of what has rows."""
+        """Give requests that are on disk rows, about so many, as far as the disk lets it; whether there are others.
+
+        Where it is full, who looks is told of what has rows.
+        """
+        upto = accumulate([n for n, _ in self._kept.values()], initial=0)
+        return self._spread_now([key for key, before in zip(self._kept, upto, strict=False) if before < most])
+
+    def _spread_now(self, keys: Sequence[int]) -> bool:
         try:
-            return self.spread(most)
+            self._spread(keys)
         except sqlite3.OperationalError as error:
             log.warning("rows of requests that have ended cannot be written: %s", error)
             return False
+        return bool(self._kept)
 
-    def spread(self, most: int = MOST) -> bool:
-        """Give requests that are on disk rows, so many or some more; whether there are others."""
-        if not self._kept:
-            return False
-        keys: list[int] = []
-        n = 0
-        for key, some in self._kept.items():
-            keys.append(key)
-            n += some
-            if n >= most:
-                break
+    def spread(self) -> None:
+        """Give all requests that are on disk rows."""
+        self._spread(list(self._kept))
+
+    def _spread(self, keys: Sequence[int]) -> None:
+        if not keys:
+            return
         with self._store.transaction() as db:
             for key in keys:
                 (body,) = db.execute(SQL["get_lot"], (key,)).fetchone()
                 spread(db, body)
             db.executemany(SQL["drop_lot"], [(key,) for key in keys])
         for key in keys:
-            self._left -= self._kept.pop(key)
+            self._left -= self._kept.pop(key)[0]
         self._store.committed()
-        return bool(self._kept)
 
     def clear(self) -> None:
         """There are no requests any more."""

@@ -223,13 +223,17 @@ def test_requests_that_end_together_have_rows_once_somebody_asks_for_them(tmp_pa
     end_together(core, give(core))
     answer, values = requests.results(core, {"socket": "head", "limit": TOGETHER})
     assert (answer["types"], [pickle.loads(one) for one in values]) == (["int"] * TOGETHER, ids[TOGETHER:])
-    header, values = ended.small_results(core, ids[1:3])
-    assert (header["ids"], [pickle.loads(one) for one in values]) == (ids[1:3], ids[1:3])
+    header, values = ended.small_results(core, [*reversed(ids[1:])])
+    assert (header["ids"], [pickle.loads(one) for one in values]) == (ids[1:], ids[1:])
     assert rows_on_disk(core) == 0, "results are read in columns"
+    more = submit_all(core, "head", range(2 * TOGETHER))
+    end_together(core, [*reversed(give(core))])
+    assert ended.small_results(core, [more[2]])[0]["ids"] == [more[2]]
+    assert rows_on_disk(core) == len(more), "who wants few of many has rows made of those it is among"
     assert core.values.load([result_id(ids[0])])[result_id(ids[0])].value.data == pickle.dumps(ids[0])
-    assert rows_on_disk(core) == len(ids)
+    assert rows_on_disk(core) == len(ids) + len(more)
     assert core.store.rows("all_lots") == []
-    assert states(core) == dict.fromkeys(ids, "done")
+    assert states(core) == dict.fromkeys([*ids, *more], "done")
     assert ended.small_results(core, ids[1:3])[0]["ids"] == ids[1:3]
 
 
