@@ -1,7 +1,8 @@
 """Looks through the site that was built: ``python docs/_site/check.py build/docs/html``.
 
-Every link inside it leads to a page and a place that are there; no page needs anything from the network; every public
-name of the package has its entry in the reference.
+Every link inside it leads to a page and a place that are there; one that leads outside is a well-formed address by
+https, of a host that is listed here (whether it answers, ``make docs-links`` asks); no page needs anything from the
+network; every public name of the package has its entry in the reference.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from sphinx.util.inventory import InventoryFile
 
 import ec_jupyter
 from ec_jupyter.notebook.magics import FlowMagics
+
+HOSTS = {"pydata-sphinx-theme.readthedocs.io"}
+"""Hosts that the site leads to. A new one is added here by whoever adds its link, and has looked where it leads."""
 
 LOADS = {"script": "src", "img": "src", "link": "href", "iframe": "src", "source": "src", "video": "src"}
 """What a browser fetches by itself, and the attribute that says from where."""
@@ -51,6 +55,20 @@ def _leads_nowhere(site: Path, path: Path, link: str, pages: dict[Path, Page]) -
     return bool(place) and target in pages and place not in pages[target].ids
 
 
+def _amiss(link: str) -> str:
+    """What is wrong with a link that leads outside; empty for one inside, or where nothing is."""
+    try:
+        parts = urlsplit(link)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        return f"is no address: {error}"
+    if not parts.scheme and not parts.netloc:
+        return ""
+    if parts.scheme != "https" or not host or port or parts.username or any(c.isspace() for c in link):
+        return "is no plain address by https"
+    return "" if host in HOSTS else f"leads to {host}, which is not among HOSTS"
+
+
 def shortcomings(site: Path) -> list[str]:
     """What is wrong with the site, one line each."""
     pages = {path: Page(path) for path in sorted(site.rglob("*.html")) if "_static" not in path.parts}
@@ -58,6 +76,7 @@ def shortcomings(site: Path) -> list[str]:
     for path, page in pages.items():
         name = path.relative_to(site)
         found += [f"{name}: {link} leads nowhere" for link in page.links if _leads_nowhere(site, path, link, pages)]
+        found += [f"{name}: {link} {said}" for link in page.links if (said := _amiss(link))]
         found += [f"{name}: needs {link}" for link in page.resources if urlsplit(link).netloc]
     inventory = InventoryFile.loads((site / "objects.inv").read_bytes(), uri="")
     python = [names for kind, names in inventory.data.items() if kind.startswith("py:")]

@@ -74,6 +74,27 @@ def test_numbers_come_while_somebody_looks_and_not_otherwise(page: Page, gate: A
     page.listen(lambda: page.metrics[-1]["full"] and page.counts()["emit"]["done"] == 2)
 
 
+def test_a_front_end_that_makes_no_subshell_has_numbers_during_a_cell_and_its_commands_after_it_in_order(
+    page: Page, gate: Any
+) -> None:
+    page.hello()
+    page.subshell = None
+    cell = page.kernel.begin("import os; flow.submit('emit', 1).result(60); os.read(os.open('gate', os.O_RDONLY), 1)")
+    page.listen(lambda: page.counts()["emit"]["done"] == 1)
+    for at, op in enumerate(("plug", "unplug", "plug")):
+        change = {"op": op, "source": "emit", "target": "join", "argument": "left", "on": "result"}
+        page.send(k="command", id=str(at), op="edit", args={"changes": [change]}, revision=None)
+    many = len(page.metrics)
+    page.listen(lambda: len(page.metrics) >= many + 2)
+    assert not page.answers
+    assert not page.ended(cell)
+    gate.open(1)
+    page.listen(lambda: len(page.answers) == 3)
+    assert [page.answers[str(at)]["ok"] for at in range(3)] == [True] * 3
+    page.listen(lambda: page.graphs and len(page.graphs[-1]["plugs"]) == 1)
+    page.kernel.replied(cell)
+
+
 def test_a_picture_opened_in_the_middle_of_a_call_shows_how_far_it_is(page: Page, gate: Any) -> None:
     page.run(
         "import os\n@ec.socket\ndef steps(n):\n    for _ in ec.progress(range(n), text='files'):\n"

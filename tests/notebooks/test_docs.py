@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import runpy
 from functools import cache
 from pathlib import Path
 
@@ -75,3 +76,23 @@ def test_what_a_person_may_use_of_a_view_is_on_the_card(name: str) -> None:
 def test_links_of_a_page_lead_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\(([^)#:]+)\)", page.read_text())
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize(
+    ("link", "said"),
+    [
+        ("page.html#place", ""),
+        ("https://pydata-sphinx-theme.readthedocs.io/en/stable/", ""),
+        ("http://pydata-sphinx-theme.readthedocs.io/", "is no plain address by https"),
+        ("https://pydata-sphinx-theme.readthedocs.io.evil.example/", "leads to "),
+        ("https://me@pydata-sphinx-theme.readthedocs.io/", "is no plain address by https"),
+        ("//elsewhere.example/x", "is no plain address by https"),
+        ("https://[x/", "is no address: "),
+        ("javascript:alert(1)", "is no plain address by https"),
+    ],
+)
+def test_a_link_out_of_the_site_is_an_address_by_https_of_a_host_that_is_listed(link: str, said: str) -> None:
+    check = runpy.run_path(str(ROOT / "docs" / "_site" / "check.py"))
+    found = check["_amiss"](link)
+    assert found.startswith(said)
+    assert bool(found) == bool(said)
