@@ -16,7 +16,7 @@ def names() -> list[str]:
     """Magics as a person types them, in the order in which they are written."""
     found = {name: f"%{name}" for name in FlowMagics.magics["line"]}
     found |= {name: f"%%{name}" for name in FlowMagics.magics["cell"]}
-    return [found[name] for name in vars(FlowMagics) if name in found]
+    return [found[name] for kind in FlowMagics.__mro__ for name in vars(kind) if name in found]
 
 
 def _word(action: Action) -> str:
