@@ -143,7 +143,7 @@ class ResultLog:
             return False
         self._map[start:end] = _HEAD.pack(len(record), zlib.crc32(record)) + record
         self.size = end - _WORD.size
-        _WORD.pack_into(self._map, 0, self.size)
+        self._map[: _WORD.size] = _WORD.pack(self.size)  # at one go: `pack_into` clears it first
         return True
 
     def clear(self) -> None:

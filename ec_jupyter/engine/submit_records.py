@@ -89,7 +89,8 @@ class Words:
 
     def put(self, place: int, value: int) -> None:
         """Write a word."""
-        WORD.pack_into(self.page, place, value)
+        # at one go: `pack_into` clears the bytes first, and the other side may look just then
+        self.page[place : place + WORD.size] = WORD.pack(value)
 
 
 WRITTEN = 8

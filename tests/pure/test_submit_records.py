@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import mmap
 import random
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,10 +14,13 @@ import pytest
 from ec_jupyter.engine.submit_records import (
     LOT_BYTES,
     LOT_CALLS,
+    PAGE,
+    WRITTEN,
     Lot,
     Reader,
     Shape,
     Single,
+    Words,
     Writer,
     answers,
     lots_of,
@@ -157,3 +164,29 @@ def test_many_calls_are_written_as_submits_of_which_each_is_taken_in_at_one_go(c
         at += size_read
     assert [item.first for item in found] == list(numbers)
     assert sum(item.calls for item in found if isinstance(item, Lot)) == calls
+
+
+WRITES = """
+import mmap, sys
+from ec_jupyter.engine.submit_records import WRITTEN, Words
+with open(sys.argv[1], "r+b") as file:
+    words = Words(mmap.mmap(file.fileno(), 0))
+    for n in range(200_000):
+        words.put(WRITTEN, (1 << 40) + n)
+"""
+
+
+def test_who_looks_at_a_word_while_it_is_written_finds_the_old_or_the_new_one(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(bytes(PAGE))
+    with log.open("r+b") as file, mmap.mmap(file.fileno(), 0) as page:
+        words = Words(page)
+        words.put(WRITTEN, 1 << 40)
+        last = 0
+        with subprocess.Popen([sys.executable, "-c", WRITES, str(log)]) as writer:
+            while writer.poll() is None:
+                for _ in range(1000):
+                    last, before = words.get(WRITTEN), last
+                    assert last >= before
+        assert writer.returncode == 0
+        assert words.get(WRITTEN) == (1 << 40) + 199_999
