@@ -34,6 +34,10 @@ BOOK_SECONDS = 0.04
 """How long a call that was answered may wait for others to be booked with it, and one that runs, to be known to run."""
 
 
+SURE_SECONDS = 0.001
+"""How long a flow that was where it belongs is believed to be there, as by its clients."""
+
+
 class Books(Protocol):
     """Takes requests in."""
 
@@ -156,6 +160,7 @@ class LoneCalls:
         self._books, self._assign, self._note = books, assign, note
         self._loop = asyncio.get_running_loop()
         self.calm = False
+        self._seen = 0.0
         self._kind: Kind | None = None
         self._running: Lone | None = None
         self._ended: list[Lone] = []
@@ -204,9 +209,16 @@ class LoneCalls:
         self._running = None
         self._ended.append(run)
         # written where nobody will find it: nobody is told
-        if self._clock.look_around():
+        if self._found_there():
             run.client.answer(item.first, run.request, part.types[0], part.values[0])
         return True
+
+    def _found_there(self) -> bool:
+        """Whether the flow is where it was, as far as was seen a moment ago."""
+        now = self._loop.time()
+        if now - self._seen > SURE_SECONDS and self._clock.look_around():
+            self._seen = now
+        return now - self._seen <= SURE_SECONDS
 
     def _fits(self, client: str, item: Lot) -> bool:
         """Whether a call needs no more than a number and a worker."""
