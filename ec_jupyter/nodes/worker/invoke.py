@@ -410,7 +410,7 @@ def _theirs(frames: TracebackType | None) -> TracebackType | None:
         if not frames.tb_frame.f_code.co_filename.startswith((_OURS[0], _IMPORTING)):
             kept.append(frames)
         frames = frames.tb_next
-    for one, after in zip(kept, [*kept[1:], None], strict=True):
+    for one, after in zip(kept, [*kept[1:], None], strict=False):
         one.tb_next = after
     return kept[0] if kept else None
 
