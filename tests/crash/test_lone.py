@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ec_jupyter.engine import result_log
-from tests.crash.flowkit import Flow, Gate, Marks, kill, mark, passing, wait_until
+from tests.crash.flowkit import Flow, Marks, kill, mark, passing, wait_until
 
 CALLS = 5
 
@@ -96,17 +96,17 @@ def test_each_question_sees_all_that_was_told_before_it(alone):
     assert all(row["created"] <= row["started"] <= row["finished"] for row in rows[1:])
 
 
-def test_a_call_that_comes_alone_and_goes_on_is_shown_as_it_runs(flow, marks, tmp_path):
-    gate = Gate(tmp_path / "gate")
-    flow.socket(held)
-    flow.fix("held.marks", str(marks))
-    flow.fix("held.gate", str(gate))
-    flow.client.finished(flow.submit("held", x=1))
-    marks.reach(1)
-    second = flow.client.submit([("held", flow.values({"x": 2}))])
-    wait_until(lambda: flow.count("held")["running"] == 2)
+def test_a_call_that_comes_alone_and_goes_on_is_shown_as_it_runs(alone, marks, gate):
+    alone.socket(held)
+    alone.fix("held.marks", str(marks))
+    alone.fix("held.gate", str(gate))
+    ask(alone, 0)
+    accepted = alone.client.submit([("held", alone.values({"x": 1}))])
+    marks.reach(3)
+    wait_until(lambda: alone.count("held")["running"] == 1)
+    assert alone.state(accepted[0]) == "running"
     gate.open()
-    assert flow.result(second[0]) == 2
+    assert alone.result(accepted[0]) == 1
 
 
 def test_a_call_that_comes_alone_and_kills_its_worker_is_tried_again(flow, tmp_path):
