@@ -213,6 +213,15 @@ class Picture:
         if drop:
             self.page.mouse.up()
 
+    def pan(self, right: float, down: float) -> None:
+        """Moves the picture under its frame."""
+        at = self.canvas.bounding_box()
+        x, y = at["x"] + at["width"] - 12, at["y"] + 12
+        self.page.mouse.move(x, y)
+        self.page.mouse.down()
+        self.page.mouse.move(x + right, y + down, steps=4)
+        self.page.mouse.up()
+
     def shift_drag(self, x: float, y: float, to_x: float, to_y: float) -> None:
         """Draws a box of selection."""
         self.page.keyboard.down("Shift")

@@ -123,11 +123,33 @@ def test_panel_stands_below_where_there_is_no_room_beside_or_a_person_wants_it_t
 
 def test_card_that_a_panel_below_is_about_comes_into_sight_above_it(editor_page):
     picture = editor_page("six", size=(700, 640))
-    # a picture that a person has taken in hand is not fitted anew
-    picture.canvas.click(position={"x": 8, "y": 8})
+    # a picture of which a person has moved a part out of sight is not fitted anew
+    picture.pan(0, -60)
     picture.flow("request('longest', 'done')")
     picture.button("1 done at longest").click()
     picture.page.wait_for_function(
         "() => { const bottom = name => document.querySelector(name).getBoundingClientRect().bottom;"
         " return bottom('[aria-label=\"socket longest\"]') <= bottom('.ec-stage') }"
+    )
+
+
+def test_all_that_was_seen_is_seen_beside_a_panel_and_as_large_as_before_once_it_is_shut(editor_page):
+    picture = editor_page("six", size=(1300, 700))
+    # a click moves nothing
+    picture.canvas.click(position={"x": 8, "y": 8})
+    first = picture.card("report").bounding_box()
+    picture.page.locator(".ec-toolbar").get_by_role("button", name="Log", exact=True).click()
+    expect(picture.panel("Log")).to_be_visible()
+    inside = (
+        "() => { const room = document.querySelector('.ec-stage').getBoundingClientRect();"
+        " const panel = document.querySelector('.ec-panel').getBoundingClientRect();"
+        " const cards = [...document.querySelectorAll('.react-flow__node')].map(one => one.getBoundingClientRect());"
+        " return cards.every(one => one.left >= room.left && one.right <= Math.min(room.right, panel.left)) }"
+    )
+    picture.page.wait_for_function(inside)
+    expect(picture.page.locator(".ec-map-strip")).to_have_count(0)
+    picture.button("Close").click()
+    picture.page.wait_for_function(
+        "wide => Math.abs(document.querySelector('[aria-label=\"socket report\"]').getBoundingClientRect().width - wide) < 2",
+        arg=first["width"],
     )

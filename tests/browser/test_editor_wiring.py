@@ -146,7 +146,7 @@ def test_processor_is_added_and_a_bad_name_is_refused_in_the_form(editor_page):
     form.get_by_label("Name").fill("big_box")
     form.get_by_label("CPUs").fill("3")
     form.get_by_role("button", name="Add").click()
-    expect(picture.processor("big_box")).to_contain_text("of 3 CPUs")
+    expect(picture.processor("big_box")).to_contain_text("/3 CPUs")
 
 
 def test_cpus_of_a_processor_are_resized(editor_page):
@@ -155,9 +155,9 @@ def test_cpus_of_a_processor_are_resized(editor_page):
     panel = picture.panel("Processor io")
     panel.get_by_label("CPUs").fill("6")
     panel.get_by_role("button", name="Resize").click()
-    expect(picture.processor("io")).to_contain_text("0 of 6 CPUs")
+    expect(picture.processor("io")).to_contain_text("0/6 CPUs")
     picture.button("Undo").click()
-    expect(picture.processor("io")).to_contain_text("0 of 2 CPUs")
+    expect(picture.processor("io")).to_contain_text("0/2 CPUs")
 
 
 def test_socket_is_moved_to_another_processor(editor_page):

@@ -374,14 +374,33 @@ function focusSoon(wrapper: React.RefObject<HTMLElement | null>, id: string, tri
   else if (tries) requestAnimationFrame(() => focusSoon(wrapper, id, tries - 1));
 }
 
+/** Whether all cards are inside so much room. */
+function whole(flow: ReactFlowInstance<SceneNode, PlugEdge>, { width: wide, height: high }: DOMRectReadOnly): boolean {
+  const at = flow.getViewport();
+  const { x, y, width, height } = flow.getNodesBounds(flow.getNodes().filter(node => !node.hidden));
+  const [left, top] = [x * at.zoom + at.x, y * at.zoom + at.y];
+  return left >= 0 && top >= 0 && left + width * at.zoom <= wide && top + height * at.zoom <= high;
+}
+
+/** Fits the picture anew where it gets more or less room, as long as all of it was seen and nobody has moved it since. */
 function useRefit(
   store: Store,
   wrapper: React.RefObject<HTMLDivElement | null>,
   flow: ReactFlowInstance<SceneNode, PlugEdge>
 ): void {
   useEffect(() => {
-    const observer = new ResizeObserver(() => {
-      if (store.untouched) requestAnimationFrame(() => void flow.fitView(fitted(store)));
+    let before: DOMRectReadOnly | null = null;
+    let ours = '';
+    const place = () => JSON.stringify(flow.getViewport());
+    const fit = async () => {
+      await flow.fitView(fitted(store));
+      ours = place();
+    };
+    const observer = new ResizeObserver(([entry]) => {
+      const room = entry!.contentRect;
+      const was = before && whole(flow, before);
+      before = room;
+      if (store.untouched || (was && (ours === place() || !whole(flow, room)))) requestAnimationFrame(() => void fit());
     });
     observer.observe(wrapper.current!);
     return () => observer.disconnect();

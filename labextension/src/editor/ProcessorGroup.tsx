@@ -37,7 +37,7 @@ export const ProcessorGroup = memo(function ProcessorGroup({ data, selected }: N
   const drop = useView(store, view => view.drop === name);
   if (!processor) return null;
   const { paused } = processor;
-  const cpus = processor.cpus === null ? 'all CPUs' : `${processor.cpus} CPU${processor.cpus === 1 ? '' : 's'}`;
+  const cpus = processor.cpus ?? (Number(cells) || 'all');
   const several = Object.keys(processor.nodes ?? {}).length > 1;
   const running = numbers?.running ?? 0;
   const queued = numbers?.queued ?? 0;
@@ -66,7 +66,8 @@ export const ProcessorGroup = memo(function ProcessorGroup({ data, selected }: N
             <Cells cpus={Number(cells)} used={running} />
             <span className="ec-muted ec-group-cpus" title={`${node}: calls that run now, and the CPUs they may use`}>
               {node && `${node} · `}
-              <span className="ec-number">{running}</span> {several ? 'running' : `of ${cpus}`} {paused && '· paused'}
+              <span className="ec-number">{running}</span>
+              {several ? ' running' : `/${cpus} CPU${cpus === 1 ? '' : 's'}`} {paused && '· paused'}
             </span>
             <Buttons store={store} name={name} paused={paused} folded={data.folded} empty={data.sockets.length === 0} />
           </>
