@@ -80,6 +80,7 @@ def write(made: Frames) -> None:
 
 OPS: dict[str, dict[str, Any]] = {
     "requests": {"limit": 10, "met": True},
+    "beside": {"socket": "count"},
     "waiting": {"socket": "join"},
     "history": {},
     "versions": {"socket": "count"},

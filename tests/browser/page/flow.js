@@ -336,9 +336,11 @@ export class Flow {
 
   op_beside({ socket, id = null, run }) {
     const found = this.matching({ socket, run, state: 'done' });
-    const at = id === null ? found.length - 1 : found.findLastIndex(one => one.id <= id);
+    const at = id === null ? found.length - 1 : found.findLastIndex(other => other.id <= id);
     const beside = { older: found[at - 1]?.id ?? null, newer: found[at + 1]?.id ?? null };
-    return { asked: id, row: found[at] ? sent(found[at]) : null, ...beside, behind: found.length - 1 - at, of: found.length };
+    const one = found[at];
+    const row = one ? { id: one.id, run: one.run ?? one.id, started: one.started ?? null, finished: one.finished ?? null } : null;
+    return { asked: id, row, ...beside, behind: found.length - 1 - at, of: found.length };
   }
 
   // two are looked through at once
