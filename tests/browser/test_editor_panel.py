@@ -150,6 +150,7 @@ def test_all_that_was_seen_is_seen_beside_a_panel_and_as_large_as_before_once_it
     expect(picture.page.locator(".ec-map-strip")).to_have_count(0)
     picture.button("Close").click()
     picture.page.wait_for_function(
-        "wide => Math.abs(document.querySelector('[aria-label=\"socket report\"]').getBoundingClientRect().width - wide) < 2",
+        "wide => { const card = document.querySelector('[aria-label=\"socket report\"]');"
+        " return Math.abs(card.getBoundingClientRect().width - wide) < 2 }",
         arg=first["width"],
     )
