@@ -2,7 +2,9 @@
 
     python benchmarks/picture.py
 
-Prints one line for each size of flow. The flow is one in memory (tests/browser/page), the browser Debian's Chromium.
+Prints one line for each size of flow, then frames of a timeline of 10,000 calls while it is zoomed and dragged. Near, a
+large flow is seen around its first card, which was dragged into the thick of it before. The flow is one in memory
+(tests/browser/page), the browser Debian's Chromium.
 """
 
 from __future__ import annotations
@@ -103,6 +105,39 @@ def measure(browser: Browser, address: str, scene: str) -> list[str]:
     return [SCENES[scene], f"{painted:,.0f} ms", *(f"{rate:.0f} ({slow:.0f} ms)" for rate, slow in found)]
 
 
+def timeline(browser: Browser, address: str) -> str:
+    """Frames of 10,000 bars."""
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.goto(f"{address}?scene=six")
+    page.evaluate(PAINTED)
+    page.evaluate("() => flow.worked(10000, 16)")
+    page.get_by_role("button", name="Timeline").click()
+    chart = page.get_by_role("img", name="Timeline of 10,000 calls")
+    chart.wait_for()
+    box = chart.bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    # the wheel is the timeline's once it has the focus
+    chart.focus()
+    page.wait_for_timeout(500)
+
+    def zoomed() -> None:
+        for at in range(20 * SECONDS):
+            page.mouse.wheel(0, -120 if at % 20 < 10 else 120)
+
+    def dragged() -> None:
+        page.mouse.down()
+        for at in range(40 * SECONDS):
+            page.mouse.move(x + 3 * (at % 60), y + at % 20)
+        page.mouse.up()
+
+    rates = {name: frames(page, act) for name, act in (("zoomed", zoomed), ("dragged", dragged))}
+    page.close()
+    told = [f"fps {name} {rate:.0f} ({slow:.0f} ms)" for name, (rate, slow) in rates.items()]
+    return f"timeline of 10,000 calls: {', '.join(told)}"
+
+
 def main() -> None:
     """Measure and print."""
     chromium = shutil.which("chromium")
@@ -117,11 +152,13 @@ def main() -> None:
         # the first page of a browser pays for more than itself
         measure(browser, f"http://127.0.0.1:{server.server_port}/", "six")
         rows += [measure(browser, f"http://127.0.0.1:{server.server_port}/", scene) for scene in SCENES]
+        bars = timeline(browser, f"http://127.0.0.1:{server.server_port}/")
         browser.close()
     server.shutdown()
     widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)))
+    print(bars)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ const NEWEST = 500;
 /** Milliseconds between two looks at what is new. */
 const AGAIN = 2000;
 const ROWS = 100;
+/** Milliseconds without motion before the table follows. */
+const REST = 120;
 
 /** What was in view of a timeline when it was left. */
 const left = new Map<string, Sight>();
@@ -31,7 +33,7 @@ export function TimelinePanel({ run }: { run: number | null }): JSX.Element {
   const { found, error, older } = useBars(run);
   const [by, setBy] = useState<'socket' | 'state'>('socket');
   const [table, setTable] = useState(true);
-  const [sight, setSight] = useState<Sight | null>(null);
+  const [sight, look] = useAtRest<Sight>();
   const chosen = useStory(store, story => (run === null ? (story.way?.run ?? null) : null));
   const open = (bar: number) => {
     const { id, socket, sockets } = found!.bars;
@@ -66,13 +68,25 @@ export function TimelinePanel({ run }: { run: number | null }): JSX.Element {
       </div>
       <div className="ec-timeline">
         {found && found.bars.id.length > 0 && (
-          <Canvas key={String(run)} run={run} found={found} by={by} chosen={chosen} open={open} moved={setSight} into={drawn} />
+          <Canvas key={String(run)} run={run} found={found} by={by} chosen={chosen} open={open} moved={look} into={drawn} />
         )}
         {found && !found.bars.id.length && <p className="ec-muted">No call has begun yet.</p>}
         {found && table && <BarTable found={found} sight={sight} open={open} />}
       </div>
     </>
   );
+}
+
+/** What was said last, once nothing more is said for a moment: a table of thousands is not made in each frame of a zoom. */
+function useAtRest<Said>(): [Said | null, (said: Said) => void] {
+  const [rested, rest] = useState<Said | null>(null);
+  const timer = useRef<ReturnType<typeof setTimeout>>();
+  useEffect(() => () => clearTimeout(timer.current), []);
+  const say = (said: Said) => {
+    clearTimeout(timer.current);
+    timer.current = setTimeout(() => rest(said), REST);
+  };
+  return [rested, say];
 }
 
 /** The bars, kept up to date while somebody looks. */
