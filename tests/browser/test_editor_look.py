@@ -302,7 +302,7 @@ def test_numbers_are_drawn_twice_a_second_while_a_card_is_dragged_and_are_right_
     picture.page.mouse.move(head["x"] + 5, head["y"] + 5)
     picture.page.mouse.down()
     picture.page.mouse.move(head["x"] + 15, head["y"] + 15, steps=3)
-    expect(picture.editor).to_contain_class("ec-held")
+    expect(picture.editor).to_have_attribute("data-held", "")
     drawn, took = picture.page.evaluate(
         "async () => { let drawn = 0; const since = performance.now();"
         " const card = document.querySelector('[aria-label=\"socket count\"]');"
@@ -315,4 +315,29 @@ def test_numbers_are_drawn_twice_a_second_while_a_card_is_dragged_and_are_right_
     assert 1 <= drawn <= took / 500 + 2
     picture.page.mouse.up()
     expect(picture.button("31 queued at count")).to_be_visible()
-    expect(picture.editor).not_to_contain_class("ec-held")
+    expect(picture.editor).not_to_have_attribute("data-held", "")
+
+
+GLIDE = """async label => {
+    const places = [], node = document.querySelector('[aria-label="socket report"]').parentElement;
+    const place = () => { const {e, f} = new DOMMatrix(getComputedStyle(node).transform); return `${e} ${f}` };
+    node.addEventListener('transitionstart', ({target, propertyName}) => target === node && places.push(propertyName));
+    places.push(place());
+    document.querySelector(`[aria-label="${label}"]`).click();
+    while (place() === places[0] || node.getAnimations().length) await new Promise(requestAnimationFrame);
+    return [...places, place()] }"""
+
+
+@pytest.mark.parametrize(("motion", "moves"), [("no-preference", ["transform"]), ("reduce", [])])
+def test_tidy_moves_cards_to_their_new_places_and_sets_them_there_at_once_where_less_motion_is_preferred(
+    editor_page, motion, moves
+):
+    picture = editor_page("six", reduced_motion=motion)
+    picture.page.evaluate(
+        "() => { flow.command('edit', {changes: [{op: 'position', positions: {report: [900, 700]}}]}) }"
+    )
+    picture.page.wait_for_function(
+        "() => new DOMMatrix(getComputedStyle(document.querySelector('[aria-label=\"socket report\"]').parentElement)"
+        ".transform).f === 700"
+    )
+    assert picture.page.evaluate(GLIDE, "Tidy") == ["900 700", *moves, "960 0"]

@@ -88,8 +88,8 @@ export async function undo(store: Store, op: 'undo' | 'redo'): Promise<void> {
 
 /** Until a moment after `changed`, what changes its place is seen on its way there. */
 export function moving(store: Store, changed: Promise<unknown> = Promise.resolve()): void {
-  store.box?.classList.add('ec-gliding');
-  void changed.finally(() => setTimeout(() => store.box?.classList.remove('ec-gliding'), 600));
+  store.box?.toggleAttribute('data-gliding', true);
+  void changed.finally(() => setTimeout(() => store.box?.toggleAttribute('data-gliding', false), 600));
 }
 
 export async function tidy(store: Store): Promise<void> {

@@ -347,7 +347,7 @@ export class Store {
   /** Something is in a person's hand, or let go: meanwhile all else lies still, and numbers are drawn twice a second. */
   hold(held: boolean): void {
     this.dragging = held;
-    this.box?.classList.toggle('ec-held', held);
+    this.box?.toggleAttribute('data-held', held);
   }
 
   /** However many messages came since the last frame, each card draws once. */
