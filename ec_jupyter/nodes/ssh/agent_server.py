@@ -244,6 +244,8 @@ class AgentServer:
         self._greeted = self._met = True
         self._sources.clear()
         self._facts = {}
+        # what was used before this engine's first call is not its own
+        self._say_facts()
         for name in self.agent.processors - set(names):
             self.agent.remove(name)
         wanted: dict[int, int] = dict(known)
