@@ -102,7 +102,7 @@ def test_a_processor_is_put_on_nodes_and_its_group_names_them(editor_page):
     expect(picture.said).to_have_text("fast has 5 CPUs on lab2")
     assert picture.asked("edit")[-1]["changes"][0]["nodes"] == {"lab2": 5}
     picture.flow("node('lab2', {state: 'up', error: null})")
-    expect(picture.processor("fast")).to_contain_text("lab2 ·")
+    expect(picture.processor("fast")).to_contain_text("· lab2")
     panel.get_by_role("checkbox", name="Run on lab2").uncheck()
     panel.get_by_role("button", name="Resize").click()
     expect(panel.get_by_role("alert")).to_have_text("choose a node at least")

@@ -65,9 +65,8 @@ export const ProcessorGroup = memo(function ProcessorGroup({ data, selected }: N
           <>
             <Cells cpus={Number(cells)} used={running} />
             <span className="ec-muted ec-group-cpus" title={`${node}: calls that run now, and the CPUs they may use`}>
-              {node && `${node} · `}
               <span className="ec-number">{running}</span>
-              {several ? ' running' : `/${cpus} CPU${cpus === 1 ? '' : 's'}`} {paused && '· paused'}
+              {several ? ' running' : `/${cpus} CPU${cpus === 1 ? '' : 's'}`} {paused && '· paused'} {node && `· ${node}`}
             </span>
             <Buttons store={store} name={name} paused={paused} folded={data.folded} empty={data.sockets.length === 0} />
           </>
