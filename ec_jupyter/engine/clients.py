@@ -19,7 +19,7 @@ from ec_jupyter.engine.key import Proof, make_key
 from ec_jupyter.engine.parts import Loop
 from ec_jupyter.engine.rerun import withdraw
 from ec_jupyter.engine.store import Store
-from ec_jupyter.engine.submit_records import ROW, Lot, Single, answers, told
+from ec_jupyter.engine.submit_records import Lot, Single, answers, frames_of, told
 from ec_jupyter.engine.watchers import Watchers
 from ec_jupyter.errors import EcError, FrameError, StoreError, defect, to_wire
 from ec_jupyter.flow.shown import changes
@@ -261,14 +261,7 @@ class Connection(Incoming):
         """Write what has gathered."""
         out, self._out = self._out, []
         accepted, self._accepted = self._accepted, []
-        frames = [frame for _, frame in out]
-        if accepted:
-            rows = [answer["row"] for _, answer in accepted if "row" in answer]
-            lists = [(n, answer["ids"]) for n, answer in accepted if "ids" in answer]
-            if lists:
-                frames.insert(0, encode({"k": "listed", "lists": lists}))
-            if rows:
-                frames.insert(0, encode({"k": "accepted"}, [b"".join([ROW.pack(*row) for row in rows])]))
+        frames = [*frames_of(accepted), *(frame for _, frame in out)]
         self._met = True
         if frames and not self.transport.is_closing():
             self.transport.write(b"".join(frames))

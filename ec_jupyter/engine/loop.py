@@ -62,7 +62,9 @@ def _reopen(store: Store) -> tuple[Core, Quarantine]:
         result_log.read_back(store)
         suspects = Suspects(store)
         quarantine = Quarantine(store, suspects)
-        return recovery.reopen(store, f"{sys.version_info[0]}.{sys.version_info[1]}", suspects), quarantine
+        core = recovery.reopen(store, f"{sys.version_info[0]}.{sys.version_info[1]}", suspects)
+        core.side_calls.refused = quarantine.refused
+        return core, quarantine
     except sqlite3.Error as error:
         raise store.explain(error) from error
 
@@ -111,17 +113,14 @@ class Engine(Reports):
         self.folder, self.cpus, self.linger = folder, cpus, linger
         self._ticks = Ticks(alone, self._tick, self.unhandled)
         self.rouse, self.heard = self._ticks.rouse, self._ticks.heard
-        self.store = Store(folder, durability)
-        self.runtime = Runtime(folder)
+        self.store, self.runtime = Store(folder, durability), Runtime(folder)
         runtime = self.runtime.folder
         self.core, self.quarantine = _reopen(self.store)
-        self.core.side_calls.refused = self.quarantine.refused
         home = Home(self.store.meta["flow"], folder, runtime, workdir, self.core.epoch, durability == "power")
-        local = Agent(
+        local = self._local = Agent(
             self, name=LOCAL, cpus=cpus, folder=folder, runtime=runtime, epoch=home.epoch, workdir=workdir,
             sync=home.sync, shared=True, heard=self.heard,
         )  # fmt: skip
-        self._local = local
         self.clients = Clients(self.core, self.store, self)
         self.fleet = Fleet(self.core, self.quarantine, self, self.clients, self, local, home, opener)
         self.preview = ValuePreview(self.core, self.fleet.locator, folder, runtime, workdir)
@@ -134,9 +133,8 @@ class Engine(Reports):
             Views(self.core, self.fleet, counts, self.statistics), self.preview, self.submit_logs, cpus,
         )  # fmt: skip
         self.results = result_log.ResultLog(folder)
-        self.lone = LoneCalls(
-            self.core, self, self.submit_logs, self.results, self._rpc, local.assign, self.statistics.ran
-        )
+        books, ran = self._rpc, self.statistics.ran
+        self.lone = LoneCalls(self.core, self, self.submit_logs, self.results, books, local.assign, ran)
         self._tells_early = durability != "power"
         self.stopped = asyncio.Event()
         self._loop = asyncio.get_running_loop()

@@ -374,6 +374,14 @@ def answers(item: Lot | Single, requests: Sequence[int]) -> list[tuple[int, dict
     return [(item.first + at, {"ids": list(requests[at * each : (at + 1) * each])}) for at in range(item.frames)]
 
 
+def frames_of(accepted: Sequence[tuple[int, dict[str, Any]]]) -> list[bytes]:
+    """Frames that say what submits have led to."""
+    rows = [ROW.pack(*answer["row"]) for _, answer in accepted if "row" in answer]
+    lists = [(n, answer["ids"]) for n, answer in accepted if "ids" in answer]
+    frames = [encode({"k": "accepted"}, [b"".join(rows)])] if rows else []
+    return [*frames, encode({"k": "listed", "lists": lists})] if lists else frames
+
+
 def told(n: int, request: int, kind: str, data: bytes) -> bytes:
     """What a submit of one call has led to: which request, and its result."""
     name = kind.encode()
