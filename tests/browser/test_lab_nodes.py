@@ -104,4 +104,4 @@ def test_a_node_added_in_the_panel_runs_the_calls_of_a_processor_put_on_it(show:
     request = flow.submit("add_two", 40, 2)
     assert request.result(60) == 42
     assert request.node == "far"
-    page.get_by_role("group", name="processor main").get_by_text("far ·").wait_for()
+    page.get_by_role("group", name="processor main").get_by_text("· far").wait_for()

@@ -198,9 +198,11 @@ def test_a_question_is_answered_though_an_engine_says_hello_and_is_gone(make_flo
 
 
 AT_A_TERMINAL = """
-import fcntl, sys, termios
+import fcntl, signal, sys, termios
 from pathlib import Path
 from ec_jupyter.client.client import Client
+# who runs these tests in the background ignores it
+signal.signal(signal.SIGINT, signal.default_int_handler)
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 print("engine", Client.open(Path(sys.argv[1]), "main", linger=600.0, cpus=2).engine_pid, flush=True)
 sys.stdin.read()
