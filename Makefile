@@ -17,8 +17,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
 RINGS := pure store shell kernel nodes crash server notebooks browser
 # rings that run beside the others, in two groups: each of the three takes as long
-SCREEN := browser
-BOOKS := shell crash kernel
+SCREEN := kernel server browser
+BOOKS := shell crash
 # how many processes the campaign kills
 KILLS ?= 1000
 
