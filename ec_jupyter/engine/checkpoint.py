@@ -96,11 +96,11 @@ class Rewriter:
 
     @staticmethod
     def _run(db: sqlite3.Connection) -> None:
-        # the log is synced with what comes next
-        for setting in ("synchronous = NORMAL", "wal_autocheckpoint = 0", "auto_vacuum = INCREMENTAL"):
-            db.execute(f"PRAGMA {setting}")
         # ended by a write, no room for the copy, or a reader in the way: the database is as it was, until another time
         with suppress(sqlite3.OperationalError):
+            # the log is synced with what comes next
+            for setting in ("synchronous = NORMAL", "wal_autocheckpoint = 0", "auto_vacuum = INCREMENTAL"):
+                db.execute(f"PRAGMA {setting}")
             db.execute("VACUUM")
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 

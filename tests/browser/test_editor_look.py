@@ -144,6 +144,9 @@ def test_far_view_shows_names_and_states_and_no_rows(editor_page):
     picture.flow("fail('step_0', 'ValueError', 'no')")
     expect(picture.editor.locator(".ec-card.ec-far").first).to_be_visible()
     expect(picture.card("step_0")).to_have_attribute("title", "step_0: failed")
+    # what needs a person has a mark; the rest leaves its name the room
+    expect(picture.card("step_0").locator(".ec-icon")).to_be_visible()
+    expect(picture.card("step_1").locator(".ec-icon")).to_be_hidden()
     expect(picture.editor.locator(".ec-count")).to_have_count(0)
     expect(picture.page.locator(".react-flow__edge")).to_have_count(400)
     picture.search("socket step_0")
