@@ -400,7 +400,10 @@ function useRefit(
       const room = entry!.contentRect;
       const was = before && whole(flow, before);
       before = room;
-      if (store.untouched || (was && (ours === place() || !whole(flow, room)))) requestAnimationFrame(() => void fit());
+      const { untouched } = store;
+      // not where somebody has taken it in hand before the next frame
+      const soon = () => untouched === store.untouched && void fit();
+      if (untouched || (was && (ours === place() || !whole(flow, room)))) requestAnimationFrame(soon);
     });
     observer.observe(wrapper.current!);
     return () => observer.disconnect();
