@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import psutil
 import pytest
 
+from ec_jupyter.engine.clients import Connection
+from ec_jupyter.engine.folder import Folder
+from ec_jupyter.engine.key import KEY, Proof
+from ec_jupyter.engine.submit_log import identity_of
 from ec_jupyter.errors import DeclarationError, NodeNotFoundError, RevisionError, WiringError
+from ec_jupyter.wire import PROTOCOL, FrameReader, Header, encode
 from tests.crash.fleetkit import World
 from tests.crash.flowkit import Gate, Marks, mark, passing, wait_until
 
@@ -466,3 +473,45 @@ def test_whatever_becomes_of_nodes_every_call_takes_effect_once(world: World, se
     )
     world.do(lambda: [s.listener.node(s.name) for s in world.stations.values()])
     assert world.do(lambda: len(world.engine.core.held)) == 0
+
+
+class Line(asyncio.Transport):
+    """A transport that keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+
+    def write(self, data: Any) -> None:
+        self.written += data
+
+    def is_closing(self) -> bool:
+        return False
+
+    def frames(self) -> list[Header]:
+        return [header for header, _ in FrameReader().feed(self.written)]
+
+
+def test_nothing_leaves_for_a_client_before_the_answer_to_its_hello(world: World) -> None:
+    line, engine = Line(), world.engine
+    with Folder(world.folder) as folder:
+        proof = Proof(folder.read(KEY), folder.identity)
+    ours = {"protocol": PROTOCOL, "python": engine.core.python, "secret": "s", "client": identity_of("s")}
+
+    def meet() -> Connection:
+        client = Connection(engine.clients)
+        client.transport = line
+        client.came(encode(proof.question()))
+        client.came(encode(proof.agree(line.frames()[0])))
+        line.written = b""
+        client.came(encode({"k": "hello", "n": 0, **ours}))
+        # its answer waits for the commit
+        engine.clients.notice("meanwhile")
+        return client
+
+    client = world.do(meet)
+    wait_until(lambda: line.written)
+    world.do(lambda: engine.clients.notice("later"))
+    world.do(lambda: client.connection_lost(None))
+    kinds = [frame["k"] for frame in line.frames() if frame["k"] in ("ok", "notice")]
+    assert kinds == ["ok", "notice", "notice"]
