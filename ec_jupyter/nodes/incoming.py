@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-_memory = memoryview(bytearray(256 * 1024))  # what is read is taken out at once: one does for all connections
+# what is read is taken out at once: one does for all connections of a loop, and of no second loop in another thread
+_memory = memoryview(bytearray(256 * 1024))
 
 
 class Incoming(asyncio.BufferedProtocol):

@@ -4,7 +4,7 @@ import { useCallback, useEffect, useLayoutEffect, useRef, useState, type JSX } f
 import { useStore } from '../context';
 import { Icon, type IconName } from '../icons';
 import { useGraph, useLife, type Panel } from '../store';
-import { seconds } from '../words';
+import { capital, seconds } from '../words';
 import { before, earlier, first, linesOf, since, type Level, type Line, type Pages, type Place, type Told } from './pages';
 
 type LogOf = Extract<Panel, { kind: 'log' }>;
@@ -52,22 +52,17 @@ export function LogPanel({ panel }: { panel: LogOf }): JSX.Element {
             <option key={name}>{name}</option>
           ))}
         </select>
-        <input
-          type="number"
-          min={1}
-          aria-label="Run"
-          placeholder="Run"
-          value={panel.run ?? ''}
-          onChange={e => change({ run: Number(e.target.value) || null })}
-        />
-        <input
-          type="number"
-          min={1}
-          aria-label="Request"
-          placeholder="Request"
-          value={panel.request ?? ''}
-          onChange={e => change({ request: Number(e.target.value) || null })}
-        />
+        {(['run', 'request'] as const).map(of => (
+          <input
+            key={of}
+            type="number"
+            min={1}
+            aria-label={capital(of)}
+            placeholder={capital(of)}
+            value={panel[of] ?? ''}
+            onChange={e => change({ [of]: Number(e.target.value) || null })}
+          />
+        ))}
       </div>
       <Lines panel={panel} key={JSON.stringify([panel.socket, panel.run, panel.request, panel.level, panel.text])} />
     </>
