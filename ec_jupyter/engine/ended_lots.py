@@ -9,7 +9,7 @@ import logging
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
-from typing import Any
+from typing import Any, NamedTuple
 
 from ec_jupyter.engine.lot_bodies import End, pack_ends, unpack_ends, unpack_results
 from ec_jupyter.engine.rows import SQL, Rows, write_all
@@ -19,14 +19,14 @@ log = logging.getLogger(__name__)
 TOGETHER = 16
 """Of fewer that end in one commit each gets its row at once."""
 
-MOST = 50_000
+MOST = 200_000
 """So many have no rows of their own at most: somebody may ask for them, and waits for as long as it takes."""
 
 FEW = 16
 """One of so many is worth to be read in columns."""
 
-STEP = 2_000
-"""So many get rows at once while nothing is to be done."""
+STEP = 500
+"""So many get rows at once while nothing is to be done: what comes in meanwhile waits some 3 ms."""
 
 
 def spread(db: sqlite3.Connection, body: bytes) -> None:
@@ -41,6 +41,14 @@ def _rows(ends: Iterable[End]) -> dict[str, list[Sequence[Any]]]:
         ended += end.rows()
         passed += end.passed_rows()
     return {"add_ended": ended, "add_passed": passed}
+
+
+class _Kept(NamedTuple):
+    """A row of requests that have none: how many they are, the last of them, and of which sockets."""
+
+    n: int
+    last: int
+    sockets: frozenset[int]
 
 
 class EndedLots:
@@ -60,9 +68,9 @@ class EndedLots:
     def __init__(self, store: Rows) -> None:
         self._store = store
         self.new: list[End] = []
-        # of each row how many and the last of them, by its key: the first of them, negative, beside keys of queued lots
-        self._kept: dict[int, tuple[int, int]] = {}
-        self._adding: tuple[int, int, int] | None = None
+        # by its key, which is the first of them, negative, beside keys of queued lots
+        self._kept: dict[int, _Kept] = {}
+        self._adding: tuple[int, _Kept] | None = None
         self._left = 0
 
     def __len__(self) -> int:
@@ -92,15 +100,15 @@ class EndedLots:
             return None
         first = min([min(end.block.requests) for end in self.new])
         last = max([max(end.block.requests) for end in self.new])
-        self._adding = -first, n, last
+        self._adding = -first, _Kept(n, last, frozenset([end.lot.socket for end in self.new]))
         return -first, last, pack_ends(self.new)
 
     def written(self) -> None:
         """Those are on disk now."""
         if self._adding is not None:
-            key, n, last = self._adding
-            self._kept[key] = n, last
-            self._left += n
+            key, kept = self._adding
+            self._kept[key] = kept
+            self._left += kept.n
             self._adding = None
         self.new.clear()
 
@@ -120,10 +128,10 @@ class EndedLots:
         among : tuple of (int, int), optional
             The first and the last that are of interest.
         """
-        keys = list(self._kept)
+        keys = [key for key, kept in self._kept.items() if socket is None or socket in kept.sockets]
         if among is not None:
-            keys = [key for key in keys if -key <= among[1] and self._kept[key][1] >= among[0]]
-        if wanted * FEW < sum([self._kept[key][0] for key in keys]):
+            keys = [key for key in keys if -key <= among[1] and self._kept[key].last >= among[0]]
+        if wanted * FEW < sum([self._kept[key].n for key in keys]):
             self._spread_now(keys)
         for key in [key for key in keys if key in self._kept]:
             (body,) = self._store.connection.execute(SQL["get_lot"], (key,)).fetchone()
@@ -135,7 +143,7 @@ class EndedLots:
 
         Where it is full, who looks is told of what has rows.
         """
-        upto = accumulate([n for n, _ in self._kept.values()], initial=0)
+        upto = accumulate([kept.n for kept in self._kept.values()], initial=0)
         return self._spread_now([key for key, before in zip(self._kept, upto, strict=False) if before < most])
 
     def _spread_now(self, keys: Sequence[int]) -> bool:
@@ -159,7 +167,7 @@ class EndedLots:
                 spread(db, body)
             db.executemany(SQL["drop_lot"], [(key,) for key in keys])
         for key in keys:
-            self._left -= self._kept.pop(key)[0]
+            self._left -= self._kept.pop(key).n
         self._store.committed()
 
     def clear(self) -> None:

@@ -219,6 +219,7 @@ class Engine(Reports):
 
     async def _look_after(self) -> None:
         """See each second that the flow is where it was, and make anew what others have removed."""
+        commits = 0
         while self.look_around(surely=True):
             try:
                 self.store.hold.renew()
@@ -240,10 +241,12 @@ class Engine(Reports):
             self.statistics.look()
             if self.stalled is None and self.statistics.save():
                 self.schedule()
-            while self.stalled is None and self.idle and (
+            # what is put off is done once nothing has been written for a second: it is in the way of no burst
+            while self.stalled is None and self.idle and commits == self.core.journal.position[0] and (
                 self.core.journal.ends.spread_now(STEP) or self.store.shrink(alone=not self.clients.count)
             ):
                 await asyncio.sleep(SHRINK_SECONDS)
+            commits = self.core.journal.position[0]
             await asyncio.sleep(LOOK_SECONDS)
 
     # -- the tick ------------------------------------------------------------

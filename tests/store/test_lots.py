@@ -237,6 +237,15 @@ def test_requests_that_end_together_have_rows_once_somebody_asks_for_them(tmp_pa
     assert ended.small_results(core, ids[1:3])[0]["ids"] == ids[1:3]
 
 
+def test_results_of_a_socket_are_read_in_columns_however_many_calls_of_others_have_ended(tmp_path: Path) -> None:
+    core = start(tmp_path, topology({"head": ["x"], "other": ["x"]}))
+    for name, n in (("head", 20), ("other", 1)):
+        submit_all(core, name, range(n * TOGETHER))
+        end_together(core, give(core, n * TOGETHER))
+    assert requests.results(core, {"socket": "other", "limit": TOGETHER})[0]["types"] == ["int"] * TOGETHER
+    assert rows_on_disk(core) == 0
+
+
 def test_what_ended_together_has_ended_after_a_restart_and_in_a_database_that_is_only_read(tmp_path: Path) -> None:
     core = start(tmp_path, wiring())
     ids = submit_all(core, "head", range(3 * TOGETHER))
