@@ -6,6 +6,7 @@ import keyword
 import os
 import re
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 from ec_jupyter.engine.folder import FLOWS
@@ -82,6 +83,13 @@ def client_name() -> str:
     """Who we are for others who use the same flow."""
     path = notebook_path()
     return path.name if path else f"kernel {os.getpid()}"
+
+
+def is_this_notebook(owner: str, formerly: Collection[str | None]) -> bool:
+    """Whether a client's name is this notebook's own, or one of those that it had formerly, or says nothing."""
+    mine = client_name()
+    # two kernels without a notebook may be one person's restart
+    return owner in ("", mine, *formerly) or (owner.startswith("kernel ") and mine.startswith("kernel "))
 
 
 def flow_folder(name: str) -> Path:

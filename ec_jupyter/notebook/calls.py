@@ -106,7 +106,7 @@ class Calls(Queries):
         if id is not None:
             rows = [(*row[:2], id) for row in rows]
         ids = self._client.submit(rows, partial=partial)
-        return [Request(self._self, ids.number(at), socket) for at in range(len(rows))]
+        return [Request(self._flow, ids.number(at), socket) for at in range(len(rows))]
 
     def _packed(self, values: dict[str, Any], socket: str) -> dict[str, Value]:
         dump = self._client.dump
@@ -118,9 +118,9 @@ class Calls(Queries):
         """A `concurrent.futures.Executor` whose calls this flow runs on a processor, durably."""
         from ec_jupyter.notebook.executor import ProcessorExecutor
 
-        check_own(self._self, [processor])
+        check_own(self._flow, [processor])
         name = processor if isinstance(processor, str) else str(getattr(processor, "name", processor))
-        return ProcessorExecutor(self._self, name)
+        return ProcessorExecutor(self._flow, name)
 
     # -- what waits ------------------------------------------------------------
     def supply(
@@ -147,7 +147,7 @@ class Calls(Queries):
         """
         asked: dict[str, Any] = {}
         if isinstance(socket, Waiting):
-            check_own(self._self, [socket])
+            check_own(self._flow, [socket])
             element = socket._within(element, values)
             asked |= {"party": socket.party, "tag": socket.tag} if run is None else {}
             socket = socket.socket
@@ -175,7 +175,7 @@ class Calls(Queries):
             Only this element, which the item's list lacks and which does not come by itself: the list goes without it.
         """
         some = [item] if isinstance(item, (Waiting, Request)) else several(item, "something that waits, or a request,")
-        check_own(self._self, some)
+        check_own(self._flow, some)
         strange = next((one for one in some if not isinstance(one, (Waiting, Request))), None)
         if strange is not None:
             raise ArgumentsError(f"discard takes items of flow.waiting(), or requests, not {shown_value(strange)}")
@@ -212,7 +212,7 @@ class Calls(Queries):
         AnswerError
             It was answered before (the text says by whom, and when), asks nobody, or offers no such choice.
         """
-        check_own(self._self, [request])
+        check_own(self._flow, [request])
         number = request.request if isinstance(request, Question) else self._request(request).id
         respond(self._client, number, value, by, by="code")
         self._client.forget(number)
@@ -234,7 +234,7 @@ class Calls(Queries):
 
     def _sorted(self, targets: Sequence[str | Socket | Processor]) -> dict[str, list[str]]:
         known = self._client.topology
-        check_own(self._self, targets)
+        check_own(self._flow, targets)
         if not targets:
             return {"sockets": list(known["sockets"]), "processors": list(known["processors"])}
         sorted_: dict[str, list[str]] = {"sockets": [], "processors": []}
@@ -268,7 +268,7 @@ class Calls(Queries):
         if not reply["ids"]:
             return []
         found, _ = self._client.ask("query", {"what": "requests", "ids": reply["ids"], "limit": len(reply["ids"])})
-        return [Request(self._self, row["id"], row["socket"]) for row in unpacked(found)]
+        return [Request(self._flow, row["id"], row["socket"]) for row in unpacked(found)]
 
     def _let_wait(self, target: Any) -> Any:
         """Let those of the things to be retried wait again that wait; the others."""
@@ -279,7 +279,7 @@ class Calls(Queries):
         some = list(target)
         values = [one for one in some if isinstance(one, Waiting)]
         if values:
-            check_own(self._self, some)
+            check_own(self._flow, some)
             self._client.ask("retry", {"arrivals": [one.arrival for one in values if one.arrival is not None]})
         return [one for one in some if not isinstance(one, Waiting)]
 
@@ -292,7 +292,7 @@ class Calls(Queries):
         if isinstance(target, (str, Socket)):
             return {"socket": self._in_force(target)}
         requests = several(target, "a request, a run, a socket, or several requests")
-        check_own(self._self, requests)
+        check_own(self._flow, requests)
         return {"ids": [one.id if isinstance(one, Request) else number_of(one, "it") for one in requests]}
 
     def replay(self, target: Request | Run | int, *, from_: str | Socket | None = None) -> Run:
@@ -308,7 +308,7 @@ class Calls(Queries):
         what = {"run": self._run_id(target)} if isinstance(target, Run) else {"request": self._request(target).id}
         socket = None if from_ is None else self._in_force(from_)
         reply, _ = self._client.ask("replay", {**what, "socket": socket})
-        return Run(self._self, reply["id"])
+        return Run(self._flow, reply["id"])
 
     def gc(self) -> dict[str, int]:
         """Remove the files of values that were thrown away, and what killed calls left; how many, and their bytes.

@@ -80,13 +80,11 @@ def _shell() -> Any:
 
 
 def _refuse_strangers(flow: Flow, name: str, task: Mapping[str, Any]) -> None:
-    owner, mine = task.get("client", ""), names.client_name()
-    # two kernels without a notebook may be one person's restart
-    if owner in ("", mine) or owner in flow.formerly or (owner.startswith("kernel ") and mine.startswith("kernel ")):
-        return
-    raise DeclarationError(
-        f"the code of socket {name!r} belongs to {owner!r}, where what it uses is known: edit it there"
-    )
+    owner = task.get("client", "")
+    if not names.is_this_notebook(owner, flow.formerly):
+        raise DeclarationError(
+            f"the code of socket {name!r} belongs to {owner!r}, where what it uses is known: edit it there"
+        )
 
 
 def _refuse_before_its_cells(name: str, task: Mapping[str, Any], text: str, space: Mapping[str, Any]) -> None:

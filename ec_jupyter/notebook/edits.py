@@ -127,7 +127,7 @@ class Editor:
         reply, _ = self._client.ask("edit", asked, edit.buffers)
         for text in reply.get("warnings", ()):
             note(text)
-        edit.receipt = Receipt(reply["receipt"], dry=edit.dry)
+        edit.receipt = Receipt(**reply["receipt"], dry=edit.dry)
         if edit.dry:
             return
         self.receipt = edit.receipt

@@ -13,7 +13,7 @@ from IPython.core.magic_arguments import argument, magic_arguments
 
 from ec_jupyter.errors import MagicUsageError
 from ec_jupyter.notebook.lines import call_arguments, parse
-from ec_jupyter.notebook.wiring_magics import WiringMagics, of_flow, open_flow
+from ec_jupyter.notebook.wiring_magics import WiringMagics, flow_magic, of_flow, open_flow
 
 if TYPE_CHECKING:
     from ec_jupyter.notebook.editor import FlowEditor
@@ -77,21 +77,16 @@ class FlowMagics(WiringMagics):
         values, arguments = call_arguments(words[1] if len(words) > 1 else "", self._space())
         return open_flow(given.flow).submit(words[0], *values, id=given.id, partial=given.partial, **arguments)
 
-    @magic_arguments("ec_status")
-    @of_flow
-    @line_magic
-    def ec_status(self, line: str) -> Report:
+    @flow_magic
+    def ec_status(self, flow: Flow, _: Namespace) -> Report:
         """Counts of every socket."""
-        __tracebackhide__ = True
-        return open_flow(parse(self.ec_status, line).flow).status()
+        return flow.status()
 
-    @magic_arguments("ec_statistics")
+    @flow_magic
     @argument("socket", nargs="?", help="of this socket only")
     @argument("--by", choices=["socket", "processor", "node"], help="of these only (all)")
     @argument("--course", action="store_true", help="a row for each half minute instead of one for the hour")
-    @of_flow
-    @line_magic
-    def ec_statistics(self, line: str) -> Table:
+    def ec_statistics(self, flow: Flow, given: Namespace) -> Table:
         """Rates, queues, times, CPUs and memory of the last hour.
 
         Examples
@@ -101,20 +96,16 @@ class FlowMagics(WiringMagics):
             %ec_statistics
             %ec_statistics add_two --course
         """
-        __tracebackhide__ = True
-        given = parse(self.ec_statistics, line)
-        return open_flow(given.flow).statistics(given.socket, by=given.by, course=given.course)
+        return flow.statistics(given.socket, by=given.by, course=given.course)
 
     @no_var_expand
-    @magic_arguments("ec_log")
+    @flow_magic
     @argument("socket", nargs="?", help="of this socket's calls only")
     @argument("--level", choices=["info", "warning", "error"], help="of this level or a higher one")
     @argument("--text", metavar="TEXT", help="lines that hold this text")
     @argument("--limit", type=int, default=100, metavar="N", help="how many at most (100)")
     @_run
-    @of_flow
-    @line_magic
-    def ec_log(self, line: str) -> Table:
+    def ec_log(self, flow: Flow, given: Namespace) -> Table:
         """The newest lines of the log: output, failures, deaths, retries, edits and notices.
 
         Examples
@@ -124,45 +115,32 @@ class FlowMagics(WiringMagics):
             %ec_log add_two --level warning
             %ec_log --text "out of memory"
         """
-        __tracebackhide__ = True
-        given = parse(self.ec_log, line)
         options = {"run": given.run, "level": given.level, "text": given.text, "limit": given.limit}
-        return open_flow(given.flow).log(given.socket, **options)
+        return flow.log(given.socket, **options)
 
-    @magic_arguments("ec_requests")
+    @flow_magic
     @argument("socket", nargs="?", help="of this socket only")
     @argument("--state", help="in this state only")
     @argument("--by", choices=["id", "started"], default="id", help="order")
     @argument("--limit", type=int, default=1000, metavar="N", help="how many at most (1000)")
     @_run
-    @of_flow
-    @line_magic
-    def ec_requests(self, line: str) -> Table:
+    def ec_requests(self, flow: Flow, given: Namespace) -> Table:
         """The newest requests."""
-        __tracebackhide__ = True
-        given = parse(self.ec_requests, line)
         options = {"state": given.state, "run": given.run, "by": given.by, "limit": given.limit}
-        return open_flow(given.flow).requests(given.socket, **options)
+        return flow.requests(given.socket, **options)
 
-    @magic_arguments("ec_waiting")
+    @flow_magic
     @argument("socket", nargs="?", help="at this socket only")
-    @of_flow
-    @line_magic
-    def ec_waiting(self, line: str) -> Table:
+    def ec_waiting(self, flow: Flow, given: Namespace) -> Table:
         """Values that wait for the other arguments of their call."""
-        __tracebackhide__ = True
-        given = parse(self.ec_waiting, line)
-        return open_flow(given.flow).waiting(given.socket)
+        return flow.waiting(given.socket)
 
-    @magic_arguments("ec_wait")
+    @flow_magic
     @argument("--timeout", type=float, metavar="S", help="seconds to wait")
-    @of_flow
-    @line_magic
-    def ec_wait(self, line: str) -> Report:
+    def ec_wait(self, flow: Flow, given: Namespace) -> Report:
         """Wait until nothing is queued or running; tells what is left. Interrupting it leaves the flow alone."""
         __tracebackhide__ = True
-        given = parse(self.ec_wait, line)
-        return open_flow(given.flow).wait(given.timeout)
+        return flow.wait(given.timeout)
 
     @no_var_expand
     @line_magic
@@ -204,70 +182,46 @@ class FlowMagics(WiringMagics):
             return text
 
     # -- stopping and starting -------------------------------------------------
-    @magic_arguments("ec_pause")
+    @flow_magic
     @argument("names", nargs="*", metavar="NAME", help="sockets or processors; all if left out")
-    @of_flow
-    @line_magic
-    def ec_pause(self, line: str) -> None:
+    def ec_pause(self, flow: Flow, given: Namespace) -> None:
         """Go on accepting requests, start none."""
-        __tracebackhide__ = True
-        given = parse(self.ec_pause, line)
-        open_flow(given.flow).pause(*given.names)
+        flow.pause(*given.names)
 
-    @magic_arguments("ec_resume")
+    @flow_magic
     @argument("names", nargs="*", metavar="NAME", help="sockets or processors; all if left out")
-    @of_flow
-    @line_magic
-    def ec_resume(self, line: str) -> None:
+    def ec_resume(self, flow: Flow, given: Namespace) -> None:
         """Start requests again, in order."""
-        __tracebackhide__ = True
-        given = parse(self.ec_resume, line)
-        open_flow(given.flow).resume(*given.names)
+        flow.resume(*given.names)
 
-    @magic_arguments("ec_cancel")
+    @flow_magic
     @_what
     @_run
-    @of_flow
-    @line_magic
-    def ec_cancel(self, line: str) -> int:
+    def ec_cancel(self, flow: Flow, given: Namespace) -> int:
         """Cancel what has not ended; how many requests that was."""
-        __tracebackhide__ = True
-        given = parse(self.ec_cancel, line)
-        return open_flow(given.flow).cancel(self._target(given))
+        return flow.cancel(self._target(given))
 
-    @magic_arguments("ec_retry")
+    @flow_magic
     @_what
     @argument("--all", action="store_true", help="all that have failed")
     @_run
-    @of_flow
-    @line_magic
-    def ec_retry(self, line: str) -> list[Request]:
+    def ec_retry(self, flow: Flow, given: Namespace) -> list[Request]:
         """Run failed requests again: same arguments, newest code."""
-        __tracebackhide__ = True
-        given = parse(self.ec_retry, line)
-        return open_flow(given.flow).retry(None if given.all else self._target(given))
+        return flow.retry(None if given.all else self._target(given))
 
-    @magic_arguments("ec_replay")
+    @flow_magic
     @argument("what", nargs="?", help="number of a request, or a variable that holds a request or run")
     @argument("--from", dest="from_", metavar="SOCKET", help="only this socket and what it feeds")
     @_run
-    @of_flow
-    @line_magic
-    def ec_replay(self, line: str) -> Run:
+    def ec_replay(self, flow: Flow, given: Namespace) -> Run:
         """Run again, as a new run, what came of a request or run; the originals stay."""
-        __tracebackhide__ = True
-        given = parse(self.ec_replay, line)
-        return open_flow(given.flow).replay(self._target(given), from_=given.from_)
+        return flow.replay(self._target(given), from_=given.from_)
 
-    @magic_arguments("ec_debug")
+    @flow_magic
     @argument("what", nargs="?", help="number of a request, or a variable that holds one")
-    @of_flow
-    @line_magic
-    def ec_debug(self, line: str) -> dict[str, Any]:
+    def ec_debug(self, flow: Flow, given: Namespace) -> dict[str, Any]:
         """The very arguments of a call, loaded in this kernel."""
-        __tracebackhide__ = True
-        given = parse(self.ec_debug, line)
-        return open_flow(given.flow).recall(self._target(given))
+        return flow.recall(self._target(given))
 
     @magic_arguments("ec_stop")
     @of_flow

@@ -38,12 +38,17 @@ def mark(name: str, folder: Path, model: str | None) -> dict[str, Any]:
     return {**found, "model_id": model} if model else found
 
 
-def no_page() -> bool:
-    """Whether the cell that runs was sent by a program, as nbclient and papermill are: no page will show a widget."""
+def message_of_cell() -> dict[str, Any]:
+    """The message that had the kernel run the cell that runs; empty where no kernel is."""
     from IPython.core.getipython import get_ipython
 
     shell: Any = get_ipython()
-    parent = shell.get_parent() if hasattr(shell, "get_parent") else None
+    return (shell.get_parent() or {}) if hasattr(shell, "get_parent") else {}
+
+
+def no_page() -> bool:
+    """Whether the cell that runs was sent by a program, as nbclient and papermill are: no page will show a widget."""
+    parent = message_of_cell()
     if not parent or any(name.startswith("VOILA_") for name in os.environ) or "google.colab" in sys.modules:
         return False
     # a server that runs cells for pages names the cell, as pages do

@@ -17,7 +17,7 @@ from typing import Any
 
 from ec_jupyter.client import names
 from ec_jupyter.engine.folder import Folder
-from ec_jupyter.notebook.output import no_page
+from ec_jupyter.notebook.output import message_of_cell, no_page
 
 RECORD = "notebook.json"
 """File in a flow's folder: whose it is, and who used it last."""
@@ -121,15 +121,8 @@ def cells_of(path: Path) -> set[str]:
 
 def _cell_that_runs() -> set[str]:
     """Id of the cell that runs, where the front end tells: a new notebook may not be saved yet."""
-    cell = _parent().get("metadata", {}).get("cellId")
+    cell = message_of_cell().get("metadata", {}).get("cellId")
     return {str(cell)} if cell else set()
-
-
-def _parent() -> dict[str, Any]:
-    from IPython.core.getipython import get_ipython
-
-    shell: Any = get_ipython()
-    return (shell.get_parent() or {}) if hasattr(shell, "get_parent") else {}
 
 
 def claim(folder: Path, *, own: bool) -> None:

@@ -77,14 +77,16 @@ def _parameter(record: dict[str, Any], fixed: dict[str, Any]) -> str:
 
 
 def _plugs(topology: dict[str, Any], socket: str) -> list[str]:
-    return [_plug(plug) for plug in topology["plugs"] if plug["source"] == socket]
+    own = [plug for plug in topology["plugs"] if plug["source"] == socket]
+    return [" ".join([f"-> {p['target']}.{p['argument']}", *plug_options(p)]) for p in own]
 
 
-def _plug(plug: dict[str, Any]) -> str:
+def plug_options(plug: dict[str, Any]) -> list[str]:
+    """What of a plug is not as it is by default, in words."""
     options = [
         "on error" if plug["on"] == "error" else "",
         "map" if plug["map"] else "",
         f"gather {plug['gather']}" if isinstance(plug["gather"], str) else "gather" if plug["gather"] else "",
         f"when {plug['when']}" if plug.get("when") else "",
     ]
-    return " ".join(filter(None, [f"-> {plug['target']}.{plug['argument']}", *options]))
+    return list(filter(None, options))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.client.client import unpack
 from ec_jupyter.client.waits import Deadline
@@ -15,6 +15,7 @@ from ec_jupyter.flow.options import shown as shown_value
 from ec_jupyter.flow.states import SHOWN
 from ec_jupyter.nodes.current import rebuilt
 from ec_jupyter.notebook import figures
+from ec_jupyter.notebook.lookup import Lookup
 from ec_jupyter.notebook.parts import check_own
 from ec_jupyter.notebook.progress import progress_text
 from ec_jupyter.notebook.request import Lineage, Request, Run
@@ -24,7 +25,6 @@ from ec_jupyter.notebook.waiting import Question, Waiting, asked_text
 from ec_jupyter.wire import Value
 
 if TYPE_CHECKING:
-    from ec_jupyter.client.client import Client
     from ec_jupyter.notebook.flow import Flow
 
 STATES = ("arrived", "waiting", "queued", "running", "done", "failed", "cancelled", "skipped")
@@ -38,18 +38,8 @@ _COLUMNS = ["id", "socket", "state", "run", "attempt", "version", "node", "start
 _WAITING = ["socket", "argument", "type", "bytes", "run", "element", "from", "since", "missing", "stranded"]
 
 
-class Queries:
+class Queries(Lookup):
     """What `Flow` can tell of its requests."""
-
-    _client: Client
-
-    if TYPE_CHECKING:
-
-        def _in_force(self, target: str | Socket | Callable[..., Any]) -> str: ...
-
-    @property
-    def _self(self) -> Flow:
-        return cast("Flow", self)
 
     def requests(
         self,
@@ -76,13 +66,9 @@ class Queries:
             How many at most; None is all.
         """
         asked: dict[str, Any] = {"by": word_of(by, "by", ("id", "started")), "limit": _most(limit), "newest": True}
-        if socket is not None:
-            asked["socket"] = self._in_force(socket)
         if state is not None:
             asked["state"] = word_of(state, "state", SHOWN)
-        if run is not None:
-            asked["run"] = self._run_id(run)
-        return self._requests(asked)
+        return self._requests(asked | self._of(socket, run))
 
     def results(
         self,
@@ -102,10 +88,8 @@ class Queries:
         limit : int, optional
             The newest so many only.
         """
-        asked: dict[str, Any] = {"socket": self._in_force(socket), "limit": _most(limit)}
-        if run is not None:
-            asked["run"] = self._run_id(run)
-        return self._loaded(*self._client.ask("query", {"what": "results", **asked}, timeout=None))
+        asked = {"what": "results", "limit": _most(limit), **self._of(socket, run)}
+        return self._loaded(*self._client.ask("query", asked, timeout=None))
 
     def _results(self, socket: str, run: Run, deadline: Deadline) -> list[Any] | None:
         """Results of a run at a socket, in one question; None while it is at work, or the engine does not answer."""
@@ -123,13 +107,19 @@ class Queries:
             found.insert(at, [load(unpack(one, rest)) for one in head] if many else load(unpack(head, rest)))
         return found
 
+    def _of(
+        self, socket: str | Socket | Callable[..., Any] | None, run: Run | Request | int | None = None
+    ) -> dict[str, Any]:
+        """The fields that narrow a question to a socket, a run, or both."""
+        found: dict[str, Any] = {} if socket is None else {"socket": self._in_force(socket)}
+        return found if run is None else found | {"run": self._run_id(run)}
+
     def _requests(self, asked: dict[str, Any]) -> Table:
         reply, _ = self._client.ask("query", {"what": "requests", **asked})
         rows = unpacked(reply)
         if asked.get("newest"):
             rows.reverse()
-        flow = self._self
-        items = [Request(flow, row["id"], row["socket"], row) for row in rows]
+        items = [Request(self._flow, row["id"], row["socket"], row) for row in rows]
         return Table(rows, _COLUMNS, items=items, text=_request_row)
 
     def request(self, id: int) -> Request:
@@ -140,22 +130,21 @@ class Queries:
         RequestNotFoundError
             The flow has none.
         """
-        request = Request(self._self, number_of(id, "flow.request"), "")
+        request = Request(self._flow, number_of(id, "flow.request"), "")
         request.socket_name = request.socket
         return request
 
     def run(self, id: int) -> Run:
         """The run of that number."""
-        return Run(self._self, number_of(id, "flow.run"))
+        return Run(self._flow, number_of(id, "flow.run"))
 
     def waiting(self, socket: str | Socket | Callable[..., Any] | None = None) -> Table:
         """What waits for other arguments of its call, or for a person to answer; each item can be looked at.
 
         Questions (`Question`) come first, oldest first; a value (`Waiting`) can be discarded.
         """
-        asked = {"what": "waiting"} | ({} if socket is None else {"socket": self._in_force(socket)})
-        reply, _ = self._client.ask("query", asked)
-        items = [item for row in reply["rows"] for item in _waiting(self._self, row)]
+        reply, _ = self._client.ask("query", {"what": "waiting", **self._of(socket)})
+        items = [item for row in reply["rows"] for item in _waiting(self._flow, row)]
         return Table([item.row() for item in items], _WAITING, items=items)
 
     def status(self) -> Report:
@@ -227,13 +216,9 @@ class Queries:
         limit : int or None
             How many at most; None is all.
         """
-        asked: dict[str, Any] = {"text": text}
-        if socket is not None:
-            asked["socket"] = self._in_force(socket)
+        asked = {"text": text, **self._of(socket, run)}
         if level is not None:
             asked["level"] = word_of(level, "level", ("info", "warning", "error"))
-        if run is not None:
-            asked["run"] = self._run_id(run)
         return figures.log_lines(self._log(asked, _most(limit)))
 
     def _log(self, asked: dict[str, Any], limit: int) -> list[dict[str, Any]]:
@@ -305,11 +290,11 @@ class Queries:
         return self._argument_value(reply, iter(buffers))
 
     def _request(self, request: Request | int) -> Request:
-        check_own(self._self, [request])
+        check_own(self._flow, [request])
         return request if isinstance(request, Request) else self.request(request)
 
     def _run_id(self, run: Run | Request | int) -> int:
-        check_own(self._self, [run])
+        check_own(self._flow, [run])
         if isinstance(run, Request):
             return run.run.id
         return run.id if isinstance(run, Run) else number_of(run, "run=")

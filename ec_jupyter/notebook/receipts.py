@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from html import escape
-from typing import Any
 
 NOTHING = "nothing under way is affected"
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class Receipt:
     """What an edit did to what was under way; of a dry run, what it would do.
 
@@ -32,18 +33,17 @@ class Receipt:
         edit is about.
     """
 
-    def __init__(self, facts: dict[str, Any], *, dry: bool = False) -> None:
-        self.dry = dry
-        self.to: dict[str, int] = facts["to"]
-        self.nowhere: dict[str, int] = facts["nowhere"]
-        self.moved: dict[str, int] = facts["moved"]
-        self.stays: dict[str, int] = facts["stays"]
-        self.unplaced: dict[str, int] = facts["unplaced"]
-        self.parked: dict[str, int] = facts["parked"]
-        self.held_back: dict[str, int] = facts["held_back"]
-        self.stranded: dict[str, int] = facts["stranded"]
-        self.lost: int = facts["lost"]
-        self.text: str = facts["text"]
+    to: dict[str, int]
+    nowhere: dict[str, int]
+    moved: dict[str, int]
+    stays: dict[str, int]
+    unplaced: dict[str, int]
+    parked: dict[str, int]
+    held_back: dict[str, int]
+    stranded: dict[str, int]
+    lost: int
+    text: str
+    dry: bool = False
 
     def __repr__(self) -> str:
         return f"{'dry run: ' if self.dry else ''}{self.text or NOTHING}"

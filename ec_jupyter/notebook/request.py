@@ -94,15 +94,17 @@ class Request(Part):
                 self._id(deadline.left)
                 return self._known_outcome() or self._finished(deadline.left).result(deadline.left)
         except TimeoutError:
-            number = self._seen()
-            named = "request" if number is None else f"request {number}"
-            state, why = self._standing(number)
-            text = f"{named} of {self.socket_name!r} {state} after {deadline.seconds:g} s{why}"
+            state, why = self._standing(self._seen())
+            text = f"{self._named()} {state} after {deadline.seconds:g} s{why}"
         raise TimeoutError(f"{text}; it stays in the flow")
 
     def _seen(self) -> int | None:
         """Its number, if that is known or comes in a moment."""
         return self._number if isinstance(self._number, int) else self._number.seen()
+
+    def _named(self) -> str:
+        number = self._seen()
+        return f"request{'' if number is None else f' {number}'} of {self.socket_name!r}"
 
     def _standing(self, number: int | None) -> tuple[str, str]:
         """Its state and why it does not start, as far as a moment tells: the caller's time limit is over."""
@@ -332,9 +334,7 @@ class Request(Part):
 
     def __repr__(self) -> str:
         state = f", {self._known['state']}" if self._known else ""
-        number = self._seen()
-        named = "request" if number is None else f"request {number}"
-        return f"<{named} of {self.socket_name!r}{state}>"
+        return f"<{self._named()}{state}>"
 
 
 class Run(Part):

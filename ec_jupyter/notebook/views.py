@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ec_jupyter.errors import ProcessorNotFoundError, SocketNotFoundError, WiringError
 from ec_jupyter.notebook.nodes import LOCAL, Named, Node, Worker
 from ec_jupyter.notebook.parts import Part
+from ec_jupyter.notebook.picture import plug_options
 from ec_jupyter.notebook.tables import Table, clock_text, cpus_text, shown
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from ec_jupyter.notebook.request import Request
 
 
-_OPTIONS = (
+SOCKET_WORDS = (
     "processor", "cpus", "threads", "retries", "backoff", "timeout", "once", "fresh", "memory", "join", "on", "hold",
     "wait", "key",
 )  # fmt: skip
@@ -112,7 +113,14 @@ class Task:
         return f"{self.socket.name}({', '.join(map(repr, self.arguments.values()))}) v{self.version}{stale}"
 
 
-class Socket(Named):
+class _Pausable(Named):
+    @property
+    def paused(self) -> bool:
+        """Nothing of it starts."""
+        return bool(self._record["paused"])
+
+
+class Socket(_Pausable):
     """An address with a durable queue and one task.
 
     Parameters
@@ -141,18 +149,13 @@ class Socket(Named):
         return [p for p in self.flow.plugs if self.name in (p.source, p.target)]
 
     @property
-    def paused(self) -> bool:
-        """Nothing of it starts."""
-        return bool(self._record["paused"])
-
-    @property
     def options(self) -> dict[str, Any]:
         """Its options as they are in force, under the words that declare them."""
         record = self._record
         key = (record.get("key") or {}).get("text")
         lists = {name: list(record[name]) for name in ("on", "hold")}
         cpus = self.flow._wiring["processors"][record["processor"]]["cpus"]
-        return {name: record.get(name) for name in _OPTIONS} | lists | {"key": key, "cpus": cpus}
+        return {name: record.get(name) for name in SOCKET_WORDS} | lists | {"key": key, "cpus": cpus}
 
     @property
     def fixed(self) -> dict[str, str]:
@@ -218,7 +221,7 @@ class Socket(Named):
         return f"<socket {self.task!r} on {record['processor']!r}{paused}>"
 
 
-class Processor(Named):
+class Processor(_Pausable):
     """A CPU limit shared by sockets.
 
     Parameters
@@ -267,11 +270,6 @@ class Processor(Named):
     @memory.setter
     def memory(self, memory: int | str) -> None:
         self.flow.processor(self.name, memory=memory)
-
-    @property
-    def paused(self) -> bool:
-        """Nothing of it starts."""
-        return bool(self._record["paused"])
 
     @property
     def sockets(self) -> dict[str, Socket]:
@@ -353,10 +351,4 @@ class Plug(Part):
         self.flow.unplug(self.source, self.target, argument=self.argument, on=self.on)
 
     def __repr__(self) -> str:
-        options = [
-            "on error" if self.on == "error" else "",
-            "map" if self.map else "",
-            f"gather {self.gather}" if isinstance(self.gather, str) else "gather" if self.gather else "",
-            f"when {self.when}" if self.when else "",
-        ]
-        return f"<plug {' '.join(filter(None, [self.label, *options]))}>"
+        return f"<plug {' '.join([self.label, *plug_options(vars(self))])}>"

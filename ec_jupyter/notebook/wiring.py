@@ -28,7 +28,6 @@ from ec_jupyter.notebook.stale import WATCH
 from ec_jupyter.notebook.tables import Table, clock_text, shown
 from ec_jupyter.notebook.views import Plug, Processor, Socket
 from ec_jupyter.notebook.written import written
-from ec_jupyter.wire import Value
 
 if TYPE_CHECKING:
     from ec_jupyter.client.client import Client
@@ -203,14 +202,11 @@ class Wiring(Nodes, Lookup):
         """What to say where another notebook registered this socket last."""
         there = self._wiring["sockets"].get(name, {}).get("task")
         owner, mine = (there or {}).get("client", ""), names.client_name()
-        # two kernels without a notebook may be one person's restart
         if there is None or there["identity"] == shipment.record["identity"]:
             return []
         if owner == mine and WATCH.moved(self._flow, name):
             return [f"socket {name!r} comes from another cell now"]
-        if owner in ("", mine) or owner in self._flow.formerly:
-            return []
-        if owner.startswith("kernel ") and mine.startswith("kernel "):
+        if names.is_this_notebook(owner, self._flow.formerly):
             return []
         return [f"socket {name!r} was registered by {owner!r}, and from now on by {mine!r}"]
 
@@ -369,7 +365,7 @@ class Wiring(Nodes, Lookup):
                 edit.add("fix", socket=name, argument=argument, **self._fixed(value, argument, edit))
 
     def _fixed(self, value: Any, argument: str, edit: Edit) -> dict[str, Any]:
-        packed = self._dump(value, f"value for {argument!r}")
+        packed = self._client.dump(value, f"value for {argument!r}")
         place = edit.buffer(packed.data) if packed.data is not None else packed.head()
         return {"value": place, "type": packed.type, "text": repr(value)[:200], "written": written(value)}
 
@@ -482,7 +478,7 @@ class Wiring(Nodes, Lookup):
     def _step(self, way: str) -> str:
         reply = self._client.ask(way, {"by": "code"})[0]
         self._editor.seen(reply["revision"])
-        self._editor.receipt = Receipt(reply["receipt"])
+        self._editor.receipt = Receipt(**reply["receipt"])
         for text in reply["warnings"]:
             note(text)
         return str(reply["text"])
@@ -492,6 +488,3 @@ class Wiring(Nodes, Lookup):
         reply, _ = self._client.ask("history")
         rows = [shown(row, time=clock_text) for row in reply["rows"]]
         return Table(rows, ["n", "text", "time", "undone"])
-
-    def _dump(self, value: Any, what: str) -> Value:
-        return self._client.dump(value, what)

@@ -5,7 +5,10 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, TypeVar
+from argparse import Namespace
+from collections.abc import Callable
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments
@@ -14,17 +17,14 @@ from ec_jupyter.flow.declare import JOINS
 from ec_jupyter.notebook.cell import Cell
 from ec_jupyter.notebook.lines import ends, parse, shares
 from ec_jupyter.notebook.nodes import Node
+from ec_jupyter.notebook.views import SOCKET_WORDS
 
 if TYPE_CHECKING:
     from ec_jupyter.notebook.flow import Flow
     from ec_jupyter.notebook.views import Plug, Processor, Socket
 
+_Method = Callable[[Any, "Flow", Namespace], "_T"]
 _T = TypeVar("_T")
-_SOCKET_WORDS = (
-    "processor", "cpus", "threads", "retries", "backoff", "timeout", "once", "fresh", "memory", "join", "on", "hold",
-    "wait", "key",
-)  # fmt: skip
-
 of_flow = argument("--flow", metavar="NAME", help="another flow than the notebook's own")
 _on = argument("--on", choices=["result", "error"], default="result", help="what the plug carries")
 
@@ -35,6 +35,23 @@ def open_flow(name: str | None) -> Flow:
     from ec_jupyter.notebook import flow
 
     return flow.open_flow(name)
+
+
+def flow_magic(method: _Method[_T], *, before: Callable[[str], str] = str) -> Callable[[Any, str], _T]:
+    """A line magic whose method gets the flow and the options that its line names; `before` prepares the line."""
+
+    @wraps(method)
+    def read(self: Any, line: str) -> _T:
+        __tracebackhide__ = True
+        given = parse(read, before(line))
+        return method(self, open_flow(given.flow), given)
+
+    vars(read).update(has_arguments=True, decorators=[of_flow, *vars(method).get("decorators", ())])
+    line_magic(magic_arguments(method.__name__)(read))
+    return read
+
+
+arrow_magic = partial(flow_magic, before=ends)
 
 
 def show_way(name: str) -> None:
@@ -93,7 +110,7 @@ class WiringMagics(Magics):
         code = Cell(self.shell, f"%%ec_socket {line}".rstrip(), cell)
         task = code.task(given.name)
         space = code.run()
-        options = {word: getattr(given, word) for word in _SOCKET_WORDS if getattr(given, word) is not None}
+        options = {word: getattr(given, word) for word in SOCKET_WORDS if getattr(given, word) is not None}
         flow = open_flow(given.flow)
         new = flow.revision == 0
         made = flow.declare(space[task], given.name or task, **options)
@@ -102,7 +119,7 @@ class WiringMagics(Magics):
         return _told(flow, made)
 
     @no_var_expand
-    @magic_arguments("ec_plug")
+    @arrow_magic
     @argument("source", help="socket whose results it carries")
     @argument("target", help="socket, or socket.argument")
     @argument("--map", action="store_true", help="one arrival per element of the result")
@@ -113,9 +130,7 @@ class WiringMagics(Magics):
     @argument("--when", metavar="EXPR", help="only where this expression over `result` holds")
     @argument("--cycle", action="store_true", help="the plug may close a cycle")
     @_on
-    @of_flow
-    @line_magic
-    def ec_plug(self, line: str) -> Plug:
+    def ec_plug(self, flow: Flow, given: Namespace) -> Plug:
         """Feed what one socket gives to an argument of another.
 
         Examples
@@ -126,20 +141,15 @@ class WiringMagics(Magics):
             %ec_plug parse -> quarantine --on error
             %ec_plug split -> big --when "result > 10"
         """
-        __tracebackhide__ = True
-        given = parse(self.ec_plug, ends(line))
         options = {word: getattr(given, word) for word in ("on", "map", "gather", "when", "cycle")}
-        flow = open_flow(given.flow)
         return _told(flow, flow.plug(given.source, given.target, **options))
 
     @no_var_expand
-    @magic_arguments("ec_unplug")
+    @arrow_magic
     @argument("source", help="socket it leaves")
     @argument("target", help="socket, or socket.argument")
     @_on
-    @of_flow
-    @line_magic
-    def ec_unplug(self, line: str) -> None:
+    def ec_unplug(self, flow: Flow, given: Namespace) -> None:
         """Take a plug away; what has arrived through it stays where it is.
 
         Examples
@@ -148,22 +158,17 @@ class WiringMagics(Magics):
 
             %ec_unplug emit_one -> add_two.one
         """
-        __tracebackhide__ = True
-        given = parse(self.ec_unplug, ends(line))
-        flow = open_flow(given.flow)
         flow.unplug(given.source, given.target, on=given.on)
         _told(flow, None)
 
     @no_var_expand
-    @magic_arguments("ec_ask")
+    @flow_magic
     @argument("name", help="name of the socket")
     @argument("prompt", help="what is asked, in quotes")
     @argument("--choices", metavar="A,B", help="the answers there are (any)")
     @argument("--about", default="value", metavar="ARG,ARG", help="arguments: values that the person is shown (value)")
     @argument("--timeout", type=float, metavar="S", help="seconds an answer may take (no limit)")
-    @of_flow
-    @line_magic
-    def ec_ask(self, line: str) -> Socket:
+    def ec_ask(self, flow: Flow, given: Namespace) -> Socket:
         """Make a socket whose calls wait for a person: the answer is their result.
 
         Examples
@@ -173,17 +178,15 @@ class WiringMagics(Magics):
             %ec_ask approve "Publish this?" --choices yes,no
             %ec_plug draft -> approve
         """
-        __tracebackhide__ = True
         from ec_jupyter.notebook.asking import ask
 
-        given = parse(self.ec_ask, line)
         choices = None if given.choices is None else [word.strip() for word in given.choices.split(",")]
         task = ask(given.prompt, choices, given.about.replace(",", " ").split())
         options = {} if given.timeout is None else {"timeout": given.timeout}
-        return open_flow(given.flow).declare(task, given.name, **options)
+        return flow.declare(task, given.name, **options)
 
     @no_var_expand
-    @magic_arguments("ec_processor")
+    @flow_magic
     @argument("name", help="letters, digits, '_' and '-'")
     @argument("--cpus", type=int, metavar="N", help="how many CPUs' worth of its calls may run")
     @argument("--memory", metavar="SIZE", help="what a worker of it may hold, as 512MiB or 1GB")
@@ -192,9 +195,7 @@ class WiringMagics(Magics):
         "--node", action="append", metavar="NODE[:N]",
         help="where its calls run, and how many CPUs' worth of them there; once for each node",
     )  # fmt: skip
-    @of_flow
-    @line_magic
-    def ec_processor(self, line: str) -> Processor:
+    def ec_processor(self, flow: Flow, given: Namespace) -> Processor:
         """Make a processor, change it live, or look at it.
 
         Examples
@@ -204,13 +205,11 @@ class WiringMagics(Magics):
             %ec_processor maths --cpus 2
             %ec_processor fit --node local:1 --node hpc:7
         """
-        __tracebackhide__ = True
-        given = parse(self.ec_processor, line)
         options = {"cpus": given.cpus, "memory": given.memory, "affinity": given.affinity, "nodes": shares(given.node)}
-        return open_flow(given.flow).processor(given.name, **options)
+        return flow.processor(given.name, **options)
 
     @no_var_expand
-    @magic_arguments("ec_node")
+    @flow_magic
     @argument("name", help="letters, digits, '_' and '-'")
     @argument("host", nargs="?", help="user@host, or a name that your SSH configuration knows; NAME if left out")
     @argument("--cpus", type=int, metavar="N", help="CPUs it lends (all it has)")
@@ -220,9 +219,7 @@ class WiringMagics(Magics):
     @argument("--ask", action="store_true", default=None, help="ask here for a passphrase")
     @argument("--lease", type=float, metavar="S", help="seconds it works on when nothing is heard from here (600)")
     @argument("--remove", action="store_true", help="take it away; what runs there runs to its end")
-    @of_flow
-    @line_magic
-    def ec_node(self, line: str) -> Node | None:
+    def ec_node(self, flow: Flow, given: Namespace) -> Node | None:
         """Reach another machine over SSH and let it lend its CPUs, change it, or look at it.
 
         Nothing has to be installed there but python3.
@@ -235,9 +232,6 @@ class WiringMagics(Magics):
             %ec_node gpu --python /opt/py/bin/python3.11 --require "numpy pandas"
             %ec_processor fit --node hpc
         """
-        __tracebackhide__ = True
-        given = parse(self.ec_node, line)
-        flow = open_flow(given.flow)
         if given.remove:
             flow.remove(Node(flow, given.name))
             return None
@@ -246,20 +240,12 @@ class WiringMagics(Magics):
         options["requirements"] = None if given.require is None else given.require.split()
         return flow.node(given.name, given.host, **options)
 
-    @magic_arguments("ec_undo")
-    @of_flow
-    @line_magic
-    def ec_undo(self, line: str) -> str:
+    @flow_magic
+    def ec_undo(self, flow: Flow, _: Namespace) -> str:
         """Take the last edit of the wiring back."""
-        __tracebackhide__ = True
-        flow = open_flow(parse(self.ec_undo, line).flow)
         return _told(flow, flow.undo())
 
-    @magic_arguments("ec_redo")
-    @of_flow
-    @line_magic
-    def ec_redo(self, line: str) -> str:
+    @flow_magic
+    def ec_redo(self, flow: Flow, _: Namespace) -> str:
         """Make the edit that was taken back last."""
-        __tracebackhide__ = True
-        flow = open_flow(parse(self.ec_redo, line).flow)
         return _told(flow, flow.redo())
