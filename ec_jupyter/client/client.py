@@ -35,6 +35,7 @@ from ec_jupyter.errors import (
     ArgumentsError,
     EcError,
     EngineLostError,
+    FlowInUseError,
     RequestNotFoundError,
     StoreLostError,
     from_wire,
@@ -392,6 +393,20 @@ class Client(Rpc):
             self.ask("stop")
         else:
             launch.stop(self.folder, self.name)
+
+    def end(self) -> None:
+        """Stop the engine and return once it is gone: the folder is nobody's."""
+        pid = self.engine_pid
+        self.stop()
+        launch.ended(pid, self.name)
+
+    def end_alone(self, what: str, *, force: bool, hint: str) -> None:
+        """`end` for something that needs the folder alone: unless others use the flow, or by force."""
+        reply, _ = self.ask("query", {"what": "clients", "but": self.id})
+        if reply["names"] and not force:
+            others = ", ".join(sorted({name or "another program" for name in reply["names"]}))
+            raise FlowInUseError(f"flow {self.name!r} is in use by {others} and was not {what}; {hint}")
+        self.end()
 
     def close(self) -> None:
         """Close the connection; the flow goes on."""

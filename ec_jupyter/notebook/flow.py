@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 from ec_jupyter.client import launch, names
 from ec_jupyter.client.client import Client
 from ec_jupyter.client.duplicate import duplicate
-from ec_jupyter.client.launch import ended, running
+from ec_jupyter.client.launch import running
 from ec_jupyter.engine.folder import FLOWS
 from ec_jupyter.engine.trust import check_links
-from ec_jupyter.errors import DeclarationError, EcError, FlowInUseError, SocketNotFoundError
+from ec_jupyter.errors import DeclarationError, EcError, SocketNotFoundError
 from ec_jupyter.notebook import ownership
 from ec_jupyter.notebook.binding import Binding
 from ec_jupyter.notebook.calls import Calls
@@ -279,15 +279,7 @@ class Flow(Wiring, Calls):
 
     def _leave(self, what: str, *, force: bool) -> None:
         """End the engine and this kernel's connection, for something that needs the folder alone."""
-        reply, _ = self._client.ask("query", {"what": "clients", "but": self._client.id})
-        if reply["names"] and not force:
-            others = ", ".join(sorted({name or "another program" for name in reply["names"]}))
-            raise FlowInUseError(
-                f"flow {self.name!r} is in use by {others} and was not {what}; close it there, or say force=True"
-            )
-        pid = self._client.engine_pid
-        self.stop()
-        ended(pid, self.name)
+        self._client.end_alone(what, force=force, hint="close it there, or say force=True")
         if self._picture is not None:
             self._picture.rest()
             self._picture = None

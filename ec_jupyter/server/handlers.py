@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,11 @@ STOP_SECONDS = 10
 """How long an engine may take to end its workers."""
 
 _SHOWN = (*probe.REQUEST, "node")
+
+
+def verb_of(method: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None] | None]:
+    """A verb: for users who may, and answered in one line where an error of ours ends it."""
+    return web.authenticated(authorized(told(method)))
 
 
 class Handler(APIHandler):
@@ -69,9 +75,7 @@ class Handler(APIHandler):
 class FlowsHandler(Handler):
     """All flows under the server's root."""
 
-    @web.authenticated
-    @authorized
-    @told
+    @verb_of
     async def get(self) -> None:
         """Rows of them: running or not, and their counts."""
         self.answer(await self.flows.all())
@@ -80,9 +84,7 @@ class FlowsHandler(Handler):
 class FlowHandler(Handler):
     """One flow."""
 
-    @web.authenticated
-    @authorized
-    @told
+    @verb_of
     async def get(self, key: str) -> None:
         """Its wiring, with places for a picture; of a flow that runs."""
         folder = await self.flows.folder(key)
@@ -99,9 +101,7 @@ def _graph(client: Client) -> dict[str, Any]:
 class LifeHandler(Handler):
     """Start and end of a flow's engine."""
 
-    @web.authenticated
-    @authorized
-    @told
+    @verb_of
     async def post(self, key: str, verb: str) -> None:
         """Start it if none runs, or stop it if one does."""
         folder = await self.flows.folder(key)
@@ -134,9 +134,7 @@ def _stop(client: Client) -> None:
 class CommandsHandler(Handler):
     """What the picture asks for."""
 
-    @web.authenticated
-    @authorized
-    @told
+    @verb_of
     async def post(self, key: str) -> None:
         """Do what ``op`` says with ``args``."""
         folder, body = await self.flows.folder(key), await self.body()
@@ -158,9 +156,7 @@ _FLAGS = ("pulse", "course")
 class LookHandler(Handler):
     """Statistics of the last hour, and the log."""
 
-    @web.authenticated
-    @authorized
-    @told
+    @verb_of
     async def get(self, key: str, what: str) -> None:
         """Answer as the command of that name does; what it takes stands in the query."""
         folder = await self.flows.folder(key)
@@ -183,9 +179,7 @@ def _read(name: str, text: str) -> Any:
 class SocketHandler(Handler):
     """One socket: whoever may write to the server can give it work."""
 
-    @web.authenticated
-    @authorized
-    @told
+    @verb_of
     async def post(self, key: str, name: str) -> None:
         """Submit a request; the answer says that it is on disk."""
         folder, body = await self.flows.folder(key), await self.body()
@@ -212,9 +206,7 @@ def _submit(client: Client, name: str, arguments: dict[str, Any], submit_id: str
 class RequestHandler(Handler):
     """One request."""
 
-    @web.authenticated
-    @authorized
-    @told
+    @verb_of
     async def get(self, key: str, number: str) -> None:
         """Its state; its result, as far as JSON can say it; its error."""
         folder, request = await self.flows.folder(key), int(number)
@@ -230,9 +222,7 @@ class RequestHandler(Handler):
 class AnswerHandler(Handler):
     """What a request asks a person."""
 
-    @web.authenticated
-    @authorized
-    @told
+    @verb_of
     async def post(self, key: str, number: str) -> None:
         """Answer it; the answer is its result, once."""
         folder, body = await self.flows.folder(key), await self.body()

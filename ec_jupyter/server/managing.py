@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+from functools import partial
 from pathlib import Path, PurePosixPath
-
-from jupyter_server.auth.decorator import authorized
-from tornado import web
 
 from ec_jupyter.client import names
 from ec_jupyter.client.client import Client
 from ec_jupyter.client.duplicate import duplicate
-from ec_jupyter.client.launch import ended, running
-from ec_jupyter.errors import DeclarationError, EcError, FlowInUseError
+from ec_jupyter.client.launch import running
+from ec_jupyter.errors import DeclarationError, EcError
 from ec_jupyter.server import probe
-from ec_jupyter.server.checks import field, told
-from ec_jupyter.server.handlers import Handler
+from ec_jupyter.server.checks import field
+from ec_jupyter.server.handlers import Handler, verb_of
 from ec_jupyter.server.keys import key_of
 from ec_jupyter.server.links import CLIENT_NAME, executable_of
 
@@ -26,9 +24,7 @@ VERBS = "rename|duplicate|clear|delete"
 class ManageHandler(Handler):
     """A flow as a whole."""
 
-    @web.authenticated
-    @authorized
-    @told
+    @verb_of
     async def post(self, key: str, verb: str) -> None:
         """Do it; the answer has the key of the flow that is there now, if there is one."""
         folder, body = await self.flows.folder(key), await self.body()
@@ -43,7 +39,8 @@ class ManageHandler(Handler):
             target = _target(folder, field(body, "name", str)) if verb == "rename" else None
             if await links.thread(running, folder):
                 async with links.use(folder) as client:
-                    await links.thread(_left, client, f"{verb}d", force)
+                    left = partial(client.end_alone, f"{verb}d", force=force, hint="close it there first")
+                    await links.thread(left)
             links.forget(folder)
             made = await links.thread(_moved, folder, target)
         self.flows.changed()
@@ -67,29 +64,13 @@ def _copied(folder: Path, name: str) -> Path:
     try:
         duplicate(folder, client)
     except EcError:
-        _end(client)
+        client.end()
+        client.close()
         shutil.rmtree(target)
         raise
-    _end(client)
-    return target
-
-
-def _end(client: Client) -> None:
-    pid = client.engine_pid
-    client.stop()
-    ended(pid, client.name)
+    client.end()
     client.close()
-
-
-def _left(client: Client, what: str, force: bool) -> None:
-    """End the engine, unless others use it."""
-    reply, _ = client.ask("query", {"what": "clients", "but": client.id})
-    if reply["names"] and not force:
-        others = ", ".join(sorted({name or "another program" for name in reply["names"]}))
-        raise FlowInUseError(f"flow {client.name!r} is in use by {others} and was not {what}; close it there first")
-    pid = client.engine_pid
-    client.stop()
-    ended(pid, client.name)
+    return target
 
 
 def _moved(folder: Path, target: Path | None) -> Path | None:
