@@ -165,17 +165,11 @@ def _socket(client: Client, name: Any) -> Fields:
 
 
 # -- wiring ------------------------------------------------------------------
-def _edit(client: Client, args: Fields) -> Fields:
+def _edit(client: Client, args: Fields, *, dry: bool = False) -> Fields:
+    """Make an edit; or, `dry`, tell what it would do to what is under way."""
     buffers: list[bytes] = []
     changes = [change for given in args["changes"] for change in _changes(client, given, buffers)]
-    return _revised(client, changes, buffers)
-
-
-def _foretell(client: Client, args: Fields) -> Fields:
-    """What an edit would do to what is under way; nothing is made."""
-    buffers: list[bytes] = []
-    changes = [change for given in args["changes"] for change in _changes(client, given, buffers)]
-    return _revised(client, changes, buffers, dry=True)
+    return _revised(client, changes, buffers, dry=dry)
 
 
 def _revised(client: Client, changes: list[Fields], buffers: list[bytes] | None = None, *, dry: bool = False) -> Fields:
@@ -460,7 +454,7 @@ def _svg(client: Client, args: Fields) -> Fields:
 
 _OPS: dict[str, Callable[[Client, Fields], Fields]] = {
     "edit": _edit,
-    "foretell": _foretell,
+    "foretell": partial(_edit, dry=True),
     "undo": partial(_step, "undo"),
     "redo": partial(_step, "redo"),
     "history": _history,

@@ -8,7 +8,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import Future
 from contextlib import suppress
 
 from ec_jupyter.errors import EcError
@@ -25,13 +24,12 @@ Answer = tuple[Header, list[bytes]] | EcError
 class Question:
     """A frame that waits for its answer."""
 
-    __slots__ = ("_future", "answer", "buffers", "frame", "header", "lock")
+    __slots__ = ("answer", "buffers", "frame", "header", "lock")
 
     def __init__(self, header: Header, buffers: Sequence[bytes]) -> None:
         self.header, self.buffers = header, buffers
         self.frame = encode(header, buffers)
         self.answer: Answer | None = None
-        self._future: Future[None] | None = None
         self.lock = threading.Lock()
         self.lock.acquire()
 
@@ -46,31 +44,12 @@ class Question:
         if not isinstance(answer, EcError):
             # it is not sent again: what was asked need not be kept as long as somebody holds the answer
             self.frame, self.buffers = b"", ()
-        future = self._future
         self.lock.release()
-        if future is not None and future.set_running_or_notify_cancel():
-            future.set_result(None)
-
-    def reset(self) -> None:
-        """Wait for another answer."""
-        self.lock.acquire(blocking=False)
-        self.answer = self._future = None
 
     def abandon(self, error: EcError) -> None:
         """Fail it in a forked process, where its lock may be held by a thread that does not exist."""
-        self.answer, self._future = error, None
+        self.answer = error
         self.lock = threading.Lock()
-
-    def when_answered(self) -> Future[None]:
-        """Done once it is answered."""
-        future: Future[None] = Future()
-        self._future = future
-        # the answer may have come just before: whoever takes the lock back knows
-        if self.answer is not None:
-            self._future = None
-            with suppress(Exception):
-                future.set_result(None)
-        return future
 
 
 class Transport:

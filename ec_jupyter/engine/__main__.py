@@ -23,6 +23,7 @@ from ec_jupyter.engine.loop import Engine
 from ec_jupyter.engine.runtime import sweep
 from ec_jupyter.engine.turns import Turns, run
 from ec_jupyter.errors import EcError, EngineStartError, StoreLockedError, to_wire
+from ec_jupyter.nodes.cpus import cpu_count
 from ec_jupyter.nodes.local.handles import raise_limit
 from ec_jupyter.nodes.local.holder import leave
 
@@ -120,13 +121,6 @@ def _say(options: argparse.Namespace, line: dict[str, object]) -> None:
     if fd is not None:
         os.write(fd, json.dumps(line).encode() + b"\n")
         os.close(fd)
-
-
-def cpu_count() -> int:
-    """CPUs this process may use: affinity, cgroup quota and loky's own limit respected."""
-    import loky
-
-    return max(1, int(loky.cpu_count()))
 
 
 if __name__ == "__main__":

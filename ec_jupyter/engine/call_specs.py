@@ -59,9 +59,7 @@ class CallSpecs:
             value = one.value
             values.append((value.data or b"") if value.file is None else value)
         # nearly always: one value an argument
-        plan = self._plans.get((job.socket, None, tuple(job.arguments)))
-        if plan is None:
-            plan = self._planned(job.socket, "v" * len(values), tuple(job.arguments), topology)
+        plan = self._plan_of(job.socket, tuple(job.arguments), topology)
         if plan.fixed:
             values += [self._fixed[row].value.packed for row in plan.fixed]
         if plan.picks is not None:
@@ -71,9 +69,7 @@ class CallSpecs:
     def calls(self, lot: JobLot, requests: Sequence[int], topology: Topology) -> list[Call]:
         """First attempts at some requests of a lot, which follow each other in it or not."""
         self._follow(topology)
-        plan = self._plans.get((lot.socket, None, lot.names))
-        if plan is None:
-            plan = self._planned(lot.socket, "v" * len(lot.names), lot.names, topology)
+        plan = self._plan_of(lot.socket, lot.names, topology)
         where = lot.where(requests)
         columns: list[Iterable[Packed]] = [some(column, where) for column in lot.columns]
         columns += [repeat(self._fixed[row].value.packed) for row in plan.fixed]
@@ -88,10 +84,7 @@ class CallSpecs:
     def lone(self, socket: int, request: int, item: Lot, topology: Topology) -> Call:
         """The first attempt at what a submit of one call has led to."""
         self._follow(topology)
-        names = tuple(item.shape["names"])
-        plan = self._plans.get((socket, None, names))
-        if plan is None:
-            plan = self._planned(socket, "v" * len(names), names, topology)
+        plan = self._plan_of(socket, tuple(item.shape["names"]), topology)
         values: list[Packed] = [column[0] for column in item.columns]
         values += [self._fixed[row].value.packed for row in plan.fixed]
         if plan.picks is not None:
@@ -118,6 +111,10 @@ class CallSpecs:
         return Call(
             job.id, job.attempt, job.run, plan.spec, [value for some in given for value in some], counts, job.emitted
         )
+
+    def _plan_of(self, socket: int, names: tuple[str, ...], topology: Topology) -> _Plan:
+        """The plan of calls that have one value an argument."""
+        return self._plans.get((socket, None, names)) or self._planned(socket, "v" * len(names), names, topology)
 
     def _planned(self, socket: int, kinds: str, names: tuple[str, ...], topology: Topology) -> _Plan:
         key = socket, kinds if kinds.strip("v") else None, names

@@ -293,7 +293,7 @@ class Clients:
         self.key = make_key(store.hold.folder, anew=store.new)
         self.server: Server
         self.all: set[Connection] = set()
-        self._watchers = Watchers(core)
+        self.watchers = Watchers(core)
         self.draining: list[tuple[Connection, Header]] = []
         self.accepting: list[tuple[Connection, Header, list[int]]] = []
         self._rows: Rows = {}
@@ -399,26 +399,18 @@ class Clients:
         """Forget a client."""
         self.loop.lone.interrupt()
         self.all.discard(connection)
-        self._watchers.leave(connection)
+        self.watchers.leave(connection)
         self.draining = [(c, h) for c, h in self.draining if c is not connection]
         if connection.greeted:
             self.server.hung_up(connection.id)
         self.loop.schedule()
 
     # -- pushes --------------------------------------------------------------
-    def watch(self, connection: Connection, requests: Iterable[int]) -> None:
-        """Tell a client when these requests end."""
-        self._watchers.watch(connection, requests)
-
-    def watch_none(self) -> None:
-        """Nobody waits for a request any more: there are none."""
-        self._watchers.clear()
-
     def committed(self) -> None:
         """Tell clients what ended in the tick that was just written."""
         core = self.core
         ended, core.ended = core.ended, []
-        self._watchers.tell(ended)
+        self.watchers.tell(ended)
         self.accepting.clear()
         if self.draining and self.loop.idle:
             waiting, self.draining = self.draining, []

@@ -442,18 +442,6 @@ class Core:
         if outcome is not None:
             job.emitted = outcome.emitted or job.emitted
             ran = (outcome.started or None, outcome.seconds, outcome.slot, outcome.pid)
-        self._finish(job, event, value, ran, error, exception)
-
-    def _finish(
-        self,
-        job: Job,
-        event: Event,
-        value: StoredValue | None,
-        ran: tuple[float | None, float | None, int | None, int | None],
-        error: dict[str, Any] | None = None,
-        exception: StoredValue | None = None,
-    ) -> None:
-        """Write down an end; `ran`: when its last attempt began, how long it ran, in which slot and process."""
         started, seconds, slot, pid = ran
         state = self.states.move(job, event)
         text = json.dumps(error) if error else None

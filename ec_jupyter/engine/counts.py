@@ -110,30 +110,23 @@ class Counts:
         return [{**row, "used": used[row["name"]]} for row in facts]
 
 
-def _same(rows: Rows, key: tuple[str, int], made_of: tuple[Any, ...]) -> dict[str, Any] | None:
-    """The row that was made of the very same; records are never changed, only replaced."""
+def _kept(rows: Rows, key: tuple[str, int], made_of: tuple[Any, ...], make: Callable[[], dict[str, Any]]) -> Any:
+    """The row that was made of the very same, else a new one; records are never changed, only replaced."""
     known = rows.get(key)
     # tuples are equal where their parts are the same objects, without a look into those
-    return known[1] if known is not None and known[0] == made_of else None
+    if known is None or known[0] != made_of:
+        known = rows[key] = made_of, make()
+    return known[1]
 
 
-def _plug_row(plug: Plug, names: dict[int, str], rows: Rows) -> dict[str, Any]:
-    key, made_of = ("plug", plug.id), (plug, names[plug.source], names[plug.target])
-    known = _same(rows, key, made_of)
-    if known is None:
-        known = plug_row(plug, names[plug.source], names[plug.target])
-        rows[key] = made_of, known
-    return known
+def _plug_row(plug: Plug, names: dict[int, str], rows: Rows) -> Any:
+    made_of = plug, names[plug.source], names[plug.target]
+    return _kept(rows, ("plug", plug.id), made_of, lambda: plug_row(*made_of))
 
 
-def _socket_row(wiring: Topology, python: str, socket: Socket, rows: Rows) -> dict[str, Any]:
-    key = ("socket", socket.id)
+def _socket_row(wiring: Topology, python: str, socket: Socket, rows: Rows) -> Any:
     made_of = socket, wiring.tasks[socket.task], wiring.needed[socket.id], python
-    known = _same(rows, key, made_of)
-    if known is None:
-        known = socket_row(wiring, socket, python)
-        rows[key] = made_of, known
-    return known
+    return _kept(rows, ("socket", socket.id), made_of, lambda: socket_row(wiring, socket, python))
 
 
 def _node_row(facts: dict[str, Any]) -> dict[str, Any]:

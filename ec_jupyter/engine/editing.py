@@ -9,8 +9,9 @@ from typing import Any
 
 from ec_jupyter.engine import asides, missed, node_factory, recovery
 from ec_jupyter.engine.core import Core
+from ec_jupyter.engine.fleet import Fleet
 from ec_jupyter.engine.job import Job, StoredValue
-from ec_jupyter.engine.parts import Audience, Clock, Nodes
+from ec_jupyter.engine.parts import Audience, Clock
 from ec_jupyter.engine.receipts import Facts, Receipt
 from ec_jupyter.engine.records import NOTE
 from ec_jupyter.engine.suspects import KINDS
@@ -34,7 +35,7 @@ class Editor:
     ----------
     core : Core
         The flow.
-    nodes : Nodes
+    nodes : Fleet
         Its nodes.
     clock : Clock
         The loop.
@@ -44,7 +45,7 @@ class Editor:
         CPUs of this node.
     """
 
-    def __init__(self, core: Core, nodes: Nodes, clock: Clock, audience: Audience, cpus: int) -> None:
+    def __init__(self, core: Core, nodes: Fleet, clock: Clock, audience: Audience, cpus: int) -> None:
         self._core, self._nodes, self._clock, self._audience, self._cpus = core, nodes, clock, audience, cpus
         self.undoing = Undoing(core)
 

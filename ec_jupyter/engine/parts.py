@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ec_jupyter.errors import EcError, StoreError, StoreLostError
@@ -11,8 +11,6 @@ from ec_jupyter.wire import Header
 if TYPE_CHECKING:
     import asyncio
     import sqlite3
-
-    from ec_jupyter.flow.topology import Topology
 
 
 class Clock(Protocol):
@@ -71,28 +69,6 @@ class Loop(Clock, Protocol):
 
     def commit(self) -> None:
         """Write what is decided, and let it out."""
-
-
-class Nodes(Protocol):
-    """All nodes, as far as edits and people's words about requests reach them."""
-
-    def lent(self) -> dict[str, int]:
-        """CPUs of the nodes that have said how many they lend."""
-
-    def reopen(self, name: str) -> None:
-        """Try now to reach a node that is not there."""
-
-    def revised(self, old: Topology, new: Topology) -> None:
-        """Follow an edit."""
-
-    def take_back(self, sockets: Collection[int]) -> None:
-        """Ask for calls of these sockets back that have not started."""
-
-    def cancel(self, request: int) -> None:
-        """End a call, wherever it is."""
-
-    def running(self) -> dict[int, float]:
-        """Requests that run now, and for how many seconds."""
 
 
 class Audience(Protocol):

@@ -11,8 +11,8 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from ec_jupyter.engine.core import Core
+from ec_jupyter.engine.fleet import Fleet
 from ec_jupyter.engine.jobs import JobLot
-from ec_jupyter.engine.parts import Nodes
 from ec_jupyter.engine.rows import id_list
 from ec_jupyter.flow.arrival import Arrival
 from ec_jupyter.flow.draft import Touched
@@ -38,7 +38,7 @@ class Receipt:
         The wiring that the edit makes.
     touched : list of Touched
         What it changes.
-    nodes : Nodes
+    nodes : Fleet
         Where calls run.
 
     Attributes
@@ -52,7 +52,7 @@ class Receipt:
         waiting values and calls, by the socket, that nothing completes any more; ``lost``.
     """
 
-    def __init__(self, core: Core, new: Topology, touched: list[Touched], nodes: Nodes) -> None:
+    def __init__(self, core: Core, new: Topology, touched: list[Touched], nodes: Fleet) -> None:
         self._core, self._old, self._new, self._nodes = core, core.topology, new, nodes
         self._ways: dict[tuple[int, str], bool] = {}
         self.facts: Facts = {"to": {}, "nowhere": {}, "moved": {}, "stays": {}, "unplaced": {}}

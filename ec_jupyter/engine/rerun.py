@@ -7,9 +7,9 @@ from typing import Any
 
 from ec_jupyter.engine import asides, editing, recovery
 from ec_jupyter.engine.core import Core
+from ec_jupyter.engine.fleet import Fleet
 from ec_jupyter.engine.gaps import Gaps
 from ec_jupyter.engine.job import Argument, Job, StoredValue
-from ec_jupyter.engine.parts import Nodes
 from ec_jupyter.engine.rows import OF_PARTY, SQL, id_list
 from ec_jupyter.engine.suspects import PARTY, REQUEST
 from ec_jupyter.engine.value_locator import ValueLocator
@@ -71,7 +71,7 @@ def _socket(core: Core, name: str) -> int:
     return by_name(core.topology.names, name, SocketNotFoundError)
 
 
-def cancel(core: Core, nodes: Nodes, header: Header) -> dict[str, int]:
+def cancel(core: Core, nodes: Fleet, header: Header) -> dict[str, int]:
     """Cancel queued, waiting and running requests; running ones are killed with their child processes, or spared."""
     cancelled = killed = 0
     running, spare = nodes.running(), header.get("running") is False
@@ -424,7 +424,7 @@ def collect(core: Core, locator: ValueLocator, clients: Iterable[str]) -> tuple[
 CLEARED = ("request", "lot", "run", "arrival", "passed", "attempt", "emission", "output", "fan", "event")
 
 
-def clear(core: Core, nodes: Nodes) -> None:
+def clear(core: Core, nodes: Fleet) -> None:
     """Empty a flow of all requests and values; its wiring stays."""
     for request in list(core.held):
         nodes.cancel(request)

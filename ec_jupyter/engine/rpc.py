@@ -260,7 +260,7 @@ class Rpc:
     def watch(self, client: Connection, wanted: Sequence[int]) -> None:
         """Tell a client how requests end, or ended."""
         here = self.core.jobs.known(wanted)
-        self.clients.watch(client, here)
+        self.clients.watchers.watch(client, here)
         if len(here) < len(wanted):
             jobs = self.core.jobs
             rest = [i for i in wanted if i not in jobs]
@@ -273,7 +273,7 @@ class Rpc:
             client.send(results, values)
         sent = set(results["ids"])
         rows, buffers, unfinished = ended.finished(self.core, [one for one in requests if one not in sent])
-        self.clients.watch(client, unfinished)
+        self.clients.watchers.watch(client, unfinished)
         if rows:
             client.send({"k": "finished", "rows": rows}, buffers)
 
@@ -409,7 +409,7 @@ class Rpc:
 
     def _clear(self, client: Connection, header: Header, buffers: Buffers) -> None:
         rerun.clear(self.core, self.fleet)
-        self.clients.watch_none()
+        self.clients.watchers.clear()
         rerun.collect(self.core, self.fleet.locator, self.clients.ids)
         self.editor.undoing.did(header)
         client.reply({}, to=header)

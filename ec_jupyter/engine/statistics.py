@@ -9,14 +9,14 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from ec_jupyter.engine.core import Core
+from ec_jupyter.engine.fleet import Fleet
 from ec_jupyter.engine.job import Job
 from ec_jupyter.engine.jobs import JobLot
 from ec_jupyter.flow.measures import POINTS, STEP, Measures, Of
 from ec_jupyter.model import LOCAL
-from ec_jupyter.nodes.agents import Used
 from ec_jupyter.wire import Header, Outcome
 
 MOST_HELD = 4_000
@@ -33,19 +33,6 @@ SAVE_SECONDS = 5.0
 
 Who = tuple[str, int]
 """A process: its node, and its identity there."""
-
-
-class Fleet(Protocol):
-    """All nodes, as far as they are looked at here."""
-
-    def running(self) -> dict[int, float]:
-        """Requests that run now, and for how many seconds."""
-
-    def facts(self) -> list[dict[str, Any]]:
-        """What there is to know of each node."""
-
-    def used(self) -> list[tuple[str, Used]]:
-        """What the processes of each node have used."""
 
 
 class Statistics:

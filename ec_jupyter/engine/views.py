@@ -47,6 +47,8 @@ class Views:
         """
         if what in _OF_CORE:
             return partial(_OF_CORE[what], self._core)
+        if what in _OF_RUNNING:
+            return lambda header: _OF_RUNNING[what](self._core, header, self._fleet.running())
         if what in _OF_ALL:
             return partial(_OF_ALL[what], self)
         raise FrameError(f"no query is called {what!r}")
@@ -62,26 +64,6 @@ class Views:
     def statistics(self, header: Header) -> Answer:
         """What sockets, processors and nodes have done in the last hour."""
         return self._statistics.answer(header), []
-
-    def requests(self, header: Header) -> Answer:
-        """Records of requests."""
-        return requests.requests(self._core, header, self._fleet.running())
-
-    def lineage(self, header: Header) -> Answer:
-        """Everything a request came from and everything that came of it."""
-        return requests.lineage(self._core, header, self._fleet.running())
-
-    def way(self, header: Header) -> Answer:
-        """The way of a run through the wiring."""
-        return story.way(self._core, header, self._fleet.running())
-
-    def spans(self, header: Header) -> Answer:
-        """When and where calls ran."""
-        return story.spans(self._core, header, self._fleet.running())
-
-    def past(self, header: Header) -> Answer:
-        """Numbers as they were."""
-        return story.past(self._core, header, self._fleet.running())
 
     def wiring(self, header: Header) -> Answer:
         """The wiring as it was."""
@@ -139,15 +121,19 @@ _OF_CORE: dict[str, Callable[[Core, Header], Answer]] = {
     "log": log_lines.lines,
 }
 
+_OF_RUNNING: dict[str, Callable[[Core, Header, dict[int, float]], Answer]] = {
+    "requests": requests.requests,
+    "lineage": requests.lineage,
+    "way": story.way,
+    "spans": story.spans,
+    "past": story.past,
+}
+"""Questions about requests of which some run at the moment."""
+
 _OF_ALL: dict[str, Callable[[Views, Header], Answer]] = {
     "counts": Views.counts,
-    "requests": Views.requests,
-    "lineage": Views.lineage,
     "tree": Views.tree,
     "rates": Views.rates,
-    "way": Views.way,
-    "spans": Views.spans,
-    "past": Views.past,
     "wiring": Views.wiring,
     "statistics": Views.statistics,
 }

@@ -19,6 +19,8 @@ from typing import Any, Final
 
 import cloudpickle
 
+from ec_jupyter.client.source import is_ours
+
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented))
 _CLASS_NOISE = {
     "__dict__",
@@ -264,10 +266,5 @@ def _syntax(code: CodeType) -> str | None:
     definition = tree.body[0]
     if definition.name != code.co_name:
         return None  # the file has another text by now
-    definition.decorator_list = [d for d in definition.decorator_list if not _ours(d)]
+    definition.decorator_list = [d for d in definition.decorator_list if not is_ours(d)]
     return ast.dump(tree)
-
-
-def _ours(decorator: ast.expr) -> bool:
-    named = decorator.func if isinstance(decorator, ast.Call) else decorator
-    return (named.attr if isinstance(named, ast.Attribute) else getattr(named, "id", "")) == "socket"

@@ -130,6 +130,7 @@ class MemoryEngine:
         quarantine = Quarantine(store, suspects)
         self.core = core = recovery.reopen(store, PYTHON, suspects)
         self.pace: Callable[[], bool] = lambda: True
+        self.watchers = set[int]()
         self.agent = InPlace(self, store.folder / "values")
         rest: Any = self
         self._fleet = Fleet(core, quarantine, rest, rest, rest, self.agent, rest, rest)  # type: ignore[arg-type]
@@ -239,9 +240,6 @@ class MemoryEngine:
 
     def look_at_counts(self) -> None:
         """It asks for numbers."""
-
-    def watch_none(self) -> None:
-        """It waits for nothing."""
 
 
 class MemoryClient:
