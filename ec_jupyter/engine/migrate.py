@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ec_jupyter.errors import StoreError
 
-SCHEMA = 6
+SCHEMA = 7
 """The schema of new databases."""
 
 
@@ -54,11 +54,18 @@ def _with_lots(db: sqlite3.Connection) -> None:
     db.execute("CREATE TABLE lot (id INTEGER PRIMARY KEY, last INTEGER NOT NULL, body BLOB NOT NULL)")
 
 
+def _with_ends(db: sqlite3.Connection) -> None:
+    # 6 to 7: what ended together has one row among those of queued lots, and what came alone is in a file of its own at
+    # first: an older version would lose the results. What is there stays as it is
+    del db
+
+
 STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {
     2: _without_slow_checks,
     3: _with_small_values,
     4: _with_statistics,
     5: _with_lots,
+    6: _with_ends,
 }
 """What leads on from each older schema."""
 

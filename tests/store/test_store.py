@@ -104,10 +104,10 @@ def test_a_copied_folder_is_another_flow(folder, tmp_path):
 def test_a_schema_of_another_version_is_refused_by_name_and_left_alone(folder):
     Store(folder).close()
     with sqlite3.connect(folder / "flow.db") as db:
-        db.execute("PRAGMA user_version = 7")
+        db.execute(f"PRAGMA user_version = {SCHEMA + 1}")
     db.close()
     before = (folder / "flow.db").read_bytes()
-    with pytest.raises(StoreError, match=f"has schema 7; this version of ec_jupyter reads {SCHEMA}"):
+    with pytest.raises(StoreError, match=f"has schema {SCHEMA + 1}; this version of ec_jupyter reads {SCHEMA}"):
         Store(folder)
     assert (folder / "flow.db").read_bytes() == before
 
