@@ -11,9 +11,9 @@ import os
 import secrets
 import socket
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import Future
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 from weakref import WeakSet
@@ -23,7 +23,7 @@ from ec_jupyter.client.connection import MAX_UNSENT
 from ec_jupyter.client.result_futures import Row, unpack
 from ec_jupyter.client.rpc import Rpc
 from ec_jupyter.client.seen import Seen
-from ec_jupyter.client.submit import Accepted, Call, fits, frame, kinds, lacking, shape
+from ec_jupyter.client.submit import Accepted, Call, Columns, Kind, columns_of, fits, frame, lacking
 from ec_jupyter.client.submit_log import SubmitLog
 from ec_jupyter.client.transport import Transport
 from ec_jupyter.client.waits import Deadline
@@ -48,9 +48,6 @@ log = logging.getLogger(__name__)
 
 EAGER = 8  # submits that ask for their results at once, after somebody waited for one
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
-
-Alike = tuple[str, tuple[str, ...]]
-"""A socket, and the arguments that calls of it bring."""
 
 __all__ = ["Accepted", "Call", "Client", "unpack"]
 
@@ -106,7 +103,7 @@ class Client(Rpc):
         self._pid = os.getpid()
         self._eager = self._newest = 0
         self._files = count()
-        self._whole: tuple[dict[str, Any], set[Alike]] = ({}, set())
+        self._whole: tuple[dict[str, Any], set[Kind]] = ({}, set())
         self._reset_rpc()
 
     @classmethod
@@ -186,23 +183,25 @@ class Client(Rpc):
 
     # -- what a caller does ----------------------------------------------------
     def _accept(
-        self, calls: list[Call], columns: tuple[Shape, list[bytes]] | None, revision: int, partial: bool
+        self, calls: list[Call], columns: Columns | None, revision: int, partial: bool
     ) -> Accepted:
         """Write a submit to the log, in columns if it has any; without an engine nothing is written or accepted."""
         header, buffers = ({}, []) if columns else frame(calls, revision, partial)
+        several = columns.calls if columns else len(calls)
         with self._lock:
             transport = self._connection.transport
             if transport is None or not self._has_room(transport):
                 transport = self._connection.wait_connected(Deadline(None), self._has_room)
             log = self._log or self._open_log()
-            watched, lots = self._eager > 0, 1 if columns is None else lots_of(len(calls), columns[1])
+            watched, lots = self._eager > 0, 1 if columns is None else lots_of(several, columns.values)
             n = next(self._numbers)
             numbers = range(n, n + lots)
             for _ in range(1, lots):
                 next(self._numbers)
-            accepted = Accepted(self, numbers, len(calls), watched)
+            accepted = Accepted(self, numbers, several, watched)
             if columns is not None:
-                record = log.writer.calls(numbers, transport.sent, columns[0], len(calls), columns[1], watched=watched)
+                shape = Shape(columns.socket, columns.names, columns.types, revision, partial)
+                record = log.writer.calls(numbers, transport.sent, shape, several, columns.values, watched=watched)
             else:
                 record = log.writer.frame(n, transport.sent, {**header, "n": n, "watch": watched}, buffers)
             self._eager -= watched
@@ -279,38 +278,48 @@ class Client(Rpc):
         EngineError
             There is no engine to be had; nothing was accepted.
         """
-        calls, wiring = list(rows), self.topology
-        columns = shape(calls, wiring["revision"], partial)
+        calls = list(rows)
+        return self._submit(calls, columns_of(calls), partial)
+
+    def submit_alike(
+        self, socket: str, names: tuple[str, ...], columns: Sequence[values.Pickles], calls: int, *, partial: bool
+    ) -> Accepted:
+        """Accept so many calls of a socket as `submit` does: arguments of these names, in columns."""
+        types, data = tuple([column.type for column in columns]), [column.data for column in columns]
+        values = data[0] if len(data) == 1 else list(chain.from_iterable(zip(*data, strict=True)))
+        return self._submit([], Columns(socket, names, types, calls, values), partial)
+
+    def _submit(self, calls: list[Call], columns: Columns | None, partial: bool) -> Accepted:
+        wiring = self.topology
         known, whole = self._whole
-        if columns is not None and known is wiring and (columns[0].socket, columns[0].names) in whole:
+        if columns is not None and known is wiring and columns[:2] in whole:
             accepted = self._accept(calls, columns, wiring["revision"], partial)
         else:
-            accepted = self._accept_strange(calls, partial)
+            accepted = self._accept_strange(calls, columns, partial)
         if self._sync:
             accepted.ids()
         return accepted
 
-    def _accept_strange(self, calls: list[Call], partial: bool) -> Accepted:
+    def _accept_strange(self, calls: list[Call], columns: Columns | None, partial: bool) -> Accepted:
         """Accept calls of which it is not known that they lack nothing, or that have little in common."""
-        wiring = self._wiring(calls, partial)
-        revision = wiring["revision"]
-        accepted = self._accept(calls, shape(calls, revision, partial), revision, partial)
-        if not fits(wiring, calls):
+        kinds = {columns[:2]} if columns else {(name, tuple(arguments)) for name, arguments, *_ in calls}
+        wiring = self._wiring(kinds, partial)
+        accepted = self._accept(calls, columns, wiring["revision"], partial)
+        if not fits(wiring, kinds):
             # what this client does not know, the engine does, or refuses it
             accepted.ids()
         elif not partial:
             known, whole = self._whole
-            alike = kinds(calls)
-            self._whole = (wiring, whole | alike if known is wiring else alike)
+            self._whole = (wiring, whole | kinds if known is wiring else kinds)
         return accepted
 
-    def _wiring(self, calls: list[Call], partial: bool) -> dict[str, Any]:
+    def _wiring(self, kinds: Collection[Kind], partial: bool) -> dict[str, Any]:
         """The wiring by which nothing is lacking; refuses what lacks an argument by the newest wiring there is."""
-        if lacking(self.topology, calls, partial) is not None:
+        if lacking(self.topology, kinds, partial) is not None:
             # what this client knows may be older than an edit of another; the answer comes after that
             self.ask("ping", timeout=None)
         wiring = self.topology
-        why = lacking(wiring, calls, partial)
+        why = lacking(wiring, kinds, partial)
         if why is not None:
             raise ArgumentsError(why)
         return wiring

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
-from typing import Any, Protocol, TypeGuard, overload
+from typing import Any, NamedTuple, Protocol, TypeGuard, overload
 
-from ec_jupyter.engine.submit_records import Shape
 from ec_jupyter.errors import EcError
 from ec_jupyter.flow.submission import refusal
 from ec_jupyter.wire import Header, Value
@@ -15,8 +14,21 @@ from ec_jupyter.wire import Header, Value
 Call = tuple[str, dict[str, Value]] | tuple[str, dict[str, Value], str | None]
 """A socket, its arguments, and the id under which it is submitted only once."""
 
+Kind = tuple[str, tuple[str, ...]]
+"""A socket, and the arguments that calls of it bring."""
+
 LOOK_SECONDS = 0.1
 """How long a mere look at a number that the engine has not told yet may take."""
+
+
+class Columns(NamedTuple):
+    """Calls of one socket that are alike: its small arguments, each of one type, one call after the other."""
+
+    socket: str
+    names: tuple[str, ...]
+    types: tuple[str, ...]
+    calls: int
+    values: Sequence[bytes]
 
 
 class Asker(Protocol):
@@ -80,10 +92,6 @@ class Accepted(Sequence[int]):
         assert self.answer is not None
         return self.answer
 
-    def number(self, at: int) -> Number:
-        """One of them, once it is known."""
-        return Number(self, at)
-
     def take(self, n: int, answer: Sequence[int] | EcError) -> bool:
         """Note what the engine has said of one of the submits; whether all is said."""
         if len(self.numbers) == 1:
@@ -126,7 +134,7 @@ def _joined(answers: Iterable[Sequence[int] | EcError]) -> Sequence[int] | EcErr
 
 
 class Number:
-    """The number that the engine gives a request."""
+    """The number that the engine gives a request: that at a place among those accepted with it."""
 
     __slots__ = ("_accepted", "_at")
 
@@ -153,8 +161,8 @@ class Number:
         return None if ids is None else ids[self._at]
 
 
-def shape(calls: list[Call], revision: int, partial: bool) -> tuple[Shape, list[bytes]] | None:
-    """What calls have in common, and their values; None where they are not alike, or not all small."""
+def columns_of(calls: Sequence[Call]) -> Columns | None:
+    """The columns of calls; None where they are not alike, or not all small."""
     socket, arguments = calls[0][0], calls[0][1]
     names, types = tuple(arguments), tuple([value.type for value in arguments.values()])
     values: list[bytes] = []
@@ -168,7 +176,7 @@ def shape(calls: list[Call], revision: int, partial: bool) -> tuple[Shape, list[
             if value.data is None or value.type != kind:
                 return None
             values.append(value.data)
-    return Shape(socket, names, types, revision, partial), values
+    return Columns(socket, names, types, len(calls), values)
 
 
 def frame(calls: list[Call], revision: int, partial: bool) -> tuple[Header, list[bytes]]:
@@ -178,17 +186,17 @@ def frame(calls: list[Call], revision: int, partial: bool) -> tuple[Header, list
     return {"k": "submit", "rows": rows, "revision": revision, **({"partial": True} if partial else {})}, buffers
 
 
-def fits(wiring: Mapping[str, Any], calls: Iterable[Call]) -> bool:
+def fits(wiring: Mapping[str, Any], kinds: Iterable[Kind]) -> bool:
     """Whether a wiring has all that calls name."""
-    return all(_known(wiring["sockets"].get(name), given) for name, given in kinds(calls))
+    return all(_known(wiring["sockets"].get(name), given) for name, given in kinds)
 
 
-def lacking(wiring: Mapping[str, Any], calls: Iterable[Call], partial: bool) -> str | None:
+def lacking(wiring: Mapping[str, Any], kinds: Iterable[Kind], partial: bool) -> str | None:
     """Why one of the calls cannot be accepted with the arguments it has; None where all can.
 
     What names a socket or argument that is not there is the engine's to refuse.
     """
-    for name, given in kinds(calls):
+    for name, given in kinds:
         socket = wiring["sockets"].get(name)
         if not _known(socket, given) or all(argument in given for argument in socket["needed"]):
             continue
@@ -200,8 +208,3 @@ def lacking(wiring: Mapping[str, Any], calls: Iterable[Call], partial: bool) -> 
 
 def _known(socket: Mapping[str, Any] | None, given: Iterable[str]) -> TypeGuard[Mapping[str, Any]]:
     return socket is not None and {p["name"] for p in socket["task"]["signature"]}.issuperset(given)
-
-
-def kinds(calls: Iterable[Call]) -> set[tuple[str, tuple[str, ...]]]:
-    """Of calls the sockets, with the arguments that each brings there."""
-    return {(name, tuple(arguments)) for name, arguments, *_ in calls}

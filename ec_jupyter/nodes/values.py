@@ -12,11 +12,11 @@ import mmap
 import os
 import pickle
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import FunctionType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import cloudpickle
 
@@ -78,6 +78,22 @@ def small(obj: object) -> Value | None:
     data = pickle.dumps(obj, 5)
     size = len(data)
     return Value(data, None, size, kind) if size <= INLINE_BYTES else None
+
+
+class Pickles(NamedTuple):
+    """Values of one type, each pickled and small."""
+
+    type: str
+    data: Sequence[bytes]
+
+
+def plain(column: Sequence[object]) -> Pickles | None:
+    """The pickles of numbers, texts or None that are of one type, none of them large; else None."""
+    kind = _PLAIN.get(type(column[0]))
+    if kind is None or (len(column) > 1 and len(set(map(type, column))) > 1):
+        return None
+    data = [pickle.dumps(one, 5) for one in column]
+    return Pickles(kind, data) if max(map(len, data)) <= INLINE_BYTES else None
 
 
 def write_file(folder: Path, name: str, data: bytes) -> None:

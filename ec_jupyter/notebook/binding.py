@@ -54,3 +54,8 @@ class Binding:
                 raise ArgumentsError(f"{self.socket!r} got argument {name!r} twice")
             bound[name] = value
         return bound
+
+    def columns(self, rows: Sequence[Sequence[Any]]) -> dict[str, Sequence[Any]]:
+        """Name to what several calls give by position, all as many; errors as of `bind`."""
+        bound = self.bind([*zip(*rows, strict=True)], {})
+        return {name: [*zip(*column, strict=True)] if name == self._rest else column for name, column in bound.items()}

@@ -11,13 +11,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.client.commands import respond
-from ec_jupyter.client.submit import LOOK_SECONDS, Call
+from ec_jupyter.client.submit import LOOK_SECONDS, Number
 from ec_jupyter.client.waits import Deadline, background, beating, wake
 from ec_jupyter.errors import ArgumentsError
 from ec_jupyter.flow.columns import unpacked
 from ec_jupyter.flow.options import number_of, several, word_of
 from ec_jupyter.flow.options import shown as shown_value
-from ec_jupyter.nodes.values import small
+from ec_jupyter.nodes.values import plain
 from ec_jupyter.notebook.binding import Binding
 from ec_jupyter.notebook.notices import Notice, Notices
 from ec_jupyter.notebook.parts import Part, check_own
@@ -76,7 +76,8 @@ class Calls(Queries):
             An argument cannot travel; nothing was submitted.
         """
         name = self._in_force(socket)
-        return self._submit(name, [self._binding(name).bind(values, arguments)], id, partial=partial)[0]
+        given = self._binding(name).bind(values, arguments)
+        return self._submit(name, {name: (value,) for name, value in given.items()}, 1, id, partial=partial)[0]
 
     def map(
         self, socket: str | Socket | Callable[..., Any], /, *iterables: Iterable[Any], partial: bool = False
@@ -86,9 +87,8 @@ class Calls(Queries):
         All are accepted in one commit: every one or none. `partial` as for `submit`.
         """
         name = self._in_force(socket)
-        binding = self._binding(name)
-        calls = [binding.bind(values, {}) for values in zip(*iterables, strict=False)]
-        return self._submit(name, calls, partial=partial)
+        rows = [*zip(*iterables, strict=False)]
+        return self._submit(name, self._binding(name).columns(rows), len(rows), partial=partial) if rows else []
 
     def _binding(self, socket: str) -> Binding:
         record = self._client.topology["sockets"][socket]
@@ -98,21 +98,19 @@ class Calls(Queries):
         return known[1]
 
     def _submit(
-        self, socket: str, calls: Sequence[dict[str, Any]], id: str | None = None, *, partial: bool = False
+        self, socket: str, columns: Mapping[str, Sequence[Any]], calls: int, id: str | None = None, *, partial: bool
     ) -> list[Request]:
-        rows: list[Call] = [(socket, self._packed(call, socket)) for call in calls]
-        if not rows:
-            return []
-        if id is not None:
-            rows = [(*row[:2], id) for row in rows]
-        ids = self._client.submit(rows, partial=partial)
-        return [Request(self._flow, ids.number(at), socket) for at in range(len(rows))]
+        alike = [packed for column in columns.values() if (packed := plain(column)) is not None]
+        if id is None and len(alike) == len(columns):
+            ids = self._client.submit_alike(socket, tuple(columns), alike, calls, partial=partial)
+        else:
+            rows = [{name: column[at] for name, column in columns.items()} for at in range(calls)]
+            ids = self._client.submit([(socket, self._packed(row, socket), id) for row in rows], partial=partial)
+        return [Request(self._flow, Number(ids, at), socket) for at in range(calls)]
 
     def _packed(self, values: dict[str, Any], socket: str) -> dict[str, Value]:
         dump = self._client.dump
-        return {
-            name: small(value) or dump(value, f"argument {name!r} of {socket!r}") for name, value in values.items()
-        }
+        return {name: dump(value, f"argument {name!r} of {socket!r}") for name, value in values.items()}
 
     def executor(self, processor: str | Processor = "main") -> ProcessorExecutor:
         """A `concurrent.futures.Executor` whose calls this flow runs on a processor, durably."""
