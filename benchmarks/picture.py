@@ -98,6 +98,7 @@ def measure(browser: Browser, address: str, scene: str) -> list[str]:
     page.evaluate(LIVE)
     both = frames(page, lambda: drag(page))
     page.get_by_role("button", name="Fit the picture").click()
+    page.wait_for_timeout(1000)
     whole = frames(page, lambda: drag(page))
     page.evaluate("() => clearInterval(living)")
     page.close()

@@ -322,6 +322,24 @@ def test_numbers_are_drawn_twice_a_second_while_a_card_is_dragged_and_are_right_
     expect(picture.editor).not_to_have_attribute("data-held", "")
 
 
+def test_card_in_the_hand_lies_over_the_others_and_nothing_else_moves_meanwhile(editor_page):
+    picture = editor_page(reduced_motion="no-preference")
+    picture.flow("request('scale', 'running')")
+    expect(picture.card("scale").locator(".ec-moving")).to_be_visible()
+    head, other = (picture.card(name).locator(".ec-name").bounding_box() for name in ("load", "count"))
+    picture.page.mouse.move(head["x"] + 5, head["y"] + 5)
+    picture.page.mouse.down()
+    picture.page.mouse.move(other["x"] + 5, other["y"] + 5, steps=3)
+    expect(picture.editor).to_have_attribute("data-held", "")
+    top = "([x, y]) => document.elementFromPoint(x, y).closest('[data-place]').getAttribute('aria-label')"
+    picture.page.wait_for_function(f"at => ({top})(at) === 'socket load'", arg=[other["x"] + 5, other["y"] + 5])
+    moving = "() => document.getAnimations().filter(one => one.playState === 'running').length"
+    assert picture.page.evaluate(moving) == 0
+    picture.page.mouse.up()
+    expect(picture.editor).not_to_have_attribute("data-held", "")
+    assert picture.page.evaluate(moving) > 0
+
+
 GLIDE = """async label => {
     const places = [], node = document.querySelector('[aria-label="socket report"]').parentElement;
     const place = () => { const {e, f} = new DOMMatrix(getComputedStyle(node).transform); return `${e} ${f}` };
@@ -332,9 +350,16 @@ GLIDE = """async label => {
     return [...places, place()] }"""
 
 
-@pytest.mark.parametrize(("motion", "moves"), [("no-preference", ["transform"]), ("reduce", [])])
-def test_tidy_moves_cards_to_their_new_places_and_sets_them_there_at_once_where_less_motion_is_preferred(
-    editor_page, motion, moves
+# what of the plugs is under way as soon as the button was pressed
+APPEAR = """label => { document.querySelector(`[aria-label="${label}"]`).click();
+    return document.querySelector('.react-flow__edges').getAnimations().map(one => one.animationName) }"""
+
+
+@pytest.mark.parametrize(
+    ("motion", "moves", "appears"), [("no-preference", ["transform"], ["ec-appears"]), ("reduce", [], [])]
+)
+def test_tidy_moves_cards_to_their_new_places_and_fold_lets_plugs_appear_at_once_where_less_motion_is_preferred(
+    editor_page, motion, moves, appears
 ):
     picture = editor_page("six", reduced_motion=motion)
     picture.page.evaluate(
@@ -345,3 +370,9 @@ def test_tidy_moves_cards_to_their_new_places_and_sets_them_there_at_once_where_
         ".transform).f === 700"
     )
     assert picture.page.evaluate(GLIDE, "Tidy") == ["900 700", *moves, "960 0"]
+    expect(picture.editor).not_to_have_attribute("data-gliding", "")
+    assert picture.page.evaluate(APPEAR, "Fold processor fast") == appears
+    expect(picture.processor("fast")).to_contain_text("2 sockets")
+    expect(picture.editor).not_to_have_attribute("data-gliding", "")
+    assert picture.page.evaluate(APPEAR, "Unfold processor fast") == appears
+    expect(picture.card("count")).to_be_visible()

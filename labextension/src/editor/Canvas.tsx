@@ -1,44 +1,57 @@
 /** The picture itself: React Flow with our cards, moved, plugged and walked. */
 
 import {
-  applyEdgeChanges,
   ReactFlow,
   SelectionMode,
   useReactFlow,
-  type Connection,
-  type FinalConnectionState,
   type FitViewOptions,
-  type NodeChange,
-  type ReactFlowInstance
+  type ReactFlowInstance,
+  type ReactFlowProps
 } from '@xyflow/react';
-import { useCallback, useEffect, useMemo, useRef, useState, type JSX } from 'react';
-import { menu, offer } from './canvasMenu';
+import { useEffect, useMemo, useRef, useState, type JSX } from 'react';
 import { useStore } from './context';
-import { edit } from './edits';
+import { FAR, useHands } from './hands';
 import { BEADS } from './motion';
 import { NoteCard } from './NoteCard';
 import { PlugLine } from './PlugLine';
-import { dropped } from './plugging';
 import { ProcessorGroup } from './ProcessorGroup';
-import { cardId, groupAt, groupId, moved, noteId, sceneEdges, sceneNodes, type PlugEdge, type SceneNode } from './scene';
+import { cardId, groupId, noteId, raised, sceneEdges, sceneNodes, type PlugEdge, type SceneNode } from './scene';
 import { SocketCard } from './SocketCard';
 import { useGraph, useLife, useView, type Panel, type Store } from './store';
-import { canvasKey } from './keys';
-import { keyOf, placeId, verdict, type Place } from './wiring';
+import { placeId, type Place } from './wiring';
 
 const NODE_TYPES = { socket: SocketCard, processor: ProcessorGroup, note: NoteCard };
 const EDGE_TYPES = { plug: PlugLine };
+
 /** All of the picture, under what is wrong. */
 function fitted(store: Store): FitViewOptions<SceneNode> {
   const banner = store.box?.querySelector<HTMLElement>('.ec-banner')?.offsetHeight ?? 0;
   return { padding: { x: 0.06, bottom: 0.06, top: banner ? `${banner + 14}px` : 0.06 }, maxZoom: 1 };
 }
-/** Below it a card's rows cannot be read, and only cost time. */
-const FAR = 0.45;
-/** Below it text grows against the zoom, and there is less of it. */
-const MIDDLE = 0.95;
+
 /** Above it, what is out of sight is not drawn. */
 const MANY = 150;
+const FIXED: Partial<ReactFlowProps<SceneNode, PlugEdge>> = {
+  defaultMarkerColor: null,
+  nodesFocusable: false,
+  edgesFocusable: false,
+  disableKeyboardA11y: true,
+  connectOnClick: false,
+  // at its edge the picture would run away from under a card that only just was taken up
+  autoPanOnNodeDrag: false,
+  autoPanSpeed: 6,
+  connectionRadius: 24,
+  elevateNodesOnSelect: false,
+  selectNodesOnDrag: false,
+  selectionMode: SelectionMode.Full,
+  deleteKeyCode: null,
+  selectionKeyCode: 'Shift',
+  multiSelectionKeyCode: ['Shift', 'Meta', 'Control'],
+  panActivationKeyCode: null,
+  zoomOnDoubleClick: false,
+  minZoom: 0.02,
+  maxZoom: 2
+};
 
 export function Canvas(): JSX.Element {
   const store = useStore();
@@ -55,20 +68,17 @@ export function Canvas(): JSX.Element {
   useEffect(() => {
     if (graph) setNodes(before => sceneNodes(graph, folded, before));
   }, [graph, folded]);
-  const edges = useMemo(() => (graph ? sceneEdges(graph, folded, pending, chosen) : []), [graph, folded, pending, chosen]);
+  const lying = useMemo(() => (graph ? sceneEdges(graph, folded, pending, chosen) : []), [graph, folded, pending, chosen]);
+  const hand = nodes.flatMap(node => (node.dragging ? node.id : [])).join('\n');
+  const edges = useMemo(() => raised(lying, hand.split('\n')), [lying, hand]);
   useSelection(store, nodes, chosen);
   useGoTo(store, flow, wrapper);
   useBeside(flow, wrapper);
   useFollow(store, nodes, flow, wrapper);
   useRefit(store, wrapper, flow);
   useEngaged(wrapper, setEngaged);
-
-  const onNodesChange = useCallback((changes: NodeChange<SceneNode>[]) => setNodes(before => afterChanges(before, changes)), []);
+  const hands = useHands(store, flow, setNodes, setChosen);
   const live = life !== 'static';
-  const offerAt = (at: { x: number; y: number }, source: string | null = null) => {
-    const spot = flow.screenToFlowPosition(at);
-    offer(store, at, spot, graph && groupAt(flow.getNodes(), graph, spot, []), source);
-  };
   return (
     <ReactFlow<SceneNode, PlugEdge>
       ref={wrapper}
@@ -80,181 +90,15 @@ export function Canvas(): JSX.Element {
       edges={edges}
       nodeTypes={NODE_TYPES}
       edgeTypes={EDGE_TYPES}
-      onNodesChange={onNodesChange}
-      onEdgesChange={changes => {
-        const selected = applyEdgeChanges(changes, edges).filter(edge => edge.selected);
-        setChosen(new Set(selected.map(edge => edge.id)));
-      }}
-      onEdgeClick={(event, edge) => {
-        if (!event.shiftKey && edge.data?.plug) store.set({ panel: { kind: 'plug', key: keyOf(edge.data.plug) } });
-      }}
-      onNodeDrag={(event, _node, dragged) => store.setDrop(under(store, flow, event, dragged), dragged.flatMap(socketsOf))}
-      onNodeDragStart={() => store.hold(true)}
-      onNodeDragStop={(event, _node, dragged) => {
-        store.hold(false);
-        store.setDrop(null);
-        void place(store, flow, dragged, under(store, flow, event, dragged));
-      }}
-      onConnectStart={() => store.set({ plugging: null, refusal: null })}
-      onConnectEnd={(event, connection) => connected(store, event, connection, offerAt)}
-      isValidConnection={connection => valid(store, connection as Connection)}
-      onPaneClick={() => store.set({ plugging: null, refusal: null })}
-      onMoveStart={event => {
-        if (!event) return;
-        store.untouched = false;
-        store.hold(true);
-      }}
-      onMoveEnd={() => store.hold(false)}
-      onMove={(_event, { zoom }) => {
-        zoomed(store, zoom);
-      }}
-      onKeyDown={event => {
-        store.untouched = false;
-        if (event.key === 'Enter' && event.target === event.currentTarget) offerAt(middle(event.currentTarget));
-        canvasKey(store, event);
-      }}
-      onDoubleClick={event => {
-        if ((event.target as HTMLElement).matches('.react-flow__pane')) offerAt({ x: event.clientX, y: event.clientY });
-      }}
-      onContextMenu={event => menu(store, event, offerAt)}
-      onPointerDownCapture={event => {
-        store.untouched = false;
-        focusUnder(event.target as HTMLElement);
-      }}
-      defaultMarkerColor={null}
+      {...FIXED}
+      {...hands}
       nodesConnectable={live}
       nodesDraggable={live}
-      nodesFocusable={false}
-      edgesFocusable={false}
-      disableKeyboardA11y
-      connectOnClick={false}
-      // at its edge the picture would run away from under a card that only just was taken up
-      autoPanOnNodeDrag={false}
-      autoPanSpeed={6}
-      connectionRadius={24}
-      elevateNodesOnSelect={false}
-      selectNodesOnDrag={false}
-      selectionMode={SelectionMode.Full}
-      deleteKeyCode={null}
-      selectionKeyCode="Shift"
-      multiSelectionKeyCode={['Shift', 'Meta', 'Control']}
-      panActivationKeyCode={null}
       zoomOnScroll={engaged}
       preventScrolling={engaged}
-      zoomOnDoubleClick={false}
-      minZoom={0.02}
-      maxZoom={2}
       onlyRenderVisibleElements={nodes.length > MANY}
     />
   );
-}
-
-/** What is to be read keeps its size on screen, in steps: else each frame of a zoom would lay out every card anew. */
-function zoomed(store: Store, zoom: number): void {
-  const [far, middle] = [zoom < FAR, zoom >= FAR && zoom < MIDDLE];
-  if (far !== store.view.far || middle !== store.view.middle) store.set({ far, middle });
-  const step = Math.max(0.02, Math.floor(zoom * 20) / 20).toFixed(2);
-  if (store.box?.style.getPropertyValue('--ec-zoom') !== step) store.box?.style.setProperty('--ec-zoom', step);
-}
-
-function afterChanges(before: SceneNode[], changes: NodeChange<SceneNode>[]): SceneNode[] {
-  const places = new Map<string, { x: number; y: number }>();
-  const records = new Map<string, Partial<SceneNode>>();
-  for (const change of changes) {
-    if (change.type === 'position') {
-      if (change.position) places.set(change.id, change.position);
-      records.set(change.id, { ...records.get(change.id), dragging: !!change.dragging });
-    } else if (change.type === 'select') {
-      records.set(change.id, { ...records.get(change.id), selected: change.selected });
-    }
-  }
-  if (!places.size && !records.size) return before;
-  const changed = before.map(node => (records.has(node.id) ? ({ ...node, ...records.get(node.id) } as SceneNode) : node));
-  return places.size ? moved(changed, places) : changed;
-}
-
-/** Dragging keeps a click from giving the focus; without it Delete and the arrow keys would go elsewhere. */
-function focusUnder(target: HTMLElement): void {
-  if (target.closest('button, input')) return;
-  target.closest<HTMLElement>('[data-place]')?.focus({ preventScroll: true });
-}
-
-/** The processor that cards in the hand would move to if they were let go here. */
-function under(
-  store: Store,
-  flow: ReactFlowInstance<SceneNode, PlugEdge>,
-  event: MouseEvent | TouchEvent,
-  dragged: SceneNode[]
-): string | null {
-  const names = dragged.flatMap(node => (node.type === 'socket' ? [node.data.socket] : []));
-  // a processor that is dragged takes its cards along, and nothing moves out of it
-  if (!store.graph || !names.length || names.length < dragged.length) return null;
-  const { clientX: x, clientY: y } = pointer(event);
-  return groupAt(flow.getNodes(), store.graph, flow.screenToFlowPosition({ x, y }), names);
-}
-
-/** Sends where cards lie now, and the processor they were dropped on; a refusal puts them back. */
-async function place(
-  store: Store,
-  flow: ReactFlowInstance<SceneNode, PlugEdge>,
-  dragged: SceneNode[],
-  processor: string | null
-): Promise<void> {
-  const names = new Set(dragged.flatMap(socketsOf));
-  const positions = Object.fromEntries(
-    [...names].map(name => {
-      const { x, y } = flow.getNode(cardId(name))!.position;
-      return [name, [Math.round(x), Math.round(y)]];
-    })
-  );
-  const notes = dragged
-    .filter(node => node.type === 'note')
-    .map(({ data, position: { x, y } }) => {
-      return { op: 'note', id: data.note.id, place: [Math.round(x), Math.round(y)] };
-    });
-  if (!names.size) return void (notes.length && edit(store, notes, 'moved a note'));
-  const leaving = [...names].filter(name => processor !== null && store.graph?.sockets[name]?.processor !== processor);
-  const changes = [...notes, { op: 'position', positions }, ...leaving.map(socket => ({ op: 'move', socket, processor }))];
-  const said = leaving.length ? `${leaving.join(', ')} on processor ${processor} now` : `moved ${[...names].join(', ')}`;
-  const answer = await edit(store, changes, said);
-  const { graph } = store;
-  if (!answer && graph) flow.setNodes(before => sceneNodes(graph, store.view.folded, before));
-}
-
-function socketsOf(node: SceneNode): string[] {
-  if (node.type === 'note') return [];
-  return node.type === 'socket' ? [node.data.socket] : node.data.sockets;
-}
-
-const pointer = (event: MouseEvent | TouchEvent) => ('changedTouches' in event ? event.changedTouches[0]! : event);
-
-function middle(box: HTMLElement): { x: number; y: number } {
-  const { left, top, width, height } = box.getBoundingClientRect();
-  return { x: left + width / 2, y: top + height / 3 };
-}
-
-function connected(
-  store: Store,
-  event: MouseEvent | TouchEvent,
-  connection: FinalConnectionState,
-  offerAt: (at: { x: number; y: number }, source: string | null) => void
-): void {
-  const source = connection.fromNode?.data['socket'] as string | undefined;
-  const { toNode, toHandle, fromHandle } = connection;
-  if (source === undefined || !fromHandle) return;
-  const { clientX: x, clientY: y } = pointer(event);
-  const socket = toNode?.data['socket'] as string | undefined;
-  if (toNode === null && fromHandle.type === 'source') return offerAt({ x, y }, source);
-  if (socket === undefined || !toHandle?.id) return;
-  // dragged from the argument to the output, it is the same plug
-  if (fromHandle.type === 'target') dropped(store, socket, { socket: source, handle: fromHandle.id ?? '' }, { x, y });
-  else dropped(store, source, { socket, handle: toHandle.id }, { x, y });
-}
-
-function valid(store: Store, { source, target, targetHandle }: Connection): boolean {
-  const at = targetHandle?.startsWith('in:') ? targetHandle.slice(3) : null;
-  if (at === null || !store.graph) return false;
-  return verdict(store.graph, source.slice(2), target.slice(2), at).ok;
 }
 
 function useSelection(store: Store, nodes: SceneNode[], plugs: ReadonlySet<string>): void {

@@ -36,11 +36,7 @@ export const PlugLine = memo(function PlugLine(props: EdgeProps<PlugEdge>): JSX.
         className={classes.filter(Boolean).join(' ')}
       />
       {!far && plug && moves.matches && <Motion plug={plug} path={path} />}
-      {!far && (
-        <EdgeLabelRenderer>
-          <Label plug={plug} pending={pending} depth={depth} carried={carried} selected={!!selected} x={x} y={y} />
-        </EdgeLabelRenderer>
-      )}
+      {!far && <Label plug={plug} pending={pending} depth={depth} carried={carried} selected={!!selected} x={x} y={y} />}
     </>
   );
 });
@@ -74,18 +70,12 @@ interface LabelProps {
   y: number;
 }
 
+/** Nothing where a plug only carries: each label is looked after at every move of the picture. */
 function Label({ plug, pending, depth, carried, selected, x, y }: LabelProps): JSX.Element | null {
   const store = useStore();
-  const style = { transform: `translate(-50%, -50%) translate(${x}px, ${y}px)` };
   const busy = useLife(store) === 'busy';
-  if (pending) {
-    return !busy ? null : (
-      <div className="ec-depth ec-pending" style={style}>
-        waiting for the kernel
-      </div>
-    );
-  }
   const marks = [
+    pending && busy && 'waiting for the kernel',
     plug?.map && 'map',
     plug?.gather && 'gather',
     plug?.when && 'when',
@@ -93,26 +83,28 @@ function Label({ plug, pending, depth, carried, selected, x, y }: LabelProps): J
     depth && !carried && short(depth),
     carried > 1 && `${short(carried)} values`
   ].filter(Boolean);
-  if (!marks.length && !selected) return null;
+  if (!marks.length && (pending || !selected)) return null;
   const text = marks.join(' · ') || 'plug';
-  if (!plug) {
-    return (
-      <div className="ec-depth" style={style}>
-        {text}
-      </div>
-    );
-  }
+  const style = { transform: `translate(-50%, -50%) translate(${x}px, ${y}px)` };
   return (
-    <button
-      className={`ec-depth nodrag nopan${carried ? ' ec-lit' : ''}${selected ? ' ec-selected' : ''}${depth ? ' ec-deep' : ''}`}
-      style={style}
-      tabIndex={-1}
-      data-plug={keyOf(plug)}
-      aria-label={`Plug ${plugName(plug)}: ${text}${depth ? ' on the way' : ''}`}
-      title={`${plugName(plug)}${plug.when ? ` when ${plug.when}` : ''}: ${depth} on the way`}
-      onClick={() => store.set({ panel: { kind: 'plug', key: keyOf(plug) } })}
-    >
-      {text}
-    </button>
+    <EdgeLabelRenderer>
+      {plug && !pending ? (
+        <button
+          className={`ec-depth nodrag nopan${carried ? ' ec-lit' : ''}${selected ? ' ec-selected' : ''}${depth ? ' ec-deep' : ''}`}
+          style={style}
+          tabIndex={-1}
+          data-plug={keyOf(plug)}
+          aria-label={`Plug ${plugName(plug)}: ${text}${depth ? ' on the way' : ''}`}
+          title={`${plugName(plug)}${plug.when ? ` when ${plug.when}` : ''}: ${depth} on the way`}
+          onClick={() => store.set({ panel: { kind: 'plug', key: keyOf(plug) } })}
+        >
+          {text}
+        </button>
+      ) : (
+        <div className="ec-depth" style={style}>
+          {text}
+        </div>
+      )}
+    </EdgeLabelRenderer>
   );
 }

@@ -189,6 +189,14 @@ export function moved(nodes: SceneNode[], changes: Map<string, { x: number; y: n
   });
 }
 
+/** Plugs of what is in the hand are drawn by themselves, over all that lies still; the others stay who they are. */
+export function raised(edges: PlugEdge[], hand: string[]): PlugEdge[] {
+  const held = new Set(hand);
+  return edges.map(edge =>
+    held.has(edge.source) || held.has(edge.target) ? { ...edge, className: 'ec-in-hand', zIndex: 4 } : edge
+  );
+}
+
 export function sceneEdges(
   graph: Graph,
   folded: ReadonlySet<string>,

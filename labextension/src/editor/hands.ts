@@ -1,0 +1,208 @@
+/** What a hand does to the picture: cards moved and dropped, plugs drawn, the picture itself moved and zoomed. */
+
+import { applyEdgeChanges, type Connection, type FinalConnectionState, type NodeChange } from '@xyflow/react';
+import type { ReactFlowInstance, ReactFlowProps } from '@xyflow/react';
+import { useMemo, type Dispatch, type SetStateAction } from 'react';
+import { menu, offer } from './canvasMenu';
+import { edit } from './edits';
+import { canvasKey } from './keys';
+import { dropped } from './plugging';
+import { cardId, groupAt, moved, sceneNodes, type PlugEdge, type SceneNode } from './scene';
+import type { Store } from './store';
+import { keyOf, verdict } from './wiring';
+
+type Flow = ReactFlowInstance<SceneNode, PlugEdge>;
+type Hands = Partial<ReactFlowProps<SceneNode, PlugEdge>>;
+/** Below it a card's rows cannot be read, and only cost time. */
+export const FAR = 0.45;
+/** Below it text grows against the zoom, and there is less of it. */
+const MIDDLE = 0.95;
+
+/**
+ * The same functions for as long as the picture is there: React Flow tells every card and plug of each that is another
+ * one, in each frame of a drag.
+ */
+export function useHands(
+  store: Store,
+  flow: Flow,
+  setNodes: Dispatch<SetStateAction<SceneNode[]>>,
+  setChosen: (plugs: ReadonlySet<string>) => void
+): Hands {
+  return useMemo(
+    () => ({
+      ...chosen(store, flow, setNodes, setChosen),
+      ...dragged(store, flow),
+      ...plugged(store, flow),
+      ...looked(store, flow)
+    }),
+    [store, flow, setNodes, setChosen]
+  );
+}
+
+function chosen(
+  store: Store,
+  flow: Flow,
+  setNodes: Dispatch<SetStateAction<SceneNode[]>>,
+  setChosen: (plugs: ReadonlySet<string>) => void
+): Hands {
+  return {
+    onNodesChange: changes => setNodes(before => afterChanges(before, changes)),
+    onEdgesChange: changes => {
+      const selected = applyEdgeChanges(changes, flow.getEdges()).filter(edge => edge.selected);
+      setChosen(new Set(selected.map(edge => edge.id)));
+    },
+    onEdgeClick: (event, edge) => {
+      if (!event.shiftKey && edge.data?.plug) store.set({ panel: { kind: 'plug', key: keyOf(edge.data.plug) } });
+    },
+    onPaneClick: () => store.set({ plugging: null, refusal: null })
+  };
+}
+
+function dragged(store: Store, flow: Flow): Hands {
+  return {
+    onNodeDragStart: () => store.hold(true),
+    onNodeDrag: (event, _node, cards) => store.setDrop(under(store, flow, event, cards), cards.flatMap(socketsOf)),
+    onNodeDragStop: (event, _node, cards) => {
+      store.hold(false);
+      store.setDrop(null);
+      void place(store, flow, cards, under(store, flow, event, cards));
+    }
+  };
+}
+
+function plugged(store: Store, flow: Flow): Hands {
+  return {
+    onConnectStart: () => store.set({ plugging: null, refusal: null }),
+    onConnectEnd: (event, connection) => connected(store, event, connection, (at, source) => offerAt(store, flow, at, source)),
+    isValidConnection: connection => valid(store, connection as Connection)
+  };
+}
+
+function looked(store: Store, flow: Flow): Hands {
+  return {
+    onMoveStart: event => {
+      if (!event) return;
+      store.untouched = false;
+      store.hold(true);
+    },
+    onMoveEnd: () => store.hold(false),
+    onMove: (_event, { zoom }) => zoomed(store, zoom),
+    onKeyDown: event => {
+      store.untouched = false;
+      if (event.key === 'Enter' && event.target === event.currentTarget) offerAt(store, flow, middle(event.currentTarget));
+      canvasKey(store, event);
+    },
+    onDoubleClick: event => {
+      const at = { x: event.clientX, y: event.clientY };
+      if ((event.target as HTMLElement).matches('.react-flow__pane')) offerAt(store, flow, at);
+    },
+    onContextMenu: event => menu(store, event, at => offerAt(store, flow, at)),
+    onPointerDownCapture: event => {
+      store.untouched = false;
+      focusUnder(event.target as HTMLElement);
+    }
+  };
+}
+
+function offerAt(store: Store, flow: Flow, at: { x: number; y: number }, source: string | null = null): void {
+  const spot = flow.screenToFlowPosition(at);
+  offer(store, at, spot, store.graph && groupAt(flow.getNodes(), store.graph, spot, []), source);
+}
+
+/** What is to be read keeps its size on screen, in steps: else each frame of a zoom would lay out every card anew. */
+function zoomed(store: Store, zoom: number): void {
+  const [far, middle] = [zoom < FAR, zoom >= FAR && zoom < MIDDLE];
+  if (far !== store.view.far || middle !== store.view.middle) store.set({ far, middle });
+  const step = Math.max(0.02, Math.floor(zoom * 20) / 20).toFixed(2);
+  if (store.box?.style.getPropertyValue('--ec-zoom') !== step) store.box?.style.setProperty('--ec-zoom', step);
+}
+
+function afterChanges(before: SceneNode[], changes: NodeChange<SceneNode>[]): SceneNode[] {
+  const places = new Map<string, { x: number; y: number }>();
+  const records = new Map<string, Partial<SceneNode>>();
+  for (const change of changes) {
+    if (change.type === 'position') {
+      if (change.position) places.set(change.id, change.position);
+      records.set(change.id, { ...records.get(change.id), dragging: !!change.dragging });
+    } else if (change.type === 'select') {
+      records.set(change.id, { ...records.get(change.id), selected: change.selected });
+    }
+  }
+  if (!places.size && !records.size) return before;
+  const changed = before.map(node => (records.has(node.id) ? ({ ...node, ...records.get(node.id) } as SceneNode) : node));
+  return places.size ? moved(changed, places) : changed;
+}
+
+/** Dragging keeps a click from giving the focus; without it Delete and the arrow keys would go elsewhere. */
+function focusUnder(target: HTMLElement): void {
+  if (target.closest('button, input')) return;
+  target.closest<HTMLElement>('[data-place]')?.focus({ preventScroll: true });
+}
+
+/** The processor that cards in the hand would move to if they were let go here. */
+function under(store: Store, flow: Flow, event: MouseEvent | TouchEvent, dragged: SceneNode[]): string | null {
+  const names = dragged.flatMap(node => (node.type === 'socket' ? [node.data.socket] : []));
+  // a processor that is dragged takes its cards along, and nothing moves out of it
+  if (!store.graph || !names.length || names.length < dragged.length) return null;
+  const { clientX: x, clientY: y } = pointer(event);
+  return groupAt(flow.getNodes(), store.graph, flow.screenToFlowPosition({ x, y }), names);
+}
+
+/** Sends where cards lie now, and the processor they were dropped on; a refusal puts them back. */
+async function place(store: Store, flow: Flow, dragged: SceneNode[], processor: string | null): Promise<void> {
+  const names = new Set(dragged.flatMap(socketsOf));
+  const positions = Object.fromEntries(
+    [...names].map(name => {
+      const { x, y } = flow.getNode(cardId(name))!.position;
+      return [name, [Math.round(x), Math.round(y)]];
+    })
+  );
+  const notes = dragged
+    .filter(node => node.type === 'note')
+    .map(({ data, position: { x, y } }) => {
+      return { op: 'note', id: data.note.id, place: [Math.round(x), Math.round(y)] };
+    });
+  if (!names.size) return void (notes.length && edit(store, notes, 'moved a note'));
+  const leaving = [...names].filter(name => processor !== null && store.graph?.sockets[name]?.processor !== processor);
+  const changes = [...notes, { op: 'position', positions }, ...leaving.map(socket => ({ op: 'move', socket, processor }))];
+  const said = leaving.length ? `${leaving.join(', ')} on processor ${processor} now` : `moved ${[...names].join(', ')}`;
+  const answer = await edit(store, changes, said);
+  const { graph } = store;
+  if (!answer && graph) flow.setNodes(before => sceneNodes(graph, store.view.folded, before));
+}
+
+function socketsOf(node: SceneNode): string[] {
+  if (node.type === 'note') return [];
+  return node.type === 'socket' ? [node.data.socket] : node.data.sockets;
+}
+
+const pointer = (event: MouseEvent | TouchEvent) => ('changedTouches' in event ? event.changedTouches[0]! : event);
+
+function middle(box: HTMLElement): { x: number; y: number } {
+  const { left, top, width, height } = box.getBoundingClientRect();
+  return { x: left + width / 2, y: top + height / 3 };
+}
+
+function connected(
+  store: Store,
+  event: MouseEvent | TouchEvent,
+  connection: FinalConnectionState,
+  offerAt: (at: { x: number; y: number }, source: string | null) => void
+): void {
+  const source = connection.fromNode?.data['socket'] as string | undefined;
+  const { toNode, toHandle, fromHandle } = connection;
+  if (source === undefined || !fromHandle) return;
+  const { clientX: x, clientY: y } = pointer(event);
+  const socket = toNode?.data['socket'] as string | undefined;
+  if (toNode === null && fromHandle.type === 'source') return offerAt({ x, y }, source);
+  if (socket === undefined || !toHandle?.id) return;
+  // dragged from the argument to the output, it is the same plug
+  if (fromHandle.type === 'target') dropped(store, socket, { socket: source, handle: fromHandle.id ?? '' }, { x, y });
+  else dropped(store, source, { socket, handle: toHandle.id }, { x, y });
+}
+
+function valid(store: Store, { source, target, targetHandle }: Connection): boolean {
+  const at = targetHandle?.startsWith('in:') ? targetHandle.slice(3) : null;
+  if (at === null || !store.graph) return false;
+  return verdict(store.graph, source.slice(2), target.slice(2), at).ok;
+}
