@@ -74,6 +74,11 @@ class FrameReader:
         """Take frames of any size that a frame may have: who sends them is known by now."""
         self._limit = MAX_FRAME_BYTES
 
+    @property
+    def between(self) -> bool:
+        """Whether what comes next is the beginning of a frame."""
+        return not self._parts
+
     def feed(self, data: bytes) -> list[tuple[Header, list[bytes]]]:
         """Frames that are complete once `data` has been added.
 

@@ -335,11 +335,6 @@ class Client(Rpc):
         self._eager = EAGER
         return self._futures.result(request)
 
-    def known_outcome(self, request: int) -> Row | None:
-        """The outcome of a request, if it is known here."""
-        self._eager = EAGER
-        return self._futures.row(request)
-
     def row(self, request: int) -> Row:
         """What the engine knows of a request.
 

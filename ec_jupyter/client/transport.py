@@ -81,7 +81,7 @@ class Transport:
         self._wakeup_sender.setblocking(False)
         self._reader = FrameReader()
         self._incoming = memoryview(bytearray(READ_BYTES))
-        self._queue: deque[memoryview] = deque()
+        self._queue: deque[bytes | memoryview] = deque()
         self._readable = select.poll()
         self._readable.register(sock, select.POLLIN)
 
@@ -105,7 +105,7 @@ class Transport:
         """Send a frame, or as much of it as goes at once: the rest leaves with `flush`. One thread at a time."""
         try:
             self.sent += 1
-            self._queue.append(memoryview(frame))
+            self._queue.append(frame)
             self.unsent += len(frame)
             if len(self._queue) == 1:
                 self.flush()
@@ -133,7 +133,7 @@ class Transport:
             if sent == len(part):
                 self._queue.popleft()
             else:
-                self._queue[0] = part[sent:]
+                self._queue[0] = memoryview(part)[sent:]
 
     def wake(self) -> None:
         """Wake the thread that polls `wakeup`."""

@@ -24,7 +24,7 @@ from ec_jupyter.engine.watchers import Watchers
 from ec_jupyter.errors import EcError, FrameError, StoreError, defect, to_wire
 from ec_jupyter.flow.shown import changes
 from ec_jupyter.nodes.incoming import Incoming
-from ec_jupyter.wire import FrameReader, Header, encode
+from ec_jupyter.wire import RING, FrameReader, Header, encode
 
 log = logging.getLogger(__name__)
 
@@ -110,6 +110,7 @@ class Connection(Incoming):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Somebody connected; they count once they have said hello."""
+        super().connection_made(transport)
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
         transport.set_write_buffer_limits(high=HIGH_BYTES)
@@ -118,6 +119,10 @@ class Connection(Incoming):
 
     def came(self, data: bytes) -> None:
         """Frames of the client."""
+        ring = data == RING and self.reader.between and self._proof is None and self.free
+        if ring and self.clients.loop.lone.rung(self.id):
+            self.served += 1
+            return
         self.clients.loop.heard(self._received, data)
 
     @property
@@ -127,7 +132,7 @@ class Connection(Incoming):
 
     def answer(self, n: int, request: int, kind: str, data: bytes) -> None:
         """Say at once which request a submit has led to, and its result."""
-        self.transport.write(encode({"k": "told"}, [told(n, request, kind, data)]))
+        self.transport.write(told(n, request, kind, data))
 
     def _received(self, data: bytes) -> None:
         try:
@@ -226,6 +231,7 @@ class Connection(Incoming):
 
     def connection_lost(self, error: Exception | None) -> None:
         """The client is gone; what it asked for goes on."""
+        super().connection_lost(error)
         self.clients.leave(self)
 
     def send(self, header: Header, buffers: Iterable[bytes] = ()) -> None:

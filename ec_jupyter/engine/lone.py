@@ -19,7 +19,7 @@ from ec_jupyter.engine import lots
 from ec_jupyter.engine.acceptance import check
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.jobs import JobLot
-from ec_jupyter.engine.result_log import Facts, ResultLog, head_of, record_of
+from ec_jupyter.engine.result_log import LOG_BYTES, ResultLog, head_of, record_of
 from ec_jupyter.engine.row_values import MOST_ARGUMENTS, ROW_BYTES
 from ec_jupyter.engine.submit_log import Connection, SubmitLogs
 from ec_jupyter.engine.submit_records import Lot
@@ -27,12 +27,14 @@ from ec_jupyter.errors import EcError
 from ec_jupyter.flow import schema
 from ec_jupyter.wire import Block, Call, Header
 
-MOST = 128
-"""Calls that are booked together."""
+MOST = 1024
+"""Calls that are booked together: each time the next one waits for it, so it must be one of very many."""
 
-BOOK_SECONDS = 0.04
-"""How long a call that was answered may wait for others to be booked with it, and one that runs, to be known to run."""
+LOOK_SECONDS = 0.02
+"""How long a call may run before it is known to run, and how long no other may have come before one is booked."""
 
+BOOK_SECONDS = 0.25
+"""How long a call that was answered may wait for others to be booked with it."""
 
 SURE_SECONDS = 0.001
 """How long a flow that was where it belongs is believed to be there, as by its clients."""
@@ -69,7 +71,8 @@ class Clock(Protocol):
 
 
 Note = Callable[[int, str, int, Sequence[float], Sequence[float], float], None]
-Assign = Callable[[str, list[Call]], None]
+Begun = tuple[float, int, int]
+Start = Callable[[str, Call], Begun | None]
 
 
 @dataclass(slots=True, eq=False)
@@ -122,7 +125,7 @@ class Lone:
     request: int
     at: float
     since: float
-    begun: tuple[float, int, int] | None = None
+    begun: Begun | None = None
     part: Block | None = None
     ended: float = 0.0
 
@@ -142,8 +145,8 @@ class LoneCalls:
         The flow, its loop, the logs of its clients, and its result log.
     books : Books
         Takes them in.
-    assign : callable
-        Gives calls to this machine's agent.
+    start : callable
+        Gives a call to this machine's agent; when it began, its slot and process, if it has begun at once.
     note : callable
         Is told of calls that ended.
 
@@ -154,10 +157,10 @@ class LoneCalls:
     """
 
     def __init__(
-        self, core: Core, clock: Clock, logs: SubmitLogs, log: ResultLog, books: Books, assign: Assign, note: Note
+        self, core: Core, clock: Clock, logs: SubmitLogs, log: ResultLog, books: Books, start: Start, note: Note
     ) -> None:
         self._core, self._clock, self._logs, self._log = core, clock, logs, log
-        self._books, self._assign, self._note = books, assign, note
+        self._books, self._start, self._note = books, start, note
         self._loop = asyncio.get_running_loop()
         self.calm = False
         self._seen = 0.0
@@ -167,21 +170,25 @@ class LoneCalls:
         self._timer: asyncio.TimerHandle | None = None
 
     # -- a call comes and ends -------------------------------------------------------
-    def take(self) -> bool:
-        """Start what a client has submitted, if that is one call and nothing else goes on; whether it is."""
-        found = self._logs.lone(self._fits) if self.calm and self._running is None else None
+    def take(self, rung: str | None = None) -> bool:
+        """Start what clients have submitted, or that which has `rung`, if it is one call and nothing else goes on."""
+        found = self._logs.lone(self._fits, rung) if self.calm and self._running is None else None
         kind, core = self._kind, self._core
         if found is None or kind is None:
             return False
         client, item = found
         run = self._running = Lone(client, kind, item, core.new_request(), time.time(), self._loop.time())
-        self._assign(kind.processor, [core.specs.lone(kind.socket, run.request, item, core.topology)])
+        run.begun = self._start(kind.processor, core.specs.lone(kind.socket, run.request, item, core.topology))
         if self._timer is None:
-            self._timer = self._loop.call_later(BOOK_SECONDS, self._look)
-        if len(self._ended) >= MOST:
+            self._timer = self._loop.call_later(LOOK_SECONDS, self._look)
+        if len(self._ended) >= MOST or self._log.size > LOG_BYTES // 2:
             # while it runs
             self._write()
         return True
+
+    def rung(self, client: str) -> bool:
+        """Start what a client has submitted, if it is like the last call that came alone; whether it is."""
+        return self._kind is not None and self.take(client)
 
     def started(self, request: int, at: float, slot: int, pid: int) -> bool:
         """Note that a call has begun; False if it did not come alone."""
@@ -194,15 +201,13 @@ class LoneCalls:
     def done(self, part: Block) -> bool:
         """Take the result of a call that came alone, and tell of it; False if it is none, or more is to be done."""
         run = self._running
-        if run is None or tuple(part.requests) != (run.request,) or part.attempts[0] != 1:
+        if run is None or len(part) != 1 or part.requests[0] != run.request or part.attempts[0] != 1:
             return False
         if len(part.values[0]) > ROW_BYTES or len(part.types[0]) > ROW_BYTES or not run.client.free:
             return False
         run.part, run.ended = part, time.time()
         item = run.item
-        facts = Facts(
-            item.first, run.request, part.slot, part.pid, run.at, run.ended, part.started[0], part.seconds[0]
-        )
+        facts = item.first, run.request, part.slot, part.pid, run.at, run.ended, part.started[0], part.seconds[0]
         values = [column[0] for column in item.columns]
         if not self._log.append(record_of(facts, run.kind.head, part.types[0], values, part.values[0])):
             return False
@@ -314,13 +319,15 @@ class LoneCalls:
     def _look(self) -> None:
         """Book what has waited long enough, and take what was logged by who did not see that it is to ring."""
         self._timer = None
-        run = self._running
-        if run is not None and self._loop.time() - run.since >= BOOK_SECONDS / 2:
+        run, now = self._running, self._loop.time()
+        if run is not None and now - run.since >= LOOK_SECONDS:
             self.interrupt()
             self._clock.schedule()
         elif self._ended:
-            self._write()
+            first, last = self._ended[0].since, self._ended[-1].since
+            if now - last >= LOOK_SECONDS or now - first >= BOOK_SECONDS:
+                self._write()
         if self._running is not None or self._ended:
-            self._timer = self._loop.call_later(BOOK_SECONDS, self._look)
+            self._timer = self._loop.call_later(LOOK_SECONDS, self._look)
         if self._logs.news:
             self._clock.rouse()

@@ -39,6 +39,9 @@ class Clock(Protocol):
 class Lone(Protocol):
     """Calls that come alone."""
 
+    def rung(self, client: str) -> bool:
+        """Start what a client has submitted, if it is like the last call that came alone; whether it is."""
+
     def interrupt(self) -> bool:
         """Have calls that came alone be as any others: something else comes in; whether some were booked."""
 

@@ -12,8 +12,9 @@ import mmap
 import os
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -27,11 +28,17 @@ from ec_jupyter.wire import Block, Header
 log = logging.getLogger(__name__)
 
 NAME = "engine.results"
-LOG_BYTES = 1 << 18
+LOG_BYTES = 1 << 20
 
 _WORD = struct.Struct("<Q")  # bytes of records behind it
 _HEAD = struct.Struct("<II")  # bytes of a record, and their checksum
 _FACTS = struct.Struct("<qqqqddddI")  # `Facts`, and how many parts follow
+
+
+@lru_cache(maxsize=64)
+def _front(parts: int) -> struct.Struct:
+    """What packs `Facts`, how many parts follow, and their lengths."""
+    return struct.Struct(f"{_FACTS.format}{parts}I")
 
 
 class Facts(NamedTuple):
@@ -64,10 +71,10 @@ def head_of(client: str, socket: int, task: int, shape: Header) -> bytes:
     return json.dumps([client, socket, task, shape["revision"], shape["names"], shape["types"]]).encode()
 
 
-def record_of(facts: Facts, head: bytes, kind: str, values: Iterable[bytes], result: bytes) -> bytes:
+def record_of(facts: Sequence[float], head: bytes, kind: str, values: Sequence[bytes], result: bytes) -> bytes:
     """A result as bytes: of a call of such arguments, what it returned and the name of its type."""
     parts = (head, kind.encode(), *values, result)
-    return b"".join((_FACTS.pack(*facts, len(parts)), struct.pack(f"<{len(parts)}I", *map(len, parts)), *parts))
+    return b"".join((_front(len(parts)).pack(*facts, len(parts), *map(len, parts)), *parts))
 
 
 def _read(record: bytes) -> tuple[str, Facts, JobLot, Block]:

@@ -58,6 +58,9 @@ class Connection(Submitter, Protocol):
 Submit = Callable[[Submitter, "Lot | Single"], None]
 """Takes in the requests of submits."""
 
+LONE_BYTES = 1 << 16
+"""A record of a call that comes alone has no more."""
+
 READ_BYTES = 1 << 18
 """So much of a log is read at once, or more where a single record is larger."""
 
@@ -101,7 +104,6 @@ class LiveLog:
         self._fd = os.open(folder / f"{client.id}.log", os.O_RDWR | os.O_CLOEXEC)
         self._words = Words(mmap.mmap(self._fd, PAGE) if mapped else bytearray(PAGE))
         self._reader = Reader()
-        self._back: list[Lot | Single] = []
         self.at = self._base = self.done = self.dropped = 0
         self.refresh()
 
@@ -113,7 +115,7 @@ class LiveLog:
     @property
     def news(self) -> bool:
         """Whether there is something to take."""
-        return bool(self._back) or self._words.get(WRITTEN) != self.at
+        return self._words.get(WRITTEN) != self.at
 
     def sleep(self) -> bool:
         """Ask to be rung, where a client has to be asked."""
@@ -128,9 +130,6 @@ class LiveLog:
 
     def take(self, upto: float) -> list[Lot | Single]:
         """Some of what was written after no more than so many frames, and not taken yet; none where there is none."""
-        if self._back:
-            back, self._back = self._back, []
-            return back
         end, base = self._words.get(WRITTEN), self._words.get(BASE)
         if end == self.at:
             return []
@@ -153,18 +152,22 @@ class LiveLog:
         self.done = self._words.get(DONE)
         return found
 
-    def lone(self, fits: Callable[[Lot], bool]) -> Lot | None:
-        """What comes next, if that is all there is, one call that is waited for, and fits; else it is taken next.
+    def lone(self, after: int, fits: Callable[[str, Lot], bool]) -> Lot | None:
+        """What comes next, if that is all: one small call after submit `after` that is waited for, and fits.
 
         The client is asked to ring for what comes after it.
         """
-        found = self.take(self.client.served) if self._mapped else []
+        end, base, done = self._words.all()
+        if not self._mapped or end - self.at > LONE_BYTES or base != self._base:
+            return None
+        item = self._reader.one(os.pread(self._fd, end - self.at, PAGE + self.at - self._base), self.client.served)
+        if item is None or item.first <= after or not fits(self.client.id, item):
+            return None
         self.sleep()
-        item = found[0] if len(found) == 1 and not self.news else None
-        if isinstance(item, Lot) and item.calls == 1 and item.watched and fits(item):
-            return item
-        self._back = found
-        return None
+        if self._words.get(WRITTEN) != end:
+            return None
+        self.at, self.done = end, done
+        return item
 
     def close(self) -> None:
         """Let go of the file."""
@@ -235,14 +238,16 @@ class SubmitLogs:
             live.refresh()
         self._clock.rouse()
 
-    def lone(self, fits: Callable[[str, Lot], bool]) -> tuple[Connection, Lot] | None:
-        """What clients have submitted, if all there is is one call that is waited for, and fits; whose it is."""
-        news = [live for live in self._live.values() if live.news]
+    def lone(self, fits: Callable[[str, Lot], bool], rung: str | None = None) -> tuple[Connection, Lot] | None:
+        """What clients, or that which has `rung`, have submitted, if it is one call that fits; whose it is."""
+        if rung is None:
+            news = [live for live in self._live.values() if live.news]
+        else:
+            news = [self._live[rung]] if rung in self._live else []
         if len(news) != 1:
             return None
-        live = news[0]
-        client = live.client
-        item = live.lone(lambda item: item.first > self.last.get(client.id, 0) and fits(client.id, item))
+        client = news[0].client
+        item = news[0].lone(self.last.get(client.id, 0), fits)
         return None if item is None else (client, item)
 
     def booked(self, client: str, frame: int) -> None:

@@ -31,6 +31,7 @@ _FIRST = 2
 _WATCHED = 1 << 31  # with the number of a shape: its client waits for the results
 WORD = struct.Struct("<Q")
 _word = WORD.unpack_from
+_WORDS = struct.Struct("<QQQ")
 ROW = struct.Struct("<qqqq")
 """First submit, how many, calls of each, and the first request: what an ``accepted`` frame tells of requests."""
 _TOLD = struct.Struct("<qqH")  # submit, request, and bytes of the type's name
@@ -86,6 +87,10 @@ class Words:
         """Read a word."""
         word: int = _word(self.page, place)[0]
         return word
+
+    def all(self) -> tuple[int, int, int]:
+        """What the client has written: how far, from where on, and to where it knows the answers."""
+        return _WORDS.unpack_from(self.page, WRITTEN)
 
     def put(self, place: int, value: int) -> None:
         """Write a word."""
@@ -286,6 +291,17 @@ class Reader:
                 calls += more
         return found, at
 
+    def one(self, data: bytes, upto: float) -> Lot | None:
+        """The call that is waited for and alone makes up a whole record; None: it is for `take`."""
+        if len(data) < _LONE.size:
+            return None
+        size, _, n, before, what, each = _LONE.unpack_from(data)
+        number = (what ^ _WATCHED) - _FIRST
+        if _HEAD.size + size != len(data) or each != 1 or not 0 <= number < len(self._shapes) or before > upto:
+            return None
+        shape = self._shapes[number]
+        return Lot(n, shape, 1, True, _columns(n, data[_HEAD.size :], len(shape["names"]))[1])
+
     def _add(self, found: list[Lot | Single], n: int, what: int, body: bytes) -> int:
         """Add what a record holds; how many calls."""
         number = what & ~_WATCHED
@@ -383,9 +399,9 @@ def frames_of(accepted: Sequence[tuple[int, dict[str, Any]]]) -> list[bytes]:
 
 
 def told(n: int, request: int, kind: str, data: bytes) -> bytes:
-    """What a submit of one call has led to: which request, and its result."""
+    """The frame that says what a submit of one call has led to: which request, and its result."""
     name = kind.encode()
-    return b"".join((_TOLD.pack(n, request, len(name)), name, data))
+    return encode({"k": "told"}, [_TOLD.pack(n, request, len(name)) + name + data])
 
 
 def read_told(body: bytes) -> tuple[int, int, Value]:

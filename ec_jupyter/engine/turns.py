@@ -7,6 +7,8 @@ import selectors
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from ec_jupyter.nodes.incoming import read_now
+
 
 class Turns(selectors.DefaultSelector):
     """A selector that knows whether the loop has slept and was woken by one file alone.
@@ -24,6 +26,9 @@ class Turns(selectors.DefaultSelector):
         found = super().select(timeout)
         # a loop that has something else to do does not wait
         self.lone = len(found) == 1 and timeout != 0
+        if self.lone and found[0][1] == selectors.EVENT_READ and read_now(found[0][0].fd):
+            # handled here, without the way through the loop: that is a third of what a short frame costs
+            return []
         return found
 
 

@@ -95,9 +95,13 @@ class Ledger:
         """
         if holder in self._held or any(holder == waiter for waiter, _, _ in self._waiting):
             raise ValueError(f"{holder!r} has a claim already")
-        self._waiting.append((holder, processor, round(cpus * 1000)))
+        shares = round(cpus * 1000)
+        if not self._waiting and self._taken(holder, processor, shares):
+            return True
+        others = bool(self._waiting)
+        self._waiting.append((holder, processor, shares))
         # this claim alone: the caller is told of no other, and the lender may have more by now
-        return bool(self._grant((holder,)))
+        return others and bool(self._grant((holder,)))
 
     def release(self, holder: Hashable) -> list[Hashable]:
         """Give back what a holder has, or its place among those that wait; those granted by that.
@@ -112,7 +116,7 @@ class Ledger:
                 self._lender.give(holder)
         else:
             self._waiting = deque(claim for claim in self._waiting if claim[0] != holder)
-        return self.grant()
+        return self.grant() if self._waiting else []
 
     def grant(self) -> list[Hashable]:
         """Claims whose turn has come; to be called when the lender may have more than before."""
@@ -120,28 +124,34 @@ class Ledger:
 
     def _grant(self, only: tuple[Hashable, ...] = ()) -> list[Hashable]:
         granted: list[Hashable] = []
-        if not self._waiting:
-            return granted
         kept: deque[tuple[Hashable, str, int]] = deque()
         full: set[str] = set()
         while self._waiting:
             holder, processor, shares = self._waiting[0]
-            cap = self._caps.get(processor, self._total)
-            shares = min(shares, cap, self._total)
-            if processor in full or cap <= 0 or self._used.get(processor, 0) + shares > cap:
+            taken = None if processor in full else self._taken(holder, processor, shares, only)
+            if taken is None:
                 full.add(processor)
                 kept.append(self._waiting.popleft())
                 continue
-            if shares > self._free or (only and holder not in only) or not self._lent(holder, shares):
+            if not taken:
                 break
             self._waiting.popleft()
-            self._held[holder] = (processor, shares)
-            self._free -= shares
-            self._used[processor] = self._used.get(processor, 0) + shares
             granted.append(holder)
         kept.extend(self._waiting)
         self._waiting = kept
         return granted
 
-    def _lent(self, holder: Hashable, shares: int) -> bool:
-        return self._lender is None or self._lender.take(holder, -(-shares // 1000))
+    def _taken(self, holder: Hashable, processor: str, shares: int, only: tuple[Hashable, ...] = ()) -> bool | None:
+        """Give a holder its shares; False: the node has not so many now; None: its processor is at its cap."""
+        cap, used = self._caps.get(processor, self._total), self._used.get(processor, 0)
+        shares = min(shares, cap, self._total)
+        if cap <= 0 or used + shares > cap:
+            return None
+        if shares > self._free or (only and holder not in only):
+            return False
+        if self._lender is not None and not self._lender.take(holder, -(-shares // 1000)):
+            return False
+        self._held[holder] = (processor, shares)
+        self._free -= shares
+        self._used[processor] = used + shares
+        return True

@@ -31,6 +31,10 @@ BATCH_BYTES = 1 << 20
 _COUNT = struct.Struct("<I")
 _LOT = struct.Struct("<IIII")  # bytes of the spec, calls, values, bytes of what only some have
 _BLOCK = struct.Struct("<IIII")  # results, slot, pid, bytes of the types
+_ONE_CALL = struct.Struct("<IIIII")  # what a single call begins with: no places, and its lot
+_ONE_NUMBERS = struct.Struct("<qq")
+_ONE_ARGUMENT = struct.Struct("<qqI")
+_ONE_RESULT = struct.Struct("<IIIIqIddI")  # a block of one: its head and its columns
 _MISREAD = (*WRONG, struct.error, UnicodeDecodeError)
 
 _dumps = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
@@ -82,28 +86,51 @@ def short(queue: deque[Call], most: int, held: float, durations: Durations) -> l
 # calls
 
 
-def pack_calls(calls: Iterable[Call], sources: dict[str, str]) -> tuple[Header, list[Buffer]]:
+def pack_calls(calls: Sequence[Call], sources: dict[str, str]) -> tuple[Header, list[Buffer]]:
     """The ``run`` frame of these calls, in the order they are to run.
 
     Parameters
     ----------
-    calls : iterable of Call
+    calls : sequence of Call
         What travels.
     sources : dict
         Sources by file name that the other side has already; those sent now are added.
     """
+    header: Header = {"k": "run"}
+    if len(calls) == 1 and _is_small(calls[0]):
+        return header, [_pack_one(calls[0], header, sources)]
     lots: dict[CallSpec, list[tuple[int, Call]]] = {}
     for spec, some in groupby(enumerate(calls), _spec_of):
         lots.setdefault(spec, []).extend(some)
-    header: Header = {"k": "run"}
     parts: list[Buffer] = []
     for spec, lot in lots.items():
         _pack_lot(spec, [call for _, call in lot], parts)
-        if spec.source is not None and sources.get(spec.source[0]) != spec.source[1]:
-            sources[spec.source[0]] = spec.source[1]
-            header.setdefault("x", {})[spec.source[0]] = spec.source[1]
+        _tell_source(spec, header, sources)
     places = [place for lot in lots.values() for place, _ in lot] if len(lots) > 1 else []
     return header, [_COUNT.pack(len(places)) + _column("I", len(places)).pack(*places) + b"".join(parts)]
+
+
+def _tell_source(spec: CallSpec, header: Header, sources: dict[str, str]) -> None:
+    source = spec.source
+    if source is not None and sources.get(source[0]) != source[1]:
+        sources[source[0]] = source[1]
+        header.setdefault("x", {})[source[0]] = source[1]
+
+
+def _is_small(call: Call) -> bool:
+    """Whether it is a first attempt that has nothing but small values."""
+    small = [value for value in call.values if value.__class__ is bytes]
+    return call.attempt == 1 and not call.skip and call.spec.single and len(small) == len(call.values)
+
+
+def _pack_one(call: Call, header: Header, sources: dict[str, str]) -> bytes:
+    """What `pack_calls` makes of one small call."""
+    spec, values = call.spec, call.values
+    _tell_source(spec, header, sources)
+    head, n = _packed_spec(spec), len(values)
+    lengths = _column("I", n).pack(*map(len, values))  # type: ignore[arg-type]
+    begin = _ONE_CALL.pack(0, len(head), 1, n, 0)
+    return b"".join((begin, head, _ONE_NUMBERS.pack(call.request, call.run), lengths, *values))  # type: ignore[arg-type]
 
 
 def _spec_of(placed: tuple[int, Call]) -> CallSpec:
@@ -188,6 +215,8 @@ def unpack_calls(data: bytes, sources: dict[str, str] | None = None) -> list[Cal
     """
     calls: list[Call] = []
     try:
+        if sources is None and (one := _unpack_one_call(data)) is not None:
+            return [one]
         (n,) = _COUNT.unpack_from(data)
         at = _COUNT.size + 4 * n
         while at < len(data):
@@ -198,6 +227,18 @@ def unpack_calls(data: bytes, sources: dict[str, str] | None = None) -> list[Cal
     except _MISREAD as error:
         raise FrameError(f"calls cannot be read: {type(error).__name__}: {error}") from error
     return calls
+
+
+def _unpack_one_call(data: bytes) -> Call | None:
+    """The call of a frame that has one, with one small value; None: it has something else."""
+    places, size, n, m, more = _ONE_CALL.unpack_from(data)
+    if places or n != 1 or m != 1 or more:
+        return None
+    at = _ONE_CALL.size + size
+    request, run, length = _ONE_ARGUMENT.unpack_from(data, at)
+    spec, value = _read_spec(data[_ONE_CALL.size : at]), data[at + _ONE_ARGUMENT.size :]
+    whole = spec.single and len(spec.shape) == 1 and len(value) == length
+    return Call(request, 1, run, spec, [value]) if whole else None
 
 
 def _unpack_lot(data: bytes, at: int, sources: dict[str, str] | None, calls: list[Call]) -> int:
@@ -260,6 +301,10 @@ def _cut(data: bytes, at: int, lengths: Sequence[int]) -> tuple[list[bytes], int
 def pack_block(block: Block) -> tuple[Header, list[Buffer]]:
     """The ``done`` frame of a block."""
     n, types = len(block), "\n".join(block.types).encode()
+    if n == 1:
+        value = block.values[0]
+        facts = block.requests[0], block.attempts[0], block.started[0], block.seconds[0], len(value)
+        return {"k": "done"}, [_ONE_RESULT.pack(1, block.slot, block.pid, len(types), *facts) + types + value]
     return {"k": "done"}, [
         b"".join((
             _BLOCK.pack(n, block.slot, block.pid, len(types)),
@@ -284,6 +329,8 @@ def unpack_block(data: bytes) -> Block:
     """
     try:
         n, slot, pid, size = _BLOCK.unpack_from(data)
+        if n == 1:
+            return _unpack_one(data)
         at = _BLOCK.size
         if at + 32 * n > len(data):
             raise ValueError("it is cut short")
@@ -297,11 +344,26 @@ def unpack_block(data: bytes) -> Block:
         values, end = _cut(data, at + size, lengths)
         if end != len(data) or not n or len(types) not in (1, n):
             raise ValueError("its columns do not fit")
-        if not math.isfinite(sum(started)) or not math.isfinite(sum(seconds)) or min(seconds) < 0:
-            raise ValueError("a time in it is none")
+        _check_times(started, seconds)
     except _MISREAD as error:
         raise FrameError(f"results cannot be read: {type(error).__name__}: {error}") from error
     return Block(requests, attempts, values, types, started, seconds, slot, pid)
+
+
+def _unpack_one(data: bytes) -> Block:
+    _, slot, pid, size, request, attempt, began, seconds, length = _ONE_RESULT.unpack_from(data)
+    at = _ONE_RESULT.size
+    if at + size + length != len(data):
+        raise ValueError("its columns do not fit")
+    started, took = (began,), (seconds,)
+    _check_times(started, took)
+    kind, value = data[at : at + size].decode(), data[at + size :]
+    return Block((request,), (attempt,), [value], [kind], started, took, slot, pid)
+
+
+def _check_times(started: Sequence[float], seconds: Sequence[float]) -> None:
+    if not math.isfinite(sum(started)) or not math.isfinite(sum(seconds)) or min(seconds) < 0:
+        raise ValueError("a time in it is none")
 
 
 Row = tuple[int, int, float, float, bytes, str]
@@ -336,7 +398,10 @@ class Results:
 
     def _close(self) -> None:
         """Pack what has come: others follow."""
-        if self._rows:
+        if len(self._rows) == 1:
+            (row,) = self._rows
+            self._frames.append(pack_block(Block(row[:1], row[1:2], [row[4]], [row[5]], row[2:3], row[3:4])))
+        elif self._rows:
             requests, attempts, started, seconds, values, types = zip(*self._rows, strict=True)
             kinds = types[:1] if types.count(types[0]) == len(types) else types
             self._frames.append(pack_block(Block(requests, attempts, list(values), list(kinds), started, seconds)))

@@ -17,6 +17,7 @@ from ec_jupyter.notebook.parts import Part
 from ec_jupyter.notebook.progress import progress_text
 from ec_jupyter.notebook.rendering import going_on
 from ec_jupyter.notebook.tables import Table, clock_text, error_line, error_text, seconds_text, shown, troubled
+from ec_jupyter.wire import Value
 
 if TYPE_CHECKING:
     from ec_jupyter.client.client import Client
@@ -82,17 +83,13 @@ class Request(Part):
             future = client.finished(number)
         return future
 
-    def _known_outcome(self) -> dict[str, Any] | None:
-        """Its row, if it is known here to be done, which nothing changes any more."""
-        row = self.flow._client.known_outcome(self._id(None))
-        return row if row is not None and row["state"] == "done" else None
-
-    def _ended(self, deadline: Deadline) -> dict[str, Any]:
+    def _ended(self, deadline: Deadline) -> dict[str, Any] | Value:
+        """Its row once it has ended, or its result, where that is known and all there is to say."""
         __tracebackhide__ = True
         try:
             with going_on(self._still):
-                self._id(deadline.left)
-                return self._known_outcome() or self._finished(deadline.left).result(deadline.left)
+                known = self.flow._client.known_result(self._id(deadline.left))
+                return known or self._finished(deadline.left).result(deadline.left)
         except TimeoutError:
             state, why = self._standing(self._seen())
             text = f"{self._named()} {state} after {deadline.seconds:g} s{why}"
@@ -153,8 +150,10 @@ class Request(Part):
         deadline = Deadline(timeout)
         return self._opened(self._ended(deadline), deadline)
 
-    def _opened(self, row: dict[str, Any], deadline: Deadline) -> Any:
+    def _opened(self, row: dict[str, Any] | Value, deadline: Deadline) -> Any:
         __tracebackhide__ = True
+        if isinstance(row, Value):
+            return self.flow._client.load(row)
         error = error_of(self.flow._client, row, deadline)
         if error is not None:
             raise error
@@ -174,7 +173,8 @@ class Request(Part):
         """What `result` would raise, or None."""
         __tracebackhide__ = True
         deadline = Deadline(timeout)
-        return error_of(self.flow._client, self._ended(deadline), deadline)
+        row = self._ended(deadline)
+        return None if isinstance(row, Value) else error_of(self.flow._client, row, deadline)
 
     def wait(self, timeout: float | None = None) -> Request:
         """Return this request once it has ended, however it did."""

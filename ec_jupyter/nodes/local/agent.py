@@ -187,6 +187,10 @@ class Agent:
         """
         self._pool(name).add(calls)
 
+    def start_now(self, name: str, call: Call) -> tuple[float, int, int] | None:
+        """As `assign`, of one call: when it began, in which slot and process, if it does at once; else None."""
+        return self._pool(name).start(call)
+
     def recall(self, requests: Collection[int]) -> None:
         """Hand back those that have not begun; the others run on."""
         for pool in self._pools.values():

@@ -75,6 +75,26 @@ class Pool:
                 self._context.replan()
         self.pump()
 
+    def start(self, call: Call) -> tuple[float, int, int] | None:
+        """Send a call at once to a worker that is idle; when, its slot and process. Else queue it."""
+        plain = not self.queue and not call.spec.limited and call.spec.threads <= self.processes.threads
+        slot = self._ready(call) if plain else None
+        if slot is None:
+            self.add([call])
+            return None
+        at = time.time()
+        slot.send_one(call)
+        slot.announced.add(call.request)
+        self._short.add(slot)
+        return at, slot.index, slot.pid
+
+    def _ready(self, call: Call) -> Slot | None:
+        """An idle slot that has the CPUs for a call."""
+        for slot in self.slots:
+            if slot.idle and not slot.draining and not self.processes.stale(slot) and slot not in self._waiting:
+                return slot if self._claimed(slot, call) else None
+        return None
+
     def room(self) -> int:
         """How many more calls keep the slots busy."""
         count = sum(not slot.draining for slot in self.slots)
@@ -177,13 +197,13 @@ class Pool:
         return None
 
     def _claimed(self, slot: Slot, head: Call) -> bool:
-        ledger = self._context.ledger
+        ledger, need = self._context.ledger, self._need(head)
         held = ledger.held(slot)
-        if held >= min(self._need(head), ledger.cpus):
-            return True
         if held:
+            if held >= min(need, ledger.cpus):
+                return True
             self._context.granted(ledger.release(slot))
-        if ledger.claim(slot, self.name, self._need(head)):
+        if ledger.claim(slot, self.name, need):
             return True
         self._waiting.add(slot)
         return False
@@ -219,7 +239,7 @@ class Pool:
             self._short.add(slot)
         else:
             self._short.discard(slot)
-        several = {id(call.spec): call.spec for call in calls}.values()
+        several = (calls[0].spec,) if len(calls) == 1 else {id(call.spec): call.spec for call in calls}.values()
         try:
             slot.send(calls, several)
         except FrameError as error:
@@ -309,6 +329,8 @@ class Pool:
     def said(self, slot: Slot, frames: list[tuple[Header, list[bytes]]]) -> None:
         """Frames of a worker."""
         listener, done = self._context.listener, list[Block | list[Outcome]]()
+        if len(frames) == 1 and len(slot.calls) == 1 and not self.queue and self._alone(slot, *frames[0]):
+            return
         for header, buffers in frames:
             if header["k"] == "done":
                 done.append(self._done(slot, unpack_block(buffers[0])))
@@ -327,6 +349,23 @@ class Pool:
                 self._announce(slot, next(iter(slot.calls.values())), time.time())
             listener.room(self.name)
 
+    def _alone(self, slot: Slot, header: Header, buffers: list[bytes]) -> bool:
+        """Take the one result that there is to come, if that is what a frame is."""
+        if header["k"] != "done":
+            return False
+        block = unpack_block(buffers[0])
+        call = slot.ended(block.requests[0], block.attempts[0]) if len(block) == 1 else None
+        if call is None:
+            return False
+        block.slot, block.pid = slot.index, slot.pid
+        self._recalled.discard(call.request)
+        self._context.listener.done(block)
+        self._seconds = self._context.durations.learn(call.spec.task, block.seconds[0])
+        if not slot.calls:
+            self._after(slot)
+        self._context.listener.room(self.name)
+        return True
+
     def _report(self, done: list[Block | list[Outcome]]) -> None:
         for some in done:
             if isinstance(some, Block):
@@ -343,7 +382,10 @@ class Pool:
             if slot.draining or slot.spent:
                 slot.end()
                 return
-        self.pump()
+        if self.queue:
+            self.pump()
+        else:
+            self._withdraw()
         if slot.idle:
             self._steal()
             self._context.handles.idle(slot)

@@ -73,6 +73,7 @@ class WorkerConnection(Incoming):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
+        super().connection_made(transport)
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._open_transports.add(transport)
@@ -93,8 +94,9 @@ class WorkerConnection(Incoming):
             self._slot.received(self, frames)
         return None
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, error: Exception | None) -> None:
         """Tell the slot."""
+        super().connection_lost(error)
         assert self._transport is not None
         self._open_transports.discard(self._transport)
         if self._slot is not None:
@@ -142,6 +144,7 @@ class Slot:
         self._loop = loop
         self._batches: list[set[int]] = []  # the calls that each open batch still has
         self._blobs: set[str] = set()
+        self._kind: CallSpec | None = None  # the process has been sent all that calls of this kind need
         self._sources: dict[str, str] = {}
         self._killed: int | None = None
         self._closed = False
@@ -200,6 +203,7 @@ class Slot:
         self._connections.clear()
         self._blobs.clear()
         self._sources.clear()
+        self._kind = None
         self.used = self.spent = False
         env = thread_limits(threads)
         order = setup(self._token, str(self._blame_path), pins), InheritedFd(fds), env, max(idle, 30.0)
@@ -351,6 +355,17 @@ class Slot:
         self.since = time.monotonic()
         self._write("work", b"".join(parts) if len(parts) > 1 else parts[0])
 
+    def send_one(self, call: Call) -> None:
+        """Send a call by itself, of which nothing has to be asked first, to a process that has nothing to do."""
+        if call.spec is not self._kind:
+            self.send([call], (call.spec,))
+            self._kind = call.spec
+            return
+        self.calls[call.request] = call
+        self._batches.append({call.request})
+        self.since = time.monotonic()
+        self._write("work", encode(*pack_calls([call], self._sources)))
+
     def answer(self, sha256: str) -> None:
         """Send a function that the process had to forget."""
         self._write("work", self._blob(sha256))
@@ -429,6 +444,17 @@ class Slot:
             self.leaving = False
             self._asked.clear()
         return calls
+
+    def ended(self, request: int, attempt: int) -> Call | None:
+        """Take the only call off the slot, if it is that one."""
+        call = self.calls.get(request)
+        if call is None or call.attempt != attempt or len(self.calls) != 1:
+            return None
+        for kept in (self.calls, self._batches, self.announced, self.stops, self._asked):
+            kept.clear()
+        self.since = time.monotonic()
+        self.leaving = False
+        return call
 
     def _blob(self, sha256: str) -> bytes:
         self._blobs.add(sha256)

@@ -275,9 +275,10 @@ class Worker:
         for name, text in header.get("x", {}).items():
             keep_source(name, text)
         calls = unpack_calls(buffers[0])
+        back = []
         with self._guard:
-            back = [call.request for call in calls if call.request in self._recalled]
-            if back:
+            if self._recalled:
+                back = [call.request for call in calls if call.request in self._recalled]
                 self._recalled.difference_update(back)
                 calls = [call for call in calls if call.request not in back]
             self._pending.extend(calls)
