@@ -333,11 +333,12 @@ def test_card_in_the_hand_lies_over_the_others_and_nothing_else_moves_meanwhile(
     expect(picture.editor).to_have_attribute("data-held", "")
     top = "([x, y]) => document.elementFromPoint(x, y).closest('[data-place]').getAttribute('aria-label')"
     picture.page.wait_for_function(f"at => ({top})(at) === 'socket load'", arg=[other["x"] + 5, other["y"] + 5])
-    moving = "() => document.getAnimations().filter(one => one.playState === 'running').length"
-    assert picture.page.evaluate(moving) == 0
+    moving = "document.getAnimations().filter(one => one.playState === 'running').length"
+    # what comes to an end by itself may still be on its way
+    picture.page.wait_for_function(f"() => {moving} === 0")
     picture.page.mouse.up()
     expect(picture.editor).not_to_have_attribute("data-held", "")
-    assert picture.page.evaluate(moving) > 0
+    picture.page.wait_for_function(f"() => {moving} > 0")
 
 
 GLIDE = """async label => {

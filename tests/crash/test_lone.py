@@ -186,3 +186,15 @@ def test_a_result_log_that_is_removed_is_made_anew(alone, marks):
     numbers.append(ask(alone, 1))
     alone.kill_engine()
     stands(alone, numbers, marks)
+
+
+def test_results_that_fill_their_log_again_and_again_stand_when_the_engine_is_killed(alone):
+    # with the result that is twice as long, some 1.5 kB of the log each
+    texts = [f"{x:500}" for x in range(result_log.LOG_BYTES // 700)]
+    numbers = []
+    for text in texts:
+        accepted = alone.client.submit([("leave", alone.values({"x": text}))])
+        numbers.append(accepted[0])
+        assert alone.client.load(alone.client.finished(accepted[0]).result(60)["value"]) == 2 * text
+    alone.kill_engine()
+    assert [alone.result(number) for number in numbers] == [2 * text for text in texts]

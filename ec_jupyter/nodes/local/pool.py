@@ -351,11 +351,9 @@ class Pool:
 
     def _alone(self, slot: Slot, header: Header, buffers: list[bytes]) -> bool:
         """Take the one result that there is to come, if that is what a frame is."""
-        if header["k"] != "done":
-            return False
-        block = unpack_block(buffers[0])
-        call = slot.ended(block.requests[0], block.attempts[0]) if len(block) == 1 else None
-        if call is None:
+        block = unpack_block(buffers[0]) if header["k"] == "done" else None
+        call = slot.ended(block.requests[0], block.attempts[0]) if block is not None and len(block) == 1 else None
+        if block is None or call is None:
             return False
         block.slot, block.pid = slot.index, slot.pid
         self._recalled.discard(call.request)
@@ -382,10 +380,7 @@ class Pool:
             if slot.draining or slot.spent:
                 slot.end()
                 return
-        if self.queue:
-            self.pump()
-        else:
-            self._withdraw()
+        self.pump()
         if slot.idle:
             self._steal()
             self._context.handles.idle(slot)
