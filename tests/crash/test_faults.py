@@ -248,9 +248,13 @@ def test_an_engine_holds_nothing_of_calls_that_are_over_and_of_clients_that_have
         held.write_text("")
         return int(wait_until(held.read_text))
 
-    # of statistics there is one point a half minute, for an hour
-    first = after(5)
-    assert after(5) - first < 1_000
+    def grown() -> int:
+        before = after(0)
+        return after(5) - before
+
+    after(5)
+    # a point of statistics, one a half minute and kept for an hour, may fall into one time; what calls leave, into each
+    assert any(grown() < 1_000 for _ in range(4))
 
 
 def test_a_database_gets_smaller_once_a_cleared_flow_is_idle(flow):
