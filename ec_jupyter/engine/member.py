@@ -9,9 +9,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-import psutil
-
 from ec_jupyter.model import Node, to_json
+from ec_jupyter.nodes import cpus as machine
 from ec_jupyter.version import VERSION
 
 NEAR = 1000
@@ -113,8 +112,8 @@ class Member:
 
 
 def _here() -> dict[str, Any]:
-    memory = psutil.virtual_memory()
+    memory = machine.memory()
     return {
-        "host": platform.node(), "python": platform.python_version(), "version": VERSION,
-        "round_trip": None, "memory": {"used": memory.total - memory.available, "total": memory.total},
+        "host": platform.node(), "python": platform.python_version(), "version": VERSION, "round_trip": None,
+        "memory": None if memory is None else {"used": memory[0], "total": memory[1]},
     }  # fmt: skip

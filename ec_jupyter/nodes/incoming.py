@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
+from typing import cast
+
+log = logging.getLogger(__name__)
 
 # what is read is taken out at once: one does for all connections of a loop, and of no second loop in another thread
 _memory = memoryview(bytearray(256 * 1024))
@@ -17,6 +21,7 @@ class Incoming(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """It is open."""
+        self.line = cast(asyncio.Transport, transport)
         self._fd = transport.get_extra_info("socket").fileno()
         _open[self._fd] = self
 
@@ -48,6 +53,10 @@ def read_now(fd: int) -> bool:
         return False
     try:
         connection.buffer_updated(count)
+    except OSError:
+        # as the loop does: the other side begins anew
+        log.exception("a connection is closed")
+        connection.line.abort()
     except Exception as error:  # noqa: BLE001 - told as the loop tells of what it calls itself
         told = {"message": "what has come was not taken", "exception": error}
         asyncio.get_running_loop().call_exception_handler(told)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from ec_jupyter.client.launch import running, stop
 from ec_jupyter.notebook.flow import Flow, open_flow
@@ -400,12 +401,12 @@ def saved_layouts(page: Any) -> str:
 
 def test_the_status_bar_counts_the_flows_that_run_and_says_nothing_of_none(show: Any, flow: Flow, lab: Lab) -> None:
     # those that other tests have started stay for a while
-    for place in lab.root.glob("*/.ec_jupyter/*"):
+    for place in lab.root.rglob(".ec_jupyter/*"):
         stop(place, place.name)
     flow.submit("double", 13).wait(60)
     page = show()
     status = page.locator(".ec-status")
-    wait_for(lambda: status.inner_text() == "1 flow running · 1 failed")
+    expect(status).to_have_text("1 flow running · 1 failed", use_inner_text=True, timeout=60_000)
     page.evaluate("key => jupyterapp.commands.execute('ec-jupyter:stop', {key})", key(flow))
     status.wait_for(state="hidden")
 

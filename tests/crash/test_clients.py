@@ -66,6 +66,17 @@ def test_an_engine_that_can_take_no_further_connection_goes_on_and_takes_it_late
     assert other.engine == flow.engine == pid
 
 
+def test_an_engine_that_can_open_no_further_file_takes_an_edit_and_shows_its_nodes(flow):
+    flow.socket(echo)
+    assert flow.result(flow.submit("echo", x=1)) == 1
+    pid, limits = flow.engine, resource.prlimit(flow.engine, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (0, limits[1]))
+    flow.socket(echo, "again")
+    assert flow.result(flow.submit("again", x=2)) == 2
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+    assert flow.engine == pid
+
+
 def greeted(flow: Flow, secret: str) -> socket.socket:
     """A bare connection on which a client has said hello."""
     line = launch.reach(flow.folder, "main", sys.executable, [])
