@@ -209,14 +209,19 @@ def test_a_question_is_answered_though_an_engine_says_hello_and_is_gone(make_flo
 
 
 AT_A_TERMINAL = """
-import fcntl, signal, sys, termios
+import fcntl, os, signal, sys, termios
 from pathlib import Path
 from ec_jupyter.client.client import Client
 # who runs these tests in the background ignores it
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# a signal that comes just before a read would leave it waiting: this one has it in writing
+interrupted, woken = os.pipe()
+os.set_blocking(woken, False)
+signal.set_wakeup_fd(woken)
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 print("engine", Client.open(Path(sys.argv[1]), "main", linger=600.0, cpus=2).engine_pid, flush=True)
-sys.stdin.read()
+os.read(interrupted, 1)
+sys.exit("interrupted")
 """
 
 
