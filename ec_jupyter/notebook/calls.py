@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.client.commands import respond
 from ec_jupyter.client.submit import LOOK_SECONDS, Number
+from ec_jupyter.client.texts import status_rows, troubled
 from ec_jupyter.client.waits import Deadline, background, beating, wake
 from ec_jupyter.errors import ArgumentsError
 from ec_jupyter.flow.columns import unpacked
@@ -25,7 +26,7 @@ from ec_jupyter.notebook.progress import Bar
 from ec_jupyter.notebook.queries import STATES, Queries
 from ec_jupyter.notebook.rendering import going_on
 from ec_jupyter.notebook.request import Request, Run
-from ec_jupyter.notebook.tables import Report, troubled
+from ec_jupyter.notebook.tables import Report
 from ec_jupyter.notebook.views import Processor, Socket
 from ec_jupyter.notebook.waiting import Question, Waiting
 from ec_jupyter.wire import Value
@@ -424,8 +425,7 @@ class Calls(Queries):
         # a moment at least: it has answered just now
         left = None if deadline.left is None else max(deadline.left, LOOK_SECONDS)
         counts, _ = self._client.ask("query", {"what": "counts"}, timeout=left)
-        rows = [
-            row for row in self._status_rows(counts) if row["arrived"] or row["waiting"] or row["failed"] or row["note"]
-        ]
+        rows = status_rows(self._client.topology, counts)
+        left_over = [row for row in rows if row["arrived"] or row["waiting"] or row["failed"] or row["note"]]
         said = ", ".join(f"{number} {word}" for word, number in facts.items())
-        return Report(facts, rows, ["socket", *STATES, "note"], f"nothing is queued or running; {said}")
+        return Report(facts, left_over, ["socket", *STATES, "note"], f"nothing is queued or running; {said}")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
-from ec_jupyter.notebook.tables import Table, clock_text, seconds_text, shown
+from ec_jupyter.client.texts import bytes_text, clock_text, number_text, seconds_text, shown
+from ec_jupyter.notebook.tables import Table
 
 _STATISTICS = {
     "of": "of", "name": "name", "ended": "calls", "failed": "failed", "per_second": "per second",
@@ -42,21 +43,6 @@ def _figures(row: dict[str, Any]) -> dict[str, Any]:
     plain = dict.fromkeys(("per_second", "queued", "running", "cpu"), number_text)
     texts = shown(row, memory=bytes_text, **times, **plain)
     return {"time": clock_text(row.get("time")), **{word: texts[key] for key, word in _STATISTICS.items()}}
-
-
-def number_text(number: float) -> str:
-    """A rate or a mean as people write it."""
-    return f"{number:.0f}" if number >= 100 or not number else f"{number:.2g}"
-
-
-def bytes_text(number: int) -> str:
-    """An amount of memory as people write it; nothing where none is known."""
-    amount = float(number)
-    for unit in ("B", "KiB", "MiB"):
-        if amount < 1024:
-            return f"{amount:.0f} {unit}" if amount else ""
-        amount /= 1024
-    return f"{amount:.1f} GiB"
 
 
 def log_lines(rows: list[dict[str, Any]]) -> Figures:

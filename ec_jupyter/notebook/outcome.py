@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from ec_jupyter.client.texts import OWN_LINE
 from ec_jupyter.errors import (
     EcError,
     JoinExpiredError,
@@ -18,7 +19,6 @@ from ec_jupyter.errors import (
     WorkerDiedError,
 )
 from ec_jupyter.notebook.rendering import Rendering
-from ec_jupyter.notebook.tables import OWN_LINE
 from ec_jupyter.wire import Value
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from html import escape
 from typing import Any
 
-from ec_jupyter.notebook.tables import cpus_text
+from ec_jupyter.client.texts import cpus_text
 
 
 def outline(topology: dict[str, Any], name: str) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
+from ec_jupyter.client.texts import progress_text
 from ec_jupyter.notebook.config import settings
 
 _ENDED = ("done", "failed", "cancelled", "skipped")
@@ -77,14 +78,6 @@ def under_way(counts: dict[str, Any]) -> tuple[float, str]:
     said = {name: row["progress"] for name, row in counts.get("sockets", {}).items() if row.get("progress")}
     part = sum(one["calls"] * min(one["done"] / one["total"], 1.0) for one in said.values() if one["total"])
     return round(part, 2) or 0, ", ".join(f"{name}: {progress_text(one)}" for name, one in said.items())
-
-
-def progress_text(said: dict[str, Any] | None) -> str:
-    """What a task says with `ec_jupyter.progress`, as people write it: ``3 of 10 files``."""
-    if not said:
-        return ""
-    of = "" if said["total"] is None else f" of {said['total']:,}"
-    return f"{said['done']:,}{of} {said['text']}".rstrip()
 
 
 def _made(name: str) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.client.client import unpack
+from ec_jupyter.client.texts import clock_text, error_text, headline, progress_text, seconds_text, shown, status_rows
 from ec_jupyter.client.waits import Deadline
 from ec_jupyter.errors import ArgumentsError, RequestNotFoundError
 from ec_jupyter.flow.columns import unpacked
@@ -17,11 +18,10 @@ from ec_jupyter.nodes.current import rebuilt
 from ec_jupyter.notebook import figures
 from ec_jupyter.notebook.lookup import Lookup
 from ec_jupyter.notebook.parts import check_own
-from ec_jupyter.notebook.progress import progress_text
 from ec_jupyter.notebook.request import Lineage, Request, Run
-from ec_jupyter.notebook.tables import Report, Table, Tree, clock_text, error_text, headline, seconds_text, shown
+from ec_jupyter.notebook.tables import Report, Table, Tree
 from ec_jupyter.notebook.views import Socket
-from ec_jupyter.notebook.waiting import Question, Waiting, asked_text
+from ec_jupyter.notebook.waiting import Question, Waiting
 from ec_jupyter.wire import Value
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ class Queries(Lookup):
         """Counts of every socket, processor and node, as of now."""
         counts, _ = self._client.ask("query", {"what": "counts"})
         columns = ["socket", "processor", *STATES, "progress", "note"]
-        return Report(counts, self._status_rows(counts), columns, headline(counts))
+        return Report(counts, status_rows(self._client.topology, counts), columns, headline(counts))
 
     def statistics(
         self,
@@ -233,31 +233,6 @@ class Queries(Lookup):
             if older is None:
                 break
         return [line for page in reversed(pages) for line in page]
-
-    def _status_rows(self, counts: dict[str, Any]) -> list[dict[str, Any]]:
-        known = self._client.topology["sockets"]
-        processors = self._client.topology["processors"]
-        rows = []
-        for name, states in counts["sockets"].items():
-            record = known.get(name, {})
-            processor = record.get("processor", "")
-            paused = record.get("paused") or processors.get(processor, {}).get("paused")
-            stale = record.get("task", {}).get("stale")
-            fed = {p["argument"] for p in self._client.topology["plugs"] if p["target"] == name}
-            unfed = [argument for argument in record.get("needed", ()) if argument not in fed] if fed else []
-            notes = [
-                # the reason stands above the table
-                (states.get("aside") or "").partition(": ")[0],
-                asked_text(states.get("asked", 0)),
-                "paused" if paused else "",
-                f"stale: {', '.join(stale)}" if stale else "",
-                f"waits for {', '.join(unfed)}: nothing plugged" if unfed else "",
-            ]
-            note = "; ".join(filter(None, notes))
-            arrived, progress = sum(states["arrived"].values()), progress_text(states["progress"])
-            row = {**states, "arrived": arrived, "progress": progress, "note": note}
-            rows.append({"socket": name, "processor": processor, **row})
-        return rows
 
     def tree(self) -> Tree:
         """Nodes, agents, workers, processors, sockets, tasks and arguments, as an outline."""

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.client.seen import displayed
 from ec_jupyter.client.submit import LOOK_SECONDS, Number
+from ec_jupyter.client.texts import clock_text, error_line, error_text, progress_text, seconds_text, shown, troubled
 from ec_jupyter.client.waits import Deadline, awaited, until
 from ec_jupyter.errors import EcError
 from ec_jupyter.flow.columns import unpacked
 from ec_jupyter.flow.states import ASKED
 from ec_jupyter.notebook.outcome import error_of, value_of
 from ec_jupyter.notebook.parts import Part
-from ec_jupyter.notebook.progress import progress_text
 from ec_jupyter.notebook.rendering import going_on
-from ec_jupyter.notebook.tables import Table, clock_text, error_line, error_text, seconds_text, shown, troubled
+from ec_jupyter.notebook.tables import Table
 from ec_jupyter.wire import Value
 
 if TYPE_CHECKING:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import re
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from html import escape
 from typing import Any, overload
 
+from ec_jupyter.client.texts import aligned, cell_text
+
 SHOWN = 60
 """Rows a table shows; it holds them all."""
-
-_CELL = 60
-
-OWN_LINE = re.compile(r'^  File "<socket [^"]+>", line (\d+), in \S+$', re.MULTILINE)
-"""Where a traceback of a worker is in the cell of the task."""
 
 
 class Table(Sequence[Any]):
@@ -93,17 +88,15 @@ class Table(Sequence[Any]):
         return pd.DataFrame(self.rows)
 
     def _cells(self) -> list[list[str]]:
-        return [[_shown(row.get(column)) for column in self.columns] for row in map(self._text, self._records[:SHOWN])]
+        return [
+            [cell_text(row.get(column)) for column in self.columns] for row in map(self._text, self._records[:SHOWN])
+        ]
 
     def _more(self) -> str:
         return f"… {len(self._records) - SHOWN} more" if len(self._records) > SHOWN else ""
 
     def __repr__(self) -> str:
-        cells = self._cells()
-        widths = [max(len(c), *(len(row[i]) for row in cells), 0) for i, c in enumerate(self.columns)]
-        lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in cells]
-        head = "  ".join(c.ljust(w) for c, w in zip(self.columns, widths, strict=True)).rstrip()
-        body = [head, *lines] if lines else ["(none)"]
+        body = aligned(self.columns, self._cells()) if self._records else ["(none)"]
         return "\n".join(filter(None, [self.title, *body, self._more()]))
 
     def _repr_html_(self) -> str:
@@ -187,83 +180,6 @@ def _branches(level: Any) -> list[tuple[str, list[Any]]]:
     return found
 
 
-def error_line(error: Any) -> str:
-    """What a request failed with, in one line."""
-    if not isinstance(error, dict):
-        return "" if error is None else str(error)
-    first, _, rest = str(error.get("message", "")).strip().partition("\n")
-    return f"{error.get('type', 'error')}: {first}{' …' if rest else ''}"
-
-
-def error_text(error: Any) -> str:
-    """The same in a cell of a table, with the line of the task's cell: ``ValueError: no such day (line 3)``."""
-    text, lines = error_line(error), OWN_LINE.findall((error or {}).get("traceback") or "")
-    at = f" (line {lines[-1]})" if lines else ""
-    return (text if len(text) + len(at) <= _CELL else text[: _CELL - len(at) - 1] + "…") + at
-
-
-def seconds_text(seconds: float | None) -> str:
-    """A length of time as people write it."""
-    if seconds is None:
-        return ""
-    for limit, divisor, unit in ((0.001, 1e-6, "µs"), (1, 1e-3, "ms"), (120, 1, "s"), (7200, 60, "min")):
-        if seconds < limit:
-            return f"{seconds / divisor:.3g} {unit}"
-    return f"{seconds / 3600:.1f} h"
-
-
-def clock_text(moment: float | None) -> str:
-    """A wall-clock time, today's without its date."""
-    if moment is None:
-        return ""
-    then = time.localtime(moment)
-    today = time.localtime()[:3] == then[:3]
-    return time.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M:%S", then)
-
-
-def cpus_text(processor: Mapping[str, Any]) -> str:
-    """CPUs of a processor, as a topology has it, and the nodes where they are."""
-    cpus, nodes = processor["cpus"], processor.get("nodes") or {}
-    if len(nodes) > 1:
-        return ", ".join(f"{node}: {'all' if n is None else n}" for node, n in nodes.items())
-    text = "all CPUs" if cpus is None else f"{cpus} CPU{'' if cpus == 1 else 's'}"
-    return text + "".join(f" of {node}" for node in nodes)
-
-
 def shown(row: dict[str, Any], **texts: Callable[[Any], str]) -> dict[str, Any]:
     """A row whose named columns are text; the others are as they were."""
     return {**row, **{name: text(row.get(name)) for name, text in texts.items()}}
-
-
-def _shown(value: Any) -> str:
-    text = "" if value is None else ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
-    text = " ".join(text.split())
-    return text if len(text) <= _CELL else text[: _CELL - 1] + "…"
-
-
-def headline(counts: dict[str, Any]) -> str:
-    """How a flow's nodes are, and whether it is at work, as one line."""
-    nodes = ", ".join(map(_node_text, counts.get("nodes", ())))
-    aside = "".join(f"; {unit} is set aside: {why}" for unit, why in counts.get("aside", {}).items())
-    alone = "".join(f"; request {request} runs alone: {why}" for request, why in counts.get("alone", {}).items())
-    return f"{nodes}; {'idle' if counts.get('idle') else 'at work'}{troubled(counts)}{alone}{aside}"
-
-
-def troubled(counts: dict[str, Any], only: str | None = None) -> str:
-    """Which processors cannot start workers for what is queued, and why; of all, or of `only` one."""
-    rows = {name: row for name, row in counts.get("processors", {}).items() if only in (None, name)}
-    return "".join(
-        f"; processor {name!r} cannot start workers: {row['trouble']}"
-        for name, row in rows.items()
-        if row.get("trouble") and row["queued"]
-    )
-
-
-def _node_text(node: dict[str, Any]) -> str:
-    text = f"{node['name']}: {node.get('used', 0)} of {node['cpus']} CPUs in use" if node["cpus"] else node["name"]
-    if node.get("others"):
-        text += f", {node['others']} by your other flows"
-    state = node.get("state", "up")
-    if state == "up":
-        return text
-    return f"{text}, {state}" + (f" ({node['error']})" if node.get("error") else "")

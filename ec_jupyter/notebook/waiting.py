@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ec_jupyter.client.texts import clock_text
 from ec_jupyter.errors import ArgumentsError
 from ec_jupyter.flow.options import shown
 from ec_jupyter.notebook.parts import Part
-from ec_jupyter.notebook.tables import clock_text
 
 if TYPE_CHECKING:
     from ec_jupyter.notebook.flow import Flow
@@ -17,11 +17,6 @@ if TYPE_CHECKING:
 
 PERSON = "a person"
 """What a question lacks."""
-
-
-def asked_text(n: int) -> str:
-    """How many requests ask a person, in words; empty for none."""
-    return "" if not n else f"{n} wait{'s' if n == 1 else ''} for a person"
 
 
 class Waiting(Part):

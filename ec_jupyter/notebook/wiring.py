@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, overload
 
 from ec_jupyter.client import names
+from ec_jupyter.client.texts import clock_text, shown
 from ec_jupyter.errors import (
     DeclarationError,
     ProcessorNotFoundError,
@@ -25,7 +26,7 @@ from ec_jupyter.notebook.parts import check_own
 from ec_jupyter.notebook.receipts import Receipt
 from ec_jupyter.notebook.shipping import Shipment, ship
 from ec_jupyter.notebook.stale import WATCH
-from ec_jupyter.notebook.tables import Table, clock_text, shown
+from ec_jupyter.notebook.tables import Table
 from ec_jupyter.notebook.views import Plug, Processor, Socket
 from ec_jupyter.notebook.written import written
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from jupyter_server.utils import url_path_join
 
+from ec_jupyter.client.keys import PATTERN
 from ec_jupyter.server import handlers, live, managing
 from ec_jupyter.server.flows import EVENTS, Flows
-from ec_jupyter.server.keys import PATTERN
 
 if TYPE_CHECKING:
     from jupyter_events import EventLogger

@@ -14,11 +14,10 @@ from jupyter_server.base.handlers import APIHandler
 from jupyter_server.utils import url_escape, url_path_join
 from tornado import web
 
-from ec_jupyter.client import commands, scene
+from ec_jupyter.client import commands, probe, scene
 from ec_jupyter.client.client import Client
 from ec_jupyter.client.launch import running
 from ec_jupyter.errors import EcError, EngineError, RequestNotFoundError
-from ec_jupyter.server import probe
 from ec_jupyter.server.checks import Refused, check_numbers, field, read_object, told
 from ec_jupyter.server.flows import Flows
 

@@ -10,11 +10,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from ec_jupyter.client import probe
 from ec_jupyter.client.client import PYTHON, Client
 from ec_jupyter.client.launch import running
 from ec_jupyter.engine.trust import trusted
 from ec_jupyter.errors import EngineLostError
-from ec_jupyter.server import probe
 
 UNUSED_SECONDS = 20.0
 """Seconds that a connection stays open after its last use: an idle engine waits for its clients."""

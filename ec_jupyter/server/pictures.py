@@ -11,13 +11,12 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
-from ec_jupyter.client import scene
+from ec_jupyter.client import probe, scene
 from ec_jupyter.client.client import Client
 from ec_jupyter.client.connection import EngineState
 from ec_jupyter.client.launch import running
 from ec_jupyter.client.numbers import Numbers
 from ec_jupyter.errors import EcError
-from ec_jupyter.server import probe
 from ec_jupyter.server.links import Links
 
 log = logging.getLogger(__name__)

@@ -16,9 +16,9 @@ from urllib.parse import urlencode
 
 import pytest
 
+from ec_jupyter.client import probe
 from ec_jupyter.client.seen import checked
 from ec_jupyter.nodes.worker.look import look
-from ec_jupyter.server import probe
 from tests.browser.labkit import Lab
 
 PAGE = Path(__file__).parent / "page"

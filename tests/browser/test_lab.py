@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
+from ec_jupyter.client import probe
 from ec_jupyter.client.launch import running, stop
 from ec_jupyter.notebook.flow import Flow, open_flow
-from ec_jupyter.server import probe
 from tests.attacks import ATTACKS
 from tests.browser.conftest import Pages
 from tests.browser.labkit import TOKEN, Lab, overheard, wait_for

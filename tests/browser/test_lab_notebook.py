@@ -16,7 +16,7 @@ import pytest
 from nbconvert import HTMLExporter
 from nbformat.sign import NotebookNotary
 
-from ec_jupyter.server import probe
+from ec_jupyter.client import probe
 from tests.attacks import ATTACKS
 from tests.browser.conftest import Pages
 from tests.browser.labkit import TOKEN, Lab, overheard, wait_for

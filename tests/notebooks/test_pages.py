@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ec_jupyter.server import probe
+from ec_jupyter.client import probe
 from tests.kernel.conftest import Kernel
 from tests.notebooks.blocks import Block, blocks_of, check_python
 

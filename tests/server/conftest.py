@@ -44,8 +44,8 @@ from pytest_jupyter.jupyter_server import (  # noqa: F401
 )
 from tornado.httpclient import HTTPClientError
 
+from ec_jupyter.client import probe
 from ec_jupyter.notebook.flow import Flow, open_flow
-from ec_jupyter.server import probe
 from ec_jupyter.server.extension import SETTING
 
 

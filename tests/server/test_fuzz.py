@@ -59,6 +59,6 @@ def test_no_body_ends_in_a_fault_of_the_server_or_the_engine(web: Any, flow: Any
     web.flows.changed()
     assert web.good("flows")["flows"][0]["running"]
     # the same engine, and it works
-    from ec_jupyter.server import probe
+    from ec_jupyter.client import probe
 
     assert probe.ask(flow.folder)["engine"] == process

@@ -18,10 +18,10 @@ from jupyter_server.auth import Authorizer
 from tornado.httpclient import HTTPClientError
 
 from ec_jupyter import ask
+from ec_jupyter.client import probe
 from ec_jupyter.client.client import Client
 from ec_jupyter.client.launch import running
 from ec_jupyter.engine import open_lots
-from ec_jupyter.server import probe
 
 ADDRESSES = [
     ("GET", ("flows",)),

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from ec_jupyter.client import probe
 from ec_jupyter.errors import ArgumentsError
 from ec_jupyter.notebook.notes import FlowWarning
-from ec_jupyter.server import probe
 
 WIRING = """
 flow, told = ec.flow(), []

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from ec_jupyter.client import probe
 from ec_jupyter.engine import store as module
 from ec_jupyter.engine.migrate import SCHEMA
 from ec_jupyter.engine.store import Store, make_folder, mount_type
 from ec_jupyter.errors import StoreDamagedError, StoreError, StoreFullError, StoreLockedError, StoreReadOnlyError
-from ec_jupyter.server import probe
 
 
 @pytest.fixture

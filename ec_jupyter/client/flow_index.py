@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from ec_jupyter.client import probe
+from ec_jupyter.client.keys import NAME, key_of
 from ec_jupyter.engine.folder import FLOWS
-from ec_jupyter.server import probe
-from ec_jupyter.server.keys import NAME, key_of
 
 SKIPPED = {"node_modules", "__pycache__", "site-packages"}
 DEPTH = 8

@@ -1,0 +1,159 @@
+"""What is told of a flow, as people read it in a terminal or a table: times, errors, counts, rows in columns."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+OWN_LINE = re.compile(r'^  File "<socket [^"]+>", line (\d+), in \S+$', re.MULTILINE)
+"""Where a traceback of a worker is in the cell of the task."""
+
+
+CELL = 60
+"""Characters in a cell of a table."""
+
+
+def cell_text(value: Any) -> str:
+    """A value in a cell of a table, in one line."""
+    text = "" if value is None else ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    text = " ".join(text.split())
+    return text if len(text) <= CELL else text[: CELL - 1] + "…"
+
+
+def aligned(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table: the names of its columns, then its rows."""
+    lines = [columns, *rows]
+    widths = [max(len(line[at]) for line in lines) for at in range(len(columns))]
+    return ["  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines]
+
+
+def error_line(error: Any) -> str:
+    """What a request failed with, in one line."""
+    if not isinstance(error, dict):
+        return "" if error is None else str(error)
+    first, _, rest = str(error.get("message", "")).strip().partition("\n")
+    return f"{error.get('type', 'error')}: {first}{' …' if rest else ''}"
+
+
+def error_text(error: Any) -> str:
+    """The same in a cell of a table, with the line of the task's cell: ``ValueError: no such day (line 3)``."""
+    text, lines = error_line(error), OWN_LINE.findall((error or {}).get("traceback") or "")
+    at = f" (line {lines[-1]})" if lines else ""
+    return (text if len(text) + len(at) <= CELL else text[: CELL - len(at) - 1] + "…") + at
+
+
+def seconds_text(seconds: float | None) -> str:
+    """A length of time as people write it."""
+    if seconds is None:
+        return ""
+    for limit, divisor, unit in ((0.001, 1e-6, "µs"), (1, 1e-3, "ms"), (120, 1, "s"), (7200, 60, "min")):
+        if seconds < limit:
+            return f"{seconds / divisor:.3g} {unit}"
+    return f"{seconds / 3600:.1f} h"
+
+
+def clock_text(moment: float | None) -> str:
+    """A wall-clock time, today's without its date."""
+    if moment is None:
+        return ""
+    then = time.localtime(moment)
+    today = time.localtime()[:3] == then[:3]
+    return time.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M:%S", then)
+
+
+def cpus_text(processor: Mapping[str, Any]) -> str:
+    """CPUs of a processor, as a topology has it, and the nodes where they are."""
+    cpus, nodes = processor["cpus"], processor.get("nodes") or {}
+    if len(nodes) > 1:
+        return ", ".join(f"{node}: {'all' if n is None else n}" for node, n in nodes.items())
+    text = "all CPUs" if cpus is None else f"{cpus} CPU{'' if cpus == 1 else 's'}"
+    return text + "".join(f" of {node}" for node in nodes)
+
+
+def shown(row: dict[str, Any], **texts: Callable[[Any], str]) -> dict[str, Any]:
+    """A row whose named columns are text; the others are as they were."""
+    return {**row, **{name: text(row.get(name)) for name, text in texts.items()}}
+
+
+def headline(counts: dict[str, Any]) -> str:
+    """How a flow's nodes are, and whether it is at work, as one line."""
+    nodes = ", ".join(map(_node_text, counts.get("nodes", ())))
+    aside = "".join(f"; {unit} is set aside: {why}" for unit, why in counts.get("aside", {}).items())
+    alone = "".join(f"; request {request} runs alone: {why}" for request, why in counts.get("alone", {}).items())
+    return f"{nodes}; {'idle' if counts.get('idle') else 'at work'}{troubled(counts)}{alone}{aside}"
+
+
+def troubled(counts: dict[str, Any], only: str | None = None) -> str:
+    """Which processors cannot start workers for what is queued, and why; of all, or of `only` one."""
+    rows = {name: row for name, row in counts.get("processors", {}).items() if only in (None, name)}
+    return "".join(
+        f"; processor {name!r} cannot start workers: {row['trouble']}"
+        for name, row in rows.items()
+        if row.get("trouble") and row["queued"]
+    )
+
+
+def _node_text(node: dict[str, Any]) -> str:
+    text = f"{node['name']}: {node.get('used', 0)} of {node['cpus']} CPUs in use" if node["cpus"] else node["name"]
+    if node.get("others"):
+        text += f", {node['others']} by your other flows"
+    state = node.get("state", "up")
+    if state == "up":
+        return text
+    return f"{text}, {state}" + (f" ({node['error']})" if node.get("error") else "")
+
+
+def progress_text(said: dict[str, Any] | None) -> str:
+    """What a task says with `ec_jupyter.progress`, as people write it: ``3 of 10 files``."""
+    if not said:
+        return ""
+    of = "" if said["total"] is None else f" of {said['total']:,}"
+    return f"{said['done']:,}{of} {said['text']}".rstrip()
+
+
+def asked_text(n: int) -> str:
+    """How many requests ask a person, in words; empty for none."""
+    return "" if not n else f"{n} wait{'s' if n == 1 else ''} for a person"
+
+
+def number_text(number: float) -> str:
+    """A rate or a mean as people write it."""
+    return f"{number:.0f}" if number >= 100 or not number else f"{number:.2g}"
+
+
+def bytes_text(number: int) -> str:
+    """An amount of memory as people write it; nothing where none is known."""
+    amount = float(number)
+    for unit in ("B", "KiB", "MiB"):
+        if amount < 1024:
+            return f"{amount:.0f} {unit}" if amount else ""
+        amount /= 1024
+    return f"{amount:.1f} GiB"
+
+
+def status_rows(topology: Mapping[str, Any], counts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A row for each socket: its counts, and what is to be said of it."""
+    known, processors = topology["sockets"], topology["processors"]
+    rows = []
+    for name, states in counts["sockets"].items():
+        record = known.get(name, {})
+        processor = record.get("processor", "")
+        paused = record.get("paused") or processors.get(processor, {}).get("paused")
+        stale = record.get("task", {}).get("stale")
+        fed = {p["argument"] for p in topology["plugs"] if p["target"] == name}
+        unfed = [argument for argument in record.get("needed", ()) if argument not in fed] if fed else []
+        notes = [
+            # the reason stands above the table
+            (states.get("aside") or "").partition(": ")[0],
+            asked_text(states.get("asked", 0)),
+            "paused" if paused else "",
+            f"stale: {', '.join(stale)}" if stale else "",
+            f"waits for {', '.join(unfed)}: nothing plugged" if unfed else "",
+        ]
+        note = "; ".join(filter(None, notes))
+        arrived, progress = sum(states["arrived"].values()), progress_text(states["progress"])
+        row = {**states, "arrived": arrived, "progress": progress, "note": note}
+        rows.append({"socket": name, "processor": processor, **row})
+    return rows
