@@ -169,6 +169,8 @@ class Socket:
         Seconds a value may wait for company.
     key : Condition or None
         With ``"key"``: what gives the key of a value.
+    priority : int
+        Of what waits for a CPU, calls of a higher one start first.
     """
 
     id: int
@@ -192,6 +194,7 @@ class Socket:
     hold: tuple[str, ...] = ()
     wait: float | None = None
     key: Condition | None = None
+    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,9 @@ from ec_jupyter.flow.layout import CARD_ROW, Box, Card, Place, layout
 
 ROW = CARD_ROW
 
-_OPTIONS = ("processor", "paused", "threads", "retries", "backoff", "timeout", "once", "fresh", "memory", "fixed")
+_OPTIONS = (
+    "processor", "paused", "threads", "retries", "backoff", "timeout", "once", "fresh", "memory", "priority", "fixed",
+)  # fmt: skip
 _TASK = ("version", "file", "signature", "stale", "generator", "parked")
 _PLUG = ("id", "source", "target", "argument", "on", "map", "gather", "when")
 _NODE = ("name", "cpus", "state", "host", "python", "version", "error", "note", "leaving")

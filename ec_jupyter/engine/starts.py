@@ -12,6 +12,7 @@ from ec_jupyter.engine.member import Member
 from ec_jupyter.engine.parts import Clock
 from ec_jupyter.engine.quarantine import Quarantine
 from ec_jupyter.engine.value_locator import ValueLocator
+from ec_jupyter.flow.dispatch import PLAIN, Order
 from ec_jupyter.flow.placement import Spot, caps, spread
 from ec_jupyter.model import LOCAL, Processor
 from ec_jupyter.wire import Call
@@ -116,18 +117,31 @@ class Starts:
 
     def _fill(self, name: str, sockets: list[int]) -> None:
         """What most flows need: all of a processor's CPUs are here."""
-        room = self._members[LOCAL].agent.room(name)
-        taken = self._core.dispatch.take(sockets, room) if room > 0 else []
+        room, order = self._members[LOCAL].agent.room(name), self._order()
+        if order is not PLAIN:
+            room = self._without_ahead(name, room)
+        taken = self._core.dispatch.take(sockets, room, order) if room > 0 else []
         if taken:
             self._give(name, {LOCAL: taken})
+
+    def _without_ahead(self, name: str, room: int) -> int:
+        """How many more calls a processor takes here if none is to wait there, where no other can pass it."""
+        cpus = caps(self._core.topology.processors[name], self._lent())[LOCAL]
+        idle = room > 0 and not self._core.held.used(LOCAL, name)
+        return max(room - cpus, int(idle))
 
     def _spread(self, processor: Processor, sockets: list[int]) -> None:
         core = self._core
         most = max(caps(processor, self._lent()).values())
         needs = {socket: max(1, min(core.topology.sockets[socket].threads, most)) for socket in sockets}
-        placed = spread(core.dispatch, needs, self._spots(processor), self._distance)
+        placed = spread(core.dispatch, needs, self._spots(processor), self._distance, self._order())
         if placed:
             self._give(processor.name, placed)
+
+    def _order(self) -> Order:
+        """What else than acceptance says which calls start."""
+        priorities = self._core.topology.priorities
+        return Order(priorities) if priorities else PLAIN
 
     def _give(self, processor: str, placed: dict[str, list[int]]) -> None:
         core, locator = self._core, self._locator

@@ -2,6 +2,9 @@
 
 Every socket has a lane in order of acceptance; a processor takes from the lane whose head was
 accepted first. A lane holds at most `limit` requests; the rest stays on disk until there is room.
+
+Where there are priorities, the lanes of the highest one that have something go first. None waits for ever: a lane that
+`PASSES` requests of a higher priority have passed has one turn.
 """
 
 from __future__ import annotations
@@ -9,11 +12,15 @@ from __future__ import annotations
 import heapq
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 LANE_LIMIT = 50_000
 """Requests of one socket that are kept in memory."""
+
+PASSES = 15
+"""Requests of a higher priority that start before a lane of a lower one has its turn."""
 
 
 @dataclass(slots=True)
@@ -32,6 +39,10 @@ class Lane:
         Queued requests that are only on disk.
     ceiling : int
         The last request in memory when spilling began; only older ones may join it.
+    ranks : dict of int to Lane
+        Those of its requests whose runs have a priority, by that; they are among its members, and none of them spills.
+    passed : int
+        Requests of a higher priority that started since one of this lane did.
     """
 
     queue: deque[int] = field(default_factory=deque)
@@ -39,6 +50,8 @@ class Lane:
     members: set[int] = field(default_factory=set)
     spilled: int = 0
     ceiling: int = 0
+    ranks: dict[int, Lane] = field(default_factory=dict)
+    passed: int = 0
 
     def head(self) -> int | None:
         """The request that was accepted first."""
@@ -63,6 +76,13 @@ class Lane:
         else:
             self.queue.append(request)
 
+    def of(self, rank: int) -> Lane:
+        """The lane of its requests whose runs have a priority."""
+        found = self.ranks.get(rank)
+        if found is None:
+            found = self.ranks[rank] = Lane(members=self.members)
+        return found
+
     def take(self, n: int, below: int = 1 << 62) -> list[int]:
         """Up to `n` requests that were accepted before `below`, in order."""
         taken: list[int] = []
@@ -81,18 +101,48 @@ class Lane:
         return taken
 
 
+class Order(NamedTuple):
+    """What else than the order of acceptance says which requests of some sockets start.
+
+    Attributes
+    ----------
+    priorities : mapping of int to int
+        Priorities of sockets, of those that have one.
+    most : mapping of int to int
+        How many requests of a socket may start, where that is bounded.
+    """
+
+    priorities: Mapping[int, int] = {}
+    most: Mapping[int, int] = {}
+
+
+PLAIN = Order()
+"""Nothing else."""
+
+_Ranked = tuple[int, int, Lane]
+"""Priority, socket, lane."""
+
+
 class Dispatch:
     """The lanes of all sockets."""
 
     def __init__(self, limit: int = LANE_LIMIT) -> None:
         self.limit = limit
         self.lanes: dict[int, Lane] = {}
+        self._ranked: set[int] = set()
 
-    def push(self, socket: int, request: int) -> bool:
-        """Queue a request; False if the lane is full, so that it has to be fetched from disk later."""
+    def push(self, socket: int, request: int, rank: int = 0) -> bool:
+        """Queue a request; False if the lane is full, so that it has to be fetched from disk later.
+
+        One whose run has a priority, its `rank`, is kept in any case.
+        """
         lane = self.lanes.get(socket)
         if lane is None:
             lane = self.lanes[socket] = Lane()
+        if rank:
+            self._ranked.add(socket)
+            lane.of(rank).add(request)
+            return True
         if lane.spilled and request > lane.ceiling:
             lane.spilled += 1
             return False
@@ -119,27 +169,69 @@ class Dispatch:
                 return at
         return len(requests)
 
-    def first(self, sockets: Iterable[int]) -> tuple[int, int] | None:
-        """Of these sockets, the one whose head was accepted first, and that request."""
-        heads = [(head, s) for s in sockets if (lane := self.lanes.get(s)) and (head := lane.head()) is not None]
+    def first(self, sockets: Iterable[int], order: Order = PLAIN) -> tuple[int, int] | None:
+        """Of these sockets, the one whose request starts next, and that request; `take` takes it."""
+        if order != PLAIN or self._ranked:
+            lanes = [(s, lane) for _, s, lane in self._turn(sockets, order.priorities, order.most)[0]]
+        else:
+            lanes = [(s, lane) for s in sockets if (lane := self.lanes.get(s))]
+        heads = [(head, s) for s, lane in lanes if (head := lane.head()) is not None]
         return (min(heads)[1], min(heads)[0]) if heads else None
 
-    def take(self, sockets: Iterable[int], n: int) -> list[int]:
-        """Up to `n` requests of these sockets, in order of acceptance."""
-        lanes = [lane for socket in sockets if (lane := self.lanes.get(socket)) is not None and lane.members]
-        if len(lanes) == 1:
-            return lanes[0].take(n)
-        heads = [(head, i) for i, lane in enumerate(lanes) if (head := lane.head()) is not None]
-        heapq.heapify(heads)
-        taken: list[int] = []
-        while heads and len(taken) < n:
-            _, i = heapq.heappop(heads)
-            # all that it has before the head of the next lane
-            taken += lanes[i].take(n - len(taken), heads[0][0] if heads else 1 << 62)
-            head = lanes[i].head()
-            if head is not None:
-                heapq.heappush(heads, (head, i))
+    def take(self, sockets: Iterable[int], n: int, order: Order = PLAIN) -> list[int]:
+        """Up to `n` requests of these sockets, in order of acceptance where nothing else is said."""
+        if order != PLAIN or self._ranked:
+            return self._take_ranked(list(sockets), n, order)
+        lanes = [(s, lane) for s in sockets if (lane := self.lanes.get(s)) is not None and lane.members]
+        return _merged(lanes, n, {})
+
+    def _take_ranked(self, sockets: Sequence[int], n: int, order: Order) -> list[int]:
+        taken, left = list[int](), dict(order.most)
+        while len(taken) < n:
+            now, behind = self._turn(sockets, order.priorities, left)
+            if not now:
+                break
+            due = now[0][2].passed >= PASSES
+            room = 1 if due else min([n - len(taken), *(PASSES - lane.passed for _, _, lane in behind)])
+            some = _merged([(socket, lane) for _, socket, lane in now], room, left)
+            for _, _, lane in now:
+                lane.passed = 0
+            for _, _, lane in behind:
+                lane.passed += len(some)
+            taken += some
+        self._forget_ranks()
         return taken
+
+    def _turn(
+        self, sockets: Iterable[int], priorities: Mapping[int, int], left: Mapping[int, int]
+    ) -> tuple[list[_Ranked], list[_Ranked]]:
+        """The lanes that are next, and those of lower priority that wait behind them."""
+        ready = [one for s in sockets if left.get(s, 1) > 0 for one in self._ready(s, priorities.get(s, 0))]
+        due = [one for one in ready if one[2].passed >= PASSES]
+        if due:
+            return [min(due, key=lambda one: one[2].head() or 0)], []
+        highest = max((priority for priority, _, _ in ready), default=0)
+        return [one for one in ready if one[0] == highest], [one for one in ready if one[0] < highest]
+
+    def _ready(self, socket: int, priority: int) -> Iterator[_Ranked]:
+        """The lanes of a socket that have something."""
+        lane = self.lanes.get(socket)
+        if lane is None or not lane.members:
+            return
+        for rank, some in ((0, lane), *lane.ranks.items()):
+            if some.head() is not None:
+                yield priority + rank, socket, some
+            else:
+                some.passed = 0
+
+    def _forget_ranks(self) -> None:
+        """Let go of lanes of priorities that no request has any more."""
+        for socket in list(self._ranked):
+            ranks = self.lanes[socket].ranks
+            for rank in [rank for rank, lane in ranks.items() if lane.head() is None]:
+                del ranks[rank]
+            if not ranks:
+                self._ranked.discard(socket)
 
     def drop(self, socket: int, request: int) -> bool:
         """Remove a request from its lane; False if it is not in memory there."""
@@ -179,3 +271,23 @@ class Dispatch:
         lane = self.lanes.get(socket)
         return len(lane.members) + lane.spilled if lane else 0
 
+
+def _merged(lanes: Sequence[tuple[int, Lane]], n: int, left: dict[int, int]) -> list[int]:
+    """Up to `n` requests of lanes, in order of acceptance, and of each socket no more than are `left` of it."""
+    if len(lanes) == 1 and not left:
+        return lanes[0][1].take(n)
+    heads = [(head, i) for i, (_, lane) in enumerate(lanes) if (head := lane.head()) is not None]
+    heapq.heapify(heads)
+    taken: list[int] = []
+    while heads and len(taken) < n:
+        _, i = heapq.heappop(heads)
+        socket, lane = lanes[i]
+        # all that it has before the head of the next lane
+        some = lane.take(min(n - len(taken), left.get(socket, n)), heads[0][0] if heads else 1 << 62)
+        taken += some
+        if socket in left:
+            left[socket] -= len(some)
+        head = lane.head()
+        if head is not None and left.get(socket, 1) > 0:
+            heapq.heappush(heads, (head, i))
+    return taken

@@ -31,7 +31,7 @@ SAID = 4
 """How many names the history lists."""
 
 LIMITS = ("timeout", "memory")  # None takes them away
-OPTIONS = ("threads", "retries", "backoff", "timeout", "once", "fresh", "memory")
+OPTIONS = ("threads", "retries", "backoff", "timeout", "once", "fresh", "memory", "priority")
 
 
 def edit(topology: Topology, changes: list[Change], new_id: Callable[[], int], limits: Limits) -> Edited:

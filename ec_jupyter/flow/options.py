@@ -15,6 +15,9 @@ MOST_CPUS = 1_000_000
 MOST_TIMES = 1_000_000_000
 LONGEST_SECONDS = 10 * 365 * 86_400.0
 MOST_BYTES = 1 << 60
+HIGHEST = 100
+"""The highest priority."""
+
 FARTHEST = 1e9
 LONGEST_NAME = 100
 """Characters: a name is shown on a card, and one of a flow is a folder's."""
@@ -184,6 +187,7 @@ _LIMIT = Option("seconds over 0, or None for no limit", _seconds(zero=False), no
 _MEMORY = Option("bytes, or a size like '512 MiB' or '1GB'", _size, none=True)
 _FLAG = Option("True or False", _flag)
 _NAMES = Option("names of arguments", _names, none=True)
+PRIORITY = Option(f"a whole number from -{HIGHEST} to {HIGHEST}", _whole(-HIGHEST, HIGHEST), none=True)
 _ON = Option("'result' or 'error'", _one_of("result", "error"), none=True)
 
 OPTIONS: dict[str, dict[str, Option]] = {
@@ -198,6 +202,7 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "memory": _MEMORY,
         "once": _FLAG,
         "fresh": _FLAG,
+        "priority": PRIORITY,
         "on": _NAMES,
         "hold": _NAMES,
     },

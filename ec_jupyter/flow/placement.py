@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ec_jupyter.flow.dispatch import Dispatch
+from ec_jupyter.flow.dispatch import PLAIN, Dispatch, Order
 from ec_jupyter.model import LOCAL, Processor
 
 Distance = Callable[[int, str], int]
@@ -155,9 +155,10 @@ def choose(spots: Sequence[Spot], cpus: int, distance: Callable[[str], int] = la
 
 
 def spread(
-    queue: Dispatch, needs: Mapping[int, int], spots: Sequence[Spot], distance: Distance = lambda request, node: 0
+    queue: Dispatch, needs: Mapping[int, int], spots: Sequence[Spot], distance: Distance = lambda request, node: 0,
+    order: Order = PLAIN,
 ) -> dict[str, list[int]]:
-    """Take the calls that have a place from the queue, in order of acceptance.
+    """Take the calls that have a place from the queue, in its order.
 
     Parameters
     ----------
@@ -169,6 +170,8 @@ def spread(
         The processor's nodes; their counts grow as calls are placed.
     distance : callable
         Bytes that a request lacks on a node.
+    order : Order
+        What else than acceptance says which start.
 
     Returns
     -------
@@ -176,22 +179,26 @@ def spread(
         Requests by node. One that waits for a larger node is passed by those that fit now.
     """
     placed: dict[str, list[int]] = {}
+    left = dict(order.most)
+    order = order._replace(most=left)
     while True:
         there = [spot for spot in spots if spot.room > 0]
         most = max((spot.cap for spot in there), default=0)
         fitting = [socket for socket, cpus in needs.items() if cpus <= most]
         if len(there) == 1:
-            taken = queue.take(fitting, there[0].room)
+            taken = queue.take(fitting, there[0].room, order)
             if taken:
                 placed.setdefault(there[0].node, []).extend(taken)
             return placed
-        head = queue.first(fitting) if there else None
+        head = queue.first(fitting, order) if there else None
         if head is None:
             return placed
         socket, request = head
         spot = choose(there, needs[socket], lambda node: distance(request, node))  # noqa: B023 - called at once
         assert spot is not None
-        queue.take([socket], 1)
+        queue.take(fitting, 1, order)
+        if socket in left:
+            left[socket] -= 1
         spot.take(needs[socket])
         placed.setdefault(spot.node, []).append(request)
 

@@ -68,6 +68,11 @@ class Topology:
         return {socket: ask for socket, ask in found.items() if ask}
 
     @cached_property
+    def priorities(self) -> dict[int, int]:
+        """Priorities of sockets; of those that have one."""
+        return {s.id: s.priority for s in self.sockets.values() if s.priority}
+
+    @cached_property
     def live(self) -> list[Plug]:
         """Plugs in force: both ends are there."""
         there = {s.id for s in self.sockets.values() if not s.parked}

@@ -61,6 +61,9 @@ class SocketOptions(TypedDict, total=False):
         0.3 s more, and the time its imports take (False).
     memory : int, str or None
         Bytes a worker may hold while a call runs (no limit), or a size such as ``"512 MiB"`` or ``"1GB"``.
+    priority : int
+        Of the calls that wait for a CPU of the processor, those of a higher priority start first, from -100 to 100
+        (0). After fifteen that passed it, one of a lower priority has its turn.
     join : str
         How values find each other: by ``"run"`` (the default), ``"zip"`` (in order of arrival, whatever their
         runs) or ``"latest"`` (each arrival makes a call with the newest of the others).
@@ -87,6 +90,7 @@ class SocketOptions(TypedDict, total=False):
     once: bool
     fresh: bool
     memory: int | str | None
+    priority: int
     join: str
     on: Sequence[str]
     hold: Sequence[str]

@@ -85,6 +85,7 @@ class WiringMagics(Magics):
     @argument("--memory", metavar="SIZE", help="what a worker may hold while a call runs, as 512MiB or 1GB (no limit)")
     @argument("--once", action="store_true", default=None, help="fail a call whose worker died, never run it twice")
     @argument("--fresh", action="store_true", default=None, help="a process of its own for each call")
+    @argument("--priority", type=int, metavar="N", help="calls of a higher one start first, from -100 to 100 (0)")
     @argument("--join", choices=JOINS, help="how values find each other (run)")
     @argument("--on", metavar="ARG,ARG", help="with --join latest: arguments whose arrivals make calls (all)")
     @argument("--hold", metavar="ARG,ARG", help="arguments whose newest value serves every later call")

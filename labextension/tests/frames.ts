@@ -30,6 +30,7 @@ export const graph: Graph = sent({
    "once": false,
    "fresh": false,
    "memory": null,
+   "priority": 0,
    "fixed": {},
    "box": [
     20,
@@ -70,6 +71,7 @@ export const graph: Graph = sent({
    "once": false,
    "fresh": false,
    "memory": null,
+   "priority": 0,
    "fixed": {},
    "box": [
     352,
@@ -117,6 +119,7 @@ export const graph: Graph = sent({
    "once": false,
    "fresh": false,
    "memory": null,
+   "priority": 0,
    "fixed": {},
    "box": [
     684,
@@ -198,7 +201,7 @@ export const graph: Graph = sent({
 export const metrics: Metrics & { sockets: Record<string, Required<SocketCounts>> } = sent({
  "seq": 1,
  "full": true,
- "time": 1795912290.726932,
+ "time": 1795945705.7089708,
  "sockets": {
   "load": {
    "waiting": 0,
@@ -259,7 +262,7 @@ export const metrics: Metrics & { sockets: Record<string, Required<SocketCounts>
  },
  "nodes": [
   {
-   "since": 1795912290.7182298,
+   "since": 1795945705.700377,
    "error": null,
    "type": null,
    "host": "vm",
@@ -267,8 +270,8 @@ export const metrics: Metrics & { sockets: Record<string, Required<SocketCounts>
    "version": "0.1.0",
    "round_trip": null,
    "memory": {
-    "used": 1557299200,
-    "total": 25276063744
+    "used": 1610612736,
+    "total": 25276502016
    },
    "others": 0,
    "name": "local",

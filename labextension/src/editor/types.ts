@@ -46,6 +46,7 @@ export interface Socket {
   threads: number;
   retries: number;
   timeout: number | null;
+  priority?: number;
   fixed: Record<string, { type: string; text: string }>;
   /** Text of what its arguments join by, where that is a key. */
   key?: string | null;
