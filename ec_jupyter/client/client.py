@@ -183,10 +183,10 @@ class Client(Rpc):
 
     # -- what a caller does ----------------------------------------------------
     def _accept(
-        self, calls: list[Call], columns: Columns | None, revision: int, partial: bool
+        self, calls: list[Call], columns: Columns | None, revision: int, partial: bool, at: float | None = None
     ) -> Accepted:
         """Write a submit to the log, in columns if it has any; without an engine nothing is written or accepted."""
-        header, buffers = ({}, []) if columns else frame(calls, revision, partial)
+        header, buffers = ({}, []) if columns else frame(calls, revision, partial, at)
         several = columns.calls if columns else len(calls)
         with self._lock:
             transport = self._connection.transport
@@ -253,7 +253,7 @@ class Client(Rpc):
         """Whether the folder that was opened is not at its path any more."""
         return self._place is not None and _place(self.folder) != self._place
 
-    def submit(self, rows: Iterable[Call], *, partial: bool = False) -> Accepted:
+    def submit(self, rows: Iterable[Call], *, partial: bool = False, at: float | None = None) -> Accepted:
         """Accept requests: when this returns they are on disk, and whatever dies they will be run.
 
         Parameters
@@ -262,6 +262,8 @@ class Client(Rpc):
             One row a request; arguments are pickled values by name. All are accepted, or none.
         partial : bool
             The arguments that they lack will come from elsewhere.
+        at : float, optional
+            Wall clock before which none of them may start.
 
         Returns
         -------
@@ -279,7 +281,7 @@ class Client(Rpc):
             There is no engine to be had; nothing was accepted.
         """
         calls = list(rows)
-        return self._submit(calls, columns_of(calls), partial)
+        return self._submit(calls, columns_of(calls) if at is None else None, partial, at)
 
     def submit_alike(
         self, socket: str, names: tuple[str, ...], columns: Sequence[values.Pickles], calls: int, *, partial: bool
@@ -289,22 +291,22 @@ class Client(Rpc):
         values = data[0] if len(data) == 1 else list(chain.from_iterable(zip(*data, strict=True)))
         return self._submit([], Columns(socket, names, types, calls, values), partial)
 
-    def _submit(self, calls: list[Call], columns: Columns | None, partial: bool) -> Accepted:
+    def _submit(self, calls: list[Call], columns: Columns | None, partial: bool, at: float | None = None) -> Accepted:
         wiring = self.topology
         known, whole = self._whole
         if columns is not None and known is wiring and columns[:2] in whole:
             accepted = self._accept(calls, columns, wiring["revision"], partial)
         else:
-            accepted = self._accept_strange(calls, columns, partial)
+            accepted = self._accept_strange(calls, columns, partial, at)
         if self._sync:
             accepted.ids()
         return accepted
 
-    def _accept_strange(self, calls: list[Call], columns: Columns | None, partial: bool) -> Accepted:
+    def _accept_strange(self, calls: list[Call], columns: Columns | None, partial: bool, at: float | None) -> Accepted:
         """Accept calls of which it is not known that they lack nothing, or that have little in common."""
         kinds = {columns[:2]} if columns else {(name, tuple(arguments)) for name, arguments, *_ in calls}
         wiring = self._wiring(kinds, partial)
-        accepted = self._accept(calls, columns, wiring["revision"], partial)
+        accepted = self._accept(calls, columns, wiring["revision"], partial, at)
         if not fits(wiring, kinds):
             # what this client does not know, the engine does, or refuses it
             accepted.ids()

@@ -30,7 +30,7 @@ TOP = 36.0
 FOOT = 30.0
 """Height of a card below its value: the line of its numbers."""
 
-_STATES = ("asked", "queued", "running", "done", "failed", "waiting", "cancelled", "skipped")
+_STATES = ("asked", "delayed", "queued", "running", "done", "failed", "waiting", "cancelled", "skipped")
 
 
 def svg(

@@ -25,7 +25,7 @@ ANSWER_SECONDS = 1.0
 READ_SECONDS = 2.0
 """How long counting the requests of a stopped flow may take."""
 
-STATES = ("waiting", "queued", "asked", "running", "done", "failed", "cancelled", "skipped")
+STATES = ("waiting", "queued", "delayed", "asked", "running", "done", "failed", "cancelled", "skipped")
 REQUEST = ("socket", "id", "state", "attempt", "created", "started", "finished", "seconds", "error")
 Row = dict[str, Any]
 

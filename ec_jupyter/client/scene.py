@@ -20,7 +20,9 @@ _OPTIONS = (
 _TASK = ("version", "file", "signature", "stale", "generator", "parked")
 _PLUG = ("id", "source", "target", "argument", "on", "map", "gather", "when")
 _NODE = ("name", "cpus", "state", "host", "python", "version", "error", "note", "leaving")
-_NUMBERS = ("waiting", "queued", "asked", "running", "done", "failed", "cancelled", "skipped", "arrived", "lists")
+_NUMBERS = (
+    "waiting", "queued", "delayed", "asked", "running", "done", "failed", "cancelled", "skipped", "arrived", "lists",
+)  # fmt: skip
 
 
 def graph(topology: Mapping[str, Any], flow: str) -> dict[str, Any]:

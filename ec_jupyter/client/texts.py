@@ -118,6 +118,11 @@ def asked_text(n: int) -> str:
     return "" if not n else f"{n} wait{'s' if n == 1 else ''} for a person"
 
 
+def delayed_text(n: int) -> str:
+    """How many requests wait for their time, in words; empty for none."""
+    return "" if not n else f"{n} wait{'s' if n == 1 else ''} for {'its' if n == 1 else 'their'} time"
+
+
 def number_text(number: float) -> str:
     """A rate or a mean as people write it."""
     return f"{number:.0f}" if number >= 100 or not number else f"{number:.2g}"
@@ -148,6 +153,7 @@ def status_rows(topology: Mapping[str, Any], counts: Mapping[str, Any]) -> list[
             # the reason stands above the table
             (states.get("aside") or "").partition(": ")[0],
             asked_text(states.get("asked", 0)),
+            delayed_text(states.get("delayed", 0)),
             "paused" if paused else "",
             f"stale: {', '.join(stale)}" if stale else "",
             f"waits for {', '.join(unfed)}: nothing plugged" if unfed else "",

@@ -65,9 +65,14 @@ def _refusal(core: Core, socket: int, arguments: Collection[str], *, partial: bo
     return refusal(record.name, arguments, needed, record.hold, record.join, partial=partial)
 
 
-def accept(core: Core, socket: int, arguments: dict[str, Value], submit_id: str | None = None) -> int:
-    """Take one request in that `check` has let pass; its identity, which is its run's too."""
-    return _accept(core, socket, arguments, _complete(core, socket, arguments), submit_id)
+def accept(
+    core: Core, socket: int, arguments: dict[str, Value], submit_id: str | None = None, at: float | None = None
+) -> int:
+    """Take one request in that `check` has let pass; its identity, which is its run's too.
+
+    It may not start before `at`, by the wall clock.
+    """
+    return _accept(core, socket, arguments, _complete(core, socket, arguments), submit_id, at)
 
 
 def accept_lot(core: Core, socket: int, lot: Lot, ids: Sequence[int] | None = None) -> Sequence[int]:
@@ -83,9 +88,7 @@ def accept_lot(core: Core, socket: int, lot: Lot, ids: Sequence[int] | None = No
     return [accept(core, socket, {n: Value(data, None, len(data), kind) for n, data, kind in one}) for one in given]
 
 
-def _accept_alike(
-    core: Core, socket: int, lot: Lot, kinds: list[str], ids: Sequence[int] | None
-) -> Sequence[int]:
+def _accept_alike(core: Core, socket: int, lot: Lot, kinds: list[str], ids: Sequence[int] | None) -> Sequence[int]:
     """Take requests in that run as they are, and whose arguments stand in their rows."""
     if ids is None:
         ids = lots.numbers(core.new_request, lot.calls)
@@ -105,7 +108,9 @@ def _complete(core: Core, socket: int, names: Collection[str]) -> bool:
     return full or _refusal(core, socket, names, partial=True) is not None
 
 
-def _accept(core: Core, socket: int, arguments: dict[str, Value], full: bool, submit_id: str | None = None) -> int:
+def _accept(
+    core: Core, socket: int, arguments: dict[str, Value], full: bool, submit_id: str | None, at: float | None
+) -> int:
     request = core.new_request()
     party = core.joins.accept(request, (socket, None if full else frozenset(arguments)))
     if not full or party != request or submit_id is not None:
@@ -114,15 +119,17 @@ def _accept(core: Core, socket: int, arguments: dict[str, Value], full: bool, su
     if submit_id is not None:
         core.submitted[socket, submit_id] = request
     if full:
-        _queue_new(core, request, socket, party, arguments)
+        _queue_new(core, request, socket, party, arguments, at)
     else:
         _wait_new(core, request, socket, party, {name: core.store_value(value) for name, value in arguments.items()})
     return request
 
 
-def _queue_new(core: Core, request: int, socket: int, party: int, arguments: dict[str, Value]) -> None:
+def _queue_new(
+    core: Core, request: int, socket: int, party: int, arguments: dict[str, Value], at: float | None
+) -> None:
     values = list(arguments.values())
-    if len(values) <= MOST_ARGUMENTS and all(map(fits, values)):
+    if at is None and len(values) <= MOST_ARGUMENTS and all(map(fits, values)):
         columns = [[value.data or b""] for value in values]
         types, one = [value.type for value in values], range(request, request + 1)
         lot = JobLot(socket, one, (party,), one, tuple(arguments), types, columns, core.now)
@@ -137,7 +144,12 @@ def _queue_new(core: Core, request: int, socket: int, party: int, arguments: dic
         else:
             stored = core.store_value(value)
         given[name] = ("v", (stored,), ())
-    core.queue_new(Job(request, socket, party, request, ROOT, given, core.now), "submitted", pack(inside))
+    job = Job(request, socket, party, request, ROOT, given, core.now)
+    if at is None:
+        core.queue_new(job, "submitted", pack(inside))
+    else:
+        core.add_request(job, "submitted", pack(inside))
+        core.hold_until(job, at)
 
 
 def _wait_new(core: Core, request: int, socket: int, party: int, stored: dict[str, StoredValue]) -> None:

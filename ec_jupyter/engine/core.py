@@ -151,6 +151,25 @@ class Core:
         self.add_request(job, event, inputs)
         self.enqueue(job)
 
+    def hold_until(self, job: Job, at: float) -> None:
+        """Let a request that is written down as queued wait for its time, by the wall clock."""
+        self.journal.add("again", (job.attempt, job.deaths, at, job.id))
+        self.jobs[job.id] = job
+        self.wait_until(job, at)
+
+    def wait_until(self, job: Job, at: float) -> None:
+        """Have a request start at its time; one that is there may start now."""
+        job.extra["at"] = at
+        self.delayed[job.id] = time.monotonic() + max(0.0, at - self.now)
+
+    def clock_set(self) -> None:
+        """The wall clock has been set, or the machine has slept: what waits for a time of it is due at another."""
+        self.now = time.time()
+        for request in self.delayed:
+            job = self.jobs.get(request)
+            if job is not None and "at" in job.extra:
+                self.wait_until(job, job.extra["at"])
+
     def enqueue(self, job: Job) -> None:
         """Queue a request that is written down as queued."""
         if self.dispatch.push(job.socket, job.id):
@@ -181,7 +200,7 @@ class Core:
         record, processor = self.topology.sockets[socket], self.topology.processor(socket)
         if record.paused or record.parked or processor.paused or self.suspects.stopped(record):
             return False
-        if socket in self.topology.asking:
+        if socket in self.topology.unworked:
             return False
         return self.reachable(processor) and self.topology.tasks[record.task].python == self.python
 

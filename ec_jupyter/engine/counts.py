@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from ec_jupyter.engine.gaps import Gaps
 from ec_jupyter.engine.job import Job
 from ec_jupyter.engine.quarantine import Quarantine
 from ec_jupyter.flow.rows import plug_row, processor_row, socket_row
-from ec_jupyter.flow.states import ASKED, STATES
+from ec_jupyter.flow.states import ASKED, DELAYED, STATES
 from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import Plug, Socket
 
@@ -77,6 +78,7 @@ class Counts:
         progress = _progress(jobs)
         arrived, on_the_way = _arrived(core)
         lists, aside = self.lists.count(core, anew=asked), asides.shown(core)
+        delayed = delays(core)
         sockets = {}
         for socket in core.topology.sockets.values():
             if not socket.parked:
@@ -85,7 +87,8 @@ class Counts:
                 row["running"] = running[socket.id]
                 row["queued"] = max(0, row["queued"] - running[socket.id])
                 row[ASKED] = row["queued"] if socket.id in core.topology.asking else 0
-                row["queued"] -= row[ASKED]
+                row[DELAYED] = row["queued"] if socket.id in core.topology.sleeping else delayed[socket.id]
+                row["queued"] -= row[ASKED] + row[DELAYED]
                 row["arrived"] = arrived.get(socket.id, {})
                 row["progress"] = progress.get(socket.id)
                 row["lists"] = lists.get(socket.id, {})
@@ -224,10 +227,17 @@ def _arrived(core: Core) -> tuple[dict[int, dict[str, int]], dict[str, int]]:
     return ports, {str(plug): n for plug, n in plugs.items()}
 
 
+def delays(core: Core) -> Counter[int]:
+    """How many requests of each socket wait for their time."""
+    found = (core.jobs.get(request) for request, at in core.delayed.items() if at < math.inf)
+    return Counter(job.socket for job in found if job is not None and not job.assigned)
+
+
 def leftover(core: Core) -> dict[str, int]:
     """What is left once nothing runs and nothing may start."""
     arrived = sum(1 for _ in core.joins.all_waiting())
     failed = sum(c["failed"] for c in core.states.counts.values())
     asked = sum(core.dispatch.queued(s) for s in core.topology.asking)
-    paused = sum(core.dispatch.queued(s) for s in core.dispatch.lanes if not core.startable(s)) - asked
+    unworked = core.topology.unworked
+    paused = sum(core.dispatch.queued(s) for s in core.dispatch.lanes if s not in unworked and not core.startable(s))
     return {"waiting": arrived, "failed": failed, "paused": paused} | ({ASKED: asked} if asked else {})

@@ -150,8 +150,8 @@ def _alike(core: Core, values: dict[int, StoredValue], row: Sequence[Any]) -> Al
     core.suspects.begin(REQUEST, key)
     if tag or attempt or deaths or emitted or late or not_before is not None or core.suspects.exact:
         return None
-    if key in core.followers or row[1] in core.topology.asking:
-        # others end with it; a question is due at a time of its own
+    if key in core.followers or row[1] in core.topology.unworked:
+        # others end with it; a question, or a sleep, is due at a time of its own
         return None
     arguments = json.loads(text)
     given = [(kind, ids) for kind, ids, _ in arguments.values()]
@@ -192,14 +192,17 @@ def _read(core: Core, alike: Alike | None, rows: list[Any], values: dict[int, St
 def job_of(core: Core, row: Sequence[Any], values: dict[int, StoredValue]) -> Job:
     """A queued request as memory holds it."""
     key, socket, run, party, tag, attempt, deaths, emitted, hops, not_before, arguments, late, created, _, state = row
-    since = max(created, not_before or 0.0) if socket in core.topology.asking else created
+    since = max(created, not_before or 0.0) if socket in core.topology.unworked else created
     job = Job(key, socket, party, run, from_text(tag), core.values.arguments(arguments, values), since, state)
     job.attempt, job.deaths, job.emitted, job.hops, job.late = attempt, deaths, emitted, hops, bool(late)
     job.tries = 0 if late or attempt <= deaths else attempt - deaths - core.store.one("losses", (key,))[0]
     if not_before is not None and not_before > core.now:
-        # never longer than it was asked to wait, wherever the wall clock has been set meanwhile
-        most = delay_before(core.topology.sockets[socket], max(1, job.tries))
-        core.delayed[key] = time.monotonic() + min(not_before - core.now, most)
+        if attempt == 0:
+            core.wait_until(job, not_before)
+        else:
+            # never longer than it was asked to wait, wherever the wall clock has been set meanwhile
+            most = delay_before(core.topology.sockets[socket], max(1, job.tries))
+            core.delayed[key] = time.monotonic() + min(not_before - core.now, most)
     core.jobs[key] = job
     return job
 

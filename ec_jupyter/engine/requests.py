@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import deque
 from itertools import compress
 from typing import Any
@@ -14,13 +15,14 @@ from ec_jupyter.engine.row_values import result_id
 from ec_jupyter.engine.rows import OF_PARTY, SQL, id_list
 from ec_jupyter.errors import FrameError, RequestNotFoundError, SocketNotFoundError, by_name
 from ec_jupyter.flow.columns import packed, unpacked
-from ec_jupyter.flow.states import ASKED, SHOWN, STATES
+from ec_jupyter.flow.states import ASKED, DELAYED, SHOWN, STATES
 from ec_jupyter.wire import Header
 
 Answer = tuple[dict[str, Any], list[bytes]]
 COLUMNS = (
     "id", "socket", "run", "party", "tag", "state", "attempt", "deaths", "task", "revision", "node", "slot", "pid",
     "created", "started", "finished", "seconds", "error", "arguments", "emitted", "joined",
+    "not_before",
 )  # fmt: skip
 
 _BESIDE = {"before": "<", "after": ">"}
@@ -38,6 +40,19 @@ def requests(core: Core, header: Header, running: dict[int, float]) -> Answer:
         parameters,
     ).fetchall()
     return packed(_columns(core, rows, running, met=bool(header.get("met")))), []
+
+
+_ASKING = "r.socket IN (SELECT value FROM json_each(:asking))"
+_DELAYED = (
+    f"(r.socket IN (SELECT value FROM json_each(:sleeping)) OR (coalesce(r.not_before, 0) > :now AND NOT {_ASKING}))"
+)
+_QUEUED = f"r.state = 'queued' AND r.state NOT IN {ENDED_WELL}"
+_OF_QUEUED = {
+    "queued": f"NOT {_ASKING} AND NOT {_DELAYED}",
+    ASKED: f"{_QUEUED} AND {_ASKING}",
+    DELAYED: f"{_QUEUED} AND {_DELAYED}",
+}
+"""What tells requests apart that are queued."""
 
 
 def filtered(core: Core, header: Header, running: dict[int, float]) -> tuple[str, dict[str, Any]]:
@@ -63,10 +78,10 @@ def filtered(core: Core, header: Header, running: dict[int, float]) -> tuple[str
         terms.append(f"r.state IN ('queued', 'running') AND r.state NOT IN {ENDED_WELL}")
         terms.append(f"r.id {among} (SELECT value FROM json_each(:running))")
         parameters["running"] = id_list(running)
-    if state in ("queued", ASKED):
-        among = f"IN (SELECT value FROM json_each(:asking)) AND r.state = 'queued' AND r.state NOT IN {ENDED_WELL}"
-        terms.append(f"r.socket {among if state == ASKED else 'NOT IN (SELECT value FROM json_each(:asking))'}")
-        parameters["asking"] = id_list(core.topology.asking)
+    if state in ("queued", ASKED, DELAYED):
+        terms.append(_OF_QUEUED[state])
+        parameters["asking"], parameters["sleeping"] = id_list(core.topology.asking), id_list(core.topology.sleeping)
+        parameters["now"] = time.time()
     elif state is not None and state != "running":
         if state not in STATES:
             raise FrameError(f"no request is ever {state!r}; states: {', '.join(SHOWN)}")
@@ -85,12 +100,18 @@ def _columns(
     sockets, tasks = core.topology.sockets, core.topology.tasks
     # one call for all of them: each costs as much as reading a row
     arguments = json.loads(f"[{','.join(found.pop('arguments'))}]")
-    asked = [socket in core.topology.asking for socket in found["socket"]]
+    now = time.time()
+    shown = [
+        _shown(core, now, "queued" if state == "running" else state, socket, at)
+        for state, socket, at in zip(found["state"], found["socket"], found["not_before"], strict=True)
+    ]
+    found["due"] = [
+        _due(core, *one) for one in zip(shown, found["socket"], found["created"], found.pop("not_before"), strict=True)
+    ]
+    found["state"] = shown
     found["socket"] = [sockets[socket].name for socket in found["socket"]]
     found["version"] = [tasks[task].version if task in tasks else None for task in found.pop("task")]
     found["error"] = [json.loads(text) if text else None for text in found["error"]]
-    states = ["queued" if state == "running" else state for state in found["state"]]
-    found["state"] = [ASKED if asks and s == "queued" else s for asks, s in zip(asked, states, strict=True)]
     found["argument_names"] = [list(one) for one in arguments]
     found["parents"] = _parents(core, [[a for _, _, ids in one.values() for a in ids] for one in arguments])
     if met:
@@ -104,6 +125,24 @@ def _columns(
             for name, value in _assigned(core, job, running.get(request)).items():
                 found[name][at] = value
     return found
+
+
+def _shown(core: Core, now: float, state: str, socket: int, not_before: float | None) -> str:
+    """A request's state as a person sees it."""
+    if state != "queued":
+        return state
+    if socket in core.topology.asking:
+        return ASKED
+    waits = socket in core.topology.sleeping or (not_before is not None and not_before > now)
+    return DELAYED if waits else state
+
+
+def _due(core: Core, state: str, socket: int, created: float, not_before: float | None) -> float | None:
+    """When a request may start that waits for its time."""
+    if state != DELAYED:
+        return None
+    seconds = core.topology.sleeping.get(socket)
+    return not_before if seconds is None else max(created, not_before or 0.0) + seconds
 
 
 def _assigned(core: Core, job: Job, seconds: float | None) -> dict[str, Any]:

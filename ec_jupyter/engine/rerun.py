@@ -112,8 +112,8 @@ def _queue_again(core: Core, job: Job) -> None:
     job.tries = 0
     core.journal.step("keep_attempt", (job.state, job.id))
     core.states.move(job, "retried")
-    # the time for an answer begins anew
-    asked = core.now if job.socket in core.topology.asking else None
+    # the time for an answer, or that of a sleep, begins anew
+    asked = core.now if job.socket in core.topology.unworked else None
     job.created = asked or job.created
     core.journal.add("again", (job.attempt, job.deaths, asked, job.id))
     core.enqueue(job)

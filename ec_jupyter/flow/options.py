@@ -7,6 +7,7 @@ import operator
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from ec_jupyter.errors import ArgumentsError, DeclarationError, nearest
@@ -14,6 +15,9 @@ from ec_jupyter.errors import ArgumentsError, DeclarationError, nearest
 MOST_CPUS = 1_000_000
 MOST_TIMES = 1_000_000_000
 LONGEST_SECONDS = 10 * 365 * 86_400.0
+LATEST = 1e11
+"""Seconds since the epoch."""
+
 MOST_BYTES = 1 << 60
 HIGHEST = 100
 """The highest priority."""
@@ -23,6 +27,10 @@ LONGEST_NAME = 100
 """Characters: a name is shown on a card, and one of a flow is a folder's."""
 
 LONGEST_NOTE = 4000
+
+_TIME = re.compile(r"(?:(\d+(?:\.\d+)?)\s*([smhdw])\s*)+", re.IGNORECASE)
+_PART = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])", re.IGNORECASE)
+_IN = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?\s*", re.IGNORECASE)
 
@@ -93,6 +101,34 @@ def _seconds(*, zero: bool) -> Callable[[Any], float | None]:
 def _finite_seconds(value: Any) -> float:
     number = _seconds(zero=True)(value)
     if number is None:
+        raise ValueError
+    return number
+
+
+def _span(*, zero: bool) -> Callable[[Any], float]:
+    seconds = _seconds(zero=zero)
+
+    def read(value: Any) -> float:
+        if isinstance(value, timedelta):
+            value = value.total_seconds()
+        elif isinstance(value, str):
+            if _TIME.fullmatch(value.strip()) is None:
+                raise ValueError
+            value = sum(float(n) * _IN[unit.lower()] for n, unit in _PART.findall(value))
+        found = seconds(value)
+        if found is None:
+            raise ValueError
+        return found
+
+    return read
+
+
+def _moment(value: Any) -> float:
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value.strip())
+    # one without a time zone is of this machine's
+    number = float(value.timestamp() if isinstance(value, datetime) else _number(value))
+    if not 0 <= number < LATEST:
         raise ValueError
     return number
 
@@ -270,6 +306,31 @@ def _whose(kind: str, change: Mapping[str, Any]) -> str:
 
 
 # -- arguments of calls ---------------------------------------------------------------
+_SPANS = "seconds, or a time such as '90s', '5m', '2h' or '1d'"
+DELAY = Option(_SPANS, _span(zero=True), none=True)
+SPAN = Option(f"{_SPANS}, over 0", _span(zero=False))
+AT = Option("a datetime, its text such as '2030-01-31 06:00', or seconds since the epoch", _moment, none=True)
+
+
+def later(delay: Any, at: Any, now: float) -> float | None:
+    """When a call may start, as seconds since the epoch, from what a person gave; None: at once.
+
+    Raises
+    ------
+    ArgumentsError
+        One of them is no time, or both are given.
+    """
+    found: list[float | None] = []
+    for word, value, option in (("delay", delay, DELAY), ("at", at, AT)):
+        try:
+            found.append(option(value, "a submit", word))
+        except DeclarationError as error:
+            raise ArgumentsError(str(error)) from None
+    if None not in found:
+        raise ArgumentsError("a submit: delay= and at= both say when it may start; give one")
+    return found[1] if found[0] is None else now + found[0]
+
+
 def time_limit(value: Any) -> float | None:
     """Seconds to wait as a person gave them; None is no limit, and so is infinity.
 

@@ -221,15 +221,22 @@ QUERIES: dict[str, tuple[Fields, Fields]] = {
     "log": (
         {},
         {
-            **_SOCKET, "run": _or_none(ID), "request": _or_none(ID),
+            **_SOCKET,
+            "run": _or_none(ID),
+            "request": _or_none(ID),
             "level": _or_none(_one_of("info", "warning", "error")),
-            "text": _or_none(TEXT), "older": _or_none(_PLACES), "newer": _or_none(_PLACES), "limit": LIMIT,
+            "text": _or_none(TEXT),
+            "older": _or_none(_PLACES),
+            "newer": _or_none(_PLACES),
+            "limit": LIMIT,
         },
     ),
     "statistics": (
         {},
         {
-            "by": _or_none(_one_of("socket", "processor", "node")), "name": _or_none(NAME), "pulse": _or_none(FLAG),
+            "by": _or_none(_one_of("socket", "processor", "node")),
+            "name": _or_none(NAME),
+            "pulse": _or_none(FLAG),
             "course": _or_none(FLAG),
         },
     ),
@@ -378,6 +385,8 @@ def check_submit(header: Mapping[str, Any], buffers: int) -> None:
     """
     if not ID.fits(header.get("revision", 0)):
         raise FrameError("a submit's revision is to be a whole number")
+    if "at" in header and (not TIME.fits(header["at"]) or header.get("partial")):
+        raise FrameError(f"a submit's at is to be {TIME.says}, and all of its arguments are to be given")
     wanted = _check_rows(header.get("rows"))
     if wanted != buffers:
         raise FrameError(f"a submit has {buffers} values inline, and names {wanted}")

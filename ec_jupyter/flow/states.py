@@ -22,7 +22,10 @@ It is queued like any other, so that it survives, is counted, is cancelled and f
 other does. What tells it apart is its socket's task: `Topology.asking`.
 """
 
-SHOWN = (*STATES[:2], ASKED, *STATES[2:])
+DELAYED = "delayed"
+"""How a queued request is shown that waits for its time: it was submitted for later, sleeps, or is tried again then."""
+
+SHOWN = (*STATES[:2], DELAYED, ASKED, *STATES[2:])
 """The states in which a person sees requests."""
 
 Event = Literal[

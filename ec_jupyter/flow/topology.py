@@ -62,10 +62,20 @@ class Topology:
         return found or Processor(MAIN)
 
     @cached_property
-    def asking(self) -> dict[int, dict[str, Any]]:
-        """What sockets ask a person; of those that do."""
+    def unworked(self) -> dict[int, dict[str, Any]]:
+        """What sockets wait for whose calls no worker runs: an answer, or a time."""
         found = {s.id: self.tasks[s.task].ask for s in self.sockets.values() if not s.parked}
         return {socket: ask for socket, ask in found.items() if ask}
+
+    @cached_property
+    def asking(self) -> dict[int, dict[str, Any]]:
+        """What sockets ask a person; of those that do."""
+        return {socket: ask for socket, ask in self.unworked.items() if "prompt" in ask}
+
+    @cached_property
+    def sleeping(self) -> dict[int, float]:
+        """For how many seconds calls of sockets wait; of those that sleep."""
+        return {socket: float(ask["sleep"]) for socket, ask in self.unworked.items() if "sleep" in ask}
 
     @cached_property
     def priorities(self) -> dict[int, int]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,7 @@ from ec_jupyter.client.texts import status_rows, troubled
 from ec_jupyter.client.waits import Deadline, background, beating, wake
 from ec_jupyter.errors import ArgumentsError
 from ec_jupyter.flow.columns import unpacked
-from ec_jupyter.flow.options import number_of, several, word_of
+from ec_jupyter.flow.options import later, number_of, several, word_of
 from ec_jupyter.flow.options import shown as shown_value
 from ec_jupyter.nodes.values import plain
 from ec_jupyter.notebook.binding import Binding
@@ -52,6 +54,8 @@ class Calls(Queries):
         *values: Any,
         id: str | None = None,
         partial: bool = False,
+        delay: float | str | timedelta | None = None,
+        at: datetime | str | float | None = None,
         **arguments: Any,
     ) -> Request:
         """One call of a socket; it is on disk when this returns.
@@ -64,21 +68,38 @@ class Calls(Queries):
             Its arguments.
         id : str, optional
             The same id at the same socket again is the same request. (A task's own argument of this
-            name, or of the next one's, is given by position.)
+            name, or of one of the next, is given by position.)
         partial : bool
             Arguments are missing on purpose: the request waits for those that plugs, another submit or
             `supply` will bring.
+        delay : float, str or timedelta, optional
+            How long the call is to wait before it may start: seconds, or ``"90s"``, ``"5m"``, ``"2h"``, ``"1d"``.
+            Until then it is ``delayed``: on disk, without a CPU.
+        at : datetime, str or float, optional
+            When it may start instead: a time, its text (``"2030-01-31 06:00"``), or seconds since the epoch. Without a
+            time zone it is this machine's local time. One that is over starts at once.
 
         Raises
         ------
         SocketNotFoundError, ArgumentsError
-            There is no such socket, or it has no such arguments, or lacks some; nothing was submitted.
+            There is no such socket, or it has no such arguments, or lacks some, or one of the times is none; nothing
+            was submitted.
         TaskNotPicklableError
             An argument cannot travel; nothing was submitted.
         """
         name = self._in_force(socket)
         given = self._binding(name).bind(values, arguments)
-        return self._submit(name, {name: (value,) for name, value in given.items()}, 1, id, partial=partial)[0]
+        start = None if delay is None and at is None else self._start(delay, at, partial=partial)
+        columns = {name: (value,) for name, value in given.items()}
+        return self._submit(name, columns, 1, id, partial=partial, at=start)[0]
+
+    @staticmethod
+    def _start(delay: Any, at: Any, *, partial: bool) -> float | None:
+        """When a call may start that is submitted for later."""
+        if partial:
+            word = "delay" if at is None else "at"
+            raise ArgumentsError(f"{word}= goes with a whole call: one that is partial starts when its arguments come")
+        return later(delay, at, time.time())
 
     def map(
         self, socket: str | Socket | Callable[..., Any], /, *iterables: Iterable[Any], partial: bool = False
@@ -99,14 +120,16 @@ class Calls(Queries):
         return known[1]
 
     def _submit(
-        self, socket: str, columns: Mapping[str, Sequence[Any]], calls: int, id: str | None = None, *, partial: bool
-    ) -> list[Request]:
+        self, socket: str, columns: Mapping[str, Sequence[Any]], calls: int, id: str | None = None, *,
+        partial: bool, at: float | None = None,
+    ) -> list[Request]:  # fmt: skip
         alike = [packed for column in columns.values() if (packed := plain(column)) is not None]
-        if id is None and len(alike) == len(columns):
+        if id is None and at is None and len(alike) == len(columns):
             ids = self._client.submit_alike(socket, tuple(columns), alike, calls, partial=partial)
         else:
             rows = [{name: column[at] for name, column in columns.items()} for at in range(calls)]
-            ids = self._client.submit([(socket, self._packed(row, socket), id) for row in rows], partial=partial)
+            calls_ = [(socket, self._packed(row, socket), id) for row in rows]
+            ids = self._client.submit(calls_, partial=partial, at=at)
         return [Request(self._flow, Number(ids, at), socket) for at in range(calls)]
 
     def _packed(self, values: dict[str, Any], socket: str) -> dict[str, Value]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
 
-from ec_jupyter.notebook.lines import options_of
+from ec_jupyter.notebook.lines import SUBMIT_OPTIONS, options_of
 
 _MAGIC = re.compile(r"\s*(?:\w+\s*=\s*)?%{1,2}(ec_\w+)\s+(.*)", re.DOTALL)
 _PROCESSOR = ("-p", "--processor")
@@ -55,7 +55,7 @@ def _options(magic: str) -> list[str]:
     function = shell.find_cell_magic(magic) or shell.find_line_magic(magic) if shell else None
     if hasattr(function, "parser"):
         return options_of(function)
-    return ["--flow", "--id", "--partial"] if magic == "ec_submit" else []
+    return list(SUBMIT_OPTIONS) if magic == "ec_submit" else []
 
 
 def _arguments(record: dict[str, Any]) -> list[str]:

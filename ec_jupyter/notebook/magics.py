@@ -12,7 +12,7 @@ from IPython.core.magic import line_magic, magics_class, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments
 
 from ec_jupyter.errors import MagicUsageError
-from ec_jupyter.notebook.lines import call_arguments, parse
+from ec_jupyter.notebook.lines import SUBMIT_OPTIONS, call_arguments, parse
 from ec_jupyter.notebook.wiring_magics import WiringMagics, flow_magic, of_flow, open_flow
 
 if TYPE_CHECKING:
@@ -25,6 +25,14 @@ _what = argument(
     "what", nargs="?", help="number of a request, name of a socket, or a variable that holds a request or run"
 )
 _run = argument("--run", type=int, metavar="N", help="a run, by its number")
+
+
+def _seconds(text: str | None) -> str | float | None:
+    """A time as a line has it: a plain number is of seconds."""
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return text
 
 
 @magics_class
@@ -49,20 +57,22 @@ class FlowMagics(WiringMagics):
 
         ::
 
-            %ec_submit [--flow NAME] [--id ID] [--partial] SOCKET [arg=expr ...]
+            %ec_submit [--flow NAME] [--id ID] [--partial] [--delay TIME | --at TIME] SOCKET [arg=expr ...]
 
-        ``--partial``: arguments are missing on purpose, and the request waits for them.
+        ``--partial``: arguments are missing on purpose, and the request waits for them. ``--delay``: how long it waits
+        before it may start, such as ``90s``, ``5m``, ``2h`` or ``1d``; ``--at``: when, such as ``2030-01-31T06:00``.
 
         Examples
         --------
         ::
 
             %ec_submit add_two one=1 two=x + 1
+            %ec_submit --delay 2h report
         """
         __tracebackhide__ = True
         words = line.split(maxsplit=1)
-        given = Namespace(flow=None, id=None, partial=False)
-        while words and words[0] in ("--flow", "--id", "--partial"):
+        given = Namespace(flow=None, id=None, partial=False, delay=None, at=None)
+        while words and words[0] in SUBMIT_OPTIONS:
             rest = words[1].split(maxsplit=1) if len(words) > 1 else []
             if words[0] == "--partial":
                 given.partial, words = True, rest
@@ -72,10 +82,11 @@ class FlowMagics(WiringMagics):
             setattr(given, words[0][2:], rest[0])
             words = rest[1].split(maxsplit=1) if len(rest) > 1 else []
         if not words or words[0].startswith("-"):
-            usage = "%ec_submit [--flow NAME] [--id ID] [--partial] SOCKET arg=expr ..."
+            usage = "%ec_submit [--flow NAME] [--id ID] [--partial] [--delay TIME | --at TIME] SOCKET arg=expr ..."
             raise MagicUsageError(f"ec_submit: write {usage}")
         values, arguments = call_arguments(words[1] if len(words) > 1 else "", self._space())
-        return open_flow(given.flow).submit(words[0], *values, id=given.id, partial=given.partial, **arguments)
+        how = {"id": given.id, "partial": given.partial, "delay": _seconds(given.delay), "at": given.at}
+        return open_flow(given.flow).submit(words[0], *values, **how, **arguments)
 
     @flow_magic
     def ec_status(self, flow: Flow, _: Namespace) -> Report:

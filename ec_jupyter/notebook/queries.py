@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 STATES = ("arrived", "waiting", "queued", "running", "done", "failed", "cancelled", "skipped")
 """What a socket's counts tell: values that wait for company, then requests by state.
 
-Those that ask a person stand in the note of their socket.
+Those that ask a person, or wait for their time, stand in the note of their socket.
 """
 
 _ALL = 1 << 62

@@ -12,7 +12,7 @@ from ec_jupyter.client.texts import clock_text, error_line, error_text, progress
 from ec_jupyter.client.waits import Deadline, awaited, until
 from ec_jupyter.errors import EcError
 from ec_jupyter.flow.columns import unpacked
-from ec_jupyter.flow.states import ASKED
+from ec_jupyter.flow.states import ASKED, DELAYED
 from ec_jupyter.notebook.outcome import error_of, value_of
 from ec_jupyter.notebook.parts import Part
 from ec_jupyter.notebook.rendering import going_on
@@ -110,9 +110,12 @@ class Request(Part):
             try:
                 asked = {"what": "requests", "ids": [number], "limit": 1}
                 reply, _ = client.ask("query", asked, timeout=LOOK_SECONDS)
-                state = str(unpacked(reply)[0]["state"])
-                if state == ASKED:
+                row = unpacked(reply)[0]
+                if row["state"] == ASKED:
                     return "waits for a person", ""
+                if row["state"] == DELAYED:
+                    return f"waits for its time, {clock_text(row['due'])}, and has not ended", ""
+                state = str(row["state"])
                 return f"is {state}", _trouble(client, self.socket_name) if state == "queued" else ""
             except (EcError, TimeoutError, LookupError):
                 pass
@@ -203,9 +206,15 @@ class Request(Part):
     def state(self) -> str:
         """``waiting``, ``queued``, ``running``, ``done``, ``failed``, ``cancelled`` or ``skipped``.
 
-        ``asked``: it waits for a person to answer.
+        ``asked``: it waits for a person to answer. ``delayed``: it waits for its time, `due`.
         """
         return str(self.row()["state"])
+
+    @property
+    def due(self) -> float | None:
+        """Wall clock before which it does not start, while it is ``delayed``; else None."""
+        due: float | None = self.row()["due"]
+        return due
 
     @property
     def attempt(self) -> int:

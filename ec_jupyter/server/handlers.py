@@ -18,6 +18,7 @@ from ec_jupyter.client import commands, probe, scene
 from ec_jupyter.client.client import Client
 from ec_jupyter.client.launch import running
 from ec_jupyter.errors import EcError, EngineError, RequestNotFoundError
+from ec_jupyter.flow.options import later
 from ec_jupyter.server.checks import Refused, check_numbers, field, read_object, told
 from ec_jupyter.server.flows import Flows
 
@@ -184,22 +185,28 @@ class SocketHandler(Handler):
         folder, body = await self.flows.folder(key), await self.body()
         arguments, submit_id = field(body, "arguments", dict, {}), field(body, "id", str, None)
         partial_ = field(body, "partial", bool, False)
+        at = later(body.get("delay"), body.get("at"), time.time())
+        if at is not None and partial_:
+            raise Refused(400, "the fields 'delay' and 'at' go with a whole call, not with 'partial'")
         if submit_id is not None and not 0 < len(submit_id) <= MOST_NAME:
             raise Refused(400, f"the field 'id' is to have 1 to {MOST_NAME} characters, not {len(submit_id)}")
         # the next use of a flow starts its engine, here as in a notebook
         async with self.flows.links.use(folder, start=True) as client:
-            request = await self.flows.links.thread(_submit, client, name, arguments, submit_id, partial_)
+            request = await self.flows.links.thread(_submit, client, name, arguments, submit_id, partial_, at)
         location = url_path_join(self.base_url, "ec/flows", url_escape(key), "requests", str(request))
         self.set_header("Location", location)
         self.answer({"ok": True, "id": request, "location": location}, 202)
 
 
-def _submit(client: Client, name: str, arguments: dict[str, Any], submit_id: str | None, some: bool) -> int:
+def _submit(
+    client: Client, name: str, arguments: dict[str, Any], submit_id: str | None, some: bool, at: float | None
+) -> int:
     """Give the engine a request; not logged, so that the answer comes after the commit."""
     held = {key: client.dump(value) for key, value in arguments.items()}
     row = [name, {key: value.head() for key, value in held.items()}, submit_id]
     buffers = [value.data for value in held.values() if value.data is not None]
-    return int(client.ask("submit", {"rows": [row], "partial": some}, buffers)[0]["ids"][0])
+    how = {"partial": some} if at is None else {"at": at}
+    return int(client.ask("submit", {"rows": [row], **how}, buffers)[0]["ids"][0])
 
 
 class RequestHandler(Handler):

@@ -206,6 +206,7 @@ export const metrics: Metrics & { sockets: Record<string, Required<SocketCounts>
   "load": {
    "waiting": 0,
    "queued": 0,
+   "delayed": 0,
    "asked": 0,
    "running": 0,
    "done": 2,
@@ -220,6 +221,7 @@ export const metrics: Metrics & { sockets: Record<string, Required<SocketCounts>
   "count": {
    "waiting": 0,
    "queued": 0,
+   "delayed": 0,
    "asked": 0,
    "running": 0,
    "done": 1,
@@ -234,6 +236,7 @@ export const metrics: Metrics & { sockets: Record<string, Required<SocketCounts>
   "join": {
    "waiting": 0,
    "queued": 0,
+   "delayed": 0,
    "asked": 0,
    "running": 0,
    "done": 0,

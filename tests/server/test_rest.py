@@ -289,6 +289,17 @@ def test_a_submit_that_lacks_an_argument_is_refused_unless_it_says_that_the_rest
     assert result(web, request) == 3
 
 
+def test_a_submit_for_later_waits_for_its_time(web: Any, flow: Any) -> None:
+    where = ("flows", "sums", "sockets", "double")
+    request = web.good(*where, body={"arguments": {"x": 4}, "delay": "1h"})["id"]
+    assert web.good("flows", "sums", "requests", str(request))["state"] == "delayed"
+    assert [row.id for row in flow.requests(state="delayed")] == [request]
+    for more, text in (({"delay": "soon"}, "delay= takes seconds"), ({"at": 1, "partial": True}, "'delay' and 'at'")):
+        status, said = web(*where, body={"arguments": {"x": 4}, **more})
+        assert (status, text in said["error"]) == (400, True)
+    flow.cancel(request)
+
+
 def test_an_accepted_request_outlives_the_engine_and_is_served_by_the_next_one(
     web: Any, flow: Any, wait_until: Any
 ) -> None:

@@ -264,7 +264,7 @@ class MemoryClient:
     ) -> tuple[Header, list[bytes]]:
         return self.engine.ask(kind, header or {}, buffers)
 
-    def submit(self, rows: Iterable[Any], *, partial: bool = False) -> list[int]:
+    def submit(self, rows: Iterable[Any], *, partial: bool = False, at: float | None = None) -> list[int]:
         table, buffers = [], []
         for socket, arguments, *key in rows:
             heads = {}
@@ -272,7 +272,8 @@ class MemoryClient:
                 heads[name] = [value.file, value.size, value.type]
                 buffers += [value.data] if value.file is None else []
             table.append([socket, heads, *key])
-        return list(self.ask("submit", {"rows": table, "partial": partial}, buffers)[0]["ids"])
+        how = {"partial": partial} if at is None else {"at": at}
+        return list(self.ask("submit", {"rows": table, **how}, buffers)[0]["ids"])
 
     def finished(self, request: int) -> Future[Any]:
         rows, buffers = self.engine.ends(request)

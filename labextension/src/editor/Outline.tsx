@@ -206,6 +206,7 @@ function SocketText({ name, graph }: { name: string; graph: Graph }): JSX.Elemen
       </span>{' '}
       <span className="ec-muted ec-number">
         {(counts.asked ?? 0) > 0 && `${short(counts.asked ?? 0)} wait for a person `}
+        {(counts.delayed ?? 0) > 0 && `${short(counts.delayed ?? 0)} wait for their time `}
         {counts.queued > 0 && `${short(counts.queued)} queued `}
         {counts.failed > 0 && `${short(counts.failed)} failed `}
         {counts.running > 0 && counts.progress && progressText(counts.progress)}

@@ -19,7 +19,7 @@ import type { Parameter, Socket, SocketCounts } from './types';
 import { feeding, outputType, placeId, ports } from './wiring';
 import { duration, rate, short, stateOf, stateText, waitingAt } from './words';
 
-const COUNTED = ['asked', 'queued', 'running', 'done', 'failed'] as const;
+const COUNTED = ['asked', 'delayed', 'queued', 'running', 'done', 'failed'] as const;
 /** Counts that are told: those that are not zero. */
 const told = (counts: SocketCounts) => COUNTED.filter(state => (counts[state] ?? 0) > 0);
 

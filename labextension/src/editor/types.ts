@@ -113,6 +113,8 @@ export interface Node {
 export interface SocketCounts {
   waiting: number;
   queued: number;
+  /** Those that wait for their time. */
+  delayed?: number;
   /** Those that wait for a person to answer. */
   asked?: number;
   running: number;

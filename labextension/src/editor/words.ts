@@ -85,12 +85,14 @@ export function stateOf(socket: Socket, counts: SocketCounts, processorPaused: b
   if (counts.asked) return 'asked';
   if (counts.failed) return 'failed';
   if (counts.queued) return 'queued';
+  if (counts.delayed) return 'delayed';
   if (counts.waiting || [counts.arrived, counts.lists ?? {}].some(of => Object.values(of).some(Boolean))) return 'waiting';
   return counts.done ? 'done' : 'idle';
 }
 
 /** A state as a person reads it. */
-export const stateText = (state: string): string => (state === 'asked' ? 'waits for a person' : state);
+export const stateText = (state: string): string => STATE_TEXTS[state] ?? state;
+const STATE_TEXTS: Record<string, string> = { asked: 'waits for a person', delayed: 'waits for its time' };
 
 /** How many values and lists an argument shows as waiting. */
 export const waitingAt = ({ arrived, lists }: SocketCounts, argument: string): number =>

@@ -4,7 +4,7 @@ import type { Node } from '../editor/types';
 import { nodeState, usage } from '../editor/words';
 import type { FlowRow } from './service';
 
-const NUMBERS = ['running', 'queued', 'waiting', 'asked', 'failed'] as const;
+const NUMBERS = ['running', 'queued', 'delayed', 'waiting', 'asked', 'failed'] as const;
 
 export function state(row: FlowRow): string {
   if (row.running) return 'running';

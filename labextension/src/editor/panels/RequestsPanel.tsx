@@ -25,7 +25,7 @@ interface Row {
 }
 
 const LIMIT = 100;
-const STATES = ['queued', 'asked', 'running', 'done', 'failed', 'waiting', 'cancelled', 'skipped'];
+const STATES = ['queued', 'delayed', 'asked', 'running', 'done', 'failed', 'waiting', 'cancelled', 'skipped'];
 
 export function RequestsPanel({ socket, state }: { socket: string; state: string | null }): JSX.Element {
   const store = useStore();
@@ -35,7 +35,7 @@ export function RequestsPanel({ socket, state }: { socket: string; state: string
   const [answer] = useAnswer('requests', { socket, ...(state && { state }), limit: LIMIT, newest: true }, anew);
   const rows = (answer?.['rows'] ?? []) as Row[];
   const failed = rows.filter(row => row.state === 'failed').length;
-  const stoppable = state === 'queued' || state === 'asked' || state === 'waiting' || state === 'running';
+  const stoppable = ['queued', 'delayed', 'asked', 'waiting', 'running'].includes(state ?? '');
   return (
     <>
       <label>
@@ -117,7 +117,7 @@ export function RequestPanel({ id, socket, state }: { id: number; socket: string
           All
         </button>
         {['failed', 'cancelled'].includes(row.state) && <button onClick={() => void retry(store, { ids: [id] })}>Retry</button>}
-        {['queued', 'running', 'waiting'].includes(row.state) && (
+        {['queued', 'delayed', 'running', 'waiting'].includes(row.state) && (
           <button onClick={() => void store.ask('cancel', { ids: [id] })}>Cancel</button>
         )}
         <WayButtons id={id} />
