@@ -33,7 +33,7 @@ def test_a_call_for_later_is_seen_as_delayed_and_runs_at_its_time(timed: Any) ->
     assert timed.run("[r.id for r in flow.requests(state='delayed')]") == [request.id]
     (row,) = timed.run("flow.status()").rows
     assert (row["note"], row["queued"]) == ("1 waits for its time", 0)
-    with pytest.raises(TimeoutError, match=rf"request {request.id} of 'echo' waits for its time, .*, and has not ended"):
+    with pytest.raises(TimeoutError, match=rf"{request.id} of 'echo' waits for its time, .*, and has not ended"):
         request.result(0.2)
     assert timed.run("flow.submit('echo', 2, delay=0.2).result(60)") == 2
     assert timed.run("flow.submit('echo', 3, at=__import__('time').time() + 0.2).result(60)") == 3
