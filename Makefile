@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
-RINGS := pure store shell kernel nodes crash server notebooks browser
+RINGS := pure store shell kernel nodes crash cli server notebooks browser
 # rings that run beside the others, in two groups: each of the three takes as long
 SCREEN := kernel server browser
 BOOKS := shell crash

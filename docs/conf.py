@@ -21,6 +21,7 @@ extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
     "numpydoc",
+    "sphinx_click",
     "sphinx_copybutton",
     "sphinx_design",
     "magics",

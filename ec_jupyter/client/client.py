@@ -448,6 +448,11 @@ class Client(Rpc):
 _clients: WeakSet[Client] = WeakSet()
 
 
+def clients() -> list[Client]:
+    """The open connections of this process."""
+    return [client for client in _clients if not client._connection.closed]
+
+
 def _forked() -> None:
     """A forked child shares sockets and files with its parent: it lets go of them."""
     for client in list(_clients):

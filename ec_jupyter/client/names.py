@@ -14,6 +14,7 @@ from ec_jupyter.errors import DeclarationError
 from ec_jupyter.flow.options import checked_name
 
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+")
+_scripts: list[Path] = []
 
 
 def socket_name(name: str) -> str:
@@ -73,15 +74,20 @@ def notebook_path() -> Path | None:
     return next((Path(path) for path in told if isinstance(path, str) and path.endswith(".ipynb")), None)
 
 
+def be_script(path: Path) -> None:
+    """Let this process be the script at `path`, whose own flow is named after it."""
+    _scripts[:] = [path]
+
+
 def flow_name() -> str:
-    """Name of the notebook's own flow: the notebook's, or ``main`` where that is not known."""
-    path = notebook_path()
+    """Name of the notebook's own flow: the notebook's or script's, or ``main`` where that is not known."""
+    path = notebook_path() or next(iter(_scripts), None)
     return _plain(path.stem) if path else "main"
 
 
 def client_name() -> str:
     """Who we are for others who use the same flow."""
-    path = notebook_path()
+    path = notebook_path() or next(iter(_scripts), None)
     return path.name if path else f"kernel {os.getpid()}"
 
 

@@ -162,3 +162,12 @@ def check_python(name: str, pythons: Iterable[str], mine: str) -> None:
             f"the tasks of flow {name!r} are of Python {', '.join(versions)}, this server runs {mine}; "
             f"open the flow from its notebook"
         )
+
+
+def sockets(folder: Path) -> list[str]:
+    """Names of a flow's sockets, as its database has them; none where that cannot be read."""
+    try:
+        with closing(_open(folder)) as db:
+            return [str(name) for (name,) in db.execute("SELECT name FROM socket ORDER BY id")]
+    except (sqlite3.Error, StoreDamagedError):
+        return []

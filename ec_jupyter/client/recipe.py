@@ -234,6 +234,21 @@ def code(topology: Mapping[str, Any], name: str, opening: str | None = None) -> 
     return cell.text
 
 
+def script(topology: Mapping[str, Any], name: str) -> str:
+    """The text of a program that makes a flow of this wiring, and waits until it has nothing to do.
+
+    Raises
+    ------
+    DeclarationError
+        Something in it cannot be written down, or its tasks use what only a notebook defines.
+    """
+    unbound = recipe(topology, name).unbound
+    if unbound:
+        lacks = f"its tasks use what is defined elsewhere: {', '.join(unbound)}"
+        raise DeclarationError(f"flow {name!r} cannot be a script: {lacks}; have them as arguments, or import them")
+    return f"{code(topology, name)}\nprint(flow.wait())\n"
+
+
 class _Cell:
     """A cell as it grows; knows what its names stand for."""
 

@@ -123,6 +123,14 @@ def delayed_text(n: int) -> str:
     return "" if not n else f"{n} wait{'s' if n == 1 else ''} for {'its' if n == 1 else 'their'} time"
 
 
+def missing(row: Mapping[str, Any]) -> list[str]:
+    """What a call that waits lacks: arguments, and elements of lists."""
+    lacks: Mapping[str, list[int]] = row.get("lacks") or {}
+    parts = (row.get("arguments") or {}).items()
+    found = [name for name, part in parts if part["state"] not in ("arrived", "held") and name not in lacks]
+    return found + [f"{name}[{i}]" for name, indices in lacks.items() for i in indices]
+
+
 def number_text(number: float) -> str:
     """A rate or a mean as people write it."""
     return f"{number:.0f}" if number >= 100 or not number else f"{number:.2g}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ec_jupyter.client.texts import clock_text
+from ec_jupyter.client.texts import clock_text, missing
 from ec_jupyter.errors import ArgumentsError
 from ec_jupyter.flow.options import shown
 from ec_jupyter.notebook.parts import Part
@@ -57,9 +57,7 @@ class Waiting(Part):
         self.source: str = arrival.get("source") or ""
         self.since: float | None = arrival.get("since")
         self._lacks: dict[str, list[int]] = row.get("lacks", {})
-        parts = row["arguments"].items()
-        self.missing = [n for n, part in parts if part["state"] not in ("arrived", "held") and n not in self._lacks]
-        self.missing += [f"{name}[{i}]" for name, indices in self._lacks.items() for i in indices]
+        self.missing = missing(row)
         levels = str(self.tag).split(";") if self.tag else []
         self.element = tuple(int(level.rpartition("/")[2]) for level in levels)
         self.stranded = bool(row.get("stranded"))

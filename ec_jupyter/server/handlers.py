@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from jupyter_server.auth.decorator import authorized
@@ -14,10 +14,9 @@ from jupyter_server.base.handlers import APIHandler
 from jupyter_server.utils import url_escape, url_path_join
 from tornado import web
 
-from ec_jupyter.client import commands, probe, scene
+from ec_jupyter.client import commands, outside, probe, scene
 from ec_jupyter.client.client import Client
 from ec_jupyter.client.launch import running
-from ec_jupyter.errors import EcError, EngineError, RequestNotFoundError
 from ec_jupyter.flow.options import later
 from ec_jupyter.server.checks import Refused, check_numbers, field, read_object, told
 from ec_jupyter.server.flows import Flows
@@ -26,11 +25,8 @@ SETTING = "ec_flows"
 MOST_NAME = 200
 """Characters in the id that a submit may bring."""
 
-PREVIEW_SECONDS = 60
 STOP_SECONDS = 10
 """How long an engine may take to end its workers."""
-
-_SHOWN = (*probe.REQUEST, "node")
 
 
 def verb_of(method: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None] | None]:
@@ -184,29 +180,17 @@ class SocketHandler(Handler):
         """Submit a request; the answer says that it is on disk."""
         folder, body = await self.flows.folder(key), await self.body()
         arguments, submit_id = field(body, "arguments", dict, {}), field(body, "id", str, None)
-        partial_ = field(body, "partial", bool, False)
+        some = field(body, "partial", bool, False)
         at = later(body.get("delay"), body.get("at"), time.time())
-        if at is not None and partial_:
-            raise Refused(400, "the fields 'delay' and 'at' go with a whole call, not with 'partial'")
         if submit_id is not None and not 0 < len(submit_id) <= MOST_NAME:
             raise Refused(400, f"the field 'id' is to have 1 to {MOST_NAME} characters, not {len(submit_id)}")
         # the next use of a flow starts its engine, here as in a notebook
         async with self.flows.links.use(folder, start=True) as client:
-            request = await self.flows.links.thread(_submit, client, name, arguments, submit_id, partial_, at)
+            submitted = partial(outside.submit, client, name, arguments, submit_id, partial=some, at=at)
+            request = await self.flows.links.thread(submitted)
         location = url_path_join(self.base_url, "ec/flows", url_escape(key), "requests", str(request))
         self.set_header("Location", location)
         self.answer({"ok": True, "id": request, "location": location}, 202)
-
-
-def _submit(
-    client: Client, name: str, arguments: dict[str, Any], submit_id: str | None, some: bool, at: float | None
-) -> int:
-    """Give the engine a request; not logged, so that the answer comes after the commit."""
-    held = {key: client.dump(value) for key, value in arguments.items()}
-    row = [name, {key: value.head() for key, value in held.items()}, submit_id]
-    buffers = [value.data for value in held.values() if value.data is not None]
-    how = {"partial": some} if at is None else {"at": at}
-    return int(client.ask("submit", {"rows": [row], **how}, buffers)[0]["ids"][0])
 
 
 class RequestHandler(Handler):
@@ -219,10 +203,10 @@ class RequestHandler(Handler):
         thread = self.flows.links.thread
         if not await thread(running, folder):
             # looking starts nothing
-            self.answer({**await thread(_row_at_rest, folder, request), "running": False})
+            self.answer({**await thread(outside.row_at_rest, folder, request), "running": False})
             return
         async with self.flows.links.use(folder) as client:
-            self.answer({**await thread(_row, client, request), "running": True})
+            self.answer({**await thread(outside.row, client, request), "running": True})
 
 
 class AnswerHandler(Handler):
@@ -240,34 +224,3 @@ class AnswerHandler(Handler):
 
 def _answer(client: Client, request: int, said: Any, who: str | None) -> None:
     commands.respond(client, request, said, who, by="picture")
-
-
-def _row_at_rest(folder: Path, request: int) -> dict[str, Any]:
-    """What the disk says of a request; its result only an engine's worker may look at."""
-    row = probe.request(folder, request)
-    if row is None:
-        raise RequestNotFoundError(f"no request {request} in this flow")
-    if row["state"] == "done":
-        row |= {"preview": None, "problem": f"flow {folder.name!r} does not run: start it to see the result"}
-    return row
-
-
-def _row(client: Client, request: int) -> dict[str, Any]:
-    """What the engine says of a request; its result is looked at in a worker, never here."""
-    found = client.row(request)
-    row = {name: found.get(name) for name in _SHOWN}
-    if row["state"] != "done":
-        return row
-    asked = {"request": request, "result": True, "json": True}
-    try:
-        found, _ = client.ask("preview", asked, timeout=PREVIEW_SECONDS)
-    except EngineError:
-        raise
-    except EcError as error:
-        # the request is done all the same
-        return row | {"preview": None, "problem": str(error)}
-    row["problem"] = None
-    row["preview"] = {name: found.get(name) for name in ("text", "type", "size")}
-    if found.get("json") is not None:
-        row["result"] = json.loads(found["json"])
-    return row

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from ec_jupyter.client import probe
-from ec_jupyter.client.client import PYTHON, Client
-from ec_jupyter.client.launch import running
-from ec_jupyter.engine.trust import trusted
-from ec_jupyter.errors import EngineLostError
+from ec_jupyter.client.client import Client
+from ec_jupyter.client.opening import opened, startable
 
 UNUSED_SECONDS = 20.0
 """Seconds that a connection stays open after its last use: an idle engine waits for its clients."""
@@ -125,24 +121,12 @@ class Links:
 
 def _connected(link: Link, start: bool) -> Client:
     """A client that is connected to an engine; blocks until it is."""
-    folder, client, executable = link.folder, link.client, None
-    if not running(folder):
-        if not start:
-            raise EngineLostError(f"{probe.at_rest(folder).text}; start it to go on with what is on disk")
-        trusted(folder)
-        recorded = probe.read(folder)
-        probe.check_python(folder.name, recorded["python"], PYTHON)
-        executable = executable_of(recorded.get("executable"))
+    client = link.client
     if client is not None and client.lost:
         client.close()
         client = None
     if client is None:
-        follow = link.attached > 0
-        return Client.open(folder, folder.name, client_name=CLIENT_NAME, executable=executable, follow=follow)
+        return opened(link.folder, CLIENT_NAME, start=start, follow=link.attached > 0)
+    startable(link.folder, start=start)
     client.ask("ping", timeout=60)
     return client
-
-
-def executable_of(recorded: str | None) -> str:
-    """The Python that the flow's packages are in, if it is still there."""
-    return recorded if recorded and Path(recorded).is_file() else sys.executable

@@ -12,10 +12,11 @@ from ec_jupyter.client.client import Client
 from ec_jupyter.client.duplicate import duplicate
 from ec_jupyter.client.keys import key_of
 from ec_jupyter.client.launch import running
+from ec_jupyter.client.opening import executable_of
 from ec_jupyter.errors import DeclarationError, EcError
 from ec_jupyter.server.checks import field
 from ec_jupyter.server.handlers import Handler, verb_of
-from ec_jupyter.server.links import CLIENT_NAME, executable_of
+from ec_jupyter.server.links import CLIENT_NAME
 
 VERBS = "rename|duplicate|clear|delete"
 

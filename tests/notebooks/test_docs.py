@@ -12,6 +12,7 @@ import pytest
 
 import ec_jupyter
 from ec_jupyter import errors
+from ec_jupyter.cli.main import ec
 from ec_jupyter.notebook.lines import options_of
 from ec_jupyter.notebook.magics import FlowMagics
 
@@ -61,6 +62,11 @@ def test_magic_is_on_the_card_with_its_options(name: str) -> None:
 def test_card_names_no_magic_that_is_not_there() -> None:
     named = set(re.findall(r"%(ec_\w+)", page("card.md") + page("concepts.md") + (ROOT / "README.md").read_text()))
     assert named - set(MAGICS) == set()
+
+
+def test_every_command_is_on_the_card_and_no_other() -> None:
+    listed = {name for words in re.findall(r"`ec ([a-z]+)", page("card.md")) for name in [words]}
+    assert listed == set(ec.commands)
 
 
 @pytest.mark.parametrize("name", VIEWS)

@@ -15,7 +15,7 @@ import pytest
 from ec_jupyter.nodes.bundle import travelling
 
 PACKAGE = Path(__file__).parents[2] / "ec_jupyter"
-ROOMS = ["errors", "wire", "model", "flow", "nodes", "engine", "client", "notebook", "server"]
+ROOMS = ["errors", "wire", "model", "flow", "nodes", "engine", "client", "notebook", "server", "cli"]
 NODES = ["", "worker", "local", "ssh", "dask"]
 LARGEST_CIRCLE = {"engine": 3, "notebook": 13}
 """Modules of a room that may know each other; a number here may go down, and none may be added."""
@@ -88,9 +88,15 @@ def test_no_room_imports_from_a_room_above_it() -> None:
     assert [line for path in modules() for line in upward(path)] == []
 
 
-def test_the_server_needs_no_notebook() -> None:
-    server = [path for path in modules() if room_of(dotted(path)) == "server"]
-    assert [name for path in server for _, name in imports_of(path) if room_of(name) == "notebook"] == []
+OUTSIDE = ("server", "cli")
+"""What comes to a flow with no kernel: each knows what lies below, and neither notebook nor the other."""
+
+
+@pytest.mark.parametrize("room", OUTSIDE)
+def test_who_comes_from_outside_needs_no_notebook(room: str) -> None:
+    others = {"notebook", *OUTSIDE} - {room}
+    own = [path for path in modules() if room_of(dotted(path)) == room]
+    assert [name for path in own for _, name in imports_of(path) if room_of(name) in others] == []
 
 
 INSIDE_JOINS = {"parties", "calls", "tombstones", "policies"}

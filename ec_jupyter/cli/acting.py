@@ -1,0 +1,271 @@
+"""Commands that do something to a flow: they start its engine where none runs, as a notebook does."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from ec_jupyter.cli.flows import client_of, flow_argument, names_argument, socket_argument, socket_option
+from ec_jupyter.cli.looking import show_rows
+from ec_jupyter.cli.output import UNDONE, json_option, table, tell
+from ec_jupyter.client import launch, outside
+from ec_jupyter.client.client import Client
+from ec_jupyter.client.commands import command, typed
+from ec_jupyter.client.texts import bytes_text, status_rows
+from ec_jupyter.client.waits import Deadline
+from ec_jupyter.errors import ArgumentsError, SocketNotFoundError, by_name
+from ec_jupyter.flow.options import later
+from ec_jupyter.flow.states import STATES
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def _timeout(given: _F) -> _F:
+    return click.option("--timeout", type=click.FloatRange(0), help="Seconds to wait; exit code 4 after that.")(given)
+
+
+def _unpickle(given: _F) -> _F:
+    text = "Load results here, which runs code that is in them: of a flow that you trust."
+    return click.option("--unpickle", is_flag=True, help=text)(given)
+
+
+@click.command()
+@flow_argument
+@socket_argument
+@click.argument("arguments", nargs=-1, metavar="[ARGUMENT=VALUE]...")
+@click.option("--id", "submit_id", help="The same id again is the same request.")
+@click.option("--partial", is_flag=True, help="The arguments that are missing will come from elsewhere.")
+@click.option("--delay", help="Start it so much later: 90s, 5m, 2h, 1d.")
+@click.option("--at", help="Start it then: '2030-01-31 06:00'.")
+@click.option("--wait", "waits", is_flag=True, help="Wait for its end, and show what it came to.")
+@_timeout
+@_unpickle
+@json_option
+def submit(
+    flow: Path, socket: str, arguments: tuple[str, ...], waits: bool, delay: str | None, at: str | None, **how: Any
+) -> None:
+    """Give a socket a request, and print its number once it is on disk.
+
+    A VALUE is JSON, or @FILE for one that holds JSON (@- is the standard input); where the task takes a text, one
+    without quotes is enough.
+    """
+    then = later(delay, at, time.time())
+    with client_of(flow, start=True) as client:
+        values = _values(client, socket, arguments)
+        request = outside.submit(client, socket, values, how.pop("submit_id"), partial=how.pop("partial"), at=then)
+        if waits:
+            _wait_for(client, [request], **how)
+        elif how["as_json"]:
+            tell({"id": request})
+        else:
+            click.echo(request)
+
+
+def _values(client: Client, socket: str, arguments: Sequence[str]) -> dict[str, Any]:
+    record = by_name(client.topology["sockets"], socket, SocketNotFoundError)
+    kinds = {p["name"]: p.get("annotation") for p in record["task"]["signature"]}
+    values: dict[str, Any] = {}
+    for text in arguments:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ArgumentsError(f"{text!r} is no ARGUMENT=VALUE; {socket!r} takes {', '.join(kinds) or 'none'}")
+        if value.startswith("@"):
+            values[name] = typed(_read(value[1:], name), name, None)
+        else:
+            values[name] = typed(value, name, kinds.get(name))
+    return values
+
+
+def _read(path: str, name: str) -> str:
+    try:
+        return sys.stdin.read() if path == "-" else Path(path).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ArgumentsError(f"argument {name!r}: the file {path!r} cannot be read ({error})") from None
+
+
+@click.command()
+@flow_argument
+@click.argument("ids", nargs=-1, type=int, metavar="[REQUEST]...")
+@_timeout
+@_unpickle
+@json_option
+def wait(flow: Path, ids: tuple[int, ...], timeout: float | None, unpickle: bool, as_json: bool) -> None:
+    """Wait until the given requests have ended, or until nothing is queued or running.
+
+    Prints what they came to, or what is left; exit code 3 if any has not come to a result, or if any request of the
+    flow has failed.
+    """
+    with client_of(flow, start=True) as client:
+        if ids:
+            _wait_for(client, ids, timeout, unpickle=unpickle, as_json=as_json)
+        else:
+            drain(client, timeout, as_json=as_json)
+
+
+def drain(client: Client, timeout: float | None, *, as_json: bool) -> None:
+    """Wait until a flow has nothing to do, and tell what is left; exit code 3 where requests have failed."""
+    try:
+        reply, _ = client.ask("drained", timeout=timeout)
+    except TimeoutError:
+        raise TimeoutError(f"flow {client.name!r} is at work after {timeout:g} s; it goes on") from None
+    counts, _ = client.ask("query", {"what": "counts"})
+    left = {word: reply[word] for word in ("waiting", "failed", "paused", "asked") if word in reply}
+    if as_json:
+        tell(left)
+    else:
+        click.echo(f"nothing is queued or running; {', '.join(f'{n} {word}' for word, n in left.items())}")
+        table(status_rows(client.topology, counts), ("socket", "arrived", *STATES, "note"))
+    if left["failed"]:
+        raise SystemExit(UNDONE)
+
+
+def _wait_for(client: Client, ids: Sequence[int], timeout: float | None, *, unpickle: bool, as_json: bool) -> None:
+    deadline = Deadline(timeout)
+    for request in ids:
+        client.row(request)
+    for request in ids:
+        try:
+            client.finished(request).result(deadline.left)
+        except TimeoutError:
+            raise TimeoutError(f"request {request} has not ended; it goes on") from None
+    rows = [outside.row(client, request) for request in ids]
+    for row in rows if unpickle else ():
+        if row["state"] == "done":
+            row |= {"preview": {"text": repr(_loaded(client, row["id"]))}}
+            row.pop("result", None)
+    show_rows(client.folder, rows, as_json)
+    if any(row["state"] != "done" for row in rows):
+        raise SystemExit(UNDONE)
+
+
+def _loaded(client: Client, request: int) -> Any:
+    row = client.finished(request).result()
+    return [client.load(one) for one in row["values"]] if row.get("values") is not None else client.load(row["value"])
+
+
+def _chosen(ids: tuple[int, ...], socket: str | None, run: int | None, everything: bool) -> dict[str, Any]:
+    """The fields by which a frame names requests, a run, a socket or all: exactly one of them."""
+    given = {"ids": list(ids) or None, "socket": socket, "run": run, "all": everything or None}
+    said = {key: value for key, value in given.items() if value is not None}
+    if len(said) != 1:
+        raise click.UsageError("say which: numbers of requests, or --socket, or --run, or --all")
+    return said
+
+
+def _choice(given: _F) -> _F:
+    for option in (
+        click.option("--all", "everything", is_flag=True, help="All of the flow."),
+        click.option("--run", type=int, help="All of this run."),
+        socket_option,
+        click.argument("ids", nargs=-1, type=int, metavar="[REQUEST]..."),
+    ):
+        given = option(given)
+    return given
+
+
+@click.command()
+@flow_argument
+@_choice
+@json_option
+def retry(flow: Path, as_json: bool, **which: Any) -> None:
+    """Run failed requests again: same arguments, newest code. Prints their numbers."""
+    with client_of(flow, start=True) as client:
+        ids = list(client.ask("retry", _chosen(**which))[0]["ids"])
+    if as_json:
+        tell({"ids": ids})
+    else:
+        click.echo("\n".join(map(str, ids)) or "nothing to retry")
+
+
+@click.command()
+@flow_argument
+@_choice
+@json_option
+def cancel(flow: Path, as_json: bool, **which: Any) -> None:
+    """Cancel what has not ended."""
+    with client_of(flow, start=True) as client:
+        reply, _ = client.ask("cancel", {**_chosen(**which), "by": "code"})
+    n = reply["cancelled"] + reply["killed"]
+    if as_json:
+        tell({"cancelled": n})
+    else:
+        click.echo(f"{n} cancelled")
+
+
+@click.command()
+@flow_argument
+@click.argument("request", type=int)
+@click.argument("value")
+@click.option("--by", help="Who answers; your login if left out.")
+def answer(flow: Path, request: int, value: str, by: str | None) -> None:
+    """Answer what a request asks a person: JSON, or one of its choices. The answer is its result, once."""
+    with client_of(flow, start=True) as client:
+        said = typed(value, "answer", "str | int")
+        command(client, "respond", {"request": request, "answer": said, "who": by or getpass.getuser()})
+
+
+@click.command()
+@flow_argument
+@names_argument
+def pause(flow: Path, names: tuple[str, ...]) -> None:
+    """Go on accepting, start nothing: of these sockets or processors, or of all."""
+    _rest("pause", flow, names)
+
+
+@click.command()
+@flow_argument
+@names_argument
+def resume(flow: Path, names: tuple[str, ...]) -> None:
+    """Start again, in order."""
+    _rest("resume", flow, names)
+
+
+def _rest(verb: str, flow: Path, names: tuple[str, ...]) -> None:
+    with client_of(flow, start=True) as client:
+        sockets, processors = client.topology["sockets"], client.topology["processors"]
+        chosen = [name for name in names if name in processors and name not in sockets]
+        rest = [name for name in names if name not in chosen]
+        for name in rest:
+            by_name(sockets, name, SocketNotFoundError)
+        if not names:
+            rest, chosen = list(sockets), list(processors)
+        client.ask(verb, {"sockets": rest, "processors": chosen})
+
+
+@click.command()
+@flow_argument
+def start(flow: Path) -> None:
+    """Start its engine, which goes on with what is on disk."""
+    with client_of(flow, start=True) as client:
+        for text in client.warnings:
+            click.echo(text, err=True)
+
+
+@click.command()
+@flow_argument
+def stop(flow: Path) -> None:
+    """End its engine at once, if one runs; everything stays on disk."""
+    if not launch.stop(flow, flow.name):
+        click.echo(f"flow {flow.name!r} does not run", err=True)
+
+
+@click.command()
+@flow_argument
+@json_option
+def gc(flow: Path, as_json: bool) -> None:
+    """Remove the files of values that were thrown away; how many, and their bytes."""
+    with client_of(flow, start=True) as client:
+        reply, _ = client.ask("gc", timeout=None)
+    if as_json:
+        tell({"files": reply["files"], "bytes": reply["bytes"]})
+    else:
+        click.echo(f"{reply['files']} files, {bytes_text(reply['bytes']) or '0 B'}")
+
+
+COMMANDS = (submit, wait, retry, cancel, answer, pause, resume, start, stop, gc)

@@ -1,0 +1,89 @@
+"""Which flow, socket or request is meant: arguments of commands, and how a shell completes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+from ec_jupyter.client import probe
+from ec_jupyter.client.client import Client
+from ec_jupyter.client.flow_index import FlowIndex
+from ec_jupyter.client.opening import opened
+from ec_jupyter.engine.folder import FLOWS
+from ec_jupyter.engine.trust import check_links
+from ec_jupyter.errors import FlowNotFoundError, nearest
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def folder_of(text: str) -> Path:
+    """The folder of a flow that is named from here.
+
+    Raises
+    ------
+    FlowNotFoundError
+        There is none; the text names the nearest.
+    UntrustedFlowError
+        The way to it is another user's link.
+    """
+    path = Path(text).expanduser().absolute()
+    for folder in (path.parent / FLOWS / path.name, path):
+        if (folder / "flow.db").is_file():
+            check_links(folder)
+            return folder.resolve()
+    raise FlowNotFoundError(f"no flow {text!r} in {Path.cwd()}; {nearest(text, paths(Path.cwd()))}")
+
+
+def paths(root: Path) -> list[str]:
+    """What the flows below a folder are called from there."""
+    return [row["path"] for row in FlowIndex(root).take()]
+
+
+@contextmanager
+def client_of(folder: Path, *, start: bool) -> Iterator[Client]:
+    """A client of a flow, for the time of the block; `start` an engine where none runs, or the next one if it dies."""
+    client = opened(folder, "ec", start=start, follow=start)
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def _flows(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    return [CompletionItem(path) for path in paths(Path.cwd()) if path.startswith(incomplete)]
+
+
+def _sockets(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    folder = ctx.params.get("flow")
+    names = probe.sockets(folder) if isinstance(folder, Path) else []
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+def flow_argument(command: _F) -> _F:
+    """Gives a command its FLOW."""
+    return click.argument("flow", type=folder_of, shell_complete=_flows)(command)
+
+
+def flow_if_any(command: _F) -> _F:
+    """Gives a command a FLOW that may be left out."""
+    return click.argument("flow", type=folder_of, required=False, shell_complete=_flows)(command)
+
+
+def socket_option(command: _F) -> _F:
+    """Gives a command ``--socket``."""
+    return click.option("--socket", shell_complete=_sockets, help="Of this socket only.")(command)
+
+
+def socket_argument(command: _F) -> _F:
+    """Gives a command its SOCKET."""
+    return click.argument("socket", shell_complete=_sockets)(command)
+
+
+def names_argument(command: _F) -> _F:
+    """Gives a command the sockets or processors that it is about."""
+    return click.argument("names", nargs=-1, metavar="[SOCKET|PROCESSOR]...", shell_complete=_sockets)(command)

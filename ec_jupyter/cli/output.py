@@ -1,0 +1,40 @@
+"""What a command says: tables for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import click
+
+from ec_jupyter.client.texts import aligned, cell_text
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+Row = Mapping[str, Any]
+
+FAILED = 1
+"""Exit code of what could not be done; click's own for a command that cannot be read is 2."""
+
+UNDONE = 3
+"""Exit code of who waited for requests of which not all are done."""
+
+LATE = 4
+"""Exit code of who waited longer than the timeout."""
+
+
+def json_option(command: _F) -> _F:
+    """Gives a command ``--json``."""
+    return click.option("--json", "as_json", is_flag=True, help="For programs: JSON on one line.")(command)
+
+
+def tell(answer: Any) -> None:
+    """Print JSON."""
+    click.echo(json.dumps(answer, ensure_ascii=False, default=str))
+
+
+def table(rows: Sequence[Row], columns: Sequence[str]) -> None:
+    """Print rows under the names of their columns."""
+    cells = [[cell_text(row.get(column)) for column in columns] for row in rows]
+    click.echo("\n".join(aligned(columns, cells)) if rows else "(none)")

@@ -1,0 +1,71 @@
+"""Requests as those see them who unpickle nothing: what JSON can say goes in, and comes out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ec_jupyter.client import probe
+from ec_jupyter.client.client import Client
+from ec_jupyter.errors import ArgumentsError, EcError, EngineError, RequestNotFoundError
+
+PREVIEW_SECONDS = 60
+SHOWN = (*probe.REQUEST, "node")
+
+Row = dict[str, Any]
+
+
+def submit(
+    client: Client,
+    socket: str,
+    arguments: Mapping[str, Any],
+    submit_id: str | None = None,
+    *,
+    partial: bool = False,
+    at: float | None = None,
+) -> int:
+    """The number of a new request, which is on disk; not logged, so that the answer comes after the commit."""
+    if at is not None and partial:
+        raise ArgumentsError(
+            "a delay or time goes with a whole call: one that is partial starts when its arguments come"
+        )
+    held = {key: client.dump(value) for key, value in arguments.items()}
+    row = [socket, {key: value.head() for key, value in held.items()}, submit_id]
+    buffers = [value.data for value in held.values() if value.data is not None]
+    how = {"partial": partial} if at is None else {"at": at}
+    return int(client.ask("submit", {"rows": [row], **how}, buffers)[0]["ids"][0])
+
+
+def row(client: Client, request: int) -> Row:
+    """What the engine says of a request; its result is looked at in a worker, never here.
+
+    Of one that is done: ``preview`` (``text``, ``type``, ``size``), ``result`` where JSON can say it, and ``problem``
+    where it cannot be shown.
+    """
+    known = client.row(request)
+    found = {name: known.get(name) for name in SHOWN}
+    if found["state"] != "done":
+        return found
+    try:
+        reply, _ = client.ask("preview", {"request": request, "result": True, "json": True}, timeout=PREVIEW_SECONDS)
+    except EngineError:
+        raise
+    except EcError as error:
+        # the request is done all the same
+        return found | {"preview": None, "problem": str(error)}
+    found |= {"problem": None, "preview": {name: reply.get(name) for name in ("text", "type", "size")}}
+    if reply.get("json") is not None:
+        found["result"] = json.loads(reply["json"])
+    return found
+
+
+def row_at_rest(folder: Path, request: int) -> Row:
+    """What the disk says of a request; its result only an engine's worker may look at."""
+    found = probe.request(folder, request)
+    if found is None:
+        raise RequestNotFoundError(f"no request {request} in this flow")
+    if found["state"] == "done":
+        found |= {"preview": None, "problem": f"flow {folder.name!r} does not run: start it to see the result"}
+    return found
