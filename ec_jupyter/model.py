@@ -171,6 +171,8 @@ class Socket:
         With ``"key"``: what gives the key of a value.
     priority : int
         Of what waits for a CPU, calls of a higher one start first.
+    rate : str or None
+        How often a call may start, such as ``"10/s"``.
     """
 
     id: int
@@ -195,6 +197,7 @@ class Socket:
     wait: float | None = None
     key: Condition | None = None
     priority: int = 0
+    rate: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

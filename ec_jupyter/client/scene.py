@@ -15,7 +15,8 @@ from ec_jupyter.flow.layout import CARD_ROW, Box, Card, Place, layout
 ROW = CARD_ROW
 
 _OPTIONS = (
-    "processor", "paused", "threads", "retries", "backoff", "timeout", "once", "fresh", "memory", "priority", "fixed",
+    "processor", "paused", "threads", "retries", "backoff", "timeout", "once", "fresh", "memory", "priority", "rate",
+    "fixed",
 )  # fmt: skip
 _TASK = ("version", "file", "signature", "stale", "generator", "parked")
 _PLUG = ("id", "source", "target", "argument", "on", "map", "gather", "when")

@@ -395,7 +395,7 @@ class Engine(Reports):
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
-        times = [*self.core.delayed.values(), *self.core.expiry.next, *self.questions.next]
+        times = [*self.core.delayed.values(), *self.core.expiry.next, *self.questions.next, *self.fleet.bounds.next]
         if times:
             self._alarm = self._loop.call_later(max(0.0, min(times) - time.monotonic()), self._due)
 

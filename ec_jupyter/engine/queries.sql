@@ -316,6 +316,11 @@ SELECT r.id, r.socket, r.run, coalesce(run.party, r.run), r.tag, r.attempt, r.de
 -- name: queued_sockets
 SELECT socket, count(*) FROM request WHERE state = 'queued' AND state NOT IN ('done', 'skipped') GROUP BY socket;
 
+-- name: last_start
+-- when calls of a socket that came of late have started, the last of them
+SELECT max(at) FROM (SELECT coalesce(started, finished) AS at FROM request WHERE socket = ? AND finished IS NOT NULL
+                      ORDER BY id DESC LIMIT 100);
+
 -- name: get_values
 SELECT id, place, file, bytes, type, size FROM value WHERE id IN (SELECT value FROM json_each(?));
 

@@ -7,12 +7,13 @@ import sqlite3
 from collections.abc import Callable, Mapping
 
 from ec_jupyter.engine import lots, recovery
+from ec_jupyter.engine.bounds import Bounds
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.member import Member
 from ec_jupyter.engine.parts import Clock
 from ec_jupyter.engine.quarantine import Quarantine
 from ec_jupyter.engine.value_locator import ValueLocator
-from ec_jupyter.flow.dispatch import PLAIN, Order
+from ec_jupyter.flow.dispatch import PLAIN
 from ec_jupyter.flow.placement import Spot, caps, spread
 from ec_jupyter.model import LOCAL, Processor
 from ec_jupyter.wire import Call
@@ -33,6 +34,8 @@ class Starts:
         Which calls have to run alone.
     clock : Clock
         The loop.
+    bounds : Bounds
+        How many calls of each socket may start.
     spots : callable
         The nodes that take calls of a processor.
     lent : callable
@@ -46,11 +49,12 @@ class Starts:
         locator: ValueLocator,
         quarantine: Quarantine,
         clock: Clock,
+        bounds: Bounds,
         spots: Callable[[Processor], list[Spot]],
         lent: Callable[[], dict[str, int]],
     ) -> None:
         self._core, self._members, self._locator = core, members, locator
-        self._quarantine, self._clock = quarantine, clock
+        self._quarantine, self._clock, self._bounds = quarantine, clock, bounds
         self._spots, self._lent = spots, lent
 
     def everywhere(self) -> None:
@@ -117,11 +121,13 @@ class Starts:
 
     def _fill(self, name: str, sockets: list[int]) -> None:
         """What most flows need: all of a processor's CPUs are here."""
-        room, order = self._members[LOCAL].agent.room(name), self._order()
+        room, order = self._members[LOCAL].agent.room(name), self._bounds.order(sockets)
         if order is not PLAIN:
             room = self._without_ahead(name, room)
         taken = self._core.dispatch.take(sockets, room, order) if room > 0 else []
         if taken:
+            if order.most:
+                self._bounds.took(taken)
             self._give(name, {LOCAL: taken})
 
     def _without_ahead(self, name: str, room: int) -> int:
@@ -134,14 +140,12 @@ class Starts:
         core = self._core
         most = max(caps(processor, self._lent()).values())
         needs = {socket: max(1, min(core.topology.sockets[socket].threads, most)) for socket in sockets}
-        placed = spread(core.dispatch, needs, self._spots(processor), self._distance, self._order())
+        order = self._bounds.order(sockets)
+        placed = spread(core.dispatch, needs, self._spots(processor), self._distance, order)
         if placed:
+            if order.most:
+                self._bounds.took(request for some in placed.values() for request in some)
             self._give(processor.name, placed)
-
-    def _order(self) -> Order:
-        """What else than acceptance says which calls start."""
-        priorities = self._core.topology.priorities
-        return Order(priorities) if priorities else PLAIN
 
     def _give(self, processor: str, placed: dict[str, list[int]]) -> None:
         core, locator = self._core, self._locator

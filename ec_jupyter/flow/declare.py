@@ -13,7 +13,7 @@ from ec_jupyter.model import Condition, Socket, Task
 JOINS = ("run", "zip", "latest")
 
 
-OF_CALLS = ("threads", "retries", "once", "fresh", "memory", "priority")
+OF_CALLS = ("threads", "retries", "once", "fresh", "memory", "priority", "rate")
 """Options that say how a worker runs a call: no worker runs one that asks a person."""
 
 

@@ -30,8 +30,8 @@ from ec_jupyter.model import LOCAL, MAIN, POSITIONAL, Condition, Fixed, Note, Pa
 SAID = 4
 """How many names the history lists."""
 
-LIMITS = ("timeout", "memory")  # None takes them away
-OPTIONS = ("threads", "retries", "backoff", "timeout", "once", "fresh", "memory", "priority")
+LIMITS = ("timeout", "memory", "rate")  # None takes them away
+OPTIONS = ("threads", "retries", "backoff", "timeout", "once", "fresh", "memory", "priority", "rate")
 
 
 def edit(topology: Topology, changes: list[Change], new_id: Callable[[], int], limits: Limits) -> Edited:

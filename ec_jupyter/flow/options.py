@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ec_jupyter.errors import ArgumentsError, DeclarationError, nearest
+from ec_jupyter.flow.rate import per_second
 
 MOST_CPUS = 1_000_000
 MOST_TIMES = 1_000_000_000
@@ -143,6 +144,11 @@ def _size(value: Any) -> int:
     return _whole(1, MOST_BYTES)(value)
 
 
+def _rate(value: Any) -> str:
+    per_second(_text(value))
+    return "".join(str(value).split())
+
+
 def _flag(value: Any) -> bool:
     if value not in (True, False):
         raise ValueError
@@ -239,6 +245,7 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "once": _FLAG,
         "fresh": _FLAG,
         "priority": PRIORITY,
+        "rate": Option("a text such as '10/s', '90/m', '5/h' or '1/30s', or None for no limit", _rate, none=True),
         "on": _NAMES,
         "hold": _NAMES,
     },

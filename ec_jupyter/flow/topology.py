@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from ec_jupyter.flow.rate import per_second
 from ec_jupyter.flow.tag import Path, Tag, path
 from ec_jupyter.model import MAIN, Node, Note, Plug, Processor, Socket, Task
 
@@ -81,6 +82,11 @@ class Topology:
     def priorities(self) -> dict[int, int]:
         """Priorities of sockets; of those that have one."""
         return {s.id: s.priority for s in self.sockets.values() if s.priority}
+
+    @cached_property
+    def rates(self) -> dict[int, float]:
+        """How many calls of a socket may start in a second; of those where that is bounded."""
+        return {s.id: per_second(s.rate) for s in self.sockets.values() if s.rate}
 
     @cached_property
     def live(self) -> list[Plug]:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 SOCKET_WORDS = (
-    "processor", "cpus", "threads", "retries", "backoff", "timeout", "once", "fresh", "memory", "priority", "join",
-    "on", "hold", "wait", "key",
+    "processor", "cpus", "threads", "retries", "backoff", "timeout", "once", "fresh", "memory", "priority", "rate",
+    "join", "on", "hold", "wait", "key",
 )  # fmt: skip
 
 

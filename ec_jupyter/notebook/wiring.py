@@ -64,6 +64,9 @@ class SocketOptions(TypedDict, total=False):
     priority : int
         Of the calls that wait for a CPU of the processor, those of a higher priority start first, from -100 to 100
         (0). After fifteen that passed it, one of a lower priority has its turn.
+    rate : str or None
+        How often a call may start (no limit): ``"10/s"``, ``"90/m"``, ``"5/h"``, ``"1/30s"``; evenly, so that no more
+        than ten start in any second. A retry counts, and so does what an engine before this one has started.
     join : str
         How values find each other: by ``"run"`` (the default), ``"zip"`` (in order of arrival, whatever their
         runs) or ``"latest"`` (each arrival makes a call with the newest of the others).
@@ -91,6 +94,7 @@ class SocketOptions(TypedDict, total=False):
     fresh: bool
     memory: int | str | None
     priority: int
+    rate: str | None
     join: str
     on: Sequence[str]
     hold: Sequence[str]

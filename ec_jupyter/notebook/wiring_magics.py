@@ -86,6 +86,7 @@ class WiringMagics(Magics):
     @argument("--once", action="store_true", default=None, help="fail a call whose worker died, never run it twice")
     @argument("--fresh", action="store_true", default=None, help="a process of its own for each call")
     @argument("--priority", type=int, metavar="N", help="calls of a higher one start first, from -100 to 100 (0)")
+    @argument("--rate", metavar="N/TIME", help="how often a call may start, as 10/s, 90/m or 1/30s (no limit)")
     @argument("--join", choices=JOINS, help="how values find each other (run)")
     @argument("--on", metavar="ARG,ARG", help="with --join latest: arguments whose arrivals make calls (all)")
     @argument("--hold", metavar="ARG,ARG", help="arguments whose newest value serves every later call")

@@ -31,6 +31,7 @@ export const graph: Graph = sent({
    "fresh": false,
    "memory": null,
    "priority": 0,
+   "rate": null,
    "fixed": {},
    "box": [
     20,
@@ -72,6 +73,7 @@ export const graph: Graph = sent({
    "fresh": false,
    "memory": null,
    "priority": 0,
+   "rate": null,
    "fixed": {},
    "box": [
     352,
@@ -120,6 +122,7 @@ export const graph: Graph = sent({
    "fresh": false,
    "memory": null,
    "priority": 0,
+   "rate": null,
    "fixed": {},
    "box": [
     684,
@@ -201,7 +204,7 @@ export const graph: Graph = sent({
 export const metrics: Metrics & { sockets: Record<string, Required<SocketCounts>> } = sent({
  "seq": 1,
  "full": true,
- "time": 1795945705.7089708,
+ "time": 1795946107.1731608,
  "sockets": {
   "load": {
    "waiting": 0,
@@ -265,7 +268,7 @@ export const metrics: Metrics & { sockets: Record<string, Required<SocketCounts>
  },
  "nodes": [
   {
-   "since": 1795945705.700377,
+   "since": 1795946107.1502666,
    "error": null,
    "type": null,
    "host": "vm",
@@ -273,7 +276,7 @@ export const metrics: Metrics & { sockets: Record<string, Required<SocketCounts>
    "version": "0.1.0",
    "round_trip": null,
    "memory": {
-    "used": 1610612736,
+    "used": 1811939328,
     "total": 25276502016
    },
    "others": 0,

@@ -114,6 +114,8 @@ class MemoryEngine:
         Whether one more call is run before an answer that does not wait for all of them.
     agent : InPlace
         What runs them.
+    at : float
+        Seconds that have gone by, as far as calls had to wait for them.
     """
 
     stalled = lost = None
@@ -145,6 +147,9 @@ class MemoryEngine:
         self._answer: tuple[Header, list[bytes]] | EcError | None = None
         self._frames = 0
         self.questions = Questions(core)
+        self.at = 0.0
+        self._fleet.bounds.clock = lambda: self.at
+        self._fleet.bounds.reload()
         core.now = time.time()
         missed.resume(core)
         self._fleet.begin()
@@ -194,8 +199,11 @@ class MemoryEngine:
             later = [request for request, at in core.delayed.items() if runs and at < float("inf")]
             for request in later:
                 core.due(request)
-            if not later and core.journal.empty and not core.touched:
+            if later or not core.journal.empty or core.touched:
+                continue
+            if not runs or not self._fleet.bounds.next:
                 break
+            self.at = min(self._fleet.bounds.next)
         looks, self._looks = self._looks, []
         for look in looks:
             look()

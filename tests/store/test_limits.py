@@ -1,4 +1,4 @@
-"""What is bounded, and what goes first: priorities, in memory."""
+"""What is bounded, and what goes first: priorities and rates, in memory."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ from ec_jupyter.errors import DeclarationError
 
 def echo(x):
     return x
+
+
+def broken(x):
+    raise ValueError(x)
 
 
 def order(flow):
@@ -36,3 +40,49 @@ def test_calls_of_a_socket_with_a_higher_priority_start_first_and_a_new_one_coun
 def test_a_socket_that_asks_a_person_has_no_priority(flow):
     with pytest.raises(DeclarationError, match="asks a person, so priority= has no meaning"):
         flow.socket(ask("Approve?"), "approve", priority=1)
+
+
+# -- rates -----------------------------------------------------------------------------
+def test_a_rate_spreads_calls_out_and_holds_no_other_socket_back(flow):
+    flow.socket(echo, "asked", rate="10/s")
+    flow.socket(echo)
+    flow.client.ask("pause", {"processors": ["main"]})
+    flow.map("asked", [{"x": x} for x in range(5)])
+    flow.map("echo", [{"x": "other"}] * 50)
+    flow.client.ask("resume", {"processors": ["main"]})
+    flow.drained()
+    assert order(flow) == [0, *["other"] * 50, 1, 2, 3, 4]
+    engine = flow.client.engine
+    assert engine.at == pytest.approx(0.4)
+    flow.socket(echo, "asked", rate=None)
+    flow.map("asked", [{"x": x} for x in range(50)])
+    flow.drained()
+    assert engine.at == pytest.approx(0.4)
+
+
+def test_a_retry_counts_and_a_new_rate_holds_from_then_on(flow):
+    flow.socket(broken, rate="1/h", retries=2, backoff=0)
+    flow.submit("broken", x=1)
+    flow.drained()
+    assert flow.client.engine.at == pytest.approx(7200)
+    flow.socket(broken, rate="1/m")
+    flow.submit("broken", x=2)
+    flow.drained()
+    assert flow.client.engine.at == pytest.approx(7200 + 3 * 60)
+
+
+def test_an_engine_that_starts_anew_makes_no_burst(flow):
+    flow.socket(echo, rate="2/h")
+    flow.submit("echo", x=0)
+    flow.drained()
+    flow.restart()
+    flow.submit("echo", x=1)
+    flow.drained()
+    assert flow.client.engine.at == pytest.approx(1800, abs=60)
+    flow.client.ask("pause", {"sockets": ["echo"]})
+    flow.submit("echo", x=2)
+    flow.restart()
+    flow.client.ask("resume", {"sockets": ["echo"]})
+    flow.drained()
+    assert flow.results("echo") == [0, 1, 2]
+    assert flow.client.engine.at == pytest.approx(1800, abs=60)

@@ -47,6 +47,8 @@ export interface Socket {
   retries: number;
   timeout: number | null;
   priority?: number;
+  /** How often a call may start, such as "10/s". */
+  rate?: string | null;
   fixed: Record<string, { type: string; text: string }>;
   /** Text of what its arguments join by, where that is a key. */
   key?: string | null;

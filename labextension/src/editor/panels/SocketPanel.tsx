@@ -28,6 +28,7 @@ export function SocketPanel({ name }: { name: string }): JSX.Element {
         {task.generator && ' · a generator'} · {socket.threads} CPU{socket.threads === 1 ? '' : 's'} a call · {socket.retries}{' '}
         retries{socket.timeout !== null && ` · at most ${socket.timeout} s`}
         {!!socket.priority && ` · priority ${socket.priority}`}
+        {socket.rate && ` · at most ${socket.rate}`}
       </p>
       {counts.aside && <p className="ec-warn">{counts.aside}</p>}
       {task.parked && <p className="ec-warn">Parked: run its cell again, for the Python of this flow has changed.</p>}
