@@ -29,7 +29,7 @@ def submit(
     """The number of a new request, which is on disk; not logged, so that the answer comes after the commit."""
     if at is not None and partial:
         raise ArgumentsError(
-            "a delay or time goes with a whole call: one that is partial starts when its arguments come"
+            "'delay' and 'at' go with a whole call: one that is partial starts when its arguments come"
         )
     held = {key: client.dump(value) for key, value in arguments.items()}
     row = [socket, {key: value.head() for key, value in held.items()}, submit_id]
