@@ -220,6 +220,8 @@ class Plug:
         The elements of one split become one list; ``"done"`` does not wait for failed ones.
     when : Condition or None
         Feeds only where this holds.
+    hops : int or None
+        How many calls in a row may lead to one of the cycles that it is part of; None: `flow.topology.MOST_HOPS`.
     """
 
     id: int
@@ -230,6 +232,7 @@ class Plug:
     map: bool = False
     gather: bool | str = False
     when: Condition | None = None
+    hops: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

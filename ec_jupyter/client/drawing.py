@@ -186,6 +186,7 @@ def _says(plug: Mapping[str, Any], depth: int) -> str:
         "map" if plug["map"] else "",
         f"gather {gather}" if isinstance(gather, str) else "gather" if gather else "",
         f"when {plug['when']}" if plug.get("when") else "",
+        f"hops {plug['hops']}" if plug.get("hops") else "",
     ]
     return ", ".join(filter(None, words))
 

@@ -124,7 +124,7 @@ class _Copy:
 
     def _plug(self, record: Record) -> Record:
         ends = {"source": self._names[record["source"]], "target": self._names[record["target"]]}
-        options = {key: record[key] for key in ("argument", "on", "map", "gather")}
+        options = {key: record.get(key) for key in ("argument", "on", "map", "gather", "hops")}
         when = {"when": self._function(record["when"])} if record.get("when") else {}
         return {"op": "plug", **ends, **options, **when, "cycle": True}
 

@@ -22,7 +22,7 @@ _UNKNOWN = "an earlier version did not keep its source; run its cell again"
 _NO_OPTIONS = {"id", "name", "processor", "task", "paused", "parked", "position", "fixed", "stale", "key"}
 _WORDS = ("cpus", "memory", "affinity")
 _NODE_WORDS = ("host", "cpus", "python", "ssh", "ask", "lease", "requirements", "tls")
-_PLUG = {"on": "result", "map": False, "gather": False}
+_PLUG = {"on": "result", "map": False, "gather": False, "hops": None}
 
 
 @dataclass
@@ -175,7 +175,7 @@ def _plugs(plugs: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
         row |= {key: plug[key] for key, usual in _PLUG.items() if plug.get(key, usual) != usual}
         if plug.get("when"):
             row["when"] = _condition(plug["when"], plug.get("written"))
-        if source in _reached(after, target):
+        if source in _reached(after, target) or "hops" in row:
             row["cycle"] = True
         after.setdefault(source, set()).add(target)
         yield row

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from itertools import groupby
+from math import inf
 from typing import TYPE_CHECKING
 
 from ec_jupyter.engine import failures, lots
@@ -71,7 +72,7 @@ def _alike(core: Core, call: Fire | Skip) -> tuple[int, tuple[str, ...]] | None:
     """What a call has in common with others of a lot; None where it has to be a job by itself."""
     if not isinstance(call, Fire) or call.waited or call.begins or call.missing or call.tag:
         return None
-    if core.hops > failures.MOST_HOPS or core.suspects.exact:
+    if core.hops > core.topology.hops.get(call.socket, inf) or core.suspects.exact:
         return None
     for value in call.arguments.values():
         stored = value.arrivals[0].value if len(value.arrivals) == 1 and not value.gathered else None
@@ -120,9 +121,9 @@ def _fired(core: Core, fire: Fire, passed: Arrival | None) -> None:
     if fire.missing:
         _unqueue(core, job)
         core.fail(job, failures.expired(core.topology.sockets[job.socket], fire.missing))
-    elif job.hops > failures.MOST_HOPS:
+    elif job.hops > (limit := core.topology.hops.get(job.socket, job.hops)):
         _unqueue(core, job)
-        core.fail(job, failures.cycle(job.hops))
+        core.fail(job, failures.cycle(job.hops, limit))
 
 
 def _before(call: Fire | Skip) -> str:

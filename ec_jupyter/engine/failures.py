@@ -13,9 +13,6 @@ MOST_DEATHS = 2
 MOST_LOSSES = 5
 """A call that finds files of its arguments missing more often than this fails."""
 
-MOST_HOPS = 10_000
-"""A run in a cycle ends with an error after this many calls in a row."""
-
 MOST_BACKOFF = 3600.0
 """Seconds up to which the time before a retry is doubled."""
 
@@ -38,9 +35,9 @@ def unanswered(socket: Socket) -> dict[str, Any]:
     return _error("RequestTimeoutError", "timeout", message)
 
 
-def cycle(hops: int) -> dict[str, Any]:
+def cycle(hops: int, limit: int) -> dict[str, Any]:
     """A run goes round in a cycle without an end."""
-    return _error("CycleError", "cycle", f"{hops} calls in a row led here (limit {MOST_HOPS}): the cycle does not end")
+    return _error("CycleError", "cycle", f"{hops} calls in a row led here (limit {limit}): the cycle does not end")
 
 
 def worker_died(text: str, socket: Socket, deaths: int) -> tuple[dict[str, Any], bool]:

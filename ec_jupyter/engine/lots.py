@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice, repeat
+from math import inf
 from typing import TYPE_CHECKING
 
-from ec_jupyter.engine.failures import MOST_HOPS
 from ec_jupyter.engine.job import EndedLot, StoredValue
 from ec_jupyter.engine.jobs import JobLot, Where, some
 from ec_jupyter.engine.lot_bodies import End
@@ -188,7 +188,7 @@ def _pass(
     core: Core, lot: JobLot, plug: Plug, part: Block, parties: Sequence[int], runs: Sequence[int], end: End | None
 ) -> bool:
     """Let results each make a call by itself, where a plug has nothing to decide; False where it has."""
-    if plug.id in core.topology.examined or lot.hops >= MOST_HOPS:
+    if plug.id in core.topology.examined or lot.hops >= core.topology.hops.get(plug.target, inf):
         return False
     owners = core.joins.pass_all(plug, parties)
     if owners is None:

@@ -278,6 +278,9 @@ def _plug(draft: Draft, change: Change, when: Condition | None = None) -> None:
     closes = source.id == target.id or topology.leads(target.id, source.id)
     if same is None and closes and not change.get("cycle"):
         _refuse_cycle(source, target)
+    if change.get("hops") is not None and not change.get("cycle"):
+        ends = f"{source.name} -> {target.name}.{argument.name}"
+        raise DeclarationError(f"plug '{ends}': hops= bounds a cycle; it goes with cycle=True")
     if same and (same.map, bool(same.gather)) != (bool(change.get("map")), bool(change.get("gather"))):
         # it brings something else from now on, so it becomes another plug: undo knows which of them brought what
         draft.put("plug", same.id, None)
@@ -293,6 +296,7 @@ def _plug(draft: Draft, change: Change, when: Condition | None = None) -> None:
         map=bool(change.get("map")),
         gather=change.get("gather") or False,
         when=when or _condition(change, same),
+        hops=change.get("hops", same.hops if same else None),
     )
     draft.put("plug", record.id, record)
     check_gathers(draft.topology, target)
@@ -315,7 +319,7 @@ def _replug(draft: Draft, change: Change) -> None:
     if any((p.source, p.target, p.argument, p.on) == new for p in draft.topology.plugs.values()):
         raise WiringError(f"there is a plug {source.name} -> {to.name}.{port} on {made['on']} already")
     cycle = change.get("cycle") or to.id == target.id
-    _plug(draft, {**made, "map": old.map, "gather": old.gather, "cycle": cycle}, old.when)
+    _plug(draft, {**made, "map": old.map, "gather": old.gather, "hops": old.hops, "cycle": cycle}, old.when)
 
 
 def _condition(change: Change, same: Plug | None) -> Condition | None:

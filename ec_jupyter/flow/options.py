@@ -260,6 +260,7 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "gather": Option("True, False or 'done'", _one_of(True, False, "done"), none=True),
         "on": _ON,
         "cycle": _FLAG,
+        "hops": Option("a whole number of calls in a row, at least 1", _whole(1, MOST_TIMES), none=True),
     },
     "unplug": {"on": _ON},
     "replug": {"on": _ON, "to_on": _ON, "cycle": _FLAG},

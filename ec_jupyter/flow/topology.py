@@ -6,7 +6,7 @@ Pure and immutable: an edit makes a new `Topology`, so nobody ever reads half of
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -23,6 +23,9 @@ Root = tuple[int, frozenset[str] | None]
 
 Examined = tuple[str | None, bool, str | None]
 """What a worker evaluates of a plug: hash of its condition, whether it splits, hash of its key function."""
+
+MOST_HOPS = 10_000
+"""So many calls in a row may lead to one in a cycle, unless one of its plugs says otherwise."""
 
 DEEPEST = 64
 """How many nested splits are counted; only a map in a cycle has more."""
@@ -312,6 +315,39 @@ class Topology:
                     todo.append(plug.target)
         return False
 
+    # -- cycles --------------------------------------------------------------
+    @cached_property
+    def cycles(self) -> dict[int, frozenset[int]]:
+        """For each socket of a cycle, all those that it leads to and that lead to it: itself among them."""
+        knot = self._knot
+        after = {socket: self._after(socket, knot) for socket in knot}
+        return {s: frozenset(t for t in found if s in after[t]) for s, found in after.items() if s in found}
+
+    @cached_property
+    def _knot(self) -> set[int]:
+        """Sockets without those that no cycle leads to, and those that lead to none."""
+        ends = [(plug.source, plug.target) for plug in self.live]
+        return _tied(_tied(set(self.sockets), ends), [(target, source) for source, target in ends])
+
+    def _after(self, socket: int, among: Container[int]) -> set[int]:
+        """The sockets to which plugs lead from one, by way of some sockets alone."""
+        found: set[int] = set()
+        todo = [socket]
+        while todo:
+            new = {plug.target for plug in self.out[todo.pop()]} - found
+            found |= new
+            todo += [one for one in new if one in among]
+        return {one for one in found if one in among}
+
+    @cached_property
+    def hops(self) -> dict[int, int]:
+        """How many calls in a row may lead to a call of a socket; of those in cycles."""
+        given = [p for p in self.live if p.hops is not None and p.target in self.cycles.get(p.source, ())]
+        return {
+            socket: min([p.hops or 0 for p in given if p.source in ring], default=MOST_HOPS)
+            for socket, ring in self.cycles.items()
+        }
+
     @cached_property
     def _complex(self) -> frozenset[int]:
         within = (plug for plugs in self.within.values() for plug in plugs)
@@ -413,3 +449,20 @@ class Topology:
                     seen.add(state)
                     todo.append(state)
         return found
+
+
+def _tied(sockets: set[int], ends: Sequence[tuple[int, int]]) -> set[int]:
+    """Those of some sockets that are left when those to which none of them leads are taken away again and again."""
+    after: dict[int, list[int]] = {socket: [] for socket in sockets}
+    leading = dict.fromkeys(sockets, 0)
+    for source, target in ends:
+        if source in after and target in after:
+            after[source].append(target)
+            leading[target] += 1
+    free = [socket for socket, n in leading.items() if not n]
+    while free:
+        for target in after.pop(free.pop()):
+            leading[target] -= 1
+            if not leading[target]:
+                free.append(target)
+    return set(after)

@@ -132,9 +132,8 @@ def condition(flow: Flow, args: Mapping[str, Any]) -> Fields:
         raise DeclarationError(f"there is no plug {source} -> {target}.{argument} any more")
     text = str(args["text"]).strip()
     when: Any = Expression(text, _shell().user_ns) if text else None
-    flow.plug(
-        source, target, argument=argument, on=on, map=found[0]["map"], gather=found[0]["gather"], when=when, cycle=True
-    )
+    kept = {word: found[0][word] for word in ("map", "gather", "hops")}
+    flow.plug(source, target, argument=argument, on=on, when=when, cycle=True, **kept)
     return {}
 
 

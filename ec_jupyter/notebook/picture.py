@@ -88,5 +88,6 @@ def plug_options(plug: dict[str, Any]) -> list[str]:
         "map" if plug["map"] else "",
         f"gather {plug['gather']}" if isinstance(plug["gather"], str) else "gather" if plug["gather"] else "",
         f"when {plug['when']}" if plug.get("when") else "",
+        f"hops {plug['hops']}" if plug.get("hops") else "",
     ]
     return list(filter(None, options))

@@ -316,6 +316,8 @@ class Plug(Part):
         Elements become one list.
     when : str or None
         Text of its condition.
+    hops : int or None
+        How many calls in a row may lead to one of its cycle (None: 10,000).
     id : int or None
         Identity; None while the edit that makes it is not sent.
     """
@@ -330,6 +332,7 @@ class Plug(Part):
         self.map: bool = record.get("map", False)
         self.gather: bool | str = record.get("gather", False)
         self.when: str | None = record.get("when")
+        self.hops: int | None = record.get("hops")
 
     @classmethod
     def between(cls, flow: Flow, source: str, target: str, argument: str | None, on: str) -> Plug:

@@ -263,7 +263,7 @@ class Wiring(Nodes, Lookup):
         return Processor(self._flow, name)
 
     # -- plugging --------------------------------------------------------------
-    def plug(
+    def plug(  # noqa: PLR0913 - what it does, by name
         self,
         source: str | Socket | Callable[..., Any],
         target: str | Socket | Callable[..., Any],
@@ -274,6 +274,7 @@ class Wiring(Nodes, Lookup):
         gather: bool | str = False,
         when: str | Callable[[Any], Any] | None = None,
         cycle: bool = False,
+        hops: int | None = None,
     ) -> Plug:
         """Feed what `source` gives to an argument of `target`.
 
@@ -295,6 +296,9 @@ class Wiring(Nodes, Lookup):
             Condition: an expression over ``result``, or a function of it; of ``on="error"``, it is the failure.
         cycle : bool
             The plug may close a cycle.
+        hops : int, optional
+            Of a cycle: how many calls in a row may lead to one of it, from the submit on (10,000). The next one fails
+            with `CycleError`.
 
         Returns
         -------
@@ -321,6 +325,7 @@ class Wiring(Nodes, Lookup):
                 gather=gather,
                 when=condition,
                 cycle=cycle,
+                hops=hops,
             )
         return Plug.between(self._flow, start, end, port, on)
 

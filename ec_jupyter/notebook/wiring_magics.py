@@ -131,6 +131,7 @@ class WiringMagics(Magics):
     )  # fmt: skip
     @argument("--when", metavar="EXPR", help="only where this expression over `result` holds")
     @argument("--cycle", action="store_true", help="the plug may close a cycle")
+    @argument("--hops", type=int, metavar="N", help="with --cycle: calls in a row that may lead to one of it (10,000)")
     @_on
     def ec_plug(self, flow: Flow, given: Namespace) -> Plug:
         """Feed what one socket gives to an argument of another.
@@ -143,7 +144,7 @@ class WiringMagics(Magics):
             %ec_plug parse -> quarantine --on error
             %ec_plug split -> big --when "result > 10"
         """
-        options = {word: getattr(given, word) for word in ("on", "map", "gather", "when", "cycle")}
+        options = {word: getattr(given, word) for word in ("on", "map", "gather", "when", "cycle", "hops")}
         return _told(flow, flow.plug(given.source, given.target, **options))
 
     @no_var_expand

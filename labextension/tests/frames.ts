@@ -170,7 +170,8 @@ export const graph: Graph = sent({
    "on": "result",
    "map": false,
    "gather": false,
-   "when": null
+   "when": null,
+   "hops": null
   },
   {
    "id": 8,
@@ -180,7 +181,8 @@ export const graph: Graph = sent({
    "on": "result",
    "map": false,
    "gather": false,
-   "when": null
+   "when": null,
+   "hops": null
   }
  ],
  "nodes": [
@@ -204,7 +206,7 @@ export const graph: Graph = sent({
 export const metrics: Metrics & { sockets: Record<string, Required<SocketCounts>> } = sent({
  "seq": 1,
  "full": true,
- "time": 1795946107.1731608,
+ "time": 1795946509.8294275,
  "sockets": {
   "load": {
    "waiting": 0,
@@ -268,7 +270,7 @@ export const metrics: Metrics & { sockets: Record<string, Required<SocketCounts>
  },
  "nodes": [
   {
-   "since": 1795946107.1502666,
+   "since": 1795946509.8219035,
    "error": null,
    "type": null,
    "host": "vm",
@@ -276,7 +278,7 @@ export const metrics: Metrics & { sockets: Record<string, Required<SocketCounts>
    "version": "0.1.0",
    "round_trip": null,
    "memory": {
-    "used": 1811939328,
+    "used": 1677721600,
     "total": 25276502016
    },
    "others": 0,

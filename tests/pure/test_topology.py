@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ec_jupyter.flow.reach import Reachability
 from ec_jupyter.flow.tag import Path, Tag, deeper, from_text, path, to_text, united
 from ec_jupyter.flow.topology import Topology
+from ec_jupyter.model import Plug, Socket
 from tests.pure.simulation import wiring
 
 usual = settings(max_examples=5_000 if os.environ.get("EC_HYPOTHESIS") == "long" else 80, deadline=None)
@@ -168,3 +169,17 @@ def _naive(socket: int, at: Path, key: tuple[int, str], where: Path) -> bool:
         or _naive(p.target, at[:-1] if p.gather else at, key, where)
         for p in NESTED.out[socket]
     )
+
+
+@usual
+@given(st.lists(st.tuples(st.integers(1, 6), st.integers(1, 6)), max_size=12))
+def test_cycles_are_those_sockets_that_lead_to_each_other(ends):
+    sockets = {n: Socket(n, str(n), "main", n) for n in range(1, 7)}
+    plugs = {n: Plug(n, source, target, f"x{n}") for n, (source, target) in enumerate(ends, 1)}
+    topology = Topology(1, sockets, plugs)
+    expected = {
+        s: frozenset(t for t in sockets if topology.leads(s, t) and topology.leads(t, s))
+        for s in sockets
+        if topology.leads(s, s)
+    }
+    assert topology.cycles == expected

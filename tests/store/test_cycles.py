@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ec_jupyter.engine.failures import MOST_HOPS
-from ec_jupyter.errors import CycleError
+from ec_jupyter.errors import CycleError, DeclarationError
+from ec_jupyter.flow.topology import MOST_HOPS
 from tests.crash.flowkit import Flow
 
 
@@ -34,3 +34,32 @@ def test_a_cycle_that_does_not_end_fails_after_so_many_calls_in_a_row(flow: Flow
     (failed,) = flow.requests(socket="up", state="failed")
     assert failed["error"]["message"].startswith(f"{MOST_HOPS + 1} calls in a row led here (limit {MOST_HOPS})")
     assert flow.count("up")["done"] == MOST_HOPS + 1
+
+
+def test_hops_of_a_plug_bound_all_of_its_cycle_and_nothing_behind_it(flow: Flow) -> None:
+    for name in ("up", "on", "out", "last"):
+        flow.socket(lambda n: n + 1, name)
+    flow.plug("up", "on.n")
+    flow.plug("on", "out.n", when=lambda n: n > 5)
+    flow.plug("out", "last.n")
+    flow.plug("on", "up.n", cycle=True, hops=6)
+    flow.submit("up", n=0)
+    assert flow.drained()["failed"] == 1
+    (failed,) = flow.requests(state="failed")
+    assert failed["socket"] == "on"
+    assert failed["error"]["message"] == "7 calls in a row led here (limit 6): the cycle does not end"
+    assert flow.results("last") == [8]
+    flow.plug("on", "up.n", cycle=True)
+    assert flow.client.topology["plugs"][-1]["hops"] == 6, "what a change does not name stays"
+    flow.plug("on", "up.n", cycle=True, hops=None)
+    assert flow.client.topology["plugs"][-1]["hops"] is None
+
+
+def test_hops_say_what_they_take_and_go_with_a_cycle(flow: Flow) -> None:
+    flow.socket(lambda n: n, "up")
+    with pytest.raises(DeclarationError, match="'up -> up': hops= takes a whole number of calls in a row, at least 1"):
+        flow.plug("up", "up.n", cycle=True, hops=0)
+    flow.socket(lambda n: n, "out")
+    with pytest.raises(DeclarationError, match=r"plug 'up -> out.n': hops= bounds a cycle; it goes with cycle=True"):
+        flow.plug("up", "out.n", hops=3)
+    assert flow.client.topology["plugs"] == []

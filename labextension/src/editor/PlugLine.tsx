@@ -79,6 +79,7 @@ function Label({ plug, pending, depth, carried, selected, x, y }: LabelProps): J
     plug?.map && 'map',
     plug?.gather && 'gather',
     plug?.when && 'when',
+    plug?.hops && `hops ${plug.hops}`,
     plug?.on === 'error' && 'on error',
     depth && !carried && short(depth),
     carried > 1 && `${short(carried)} values`

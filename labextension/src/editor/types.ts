@@ -83,6 +83,8 @@ export interface Plug {
   map: boolean;
   gather: boolean | 'done';
   when: string | null;
+  /** How many calls in a row may lead to one of its cycle. */
+  hops?: number | null;
 }
 
 export interface Node {
