@@ -70,7 +70,7 @@ if TYPE_CHECKING:
         WiringError,
         WorkerDiedError,
     )
-    from ec_jupyter.nodes.current import SKIP, Current, Failure, current, progress
+    from ec_jupyter.nodes.current import SKIP, Current, Failure, current, out, progress
     from ec_jupyter.notebook.asking import ask
     from ec_jupyter.notebook.config import EC
     from ec_jupyter.notebook.executor import ProcessorExecutor
@@ -156,6 +156,7 @@ __all__ = [
     "flow",
     "load",
     "load_ipython_extension",
+    "out",
     "progress",
     "socket",
     "unload_ipython_extension",
@@ -163,7 +164,7 @@ __all__ = [
 
 _PLACES = {
     **{name: "errors" for name in __all__ if name.endswith("Error")},
-    **dict.fromkeys(["SKIP", "Current", "Failure", "current", "progress"], "nodes.current"),
+    **dict.fromkeys(["SKIP", "Current", "Failure", "current", "out", "progress"], "nodes.current"),
     **dict.fromkeys(["Agent", "Node", "Worker"], "notebook.nodes"),
     **dict.fromkeys(["Argument", "Plug", "Processor", "Socket", "Task"], "notebook.views"),
     **dict.fromkeys(["Lineage", "Request", "Run"], "notebook.request"),

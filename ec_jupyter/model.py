@@ -77,6 +77,8 @@ class Task:
         How it is written down again (`notebook.written`); empty for one that an earlier version registered.
     ask : dict
         Of a task that asks a person instead of being run: the ``prompt``, and the ``choices`` (None: any answer).
+    outputs : dict
+        The parts that its result is known to have, by name, with the text of their types; empty: nothing is known.
     """
 
     id: int
@@ -93,6 +95,7 @@ class Task:
     python: str = ""
     written: dict[str, Any] = field(default_factory=dict, compare=False)
     ask: dict[str, Any] = field(default_factory=dict, compare=False)
+    outputs: dict[str, str] = field(default_factory=dict, compare=False)
 
     def parameter(self, name: str) -> Parameter | None:
         """The argument of that name."""
@@ -116,7 +119,7 @@ class Fixed:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A plug's `when`, or a socket's `key`: hash of the pickled function, its text, how it is written down again."""
+    """A plug's `when` or `pick`, or a socket's `key`: hash of the pickle, its text, how it is written down again."""
 
     sha256: str
     text: str
@@ -200,6 +203,10 @@ class Socket:
     rate: str | None = None
 
 
+FUNCTIONS = ("when", "pick")
+"""Fields of a plug that are functions of the result, which workers evaluate."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plug:
     """What feeds a source socket's results, or failures, to one argument of a target.
@@ -222,6 +229,8 @@ class Plug:
         Feeds only where this holds.
     hops : int or None
         How many calls in a row may lead to one of the cycles that it is part of; None: `flow.topology.MOST_HOPS`.
+    pick : Condition or None
+        The part of the result that it feeds; None: all of it.
     """
 
     id: int
@@ -233,6 +242,7 @@ class Plug:
     gather: bool | str = False
     when: Condition | None = None
     hops: int | None = None
+    pick: Condition | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,8 +350,9 @@ def from_json(kind: str, data: dict[str, Any]) -> Any:
     if isinstance(record, Socket):
         fixed = {k: Fixed(**v) if isinstance(v, dict) else v for k, v in record.fixed.items()}
         return replace(record, fixed=fixed, key=Condition(**record.key) if isinstance(record.key, dict) else record.key)
-    if isinstance(record, Plug) and isinstance(record.when, dict):
-        return replace(record, when=Condition(**record.when))
+    if isinstance(record, Plug):
+        when, pick = (Condition(**one) if isinstance(one, dict) else one for one in (record.when, record.pick))
+        return replace(record, when=when, pick=pick)
     if isinstance(record, Task):
         return replace(record, signature=tuple(Parameter(**p) if isinstance(p, dict) else p for p in record.signature))
     return record

@@ -19,7 +19,7 @@ from typing import Any
 
 from ec_jupyter.errors import FrameError
 
-PROTOCOL = 3
+PROTOCOL = 4
 """Number both sides must share; raised when a frame changes its meaning."""
 
 INLINE_BYTES = 64 * 1024
@@ -188,10 +188,10 @@ class CallSpec:
         The arguments. `kind` is ``"v"`` (one value), ``"l"`` (a gather: the list of all values) or ``"e"`` (a
         failure, or a list that has some: the first value's data is the plan of it as JSON, which
         `nodes.current.rebuilt` follows, and the values that it holds follow).
-    routes : tuple of (plug, when, map, key)
-        Plugs whose fate a worker decides: `when` is the SHA-256 of a pickled condition or None,
-        `map` says that the result is split into its elements, `key` is the SHA-256 of the pickled
-        function that gives the key of what is carried, or None.
+    routes : tuple of (plug, when, pick, map, key)
+        Plugs whose fate a worker decides: `when` is the SHA-256 of a pickled condition or None, `pick` that of the
+        function that takes the part it carries out of the result, `map` says that this is split into its elements,
+        `key` is the SHA-256 of the pickled function that gives the key of what is carried, or None.
     timeout : float or None
         Seconds a call may run.
     threads : int
@@ -209,7 +209,7 @@ class CallSpec:
     task: str
     socket: str
     shape: tuple[tuple[str, str], ...] = ()
-    routes: tuple[tuple[int, str | None, bool, str | None], ...] = ()
+    routes: tuple[tuple[int, str | None, str | None, bool, str | None], ...] = ()
     timeout: float | None = None
     threads: int = 1
     fresh: bool = False
@@ -239,7 +239,7 @@ class CallSpec:
     @cached_property
     def code(self) -> list[str]:
         """SHA-256 of every function that a worker needs for it."""
-        return [self.task, *(one for _, when, _, key in self.routes for one in (when, key) if one)]
+        return [self.task, *(one for _, when, pick, _, key in self.routes for one in (when, pick, key) if one)]
 
 
 Packed = bytes | Value
@@ -295,6 +295,10 @@ class Call:
         return sum(len(value) for value in self.values if isinstance(value, bytes))
 
 
+Fate = bool | Value | list[Value]
+"""What a plug carries of a result: all of it or nothing, a part, or elements."""
+
+
 @dataclass(slots=True)
 class Outcome:
     """What one attempt came to.
@@ -313,7 +317,7 @@ class Outcome:
     exception : Value or None
         The pickled exception, where it can be pickled and unpickled.
     routed : dict
-        Plug to False (condition not met), True (met) or the list of its elements' values.
+        Plug to False (it carries nothing), True (the result), the value it picked, or the list of its elements' values.
     keys : dict
         Plug to the keys of what it carries, one for each element.
     emitted : int or None
@@ -334,7 +338,7 @@ class Outcome:
     value: Value | None = None
     error: dict[str, Any] | None = None
     exception: Value | None = None
-    routed: dict[int, bool | list[Value]] = field(default_factory=dict)
+    routed: dict[int, Fate] = field(default_factory=dict)
     keys: dict[int, list[str]] = field(default_factory=dict)
     emitted: int | None = None
     started: float = 0.0

@@ -185,6 +185,7 @@ def _says(plug: Mapping[str, Any], depth: int) -> str:
         "error" if plug["on"] == "error" else "",
         "map" if plug["map"] else "",
         f"gather {gather}" if isinstance(gather, str) else "gather" if gather else "",
+        f"pick {plug['pick']}" if plug.get("pick") else "",
         f"when {plug['when']}" if plug.get("when") else "",
         f"hops {plug['hops']}" if plug.get("hops") else "",
     ]

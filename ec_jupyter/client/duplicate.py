@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from ec_jupyter.errors import DeclarationError
-from ec_jupyter.model import MAIN
+from ec_jupyter.model import FUNCTIONS, MAIN
 
 if TYPE_CHECKING:
     from ec_jupyter.client.client import Client
 
 Record = dict[str, Any]
 
-_TASK = ("identity", "sha256", "signature", "source", "file", "captured", "generator", "ask", "written")
+_TASK = ("identity", "sha256", "signature", "source", "file", "captured", "generator", "ask", "written", "outputs")
 _OPTIONS = ("threads", "retries", "backoff", "timeout", "once", "fresh", "memory", "priority", "rate", "wait", "hold")
 _NODE = ("name", "host", "cpus", "python", "ssh", "lease", "requirements", "kind", "tls")
 
@@ -125,8 +125,8 @@ class _Copy:
     def _plug(self, record: Record) -> Record:
         ends = {"source": self._names[record["source"]], "target": self._names[record["target"]]}
         options = {key: record.get(key) for key in ("argument", "on", "map", "gather", "hops")}
-        when = {"when": self._function(record["when"])} if record.get("when") else {}
-        return {"op": "plug", **ends, **options, **when, "cycle": True}
+        functions = {word: self._function(record[word]) for word in FUNCTIONS if record.get(word)}
+        return {"op": "plug", **ends, **options, **functions, "cycle": True}
 
     def _fixed(self, socket: Record) -> Iterator[Record]:
         for argument, value in socket["fixed"].items():

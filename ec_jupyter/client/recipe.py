@@ -10,7 +10,7 @@ from typing import Any
 
 from ec_jupyter.client.source import used
 from ec_jupyter.errors import DeclarationError
-from ec_jupyter.model import Node, Socket
+from ec_jupyter.model import FUNCTIONS, Node, Socket
 
 FORMAT = "ec_jupyter flow"
 VERSION = 2
@@ -70,7 +70,7 @@ class Recipe:
     parts : list of Part
         Sockets, in the order in which they were made.
     plugs : list of dict
-        With ``cycle`` where one closes a cycle, and how its condition is written in ``when``.
+        With ``cycle`` where one closes a cycle, and how its functions are written in ``when`` and ``pick``.
     paused : list of str
         Processors of which nothing starts.
     nodes : dict
@@ -127,8 +127,8 @@ def _pieces(made: Recipe) -> Iterator[tuple[str, Written]]:
         for argument, value in part.fixed.items():
             yield f"the fixed value of {part.name}.{argument}", value
     for plug in made.plugs:
-        if "when" in plug:
-            yield f"when= of plug '{plug['source']} -> {plug['target']}.{plug['argument']}'", plug["when"]
+        for word in _functions(plug):
+            yield f"{word}= of plug '{plug['source']} -> {plug['target']}.{plug['argument']}'", plug[word]
 
 
 def _node(spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -173,12 +173,16 @@ def _plugs(plugs: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
         source, target = plug["source"], plug["target"]
         row = {"source": source, "target": target, "argument": plug["argument"]}
         row |= {key: plug[key] for key, usual in _PLUG.items() if plug.get(key, usual) != usual}
-        if plug.get("when"):
-            row["when"] = _condition(plug["when"], plug.get("written"))
+        for word in _functions(plug):
+            row[word] = _condition(plug[word], plug["written"].get(word))
         if source in _reached(after, target) or "hops" in row:
             row["cycle"] = True
         after.setdefault(source, set()).add(target)
         yield row
+
+
+def _functions(plug: Mapping[str, Any]) -> list[str]:
+    return [word for word in FUNCTIONS if plug.get(word)]
 
 
 def _reached(after: Mapping[str, set[str]], start: str) -> set[str]:
@@ -222,7 +226,7 @@ def code(topology: Mapping[str, Any], name: str, opening: str | None = None) -> 
         for argument, value in part.fixed.items():
             cell.edit(value, f"flow.fix({part.name!r}, {argument}={value['code']})")
     for plug in made.plugs:
-        cell.edit(plug.get("when", {}), _plugging(cell, plug))
+        cell.edit({}, _plugging(cell, plug))
     placed = ", ".join(f"{p.name}=({p.position[0]:g}, {p.position[1]:g})" for p in made.parts if p.position)
     if placed:
         lines = textwrap.wrap(f"flow.place({placed})", 110, subsequent_indent="    ", break_long_words=False)
@@ -323,10 +327,10 @@ def _declaration(cell: _Cell, part: Part, key: Mapping[str, str]) -> str:
 
 
 def _plugging(cell: _Cell, plug: Mapping[str, Any]) -> str:
-    options = {k: v for k, v in plug.items() if k not in ("source", "target", "argument", "when")}
-    when = {"when": cell.function(plug["when"])} if "when" in plug else {}
+    options = {k: v for k, v in plug.items() if k not in ("source", "target", "argument", *FUNCTIONS)}
+    given = {word: cell.function(plug[word]) for word in _functions(plug)}
     port = repr(f"{plug['target']}.{plug['argument']}")
-    return f"flow.plug({plug['source']!r}, {_call(port, options, when)})"
+    return f"flow.plug({plug['source']!r}, {_call(port, options, given)})"
 
 
 # -- as JSON ---------------------------------------------------------------------
@@ -347,7 +351,7 @@ def saved(topology: Mapping[str, Any], name: str) -> str:
         "processors": made.processors,
         "unbound": made.unbound,
         "sockets": {part.name: _saved_part(part) for part in made.parts},
-        "plugs": [plug | {"when": _saved(plug["when"])} if "when" in plug else plug for plug in made.plugs],
+        "plugs": [plug | {word: _saved(plug[word]) for word in _functions(plug)} for plug in made.plugs],
         "paused": made.paused,
         "notes": made.notes,
     }

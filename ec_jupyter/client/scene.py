@@ -19,7 +19,7 @@ _OPTIONS = (
     "fixed",
 )  # fmt: skip
 _TASK = ("version", "file", "signature", "stale", "generator", "parked")
-_PLUG = ("id", "source", "target", "argument", "on", "map", "gather", "when", "hops")
+_PLUG = ("id", "source", "target", "argument", "on", "map", "gather", "when", "pick", "hops")
 _NODE = ("name", "cpus", "state", "host", "python", "version", "error", "note", "leaving")
 _NUMBERS = (
     "waiting", "queued", "delayed", "asked", "running", "done", "failed", "cancelled", "skipped", "arrived", "lists",

@@ -31,6 +31,7 @@ from ec_jupyter.flow.states import Event, States
 from ec_jupyter.flow.tag import Tag, to_text
 from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import LOCAL, Plug, Processor
+from ec_jupyter.nodes.codec import values_of
 from ec_jupyter.wire import Call, Outcome, Value
 
 
@@ -268,8 +269,7 @@ class Core:
 
     def late(self, outcome: Outcome) -> None:
         """Drop the files of an answer that came too late."""
-        values = [v for v in (outcome.value, outcome.exception) if v]
-        self.values.drop_files(values + [v for e in outcome.routed.values() if isinstance(e, list) for v in e])
+        self.values.drop_files(list(values_of(outcome)))
 
     def _done(self, job: Job, outcome: Outcome, event: Event | None = None) -> None:
         stored = self._result(job, outcome.value) if outcome.value is not None else None
@@ -441,8 +441,8 @@ class Core:
             self.absorb()
 
     def carry_failure(self, source: Source, plug: Plug, stored: StoredValue) -> None:
-        """Send a failure through a plug, once a worker has asked the plug's condition of it."""
-        if plug.when is None:
+        """Send a failure through a plug, once a worker has asked the plug's condition of it, or taken a part."""
+        if plug.when is None and plug.pick is None:
             self.joins.result(source, plug, stored)
         else:
             self.evaluation.ask(source, plug, stored, state="failed")

@@ -22,7 +22,7 @@ from ec_jupyter.flow.edit import edit as decide
 from ec_jupyter.flow.edit import revert
 from ec_jupyter.flow.edit import settle as places
 from ec_jupyter.flow.topology import Topology
-from ec_jupyter.model import Node, Plug, Processor, Socket, Task, from_json, to_json
+from ec_jupyter.model import FUNCTIONS, Node, Plug, Processor, Socket, Task, from_json, to_json
 from ec_jupyter.nodes.cpus import available
 from ec_jupyter.nodes.kinds import place, without_processes
 from ec_jupyter.wire import Value
@@ -207,7 +207,7 @@ def _take_blobs(core: Core, changes: list[dict[str, Any]], buffers: list[bytes])
     for change in changes:
         if change["op"] == "socket" and change.get("blob") is not None:
             core.journal.add("add_blob", (change["task"]["sha256"], buffers[change["blob"]]))
-        for word in ("when", "key"):
+        for word in (*FUNCTIONS, "key"):
             function = change.get(word)
             if function and function.get("blob") is not None:
                 core.journal.add("add_blob", (function["sha256"], buffers[function["blob"]]))

@@ -1,6 +1,6 @@
-"""Plug evaluation: workers evaluate conditions, maps and keys of plugs where the call itself did not.
+"""Plug evaluation: workers evaluate conditions, parts, maps and keys of plugs where the call itself did not.
 
-A call takes the conditions and maps in force with it and answers them with its result. Where a plug
+A call takes the conditions, parts and maps in force with it and answers them with its result. Where a plug
 was changed since, or a generator yields, the value waits as ``routing`` until a worker has evaluated the plug.
 
 An evaluation that raises, or kills its worker too often, fails the request whose result it is about. The value stays
@@ -23,7 +23,7 @@ from ec_jupyter.flow.states import Event, Named
 from ec_jupyter.flow.tag import Tag, deeper, to_text
 from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import Plug, from_json
-from ec_jupyter.wire import Call, Outcome, Value, same
+from ec_jupyter.wire import Call, Fate, Outcome, same
 
 if TYPE_CHECKING:
     from ec_jupyter.engine.core import Core
@@ -175,7 +175,7 @@ class PlugEvaluation:
         else:
             self._settle(route, outcome.routed.get(route.plug), outcome.keys.get(route.plug))
 
-    def _settle(self, route: Route, fate: bool | list[Value] | None, keys: list[str] | None = None) -> None:
+    def _settle(self, route: Route, fate: Fate | None, keys: list[str] | None = None) -> None:
         core = self.core
         # on disk since the tick that asked; what takes its place is written with the same commit
         core.journal.add("drop_arrival", (route.arrival,))
@@ -295,7 +295,7 @@ class PlugEvaluation:
         self.out.clear()
         self.origins.clear()
 
-    def carry(self, route: Route, plug: Plug, fate: bool | list[Value], keys: list[str] | None) -> None:
+    def carry(self, route: Route, plug: Plug, fate: Fate, keys: list[str] | None) -> None:
         """Let a value go on as a worker decided, or as it is where nothing had to be."""
         core, place = self.core, route.place
         if fate is False:
@@ -307,8 +307,8 @@ class PlugEvaluation:
                 core.joins.element(place, plug, core.store_value(value), self._number(route, i), i, split, key)
             core.close(place, split, len(fate), [plug])
         else:
-            key = keys[0] if keys else None
-            core.joins.result(place, plug, route.stored, self._number(route, 0), key=key)
+            key, stored = keys[0] if keys else None, route.stored if fate is True else core.store_value(fate)
+            core.joins.result(place, plug, stored, self._number(route, 0), key=key)
 
     @staticmethod
     def _number(route: Route, element: int) -> int:
@@ -344,6 +344,7 @@ def plug_text(topology: Topology, plug: Plug, step: str | None = None) -> str:
     key = sockets[plug.target].key
     steps = {
         "when": f"when={plug.when.text}" if plug.when else "",
+        "pick": f"pick={plug.pick.text}" if plug.pick else "",
         "map": "map=True" if plug.map else "",
         "key": f"key={key.text}" if key else "",
     }

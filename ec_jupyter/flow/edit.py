@@ -24,6 +24,7 @@ from ec_jupyter.flow.declare import check_asking, check_gathers, check_policy_ch
 from ec_jupyter.flow.draft import Change, Draft, Edited, Limits, Touched, check_name
 from ec_jupyter.flow.layout import Card, layout
 from ec_jupyter.flow.options import checked
+from ec_jupyter.flow.outputs import check_pick
 from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import LOCAL, MAIN, POSITIONAL, Condition, Fixed, Note, Parameter, Plug, Processor, Socket, Task
 
@@ -184,6 +185,7 @@ def _task(draft: Draft, change: Change, socket: int, old: Socket | None) -> Task
         python=draft.limits.python,
         written=spec.get("written", {}),
         ask=spec.get("ask") or {},
+        outputs=spec.get("outputs") or {},
     )
 
 
@@ -260,7 +262,7 @@ def _argument(task: Task, socket: Socket, name: str | None) -> Parameter:
     return found
 
 
-def _plug(draft: Draft, change: Change, when: Condition | None = None) -> None:
+def _plug(draft: Draft, change: Change, old: Plug | None = None) -> None:
     source, target = draft.socket(change["source"]), draft.socket(change["target"])
     topology, task = draft.topology, draft.topology.tasks[target.task]
     argument = _argument(task, target, change.get("argument"))
@@ -281,7 +283,10 @@ def _plug(draft: Draft, change: Change, when: Condition | None = None) -> None:
     if change.get("hops") is not None and not change.get("cycle"):
         ends = f"{source.name} -> {target.name}.{argument.name}"
         raise DeclarationError(f"plug '{ends}': hops= bounds a cycle; it goes with cycle=True")
-    if same and (same.map, bool(same.gather)) != (bool(change.get("map")), bool(change.get("gather"))):
+    when, pick = (old.when, old.pick) if old else (_condition("when", change, same), _condition("pick", change, same))
+    if on == "result" and not change.get("gather"):
+        check_pick(pick, topology.tasks[source.task], source.name, argument, target.name, split=bool(change.get("map")))
+    if same and _brings(same) != (bool(change.get("map")), bool(change.get("gather")), pick and pick.sha256):
         # it brings something else from now on, so it becomes another plug: undo knows which of them brought what
         draft.put("plug", same.id, None)
         key = draft.new_id()
@@ -295,7 +300,8 @@ def _plug(draft: Draft, change: Change, when: Condition | None = None) -> None:
         on=on,
         map=bool(change.get("map")),
         gather=change.get("gather") or False,
-        when=when or _condition(change, same),
+        when=when,
+        pick=pick,
         hops=change.get("hops", same.hops if same else None),
     )
     draft.put("plug", record.id, record)
@@ -319,15 +325,21 @@ def _replug(draft: Draft, change: Change) -> None:
     if any((p.source, p.target, p.argument, p.on) == new for p in draft.topology.plugs.values()):
         raise WiringError(f"there is a plug {source.name} -> {to.name}.{port} on {made['on']} already")
     cycle = change.get("cycle") or to.id == target.id
-    _plug(draft, {**made, "map": old.map, "gather": old.gather, "hops": old.hops, "cycle": cycle}, old.when)
+    _plug(draft, {**made, "map": old.map, "gather": old.gather, "hops": old.hops, "cycle": cycle}, old)
 
 
-def _condition(change: Change, same: Plug | None) -> Condition | None:
-    """The plug's condition; a change that does not name it, as a picture's, leaves it unchanged."""
-    when = change.get("when")
-    if when is None:
-        return same.when if same and "when" not in change else None
-    return Condition(when["sha256"], when.get("text", ""), when.get("written", {}))
+def _brings(plug: Plug) -> tuple[object, ...]:
+    """What makes a plug bring something else than another between the same ends."""
+    return plug.map, bool(plug.gather), plug.pick and plug.pick.sha256
+
+
+def _condition(word: str, change: Change, same: Plug | None) -> Condition | None:
+    """The plug's `when` or `pick`; a change that does not name it, as a picture's, leaves it unchanged."""
+    given = change.get(word)
+    if given is None:
+        found: Condition | None = getattr(same, word) if same and word not in change else None
+        return found
+    return Condition(given["sha256"], given.get("text", ""), given.get("written", {}))
 
 
 def _refuse_cycle(source: Socket, target: Socket) -> None:

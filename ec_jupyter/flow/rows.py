@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ec_jupyter.flow.topology import Topology
-from ec_jupyter.model import LOCAL, Plug, Processor, Socket, Task, from_json, to_json
+from ec_jupyter.model import FUNCTIONS, LOCAL, Plug, Processor, Socket, Task, from_json, to_json
 
 View = Mapping[str, Any]
 """The wiring as clients see it; rows of `sockets` and `processors` by name, `plugs` and `nodes` in a list."""
@@ -44,13 +44,16 @@ def _task_row(task: Task, socket: Socket, python: str) -> dict[str, Any]:
         "file": task.file, "signature": [asdict(p) for p in task.signature], "captured": list(task.captured),
         "stale": list(socket.stale), "client": task.client, "generator": task.generator,
         "parked": task.python != python and not task.ask, "written": task.written, "ask": task.ask,
+        "outputs": task.outputs,
     }  # fmt: skip
 
 
 def plug_row(plug: Plug, source: str, target: str) -> dict[str, Any]:
     """A plug between sockets of these names as clients see it."""
-    when, written = (plug.when.text, plug.when.written) if plug.when else (None, {})
-    return to_json(plug) | {"source": source, "target": target, "when": when, "written": written}
+    functions = {word: getattr(plug, word) for word in FUNCTIONS}
+    texts = {word: one.text if one else None for word, one in functions.items()}
+    written = {word: one.written for word, one in functions.items() if one}
+    return to_json(plug) | {"source": source, "target": target, **texts, "written": written}
 
 
 def topology(view: View) -> Topology:
@@ -87,6 +90,10 @@ def _task(n: int, row: dict[str, Any]) -> Task:
 def _plugs(view: View, numbers: dict[str, int]) -> Iterator[tuple[dict[str, Any], Plug]]:
     for row in view["plugs"]:
         record = {key: value for key, value in row.items() if key != "written"}
-        when = None if row["when"] is None else {"sha256": "", "text": row["when"], "written": row["written"]}
+        functions = {
+            word: {"sha256": "", "text": row[word], "written": row["written"].get(word, {})}
+            for word in FUNCTIONS
+            if row.get(word) is not None
+        }
         ends = {end: numbers[row[end]] for end in ("source", "target")}
-        yield row, from_json("plug", record | ends | {"when": when})
+        yield row, from_json("plug", record | ends | functions)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from ec_jupyter.errors import DeclarationError, FrameError
 from ec_jupyter.flow.options import shown
+from ec_jupyter.model import FUNCTIONS
 
 MOST_ID = 1 << 62
 DEEPEST = 64
@@ -130,6 +131,7 @@ def _asks(v: Any) -> bool:
 ASK = Kind("a prompt and its choices", _asks, {})
 _TASK_MORE: dict[str, Kind] = {
     "source": TEXT, "file": TEXT, "captured": _list(TEXT, "a list of names"), "generator": FLAG, "ask": ASK,
+    "outputs": _map(TEXT, "types of its result's parts"),
 }  # fmt: skip
 
 
@@ -167,7 +169,7 @@ EDITS: dict[str, tuple[Fields, Fields]] = {
     "remove_node": ({"name": NAME}, {}),
     "plug": (
         {"source": NAME, "target": NAME},
-        {"argument": _or_none(NAME), "when": FUNCTION},
+        {"argument": _or_none(NAME), "when": FUNCTION, "pick": FUNCTION},
     ),
     "unplug": ({"source": NAME, "target": NAME}, {"argument": _or_none(NAME), "on": _or_none(TEXT)}),
     "replug": (
@@ -343,7 +345,7 @@ def _named_buffers(header: Mapping[str, Any]) -> Iterator[int]:
         yield 0
     for change in header["changes"] if header["k"] == "edit" else ():
         places = [change.get("blob"), change.get("value")]
-        places += [change[word].get("blob") for word in ("when", "key") if isinstance(change.get(word), dict)]
+        places += [change[word].get("blob") for word in (*FUNCTIONS, "key") if isinstance(change.get(word), dict)]
         yield from (place for place in places if type(place) is int)
 
 

@@ -21,7 +21,7 @@ Key = tuple[int, str]
 Root = tuple[int, frozenset[str] | None]
 """Where a run begins: a socket, and the arguments given if the others are to come by plugs."""
 
-Examined = tuple[str | None, bool, str | None]
+Examined = tuple[str | None, str | None, bool, str | None]
 """What a worker evaluates of a plug: hash of its condition, whether it splits, hash of its key function."""
 
 MOST_HOPS = 10_000
@@ -183,12 +183,13 @@ class Topology:
 
     @cached_property
     def examined(self) -> dict[int, Examined]:
-        """Plugs for which a worker has to evaluate the result: by condition, map, or key."""
+        """Plugs for which a worker has to evaluate the result: by condition, part, map, or key."""
         table: dict[int, Examined] = {}
         for plug in self.live:
             key = self.sockets[plug.target].key
-            if plug.map or plug.when or key:
-                table[plug.id] = (plug.when.sha256 if plug.when else None, plug.map, key.sha256 if key else None)
+            if plug.map or plug.when or plug.pick or key:
+                when, pick, named = (one.sha256 if one else None for one in (plug.when, plug.pick, key))
+                table[plug.id] = (when, pick, plug.map, named)
         return table
 
     def by_run(self, socket: int) -> bool:
@@ -206,12 +207,14 @@ class Topology:
     def simple(self) -> frozenset[int]:
         """Plugs each of whose arrivals makes a call at once: nothing else ever comes to their target.
 
-        A plug from a socket in `repeats` is not among them: of one element it may carry a value after a tombstone.
+        A plug from a socket in `repeats` is not among them: of one element it may carry a value after a tombstone. Nor
+        is one that picks a part, which is a value of its own.
         """
         return frozenset(
             p.id
             for p in self.live
             if not p.gather
+            and not p.pick
             and (p.target, p.argument) not in self.run_independent
             and not self.sockets[p.target].hold
             and self.needed[p.target] == (p.argument,)

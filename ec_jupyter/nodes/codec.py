@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from ec_jupyter.errors import FrameError
-from ec_jupyter.wire import Buffer, Call, Header, Outcome, Value
+from ec_jupyter.wire import Buffer, Call, Fate, Header, Outcome, Value
 
 FILE_NAME = re.compile(r"[^./\0][^/\0]{0,200}\Z")
 """What may name a file in either side's folder of values."""
@@ -39,7 +39,7 @@ def values_of(outcome: Outcome) -> Iterator[Value]:
         yield outcome.exception
     for fate in outcome.routed.values():
         if not isinstance(fate, bool):
-            yield from fate
+            yield from [fate] if isinstance(fate, Value) else fate
 
 
 def _inline(data: bytes, kind: str) -> Value:
@@ -67,12 +67,17 @@ def _rest(outcome: Outcome, buffers: list[Buffer]) -> dict[str, Any]:
             buffers.append(value.data or b"")
         return value.head()
 
+    def told(fate: Fate) -> Any:
+        if isinstance(fate, Value):
+            return {"v": head(fate)}
+        return fate if isinstance(fate, bool) else [head(value) for value in fate]
+
     # dicts go through in this order on both sides, for the buffers lie in it
     return {
         "s": outcome.state,
         "v": head(outcome.value),
         "e": head(outcome.exception),
-        "r": [[p, fate if isinstance(fate, bool) else [head(v) for v in fate]] for p, fate in outcome.routed.items()],
+        "r": [[plug, told(fate)] for plug, fate in outcome.routed.items()],
         "q": list(outcome.keys.items()),
         "error": outcome.error,
         "emitted": outcome.emitted,
@@ -107,7 +112,7 @@ def _odd(request: Any, attempt: Any, rest: dict[str, Any], buffers: Iterator[byt
     outcome.value = _value(rest["v"], buffers)
     outcome.exception = _value(rest["e"], buffers)
     for plug, fate in rest["r"]:
-        outcome.routed[_count(plug)] = fate if isinstance(fate, bool) else [_known(head, buffers) for head in fate]
+        outcome.routed[_count(plug)] = _fate(fate, buffers)
     outcome.keys = {_count(plug): [_text(key) for key in keys] for plug, keys in rest["q"]}
     outcome.error = None if rest["error"] is None else _error(rest["error"])
     outcome.emitted = None if rest["emitted"] is None else _count(rest["emitted"])
@@ -120,6 +125,12 @@ def _odd(request: Any, attempt: Any, rest: dict[str, Any], buffers: Iterator[byt
     if outcome.state == "done" and outcome.value is None and outcome.emitted is None:
         raise ValueError("a result is missing")
     return outcome
+
+
+def _fate(fate: Any, buffers: Iterator[bytes]) -> Fate:
+    if isinstance(fate, dict):
+        return _known(fate["v"], buffers)
+    return fate if isinstance(fate, bool) else [_known(head, buffers) for head in fate]
 
 
 def _error(error: dict[str, Any]) -> dict[str, Any]:

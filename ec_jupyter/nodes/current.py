@@ -1,4 +1,4 @@
-"""What a task can learn and say about its own call: `current`, `progress`, `SKIP`, `Failure`.
+"""What a task can learn and say about its own call: `current`, `progress`, `out`, `SKIP`, `Failure`.
 
 The module's name stands in pickled tasks that are on disk: it stays where it is.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, TypeVar
@@ -66,6 +66,70 @@ class Failure(SimpleNamespace):
     arguments : dict
         The failed call's arguments by name.
     """
+
+
+class Out(dict[str, Any]):
+    """Results of one call by name, as `out` makes them."""
+
+    def __repr__(self) -> str:
+        return f"out({', '.join(f'{name}={value!r}' for name, value in self.items())})"
+
+
+def out(**results: Any) -> Out:
+    """Several results of one call, each by a name.
+
+    A plug from ``"socket.name"`` carries the result of that name; where a call leaves it out, the plug carries
+    nothing, as after `SKIP`. A plug from the socket itself carries them all, as a dict.
+
+    Parameters
+    ----------
+    **results
+        Results by name.
+
+    Returns
+    -------
+    Out
+        A dict of them, for the task to return.
+
+    Examples
+    --------
+    ::
+
+        %%ec_socket
+        def split(numbers):
+            return ec.out(big=[n for n in numbers if n > 10], small=[n for n in numbers if n <= 10])
+
+        %ec_plug split.big -> store.rows
+    """
+    return Out(results)
+
+
+class Part:
+    """Takes a part out of a result: by name (a key or an attribute), by number, or a slice."""
+
+    def __init__(self, place: str | int | slice) -> None:
+        self.place = place
+
+    @property
+    def text(self) -> str:
+        """The part as a person writes it."""
+        if isinstance(self.place, slice):
+            ends = [self.place.start, self.place.stop, *([] if self.place.step is None else [self.place.step])]
+            return f"[{':'.join('' if end is None else str(end) for end in ends)}]"
+        return self.place if isinstance(self.place, str) else f"[{self.place}]"
+
+    def __call__(self, result: Any) -> Any:
+        """The part; `SKIP` where a result of `out` lacks it."""
+        if not isinstance(self.place, str):
+            return result[self.place]
+        if not isinstance(result, Mapping):
+            return getattr(result, self.place)
+        if self.place in result:
+            return result[self.place]
+        if isinstance(result, Out):
+            return SKIP
+        known = ", ".join(map(str, result)) or "none"
+        raise LookupError(f"the result has no {self.place!r}; it has: {known}")
 
 
 def rebuilt(plan: Any, leaf: Callable[[], Any]) -> Any:

@@ -182,7 +182,7 @@ def _packed_spec(spec: CallSpec) -> bytes:
 def _read_spec(data: bytes) -> CallSpec:
     task, socket, shape, routes, timeout, threads, fresh, memory, source, once = json.loads(data)
     return CallSpec(
-        task, socket, tuple((name, kind) for name, kind in shape), tuple((p, w, m, k) for p, w, m, k in routes),
+        task, socket, tuple((name, kind) for name, kind in shape), tuple((p, w, c, m, k) for p, w, c, m, k in routes),
         timeout, threads, fresh, memory, None if source is None else (source, ""), once,
     )  # fmt: skip
 

@@ -14,7 +14,7 @@ from ec_jupyter.client import names
 from ec_jupyter.client.source import EXCERPT, is_ours, used
 from ec_jupyter.errors import DeclarationError, EcError, SocketNotFoundError, by_name
 from ec_jupyter.notebook.cell import Cell
-from ec_jupyter.notebook.conditions import Expression
+from ec_jupyter.notebook.conditions import Expression, shipped
 from ec_jupyter.notebook.stale import WATCH, Watched
 
 Fields = dict[str, Any]
@@ -132,8 +132,9 @@ def condition(flow: Flow, args: Mapping[str, Any]) -> Fields:
         raise DeclarationError(f"there is no plug {source} -> {target}.{argument} any more")
     text = str(args["text"]).strip()
     when: Any = Expression(text, _shell().user_ns) if text else None
-    kept = {word: found[0][word] for word in ("map", "gather", "hops")}
-    flow.plug(source, target, argument=argument, on=on, when=when, cycle=True, **kept)
+    stays = {word: found[0][word] for word in ("source", "target", "argument", "on", "map", "gather")}
+    with flow._editor.edit() as edit:
+        edit.add("plug", **stays, when=shipped(when, "when", "result", source, edit), cycle=True)
     return {}
 
 

@@ -43,7 +43,9 @@ def _words(magic: str, line: str, fragment: str) -> list[str]:
         return [f"{name}=" for name in _arguments(sockets[before[0]])]
     if magic in ("ec_plug", "ec_unplug") and "." in fragment:
         socket = fragment.rpartition(".")[0]
-        return [f"{socket}.{name}" for name in _arguments(sockets.get(socket, {}))]
+        record = sockets.get(socket, {})
+        known = _arguments(record) if before or "->" in line else record.get("task", {}).get("outputs", ())
+        return [f"{socket}.{name}" for name in known]
     processors = topology.get("processors", ()) if magic in ("ec_pause", "ec_resume") else ()
     return sorted([*sockets, *processors])
 

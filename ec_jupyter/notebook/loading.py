@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ec_jupyter.client.recipe import FORMAT, VERSION
 from ec_jupyter.client.source import used
 from ec_jupyter.errors import DeclarationError, EcError
+from ec_jupyter.model import FUNCTIONS
 from ec_jupyter.notebook.conditions import Expression
 from ec_jupyter.notebook.notes import note
 from ec_jupyter.notebook.written import SPACES
@@ -189,8 +190,9 @@ def _make_all(bench: _Bench, document: Mapping[str, Any]) -> None:
             part["options"]["key"] = bench.make(f"key= of socket {name!r}", part["key"])
         part["fixed"] = {a: bench.make(f"{name}.{a}", value) for a, value in part["fixed"].items()}
     for plug in document["plugs"]:
-        if "when" in plug:
-            plug["when"] = bench.make(f"when= of plug '{plug['source']} -> {plug['target']}'", plug["when"])
+        for word in FUNCTIONS:
+            if word in plug:
+                plug[word] = bench.make(f"{word}= of plug '{plug['source']} -> {plug['target']}'", plug[word])
 
 
 def _declare(flow: Flow, document: Mapping[str, Any]) -> None:

@@ -92,6 +92,13 @@ class Lookup:
         socket = self._socket(head)
         return socket, self._argument(socket, last)
 
+    def _outlet(self, source: str | Socket | Callable[..., Any]) -> tuple[str, str | None]:
+        """Socket and part of its result of ``socket``, ``socket.part`` or ``processor.socket.part``."""
+        if not isinstance(source, str) or source in self._wiring["sockets"] or self._owned(source):
+            return self._socket(source), None
+        head, dot, part = source.rpartition(".")
+        return (self._socket(head), part) if dot and part.isidentifier() else (self._socket(source), None)
+
     def _owned(self, target: str) -> bool:
         processor, _, rest = target.partition(".")
         return bool(self._wiring["sockets"].get(rest, {}).get("processor") == processor)

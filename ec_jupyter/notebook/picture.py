@@ -87,6 +87,7 @@ def plug_options(plug: dict[str, Any]) -> list[str]:
         "on error" if plug["on"] == "error" else "",
         "map" if plug["map"] else "",
         f"gather {plug['gather']}" if isinstance(plug["gather"], str) else "gather" if plug["gather"] else "",
+        f"pick {plug['pick']}" if plug.get("pick") else "",
         f"when {plug['when']}" if plug.get("when") else "",
         f"hops {plug['hops']}" if plug.get("hops") else "",
     ]

@@ -25,6 +25,7 @@ from ec_jupyter.nodes.worker.invoke import InOrder
 from ec_jupyter.notebook.asking import ask
 from ec_jupyter.notebook.identity import MISSING, captured, enclosed, functions_of, identity
 from ec_jupyter.notebook.modules import surroundings
+from ec_jupyter.notebook.outputs import outputs
 from ec_jupyter.notebook.signatures import Given, signature, tells_arguments
 from ec_jupyter.notebook.written import written
 
@@ -105,6 +106,7 @@ def ship(task: Callable[..., Any], name: str, given: Given = None, beside: Path 
         "generator": is_generator(task),
         "written": written(task),
         "ask": {},
+        "outputs": {} if is_generator(task) else outputs(task),
     }
     if isinstance(task, ask):
         record |= {"ask": task.record, "source": f"ec.{task!r}"}

@@ -318,6 +318,8 @@ class Plug(Part):
         Text of its condition.
     hops : int or None
         How many calls in a row may lead to one of its cycle (None: 10,000).
+    pick : str or None
+        The part of the result that it carries; None: all of it.
     id : int or None
         Identity; None while the edit that makes it is not sent.
     """
@@ -333,6 +335,7 @@ class Plug(Part):
         self.gather: bool | str = record.get("gather", False)
         self.when: str | None = record.get("when")
         self.hops: int | None = record.get("hops")
+        self.pick: str | None = record.get("pick")
 
     @classmethod
     def between(cls, flow: Flow, source: str, target: str, argument: str | None, on: str) -> Plug:

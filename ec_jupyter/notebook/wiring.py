@@ -10,12 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, overload
 
 from ec_jupyter.client import names
 from ec_jupyter.client.texts import clock_text, shown
-from ec_jupyter.errors import (
-    DeclarationError,
-    ProcessorNotFoundError,
-    by_name,
-    nearest,
-)
+from ec_jupyter.errors import DeclarationError, ProcessorNotFoundError, WiringError, by_name, nearest
 from ec_jupyter.notebook.asking import ask
 from ec_jupyter.notebook.conditions import shipped
 from ec_jupyter.notebook.edits import Edit, Editor
@@ -273,6 +268,7 @@ class Wiring(Nodes, Lookup):
         map: bool = False,
         gather: bool | str = False,
         when: str | Callable[[Any], Any] | None = None,
+        pick: str | int | slice | Callable[[Any], Any] | None = None,
         cycle: bool = False,
         hops: int | None = None,
     ) -> Plug:
@@ -281,7 +277,7 @@ class Wiring(Nodes, Lookup):
         Parameters
         ----------
         source : str, Socket or function
-            Whose results, or failures, it carries.
+            Whose results, or failures, it carries; ``"socket.part"`` for a part, as `pick` names it.
         target : str, Socket or function
             ``"socket.argument"``, or ``"socket"`` for its first argument.
         argument : str, optional
@@ -294,6 +290,9 @@ class Wiring(Nodes, Lookup):
             The elements of one split become one list; ``"done"`` does not wait for failed ones.
         when : str or callable, optional
             Condition: an expression over ``result``, or a function of it; of ``on="error"``, it is the failure.
+        pick : str, int, slice or callable, optional
+            The part of the result that it carries: a name (a key, an attribute, or a result of `out`), a number, a
+            slice, an expression over ``result``, or a function of it. What is `SKIP` is not carried.
         cycle : bool
             The plug may close a cycle.
         hops : int, optional
@@ -310,11 +309,14 @@ class Wiring(Nodes, Lookup):
         SocketNotFoundError, WiringError, CycleError
             The plug cannot be; nothing has changed.
         """
-        start = self._socket(source)
+        start, part = self._outlet(source)
+        if part is not None and pick is not None:
+            raise WiringError(f"{source!r} names a part, and so does pick=; say it once")
         end, port = self._port(target)
         port = port if argument is None else self._argument(end, argument)
         with self._editor.edit() as edit:
-            condition = shipped(when, "when", "result", start, edit)
+            functions = {"when": when, "pick": pick if part is None else part}
+            shipments = {word: shipped(one, word, "result", start, edit) for word, one in functions.items()}
             edit.add(
                 "plug",
                 source=start,
@@ -323,7 +325,7 @@ class Wiring(Nodes, Lookup):
                 on=on,
                 map=map,
                 gather=gather,
-                when=condition,
+                **shipments,
                 cycle=cycle,
                 hops=hops,
             )
@@ -338,7 +340,7 @@ class Wiring(Nodes, Lookup):
         on: str = "result",
     ) -> None:
         """Take a plug away; what has arrived through it stays where it is."""
-        start = self._socket(source)
+        start, _ = self._outlet(source)
         end, port = self._port(target)
         port = port if argument is None else self._argument(end, argument)
         with self._editor.edit() as edit:

@@ -130,6 +130,7 @@ class WiringMagics(Magics):
         help="the elements of a split become one list; done: without waiting for failed ones",
     )  # fmt: skip
     @argument("--when", metavar="EXPR", help="only where this expression over `result` holds")
+    @argument("--pick", metavar="PART", help="only this part: a name, or an expression over `result`")
     @argument("--cycle", action="store_true", help="the plug may close a cycle")
     @argument("--hops", type=int, metavar="N", help="with --cycle: calls in a row that may lead to one of it (10,000)")
     @_on
@@ -143,8 +144,10 @@ class WiringMagics(Magics):
             %ec_plug emit_one -> add_two.one
             %ec_plug parse -> quarantine --on error
             %ec_plug split -> big --when "result > 10"
+            %ec_plug measure.energy -> fit
+            %ec_plug measure -> plot --pick "result[:100]"
         """
-        options = {word: getattr(given, word) for word in ("on", "map", "gather", "when", "cycle", "hops")}
+        options = {word: getattr(given, word) for word in ("on", "map", "gather", "when", "pick", "cycle", "hops")}
         return _told(flow, flow.plug(given.source, given.target, **options))
 
     @no_var_expand

@@ -150,7 +150,7 @@ class _Writer:
         inner = inspect.unwrap(function)
         if not isinstance(inner, FunctionType):
             raise CannotWriteError(f"a {type(function).__name__} without source")
-        found, source = _node(inner.__code__)
+        found, source = source_of(inner.__code__)
         if isinstance(found, ast.Lambda):
             if inner is not function:
                 raise CannotWriteError("a wrapped lambda")
@@ -311,7 +311,7 @@ def _parsed(file: str) -> tuple[ast.Module, str]:
         raise CannotWriteError(f"in {file}, which cannot be read as Python") from error
 
 
-def _node(code: CodeType) -> tuple[Definition | ast.Lambda, str]:
+def source_of(code: CodeType) -> tuple[Definition | ast.Lambda, str]:
     """The definition that a code object was compiled from, and the source around it."""
     _, source = _parsed(code.co_filename)
     found: list[Any] = []

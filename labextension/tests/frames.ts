@@ -171,6 +171,7 @@ export const graph: Graph = sent({
    "map": false,
    "gather": false,
    "when": null,
+   "pick": null,
    "hops": null
   },
   {
@@ -182,6 +183,7 @@ export const graph: Graph = sent({
    "map": false,
    "gather": false,
    "when": null,
+   "pick": null,
    "hops": null
   }
  ],
@@ -206,7 +208,7 @@ export const graph: Graph = sent({
 export const metrics: Metrics & { sockets: Record<string, Required<SocketCounts>> } = sent({
  "seq": 1,
  "full": true,
- "time": 1795946509.8294275,
+ "time": 1795946938.0888784,
  "sockets": {
   "load": {
    "waiting": 0,
@@ -270,7 +272,7 @@ export const metrics: Metrics & { sockets: Record<string, Required<SocketCounts>
  },
  "nodes": [
   {
-   "since": 1795946509.8219035,
+   "since": 1795946938.0787382,
    "error": null,
    "type": null,
    "host": "vm",
@@ -278,7 +280,7 @@ export const metrics: Metrics & { sockets: Record<string, Required<SocketCounts>
    "version": "0.1.0",
    "round_trip": null,
    "memory": {
-    "used": 1677721600,
+    "used": 1744830464,
     "total": 25276502016
    },
    "others": 0,

@@ -28,7 +28,7 @@ export function socket(args: Record<string, string | null>, returns: string | nu
 }
 
 export function plug(source: string, target: string, argument: string, more: Partial<Plug> = {}): Plug {
-  return { id: 1, source, target, argument, on: 'result', map: false, gather: false, when: null, ...more };
+  return { id: 1, source, target, argument, on: 'result', map: false, gather: false, when: null, pick: null, ...more };
 }
 
 export function graph(sockets: Record<string, Socket>, plugs: Plug[] = []): Graph {

@@ -125,7 +125,7 @@ def test_panel_of_a_plug_changes_its_options_each_as_one_edit(editor_page):
     assert [edit["changes"][0]["op"] for edit in picture.asked("edit")] == ["plug", "plug", "replug"]
     assert picture.flow("graph.plugs")[0] | {"id": 0} == {
         "id": 0, "source": "load", "target": "count", "argument": "text",
-        "on": "error", "map": True, "gather": "done", "when": None,
+        "on": "error", "map": True, "gather": "done", "when": None, "pick": None,
     }  # fmt: skip
 
 

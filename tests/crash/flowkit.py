@@ -299,16 +299,22 @@ def socket_change(
 
 
 def plug_change(
-    source: str, target: str, when: Callable[..., Any] | None = None, **options: Any
+    source: str,
+    target: str,
+    when: Callable[..., Any] | None = None,
+    pick: Callable[..., Any] | None = None,
+    **options: Any,
 ) -> tuple[dict[str, Any], list[bytes]]:
-    """The edit that makes a plug, and its condition's pickle."""
+    """The edit that makes a plug, and the pickles of its functions."""
     name, _, argument = target.partition(".")
     change = {"op": "plug", "source": source, "target": name, "argument": argument or None, **options}
-    if when is None:
-        return change, []
-    blob = pickled(when)
-    change["when"] = {"sha256": hashlib.sha256(blob).hexdigest(), "text": "when", "blob": 0}
-    return change, [blob]
+    blobs: list[bytes] = []
+    for word, function in (("when", when), ("pick", pick)):
+        if function is not None:
+            blob = pickled(function)
+            change[word] = {"sha256": hashlib.sha256(blob).hexdigest(), "text": word, "blob": len(blobs)}
+            blobs.append(blob)
+    return change, blobs
 
 
 def pickled(function: Callable[..., Any]) -> bytes:

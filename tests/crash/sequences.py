@@ -42,6 +42,10 @@ def positive(value):
     return value != 1
 
 
+def twice(value):
+    return [value, value]
+
+
 TASKS = (echo, echo, pair, pair, lone, several, broken)
 
 
@@ -176,8 +180,11 @@ class Sequence:
     def plug(self) -> str:
         (target, argument), source = self.port(), self.socket()
         options: dict[str, Any] = self.random.choice(
-            [{}, {}, {"gather": True}, {"gather": "done"}, {"on": "error"}, {"when": positive}, {"map": True}]
-        )
+            [
+                {}, {}, {"gather": True}, {"gather": "done"}, {"on": "error"}, {"when": positive}, {"map": True},
+                {"pick": twice}, {"pick": twice, "map": True},
+            ]
+        )  # fmt: skip
         self.flow.plug(source, f"{target}.{argument}", **options)
         return f"{source} -> {target}.{argument} {options}"
 

@@ -62,6 +62,7 @@ def deadly(result):
 CASES = [
     ({"when": lambda result: 6 / (2 - result)}, "plug 'count -> echo.x, when=when': division by zero"),
     ({"map": True, "when": lambda result: True}, "plug 'count -> echo.x, map=True': 'int' object is not iterable"),
+    ({"pick": lambda result: result if 6 / (2 - result) else 0}, "plug 'count -> echo.x, pick=pick': division by zero"),
     ({"when": deadly}, "plug 'count -> echo.x, when=when': it ended its worker 3 times, last: "),
 ]
 
@@ -83,7 +84,8 @@ def test_a_plug_that_cannot_take_a_yield_fails_its_request_and_takes_it_once_it_
     flow.restart()
     failed(flow, request, words)
     assert seen(flow, "echo") == kept
-    flow.plug("count", "echo.x", when=lambda result: True, map=False)
+    whole = {"pick": lambda result: result} if "pick" in options else {}
+    flow.plug("count", "echo.x", when=lambda result: True, map=False, **whole)
     flow.ask("retry", ids=[request])
     flow.drained()
     assert flow.row(request)["state"] == "done"

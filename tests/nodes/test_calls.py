@@ -210,11 +210,11 @@ def numbers(n):
 
 
 async def test_routes_are_decided_where_the_result_is(rig: Rig, single: NodeAgent) -> None:
-    routes = [(1, rig.task(big), False, None), (2, rig.task(lambda r: r < 0), True, None)]
+    routes = [(1, rig.task(big), None, False, None), (2, rig.task(lambda r: r < 0), None, True, None)]
     call = rig.call(add, {"one": 1, "two": 20}, routes=routes)
     assert (await rig.run(single, call)).routed == {1: True, 2: False}
 
-    routes = [(7, None, True, None), (8, rig.task(bool), True, rig.task(parity))]
+    routes = [(7, None, None, True, None), (8, rig.task(bool), None, True, rig.task(parity))]
     outcome = await rig.run(single, rig.call(numbers, {"n": 3}, routes=routes))
     for plug in (7, 8):
         elements = outcome.routed[plug]
@@ -223,8 +223,22 @@ async def test_routes_are_decided_where_the_result_is(rig: Rig, single: NodeAgen
     assert outcome.keys == {8: ["0", "1", "0"]}
 
 
+async def test_a_part_is_taken_where_the_result_is(rig: Rig, single: NodeAgent) -> None:
+    last, rest, none = rig.task(lambda r: r[-1]), rig.task(lambda r: r[1:]), rig.task(lambda r: SKIP)
+    routes = [(1, None, last, False, None), (2, None, none, False, None), (3, None, rest, True, None)]
+    routes += [(4, None, last, False, rig.task(parity)), (5, rig.task(lambda r: False), rig.task(broken), False, None)]
+    outcome = await rig.run(single, rig.call(numbers, {"n": 3}, routes=routes))
+    assert load(outcome.value, rig.values) == [0, 1, 2]
+    carried = {
+        plug: fate if isinstance(fate, bool) else [load(one, rig.values) for one in fate] if isinstance(fate, list)
+        else load(fate, rig.values) for plug, fate in outcome.routed.items()
+    }  # fmt: skip
+    assert carried == {1: 2, 2: False, 3: [1, 2], 4: 2, 5: False}
+    assert outcome.keys == {4: ["0"]}
+
+
 async def test_route_that_raises_fails_the_call_and_names_the_plug(rig: Rig, single: NodeAgent) -> None:
-    outcome = await rig.run(single, rig.call(add, {"one": 1}, routes=[(9, rig.task(broken), False, None)]))
+    outcome = await rig.run(single, rig.call(add, {"one": 1}, routes=[(9, rig.task(broken), None, False, None)]))
     assert outcome.state == "failed"
     assert outcome.error is not None
     assert outcome.error["kind"] == "task"

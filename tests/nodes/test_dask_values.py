@@ -108,7 +108,7 @@ async def test_a_result_up_to_the_limit_yields_elements_and_exceptions_come_home
     several = rig.call(pieces, {"n": 2})
     await rig.run(agent, several)
     error = await rig.run(agent, rig.call(failing, {"n": LARGE}))
-    parts = await rig.run(agent, rig.call(split, routes=[(5, None, True, None)]))
+    parts = await rig.run(agent, rig.call(split, routes=[(5, None, None, True, None)]))
     assert small.value is not None
     assert error.exception is not None
     assert at_home(rig, small.value.file)

@@ -23,9 +23,10 @@ arguments = st.lists(
     st.tuples(names, st.just("v"), values.map(lambda v: [v])) | st.tuples(names, st.just("l"), st.lists(values)),
     max_size=3,
 )
+routes = st.tuples(small, st.none() | names, st.none() | names, st.booleans(), st.none() | names)
 specs = st.fixed_dictionaries({
     "task": names, "socket": names,
-    "routes": st.lists(st.tuples(small, st.none() | names, st.booleans(), st.none() | names), max_size=2).map(tuple),
+    "routes": st.lists(routes, max_size=2).map(tuple),
     "timeout": st.none() | st.floats(0, 9), "threads": st.integers(1, 4), "fresh": st.booleans(),
     "memory": st.none() | small, "source": st.none() | st.just(("cell.py", "x = 1\n")), "once": st.booleans(),
 })  # fmt: skip
@@ -63,7 +64,7 @@ outcomes = (
     st.builds(Outcome, state=st.just("failed"), error=error, exception=st.none() | values, **base)
     | st.builds(
         Outcome, state=st.just("done"), value=values,
-        routed=st.dictionaries(small, st.booleans() | st.lists(values, max_size=2), max_size=2), **base,
+        routed=st.dictionaries(small, st.booleans() | values | st.lists(values, max_size=2), max_size=2), **base,
     )
     | st.builds(Outcome, state=st.just("skipped"), value=st.none(), **base)
     | st.builds(Outcome, state=st.just("done"), emitted=small, **base)

@@ -18,7 +18,7 @@ from ec_jupyter.nodes.current import SKIP, rebuilt
 from ec_jupyter.nodes.surroundings import PLAIN, Place, Surroundings, opened
 from ec_jupyter.nodes.values import dump, load, small
 from ec_jupyter.nodes.worker.output import printable
-from ec_jupyter.wire import Call, CallSpec, Packed, Value
+from ec_jupyter.wire import Call, CallSpec, Fate, Packed, Value
 
 TASKS_KEPT = 128
 """How many functions a worker keeps; one that is needed again is asked for again."""
@@ -308,18 +308,26 @@ class Invocation:
         return self._dump(item, call, f"yield {index}")
 
     def _routes(self, call: Call, result: Any) -> Rest:
-        routed: dict[int, bool | list[Value]] = {}
+        routed: dict[int, Fate] = {}
         named: dict[int, list[str]] = {}
-        for plug, when, spread, key in call.spec.routes:
-            step = "when"
+        for plug, when, pick, spread, key in call.spec.routes:
+            step, keys = "when", []
+            carried: Fate
             try:
-                met = when is None or bool(self._tasks.get(when).function(result))
-                step = "map"
-                elements = list(result) if met and spread else [result]
-                step = "key"
-                keys = [key_text(self._tasks.get(key).function(e)) for e in elements] if met and key else []
-                step = "map"
-                carried = [self._dump(e, call, "element") for e in elements] if met and spread else met
+                carried = when is None or bool(self._tasks.get(when).function(result))
+                step = "pick"
+                part = self._tasks.get(pick).function(result) if carried and pick else result
+                carried = carried and part is not SKIP
+                if carried:
+                    step = "map"
+                    elements = list(part) if spread else [part]
+                    step = "key"
+                    keys = [key_text(self._tasks.get(key).function(e)) for e in elements] if key else []
+                    step = "map" if spread else "pick"
+                    if spread:
+                        carried = [self._dump(e, call, "element") for e in elements]
+                    elif pick:
+                        carried = self._dump(part, call, "part")
             except Exception as error:
                 raise RouteError(plug, step, error) from error
             routed[plug] = carried

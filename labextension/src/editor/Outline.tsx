@@ -230,7 +230,7 @@ function ArgumentText({ socket, argument, graph }: { socket: string; argument: s
 function PlugText({ plug }: { plug: Plug }): JSX.Element {
   const store = useStore();
   const depth = useDepth(store, [plug.id]);
-  const options = [plug.map && 'map', plug.gather && 'gather', plug.on === 'error' && 'on error', plug.when && 'when'];
+  const options = [plug.pick, plug.map && 'map', plug.gather && 'gather', plug.on === 'error' && 'on error', plug.when && 'when'];
   return (
     <span>
       {plug.source} → {plug.target}.{plug.argument}{' '}

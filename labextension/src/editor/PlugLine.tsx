@@ -76,6 +76,7 @@ function Label({ plug, pending, depth, carried, selected, x, y }: LabelProps): J
   const busy = useLife(store) === 'busy';
   const marks = [
     pending && busy && 'waiting for the kernel',
+    plug?.pick && (plug.pick.length > 18 ? `${plug.pick.slice(0, 17)}…` : plug.pick),
     plug?.map && 'map',
     plug?.gather && 'gather',
     plug?.when && 'when',
@@ -96,7 +97,7 @@ function Label({ plug, pending, depth, carried, selected, x, y }: LabelProps): J
           tabIndex={-1}
           data-plug={keyOf(plug)}
           aria-label={`Plug ${plugName(plug)}: ${text}${depth ? ' on the way' : ''}`}
-          title={`${plugName(plug)}${plug.when ? ` when ${plug.when}` : ''}: ${depth} on the way`}
+          title={`${plugName(plug)}${plug.pick ? ` pick ${plug.pick}` : ''}${plug.when ? ` when ${plug.when}` : ''}: ${depth} on the way`}
           onClick={() => store.set({ panel: { kind: 'plug', key: keyOf(plug) } })}
         >
           {text}

@@ -16,7 +16,7 @@ export async function edit(store: Store, changes: Change[], said: string): Promi
 }
 
 /** Options of a plug as the engine wants them. */
-export function plugChange(plug: Omit<Plug, 'id' | 'when'>): Change {
+export function plugChange(plug: Omit<Plug, 'id' | 'when' | 'pick'>): Change {
   const { source, target, argument, on, map, gather } = plug;
   return { op: 'plug', source, target, argument, on, map, gather };
 }

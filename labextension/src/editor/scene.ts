@@ -214,7 +214,7 @@ export function sceneEdges(
   }
   for (const ends of pending) {
     if (!graph.sockets[ends.source] || !graph.sockets[ends.target] || edges.has(keyOf(ends))) continue;
-    const edge = between(graph, folded, { ...ends, id: -1, map: false, gather: false, when: null });
+    const edge = between(graph, folded, { ...ends, id: -1, map: false, gather: false, when: null, pick: null });
     if (edge) edges.set(`…${keyOf(ends)}`, { ...edge, id: `…${keyOf(ends)}`, data: { ...edge.data!, pending: true } });
   }
   return [...edges.values()];

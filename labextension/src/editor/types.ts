@@ -85,6 +85,8 @@ export interface Plug {
   when: string | null;
   /** How many calls in a row may lead to one of its cycle. */
   hops?: number | null;
+  /** The part of the result that it carries; null: all of it. */
+  pick: string | null;
 }
 
 export interface Node {

@@ -12,7 +12,7 @@ const EDITS = {
     if (!old && !cycle && reaches(graph, target, source)) {
       throw new Error(`a plug from '${source}' to '${target}' would close a cycle; cycle=True allows it`);
     }
-    const made = { id: old?.id ?? ++flow.plugNumber, source, target, argument, on, map, gather, when: old?.when ?? null };
+    const made = { id: old?.id ?? ++flow.plugNumber, source, target, argument, on, map, gather, when: old?.when ?? null, pick: old?.pick ?? null };
     graph.plugs = old ? graph.plugs.map(p => (p === old ? made : p)) : [...graph.plugs, made];
     return `plug ${source} -> ${target}.${argument}`;
   },

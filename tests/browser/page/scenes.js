@@ -44,7 +44,7 @@ export function processor(cpus = null) {
 }
 
 export function plug(id, source, target, argument, more = {}) {
-  return { id, source, target, argument, on: 'result', map: false, gather: false, when: null, ...more };
+  return { id, source, target, argument, on: 'result', map: false, gather: false, when: null, pick: null, ...more };
 }
 
 const NODES = [{ name: 'local', cpus: 8, state: 'up', used: 2 }];

@@ -35,6 +35,7 @@ function Options({ plug: made }: { plug: Plug }): JSX.Element {
   return (
     <>
       <p>
+        {plug.pick && `The part ${plug.pick} of each result; `}
         {depth} on the way{plug.when && `, of results for which ${plug.when}`}
       </p>
       <fieldset>
