@@ -6,6 +6,7 @@ import getpass
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,7 +21,7 @@ from ec_jupyter.client.commands import command, typed
 from ec_jupyter.client.texts import bytes_text, status_rows
 from ec_jupyter.client.waits import Deadline
 from ec_jupyter.errors import ArgumentsError, SocketNotFoundError, by_name
-from ec_jupyter.flow.options import later
+from ec_jupyter.flow.options import later, priority_of
 from ec_jupyter.flow.states import STATES
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -43,6 +44,7 @@ def _unpickle(given: _F) -> _F:
 @click.option("--partial", is_flag=True, help="The arguments that are missing will come from elsewhere.")
 @click.option("--delay", help="Start it so much later: 90s, 5m, 2h, 1d.")
 @click.option("--at", help="Start it then: '2030-01-31 06:00'.")
+@click.option("--priority", type=int, default=0, help="Calls of its run go before others, from -100 to 100 (0).")
 @click.option("--wait", "waits", is_flag=True, help="Wait for its end, and show what it came to.")
 @_timeout
 @_unpickle
@@ -55,10 +57,11 @@ def submit(
     A VALUE is JSON, or @FILE for one that holds JSON (@- is the standard input); where the task takes a text, one
     without quotes is enough.
     """
-    then = later(delay, at, time.time())
+    then, rank = later(delay, at, time.time()), priority_of(how.pop("priority"))
     with client_of(flow, start=True) as client:
         values = _values(client, socket, arguments)
-        request = outside.submit(client, socket, values, how.pop("submit_id"), partial=how.pop("partial"), at=then)
+        submitted = partial(outside.submit, client, socket, values, how.pop("submit_id"), partial=how.pop("partial"))
+        request = submitted(at=then, priority=rank)
         if waits:
             _wait_for(client, [request], **how)
         elif how["as_json"]:

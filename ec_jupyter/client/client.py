@@ -183,10 +183,10 @@ class Client(Rpc):
 
     # -- what a caller does ----------------------------------------------------
     def _accept(
-        self, calls: list[Call], columns: Columns | None, revision: int, partial: bool, at: float | None = None
+        self, calls: list[Call], columns: Columns | None, revision: int, partial: bool, how: Header
     ) -> Accepted:
         """Write a submit to the log, in columns if it has any; without an engine nothing is written or accepted."""
-        header, buffers = ({}, []) if columns else frame(calls, revision, partial, at)
+        header, buffers = ({}, []) if columns else frame(calls, revision, partial, how)
         several = columns.calls if columns else len(calls)
         with self._lock:
             transport = self._connection.transport
@@ -253,7 +253,9 @@ class Client(Rpc):
         """Whether the folder that was opened is not at its path any more."""
         return self._place is not None and _place(self.folder) != self._place
 
-    def submit(self, rows: Iterable[Call], *, partial: bool = False, at: float | None = None) -> Accepted:
+    def submit(
+        self, rows: Iterable[Call], *, partial: bool = False, at: float | None = None, priority: int = 0
+    ) -> Accepted:
         """Accept requests: when this returns they are on disk, and whatever dies they will be run.
 
         Parameters
@@ -264,6 +266,8 @@ class Client(Rpc):
             The arguments that they lack will come from elsewhere.
         at : float, optional
             Wall clock before which none of them may start.
+        priority : int
+            Of their runs: it adds to that of each socket.
 
         Returns
         -------
@@ -281,7 +285,8 @@ class Client(Rpc):
             There is no engine to be had; nothing was accepted.
         """
         calls = list(rows)
-        return self._submit(calls, columns_of(calls) if at is None else None, partial, at)
+        how: Header = ({} if at is None else {"at": at}) | ({"priority": priority} if priority else {})
+        return self._submit(calls, None if how else columns_of(calls), partial, how)
 
     def submit_alike(
         self, socket: str, names: tuple[str, ...], columns: Sequence[values.Pickles], calls: int, *, partial: bool
@@ -289,24 +294,24 @@ class Client(Rpc):
         """Accept so many calls of a socket as `submit` does: arguments of these names, in columns."""
         types, data = tuple([column.type for column in columns]), [column.data for column in columns]
         values = data[0] if len(data) == 1 else list(chain.from_iterable(zip(*data, strict=True)))
-        return self._submit([], Columns(socket, names, types, calls, values), partial)
+        return self._submit([], Columns(socket, names, types, calls, values), partial, {})
 
-    def _submit(self, calls: list[Call], columns: Columns | None, partial: bool, at: float | None = None) -> Accepted:
+    def _submit(self, calls: list[Call], columns: Columns | None, partial: bool, how: Header) -> Accepted:
         wiring = self.topology
         known, whole = self._whole
         if columns is not None and known is wiring and columns[:2] in whole:
-            accepted = self._accept(calls, columns, wiring["revision"], partial)
+            accepted = self._accept(calls, columns, wiring["revision"], partial, how)
         else:
-            accepted = self._accept_strange(calls, columns, partial, at)
+            accepted = self._accept_strange(calls, columns, partial, how)
         if self._sync:
             accepted.ids()
         return accepted
 
-    def _accept_strange(self, calls: list[Call], columns: Columns | None, partial: bool, at: float | None) -> Accepted:
+    def _accept_strange(self, calls: list[Call], columns: Columns | None, partial: bool, how: Header) -> Accepted:
         """Accept calls of which it is not known that they lack nothing, or that have little in common."""
         kinds = {columns[:2]} if columns else {(name, tuple(arguments)) for name, arguments, *_ in calls}
         wiring = self._wiring(kinds, partial)
-        accepted = self._accept(calls, columns, wiring["revision"], partial, at)
+        accepted = self._accept(calls, columns, wiring["revision"], partial, how)
         if not fits(wiring, kinds):
             # what this client does not know, the engine does, or refuses it
             accepted.ids()

@@ -25,6 +25,7 @@ def submit(
     *,
     partial: bool = False,
     at: float | None = None,
+    priority: int = 0,
 ) -> int:
     """The number of a new request, which is on disk; not logged, so that the answer comes after the commit."""
     if at is not None and partial:
@@ -34,7 +35,7 @@ def submit(
     held = {key: client.dump(value) for key, value in arguments.items()}
     row = [socket, {key: value.head() for key, value in held.items()}, submit_id]
     buffers = [value.data for value in held.values() if value.data is not None]
-    how = {"partial": partial} if at is None else {"at": at}
+    how = {"priority": priority, **({"partial": partial} if at is None else {"at": at})}
     return int(client.ask("submit", {"rows": [row], **how}, buffers)[0]["ids"][0])
 
 

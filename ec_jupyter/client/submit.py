@@ -179,15 +179,15 @@ def columns_of(calls: Sequence[Call]) -> Columns | None:
     return Columns(socket, names, types, len(calls), values)
 
 
-def frame(calls: list[Call], revision: int, partial: bool, at: float | None = None) -> tuple[Header, list[bytes]]:
+def frame(calls: list[Call], revision: int, partial: bool, how: Header) -> tuple[Header, list[bytes]]:
     """A submit's frame; `revision` is that of the wiring by which the calls are complete, or `partial` on purpose.
 
-    The calls may not start before `at`.
+    `how`: ``at``, before which they may not start, and the ``priority`` of their runs.
     """
     rows = [[name, {n: v.head() for n, v in arguments.items()}, *rest] for name, arguments, *rest in calls]
     buffers = [v.data for _, arguments, *_ in calls for v in arguments.values() if v.data is not None]
     header: Header = {"k": "submit", "rows": rows, "revision": revision, **({"partial": True} if partial else {})}
-    return header if at is None else {**header, "at": at}, buffers
+    return {**header, **how}, buffers
 
 
 def fits(wiring: Mapping[str, Any], kinds: Iterable[Kind]) -> bool:

@@ -66,13 +66,14 @@ def _refusal(core: Core, socket: int, arguments: Collection[str], *, partial: bo
 
 
 def accept(
-    core: Core, socket: int, arguments: dict[str, Value], submit_id: str | None = None, at: float | None = None
-) -> int:
+    core: Core, socket: int, arguments: dict[str, Value], submit_id: str | None = None, at: float | None = None,
+    priority: int = 0,
+) -> int:  # fmt: skip
     """Take one request in that `check` has let pass; its identity, which is its run's too.
 
-    It may not start before `at`, by the wall clock.
+    It may not start before `at`, by the wall clock. Its run has that priority.
     """
-    return _accept(core, socket, arguments, _complete(core, socket, arguments), submit_id, at)
+    return _accept(core, socket, arguments, _complete(core, socket, arguments), submit_id, at, priority)
 
 
 def accept_lot(core: Core, socket: int, lot: Lot, ids: Sequence[int] | None = None) -> Sequence[int]:
@@ -109,9 +110,12 @@ def _complete(core: Core, socket: int, names: Collection[str]) -> bool:
 
 
 def _accept(
-    core: Core, socket: int, arguments: dict[str, Value], full: bool, submit_id: str | None, at: float | None
-) -> int:
+    core: Core, socket: int, arguments: dict[str, Value], full: bool, submit_id: str | None, at: float | None,
+    priority: int,
+) -> int:  # fmt: skip
     request = core.new_request()
+    if priority:
+        core.rank(request, priority)
     party = core.joins.accept(request, (socket, None if full else frozenset(arguments)))
     if not full or party != request or submit_id is not None:
         given = None if full else json.dumps(sorted(arguments))

@@ -34,6 +34,9 @@ from ec_jupyter.model import LOCAL, Plug, Processor
 from ec_jupyter.nodes.codec import values_of
 from ec_jupyter.wire import Call, Outcome, Value
 
+MOST_RANKS = 10_000
+"""Of so many runs with a priority, those that have ended are forgotten."""
+
 
 class Core:
     """What the flow is made of while its engine runs.
@@ -58,6 +61,8 @@ class Core:
         What is being handled, and what was set aside.
     held : Holdings
         What agents have, and where.
+    ranks : dict of int to int
+        Priorities of runs that were submitted with one and have not ended.
     hops : int
         How many calls led to those that are being made.
     reachable : callable
@@ -98,6 +103,8 @@ class Core:
         self.evaluation = PlugEvaluation(self)
         self.side_calls = SideCalls()
         self.expiry = Expiry(self)
+        self.ranks: dict[int, int] = {}
+        self._ranks_kept = MOST_RANKS
         self.hops = 0
         self.now = time.time()
         self.start_ids(0, 0, 0, 0)
@@ -173,8 +180,17 @@ class Core:
 
     def enqueue(self, job: Job) -> None:
         """Queue a request that is written down as queued."""
-        if self.dispatch.push(job.socket, job.id):
+        if self.dispatch.push(job.socket, job.id, self.ranks.get(job.run, 0)):
             self.jobs[job.id] = job
+
+    def rank(self, run: int, priority: int) -> None:
+        """Give a new run a priority."""
+        self.journal.add("add_rank", (run, priority))
+        self.ranks[run] = priority
+        if len(self.ranks) > self._ranks_kept:
+            going_on = self.jobs.runs() | {run} | {arrival.run for arrival in self.joins.all_waiting()}
+            self.ranks = {run: rank for run, rank in self.ranks.items() if run in going_on}
+            self._ranks_kept = max(MOST_RANKS, 2 * len(self.ranks))
 
     def bring(self, socket: int, name: str, party: int, run: int, tag: Tag, argument: Argument) -> None:
         """Give a join the values of one argument of another call, as if they had arrived."""
@@ -217,13 +233,15 @@ class Core:
             if isinstance(job, JobLot):
                 job.begun.pop(request, None)
                 self.held.release(request)
+                run = job.runs[job.place(request)]
             else:
                 job.attempt -= 1
                 if job.state == "running":
                     self.journal.add("again", (job.attempt, job.deaths, None, job.id))
                 self.states.move(job, "returned")
                 self._unassign(job)
-            self.dispatch.push(job.socket, request)
+                run = job.run
+            self.dispatch.push(job.socket, request, self.ranks.get(run, 0))
 
     def claim(self, job: Job) -> None:
         """Write a start to disk: the call must not run twice, or may outlive this engine."""
@@ -404,13 +422,13 @@ class Core:
             # the wall clock may be set while it waits
             self.delayed[job.id] = time.monotonic() + delay
         else:
-            self.dispatch.push(job.socket, job.id)
+            self.dispatch.push(job.socket, job.id, self.ranks.get(job.run, 0))
 
     def due(self, request: int) -> None:
         """A delayed retry may start now."""
         job = self.jobs.get(request)
         if self.delayed.pop(request, None) is not None and job is not None:
-            self.dispatch.push(job.socket, request)
+            self.dispatch.push(job.socket, request, self.ranks.get(job.run, 0))
 
     def halt(self, request: int, error: dict[str, Any]) -> None:
         """Let a request fail though its task goes well: a call of it is stopped, wherever it is, or not begun."""

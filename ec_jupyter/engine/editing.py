@@ -307,7 +307,7 @@ def _new_signature(core: Core, socket: Socket) -> None:
     if core.dispatch.queued(socket.id) > len(jobs):
         core.journal.commit()
         rows = core.store.rows("queued", (socket.id, core.dispatch.lanes[socket.id].ceiling, 1 << 40))
-        lacking = [r for r in rows if needed - json.loads(r[10]).keys()]
+        lacking = [r for r in rows if r[0] not in core.jobs and needed - json.loads(r[10]).keys()]
         jobs += [recovery.job_from_disk(core, r[0]) for r in lacking]
     for job in jobs:
         if lacks(core, job):

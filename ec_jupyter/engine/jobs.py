@@ -204,6 +204,11 @@ class Jobs:
         """Take one out, if it is here."""
         self._found.pop(request, None)
 
+    def runs(self) -> set[int]:
+        """Their runs."""
+        found = set(self._found.values())
+        return {run for one in found for run in (one.runs if isinstance(one, JobLot) else (one.run,))}
+
     def values(self) -> list[Job]:
         """All of them, each by itself."""
         return [self[request] for request in self._found]

@@ -19,7 +19,7 @@ from ec_jupyter.engine.rows import OF_REQUESTS, SQL, Parameters, Rows, write_all
 Row = Sequence[Any]
 
 ORDER = (
-    "add_blob", "add_value", "add_run", "add_lot", "add_request", "add_ended", "strand", "fill_request",
+    "add_blob", "add_value", "add_run", "add_rank", "add_lot", "add_request", "add_ended", "strand", "fill_request",
     "add_emission", "drop_arrival", "add_arrival", "add_passed", "set_arrival", "join_request", "finish",
     "finish_well", "finish_joined", "add_attempt", "again", "emitted", "set_fan", "drop_accepted", "claim",
     "add_output", "add_event", "drop_lot",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from itertools import islice, repeat
+from itertools import groupby, islice, repeat
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -45,7 +45,18 @@ def queue(core: Core, lot: JobLot, event: Event) -> None:
     """Write new requests down and queue them."""
     core.states.move_all(lot.socket, NEW, event, len(lot.ids))
     lot.revision = core.topology.revision
-    n = core.dispatch.push_all(lot.socket, lot.ids)
+    if core.ranks and not core.ranks.keys().isdisjoint(lot.runs):
+        at = 0
+        for rank, some in groupby(core.ranks.get(run, 0) for run in lot.runs):
+            n = sum(1 for _ in some)
+            _queue(core, lot.part(slice(at, at + n)), rank)
+            at += n
+    else:
+        _queue(core, lot)
+
+
+def _queue(core: Core, lot: JobLot, rank: int = 0) -> None:
+    n = core.dispatch.push_all(lot.socket, lot.ids, rank)
     if n < len(lot.ids):
         # the others are on disk alone until there is room
         core.journal.add_all("add_request", lot.rows(slice(n, len(lot.ids))))

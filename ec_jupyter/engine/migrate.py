@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ec_jupyter.errors import StoreError
 
-SCHEMA = 7
+SCHEMA = 8
 """The schema of new databases."""
 
 
@@ -60,12 +60,18 @@ def _with_ends(db: sqlite3.Connection) -> None:
     del db
 
 
+def _with_ranks(db: sqlite3.Connection) -> None:
+    # 7 to 8
+    db.execute("CREATE TABLE rank (run INTEGER PRIMARY KEY, priority INTEGER NOT NULL)")
+
+
 STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {
     2: _without_slow_checks,
     3: _with_small_values,
     4: _with_statistics,
     5: _with_lots,
     6: _with_ends,
+    7: _with_ranks,
 }
 """What leads on from each older schema."""
 

@@ -4,6 +4,9 @@ INSERT INTO value (id, place, file, bytes, type, size) VALUES (?, ?, ?, ?, ?, ?)
 -- name: add_run
 INSERT INTO run (id, root, given, party, submit_id, replay_of, created) VALUES (?, ?, ?, ?, ?, ?, ?);
 
+-- name: add_rank
+INSERT INTO rank (run, priority) VALUES (?, ?);
+
 -- name: add_request
 INSERT INTO request (id, socket, run, tag, state, hops, revision, arguments, created, inputs)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
@@ -307,6 +310,22 @@ SELECT r.id, r.socket, r.run, coalesce(run.party, r.run), r.tag, r.attempt, r.de
   FROM request r LEFT JOIN run ON run.id = r.run
  WHERE r.state = 'queued' AND r.state NOT IN ('done', 'skipped') AND r.socket = ? AND r.id > ?
  ORDER BY r.id LIMIT ?;
+
+-- name: ranks
+-- runs with a priority that have not ended
+SELECT run, priority FROM rank
+ WHERE EXISTS (SELECT 1 FROM request WHERE id = rank.run AND state NOT IN ('done', 'skipped'))
+    OR EXISTS (SELECT 1 FROM request WHERE run = rank.run AND run <> id AND state NOT IN ('done', 'skipped'))
+    OR EXISTS (SELECT 1 FROM arrival WHERE party = coalesce((SELECT party FROM run WHERE id = rank.run), rank.run)
+                  AND (state = 'waiting' OR state = 'shared' OR state = 'routing'));
+
+-- name: queued_ranked
+-- what is queued of them, as `queued` has it
+SELECT r.id, r.socket, r.run, coalesce(run.party, r.run), r.tag, r.attempt, r.deaths, r.emitted, r.hops, r.not_before,
+       r.arguments, r.error IS NOT NULL, r.created, r.inputs, r.state
+  FROM rank JOIN request r ON r.id = rank.run OR (r.run = rank.run AND r.run <> r.id) LEFT JOIN run ON run.id = r.run
+ WHERE r.state = 'queued' AND r.state NOT IN ('done', 'skipped')
+ ORDER BY r.id;
 
 -- name: one_queued
 SELECT r.id, r.socket, r.run, coalesce(run.party, r.run), r.tag, r.attempt, r.deaths, r.emitted, r.hops, r.not_before,

@@ -6,7 +6,7 @@ import json
 import logging
 import sqlite3
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import groupby
@@ -78,11 +78,27 @@ def load(core: Core) -> None:
         core.followers.setdefault(leader, []).append(request)
     _load_joins(core)
     _load_evaluation(core)
+    ranked = _load_ranked(core)
     for socket, n in core.store.rows("queued_sockets"):
-        core.dispatch.spilled(socket, n, 0)
+        core.dispatch.spilled(socket, n - ranked[socket], 0)
     feed(core)
     _settle_claimed(core)
     core.expiry.reload()
+
+
+def _load_ranked(core: Core) -> Counter[int]:
+    """Read the queued requests of runs with a priority, all of them; how many of each socket."""
+    core.ranks.update(core.store.rows("ranks"))
+    rows = core.store.rows("queued_ranked") if core.ranks else []
+    values = core.values.of_requests([(row[0], row[10], row[13]) for row in rows])
+    for row in rows:
+        core.suspects.begin(REQUEST, row[0])
+        job = job_of(core, row, values)
+        if job.id not in core.delayed:
+            core.dispatch.push(job.socket, job.id, core.ranks[job.run])
+    core.suspects.end()
+    adopt(core, [row[3] for row in rows if core.topology.joins((row[1], None))])
+    return Counter(row[1] for row in rows)
 
 
 def _settle_claimed(core: Core) -> None:
@@ -128,7 +144,11 @@ def feed(core: Core) -> None:
     for socket, ceiling in core.dispatch.hungry():
         rows = core.store.rows("queued", (socket, ceiling, FEED))
         last = rows[-1][0] if rows else ceiling
-        left = core.dispatch.lanes[socket].spilled - len(rows) if len(rows) == FEED else 0
+        read = len(rows)
+        if core.ranks:
+            # those of runs with a priority are here
+            rows = [row for row in rows if row[2] not in core.ranks]
+        left = core.dispatch.lanes[socket].spilled - len(rows) if read == FEED else 0
         # what an agent has is queued on disk too
         rows = [row for row in rows if row[0] not in core.held]
         values = core.values.of_requests([(row[0], row[10], row[13]) for row in rows])

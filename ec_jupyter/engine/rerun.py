@@ -313,7 +313,9 @@ def withdraw(core: Core, requests: list[int]) -> bool:
         return False
     gone = {request: core.jobs.pop(request) for request in requests if request in fresh and request in core.jobs}
     values = {v.id for job in gone.values() for _, some, _ in job.arguments.values() for v in some}
-    for name, unwanted in (("add_request", gone.keys()), ("add_run", gone.keys()), ("add_value", values)):
+    for name, unwanted in (
+        ("add_request", gone.keys()), ("add_run", gone.keys()), ("add_rank", gone.keys()), ("add_value", values)
+    ):  # fmt: skip
         core.journal.forget(name, lambda row, unwanted=unwanted: row[0] in unwanted)  # type: ignore[misc]
     core.submitted = {key: request for key, request in core.submitted.items() if request not in gone}
     for job in gone.values():
@@ -421,7 +423,7 @@ def collect(core: Core, locator: ValueLocator, clients: Iterable[str]) -> tuple[
     return core.values.sweep(running, core.epoch, frozenset(clients), {file for _, file in thrown} - named)
 
 
-CLEARED = ("request", "lot", "run", "arrival", "passed", "attempt", "emission", "output", "fan", "event")
+CLEARED = ("request", "lot", "run", "rank", "arrival", "passed", "attempt", "emission", "output", "fan", "event")
 
 
 def clear(core: Core, nodes: Fleet) -> None:
@@ -443,6 +445,7 @@ def clear(core: Core, nodes: Fleet) -> None:
     core.held.clear()
     core.ended.clear()
     core.delayed.clear()
+    core.ranks.clear()
     core.followers.clear()
     core.evaluation.clear()
     core.dispatch = Dispatch(core.dispatch.limit)

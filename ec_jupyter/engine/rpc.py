@@ -222,7 +222,7 @@ class Rpc:
             for name, head in row[1].items():
                 arguments[name] = Value(None if head[0] else buffers[at], head[0], head[1], head[2])
                 at += head[0] is None
-            ids.append(self._accept(socket, arguments, row[2] if len(row) > 2 else None, header.get("at")))
+            ids.append(self._accept(socket, arguments, row[2] if len(row) > 2 else None, header))
         return ids
 
     @staticmethod
@@ -240,7 +240,7 @@ class Rpc:
             self._checked[:] = id(shape), id(core.topology), socket, shape, core.topology
         return accept_lot(core, self._checked[2], lot, ids)
 
-    def _accept(self, socket: int, arguments: dict[str, Value], submit_id: str | None, at: float | None) -> int:
+    def _accept(self, socket: int, arguments: dict[str, Value], submit_id: str | None, header: Header) -> int:
         core = self.core
         if submit_id is not None:
             # the same id again is the same request; one of this very tick is not on disk yet
@@ -248,7 +248,7 @@ class Rpc:
             row = core.store.one("find_submit", (socket, submit_id)) if known is None else (known,)
             if row is not None:
                 return int(row[0])
-        return accept(core, socket, arguments, submit_id, at)
+        return accept(core, socket, arguments, submit_id, header.get("at"), header.get("priority", 0))
 
     def _wait(self, client: Connection, header: Header, buffers: Buffers) -> None:
         """Subscribe to the end of requests; those that ended already are pushed at once."""

@@ -40,6 +40,9 @@ CREATE TABLE run (id INTEGER PRIMARY KEY, root INTEGER NOT NULL, given TEXT, par
 CREATE UNIQUE INDEX run_submit ON run (root, submit_id) WHERE submit_id IS NOT NULL;
 CREATE INDEX run_stranger ON run (party) WHERE party <> id;
 
+-- runs that were submitted with a priority
+CREATE TABLE rank (run INTEGER PRIMARY KEY, priority INTEGER NOT NULL);
+
 CREATE TABLE fan (split TEXT, party INTEGER NOT NULL, n INTEGER, PRIMARY KEY (split, party)) WITHOUT ROWID;
 CREATE INDEX fan_party ON fan (party);
 

@@ -154,8 +154,10 @@ class Dispatch:
         lane.add(request)
         return True
 
-    def push_all(self, socket: int, requests: Sequence[int]) -> int:
+    def push_all(self, socket: int, requests: Sequence[int], rank: int = 0) -> int:
         """Queue requests, the oldest first; how many of them are in memory, for the others lie on disk behind those."""
+        if rank:
+            return sum([self.push(socket, request, rank) for request in requests])
         lane = self.lanes.get(socket)
         if lane is None:
             lane = self.lanes[socket] = Lane()

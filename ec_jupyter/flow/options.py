@@ -339,6 +339,20 @@ def later(delay: Any, at: Any, now: float) -> float | None:
     return found[1] if found[0] is None else now + found[0]
 
 
+def priority_of(value: Any) -> int:
+    """The priority of a submit as a person gave it.
+
+    Raises
+    ------
+    ArgumentsError
+        It is none.
+    """
+    try:
+        return PRIORITY(value, "a submit", "priority") or 0
+    except DeclarationError as error:
+        raise ArgumentsError(str(error)) from None
+
+
 def time_limit(value: Any) -> float | None:
     """Seconds to wait as a person gave them; None is no limit, and so is infinity.
 

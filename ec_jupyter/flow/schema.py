@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ec_jupyter.errors import DeclarationError, FrameError
-from ec_jupyter.flow.options import shown
+from ec_jupyter.flow.options import HIGHEST, shown
 from ec_jupyter.model import FUNCTIONS
 
 MOST_ID = 1 << 62
@@ -83,6 +83,7 @@ NAME = Kind(f"a name of up to {LONGEST_NAME} characters", lambda v: isinstance(v
 NAMES = _list(NAME, "a list of names")
 IDS = _list(ID, "a list of whole numbers")
 SIGNED = Kind("a number", lambda v: type(v) in (int, float) and math.isfinite(v) and abs(v) <= 1e9, 1.5)
+PRIORITY = _whole(-HIGHEST, HIGHEST, f"a whole number from -{HIGHEST} to {HIGHEST}")
 TIME = Kind("seconds since the epoch", lambda v: type(v) in (int, float) and math.isfinite(v) and 0 <= v < 1e12, 1.5)
 FILE = Kind("the name of a value file", _plain, "in.x.1")
 HEAD = _tuple(_or_none(FILE), ID, TEXT, says="a value's file, bytes and type")
@@ -389,6 +390,8 @@ def check_submit(header: Mapping[str, Any], buffers: int) -> None:
         raise FrameError("a submit's revision is to be a whole number")
     if "at" in header and (not TIME.fits(header["at"]) or header.get("partial")):
         raise FrameError(f"a submit's at is to be {TIME.says}, and all of its arguments are to be given")
+    if not PRIORITY.fits(header.get("priority", 0)):
+        raise FrameError(f"a submit's priority is to be {PRIORITY.says}")
     wanted = _check_rows(header.get("rows"))
     if wanted != buffers:
         raise FrameError(f"a submit has {buffers} values inline, and names {wanted}")

@@ -18,7 +18,7 @@ from ec_jupyter.client.texts import status_rows, troubled
 from ec_jupyter.client.waits import Deadline, background, beating, wake
 from ec_jupyter.errors import ArgumentsError
 from ec_jupyter.flow.columns import unpacked
-from ec_jupyter.flow.options import later, number_of, several, word_of
+from ec_jupyter.flow.options import later, number_of, priority_of, several, word_of
 from ec_jupyter.flow.options import shown as shown_value
 from ec_jupyter.nodes.values import plain
 from ec_jupyter.notebook.binding import Binding
@@ -56,6 +56,7 @@ class Calls(Queries):
         partial: bool = False,
         delay: float | str | timedelta | None = None,
         at: datetime | str | float | None = None,
+        priority: int = 0,
         **arguments: Any,
     ) -> Request:
         """One call of a socket; it is on disk when this returns.
@@ -78,12 +79,15 @@ class Calls(Queries):
         at : datetime, str or float, optional
             When it may start instead: a time, its text (``"2030-01-31 06:00"``), or seconds since the epoch. Without a
             time zone it is this machine's local time. One that is over starts at once.
+        priority : int
+            Of its run, from -100 to 100: it adds to that of each socket that the run comes to, and calls of a higher
+            priority start first.
 
         Raises
         ------
         SocketNotFoundError, ArgumentsError
-            There is no such socket, or it has no such arguments, or lacks some, or one of the times is none; nothing
-            was submitted.
+            There is no such socket, or it has no such arguments, or lacks some, or one of the options is none;
+            nothing was submitted.
         TaskNotPicklableError
             An argument cannot travel; nothing was submitted.
         """
@@ -91,7 +95,8 @@ class Calls(Queries):
         given = self._binding(name).bind(values, arguments)
         start = None if delay is None and at is None else self._start(delay, at, partial=partial)
         columns = {name: (value,) for name, value in given.items()}
-        return self._submit(name, columns, 1, id, partial=partial, at=start)[0]
+        rank = priority_of(priority) if priority else 0
+        return self._submit(name, columns, 1, id, partial=partial, at=start, priority=rank)[0]
 
     @staticmethod
     def _start(delay: Any, at: Any, *, partial: bool) -> float | None:
@@ -102,15 +107,19 @@ class Calls(Queries):
         return later(delay, at, time.time())
 
     def map(
-        self, socket: str | Socket | Callable[..., Any], /, *iterables: Iterable[Any], partial: bool = False
-    ) -> list[Request]:
+        self, socket: str | Socket | Callable[..., Any], /, *iterables: Iterable[Any], partial: bool = False,
+        priority: int = 0,
+    ) -> list[Request]:  # fmt: skip
         """A call for each element, or for each tuple of several iterables, as the built-in `map` takes them.
 
-        All are accepted in one commit: every one or none. `partial` as for `submit`.
+        All are accepted in one commit: every one or none. `partial` and `priority` as for `submit`.
         """
         name = self._in_force(socket)
         rows = [*zip(*iterables, strict=False)]
-        return self._submit(name, self._binding(name).columns(rows), len(rows), partial=partial) if rows else []
+        if not rows:
+            return []
+        columns, rank = self._binding(name).columns(rows), priority_of(priority)
+        return self._submit(name, columns, len(rows), partial=partial, priority=rank)
 
     def _binding(self, socket: str) -> Binding:
         record = self._client.topology["sockets"][socket]
@@ -121,15 +130,15 @@ class Calls(Queries):
 
     def _submit(
         self, socket: str, columns: Mapping[str, Sequence[Any]], calls: int, id: str | None = None, *,
-        partial: bool, at: float | None = None,
+        partial: bool, at: float | None = None, priority: int = 0,
     ) -> list[Request]:  # fmt: skip
         alike = [packed for column in columns.values() if (packed := plain(column)) is not None]
-        if id is None and at is None and len(alike) == len(columns):
+        if id is None and at is None and not priority and len(alike) == len(columns):
             ids = self._client.submit_alike(socket, tuple(columns), alike, calls, partial=partial)
         else:
             rows = [{name: column[at] for name, column in columns.items()} for at in range(calls)]
             calls_ = [(socket, self._packed(row, socket), id) for row in rows]
-            ids = self._client.submit(calls_, partial=partial, at=at)
+            ids = self._client.submit(calls_, partial=partial, at=at, priority=priority)
         return [Request(self._flow, Number(ids, at), socket) for at in range(calls)]
 
     def _packed(self, values: dict[str, Any], socket: str) -> dict[str, Value]:

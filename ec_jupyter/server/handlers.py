@@ -17,7 +17,7 @@ from tornado import web
 from ec_jupyter.client import commands, outside, probe, scene
 from ec_jupyter.client.client import Client
 from ec_jupyter.client.launch import running
-from ec_jupyter.flow.options import later
+from ec_jupyter.flow.options import later, priority_of
 from ec_jupyter.server.checks import Refused, check_numbers, field, read_object, told
 from ec_jupyter.server.flows import Flows
 
@@ -182,11 +182,12 @@ class SocketHandler(Handler):
         arguments, submit_id = field(body, "arguments", dict, {}), field(body, "id", str, None)
         some = field(body, "partial", bool, False)
         at = later(body.get("delay"), body.get("at"), time.time())
+        rank = priority_of(body.get("priority", 0))
         if submit_id is not None and not 0 < len(submit_id) <= MOST_NAME:
             raise Refused(400, f"the field 'id' is to have 1 to {MOST_NAME} characters, not {len(submit_id)}")
         # the next use of a flow starts its engine, here as in a notebook
         async with self.flows.links.use(folder, start=True) as client:
-            submitted = partial(outside.submit, client, name, arguments, submit_id, partial=some, at=at)
+            submitted = partial(outside.submit, client, name, arguments, submit_id, partial=some, at=at, priority=rank)
             request = await self.flows.links.thread(submitted)
         location = url_path_join(self.base_url, "ec/flows", url_escape(key), "requests", str(request))
         self.set_header("Location", location)

@@ -14,7 +14,8 @@ ENDED = ("done", "skipped")
 SOCKETS = ("a", "b", "c", "join")
 OPTIONS: tuple[dict[str, Any], ...] = (
     {}, {}, {}, {"wait": 0.05}, {"wait": None}, {"join": "zip"}, {"join": "latest"}, {"join": "run"}, {"retries": 1},
-    {"processor": "pool", "cpus": 1}, {"once": True}, {"hold": ["one"]}, {"hold": []},
+    {"processor": "pool", "cpus": 1}, {"once": True}, {"hold": ["one"]}, {"hold": []}, {"priority": 3},
+    {"priority": -1}, {"rate": "500/s"}, {"rate": None},
 )  # fmt: skip
 
 
@@ -200,7 +201,8 @@ class Sequence:
         signature = [p["name"] for p in self.sockets.get(name, {}).get("task", {}).get("signature", [])]
         given = [n for n in signature if self.random.random() < 0.7]
         values = self.flow.values({n: self.random.choice([1, 2, [3, 4]]) for n in given})
-        request = self.flow.client.submit([(name, values)], partial=self.random.random() < 0.8)[0]
+        rank = self.random.choice([0, 0, 0, 0, 2, -2])
+        request = self.flow.client.submit([(name, values)], partial=self.random.random() < 0.8, priority=rank)[0]
         self.accepted.append(request)
         return f"{name} {given} = {request}"
 

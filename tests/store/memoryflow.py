@@ -272,7 +272,9 @@ class MemoryClient:
     ) -> tuple[Header, list[bytes]]:
         return self.engine.ask(kind, header or {}, buffers)
 
-    def submit(self, rows: Iterable[Any], *, partial: bool = False, at: float | None = None) -> list[int]:
+    def submit(
+        self, rows: Iterable[Any], *, partial: bool = False, at: float | None = None, priority: int = 0
+    ) -> list[int]:
         table, buffers = [], []
         for socket, arguments, *key in rows:
             heads = {}
@@ -280,7 +282,7 @@ class MemoryClient:
                 heads[name] = [value.file, value.size, value.type]
                 buffers += [value.data] if value.file is None else []
             table.append([socket, heads, *key])
-        how = {"partial": partial} if at is None else {"at": at}
+        how = {"priority": priority, **({"partial": partial} if at is None else {"at": at})}
         return list(self.ask("submit", {"rows": table, **how}, buffers)[0]["ids"])
 
     def finished(self, request: int) -> Future[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ec_jupyter import ask
-from ec_jupyter.errors import DeclarationError
+from ec_jupyter.errors import DeclarationError, FrameError
 
 
 def echo(x):
@@ -35,6 +35,58 @@ def test_calls_of_a_socket_with_a_higher_priority_start_first_and_a_new_one_coun
     flow.client.ask("resume", {"processors": ["main"]})
     flow.drained()
     assert order(flow) == ["low0", "low1", "high0", "high1", "plain0", "plain1"]
+
+
+def test_a_run_with_a_priority_goes_before_others_all_the_way_and_over_a_restart(flow):
+    for name in ("first", "second"):
+        flow.socket(echo, name)
+    flow.plug("first", "second.x")
+    flow.client.ask("pause", {"processors": ["main"]})
+    flow.map("first", [{"x": f"plain{x}"} for x in range(3)])
+    flow.client.submit([("first", flow.values({"x": f"urgent{x}"})) for x in range(2)], priority=5)
+    flow.client.submit([("first", flow.values({"x": "late"}))], priority=-5)
+    flow.restart()
+    flow.client.ask("resume", {"processors": ["main"]})
+    flow.drained()
+    # one CPU has nothing urgent to do while the other makes it
+    assert order(flow)[:2] == ["urgent0", "urgent1"]
+    assert sorted(order(flow)[:6]) == ["plain0", "plain1", "urgent0", "urgent0", "urgent1", "urgent1"]
+    assert order(flow).index("late") > order(flow).index("plain2")
+    assert len(order(flow)) == 12
+
+
+def test_a_run_with_a_priority_does_not_wait_behind_what_lies_on_disk(flow):
+    flow.socket(echo)
+    core = flow.client.engine.core
+    core.dispatch.limit = 4
+    flow.client.ask("pause", {"processors": ["main"]})
+    flow.map("echo", [{"x": x} for x in range(10)])
+    flow.client.submit([("echo", flow.values({"x": "now"}))], priority=1)
+    assert flow.count("echo")["queued"] == 11
+    flow.client.ask("resume", {"processors": ["main"]})
+    flow.drained()
+    assert order(flow) == ["now", *range(10)]
+
+
+def test_a_priority_of_a_submit_that_is_none_is_refused(flow):
+    flow.socket(echo)
+    with pytest.raises(FrameError, match="priority is to be a whole number from -100 to 100"):
+        flow.client.submit([("echo", flow.values({"x": 1}))], priority=101)
+    assert flow.requests() == []
+
+
+def test_a_failed_call_that_is_retried_and_one_that_is_given_back_keep_the_priority_of_their_run(flow):
+    flow.socket(broken, "later")
+    flow.client.submit([("later", flow.values({"x": 1}))], priority=9)
+    flow.drained()
+    flow.socket(echo, "later")
+    flow.client.ask("pause", {"processors": ["main"]})
+    flow.map("later", [{"x": x} for x in range(5)])
+    flow.client.ask("retry", {"all": True})
+    flow.restart()
+    flow.client.ask("resume", {"processors": ["main"]})
+    flow.drained()
+    assert order(flow) == [1, 0, 1, 2, 3, 4]
 
 
 def test_a_socket_that_asks_a_person_has_no_priority(flow):
