@@ -56,6 +56,7 @@ if TYPE_CHECKING:
         RequestSkippedError,
         RequestTimeoutError,
         RevisionError,
+        ScheduleNotFoundError,
         SocketNotFoundError,
         SshAuthError,
         StoreDamagedError,
@@ -80,6 +81,7 @@ if TYPE_CHECKING:
     from ec_jupyter.notebook.notices import Notice
     from ec_jupyter.notebook.receipts import Receipt
     from ec_jupyter.notebook.request import Lineage, Request, Run
+    from ec_jupyter.notebook.timing import Schedule
     from ec_jupyter.notebook.views import Argument, Plug, Processor, Socket, Task
     from ec_jupyter.notebook.waiting import Question, Waiting
     from ec_jupyter.notebook.wiring import SocketOptions
@@ -133,6 +135,8 @@ __all__ = [
     "RequestTimeoutError",
     "RevisionError",
     "Run",
+    "Schedule",
+    "ScheduleNotFoundError",
     "Socket",
     "SocketNotFoundError",
     "SocketOptions",
@@ -175,6 +179,7 @@ _PLACES = {
     "Notice": "notebook.notices",
     "Question": "notebook.waiting",
     "Receipt": "notebook.receipts",
+    "Schedule": "notebook.timing",
     "Waiting": "notebook.waiting",
     "ask": "notebook.asking",
     "load": "notebook.loading",

@@ -5,7 +5,8 @@
     EcError
       SocketNotFoundError (LookupError)      ProcessorNotFoundError (LookupError)
       RequestNotFoundError (LookupError)     FlowNotFoundError (LookupError)
-      NodeNotFoundError (LookupError)        FlowInUseError (RuntimeError)
+      NodeNotFoundError (LookupError)        ScheduleNotFoundError (LookupError)
+      FlowInUseError (RuntimeError)
       WiringError (ValueError)               DeclarationError (ValueError)
         CycleError                           ArgumentsError (TypeError)
       RevisionError (RuntimeError)           FrameError (ValueError)
@@ -78,7 +79,18 @@ class NodeNotFoundError(EcError, LookupError):
         return cls(f"no node named {name!r}; {nearest(name, known)}")
 
 
-NameNotFound = type[SocketNotFoundError] | type[ProcessorNotFoundError] | type[NodeNotFoundError]
+class ScheduleNotFoundError(EcError, LookupError):
+    """The flow has no schedule of that name."""
+
+    @classmethod
+    def named(cls, name: str, known: Iterable[str]) -> ScheduleNotFoundError:
+        """The error for `name`, with the nearest of the `known` ones."""
+        return cls(f"no schedule named {name!r}; {nearest(name, known)}")
+
+
+NameNotFound = (
+    type[SocketNotFoundError] | type[ProcessorNotFoundError] | type[NodeNotFoundError] | type[ScheduleNotFoundError]
+)
 
 
 def by_name(known: Mapping[str, _T], name: str, error: NameNotFound) -> _T:

@@ -333,9 +333,44 @@ class Note:
     place: tuple[float, float]
 
 
-Record = Socket | Plug | Processor | Task | Node | Note
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When a socket is called by itself.
+
+    Attributes
+    ----------
+    id : int
+        Identity.
+    name : str
+        What people call it.
+    socket : int
+        Which is called, without arguments.
+    every : float or None
+        Seconds from one tick to the next.
+    cron : str or None
+        Or when it ticks, as cron writes it.
+    zone : str or None
+        Time zone of that; None is this machine's.
+    missed : str
+        What becomes of ticks in whose time no engine ran: ``once``, ``all`` or ``skip``.
+    since : float
+        Wall clock at which it was declared so.
+    """
+
+    id: int
+    name: str
+    socket: int
+    every: float | None = None
+    cron: str | None = None
+    zone: str | None = None
+    missed: str = "once"
+    since: float = 0.0
+
+
+Record = Socket | Plug | Processor | Task | Node | Note | Schedule
 KINDS: dict[str, type[Any]] = {
     "socket": Socket, "plug": Plug, "processor": Processor, "task": Task, "node": Node, "note": Note,
+    "schedule": Schedule,
 }  # fmt: skip
 
 

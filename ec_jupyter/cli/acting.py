@@ -15,11 +15,13 @@ import click
 from ec_jupyter.cli.flows import client_of, flow_argument, names_argument, socket_argument, socket_option
 from ec_jupyter.cli.looking import show_rows
 from ec_jupyter.cli.output import UNDONE, json_option, table, tell
-from ec_jupyter.client import launch, outside
+from ec_jupyter.client import launch, outside, probe, service
 from ec_jupyter.client.client import Client
 from ec_jupyter.client.commands import command, typed
+from ec_jupyter.client.opening import executable_of
 from ec_jupyter.client.texts import bytes_text, status_rows
 from ec_jupyter.client.waits import Deadline
+from ec_jupyter.engine.trust import trusted
 from ec_jupyter.errors import ArgumentsError, SocketNotFoundError, by_name
 from ec_jupyter.flow.options import later, priority_of
 from ec_jupyter.flow.states import STATES
@@ -271,4 +273,26 @@ def gc(flow: Path, as_json: bool) -> None:
         click.echo(f"{reply['files']} files, {bytes_text(reply['bytes']) or '0 B'}")
 
 
-COMMANDS = (submit, wait, retry, cancel, answer, pause, resume, start, stop, gc)
+@click.command("install-service")
+@flow_argument
+@click.option("--remove", "removes", is_flag=True, help="Take it away.")
+@click.option("--cpus", type=click.IntRange(1), help="CPUs that the flow may use; all of this machine if left out.")
+def install_service(flow: Path, removes: bool, cpus: int | None) -> None:
+    """Let a flow's engine start with the machine, so that its schedules go on after a reboot.
+
+    Writes a unit of systemd for your user, and prints the commands that let it take effect.
+    """
+    if removes:
+        found = service.remove(flow)
+        name = service.place(flow).name
+        click.echo(f"{name} is removed; now: systemctl --user disable --now {name}" if found else "there is none")
+        return
+    trusted(flow)
+    executable = executable_of(probe.read(flow).get("executable"))
+    path = service.install(flow, executable, [] if cpus is None else ["--cpus", str(cpus)])
+    click.echo(f"{path} is written. To let it take effect:")
+    for step in service.steps(path):
+        click.echo(f"  {step}")
+
+
+COMMANDS = (submit, wait, retry, cancel, answer, pause, resume, start, stop, gc, install_service)

@@ -47,6 +47,8 @@ _CHANGES = {
     "move": ("socket", "processor"),
     "fix": ("socket", "argument", "text"),
     "unfix": ("socket", "argument"),
+    "schedule": ("socket", "name", "every", "cron", "zone", "missed"),
+    "unschedule": ("name",),
     "note": ("id", "text", "place"),
     "remove_note": ("id",),
 }

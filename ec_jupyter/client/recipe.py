@@ -84,6 +84,7 @@ class Recipe:
     paused: list[str] = field(default_factory=list)
     nodes: dict[str, dict[str, Any]] = field(default_factory=dict)
     notes: list[dict[str, Any]] = field(default_factory=list)
+    schedules: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def unbound(self) -> list[str]:
@@ -112,6 +113,7 @@ def recipe(topology: Mapping[str, Any], name: str) -> Recipe:
     made.parts = [_part(n, record) for n, record in topology["sockets"].items() if not record.get("parked")]
     made.plugs = list(_plugs(topology["plugs"]))
     made.notes = [{"text": note["text"], "place": note["place"]} for note in topology.get("notes", ())]
+    made.schedules = [dict(_schedule(row)) for row in topology.get("schedules", ())]
     lost = [f"{what}: {one.get('why', _UNKNOWN)}" for what, one in _pieces(made) if "code" not in one]
     if lost:
         raise DeclarationError(f"flow {name!r} cannot be written down: {'; '.join(lost)}")
@@ -135,6 +137,13 @@ def _node(spec: Mapping[str, Any]) -> dict[str, Any]:
     usual = {option.name: option.default for option in fields(Node)} | {"host": spec["name"]}
     given = {word: tuple(spec[word]) if isinstance(spec[word], list) else spec[word] for word in _NODE_WORDS}
     return {word: list(v) if isinstance(v, tuple) else v for word, v in given.items() if v != usual[word]}
+
+
+def _schedule(row: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    usual = {"name": row["socket"], "missed": "once"}
+    for word in ("socket", "every", "cron", "zone", "name", "missed"):
+        if row[word] is not None and row[word] != usual.get(word):
+            yield word, row[word]
 
 
 def _part(name: str, record: Mapping[str, Any]) -> Part:
@@ -233,6 +242,8 @@ def code(topology: Mapping[str, Any], name: str, opening: str | None = None) -> 
         cell.edit({}, "\n".join(lines))
     for note in made.notes:
         cell.edit({}, f"flow.note({note['text']!r}, ({note['place'][0]:g}, {note['place'][1]:g}))")
+    for schedule in made.schedules:
+        cell.edit({}, _ticking(schedule))
     paused = [*made.paused, *(part.name for part in made.parts if part.paused)]
     cell.add(f"flow.pause({', '.join(map(repr, paused))})" if paused else "")
     return cell.text
@@ -333,6 +344,12 @@ def _plugging(cell: _Cell, plug: Mapping[str, Any]) -> str:
     return f"flow.plug({plug['source']!r}, {_call(port, options, given)})"
 
 
+def _ticking(schedule: Mapping[str, Any]) -> str:
+    options = {word: value for word, value in schedule.items() if word in ("zone", "name", "missed")}
+    kind = "every" if "every" in schedule else "cron"
+    return f"flow.{kind}({schedule[kind]!r}, {_call(repr(schedule['socket']), options)})"
+
+
 # -- as JSON ---------------------------------------------------------------------
 def saved(topology: Mapping[str, Any], name: str) -> str:
     """The wiring as JSON that `ec_jupyter.load` takes; the texts of the tasks are in it, no value that waits.
@@ -354,6 +371,7 @@ def saved(topology: Mapping[str, Any], name: str) -> str:
         "plugs": [plug | {word: _saved(plug[word]) for word in _functions(plug)} for plug in made.plugs],
         "paused": made.paused,
         "notes": made.notes,
+        "schedules": made.schedules,
     }
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 

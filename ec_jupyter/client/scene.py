@@ -50,6 +50,7 @@ def graph(topology: Mapping[str, Any], flow: str) -> dict[str, Any]:
         "plugs": [{key: plug.get(key) for key in _PLUG} for plug in topology["plugs"]],
         "nodes": [_node(record) for record in topology["nodes"]],
         "notes": list(topology.get("notes", ())),
+        "schedules": list(topology.get("schedules", ())),
     }
 
 

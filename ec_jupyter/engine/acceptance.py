@@ -76,6 +76,19 @@ def accept(
     return _accept(core, socket, arguments, _complete(core, socket, arguments), submit_id, at, priority)
 
 
+def accept_once(
+    core: Core, socket: int, arguments: dict[str, Value], submit_id: str | None, at: float | None = None,
+    priority: int = 0,
+) -> int:  # fmt: skip
+    """The same; the same id again, if there is one, is the same request."""
+    if submit_id is None:
+        return accept(core, socket, arguments, None, at, priority)
+    # one of this very tick is not on disk yet
+    known = core.submitted.get((socket, submit_id))
+    row = core.store.one("find_submit", (socket, submit_id)) if known is None else (known,)
+    return accept(core, socket, arguments, submit_id, at, priority) if row is None else int(row[0])
+
+
 def accept_lot(core: Core, socket: int, lot: Lot, ids: Sequence[int] | None = None) -> Sequence[int]:
     """Take requests in that bring the same arguments and that `check` has let pass; their identities.
 

@@ -14,7 +14,7 @@ from ec_jupyter.engine.fleet import Fleet
 from ec_jupyter.engine.gaps import Gaps
 from ec_jupyter.engine.job import Job
 from ec_jupyter.engine.quarantine import Quarantine
-from ec_jupyter.flow.rows import plug_row, processor_row, socket_row
+from ec_jupyter.flow.rows import plug_row, processor_row, schedule_row, socket_row
 from ec_jupyter.flow.states import ASKED, DELAYED, STATES
 from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import Plug, Socket
@@ -66,6 +66,7 @@ class Counts:
             "plugs": [_plug_row(p, names, rows) for p in wiring.live],
             "nodes": [_node_row(facts) for facts in self._fleet.facts()],
             "notes": [{"id": n.id, "text": n.text, "place": list(n.place)} for n in wiring.notes.values()],
+            "schedules": [schedule_row(one, names[one.socket]) for one in wiring.schedules.values()],
         }
 
     def now(self, *, asked: bool = False) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from ec_jupyter.engine.fleet import Fleet
 from ec_jupyter.engine.job import Job, StoredValue
 from ec_jupyter.engine.parts import Audience, Clock
 from ec_jupyter.engine.receipts import Facts, Receipt
-from ec_jupyter.engine.records import NOTE
+from ec_jupyter.engine.records import FACTS
 from ec_jupyter.engine.suspects import KINDS
 from ec_jupyter.engine.undoing import Undoing
 from ec_jupyter.errors import ProcessorNotFoundError, RevisionError, SocketNotFoundError, by_name
@@ -191,6 +191,8 @@ def _prepare(
         return {**change, "client": change.get("client") or client}
     if change["op"] == "node" and change.get("host") and not change.get("kind"):
         return {**change, **place(change["name"], change["host"])}
+    if change["op"] == "schedule":
+        return {**change, "since": core.now}
     if change["op"] == "fix":
         head = change["value"]
         inline = isinstance(head, int)
@@ -254,8 +256,8 @@ def _write(core: Core, kind: str, key: Any, record: Any) -> None:
     step = core.journal.step
     if kind == "processor":
         step("drop_processor_nodes", (key,))
-    if kind == "note":
-        place = f"{NOTE}{key}"
+    if kind in FACTS:
+        place = f"{FACTS[kind]}{key}"
         step("put_meta", (place, json.dumps(to_json(record)))) if record else step("drop_meta", (place,))
         return
     if record is None:

@@ -31,6 +31,7 @@ from ec_jupyter.engine.questions import Questions
 from ec_jupyter.engine.reports import Reports
 from ec_jupyter.engine.rpc import Rpc
 from ec_jupyter.engine.runtime import Runtime
+from ec_jupyter.engine.schedules import Schedules
 from ec_jupyter.engine.settling import settle
 from ec_jupyter.engine.statistics import Statistics
 from ec_jupyter.engine.store import Store
@@ -53,7 +54,13 @@ LOOK_SECONDS = 1.0  # between looks at whether the folder and the sockets are wh
 NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)  # what a connection may have to wait for
 CROWDED_SECONDS = 0.5  # between two looks whether workers can give files back
 SHRINK_SECONDS = 0.02  # between two steps in which an idle flow's database gets smaller
+CLOCK_SECONDS = 1.0  # by which the wall clock may move by itself, by the look
 RETRY_STORE = 1.0  # seconds between tries to write to a disk that was full
+
+
+def _ahead() -> float:
+    """By how much the wall clock is ahead of the monotonic one."""
+    return time.time() - time.monotonic()
 
 
 def _reopen(store: Store) -> tuple[Core, Quarantine]:
@@ -126,11 +133,13 @@ class Engine(Reports):
         self.preview = ValuePreview(self.core, self.fleet.locator, folder, runtime, workdir)
         self.statistics = Statistics(self.core, self.fleet)
         self.questions = Questions(self.core)
+        self.schedules = Schedules(self.core)
+        self._clocks = _ahead()
         counts = Counts(self.core, self.fleet, self.quarantine, lambda: self.idle)
         self.submit_logs = SubmitLogs(self.core, self)
         self._rpc = Rpc(
             self.core, self, self.clients, self.fleet, Editor(self.core, self.fleet, self, self.clients, cpus), counts,
-            Views(self.core, self.fleet, counts, self.statistics), self.preview, self.submit_logs, cpus,
+            Views(self.core, self.fleet, counts, self.statistics, self.schedules), self.preview, self.submit_logs, cpus,
         )  # fmt: skip
         self.results = result_log.ResultLog(folder)
         books, ran = self._rpc, self.statistics.ran
@@ -237,6 +246,7 @@ class Engine(Reports):
             except (OSError, EcError) as error:
                 # no room on the disk, say: the next look may find some
                 log.warning("the engine's sockets cannot be made anew: %s", error)
+            self._look_at_clock()
             self.submit_logs.look_again(self.clients.ids, self._rpc.submit)
             self.statistics.look()
             if self.stalled is None and self.statistics.save():
@@ -395,7 +405,9 @@ class Engine(Reports):
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
-        times = [*self.core.delayed.values(), *self.core.expiry.next, *self.questions.next, *self.fleet.bounds.next]
+        core = self.core
+        asked = core.expiry, self.questions, self.schedules, self.fleet.bounds
+        times = [*core.delayed.values(), *(at for one in asked for at in one.next)]
         if times:
             self._alarm = self._loop.call_later(max(0.0, min(times) - time.monotonic()), self._due)
 
@@ -407,7 +419,17 @@ class Engine(Reports):
         self.core.now = time.time()
         self.core.expiry.due(now)
         self.questions.due(now)
+        self.schedules.due(self.core.now)
         self.schedule()
+
+    def _look_at_clock(self) -> None:
+        """Follow a wall clock that was set, or has gone on while the machine slept."""
+        if abs(_ahead() - self._clocks) > CLOCK_SECONDS:
+            self._clocks = _ahead()
+            self.core.clock_set()
+            self.questions.clock_set()
+            self.schedules.clock_set()
+            self._due()
 
     @property
     def idle(self) -> bool:
@@ -418,7 +440,7 @@ class Engine(Reports):
         return not any(core.startable(s) for s, lane in core.dispatch.lanes.items() if lane.members or lane.spilled)
 
     def _look_idle(self) -> None:
-        if self.clients.count or not self.idle:
+        if self.clients.count or self.schedules.live or not self.idle:
             if self._lingering is not None:
                 self._lingering.cancel()
                 self._lingering = None
@@ -426,6 +448,6 @@ class Engine(Reports):
             self._lingering = self._loop.call_later(self.linger, self._leave)
 
     def _leave(self) -> None:
-        if not self.clients.count and self.idle:
+        if not self.clients.count and self.idle and not self.schedules.live:
             log.info("nothing to do and nobody here for %g s", self.linger)
             self.stopped.set()

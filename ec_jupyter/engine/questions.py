@@ -44,6 +44,10 @@ class Questions:
         # one that is asked later is due later: it changes nothing
         return [self._next[socket] for socket in limited]
 
+    def clock_set(self) -> None:
+        """The wall clock has been set, or the machine has slept: look anew when one is due."""
+        self._next.clear()
+
     def due(self, now: float) -> None:
         """Let those fail that nobody has answered in time."""
         core = self._core

@@ -14,12 +14,12 @@ from typing import Any
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.suspects import KINDS, NODE, PLUG, PROCESSOR, SOCKET, TASK
 from ec_jupyter.flow.topology import Topology
-from ec_jupyter.model import MAIN, Node, Note, Processor, Socket, Task, from_json
+from ec_jupyter.model import MAIN, Node, Processor, Socket, Task, from_json
 
 log = logging.getLogger(__name__)
 
-NOTE = "note:"
-"""How the keys of notes begin among the facts of the flow."""
+FACTS = {"note": "note:", "schedule": "schedule:"}
+"""How the keys of records begin that stand among the facts of the flow."""
 
 
 def nodes(core: Core) -> tuple[dict[str, Node], list[Node]]:
@@ -55,18 +55,19 @@ def load_topology(core: Core, revision: int) -> Topology:
         {p.name: p for p in (Processor(MAIN), *processors)},
         tasks,
         nodes(core)[0],
-        {note.id: note for note in _notes(core)},
+        {note.id: note for note in _facts(core, "note")},
+        {one.id: one for one in _facts(core, "schedule") if one.socket in sockets},
     )
 
 
-def _notes(core: Core) -> Iterator[Note]:
-    """Notes on the canvas. One that cannot be read is left out: nothing depends on it."""
+def _facts(core: Core, kind: str) -> Iterator[Any]:
+    """Notes on the canvas, or schedules. One that cannot be read is left out: nothing depends on it."""
     for key, text in core.store.meta.items():
-        if key.startswith(NOTE):
+        if key.startswith(FACTS[kind]):
             try:
-                yield from_json("note", json.loads(text))
+                yield from_json(kind, json.loads(text))
             except (ValueError, TypeError, AttributeError) as error:
-                log.error("note %s cannot be read", key, exc_info=error)
+                log.error("%s %s cannot be read", kind, key, exc_info=error)
 
 
 def _records(core: Core, kind: int, rows: Iterable[tuple[int, str]]) -> list[Any]:

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from ec_jupyter.engine import answers, asides, ended, rerun
-from ec_jupyter.engine.acceptance import accept, accept_lot, check
+from ec_jupyter.engine.acceptance import accept_lot, accept_once, check
 from ec_jupyter.engine.clients import Clients, Connection
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.counts import Counts
@@ -222,7 +222,8 @@ class Rpc:
             for name, head in row[1].items():
                 arguments[name] = Value(None if head[0] else buffers[at], head[0], head[1], head[2])
                 at += head[0] is None
-            ids.append(self._accept(socket, arguments, row[2] if len(row) > 2 else None, header))
+            key, how = row[2] if len(row) > 2 else None, (header.get("at"), header.get("priority", 0))
+            ids.append(accept_once(core, socket, arguments, key, *how))
         return ids
 
     @staticmethod
@@ -239,16 +240,6 @@ class Rpc:
             # calls of one kind follow each other; what is kept here is not another one of that identity
             self._checked[:] = id(shape), id(core.topology), socket, shape, core.topology
         return accept_lot(core, self._checked[2], lot, ids)
-
-    def _accept(self, socket: int, arguments: dict[str, Value], submit_id: str | None, header: Header) -> int:
-        core = self.core
-        if submit_id is not None:
-            # the same id again is the same request; one of this very tick is not on disk yet
-            known = core.submitted.get((socket, submit_id))
-            row = core.store.one("find_submit", (socket, submit_id)) if known is None else (known,)
-            if row is not None:
-                return int(row[0])
-        return accept(core, socket, arguments, submit_id, header.get("at"), header.get("priority", 0))
 
     def _wait(self, client: Connection, header: Header, buffers: Buffers) -> None:
         """Subscribe to the end of requests; those that ended already are pushed at once."""

@@ -19,8 +19,10 @@ log = logging.getLogger(__name__)
 MOST_DEATHS = 3
 """Engines that may end while they handle one thing."""
 
-KINDS = ("", "request", "party", "value", "socket", "plug", "task", "something", "processor", "node", "note")
-NOTHING, REQUEST, PARTY, VALUE, SOCKET, PLUG, TASK, SOMETHING, PROCESSOR, NODE, NOTE = range(len(KINDS))
+KINDS = (
+    "", "request", "party", "value", "socket", "plug", "task", "something", "processor", "node", "note", "schedule",
+)  # fmt: skip
+NOTHING, REQUEST, PARTY, VALUE, SOCKET, PLUG, TASK, SOMETHING, PROCESSOR, NODE, NOTE, SCHEDULE = range(len(KINDS))
 
 _NAMED = struct.Struct("<Bq")
 _WHY_AT, _SIZE = 16, 1024

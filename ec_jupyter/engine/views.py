@@ -11,9 +11,11 @@ from ec_jupyter.engine import log_lines, paged_values, requests, story, waits
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.counts import Counts
 from ec_jupyter.engine.fleet import Fleet
+from ec_jupyter.engine.schedules import Schedules
 from ec_jupyter.engine.statistics import Statistics
 from ec_jupyter.errors import FrameError, RequestNotFoundError, SocketNotFoundError, by_name
 from ec_jupyter.flow.placement import caps
+from ec_jupyter.flow.schedule import named
 from ec_jupyter.wire import Header
 
 Answer = tuple[dict[str, Any], list[bytes]]
@@ -32,10 +34,15 @@ class Views:
         Its numbers.
     statistics : Statistics
         What they have done in the last hour.
+    schedules : Schedules
+        Its schedules.
     """
 
-    def __init__(self, core: Core, fleet: Fleet, counts: Counts, statistics: Statistics) -> None:
+    def __init__(
+        self, core: Core, fleet: Fleet, counts: Counts, statistics: Statistics, schedules: Schedules
+    ) -> None:
         self._core, self._fleet, self._counts, self._statistics = core, fleet, counts, statistics
+        self._schedules = schedules
 
     def find(self, what: str) -> Callable[[Header], Answer]:
         """Who answers a kind of question.
@@ -64,6 +71,11 @@ class Views:
     def statistics(self, header: Header) -> Answer:
         """What sockets, processors and nodes have done in the last hour."""
         return self._statistics.answer(header), []
+
+    def schedules(self, header: Header) -> Answer:
+        """When each schedule ticks next."""
+        names, times = named(self._core.topology), self._schedules.times
+        return {"next": {name: times[one.id] for name, one in names.items()}}, []
 
     def wiring(self, header: Header) -> Answer:
         """The wiring as it was."""
@@ -133,6 +145,7 @@ _OF_RUNNING: dict[str, Callable[[Core, Header, dict[int, float]], Answer]] = {
 _OF_ALL: dict[str, Callable[[Views, Header], Answer]] = {
     "counts": Views.counts,
     "tree": Views.tree,
+    "schedules": Views.schedules,
     "rates": Views.rates,
     "wiring": Views.wiring,
     "statistics": Views.statistics,

@@ -19,6 +19,7 @@ Touched = tuple[str, Any, Any, Any]
 
 TABLES = {
     "socket": "sockets", "plug": "plugs", "processor": "processors", "task": "tasks", "node": "nodes", "note": "notes",
+    "schedule": "schedules",
 }  # fmt: skip
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\Z")

@@ -19,6 +19,7 @@ from ec_jupyter.errors import (
     by_name,
     nearest,
 )
+from ec_jupyter.flow import schedule as schedules
 from ec_jupyter.flow import sharing
 from ec_jupyter.flow.declare import check_asking, check_gathers, check_policy_change, with_policy
 from ec_jupyter.flow.draft import Change, Draft, Edited, Limits, Touched, check_name
@@ -208,6 +209,7 @@ def _remove(draft: Draft, change: Change) -> None:
     for plug in list(draft.topology.plugs.values()):
         if socket.id in (plug.source, plug.target):
             draft.put("plug", plug.id, None)
+    schedules.drop(draft, socket.id)
     draft.put("socket", socket.id, replace(socket, parked=True))
     draft.says.append(f"remove {socket.name}")
 
@@ -448,6 +450,8 @@ _OPERATIONS: dict[str, Callable[[Draft, Change], None]] = {
     "replug": _replug,
     "fix": _fix,
     "unfix": _unfix,
+    "schedule": schedules.schedule,
+    "unschedule": schedules.unschedule,
     "note": _note,
     "remove_note": _remove_note,
 }

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ec_jupyter.errors import ArgumentsError, DeclarationError, nearest
 from ec_jupyter.flow.rate import per_second
@@ -122,6 +123,32 @@ def _span(*, zero: bool) -> Callable[[Any], float]:
         return found
 
     return read
+
+
+def _period(value: Any) -> float:
+    seconds = _span(zero=False)(value)
+    if seconds < 1:
+        raise ValueError
+    return seconds
+
+
+def _cron(value: Any) -> str:
+    from cronsim import CronSim, CronSimError
+
+    text = " ".join(_text(value).split())
+    try:
+        # one that never comes is none
+        next(CronSim(text, datetime(2000, 1, 1)))
+    except (CronSimError, StopIteration):
+        raise ValueError from None
+    return text
+
+
+def _zone(value: Any) -> str:
+    try:
+        return ZoneInfo(_text(value)).key
+    except (ZoneInfoNotFoundError, OSError):
+        raise ValueError from None
 
 
 def _moment(value: Any) -> float:
@@ -274,6 +301,12 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "ask": _FLAG,
     },
     "rename": {"to": Option("a name", _text)},
+    "schedule": {
+        "every": Option("a time such as '90s', '5m', '2h' or '1d', at least 1 s", _period, none=True),
+        "cron": Option("five fields as cron has them, such as '0 6 * * 1-5'", _cron, none=True),
+        "zone": Option("the name of a time zone, such as 'Europe/Berlin'", _zone, none=True),
+        "missed": Option("'once', 'all' or 'skip'", _one_of("once", "all", "skip"), none=True),
+    },
     "note": {
         "text": Option(f"a text of 1 to {LONGEST_NOTE} characters", _note_text),
         "place": Option("x and y, two numbers", _position),

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from ec_jupyter.flow.schedule import text
 from ec_jupyter.flow.topology import Topology
-from ec_jupyter.model import FUNCTIONS, LOCAL, Plug, Processor, Socket, Task, from_json, to_json
+from ec_jupyter.model import FUNCTIONS, LOCAL, Plug, Processor, Schedule, Socket, Task, from_json, to_json
 
 View = Mapping[str, Any]
 """The wiring as clients see it; rows of `sockets` and `processors` by name, `plugs` and `nodes` in a list."""
@@ -56,6 +57,11 @@ def plug_row(plug: Plug, source: str, target: str) -> dict[str, Any]:
     return to_json(plug) | {"source": source, "target": target, **texts, "written": written}
 
 
+def schedule_row(schedule: Schedule, socket: str) -> dict[str, Any]:
+    """A schedule of a socket of this name as clients see it."""
+    return {**to_json(schedule), "socket": socket, "text": text(schedule)}
+
+
 def topology(view: View) -> Topology:
     """What rows tell; sockets and tasks get numbers of their own."""
     numbers = {name: n for n, name in enumerate(view["sockets"], 1)}
@@ -70,6 +76,7 @@ def topology(view: View) -> Topology:
         {n: _task(n, row["task"]) for n, _, row in rows},
         {n.name: n for n in nodes},
         {row["id"]: from_json("note", row) for row in view.get("notes", ())},
+        {row["id"]: _schedule(row, numbers) for row in view.get("schedules", ())},
     )
 
 
@@ -85,6 +92,12 @@ def _task(n: int, row: dict[str, Any]) -> Task:
     record = {key: value for key, value in row.items() if key not in ("stale", "parked")}
     task: Task = from_json("task", record | {"id": n, "socket": n, "python": OTHER if row["parked"] else ""})
     return task
+
+
+def _schedule(row: dict[str, Any], numbers: Mapping[str, int]) -> Schedule:
+    record = {key: value for key, value in row.items() if key != "text"}
+    schedule: Schedule = from_json("schedule", record | {"socket": numbers[row["socket"]]})
+    return schedule
 
 
 def _plugs(view: View, numbers: dict[str, int]) -> Iterator[tuple[dict[str, Any], Plug]]:

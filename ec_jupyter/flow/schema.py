@@ -179,6 +179,8 @@ EDITS: dict[str, tuple[Fields, Fields]] = {
     ),
     "fix": ({"socket": NAME, "argument": NAME, "value": FIXED}, {"type": TEXT, "text": TEXT}),
     "unfix": ({"socket": NAME, "argument": NAME}, {}),
+    "schedule": ({"socket": NAME}, {"name": _or_none(NAME)}),
+    "unschedule": ({"name": NAME}, {}),
     "note": ({}, {"id": _or_none(ID)}),
     "remove_note": ({"id": ID}, {}),
 }
@@ -212,6 +214,7 @@ QUERIES: dict[str, tuple[Fields, Fields]] = {
     "waiting": ({}, {**_SOCKET, "limit": LIMIT}),
     "value": ({"arrival": ID}, {}),
     "tree": ({}, {}),
+    "schedules": ({}, {}),
     "versions": ({"socket": NAME}, {}),
     "run": ({"id": ID}, {}),
     "rates": ({}, {}),

@@ -13,7 +13,7 @@ from typing import Any
 
 from ec_jupyter.flow.rate import per_second
 from ec_jupyter.flow.tag import Path, Tag, path
-from ec_jupyter.model import MAIN, Node, Note, Plug, Processor, Socket, Task
+from ec_jupyter.model import MAIN, Node, Note, Plug, Processor, Schedule, Socket, Task
 
 Key = tuple[int, str]
 """One argument of one socket."""
@@ -39,7 +39,7 @@ class Topology:
     ----------
     revision : int
         Number of the last edit.
-    sockets, plugs, processors, tasks, nodes, notes : dict
+    sockets, plugs, processors, tasks, nodes, notes, schedules : dict
         Records by id (processors and nodes by name).
     """
 
@@ -50,6 +50,7 @@ class Topology:
     tasks: dict[int, Task] = field(default_factory=dict)
     nodes: dict[str, Node] = field(default_factory=dict)
     notes: dict[int, Note] = field(default_factory=dict)
+    schedules: dict[int, Schedule] = field(default_factory=dict)
 
     @cached_property
     def names(self) -> dict[str, int]:

@@ -38,6 +38,8 @@ def _words(magic: str, line: str, fragment: str) -> list[str]:
         return sorted(row["name"] for row in topology.get("nodes", ()))
     if (before and before[-1] in _PROCESSOR) or magic == "ec_processor":
         return sorted(topology.get("processors", ()))
+    if magic == "ec_unschedule":
+        return sorted(row["name"] for row in topology.get("schedules", ()))
     sockets = topology.get("sockets", {})
     if magic == "ec_submit" and before and before[0] in sockets:
         return [f"{name}=" for name in _arguments(sockets[before[0]])]

@@ -60,6 +60,7 @@ class Drafted:
             "sockets": _Table(wiring.names, lambda n: rows.socket_row(wiring, wiring.sockets[n], "")),
             "plugs": _Plugs(wiring),
             "notes": [{"id": n.id, "text": n.text, "place": list(n.place)} for n in wiring.notes.values()],
+            "schedules": [rows.schedule_row(s, wiring.sockets[s.socket].name) for s in wiring.schedules.values()],
             "nodes": [*nodes.values(), *(_node_row(n) for n in wiring.nodes.values() if n.name not in nodes)],
         }
 

@@ -25,6 +25,7 @@ from ec_jupyter.notebook.joblib_offer import offer
 from ec_jupyter.notebook.notes import note
 from ec_jupyter.notebook.picture import html, outline
 from ec_jupyter.notebook.stale import WATCH
+from ec_jupyter.notebook.timing import Timing
 from ec_jupyter.notebook.views import Processor, Socket
 from ec_jupyter.notebook.wiring import Wiring
 
@@ -38,7 +39,7 @@ _OTHERS = (".gitignore", "handling", ownership.RECORD)
 _told: set[Path] = set()  # flows of which was said what was found
 
 
-class Flow(Wiring, Calls):
+class Flow(Wiring, Timing, Calls):
     """One topology with its queue, in one folder; made by `ec_jupyter.flow`.
 
     Parameters

@@ -215,6 +215,12 @@ def _wire(flow: Flow, document: Mapping[str, Any], there: Mapping[str, Mapping[s
     for given in document.get("notes", ()):
         if given not in [{"text": one["text"], "place": one["place"]} for one in flow.notes]:
             flow.note(given["text"], given["place"])
+    for given in document.get("schedules", ()):
+        options = {word: given[word] for word in ("zone", "name", "missed") if word in given}
+        if "every" in given:
+            flow.every(given["every"], given["socket"], **options)
+        else:
+            flow.cron(given["cron"], given["socket"], **options)
     flow.place(**{name: part["position"] for name, part in document["sockets"].items() if part["position"]})
 
 

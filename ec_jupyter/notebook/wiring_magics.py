@@ -14,6 +14,7 @@ from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_
 from IPython.core.magic_arguments import argument, magic_arguments
 
 from ec_jupyter.flow.declare import JOINS
+from ec_jupyter.flow.schedule import MISSED
 from ec_jupyter.notebook.cell import Cell
 from ec_jupyter.notebook.lines import ends, parse, shares
 from ec_jupyter.notebook.nodes import Node
@@ -21,12 +22,17 @@ from ec_jupyter.notebook.views import SOCKET_WORDS
 
 if TYPE_CHECKING:
     from ec_jupyter.notebook.flow import Flow
+    from ec_jupyter.notebook.tables import Table
+    from ec_jupyter.notebook.timing import Schedule
     from ec_jupyter.notebook.views import Plug, Processor, Socket
 
 _Method = Callable[[Any, "Flow", Namespace], "_T"]
 _T = TypeVar("_T")
 of_flow = argument("--flow", metavar="NAME", help="another flow than the notebook's own")
 _on = argument("--on", choices=["result", "error"], default="result", help="what the plug carries")
+
+_schedule_name = argument("--name", help="what the schedule is called (as its socket)")
+_missed = argument("--missed", choices=MISSED, help="calls for ticks in whose time no engine ran (once)")
 
 
 def open_flow(name: str | None) -> Flow:
@@ -245,6 +251,57 @@ class WiringMagics(Magics):
         options["ssh"] = None if given.ssh is None else shlex.split(given.ssh)
         options["requirements"] = None if given.require is None else given.require.split()
         return flow.node(given.name, given.host, **options)
+
+    @no_var_expand
+    @flow_magic
+    @argument("period", help="from one call to the next, as 90s, 5m, 2h or 1d")
+    @argument("socket", help="what to call, without arguments")
+    @_schedule_name
+    @_missed
+    def ec_every(self, flow: Flow, given: Namespace) -> Schedule:
+        """Call a socket again and again.
+
+        Examples
+        --------
+        ::
+
+            %ec_every 5m poll
+            %ec_every 1d report --missed skip
+        """
+        made = flow.every(given.period, given.socket, name=given.name, missed=given.missed)
+        return _told(flow, made)
+
+    @no_var_expand
+    @flow_magic
+    @argument("line", help="minute, hour, day, month and weekday, in quotes")
+    @argument("socket", help="what to call, without arguments")
+    @argument("--zone", help="time zone of the line, as Europe/Berlin (this machine's)")
+    @_schedule_name
+    @_missed
+    def ec_cron(self, flow: Flow, given: Namespace) -> Schedule:
+        """Call a socket at the times that a line of cron names.
+
+        Examples
+        --------
+        ::
+
+            %ec_cron "0 6 * * 1-5" report
+            %ec_cron "*/15 8-18 * * *" poll --zone Europe/Berlin
+        """
+        made = flow.cron(given.line, given.socket, zone=given.zone, name=given.name, missed=given.missed)
+        return _told(flow, made)
+
+    @flow_magic
+    @argument("name", help="name of the schedule: its socket's, if it was given none")
+    def ec_unschedule(self, flow: Flow, given: Namespace) -> None:
+        """Take a schedule away; what it has called goes on."""
+        flow.unschedule(given.name)
+        _told(flow, None)
+
+    @flow_magic
+    def ec_schedules(self, flow: Flow, _: Namespace) -> Table:
+        """Schedules, with the next tick of each."""
+        return flow.schedules
 
     @flow_magic
     def ec_undo(self, flow: Flow, _: Namespace) -> str:

@@ -7,7 +7,7 @@ const sent = <Type>(frame: Type): Type => frame;
 // prettier-ignore
 export const graph: Graph = sent({
  "flow": "words",
- "revision": 5,
+ "revision": 7,
  "processors": {
   "main": {
    "cpus": null,
@@ -159,6 +159,40 @@ export const graph: Graph = sent({
     "ask": null,
     "source": ""
    }
+  },
+  "poll": {
+   "processor": "main",
+   "paused": false,
+   "threads": 1,
+   "retries": 0,
+   "backoff": 1.0,
+   "timeout": null,
+   "once": false,
+   "fresh": false,
+   "memory": null,
+   "priority": 0,
+   "rate": null,
+   "fixed": {},
+   "box": [
+    20,
+    260,
+    232,
+    176
+   ],
+   "placed": false,
+   "key": null,
+   "returns": null,
+   "doc": "",
+   "task": {
+    "version": 1,
+    "file": "",
+    "signature": [],
+    "stale": [],
+    "generator": false,
+    "parked": false,
+    "ask": null,
+    "source": ""
+   }
   }
  },
  "plugs": [
@@ -201,14 +235,27 @@ export const graph: Graph = sent({
    "requirements": []
   }
  ],
- "notes": []
+ "notes": [],
+ "schedules": [
+  {
+   "id": 11,
+   "name": "poll",
+   "socket": "poll",
+   "every": 300.0,
+   "cron": null,
+   "zone": null,
+   "missed": "once",
+   "since": 1795947107.027936,
+   "text": "every 5m"
+  }
+ ]
 });
 
 // prettier-ignore
 export const metrics: Metrics & { sockets: Record<string, Required<SocketCounts>> } = sent({
  "seq": 1,
  "full": true,
- "time": 1795946938.0888784,
+ "time": 1795947107.0314934,
  "sockets": {
   "load": {
    "waiting": 0,
@@ -256,6 +303,21 @@ export const metrics: Metrics & { sockets: Record<string, Required<SocketCounts>
    "lists": {},
    "progress": null,
    "aside": null
+  },
+  "poll": {
+   "waiting": 0,
+   "queued": 0,
+   "delayed": 0,
+   "asked": 0,
+   "running": 0,
+   "done": 0,
+   "failed": 0,
+   "cancelled": 0,
+   "skipped": 0,
+   "arrived": {},
+   "lists": {},
+   "progress": null,
+   "aside": null
   }
  },
  "processors": {
@@ -272,7 +334,7 @@ export const metrics: Metrics & { sockets: Record<string, Required<SocketCounts>
  },
  "nodes": [
   {
-   "since": 1795946938.0787382,
+   "since": 1795947107.0220134,
    "error": null,
    "type": null,
    "host": "vm",
@@ -280,7 +342,7 @@ export const metrics: Metrics & { sockets: Record<string, Required<SocketCounts>
    "version": "0.1.0",
    "round_trip": null,
    "memory": {
-    "used": 1744830464,
+    "used": 1073741824,
     "total": 25276502016
    },
    "others": 0,
@@ -297,6 +359,6 @@ export const metrics: Metrics & { sockets: Record<string, Required<SocketCounts>
 // prettier-ignore
 export const refused: Answer = sent({
  "ok": false,
- "error": "no socket named 'none'; known: count, join, load",
+ "error": "no socket named 'none'; known: count, join, load, poll",
  "type": "SocketNotFoundError"
 });

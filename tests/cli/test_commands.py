@@ -195,3 +195,16 @@ def test_a_flow_that_was_stopped_is_looked_at_without_being_started(shell: Any, 
     wait_until(lambda: not running(place / ".ec_jupyter" / "sums"))
     shell("start", "sums")
     assert running(place / ".ec_jupyter" / "sums")
+
+
+# -- a service -----------------------------------------------------------------
+def test_a_service_is_written_with_what_lets_it_take_effect_and_taken_away(
+    shell: Any, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    said = shell("install-service", "sums", "--cpus", "2").stdout
+    (unit,) = (tmp_path / "systemd" / "user").iterdir()
+    assert f"systemctl --user enable --now {unit.name}" in said
+    assert f'"{place}/.ec_jupyter/sums" "--cpus" "2"' in unit.read_text()
+    assert f"systemctl --user disable --now {unit.name}" in shell("install-service", "sums", "--remove").stdout
+    assert not unit.exists()

@@ -5,6 +5,7 @@ transactions in which a request is finished. ``... clock FILE``: the wall clock 
 off as the file says. ``... late N`` and ``... mute N`` end the engine as well: before statement N from the moment on at
 which calls that came alone are written, and once it has kept the result of the Nth of those and told nobody; such calls
 wait for ever to be written with others. ``... pages FILE``: the database may have as many pages as the file says.
+``... tick N``: ends itself before statement N of the transactions in which a schedule ticks.
 ``... held FILE``: an empty file is filled with how many things are held in containers.
 """
 
@@ -24,6 +25,7 @@ from types import ModuleType
 from ec_jupyter.engine import lone
 from ec_jupyter.engine.loop import Engine
 from ec_jupyter.engine.result_log import ResultLog
+from ec_jupyter.engine.schedules import NEXT
 
 
 def die_at(engine: Engine, n: int) -> None:
@@ -36,6 +38,21 @@ def die_at(engine: Engine, n: int) -> None:
         if count == 0 and not (statement.startswith("BEGIN") and ends):
             return
         count += 1
+        if count == n:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    engine.store.db.set_trace_callback(before)
+
+
+def die_at_tick(engine: Engine, n: int) -> None:
+    """SIGKILL before the nth statement from the first transaction on in which a schedule moves on."""
+    count = 0
+
+    def before(statement: str) -> None:
+        nonlocal count
+        moved = any(row[0].startswith(NEXT) for name, row in engine.core.journal._steps if name == "put_meta")
+        if count or (statement.startswith("BEGIN") and moved):
+            count += 1
         if count == n:
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -121,6 +138,8 @@ async def run(folder: Path, fault: str, what: str) -> None:
     asyncio.get_running_loop().set_exception_handler(lambda _, context: engine.unhandled(context))
     if fault == "die":
         die_at(engine, int(what))
+    if fault == "tick":
+        die_at_tick(engine, int(what))
     if fault == "late":
         be_late(engine, int(what))
     await engine.start()

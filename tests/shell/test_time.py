@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import configparser
+import shlex
+import subprocess
+import sys
 import time
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ec_jupyter.errors import ArgumentsError
+from ec_jupyter.client import launch, service
+from ec_jupyter.errors import ArgumentsError, DeclarationError, EcError
 from tests.cases import each_of
 
 CELL = """
@@ -75,3 +81,114 @@ def test_a_time_of_day_is_this_machines_unless_it_says_otherwise(timed: Any) -> 
     tomorrow = (datetime.now() + timedelta(days=1)).replace(microsecond=0)
     assert timed.run(f"flow.submit('echo', 1, at='{tomorrow}').due") == tomorrow.timestamp()
     assert timed.run("flow.submit('echo', 1, at='2090-01-01T00:00+00:00').due") == 3786912000
+
+
+# -- schedules ---------------------------------------------------------------------
+TICKS = """
+flow = ec.flow()
+@ec.socket
+def poll(folder="."): return folder
+@ec.socket
+def watch(folder): return folder
+"""
+
+
+@pytest.fixture
+def ticking(loaded: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """A shell with something to call at times."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    loaded.run(TICKS)
+    return loaded
+
+
+def test_a_person_schedules_calls_sees_them_and_takes_them_away(ticking: Any) -> None:
+    made = ticking.run("%ec_every 1h poll")
+    assert repr(made) == "<schedule poll: every 1h>"
+    assert (made.socket, made.missed) == ("poll", "once")
+    assert made.next == pytest.approx(time.time() + 3600, abs=60)
+    ticking.run('%ec_cron "0 6 * * 1-5" poll --zone Europe/Berlin --missed all --name morning')
+    rows = ticking.run("%ec_schedules").rows
+    told = [(row["name"], row["socket"], row["when"], row["missed"]) for row in rows]
+    assert told == [("poll", "poll", "every 1h", "once"), ("morning", "poll", "cron 0 6 * * 1-5 Europe/Berlin", "all")]
+    assert all(row["next"] for row in rows)
+    assert ticking.completions("%ec_unschedule m") == ["morning"]
+    assert "--missed" in ticking.completions("%ec_every 1h poll --m")
+    ticking.run("%ec_unschedule morning")
+    assert [one.name for one in ticking.run("flow.schedules")] == ["poll"]
+    assert ticking.run("flow.undo()") == "unschedule morning"
+    ticking.run("flow.schedules[1].remove(); made = flow.schedules[0]; flow.unschedule(made)")
+    assert ticking.run("repr(made), len(flow.schedules)") == ("<schedule poll, taken away>", 0)
+
+
+def test_a_schedule_calls_by_itself(ticking: Any, wait_until: Any) -> None:
+    ticking.run("flow.every(1, poll)")
+    wait_until(lambda: len(ticking.run("flow.results('poll')")) >= 2)
+    ticking.run("flow.unschedule('poll')")
+
+
+def test_schedules_are_written_down_and_loaded_again(ticking: Any) -> None:
+    ticking.run("flow.every('5m', poll, missed='skip'); flow.cron('0 6 * * *', 'poll', zone='UTC', name='dawn')")
+    code = ticking.run("flow.to_code()")
+    assert "flow.every(300.0, 'poll', missed='skip')" in code
+    assert "flow.cron('0 6 * * *', 'poll', zone='UTC', name='dawn')" in code
+    wanted = ticking.run("[(r['name'], r['when'], r['missed']) for r in flow.schedules.rows]")
+    ticking.run("flow.save('ticks.json'); other = ec.load('ticks.json', 'other')")
+    assert ticking.run("[(r['name'], r['when'], r['missed']) for r in other.schedules.rows]") == wanted
+    ticking.run(code.replace("ec.flow()", "ec.flow('third')"))
+    assert ticking.run("[(r['name'], r['when'], r['missed']) for r in flow.schedules.rows]") == wanted
+
+
+@each_of(
+    ("line", "said"),
+    [
+        ("%ec_every often poll", "schedule: every= takes a time such as '90s', '5m', '2h' or '1d', at least 1 s"),
+        ("%ec_every 5m watch", "'watch' needs 'folder'; give them defaults, or fix them with flow.fix"),
+        ("%ec_every 5m pol", "no socket named 'pol'; did you mean 'poll'"),
+        ("%ec_every 5m poll --missed never", "invalid choice: 'never'"),
+        ('%ec_cron "6 * *" poll', "cron= takes five fields as cron has them"),
+        ('%ec_cron "0 6 * * *" poll --zone Berlin', "zone= takes the name of a time zone"),
+        ("%ec_unschedule nightly", "no schedule named 'nightly'"),
+        ("flow.every('5m', 'poll', missed=1)", "missed= takes 'once', 'all' or 'skip', not 1"),
+    ],
+)
+def test_what_cannot_be_scheduled_is_refused_in_one_line(ticking: Any, line: str, said: str) -> None:
+    error = ticking.fail(line)
+    assert isinstance(error, EcError)
+    assert said in str(error)
+    assert "\n" not in str(error)
+    assert len(ticking.run("flow.schedules")) == 0
+
+
+def test_changes_of_one_edit_know_its_schedules(ticking: Any) -> None:
+    changes = ("flow.every('5m', 'poll')", "flow.unschedule('poll')", "flow.every('7m', 'poll')")
+    ticking.run("with flow.edit():\n    " + "\n    ".join(changes))
+    assert [row["when"] for row in ticking.run("flow.schedules").rows] == ["every 7m"]
+
+
+# -- a service ---------------------------------------------------------------------
+def test_a_service_starts_the_engine_of_its_flow(ticking: Any, wait_until: Any) -> None:
+    flow = ticking.names["flow"]
+    assert not service.installed(flow.folder)
+    flow.stop()
+    path = service.install(flow.folder, sys.executable, ["--linger", "1"])
+    assert service.installed(flow.folder)
+    unit = configparser.ConfigParser(interpolation=None)
+    unit.read(path)
+    assert unit["Install"]["WantedBy"] == "default.target"
+    assert unit["Service"]["Restart"] == "on-failure"
+    command = shlex.split(unit["Service"]["ExecStart"].replace("%%", "%").replace("$$", "$"))
+    engine = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: launch.running(flow.folder))
+    finally:
+        engine.terminate()
+        assert engine.wait(60) == 0
+    assert (service.remove(flow.folder), service.remove(flow.folder)) == (True, False)
+
+
+def test_a_unit_quotes_what_systemd_would_read_otherwise(tmp_path: Path) -> None:
+    folder = tmp_path / '100% "a" $HOME' / ".ec_jupyter" / "main"
+    (line,) = [line for line in service.unit(folder, "/usr/bin/python3").splitlines() if line.startswith("ExecStart")]
+    assert line.endswith(r'100%% \"a\" $$HOME/.ec_jupyter/main"')
+    with pytest.raises(DeclarationError, match=r"cannot be written: .* has a line break in it"):
+        service.install(tmp_path / "a\nb", "python3")

@@ -24,6 +24,7 @@ from ec_jupyter.engine.plug_evaluation import EVALUATE_NAME, SAME
 from ec_jupyter.engine.quarantine import Quarantine
 from ec_jupyter.engine.questions import Questions
 from ec_jupyter.engine.rpc import Rpc
+from ec_jupyter.engine.schedules import Schedules
 from ec_jupyter.engine.settling import settle
 from ec_jupyter.engine.statistics import Statistics
 from ec_jupyter.engine.suspects import Suspects
@@ -136,9 +137,10 @@ class MemoryEngine:
         self.agent = InPlace(self, store.folder / "values")
         rest: Any = self
         self._fleet = Fleet(core, quarantine, rest, rest, rest, self.agent, rest, rest)  # type: ignore[arg-type]
+        self.schedules = Schedules(core)
         counts = Counts(core, self._fleet, quarantine, lambda: True)
         self._counts = counts
-        views = Views(core, self._fleet, counts, Statistics(core, self._fleet))
+        views = Views(core, self._fleet, counts, Statistics(core, self._fleet), self.schedules)
         editor = Editor(core, self._fleet, rest, rest, CPUS)
         self._rpc = Rpc(core, rest, rest, self._fleet, editor, counts, views, rest, rest, CPUS)
         self._effects: list[Callable[[], None]] = []

@@ -53,6 +53,10 @@ def join(one: int, two: int) -> int:
     return one + two
 
 
+def poll() -> None:
+    """Called by itself."""
+
+
 def shape(value: Any) -> Any:
     """The fields of a frame, all the way down; lists by what their first has."""
     if isinstance(value, dict):
@@ -99,6 +103,8 @@ def frames(folder: Path) -> Frames:
         flow.socket(function)
     flow.plug("load", "count.text")
     flow.plug("count", "join.one")
+    flow.socket(poll)
+    flow.edit({"op": "schedule", "socket": "poll", "every": 300.0})
     flow.submit("load", path="a text")
     flow.submit("load", path="")
     flow.drained()

@@ -17,7 +17,7 @@ import { cardHandles, type CardNode } from './scene';
 import { useCounts, useGraph, usePulse, useRate, useView } from './store';
 import type { Parameter, Socket, SocketCounts } from './types';
 import { feeding, outputType, placeId, ports } from './wiring';
-import { duration, rate, short, stateOf, stateText, waitingAt } from './words';
+import { duration, rate, short, stateOf, stateText, ticking, waitingAt } from './words';
 
 const COUNTED = ['asked', 'delayed', 'queued', 'running', 'done', 'failed'] as const;
 /** Counts that are told: those that are not zero. */
@@ -118,6 +118,7 @@ function SecondLine({ name, socket, state, aside }: SecondLineProps): JSX.Elemen
   const speed = useRate(store, name);
   const pulse = usePulse(store, name);
   const { stale } = socket.task;
+  const times = useGraph(store, graph => ticking(graph, name));
   return (
     <div className="ec-card-line">
       <span className={`ec-state ec-is-${state}`} title={aside}>
@@ -128,6 +129,12 @@ function SecondLine({ name, socket, state, aside }: SecondLineProps): JSX.Elemen
         <span className="ec-mark" title={`Changed since the cell ran: ${stale.join(', ')}. Run the cell again to take it.`}>
           <Icon name="stale" />
           stale
+        </span>
+      )}
+      {times && (
+        <span className="ec-mark ec-times" title={`Called by itself: ${times}`}>
+          <Icon name="delayed" />
+          {times}
         </span>
       )}
       {rates && (

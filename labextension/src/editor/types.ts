@@ -10,6 +10,20 @@ export interface Graph {
   nodes: Node[];
   /** Absent in what older versions saved. */
   notes?: Note[];
+  schedules?: Schedule[];
+}
+
+/** What calls a socket by itself; `text` says when. */
+export interface Schedule {
+  id: number;
+  name: string;
+  socket: string;
+  every: number | null;
+  cron: string | null;
+  zone: string | null;
+  missed: string;
+  since: number;
+  text: string;
 }
 
 /** A text on the canvas. */

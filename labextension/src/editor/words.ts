@@ -1,6 +1,6 @@
 /** Numbers and times as a person reads them. */
 
-import type { Node, Socket, SocketCounts } from './types';
+import type { Graph, Node, Socket, SocketCounts } from './types';
 import type { IconName } from './icons';
 
 /** At most four characters, for a card; the whole number stands in its title. */
@@ -93,6 +93,13 @@ export function stateOf(socket: Socket, counts: SocketCounts, processorPaused: b
 /** A state as a person reads it. */
 export const stateText = (state: string): string => STATE_TEXTS[state] ?? state;
 const STATE_TEXTS: Record<string, string> = { asked: 'waits for a person', delayed: 'waits for its time' };
+
+/** When a socket is called by itself, in words; empty for never. */
+export const ticking = (graph: Graph | null, socket: string): string =>
+  (graph?.schedules ?? [])
+    .filter(one => one.socket === socket)
+    .map(one => one.text)
+    .join(', ');
 
 /** How many values and lists an argument shows as waiting. */
 export const waitingAt = ({ arrived, lists }: SocketCounts, argument: string): number =>
