@@ -222,8 +222,8 @@ class Rpc:
             for name, head in row[1].items():
                 arguments[name] = Value(None if head[0] else buffers[at], head[0], head[1], head[2])
                 at += head[0] is None
-            key, how = row[2] if len(row) > 2 else None, (header.get("at"), header.get("priority", 0))
-            ids.append(accept_once(core, socket, arguments, key, *how))
+            key, when = row[2] if len(row) > 2 else None, (header.get("at"), header.get("priority", 0))
+            ids.append(accept_once(core, socket, arguments, key, *when))
         return ids
 
     @staticmethod
