@@ -128,6 +128,8 @@ _WHERE_TAGGED = {
         (r" \d+ worst done row from \d+", ""),
         (r"(?<= )\d+(?= [a-z_]+ done\b)|(?<= from )\d+", "REQUEST"),
     ],
+    # the numbers on its cards are those that had come when the kernel ended
+    "varies-numbers": [(r"<svg .*</svg>", "PICTURE")],
     "varies-run": [(r"(?<= pandas\.DataFrame )(\d+) \d+", r"\1 RUN")],
 }
 """By the tag of a cell: what no two executions have alike, for a reason that is given here."""
