@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import os
     from typing import Unpack
 
+    from ec_jupyter.client.remote import RemoteFlow, RemoteRequest, connect
     from ec_jupyter.errors import (
         AnswerError,
         ArgumentsError,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
         OtherFlowError,
         ProcessorNotFoundError,
         PythonMismatchError,
+        RemoteError,
         RequestCancelledError,
         RequestNotFoundError,
         RequestSkippedError,
@@ -128,6 +130,9 @@ __all__ = [
     "PythonMismatchError",
     "Question",
     "Receipt",
+    "RemoteError",
+    "RemoteFlow",
+    "RemoteRequest",
     "Request",
     "RequestCancelledError",
     "RequestNotFoundError",
@@ -156,6 +161,7 @@ __all__ = [
     "Worker",
     "WorkerDiedError",
     "ask",
+    "connect",
     "current",
     "flow",
     "load",
@@ -172,6 +178,7 @@ _PLACES = {
     **dict.fromkeys(["Agent", "Node", "Worker"], "notebook.nodes"),
     **dict.fromkeys(["Argument", "Plug", "Processor", "Socket", "Task"], "notebook.views"),
     **dict.fromkeys(["Lineage", "Request", "Run"], "notebook.request"),
+    **dict.fromkeys(["RemoteFlow", "RemoteRequest", "connect"], "client.remote"),
     "EC": "notebook.config",
     "Flow": "notebook.flow",
     "ProcessorExecutor": "notebook.executor",

@@ -108,6 +108,10 @@ class FlowNotFoundError(EcError, LookupError):
     """There is no flow in that folder."""
 
 
+class RemoteError(EcError, ConnectionError):
+    """A server that has a flow cannot be reached, lets nobody in, or cannot say in JSON what was asked for."""
+
+
 class FlowInUseError(EcError, RuntimeError):
     """Others use the flow, and what was asked for needs it alone."""
 

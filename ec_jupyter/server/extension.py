@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from jupyter_server.utils import url_path_join
 
 from ec_jupyter.client.keys import PATTERN
-from ec_jupyter.server import handlers, live, managing
+from ec_jupyter.server import handlers, live, managing, sse
 from ec_jupyter.server.flows import EVENTS, Flows
 
 if TYPE_CHECKING:
@@ -29,20 +29,26 @@ def load(app: ServerApp) -> None:
     # the server has no word for extensions of this form when it stops; its process ends right after
     atexit.register(_close, weakref.ref(flows))
     base = url_path_join(app.web_app.settings["base_url"], "ec")
+    app.web_app.add_handlers(".*$", [(url_path_join(base, path), handler) for path, handler in routes()])  # type: ignore[no-untyped-call]
+
+
+def routes() -> list[tuple[str, type]]:
+    """Patterns of the addresses under ``/ec``, and who answers there; `openapi.yaml` describes each."""
     socket, request = r"([^/]+)", r"([0-9]{1,18})"
-    table: list[tuple[str, type]] = [
+    return [
+        ("openapi.json", handlers.DocumentHandler),
         ("flows", handlers.FlowsHandler),
         (f"flows/{PATTERN}", handlers.FlowHandler),
         (f"flows/{PATTERN}/(start|stop)", handlers.LifeHandler),
         (f"flows/{PATTERN}/({managing.VERBS})", managing.ManageHandler),
         (f"flows/{PATTERN}/commands", handlers.CommandsHandler),
-        (f"flows/{PATTERN}/(statistics|log)", handlers.LookHandler),
+        (f"flows/{PATTERN}/(statistics|log|requests|waiting)", handlers.LookHandler),
         (f"flows/{PATTERN}/sockets/{socket}", handlers.SocketHandler),
         (f"flows/{PATTERN}/requests/{request}", handlers.RequestHandler),
         (f"flows/{PATTERN}/requests/{request}/answer", handlers.AnswerHandler),
         (f"flows/{PATTERN}/live", live.LiveHandler),
+        (f"flows/{PATTERN}/events", sse.EventsHandler),
     ]
-    app.web_app.add_handlers(".*$", [(url_path_join(base, path), handler) for path, handler in table])  # type: ignore[no-untyped-call]
 
 
 def _emitter(app: ServerApp) -> Callable[[dict[str, Any]], None]:

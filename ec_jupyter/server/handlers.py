@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 import time
 from collections.abc import Awaitable, Callable
-from functools import partial
+from contextlib import suppress
+from functools import cache, partial
+from importlib import resources
 from typing import Any
 
+import yaml
 from jupyter_server.auth.decorator import authorized
 from jupyter_server.base.handlers import APIHandler
 from jupyter_server.utils import url_escape, url_path_join
@@ -17,13 +21,18 @@ from tornado import web
 from ec_jupyter.client import commands, outside, probe, scene
 from ec_jupyter.client.client import Client
 from ec_jupyter.client.launch import running
+from ec_jupyter.client.waits import wake
 from ec_jupyter.flow.options import later, priority_of
 from ec_jupyter.server.checks import Refused, check_numbers, field, read_object, told
 from ec_jupyter.server.flows import Flows
+from ec_jupyter.server.links import Links
 
 SETTING = "ec_flows"
 MOST_NAME = 200
 """Characters in the id that a submit may bring."""
+
+MOST_SECONDS = 60
+"""How long an answer may wait for the end of a request."""
 
 STOP_SECONDS = 10
 """How long an engine may take to end its workers."""
@@ -66,6 +75,21 @@ class Handler(APIHandler):
             super().write_error(status_code, **kwargs)
             return
         self.finish(json.dumps({"ok": False, "error": error.text, "type": error.kind, "message": error.text}))
+
+
+class DocumentHandler(Handler):
+    """What HTTP has, as OpenAPI says it."""
+
+    @verb_of
+    async def get(self) -> None:
+        """The document."""
+        self.answer(document())
+
+
+@cache
+def document() -> dict[str, Any]:
+    """The OpenAPI document of these addresses."""
+    return yaml.safe_load(resources.files("ec_jupyter.server").joinpath("openapi.yaml").read_text())  # type: ignore[no-any-return]
 
 
 class FlowsHandler(Handler):
@@ -150,7 +174,7 @@ _FLAGS = ("pulse", "course")
 
 
 class LookHandler(Handler):
-    """Statistics of the last hour, and the log."""
+    """Statistics of the last hour, the log, requests, what waits."""
 
     @verb_of
     async def get(self, key: str, what: str) -> None:
@@ -158,6 +182,8 @@ class LookHandler(Handler):
         folder = await self.flows.folder(key)
         asked = {name: _read(name, self.get_query_argument(name)) for name in self.request.query_arguments}
         check_numbers(asked)
+        if what == "requests":
+            asked["newest"] = True
         async with self.flows.links.use(folder) as client:
             reply = await self.flows.links.thread(commands.command, client, what, asked)
         self.answer({"ok": True, **reply})
@@ -201,13 +227,35 @@ class RequestHandler(Handler):
     async def get(self, key: str, number: str) -> None:
         """Its state; its result, as far as JSON can say it; its error."""
         folder, request = await self.flows.folder(key), int(number)
-        thread = self.flows.links.thread
+        thread, seconds = self.flows.links.thread, _seconds(self.get_query_argument("wait", "0"))
         if not await thread(running, folder):
             # looking starts nothing
             self.answer({**await thread(outside.row_at_rest, folder, request), "running": False})
             return
         async with self.flows.links.use(folder) as client:
+            if seconds:
+                await _ended(client, request, seconds, self.flows.links)
             self.answer({**await thread(outside.row, client, request), "running": True})
+
+
+def _seconds(text: str) -> float:
+    """How long an answer may wait for the end of a request."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = -1.0
+    if not 0 <= found <= MOST_SECONDS:
+        raise Refused(400, f"wait is to be seconds, from 0 to {MOST_SECONDS}, not {text[:40]!r}")
+    return found
+
+
+async def _ended(client: Client, request: int, seconds: float, links: Links) -> None:
+    """Return once a request has ended, or after so many seconds; no thread waits meanwhile."""
+    await links.thread(client.row, request)
+    ended, loop = asyncio.Event(), asyncio.get_running_loop()
+    client.finished(request).add_done_callback(lambda _: wake(loop, ended.set))
+    with suppress(TimeoutError):
+        await asyncio.wait_for(ended.wait(), seconds)
 
 
 class AnswerHandler(Handler):

@@ -47,6 +47,7 @@ from tornado.httpclient import HTTPClientError
 from ec_jupyter.client import probe
 from ec_jupyter.notebook.flow import Flow, open_flow
 from ec_jupyter.server.extension import SETTING
+from tests.server import contract
 
 
 @pytest.fixture(autouse=True)
@@ -114,7 +115,7 @@ class Web:
         return self.app.web_app.settings[SETTING]
 
     def __call__(self, *parts: str, body: Any = None, **options: Any) -> tuple[int, Any]:
-        """Status and JSON of the answer; a body makes it a POST."""
+        """Status and JSON of the answer, which are as the OpenAPI document says; a body makes it a POST."""
         if body is not None:
             options |= {"method": "POST", "body": body if isinstance(body, str | bytes) else json.dumps(body)}
         try:
@@ -124,7 +125,9 @@ class Web:
                 raise
             response = error.response
         self.headers = dict(response.headers)
-        return response.code, json.loads(response.body)
+        answer = json.loads(response.body)
+        contract.check(options.get("method", "GET"), parts, options, response.code, answer)
+        return response.code, answer
 
     def good(self, *parts: str, **options: Any) -> Any:
         """The answer to what goes well."""

@@ -1,0 +1,61 @@
+"""A flow's picture as server-sent events: the messages of the websocket, for whoever has none."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from tornado.iostream import StreamClosedError
+
+from ec_jupyter.server.handlers import Handler, verb_of
+
+
+class EventsHandler(Handler):
+    """The stream of a page, script or service that follows a flow."""
+
+    visible = True
+    _leaving: asyncio.Future[None] | None = None
+    _gone: asyncio.Event
+
+    @verb_of
+    async def get(self, key: str) -> None:
+        """Send events until whoever listens is gone."""
+        folder = await self.flows.folder(key)
+        self._gone = asyncio.Event()
+        self.set_header("Content-Type", "text/event-stream")
+        self.set_header("Cache-Control", "no-cache")
+        # what lies between is to hand each event on as it comes
+        self.set_header("X-Accel-Buffering", "no")
+        picture = self.flows.look(folder, self, key)
+        try:
+            await self._gone.wait()
+        finally:
+            self.flows.leave(picture, self)
+
+    def on_connection_close(self) -> None:
+        """Nobody listens any more."""
+        super().on_connection_close()
+        self._gone.set()
+
+    def tell(self, text: str) -> bool:
+        """Send a message; False where the last one is still on its way."""
+        if self._leaving is not None and not self._leaving.done():
+            return False
+        self.say(text)
+        return True
+
+    def say(self, text: str) -> None:
+        """Send a short message in any case."""
+        kind = text[7 : text.index('"', 7)]
+        self.write(f"event: {kind}\ndata: {text}\n\n")
+        try:
+            self._leaving = asyncio.ensure_future(self.flush())
+        except StreamClosedError:
+            return
+        self._leaving.add_done_callback(_seen)
+
+
+def _seen(sent: asyncio.Future[Any]) -> None:
+    """Ignore the error of a message to somebody who has gone."""
+    if not sent.cancelled():
+        sent.exception()
