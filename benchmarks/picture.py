@@ -78,6 +78,15 @@ def drag(page: Page) -> None:
     page.mouse.up()
 
 
+def zoom(page: Page) -> None:
+    """Turns the wheel over the picture, which is its own after a click."""
+    box = page.locator(".ec-canvas").bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + 20, box["y"] + box["height"] - 20)
+    for at in range(20 * SECONDS):
+        page.mouse.wheel(0, -40 if at % 20 < 10 else 40)
+
+
 def measure(browser: Browser, address: str, scene: str) -> list[str]:
     """One line of the table."""
     page = browser.new_page(viewport={"width": 1280, "height": 900})
@@ -100,9 +109,10 @@ def measure(browser: Browser, address: str, scene: str) -> list[str]:
     page.get_by_role("button", name="Fit the picture").click()
     page.wait_for_timeout(1000)
     whole = frames(page, lambda: drag(page))
+    zoomed = frames(page, lambda: zoom(page))
     page.evaluate("() => clearInterval(living)")
     page.close()
-    found = [far, near, living, both, whole]
+    found = [far, near, living, both, whole, zoomed]
     return [SCENES[scene], f"{painted:,.0f} ms", *(f"{rate:.0f} ({slow:.0f} ms)" for rate, slow in found)]
 
 
@@ -146,7 +156,14 @@ def main() -> None:
         sys.exit("needs chromium on the PATH and the built editor (make front)")
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Files))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    columns = ["dragging, all (p95)", "dragging, near", "live at 10 Hz", "both, near, with values", "both, all"]
+    columns = [
+        "dragging, all (p95)",
+        "dragging, near",
+        "live at 10 Hz",
+        "both, near, with values",
+        "both, all",
+        "zoomed, live",
+    ]
     rows = [["flow", "first paint", *(f"fps {column}" for column in columns)]]
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -141,17 +142,26 @@ def test_all_is_in_view_at_first_and_a_new_card_moves_the_view_only_if_it_is_out
 
 def test_far_view_shows_names_and_states_and_no_rows(editor_page):
     picture = editor_page("many")
-    picture.flow("fail('step_0', 'ValueError', 'no')")
-    expect(picture.editor.locator(".ec-card.ec-far").first).to_be_visible()
-    expect(picture.card("step_0")).to_have_attribute("title", "step_0: failed")
+    picture.flow("fail('step_100', 'ValueError', 'no')")
+    picture.button("Zoom in").click(click_count=4)
+    expect(picture.card("step_100").get_by_text("step_100")).to_be_visible()
+    expect(picture.card("step_100")).to_have_attribute("title", "step_100: failed")
     # what needs a person has a mark; the rest leaves its name the room
-    expect(picture.card("step_0").locator(".ec-icon")).to_be_visible()
-    expect(picture.card("step_1").locator(".ec-icon")).to_be_hidden()
+    expect(picture.card("step_100").locator(".ec-icon")).to_be_visible()
+    expect(picture.card("step_101").locator(".ec-icon")).to_be_hidden()
     expect(picture.editor.locator(".ec-count")).to_have_count(0)
+    picture.search("socket step_100")
+    expect(picture.output("step_100")).to_be_visible()
+    expect(picture.plug("step_100 step_101 one result")).to_be_attached()
+
+
+def test_a_card_of_a_few_pixels_has_a_colour_and_no_text(editor_page):
+    picture = editor_page("many")
+    picture.flow("fail('step_0', 'ValueError', 'no')")
+    expect(picture.card("step_0")).to_have_attribute("title", "step_0: failed")
+    expect(picture.card("step_0")).to_have_class(re.compile(r"\bec-is-failed\b"))
+    assert picture.card("step_0").inner_text() == ""
     expect(picture.page.locator(".react-flow__edge")).to_have_count(400)
-    picture.search("socket step_0")
-    expect(picture.output("step_0")).to_be_visible()
-    expect(picture.plug("step_0 step_1 one result")).to_be_attached()
 
 
 def test_what_is_out_of_sight_of_a_large_picture_is_not_drawn(editor_page):

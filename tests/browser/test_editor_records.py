@@ -18,9 +18,7 @@ from tests.attacks import ATTACKS, AWAY
 from tests.browser.test_editor_look import violations
 from tests.store.rig import Memory, start, topology
 
-REQUEST = (
-    "INSERT INTO request (id, socket, run, tag, state, arguments, created) VALUES (?, ?, ?, '', 'done', '{}', 1)"
-)
+REQUEST = "INSERT INTO request (id, socket, run, tag, state, arguments, created) VALUES (?, ?, ?, '', 'done', '{}', 1)"
 
 
 class Fleet:

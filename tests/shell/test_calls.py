@@ -148,7 +148,6 @@ def test_results_come_in_order_whatever_their_size(calling: Any) -> None:
     assert calling.run("flow.results('yielding')") == [[0, 1], [], [0]]
 
 
-
 def shown_by(calling: Any, cell: str, capsys: Any) -> list[str]:
     """Lines that a cell shows which fails."""
     capsys.readouterr()

@@ -30,7 +30,7 @@ export function Editor(): JSX.Element {
   const plugging = useView(store, view => view.plugging);
   const story = useStory(store, of => of.on);
   const past = usePast(store, of => of.on);
-  const middle = useView(store, view => view.middle);
+  const middle = useView(store, view => view.detail === 'middle');
   const [side, turn] = useSide(box, panel?.kind, outline);
   useTheme(box);
   useRates();

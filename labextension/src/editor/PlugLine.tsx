@@ -5,7 +5,7 @@ import { memo, useRef, type JSX } from 'react';
 import { useStore } from './context';
 import type { PlugEdge } from './scene';
 import { useStory } from './story';
-import { useArrivals, useCounts, useDepth, useLife, useView } from './store';
+import { isFar, useArrivals, useCounts, useDepth, useLife, useView } from './store';
 import { mayCross } from './motion';
 import type { Plug } from './types';
 import { keyOf, plugName } from './wiring';
@@ -15,7 +15,7 @@ export const PlugLine = memo(function PlugLine(props: EdgeProps<PlugEdge>): JSX.
   const { data, selected, markerEnd } = props;
   const store = useStore();
   const depth = useDepth(store, data!.plugs);
-  const far = useView(store, view => view.far);
+  const far = useView(store, isFar);
   const [path, x, y] = getBezierPath(props);
   const { plug, pending } = data!;
   const carried = useStory(store, story => (plug ? story.carried(plug) : 0));

@@ -8,7 +8,7 @@ import { useStore } from './context';
 import { pause } from './edits';
 import { Icon } from './icons';
 import type { GroupNode } from './scene';
-import { useGraph, useNodeText, useProcessor, useView, type Store } from './store';
+import { isFar, useGraph, useNodeText, useProcessor, useView, type Store } from './store';
 import { placeId } from './wiring';
 import { nodeState, short } from './words';
 
@@ -33,7 +33,7 @@ export const ProcessorGroup = memo(function ProcessorGroup({ data, selected }: N
     return String(processor?.cpus ?? all ?? 0);
   });
   const numbers = useProcessor(store, name);
-  const far = useView(store, view => view.far);
+  const far = useView(store, isFar);
   const drop = useView(store, view => view.drop === name);
   if (!processor) return null;
   const { paused } = processor;

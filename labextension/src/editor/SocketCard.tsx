@@ -14,7 +14,7 @@ import { LastValue } from './Value';
 import { RunCounts } from './StoryBar';
 import { useStory } from './story';
 import { cardHandles, type CardNode } from './scene';
-import { useCounts, useGraph, usePulse, useRate, useView } from './store';
+import { FAR_AWAY, useCounts, useCountsText, useGraph, usePulse, useRate, useView } from './store';
 import type { Parameter, Socket, SocketCounts } from './types';
 import { feeding, outputType, placeId, ports } from './wiring';
 import { duration, rate, short, stateOf, stateText, ticking, waitingAt } from './words';
@@ -23,39 +23,57 @@ const COUNTED = ['asked', 'delayed', 'queued', 'running', 'done', 'failed'] as c
 /** Counts that are told: those that are not zero. */
 const told = (counts: SocketCounts) => COUNTED.filter(state => (counts[state] ?? 0) > 0);
 
+/** Their colour says it from afar. */
+const QUIET: ReadonlySet<IconName> = new Set(['done', 'idle']);
+
+/** From afar a name, a mark and a colour, drawn anew only where one of them changes. */
 export const SocketCard = memo(function SocketCard({ data, selected }: NodeProps<CardNode>): JSX.Element | null {
   const store = useStore();
   const name = data.socket;
   const socket = useGraph(store, graph => graph?.sockets[name]);
-  const counts = useCounts(store, name);
-  const far = useView(store, view => view.far);
+  const detail = useView(store, view => view.detail);
   const lit = useStory(store, story => story.on && story.lights(name));
-  const story = useStory(store, of => of.on);
   const paused = useGraph(store, graph => !!socket && !!graph?.processors[socket.processor]?.paused);
+  const state = useCountsText(store, name, counts => (socket ? stateOf(socket, counts, paused) : 'idle'));
+  const failed = useCountsText(store, name, counts => (counts.failed ? short(counts.failed) : ''));
+  const aside = useCountsText(store, name, counts => counts.aside ?? '');
   if (!socket) return null;
-  const state = stateOf(socket, counts, paused);
+  const far = FAR_AWAY.has(detail);
   const place = { kind: 'socket', socket: name } as const;
-  const card = {
-    className: `ec-card ec-is-${state}${selected ? ' ec-selected' : ''}${far ? ' ec-far' : ''}${counts.failed ? ' ec-has-failed' : ''}${lit ? ' ec-lit' : ''}`,
-    role: 'group',
-    'aria-label': `socket ${name}`,
-    'data-place': placeId(place),
-    tabIndex: -1
-  };
-  if (far) {
-    return (
-      <div
-        {...card}
-        title={`${name}: ${counts.aside ?? state}${counts.failed && state !== 'failed' ? `, ${short(counts.failed)} failed` : ''}`}
-      >
-        <Icon name={state} />
-        <b>{name}</b>
-        <Anchors socket={socket} />
-      </div>
-    );
-  }
   return (
-    <div {...card} onDoubleClick={() => store.set({ panel: place })}>
+    <div
+      className={`ec-card ec-is-${state}${selected ? ' ec-selected' : ''}${far ? ' ec-far' : ''}${failed && ' ec-has-failed'}${lit ? ' ec-lit' : ''}`}
+      role="group"
+      aria-label={`socket ${name}`}
+      data-place={placeId(place)}
+      tabIndex={-1}
+      {...(far
+        ? { title: `${name}: ${aside || state}${failed && state !== 'failed' ? `, ${failed} failed` : ''}` }
+        : { onDoubleClick: () => store.set({ panel: place }) })}
+    >
+      {detail === 'far' && <b>{name}</b>}
+      {detail === 'far' && !QUIET.has(state) && <Icon name={state} />}
+      {far ? <Anchors socket={socket} /> : <Rows name={name} socket={socket} state={state} lit={lit} />}
+    </div>
+  );
+});
+
+interface RowsProps {
+  name: string;
+  socket: Socket;
+  state: IconName;
+  /** The run that is looked at has been here. */
+  lit: boolean;
+}
+
+/** All that is on a card which is near enough to be read. */
+function Rows({ name, socket, state, lit }: RowsProps): JSX.Element {
+  const store = useStore();
+  const counts = useCounts(store, name);
+  const story = useStory(store, of => of.on);
+  const place = { kind: 'socket', socket: name } as const;
+  return (
+    <>
       <div className="ec-card-head">
         <b className="ec-name" title={name}>
           {name}
@@ -89,9 +107,9 @@ export const SocketCard = memo(function SocketCard({ data, selected }: NodeProps
       {counts.running > 0 &&
         (counts.progress ? <ProgressStrip of={counts.progress} label={`Progress of ${name}`} /> : <div className="ec-moving" />)}
       {story ? lit && <RunCounts name={name} /> : <Counts name={name} counts={counts} />}
-    </div>
+    </>
   );
-});
+}
 
 /** React Flow measures where plugs end by elements like these, and forgets what it was told beforehand. */
 function Anchors({ socket }: { socket: Socket }): JSX.Element {

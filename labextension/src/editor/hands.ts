@@ -8,15 +8,22 @@ import { edit } from './edits';
 import { canvasKey } from './keys';
 import { dropped } from './plugging';
 import { cardId, groupAt, moved, sceneNodes, type PlugEdge, type SceneNode } from './scene';
-import type { Store } from './store';
+import type { Detail, Store } from './store';
 import { keyOf, verdict } from './wiring';
 
 type Flow = ReactFlowInstance<SceneNode, PlugEdge>;
 type Hands = Partial<ReactFlowProps<SceneNode, PlugEdge>>;
-/** Below it a card's rows cannot be read, and only cost time. */
-export const FAR = 0.45;
 /** Below it text grows against the zoom, and there is less of it. */
 const MIDDLE = 0.95;
+/** Below it a card's rows cannot be read, and only cost time. */
+export const FAR = 0.45;
+/** Below it neither can its name. */
+const TINY = 0.1;
+
+function detailAt(zoom: number): Detail {
+  if (zoom >= FAR) return zoom < MIDDLE ? 'middle' : 'near';
+  return zoom < TINY ? 'tiny' : 'far';
+}
 
 /**
  * The same functions for as long as the picture is there: React Flow tells every card and plug of each that is another
@@ -111,8 +118,8 @@ function offerAt(store: Store, flow: Flow, at: { x: number; y: number }, source:
 
 /** What is to be read keeps its size on screen, in steps: else each frame of a zoom would lay out every card anew. */
 function zoomed(store: Store, zoom: number): void {
-  const [far, middle] = [zoom < FAR, zoom >= FAR && zoom < MIDDLE];
-  if (far !== store.view.far || middle !== store.view.middle) store.set({ far, middle });
+  const detail = detailAt(zoom);
+  if (detail !== store.view.detail) store.set({ detail });
   const step = Math.max(0.02, Math.floor(zoom * 20) / 20).toFixed(2);
   if (store.box?.style.getPropertyValue('--ec-zoom') !== step) store.box?.style.setProperty('--ec-zoom', step);
 }

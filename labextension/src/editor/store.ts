@@ -6,6 +6,7 @@ import { Looks, type Failure } from './looks';
 import type { Level } from './panels/pages';
 import type { Kind } from './panels/course';
 import { recall } from './remembered';
+import { Pace } from './motion';
 import { Past } from './past';
 import { Story } from './story';
 import type { Answer, Graph, Host, Life, Metrics, Node, Parts, Shown, SocketCounts } from './types';
@@ -56,6 +57,13 @@ export interface Pending extends Ends {
   revision: number | null;
 }
 
+/** What is drawn of a card: all; with text that grows against the zoom; its name and a mark; its colour alone. */
+export type Detail = 'near' | 'middle' | 'far' | 'tiny';
+
+/** A card is but a name, or less. */
+export const FAR_AWAY: ReadonlySet<Detail> = new Set(['far', 'tiny']);
+export const isFar = (view: View): boolean => FAR_AWAY.has(view.detail);
+
 export interface View {
   panel: Panel | null;
   chooser: Chooser | null;
@@ -69,9 +77,7 @@ export interface View {
   rates: boolean;
   /** The map, where the picture does not fit. */
   map: boolean;
-  far: boolean;
-  /** Between near and far: text grows against the zoom. */
-  middle: boolean;
+  detail: Detail;
   /** The processor that the cards in the hand would move to. */
   drop: string | null;
   /** The note that is being written. */
@@ -96,9 +102,6 @@ const NOTHING: SocketCounts = {
   arrived: {}
 };
 
-/** Milliseconds from one drawing of numbers to the next while a person drags. */
-const HELD = 500;
-
 const FINAL: Record<string, string> = {
   discard: 'a discard',
   supply: 'a supplied value',
@@ -120,8 +123,7 @@ export class Store {
     outline: false,
     rates: recall('rates') === 'shown',
     map: true,
-    far: false,
-    middle: false,
+    detail: 'near',
     drop: null,
     writing: null,
     spoken: ''
@@ -160,7 +162,7 @@ export class Store {
   private stale = new Set<string>();
   private frame = 0;
   private dragging = false;
-  private drawn = 0;
+  private pace = new Pace();
   private endings: (() => void)[];
 
   constructor(host: Host) {
@@ -344,7 +346,7 @@ export class Store {
     this.stale.add(what);
   }
 
-  /** Something is in a person's hand, or let go: meanwhile all else lies still, and numbers are drawn twice a second. */
+  /** Something is in a person's hand, or let go: meanwhile all else lies still. */
   hold(held: boolean): void {
     this.dragging = held;
     this.box?.toggleAttribute('data-held', held);
@@ -353,12 +355,12 @@ export class Store {
   /** However many messages came since the last frame, each card draws once. */
   private flush(): void {
     const now = performance.now();
-    if (this.dragging && now - this.drawn < HELD) return void (this.frame = requestAnimationFrame(() => this.flush()));
+    if (!this.pace.due(now, this.dragging)) return void (this.frame = requestAnimationFrame(() => this.flush()));
     this.frame = 0;
-    this.drawn = now;
     const slices = [...this.stale];
     this.stale.clear();
     for (const slice of slices) this.tell(slice);
+    requestAnimationFrame(() => this.pace.drew(now, performance.now()));
   }
 
   private tell(slice: string): void {
@@ -377,6 +379,9 @@ export const useView = <T>(store: Store, read: (view: View) => T): T => useSlice
 export const useLife = (store: Store): Life => useSlice(store, 'life', () => store.life);
 export const useCounts = (store: Store, socket: string): SocketCounts =>
   useSlice(store, `s:${socket}`, () => store.countsOf(socket));
+/** A text about them; who shows it draws again only when that changes. */
+export const useCountsText = <Text extends string>(store: Store, socket: string, read: (counts: SocketCounts) => Text): Text =>
+  useSlice(store, `s:${socket}`, () => read(store.countsOf(socket)));
 export const useShown = (store: Store, socket: string): Shown | null =>
   useSlice(store, `v:${socket}`, () => store.looks.of(socket));
 export const useFailure = (store: Store, socket: string): Failure | null =>
