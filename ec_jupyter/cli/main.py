@@ -9,7 +9,7 @@ from typing import Any
 import click
 from click.shell_completion import get_completion_class
 
-from ec_jupyter.cli import acting, looking, scripts
+from ec_jupyter.cli import acting, agents, looking, scripts
 from ec_jupyter.cli.output import FAILED, LATE
 from ec_jupyter.errors import EcError
 from ec_jupyter.version import VERSION
@@ -61,7 +61,7 @@ def completion(shell: str) -> None:
     click.echo(kind(ec, {}, "ec", "_EC_COMPLETE").source())
 
 
-_COMMANDS: tuple[Callable[..., Any], ...] = (*looking.COMMANDS, *acting.COMMANDS, *scripts.COMMANDS)
+_COMMANDS: tuple[Callable[..., Any], ...] = (*looking.COMMANDS, *acting.COMMANDS, *scripts.COMMANDS, *agents.COMMANDS)
 for _command in _COMMANDS:
     ec.add_command(_command)  # type: ignore[arg-type]
 
