@@ -95,6 +95,23 @@ def test_panel_is_as_large_as_its_edge_was_dragged_or_moved_by_keys_and_stays_so
     assert abs(box(picture)["width"] - before["width"]) < 1
 
 
+def test_what_a_person_opens_next_stands_at_the_tab_that_was_open_last(editor_page):
+    picture = editor_page("six")
+    picture.card("load").locator(".ec-name").dblclick()
+    expect(picture.page.get_by_role("tab", selected=True)).to_have_text("Options")
+    tab(picture, "Log").click()
+    picture.card("report").locator(".ec-name").dblclick()
+    expect(picture.panel("Log").get_by_label("Socket")).to_have_value("report")
+    # a processor has its own, and what names what it opens does so
+    picture.page.locator(".ec-group-title .ec-name").first.dblclick()
+    expect(picture.page.get_by_role("tab", selected=True)).to_have_text("Options")
+    picture.button("Run load").click()
+    expect(picture.panel("Run load")).to_be_visible()
+    picture.page.reload()
+    picture.card("count").locator(".ec-name").dblclick()
+    expect(picture.panel("Log").get_by_label("Socket")).to_have_value("count")
+
+
 def test_panel_stands_below_where_there_is_no_room_beside_or_a_person_wants_it_there(editor_page):
     picture = editor_page("six", size=(1100, 700))
     picture.card("report").locator(".ec-name").dblclick()

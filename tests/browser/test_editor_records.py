@@ -230,6 +230,9 @@ def test_metrics_are_a_table_of_all_and_charts_of_one(recorded, records):
     expect(row).to_contain_text("6,950")
     expect(row).to_contain_text("99 failed")
     expect(panel.get_by_role("group", name="Nodes").get_by_role("row")).to_have_count(2)
+    # no column is cut
+    box = panel.get_by_role("group", name="Sockets")
+    assert box.evaluate("box => box.scrollWidth - box.clientWidth") == 0
     panel.get_by_role("button", name="Charts of socket load").click()
     panel = picture.panel("Metrics of socket load")
     expect(panel.get_by_role("img")).to_have_count(6)

@@ -233,6 +233,24 @@ def test_axe_finds_no_violation_with_values_of_every_kind(editor_page, axe, them
     assert violations(picture, axe) == []
 
 
+ROWS = """() => { const frame = document.querySelector('.ec-last-look .ec-frame');
+    const within = frame.closest('.ec-last-look').getBoundingClientRect();
+    const frames = frame.getBoundingClientRect(), end = Math.min(within.bottom, frames.bottom);
+    return [...frame.querySelectorAll('tr')].map(row => row.getBoundingClientRect())
+        .map(({top, bottom}) => Math.max(0, end - top) / (bottom - top)).map(part => Math.min(1, part)) }"""
+
+
+def test_table_on_a_card_has_whole_rows_alone(editor_page):
+    picture = editor_page("six")
+    picture.gives("total", [{"word": word, "n": 1} for word in "abcd"])
+    expect(picture.last("total").locator("table")).to_be_visible()
+    for _ in range(3):
+        rows = picture.page.evaluate(ROWS)
+        assert [round(part) for part in rows[:2]] == [1, 1]
+        assert [part for part in rows if 0.05 < part < 0.95] == []
+        picture.button("Zoom in").click()
+
+
 # -- running, failing ----------------------------------------------------------
 def test_running_and_failed_are_both_seen(editor_page):
     picture = editor_page()

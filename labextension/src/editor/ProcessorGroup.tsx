@@ -9,6 +9,7 @@ import { pause } from './edits';
 import { Icon } from './icons';
 import type { GroupNode } from './scene';
 import { isFar, useGraph, useNodeText, useProcessor, useView, type Store } from './store';
+import { showPlace } from './views';
 import { placeId } from './wiring';
 import { nodeState, short } from './words';
 
@@ -57,7 +58,7 @@ export const ProcessorGroup = memo(function ProcessorGroup({ data, selected }: N
       data-place={placeId({ kind: 'processor', processor: name })}
       tabIndex={-1}
     >
-      <div className="ec-group-title" onDoubleClick={() => store.set({ panel: { kind: 'processor', processor: name } })}>
+      <div className="ec-group-title" onDoubleClick={() => showPlace(store, { kind: 'processor', processor: name })}>
         <b className="ec-name" title={`processor ${name}`}>
           {name}
         </b>

@@ -17,6 +17,7 @@ import { cardHandles, type CardNode } from './scene';
 import { FAR_AWAY, useCounts, useCountsText, useGraph, usePulse, useRate, useView } from './store';
 import type { Parameter, Socket, SocketCounts } from './types';
 import { feeding, outputType, placeId, ports } from './wiring';
+import { showPlace } from './views';
 import { duration, rate, short, stateOf, stateText, ticking, waitingAt } from './words';
 
 const COUNTED = ['asked', 'delayed', 'queued', 'running', 'done', 'failed'] as const;
@@ -49,7 +50,7 @@ export const SocketCard = memo(function SocketCard({ data, selected }: NodeProps
       tabIndex={-1}
       {...(far
         ? { title: `${name}: ${aside || state}${failed && state !== 'failed' ? `, ${failed} failed` : ''}` }
-        : { onDoubleClick: () => store.set({ panel: place }) })}
+        : { onDoubleClick: () => showPlace(store, place) })}
     >
       {detail === 'far' && <b>{name}</b>}
       {detail === 'far' && !QUIET.has(state) && <Icon name={state} />}

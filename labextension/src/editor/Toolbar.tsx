@@ -9,8 +9,8 @@ import { inLab, inTab, openTab } from './lab';
 import { usePast } from './past';
 import { fullScreen } from './saving';
 import { useGraph, useLife, useNodes, useView, type Panel } from './store';
-import { showLog, showMetrics, showRates } from './views';
-import { placeId, type Place } from './wiring';
+import { showLog, showMetrics, showPlace, showRates } from './views';
+import { placeId } from './wiring';
 import { nodeState, usage } from './words';
 
 interface ButtonProps {
@@ -112,13 +112,13 @@ function Nodes(): JSX.Element {
       <ul aria-label="Nodes">
         {nodes.map(node => {
           const state = nodeState(node);
-          const place: Place = { kind: 'node', node: node.name };
+          const place = { kind: 'node', node: node.name } as const;
           return (
             // a click on the button comes up to here
             <li
               key={node.name}
               title={`node ${node.name}: ${usage(node)} CPUs in use, ${state}`}
-              onClick={() => store.set({ panel: place })}
+              onClick={() => showPlace(store, place)}
             >
               <button className="ec-plain" aria-label={`Node ${node.name}: ${state}`} data-place={placeId(place)}>
                 {node.name}

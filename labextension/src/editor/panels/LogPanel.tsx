@@ -4,6 +4,7 @@ import { useCallback, useEffect, useLayoutEffect, useRef, useState, type JSX } f
 import { useStore } from '../context';
 import { Icon, type IconName } from '../icons';
 import { useGraph, useLife, type Panel } from '../store';
+import { showPlace } from '../views';
 import { capital, seconds } from '../words';
 import { before, earlier, first, linesOf, since, type Level, type Line, type Pages, type Place, type Told } from './pages';
 
@@ -215,7 +216,7 @@ function LogLine({ line }: { line: Line }): JSX.Element {
       </span>
       <span className="ec-whose">
         {socket && (
-          <button className="ec-link" title={`Socket ${socket}`} onClick={() => store.set({ panel: { kind: 'socket', socket } })}>
+          <button className="ec-link" title={`Socket ${socket}`} onClick={() => showPlace(store, { kind: 'socket', socket })}>
             {socket}
           </button>
         )}

@@ -110,13 +110,15 @@ function Table({ title, rows }: { title: string; rows: Row[] }): JSX.Element {
                   {row.name}
                 </button>
               </th>
-              <td>
-                <Pulse points={row.pulse ?? []} /> {row.ended.toLocaleString('en')}
-                {row.failed > 0 && <span className="ec-is-failed"> · {row.failed.toLocaleString('en')} failed</span>}
+              <td className="ec-several">
+                <Pulse points={row.pulse ?? []} /> <span>{row.ended.toLocaleString('en')}</span>{' '}
+                {row.failed > 0 && <span className="ec-is-failed">· {row.failed.toLocaleString('en')} failed</span>}
               </td>
               <td>{rate(row.per_second)}</td>
-              <td>{row.p50 === null ? '–' : `${duration(row.p50)} · ${duration(row.p95)}`}</td>
-              <td>{row.of === 'node' ? '–' : `${amount(row.queued)} · ${amount(row.most_queued)}`}</td>
+              <td className="ec-several">{row.p50 === null ? '–' : <Two of={[duration(row.p50), duration(row.p95)]} />}</td>
+              <td className="ec-several">
+                {row.of === 'node' ? '–' : <Two of={[amount(row.queued), amount(row.most_queued)]} />}
+              </td>
               <td>{amount(row.cpu)}</td>
               <td>{row.memory ? bytes(row.memory) : '–'}</td>
             </tr>
@@ -124,6 +126,14 @@ function Table({ title, rows }: { title: string; rows: Row[] }): JSX.Element {
         </tbody>
       </table>
     </div>
+  );
+}
+
+function Two({ of: [one, two] }: { of: [string, string] }): JSX.Element {
+  return (
+    <>
+      <span>{one}</span> <span>· {two}</span>
+    </>
   );
 }
 

@@ -4,6 +4,7 @@ import { useEffect, useId, useRef, useState, type JSX, type ReactNode } from 're
 import { placeName } from '../choices';
 import { useStore } from '../context';
 import { Icon } from '../icons';
+import { remember } from '../remembered';
 import type { Panel } from '../store';
 import { AddNodePanel, AddPanel, FixPanel, RenamePanel, RunPanel } from './forms';
 import { CodePanel, HelpPanel, HistoryPanel } from './texts';
@@ -20,7 +21,7 @@ import { SourcePanel } from './SourcePanel';
 import { Splitter, type Side } from './Splitter';
 import { StoryPanel } from './StoryPanel';
 import { TabRow, tabId } from './TabRow';
-import { tabOf, tabsOf } from './tabs';
+import { aboutOf, tabOf, tabsOf } from './tabs';
 import { TimelinePanel } from './TimelinePanel';
 import { ValuesPanel } from './ValuesPanel';
 import { WaitingPanel } from './WaitingPanel';
@@ -137,6 +138,11 @@ export function PanelBox({ panel, side, turn }: { panel: Panel; side: Side; turn
     const first = box.current!.querySelector<HTMLElement>('[data-first]') ?? box.current!;
     first.focus({ preventScroll: true });
   }, [heading]);
+  const here = tabs.find(tab => tab.panel.kind === panel.kind)?.text;
+  const about = aboutOf(tabs);
+  useEffect(() => {
+    if (here && about) remember(`panel-tab-${about}`, here);
+  }, [here, about]);
   useEffect(
     () => () => {
       const place = before?.dataset['place'];

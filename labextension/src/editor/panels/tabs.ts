@@ -26,6 +26,12 @@ const KINDS: Partial<Record<Panel['kind'], string>> = {
   node: 'Options'
 };
 
+/** What tabs are of, where that has options of its own. */
+export function aboutOf(tabs: Tab[]): Panel['kind'] | null {
+  const last = tabs.at(-1);
+  return last?.text === 'Options' ? last.panel.kind : null;
+}
+
 /** The text of the tab that a panel stands under. */
 export const tabOf = (panel: Panel): string | undefined => KINDS[panel.kind];
 
