@@ -8,6 +8,9 @@ from typing import Any
 LOCAL = "local"
 """Name of the node that is this machine."""
 
+REUSED = "cache"
+"""Where calls ran whose result was there already: the name of no node."""
+
 MAIN = "main"
 """Name of the processor that is always there."""
 
@@ -176,6 +179,8 @@ class Socket:
         Of what waits for a CPU, calls of a higher one start first.
     rate : str or None
         How often a call may start, such as ``"10/s"``.
+    cache : str or None
+        Which results are kept to be used again: ``"always"``, ``"shared"``, ``"600s"`` or ``"1000B"``.
     """
 
     id: int
@@ -201,6 +206,7 @@ class Socket:
     key: Condition | None = None
     priority: int = 0
     rate: str | None = None
+    cache: str | None = None
 
 
 FUNCTIONS = ("when", "pick")

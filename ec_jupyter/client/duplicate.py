@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 Record = dict[str, Any]
 
 _TASK = ("identity", "sha256", "signature", "source", "file", "captured", "generator", "ask", "written", "outputs")
-_OPTIONS = ("threads", "retries", "backoff", "timeout", "once", "fresh", "memory", "priority", "rate", "wait", "hold")
+_OPTIONS = (
+    "threads", "retries", "backoff", "timeout", "once", "fresh", "memory", "priority", "rate", "cache", "wait", "hold",
+)  # fmt: skip
 _NODE = ("name", "host", "cpus", "python", "ssh", "lease", "requirements", "kind", "tls")
 
 

@@ -30,7 +30,7 @@ from ec_jupyter.flow.placement import Holdings
 from ec_jupyter.flow.states import Event, States
 from ec_jupyter.flow.tag import Tag, to_text
 from ec_jupyter.flow.topology import Topology
-from ec_jupyter.model import LOCAL, Plug, Processor
+from ec_jupyter.model import LOCAL, REUSED, Plug, Processor
 from ec_jupyter.nodes.codec import values_of
 from ec_jupyter.wire import Call, Outcome, Value
 
@@ -86,6 +86,7 @@ class Core:
         self.dispatch = Dispatch()
         self.held = Holdings()
         self.reachable: Callable[[Processor], bool] = lambda processor: True
+        self.attempted: Callable[[Job, Outcome], None] = lambda job, outcome: None
         self.miss: Callable[[Iterable[str]], None] = lambda files: None
         self.stop: Callable[[int], None] = lambda request: None
         self.absorb: Callable[[], bool] = lambda: False
@@ -280,7 +281,10 @@ class Core:
         job = self.current(outcome.request, outcome.attempt)
         if job is None:
             self.late(outcome)
-        elif outcome.state == "failed":
+            return
+        if job.socket in self.topology.cached:
+            self.attempted(job, outcome)
+        if outcome.state == "failed":
             self._failed(job, outcome)
         else:
             self._done(job, outcome)
@@ -293,6 +297,12 @@ class Core:
         stored = self._result(job, outcome.value) if outcome.value is not None else None
         self.end(job, event or ("finished" if outcome.state == "done" else "skipped"), stored, outcome=outcome)
         self._go_on(job, stored, outcome)
+
+    def reused(self, job: Job, value: Value, whose: str) -> None:
+        """The result of an earlier call is that of a request too, which no worker gets."""
+        job.task, job.node = self.topology.sockets[job.socket].task, REUSED
+        self.journal.add("add_event", (self.now, "reused", str(job.id), f"the result of {whose}"))
+        self._done(job, Outcome(job.id, job.attempt, "done", value))
 
     def answered(self, job: Job, value: Value) -> None:
         """A person said what the result of a request is that no worker has."""

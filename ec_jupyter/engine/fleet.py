@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.engine import records
 from ec_jupyter.engine.bounds import Bounds
+from ec_jupyter.engine.cache import Cache
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.login_prompts import LoginPrompts
 from ec_jupyter.engine.member import Member
@@ -87,10 +88,14 @@ class Fleet:
         self.members: dict[str, Member] = {LOCAL: Member(LOCAL, local, None, ready=True, known=True)}
         self.work_stealing = WorkStealing(core, self.members, self.spots, self.recall)
         self.locator = ValueLocator(core, self.members, self.spots, clock)
-        self.bounds = Bounds(core)
-        self._starts = Starts(core, self.members, self.locator, quarantine, clock, self.bounds, self.spots, self.lent)
+        self.bounds, self.cache = Bounds(core), Cache(core)
+        self._starts = Starts(
+            core, self.members, self.locator, quarantine, clock, self.bounds, self.cache,
+            spots=self.spots, lent=self.lent,
+        )  # fmt: skip
         self.prompts = LoginPrompts(self.members)
         self.core.reachable, self.core.stop, self.core.miss = self._reachable, self.cancel, self.locator.miss
+        self.core.attempted = self.cache.ended
         self._home, self._opener, self._local = home, opener, local
         self._tasks = Tasks(self._failed)
         self._leaving: set[asyncio.Task[None]] = set()

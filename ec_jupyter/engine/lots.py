@@ -92,7 +92,8 @@ def start(core: Core, requests: Sequence[int], node: str) -> list[Call]:
 def _together(core: Core, lot: JobLot) -> bool:
     """Whether requests of a lot may start as one: nothing of them has to be known to the next engine."""
     socket = core.topology.sockets[lot.socket]
-    return not socket.once and lot.task in (0, socket.task) and not core.suspects.exact
+    plain = not socket.once and socket.id not in core.topology.cached
+    return plain and lot.task in (0, socket.task) and not core.suspects.exact
 
 
 def _calls(core: Core, lot: JobLot, requests: Sequence[int]) -> list[Call]:

@@ -29,6 +29,8 @@ from ec_jupyter.errors import (
     FrameError,
     PythonMismatchError,
     RequestNotFoundError,
+    SocketNotFoundError,
+    by_name,
     defect,
     from_wire,
     to_wire,
@@ -398,6 +400,12 @@ class Rpc:
         files, size = rerun.collect(self.core, self.fleet.locator, self.clients.ids)
         client.reply({"files": files, "bytes": size}, to=header)
 
+    def _clear_cache(self, client: Connection, header: Header, buffers: Buffers) -> None:
+        names = self.core.topology.names
+        sockets = [by_name(names, name, SocketNotFoundError) for name in header["sockets"]]
+        results, size = self.fleet.cache.clear(sockets or list(self.core.topology.sockets))
+        client.reply({"results": results, "bytes": size}, to=header)
+
     def _clear(self, client: Connection, header: Header, buffers: Buffers) -> None:
         rerun.clear(self.core, self.fleet)
         self.clients.watchers.clear()
@@ -447,6 +455,7 @@ _ACTIONS: dict[str, Action] = {
     "replay": Rpc._replay,
     "notify": Rpc._notify,
     "gc": Rpc._gc,
+    "clear_cache": Rpc._clear_cache,
     "clear": Rpc._clear,
     "stop": Rpc._stop,
     "ping": Rpc._ping,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 
 from ec_jupyter.engine import lots, recovery
 from ec_jupyter.engine.bounds import Bounds
+from ec_jupyter.engine.cache import Cache
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.member import Member
 from ec_jupyter.engine.parts import Clock
@@ -36,13 +37,15 @@ class Starts:
         The loop.
     bounds : Bounds
         How many calls of each socket may start.
+    cache : Cache
+        Results that need not be made anew.
     spots : callable
         The nodes that take calls of a processor.
     lent : callable
         CPUs that each node lends.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it asks, by name
         self,
         core: Core,
         members: Mapping[str, Member],
@@ -50,11 +53,13 @@ class Starts:
         quarantine: Quarantine,
         clock: Clock,
         bounds: Bounds,
+        cache: Cache,
+        *,
         spots: Callable[[Processor], list[Spot]],
         lent: Callable[[], dict[str, int]],
     ) -> None:
         self._core, self._members, self._locator = core, members, locator
-        self._quarantine, self._clock, self._bounds = quarantine, clock, bounds
+        self._quarantine, self._clock, self._bounds, self._cache = quarantine, clock, bounds, cache
         self._spots, self._lent = spots, lent
 
     def everywhere(self) -> None:
@@ -149,6 +154,12 @@ class Starts:
 
     def _give(self, processor: str, placed: dict[str, list[int]]) -> None:
         core, locator = self._core, self._locator
+        if core.topology.cached:
+            wanted = placed
+            placed = {node: self._cache.left(some) for node, some in placed.items()}
+            if placed != wanted:
+                # what has ended is written down, and what it leads to begins
+                self._clock.schedule()
         if locator.files:
             placed = {node: [r for r in some if locator.usable(core.jobs[r], node)] for node, some in placed.items()}
         calls = {node: lots.start(core, requests, node) for node, requests in placed.items()}

@@ -13,7 +13,7 @@ from ec_jupyter.model import Condition, Socket, Task
 JOINS = ("run", "zip", "latest")
 
 
-OF_CALLS = ("threads", "retries", "once", "fresh", "memory", "priority", "rate")
+OF_CALLS = ("threads", "retries", "once", "fresh", "memory", "priority", "rate", "cache")
 """Options that say how a worker runs a call: no worker runs one that asks a person."""
 
 
@@ -79,6 +79,8 @@ def _without_gone(socket: Socket, task: Task) -> tuple[Socket, list[str]]:
 
 def _check_together(socket: Socket, task: Task) -> None:
     name = repr(socket.name)
+    if socket.cache and task.generator:
+        raise DeclarationError(f"socket {name}: cache= keeps a result, and a generator has none; leave it out")
     if socket.join == "latest" and socket.wait is not None:
         raise DeclarationError(f"socket {name}: wait= has no meaning with join='latest', where the newest stays")
     if socket.on and socket.join != "latest":

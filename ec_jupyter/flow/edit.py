@@ -32,8 +32,8 @@ from ec_jupyter.model import LOCAL, MAIN, POSITIONAL, Condition, Fixed, Note, Pa
 SAID = 4
 """How many names the history lists."""
 
-LIMITS = ("timeout", "memory", "rate")  # None takes them away
-OPTIONS = ("threads", "retries", "backoff", "timeout", "once", "fresh", "memory", "priority", "rate")
+LIMITS = ("timeout", "memory", "rate", "cache")  # None takes them away
+OPTIONS = ("threads", "retries", "backoff", "timeout", "once", "fresh", "memory", "priority", "rate", "cache")
 
 
 def edit(topology: Topology, changes: list[Change], new_id: Callable[[], int], limits: Limits) -> Edited:

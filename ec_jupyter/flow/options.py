@@ -12,6 +12,7 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ec_jupyter.errors import ArgumentsError, DeclarationError, nearest
+from ec_jupyter.flow.caching import ALWAYS, SHARED
 from ec_jupyter.flow.rate import per_second
 
 MOST_CPUS = 1_000_000
@@ -176,6 +177,16 @@ def _rate(value: Any) -> str:
     return "".join(str(value).split())
 
 
+def _cache(value: Any) -> str | None:
+    if value is False:
+        return None
+    if value is True or value in (ALWAYS, SHARED):
+        return SHARED if value == SHARED else ALWAYS
+    if isinstance(value, str) and value.rstrip().upper().endswith("B"):
+        return f"{_size(value)}B"
+    return f"{_span(zero=False)(value):g}s"
+
+
 def _flag(value: Any) -> bool:
     if value not in (True, False):
         raise ValueError
@@ -273,6 +284,9 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "fresh": _FLAG,
         "priority": PRIORITY,
         "rate": Option("a text such as '10/s', '90/m', '5/h' or '1/30s', or None for no limit", _rate, none=True),
+        "cache": Option(
+            "True, 'shared', a time such as '7d' or a size such as '2 GB'; False for nothing", _cache, none=True
+        ),
         "on": _NAMES,
         "hold": _NAMES,
     },

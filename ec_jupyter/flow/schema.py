@@ -298,6 +298,7 @@ FRAMES: dict[str, tuple[Fields, Fields]] = {
         {},
     ),
     "gc": ({}, {}),
+    "clear_cache": ({"sockets": NAMES}, {}),
     "clear": ({}, _BY),
     "stop": ({}, {}),
     "ping": ({}, {}),

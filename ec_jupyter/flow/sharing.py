@@ -9,7 +9,7 @@ from typing import Any
 from ec_jupyter.errors import DeclarationError, NodeNotFoundError, ProcessorNotFoundError, WiringError, by_name
 from ec_jupyter.flow.draft import Change, Draft, check_name
 from ec_jupyter.flow.placement import caps
-from ec_jupyter.model import LOCAL, MAIN, Node, Processor, Socket
+from ec_jupyter.model import LOCAL, MAIN, REUSED, Node, Processor, Socket
 
 _NODE_WORDS = ("host", "cpus", "python", "ssh", "ask", "lease", "requirements", "kind", "tls")
 
@@ -151,6 +151,8 @@ def node(draft: Draft, change: Change) -> None:
     name = check_name("node", change["name"])
     if name == LOCAL:
         raise DeclarationError("node 'local' is this machine, and there already; its CPUs: %config EC.cpus = N")
+    if name == REUSED:
+        raise DeclarationError(f"{name!r} says of a call that its result was there already; give the node another name")
     old = draft.topology.nodes.get(name) or Node(name, name)
     given = {k: change[k] for k in _NODE_WORDS if k in change and (change[k] is not None or k == "cpus")}
     for word in ("ssh", "requirements", "tls"):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from ec_jupyter.flow.caching import Cached, cached
 from ec_jupyter.flow.rate import per_second
 from ec_jupyter.flow.tag import Path, Tag, path
 from ec_jupyter.model import MAIN, Node, Note, Plug, Processor, Schedule, Socket, Task
@@ -91,6 +92,21 @@ class Topology:
     def rates(self) -> dict[int, float]:
         """How many calls of a socket may start in a second; of those where that is bounded."""
         return {s.id: per_second(s.rate) for s in self.sockets.values() if s.rate}
+
+    @cached_property
+    def cached(self) -> dict[int, Cached]:
+        """Which results of sockets are used again; of those of which any are."""
+        found = {s.id: cached(s, self.tasks[s.task], self._nodes(s)) for s in self.sockets.values() if s.cache}
+        return {socket: kept for socket, kept in found.items() if kept is not None}
+
+    def kept(self, socket: int) -> list[Cached]:
+        """Which results of a socket may have been kept, of any version of its task."""
+        record = self.sockets[socket]
+        found = [cached(record, task, self._nodes(record)) for task in self.tasks.values() if task.socket == socket]
+        return [kept for kept in found if kept is not None]
+
+    def _nodes(self, socket: Socket) -> list[Node]:
+        return [self.nodes[name] for name in self.processor(socket.id).nodes if name in self.nodes]
 
     @cached_property
     def live(self) -> list[Plug]:

@@ -349,6 +349,14 @@ class Calls(Queries):
         reply, _ = self._client.ask("gc", timeout=None)
         return {"files": reply["files"], "bytes": reply["bytes"]}
 
+    def clear_cache(self, *sockets: str | Socket | Callable[..., Any]) -> dict[str, int]:
+        """Forget the results that `cache=` has kept, of the sockets named or of all; how many, and their bytes.
+
+        Calls made from then on are run. Of ``cache="shared"``, other flows lose them as well; results of requests stay.
+        """
+        reply, _ = self._client.ask("clear_cache", {"sockets": [self._in_force(one) for one in sockets]}, timeout=None)
+        return {"results": reply["results"], "bytes": reply["bytes"]}
+
     def clear(self) -> None:
         """Empty the flow: every request and waiting value goes, the wiring stays."""
         self._client.ask("clear", _BY, timeout=None)

@@ -245,6 +245,12 @@ class FlowMagics(WiringMagics):
         """The very arguments of a call, loaded in this kernel."""
         return flow.recall(self._target(given))
 
+    @flow_magic
+    @argument("sockets", nargs="*", help="sockets; all if none is named")
+    def ec_clear_cache(self, flow: Flow, given: Namespace) -> dict[str, int]:
+        """Forget the results that --cache has kept; calls made from then on are run."""
+        return flow.clear_cache(*given.sockets)
+
     @magic_arguments("ec_stop")
     @of_flow
     @line_magic

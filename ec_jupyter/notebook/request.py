@@ -13,6 +13,7 @@ from ec_jupyter.client.waits import Deadline, awaited, until
 from ec_jupyter.errors import EcError
 from ec_jupyter.flow.columns import unpacked
 from ec_jupyter.flow.states import ASKED, DELAYED
+from ec_jupyter.model import REUSED
 from ec_jupyter.notebook.outcome import error_of, value_of
 from ec_jupyter.notebook.parts import Part
 from ec_jupyter.notebook.rendering import going_on
@@ -234,8 +235,13 @@ class Request(Part):
         return revision
 
     @property
+    def reused(self) -> bool:
+        """Whether its result was there already, by ``cache=``: no worker has run it."""
+        return self.node == REUSED
+
+    @property
     def node(self) -> str | None:
-        """Node that ran it."""
+        """Node that ran it; ``"cache"``: none, its result was there already."""
         node: str | None = self.row()["node"]
         return node
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, overload
 
@@ -62,6 +63,10 @@ class SocketOptions(TypedDict, total=False):
     rate : str or None
         How often a call may start (no limit): ``"10/s"``, ``"90/m"``, ``"5/h"``, ``"1/30s"``; evenly, so that no more
         than ten start in any second. A retry counts, and so does what an engine before this one has started.
+    cache : bool, str, float, timedelta or None
+        Results that are used again, for calls with the same arguments of the same code (its values that it took along
+        and its nodes' packages included): True, for so many seconds or ``"7d"``, up to a size such as ``"2 GB"``, or
+        ``"shared"`` with all your flows. False ends that. `Flow.clear_cache` forgets them.
     join : str
         How values find each other: by ``"run"`` (the default), ``"zip"`` (in order of arrival, whatever their
         runs) or ``"latest"`` (each arrival makes a call with the newest of the others).
@@ -90,6 +95,7 @@ class SocketOptions(TypedDict, total=False):
     memory: int | str | None
     priority: int
     rate: str | None
+    cache: bool | str | float | timedelta | None
     join: str
     on: Sequence[str]
     hold: Sequence[str]

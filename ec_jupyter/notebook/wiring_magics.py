@@ -93,6 +93,10 @@ class WiringMagics(Magics):
     @argument("--fresh", action="store_true", default=None, help="a process of its own for each call")
     @argument("--priority", type=int, metavar="N", help="calls of a higher one start first, from -100 to 100 (0)")
     @argument("--rate", metavar="N/TIME", help="how often a call may start, as 10/s, 90/m or 1/30s (no limit)")
+    @argument(
+        "--cache", nargs="?", const=True, metavar="HOW",
+        help="use results again, for the same arguments and code: always, or for 7d, up to 2GB, or shared by all flows",
+    )  # fmt: skip
     @argument("--join", choices=JOINS, help="how values find each other (run)")
     @argument("--on", metavar="ARG,ARG", help="with --join latest: arguments whose arrivals make calls (all)")
     @argument("--hold", metavar="ARG,ARG", help="arguments whose newest value serves every later call")

@@ -32,6 +32,7 @@ export const graph: Graph = sent({
    "memory": null,
    "priority": 0,
    "rate": null,
+   "cache": null,
    "fixed": {},
    "box": [
     20,
@@ -74,6 +75,7 @@ export const graph: Graph = sent({
    "memory": null,
    "priority": 0,
    "rate": null,
+   "cache": null,
    "fixed": {},
    "box": [
     352,
@@ -123,6 +125,7 @@ export const graph: Graph = sent({
    "memory": null,
    "priority": 0,
    "rate": null,
+   "cache": null,
    "fixed": {},
    "box": [
     684,
@@ -172,6 +175,7 @@ export const graph: Graph = sent({
    "memory": null,
    "priority": 0,
    "rate": null,
+   "cache": null,
    "fixed": {},
    "box": [
     20,
@@ -245,7 +249,7 @@ export const graph: Graph = sent({
    "cron": null,
    "zone": null,
    "missed": "once",
-   "since": 1795947107.027936,
+   "since": 1795948082.1149764,
    "text": "every 5m"
   }
  ]
@@ -255,7 +259,7 @@ export const graph: Graph = sent({
 export const metrics: Metrics & { sockets: Record<string, Required<SocketCounts>> } = sent({
  "seq": 1,
  "full": true,
- "time": 1795947107.0314934,
+ "time": 1795948082.1188111,
  "sockets": {
   "load": {
    "waiting": 0,
@@ -334,7 +338,7 @@ export const metrics: Metrics & { sockets: Record<string, Required<SocketCounts>
  },
  "nodes": [
   {
-   "since": 1795947107.0220134,
+   "since": 1795948082.1087406,
    "error": null,
    "type": null,
    "host": "vm",
@@ -342,7 +346,7 @@ export const metrics: Metrics & { sockets: Record<string, Required<SocketCounts>
    "version": "0.1.0",
    "round_trip": null,
    "memory": {
-    "used": 1073741824,
+    "used": 872415232,
     "total": 25276502016
    },
    "others": 0,

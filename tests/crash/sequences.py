@@ -15,7 +15,7 @@ SOCKETS = ("a", "b", "c", "join")
 OPTIONS: tuple[dict[str, Any], ...] = (
     {}, {}, {}, {"wait": 0.05}, {"wait": None}, {"join": "zip"}, {"join": "latest"}, {"join": "run"}, {"retries": 1},
     {"processor": "pool", "cpus": 1}, {"once": True}, {"hold": ["one"]}, {"hold": []}, {"priority": 3},
-    {"priority": -1}, {"rate": "500/s"}, {"rate": None},
+    {"priority": -1}, {"rate": "500/s"}, {"rate": None}, {"cache": "always"}, {"cache": None},
 )  # fmt: skip
 
 

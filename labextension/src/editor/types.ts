@@ -63,6 +63,8 @@ export interface Socket {
   priority?: number;
   /** How often a call may start, such as "10/s". */
   rate?: string | null;
+  /** Which results are used again: always, shared, or a time or size. */
+  cache?: string | null;
   fixed: Record<string, { type: string; text: string }>;
   /** Text of what its arguments join by, where that is a key. */
   key?: string | null;

@@ -29,6 +29,7 @@ export function SocketPanel({ name }: { name: string }): JSX.Element {
         retries{socket.timeout !== null && ` · at most ${socket.timeout} s`}
         {!!socket.priority && ` · priority ${socket.priority}`}
         {socket.rate && ` · at most ${socket.rate}`}
+        {socket.cache && ` · results used again: ${socket.cache}`}
       </p>
       {counts.aside && <p className="ec-warn">{counts.aside}</p>}
       {task.parked && <p className="ec-warn">Parked: run its cell again, for the Python of this flow has changed.</p>}

@@ -1,0 +1,65 @@
+"""What results of a socket are kept to be used again: how long, how much of them, and for which calls. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ec_jupyter.model import Node, Socket, Task
+from ec_jupyter.wire import CallSpec
+
+ALWAYS = "always"
+"""What `cache` is where results are kept for good."""
+
+SHARED = "shared"
+"""What `cache` is where all flows of a person share the results."""
+
+
+@dataclass(frozen=True)
+class Cached:
+    """What is kept of one socket's results.
+
+    Attributes
+    ----------
+    code : str
+        What results share that may stand for each other: of one task, with what it captured, in one environment.
+    shared : bool
+        Other flows find them.
+    seconds : float or None
+        How old a result may be.
+    bytes : int or None
+        How much is kept; what was used longest ago goes first.
+    """
+
+    code: str
+    shared: bool = False
+    seconds: float | None = None
+    bytes: int | None = None
+
+
+def cached(socket: Socket, task: Task, nodes: Iterable[Node]) -> Cached | None:
+    """What is kept of a socket's results; None: nothing."""
+    text = socket.cache
+    if text is None:
+        return None
+    packages = sorted({package for node in nodes for package in node.requirements})
+    code = _digest([json.dumps([task.identity, task.python, packages]).encode()])
+    if text in (ALWAYS, SHARED):
+        return Cached(code, text == SHARED)
+    return Cached(code, bytes=int(text[:-1])) if text.endswith("B") else Cached(code, seconds=float(text[:-1]))
+
+
+def key(spec: CallSpec, counts: Sequence[int] | None, values: Iterable[bytes]) -> str:
+    """What calls of one task share that have the same arguments, pickled alike."""
+    return _digest([json.dumps([spec.shape, counts]).encode(), *values])
+
+
+def _digest(parts: Iterable[bytes]) -> str:
+    found: Any = hashlib.blake2b(digest_size=20)
+    for part in parts:
+        found.update(len(part).to_bytes(8, "little"))
+        found.update(part)
+    return str(found.hexdigest())
