@@ -92,7 +92,7 @@ def test_every_extra_of_the_package_is_imported_by_it() -> None:
     code = "\n".join(path.read_text() for path in package.rglob("*.py"))
     # what runs the tests, the front end, the example notebooks and the site is no part of the package
     wanted = [need for name, needs in extras.items() if name not in ("test", "lab", "demo", "docs") for need in needs]
-    assert [need for need in wanted if not re.search(rf"import {re.split('[^a-z]', need)[0]}\b", code)] == []
+    assert [need for need in wanted if not re.search(rf"(import|from) {re.split('[^a-z]', need)[0]}\b", code)] == []
 
 
 def test_the_version_is_the_same_wherever_it_stands() -> None:
