@@ -83,6 +83,7 @@ if TYPE_CHECKING:
     from ec_jupyter.notebook.notices import Notice
     from ec_jupyter.notebook.receipts import Receipt
     from ec_jupyter.notebook.request import Lineage, Request, Run
+    from ec_jupyter.notebook.sleeping import sleep
     from ec_jupyter.notebook.timing import Schedule
     from ec_jupyter.notebook.views import Argument, Plug, Processor, Socket, Task
     from ec_jupyter.notebook.waiting import Question, Waiting
@@ -168,6 +169,7 @@ __all__ = [
     "load_ipython_extension",
     "out",
     "progress",
+    "sleep",
     "socket",
     "unload_ipython_extension",
 ]
@@ -190,6 +192,7 @@ _PLACES = {
     "Waiting": "notebook.waiting",
     "ask": "notebook.asking",
     "load": "notebook.loading",
+    "sleep": "notebook.sleeping",
 }
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -233,7 +236,7 @@ if TYPE_CHECKING:
 
     @overload
     def socket(  # type: ignore[overload-overlap]
-        task: ask, /, name: str, *, flow: Flow | str | None = None, **options: Unpack[SocketOptions]
+        task: ask | sleep, /, name: str, *, flow: Flow | str | None = None, **options: Unpack[SocketOptions]
     ) -> Socket: ...
     @overload
     def socket(
@@ -251,8 +254,9 @@ def socket(task: Any = None, /, name: str | None = None, *, flow: Any = None, **
 
     Parameters
     ----------
-    task : function, ask or str, optional
-        The task; or the name, where this stands above the function. Of what asks a person the socket is returned.
+    task : function, ask, sleep or str, optional
+        The task; or the name, where this stands above the function. Of what no worker runs (`ask`, `sleep`) the socket
+        is returned.
     name : str, optional
         Name of the socket; the function's own if left out.
     flow : Flow or str, optional

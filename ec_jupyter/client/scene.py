@@ -78,7 +78,7 @@ def _socket(name: str, record: Mapping[str, Any], box: Box) -> dict[str, Any]:
         "doc": doc,
         "task": {
             **{key: record["task"].get(key) for key in _TASK},
-            "ask": record["task"].get("ask") or None,
+            "ask": ask if "prompt" in (ask := record["task"].get("ask") or {}) else None,
             "source": lines,
         },
     }

@@ -77,6 +77,8 @@ def _why_not(core: Core, request: int, socket: int, state: str, finished: float 
     if state in ENDED:
         again = "; retry it, and it asks again" if state in ("failed", "cancelled") else ""
         return f"{what} asks no more: it is {state} since {_clock(finished)}{again}"
+    if socket in core.topology.sleeping:
+        return f"{what} asks nobody: it sleeps"
     if state == "waiting":
         return f"{what} does not ask yet: it waits for other arguments"
     return f"{what} asks nobody: a worker has it, or will"

@@ -222,6 +222,11 @@ class Core:
             return False
         return self.reachable(processor) and self.topology.tasks[record.task].python == self.python
 
+    def sleeps(self, socket: int) -> bool:
+        """Whether calls of a socket end by themselves, once their time has come."""
+        stopped = self.topology.sockets[socket].paused or self.topology.processor(socket).paused
+        return socket in self.topology.sleeping and not stopped
+
     def give_back(self, requests: Iterable[int]) -> None:
         """Queue calls again that an agent never started."""
         for request in requests:
@@ -308,6 +313,16 @@ class Core:
         """A person said what the result of a request is that no worker has."""
         job.task = self.topology.sockets[job.socket].task
         self._done(job, Outcome(job.id, job.attempt, "done", value), "answered")
+
+    def slept(self, job: Job) -> None:
+        """The time of a request has come that no worker has: its result is the value that it was given."""
+        job.task = self.topology.sockets[job.socket].task
+        fixed = [self.fixed[one.value] for one in self.topology.sockets[job.socket].fixed.values()]
+        value = [*(values[0] for _, values, _ in job.arguments.values()), *fixed][0]
+        stored = StoredValue(result_id(job.id), value.value, "inline") if fits(value.value) else value
+        outcome = Outcome(job.id, job.attempt, "done", value.value)
+        self.end(job, "answered", stored, outcome=outcome)
+        self._go_on(job, stored, outcome)
 
     def _go_on(self, job: Job, stored: StoredValue | None, outcome: Outcome) -> None:
         """Send on what a call came to that ended well."""
@@ -438,6 +453,9 @@ class Core:
         """A delayed retry may start now."""
         job = self.jobs.get(request)
         if self.delayed.pop(request, None) is not None and job is not None:
+            if job.socket in self.topology.unworked:
+                # its own time begins
+                job.created = self.now
             self.dispatch.push(job.socket, request, self.ranks.get(job.run, 0))
 
     def halt(self, request: int, error: dict[str, Any]) -> None:

@@ -437,7 +437,8 @@ class Engine(Reports):
         core = self.core
         if core.held or core.delayed or core.evaluation.busy or self.fleet.locator.busy:
             return False
-        return not any(core.startable(s) for s, lane in core.dispatch.lanes.items() if lane.members or lane.spilled)
+        busy = (s for s, lane in core.dispatch.lanes.items() if lane.members or lane.spilled)
+        return not any(core.startable(s) or core.sleeps(s) for s in busy)
 
     def _look_idle(self) -> None:
         if self.clients.count or self.schedules.live or not self.idle:

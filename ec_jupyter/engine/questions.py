@@ -1,4 +1,4 @@
-"""Questions to people: requests of sockets that ask stay queued until somebody answers, or their time is over.
+"""Questions to people, and sleeps: requests that no worker runs stay queued until an answer, or their time is over.
 
 Nothing of them is anywhere but in the queue: no worker, no CPU, no engine has to be there while they wait.
 """
@@ -15,7 +15,7 @@ from ec_jupyter.engine.suspects import REQUEST
 
 
 class Questions:
-    """The open questions of a flow that may wait only so long: `timeout=` of their socket.
+    """The open questions of a flow that may wait only so long, `timeout=` of their socket, and its sleeps.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class Questions:
         self._next.clear()
 
     def due(self, now: float) -> None:
-        """Let those fail that nobody has answered in time."""
+        """Let those fail that nobody has answered in time, and those be done that have slept."""
         core = self._core
         if not self.next:
             return
@@ -60,17 +60,22 @@ class Questions:
                 core.suspects.begin(REQUEST, request)
                 job = core.jobs[request]
                 core.dispatch.drop(socket, request)
-                core.fail(job, failures.unanswered(core.topology.sockets[socket]))
+                if socket in core.topology.sleeping:
+                    core.slept(job)
+                else:
+                    core.fail(job, failures.unanswered(core.topology.sockets[socket]))
         core.suspects.end()
 
     def _limited(self) -> Iterator[int]:
         sockets = self._core.topology.sockets
-        return (socket for socket in self._core.topology.asking if sockets[socket].timeout is not None)
+        for socket in self._core.topology.unworked:
+            if self._core.sleeps(socket) or sockets[socket].timeout is not None:
+                yield socket
 
     def _left(self, socket: int) -> Iterator[tuple[int, float]]:
         """Questions of a socket that are in memory, and in how many seconds each is due."""
         core = self._core
-        limit = core.topology.sockets[socket].timeout or 0.0
+        limit = core.topology.sleeping.get(socket) or core.topology.sockets[socket].timeout or 0.0
         for request in core.dispatch.lanes[socket].members:
             found: Any = core.jobs.peek(request)
             # never longer than it may take, wherever the wall clock has been set meanwhile

@@ -93,7 +93,7 @@ def _check_together(socket: Socket, task: Task) -> None:
 
 
 def check_asking(socket: Socket, task: Task) -> None:
-    """Refuse options of calls for a socket that asks a person.
+    """Refuse options of calls for a socket that asks a person, or sleeps.
 
     Raises
     ------
@@ -101,7 +101,11 @@ def check_asking(socket: Socket, task: Task) -> None:
         One of them is given.
     """
     usual = {option.name: option.default for option in fields(Socket)}
-    wrong = [word for word in OF_CALLS if task.ask and getattr(socket, word) != usual[word]]
+    sleeps = "sleep" in task.ask
+    words = OF_CALLS if not sleeps else (*OF_CALLS, "timeout")
+    wrong = [word for word in words if task.ask and getattr(socket, word) != usual[word]]
+    if wrong and sleeps:
+        raise DeclarationError(f"socket {socket.name!r} sleeps, so {wrong[0]}= has no meaning: no worker has them")
     if wrong:
         raise DeclarationError(
             f"socket {socket.name!r} asks a person, so {wrong[0]}= has no meaning; "
@@ -141,7 +145,11 @@ def check_gathers(topology: Topology, target: Socket) -> None:
         One gathers into an argument that is matched regardless of run, or carries failures, which have no key.
     """
     target = topology.sockets[target.id]
+    sleeps = "sleep" in topology.task(target.id).ask
     for plug in topology.plugs.values():
+        if sleeps and plug.target == target.id and (plug.gather or plug.on == "error"):
+            what = "a gathered list" if plug.gather else "failures"
+            raise WiringError(f"{target.name!r} sleeps and passes on one value as it is; it does not take {what}")
         if plug.target != target.id or (target.id, plug.argument) not in topology.run_independent:
             continue
         source = topology.sockets[plug.source].name

@@ -122,14 +122,18 @@ def _choices(v: Any) -> bool:
 CHOICES = Kind(f"1 to {MOST_CHOICES} different texts of up to {LONGEST_NAME} characters, or numbers", _choices, ["x"])
 
 
+def _sleeps(v: Any) -> bool:
+    return isinstance(v, dict) and v.keys() == {"sleep"} and TIME.fits(v["sleep"]) and v["sleep"] > 0
+
+
 def _asks(v: Any) -> bool:
-    return v == {} or (
+    return v == {} or _sleeps(v) or (
         isinstance(v, dict) and v.keys() == {"prompt", "choices"} and PROMPT.fits(v["prompt"])
         and (v["choices"] is None or CHOICES.fits(v["choices"]))
     )  # fmt: skip
 
 
-ASK = Kind("a prompt and its choices", _asks, {})
+ASK = Kind("a prompt and its choices, or seconds to sleep", _asks, {})
 _TASK_MORE: dict[str, Kind] = {
     "source": TEXT, "file": TEXT, "captured": _list(TEXT, "a list of names"), "generator": FLAG, "ask": ASK,
     "outputs": _map(TEXT, "types of its result's parts"),

@@ -60,7 +60,7 @@ TRANSITIONS: dict[tuple[str, Event], str] = {
     ("running", "tried again"): "queued",
     ("queued", "finished"): "done",
     ("running", "finished"): "done",
-    # a person has said what its result is; where a worker has it, that is too early or too late
+    # a person has said what its result is, or it has slept; where a worker has it, that is too early or too late
     ("queued", "answered"): "done",
     ("queued", "failed"): "failed",
     ("running", "failed"): "failed",

@@ -11,7 +11,30 @@ from ec_jupyter.flow.options import shown
 from ec_jupyter.flow.schema import CHOICE, CHOICES, PROMPT
 
 
-class ask:  # noqa: N801 - used as a function is: `flow.socket(ec.ask("Approve?"), name="approve")`
+class Unworked:
+    """A task that no worker runs.
+
+    Attributes
+    ----------
+    does : str
+        What its calls do instead, as an error says it.
+    hint : str
+        What names its arguments, as an error says it.
+    """
+
+    does = hint = ""
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What the engine keeps of it."""
+        raise NotImplementedError
+
+    def __call__(self, *values: Any, **named: Any) -> Any:
+        """Do it right here, for trying it out by hand."""
+        raise NotImplementedError
+
+
+class ask(Unworked):  # noqa: N801 - used as a function is: `flow.socket(ec.ask("Approve?"), name="approve")`
     """A task that a person does: a call of its socket waits, on disk, until somebody answers, and then is done.
 
     No worker, no CPU and no engine is taken while it waits. It is answered once: in the picture, by `Flow.answer`, or
@@ -37,6 +60,8 @@ class ask:  # noqa: N801 - used as a function is: `flow.socket(ec.ask("Approve?"
     >>> flow.plug("draft", "approve")
     >>> flow.plug("approve", "publish.decision")
     """
+
+    does, hint = "asks a person", "about= of ec.ask names its arguments"
 
     def __init__(self, prompt: str, choices: Iterable[Any] | None = None, about: str | Iterable[str] = "value") -> None:
         if not PROMPT.fits(prompt):

@@ -22,7 +22,7 @@ from ec_jupyter.errors import DeclarationError, TaskNotPicklableError
 from ec_jupyter.nodes.code import ALIASES, Pickler
 from ec_jupyter.nodes.surroundings import PLAIN, Surroundings
 from ec_jupyter.nodes.worker.invoke import InOrder
-from ec_jupyter.notebook.asking import ask
+from ec_jupyter.notebook.asking import Unworked
 from ec_jupyter.notebook.identity import MISSING, captured, enclosed, functions_of, identity
 from ec_jupyter.notebook.modules import surroundings
 from ec_jupyter.notebook.outputs import outputs
@@ -108,7 +108,7 @@ def ship(task: Callable[..., Any], name: str, given: Given = None, beside: Path 
         "ask": {},
         "outputs": {} if is_generator(task) else outputs(task),
     }
-    if isinstance(task, ask):
+    if isinstance(task, Unworked):
         record |= {"ask": task.record, "source": f"ec.{task!r}"}
     return Shipment(record, blob, taken, dict(around.modules), given, list(_weight(task, name, blob, taken)))
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, overload
 from ec_jupyter.client import names
 from ec_jupyter.client.texts import clock_text, shown
 from ec_jupyter.errors import DeclarationError, ProcessorNotFoundError, WiringError, by_name, nearest
-from ec_jupyter.notebook.asking import ask
+from ec_jupyter.notebook.asking import Unworked
 from ec_jupyter.notebook.conditions import shipped
 from ec_jupyter.notebook.edits import Edit, Editor
 from ec_jupyter.notebook.lookup import Lookup
@@ -115,7 +115,7 @@ class Wiring(Nodes, Lookup):
     # -- declaring -------------------------------------------------------------
     @overload
     def socket(  # type: ignore[overload-overlap]
-        self, task: ask, /, name: str, **options: Unpack[SocketOptions]
+        self, task: Unworked, /, name: str, **options: Unpack[SocketOptions]
     ) -> Socket: ...
     @overload
     def socket(self, task: _F, /, name: str | None = None, **options: Unpack[SocketOptions]) -> _F: ...
@@ -128,8 +128,9 @@ class Wiring(Nodes, Lookup):
 
         Parameters
         ----------
-        task : function, ask or str, optional
-            The task; or the name, where this stands above the function. Of what asks a person the socket is returned.
+        task : function, ask, sleep or str, optional
+            The task; or the name, where this stands above the function. Of what no worker runs (`ec_jupyter.ask`,
+            `ec_jupyter.sleep`) the socket is returned.
         name : str, optional
             Name of the socket; the function's own if left out.
         **options
@@ -144,7 +145,7 @@ class Wiring(Nodes, Lookup):
         """
         if callable(task):
             made = self.declare(task, name, **options)
-            return made if isinstance(task, ask) else task
+            return made if isinstance(task, Unworked) else task
         name = name if task is None else task
 
         def declared(task: _F) -> _F:
@@ -172,13 +173,13 @@ class Wiring(Nodes, Lookup):
         if unknown:
             wrong = min(unknown)
             raise DeclarationError(f"a socket has no option {wrong!r}; {nearest(wrong, SocketOptions.__annotations__)}")
-        if name is None and isinstance(task, ask):
-            raise DeclarationError("a socket that asks needs a name: flow.socket(ec.ask(...), name='approve')")
+        if name is None and isinstance(task, Unworked):
+            raise DeclarationError(f"a socket that {task.does} needs a name: flow.socket(ec.{task!r}, name='...')")
         name = names.socket_name(name or str(getattr(task, "__name__", type(task).__name__)))
         if "processor" in options:
             names.plain_name(options["processor"], "processor")
-        if isinstance(task, ask) and "signature" in options:
-            raise DeclarationError(f"socket {name!r} asks a person; about= of ec.ask names its arguments")
+        if isinstance(task, Unworked) and "signature" in options:
+            raise DeclarationError(f"socket {name!r} {task.does}, so signature= has no meaning; {task.hint}")
         shipment = ship(task, name, options.pop("signature", None), self._values.parent.parent.parent)
         for text in (*shipment.warnings, *self._taken(name, shipment)):
             note(text)

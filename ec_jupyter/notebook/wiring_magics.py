@@ -203,6 +203,25 @@ class WiringMagics(Magics):
 
     @no_var_expand
     @flow_magic
+    @argument("name", help="name of the socket")
+    @argument("time", help="how long its calls wait, as 90s, 5m, 2h or 1d")
+    def ec_sleep(self, flow: Flow, given: Namespace) -> Socket:
+        """Make a socket whose calls wait, without a CPU, and pass on what they got.
+
+        Examples
+        --------
+        ::
+
+            %ec_sleep cool_off 2d
+            %ec_plug draft -> cool_off
+            %ec_plug cool_off -> publish
+        """
+        from ec_jupyter.notebook.sleeping import sleep
+
+        return _told(flow, flow.declare(sleep(given.time), given.name))
+
+    @no_var_expand
+    @flow_magic
     @argument("name", help="letters, digits, '_' and '-'")
     @argument("--cpus", type=int, metavar="N", help="how many CPUs' worth of its calls may run")
     @argument("--memory", metavar="SIZE", help="what a worker of it may hold, as 512MiB or 1GB")

@@ -21,7 +21,7 @@ import psutil
 from ec_jupyter.client.client import Client
 from ec_jupyter.errors import EcError, EngineError
 from ec_jupyter.flow.columns import unpacked
-from ec_jupyter.notebook.asking import ask as asking
+from ec_jupyter.notebook.asking import Unworked
 from ec_jupyter.wire import Value
 
 SECONDS = 60.0  # nothing here takes that long; a claim that is not true by then is false
@@ -293,7 +293,7 @@ def socket_change(
         "identity": digest, "sha256": digest, "source": "", "file": "", "signature": signature,
         "generator": inspect.isgeneratorfunction(function),
     }  # fmt: skip
-    if isinstance(function, asking):
+    if isinstance(function, Unworked):
         task["ask"] = function.record
     return {"op": "socket", "name": name or function.__name__, "blob": 0, "task": task, **options}, blob
 

@@ -83,6 +83,42 @@ def test_a_time_of_day_is_this_machines_unless_it_says_otherwise(timed: Any) -> 
     assert timed.run("flow.submit('echo', 1, at='2090-01-01T00:00+00:00').due") == 3786912000
 
 
+# -- sleeps ------------------------------------------------------------------------
+def test_a_value_sleeps_in_the_wiring_and_goes_on(timed: Any) -> None:
+    made = timed.run("%ec_sleep nap 0.3s")
+    assert repr(made).startswith("<socket nap(value)")
+    timed.run("flow.plug(echo, 'nap'); flow.declare(lambda x: -x, 'after'); flow.plug('nap', 'after')")
+    run = timed.run("flow.submit('echo', 5).run")
+    assert run.results("after", 60) == [-5]
+    timed.run("flow.socket(ec.sleep('2d'), name='nap')")
+    assert timed.run("flow['nap'].task.source") == "ec.sleep(172800)"
+    request = timed.run("flow.submit('nap', 1)")
+    with pytest.raises(TimeoutError, match=r"of 'nap' waits for its time, .*, and has not ended after 0\.2 s"):
+        request.result(0.2)
+    with pytest.raises(TimeoutError, match="is at work after"):
+        timed.run("%ec_wait --timeout 0.2")
+    request.cancel()
+    assert "ec_jupyter.sleep(172800)" in timed.run("flow.to_code()")
+    timed.run("flow.save('naps.json'); other = ec.load('naps.json', 'other')")
+    assert timed.run("other['nap'].task.source") == "ec.sleep(172800)"
+    assert timed.run("ec.sleep(0.01)('right here')") == "right here"
+
+
+@each_of(
+    ("line", "said"),
+    [
+        ("%ec_sleep nap soon", "ec.sleep: seconds= takes seconds, or a time such as '90s', '5m', '2h' or '1d', over 0"),
+        ("flow.socket(ec.sleep(1))", "a socket that sleeps needs a name: flow.socket(ec.sleep(1), name='...')"),
+        ("flow.socket(ec.sleep(1), 'nap', retries=2)", "socket 'nap' sleeps, so retries= has no meaning"),
+        ("flow.socket(ec.sleep(1), 'nap', signature='x')", "sleeps, so signature= has no meaning; its time is that of"),
+    ],
+)
+def test_what_is_no_sleep_is_refused_in_one_line(timed: Any, line: str, said: str) -> None:
+    error = timed.fail(line)
+    assert isinstance(error, EcError)
+    assert said in str(error)
+
+
 # -- schedules ---------------------------------------------------------------------
 TICKS = """
 flow = ec.flow()
