@@ -10,6 +10,7 @@ from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
 from ec_jupyter.notebook.magics import FlowMagics
+from ec_jupyter.notebook.wiring_magics import WiringMagics
 
 
 def names() -> list[str]:
@@ -55,7 +56,8 @@ class Magics(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """The sections, made anew where a magic has changed."""
-        self.env.note_dependency(inspect.getfile(FlowMagics))
+        for kind in (FlowMagics, WiringMagics):
+            self.env.note_dependency(inspect.getfile(kind))
         text = "\n".join(_section(name) for name in names())
         return self.parse_text_to_nodes(text, allow_section_headings=True)
 
