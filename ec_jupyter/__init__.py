@@ -130,6 +130,7 @@ __all__ = [
     "ProcessorNotFoundError",
     "PythonMismatchError",
     "Question",
+    "QueueFullError",
     "Receipt",
     "RemoteError",
     "RemoteFlow",

@@ -180,6 +180,10 @@ class TaskNotPicklableError(EcError, TypeError):
     """A task, argument or result that cannot travel to another process."""
 
 
+class QueueFullError(EcError, RuntimeError):
+    """A socket holds as much as it may (``limit=``)."""
+
+
 class JoinExpiredError(EcError, RuntimeError):
     """Arguments waited longer than their socket allows."""
 

@@ -181,6 +181,10 @@ class Socket:
         How often a call may start, such as ``"10/s"``.
     cache : str or None
         Which results are kept to be used again: ``"always"``, ``"shared"``, ``"600s"`` or ``"1000B"``.
+    limit : int or None
+        How many calls and waiting values it holds before it is full.
+    full : str
+        What a full one does: ``"block"``, ``"error"`` or ``"drop-oldest"``.
     """
 
     id: int
@@ -207,6 +211,8 @@ class Socket:
     priority: int = 0
     rate: str | None = None
     cache: str | None = None
+    limit: int | None = None
+    full: str = "block"
 
 
 FUNCTIONS = ("when", "pick")

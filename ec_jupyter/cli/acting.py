@@ -63,7 +63,7 @@ def submit(
     with client_of(flow, start=True) as client:
         values = _values(client, socket, arguments)
         submitted = partial(outside.submit, client, socket, values, how.pop("submit_id"), partial=how.pop("partial"))
-        request = submitted(at=then, priority=rank)
+        request = submitted(at=then, priority=rank, wait=True)
         if waits:
             _wait_for(client, [request], **how)
         elif how["as_json"]:

@@ -23,7 +23,7 @@ from ec_jupyter.client.connection import MAX_UNSENT
 from ec_jupyter.client.result_futures import Row, unpack
 from ec_jupyter.client.rpc import Rpc
 from ec_jupyter.client.seen import Seen
-from ec_jupyter.client.submit import Accepted, Call, Columns, Kind, columns_of, fits, frame, lacking
+from ec_jupyter.client.submit import Accepted, Call, Columns, Kind, bounded, columns_of, fits, frame, lacking
 from ec_jupyter.client.submit_log import SubmitLog
 from ec_jupyter.client.transport import Transport
 from ec_jupyter.client.waits import Deadline
@@ -287,6 +287,19 @@ class Client(Rpc):
         calls = list(rows)
         how: Header = ({} if at is None else {"at": at}) | ({"priority": priority} if priority else {})
         return self._submit(calls, None if how else columns_of(calls), partial, how)
+
+    def admit(self, socket: str, n: int, *, wait: bool = True) -> int:
+        """For how many of `n` submits a socket has room; waits until it has for one.
+
+        Raises
+        ------
+        QueueFullError
+            It is full, and who submits does not `wait`, or the socket says that nobody does.
+        """
+        record = self.topology["sockets"].get(socket)
+        if record is None or not bounded(record):
+            return n
+        return int(self.ask("admit", {"socket": socket, "calls": n, "wait": wait}, timeout=None)[0]["calls"])
 
     def submit_alike(
         self, socket: str, names: tuple[str, ...], columns: Sequence[values.Pickles], calls: int, *, partial: bool

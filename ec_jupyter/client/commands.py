@@ -261,6 +261,7 @@ def _submit(client: Client, args: Fields) -> Fields:
         if argument not in known:
             raise ArgumentsError(f"{name!r} has no argument {argument!r}; {nearest(argument, known)}")
         values[argument] = client.dump(_typed(client, name, argument, text))
+    client.admit(name, 1, wait=False)
     return {"request": client.submit([(name, values)], partial=bool(args.get("partial")))[0]}
 
 

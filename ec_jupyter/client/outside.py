@@ -26,8 +26,12 @@ def submit(
     partial: bool = False,
     at: float | None = None,
     priority: int = 0,
+    wait: bool = False,
 ) -> int:
-    """The number of a new request, which is on disk; not logged, so that the answer comes after the commit."""
+    """The number of a new request, which is on disk; not logged, so that the answer comes after the commit.
+
+    Where the socket is full, it is refused, or waits if it is to `wait`.
+    """
     if at is not None and partial:
         raise ArgumentsError(
             "'delay' and 'at' go with a whole call: one that is partial starts when its arguments come"
@@ -35,6 +39,7 @@ def submit(
     held = {key: client.dump(value) for key, value in arguments.items()}
     row = [socket, {key: value.head() for key, value in held.items()}, submit_id]
     buffers = [value.data for value in held.values() if value.data is not None]
+    client.admit(socket, 1) if wait else None
     how = {"priority": priority, **({"partial": partial} if at is None else {"at": at})}
     return int(client.ask("submit", {"rows": [row], **how}, buffers)[0]["ids"][0])
 

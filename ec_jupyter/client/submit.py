@@ -210,5 +210,10 @@ def lacking(wiring: Mapping[str, Any], kinds: Iterable[Kind], partial: bool) -> 
     return None
 
 
+def bounded(socket: Mapping[str, Any]) -> bool:
+    """Whether a submit to a socket has to ask whether there is room."""
+    return socket.get("limit") is not None and socket["full"] != "drop-oldest"
+
+
 def _known(socket: Mapping[str, Any] | None, given: Iterable[str]) -> TypeGuard[Mapping[str, Any]]:
     return socket is not None and {p["name"] for p in socket["task"]["signature"]}.issuperset(given)

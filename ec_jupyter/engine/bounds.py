@@ -1,14 +1,33 @@
-"""What bounds the calls that may start: the rates of sockets."""
+"""What bounds the calls that may start, and those that may come: rates and limits of sockets."""
 
 from __future__ import annotations
 
+import heapq
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
+from ec_jupyter.engine import failures
 from ec_jupyter.engine.core import Core
+from ec_jupyter.engine.parts import Asker
+from ec_jupyter.errors import QueueFullError, SocketNotFoundError, by_name
+from ec_jupyter.flow.backpressure import NOTHING, Load, room
 from ec_jupyter.flow.dispatch import PLAIN, Order
 from ec_jupyter.flow.rate import Bucket
+from ec_jupyter.wire import Header
+
+PROMISE_SECONDS = 2.0
+"""How long there is room for a submit that was told so: whoever asked may have been interrupted."""
+
+
+@dataclass(slots=True)
+class Promise:
+    """Room for submits of a client that have not come yet."""
+
+    client: str
+    n: int
+    until: float
 
 
 class Bounds:
@@ -23,11 +42,16 @@ class Bounds:
     ----------
     clock : callable
         Seconds, by a clock that goes forward.
+    held : set of int
+        Sockets of which nothing may start at present, for what they feed is full.
     """
 
     def __init__(self, core: Core) -> None:
         self._core = core
         self._buckets: dict[int, Bucket] = {}
+        self._promises: dict[int, list[Promise]] = {}
+        self._asking: list[tuple[Asker, Header]] = []
+        self.held: set[int] = set()
         self.clock: Callable[[], float] = time.monotonic
         self.reload()
 
@@ -39,18 +63,28 @@ class Bounds:
             (last,) = (core.now,) if core.dispatch.queued(socket) else core.store.one("last_start", (socket,))
             self._buckets[socket] = Bucket(rate, now, None if last is None else core.now - last)
 
+    # -- what may start --------------------------------------------------------
     def order(self, sockets: Sequence[int]) -> Order:
         """What else than acceptance says which calls of some sockets start now."""
         topology = self._core.topology
-        if not (topology.priorities or topology.rates):
+        if not (topology.priorities or topology.rates or topology.bounded):
+            self.held.clear()
             return PLAIN
-        now = self.clock()
-        most = {socket: self._bucket(socket, now).most(now) for socket in sockets if socket in topology.rates}
-        return Order(topology.priorities, most)
+        most = self._room() if topology.bounded else {}
+        self.held = {socket for socket, n in most.items() if n <= 0}
+        now = self.clock() if topology.rates else 0.0
+        for socket in sockets if topology.rates else ():
+            if socket in topology.rates:
+                n = self._bucket(socket, now).most(now)
+                most[socket] = min(n, most.get(socket, n))
+        return Order(topology.priorities, {socket: most[socket] for socket in sockets if socket in most})
 
     def took(self, requests: Iterable[int]) -> None:
         """Note that calls start."""
-        jobs, rates, now = self._core.jobs, self._core.topology.rates, self.clock()
+        jobs, rates = self._core.jobs, self._core.topology.rates
+        if not rates:
+            return
+        now = self.clock()
         found = Counter(job.socket for request in requests if (job := jobs.peek(request)) is not None)
         for socket, n in found.items():
             if socket in rates:
@@ -58,12 +92,13 @@ class Bounds:
 
     @property
     def next(self) -> list[float]:
-        """When calls may start that cannot yet; empty if none is queued."""
+        """When something may start or be let in that cannot yet; empty if nothing waits for that."""
         core = self._core
         rates = core.topology.rates
         queued = [s for s in rates if (lane := core.dispatch.lanes.get(s)) and lane.members and core.startable(s)]
         now = self.clock() if queued else 0.0
-        return [bucket.next(now) for s in queued if (bucket := self._bucket(s, now)).most(now) < 1]
+        times = [bucket.next(now) for s in queued if (bucket := self._bucket(s, now)).most(now) < 1]
+        return times + [one.until for some in self._promises.values() for one in some if self._asking]
 
     def _bucket(self, socket: int, now: float) -> Bucket:
         rate, bucket = self._core.topology.rates[socket], self._buckets.get(socket)
@@ -72,3 +107,132 @@ class Bounds:
         elif bucket.rate != rate:
             bucket.change(rate, now)
         return bucket
+
+    # -- what sockets hold -------------------------------------------------------
+    def _room(self) -> dict[int, int]:
+        return room(self._core.topology, self._loads(), self._promised())
+
+    def _loads(self) -> dict[int, Load]:
+        core = self._core
+        delayed = Counter(job.socket for one in core.delayed if (job := core.jobs.peek(one)) is not None)
+        arrived: dict[int, Counter[str]] = {socket: Counter() for socket in core.topology.limited_joins}
+        for arrival in core.joins.all_waiting() if arrived else ():
+            if arrival.socket in arrived:
+                arrived[arrival.socket][arrival.argument] += 1
+        measured = core.topology.measured
+        return {socket: self._load(socket, delayed[socket], arrived.get(socket, {})) for socket in measured}
+
+    def _load(self, socket: int, delayed: int, arrived: Mapping[str, int]) -> Load:
+        core, lane = self._core, self._core.dispatch.lanes.get(socket)
+        counts = core.states.counts.get(socket)
+        if counts is None:
+            return Load(arrived=arrived) if arrived else NOTHING
+        queued = core.dispatch.queued(socket) + delayed
+        running = counts["queued"] + counts["running"] - queued
+        head = lane.head() if lane is not None else None
+        return Load(queued, max(0, running), core.startable(socket), arrived, head or 0)
+
+    # -- what comes --------------------------------------------------------------
+    def trim(self) -> None:
+        """Let go of what is too much: before it is written that it has come."""
+        core = self._core
+        if not core.topology.trimmed:
+            return
+        loads = self._loads()
+        for socket, record in core.topology.trimmed.items():
+            lane, over = core.dispatch.lanes.get(socket), loads[socket].holds - (record.limit or 0)
+            if lane is None or over <= 0:
+                continue
+            if record.full == "drop-oldest":
+                for request in heapq.nsmallest(over, lane.members):
+                    core.drop(core.jobs[request], failures.dropped(record))
+                continue
+            # submits were asked for, so what is too much was made by plugs
+            newest = [core.jobs[request] for request in heapq.nlargest(over, lane.members)]
+            for job in (job for job in newest if job.run != job.id):
+                core.dispatch.drop(socket, job.id)
+                core.fail(job, failures.full(record))
+
+    def ask(self, client: Asker, header: Header) -> None:
+        """Tell a client for how many submits a socket has room, once it has for one.
+
+        Raises
+        ------
+        SocketNotFoundError
+            There is no such socket.
+        QueueFullError
+            It is full, and the client does not wait, or the socket says that it may not.
+        """
+        core = self._core
+        record = core.topology.sockets[by_name(core.topology.names, header["socket"], SocketNotFoundError)]
+        waits = header.get("wait", True) and record.full == "block"
+        if not waits and not self._free(record.id, self._loads()):
+            raise QueueFullError(failures.full(record)["message"])
+        self._asking.append((client, header))
+
+    def let_in(self) -> None:
+        """Answer clients whose submits there is room for, in order of their questions."""
+        if not self._asking:
+            return
+        core, asking, self._asking = self._core, self._asking, []
+        loads, passed = self._loads(), set[int]()
+        for client, header in asking:
+            socket = core.topology.names.get(header["socket"])
+            if not client.here:
+                continue
+            n = header["calls"] if socket is None else self._free(socket, loads)
+            if socket in passed or not n:
+                # nobody passes who has waited for longer
+                passed.add(socket or 0)
+                self._asking.append((client, header))
+                continue
+            n = min(n, header["calls"])
+            if socket in core.topology.limited:
+                self._promises.setdefault(socket, []).append(Promise(client.id, n, self.clock() + PROMISE_SECONDS))
+            client.reply({"calls": n}, to=header)
+
+    def _free(self, socket: int, loads: Mapping[int, Load]) -> int:
+        """How many more submits a socket takes."""
+        record = self._core.topology.limited.get(socket)
+        if record is None or record.limit is None or record.full == "drop-oldest":
+            return 1 << 30
+        load = loads[socket]
+        left = record.limit - load.holds - self._promised().get(socket, 0)
+        # where all of it waits for company, only more of it frees any
+        waits_alone = load.arrived and not (load.queued or load.running)
+        return max(left, 1 if waits_alone else 0)
+
+    def _promised(self) -> dict[int, int]:
+        if not self._promises:
+            return {}
+        now = self.clock()
+        self._promises = {s: left for s, some in self._promises.items() if (left := [p for p in some if p.until > now])}
+        return {socket: sum(one.n for one in some) for socket, some in self._promises.items()}
+
+    def came(self, client: str, names: Mapping[str, int]) -> None:
+        """Note that submits of a client have come: so many to each socket."""
+        for name, n in names.items() if self._promises else ():
+            left = n
+            for one in self._promised_to(client, name):
+                taken = min(left, one.n)
+                one.n -= taken
+                left -= taken
+
+    def check(self, client: str, names: Mapping[str, int]) -> None:
+        """Refuse submits that do not wait for room: so many to each socket.
+
+        Raises
+        ------
+        QueueFullError
+            A socket has none for all of them.
+        """
+        core = self._core
+        for name, n in names.items() if core.topology.limited else ():
+            record = core.topology.sockets.get(core.topology.names.get(name, 0))
+            told = sum(one.n for one in self._promised_to(client, name))
+            if record is not None and told < n and self._free(record.id, self._loads()) < n - told:
+                raise QueueFullError(failures.full(record)["message"])
+
+    def _promised_to(self, client: str, name: str) -> list[Promise]:
+        some = self._promises.get(self._core.topology.names.get(name, 0), ())
+        return [one for one in some if one.client == client]

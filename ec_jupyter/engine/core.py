@@ -469,6 +469,13 @@ class Core:
             self.delayed.pop(request, None)
             self.fail(job, error)
 
+    def drop(self, job: Job, error: dict[str, Any]) -> None:
+        """Let go of a queued request, for good: what would have come of it is skipped."""
+        self.dispatch.drop(job.socket, job.id)
+        self.end(job, "skipped", error=error)
+        self.journal.add("add_event", (self.now, "dropped", str(job.id), error["message"]))
+        self._go_on(job, None, Outcome(job.id, job.attempt, "skipped"))
+
     def fail(self, job: Job, error: dict[str, Any]) -> None:
         """Let a request fail for good without another try."""
         self._fail(job, error, Outcome(job.id, job.attempt, "failed"))

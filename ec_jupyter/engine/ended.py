@@ -119,7 +119,7 @@ def finished(core: Core, requests: list[int]) -> tuple[list[dict[str, Any]], lis
             ids = [v for (v,) in core.store.rows("emissions", (key,))]
             some = core.values.load(ids)
             row["values"] = heads([some[i] for i in ids], buffers)
-        if error is not None and state == "failed":
+        if error is not None and state in ("failed", "skipped"):
             row["error"] = json.loads(error)
             row["exception"] = head(values.get(exception), buffers)
         rows.append(row)

@@ -29,6 +29,17 @@ def expired(socket: Socket, missing: Sequence[str]) -> dict[str, Any]:
     return _error("JoinExpiredError", "expired", message)
 
 
+def full(socket: Socket) -> dict[str, Any]:
+    """A call came to a full socket."""
+    return _error("QueueFullError", "full", f"{socket.name!r} is full: it holds {socket.limit} (limit={socket.limit})")
+
+
+def dropped(socket: Socket) -> dict[str, Any]:
+    """A call made room for a newer one."""
+    message = f"it was dropped for a newer call: {socket.name!r} holds {socket.limit} (limit={socket.limit})"
+    return _error("QueueFullError", "dropped", message)
+
+
 def unanswered(socket: Socket) -> dict[str, Any]:
     """Nobody answered in time."""
     message = f"nobody answered {socket.name!r} within {socket.timeout:g} s (timeout={socket.timeout:g})"

@@ -327,6 +327,7 @@ class Engine(Reports):
         """Write the journal; then let effects out and start what may start."""
         self._gathering = False
         try:
+            self.fleet.bounds.trim()
             settle(self.core)
             began, busy = self._loop.time(), self.core.journal.position[1] >= BUSY_ROWS
             self.core.journal.commit()
@@ -344,6 +345,7 @@ class Engine(Reports):
             self.rouse()
         # workers first: an answer would wake its client, which then wants a CPU too
         self.pump()
+        self.fleet.bounds.let_in()
         self.clients.committed()
         self._let_out()
         if not self.core.journal.empty:
@@ -438,7 +440,7 @@ class Engine(Reports):
         if core.held or core.delayed or core.evaluation.busy or self.fleet.locator.busy:
             return False
         busy = (s for s, lane in core.dispatch.lanes.items() if lane.members or lane.spilled)
-        return not any(core.startable(s) or core.sleeps(s) for s in busy)
+        return not any((core.startable(s) and s not in self.fleet.bounds.held) or core.sleeps(s) for s in busy)
 
     def _look_idle(self) -> None:
         if self.clients.count or self.schedules.live or not self.idle:

@@ -94,6 +94,8 @@ class Audience(Protocol):
 class Asker(Protocol):
     """The client that sent a frame."""
 
+    id: str
+
     @property
     def here(self) -> bool:
         """Whether it is connected still."""

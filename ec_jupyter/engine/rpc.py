@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -165,6 +166,10 @@ class Rpc:
         if self.loop.stalled is not None:
             raise self.loop.stalled
         if not (header.get("again") and self._answered(client, header)):
+            schema.check_submit(header, len(buffers))
+            names = _sockets(Single(0, header, buffers))
+            self.fleet.bounds.check(client.id, names)
+            self.fleet.bounds.came(client.id, names)
             ids = self._take_rows(header, buffers)
             self.clients.accept(client, header, ids)
             self._done(client, {"ids": ids}, header)
@@ -196,6 +201,8 @@ class Rpc:
             It cannot be.
         """
         self.loop.lone.interrupt()
+        if self.core.topology.limited:
+            self.fleet.bounds.came(client.id, _sockets(item))
         ids = self._take_lot(item, ids) if isinstance(item, Lot) else self._take_rows(item.header, item.buffers)
         if item.watched and isinstance(client, Connection):
             self.watch(client, ids)
@@ -341,6 +348,11 @@ class Rpc:
         """Answer when there is news of a node: it is there or cannot be reached, or its login asks something."""
         self._look(client, header, lambda: self.fleet.prompts.wait(client, header))
 
+    def _admit(self, client: Connection, header: Header, buffers: Buffers) -> None:
+        """Say for how many submits there is room, once there is."""
+        self.fleet.bounds.ask(client, header)
+        self.loop.schedule()
+
     def _answer(self, client: Connection, header: Header, buffers: Buffers) -> None:
         self.fleet.prompts.answer(header["question"], header.get("text"))
         client.reply({}, to=header)
@@ -427,6 +439,14 @@ class Rpc:
         client.reply({**self.counts.now(), **reply}, to=header)
 
 
+def _sockets(item: Lot | Single) -> dict[str, int]:
+    """How many submits come to which socket."""
+    if isinstance(item, Lot):
+        return {item.shape["socket"]: item.calls}
+    return Counter(row[0] for row in item.header.get("rows", ()))
+
+
+
 Action = Callable[[Rpc, Connection, Header, Buffers], Any]
 
 _ACTIONS: dict[str, Action] = {
@@ -446,6 +466,7 @@ _ACTIONS: dict[str, Action] = {
     "subscribe": Rpc._subscribe,
     "drained": Rpc._drained,
     "reach": Rpc._reach,
+    "admit": Rpc._admit,
     "answer": Rpc._answer,
     "supply": Rpc._supply,
     "discard": Rpc._discard,

@@ -11,6 +11,7 @@ from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import Condition, Socket, Task
 
 JOINS = ("run", "zip", "latest")
+FULL = ("block", "error", "drop-oldest")
 
 
 OF_CALLS = ("threads", "retries", "once", "fresh", "memory", "priority", "rate", "cache")

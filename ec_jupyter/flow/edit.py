@@ -32,8 +32,10 @@ from ec_jupyter.model import LOCAL, MAIN, POSITIONAL, Condition, Fixed, Note, Pa
 SAID = 4
 """How many names the history lists."""
 
-LIMITS = ("timeout", "memory", "rate", "cache")  # None takes them away
-OPTIONS = ("threads", "retries", "backoff", "timeout", "once", "fresh", "memory", "priority", "rate", "cache")
+LIMITS = ("timeout", "memory", "rate", "cache", "limit")  # None takes them away
+OPTIONS = (
+    "threads", "retries", "backoff", "timeout", "once", "fresh", "memory", "priority", "rate", "cache", "limit", "full",
+)  # fmt: skip
 
 
 def edit(topology: Topology, changes: list[Change], new_id: Callable[[], int], limits: Limits) -> Edited:

@@ -22,6 +22,9 @@ LATEST = 1e11
 """Seconds since the epoch."""
 
 MOST_BYTES = 1 << 60
+MOST_HELD = 50_000
+"""The highest limit of a socket: as much of it as is kept in memory."""
+
 HIGHEST = 100
 """The highest priority."""
 
@@ -283,6 +286,11 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "once": _FLAG,
         "fresh": _FLAG,
         "priority": PRIORITY,
+        "limit": Option(
+            f"a whole number of calls and waiting values, from 1 to {MOST_HELD}, or None for no limit",
+            _whole(1, MOST_HELD), none=True,
+        ),
+        "full": Option("'block', 'error' or 'drop-oldest'", _one_of("block", "error", "drop-oldest"), none=True),
         "rate": Option("a text such as '10/s', '90/m', '5/h' or '1/30s', or None for no limit", _rate, none=True),
         "cache": Option(
             "True, 'shared', a time such as '7d' or a size such as '2 GB'; False for nothing", _cache, none=True

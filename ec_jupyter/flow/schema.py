@@ -279,6 +279,7 @@ FRAMES: dict[str, tuple[Fields, Fields]] = {
     "subscribe": ({"kinds": NAMES}, {}),
     "drained": ({}, {}),
     "reach": ({"node": NAME}, {"note": _or_none(TEXT)}),
+    "admit": ({"socket": NAME, "calls": COUNT}, {"wait": FLAG}),
     "answer": ({"question": ID}, {"text": _or_none(TEXT)}),
     "supply": (
         {"socket": NAME, "values": SUPPLIED}, {**_PLACE, **_BY},

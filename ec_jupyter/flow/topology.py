@@ -368,6 +368,73 @@ class Topology:
             for socket, ring in self.cycles.items()
         }
 
+    # -- limits --------------------------------------------------------------
+    @cached_property
+    def limited(self) -> dict[int, Socket]:
+        """Sockets with a limit."""
+        return {s.id: s for s in self.sockets.values() if s.limit is not None and not s.parked}
+
+    @cached_property
+    def bounded(self) -> dict[int, int]:
+        """Limits of those that hold back what feeds them; a socket comes after those that it leads to."""
+        some = {socket: s.limit for socket, s in self.limited.items() if s.full == "block" and s.limit is not None}
+        return dict(sorted(some.items(), key=lambda item: (len(self._after(item[0], self.sockets)), item[0])))
+
+    @cached_property
+    def trimmed(self) -> dict[int, Socket]:
+        """Those that let go of what is too much."""
+        return {socket: s for socket, s in self.limited.items() if s.full != "block"}
+
+    @cached_property
+    def measured(self) -> frozenset[int]:
+        """Sockets whose loads say what may start, and what is too much: those with a limit, and all that lead there."""
+        found, todo = set(self.limited), list(self.bounded)
+        while todo:
+            new = set(self._sources.get(todo.pop(), ())) - found
+            found |= new
+            todo += new
+        return frozenset(found)
+
+    @cached_property
+    def limited_joins(self) -> frozenset[int]:
+        """Sockets with a limit at which values wait for company."""
+        return frozenset(s for s in self.limited if len(self.matched[s]) > 1 or any(
+            plug.id not in self.simple for plug in self.live if plug.target == s
+        ))  # fmt: skip
+
+    @cached_property
+    def feeding(self) -> dict[int, tuple[int, ...]]:
+        """The sockets that feed each of those, without those of its own cycle."""
+        return {
+            socket: tuple({p.source: None for p in self.live if p.target == socket and p.source not in ring})
+            for socket in self.bounded
+            for ring in [self.cycles.get(socket, ())]
+        }
+
+    def leading_to(self, socket: int, name: str) -> frozenset[int]:
+        """The sockets from which plugs lead to an argument."""
+        found = self._leading.get((socket, name))
+        if found is None:
+            todo = [plug.source for plug in self.into.get((socket, name), ())]
+            seen = set(todo)
+            while todo:
+                new = set(self._sources.get(todo.pop(), ())) - seen
+                seen |= new
+                todo += new
+            found = self._leading[socket, name] = frozenset(seen)
+        return found
+
+    @cached_property
+    def _leading(self) -> dict[Key, frozenset[int]]:
+        return {}
+
+    @cached_property
+    def _sources(self) -> dict[int, list[int]]:
+        table: dict[int, list[int]] = {}
+        for plug in self.live:
+            table.setdefault(plug.target, []).append(plug.source)
+        return table
+
     @cached_property
     def _complex(self) -> frozenset[int]:
         within = (plug for plugs in self.within.values() for plug in plugs)

@@ -18,10 +18,12 @@ class Binding:
         Name of the socket, for messages.
     signature : sequence of dict
         The task's parameters, as the topology has them.
+    bounded : bool
+        Its submits ask whether there is room.
     """
 
-    def __init__(self, socket: str, signature: Sequence[Mapping[str, Any]]) -> None:
-        self.socket = socket
+    def __init__(self, socket: str, signature: Sequence[Mapping[str, Any]], bounded: bool = False) -> None:
+        self.socket, self.bounded = socket, bounded
         self.positional = [p["name"] for p in signature if p["kind"] in POSITIONAL]
         self.names = [p["name"] for p in signature if not p["kind"].startswith("VAR_")]
         self._known = frozenset(self.names)

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.client.commands import respond
-from ec_jupyter.client.submit import LOOK_SECONDS, Number
+from ec_jupyter.client.submit import LOOK_SECONDS, Number, bounded
 from ec_jupyter.client.texts import status_rows, troubled
 from ec_jupyter.client.waits import Deadline, background, beating, wake
 from ec_jupyter.errors import ArgumentsError
@@ -88,15 +88,19 @@ class Calls(Queries):
         SocketNotFoundError, ArgumentsError
             There is no such socket, or it has no such arguments, or lacks some, or one of the options is none;
             nothing was submitted.
+        QueueFullError
+            The socket is full, and says so (``full="error"``); where it says ``"block"``, this waits for room.
         TaskNotPicklableError
             An argument cannot travel; nothing was submitted.
         """
         name = self._in_force(socket)
-        given = self._binding(name).bind(values, arguments)
+        binding = self._binding(name)
+        given = binding.bind(values, arguments)
         start = None if delay is None and at is None else self._start(delay, at, partial=partial)
         columns = {name: (value,) for name, value in given.items()}
         rank = priority_of(priority) if priority else 0
-        return self._submit(name, columns, 1, id, partial=partial, at=start, priority=rank)[0]
+        submit = self._submit_as_fits if binding.bounded else self._submit
+        return submit(name, columns, 1, id, partial=partial, at=start, priority=rank)[0]
 
     @staticmethod
     def _start(delay: Any, at: Any, *, partial: bool) -> float | None:
@@ -112,20 +116,22 @@ class Calls(Queries):
     ) -> list[Request]:  # fmt: skip
         """A call for each element, or for each tuple of several iterables, as the built-in `map` takes them.
 
-        All are accepted in one commit: every one or none. `partial` and `priority` as for `submit`.
+        All are accepted in one commit, every one or none; by a socket with a limit, as there is room. `partial` and
+        `priority` as for `submit`.
         """
         name = self._in_force(socket)
         rows = [*zip(*iterables, strict=False)]
         if not rows:
             return []
-        columns, rank = self._binding(name).columns(rows), priority_of(priority)
-        return self._submit(name, columns, len(rows), partial=partial, priority=rank)
+        binding, rank = self._binding(name), priority_of(priority)
+        submit = self._submit_as_fits if binding.bounded else self._submit
+        return submit(name, binding.columns(rows), len(rows), partial=partial, priority=rank)
 
     def _binding(self, socket: str) -> Binding:
         record = self._client.topology["sockets"][socket]
         known = self._bindings.get(socket)
         if known is None or known[0] is not record:
-            known = self._bindings[socket] = (record, Binding(socket, record["task"]["signature"]))
+            known = self._bindings[socket] = (record, Binding(socket, record["task"]["signature"], bounded(record)))
         return known[1]
 
     def _submit(
@@ -140,6 +146,17 @@ class Calls(Queries):
             calls_ = [(socket, self._packed(row, socket), id) for row in rows]
             ids = self._client.submit(calls_, partial=partial, at=at, priority=priority)
         return [Request(self._flow, Number(ids, at), socket) for at in range(calls)]
+
+    def _submit_as_fits(
+        self, socket: str, columns: Mapping[str, Sequence[Any]], calls: int, id: str | None = None, **how: Any
+    ) -> list[Request]:
+        """So many calls of a socket with a limit, as there is room for them."""
+        made: list[Request] = []
+        while (done := len(made)) < calls:
+            n = self._client.admit(socket, calls - done)
+            some = {name: column[done : done + n] for name, column in columns.items()}
+            made += self._submit(socket, some, n, id, **how)
+        return made
 
     def _packed(self, values: dict[str, Any], socket: str) -> dict[str, Value]:
         dump = self._client.dump

@@ -10,6 +10,7 @@ from ec_jupyter.errors import (
     EcError,
     JoinExpiredError,
     MemoryLimitError,
+    QueueFullError,
     RequestCancelledError,
     RequestNotFoundError,
     RequestSkippedError,
@@ -31,6 +32,7 @@ _KINDS: dict[str, type[EcError]] = {
     "memory": MemoryLimitError,
     "cancelled": RequestCancelledError,
     "expired": JoinExpiredError,
+    "full": QueueFullError,
     "unpicklable": TaskNotPicklableError,
 }
 
@@ -58,6 +60,8 @@ def error_of(client: Client, row: dict[str, Any], deadline: Deadline | None = No
     if state == "unknown":
         return RequestNotFoundError(f"the flow has no request {row['id']}")
     again = f"flow.retry({row['id']}) or %ec_retry {row['id']} runs it again"
+    if state == "skipped" and facts.get("kind") == "dropped":
+        return QueueFullError(f"{where}: {facts['message']}")
     if state == "skipped":
         return RequestSkippedError(f"{where} was skipped: an argument of it can no longer come")
     if state == "cancelled":

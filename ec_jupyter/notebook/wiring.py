@@ -67,6 +67,12 @@ class SocketOptions(TypedDict, total=False):
         Results that are used again, for calls with the same arguments of the same code (its values that it took along
         and its nodes' packages included): True, for so many seconds or ``"7d"``, up to a size such as ``"2 GB"``, or
         ``"shared"`` with all your flows. False ends that. `Flow.clear_cache` forgets them.
+    limit : int or None
+        How many calls, queued and running, and values that wait for company it holds before it is full (no limit).
+    full : str
+        What a full one does. ``"block"`` (the default): a submit waits, and what feeds the socket starts no further
+        calls, up the graph, until there is room. ``"error"``: a submit raises `QueueFullError`, and a call that plugs
+        make fails with it. ``"drop-oldest"``: the call that is queued for longest is skipped, and the log says so.
     join : str
         How values find each other: by ``"run"`` (the default), ``"zip"`` (in order of arrival, whatever their
         runs) or ``"latest"`` (each arrival makes a call with the newest of the others).
@@ -96,6 +102,8 @@ class SocketOptions(TypedDict, total=False):
     priority: int
     rate: str | None
     cache: bool | str | float | timedelta | None
+    limit: int | None
+    full: str
     join: str
     on: Sequence[str]
     hold: Sequence[str]

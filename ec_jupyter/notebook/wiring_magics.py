@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments
 
-from ec_jupyter.flow.declare import JOINS
+from ec_jupyter.flow.declare import FULL, JOINS
 from ec_jupyter.flow.schedule import MISSED
 from ec_jupyter.notebook.cell import Cell
 from ec_jupyter.notebook.lines import ends, parse, shares
@@ -97,6 +97,8 @@ class WiringMagics(Magics):
         "--cache", nargs="?", const=True, metavar="HOW",
         help="use results again, for the same arguments and code: always, or for 7d, up to 2GB, or shared by all flows",
     )  # fmt: skip
+    @argument("--limit", type=int, metavar="N", help="calls and waiting values it holds before it is full (no limit)")
+    @argument("--full", choices=FULL, help="what a full one does with more (block)")
     @argument("--join", choices=JOINS, help="how values find each other (run)")
     @argument("--on", metavar="ARG,ARG", help="with --join latest: arguments whose arrivals make calls (all)")
     @argument("--hold", metavar="ARG,ARG", help="arguments whose newest value serves every later call")

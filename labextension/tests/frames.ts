@@ -33,6 +33,8 @@ export const graph: Graph = sent({
    "priority": 0,
    "rate": null,
    "cache": null,
+   "limit": null,
+   "full": "block",
    "fixed": {},
    "box": [
     20,
@@ -76,6 +78,8 @@ export const graph: Graph = sent({
    "priority": 0,
    "rate": null,
    "cache": null,
+   "limit": null,
+   "full": "block",
    "fixed": {},
    "box": [
     352,
@@ -126,6 +130,8 @@ export const graph: Graph = sent({
    "priority": 0,
    "rate": null,
    "cache": null,
+   "limit": null,
+   "full": "block",
    "fixed": {},
    "box": [
     684,
@@ -176,6 +182,8 @@ export const graph: Graph = sent({
    "priority": 0,
    "rate": null,
    "cache": null,
+   "limit": null,
+   "full": "block",
    "fixed": {},
    "box": [
     20,
@@ -249,7 +257,7 @@ export const graph: Graph = sent({
    "cron": null,
    "zone": null,
    "missed": "once",
-   "since": 1795948082.1149764,
+   "since": 1795948476.7961752,
    "text": "every 5m"
   }
  ]
@@ -259,7 +267,7 @@ export const graph: Graph = sent({
 export const metrics: Metrics & { sockets: Record<string, Required<SocketCounts>> } = sent({
  "seq": 1,
  "full": true,
- "time": 1795948082.1188111,
+ "time": 1795948476.8003685,
  "sockets": {
   "load": {
    "waiting": 0,
@@ -338,7 +346,7 @@ export const metrics: Metrics & { sockets: Record<string, Required<SocketCounts>
  },
  "nodes": [
   {
-   "since": 1795948082.1087406,
+   "since": 1795948476.7903416,
    "error": null,
    "type": null,
    "host": "vm",

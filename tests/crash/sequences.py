@@ -15,7 +15,8 @@ SOCKETS = ("a", "b", "c", "join")
 OPTIONS: tuple[dict[str, Any], ...] = (
     {}, {}, {}, {"wait": 0.05}, {"wait": None}, {"join": "zip"}, {"join": "latest"}, {"join": "run"}, {"retries": 1},
     {"processor": "pool", "cpus": 1}, {"once": True}, {"hold": ["one"]}, {"hold": []}, {"priority": 3},
-    {"priority": -1}, {"rate": "500/s"}, {"rate": None}, {"cache": "always"}, {"cache": None},
+    {"priority": -1}, {"rate": "500/s"}, {"rate": None}, {"cache": "always"}, {"cache": None}, {"limit": 2},
+    {"limit": 1}, {"limit": 2, "full": "drop-oldest"}, {"limit": 2, "full": "error"}, {"limit": None, "full": "block"},
 )  # fmt: skip
 
 

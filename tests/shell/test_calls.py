@@ -642,3 +642,16 @@ def test_an_element_on_its_way_is_not_dropped_from_its_list(
     assert calling.run("flow.results('collect')") == [[1, 2]]
     error = calling.fail("flow.discard(flow.requests('div'), element=0)")
     assert "discard takes element= with items of flow.waiting()" in str(error)
+
+
+def test_a_submit_and_a_map_to_a_full_socket_wait_for_room_or_say_that_there_is_none(calling: Any) -> None:
+    calling.run("@ec.socket(limit=3)\ndef few(x): return x")
+    assert calling.run("[r.result(60) for r in flow.map('few', range(20))]") == list(range(20))
+    assert calling.run("flow.submit('few', 7).result(60)") == 7
+    calling.run("flow.pause('few'); flow.map('few', range(3))")
+    calling.run("few = ec.socket(limit=3, full='error')(few)")
+    with pytest.raises(ec.QueueFullError, match=r"'few' is full: it holds 3 \(limit=3\)"):
+        calling.run("flow.submit('few', 1)")
+    calling.run("few = ec.socket(full='drop-oldest')(few); newest = flow.map('few', range(10, 13)); flow.resume()")
+    assert calling.run("[r.result(60) for r in newest]") == [10, 11, 12]
+    assert len(calling.run("flow.requests('few', state='skipped')")) == 3

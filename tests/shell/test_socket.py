@@ -34,12 +34,13 @@ def test_the_decorator_gives_the_function_itself(loaded: Any) -> None:
 def test_every_option_of_the_magic_reaches_the_socket(loaded: Any) -> None:
     loaded.run(
         "%%ec_socket other -p maths --cpus 2 --threads 2 --retries 3 --backoff 0.5 --timeout 60 --memory 1000000000 "
-        "--once --fresh --priority -7 --rate 10/s --cache 2GB\ndef f(x): return x"
+        "--once --fresh --priority -7 --rate 10/s --cache 2GB "
+        "--limit 9 --full drop-oldest\ndef f(x): return x"
     )
     assert loaded.run("ec.flow()['maths.other'].options") == {
         "threads": 2, "retries": 3, "backoff": 0.5, "timeout": 60.0, "once": True, "fresh": True, "memory": 1000000000,
         "processor": "maths", "cpus": 2, "join": "run", "on": [], "hold": [], "wait": None, "key": None,
-        "priority": -7, "rate": "10/s", "cache": "2000000000B",
+        "priority": -7, "rate": "10/s", "cache": "2000000000B", "limit": 9, "full": "drop-oldest",
     }  # fmt: skip
     assert loaded.run("ec.flow().processor('maths').cpus") == 2
 

@@ -148,6 +148,7 @@ class MemoryEngine:
         self._draining: list[Header] = []
         self._answer: tuple[Header, list[bytes]] | EcError | None = None
         self._frames = 0
+        self._said: dict[int, Header] = {}
         self.questions = Questions(core)
         self.at = 0.0
         self._fleet.bounds.clock = lambda: self.at
@@ -169,6 +170,17 @@ class MemoryEngine:
         assert self._answer is not None, f"nothing answers {kind}"
         return self._answer
 
+    def question(self, kind: str, header: Header) -> int:
+        """Ask, though the answer may come later; its number."""
+        self._frames += 1
+        self._rpc.serve(self, {"k": kind, "n": self._frames, **header}, [])  # type: ignore[arg-type]
+        self.tick()
+        return self._frames
+
+    def said(self, question: int) -> Header | None:
+        """The answer to a question, if there is one by now."""
+        return self._said.get(question)
+
     def topology(self) -> dict[str, Any]:
         return self._counts.topology()
 
@@ -188,10 +200,12 @@ class MemoryEngine:
         """Do what there is to do, and all of it where somebody waits for that."""
         core, whole = self.core, whole or bool(self._draining)
         while True:
+            self._fleet.bounds.trim()
             settle(core)
             core.journal.commit()
             core.submitted.clear()
             self._fleet.pump()
+            self._fleet.bounds.let_in()
             effects, self._effects = self._effects, []
             for effect in effects:
                 effect()
@@ -203,7 +217,7 @@ class MemoryEngine:
                 core.due(request)
             if later or not core.journal.empty or core.touched:
                 continue
-            if not runs or not self._fleet.bounds.next:
+            if not whole or not self._fleet.bounds.next:
                 break
             self.at = min(self._fleet.bounds.next)
         looks, self._looks = self._looks, []
@@ -228,7 +242,7 @@ class MemoryEngine:
 
     # -- the one client, and what is said to all -----------------------------------
     def reply(self, header: Header, buffers: Iterable[bytes] = (), *, to: Header) -> None:
-        self._answer = {"k": "ok", **header}, list(buffers)
+        self._answer, self._said[to["n"]] = ({"k": "ok", **header}, list(buffers)), header
 
     def refuse(self, error: EcError, *, to: Header) -> None:
         self._answer = error

@@ -1,15 +1,20 @@
-"""What is bounded, and what goes first: priorities and rates, in memory."""
+"""What is bounded, and what goes first: priorities, rates and limits, in memory."""
 
 from __future__ import annotations
 
 import pytest
 
 from ec_jupyter import ask
-from ec_jupyter.errors import DeclarationError, FrameError
+from ec_jupyter.errors import DeclarationError, FrameError, QueueFullError
+from tests.store.rig import agrees
 
 
 def echo(x):
     return x
+
+
+def pair(one, two):
+    return (one, two)
 
 
 def broken(x):
@@ -138,3 +143,121 @@ def test_an_engine_that_starts_anew_makes_no_burst(flow):
     flow.drained()
     assert flow.results("echo") == [0, 1, 2]
     assert flow.client.engine.at == pytest.approx(1800, abs=60)
+
+
+# -- limits ------------------------------------------------------------------------------
+def held(flow, socket):
+    """What a socket holds."""
+    counts = flow.count(socket)
+    return counts["queued"] + counts["running"] + sum(len(row["arguments"]) for row in flow.waiting(socket))
+
+
+def test_a_full_socket_holds_back_what_feeds_it_up_the_graph(flow):
+    for name in ("first", "second", "third"):
+        flow.socket(echo, name, **({} if name == "first" else {"limit": 3}))
+    flow.plug("first", "second.x")
+    flow.plug("second", "third.x")
+    flow.client.ask("pause", {"sockets": ["third"]})
+    flow.map("first", [{"x": x} for x in range(20)])
+    left = flow.drained()
+    assert (held(flow, "third"), held(flow, "second"), flow.count("first")["queued"]) == (3, 3, 14)
+    assert left["paused"] == 3
+    flow.restart()
+    flow.drained()
+    assert (held(flow, "third"), held(flow, "second"), flow.count("first")["queued"]) == (3, 3, 14)
+    flow.client.ask("resume", {"sockets": ["third"]})
+    flow.drained()
+    assert sorted(flow.results("third")) == list(range(20))
+
+
+def test_a_submit_waits_for_room_and_is_let_in_in_order(flow):
+    flow.socket(echo, limit=2)
+    engine = flow.client.engine
+    asked = [engine.question("admit", {"socket": "echo", "calls": n}) for n in (1, 5, 1)]
+    assert [engine.said(n) for n in asked] == [{"calls": 1}, {"calls": 1}, None]
+    flow.client.ask("pause", {"sockets": ["echo"]})
+    flow.submit("echo", x=1)
+    flow.submit("echo", x=2)
+    assert engine.said(asked[2]) is None
+    with pytest.raises(QueueFullError, match=r"'echo' is full: it holds 2 \(limit=2\)"):
+        flow.submit("echo", x=3)
+    with pytest.raises(QueueFullError):
+        flow.client.ask("admit", {"socket": "echo", "calls": 1, "wait": False})
+    flow.client.ask("resume", {"sockets": ["echo"]})
+    assert engine.said(asked[2]) == {"calls": 1}
+
+
+def test_room_that_was_promised_and_not_used_is_given_to_others(flow):
+    flow.socket(echo, limit=1)
+    engine = flow.client.engine
+    first, second = (engine.question("admit", {"socket": "echo", "calls": 1}) for _ in range(2))
+    assert (engine.said(first), engine.said(second)) == ({"calls": 1}, None)
+    engine.at += 1.9
+    engine.tick()
+    assert engine.said(second) is None
+    engine.at += 0.2
+    engine.tick()
+    assert engine.said(second) == {"calls": 1}
+
+
+def test_a_full_join_lets_in_what_may_complete_what_waits(flow):
+    flow.socket(pair, limit=2)
+    for x in range(2):
+        flow.submit_some("pair", one=x)
+    assert flow.client.ask("admit", {"socket": "pair", "calls": 1})[0]["calls"] == 1
+    flow.submit_some("pair", two=7)
+    flow.drained()
+    assert set(flow.results("pair")) == {(0, 7)}
+
+
+def test_what_plugs_make_at_a_full_socket_that_says_so_fails_and_can_be_retried(flow):
+    flow.socket(echo, "source")
+    flow.socket(echo, "target", limit=2, full="error")
+    flow.plug("source", "target.x")
+    flow.client.ask("pause", {"sockets": ["target"]})
+    flow.map("source", [{"x": x} for x in range(5)])
+    assert flow.drained()["failed"] == 3
+    with pytest.raises(QueueFullError, match="'target' is full"):
+        flow.submit("target", x=9)
+    failed = flow.requests(socket="target", state="failed")
+    assert failed[0]["error"]["message"] == "'target' is full: it holds 2 (limit=2)"
+    flow.client.ask("resume", {"sockets": ["target"]})
+    for request in [row["id"] for row in flow.requests(state="failed")]:
+        flow.client.ask("retry", {"ids": [request]})
+        flow.drained()
+    assert sorted(flow.results("target")) == list(range(5))
+
+
+def test_the_oldest_call_makes_room_is_skipped_with_what_comes_of_it_and_that_is_on_record(flow):
+    flow.socket(echo, "source")
+    flow.socket(echo, "newest", limit=2, full="drop-oldest")
+    flow.socket(pair)
+    for end in ("newest.x", "pair.one"):
+        flow.plug("source", end)
+    flow.plug("newest", "pair.two")
+    flow.client.ask("pause", {"sockets": ["newest"]})
+    flow.map("source", [{"x": x} for x in range(5)])
+    flow.drained()
+    skipped = [flow.row(row["id"]) for row in flow.requests(socket="newest", state="skipped")]
+    assert [row["error"]["kind"] for row in skipped] == ["dropped"] * 3
+    assert flow.count("pair")["skipped"] == 3
+    lines = [line for line in flow.query("log")["lines"] if line["kind"] == "dropped"]
+    assert [line["text"] for line in lines] == ["it was dropped for a newer call: 'newest' holds 2 (limit=2)"] * 3
+    flow.restart()
+    flow.client.ask("resume", {"sockets": ["newest"]})
+    flow.drained()
+    assert sorted(flow.results("pair")) == [(3, 3), (4, 4)]
+    agrees(flow.client.engine.core)
+
+
+def test_limits_say_what_they_take(flow):
+    for options, said in (
+        ({"limit": 0}, "limit= takes a whole number of calls and waiting values, from 1 to 50000, or None"),
+        ({"limit": 1, "full": "explode"}, "full= takes 'block', 'error' or 'drop-oldest', not 'explode'"),
+    ):
+        with pytest.raises(DeclarationError, match=said):
+            flow.socket(echo, **options)
+    flow.socket(echo, limit=1, full="error")
+    flow.socket(echo, limit=None)
+    assert flow.client.topology["sockets"]["echo"]["limit"] is None
+    assert flow.client.ask("admit", {"socket": "echo", "calls": 7})[0]["calls"] == 7

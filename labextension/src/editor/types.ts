@@ -65,6 +65,9 @@ export interface Socket {
   rate?: string | null;
   /** Which results are used again: always, shared, or a time or size. */
   cache?: string | null;
+  /** How much it holds before it is full, and what a full one does. */
+  limit?: number | null;
+  full?: string;
   fixed: Record<string, { type: string; text: string }>;
   /** Text of what its arguments join by, where that is a key. */
   key?: string | null;
