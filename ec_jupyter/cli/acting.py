@@ -262,11 +262,12 @@ def stop(flow: Path) -> None:
 
 @click.command()
 @flow_argument
+@click.option("--dry", is_flag=True, help="Tell what would be removed, and remove nothing.")
 @json_option
-def gc(flow: Path, as_json: bool) -> None:
+def gc(flow: Path, dry: bool, as_json: bool) -> None:
     """Remove the files of values that were thrown away; how many, and their bytes."""
     with client_of(flow, start=True) as client:
-        reply, _ = client.ask("gc", timeout=None)
+        reply, _ = client.ask("gc", {"dry": dry}, timeout=None)
     if as_json:
         tell({"files": reply["files"], "bytes": reply["bytes"]})
     else:

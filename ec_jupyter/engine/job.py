@@ -239,13 +239,19 @@ class Values:
         return named - set(os.listdir(self.folder)) if named else named
 
     def sweep(
-        self, running: Iterable[int], epoch: int, keep: frozenset[str] = frozenset(), spent: Collection[str] = ()
+        self,
+        running: Iterable[int],
+        epoch: int,
+        keep: frozenset[str] = frozenset(),
+        spent: Collection[str] = (),
+        *,
+        dry: bool = False,
     ) -> tuple[int, int]:
         """Remove files that no row names and no running attempt or client may still name; count and bytes.
 
-        Those that are `spent` go in any case.
+        Those that are `spent` go in any case. With `dry` it is told what would go.
         """
-        named = {name for (name,) in self.store.rows("files")}
+        named = {name for (name,) in self.store.rows("files")}.difference(spent if dry else ())
         busy = tuple(f"{request}.{epoch}." for request in running)
         files = size = 0
         for path in self.folder.iterdir():
@@ -254,7 +260,8 @@ class Values:
             if name in named or (name not in spent and self._in_use(path, name, busy, keep)):
                 continue
             files, size = files + 1, size + path.stat().st_size
-            path.unlink(missing_ok=True)
+            if not dry:
+                path.unlink(missing_ok=True)
         return files, size
 
     @staticmethod

@@ -406,21 +406,23 @@ def _copy_others(core: Core, requests: list[Any], socket: int, party: int, run: 
 
 
 # -- the whole flow -------------------------------------------------------------
-def collect(core: Core, locator: ValueLocator, clients: Iterable[str]) -> tuple[int, int]:
+def collect(core: Core, locator: ValueLocator, clients: Iterable[str], *, dry: bool = False) -> tuple[int, int]:
     """Remove the files of values that nothing names any more; returns how many, and their bytes.
 
     What a request came to or is called with stays, however long ago that was; so does what `clients`, by identity,
-    have written for a submit that is on its way.
+    have written for a submit that is on its way. With `dry` nothing is removed.
     """
     core.journal.commit()
     thrown = core.store.rows("thrown_away")
-    for key, _ in thrown:
-        core.journal.step("forget_value", (key,))
-    core.journal.commit()
-    running = [*core.held, *core.side_calls]
-    named = {name for (name,) in core.store.rows("files")}
-    locator.forget(named)
-    return core.values.sweep(running, core.epoch, frozenset(clients), {file for _, file in thrown} - named)
+    spent, running = {file for _, file in thrown}, [*core.held, *core.side_calls]
+    if not dry:
+        for key, _ in thrown:
+            core.journal.step("forget_value", (key,))
+        core.journal.commit()
+        named = {name for (name,) in core.store.rows("files")}
+        locator.forget(named)
+        spent -= named
+    return core.values.sweep(running, core.epoch, frozenset(clients), spent, dry=dry)
 
 
 CLEARED = ("request", "lot", "run", "rank", "arrival", "passed", "attempt", "emission", "output", "fan", "event")

@@ -409,7 +409,7 @@ class Rpc:
         self._done(client, {}, header)
 
     def _gc(self, client: Connection, header: Header, buffers: Buffers) -> None:
-        files, size = rerun.collect(self.core, self.fleet.locator, self.clients.ids)
+        files, size = rerun.collect(self.core, self.fleet.locator, self.clients.ids, dry=header.get("dry") or False)
         client.reply({"files": files, "bytes": size}, to=header)
 
     def _clear_cache(self, client: Connection, header: Header, buffers: Buffers) -> None:

@@ -302,7 +302,7 @@ FRAMES: dict[str, tuple[Fields, Fields]] = {
         {"to": _one_of("lab", "browser"), "when": _list(_one_of("end", "failure"), "a list of 'end' and 'failure'")},
         {},
     ),
-    "gc": ({}, {}),
+    "gc": ({}, {"dry": _or_none(FLAG)}),
     "clear_cache": ({"sockets": NAMES}, {}),
     "clear": ({}, _BY),
     "stop": ({}, {}),

@@ -358,12 +358,12 @@ class Calls(Queries):
         reply, _ = self._client.ask("replay", {**what, "socket": socket})
         return Run(self._flow, reply["id"])
 
-    def gc(self) -> dict[str, int]:
+    def gc(self, *, dry: bool = False) -> dict[str, int]:
         """Remove the files of values that were thrown away, and what killed calls left; how many, and their bytes.
 
-        What a request came to or was called with stays.
+        What a request came to or was called with stays. With `dry` nothing is removed: it tells what would be.
         """
-        reply, _ = self._client.ask("gc", timeout=None)
+        reply, _ = self._client.ask("gc", {"dry": dry}, timeout=None)
         return {"files": reply["files"], "bytes": reply["bytes"]}
 
     def clear_cache(self, *sockets: str | Socket | Callable[..., Any]) -> dict[str, int]:

@@ -263,7 +263,10 @@ def test_gc_removes_what_was_thrown_away_and_what_no_row_names(flow):
     (one, _) = flow.waiting("glue")
     (arrival,) = one["arguments"]["data"]["arrivals"]
     flow.ask("discard", arrival=arrival["id"])
+    told = flow.ask("gc", dry=True)
+    assert (flow.ask("gc", dry=True)["files"], len(list((flow.folder / "values").iterdir()))) == (2, 3)
     found = flow.ask("gc")
+    assert (told["files"], told["bytes"]) == (found["files"], found["bytes"])
     assert (found["files"], 200_000 <= found["bytes"] < 300_000) == (2, True)
     flow.supply("glue", second, more=b"!")
     assert flow.result(second) == bytes([2]) * 200_000 + b"!"
