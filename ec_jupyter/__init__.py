@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     )
     from ec_jupyter.nodes.current import SKIP, Current, Failure, current, out, progress
     from ec_jupyter.notebook.asking import ask
+    from ec_jupyter.notebook.composition import Composition, each, funnel, parallel, pipeline
     from ec_jupyter.notebook.config import EC
     from ec_jupyter.notebook.executor import ProcessorExecutor
     from ec_jupyter.notebook.flow import Flow
@@ -98,6 +99,7 @@ __all__ = [
     "AnswerError",
     "Argument",
     "ArgumentsError",
+    "Composition",
     "Current",
     "CycleError",
     "DeclarationError",
@@ -165,10 +167,14 @@ __all__ = [
     "ask",
     "connect",
     "current",
+    "each",
     "flow",
+    "funnel",
     "load",
     "load_ipython_extension",
     "out",
+    "parallel",
+    "pipeline",
     "progress",
     "sleep",
     "socket",
@@ -180,6 +186,7 @@ _PLACES = {
     **dict.fromkeys(["SKIP", "Current", "Failure", "current", "out", "progress"], "nodes.current"),
     **dict.fromkeys(["Agent", "Node", "Worker"], "notebook.nodes"),
     **dict.fromkeys(["Argument", "Plug", "Processor", "Socket", "Task"], "notebook.views"),
+    **dict.fromkeys(["Composition", "each", "funnel", "parallel", "pipeline"], "notebook.composition"),
     **dict.fromkeys(["Lineage", "Request", "Run"], "notebook.request"),
     **dict.fromkeys(["RemoteFlow", "RemoteRequest", "connect"], "client.remote"),
     "EC": "notebook.config",

@@ -56,6 +56,11 @@ def ends(line: str) -> str:
     return _ARROW.sub(" ", line, count=1)
 
 
+def chain(line: str) -> str:
+    """The same of a line with any number of arrows."""
+    return _ARROW.sub(" ", line)
+
+
 def shares(words: Sequence[str] | None) -> dict[str, int | None] | None:
     """Nodes of ``--node hpc:7 --node local``: CPUs by name, None where none are named.
 

@@ -16,11 +16,12 @@ from IPython.core.magic_arguments import argument, magic_arguments
 from ec_jupyter.flow.declare import FULL, JOINS
 from ec_jupyter.flow.schedule import MISSED
 from ec_jupyter.notebook.cell import Cell
-from ec_jupyter.notebook.lines import ends, parse, shares
+from ec_jupyter.notebook.lines import chain, ends, parse, shares
 from ec_jupyter.notebook.nodes import Node
 from ec_jupyter.notebook.views import SOCKET_WORDS
 
 if TYPE_CHECKING:
+    from ec_jupyter.notebook.composition import Composition
     from ec_jupyter.notebook.flow import Flow
     from ec_jupyter.notebook.tables import Table
     from ec_jupyter.notebook.timing import Schedule
@@ -161,6 +162,22 @@ class WiringMagics(Magics):
         """
         options = {word: getattr(given, word) for word in ("on", "map", "gather", "when", "pick", "cycle", "hops")}
         return _told(flow, flow.plug(given.source, given.target, **options))
+
+    @no_var_expand
+    @partial(flow_magic, before=chain)
+    @argument("sockets", nargs="+", metavar="SOCKET", help="socket, or socket.argument; two or more")
+    def ec_pipeline(self, flow: Flow, given: Namespace) -> Composition:
+        """Plug each socket into the next one.
+
+        Examples
+        --------
+        ::
+
+            %ec_pipeline load -> clean -> report.table
+        """
+        from ec_jupyter.notebook.composition import pipeline
+
+        return _told(flow, pipeline(*given.sockets, flow=flow))
 
     @no_var_expand
     @arrow_magic
