@@ -30,8 +30,8 @@ class Composition:
         Sockets whose results go on.
     flow : Flow
         Where it is.
-    split : bool
-        What comes in is split, an element a call, and what goes on is gathered again.
+    split, gather : bool
+        What comes in is split, an element a call; what goes on is gathered, a list for the whole.
     """
 
     text: str
@@ -39,6 +39,7 @@ class Composition:
     outputs: tuple[str, ...]
     flow: Flow
     split: bool = False
+    gather: bool = False
 
     def __repr__(self) -> str:
         return f"<{self.text}>"
@@ -80,7 +81,9 @@ def pipeline(*parts: Piece, flow: Flow | str | None = None) -> Composition:
         pieces = [_piece(where, part) for part in parts]
         for before, after in pairwise(pieces):
             _join(where, before, after)
-    return Composition(" -> ".join(map(_inside, pieces)), pieces[0].inputs, pieces[-1].outputs, where)
+    first, last = pieces[0], pieces[-1]
+    text = " -> ".join(map(_inside, pieces))
+    return Composition(text, first.inputs, last.outputs, where, first.split, last.gather)
 
 
 def parallel(*parts: Piece, flow: Flow | str | None = None) -> Composition:
@@ -102,7 +105,7 @@ def parallel(*parts: Piece, flow: Flow | str | None = None) -> Composition:
     where = _flow(parts, flow)
     with where.edit():
         pieces = [_piece(where, part) for part in parts]
-    if any(piece.split for piece in pieces):
+    if any(piece.split or piece.gather for piece in pieces):
         raise WiringError("parallel takes no each(...); put it around: each(parallel(...))")
     inputs = tuple(one for piece in pieces for one in piece.inputs)
     outputs = tuple(one for piece in pieces for one in piece.outputs)
@@ -148,7 +151,7 @@ def funnel(*sources: Piece, into: Piece, flow: Flow | str | None = None, **named
             _feed(where, piece, f"{target.inputs[0]}.{argument}")
     inputs = tuple(one for piece in (*pieces, *by_name.values()) for one in piece.inputs)
     text = f"({', '.join(map(_inside, (*pieces, *by_name.values())))}) -> {_inside(target)}"
-    return Composition(text, inputs, target.outputs, where)
+    return Composition(text, inputs, target.outputs, where, gather=target.gather)
 
 
 def each(part: Piece, items: Piece | None = None, *, flow: Flow | str | None = None) -> Composition:
@@ -179,12 +182,13 @@ def each(part: Piece, items: Piece | None = None, *, flow: Flow | str | None = N
     where = _flow((part,) if items is None else (part, items), flow)
     with where.edit():
         piece = _piece(where, part)
-        made = replace(piece, text=f"each({_inside(piece)})", split=True)
+        made = replace(piece, text=f"each({_inside(piece)})", split=True, gather=True)
         if items is None:
             return made
         source = _piece(where, items)
         _join(where, source, made)
-    return Composition(f"{_inside(source)} -> {made.text}", source.inputs, made.outputs, where, split=False)
+    text = f"{_inside(source)} -> {made.text}"
+    return Composition(text, source.inputs, made.outputs, where, source.split, gather=True)
 
 
 # -- parts ---------------------------------------------------------------------
@@ -255,4 +259,4 @@ def _funnel(flow: Flow, sources: list[Composition], target: Composition) -> None
 def _feed(flow: Flow, source: Composition, end: str, *, split: bool = False) -> None:
     if len(source.outputs) != 1:
         raise WiringError(f"{source!r} gives {len(source.outputs)} results, and {end!r} takes one")
-    flow.plug(source.outputs[0], end, map=split, gather=source.split)
+    flow.plug(source.outputs[0], end, map=split, gather=source.gather)

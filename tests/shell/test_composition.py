@@ -66,7 +66,14 @@ def test_a_funnel_feeds_arguments_in_order_or_by_name(parts: Any) -> None:
     assert wired(parts) == [("add_one", "pair", "two", False, False), ("double", "pair", "one", False, False)]
     parts.run("flow.undo(); ec.funnel(two='double', one=ec.each('add_one', 'numbers'), into='pair')")
     assert ("double", "pair", "two", False, False) in wired(parts)
-    assert ("add_one", "pair", "one", False, False) in wired(parts)
+    assert ("add_one", "pair", "one", False, True) in wired(parts)
+
+
+def test_what_has_been_split_is_gathered_wherever_it_goes_on(parts: Any) -> None:
+    parts.run("ec.funnel(ec.each(double, numbers), ec.pipeline('numbers', len), into=pair)")
+    assert parts.run("flow.submit('numbers', 3).run.results('pair', 60)") == [([0, 2, 4], 3)]
+    parts.run("flow.undo(); flow.undo(); flow.undo(); ec.pipeline(ec.pipeline('numbers', ec.each('add_one')), 'total')")
+    assert parts.run("flow.submit('numbers', 3).run.results('total', 60)") == [6]
 
 
 def test_a_function_that_is_no_task_yet_becomes_one(parts: Any) -> None:
