@@ -27,7 +27,7 @@ KILLS ?= 1000
 
 # the notebooks with the outputs they are shipped with
 books: $(STAMPS)/demo
-	for book in first_steps flights stations equation_of_state; do \
+	for book in first_steps flights stations equation_of_state watch_folder; do \
 		$(BIN)/python notebooks/demo.py notebooks/$$book.ipynb -o notebooks/$$book.ipynb || exit 1; done
 
 demo: $(STAMPS)/demo
