@@ -47,6 +47,7 @@ def _unpickle(given: _F) -> _F:
 @click.option("--delay", help="Start it so much later: 90s, 5m, 2h, 1d.")
 @click.option("--at", help="Start it then: '2030-01-31 06:00'.")
 @click.option("--priority", type=int, default=0, help="Calls of its run go before others, from -100 to 100 (0).")
+@click.option("--callback", metavar="URL", help="Tell this address of its end, by a POST.")
 @click.option("--wait", "waits", is_flag=True, help="Wait for its end, and show what it came to.")
 @_timeout
 @_unpickle
@@ -63,7 +64,7 @@ def submit(
     with client_of(flow, start=True) as client:
         values = _values(client, socket, arguments)
         submitted = partial(outside.submit, client, socket, values, how.pop("submit_id"), partial=how.pop("partial"))
-        request = submitted(at=then, priority=rank, wait=True)
+        request = submitted(at=then, priority=rank, callback=how.pop("callback"), wait=True)
         if waits:
             _wait_for(client, [request], **how)
         elif how["as_json"]:

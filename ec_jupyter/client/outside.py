@@ -10,6 +10,8 @@ from typing import Any
 from ec_jupyter.client import probe
 from ec_jupyter.client.client import Client
 from ec_jupyter.errors import ArgumentsError, EcError, EngineError, RequestNotFoundError
+from ec_jupyter.flow.callback import is_url
+from ec_jupyter.flow.options import shown
 
 PREVIEW_SECONDS = 60
 SHOWN = (*probe.REQUEST, "node")
@@ -27,6 +29,7 @@ def submit(
     at: float | None = None,
     priority: int = 0,
     wait: bool = False,
+    callback: str | None = None,
 ) -> int:
     """The number of a new request, which is on disk; not logged, so that the answer comes after the commit.
 
@@ -36,11 +39,13 @@ def submit(
         raise ArgumentsError(
             "'delay' and 'at' go with a whole call: one that is partial starts when its arguments come"
         )
+    if callback is not None and not is_url(callback):
+        raise ArgumentsError(f"callback takes an address by http or https, not {shown(callback)}")
     held = {key: client.dump(value) for key, value in arguments.items()}
     row = [socket, {key: value.head() for key, value in held.items()}, submit_id]
     buffers = [value.data for value in held.values() if value.data is not None]
     client.admit(socket, 1) if wait else None
-    how = {"priority": priority, **({"partial": partial} if at is None else {"at": at})}
+    how = {"priority": priority, "callback": callback, **({"partial": partial} if at is None else {"at": at})}
     return int(client.ask("submit", {"rows": [row], **how}, buffers)[0]["ids"][0])
 
 

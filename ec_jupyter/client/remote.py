@@ -149,6 +149,7 @@ class RemoteFlow:
         delay: float | str | None = None,
         at: float | str | None = None,
         priority: int = 0,
+        callback: str | None = None,
         **arguments: Any,
     ) -> RemoteRequest:
         """One call of a socket; it is on the disk of the flow when this returns.
@@ -167,6 +168,8 @@ class RemoteFlow:
             Start it so much later, or then.
         priority : int
             Calls of its run go before others, from -100 to 100.
+        callback : str, optional
+            An address that is told of its end, by a POST from the flow's engine.
 
         Raises
         ------
@@ -176,7 +179,15 @@ class RemoteFlow:
             The server cannot be reached; whether anything was submitted is not known.
         """
         given = {**dict(self._positional(socket, values)), **arguments}
-        body = {"arguments": given, "id": id, "partial": partial, "delay": delay, "at": at, "priority": priority}
+        body = {
+            "arguments": given,
+            "id": id,
+            "partial": partial,
+            "delay": delay,
+            "at": at,
+            "priority": priority,
+            "callback": callback,
+        }
         said = {name: value for name, value in body.items() if value not in (None, False)}
         answer = self._ask("POST", f"sockets/{quote(socket, safe='')}", said)
         return RemoteRequest(self, int(answer["id"]))

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ec_jupyter.engine import missed, open_lots, recovery, result_log
+from ec_jupyter.engine.callbacks import Callbacks
 from ec_jupyter.engine.clients import Clients
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.counts import Counts
@@ -137,9 +138,11 @@ class Engine(Reports):
         self._clocks = _ahead()
         counts = Counts(self.core, self.fleet, self.quarantine, lambda: self.idle)
         self.submit_logs = SubmitLogs(self.core, self)
+        views = Views(self.core, self.fleet, counts, self.statistics, self.schedules)
+        self.callbacks = Callbacks(self.core, self, self.clients.watchers, views.request)
         self._rpc = Rpc(
             self.core, self, self.clients, self.fleet, Editor(self.core, self.fleet, self, self.clients, cpus), counts,
-            Views(self.core, self.fleet, counts, self.statistics, self.schedules), self.preview, self.submit_logs, cpus,
+            views, self.preview, self.submit_logs, cpus, self.callbacks,
         )  # fmt: skip
         self.results = result_log.ResultLog(folder)
         books, ran = self._rpc, self.statistics.ran
@@ -159,6 +162,7 @@ class Engine(Reports):
         self.submit_logs.read_all(self._rpc.submit)
         self.core.values.sweep((), self.core.epoch, frozenset(self.submit_logs.last))
         self.fleet.begin()
+        self._rpc.watch(self.callbacks, list(self.callbacks.kept))
         self._looking = self._loop.create_task(self._look_after())
         self.schedule()
 
@@ -172,6 +176,7 @@ class Engine(Reports):
         self.lone.interrupt()
         if self._looking is not None:
             self._looking.cancel()
+        self.callbacks.close()
         await self.fleet.close()
         await self.preview.close()
         if not self.broken:
@@ -443,7 +448,7 @@ class Engine(Reports):
         return not any((core.startable(s) and s not in self.fleet.bounds.held) or core.sleeps(s) for s in busy)
 
     def _look_idle(self) -> None:
-        if self.clients.count or self.schedules.live or not self.idle:
+        if self.clients.count or self.schedules.live or self.callbacks.live or not self.idle:
             if self._lingering is not None:
                 self._lingering.cancel()
                 self._lingering = None
@@ -451,6 +456,6 @@ class Engine(Reports):
             self._lingering = self._loop.call_later(self.linger, self._leave)
 
     def _leave(self) -> None:
-        if not self.clients.count and self.idle and not self.schedules.live:
+        if not (self.clients.count or self.schedules.live or self.callbacks.live) and self.idle:
             log.info("nothing to do and nobody here for %g s", self.linger)
             self.stopped.set()

@@ -14,6 +14,7 @@ from typing import Any
 
 from ec_jupyter.engine import answers, asides, ended, rerun
 from ec_jupyter.engine.acceptance import accept_lot, accept_once, check
+from ec_jupyter.engine.callbacks import Callbacks
 from ec_jupyter.engine.clients import Clients, Connection
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.counts import Counts
@@ -25,6 +26,7 @@ from ec_jupyter.engine.submit_records import Lot, Single
 from ec_jupyter.engine.submit_records import answers as answers_of
 from ec_jupyter.engine.value_preview import ValuePreview
 from ec_jupyter.engine.views import Answer, Views
+from ec_jupyter.engine.watchers import Listener
 from ec_jupyter.errors import (
     EcError,
     FrameError,
@@ -59,6 +61,7 @@ class Rpc:
     preview: ValuePreview
     submit_logs: SubmitLogs
     cpus: int
+    callbacks: Callbacks
     _checked: list[Any] = field(default_factory=list)
 
     def hung_up(self, client: str) -> None:
@@ -233,6 +236,9 @@ class Rpc:
                 at += head[0] is None
             key, when = row[2] if len(row) > 2 else None, (header.get("at"), header.get("priority", 0))
             ids.append(accept_once(core, socket, arguments, key, *when))
+        if header.get("callback") is not None:
+            self.callbacks.keep(ids, header["callback"])
+            self.watch(self.callbacks, ids)
         return ids
 
     @staticmethod
@@ -257,7 +263,7 @@ class Rpc:
             wanted.extend(range(first, first + n))
         self.watch(client, wanted)
 
-    def watch(self, client: Connection, wanted: Sequence[int]) -> None:
+    def watch(self, client: Listener, wanted: Sequence[int]) -> None:
         """Tell a client how requests end, or ended."""
         here = self.core.jobs.known(wanted)
         self.clients.watchers.watch(client, here)
@@ -267,7 +273,7 @@ class Rpc:
             # after the commit the disk knows how all of them ended, or that they are queued there
             self.loop.look(lambda: self._push_known(client, rest))
 
-    def _push_known(self, client: Connection, requests: list[int]) -> None:
+    def _push_known(self, client: Listener, requests: list[int]) -> None:
         results, values = ended.small_results(self.core, requests)
         if values:
             client.send(results, values)
@@ -421,6 +427,7 @@ class Rpc:
     def _clear(self, client: Connection, header: Header, buffers: Buffers) -> None:
         rerun.clear(self.core, self.fleet)
         self.clients.watchers.clear()
+        self.callbacks.clear()
         rerun.collect(self.core, self.fleet.locator, self.clients.ids)
         self.editor.undoing.did(header)
         client.reply({}, to=header)

@@ -14,6 +14,7 @@ from ec_jupyter.engine.fleet import Fleet
 from ec_jupyter.engine.schedules import Schedules
 from ec_jupyter.engine.statistics import Statistics
 from ec_jupyter.errors import FrameError, RequestNotFoundError, SocketNotFoundError, by_name
+from ec_jupyter.flow.columns import unpacked
 from ec_jupyter.flow.placement import caps
 from ec_jupyter.flow.schedule import named
 from ec_jupyter.wire import Header
@@ -59,6 +60,11 @@ class Views:
         if what in _OF_ALL:
             return partial(_OF_ALL[what], self)
         raise FrameError(f"no query is called {what!r}")
+
+    def request(self, key: int) -> dict[str, Any] | None:
+        """What is known of one request; None where there is none."""
+        rows = unpacked(self.find("requests")({"ids": [key], "limit": 1})[0])
+        return rows[0] if rows else None
 
     def counts(self, header: Header) -> Answer:
         """What is where, in numbers."""

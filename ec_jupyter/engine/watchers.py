@@ -10,13 +10,20 @@ from typing import Protocol
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.ended import PlainResults, ended_row
 from ec_jupyter.engine.job import Ended, EndedLot
-from ec_jupyter.wire import encode
+from ec_jupyter.wire import Header, encode
 
 
 class Watcher(Protocol):
     """A client that waits for requests."""
 
     def ended(self, ids: Sequence[int], frame: Callable[[], bytes]) -> None:
+        """These have ended, as the frame says."""
+
+
+class Listener(Watcher, Protocol):
+    """A watcher that may ask for what has ended already."""
+
+    def send(self, header: Header, buffers: Iterable[bytes] = ()) -> None:
         """These have ended, as the frame says."""
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ec_jupyter.errors import DeclarationError, FrameError
+from ec_jupyter.flow.callback import is_url
 from ec_jupyter.flow.options import HIGHEST, shown
 from ec_jupyter.model import FUNCTIONS
 
@@ -401,6 +402,8 @@ def check_submit(header: Mapping[str, Any], buffers: int) -> None:
         raise FrameError(f"a submit's at is to be {TIME.says}, and all of its arguments are to be given")
     if not PRIORITY.fits(header.get("priority", 0)):
         raise FrameError(f"a submit's priority is to be {PRIORITY.says}")
+    if header.get("callback") is not None and not is_url(header["callback"]):
+        raise FrameError(f"a submit's callback is to be an address by http or https, not {shown(header['callback'])}")
     wanted = _check_rows(header.get("rows"))
     if wanted != buffers:
         raise FrameError(f"a submit has {buffers} values inline, and names {wanted}")

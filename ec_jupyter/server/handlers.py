@@ -213,7 +213,17 @@ class SocketHandler(Handler):
             raise Refused(400, f"the field 'id' is to have 1 to {MOST_NAME} characters, not {len(submit_id)}")
         # the next use of a flow starts its engine, here as in a notebook
         async with self.flows.links.use(folder, start=True) as client:
-            submitted = partial(outside.submit, client, name, arguments, submit_id, partial=some, at=at, priority=rank)
+            submitted = partial(
+                outside.submit,
+                client,
+                name,
+                arguments,
+                submit_id,
+                partial=some,
+                at=at,
+                priority=rank,
+                callback=field(body, "callback", str, None),
+            )
             request = await self.flows.links.thread(submitted)
         location = url_path_join(self.base_url, "ec/flows", url_escape(key), "requests", str(request))
         self.set_header("Location", location)

@@ -65,7 +65,7 @@ def test_card_names_no_magic_that_is_not_there() -> None:
 
 
 def test_every_command_is_on_the_card_and_no_other() -> None:
-    listed = {name for words in re.findall(r"`ec ([a-z-]+)", page("card.md")) for name in [words]}
+    listed = set(re.findall(r"`ec ([a-z-]+)", page("card.md")))
     assert listed == set(ec.commands)
 
 

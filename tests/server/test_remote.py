@@ -11,6 +11,7 @@ import pytest
 
 import ec_jupyter as ec
 from ec_jupyter import errors
+from tests.listening import Address
 
 Away = Callable[..., Any]
 
@@ -39,6 +40,16 @@ def test_a_submit_comes_to_its_result_and_the_same_id_is_the_same_request(away: 
     one, same = (away(far.submit, "double", 4, id="monday") for _ in range(2))
     assert (one.id == same.id, away(same.result, 60)) == (True, 8)
     assert away(lambda: far.request(one.id).state) == "done"
+
+
+def test_an_address_is_told_of_the_end_of_a_submit_that_names_it(away: Away, far: Any, wait_until: Any) -> None:
+    address = Address()
+    try:
+        request = away(far.submit, "double", 4, callback=address.url)
+        wait_until(lambda: address.told)
+        assert [(one["id"], one["state"]) for one in address.told] == [(request.id, "done")]
+    finally:
+        address.close()
 
 
 def test_what_fails_raises_with_the_traceback_of_the_task(away: Away, far: Any) -> None:

@@ -487,6 +487,8 @@ UNREADABLE: list[tuple[tuple[str, ...], Any, int, str]] = [
     (("sockets", "add_two"), {"arguments": [1]}, 400, "the field 'arguments' is to be an object, not a list"),
     (("sockets", "add_two"), {"arguments": {}, "id": 7}, 400, "the field 'id' is to be a text, not a number"),
     (("sockets", "add_two"), {"id": ""}, 400, "1 to 200 characters"),
+    (("sockets", "add_two"), {"callback": 7}, 400, "the field 'callback' is to be a text, not a number"),
+    (("sockets", "add_two"), {"arguments": {"one": 1, "two": 2}, "callback": "ftp://x"}, 400, "by http or https"),
     (("sockets", "add_two"), "{", 400, "the body is no JSON"),
     (("sockets", "add_two"), "[]", 400, "the body is to be a JSON object, not a list"),
     (("sockets", "add_two"), '{"arguments": {"one": NaN}}', 400, "NaN is no JSON number"),

@@ -142,7 +142,7 @@ class MemoryEngine:
         self._counts = counts
         views = Views(core, self._fleet, counts, Statistics(core, self._fleet), self.schedules)
         editor = Editor(core, self._fleet, rest, rest, CPUS)
-        self._rpc = Rpc(core, rest, rest, self._fleet, editor, counts, views, rest, rest, CPUS)
+        self._rpc = Rpc(core, rest, rest, self._fleet, editor, counts, views, rest, rest, CPUS, set())
         self._effects: list[Callable[[], None]] = []
         self._looks: list[Callable[[], None]] = []
         self._draining: list[Header] = []

@@ -1,0 +1,199 @@
+"""Addresses that are told of the end of a request: kept on disk with the request, and told until they have taken it.
+
+What is promised: at least once for each end. Each has a key of its own, the same however often it is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from ec_jupyter.engine.core import Core
+from ec_jupyter.engine.parts import Loop
+from ec_jupyter.flow.callback import FIELDS, GIVE_UP_SECONDS, MOST_AT_ONCE, POST_SECONDS, final, pause_after
+from ec_jupyter.wire import Header
+
+if TYPE_CHECKING:
+    from ec_jupyter.engine.watchers import Watchers
+
+log = logging.getLogger(__name__)
+
+KEY = "callback:"
+"""How the keys of callbacks begin among the facts of the flow; the number of a request follows."""
+
+Row = dict[str, Any]
+
+
+@dataclass
+class Callback:
+    """Who is to be told of a request's end.
+
+    Attributes
+    ----------
+    url : str
+        The address.
+    told : int or None
+        The attempt whose end it was told: one that a person retries ends again.
+    tries : int
+        How often the end at hand was told in vain, by this engine.
+    """
+
+    url: str
+    told: int | None = None
+    tries: int = 0
+
+
+class Callbacks:
+    """The callbacks of a flow.
+
+    Parameters
+    ----------
+    core : Core
+        The flow.
+    loop : Loop
+        Ends each tick with a commit.
+    watchers : Watchers
+        Who waits for requests.
+    row : callable
+        What is known of a request; None where there is none.
+    """
+
+    def __init__(self, core: Core, loop: Loop, watchers: Watchers, row: Callable[[int], Row | None]) -> None:
+        self._core, self._loop, self._watchers, self._row = core, loop, watchers, row
+        self._kept = dict(_read(core.store.meta))
+        self._owed: dict[int, asyncio.TimerHandle | None] = {}
+        self._posting: set[asyncio.Task[None]] = set()
+        self._web: Any = None
+
+    @property
+    def live(self) -> bool:
+        """Whether somebody is yet to be told of what has ended."""
+        return bool(self._owed)
+
+    @property
+    def kept(self) -> Iterable[int]:
+        """The requests whose end somebody is to be told."""
+        return self._kept
+
+    def keep(self, requests: Sequence[int], url: str) -> None:
+        """Tell an address of the end of requests; on disk with this tick."""
+        for request in requests:
+            self._write(request, Callback(url))
+
+    def _write(self, request: int, one: Callback) -> None:
+        self._kept[request] = one
+        text = json.dumps({name: value for name, value in asdict(one).items() if name != "tries"})
+        self._core.journal.step("put_meta", (f"{KEY}{request}", text))
+
+    def _drop(self, request: int) -> None:
+        del self._kept[request]
+        self._core.journal.step("drop_meta", (f"{KEY}{request}",))
+
+    def clear(self) -> None:
+        """There are no requests any more."""
+        for request in list(self._kept):
+            self._drop(request)
+        self._owed.clear()
+
+    def close(self) -> None:
+        """Tell nobody any more; the next engine does."""
+        for task in self._posting:
+            task.cancel()
+
+    # -- what the engine tells who waits --------------------------------------------
+    def ended(self, ids: Sequence[int], frame: Callable[[], bytes]) -> None:
+        """These have ended."""
+        for request in ids:
+            self._owe(request)
+
+    def send(self, header: Header, buffers: Iterable[bytes] = ()) -> None:
+        """These had ended before they were asked for."""
+        for request in header["ids"] if header["k"] == "results" else [row["id"] for row in header["rows"]]:
+            self._owe(request)
+
+    def _owe(self, request: int) -> None:
+        if request in self._kept and request not in self._owed:
+            self._owed[request] = None
+            # its row is read once it is on disk
+            self._loop.look(lambda: self._begin(request))
+
+    # -- telling ----------------------------------------------------------------------
+    def _begin(self, request: int) -> None:
+        if request not in self._owed:
+            return
+        if len(self._posting) >= MOST_AT_ONCE:
+            self._owed[request] = asyncio.get_running_loop().call_later(1.0, self._begin, request)
+            return
+        task = asyncio.get_running_loop().create_task(self._tell(request))
+        self._posting.add(task)
+        task.add_done_callback(self._posting.discard)
+
+    async def _tell(self, request: int) -> None:
+        one, row = self._kept.get(request), self._row(request)
+        if one is None or row is None or row["attempt"] == one.told:
+            self._settled(request, row, one)
+            return
+        problem = await self._post(one.url, row)
+        if self._kept.get(request) is not one:
+            # cleared, or given again, meanwhile
+            self._owed.pop(request, None)
+            return
+        if problem is None:
+            self._settled(request, row, one)
+            return
+        one.tries += 1
+        if final(problem) or time.time() - (row["finished"] or 0.0) > GIVE_UP_SECONDS:
+            text = f"callback of request {request} to {one.url} was given up: {problem}"
+            log.warning("%s", text)
+            self._core.journal.add("add_event", (time.time(), "notice", row["socket"], text))
+            self._settled(request, row, one)
+            return
+        log.info("callback of request %s to %s: %s", request, one.url, problem)
+        self._owed[request] = asyncio.get_running_loop().call_later(pause_after(one.tries), self._begin, request)
+
+    def _settled(self, request: int, row: Row | None, one: Callback | None) -> None:
+        """Write down that an end was told; what may be retried may end again."""
+        self._owed.pop(request, None)
+        if one is not None and (row is None or row["state"] == "done"):
+            self._drop(request)
+        elif one is not None and row is not None:
+            if one.told != row["attempt"]:
+                self._write(request, Callback(one.url, row["attempt"]))
+            self._watchers.watch(self, [request])
+        self._loop.schedule()
+
+    async def _post(self, url: str, row: Row) -> str | None:
+        """Why an address has not taken what it was told; None where it has."""
+        from tornado.httpclient import AsyncHTTPClient, HTTPClientError
+
+        self._web = self._web or AsyncHTTPClient(force_instance=True)
+        flow = self._core.store.meta["flow"]
+        body = {"flow": self._core.store.folder.name, "flow_id": flow, **{name: row.get(name) for name in FIELDS}}
+        headers = {"Content-Type": "application/json", "Idempotency-Key": f"{flow}-{row['id']}-{row['attempt']}"}
+        try:
+            await self._web.fetch(
+                url, method="POST", headers=headers, body=json.dumps(body), request_timeout=POST_SECONDS,
+                connect_timeout=POST_SECONDS, follow_redirects=False,
+            )  # fmt: skip
+        except HTTPClientError as error:
+            return f"{error.code} {error.message}"
+        except Exception as error:  # noqa: BLE001 - whatever an address leads to, the flow goes on
+            return f"{type(error).__name__}: {error}"
+        return None
+
+
+def _read(meta: Mapping[str, str]) -> Iterator[tuple[int, Callback]]:
+    for key, text in meta.items():
+        if not key.startswith(KEY):
+            continue
+        try:
+            said = json.loads(text)
+            yield int(key.removeprefix(KEY)), Callback(str(said["url"]), said["told"])
+        except (ValueError, LookupError, TypeError) as error:
+            # whatever its row holds, the flow opens
+            log.warning("%s cannot be read (%s)", key, error)
