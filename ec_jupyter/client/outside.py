@@ -19,7 +19,7 @@ SHOWN = (*probe.REQUEST, "node")
 Row = dict[str, Any]
 
 
-def submit(
+def submit(  # noqa: PLR0913 - what a submit takes, by name
     client: Client,
     socket: str,
     arguments: Mapping[str, Any],
