@@ -196,6 +196,16 @@ def arguments(core: Core, header: Header) -> Answer:
     return {"arguments": out, "socket": record.name}, buffers
 
 
+def task(core: Core, header: Header) -> Answer:
+    """The function of a request, as it is pickled: that of the version that it ran, or would run."""
+    row = core.store.db.execute("SELECT socket, task FROM request WHERE id = ?", (header["id"],)).fetchone()
+    if row is None:
+        raise RequestNotFoundError(f"no request {header['id']} in this flow")
+    version = core.topology.tasks.get(row[1]) or core.topology.task(row[0])
+    told = {"version": version.version, "runs": not version.ask, "file": version.file, "source": version.source}
+    return told, [core.store.blob(version.sha256)]
+
+
 def result(core: Core, header: Header) -> Answer:
     """How one request ended; its state where it has not."""
     core.store.before_reading(False)

@@ -125,6 +125,7 @@ def run(core: Core, header: Header) -> Answer:
 
 _OF_CORE: dict[str, Callable[[Core, Header], Answer]] = {
     "arguments": requests.arguments,
+    "task": requests.task,
     "result": requests.result,
     "results": requests.results,
     "beside": paged_values.beside,

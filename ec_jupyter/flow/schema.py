@@ -210,6 +210,7 @@ QUERIES: dict[str, tuple[Fields, Fields]] = {
     "counts": ({}, {}),
     "requests": ({}, _FILTER),
     "arguments": ({"id": ID}, {}),
+    "task": ({"id": ID}, {}),
     "result": ({"id": ID}, {}),
     "beside": ({"socket": NAME}, {"id": _or_none(ID), "run": _or_none(ID)}),
     "results": ({}, {**_FILTER, "complete": FLAG}),

@@ -241,9 +241,52 @@ class FlowMagics(WiringMagics):
 
     @flow_magic
     @argument("what", nargs="?", help="number of a request, or a variable that holds one")
+    @argument("--arguments", action="store_true", help="only load its arguments")
     def ec_debug(self, flow: Flow, given: Namespace) -> dict[str, Any]:
-        """The very arguments of a call, loaded in this kernel."""
-        return flow.recall(self._target(given))
+        """Debug a call that has failed, days later and wherever it ran; gives its very arguments.
+
+        It is called once more in this kernel, with the code that it ran, and the debugger opens where it raises. A call
+        that has not failed is left alone, and so is one that would end this kernel as it ended its worker.
+
+        Examples
+        --------
+        ::
+
+            %ec_debug 12
+            %ec_debug 12 --arguments
+        """
+        from ec_jupyter.notebook.debugging import danger
+
+        target = self._target(given)
+        arguments = flow.recall(target)
+        row = flow.request(target).row() if isinstance(target, int) else target.row()
+        why = danger(row)
+        if given.arguments or row["state"] != "failed":
+            return arguments
+        if why is not None:
+            again = f"flow.debug({row['id']})"
+            print(f"request {row['id']} of {row['socket']!r} is not called here, for {why}; {again} does so")  # noqa: T201
+            return arguments
+        try:
+            flow.debug(row["id"])
+        except Exception as error:  # noqa: BLE001 - whatever the task raises is what is looked at
+            self._post_mortem(error)
+        else:
+            print(f"request {row['id']} of {row['socket']!r} does not fail here")  # noqa: T201
+        return arguments
+
+    def _post_mortem(self, error: Exception) -> None:
+        from IPython.core.error import StdinNotImplementedError
+
+        from ec_jupyter.notebook.debugging import theirs
+
+        if self.shell is None:
+            raise error
+        self.shell.showtraceback((type(error), error, theirs(error.__traceback__)))
+        try:
+            self.shell.debugger(force=True)
+        except StdinNotImplementedError:
+            print("nobody can type here; %debug opens the debugger once somebody can")  # noqa: T201
 
     @flow_magic
     @argument("sockets", nargs="*", help="sockets; all if none is named")

@@ -250,6 +250,25 @@ class Queries(Lookup):
         rest = iter(buffers)
         return {name: self._argument_value(part, rest) for name, part in reply["arguments"].items()}
 
+    def debug(self, request: Request | int) -> Any:
+        """Make a call once more, in this kernel: the code that it ran, with its very arguments; what it returns.
+
+        What the task raises comes with its frames, so that ``%debug`` opens in them, days later and also for a call
+        that ran on another machine. `%ec_debug` does both. The flow is left alone; side effects of the task happen
+        again.
+
+        Raises
+        ------
+        ArgumentsError
+            It asks a person, or sleeps: it runs no code.
+        Exception
+            Whatever the task raises.
+        """
+        from ec_jupyter.notebook.debugging import call_again
+
+        found = self._request(request)
+        return call_again(self._client, found.row(), self.recall(found))
+
     def _argument_value(self, part: dict[str, Any], buffers: Iterator[bytes]) -> Any:
         values = [unpack(head, buffers) for head in part["values"]]
         if part["kind"] == "e":

@@ -1,0 +1,77 @@
+"""A call made once more in this kernel, with the code that it ran and its very arguments, to be debugged."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from ec_jupyter.errors import ArgumentsError
+from ec_jupyter.nodes.code import keep_source
+from ec_jupyter.nodes.current import Current, place
+from ec_jupyter.nodes.surroundings import opened
+from ec_jupyter.nodes.worker.invoke import Task
+
+if TYPE_CHECKING:
+    from ec_jupyter.client.client import Client
+
+_ENDS = {"died": "its worker died", "memory": "it took too much memory", "timeout": "it ran too long"}
+"""Failures that a call would bring upon this kernel."""
+
+
+def call_again(client: Client, row: Mapping[str, Any], arguments: Mapping[str, Any]) -> Any:
+    """What a request's call returns here; raises what its task raises.
+
+    Raises
+    ------
+    ArgumentsError
+        No code runs for it: it asks a person, or sleeps.
+    """
+    number, socket = int(row["id"]), str(row["socket"])
+    told, (blob, *_) = client.ask("query", {"what": "task", "id": number})
+    if not told["runs"]:
+        raise ArgumentsError(f"request {number} of {socket!r} runs no code that could be debugged")
+    if told["file"].startswith("<") and told["source"]:
+        # a debugger shows the lines of the very version
+        keep_source(told["file"], told["source"])
+    task = Task(*opened(blob))
+    if task.in_order is not None:
+        task.in_order.check(list(arguments))
+    args, kwargs = _bound(arguments, task.by_position)
+    before = place.call
+    place.call = lambda: Current(number, int(row["run"]), max(1, int(row["attempt"])), socket)
+    try:
+        made = task.function(*args, **kwargs)
+        return list(made) if inspect.isgenerator(made) else made
+    finally:
+        place.call = before
+
+
+def _bound(arguments: Mapping[str, Any], by_position: frozenset[str] | None) -> tuple[list[Any], dict[str, Any]]:
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+    for name, value in arguments.items():
+        if name.startswith("**"):
+            kwargs.update(value)
+        elif name.startswith("*"):
+            # what came before it has been given by position
+            args, kwargs = [*args, *kwargs.values(), *value], {}
+        elif by_position is None or name in by_position:
+            args.append(value)
+        else:
+            kwargs[name] = value
+    return args, kwargs
+
+
+def theirs(trace: TracebackType | None) -> TracebackType | None:
+    """The frames of a task, without ours that call it."""
+    found = trace
+    while found is not None and str(found.tb_frame.f_globals.get("__name__", "")).startswith("ec_jupyter."):
+        found = found.tb_next
+    return found or trace
+
+
+def danger(row: Mapping[str, Any]) -> str | None:
+    """Why a call that failed is better not made here; None where it may be."""
+    return _ENDS.get((row.get("error") or {}).get("kind", ""))
