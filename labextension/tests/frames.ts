@@ -1,6 +1,8 @@
 /** Made by tests/store/picture_frames.py: an engine sends what types.ts says, or tsc fails. */
 
-import type { Answer, Graph, Metrics, SocketCounts } from '../src/editor/types';
+import type { Statistics } from '../src/editor/panels/course';
+import type { Told } from '../src/editor/panels/pages';
+import type { Answer, Graph, Metrics, Shown, SocketCounts } from '../src/editor/types';
 
 const sent = <Type>(frame: Type): Type => frame;
 
@@ -257,7 +259,7 @@ export const graph: Graph = sent({
    "cron": null,
    "zone": null,
    "missed": "once",
-   "since": 1795948476.7961752,
+   "since": 1795949038.2447016,
    "text": "every 5m"
   }
  ]
@@ -267,7 +269,7 @@ export const graph: Graph = sent({
 export const metrics: Metrics & { sockets: Record<string, Required<SocketCounts>> } = sent({
  "seq": 1,
  "full": true,
- "time": 1795948476.8003685,
+ "time": 1795949038.2502637,
  "sockets": {
   "load": {
    "waiting": 0,
@@ -346,7 +348,7 @@ export const metrics: Metrics & { sockets: Record<string, Required<SocketCounts>
  },
  "nodes": [
   {
-   "since": 1795948476.7903416,
+   "since": 1795949038.2490387,
    "error": null,
    "type": null,
    "host": "vm",
@@ -354,7 +356,7 @@ export const metrics: Metrics & { sockets: Record<string, Required<SocketCounts>
    "version": "0.1.0",
    "round_trip": null,
    "memory": {
-    "used": 872415232,
+    "used": 1073741824,
     "total": 25276502016
    },
    "others": 0,
@@ -366,6 +368,347 @@ export const metrics: Metrics & { sockets: Record<string, Required<SocketCounts>
   }
  ],
  "idle": true
+});
+
+// prettier-ignore
+export const preview: Answer & Shown = sent({
+ "ok": true,
+ "text": "''",
+ "type": "str",
+ "size": 15,
+ "request": 3,
+ "look": {
+  "plain": ""
+ }
+});
+
+// prettier-ignore
+export const log: Answer & Told = sent({
+ "ok": true,
+ "lines": [
+  {
+   "time": 1795949038.2377915,
+   "level": "info",
+   "kind": "edit",
+   "socket": null,
+   "request": null,
+   "run": null,
+   "text": "socket load v1"
+  },
+  {
+   "time": 1795949038.239447,
+   "level": "info",
+   "kind": "edit",
+   "socket": null,
+   "request": null,
+   "run": null,
+   "text": "socket count v1"
+  },
+  {
+   "time": 1795949038.2406428,
+   "level": "info",
+   "kind": "edit",
+   "socket": null,
+   "request": null,
+   "run": null,
+   "text": "socket join v1"
+  },
+  {
+   "time": 1795949038.2417657,
+   "level": "info",
+   "kind": "edit",
+   "socket": null,
+   "request": null,
+   "run": null,
+   "text": "plug load -> count.text"
+  },
+  {
+   "time": 1795949038.242757,
+   "level": "info",
+   "kind": "edit",
+   "socket": null,
+   "request": null,
+   "run": null,
+   "text": "plug count -> join.one"
+  },
+  {
+   "time": 1795949038.2438064,
+   "level": "info",
+   "kind": "edit",
+   "socket": null,
+   "request": null,
+   "run": null,
+   "text": "socket poll v1"
+  },
+  {
+   "time": 1795949038.2447016,
+   "level": "info",
+   "kind": "edit",
+   "socket": null,
+   "request": null,
+   "run": null,
+   "text": "schedule poll: every 5m"
+  },
+  {
+   "time": 1795949038.2464678,
+   "level": "error",
+   "kind": "failed",
+   "socket": "count",
+   "request": 4,
+   "run": 3,
+   "text": "ZeroDivisionError: integer division or modulo by zero"
+  },
+  {
+   "time": 1795949038.2475176,
+   "level": "info",
+   "kind": "stdout",
+   "socket": "count",
+   "request": 4,
+   "run": 3,
+   "text": "dividing\n"
+  }
+ ],
+ "older": null,
+ "newer": {
+  "output": 1,
+  "event": 1,
+  "attempt": 0,
+  "revision": 7
+ }
+});
+
+// prettier-ignore
+export const statistics: Answer & Statistics = sent({
+ "ok": true,
+ "time": 1795949038.256073,
+ "began": 1795948950,
+ "step": 30,
+ "points": 120,
+ "rows": [
+  {
+   "of": "socket",
+   "name": "load",
+   "ended": 3,
+   "failed": 0,
+   "per_second": 0.033991995089860734,
+   "p50": null,
+   "p95": null,
+   "waited_p50": null,
+   "waited_p95": null,
+   "queued": 0.0,
+   "most_queued": 0,
+   "running": 0.0,
+   "cpu": 0.0,
+   "memory": 0,
+   "pulse": [
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    3,
+    0,
+    0
+   ]
+  },
+  {
+   "of": "socket",
+   "name": "count",
+   "ended": 0,
+   "failed": 0,
+   "per_second": 0.0,
+   "p50": null,
+   "p95": null,
+   "waited_p50": null,
+   "waited_p95": null,
+   "queued": 0.0,
+   "most_queued": 0,
+   "running": 0.0,
+   "cpu": 0.0,
+   "memory": 0,
+   "pulse": []
+  },
+  {
+   "of": "socket",
+   "name": "join",
+   "ended": 0,
+   "failed": 0,
+   "per_second": 0.0,
+   "p50": null,
+   "p95": null,
+   "waited_p50": null,
+   "waited_p95": null,
+   "queued": 0.0,
+   "most_queued": 0,
+   "running": 0.0,
+   "cpu": 0.0,
+   "memory": 0,
+   "pulse": []
+  },
+  {
+   "of": "socket",
+   "name": "poll",
+   "ended": 0,
+   "failed": 0,
+   "per_second": 0.0,
+   "p50": null,
+   "p95": null,
+   "waited_p50": null,
+   "waited_p95": null,
+   "queued": 0.0,
+   "most_queued": 0,
+   "running": 0.0,
+   "cpu": 0.0,
+   "memory": 0,
+   "pulse": []
+  },
+  {
+   "of": "processor",
+   "name": "main",
+   "ended": 0,
+   "failed": 0,
+   "per_second": 0.0,
+   "p50": null,
+   "p95": null,
+   "waited_p50": null,
+   "waited_p95": null,
+   "queued": 0.0,
+   "most_queued": 0,
+   "running": 0.0,
+   "cpu": 0.0,
+   "memory": 0,
+   "pulse": []
+  },
+  {
+   "of": "node",
+   "name": "local",
+   "ended": 0,
+   "failed": 0,
+   "per_second": 0.0,
+   "p50": null,
+   "p95": null,
+   "waited_p50": null,
+   "waited_p95": null,
+   "queued": 0.0,
+   "most_queued": 0,
+   "running": 0.0,
+   "cpu": 0.0,
+   "memory": 0,
+   "pulse": []
+  }
+ ]
 });
 
 // prettier-ignore

@@ -20,7 +20,8 @@ LIKE = """async ops => { const {Flow} = await import('./flow.js');
     edit({op: 'plug', source: 'count', target: 'join', argument: 'one'});
     flow.finish(flow.request('load', 'running', {path: 'a'}).id, 'a');
     flow.finish(flow.request('count', 'running', {text: 'a'}, {run: 1, met: {text: [1]}}).id, 1);
-    flow.fail('count', 'ValueError', 'no', {text: 'a'});
+    flow.finish(flow.request('load', 'running', {path: ''}).id, '');
+    flow.fail('count', 'ValueError', 'no', {text: ''}, {run: 3});
     flow.arrive('join', 'one', 1);
     const said = {graph: flow.graph, metrics: flow.metrics()};
     for (const [op, args] of Object.entries({...ops, past: {time: Date.now() / 1000}}))

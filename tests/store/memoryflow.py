@@ -17,6 +17,7 @@ from typing import Any
 
 from ec_jupyter.client.result_futures import ResultFutures
 from ec_jupyter.engine import ended, missed, open_lots, recovery
+from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.counts import Counts, leftover
 from ec_jupyter.engine.editing import Editor
 from ec_jupyter.engine.fleet import Fleet
@@ -28,6 +29,8 @@ from ec_jupyter.engine.schedules import Schedules
 from ec_jupyter.engine.settling import settle
 from ec_jupyter.engine.statistics import Statistics
 from ec_jupyter.engine.suspects import Suspects
+from ec_jupyter.engine.value_locator import ValueLocator
+from ec_jupyter.engine.value_preview import ValuePreview
 from ec_jupyter.engine.views import Views
 from ec_jupyter.errors import EcError
 from ec_jupyter.nodes import values
@@ -106,6 +109,23 @@ class InPlace:
             self._engine.core.yielded(request, self._call.attempt, index, [value])
 
 
+class PreviewInPlace(ValuePreview):
+    """Shows values at once, by what a worker would run."""
+
+    def __init__(self, core: Core, locator: ValueLocator, folder: Path) -> None:
+        super().__init__(core, locator, folder, folder, folder)
+        self._agent = self  # type: ignore[assignment]
+        self._invocation = Invocation(Tasks(self.blob), folder / "values", core.epoch, False, self._emit)
+
+    def _emit(self, request: int, index: int, value: Value) -> None:
+        self.yielded(request, 1, index, [value])
+
+    def assign(self, name: str, calls: list[Call]) -> None:
+        for call in calls:
+            value, rest = self._invocation.result(call)
+            self.finished([Outcome(call.request, call.attempt, state="done", value=value, **(rest or {}))])
+
+
 class MemoryEngine:
     """The parts of one engine, and its loop, which does all there is to do before it answers.
 
@@ -142,7 +162,8 @@ class MemoryEngine:
         self._counts = counts
         views = Views(core, self._fleet, counts, Statistics(core, self._fleet), self.schedules)
         editor = Editor(core, self._fleet, rest, rest, CPUS)
-        self._rpc = Rpc(core, rest, rest, self._fleet, editor, counts, views, rest, rest, CPUS, set())
+        preview = PreviewInPlace(core, self._fleet.locator, store.folder)
+        self._rpc = Rpc(core, rest, rest, self._fleet, editor, counts, views, preview, rest, CPUS, set())
         self._effects: list[Callable[[], None]] = []
         self._looks: list[Callable[[], None]] = []
         self._draining: list[Header] = []

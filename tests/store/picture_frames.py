@@ -13,6 +13,8 @@ from typing import Any
 
 from ec_jupyter.client import commands, scene
 from ec_jupyter.client.client import Client
+from ec_jupyter.client.seen import Seen
+from ec_jupyter.flow.measures import STEP, Point
 from tests.store.memoryflow import MemoryFlow
 
 Frames = dict[str, Any]
@@ -21,9 +23,15 @@ WRITTEN = Path(__file__).parents[2] / "labextension/tests/frames.ts"
 TYPES = {
     "graph": "Graph",
     "metrics": "Metrics & { sockets: Record<string, Required<SocketCounts>> }",
+    "preview": "Answer & Shown",
+    "log": "Answer & Told",
+    "statistics": "Answer & Statistics",
     "refused": "Answer",
 }
-"""Those of `types.ts`."""
+"""Those of `types.ts`, and of the panels."""
+
+FAILED = 4
+"""The request that fails in this flow, and in the one behind the page."""
 
 
 class _Asked:
@@ -32,7 +40,7 @@ class _Asked:
     connected, name = True, "words"
 
     def __init__(self, flow: MemoryFlow) -> None:
-        self._client = flow.client
+        self._client, self.seen = flow.client, Seen()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
@@ -74,7 +82,9 @@ def write(made: Frames) -> None:
     """Write them."""
     lines = [
         "/** Made by tests/store/picture_frames.py: an engine sends what types.ts says, or tsc fails. */\n",
-        "import type { Answer, Graph, Metrics, SocketCounts } from '../src/editor/types';\n",
+        "import type { Statistics } from '../src/editor/panels/course';",
+        "import type { Told } from '../src/editor/panels/pages';",
+        "import type { Answer, Graph, Metrics, Shown, SocketCounts } from '../src/editor/types';\n",
         "const sent = <Type>(frame: Type): Type => frame;\n",
     ]
     for name, of in TYPES.items():
@@ -93,6 +103,10 @@ OPS: dict[str, dict[str, Any]] = {
     "lineage": {"id": 2},
     "timeline": {"limit": 10},
     "since": {},
+    "request": {"id": FAILED},
+    "preview": {"socket": "load", "rich": True},
+    "log": {"limit": 10},
+    "statistics": {"pulse": True},
 }
 
 
@@ -108,6 +122,11 @@ def frames(folder: Path) -> Frames:
     flow.submit("load", path="a text")
     flow.submit("load", path="")
     flow.drained()
+    store = flow.client.engine.core.store
+    store.write("add_output", (FAILED, "stdout", "dividing\n", time.time()))
+    store.write("put_statistic", (int(time.time()) // STEP * STEP - 2 * STEP, "socket", "1", Point(3).text()))
+    # an engine reads the hour before it when it begins
+    flow.restart()
     client: Any = _Asked(flow)
     made: Frames = {
         "graph": scene.graph(client.topology, client.name),

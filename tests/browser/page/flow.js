@@ -433,7 +433,24 @@ export class Flow {
   }
 
   op_statistics() {
-    return { time: Date.now() / 1000, began: Date.now() / 1000, step: 30, points: 120, rows: [] };
+    const now = Date.now() / 1000;
+    const row = name => {
+      const { done, failed, queued, running } = this.counts(name);
+      const times = { p50: 0.012, p95: 0.45, waited_p50: 0.001, waited_p95: 0.02 };
+      const ended = { ended: done + failed, failed, per_second: (done + failed) / 60, pulse: [0, done] };
+      return { of: 'socket', name, ...ended, ...times, queued, most_queued: queued, running, cpu: running, memory: 0 };
+    };
+    return { time: now, began: now - 60, step: 30, points: 120, rows: Object.keys(this.graph.sockets).map(row) };
+  }
+
+  op_log({ socket, run, request }) {
+    const of = one => (!socket || one.socket === socket) && (!run || (one.run ?? one.id) === run) && (!request || one.id === request);
+    const lines = this.requests.filter(of).flatMap(({ id, socket, run = id, error, output, created }) => {
+      const said = (level, kind, text) => ({ time: created, level, kind, socket, request: id, run, text });
+      const printed = output.map(([stream, text]) => said('info', stream, text));
+      return error ? [...printed, said('error', 'failed', `${error.type}: ${error.message}`)] : printed;
+    });
+    return { lines, older: null };
   }
 
   op_code() {
@@ -474,10 +491,10 @@ export class Flow {
     this.onCounts();
   }
 
-  fail(socket, type, message, values = {}) {
+  fail(socket, type, message, values = {}, more = {}) {
     const traceback = `Traceback (most recent call last):\n  File "flow.ipynb", line 3, in ${socket}\n    return 1 / x\n${type}: ${message}`;
     const times = { started: Date.now() / 1000 - 2, finished: Date.now() / 1000 };
-    return this.request(socket, 'failed', values, { error: { type, message, traceback }, output: [['stdout', 'dividing\n']], ...times });
+    return this.request(socket, 'failed', values, { error: { type, message, traceback }, output: [['stdout', 'dividing\n']], ...times, ...more });
   }
 
   // a task says how far it is
