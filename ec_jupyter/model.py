@@ -185,6 +185,8 @@ class Socket:
         How many calls and waiting values it holds before it is full.
     full : str
         What a full one does: ``"block"``, ``"error"`` or ``"drop-oldest"``.
+    callback : str or None
+        An address that is told of the end of each request.
     """
 
     id: int
@@ -213,6 +215,7 @@ class Socket:
     cache: str | None = None
     limit: int | None = None
     full: str = "block"
+    callback: str | None = None
 
 
 FUNCTIONS = ("when", "pick")

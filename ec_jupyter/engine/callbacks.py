@@ -14,12 +14,14 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.engine.core import Core
+from ec_jupyter.engine.job import EndedLot
 from ec_jupyter.engine.parts import Loop
 from ec_jupyter.flow.callback import FIELDS, GIVE_UP_SECONDS, MOST_AT_ONCE, POST_SECONDS, final, pause_after
 from ec_jupyter.wire import Header
 
 if TYPE_CHECKING:
     from ec_jupyter.engine.watchers import Watchers
+    from ec_jupyter.flow.topology import Topology
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +68,7 @@ class Callbacks:
     def __init__(self, core: Core, loop: Loop, watchers: Watchers, row: Callable[[int], Row | None]) -> None:
         self._core, self._loop, self._watchers, self._row = core, loop, watchers, row
         self._kept = dict(_read(core.store.meta))
+        self._topology: Topology | None = None
         self._owed: dict[int, asyncio.TimerHandle | None] = {}
         self._posting: set[asyncio.Task[None]] = set()
         self._web: Any = None
@@ -104,6 +107,21 @@ class Callbacks:
         """Tell nobody any more; the next engine does."""
         for task in self._posting:
             task.cancel()
+
+    def before_commit(self) -> None:
+        """Write down, with the ends of this tick, whom sockets tell of them."""
+        topology = self._core.topology
+        if topology is not self._topology:
+            self._topology = topology
+            self._watchers.note_all(bool(topology.callbacks))
+        for one in self._core.ended if topology.callbacks else ():
+            socket, ids = (one.socket, one.ids) if isinstance(one, EndedLot) else (one.job.socket, (one.id,))
+            url = topology.callbacks.get(socket)
+            for request in ids if url is not None else ():
+                if request not in self._kept:
+                    # one that names an address of its own tells that
+                    self._write(request, Callback(str(url)))
+                self._owe(request)
 
     # -- what the engine tells who waits --------------------------------------------
     def ended(self, ids: Sequence[int], frame: Callable[[], bytes]) -> None:

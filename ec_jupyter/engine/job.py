@@ -141,11 +141,14 @@ class EndedLot:
         The pickled results.
     types : sequence of str
         Types of those.
+    socket : int
+        Whose requests.
     """
 
     ids: Sequence[int]
     values: Sequence[bytes]
     types: Sequence[str]
+    socket: int
 
 
 class Values:

@@ -334,6 +334,7 @@ class Engine(Reports):
         try:
             self.fleet.bounds.trim()
             settle(self.core)
+            self.callbacks.before_commit()
             began, busy = self._loop.time(), self.core.journal.position[1] >= BUSY_ROWS
             self.core.journal.commit()
         except sqlite3.OperationalError as error:

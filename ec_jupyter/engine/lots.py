@@ -148,7 +148,7 @@ def _finish(core: Core, lot: JobLot, part: Block) -> None:
             core.evaluation.ended(request, "done")
     core.states.move_all(lot.socket, "queued", "finished", len(part))
     if core.watched:
-        core.ended.append(EndedLot(requests, part.values, types))
+        core.ended.append(EndedLot(requests, part.values, types, lot.socket))
     _go_on(core, lot, part, some(lot.parties, where), runs, end)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from functools import partial
 from itertools import groupby, repeat
 from typing import Protocol
@@ -30,6 +30,13 @@ class Listener(Watcher, Protocol):
 NOBODY: frozenset[Watcher] = frozenset()
 
 
+class _Every(Container[int]):
+    """Has every request."""
+
+    def __contains__(self, request: object) -> bool:
+        return True
+
+
 class Watchers:
     """The clients that wait for requests.
 
@@ -51,6 +58,10 @@ class Watchers:
         for request in self._watching.keys() & new.keys():
             new[request] |= self._watching[request]
         self._watching.update(new)
+
+    def note_all(self, whether: bool) -> None:
+        """Have the core note every end, whoever waits for it."""
+        self._core.watched = _Every() if whether else self._watching
 
     def leave(self, watcher: Watcher) -> None:
         """A client is gone."""

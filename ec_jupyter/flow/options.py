@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ec_jupyter.errors import ArgumentsError, DeclarationError, nearest
 from ec_jupyter.flow.caching import ALWAYS, SHARED
+from ec_jupyter.flow.callback import is_url
 from ec_jupyter.flow.rate import per_second
 
 MOST_CPUS = 1_000_000
@@ -175,6 +176,12 @@ def _size(value: Any) -> int:
     return _whole(1, MOST_BYTES)(value)
 
 
+def _url(value: Any) -> str:
+    if not is_url(value):
+        raise ValueError(value)
+    return str(value)
+
+
 def _rate(value: Any) -> str:
     per_second(_text(value))
     return "".join(str(value).split())
@@ -295,6 +302,7 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "cache": Option(
             "True, 'shared', a time such as '7d' or a size such as '2 GB'; False for nothing", _cache, none=True
         ),
+        "callback": Option("an address by http or https, or None for none", _url, none=True),
         "on": _NAMES,
         "hold": _NAMES,
     },

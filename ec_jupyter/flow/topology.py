@@ -89,6 +89,11 @@ class Topology:
         return {s.id: s.priority for s in self.sockets.values() if s.priority}
 
     @cached_property
+    def callbacks(self) -> dict[int, str]:
+        """Addresses that are told of each end of a socket's requests; of those that have one."""
+        return {s.id: s.callback for s in self.sockets.values() if s.callback}
+
+    @cached_property
     def rates(self) -> dict[int, float]:
         """How many calls of a socket may start in a second; of those where that is bounded."""
         return {s.id: per_second(s.rate) for s in self.sockets.values() if s.rate}

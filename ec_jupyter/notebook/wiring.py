@@ -73,6 +73,9 @@ class SocketOptions(TypedDict, total=False):
         What a full one does. ``"block"`` (the default): a submit waits, and what feeds the socket starts no further
         calls, up the graph, until there is room. ``"error"``: a submit raises `QueueFullError`, and a call that plugs
         make fails with it. ``"drop-oldest"``: the call that is queued for longest is skipped, and the log says so.
+    callback : str or None
+        An address, by http or https, that the engine tells of the end of each request by a POST: at least once, with
+        a key (none).
     join : str
         How values find each other: by ``"run"`` (the default), ``"zip"`` (in order of arrival, whatever their
         runs) or ``"latest"`` (each arrival makes a call with the newest of the others).
@@ -104,6 +107,7 @@ class SocketOptions(TypedDict, total=False):
     cache: bool | str | float | timedelta | None
     limit: int | None
     full: str
+    callback: str | None
     join: str
     on: Sequence[str]
     hold: Sequence[str]

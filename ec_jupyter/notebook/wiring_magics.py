@@ -99,6 +99,7 @@ class WiringMagics(Magics):
         help="use results again, for the same arguments and code: always, or for 7d, up to 2GB, or shared by all flows",
     )  # fmt: skip
     @argument("--limit", type=int, metavar="N", help="calls and waiting values it holds before it is full (no limit)")
+    @argument("--callback", metavar="URL", help="an address that is told of the end of each request, by a POST")
     @argument("--full", choices=FULL, help="what a full one does with more (block)")
     @argument("--join", choices=JOINS, help="how values find each other (run)")
     @argument("--on", metavar="ARG,ARG", help="with --join latest: arguments whose arrivals make calls (all)")

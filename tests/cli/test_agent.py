@@ -20,7 +20,7 @@ def agent(*words: str) -> Any:
     parameters = mcp.StdioServerParameters(
         command=sys.executable, args=["-c", code, "mcp", "sums", *words], cwd=Path.cwd()
     )
-    return mcp.Client(parameters)
+    return mcp.Client(mcp.stdio_client(parameters))
 
 
 async def said(client: Any, tool: str, /, **arguments: Any) -> Any:

@@ -14,7 +14,7 @@ from ec_jupyter.client import outside
 from ec_jupyter.errors import ArgumentsError, FrameError
 from ec_jupyter.flow.callback import GIVE_UP_SECONDS, is_url, pause_after
 from tests.cases import each_of
-from tests.crash.flowkit import Flow, echo, gone, hold, wait_until
+from tests.crash.flowkit import Flow, echo, gone, hold, socket_change, wait_until
 from tests.listening import Address
 
 
@@ -49,6 +49,40 @@ def test_the_end_of_a_request_is_told_once_it_is_on_disk_and_then_forgotten(flow
     flow.restart()
     assert flow.result(flow.submit("echo", x=3)) == 3
     assert len(address.told) == 1
+
+
+def test_a_socket_tells_of_each_of_its_requests_and_a_submit_of_one_more(
+    flow: Flow, address: Address, make_flow: Any
+) -> None:
+    flow.socket(echo)
+    flow.socket(echo, "tells", callback=address.url)
+    flow.plug("echo", "tells.x")
+    requests = flow.map("echo", [{"x": n} for n in range(30)])
+    flow.drained()
+    told = [row["id"] for row in flow.requests(socket="tells")]
+    wait_until(lambda: len(address.told) == 30)
+    assert sorted(one["id"] for one in address.told) == sorted(told)
+    assert not set(told) & set(requests)
+    wait_until(lambda: not kept(flow))
+    # nothing is told any more once it has none
+    change, blob = socket_change(echo, "tells", callback=None)
+    flow.edit(change, blobs=[blob])
+    assert flow.result(flow.submit("tells", x=1)) == 1
+    flow.restart()
+    assert flow.result(flow.submit("tells", x=2)) == 2
+    assert len(address.told) == 30
+
+
+def test_a_killed_engine_leaves_no_end_of_a_socket_untold(flow: Flow, address: Address) -> None:
+    flow.socket(echo, "tells", callback=address.url)
+    address.held.clear()
+    requests = flow.map("tells", [{"x": n} for n in range(40)])
+    for request in requests:
+        assert flow.row(request)["state"] == "done"
+    flow.restart()
+    address.held.set()
+    wait_until(lambda: {one["id"] for one in address.told} == set(requests))
+    wait_until(lambda: not kept(flow))
 
 
 def test_an_address_that_does_not_take_it_is_told_again(flow: Flow, address: Address) -> None:

@@ -44,6 +44,8 @@ BAD = [
     ("socket", "limit", 50_001),
     ("socket", "limit", "many"),
     ("socket", "full", "wait"),
+    ("socket", "callback", "ftp://a/x"),
+    ("socket", "callback", 7),
     ("socket", "rate", 10),
     ("socket", "rate", "fast"),
     ("socket", "rate", "0/s"),
