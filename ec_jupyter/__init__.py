@@ -79,11 +79,12 @@ if TYPE_CHECKING:
     from ec_jupyter.notebook.config import EC
     from ec_jupyter.notebook.executor import ProcessorExecutor
     from ec_jupyter.notebook.flow import Flow
+    from ec_jupyter.notebook.lineage import Lineage, Story
     from ec_jupyter.notebook.loading import load
     from ec_jupyter.notebook.nodes import Agent, Node, Worker
     from ec_jupyter.notebook.notices import Notice
     from ec_jupyter.notebook.receipts import Receipt
-    from ec_jupyter.notebook.request import Lineage, Request, Run
+    from ec_jupyter.notebook.request import Request, Run
     from ec_jupyter.notebook.sleeping import sleep
     from ec_jupyter.notebook.timing import Schedule
     from ec_jupyter.notebook.views import Argument, Plug, Processor, Socket, Task
@@ -156,6 +157,7 @@ __all__ = [
     "StoreLockedError",
     "StoreLostError",
     "StoreReadOnlyError",
+    "Story",
     "Task",
     "TaskError",
     "TaskNotPicklableError",
@@ -187,7 +189,8 @@ _PLACES = {
     **dict.fromkeys(["Agent", "Node", "Worker"], "notebook.nodes"),
     **dict.fromkeys(["Argument", "Plug", "Processor", "Socket", "Task"], "notebook.views"),
     **dict.fromkeys(["Composition", "each", "funnel", "parallel", "pipeline"], "notebook.composition"),
-    **dict.fromkeys(["Lineage", "Request", "Run"], "notebook.request"),
+    **dict.fromkeys(["Lineage", "Story"], "notebook.lineage"),
+    **dict.fromkeys(["Request", "Run"], "notebook.request"),
     **dict.fromkeys(["RemoteFlow", "RemoteRequest", "connect"], "client.remote"),
     "EC": "notebook.config",
     "Flow": "notebook.flow",

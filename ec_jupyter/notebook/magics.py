@@ -18,6 +18,7 @@ from ec_jupyter.notebook.wiring_magics import WiringMagics, flow_magic, of_flow,
 if TYPE_CHECKING:
     from ec_jupyter.notebook.editor import FlowEditor
     from ec_jupyter.notebook.flow import Flow
+    from ec_jupyter.notebook.lineage import Story
     from ec_jupyter.notebook.request import Request, Run
     from ec_jupyter.notebook.tables import Report, Table
 
@@ -238,6 +239,12 @@ class FlowMagics(WiringMagics):
     def ec_replay(self, flow: Flow, given: Namespace) -> Run:
         """Run again, as a new run, what came of a request or run; the originals stay."""
         return flow.replay(self._target(given), from_=given.from_)
+
+    @flow_magic
+    @argument("what", nargs="?", help="number of a request, or a variable that holds one")
+    def ec_story(self, flow: Flow, given: Namespace) -> Story:
+        """What happened to a request, in sentences."""
+        return flow.story(self._target(given))
 
     @flow_magic
     @argument("what", nargs="?", help="number of a request, or a variable that holds one")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.client.client import unpack
+from ec_jupyter.client.story import sentences
 from ec_jupyter.client.texts import clock_text, error_text, headline, progress_text, seconds_text, shown, status_rows
 from ec_jupyter.client.waits import Deadline
 from ec_jupyter.errors import ArgumentsError, RequestNotFoundError
@@ -16,9 +17,10 @@ from ec_jupyter.flow.options import shown as shown_value
 from ec_jupyter.flow.states import SHOWN
 from ec_jupyter.nodes.current import rebuilt
 from ec_jupyter.notebook import figures
+from ec_jupyter.notebook.lineage import Lineage, Story
 from ec_jupyter.notebook.lookup import Lookup
 from ec_jupyter.notebook.parts import check_own
-from ec_jupyter.notebook.request import Lineage, Request, Run
+from ec_jupyter.notebook.request import Request, Run
 from ec_jupyter.notebook.tables import Report, Table, Tree
 from ec_jupyter.notebook.views import Socket
 from ec_jupyter.notebook.waiting import Question, Waiting
@@ -34,6 +36,9 @@ Those that ask a person, or wait for their time, stand in the note of their sock
 """
 
 _ALL = 1 << 62
+_AROUND = 100
+"""Requests that a story looks at, each way."""
+
 _COLUMNS = ["id", "socket", "state", "run", "attempt", "version", "node", "started", "seconds", "progress", "error"]
 _WAITING = ["socket", "argument", "type", "bytes", "run", "element", "from", "since", "missing", "stranded"]
 
@@ -242,6 +247,14 @@ class Queries(Lookup):
     def lineage(self, request: Request | int) -> Lineage:
         """What a request came from and what came of it."""
         return self._request(request).lineage()
+
+    def story(self, request: Request | int) -> Story:
+        """What happened to a request, in sentences: what it came from, each attempt, its end, what came of it."""
+        found = self._request(request)
+        row, asked = found.row(), {"id": found.id}
+        attempts, _ = self._client.ask("query", {"what": "attempts", **asked})
+        around, _ = self._client.ask("query", {"what": "lineage", **asked, "limit": _AROUND})
+        return Story(sentences(row, attempts["rows"], around["nodes"], around["edges"]))
 
     def recall(self, request: Request | int) -> dict[str, Any]:
         """The very arguments of a call, loaded in this kernel."""

@@ -14,6 +14,7 @@ from ec_jupyter.errors import EcError
 from ec_jupyter.flow.columns import unpacked
 from ec_jupyter.flow.states import ASKED, DELAYED
 from ec_jupyter.model import REUSED
+from ec_jupyter.notebook.lineage import Lineage
 from ec_jupyter.notebook.outcome import error_of, value_of
 from ec_jupyter.notebook.parts import Part
 from ec_jupyter.notebook.rendering import going_on
@@ -315,7 +316,7 @@ class Request(Part):
     def lineage(self) -> Lineage:
         """What it came from and what came of it."""
         reply, _ = self.flow._client.ask("query", {"what": "lineage", "id": self.id})
-        return Lineage(reply["nodes"], reply["edges"])
+        return Lineage(reply["nodes"], reply["edges"], self.id)
 
     # -- changing --------------------------------------------------------------
     def cancel(self) -> bool:
@@ -456,41 +457,3 @@ class Run(Part):
 
     def __repr__(self) -> str:
         return f"<run {self.id}>"
-
-
-class Lineage:
-    """Requests that hang together, and which fed which.
-
-    Parameters
-    ----------
-    nodes : list of dict
-        One row a request.
-    edges : list of (int, int, str)
-        From which request to which, at which argument.
-    """
-
-    def __init__(self, nodes: list[dict[str, Any]], edges: list[Any]) -> None:
-        self.nodes = nodes
-        self.edges = [tuple(edge) for edge in edges]
-
-    def to_networkx(self) -> Any:
-        """The same as a `networkx.MultiDiGraph`; nodes bear their rows, edges their argument."""
-        import networkx as nx
-
-        graph = nx.MultiDiGraph()
-        graph.add_nodes_from((row["id"], row) for row in self.nodes)
-        graph.add_edges_from((source, target, {"argument": argument}) for source, target, argument in self.edges)
-        return graph
-
-    def _table(self) -> Table:
-        into: dict[int, list[str]] = {}
-        for source, target, argument in self.edges:
-            into.setdefault(target, []).append(f"{argument} from {source}")
-        rows = [{**row, "arguments": into.get(row["id"], [])} for row in self.nodes]
-        return Table(rows, ["id", "socket", "state", "arguments"])
-
-    def __repr__(self) -> str:
-        return repr(self._table())
-
-    def _repr_html_(self) -> str:
-        return self._table()._repr_html_()

@@ -40,6 +40,7 @@ MAGICS = [
     "ec_statistics",
     "ec_status",
     "ec_stop",
+    "ec_story",
     "ec_submit",
     "ec_undo",
     "ec_unplug",
