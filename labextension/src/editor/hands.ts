@@ -120,7 +120,7 @@ function offerAt(store: Store, flow: Flow, at: { x: number; y: number }, source:
 function zoomed(store: Store, zoom: number): void {
   const detail = detailAt(zoom);
   if (detail !== store.view.detail) store.set({ detail });
-  const step = Math.max(0.02, Math.floor(zoom * 20) / 20).toFixed(2);
+  const step = Math.max(0.02, Math.floor(zoom * 50) / 50).toFixed(2);
   if (store.box?.style.getPropertyValue('--ec-zoom') !== step) store.box?.style.setProperty('--ec-zoom', step);
 }
 

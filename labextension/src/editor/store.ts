@@ -286,7 +286,7 @@ export class Store {
     if (graph) {
       // a card that a cell made may lie out of sight
       const fresh = known ? Object.keys(graph.sockets).filter(name => !known[name]) : [];
-      if (fresh.length) this.say(`new: ${fresh.join(', ')}`);
+      if (fresh.length) this.say(`new: ${fresh.length > 6 ? `${fresh.length} sockets` : fresh.join(', ')}`);
       const there = new Set(graph.plugs.map(keyOf));
       const pending = this.view.pending.filter(
         one => !there.has(keyOf(one)) && (one.revision === null || one.revision > graph.revision)
