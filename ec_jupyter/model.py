@@ -279,6 +279,8 @@ class Processor:
     nodes : dict of str to (int or None)
         Where its calls run, if not on the local node alone. Of several nodes each has a limit of its own, None
         being all of the node's CPUs; of one, `cpus` is the limit.
+    weight : float
+        Its share of the turns where more processors have something to do than a node has CPUs.
     """
 
     name: str
@@ -287,6 +289,7 @@ class Processor:
     affinity: tuple[int, ...] | None = None
     paused: bool = False
     nodes: dict[str, int | None] = field(default_factory=dict)
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

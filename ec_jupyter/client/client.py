@@ -11,6 +11,7 @@ import os
 import secrets
 import socket
 import sys
+import time
 from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import Future
 from itertools import chain, count
@@ -47,6 +48,7 @@ from ec_jupyter.wire import PROTOCOL, RING, Header, Value, encode
 log = logging.getLogger(__name__)
 
 EAGER = 8  # submits that ask for their results at once, after somebody waited for one
+ROOM_SECONDS = 1.0  # how long the engine's word is good that a socket has room for more; there it is good for longer
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 __all__ = ["Accepted", "Call", "Client", "unpack"]
@@ -102,6 +104,7 @@ class Client(Rpc):
         self.id = identity_of(self._secret)
         self._pid = os.getpid()
         self._eager = self._newest = 0
+        self._room: dict[str, tuple[int, float]] = {}
         self._files = count()
         self._whole: tuple[dict[str, Any], set[Kind]] = ({}, set())
         self._reset_rpc()
@@ -200,7 +203,7 @@ class Client(Rpc):
                 next(self._numbers)
             accepted = Accepted(self, numbers, several, watched)
             if columns is not None:
-                shape = Shape(columns.socket, columns.names, columns.types, revision, partial)
+                shape = Shape(columns.socket, columns.names, columns.types, revision, partial, how.get("priority", 0))
                 record = log.writer.calls(numbers, transport.sent, shape, several, columns.values, watched=watched)
             else:
                 record = log.writer.frame(n, transport.sent, {**header, "n": n, "watch": watched}, buffers)
@@ -286,7 +289,7 @@ class Client(Rpc):
         """
         calls = list(rows)
         how: Header = ({} if at is None else {"at": at}) | ({"priority": priority} if priority else {})
-        return self._submit(calls, None if how else columns_of(calls), partial, how)
+        return self._submit(calls, None if "at" in how else columns_of(calls), partial, how)
 
     def admit(self, socket: str, n: int, *, wait: bool = True) -> int:
         """For how many of `n` submits a socket has room; waits until it has for one.
@@ -299,15 +302,24 @@ class Client(Rpc):
         record = self.topology["sockets"].get(socket)
         if record is None or not bounded(record):
             return n
-        return int(self.ask("admit", {"socket": socket, "calls": n, "wait": wait}, timeout=None)[0]["calls"])
+        with self._lock:
+            room, until = self._room.pop(socket, (0, 0.0))
+        if room <= 0 or until < time.monotonic():
+            room = int(self.ask("admit", {"socket": socket, "calls": n, "wait": wait}, timeout=None)[0]["calls"])
+            until = time.monotonic() + ROOM_SECONDS
+        with self._lock:
+            self._room[socket] = room - n, until
+        return min(room, n)
 
     def submit_alike(
-        self, socket: str, names: tuple[str, ...], columns: Sequence[values.Pickles], calls: int, *, partial: bool
-    ) -> Accepted:
+        self, socket: str, names: tuple[str, ...], columns: Sequence[values.Pickles], calls: int, *, partial: bool,
+        priority: int = 0,
+    ) -> Accepted:  # fmt: skip
         """Accept so many calls of a socket as `submit` does: arguments of these names, in columns."""
         types, data = tuple([column.type for column in columns]), [column.data for column in columns]
         values = data[0] if len(data) == 1 else list(chain.from_iterable(zip(*data, strict=True)))
-        return self._submit([], Columns(socket, names, types, calls, values), partial, {})
+        how: Header = {"priority": priority} if priority else {}
+        return self._submit([], Columns(socket, names, types, calls, values), partial, how)
 
     def _submit(self, calls: list[Call], columns: Columns | None, partial: bool, how: Header) -> Accepted:
         wiring = self.topology

@@ -105,8 +105,10 @@ class _Copy:
         lent: dict[str, dict[str, int | None]] = {}
         for name, node, cpus in self._db.execute("SELECT processor, node, cpus FROM processor_node"):
             lent.setdefault(name, {})[node] = cpus
-        for name, cpus, memory, affinity in self._db.execute("SELECT name, cpus, memory, affinity FROM processor"):
+        query = "SELECT name, cpus, memory, affinity, weight FROM processor"
+        for name, cpus, memory, affinity, weight in self._db.execute(query):
             given = {"memory": memory, "affinity": json.loads(affinity) if affinity else None}
+            given |= {"weight": weight} if weight != 1 else {}
             # by node, where it is on several: both would say how many
             given |= {"nodes": lent[name]} if name in lent else {"cpus": cpus}
             told = {key: value for key, value in given.items() if value is not None}

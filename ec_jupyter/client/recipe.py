@@ -105,6 +105,7 @@ def recipe(topology: Mapping[str, Any], name: str) -> Recipe:
     for processor, facts in topology["processors"].items():
         settings = {word: facts[word] for word in _WORDS if facts.get(word) is not None}
         settings |= {"nodes": facts["nodes"]} if facts.get("nodes") else {}
+        settings |= {"weight": facts["weight"]} if facts.get("weight", 1) != 1 else {}
         if settings:
             # one without any comes with the first socket that names it
             made.processors[processor] = settings

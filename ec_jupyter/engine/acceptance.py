@@ -94,18 +94,23 @@ def accept_lot(core: Core, socket: int, lot: Lot, ids: Sequence[int] | None = No
 
     `ids` are those that were given to what is taken in alike.
     """
-    names, types = lot.shape["names"], lot.shape["types"]
+    names, types, priority = lot.shape["names"], lot.shape["types"], lot.shape.get("priority", 0)
     if _complete(core, socket, names) and len(names) <= MOST_ARGUMENTS and lots.small(lot.columns, types):
         return _accept_alike(core, socket, lot, types, ids)
     rows = zip(*lot.columns, strict=True) if names else repeat((), lot.calls)
     given = [zip(names, row, types, strict=True) for row in rows]
-    return [accept(core, socket, {n: Value(data, None, len(data), kind) for n, data, kind in one}) for one in given]
+    return [
+        accept(core, socket, {n: Value(data, None, len(data), kind) for n, data, kind in one}, priority=priority)
+        for one in given
+    ]
 
 
 def _accept_alike(core: Core, socket: int, lot: Lot, kinds: list[str], ids: Sequence[int] | None) -> Sequence[int]:
     """Take requests in that run as they are, and whose arguments stand in their rows."""
     if ids is None:
         ids = lots.numbers(core.new_request, lot.calls)
+    if priority := lot.shape.get("priority", 0):
+        core.rank_all(ids, priority)
     parties = core.joins.accept_all(ids, (socket, None))
     for run, party in zip(ids, parties, strict=True) if parties is not ids else ():
         if party != run:
@@ -128,7 +133,7 @@ def _accept(
 ) -> int:  # fmt: skip
     request = core.new_request()
     if priority:
-        core.rank(request, priority)
+        core.rank_all((request,), priority)
     party = core.joins.accept(request, (socket, None if full else frozenset(arguments)))
     if not full or party != request or submit_id is not None:
         given = None if full else json.dumps(sorted(arguments))

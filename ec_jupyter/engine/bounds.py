@@ -17,6 +17,9 @@ from ec_jupyter.flow.dispatch import PLAIN, Order
 from ec_jupyter.flow.rate import Bucket
 from ec_jupyter.wire import Header
 
+MOST_AHEAD = 1_000
+"""For so many submits a client is told that there is room, at most, beyond those that it asks for."""
+
 PROMISE_SECONDS = 2.0
 """How long there is room for a submit that was told so: whoever asked may have been interrupted."""
 
@@ -180,14 +183,15 @@ class Bounds:
             socket = core.topology.names.get(header["socket"])
             if not client.here:
                 continue
-            n = header["calls"] if socket is None else self._free(socket, loads)
+            n = header["calls"] if socket not in core.topology.limited else self._free(socket, loads)
             if socket in passed or not n:
                 # nobody passes who has waited for longer
                 passed.add(socket or 0)
                 self._asking.append((client, header))
                 continue
-            n = min(n, header["calls"])
-            if socket in core.topology.limited:
+            # more than it asks for, where there is much: its next submits need no question
+            n = min(n, max(header["calls"], min(MOST_AHEAD, n // 8)))
+            if socket is not None and socket in core.topology.limited:
                 self._promises.setdefault(socket, []).append(Promise(client.id, n, self.clock() + PROMISE_SECONDS))
             client.reply({"calls": n}, to=header)
 
@@ -206,8 +210,12 @@ class Bounds:
         if not self._promises:
             return {}
         now = self.clock()
-        self._promises = {s: left for s, some in self._promises.items() if (left := [p for p in some if p.until > now])}
+        self._kept(lambda one: one.until > now)
         return {socket: sum(one.n for one in some) for socket, some in self._promises.items()}
+
+    def _kept(self, whether: Callable[[Promise], bool]) -> None:
+        promises = {socket: list(filter(whether, some)) for socket, some in self._promises.items()}
+        self._promises = {socket: some for socket, some in promises.items() if some}
 
     def came(self, client: str, names: Mapping[str, int]) -> None:
         """Note that submits of a client have come: so many to each socket."""
@@ -217,6 +225,7 @@ class Bounds:
                 taken = min(left, one.n)
                 one.n -= taken
                 left -= taken
+            self._kept(lambda one: one.n > 0)
 
     def check(self, client: str, names: Mapping[str, int]) -> None:
         """Refuse submits that do not wait for room: so many to each socket.

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Container, Iterable
-from itertools import count
+from collections.abc import Callable, Container, Iterable, Sequence
+from itertools import count, repeat
 from typing import Any
 
 from ec_jupyter.engine import failures
@@ -184,12 +184,12 @@ class Core:
         if self.dispatch.push(job.socket, job.id, self.ranks.get(job.run, 0)):
             self.jobs[job.id] = job
 
-    def rank(self, run: int, priority: int) -> None:
-        """Give a new run a priority."""
-        self.journal.add("add_rank", (run, priority))
-        self.ranks[run] = priority
+    def rank_all(self, runs: Sequence[int], priority: int) -> None:
+        """Give new runs a priority."""
+        self.journal.add_all("add_rank", zip(runs, repeat(priority), strict=False))
+        self.ranks.update(dict.fromkeys(runs, priority))
         if len(self.ranks) > self._ranks_kept:
-            going_on = self.jobs.runs() | {run} | {arrival.run for arrival in self.joins.all_waiting()}
+            going_on = self.jobs.runs().union(runs, (arrival.run for arrival in self.joins.all_waiting()))
             self.ranks = {run: rank for run, rank in self.ranks.items() if run in going_on}
             self._ranks_kept = max(MOST_RANKS, 2 * len(self.ranks))
 

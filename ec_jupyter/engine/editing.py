@@ -274,7 +274,7 @@ def _write(core: Core, kind: str, key: Any, record: Any) -> None:
             step("put_task", (id, socket, version, identity, sha256, text, core.now))
         case Processor(name=name, cpus=cpus, memory=memory, paused=paused):
             affinity = json.dumps(record.affinity) if record.affinity else None
-            step("put_processor", (name, cpus, memory, affinity, int(paused)))
+            step("put_processor", (name, cpus, memory, affinity, int(paused), record.weight))
             for node, lent in record.nodes.items():
                 step("put_processor_node", (name, node, lent))
         case Node(name=name, host=host):

@@ -312,12 +312,13 @@ class Fleet:
             cpus = caps(processor, lent).get(member.name)
             if cpus is not None:
                 # CPUs have the same numbers on another machine by chance at most
-                wanted[processor.name] = (cpus, self._bound(processor) if member.spec is None else "auto")
+                bound = self._bound(processor) if member.spec is None else "auto"
+                wanted[processor.name] = (cpus, bound, processor.weight)
         for name in member.placed.keys() - wanted.keys():
             member.agent.remove(name)
-        for name, (cpus, affinity) in wanted.items():
-            if member.placed.get(name) != (cpus, affinity):
-                member.agent.processor(name, cpus, affinity)
+        for name, how in wanted.items():
+            if member.placed.get(name) != how:
+                member.agent.processor(name, *how)
         member.placed = wanted
 
     def revised(self, old: Topology, new: Topology) -> None:

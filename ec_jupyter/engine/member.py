@@ -42,7 +42,7 @@ class Member:
     apart : bool
         A call runs alone there.
     placed : dict of str to tuple
-        CPUs and affinity of the processors it has.
+        CPUs, affinity and weight of the processors it has.
     near : dict of str to None
         Files of values that it holds.
     """
@@ -57,7 +57,7 @@ class Member:
     kind: str | None = None
     leaving: bool = False
     apart: bool = False
-    placed: dict[str, tuple[int, Any]] = field(default_factory=dict)
+    placed: dict[str, tuple[int, Any, float]] = field(default_factory=dict)
     near: dict[str, None] = field(default_factory=dict)
     told: tuple[Any, ...] = ("starting",)
     prompts: asyncio.Task[None] | None = None

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ec_jupyter.errors import StoreError
 
-SCHEMA = 8
+SCHEMA = 9
 """The schema of new databases."""
 
 
@@ -65,6 +65,11 @@ def _with_ranks(db: sqlite3.Connection) -> None:
     db.execute("CREATE TABLE rank (run INTEGER PRIMARY KEY, priority INTEGER NOT NULL)")
 
 
+def _with_weights(db: sqlite3.Connection) -> None:
+    # 8 to 9
+    db.execute("ALTER TABLE processor ADD COLUMN weight REAL NOT NULL DEFAULT 1")
+
+
 STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {
     2: _without_slow_checks,
     3: _with_small_values,
@@ -72,6 +77,7 @@ STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {
     5: _with_lots,
     6: _with_ends,
     7: _with_ranks,
+    8: _with_weights,
 }
 """What leads on from each older schema."""
 

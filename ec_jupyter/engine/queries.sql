@@ -212,8 +212,9 @@ ON CONFLICT (id) DO UPDATE SET record = excluded.record;
 DELETE FROM plug WHERE id = ?;
 
 -- name: put_processor
-INSERT INTO processor (name, cpus, memory, affinity, paused) VALUES (?, ?, ?, ?, ?)
-ON CONFLICT (name) DO UPDATE SET cpus = excluded.cpus, memory = excluded.memory, affinity = excluded.affinity, paused = excluded.paused;
+INSERT INTO processor (name, cpus, memory, affinity, paused, weight) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (name) DO UPDATE SET cpus = excluded.cpus, memory = excluded.memory, affinity = excluded.affinity, paused = excluded.paused,
+                                 weight = excluded.weight;
 
 -- name: drop_processor
 DELETE FROM processor WHERE name = ?;
@@ -291,7 +292,7 @@ SELECT id, record FROM plug;
 SELECT id, record FROM task;
 
 -- name: all_processors
-SELECT name, cpus, memory, affinity, paused FROM processor;
+SELECT name, cpus, memory, affinity, paused, weight FROM processor;
 
 -- name: counts
 -- what two submits have brought together is one call

@@ -147,12 +147,13 @@ def _processors(core: Core) -> list[Processor]:
 
 
 def _processor(name: str, row: Sequence[Any], there: dict[str, int | None]) -> Processor:
-    cpus, memory, affinity, paused = row
+    cpus, memory, affinity, paused, weight = row
     bound = tuple(json.loads(affinity)) if affinity else None
     strange = [value for value in (cpus, memory, *(bound or ()), *there.values()) if not _number(value)]
+    strange += [weight] if not isinstance(weight, float) or weight <= 0 else []
     if strange:
         raise ValueError(f"{strange[0]!r} is no number")
-    return Processor(name, cpus, memory, bound, bool(paused), there)
+    return Processor(name, cpus, memory, bound, bool(paused), there, weight)
 
 
 def _number(value: object) -> bool:

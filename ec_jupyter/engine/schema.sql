@@ -14,7 +14,7 @@ CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 CREATE TABLE node (name TEXT PRIMARY KEY, address TEXT, spec TEXT, state TEXT) WITHOUT ROWID;
 
 CREATE TABLE processor (name TEXT PRIMARY KEY, cpus INTEGER, memory INTEGER, affinity TEXT,
-                        paused INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
+                        paused INTEGER NOT NULL DEFAULT 0, weight REAL NOT NULL DEFAULT 1) WITHOUT ROWID;
 
 -- where a processor's CPUs are; no row: on the local node; cpus NULL: all it lends
 CREATE TABLE processor_node (processor TEXT, node TEXT, cpus INTEGER, PRIMARY KEY (processor, node)) WITHOUT ROWID;

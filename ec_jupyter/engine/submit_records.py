@@ -63,6 +63,8 @@ class Shape(NamedTuple):
         Of the wiring by which the calls are complete.
     partial : bool
         They lack arguments on purpose.
+    priority : int
+        Of their runs.
     """
 
     socket: str
@@ -70,10 +72,12 @@ class Shape(NamedTuple):
     types: tuple[str, ...]
     revision: int
     partial: bool
+    priority: int = 0
 
     def header(self) -> Header:
         """What the log gets."""
         head = {"socket": self.socket, "names": list(self.names), "types": list(self.types), "revision": self.revision}
+        head |= {"priority": self.priority} if self.priority else {}
         return {**head, "partial": True} if self.partial else head
 
 
@@ -120,7 +124,7 @@ class Lot:
     first, frames : int
         Number of the first submit, and how many submits these are.
     shape : dict
-        What they share: ``socket``, ``names``, ``types``, ``revision``, perhaps ``partial``.
+        What they share: ``socket``, ``names``, ``types``, ``revision``, perhaps ``partial`` and ``priority``.
     each : int
         Calls of one submit.
     watched : bool

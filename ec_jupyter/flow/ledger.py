@@ -27,6 +27,9 @@ class Ledger:
     claim of several is not starved by many of one. A processor at its own cap makes only its own
     claims wait.
 
+    Where a processor has a weight, claims that wait have their turns in proportion to the weights of their
+    processors instead of in order.
+
     Parameters
     ----------
     cpus : float
@@ -43,6 +46,10 @@ class Ledger:
         self._used: dict[str, int] = {}
         self._held: dict[Hashable, tuple[str, int]] = {}
         self._waiting: deque[tuple[Hashable, str, int]] = deque()
+        self._weights: dict[str, float] = {}
+        # start-time fair queueing: what each processor has had, over its weight, and where the last turn began
+        self._had: dict[str, float] = {}
+        self._turn = 0.0
 
     @property
     def cpus(self) -> float:
@@ -70,6 +77,15 @@ class Ledger:
         """
         self._caps[processor] = round(cpus * 1000)
         return self.grant()
+
+    def weigh(self, processor: str, weight: float) -> None:
+        """Have a processor's claims take turns with others' in proportion to its weight; 1: as any other."""
+        if weight == 1:
+            self._weights.pop(processor, None)
+        else:
+            self._weights[processor] = weight
+        if not self._weights:
+            self._had.clear()
 
     def claim(self, holder: Hashable, processor: str, cpus: float) -> bool:
         """Take `cpus` if it is this holder's turn and they are free; else wait for them.
@@ -103,6 +119,22 @@ class Ledger:
         # this claim alone: the caller is told of no other, and the lender may have more by now
         return others and bool(self._grant((holder,)))
 
+    def again(self, holder: Hashable) -> bool:
+        """Whether a holder that has had its turn has the next one as well, for the weight of its processor."""
+        if not self._weights or not self._waiting or holder not in self._held:
+            return False
+        processor, shares = self._held[holder]
+        start = self._start(processor)
+        if any(self._start(other) <= start for _, other, _ in self._waiting):
+            return False
+        if self._lender is not None:
+            # others have their turn as if it had ended
+            self._lender.give(holder)
+            if not self._lender.take(holder, -(-shares // 1000)):
+                return False
+        self._had_turn(processor, shares)
+        return True
+
     def release(self, holder: Hashable) -> list[Hashable]:
         """Give back what a holder has, or its place among those that wait; those granted by that.
 
@@ -127,6 +159,8 @@ class Ledger:
         kept: deque[tuple[Hashable, str, int]] = deque()
         full: set[str] = set()
         while self._waiting:
+            if self._weights:
+                self._bring_forward()
             holder, processor, shares = self._waiting[0]
             taken = None if processor in full else self._taken(holder, processor, shares, only)
             if taken is None:
@@ -141,6 +175,17 @@ class Ledger:
         self._waiting = kept
         return granted
 
+    def _bring_forward(self) -> None:
+        """Put the claim first whose processor has had least for its weight; of several of one, the first."""
+        first = min(self._waiting, key=lambda claim: self._start(claim[1]))
+        if first is not self._waiting[0]:
+            self._waiting.remove(first)
+            self._waiting.appendleft(first)
+
+    def _start(self, processor: str) -> float:
+        # who had nothing to do meanwhile saves nothing up
+        return max(self._turn, self._had.get(processor, 0.0))
+
     def _taken(self, holder: Hashable, processor: str, shares: int, only: tuple[Hashable, ...] = ()) -> bool | None:
         """Give a holder its shares; False: the node has not so many now; None: its processor is at its cap."""
         cap, used = self._caps.get(processor, self._total), self._used.get(processor, 0)
@@ -154,4 +199,10 @@ class Ledger:
         self._held[holder] = (processor, shares)
         self._free -= shares
         self._used[processor] = used + shares
+        if self._weights:
+            self._had_turn(processor, shares)
         return True
+
+    def _had_turn(self, processor: str, shares: int) -> None:
+        self._turn = self._start(processor)
+        self._had[processor] = self._turn + shares / self._weights.get(processor, 1.0)

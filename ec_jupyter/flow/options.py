@@ -26,6 +26,7 @@ MOST_BYTES = 1 << 60
 MOST_HELD = 50_000
 """The highest limit of a socket: as much of it as is kept in memory."""
 
+HEAVIEST = 1000
 HIGHEST = 100
 """The highest priority."""
 
@@ -259,6 +260,13 @@ def _note_text(value: Any) -> str:
     return text
 
 
+def _weight(value: Any) -> float:
+    number = _number(value)
+    if not 1 / HEAVIEST <= number <= HEAVIEST:
+        raise ValueError
+    return float(number)
+
+
 def _affinity(value: Any) -> list[int]:
     if isinstance(value, (str, bytes, Mapping)):
         raise TypeError
@@ -310,6 +318,7 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "cpus": Option("a whole number of CPUs, 0 or more", _whole(0, MOST_CPUS), none=True),
         "memory": _MEMORY,
         "affinity": Option("numbers of CPUs, such as [0, 1]", _affinity, none=True),
+        "weight": Option(f"a number from {1 / HEAVIEST:g} to {HEAVIEST}", _weight, none=True),
         "nodes": Option("a node's name, several, or {name: CPUs}", _nodes, none=True),
     },
     "plug": {

@@ -27,7 +27,7 @@ def processor_row(processor: Processor) -> dict[str, Any]:
     """A processor as clients see it."""
     return {
         "cpus": processor.cpus, "paused": processor.paused, "memory": processor.memory,
-        "affinity": processor.affinity, "nodes": processor.nodes,
+        "affinity": processor.affinity, "nodes": processor.nodes, "weight": processor.weight,
     }  # fmt: skip
 
 

@@ -424,6 +424,8 @@ def check_shape(header: Mapping[str, Any]) -> None:
         raise FrameError("calls in columns are to have a socket, names of arguments and a revision")
     if not (isinstance(types, list) and len(types) == len(names) and all(map(is_text, types))):
         raise FrameError("calls in columns are to have the types of their values")
+    if not PRIORITY.fits(header.get("priority", 0)):
+        raise FrameError(f"the priority of calls in columns is to be {PRIORITY.says}")
 
 
 def is_text(value: Any) -> bool:

@@ -32,7 +32,9 @@ def processor(draft: Draft, change: Change) -> None:
     """Make or change a processor."""
     name = check_name("processor", change["name"])
     old = draft.topology.processors.get(name) or Processor(name)
-    given = {k: change[k] for k in ("cpus", "memory", "affinity") if k in change}
+    given: dict[str, Any] = {k: change[k] for k in ("cpus", "memory", "affinity") if k in change}
+    if change.get("weight") is not None:
+        given["weight"] = change["weight"]
     if given.get("affinity") is not None:
         given["affinity"] = _bound(name, tuple(given["affinity"]), draft.limits.here)
     record = replace(old, **given)

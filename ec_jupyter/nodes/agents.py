@@ -98,8 +98,10 @@ class NodeAgent(Protocol):
     def retry(self) -> None:
         """Try to reach the node now."""
 
-    def processor(self, name: str, cpus: int, affinity: str | Sequence[int] = "auto") -> None:
-        """Make or change a processor."""
+    def processor(
+        self, name: str, cpus: int, affinity: str | Sequence[int] = "auto", weight: float = 1.0
+    ) -> None:
+        """Make or change a processor; `weight`: its share of the turns where its calls and others' wait for CPUs."""
 
     def remove(self, name: str) -> None:
         """Take a processor away."""

@@ -139,8 +139,8 @@ class Calls(Queries):
         partial: bool, at: float | None = None, priority: int = 0,
     ) -> list[Request]:  # fmt: skip
         alike = [packed for column in columns.values() if (packed := plain(column)) is not None]
-        if id is None and at is None and not priority and len(alike) == len(columns):
-            ids = self._client.submit_alike(socket, tuple(columns), alike, calls, partial=partial)
+        if id is None and at is None and len(alike) == len(columns):
+            ids = self._client.submit_alike(socket, tuple(columns), alike, calls, partial=partial, priority=priority)
         else:
             rows = [{name: column[at] for name, column in columns.items()} for at in range(calls)]
             calls_ = [(socket, self._packed(row, socket), id) for row in rows]

@@ -273,6 +273,15 @@ class Processor(_Pausable):
         self.flow.processor(self.name, memory=memory)
 
     @property
+    def weight(self) -> float:
+        """Its share of the turns where calls wait for CPUs. May be set."""
+        return float(self._record.get("weight", 1.0))
+
+    @weight.setter
+    def weight(self, weight: float) -> None:
+        self.flow.processor(self.name, weight=weight)
+
+    @property
     def sockets(self) -> dict[str, Socket]:
         """Its sockets by name."""
         return {name: s for name, s in self.flow.sockets.items() if s._record["processor"] == self.name}

@@ -241,6 +241,7 @@ class Wiring(Nodes, Lookup):
         memory: int | str | None = None,
         affinity: Sequence[int] | None = None,
         nodes: str | Iterable[str] | Mapping[str, int | None] | None = None,
+        weight: float | None = None,
     ) -> Processor:
         """The processor of that name, made or changed by what is given.
 
@@ -256,6 +257,9 @@ class Wiring(Nodes, Lookup):
             CPUs of this machine its workers are bound to.
         nodes : str, sequence of str or mapping, optional
             Where its calls run: a node, several, or each with the CPUs it may use there (None: all it lends).
+        weight : float, optional
+            Its share of the turns where more of its calls and of other processors' wait than a node has CPUs, from
+            0.001 to 1000 (1).
 
         Raises
         ------
@@ -265,7 +269,7 @@ class Wiring(Nodes, Lookup):
             There is no such node.
         """
         given: dict[str, Any] = {"cpus": cpus, "memory": memory}
-        given |= {"affinity": affinity, "nodes": nodes}
+        given |= {"affinity": affinity, "nodes": nodes, "weight": weight}
         given = {key: value for key, value in given.items() if value is not None}
         known = self._wiring["processors"]
         if not given:

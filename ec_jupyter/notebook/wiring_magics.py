@@ -250,6 +250,7 @@ class WiringMagics(Magics):
         "--node", action="append", metavar="NODE[:N]",
         help="where its calls run, and how many CPUs' worth of them there; once for each node",
     )  # fmt: skip
+    @argument("--weight", type=float, metavar="W", help="its share of the turns where calls wait for CPUs (1)")
     def ec_processor(self, flow: Flow, given: Namespace) -> Processor:
         """Make a processor, change it live, or look at it.
 
@@ -261,6 +262,7 @@ class WiringMagics(Magics):
             %ec_processor fit --node local:1 --node hpc:7
         """
         options = {"cpus": given.cpus, "memory": given.memory, "affinity": given.affinity, "nodes": shares(given.node)}
+        options["weight"] = given.weight
         return flow.processor(given.name, **options)
 
     @no_var_expand

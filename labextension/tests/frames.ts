@@ -18,7 +18,8 @@ export const graph: Graph = sent({
    "affinity": null,
    "nodes": {
     "local": null
-   }
+   },
+   "weight": 1.0
   }
  },
  "sockets": {
@@ -259,7 +260,7 @@ export const graph: Graph = sent({
    "cron": null,
    "zone": null,
    "missed": "once",
-   "since": 1795949038.2447016,
+   "since": 1795949681.0127127,
    "text": "every 5m"
   }
  ]
@@ -269,7 +270,7 @@ export const graph: Graph = sent({
 export const metrics: Metrics & { sockets: Record<string, Required<SocketCounts>> } = sent({
  "seq": 1,
  "full": true,
- "time": 1795949038.2502637,
+ "time": 1795949681.019799,
  "sockets": {
   "load": {
    "waiting": 0,
@@ -348,7 +349,7 @@ export const metrics: Metrics & { sockets: Record<string, Required<SocketCounts>
  },
  "nodes": [
   {
-   "since": 1795949038.2490387,
+   "since": 1795949681.016908,
    "error": null,
    "type": null,
    "host": "vm",
@@ -387,7 +388,7 @@ export const log: Answer & Told = sent({
  "ok": true,
  "lines": [
   {
-   "time": 1795949038.2377915,
+   "time": 1795949681.007423,
    "level": "info",
    "kind": "edit",
    "socket": null,
@@ -396,7 +397,7 @@ export const log: Answer & Told = sent({
    "text": "socket load v1"
   },
   {
-   "time": 1795949038.239447,
+   "time": 1795949681.0087836,
    "level": "info",
    "kind": "edit",
    "socket": null,
@@ -405,7 +406,7 @@ export const log: Answer & Told = sent({
    "text": "socket count v1"
   },
   {
-   "time": 1795949038.2406428,
+   "time": 1795949681.0096128,
    "level": "info",
    "kind": "edit",
    "socket": null,
@@ -414,7 +415,7 @@ export const log: Answer & Told = sent({
    "text": "socket join v1"
   },
   {
-   "time": 1795949038.2417657,
+   "time": 1795949681.010336,
    "level": "info",
    "kind": "edit",
    "socket": null,
@@ -423,7 +424,7 @@ export const log: Answer & Told = sent({
    "text": "plug load -> count.text"
   },
   {
-   "time": 1795949038.242757,
+   "time": 1795949681.011154,
    "level": "info",
    "kind": "edit",
    "socket": null,
@@ -432,7 +433,7 @@ export const log: Answer & Told = sent({
    "text": "plug count -> join.one"
   },
   {
-   "time": 1795949038.2438064,
+   "time": 1795949681.0119765,
    "level": "info",
    "kind": "edit",
    "socket": null,
@@ -441,7 +442,7 @@ export const log: Answer & Told = sent({
    "text": "socket poll v1"
   },
   {
-   "time": 1795949038.2447016,
+   "time": 1795949681.0127127,
    "level": "info",
    "kind": "edit",
    "socket": null,
@@ -450,7 +451,7 @@ export const log: Answer & Told = sent({
    "text": "schedule poll: every 5m"
   },
   {
-   "time": 1795949038.2464678,
+   "time": 1795949681.0144558,
    "level": "error",
    "kind": "failed",
    "socket": "count",
@@ -459,7 +460,7 @@ export const log: Answer & Told = sent({
    "text": "ZeroDivisionError: integer division or modulo by zero"
   },
   {
-   "time": 1795949038.2475176,
+   "time": 1795949681.0154653,
    "level": "info",
    "kind": "stdout",
    "socket": "count",
@@ -480,8 +481,8 @@ export const log: Answer & Told = sent({
 // prettier-ignore
 export const statistics: Answer & Statistics = sent({
  "ok": true,
- "time": 1795949038.256073,
- "began": 1795948950,
+ "time": 1795949681.0240126,
+ "began": 1795949610,
  "step": 30,
  "points": 120,
  "rows": [
@@ -490,7 +491,7 @@ export const statistics: Answer & Statistics = sent({
    "name": "load",
    "ended": 3,
    "failed": 0,
-   "per_second": 0.033991995089860734,
+   "per_second": 0.042239235599770796,
    "p50": null,
    "p95": null,
    "waited_p50": null,

@@ -75,8 +75,8 @@ class Station:
         self.world.closed.append(self.name)
         await self.agent.close()
 
-    def processor(self, name: str, cpus: int, affinity: Any = "auto") -> None:
-        self._sent(lambda: self.agent.processor(name, cpus, affinity))
+    def processor(self, name: str, cpus: int, affinity: Any = "auto", weight: float = 1.0) -> None:
+        self._sent(lambda: self.agent.processor(name, cpus, affinity, weight))
 
     def remove(self, name: str) -> None:
         self._sent(lambda: self.agent.remove(name))

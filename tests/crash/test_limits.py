@@ -12,6 +12,16 @@ from tests.crash.flowkit import echo, hold, wait_until
 RATE = 25.0
 
 
+def busy(x):
+    """What takes longer than calls that are put together; for tasks."""
+    import time
+
+    until = time.thread_time() + 0.006
+    while time.thread_time() < until:
+        pass
+    return x
+
+
 def test_a_rate_holds_over_a_killed_engine(flow):
     flow.socket(echo, rate=f"{RATE:g}/s")
     flow.map("echo", [{"x": x} for x in range(20)])
@@ -39,3 +49,34 @@ def test_a_submit_to_a_full_socket_waits_over_a_killed_engine_until_there_is_roo
     gate.open()
     waiting.join(60)
     assert rooms == [1]
+
+
+def test_processors_share_a_cpu_by_their_weights(make_flow, tmp_path):
+    flow = make_flow(cpus=1)
+    for name, weight in (("light", 4), ("hog", 1)):
+        flow.edit({"op": "processor", "name": name, "cpus": 1, "weight": weight})
+        flow.socket(busy, name, processor=name)
+    flow.client.ask("pause", {"processors": ["light", "hog"]})
+    for name in ("hog", "light"):
+        flow.map(name, [{"x": x} for x in range(40)])
+    flow.kill_engine()
+    flow.client.ask("resume", {"processors": ["light", "hog"]})
+    flow.drained()
+    rows = sorted(flow.requests(state="done"), key=lambda row: row["started"])
+    last = max(at for at, row in enumerate(rows) if row["socket"] == "light")
+    assert len(rows) == 80
+    # both have had a first turn before they wait for each other's
+    assert 5 <= sum(row["socket"] == "hog" for row in rows[:last]) <= 15
+
+
+def test_calls_that_are_submitted_together_with_a_priority_pass_those_before_them(flow):
+    flow.client.ask("pause", {"processors": ["main"]})
+    flow.socket(echo)
+    flow.map("echo", [{"x": x} for x in range(200)])
+    flow.client.submit([("echo", flow.values({"x": "first"})) for _ in range(20)], priority=3)
+    flow.kill_engine()
+    flow.client.ask("resume", {"processors": ["main"]})
+    flow.drained()
+    rows = sorted(flow.requests(state="done"), key=lambda row: row["started"])
+    assert len(rows) == 220
+    assert {flow.result(row["id"]) for row in rows[:10]} == {"first"}

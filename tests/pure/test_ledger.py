@@ -181,3 +181,91 @@ def test_claim_does_not_take_what_a_lender_has_again_before_one_that_waits() -> 
     assert mine.held("first") == 0
     assert mine.grant() == ["first"]
     assert mine.release("first") == ["second"]
+
+
+# -- weights ---------------------------------------------------------------------------
+def turns(ledger: Ledger, claims: dict[str, int], n: int) -> list[str]:
+    """Which processors have `n` turns, with so many slots of each that always have something to do."""
+    order, holding = [], []
+    for holder in [(name, at) for name, slots in claims.items() for at in range(slots)]:
+        if ledger.claim(holder, holder[0], 1):
+            holding.append(holder)
+            order.append(holder[0])
+    while len(order) < n:
+        holder = holding.pop(0)
+        if ledger.again(holder):
+            holding.append(holder)
+            order.append(holder[0])
+            continue
+        found = ledger.release(holder)
+        if ledger.claim(holder, holder[0], 1):
+            found.append(holder)
+        holding += found
+        order += [name for name, _ in found]
+    return order
+
+
+def test_processors_have_turns_in_proportion_to_their_weights_however_many_slots_they_have() -> None:
+    ledger = Ledger(1)
+    for name, weight in (("light", 3), ("hog", 1), ("other", 0.5)):
+        ledger.weigh(name, weight)
+    order = turns(ledger, {"hog": 8, "light": 2, "other": 2}, 180)
+    assert [order.count(name) for name in ("light", "hog", "other")] == pytest.approx([120, 40, 20], abs=2)
+
+
+def test_a_processor_that_had_nothing_to_do_saves_no_turns_up() -> None:
+    ledger = Ledger(1)
+    ledger.weigh("light", 4)
+    assert turns(ledger, {"hog": 3}, 50) == ["hog"] * 50
+    (holder,) = [("hog", at) for at in range(3) if ledger.held(("hog", at))]
+    assert not any(ledger.claim(("light", at), "light", 1) for at in range(2))
+    assert ledger.release(holder)[0][0] == "light"
+    order = []
+    for _ in range(50):
+        (holder,) = [(name, at) for name in ("hog", "light") for at in range(3) if ledger.held((name, at))]
+        if ledger.again(holder):
+            order.append(holder[0])
+            continue
+        order += [name for name, _ in ledger.release(holder)]
+        ledger.claim(holder, holder[0], 1)
+    assert order.count("hog") == pytest.approx(10, abs=2)
+
+
+def test_a_weight_that_is_taken_away_leaves_the_order_of_claims() -> None:
+    ledger = Ledger(1)
+    ledger.weigh("light", 4)
+    ledger.weigh("light", 1)
+    order = turns(ledger, {"hog": 2, "light": 1}, 30)
+    assert order.count("light") == 10
+
+
+def test_one_slot_of_each_has_turns_by_its_weight_too() -> None:
+    ledger = Ledger(1)
+    ledger.weigh("light", 3)
+    order = turns(ledger, {"hog": 1, "light": 1}, 80)
+    assert order.count("light") == pytest.approx(60, abs=2)
+    assert not Ledger(1).again("nobody")
+
+
+@given(
+    weights=st.dictionaries(st.sampled_from("abc"), st.sampled_from([0.1, 1, 7])),
+    steps=st.lists(st.tuples(st.integers(0, 9), st.sampled_from("abc"), st.sampled_from([0.5, 1, 2]))),
+)
+def test_with_any_weights_every_claim_is_granted_in_the_end(
+    weights: dict[str, float], steps: list[tuple[int, str, float]]
+) -> None:
+    ledger = Ledger(2)
+    for name, weight in weights.items():
+        ledger.weigh(name, weight)
+    waiting: set[object] = set()
+    holding: list[object] = []
+    for holder, processor, shares in steps:
+        if holder not in waiting and holder not in holding:
+            (holding.append if ledger.claim(holder, processor, shares) else waiting.add)(holder)
+    while holding:
+        granted = ledger.release(holding.pop(0))
+        assert set(granted) <= waiting
+        waiting.difference_update(granted)
+        holding.extend(granted)
+    assert not waiting
+    assert ledger.used == 0

@@ -29,7 +29,7 @@ from ec_jupyter.engine.submit_records import (
 SHAPES = [
     Shape("one", ("x",), ("int",), 3, partial=False),
     Shape("two", ("left", "right"), ("int", "str"), 3, partial=True),
-    Shape("none", (), (), 4, partial=False),
+    Shape("none", (), (), 4, partial=False, priority=-3),
 ]
 
 

@@ -55,7 +55,7 @@ class InPlace:
         self._cpus: dict[str, int] = {}
         self._call: Call | None = None
 
-    def processor(self, name: str, cpus: int, affinity: object = "auto") -> None:
+    def processor(self, name: str, cpus: int, affinity: object = "auto", weight: float = 1.0) -> None:
         self._cpus[name] = cpus
 
     def remove(self, name: str) -> None:

@@ -118,7 +118,7 @@ def _write(store: Rows, wiring: Topology) -> None:
         for t in wiring.tasks.values():
             row = (t.id, t.socket, t.version, t.identity, t.sha256, json.dumps(to_json(t)), 0.0)
             db.execute(SQL["put_task"], row)
-        db.execute(SQL["put_processor"], ("main", None, None, None, 0))
+        db.execute(SQL["put_processor"], ("main", None, None, None, 0, 1.0))
 
 
 def submit(core: Core, name: str, **arguments: object) -> int:

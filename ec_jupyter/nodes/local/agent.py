@@ -140,7 +140,9 @@ class Agent:
         await self._listen()
         old.close()
 
-    def processor(self, name: str, cpus: int, affinity: str | Sequence[int] = "auto") -> None:
+    def processor(
+        self, name: str, cpus: int, affinity: str | Sequence[int] = "auto", weight: float = 1.0
+    ) -> None:
         """Make a processor, or change it while it works.
 
         Growing acts at once. Shrinking ends slots after the call they run; calls they have not
@@ -151,6 +153,7 @@ class Agent:
             pool = self._pools[name] = Pool(name, self._ready())
         pool.processes.affinity = affinity
         pool.removed = False
+        self._ready().ledger.weigh(name, weight)
         pool.resize(cpus)
         self._replan()
         pool.pump()

@@ -376,11 +376,15 @@ class Pool:
         """Calls have left a slot: use it again, or let it go."""
         if not slot.calls:
             slot.failures = 0
-            self._release(slot)
+            if slot.draining or slot.spent or not self.queue or not self._context.ledger.again(slot):
+                self._release(slot)
             if slot.draining or slot.spent:
                 slot.end()
                 return
         self.pump()
+        if slot.idle and self._context.ledger.held(slot):
+            # what is queued is for another one
+            self._release(slot)
         if slot.idle:
             self._steal()
             self._context.handles.idle(slot)

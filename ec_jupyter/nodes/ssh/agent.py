@@ -82,7 +82,7 @@ class RemoteAgent:
         self._uploads = Uploads(home.folder / "values", listener.blob, self._refused)
         self._downloads = Downloads(home.folder / "values", home.epoch, home.sync)
         self._calls = InFlight()
-        self._processors: dict[str, tuple[int, str | list[int]]] = {}
+        self._processors: dict[str, tuple[int, str | list[int], float]] = {}
         self._prefetch = Prefetch()
         self._seen: set[int] = set()
         self._confirming: list[int] = []
@@ -120,15 +120,17 @@ class RemoteAgent:
 
     # what the engine wants
 
-    def processor(self, name: str, cpus: int, affinity: str | Sequence[int] = "auto") -> None:
+    def processor(
+        self, name: str, cpus: int, affinity: str | Sequence[int] = "auto", weight: float = 1.0
+    ) -> None:
         """Make a processor, or change it while it works."""
-        self._processors[name] = (cpus, affinity if isinstance(affinity, str) else list(affinity))
+        self._processors[name] = (cpus, affinity if isinstance(affinity, str) else list(affinity), weight)
         self._say_processor(name)
         self._listener.room(name)
 
     def _say_processor(self, name: str) -> None:
-        cpus, affinity = self._processors[name]
-        self._session.say({"k": "processor", "n": name, "c": cpus, "a": affinity})
+        cpus, affinity, weight = self._processors[name]
+        self._session.say({"k": "processor", "n": name, "c": cpus, "a": affinity, "w": weight})
 
     def remove(self, name: str) -> None:
         """Take a processor away: what it has not begun is handed back, what runs goes on."""

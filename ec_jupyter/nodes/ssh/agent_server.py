@@ -270,7 +270,7 @@ class AgentServer:
     def _processor(self, header: Header, _: list[bytes]) -> None:
         name, cpus = checked(header, n=str, c=int)
         affinity = header.get("a", "auto")
-        self.agent.processor(name, min(cpus, self._lent), affinity)
+        self.agent.processor(name, min(cpus, self._lent), affinity, header.get("w", 1.0))
 
     def _remove(self, header: Header, _: list[bytes]) -> None:
         self.agent.remove(header["n"])

@@ -38,6 +38,8 @@ export interface Processor {
   paused: boolean;
   memory: number | null;
   affinity: number[] | null;
+  /** Its share of the turns where calls wait for CPUs. */
+  weight?: number;
   /** CPUs it may use on each of its nodes, null: all of them; absent while that is not known. */
   nodes?: Record<string, number | null>;
 }

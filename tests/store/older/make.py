@@ -3,7 +3,7 @@
 schema_2.tar.xz is what 0.1.0 made of it, schema_3.tar.xz what the version before small values stood in the rows of
 requests did, schema_4.tar.xz the one before there were statistics, schema_5.tar.xz the one before queued requests that
 are alike had one row, schema_6.tar.xz the one before those that end together did, schema_7.tar.xz the one before
-runs had priorities: flow.db, flow.id, inbox and values.
+runs had priorities, schema_8.tar.xz the one before processors had weights: flow.db, flow.id, inbox and values.
 """
 
 from __future__ import annotations
