@@ -43,7 +43,7 @@ def _words(magic: str, line: str, fragment: str) -> list[str]:
     sockets = topology.get("sockets", {})
     if magic == "ec_submit" and before and before[0] in sockets:
         return [f"{name}=" for name in _arguments(sockets[before[0]])]
-    if magic in ("ec_plug", "ec_unplug") and "." in fragment:
+    if magic in ("ec_plug", "ec_unplug", "ec_pipeline") and "." in fragment:
         socket = fragment.rpartition(".")[0]
         record = sockets.get(socket, {})
         known = _arguments(record) if before or "->" in line else record.get("task", {}).get("outputs", ())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from ec_jupyter import sleep
 from tests.cases import each_of
 from tests.crash.flowkit import gone, mark, wait_until
 
@@ -53,12 +54,14 @@ def test_a_machine_that_was_asleep_makes_up_for_what_it_missed(make_flow, mortal
     mortal(folder, "clock", clock)
     flow = make_flow(folder)
     flow.socket(poll)
+    flow.socket(sleep(3 * HOUR), "nap")
+    nap = flow.submit("nap", value="woken")
     later = flow.client.submit([("poll", {})], at=time.time() + 2 * HOUR)[0]
     flow.edit({"op": "schedule", "socket": "poll", "every": HOUR, "missed": missed})
     assert flow.state(later) == "delayed"
     # the monotonic clock stands still while a machine sleeps
     clock.write_text(str(5.5 * HOUR))
-    assert flow.result(later) == "."
+    assert (flow.result(later), flow.result(nap)) == (".", "woken")
     wait_until(lambda: flow.query("schedules")["next"]["poll"] > time.time() + 5 * HOUR)
     flow.drained()
     assert len(flow.requests(socket="poll")) == 1 + calls

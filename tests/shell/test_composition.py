@@ -42,6 +42,7 @@ def test_a_pipeline_plugs_each_part_into_the_next_and_is_one_edit(parts: Any) ->
     assert wired(parts) == [("add_one", "total", "xs", False, False), ("double", "add_one", "x", False, False)]
     parts.run("flow.undo()")
     assert wired(parts) == []
+    assert parts.completions("%ec_pipeline double -> pair.o") == ["pair.one"]
     assert repr(parts.run("%ec_pipeline double -> add_one -> pair.two")) == "<double -> add_one -> pair>"
     assert wired(parts) == [("add_one", "pair", "two", False, False), ("double", "add_one", "x", False, False)]
 
