@@ -9,6 +9,7 @@ import asyncio
 import json
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -69,7 +70,8 @@ class Callbacks:
         self._core, self._loop, self._watchers, self._row = core, loop, watchers, row
         self._kept = dict(_read(core.store.meta))
         self._topology: Topology | None = None
-        self._owed: dict[int, asyncio.TimerHandle | None] = {}
+        self._owed: set[int] = set()
+        self._queue: deque[int] = deque()
         self._posting: set[asyncio.Task[None]] = set()
         self._web: Any = None
 
@@ -136,20 +138,30 @@ class Callbacks:
 
     def _owe(self, request: int) -> None:
         if request in self._kept and request not in self._owed:
-            self._owed[request] = None
+            self._owed.add(request)
             # its row is read once it is on disk
             self._loop.look(lambda: self._begin(request))
 
     # -- telling ----------------------------------------------------------------------
     def _begin(self, request: int) -> None:
-        if request not in self._owed:
-            return
-        if len(self._posting) >= MOST_AT_ONCE:
-            self._owed[request] = asyncio.get_running_loop().call_later(1.0, self._begin, request)
-            return
-        task = asyncio.get_running_loop().create_task(self._tell(request))
-        self._posting.add(task)
-        task.add_done_callback(self._posting.discard)
+        self._queue.append(request)
+        self._fill()
+
+    def _fill(self) -> None:
+        """Tell as many at once as may be told, in the order in which they came to it."""
+        while self._queue and len(self._posting) < MOST_AT_ONCE:
+            request = self._queue.popleft()
+            if request in self._owed:
+                task = asyncio.get_running_loop().create_task(self._tell(request))
+                self._posting.add(task)
+                task.add_done_callback(self._told)
+
+    def _told(self, task: asyncio.Task[None]) -> None:
+        self._posting.discard(task)
+        if not task.cancelled():
+            # a defect of ours ends the engine, as any other does
+            task.result()
+            self._fill()
 
     async def _tell(self, request: int) -> None:
         one, row = self._kept.get(request), self._row(request)
@@ -159,7 +171,8 @@ class Callbacks:
         problem = await self._post(one.url, row)
         if self._kept.get(request) is not one:
             # cleared, or given again, meanwhile
-            self._owed.pop(request, None)
+            self._owed.discard(request)
+            self._owe(request)
             return
         if problem is None:
             self._settled(request, row, one)
@@ -172,11 +185,11 @@ class Callbacks:
             self._settled(request, row, one)
             return
         log.info("callback of request %s to %s: %s", request, one.url, problem)
-        self._owed[request] = asyncio.get_running_loop().call_later(pause_after(one.tries), self._begin, request)
+        asyncio.get_running_loop().call_later(pause_after(one.tries), self._begin, request)
 
     def _settled(self, request: int, row: Row | None, one: Callback | None) -> None:
         """Write down that an end was told; what may be retried may end again."""
-        self._owed.pop(request, None)
+        self._owed.discard(request)
         if one is not None and (row is None or row["state"] == "done"):
             self._drop(request)
         elif one is not None and row is not None:

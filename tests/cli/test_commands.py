@@ -176,6 +176,12 @@ def test_a_shell_completes_commands_flows_and_sockets(shell: Any, place: Path, w
     assert last in [line.rpartition(",")[2] for line in done.stdout.split()]
 
 
+def test_it_is_a_command_of_jupyter_too() -> None:
+    jupyter = Path(sys.executable).parent / "jupyter"
+    done = subprocess.run([str(jupyter), "ec", "--help"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("Usage: jupyter ec ")
+
+
 @pytest.mark.parametrize("name", ["bash", "zsh", "fish"])
 def test_completion_is_printed_for_a_shell(shell: Any, name: str) -> None:
     assert "_EC_COMPLETE" in shell("completion", name).stdout

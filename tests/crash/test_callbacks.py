@@ -85,6 +85,19 @@ def test_a_killed_engine_leaves_no_end_of_a_socket_untold(flow: Flow, address: A
     wait_until(lambda: not kept(flow))
 
 
+def test_a_submit_that_is_repeated_while_its_end_is_told_is_told_all_the_same(flow: Flow, address: Address) -> None:
+    flow.socket(echo)
+    address.held.clear()
+    requests = []
+    for _ in range(2):
+        requests.append(outside.submit(flow.client, "echo", {"x": 1}, "monday", callback=address.url))
+        assert flow.result(requests[0]) == 1
+    address.held.set()
+    wait_until(lambda: not kept(flow))
+    assert {one["id"] for one in address.told} == set(requests)
+    assert len(set(requests)) == 1
+
+
 def test_an_address_that_does_not_take_it_is_told_again(flow: Flow, address: Address) -> None:
     flow.socket(echo)
     address.statuses = [500, 302]
