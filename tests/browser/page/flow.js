@@ -369,7 +369,7 @@ export class Flow {
   }
 
   op_cancel({ ids }) {
-    const open = this.requests.filter(one => ids.includes(one.id) && ['queued', 'asked', 'running'].includes(one.state));
+    const open = this.requests.filter(one => ids.includes(one.id) && ['queued', 'delayed', 'asked', 'running'].includes(one.state));
     for (const one of open) one.state = 'cancelled';
     this.onCounts();
     return { cancelled: open.length };
@@ -484,6 +484,12 @@ export class Flow {
     return made;
   }
 
+  /** What calls a socket by itself. */
+  ticks(socket, text) {
+    const made = { id: ++this.number, name: socket, socket, every: 300, cron: null, zone: null, missed: 'once', since: 0, text };
+    this.show({ ...this.graph, schedules: [...(this.graph.schedules ?? []), made] });
+  }
+
   // what becomes of a node
   node(name, facts) {
     const nodes = this.graph.nodes.map(one => (one.name === name ? { ...one, ...facts } : one));
@@ -542,7 +548,7 @@ export class Flow {
     const arrived = {};
     for (const one of this.arrivals) if (one.socket === socket) arrived[one.argument] = (arrived[one.argument] ?? 0) + 1;
     const progress = own.find(one => one.state === 'running' && one.progress)?.progress ?? null;
-    const states = ['waiting', 'queued', 'asked', 'running', 'done', 'failed', 'cancelled', 'skipped'];
+    const states = ['waiting', 'queued', 'delayed', 'asked', 'running', 'done', 'failed', 'cancelled', 'skipped'];
     return { ...Object.fromEntries(states.map(state => [state, count(state)])), arrived, progress, aside: this.asides?.[socket] };
   }
 
