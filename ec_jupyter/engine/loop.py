@@ -256,13 +256,19 @@ class Engine(Reports):
             self.statistics.look()
             if self.stalled is None and self.statistics.save():
                 self.schedule()
+            if self.stalled is None and not self.idle and self._rpc.retention.limits:
+                self.look(self._tidy)
             # what is put off is done once nothing has been written for a second: it is in the way of no burst
             while self.stalled is None and self.idle and commits == self.core.journal.position[0] and (
-                self.core.journal.ends.spread_now(STEP) or self.store.shrink(alone=not self.clients.count)
+                self.core.journal.ends.spread_now(STEP) or self._rpc.retention.due()
+                or self.store.shrink(alone=not self.clients.count)
             ):
                 await asyncio.sleep(SHRINK_SECONDS)
             commits = self.core.journal.position[0]
             await asyncio.sleep(LOOK_SECONDS)
+
+    def _tidy(self) -> None:
+        self._rpc.retention.due()
 
     # -- the tick ------------------------------------------------------------
     def schedule(self) -> None:

@@ -8,8 +8,8 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import asdict, dataclass, field
+from functools import cached_property, partial
 from typing import Any
 
 from ec_jupyter.engine import answers, asides, ended, rerun
@@ -21,6 +21,7 @@ from ec_jupyter.engine.counts import Counts
 from ec_jupyter.engine.editing import Editor
 from ec_jupyter.engine.fleet import Fleet
 from ec_jupyter.engine.parts import Loop
+from ec_jupyter.engine.retention import Limits, Retention
 from ec_jupyter.engine.submit_log import SubmitLogs, Submitter, identity_of
 from ec_jupyter.engine.submit_records import Lot, Single
 from ec_jupyter.engine.submit_records import answers as answers_of
@@ -63,6 +64,11 @@ class Rpc:
     cpus: int
     callbacks: Callbacks
     _checked: list[Any] = field(default_factory=list)
+
+    @cached_property
+    def retention(self) -> Retention:
+        """Which ended runs are not to stay."""
+        return Retention(self.core)
 
     def hung_up(self, client: str) -> None:
         """Take what a client that is gone has written down and not sent."""
@@ -414,7 +420,16 @@ class Rpc:
         self.core.journal.step("put_meta", ("notify", meta["notify"]))
         self._done(client, {}, header)
 
+    def _keep_runs(self, client: Connection, header: Header, buffers: Buffers) -> None:
+        """What of ended runs stays; `only` tells how large the flow is."""
+        if not header.get("only"):
+            self.retention.keep(Limits(*(header.get(word) for word in ("seconds", "runs", "bytes"))))
+        self._done(client, {"bytes": self.retention.size(), "keep": asdict(self.retention.limits)}, header)
+
     def _gc(self, client: Connection, header: Header, buffers: Buffers) -> None:
+        self.core.journal.commit()
+        while not header.get("dry") and self.retention.step():
+            pass
         files, size = rerun.collect(self.core, self.fleet.locator, self.clients.ids, dry=header.get("dry") or False)
         client.reply({"files": files, "bytes": size}, to=header)
 
@@ -483,6 +498,7 @@ _ACTIONS: dict[str, Action] = {
     "replay": Rpc._replay,
     "notify": Rpc._notify,
     "gc": Rpc._gc,
+    "keep": Rpc._keep_runs,
     "clear_cache": Rpc._clear_cache,
     "clear": Rpc._clear,
     "stop": Rpc._stop,

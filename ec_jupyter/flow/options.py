@@ -288,6 +288,13 @@ _NAMES = Option("names of arguments", _names, none=True)
 PRIORITY = Option(f"a whole number from -{HIGHEST} to {HIGHEST}", _whole(-HIGHEST, HIGHEST), none=True)
 _ON = Option("'result' or 'error'", _one_of("result", "error"), none=True)
 
+KEEP = {
+    "time": Option("a time such as '30d', or None", _span(zero=False), none=True),
+    "runs": Option("a whole number of runs, 1 or more, or None", _whole(1, MOST_TIMES), none=True),
+    "size": Option("a size such as '2 GB', or None", _size, none=True),
+}
+"""What of a flow's ended runs stays."""
+
 OPTIONS: dict[str, dict[str, Option]] = {
     "socket": {
         "processor": Option("the name of a processor", _text, none=True),

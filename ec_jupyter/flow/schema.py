@@ -86,6 +86,7 @@ IDS = _list(ID, "a list of whole numbers")
 SIGNED = Kind("a number", lambda v: type(v) in (int, float) and math.isfinite(v) and abs(v) <= 1e9, 1.5)
 PRIORITY = _whole(-HIGHEST, HIGHEST, f"a whole number from -{HIGHEST} to {HIGHEST}")
 TIME = Kind("seconds since the epoch", lambda v: type(v) in (int, float) and math.isfinite(v) and 0 <= v < 1e12, 1.5)
+BYTES = Kind("a number of bytes", lambda v: type(v) is int and 0 <= v <= 1 << 60, 1)
 FILE = Kind("the name of a value file", _plain, "in.x.1")
 HEAD = _tuple(_or_none(FILE), ID, TEXT, says="a value's file, bytes and type")
 SUPPLIED = _map(HEAD, "values by argument")
@@ -303,6 +304,10 @@ FRAMES: dict[str, tuple[Fields, Fields]] = {
     "notify": (
         {"to": _one_of("lab", "browser"), "when": _list(_one_of("end", "failure"), "a list of 'end' and 'failure'")},
         {},
+    ),
+    "keep": (
+        {},
+        {"seconds": _or_none(TIME), "runs": _or_none(COUNT), "bytes": _or_none(BYTES), "only": _or_none(FLAG)},
     ),
     "gc": ({}, {"dry": _or_none(FLAG)}),
     "clear_cache": ({"sockets": NAMES}, {}),

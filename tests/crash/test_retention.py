@@ -1,0 +1,53 @@
+"""Runs that are not to stay go by themselves, over kills as well."""
+
+from __future__ import annotations
+
+import random
+
+from tests.crash.flowkit import echo, wait_until
+
+
+def large(n):
+    return bytes(n)
+
+
+def test_runs_go_by_themselves_and_the_next_engine_goes_on_with_that(flow):
+    flow.socket(large)
+    flow.socket(echo, "size")
+    flow.plug("large", "size.x")
+    flow.ask("keep", runs=5)
+    flow.map("large", [{"n": 100_000 + n} for n in range(40)])
+    flow.drained()
+    wait_until(lambda: len(flow.requests()) == 10)
+    flow.kill_engine()
+    newest = flow.submit("large", n=70_000)
+    assert len(flow.result(newest)) == 70_000
+    flow.map("large", [{"n": 80_000}] * 20)
+    flow.drained()
+    flow.ask("gc")
+    assert len(flow.requests()) == 10
+    assert {len(value) for value in flow.results("size")} == {80_000}
+    assert len(list((flow.folder / "values").iterdir())) == 10
+
+
+def test_an_engine_that_is_killed_while_runs_go_loses_none_of_those_that_stay(flow):
+    chance = random.Random(5)
+    flow.socket(echo, "a")
+    flow.socket(echo, "b")
+    flow.plug("a", "b.x")
+    accepted: list[int] = []
+    for n in range(12):
+        accepted += flow.map("a", [{"x": n}] * 50)
+        flow.ask("keep", runs=chance.randrange(20, 60))
+        if chance.random() < 0.5:
+            flow.drained()
+        flow.kill_engine()
+    assert flow.drained()["failed"] == 0
+    kept = {row["id"]: row for row in flow.requests()}
+    newest = accepted[-20:]
+    assert set(newest) <= kept.keys()
+    assert {kept[request]["state"] for request in newest} == {"done"}
+    runs = {row["run"] for row in kept.values()}
+    # whole runs: each has both of its calls
+    assert sorted(row["run"] for row in kept.values()) == sorted([*runs, *runs])
+    assert flow.result(flow.submit("a", x=99)) == 99
