@@ -146,6 +146,10 @@ def bytes_text(number: int) -> str:
     return f"{amount:.1f} GiB"
 
 
+_HELD = ("queued", "delayed", "asked", "running")
+"""The states of requests that a limit counts."""
+
+
 def status_rows(topology: Mapping[str, Any], counts: Mapping[str, Any]) -> list[dict[str, Any]]:
     """A row for each socket: its counts, and what is to be said of it."""
     known, processors = topology["sockets"], topology["processors"]
@@ -157,11 +161,13 @@ def status_rows(topology: Mapping[str, Any], counts: Mapping[str, Any]) -> list[
         stale = record.get("task", {}).get("stale")
         fed = {p["argument"] for p in topology["plugs"] if p["target"] == name}
         unfed = [argument for argument in record.get("needed", ()) if argument not in fed] if fed else []
+        holds = sum(states.get(word, 0) for word in _HELD) + sum(states["arrived"].values())
         notes = [
             # the reason stands above the table
             (states.get("aside") or "").partition(": ")[0],
             asked_text(states.get("asked", 0)),
             delayed_text(states.get("delayed", 0)),
+            f"full: holds {record['limit']}" if record.get("limit") and holds >= record["limit"] else "",
             "paused" if paused else "",
             f"stale: {', '.join(stale)}" if stale else "",
             f"waits for {', '.join(unfed)}: nothing plugged" if unfed else "",

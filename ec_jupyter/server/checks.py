@@ -15,6 +15,7 @@ from ec_jupyter.errors import (
     EngineError,
     FlowInUseError,
     PythonMismatchError,
+    QueueFullError,
     RevisionError,
     StoreError,
     UntrustedFlowError,
@@ -29,7 +30,9 @@ DEEPEST = 100
 
 _DEEP = f"the body is nested more than {DEEPEST} levels deep"
 _BIGGEST = 1 << 63
-_CONFLICTS = (AnswerError, EngineError, FlowInUseError, StoreError, PythonMismatchError, RevisionError)
+_CONFLICTS = (
+    AnswerError, EngineError, FlowInUseError, PythonMismatchError, QueueFullError, RevisionError, StoreError,
+)  # fmt: skip
 _T = TypeVar("_T")
 
 

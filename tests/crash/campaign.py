@@ -106,8 +106,8 @@ class Campaign:
         for name in ("root", "a", "b"):
             flow.socket(echo, name)
         for function, options in (
-            (left, {}), (right, {}), (pair, {}), (flaky, {"retries": 2, "backoff": 0.01}), (failing, {}), (dying, {}),
-            (caught, {}),
+            (left, {"limit": 20}), (right, {"priority": 3}), (pair, {"limit": 5}),
+            (flaky, {"retries": 2, "backoff": 0.01, "rate": "500/s"}), (failing, {}), (dying, {}), (caught, {}),
         ):  # fmt: skip
             flow.socket(function, **options)
         flow.socket(pair, "meet")

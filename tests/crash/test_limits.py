@@ -80,3 +80,20 @@ def test_calls_that_are_submitted_together_with_a_priority_pass_those_before_the
     rows = sorted(flow.requests(state="done"), key=lambda row: row["started"])
     assert len(rows) == 220
     assert {flow.result(row["id"]) for row in rows[:10]} == {"first"}
+
+
+def test_a_flow_that_a_pause_holds_back_is_idle_and_what_feeds_a_full_socket_waits(flow):
+    flow.socket(echo, "source")
+    flow.socket(echo, "target", limit=5)
+    flow.plug("source", "target.x")
+    flow.client.ask("pause", {"sockets": ["target"]})
+    flow.map("source", [{"x": x} for x in range(100)])
+    assert flow.drained()["paused"] == 5
+    assert (flow.count("source")["queued"], flow.count("target")["queued"]) == (95, 5)
+    flow.kill_engine()
+    flow.client.ask("resume", {"sockets": ["target"]})
+    most = 0
+    while (seen := flow.count("target"))["done"] < 100:
+        most = max(most, seen["queued"] + seen["running"])
+    assert most <= 5
+    assert sorted(flow.results("target")) == list(range(100))

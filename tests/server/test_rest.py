@@ -300,6 +300,22 @@ def test_a_submit_for_later_waits_for_its_time(web: Any, flow: Any) -> None:
     flow.cancel(request)
 
 
+def test_a_submit_has_a_priority_and_is_refused_by_a_full_socket(web: Any, flow: Any) -> None:
+    where = ("flows", "sums", "sockets", "few")
+    flow.declare(abs, "few", limit=1, signature="x")
+    request = web.good(*where, body={"arguments": {"x": -4}, "priority": 7})["id"]
+    assert result(web, request) == 4
+    status, said = web(*where, body={"arguments": {"x": 4}, "priority": "high"})
+    assert (status, "priority= takes a whole number from -100 to 100" in said["error"]) == (400, True)
+    flow.pause("few")
+    request = web.good(*where, body={"arguments": {"x": -5}})["id"]
+    status, said = web(*where, body={"arguments": {"x": 6}})
+    assert (status, said["error"]) == (409, "'few' is full: it holds 1 (limit=1)")
+    flow.resume("few")
+    assert result(web, request) == 5
+    flow.remove("few", force=True)
+
+
 def test_an_accepted_request_outlives_the_engine_and_is_served_by_the_next_one(
     web: Any, flow: Any, wait_until: Any
 ) -> None:

@@ -649,9 +649,19 @@ def test_a_submit_and_a_map_to_a_full_socket_wait_for_room_or_say_that_there_is_
     assert calling.run("[r.result(60) for r in flow.map('few', range(20))]") == list(range(20))
     assert calling.run("flow.submit('few', 7).result(60)") == 7
     calling.run("flow.pause('few'); flow.map('few', range(3))")
+    (row,) = [row for row in calling.run("flow.status().rows") if row["socket"] == "few"]
+    assert row["note"] == "full: holds 3; paused"
     calling.run("few = ec.socket(limit=3, full='error')(few)")
     with pytest.raises(ec.QueueFullError, match=r"'few' is full: it holds 3 \(limit=3\)"):
         calling.run("flow.submit('few', 1)")
     calling.run("few = ec.socket(full='drop-oldest')(few); newest = flow.map('few', range(10, 13)); flow.resume()")
     assert calling.run("[r.result(60) for r in newest]") == [10, 11, 12]
     assert len(calling.run("flow.requests('few', state='skipped')")) == 3
+
+
+def test_a_priority_of_a_submit_is_taken_in_its_line_as_well_and_one_that_is_none_submits_nothing(calling: Any) -> None:
+    assert calling.run("%ec_submit --priority 5 add one=1 two=2").result(60) == 3
+    for line in ("%ec_submit --priority high add one=1 two=2", "flow.map('add', [1], [2], priority=101)"):
+        with pytest.raises(ec.ArgumentsError, match="a submit: priority= takes a whole number from -100 to 100"):
+            calling.run(line)
+    assert len(calling.run("flow.requests('add')")) == 1
