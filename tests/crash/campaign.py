@@ -9,18 +9,21 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from ec_jupyter import sleep
 from tests.crash.flowkit import Flow, gone, kill, wait_until
 from tests.crash.submitter import SOCKETS
 
-FED = ("left", "right", "pair", "meet", "caught", "even")
+FED = ("left", "right", "pair", "meet", "caught", "even", "nap", "woken")
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -69,9 +72,16 @@ def two(x: int) -> Iterator[int]:
     yield x + 1
 
 
+def tick() -> None:
+    """Called by itself."""
+
+
 def caught(error: Any) -> int:
     return int(error.arguments["x"])
 
+
+TICK_SECONDS = 10.0
+"""How long the last tick may be past on a busy machine: a second, and what an engine takes to start."""
 
 MOST_TRIES = 10
 """How often somebody is looked for to be killed, for each kill."""
@@ -101,7 +111,7 @@ class Campaign:
 
     # -- the flow --------------------------------------------------------------
     def wire(self) -> None:
-        """A diamond, strangers, a retrying, a failing and a dying socket."""
+        """A diamond, strangers, a retrying, a failing and a dying socket, one that sleeps, and a schedule."""
         flow = Flow(self.folder)
         for name in ("root", "a", "b"):
             flow.socket(echo, name)
@@ -121,6 +131,13 @@ class Campaign:
         ):  # fmt: skip
             flow.plug(source, target)
         flow.plug("failing", "caught.error", on="error")
+        flow.socket(sleep(0.2), "nap")
+        flow.socket(echo, "woken")
+        flow.plug("root", "nap.value")
+        flow.plug("nap", "woken.x")
+        flow.socket(tick)
+        flow.edit({"op": "schedule", "socket": "tick", "every": 1.0, "missed": "all"})
+        self.first = flow.query("schedules")["next"]["tick"]
         # each yield is looked at by a worker of its own
         flow.plug("two", "even.x", when=lambda x: x % 2 == 0)
         flow.client.close()
@@ -193,6 +210,8 @@ class Campaign:
         """Everything that was promised has happened once, and nothing else has."""
         n = int((self.folder.parent / "promised").read_text())
         flow = Flow(self.folder)
+        flow.edit({"op": "unschedule", "name": "tick"})
+        ended = time.time()
         left_over = flow.drained()
         pid = flow.engine
         workers = [w.pid for w in flow.workers()]
@@ -203,7 +222,7 @@ class Campaign:
         wait_until(lambda: not self._lodgers())
         with closing(sqlite3.connect(self.folder / "flow.db")) as db:
             assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-            self.requests = self._compare_runs(db, n)
+            self.requests = self._compare_runs(db, n, self._compare_ticks(db, ended))
             self._compare_arrivals(db)
             pairs = self._pairs(db)
         model = self._model(n, pairs)
@@ -229,15 +248,24 @@ class Campaign:
             "caught": [i for i in every if i % 11 == 0],
             "left": [("left", i) for i in every],
             "right": [("right", i) for i in every],
+            "nap": every, "woken": every,
             "pair": [(("left", i), ("right", i)) for i in every],
             "meet": sorted(pairs),
             "two": [(i, i + 1) for i in every],
             "even": sorted(i + i % 2 for i in every),
         }  # fmt: skip
 
+    def _compare_ticks(self, db: sqlite3.Connection, ended: float) -> int:
+        """A call for each tick and no other, however long nobody was there; how many."""
+        rows = db.execute("SELECT submit_id FROM run WHERE submit_id LIKE 'schedule %' ORDER BY submit_id").fetchall()
+        times = [datetime.fromisoformat(text.split()[2]).timestamp() for (text,) in rows]
+        assert [round(at - self.first) for at in times] == list(range(len(times)))
+        assert ended - times[-1] < TICK_SECONDS
+        return len(times)
+
     @staticmethod
-    def _compare_runs(db: sqlite3.Connection, n: int) -> int:
-        ids = [i for (i,) in db.execute("SELECT submit_id FROM run ORDER BY submit_id")]
+    def _compare_runs(db: sqlite3.Connection, n: int, ticks: int) -> int:
+        ids = [i for (i,) in db.execute("SELECT submit_id FROM run WHERE submit_id NOT LIKE 'schedule %' ORDER BY 1")]
         assert ids == sorted(f"{name}-{i}" for i in range(n) for name in SOCKETS)
         twice = db.execute(
             "SELECT run, socket, count(*) FROM request GROUP BY run, socket, tag HAVING count(*) > 1"
@@ -245,7 +273,7 @@ class Campaign:
         assert twice == []
         states = dict(db.execute("SELECT state, count(*) FROM request GROUP BY state"))
         caught = len(range(0, n, 11))
-        assert states == {"done": (len(SOCKETS) + 5) * n, "failed": caught, "skipped": n}
+        assert states == {"done": (len(SOCKETS) + 7) * n + ticks, "failed": caught, "skipped": n}
         return sum(states.values())
 
     @staticmethod
