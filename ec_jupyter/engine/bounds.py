@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from ec_jupyter.engine import failures
 from ec_jupyter.engine.core import Core
+from ec_jupyter.engine.job import Job
 from ec_jupyter.engine.parts import Asker
 from ec_jupyter.errors import QueueFullError, SocketNotFoundError, by_name
 from ec_jupyter.flow.backpressure import NOTHING, Load, room
@@ -150,9 +151,9 @@ class Bounds:
                 for request in heapq.nsmallest(over, lane.members):
                     core.drop(core.jobs[request], failures.dropped(record))
                 continue
-            # submits were asked for, so what is too much was made by plugs
+            # submits have asked for room, so what is too much was made by plugs
             newest = [core.jobs[request] for request in heapq.nlargest(over, lane.members)]
-            for job in (job for job in newest if job.run != job.id):
+            for job in filter(_plugged, newest):
                 core.dispatch.drop(socket, job.id)
                 core.fail(job, failures.full(record))
 
@@ -245,3 +246,8 @@ class Bounds:
     def _promised_to(self, client: str, name: str) -> list[Promise]:
         some = self._promises.get(self._core.topology.names.get(name, 0), ())
         return [one for one in some if one.client == client]
+
+
+def _plugged(job: Job) -> bool:
+    """Whether values that came by plugs have made a call."""
+    return job.run != job.id or any(arrivals for _, _, arrivals in job.arguments.values())

@@ -228,6 +228,23 @@ def test_what_plugs_make_at_a_full_socket_that_says_so_fails_and_can_be_retried(
     assert sorted(flow.results("target")) == list(range(5))
 
 
+def test_calls_that_a_join_of_several_runs_makes_fail_at_a_full_socket_too_and_submits_do_not(flow):
+    for name in ("left", "right"):
+        flow.socket(echo, name)
+    flow.socket(pair, join="zip", limit=2, full="error")
+    flow.plug("left", "pair.one")
+    flow.plug("right", "pair.two")
+    flow.client.ask("pause", {"sockets": ["pair"]})
+    flow.submit("pair", one=8, two=9)
+    for name in ("left", "right"):
+        flow.map(name, [{"x": x} for x in range(4)])
+    assert flow.drained()["failed"] == 3
+    flow.client.ask("resume", {"sockets": ["pair"]})
+    flow.drained()
+    # the others came while values that waited had filled it
+    assert flow.results("pair") == [(8, 9), (3, 3)]
+
+
 def test_the_oldest_call_makes_room_is_skipped_with_what_comes_of_it_and_that_is_on_record(flow):
     flow.socket(echo, "source")
     flow.socket(echo, "newest", limit=2, full="drop-oldest")
