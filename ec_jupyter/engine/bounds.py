@@ -196,6 +196,13 @@ class Bounds:
                 self._promises.setdefault(socket, []).append(Promise(client.id, n, self.clock() + PROMISE_SECONDS))
             client.reply({"calls": n}, to=header)
 
+    def full(self, socket: int) -> str | None:
+        """Why a socket takes no further call; None where it takes one."""
+        record = self._core.topology.limited.get(socket)
+        if record is None or self._free(socket, self._loads()) > 0:
+            return None
+        return str(failures.full(record)["message"])
+
     def _free(self, socket: int, loads: Mapping[int, Load]) -> int:
         """How many more submits a socket takes."""
         record = self._core.topology.limited.get(socket)

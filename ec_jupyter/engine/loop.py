@@ -134,7 +134,7 @@ class Engine(Reports):
         self.preview = ValuePreview(self.core, self.fleet.locator, folder, runtime, workdir)
         self.statistics = Statistics(self.core, self.fleet)
         self.questions = Questions(self.core)
-        self.schedules = Schedules(self.core)
+        self.schedules = Schedules(self.core, self.fleet.bounds.full)
         self._clocks = _ahead()
         counts = Counts(self.core, self.fleet, self.quarantine, lambda: self.idle)
         self.submit_logs = SubmitLogs(self.core, self)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -26,10 +27,12 @@ class Schedules:
     ----------
     core : Core
         The flow.
+    full : callable
+        Why a socket takes no further call; None where it takes one.
     """
 
-    def __init__(self, core: Core) -> None:
-        self._core = core
+    def __init__(self, core: Core, full: Callable[[int], str | None] = lambda socket: None) -> None:
+        self._core, self._full = core, full
         self._known: dict[int, Schedule] = {}
         self._next: dict[int, float] = {}
         for key, schedule in core.topology.schedules.items():
@@ -81,6 +84,11 @@ class Schedules:
         core, zone = self._core, zone_of(schedule)
         made, left, following = ticks(schedule, due, now, zone)
         for tick in made:
+            why = self._full(schedule.socket)
+            if why is not None:
+                text = f"schedule {schedule.name!r}: a tick makes no call, for {why}"
+                core.journal.add("add_event", (core.now, "notice", schedule.name, text))
+                continue
             # whatever clocks do, one tick makes one request
             at = datetime.fromtimestamp(tick, UTC).isoformat()
             accept_once(core, schedule.socket, {}, f"schedule {schedule.id} {at}")

@@ -157,7 +157,7 @@ class MemoryEngine:
         self.agent = InPlace(self, store.folder / "values")
         rest: Any = self
         self._fleet = Fleet(core, quarantine, rest, rest, rest, self.agent, rest, rest)  # type: ignore[arg-type]
-        self.schedules = Schedules(core)
+        self.schedules = Schedules(core, self._fleet.bounds.full)
         counts = Counts(core, self._fleet, quarantine, lambda: True)
         self._counts = counts
         views = Views(core, self._fleet, counts, Statistics(core, self._fleet), self.schedules)

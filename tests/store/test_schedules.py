@@ -151,6 +151,19 @@ def test_ticks_of_a_socket_that_is_paused_wait_in_its_queue(flow):
     assert flow.count("poll")["queued"] == 1
 
 
+def test_a_tick_of_a_full_socket_makes_no_call_and_the_log_says_so(flow):
+    flow.socket(poll, limit=1, full="error")
+    every(flow, HOUR, missed="all")
+    flow.ask("pause", sockets=["poll"])
+    at = due(flow)
+    look(flow, at + 2 * HOUR)
+    assert (flow.count("poll")["queued"], due(flow)) == (1, at + 3 * HOUR)
+    lines = flow.query("log", text="a tick makes no call")["lines"]
+    assert [line["text"] for line in lines] == [
+        "schedule 'poll': a tick makes no call, for 'poll' is full: it holds 1 (limit=1)"
+    ] * 2
+
+
 def test_a_clock_that_is_set_back_stops_no_period(flow, monkeypatch):
     every(flow, HOUR)
     back = time.time() - 100 * HOUR
