@@ -48,7 +48,7 @@ def opened(page: Page, lab: Lab, theme: str) -> Any:
 def editor(chromium: Browser, lab: Lab) -> None:
     """The flow at work in both themes, and the panel."""
     flow, others = make_flow(lab.root), other_flows(lab.root)
-    page = chromium.new_page(viewport={"width": 1360, "height": 760}, reduced_motion="reduce")
+    page = chromium.new_page(viewport={"width": 1420, "height": 760}, reduced_motion="reduce")
     for name, theme in (("light", "JupyterLab Light"), ("dark", "JupyterLab Dark")):
         picture = opened(page, lab, theme)
         flow.map("day", DAYS)

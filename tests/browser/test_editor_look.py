@@ -140,6 +140,15 @@ def test_all_is_in_view_at_first_and_a_new_card_moves_the_view_only_if_it_is_out
     assert "scale(1)" in viewport.get_attribute("style") or before.split("scale")[1] in viewport.get_attribute("style")
 
 
+def test_tools_stand_in_one_line_by_words_where_those_have_room_else_by_signs(editor_page):
+    picture = editor_page()
+    tools, tool = picture.page.locator(".ec-toolbar"), picture.page.get_by_role("button", name="Timeline")
+    for width, words in ((1300, True), (1200, True), (1110, True), (1060, False), (900, False), (800, False)):
+        picture.page.set_viewport_size({"width": width, "height": 700})
+        expect(tool.get_by_text("Timeline")).to_be_visible(visible=words)
+        assert tools.bounding_box()["height"] < 40, width
+
+
 def test_far_view_shows_names_and_states_and_no_rows(editor_page):
     picture = editor_page("many")
     picture.flow("fail('step_100', 'ValueError', 'no')")

@@ -240,6 +240,14 @@ ROWS = """() => { const frame = document.querySelector('.ec-last-look .ec-frame'
         .map(({top, bottom}) => Math.max(0, end - top) / (bottom - top)).map(part => Math.min(1, part)) }"""
 
 
+def test_short_value_on_a_card_is_seen_whole(editor_page):
+    picture = editor_page("six")
+    picture.gives("total", "LGA 2013-12-31")
+    short = picture.last("total").locator(".ec-short")
+    expect(short).to_have_text("LGA 2013-12-31")
+    assert short.evaluate("short => short.scrollWidth - short.clientWidth") <= 0
+
+
 def test_table_on_a_card_has_whole_rows_alone(editor_page):
     picture = editor_page("six")
     picture.gives("total", [{"word": word, "n": 1} for word in "abcd"])

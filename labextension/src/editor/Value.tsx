@@ -1,6 +1,6 @@
 /** A value as a person looks at it. What a value says of itself is text, an image, or a frame in which nothing runs. */
 
-import { useEffect, useRef, type JSX } from 'react';
+import { useEffect, useRef, type CSSProperties, type JSX } from 'react';
 import { useStore } from './context';
 import { useShown } from './store';
 import type { Look, Shown, Socket } from './types';
@@ -63,7 +63,14 @@ export function ValueView({ shown, small = false }: ViewProps): JSX.Element {
 }
 
 function Words({ text, small }: { text: string; small: boolean }): JSX.Element {
-  if (text.length <= SHORT && !text.includes('\n')) return <div className="ec-short">{text}</div>;
+  if (text.length <= SHORT && !text.includes('\n')) {
+    const letters = { '--ec-letters': text.length } as CSSProperties;
+    return (
+      <div className="ec-short" style={letters}>
+        {text}
+      </div>
+    );
+  }
   if (small) return <pre className="ec-words">{text.slice(0, 400)}</pre>;
   return (
     <pre className="ec-words" tabIndex={0} aria-label="Value">
