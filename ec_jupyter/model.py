@@ -143,8 +143,8 @@ class Socket:
         Whose CPUs run its calls.
     task : int
         Row of the current task version.
-    threads : int
-        CPUs one call takes.
+    threads : int or float
+        CPUs one call takes; less than 1: its part of one.
     retries : int
         How often a call that raised is tried again.
     backoff : float
@@ -193,7 +193,7 @@ class Socket:
     name: str
     processor: str
     task: int
-    threads: int = 1
+    threads: float = 1
     retries: int = 0
     backoff: float = 1.0
     timeout: float | None = None

@@ -194,7 +194,7 @@ class CallSpec:
         `key` is the SHA-256 of the pickled function that gives the key of what is carried, or None.
     timeout : float or None
         Seconds a call may run.
-    threads : int
+    threads : int or float
         CPUs it takes while it runs.
     fresh : bool
         Run it in a process in which no other call has run, and end that after it.
@@ -211,7 +211,7 @@ class CallSpec:
     shape: tuple[tuple[str, str], ...] = ()
     routes: tuple[tuple[int, str | None, str | None, bool, str | None], ...] = ()
     timeout: float | None = None
-    threads: int = 1
+    threads: float = 1
     fresh: bool = False
     memory: int | None = None
     source: tuple[str, str] | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -107,7 +107,7 @@ class Counts:
         return [jobs[request] for request in self._fleet.running() if request in jobs]
 
     def _nodes(self, jobs: list[Job]) -> list[dict[str, Any]]:
-        used: Counter[str] = Counter()
+        used: dict[str, float] = defaultdict(int)
         for job in jobs:
             used[job.node] += self._core.topology.sockets[job.socket].threads
         facts = [{key: value for key, value in row.items() if key != "spec"} for row in self._fleet.facts()]

@@ -15,7 +15,7 @@ from ec_jupyter.engine.parts import Clock
 from ec_jupyter.engine.quarantine import Quarantine
 from ec_jupyter.engine.value_locator import ValueLocator
 from ec_jupyter.flow.dispatch import PLAIN
-from ec_jupyter.flow.placement import Spot, caps, spread
+from ec_jupyter.flow.placement import Spot, caps, needed, spread
 from ec_jupyter.model import LOCAL, Processor
 from ec_jupyter.wire import Call
 
@@ -144,7 +144,7 @@ class Starts:
     def _spread(self, processor: Processor, sockets: list[int]) -> None:
         core = self._core
         most = max(caps(processor, self._lent()).values())
-        needs = {socket: max(1, min(core.topology.sockets[socket].threads, most)) for socket in sockets}
+        needs = {socket: needed(core.topology.sockets[socket].threads, most) for socket in sockets}
         order = self._bounds.order(sockets)
         placed = spread(core.dispatch, needs, self._spots(processor), self._distance, order)
         if placed:

@@ -65,7 +65,7 @@ class WorkStealing:
                 found.update(self._youngest(core.held.at(node, processor.name), cpus))
         return found
 
-    def _youngest(self, requests: list[int], cpus: int) -> Iterator[int]:
+    def _youngest(self, requests: list[int], cpus: float) -> Iterator[int]:
         core = self._core
         for request in reversed(requests):
             job = core.jobs[request]

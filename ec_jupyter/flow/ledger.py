@@ -13,8 +13,8 @@ from typing import Any, Protocol
 class Lender(Protocol):
     """What owns the CPUs that the node lends, and lends them to other flows as well."""
 
-    def take(self, holder: Any, cpus: int) -> bool:
-        """Lend CPUs to a holder; False: not now, `Ledger.grant` is called when it is worth asking again."""
+    def take(self, holder: Any, cpus: float) -> bool:
+        """Lend whole CPUs, or a part of one; False: not now, `Ledger.grant` is called when it is worth asking again."""
 
     def give(self, holder: Any) -> None:
         """Take back what a holder has; no error if it has nothing."""
@@ -35,7 +35,8 @@ class Ledger:
     cpus : float
         CPUs the node lends, in whole or part; more than 0.
     lender : Lender or None
-        Asked, in whole CPUs, for each claim that the node has CPUs for; None: they are all the node's own.
+        Asked, in whole CPUs or a part of one, for each claim that the node has CPUs for; None: they are all the
+        node's own.
     """
 
     def __init__(self, cpus: float, lender: Lender | None = None) -> None:
@@ -130,7 +131,7 @@ class Ledger:
         if self._lender is not None:
             # others have their turn as if it had ended
             self._lender.give(holder)
-            if not self._lender.take(holder, -(-shares // 1000)):
+            if not self._lender.take(holder, _asked(shares)):
                 return False
         self._had_turn(processor, shares)
         return True
@@ -194,7 +195,7 @@ class Ledger:
             return None
         if shares > self._free or (only and holder not in only):
             return False
-        if self._lender is not None and not self._lender.take(holder, -(-shares // 1000)):
+        if self._lender is not None and not self._lender.take(holder, _asked(shares)):
             return False
         self._held[holder] = (processor, shares)
         self._free -= shares
@@ -206,3 +207,7 @@ class Ledger:
     def _had_turn(self, processor: str, shares: int) -> None:
         self._turn = self._start(processor)
         self._had[processor] = self._turn + shares / self._weights.get(processor, 1.0)
+
+
+def _asked(shares: int) -> float:
+    return shares / 1000 if shares < 1000 else -(-shares // 1000)

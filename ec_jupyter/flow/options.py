@@ -17,6 +17,9 @@ from ec_jupyter.flow.callback import is_url
 from ec_jupyter.flow.rate import per_second
 
 MOST_CPUS = 1_000_000
+LEAST_PART = 0.1
+"""Of a CPU that a call takes: so many calls share one."""
+
 MOST_TIMES = 1_000_000_000
 LONGEST_SECONDS = 10 * 365 * 86_400.0
 LATEST = 1e11
@@ -260,6 +263,16 @@ def _note_text(value: Any) -> str:
     return text
 
 
+def _threads(value: Any) -> float:
+    number = _number(value)
+    if LEAST_PART <= number < 1:
+        return round(number, 3)
+    whole = int(number)
+    if whole != number:
+        raise ValueError
+    return _whole(1, MOST_CPUS)(whole)
+
+
 def _weight(value: Any) -> float:
     number = _number(value)
     if not 1 / HEAVIEST <= number <= HEAVIEST:
@@ -299,7 +312,9 @@ OPTIONS: dict[str, dict[str, Option]] = {
     "socket": {
         "processor": Option("the name of a processor", _text, none=True),
         "cpus": _CPUS,
-        "threads": Option("a whole number of CPUs for one call, at least 1", _whole(1, MOST_CPUS), none=True),
+        "threads": Option(
+            f"a whole number of CPUs for one call, or a part of one, from {LEAST_PART}", _threads, none=True
+        ),
         "retries": Option("a whole number of further tries, 0 or more", _whole(0, MOST_TIMES), none=True),
         "backoff": Option("seconds, 0 or more", _finite_seconds, none=True),
         "timeout": _LIMIT,

@@ -37,12 +37,17 @@ def caps(processor: Processor, cpus: Mapping[str, int]) -> dict[str, int]:
     return found
 
 
+def needed(threads: float, cpus: int) -> float:
+    """CPUs that a call takes where there are so many."""
+    return threads if threads < 1 else max(1, min(threads, cpus))
+
+
 class Holdings:
     """Where calls are, and the CPUs they hold there; a call on its way, or queued there, holds them too."""
 
     def __init__(self) -> None:
-        self._where: dict[int, tuple[str, str, int]] = {}
-        self._used: dict[tuple[str, str], int] = {}
+        self._where: dict[int, tuple[str, str, float]] = {}
+        self._used: dict[tuple[str, str], float] = {}
 
     def __len__(self) -> int:
         return len(self._where)
@@ -53,11 +58,11 @@ class Holdings:
     def __iter__(self) -> Iterator[int]:
         return iter(self._where)
 
-    def hold(self, request: int, node: str, processor: str, cpus: int) -> None:
+    def hold(self, request: int, node: str, processor: str, cpus: float) -> None:
         """Count a call of a processor on a node."""
         self.hold_all((request,), node, processor, cpus)
 
-    def hold_all(self, requests: Sequence[int], node: str, processor: str, cpus: int) -> None:
+    def hold_all(self, requests: Sequence[int], node: str, processor: str, cpus: float) -> None:
         """Count calls of a processor on a node, of so many CPUs each."""
         self._where.update(dict.fromkeys(requests, (node, processor, cpus)))
         key = (node, processor)
@@ -83,7 +88,7 @@ class Holdings:
         """Nodes that have calls."""
         return {node for node, _, _ in self._where.values()}
 
-    def used(self, node: str, processor: str | None = None) -> int:
+    def used(self, node: str, processor: str | None = None) -> float:
         """CPUs that calls hold on a node: of one processor, or of all."""
         if processor is not None:
             return self._used.get((node, processor), 0)
@@ -113,9 +118,9 @@ class Spot:
         Its name.
     cap : int
         CPUs the processor may use there.
-    used : int
+    used : float
         CPUs its calls hold there.
-    free : int
+    free : float
         CPUs of the node that nobody holds.
     room : int
         How many more calls it takes.
@@ -123,11 +128,11 @@ class Spot:
 
     node: str
     cap: int
-    used: int
-    free: int
+    used: float
+    free: float
     room: int
 
-    def idle(self, cpus: int) -> bool:
+    def idle(self, cpus: float) -> bool:
         """Whether a call could start there at once."""
         return min(self.cap - self.used, self.free) >= cpus
 
@@ -136,14 +141,14 @@ class Spot:
         """CPUs that calls hold for each that the processor may use."""
         return self.used / self.cap if self.cap else float("inf")
 
-    def take(self, cpus: int) -> None:
+    def take(self, cpus: float) -> None:
         """Count a call in."""
         self.room -= 1
         self.used += cpus
         self.free -= cpus
 
 
-def choose(spots: Sequence[Spot], cpus: int, distance: Callable[[str], int] = lambda node: 0) -> Spot | None:
+def choose(spots: Sequence[Spot], cpus: float, distance: Callable[[str], int] = lambda node: 0) -> Spot | None:
     """The node for a call that takes `cpus`; None if no node can take it now."""
     fitting = [spot for spot in spots if spot.room > 0 and spot.cap >= cpus]
     if len(fitting) < 2:
@@ -155,7 +160,7 @@ def choose(spots: Sequence[Spot], cpus: int, distance: Callable[[str], int] = la
 
 
 def spread(
-    queue: Dispatch, needs: Mapping[int, int], spots: Sequence[Spot], distance: Distance = lambda request, node: 0,
+    queue: Dispatch, needs: Mapping[int, float], spots: Sequence[Spot], distance: Distance = lambda request, node: 0,
     order: Order = PLAIN,
 ) -> dict[str, list[int]]:
     """Take the calls that have a place from the queue, in its order.
@@ -164,7 +169,7 @@ def spread(
     ----------
     queue : Dispatch
         The lanes; what is taken leaves them.
-    needs : mapping of int to int
+    needs : mapping of int to float
         Sockets of one processor that may start calls, and the CPUs a call of each takes.
     spots : sequence of Spot
         The processor's nodes; their counts grow as calls are placed.
@@ -203,10 +208,10 @@ def spread(
         placed.setdefault(spot.node, []).append(request)
 
 
-def surplus(spots: Sequence[Spot]) -> dict[str, int]:
-    """Calls to take back, by node: those queued on a full one while another has unused CPUs."""
+def surplus(spots: Sequence[Spot]) -> dict[str, float]:
+    """CPUs of calls to take back, by node: of those queued on a full one while another has unused CPUs."""
     free = sum(max(0, min(spot.cap - spot.used, spot.free)) for spot in spots if spot.room > 0)
-    table: dict[str, int] = {}
+    table: dict[str, float] = {}
     for spot in sorted(spots, key=lambda spot: -spot.load):
         extra = min(free, spot.used - spot.cap)
         if extra > 0:

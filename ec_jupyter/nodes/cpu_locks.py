@@ -104,6 +104,20 @@ def numbers(cpus: int) -> list[int]:
     return real + list(range(EXTRA, EXTRA + cpus - len(real)))
 
 
+class _Share:
+    """Holds one CPU for several holders that each take a part of it."""
+
+    pins: machine.Pins = ()
+
+    def __init__(self) -> None:
+        self.cpus: machine.Pins = ()
+        self.parts: dict[Holder, float] = {}
+
+    def bind(self, cpus: machine.Pins) -> None:
+        """Note which it has got."""
+        self.cpus = cpus
+
+
 class CpuLocks:
     """The machine's CPUs that one agent has locked; the lender of its `Ledger`.
 
@@ -135,6 +149,7 @@ class CpuLocks:
         self._files: dict[int, int] = {}
         self._since: dict[int, float] = {}  # CPUs locked here
         self._held: dict[Holder, list[int]] = {}
+        self._shares: list[_Share] = []
         self._spare: list[int] = []  # locked, and used by nobody
         self._waits = self._first = self._refused = self._settling = False
         self._alone = 0.0  # nobody else is asked for before this time
@@ -167,11 +182,14 @@ class CpuLocks:
 
     # what the ledger asks
 
-    def take(self, holder: Holder, cpus: int) -> bool:
+    def take(self, holder: Holder, cpus: float) -> bool:
         """Lock CPUs for a holder; False, and `retry` is called later, while too few are free.
 
-        While another agent waits, only what is here already is given.
+        While another agent waits, only what is here already is given. Less than one is a part of a CPU that holders
+        share.
         """
+        if cpus < 1:
+            return self._take_part(holder, cpus)
         if self.trouble is not None:
             self._held[holder] = []
             return True
@@ -188,6 +206,21 @@ class CpuLocks:
             return self._wait()
         return self._granted(holder, got)
 
+    def _take_part(self, holder: Holder, part: float) -> bool:
+        share = next((one for one in self._shares if sum(one.parts.values()) + part < 1.0005), None)
+        if share is None:
+            share = _Share()
+            if not self.take(share, 1):
+                return False
+            self._shares.append(share)
+        share.parts[holder] = part
+        if share.cpus:
+            holder.bind(share.cpus)
+        return True
+
+    def _shared(self, holder: Holder) -> _Share | None:
+        return next((one for one in self._shares if holder in one.parts), None)
+
     def _granted(self, holder: Holder, got: list[int]) -> bool:
         self._held[holder] = got
         self._spare = [number for number in self._spare if number not in got]
@@ -202,6 +235,12 @@ class CpuLocks:
 
     def give(self, holder: Holder) -> None:
         """Take back what a holder has; one that has nothing is no error."""
+        if self._shares and (share := self._shared(holder)) is not None:
+            del share.parts[holder]
+            if share.parts:
+                return
+            self._shares.remove(share)
+            holder = share
         got = self._held.pop(holder, [])
         self._spare += got
         if self._overdue(got):
@@ -212,7 +251,7 @@ class CpuLocks:
 
     def due(self, holder: Holder) -> bool:
         """Whether a holder is to begin no further call, for another agent has waited long enough."""
-        return self._overdue(self._held.get(holder, []))
+        return self._overdue(self._held.get((self._shared(holder) or holder) if self._shares else holder, []))
 
     def others(self) -> int:
         """How many of these CPUs other agents use now."""
@@ -228,6 +267,7 @@ class CpuLocks:
         if self._timer is not None:
             self._timer.cancel()
         self._held.clear()
+        self._shares.clear()
         self._since.clear()
         self._spare.clear()
         for fd in self._opened:

@@ -42,8 +42,8 @@ class SocketOptions(TypedDict, total=False):
         Whose CPUs run its calls (``main``).
     cpus : int
         CPUs of that processor, where this makes it.
-    threads : int
-        CPUs one call takes (1).
+    threads : int or float
+        CPUs one call takes (1); 0.5: two calls share one, each in a process of its own, down to 0.1.
     retries : int
         How often a call that raised is tried again (0).
     backoff : float
@@ -95,7 +95,7 @@ class SocketOptions(TypedDict, total=False):
 
     processor: str
     cpus: int
-    threads: int
+    threads: float
     retries: int
     backoff: float
     timeout: float | None

@@ -26,6 +26,8 @@ BAD = [
     ("socket", "cpus", 2**70),
     ("socket", "threads", 0),
     ("socket", "threads", "2"),
+    ("socket", "threads", 1.5),
+    ("socket", "threads", 0.05),
     ("socket", "retries", -1),
     ("socket", "retries", 1.5),
     ("socket", "retries", 2**70),

@@ -316,7 +316,7 @@ class DaskAgent:
 
     def _fit(self, call: Call, name: str) -> int:
         most = max((worker.threads for worker in self._workers.by_address.values()), default=1)
-        return max(1, min(call.spec.threads, most, self._caps[name] or 1))
+        return int(max(1, min(call.spec.threads, most, self._caps[name] or 1)))
 
     def _taken(self, queue: deque[Call]) -> list[Call]:
         calls = [queue.popleft()]

@@ -6,6 +6,7 @@ idle slot; short ones in batches, up to two a slot, so that a worker need not wa
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
@@ -32,6 +33,7 @@ class Pool:
     def __init__(self, name: str, context: AgentContext) -> None:
         self.name = name
         self.cpus = 0
+        self._part = 1.0
         self.slots: list[Slot] = []
         self.processes = Processes(name, self.slots, context, self.pump)
         self.queue: deque[Call] = deque()
@@ -46,22 +48,25 @@ class Pool:
     # what the agent asks
 
     def resize(self, cpus: int) -> None:
-        """Have `cpus` slots: more at once, fewer as running calls end."""
-        self.cpus = cpus
+        """Have a slot for each of `cpus`: more at once, fewer as running calls end.
+
+        More, where calls take a part of a CPU.
+        """
+        self.cpus, places = cpus, math.ceil(cpus / self._part)
         staying = [slot for slot in self.slots if not slot.draining]
         for slot in self.slots:
-            if slot.draining and len(staying) < cpus and slot.state != "ending":
+            if slot.draining and len(staying) < places and slot.state != "ending":
                 slot.draining = False
                 staying.append(slot)
         used = {slot.index for slot in self.slots}
-        while len(staying) < cpus:
+        while len(staying) < places:
             index = next(i for i in range(len(used) + 1) if i not in used)
             used.add(index)
             slot = Slot(self, self.name, index, self._context.loop)
             self.slots.append(slot)
             staying.append(slot)
         # the idle leave first, and of equals the last
-        leaving = sorted(staying, key=lambda slot: (bool(slot.calls), slot.state != "cold"))[: len(staying) - cpus]
+        leaving = sorted(staying, key=lambda slot: (bool(slot.calls), slot.state != "cold"))[: len(staying) - places]
         for slot in leaving:
             self._drain(slot)
         self._context.granted(self._context.ledger.cap(self.name, cpus))
@@ -71,7 +76,11 @@ class Pool:
         self.queue.extend(calls)
         for call in calls:
             if call.spec.threads > self.processes.threads:
-                self.processes.threads = call.spec.threads
+                self.processes.threads = math.ceil(call.spec.threads)
+                self._context.replan()
+            elif call.spec.threads < self._part:
+                self._part = call.spec.threads
+                self.resize(self.cpus)
                 self._context.replan()
         self.pump()
 
@@ -171,8 +180,8 @@ class Pool:
         """Whether a call may share a batch: a short one that may run again if its batch is lost."""
         return not call.spec.once and not call.spec.fresh and self._context.durations.short(call.spec.task)
 
-    def _need(self, call: Call) -> int:
-        return max(1, min(call.spec.threads, self.cpus))
+    def _need(self, call: Call) -> float:
+        return call.spec.threads if call.spec.threads < 1 else max(1, min(call.spec.threads, self.cpus))
 
     def _open_slot(self, head: Call) -> Slot | None:
         ledger, worn = self._context.ledger, list[Slot]()

@@ -138,7 +138,7 @@ class Worker:
         self._announced = 0
         self._inside = False
         self._limits = setup.limits
-        self._threads = 0
+        self._threads: float = 0
         self._stopping: tuple[int, str, str] | None = None
         self._ended = False
         self._busy = threading.Event()
@@ -203,7 +203,7 @@ class Worker:
         BLAME.pack_into(self._blame, 0, call.request, call.attempt, clock)
         if call.spec.threads != self._threads:
             self._threads = call.spec.threads
-            cpus.limit(self._threads, self._limits)
+            cpus.limit(max(1, int(self._threads)), self._limits)
             self._place.keep(self._limits)
         self._output.begin(call.request, clock)
         value, rest = self._outcome(call)
