@@ -98,6 +98,20 @@ def test_a_submit_that_is_repeated_while_its_end_is_told_is_told_all_the_same(fl
     assert len(set(requests)) == 1
 
 
+def test_calls_that_come_alone_are_told_too_whatever_is_killed_right_after(flow: Flow, address: Address) -> None:
+    flow.socket(echo, "tells", callback=address.url)
+    address.held.clear()
+    # a worker is there, and the client asks for results as it submits
+    requests = [flow.submit("tells", x=0)]
+    assert flow.result(requests[0]) == 0
+    for x in range(200):
+        requests.append(flow.client.submit([("tells", flow.values({"x": x}))])[0])
+        assert flow.client.finished(requests[-1]).result(60)["state"] == "done"
+    flow.kill_engine()
+    address.held.set()
+    wait_until(lambda: {one["id"] for one in address.told} == set(requests))
+
+
 def test_an_address_that_does_not_take_it_is_told_again(flow: Flow, address: Address) -> None:
     flow.socket(echo)
     address.statuses = [500, 302]
