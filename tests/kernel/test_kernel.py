@@ -217,6 +217,13 @@ def test_the_first_socket_of_a_new_flow_says_once_where_its_picture_is(kernel: A
     assert kernel.run(cell).streams == ""
 
 
+def test_the_first_schedule_of_a_flow_says_what_a_reboot_does_to_it(kernel: Any) -> None:
+    kernel.run("%load_ext ec_jupyter\n@__import__('ec_jupyter').socket\ndef poll(): return 1")
+    said = kernel.run("%ec_every 1h poll").streams
+    assert "after a reboot once somebody uses the flow; the shell command 'ec install-service' lets them start" in said
+    assert kernel.run('%ec_cron "0 6 * * *" poll --name dawn').streams == ""
+
+
 def test_two_notebooks_use_one_flow_and_see_each_others_edits(
     kernel: Any, kernels: Callable[[], Any], wait_until: Callable[..., Any]
 ) -> None:
