@@ -163,7 +163,14 @@ class Client(Rpc):
             "k": "hello", "n": 0, "protocol": PROTOCOL, "client": self.id, "secret": self._secret,
             "name": self.client_name, "pid": os.getpid(), "python": PYTHON, "executable": sys.executable,
         }  # fmt: skip
-        transport = launch.dial(self._reach, hello)
+        follows = self._follows
+        try:
+            transport = launch.dial(self._reach, hello)
+        except EngineLostError:
+            if follows or not self._follows:
+                raise
+            # somebody has come meanwhile for whom one is to be started
+            transport = launch.dial(self._reach, hello)
         try:
             self._on_hello(transport.frames.pop(0)[0])
         except BaseException:
