@@ -136,7 +136,7 @@ def test_a_flow_under_another_python_gets_a_version_from_the_same_cell(editor):
     ("options", "says"),
     [
         ({"threads": 5}, "could never run"),
-        ({"threads": 0}, "threads= takes a whole number of CPUs for one call, at least 1, not 0"),
+        ({"threads": 0}, "threads= takes a whole number of CPUs for one call, or a part of one, from 0.1, not 0"),
         ({"retries": -1}, "retries= takes"),
         ({"timeout": 0}, "timeout= takes seconds over 0, or None for no limit, not 0"),
     ],
