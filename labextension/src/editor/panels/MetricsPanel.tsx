@@ -111,8 +111,12 @@ function Table({ title, rows }: { title: string; rows: Row[] }): JSX.Element {
                 </button>
               </th>
               <td className="ec-several">
-                <Pulse points={row.pulse ?? []} /> <span>{row.ended.toLocaleString('en')}</span>{' '}
-                {row.failed > 0 && <span className="ec-is-failed">· {row.failed.toLocaleString('en')} failed</span>}
+                <Pulse points={row.pulse ?? []} />{' '}
+                <span>
+                  {row.ended.toLocaleString('en')}
+                  {row.failed > 0 && ' ·'}
+                </span>{' '}
+                {row.failed > 0 && <span className="ec-is-failed">{row.failed.toLocaleString('en')} failed</span>}
               </td>
               <td>{rate(row.per_second)}</td>
               <td className="ec-several">{row.p50 === null ? '–' : <Two of={[duration(row.p50), duration(row.p95)]} />}</td>
@@ -132,7 +136,7 @@ function Table({ title, rows }: { title: string; rows: Row[] }): JSX.Element {
 function Two({ of: [one, two] }: { of: [string, string] }): JSX.Element {
   return (
     <>
-      <span>{one}</span> <span>· {two}</span>
+      <span>{one} ·</span> <span>{two}</span>
     </>
   );
 }
