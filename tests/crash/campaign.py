@@ -23,7 +23,7 @@ from ec_jupyter import sleep
 from tests.crash.flowkit import Flow, gone, kill, wait_until
 from tests.crash.submitter import SOCKETS
 
-FED = ("left", "right", "pair", "meet", "caught", "even", "nap", "woken")
+FED = ("left", "right", "pair", "meet", "caught", "even", "nap", "woken", "tens")
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -111,7 +111,7 @@ class Campaign:
 
     # -- the flow --------------------------------------------------------------
     def wire(self) -> None:
-        """A diamond, strangers, a retrying, a failing and a dying socket, one that sleeps, and a schedule."""
+        """A diamond, strangers, retries, failures, deaths, a sleep, results used again, and a schedule."""
         flow = Flow(self.folder)
         for name in ("root", "a", "b"):
             flow.socket(echo, name)
@@ -138,6 +138,9 @@ class Campaign:
         flow.socket(tick)
         flow.edit({"op": "schedule", "socket": "tick", "every": 1.0, "missed": "all"})
         self.first = flow.query("schedules")["next"]["tick"]
+        # ten calls have the same argument, and most of them the result of an earlier one
+        flow.socket(echo, "tens", cache="always")
+        flow.plug("root", "tens.x", pick=lambda x: x // 10)
         # each yield is looked at by a worker of its own
         flow.plug("two", "even.x", when=lambda x: x % 2 == 0)
         flow.client.close()
@@ -248,7 +251,7 @@ class Campaign:
             "caught": [i for i in every if i % 11 == 0],
             "left": [("left", i) for i in every],
             "right": [("right", i) for i in every],
-            "nap": every, "woken": every,
+            "nap": every, "woken": every, "tens": sorted(i // 10 for i in every),
             "pair": [(("left", i), ("right", i)) for i in every],
             "meet": sorted(pairs),
             "two": [(i, i + 1) for i in every],
@@ -273,7 +276,7 @@ class Campaign:
         assert twice == []
         states = dict(db.execute("SELECT state, count(*) FROM request GROUP BY state"))
         caught = len(range(0, n, 11))
-        assert states == {"done": (len(SOCKETS) + 7) * n + ticks, "failed": caught, "skipped": n}
+        assert states == {"done": (len(SOCKETS) + 8) * n + ticks, "failed": caught, "skipped": n}
         return sum(states.values())
 
     @staticmethod
