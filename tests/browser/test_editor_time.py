@@ -21,4 +21,5 @@ def test_a_card_says_when_it_is_called_and_how_many_calls_wait_for_their_time(ed
     expect(panel).to_contain_text("delayed")
     assert violations(picture, axe) == []
     panel.get_by_role("button", name="Cancel these").click()
+    picture.page.wait_for_function("flow.asked.some(one => one.op === 'cancel')")
     assert [one["ids"] for one in picture.asked("cancel")] == [[request]]
