@@ -127,6 +127,8 @@ _WHERE_TAGGED = {
     "varies-lineage": [
         (r" \d+ worst done row from \d+", ""),
         (r"(?<= )\d+(?= [a-z_]+ done\b)|(?<= from )\d+", "REQUEST"),
+        # the same as a picture
+        (r"^(?:(?:flights|weather|key|row) )+request \d+ of .*", "LINEAGE"),
     ],
     # the numbers on its cards are those that had come when the kernel ended
     "varies-numbers": [(r"<svg .*</svg>", "PICTURE")],
