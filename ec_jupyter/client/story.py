@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ec_jupyter.client.texts import clock_text, error_line, seconds_text
@@ -68,30 +68,58 @@ def _attempt(attempt: Row) -> str:
 
 
 def _ended(row: Row) -> Iterator[str]:
-    state, error = row["state"], row["error"]
-    run = _run(row)
-    if state == "waiting":
-        has = _listed([repr(name) for name in row["argument_names"]]) or "none"
-        yield f"It waits for other arguments; it has {has}."
-    elif state == "queued":
-        yield "It is queued, and a worker has not begun it yet."
-    elif state == "delayed":
-        yield f"It waits for its time, {clock_text(row['due'])}."
-    elif state == "asked":
-        yield "It waits for a person to answer."
-    elif state == "running":
-        yield f"{run}, and runs for {seconds_text(row['seconds'])} now."
-    elif state == "done":
-        took = f", after {seconds_text(row['seconds'])}" if row["started"] else ""
-        yield f"{run or 'It'} {'and ' if run else ''}was done at {clock_text(row['finished'])}{took}."
-    elif state == "failed":
-        yield f"{run or 'It'} {'and ' if run else ''}failed at {clock_text(row['finished'])}: {error_line(error)}."
-        yield f"Its arguments are kept: %ec_retry {row['id']} runs it again, %ec_debug {row['id']} opens it here."
-    elif state == "skipped":
-        why = error_line(error) or "what it should get cannot come"
-        yield f"It was skipped at {clock_text(row['finished'])}: {why}."
+    says = _ENDS.get(row["state"])
+    if says is None:
+        yield f"It was {row['state']} at {clock_text(row['finished'])}; %ec_retry {row['id']} runs it again."
     else:
-        yield f"It was {state} at {clock_text(row['finished'])}; %ec_retry {row['id']} runs it again."
+        yield from says(row)
+
+
+def _waiting(row: Row) -> Iterator[str]:
+    has = _listed([repr(name) for name in row["argument_names"]]) or "none"
+    yield f"It waits for other arguments; it has {has}."
+
+
+def _queued(row: Row) -> Iterator[str]:
+    yield "It is queued, and a worker has not begun it yet."
+
+
+def _delayed(row: Row) -> Iterator[str]:
+    yield f"It waits for its time, {clock_text(row['due'])}."
+
+
+def _asked(row: Row) -> Iterator[str]:
+    yield "It waits for a person to answer."
+
+
+def _running(row: Row) -> Iterator[str]:
+    yield f"{_run(row)}, and runs for {seconds_text(row['seconds'])} now."
+
+
+def _done(row: Row) -> Iterator[str]:
+    took = f", after {seconds_text(row['seconds'])}" if row["started"] else ""
+    yield f"{_run_and(row)}was done at {clock_text(row['finished'])}{took}."
+
+
+def _failed(row: Row) -> Iterator[str]:
+    yield f"{_run_and(row)}failed at {clock_text(row['finished'])}: {error_line(row['error'])}."
+    yield f"Its arguments are kept: %ec_retry {row['id']} runs it again, %ec_debug {row['id']} opens it here."
+
+
+def _skipped(row: Row) -> Iterator[str]:
+    why = error_line(row["error"]) or "what it should get cannot come"
+    yield f"It was skipped at {clock_text(row['finished'])}: {why}."
+
+
+_ENDS: dict[str, Callable[[Row], Iterator[str]]] = {
+    "waiting": _waiting, "queued": _queued, "delayed": _delayed, "asked": _asked, "running": _running, "done": _done,
+    "failed": _failed, "skipped": _skipped,
+}  # fmt: skip
+
+
+def _run_and(row: Row) -> str:
+    run = _run(row)
+    return f"{run} and " if run else "It "
 
 
 def _run(row: Row) -> str:

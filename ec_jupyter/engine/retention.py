@@ -11,7 +11,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ec_jupyter.engine.core import Core
@@ -69,7 +69,7 @@ class Retention:
     def keep(self, limits: Limits) -> None:
         """Keep so much from now on."""
         self.limits, self._at, self._rest = limits, 0, 0.0
-        text = json.dumps(limits.__dict__) if limits else ""
+        text = json.dumps(asdict(limits)) if limits else ""
         self._core.store.meta["keep"] = text
         self._core.journal.step("put_meta", ("keep", text))
 

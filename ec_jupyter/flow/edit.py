@@ -274,14 +274,7 @@ def _plug(draft: Draft, change: Change, old: Plug | None = None) -> None:
     if change.get("argument") is None:
         _check_lone(topology, target, task, argument)
     on = change.get("on") or "result"
-    same = next(
-        (
-            p
-            for p in topology.plugs.values()
-            if (p.source, p.target, p.argument, p.on) == (source.id, target.id, argument.name, on)
-        ),
-        None,
-    )
+    same = _between(topology, (source.id, target.id, argument.name, on))
     closes = source.id == target.id or topology.leads(target.id, source.id)
     if same is None and closes and not change.get("cycle"):
         _refuse_cycle(source, target)
@@ -314,12 +307,17 @@ def _plug(draft: Draft, change: Change, old: Plug | None = None) -> None:
     draft.says.append(f"plug {source.name} -> {target.name}.{argument.name}" + (" on error" if on == "error" else ""))
 
 
+def _between(topology: Topology, ends: tuple[Any, ...]) -> Plug | None:
+    """The plug of a source, target, argument and kind."""
+    return next((p for p in topology.plugs.values() if (p.source, p.target, p.argument, p.on) == ends), None)
+
+
 def _replug(draft: Draft, change: Change) -> None:
     """Have a plug lead elsewhere, or carry the other thing: whatever else it does stays as it is."""
     source, target = draft.socket(change["source"]), draft.socket(change["target"])
     to, on = draft.socket(change.get("to_target") or target.name), change.get("on") or "result"
     ends = (source.id, target.id, change.get("argument"), on)
-    old = next((p for p in draft.topology.plugs.values() if (p.source, p.target, p.argument, p.on) == ends), None)
+    old = _between(draft.topology, ends)
     if old is None:
         raise WiringError(f"there is no plug {source.name} -> {target.name}.{change.get('argument')} any more")
     argument = change.get("to_argument") or (old.argument if to.id == target.id else None)
@@ -327,7 +325,7 @@ def _replug(draft: Draft, change: Change) -> None:
     draft.put("plug", old.id, None)
     port = _argument(draft.topology.tasks[to.task], to, argument).name
     new = (source.id, to.id, port, made["on"])
-    if any((p.source, p.target, p.argument, p.on) == new for p in draft.topology.plugs.values()):
+    if _between(draft.topology, new) is not None:
         raise WiringError(f"there is a plug {source.name} -> {to.name}.{port} on {made['on']} already")
     cycle = change.get("cycle") or to.id == target.id
     _plug(draft, {**made, "map": old.map, "gather": old.gather, "hops": old.hops, "cycle": cycle}, old)

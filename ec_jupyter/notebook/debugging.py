@@ -11,7 +11,7 @@ from ec_jupyter.errors import ArgumentsError
 from ec_jupyter.nodes.code import keep_source
 from ec_jupyter.nodes.current import Current, place
 from ec_jupyter.nodes.surroundings import opened
-from ec_jupyter.nodes.worker.invoke import Task
+from ec_jupyter.nodes.worker.invoke import Task, bound
 
 if TYPE_CHECKING:
     from ec_jupyter.client.client import Client
@@ -38,7 +38,7 @@ def call_again(client: Client, row: Mapping[str, Any], arguments: Mapping[str, A
     task = Task(*opened(blob))
     if task.in_order is not None:
         task.in_order.check(list(arguments))
-    args, kwargs = _bound(arguments, task.by_position)
+    args, kwargs = bound(arguments.items(), task.by_position)
     before = place.call
     place.call = lambda: Current(number, int(row["run"]), max(1, int(row["attempt"])), socket)
     try:
@@ -46,22 +46,6 @@ def call_again(client: Client, row: Mapping[str, Any], arguments: Mapping[str, A
         return list(made) if inspect.isgenerator(made) else made
     finally:
         place.call = before
-
-
-def _bound(arguments: Mapping[str, Any], by_position: frozenset[str] | None) -> tuple[list[Any], dict[str, Any]]:
-    args: list[Any] = []
-    kwargs: dict[str, Any] = {}
-    for name, value in arguments.items():
-        if name.startswith("**"):
-            kwargs.update(value)
-        elif name.startswith("*"):
-            # what came before it has been given by position
-            args, kwargs = [*args, *kwargs.values(), *value], {}
-        elif by_position is None or name in by_position:
-            args.append(value)
-        else:
-            kwargs[name] = value
-    return args, kwargs
 
 
 def theirs(trace: TracebackType | None) -> TracebackType | None:

@@ -8,7 +8,7 @@ import os
 import pickle
 import traceback
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import AsyncGeneratorType, CoroutineType, GeneratorType, TracebackType
 from typing import Any
@@ -30,6 +30,9 @@ _OURS = tuple(
 )
 
 _IMPORTING = "<frozen importlib"
+
+Steps = tuple[str | None, str | None, bool, str | None]
+"""What is done with a result for a plug: condition, part, whether it is split, key."""
 
 Rest = dict[str, Any]
 """Fields of an `Outcome` that a small result alone does not have."""
@@ -79,6 +82,25 @@ def _by_position(function: Callable[..., Any]) -> frozenset[str] | None:
     except (TypeError, ValueError):
         return None
     return frozenset(p.name for p in parameters if p.kind is p.POSITIONAL_ONLY)
+
+
+def bound(
+    arguments: Iterable[tuple[str, Any]], by_position: frozenset[str] | None
+) -> tuple[list[Any], dict[str, Any]]:
+    """Arguments, in order, as a task takes them: those by position, and those by keyword."""
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+    for name, value in arguments:
+        if name.startswith("**"):
+            kwargs.update(value)
+        elif name.startswith("*"):
+            # what came before it has been given by position
+            args, kwargs = [*args, *kwargs.values(), *value], {}
+        elif by_position is None or name in by_position:
+            args.append(value)
+        else:
+            kwargs[name] = value
+    return args, kwargs
 
 
 class Tasks:
@@ -230,23 +252,13 @@ class Invocation:
         return task.function(*args, **kwargs)
 
     def _bound(self, call: Call, by_position: frozenset[str] | None) -> tuple[list[Any], dict[str, Any]]:
-        args: list[Any] = []
-        kwargs: dict[str, Any] = {}
+        given: list[tuple[str, Any]] = []
         at = 0
         counts = call.counts or [1] * len(call.spec.shape)
         for (name, kind), count in zip(call.spec.shape, counts, strict=True):
-            value = self._argument(call, name, kind, call.values[at : at + count])
+            given.append((name, self._argument(call, name, kind, call.values[at : at + count])))
             at += count
-            if name.startswith("**"):
-                kwargs.update(value)
-            elif name.startswith("*"):
-                # what came before it has been given by position
-                args, kwargs = [*args, *kwargs.values(), *value], {}
-            elif by_position is None or name in by_position:
-                args.append(value)
-            else:
-                kwargs[name] = value
-        return args, kwargs
+        return bound(given, by_position)
 
     def _argument(self, call: Call, name: str, kind: str, values: Any) -> Any:
         if kind == "v":
@@ -311,29 +323,32 @@ class Invocation:
         routed: dict[int, Fate] = {}
         named: dict[int, list[str]] = {}
         for plug, when, pick, spread, key in call.spec.routes:
-            step, keys = "when", []
-            carried: Fate
+            at = ["when"]
             try:
-                carried = when is None or bool(self._tasks.get(when).function(result))
-                step = "pick"
-                part = self._tasks.get(pick).function(result) if carried and pick else result
-                carried = carried and part is not SKIP
-                if carried:
-                    step = "map"
-                    elements = list(part) if spread else [part]
-                    step = "key"
-                    keys = [key_text(self._tasks.get(key).function(e)) for e in elements] if key else []
-                    step = "map" if spread else "pick"
-                    if spread:
-                        carried = [self._dump(e, call, "element") for e in elements]
-                    elif pick:
-                        carried = self._dump(part, call, "part")
+                routed[plug], keys = self._fate(call, result, (when, pick, spread, key), at)
             except Exception as error:
-                raise RouteError(plug, step, error) from error
-            routed[plug] = carried
+                raise RouteError(plug, at[0], error) from error
             if keys:
                 named[plug] = keys
         return {"routed": routed, "keys": named}
+
+    def _fate(self, call: Call, result: Any, steps: Steps, at: list[str]) -> tuple[Fate, list[str]]:
+        """What a plug carries of a result, and the keys of that; `at` has the step at hand."""
+        when, pick, spread, key = steps
+        if when is not None and not self._tasks.get(when).function(result):
+            return False, []
+        at[0] = "pick"
+        part = self._tasks.get(pick).function(result) if pick else result
+        if part is SKIP:
+            return False, []
+        at[0] = "map"
+        elements = list(part) if spread else [part]
+        at[0] = "key"
+        keys = [key_text(self._tasks.get(key).function(e)) for e in elements] if key else []
+        at[0] = "map" if spread else "pick"
+        if spread:
+            return [self._dump(e, call, "element") for e in elements], keys
+        return (self._dump(part, call, "part") if pick else True), keys
 
     def _exception(self, call: Call, error: BaseException) -> Value | None:
         """The pickled exception, where it survives the way there and back."""
