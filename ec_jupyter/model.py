@@ -20,27 +20,13 @@ POSITIONAL = ("POSITIONAL_ONLY", "POSITIONAL_OR_KEYWORD")
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One argument of a task, as its signature has it.
-
-    Attributes
-    ----------
-    name : str
-        Its name.
-    kind : str
-        Name of the `inspect.Parameter` kind.
-    required : bool
-        It has no default.
-    default : str or None
-        Text of the default, for display.
-    annotation : str or None
-        Text of the annotation, for display.
-    """
+    """One argument of a task, as its signature has it."""
 
     name: str
-    kind: str
+    kind: str  # name of the `inspect.Parameter` kind
     required: bool
-    default: str | None = None
-    annotation: str | None = None
+    default: str | None = None  # text of the default, for display
+    annotation: str | None = None  # text of the annotation, for display
 
     @property
     def pluggable(self) -> bool:
@@ -50,54 +36,26 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One version of a socket's function.
+    """One version of a socket's function."""
 
-    Attributes
-    ----------
-    id : int
-        Row of this version.
-    socket : int
-        Its socket.
-    version : int
-        1, 2, 3... within the socket.
-    identity : str
-        Hash of what the function is (its AST, defaults and captured values).
-    sha256 : str
-        Name of the blob that holds the pickled function.
-    source, file : str
-        Text of the function and the file name its code carries.
-    signature : tuple of Parameter
-        Its arguments in order.
-    captured : tuple of str
-        Global names it took along.
-    generator : bool
-        It yields its values.
-    client : str
-        Who registered it.
-    python : str
-        Minor version of Python it was pickled under.
-    written : dict
-        How it is written down again (`notebook.written`); empty for one that an earlier version registered.
-    ask : dict
-        Of a task that asks a person instead of being run: the ``prompt``, and the ``choices`` (None: any answer).
-    outputs : dict
-        The parts that its result is known to have, by name, with the text of their types; empty: nothing is known.
-    """
-
-    id: int
+    id: int  # row of this version
     socket: int
-    version: int
-    identity: str
-    sha256: str
+    version: int  # 1, 2, 3... within the socket
+    identity: str  # hash of what the function is (its AST, defaults and captured values)
+    sha256: str  # name of the blob that holds the pickled function
+    # source, file: text of the function and the file name its code carries
     source: str
     file: str
-    signature: tuple[Parameter, ...]
-    captured: tuple[str, ...] = ()
+    signature: tuple[Parameter, ...]  # its arguments in order
+    captured: tuple[str, ...] = ()  # global names it took along
     generator: bool = False
-    client: str = ""
-    python: str = ""
+    client: str = ""  # who registered it
+    python: str = ""  # minor version of Python it was pickled under
+    # how it is written down again (`notebook.written`); empty for one that an earlier version registered
     written: dict[str, Any] = field(default_factory=dict, compare=False)
+    # of a task that asks a person instead of being run: the `prompt`, and the `choices` (None: any answer)
     ask: dict[str, Any] = field(default_factory=dict, compare=False)
+    # the parts that its result is known to have, by name, with the text of their types; empty: nothing is known
     outputs: dict[str, str] = field(default_factory=dict, compare=False)
 
     def parameter(self, name: str) -> Parameter | None:
@@ -131,91 +89,36 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Socket:
-    """An address with a durable queue.
+    """An address with a durable queue."""
 
-    Attributes
-    ----------
-    id : int
-        Identity that survives renaming.
-    name : str
-        What people call it.
-    processor : str
-        Whose CPUs run its calls.
-    task : int
-        Row of the current task version.
-    threads : int or float
-        CPUs one call takes; less than 1: its part of one.
-    retries : int
-        How often a call that raised is tried again.
-    backoff : float
-        Seconds before the first retry; doubled for each further one.
-    timeout : float or None
-        Seconds a call may run.
-    once : bool
-        Fail a call whose worker died instead of running it again.
-    fresh : bool
-        Run each call in a process in which no other call has run.
-    memory : int or None
-        Bytes the worker may hold while a call of it runs.
-    paused, parked : bool
-        Nothing of it starts; it was removed while requests waited.
-    position : tuple of float or None
-        Place in the picture.
-    fixed : dict of str to Fixed
-        Values set in the wiring.
-    stale : tuple of str
-        Captured names that were rebound since the task was registered.
-    join : str
-        How arrivals find each other: ``"run"``, ``"zip"``, ``"latest"`` or ``"key"``.
-    on : tuple of str
-        With ``"latest"``: arguments whose arrivals make calls; all of them if empty.
-    hold : tuple of str
-        Arguments whose newest value serves every later call.
-    wait : float or None
-        Seconds a value may wait for company.
-    key : Condition or None
-        With ``"key"``: what gives the key of a value.
-    priority : int
-        Of what waits for a CPU, calls of a higher one start first.
-    rate : str or None
-        How often a call may start, such as ``"10/s"``.
-    cache : str or None
-        Which results are kept to be used again: ``"always"``, ``"shared"``, ``"600s"`` or ``"1000B"``.
-    limit : int or None
-        How many calls and waiting values it holds before it is full.
-    full : str
-        What a full one does: ``"block"``, ``"error"`` or ``"drop-oldest"``.
-    callback : str or None
-        An address that is told of the end of each request.
-    """
-
-    id: int
-    name: str
-    processor: str
-    task: int
-    threads: float = 1
-    retries: int = 0
-    backoff: float = 1.0
-    timeout: float | None = None
-    once: bool = False
-    fresh: bool = False
-    memory: int | None = None
+    id: int  # identity that survives renaming
+    name: str  # what people call it
+    processor: str  # whose CPUs run its calls
+    task: int  # row of the current task version
+    threads: float = 1  # CPUs one call takes; less than 1: its part of one
+    retries: int = 0  # how often a call that raised is tried again
+    backoff: float = 1.0  # seconds before the first retry; doubled for each further one
+    timeout: float | None = None  # seconds a call may run
+    once: bool = False  # fail a call whose worker died instead of running it again
+    fresh: bool = False  # run each call in a process in which no other call has run
+    memory: int | None = None  # bytes the worker may hold while a call of it runs
+    # paused, parked: nothing of it starts; it was removed while requests waited
     paused: bool = False
     parked: bool = False
-    position: tuple[float, float] | None = None
-    fixed: dict[str, Fixed] = field(default_factory=dict)
-    stale: tuple[str, ...] = ()
-    join: str = "run"
-    on: tuple[str, ...] = ()
-    hold: tuple[str, ...] = ()
-    wait: float | None = None
-    key: Condition | None = None
-    priority: int = 0
-    rate: str | None = None
-    cache: str | None = None
-    limit: int | None = None
-    full: str = "block"
-    callback: str | None = None
+    position: tuple[float, float] | None = None  # place in the picture
+    fixed: dict[str, Fixed] = field(default_factory=dict)  # values set in the wiring
+    stale: tuple[str, ...] = ()  # captured names that were rebound since the task was registered
+    join: str = "run"  # how arrivals find each other: "run", "zip", "latest" or "key"
+    on: tuple[str, ...] = ()  # with "latest": arguments whose arrivals make calls; all of them if empty
+    hold: tuple[str, ...] = ()  # arguments whose newest value serves every later call
+    wait: float | None = None  # seconds a value may wait for company
+    key: Condition | None = None  # with "key": what gives the key of a value
+    priority: int = 0  # of what waits for a CPU, calls of a higher one start first
+    rate: str | None = None  # how often a call may start, such as "10/s"
+    cache: str | None = None  # which results are kept to be used again: "always", "shared", "600s" or "1000B"
+    limit: int | None = None  # how many calls and waiting values it holds before it is full
+    full: str = "block"  # what a full one does: "block", "error" or "drop-oldest"
+    callback: str | None = None  # an address that is told of the end of each request
 
 
 FUNCTIONS = ("when", "pick")
@@ -224,165 +127,74 @@ FUNCTIONS = ("when", "pick")
 
 @dataclass(frozen=True, slots=True)
 class Plug:
-    """What feeds a source socket's results, or failures, to one argument of a target.
-
-    Attributes
-    ----------
-    id : int
-        Identity.
-    source, target : int
-        Sockets.
-    argument : str
-        Name of the target's argument.
-    on : str
-        ``"result"`` or ``"error"``.
-    map : bool
-        One arrival per element of the result.
-    gather : bool or str
-        The elements of one split become one list; ``"done"`` does not wait for failed ones.
-    when : Condition or None
-        Feeds only where this holds.
-    hops : int or None
-        How many calls in a row may lead to one of the cycles that it is part of; None: `flow.topology.MOST_HOPS`.
-    pick : Condition or None
-        The part of the result that it feeds; None: all of it.
-    """
+    """What feeds a source socket's results, or failures, to one argument of a target."""
 
     id: int
     source: int
     target: int
-    argument: str
-    on: str = "result"
-    map: bool = False
-    gather: bool | str = False
-    when: Condition | None = None
+    argument: str  # name of the target's argument
+    on: str = "result"  # "result" or "error"
+    map: bool = False  # one arrival per element of the result
+    gather: bool | str = False  # the elements of one split become one list; "done" does not wait for failed ones
+    when: Condition | None = None  # feeds only where this holds
+    # how many calls in a row may lead to one of the cycles that it is part of; None: `flow.topology.MOST_HOPS`
     hops: int | None = None
-    pick: Condition | None = None
+    pick: Condition | None = None  # the part of the result that it feeds; None: all of it
 
 
 @dataclass(frozen=True, slots=True)
 class Processor:
-    """A CPU limit shared by sockets.
+    """A CPU limit shared by sockets."""
 
-    Attributes
-    ----------
-    name : str
-        What people call it.
-    cpus : int or None
-        How many CPUs' worth of calls may run; None is all of the node's. Where it is on several nodes, None.
-    memory : int or None
-        Bytes a worker of it may hold.
-    affinity : tuple of int or None
-        CPUs its workers are bound to; None decides by itself.
-    paused : bool
-        Nothing of it starts.
-    nodes : dict of str to (int or None)
-        Where its calls run, if not on the local node alone. Of several nodes each has a limit of its own, None
-        being all of the node's CPUs; of one, `cpus` is the limit.
-    weight : float
-        Its share of the turns where more processors have something to do than a node has CPUs.
-    """
-
-    name: str
+    name: str  # what people call it
+    # how many CPUs' worth of calls may run; None is all of the node's. Where it is on several nodes, None
     cpus: int | None = None
-    memory: int | None = None
-    affinity: tuple[int, ...] | None = None
-    paused: bool = False
+    memory: int | None = None  # bytes a worker of it may hold
+    affinity: tuple[int, ...] | None = None  # CPUs its workers are bound to; None decides by itself
+    paused: bool = False  # nothing of it starts
+    # where its calls run, if not on the local node alone. Of several nodes each has a limit of its own, None being all
+    # of the node's CPUs; of one, `cpus` is the limit
     nodes: dict[str, int | None] = field(default_factory=dict)
-    weight: float = 1.0
+    weight: float = 1.0  # its share of the turns where more processors have something to do than a node has CPUs
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A machine that lends CPUs, past the local one.
+    """A machine that lends CPUs, past the local one."""
 
-    Attributes
-    ----------
-    name : str
-        What people call it.
-    host : str
-        What ``ssh`` is told: ``user@host``, or a name of its configuration.
-    cpus : int or None
-        CPUs it lends; None is all it has.
-    python : str
-        The interpreter there.
-    ssh : tuple of str
-        The client's command.
-    ask : bool
-        A passphrase may be asked for.
-    lease : float
-        Seconds that what runs there goes on without an engine.
-    requirements : tuple of str
-        Packages its tasks need, as pip writes them.
-    kind : str
-        ``ssh``, or ``dask``: then the host is the address of a Dask scheduler.
-    tls : tuple of str
-        Files that scheduler wants to see: of the authority, the certificate and its key.
-    """
-
-    name: str
-    host: str
-    cpus: int | None = None
-    python: str = "python3"
-    ssh: tuple[str, ...] = ("ssh",)
-    ask: bool = False
-    lease: float = 600.0
-    requirements: tuple[str, ...] = ()
-    kind: str = "ssh"
-    tls: tuple[str, ...] = ()
+    name: str  # what people call it
+    host: str  # what `ssh` is told: `user@host`, or a name of its configuration
+    cpus: int | None = None  # CPUs it lends; None is all it has
+    python: str = "python3"  # the interpreter there
+    ssh: tuple[str, ...] = ("ssh",)  # the client's command
+    ask: bool = False  # a passphrase may be asked for
+    lease: float = 600.0  # seconds that what runs there goes on without an engine
+    requirements: tuple[str, ...] = ()  # packages its tasks need, as pip writes them
+    kind: str = "ssh"  # `ssh`, or `dask`: then the host is the address of a Dask scheduler
+    tls: tuple[str, ...] = ()  # files that scheduler wants to see: of the authority, the certificate and its key
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A text on the canvas, beside the cards.
-
-    Attributes
-    ----------
-    id : int
-        Identity.
-    text : str
-        What it says; a plain text wherever it is shown.
-    place : tuple of float
-        x and y of its upper left corner.
-    """
+    """A text on the canvas, beside the cards."""
 
     id: int
-    text: str
-    place: tuple[float, float]
+    text: str  # what it says; a plain text wherever it is shown
+    place: tuple[float, float]  # x and y of its upper left corner
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """When a socket is called by itself.
-
-    Attributes
-    ----------
-    id : int
-        Identity.
-    name : str
-        What people call it.
-    socket : int
-        Which is called, without arguments.
-    every : float or None
-        Seconds from one tick to the next.
-    cron : str or None
-        Or when it ticks, as cron writes it.
-    zone : str or None
-        Time zone of that; None is this machine's.
-    missed : str
-        What becomes of ticks in whose time no engine ran: ``once``, ``all`` or ``skip``.
-    since : float
-        Wall clock at which it was declared so.
-    """
+    """When a socket is called by itself."""
 
     id: int
-    name: str
-    socket: int
-    every: float | None = None
-    cron: str | None = None
-    zone: str | None = None
-    missed: str = "once"
-    since: float = 0.0
+    name: str  # what people call it
+    socket: int  # which is called, without arguments
+    every: float | None = None  # seconds from one tick to the next
+    cron: str | None = None  # or when it ticks, as cron writes it
+    zone: str | None = None  # time zone of that; None is this machine's
+    missed: str = "once"  # what becomes of ticks in whose time no engine ran: `once`, `all` or `skip`
+    since: float = 0.0  # wall clock at which it was declared so
 
 
 Record = Socket | Plug | Processor | Task | Node | Note | Schedule

@@ -57,18 +57,12 @@ def encode(header: Header, buffers: Sequence[Buffer] = ()) -> bytes:
 
 
 class FrameReader:
-    """Cuts a stream of bytes into frames; one a connection.
-
-    Parameters
-    ----------
-    limit : int
-        Bytes a frame may have.
-    """
+    """Cuts a stream of bytes into frames; one a connection."""
 
     def __init__(self, limit: int = MAX_FRAME_BYTES) -> None:
         self._parts: list[bytes] = []
         self._missing = 0
-        self._limit = limit
+        self._limit = limit  # bytes a frame may have
 
     def widen(self) -> None:
         """Take frames of any size that a frame may have: who sends them is known by now."""
@@ -82,10 +76,7 @@ class FrameReader:
     def feed(self, data: bytes) -> list[tuple[Header, list[bytes]]]:
         """Frames that are complete once `data` has been added.
 
-        Raises
-        ------
-        FrameError
-            The bytes are no frames; the connection is of no more use.
+        Raises FrameError: the bytes are no frames; the connection is of no more use.
         """
         if self._parts:
             # put together once, when all is there: a large frame comes in thousands of parts
@@ -139,24 +130,12 @@ def same(value: Any) -> Any:
 
 @dataclass(slots=True)  # not frozen: that triples the cost of making one, and every call makes several
 class Value:
-    """A pickled value, nowhere unpickled on its way; nobody changes one.
+    """A pickled value, nowhere unpickled on its way; nobody changes one."""
 
-    Attributes
-    ----------
-    data : bytes or None
-        The pickle itself, up to `INLINE_BYTES`.
-    file : str or None
-        Name of a file in the flow's ``values`` folder, for larger ones.
-    size : int
-        Bytes of the pickle and its buffers.
-    type : str
-        Qualified name of the value's type, for display.
-    """
-
-    data: bytes | None
-    file: str | None
-    size: int
-    type: str
+    data: bytes | None  # the pickle itself, up to `INLINE_BYTES`
+    file: str | None  # name of a file in the flow's `values` folder, for larger ones
+    size: int  # bytes of the pickle and its buffers
+    type: str  # qualified name of the value's type, for display
 
     @property
     def packed(self) -> Packed:
@@ -176,46 +155,24 @@ class Value:
 
 @dataclass(frozen=True)
 class CallSpec:
-    """What alike calls have in common: calls that share one travel as one lot.
+    """What alike calls have in common: calls that share one travel as one lot."""
 
-    Attributes
-    ----------
-    task : str
-        SHA-256 of the pickled function; the agent asks `blobs` for the bytes.
-    socket : str
-        Name of the socket, for `ec.current()` and messages.
-    shape : tuple of (name, kind)
-        The arguments. `kind` is ``"v"`` (one value), ``"l"`` (a gather: the list of all values) or ``"e"`` (a
-        failure, or a list that has some: the first value's data is the plan of it as JSON, which
-        `nodes.current.rebuilt` follows, and the values that it holds follow).
-    routes : tuple of (plug, when, pick, map, key)
-        Plugs whose fate a worker decides: `when` is the SHA-256 of a pickled condition or None, `pick` that of the
-        function that takes the part it carries out of the result, `map` says that this is split into its elements,
-        `key` is the SHA-256 of the pickled function that gives the key of what is carried, or None.
-    timeout : float or None
-        Seconds a call may run.
-    threads : int or float
-        CPUs it takes while it runs.
-    fresh : bool
-        Run it in a process in which no other call has run, and end that after it.
-    memory : int or None
-        Bytes its worker's process tree may hold resident.
-    source : tuple of (file name, text) or None
-        For tracebacks: the name the code carries and its source.
-    once : bool
-        It must not run again once it has begun: it shares no message with others.
-    """
-
-    task: str
-    socket: str
+    task: str  # SHA-256 of the pickled function; the agent asks `blobs` for the bytes
+    socket: str  # name of the socket, for `ec.current()` and messages
+    # the arguments. `kind` is "v" (one value), "l" (a gather: the list of all values) or "e" (a failure, or a list that
+    # has some: the first value's data is the plan of it as JSON, which `nodes.current.rebuilt` follows, and the values
+    # that it holds follow)
     shape: tuple[tuple[str, str], ...] = ()
+    # plugs whose fate a worker decides: `when` is the SHA-256 of a pickled condition or None, `pick` that of the
+    # function that takes the part it carries out of the result, `map` says that this is split into its elements, `key`
+    # is the SHA-256 of the pickled function that gives the key of what is carried, or None
     routes: tuple[tuple[int, str | None, str | None, bool, str | None], ...] = ()
-    timeout: float | None = None
-    threads: float = 1
-    fresh: bool = False
-    memory: int | None = None
-    source: tuple[str, str] | None = None
-    once: bool = False
+    timeout: float | None = None  # seconds a call may run
+    threads: float = 1  # CPUs it takes while it runs
+    fresh: bool = False  # run it in a process in which no other call has run, and end that after it
+    memory: int | None = None  # bytes its worker's process tree may hold resident
+    source: tuple[str, str] | None = None  # for tracebacks: the name the code carries and its source
+    once: bool = False  # it must not run again once it has begun: it shares no message with others
 
     def __hash__(self) -> int:
         # that of all fields takes longer than to pack a call
@@ -248,31 +205,16 @@ Packed = bytes | Value
 
 @dataclass(slots=True)
 class Call:
-    """One attempt at one request, on its way from the engine to the end of its worker.
+    """One attempt at one request, on its way from the engine to the end of its worker."""
 
-    Attributes
-    ----------
-    request, attempt : int
-        Identity; what comes back carries both.
-    run : int
-        Identity of the run, for `ec.current()`.
-    spec : CallSpec
-        What it has in common with calls like it.
-    values : sequence of Packed
-        Those of all arguments, one after the other.
-    counts : sequence of int or None
-        How many values each argument has; None: one.
-    skip : int
-        How many yields of a generator are committed already and must not be sent again.
-    """
-
+    # request, attempt: identity; what comes back carries both
     request: int
     attempt: int
-    run: int
-    spec: CallSpec
-    values: Sequence[Packed] = ()
-    counts: Sequence[int] | None = None
-    skip: int = 0
+    run: int  # identity of the run, for `ec.current()`
+    spec: CallSpec  # what it has in common with calls like it
+    values: Sequence[Packed] = ()  # those of all arguments, one after the other
+    counts: Sequence[int] | None = None  # how many values each argument has; None: one
+    skip: int = 0  # how many yields of a generator are committed already and must not be sent again
 
     @classmethod
     def of(
@@ -301,76 +243,40 @@ Fate = bool | Value | list[Value]
 
 @dataclass(slots=True)
 class Outcome:
-    """What one attempt came to.
-
-    Attributes
-    ----------
-    request, attempt : int
-        Which attempt.
-    state : str
-        ``"done"``, ``"skipped"`` (the task returned `SKIP`) or ``"failed"``.
-    value : Value or None
-        Result of a done call; None for a generator, whose yields came before.
-    error : dict or None
-        ``type``, ``message``, ``traceback`` (text), ``kind`` (``"task"``, ``"timeout"``,
-        ``"cancelled"``, ``"memory"``, ``"died"``, ``"unpicklable"``), and ``exit`` where a process died.
-    exception : Value or None
-        The pickled exception, where it can be pickled and unpickled.
-    routed : dict
-        Plug to False (it carries nothing), True (the result), the value it picked, or the list of its elements' values.
-    keys : dict
-        Plug to the keys of what it carries, one for each element.
-    emitted : int or None
-        How many values a generator has yielded in all.
-    started : float
-        Wall clock at which it began (for display).
-    seconds : float
-        How long it ran.
-    slot : int
-        Index of the slot that ran it.
-    pid : int
-        Its process.
-    """
+    """What one attempt came to."""
 
     request: int
     attempt: int
-    state: str
-    value: Value | None = None
+    state: str  # "done", "skipped" (the task returned `SKIP`) or "failed"
+    value: Value | None = None  # result of a done call; None for a generator, whose yields came before
+    # `type`, `message`, `traceback` (text), `kind` ("task", "timeout", "cancelled", "memory", "died", "unpicklable"),
+    # and `exit` where a process died
     error: dict[str, Any] | None = None
-    exception: Value | None = None
+    exception: Value | None = None  # the pickled exception, where it can be pickled and unpickled
+    # plug to False (it carries nothing), True (the result), the value it picked, or the list of its elements' values
     routed: dict[int, Fate] = field(default_factory=dict)
+    # plug to the keys of what it carries, one for each element
     keys: dict[int, list[str]] = field(default_factory=dict)
-    emitted: int | None = None
-    started: float = 0.0
-    seconds: float = 0.0
-    slot: int = 0
-    pid: int = 0
+    emitted: int | None = None  # how many values a generator has yielded in all
+    started: float = 0.0  # wall clock at which it began (for display)
+    seconds: float = 0.0  # how long it ran
+    slot: int = 0  # index of the slot that ran it
+    pid: int = 0  # its process
 
 
 @dataclass(slots=True)
 class Block:
-    """Results of calls in columns: each is done, and its result is inline and all there is to say.
+    """Results of calls in columns: each is done, and its result is inline and all there is to say."""
 
-    Attributes
-    ----------
-    requests, attempts : sequence of int
-        Which attempts, in the order they ended.
-    values : list of bytes
-        The pickled results.
-    types : list of str
-        Qualified names of their types, or one that all of them have.
-    started, seconds : sequence of float
-        Wall clock at which each began, and how long it ran.
-    slot, pid : int
-        The slot and the process that ran all of them.
-    """
-
+    # requests, attempts: which attempts, in the order they ended
     requests: Sequence[int]
     attempts: Sequence[int]
-    values: list[bytes]
-    types: list[str]
+    values: list[bytes]  # the pickled results
+    types: list[str]  # qualified names of their types, or one that all of them have
+    # started, seconds: wall clock at which each began, and how long it ran
     started: Sequence[float]
     seconds: Sequence[float]
+    # slot, pid: the slot and the process that ran all of them
     slot: int = 0
     pid: int = 0
 

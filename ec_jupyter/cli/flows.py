@@ -24,12 +24,8 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 def folder_of(text: str) -> Path:
     """The folder of a flow that is named from here.
 
-    Raises
-    ------
-    FlowNotFoundError
-        There is none; the text names the nearest.
-    UntrustedFlowError
-        The way to it is another user's link.
+    Raises FlowNotFoundError: there is none; the text names the nearest; UntrustedFlowError: the way to it is another
+    user's link.
     """
     path = Path(text).expanduser().absolute()
     for folder in (path.parent / FLOWS / path.name, path):

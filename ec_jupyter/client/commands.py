@@ -68,19 +68,7 @@ LOOKS = (
 def command(client: Client, op: str, args: Mapping[str, Any] | None = None) -> Fields:
     """Carry out an op of a picture; the fields of its answer.
 
-    Parameters
-    ----------
-    client : Client
-        The flow's client.
-    op : str
-        What is to be done.
-    args : mapping, optional
-        Its arguments.
-
-    Raises
-    ------
-    EcError
-        It cannot be done, in one line for the person; nothing was changed.
+    `client`: the flow's client. Raises EcError: it cannot be done, in one line for the person; nothing was changed.
     """
     action = _OPS.get(op)
     if action is None:
@@ -109,10 +97,7 @@ def answer(client: Client, op: str, args: Mapping[str, Any] | None = None) -> Fi
 def literal(text: str, what: str) -> Any:
     """The value that a person typed: JSON, or a Python literal.
 
-    Raises
-    ------
-    ArgumentsError
-        It is neither; the text names `what` it was for.
+    Raises ArgumentsError: it is neither; the text names `what` it was for.
     """
     try:
         return json.loads(text)
@@ -133,10 +118,7 @@ _EITHER = re.compile(r"(?:typing\.|t\.)?(?:Optional|Union)\[(.*)\]")
 def typed(text: str, argument: str, annotation: str | None) -> Any:
     """The value that a person typed for an argument: where it takes a ``str``, what is no other literal of it is one.
 
-    Raises
-    ------
-    ArgumentsError
-        It takes no text, and this is no literal.
+    Raises ArgumentsError: it takes no text, and this is no literal.
     """
     bare = (annotation or "").strip("'\"")
     either = _EITHER.fullmatch(bare)
@@ -327,10 +309,7 @@ def _respond(client: Client, args: Fields) -> Fields:
 def respond(client: Client, request: int, said: Any, who: str | None, *, by: str) -> None:
     """Give a person's answer to the engine: as a choice where its socket has some, else as a value.
 
-    Raises
-    ------
-    AnswerError, RequestNotFoundError
-        The request was answered before, asks nobody, or offers no such choice.
+    Raises AnswerError, RequestNotFoundError: the request was answered before, asks nobody, or offers no such choice.
     """
     asked: Fields = {"request": request, "who": who, "by": by}
     buffers: list[bytes] = []

@@ -30,23 +30,14 @@ MAX_UNSENT = 1 << 18  # bytes that may wait to be sent before a submit waits too
 
 @dataclass(frozen=True)
 class EngineState:
-    """How the engine of a flow is, as its client knows.
+    """How the engine of a flow is, as its client knows."""
 
-    Attributes
-    ----------
-    state : str
-        ``"running"``, ``"starting"`` (it died, and the next is looked for), ``"stopped"`` (by somebody, until
-        it is asked for something), ``"failed"`` (it cannot be had; the next question tries again) or ``"killed"``
-        (it died and nobody was there to start the next; said by a server, of a flow that it is not attached to).
-    text : str
-        What a person is told of it.
-    since : float
-        Wall clock at which it came to be so.
-    """
-
+    # "running", "starting" (it died, and the next is looked for), "stopped" (by somebody, until it is asked for
+    # something), "failed" (it cannot be had; the next question tries again) or "killed" (it died and nobody was there
+    # to start the next; said by a server, of a flow that it is not attached to)
     state: str
-    text: str
-    since: float
+    text: str  # what a person is told of it
+    since: float  # wall clock at which it came to be so
 
     def header(self) -> Header:
         """What a page is told."""
@@ -73,41 +64,19 @@ class Owner(Protocol):
 
 
 class Connection:
-    """The connection of a client, and the thread that keeps it.
-
-    Parameters
-    ----------
-    owner : Owner
-        The client.
-    name : str
-        The flow's name, for messages.
-
-    Attributes
-    ----------
-    lock : RLock
-        Held while the transport or the set of open questions changes; never while waiting.
-    transport : Transport or None
-        The connected socket, while there is one.
-    life : EngineState
-        How the engine is.
-    stalled : str
-        Why the engine takes nothing at present, as it says itself.
-    closed : bool
-        No new transport will be opened.
-    looper : LoopReader
-        Reads in the event loop that waits.
-    """
+    """The connection of a client, and the thread that keeps it."""
 
     def __init__(self, owner: Owner, name: str) -> None:
         self._owner, self._name = owner, name
+        # held while the transport or the set of open questions changes; never while waiting
         self.lock = threading.RLock()
-        self.transport: Transport | None = None
-        self.life = EngineState("stopped", "", time.time())
-        self.stalled = ""
-        self.closed = False
+        self.transport: Transport | None = None  # the connected socket, while there is one
+        self.life = EngineState("stopped", "", time.time())  # how the engine is
+        self.stalled = ""  # why the engine takes nothing at present, as it says itself
+        self.closed = False  # no new transport will be opened
         self._changed = threading.Condition(self.lock)
         self._read_lock = threading.Lock()
-        self.looper = LoopReader(self.lock, self._read_some)
+        self.looper = LoopReader(self.lock, self._read_some)  # reads in the event loop that waits
         self._thread: threading.Thread | None = None
         self._wanted = False
         self._error: EcError | None = None
@@ -132,12 +101,8 @@ class Connection:
     ) -> Transport:
         """The transport, once there is one and it is `fit`.
 
-        Raises
-        ------
-        EcError
-            No engine can be reached or started, or it can write nothing and so takes nothing.
-        TimeoutError
-            There is none in time.
+        Raises EcError: no engine can be reached or started, or it can write nothing and so takes nothing; TimeoutError:
+        there is none in time.
         """
         with self.lock:
             failures = self._failures

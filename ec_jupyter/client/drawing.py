@@ -39,18 +39,8 @@ def svg(
 ) -> str:  # fmt: skip
     """The picture of a wiring.
 
-    Parameters
-    ----------
-    topology : mapping
-        The engine's snapshot.
-    name : str
-        Name of the flow.
-    counts : mapping, optional
-        Numbers to write on the cards and plugs.
-    footer : str
-        A line below.
-    seen : mapping, optional
-        The last values that were shown, as `Seen.looks` has them.
+    `counts`: numbers to write on the cards and plugs. `seen`: the last values that were shown, as `Seen.looks` has
+    them.
     """
     boxes = scene.boxes(topology)
     sockets, numbers = topology["sockets"], (counts or {}).get("sockets", {})

@@ -21,12 +21,8 @@ _LETTER = 6.1
 def drawn_value(shown: Mapping[str, Any], box: Box) -> str:
     """A value in its box.
 
-    Parameters
-    ----------
-    shown : mapping
-        What a picture showed: ``text``, ``type`` and a ``look`` that was checked.
-    box : tuple of float
-        x, y, width and height of the place for it.
+    `shown`: what a picture showed: ``text``, ``type`` and a ``look`` that was checked. `box`: x, y, width and height of
+    the place for it.
     """
     look = shown.get("look") or {}
     if look.get("table"):

@@ -32,17 +32,7 @@ _NODE = ("name", "host", "cpus", "python", "ssh", "lease", "requirements", "kind
 def duplicate(folder: Path, made: Client) -> None:
     """Wire a new flow as the one in `folder` is; requests and waiting values stay there. One edit, one step of undo.
 
-    Parameters
-    ----------
-    folder : Path
-        The flow that is read.
-    made : Client
-        Of the new flow.
-
-    Raises
-    ------
-    DeclarationError
-        Something of it cannot be read.
+    Raises DeclarationError: something of it cannot be read.
     """
     try:
         with closing(_open(folder)) as db:

@@ -22,16 +22,10 @@ Row = dict[str, Any]
 
 
 class FlowIndex:
-    """Finds and counts flows; its calls block, and one thread at a time may make them.
-
-    Parameters
-    ----------
-    root : Path
-        The server's root folder; nothing outside of it is looked at.
-    """
+    """Finds and counts flows; its calls block, and one thread at a time may make them."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        self.root = root  # the server's root folder; nothing outside of it is looked at
         self.complete = True
         self._known: dict[Path, PurePosixPath] = {}
         self._read: dict[Path, tuple[object, Row]] = {}

@@ -40,10 +40,7 @@ def _unescape(part: str) -> str:
 def folder_of(root: Path, key: str) -> Path:
     """The folder of the flow with that key.
 
-    Raises
-    ------
-    FlowNotFoundError
-        No flow has it: it leads nowhere, out of the root, or through a hidden folder.
+    Raises FlowNotFoundError: no flow has it: it leads nowhere, out of the root, or through a hidden folder.
     """
     *parts, name = (_unescape(part) for part in key.split(":"))
     missing = FlowNotFoundError(f"no flow has the key {key!r} on this server")

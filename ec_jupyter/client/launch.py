@@ -89,10 +89,7 @@ def reach(folder: Path, name: str, executable: str, options: Sequence[str], *, s
 def ended(pid: int, name: str) -> None:
     """Return once the engine that was told to stop has ended.
 
-    Raises
-    ------
-    EngineLostError
-        It has not within `START_SECONDS`.
+    Raises EngineLostError: it has not within `START_SECONDS`.
     """
     try:
         psutil.Process(pid).wait(START_SECONDS)
@@ -141,10 +138,7 @@ def _start(folder: Path, name: str, command: list[str], *, last: bool) -> bool:
 def dial(reach: Callable[[], socket.socket], hello: Header) -> Transport:
     """A connection on which an engine has answered a hello; one that was just ending is followed by another.
 
-    Raises
-    ------
-    EngineLostError
-        None answers.
+    Raises EngineLostError: none answers.
     """
     deadline = Deadline(START_SECONDS)
     while not deadline.over:
@@ -172,10 +166,7 @@ def _answers(transport: Transport, hello: bytes, deadline: Deadline) -> bool:
 def stop(folder: Path, name: str) -> bool:
     """End the engine of a flow, whatever version it is of; False where none runs.
 
-    Raises
-    ------
-    TimeoutError
-        It does not answer.
+    Raises TimeoutError: it does not answer.
     """
     try:
         sock = connect(folder, START_SECONDS)

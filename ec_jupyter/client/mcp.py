@@ -22,14 +22,8 @@ Use = Callable[[bool, Callable[[Client], Any]], Awaitable[Any]]
 def server(name: str, allow: Collection[str], use: Use) -> Server[Any]:
     """A server with the tools of one flow.
 
-    Parameters
-    ----------
-    name : str
-        Of the flow.
-    allow : collection of str
-        What is allowed beyond looking: ``"submit"``, ``"edit"``. A tool that is not is not there.
-    use : callable
-        How the flow is reached.
+    `allow`: what is allowed beyond looking: ``"submit"``, ``"edit"``. A tool that is not is not there. `use`: how the
+    flow is reached.
     """
 
     async def known() -> dict[str, Tool]:

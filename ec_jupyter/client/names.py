@@ -20,10 +20,7 @@ _scripts: list[Path] = []
 def socket_name(name: str) -> str:
     """`name`, if a socket may be called so: a Python identifier.
 
-    Raises
-    ------
-    DeclarationError
-        It is none; the text suggests one that is.
+    Raises DeclarationError: it is none; the text suggests one that is.
     """
     checked_name("socket", name)
     if name.isidentifier() and not keyword.iskeyword(name):
@@ -36,17 +33,8 @@ def socket_name(name: str) -> str:
 def plain_name(name: str, kind: str) -> str:
     """`name`, if a flow or processor may be called so: letters, digits, ``_`` and ``-``.
 
-    Parameters
-    ----------
-    name : str
-        What the person wrote.
-    kind : str
-        ``"flow"`` or ``"processor"``, for the message.
-
-    Raises
-    ------
-    DeclarationError
-        It has other characters; the text suggests a name without them.
+    `kind`: ``"flow"`` or ``"processor"``, for the message. Raises DeclarationError: it has other characters; the text
+    suggests a name without them.
     """
     if _PLAIN.fullmatch(checked_name(kind, name)):
         return name

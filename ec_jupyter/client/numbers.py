@@ -15,15 +15,10 @@ class Numbers:
 
     An answer may be taken by its thread only after a push that is newer was: a push is kept, for the engine
     pushes after each change.
-
-    Attributes
-    ----------
-    newest : dict or None
-        The counts; None before the first.
     """
 
     def __init__(self) -> None:
-        self.newest: Counts | None = None
+        self.newest: Counts | None = None  # the counts; None before the first
         self._pushes = 0
         self._lock = threading.Lock()
 
@@ -36,12 +31,7 @@ class Numbers:
     def ask(self, client: Rpc, timeout: float) -> None:
         """Ask the engine for all counts as of now.
 
-        Raises
-        ------
-        EcError
-            The engine cannot be reached.
-        TimeoutError
-            No answer within `timeout` seconds.
+        Raises EcError: the engine cannot be reached; TimeoutError: no answer within `timeout` seconds.
         """
         before = self._pushes
         answer, _ = client.ask("query", {"what": "counts"}, timeout=timeout)

@@ -74,11 +74,8 @@ def since(client: Client) -> Fields:
 def at(client: Client, when: float) -> Fields:
     """The flow as it was at a time: its wiring, and its numbers as far as they are on record.
 
-    Returns
-    -------
-    dict
-        ``graph`` and ``metrics`` as a picture draws them, the ``revision``, ``newest`` results by socket, and whether
-        the numbers are ``whole``.
+    Returns dict: ``graph`` and ``metrics`` as a picture draws them, the ``revision``, ``newest`` results by socket, and
+    whether the numbers are ``whole``.
     """
     found, _ = client.ask("query", {"what": "wiring", "time": when})
     topology, names = found["topology"], found["names"]

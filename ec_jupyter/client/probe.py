@@ -151,10 +151,7 @@ def request(folder: Path, key: int) -> Row | None:
 def check_python(name: str, pythons: Iterable[str], mine: str) -> None:
     """Refuse a flow whose tasks are all of another minor version of Python, before anything is started for it.
 
-    Raises
-    ------
-    PythonMismatchError
-        None of its tasks could run.
+    Raises PythonMismatchError: none of its tasks could run.
     """
     versions = [python for python in pythons if python]
     if versions and mine not in versions:

@@ -27,61 +27,30 @@ _PLUG = {"on": "result", "map": False, "gather": False, "hops": None}
 
 @dataclass
 class Part:
-    """A socket as it can be made again.
+    """A socket as it can be made again."""
 
-    Attributes
-    ----------
-    name, processor : str
-        What it is called, and whose CPUs it uses.
-    task : dict
-        How its task is written.
-    options : dict
-        Those that are not the default.
-    key : dict or None
-        How the function by which it tells values apart is written.
-    fixed : dict of str to dict
-        How the values fixed in the wiring are written.
-    position : list of float or None
-        Its place in the picture.
-    paused : bool
-        Nothing of it starts.
-    """
-
+    # name, processor: what it is called, and whose CPUs it uses
     name: str
     processor: str
-    task: Written
-    options: dict[str, Any]
-    key: Written | None
-    fixed: dict[str, Written]
-    position: list[float] | None
-    paused: bool
+    task: Written  # how its task is written
+    options: dict[str, Any]  # those that are not the default
+    key: Written | None  # how the function by which it tells values apart is written
+    fixed: dict[str, Written]  # how the values fixed in the wiring are written
+    position: list[float] | None  # its place in the picture
+    paused: bool  # nothing of it starts
 
 
 @dataclass
 class Recipe:
-    """What a wiring is made of.
-
-    Attributes
-    ----------
-    name : str
-        Of the flow.
-    processors : dict
-        Settings of those that have any.
-    parts : list of Part
-        Sockets, in the order in which they were made.
-    plugs : list of dict
-        With ``cycle`` where one closes a cycle, and how its functions are written in ``when`` and ``pick``.
-    paused : list of str
-        Processors of which nothing starts.
-    nodes : dict
-        Machines past this one, with what is not the default.
-    """
+    """What a wiring is made of."""
 
     name: str
-    processors: dict[str, dict[str, Any]]
-    parts: list[Part] = field(default_factory=list)
+    processors: dict[str, dict[str, Any]]  # settings of those that have any
+    parts: list[Part] = field(default_factory=list)  # sockets, in the order in which they were made
+    # with `cycle` where one closes a cycle, and how its functions are written in `when` and `pick`
     plugs: list[dict[str, Any]] = field(default_factory=list)
-    paused: list[str] = field(default_factory=list)
+    paused: list[str] = field(default_factory=list)  # processors of which nothing starts
+    # machines past this one, with what is not the default
     nodes: dict[str, dict[str, Any]] = field(default_factory=dict)
     notes: list[dict[str, Any]] = field(default_factory=list)
     schedules: list[dict[str, Any]] = field(default_factory=list)
@@ -95,10 +64,7 @@ class Recipe:
 def recipe(topology: Mapping[str, Any], name: str) -> Recipe:
     """The recipe of a wiring.
 
-    Raises
-    ------
-    DeclarationError
-        Something in it cannot be written down; the text names each such thing.
+    Raises DeclarationError: something in it cannot be written down; the text names each such thing.
     """
     made = Recipe(name, {})
     made.nodes = {node["name"]: _node(node["spec"]) for node in topology["nodes"] if node.get("spec")}
@@ -208,19 +174,8 @@ def _reached(after: Mapping[str, set[str]], start: str) -> set[str]:
 def code(topology: Mapping[str, Any], name: str, opening: str | None = None) -> str:
     """The text of one cell that makes a flow of this wiring.
 
-    Parameters
-    ----------
-    topology : mapping
-        The engine's snapshot.
-    name : str
-        Name of the flow.
-    opening : str, optional
-        How to open the flow, instead of by its name.
-
-    Raises
-    ------
-    DeclarationError
-        Something in it cannot be written down.
+    `opening`: how to open the flow, instead of by its name. Raises DeclarationError: something in it cannot be written
+    down.
     """
     made, cell = recipe(topology, name), _Cell()
     cell.add(f"import ec_jupyter as ec\n\nflow = {opening or f'ec.flow({name!r})'}")
@@ -253,10 +208,7 @@ def code(topology: Mapping[str, Any], name: str, opening: str | None = None) -> 
 def script(topology: Mapping[str, Any], name: str) -> str:
     """The text of a program that makes a flow of this wiring, and waits until it has nothing to do.
 
-    Raises
-    ------
-    DeclarationError
-        Something in it cannot be written down, or its tasks use what only a notebook defines.
+    Raises DeclarationError: something in it cannot be written down, or its tasks use what only a notebook defines.
     """
     unbound = recipe(topology, name).unbound
     if unbound:
@@ -355,10 +307,7 @@ def _ticking(schedule: Mapping[str, Any]) -> str:
 def saved(topology: Mapping[str, Any], name: str) -> str:
     """The wiring as JSON that `ec_jupyter.load` takes; the texts of the tasks are in it, no value that waits.
 
-    Raises
-    ------
-    DeclarationError
-        Something in it cannot be written down.
+    Raises DeclarationError: something in it cannot be written down.
     """
     made = recipe(topology, name)
     document = {

@@ -28,18 +28,10 @@ Push = Callable[[Header, list[bytes]], None]
 
 
 class Rpc:
-    """The open questions of a client, however many engines it takes until they are answered.
+    """The open questions of a client, however many engines it takes until they are answered."""
 
-    Attributes
-    ----------
-    name : str
-        The flow's name.
-    topology : dict
-        The wiring as the engine last showed it.
-    """
-
-    name: str
-    topology: dict[str, Any]
+    name: str  # the flow's name
+    topology: dict[str, Any]  # the wiring as the engine last showed it
 
     def _reset_rpc(self) -> None:
         """Start with no open questions."""
@@ -286,12 +278,8 @@ class Rpc:
     ) -> tuple[Header, list[bytes]]:
         """Ask the engine and wait for its answer.
 
-        Raises
-        ------
-        EcError
-            What the engine refused, or that it cannot be reached.
-        TimeoutError
-            No answer within `timeout` seconds; the question still stands.
+        Raises EcError: what the engine refused, or that it cannot be reached; TimeoutError: no answer within `timeout`
+        seconds; the question still stands.
         """
         return self._wait(self._send(kind, header or {}, buffers), timeout)
 

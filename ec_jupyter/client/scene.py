@@ -29,17 +29,7 @@ _NUMBERS = (
 def graph(topology: Mapping[str, Any], flow: str) -> dict[str, Any]:
     """A flow's wiring as an editor draws it.
 
-    Parameters
-    ----------
-    topology : mapping
-        The engine's snapshot.
-    flow : str
-        Name of the flow.
-
-    Returns
-    -------
-    dict
-        ``Graph`` of `types.ts`: JSON, and no part of it shared with the snapshot's future.
+    Returns dict: ``Graph`` of `types.ts`: JSON, and no part of it shared with the snapshot's future.
     """
     found = boxes(topology)
     return {

@@ -22,10 +22,7 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/=\s]*\Z")
 def checked(text: str) -> dict[str, Any]:
     """A representation that a worker made, with only what a page knows how to show.
 
-    Parameters
-    ----------
-    text : str
-        JSON of `nodes.worker.rich.bundle`, or whatever a worker that a value has taken over says in its place.
+    `text`: JSON of `nodes.worker.rich.bundle`, or whatever a worker that a value has taken over says in its place.
     """
     try:
         told = json.loads(text) if text else {}
@@ -85,15 +82,10 @@ def _data(told: Any) -> dict[str, str]:
 
 
 class Seen:
-    """The last values that pictures of this client have shown, by socket.
-
-    Attributes
-    ----------
-    looks : dict
-        For each socket the answer that a picture got, without what is too large to be kept.
-    """
+    """The last values that pictures of this client have shown, by socket."""
 
     def __init__(self) -> None:
+        # for each socket the answer that a picture got, without what is too large to be kept
         self.looks: dict[str, dict[str, Any]] = {}
         self._sizes: dict[str, int] = {}
 

@@ -47,13 +47,7 @@ def unit(folder: Path, executable: str, options: Sequence[str] = ()) -> str:
 
 
 def install(folder: Path, executable: str, options: Sequence[str] = ()) -> Path:
-    """Write the unit of a flow; where it is.
-
-    Raises
-    ------
-    DeclarationError
-        It cannot be written; says why.
-    """
+    """Write the unit of a flow; where it is. Raises DeclarationError: it cannot be written; says why."""
     path = place(folder)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

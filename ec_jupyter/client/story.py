@@ -16,14 +16,8 @@ MOST = 5
 def sentences(row: Row, attempts: Sequence[Row], nodes: Sequence[Row], edges: Sequence[Sequence[Any]]) -> list[str]:
     """The story of a request.
 
-    Parameters
-    ----------
-    row : mapping
-        Its record, as the question for requests gives it.
-    attempts : sequence of mapping
-        Its attempts that did not end it, oldest first.
-    nodes, edges : sequence
-        Its lineage, as the question for that gives it.
+    `row`: its record, as the question for requests gives it. `attempts`: its attempts that did not end it, oldest
+    first. `nodes`, `edges`: its lineage, as the question for that gives it.
     """
     around = {int(one["id"]): one for one in nodes}
     came = [(int(source), str(argument)) for source, target, argument in edges if target == row["id"]]

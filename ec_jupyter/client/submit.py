@@ -46,30 +46,18 @@ class Asker(Protocol):
 
 
 class Accepted(Sequence[int]):
-    """Identities of requests that were accepted; the engine's answer is waited for when one is looked at.
-
-    Attributes
-    ----------
-    numbers : range
-        Numbers of the submits in which they were written down, at one go.
-    watched : bool
-        Their results were asked for as they were submitted.
-    answer : sequence of int, EcError or None
-        What the engine has said.
-    failed : EcError or None
-        Why nobody can be asked at present.
-    future : Future or None
-        Set once there is an answer, if somebody asked for that.
-    """
+    """Identities of requests that were accepted; the engine's answer is waited for when one is looked at."""
 
     __slots__ = ("_asker", "_calls", "_parts", "answer", "failed", "future", "numbers", "watched")
 
     def __init__(self, asker: Asker, numbers: range, calls: int, watched: bool) -> None:
+        # numbers: numbers of the submits in which they were written down, at one go
+        # watched: their results were asked for as they were submitted
         self._asker, self.numbers, self._calls, self.watched = asker, numbers, calls, watched
         self._parts: dict[int, Sequence[int] | EcError] | None = None
-        self.answer: Sequence[int] | EcError | None = None
-        self.failed: EcError | None = None
-        self.future: Future[None] | None = None
+        self.answer: Sequence[int] | EcError | None = None  # what the engine has said
+        self.failed: EcError | None = None  # why nobody can be asked at present
+        self.future: Future[None] | None = None  # set once there is an answer, if somebody asked for that
 
     def __len__(self) -> int:
         return self._calls

@@ -41,28 +41,15 @@ Fields = dict[str, Any]
 
 @dataclass(frozen=True)
 class Tool:
-    """One thing that an agent may do.
+    """One thing that an agent may do."""
 
-    Attributes
-    ----------
-    name, text : str
-        What it is called and what it is for.
-    properties : dict
-        JSON schemas of its arguments.
-    does : callable
-        Does it: called with a client and the arguments.
-    required : tuple of str
-        Arguments that it needs.
-    needs : str
-        What has to be allowed; empty for what only looks.
-    """
-
+    # name, text: what it is called and what it is for
     name: str
     text: str
-    properties: Mapping[str, Fields]
-    does: Callable[[Client, Fields], Any]
-    required: tuple[str, ...] = ()
-    needs: str = ""
+    properties: Mapping[str, Fields]  # JSON schemas of its arguments
+    does: Callable[[Client, Fields], Any]  # does it: called with a client and the arguments
+    required: tuple[str, ...] = ()  # arguments that it needs
+    needs: str = ""  # what has to be allowed; empty for what only looks
 
     @property
     def schema(self) -> Fields:
@@ -76,12 +63,8 @@ class Tool:
 def tools(topology: Mapping[str, Any], allow: Collection[str]) -> dict[str, Tool]:
     """The tools of a flow by name: those that look, and those that are allowed.
 
-    Parameters
-    ----------
-    topology : mapping
-        The wiring; empty where it is not known, which leaves out the tools of its sockets.
-    allow : collection of str
-        Of ``"submit"`` (give work, retry, cancel, answer) and ``"edit"`` (wiring, pause, undo).
+    `topology`: the wiring; empty where it is not known, which leaves out the tools of its sockets. `allow`: of
+    ``"submit"`` (give work, retry, cancel, answer) and ``"edit"`` (wiring, pause, undo).
     """
     made = [*_FIXED, *(_socket_tools(topology) if topology else ())]
     return {tool.name: tool for tool in made if not tool.needs or tool.needs in allow}
@@ -90,10 +73,7 @@ def tools(topology: Mapping[str, Any], allow: Collection[str]) -> dict[str, Tool
 def checked(words: str) -> tuple[str, ...]:
     """What is allowed, as a person gave it: words with commas between.
 
-    Raises
-    ------
-    ArgumentsError
-        One of them is nothing that may be allowed.
+    Raises ArgumentsError: one of them is nothing that may be allowed.
     """
     found = tuple(word.strip() for word in words.split(",") if word.strip())
     for word in found:

@@ -53,29 +53,17 @@ class Question:
 
 
 class Transport:
-    """A connected, non-blocking socket that carries frames.
-
-    Attributes
-    ----------
-    frames : list
-        Received and not handled yet.
-    unsent : int
-        Bytes that wait to be sent.
-    sent : int
-        Frames that were sent, or wait to be, since the engine was told of the submit log.
-    stopped : bool
-        The engine was asked to end.
-    since : float
-        When it was made, on the monotonic clock.
-    """
+    """A connected, non-blocking socket that carries frames."""
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self.sock = sock
-        self.frames: list[tuple[Header, list[bytes]]] = []
+        self.frames: list[tuple[Header, list[bytes]]] = []  # received and not handled yet
+        # unsent: bytes that wait to be sent
+        # sent: frames that were sent, or wait to be, since the engine was told of the submit log
         self.unsent = self.sent = 0
-        self.stopped = False
-        self.since = time.monotonic()
+        self.stopped = False  # the engine was asked to end
+        self.since = time.monotonic()  # when it was made, on the monotonic clock
         self.wakeup, self._wakeup_sender = socket.socketpair()
         self.wakeup.setblocking(False)
         self._wakeup_sender.setblocking(False)

@@ -100,30 +100,13 @@ _pulses: WeakKeyDictionary[asyncio.AbstractEventLoop, _Pulse] = WeakKeyDictionar
 
 
 class Deadline:
-    """How much of a time limit is left.
-
-    Parameters
-    ----------
-    seconds : float or None
-        The limit; None is none, and so is infinity.
-
-    Attributes
-    ----------
-    seconds : float
-        The limit.
-    end : float or None
-        When it is over, on the monotonic clock.
-
-    Raises
-    ------
-    ArgumentsError
-        It is no number of seconds.
-    """
+    """How much of a time limit is left. Raises ArgumentsError: it is no number of seconds."""
 
     def __init__(self, seconds: float | None) -> None:
         seconds = None if seconds is None else time_limit(seconds)
-        self.seconds = math.inf if seconds is None else seconds
-        self.end = None if seconds is None else time.monotonic() + seconds
+        # the limit
+        self.seconds = math.inf if seconds is None else seconds  # the limit; None is none, and so is infinity
+        self.end = None if seconds is None else time.monotonic() + seconds  # when it is over, on the monotonic clock
 
     @property
     def left(self) -> float | None:

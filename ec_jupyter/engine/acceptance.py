@@ -21,22 +21,10 @@ from ec_jupyter.wire import Value
 def check(core: Core, name: str, arguments: Collection[str], *, partial: bool = False, stale: bool = False) -> int:
     """The socket that a submit means.
 
-    Parameters
-    ----------
-    core : Core
-        The flow.
-    name, arguments : str, collection of str
-        What is to be called, and what the submit brings.
-    partial : bool
-        It says that the rest will come.
-    stale : bool
-        It was complete by the wiring that its client knew, and was accepted there: as a queued call does, it waits
-        for what a later edit asks for, and what an edit took away is left out.
-
-    Raises
-    ------
-    SocketNotFoundError, ArgumentsError
-        There is no such socket, it has no such argument, or it lacks some.
+    `name`, `arguments`: what is to be called, and what the submit brings. `partial`: it says that the rest will come.
+    `stale`: it was complete by the wiring that its client knew, and was accepted there: as a queued call does, it waits
+    for what a later edit asks for, and what an edit took away is left out. Raises SocketNotFoundError, ArgumentsError:
+    there is no such socket, it has no such argument, or it lacks some.
     """
     socket = core.topology.names.get(name)
     if socket is None:

@@ -31,12 +31,7 @@ FULL_SECONDS = 0.01  # between tries to connect to an engine that has not taken 
 def runtime_folder() -> Path:
     """The user's own short folder for sockets, made if need be.
 
-    Where the usual name is taken by somebody else, another one is found.
-
-    Raises
-    ------
-    StoreError
-        None can be made.
+    Where the usual name is taken by somebody else, another one is found. Raises StoreError: none can be made.
     """
     for place in _places():
         with suppress(OSError):
@@ -90,10 +85,7 @@ def _path(place: Folder) -> Path:
 def connect(folder: Path, seconds: float) -> socket.socket | None:
     """A line to the engine of a flow, which has proved that it is that flow's; None where there is none.
 
-    Raises
-    ------
-    TimeoutError
-        There is an engine, and it has not answered in so many seconds.
+    Raises TimeoutError: there is an engine, and it has not answered in so many seconds.
     """
     try:
         with Folder(folder) as place:

@@ -19,12 +19,8 @@ STREAM = "answer"
 def answer(core: Core, header: Header, value: Value | None, who: str) -> None:
     """Make what a person said the result of a request.
 
-    Raises
-    ------
-    RequestNotFoundError
-        There is no such request.
-    AnswerError
-        It asks nobody, or no more; or its socket offers no such choice. Says who answered, and when.
+    Raises RequestNotFoundError: there is no such request; AnswerError: it asks nobody, or no more; or its socket offers
+    no such choice. Says who answered, and when.
     """
     core.journal.commit()
     request = header["request"]

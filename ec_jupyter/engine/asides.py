@@ -118,12 +118,7 @@ def _row(core: Core, name: str, value: Sequence[Any]) -> dict[str, Any]:
 def retry(core: Core, arrivals: Iterable[int]) -> None:
     """Let values wait again that were set aside, with the party they are in.
 
-    Raises
-    ------
-    RequestNotFoundError
-        One of them is not set aside.
-    StoreDamagedError
-        One of them cannot be read still.
+    Raises RequestNotFoundError: one of them is not set aside; StoreDamagedError: one of them cannot be read still.
     """
     table = {row[0]: row[3] for row in _values(core)}
     for arrival in arrivals:

@@ -35,28 +35,15 @@ class Promise:
 
 
 class Bounds:
-    """The bounds of one flow's sockets.
-
-    Parameters
-    ----------
-    core : Core
-        The flow.
-
-    Attributes
-    ----------
-    clock : callable
-        Seconds, by a clock that goes forward.
-    held : set of int
-        Sockets of which nothing may start at present, for what they feed is full.
-    """
+    """The bounds of one flow's sockets."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
         self._buckets: dict[int, Bucket] = {}
         self._promises: dict[int, list[Promise]] = {}
         self._asking: list[tuple[Asker, Header]] = []
-        self.held: set[int] = set()
-        self.clock: Callable[[], float] = time.monotonic
+        self.held: set[int] = set()  # sockets of which nothing may start at present, for what they feed is full
+        self.clock: Callable[[], float] = time.monotonic  # seconds, by a clock that goes forward
         self.reload()
 
     def reload(self) -> None:
@@ -160,12 +147,8 @@ class Bounds:
     def ask(self, client: Asker, header: Header) -> None:
         """Tell a client for how many submits a socket has room, once it has for one.
 
-        Raises
-        ------
-        SocketNotFoundError
-            There is no such socket.
-        QueueFullError
-            It is full, and the client does not wait, or the socket says that it may not.
+        Raises SocketNotFoundError: there is no such socket; QueueFullError: it is full, and the client does not wait,
+        or the socket says that it may not.
         """
         core = self._core
         record = core.topology.sockets[by_name(core.topology.names, header["socket"], SocketNotFoundError)]
@@ -238,10 +221,7 @@ class Bounds:
     def check(self, client: str, names: Mapping[str, int]) -> None:
         """Refuse submits that do not wait for room: so many to each socket.
 
-        Raises
-        ------
-        QueueFullError
-            A socket has none for all of them.
+        Raises QueueFullError: a socket has none for all of them.
         """
         core = self._core
         for name, n in names.items() if core.topology.limited else ():

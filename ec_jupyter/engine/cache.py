@@ -35,13 +35,7 @@ LINKED = ".value"
 
 
 class Cache:
-    """The results of one flow's sockets that may be used again.
-
-    Parameters
-    ----------
-    core : Core
-        The flow.
-    """
+    """The results of one flow's sockets that may be used again."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
@@ -188,10 +182,7 @@ class Cache:
 def shared() -> Path:
     """Where results are that all flows of this user share.
 
-    Raises
-    ------
-    OSError
-        It cannot be made, or is not this user's alone.
+    Raises OSError: it cannot be made, or is not this user's alone.
     """
     home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return Path(private(os.path.join(home, "ec_jupyter", "results")))

@@ -15,35 +15,20 @@ from ec_jupyter.wire import Call, CallSpec, Packed
 
 @dataclass(slots=True)
 class _Plan:
-    """A spec, and how the values of its arguments are found.
+    """A spec, and how the values of its arguments are found."""
 
-    Attributes
-    ----------
-    spec : CallSpec
-        What the calls share.
-    picks : list of int or None
-        Places of a job's arguments, in the order in which they travel; past their end, of the fixed ones. None: as
-        they are.
-    fixed : list of int
-        The socket's fixed values that are given as well.
-    """
-
-    spec: CallSpec
+    spec: CallSpec  # what the calls share
+    # places of a job's arguments, in the order in which they travel; past their end, of the fixed ones. None: as they
+    # are
     picks: list[int] | None
-    fixed: list[int]
+    fixed: list[int]  # the socket's fixed values that are given as well
 
 
 class CallSpecs:
-    """Makes the calls of one flow.
-
-    Parameters
-    ----------
-    fixed : mapping of int to StoredValue
-        Fixed values of sockets, by row.
-    """
+    """Makes the calls of one flow."""
 
     def __init__(self, fixed: Mapping[int, StoredValue]) -> None:
-        self._fixed = fixed
+        self._fixed = fixed  # fixed values of sockets, by row
         self._topology: Topology | None = None
         # by socket, kinds of the given arguments (None: one value each) and their names
         self._plans: dict[tuple[int, str | None, tuple[str, ...]], _Plan] = {}

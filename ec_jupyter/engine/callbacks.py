@@ -34,37 +34,15 @@ Row = dict[str, Any]
 
 @dataclass
 class Callback:
-    """Who is to be told of a request's end.
+    """Who is to be told of a request's end."""
 
-    Attributes
-    ----------
-    url : str
-        The address.
-    told : int or None
-        The attempt whose end it was told: one that a person retries ends again.
-    tries : int
-        How often the end at hand was told in vain, by this engine.
-    """
-
-    url: str
-    told: int | None = None
-    tries: int = 0
+    url: str  # the address
+    told: int | None = None  # the attempt whose end it was told: one that a person retries ends again
+    tries: int = 0  # how often the end at hand was told in vain, by this engine
 
 
 class Callbacks:
-    """The callbacks of a flow.
-
-    Parameters
-    ----------
-    core : Core
-        The flow.
-    loop : Loop
-        Ends each tick with a commit.
-    watchers : Watchers
-        Who waits for requests.
-    row : callable
-        What is known of a request; None where there is none.
-    """
+    """The callbacks of a flow. `row`: what is known of a request; None where there is none."""
 
     def __init__(self, core: Core, loop: Loop, watchers: Watchers, row: Callable[[int], Row | None]) -> None:
         self._core, self._loop, self._watchers, self._row = core, loop, watchers, row

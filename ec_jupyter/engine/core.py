@@ -39,74 +39,44 @@ MOST_RANKS = 10_000
 
 
 class Core:
-    """What the flow is made of while its engine runs.
-
-    Attributes
-    ----------
-    jobs : Jobs
-        Unfinished requests in memory: queued, assigned, waiting or delayed.
-    states : States
-        Moves requests from state to state, and counts them.
-    ended : list of Ended or EndedLot
-        Requests that ended in this tick, of those that somebody waits for.
-    watched : container of int
-        Requests that somebody waits for.
-    delayed : dict of int to float
-        Requests that may not start before a time of the monotonic clock.
-    submitted : dict of (int, str) to int
-        Requests of this tick by socket and the id they were submitted under.
-    touched : set of int
-        Parties of which something ended in this tick.
-    suspects : Suspects
-        What is being handled, and what was set aside.
-    held : Holdings
-        What agents have, and where.
-    ranks : dict of int to int
-        Priorities of runs that were submitted with one and have not ended.
-    hops : int
-        How many calls led to those that are being made.
-    reachable : callable
-        Whether a node of a processor is there, or may be soon.
-    miss : callable
-        Takes note of value files that somebody has not found, or found cut short.
-    stop : callable
-        Ends a call, wherever it is.
-    absorb : callable
-        Writes down, and queues, what the join table decided; whether there was anything. `decided` does it.
-    """
+    """What the flow is made of while its engine runs."""
 
     def __init__(self, store: Rows, suspects: Suspects | None = None) -> None:
         self.store = store
-        self.suspects = suspects or Suspects(store)
+        self.suspects = suspects or Suspects(store)  # what is being handled, and what was set aside
         self.journal = Journal(store)
         self.values = Values(store)
         self.epoch = int(store.meta["epoch"])
         self.python = store.meta.get("python", "")
         self.topology = Topology()
         self.dispatch = Dispatch()
-        self.held = Holdings()
+        self.held = Holdings()  # what agents have, and where
+        # whether a node of a processor is there, or may be soon
         self.reachable: Callable[[Processor], bool] = lambda processor: True
         self.attempted: Callable[[Job, Outcome], None] = lambda job, outcome: None
+        # takes note of value files that somebody has not found, or found cut short
         self.miss: Callable[[Iterable[str]], None] = lambda files: None
-        self.stop: Callable[[int], None] = lambda request: None
+        self.stop: Callable[[int], None] = lambda request: None  # ends a call, wherever it is
+        # writes down, and queues, what the join table decided; whether there was anything. `decided` does it
         self.absorb: Callable[[], bool] = lambda: False
-        self.jobs = Jobs(self.held)
+        self.jobs = Jobs(self.held)  # unfinished requests in memory: queued, assigned, waiting or delayed
         self.jobs.alone, self.journal.lots.members = self.journal.lots.alone, self.jobs.members
-        self.states = States()
-        self.ended: list[Ended | EndedLot] = []
-        self.watched: Container[int] = ()
-        self.delayed: dict[int, float] = {}
+        self.states = States()  # moves requests from state to state, and counts them
+        self.ended: list[Ended | EndedLot] = []  # requests that ended in this tick, of those that somebody waits for
+        self.watched: Container[int] = ()  # requests that somebody waits for
+        self.delayed: dict[int, float] = {}  # requests that may not start before a time of the monotonic clock
+        # requests of this tick by socket and the id they were submitted under
         self.submitted: dict[tuple[int, str], int] = {}
         self.followers: dict[int, list[int]] = {}
         self.fixed: dict[int, StoredValue] = {}
         self.specs = CallSpecs(self.fixed)
-        self.touched: set[int] = set()
+        self.touched: set[int] = set()  # parties of which something ended in this tick
         self.evaluation = PlugEvaluation(self)
         self.side_calls = SideCalls()
         self.expiry = Expiry(self)
-        self.ranks: dict[int, int] = {}
+        self.ranks: dict[int, int] = {}  # priorities of runs that were submitted with one and have not ended
         self._ranks_kept = MOST_RANKS
-        self.hops = 0
+        self.hops = 0  # how many calls led to those that are being made
         self.now = time.time()
         self.start_ids(0, 0, 0, 0)
 

@@ -30,28 +30,11 @@ Rows = dict[tuple[str, int], tuple[tuple[Any, ...], dict[str, Any]]]
 
 
 class Counts:
-    """The wiring and the numbers, as of now.
-
-    Parameters
-    ----------
-    core : Core
-        The flow.
-    fleet : Fleet
-        Its nodes.
-    quarantine : Quarantine
-        Which calls run alone.
-    idle : callable
-        Whether nothing runs and nothing may start.
-
-    Attributes
-    ----------
-    lists : EmptyLists
-        Lists of which nothing has come.
-    """
+    """The wiring and the numbers, as of now. `idle`: whether nothing runs and nothing may start."""
 
     def __init__(self, core: Core, fleet: Fleet, quarantine: Quarantine, idle: Callable[[], bool]) -> None:
         self._core, self._fleet, self._quarantine, self._idle = core, fleet, quarantine, idle
-        self.lists = EmptyLists()
+        self.lists = EmptyLists()  # lists of which nothing has come
 
     def topology(self, rows: Rows | None = None, wiring: Topology | None = None) -> dict[str, Any]:
         """A wiring, or that in force, as clients show it; what has not changed since is taken from `rows`."""
@@ -142,16 +125,12 @@ class EmptyLists:
     """How many lists are awaited of which nothing has come, as the calls that should have made their elements failed.
 
     To count them is to look at every failed call ahead of a list, so that it is not done each time.
-
-    Attributes
-    ----------
-    due : float or None
-        Monotonic clock at which what was told last is to be counted anew; None where it was counted just then.
     """
 
     def __init__(self) -> None:
         self._table: dict[int, dict[str, int]] = {}
         self._next = 0.0
+        # monotonic clock at which what was told last is to be counted anew; None where it was counted just then
         self.due: float | None = None
 
     def count(self, core: Core, *, anew: bool = False) -> dict[int, dict[str, int]]:

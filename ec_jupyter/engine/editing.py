@@ -29,21 +29,7 @@ from ec_jupyter.wire import Value
 
 
 class Editor:
-    """Edits the wiring, and stops and resumes parts of it.
-
-    Parameters
-    ----------
-    core : Core
-        The flow.
-    nodes : Fleet
-        Its nodes.
-    clock : Clock
-        The loop.
-    audience : Audience
-        Who is shown the new wiring.
-    cpus : int
-        CPUs of this node.
-    """
+    """Edits the wiring, and stops and resumes parts of it."""
 
     def __init__(self, core: Core, nodes: Fleet, clock: Clock, audience: Audience, cpus: int) -> None:
         self._core, self._nodes, self._clock, self._audience, self._cpus = core, nodes, clock, audience, cpus
@@ -54,10 +40,8 @@ class Editor:
     ) -> tuple[int, list[str], Facts]:
         """Carry out an edit: all of it, or one error and nothing; if `dry`, nothing is carried out.
 
-        Returns
-        -------
-        tuple of (int, list of str, dict)
-            The revision now in force, what the person should know, and what becomes of what is under way.
+        Returns tuple of (int, list of str, dict): the revision now in force, what the person should know, and what
+        becomes of what is under way.
         """
         core = self._core
         # what follows reads the disk; written first, nothing of the edit can fail half-way
@@ -95,16 +79,9 @@ class Editor:
     def undo(self, *, forward: bool) -> tuple[int, str, list[str], Facts]:
         """Take the last edit back, or (`forward`) put the last one taken back in force again.
 
-        Returns
-        -------
-        tuple of (int, str, list of str, dict)
-            The revision now in force, what was taken back or made again, what the person should know, and what
-            becomes of what is under way.
-
-        Raises
-        ------
-        RevisionError
-            There is none, or what it touched was changed since.
+        Returns tuple of (int, str, list of str, dict): the revision now in force, what was taken back or made again,
+        what the person should know, and what becomes of what is under way. Raises RevisionError: there is none, or what
+        it touched was changed since.
         """
         core = self._core
         core.journal.commit()
@@ -133,10 +110,7 @@ class Editor:
     def pause(self, sockets: Iterable[str], processors: Iterable[str], *, paused: bool) -> None:
         """Pause or resume sockets and processors; running calls go on.
 
-        Raises
-        ------
-        SocketNotFoundError, ProcessorNotFoundError
-            One of them does not exist; nothing was changed.
+        Raises SocketNotFoundError, ProcessorNotFoundError: one of them does not exist; nothing was changed.
         """
         core, topology = self._core, self._core.topology
         ids = [by_name(topology.names, name, SocketNotFoundError) for name in sockets]

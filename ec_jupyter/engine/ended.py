@@ -49,13 +49,7 @@ def ended_row(core: Core, ended: Ended) -> tuple[dict[str, Any], list[bytes]]:
 
 
 class PlainResults:
-    """Calls that went well and whose results are small, in columns, for one client.
-
-    Attributes
-    ----------
-    ids : list of int
-        Which.
-    """
+    """Calls that went well and whose results are small, in columns, for one client."""
 
     def __init__(self) -> None:
         self.ids: list[int] = []

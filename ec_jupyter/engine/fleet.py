@@ -45,32 +45,7 @@ Opener = Callable[[Node, StaleFilter, Home], NodeAgent]
 
 
 class Fleet:
-    """The nodes of a flow.
-
-    Parameters
-    ----------
-    core : Core
-        The flow.
-    quarantine : Quarantine
-        Which calls have to run alone.
-    clock : Clock
-        The loop.
-    audience : Audience
-        Who is told of nodes.
-    listener : EngineListener
-        Takes what becomes of calls.
-    local : Agent
-        The local node's.
-    home : Home
-        Where the engine is.
-    opener : callable
-        Makes the engine's end of any other node.
-
-    Attributes
-    ----------
-    troubles : dict of str to str
-        Processors whose workers do not start, and why; until a call of theirs does.
-    """
+    """The nodes of a flow. `opener`: makes the engine's end of any other node."""
 
     def __init__(
         self,
@@ -100,6 +75,7 @@ class Fleet:
         self._tasks = Tasks(self._failed)
         self._leaving: set[asyncio.Task[None]] = set()
         self._loose: set[str] = set()
+        # processors whose workers do not start, and why; until a call of theirs does
         self.troubles: dict[str, str] = {}
         self._closing = False
 

@@ -23,37 +23,19 @@ _OPEN = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 class Folder:
     """An open folder; links in it are not followed.
 
-    Parameters
-    ----------
-    path : Path
-        The flow's folder.
-
-    Raises
-    ------
-    OSError
-        There is no folder of that name, or it is a link.
-
-    Attributes
-    ----------
-    owner : int
-        The user it belongs to.
-    identity : str
-        Device and inode: which folder it is, wherever it is moved.
+    Raises OSError: there is no folder of that name, or it is a link.
     """
 
     def __init__(self, path: Path) -> None:
         self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | _OPEN)
         state = os.fstat(self.fd)
-        self.owner = state.st_uid
-        self.identity = f"{state.st_dev}:{state.st_ino}"
+        self.owner = state.st_uid  # the user it belongs to
+        self.identity = f"{state.st_dev}:{state.st_ino}"  # device and inode: which folder it is, wherever it is moved
 
     def read(self, name: str, limit: int = 4096) -> bytes:
         """The first bytes of a small file.
 
-        Raises
-        ------
-        OSError
-            It is not there, is no file, or belongs to neither this user nor the owner of the folder.
+        Raises OSError: it is not there, is no file, or belongs to neither this user nor the owner of the folder.
         """
         fd = os.open(name, os.O_RDONLY | _OPEN, dir_fd=self.fd)
         with open(fd, "rb") as file:
@@ -92,14 +74,7 @@ class Folder:
 def refusal(folder: Path, error: OSError, undone: str = "") -> StoreError:
     """Why a flow's folder cannot be used, to the person whose it is.
 
-    Parameters
-    ----------
-    folder : Path
-        The flow's folder.
-    error : OSError
-        What the system says.
-    undone : str
-        What was not done, such as ``"nothing was submitted"``.
+    `undone`: what was not done, such as ``"nothing was submitted"``.
     """
     if isinstance(error, StoreError):
         return error

@@ -21,33 +21,15 @@ Lost = dict[tuple[int, str, Path], dict[int, Tag]]
 
 @dataclass(frozen=True)
 class Gap:
-    """The elements that one incomplete list lacks.
-
-    Attributes
-    ----------
-    argument : str
-        Argument that the list is for.
-    lead : Tag
-        Where the list stands.
-    splits : frozenset of str
-        Splits whose elements it gathers.
-    missing : tuple of int
-        Elements that it lacks, as far as they are known.
-    lost : frozenset of int
-        Of those, the ones that do not come by themselves.
-    begun : bool
-        Some of its elements are there.
-    stranded : bool
-        It lacks what no call can bring any more, a failed one that is run again included.
-    """
+    """The elements that one incomplete list lacks."""
 
     argument: str
-    lead: Tag
-    splits: frozenset[str]
-    missing: tuple[int, ...]
-    lost: frozenset[int]
-    begun: bool
-    stranded: bool
+    lead: Tag  # where the list stands
+    splits: frozenset[str]  # splits whose elements it gathers
+    missing: tuple[int, ...]  # elements that it lacks, as far as they are known
+    lost: frozenset[int]  # of those, the ones that do not come by themselves
+    begun: bool  # some of its elements are there
+    stranded: bool  # it lacks what no call can bring any more, a failed one that is run again included
 
     def tag(self, index: int) -> Tag:
         """Tag of one element."""
@@ -55,19 +37,11 @@ class Gap:
 
 
 class Gaps:
-    """The lists of a flow that lack elements, as of now.
-
-    Parameters
-    ----------
-    core : Core
-        The flow; all that was decided in it is on disk.
-    socket : int, optional
-        Where a person looks for one of them.
-    """
+    """The lists of a flow that lack elements, as of now."""
 
     def __init__(self, core: Core, socket: int = 0) -> None:
-        self._core = core
-        self._socket = socket
+        self._core = core  # the flow; all that was decided in it is on disk
+        self._socket = socket  # where a person looks for one of them
         self._reachability: dict[int, tuple[Reachability, Reachability]] = {}
         self._lost: dict[int, Lost] = {}
 
@@ -125,12 +99,7 @@ class Gaps:
     def absent(self, parties: list[int], name: str, at: Path) -> tuple[int, Tag]:
         """The place of an element that is to be left out.
 
-        Raises
-        ------
-        RequestNotFoundError
-            No list lacks it.
-        ArgumentsError
-            It still comes by itself.
+        Raises RequestNotFoundError: no list lacks it; ArgumentsError: it still comes by itself.
         """
         what = f"element {at[-1]} of {self._core.topology.sockets[self._socket].name}.{name}"
         found = [(p, gap) for p, gap in self._found(parties, name, at[:-1]) if at[-1] in gap.missing]
@@ -142,13 +111,7 @@ class Gaps:
         raise ArgumentsError(f"{what} is on its way; cancel the call that makes it first")
 
     def empty(self, parties: list[int], name: str, base: Path) -> tuple[int, Tag]:
-        """The place of a list of which nothing has arrived.
-
-        Raises
-        ------
-        RequestNotFoundError
-            None is awaited there.
-        """
+        """The place of a list of which nothing has arrived. Raises RequestNotFoundError: none is awaited there."""
         for party, gap in self._found(parties, name, base):
             if not gap.begun:
                 return party, gap.lead

@@ -32,17 +32,8 @@ SETTLED_NS = 100_000_000  # a folder changed longer ago shows every further chan
 class Hold:
     """Locks the flow for this process; the locks go with the process, however it ends.
 
-    Parameters
-    ----------
-    path : Path
-        The flow's folder.
-
-    Raises
-    ------
-    StoreLockedError
-        Another engine has it; names its process and host.
-    StoreReadOnlyError, StoreFullError, StoreError
-        The lock file cannot be made.
+    Raises StoreLockedError: another engine has it; names its process and host; StoreReadOnlyError, StoreFullError,
+    StoreError: the lock file cannot be made.
     """
 
     def __init__(self, path: Path) -> None:
@@ -76,10 +67,7 @@ class Hold:
     def check_database(self) -> None:
         """See that the database, where there is one, is a file and no link to one.
 
-        Raises
-        ------
-        StoreError
-            It is something else.
+        Raises StoreError: it is something else.
         """
         with suppress(FileNotFoundError):
             if not stat.S_ISREG(os.lstat(self._database).st_mode):
@@ -88,10 +76,7 @@ class Hold:
     def take_database(self, *, network: bool) -> None:
         """Lock the database, which exists by now; over a network SQLite's own lock does that.
 
-        Raises
-        ------
-        StoreLockedError
-            Another engine has it, whose lock file was removed.
+        Raises StoreLockedError: another engine has it, whose lock file was removed.
         """
         # never closed before SQLite has closed its own: that would end the locks SQLite has on the file
         self._fd = os.open(self._database, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -112,10 +97,7 @@ class Hold:
     def missing(self, *, surely: bool = False) -> list[str]:
         """Which of the database and the files beside it are not where they were.
 
-        Parameters
-        ----------
-        surely : bool
-            Look at each, also where the folder does not show a change: over a network it may be late.
+        `surely`: look at each, also where the folder does not show a change: over a network it may be late.
         """
         try:
             state = os.lstat(self.path)

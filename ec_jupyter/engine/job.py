@@ -27,24 +27,12 @@ UNSENT_SECONDS = 24 * 3600.0
 
 @dataclass(slots=True)
 class StoredValue:
-    """A value and the row that holds it; nobody changes one.
+    """A value and the row that holds it; nobody changes one."""
 
-    Attributes
-    ----------
-    id : int
-        Its row, or where it stands in the row of a request (`row_values`).
-    value : Value
-        What travels.
-    place : str
-        ``"inline"``, ``"file"``, ``"error"`` (facts as JSON) or ``"gone"`` (thrown away, and its file reclaimed).
-    extras : tuple of Kept
-        Of an error: the failed call's arguments.
-    """
-
-    id: int
-    value: Value
-    place: str
-    extras: tuple[StoredValue, ...] = ()
+    id: int  # its row, or where it stands in the row of a request (`row_values`)
+    value: Value  # what travels
+    place: str  # "inline", "file", "error" (facts as JSON) or "gone" (thrown away, and its file reclaimed)
+    extras: tuple[StoredValue, ...] = ()  # of an error: the failed call's arguments
 
     def row(self) -> tuple[Any, ...]:
         """Its row for the journal."""
@@ -131,24 +119,12 @@ class Ended:
 
 @dataclass(slots=True)
 class EndedLot:
-    """Requests that went well in this tick, with small results; clients may wait for some of them.
-
-    Attributes
-    ----------
-    ids : sequence of int
-        Identities.
-    values : sequence of bytes
-        The pickled results.
-    types : sequence of str
-        Types of those.
-    socket : int
-        Whose requests.
-    """
+    """Requests that went well in this tick, with small results; clients may wait for some of them."""
 
     ids: Sequence[int]
-    values: Sequence[bytes]
-    types: Sequence[str]
-    socket: int
+    values: Sequence[bytes]  # the pickled results
+    types: Sequence[str]  # types of those
+    socket: int  # whose requests
 
 
 class Values:
@@ -196,10 +172,7 @@ class Values:
     def of_requests(self, rows: Iterable[tuple[int, str, bytes | None]]) -> dict[int, StoredValue]:
         """Values that requests are called with, by id.
 
-        Parameters
-        ----------
-        rows : iterable of tuple of (int, str, bytes or None)
-            Identity and the columns ``arguments`` and ``inputs`` of each.
+        `rows`: identity and the columns ``arguments`` and ``inputs`` of each.
         """
         found: dict[int, StoredValue] = {}
         named: set[int] = set()
@@ -210,13 +183,7 @@ class Values:
         return found | self.load(named - found.keys())
 
     def of_results(self, rows: Iterable[tuple[int | None, bytes | None, str]]) -> dict[int, StoredValue]:
-        """Results of requests, by id.
-
-        Parameters
-        ----------
-        rows : iterable of tuple of (int or None, bytes or None, str)
-            The columns ``result``, ``bytes`` and ``type`` of each.
-        """
+        """Results of requests, by id. `rows`: the columns ``result``, ``bytes`` and ``type`` of each."""
         found: dict[int, StoredValue] = {}
         elsewhere: list[int] = []
         for key, data, kind in rows:

@@ -27,54 +27,26 @@ class JobLot:
     """Queued requests of one socket that are alike: no splits, one small value an argument, never tried before.
 
     Each is queued, or an agent of this machine has its first attempt: then `Holdings` has it.
-
-    Attributes
-    ----------
-    socket : int
-        Whose they are.
-    ids : sequence of int
-        Identities, ascending.
-    parties, runs : sequence of int
-        Of each.
-    names : tuple of str
-        Names of the arguments.
-    types : list of (str or sequence of str)
-        For each argument the type of all values, or that of each.
-    columns : list of sequence of bytes
-        For each argument the pickled values.
-    created : float
-        Wall clock of their acceptance.
-    given : sequence of (sequence of int, sequence of int), or None
-        For each argument the identities of the values, and of the arrivals by which they came; None: the values were
-        submitted, and stand in the rows of these requests.
-    hops : int
-        How many calls led to each.
-    task : int
-        The version that those run which an agent has; 0: none yet.
-    begun : dict of int to (float, int, int)
-        Of requests that are known to run: when that began, slot and process.
-    revision : int
-        Of the wiring when they were accepted.
-    left : int
-        How many have no row of their own; 0: all that are here have one.
-    times : (sequence of float, sequence of float), or None
-        Of requests that ended before they were taken in: when each was accepted, and when it ended.
     """
 
-    socket: int
-    ids: Sequence[int]
+    socket: int  # whose they are
+    ids: Sequence[int]  # identities, ascending
     parties: Sequence[int]
     runs: Sequence[int]
-    names: tuple[str, ...]
-    types: Sequence[str | Sequence[str]]
-    columns: Sequence[Sequence[bytes]]
-    created: float
+    names: tuple[str, ...]  # names of the arguments
+    types: Sequence[str | Sequence[str]]  # for each argument the type of all values, or that of each
+    columns: Sequence[Sequence[bytes]]  # for each argument the pickled values
+    created: float  # wall clock of their acceptance
+    # for each argument the identities of the values, and of the arrivals by which they came; None: the values were
+    # submitted, and stand in the rows of these requests
     given: Sequence[tuple[Sequence[int], Sequence[int]]] | None = None
-    hops: int = 0
-    task: int = 0
+    hops: int = 0  # how many calls led to each
+    task: int = 0  # the version that those run which an agent has; 0: none yet
+    # of requests that are known to run: when that began, slot and process
     begun: dict[int, tuple[float, int, int]] = field(default_factory=dict)
-    revision: int = 0
-    left: int = 0
+    revision: int = 0  # of the wiring when they were accepted
+    left: int = 0  # how many have no row of their own; 0: all that are here have one
+    # of requests that ended before they were taken in: when each was accepted, and when it ended
     times: tuple[Sequence[float], Sequence[float]] | None = None
 
     def place(self, request: int) -> int:
@@ -144,23 +116,12 @@ def some(column: Sequence[Any], where: Where) -> Sequence[Any]:
 
 
 class Jobs:
-    """Unfinished requests in memory by identity: queued, assigned, waiting or delayed.
+    """Unfinished requests in memory by identity: queued, assigned, waiting or delayed."""
 
-    Parameters
-    ----------
-    held : Holdings
-        What agents have.
-
-    Attributes
-    ----------
-    alone : callable
-        Told of a request of a lot that is by itself from now on.
-    """
-
-    alone: Callable[[JobLot, int], None]
+    alone: Callable[[JobLot, int], None]  # told of a request of a lot that is by itself from now on
 
     def __init__(self, held: Holdings) -> None:
-        self._held = held
+        self._held = held  # what agents have
         self._found: dict[int, Job | JobLot] = {}
 
     def __len__(self) -> int:

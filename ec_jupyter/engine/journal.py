@@ -36,27 +36,15 @@ REQUESTS = {
 
 
 class Journal:
-    """Rows to be written with the next commit.
-
-    Attributes
-    ----------
-    rows : dict of str to list
-        Rows of the hot statements, by name.
-    answers : dict of str to dict
-        Per client, what was answered to frames that changed something.
-    lots : OpenLots
-        Queued requests that have one row together.
-    ends : EndedLots
-        Those that have ended and have one.
-    """
+    """Rows to be written with the next commit."""
 
     def __init__(self, store: Rows) -> None:
         self.store = store
-        self.rows: dict[str, list[Row]] = {name: [] for name in ORDER}
+        self.rows: dict[str, list[Row]] = {name: [] for name in ORDER}  # rows of the hot statements, by name
         self._steps: list[tuple[str, Parameters]] = []
-        self.answers: dict[str, dict[int, Any]] = {}
-        self.ends = EndedLots(store)
-        self.lots = OpenLots(self, store)
+        self.answers: dict[str, dict[int, Any]] = {}  # per client, what was answered to frames that changed something
+        self.ends = EndedLots(store)  # those that have ended and have one
+        self.lots = OpenLots(self, store)  # queued requests that have one row together
         store.before_reading = self._before_reading
         self._commits = 0
 
@@ -98,12 +86,8 @@ class Journal:
     def commit(self) -> None:
         """Write everything, or nothing; what could not be written stays for the next try.
 
-        Raises
-        ------
-        sqlite3.Error
-            Nothing was written.
-        RuntimeError
-            A request would have been finished twice: a defect of ours, refused by the fence.
+        Raises sqlite3.Error: nothing was written; RuntimeError: a request would have been finished twice: a defect of
+        ours, refused by the fence.
         """
         if self.empty:
             return

@@ -32,15 +32,7 @@ def make_key(folder: Folder, *, anew: bool) -> bytes:
 
 
 class Proof:
-    """One side's part of the proof on one connection.
-
-    Parameters
-    ----------
-    key : bytes
-        The flow's key.
-    identity : str
-        The identity of its folder.
-    """
+    """One side's part of the proof on one connection."""
 
     def __init__(self, key: bytes, identity: str) -> None:
         self._key, self._identity = key, identity
@@ -51,13 +43,7 @@ class Proof:
         return {"k": "prove", "number": self._mine}
 
     def answer(self, header: Header) -> Header:
-        """The engine's answer to the client's first frame.
-
-        Raises
-        ------
-        FrameError
-            It is another frame.
-        """
+        """The engine's answer to the client's first frame. Raises FrameError: it is another frame."""
         if header["k"] != "prove" or not isinstance(header.get("number"), str):
             raise FrameError("the first frame must ask for a proof that the engine knows the flow's key")
         self._theirs = header["number"]
@@ -66,23 +52,14 @@ class Proof:
     def agree(self, header: Header) -> Header:
         """The client's second frame, once the engine has proved that it knows the key.
 
-        Raises
-        ------
-        FrameError
-            It has not.
+        Raises FrameError: it has not.
         """
         self._theirs = str(header.get("number"))
         self._check("engine", self._mine, self._theirs, header)
         return {"k": "proof", "proof": self._hash("client", self._mine, self._theirs)}
 
     def accept(self, header: Header) -> None:
-        """See whether the client's second frame proves that it knows the key.
-
-        Raises
-        ------
-        FrameError
-            It does not.
-        """
+        """See whether the client's second frame proves that it knows the key. Raises FrameError: it does not."""
         self._check("client", self._theirs, self._mine, header)
 
     def _check(self, role: str, client: str, engine: str, header: Header) -> None:

@@ -17,16 +17,10 @@ ANSWER_SECONDS = 300.0
 
 
 class LoginPrompts:
-    """The waiting clients, and the questions of logins.
-
-    Parameters
-    ----------
-    members : mapping of str to Member
-        The nodes.
-    """
+    """The waiting clients, and the questions of logins."""
 
     def __init__(self, members: Mapping[str, Member]) -> None:
-        self._members = members
+        self._members = members  # the nodes
         self._waiting: list[tuple[Asker, Header]] = []
         self._numbers = count(1)
         self._questions: dict[int, tuple[str, str, asyncio.Future[str | None]]] = {}
@@ -34,10 +28,7 @@ class LoginPrompts:
     def wait(self, client: Asker, header: Header) -> None:
         """Let a client wait for news of a node that it has not been told yet.
 
-        Raises
-        ------
-        NodeNotFoundError
-            There is no such node.
+        Raises NodeNotFoundError: there is no such node.
         """
         by_name(self._members, header["node"], NodeNotFoundError)
         self._waiting.append((client, header))

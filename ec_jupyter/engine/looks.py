@@ -26,13 +26,7 @@ _FIND = (
 
 
 class Newest:
-    """The newest result of each socket that somebody looks at.
-
-    Parameters
-    ----------
-    core : Core
-        The flow.
-    """
+    """The newest result of each socket that somebody looks at."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
@@ -55,10 +49,8 @@ class Newest:
     def of(self, name: str) -> int:
         """The request with the newest result of a socket.
 
-        Raises
-        ------
-        SocketNotFoundError, RequestNotFoundError
-            There is no such socket, or no result of it among the newest requests.
+        Raises SocketNotFoundError, RequestNotFoundError: there is no such socket, or no result of it among the newest
+        requests.
         """
         names = self._core.topology.names
         if name not in names:

@@ -312,10 +312,8 @@ class Engine(Reports):
     def _take_in(self) -> bool:
         """Take what clients have logged; what may start then is on disk: in the database, or in those logs.
 
-        Returns
-        -------
-        bool
-            All of it has started as far as it can, and its clients wait for the results: it may be written with these.
+        Returns bool: all of it has started as far as it can, and its clients wait for the results: it may be written
+        with these.
         """
         wanted, logged = self._wanted, self.core.journal.empty or (self._gathering and not self._wanted)
         watched = self._rpc.look()

@@ -30,31 +30,17 @@ def _column(code: str, n: int) -> struct.Struct:
 
 @dataclass(slots=True)
 class End:
-    """Requests of a lot that have ended well, in their first attempt and by one worker.
+    """Requests of a lot that have ended well, in their first attempt and by one worker."""
 
-    Attributes
-    ----------
-    lot : JobLot
-        In which they were.
-    where : slice or list of int
-        Their places there.
-    block : Block
-        Their results.
-    task, revision : int
-        What they ran, and the wiring when they ended.
-    finished : float
-        Wall clock.
-    passed : list of (int, str, int, int)
-        Plugs by which each result made a call by itself: which, to what argument, and the first of those requests and
-        of the arrivals by which the results came; the others follow it.
-    """
-
-    lot: JobLot
-    where: Where
-    block: Block
+    lot: JobLot  # in which they were
+    where: Where  # their places there
+    block: Block  # their results
+    # task, revision: what they ran, and the wiring when they ended
     task: int
     revision: int
-    finished: float
+    finished: float  # wall clock
+    # plugs by which each result made a call by itself: which, to what argument, and the first of those requests and of
+    # the arrivals by which the results came; the others follow it
     passed: list[tuple[int, str, int, int]] = field(default_factory=list)
 
     @property
@@ -112,13 +98,7 @@ def pack_ends(ends: Iterable[End]) -> bytes:
 
 # -- read ------------------------------------------------------------------------------
 def unpack(body: bytes) -> JobLot:
-    """A lot of such a body; its parties are not in it.
-
-    Raises
-    ------
-    FrameError
-        It is none.
-    """
+    """A lot of such a body; its parties are not in it. Raises FrameError: it is none."""
     try:
         size, n = _HEAD.unpack_from(body)
         start = _HEAD.size + size
@@ -136,13 +116,7 @@ def unpack(body: bytes) -> JobLot:
 
 
 def unpack_ends(body: bytes) -> Iterator[End]:
-    """What had ended together.
-
-    Raises
-    ------
-    FrameError
-        It is no such body.
-    """
+    """What had ended together. Raises FrameError: it is no such body."""
     for _, start, head, after in _ends(body):
         lot = unpack(body[start:head])
         try:

@@ -19,46 +19,22 @@ NEAR = 1000
 
 @dataclass(slots=True, eq=False)
 class Member:
-    """A node of the fleet.
-
-    Attributes
-    ----------
-    name : str
-        Its name.
-    agent : NodeAgent
-        What runs calls there.
-    spec : Node or None
-        How it was declared; None for the local one.
-    ready : bool
-        Its agent may be spoken to, whether it is there or not.
-    known : bool
-        It has been there once.
-    trying : bool
-        It is being tried again because somebody asked for it.
-    error, kind : str or None
-        Why its agent could not be made ready, and the name of that error's class.
-    leaving : bool
-        It was taken away or declared anew, and gets nothing more.
-    apart : bool
-        A call runs alone there.
-    placed : dict of str to tuple
-        CPUs, affinity and weight of the processors it has.
-    near : dict of str to None
-        Files of values that it holds.
-    """
+    """A node of the fleet."""
 
     name: str
-    agent: Any
-    spec: Node | None
-    ready: bool = False
-    known: bool = False
-    trying: bool = False
+    agent: Any  # what runs calls there
+    spec: Node | None  # how it was declared; None for the local one
+    ready: bool = False  # its agent may be spoken to, whether it is there or not
+    known: bool = False  # it has been there once
+    trying: bool = False  # it is being tried again because somebody asked for it
+    # error, kind: why its agent could not be made ready, and the name of that error's class
     error: str | None = None
     kind: str | None = None
-    leaving: bool = False
-    apart: bool = False
+    leaving: bool = False  # it was taken away or declared anew, and gets nothing more
+    apart: bool = False  # a call runs alone there
+    # CPUs, affinity and weight of the processors it has
     placed: dict[str, tuple[int, Any, float]] = field(default_factory=dict)
-    near: dict[str, None] = field(default_factory=dict)
+    near: dict[str, None] = field(default_factory=dict)  # files of values that it holds
     told: tuple[Any, ...] = ("starting",)
     prompts: asyncio.Task[None] | None = None
     since: float = field(default_factory=time.time)

@@ -85,10 +85,7 @@ STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {
 def check(found: int, folder: Path) -> None:
     """Refuse a schema that this version neither has nor can bring up to date.
 
-    Raises
-    ------
-    StoreError
-        Nothing was changed.
+    Raises StoreError: nothing was changed.
     """
     if found not in (0, SCHEMA, *STEPS):
         raise StoreError(f"the flow in {folder} has schema {found}; this version of ec_jupyter reads {SCHEMA}")
@@ -97,12 +94,8 @@ def check(found: int, folder: Path) -> None:
 def migrate(db: sqlite3.Connection, path: Path) -> None:
     """Bring a database to the newest schema; if a step fails, or the process is killed, it is as it was.
 
-    Parameters
-    ----------
-    db : Connection
-        Of the database, in no transaction, its only writer.
-    path : Path
-        Where it is; a copy stands beside it meanwhile (``flow.db.schema-2``).
+    `db`: of the database, in no transaction, its only writer. `path`: where it is; a copy stands beside it meanwhile
+    (``flow.db.schema-2``).
     """
     (found,) = db.execute("PRAGMA user_version").fetchone()
     for older in STEPS:

@@ -46,21 +46,12 @@ class _Row(NamedTuple):
 
 @dataclass
 class Taken:
-    """What was taken out of joins, for plugs that are back to bring.
+    """What was taken out of joins, for plugs that are back to bring."""
 
-    Attributes
-    ----------
-    arrivals : list of int
-        The arrivals.
-    units : dict of int to set of (int, Unit)
-        By plug that is back, which calls' results they were.
-    parties : list of int
-        Parties that are kept until it has been brought.
-    """
-
-    arrivals: list[int] = field(default_factory=list)
+    arrivals: list[int] = field(default_factory=list)  # the arrivals
+    # by plug that is back, which calls' results they were
     units: dict[int, set[tuple[int, Unit]]] = field(default_factory=dict)
-    parties: list[int] = field(default_factory=list)
+    parties: list[int] = field(default_factory=list)  # parties that are kept until it has been brought
 
 
 def take_out(core: Core, new: Topology) -> Taken:
@@ -160,23 +151,11 @@ def _key(plug: Plug) -> str:
 
 
 class _Carrier:
-    """Brings, by one plug that is back, what it has missed.
-
-    Parameters
-    ----------
-    core : Core
-        The flow.
-    plug : Plug
-        The plug.
-    newest : int
-        Runs up to this one began before it left.
-    taken : Taken
-        What was taken out for it.
-    """
+    """Brings, by one plug that is back, what it has missed. `newest`: runs up to this one began before it left."""
 
     def __init__(self, core: Core, plug: Plug, newest: int, taken: Taken) -> None:
         self.core, self.plug, self.newest = core, plug, newest
-        self.taken = taken.units.get(plug.id, set())
+        self.taken = taken.units.get(plug.id, set())  # what was taken out for it
         self.kept = {party for p in taken.parties if (party := core.joins.find(p)) is not None}
         self._divided: dict[int, bool] = {}
 

@@ -15,12 +15,7 @@ _FRAME = re.compile(r'^ *File ".*", line (\d+), in .*\n +(\S.*)$', re.MULTILINE)
 def hint(error: dict[str, Any], node: Node) -> str | None:
     """The package that a call missed on a node, the line that needs it and how to install it; None for other failures.
 
-    Parameters
-    ----------
-    error : dict
-        The failed call's ``type``, ``message`` and ``traceback``.
-    node : Node
-        Where it ran.
+    `error`: the failed call's ``type``, ``message`` and ``traceback``.
     """
     found = _NAMED.match(str(error.get("message", "")))
     if error.get("type") != "ModuleNotFoundError" or found is None:

@@ -15,10 +15,7 @@ from ec_jupyter.nodes.agents import Home, NodeAgent
 def check(spec: Node) -> None:
     """Refuse a node that cannot be as it was declared; nothing is connected for it.
 
-    Raises
-    ------
-    DeclarationError
-        It has no kind that is installed, or its kind does not take such a record.
+    Raises DeclarationError: it has no kind that is installed, or its kind does not take such a record.
     """
     kinds.kind(spec.kind).check(spec)
 

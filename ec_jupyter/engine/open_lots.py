@@ -37,27 +37,13 @@ class Writer(Protocol):
 
 
 class OpenLots:
-    """The lots of a flow whose requests have no rows of their own.
+    """The lots of a flow whose requests have no rows of their own."""
 
-    Parameters
-    ----------
-    journal : Writer
-        What is to be written.
-    store : Rows
-        The flow's database.
-
-    Attributes
-    ----------
-    new : list of JobLot
-        Those that are not on disk: what ends before the next commit is never written as open.
-    members : callable
-        Requests of a lot that are open.
-    """
-
-    members: Callable[[JobLot], list[int]]
+    members: Callable[[JobLot], list[int]]  # requests of a lot that are open
 
     def __init__(self, journal: Writer, store: Rows) -> None:
         self._journal, self._store = journal, store
+        # those that are not on disk: what ends before the next commit is never written as open
         self.new: list[JobLot] = []
         self._kept: dict[int, JobLot] = {}
 

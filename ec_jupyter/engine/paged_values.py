@@ -23,20 +23,12 @@ _LAST = 'SELECT value FROM emission WHERE request = r.id ORDER BY "index" DESC L
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Results to look through: the requests whose they are, and their pickles.
-
-    Attributes
-    ----------
-    until : int or None
-        The last request of the batch; None where there are no more behind it.
-    large : int
-        How many are left out, for they lie in files.
-    """
+    """Results to look through: the requests whose they are, and their pickles."""
 
     requests: list[int]
     pickles: list[bytes]
-    until: int | None
-    large: int
+    until: int | None  # the last request of the batch; None where there are no more behind it
+    large: int  # how many are left out, for they lie in files
 
 
 def beside(core: Core, header: Header) -> Answer:

@@ -37,21 +37,11 @@ ELEMENTS = 1 << 20  # deliveries of one yield are numbered from here on: yield *
 
 @dataclass(slots=True)
 class Origin:
-    """A request of whose results some are on their way.
+    """A request of whose results some are on their way."""
 
-    Attributes
-    ----------
-    state : str
-        ``"running"`` until it has ended, then how it did; ``"fault"``: it was done, and then failed by a plug.
-    routes : int
-        How many are on their way.
-    stuck : list of Route
-        Of those, the ones whose evaluation has failed.
-    """
-
-    state: str
-    routes: int = 0
-    stuck: list[Route] = field(default_factory=list)
+    state: str  # "running" until it has ended, then how it did; "fault": it was done, and then failed by a plug
+    routes: int = 0  # how many are on their way
+    stuck: list[Route] = field(default_factory=list)  # of those, the ones whose evaluation has failed
 
 
 @dataclass(slots=True)
@@ -75,23 +65,13 @@ class Route:
 
 
 class PlugEvaluation:
-    """Values that wait for a worker to evaluate their plug.
-
-    Attributes
-    ----------
-    pending : list of Route
-        Those that no agent has yet.
-    out : dict of int to Route
-        Those that an agent has, by arrival.
-    origins : dict of int to Origin
-        The requests whose results they are.
-    """
+    """Values that wait for a worker to evaluate their plug."""
 
     def __init__(self, core: Core) -> None:
         self.core = core
-        self.pending: list[Route] = []
-        self.out: dict[int, Route] = {}
-        self.origins: dict[int, Origin] = {}
+        self.pending: list[Route] = []  # those that no agent has yet
+        self.out: dict[int, Route] = {}  # those that an agent has, by arrival
+        self.origins: dict[int, Origin] = {}  # the requests whose results they are
 
     def ask(
         self, source: Source, plug: Plug, stored: StoredValue, at: int | None = None, *, state: str | None = None

@@ -67,28 +67,15 @@ class Seen:
 
 
 class Quarantine:
-    """Counts deaths for the calls that saw them, and says which of these run alone, where and when.
-
-    Parameters
-    ----------
-    store : Rows
-        The flow's, before anything of it is read.
-    suspects : Suspects
-        Sets aside what is charged.
-
-    Attributes
-    ----------
-    calls : dict of int to Seen
-        Unfinished calls that ran when the engine, or an agent, was killed.
-    refused : dict of int to str
-        What is no request and is given up, and why: looks, and values that are made anew.
-    """
+    """Counts deaths for the calls that saw them, and says which of these run alone, where and when."""
 
     def __init__(self, store: Rows, suspects: Suspects) -> None:
-        self._store = store
+        self._store = store  # the flow's, before anything of it is read
         meta = store.meta
         killed = {key.removeprefix(_KILLED): text for key, text in meta.items() if key.startswith(_KILLED)}
+        # unfinished calls that ran when the engine, or an agent, was killed
         self.calls = {int(key): Seen(**json.loads(text)) for key, text in killed.items()}
+        # what is no request and is given up, and why: looks, and values that are made anew
         self.refused: dict[int, str] = {}
         self._alone: dict[str, tuple[int, float]] = {}
         self._turns: dict[str, list[int]] = {}

@@ -15,13 +15,7 @@ from ec_jupyter.engine.suspects import REQUEST
 
 
 class Questions:
-    """The open questions of a flow that may wait only so long, `timeout=` of their socket, and its sleeps.
-
-    Parameters
-    ----------
-    core : Core
-        The flow.
-    """
+    """The open questions of a flow that may wait only so long, `timeout=` of their socket, and its sleeps."""
 
     def __init__(self, core: Core) -> None:
         self._core, self._topology = core, core.topology

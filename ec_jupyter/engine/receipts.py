@@ -28,33 +28,17 @@ Facts = dict[str, Any]
 
 
 class Receipt:
-    """What an edit does to what is under way.
-
-    Parameters
-    ----------
-    core : Core
-        The flow as it is before the edit.
-    new : Topology
-        The wiring that the edit makes.
-    touched : list of Touched
-        What it changes.
-    nodes : Fleet
-        Where calls run.
-
-    Attributes
-    ----------
-    facts : dict
-        ``to``: results that are there already, or come from calls under way, by the socket that they go to;
-        ``nowhere``: calls under way, by the socket whose results no plug takes any more; ``moved``: calls that have not
-        begun, by the socket that has another processor; ``stays``: those of it that run, and end where they are;
-        ``unplaced``: those that its new processor has no CPU for at present; ``parked``: requests and values by the
-        socket that is gone; ``held_back``: queued requests by the socket whose task asks for more; ``stranded``:
-        waiting values and calls, by the socket, that nothing completes any more; ``lost``.
-    """
+    """What an edit does to what is under way. `new`: the wiring that the edit makes."""
 
     def __init__(self, core: Core, new: Topology, touched: list[Touched], nodes: Fleet) -> None:
         self._core, self._old, self._new, self._nodes = core, core.topology, new, nodes
         self._ways: dict[tuple[int, str], bool] = {}
+        # `to`: results that are there already, or come from calls under way, by the socket that they go to; `nowhere`:
+        # calls under way, by the socket whose results no plug takes any more; `moved`: calls that have not begun, by
+        # the socket that has another processor; `stays`: those of it that run, and end where they are; `unplaced`:
+        # those that its new processor has no CPU for at present; `parked`: requests and values by the socket that is
+        # gone; `held_back`: queued requests by the socket whose task asks for more; `stranded`: waiting values and
+        # calls, by the socket, that nothing completes any more; `lost`
         self.facts: Facts = {"to": {}, "nowhere": {}, "moved": {}, "stays": {}, "unplaced": {}}
         self.facts |= {"parked": {}, "held_back": {}, "stranded": {}, "lost": 0}
         plugs = [(before, after) for kind, _, before, after in touched if kind == "plug"]

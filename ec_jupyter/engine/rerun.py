@@ -26,10 +26,7 @@ Row = tuple[int, int, int, int, str, str]
 def chosen(core: Core, header: Header, states: Iterable[str]) -> list[Row]:
     """The requests that a frame names (by ``ids``, ``run``, ``socket`` or ``all``) and that are in one of `states`.
 
-    Raises
-    ------
-    RequestNotFoundError, SocketNotFoundError
-        It names what is not there.
+    Raises RequestNotFoundError, SocketNotFoundError: it names what is not there.
     """
     core.journal.commit()
     wanted = list(states)
@@ -185,12 +182,7 @@ def retry(core: Core, header: Header) -> list[int]:
 def supply(core: Core, header: Header, values: dict[str, Value]) -> None:
     """Bring values by hand to a join that waits for them.
 
-    Raises
-    ------
-    ArgumentsError
-        The task has no such argument.
-    RequestNotFoundError
-        Nothing waits for them there.
+    Raises ArgumentsError: the task has no such argument; RequestNotFoundError: nothing waits for them there.
     """
     socket = _socket(core, header["socket"])
     task = core.topology.task(socket)
@@ -283,12 +275,7 @@ def discard(core: Core, arrivals: list[int], request: int | None) -> None:
 def discard_missing(core: Core, header: Header) -> None:
     """Leave one element out of the list that lacks it; or, where none is named, give up the whole list.
 
-    Raises
-    ------
-    RequestNotFoundError
-        No such list lacks it.
-    ArgumentsError
-        The element is on its way.
+    Raises RequestNotFoundError: no such list lacks it; ArgumentsError: the element is on its way.
     """
     core.journal.commit()
     socket, name, at = _socket(core, header["socket"]), header["argument"], tuple(header.get("element") or ())

@@ -42,26 +42,18 @@ def _front(parts: int) -> struct.Struct:
 
 
 class Facts(NamedTuple):
-    """What a submit of one call has led to, but for its bytes.
+    """What a submit of one call has led to, but for its bytes."""
 
-    Attributes
-    ----------
-    n, request : int
-        The submit, and the request that it became.
-    slot, pid : int
-        Which slot and process ran it.
-    created, ended : float
-        Wall clock at which it was taken in, and was done.
-    started, seconds : float
-        When it began to run, and for how long it did.
-    """
-
+    # n, request: the submit, and the request that it became
     n: int
     request: int
+    # slot, pid: which slot and process ran it
     slot: int
     pid: int
+    # created, ended: wall clock at which it was taken in, and was done
     created: float
     ended: float
+    # started, seconds: when it began to run, and for how long it did
     started: float
     seconds: float
 
@@ -78,13 +70,7 @@ def record_of(facts: Sequence[float], head: bytes, kind: str, values: Sequence[b
 
 
 def _read(record: bytes) -> tuple[str, Facts, JobLot, Block]:
-    """Whose submit it was, and its request and result.
-
-    Raises
-    ------
-    FrameError
-        It is none.
-    """
+    """Whose submit it was, and its request and result. Raises FrameError: it is none."""
     try:
         *found, n = _FACTS.unpack_from(record)
         facts, at = Facts(*found), _FACTS.size + 4 * n
@@ -101,18 +87,7 @@ def _read(record: bytes) -> tuple[str, Facts, JobLot, Block]:
 
 
 class ResultLog:
-    """The result log of an engine.
-
-    Parameters
-    ----------
-    folder : Path
-        The flow's folder.
-
-    Attributes
-    ----------
-    size : int
-        Bytes of records in it.
-    """
+    """The result log of an engine. `size`: bytes of records in it."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / NAME

@@ -29,34 +29,18 @@ LINES = 2_000
 
 @dataclass(frozen=True)
 class Limits:
-    """What stays of a flow's ended runs.
+    """What stays of a flow's ended runs."""
 
-    Attributes
-    ----------
-    seconds : float or None
-        Those that are younger.
-    runs : int or None
-        The newest.
-    bytes : int or None
-        As many as the flow's database and values have room for.
-    """
-
-    seconds: float | None = None
-    runs: int | None = None
-    bytes: int | None = None
+    seconds: float | None = None  # those that are younger
+    runs: int | None = None  # the newest
+    bytes: int | None = None  # as many as the flow's database and values have room for
 
     def __bool__(self) -> bool:
         return (self.seconds, self.runs, self.bytes) != (None, None, None)
 
 
 class Retention:
-    """What one flow is to keep.
-
-    Parameters
-    ----------
-    core : Core
-        The flow.
-    """
+    """What one flow is to keep."""
 
     def __init__(self, core: Core) -> None:
         self._core = core

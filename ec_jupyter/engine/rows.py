@@ -60,28 +60,14 @@ OF_PARTY = "coalesce(run.party, r.run)"
 
 
 class Rows:
-    """Named statements over the database of a flow, wherever that lies.
+    """Named statements over the database of a flow, wherever that lies."""
 
-    Parameters
-    ----------
-    folder : Path
-        The flow's folder, where its value files are.
-
-    Attributes
-    ----------
-    connection : sqlite3.Connection
-        The one connection.
-    before_reading : callable
-        Gives each request that has ended a row, and those that are queued too, if that is said.
-    meta : dict of str to str
-        What the flow knows of itself.
-    """
-
-    connection: sqlite3.Connection
-    meta: dict[str, str]
+    connection: sqlite3.Connection  # the one connection
+    meta: dict[str, str]  # what the flow knows of itself
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder = folder  # the flow's folder, where its value files are
+        # gives each request that has ended a row, and those that are queued too, if that is said
         self.before_reading: Callable[[bool], None] = lambda queued: None
 
     @property
@@ -117,13 +103,7 @@ class Rows:
         return self.db if name in OF_REQUESTS else self.ended if name in OF_ENDED else self.connection
 
     def blob(self, sha256: str) -> bytes:
-        """The bytes of a task or condition.
-
-        Raises
-        ------
-        LookupError
-            There is no such blob.
-        """
+        """The bytes of a task or condition. Raises LookupError: there is no such blob."""
         row = self.one("get_blob", (sha256,))
         if row is None:
             raise LookupError(f"no blob {sha256[:12]} in the flow")

@@ -85,10 +85,7 @@ class Rpc:
     def serve(self, client: Connection, header: Header, buffers: Buffers) -> None:
         """Do what a frame asks for, and reply after the commit.
 
-        Raises
-        ------
-        EcError
-            It cannot be done; nothing was changed.
+        Raises EcError: it cannot be done; nothing was changed.
         """
         kind = header["k"]
         action = _ACTIONS.get(kind)
@@ -202,12 +199,7 @@ class Rpc:
     def submit(self, client: Submitter, item: Lot | Single, ids: Sequence[int] | None = None) -> None:
         """Take in what a client has logged: it is accepted already; if it cannot be, that is the answer for good.
 
-        A lot may have got its numbers before.
-
-        Raises
-        ------
-        EcError
-            It cannot be.
+        A lot may have got its numbers before. Raises EcError: it cannot be.
         """
         self.loop.lone.interrupt()
         if self.core.topology.limited:

@@ -42,26 +42,13 @@ _SHARED = Path("/dev/shm")
 class Runtime:
     """The folder of this process, which ends with `close`.
 
-    Parameters
-    ----------
-    flow : Path or None
-        Folder of the flow that this is the engine of.
-
-    Raises
-    ------
-    StoreError
-        None can be made.
-
-    Attributes
-    ----------
-    folder : Path
-        Where it is, with a short path.
+    `flow`: folder of the flow that this is the engine of. Raises StoreError: none can be made.
     """
 
     def __init__(self, flow: Path | None = None) -> None:
         above = runtime_folder()
         with _gate(above, fcntl.LOCK_SH):
-            self.folder = Path(tempfile.mkdtemp(prefix="e-", dir=above))
+            self.folder = Path(tempfile.mkdtemp(prefix="e-", dir=above))  # where it is, with a short path
             self._fd = os.open(self.folder / OWNER, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._fd, fcntl.LOCK_EX)
         os.write(self._fd, json.dumps({**_process(os.getpid()), "flow": str(flow or "")}).encode())
@@ -195,10 +182,7 @@ def _link(path: str) -> str:
 def _gate(folder: Path, how: int, *, wait: bool = True) -> Iterator[None]:
     """Hold the lock of a runtime folder; if `wait`, for so long at most, and then go on without it.
 
-    Raises
-    ------
-    BlockingIOError
-        Another process holds it.
+    Raises BlockingIOError: another process holds it.
     """
     fd = os.open(folder / GATE, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:

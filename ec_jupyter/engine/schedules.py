@@ -21,15 +21,7 @@ NEXT = "next:"
 
 
 class Schedules:
-    """The schedules of a flow.
-
-    Parameters
-    ----------
-    core : Core
-        The flow.
-    full : callable
-        Why a socket takes no further call; None where it takes one.
-    """
+    """The schedules of a flow. `full`: why a socket takes no further call; None where it takes one."""
 
     def __init__(self, core: Core, full: Callable[[int], str | None] = lambda socket: None) -> None:
         self._core, self._full = core, full

@@ -12,10 +12,7 @@ from ec_jupyter.flow.tag import from_text
 def settle(core: Core) -> None:
     """Decide them; that reads the disk, so it writes first.
 
-    Raises
-    ------
-    sqlite3.OperationalError
-        The disk takes nothing; another time.
+    Raises sqlite3.OperationalError: the disk takes nothing; another time.
     """
     touched, core.touched = core.touched, set()
     while touched := touched.intersection(core.joins.undecided):

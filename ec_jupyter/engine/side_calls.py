@@ -49,16 +49,10 @@ class _SideCall:
 
 
 class SideCalls:
-    """The side calls under way, by number.
-
-    Attributes
-    ----------
-    refused : dict of int to str
-        Those that are not tried again, and why.
-    """
+    """The side calls under way, by number."""
 
     def __init__(self) -> None:
-        self.refused: dict[int, str] = {}
+        self.refused: dict[int, str] = {}  # those that are not tried again, and why
         self._out: dict[int, _SideCall] = {}
         self._deaths: Counter[int] = Counter()
         self._attempts = count(1).__next__

@@ -44,15 +44,6 @@ class StaleFilter:
 
     A call is on one node at a time. What is said of one that is elsewhere by now, or has ended, came late and
     changes nothing.
-
-    Parameters
-    ----------
-    nodes : Nodes
-        The fleet that the node belongs to.
-    engine : EngineListener
-        Takes what still counts.
-    name : str
-        The node's name.
     """
 
     def __init__(self, nodes: Nodes, engine: EngineListener, name: str) -> None:

@@ -23,26 +23,7 @@ from ec_jupyter.wire import Call
 class Starts:
     """Gives nodes the calls that may start.
 
-    Parameters
-    ----------
-    core : Core
-        The flow.
-    members : mapping of str to Member
-        Its nodes.
-    locator : ValueLocator
-        Where values are.
-    quarantine : Quarantine
-        Which calls have to run alone.
-    clock : Clock
-        The loop.
-    bounds : Bounds
-        How many calls of each socket may start.
-    cache : Cache
-        Results that need not be made anew.
-    spots : callable
-        The nodes that take calls of a processor.
-    lent : callable
-        CPUs that each node lends.
+    `spots`: the nodes that take calls of a processor. `lent`: CPUs that each node lends.
     """
 
     def __init__(  # noqa: PLR0913 - what it asks, by name

@@ -36,15 +36,7 @@ Who = tuple[str, int]
 
 
 class Statistics:
-    """The last hour of a flow.
-
-    Parameters
-    ----------
-    core : Core
-        The flow.
-    fleet : Fleet
-        Its nodes.
-    """
+    """The last hour of a flow."""
 
     def __init__(self, core: Core, fleet: Fleet) -> None:
         self._core, self._fleet = core, fleet

@@ -37,19 +37,9 @@ _NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "lustre"
 class Store(Rows):
     """The database of one flow, owned by this process alone.
 
-    Parameters
-    ----------
-    folder : Path
-        The flow's folder; made, private to the user, if it is not there.
-    durability : str
-        ``"process"`` survives the death of any process, ``"power"`` also a power cut.
-
-    Raises
-    ------
-    StoreLockedError
-        Another engine owns the flow; names its process and host.
-    StoreReadOnlyError, StoreFullError, StoreDamagedError, StoreError
-        The folder or database cannot be used; nothing in it was changed.
+    `folder`: the flow's folder; made, private to the user, if it is not there. Raises StoreLockedError: another engine
+    owns the flow; names its process and host; StoreReadOnlyError, StoreFullError, StoreDamagedError, StoreError: the
+    folder or database cannot be used; nothing in it was changed.
     """
 
     def __init__(self, folder: Path, durability: str = "process") -> None:
@@ -59,7 +49,7 @@ class Store(Rows):
         make_folder(folder)
         self.hold = Hold(folder)
         self._network = network = networked(folder)
-        self._durability = durability
+        self._durability = durability  # "process" survives the death of any process, "power" also a power cut
         self._rewriter = None if network else Rewriter(self.path)
         try:
             self._look(network)
@@ -117,10 +107,7 @@ class Store(Rows):
     def mend(self) -> None:
         """Make the log and the memory beside the database anew, one of which somebody has removed or replaced.
 
-        Raises
-        ------
-        sqlite3.Error
-            What the lost log held cannot be written into the database, or that not opened again.
+        Raises sqlite3.Error: what the lost log held cannot be written into the database, or that not opened again.
         """
         self._let_go()
         # this connection still has them open
@@ -192,10 +179,7 @@ class Store(Rows):
     def shrink(self, *, alone: bool) -> bool:
         """Give some of what is free in the database back to the disk, in milliseconds; whether there is more.
 
-        Parameters
-        ----------
-        alone : bool
-            Nobody is there to wait: a large older database may be written anew, which the next write ends.
+        `alone`: nobody is there to wait: a large older database may be written anew, which the next write ends.
         """
         free, pages, size, kind = (
             self.connection.execute(f"PRAGMA {word}").fetchone()[0]
@@ -295,10 +279,8 @@ class _Closed:
 def refuse_emptied(folder: Path) -> None:
     """Let nobody open a database that lost its content: SQLite would remove the log beside it, which may hold all.
 
-    Raises
-    ------
-    StoreDamagedError
-        The database is missing or empty, and was not; nothing was changed, and a copy of its log is kept.
+    Raises StoreDamagedError: the database is missing or empty, and was not; nothing was changed, and a copy of its log
+    is kept.
     """
     database = folder / "flow.db"
     if size_of(database):
@@ -324,12 +306,8 @@ def refuse_emptied(folder: Path) -> None:
 def make_folder(folder: Path, *, trust: bool = False) -> None:
     """Make the flow's folder, private and ignored by git; `trust` lets it run if it came from elsewhere.
 
-    Raises
-    ------
-    StoreReadOnlyError, StoreFullError, StoreError
-        It cannot be made or written.
-    UntrustedFlowError
-        It was made elsewhere or belongs to somebody else; nothing in it was changed.
+    Raises StoreReadOnlyError, StoreFullError, StoreError: it cannot be made or written; UntrustedFlowError: it was made
+    elsewhere or belongs to somebody else; nothing in it was changed.
     """
     try:
         if folder.parent.name == FLOWS:

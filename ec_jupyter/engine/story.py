@@ -132,10 +132,7 @@ def run_state(core: Core, party: int, states: Mapping[str, int]) -> dict[str, An
 def way(core: Core, header: Header, running: dict[int, float]) -> Answer:
     """The way of a run through the wiring: states of its requests by socket, values by plug, and what waits where.
 
-    Raises
-    ------
-    RequestNotFoundError
-        There is no such request.
+    Raises RequestNotFoundError: there is no such request.
     """
     party = party_of(core, header["id"])
     if party is None:

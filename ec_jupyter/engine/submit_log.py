@@ -37,15 +37,9 @@ class Submitter(Asker, Protocol):
 
 
 class Connection(Submitter, Protocol):
-    """A client that is connected.
+    """A client that is connected."""
 
-    Attributes
-    ----------
-    served : int
-        Frames of it that were handled since it told of its log.
-    """
-
-    served: int
+    served: int  # frames of it that were handled since it told of its log
 
     @property
     def free(self) -> bool:
@@ -89,14 +83,7 @@ class Absent:
 class LiveLog:
     """The log of a client that is connected.
 
-    Parameters
-    ----------
-    folder : Path
-        Where the logs are.
-    client : Connection
-        Whose it is.
-    mapped : bool
-        What the client writes is seen without being told; else it rings.
+    `mapped`: what the client writes is seen without being told; else it rings.
     """
 
     def __init__(self, folder: Path, client: Connection, *, mapped: bool) -> None:
@@ -177,25 +164,12 @@ class LiveLog:
 
 
 class SubmitLogs:
-    """The clients' logs of one flow.
-
-    Parameters
-    ----------
-    core : Core
-        The flow.
-    clock : Clock
-        The loop.
-
-    Attributes
-    ----------
-    last : dict of str to int
-        The last submit taken from each client.
-    """
+    """The clients' logs of one flow."""
 
     def __init__(self, core: Core, clock: Clock) -> None:
         self._core, self._clock = core, clock
         self.folder = submit_log_folder(core.store.folder)
-        self.last: dict[str, int] = dict(core.store.rows("all_clients"))
+        self.last: dict[str, int] = dict(core.store.rows("all_clients"))  # the last submit taken from each client
         self._left: set[str] = set()
         self._live: dict[str, LiveLog] = {}
 
@@ -205,13 +179,7 @@ class SubmitLogs:
 
     # -- of those who are connected ------------------------------------------------
     def attach(self, client: Connection, header: Header, submit: Submit) -> None:
-        """Read the log of a client that has connected, now and as it grows.
-
-        Raises
-        ------
-        FrameError
-            It has none.
-        """
+        """Read the log of a client that has connected, now and as it grows. Raises FrameError: it has none."""
         self._detach(client.id)
         try:
             live = self._live[client.id] = LiveLog(self.folder, client, mapped=header["mapped"])
@@ -301,16 +269,8 @@ class SubmitLogs:
     def rest(self, *, busy: bool) -> bool:
         """Have a tick where there is more to take, or is about to be; be rung where there is not.
 
-        Parameters
-        ----------
-        busy : bool
-            The next tick is a moment away, and whoever rings before that would disturb both.
-
-        Returns
-        -------
-        bool
-            A client was just told to ring: who wrote at that moment may not have seen it, so `news` is to be looked
-            at once more.
+        `busy`: the next tick is a moment away, and whoever rings before that would disturb both. Returns bool: a client
+        was just told to ring: who wrote at that moment may not have seen it, so `news` is to be looked at once more.
         """
         asked, going = False, self._clock.stalled is None
         for live in self._live.values():

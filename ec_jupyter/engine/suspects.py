@@ -35,25 +35,18 @@ def unit_of(kind: int, key: int | str) -> str:
 
 
 class Suspects:
-    """What is named, how many engines each has ended, and what was set aside for that.
-
-    Attributes
-    ----------
-    aside : dict of str to str
-        What is set aside (``"request 5"``), and why.
-    careful : bool
-        An engine has ended and nothing was named: from now on more is.
-    """
+    """What is named, how many engines each has ended, and what was set aside for that."""
 
     def __init__(self, store: Rows) -> None:
         self._store = store
         self._map = store.board("engine.handling", _SIZE)
         meta = store.meta
+        # what is set aside ("request 5"), and why
         self.aside = {key.removeprefix(_ASIDE): why for key, why in meta.items() if key.startswith(_ASIDE)}
         self._deaths = {key.removeprefix(_DEATHS): int(n) for key, n in meta.items() if key.startswith(_DEATHS)}
         self._well: set[str] = set()
         kind, _ = self.named
-        self.careful = kind == SOMETHING
+        self.careful = kind == SOMETHING  # an engine has ended and nothing was named: from now on more is
         if kind not in (NOTHING, SOMETHING):
             self._charge()
         self.end()

@@ -37,17 +37,7 @@ Facts = dict[str, Any]
 def check(folder: Folder, path: Path) -> None:
     """See whether a flow may run here.
 
-    Parameters
-    ----------
-    folder : Folder
-        The flow's folder.
-    path : Path
-        Where it is.
-
-    Raises
-    ------
-    UntrustedFlowError
-        The person has not said so; the text says what would run.
+    Raises UntrustedFlowError: the person has not said so; the text says what would run.
     """
     signed = _signed(folder)
     if signed is not None and _same(signed, _facts(folder, path)):
@@ -60,13 +50,7 @@ def check(folder: Folder, path: Path) -> None:
 
 
 def trusted(path: Path) -> None:
-    """As `check`, for a flow that is only looked at.
-
-    Raises
-    ------
-    UntrustedFlowError
-        It may not run.
-    """
+    """As `check`, for a flow that is only looked at. Raises UntrustedFlowError: it may not run."""
     try:
         with Folder(path) as folder:
             check(folder, path)
@@ -176,10 +160,7 @@ def _filled(folder: Folder, name: str) -> bool:
 def check_links(path: Path) -> None:
     """See that no link on the way to a flow was laid by somebody else.
 
-    Raises
-    ------
-    UntrustedFlowError
-        The flow's folder, or the one beside the notebook that holds it, is another user's link.
+    Raises UntrustedFlowError: the flow's folder, or the one beside the notebook that holds it, is another user's link.
     """
     for place in (path, path.parent) if path.parent.name == FLOWS else (path,):
         if place.is_symlink() and (owner := os.lstat(place).st_uid) not in (0, os.getuid()):

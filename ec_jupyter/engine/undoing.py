@@ -19,13 +19,7 @@ FINAL = {
 
 
 class Undoing:
-    """What was done last that no undo takes back, by whichever client; an edit after it makes undo an undo again.
-
-    Parameters
-    ----------
-    core : Core
-        The flow.
-    """
+    """What was done last that no undo takes back, by whichever client; an edit after it makes undo an undo again."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
@@ -40,10 +34,7 @@ class Undoing:
     def check(self, header: Header, client: str) -> None:
         """Refuse an undo whose person has not been told.
 
-        Raises
-        ------
-        RevisionError
-            The last thing done cannot be undone; the next undo takes back the edit before.
+        Raises RevisionError: the last thing done cannot be undone; the next undo takes back the edit before.
         """
         kept = self._core.store.meta.get("final")
         if not kept or client in self._told:

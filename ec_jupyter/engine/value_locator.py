@@ -32,21 +32,7 @@ log = logging.getLogger(__name__)
 class ValueLocator:
     """Knows which value files are not in the flow's folder, and fetches or recomputes them.
 
-    Parameters
-    ----------
-    core : Core
-        The flow.
-    members : mapping of str to Member
-        Its nodes, which have them.
-    spots : callable
-        The nodes that take calls of a processor.
-    clock : Clock
-        The loop.
-
-    Attributes
-    ----------
-    files : set of str
-        Names of value files that are not in the flow's folder.
+    `members`: its nodes, which have them. `spots`: the nodes that take calls of a processor.
     """
 
     def __init__(
@@ -56,7 +42,7 @@ class ValueLocator:
         spots: Callable[[Processor], list[Spot]],
         clock: Clock,
     ) -> None:
-        self.files: set[str] = set()
+        self.files: set[str] = set()  # names of value files that are not in the flow's folder
         self._core, self._members, self._spots, self._clock = core, members, spots, clock
         self._folder = core.values.folder
         self._coming: dict[str, asyncio.Task[None]] = {}
@@ -172,13 +158,7 @@ class ValueLocator:
         then(error)
 
     async def home(self, name: str) -> None:
-        """Fetch a file, unless it is here.
-
-        Raises
-        ------
-        EcError
-            It is lost, and cannot be made anew.
-        """
+        """Fetch a file, unless it is here. Raises EcError: it is lost, and cannot be made anew."""
         if name not in self.files:
             return
         if name not in self._coming:

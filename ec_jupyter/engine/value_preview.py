@@ -62,22 +62,7 @@ class _Asked:
 
 
 class ValuePreview:
-    """Makes previews.
-
-    Parameters
-    ----------
-    core : Core
-        Where the values are.
-    locator : ValueLocator
-        Gets those that are not here.
-    folder, runtime, workdir : Path
-        As for the flow's own agent.
-
-    Attributes
-    ----------
-    newest : Newest
-        The newest result of each socket that a picture shows.
-    """
+    """Makes previews."""
 
     def __init__(self, core: Core, locator: ValueLocator, folder: Path, runtime: Path, workdir: Path) -> None:
         self._core, self._locator = core, locator
@@ -89,7 +74,7 @@ class ValuePreview:
         self._asked: dict[int, _Asked] = {}
         self._under_way: dict[tuple[int, ...], _Asked] = {}
         self._kept = Kept()
-        self.newest = Newest(core)
+        self.newest = Newest(core)  # the newest result of each socket that a picture shows
         self._trouble = ""
 
     async def start(self) -> None:
@@ -109,14 +94,8 @@ class ValuePreview:
     def ask(self, client: Asker, header: Header) -> None:
         """Let a worker make a preview; the answer follows.
 
-        One for a picture (``rich``) is made once for a value, however many ask for it, and kept for a while.
-
-        Raises
-        ------
-        RequestNotFoundError
-            There is no such value.
-        SocketNotFoundError
-            There is no such socket.
+        One for a picture (``rich``) is made once for a value, however many ask for it, and kept for a while. Raises
+        RequestNotFoundError: there is no such value; SocketNotFoundError: there is no such socket.
         """
         if header.get("find") is not None:
             self._find(client, header)

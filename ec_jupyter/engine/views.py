@@ -23,21 +23,7 @@ Answer = tuple[dict[str, Any], list[bytes]]
 
 
 class Views:
-    """Answers questions.
-
-    Parameters
-    ----------
-    core : Core
-        The flow.
-    fleet : Fleet
-        Its nodes.
-    counts : Counts
-        Its numbers.
-    statistics : Statistics
-        What they have done in the last hour.
-    schedules : Schedules
-        Its schedules.
-    """
+    """Answers questions."""
 
     def __init__(
         self, core: Core, fleet: Fleet, counts: Counts, statistics: Statistics, schedules: Schedules
@@ -46,13 +32,7 @@ class Views:
         self._schedules = schedules
 
     def find(self, what: str) -> Callable[[Header], Answer]:
-        """Who answers a kind of question.
-
-        Raises
-        ------
-        FrameError
-            There is no such kind.
-        """
+        """Who answers a kind of question. Raises FrameError: there is no such kind."""
         if what in _OF_CORE:
             return partial(_OF_CORE[what], self._core)
         if what in _OF_RUNNING:

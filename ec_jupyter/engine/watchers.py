@@ -38,13 +38,7 @@ class _Every(Container[int]):
 
 
 class Watchers:
-    """The clients that wait for requests.
-
-    Parameters
-    ----------
-    core : Core
-        The flow.
-    """
+    """The clients that wait for requests."""
 
     def __init__(self, core: Core) -> None:
         self._core = core

@@ -17,16 +17,7 @@ STUCK_SECONDS = 0.1
 class WorkStealing:
     """Recalls queued calls for idle nodes.
 
-    Parameters
-    ----------
-    core : Core
-        The flow.
-    members : mapping of str to Member
-        Its nodes.
-    spots : callable
-        The nodes that take calls of a processor.
-    recall : callable
-        Asks for calls back that have not started.
+    `spots`: the nodes that take calls of a processor. `recall`: asks for calls back that have not started.
     """
 
     def __init__(

@@ -26,62 +26,38 @@ class Slot(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Arrival:
-    """One value, or one tombstone, that came to one argument.
-
-    Attributes
-    ----------
-    id : int
-        Identity.
-    socket, argument : int, str
-        Where it came to.
-    party, run, tag : int, int, Tag
-        Where it comes from: party, run, and place in the run's splits.
-    kind : str
-        ``"value"``; ``"tombstone"``: no value will come; ``"empty"``: a tombstone of a split without elements.
-    value : object
-        What came; opaque here.
-    source, index, plug : int or None, int, int or None
-        The request, which of its yields (-1 for a tombstone), and the plug it came by; None when supplied by hand.
-    lag : int
-        Of a tombstone: how many levels its tag is short of the calls it is for.
-    gathers : bool
-        It is for a list that a plug gathers: one element of it, or, where nothing was split, the only one.
-    silent : bool
-        Of a tombstone: what it skips leaves no request.
-    state : str
-        ``"waiting"``, ``"shared"`` (used, and may be again by other elements), ``"used"``,
-        ``"decided"`` (a tombstone that took effect), ``"dropped"`` (its join was skipped, or a value made a
-        tombstone void), ``"held"`` (used, and may be again by any later call), ``"superseded"``, ``"discarded"``,
-        ``"left"`` (discarded with its run), ``"routing"`` (a worker has yet to evaluate its plug).
-    request : int or None
-        The call that took it.
-    late : bool
-        From a request that had failed for good and was retried since, or from a call that such a result led to.
-    key : object
-        Of a value for a join by key: its key.
-    late_of, rescue_of : frozenset of int
-        The failed requests whose late success it came of, and those whose failure; not stored, because they follow
-        from plugs and sources.
-    """
+    """One value, or one tombstone, that came to one argument."""
 
     id: int
+    # socket, argument: where it came to
     socket: int
     argument: str
+    # party, run, tag: where it comes from: party, run, and place in the run's splits
     party: int
     run: int
     tag: Tag
-    kind: str
-    value: object = None
+    kind: str  # "value"; "tombstone": no value will come; "empty": a tombstone of a split without elements
+    value: object = None  # what came; opaque here
+    # source, index, plug: the request, which of its yields (-1 for a tombstone), and the plug it came by; None when
+    # supplied by hand
     source: int | None = None
     index: int = 0
     plug: int | None = None
-    lag: int = 0
+    lag: int = 0  # of a tombstone: how many levels its tag is short of the calls it is for
+    # it is for a list that a plug gathers: one element of it, or, where nothing was split, the only one
     gathers: bool = False
-    silent: bool = False
+    silent: bool = False  # of a tombstone: what it skips leaves no request
+    # "waiting", "shared" (used, and may be again by other elements), "used", "decided" (a tombstone that took effect),
+    # "dropped" (its join was skipped, or a value made a tombstone void), "held" (used, and may be again by any later
+    # call), "superseded", "discarded", "left" (discarded with its run), "routing" (a worker has yet to evaluate its
+    # plug)
     state: str = "waiting"
-    request: int | None = None
+    request: int | None = None  # the call that took it
+    # from a request that had failed for good and was retried since, or from a call that such a result led to
     late: bool = False
-    key: object = None
+    key: object = None  # of a value for a join by key: its key
+    # late_of, rescue_of: the failed requests whose late success it came of, and those whose failure; not stored,
+    # because they follow from plugs and sources
     late_of: frozenset[int] = NOBODY
     rescue_of: frozenset[int] = NOBODY
 

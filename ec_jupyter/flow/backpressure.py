@@ -15,25 +15,15 @@ from ec_jupyter.flow.topology import Topology
 
 @dataclass(slots=True)
 class Load:
-    """What a socket has at present.
+    """What a socket has at present."""
 
-    Attributes
-    ----------
-    queued, running : int
-        Calls that wait to start, and calls that have.
-    goes : bool
-        Those that are queued start once there is room for them, or when their time has come: it is not paused, say.
-    arrived : mapping of str to int
-        Values that wait for company, by argument.
-    head : int
-        The queued call that was accepted first.
-    """
-
+    # queued, running: calls that wait to start, and calls that have
     queued: int = 0
     running: int = 0
+    # those that are queued start once there is room for them, or when their time has come: it is not paused, say
     goes: bool = True
-    arrived: Mapping[str, int] = field(default_factory=dict)
-    head: int = 0
+    arrived: Mapping[str, int] = field(default_factory=dict)  # values that wait for company, by argument
+    head: int = 0  # the queued call that was accepted first
 
     @property
     def holds(self) -> int:

@@ -20,24 +20,13 @@ SHARED = "shared"
 
 @dataclass(frozen=True)
 class Cached:
-    """What is kept of one socket's results.
+    """What is kept of one socket's results."""
 
-    Attributes
-    ----------
-    code : str
-        What results share that may stand for each other: of one task, with what it captured, in one environment.
-    shared : bool
-        Other flows find them.
-    seconds : float or None
-        How old a result may be.
-    bytes : int or None
-        How much is kept; what was used longest ago goes first.
-    """
-
+    # what results share that may stand for each other: of one task, with what it captured, in one environment
     code: str
-    shared: bool = False
-    seconds: float | None = None
-    bytes: int | None = None
+    shared: bool = False  # other flows find them
+    seconds: float | None = None  # how old a result may be
+    bytes: int | None = None  # how much is kept; what was used longest ago goes first
 
 
 def cached(socket: Socket, task: Task, nodes: Iterable[Node]) -> Cached | None:

@@ -18,43 +18,23 @@ SocketSlot = tuple[int, Slot]
 
 
 class Calls:
-    """Makes the calls that arrivals complete, and sends tombstones for those that will never be.
-
-    Parameters
-    ----------
-    topology : Topology
-        The wiring in force.
-    parties : Parties
-        Whose joins they are.
-    new_request, new_arrival : callable
-        Give the next identity of each kind.
-
-    Attributes
-    ----------
-    out : Decisions
-        What was decided and not yet drained.
-    undelivered : deque of Arrival
-        Tombstones on their way: a chain of skips of any length is a queue, not a recursion.
-    undecided : dict of int to set of SocketSlot
-        By party, the slots to decide once it is known what can still come.
-    held : dict of int to dict of str to Arrival
-        Per socket and held argument, the value for the calls to come.
-    state_changes : int
-        How many times an arrival got a new state.
-    """
+    """Makes the calls that arrivals complete, and sends tombstones for those that will never be."""
 
     def __init__(
         self, topology: Topology, parties: Parties, new_request: Callable[[], int], new_arrival: Callable[[], int]
     ) -> None:
         self.topology = topology
-        self.parties = parties
+        self.parties = parties  # whose joins they are
+        # new_request, new_arrival: give the next identity of each kind
         self.new_request = new_request
         self.new_arrival = new_arrival
-        self.out = Decisions()
+        self.out = Decisions()  # what was decided and not yet drained
+        # tombstones on their way: a chain of skips of any length is a queue, not a recursion
         self.undelivered: deque[Arrival] = deque()
+        # by party, the slots to decide once it is known what can still come
         self.undecided: dict[int, set[SocketSlot]] = {}
-        self.held: dict[int, dict[str, Arrival]] = {}
-        self.state_changes = 0
+        self.held: dict[int, dict[str, Arrival]] = {}  # per socket and held argument, the value for the calls to come
+        self.state_changes = 0  # how many times an arrival got a new state
 
     # -- records -------------------------------------------------------------
     def set_state(self, arrival: Arrival, state: str, request: int | None) -> None:

@@ -17,24 +17,13 @@ NONE: Plugs = frozenset()
 
 @dataclass(slots=True, eq=False)
 class GatherBuffer:
-    """Elements of one split on their way into one list.
+    """Elements of one split on their way into one list."""
 
-    Attributes
-    ----------
-    items : dict of int to deque of Arrival
-        By index, those that are in no list yet; a second one of an index is for the next list.
-    left_out : dict of int to Arrival
-        By index, the tombstones of elements that are left out.
-    splits : set of str
-        The splits they belong to.
-    made : bool
-        A list was made of it.
-    """
-
+    # by index, those that are in no list yet; a second one of an index is for the next list
     items: dict[int, deque[Arrival]] = field(default_factory=dict)
-    left_out: dict[int, Arrival] = field(default_factory=dict)
-    splits: set[str] = field(default_factory=set)
-    made: bool = False
+    left_out: dict[int, Arrival] = field(default_factory=dict)  # by index, the tombstones of elements that are left out
+    splits: set[str] = field(default_factory=set)  # the splits they belong to
+    made: bool = False  # a list was made of it
 
     def add(self, arrival: Arrival) -> None:
         """Take in an element, or its tombstone."""
@@ -101,37 +90,23 @@ class GatherBuffer:
 
 
 class Cell:
-    """What has come to one slot.
-
-    Attributes
-    ----------
-    values : list of ArgumentValue
-        Those that wait, oldest first.
-    seen : bool
-        A value has come, whatever became of it.
-    absent : bool
-        No value will come: its tombstones are decided.
-    tombstones : dict of int or None to Arrival
-        By plug, the tombstone that it sent, whatever its state is now.
-    below : frozenset of int or None
-        Plugs that have sent something to deeper slots of the argument.
-    late, rescued : frozenset of int
-        Requests from whose late success a value came; those from whose failure one came, or for which a person
-        supplied one.
-    lists : list of GatherBuffer
-        Lists that are being gathered, one for each split.
-    """
+    """What has come to one slot."""
 
     __slots__ = ("absent", "below", "late", "lists", "rescued", "seen", "tombstones", "values")
 
     def __init__(self) -> None:
-        self.values: list[ArgumentValue] = []
+        self.values: list[ArgumentValue] = []  # those that wait, oldest first
+        # seen: a value has come, whatever became of it
+        # absent: no value will come: its tombstones are decided
         self.seen = self.absent = False
+        # by plug, the tombstone that it sent, whatever its state is now
         self.tombstones: dict[int | None, Arrival] = {}
-        self.below: Plugs = NONE
+        self.below: Plugs = NONE  # plugs that have sent something to deeper slots of the argument
+        # late, rescued: requests from whose late success a value came; those from whose failure one came, or for which
+        # a person supplied one
         self.late: frozenset[int] = NOBODY
         self.rescued: frozenset[int] = NOBODY
-        self.lists: list[GatherBuffer] = []
+        self.lists: list[GatherBuffer] = []  # lists that are being gathered, one for each split
 
     def see(self, arrival: Arrival) -> None:
         """Remember that a value has come."""
@@ -201,10 +176,7 @@ class Cell:
     def withdraw(self, arrival: Arrival, *, leave_out: bool = False) -> ArgumentValue | None:
         """Take an arrival out of the list on whose way it is; or else the value that it is part of, which stays.
 
-        Raises
-        ------
-        LookupError
-            It does not wait.
+        Raises LookupError: it does not wait.
         """
         for buffer in list(self.lists) if arrival.element else ():
             if buffer.withdraw(arrival, leave_out=leave_out):

@@ -10,36 +10,20 @@ from ec_jupyter.flow.tag import Tag
 
 @dataclass(slots=True)
 class Fire:
-    """A call that has all it needs.
+    """A call that has all it needs."""
 
-    Attributes
-    ----------
-    request : int
-        Its new identity, or that of the request that waited for the arguments.
-    socket, party, run, tag : int, int, int, Tag
-        Where it belongs.
-    arguments : dict of str to ArgumentValue
-        What each argument gets.
-    waited : bool
-        The request existed before, as ``waiting``.
-    followers : list of int
-        Further requests that waited for this very call, and end as it does.
-    begins : bool
-        It begins a new run.
-    missing : tuple of str
-        Arguments that have not come in time: the call fails at once.
-    """
-
-    request: int
+    request: int  # its new identity, or that of the request that waited for the arguments
+    # socket, party, run, tag: where it belongs
     socket: int
     party: int
     run: int
     tag: Tag
-    arguments: dict[str, ArgumentValue]
-    waited: bool = False
+    arguments: dict[str, ArgumentValue]  # what each argument gets
+    waited: bool = False  # the request existed before, as `waiting`
+    # further requests that waited for this very call, and end as it does
     followers: list[int] = field(default_factory=list)
-    begins: bool = False
-    missing: tuple[str, ...] = ()
+    begins: bool = False  # it begins a new run
+    missing: tuple[str, ...] = ()  # arguments that have not come in time: the call fails at once
 
 
 @dataclass(slots=True)
@@ -68,32 +52,17 @@ class Source:
 
 
 class Decisions:
-    """What one event led to, in order.
-
-    Attributes
-    ----------
-    calls : list of Fire or Skip
-        Requests that were made or completed.
-    arrivals : list of Arrival
-        New ones, each in its last state.
-    changed : list of Arrival
-        Older ones whose state changed.
-    merged : list of (int, int)
-        Parties that went into an older one.
-    ended : list of int
-        Parties in which nothing more can happen.
-    unshared : list of int
-        Of those, the ones with values that are shared: no element will use them any more.
-    """
+    """What one event led to, in order."""
 
     __slots__ = ("arrivals", "calls", "changed", "ended", "merged", "unshared")
 
     def __init__(self) -> None:
-        self.calls: list[Fire | Skip] = []
-        self.arrivals: list[Arrival] = []
-        self.changed: list[Arrival] = []
-        self.merged: list[tuple[int, int]] = []
-        self.ended: list[int] = []
+        self.calls: list[Fire | Skip] = []  # requests that were made or completed
+        self.arrivals: list[Arrival] = []  # new ones, each in its last state
+        self.changed: list[Arrival] = []  # older ones whose state changed
+        self.merged: list[tuple[int, int]] = []  # parties that went into an older one
+        self.ended: list[int] = []  # parties in which nothing more can happen
+        # of those, the ones with values that are shared: no element will use them any more
         self.unshared: list[int] = []
 
     def __bool__(self) -> bool:

@@ -29,10 +29,7 @@ class Counting(Protocol):
 def with_policy(socket: Socket, task: Task, change: dict[str, Any]) -> tuple[Socket, list[str]]:
     """The socket with the join that its declaration names, and what the person should know.
 
-    Raises
-    ------
-    DeclarationError
-        A word is none, or two do not go together.
+    Raises DeclarationError: a word is none, or two do not go together.
     """
     socket = _joined(socket, change)
     if change.get("on") is not None:
@@ -96,10 +93,7 @@ def _check_together(socket: Socket, task: Task) -> None:
 def check_asking(socket: Socket, task: Task) -> None:
     """Refuse options of calls for a socket that asks a person, or sleeps.
 
-    Raises
-    ------
-    DeclarationError
-        One of them is given.
+    Raises DeclarationError: one of them is given.
     """
     usual = {option.name: option.default for option in fields(Socket)}
     sleeps = "sleep" in task.ask
@@ -115,13 +109,7 @@ def check_asking(socket: Socket, task: Task) -> None:
 
 
 def check_policy_change(counting: Counting, before: Socket | None, after: Socket) -> None:
-    """Refuse to change how values are matched while some wait.
-
-    Raises
-    ------
-    WiringError
-        Some do.
-    """
+    """Refuse to change how values are matched while some wait. Raises WiringError: some do."""
     if before is None or _policy(before) == _policy(after):
         return
     waits = counting.arrived(before.id)
@@ -140,10 +128,8 @@ def _policy(socket: Socket) -> tuple[Any, ...]:
 def check_gathers(topology: Topology, target: Socket) -> None:
     """Refuse plugs that bring what the socket's join cannot take.
 
-    Raises
-    ------
-    WiringError
-        One gathers into an argument that is matched regardless of run, or carries failures, which have no key.
+    Raises WiringError: one gathers into an argument that is matched regardless of run, or carries failures, which have
+    no key.
     """
     target = topology.sockets[target.id]
     sleeps = "sleep" in topology.task(target.id).ask

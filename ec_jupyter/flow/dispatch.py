@@ -25,33 +25,18 @@ PASSES = 15
 
 @dataclass(slots=True)
 class Lane:
-    """The queue of one socket: its head in memory, and how many requests lie on disk behind it.
+    """The queue of one socket: its head in memory, and how many requests lie on disk behind it."""
 
-    Attributes
-    ----------
-    queue : deque of int
-        Requests in memory, smallest first.
-    late : list of int
-        A heap of those that were queued after younger ones: given back, or tried again.
-    members : set of int
-        Those of both that are still queued; the others were removed and are passed over.
-    spilled : int
-        Queued requests that are only on disk.
-    ceiling : int
-        The last request in memory when spilling began; only older ones may join it.
-    ranks : dict of int to Lane
-        Those of its requests whose runs have a priority, by that; they are among its members, and none of them spills.
-    passed : int
-        Requests of a higher priority that started since one of this lane did.
-    """
-
-    queue: deque[int] = field(default_factory=deque)
+    queue: deque[int] = field(default_factory=deque)  # requests in memory, smallest first
+    # a heap of those that were queued after younger ones: given back, or tried again
     late: list[int] = field(default_factory=list)
+    # those of both that are still queued; the others were removed and are passed over
     members: set[int] = field(default_factory=set)
-    spilled: int = 0
-    ceiling: int = 0
+    spilled: int = 0  # queued requests that are only on disk
+    ceiling: int = 0  # the last request in memory when spilling began; only older ones may join it
+    # those of its requests whose runs have a priority, by that; they are among its members, and none of them spills
     ranks: dict[int, Lane] = field(default_factory=dict)
-    passed: int = 0
+    passed: int = 0  # requests of a higher priority that started since one of this lane did
 
     def head(self) -> int | None:
         """The request that was accepted first."""
@@ -102,18 +87,10 @@ class Lane:
 
 
 class Order(NamedTuple):
-    """What else than the order of acceptance says which requests of some sockets start.
+    """What else than the order of acceptance says which requests of some sockets start."""
 
-    Attributes
-    ----------
-    priorities : mapping of int to int
-        Priorities of sockets, of those that have one.
-    most : mapping of int to int
-        How many requests of a socket may start, where that is bounded.
-    """
-
-    priorities: Mapping[int, int] = {}
-    most: Mapping[int, int] = {}
+    priorities: Mapping[int, int] = {}  # priorities of sockets, of those that have one
+    most: Mapping[int, int] = {}  # how many requests of a socket may start, where that is bounded
 
 
 PLAIN = Order()

@@ -27,32 +27,15 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\Z")
 
 @dataclass
 class Limits:
-    """What an edit has to know that is not in the topology.
+    """What an edit has to know that is not in the topology."""
 
-    Attributes
-    ----------
-    cpus : int
-        CPUs of this machine.
-    python : str
-        Minor version the flow runs under.
-    load : callable
-        How many requests and arrivals a socket (by id) holds.
-    arrived : callable
-        How many of those are arrivals.
-    nodes : dict of str to int
-        CPUs of the other nodes that have said how many they lend.
-    here : sequence of int
-        Numbers of this machine's CPUs that the flow may use; empty where they are not known.
-    without_processes : callable
-        What a kind of node is, such as ``a Dask cluster``, if no call can have a process of its own there; else None.
-    """
-
-    cpus: int
-    python: str
-    load: Callable[[int], int]
-    arrived: Callable[[int], int] = lambda socket: 0
-    nodes: dict[str, int] = field(default_factory=dict)
-    here: Sequence[int] = ()
+    cpus: int  # CPUs of this machine
+    python: str  # minor version the flow runs under
+    load: Callable[[int], int]  # how many requests and arrivals a socket (by id) holds
+    arrived: Callable[[int], int] = lambda socket: 0  # how many of those are arrivals
+    nodes: dict[str, int] = field(default_factory=dict)  # CPUs of the other nodes that have said how many they lend
+    here: Sequence[int] = ()  # numbers of this machine's CPUs that the flow may use; empty where they are not known
+    # what a kind of node is, such as `a Dask cluster`, if no call can have a process of its own there; else None
     without_processes: Callable[[str], str | None] = lambda kind: None
 
     @property
@@ -63,24 +46,12 @@ class Limits:
 
 @dataclass
 class Edited:
-    """A new topology and how it differs.
+    """A new topology and how it differs."""
 
-    Attributes
-    ----------
-    topology : Topology
-        The next revision; the same object if nothing changed.
-    touched : list of Touched
-        Records before and after.
-    warnings : list of str
-        What the person should know.
-    text : str
-        One line for the history.
-    """
-
-    topology: Topology
-    touched: list[Touched] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    text: str = ""
+    topology: Topology  # the next revision; the same object if nothing changed
+    touched: list[Touched] = field(default_factory=list)  # records before and after
+    warnings: list[str] = field(default_factory=list)  # what the person should know
+    text: str = ""  # one line for the history
 
 
 class Draft:
@@ -127,10 +98,7 @@ class Draft:
 def check_name(kind: str, name: object) -> str:
     """A name that a socket, processor or node may have.
 
-    Raises
-    ------
-    DeclarationError
-        It may not be a name; the message offers one that may.
+    Raises DeclarationError: it may not be a name; the message offers one that may.
     """
     text = checked_name(kind, name)
     good = text.isidentifier() and not keyword.iskeyword(text) if kind == "socket" else bool(_NAME.match(text))

@@ -42,10 +42,8 @@ OPTIONS = (
 def edit(topology: Topology, changes: list[Change], new_id: Callable[[], int], limits: Limits) -> Edited:
     """Apply all of `changes`, or none.
 
-    Raises
-    ------
-    WiringError, DeclarationError, SocketNotFoundError, ProcessorNotFoundError
-        The first change that cannot be made; the message names what it is about.
+    Raises WiringError, DeclarationError, SocketNotFoundError, ProcessorNotFoundError: the first change that cannot be
+    made; the message names what it is about.
     """
     draft = Draft(topology, new_id, limits)
     for change in changes:
@@ -70,10 +68,7 @@ def revert(
 ) -> Edited:
     """Put back what an edit had found (or, `forward`, what it had made).
 
-    Raises
-    ------
-    RevisionError
-        Another edit has since changed something that it touched.
+    Raises RevisionError: another edit has since changed something that it touched.
     """
     draft = Draft(topology, lambda: 0, Limits(0, "", lambda socket: 0, arrived))
     for kind, key, before, after in touched if forward else reversed(touched):

@@ -31,17 +31,7 @@ __all__ = ["Decisions", "Fire", "JoinTable", "Skip", "Source"]
 class JoinTable:
     """All parties of a flow and what waits in them; whatever changes them is a method of this.
 
-    Parameters
-    ----------
-    topology : Topology
-        The wiring in force.
-    new_request, new_arrival : callable
-        Give the next identity of each kind.
-
-    Attributes
-    ----------
-    standing : Standing
-        What waits where.
+    `new_request`, `new_arrival`: give the next identity of each kind.
     """
 
     def __init__(self, topology: Topology, new_request: Callable[[], int], new_arrival: Callable[[], int]) -> None:
@@ -50,7 +40,7 @@ class JoinTable:
         self.calls = Calls(topology, self.parties, new_request, new_arrival)
         self.tombstones = Tombstones(self.calls)
         self.policies = Policies(self.calls, self.accept)
-        self.standing = Standing(self.parties, self.policies, self.tombstones)
+        self.standing = Standing(self.parties, self.policies, self.tombstones)  # what waits where
 
     @property
     def out(self) -> Decisions:

@@ -44,22 +44,13 @@ _SWEEPS = 4
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A card to be placed.
-
-    Attributes
-    ----------
-    group : str
-        Its processor.
-    width, height : float
-        Its size.
-    place : tuple of float or None
-        Where a person put it.
-    """
+    """A card to be placed."""
 
     group: str
+    # width, height: its size
     width: float
     height: float
-    place: Place | None = None
+    place: Place | None = None  # where a person put it
 
     @classmethod
     def of(cls, group: str, arguments: int, place: Place | None) -> Card:
@@ -70,12 +61,8 @@ class Card:
 def layout(cards: Mapping[str, Card], links: Iterable[tuple[str, str]]) -> dict[str, Place]:
     """The upper left corner of every card.
 
-    Parameters
-    ----------
-    cards : mapping of str to Card
-        By name; their order decides where nothing else does.
-    links : iterable of (str, str)
-        Source and target; loops, and links with an end that is no card, are ignored.
+    `cards`: by name; their order decides where nothing else does. `links`: source and target; loops, and links with an
+    end that is no card, are ignored.
     """
     graph = _Graph(cards, links)
     if not graph.names:

@@ -27,21 +27,15 @@ class Ledger:
     claim of several is not starved by many of one. A processor at its own cap makes only its own
     claims wait.
 
-    Where a processor has a weight, claims that wait have their turns in proportion to the weights of their
-    processors instead of in order.
-
-    Parameters
-    ----------
-    cpus : float
-        CPUs the node lends, in whole or part; more than 0.
-    lender : Lender or None
-        Asked, in whole CPUs or a part of one, for each claim that the node has CPUs for; None: they are all the
-        node's own.
+    Where a processor has a weight, claims that wait have their turns in proportion to the weights of their processors
+    instead of in order. `cpus`: CPUs the node lends, in whole or part; more than 0.
     """
 
     def __init__(self, cpus: float, lender: Lender | None = None) -> None:
         # thousandths as integers: 0.1 + 0.2 in floats would never add up to a free CPU again
         self._total = self._free = round(cpus * 1000)
+        # asked, in whole CPUs or a part of one, for each claim that the node has CPUs for; None: they are all the
+        # node's own
         self._lender = lender
         self._caps: dict[str, int] = {}
         self._used: dict[str, int] = {}

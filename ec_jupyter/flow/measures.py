@@ -39,33 +39,20 @@ class Of(NamedTuple):
 
 @dataclass(slots=True)
 class Point:
-    """What happened in some time.
+    """What happened in some time."""
 
-    Attributes
-    ----------
-    ended, failed : int
-        Attempts that ended, and those among them that failed.
-    took, waited : dict of int to int
-        How long they ran, and how long after acceptance their requests began first, in bins.
-    queued, running : float
-        How many requests were queued, and ran, times the seconds for which they did.
-    deepest : int
-        The most that was queued at once, of what was seen.
-    cpu : float
-        CPU seconds that its workers have used.
-    memory : int
-        The most bytes that they were seen to hold.
-    """
-
+    # ended, failed: attempts that ended, and those among them that failed
     ended: int = 0
     failed: int = 0
+    # took, waited: how long they ran, and how long after acceptance their requests began first, in bins
     took: Bins = field(default_factory=dict)
     waited: Bins = field(default_factory=dict)
+    # queued, running: how many requests were queued, and ran, times the seconds for which they did
     queued: float = 0.0
     running: float = 0.0
-    deepest: int = 0
-    cpu: float = 0.0
-    memory: int = 0
+    deepest: int = 0  # the most that was queued at once, of what was seen
+    cpu: float = 0.0  # CPU seconds that its workers have used
+    memory: int = 0  # the most bytes that they were seen to hold
 
     @property
     def empty(self) -> bool:
@@ -91,13 +78,7 @@ class Point:
 
     @classmethod
     def read(cls, text: str) -> Point:
-        """What `text` wrote.
-
-        Raises
-        ------
-        ValueError, TypeError
-            It is none.
-        """
+        """What `text` wrote. Raises ValueError, TypeError: it is none."""
         ended, failed, queued, running, cpu, deepest, memory, *flat = json.loads(text)
         took, waited = (dict(zip(one[::2], one[1::2], strict=True)) for one in flat)
         return cls(ended, failed, took, waited, queued, running, deepest, cpu, memory)
@@ -157,12 +138,7 @@ class Series:
 class Measures:
     """The last hour of a flow.
 
-    Attributes
-    ----------
-    at : int
-        When the point that goes on now began, on the wall clock.
-    began : float
-        Since when all that happened is here.
+    `at`: when the point that goes on now began, on the wall clock. `began`: since when all that happened is here.
     """
 
     def __init__(self, now: float, most_bytes: int = MOST_BYTES) -> None:

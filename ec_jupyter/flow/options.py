@@ -57,10 +57,7 @@ class Option:
     def __call__(self, value: Any, whose: str, word: str) -> Any:
         """The value as a record holds it.
 
-        Raises
-        ------
-        DeclarationError
-            The option does not take it; the text says what it takes.
+        Raises DeclarationError: the option does not take it; the text says what it takes.
         """
         if value is None and self.none:
             return None
@@ -235,13 +232,7 @@ def _text(value: Any) -> str:
 
 
 def checked_name(kind: str, name: object) -> str:
-    """A name: text that is not too long to be shown.
-
-    Raises
-    ------
-    DeclarationError
-        It is neither.
-    """
+    """A name: text that is not too long to be shown. Raises DeclarationError: it is neither."""
     if not isinstance(name, str):
         raise DeclarationError(f"the name of a {kind} is a text, not {shown(name)}")
     if len(name) > LONGEST_NAME:
@@ -381,10 +372,8 @@ POSITION = Option("x and y, two numbers, or None", _position, none=True)
 def checked(change: Mapping[str, Any]) -> dict[str, Any]:
     """A change with its options as records hold them.
 
-    Raises
-    ------
-    DeclarationError
-        An option has a value that it does not take; the text names whose it is, the option and what it takes.
+    Raises DeclarationError: an option has a value that it does not take; the text names whose it is, the option and
+    what it takes.
     """
     change = dict(change)
     kind = str(change.get("op", ""))
@@ -417,10 +406,7 @@ AT = Option("a datetime, its text such as '2030-01-31 06:00', or seconds since t
 def later(delay: Any, at: Any, now: float) -> float | None:
     """When a call may start, as seconds since the epoch, from what a person gave; None: at once.
 
-    Raises
-    ------
-    ArgumentsError
-        One of them is no time, or both are given.
+    Raises ArgumentsError: one of them is no time, or both are given.
     """
     found: list[float | None] = []
     for word, value, option in (("delay", delay, DELAY), ("at", at, AT)):
@@ -434,13 +420,7 @@ def later(delay: Any, at: Any, now: float) -> float | None:
 
 
 def priority_of(value: Any) -> int:
-    """The priority of a submit as a person gave it.
-
-    Raises
-    ------
-    ArgumentsError
-        It is none.
-    """
+    """The priority of a submit as a person gave it. Raises ArgumentsError: it is none."""
     try:
         return PRIORITY(value, "a submit", "priority") or 0
     except DeclarationError as error:
@@ -450,10 +430,7 @@ def priority_of(value: Any) -> int:
 def time_limit(value: Any) -> float | None:
     """Seconds to wait as a person gave them; None is no limit, and so is infinity.
 
-    Raises
-    ------
-    ArgumentsError
-        It is no number of seconds.
+    Raises ArgumentsError: it is no number of seconds.
     """
     try:
         number = None if value is None else _number(value)
@@ -465,13 +442,7 @@ def time_limit(value: Any) -> float | None:
 
 
 def number_of(value: Any, what: str) -> int:
-    """A request's or run's number as a person gave it.
-
-    Raises
-    ------
-    ArgumentsError
-        It is no whole number.
-    """
+    """A request's or run's number as a person gave it. Raises ArgumentsError: it is no whole number."""
     try:
         return _whole(0, (1 << 63) - 1)(value)
     except (ValueError, TypeError, OverflowError):
@@ -481,10 +452,7 @@ def number_of(value: Any, what: str) -> int:
 def several(value: Any, what: str) -> list[Any]:
     """What a person gave as several things.
 
-    Raises
-    ------
-    ArgumentsError
-        It is not several, nor one of those that go for several.
+    Raises ArgumentsError: it is not several, nor one of those that go for several.
     """
     if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
         raise ArgumentsError(f"{what} is asked for, not {shown(value)}")
@@ -492,13 +460,7 @@ def several(value: Any, what: str) -> list[Any]:
 
 
 def word_of(value: Any, word: str, known: Iterable[str]) -> str:
-    """One of some words.
-
-    Raises
-    ------
-    ArgumentsError
-        It is none of them.
-    """
+    """One of some words. Raises ArgumentsError: it is none of them."""
     known = list(known)
     if value not in known:
         raise ArgumentsError(f"unknown {word}={shown(value)}; {nearest(str(value), known)}")

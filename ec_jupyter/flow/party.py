@@ -18,46 +18,29 @@ Shape = frozenset[Root]
 
 
 class Party:
-    """Runs that belong together, and what waits in their joins.
-
-    Attributes
-    ----------
-    id : int
-        The oldest run's.
-    runs : dict of int to Root
-        Its runs, and where each began.
-    live : int
-        Its unfinished requests; a failed one is unfinished.
-    waiting : int
-        How many of its argument values and list elements wait.
-    trees : dict of int to Tree
-        What has come to each of its joins, by socket.
-    fans : dict of str to int
-        Size of each of its splits that has closed.
-    closing : dict of str to list of (int, str, Path)
-        By split, the lists (socket, argument, path) that wait for it to close.
-    late, rescued : dict of int to frozenset of int
-        By request, the failed requests whose late success it came of; those whose failure, by an error plug.
-    bound : set of int
-        Runs that took part in a call with another run: they cannot leave any more.
-    shares : bool
-        A value in it is shared by elements.
-    alone : bool
-        It takes no further run, and goes into no other party.
-    """
+    """Runs that belong together, and what waits in their joins."""
 
     __slots__ = (
         "alone", "bound", "closing", "fans", "id", "late", "live", "rescued", "runs", "shares", "trees", "waiting",
     )  # fmt: skip
 
     def __init__(self, id: int, runs: dict[int, Root], live: int = 0, *, alone: bool = False) -> None:
+        # id: the oldest run's
+        # runs: its runs, and where each began
+        # live: its unfinished requests; a failed one is unfinished
+        # waiting: how many of its argument values and list elements wait
         self.id, self.runs, self.live, self.waiting = id, runs, live, 0
-        self.trees: dict[int, Tree] = {}
-        self.fans: dict[str, int] = {}
+        self.trees: dict[int, Tree] = {}  # what has come to each of its joins, by socket
+        self.fans: dict[str, int] = {}  # size of each of its splits that has closed
+        # by split, the lists (socket, argument, path) that wait for it to close
         self.closing: dict[str, list[tuple[int, str, Path]]] = {}
+        # late, rescued: by request, the failed requests whose late success it came of; those whose failure, by an error
+        # plug
         self.late: dict[int, frozenset[int]] = {}
         self.rescued: dict[int, frozenset[int]] = {}
-        self.bound: set[int] = set()
+        self.bound: set[int] = set()  # runs that took part in a call with another run: they cannot leave any more
+        # shares: a value in it is shared by elements
+        # alone: it takes no further run, and goes into no other party
         self.shares, self.alone = False, alone
 
     @property
@@ -132,8 +115,6 @@ class Party:
 class Parties:
     """The parties of a flow in which something can still happen.
 
-    Notes
-    -----
     Open parties are kept by shape, so that finding one costs one look-up a shape, however many parties have it.
     """
 

@@ -39,19 +39,8 @@ class _Step(NamedTuple):
 def wiring_at(topology: Topology, history: Sequence[Row], n: int) -> Topology:
     """The wiring of a revision.
 
-    Parameters
-    ----------
-    topology : Topology
-        What is in force now.
-    history : sequence of Row
-        All revisions, oldest first.
-    n : int
-        The revision; one from before the first is that of an empty flow.
-
-    Raises
-    ------
-    RevisionError
-        A revision since then cannot be read.
+    `topology`: what is in force now. `history`: all revisions, oldest first. `n`: the revision; one from before the
+    first is that of an empty flow. Raises RevisionError: a revision since then cannot be read.
     """
     tables: dict[str, dict[Any, Any]] = {name: dict(getattr(topology, name)) for name in TABLES.values()}
     for step in reversed(_steps(history)):

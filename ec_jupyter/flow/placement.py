@@ -19,12 +19,8 @@ Distance = Callable[[int, str], int]
 def caps(processor: Processor, cpus: Mapping[str, int]) -> dict[str, int]:
     """How many CPUs a processor may use on each of its nodes.
 
-    Parameters
-    ----------
-    processor : Processor
-        Whose nodes are asked for.
-    cpus : mapping of str to int
-        CPUs that nodes lend; one that has not said so yet is left out, or 0.
+    `processor`: whose nodes are asked for. `cpus`: CPUs that nodes lend; one that has not said so yet is left out, or
+    0.
     """
     wanted = processor.nodes or {LOCAL: None}
     found = {}
@@ -110,27 +106,13 @@ class Holdings:
 
 @dataclass(slots=True)
 class Spot:
-    """A node as the calls of one processor see it.
-
-    Attributes
-    ----------
-    node : str
-        Its name.
-    cap : int
-        CPUs the processor may use there.
-    used : float
-        CPUs its calls hold there.
-    free : float
-        CPUs of the node that nobody holds.
-    room : int
-        How many more calls it takes.
-    """
+    """A node as the calls of one processor see it."""
 
     node: str
-    cap: int
-    used: float
-    free: float
-    room: int
+    cap: int  # CPUs the processor may use there
+    used: float  # CPUs its calls hold there
+    free: float  # CPUs of the node that nobody holds
+    room: int  # how many more calls it takes
 
     def idle(self, cpus: float) -> bool:
         """Whether a call could start there at once."""

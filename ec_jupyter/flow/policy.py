@@ -38,27 +38,14 @@ PAIRINGS = {"zip": _by_order, "key": _by_key}
 
 
 class Policies:
-    """What has come to the arguments of a flow that are `Topology.run_independent`.
-
-    Parameters
-    ----------
-    calls : Calls
-        What makes the calls.
-    begin : callable
-        Takes a new run in, by its identity and root; gives its party.
-
-    Attributes
-    ----------
-    queues : dict of Key to list of Arrival
-        Per argument, what waits there, oldest first; with ``join="latest"`` the newest alone.
-    partial : dict of int to dict of int to Partial
-        Per socket and run, the request that was submitted with arguments missing, or put back.
-    """
+    """What has come to the arguments of a flow that are `Topology.run_independent`."""
 
     def __init__(self, calls: Calls, begin: Callable[[int, Root], int]) -> None:
-        self.calls = calls
-        self.begin = begin
+        self.calls = calls  # what makes the calls
+        self.begin = begin  # takes a new run in, by its identity and root; gives its party
+        # per argument, what waits there, oldest first; with `join="latest" the newest alone
         self.queues: dict[Key, list[Arrival]] = {}
+        # per socket and run, the request that was submitted with arguments missing, or put back
         self.partial: dict[int, dict[int, Partial]] = {}
 
     @property

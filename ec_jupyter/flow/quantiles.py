@@ -47,8 +47,6 @@ def add_bins(bins: Bins, more: Mapping[int, int], sign: int = 1) -> None:
 def quantile(bins: Mapping[int, int], part: float) -> float | None:
     """Seconds that a part of the lengths is not longer than; None where nothing was counted.
 
-    Notes
-    -----
     The nearest-rank quantile: one of the lengths that were counted, as far as its bin tells.
     """
     wanted = max(1, ceil(part * sum(bins.values())))

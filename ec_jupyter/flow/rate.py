@@ -19,10 +19,7 @@ _SECONDS = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 def per_second(text: str) -> float:
     """Calls a second that a rate such as ``"10/s"``, ``"90/m"`` or ``"1/30s"`` comes to.
 
-    Raises
-    ------
-    ValueError
-        It is none.
+    Raises ValueError: it is none.
     """
     found = _TEXT.fullmatch(text)
     if found is None:
@@ -38,14 +35,8 @@ def per_second(text: str) -> float:
 class Bucket:
     """Tokens for the calls of one socket.
 
-    Parameters
-    ----------
-    rate : float
-        Tokens that come in a second.
-    now : float
-        By any clock that goes forward, in seconds.
-    since : float or None
-        Seconds since the last call started; None: none ever has.
+    `rate`: tokens that come in a second. `now`: by any clock that goes forward, in seconds. `since`: seconds since the
+    last call started; None: none ever has.
     """
 
     def __init__(self, rate: float, now: float, since: float | None = None) -> None:

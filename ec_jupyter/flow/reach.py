@@ -12,16 +12,8 @@ from ec_jupyter.model import Plug
 class Reachability:
     """What may still come in a party, and where.
 
-    Parameters
-    ----------
-    topology : Topology
-        The wiring in force.
-    tokens : iterable of (int, Tag)
-        Sockets and tags of unfinished calls and waiting arrivals.
-
-    Notes
-    -----
-    Tokens are grouped by socket and depth: a question costs one look-up a group, however many elements are in it.
+    `tokens`: sockets and tags of unfinished calls and waiting arrivals. Tokens are grouped by socket and depth: a
+    question costs one look-up a group, however many elements are in it.
     """
 
     def __init__(self, topology: Topology, tokens: Iterable[tuple[int, Tag]]) -> None:

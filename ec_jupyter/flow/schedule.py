@@ -46,16 +46,7 @@ def first(schedule: Schedule, after: float, zone: tzinfo) -> float:
 def ticks(schedule: Schedule, due: float, now: float, zone: tzinfo) -> tuple[list[float], int, float]:
     """The ticks that make a call each, oldest first, how many do not, and when the next one is.
 
-    Parameters
-    ----------
-    schedule : Schedule
-        Which.
-    due : float
-        Its oldest tick that has not been handled.
-    now : float
-        The time, at or after that.
-    zone : tzinfo
-        Where its cron line is.
+    `due`: its oldest tick that has not been handled. `now`: the time, at or after that. `zone`: where its cron line is.
     """
     following = first(schedule, now, zone)
     known = list(islice(takewhile(lambda tick: tick >= due, _back(schedule, now, zone)), MOST))

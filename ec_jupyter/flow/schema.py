@@ -24,21 +24,11 @@ MOST_CHOICES = 100
 
 
 class Kind(NamedTuple):
-    """A type with its range.
+    """A type with its range."""
 
-    Attributes
-    ----------
-    says : str
-        What is asked for, as an error says it.
-    fits : callable
-        Whether a value is of it.
-    sample : object
-        One that is.
-    """
-
-    says: str
-    fits: Callable[[Any], bool]
-    sample: Any
+    says: str  # what is asked for, as an error says it
+    fits: Callable[[Any], bool]  # whether a value is of it
+    sample: Any  # one that is
 
 
 def _whole(low: int, high: int, says: str) -> Kind:
@@ -326,10 +316,7 @@ UNANSWERED = frozenset({"wait", "subscribe", "log"})
 def check(header: Mapping[str, Any], buffers: int = 0) -> None:
     """Check a frame before anything is done for it.
 
-    Raises
-    ------
-    FrameError, DeclarationError
-        A field is missing, of the wrong type or out of its range; names it.
+    Raises FrameError, DeclarationError: a field is missing, of the wrong type or out of its range; names it.
     """
     kind = header["k"]
     if not ID.fits(header.get("n", 0 if kind in UNANSWERED else None)) or not ID.fits(header.get("done") or 0):
@@ -395,13 +382,7 @@ def _check_plain(value: Any, depth: int) -> None:
 
 
 def check_submit(header: Mapping[str, Any], buffers: int) -> None:
-    """Check a submit before a row of it is taken.
-
-    Raises
-    ------
-    FrameError
-        It is none; names what is wrong with it.
-    """
+    """Check a submit before a row of it is taken. Raises FrameError: it is none; names what is wrong with it."""
     if not ID.fits(header.get("revision", 0)):
         raise FrameError("a submit's revision is to be a whole number")
     if "at" in header and (not TIME.fits(header["at"]) or header.get("partial")):
@@ -416,13 +397,7 @@ def check_submit(header: Mapping[str, Any], buffers: int) -> None:
 
 
 def check_shape(header: Mapping[str, Any]) -> None:
-    """Check what calls in columns have in common.
-
-    Raises
-    ------
-    FrameError
-        Names what is wrong with it.
-    """
+    """Check what calls in columns have in common. Raises FrameError: names what is wrong with it."""
     names: Any = header.get("names")
     types: Any = header.get("types")
     if not (ID.fits(header.get("revision", 0)) and TEXT.fits(header.get("socket")) and NAMES.fits(names)):

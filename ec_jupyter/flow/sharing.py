@@ -119,10 +119,7 @@ def remove_processor(draft: Draft, change: Change) -> None:
 def check_place(draft: Draft, socket: Socket) -> None:
     """Refuse a socket whose calls could never run on any node of its processor, or not on all of them.
 
-    Raises
-    ------
-    DeclarationError
-        Names the node that cannot, or the processor that allows no more CPUs there.
+    Raises DeclarationError: names the node that cannot, or the processor that allows no more CPUs there.
     """
     record = draft.topology.processors[socket.processor]
     for name in record.nodes if socket.fresh else ():

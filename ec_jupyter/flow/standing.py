@@ -17,43 +17,21 @@ from ec_jupyter.model import Plug
 
 
 class Gathering(NamedTuple):
-    """A list that is being gathered, or would be if an element of it came.
+    """A list that is being gathered, or would be if an element of it came."""
 
-    Attributes
-    ----------
-    argument, base : str, Path
-        What it is for, and the path of its call.
-    splits : frozenset of str
-        Splits whose elements it gathers.
-    tags : tuple of Tag
-        Tags of what is there, elements that are left out included.
-    begun, made : bool
-        An element is there; a list was made of such elements before.
-    lacking : set of int or None
-        Elements that are not there; None while it is not known how many there are.
-    """
-
+    # argument, base: what it is for, and the path of its call
     argument: str
     base: Path
-    splits: frozenset[str]
-    tags: tuple[Tag, ...]
+    splits: frozenset[str]  # splits whose elements it gathers
+    tags: tuple[Tag, ...]  # tags of what is there, elements that are left out included
+    # begun, made: an element is there; a list was made of such elements before
     begun: bool
     made: bool
-    lacking: set[int] | None
+    lacking: set[int] | None  # elements that are not there; None while it is not known how many there are
 
 
 class Standing:
-    """What waits in a flow's joins as of now.
-
-    Parameters
-    ----------
-    parties : Parties
-        Its parties.
-    policies : Policies
-        What waits regardless of run.
-    tombstones : Tombstones
-        What is known of elements that will not come.
-    """
+    """What waits in a flow's joins as of now."""
 
     def __init__(self, parties: Parties, policies: Policies, tombstones: Tombstones) -> None:
         self._parties, self._policies, self._tombstones = parties, policies, tombstones

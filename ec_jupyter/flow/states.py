@@ -111,27 +111,16 @@ class Named:
 
 
 class States:
-    """Moves requests from state to state, and counts them.
-
-    Attributes
-    ----------
-    counts : dict of int to Counter
-        Requests of each socket by state.
-    changed : set of int
-        Sockets whose numbers are others since somebody cleared this.
-    """
+    """Moves requests from state to state, and counts them."""
 
     def __init__(self) -> None:
-        self.counts: dict[int, Counter[str]] = {}
-        self.changed: set[int] = set()
+        self.counts: dict[int, Counter[str]] = {}  # requests of each socket by state
+        self.changed: set[int] = set()  # sockets whose numbers are others since somebody cleared this
 
     def move(self, request: Record, event: Event) -> str:
         """Let an event befall a request; its new state.
 
-        Raises
-        ------
-        TransitionError
-            It cannot in the state that the request is in.
+        Raises TransitionError: it cannot in the state that the request is in.
         """
         before = request.state
         state = TRANSITIONS.get((before, event))

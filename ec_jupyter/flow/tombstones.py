@@ -23,16 +23,10 @@ from ec_jupyter.model import Plug
 
 
 class Tombstones:
-    """Delivers tombstones and decides what follows from them.
-
-    Parameters
-    ----------
-    calls : Calls
-        Whose calls it rules out.
-    """
+    """Delivers tombstones and decides what follows from them."""
 
     def __init__(self, calls: Calls) -> None:
-        self.calls = calls
+        self.calls = calls  # whose calls it rules out
 
     def deliver(self) -> None:
         """Deliver the tombstones that are on their way, and those that they lead to."""

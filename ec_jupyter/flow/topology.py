@@ -34,17 +34,10 @@ DEEPEST = 64
 
 @dataclass(frozen=True)
 class Topology:
-    """Sockets, plugs and processors at one revision.
+    """Sockets, plugs and processors at one revision."""
 
-    Parameters
-    ----------
-    revision : int
-        Number of the last edit.
-    sockets, plugs, processors, tasks, nodes, notes, schedules : dict
-        Records by id (processors and nodes by name).
-    """
-
-    revision: int = 0
+    revision: int = 0  # number of the last edit
+    # sockets, plugs, processors, tasks, nodes, notes, schedules: records by id (processors and nodes by name)
     sockets: dict[int, Socket] = field(default_factory=dict)
     plugs: dict[int, Plug] = field(default_factory=dict)
     processors: dict[str, Processor] = field(default_factory=dict)
@@ -480,14 +473,7 @@ class Topology:
     def can_reach(self, tokens: Iterable[tuple[int, Tag]], key: Key, at: Path) -> bool:
         """Whether one of `tokens` (unfinished calls: socket, tag) can still send something to an argument.
 
-        Parameters
-        ----------
-        tokens : iterable of (int, Tag)
-            Where a party's unfinished calls stand.
-        key : Key
-            The argument in question.
-        at : Path
-            At which element of the splits around it.
+        `tokens`: where a party's unfinished calls stand. `at`: at which element of the splits around it.
         """
         return any(self._token_reaches(socket, tag, key, at) for socket, tag in tokens)
 
@@ -508,16 +494,8 @@ class Topology:
     def ways(self, socket: int, depth: int) -> dict[int, tuple[int, int]]:
         """Plugs that a call and its descendants may send by, and how much of the call's path is certain there.
 
-        Parameters
-        ----------
-        socket, depth : int
-            Where the call stands.
-
-        Returns
-        -------
-        dict of int to (int, int)
-            By plug: how many of its first indices an arrival keeps in any case; the same for one element, if the
-            plug gathers.
+        `socket`, `depth`: where the call stands. Returns dict of int to (int, int): by plug: how many of its first
+        indices an arrival keeps in any case; the same for one element, if the plug gathers.
         """
         known = self._ways.get((socket, depth))
         if known is None:

@@ -16,27 +16,7 @@ from ec_jupyter.flow.tag import Path, Tag
 
 
 class Node:
-    """The calls of a socket at one path.
-
-    Attributes
-    ----------
-    path : Path
-        Where.
-    up : Node or None
-        The calls that they are elements of; None at the root.
-    children, busy : dict of int to Node
-        Their elements; those of them at or below which something waits.
-    cells, elements : dict of str to Cell
-        By argument, what came to it; and what came as the element of a list for it that is here.
-    partial : list of (int, int)
-        Requests (and their runs) that were submitted with arguments missing, or put back by a new signature.
-    skipped, empty : bool
-        None of them will ever be, nor of their elements: an argument is absent; a split had no elements.
-    ruled_below : bool
-        Calls below are skipped or of an empty split.
-    waits, load : int
-        How many values wait here; how many values, lists and requests here and below.
-    """
+    """The calls of a socket at one path."""
 
     __slots__ = (
         "busy", "cells", "children", "elements", "empty", "load", "partial", "path", "ruled_below", "skipped", "up",
@@ -44,13 +24,21 @@ class Node:
     )  # fmt: skip
 
     def __init__(self, path: Path = (), up: Node | None = None) -> None:
+        # up: the calls that they are elements of; None at the root
         self.path, self.up = path, up
+        # children, busy: their elements; those of them at or below which something waits
         self.children: dict[int, Node] = {}
         self.busy: dict[int, Node] = {}
+        # cells, elements: by argument, what came to it; and what came as the element of a list for it that is here
         self.cells: dict[str, Cell] = {}
         self.elements: dict[str, Cell] = {}
+        # requests (and their runs) that were submitted with arguments missing, or put back by a new signature
         self.partial: list[tuple[int, int]] = []
+        # skipped, empty: none of them will ever be, nor of their elements: an argument is absent; a split had no
+        # elements
+        # ruled_below: calls below are skipped or of an empty split
         self.skipped = self.empty = self.ruled_below = False
+        # waits, load: how many values wait here; how many values, lists and requests here and below
         self.waits = self.load = 0
 
     # -- where -----------------------------------------------------------------
@@ -225,25 +213,15 @@ class Node:
 
 
 class Tree:
-    """What has come to one socket in one party.
-
-    Attributes
-    ----------
-    socket : int
-        The socket.
-    root : Node
-        Its calls that no split stands before.
-    names : dict of str to None
-        Arguments for which a value has waited, the first one first.
-    plain : bool
-        No call is ruled out, and no argument absent.
-    """
+    """What has come to one socket in one party."""
 
     __slots__ = ("names", "plain", "root", "socket")
 
     def __init__(self, socket: int) -> None:
+        # root: its calls that no split stands before
+        # plain: no call is ruled out, and no argument absent
         self.socket, self.root, self.plain = socket, Node(), True
-        self.names: dict[str, None] = {}
+        self.names: dict[str, None] = {}  # arguments for which a value has waited, the first one first
 
     def at(self, tag: Tag) -> Node:
         """The node of a tag."""

@@ -53,10 +53,7 @@ def bundle() -> tuple[str, bytes]:
 def pip_frame() -> bytes:
     """A frame with pip as a zip that Python runs, for hosts that have none.
 
-    Raises
-    ------
-    NodeStartError
-        There is none here either.
+    Raises NodeStartError: there is none here either.
     """
     return encode({"k": "pip"}, [_zipped(_package("pip"))])
 

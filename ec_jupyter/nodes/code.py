@@ -22,12 +22,7 @@ ALIASES: dict[str, str] = {}
 class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     """The pickler of cloudpickle, except that code keeps its file name, whatever cloudpickle makes of that.
 
-    Parameters
-    ----------
-    file : file
-        Where the pickle goes.
-    buffer_callback : callable, optional
-        Takes the buffers that travel beside the pickle.
+    `buffer_callback`: takes the buffers that travel beside the pickle.
     """
 
     def __init__(self, file: Any, buffer_callback: Callable[[Any], Any] | None = None) -> None:

@@ -85,13 +85,7 @@ def _rest(outcome: Outcome, buffers: list[Buffer]) -> dict[str, Any]:
 
 
 def unpack_outcomes(header: Header, buffers: list[bytes]) -> list[Outcome]:
-    """The outcomes of an ``ended`` frame.
-
-    Raises
-    ------
-    FrameError
-        It is none.
-    """
+    """The outcomes of an ``ended`` frame. Raises FrameError: it is none."""
     try:
         rest = iter(buffers)
         found = []
@@ -156,13 +150,7 @@ def _known(head: Any, buffers: Iterator[bytes]) -> Value:
 
 
 def unpack_values(heads: Any, buffers: list[bytes]) -> list[Value]:
-    """The values that these heads and buffers stand for.
-
-    Raises
-    ------
-    FrameError
-        They do not fit.
-    """
+    """The values that these heads and buffers stand for. Raises FrameError: they do not fit."""
     try:
         rest = iter(buffers)
         return [_known(head, rest) for head in heads]
@@ -176,10 +164,7 @@ def unpack_values(heads: Any, buffers: list[bytes]) -> list[Value]:
 def checked(header: Header, **kinds: type) -> list[Any]:
     """These fields of a header, each of its kind: a whole number, a finite one, text or a list.
 
-    Raises
-    ------
-    FrameError
-        One is missing, or something else.
+    Raises FrameError: one is missing, or something else.
     """
     found = []
     for name, kind in kinds.items():

@@ -83,10 +83,7 @@ class InheritedFd:
 def folder() -> str:
     """Where the locks are: one folder a user and machine, whatever session an agent was started from.
 
-    Raises
-    ------
-    OSError
-        There is none that is the user's alone, or none is wanted.
+    Raises OSError: there is none that is the user's alone, or none is wanted.
     """
     chosen = os.environ.get(VARIABLE)
     if chosen == "0":
@@ -125,26 +122,12 @@ class CpuLocks:
     here for `HOLD_SECONDS` and another agent waits. A call is never cut short. An agent that
     lends more CPUs than the machine has runs as many calls as it lends: two of eight on two CPUs
     run eight together. Everything is called on the loop's thread.
-
-    Parameters
-    ----------
-    cpus : int
-        CPUs the agent lends.
-    retry : callable
-        Called when claims that were refused may be tried again.
-    loop : AbstractEventLoop
-        The agent's.
-
-    Attributes
-    ----------
-    trouble : str or None
-        Why nothing is shared: every claim is granted then.
     """
 
     def __init__(self, cpus: int, retry: Callable[[], None], loop: asyncio.AbstractEventLoop) -> None:
-        self.trouble: str | None = None
-        self._retry = retry
-        self._loop = loop
+        self.trouble: str | None = None  # why nothing is shared: every claim is granted then
+        self._retry = retry  # called when claims that were refused may be tried again
+        self._loop = loop  # the agent's
         self._opened: list[int] = []
         self._files: dict[int, int] = {}
         self._since: dict[int, float] = {}  # CPUs locked here

@@ -48,12 +48,7 @@ def thread_limits(threads: float) -> dict[str, str]:
 def limit(threads: int, names: Collection[str]) -> None:
     """Keep numeric libraries in this process to `threads` threads: those that are loaded, and those that will be.
 
-    Parameters
-    ----------
-    threads : int
-        How many.
-    names : collection of str
-        The settings of `THREAD_LIMITS` that are ours to change.
+    `names`: the settings of `THREAD_LIMITS` that are ours to change.
     """
     os.environ.update(dict.fromkeys(names, str(max(1, threads))))
     with suppress(OSError), open("/proc/self/maps") as file:
@@ -94,17 +89,9 @@ def plan(
 ) -> dict[tuple[str, int], Pins]:
     """Which CPUs each slot is bound to; a slot that is not named is bound to none.
 
-    Parameters
-    ----------
-    wanted : dict
-        By processor: its slots, and ``"auto"`` or the CPUs the user named.
-    cpus : sequence of int
-        CPUs the node lends.
-
-    Notes
-    -----
-    ``"auto"`` binds only where every slot gets a CPU of its own: a slot that waits for *its* CPU
-    while another is free wastes the node.
+    `wanted`: by processor: its slots, and ``"auto"`` or the CPUs the user named. `cpus`: CPUs the node lends.
+    ``"auto"`` binds only where every slot gets a CPU of its own: a slot that waits for *its* CPU while another is free
+    wastes the node.
     """
     pins: dict[tuple[str, int], Pins] = {}
     taken: set[int] = set()

@@ -15,30 +15,17 @@ _RESULT = re.compile(r"(-?\d{1,18})\.(\d{1,18})\.(\d{1,18})\.(\d{1,9})\Z", re.AS
 
 
 class Downloads:
-    """Takes a node's files into the flow's folder of values, under names as local workers give.
-
-    Parameters
-    ----------
-    values : Path
-        That folder.
-    epoch : int
-        The engine's: in a name it keeps a file from being swept away.
-    sync : bool
-        Whether files are synced to the disk.
-    """
+    """Takes a node's files into the flow's folder of values, under names as local workers give."""
 
     def __init__(self, values: Path, epoch: int, sync: bool) -> None:
-        self._values = values
-        self._epoch = epoch
-        self._sync = sync
+        self._values = values  # that folder
+        self._epoch = epoch  # the engine's: in a name it keeps a file from being swept away
+        self._sync = sync  # whether files are synced to the disk
 
     def named(self, name: object) -> tuple[str, int, int]:
         """What a file of the node is called here, and whose result it is: request and attempt.
 
-        Raises
-        ------
-        FrameError
-            It is no name of a result.
+        Raises FrameError: it is no name of a result.
         """
         found = _RESULT.match(file_name(name))
         if found is None:
@@ -66,10 +53,7 @@ class Downloads:
     def has(self, request: int, attempt: int, value: Value) -> bool:
         """Whether what stands for a value is here; the value's name becomes the one it has here.
 
-        Raises
-        ------
-        FrameError
-            It is not a value of this call.
+        Raises FrameError: it is not a value of this call.
         """
         if value.file is None:
             return True

@@ -27,21 +27,13 @@ _PROGRAMS = {
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a notebook had when it declared a task.
+    """What a notebook had when it declared a task."""
 
-    Attributes
-    ----------
-    first, last : tuple of str
-        Folders of modules, before and behind those that every process of this Python has.
-    environment : tuple of (str, str or None)
-        Variables that were set in the notebook, or taken away.
-    modules : tuple of (str, str)
-        Modules of the person's own that the task uses, with a hash of what they were.
-    """
-
+    # first, last: folders of modules, before and behind those that every process of this Python has
     first: tuple[str, ...] = ()
     last: tuple[str, ...] = ()
-    environment: tuple[tuple[str, str | None], ...] = ()
+    environment: tuple[tuple[str, str | None], ...] = ()  # variables that were set in the notebook, or taken away
+    # modules of the person's own that the task uses, with a hash of what they were
     modules: tuple[tuple[str, str], ...] = ()
 
 
@@ -63,13 +55,8 @@ def opened(blob: bytes, place: Place | None = None) -> tuple[Any, Surroundings]:
 class Place:
     """The one of a worker process.
 
-    Parameters
-    ----------
-    elsewhere : bool
-        This is another machine than the notebook's: its folders are not here, and variables that the machine
-        has itself stay as they are.
-    started : callable
-        Told when a task starts another program, or becomes two.
+    `elsewhere`: this is another machine than the notebook's: its folders are not here, and variables that the machine
+    has itself stay as they are. `started`: told when a task starts another program, or becomes two.
     """
 
     def __init__(self, elsewhere: bool, started: Callable[[], None]) -> None:

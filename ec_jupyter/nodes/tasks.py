@@ -8,22 +8,11 @@ from typing import Any
 
 
 class Tasks:
-    """Background tasks of one object; the failure of one is told.
-
-    Parameters
-    ----------
-    failed : callable
-        Gets what a task has raised.
-
-    Attributes
-    ----------
-    running : set of Task
-        Those that have not ended.
-    """
+    """Background tasks of one object; the failure of one is told."""
 
     def __init__(self, failed: Callable[[BaseException], None]) -> None:
-        self._failed = failed
-        self.running: set[asyncio.Task[Any]] = set()
+        self._failed = failed  # gets what a task has raised
+        self.running: set[asyncio.Task[Any]] = set()  # those that have not ended
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Begin one."""

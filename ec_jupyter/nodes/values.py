@@ -104,12 +104,8 @@ def write_file(folder: Path, name: str, data: bytes) -> None:
 def load(value: Value, folder: Path) -> Any:
     """The object a value stands for; arrays of a file are read-only views of it.
 
-    Raises
-    ------
-    StoreDamagedError
-        The value's file is gone or no value file, or was removed after the value had been thrown away.
-    MemoryError
-        This process gets no memory for it; the value is as it was.
+    Raises StoreDamagedError: the value's file is gone or no value file, or was removed after the value had been thrown
+    away; MemoryError: this process gets no memory for it; the value is as it was.
     """
     if value.file is None:
         if value.data is None:

@@ -14,12 +14,7 @@ from ec_jupyter.flow.schema import CHOICE, CHOICES, PROMPT
 class Unworked:
     """A task that no worker runs.
 
-    Attributes
-    ----------
-    does : str
-        What its calls do instead, as an error says it.
-    hint : str
-        What names its arguments, as an error says it.
+    `does`: what its calls do instead, as an error says it. `hint`: what names its arguments, as an error says it.
     """
 
     does = hint = ""

@@ -12,14 +12,7 @@ from ec_jupyter.model import POSITIONAL
 class Binding:
     """Binds values to the arguments of one task.
 
-    Parameters
-    ----------
-    socket : str
-        Name of the socket, for messages.
-    signature : sequence of dict
-        The task's parameters, as the topology has them.
-    bounded : bool
-        Its submits ask whether there is room.
+    `signature`: the task's parameters, as the topology has them. `bounded`: its submits ask whether there is room.
     """
 
     def __init__(self, socket: str, signature: Sequence[Mapping[str, Any]], bounded: bool = False) -> None:
@@ -33,12 +26,8 @@ class Binding:
     def bind(self, values: Sequence[Any], keywords: Mapping[str, Any]) -> dict[str, Any]:
         """Name to value, in the order given; whether they are enough is not looked at.
 
-        What a ``*rest`` or ``**more`` of the task takes is under that name, stars included.
-
-        Raises
-        ------
-        ArgumentsError
-            There are too many, or one is unknown or given twice.
+        What a ``*rest`` or ``**more`` of the task takes is under that name, stars included. Raises ArgumentsError:
+        there are too many, or one is unknown or given twice.
         """
         if len(values) > len(self.positional) and self._rest is None:
             takes = f"{len(self.positional)} positional argument{'' if len(self.positional) == 1 else 's'}"

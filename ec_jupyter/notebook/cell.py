@@ -22,23 +22,12 @@ class CellSyntaxError(MagicUsageError):
 class Cell:
     """Python code of a cell.
 
-    Parameters
-    ----------
-    shell : InteractiveShell
-        Whose namespace it runs in.
-    first : str
-        The cell's first line, the magic's own.
-    body : str
-        What stands below it.
-
-    Raises
-    ------
-    CellSyntaxError
-        The body is not Python.
+    `first`: the cell's first line, the magic's own. `body`: what stands below it. Raises CellSyntaxError: the body is
+    not Python.
     """
 
     def __init__(self, shell: Any, first: str, body: str) -> None:
-        self._shell = shell
+        self._shell = shell  # whose namespace it runs in
         # with the magic's line as a comment the lines count as they do in the cell
         text = shell.transform_cell(f"# {first}\n{body}")
         self._file = shell.compile.cache(text, shell.execution_count, raw_code=f"{first}\n{body}")
@@ -53,10 +42,7 @@ class Cell:
     def task(self, name: str | None) -> str:
         """Name under which the cell defines the task of the socket `name`.
 
-        Raises
-        ------
-        MagicUsageError
-            It defines no function, or several of which none is so called.
+        Raises MagicUsageError: it defines no function, or several of which none is so called.
         """
         found = self._defined()
         if not found:

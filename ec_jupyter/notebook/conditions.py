@@ -26,21 +26,8 @@ class Expression:
 def shipped(function: Any, word: str, over: str, whose: str, edit: Edit) -> dict[str, Any] | None:
     """A function, or an expression over `over`, as an edit carries it.
 
-    Parameters
-    ----------
-    function : str, Expression, callable or None
-        What the person gave for the option `word`.
-    word, over : str
-        The option, and what an expression calls the value it looks at.
-    whose : str
-        The plug or socket, for messages.
-    edit : Edit
-        What it goes with.
-
-    Raises
-    ------
-    WiringError
-        It is neither a function nor an expression.
+    `word`, `over`: the option, and what an expression calls the value it looks at. `whose`: the plug or socket, for
+    messages. Raises WiringError: it is neither a function nor an expression.
     """
     if function is None:
         return None

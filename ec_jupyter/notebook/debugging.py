@@ -23,10 +23,7 @@ _ENDS = {"died": "its worker died", "memory": "it took too much memory", "timeou
 def call_again(client: Client, row: Mapping[str, Any], arguments: Mapping[str, Any]) -> Any:
     """What a request's call returns here; raises what its task raises.
 
-    Raises
-    ------
-    ArgumentsError
-        No code runs for it: it asks a person, or sleeps.
+    Raises ArgumentsError: no code runs for it: it asks a person, or sleeps.
     """
     number, socket = int(row["id"]), str(row["socket"])
     told, (blob, *_) = client.ask("query", {"what": "task", "id": number})

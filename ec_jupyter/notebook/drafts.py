@@ -22,15 +22,10 @@ class Drafted:
     """What changes make of a wiring, by the rules that the engine goes by.
 
     How many values wait is not known here: what depends on that is decided where the edit comes into force.
-
-    Parameters
-    ----------
-    base : mapping
-        The wiring as the engine has shown it.
     """
 
     def __init__(self, base: View) -> None:
-        self.base = base
+        self.base = base  # the wiring as the engine has shown it
         self.applied = 0
         lent = {row["name"]: row["cpus"] for row in base["nodes"] if row["cpus"]}
         limits = Limits(lent.pop(LOCAL, NEW), "", lambda socket: 0, nodes=lent, without_processes=without_processes)

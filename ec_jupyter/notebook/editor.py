@@ -54,15 +54,7 @@ _SLOW = {"preview", "request", "svg", "code", "save", "runs", "lineage", "timeli
 class FlowEditor(anywidget.AnyWidget):
     """The picture of one flow; `flow.editor` is the one there is.
 
-    Parameters
-    ----------
-    flow : Flow
-        What it shows.
-
-    Attributes
-    ----------
-    graph : dict
-        The wiring with the place of every card, as the page draws it; what a saved notebook keeps.
+    `graph`: the wiring with the place of every card, as the page draws it; what a saved notebook keeps.
     """
 
     graph = traitlets.Dict().tag(sync=True)

@@ -90,10 +90,7 @@ class Editor:
     def edit(self, *, dry: bool = False) -> Iterator[Edit]:
         """Collect changes; they are sent at the end of the outermost block, and none if it raises.
 
-        Raises
-        ------
-        WiringError
-            A dry run inside of an edit: what comes before it is not in force.
+        Raises WiringError: a dry run inside of an edit: what comes before it is not in force.
         """
         outer: Edit | None = getattr(self._own, "edit", None)
         if outer is not None:

@@ -21,24 +21,16 @@ MAPPED_BYTES = 1 << 20
 
 
 class FlowBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
-    """Runs the batches of a `joblib.Parallel` as requests of a flow.
-
-    Parameters
-    ----------
-    flow : Flow or str, optional
-        Whose queue holds them; the notebook's own if left out.
-    processor : str or Processor
-        Whose CPUs run them, however large ``n_jobs`` is.
-    **options
-        joblib's own.
-    """
+    """Runs the batches of a `joblib.Parallel` as requests of a flow."""
 
     default_n_jobs = -1
     supports_retrieve_callback = True
 
     def __init__(self, flow: Flow | str | None = None, processor: str | Processor = "main", **options: Any) -> None:
         super().__init__(**options)
+        # whose queue holds them; the notebook's own if left out
         self._flow = flow if isinstance(flow, Flow) else open_flow(flow)
+        # whose CPUs run them, however large `n_jobs` is
         self._processor = processor if isinstance(processor, str) else processor.name
         self._executor: ProcessorExecutor | None = None
         self._open: set[Future[Any]] = set()

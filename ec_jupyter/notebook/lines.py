@@ -25,10 +25,8 @@ _ARROW = re.compile(r"\s*->\s*")
 def parse(magic: Any, line: str) -> Namespace:
     """Options of a magic's line.
 
-    Raises
-    ------
-    MagicUsageError
-        The line has a wrong one; never IPython's `UsageError`, which lets a notebook's run end well.
+    Raises MagicUsageError: the line has a wrong one; never IPython's `UsageError`, which lets a notebook's run end
+    well.
     """
     parser = magic.parser
     # an abbreviation that works today is ambiguous with the next release's options
@@ -64,10 +62,7 @@ def chain(line: str) -> str:
 def shares(words: Sequence[str] | None) -> dict[str, int | None] | None:
     """Nodes of ``--node hpc:7 --node local``: CPUs by name, None where none are named.
 
-    Raises
-    ------
-    MagicUsageError
-        What follows a colon is no number.
+    Raises MagicUsageError: what follows a colon is no number.
     """
     if words is None:
         return None
@@ -83,10 +78,7 @@ def shares(words: Sequence[str] | None) -> dict[str, int | None] | None:
 def call_arguments(text: str, space: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
     """Values of ``1, two=x + 1``; without commas, too: ``one=1 two=x + 1``, ``1 2 two=3``.
 
-    Raises
-    ------
-    MagicUsageError
-        The text is not that of a call's arguments.
+    Raises MagicUsageError: the text is not that of a call's arguments.
     """
     call = _call(text) or _call(_with_commas(text)) or _call(_word_by_word(text))
     if call is None:

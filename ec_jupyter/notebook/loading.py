@@ -72,13 +72,7 @@ def load(path: str | os.PathLike[str], name: str | None = None, folder: str | os
 
 
 def read(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """A saved flow's document.
-
-    Raises
-    ------
-    DeclarationError
-        The file is none.
-    """
+    """A saved flow's document. Raises DeclarationError: the file is none."""
     try:
         document = json.loads(Path(path).read_text())
     except OSError as error:
@@ -98,15 +92,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 class _Bench:
-    """Where the code of a saved flow is run; the notebook's names are not touched.
-
-    Parameters
-    ----------
-    document : dict
-        The saved flow.
-    path : str
-        Its file, for messages.
-    """
+    """Where the code of a saved flow is run; the notebook's names are not touched."""
 
     def __init__(self, document: Mapping[str, Any], path: str) -> None:
         self.space: dict[str, Any] = {"__name__": "__main__"}

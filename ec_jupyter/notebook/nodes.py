@@ -23,15 +23,7 @@ LOCAL = "local"
 
 
 class Named(Part):
-    """A part that the wiring knows by its name.
-
-    Parameters
-    ----------
-    flow : Flow
-        Where it is.
-    name : str
-        Its name.
-    """
+    """A part that the wiring knows by its name."""
 
     _kind: ClassVar[str]
     _missing: ClassVar[NameNotFound]

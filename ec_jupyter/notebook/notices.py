@@ -44,16 +44,10 @@ class Notice:
 
 
 class Notices:
-    """Tells functions of this kernel what happens to a flow; each thing once, in a thread of its own.
-
-    Parameters
-    ----------
-    client : Client
-        The flow's client.
-    """
+    """Tells functions of this kernel what happens to a flow; each thing once, in a thread of its own."""
 
     def __init__(self, client: Client) -> None:
-        self._client = client
+        self._client = client  # the flow's client
         self._hooks: dict[Hook, tuple[str, ...]] = {}
         self._news, self._resting = threading.Event(), threading.Event()
         self._unlisten: Callable[[], None] | None = None

@@ -14,16 +14,10 @@ GRACE = 2.0
 
 
 class Onlookers:
-    """The open views.
-
-    Parameters
-    ----------
-    left : callable
-        Called when a view was given up.
-    """
+    """The open views."""
 
     def __init__(self, left: Callable[[], None]) -> None:
-        self._left = left
+        self._left = left  # called when a view was given up
         self._views: dict[str, tuple[float, asyncio.AbstractEventLoop | None]] = {}
 
     def __bool__(self) -> bool:

@@ -58,16 +58,10 @@ def no_page() -> bool:
 
 
 class Follower:
-    """Outputs of a notebook that a program runs: drawn again after each later cell, where the flow has moved.
-
-    Parameters
-    ----------
-    draw : callable
-        The data of an output as of now.
-    """
+    """Outputs of a notebook that a program runs: drawn again after each later cell, where the flow has moved."""
 
     def __init__(self, draw: Callable[[], dict[str, Any]]) -> None:
-        self._draw = draw
+        self._draw = draw  # the data of an output as of now
         self._id = uuid.uuid4().hex
         self._shell: Any = None
         self._shown: dict[str, Any] = {}

@@ -31,27 +31,13 @@ _found: dict[tuple[Path, Path], str] = {}
 
 @dataclass(frozen=True)
 class Record:
-    """Whose a flow is.
+    """Whose a flow is."""
 
-    Attributes
-    ----------
-    notebook : str or None
-        Name of the notebook's file; None of a flow that was only ever opened by its name.
-    cells : tuple of str
-        Ids of its cells.
-    was : tuple of str
-        What it was called before.
-    by : str or None
-        The notebook that used it last.
-    used : float
-        When that was; wall clock.
-    """
-
-    notebook: str | None = None
-    cells: tuple[str, ...] = ()
-    was: tuple[str, ...] = ()
-    by: str | None = None
-    used: float = 0.0
+    notebook: str | None = None  # name of the notebook's file; None of a flow that was only ever opened by its name
+    cells: tuple[str, ...] = ()  # ids of its cells
+    was: tuple[str, ...] = ()  # what it was called before
+    by: str | None = None  # the notebook that used it last
+    used: float = 0.0  # when that was; wall clock
 
 
 def read(folder: Path) -> Record | None:
@@ -149,21 +135,11 @@ def interactive() -> bool:
 
 @dataclass(frozen=True)
 class Found:
-    """What there was of a flow before it was opened.
+    """What there was of a flow before it was opened."""
 
-    Attributes
-    ----------
-    record : Record
-        Whose it was.
-    own : bool
-        It is this notebook's own.
-    used : float or None
-        When something was written there last; None: there was no flow.
-    """
-
-    record: Record
-    own: bool
-    used: float | None
+    record: Record  # whose it was
+    own: bool  # it is this notebook's own
+    used: float | None  # when something was written there last; None: there was no flow
 
     @classmethod
     def at(cls, folder: Path) -> Found:

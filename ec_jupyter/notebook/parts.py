@@ -32,13 +32,7 @@ class Part:
 
 
 def check_own(flow: FlowLike, things: Iterable[object]) -> None:
-    """Refuse what belongs to another flow.
-
-    Raises
-    ------
-    OtherFlowError
-        One of them does; names both.
-    """
+    """Refuse what belongs to another flow. Raises OtherFlowError: one of them does; names both."""
     for thing in things:
         if isinstance(thing, Part) and thing.flow is not flow and not _same(thing.flow, flow):
             theirs, ours = _names(thing.flow, flow)

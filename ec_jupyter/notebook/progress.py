@@ -18,16 +18,11 @@ _ENDED = ("done", "failed", "cancelled", "skipped")
 class Bar:
     """Progress of a flow's requests since the bar was made.
 
-    Parameters
-    ----------
-    name : str
-        What stands before it.
-    tell : callable
-        Called when it is due, if nothing else brings `show` then.
+    `tell`: called when it is due, if nothing else brings `show` then.
     """
 
     def __init__(self, name: str, tell: Callable[[], object]) -> None:
-        self._name = name
+        self._name = name  # what stands before it
         delay = settings().progress_delay
         self._due = time.monotonic() + delay if delay >= 0 else math.inf
         self._timer = threading.Timer(delay, tell) if delay > 0 else None

@@ -18,14 +18,7 @@ _FRAMED = ("Context", "Verbose", "Docs")
 class Rendering:
     """What IPython shows instead of an exception's own traceback.
 
-    Parameters
-    ----------
-    error : BaseException
-        What a call failed with.
-    text : str
-        The traceback in the worker.
-    after : list of str
-        Lines below it.
+    `text`: the traceback in the worker. `after`: lines below it.
     """
 
     def __init__(self, error: BaseException, text: str, after: list[str]) -> None:

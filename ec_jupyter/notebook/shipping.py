@@ -37,53 +37,25 @@ _SOURCE_BYTES = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Shipment:
-    """A task ready to travel.
+    """A task ready to travel."""
 
-    Attributes
-    ----------
-    record : dict
-        What the engine keeps: identity, hash, source, file, signature, captured names, generator,
-        and how it is written down again.
-    blob : bytes
-        The pickled function.
-    captured : dict
-        Global names it takes along and the objects they stood for.
-    modules : dict of str to str
-        Modules of the person's own that it uses, each with a hash of what it is.
-    given : Given
-        Its arguments as the person named them.
-    warnings : list of str
-        What the person should know about it.
-    """
-
+    # what the engine keeps: identity, hash, source, file, signature, captured names, generator, and how it is written
+    # down again
     record: dict[str, Any]
-    blob: bytes
-    captured: dict[str, Any]
+    blob: bytes  # the pickled function
+    captured: dict[str, Any]  # global names it takes along and the objects they stood for
+    # modules of the person's own that it uses, each with a hash of what it is
     modules: dict[str, str] = field(default_factory=dict)
-    given: Given = None
-    warnings: list[str] = field(default_factory=list)
+    given: Given = None  # its arguments as the person named them
+    warnings: list[str] = field(default_factory=list)  # what the person should know about it
 
 
 def ship(task: Callable[..., Any], name: str, given: Given = None, beside: Path | None = None) -> Shipment:
     """`task` as the engine takes it for the socket `name`.
 
-    Parameters
-    ----------
-    task : callable
-        The task.
-    name : str
-        Name of the socket.
-    given : Given
-        Its arguments, where it does not tell them.
-    beside : Path, optional
-        The folder in which all workers look for modules.
-
-    Raises
-    ------
-    DeclarationError
-        It cannot be called, or its signature cannot be read.
-    TaskNotPicklableError
-        Something it takes along cannot travel; the text names it.
+    `given`: its arguments, where it does not tell them. `beside`: the folder in which all workers look for modules.
+    Raises DeclarationError: it cannot be called, or its signature cannot be read; TaskNotPicklableError: something it
+    takes along cannot travel; the text names it.
     """
     if not callable(task):
         raise DeclarationError(f"the task of socket {name!r} is of type {type(task).__name__}, which cannot be called")
@@ -132,19 +104,8 @@ def is_generator(task: object) -> bool:
 def pickled(task: object, name: str, taken: dict[str, Any] | None = None) -> bytes:
     """The bytes of `task`, in which cells bear the stable name ``<socket NAME>``.
 
-    Parameters
-    ----------
-    task : object
-        Function, class, callable instance, condition of a plug.
-    name : str
-        Socket it is for.
-    taken : dict, optional
-        Globals it takes along, to name the culprit.
-
-    Raises
-    ------
-    TaskNotPicklableError
-        Something in it cannot travel.
+    `task`: function, class, callable instance, condition of a plug. `taken`: globals it takes along, to name the
+    culprit. Raises TaskNotPicklableError: something in it cannot travel.
     """
     buffer = io.BytesIO()
     try:

@@ -37,19 +37,8 @@ Given = str | inspect.Signature | None
 def signature(task: Callable[..., Any], name: str, given: Given = None) -> list[dict[str, Any]]:
     """Arguments of `task` as records: name, kind, required, text of default and annotation.
 
-    Parameters
-    ----------
-    task : callable
-        The task.
-    name : str
-        Socket it is for, for messages.
-    given : Given
-        What the person says they are.
-
-    Raises
-    ------
-    DeclarationError
-        They cannot be read, neither from the task nor from what is given.
+    `given`: what the person says they are. Raises DeclarationError: they cannot be read, neither from the task nor from
+    what is given.
     """
     found = _given(given, name) if given is not None else _read(task, name)
     return [

@@ -68,19 +68,11 @@ def written(thing: object, text: str | None = None) -> dict[str, Any]:
 
 
 class _Writer:
-    """Writes one thing; remembers what its code needs.
-
-    Attributes
-    ----------
-    before : dict of str to str
-        Statements by the name each binds; what a statement needs comes before it.
-    lacks : dict of str to None
-        Names that stand for nothing.
-    """
+    """Writes one thing; remembers what its code needs."""
 
     def __init__(self) -> None:
-        self.before: dict[str, str] = {}
-        self.lacks: dict[str, None] = {}
+        self.before: dict[str, str] = {}  # statements by the name each binds; what a statement needs comes before it
+        self.lacks: dict[str, None] = {}  # names that stand for nothing
         self._open: set[str] = set()
 
     # -- names -------------------------------------------------------------------

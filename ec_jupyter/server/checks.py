@@ -69,13 +69,7 @@ def _status(error: EcError) -> int:
 
 
 def read_object(body: bytes) -> dict[str, Any]:
-    """The JSON object that a body holds.
-
-    Raises
-    ------
-    Refused
-        It holds none: 413 where it is too large, else 400.
-    """
+    """The JSON object that a body holds. Raises Refused: it holds none: 413 where it is too large, else 400."""
     if len(body) > MOST_BYTES:
         raise Refused(413, f"a body of {len(body)} bytes is over the limit of {MOST_BYTES}")
     try:
@@ -107,13 +101,7 @@ def _fits(value: object, depth: int = 0) -> bool:
 
 
 def check_numbers(value: object) -> None:
-    """Refuse whole numbers that no database can hold.
-
-    Raises
-    ------
-    Refused
-        There is one.
-    """
+    """Refuse whole numbers that no database can hold. Raises Refused: there is one."""
     if isinstance(value, int) and not -_BIGGEST <= value < _BIGGEST:
         raise Refused(400, "a whole number in the body has more than 64 bits")
     for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
@@ -123,10 +111,7 @@ def check_numbers(value: object) -> None:
 def field(body: dict[str, Any], name: str, kind: type[_T], default: Any = ...) -> _T:
     """The field of that name, which is to be of that kind.
 
-    Raises
-    ------
-    Refused
-        It is missing and has no default, or is of another kind.
+    Raises Refused: it is missing and has no default, or is of another kind.
     """
     value = body.get(name, default)
     if value is default and default is not ...:

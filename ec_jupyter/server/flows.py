@@ -23,20 +23,12 @@ EVENTS = "https://events.ec-jupyter.org/flow/v1"
 
 
 class Flows:
-    """The flows under one root folder.
-
-    Parameters
-    ----------
-    root : Path
-        The server's root folder.
-    emit : callable
-        Takes the data of an event.
-    """
+    """The flows under one root folder."""
 
     def __init__(self, root: Path, emit: Callable[[dict[str, Any]], None]) -> None:
-        self.root = root
+        self.root = root  # the server's root folder
         self.links = Links()
-        self.emit = emit
+        self.emit = emit  # takes the data of an event
         self._index = FlowIndex(root)
         self._pictures: dict[Path, Picture] = {}
         self._taking: asyncio.Future[dict[str, Any]] | None = None
@@ -61,13 +53,7 @@ class Flows:
             self._taking = None
 
     async def folder(self, key: str) -> Path:
-        """The folder of the flow with that key.
-
-        Raises
-        ------
-        FlowNotFoundError
-            There is none under the root.
-        """
+        """The folder of the flow with that key. Raises FlowNotFoundError: there is none under the root."""
         return await self.links.thread(folder_of, self.root, key)
 
     def look(self, folder: Path, page: Page, key: str) -> Picture:

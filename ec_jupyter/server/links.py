@@ -38,16 +38,10 @@ class Link:
 
 
 class Links:
-    """Connections by flow. Only the event loop touches them; whatever may block is done in a thread.
-
-    Parameters
-    ----------
-    unused : float
-        Seconds after which a connection that nobody uses is closed.
-    """
+    """Connections by flow. Only the event loop touches them; whatever may block is done in a thread."""
 
     def __init__(self, unused: float = UNUSED_SECONDS) -> None:
-        self.unused = unused
+        self.unused = unused  # seconds after which a connection that nobody uses is closed
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="ec-server")
         self._links: dict[Path, Link] = {}
         self._closed = False

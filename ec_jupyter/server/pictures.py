@@ -45,14 +45,7 @@ class Page(Protocol):
 class Picture:
     """One flow as its pages see it; lives on the event loop.
 
-    Parameters
-    ----------
-    folder : Path
-        The flow's folder.
-    links : Links
-        The server's connections.
-    failed : callable
-        Called with a socket's name and how many more of its requests have failed.
+    `failed`: called with a socket's name and how many more of its requests have failed.
     """
 
     def __init__(self, folder: Path, links: Links, failed: Callable[[str, int], None]) -> None:

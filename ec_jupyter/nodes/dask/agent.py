@@ -35,17 +35,8 @@ LOOK_SECONDS = 2.0
 class DaskAgent:
     """Runs calls on a Dask cluster.
 
-    Parameters
-    ----------
-    record : Node
-        What the node is called; its host is the scheduler's address. Once the scheduler is gone, what ran
-        there is over for sure when the lease is.
-    listener : NodeListener
-        Told what becomes of the calls, and of the node.
-    home : Home
-        Where the engine is.
-    stay : int
-        Results of more bytes stay with the worker that made them.
+    `record`: what the node is called; its host is the scheduler's address. Once the scheduler is gone, what ran there
+    is over for sure when the lease is. `stay`: results of more bytes stay with the worker that made them.
     """
 
     def __init__(self, record: Node, listener: NodeListener, home: Home, *, stay: int = 1 << 20) -> None:
@@ -78,12 +69,7 @@ class DaskAgent:
     async def start(self) -> None:
         """Connect to the scheduler, and enter its workers.
 
-        Raises
-        ------
-        HostUnreachableError
-            It does not answer.
-        PythonMismatchError
-            No worker has this Python.
+        Raises HostUnreachableError: it does not answer; PythonMismatchError: no worker has this Python.
         """
         self._away = time.monotonic()
         await self._connect()
@@ -292,10 +278,7 @@ class DaskAgent:
     def assign(self, name: str, calls: list[Call]) -> None:
         """Append calls to the processor's queue; they start in this order.
 
-        Raises
-        ------
-        ProcessorNotFoundError
-            There is no such processor here.
+        Raises ProcessorNotFoundError: there is no such processor here.
         """
         self._queues[self._known(name)].extend(calls)
         self._pump()
@@ -367,10 +350,7 @@ class DaskAgent:
     async def bring(self, file: str) -> bool:
         """Copy a value file into the flow's folder of values; False if no worker has it any more.
 
-        Raises
-        ------
-        OSError
-            It cannot be written here.
+        Raises OSError: it cannot be written here.
         """
         cluster = self._workers.cluster
         if cluster is None:

@@ -96,21 +96,13 @@ def _silent(error: Exception) -> bool:
 class Cluster:
     """A connection to a scheduler.
 
-    Parameters
-    ----------
-    address : str
-        The scheduler's.
-    tls : sequence of str
-        Files of the authority, the certificate and its key; empty without TLS.
-    gone : callable
-        Told the address of a worker that has left, on the loop of whoever connected.
-    news : callable
-        Called there when workers may have come.
+    `gone`: told the address of a worker that has left, on the loop of whoever connected. `news`: called there when
+    workers may have come.
     """
 
     def __init__(self, address: str, tls: Sequence[str], gone: Callable[[str], None], news: Callable[[], None]) -> None:
         self.address = address
-        self._tls = tls
+        self._tls = tls  # files of the authority, the certificate and its key; empty without TLS
         self._gone, self._news = gone, news
         self._home = asyncio.get_running_loop()
         self._loop = asyncio.new_event_loop()
@@ -124,13 +116,7 @@ class Cluster:
         return await asyncio.wait_for(asyncio.wrap_future(future), seconds)
 
     async def connect(self) -> None:
-        """Reach the scheduler.
-
-        Raises
-        ------
-        HostUnreachableError
-            It does not answer.
-        """
+        """Reach the scheduler. Raises HostUnreachableError: it does not answer."""
         if self.address.startswith("tls://") and not self._tls:
             raise HostUnreachableError(
                 f"the Dask scheduler at {self.address} wants a certificate: give a Client whose Security has files"
@@ -194,12 +180,7 @@ class Cluster:
     async def act(self, worker: str, word: str, *given: Any) -> Any:
         """Call a function of `nodes.dask.runtime` in a worker, beside what runs there.
 
-        Raises
-        ------
-        SilentError
-            It does not answer.
-        Cut
-            The scheduler is not there.
+        Raises SilentError: it does not answer; Cut: the scheduler is not there.
         """
         return await self._in(worker, _entry["act"], word, *given)
 
@@ -236,10 +217,7 @@ class Cluster:
     async def submit(self, worker: str, key: str, word: str, *given: Any) -> Any:
         """Run the function as a Dask task: in that worker or nowhere, once or not at all.
 
-        Raises
-        ------
-        Cut
-            The scheduler is gone, and nobody knows what came of it.
+        Raises Cut: the scheduler is gone, and nobody knows what came of it.
         """
         return await self._on_loop(self._submit(worker, key, word, given), None)
 

@@ -30,29 +30,10 @@ class GoneError(Exception):
 
 
 class DaskFiles:
-    """Tracks which worker has which value file, and moves them.
-
-    Parameters
-    ----------
-    listener : NodeListener
-        Told of results that are left there; has the code of tasks.
-    workers : DaskWorkers
-        The workers.
-    home : Home
-        Where the engine is.
-    stay : int
-        Results of more bytes are left there.
-    spawn : callable
-        Starts a background task.
-
-    Attributes
-    ----------
-    stored : dict of str to int
-        Files that are there and not here, and their bytes.
-    """
+    """Tracks which worker has which value file, and moves them. `stay`: results of more bytes are left there."""
 
     def __init__(self, listener: NodeListener, workers: DaskWorkers, home: Home, *, stay: int, spawn: Spawn) -> None:
-        self.stored: dict[str, int] = {}
+        self.stored: dict[str, int] = {}  # files that are there and not here, and their bytes
         self._listener, self._workers, self._spawn = listener, workers, spawn
         self._values, self._sync, self._stay = home.folder / "values", home.sync, stay
         self._downloads = Downloads(self._values, home.epoch, home.sync)
@@ -129,10 +110,7 @@ class DaskFiles:
     async def load(self, cluster: Cluster, worker: Worker, call: Call) -> None:
         """Send a worker the code and files that a call needs and the worker lacks.
 
-        Raises
-        ------
-        GoneError
-            A value that was left on the cluster is lost.
+        Raises GoneError: a value that was left on the cluster is lost.
         """
         code = set(call.spec.code)
         for sha256 in code - worker.blobs:
@@ -260,12 +238,7 @@ class DaskFiles:
     async def bring(self, name: str) -> bool:
         """Copy a file here; False if no worker has it any more. Concurrent requests for a file share one copy.
 
-        Raises
-        ------
-        Cut
-            The scheduler is gone.
-        OSError
-            It cannot be written here.
+        Raises Cut: the scheduler is gone; OSError: it cannot be written here.
         """
         if name not in self._bringing:
             self._bringing[name] = self._spawn(self._bring(name))

@@ -16,13 +16,7 @@ PROCESSES = False
 
 
 def place(name: str, host: object) -> dict[str, Any] | None:
-    """An address with a scheme, a client, or a cluster.
-
-    Raises
-    ------
-    DeclarationError
-        Its certificates are no files.
-    """
+    """An address with a scheme, a client, or a cluster. Raises DeclarationError: its certificates are no files."""
     address = host
     if not isinstance(host, str):
         address = getattr(host, "scheduler_address", None) or getattr(getattr(host, "scheduler", None), "address", None)
@@ -38,10 +32,7 @@ def place(name: str, host: object) -> dict[str, Any] | None:
 def check(record: Node) -> None:
     """Refuse an address that cannot be a scheduler's, and certificates that are not three files.
 
-    Raises
-    ------
-    DeclarationError
-        One of them cannot be, or Dask is not installed.
+    Raises DeclarationError: one of them cannot be, or Dask is not installed.
     """
     if importlib.util.find_spec("distributed") is None:
         raise DeclarationError(f"node {record.name!r} is a Dask cluster: pip install 'ec_jupyter[dask]'")

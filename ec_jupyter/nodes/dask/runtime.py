@@ -60,22 +60,11 @@ _lock = threading.Lock()
 
 
 class Events:
-    """Output, progress and yields of one call, in order; stored until the engine has them.
-
-    Attributes
-    ----------
-    call : Call
-        The call.
-
-    Attributes
-    ----------
-    files : set of str
-        Those of its yields.
-    """
+    """Output, progress and yields of one call, in order; stored until the engine has them."""
 
     def __init__(self, call: Call) -> None:
         self.call = call
-        self.files: set[str] = set()
+        self.files: set[str] = set()  # those of its yields
         self._first = 0
         self._items: list[tuple[Any, ...]] = []
         self._texts: list[tuple[str, str]] = []
@@ -201,26 +190,16 @@ def _progress(done: float, total: float | None, text: str) -> None:
 
 
 class DaskRuntime:
-    """One flow in this process.
-
-    Parameters
-    ----------
-    flow : str
-        Identity of the flow.
-    epoch : int
-        Its engine's.
-    folder : Path
-        For value files; its own.
-    """
+    """One flow in this process."""
 
     def __init__(self, flow: str, epoch: int, folder: Path) -> None:
-        self.flow = flow
-        self.folder = folder
+        self.flow = flow  # identity of the flow
+        self.folder = folder  # for value files; its own
         self.blobs: dict[str, bytes] = {}
         self.running: dict[int, tuple[int, int]] = {}
         self.events: dict[int, Events] = {}
         self.stops: dict[tuple[int, int], Stop] = {}
-        self._epoch = epoch
+        self._epoch = epoch  # its engine's
         self._by_thread = threading.local()
         self._looked = 0.0
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -71,39 +71,17 @@ class Batch:
 
 
 class DaskWorkers:
-    """The workers that calls can run in.
-
-    Parameters
-    ----------
-    flow : str
-        What they know the flow by.
-    epoch : int
-        The engine's.
-    workdir : Path
-        Where modules beside the notebook lie.
-    most : int or None
-        CPUs to use at most; None: a thread of a worker each.
-
-    Attributes
-    ----------
-    cluster : Cluster or None
-        The connection, while there is one.
-    by_address : dict of str to Worker
-        The workers.
-    refused : dict of str to str
-        Workers that cannot run our calls, and why.
-    python, version : str or None
-        What they run.
-    """
+    """The workers that calls can run in. `workdir`: where modules beside the notebook lie."""
 
     def __init__(self, flow: str, epoch: int, workdir: Path, most: int | None) -> None:
-        self.cluster: Cluster | None = None
+        self.cluster: Cluster | None = None  # the connection, while there is one
         self.by_address: dict[str, Worker] = {}
-        self.refused: dict[str, str] = {}
+        self.refused: dict[str, str] = {}  # workers that cannot run our calls, and why
+        # python, version: what they run
         self.python: str | None = None
         self.version: str | None = None
         self._given = (flow, epoch, str(workdir))
-        self._most = most
+        self._most = most  # CPUs to use at most; None: a thread of a worker each
 
     @property
     def cpus(self) -> int:

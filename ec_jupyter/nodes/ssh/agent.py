@@ -43,25 +43,8 @@ from ec_jupyter.wire import Call, Header
 class RemoteAgent:
     """Runs calls on a node that is reached by a login.
 
-    Parameters
-    ----------
-    record : Node
-        What the node is called, and lends.
-    listener : OpenListener
-        Told what becomes of the calls, and of the node.
-    home : Home
-        Where the engine is.
-    login : Login
-        How to get there.
-    idle : float
-        Seconds after which a worker there with nothing to do ends.
-    heartbeat : float
-        Seconds between signs of life, at most.
-
-    Attributes
-    ----------
-    cpus : int
-        CPUs it lends; 0 until it has said how many those are, unless the record does.
+    `record`: what the node is called, and lends. `idle`: seconds after which a worker there with nothing to do ends.
+    `heartbeat`: seconds between signs of life, at most.
     """
 
     def __init__(
@@ -75,8 +58,8 @@ class RemoteAgent:
         heartbeat: float = 4.0,
     ) -> None:
         self.name = record.name
-        self.cpus = record.cpus or 0
-        self._listener = listener
+        self.cpus = record.cpus or 0  # CPUs it lends; 0 until it has said how many those are, unless the record does
+        self._listener = listener  # told what becomes of the calls, and of the node
         self._workdir = home.workdir
         self._session = Session(self, record, home, login, idle=idle, heartbeat=heartbeat)
         self._uploads = Uploads(home.folder / "values", listener.blob, self._refused)
@@ -154,10 +137,7 @@ class RemoteAgent:
     def assign(self, name: str, calls: list[Call]) -> None:
         """Append calls to the processor's queue there; they start in this order.
 
-        Raises
-        ------
-        ProcessorNotFoundError
-            There is no such processor there.
+        Raises ProcessorNotFoundError: there is no such processor there.
         """
         self._known(name)
         for call in calls:

@@ -49,16 +49,10 @@ class Held:
 
 
 class AgentServer:
-    """An agent that is driven through a transport.
-
-    Parameters
-    ----------
-    orders : dict
-        What the engine wants, and what the bootstrap has found out.
-    """
+    """An agent that is driven through a transport."""
 
     def __init__(self, orders: dict[str, Any]) -> None:
-        self.orders = orders
+        self.orders = orders  # what the engine wants, and what the bootstrap has found out
         self.folder: Path = Path(orders["run"]) / orders["key"]
         self.over = asyncio.Event()
         self._lease = float(orders["lease"])

@@ -35,13 +35,7 @@ class Failed(Exception):
 
 
 class Line:
-    """The way to the engine before there is a loop: frames, one after the other.
-
-    Parameters
-    ----------
-    read, write : int
-        Its descriptors.
-    """
+    """The way to the engine before there is a loop: frames, one after the other."""
 
     def __init__(self, read: int, write: int) -> None:
         self._read, self._write = read, write
@@ -98,10 +92,7 @@ def move_in(orders: dict[str, Any]) -> NoReturn:
 def environment(folder: Path, requirements: Sequence[str], line: Line) -> tuple[str, list[str]]:
     """The Python to run, and the folders it looks into as well; made if it is not there yet.
 
-    Raises
-    ------
-    Failed
-        A requirement cannot be had.
+    Raises Failed: a requirement cannot be had.
     """
     lines = sorted({one.strip() for one in requirements if one.strip()})
     key = hashlib.sha256("\n".join([sys.executable, sys.version, *lines]).encode()).hexdigest()[:20]

@@ -22,22 +22,12 @@ class Out:
 
 
 class InFlight:
-    """Calls that were given to a node and have not ended.
-
-    Attributes
-    ----------
-    out : dict of int to Out
-        By request, in the order they came.
-    cancels : dict of int to str
-        Those that were cancelled, and how; sent again after a cut.
-    recalls : set of int
-        Those to ask for when the node is there again.
-    """
+    """Calls that were given to a node and have not ended."""
 
     def __init__(self) -> None:
-        self.out: dict[int, Out] = {}
-        self.cancels: dict[int, str] = {}
-        self.recalls: set[int] = set()
+        self.out: dict[int, Out] = {}  # by request, in the order they came
+        self.cancels: dict[int, str] = {}  # those that were cancelled, and how; sent again after a cut
+        self.recalls: set[int] = set()  # those to ask for when the node is there again
 
     def mine(self, request: int, attempt: int) -> Out | None:
         """The call, if it is this attempt that is there."""

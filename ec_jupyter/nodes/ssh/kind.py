@@ -19,13 +19,7 @@ def place(name: str, host: object) -> dict[str, Any] | None:
 
 
 def check(record: Node) -> None:
-    """Refuse a host, Python or command that cannot be.
-
-    Raises
-    ------
-    DeclarationError
-        One of them cannot be.
-    """
+    """Refuse a host, Python or command that cannot be. Raises DeclarationError: one of them cannot be."""
     Ssh(record.host, python=record.python, client=record.ssh)
 
 

@@ -43,15 +43,7 @@ class Login(Protocol):
 
 
 class Process:
-    """The local end of a login.
-
-    Attributes
-    ----------
-    read, write : int
-        Descriptors of what it says and hears.
-    errors : str
-        The end of what it has said on its other channel.
-    """
+    """The local end of a login."""
 
     def __init__(self, command: Sequence[str], env: Mapping[str, str]) -> None:
         # a session of its own: an interrupt of a terminal or kernel is not for it
@@ -63,6 +55,7 @@ class Process:
         assert self._process.stdout is not None
         assert self._process.stderr is not None
         # a transport will own the descriptors and close them
+        # read, write: descriptors of what it says and hears
         self.read, self.write = os.dup(self._process.stdout.fileno()), os.dup(self._process.stdin.fileno())
         self._process.stdout.close()
         self._process.stdin.close()
@@ -72,7 +65,7 @@ class Process:
         self._loop = asyncio.get_running_loop()
         self.ended = asyncio.Event()
         self._tail: deque[bytes] = deque()
-        self._errors = self._process.stderr
+        self._errors = self._process.stderr  # the end of what it has said on its other channel
         for fd in (self.read, self.write, self._errors.fileno()):
             os.set_blocking(fd, False)
         for fd in (self.read, self.write):
@@ -161,22 +154,9 @@ async def _ready(add: Callable[..., Any], remove: Callable[[int], Any], fd: int)
 async def enter(login: Login, orders: dict[str, Any]) -> tuple[Process, bytes, dict[str, Any]]:
     """Log in and start the agent, or find it running.
 
-    Parameters
-    ----------
-    login : Login
-        How to get there.
-    orders : dict
-        What the host is to do; the bundle's hash and our Python are added.
-
-    Returns
-    -------
-    tuple
-        The process, what it has said already of the frames, and what is there.
-
-    Raises
-    ------
-    EcError
-        Why it cannot be done, in one line with what to do.
+    `orders`: what the host is to do; the bundle's hash and our Python are added. Returns tuple: the process, what it
+    has said already of the frames, and what is there. Raises EcError: why it cannot be done, in one line with what to
+    do.
     """
     sha256, zipped = bundling.bundle()
     text = bundling.first(dict(orders, sha256=sha256, python=list(sys.version_info[:2])))

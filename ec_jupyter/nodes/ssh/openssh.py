@@ -51,21 +51,8 @@ _NO_PYTHON = re.compile(r"not found|no such file|unknown command", re.IGNORECASE
 class Ssh:
     """Logs in to a host with the user's own `ssh`.
 
-    Parameters
-    ----------
-    host : str
-        What `ssh` takes: ``me@host`` or a name of its configuration.
-    python : str
-        The Python there.
-    client : sequence of str
-        The command, with options of the user's own.
-    ask : callable, optional
-        Asked for passphrases and the like; without it `ssh` never asks.
-
-    Raises
-    ------
-    DeclarationError
-        One of them cannot be.
+    `ask`: asked for passphrases and the like; without it `ssh` never asks. Raises DeclarationError: one of them cannot
+    be.
     """
 
     def __init__(
@@ -75,11 +62,11 @@ class Ssh:
             raise DeclarationError(f"{host!r} is no host: give it as ssh takes it, such as 'me@host'")
         if not client or any("stricthostkeychecking" in part.lower() for part in client):
             raise DeclarationError("ssh is a command with its options, and host keys are always checked")
-        self.host = host
-        self.python = python
+        self.host = host  # what `ssh` takes: `me@host` or a name of its configuration
+        self.python = python  # the Python there
         self.seconds = LOGIN_SECONDS if ask is None else ASK_SECONDS
         self._quoted = _quoted(python)
-        self._client = [str(part) for part in client]
+        self._client = [str(part) for part in client]  # the command, with options of the user's own
         self._asking = None if ask is None else Asking(ask)
 
     async def command(self, code: str) -> tuple[list[str], Mapping[str, str]]:
@@ -160,16 +147,10 @@ _FAILURES: list[tuple[str, type[EcError], str]] = [
 
 
 class Asking:
-    """Answers what `ssh` asks: a program it starts for each question, which asks us.
-
-    Parameters
-    ----------
-    ask : callable
-        Gets each question.
-    """
+    """Answers what `ssh` asks: a program it starts for each question, which asks us."""
 
     def __init__(self, ask: Ask) -> None:
-        self._ask = ask
+        self._ask = ask  # gets each question
         self._folder: Path | None = None
         self._server: asyncio.AbstractServer | None = None
 

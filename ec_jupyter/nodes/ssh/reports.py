@@ -22,19 +22,11 @@ BACKLOG_BYTES = 1 << 20
 
 
 class Reports:
-    """Reports that have to arrive, whichever connection takes them.
-
-    Parameters
-    ----------
-    spool : Spool
-        Keeps them until they are confirmed.
-    values : Path
-        The node's folder of value files.
-    """
+    """Reports that have to arrive, whichever connection takes them."""
 
     def __init__(self, spool: Spool, values: Path) -> None:
-        self._spool = spool
-        self._values = values
+        self._spool = spool  # keeps them until they are confirmed
+        self._values = values  # the node's folder of value files
         self._busy: set[int] = set()
         self._transport: Transport | None = None
 

@@ -89,41 +89,22 @@ class Owner(Protocol):
 class Session:
     """The connection to one node, and what is known of it.
 
-    Parameters
-    ----------
-    owner : Owner
-        Told what comes.
-    record : Node
-        What the node is called, and lends.
-    home : Home
-        Where the engine is.
-    login : Login
-        How to get there.
-    idle : float
-        Seconds after which a worker with nothing to do ends.
-    heartbeat : float
-        Seconds between signs of life, at most.
-
-    Attributes
-    ----------
-    state : str
-        ``"starting"``, ``"up"``, ``"away"`` (its agent may run) or ``"down"``.
-    boot : str
-        Which process the agent there is; empty: none that is known.
+    `record`: what the node is called, and lends. `idle`: seconds after which a worker with nothing to do ends.
+    `heartbeat`: seconds between signs of life, at most.
     """
 
     def __init__(self, owner: Owner, record: Node, home: Home, login: Login, *, idle: float, heartbeat: float) -> None:
         self.name = record.name
         self.login = login
-        self.state = "starting"
-        self.boot = ""
+        self.state = "starting"  # "starting", "up", "away" (its agent may run) or "down"
+        self.boot = ""  # which process the agent there is; empty: none that is known
         self.note = ""
         self.error: EcError | None = None
         self.since = time.time()
         self.found: dict[str, Any] = {}
         self.transport: Transport | None = None
         self.closing = False
-        self._owner = owner
+        self._owner = owner  # told what comes
         self._epoch, self._lease = home.epoch, record.lease
         # several in a lease, or it would end between two of them
         self._beat = min(heartbeat, record.lease / 8) if record.lease else heartbeat

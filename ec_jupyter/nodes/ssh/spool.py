@@ -16,41 +16,21 @@ PRINTED_BYTES = 4 << 20
 
 @dataclass
 class Unit:
-    """One frame that has to arrive.
+    """One frame that has to arrive."""
 
-    Attributes
-    ----------
-    number : int
-        Identity; the confirmation names it.
-    requests : frozenset of int
-        Whom it is about: units of one request arrive in the order they were made.
-    files : list of (str, int)
-        Names and sizes of value files that have to be there before it.
-    data : bytes or None
-        The frame; None: on disk.
-    printed : int
-        Bytes of printed text in it.
-    """
-
-    number: int
-    requests: frozenset[int]
-    files: list[tuple[str, int]]
-    data: bytes | None
+    number: int  # identity; the confirmation names it
+    requests: frozenset[int]  # whom it is about: units of one request arrive in the order they were made
+    files: list[tuple[str, int]]  # names and sizes of value files that have to be there before it
+    data: bytes | None  # the frame; None: on disk
     size: int
-    printed: int = 0
+    printed: int = 0  # bytes of printed text in it
 
 
 class Spool:
-    """Units in the order they were made.
-
-    Parameters
-    ----------
-    folder : Path
-        Where those lie for which there is no room in memory.
-    """
+    """Units in the order they were made."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self._folder = folder  # where those lie for which there is no room in memory
         self._units: OrderedDict[int, Unit] = OrderedDict()
         self._unsent: OrderedDict[int, Unit] = OrderedDict()
         self._number = 0
@@ -63,13 +43,7 @@ class Spool:
     def add(
         self, header: Header, buffers: Iterable[Buffer], requests: Iterable[int], files: list[tuple[str, int]]
     ) -> None:
-        """Add a frame; it gets its number.
-
-        Raises
-        ------
-        FrameError
-            It is too large for a frame.
-        """
+        """Add a frame; it gets its number. Raises FrameError: it is too large for a frame."""
         printed = len(header.get("x", "")) if header["k"] == "output" else 0
         if printed and self._printed + printed > PRINTED_BYTES:
             return

@@ -75,42 +75,22 @@ class _Outgoing:
 class Transport:
     """One connection to the other side.
 
-    Parameters
-    ----------
-    end : End
-        Told what comes.
-    read, write : int
-        Descriptors, which belong to the transport from now on; they may be the same.
-    heartbeat : float
-        Seconds between signs of life.
-    rest : bytes
-        What has been read from `read` already.
-    quiet : bool
-        Send no signs of life yet: nobody is there to read them.
-
-    Attributes
-    ----------
-    round_trip : float or None
-        Seconds to the other side and back, the best of late.
-    ahead : float
-        How many seconds the other side's wall clock is ahead of ours.
-    assured : float
-        When we sent the last sign of life that the other side is known to have seen, on `clock`.
-    pinged : float
-        When we last saw one of the other side's.
+    `read`, `write`: descriptors, which belong to the transport from now on; they may be the same. `rest`: what has been
+    read from `read` already.
     """
 
     def __init__(
         self, end: End, read: int, write: int, heartbeat: float, rest: bytes = b"", quiet: bool = False
     ) -> None:
-        self.round_trip: float | None = None
-        self.ahead = 0.0
-        self.assured = 0.0
+        self.round_trip: float | None = None  # seconds to the other side and back, the best of late
+        self.ahead = 0.0  # how many seconds the other side's wall clock is ahead of ours
+        self.assured = 0.0  # when we sent the last sign of life that the other side is known to have seen, on `clock`
+        # pinged: when we last saw one of the other side's
         self.pinged = self._heard = clock()
         self.closed = False
-        self.quiet = quiet
-        self.heartbeat = heartbeat
-        self._end = end
+        self.quiet = quiet  # send no signs of life yet: nobody is there to read them
+        self.heartbeat = heartbeat  # seconds between signs of life
+        self._end = end  # told what comes
         self._read, self._write = read, write
         self._loop = asyncio.get_running_loop()
         self._reader = FrameReader(FRAME_BYTES)
@@ -147,10 +127,7 @@ class Transport:
     def send(self, header: Header, buffers: Sequence[Buffer] = (), *, behind: bool = False) -> None:
         """Send a frame; `behind`: not before the files that are to leave already.
 
-        Raises
-        ------
-        FrameError
-            It is too large for a frame; nothing was sent.
+        Raises FrameError: it is too large for a frame; nothing was sent.
         """
         self.put(encode(header, buffers), behind=behind)
 
@@ -164,13 +141,7 @@ class Transport:
         self._hurry()
 
     def send_file(self, path: Path, header: Header) -> int:
-        """Send a file, whose `header` goes before it; its size.
-
-        Raises
-        ------
-        OSError
-            It cannot be read; nothing was sent.
-        """
+        """Send a file, whose `header` goes before it; its size. Raises OSError: it cannot be read; nothing was sent."""
         file = path.open("rb")
         size = os.fstat(file.fileno()).st_size
         self._bulk.append(_Outgoing(file, size, header))

@@ -23,24 +23,14 @@ BATCH_BYTES = 128 * 1024
 
 
 class Uploads:
-    """Sends calls, with the code and files that they need unless the node has them.
-
-    Parameters
-    ----------
-    values : Path
-        The flow's folder of value files.
-    blob : callable
-        The code of a task or condition by its hash.
-    refused : callable
-        Told of calls that no frame can hold, and why.
-    """
+    """Sends calls, with the code and files that they need unless the node has them."""
 
     def __init__(
         self, values: Path, blob: Callable[[str], bytes], refused: Callable[[Sequence[Call], str], None]
     ) -> None:
-        self._values = values
-        self._blob = blob
-        self._refused = refused
+        self._values = values  # the flow's folder of value files
+        self._blob = blob  # the code of a task or condition by its hash
+        self._refused = refused  # told of calls that no frame can hold, and why
         self._sources: dict[str, str] = {}
         self._files: OrderedDict[str, int] = OrderedDict()
         self._bytes = 0

@@ -47,16 +47,10 @@ def shown(value: object) -> str:
 
 
 class Display:
-    """Stands for IPython's ``display``, also where that is imported later.
-
-    Parameters
-    ----------
-    say : callable
-        Takes what is kept of a value.
-    """
+    """Stands for IPython's ``display``, also where that is imported later."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
-        self._say = say
+        self._say = say  # takes what is kept of a value
 
     def install(self) -> None:
         """Be there as in a cell, for whatever runs in this process."""

@@ -38,16 +38,10 @@ class Loader:
 
 
 class Finder:
-    """Asks for modules that nothing else finds; those inside of others only where the outer one came so.
-
-    Parameters
-    ----------
-    ask : callable
-        Gets what `found` makes of a module's name; None: there is no such module.
-    """
+    """Asks for modules that nothing else finds; those inside of others only where the outer one came so."""
 
     def __init__(self, ask: Callable[[str], bytes | None]) -> None:
-        self._ask = ask
+        self._ask = ask  # gets what `found` makes of a module's name; None: there is no such module
         self._packages: set[str] = set()
 
     def install(self) -> None:

@@ -46,13 +46,7 @@ class InOrder:
         self.names = names
 
     def check(self, given: Sequence[str]) -> None:
-        """Refuse to leave out an argument before one that is given.
-
-        Raises
-        ------
-        TypeError
-            One is left out.
-        """
+        """Refuse to leave out an argument before one that is given. Raises TypeError: one is left out."""
         for name, wanted in zip(given, self.names, strict=False):
             if name != wanted:
                 raise TypeError(f"{wanted!r} is missing before {name!r}: the arguments are passed by position")
@@ -104,19 +98,11 @@ def bound(
 
 
 class Tasks:
-    """Functions by the hash of their pickle, each unpickled once.
-
-    Parameters
-    ----------
-    ask : callable
-        Gets the pickle of a hash that is not here.
-    place : Place, optional
-        The process they run in, where that is ours alone.
-    """
+    """Functions by the hash of their pickle, each unpickled once."""
 
     def __init__(self, ask: Callable[[str], bytes], place: Place | None = None) -> None:
-        self._ask = ask
-        self.place = place
+        self._ask = ask  # gets the pickle of a hash that is not here
+        self.place = place  # the process they run in, where that is ours alone
         self._blobs: OrderedDict[str, bytes] = OrderedDict()
         self._tasks: OrderedDict[str, Task] = OrderedDict()
 
@@ -143,30 +129,16 @@ class Tasks:
 
 
 class Invocation:
-    """Runs calls, one at a time.
-
-    Parameters
-    ----------
-    tasks : Tasks
-        Where functions and conditions come from.
-    folder : Path
-        The flow's ``values`` folder.
-    epoch : int
-        The engine's; part of a value file's name.
-    sync : bool
-        Whether value files are synced to the disk.
-    emit : callable
-        Takes request, index and value of each yield.
-    """
+    """Runs calls, one at a time."""
 
     def __init__(
         self, tasks: Tasks, folder: Path, epoch: int, sync: bool, emit: Callable[[int, int, Value], None]
     ) -> None:
-        self._tasks = tasks
-        self._folder = folder
-        self._epoch = epoch
-        self._sync = sync
-        self._emit = emit
+        self._tasks = tasks  # where functions and conditions come from
+        self._folder = folder  # the flow's `values` folder
+        self._epoch = epoch  # the engine's; part of a value file's name
+        self._sync = sync  # whether value files are synced to the disk
+        self._emit = emit  # takes request, index and value of each yield
         self._pid = os.getpid()
         self._files = 0
         self._spec: CallSpec | None = None
@@ -374,13 +346,7 @@ def _not_loaded(value: Packed, name: str, call: Call, error: Exception) -> Excep
 
 
 def key_text(key: object) -> str:
-    """A key as text that equal keys share.
-
-    Raises
-    ------
-    TypeError
-        It is no key.
-    """
+    """A key as text that equal keys share. Raises TypeError: it is no key."""
     if key is None or isinstance(key, bool):
         return repr(key)
     if isinstance(key, str):

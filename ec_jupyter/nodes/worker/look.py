@@ -24,11 +24,9 @@ _PLAIN = (str, int, float, bool, type(None))
 def look(value: Any, plain: bool = False, rich: bool = False, find: str = "") -> Iterator[str]:
     """Facts of a value as JSON, then its JSON in pieces, if `plain` and it is plain data, or, if `rich`, its bundle.
 
-    Yields
-    ------
-    str
-        ``{"text": ..., "type": ...}``; then nothing, or text that is together JSON, of the value or of `rich.bundle`.
-        Where a text is to be found, `value` is a list of pickles, and it is ``{"at": ...}``: the first that shows it.
+    Yields str: ``{"text": ..., "type": ...}``; then nothing, or text that is together JSON, of the value or of
+    `rich.bundle`. Where a text is to be found, `value` is a list of pickles, and it is ``{"at": ...}``: the first that
+    shows it.
     """
     if find:
         yield json.dumps({"at": next((at for at, one in enumerate(value) if find.casefold() in _as_text(one)), None)})

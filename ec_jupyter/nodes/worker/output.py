@@ -103,16 +103,10 @@ class _Log(logging.Handler):
 
 
 class Output:
-    """Collects what is printed in this process; made once in a worker.
-
-    Parameters
-    ----------
-    say : callable
-        Called with request, stream and text, from any thread.
-    """
+    """Collects what is printed in this process; made once in a worker."""
 
     def __init__(self, say: Say) -> None:
-        self._say = say
+        self._say = say  # called with request, stream and text, from any thread
         self._lock = threading.Lock()
         self._request = 0
         self._texts: list[tuple[str, str]] = []
