@@ -264,8 +264,9 @@ class Client(Rpc):
         return self._place is not None and _place(self.folder) != self._place
 
     def submit(
-        self, rows: Iterable[Call], *, partial: bool = False, at: float | None = None, priority: int = 0
-    ) -> Accepted:
+        self, rows: Iterable[Call], *, partial: bool = False, at: float | None = None, priority: int = 0,
+        callback: str | None = None,
+    ) -> Accepted:  # fmt: skip
         """Accept requests: when this returns they are on disk, and whatever dies they will be run.
 
         Parameters
@@ -278,6 +279,8 @@ class Client(Rpc):
             Wall clock before which none of them may start.
         priority : int
             Of their runs: it adds to that of each socket.
+        callback : str, optional
+            An address that is told of the end of each.
 
         Returns
         -------
@@ -295,8 +298,9 @@ class Client(Rpc):
             There is no engine to be had; nothing was accepted.
         """
         calls = list(rows)
-        how: Header = ({} if at is None else {"at": at}) | ({"priority": priority} if priority else {})
-        return self._submit(calls, None if "at" in how else columns_of(calls), partial, how)
+        alone: Header = {word: what for word, what in (("at", at), ("callback", callback)) if what is not None}
+        how = alone | ({"priority": priority} if priority else {})
+        return self._submit(calls, None if alone else columns_of(calls), partial, how)
 
     def admit(self, socket: str, n: int, *, wait: bool = True) -> int:
         """For how many of `n` submits a socket has room; waits until it has for one.

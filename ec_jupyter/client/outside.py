@@ -10,8 +10,7 @@ from typing import Any
 from ec_jupyter.client import probe
 from ec_jupyter.client.client import Client
 from ec_jupyter.errors import ArgumentsError, EcError, EngineError, RequestNotFoundError
-from ec_jupyter.flow.callback import is_url
-from ec_jupyter.flow.options import shown
+from ec_jupyter.flow.options import callback_of
 
 PREVIEW_SECONDS = 60
 SHOWN = (*probe.REQUEST, "node")
@@ -39,13 +38,12 @@ def submit(  # noqa: PLR0913 - what a submit takes, by name
         raise ArgumentsError(
             "'delay' and 'at' go with a whole call: one that is partial starts when its arguments come"
         )
-    if callback is not None and not is_url(callback):
-        raise ArgumentsError(f"callback takes an address by http or https, not {shown(callback)}")
+    how: Row = {"priority": priority, "callback": callback_of(callback)}
+    how |= {"partial": partial} if at is None else {"at": at}
     held = {key: client.dump(value) for key, value in arguments.items()}
     row = [socket, {key: value.head() for key, value in held.items()}, submit_id]
     buffers = [value.data for value in held.values() if value.data is not None]
     client.admit(socket, 1) if wait else None
-    how = {"priority": priority, "callback": callback, **({"partial": partial} if at is None else {"at": at})}
     return int(client.ask("submit", {"rows": [row], **how}, buffers)[0]["ids"][0])
 
 

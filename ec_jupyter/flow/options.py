@@ -288,6 +288,7 @@ _CPUS = Option("a whole number of CPUs, at least 1", _whole(1, MOST_CPUS), none=
 _LIMIT = Option("seconds over 0, or None for no limit", _seconds(zero=False), none=True)
 _MEMORY = Option("bytes, or a size like '512 MiB' or '1GB'", _size, none=True)
 _FLAG = Option("True or False", _flag)
+_CALLBACK = Option("an address by http or https, or None for none", _url, none=True)
 _NAMES = Option("names of arguments", _names, none=True)
 PRIORITY = Option(f"a whole number from -{HIGHEST} to {HIGHEST}", _whole(-HIGHEST, HIGHEST), none=True)
 _ON = Option("'result' or 'error'", _one_of("result", "error"), none=True)
@@ -323,7 +324,7 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "cache": Option(
             "True, 'shared', a time such as '7d' or a size such as '2 GB'; False for nothing", _cache, none=True
         ),
-        "callback": Option("an address by http or https, or None for none", _url, none=True),
+        "callback": _CALLBACK,
         "on": _NAMES,
         "hold": _NAMES,
     },
@@ -425,6 +426,21 @@ def priority_of(value: Any) -> int:
         return PRIORITY(value, "a submit", "priority") or 0
     except DeclarationError as error:
         raise ArgumentsError(str(error)) from None
+
+
+def callback_of(value: Any) -> str | None:
+    """The address that is told of a request's end, as a person gave it; None for none.
+
+    Raises
+    ------
+    ArgumentsError
+        It is none.
+    """
+    try:
+        url: str | None = _CALLBACK(value, "a submit", "callback")
+    except DeclarationError as error:
+        raise ArgumentsError(str(error)) from None
+    return url
 
 
 def time_limit(value: Any) -> float | None:

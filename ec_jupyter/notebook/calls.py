@@ -18,7 +18,7 @@ from ec_jupyter.client.texts import status_rows, troubled
 from ec_jupyter.client.waits import Deadline, background, beating, wake
 from ec_jupyter.errors import ArgumentsError
 from ec_jupyter.flow.columns import unpacked
-from ec_jupyter.flow.options import KEEP, later, number_of, priority_of, several, word_of
+from ec_jupyter.flow.options import KEEP, callback_of, later, number_of, priority_of, several, word_of
 from ec_jupyter.flow.options import shown as shown_value
 from ec_jupyter.nodes.values import plain
 from ec_jupyter.notebook.binding import Binding
@@ -57,6 +57,7 @@ class Calls(Queries):
         delay: float | str | timedelta | None = None,
         at: datetime | str | float | None = None,
         priority: int = 0,
+        callback: str | None = None,
         **arguments: Any,
     ) -> Request:
         """One call of a socket; it is on disk when this returns.
@@ -82,6 +83,9 @@ class Calls(Queries):
         priority : int
             Of its run, from -100 to 100: it adds to that of each socket that the run comes to, and calls of a higher
             priority start first.
+        callback : str, optional
+            An address by http or https that the engine tells of the request's end by a ``POST``: at least once, over
+            restarts, with a key that is the same for the same end.
 
         Raises
         ------
@@ -100,7 +104,8 @@ class Calls(Queries):
         columns = {name: (value,) for name, value in given.items()}
         rank = priority_of(priority) if priority else 0
         submit = self._submit_as_fits if binding.bounded else self._submit
-        return submit(name, columns, 1, id, partial=partial, at=start, priority=rank)[0]
+        told = None if callback is None else callback_of(callback)
+        return submit(name, columns, 1, id, partial=partial, at=start, priority=rank, callback=told)[0]
 
     @staticmethod
     def _start(delay: Any, at: Any, *, partial: bool) -> float | None:
@@ -136,15 +141,15 @@ class Calls(Queries):
 
     def _submit(
         self, socket: str, columns: Mapping[str, Sequence[Any]], calls: int, id: str | None = None, *,
-        partial: bool, at: float | None = None, priority: int = 0,
+        partial: bool, at: float | None = None, priority: int = 0, callback: str | None = None,
     ) -> list[Request]:  # fmt: skip
         alike = [packed for column in columns.values() if (packed := plain(column)) is not None]
-        if id is None and at is None and len(alike) == len(columns):
+        if id is None and at is None and callback is None and len(alike) == len(columns):
             ids = self._client.submit_alike(socket, tuple(columns), alike, calls, partial=partial, priority=priority)
         else:
             rows = [{name: column[at] for name, column in columns.items()} for at in range(calls)]
             calls_ = [(socket, self._packed(row, socket), id) for row in rows]
-            ids = self._client.submit(calls_, partial=partial, at=at, priority=priority)
+            ids = self._client.submit(calls_, partial=partial, at=at, priority=priority, callback=callback)
         return [Request(self._flow, Number(ids, at), socket) for at in range(calls)]
 
     def _submit_as_fits(

@@ -16,7 +16,7 @@ from IPython.core.error import UsageError
 
 from ec_jupyter.errors import MagicUsageError, nearest
 
-SUBMIT_OPTIONS = ("--flow", "--id", "--partial", "--delay", "--at", "--priority")
+SUBMIT_OPTIONS = ("--flow", "--id", "--partial", "--delay", "--at", "--priority", "--callback")
 """Those of %ec_submit, whose line no argparse reads."""
 
 _ARROW = re.compile(r"\s*->\s*")

@@ -67,11 +67,12 @@ class FlowMagics(WiringMagics):
         ::
 
             %ec_submit [--flow NAME] [--id ID] [--partial] [--delay TIME | --at TIME] [--priority N]
-                SOCKET [arg=expr ...]
+                [--callback URL] SOCKET [arg=expr ...]
 
         ``--partial``: arguments are missing on purpose, and the request waits for them. ``--delay``: how long it waits
         before it may start, such as ``90s``, ``5m``, ``2h`` or ``1d``; ``--at``: when, such as ``2030-01-31T06:00``.
-        ``--priority``: all calls of its run go before others, from -100 to 100 (0).
+        ``--priority``: all calls of its run go before others, from -100 to 100 (0). ``--callback``: an address that is
+        told of its end, by a ``POST``.
 
         Examples
         --------
@@ -82,7 +83,7 @@ class FlowMagics(WiringMagics):
         """
         __tracebackhide__ = True
         words = line.split(maxsplit=1)
-        given = Namespace(flow=None, id=None, partial=False, delay=None, at=None, priority=0)
+        given = Namespace(flow=None, id=None, partial=False, delay=None, at=None, priority=0, callback=None)
         while words and words[0] in SUBMIT_OPTIONS:
             rest = words[1].split(maxsplit=1) if len(words) > 1 else []
             if words[0] == "--partial":
@@ -93,10 +94,10 @@ class FlowMagics(WiringMagics):
             setattr(given, words[0][2:], rest[0])
             words = rest[1].split(maxsplit=1) if len(rest) > 1 else []
         if not words or words[0].startswith("-"):
-            options = "[--flow NAME] [--id ID] [--partial] [--delay TIME | --at TIME] [--priority N]"
+            options = "[--flow NAME] [--id ID] [--partial] [--delay TIME | --at TIME] [--priority N] [--callback URL]"
             raise MagicUsageError(f"ec_submit: write %ec_submit {options} SOCKET arg=expr ...")
         values, arguments = call_arguments(words[1] if len(words) > 1 else "", self._space())
-        how = {"id": given.id, "partial": given.partial, "at": given.at}
+        how = {"id": given.id, "partial": given.partial, "at": given.at, "callback": given.callback}
         how |= {"delay": _seconds(given.delay), "priority": _whole(given.priority)}
         return open_flow(given.flow).submit(words[0], *values, **how, **arguments)
 

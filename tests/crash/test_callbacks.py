@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -112,6 +114,15 @@ def test_calls_that_come_alone_are_told_too_whatever_is_killed_right_after(flow:
     wait_until(lambda: {one["id"] for one in address.told} == set(requests))
 
 
+def test_what_a_client_has_only_logged_is_told_by_the_engine_that_reads_it(flow: Flow, address: Address) -> None:
+    flow.socket(echo)
+    os.kill(flow.engine, signal.SIGSTOP)
+    accepted = flow.client.submit([("echo", flow.values({"x": 1}))], callback=address.url)
+    flow.kill_engine()
+    wait_until(lambda: address.told)
+    assert [(one["id"], one["state"]) for one in address.told] == [(accepted[0], "done")]
+
+
 def test_an_address_that_does_not_take_it_is_told_again(flow: Flow, address: Address) -> None:
     flow.socket(echo)
     address.statuses = [500, 302]
@@ -214,7 +225,7 @@ def test_pauses_grow_and_end_within_a_day() -> None:
 
 def test_what_is_no_address_is_refused_and_nothing_is_submitted(flow: Flow) -> None:
     flow.socket(echo)
-    with pytest.raises(ArgumentsError, match="callback takes an address by http or https, not 'ftp://x'"):
+    with pytest.raises(ArgumentsError, match=r"callback= takes an address by http or https, .*, not 'ftp://x'"):
         outside.submit(flow.client, "echo", {"x": 1}, callback="ftp://x")
     with pytest.raises(FrameError, match="callback is to be an address"):
         flow.client.ask("submit", {"rows": [["echo", {}]], "callback": 7, "partial": True})

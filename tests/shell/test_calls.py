@@ -25,6 +25,7 @@ from ec_jupyter.errors import (
     WorkerDiedError,
 )
 from tests.cases import each_of
+from tests.listening import Address
 
 PASS = "import os; os.read(os.open('gate', os.O_RDONLY), 1)"
 
@@ -665,3 +666,16 @@ def test_a_priority_of_a_submit_is_taken_in_its_line_as_well_and_one_that_is_non
         with pytest.raises(ec.ArgumentsError, match="a submit: priority= takes a whole number from -100 to 100"):
             calling.run(line)
     assert len(calling.run("flow.requests('add')")) == 1
+
+
+def test_a_submit_names_who_is_told_of_its_end(calling: Any, wait_until: Callable[..., Any]) -> None:
+    address = Address()
+    try:
+        first = calling.run(f"flow.submit('add', 1, callback={address.url!r}, delay=0.1)")
+        second = calling.run(f"%ec_submit --callback {address.url} fails x=0")
+        assert first.result(60) == 3
+        wait_until(lambda: len(address.told) == 2)
+        told = {one["id"]: one["state"] for one in address.told}
+        assert told == {first.id: "done", second.id: "failed"}
+    finally:
+        address.close()

@@ -56,6 +56,7 @@ def test_a_call_for_later_is_seen_as_delayed_and_runs_at_its_time(timed: Any) ->
         ("at='tomorrow'", r"at= takes a datetime, its text such as '2030-01-31 06:00', or seconds .*, not 'tomorrow'"),
         ("delay=1, at=2", r"delay= and at= both say when it may start; give one"),
         ("delay=1, partial=True", r"delay= goes with a whole call"),
+        ("callback='ftp://x'", r"callback= takes an address by http or https, .*, not 'ftp://x'"),
     ],
 )
 def test_what_is_no_time_is_refused_by_the_name_of_its_option_and_submits_nothing(
