@@ -17,9 +17,10 @@ from ec_jupyter.engine.rows import id_list
 from ec_jupyter.flow.arrival import Arrival
 from ec_jupyter.flow.draft import Touched
 from ec_jupyter.flow.placement import caps
+from ec_jupyter.flow.reach import Reachability
 from ec_jupyter.flow.tag import Path, Tag, from_text, path
 from ec_jupyter.flow.topology import Topology
-from ec_jupyter.model import Plug, Socket
+from ec_jupyter.model import Socket
 
 _LOST = ("dropped", "discarded", "left", "superseded")
 _ENDED_BY_IT = ("cancelled", "failed", "skipped")
@@ -211,7 +212,7 @@ class Receipt:
         self, wiring: Topology, party: int, tokens: Collection[tuple[int, Tag]], key: tuple[int, str], at: Path
     ) -> bool:
         there = [(socket, tag) for socket, tag in tokens if socket in wiring.sockets]
-        if wiring.can_reach(there, key, at):
+        if Reachability(wiring, there).can_come_by(wiring.into.get(key, ()), at):
             return True
         # or by a run that has yet to join the party
         own = any(key in wiring.reach(root) for root in self._core.joins.standing.shape(party))
@@ -229,16 +230,8 @@ def _flowing(socket: Socket) -> tuple[Any, ...]:
 
 def _ways(wiring: Topology, key: tuple[int, str]) -> set[int]:
     """Plugs that lead to an argument: the last ones, and those before them."""
-    into: dict[int, list[Plug]] = {}
-    for plug in wiring.live:
-        into.setdefault(plug.target, []).append(plug)
-    todo = list(wiring.into.get(key, ()))
-    found = {plug.id for plug in todo}
-    while todo:
-        before = [plug for plug in into.get(todo.pop().source, ()) if plug.id not in found]
-        found.update(plug.id for plug in before)
-        todo += before
-    return found
+    before = wiring.leading_to(*key)
+    return {plug.id for plug in wiring.live if plug.target in before or (plug.target, plug.argument) == key}
 
 
 # -- in words ---------------------------------------------------------------------------

@@ -149,18 +149,9 @@ class Rpc:
                 f"tasks run under {sys.executable}, this notebook under {header['executable']}: packages may differ"
             )
         self.clients.join(client)
-        client.reply(
-            {
-                "flow": self.core.store.meta["flow"],
-                "name": self.core.store.folder.name,
-                "folder": str(self.core.store.folder),
-                "engine": os.getpid(),
-                "cpus": self.cpus,
-                "warnings": warnings,
-                "topology": client.shown,
-            },
-            to=header,
-        )
+        flow, folder = self.core.store.meta["flow"], self.core.store.folder
+        hello = {"flow": flow, "name": folder.name, "folder": str(folder), "engine": os.getpid(), "cpus": self.cpus}
+        client.reply({**hello, "warnings": warnings, "topology": client.shown}, to=header)
         if self.loop.stalled is not None:
             text = str(self.loop.stalled)
             client.send({"k": "notice", "text": text, "stalled": text, "error": to_wire(self.loop.stalled)})
@@ -460,7 +451,6 @@ def _sockets(item: Lot | Single) -> dict[str, int]:
     return Counter(row[0] for row in item.header.get("rows", ()))
 
 
-
 Action = Callable[[Rpc, Connection, Header, Buffers], Any]
 
 _ACTIONS: dict[str, Action] = {
@@ -500,20 +490,7 @@ _ACTIONS: dict[str, Action] = {
 
 _OPEN = frozenset({"hello", "probe", "stop"})
 
-_WRITES = frozenset(
-    {
-        "edit",
-        "undo",
-        "redo",
-        "pause",
-        "resume",
-        "supply",
-        "discard",
-        "respond",
-        "cancel",
-        "retry",
-        "replay",
-        "clear",
-        "notify",
-    }
-)
+_WRITES = frozenset({
+    "edit", "undo", "redo", "pause", "resume", "supply", "discard", "respond", "cancel", "retry", "replay", "clear",
+    "notify",
+})  # fmt: skip

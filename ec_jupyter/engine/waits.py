@@ -12,6 +12,7 @@ from ec_jupyter.engine.gaps import Gap, Gaps
 from ec_jupyter.engine.job import StoredValue, argument_value
 from ec_jupyter.errors import RequestNotFoundError, SocketNotFoundError, by_name
 from ec_jupyter.flow.arrival import Arrival
+from ec_jupyter.flow.reach import Reachability
 from ec_jupyter.flow.tag import ROOT, Path, Tag, from_text, path, to_text
 from ec_jupyter.wire import Header
 
@@ -125,12 +126,12 @@ def _waiting_row(
     tag: Tag = some[0].tag if some else next((gap.lead for gap in mine), ROOT)
     table = _table(core, socket, some)
     missing = [n for n, entry in table.items() if entry["state"] == "missing"]
-    tokens = _tokens(core, party) if missing else []
+    reachability = Reachability(core.topology, _tokens(core, party) if missing else ())
     for n in missing:
         key = (socket, n)
         # what none of its runs leads to may still come with a run that joins the party
         own = any(key in core.topology.reach(root) for root in core.joins.standing.shape(party))
-        if own and not core.topology.can_reach(tokens, key, at):
+        if own and not reachability.can_come_by(core.topology.into.get(key, ()), at):
             table[n]["state"] = "unreachable"
     return {
         "socket": core.topology.sockets[socket].name,

@@ -6,14 +6,13 @@ Pure and immutable: an edit makes a new `Topology`, so nobody ever reads half of
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from ec_jupyter.flow.caching import Cached, cached
 from ec_jupyter.flow.rate import per_second
-from ec_jupyter.flow.tag import Path, Tag, path
 from ec_jupyter.model import MAIN, Node, Note, Plug, Processor, Schedule, Socket, Task
 
 Key = tuple[int, str]
@@ -293,18 +292,9 @@ class Topology:
     # -- reach ---------------------------------------------------------------
     @cached_property
     def _reach(self) -> dict[int, frozenset[Key]]:
-        return {socket: frozenset(self._walk(socket)) for socket in self.sockets}
-
-    def _walk(self, socket: int) -> set[Key]:
-        found: set[Key] = set()
-        todo, seen = [socket], {socket}
-        while todo:
-            for plug in self.within[todo.pop()]:
-                found.add((plug.target, plug.argument))
-                if plug.target not in seen:
-                    seen.add(plug.target)
-                    todo.append(plug.target)
-        return found
+        after = {socket: [p.target for p in plugs] for socket, plugs in self.within.items()}
+        within = {socket: {socket} | _led_to([socket], after) for socket in self.sockets}
+        return {s: frozenset((p.target, p.argument) for t in led for p in self.within[t]) for s, led in within.items()}
 
     @cached_property
     def rank(self) -> dict[int, int]:
@@ -323,22 +313,14 @@ class Topology:
 
     def leads(self, source: int, target: int) -> bool:
         """Whether any path of plugs leads from `source` to `target`."""
-        todo, seen = [source], {source}
-        while todo:
-            for plug in self.out[todo.pop()]:
-                if plug.target == target:
-                    return True
-                if plug.target not in seen:
-                    seen.add(plug.target)
-                    todo.append(plug.target)
-        return False
+        return target in _led_to([source], self._targets)
 
     # -- cycles --------------------------------------------------------------
     @cached_property
     def cycles(self) -> dict[int, frozenset[int]]:
         """For each socket of a cycle, all those that it leads to and that lead to it: itself among them."""
-        knot = self._knot
-        after = {socket: self._after(socket, knot) for socket in knot}
+        inside = {s: [t for t in self._targets[s] if t in self._knot] for s in self._knot}
+        after = {socket: _led_to([socket], inside) for socket in inside}
         return {s: frozenset(t for t in found if s in after[t]) for s, found in after.items() if s in found}
 
     @cached_property
@@ -346,16 +328,6 @@ class Topology:
         """Sockets without those that no cycle leads to, and those that lead to none."""
         ends = [(plug.source, plug.target) for plug in self.live]
         return _tied(_tied(set(self.sockets), ends), [(target, source) for source, target in ends])
-
-    def _after(self, socket: int, among: Container[int]) -> set[int]:
-        """The sockets to which plugs lead from one, by way of some sockets alone."""
-        found: set[int] = set()
-        todo = [socket]
-        while todo:
-            new = {plug.target for plug in self.out[todo.pop()]} - found
-            found |= new
-            todo += [one for one in new if one in among]
-        return {one for one in found if one in among}
 
     @cached_property
     def hops(self) -> dict[int, int]:
@@ -376,7 +348,7 @@ class Topology:
     def bounded(self) -> dict[int, int]:
         """Limits of those that hold back what feeds them; a socket comes after those that it leads to."""
         some = {socket: s.limit for socket, s in self.limited.items() if s.full == "block" and s.limit is not None}
-        return dict(sorted(some.items(), key=lambda item: (len(self._after(item[0], self.sockets)), item[0])))
+        return dict(sorted(some.items(), key=lambda item: (len(_led_to([item[0]], self._targets)), item[0])))
 
     @cached_property
     def trimmed(self) -> dict[int, Socket]:
@@ -386,12 +358,7 @@ class Topology:
     @cached_property
     def measured(self) -> frozenset[int]:
         """Sockets whose loads say what may start, and what is too much: those with a limit, and all that lead there."""
-        found, todo = set(self.limited), list(self.bounded)
-        while todo:
-            new = set(self._sources.get(todo.pop(), ())) - found
-            found |= new
-            todo += new
-        return frozenset(found)
+        return frozenset(self.limited) | _led_to(self.bounded, self._sources)
 
     @cached_property
     def limited_joins(self) -> frozenset[int]:
@@ -413,18 +380,17 @@ class Topology:
         """The sockets from which plugs lead to an argument."""
         found = self._leading.get((socket, name))
         if found is None:
-            todo = [plug.source for plug in self.into.get((socket, name), ())]
-            seen = set(todo)
-            while todo:
-                new = set(self._sources.get(todo.pop(), ())) - seen
-                seen |= new
-                todo += new
-            found = self._leading[socket, name] = frozenset(seen)
+            last = [plug.source for plug in self.into.get((socket, name), ())]
+            found = self._leading[socket, name] = frozenset(last) | _led_to(last, self._sources)
         return found
 
     @cached_property
     def _leading(self) -> dict[Key, frozenset[int]]:
         return {}
+
+    @cached_property
+    def _targets(self) -> dict[int, list[int]]:
+        return {socket: [plug.target for plug in plugs] for socket, plugs in self.out.items()}
 
     @cached_property
     def _sources(self) -> dict[int, list[int]]:
@@ -470,23 +436,6 @@ class Topology:
         return False
 
     # -- what can still come -------------------------------------------------
-    def can_reach(self, tokens: Iterable[tuple[int, Tag]], key: Key, at: Path) -> bool:
-        """Whether one of `tokens` (unfinished calls: socket, tag) can still send something to an argument.
-
-        `tokens`: where a party's unfinished calls stand. `at`: at which element of the splits around it.
-        """
-        return any(self._token_reaches(socket, tag, key, at) for socket, tag in tokens)
-
-    def _token_reaches(self, socket: int, tag: Tag, key: Key, at: Path) -> bool:
-        mine = path(tag)
-        ways = self.ways(socket, len(mine))
-        for plug in self.into.get(key, ()):
-            if plug.id in ways:
-                length = min(ways[plug.id][0], len(at))
-                if mine[:length] == at[:length]:
-                    return True
-        return False
-
     @cached_property
     def _ways(self) -> dict[tuple[int, int], dict[int, tuple[int, int]]]:
         return {}
@@ -519,6 +468,17 @@ class Topology:
                     seen.add(state)
                     todo.append(state)
         return found
+
+
+def _led_to(starts: Iterable[int], after: Mapping[int, Iterable[int]]) -> set[int]:
+    """The sockets that are reached from some, step by step; one of those itself only where it is reached again."""
+    found: set[int] = set()
+    todo = list(starts)
+    while todo:
+        new = set(after.get(todo.pop(), ())) - found
+        found |= new
+        todo += new
+    return found
 
 
 def _tied(sockets: set[int], ends: Sequence[tuple[int, int]]) -> set[int]:

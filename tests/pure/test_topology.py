@@ -138,12 +138,13 @@ standing = st.lists(st.tuples(st.sampled_from("RMN"), st.integers(0, 2)), max_si
 
 def test_an_element_reaches_its_own_path_and_not_its_neighbours() -> None:
     m, j = NESTED.names["M"], NESTED.names["J"]
-    token = [(m, deeper((), "1", 0))]
-    assert NESTED.can_reach(token, (j, "x"), (0,))
-    assert NESTED.can_reach(token, (j, "x"), ())
-    assert not NESTED.can_reach(token, (j, "x"), (1,))
-    assert not NESTED.can_reach(token, (j, "y"), (0,))
-    assert NESTED.can_reach([(NESTED.names["R"], ())], (j, "x"), (1,))
+    x, y = NESTED.into[j, "x"], NESTED.into[j, "y"]
+    one, root = Reachability(NESTED, [(m, deeper((), "1", 0))]), Reachability(NESTED, [(NESTED.names["R"], ())])
+    assert one.can_come_by(x, (0,))
+    assert one.can_come_by(x, ())
+    assert not one.can_come_by(x, (1,))
+    assert not one.can_come_by(y, (0,))
+    assert root.can_come_by(x, (1,))
 
 
 def test_an_element_of_a_list_can_come_only_from_its_own_place() -> None:
