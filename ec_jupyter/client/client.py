@@ -59,23 +59,6 @@ class Client(Rpc):
 
     Use `Client.open`. If the engine is killed, the client starts another and asks again what was not
     answered; what had taken effect does not take effect twice.
-
-    Attributes
-    ----------
-    folder : Path
-        The flow's folder.
-    flow_id, name : str
-        The flow's identity and name.
-    topology : dict
-        The wiring as the engine last showed it.
-    cpus : int
-        CPUs of the local node.
-    engine_pid : int
-        The engine's process.
-    warnings : list of str
-        What the engine had to say at hello.
-    seen : Seen
-        What pictures have shown of values.
     """
 
     def __init__(
@@ -83,18 +66,19 @@ class Client(Rpc):
     ) -> None:
         self.folder, self.name = folder, name
         self.client_name = client_name
+        # flow_id, name: the flow's identity and name
         self.flow_id = ""
-        self.topology: dict[str, Any] = {}
-        self.cpus = 0
-        self.engine_pid = 0
-        self.warnings: list[str] = []
+        self.topology: dict[str, Any] = {}  # the wiring as the engine last showed it
+        self.cpus = 0  # CPUs of the local node
+        self.engine_pid = 0  # the engine's process
+        self.warnings: list[str] = []  # what the engine had to say at hello
         self._options, self._executable = options, executable
         self._values = folder / "values"
         self._place: tuple[int, int] | None = None
         self._sync = "power" in options
         self._follows = True
         self._log: SubmitLog | None = None
-        self.seen = Seen()
+        self.seen = Seen()  # what pictures have shown of values
         self._reset()
 
     def _reset(self) -> None:
@@ -125,16 +109,10 @@ class Client(Rpc):
     ) -> Client:
         """Connect to a flow's engine, started if none runs; under `executable`, if not this process's own.
 
-        With ``follow=False`` none is started, now or when it dies, until `follow` says otherwise.
-
-        Raises
-        ------
-        EngineStartError, StoreError
-            The engine cannot run on that folder; says why.
-        UntrustedFlowError
-            The folder came from elsewhere or belongs to somebody else, and `trust` was not said.
-        PythonMismatchError
-            The flow runs under another minor version of Python.
+        With ``follow=False`` none is started, now or when it dies, until `follow` says otherwise. Raises
+        EngineStartError, StoreError: the engine cannot run on that folder; says why; UntrustedFlowError: the folder
+        came from elsewhere or belongs to somebody else, and `trust` was not said; PythonMismatchError: the flow runs
+        under another minor version of Python.
         """
         options = []
         for flag, value in (("--linger", linger), ("--durability", durability), ("--cpus", cpus)):
@@ -305,10 +283,7 @@ class Client(Rpc):
     def admit(self, socket: str, n: int, *, wait: bool = True) -> int:
         """For how many of `n` submits a socket has room; waits until it has for one.
 
-        Raises
-        ------
-        QueueFullError
-            It is full, and who submits does not `wait`, or the socket says that nobody does.
+        Raises QueueFullError: it is full, and who submits does not `wait`, or the socket says that nobody does.
         """
         record = self.topology["sockets"].get(socket)
         if record is None or not bounded(record):
@@ -379,13 +354,7 @@ class Client(Rpc):
         return self._futures.result(request)
 
     def row(self, request: int) -> Row:
-        """What the engine knows of a request.
-
-        Raises
-        ------
-        RequestNotFoundError
-            There is none of that number.
-        """
+        """What the engine knows of a request. Raises RequestNotFoundError: there is none of that number."""
         rows = unpacked(self.ask("query", {"what": "requests", "ids": [request], "limit": 1})[0])
         if not rows:
             raise RequestNotFoundError(f"no request {request} in this flow")
@@ -408,12 +377,8 @@ class Client(Rpc):
     def dump(self, value: object, what: str = "value") -> Value:
         """Pickle an object for the flow; large ones become files of it.
 
-        Raises
-        ------
-        StoreLostError
-            The flow's folder is not where it was.
-        StoreFullError, StoreReadOnlyError, StoreError
-            The file cannot be written.
+        Raises StoreLostError: the flow's folder is not where it was; StoreFullError, StoreReadOnlyError, StoreError:
+        the file cannot be written.
         """
         try:
             return values.dump(value, self._values, self._new_file, what=what)
@@ -430,10 +395,7 @@ class Client(Rpc):
     def stop(self) -> None:
         """End the engine, if one runs; what is asked from now on is for the next one.
 
-        Raises
-        ------
-        TimeoutError
-            It does not answer.
+        Raises TimeoutError: it does not answer.
         """
         self._connection.wait_settled(Deadline(launch.START_SECONDS))
         if self._connection.transport is not None:

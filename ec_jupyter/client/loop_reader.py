@@ -17,14 +17,8 @@ LINGER_SECONDS = 0.05
 class LoopReader:
     """Lets the event loop that waits for something read for itself: a thread in between would cost two switches a call.
 
-    One loop at a time; those who wait in another are told by the connection's thread.
-
-    Parameters
-    ----------
-    lock : context manager
-        Held while a loop takes its turn.
-    read : callable
-        Reads what has arrived on a transport, unless another thread does; False at the end of the stream.
+    One loop at a time; those who wait in another are told by the connection's thread. `lock`: held while a loop takes
+    its turn. `read`: reads what has arrived on a transport, unless another thread does; False at the end of the stream.
     """
 
     def __init__(self, lock: AbstractContextManager[Any], read: Callable[[Transport], bool]) -> None:

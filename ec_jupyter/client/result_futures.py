@@ -41,23 +41,9 @@ class ResultFuture(Future[Row]):
 class ResultFutures:
     """The outcomes of this client's requests, as far as anybody asked.
 
-    Parameters
-    ----------
-    ask : callable
-        Asks the engine for the outcomes of some requests.
-    read_until : callable
-        Reads the connection until something holds or a deadline is over.
-
-    Attributes
-    ----------
-    futures : dict of int to ResultFuture
-        Outcomes that are waited for and have not arrived.
-    asked : Spans
-        Requests whose outcomes the engine was asked for and has not sent.
-
-    Notes
-    -----
-    Of a request that nobody asks for, its number is kept and nothing else, as part of a run of numbers.
+    `ask`: asks the engine for the outcomes of some requests. `read_until`: reads the connection until something holds
+    or a deadline is over. Of a request that nobody asks for, its number is kept and nothing else, as part of a run of
+    numbers.
     """
 
     def __init__(self, ask: Callable[[list[int]], None], read_until: ReadUntil) -> None:
@@ -71,8 +57,8 @@ class ResultFutures:
         # doubled by each outcome that arrived before it was wanted, halved by each that was dropped unseen
         self._ahead = AHEAD
         self._mine = Spans()
-        self.futures: dict[int, ResultFuture] = {}
-        self.asked = Spans()
+        self.futures: dict[int, ResultFuture] = {}  # outcomes that are waited for and have not arrived
+        self.asked = Spans()  # requests whose outcomes the engine was asked for and has not sent
 
     def accepted(self, requests: Sequence[int]) -> None:
         """Note requests of this client."""

@@ -32,32 +32,22 @@ _SURE_SECONDS = 0.001  # a log that was where it belongs is believed to be there
 
 
 class SubmitLog:
-    """A log of this process's, locked as long as it lives; `ec_jupyter.engine.submit_records` says what is in it.
-
-    Attributes
-    ----------
-    writer : Writer
-        Makes the records.
-    mapped : bool
-        Whether the engine sees what is written without being told.
-    full : bool
-        It holds so much that the next submit waits until it is answered.
-    """
+    """A log of this process's, locked as long as it lives; `ec_jupyter.engine.submit_records` says what is in it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.writer = Writer()
+        self.writer = Writer()  # makes the records
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._fd, fcntl.LOCK_EX)
         state = os.fstat(self._fd)
         self._file = (state.st_dev, state.st_ino)
         self._seen = 0.0
         self._room = self._before = 0
-        self.full = False
+        self.full = False  # it holds so much that the next submit waits until it is answered
         self._map: mmap.mmap | None = None
         self._words = Words(bytearray(MAGIC.ljust(PAGE, b"\0")))
         os.pwrite(self._fd, self._words.page, 0)
-        self.mapped = not networked(path.parent)
+        self.mapped = not networked(path.parent)  # whether the engine sees what is written without being told
         self._grow(PAGE)
 
     # -- words -------------------------------------------------------------------
@@ -100,12 +90,8 @@ class SubmitLog:
     def append(self, record: bytes) -> None:
         """Append a record, whole or not at all.
 
-        Raises
-        ------
-        StoreFullError, StoreReadOnlyError
-            It could not be written; the log is as it was.
-        StoreLostError
-            The flow's folder was removed, moved or replaced: the engine would not find what is written.
+        Raises StoreFullError, StoreReadOnlyError: it could not be written; the log is as it was; StoreLostError: the
+        flow's folder was removed, moved or replaced: the engine would not find what is written.
         """
         now = time.monotonic()
         if now - self._seen > _SURE_SECONDS:

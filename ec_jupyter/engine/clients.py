@@ -282,17 +282,7 @@ class Connection(Incoming):
 
 
 class Clients:
-    """The open connections of an engine, and what each of them waits for.
-
-    Parameters
-    ----------
-    core : Core
-        The flow.
-    store : Store
-        Its database and folder.
-    loop : Loop
-        The loop.
-    """
+    """The open connections of an engine, and what each of them waits for."""
 
     def __init__(self, core: Core, store: Store, loop: Loop) -> None:
         self.core, self.store, self.loop = core, store, loop

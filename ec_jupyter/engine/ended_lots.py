@@ -52,22 +52,11 @@ class _Kept(NamedTuple):
 
 
 class EndedLots:
-    """What has ended and has no rows of its own.
-
-    Parameters
-    ----------
-    store : Rows
-        The flow's database.
-
-    Attributes
-    ----------
-    new : list of End
-        What is not on disk.
-    """
+    """What has ended and has no rows of its own."""
 
     def __init__(self, store: Rows) -> None:
-        self._store = store
-        self.new: list[End] = []
+        self._store = store  # the flow's database
+        self.new: list[End] = []  # what is not on disk
         # by its key, which is the first of them, negative, beside keys of queued lots
         self._kept: dict[int, _Kept] = {}
         self._adding: tuple[int, _Kept] | None = None
@@ -89,10 +78,7 @@ class EndedLots:
     def record(self, *, asked: bool) -> Sequence[Any] | None:
         """One row for all of them; None where each is to have its own.
 
-        Parameters
-        ----------
-        asked : bool
-            That commit looks at rows of requests.
+        `asked`: that commit looks at rows of requests.
         """
         n = len(self)
         self._adding = None
@@ -118,15 +104,8 @@ class EndedLots:
     ) -> Iterator[Sequence[Any]]:
         """Request, result and its type of those that are on disk and have no rows.
 
-        Parameters
-        ----------
-        wanted : int
-            So many are wanted: where that is few of those looked at, these get rows instead, and the next question
-            finds them there.
-        socket : int, optional
-            Of this socket alone.
-        among : tuple of (int, int), optional
-            The first and the last that are of interest.
+        `wanted`: so many are wanted: where that is few of those looked at, these get rows instead, and the next
+        question finds them there. `socket`: of this socket alone. `among`: the first and the last that are of interest.
         """
         keys = [key for key, kept in self._kept.items() if socket is None or socket in kept.sockets]
         if among is not None:

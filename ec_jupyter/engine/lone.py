@@ -77,57 +77,29 @@ Start = Callable[[str, Call], Begun | None]
 
 @dataclass(slots=True, eq=False)
 class Kind:
-    """What calls of one shape share, for as long as nothing else comes in.
+    """What calls of one shape share, for as long as nothing else comes in."""
 
-    Attributes
-    ----------
-    shape : dict
-        Theirs.
-    socket, processor : int, str
-        Whose they are, and where they run.
-    head : bytes
-        What their results share.
-    """
-
-    shape: Header
+    shape: Header  # theirs
+    # socket, processor: whose they are, and where they run
     socket: int
     processor: str
-    head: bytes
+    head: bytes  # what their results share
 
 
 @dataclass(slots=True, eq=False)
 class Lone:
-    """A call that came alone.
+    """A call that came alone."""
 
-    Attributes
-    ----------
-    client : Connection
-        Who submitted it.
-    kind : Kind
-        What it is.
-    item : Lot
-        The submit.
-    request : int
-        Its number.
-    at, since : float
-        When it was taken in: wall clock, and that of the loop.
-    begun : tuple of (float, int, int), or None
-        When it began, its slot and process, once that is known.
-    part : Block or None
-        Its result.
-    ended : float
-        Wall clock.
-    """
-
-    client: Connection
-    kind: Kind
-    item: Lot
+    client: Connection  # who submitted it
+    kind: Kind  # what it is
+    item: Lot  # the submit
     request: int
+    # at, since: when it was taken in: wall clock, and that of the loop
     at: float
     since: float
-    begun: Begun | None = None
-    part: Block | None = None
-    ended: float = 0.0
+    begun: Begun | None = None  # when it began, its slot and process, once that is known
+    part: Block | None = None  # its result
+    ended: float = 0.0  # wall clock
 
 
 def _alike(run: Lone) -> tuple[Any, ...]:
@@ -139,21 +111,9 @@ def _alike(run: Lone) -> tuple[Any, ...]:
 class LoneCalls:
     """The calls of a flow that came alone and are not booked.
 
-    Parameters
-    ----------
-    core, clock, logs, log : Core, Clock, SubmitLogs, ResultLog
-        The flow, its loop, the logs of its clients, and its result log.
-    books : Books
-        Takes them in.
-    start : callable
-        Gives a call to this machine's agent; when it began, its slot and process, if it has begun at once.
-    note : callable
-        Is told of calls that ended.
-
-    Attributes
-    ----------
-    calm : bool
-        Nothing else is going on.
+    `core`, `clock`, `logs`, `log`: the flow, its loop, the logs of its clients, and its result log. `start`: gives a
+    call to this machine's agent; when it began, its slot and process, if it has begun at once. `note`: is told of calls
+    that ended.
     """
 
     def __init__(
@@ -162,7 +122,7 @@ class LoneCalls:
         self._core, self._clock, self._logs, self._log = core, clock, logs, log
         self._books, self._start, self._note = books, start, note
         self._loop = asyncio.get_running_loop()
-        self.calm = False
+        self.calm = False  # nothing else is going on
         self._seen = 0.0
         self._kind: Kind | None = None
         self._running: Lone | None = None

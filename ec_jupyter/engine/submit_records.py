@@ -49,30 +49,14 @@ _LONE = struct.Struct("<IIQIII")  # the same, and how many calls the record has
 
 
 class Shape(NamedTuple):
-    """What calls share that are written in columns.
-
-    Attributes
-    ----------
-    socket : str
-        Name of the socket.
-    names : tuple of str
-        Names of the arguments that a submit brings.
-    types : tuple of str
-        Type of the value of each argument.
-    revision : int
-        Of the wiring by which the calls are complete.
-    partial : bool
-        They lack arguments on purpose.
-    priority : int
-        Of their runs.
-    """
+    """What calls share that are written in columns."""
 
     socket: str
-    names: tuple[str, ...]
-    types: tuple[str, ...]
-    revision: int
-    partial: bool
-    priority: int = 0
+    names: tuple[str, ...]  # names of the arguments that a submit brings
+    types: tuple[str, ...]  # type of the value of each argument
+    revision: int  # of the wiring by which the calls are complete
+    partial: bool  # they lack arguments on purpose
+    priority: int = 0  # of their runs
 
     def header(self) -> Header:
         """What the log gets."""
@@ -117,27 +101,14 @@ ASLEEP = 32
 
 @dataclass(slots=True)
 class Lot:
-    """Submits that follow each other, alike: calls of one socket with the same arguments, all of them small.
+    """Submits that follow each other, alike: calls of one socket with the same arguments, all of them small."""
 
-    Attributes
-    ----------
-    first, frames : int
-        Number of the first submit, and how many submits these are.
-    shape : dict
-        What they share: ``socket``, ``names``, ``types``, ``revision``, perhaps ``partial`` and ``priority``.
-    each : int
-        Calls of one submit.
-    watched : bool
-        Their client waits for the results.
-    columns : list of list of bytes
-        For each argument the pickled values, one a call.
-    """
-
+    # first, frames: number of the first submit, and how many submits these are
     first: int
-    shape: Header
-    each: int
-    watched: bool
-    columns: list[list[bytes]]
+    shape: Header  # what they share: `socket`, `names`, `types`, `revision`, perhaps `partial` and `priority`
+    each: int  # calls of one submit
+    watched: bool  # their client waits for the results
+    columns: list[list[bytes]]  # for each argument the pickled values, one a call
     frames: int = 1
 
     @property
@@ -238,23 +209,12 @@ def _record(n: int, before: int, what: int, body: bytes) -> bytes:
 
 
 class Reader:
-    """Reads records in order.
-
-    Parameters
-    ----------
-    checked : bool
-        Compare checksums: the log may have been left by a machine that stopped.
-
-    Attributes
-    ----------
-    fault : FrameError or None
-        Why nothing behind what was taken can be read.
-    """
+    """Reads records in order."""
 
     def __init__(self, *, checked: bool = False) -> None:
-        self._checked = checked
+        self._checked = checked  # compare checksums: the log may have been left by a machine that stopped
         self._shapes: list[Header] = []
-        self.fault: FrameError | None = None
+        self.fault: FrameError | None = None  # why nothing behind what was taken can be read
 
     def forget(self) -> None:
         """Begin anew, as the client has."""
@@ -265,14 +225,8 @@ class Reader:
     ) -> tuple[list[Lot | Single], int]:
         """What whole records hold, and how many bytes they are.
 
-        Parameters
-        ----------
-        data : bytes
-            From where the last call ended.
-        upto : float
-            How many frames of the client were handled: what it wrote down after more of them waits.
-        most : float
-            How many calls, about.
+        `data`: from where the last call ended. `upto`: how many frames of the client were handled: what it wrote down
+        after more of them waits. `most`: how many calls, about.
         """
         found: list[Lot | Single] = []
         at, end, calls = 0, len(data), 0

@@ -52,16 +52,8 @@ def _column(code: str, n: int) -> struct.Struct:
 def short(queue: deque[Call], most: int, held: float, durations: Durations) -> list[Call]:
     """Calls off the head of a queue that leave together: all short, and together no long one.
 
-    Parameters
-    ----------
-    queue : deque of Call
-        What waits; the first is a short one, and taken in any case.
-    most : int
-        How many.
-    held : float
-        CPUs that their slot has.
-    durations : Durations
-        What is known of the tasks.
+    `queue`: what waits; the first is a short one, and taken in any case. `held`: CPUs that their slot has. `durations`:
+    what is known of the tasks.
     """
     first = queue.popleft()
     calls, spec = [first], first.spec
@@ -89,12 +81,7 @@ def short(queue: deque[Call], most: int, held: float, durations: Durations) -> l
 def pack_calls(calls: Sequence[Call], sources: dict[str, str]) -> tuple[Header, list[Buffer]]:
     """The ``run`` frame of these calls, in the order they are to run.
 
-    Parameters
-    ----------
-    calls : sequence of Call
-        What travels.
-    sources : dict
-        Sources by file name that the other side has already; those sent now are added.
+    `calls`: what travels. `sources`: sources by file name that the other side has already; those sent now are added.
     """
     header: Header = {"k": "run"}
     if len(calls) == 1 and _is_small(calls[0]):
@@ -201,17 +188,8 @@ def _fields(spec: CallSpec) -> dict[str, Any]:
 def unpack_calls(data: bytes, sources: dict[str, str] | None = None) -> list[Call]:
     """The calls of a ``run`` frame's buffer.
 
-    Parameters
-    ----------
-    data : bytes
-        The lots.
-    sources : dict, optional
-        The text of sources by file name, for those who send the calls on.
-
-    Raises
-    ------
-    FrameError
-        It is none.
+    `data`: the lots. `sources`: the text of sources by file name, for those who send the calls on. Raises FrameError:
+    it is none.
     """
     calls: list[Call] = []
     try:
@@ -320,13 +298,7 @@ def pack_block(block: Block) -> tuple[Header, list[Buffer]]:
 
 
 def unpack_block(data: bytes) -> Block:
-    """The results of a ``done`` frame's buffer.
-
-    Raises
-    ------
-    FrameError
-        It is none.
-    """
+    """The results of a ``done`` frame's buffer. Raises FrameError: it is none."""
     try:
         n, slot, pid, size = _BLOCK.unpack_from(data)
         if n == 1:

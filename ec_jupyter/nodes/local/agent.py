@@ -183,10 +183,7 @@ class Agent:
     def assign(self, name: str, calls: list[Call]) -> None:
         """Append calls to the processor's queue; they start in this order.
 
-        Raises
-        ------
-        ProcessorNotFoundError
-            There is no such processor here.
+        Raises ProcessorNotFoundError: there is no such processor here.
         """
         self._pool(name).add(calls)
 

@@ -39,12 +39,7 @@ class Waiter(Protocol):
 class Handles:
     """Decides which pool may start a worker.
 
-    Parameters
-    ----------
-    slots : callable
-        All slots of the process that are known here.
-    spare : callable
-        Whether a slot is idle and nobody waits for it.
+    `slots`: all slots of the process that are known here. `spare`: whether a slot is idle and nobody waits for it.
     """
 
     def __init__(self, slots: Callable[[], Iterable[Slot]], spare: Callable[[Slot], bool]) -> None:

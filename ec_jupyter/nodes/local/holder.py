@@ -21,22 +21,15 @@ _EXIT = re.compile(r"\{?(?:(SIG\w+)|EXIT)\((-?\d+)\)")
 
 
 class Holder(threading.Thread):
-    """The thread of one slot: nothing but loky's life cycle, one process at a time.
-
-    Parameters
-    ----------
-    name : str
-        Name of the thread.
-    ended : callable
-        Called on this thread with the process's token and what loky says of its end; None: it
-        ended because it was told to.
-    """
+    """The thread of one slot: nothing but loky's life cycle, one process at a time."""
 
     def __init__(self, name: str, ended: Callable[[str, str | None], None]) -> None:
         super().__init__(name=name, daemon=True)
         self.orders: queue.SimpleQueue[tuple[process.Setup, InheritedFd, dict[str, str], float] | None] = (
             queue.SimpleQueue()
         )
+        # called on this thread with the process's token and what loky says of its end; None: it ended because it was
+        # told to
         self._ended = ended
 
     def run(self) -> None:

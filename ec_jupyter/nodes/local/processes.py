@@ -23,31 +23,12 @@ SLOW_SECONDS = 8.0
 
 
 class Processes:
-    """Starts processes in the slots of a processor.
-
-    Parameters
-    ----------
-    name : str
-        The processor's.
-    slots : sequence of Slot
-        Its slots at any time.
-    context : AgentContext
-        What the pools of the agent share.
-    pump : callable
-        Sends calls that wait; called when a process may be started that could not be before.
-
-    Attributes
-    ----------
-    affinity : str or sequence of int
-        The CPUs they are bound to, or how those are chosen.
-    threads : int
-        The most threads that a call is to have.
-    """
+    """Starts processes in the slots of a processor. `slots`: its slots at any time."""
 
     def __init__(self, name: str, slots: Sequence[Slot], context: AgentContext, pump: Callable[[], None]) -> None:
-        self.affinity: str | Sequence[int] = "auto"
-        self.threads = 1
-        self.pump = pump
+        self.affinity: str | Sequence[int] = "auto"  # the CPUs they are bound to, or how those are chosen
+        self.threads = 1  # the most threads that a call is to have
+        self.pump = pump  # sends calls that wait; called when a process may be started that could not be before
         self._name, self._slots, self._context = name, slots, context
         self._not_before: dict[Slot, float] = {}
         self._trouble_until = 0.0
@@ -65,12 +46,7 @@ class Processes:
     def spawn(self, queue: Sequence[Call], prompt: int) -> None:
         """Start processes for what waits; later, where one has failed just now or need not be.
 
-        Parameters
-        ----------
-        queue : sequence of Call
-            The calls that wait; at least one.
-        prompt : int
-            How many slots will soon take more.
+        `queue`: the calls that wait; at least one. `prompt`: how many slots will soon take more.
         """
         seconds = self._context.durations.get(queue[0].spec.task) or SPAWN_SECONDS
         if prompt and seconds * len(queue) / prompt < SPAWN_SECONDS:

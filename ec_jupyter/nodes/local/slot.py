@@ -108,34 +108,23 @@ class WorkerConnection(Incoming):
 
 
 class Slot:
-    """One CPU's worth of a processor.
-
-    Attributes
-    ----------
-    state : str
-        ``cold`` (no process), ``starting``, ``ready``, ``ending`` (told to end or dying).
-    calls : dict
-        Calls sent and not answered, by request, in the order they will run.
-    leaving : bool
-        It gets no more calls before it has let go of its CPUs.
-    follows : bool
-        It may be bound to other CPUs than planned while those are in use elsewhere.
-    used, spent : bool
-        Its process has been sent a call; one of them was to have a process of its own.
-    """
+    """One CPU's worth of a processor."""
 
     def __init__(self, owner: Owner, processor: str, index: int, loop: asyncio.AbstractEventLoop) -> None:
         self.processor = processor
         self.index = index
-        self.state = "cold"
+        self.state = "cold"  # `cold` (no process), `starting`, `ready`, `ending` (told to end or dying)
         self.pid = 0
+        # leaving: it gets no more calls before it has let go of its CPUs
+        # follows: it may be bound to other CPUs than planned while those are in use elsewhere
         self.draining = self.leaving = self.follows = False
-        self.calls: dict[int, Call] = {}
+        self.calls: dict[int, Call] = {}  # calls sent and not answered, by request, in the order they will run
         self.announced: set[int] = set()
         self.stops: dict[int, tuple[str, str]] = {}
         self.since = 0.0
         self._asked: set[int] = set()
         self.failures = 0
+        # used, spent: its process has been sent a call; one of them was to have a process of its own
         self.used = self.spent = False
         self.pins: Pins = ()
         self._bound: Pins = ()
@@ -175,13 +164,7 @@ class Slot:
         runtime: Path,
         fds: Sequence[int] = (),
     ) -> str:
-        """Start the process; the token its connections will name.
-
-        Raises
-        ------
-        MemoryError
-            There is not enough for that.
-        """
+        """Start the process; the token its connections will name. Raises MemoryError: there is not enough for that."""
         try:
             self._map(runtime)
             if not self.holder.is_alive():
@@ -335,10 +318,7 @@ class Slot:
     def send(self, calls: Sequence[Call], specs: Iterable[CallSpec]) -> None:
         """Send calls, of these kinds, to be run in this order after those sent before.
 
-        Raises
-        ------
-        FrameError
-            Together they are too large for a frame; nothing was sent.
+        Raises FrameError: together they are too large for a frame; nothing was sent.
         """
         parts = []
         for spec in specs:
