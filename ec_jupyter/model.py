@@ -195,6 +195,7 @@ class Schedule:
     zone: str | None = None  # time zone of that; None is this machine's
     missed: str = "once"  # what becomes of ticks in whose time no engine ran: `once`, `all` or `skip`
     since: float = 0.0  # wall clock at which it was declared so
+    paused: bool = False  # it does not tick
 
 
 Record = Socket | Plug | Processor | Task | Node | Note | Schedule

@@ -47,7 +47,7 @@ _CHANGES = {
     "move": ("socket", "processor"),
     "fix": ("socket", "argument", "text"),
     "unfix": ("socket", "argument"),
-    "schedule": ("socket", "name", "every", "cron", "zone", "missed"),
+    "schedule": ("socket", "name", "every", "cron", "zone", "missed", "paused"),
     "unschedule": ("name",),
     "note": ("id", "text", "place"),
     "remove_note": ("id",),

@@ -26,11 +26,14 @@ _OPTIONS = (
     "threads", "retries", "backoff", "timeout", "once", "fresh", "memory", "priority", "rate", "cache", "limit", "full",
     "callback", "wait", "hold",
 )  # fmt: skip
+_SCHEDULE = ("name", "every", "cron", "zone", "missed")
 _NODE = ("name", "host", "cpus", "python", "ssh", "lease", "requirements", "kind", "tls")
 
 
 def duplicate(folder: Path, made: Client) -> None:
     """Wire a new flow as the one in `folder` is; requests and waiting values stay there. One edit, one step of undo.
+
+    Its schedules are paused.
 
     Raises DeclarationError: something of it cannot be read.
     """
@@ -85,6 +88,12 @@ class _Copy:
         for (text,) in self._db.execute("SELECT value FROM meta WHERE key LIKE 'note:%'"):
             note = json.loads(text)
             yield {"op": "note", "text": note["text"], "place": note["place"]}
+        for (text,) in self._db.execute("SELECT value FROM meta WHERE key LIKE 'schedule:%'"):
+            schedule = json.loads(text)
+            if schedule["socket"] in self._names:
+                told = {word: schedule[word] for word in _SCHEDULE}
+                # two flows would do what one is to do
+                yield {"op": "schedule", **told, "socket": self._names[schedule["socket"]], "paused": True}
 
     def paused(self) -> dict[str, list[str]]:
         """What is paused."""

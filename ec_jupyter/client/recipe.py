@@ -107,8 +107,8 @@ def _node(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _schedule(row: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    usual = {"name": row["socket"], "missed": "once"}
-    for word in ("socket", "every", "cron", "zone", "name", "missed"):
+    usual = {"name": row["socket"], "missed": "once", "paused": False}
+    for word in ("socket", "every", "cron", "zone", "name", "missed", "paused"):
         if row[word] is not None and row[word] != usual.get(word):
             yield word, row[word]
 
@@ -298,7 +298,7 @@ def _plugging(cell: _Cell, plug: Mapping[str, Any]) -> str:
 
 
 def _ticking(schedule: Mapping[str, Any]) -> str:
-    options = {word: value for word, value in schedule.items() if word in ("zone", "name", "missed")}
+    options = {word: value for word, value in schedule.items() if word in ("zone", "name", "missed", "paused")}
     kind = "every" if "every" in schedule else "cron"
     return f"flow.{kind}({schedule[kind]!r}, {_call(repr(schedule['socket']), options)})"
 

@@ -27,7 +27,7 @@ class Schedules:
         self._core, self._full = core, full
         self._known: dict[int, Schedule] = {}
         self._next: dict[int, float] = {}
-        for key, schedule in core.topology.schedules.items():
+        for key, schedule in self._ticking.items():
             at = core.store.meta.get(f"{NEXT}{key}")
             self._known[key] = schedule
             self._next[key] = float(at) if at else first(schedule, schedule.since, zone_of(schedule))
@@ -35,12 +35,16 @@ class Schedules:
     @property
     def live(self) -> bool:
         """Whether something is to happen by itself."""
-        return bool(self._core.topology.schedules)
+        return bool(self._ticking)
+
+    @property
+    def _ticking(self) -> dict[int, Schedule]:
+        return {key: one for key, one in self._core.topology.schedules.items() if not one.paused}
 
     @property
     def times(self) -> dict[int, float]:
         """When each ticks next, by the wall clock."""
-        core, there = self._core, self._core.topology.schedules
+        core, there = self._core, self._ticking
         if self._known != there:
             for key in self._known.keys() - there.keys():
                 del self._next[key]
@@ -49,7 +53,7 @@ class Schedules:
                 if self._known.get(key) != schedule:
                     # what it missed before it was declared so is nobody's
                     self._keep(key, first(schedule, time.time(), zone_of(schedule)))
-            self._known = dict(there)
+            self._known = there
         return self._next
 
     @property

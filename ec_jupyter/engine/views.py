@@ -61,7 +61,7 @@ class Views:
     def schedules(self, header: Header) -> Answer:
         """When each schedule ticks next."""
         names, times = named(self._core.topology), self._schedules.times
-        return {"next": {name: times[one.id] for name, one in names.items()}}, []
+        return {"next": {name: times[one.id] for name, one in names.items() if one.id in times}}, []
 
     def wiring(self, header: Header) -> Answer:
         """The wiring as it was."""

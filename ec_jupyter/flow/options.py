@@ -359,6 +359,7 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "cron": Option("five fields as cron has them, such as '0 6 * * 1-5'", _cron, none=True),
         "zone": Option("the name of a time zone, such as 'Europe/Berlin'", _zone, none=True),
         "missed": Option("'once', 'all' or 'skip'", _one_of("once", "all", "skip"), none=True),
+        "paused": _FLAG,
     },
     "note": {
         "text": Option(f"a text of 1 to {LONGEST_NOTE} characters", _note_text),

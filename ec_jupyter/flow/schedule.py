@@ -85,15 +85,16 @@ def _clock(moment: float, zone: tzinfo) -> datetime:
 
 
 def text(schedule: Schedule) -> str:
-    """When it ticks, in words: ``every 5m``, ``cron 0 6 * * 1-5 Europe/Berlin``."""
+    """When it ticks, in words: ``every 5m``, ``cron 0 6 * * 1-5 Europe/Berlin``, ``every 5m, paused``."""
+    paused = ", paused" if schedule.paused else ""
     if schedule.every is None:
-        return " ".join(filter(None, ("cron", schedule.cron, schedule.zone)))
+        return " ".join(filter(None, ("cron", schedule.cron, schedule.zone))) + paused
     left, parts = timedelta(seconds=schedule.every), []
     for unit, size in (("d", timedelta(days=1)), ("h", timedelta(hours=1)), ("m", timedelta(minutes=1))):
         n, left = divmod(left, size)
         parts += [f"{n}{unit}"] if n else []
     parts += [f"{left.total_seconds():g}s"] if left else []
-    return f"every {''.join(parts)}"
+    return f"every {''.join(parts)}{paused}"
 
 
 # -- edits ---------------------------------------------------------------------
@@ -115,8 +116,9 @@ def schedule(draft: Draft, change: Change) -> None:
         )
     old = named(draft.topology).get(name)
     key, since = (old.id, old.since) if old else (draft.new_id(), change.get("since", 0.0))
-    made = Schedule(key, name, socket.id, every, cron, change.get("zone"), change.get("missed") or "once", since)
-    if old is not None and replace(old, missed=made.missed) != made:
+    missed, paused = change.get("missed") or "once", bool(change.get("paused"))
+    made = Schedule(key, name, socket.id, every, cron, change.get("zone"), missed, since, paused)
+    if old is not None and replace(old, missed=missed, paused=paused) != made:
         made = replace(made, since=change.get("since", 0.0))
     draft.put("schedule", key, made)
     draft.says.append(f"schedule {name}: {text(made)}")

@@ -235,7 +235,7 @@ class Flow(Wiring, Timing, Calls):
         """A new flow beside this one with the same wiring; its requests and the values that wait stay here.
 
         Tasks, conditions and fixed values are copied as they are pickled, and nothing of them is run; what is paused,
-        places and notes come along.
+        places and notes come along. So do schedules, paused: `Schedule.resume` has one tick there, too.
 
         Raises
         ------

@@ -202,7 +202,7 @@ def _wire(flow: Flow, document: Mapping[str, Any], there: Mapping[str, Mapping[s
         if given not in [{"text": one["text"], "place": one["place"]} for one in flow.notes]:
             flow.note(given["text"], given["place"])
     for given in document.get("schedules", ()):
-        options = {word: given[word] for word in ("zone", "name", "missed") if word in given}
+        options = {word: given[word] for word in ("zone", "name", "missed", "paused") if word in given}
         if "every" in given:
             flow.every(given["every"], given["socket"], **options)
         else:

@@ -62,10 +62,30 @@ class Schedule(Part):
         return str(self._row["missed"])
 
     @property
-    def next(self) -> float:
-        """Wall clock of its next tick."""
+    def paused(self) -> bool:
+        """Whether it does not tick."""
+        return bool(self._row["paused"])
+
+    @property
+    def next(self) -> float | None:
+        """Wall clock of its next tick; None while it is paused."""
+        if self.paused:
+            return None
         times = self.flow._client.ask("query", {"what": "schedules"})[0]["next"]
         return float(by_name(times, self.name, ScheduleNotFoundError))
+
+    def pause(self) -> None:
+        """Have it tick no more until it is resumed; what it has called goes on."""
+        self._put(paused=True)
+
+    def resume(self) -> None:
+        """Have it tick again from now on; nobody is called for the ticks in between."""
+        self._put(paused=False)
+
+    def _put(self, *, paused: bool) -> None:
+        words = ("name", "socket", "every", "cron", "zone", "missed")
+        with self.flow._editor.edit() as edit:
+            edit.add("schedule", **{word: self._row[word] for word in words}, paused=paused)
 
     def remove(self) -> None:
         """Take it away; as `Flow.unschedule`."""
@@ -101,6 +121,7 @@ class Timing:
         *,
         name: str | None = None,
         missed: str | None = None,
+        paused: bool = False,
     ) -> Schedule:
         """Call a socket again and again, without arguments: the first time one period from now.
 
@@ -115,6 +136,8 @@ class Timing:
         missed : {"once", "all", "skip"}, optional
             What becomes of ticks in whose time no engine ran: one call makes up for all of them, each has its own (the
             newest thousand), or none has. ``once`` if left out.
+        paused : bool
+            It does not tick before it is resumed (`Schedule.resume`), or said again without this.
 
         Raises
         ------
@@ -126,7 +149,7 @@ class Timing:
         A tick makes one request, whatever is killed when. The engine stays while there is a schedule, and starts again
         with the next use of the flow after a reboot; ``ec install-service`` has it start by itself.
         """
-        return self._schedule(socket, name, every=period, missed=missed)
+        return self._schedule(socket, name, every=period, missed=missed, paused=paused)
 
     def cron(
         self,
@@ -136,6 +159,7 @@ class Timing:
         zone: str | None = None,
         name: str | None = None,
         missed: str | None = None,
+        paused: bool = False,
     ) -> Schedule:
         """Call a socket at the times that a line of cron names; else as `every`.
 
@@ -148,7 +172,7 @@ class Timing:
         zone : str, optional
             Time zone of the line, such as ``"Europe/Berlin"``; this machine's if left out. A tick in an hour that
             daylight saving leaves out comes right after it, and one in an hour that comes twice comes once.
-        name, missed : str, optional
+        name, missed, paused
             As for `every`.
 
         Raises
@@ -156,7 +180,7 @@ class Timing:
         DeclarationError
             An option is none, or the socket needs an argument; nothing has changed.
         """
-        return self._schedule(socket, name, cron=line, zone=zone, missed=missed)
+        return self._schedule(socket, name, cron=line, zone=zone, missed=missed, paused=paused)
 
     def _schedule(self, socket: str | Part | Callable[..., Any], name: str | None, **options: Any) -> Schedule:
         end = self._socket(socket)

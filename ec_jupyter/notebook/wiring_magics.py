@@ -32,6 +32,7 @@ _T = TypeVar("_T")
 of_flow = argument("--flow", metavar="NAME", help="another flow than the notebook's own")
 _on = argument("--on", choices=["result", "error"], default="result", help="what the plug carries")
 
+_paused = argument("--paused", action="store_true", help="it does not tick before it is said again without this")
 _schedule_name = argument("--name", help="what the schedule is called (as its socket)")
 _missed = argument("--missed", choices=MISSED, help="calls for ticks in whose time no engine ran (once)")
 
@@ -303,6 +304,7 @@ class WiringMagics(Magics):
     @argument("socket", help="what to call, without arguments")
     @_schedule_name
     @_missed
+    @_paused
     def ec_every(self, flow: Flow, given: Namespace) -> Schedule:
         """Call a socket again and again.
 
@@ -313,7 +315,7 @@ class WiringMagics(Magics):
             %ec_every 5m poll
             %ec_every 1d report --missed skip
         """
-        made = flow.every(given.period, given.socket, name=given.name, missed=given.missed)
+        made = flow.every(given.period, given.socket, name=given.name, missed=given.missed, paused=given.paused)
         return _told(flow, made)
 
     @no_var_expand
@@ -323,6 +325,7 @@ class WiringMagics(Magics):
     @argument("--zone", help="time zone of the line, as Europe/Berlin (this machine's)")
     @_schedule_name
     @_missed
+    @_paused
     def ec_cron(self, flow: Flow, given: Namespace) -> Schedule:
         """Call a socket at the times that a line of cron names.
 
@@ -333,7 +336,8 @@ class WiringMagics(Magics):
             %ec_cron "0 6 * * 1-5" report
             %ec_cron "*/15 8-18 * * *" poll --zone Europe/Berlin
         """
-        made = flow.cron(given.line, given.socket, zone=given.zone, name=given.name, missed=given.missed)
+        how = {"zone": given.zone, "name": given.name, "missed": given.missed, "paused": given.paused}
+        made = flow.cron(given.line, given.socket, **how)
         return _told(flow, made)
 
     @flow_magic

@@ -260,7 +260,8 @@ export const graph: Graph = sent({
    "cron": null,
    "zone": null,
    "missed": "once",
-   "since": 1795949681.0127127,
+   "since": 1795957674.7512193,
+   "paused": false,
    "text": "every 5m"
   }
  ]
@@ -270,7 +271,7 @@ export const graph: Graph = sent({
 export const metrics: Metrics & { sockets: Record<string, Required<SocketCounts>> } = sent({
  "seq": 1,
  "full": true,
- "time": 1795949681.019799,
+ "time": 1795957674.756337,
  "sockets": {
   "load": {
    "waiting": 0,
@@ -349,7 +350,7 @@ export const metrics: Metrics & { sockets: Record<string, Required<SocketCounts>
  },
  "nodes": [
   {
-   "since": 1795949681.016908,
+   "since": 1795957674.7552075,
    "error": null,
    "type": null,
    "host": "vm",
@@ -357,7 +358,7 @@ export const metrics: Metrics & { sockets: Record<string, Required<SocketCounts>
    "version": "0.1.0",
    "round_trip": null,
    "memory": {
-    "used": 1073741824,
+    "used": 872415232,
     "total": 25276502016
    },
    "others": 0,
@@ -388,7 +389,7 @@ export const log: Answer & Told = sent({
  "ok": true,
  "lines": [
   {
-   "time": 1795949681.007423,
+   "time": 1795957674.7459755,
    "level": "info",
    "kind": "edit",
    "socket": null,
@@ -397,7 +398,7 @@ export const log: Answer & Told = sent({
    "text": "socket load v1"
   },
   {
-   "time": 1795949681.0087836,
+   "time": 1795957674.747293,
    "level": "info",
    "kind": "edit",
    "socket": null,
@@ -406,7 +407,7 @@ export const log: Answer & Told = sent({
    "text": "socket count v1"
   },
   {
-   "time": 1795949681.0096128,
+   "time": 1795957674.7482133,
    "level": "info",
    "kind": "edit",
    "socket": null,
@@ -415,7 +416,7 @@ export const log: Answer & Told = sent({
    "text": "socket join v1"
   },
   {
-   "time": 1795949681.010336,
+   "time": 1795957674.7489188,
    "level": "info",
    "kind": "edit",
    "socket": null,
@@ -424,7 +425,7 @@ export const log: Answer & Told = sent({
    "text": "plug load -> count.text"
   },
   {
-   "time": 1795949681.011154,
+   "time": 1795957674.7497056,
    "level": "info",
    "kind": "edit",
    "socket": null,
@@ -433,7 +434,7 @@ export const log: Answer & Told = sent({
    "text": "plug count -> join.one"
   },
   {
-   "time": 1795949681.0119765,
+   "time": 1795957674.7504492,
    "level": "info",
    "kind": "edit",
    "socket": null,
@@ -442,7 +443,7 @@ export const log: Answer & Told = sent({
    "text": "socket poll v1"
   },
   {
-   "time": 1795949681.0127127,
+   "time": 1795957674.7512193,
    "level": "info",
    "kind": "edit",
    "socket": null,
@@ -451,7 +452,7 @@ export const log: Answer & Told = sent({
    "text": "schedule poll: every 5m"
   },
   {
-   "time": 1795949681.0144558,
+   "time": 1795957674.7529302,
    "level": "error",
    "kind": "failed",
    "socket": "count",
@@ -460,7 +461,7 @@ export const log: Answer & Told = sent({
    "text": "ZeroDivisionError: integer division or modulo by zero"
   },
   {
-   "time": 1795949681.0154653,
+   "time": 1795957674.753856,
    "level": "info",
    "kind": "stdout",
    "socket": "count",
@@ -481,8 +482,8 @@ export const log: Answer & Told = sent({
 // prettier-ignore
 export const statistics: Answer & Statistics = sent({
  "ok": true,
- "time": 1795949681.0240126,
- "began": 1795949610,
+ "time": 1795957674.7602708,
+ "began": 1795957590,
  "step": 30,
  "points": 120,
  "rows": [
@@ -491,7 +492,7 @@ export const statistics: Answer & Statistics = sent({
    "name": "load",
    "ended": 3,
    "failed": 0,
-   "per_second": 0.042239235599770796,
+   "per_second": 0.035393940704560596,
    "p50": null,
    "p95": null,
    "waited_p50": null,

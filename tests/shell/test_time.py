@@ -163,10 +163,35 @@ def test_a_schedule_calls_by_itself(ticking: Any, wait_until: Any) -> None:
     ticking.run("flow.unschedule('poll')")
 
 
+def test_a_schedule_is_paused_and_ticks_again_from_then_on(ticking: Any) -> None:
+    made = ticking.run("%ec_every 1h poll --missed skip --paused")
+    assert (repr(made), made.paused, made.next) == ("<schedule poll: every 1h, paused>", True, None)
+    assert "flow.every(3600.0, 'poll', missed='skip', paused=True)" in ticking.run("flow.to_code()")
+    made.resume()
+    assert (made.when, made.missed, made.paused) == ("every 1h", "skip", False)
+    assert made.next == pytest.approx(time.time() + 3600, abs=60)
+    made.pause()
+    assert ticking.run("flow.undo()") == "schedule poll: every 1h, paused"
+    assert ticking.run("[row['next'] != '' for row in flow.schedules.rows]") == [True]
+
+
+def test_a_copy_of_a_flow_has_its_schedules_paused(ticking: Any) -> None:
+    ticking.run("flow.every('5m', poll); flow.cron('0 6 * * *', 'poll', zone='UTC', missed='all', name='dawn')")
+    ticking.run("twin = flow.duplicate('twin')")
+    rows = "[(row['name'], row['socket'], row['when'], row['missed']) for row in {}.schedules.rows]"
+    was = ticking.run(rows.format("flow"))
+    assert ticking.run(rows.format("twin")) == [(name, end, f"{when}, paused", how) for name, end, when, how in was]
+    assert ticking.run("[one.next is None for one in twin.schedules]") == [True, True]
+    ticking.run("for one in twin.schedules: one.resume()")
+    assert ticking.run(rows.format("twin")) == was
+    assert ticking.run("[one.next is None for one in twin.schedules]") == [False, False]
+
+
 def test_schedules_are_written_down_and_loaded_again(ticking: Any) -> None:
-    ticking.run("flow.every('5m', poll, missed='skip'); flow.cron('0 6 * * *', 'poll', zone='UTC', name='dawn')")
+    ticking.run("flow.every('5m', poll, missed='skip', paused=True)")
+    ticking.run("flow.cron('0 6 * * *', 'poll', zone='UTC', name='dawn')")
     code = ticking.run("flow.to_code()")
-    assert "flow.every(300.0, 'poll', missed='skip')" in code
+    assert "flow.every(300.0, 'poll', missed='skip', paused=True)" in code
     assert "flow.cron('0 6 * * *', 'poll', zone='UTC', name='dawn')" in code
     wanted = ticking.run("[(r['name'], r['when'], r['missed']) for r in flow.schedules.rows]")
     ticking.run("flow.save('ticks.json'); other = ec.load('ticks.json', 'other')")

@@ -192,3 +192,16 @@ def test_one_that_is_not_there_cannot_be_taken_away(flow):
     every(flow, HOUR)
     with pytest.raises(ScheduleNotFoundError, match="no schedule named 'pol'; did you mean 'poll'"):
         flow.edit({"op": "unschedule", "name": "pol"})
+
+
+def test_a_paused_schedule_does_not_tick_nor_keep_the_engine_and_goes_on_from_when_it_is_resumed(flow):
+    every(flow, HOUR)
+    began = due(flow) - HOUR
+    every(flow, HOUR, paused=True)
+    look(flow, began + 5 * HOUR)
+    assert (calls(flow), flow.query("schedules")["next"], flow.client.engine.schedules.live) == (0, {}, False)
+    flow.restart()
+    every(flow, HOUR)
+    assert due(flow) == began + HOUR
+    look(flow, began + HOUR)
+    assert (calls(flow), flow.client.engine.schedules.live) == (1, True)

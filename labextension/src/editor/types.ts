@@ -23,6 +23,7 @@ export interface Schedule {
   zone: string | null;
   missed: string;
   since: number;
+  paused: boolean;
   text: string;
 }
 

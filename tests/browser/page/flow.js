@@ -486,7 +486,7 @@ export class Flow {
 
   /** What calls a socket by itself. */
   ticks(socket, text) {
-    const made = { id: ++this.number, name: socket, socket, every: 300, cron: null, zone: null, missed: 'once', since: 0, text };
+    const made = { id: ++this.number, name: socket, socket, every: 300, cron: null, zone: null, missed: 'once', since: 0, paused: false, text };
     this.show({ ...this.graph, schedules: [...(this.graph.schedules ?? []), made] });
   }
 
