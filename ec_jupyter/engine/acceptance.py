@@ -17,6 +17,9 @@ from ec_jupyter.flow.submission import refusal
 from ec_jupyter.flow.tag import ROOT
 from ec_jupyter.wire import Value
 
+MOST_RANKS = 10_000
+"""Of so many runs with a priority, those that have ended are forgotten."""
+
 
 def check(core: Core, name: str, arguments: Collection[str], *, partial: bool = False, stale: bool = False) -> int:
     """The socket that a submit means.
@@ -98,7 +101,7 @@ def _accept_alike(core: Core, socket: int, lot: Lot, kinds: list[str], ids: Sequ
     if ids is None:
         ids = lots.numbers(core.new_request, lot.calls)
     if priority := lot.shape.get("priority", 0):
-        core.rank_all(ids, priority)
+        _rank_all(core, ids, priority)
     parties = core.joins.accept_all(ids, (socket, None))
     for run, party in zip(ids, parties, strict=True) if parties is not ids else ():
         if party != run:
@@ -106,6 +109,16 @@ def _accept_alike(core: Core, socket: int, lot: Lot, kinds: list[str], ids: Sequ
     made = JobLot(socket, ids, parties, ids, tuple(lot.shape["names"]), list(kinds), list(lot.columns), core.now)
     lots.queue(core, made, "submitted")
     return ids
+
+
+def _rank_all(core: Core, runs: Sequence[int], priority: int) -> None:
+    """Give new runs a priority."""
+    core.journal.add_all("add_rank", zip(runs, repeat(priority), strict=False))
+    core.ranks.update(dict.fromkeys(runs, priority))
+    if len(core.ranks) > max(MOST_RANKS, core.ranks_kept):
+        going_on = core.jobs.runs().union(runs, (arrival.run for arrival in core.joins.all_waiting()))
+        core.ranks = {run: rank for run, rank in core.ranks.items() if run in going_on}
+        core.ranks_kept = 2 * len(core.ranks)
 
 
 def _complete(core: Core, socket: int, names: Collection[str]) -> bool:
@@ -121,7 +134,7 @@ def _accept(
 ) -> int:  # fmt: skip
     request = core.new_request()
     if priority:
-        core.rank_all((request,), priority)
+        _rank_all(core, (request,), priority)
     party = core.joins.accept(request, (socket, None if full else frozenset(arguments)))
     if not full or party != request or submit_id is not None:
         given = None if full else json.dumps(sorted(arguments))

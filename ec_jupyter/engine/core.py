@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Sequence
-from itertools import count, repeat
+from collections.abc import Callable, Container, Iterable
+from itertools import count
 from typing import Any
 
 from ec_jupyter.engine import failures
@@ -33,9 +33,6 @@ from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import LOCAL, REUSED, Plug, Processor
 from ec_jupyter.nodes.codec import values_of
 from ec_jupyter.wire import Call, Outcome, Value
-
-MOST_RANKS = 10_000
-"""Of so many runs with a priority, those that have ended are forgotten."""
 
 
 class Core:
@@ -75,7 +72,7 @@ class Core:
         self.side_calls = SideCalls()
         self.expiry = Expiry(self)
         self.ranks: dict[int, int] = {}  # priorities of runs that were submitted with one and have not ended
-        self._ranks_kept = MOST_RANKS
+        self.ranks_kept = 0  # with more, those of runs that have ended are forgotten
         self.hops = 0  # how many calls led to those that are being made
         self.now = time.time()
         self.start_ids(0, 0, 0, 0)
@@ -153,15 +150,6 @@ class Core:
         """Queue a request that is written down as queued."""
         if self.dispatch.push(job.socket, job.id, self.ranks.get(job.run, 0)):
             self.jobs[job.id] = job
-
-    def rank_all(self, runs: Sequence[int], priority: int) -> None:
-        """Give new runs a priority."""
-        self.journal.add_all("add_rank", zip(runs, repeat(priority), strict=False))
-        self.ranks.update(dict.fromkeys(runs, priority))
-        if len(self.ranks) > self._ranks_kept:
-            going_on = self.jobs.runs().union(runs, (arrival.run for arrival in self.joins.all_waiting()))
-            self.ranks = {run: rank for run, rank in self.ranks.items() if run in going_on}
-            self._ranks_kept = max(MOST_RANKS, 2 * len(self.ranks))
 
     def bring(self, socket: int, name: str, party: int, run: int, tag: Tag, argument: Argument) -> None:
         """Give a join the values of one argument of another call, as if they had arrived."""

@@ -109,15 +109,9 @@ class Engine(Reports):
     _looking: asyncio.Task[None] | None = None
 
     def __init__(
-        self,
-        folder: Path,
-        workdir: Path,
-        cpus: int,
-        durability: str = "process",
-        linger: float = 60.0,
-        opener: Opener = open_node,
-        alone: Callable[[], bool] = lambda: False,
-    ) -> None:
+        self, folder: Path, workdir: Path, cpus: int, durability: str = "process", linger: float = 60.0,
+        opener: Opener = open_node, alone: Callable[[], bool] = lambda: False,
+    ) -> None:  # fmt: skip
         self.folder, self.cpus, self.linger = folder, cpus, linger
         self._ticks = Ticks(alone, self._tick, self.unhandled)
         self.rouse, self.heard = self._ticks.rouse, self._ticks.heard

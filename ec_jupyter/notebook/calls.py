@@ -18,10 +18,11 @@ from ec_jupyter.client.texts import status_rows, troubled
 from ec_jupyter.client.waits import Deadline, background, beating, wake
 from ec_jupyter.errors import ArgumentsError
 from ec_jupyter.flow.columns import unpacked
-from ec_jupyter.flow.options import KEEP, callback_of, later, number_of, priority_of, several, word_of
+from ec_jupyter.flow.options import callback_of, later, number_of, priority_of, several, word_of
 from ec_jupyter.flow.options import shown as shown_value
 from ec_jupyter.nodes.values import plain
 from ec_jupyter.notebook.binding import Binding
+from ec_jupyter.notebook.keeping import Keeping
 from ec_jupyter.notebook.notices import Notice, Notices
 from ec_jupyter.notebook.parts import Part, check_own
 from ec_jupyter.notebook.progress import Bar
@@ -40,7 +41,7 @@ _BY = {"by": "code"}  # who does what no undo takes back, as the next undo is to
 MOMENT = 1.0  # seconds in which an engine that is there says whether it has something to do
 
 
-class Calls(Queries):
+class Calls(Queries, Keeping):
     """What `Flow` can do with requests."""
 
     name: str
@@ -363,47 +364,6 @@ class Calls(Queries):
         reply, _ = self._client.ask("replay", {**what, "socket": socket})
         return Run(self._flow, reply["id"])
 
-    def keep(
-        self, time: str | float | timedelta | None = None, *, runs: int | None = None, size: str | int | None = None
-    ) -> None:
-        """Have ended runs go by themselves, the oldest first; what is not limited here stays for good.
-
-        A run goes as a whole, with its requests, values and output, once all of it was done, skipped or cancelled and
-        one of the limits is passed. It stays while a call of it has failed or waits, while a replay of it is there, or
-        a call of another run that took one of its values; so does what came to an argument that is held, or joins by
-        ``latest``. `gc` lets go at once of what may.
-
-        Parameters
-        ----------
-        time : str, float or timedelta, optional
-            Those that have ended within so long: ``"30d"``, or seconds.
-        runs : int, optional
-            So many of the newest.
-        size : str or int, optional
-            As many as there is room for in so much of database and values: ``"2 GB"``, or bytes.
-
-        Raises
-        ------
-        DeclarationError
-            One of them is none of that; nothing has changed.
-        """
-        given = {"time": time, "runs": runs, "size": size}
-        read = {word: KEEP[word](value, "flow.keep", word) for word, value in given.items()}
-        self._client.ask("keep", {"seconds": read["time"], "runs": read["runs"], "bytes": read["size"]})
-
-    def size(self) -> int:
-        """Bytes of the flow on the disk: of its database, as far as that is in use, and of its values."""
-        return int(self._client.ask("keep", {"only": True})[0]["bytes"])
-
-    def gc(self, *, dry: bool = False) -> dict[str, int]:
-        """Remove the files of values that were thrown away, and what killed calls left; how many, and their bytes.
-
-        What a request came to or was called with stays, as long as `keep` keeps the request. With `dry` nothing is
-        removed: it tells what would be.
-        """
-        reply, _ = self._client.ask("gc", {"dry": dry}, timeout=None)
-        return {"files": reply["files"], "bytes": reply["bytes"]}
-
     def clear_cache(self, *sockets: str | Socket | Callable[..., Any]) -> dict[str, int]:
         """Forget the results that `cache=` has kept, of the sockets named or of all; how many, and their bytes.
 
@@ -411,10 +371,6 @@ class Calls(Queries):
         """
         reply, _ = self._client.ask("clear_cache", {"sockets": [self._in_force(one) for one in sockets]}, timeout=None)
         return {"results": reply["results"], "bytes": reply["bytes"]}
-
-    def clear(self) -> None:
-        """Empty the flow: every request and waiting value goes, the wiring stays."""
-        self._client.ask("clear", _BY, timeout=None)
 
     # -- notices ---------------------------------------------------------------
     def notify(

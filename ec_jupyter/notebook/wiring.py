@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, overload
 
 from ec_jupyter.client import names
-from ec_jupyter.client.texts import clock_text, shown
 from ec_jupyter.errors import DeclarationError, ProcessorNotFoundError, WiringError, by_name, nearest
 from ec_jupyter.notebook.asking import Unworked
 from ec_jupyter.notebook.conditions import shipped
 from ec_jupyter.notebook.edits import Edit, Editor
+from ec_jupyter.notebook.history import History
 from ec_jupyter.notebook.lookup import Lookup
 from ec_jupyter.notebook.nodes import Node, Nodes
 from ec_jupyter.notebook.notes import note
 from ec_jupyter.notebook.parts import check_own
-from ec_jupyter.notebook.receipts import Receipt
 from ec_jupyter.notebook.shipping import Shipment, ship
 from ec_jupyter.notebook.stale import WATCH
-from ec_jupyter.notebook.tables import Table
 from ec_jupyter.notebook.views import Plug, Processor, Socket
 from ec_jupyter.notebook.written import written
 
@@ -116,7 +113,7 @@ class SocketOptions(TypedDict, total=False):
     signature: str | inspect.Signature
 
 
-class Wiring(Nodes, Lookup):
+class Wiring(Nodes, Lookup, History):
     """What `Flow` can do to its own topology."""
 
     _client: Client
@@ -472,58 +469,3 @@ class Wiring(Nodes, Lookup):
             edit.add("rename", name=name, to=new)
             edit.after(lambda: WATCH.renamed(self._flow, name, new))
         return Socket(self._flow, new)
-
-    # -- editing ---------------------------------------------------------------
-    @contextmanager
-    def edit(self, *, dry: bool = False) -> Iterator[Edit]:
-        """Make the changes inside one: all in force at the end of the block, or none if it raises.
-
-        Parameters
-        ----------
-        dry : bool
-            Make none of them: the `Edit` tells what they would do.
-
-        Examples
-        --------
-        >>> with flow.edit(dry=True) as change:
-        ...     flow.unplug("load", "clean")
-        >>> change.receipt
-        dry run: 120 to 'clean', 80 of 'load' to nothing, 0 lost
-        """
-        with self._editor.edit(dry=dry) as edit:
-            yield edit
-
-    @property
-    def receipt(self) -> Receipt | None:
-        """What the last edit made here did to what was under way; None before any."""
-        return self._editor.receipt
-
-    def undo(self) -> str:
-        """Take the last edit back; its text.
-
-        Raises
-        ------
-        RevisionError
-            There is none, or what it touched was changed since. Or the last thing done, here or in another notebook,
-            is a discard, a supplied value, a cancelled call or an emptied flow, which cannot be undone: the next undo
-            takes back the edit before it.
-        """
-        return self._step("undo")
-
-    def redo(self) -> str:
-        """Make the edit that was taken back last; its text."""
-        return self._step("redo")
-
-    def _step(self, way: str) -> str:
-        reply = self._client.ask(way, {"by": "code"})[0]
-        self._editor.seen(reply["revision"])
-        self._editor.receipt = Receipt(**reply["receipt"])
-        for text in reply["warnings"]:
-            note(text)
-        return str(reply["text"])
-
-    def history(self) -> Table:
-        """Edits of the flow, oldest first."""
-        reply, _ = self._client.ask("history")
-        rows = [shown(row, time=clock_text) for row in reply["rows"]]
-        return Table(rows, ["n", "text", "time", "undone"])

@@ -32,8 +32,7 @@ class Pool:
 
     def __init__(self, name: str, context: AgentContext) -> None:
         self.name = name
-        self.cpus = 0
-        self._part = 1.0
+        self.cpus, self._part = 0, 1.0
         self.slots: list[Slot] = []
         self.processes = Processes(name, self.slots, context, self.pump)
         self.queue: deque[Call] = deque()
@@ -145,9 +144,8 @@ class Pool:
 
     def warm(self) -> None:
         """Start one process if there is none."""
-        if all(slot.state == "cold" for slot in self.slots):
-            for slot in self.slots[:1]:
-                self.processes.start(slot)
+        if self.slots and all(slot.state == "cold" for slot in self.slots):
+            self.processes.start(self.slots[0])
 
     def refresh(self) -> None:
         """End idle processes that are bound to other CPUs than planned now."""
@@ -453,12 +451,8 @@ class Pool:
 
     def _steal(self) -> None:
         """Take back what is stuck behind a long call, for a neighbour has nothing to do."""
-        if self.queue:
-            return
-        for slot in self.slots:
-            if len(slot.calls) < 2:
-                continue
-            request, began = slot.running()
+        for slot in self.slots if not self.queue else ():
+            request, began = slot.running() if len(slot.calls) > 1 else (0, 0.0)
             if request and time.monotonic() - began > STARTED_SECONDS:
                 slot.shed()
 
@@ -469,18 +463,12 @@ class Pool:
             values = [Value.of(head, rest) for head in header["v"]]
             self._context.listener.yielded(call.request, call.attempt, header["f"], values)
 
-    def _output(self, slot: Slot, header: Header, _: list[bytes]) -> None:
-        self._context.listener.output(header["n"], header["s"], header["x"])
-
-    def _progress(self, slot: Slot, header: Header, _: list[bytes]) -> None:
-        self._context.listener.progress(header["n"], header["d"], header["t"], header["x"])
-
     _other: ClassVar[dict[str, Callable[[Pool, Slot, Header, list[bytes]], None]]] = {
         "back": _back,
         "started": _begun,
         "yielded": _yielded,
-        "output": _output,
-        "progress": _progress,
+        "output": lambda pool, _, h, __: pool._context.listener.output(h["n"], h["s"], h["x"]),
+        "progress": lambda pool, _, h, __: pool._context.listener.progress(h["n"], h["d"], h["t"], h["x"]),
         "need": lambda _, slot, header, __: slot.answer(header["h"]),
         "module": lambda pool, slot, header, _: pool._context.modules(header["x"], slot.taker(header["x"])),
     }

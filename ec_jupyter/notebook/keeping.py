@@ -1,0 +1,62 @@
+"""The part of a flow that says what stays of it on the disk, and lets go of the rest."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from ec_jupyter.flow.options import KEEP
+
+if TYPE_CHECKING:
+    from ec_jupyter.client.client import Client
+
+
+class Keeping:
+    """What `Flow` can do about what has ended."""
+
+    _client: Client
+
+    def keep(
+        self, time: str | float | timedelta | None = None, *, runs: int | None = None, size: str | int | None = None
+    ) -> None:
+        """Have ended runs go by themselves, the oldest first; what is not limited here stays for good.
+
+        A run goes as a whole, with its requests, values and output, once all of it was done, skipped or cancelled and
+        one of the limits is passed. It stays while a call of it has failed or waits, while a replay of it is there, or
+        a call of another run that took one of its values; so does what came to an argument that is held, or joins by
+        ``latest``. `gc` lets go at once of what may.
+
+        Parameters
+        ----------
+        time : str, float or timedelta, optional
+            Those that have ended within so long: ``"30d"``, or seconds.
+        runs : int, optional
+            So many of the newest.
+        size : str or int, optional
+            As many as there is room for in so much of database and values: ``"2 GB"``, or bytes.
+
+        Raises
+        ------
+        DeclarationError
+            One of them is none of that; nothing has changed.
+        """
+        given = {"time": time, "runs": runs, "size": size}
+        read = {word: KEEP[word](value, "flow.keep", word) for word, value in given.items()}
+        self._client.ask("keep", {"seconds": read["time"], "runs": read["runs"], "bytes": read["size"]})
+
+    def size(self) -> int:
+        """Bytes of the flow on the disk: of its database, as far as that is in use, and of its values."""
+        return int(self._client.ask("keep", {"only": True})[0]["bytes"])
+
+    def gc(self, *, dry: bool = False) -> dict[str, int]:
+        """Remove the files of values that were thrown away, and what killed calls left; how many, and their bytes.
+
+        What a request came to or was called with stays, as long as `keep` keeps the request. With `dry` nothing is
+        removed: it tells what would be.
+        """
+        reply, _ = self._client.ask("gc", {"dry": dry}, timeout=None)
+        return {"files": reply["files"], "bytes": reply["bytes"]}
+
+    def clear(self) -> None:
+        """Empty the flow: every request and waiting value goes, the wiring stays."""
+        self._client.ask("clear", {"by": "code"}, timeout=None)
