@@ -119,6 +119,7 @@ class Socket:
     limit: int | None = None  # how many calls and waiting values it holds before it is full
     full: str = "block"  # what a full one does: "block", "error" or "drop-oldest"
     callback: str | None = None  # an address that is told of the end of each request
+    keep: str | None = None  # how long ended runs stay that begin here: "forever", "600s" or how many of them, "100"
 
 
 FUNCTIONS = ("when", "pick")

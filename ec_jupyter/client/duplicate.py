@@ -24,7 +24,7 @@ Record = dict[str, Any]
 _TASK = ("identity", "sha256", "signature", "source", "file", "captured", "generator", "ask", "written", "outputs")
 _OPTIONS = (
     "threads", "retries", "backoff", "timeout", "once", "fresh", "memory", "priority", "rate", "cache", "limit", "full",
-    "callback", "wait", "hold",
+    "callback", "keep", "wait", "hold",
 )  # fmt: skip
 _SCHEDULE = ("name", "every", "cron", "zone", "missed")
 _NODE = ("name", "host", "cpus", "python", "ssh", "lease", "requirements", "kind", "tls")

@@ -250,7 +250,7 @@ class Engine(Reports):
             self.statistics.look()
             if self.stalled is None and self.statistics.save():
                 self.schedule()
-            if self.stalled is None and not self.idle and self._rpc.retention.limits:
+            if self.stalled is None and not self.idle and self._rpc.retention.wanted:
                 self.look(self._tidy)
             # what is put off is done once nothing has been written for a second: it is in the way of no burst
             while self.stalled is None and self.idle and commits == self.core.journal.position[0] and (

@@ -1,8 +1,8 @@
 """Ended runs that a flow is not to keep: whole ones go, the oldest first, while nothing else is to be done.
 
-A run goes if each of its requests was done, skipped or cancelled, nothing of it is on its way or waits, and no other
-run has anything of it: a replay of it, or a call that took one of its values. So whatever stays can be looked at,
-retried and replayed as before.
+A run goes if each of its requests was done, skipped or cancelled, or has failed long ago, nothing of it is on its way
+or waits, and no other run has anything of it: a replay of it, or a call that took one of its values. So whatever stays
+can be looked at, retried and replayed as before.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,12 +18,15 @@ from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.rows import OF_PARTY, SQL, id_list
 
 REST_SECONDS = 10.0
-"""How long nothing is looked for once all was looked at."""
+"""How long nothing is looked for once all was looked at; at least, and..."""
+
+RESTED = 20
+"""... so many times as long as the look took, for a flow may be large."""
 
 STEP = 200
 """So many requests are looked at in a row: what comes in meanwhile waits some milliseconds."""
 
-GONE = ("done", "skipped", "cancelled")
+GONE = {"done", "skipped", "cancelled"}
 LINES = 2_000
 
 
@@ -34,21 +37,41 @@ class Limits:
     seconds: float | None = None  # those that are younger
     runs: int | None = None  # the newest
     bytes: int | None = None  # as many as the flow's database and values have room for
+    failed: float | None = None  # of those with a failed call, those of which something ended within so many seconds
 
     def __bool__(self) -> bool:
-        return (self.seconds, self.runs, self.bytes) != (None, None, None)
+        return self != Limits()
+
+
+@dataclass(frozen=True)
+class _Bounds:
+    """Which runs of those that begin alike are not to stay, in one round."""
+
+    newest: int  # those up to this one, as there are too many
+    before: float  # those that ended before this
+    sized: bool  # as many as the flow is too large by
+
+    def passed(self, run: int, at: float, excess: float) -> bool:
+        return run <= self.newest or at < self.before or (self.sized and excess > 0)
 
 
 class Retention:
     """What one flow is to keep."""
 
-    def __init__(self, core: Core) -> None:
-        self._core = core
+    def __init__(self, core: Core, waited: Container[int]) -> None:
+        self._core, self._waited = core, waited  # for which requests somebody waits
         self.limits = Limits(**json.loads(core.store.meta.get("keep") or "{}"))
-        # up to which request this round has looked, and the newest run that is one too many
-        self._at = self._newest = 0
+        self._at = 0  # up to which request this round has looked
+        self._usual, self._own = _Bounds(0, 0.0, True), dict[int, _Bounds]()  # of all runs, of those of a socket
+        self._failed = 0.0  # failures before this are not to stay
+        self._newest = dict[int | None, int]()  # by socket, and of all others, the newest run that is one too many
         self._replayed: set[int] = set()
-        self._rest = 0.0
+        self._rest = self._spent = 0.0
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anything is not to stay."""
+        return bool(self.limits) or bool(self._core.topology.keeps)
 
     def keep(self, limits: Limits) -> None:
         """Keep so much from now on."""
@@ -66,37 +89,48 @@ class Retention:
         (values,) = db.execute("SELECT coalesce(sum(size), 0) FROM value WHERE file IS NOT NULL").fetchone()
         return int((pages - free) * page + values)
 
+    def collect(self) -> None:
+        """Let all go that may by now; else as `step`."""
+        self._at = 0  # the round that goes on is by an earlier time
+        while self.step():
+            pass
+
     def due(self) -> bool:
         """Let some go, if it is time for that; whether there may be more."""
-        if not self.limits or time.monotonic() < self._rest:
+        began = time.monotonic()
+        if not self.wanted or began < self._rest:
             return False
         more = self.step()
+        now = time.monotonic()
+        self._spent += now - began
         if not more:
-            self._rest = time.monotonic() + REST_SECONDS
+            self._rest, self._spent = now + max(REST_SECONDS, RESTED * self._spent), 0.0
         return more
 
     def step(self) -> bool:
         """Let some go; whether there may be more. Nothing is to be written meanwhile."""
-        if not self.limits:
+        if not self.wanted:
             return False
         db = self._core.store.db
         if not self._at:
             self._begin(db)
         rows = db.execute(
-            f"SELECT r.id, {OF_PARTY}, r.created FROM request r LEFT JOIN run ON run.id = r.run "
+            f"SELECT r.id, {OF_PARTY}, r.socket, r.created FROM request r LEFT JOIN run ON run.id = r.run "
             "WHERE r.id > ? ORDER BY r.id LIMIT ?",
             (self._at, STEP),
         ).fetchall()
-        before = time.time() - self.limits.seconds if self.limits.seconds is not None else 0.0
         excess = self.size() - self.limits.bytes if self.limits.bytes is not None else 0
+        bounds = [self._usual, *self._own.values()]
+        newest, before = max(one.newest for one in bounds), max(self._failed, *(one.before for one in bounds))
         chosen: dict[int, bool] = {}
-        for request, party, at in rows:
-            if request > self._newest and at >= before and excess <= 0:
+        for request, party, socket, at in rows:
+            if request > newest and at >= before and excess <= 0:
                 break
             if party in chosen:
                 continue
-            whenever = request <= self._newest or at >= before
-            chosen[party] = self._ended(db, party, None if whenever else before)
+            # a look at what stays anyway costs little
+            passed = at < self._failed or self._own.get(socket, self._usual).passed(request, at, excess)
+            chosen[party] = passed and self._ended(db, party, excess)
             excess -= _weight(db, party) if chosen[party] and excess > 0 else 0
         parties = [party for party, goes in chosen.items() if goes]
         if parties:
@@ -105,28 +139,58 @@ class Retention:
         return bool(self._at)
 
     def _begin(self, db: sqlite3.Connection) -> None:
-        self._newest = 0
-        if self.limits.runs is not None:
-            query = "SELECT id FROM request WHERE run = id AND joined IS NULL ORDER BY id DESC LIMIT 1 OFFSET ?"
-            found = db.execute(query, (self.limits.runs,)).fetchone()
-            self._newest = found[0] if found else 0
+        now, limits, keeps = time.time(), self.limits, self._core.topology.keeps
+        self._newest = {socket: at for socket, at in self._newest.items() if socket is None or socket in keeps}
+        others = f"socket NOT IN ({','.join(map(str, keeps))})"
+        newest = self._too_many(db, None, others, limits.runs)
+        self._usual = _Bounds(newest, 0.0 if limits.seconds is None else now - limits.seconds, True)
+        self._own = {
+            socket: _Bounds(
+                self._too_many(db, socket, f"socket = {socket}", keep.runs),
+                0.0 if keep.seconds is None else now - keep.seconds,
+                keep.sized,
+            )
+            for socket, keep in keeps.items()
+        }
+        self._failed = 0.0 if limits.failed is None else now - limits.failed
         query = "SELECT DISTINCT replay_of FROM run WHERE replay_of IS NOT NULL"
         self._replayed = {party for (party,) in db.execute(query)}
 
-    def _ended(self, db: sqlite3.Connection, party: int, before: float | None) -> bool:
-        """Whether nothing more comes of a party, and nothing else has anything of it; and that since then."""
+    def _too_many(self, db: sqlite3.Connection, socket: int | None, which: str, runs: int | None) -> int:
+        """The newest run that is one too many; 0 if none is."""
+        if runs is None:
+            return 0
+        # what was too many stays so: the next round looks at what came since alone
+        query = (
+            f"SELECT id FROM request WHERE id > ? AND run = id AND joined IS NULL AND {which} "
+            "ORDER BY id DESC LIMIT 1 OFFSET ?"
+        )
+        found = db.execute(query, (self._newest.get(socket, 0), runs)).fetchone()
+        self._newest[socket] = found[0] if found else self._newest.get(socket, 0)
+        return self._newest[socket]
+
+    def _ended(self, db: sqlite3.Connection, party: int, excess: float) -> bool:
+        """Whether a party is not to stay, nothing more comes of it, and nothing else has anything of it."""
         core = self._core
-        if party in core.joins or party in self._replayed:
+        if party in self._replayed:
             return False
         ids = _members(db, party)
         listed = id_list(ids)
-        states = db.execute(f"SELECT state, max(finished) FROM request WHERE id IN {_LISTED} GROUP BY state", (listed,))
-        ends = dict(states.fetchall())
-        if not ends.keys() <= set(GONE) or (before is not None and max(ends.values(), default=0.0) >= before):
+        query = f"SELECT state, count(*), max(finished) FROM request WHERE id IN {_LISTED} GROUP BY state"
+        found = db.execute(query, (listed,)).fetchall()
+        last = max((at or 0.0 for _, _, at in found), default=0.0)
+        failed = sum(n for state, n, _ in found if state == "failed")
+        if not {state for state, _, _ in found} <= (GONE | {"failed"} if failed and last < self._failed else GONE):
             return False
-        if any(one in core.evaluation.origins or one in core.jobs or one in core.watched for one in ids):
+        roots = db.execute(f"SELECT socket, id FROM request WHERE id IN {_LISTED} AND run = id", (listed,))
+        rules = [(run, self._own.get(socket, self._usual)) for socket, run in roots]
+        if not all(rule.sized if failed else rule.passed(run, last, excess) for run, rule in rules):
             return False
-        asked = {"party": party, "ids": listed}
+        if not core.joins.at_rest(party, failed) or (failed and core.suspects.aside):
+            return False
+        if any(one in core.evaluation.origins or one in core.jobs or one in self._waited for one in ids):
+            return False
+        asked = {"party": party, "ids": listed, "failed": failed}
         # what is held, or the newest, may be in calls of any other run
         sockets = core.topology.sockets
         for target, argument in [port for query in _PORTS for port in db.execute(query, asked)]:
@@ -153,6 +217,8 @@ class Retention:
             core.states.found(socket, state, -n)
         for request in ids:
             core.ranks.pop(request, None)
+        for party in parties:
+            core.joins.forget(party)
         for name in named:
             (core.values.folder / name).unlink(missing_ok=True)
 
@@ -168,8 +234,10 @@ _PORTS = (
 )
 _NEEDED = (
     # something of it waits, or is on its way
-    "SELECT 1 FROM arrival WHERE party = :party AND (state = 'waiting' OR state = 'shared' OR state = 'routing')",
-    f"SELECT 1 FROM arrival WHERE source_request IN {_IDS} AND state NOT IN ('used', 'discarded', 'dropped', 'left')",
+    "SELECT 1 FROM arrival WHERE party = :party "
+    "AND (state = 'waiting' OR (state = 'shared' AND NOT :failed) OR state = 'routing')",
+    f"SELECT 1 FROM arrival WHERE source_request IN {_IDS} "
+    "AND state NOT IN ('used', 'discarded', 'dropped', 'left', 'decided') AND NOT (state = 'shared' AND :failed)",
     "SELECT 1 FROM arrival WHERE party = :party AND source_request IS NULL AND state IN ('held', 'superseded')",
     # another run took one of its values
     f"SELECT 1 FROM arrival a JOIN request r ON r.id = a.request LEFT JOIN run ON run.id = r.run "

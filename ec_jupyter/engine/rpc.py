@@ -68,7 +68,7 @@ class Rpc:
     @cached_property
     def retention(self) -> Retention:
         """Which ended runs are not to stay."""
-        return Retention(self.core)
+        return Retention(self.core, self.clients.watchers)
 
     def hung_up(self, client: str) -> None:
         """Take what a client that is gone has written down and not sent."""
@@ -406,13 +406,13 @@ class Rpc:
     def _keep_runs(self, client: Connection, header: Header, buffers: Buffers) -> None:
         """What of ended runs stays; `only` tells how large the flow is."""
         if not header.get("only"):
-            self.retention.keep(Limits(*(header.get(word) for word in ("seconds", "runs", "bytes"))))
+            self.retention.keep(Limits(**{word: header.get(word) for word in ("seconds", "runs", "bytes", "failed")}))
         self._done(client, {"bytes": self.retention.size(), "keep": asdict(self.retention.limits)}, header)
 
     def _gc(self, client: Connection, header: Header, buffers: Buffers) -> None:
         self.core.journal.commit()
-        while not header.get("dry") and self.retention.step():
-            pass
+        if not header.get("dry"):
+            self.retention.collect()
         files, size = rerun.collect(self.core, self.fleet.locator, self.clients.ids, dry=header.get("dry") or False)
         client.reply({"files": files, "bytes": size}, to=header)
 

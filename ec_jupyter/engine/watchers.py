@@ -53,6 +53,9 @@ class Watchers:
             new[request] |= self._watching[request]
         self._watching.update(new)
 
+    def __contains__(self, request: object) -> bool:
+        return request in self._watching
+
     def note_all(self, whether: bool) -> None:
         """Have the core note every end, whoever waits for it."""
         self._core.watched = _Every() if whether else self._watching

@@ -32,10 +32,10 @@ from ec_jupyter.model import LOCAL, MAIN, POSITIONAL, Condition, Fixed, Note, Pa
 SAID = 4
 """How many names the history lists."""
 
-LIMITS = ("timeout", "memory", "rate", "cache", "limit", "callback")  # None takes them away
+LIMITS = ("timeout", "memory", "rate", "cache", "limit", "callback", "keep")  # None takes them away
 OPTIONS = (
     "threads", "retries", "backoff", "timeout", "once", "fresh", "memory", "priority", "rate", "cache", "limit", "full",
-    "callback",
+    "callback", "keep",
 )  # fmt: skip
 
 

@@ -88,6 +88,18 @@ class JoinTable:
         """Whether something can still happen in a party."""
         return party in self.parties.all
 
+    def at_rest(self, party: int, failed: int) -> bool:
+        """Whether nothing can happen in a party, but for a retry of its `failed` requests; what waits can."""
+        record = self.parties.all.get(party)
+        return record is None or (0 < failed == record.live and not record.waiting)
+
+    def forget(self, party: int) -> None:
+        """Forget a party at rest; its requests are gone."""
+        record = self.parties.all.get(party)
+        if record is not None:
+            self.parties.end(record)
+            self.calls.undecided.pop(party, None)
+
     def begun(self, party: int, n: int = 1) -> None:
         """Another request of a party, or what stands for one, is unfinished: it does not end before `finished`."""
         record = self.parties.find(party)

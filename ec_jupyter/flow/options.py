@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from ec_jupyter.errors import ArgumentsError, DeclarationError, nearest
 from ec_jupyter.flow.caching import ALWAYS, SHARED
 from ec_jupyter.flow.callback import is_url
+from ec_jupyter.flow.keeping import FOREVER
 from ec_jupyter.flow.rate import per_second
 
 MOST_CPUS = 1_000_000
@@ -195,7 +196,22 @@ def _cache(value: Any) -> str | None:
         return SHARED if value == SHARED else ALWAYS
     if isinstance(value, str) and value.rstrip().upper().endswith("B"):
         return f"{_size(value)}B"
-    return f"{_span(zero=False)(value):g}s"
+    return _age(value)
+
+
+def _age(value: Any) -> str:
+    """A time as a record holds it: ``"2592000s"``, which is one that a person may write."""
+    return f"{_span(zero=False)(value):.6f}".rstrip("0").rstrip(".") + "s"
+
+
+def _kept(value: Any) -> str | None:
+    if value is False:
+        return None
+    if value == FOREVER:
+        return FOREVER
+    if isinstance(value, timedelta) or (isinstance(value, str) and not value.strip().isdecimal()):
+        return _age(value)
+    return str(_whole(1, MOST_TIMES)(int(value) if isinstance(value, str) else value))
 
 
 def _flag(value: Any) -> bool:
@@ -297,6 +313,7 @@ KEEP = {
     "time": Option("a time such as '30d', or None", _span(zero=False), none=True),
     "runs": Option("a whole number of runs, 1 or more, or None", _whole(1, MOST_TIMES), none=True),
     "size": Option("a size such as '2 GB', or None", _size, none=True),
+    "failed": Option("a time such as '90d', or None", _span(zero=False), none=True),
 }
 """What of a flow's ended runs stays."""
 
@@ -325,6 +342,9 @@ OPTIONS: dict[str, dict[str, Option]] = {
             "True, 'shared', a time such as '7d' or a size such as '2 GB'; False for nothing", _cache, none=True
         ),
         "callback": _CALLBACK,
+        "keep": Option(
+            "a time such as '7d', a number of runs, or 'forever'; False for what the flow says", _kept, none=True
+        ),
         "on": _NAMES,
         "hold": _NAMES,
     },

@@ -297,7 +297,8 @@ FRAMES: dict[str, tuple[Fields, Fields]] = {
     ),
     "keep": (
         {},
-        {"seconds": _or_none(TIME), "runs": _or_none(COUNT), "bytes": _or_none(BYTES), "only": _or_none(FLAG)},
+        {"seconds": _or_none(TIME), "runs": _or_none(COUNT), "bytes": _or_none(BYTES), "failed": _or_none(TIME),
+         "only": _or_none(FLAG)},
     ),
     "gc": ({}, {"dry": _or_none(FLAG)}),
     "clear_cache": ({"sockets": NAMES}, {}),

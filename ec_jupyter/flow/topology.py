@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from ec_jupyter.flow.caching import Cached, cached
+from ec_jupyter.flow.keeping import Keep
 from ec_jupyter.flow.rate import per_second
 from ec_jupyter.model import MAIN, Node, Note, Plug, Processor, Schedule, Socket, Task
 
@@ -84,6 +85,11 @@ class Topology:
     def callbacks(self) -> dict[int, str]:
         """Addresses that are told of each end of a socket's requests; of those that have one."""
         return {s.id: s.callback for s in self.sockets.values() if s.callback}
+
+    @cached_property
+    def keeps(self) -> dict[int, Keep]:
+        """How long runs stay that begin at a socket; of those that say so."""
+        return {s.id: Keep.of(s.keep) for s in self.sockets.values() if s.keep}
 
     @cached_property
     def rates(self) -> dict[int, float]:

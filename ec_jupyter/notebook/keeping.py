@@ -17,14 +17,16 @@ class Keeping:
     _client: Client
 
     def keep(
-        self, time: str | float | timedelta | None = None, *, runs: int | None = None, size: str | int | None = None
-    ) -> None:
+        self, time: str | float | timedelta | None = None, *, runs: int | None = None, size: str | int | None = None,
+        failed: str | float | timedelta | None = None,
+    ) -> None:  # fmt: skip
         """Have ended runs go by themselves, the oldest first; what is not limited here stays for good.
 
         A run goes as a whole, with its requests, values and output, once all of it was done, skipped or cancelled and
-        one of the limits is passed. It stays while a call of it has failed or waits, while a replay of it is there, or
-        a call of another run that took one of its values; so does what came to an argument that is held, or joins by
-        ``latest``. `gc` lets go at once of what may.
+        one of the limits is passed. It stays while something of it waits, while a replay of it is there, or a call of
+        another run that took one of its values; so does what came to an argument that is held, or joins by ``latest``.
+        One of which a call has failed stays as well, but for `failed`. Runs that begin at a socket with ``keep=``
+        follow that in place of `time` and `runs`. `gc` lets go at once of what may.
 
         Parameters
         ----------
@@ -34,15 +36,18 @@ class Keeping:
             So many of the newest.
         size : str or int, optional
             As many as there is room for in so much of database and values: ``"2 GB"``, or bytes.
+        failed : str, float or timedelta, optional
+            Those of which a call has failed, where nothing has ended for so long: nobody has retried it. Whatever the
+            other limits say, these go then.
 
         Raises
         ------
         DeclarationError
             One of them is none of that; nothing has changed.
         """
-        given = {"time": time, "runs": runs, "size": size}
+        given = {"time": time, "runs": runs, "size": size, "failed": failed}
         read = {word: KEEP[word](value, "flow.keep", word) for word, value in given.items()}
-        self._client.ask("keep", {"seconds": read["time"], "runs": read["runs"], "bytes": read["size"]})
+        self._client.ask("keep", {"seconds": read.pop("time"), "bytes": read.pop("size"), **read})
 
     def size(self) -> int:
         """Bytes of the flow on the disk: of its database, as far as that is in use, and of its values."""

@@ -73,6 +73,9 @@ class SocketOptions(TypedDict, total=False):
     callback : str or None
         An address, by http or https, that the engine tells of the end of each request by a POST: at least once, with
         a key (none).
+    keep : str, int, timedelta or None
+        Which of the ended runs that begin at this socket stay, in place of what `Flow.keep` says of time and number:
+        those of a time (``"7d"``), so many of the newest (``100``), or all, ``"forever"``. False ends that.
     join : str
         How values find each other: by ``"run"`` (the default), ``"zip"`` (in order of arrival, whatever their
         runs) or ``"latest"`` (each arrival makes a call with the newest of the others).
@@ -105,6 +108,7 @@ class SocketOptions(TypedDict, total=False):
     limit: int | None
     full: str
     callback: str | None
+    keep: bool | str | int | timedelta | None
     join: str
     on: Sequence[str]
     hold: Sequence[str]

@@ -101,6 +101,7 @@ class WiringMagics(Magics):
     )  # fmt: skip
     @argument("--limit", type=int, metavar="N", help="calls and waiting values it holds before it is full (no limit)")
     @argument("--callback", metavar="URL", help="an address that is told of the end of each request, by a POST")
+    @argument("--keep", metavar="HOW", help="ended runs that begin here stay for 7d, or the newest 100, or forever")
     @argument("--full", choices=FULL, help="what a full one does with more (block)")
     @argument("--join", choices=JOINS, help="how values find each other (run)")
     @argument("--on", metavar="ARG,ARG", help="with --join latest: arguments whose arrivals make calls (all)")

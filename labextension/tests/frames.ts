@@ -38,6 +38,7 @@ export const graph: Graph = sent({
    "cache": null,
    "limit": null,
    "full": "block",
+   "keep": null,
    "fixed": {},
    "box": [
     20,
@@ -83,6 +84,7 @@ export const graph: Graph = sent({
    "cache": null,
    "limit": null,
    "full": "block",
+   "keep": null,
    "fixed": {},
    "box": [
     352,
@@ -135,6 +137,7 @@ export const graph: Graph = sent({
    "cache": null,
    "limit": null,
    "full": "block",
+   "keep": null,
    "fixed": {},
    "box": [
     684,
@@ -187,6 +190,7 @@ export const graph: Graph = sent({
    "cache": null,
    "limit": null,
    "full": "block",
+   "keep": null,
    "fixed": {},
    "box": [
     20,
@@ -260,7 +264,7 @@ export const graph: Graph = sent({
    "cron": null,
    "zone": null,
    "missed": "once",
-   "since": 1795957674.7512193,
+   "since": 1795958200.4489896,
    "paused": false,
    "text": "every 5m"
   }
@@ -271,7 +275,7 @@ export const graph: Graph = sent({
 export const metrics: Metrics & { sockets: Record<string, Required<SocketCounts>> } = sent({
  "seq": 1,
  "full": true,
- "time": 1795957674.756337,
+ "time": 1795958200.4567232,
  "sockets": {
   "load": {
    "waiting": 0,
@@ -350,7 +354,7 @@ export const metrics: Metrics & { sockets: Record<string, Required<SocketCounts>
  },
  "nodes": [
   {
-   "since": 1795957674.7552075,
+   "since": 1795958200.4551046,
    "error": null,
    "type": null,
    "host": "vm",
@@ -358,7 +362,7 @@ export const metrics: Metrics & { sockets: Record<string, Required<SocketCounts>
    "version": "0.1.0",
    "round_trip": null,
    "memory": {
-    "used": 872415232,
+    "used": 1543503872,
     "total": 25276502016
    },
    "others": 0,
@@ -389,7 +393,7 @@ export const log: Answer & Told = sent({
  "ok": true,
  "lines": [
   {
-   "time": 1795957674.7459755,
+   "time": 1795958200.4432912,
    "level": "info",
    "kind": "edit",
    "socket": null,
@@ -398,7 +402,7 @@ export const log: Answer & Told = sent({
    "text": "socket load v1"
   },
   {
-   "time": 1795957674.747293,
+   "time": 1795958200.444807,
    "level": "info",
    "kind": "edit",
    "socket": null,
@@ -407,7 +411,7 @@ export const log: Answer & Told = sent({
    "text": "socket count v1"
   },
   {
-   "time": 1795957674.7482133,
+   "time": 1795958200.4456522,
    "level": "info",
    "kind": "edit",
    "socket": null,
@@ -416,7 +420,7 @@ export const log: Answer & Told = sent({
    "text": "socket join v1"
   },
   {
-   "time": 1795957674.7489188,
+   "time": 1795958200.446394,
    "level": "info",
    "kind": "edit",
    "socket": null,
@@ -425,7 +429,7 @@ export const log: Answer & Told = sent({
    "text": "plug load -> count.text"
   },
   {
-   "time": 1795957674.7497056,
+   "time": 1795958200.447236,
    "level": "info",
    "kind": "edit",
    "socket": null,
@@ -434,7 +438,7 @@ export const log: Answer & Told = sent({
    "text": "plug count -> join.one"
   },
   {
-   "time": 1795957674.7504492,
+   "time": 1795958200.448163,
    "level": "info",
    "kind": "edit",
    "socket": null,
@@ -443,7 +447,7 @@ export const log: Answer & Told = sent({
    "text": "socket poll v1"
   },
   {
-   "time": 1795957674.7512193,
+   "time": 1795958200.4489896,
    "level": "info",
    "kind": "edit",
    "socket": null,
@@ -452,7 +456,7 @@ export const log: Answer & Told = sent({
    "text": "schedule poll: every 5m"
   },
   {
-   "time": 1795957674.7529302,
+   "time": 1795958200.4510076,
    "level": "error",
    "kind": "failed",
    "socket": "count",
@@ -461,7 +465,7 @@ export const log: Answer & Told = sent({
    "text": "ZeroDivisionError: integer division or modulo by zero"
   },
   {
-   "time": 1795957674.753856,
+   "time": 1795958200.4533813,
    "level": "info",
    "kind": "stdout",
    "socket": "count",
@@ -482,8 +486,8 @@ export const log: Answer & Told = sent({
 // prettier-ignore
 export const statistics: Answer & Statistics = sent({
  "ok": true,
- "time": 1795957674.7602708,
- "began": 1795957590,
+ "time": 1795958200.4609675,
+ "began": 1795958130,
  "step": 30,
  "points": 120,
  "rows": [
@@ -492,7 +496,7 @@ export const statistics: Answer & Statistics = sent({
    "name": "load",
    "ended": 3,
    "failed": 0,
-   "per_second": 0.035393940704560596,
+   "per_second": 0.04257676419594127,
    "p50": null,
    "p95": null,
    "waited_p50": null,

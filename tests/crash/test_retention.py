@@ -5,6 +5,13 @@ from __future__ import annotations
 import random
 
 from tests.crash.flowkit import echo, wait_until
+from tests.listening import Address
+
+
+def odd(x):
+    if x % 2:
+        raise ValueError(x)
+    return x
 
 
 def large(n):
@@ -28,6 +35,46 @@ def test_runs_go_by_themselves_and_the_next_engine_goes_on_with_that(flow):
     assert len(flow.requests()) == 10
     assert {len(value) for value in flow.results("size")} == {80_000}
     assert len(list((flow.folder / "values").iterdir())) == 10
+
+
+def test_runs_of_which_somebody_is_told_go_once_that_is_done(flow):
+    address = Address()
+    try:
+        flow.socket(echo, callback=address.url)
+        flow.ask("keep", runs=2)
+        flow.map("echo", [{"x": n} for n in range(20)])
+        flow.drained()
+        wait_until(lambda: len(address.told) == 20 and len(flow.requests()) == 2)
+    finally:
+        address.close()
+
+
+def test_rules_of_sockets_and_of_failures_hold_over_kills(flow):
+    chance = random.Random(7)
+    flow.socket(echo, "few", keep=20)
+    flow.socket(echo, "all", keep="forever")
+    flow.socket(odd, "odd")
+    for name in ("few", "all"):
+        flow.plug(name, "odd.x")
+    few: list[int] = []
+    every: list[int] = []
+    flow.ask("keep", seconds=0.0, failed=0.0)
+    for _ in range(8):
+        few += flow.map("few", [{"x": n} for n in range(40)])
+        every += flow.map("all", [{"x": n} for n in range(10)])
+        if chance.random() < 0.5:
+            flow.drained()
+            flow.ask("gc")
+        flow.kill_engine()
+    flow.drained()
+    flow.ask("gc")
+    kept = flow.requests()
+    runs = {row["run"] for row in kept}
+    assert runs & set(every) == set(every)
+    # failures have a rule of their own
+    assert set(few[-20::2]) <= runs - set(every) <= set(few[::2])
+    assert len(runs - set(every)) <= 20
+    assert sorted(row["run"] for row in kept) == sorted([*runs, *runs])
 
 
 def test_an_engine_that_is_killed_while_runs_go_loses_none_of_those_that_stay(flow):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,9 @@ BAD = [
     ("socket", "full", "wait"),
     ("socket", "callback", "ftp://a/x"),
     ("socket", "callback", 7),
+    ("socket", "keep", "soon"),
+    ("socket", "keep", 0),
+    ("socket", "keep", True),
     ("socket", "rate", 10),
     ("socket", "rate", "fast"),
     ("socket", "rate", "0/s"),
@@ -94,6 +98,20 @@ def test_what_an_option_does_not_take_is_refused_with_what_it_takes(kind: str, w
     assert text.startswith(f"{kind} '{'a -> b' if kind == 'plug' else 'a'}': ")
     assert len(text) < 200
     assert "\n" not in text
+
+
+@pytest.mark.parametrize(
+    ("word", "value", "held"),
+    [
+        ("cache", "30d", "2592000s"), ("cache", 1.5, "1.5s"), ("cache", 0.25, "0.25s"), ("cache", "2GB", "2000000000B"),
+        ("keep", "30d", "2592000s"), ("keep", 100, "100"), ("keep", "100", "100"), ("keep", "forever", "forever"),
+        ("keep", timedelta(hours=1), "3600s"), ("keep", False, None),
+    ],
+)  # fmt: skip
+def test_what_a_record_holds_is_an_option_again(word: str, value: Any, held: str | None) -> None:
+    change = {"op": "socket", "name": "a"}
+    assert checked({**change, word: value})[word] == held
+    assert checked({**change, word: held})[word] == held
 
 
 @pytest.mark.parametrize(("kind", "word"), [(k, w) for k, words in OPTIONS.items() for w in words])

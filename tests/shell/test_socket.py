@@ -35,13 +35,13 @@ def test_every_option_of_the_magic_reaches_the_socket(loaded: Any) -> None:
     loaded.run(
         "%%ec_socket other -p maths --cpus 2 --threads 2 --retries 3 --backoff 0.5 --timeout 60 --memory 1000000000 "
         "--once --fresh --priority -7 --rate 10/s --cache 2GB "
-        "--limit 9 --full drop-oldest --callback http://a.example/x\ndef f(x): return x"
+        "--limit 9 --full drop-oldest --callback http://a.example/x --keep 7d\ndef f(x): return x"
     )
     assert loaded.run("ec.flow()['maths.other'].options") == {
         "threads": 2, "retries": 3, "backoff": 0.5, "timeout": 60.0, "once": True, "fresh": True, "memory": 1000000000,
         "processor": "maths", "cpus": 2, "join": "run", "on": [], "hold": [], "wait": None, "key": None,
         "priority": -7, "rate": "10/s", "cache": "2000000000B", "limit": 9, "full": "drop-oldest",
-        "callback": "http://a.example/x",
+        "callback": "http://a.example/x", "keep": "604800s",
     }  # fmt: skip
     assert loaded.run("ec.flow().processor('maths').cpus") == 2
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import random
+import time
+import types
 
 import pytest
 
+from ec_jupyter.engine import retention
 from tests.crash.flowkit import echo
 from tests.store.memoryflow import MemoryFlow
 from tests.store.rig import agrees
@@ -140,8 +143,101 @@ def test_a_flow_is_kept_below_a_size(flow):
     assert [len(flow.result(request)) for request in kept] == [100_000 + request - 1 for request in kept]
 
 
+def thrown_away(flow: MemoryFlow, socket: str, argument: str) -> None:
+    """Discard all that waits at an argument."""
+    for one in flow.waiting(socket):
+        for arrival in one["arguments"][argument]["arrivals"]:
+            flow.ask("discard", arrival=arrival["id"])
+
+
+def later(monkeypatch, seconds):
+    """Let the engine that looks for what is to go think that so much time has passed."""
+    clock = types.SimpleNamespace(time=lambda: time.time() + seconds, monotonic=time.monotonic)
+    monkeypatch.setattr(retention, "time", clock)
+
+
+def test_runs_follow_the_socket_at_which_they_begin_where_it_says_how_long_they_stay(flow, monkeypatch):
+    flow.socket(echo, "b")
+    for name, keep in (("few", 2), ("all", "forever"), ("week", "7d"), ("others", False)):
+        flow.socket(echo, name, keep=keep)
+        flow.plug(name, "b.x")
+    runs = {name: [flow.submit(name, x=n) for n in range(4)] for name in ("few", "all", "week", "others")}
+    own = flow.submit("b", x=7)
+    flow.drained()
+    # what is not asked of the flow is asked of sockets alone
+    kept = collected(flow)
+    assert [len(kept), *(set(runs["few"]) & set(kept))] == [29, *runs["few"][2:]]
+    kept = collected(flow, seconds=0.0)
+    assert {row["run"] for row in flow.requests()} == {*runs["few"][2:], *runs["all"], *runs["week"]}
+    assert own not in kept
+    later(monkeypatch, 8 * 86_400)
+    kept = collected(flow, runs=1_000)
+    assert {row["run"] for row in flow.requests()} == {*runs["few"][2:], *runs["all"]}
+    collected(flow, bytes=1)
+    assert {row["run"] for row in flow.requests()} == set(runs["all"])
+    flow.socket(echo, "all", keep=False)
+    assert collected(flow, bytes=1) == []
+
+
+def test_runs_that_met_go_once_each_of_them_may(flow):
+    flow.socket(echo, "a")
+    flow.socket(echo, "b", keep="forever")
+    flow.socket(add)
+    flow.plug("a", "add.one")
+    flow.plug("b", "add.two")
+    flow.submit("a", x=1)
+    flow.submit("b", x=2)
+    flow.drained()
+    assert (flow.results("add"), len(collected(flow, seconds=0.0))) == ([3], 3)
+    flow.socket(echo, "b", keep=1)
+    assert len(collected(flow, seconds=0.0)) == 3
+    flow.submit("b", x=5)
+    flow.drained()
+    assert [row["socket"] for row in flow.requests() if row["id"] in collected(flow, seconds=0.0)] == ["b"]
+
+
+def test_what_was_skipped_at_a_join_goes(flow):
+    flow.socket(echo, "a")
+    flow.socket(echo, "b")
+    flow.socket(add)
+    flow.plug("a", "b.x", when=lambda result: False)
+    flow.plug("a", "add.one")
+    flow.plug("b", "add.two")
+    flow.submit("a", x=1)
+    flow.drained()
+    assert flow.count("add")["skipped"] == 1
+    assert collected(flow, seconds=0.0) == []
+
+
+def test_a_failed_run_goes_once_nobody_has_retried_it_for_so_long_and_nothing_of_it_waits(flow, monkeypatch):
+    flow.socket(echo, "a")
+    flow.socket(broken)
+    flow.socket(add)
+    flow.socket(add, "both")
+    flow.plug("a", "broken.x")
+    flow.plug("broken", "add.one")
+    flow.plug("broken", "add.two")
+    flow.plug("a", "both.one")
+    done, failed = (flow.submit("a", x=n) for n in (0, 1))
+    flow.drained()
+    day = 86_400
+    later(monkeypatch, 91 * day)
+    assert failed in collected(flow, failed=92 * day)
+    # a value of it waits
+    assert failed in collected(flow, failed=90 * day)
+    thrown_away(flow, "both", "one")
+    assert collected(flow, failed=90 * day)[0] == done
+    assert (flow.count("broken")["failed"], flow.count("add")["done"]) == (0, 1)
+    # the other limits do not take one, nor this one what did not fail
+    again = flow.submit("a", x=1)
+    flow.drained()
+    thrown_away(flow, "both", "one")
+    assert again in collected(flow, seconds=0.0)
+    assert collected(flow, failed=90 * day) == []
+
+
 def limits(flow: MemoryFlow, chance: random.Random) -> None:
-    collected(flow, **chance.choice([{"runs": 3}, {"seconds": 0.0}, {"bytes": 1}]))
+    collected(flow, **chance.choice([{"runs": 3}, {"seconds": 0.0}, {"bytes": 1}, {"failed": 0.0}]))
 
 
 def retry(flow: MemoryFlow, chance: random.Random) -> None:

@@ -68,6 +68,7 @@ export interface Socket {
   rate?: string | null;
   /** Which results are used again: always, shared, or a time or size. */
   cache?: string | null;
+  keep?: string | null;
   /** How much it holds before it is full, and what a full one does. */
   limit?: number | null;
   full?: string;

@@ -30,6 +30,7 @@ export function SocketPanel({ name }: { name: string }): JSX.Element {
         {!!socket.priority && ` · priority ${socket.priority}`}
         {socket.rate && ` · at most ${socket.rate}`}
         {socket.cache && ` · results used again: ${socket.cache}`}
+        {socket.keep && ` · runs kept: ${socket.keep}`}
         {!!socket.limit && ` · holds ${socket.limit}, then ${socket.full}`}
       </p>
       {counts.aside && <p className="ec-warn">{counts.aside}</p>}
