@@ -143,6 +143,11 @@ def _typed(client: Client, socket: Any, argument: str, text: Any, *, element: bo
     return typed(str(text), argument, annotation)
 
 
+def _given(args: Fields, *words: str) -> Fields:
+    """Those of some arguments that were given."""
+    return {word: args[word] for word in words if args.get(word) is not None}
+
+
 def _socket(client: Client, name: Any) -> Fields:
     record: Fields = by_name(client.topology["sockets"], name, SocketNotFoundError)
     return record
@@ -206,10 +211,6 @@ def _step(way: str, client: Client, args: Fields) -> Fields:
     return {"revision": reply["revision"], "text": reply["text"], "receipt": dict(reply["receipt"])}
 
 
-def _history(client: Client, args: Fields) -> Fields:
-    return {"rows": client.ask("history")[0]["rows"]}
-
-
 # -- nodes -------------------------------------------------------------------
 def _node(client: Client, args: Fields) -> Fields:
     """Declare a node, change it, or try again to reach it: how that goes is for its state to tell."""
@@ -222,10 +223,6 @@ def _node(client: Client, args: Fields) -> Fields:
             raise TypeError("requirements are a list")
         change["requirements"] = [str(one) for one in args["requirements"]]
     return _revised(client, [change])
-
-
-def _remove_node(client: Client, args: Fields) -> Fields:
-    return _revised(client, [{"op": "remove_node", "name": str(args["name"])}])
 
 
 # -- calls -------------------------------------------------------------------
@@ -269,6 +266,9 @@ def _chosen(args: Fields) -> Fields:
 
 
 # -- what waits ----------------------------------------------------------------
+_WHERE = ("party", "run", "tag", "element")
+
+
 def _waiting(client: Client, args: Fields) -> Fields:
     asked = {"what": "waiting", "socket": args.get("socket"), "limit": args.get("limit") or 1000}
     return {"rows": client.ask("query", asked)[0]["rows"]}
@@ -277,14 +277,10 @@ def _waiting(client: Client, args: Fields) -> Fields:
 def _supply(client: Client, args: Fields) -> Fields:
     name, argument = args["socket"], args["argument"]
     value = client.dump(_typed(client, name, argument, args["text"], element=args.get("element") is not None))
-    where = _where(args)
+    where = _given(args, *_WHERE)
     inline = [value.data] if value.data is not None else []
     client.ask("supply", {"socket": name, **where, "values": {argument: value.head()}, **_BY}, inline)
     return {}
-
-
-def _where(args: Fields) -> Fields:
-    return {key: args[key] for key in ("party", "run", "tag", "element") if args.get(key) is not None}
 
 
 def _discard(client: Client, args: Fields) -> Fields:
@@ -293,7 +289,7 @@ def _discard(client: Client, args: Fields) -> Fields:
     elif args.get("arrival") is not None:
         chosen = {"arrival": int(args["arrival"])}
     elif args.get("argument") is not None:
-        chosen = {"socket": args["socket"], "argument": args["argument"], **_where(args)}
+        chosen = {"socket": args["socket"], "argument": args["argument"], **_given(args, *_WHERE)}
     else:
         chosen = {"request": int(args["request"])}
     client.ask("discard", {**chosen, **_BY})
@@ -325,11 +321,12 @@ def respond(client: Client, request: int, said: Any, who: str | None, *, by: str
 
 # -- looking -------------------------------------------------------------------
 _ASKED = ("arrival", "request", "argument", "result", "json", "socket", "rich", "element")
+_REQUESTS = ("socket", "state", "run", "ids", "by", "newest", "before", "after", "met")
 _TOLD = ("text", "type", "size", "json", "request", "element", "elements")
 
 
 def _preview(client: Client, args: Fields) -> Fields:
-    asked: Fields = {key: args[key] for key in _ASKED if args.get(key) is not None}
+    asked = _given(args, *_ASKED)
     reply, _ = client.ask("preview", asked, timeout=PREVIEW_SECONDS)
     shown: Fields = {key: reply[key] for key in _TOLD if key in reply}
     if "look" in reply:
@@ -341,16 +338,14 @@ def _preview(client: Client, args: Fields) -> Fields:
 
 def _find_value(client: Client, args: Fields) -> Fields:
     """The next result of a socket that shows a text, or how far it was looked for."""
-    words = ("socket", "run", "before", "after")
-    asked = {"find": str(args["find"]), **{word: args[word] for word in words if args.get(word) is not None}}
+    asked = {"find": str(args["find"]), **_given(args, "socket", "run", "before", "after")}
     reply, _ = client.ask("preview", asked, timeout=PREVIEW_SECONDS)
     return {key: reply[key] for key in ("request", "until", "large")}
 
 
 def _requests(client: Client, args: Fields) -> Fields:
-    keys = ("socket", "state", "run", "ids", "by", "newest", "before", "after", "met")
-    asked = {key: args[key] for key in keys if args.get(key) is not None}
-    reply, _ = client.ask("query", {"what": "requests", **asked, "limit": args.get("limit") or 100})
+    asked = {"what": "requests", **_given(args, *_REQUESTS), "limit": args.get("limit") or 100}
+    reply, _ = client.ask("query", asked)
     return {"rows": unpacked(reply)}
 
 
@@ -385,32 +380,14 @@ def _start(client: Client, args: Fields) -> Fields:
 
 
 # -- what happened -------------------------------------------------------------
-def _runs(client: Client, args: Fields) -> Fields:
-    asked = {key: args[key] for key in ("before", "find", "state", "limit") if args.get(key) is not None}
-    return past.runs(client, asked)
-
-
 def _lineage(client: Client, args: Fields) -> Fields:
     reply, _ = client.ask("query", {"what": "lineage", "id": int(args["id"]), "limit": 1000})
     return {"edges": reply["edges"], "sockets": {str(row["id"]): row["socket"] for row in reply["nodes"]}}
 
 
-def _timeline(client: Client, args: Fields) -> Fields:
-    asked = {key: args[key] for key in ("before", "run", "limit") if args.get(key) is not None}
-    return past.timeline(client, asked)
-
-
-def _past(client: Client, args: Fields) -> Fields:
-    return past.at(client, float(args["time"]))
-
-
-def _since(client: Client, args: Fields) -> Fields:
-    return past.since(client)
-
-
 def _told(what: str, words: tuple[str, ...], client: Client, args: Fields) -> Fields:
     """The engine's answer to a question, as it is."""
-    reply, _ = client.ask("query", {"what": what, **{word: args[word] for word in words if args.get(word) is not None}})
+    reply, _ = client.ask("query", {"what": what, **_given(args, *words)})
     return {key: value for key, value in reply.items() if key not in ("k", "n")}
 
 
@@ -439,10 +416,10 @@ _OPS: dict[str, Callable[[Client, Fields], Fields]] = {
     "foretell": partial(_edit, dry=True),
     "undo": partial(_step, "undo"),
     "redo": partial(_step, "redo"),
-    "history": _history,
+    "history": lambda client, _: {"rows": client.ask("history")[0]["rows"]},
     "tidy": _tidy,
     "node": _node,
-    "remove_node": _remove_node,
+    "remove_node": lambda client, args: _revised(client, [{"op": "remove_node", "name": str(args["name"])}]),
     "pause": partial(_rest, "pause"),
     "resume": partial(_rest, "resume"),
     "submit": _submit,
@@ -460,12 +437,12 @@ _OPS: dict[str, Callable[[Client, Fields], Fields]] = {
     "rates": partial(_told, "rates", ()),
     "versions": task_code.versions,
     **dict.fromkeys(("redefine", "when", "key"), task_code.no_kernel),
-    "runs": _runs,
+    "runs": lambda client, args: past.runs(client, _given(args, "before", "find", "state", "limit")),
     "way": partial(_told, "way", ("id",)),
     "lineage": _lineage,
-    "timeline": _timeline,
-    "past": _past,
-    "since": _since,
+    "timeline": lambda client, args: past.timeline(client, _given(args, "before", "run", "limit")),
+    "past": lambda client, args: past.at(client, float(args["time"])),
+    "since": lambda client, _: past.since(client),
     "statistics": partial(_told, "statistics", ("by", "name", "pulse", "course")),
     "log": partial(_told, "log", ("socket", "run", "request", "level", "text", "older", "newer", "limit")),
     "start": _start,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 from functools import partial
 from itertools import groupby
@@ -11,10 +12,11 @@ from typing import TYPE_CHECKING
 from ec_jupyter.engine import failures, lots
 from ec_jupyter.engine.job import Job, StoredValue, argument_of, arrival_row
 from ec_jupyter.engine.jobs import JobLot
+from ec_jupyter.engine.suspects import PARTY
 from ec_jupyter.flow.arrival import Arrival
 from ec_jupyter.flow.decision import Decisions, Fire, Skip
 from ec_jupyter.flow.states import NEW, Named
-from ec_jupyter.flow.tag import to_text
+from ec_jupyter.flow.tag import from_text, to_text
 
 if TYPE_CHECKING:
     from ec_jupyter.engine.core import Core
@@ -167,3 +169,27 @@ def _merged(core: Core, party: int, older: int) -> None:
         core.journal.step(name, {"older": older, "party": party})
     core.evaluation.merged(party, older)
     core.jobs.move(party, older)
+
+
+def settle(core: Core) -> None:
+    """Decide tombstones that waited to know what can still come; that reads the disk, so it writes first.
+
+    Raises sqlite3.OperationalError: the disk takes nothing; another time.
+    """
+    touched, core.touched = core.touched, set()
+    while touched := touched.intersection(core.joins.undecided):
+        try:
+            core.journal.commit()
+        except sqlite3.OperationalError:
+            core.touched |= touched
+            raise
+        for party in touched:
+            core.suspects.begin(PARTY, party)
+            found = core.store.rows("unfinished_of_party", {"party": party})
+            rows = [(socket, from_text(tag), state) for socket, tag, state in found]
+            failed = [(socket, tag) for socket, tag, state in rows if state == "failed"]
+            tokens = [(socket, tag) for socket, tag, _ in rows] + core.evaluation.tokens(party)
+            core.joins.settle(party, tokens, failed)
+        core.suspects.end()
+        if not core.absorb():
+            return

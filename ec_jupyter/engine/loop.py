@@ -21,6 +21,7 @@ from ec_jupyter.engine.callbacks import Callbacks
 from ec_jupyter.engine.clients import Clients
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.counts import Counts
+from ec_jupyter.engine.decided import settle
 from ec_jupyter.engine.editing import Editor
 from ec_jupyter.engine.ended_lots import STEP
 from ec_jupyter.engine.fleet import Fleet, Opener
@@ -33,7 +34,6 @@ from ec_jupyter.engine.reports import Reports
 from ec_jupyter.engine.rpc import Rpc
 from ec_jupyter.engine.runtime import Runtime
 from ec_jupyter.engine.schedules import Schedules
-from ec_jupyter.engine.settling import settle
 from ec_jupyter.engine.statistics import Statistics
 from ec_jupyter.engine.store import Store
 from ec_jupyter.engine.submit_log import SubmitLogs

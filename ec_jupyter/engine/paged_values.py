@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ec_jupyter.engine.core import Core
-from ec_jupyter.engine.requests import Answer, filtered
+from ec_jupyter.engine.parts import Answer
+from ec_jupyter.engine.requests import filtered
 from ec_jupyter.wire import Header
 
 COUNTED = 50_000

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     import sqlite3
 
 
+Answer = tuple[dict[str, Any], list[bytes]]
+"""What a question is answered with: a header's fields, and buffers."""
+
+
 class Clock(Protocol):
     """The loop, which ends each tick with a commit."""
 

@@ -11,6 +11,7 @@ from typing import Any
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.ended import finished, head, heads
 from ec_jupyter.engine.job import Job, argument_value
+from ec_jupyter.engine.parts import Answer
 from ec_jupyter.engine.row_values import result_id
 from ec_jupyter.engine.rows import OF_PARTY, SQL, id_list
 from ec_jupyter.errors import FrameError, RequestNotFoundError, SocketNotFoundError, by_name
@@ -18,7 +19,6 @@ from ec_jupyter.flow.columns import packed, unpacked
 from ec_jupyter.flow.states import ASKED, DELAYED, SHOWN, STATES
 from ec_jupyter.wire import Header
 
-Answer = tuple[dict[str, Any], list[bytes]]
 COLUMNS = (
     "id", "socket", "run", "party", "tag", "state", "attempt", "deaths", "task", "revision", "node", "slot", "pid",
     "created", "started", "finished", "seconds", "error", "arguments", "emitted", "joined",

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection
-from typing import Protocol
+from typing import Any, Protocol
 
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.login_prompts import LoginPrompts
 from ec_jupyter.engine.member import Member
-from ec_jupyter.engine.missing import hint
 from ec_jupyter.engine.value_locator import ValueLocator
+from ec_jupyter.model import Node
 from ec_jupyter.nodes.agents import Listener
+from ec_jupyter.nodes.kinds import kind
 from ec_jupyter.wire import Block, Outcome, Value
+
+_NAMED = re.compile(r"No module named '(\w+)")
+_FRAME = re.compile(r'^ *File ".*", line (\d+), in .*\n +(\S.*)$', re.MULTILINE)
 
 
 class EngineListener(Listener, Protocol):
@@ -155,3 +160,17 @@ class StaleFilter:
     async def ask(self, text: str) -> str | None:
         """What a person answers whom the login asks for a passphrase; None where nobody does."""
         return await self._nodes.prompts.ask(self._name, text)
+
+
+def hint(error: dict[str, Any], node: Node) -> str | None:
+    """The package that a call missed on a node, the line that needs it and how to install it; None for other failures.
+
+    `error`: the failed call's ``type``, ``message`` and ``traceback``.
+    """
+    found = _NAMED.match(str(error.get("message", "")))
+    if error.get("type") != "ModuleNotFoundError" or found is None:
+        return None
+    package = found[1]
+    frames = _FRAME.findall(str(error.get("traceback", "")))
+    line = f", which line {frames[-1][0]} needs ({frames[-1][1]})" if frames else ""
+    return f"node {node.name!r} has no package {package!r}{line}; {kind(node.kind).missing(node, package)}"

@@ -14,13 +14,12 @@ from typing import Any
 
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.counts import Counts
+from ec_jupyter.engine.parts import Answer
 from ec_jupyter.engine.rows import OF_PARTY, SQL, id_list
 from ec_jupyter.errors import FrameError, RequestNotFoundError
 from ec_jupyter.flow.past import Row, revision_at, wiring_at
 from ec_jupyter.flow.states import ASKED
 from ec_jupyter.wire import Header
-
-Answer = tuple[dict[str, Any], list[bytes]]
 
 ROOTS = 500
 """Runs that one question looks at, at most."""

@@ -11,6 +11,7 @@ from ec_jupyter.engine import log_lines, paged_values, requests, story, waits
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.counts import Counts
 from ec_jupyter.engine.fleet import Fleet
+from ec_jupyter.engine.parts import Answer
 from ec_jupyter.engine.schedules import Schedules
 from ec_jupyter.engine.statistics import Statistics
 from ec_jupyter.errors import FrameError, RequestNotFoundError, SocketNotFoundError, by_name
@@ -18,8 +19,6 @@ from ec_jupyter.flow.columns import unpacked
 from ec_jupyter.flow.placement import caps
 from ec_jupyter.flow.schedule import named
 from ec_jupyter.wire import Header
-
-Answer = tuple[dict[str, Any], list[bytes]]
 
 
 class Views:

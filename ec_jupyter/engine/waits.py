@@ -10,13 +10,13 @@ from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.ended import heads
 from ec_jupyter.engine.gaps import Gap, Gaps
 from ec_jupyter.engine.job import StoredValue, argument_value
+from ec_jupyter.engine.parts import Answer
 from ec_jupyter.errors import RequestNotFoundError, SocketNotFoundError, by_name
 from ec_jupyter.flow.arrival import Arrival
 from ec_jupyter.flow.reach import Reachability
 from ec_jupyter.flow.tag import ROOT, Path, Tag, from_text, path, to_text
 from ec_jupyter.wire import Header
 
-Answer = tuple[dict[str, Any], list[bytes]]
 MOST_QUESTIONS = 1_000
 """Questions of a socket that are told where nobody says how many."""
 

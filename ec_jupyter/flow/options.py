@@ -430,38 +430,29 @@ def later(delay: Any, at: Any, now: float) -> float | None:
 
     Raises ArgumentsError: one of them is no time, or both are given.
     """
-    found: list[float | None] = []
-    for word, value, option in (("delay", delay, DELAY), ("at", at, AT)):
-        try:
-            found.append(option(value, "a submit", word))
-        except DeclarationError as error:
-            raise ArgumentsError(str(error)) from None
-    if None not in found:
+    after: float | None = _of_submit(DELAY, delay, "delay")
+    then: float | None = _of_submit(AT, at, "at")
+    if None not in (after, then):
         raise ArgumentsError("a submit: delay= and at= both say when it may start; give one")
-    return found[1] if found[0] is None else now + found[0]
+    return then if after is None else now + after
 
 
 def priority_of(value: Any) -> int:
     """The priority of a submit as a person gave it. Raises ArgumentsError: it is none."""
-    try:
-        return PRIORITY(value, "a submit", "priority") or 0
-    except DeclarationError as error:
-        raise ArgumentsError(str(error)) from None
+    return _of_submit(PRIORITY, value, "priority") or 0
 
 
 def callback_of(value: Any) -> str | None:
-    """The address that is told of a request's end, as a person gave it; None for none.
+    """The address that is told of a request's end; None for none. Raises ArgumentsError: it is no address."""
+    url: str | None = _of_submit(_CALLBACK, value, "callback")
+    return url
 
-    Raises
-    ------
-    ArgumentsError
-        It is none.
-    """
+
+def _of_submit(option: Option, value: Any, word: str) -> Any:
     try:
-        url: str | None = _CALLBACK(value, "a submit", "callback")
+        return option(value, "a submit", word)
     except DeclarationError as error:
         raise ArgumentsError(str(error)) from None
-    return url
 
 
 def time_limit(value: Any) -> float | None:

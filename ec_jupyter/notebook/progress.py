@@ -10,9 +10,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from ec_jupyter.client.texts import progress_text
+from ec_jupyter.flow.states import ENDED
 from ec_jupyter.notebook.config import settings
-
-_ENDED = ("done", "failed", "cancelled", "skipped")
 
 
 class Bar:
@@ -64,7 +63,7 @@ class Bar:
 def tally(counts: dict[str, Any]) -> tuple[int, int]:
     """Requests that have ended, and those queued or running."""
     states = counts.get("sockets", {}).values()
-    ended = sum(state.get(word, 0) for state in states for word in _ENDED)
+    ended = sum(state.get(word, 0) for state in states for word in ENDED)
     return ended, sum(state.get("queued", 0) + state.get("running", 0) for state in states)
 
 

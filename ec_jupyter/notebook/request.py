@@ -12,7 +12,7 @@ from ec_jupyter.client.texts import clock_text, error_line, error_text, progress
 from ec_jupyter.client.waits import Deadline, awaited, until
 from ec_jupyter.errors import EcError
 from ec_jupyter.flow.columns import unpacked
-from ec_jupyter.flow.states import ASKED, DELAYED
+from ec_jupyter.flow.states import ASKED, DELAYED, ENDED
 from ec_jupyter.model import REUSED
 from ec_jupyter.notebook.lineage import Lineage
 from ec_jupyter.notebook.outcome import error_of, value_of
@@ -24,9 +24,6 @@ from ec_jupyter.wire import Value
 if TYPE_CHECKING:
     from ec_jupyter.client.client import Client
     from ec_jupyter.notebook.flow import Flow
-
-ENDED = ("done", "failed", "cancelled", "skipped")
-"""States in which a request stays until somebody retries it."""
 
 
 def _trouble(client: Client, socket: str | None = None) -> str:

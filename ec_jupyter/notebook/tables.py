@@ -178,8 +178,3 @@ def _branches(level: Any) -> list[tuple[str, list[Any]]]:
         else:
             found.append((str(record), []))
     return found
-
-
-def shown(row: dict[str, Any], **texts: Callable[[Any], str]) -> dict[str, Any]:
-    """A row whose named columns are text; the others are as they were."""
-    return {**row, **{name: text(row.get(name)) for name, text in texts.items()}}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ec_jupyter.client.texts import clock_text, cpus_text, shown
 from ec_jupyter.errors import ProcessorNotFoundError, SocketNotFoundError, WiringError
@@ -115,10 +115,20 @@ class Task:
 
 
 class _Pausable(Named):
+    """What takes work, and may be kept from starting it."""
+
     @property
     def paused(self) -> bool:
         """Nothing of it starts."""
         return bool(self._record["paused"])
+
+    def pause(self) -> None:
+        """Go on accepting, start nothing."""
+        self.flow.pause(cast("Socket | Processor", self))
+
+    def resume(self) -> None:
+        """Start again, in order."""
+        self.flow.resume(cast("Socket | Processor", self))
 
 
 class Socket(_Pausable):
@@ -206,14 +216,6 @@ class Socket(_Pausable):
         """Take it away; as `Flow.remove`."""
         self.flow.remove(self, force=force)
 
-    def pause(self) -> None:
-        """Go on accepting, start nothing."""
-        self.flow.pause(self)
-
-    def resume(self) -> None:
-        """Start again, in order."""
-        self.flow.resume(self)
-
     def __repr__(self) -> str:
         record = self._known.get(self.name)
         if record is None:
@@ -294,14 +296,6 @@ class Processor(_Pausable):
     def remove(self) -> None:
         """Take it away; it must have no socket."""
         self.flow.remove(self)
-
-    def pause(self) -> None:
-        """Go on accepting, start nothing."""
-        self.flow.pause(self)
-
-    def resume(self) -> None:
-        """Start again, in order."""
-        self.flow.resume(self)
 
     def __repr__(self) -> str:
         record = self._known.get(self.name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from asyncio import Future
-from contextlib import suppress
 from typing import Any
 
 from jupyter_server.auth.decorator import ws_authenticated
@@ -16,19 +15,17 @@ from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from ec_jupyter.errors import FlowNotFoundError
 from ec_jupyter.server.flows import Flows
-from ec_jupyter.server.pictures import Picture
+from ec_jupyter.server.pictures import Page, Picture
 
 MOST_BYTES = 1 << 16
 """The longest message a page has to send."""
 
 
-class LiveHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
+class LiveHandler(Page, WebSocketMixin, WebSocketHandler, JupyterHandler):
     """The websocket of a page that shows a flow."""
 
     auth_resource = "ec_flows"
-    visible = True
     picture: Picture | None = None
-    _leaving: Future[None] | None = None
 
     @property
     def flows(self) -> Flows:
@@ -70,30 +67,15 @@ class LiveHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
         if kind in ("hello", "look") and self.visible and self.picture is not None:
             self.picture.again(self)
 
-    def tell(self, text: str) -> bool:
-        """Send a message; False where the last one is still on its way."""
-        if self._leaving is not None and not self._leaving.done():
-            return False
+    def send(self, text: str) -> Future[None] | None:
+        """Begin to send a message."""
         try:
-            self._leaving = self.write_message(text)
+            return self.write_message(text)
         except WebSocketClosedError:
             # on_close follows, and takes this page away
-            return False
-        self._leaving.add_done_callback(_seen)
-        return True
-
-    def say(self, text: str) -> None:
-        """Send a short message in any case."""
-        with suppress(WebSocketClosedError):
-            self.write_message(text).add_done_callback(_seen)
+            return None
 
     def on_close(self) -> None:
         """Remove the page."""
         if self.picture is not None:
             self.flows.leave(self.picture, self)
-
-
-def _seen(sent: Future[None]) -> None:
-    """Ignore the error of a message to a page that was closed."""
-    if not sent.cancelled():
-        sent.exception()

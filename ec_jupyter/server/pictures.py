@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ec_jupyter.client import probe, scene
 from ec_jupyter.client.client import Client
@@ -30,16 +30,35 @@ BEAT = 1.0
 COUNT_SECONDS = 10.0
 
 
-class Page(Protocol):
+class Page:
     """A page that shows a flow."""
 
-    visible: bool
+    visible = True
+    _leaving: asyncio.Future[None] | None = None
+
+    def send(self, text: str) -> asyncio.Future[None] | None:
+        """Begin to send a message; None where the page is gone."""
+        raise NotImplementedError
+
+    def say(self, text: str) -> asyncio.Future[None] | None:
+        """Send a short message in any case."""
+        sent = self.send(text)
+        if sent is not None:
+            sent.add_done_callback(_seen)
+        return sent
 
     def tell(self, text: str) -> bool:
-        """Send a message; False if the last one is still being sent."""
+        """Send a message; False where the last one is still on its way, or the page is gone."""
+        if self._leaving is None or self._leaving.done():
+            self._leaving = self.say(text)
+            return self._leaving is not None
+        return False
 
-    def say(self, text: str) -> None:
-        """Send a short message in any case."""
+
+def _seen(sent: asyncio.Future[None]) -> None:
+    """Ignore the error of a message to a page that was closed."""
+    if not sent.cancelled():
+        sent.exception()
 
 
 class Picture:

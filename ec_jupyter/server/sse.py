@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 from tornado.iostream import StreamClosedError
 
 from ec_jupyter.server.handlers import Handler, verb_of
+from ec_jupyter.server.pictures import Page
 
 
-class EventsHandler(Handler):
+class EventsHandler(Page, Handler):
     """The stream of a page, script or service that follows a flow."""
 
-    visible = True
-    _leaving: asyncio.Future[None] | None = None
     _gone: asyncio.Event
 
     @verb_of
@@ -37,25 +35,11 @@ class EventsHandler(Handler):
         super().on_connection_close()
         self._gone.set()
 
-    def tell(self, text: str) -> bool:
-        """Send a message; False where the last one is still on its way."""
-        if self._leaving is not None and not self._leaving.done():
-            return False
-        self.say(text)
-        return True
-
-    def say(self, text: str) -> None:
-        """Send a short message in any case."""
+    def send(self, text: str) -> asyncio.Future[None] | None:
+        """Begin to send a message."""
         kind = text[7 : text.index('"', 7)]
         self.write(f"event: {kind}\ndata: {text}\n\n")
         try:
-            self._leaving = asyncio.ensure_future(self.flush())
+            return asyncio.ensure_future(self.flush())
         except StreamClosedError:
-            return
-        self._leaving.add_done_callback(_seen)
-
-
-def _seen(sent: asyncio.Future[Any]) -> None:
-    """Ignore the error of a message to somebody who has gone."""
-    if not sent.cancelled():
-        sent.exception()
+            return None

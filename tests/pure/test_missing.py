@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ec_jupyter.engine.missing import hint
+from ec_jupyter.engine.stale_filter import hint
 from ec_jupyter.model import Node
 
 TRACEBACK = """Traceback (most recent call last):

@@ -11,8 +11,8 @@ from typing import Any
 
 from ec_jupyter.engine import lots, rerun
 from ec_jupyter.engine.core import Core
+from ec_jupyter.engine.decided import settle
 from ec_jupyter.engine.job import Job, StoredValue
-from ec_jupyter.engine.settling import settle
 from ec_jupyter.flow.tag import Path, from_text, path
 from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import Plug

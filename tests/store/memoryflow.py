@@ -19,6 +19,7 @@ from ec_jupyter.client.result_futures import ResultFutures
 from ec_jupyter.engine import ended, missed, open_lots, recovery
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.counts import Counts, leftover
+from ec_jupyter.engine.decided import settle
 from ec_jupyter.engine.editing import Editor
 from ec_jupyter.engine.fleet import Fleet
 from ec_jupyter.engine.plug_evaluation import EVALUATE_NAME, SAME
@@ -26,7 +27,6 @@ from ec_jupyter.engine.quarantine import Quarantine
 from ec_jupyter.engine.questions import Questions
 from ec_jupyter.engine.rpc import Rpc
 from ec_jupyter.engine.schedules import Schedules
-from ec_jupyter.engine.settling import settle
 from ec_jupyter.engine.statistics import Statistics
 from ec_jupyter.engine.suspects import Suspects
 from ec_jupyter.engine.value_locator import ValueLocator

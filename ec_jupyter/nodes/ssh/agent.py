@@ -244,8 +244,7 @@ class RemoteAgent:
             self._session.say({"k": "recall", "n": recalls})
         self._calls.recalls.clear()
         self._send_all(self._calls.unsent())
-        for name in self._processors:
-            self._listener.room(name)
+        self._tell_room()
 
     def _send_all(self, requests: Iterable[int]) -> None:
         for name, calls in self._calls.by_processor(requests).items():

@@ -105,6 +105,7 @@ class Session:
         self.transport: Transport | None = None
         self.closing = False
         self._owner = owner  # told what comes
+        self.coming, self.arrived, self.drained = owner.coming, owner.arrived, owner.drained
         self._epoch, self._lease = home.epoch, record.lease
         # several in a lease, or it would end between two of them
         self._beat = min(heartbeat, record.lease / 8) if record.lease else heartbeat
@@ -241,18 +242,6 @@ class Session:
             self._owner.report(header, buffers)
         else:
             act(self, header)
-
-    def coming(self, transport: Transport, header: Header, size: int) -> Path:
-        """A file begins to come."""
-        return self._owner.coming(transport, header, size)
-
-    def arrived(self, transport: Transport, header: Header, size: int) -> None:
-        """It is here."""
-        self._owner.arrived(transport, header, size)
-
-    def drained(self, transport: Transport) -> None:
-        """There is room for more."""
-        self._owner.drained(transport)
 
     def ended(self, transport: Transport, reason: str) -> None:
         """The connection has ended."""
