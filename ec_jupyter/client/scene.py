@@ -139,8 +139,3 @@ def metrics(counts: Mapping[str, Any], previous: Mapping[str, Any] | None = None
 def _numbers(row: Mapping[str, Any]) -> dict[str, Any]:
     numbers = {key: row.get(key, {} if key in ("arrived", "lists") else 0) for key in _NUMBERS}
     return {**numbers, "progress": row.get("progress"), "aside": row.get("aside")}
-
-
-def changed(message: Mapping[str, Any]) -> bool:
-    """Whether a message made by `metrics` says more than that somebody still counts."""
-    return bool(message["full"] or message["sockets"] or message["processors"] or message["plugs"])

@@ -104,7 +104,6 @@ class Deadline:
 
     def __init__(self, seconds: float | None) -> None:
         seconds = None if seconds is None else time_limit(seconds)
-        # the limit
         self.seconds = math.inf if seconds is None else seconds  # the limit; None is none, and so is infinity
         self.end = None if seconds is None else time.monotonic() + seconds  # when it is over, on the monotonic clock
 

@@ -42,11 +42,6 @@ class JoinTable:
         self.policies = Policies(self.calls, self.accept)
         self.standing = Standing(self.parties, self.policies, self.tombstones)  # what waits where
 
-    @property
-    def out(self) -> Decisions:
-        """What was decided and not yet drained."""
-        return self.calls.out
-
     def drain(self) -> Decisions:
         """What was decided since the last call of this."""
         out = self.calls.out
@@ -356,7 +351,7 @@ class JoinTable:
         self._after(record)
 
     def _away(self, party: Party, tree: Tree, arrival: Arrival, alone: bool) -> None:
-        others = any(a.run == arrival.run for a in self.waiting(party))
+        others = any(a.run == arrival.run for a in party.waits())
         if alone and not others and arrival.run not in party.bound:
             self.calls.set_state(arrival, "left", None)
             tree.at(arrival.tag).cell(arrival.argument).seen = False
@@ -366,11 +361,6 @@ class JoinTable:
             self.tombstones.discarded(party, tree, arrival)
 
     # -- what waits --------------------------------------------------------------
-    @staticmethod
-    def waiting(party: Party) -> Iterator[Arrival]:
-        """Arrivals of a party that no call has taken, those on their way into lists included."""
-        return party.waits()
-
     def all_waiting(self) -> Iterator[Arrival]:
         """Arrivals of the flow that no call has taken."""
         for party in self.parties.all.values():

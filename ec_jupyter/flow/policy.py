@@ -43,7 +43,7 @@ class Policies:
     def __init__(self, calls: Calls, begin: Callable[[int, Root], int]) -> None:
         self.calls = calls  # what makes the calls
         self.begin = begin  # takes a new run in, by its identity and root; gives its party
-        # per argument, what waits there, oldest first; with `join="latest" the newest alone
+        # per argument, what waits there, oldest first; with `join="latest"` the newest alone
         self.queues: dict[Key, list[Arrival]] = {}
         # per socket and run, the request that was submitted with arguments missing, or put back
         self.partial: dict[int, dict[int, Partial]] = {}

@@ -262,11 +262,6 @@ class Topology:
         """Whether anything in the flow makes elements."""
         return any(p.map or self.task(p.source).generator for p in self.live)
 
-    @cached_property
-    def levels(self) -> dict[int, int]:
-        """How many splits deep the calls of each socket stand, counted from the flow's sources."""
-        return self._measure(self.sockets)
-
     def _measure(self, inside: Iterable[int]) -> dict[int, int]:
         known = dict.fromkeys(inside, 0)
         todo = deque(known)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +12,6 @@ from ec_jupyter.client.flow_index import FlowIndex
 from ec_jupyter.client.keys import folder_of
 from ec_jupyter.server.links import Links
 from ec_jupyter.server.pictures import Page, Picture
-
-log = logging.getLogger(__name__)
 
 FRESH_SECONDS = 2.0
 """Seconds for which the list of all flows is cached."""

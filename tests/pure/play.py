@@ -92,7 +92,7 @@ class Play:
 def accounted(play: Play) -> None:
     """Check that every value is in just one place, and that each party counts its unfinished calls."""
     flow = play.simulation
-    waiting = {a.id for p in flow.table.parties.all.values() for a in flow.table.waiting(p)}
+    waiting = {a.id for p in flow.table.parties.all.values() for a in p.waits()}
     for row in flow.rows.values():
         if row.kind == "value":
             assert (row.state == "waiting") == (row.id in waiting), row

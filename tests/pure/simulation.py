@@ -345,7 +345,7 @@ class Simulation:
     def _standing(self) -> dict[int, tuple[int, int, list[int]]]:
         """By party: live requests, what waits, and which arrivals wait."""
         parties = self.table.parties.all.values()
-        known = {p.id: (p.live, p.waiting, sorted(a.id for a in JoinTable.waiting(p))) for p in parties}
+        known = {p.id: (p.live, p.waiting, sorted(a.id for a in p.waits())) for p in parties}
         return known | {0: (0, 0, sorted(a.id for a in self.table.policies.waiting()))}
 
     def _restore(self, parties: list[int]) -> None:

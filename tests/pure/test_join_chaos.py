@@ -71,7 +71,7 @@ class Chaos(Play):
     def _supply(self) -> None:
         flow = self.simulation
         for party in flow.table.parties.all.values():
-            for arrival in flow.table.waiting(party):
+            for arrival in party.waits():
                 missing = [n for n in flow.topology.needed[arrival.socket] if n != arrival.argument]
                 if missing:
                     name = flow.name(arrival.socket)
@@ -83,7 +83,7 @@ class Chaos(Play):
 
     def _discard(self) -> None:
         flow = self.simulation
-        waiting = [a for p in flow.table.parties.all.values() for a in flow.table.waiting(p)]
+        waiting = [a for p in flow.table.parties.all.values() for a in p.waits()]
         if waiting:
             flow.discard(self.random.choice(waiting))
 

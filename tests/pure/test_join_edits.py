@@ -140,7 +140,7 @@ def test_waiting_values_of_a_parked_socket_stay_as_long_as_it_is_parked(back: bo
     flow.topology = replace(there, sockets={**there.sockets, parked.id: parked})
     flow.table.revise(flow.topology)
     flow.absorb()
-    assert len(list(flow.table.waiting(next(iter(flow.table.parties.all.values()))))) == 1
+    assert len(list(next(iter(flow.table.parties.all.values())).waits())) == 1
     if back:
         flow.table.revise(there)
         flow.topology = there

@@ -74,7 +74,8 @@ def test_parked_sockets_take_their_plugs_with_them() -> None:
 # -- depth -----------------------------------------------------------------------
 def test_depth_counts_splits_that_were_not_gathered_again() -> None:
     topology = wiring("R() G*(x) M(x) J(x, y) Z(x)", "R -> G.x map; G -> M.x; M -> J.x; R -> J.y; J -> Z.x gather")
-    assert [topology.levels[topology.names[n]] for n in ("R", "G", "M", "J", "Z")] == [0, 1, 2, 2, 1]
+    depths = topology.depths(frozenset({(topology.names["R"], None)}))
+    assert [depths[topology.names[n]] for n in ("R", "G", "M", "J", "Z")] == [0, 1, 2, 2, 1]
 
 
 def test_depth_in_a_party_is_counted_from_its_own_roots() -> None:
@@ -87,7 +88,7 @@ def test_depth_in_a_party_is_counted_from_its_own_roots() -> None:
 
 def test_depth_of_a_map_in_a_cycle_is_bounded() -> None:
     topology = wiring("A(x=) B(x)", "A -> B.x map; B -> A.x")
-    assert topology.levels[topology.names["B"]] <= 64
+    assert topology.depths(frozenset({(topology.names["A"], None)}))[topology.names["B"]] <= 64
 
 
 # -- reach, and runs that meet ----------------------------------------------------

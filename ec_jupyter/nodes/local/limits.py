@@ -7,6 +7,7 @@ import time
 
 from ec_jupyter.nodes.cpus import resident_bytes
 from ec_jupyter.nodes.local.slot import Slot
+from ec_jupyter.nodes.worker.output import amount
 from ec_jupyter.wire import Call, CallSpec
 
 MEMORY_SECONDS = 0.5
@@ -54,7 +55,7 @@ def _checked(slot: Slot, call: Call, seconds: float) -> float:
     if call.spec.memory is not None and call.request not in slot.stops:
         grown = resident_bytes(slot.pid)
         if grown > call.spec.memory:
-            message = f"{call.spec.socket!r} grew to {_amount(grown)} (limit {_amount(call.spec.memory)})"
+            message = f"{call.spec.socket!r} grew to {amount(grown)} (limit {amount(call.spec.memory)})"
             slot.stops[call.request] = ("memory", message)
             slot.kill(call.request)
     if call.spec.timeout is None or call.request in slot.stops:
@@ -64,6 +65,3 @@ def _checked(slot: Slot, call: Call, seconds: float) -> float:
         return MEMORY_SECONDS
     return call.spec.timeout - seconds
 
-
-def _amount(count: int) -> str:
-    return f"{count / 1073741824:.1f} GiB" if count >= 1073741824 else f"{count / 1048576:.1f} MiB"

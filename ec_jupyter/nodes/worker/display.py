@@ -20,9 +20,6 @@ from typing import Any
 from ec_jupyter.nodes.worker.look import text
 from ec_jupyter.nodes.worker.rich import bundle
 
-STREAM = "display"
-"""What such output is called beside ``stdout`` and ``stderr``; its text is JSON, as `shown` makes it."""
-
 _THEIRS = "IPython.core.display_functions"
 _INLINE = "module://matplotlib_inline.backend_inline"
 _OURS = "module://ec_jupyter.nodes.worker.figures"

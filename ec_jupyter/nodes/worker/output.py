@@ -265,4 +265,5 @@ def _write(fd: int, text: str) -> None:
 
 def amount(count: int) -> str:
     """A number of bytes as people read it."""
-    return f"{count / 1048576:.1f} MiB" if count >= 1048576 else f"{count / 1024:.1f} KiB"
+    size, unit = (1 << 30, "GiB") if count >= 1 << 30 else (1 << 20, "MiB") if count >= 1 << 20 else (1 << 10, "KiB")
+    return f"{count / size:.1f} {unit}"
