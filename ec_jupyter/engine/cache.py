@@ -3,6 +3,8 @@
 A result is a file named by its call in a folder named by its code: a line of JSON, then the pickle; a large one is a
 link to its value file beside it. What is found there is the result of the next such call, without a worker. Nothing
 depends on it: a result that is gone, torn or too old is made anew.
+
+Of calls alike the first is run, and the others wait for its result, without a CPU; without one they are run themselves.
 """
 
 from __future__ import annotations
@@ -10,12 +12,13 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import os
 import secrets
 import shutil
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -42,14 +45,31 @@ class Cache:
         self._keys: dict[int, tuple[Cached, str]] = {}
         self._digests: dict[str, bytes] = {}
         self._sizes: dict[Path, int] = {}
+        self._first: dict[tuple[Cached, str], int] = {}  # the newest of calls alike that was to be run
+        self._behind: dict[int, list[int]] = {}  # those that wait for the result of a call
+        self._alone: set[int] = set()  # those that have waited for a call that ran to its end
+        self._topology = core.topology
 
     # -- calls ---------------------------------------------------------------------
-    def left(self, requests: Sequence[int]) -> list[int]:
-        """Those that have to be run; the others have ended with a result that was there."""
-        cached, jobs = self._core.topology.cached, self._core.jobs
-        return [request for request in requests if not self._found(jobs[request], cached)]
+    def left(self, placed: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:
+        """Those that have to be run, by node; of the others the result was there, or is on its way."""
+        cached, jobs, begins = self._core.topology.cached, self._core.jobs, set[int]()
+        return {
+            node: [request for request in requests if not self._spared(jobs[request], cached, begins)]
+            for node, requests in placed.items()
+        }
 
-    def _found(self, job: Job, cached: dict[int, Cached]) -> bool:
+    def let_go(self) -> None:
+        """Have calls start, or find the result, that have waited for one that runs no more."""
+        core, edited = self._core, self._core.topology is not self._topology
+        self._topology = core.topology
+        for first in [one for one in self._behind if edited or one not in core.held]:
+            for request in self._behind.pop(first):
+                if core.delayed.get(request) == math.inf:
+                    core.due(request)
+
+    def _spared(self, job: Job, cached: dict[int, Cached], begins: set[int]) -> bool:
+        """Whether a call need not run, now at least; one that has to is noted in `begins`."""
         kept = cached.get(job.socket)
         if kept is None or job.deaths:
             return False
@@ -57,13 +77,25 @@ class Cache:
         if any(not isinstance(value, bytes) and not self._here(value) for value in call.values):
             return False
         name = key(call.spec, call.counts, [self._bytes(value) for value in call.values])
-        found = self._read(job, kept, name)
-        if found is None:
-            self._note(job.id, kept, name)
-            return False
-        value, says = found
-        self._core.reused(job, value, says)
-        return True
+        found, alone = self._read(job, kept, name), job.id in self._alone
+        self._alone.discard(job.id)
+        if found is not None:
+            self._core.reused(job, *found)
+            return True
+        first = self._first.get((kept, name), 0)
+        if not alone and (first in begins or first in self._core.held) and self._waits(job):
+            self._behind.setdefault(first, []).append(job.id)
+            self._core.delayed[job.id] = math.inf
+            return True
+        begins.add(job.id)
+        self._first[kept, name] = job.id
+        self._note(job.id, kept, name)
+        return False
+
+    def _waits(self, job: Job) -> bool:
+        """Whether a call may wait: a full socket lets go of, or refuses, those alone that wait for a CPU."""
+        socket = self._core.topology.sockets[job.socket]
+        return socket.limit is None or socket.full == "block"
 
     def _here(self, value: Value) -> bool:
         return value.file is not None and (self._values / value.file).exists()
@@ -88,11 +120,19 @@ class Cache:
         if len(self._keys) > MOST_KEYS:
             # of calls that were cancelled or given up
             self._keys = {one: known for one, known in self._keys.items() if one in self._core.jobs}
+            self._first = {known: one for one, known in self._keys.items()}
+            self._alone.intersection_update(self._keys)
 
     def ended(self, job: Job, outcome: Outcome) -> None:
         """Keep what an attempt came to, if it is a result."""
         kept, name = self._keys.pop(job.id, (None, ""))
-        if kept is None or outcome.state != "done" or outcome.value is None:
+        if kept is None:
+            return
+        if self._first.get((kept, name)) == job.id:
+            del self._first[kept, name]
+        if (outcome.error or {}).get("kind") != "cancelled":
+            self._alone.update(self._behind.get(job.id, ()))
+        if outcome.state != "done" or outcome.value is None:
             return
         try:
             self._write(job, kept, name, outcome.value)
@@ -175,7 +215,7 @@ class Cache:
             self._sizes.pop(folder, None)
         for request in [one for one in self._keys if (job := self._core.jobs.peek(one)) and job.socket in sockets]:
             # what runs was begun before
-            del self._keys[request]
+            self._first.pop(self._keys.pop(request), None)
         return files, size
 
 

@@ -46,6 +46,8 @@ class Starts:
     def everywhere(self) -> None:
         """Give all nodes what may start now."""
         core = self._core
+        if core.topology.cached:
+            self._cache.let_go()
         if core.dispatch.hungry():
             recovery.feed(core)
         alone = self._quarantine.nodes
@@ -65,6 +67,8 @@ class Starts:
     def here(self) -> bool:
         """Give this node what may start now and run again, of processors that are here alone; whether that was all."""
         sockets, everything = self._core.topology.sockets, self._members[LOCAL].open
+        if self._core.topology.cached:
+            self._cache.let_go()
         for name, needs in self._startable().items() if everything else ():
             if self._core.topology.processors[name].nodes or any(sockets[s].once for s in needs):
                 everything = False
@@ -137,7 +141,7 @@ class Starts:
         core, locator = self._core, self._locator
         if core.topology.cached:
             wanted = placed
-            placed = {node: self._cache.left(some) for node, some in placed.items()}
+            placed = self._cache.left(placed)
             if placed != wanted:
                 # what has ended is written down, and what it leads to begins
                 self._clock.schedule()

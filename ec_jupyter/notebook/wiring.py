@@ -63,7 +63,8 @@ class SocketOptions(TypedDict, total=False):
     cache : bool, str, float, timedelta or None
         Results that are used again, for calls with the same arguments of the same code (its values that it took along
         and its nodes' packages included): True, for so many seconds or ``"7d"``, up to a size such as ``"2 GB"``, or
-        ``"shared"`` with all your flows. False ends that. `Flow.clear_cache` forgets them.
+        ``"shared"`` with all your flows. Of calls alike at the same time one runs, and the others wait for its result.
+        False ends that. `Flow.clear_cache` forgets them.
     limit : int or None
         How many calls, queued and running, and values that wait for company it holds before it is full (no limit).
     full : str
