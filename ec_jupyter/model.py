@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -66,6 +67,10 @@ class Task:
     def arguments(self) -> list[str]:
         """Names that a plug or a submit may give."""
         return [p.name for p in self.signature if p.pluggable]
+
+    def lacking(self, given: Container[str]) -> list[str]:
+        """Names of arguments that have no default and are not among some that have a value."""
+        return [p.name for p in self.signature if p.pluggable and p.required and p.name not in given]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,10 @@ from ec_jupyter.flow.layout import CARD_VALUE, Box, Card, group_boxes
 from ec_jupyter.flow.layout import HEAD as TITLE
 
 # it stands on white pages and on dark ones, and cannot ask which: its own ground, and dark on light
-_GROUND, _FRAME, _FIELD, _CARD = "#f4f5f7", "#8b93a1", "#e6e9ee", "#ffffff"
-_INK, _SOFT, _LINE, _BAD = "#1c2430", "#4d5766", "#5b6b86", "#a4262c"
-_PAPER, _EDGE = "#fff6d6", "#c9a94f"
-_FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif"
+GROUND, FRAME, FIELD, CARD = "#f4f5f7", "#8b93a1", "#e6e9ee", "#ffffff"
+INK, SOFT, LINE, BAD = "#1c2430", "#4d5766", "#5b6b86", "#a4262c"
+PAPER, EDGE = "#fff6d6", "#c9a94f"
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif"
 
 MARGIN = 16.0
 NOTE_WIDTH, NOTE_LINE = 220.0, 16.0
@@ -53,15 +53,15 @@ def svg(
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{_n(x)} {_n(y)} {_n(width)} {_n(height)}" '
         f'width="{_n(width)}" height="{_n(height)}" role="img" aria-label="{escape(says)}" '
-        f'font-family="{_FONT}" font-size="12">',
+        f'font-family="{FONT}" font-size="12">',
         f"<title>{escape(says)}</title>",
         f'<rect x="{_n(x + 0.5)}" y="{_n(y + 0.5)}" width="{_n(width - 1)}" height="{_n(height - 1)}" rx="8" '
-        f'fill="{_GROUND}" stroke="{_FRAME}"/>',
+        f'fill="{GROUND}" stroke="{FRAME}"/>',
         *_groups(topology, fields),
         *_plugs(topology, boxes, (counts or {}).get("plugs", {})),
         *(_card(n, sockets[n], box, numbers.get(n), (seen or {}).get(n)) for n, box in boxes.items()),
         *(_note(text, box) for text, box in notes),
-        f'<text x="{_n(x + 12)}" y="{_n(y + height - 12)}" fill="{_SOFT}">{escape(footer)}</text>' if footer else "",
+        f'<text x="{_n(x + 12)}" y="{_n(y + height - 12)}" fill="{SOFT}">{escape(footer)}</text>' if footer else "",
         "</svg>",
     ]
     return "\n".join(filter(None, parts)) + "\n"
@@ -85,12 +85,12 @@ def _note_box(note: Mapping[str, Any]) -> Box:
 def _note(text: str, box: Box) -> str:
     x, y, width, height = box
     lines = "".join(
-        f'<text x="{_n(x + 10)}" y="{_n(y + 10 + NOTE_LINE * (at + 0.75))}" fill="{_INK}">{escape(_plain(line))}</text>'
+        f'<text x="{_n(x + 10)}" y="{_n(y + 10 + NOTE_LINE * (at + 0.75))}" fill="{INK}">{escape(_plain(line))}</text>'
         for at, line in enumerate(_note_lines(text))
     )
     return (
-        f'<g><rect x="{_n(x)}" y="{_n(y)}" width="{_n(width)}" height="{_n(height)}" rx="4" fill="{_PAPER}" '
-        f'stroke="{_EDGE}"/>{lines}</g>'
+        f'<g><rect x="{_n(x)}" y="{_n(y)}" width="{_n(width)}" height="{_n(height)}" rx="4" fill="{PAPER}" '
+        f'stroke="{EDGE}"/>{lines}</g>'
     )
 
 
@@ -130,10 +130,10 @@ def _groups(topology: Mapping[str, Any], fields: Mapping[str, Box]) -> Iterator[
         cpus = "all CPUs" if lent is None else f"{lent} CPU{'' if lent == 1 else 's'}"
         says = f"{cpus}, paused" if record.get("paused") else cpus
         yield (
-            f'<rect x="{_n(x)}" y="{_n(y)}" width="{_n(width)}" height="{_n(height)}" rx="8" fill="{_FIELD}" '
-            f'stroke="{_FRAME}" stroke-dasharray="4 3"/>'
-            f'<text x="{_n(x + 14)}" y="{_n(y + TITLE / 2 + 4)}" fill="{_INK}" font-weight="600">'
-            f'{_cut(processor, 24)} <tspan fill="{_SOFT}" font-weight="400">{escape(says)}</tspan></text>'
+            f'<rect x="{_n(x)}" y="{_n(y)}" width="{_n(width)}" height="{_n(height)}" rx="8" fill="{FIELD}" '
+            f'stroke="{FRAME}" stroke-dasharray="4 3"/>'
+            f'<text x="{_n(x + 14)}" y="{_n(y + TITLE / 2 + 4)}" fill="{INK}" font-weight="600">'
+            f'{_cut(processor, 24)} <tspan fill="{SOFT}" font-weight="400">{escape(says)}</tspan></text>'
         )
 
 
@@ -153,7 +153,7 @@ def _plugs(topology: Mapping[str, Any], boxes: Mapping[str, Box], depths: Mappin
         x2, y2 = end[0], _port_height(end, names.index(plug["argument"]) if plug["argument"] in names else 0)
         bend = max(40.0, abs(x2 - x1) / 2)
         failure = plug["on"] == "error"
-        colour, dashes = (_BAD, ' stroke-dasharray="6 4"') if failure else (_LINE, "")
+        colour, dashes = (BAD, ' stroke-dasharray="6 4"') if failure else (LINE, "")
         yield (
             f'<path d="M{_n(x1)} {_n(y1)} C{_n(x1 + bend)} {_n(y1)} {_n(x2 - bend)} {_n(y2)} {_n(x2)} {_n(y2)}" '
             f'fill="none" stroke="{colour}" stroke-width="1.6"{dashes}/>'
@@ -163,7 +163,7 @@ def _plugs(topology: Mapping[str, Any], boxes: Mapping[str, Box], depths: Mappin
             # with a rim, for a line may run under it
             yield (
                 f'<text x="{_n((x1 + x2) / 2)}" y="{_n((y1 + y2) / 2 - 5)}" text-anchor="middle" font-size="11" '
-                f'fill="{_BAD if failure else _SOFT}" stroke="{_GROUND}" stroke-width="3" paint-order="stroke">'
+                f'fill="{BAD if failure else SOFT}" stroke="{GROUND}" stroke-width="3" paint-order="stroke">'
                 f"{_cut(says, 28)}</text>"
             )
 
@@ -187,16 +187,16 @@ def _card(
 ) -> str:
     x, y, width, height = box
     failed = bool(counts and counts.get("failed"))
-    title = f'{_cut(name, 24)} <tspan fill="{_SOFT}" font-weight="400">v{record["task"]["version"]}</tspan>'
-    edge = f'stroke="{_BAD}" stroke-width="2"' if failed else f'stroke="{_FRAME}"'
+    title = f'{_cut(name, 24)} <tspan fill="{SOFT}" font-weight="400">v{record["task"]["version"]}</tspan>'
+    edge = f'stroke="{BAD}" stroke-width="2"' if failed else f'stroke="{FRAME}"'
     parts = [
-        f'<g><rect x="{_n(x)}" y="{_n(y)}" width="{_n(width)}" height="{_n(height)}" rx="6" fill="{_CARD}" {edge}/>',
-        f'<text x="{_n(x + 12)}" y="{_n(y + TOP / 2 + 5)}" fill="{_INK}" font-size="13" font-weight="600">'
+        f'<g><rect x="{_n(x)}" y="{_n(y)}" width="{_n(width)}" height="{_n(height)}" rx="6" fill="{CARD}" {edge}/>',
+        f'<text x="{_n(x + 12)}" y="{_n(y + TOP / 2 + 5)}" fill="{INK}" font-size="13" font-weight="600">'
         f"{title}</text>",
-        f'<circle cx="{_n(x + width)}" cy="{_n(y + TOP / 2)}" r="4" fill="{_LINE}"/>',
+        f'<circle cx="{_n(x + width)}" cy="{_n(y + TOP / 2)}" r="4" fill="{LINE}"/>',
         *_port_rows(record, box, (counts or {}).get("arrived", {})),
         drawn_value(look, (x + 12, y + height - FOOT - CARD_VALUE, width - 24, CARD_VALUE)) if look else "",
-        f'<text x="{_n(x + 12)}" y="{_n(y + height - 14)}" font-size="11" fill="{_BAD if failed else _SOFT}">'
+        f'<text x="{_n(x + 12)}" y="{_n(y + height - 14)}" font-size="11" fill="{BAD if failed else SOFT}">'
         f"{_cut(_numbers(record, counts), 40)}</text></g>",
     ]
     return "".join(parts)
@@ -210,12 +210,12 @@ def _port_rows(record: Mapping[str, Any], box: Box, arrived: Mapping[str, int]) 
         text = port["name"] + (f" = {value}" if value is not None else "")
         waits = arrived.get(port["name"], 0)
         yield (
-            f'<circle cx="{_n(box[0])}" cy="{_n(y)}" r="4" fill="{_LINE if waits else _CARD}" stroke="{_LINE}"/>'
-            f'<text x="{_n(box[0] + 12)}" y="{_n(y + 4)}" fill="{_INK}">{_cut(text, 26)}</text>'
+            f'<circle cx="{_n(box[0])}" cy="{_n(y)}" r="4" fill="{LINE if waits else CARD}" stroke="{LINE}"/>'
+            f'<text x="{_n(box[0] + 12)}" y="{_n(y + 4)}" fill="{INK}">{_cut(text, 26)}</text>'
         )
         if waits:
             yield (
-                f'<text x="{_n(box[0] + box[2] - 12)}" y="{_n(y + 4)}" text-anchor="end" fill="{_SOFT}">'
+                f'<text x="{_n(box[0] + box[2] - 12)}" y="{_n(y + 4)}" text-anchor="end" fill="{SOFT}">'
                 f"{waits} arrived</text>"
             )
 

@@ -6,16 +6,14 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from ec_jupyter.client.drawing import BAD, CARD, FONT, FRAME, GROUND, INK, LINE, SOFT
 from ec_jupyter.flow.layout import Card, layout
 
 WIDTH, HEIGHT, MARGIN = 168.0, 44.0, 16.0
 MOST = 300
 """Requests that are drawn; of more, those nearest to the one that is asked for."""
 
-# it stands on white pages and on dark ones: its own ground, and dark on light
-_GROUND, _CARD, _INK, _SOFT, _LINE = "#f4f5f7", "#ffffff", "#1c2430", "#4d5766", "#5b6b86"
-_EDGES = {"done": "#2f7d4f", "failed": "#a4262c", "running": "#1f5fae", "cancelled": "#8b93a1", "skipped": "#8b93a1"}
-_FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif"
+_EDGES = {"done": "#2f7d4f", "failed": BAD, "running": "#1f5fae", "cancelled": FRAME, "skipped": FRAME}
 
 
 def svg(nodes: Sequence[Mapping[str, Any]], edges: Sequence[Sequence[Any]], chosen: int | None = None) -> str:
@@ -33,9 +31,9 @@ def svg(nodes: Sequence[Mapping[str, Any]], edges: Sequence[Sequence[Any]], chos
     label = f"lineage of {len(nodes)} requests{more}"
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{escape(label)}" '
-        f'font-family="{escape(_FONT)}" '
+        f'font-family="{FONT}" '
         f'font-size="12" width="{width:g}" height="{height:g}" viewBox="{left:g} {top:g} {width:g} {height:g}">'
-        f'<rect x="{left:g}" y="{top:g}" width="{width:g}" height="{height:g}" fill="{_GROUND}"/>{"".join(parts)}</svg>'
+        f'<rect x="{left:g}" y="{top:g}" width="{width:g}" height="{height:g}" fill="{GROUND}"/>{"".join(parts)}</svg>'
     )
 
 
@@ -43,23 +41,23 @@ def _link(source: tuple[float, float], target: tuple[float, float], argument: st
     x, y, u, v = source[0] + WIDTH, source[1] + HEIGHT / 2, target[0], target[1] + HEIGHT / 2
     bend = max(30.0, abs(u - x) / 2)
     return (
-        f'<path d="M{x:g} {y:g}C{x + bend:g} {y:g} {u - bend:g} {v:g} {u:g} {v:g}" fill="none" stroke="{_LINE}">'
+        f'<path d="M{x:g} {y:g}C{x + bend:g} {y:g} {u - bend:g} {v:g} {u:g} {v:g}" fill="none" stroke="{LINE}">'
         f"<title>{_plain(argument)}</title></path>"
     )
 
 
 def _card(row: Mapping[str, Any], place: tuple[float, float], *, chosen: bool) -> str:
     x, y = place
-    edge, wide = _EDGES.get(row["state"], _LINE), 3 if chosen else 1.5
+    edge, wide = _EDGES.get(row["state"], LINE), 3 if chosen else 1.5
     name, number, state = str(row["socket"]), row["id"], row["state"]
     title = _plain(f"request {number} of {name}: {state}")
     text = name if len(name) <= 22 else f"{name[:21]}…"
     return (
         f"<g><title>{title}</title>"
-        f'<rect x="{x:g}" y="{y:g}" width="{WIDTH:g}" height="{HEIGHT:g}" rx="6" fill="{_CARD}" stroke="{edge}" '
+        f'<rect x="{x:g}" y="{y:g}" width="{WIDTH:g}" height="{HEIGHT:g}" rx="6" fill="{CARD}" stroke="{edge}" '
         f'stroke-width="{wide:g}"/>'
-        f'<text x="{x + 10:g}" y="{y + 18:g}" fill="{_INK}" font-weight="600">{_plain(text)}</text>'
-        f'<text x="{x + 10:g}" y="{y + 35:g}" fill="{_SOFT}">{number} · {_plain(state)}</text></g>'
+        f'<text x="{x + 10:g}" y="{y + 18:g}" fill="{INK}" font-weight="600">{_plain(text)}</text>'
+        f'<text x="{x + 10:g}" y="{y + 35:g}" fill="{SOFT}">{number} · {_plain(state)}</text></g>'
     )
 
 

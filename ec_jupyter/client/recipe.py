@@ -10,6 +10,7 @@ from typing import Any
 
 from ec_jupyter.client.source import used
 from ec_jupyter.errors import DeclarationError
+from ec_jupyter.flow.graph import led_to
 from ec_jupyter.model import FUNCTIONS, Node, Socket
 
 FORMAT = "ec_jupyter flow"
@@ -151,7 +152,7 @@ def _plugs(plugs: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
         row |= {key: plug[key] for key, usual in _PLUG.items() if plug.get(key, usual) != usual}
         for word in _functions(plug):
             row[word] = _condition(plug[word], plug["written"].get(word))
-        if source in _reached(after, target) or "hops" in row:
+        if source == target or source in led_to([target], after) or "hops" in row:
             row["cycle"] = True
         after.setdefault(source, set()).add(target)
         yield row
@@ -159,15 +160,6 @@ def _plugs(plugs: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
 
 def _functions(plug: Mapping[str, Any]) -> list[str]:
     return [word for word in FUNCTIONS if plug.get(word)]
-
-
-def _reached(after: Mapping[str, set[str]], start: str) -> set[str]:
-    seen, todo = {start}, [start]
-    while todo:
-        new = after.get(todo.pop(), set()) - seen
-        seen |= new
-        todo.extend(new)
-    return seen
 
 
 # -- as code ---------------------------------------------------------------------

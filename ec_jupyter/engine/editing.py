@@ -296,9 +296,7 @@ def lacks(core: Core, job: Job) -> bool:
     if record.join in ("latest", "key"):
         # nothing would say what it is to meet: it runs, and says what it lacks
         return False
-    fixed = record.fixed
-    signature = core.topology.task(job.socket).signature
-    return any(p.pluggable and p.required and p.name not in job.arguments and p.name not in fixed for p in signature)
+    return bool(core.topology.task(job.socket).lacking({*job.arguments, *record.fixed}))
 
 
 def put_back(core: Core, job: Job) -> None:

@@ -135,8 +135,7 @@ class Receipt:
         """Queued requests that have no value for what the new version of a task cannot do without."""
         if socket.join in ("latest", "key"):
             return 0
-        signature = self._new.tasks[socket.task].signature
-        wanted = {p.name for p in signature if p.pluggable and p.required and p.name not in socket.fixed}
+        wanted = set(self._new.tasks[socket.task].lacking(socket.fixed))
         if not wanted - {p.name for p in self._old.task(socket.id).signature if p.required}:
             return 0
         return sum(bool(wanted - set(names)) for names in self._queued(socket.id))

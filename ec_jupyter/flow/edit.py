@@ -346,12 +346,8 @@ def _refuse_cycle(source: Socket, target: Socket) -> None:
 
 def _check_lone(topology: Topology, target: Socket, task: Task, argument: Parameter) -> None:
     """Refuse a plug that names no argument where another argument would be without a source."""
-    others = [
-        p.name
-        for p in task.signature
-        if p.pluggable and p.required and p.name != argument.name and p.name not in target.fixed
-        if (target.id, p.name) not in topology.into
-    ]
+    lacking = task.lacking({argument.name, *target.fixed})
+    others = [name for name in lacking if (target.id, name) not in topology.into]
     if others:
         raise WiringError(
             f"{target.name!r} takes {', '.join(task.arguments)}; name the argument, as in '{target.name}.{others[0]}'"

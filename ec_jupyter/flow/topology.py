@@ -6,12 +6,13 @@ Pure and immutable: an edit makes a new `Topology`, so nobody ever reads half of
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from ec_jupyter.flow.caching import Cached, cached
+from ec_jupyter.flow.graph import led_to, tied
 from ec_jupyter.flow.keeping import Keep
 from ec_jupyter.flow.rate import per_second
 from ec_jupyter.model import MAIN, Node, Note, Plug, Processor, Schedule, Socket, Task
@@ -150,14 +151,9 @@ class Topology:
 
     def needs(self, socket: int) -> tuple[str, ...]:
         """The same of one socket."""
-        fixed, into = self.sockets[socket].fixed, self.into
-        return tuple(
-            [
-                p.name
-                for p in self.task(socket).signature
-                if p.pluggable and ((socket, p.name) in into or (p.required and p.name not in fixed))
-            ]
-        )
+        task = self.task(socket)
+        lacking = task.lacking(self.sockets[socket].fixed)
+        return tuple([name for name in task.arguments if name in lacking or (socket, name) in self.into])
 
     @cached_property
     def run_independent(self) -> frozenset[Key]:
@@ -294,7 +290,7 @@ class Topology:
     @cached_property
     def _reach(self) -> dict[int, frozenset[Key]]:
         after = {socket: [p.target for p in plugs] for socket, plugs in self.within.items()}
-        within = {socket: {socket} | _led_to([socket], after) for socket in self.sockets}
+        within = {socket: {socket} | led_to([socket], after) for socket in self.sockets}
         return {s: frozenset((p.target, p.argument) for t in led for p in self.within[t]) for s, led in within.items()}
 
     @cached_property
@@ -314,21 +310,21 @@ class Topology:
 
     def leads(self, source: int, target: int) -> bool:
         """Whether any path of plugs leads from `source` to `target`."""
-        return target in _led_to([source], self._targets)
+        return target in led_to([source], self._targets)
 
     # -- cycles --------------------------------------------------------------
     @cached_property
     def cycles(self) -> dict[int, frozenset[int]]:
         """For each socket of a cycle, all those that it leads to and that lead to it: itself among them."""
         inside = {s: [t for t in self._targets[s] if t in self._knot] for s in self._knot}
-        after = {socket: _led_to([socket], inside) for socket in inside}
+        after = {socket: led_to([socket], inside) for socket in inside}
         return {s: frozenset(t for t in found if s in after[t]) for s, found in after.items() if s in found}
 
     @cached_property
     def _knot(self) -> set[int]:
         """Sockets without those that no cycle leads to, and those that lead to none."""
         ends = [(plug.source, plug.target) for plug in self.live]
-        return _tied(_tied(set(self.sockets), ends), [(target, source) for source, target in ends])
+        return tied(tied(self.sockets, ends), [(target, source) for source, target in ends])
 
     @cached_property
     def hops(self) -> dict[int, int]:
@@ -349,7 +345,7 @@ class Topology:
     def bounded(self) -> dict[int, int]:
         """Limits of those that hold back what feeds them; a socket comes after those that it leads to."""
         some = {socket: s.limit for socket, s in self.limited.items() if s.full == "block" and s.limit is not None}
-        return dict(sorted(some.items(), key=lambda item: (len(_led_to([item[0]], self._targets)), item[0])))
+        return dict(sorted(some.items(), key=lambda item: (len(led_to([item[0]], self._targets)), item[0])))
 
     @cached_property
     def trimmed(self) -> dict[int, Socket]:
@@ -359,7 +355,7 @@ class Topology:
     @cached_property
     def measured(self) -> frozenset[int]:
         """Sockets whose loads say what may start, and what is too much: those with a limit, and all that lead there."""
-        return frozenset(self.limited) | _led_to(self.bounded, self._sources)
+        return frozenset(self.limited) | led_to(self.bounded, self._sources)
 
     @cached_property
     def limited_joins(self) -> frozenset[int]:
@@ -382,7 +378,7 @@ class Topology:
         found = self._leading.get((socket, name))
         if found is None:
             last = [plug.source for plug in self.into.get((socket, name), ())]
-            found = self._leading[socket, name] = frozenset(last) | _led_to(last, self._sources)
+            found = self._leading[socket, name] = frozenset(last) | led_to(last, self._sources)
         return found
 
     @cached_property
@@ -469,31 +465,3 @@ class Topology:
                     seen.add(state)
                     todo.append(state)
         return found
-
-
-def _led_to(starts: Iterable[int], after: Mapping[int, Iterable[int]]) -> set[int]:
-    """The sockets that are reached from some, step by step; one of those itself only where it is reached again."""
-    found: set[int] = set()
-    todo = list(starts)
-    while todo:
-        new = set(after.get(todo.pop(), ())) - found
-        found |= new
-        todo += new
-    return found
-
-
-def _tied(sockets: set[int], ends: Sequence[tuple[int, int]]) -> set[int]:
-    """Those of some sockets that are left when those to which none of them leads are taken away again and again."""
-    after: dict[int, list[int]] = {socket: [] for socket in sockets}
-    leading = dict.fromkeys(sockets, 0)
-    for source, target in ends:
-        if source in after and target in after:
-            after[source].append(target)
-            leading[target] += 1
-    free = [socket for socket, n in leading.items() if not n]
-    while free:
-        for target in after.pop(free.pop()):
-            leading[target] -= 1
-            if not leading[target]:
-                free.append(target)
-    return set(after)
