@@ -21,7 +21,7 @@ import psutil
 
 from ec_jupyter import sleep
 from tests.crash.flowkit import Flow, gone, kill, wait_until
-from tests.crash.submitter import SOCKETS
+from tests.crash.submitter import KEPT, SOCKETS
 
 FED = ("left", "right", "pair", "meet", "caught", "even", "nap", "woken", "tens")
 REPOSITORY = Path(__file__).parents[2]
@@ -72,6 +72,13 @@ def two(x: int) -> Iterator[int]:
     yield x + 1
 
 
+def marking(x: int, file: str) -> int:
+    """Notes on the disk that it has run, for its request goes."""
+    with open(file, "a") as marks:
+        marks.write(f"{x}\n")
+    return x
+
+
 def tick() -> None:
     """Called by itself."""
 
@@ -111,17 +118,18 @@ class Campaign:
 
     # -- the flow --------------------------------------------------------------
     def wire(self) -> None:
-        """A diamond, strangers, retries, failures, deaths, a sleep, results used again, and a schedule."""
+        """A diamond, strangers, retries, failures, deaths, a sleep, cached results, a schedule, and runs that go."""
         flow = Flow(self.folder)
         for name in ("root", "a", "b"):
-            flow.socket(echo, name)
+            flow.socket(echo, name, keep="forever")
         for function, options in (
             (left, {"limit": 20}), (right, {"priority": 3}), (pair, {"limit": 5}),
-            (flaky, {"retries": 2, "backoff": 0.01, "rate": "500/s"}), (failing, {}), (dying, {}), (caught, {}),
+            (flaky, {"retries": 2, "backoff": 0.01, "rate": "500/s", "keep": "forever"}),
+            (failing, {"keep": "forever"}), (dying, {"keep": "forever"}), (caught, {}),
         ):  # fmt: skip
             flow.socket(function, **options)
         flow.socket(pair, "meet")
-        flow.socket(two)
+        flow.socket(two, keep="forever")
         flow.socket(echo, "even")
         for name in ("flaky", "dying"):
             flow.fix(f"{name}.folder", str(self.notebook / "once"))
@@ -135,7 +143,7 @@ class Campaign:
         flow.socket(echo, "woken")
         flow.plug("root", "nap.value")
         flow.plug("nap", "woken.x")
-        flow.socket(tick)
+        flow.socket(tick, keep="forever")
         flow.edit({"op": "schedule", "socket": "tick", "every": 1.0, "missed": "all"})
         self.first = flow.query("schedules")["next"]["tick"]
         # ten calls have the same argument, and most of them the result of an earlier one
@@ -143,6 +151,13 @@ class Campaign:
         flow.plug("root", "tens.x", pick=lambda x: x // 10)
         # each yield is looked at by a worker of its own
         flow.plug("two", "even.x", when=lambda x: x % 2 == 0)
+        # what goes is whole, and has run before
+        flow.socket(echo, "after")
+        for name, keep in KEPT.items():
+            flow.socket(marking, name, keep=keep or False)
+            flow.fix(f"{name}.file", str(self.notebook / "once" / name))
+            flow.plug(name, "after.x")
+        flow.ask("keep", seconds=0.0, failed=0.0)
         flow.client.close()
 
     # -- the deaths ------------------------------------------------------------
@@ -216,6 +231,7 @@ class Campaign:
         flow.edit({"op": "unschedule", "name": "tick"})
         ended = time.time()
         left_over = flow.drained()
+        flow.ask("gc")
         pid = flow.engine
         workers = [w.pid for w in flow.workers()]
         found = {name: self._results(flow, name) for name in (*SOCKETS, *FED)}
@@ -227,6 +243,7 @@ class Campaign:
             assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
             self.requests = self._compare_runs(db, n, self._compare_ticks(db, ended))
             self._compare_arrivals(db)
+            self._compare_kept(db, n)
             pairs = self._pairs(db)
         model = self._model(n, pairs)
         for name, wanted in model.items():
@@ -268,7 +285,8 @@ class Campaign:
 
     @staticmethod
     def _compare_runs(db: sqlite3.Connection, n: int, ticks: int) -> int:
-        ids = [i for (i,) in db.execute("SELECT submit_id FROM run WHERE submit_id NOT LIKE 'schedule %' ORDER BY 1")]
+        found = [i for (i,) in db.execute("SELECT submit_id FROM run WHERE submit_id NOT LIKE 'schedule %' ORDER BY 1")]
+        ids = [i for i in found if i.partition("-")[0] not in KEPT]
         assert ids == sorted(f"{name}-{i}" for i in range(n) for name in SOCKETS)
         twice = db.execute(
             "SELECT run, socket, count(*) FROM request GROUP BY run, socket, tag HAVING count(*) > 1"
@@ -276,8 +294,24 @@ class Campaign:
         assert twice == []
         states = dict(db.execute("SELECT state, count(*) FROM request GROUP BY state"))
         caught = len(range(0, n, 11))
-        assert states == {"done": (len(SOCKETS) + 8) * n + ticks, "failed": caught, "skipped": n}
+        kept = 2 * (len(found) - len(ids))
+        assert states == {"done": (len(SOCKETS) + 8) * n + ticks + kept, "failed": caught, "skipped": n}
         return sum(states.values())
+
+    def _compare_kept(self, db: sqlite3.Connection, n: int) -> None:
+        """Of runs that are not to stay the newest are there, whole, and all have run."""
+        query = (
+            "SELECT json_extract(s.record, '$.name') AS name, r.run FROM request r JOIN socket s ON s.id = r.socket "
+            "WHERE name IN ('after', 'brief', 'fleeting') AND r.state = 'done'"
+        )
+        runs: dict[str, list[int]] = {"after": [], **{name: [] for name in KEPT}}
+        for name, run in db.execute(query):
+            runs[name].append(run)
+        assert sorted(runs.pop("after")) == sorted(run for some in runs.values() for run in some)
+        assert {name: len(some) for name, some in runs.items()} == {name: min(keep, n) for name, keep in KEPT.items()}
+        for name in KEPT:
+            marks = (self.notebook / "once" / name).read_text().split()
+            assert {int(text) for text in marks} == set(range(n))
 
     @staticmethod
     def _compare_arrivals(db: sqlite3.Connection) -> None:
