@@ -58,6 +58,7 @@ class Task:
     ask: dict[str, Any] = field(default_factory=dict, compare=False)
     # the parts that its result is known to have, by name, with the text of their types; empty: nothing is known
     outputs: dict[str, str] = field(default_factory=dict, compare=False)
+    coroutine: bool = field(default=False, compare=False)  # it is an `async def`
 
     def parameter(self, name: str) -> Parameter | None:
         """The argument of that name."""
@@ -125,6 +126,12 @@ class Socket:
     full: str = "block"  # what a full one does: "block", "error" or "drop-oldest"
     callback: str | None = None  # an address that is told of the end of each request
     keep: str | None = None  # how long ended runs stay that begin here: "forever", "600s" or how many of them, "100"
+    concurrent: int = 1  # so many calls run at once in one worker, on one event loop, and take `threads` CPUs together
+
+    @property
+    def share(self) -> float:
+        """CPUs that one of its calls takes where as many as may overlap do."""
+        return self.threads if self.concurrent == 1 else self.threads / self.concurrent
 
 
 FUNCTIONS = ("when", "pick")

@@ -173,6 +173,7 @@ class CallSpec:
     memory: int | None = None  # bytes its worker's process tree may hold resident
     source: tuple[str, str] | None = None  # for tracebacks: the name the code carries and its source
     once: bool = False  # it must not run again once it has begun: it shares no message with others
+    concurrent: int = 1  # so many calls of its socket a worker runs at once, on one event loop
 
     def __hash__(self) -> int:
         # that of all fields takes longer than to pack a call
@@ -198,6 +199,9 @@ class CallSpec:
         """SHA-256 of every function that a worker needs for it."""
         return [self.task, *(one for _, when, pick, _, key in self.routes for one in (when, pick, key) if one)]
 
+
+MOST_AT_ONCE = 1_000
+"""Calls that one worker runs at once, on its event loop."""
 
 Packed = bytes | Value
 """A value of an argument: the inline pickle itself, or a value in a file."""

@@ -21,10 +21,13 @@ if TYPE_CHECKING:
 
 Record = dict[str, Any]
 
-_TASK = ("identity", "sha256", "signature", "source", "file", "captured", "generator", "ask", "written", "outputs")
+_TASK = (
+    "identity", "sha256", "signature", "source", "file", "captured", "generator", "coroutine", "ask", "written",
+    "outputs",
+)  # fmt: skip
 _OPTIONS = (
     "threads", "retries", "backoff", "timeout", "once", "fresh", "memory", "priority", "rate", "cache", "limit", "full",
-    "callback", "keep", "wait", "hold",
+    "callback", "keep", "concurrent", "wait", "hold",
 )  # fmt: skip
 _SCHEDULE = ("name", "every", "cron", "zone", "missed")
 _NODE = ("name", "host", "cpus", "python", "ssh", "lease", "requirements", "kind", "tls")

@@ -16,7 +16,7 @@ ROW = CARD_ROW
 
 _OPTIONS = (
     "processor", "paused", "threads", "retries", "backoff", "timeout", "once", "fresh", "memory", "priority", "rate",
-    "cache", "limit", "full", "keep", "fixed",
+    "cache", "limit", "full", "keep", "concurrent", "fixed",
 )  # fmt: skip
 _TASK = ("version", "file", "signature", "stale", "generator", "parked")
 _PLUG = ("id", "source", "target", "argument", "on", "map", "gather", "when", "pick", "hops")

@@ -127,6 +127,6 @@ def _plan(number: int, kinds: str, given: tuple[str, ...], topology: Topology) -
         task.sha256, socket.name, tuple(names[i] for i in picks),
         tuple((p.id, *examined[p.id]) for p in topology.results[number] if p.id in examined),
         socket.timeout, socket.threads, socket.fresh, socket.memory or topology.processor(number).memory,
-        (task.file, task.source) if task.source else None, socket.once,
+        (task.file, task.source) if task.source else None, socket.once, socket.concurrent,
     )  # fmt: skip
     return _Plan(spec, None if picks == list(range(len(names))) else picks, [row for _, row in fixed])

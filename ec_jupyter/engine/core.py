@@ -168,7 +168,7 @@ class Core:
         job.assigned, job.node, job.task, job.started = True, node, socket.task, None
         if job.extra:
             job.extra.clear()
-        self.held.hold(job.id, node, socket.processor, socket.threads)
+        self.held.hold(job.id, node, socket.processor, socket.share)
         return self.specs.call(job, self.topology)
 
     def startable(self, socket: int) -> bool:

@@ -92,9 +92,9 @@ class Counts:
     def _nodes(self, jobs: list[Job]) -> list[dict[str, Any]]:
         used: dict[str, float] = defaultdict(int)
         for job in jobs:
-            used[job.node] += self._core.topology.sockets[job.socket].threads
+            used[job.node] += self._core.topology.sockets[job.socket].share
         facts = [{key: value for key, value in row.items() if key != "spec"} for row in self._fleet.facts()]
-        return [{**row, "used": used[row["name"]]} for row in facts]
+        return [{**row, "used": round(used[row["name"]], 3)} for row in facts]
 
 
 def _kept(rows: Rows, key: tuple[str, int], made_of: tuple[Any, ...], make: Callable[[], dict[str, Any]]) -> Any:

@@ -201,7 +201,7 @@ class LoneCalls:
         record, processor = topology.sockets[socket], topology.processor(socket)
         plain = not (
             record.once or record.fresh or record.rate or record.cache or record.limit or record.callback
-            or processor.nodes
+            or record.concurrent > 1 or processor.nodes
             or shape.get("partial") or shape.get("priority")
             or topology.results.get(socket) or topology.errors.get(socket)
             or not core.joins.apart((socket, None))

@@ -72,7 +72,7 @@ def begun(core: Core, lot: JobLot, ids: Sequence[int]) -> None:
     if core.dispatch.take((lot.socket,), len(ids)) != list(ids):
         raise RuntimeError(f"others were queued before requests {ids[0]} to {ids[-1]}")
     lot.task = socket.task
-    core.held.hold_all(ids, LOCAL, socket.processor, socket.threads)
+    core.held.hold_all(ids, LOCAL, socket.processor, socket.share)
 
 
 def start(core: Core, requests: Sequence[int], node: str) -> list[Call]:
@@ -100,7 +100,7 @@ def _calls(core: Core, lot: JobLot, requests: Sequence[int]) -> list[Call]:
     socket = core.topology.sockets[lot.socket]
     core.suspects.begin(REQUEST, requests[0])
     lot.task = socket.task
-    core.held.hold_all(requests, LOCAL, socket.processor, socket.threads)
+    core.held.hold_all(requests, LOCAL, socket.processor, socket.share)
     return core.specs.calls(lot, requests, core.topology)
 
 

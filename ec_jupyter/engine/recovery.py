@@ -122,7 +122,7 @@ def _adopt_claimed(core: Core, job: Job, node: str, task: int) -> None:
     job.tries = max(0, job.tries - 1)
     job.assigned, job.node, job.task = True, node, task
     core.jobs[job.id] = job
-    core.held.hold(job.id, node, socket.processor, socket.threads)
+    core.held.hold(job.id, node, socket.processor, socket.share)
     if core.topology.joins((job.socket, None)):
         adopt(core, [job.party])
 

@@ -23,7 +23,7 @@ from typing import Any
 from ec_jupyter.engine.address import runtime_folder, runtime_folders, socket_path
 from ec_jupyter.engine.folder import Folder
 from ec_jupyter.nodes import cpus as machine
-from ec_jupyter.nodes.worker import process
+from ec_jupyter.nodes.worker import blame
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ def _calls_left(folder: Path) -> dict[int, bool]:
     with suppress(OSError, ValueError, TypeError, KeyError):
         if json.loads((folder / OWNER).read_text())["boot"] != machine.boot_id():
             return found
-        found = process.calls_left(folder)
+        found = blame.calls_left(folder)
     return found
 
 

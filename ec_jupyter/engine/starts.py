@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sqlite3
 from collections.abc import Callable, Mapping
 
@@ -58,7 +59,7 @@ class Starts:
             self._evaluate()
         for name, needs in self._startable().items():
             processor = core.topology.processors[name]
-            if processor.nodes:
+            if processor.nodes or self._overlap(needs):
                 self._spread(processor, needs)
             elif self._members[LOCAL].open:
                 self._fill(name, needs)
@@ -70,7 +71,8 @@ class Starts:
         if self._core.topology.cached:
             self._cache.let_go()
         for name, needs in self._startable().items() if everything else ():
-            if self._core.topology.processors[name].nodes or any(sockets[s].once for s in needs):
+            elsewhere = self._core.topology.processors[name].nodes or self._overlap(needs)
+            if elsewhere or any(sockets[s].once for s in needs):
                 everything = False
             else:
                 self._fill(name, needs)
@@ -109,9 +111,15 @@ class Starts:
                 table.setdefault(core.topology.sockets[socket].processor, []).append(socket)
         return table
 
+    def _overlap(self, sockets: list[int]) -> bool:
+        """Whether calls of any of these sockets share a worker, so that they take parts of its place."""
+        overlapping = self._core.topology.overlapping
+        return bool(overlapping) and not overlapping.keys().isdisjoint(sockets)
+
     def _fill(self, name: str, sockets: list[int]) -> None:
         """What most flows need: all of a processor's CPUs are here."""
-        room, order = self._members[LOCAL].agent.room(name), self._bounds.order(sockets)
+        # a part of a place, of calls that overlap, has room for one more
+        room, order = math.ceil(self._members[LOCAL].agent.room(name)), self._bounds.order(sockets)
         if order is not PLAIN:
             room = self._without_ahead(name, room)
         taken = self._core.dispatch.take(sockets, room, order) if room > 0 else []
@@ -129,9 +137,10 @@ class Starts:
     def _spread(self, processor: Processor, sockets: list[int]) -> None:
         core = self._core
         most = max(caps(processor, self._lent()).values())
-        needs = {socket: needed(core.topology.sockets[socket].threads, most) for socket in sockets}
+        parts = core.topology.overlapping
+        needs = {s: needed(core.topology.sockets[s].threads, most) * parts.get(s, 1) for s in sockets}
         order = self._bounds.order(sockets)
-        placed = spread(core.dispatch, needs, self._spots(processor), self._distance, order)
+        placed = spread(core.dispatch, needs, self._spots(processor), self._distance, order, parts)
         if placed:
             if order.most:
                 self._bounds.took(request for some in placed.values() for request in some)

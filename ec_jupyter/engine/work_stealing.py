@@ -61,7 +61,7 @@ class WorkStealing:
         for request in reversed(requests):
             job = core.jobs[request]
             if cpus > 0 and job.started is None and request not in self._asked:
-                cpus -= core.topology.sockets[job.socket].threads
+                cpus -= core.topology.sockets[job.socket].share
                 yield request
 
     def _act(self, before: set[int]) -> None:

@@ -14,7 +14,7 @@ JOINS = ("run", "zip", "latest")
 FULL = ("block", "error", "drop-oldest")
 
 
-OF_CALLS = ("threads", "retries", "once", "fresh", "memory", "priority", "rate", "cache")
+OF_CALLS = ("threads", "concurrent", "retries", "once", "fresh", "memory", "priority", "rate", "cache")
 """Options that say how a worker runs a call: no worker runs one that asks a person."""
 
 
@@ -79,6 +79,15 @@ def _check_together(socket: Socket, task: Task) -> None:
     name = repr(socket.name)
     if socket.cache and task.generator:
         raise DeclarationError(f"socket {name}: cache= keeps a result, and a generator has none; leave it out")
+    if socket.concurrent > 1 and not task.coroutine:
+        raise DeclarationError(
+            f"socket {name}: concurrent={socket.concurrent} is for an `async def`, whose calls wait beside each other; "
+            "give it threads= for a part of a CPU each, or concurrent=1"
+        )
+    if socket.concurrent > 1 and socket.fresh:
+        raise DeclarationError(
+            f"socket {name}: concurrent= has calls share a process, fresh=True has them not; leave one out"
+        )
     if socket.join == "latest" and socket.wait is not None:
         raise DeclarationError(f"socket {name}: wait= has no meaning with join='latest', where the newest stays")
     if socket.on and socket.join != "latest":

@@ -35,7 +35,7 @@ SAID = 4
 LIMITS = ("timeout", "memory", "rate", "cache", "limit", "callback", "keep")  # None takes them away
 OPTIONS = (
     "threads", "retries", "backoff", "timeout", "once", "fresh", "memory", "priority", "rate", "cache", "limit", "full",
-    "callback", "keep",
+    "callback", "keep", "concurrent",
 )  # fmt: skip
 
 
@@ -166,8 +166,9 @@ def _task(draft: Draft, change: Change, socket: int, old: Socket | None) -> Task
     current = draft.topology.tasks[old.task] if old else None
     same_python = current is not None and current.python == draft.limits.python
     if current is not None and current.identity == spec["identity"] and same_python:
-        # one that an earlier version registered did not say how it is written down
-        return current if current.written else replace(current, written=spec.get("written", {}))
+        # one that an earlier version registered did not say how it is written down, nor what it is
+        written = current.written or spec.get("written", {})
+        return replace(current, written=written, coroutine=bool(spec.get("coroutine")))
     version = 1 + max((t.version for t in draft.topology.tasks.values() if t.socket == socket), default=0)
     return Task(
         id=draft.new_id(),
@@ -180,6 +181,7 @@ def _task(draft: Draft, change: Change, socket: int, old: Socket | None) -> Task
         signature=tuple(Parameter(**p) for p in spec["signature"]),
         captured=tuple(spec.get("captured", ())),
         generator=bool(spec.get("generator")),
+        coroutine=bool(spec.get("coroutine")),
         client=str(change.get("client") or ""),
         python=draft.limits.python,
         written=spec.get("written", {}),

@@ -61,6 +61,10 @@ class Ledger:
         """Whether a claim waits."""
         return bool(self._waiting)
 
+    def wanted_beside(self, processor: str) -> bool:
+        """Whether a claim of another processor waits."""
+        return any(other != processor for _, other, _ in self._waiting)
+
     def held(self, holder: Hashable) -> float:
         """CPUs a holder has now, 0 while it waits."""
         return self._held.get(holder, ("", 0))[1] / 1000

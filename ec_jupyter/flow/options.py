@@ -16,6 +16,7 @@ from ec_jupyter.flow.caching import ALWAYS, SHARED
 from ec_jupyter.flow.callback import is_url
 from ec_jupyter.flow.keeping import FOREVER
 from ec_jupyter.flow.rate import per_second
+from ec_jupyter.wire import MOST_AT_ONCE
 
 MOST_CPUS = 1_000_000
 LEAST_PART = 0.1
@@ -324,6 +325,7 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "threads": Option(
             f"a whole number of CPUs for one call, or a part of one, from {LEAST_PART}", _threads, none=True
         ),
+        "concurrent": Option(f"a whole number of calls, from 1 to {MOST_AT_ONCE}", _whole(1, MOST_AT_ONCE), none=True),
         "retries": Option("a whole number of further tries, 0 or more", _whole(0, MOST_TIMES), none=True),
         "backoff": Option("seconds, 0 or more", _finite_seconds, none=True),
         "timeout": _LIMIT,

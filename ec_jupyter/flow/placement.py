@@ -6,11 +6,15 @@ local one, then to the least loaded. Where none is free, the least loaded node t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ec_jupyter.flow.dispatch import PLAIN, Dispatch, Order
 from ec_jupyter.model import LOCAL, Processor
+
+NOTHING = 1e-6
+"""What is left of a place, or a CPU, where parts of it have been taken that make it up."""
 
 Distance = Callable[[int, str], int]
 """Bytes that have to travel before a request can start on a node."""
@@ -87,8 +91,11 @@ class Holdings:
     def used(self, node: str, processor: str | None = None) -> float:
         """CPUs that calls hold on a node: of one processor, or of all."""
         if processor is not None:
-            return self._used.get((node, processor), 0)
-        return sum(cpus for (where, _), cpus in self._used.items() if where == node)
+            found = self._used.get((node, processor), 0)
+        else:
+            found = sum(cpus for (where, _), cpus in self._used.items() if where == node)
+        # thirds of a CPU that came and went leave nothing behind
+        return round(found, 6)
 
     def at(self, node: str, processor: str | None = None) -> list[int]:
         """Requests a node has, in the order in which it got them."""
@@ -112,20 +119,21 @@ class Spot:
     cap: int  # CPUs the processor may use there
     used: float  # CPUs its calls hold there
     free: float  # CPUs of the node that nobody holds
-    room: int  # how many more calls it takes
+    room: float  # how many more calls it takes: places, of which calls that share a worker take parts
 
     def idle(self, cpus: float) -> bool:
         """Whether a call could start there at once."""
-        return min(self.cap - self.used, self.free) >= cpus
+        return min(self.cap - self.used, self.free) >= cpus - NOTHING
 
     @property
     def load(self) -> float:
         """CPUs that calls hold for each that the processor may use."""
         return self.used / self.cap if self.cap else float("inf")
 
-    def take(self, cpus: float) -> None:
-        """Count a call in."""
-        self.room -= 1
+    def take(self, cpus: float, part: float = 1) -> None:
+        """Count a call in, which takes a part of a place."""
+        left = self.room - part
+        self.room = left if abs(left) > NOTHING else 0
         self.used += cpus
         self.free -= cpus
 
@@ -143,7 +151,7 @@ def choose(spots: Sequence[Spot], cpus: float, distance: Callable[[str], int] = 
 
 def spread(
     queue: Dispatch, needs: Mapping[int, float], spots: Sequence[Spot], distance: Distance = lambda request, node: 0,
-    order: Order = PLAIN,
+    order: Order = PLAIN, parts: Mapping[int, float] = {},
 ) -> dict[str, list[int]]:
     """Take the calls that have a place from the queue, in its order.
 
@@ -159,6 +167,8 @@ def spread(
         Bytes that a request lacks on a node.
     order : Order
         What else than acceptance says which start.
+    parts : mapping of int to float
+        Which part of a place a call of a socket takes, where that is less than one.
 
     Returns
     -------
@@ -172,8 +182,8 @@ def spread(
         there = [spot for spot in spots if spot.room > 0]
         most = max((spot.cap for spot in there), default=0)
         fitting = [socket for socket, cpus in needs.items() if cpus <= most]
-        if len(there) == 1:
-            taken = queue.take(fitting, there[0].room, order)
+        if len(there) == 1 and parts.keys().isdisjoint(fitting):
+            taken = queue.take(fitting, math.ceil(there[0].room), order)
             if taken:
                 placed.setdefault(there[0].node, []).extend(taken)
             return placed
@@ -186,7 +196,7 @@ def spread(
         queue.take(fitting, 1, order)
         if socket in left:
             left[socket] -= 1
-        spot.take(needs[socket])
+        spot.take(needs[socket], parts.get(socket, 1))
         placed.setdefault(spot.node, []).append(request)
 
 

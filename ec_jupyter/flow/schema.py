@@ -128,7 +128,7 @@ def _asks(v: Any) -> bool:
 ASK = Kind("a prompt and its choices, or seconds to sleep", _asks, {})
 _TASK_MORE: dict[str, Kind] = {
     "source": TEXT, "file": TEXT, "captured": _list(TEXT, "a list of names"), "generator": FLAG, "ask": ASK,
-    "outputs": _map(TEXT, "types of its result's parts"),
+    "coroutine": FLAG, "outputs": _map(TEXT, "types of its result's parts"),
 }  # fmt: skip
 
 

@@ -122,12 +122,12 @@ def check_place(draft: Draft, socket: Socket) -> None:
     Raises DeclarationError: names the node that cannot, or the processor that allows no more CPUs there.
     """
     record = draft.topology.processors[socket.processor]
-    for name in record.nodes if socket.fresh else ():
+    for name in record.nodes if socket.fresh or socket.concurrent > 1 else ():
         title = None if name == LOCAL else draft.limits.without_processes(draft.topology.nodes[name].kind)
         if title is not None:
             raise DeclarationError(
-                f"node {name!r} of processor {record.name!r} is {title}, where a call of {socket.name!r} cannot "
-                "have a process of its own (fresh=True); give it a processor on this machine or on one behind SSH"
+                f"node {name!r} of processor {record.name!r} is {title}, where {_lacking(socket)}; "
+                "give it a processor on this machine or on one behind SSH"
             )
     lent = {**draft.limits.lent, **{n.name: n.cpus for n in draft.topology.nodes.values() if n.cpus}}
     most = caps(record, lent)
@@ -142,6 +142,12 @@ def check_place(draft: Draft, socket: Socket) -> None:
     ((node, cpus),) = most.items()
     whose = f"processor {record.name!r}" if record.cpus and record.cpus == cpus else f"node {node!r}"
     raise DeclarationError(f"{takes} {whose} has {cpus}: it could never run")
+
+
+def _lacking(socket: Socket) -> str:
+    if socket.fresh:
+        return f"a call of {socket.name!r} cannot have a process of its own (fresh=True)"
+    return f"calls of {socket.name!r} cannot share one (concurrent={socket.concurrent})"
 
 
 # -- nodes -------------------------------------------------------------------

@@ -83,6 +83,11 @@ class Topology:
         return {s.id: s.priority for s in self.sockets.values() if s.priority}
 
     @cached_property
+    def overlapping(self) -> dict[int, float]:
+        """Which part of a place in a worker a call of a socket takes; of those whose calls share one."""
+        return {s.id: 1 / s.concurrent for s in self.sockets.values() if s.concurrent > 1}
+
+    @cached_property
     def callbacks(self) -> dict[int, str]:
         """Addresses that are told of each end of a socket's requests; of those that have one."""
         return {s.id: s.callback for s in self.sockets.values() if s.callback}

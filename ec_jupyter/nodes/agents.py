@@ -106,8 +106,8 @@ class NodeAgent(Protocol):
     def remove(self, name: str) -> None:
         """Take a processor away."""
 
-    def room(self, name: str) -> int:
-        """How many more calls it takes."""
+    def room(self, name: str) -> float:
+        """How many more calls it takes: places, of which calls that share a worker take parts."""
 
     def assign(self, name: str, calls: list[Call]) -> None:
         """Give it calls."""

@@ -31,7 +31,7 @@ class Kind(Protocol):
     """What `place` takes, such as ``a Dask client, cluster or address``."""
 
     PROCESSES: bool
-    """Whether a call can have a process of its own there (``fresh=True``)."""
+    """Whether a call can have a process of its own there (``fresh=True``), or share one (``concurrent=``)."""
 
     def place(self, name: str, host: object) -> dict[str, Any] | None:
         """Fields of the record of node `name` at `host`, ``host`` among them; None where another kind may take it."""

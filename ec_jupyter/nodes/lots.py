@@ -63,7 +63,7 @@ def short(queue: deque[Call], most: int, held: float, durations: Durations) -> l
         call = queue[0]
         if call.spec is not spec:
             spec, known = call.spec, durations.get(call.spec.task)
-            if known is None or spec.once or spec.fresh or spec.threads > held:
+            if known is None or spec.once or spec.fresh or spec.concurrent > 1 or spec.threads > held:
                 break
             seconds = known
         left -= seconds
@@ -161,16 +161,16 @@ def _packed_spec(spec: CallSpec) -> bytes:
     source = None if spec.source is None else spec.source[0]
     return _dumps([
         spec.task, spec.socket, spec.shape, spec.routes, spec.timeout, spec.threads, spec.fresh, spec.memory, source,
-        spec.once,
+        spec.once, spec.concurrent,
     ]).encode()  # fmt: skip
 
 
 @lru_cache(maxsize=256)
 def _read_spec(data: bytes) -> CallSpec:
-    task, socket, shape, routes, timeout, threads, fresh, memory, source, once = json.loads(data)
+    task, socket, shape, routes, timeout, threads, fresh, memory, source, once, concurrent = json.loads(data)
     return CallSpec(
         task, socket, tuple((name, kind) for name, kind in shape), tuple((p, w, c, m, k) for p, w, c, m, k in routes),
-        timeout, threads, fresh, memory, None if source is None else (source, ""), once,
+        timeout, threads, fresh, memory, None if source is None else (source, ""), once, concurrent,
     )  # fmt: skip
 
 

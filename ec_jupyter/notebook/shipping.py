@@ -76,6 +76,7 @@ def ship(task: Callable[..., Any], name: str, given: Given = None, beside: Path 
         "signature": parameters,
         "captured": sorted(taken),
         "generator": is_generator(task),
+        "coroutine": is_coroutine(task),
         "written": written(task),
         "ask": {},
         "outputs": {} if is_generator(task) else outputs(task),
@@ -99,6 +100,12 @@ def is_generator(task: object) -> bool:
     """Whether a call of `task` yields its values one by one."""
     candidates = (task, vars(type(task)).get("__call__"))
     return any(inspect.isgeneratorfunction(c) or inspect.isasyncgenfunction(c) for c in candidates)
+
+
+def is_coroutine(task: object) -> bool:
+    """Whether `task` is an ``async def``, one that yields included."""
+    candidates = (task, vars(type(task)).get("__call__"))
+    return any(inspect.iscoroutinefunction(c) or inspect.isasyncgenfunction(c) for c in candidates)
 
 
 def pickled(task: object, name: str, taken: dict[str, Any] | None = None) -> bytes:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SOCKET_WORDS = (
     "processor", "cpus", "threads", "retries", "backoff", "timeout", "once", "fresh", "memory", "priority", "rate",
-    "cache", "limit", "full", "callback", "keep", "join", "on", "hold", "wait", "key",
+    "cache", "limit", "full", "callback", "keep", "concurrent", "join", "on", "hold", "wait", "key",
 )  # fmt: skip
 
 

@@ -41,6 +41,8 @@ class SocketOptions(TypedDict, total=False):
         CPUs of that processor, where this makes it.
     threads : int or float
         CPUs one call takes (1); 0.5: two calls share one, each in a process of its own, down to 0.1.
+    concurrent : int
+        How many calls of an ``async def`` run at once in one worker, on one event loop, sharing its CPUs (1).
     retries : int
         How often a call that raised is tried again (0).
     backoff : float
@@ -97,6 +99,7 @@ class SocketOptions(TypedDict, total=False):
     processor: str
     cpus: int
     threads: float
+    concurrent: int
     retries: int
     backoff: float
     timeout: float | None

@@ -87,6 +87,7 @@ class WiringMagics(Magics):
     @argument("-p", "--processor", metavar="PROC", help="processor that owns the socket (main)")
     @argument("--cpus", type=int, metavar="N", help="CPUs of that processor, where this makes it")
     @argument("--threads", type=float, metavar="N", help="CPUs one call takes (1), or its part of one, as 0.5")
+    @argument("--concurrent", type=int, metavar="N", help="of an async def: calls that run at once in one worker (1)")
     @argument("--retries", type=int, metavar="N", help="how often a call that raised is tried again (0)")
     @argument("--backoff", type=float, metavar="S", help="seconds before the first retry, doubled for each more (1)")
     @argument("--timeout", type=float, metavar="S", help="seconds a call may run (no limit)")

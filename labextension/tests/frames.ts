@@ -39,6 +39,7 @@ export const graph: Graph = sent({
    "limit": null,
    "full": "block",
    "keep": null,
+   "concurrent": 1,
    "fixed": {},
    "box": [
     20,
@@ -85,6 +86,7 @@ export const graph: Graph = sent({
    "limit": null,
    "full": "block",
    "keep": null,
+   "concurrent": 1,
    "fixed": {},
    "box": [
     352,
@@ -138,6 +140,7 @@ export const graph: Graph = sent({
    "limit": null,
    "full": "block",
    "keep": null,
+   "concurrent": 1,
    "fixed": {},
    "box": [
     684,
@@ -191,6 +194,7 @@ export const graph: Graph = sent({
    "limit": null,
    "full": "block",
    "keep": null,
+   "concurrent": 1,
    "fixed": {},
    "box": [
     20,
@@ -264,7 +268,7 @@ export const graph: Graph = sent({
    "cron": null,
    "zone": null,
    "missed": "once",
-   "since": 1795958200.4489896,
+   "since": 1795959177.6503258,
    "paused": false,
    "text": "every 5m"
   }
@@ -275,7 +279,7 @@ export const graph: Graph = sent({
 export const metrics: Metrics & { sockets: Record<string, Required<SocketCounts>> } = sent({
  "seq": 1,
  "full": true,
- "time": 1795958200.4567232,
+ "time": 1795959177.6773984,
  "sockets": {
   "load": {
    "waiting": 0,
@@ -354,7 +358,7 @@ export const metrics: Metrics & { sockets: Record<string, Required<SocketCounts>
  },
  "nodes": [
   {
-   "since": 1795958200.4551046,
+   "since": 1795959177.6760345,
    "error": null,
    "type": null,
    "host": "vm",
@@ -362,7 +366,7 @@ export const metrics: Metrics & { sockets: Record<string, Required<SocketCounts>
    "version": "0.1.0",
    "round_trip": null,
    "memory": {
-    "used": 1543503872,
+    "used": 2617245696,
     "total": 25276502016
    },
    "others": 0,
@@ -393,7 +397,7 @@ export const log: Answer & Told = sent({
  "ok": true,
  "lines": [
   {
-   "time": 1795958200.4432912,
+   "time": 1795959177.6337829,
    "level": "info",
    "kind": "edit",
    "socket": null,
@@ -402,7 +406,7 @@ export const log: Answer & Told = sent({
    "text": "socket load v1"
   },
   {
-   "time": 1795958200.444807,
+   "time": 1795959177.6354983,
    "level": "info",
    "kind": "edit",
    "socket": null,
@@ -411,7 +415,7 @@ export const log: Answer & Told = sent({
    "text": "socket count v1"
   },
   {
-   "time": 1795958200.4456522,
+   "time": 1795959177.6375391,
    "level": "info",
    "kind": "edit",
    "socket": null,
@@ -420,7 +424,7 @@ export const log: Answer & Told = sent({
    "text": "socket join v1"
   },
   {
-   "time": 1795958200.446394,
+   "time": 1795959177.6382942,
    "level": "info",
    "kind": "edit",
    "socket": null,
@@ -429,7 +433,7 @@ export const log: Answer & Told = sent({
    "text": "plug load -> count.text"
   },
   {
-   "time": 1795958200.447236,
+   "time": 1795959177.6483116,
    "level": "info",
    "kind": "edit",
    "socket": null,
@@ -438,7 +442,7 @@ export const log: Answer & Told = sent({
    "text": "plug count -> join.one"
   },
   {
-   "time": 1795958200.448163,
+   "time": 1795959177.6493878,
    "level": "info",
    "kind": "edit",
    "socket": null,
@@ -447,7 +451,7 @@ export const log: Answer & Told = sent({
    "text": "socket poll v1"
   },
   {
-   "time": 1795958200.4489896,
+   "time": 1795959177.6503258,
    "level": "info",
    "kind": "edit",
    "socket": null,
@@ -456,7 +460,7 @@ export const log: Answer & Told = sent({
    "text": "schedule poll: every 5m"
   },
   {
-   "time": 1795958200.4510076,
+   "time": 1795959177.6532748,
    "level": "error",
    "kind": "failed",
    "socket": "count",
@@ -465,7 +469,7 @@ export const log: Answer & Told = sent({
    "text": "ZeroDivisionError: integer division or modulo by zero"
   },
   {
-   "time": 1795958200.4533813,
+   "time": 1795959177.6543386,
    "level": "info",
    "kind": "stdout",
    "socket": "count",
@@ -486,8 +490,8 @@ export const log: Answer & Told = sent({
 // prettier-ignore
 export const statistics: Answer & Statistics = sent({
  "ok": true,
- "time": 1795958200.4609675,
- "began": 1795958130,
+ "time": 1795959177.6972554,
+ "began": 1795959090,
  "step": 30,
  "points": 120,
  "rows": [
@@ -496,7 +500,7 @@ export const statistics: Answer & Statistics = sent({
    "name": "load",
    "ended": 3,
    "failed": 0,
-   "per_second": 0.04257676419594127,
+   "per_second": 0.03420859623531154,
    "p50": null,
    "p95": null,
    "waited_p50": null,

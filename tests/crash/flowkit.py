@@ -291,7 +291,7 @@ def socket_change(
     ]
     task = {
         "identity": digest, "sha256": digest, "source": "", "file": "", "signature": signature,
-        "generator": inspect.isgeneratorfunction(function),
+        "generator": inspect.isgeneratorfunction(function), "coroutine": inspect.iscoroutinefunction(function),
     }  # fmt: skip
     if isinstance(function, Unworked):
         task["ask"] = function.record

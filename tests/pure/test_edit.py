@@ -162,6 +162,24 @@ def test_a_process_for_each_call_is_refused_where_a_dask_cluster_runs_them_eithe
         editor({"op": "processor", "name": "p", "nodes": {"grid": None}})
 
 
+def test_calls_overlap_of_an_async_def_alone_where_workers_are_ours(editor):
+    made = socket("c", "x", concurrent=100)
+    with pytest.raises(DeclarationError, match=r"socket 'c': concurrent=100 is for an `async def`"):
+        editor(made)
+    made["task"]["coroutine"] = True
+    with pytest.raises(DeclarationError, match=r"socket 'c': concurrent= .* fresh=True .* leave one out"):
+        editor({**made, "fresh": True})
+    editor(made)
+    # one that is no `async def` any more does not keep it unseen
+    with pytest.raises(DeclarationError, match=r"socket 'c': concurrent=100 is for an `async def`"):
+        editor(socket("c", "y"))
+    editor.limits = Limits(4, "3.11", lambda socket: 0, without_processes={"dask": "a Dask cluster"}.get)
+    editor({"op": "node", "name": "grid", "host": "tcp://there:8786", "kind": "dask"})
+    editor({"op": "processor", "name": "p", "nodes": {"grid": None}})
+    with pytest.raises(DeclarationError, match=r"is a Dask cluster, where calls of 'c' cannot share one"):
+        editor({"op": "move", "socket": "c", "processor": "p"})
+
+
 def test_a_call_that_takes_more_than_its_processor_has_is_refused_either_way_round(editor):
     editor({"op": "processor", "name": "p", "cpus": 2})
     with pytest.raises(DeclarationError, match="processor 'p' has 2"):

@@ -87,6 +87,17 @@ def test_a_socket_that_is_not_asked_for_keeps_its_calls():
     assert spread(lanes, {2: 1}, [spot("local"), spot("hpc")]) == {"local": [2]}
 
 
+def test_calls_that_share_a_worker_take_a_part_of_a_place_each():
+    lanes = queue(s1=list(range(1, 31)), s2=[40])
+    third = {1: 1 / 3}
+    assert spread(lanes, {1: 1 / 3, 2: 1}, [spot("local", cap=1, room=2)], parts=third) == {"local": [1, 2, 3, 4, 5, 6]}
+    nodes = [spot("local", cap=1, room=2), spot("hpc", cap=1, room=2)]
+    placed = spread(lanes, {1: 1 / 3, 2: 1}, nodes, parts=third)
+    # those that fill a CPU here, then those that fill one there; what is left waits at either
+    assert (placed["local"][:3], placed["hpc"][:3]) == ([7, 8, 9], [10, 11, 12])
+    assert [len(some) for some in placed.values()] == [6, 6]
+
+
 def test_nothing_is_placed_where_there_is_no_node():
     assert spread(queue(s1=[1]), {1: 1}, []) == {}
 

@@ -41,7 +41,7 @@ def test_every_option_of_the_magic_reaches_the_socket(loaded: Any) -> None:
         "threads": 2, "retries": 3, "backoff": 0.5, "timeout": 60.0, "once": True, "fresh": True, "memory": 1000000000,
         "processor": "maths", "cpus": 2, "join": "run", "on": [], "hold": [], "wait": None, "key": None,
         "priority": -7, "rate": "10/s", "cache": "2000000000B", "limit": 9, "full": "drop-oldest",
-        "callback": "http://a.example/x", "keep": "604800s",
+        "callback": "http://a.example/x", "keep": "604800s", "concurrent": 1,
     }  # fmt: skip
     assert loaded.run("ec.flow().processor('maths').cpus") == 2
 

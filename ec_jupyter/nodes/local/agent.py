@@ -175,7 +175,7 @@ class Agent:
         """Start a worker of the processor before there is a call for it."""
         self._pool(name).warm()
 
-    def room(self, name: str) -> int:
+    def room(self, name: str) -> float:
         """How many more calls keep the processor's slots busy; 0 when it is full."""
         pool = self._pools.get(name)
         return 0 if pool is None or pool.removed else pool.room()
@@ -208,12 +208,11 @@ class Agent:
     def running(self) -> dict[int, float]:
         """Requests that run now, and for how many seconds."""
         now = time.monotonic()
-        found = {}
+        found: dict[int, float] = {}
         for pool in self._pools.values():
             for slot in pool.slots:
-                request, began = slot.running()
-                if request:
-                    found[request] = now - began
+                if running := slot.all_running():
+                    found |= {request: now - began for request, began in running.items()}
                 else:
                     # said to have begun as they were sent, though their worker has yet to get its turn
                     found |= dict.fromkeys(slot.announced, 0.0)

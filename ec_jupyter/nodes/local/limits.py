@@ -38,10 +38,10 @@ class Watch:
             return
         # a call that begins right after this look is over its time no earlier than the next one
         wait = min(waits)
-        request, began = slot.running()
-        call = slot.calls.get(request)
-        if call is not None:
-            wait = min(wait, _checked(slot, call, time.monotonic() - began))
+        now = time.monotonic()
+        for request, began in slot.all_running().items():
+            if slot.calls[request].spec.limited:
+                wait = min(wait, _checked(slot, slot.calls[request], now - began))
         self._timers[slot] = self._loop.call_later(wait, self._look, slot)
 
 
@@ -54,7 +54,10 @@ def _checked(slot: Slot, call: Call, seconds: float) -> float:
     """Stop the call if it is past a limit; when to look again."""
     if call.spec.memory is not None and call.request not in slot.stops:
         grown = resident_bytes(slot.pid)
-        if grown > call.spec.memory:
+        if grown > call.spec.memory and len(slot.began) > 1:
+            # which of them has grown is not known: they run again, fewer together
+            slot.kill()
+        elif grown > call.spec.memory:
             message = f"{call.spec.socket!r} grew to {amount(grown)} (limit {amount(call.spec.memory)})"
             slot.stops[call.request] = ("memory", message)
             slot.kill(call.request)

@@ -17,6 +17,7 @@ from ec_jupyter.errors import FrameError
 from ec_jupyter.nodes.codec import unpack_outcomes
 from ec_jupyter.nodes.durations import SHORT_SECONDS
 from ec_jupyter.nodes.local.agent_context import AgentContext, failed, stop_text
+from ec_jupyter.nodes.local.overlaps import Overlaps, weight
 from ec_jupyter.nodes.local.processes import Processes
 from ec_jupyter.nodes.local.slot import Slot
 from ec_jupyter.nodes.lots import BATCH_CALLS, short, unpack_block
@@ -43,6 +44,7 @@ class Pool:
         self._short: set[Slot] = set()
         self._seconds = 0.0
         self._checked: set[Slot] = set()
+        self._overlaps = Overlaps()
 
     # what the agent asks
 
@@ -73,12 +75,13 @@ class Pool:
     def add(self, calls: Sequence[Call]) -> None:
         """Append calls to the queue."""
         self.queue.extend(calls)
-        for call in calls:
-            if call.spec.threads > self.processes.threads:
-                self.processes.threads = math.ceil(call.spec.threads)
+        for spec in {id(call.spec): call.spec for call in calls}.values():
+            self._overlaps.any |= spec.concurrent > 1
+            if spec.threads > self.processes.threads:
+                self.processes.threads = math.ceil(spec.threads)
                 self._context.replan()
-            elif call.spec.threads < self._part:
-                self._part = call.spec.threads
+            elif spec.threads < self._part:
+                self._part = spec.threads
                 self.resize(self.cpus)
                 self._context.replan()
         self.pump()
@@ -103,14 +106,17 @@ class Pool:
                 return slot if self._claimed(slot, call) else None
         return None
 
-    def room(self) -> int:
-        """How many more calls keep the slots busy."""
+    def room(self) -> float:
+        """How many more calls keep the slots busy; one that shares its worker counts as a part of one."""
         count = sum(not slot.draining for slot in self.slots)
         if self.processes.troubled:
             return 0
         each = 2
         if 0 < self._seconds <= SHORT_SECONDS:
             each = 3 * max(1, min(BATCH_CALLS, int(SHORT_SECONDS / self._seconds)))
+        if self._overlaps.any:
+            sent = [call for slot in self.slots for call in slot.calls.values()]
+            return max(0.0, round(count * each - sum(map(weight, [*self.queue, *sent])), 6))
         return max(0, count * each - len(self.queue) - sum(len(slot.calls) for slot in self.slots))
 
     def recall(self, requests: Collection[int]) -> None:
@@ -154,7 +160,9 @@ class Pool:
                 slot.end()
 
     def close(self) -> None:
-        """Kill every process."""
+        """Kill every process; what waits is forgotten."""
+        self.removed = True
+        self.queue.clear()
         self.processes.close()
         for slot in self.slots:
             slot.close()
@@ -164,7 +172,8 @@ class Pool:
     def pump(self) -> None:
         """Send what can be sent."""
         while self.queue:
-            slot = self._open_slot(self.queue[0])
+            head = self.queue[0]
+            slot = (self._beside(head) if head.spec.concurrent > 1 else None) or self._open_slot(head)
             if slot is None:
                 break
             self._send(slot, self._batch(slot))
@@ -176,7 +185,9 @@ class Pool:
 
     def _shares(self, call: Call) -> bool:
         """Whether a call may share a batch: a short one that may run again if its batch is lost."""
-        return not call.spec.once and not call.spec.fresh and self._context.durations.short(call.spec.task)
+        spec = call.spec
+        plain = not spec.once and not spec.fresh and spec.concurrent == 1
+        return plain and self._context.durations.short(spec.task)
 
     def _need(self, call: Call) -> float:
         return call.spec.threads if call.spec.threads < 1 else max(1, min(call.spec.threads, self.cpus))
@@ -202,6 +213,13 @@ class Pool:
             if slot.batches == 1 and not slot.leaving and head.spec.threads <= ledger.held(slot) and self._prompt(slot):
                 return slot
         return None
+
+    def _beside(self, head: Call) -> Slot | None:
+        """A slot that runs calls of the same socket and takes one more, unless others wait for its CPU."""
+        if self._context.ledger.wanted_beside(self.name):
+            return None
+        fitting = (s for s in self.slots if self._overlaps.room(s, head) > 0 and not self.processes.stale(s))
+        return next(fitting, None)
 
     def _claimed(self, slot: Slot, head: Call) -> bool:
         ledger, need = self._context.ledger, self._need(head)
@@ -235,6 +253,8 @@ class Pool:
 
     def _batch(self, slot: Slot) -> list[Call]:
         """What the slot gets next, off the queue."""
+        if self.queue[0].spec.concurrent > 1:
+            return self._overlaps.batch(slot, self.queue)
         if not self._shares(self.queue[0]) or len(self.queue) == 1:
             return [self.queue.popleft()]
         takers = sum(s.batches < 2 and self._prompt(s) for s in self.slots)
@@ -252,9 +272,10 @@ class Pool:
         except FrameError as error:
             self._context.listener.finished([failed(call, "unpicklable", str(error)) for call in calls])
             return self._release(slot) if not slot.calls else None
-        if len(slot.calls) == 1:
-            self._announce(slot, calls[0], time.time())
-        elif slot not in self._checked:
+        if slot.began or len(slot.calls) == 1:
+            for call in calls:
+                self._announce(slot, call, time.time())
+        if len(slot.calls) > 1 and slot not in self._checked:
             self._checked.add(slot)
             self._context.loop.call_later(STUCK_SECONDS, self._check, slot)
         if any(spec.limited for spec in several):
@@ -365,7 +386,9 @@ class Pool:
         block.slot, block.pid = slot.index, slot.pid
         self._recalled.discard(call.request)
         self._context.listener.done(block)
-        self._seconds = self._context.durations.learn(call.spec.task, block.seconds[0])
+        self._overlaps.forget((call.request,))
+        seconds = self._context.durations.learn(call.spec.task, block.seconds[0])
+        self._seconds = seconds if call.spec.concurrent == 1 else self._seconds
         if not slot.calls:
             self._after(slot)
         self._context.listener.room(self.name)
@@ -423,7 +446,10 @@ class Pool:
         tasks = [call.spec.task for call in calls]
         for task in dict.fromkeys(tasks):
             took = list(compress(seconds, map(task.__eq__, tasks)))
-            self._seconds = self._context.durations.learn(task, sum(took) / len(took))
+            average = self._context.durations.learn(task, sum(took) / len(took))
+            # of calls that share a worker, seconds say nothing of how soon it takes more
+            self._seconds = average if calls[tasks.index(task)].spec.concurrent == 1 else self._seconds
+        self._overlaps.forget([call.request for call in calls])
 
     def _back(self, slot: Slot, header: Header, _: list[bytes]) -> None:
         stops = dict(slot.stops)
@@ -475,26 +501,34 @@ class Pool:
 
     def down(self, slot: Slot, culprit: int | None, text: str | None) -> None:
         """A process is gone, with the calls it had."""
-        stops = dict(slot.stops)
+        stops, begun = dict(slot.stops), set(slot.began)
         calls = slot.answered(list(slot.calls))
         self._context.forget(slot)
         self._short.discard(slot)
         self._release(slot)
         ended = [failed(call, *stops[call.request], text) for call in calls if call.request in stops]
-        back = [call.request for call in calls if call.request not in stops and call.request != culprit]
-        dead = [call for call in calls if call.request == culprit and culprit not in stops]
+        rest = [call for call in calls if call.request not in stops]
+        # what must not run twice has begun, where calls run beside each other
+        dead = [call for call in rest if call.request == culprit or (call.spec.once and call.request in begun)]
+        back = [call for call in rest if call not in dead]
+        if len(begun) > 1 and culprit is None and text is not None:
+            self._overlaps.suspect([call for call in calls if call.request in begun])
+        if begun and not self.removed:
+            # they stay here, where it is known beside how many they may run
+            self.queue.extendleft(reversed([call for call in back if call.request not in self._recalled]))
+            back = [call for call in back if call.request in self._recalled]
         self._recalled.difference_update(call.request for call in calls)
         if slot.draining:
             self._drop(slot)
-        elif text is not None and not dead and not ended and self.processes.failed(slot, text):
-            back += [call.request for call in self.queue]
+        elif text is not None and not dead and not ended and not begun and self.processes.failed(slot, text):
+            back += self.queue
             self.queue.clear()
         if ended:
             self._context.listener.finished(ended)
         for call in dead:
             self._context.listener.died(call.request, call.attempt, text or "worker process ended")
         if back:
-            self._context.listener.returned(back)
+            self._context.listener.returned([call.request for call in back])
         self.pump()
         self._context.handles.gone()
         self._context.listener.room(self.name)

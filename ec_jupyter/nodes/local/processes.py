@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Sequence
 
@@ -51,7 +52,8 @@ class Processes:
         seconds = self._context.durations.get(queue[0].spec.task) or SPAWN_SECONDS
         if prompt and seconds * len(queue) / prompt < SPAWN_SECONDS:
             return self._pump_in(SPAWN_SECONDS)
-        wanted = len(queue) - sum(slot.state == "starting" for slot in self._slots)
+        wanted = math.ceil(len(queue) / queue[0].spec.concurrent)
+        wanted -= sum(slot.state == "starting" for slot in self._slots)
         now = time.monotonic()
         for slot in self._slots:
             if wanted <= 0 or slot.state != "cold" or slot.draining:

@@ -24,7 +24,7 @@ from ec_jupyter.nodes.cpus import Pins, move, thread_limits
 from ec_jupyter.nodes.incoming import Incoming
 from ec_jupyter.nodes.local.holder import Holder, exit_text
 from ec_jupyter.nodes.lots import pack_calls
-from ec_jupyter.nodes.worker import process
+from ec_jupyter.nodes.worker import blame, process
 from ec_jupyter.wire import Call, CallSpec, FrameReader, Header, encode
 
 GRACE_SECONDS = 2.0
@@ -34,6 +34,7 @@ CLOSE_SECONDS = 1.0
 CHANNELS = ("work", "control", "life")
 """Connections of a worker: its calls and results; what cannot wait; and one that only ends."""
 
+_OUTSIDE = re.compile(r"killed by (SIGKILL|SIGTERM)")
 _CRASH = re.compile(r'(File ".*", line \d+ in .*)')
 
 
@@ -120,6 +121,7 @@ class Slot:
         self.draining = self.leaving = self.follows = False
         self.calls: dict[int, Call] = {}  # calls sent and not answered, by request, in the order they will run
         self.announced: set[int] = set()
+        self.began: dict[int, float] = {}  # of calls that run beside each other: when each was sent
         self.stops: dict[int, tuple[str, str]] = {}
         self.since = 0.0
         self._asked: set[int] = set()
@@ -151,9 +153,9 @@ class Slot:
         """Make the file that says which call the process runs."""
         path = self._blame_path = runtime / f"{secrets.token_hex(4)}.call"
         path.touch(mode=0o600)
-        os.truncate(path, process.BLAME_BYTES)
+        os.truncate(path, blame.BLAME_BYTES)
         with path.open("r+b") as file:
-            self._blame = mmap.mmap(file.fileno(), process.BLAME_BYTES)
+            self._blame = mmap.mmap(file.fileno(), blame.BLAME_BYTES)
 
     def start(
         self,
@@ -231,7 +233,7 @@ class Slot:
             self._blame = None
         if self._blame_path is not None:
             self._blame_path.unlink(missing_ok=True)
-            self._blame_path.with_name(self._blame_path.name + process.STACK_SUFFIX).unlink(missing_ok=True)
+            self._blame_path.with_name(self._blame_path.name + blame.STACK_SUFFIX).unlink(missing_ok=True)
 
     def connected(self, connection: WorkerConnection, transport: asyncio.Transport, header: Header) -> None:
         """A connection has said which process it comes from."""
@@ -284,7 +286,9 @@ class Slot:
         text = exit_text(self._exit[0], self.pid)
         if text is not None:
             text += self._crash()
-        running = int(process.BLAME.unpack_from(self._blame)[0]) if self._blame is not None else 0
+        running = int(blame.BLAME.unpack_from(self._blame)[0]) if self._blame is not None else 0
+        if self.began:
+            running = self._guilty(running, text)
         culprit = running if running in self.calls and self._killed is None else self._killed
         self.state = "cold"
         self.pid = 0
@@ -292,11 +296,18 @@ class Slot:
         self._unmap()
         self._owner.down(self, culprit if culprit in self.calls else None, text)
 
+    def _guilty(self, running: int, text: str | None) -> int:
+        """Of calls that ran beside each other, the one that has ended the process; 0: any of them may have."""
+        if len(self.calls) == 1:
+            return next(iter(self.calls))
+        # killed from outside, whichever had its turn just then
+        return 0 if text is None or _OUTSIDE.search(text) else running
+
     def _crash(self) -> str:
         """Where the process was when it crashed, if it could still say so."""
         with suppress(OSError):  # it died before it had the file
             assert self._blame_path is not None
-            path = self._blame_path.with_name(self._blame_path.name + process.STACK_SUFFIX)
+            path = self._blame_path.with_name(self._blame_path.name + blame.STACK_SUFFIX)
             text = path.read_text(errors="replace")
             path.unlink()
             found = _CRASH.search(text)
@@ -331,8 +342,12 @@ class Slot:
         self.used = True
         self.spent = calls[0].spec.fresh
         self.calls.update(requests)
-        self._batches.append(set(requests))
         self.since = time.monotonic()
+        if calls[0].spec.concurrent > 1:
+            self.began.update(dict.fromkeys(requests, self.since))
+            self._batches = [set(self.calls)]
+        else:
+            self._batches.append(set(requests))
         self._write("work", b"".join(parts) if len(parts) > 1 else parts[0])
 
     def send_one(self, call: Call) -> None:
@@ -369,6 +384,8 @@ class Slot:
 
     def shed(self) -> None:
         """Ask for all back that has not begun."""
+        if self.began:
+            return
         running = self.running()[0]
         self.recall([request for request in self.calls if request != running and request not in self.stops])
 
@@ -383,7 +400,7 @@ class Slot:
     def _insist(self, request: int, token: str) -> None:
         if token != self._token or request not in self.stops:
             return
-        if self.running()[0] == request:
+        if request in self.all_running():
             self.kill(request)
         else:
             # behind a call that lets no other thread run: its turn to be handed back will come
@@ -393,11 +410,18 @@ class Slot:
         """The request that runs, and when it began on the monotonic clock; (0, 0.0): none."""
         if self._blame is None:
             return 0, 0.0
-        request, attempt, began = process.BLAME.unpack_from(self._blame)
+        request, attempt, began = blame.BLAME.unpack_from(self._blame)
         call = self.calls.get(request)
         if call is None or call.attempt != attempt:
             return 0, 0.0
         return request, began
+
+    def all_running(self) -> dict[int, float]:
+        """The requests that run, and when each began on the monotonic clock."""
+        if self.began:
+            return dict(self.began)
+        request, began = self.running()
+        return {request: began} if request else {}
 
     def answered(self, requests: Sequence[int], attempts: Sequence[int] | None = None) -> list[Call]:
         """Take calls off the slot: they are done, or handed back.
@@ -416,6 +440,8 @@ class Slot:
         self._batches = [batch for batch in self._batches if batch]
         if self.announced:
             self.announced.difference_update(taken)
+        for request in taken if self.began else ():
+            self.began.pop(request, None)
         if self.stops:
             for call in calls:
                 self.stops.pop(call.request, None)
@@ -430,7 +456,7 @@ class Slot:
         call = self.calls.get(request)
         if call is None or call.attempt != attempt or len(self.calls) != 1:
             return None
-        for kept in (self.calls, self._batches, self.announced, self.stops, self._asked):
+        for kept in (self.calls, self._batches, self.announced, self.began, self.stops, self._asked):
             kept.clear()
         self.since = time.monotonic()
         self.leaving = False
@@ -452,4 +478,5 @@ class Slot:
 
     def facts(self) -> dict[str, Any]:
         """State, process and running request, for display."""
-        return {"slot": self.index, "state": self.state, "pid": self.pid, "running": self.running()[0] or None}
+        running = next(iter(self.all_running()), None)
+        return {"slot": self.index, "state": self.state, "pid": self.pid, "running": running}

@@ -125,7 +125,7 @@ class RemoteAgent:
         by_name(self._processors, name, ProcessorNotFoundError)
         return name
 
-    def room(self, name: str) -> int:
+    def room(self, name: str) -> float:
         """How many more calls keep the processor's slots busy, the way there and back included."""
         if self._session.state != "up" or self._session.transport is None or name not in self._processors:
             return 0
@@ -326,7 +326,7 @@ class RemoteAgent:
         if not all(mine):
             block = block.only([out is not None for out in mine])
         for out, request, seconds in zip(filter(None, mine), block.requests, block.seconds, strict=True):
-            self._prefetch.learn(out.processor, seconds)
+            self._learn(out, seconds)
             self._calls.pop(request)
         ahead = self._ahead
         block.started = [started - ahead for started in block.started]
@@ -341,7 +341,7 @@ class RemoteAgent:
             if out is None:
                 continue
             if all(self._downloads.has(outcome.request, outcome.attempt, value) for value in values_of(outcome)):
-                self._prefetch.learn(out.processor, outcome.seconds)
+                self._learn(out, outcome.seconds)
                 outcome.started -= self._ahead
                 outcomes.append(outcome)
                 self._calls.pop(outcome.request)
@@ -351,6 +351,11 @@ class RemoteAgent:
             self._listener.finished(outcomes)
         self.lose(missing)
         self._tell_room()
+
+    def _learn(self, out: Out, seconds: float) -> None:
+        if out.call is None or out.call.spec.concurrent == 1:
+            # of calls that share a worker, seconds say nothing of how soon it takes more
+            self._prefetch.learn(out.processor, seconds)
 
     @property
     def _ahead(self) -> float:

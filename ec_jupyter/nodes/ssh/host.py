@@ -18,7 +18,7 @@ from ec_jupyter.nodes import bootstrap
 from ec_jupyter.nodes.local.holder import leave
 from ec_jupyter.nodes.ssh import environment
 from ec_jupyter.nodes.ssh.agent_server import AgentServer
-from ec_jupyter.nodes.worker.process import calls_left
+from ec_jupyter.nodes.worker.blame import calls_left
 
 
 def _own(folder: Path) -> int | None:

@@ -48,9 +48,10 @@ class InFlight:
         """Requests that surely are not there."""
         return [request for request, out in self.out.items() if not out.sent]
 
-    def count(self, processor: str) -> int:
-        """How many there are of a processor."""
-        return sum(out.processor == processor for out in self.out.values())
+    def count(self, processor: str) -> float:
+        """How many there are of a processor; those that share a worker count as the part of a place that they take."""
+        calls = [out.call for out in self.out.values() if out.processor == processor]
+        return sum([1 if call is None else 1 / call.spec.concurrent for call in calls])
 
     def by_processor(self, requests: Iterable[int]) -> dict[str, list[Call]]:
         """The calls themselves, as far as they are known."""

@@ -37,6 +37,9 @@ Steps = tuple[str | None, str | None, bool, str | None]
 Rest = dict[str, Any]
 """Fields of an `Outcome` that a small result alone does not have."""
 
+Told = tuple[Value | None, Rest | None]
+"""What a call came to: its value, and what else there is to say."""
+
 
 class InOrder:
     """A function that does not tell its arguments: `names` are passed by position, whatever it calls them."""
@@ -145,7 +148,15 @@ class Invocation:
         self._task: Task
         self._names: list[str] | None = None
 
-    def result(self, call: Call) -> tuple[Value | None, Rest | None]:
+    def beside(self, emit: Callable[[int, int, Value], None]) -> Invocation:
+        """One for calls that run beside each other."""
+        return Invocation(self._tasks, self._folder, self._epoch, self._sync, emit)
+
+    def around(self, call: Call) -> Surroundings:
+        """What a call finds around it."""
+        return self._load_task(call.spec.task, call).around
+
+    def result(self, call: Call) -> Told:
         """Run a call; its value and what else there is to say of it. Whatever it raises, raises."""
         self._files = 0
         result = self._call(call)
@@ -169,11 +180,24 @@ class Invocation:
         self._end_fork(0)
         return result
 
-    def _result(self, call: Call, result: Any) -> tuple[Value | None, Rest | None]:
-        kind = type(result)
-        if kind is CoroutineType:
+    async def awaited(self, call: Call) -> Told:
+        """As `result`, of a call of an ``async def``, for a loop that runs others meanwhile."""
+        result = self._call(call)
+        if type(result) is AsyncGeneratorType:
+            return None, {"emitted": await self._awaited(self._async_yields(call, result))}
+        if type(result) is CoroutineType:
+            result = await self._awaited(result)
+        # from here on no other call has its turn
+        self._files = 0
+        return self._given(call, result)
+
+    def _result(self, call: Call, result: Any) -> Told:
+        if type(result) is CoroutineType:
             result = _finished(self._awaited(result))
-            kind = type(result)
+        return self._given(call, result)
+
+    def _given(self, call: Call, result: Any) -> Told:
+        kind = type(result)
         if kind is GeneratorType:
             return None, {"emitted": self._yields(call, result)}
         if kind is AsyncGeneratorType:

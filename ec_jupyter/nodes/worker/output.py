@@ -102,17 +102,28 @@ class _Log(logging.Handler):
         self._put("log", self.format(record) + "\n")
 
 
+class Printed:
+    """What one request prints, as far as it has not left, and how much more it may."""
+
+    __slots__ = ("allowance", "dropped", "refilled", "request", "shown", "texts")
+
+    def __init__(self, request: int = 0, now: float = 0.0) -> None:
+        self.request = request  # 0: nobody's
+        self.texts: list[tuple[str, str]] = []
+        self.dropped = self.shown = 0
+        self.allowance = float(RATE_BYTES)
+        self.refilled = now
+
+
 class Output:
     """Collects what is printed in this process; made once in a worker."""
 
     def __init__(self, say: Say) -> None:
         self._say = say  # called with request, stream and text, from any thread
         self._lock = threading.Lock()
-        self._request = 0
-        self._texts: list[tuple[str, str]] = []
-        self._allowance = float(RATE_BYTES)
-        self._refilled = 0.0
-        self._dropped = self._shown = 0
+        self._printed = Printed()
+        self._full: dict[Printed, None] = {}  # those of which something has not left
+        self.alone()
         self._forked = self._woken = False
         self._outside = os.dup(2)
         self._wake, self._waker = os.pipe()
@@ -133,19 +144,34 @@ class Output:
 
     def begin(self, request: int, now: float) -> None:
         """From `now` on the monotonic clock, text is this request's."""
-        self._request = request
-        self._shown = 0
-        self._allowance = float(RATE_BYTES)
-        self._refilled = now
+        printed = self._printed
+        printed.request = request
+        printed.shown = 0
+        printed.allowance = float(RATE_BYTES)
+        printed.refilled = now
 
-    def end(self) -> None:
-        """Send what the request has printed so far; from now on, text is nobody's."""
+    def end(self, printed: Printed | None = None) -> None:
+        """Send what the request has printed so far; from now on, its text is nobody's."""
+        printed = printed or self._printed
         if self._ready.poll(0):
-            self._drain()
-        if self._texts or self._dropped:
+            self._drain(printed)
+        if printed.texts or printed.dropped:
             with self._lock:
-                self._flush(last=True)
-        self._request = 0
+                self._flush(printed, last=True)
+        printed.request = 0
+
+    def share(self, whose: Callable[[], Printed], beyond: Callable[[], Printed]) -> None:
+        """Have several print at once: whose text it is that is printed where this is asked, or beyond Python."""
+        self._whose, self._beyond = whose, beyond
+
+    def alone(self) -> None:
+        """Have one print at a time, as at first."""
+        self.share(lambda: self._printed, lambda: self._printed)
+
+    def catch(self, printed: Printed) -> None:
+        """What has come by the descriptors is this one's."""
+        if self._ready.poll(0):
+            self._drain(printed)
 
     def put(self, stream: str, text: str) -> None:
         """Take text that was printed."""
@@ -153,60 +179,66 @@ class Output:
             _write(2 if stream != "stdout" else 1, text)
             return
         with self._lock:
-            self._keep(stream, text)
+            self._keep(self._whose(), stream, text)
 
     def show(self, value: str) -> None:
         """Take what is kept of a displayed value; it stands after what was printed before it."""
         with self._lock:
-            if not self._request or self._forked:
+            printed = self._whose()
+            if not printed.request or self._forked:
                 return
-            self._shown += 1
-            if self._shown <= SHOWN:
-                self._flush()
-                self._say(self._request, "display", value)
-            elif self._shown == SHOWN + 1:
-                self._texts.append(("stderr", f"\n... only the first {SHOWN} displayed values are kept\n"))
+            printed.shown += 1
+            if printed.shown <= SHOWN:
+                self._flush(printed)
+                self._say(printed.request, "display", value)
+            elif printed.shown == SHOWN + 1:
+                self._add(printed, "stderr", f"\n... only the first {SHOWN} displayed values are kept\n")
 
-    def _keep(self, stream: str, text: str) -> None:
-        if not self._request:
+    def _keep(self, printed: Printed, stream: str, text: str) -> None:
+        if not printed.request:
             _write(self._outside, text)
             return
-        self._refill()
-        fits = int(self._allowance)
-        if self._dropped or len(text) > fits:
+        self._refill(printed)
+        fits = int(printed.allowance)
+        if printed.dropped or len(text) > fits:
             # once text is missing, a later piece would read as if it followed
-            fits = 0 if self._dropped else fits
-            self._dropped += len(text) - fits
+            fits = 0 if printed.dropped else fits
+            printed.dropped += len(text) - fits
             text = text[:fits]
-        self._allowance -= len(text)
+        printed.allowance -= len(text)
         if not self._woken:
             self._woken = True
             os.write(self._waker, b"w")
         if text:
-            self._texts.append((stream, text))
+            self._add(printed, stream, text)
 
-    def _refill(self) -> None:
+    def _add(self, printed: Printed, stream: str, text: str) -> None:
+        printed.texts.append((stream, text))
+        self._full[printed] = None
+
+    def _refill(self, printed: Printed) -> None:
         now = time.monotonic()
-        if now - self._refilled >= 1:
-            self._refilled = now
-            self._allowance = float(RATE_BYTES)
-            self._admit()
+        if now - printed.refilled >= 1:
+            printed.refilled = now
+            printed.allowance = float(RATE_BYTES)
+            self._admit(printed)
 
-    def _admit(self) -> None:
+    def _admit(self, printed: Printed) -> None:
         """Say how much is missing, and go on."""
-        if self._dropped:
-            self._texts.append(("stderr", f"\n... {amount(self._dropped)} more\n"))
-            self._dropped = 0
+        if printed.dropped:
+            self._add(printed, "stderr", f"\n... {amount(printed.dropped)} more\n")
+            printed.dropped = 0
 
-    def _flush(self, *, last: bool = False) -> None:
+    def _flush(self, printed: Printed, *, last: bool = False) -> None:
         if last:
-            self._admit()
-        texts, self._texts = self._texts, []
+            self._admit(printed)
+        texts, printed.texts = printed.texts, []
+        self._full.pop(printed, None)
         stream = ""
         pieces: list[str] = []
         for name, text in [*texts, ("", "")]:
             if name != stream and pieces:
-                self._say(self._request, stream, printable(folded("".join(pieces))))
+                self._say(printed.request, stream, printable(folded("".join(pieces))))
                 pieces = []
             stream = name
             pieces.append(text)
@@ -219,21 +251,21 @@ class Output:
             ready = watch.poll()
             if any(fd == self._wake for fd, _ in ready):
                 os.read(self._wake, _CHUNK)
-            self._drain()
+            self._drain(self._beyond())
             # gathers what is printed in a row; a call that ends meanwhile sends it itself
             time.sleep(TICK_SECONDS / 2)
             with self._lock:
                 self._woken = False
-                if self._texts:
-                    self._flush()
+                for printed in list(self._full):
+                    self._flush(printed)
 
-    def _drain(self) -> None:
+    def _drain(self, printed: Printed) -> None:
         with self._lock:
             for fd, _ in self._ready.poll(0):
                 with suppress(BlockingIOError):  # another thread has read it since
                     text = self._decoders[fd].decode(os.read(fd, _CHUNK))
                     if text:
-                        self._keep(self._pipes[fd], text)
+                        self._keep(printed, self._pipes[fd], text)
 
     def _pipe(self, fd: int) -> int:
         """Replace a descriptor by a pipe; its reading end."""

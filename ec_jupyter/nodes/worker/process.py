@@ -13,16 +13,15 @@ import mmap
 import os
 import signal
 import socket
-import struct
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.errors import EcError
 from ec_jupyter.nodes import cpus, current
@@ -30,21 +29,15 @@ from ec_jupyter.nodes.code import keep_source
 from ec_jupyter.nodes.cpu_locks import InheritedFd
 from ec_jupyter.nodes.lots import Results, unpack_calls
 from ec_jupyter.nodes.surroundings import Place
+from ec_jupyter.nodes.worker.blame import BLAME, BLAME_BYTES, PROGRAM, STACK_SUFFIX
 from ec_jupyter.nodes.worker.display import Display
 from ec_jupyter.nodes.worker.imports import Finder
-from ec_jupyter.nodes.worker.invoke import Invocation, Tasks
+from ec_jupyter.nodes.worker.invoke import Invocation, Tasks, Told
 from ec_jupyter.nodes.worker.output import Output, printable
 from ec_jupyter.wire import Buffer, Call, FrameReader, Header, Value, encode
 
-BLAME = struct.Struct("<qqd")
-"""What the mapped file holds: request, attempt, and the monotonic clock when it began; 0: none."""
-
-PROGRAM = struct.Struct("<q")
-"""What follows it in the file: the last request that has started another program; 0: none."""
-
-BLAME_BYTES = 64
-STACK_SUFFIX = ".stack"
-"""Beside the mapped file: where faulthandler writes what ran when the process crashed."""
+if TYPE_CHECKING:
+    from ec_jupyter.nodes.worker.overlap import Overlap
 
 FLUSH_SECONDS = 0.005
 STARTED_SECONDS = 0.010
@@ -71,17 +64,6 @@ class Setup:
 
 _failed: list[BaseException] = []
 _life: list[socket.socket] = []
-
-
-def calls_left(folder: Path) -> dict[int, bool]:
-    """Calls that ran in workers of an agent of this folder when it was killed, and whether those started programs."""
-    found: dict[int, bool] = {}
-    for path in folder.glob("*.call"):
-        text = path.read_bytes().ljust(BLAME_BYTES, b"\0")
-        (request, _, _), (program,) = BLAME.unpack_from(text), PROGRAM.unpack_from(text, BLAME.size)
-        found |= {request: found.get(request, False)} | {program: True}
-    found.pop(0, None)
-    return found
 
 
 def init(setup: Setup, locks: InheritedFd) -> None:
@@ -151,6 +133,7 @@ class Worker:
         self._modules: dict[str, bytes | None] = {}
         self._finder = Finder(self._ask_module) if setup.fetch else None
         self._invocation = Invocation(self._tasks, Path(setup.folder), setup.epoch, setup.sync, self._emit)
+        self._overlap: Overlap | None = None
         self._blame = _mapped(setup.blame)
         self._stack = open(setup.blame + STACK_SUFFIX, "wb", buffering=0)  # noqa: SIM115 - faulthandler's
         self._output = Output(self._print)
@@ -174,9 +157,12 @@ class Worker:
         while True:
             call = self._next()
             if call is not None:
-                self._run(call)
+                if call.spec.concurrent > 1:
+                    self._run_beside(call)
+                else:
+                    self._run(call)
                 continue
-            self._flush()
+            self.flush()
             BLAME.pack_into(self._blame, 0, 0, 0, 0.0)
             if self._ended:
                 return
@@ -202,9 +188,7 @@ class Worker:
         self._began = clock = time.monotonic()
         BLAME.pack_into(self._blame, 0, call.request, call.attempt, clock)
         if call.spec.threads != self._threads:
-            self._threads = call.spec.threads
-            cpus.limit(max(1, int(self._threads)), self._limits)
-            self._place.keep(self._limits)
+            self._have(call.spec.threads)
         self._output.begin(call.request, clock)
         value, rest = self._outcome(call)
         self._place.leave()
@@ -217,7 +201,51 @@ class Worker:
                 self._held_since = ended
             self._results.add(call, began, ended - clock, value, rest)
         if self._results.bytes > _HELD_BYTES:
-            self._flush()
+            self.flush()
+
+    def _have(self, threads: float) -> None:
+        self._threads = threads
+        cpus.limit(max(1, int(threads)), self._limits)
+        self._place.keep(self._limits)
+
+    # calls that run beside each other
+
+    def _run_beside(self, call: Call) -> None:
+        """Run a call, and those that may run with it, until none is left."""
+        with self._guard:
+            self._running = 0
+        if call.spec.threads != self._threads:
+            self._have(call.spec.threads)
+        if self._overlap is None:
+            # asyncio, which few tasks need, is a part of what a worker's start takes
+            from ec_jupyter.nodes.worker.overlap import Overlap
+
+            self._overlap = Overlap(self, self._invocation, self._output, self._blame)
+            self._overlap.loop.add_reader(self._work, self._overlap.receive)
+        self._overlap.run(call)
+        self._place.leave()
+
+    def take(self, fits: Callable[[Call], bool], begin: Callable[[Call], None]) -> bool:
+        """Begin the call that is next, if it fits and is still here."""
+        pending = self._pending
+        head = pending[0] if pending else None
+        if head is None or not fits(head):
+            return False
+        with self._guard:
+            if self._pending and self._pending[0] is head:
+                begin(self._pending.popleft())
+        return True
+
+    def receive(self) -> None:
+        """Take in what has come."""
+        with self._reading, suppress(BlockingIOError):
+            if not self._read(socket.MSG_DONTWAIT):
+                leave()
+
+    def report(self, call: Call, began: float, seconds: float, outcome: Told) -> None:
+        """Keep what a call came to until `flush`."""
+        with self._send_lock:
+            self._results.add(call, began, seconds, *outcome)
 
     def _outcome(self, call: Call) -> tuple[Value | None, dict[str, Any] | None]:
         try:
@@ -245,6 +273,8 @@ class Worker:
         if self._inside and (self._stopping is None or self._stopping[0] == self._running):
             self._inside = False
             raise KeyboardInterrupt
+        if self._overlap is not None:
+            self._overlap.interrupt()
 
     def _receive(self) -> None:
         """Wait for frames and take them in."""
@@ -283,7 +313,9 @@ class Worker:
                 calls = [call for call in calls if call.request not in back]
             self._pending.extend(calls)
         if back:
-            self._send({"k": "back", "n": back})
+            self.send({"k": "back", "n": back})
+        if self._overlap is not None:
+            self._overlap.wake()
 
     def _learn(self, header: Header, buffers: list[bytes]) -> None:
         sha256 = header["h"]
@@ -296,7 +328,7 @@ class Worker:
         """The pickle of a function that was here and had to go."""
         with self._shield():
             self._asked, self._answer = sha256, None
-            self._send({"k": "need", "h": sha256})
+            self.send({"k": "need", "h": sha256})
             while self._answer is None:
                 self._receive()
             answer, self._answer, self._asked = self._answer, None, ""
@@ -307,7 +339,7 @@ class Worker:
     def _ask_module(self, name: str) -> bytes | None:
         """The source of a module beside the notebook; called on any thread that imports."""
         with self._shield():
-            self._send({"k": "module", "x": name})
+            self.send({"k": "module", "x": name})
             while name not in self._modules:
                 with self._reading:
                     # whoever read meanwhile may have had the answer
@@ -330,7 +362,8 @@ class Worker:
 
     # what leaves
 
-    def _send(self, header: Header, buffers: list[Buffer] | None = None) -> None:
+    def send(self, header: Header, buffers: list[Buffer] | None = None) -> None:
+        """Send a frame."""
         with self._send_lock:
             self._write(header, buffers or [])
 
@@ -343,7 +376,8 @@ class Worker:
         except (BrokenPipeError, ConnectionResetError):
             leave()
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Send what is kept."""
         with self._send_lock:
             if self._results.count:
                 self._write_all(self._results.take())
@@ -368,7 +402,7 @@ class Worker:
             self._write({"k": "yielded", "n": self._running, "f": yields[0][0], "v": heads}, buffers)
 
     def _print(self, request: int, stream: str, text: str) -> None:
-        self._send({"k": "output", "n": request, "s": stream, "x": text})
+        self.send({"k": "output", "n": request, "s": stream, "x": text})
 
     def _display(self, value: str) -> None:
         with self._shield():
@@ -377,10 +411,11 @@ class Worker:
     def _progress(self, done: float, total: float | None, text: str) -> None:
         if self._running:
             with self._shield():
-                self._send({"k": "progress", "n": self._running, "d": done, "t": total, "x": printable(str(text))})
+                self.send({"k": "progress", "n": self._running, "d": done, "t": total, "x": printable(str(text))})
 
     def _program_started(self) -> None:
-        PROGRAM.pack_into(self._blame, BLAME.size, self._running)
+        overlapping = self._overlap.program() if self._overlap is not None else 0
+        PROGRAM.pack_into(self._blame, BLAME.size, overlapping or self._running)
 
     def _current(self) -> current.Current:
         if self._call is None:
@@ -453,10 +488,12 @@ class Worker:
                 if kind is not None:
                     self._stopping = (self._running, kind, message)
                     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            elif self._overlap is not None:
+                wanted -= self._overlap.stop(wanted, kind, message)
             # on their way here, or done: those are gone before they could come again
             self._recalled |= wanted.difference(back)
         if back:
-            self._send({"k": "back", "n": back})
+            self.send({"k": "back", "n": back})
 
 
 def _live_with_agent(setup: Setup) -> None:

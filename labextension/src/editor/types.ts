@@ -61,6 +61,8 @@ export interface Socket {
   /** A person placed it. */
   placed: boolean;
   threads: number;
+  /** So many calls run at once in one worker. */
+  concurrent?: number;
   retries: number;
   timeout: number | null;
   priority?: number;

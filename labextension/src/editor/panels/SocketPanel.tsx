@@ -27,6 +27,7 @@ export function SocketPanel({ name }: { name: string }): JSX.Element {
         version {task.version}
         {task.generator && ' · a generator'} · {socket.threads} CPU{socket.threads === 1 ? '' : 's'} a call · {socket.retries}{' '}
         retries{socket.timeout !== null && ` · at most ${socket.timeout} s`}
+        {(socket.concurrent ?? 1) > 1 && ` · up to ${socket.concurrent} at once in a worker`}
         {!!socket.priority && ` · priority ${socket.priority}`}
         {socket.rate && ` · at most ${socket.rate}`}
         {socket.cache && ` · results used again: ${socket.cache}`}
