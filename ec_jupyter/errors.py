@@ -6,7 +6,7 @@
       SocketNotFoundError (LookupError)      ProcessorNotFoundError (LookupError)
       RequestNotFoundError (LookupError)     FlowNotFoundError (LookupError)
       NodeNotFoundError (LookupError)        ScheduleNotFoundError (LookupError)
-      FlowInUseError (RuntimeError)
+      GroupNotFoundError (LookupError)       FlowInUseError (RuntimeError)
       WiringError (ValueError)               DeclarationError (ValueError)
         CycleError                           ArgumentsError (TypeError)
       RevisionError (RuntimeError)           FrameError (ValueError)
@@ -79,6 +79,15 @@ class NodeNotFoundError(EcError, LookupError):
         return cls(f"no node named {name!r}; {nearest(name, known)}")
 
 
+class GroupNotFoundError(EcError, LookupError):
+    """The flow has no group of sockets of that name."""
+
+    @classmethod
+    def named(cls, name: str, known: Iterable[str]) -> GroupNotFoundError:
+        """The error for `name`, with the nearest of the `known` ones."""
+        return cls(f"no group named {name!r}; {nearest(name, known)}")
+
+
 class ScheduleNotFoundError(EcError, LookupError):
     """The flow has no schedule of that name."""
 
@@ -89,7 +98,11 @@ class ScheduleNotFoundError(EcError, LookupError):
 
 
 NameNotFound = (
-    type[SocketNotFoundError] | type[ProcessorNotFoundError] | type[NodeNotFoundError] | type[ScheduleNotFoundError]
+    type[SocketNotFoundError]
+    | type[ProcessorNotFoundError]
+    | type[NodeNotFoundError]
+    | type[GroupNotFoundError]
+    | type[ScheduleNotFoundError]
 )
 
 

@@ -127,6 +127,7 @@ class Socket:
     callback: str | None = None  # an address that is told of the end of each request
     keep: str | None = None  # how long ended runs stay that begin here: "forever", "600s" or how many of them, "100"
     concurrent: int = 1  # so many calls run at once in one worker, on one event loop, and take `threads` CPUs together
+    group: str | None = None  # of the sockets with the same one, which a picture folds to one card
 
     @property
     def share(self) -> float:

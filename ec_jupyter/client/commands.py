@@ -49,6 +49,9 @@ _CHANGES = {
     "unfix": ("socket", "argument"),
     "schedule": ("socket", "name", "every", "cron", "zone", "missed", "paused"),
     "unschedule": ("name",),
+    "group": ("name", "sockets"),
+    "ungroup": ("name", "sockets"),
+    "rename_group": ("name", "to"),
     "note": ("id", "text", "place"),
     "remove_note": ("id",),
 }
@@ -408,7 +411,8 @@ def _svg(client: Client, args: Fields) -> Fields:
     from ec_jupyter.client.drawing import svg
 
     counts, _ = client.ask("query", {"what": "counts"})
-    return {"text": svg(client.topology, client.name, counts, seen=client.seen.looks)}
+    folded = [str(one) for one in args.get("folded") or ()]
+    return {"text": svg(client.topology, client.name, counts, seen=client.seen.looks, folded=folded)}
 
 
 _OPS: dict[str, Callable[[Client, Fields], Fields]] = {

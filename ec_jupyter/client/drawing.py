@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from html import escape
 from itertools import islice
 from textwrap import wrap
@@ -10,19 +10,24 @@ from typing import Any
 
 from ec_jupyter.client import scene
 from ec_jupyter.client.drawn_values import drawn_value
-from ec_jupyter.flow.layout import CARD_VALUE, Box, Card, group_boxes
+from ec_jupyter.client.recipe import grouped
+from ec_jupyter.flow.layout import CARD_VALUE, CARD_WIDTH, INNER_HEAD, Box, Card, Place, group_boxes, inner_boxes
 from ec_jupyter.flow.layout import HEAD as TITLE
 
 # it stands on white pages and on dark ones, and cannot ask which: its own ground, and dark on light
 GROUND, FRAME, FIELD, CARD = "#f4f5f7", "#8b93a1", "#e6e9ee", "#ffffff"
 INK, SOFT, LINE, BAD = "#1c2430", "#4d5766", "#5b6b86", "#a4262c"
 PAPER, EDGE = "#fff6d6", "#c9a94f"
+GROUP, RIM = "#e3ebf7", "#7f9cc4"
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif"
 
 MARGIN = 16.0
 NOTE_WIDTH, NOTE_LINE = 220.0, 16.0
 NOTE_CHARACTERS, NOTE_LINES = 34, 60
 """Of a line of a note, and lines that are drawn of one."""
+
+FOLDED = 88.0
+"""Height of a group that is folded."""
 
 TOP = 36.0
 """Height of a card above its first port."""
@@ -35,16 +40,25 @@ _STATES = ("asked", "delayed", "queued", "running", "done", "failed", "waiting",
 
 def svg(
     topology: Mapping[str, Any], name: str, counts: Mapping[str, Any] | None = None, footer: str = "",
-    seen: Mapping[str, Any] | None = None,
+    seen: Mapping[str, Any] | None = None, folded: Collection[str] = (),
 ) -> str:  # fmt: skip
     """The picture of a wiring.
 
     `counts`: numbers to write on the cards and plugs. `seen`: the last values that were shown, as `Seen.looks` has
-    them.
+    them. `folded`: groups of which one card is drawn; what is no group is left out.
     """
     boxes = scene.boxes(topology)
     sockets, numbers = topology["sockets"], (counts or {}).get("sockets", {})
-    fields = _fields(topology, boxes)
+    members = grouped(sockets)
+    cards = {
+        n: Card(sockets[n]["processor"], width, height, (x, y), sockets[n].get("group"))
+        for n, (x, y, width, height) in boxes.items()
+    }
+    places = {n: (box[0], box[1]) for n, box in boxes.items()}
+    fields, frames = _fields(topology, cards, places), inner_boxes(cards, places)
+    whole = {group: (*frames[group][:2], CARD_WIDTH, FOLDED) for group in members if group in folded}
+    inside = {name: group for group in whole for name in members[group]}
+    loose = {name: box for name, box in boxes.items() if name not in inside}
     notes = [(note["text"], _note_box(note)) for note in topology.get("notes", ())]
     x, y, width, height = _frame([*fields.values(), *(box for _, box in notes)])
     if footer:
@@ -57,9 +71,11 @@ def svg(
         f"<title>{escape(says)}</title>",
         f'<rect x="{_n(x + 0.5)}" y="{_n(y + 0.5)}" width="{_n(width - 1)}" height="{_n(height - 1)}" rx="8" '
         f'fill="{GROUND}" stroke="{FRAME}"/>',
-        *_groups(topology, fields),
-        *_plugs(topology, boxes, (counts or {}).get("plugs", {})),
-        *(_card(n, sockets[n], box, numbers.get(n), (seen or {}).get(n)) for n, box in boxes.items()),
+        *_processors(topology, fields),
+        *(_group(group, box) for group, box in frames.items() if group not in whole),
+        *_plugs(topology, boxes, inside, whole, (counts or {}).get("plugs", {})),
+        *(_card(n, sockets[n], box, numbers.get(n), (seen or {}).get(n)) for n, box in loose.items()),
+        *(_folded(group, box, [numbers.get(n, {}) for n in members[group]]) for group, box in whole.items()),
         *(_note(text, box) for text, box in notes),
         f'<text x="{_n(x + 12)}" y="{_n(y + height - 12)}" fill="{SOFT}">{escape(footer)}</text>' if footer else "",
         "</svg>",
@@ -98,10 +114,9 @@ def _n(number: float) -> str:
     return f"{number:g}"
 
 
-def _fields(topology: Mapping[str, Any], boxes: Mapping[str, Box]) -> dict[str, Box]:
+def _fields(topology: Mapping[str, Any], cards: Mapping[str, Card], places: Mapping[str, Place]) -> dict[str, Box]:
     """Rectangles of all processors: those without a socket stand below."""
-    cards = {n: Card(topology["sockets"][n]["processor"], box[2], box[3]) for n, box in boxes.items()}
-    found = group_boxes(cards, {n: (box[0], box[1]) for n, box in boxes.items()})
+    found = group_boxes(cards, places)
     y = max((box[1] + box[3] for box in found.values()), default=-24.0) + 24
     x = min((box[0] for box in found.values()), default=0.0)
     for processor in topology["processors"]:
@@ -123,7 +138,7 @@ def _cut(text: str, characters: int) -> str:
     return escape(text if len(text) <= characters else text[: characters - 1] + "…")
 
 
-def _groups(topology: Mapping[str, Any], fields: Mapping[str, Box]) -> Iterator[str]:
+def _processors(topology: Mapping[str, Any], fields: Mapping[str, Box]) -> Iterator[str]:
     for processor, (x, y, width, height) in fields.items():
         record = topology["processors"].get(processor, {})
         lent = record.get("cpus")
@@ -137,6 +152,31 @@ def _groups(topology: Mapping[str, Any], fields: Mapping[str, Box]) -> Iterator[
         )
 
 
+def _group(name: str, box: Box) -> str:
+    x, y, width, height = box
+    return (
+        f'<rect x="{_n(x)}" y="{_n(y)}" width="{_n(width)}" height="{_n(height)}" rx="10" fill="{GROUP}" '
+        f'stroke="{RIM}"/><text x="{_n(x + 12)}" y="{_n(y + INNER_HEAD / 2 + 4)}" fill="{INK}" font-weight="600">'
+        f"{_cut(name, 24)}</text>"
+    )
+
+
+def _folded(name: str, box: Box, counts: list[Mapping[str, Any]]) -> str:
+    """A group as one card: how many sockets it has, and what their numbers come to."""
+    x, y, width, height = box
+    sums = {state: sum(one.get(state, 0) for one in counts) for state in _STATES}
+    edge = f'stroke="{BAD}" stroke-width="2"' if sums["failed"] else f'stroke="{RIM}" stroke-width="1.5"'
+    many = f"{len(counts)} socket{'' if len(counts) == 1 else 's'}"
+    return (
+        f'<g><rect x="{_n(x)}" y="{_n(y)}" width="{_n(width)}" height="{_n(height)}" rx="10" fill="{CARD}" {edge}/>'
+        f'<text x="{_n(x + 12)}" y="{_n(y + 24)}" fill="{INK}" font-size="13" font-weight="600">'
+        f"{_cut(name, 28)}</text>"
+        f'<text x="{_n(x + 12)}" y="{_n(y + 48)}" fill="{SOFT}">{many}</text>'
+        f'<text x="{_n(x + 12)}" y="{_n(y + 72)}" font-size="11" fill="{BAD if sums["failed"] else SOFT}">'
+        f"{_cut(_sums(sums), 40)}</text></g>"
+    )
+
+
 def _ports(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [p for p in record["task"]["signature"] if not p["kind"].startswith("VAR_")]
 
@@ -145,12 +185,23 @@ def _port_height(box: Box, at: int) -> float:
     return box[1] + TOP + scene.ROW * at + scene.ROW / 2
 
 
-def _plugs(topology: Mapping[str, Any], boxes: Mapping[str, Box], depths: Mapping[str, int]) -> Iterator[str]:
+def _plugs(
+    topology: Mapping[str, Any], boxes: Mapping[str, Box], inside: Mapping[str, str], whole: Mapping[str, Box],
+    depths: Mapping[str, int],
+) -> Iterator[str]:  # fmt: skip
+    """Plugs, but those within a group that is folded: `inside` says in which a socket is, `whole` where those are."""
     for plug in topology["plugs"]:
+        out, into = inside.get(plug["source"]), inside.get(plug["target"])
+        if out is not None and out == into:
+            continue
         start, end = boxes[plug["source"]], boxes[plug["target"]]
         names = [p["name"] for p in _ports(topology["sockets"][plug["target"]])]
         x1, y1 = start[0] + start[2], start[1] + TOP / 2
         x2, y2 = end[0], _port_height(end, names.index(plug["argument"]) if plug["argument"] in names else 0)
+        if out is not None:
+            x1, y1 = whole[out][0] + CARD_WIDTH, whole[out][1] + FOLDED / 2
+        if into is not None:
+            x2, y2 = whole[into][0], whole[into][1] + FOLDED / 2
         bend = max(40.0, abs(x2 - x1) / 2)
         failure = plug["on"] == "error"
         colour, dashes = (BAD, ' stroke-dasharray="6 4"') if failure else (LINE, "")
@@ -222,5 +273,8 @@ def _port_rows(record: Mapping[str, Any], box: Box, arrived: Mapping[str, int]) 
 
 def _numbers(record: Mapping[str, Any], counts: Mapping[str, Any] | None) -> str:
     words = ["paused"] if record.get("paused") else []
-    words += [f"{counts[state]} {state}" for state in _STATES if counts.get(state)] if counts else []
-    return " · ".join(words)
+    return " · ".join([*words, _sums(counts)] if counts and _sums(counts) else words)
+
+
+def _sums(counts: Mapping[str, Any]) -> str:
+    return " · ".join(f"{counts[state]} {state}" for state in _STATES if counts.get(state))

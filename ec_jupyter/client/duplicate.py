@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from ec_jupyter.client.recipe import grouped
 from ec_jupyter.errors import DeclarationError
 from ec_jupyter.model import FUNCTIONS, MAIN
 
@@ -85,12 +86,7 @@ class _Copy:
                 yield self._plug(plug)
         for socket in self._sockets:
             yield from self._fixed(socket)
-        places = {record["name"]: record["position"] for record in self._sockets if record.get("position")}
-        if places:
-            yield {"op": "position", "positions": places}
-        for (text,) in self._db.execute("SELECT value FROM meta WHERE key LIKE 'note:%'"):
-            note = json.loads(text)
-            yield {"op": "note", "text": note["text"], "place": note["place"]}
+        yield from self._drawn()
         for (text,) in self._db.execute("SELECT value FROM meta WHERE key LIKE 'schedule:%'"):
             schedule = json.loads(text)
             if schedule["socket"] in self._names:
@@ -102,6 +98,17 @@ class _Copy:
         """What is paused."""
         processors = [name for (name,) in self._db.execute("SELECT name FROM processor WHERE paused")]
         return {"sockets": [record["name"] for record in self._sockets if record["paused"]], "processors": processors}
+
+    def _drawn(self) -> Iterator[Record]:
+        """What only a picture shows."""
+        places = {record["name"]: record["position"] for record in self._sockets if record.get("position")}
+        if places:
+            yield {"op": "position", "positions": places}
+        for name, sockets in grouped({record["name"]: record for record in self._sockets}).items():
+            yield {"op": "group", "name": name, "sockets": sockets}
+        for (text,) in self._db.execute("SELECT value FROM meta WHERE key LIKE 'note:%'"):
+            note = json.loads(text)
+            yield {"op": "note", "text": note["text"], "place": note["place"]}
 
     def _processors(self) -> Iterator[Record]:
         lent: dict[str, dict[str, int | None]] = {}

@@ -20,7 +20,7 @@ Written = dict[str, Any]
 """How a thing is written down: as `notebook.written` gives it."""
 
 _UNKNOWN = "an earlier version did not keep its source; run its cell again"
-_NO_OPTIONS = {"id", "name", "processor", "task", "paused", "parked", "position", "fixed", "stale", "key"}
+_NO_OPTIONS = {"id", "name", "processor", "task", "paused", "parked", "position", "fixed", "stale", "key", "group"}
 _WORDS = ("cpus", "memory", "affinity")
 _NODE_WORDS = ("host", "cpus", "python", "ssh", "ask", "lease", "requirements", "tls")
 _PLUG = {"on": "result", "map": False, "gather": False, "hops": None}
@@ -53,6 +53,7 @@ class Recipe:
     paused: list[str] = field(default_factory=list)  # processors of which nothing starts
     # machines past this one, with what is not the default
     nodes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    groups: dict[str, list[str]] = field(default_factory=dict)  # names of the sockets in each
     notes: list[dict[str, Any]] = field(default_factory=list)
     schedules: list[dict[str, Any]] = field(default_factory=list)
 
@@ -80,12 +81,22 @@ def recipe(topology: Mapping[str, Any], name: str) -> Recipe:
             made.paused.append(processor)
     made.parts = [_part(n, record) for n, record in topology["sockets"].items() if not record.get("parked")]
     made.plugs = list(_plugs(topology["plugs"]))
+    made.groups = grouped(topology["sockets"])
     made.notes = [{"text": note["text"], "place": note["place"]} for note in topology.get("notes", ())]
     made.schedules = [dict(_schedule(row)) for row in topology.get("schedules", ())]
     lost = [f"{what}: {one.get('why', _UNKNOWN)}" for what, one in _pieces(made) if "code" not in one]
     if lost:
         raise DeclarationError(f"flow {name!r} cannot be written down: {'; '.join(lost)}")
     return made
+
+
+def grouped(sockets: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Names of sockets by their group; of the rows of those that are in one."""
+    found: dict[str, list[str]] = {}
+    for name, record in sockets.items():
+        if record.get("group") is not None and not record.get("parked"):
+            found.setdefault(record["group"], []).append(name)
+    return found
 
 
 def _pieces(made: Recipe) -> Iterator[tuple[str, Written]]:
@@ -188,6 +199,8 @@ def code(topology: Mapping[str, Any], name: str, opening: str | None = None) -> 
     if placed:
         lines = textwrap.wrap(f"flow.place({placed})", 110, subsequent_indent="    ", break_long_words=False)
         cell.edit({}, "\n".join(lines))
+    for group, sockets in made.groups.items():
+        cell.edit({}, f"flow.group({', '.join(map(repr, (group, *sockets)))})")
     for note in made.notes:
         cell.edit({}, f"flow.note({note['text']!r}, ({note['place'][0]:g}, {note['place'][1]:g}))")
     for schedule in made.schedules:
@@ -312,6 +325,7 @@ def saved(topology: Mapping[str, Any], name: str) -> str:
         "sockets": {part.name: _saved_part(part) for part in made.parts},
         "plugs": [plug | {word: _saved(plug[word]) for word in _functions(plug)} for plug in made.plugs],
         "paused": made.paused,
+        "groups": made.groups,
         "notes": made.notes,
         "schedules": made.schedules,
     }

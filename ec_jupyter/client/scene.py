@@ -15,8 +15,8 @@ from ec_jupyter.flow.layout import CARD_ROW, Box, Card, Place, layout
 ROW = CARD_ROW
 
 _OPTIONS = (
-    "processor", "paused", "threads", "retries", "backoff", "timeout", "once", "fresh", "memory", "priority", "rate",
-    "cache", "limit", "full", "keep", "concurrent", "fixed",
+    "processor", "group", "paused", "threads", "retries", "backoff", "timeout", "once", "fresh", "memory", "priority",
+    "rate", "cache", "limit", "full", "keep", "concurrent", "fixed",
 )  # fmt: skip
 _TASK = ("version", "file", "signature", "stale", "generator", "parked")
 _PLUG = ("id", "source", "target", "argument", "on", "map", "gather", "when", "pick", "hops")
@@ -90,7 +90,7 @@ def boxes(topology: Mapping[str, Any], *, anew: bool = False) -> dict[str, Box]:
 def _card(record: Mapping[str, Any], *, anew: bool) -> Card:
     ports = sum(not p["kind"].startswith("VAR_") for p in record["task"]["signature"])
     place = None if anew else record.get("position")
-    return Card.of(record["processor"], ports, tuple(place) if place else None)
+    return Card.of(record["processor"], ports, tuple(place) if place else None, record.get("group"))
 
 
 @lru_cache(maxsize=16)

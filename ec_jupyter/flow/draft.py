@@ -13,6 +13,9 @@ from ec_jupyter.flow.options import checked_name
 from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import LOCAL, Socket
 
+SAID = 4
+"""How many names the history lists."""
+
 Change = dict[str, Any]
 Touched = tuple[str, Any, Any, Any]
 """Kind of record, its key, the record before and after; None where there is none."""

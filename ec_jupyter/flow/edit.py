@@ -19,18 +19,15 @@ from ec_jupyter.errors import (
     by_name,
     nearest,
 )
+from ec_jupyter.flow import groups, sharing
 from ec_jupyter.flow import schedule as schedules
-from ec_jupyter.flow import sharing
 from ec_jupyter.flow.declare import check_asking, check_gathers, check_policy_change, with_policy
-from ec_jupyter.flow.draft import Change, Draft, Edited, Limits, Touched, check_name
+from ec_jupyter.flow.draft import SAID, Change, Draft, Edited, Limits, Touched, check_name
 from ec_jupyter.flow.layout import Card, layout
 from ec_jupyter.flow.options import checked
 from ec_jupyter.flow.outputs import check_pick
 from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import LOCAL, MAIN, POSITIONAL, Condition, Fixed, Note, Parameter, Plug, Processor, Socket, Task
-
-SAID = 4
-"""How many names the history lists."""
 
 LIMITS = ("timeout", "memory", "rate", "cache", "limit", "callback", "keep")  # None takes them away
 OPTIONS = (
@@ -98,7 +95,7 @@ def settle(topology: Topology) -> Edited:
         return Edited(topology)
     names = {s.id: s.name for s in sockets.values()}
     cards = {
-        s.name: Card.of(s.processor, sum(p.pluggable for p in topology.task(s.id).signature), s.position)
+        s.name: Card.of(s.processor, sum(p.pluggable for p in topology.task(s.id).signature), s.position, s.group)
         for s in sockets.values()
     }
     places = layout(cards, [(names[p.source], names[p.target]) for p in topology.live])
@@ -446,6 +443,9 @@ _OPERATIONS: dict[str, Callable[[Draft, Change], None]] = {
     "unfix": _unfix,
     "schedule": schedules.schedule,
     "unschedule": schedules.unschedule,
+    "group": groups.group,
+    "ungroup": groups.ungroup,
+    "rename_group": groups.rename,
     "note": _note,
     "remove_note": _remove_note,
 }

@@ -36,6 +36,10 @@ CARD_HEAD = 76 + CARD_VALUE
 CARD_ROW = 24
 """Height of one argument."""
 
+INNER_SIDE = 12.0
+INNER_HEAD = 38.0
+"""The same margins of a group of sockets, which lies inside its processor's rectangle."""
+
 COLUMN_GAP = 100.0
 ROW_GAP = 24.0
 GROUP_GAP = 36.0
@@ -51,11 +55,12 @@ class Card:
     width: float
     height: float
     place: Place | None = None  # where a person put it
+    inner: str | None = None  # the group of sockets that it is in
 
     @classmethod
-    def of(cls, group: str, arguments: int, place: Place | None) -> Card:
+    def of(cls, group: str, arguments: int, place: Place | None, inner: str | None = None) -> Card:
         """A socket's card: as high as its arguments need."""
-        return cls(group, CARD_WIDTH, CARD_HEAD + CARD_ROW * max(1, arguments), place)
+        return cls(group, CARD_WIDTH, CARD_HEAD + CARD_ROW * max(1, arguments), place, inner)
 
 
 def layout(cards: Mapping[str, Card], links: Iterable[tuple[str, str]]) -> dict[str, Place]:
@@ -73,13 +78,32 @@ def layout(cards: Mapping[str, Card], links: Iterable[tuple[str, str]]) -> dict[
 
 
 def group_boxes(cards: Mapping[str, Card], places: Mapping[str, Place]) -> dict[str, Box]:
-    """The rectangle of every group that has cards: around them, with its title bar."""
+    """The rectangle of every processor that has cards: around them, and around the groups that are whole in it."""
+    on: dict[str | None, set[str]] = {}
+    for card in cards.values():
+        on.setdefault(card.inner, set()).add(card.group)
+    apart = {inner for inner, groups in on.items() if inner is None or len(groups) > 1}
     found: dict[str, Box] = {}
     for name, card in cards.items():
-        x, y = places[name]
-        box = (x - SIDE, y - HEAD, card.width + 2 * SIDE, card.height + HEAD + SIDE)
+        box = _box(card, places[name])
+        box = _margin(box if card.inner in apart else _margin(box, INNER_HEAD, INNER_SIDE), HEAD, SIDE)
         found[card.group] = _union(found[card.group], box) if card.group in found else box
     return found
+
+
+def inner_boxes(cards: Mapping[str, Card], places: Mapping[str, Place]) -> dict[str, Box]:
+    """The rectangle of every group of sockets: around their cards, with its title bar."""
+    found: dict[str, Box] = {}
+    for name, card in cards.items():
+        if card.inner is not None:
+            box = _margin(_box(card, places[name]), INNER_HEAD, INNER_SIDE)
+            found[card.inner] = _union(found[card.inner], box) if card.inner in found else box
+    return found
+
+
+def _margin(box: Box, head: float, side: float) -> Box:
+    x, y, width, height = box
+    return x - side, y - head, width + 2 * side, height + head + side
 
 
 def _union(a: Box, b: Box) -> Box:
@@ -174,7 +198,7 @@ class _Graph:
 # -- from nothing ----------------------------------------------------------------
 @dataclass(slots=True)
 class _Group:
-    """The cards of one processor: by column, and the height of each within it."""
+    """The cards of one processor, or of one group of sockets in it: by column, and the height of each within it."""
 
     name: str
     columns: dict[int, list[str]] = field(default_factory=dict)
@@ -183,6 +207,8 @@ class _Group:
     x: float = 0.0
     width: float = 0.0
     y: float = 0.0
+    head: float = HEAD
+    side: float = SIDE
 
 
 def _afresh(graph: _Graph) -> dict[str, Place]:
@@ -190,10 +216,9 @@ def _afresh(graph: _Graph) -> dict[str, Place]:
     lefts = _column_lefts(graph)
     for group in groups:
         _stack(graph, group)
-        ranks = sorted(group.columns)
-        group.x = lefts[ranks[0]] - SIDE
-        right = max(lefts[r] + max(graph.cards[n].width for n in group.columns[r]) for r in ranks)
-        group.width = right + SIDE - group.x
+        _span(graph, group, lefts)
+        if any(graph.cards[name].inner is not None for name in group.inside):
+            _nest(graph, group, lefts)
     _pack(graph, groups)
     lowest = min(group.y for group in groups)
     return {
@@ -202,6 +227,44 @@ def _afresh(graph: _Graph) -> dict[str, Place]:
         for rank, column in group.columns.items()
         for name in column
     }
+
+
+def _span(graph: _Graph, group: _Group, lefts: Mapping[int, float]) -> None:
+    """From where to where it lies, from left to right."""
+    ranks = sorted(group.columns)
+    right = max(lefts[r] + max(graph.cards[n].width for n in group.columns[r]) for r in ranks)
+    group.x = lefts[ranks[0]] - group.side
+    group.width = right + group.side - group.x
+
+
+def _nest(graph: _Graph, group: _Group, lefts: Mapping[int, float]) -> None:
+    """Heights within a processor anew: its groups of sockets as blocks, and the other cards out of their way."""
+    wanted = dict(group.inside)
+    blocks: dict[tuple[str, str], _Group] = {}
+    for rank, column in group.columns.items():
+        for name in column:
+            inner = graph.cards[name].inner
+            key = ("card", name) if inner is None else ("group", inner)
+            margins = (0.0, 0.0) if inner is None else (INNER_HEAD, INNER_SIDE)
+            block = blocks.setdefault(key, _Group(name, head=margins[0], side=margins[1]))
+            block.columns.setdefault(rank, []).append(name)
+    placed: list[_Group] = []
+    for block in sorted(blocks.values(), key=lambda one: not one.head):
+        _stack(graph, block)
+        _span(graph, block, lefts)
+        start = sum(wanted[name] - y for name, y in block.inside.items()) / len(block.inside) - block.head
+        spans = [(one.y - ROW_GAP, one.y + one.height + ROW_GAP) for one in placed if _beside(one, block)]
+        block.y = float(round(_free(spans, start, block.height)))
+        placed.append(block)
+    top = min(block.y for block in placed)
+    group.inside = {name: block.y - top + block.head + y for block in placed for name, y in block.inside.items()}
+    group.height = max(block.y + block.height for block in placed) - top + HEAD + SIDE
+    group.x, group.width = group.x - INNER_SIDE, group.width + 2 * INNER_SIDE
+
+
+def _beside(one: _Group, other: _Group) -> bool:
+    """Whether one lies above or below the other."""
+    return one.x < other.x + other.width and other.x < one.x + one.width
 
 
 def _column_lefts(graph: _Graph) -> dict[int, float]:
@@ -295,7 +358,7 @@ def _stack(graph: _Graph, group: _Group) -> None:
     top = min(y.values())
     for name in y:
         y[name] = float(round(y[name] - top))
-    group.height = max(y[name] + graph.cards[name].height for name in y) + HEAD + SIDE
+    group.height = max(y[name] + graph.cards[name].height for name in y) + group.head + group.side
 
 
 def _level(graph: _Graph, name: str, near: Sequence[str], y: Mapping[str, float]) -> float:
@@ -334,8 +397,7 @@ def _pack(graph: _Graph, groups: Sequence[_Group]) -> None:
             near = [centres[n] for n in (*graph.before[name], *graph.after[name]) if n in centres]
             own = HEAD + inside + graph.cards[name].height / 2
             wanted += [centre - own for centre in near]
-        beside = [g for g in placed if g.x < group.x + group.width and group.x < g.x + g.width]
-        spans = [(g.y - GROUP_GAP, g.y + g.height + GROUP_GAP) for g in beside]
+        spans = [(g.y - GROUP_GAP, g.y + g.height + GROUP_GAP) for g in placed if _beside(g, group)]
         # without a link to go by, it goes to the top
         group.y = float(round(_free(spans, sum(wanted) / len(wanted) if wanted else 0.0, group.height)))
         placed.append(group)
@@ -370,10 +432,13 @@ def _around(graph: _Graph) -> dict[str, Place]:
     places = {name: card.place for name, card in cards.items() if card.place is not None}
     taken = [_box(cards[name], place) for name, place in places.items()]
     fields = group_boxes({name: cards[name] for name in places}, places)
+    grouped = any(card.inner is not None for card in cards.values())
     for name in sorted((n for n in graph.names if n not in places), key=graph.rank.__getitem__):
         card = cards[name]
         x, y = _pulled(graph, name, places, fields)
         others = [box for group, box in fields.items() if group != card.group]
+        inner = inner_boxes({one: cards[one] for one in places}, places) if grouped else {}
+        others += [box for group, box in inner.items() if group != card.inner]
         y = _ground(card, x, y, [*taken, *others])
         box = _box(card, (x, y))
         places[name] = (x, y)

@@ -177,6 +177,9 @@ EDITS: dict[str, tuple[Fields, Fields]] = {
     "unfix": ({"socket": NAME, "argument": NAME}, {}),
     "schedule": ({"socket": NAME}, {"name": _or_none(NAME)}),
     "unschedule": ({"name": NAME}, {}),
+    "group": ({"name": NAME, "sockets": NAMES}, {}),
+    "ungroup": ({"name": NAME}, {"sockets": _or_none(NAMES)}),
+    "rename_group": ({"name": NAME, "to": NAME}, {}),
     "note": ({}, {"id": _or_none(ID)}),
     "remove_note": ({"id": ID}, {}),
 }

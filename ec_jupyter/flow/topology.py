@@ -52,6 +52,15 @@ class Topology:
         """Ids of the sockets that are not parked, by name."""
         return {s.name: s.id for s in self.sockets.values() if not s.parked}
 
+    @cached_property
+    def groups(self) -> dict[str, list[Socket]]:
+        """Sockets by the name of their group; of those that are in one."""
+        found: dict[str, list[Socket]] = {}
+        for socket in self.sockets.values():
+            if socket.group is not None and not socket.parked:
+                found.setdefault(socket.group, []).append(socket)
+        return found
+
     def task(self, socket: int) -> Task:
         """The current version of a socket's task."""
         return self.tasks[self.sockets[socket].task]

@@ -10,6 +10,7 @@ from typing import Any
 
 from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
 
+from ec_jupyter.client.recipe import grouped
 from ec_jupyter.notebook.lines import SUBMIT_OPTIONS, options_of
 
 _MAGIC = re.compile(r"\s*(?:\w+\s*=\s*)?%{1,2}(ec_\w+)\s+(.*)", re.DOTALL)
@@ -41,6 +42,8 @@ def _words(magic: str, line: str, fragment: str) -> list[str]:
     if magic == "ec_unschedule":
         return sorted(row["name"] for row in topology.get("schedules", ()))
     sockets = topology.get("sockets", {})
+    if (before and before[-1] == "--group") or (magic in ("ec_group", "ec_ungroup") and not before):
+        return sorted(grouped(sockets))
     if magic == "ec_submit" and before and before[0] in sockets:
         return [f"{name}=" for name in _arguments(sockets[before[0]])]
     if magic in ("ec_plug", "ec_unplug", "ec_pipeline") and "." in fragment:

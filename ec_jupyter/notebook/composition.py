@@ -30,6 +30,8 @@ class Composition:
         Sockets whose results go on.
     flow : Flow
         Where it is.
+    sockets : tuple of str
+        Its sockets, without those of a group within it.
     split, gather : bool
         What comes in is split, an element a call; what goes on is gathered, a list for the whole.
     """
@@ -38,6 +40,7 @@ class Composition:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     flow: Flow
+    sockets: tuple[str, ...]
     split: bool = False
     gather: bool = False
 
@@ -48,7 +51,7 @@ class Composition:
 Piece = str | Socket | Composition | Callable[..., Any]
 
 
-def pipeline(*parts: Piece, flow: Flow | str | None = None) -> Composition:
+def pipeline(*parts: Piece, flow: Flow | str | None = None, group: str | None = None) -> Composition:
     """Plug each part into the next: what one gives is what the next one gets.
 
     Parameters
@@ -59,6 +62,9 @@ def pipeline(*parts: Piece, flow: Flow | str | None = None) -> Composition:
         one output goes to several inputs.
     flow : Flow or str, optional
         Where, if no part tells; the notebook's own, if left out.
+    group : str, optional
+        Name of a group to put its sockets into, which the picture folds to one card; `Flow.group`. A group within it
+        stays one of its own.
 
     Returns
     -------
@@ -81,19 +87,20 @@ def pipeline(*parts: Piece, flow: Flow | str | None = None) -> Composition:
         pieces = [_piece(where, part) for part in parts]
         for before, after in pairwise(pieces):
             _join(where, before, after)
-    first, last = pieces[0], pieces[-1]
-    text = " -> ".join(map(_inside, pieces))
-    return Composition(text, first.inputs, last.outputs, where, first.split, last.gather)
+        first, last = pieces[0], pieces[-1]
+        text = " -> ".join(map(_inside, pieces))
+        inside = _sockets(where, pieces, group)
+    return Composition(text, first.inputs, last.outputs, where, inside, first.split, last.gather)
 
 
-def parallel(*parts: Piece, flow: Flow | str | None = None) -> Composition:
+def parallel(*parts: Piece, flow: Flow | str | None = None, group: str | None = None) -> Composition:
     """Parts beside each other: in a `pipeline` all of them get what comes before, and what they give goes on together.
 
     Parameters
     ----------
     *parts : str, Socket, function or Composition
         One or more.
-    flow : Flow or str, optional
+    flow, group : optional
         As for `pipeline`.
 
     Examples
@@ -105,14 +112,17 @@ def parallel(*parts: Piece, flow: Flow | str | None = None) -> Composition:
     where = _flow(parts, flow)
     with where.edit():
         pieces = [_piece(where, part) for part in parts]
-    if any(piece.split or piece.gather for piece in pieces):
-        raise WiringError("parallel takes no each(...); put it around: each(parallel(...))")
+        if any(piece.split or piece.gather for piece in pieces):
+            raise WiringError("parallel takes no each(...); put it around: each(parallel(...))")
+        inside = _sockets(where, pieces, group)
     inputs = tuple(one for piece in pieces for one in piece.inputs)
     outputs = tuple(one for piece in pieces for one in piece.outputs)
-    return Composition(f"({' | '.join(map(_inside, pieces))})", inputs, outputs, where)
+    return Composition(f"({' | '.join(map(_inside, pieces))})", inputs, outputs, where, inside)
 
 
-def funnel(*sources: Piece, into: Piece, flow: Flow | str | None = None, **named: Piece) -> Composition:
+def funnel(
+    *sources: Piece, into: Piece, flow: Flow | str | None = None, group: str | None = None, **named: Piece
+) -> Composition:
     """Plug several parts into one socket, each into an argument of its own: in order, or by name.
 
     Parameters
@@ -121,7 +131,7 @@ def funnel(*sources: Piece, into: Piece, flow: Flow | str | None = None, **named
         What feeds the first arguments, in order.
     into : str, Socket, function or Composition
         What is fed.
-    flow : Flow or str, optional
+    flow, group : optional
         As for `pipeline`.
     **named
         What feeds the argument of that name.
@@ -149,12 +159,16 @@ def funnel(*sources: Piece, into: Piece, flow: Flow | str | None = None, **named
             _funnel(where, pieces, target)
         for argument, piece in by_name.items():
             _feed(where, piece, f"{target.inputs[0]}.{argument}")
-    inputs = tuple(one for piece in (*pieces, *by_name.values()) for one in piece.inputs)
-    text = f"({', '.join(map(_inside, (*pieces, *by_name.values())))}) -> {_inside(target)}"
-    return Composition(text, inputs, target.outputs, where, gather=target.gather)
+        feeding = (*pieces, *by_name.values())
+        inside = _sockets(where, (*feeding, target), group)
+    inputs = tuple(one for piece in feeding for one in piece.inputs)
+    text = f"({', '.join(map(_inside, feeding))}) -> {_inside(target)}"
+    return Composition(text, inputs, target.outputs, where, inside, gather=target.gather)
 
 
-def each(part: Piece, items: Piece | None = None, *, flow: Flow | str | None = None) -> Composition:
+def each(
+    part: Piece, items: Piece | None = None, *, flow: Flow | str | None = None, group: str | None = None
+) -> Composition:
     """A part that is called for each element of what comes in; what its calls give goes on as one list, in order.
 
     Parameters
@@ -163,7 +177,7 @@ def each(part: Piece, items: Piece | None = None, *, flow: Flow | str | None = N
         What is called.
     items : str, Socket, function or Composition, optional
         What gives the elements, and is plugged at once; else what stands before it in a `pipeline`.
-    flow : Flow or str, optional
+    flow, group : optional
         As for `pipeline`.
 
     Raises
@@ -184,11 +198,12 @@ def each(part: Piece, items: Piece | None = None, *, flow: Flow | str | None = N
         piece = _piece(where, part)
         made = replace(piece, text=f"each({_inside(piece)})", split=True, gather=True)
         if items is None:
-            return made
+            return replace(made, sockets=_sockets(where, [piece], group))
         source = _piece(where, items)
         _join(where, source, made)
+        inside = _sockets(where, [source, piece], group)
     text = f"{_inside(source)} -> {made.text}"
-    return Composition(text, source.inputs, made.outputs, where, source.split, gather=True)
+    return Composition(text, source.inputs, made.outputs, where, inside, source.split, gather=True)
 
 
 # -- parts ---------------------------------------------------------------------
@@ -216,7 +231,16 @@ def _piece(flow: Flow, part: Any) -> Composition:
         if isinstance(part, (str, Socket)):
             raise
         name, argument = flow.declare(part).name, None
-    return Composition(name, (name if argument is None else f"{name}.{argument}",), (name,), flow)
+    return Composition(name, (name if argument is None else f"{name}.{argument}",), (name,), flow, (name,))
+
+
+def _sockets(flow: Flow, pieces: Iterable[Composition], group: str | None) -> tuple[str, ...]:
+    """The sockets of some parts; none of them once they are in a group of their own."""
+    found = tuple(dict.fromkeys(name for piece in pieces for name in piece.sockets))
+    if group is None:
+        return found
+    flow.group(group, *found)
+    return ()
 
 
 def _inside(piece: Composition) -> str:

@@ -10,7 +10,7 @@ import contextvars
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -141,9 +141,11 @@ class FlowEditor(anywidget.AnyWidget):
     def _answer(self, content: dict[str, Any]) -> None:
         op, args = str(content.get("op")), content.get("args")
         try:
-            if op in ("code", "save", "svg"):
-                made = {"code": self._flow.to_code, "save": self._flow.to_json, "svg": self._still}[op]
+            if op in ("code", "save"):
+                made = {"code": self._flow.to_code, "save": self._flow.to_json}[op]
                 answer: dict[str, Any] = {"ok": True, "text": made()}
+            elif op == "svg":
+                answer = {"ok": True, "text": self._still(dict(args or {}).get("folded") or ())}
             elif op in code_here.OPS:
                 answer = code_here.answer(self._flow, op, dict(args or {}))
             elif op == "part":
@@ -254,11 +256,12 @@ class FlowEditor(anywidget.AnyWidget):
             "text/plain": repr(self),
         }
 
-    def _still(self) -> str:
+    def _still(self, folded: Collection[str] = ()) -> str:
         if not self._resting:
             self._ask()
         footer = "" if self.built else HOW_TO_BUILD
-        return svg(self._client.topology, self._flow.name, self._numbers.newest, footer, self._client.seen.looks)
+        numbers, looks = self._numbers.newest, self._client.seen.looks
+        return svg(self._client.topology, self._flow.name, numbers, footer, looks, folded)
 
     def __repr__(self) -> str:
         return outline(self._client.topology, self._flow.name)

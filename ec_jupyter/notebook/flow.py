@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self
@@ -15,7 +15,7 @@ from ec_jupyter.client.duplicate import duplicate
 from ec_jupyter.client.launch import running
 from ec_jupyter.engine.folder import FLOWS
 from ec_jupyter.engine.trust import check_links
-from ec_jupyter.errors import DeclarationError, EcError, SocketNotFoundError
+from ec_jupyter.errors import DeclarationError, EcError, GroupNotFoundError, SocketNotFoundError, by_name
 from ec_jupyter.notebook import ownership
 from ec_jupyter.notebook.binding import Binding
 from ec_jupyter.notebook.calls import Calls
@@ -145,12 +145,27 @@ class Flow(Wiring, Timing, Calls):
             else:
                 edit.add("remove_note", id=number)
 
-    def svg(self, path: str | os.PathLike[str] | None = None) -> str:
-        """The picture as it is now, with its numbers, as SVG; also written to `path` if one is given."""
+    def svg(self, path: str | os.PathLike[str] | None = None, *, folded: Iterable[str] = ()) -> str:
+        """The picture as it is now, with its numbers, as SVG; also written to `path` if one is given.
+
+        Parameters
+        ----------
+        path : path, optional
+            The file.
+        folded : iterable of str, optional
+            Groups of which one card is drawn.
+
+        Raises
+        ------
+        GroupNotFoundError
+            There is no such group; no file was written.
+        """
         from ec_jupyter.client.drawing import svg
 
         counts, _ = self._client.ask("query", {"what": "counts"})
-        text = svg(self._client.topology, self.name, counts, seen=self._client.seen.looks)
+        known = self.groups
+        names = [name for name in folded if by_name(known, name, GroupNotFoundError)]
+        text = svg(self._client.topology, self.name, counts, seen=self._client.seen.looks, folded=names)
         if path is not None:
             Path(path).write_text(text)
         return text

@@ -198,6 +198,8 @@ def _wire(flow: Flow, document: Mapping[str, Any], there: Mapping[str, Mapping[s
     for plug in document["plugs"]:
         options = {key: value for key, value in plug.items() if key not in ("source", "target")}
         flow.plug(plug["source"], plug["target"], **options)
+    for group, sockets in document.get("groups", {}).items():
+        flow.group(group, *sockets)
     for given in document.get("notes", ()):
         if given not in [{"text": one["text"], "place": one["place"]} for one in flow.notes]:
             flow.note(given["text"], given["place"])

@@ -208,6 +208,12 @@ class Socket(_Pausable):
         """Take fixed values away; as `Flow.unfix`."""
         self.flow.unfix(self, *arguments)
 
+    @property
+    def group(self) -> str | None:
+        """The group that it is in; `Flow.group`."""
+        name: str | None = self._record.get("group")
+        return name
+
     def rename(self, to: str) -> Socket:
         """The same socket under another name; plugs and requests stay with it."""
         return self.flow.rename(self, to)

@@ -13,6 +13,7 @@ from ec_jupyter.errors import DeclarationError, ProcessorNotFoundError, WiringEr
 from ec_jupyter.notebook.asking import Unworked
 from ec_jupyter.notebook.conditions import shipped
 from ec_jupyter.notebook.edits import Edit, Editor
+from ec_jupyter.notebook.groups import Groups
 from ec_jupyter.notebook.history import History
 from ec_jupyter.notebook.lookup import Lookup
 from ec_jupyter.notebook.nodes import Node, Nodes
@@ -121,7 +122,7 @@ class SocketOptions(TypedDict, total=False):
     signature: str | inspect.Signature
 
 
-class Wiring(Nodes, Lookup, History):
+class Wiring(Nodes, Lookup, Groups, History):
     """What `Flow` can do to its own topology."""
 
     _client: Client

@@ -170,6 +170,7 @@ class WiringMagics(Magics):
     @no_var_expand
     @partial(flow_magic, before=chain)
     @argument("sockets", nargs="+", metavar="SOCKET", help="socket, or socket.argument; two or more")
+    @argument("--group", metavar="NAME", help="a group to put them into, which the picture folds to one card")
     def ec_pipeline(self, flow: Flow, given: Namespace) -> Composition:
         """Plug each socket into the next one.
 
@@ -178,10 +179,40 @@ class WiringMagics(Magics):
         ::
 
             %ec_pipeline load -> clean -> report.table
+            %ec_pipeline load -> clean --group intake
         """
         from ec_jupyter.notebook.composition import pipeline
 
-        return _told(flow, pipeline(*given.sockets, flow=flow))
+        return _told(flow, pipeline(*given.sockets, flow=flow, group=given.group))
+
+    @flow_magic
+    @argument("name", help="letters, digits, '_' and '-'")
+    @argument("sockets", nargs="+", metavar="SOCKET", help="sockets; they leave the group that they were in")
+    def ec_group(self, flow: Flow, given: Namespace) -> None:
+        """Put sockets into a group, which the picture shows as a frame and folds to one card.
+
+        Examples
+        --------
+        ::
+
+            %ec_group intake load clean
+        """
+        flow.group(given.name, *given.sockets)
+
+    @flow_magic
+    @argument("name", help="name of the group")
+    @argument("sockets", nargs="*", metavar="SOCKET", help="sockets to take out of it; all, if left out")
+    def ec_ungroup(self, flow: Flow, given: Namespace) -> None:
+        """Take sockets out of a group, or dissolve it; the sockets stay.
+
+        Examples
+        --------
+        ::
+
+            %ec_ungroup intake clean
+            %ec_ungroup intake
+        """
+        flow.ungroup(given.name, *given.sockets)
 
     @no_var_expand
     @arrow_magic

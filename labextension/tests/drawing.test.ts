@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { CARD, cardId, groupAt, groupId, moved, sceneEdges, sceneNodes } from '../src/editor/scene';
+import { groupId, processorId } from '../src/editor/frames';
+import { CARD, cardId, FRAME, moved, processorAt, sceneEdges, sceneNodes, type SceneNode } from '../src/editor/scene';
 import { spark } from '../src/editor/spark';
 import { age, bytes, duration, nodeArgs, short, stateOf } from '../src/editor/words';
 import { graph, plug, socket } from './graphs';
@@ -65,7 +66,7 @@ describe('the scene of a wiring', () => {
   const nodes = sceneNodes(wired, new Set(), []);
 
   it('has a frame around the cards of each processor', () => {
-    const frame = nodes.find(node => node.id === groupId('main'))!;
+    const frame = nodes.find(node => node.id === processorId('main'))!;
     const card = nodes.find(node => node.id === cardId('a'))!;
     expect(frame.position.x).toBeLessThan(card.position.x);
     expect(frame.width).toBeGreaterThan(CARD.width);
@@ -77,7 +78,7 @@ describe('the scene of a wiring', () => {
   });
 
   it('takes cards along with their processor', () => {
-    const frame = nodes.find(node => node.id === groupId('main'))!;
+    const frame = nodes.find(node => node.id === processorId('main'))!;
     const to = { x: frame.position.x + 10, y: frame.position.y + 20 };
     const after = moved(nodes, new Map([[frame.id, to]]));
     expect(after.find(node => node.id === cardId('a'))!.position).toEqual({ x: 10, y: 20 });
@@ -86,12 +87,63 @@ describe('the scene of a wiring', () => {
 
   it('draws plugs between folded processors as one', () => {
     expect(sceneEdges(wired, new Set(), [], new Set())).toHaveLength(2);
-    const bundled = sceneEdges(wired, new Set(['main', 'other']), [], new Set());
+    const bundled = sceneEdges(wired, new Set(['p:main', 'p:other']), [], new Set());
     expect(bundled.map(edge => edge.data)).toEqual([{ plugs: [1, 2], plug: null, pending: false }]);
   });
 
   it('knows the processor under a card that is let go, except its own', () => {
-    expect(groupAt(nodes, wired, { x: 420, y: 10 }, ['a'])).toBe('other');
-    expect(groupAt(nodes, wired, { x: 420, y: 10 }, ['b'])).toBeNull();
+    expect(processorAt(nodes, wired, { x: 420, y: 10 }, ['a'])).toBe('other');
+    expect(processorAt(nodes, wired, { x: 420, y: 10 }, ['b'])).toBeNull();
+  });
+});
+
+describe('a group in the scene', () => {
+  const at = (x: number, y: number, more: object = {}) =>
+    socket({ x: null }, null, { box: [x, y, 232, 176], group: 'fit', ...more });
+  const wired = graph(
+    { load: socket({}), a: at(400, 100), b: at(800, 300), end: socket({ x: null, y: null }, null, { box: [1200, 0, 232, 200] }) },
+    [plug('load', 'a', 'x'), plug('a', 'b', 'x', { id: 2 }), plug('b', 'end', 'x', { id: 3 }), plug('b', 'end', 'y', { id: 4 })]
+  );
+  const folded = new Set([groupId('fit')]);
+  const find = (nodes: SceneNode[], id: string) => nodes.find(node => node.id === id)!;
+  const shown = (nodes: SceneNode[]) => nodes.filter(node => !node.hidden).map(node => node.id);
+
+  it('has a frame around its cards, and its processor one around that', () => {
+    const nodes = sceneNodes(wired, new Set(), []);
+    const [group, processor] = [find(nodes, groupId('fit')), find(nodes, processorId('main'))];
+    expect(group.position).toEqual({ x: 400 - FRAME.group.side, y: 100 - FRAME.group.top });
+    expect(group.position.x + group.width!).toBe(800 + CARD.width + FRAME.group.side);
+    const end = group.position.y + group.height!;
+    expect(processor.position.y + processor.height!).toBe(end + FRAME.processor.side);
+  });
+
+  it('is one card where it is folded, with the plugs that cross its border', () => {
+    expect(shown(sceneNodes(wired, folded, []))).toEqual(['p:main', 'g:fit', 's:load', 's:end']);
+    const edges = sceneEdges(wired, folded, [], new Set());
+    expect(edges.map(({ source, target, data }) => [source, target, data!.plugs])).toEqual([
+      ['s:load', 'g:fit', [1]],
+      ['g:fit', 's:end', [3]],
+      ['g:fit', 's:end', [4]]
+    ]);
+  });
+
+  it('goes with its processor where that is folded, and stays a card where it is on several', () => {
+    const both = new Set([...folded, processorId('main')]);
+    expect(shown(sceneNodes(wired, both, []))).toEqual(['p:main']);
+    const apart = { ...wired, processors: { ...wired.processors, other: wired.processors['main']! } };
+    apart.sockets = { ...wired.sockets, b: at(800, 300, { processor: 'other' }) };
+    expect(shown(sceneNodes(apart, both, []))).toEqual(['p:main', 'p:other', 'g:fit']);
+    expect(shown(sceneNodes(apart, new Set([processorId('main')]), []))).toEqual(['p:main', 'p:other', 'g:fit', 's:b']);
+  });
+
+  it('takes its cards along, folded or not, and no others', () => {
+    for (const fold of [new Set<string>(), folded]) {
+      const nodes = sceneNodes(wired, fold, []);
+      const { position } = find(nodes, groupId('fit'));
+      const after = moved(nodes, new Map([[groupId('fit'), { x: position.x + 10, y: position.y - 20 }]]));
+      expect(find(after, cardId('b')).position).toEqual({ x: 810, y: 280 });
+      expect(find(after, groupId('fit')).position).toEqual({ x: position.x + 10, y: position.y - 20 });
+      expect(find(after, cardId('end')).position).toEqual({ x: 1200, y: 0 });
+    }
   });
 });

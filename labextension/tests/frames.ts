@@ -25,6 +25,7 @@ export const graph: Graph = sent({
  "sockets": {
   "load": {
    "processor": "main",
+   "group": null,
    "paused": false,
    "threads": 1,
    "retries": 0,
@@ -72,6 +73,7 @@ export const graph: Graph = sent({
   },
   "count": {
    "processor": "main",
+   "group": null,
    "paused": false,
    "threads": 1,
    "retries": 0,
@@ -126,6 +128,7 @@ export const graph: Graph = sent({
   },
   "join": {
    "processor": "main",
+   "group": null,
    "paused": false,
    "threads": 1,
    "retries": 0,
@@ -180,6 +183,7 @@ export const graph: Graph = sent({
   },
   "poll": {
    "processor": "main",
+   "group": null,
    "paused": false,
    "threads": 1,
    "retries": 0,
@@ -268,7 +272,7 @@ export const graph: Graph = sent({
    "cron": null,
    "zone": null,
    "missed": "once",
-   "since": 1795959177.6503258,
+   "since": 1795960332.6273515,
    "paused": false,
    "text": "every 5m"
   }
@@ -279,7 +283,7 @@ export const graph: Graph = sent({
 export const metrics: Metrics & { sockets: Record<string, Required<SocketCounts>> } = sent({
  "seq": 1,
  "full": true,
- "time": 1795959177.6773984,
+ "time": 1795960332.6416583,
  "sockets": {
   "load": {
    "waiting": 0,
@@ -358,7 +362,7 @@ export const metrics: Metrics & { sockets: Record<string, Required<SocketCounts>
  },
  "nodes": [
   {
-   "since": 1795959177.6760345,
+   "since": 1795960332.6403334,
    "error": null,
    "type": null,
    "host": "vm",
@@ -366,7 +370,7 @@ export const metrics: Metrics & { sockets: Record<string, Required<SocketCounts>
    "version": "0.1.0",
    "round_trip": null,
    "memory": {
-    "used": 2617245696,
+    "used": 1476395008,
     "total": 25276502016
    },
    "others": 0,
@@ -397,7 +401,7 @@ export const log: Answer & Told = sent({
  "ok": true,
  "lines": [
   {
-   "time": 1795959177.6337829,
+   "time": 1795960332.6164367,
    "level": "info",
    "kind": "edit",
    "socket": null,
@@ -406,7 +410,7 @@ export const log: Answer & Told = sent({
    "text": "socket load v1"
   },
   {
-   "time": 1795959177.6354983,
+   "time": 1795960332.6181934,
    "level": "info",
    "kind": "edit",
    "socket": null,
@@ -415,7 +419,7 @@ export const log: Answer & Told = sent({
    "text": "socket count v1"
   },
   {
-   "time": 1795959177.6375391,
+   "time": 1795960332.6193278,
    "level": "info",
    "kind": "edit",
    "socket": null,
@@ -424,7 +428,7 @@ export const log: Answer & Told = sent({
    "text": "socket join v1"
   },
   {
-   "time": 1795959177.6382942,
+   "time": 1795960332.6245186,
    "level": "info",
    "kind": "edit",
    "socket": null,
@@ -433,7 +437,7 @@ export const log: Answer & Told = sent({
    "text": "plug load -> count.text"
   },
   {
-   "time": 1795959177.6483116,
+   "time": 1795960332.6255455,
    "level": "info",
    "kind": "edit",
    "socket": null,
@@ -442,7 +446,7 @@ export const log: Answer & Told = sent({
    "text": "plug count -> join.one"
   },
   {
-   "time": 1795959177.6493878,
+   "time": 1795960332.6264918,
    "level": "info",
    "kind": "edit",
    "socket": null,
@@ -451,7 +455,7 @@ export const log: Answer & Told = sent({
    "text": "socket poll v1"
   },
   {
-   "time": 1795959177.6503258,
+   "time": 1795960332.6273515,
    "level": "info",
    "kind": "edit",
    "socket": null,
@@ -460,7 +464,7 @@ export const log: Answer & Told = sent({
    "text": "schedule poll: every 5m"
   },
   {
-   "time": 1795959177.6532748,
+   "time": 1795960332.6335573,
    "level": "error",
    "kind": "failed",
    "socket": "count",
@@ -469,7 +473,7 @@ export const log: Answer & Told = sent({
    "text": "ZeroDivisionError: integer division or modulo by zero"
   },
   {
-   "time": 1795959177.6543386,
+   "time": 1795960332.634622,
    "level": "info",
    "kind": "stdout",
    "socket": "count",
@@ -490,8 +494,8 @@ export const log: Answer & Told = sent({
 // prettier-ignore
 export const statistics: Answer & Statistics = sent({
  "ok": true,
- "time": 1795959177.6972554,
- "began": 1795959090,
+ "time": 1795960332.6503236,
+ "began": 1795960260,
  "step": 30,
  "points": 120,
  "rows": [
@@ -500,7 +504,7 @@ export const statistics: Answer & Statistics = sent({
    "name": "load",
    "ended": 3,
    "failed": 0,
-   "per_second": 0.03420859623531154,
+   "per_second": 0.04129369079350971,
    "p50": null,
    "p95": null,
    "waited_p50": null,

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { fit, yielded } from '../src/editor/fit';
 import { step } from '../src/editor/walk';
-import { feeding, keyOf, outputType, shared, verdict } from '../src/editor/wiring';
+import { feeding, keyOf, outputType, shared, verdict, type Place } from '../src/editor/wiring';
 import { graph, plug, socket } from './graphs';
 
 describe('whether an output fits an argument', () => {
@@ -92,7 +92,29 @@ describe('arrow keys', () => {
       return seen.join('');
     };
     expect(walk(none)).toBe('psosaao');
-    expect(walk(new Set(['main']))).toBe('p');
+    expect(walk(new Set(['p:main']))).toBe('p');
+  });
+
+  it('read a group before its sockets, and none of those where it is folded', () => {
+    const sockets = {
+      a: socket({}),
+      b: socket({ x: null }, null, { group: 'fit' }),
+      c: socket({}),
+      d: socket({}, null, { group: 'fit' })
+    };
+    const grouped = graph(sockets, [plug('a', 'b', 'x')]);
+    const walk = (folded: ReadonlySet<string>) => {
+      const seen = [];
+      let at: Place | null = { kind: 'processor', processor: 'main' };
+      for (; at; at = step(grouped, folded, at, 'down')) {
+        if (at.kind === 'group') seen.push(at.group);
+        else if (at.kind === 'socket') seen.push(at.socket);
+      }
+      return seen.join(' ');
+    };
+    expect(walk(none)).toBe('a fit b d c');
+    expect(walk(new Set(['g:fit']))).toBe('a fit c');
+    expect(step(grouped, none, { kind: 'socket', socket: 'd' }, 'left')).toEqual({ kind: 'group', group: 'fit' });
   });
 
   it('know who feeds an argument', () => {

@@ -104,6 +104,56 @@ def test_a_note_is_written_moved_and_removed_and_undo_brings_it_back(editor):
         editor({"op": "note", "id": note.id, "text": "x"})
 
 
+def groups(editor):
+    return {name: sorted(s.name for s in some) for name, some in editor.topology.groups.items()}
+
+
+def test_sockets_are_grouped_moved_to_another_group_and_taken_out_and_an_empty_group_is_gone(editor):
+    editor({"op": "group", "name": "fit", "sockets": ["a", "b"]})
+    editor({"op": "group", "name": "rest", "sockets": ["b", "join", "b"]})
+    assert groups(editor) == {"fit": ["a"], "rest": ["b", "join"]}
+    editor({"op": "ungroup", "name": "fit", "sockets": ["a"]})
+    editor({"op": "rename_group", "name": "rest", "to": "end"})
+    assert groups(editor) == {"end": ["b", "join"]}
+    gone = editor({"op": "ungroup", "name": "end"})
+    assert groups(editor) == {}
+    assert [one.text for one in editor.log[1:]] == [
+        "group fit: a, b", "group rest: b, join", "ungroup fit: a", "rename group rest to end", "ungroup end",
+    ]  # fmt: skip
+    editor.topology = revert(editor.topology, gone.touched).topology
+    assert groups(editor) == {"end": ["b", "join"]}
+
+
+def test_a_socket_that_is_removed_leaves_its_group_and_is_back_in_it_with_undo(editor):
+    editor({"op": "group", "name": "fit", "sockets": ["a", "b"]})
+    gone = editor({"op": "remove", "name": "a"})
+    assert groups(editor) == {"fit": ["b"]}
+    editor.topology = revert(editor.topology, gone.touched).topology
+    assert groups(editor) == {"fit": ["a", "b"]}
+    editor(socket("a", "x", identity="new"))
+    assert groups(editor) == {"fit": ["a", "b"]}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"op": "group", "name": "fit", "sockets": ["a", "jion"]}, "no socket named 'jion'; did you mean 'join'"),
+        ({"op": "group", "name": "the fit", "sockets": ["a"]}, "'the fit' is no name for a group; try 'the_fit'"),
+        ({"op": "group", "name": "fit", "sockets": []}, "group 'fit' has no sockets"),
+        ({"op": "ungroup", "name": "fi"}, "no group named 'fi'; did you mean 'fit'"),
+        ({"op": "ungroup", "name": "fit", "sockets": ["join"]}, "socket 'join' is not in group 'fit', which has a, b"),
+        ({"op": "rename_group", "name": "fit", "to": "rest"}, "there is a group 'rest' already"),
+        ({"op": "rename_group", "name": "fitt", "to": "x"}, "no group named 'fitt'; did you mean 'fit'"),
+    ],
+)
+def test_what_is_wrong_with_a_group_is_said_in_one_line_and_changes_nothing(editor, change, said):
+    editor({"op": "group", "name": "fit", "sockets": ["a", "b"]}, {"op": "group", "name": "rest", "sockets": ["join"]})
+    before = editor.topology
+    with pytest.raises(EcError, match=said):
+        editor(change)
+    assert editor.topology is before
+
+
 def test_nothing_changed_is_no_revision(editor):
     before = editor.topology
     edited = editor(socket("a", "x"))

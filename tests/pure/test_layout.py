@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
+from itertools import cycle
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ec_jupyter.flow.layout import Box, Card, Place, group_boxes, layout
+from ec_jupyter.flow.layout import Box, Card, Place, group_boxes, inner_boxes, layout
 
 Links = list[tuple[str, str]]
 
@@ -52,6 +54,36 @@ def test_no_two_cards_and_no_two_groups_overlap(graph: tuple[dict[str, Card], Li
     assert list(places) == list(cards) or set(places) == set(cards)
     assert overlaps(boxes(cards, places)) == []
     assert overlaps(group_boxes(cards, places)) == []
+
+
+@given(graphs, st.integers(1, 4))
+@settings(max_examples=150, deadline=None)
+def test_no_card_and_no_other_group_stands_in_a_group_of_sockets(graph: tuple[dict[str, Card], Links], n: int) -> None:
+    drawn, links = graph
+    inner = [None, *(f"g{i}" for i in range(n))]
+    # each group on one processor: a name of its own there
+    cards = {
+        name: replace(card, inner=chosen and f"{chosen} on {card.group}")
+        for (name, card), chosen in zip(drawn.items(), cycle(inner), strict=False)
+    }
+    places = layout(cards, links)
+    found = inner_boxes(cards, places)
+    assert overlaps(boxes(cards, places)) == []
+    assert overlaps(found) == []
+    assert overlaps(group_boxes(cards, places)) == []
+    inside = {name: card.inner for name, card in cards.items()}
+    strangers = [(g, n) for g, box in found.items() for n, one in boxes(cards, places).items() if touch(box, one)]
+    assert [(g, n) for g, n in strangers if inside[n] != g] == []
+
+
+def test_a_new_card_comes_to_lie_in_no_group_of_sockets() -> None:
+    placed = {"a": (0.0, 0.0), "b": (700.0, 0.0)}
+    cards = {name: Card("main", 232, 176, place, "fit") for name, place in placed.items()}
+    # right of what feeds it there is room, between the two
+    cards["new"] = Card("main", 232, 176)
+    places = layout(cards, [("a", "new")])
+    (box,) = inner_boxes(cards, places).values()
+    assert not touch((*places["new"], 232, 176), box)
 
 
 @given(graphs)

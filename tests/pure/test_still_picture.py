@@ -90,6 +90,22 @@ def test_it_shows_numbers_where_it_is_given_some() -> None:
     assert {"2 queued · 1 failed", "9 done", "4 arrived", "4, map, when result > 1"} <= set(shown)
 
 
+def test_a_group_is_a_frame_with_its_name_and_one_card_with_its_sums_where_it_is_folded() -> None:
+    flow = wiring()
+    for name in ("read", "add"):
+        flow["sockets"][name]["group"] = "in & out"
+    now = counts(add=counted(queued=2, failed=1), read=counted(done=9, queued=1))
+    shown = texts(svg(flow, "f", now))
+    assert {"in & out", "2 queued · 1 failed", "add v2"} <= set(shown)
+    folded = svg(flow, "f", now, folded=["in & out"])
+    assert {"in & out", "2 sockets", "3 queued · 9 done · 1 failed"} <= set(texts(folded))
+    assert "add v2" not in texts(folded)
+    assert "<path" not in folded
+    flow["sockets"]["read"]["group"] = None
+    # what crosses its border stays
+    assert svg(flow, "f", now, folded=["in & out"]).count("<path") == 2
+
+
 def test_a_note_is_drawn_as_text_and_the_picture_is_large_enough_for_it() -> None:
     notes = [{"id": n, "text": f"{text}\x00\n\nsecond", "place": [2000 + n, 900]} for n, text in enumerate(ATTACKS)]
     drawn = ElementTree.fromstring(svg({**wiring(), "notes": notes}, "demo"))

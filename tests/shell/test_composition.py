@@ -109,3 +109,35 @@ def test_what_does_not_fit_is_refused_in_one_line_and_plugs_nothing(parts: Any, 
     assert said in str(error)
     assert "\n" not in str(error)
     assert wired(parts) == []
+
+
+def grouped(parts: Any) -> dict[str, list[str]]:
+    return {name: sorted(some) for name, some in parts.run("flow.groups").items()}
+
+
+def test_a_composition_with_a_group_puts_its_sockets_into_it_in_the_same_edit(parts: Any) -> None:
+    parts.run("ec.pipeline('numbers', ec.each('double', group='middle'), 'total', group='sums')")
+    assert grouped(parts) == {"middle": ["double"], "sums": ["numbers", "total"]}
+    assert parts.run("flow['double'].group, flow['pair'].group") == ("middle", None)
+    parts.run("flow.undo()")
+    assert (grouped(parts), wired(parts)) == ({"middle": ["double"]}, [])
+    parts.run("flow.undo()")
+    assert grouped(parts) == {}
+    parts.run("ec.funnel(ec.parallel('double', 'add_one', group='beside'), into='pair', group='end')")
+    assert grouped(parts) == {"beside": ["add_one", "double"], "end": ["pair"]}
+
+
+def test_a_group_is_made_renamed_and_dissolved_in_code_and_by_magic(parts: Any) -> None:
+    parts.run("flow.group('fit', 'double', add_one)")
+    parts.run("%ec_group rest pair total")
+    parts.run("%ec_ungroup rest total")
+    parts.run("flow.rename_group('rest', 'last')")
+    assert grouped(parts) == {"fit": ["add_one", "double"], "last": ["pair"]}
+    assert parts.completions("%ec_ungroup f") == ["fit"]
+    assert parts.completions("%ec_group fit to") == ["total"]
+    parts.run("%ec_pipeline numbers -> total --group last")
+    assert parts.completions("%ec_pipeline numbers -> total --group la") == ["last"]
+    parts.run("flow.ungroup('fit')")
+    assert grouped(parts) == {"last": ["numbers", "pair", "total"]}
+    error = parts.fail("flow.group('fit')")
+    assert str(error) == "group 'fit' has no sockets; name those that it is to hold"

@@ -32,6 +32,7 @@ CELLS = [
     "flow.fix('add', y={'a': [1, 'x', None]})",
     "flow.place(read=(10, 20.5), add=(500, 0))",
     "flow.note('units:\\n\"m/s\"', (900, 40.5))",
+    "flow.group('sums', 'mean', 'add'); flow.group('aside', 'broken')",
     "flow.pause('broken', 'maths')",
     "LIMIT = SCALE = 99",
 ]

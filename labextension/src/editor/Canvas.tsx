@@ -14,13 +14,16 @@ import { FAR, useHands } from './hands';
 import { BEADS } from './motion';
 import { NoteCard } from './NoteCard';
 import { PlugLine } from './PlugLine';
-import { ProcessorGroup } from './ProcessorGroup';
-import { cardId, groupId, noteId, raised, sceneEdges, sceneNodes, type PlugEdge, type SceneNode } from './scene';
+import { groupId, processorId } from './frames';
+import { GroupFrame } from './GroupFrame';
+import { unfoldFor } from './groups';
+import { ProcessorFrame } from './ProcessorFrame';
+import { cardId, noteId, raised, sceneEdges, sceneNodes, type PlugEdge, type SceneNode } from './scene';
 import { SocketCard } from './SocketCard';
 import { useGraph, useLife, useView, type Panel, type Store } from './store';
 import { placeId, type Place } from './wiring';
 
-const NODE_TYPES = { socket: SocketCard, processor: ProcessorGroup, note: NoteCard };
+const NODE_TYPES = { socket: SocketCard, processor: ProcessorFrame, group: GroupFrame, note: NoteCard };
 const EDGE_TYPES = { plug: PlugLine };
 
 /** All of the picture, under what is wrong. */
@@ -111,7 +114,8 @@ function useSelection(store: Store, nodes: SceneNode[], plugs: ReadonlySet<strin
 }
 
 function nodeId(to: Exclude<Place, { kind: 'node' }>): string | null {
-  if (to.kind === 'processor') return groupId(to.processor);
+  if (to.kind === 'processor') return processorId(to.processor);
+  if (to.kind === 'group') return groupId(to.group);
   if (to.kind === 'note') return noteId(to.note);
   return to.kind === 'plug' ? null : cardId(to.socket);
 }
@@ -130,6 +134,7 @@ function useGoTo(
       const node = id === null ? undefined : flow.getNode(id);
       if (!node) return;
       if (node.hidden && node.type === 'socket') unfoldFor(store, node.data.socket);
+      if (node.hidden && node.type === 'group') unfoldFor(store, node.data.sockets[0]!, id!);
       if (flow.getZoom() < FAR || !insight(flow, wrapper.current, node)) {
         store.untouched = false;
         centre(flow, node, Math.max(flow.getZoom(), 0.6));
@@ -142,7 +147,8 @@ function useGoTo(
 /** What a panel is about, as the picture draws it. */
 function aboutOf(panel: Panel): string | null {
   if (panel.kind === 'plug') return cardId((JSON.parse(panel.key) as string[])[1]!);
-  if (panel.kind === 'processor') return groupId(panel.processor);
+  if (panel.kind === 'processor') return processorId(panel.processor);
+  if ('group' in panel) return groupId(panel.group);
   const socket = panel.kind === 'metrics' && panel.of === 'socket' ? panel.name : 'socket' in panel ? panel.socket : null;
   return socket === null ? null : cardId(socket);
 }
@@ -170,12 +176,6 @@ function useBeside(flow: ReactFlowInstance<SceneNode, PlugEdge>, wrapper: React.
     observer.observe(wrapper.current!);
     return () => observer.disconnect();
   }, [about, flow, wrapper]);
-}
-
-function unfoldFor(store: Store, socket: string): void {
-  const folded = new Set(store.view.folded);
-  folded.delete(store.graph?.sockets[socket]?.processor ?? '');
-  store.set({ folded });
 }
 
 function insight(flow: ReactFlowInstance<SceneNode, PlugEdge>, box: HTMLElement | null, node: SceneNode): boolean {

@@ -7,6 +7,8 @@ import { Icon } from './icons';
 import { remove } from './keys';
 import { progressText } from './ProgressStrip';
 import { useCounts, useDepth, useGraph, useNodeText } from './store';
+import { entriesOf, groupsOf } from './frames';
+import { SumText } from './Sum';
 import type { Graph, Plug } from './types';
 import { feeding, findPlug, keyOf, outputType, placeId, ports, type Place } from './wiring';
 import { nodeState, short, stateOf, stateText, usage, waitingAt } from './words';
@@ -18,26 +20,33 @@ interface Row {
   children: boolean;
 }
 
-/** Rows that are visible with `opened` open; processors are open unless they are in it. */
+/** What is open unless it is in `opened`. */
+const isFrame = ({ kind }: Place): boolean => kind === 'processor' || kind === 'group';
+
+/** Rows that are visible with `opened` open; processors and groups are open unless they are in it. */
 function rows(graph: Graph, opened: ReadonlySet<string>): Row[] {
   const list: Row[] = [];
   const add = (place: Place, level: number, children: boolean, under = ''): boolean => {
     const id = under + placeId(place);
     list.push({ id, place, level, children });
-    return children && opened.has(id) !== (place.kind === 'processor');
+    return children && opened.has(id) !== isFrame(place);
   };
-  const plugs = (of: Plug[], under: string) => of.forEach(one => add({ kind: 'plug', key: keyOf(one) }, 4, false, under));
+  const plugs = (of: Plug[], level: number, under: string) =>
+    of.forEach(one => add({ kind: 'plug', key: keyOf(one) }, level, false, under));
+  const card = (socket: string, level: number) => {
+    if (!add({ kind: 'socket', socket }, level, true)) return;
+    for (const { name: argument } of ports(graph.sockets[socket]!)) {
+      const feeds = feeding(graph, socket, argument);
+      if (add({ kind: 'argument', socket, argument }, level + 1, feeds.length > 0)) plugs(feeds, level + 2, 'into ');
+    }
+    const out = graph.plugs.filter(plug => plug.source === socket);
+    if (add({ kind: 'output', socket }, level + 1, out.length > 0)) plugs(out, level + 2, 'out ');
+  };
   for (const processor of Object.keys(graph.processors)) {
-    const own = Object.keys(graph.sockets).filter(name => graph.sockets[name]!.processor === processor);
+    const own = entriesOf(graph, processor, names => names);
     if (!add({ kind: 'processor', processor }, 1, own.length > 0)) continue;
-    for (const socket of own) {
-      if (!add({ kind: 'socket', socket }, 2, true)) continue;
-      for (const { name: argument } of ports(graph.sockets[socket]!)) {
-        const feeds = feeding(graph, socket, argument);
-        if (add({ kind: 'argument', socket, argument }, 3, feeds.length > 0)) plugs(feeds, 'into ');
-      }
-      const out = graph.plugs.filter(plug => plug.source === socket);
-      if (add({ kind: 'output', socket }, 3, out.length > 0)) plugs(out, 'out ');
+    for (const { group, sockets } of own) {
+      if (group === null || add({ kind: 'group', group }, 2, true)) sockets.forEach(name => card(name, group === null ? 2 : 3));
     }
   }
   for (const { name: node } of graph.nodes) add({ kind: 'node', node }, 1, false);
@@ -62,7 +71,7 @@ export function Outline(): JSX.Element {
     if (!next.delete(id)) next.add(id);
     setOpened(next);
   };
-  const isOpen = (row: Row) => opened.has(row.id) !== (row.place.kind === 'processor');
+  const isOpen = (row: Row) => opened.has(row.id) !== isFrame(row.place);
   const goTo = (index: number) => {
     const row = list[Math.max(0, Math.min(list.length - 1, index))];
     if (!row) return;
@@ -143,6 +152,8 @@ const Text = memo(function Text({ place }: { place: Place }): JSX.Element | null
   switch (place.kind) {
     case 'processor':
       return <ProcessorText name={place.processor} />;
+    case 'group':
+      return <GroupText name={place.group} graph={graph} />;
     case 'socket':
       return graph.sockets[place.socket] ? <SocketText name={place.socket} graph={graph} /> : null;
     case 'argument':
@@ -175,6 +186,18 @@ function ProcessorText({ name }: { name: string }): JSX.Element {
       <b>{name}</b>{' '}
       <span className="ec-muted">
         processor, {processor?.cpus ?? 'all'} CPUs{paused && ', paused'}
+      </span>
+    </span>
+  );
+}
+
+function GroupText({ name, graph }: { name: string; graph: Graph }): JSX.Element {
+  const sockets = groupsOf(graph).get(name) ?? [];
+  return (
+    <span>
+      <b>{name}</b>{' '}
+      <span className="ec-muted">
+        group, <SumText sockets={sockets} />
       </span>
     </span>
   );

@@ -18,9 +18,8 @@ import { FAR_AWAY, useCounts, useCountsText, useGraph, usePulse, useRate, useVie
 import type { Parameter, Socket, SocketCounts } from './types';
 import { feeding, outputType, placeId, ports } from './wiring';
 import { showPlace } from './views';
-import { duration, rate, short, stateOf, stateText, ticking, waitingAt } from './words';
+import { COUNTED, duration, rate, short, stateOf, stateText, ticking, waitingAt } from './words';
 
-const COUNTED = ['asked', 'delayed', 'queued', 'running', 'done', 'failed'] as const;
 /** Counts that are told: those that are not zero. */
 const told = (counts: SocketCounts) => COUNTED.filter(state => (counts[state] ?? 0) > 0);
 

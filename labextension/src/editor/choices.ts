@@ -1,7 +1,9 @@
 /** What can be done at a place: one list for the canvas, the outline and the keyboard, so that all can do the same. */
 
 import { copy, paste } from './copying';
-import { edit, moving, pause, plug, removeSockets, retry, tidy, undo, unplug } from './edits';
+import { edit, pause, plug, removeSockets, retry, tidy, undo, unplug } from './edits';
+import { groupId, groupsOf, processorId } from './frames';
+import { askGroup, fold, joinGroup, ungroup } from './groups';
 import { removeNote } from './notes';
 import { askLab, inLab, inTab, openTab } from './lab';
 import { fullScreen, jsonOf, pngOf, svgOf } from './saving';
@@ -17,6 +19,8 @@ export const placeName = (place: Place): string => {
   switch (place.kind) {
     case 'processor':
       return `processor ${place.processor}`;
+    case 'group':
+      return `group ${place.group}`;
     case 'socket':
       return `socket ${place.socket}`;
     case 'argument':
@@ -46,6 +50,8 @@ function choicesAt(store: Store, graph: Graph, place: Place, at: Point | null): 
   switch (place.kind) {
     case 'processor':
       return ofProcessor(store, graph, place.processor);
+    case 'group':
+      return ofGroup(store, place.group);
     case 'socket':
       return ofSocket(store, graph, place.socket, at);
     case 'argument':
@@ -144,6 +150,7 @@ function ofSocket(store: Store, graph: Graph, socket: string, at: Point | null):
     show(store, 'Values that wait', { kind: 'waiting', socket, argument: null }),
     { text: paused ? 'Resume' : 'Pause', run: () => void pause(store, { socket }, !paused) },
     show(store, 'Rename', { kind: 'rename', socket }),
+    ...grouping(store, graph, socket),
     ...others.map(name => ({
       text: `Move to processor ${name}`,
       run: () => void edit(store, [{ op: 'move', socket, processor: name }], `${socket} runs on ${name}`)
@@ -158,16 +165,34 @@ function ofProcessor(store: Store, graph: Graph, processor: string): Choice[] {
     show(store, 'CPUs and details', { kind: 'processor', processor }),
     { text: 'Metrics', hint: 'the last hour', run: () => showMetrics(store, 'processor', processor) },
     { text: paused ? 'Resume' : 'Pause', run: () => void pause(store, { processor }, !paused) },
-    { text: store.view.folded.has(processor) ? 'Unfold' : 'Fold', run: () => fold(store, processor) }
+    folding(store, processorId(processor))
   ];
 }
 
-export function fold(store: Store, processor: string): void {
-  moving(store);
-  const folded = new Set(store.view.folded);
-  if (!folded.delete(processor)) folded.add(processor);
-  store.set({ folded });
-  store.say(folded.has(processor) ? `${processor} is folded` : `${processor} is unfolded`);
+function folding(store: Store, id: string): Choice {
+  return { text: store.view.folded.has(id) ? 'Unfold' : 'Fold', hint: 'to one card', run: () => fold(store, id) };
+}
+
+function ofGroup(store: Store, group: string): Choice[] {
+  return [
+    show(store, 'Details', { kind: 'group', group }, 'its sockets'),
+    folding(store, groupId(group)),
+    show(store, 'Rename', { kind: 'renameGroup', group }),
+    { text: 'Ungroup', hint: 'its sockets stay', run: () => void ungroup(store, group) }
+  ];
+}
+
+/** What can be done with the groups of a socket, or of all that are selected with it. */
+function grouping(store: Store, graph: Graph, socket: string): Choice[] {
+  const { group } = graph.sockets[socket]!;
+  const { sockets } = store.view.selected;
+  const chosen = sockets.includes(socket) ? sockets : [socket];
+  const others = [...groupsOf(graph).keys()].filter(name => name !== group);
+  return [
+    { text: chosen.length > 1 ? `Group ${chosen.length} sockets` : 'Group', hint: 'Ctrl+G', run: () => askGroup(store, chosen) },
+    ...others.map(name => ({ text: `Put into group ${name}`, run: () => void joinGroup(store, name, socket) })),
+    ...(group ? [{ text: `Take out of group ${group}`, run: () => void ungroup(store, group, socket) }] : [])
+  ];
 }
 
 /** Everything there is: places by name, then commands. */
@@ -178,8 +203,12 @@ export function palette(store: Store): void {
     go({ kind: 'socket', socket }, of.doc.split('\n')[0] ?? '')
   );
   const processors = Object.keys(graph?.processors ?? {}).map(processor => go({ kind: 'processor', processor }, ''));
+  const groups = [...(graph ? groupsOf(graph).keys() : [])].map(group => go({ kind: 'group', group }, ''));
   const nodes = store.nodes.map(({ name: node }) => go({ kind: 'node', node }, ''));
-  store.set({ chooser: { title: 'Search', choices: [...sockets, ...processors, ...nodes, ...commands(store)] }, refusal: null });
+  store.set({
+    chooser: { title: 'Search', choices: [...sockets, ...groups, ...processors, ...nodes, ...commands(store)] },
+    refusal: null
+  });
 }
 
 function commands(store: Store): Choice[] {
@@ -201,6 +230,9 @@ function commands(store: Store): Choice[] {
     { text: 'Undo', hint: 'Ctrl+Z', run: () => void undo(store, 'undo') },
     { text: 'Redo', hint: 'Ctrl+Shift+Z', run: () => void undo(store, 'redo') },
     { text: 'Tidy', hint: 'lay everything out anew', run: () => void tidy(store) },
+    ...(store.view.selected.sockets.length
+      ? [{ text: 'Group what is selected', hint: 'Ctrl+G', run: () => askGroup(store, store.view.selected.sockets) }]
+      : []),
     show(store, 'Add a processor', { kind: 'add' }),
     show(store, 'Add a node', { kind: 'addNode' }),
     { text: 'Log', hint: 'output, failures, edits', run: () => showLog(store) },

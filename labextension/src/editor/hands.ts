@@ -7,7 +7,7 @@ import { menu, offer } from './canvasMenu';
 import { edit } from './edits';
 import { canvasKey } from './keys';
 import { dropped } from './plugging';
-import { cardId, groupAt, moved, sceneNodes, type PlugEdge, type SceneNode } from './scene';
+import { cardId, processorAt, moved, sceneNodes, type PlugEdge, type SceneNode } from './scene';
 import type { Detail, Store } from './store';
 import { keyOf, verdict } from './wiring';
 
@@ -113,7 +113,7 @@ function looked(store: Store, flow: Flow): Hands {
 
 function offerAt(store: Store, flow: Flow, at: { x: number; y: number }, source: string | null = null): void {
   const spot = flow.screenToFlowPosition(at);
-  offer(store, at, spot, store.graph && groupAt(flow.getNodes(), store.graph, spot, []), source);
+  offer(store, at, spot, store.graph && processorAt(flow.getNodes(), store.graph, spot, []), source);
 }
 
 /** What is to be read keeps its size on screen, in steps: else each frame of a zoom would lay out every card anew. */
@@ -152,7 +152,7 @@ function under(store: Store, flow: Flow, event: MouseEvent | TouchEvent, dragged
   // a processor that is dragged takes its cards along, and nothing moves out of it
   if (!store.graph || !names.length || names.length < dragged.length) return null;
   const { clientX: x, clientY: y } = pointer(event);
-  return groupAt(flow.getNodes(), store.graph, flow.screenToFlowPosition({ x, y }), names);
+  return processorAt(flow.getNodes(), store.graph, flow.screenToFlowPosition({ x, y }), names);
 }
 
 /** Sends where cards lie now, and the processor they were dropped on; a refusal puts them back. */

@@ -4,6 +4,7 @@ import type { KeyboardEvent } from 'react';
 import { open, palette } from './choices';
 import { copy, paste } from './copying';
 import { plug, removeSockets, undo, unplug } from './edits';
+import { askGroup, ungroup } from './groups';
 import { removeNote } from './notes';
 import { fullScreen } from './saving';
 import type { Store } from './store';
@@ -24,6 +25,7 @@ export function placeAt(element: EventTarget): Place | null {
   const id = (element as HTMLElement).dataset?.['place'] ?? '';
   const [kind, rest] = [id.slice(0, 2), id.slice(2)];
   if (kind === 'p:') return { kind: 'processor', processor: rest };
+  if (kind === 'g:') return { kind: 'group', group: rest };
   if (kind === 's:') return { kind: 'socket', socket: rest };
   if (kind === 't:') return { kind: 'note', note: Number(rest) };
   if (kind === 'o:') return { kind: 'output', socket: rest };
@@ -75,6 +77,7 @@ export function remove(store: Store, place: Place | null): void {
   }
   if (place?.kind === 'output') return open(store, place);
   if (place?.kind === 'note') return void removeNote(store, place.note);
+  if (place?.kind === 'group') return void ungroup(store, place.group);
   if (place?.kind === 'plug')
     return void unplug(
       store,
@@ -119,10 +122,23 @@ function shortcut(store: Store, event: KeyboardEvent): boolean {
   else if (typing(event.target)) return false;
   else if (key === 'z') void undo(store, event.shiftKey ? 'redo' : 'undo');
   else if (key === 'y') void undo(store, 'redo');
+  else if (key === 'g') return groupKey(store, event);
   else if (key === 'c') return !String(getSelection()) && copy(store);
   else if (key === 'v') void paste(store);
   else return false;
   return true;
+}
+
+/** Groups the selected sockets, or the one that has the focus; with Shift, dissolves the group that has it, or they are in. */
+function groupKey(store: Store, { target, shiftKey }: KeyboardEvent): boolean {
+  const at = placeAt(target);
+  const { sockets } = store.view.selected;
+  const focused = at && 'socket' in at ? [at.socket] : [];
+  const chosen = sockets.length ? sockets : focused;
+  if (!shiftKey) return chosen.length > 0 && askGroup(store, chosen);
+  const group = at?.kind === 'group' ? at.group : chosen.map(name => store.graph?.sockets[name]?.group).find(Boolean);
+  if (group) void ungroup(store, group);
+  return !!group;
 }
 
 /** The innermost thing that is open goes. */

@@ -27,7 +27,8 @@ export async function pngOf(store: Store): Promise<void> {
 }
 
 async function textOf(store: Store, op: 'svg' | 'save'): Promise<string | null> {
-  const answer = await store.ask(op);
+  const folded = [...store.view.folded].filter(id => id.startsWith('g:')).map(id => id.slice(2));
+  const answer = await store.ask(op, op === 'svg' && folded.length ? { folded } : {});
   return answer && String(answer['text']);
 }
 

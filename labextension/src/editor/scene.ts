@@ -1,26 +1,29 @@
 /** From a wiring to React Flow's nodes and edges: where cards, processors and plugs lie. Pure. */
 
 import { MarkerType, Position, type Edge, type Node, type NodeHandle } from '@xyflow/react';
+import { foldedInto, groupId, groupsOf, processorId, processorOf } from './frames';
 import type { Graph, Note, Plug, Socket } from './types';
 import { keyOf, plugName, ports, type Ends } from './wiring';
 
-// as Python's layout has it: a card's head and foot, its rows, and the room around the cards of a processor
+// as Python's layout has it: a card's head and foot, its rows, and the room around what is in a processor or a group
 export const CARD = { width: 232, head: 48, row: 24, value: 76, foot: 28 };
 export const NOTE = { width: 220, line: 16, characters: 34 };
-export const GROUP = { side: 20, top: 48, emptyWidth: 272, emptyHeight: 88 };
+export const FRAME = { processor: { side: 20, top: 48 }, group: { side: 12, top: 38 } };
+const EMPTY = { width: 272, height: 88 };
 const FOLDED = { width: 232, height: 88 };
 const GRIP = 12;
 
 export type CardNode = Node<{ socket: string }, 'socket'>;
-export type GroupNode = Node<{ processor: string; folded: boolean; sockets: string[] }, 'processor'>;
+/** `inside` is the frame that all of it is in, if there is one. */
+export type FrameNode = Node<{ name: string; folded: boolean; sockets: string[]; inside: string | null }, 'processor' | 'group'>;
 export type NoteNode = Node<{ note: Note }, 'note'>;
-export type SceneNode = CardNode | GroupNode | NoteNode;
-/** `plugs` are the numbers of the plugs it stands for; one, unless a processor is folded. */
+export type SceneNode = CardNode | FrameNode | NoteNode;
+/** `plugs` are the numbers of the plugs it stands for; one, unless what it leads to or from is folded. */
 export type PlugEdge = Edge<{ plugs: number[]; plug: Plug | null; pending: boolean }, 'plug'>;
 
 export const cardId = (socket: string): string => `s:${socket}`;
 export const noteId = (note: number): string => `n:${note}`;
-export const groupId = (processor: string): string => `p:${processor}`;
+const isFrame = (node: SceneNode): node is FrameNode => node.type === 'processor' || node.type === 'group';
 
 export function cardHeight(socket: Socket): number {
   return CARD.head + CARD.value + CARD.foot + CARD.row * Math.max(1, ports(socket).length);
@@ -45,40 +48,70 @@ interface Rect {
 }
 
 /** The processor whose frame, without the cards in the hand, holds a point; null where that is their own, or none. */
-export function groupAt(nodes: SceneNode[], graph: Graph, { x, y }: { x: number; y: number }, held: string[]): string | null {
+export function processorAt(nodes: SceneNode[], graph: Graph, { x, y }: { x: number; y: number }, held: string[]): string | null {
   const own = new Set(held.map(name => graph.sockets[name]?.processor));
-  const holds = (group: GroupNode) => {
-    const rest = nodes.filter(
-      node => node.type === 'socket' && group.data.sockets.includes(node.data.socket) && !held.includes(node.data.socket)
-    ) as CardNode[];
-    const rect =
-      group.data.folded || !group.data.sockets.length
-        ? { ...group.position, width: group.width!, height: group.height! }
-        : around(rest);
+  const still = indexed(nodes.filter(node => node.type !== 'socket' || !held.includes(node.data.socket)));
+  const holds = (frame: FrameNode) => {
+    const known = { ...frame.position, width: frame.width!, height: frame.height! };
+    const rect = frame.data.folded || !frame.data.sockets.length ? known : around(frame, partsOf(frame, still));
     return rect && x >= rect.x && y >= rect.y && x <= rect.x + rect.width && y <= rect.y + rect.height;
   };
-  const over = nodes
-    .filter((node): node is GroupNode => node.type === 'processor' && !!holds(node))
-    .map(node => node.data.processor);
+  const over = nodes.filter(node => node.type === 'processor' && holds(node)).map(node => (node as FrameNode).data.name);
   return over.some(name => own.has(name)) ? null : (over[0] ?? null);
 }
 
-function around(cards: CardNode[]): Rect | null {
-  if (!cards.length) return null;
-  const left = Math.min(...cards.map(card => card.position.x));
-  const top = Math.min(...cards.map(card => card.position.y));
-  const right = Math.max(...cards.map(card => card.position.x + card.width!));
-  const bottom = Math.max(...cards.map(card => card.position.y + card.height!));
-  return {
-    x: left - GROUP.side,
-    y: top - GROUP.top,
-    width: right - left + 2 * GROUP.side,
-    height: bottom - top + GROUP.top + GROUP.side
+interface Index {
+  cards: Map<string, CardNode>;
+  groups: FrameNode[];
+}
+
+function indexed(nodes: SceneNode[]): Index {
+  const cards = nodes.flatMap(node => (node.type === 'socket' ? [[node.data.socket, node] as const] : []));
+  return { cards: new Map(cards), groups: nodes.filter((node): node is FrameNode => node.type === 'group') };
+}
+
+/** What a frame is around: cards that are drawn by themselves, and groups that are whole in it. Folded, it lies where they are. */
+function partsOf({ id, type, data }: FrameNode, { cards: known, groups }: Index): SceneNode[] {
+  const inner = type === 'group' ? [] : groups.filter(group => group.data.inside === id);
+  const apart = new Set(inner.flatMap(group => group.data.sockets));
+  const cards = data.sockets.flatMap(name => (apart.has(name) ? [] : (known.get(name) ?? [])));
+  const drawn = cards.filter(card => !card.hidden);
+  return [...inner, ...(drawn.length && !data.folded ? drawn : cards)];
+}
+
+function around({ type }: FrameNode, parts: SceneNode[]): Rect | null {
+  if (!parts.length) return null;
+  const { side, top: head } = FRAME[type!];
+  const left = Math.min(...parts.map(part => part.position.x));
+  const top = Math.min(...parts.map(part => part.position.y));
+  const right = Math.max(...parts.map(part => part.position.x + part.width!));
+  const bottom = Math.max(...parts.map(part => part.position.y + part.height!));
+  return { x: left - side, y: top - head, width: right - left + 2 * side, height: bottom - top + head + side };
+}
+
+/** Frames where what they are around is; groups first, for processors are around those too. The same where nothing moved. */
+function framed(nodes: SceneNode[]): SceneNode[] {
+  const fitted = (type: string, among: SceneNode[]) => {
+    const index = indexed(among);
+    return among.map(node => {
+      if (!isFrame(node) || node.type !== type) return node;
+      const parts = partsOf(node, index);
+      // what is in the hand is about to be let go elsewhere, maybe in another frame
+      const still = parts.filter(part => !part.dragging);
+      const rect = around(node, still.length ? still : parts);
+      if (!rect) return node;
+      const size = node.data.folded ? FOLDED : { width: rect.width, height: rect.height };
+      const { x, y } = node.position;
+      if (x === rect.x && y === rect.y && size.width === node.width && size.height === node.height) return node;
+      return { ...node, position: { x: rect.x, y: rect.y }, ...size, measured: size };
+    });
   };
+  return fitted('processor', fitted('group', nodes));
 }
 
 /** Every node of the picture. Cards in the hand keep their place, and the selected stay selected. */
 export function sceneNodes(graph: Graph, folded: ReadonlySet<string>, before: SceneNode[]): SceneNode[] {
+  const into = foldedInto(graph, folded);
   const old = new Map(before.map(node => [node.id, node]));
   const cards = Object.entries(graph.sockets).map(([name, socket]): CardNode => {
     const known = old.get(cardId(name)) as CardNode | undefined;
@@ -93,12 +126,12 @@ export function sceneNodes(graph: Graph, folded: ReadonlySet<string>, before: Sc
       handles: cardHandles(socket),
       selected: known?.selected ?? false,
       dragging: known?.dragging ?? false,
-      hidden: folded.has(socket.processor),
+      hidden: into.has(name),
       measured: { width: CARD.width, height: cardHeight(socket) },
       zIndex: 2
     };
   });
-  return [...groups(graph, folded, cards, old), ...notes(graph, old), ...cards];
+  return framed([...frames(graph, folded, into, cards, old), ...notes(graph, old), ...cards]);
 }
 
 function notes(graph: Graph, old: Map<string, SceneNode>): NoteNode[] {
@@ -127,66 +160,63 @@ export function noteHeight(text: string): number {
   return 20 + NOTE.line * Math.min(lines, 60);
 }
 
-function groups(graph: Graph, folded: ReadonlySet<string>, cards: CardNode[], old: Map<string, SceneNode>): GroupNode[] {
-  let right = Math.max(-60, ...cards.map(card => card.position.x + CARD.width));
-  return Object.keys(graph.processors).map((name): GroupNode => {
-    const own = cards.filter(card => graph.sockets[card.data.socket]!.processor === name);
-    const known = old.get(groupId(name));
-    const isFolded = folded.has(name) && own.length > 0;
-    const rect = around(own) ?? { x: (right += 80), y: 0, width: GROUP.emptyWidth, height: GROUP.emptyHeight };
-    if (!own.length) {
-      right += GROUP.emptyWidth;
-      if (known) Object.assign(rect, known.position);
-    }
-    const size = isFolded ? FOLDED : { width: rect.width, height: rect.height };
+/** Processors, then groups: what is drawn later lies over the others. */
+function frames(
+  graph: Graph,
+  folded: ReadonlySet<string>,
+  into: Map<string, string>,
+  cards: CardNode[],
+  old: Map<string, SceneNode>
+): FrameNode[] {
+  const right = Math.max(-60, ...cards.map(card => card.position.x + CARD.width)) + 80;
+  let empty = 0;
+  const made = (type: 'processor' | 'group', id: string, name: string, sockets: string[], inside: string | null): FrameNode => {
+    const known = old.get(id);
+    const isFolded = folded.has(id) && sockets.length > 0;
+    const beside = { x: right + (sockets.length ? 0 : empty++) * (EMPTY.width + 80), y: 0 };
     return {
-      id: groupId(name),
-      type: 'processor',
-      data: { processor: name, folded: isFolded, sockets: own.map(card => card.data.socket) },
-      position: { x: rect.x, y: rect.y },
-      ...size,
-      measured: size,
+      id,
+      type,
+      data: { name, folded: isFolded, sockets, inside },
+      position: known?.position ?? beside,
+      ...EMPTY,
+      measured: EMPTY,
       handles: isFolded ? [handle('in', 'target', 0, 44), handle('out', 'source', FOLDED.width, 44)] : [],
+      hidden: type === 'group' && sockets.every(name => into.has(name) && into.get(name) !== id),
       selected: known?.selected ?? false,
       dragging: known?.dragging ?? false,
       dragHandle: '.ec-group-title',
       zIndex: isFolded ? 2 : 0
     };
-  });
+  };
+  const own = new Map(Object.keys(graph.processors).map(name => [name, [] as string[]]));
+  for (const [name, { processor }] of Object.entries(graph.sockets)) own.get(processor)?.push(name);
+  return [
+    ...[...own].map(([name, sockets]) => made('processor', processorId(name), name, sockets, null)),
+    ...[...groupsOf(graph)].map(([name, sockets]) => {
+      const processor = processorOf(graph, sockets);
+      return made('group', groupId(name), name, sockets, processor === null ? null : processorId(processor));
+    })
+  ];
 }
 
-/** Processors take their cards along when they are dragged, and are as large as their cards need. */
+/** Frames take their cards along when they are dragged, and are as large as those need. */
 export function moved(nodes: SceneNode[], changes: Map<string, { x: number; y: number }>): SceneNode[] {
   const shift = new Map<string, { x: number; y: number }>();
   for (const node of nodes) {
-    const to = node.type === 'processor' && changes.get(node.id);
-    if (!to || node.type !== 'processor') continue;
+    const to = isFrame(node) && changes.get(node.id);
+    if (!to || !isFrame(node)) continue;
     for (const socket of node.data.sockets) {
       shift.set(cardId(socket), { x: to.x - node.position.x, y: to.y - node.position.y });
     }
   }
   const next = nodes.map(node => {
-    if (node.type === 'processor') return node;
-    if (node.type === 'note') return changes.has(node.id) ? { ...node, position: changes.get(node.id)! } : node;
     const [to, by] = [changes.get(node.id), shift.get(node.id)];
-    if (to) return { ...node, position: to };
+    // a frame follows its cards, if it has any
+    if (to && !(isFrame(node) && node.data.sockets.length)) return { ...node, position: to };
     return by ? { ...node, position: { x: node.position.x + by.x, y: node.position.y + by.y } } : node;
   });
-  const cards = new Map(next.filter(node => node.type === 'socket').map(node => [node.data.socket, node]));
-  return next.map(node => {
-    if (node.type !== 'processor') return node;
-    const own = node.data.sockets.map(name => cards.get(name)!);
-    const still = own.filter(card => !card.dragging);
-    // what is in the hand is about to be let go elsewhere, maybe in another frame
-    const rect = around(still.length ? still : own);
-    if (!rect) return changes.has(node.id) ? { ...node, position: changes.get(node.id)! } : node;
-    const { x, y } = rect;
-    const size = node.data.folded ? FOLDED : { width: rect.width, height: rect.height };
-    if (x === node.position.x && y === node.position.y && size.width === node.width && size.height === node.height) {
-      return node;
-    }
-    return { ...node, position: { x, y }, ...size, measured: size };
-  });
+  return framed(next);
 }
 
 /** Plugs of what is in the hand are drawn by themselves, over all that lies still; the others stay who they are. */
@@ -203,38 +233,38 @@ export function sceneEdges(
   pending: Ends[],
   selected: ReadonlySet<string>
 ): PlugEdge[] {
+  const into = foldedInto(graph, folded);
   const edges = new Map<string, PlugEdge>();
   for (const plug of graph.plugs) {
-    const edge = between(graph, folded, plug);
+    const edge = between(graph, into, plug);
     if (!edge) continue;
     const known = edges.get(edge.id);
-    // several plugs between folded processors are drawn as one
+    // several plugs between folded frames are drawn as one
     if (known) known.data!.plugs.push(plug.id);
     else edges.set(edge.id, { ...edge, selected: selected.has(edge.id) });
   }
   for (const ends of pending) {
     if (!graph.sockets[ends.source] || !graph.sockets[ends.target] || edges.has(keyOf(ends))) continue;
-    const edge = between(graph, folded, { ...ends, id: -1, map: false, gather: false, when: null, pick: null });
+    const edge = between(graph, into, { ...ends, id: -1, map: false, gather: false, when: null, pick: null });
     if (edge) edges.set(`…${keyOf(ends)}`, { ...edge, id: `…${keyOf(ends)}`, data: { ...edge.data!, pending: true } });
   }
   return [...edges.values()];
 }
 
-function between(graph: Graph, folded: ReadonlySet<string>, plug: Plug): PlugEdge | null {
-  const [from, to] = [graph.sockets[plug.source]?.processor, graph.sockets[plug.target]?.processor];
-  if (from === undefined || to === undefined) return null;
-  const [out, into] = [folded.has(from), folded.has(to)];
-  if (out && into && from === to) return null;
+function between(graph: Graph, folded: Map<string, string>, plug: Plug): PlugEdge | null {
+  if (!graph.sockets[plug.source] || !graph.sockets[plug.target]) return null;
+  const [out, into] = [folded.get(plug.source), folded.get(plug.target)];
+  if (out && out === into) return null;
   const common = { type: 'plug' as const, markerEnd: { type: MarkerType.ArrowClosed, width: 14, height: 14 }, zIndex: 1 };
   const whole = !out && !into;
   return {
     ...common,
-    id: whole ? keyOf(plug) : `${out ? groupId(from) : cardId(plug.source)}→${into ? groupId(to) : keyOf(plug)}`,
-    source: out ? groupId(from) : cardId(plug.source),
+    id: whole ? keyOf(plug) : `${out ?? cardId(plug.source)}→${into ?? keyOf(plug)}`,
+    source: out ?? cardId(plug.source),
     sourceHandle: 'out',
-    target: into ? groupId(to) : cardId(plug.target),
+    target: into ?? cardId(plug.target),
     targetHandle: into ? 'in' : `in:${plug.argument}`,
-    ariaLabel: whole ? `plug ${plugName(plug)}` : 'plugs of a folded processor',
+    ariaLabel: whole ? `plug ${plugName(plug)}` : 'plugs of what is folded',
     selectable: whole,
     data: { plugs: [plug.id], plug: whole ? plug : null, pending: false }
   };

@@ -30,6 +30,9 @@ export type Panel =
   | { kind: 'plug'; key: string }
   | { kind: 'socket'; socket: string }
   | { kind: 'processor'; processor: string }
+  | { kind: 'group'; group: string }
+  | { kind: 'renameGroup'; group: string }
+  | { kind: 'grouping'; sockets: string[] }
   | { kind: 'waiting'; socket: string; argument: string | null }
   | { kind: 'requests'; socket: string; state: string | null }
   | { kind: 'request'; id: number; socket: string; state: string | null }
@@ -71,6 +74,7 @@ export interface View {
   /** The socket whose output waits for an argument to be clicked. */
   plugging: string | null;
   pending: Pending[];
+  /** Frames of which one card is drawn. */
   folded: ReadonlySet<string>;
   selected: { sockets: string[]; plugs: string[] };
   outline: boolean;
@@ -282,6 +286,7 @@ export class Store {
   private setGraph(graph: Graph | null): void {
     if (this.past.keepGraph(graph)) return;
     const known = this.graph?.sockets;
+    if (graph && !known) this.set({ folded: new Set(recall(`folded:${graph.flow}`)?.split('\n')) });
     this.graph = graph && shared(this.graph, graph);
     if (graph) {
       // a card that a cell made may lie out of sight
@@ -318,12 +323,14 @@ export class Store {
     if (metrics.full) {
       for (const key of [...this.counts.keys()].map(name => `s:${name}`)) this.stale.add(key);
       this.counts.clear();
+      this.stale.add('counts');
       this.depths.clear();
     }
     for (const [name, counts] of Object.entries(metrics.sockets)) {
       const before = known.get(name);
       this.counts.set(name, counts);
       this.stale.add(`s:${name}`);
+      this.stale.add('counts');
       if (before && counts.done > before.done) this.came(`d:${name}`);
       if (before && counts.failed > before.failed) this.came(`f:${name}`);
     }
@@ -382,6 +389,12 @@ export const useCounts = (store: Store, socket: string): SocketCounts =>
 /** A text about them; who shows it draws again only when that changes. */
 export const useCountsText = <Text extends string>(store: Store, socket: string, read: (counts: SocketCounts) => Text): Text =>
   useSlice(store, `s:${socket}`, () => read(store.countsOf(socket)));
+/** A text about the numbers of several sockets; who shows it draws again only when that changes. */
+export const useTextOfAll = <Text extends string>(
+  store: Store,
+  sockets: string[],
+  read: (counts: SocketCounts[]) => Text
+): Text => useSlice(store, 'counts', () => read(sockets.map(store.countsOf)));
 export const useShown = (store: Store, socket: string): Shown | null =>
   useSlice(store, `v:${socket}`, () => store.looks.of(socket));
 export const useFailure = (store: Store, socket: string): Failure | null =>

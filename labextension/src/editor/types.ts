@@ -56,6 +56,8 @@ export interface Parameter {
 export interface Socket {
   processor: string;
   paused: boolean;
+  /** What it is folded with; absent in what older versions saved. */
+  group?: string | null;
   /** x, y, width, height in the picture; computed in Python where no person placed the card. */
   box: [number, number, number, number];
   /** A person placed it. */

@@ -11,8 +11,8 @@ export function showRates(store: Store, rates: boolean): void {
   store.set({ rates });
 }
 
-/** What there is of a socket, a processor or a node, at the tab that was open last. */
-export function showPlace(store: Store, place: Extract<Panel, { kind: 'socket' | 'processor' | 'node' }>): void {
+/** What there is of a socket, a processor, a group or a node, at the tab that was open last. */
+export function showPlace(store: Store, place: Extract<Panel, { kind: 'socket' | 'processor' | 'group' | 'node' }>): void {
   const last = recall(`panel-tab-${place.kind}`);
   store.set({ panel: tabsOf(place).find(({ text }) => text === last)?.panel ?? place });
 }

@@ -1,22 +1,33 @@
 /** Where the arrow keys lead. Pure: a wiring and a place in, the next place out. */
 
+import { entriesOf, foldedInto, groupId, groupsOf } from './frames';
 import type { Graph } from './types';
 import { feeding, ports, type Place } from './wiring';
 
 export type Way = 'up' | 'down' | 'left' | 'right' | 'first' | 'last';
 
-/** Sockets of a processor as one reads them: by columns, each from its top. */
-function inside(graph: Graph, processor: string): string[] {
-  const own = Object.keys(graph.sockets).filter(name => graph.sockets[name]!.processor === processor);
+/** Sockets as one reads them: by columns, each from its top. */
+function read(graph: Graph, names: string[]): string[] {
   const box = (name: string) => graph.sockets[name]!.box;
-  return own.sort((a, b) => box(a)[0] - box(b)[0] || box(a)[1] - box(b)[1]);
+  return [...names].sort((a, b) => box(a)[0] - box(b)[0] || box(a)[1] - box(b)[1]);
 }
 
-/** All places from top to bottom: a processor, then each of its sockets with its ports. */
+const inside = (graph: Graph, processor: string): string[] =>
+  read(
+    graph,
+    Object.keys(graph.sockets).filter(name => graph.sockets[name]!.processor === processor)
+  );
+
+/** All places from top to bottom: a processor, then each of its groups and sockets with its ports. */
 function column(graph: Graph, folded: ReadonlySet<string>): Place[] {
+  const into = foldedInto(graph, folded);
+  const shown = (names: string[]) => names.filter(name => !into.has(name)).flatMap(socket => placesOf(graph, socket));
   const cards = Object.keys(graph.processors).flatMap((processor): Place[] => [
     { kind: 'processor', processor },
-    ...(folded.has(processor) ? [] : inside(graph, processor).flatMap(socket => placesOf(graph, socket)))
+    ...entriesOf(graph, processor, names => read(graph, names)).flatMap(({ group, sockets }) => {
+      const drawn = group !== null && sockets.some(name => (into.get(name) ?? groupId(group)) === groupId(group));
+      return drawn ? [{ kind: 'group', group } as const, ...shown(sockets)] : shown(sockets);
+    })
   ]);
   return [...cards, ...(graph.notes ?? []).map(({ id: note }): Place => ({ kind: 'note', note }))];
 }
@@ -53,9 +64,17 @@ function sideways(graph: Graph, from: Place, way: 'left' | 'right'): Place | nul
       const first = way === 'right' ? inside(graph, from.processor)[0] : undefined;
       return first === undefined ? null : { kind: 'socket', socket: first };
     }
-    case 'socket':
+    case 'group': {
+      const first = read(graph, groupsOf(graph).get(from.group) ?? [])[0];
+      if (first === undefined) return null;
+      if (way === 'right') return { kind: 'socket', socket: first };
+      return { kind: 'processor', processor: graph.sockets[first]!.processor };
+    }
+    case 'socket': {
       if (way === 'right') return { kind: 'output', socket: from.socket };
-      return { kind: 'processor', processor: graph.sockets[from.socket]!.processor };
+      const { group, processor } = graph.sockets[from.socket]!;
+      return group ? { kind: 'group', group } : { kind: 'processor', processor };
+    }
     case 'argument': {
       if (way === 'right') return { kind: 'output', socket: from.socket };
       const plug = feeding(graph, from.socket, from.argument)[0];

@@ -6,6 +6,7 @@ import type { Graph, Parameter, Plug, Socket } from './types';
 /** A thing of the picture that a person can stand on, open or change. */
 export type Place =
   | { kind: 'processor'; processor: string }
+  | { kind: 'group'; group: string }
   | { kind: 'socket'; socket: string }
   | { kind: 'argument'; socket: string; argument: string }
   | { kind: 'output'; socket: string }
@@ -24,6 +25,8 @@ export function placeId(place: Place): string {
   switch (place.kind) {
     case 'processor':
       return `p:${place.processor}`;
+    case 'group':
+      return `g:${place.group}`;
     case 'socket':
       return `s:${place.socket}`;
     case 'argument':

@@ -90,6 +90,9 @@ export function stateOf(socket: Socket, counts: SocketCounts, processorPaused: b
   return counts.done ? 'done' : 'idle';
 }
 
+/** Counts that a card tells, in this order. */
+export const COUNTED = ['asked', 'delayed', 'queued', 'running', 'done', 'failed'] as const;
+
 /** A state as a person reads it. */
 export const stateText = (state: string): string => STATE_TEXTS[state] ?? state;
 const STATE_TEXTS: Record<string, string> = { asked: 'waits for a person', delayed: 'waits for its time' };

@@ -85,6 +85,23 @@ const EDITS = {
     need(graph, socket).processor = processor;
     return `move ${socket} to ${processor}`;
   },
+  group(graph, { name, sockets }) {
+    if (!/^[A-Za-z0-9_][\w.-]*$/.test(name)) throw new Error(`'${name}' is no name for a group; try '${name.replace(/\W+/g, '_')}'`);
+    for (const one of sockets) need(graph, one).group = name;
+    return `group ${name}: ${sockets.join(', ')}`;
+  },
+  ungroup(graph, { name, sockets }) {
+    for (const [one, of] of Object.entries(graph.sockets)) {
+      if (of.group === name && (!sockets || sockets.includes(one))) of.group = null;
+    }
+    return `ungroup ${name}`;
+  },
+  rename_group(graph, { name, to }) {
+    const of = Object.values(graph.sockets);
+    if (of.some(one => one.group === to)) throw new Error(`there is a group '${to}' already`);
+    for (const one of of) if (one.group === name) one.group = to;
+    return `rename group ${name} to ${to}`;
+  },
   note(graph, { id, text, place }, flow) {
     const old = id && graph.notes.find(one => one.id === id);
     if (id && !old) throw new Error(`no note ${id} is on the canvas`);

@@ -7,6 +7,7 @@ import { Icon } from '../icons';
 import { remember } from '../remembered';
 import type { Panel } from '../store';
 import { AddNodePanel, AddPanel, FixPanel, RenamePanel, RunPanel } from './forms';
+import { GroupingPanel, GroupPanel, RenameGroupPanel } from './GroupPanel';
 import { CodePanel, HelpPanel, HistoryPanel } from './texts';
 import { NewSocketPanel } from './NewSocketPanel';
 import { LogPanel } from './LogPanel';
@@ -28,6 +29,10 @@ import { WaitingPanel } from './WaitingPanel';
 
 function title(panel: Panel): string {
   switch (panel.kind) {
+    case 'grouping':
+      return `Group ${panel.sockets.length === 1 ? panel.sockets[0] : `${panel.sockets.length} sockets`}`;
+    case 'renameGroup':
+      return `Rename group ${panel.group}`;
     case 'waiting':
       return panel.argument === null ? `Waiting at ${panel.socket}` : `Waiting at ${panel.argument} of ${panel.socket}`;
     case 'requests':
@@ -81,6 +86,12 @@ function body(panel: Panel): ReactNode {
       return <SocketPanel name={panel.socket} />;
     case 'processor':
       return <ProcessorPanel name={panel.processor} />;
+    case 'group':
+      return <GroupPanel name={panel.group} />;
+    case 'grouping':
+      return <GroupingPanel sockets={panel.sockets} />;
+    case 'renameGroup':
+      return <RenameGroupPanel group={panel.group} />;
     case 'waiting':
       return <WaitingPanel socket={panel.socket} argument={panel.argument} />;
     case 'requests':

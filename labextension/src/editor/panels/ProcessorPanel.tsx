@@ -1,9 +1,10 @@
 /** One processor: how many CPUs, and whether it takes on calls. */
 
 import { Fragment, useState, type JSX } from 'react';
-import { fold } from '../choices';
 import { useStore } from '../context';
 import { edit, pause } from '../edits';
+import { processorId } from '../frames';
+import { fold } from '../groups';
 import { useGraph, useNodes, useProcessor, useView } from '../store';
 import type { Processor } from '../types';
 import { nodeState } from '../words';
@@ -19,7 +20,7 @@ export function ProcessorPanel({ name }: { name: string }): JSX.Element {
   const store = useStore();
   const processor = useGraph(store, graph => graph?.processors[name]);
   const empty = useGraph(store, graph => !Object.values(graph?.sockets ?? {}).some(socket => socket.processor === name));
-  const folded = useView(store, view => view.folded.has(name));
+  const folded = useView(store, view => view.folded.has(processorId(name)));
   const numbers = useProcessor(store, name);
   const nodes = useNodes(store);
   const [shares, setShares] = useState(() => sharesOf(processor));
@@ -81,7 +82,7 @@ export function ProcessorPanel({ name }: { name: string }): JSX.Element {
       <p className="ec-muted">More start at once; fewer count once what runs has ended.</p>
       <div className="ec-acts">
         <button onClick={() => void pause(store, { processor: name }, !paused)}>{paused ? 'Resume' : 'Pause'}</button>
-        {!empty && <button onClick={() => fold(store, name)}>{folded ? 'Unfold' : 'Fold'}</button>}
+        {!empty && <button onClick={() => fold(store, processorId(name))}>{folded ? 'Unfold' : 'Fold'}</button>}
         {empty && (
           <button onClick={() => void edit(store, [{ op: 'remove_processor', name }], `removed processor ${name}`)}>
             Remove

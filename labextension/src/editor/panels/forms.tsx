@@ -105,14 +105,20 @@ interface LineProps {
 }
 
 /** A form of one line that makes one change. */
-function LineForm({ label, act, first, hint, change, done }: LineProps): JSX.Element {
+export function LineForm({ label, act, first, hint, change, done }: LineProps): JSX.Element {
   const store = useStore();
   const [text, setText] = useState(first ?? '');
   return (
     <Form act={act} send={() => store.host.command('edit', { changes: [change(text)] })} done={() => done(text)}>
       <label>
         <b>{label}</b>
-        <input data-first value={text} required onChange={event => setText(event.target.value)} />
+        <input
+          data-first
+          value={text}
+          required
+          onFocus={event => event.target.select()}
+          onChange={event => setText(event.target.value)}
+        />
       </label>
       {hint && <p className="ec-muted">{hint}</p>}
     </Form>

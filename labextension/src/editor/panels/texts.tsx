@@ -81,6 +81,7 @@ const KEYS: [string, string][] = [
   ['Ctrl+C', 'copies the selected plugs; of a selected socket, all of its plugs'],
   ['Ctrl+V', 'pastes them onto the selected socket: into its argument of the same name, else out of it'],
   ['Shift+drag, Shift+click', 'select several'],
+  ['Ctrl+G, Ctrl+Shift+G', 'groups what is selected, takes a group apart; Enter on one folds it'],
   ['Enter, double click', 'on the canvas: a new socket or note, a processor, a node'],
   ['Menu key, Shift+F10', 'what can be done with what has the focus, as a right click'],
   ['F', 'the whole screen, and back'],
