@@ -17,7 +17,17 @@ from ec_jupyter.client.client import Client
 from ec_jupyter.client.commands import command
 from ec_jupyter.client.flow_index import FlowIndex
 from ec_jupyter.client.launch import running
-from ec_jupyter.client.texts import clock_text, error_text, headline, missing, seconds_text, shown, status_rows
+from ec_jupyter.client.texts import (
+    bytes_text,
+    clock_text,
+    error_text,
+    headline,
+    missing,
+    seconds_text,
+    shown,
+    size_text,
+    status_rows,
+)
 from ec_jupyter.flow.states import SHOWN, STATES
 
 BEAT_SECONDS = 1.0
@@ -39,13 +49,17 @@ def list_(root: Path, as_json: bool) -> None:
         tell(rows)
         return
     table(
-        [{**row, **(row["counts"] or {}), "state": _life(row)} for row in rows],
-        ("path", "state", "sockets", "waiting", "queued", "running", "done", "failed"),
+        [{**row, **(row["counts"] or {}), "state": _life(row), "size": _size(row)} for row in rows],
+        ("path", "state", "sockets", "waiting", "queued", "running", "done", "failed", "size"),
     )
 
 
 def _life(row: dict[str, Any]) -> str:
     return row["error"] or ("running" if row["running"] else "killed" if row["killed"] else "stopped")
+
+
+def _size(row: dict[str, Any]) -> str:
+    return bytes_text(row["size"]["total"]) if row["size"] else ""
 
 
 @click.command()
@@ -55,7 +69,8 @@ def status(flow: Path, as_json: bool) -> None:
     """Counts of every socket; of a flow that does not run, of the whole."""
     if not running(flow):
         found = probe.read(flow)
-        found["text"] = probe.at_rest(flow).text
+        found["size"] = probe.size(flow)
+        found["text"] = probe.at_rest(flow).text + (f"; {size_text(found['size'])}" if found["size"] else "")
         if as_json:
             tell({"running": False, **found})
             return
@@ -66,7 +81,8 @@ def status(flow: Path, as_json: bool) -> None:
         counts, _ = client.ask("query", {"what": "counts"})
         rows = status_rows(client.topology, counts)
     if as_json:
-        tell({"running": True, "idle": counts["idle"], "text": headline(counts), "sockets": rows})
+        told = {"idle": counts["idle"], "text": headline(counts), "size": counts["size"]}
+        tell({"running": True, **told, "sockets": rows})
         return
     click.echo(headline(counts))
     table(rows, ("socket", "processor", "arrived", *STATES, "progress", "note"))

@@ -59,6 +59,7 @@ class FlowIndex:
         if answer and "sockets" in answer:
             notify = {"notify": probe.wanted(answer.get("notify")), "idle": bool(answer.get("idle"))}
             live = notify | {"sockets": len(answer["sockets"]), "nodes": answer["nodes"], "python": [answer["python"]]}
+            live["size"] = answer.get("size")
             return row | {"running": True, "killed": False, "error": None} | live | probe.totals(answer["sockets"])
         kept = {key: value for key, value in self._recorded(folder).items() if key != "executable"}
         running = answer is not None
@@ -70,7 +71,7 @@ class FlowIndex:
         mark = [_mark(folder / name) for name in ("flow.db", "flow.db-wal")]
         before, kept = self._read.get(folder, (None, {}))
         if before != mark:
-            kept = probe.read(folder)
+            kept = probe.read(folder) | {"size": probe.size(folder)}
             self._read[folder] = (mark, kept)
         return kept
 

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ec_jupyter.client.connection import EngineState
-from ec_jupyter.engine import open_lots
+from ec_jupyter.engine import disk, open_lots
 from ec_jupyter.engine.address import connect, socket_path
 from ec_jupyter.engine.store import refuse_emptied
 from ec_jupyter.errors import FrameError, PythonMismatchError, StoreDamagedError
@@ -97,6 +97,14 @@ def read(folder: Path) -> Row:
         "notify": wanted(notify[0] if notify else None),
         "error": None,
     }
+
+
+def size(folder: Path) -> disk.Sizes | None:
+    """Bytes of a flow's files by kind; None where they cannot be read. It looks at each of them."""
+    try:
+        return disk.measured(folder)
+    except OSError:
+        return None
 
 
 def wanted(text: object) -> dict[str, list[str]]:

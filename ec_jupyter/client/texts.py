@@ -82,7 +82,8 @@ def headline(counts: dict[str, Any]) -> str:
     nodes = ", ".join(map(_node_text, counts.get("nodes", ())))
     aside = "".join(f"; {unit} is set aside: {why}" for unit, why in counts.get("aside", {}).items())
     alone = "".join(f"; request {request} runs alone: {why}" for request, why in counts.get("alone", {}).items())
-    return f"{nodes}; {'idle' if counts.get('idle') else 'at work'}{troubled(counts)}{alone}{aside}"
+    size = f"; {size_text(counts['size'])}" if counts.get("size") else ""
+    return f"{nodes}; {'idle' if counts.get('idle') else 'at work'}{size}{troubled(counts)}{alone}{aside}"
 
 
 def troubled(counts: dict[str, Any], only: str | None = None) -> str:
@@ -144,6 +145,12 @@ def bytes_text(number: int) -> str:
             return f"{amount:.0f} {unit}" if amount else ""
         amount /= 1024
     return f"{amount:.1f} GiB"
+
+
+def size_text(size: Mapping[str, int]) -> str:
+    """How much a flow's files take, and which of them."""
+    parts = ", ".join(f"{kind} {bytes_text(n)}" for kind, n in size.items() if n and kind != "total")
+    return f"{bytes_text(size['total'])} on disk ({parts})"
 
 
 _HELD = ("queued", "delayed", "asked", "running")

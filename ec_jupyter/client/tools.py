@@ -146,7 +146,8 @@ def _call(socket: str, client: Client, args: Fields) -> Fields:
 # -- looking -----------------------------------------------------------------------
 def _status(client: Client, args: Fields) -> Fields:
     counts, _ = client.ask("query", {"what": "counts"})
-    return {"text": headline(counts), "idle": counts["idle"], "sockets": status_rows(client.topology, counts)}
+    told = {"text": headline(counts), "idle": counts["idle"], "size": counts["size"]}
+    return {**told, "sockets": status_rows(client.topology, counts)}
 
 
 def _wiring(client: Client, args: Fields) -> Fields:

@@ -10,6 +10,7 @@ from typing import Any
 
 from ec_jupyter.engine import asides
 from ec_jupyter.engine.core import Core
+from ec_jupyter.engine.disk import Sizes
 from ec_jupyter.engine.fleet import Fleet
 from ec_jupyter.engine.gaps import Gaps
 from ec_jupyter.engine.job import Job
@@ -30,10 +31,17 @@ Rows = dict[tuple[str, int], tuple[tuple[Any, ...], dict[str, Any]]]
 
 
 class Counts:
-    """The wiring and the numbers, as of now. `idle`: whether nothing runs and nothing may start."""
+    """The wiring and the numbers, as of now.
 
-    def __init__(self, core: Core, fleet: Fleet, quarantine: Quarantine, idle: Callable[[], bool]) -> None:
+    `idle`: whether nothing runs and nothing may start. `size`: bytes of its files by kind, as of a while ago.
+    """
+
+    def __init__(
+        self, core: Core, fleet: Fleet, quarantine: Quarantine, idle: Callable[[], bool],
+        size: Callable[[], Sizes | None],
+    ) -> None:  # fmt: skip
         self._core, self._fleet, self._quarantine, self._idle = core, fleet, quarantine, idle
+        self._size = size
         self.lists = EmptyLists()  # lists of which nothing has come
 
     def topology(self, rows: Rows | None = None, wiring: Topology | None = None) -> dict[str, Any]:
@@ -82,7 +90,7 @@ class Counts:
             "time": time.time(), "sockets": sockets, "plugs": on_the_way,
             "processors": _pools(core, sockets, jobs, self._fleet.troubles),
             "nodes": self._nodes(jobs), "idle": self._idle(), "aside": aside,
-            "alone": self._quarantine.shown(),
+            "alone": self._quarantine.shown(), "size": self._size(),
         }  # fmt: skip
 
     def _at_work(self) -> list[Job]:

@@ -22,6 +22,7 @@ from ec_jupyter.engine.clients import Clients
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.counts import Counts
 from ec_jupyter.engine.decided import settle
+from ec_jupyter.engine.disk import Disk
 from ec_jupyter.engine.editing import Editor
 from ec_jupyter.engine.ended_lots import STEP
 from ec_jupyter.engine.fleet import Fleet, Opener
@@ -130,7 +131,7 @@ class Engine(Reports):
         self.questions = Questions(self.core)
         self.schedules = Schedules(self.core, self.fleet.bounds.full)
         self._clocks = _ahead()
-        counts = Counts(self.core, self.fleet, self.quarantine, lambda: self.idle)
+        counts = Counts(self.core, self.fleet, self.quarantine, lambda: self.idle, Disk(folder).size)
         self.submit_logs = SubmitLogs(self.core, self)
         views = Views(self.core, self.fleet, counts, self.statistics, self.schedules)
         self.callbacks = Callbacks(self.core, self, self.clients.watchers, views.request)

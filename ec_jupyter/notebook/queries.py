@@ -153,7 +153,11 @@ class Queries(Lookup):
         return Table([item.row() for item in items], _WAITING, items=items)
 
     def status(self) -> Report:
-        """Counts of every socket, processor and node, as of now."""
+        """Counts of every socket, processor and node, as of now.
+
+        ``status["size"]`` has the bytes of the flow's files, as of some seconds ago: of its ``database``, its ``values``
+        and its ``logs`` (all else), and in ``total``; None until those of a flow of very many have been counted.
+        """
         counts, _ = self._client.ask("query", {"what": "counts"})
         columns = ["socket", "processor", *STATES, "progress", "note"]
         return Report(counts, status_rows(self._client.topology, counts), columns, headline(counts))

@@ -272,7 +272,7 @@ export const graph: Graph = sent({
    "cron": null,
    "zone": null,
    "missed": "once",
-   "since": 1795960332.6273515,
+   "since": 1795960362.698301,
    "paused": false,
    "text": "every 5m"
   }
@@ -283,7 +283,7 @@ export const graph: Graph = sent({
 export const metrics: Metrics & { sockets: Record<string, Required<SocketCounts>> } = sent({
  "seq": 1,
  "full": true,
- "time": 1795960332.6416583,
+ "time": 1795960362.7181869,
  "sockets": {
   "load": {
    "waiting": 0,
@@ -362,7 +362,7 @@ export const metrics: Metrics & { sockets: Record<string, Required<SocketCounts>
  },
  "nodes": [
   {
-   "since": 1795960332.6403334,
+   "since": 1795960362.7166474,
    "error": null,
    "type": null,
    "host": "vm",
@@ -370,7 +370,7 @@ export const metrics: Metrics & { sockets: Record<string, Required<SocketCounts>
    "version": "0.1.0",
    "round_trip": null,
    "memory": {
-    "used": 1476395008,
+    "used": 1677721600,
     "total": 25276502016
    },
    "others": 0,
@@ -401,7 +401,7 @@ export const log: Answer & Told = sent({
  "ok": true,
  "lines": [
   {
-   "time": 1795960332.6164367,
+   "time": 1795960362.6778533,
    "level": "info",
    "kind": "edit",
    "socket": null,
@@ -410,7 +410,7 @@ export const log: Answer & Told = sent({
    "text": "socket load v1"
   },
   {
-   "time": 1795960332.6181934,
+   "time": 1795960362.6879115,
    "level": "info",
    "kind": "edit",
    "socket": null,
@@ -419,7 +419,7 @@ export const log: Answer & Told = sent({
    "text": "socket count v1"
   },
   {
-   "time": 1795960332.6193278,
+   "time": 1795960362.6896544,
    "level": "info",
    "kind": "edit",
    "socket": null,
@@ -428,7 +428,7 @@ export const log: Answer & Told = sent({
    "text": "socket join v1"
   },
   {
-   "time": 1795960332.6245186,
+   "time": 1795960362.6907744,
    "level": "info",
    "kind": "edit",
    "socket": null,
@@ -437,7 +437,7 @@ export const log: Answer & Told = sent({
    "text": "plug load -> count.text"
   },
   {
-   "time": 1795960332.6255455,
+   "time": 1795960362.6960847,
    "level": "info",
    "kind": "edit",
    "socket": null,
@@ -446,7 +446,7 @@ export const log: Answer & Told = sent({
    "text": "plug count -> join.one"
   },
   {
-   "time": 1795960332.6264918,
+   "time": 1795960362.697299,
    "level": "info",
    "kind": "edit",
    "socket": null,
@@ -455,7 +455,7 @@ export const log: Answer & Told = sent({
    "text": "socket poll v1"
   },
   {
-   "time": 1795960332.6273515,
+   "time": 1795960362.698301,
    "level": "info",
    "kind": "edit",
    "socket": null,
@@ -464,7 +464,7 @@ export const log: Answer & Told = sent({
    "text": "schedule poll: every 5m"
   },
   {
-   "time": 1795960332.6335573,
+   "time": 1795960362.7090063,
    "level": "error",
    "kind": "failed",
    "socket": "count",
@@ -473,7 +473,7 @@ export const log: Answer & Told = sent({
    "text": "ZeroDivisionError: integer division or modulo by zero"
   },
   {
-   "time": 1795960332.634622,
+   "time": 1795960362.7105255,
    "level": "info",
    "kind": "stdout",
    "socket": "count",
@@ -494,8 +494,8 @@ export const log: Answer & Told = sent({
 // prettier-ignore
 export const statistics: Answer & Statistics = sent({
  "ok": true,
- "time": 1795960332.6503236,
- "began": 1795960260,
+ "time": 1795960362.7288904,
+ "began": 1795960290,
  "step": 30,
  "points": 120,
  "rows": [
@@ -504,7 +504,7 @@ export const statistics: Answer & Statistics = sent({
    "name": "load",
    "ended": 3,
    "failed": 0,
-   "per_second": 0.04129369079350971,
+   "per_second": 0.041249082485878344,
    "p50": null,
    "p95": null,
    "waited_p50": null,

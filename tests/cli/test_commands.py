@@ -40,6 +40,12 @@ def test_counts_and_requests_are_told_to_people_and_to_programs(shell: Any) -> N
     assert "ValueError: unlucky" in text
     assert "Traceback (most recent call last)" in text
     assert "add_two" in shell("status", "sums").stdout
+    # how large it is: told of a flow, and in the list of them
+    size = shell.json("status", "sums")["size"]
+    assert size["total"] == size["database"] + size["values"] + size["logs"] > 0
+    assert "MiB on disk (database " in shell("status", "sums").stdout
+    (row,) = [row for row in shell.json("list") if row["name"] == "sums"]
+    assert row["size"]["total"] > 0
 
 
 def test_what_no_json_can_say_is_shown_as_text_and_unpickled_only_where_that_is_asked_for(shell: Any) -> None:
@@ -191,7 +197,10 @@ def test_a_flow_that_was_stopped_is_looked_at_without_being_started(shell: Any, 
     done = shell.json("submit", "sums", "double", "x=3", "--wait")[0]["id"]
     shell("stop", "sums")
     wait_until(lambda: not running(place / ".ec_jupyter" / "sums"))
-    assert shell.json("status", "sums")["counts"]["done"] >= 1
+    at_rest = shell.json("status", "sums")
+    assert at_rest["counts"]["done"] >= 1
+    assert at_rest["size"]["total"] > at_rest["size"]["database"] > 0
+    assert " on disk (database " in shell("status", "sums").stdout
     assert shell.json("requests", "sums", str(done))[0]["state"] == "done"
     assert "'sums' is stopped; start it" in shell.refused("requests", "sums")
     assert [row["running"] for row in shell.json("list") if row["name"] == "sums"] == [False]

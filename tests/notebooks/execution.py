@@ -115,6 +115,7 @@ def shown(notebook: nbformat.NotebookNode, tag: str) -> str:
 _EVERYWHERE = [
     (r"\b\d\d:\d\d:\d\d\b(?!\.)", "TIME"),  # since when something waits
     (r"\b0 of \d+ CPUs in use", "0 of ALL CPUs in use"),
+    (r"; [\d.]+ [KMG]iB on disk \([^)]*\)", ""),
 ]
 _WHERE_TAGGED = {
     # how many days were joined before `worst` was plugged

@@ -158,7 +158,7 @@ class MemoryEngine:
         rest: Any = self
         self._fleet = Fleet(core, quarantine, rest, rest, rest, self.agent, rest, rest)  # type: ignore[arg-type]
         self.schedules = Schedules(core, self._fleet.bounds.full)
-        counts = Counts(core, self._fleet, quarantine, lambda: True)
+        counts = Counts(core, self._fleet, quarantine, lambda: True, lambda: None)
         self._counts = counts
         views = Views(core, self._fleet, counts, Statistics(core, self._fleet), self.schedules)
         editor = Editor(core, self._fleet, rest, rest, CPUS)

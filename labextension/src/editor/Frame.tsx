@@ -45,23 +45,16 @@ export function Frame({ place, data, selected, marks, says, buttons, children }:
         <b className="ec-name" title={called}>
           {name}
         </b>
-        {!far && (
-          <>
-            {says}
-            <span className="ec-group-buttons nodrag">
-              {buttons}
-              {sockets.length > 0 && <FoldButton place={place} folded={folded} />}
-              <button
-                tabIndex={-1}
-                aria-label={`Details of ${called}`}
-                title="Details"
-                onClick={() => store.set({ panel: place })}
-              >
-                <Icon name="more" />
-              </button>
-            </span>
-          </>
-        )}
+        {!far && says}
+        <span className="ec-group-buttons nodrag">
+          {!far && buttons}
+          {sockets.length > 0 && <FoldButton place={place} folded={folded} />}
+          {!far && (
+            <button tabIndex={-1} aria-label={`Details of ${called}`} title="Details" onClick={() => store.set({ panel: place })}>
+              <Icon name="more" />
+            </button>
+          )}
+        </span>
       </div>
       {folded && (
         <>

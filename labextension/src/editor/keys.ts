@@ -77,7 +77,11 @@ export function remove(store: Store, place: Place | null): void {
   }
   if (place?.kind === 'output') return open(store, place);
   if (place?.kind === 'note') return void removeNote(store, place.note);
-  if (place?.kind === 'group') return void ungroup(store, place.group);
+  if (place?.kind === 'group') {
+    // the group goes, and the keys with it that it would have
+    store.box?.querySelector<HTMLElement>('.ec-canvas')?.focus({ preventScroll: true });
+    return void ungroup(store, place.group);
+  }
   if (place?.kind === 'plug')
     return void unplug(
       store,

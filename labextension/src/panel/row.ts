@@ -4,7 +4,7 @@ import type { Answer } from '../editor/types';
 import { button, element } from './element';
 import { NodeForm } from './form';
 import type { FlowRow } from './service';
-import { nodeText, numbers, state } from './words';
+import { nodeText, numbers, room, rooms, state } from './words';
 
 export interface Actions {
   open(key: string): void;
@@ -19,6 +19,7 @@ export class RowView {
   private _name: HTMLButtonElement;
   private _place = element('span', { class: 'ec-panel-place' });
   private _state = element('span', { class: 'ec-panel-state' });
+  private _size = element('span', { class: 'ec-panel-size' });
   private _numbers = element('span', { class: 'ec-panel-numbers' });
   private _nodes = element('ul', { class: 'ec-panel-nodes', 'aria-label': 'Nodes' });
   private _form: NodeForm;
@@ -50,7 +51,7 @@ export class RowView {
       this._life,
       more
     );
-    const head = element('div', { class: 'ec-panel-head' }, this._name, this._state);
+    const head = element('div', { class: 'ec-panel-head' }, this._name, this._size, this._state);
     const foot = element('div', { class: 'ec-panel-foot' }, buttons);
     this.node = element(
       'li',
@@ -70,6 +71,8 @@ export class RowView {
     this._row = row;
     this.node.dataset.state = row.running ? 'running' : row.killed ? 'killed' : 'stopped';
     set(this._state, state(row));
+    set(this._size, row.size ? room(row.size['total'] ?? 0) : '');
+    this._size.title = row.size ? rooms(row.size) : '';
     const place = row.path.slice(0, -row.name.length).replace(/\/$/, '');
     set(this._place, place);
     this._showNodes(row);

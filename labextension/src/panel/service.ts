@@ -19,6 +19,8 @@ export interface FlowRow {
   sockets: number;
   nodes: Node[];
   error: string | null;
+  /** Bytes of its files, by kind and in total, as of a while ago; absent or null where that is not known. */
+  size?: Record<string, number> | null;
   /** Nothing is queued or running that may start. */
   idle?: boolean;
   /** Of what people are to be told, by how. */

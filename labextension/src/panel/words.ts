@@ -11,6 +11,21 @@ export function state(row: FlowRow): string {
   return row.killed ? 'was killed' : 'stopped';
 }
 
+const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+
+/** Bytes as Python's tables tell them. */
+export function room(bytes: number): string {
+  const unit = Math.min(UNITS.length - 1, Math.floor(Math.log2(Math.max(1, bytes)) / 10));
+  const amount = bytes / 1024 ** unit;
+  return `${unit > 2 ? amount.toFixed(1) : Math.round(amount)} ${UNITS[unit]}`;
+}
+
+/** What takes it. */
+export function rooms({ total: _, ...kinds }: Record<string, number>): string {
+  const parts = Object.entries(kinds).map(([kind, bytes]) => `${kind} ${room(bytes)}`);
+  return `On disk: ${parts.join(', ')}`;
+}
+
 /** The numbers that are not 0, the most urgent last. */
 export function numbers(row: FlowRow): [name: string, n: number][] {
   const counts = row.counts ?? {};
