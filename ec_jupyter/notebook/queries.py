@@ -155,8 +155,8 @@ class Queries(Lookup):
     def status(self) -> Report:
         """Counts of every socket, processor and node, as of now.
 
-        ``status["size"]`` has the bytes of the flow's files, as of some seconds ago: of its ``database``, its ``values``
-        and its ``logs`` (all else), and in ``total``; None until those of a flow of very many have been counted.
+        ``status["size"]`` has the bytes of the flow's files, as of some seconds ago: of its ``database``, ``values``
+        and ``logs`` (all else), and in ``total``; None until those of a flow of very many have been counted.
         """
         counts, _ = self._client.ask("query", {"what": "counts"})
         columns = ["socket", "processor", *STATES, "progress", "note"]
