@@ -24,7 +24,19 @@ from ec_jupyter.client.connection import MAX_UNSENT
 from ec_jupyter.client.result_futures import Row, unpack
 from ec_jupyter.client.rpc import Rpc
 from ec_jupyter.client.seen import Seen
-from ec_jupyter.client.submit import Accepted, Call, Columns, Kind, bounded, columns_of, fits, frame, lacking
+from ec_jupyter.client.submit import (
+    Accepted,
+    Call,
+    Columns,
+    Form,
+    Kind,
+    OneAccepted,
+    bounded,
+    columns_of,
+    fits,
+    frame,
+    lacking,
+)
 from ec_jupyter.client.submit_log import SubmitLog
 from ec_jupyter.client.transport import Transport
 from ec_jupyter.client.waits import Deadline
@@ -182,30 +194,36 @@ class Client(Rpc):
                 transport = self._connection.wait_connected(Deadline(None), self._has_room)
             log = self._log or self._open_log()
             watched, lots = self._eager > 0, 1 if columns is None else lots_of(several, columns.values)
-            n = next(self._numbers)
-            numbers = range(n, n + lots)
-            for _ in range(1, lots):
-                next(self._numbers)
-            accepted = Accepted(self, numbers, several, watched)
+            numbers = [next(self._numbers) for _ in range(lots)]
+            if several == 1:
+                accepted: Accepted = OneAccepted(self, numbers, watched)
+            else:
+                accepted = Accepted(self, numbers, several, watched)
             if columns is not None:
                 shape = Shape(columns.socket, columns.names, columns.types, revision, partial, how.get("priority", 0))
                 record = log.writer.calls(numbers, transport.sent, shape, several, columns.values, watched=watched)
             else:
-                record = log.writer.frame(n, transport.sent, {**header, "n": n, "watch": watched}, buffers)
-            self._eager -= watched
-            self._submits.update(dict.fromkeys(numbers, accepted))
-            self._newest = n + lots - 1
-            try:
-                log.append(record)
-            except BaseException:
-                if not log.appended:
-                    for one in numbers:
-                        self._submits.pop(one, None)
-                    log.writer.unmade()
-                raise
-            if log.unheard:
-                transport.send(RING)
+                head = {**header, "n": numbers[0], "watch": watched}
+                record = log.writer.frame(numbers[0], transport.sent, head, buffers)
+            self._append(log, accepted, record, transport)
         return accepted
+
+    def _append(self, log: SubmitLog, accepted: Accepted, record: bytes, transport: Transport) -> None:
+        """Accept what is written down in a record, and ring an engine that sleeps; the lock is held."""
+        self._eager -= accepted.watched
+        for n in accepted.numbers:
+            self._submits[n] = accepted
+        self._newest = accepted.numbers[-1]
+        try:
+            log.append(record)
+        except BaseException:
+            if not log.appended:
+                for n in accepted.numbers:
+                    self._submits.pop(n, None)
+                log.writer.unmade()
+            raise
+        if log.unheard:
+            transport.send(RING)
 
     def _has_room(self, transport: Transport) -> bool:
         """Whether the engine has taken so much of what was submitted that more can be."""
@@ -227,9 +245,7 @@ class Client(Rpc):
         transport.sent = 0
 
     def _all_accepted(self) -> None:
-        log = self._open_log()
-        log.answered(self._newest + 1)
-        log.cut()
+        self._open_log().answered(self._newest + 1)
 
     def _folder_lost(self) -> EcError:
         return self._gone or StoreLostError(
@@ -306,6 +322,32 @@ class Client(Rpc):
         values = data[0] if len(data) == 1 else list(chain.from_iterable(zip(*data, strict=True)))
         how: Header = {"priority": priority} if priority else {}
         return self._submit([], Columns(socket, names, types, calls, values), partial, how)
+
+    def submit_one(self, form: Form, types: tuple[str, ...], values: list[bytes]) -> OneAccepted:
+        """Accept a call of a form, as `submit` does: values of these types, one for each argument."""
+        wiring, log = self.topology, self._log
+        shape = form.shapes.get(types) if form.wiring is wiring else None
+        if shape is None or log is None or self._sync:
+            return self._submit_first(form, types, values)
+        with self._lock:
+            transport = self._connection.transport
+            if transport is None or not self._has_room(transport):
+                transport = self._connection.wait_connected(Deadline(None), self._has_room)
+            accepted = OneAccepted(self, (next(self._numbers),), self._eager > 0)
+            record = log.writer.calls(accepted.numbers, transport.sent, shape, 1, values, watched=accepted.watched)
+            self._append(log, accepted, record, transport)
+        return accepted
+
+    def _submit_first(self, form: Form, types: tuple[str, ...], values: list[bytes]) -> OneAccepted:
+        """Accept a call of a form of which it is not known that it lacks nothing."""
+        accepted = self._submit([], Columns(form.socket, form.names, types, 1, values), False, {})
+        wiring, whole = self._whole
+        if (form.socket, form.names) in whole:
+            if form.wiring is not wiring:
+                form.wiring, form.shapes = wiring, {}
+            form.shapes[types] = Shape(form.socket, form.names, types, wiring["revision"], False)
+        assert isinstance(accepted, OneAccepted)
+        return accepted
 
     def _submit(self, calls: list[Call], columns: Columns | None, partial: bool, how: Header) -> Accepted:
         wiring = self.topology

@@ -104,7 +104,8 @@ class ResultFutures:
 
     def _note_seen(self, request: int) -> None:
         self._unseen.discard(request)
-        self._ahead = min(AHEAD, 2 * self._ahead)
+        if self._ahead < AHEAD:
+            self._ahead = min(AHEAD, 2 * self._ahead)
 
     def future(self, request: int) -> Future[Row]:
         """The outcome of a request; the engine is asked for it, and for those that will be wanted next."""
@@ -132,10 +133,10 @@ class ResultFutures:
         if self._rows:
             # half of what is kept, so that the next look finds what this one brought
             ahead = min(ahead, MOST_BYTES // 2 // max(1, self._bytes // len(self._rows)))
-        wanted = [request, *self._mine.near(request, ahead)]
-        for one in wanted:
-            self._mine.discard(one)
-            self.asked.add(one)
+        wanted = sorted([request, *self._mine.near(request, ahead)])
+        for first, n in ranges(wanted):
+            self._mine.cut(first, first + n)
+            self.asked.extend(first, first + n)
         return wanted
 
     def forget(self, request: int) -> None:

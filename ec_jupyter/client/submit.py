@@ -7,6 +7,7 @@ from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from typing import Any, NamedTuple, Protocol, TypeGuard, overload
 
+from ec_jupyter.engine.submit_records import Shape
 from ec_jupyter.errors import EcError
 from ec_jupyter.flow.submission import refusal
 from ec_jupyter.wire import Header, Value
@@ -50,7 +51,7 @@ class Accepted(Sequence[int]):
 
     __slots__ = ("_asker", "_calls", "_parts", "answer", "failed", "future", "numbers", "watched")
 
-    def __init__(self, asker: Asker, numbers: range, calls: int, watched: bool) -> None:
+    def __init__(self, asker: Asker, numbers: Sequence[int], calls: int, watched: bool) -> None:
         # numbers: numbers of the submits in which they were written down, at one go
         # watched: their results were asked for as they were submitted
         self._asker, self.numbers, self._calls, self.watched = asker, numbers, calls, watched
@@ -82,9 +83,6 @@ class Accepted(Sequence[int]):
 
     def take(self, n: int, answer: Sequence[int] | EcError) -> bool:
         """Note what the engine has said of one of the submits; whether all is said."""
-        if len(self.numbers) == 1:
-            self.answer = answer
-            return True
         parts = self._parts = self._parts or {}
         parts[n] = answer
         if len(parts) < len(self.numbers):
@@ -103,12 +101,42 @@ class Accepted(Sequence[int]):
         """Done once they are known, or it is known why there are none."""
         return self._asker._when_accepted(self)
 
-    def seen(self) -> Sequence[int] | None:
+    def ids_seen(self) -> Sequence[int] | None:
         """All of them, if they are known by now or in a moment."""
         try:
             return self.ids(LOOK_SECONDS if self._asker.connected else 0.0)
         except (EcError, TimeoutError):
             return None
+
+
+class OneAccepted(Accepted):
+    """One call that was accepted; it is its own `Number`."""
+
+    __slots__ = ()
+
+    def __init__(self, asker: Asker, numbers: Sequence[int], watched: bool) -> None:
+        self._asker, self.numbers, self._calls, self.watched = asker, numbers, 1, watched
+        self.answer = self.failed = self.future = None
+
+    def take(self, n: int, answer: Sequence[int] | EcError) -> bool:
+        """Note what the engine has said of it."""
+        self.answer = answer
+        return True
+
+    def get(self, timeout: float | None) -> int:
+        """Its number, waited for so many seconds."""
+        return self.ids(timeout)[0]
+
+    @property
+    def known(self) -> int | None:
+        """Its number, if that is known by now."""
+        answer = self.answer
+        return None if answer is None or isinstance(answer, EcError) else answer[0]
+
+    def seen(self) -> int | None:
+        """Its number, if that is known by now or in a moment."""
+        ids = self.ids_seen()
+        return None if ids is None else ids[0]
 
 
 def _joined(answers: Iterable[Sequence[int] | EcError]) -> Sequence[int] | EcError:
@@ -145,8 +173,27 @@ class Number:
 
     def seen(self) -> int | None:
         """It, if it is known by now or in a moment."""
-        ids = self._accepted.seen()
+        ids = self._accepted.ids_seen()
         return None if ids is None else ids[self._at]
+
+
+class Form:
+    """Calls of a socket that bring the same arguments, all small and none of them lacking.
+
+    Attributes
+    ----------
+    wiring : dict or None
+        By which nothing is lacking.
+    shapes : dict
+        What the log says of such calls, by the types of their values.
+    """
+
+    __slots__ = ("names", "shapes", "socket", "wiring")
+
+    def __init__(self, socket: str, names: tuple[str, ...]) -> None:
+        self.socket, self.names = socket, names
+        self.wiring: Mapping[str, Any] | None = None
+        self.shapes: dict[tuple[str, ...], Shape] = {}
 
 
 def columns_of(calls: Sequence[Call]) -> Columns | None:

@@ -28,7 +28,7 @@ MOST_BYTES = 1 << 20
 """So much may be written and not answered before a submit waits: the engine writes the same again."""
 
 _UNFIT = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.ENODEV)  # said by disks that cannot allocate or map
-_SURE_SECONDS = 0.001  # a log that was where it belongs is believed to be there for so long
+_SURE_SECONDS = 0.005  # a log that was where it belongs is believed to be there for so long
 
 
 class SubmitLog:
@@ -64,7 +64,8 @@ class SubmitLog:
     @property
     def held(self) -> int:
         """Bytes in it."""
-        return self._words.get(WRITTEN) - self._words.get(BASE)
+        written, base, _ = self._words.all()
+        return written - base
 
     @property
     def unheard(self) -> bool:
@@ -83,8 +84,10 @@ class SubmitLog:
         self._words.put(place, value)
 
     def answered(self, n: int) -> None:
-        """Say that the answers to all submits before number `n` are known."""
+        """Say that all is answered that is in it, the submits before number `n`; it begins anew, if it has grown."""
         self._put(DONE, n)
+        if self.held >= ROOM_BYTES // 4:
+            self._cut()
 
     # -- records -----------------------------------------------------------------
     def append(self, record: bytes) -> None:
@@ -98,8 +101,8 @@ class SubmitLog:
             self._look()
             self._seen = now
         words = self._words
-        written = self._before = words.get(WRITTEN)
-        start = PAGE + written - words.get(BASE)
+        written, base, _ = words.all()
+        self._before, start = written, PAGE + written - base
         try:
             if self._map is None:
                 self._write(record, start)
@@ -148,10 +151,7 @@ class SubmitLog:
                 f"the flow's folder {self.path.parent.parent} is not there any more; nothing was submitted"
             )
 
-    def cut(self) -> None:
-        """Begin anew, if the log has grown: all in it was answered."""
-        if self.held < ROOM_BYTES // 4:
-            return
+    def _cut(self) -> None:
         self.writer.forget()
         self.full = False
         # the engine looks at this word only once there is more behind what it has read

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
 
-from ec_jupyter.engine.lot_bodies import End, pack_ends, unpack_ends, unpack_results
+from ec_jupyter.engine.lot_bodies import End, Results, pack_ends, unpack_ends, unpack_results
 from ec_jupyter.engine.rows import SQL, Rows, write_all
 
 log = logging.getLogger(__name__)
@@ -101,8 +101,8 @@ class EndedLots:
     # -- read in columns ---------------------------------------------------------------
     def results(
         self, wanted: int, socket: int | None = None, among: tuple[int, int] | None = None
-    ) -> Iterator[Sequence[Any]]:
-        """Request, result and its type of those that are on disk and have no rows.
+    ) -> Iterator[Results]:
+        """In columns, the results of those that are on disk and have no rows.
 
         `wanted`: so many are wanted: where that is few of those looked at, these get rows instead, and the next
         question finds them there. `socket`: of this socket alone. `among`: the first and the last that are of interest.

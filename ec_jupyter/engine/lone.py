@@ -36,7 +36,7 @@ LOOK_SECONDS = 0.02
 BOOK_SECONDS = 0.25
 """How long a call that was answered may wait for others to be booked with it."""
 
-SURE_SECONDS = 0.001
+SURE_SECONDS = 0.005
 """How long a flow that was where it belongs is believed to be there, as by its clients."""
 
 
@@ -112,15 +112,16 @@ class LoneCalls:
     """The calls of a flow that came alone and are not booked.
 
     `core`, `clock`, `logs`, `log`: the flow, its loop, the logs of its clients, and its result log. `start`: gives a
-    call to this machine's agent; when it began, its slot and process, if it has begun at once. `note`: is told of calls
-    that ended.
+    call to this machine's agent; when it began, its slot and process, if it has begun at once. `let_go`: has the agent
+    give back the CPUs that it keeps for the next such call. `note`: is told of calls that ended.
     """
 
     def __init__(
-        self, core: Core, clock: Clock, logs: SubmitLogs, log: ResultLog, books: Books, start: Start, note: Note
-    ) -> None:
+        self, core: Core, clock: Clock, logs: SubmitLogs, log: ResultLog, books: Books, start: Start,
+        let_go: Callable[[], None], note: Note,
+    ) -> None:  # fmt: skip
         self._core, self._clock, self._logs, self._log = core, clock, logs, log
-        self._books, self._start, self._note = books, start, note
+        self._books, self._start, self._let_go, self._note = books, start, let_go, note
         self._loop = asyncio.get_running_loop()
         self.calm = False  # nothing else is going on
         self._seen = 0.0
@@ -223,6 +224,7 @@ class LoneCalls:
     def interrupt(self) -> bool:
         """Have calls that came alone be as any others: something else comes in; whether some were booked."""
         self.calm, self._kind = False, None
+        self._let_go()
         some = bool(self._ended)
         if some:
             self._book()
@@ -281,6 +283,7 @@ class LoneCalls:
     def _look(self) -> None:
         """Book what has waited long enough, and take what was logged by who did not see that it is to ring."""
         self._timer = None
+        self._let_go()
         run, now = self._running, self._loop.time()
         if run is not None and now - run.since >= LOOK_SECONDS:
             self.interrupt()

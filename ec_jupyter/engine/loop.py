@@ -141,7 +141,9 @@ class Engine(Reports):
         )  # fmt: skip
         self.results = result_log.ResultLog(folder)
         books, ran = self._rpc, self.statistics.ran
-        self.lone = LoneCalls(self.core, self, self.submit_logs, self.results, books, local.start_now, ran)
+        self.lone = LoneCalls(
+            self.core, self, self.submit_logs, self.results, books, local.start_now, local.let_go, ran
+        )
         self._tells_early = durability != "power"
         self.stopped = asyncio.Event()
         self._loop = asyncio.get_running_loop()

@@ -131,15 +131,19 @@ def unpack_ends(body: bytes) -> Iterator[End]:
         yield End(lot, slice(0, n), block, task, revision, finished, passed)
 
 
-def unpack_results(body: bytes, socket: int | None) -> Iterator[Row]:
-    """Request, result and its type of what had ended together, of one socket or of all."""
+Results = tuple[Sequence[int], Sequence[bytes], Sequence[str]]
+"""Requests, their results, and types of those."""
+
+
+def unpack_results(body: bytes, socket: int | None) -> Iterator[Results]:
+    """In columns, the results of what had ended together, of one socket or of all."""
     for whose, start, head, after in _ends(body):
         if socket in (None, whose):
             size, n = _HEAD.unpack_from(body, start)
             (ids,) = _numbers(body, start + _HEAD.size + size, 1, n)
             (values,) = _values(body, after + 16 * n, 1, n)
             types = json.loads(body[head:after])[-1]
-            yield from zip(ids, values, types if len(types) == n else repeat(types[0]), strict=False)
+            yield ids, values, types if len(types) == n else types * n
 
 
 def _ends(body: bytes) -> Iterator[tuple[int, int, int, int]]:

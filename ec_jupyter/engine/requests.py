@@ -237,8 +237,8 @@ def results(core: Core, header: Header) -> Answer:
     limit = parameters["limit"]
     columns: list[tuple[int, int, bytes, str]] = []
     if parameters.keys() == {"limit", "socket"}:
-        ends = core.journal.ends.results(limit, parameters["socket"])
-        columns = [(key, result_id(key), data, kind) for key, data, kind in ends]
+        for ids, values, kinds in core.journal.ends.results(limit, parameters["socket"]):
+            columns += zip(ids, map(result_id, ids), values, kinds, strict=True)
     else:
         core.store.before_reading(False)
     rows = core.store.connection.execute(

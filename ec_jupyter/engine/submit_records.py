@@ -166,7 +166,7 @@ class Writer:
         return _record(n, before, _FRAME, encode(header, buffers))
 
     def calls(
-        self, numbers: range, before: int, shape: Shape, calls: int, values: Sequence[bytes], *, watched: bool
+        self, numbers: Sequence[int], before: int, shape: Shape, calls: int, values: Sequence[bytes], *, watched: bool
     ) -> bytes:
         """Calls that are alike, their values one call after the other, as the submits of those `numbers`.
 
@@ -180,7 +180,7 @@ class Writer:
             told = _record(numbers[0], before, _SHAPE, json.dumps(shape.header()).encode())
         what = what | _WATCHED if watched else what
         if len(numbers) == 1:
-            return told + _record(numbers.start, before, what, _body(calls, values))
+            return told + _record(numbers[0], before, what, _body(calls, values))
         each, width, parts = -(-calls // len(numbers)), len(shape.names), [told]
         for at, n in enumerate(numbers):
             some = values[at * each * width : (at + 1) * each * width]

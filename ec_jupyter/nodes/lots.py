@@ -17,7 +17,7 @@ import struct
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import accumulate, chain, groupby, pairwise
+from itertools import accumulate, chain, groupby, islice, pairwise
 from typing import Any
 
 from ec_jupyter.errors import FrameError
@@ -55,6 +55,26 @@ def short(queue: deque[Call], most: int, held: float, durations: Durations) -> l
     `queue`: what waits; the first is a short one, and taken in any case. `held`: CPUs that their slot has. `durations`:
     what is known of the tasks.
     """
+    first = queue[0]
+    seconds = durations.get(first.spec.task) or 0.0
+    most = min(most, len(queue))
+    if most * seconds <= SHORT_SECONDS:
+        calls = list(islice(queue, most))
+        if len({id(call.spec) for call in calls}) == 1 and _bytes(calls) <= BATCH_BYTES:
+            # what is usual: calls of one kind
+            for _ in calls:
+                queue.popleft()
+            return calls
+    return _short(queue, most, held, durations)
+
+
+def _bytes(calls: Sequence[Call]) -> int:
+    """Bytes of arguments that travel in the frames of calls."""
+    values = chain.from_iterable([call.values for call in calls])
+    return sum([len(value) for value in values if isinstance(value, bytes)])
+
+
+def _short(queue: deque[Call], most: int, held: float, durations: Durations) -> list[Call]:
     first = queue.popleft()
     calls, spec = [first], first.spec
     seconds = durations.get(spec.task) or 0.0

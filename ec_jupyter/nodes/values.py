@@ -12,7 +12,7 @@ import mmap
 import os
 import pickle
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import FunctionType
@@ -29,6 +29,7 @@ _COUNT = struct.Struct("<4sI")
 _PART = struct.Struct("<QQ")
 _ALIGN = 64
 _PLAIN: dict[type, str] = {int: "int", float: "float", bool: "bool", type(None): "NoneType", str: "str", bytes: "bytes"}
+_dumps = pickle.dumps
 
 
 def dump(
@@ -94,6 +95,18 @@ def plain(column: Sequence[object]) -> Pickles | None:
         return None
     data = [pickle.dumps(one, 5) for one in column]
     return Pickles(kind, data) if max(map(len, data)) <= INLINE_BYTES else None
+
+
+def smalls(values: Iterable[object]) -> tuple[tuple[str, ...], list[bytes]] | None:
+    """Types and pickles of numbers, texts or None, none of them large; None where one is something else."""
+    types, data = [], []
+    for value in values:
+        kind = _PLAIN.get(type(value))
+        if kind is None or len(packed := _dumps(value, 5)) > INLINE_BYTES:
+            return None
+        types.append(kind)
+        data.append(packed)
+    return tuple(types), data
 
 
 def write_file(folder: Path, name: str, data: bytes) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ec_jupyter.client.submit import Form
 from ec_jupyter.errors import ArgumentsError, nearest
 from ec_jupyter.model import POSITIONAL
 
@@ -19,8 +20,11 @@ class Binding:
         self.socket, self.bounded = socket, bounded
         self.positional = [p["name"] for p in signature if p["kind"] in POSITIONAL]
         self.names = [p["name"] for p in signature if not p["kind"].startswith("VAR_")]
+        self.form = Form(socket, tuple(self.positional))
         self._known = frozenset(self.names)
         self._rest = next((f"*{p['name']}" for p in signature if p["kind"] == "VAR_POSITIONAL"), None)
+        # so many values, all by position, are a whole call of no particular kind; -1: no number is
+        self.plain = -1 if bounded or len(self.positional) != len(signature) else len(signature)
         self._more = next((f"**{p['name']}" for p in signature if p["kind"] == "VAR_KEYWORD"), None)
 
     def bind(self, values: Sequence[Any], keywords: Mapping[str, Any]) -> dict[str, Any]:

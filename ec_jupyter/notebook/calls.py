@@ -13,14 +13,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.client.commands import respond
-from ec_jupyter.client.submit import LOOK_SECONDS, Number, bounded
+from ec_jupyter.client.submit import LOOK_SECONDS, Number, OneAccepted, bounded
 from ec_jupyter.client.texts import status_rows, troubled
 from ec_jupyter.client.waits import Deadline, background, beating, wake
 from ec_jupyter.errors import ArgumentsError
 from ec_jupyter.flow.columns import unpacked
 from ec_jupyter.flow.options import callback_of, later, number_of, priority_of, several, word_of
 from ec_jupyter.flow.options import shown as shown_value
-from ec_jupyter.nodes.values import plain
+from ec_jupyter.nodes.values import plain, smalls
 from ec_jupyter.notebook.binding import Binding
 from ec_jupyter.notebook.keeping import Keeping
 from ec_jupyter.notebook.notices import Notice, Notices
@@ -100,6 +100,11 @@ class Calls(Queries, Keeping):
         """
         name = self._in_force(socket)
         binding = self._binding(name)
+        special = partial or priority or not (id is None and delay is None and at is None and callback is None)
+        if not (arguments or special) and len(values) == binding.plain:
+            packed = smalls(values)
+            if packed is not None:
+                return Request(self._flow, self._client.submit_one(binding.form, *packed), name)
         given = binding.bind(values, arguments)
         start = None if delay is None and at is None else self._start(delay, at, partial=partial)
         columns = {name: (value,) for name, value in given.items()}
@@ -151,6 +156,8 @@ class Calls(Queries, Keeping):
             rows = [{name: column[at] for name, column in columns.items()} for at in range(calls)]
             calls_ = [(socket, self._packed(row, socket), id) for row in rows]
             ids = self._client.submit(calls_, partial=partial, at=at, priority=priority, callback=callback)
+        if isinstance(ids, OneAccepted):
+            return [Request(self._flow, ids, socket)]
         return [Request(self._flow, Number(ids, at), socket) for at in range(calls)]
 
     def _submit_as_fits(

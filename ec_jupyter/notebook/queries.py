@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.client.client import unpack
@@ -24,7 +26,6 @@ from ec_jupyter.notebook.request import Request, Run
 from ec_jupyter.notebook.tables import Report, Table, Tree
 from ec_jupyter.notebook.views import Socket
 from ec_jupyter.notebook.waiting import Question, Waiting
-from ec_jupyter.wire import Value
 
 if TYPE_CHECKING:
     from ec_jupyter.notebook.flow import Flow
@@ -107,7 +108,8 @@ class Queries(Lookup):
 
     def _loaded(self, reply: dict[str, Any], buffers: list[bytes]) -> list[Any]:
         rest, load = iter(buffers), self._client.load
-        found = [load(Value(data, None, len(data), kind)) for kind, data in zip(reply["types"], rest, strict=False)]
+        # small ones, as they are
+        found = [*map(pickle.loads, islice(rest, len(reply["types"])))]
         for at, many, head in reply["odd"]:
             found.insert(at, [load(unpack(one, rest)) for one in head] if many else load(unpack(head, rest)))
         return found

@@ -62,6 +62,9 @@ def _foreign(frames: TracebackType | None) -> TracebackType | None:
     return rest
 
 
+INTERRUPTS = KeyboardInterrupt, asyncio.CancelledError
+
+
 @contextmanager
 def going_on(still: Callable[[], tuple[str, str]]) -> Iterator[None]:
     """Let an interrupt of a wait be one line, which says that what was waited for goes on.
@@ -70,8 +73,12 @@ def going_on(still: Callable[[], tuple[str, str]]) -> Iterator[None]:
     """
     try:
         yield
-    except (KeyboardInterrupt, asyncio.CancelledError) as error:
-        what, again = still()
-        line = f"{type(error).__name__}: the wait ended, {what} goes on; {again} waits again"
-        error._render_traceback_ = functools.partial(list, [line])  # type: ignore[union-attr]
+    except INTERRUPTS as error:
+        interrupted(error, *still())
         raise
+
+
+def interrupted(error: BaseException, what: str, again: str) -> None:
+    """Let an interrupt of a wait read as `going_on` has it."""
+    line = f"{type(error).__name__}: the wait ended, {what} goes on; {again} waits again"
+    error._render_traceback_ = functools.partial(list, [line])  # type: ignore[attr-defined]

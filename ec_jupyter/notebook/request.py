@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.client.seen import displayed
-from ec_jupyter.client.submit import LOOK_SECONDS, Number
+from ec_jupyter.client.submit import LOOK_SECONDS, Number, OneAccepted
 from ec_jupyter.client.texts import clock_text, error_line, error_text, progress_text, seconds_text, shown, troubled
 from ec_jupyter.client.waits import Deadline, awaited, until
 from ec_jupyter.errors import EcError
@@ -17,7 +17,7 @@ from ec_jupyter.model import REUSED
 from ec_jupyter.notebook.lineage import Lineage
 from ec_jupyter.notebook.outcome import error_of, value_of
 from ec_jupyter.notebook.parts import Part
-from ec_jupyter.notebook.rendering import going_on
+from ec_jupyter.notebook.rendering import INTERRUPTS, going_on, interrupted
 from ec_jupyter.notebook.tables import Table
 from ec_jupyter.wire import Value
 
@@ -42,7 +42,7 @@ class Request(Part):
     ----------
     flow : Flow
         Where it is.
-    id : int or Number
+    id : int, Number or OneAccepted
         Its number in the flow, or what gets it when it is asked for.
     socket : str
         Name of the socket, for display.
@@ -56,7 +56,9 @@ class Request(Part):
 
     __slots__ = ("_known", "_number", "flow", "socket_name")
 
-    def __init__(self, flow: Flow, id: int | Number, socket: str, row: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, flow: Flow, id: int | Number | OneAccepted, socket: str, row: dict[str, Any] | None = None
+    ) -> None:
         self.flow: Flow = flow
         self._number = id
         self.socket_name = socket
@@ -86,9 +88,11 @@ class Request(Part):
         """Its row once it has ended, or its result, where that is known and all there is to say."""
         __tracebackhide__ = True
         try:
-            with going_on(self._still):
-                known = self.flow._client.known_result(self._id(deadline.left))
-                return known or self._finished(deadline.left).result(deadline.left)
+            known = self.flow._client.known_result(self._id(deadline.left))
+            return known or self._finished(deadline.left).result(deadline.left)
+        except INTERRUPTS as error:
+            interrupted(error, *self._still())
+            raise
         except TimeoutError:
             state, why = self._standing(self._seen())
             text = f"{self._named()} {state} after {deadline.seconds:g} s{why}"

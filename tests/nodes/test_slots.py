@@ -58,6 +58,32 @@ async def test_batches_survive_resizing_under_load(rig: Rig, agent: Agent) -> No
     assert not rig.ear.back
 
 
+async def test_worker_keeps_its_cpu_between_lone_calls_until_another_processor_wants_it_or_it_is_let_go(
+    rig: Rig,
+) -> None:
+    agent = await rig.start(cpus=1)
+    for name in ("main", "other"):
+        agent.processor(name, 1)
+    for name in ("main", "other"):
+        await rig.run(agent, rig.call(ident), name)
+    assert agent.statistics()["used"] == 0
+    task = rig.task(ident)
+    for name in ("main", "main", "other", "main"):
+        call = rig.call(task)
+        began = agent.start_now(name, call)
+        await rig.done([call])
+        # at once, whoever had the one CPU before
+        assert began is not None
+        assert began[2] == rig.result(call.request)
+        assert agent.statistics()["used"] == 1
+    call = rig.call(task)
+    agent.assign("other", [call])
+    assert call.request not in rig.ear.outcomes
+    agent.let_go()
+    await rig.done([call])
+    await wait_until(lambda: agent.statistics()["used"] == 0)
+
+
 async def test_idle_worker_ends_and_the_next_call_starts_another(rig: Rig) -> None:
     agent = await rig.start(idle=0.05)
     agent.processor("main", 1)

@@ -100,6 +100,7 @@ class Agent:
         self._server: asyncio.AbstractServer | None = None
         self._turns: list[Slot] = []
         self._transports: set[asyncio.Transport] = set()
+        self._keeps: Pool | None = None
         self.handles = Handles(self._slots, lambda slot: self._pools[slot.processor].spare(slot))
 
     async def start(self) -> None:
@@ -188,8 +189,21 @@ class Agent:
         self._pool(name).add(calls)
 
     def start_now(self, name: str, call: Call) -> tuple[float, int, int] | None:
-        """As `assign`, of one call: when it began, in which slot and process, if it does at once; else None."""
-        return self._pool(name).start(call)
+        """As `assign`, of one call: when it began, in which slot and process, if it does at once; else None.
+
+        Its worker keeps its CPUs for the next one, until `let_go`.
+        """
+        pool = self._pool(name)
+        if pool is not self._keeps:
+            self.let_go()
+            self._keeps = pool
+        return pool.start(call)
+
+    def let_go(self) -> None:
+        """Let CPUs be anybody's that a worker has kept for the next call."""
+        if self._keeps is not None:
+            self._keeps.let_go()
+            self._keeps = None
 
     def recall(self, requests: Collection[int]) -> None:
         """Hand back those that have not begun; the others run on."""

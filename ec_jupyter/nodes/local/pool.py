@@ -45,6 +45,7 @@ class Pool:
         self._seconds = 0.0
         self._checked: set[Slot] = set()
         self._overlaps = Overlaps()
+        self._kept: Slot | None = None  # its CPUs stay its own for the next call that comes alone
 
     # what the agent asks
 
@@ -87,7 +88,10 @@ class Pool:
         self.pump()
 
     def start(self, call: Call) -> tuple[float, int, int] | None:
-        """Send a call at once to a worker that is idle; when, its slot and process. Else queue it."""
+        """Send a call at once to a worker that is idle; when, its slot and process. Else queue it.
+
+        The worker keeps its CPUs for the next such call, until `let_go`.
+        """
         plain = not self.queue and not call.spec.limited and call.spec.threads <= self.processes.threads
         slot = self._ready(call) if plain else None
         if slot is None:
@@ -97,12 +101,21 @@ class Pool:
         slot.send_one(call)
         slot.announced.add(call.request)
         self._short.add(slot)
+        self._kept = slot
         return at, slot.index, slot.pid
 
+    def let_go(self) -> None:
+        """Let CPUs be anybody's that a worker has kept for the next call."""
+        slot, self._kept = self._kept, None
+        if slot is not None and slot.idle:
+            self._after(slot)
+
     def _ready(self, call: Call) -> Slot | None:
-        """An idle slot that has the CPUs for a call."""
-        for slot in self.slots:
+        """An idle slot that has the CPUs for a call; that which has kept them, if it can be."""
+        for slot in self.slots if self._kept is None else [self._kept, *self.slots]:
             if slot.idle and not slot.draining and not self.processes.stale(slot) and slot not in self._waiting:
+                if slot is not self._kept:
+                    self.let_go()
                 return slot if self._claimed(slot, call) else None
         return None
 
@@ -389,7 +402,7 @@ class Pool:
         self._overlaps.forget((call.request,))
         seconds = self._context.durations.learn(call.spec.task, block.seconds[0])
         self._seconds = seconds if call.spec.concurrent == 1 else self._seconds
-        if not slot.calls:
+        if slot is not self._kept or self.queue or slot.draining or slot.spent:
             self._after(slot)
         self._context.listener.room(self.name)
         return True

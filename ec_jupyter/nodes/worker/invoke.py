@@ -24,6 +24,7 @@ TASKS_KEPT = 128
 """How many functions a worker keeps; one that is needed again is asked for again."""
 
 _loads = pickle.loads
+_getpid = os.getpid
 _OURS = tuple(
     folder + os.sep
     for folder in (os.path.dirname(os.path.dirname(__file__)), os.path.join(os.path.dirname(os.__file__), "asyncio"))
@@ -160,9 +161,10 @@ class Invocation:
         """Run a call; its value and what else there is to say of it. Whatever it raises, raises."""
         self._files = 0
         result = self._call(call)
-        value = small(result) if not call.spec.routes else None
-        outcome = (value, None) if value is not None else self._result(call, result)
-        self._end_fork(0)
+        value = None if call.spec.routes else small(result)
+        outcome = self._result(call, result) if value is None else (value, None)
+        if _getpid() != self._pid:
+            self._end_fork(0)
         return outcome
 
     def _end_fork(self, code: int) -> None:
@@ -225,25 +227,32 @@ class Invocation:
         facts["traceback"] = printable(_traceback(source))
         return {"state": "failed", "error": facts, "exception": None if stopped else self._exception(call, error)}
 
+    def _prepare(self, spec: CallSpec, call: Call) -> None:
+        """Get the function of calls like this one, and the names of their arguments where each is given by name."""
+        self._task = self._load_task(spec.task, call)
+        by_keyword = spec.plain and self._task.by_position == frozenset()
+        self._spec, self._names = spec, [name for name, _ in spec.shape] if by_keyword else None
+
+    def _arguments(self, call: Call, names: list[str]) -> dict[str, Any]:
+        values, arguments = iter(call.values), {}
+        for name in names:
+            value = next(values)
+            try:
+                arguments[name] = _loads(value) if value.__class__ is bytes else load(value, self._folder)  # type: ignore[arg-type]
+            except Exception as error:
+                raise _not_loaded(value, name, call, error) from error
+        return arguments
+
     def _call(self, call: Call) -> Any:
-        spec = call.spec
-        if spec is not self._spec:
-            self._task = self._load_task(spec.task, call)
-            by_keyword = spec.plain and self._task.by_position == frozenset()
-            self._spec, self._names = spec, [name for name, _ in spec.shape] if by_keyword else None
-        task = self._task
-        if self._tasks.place is not None:
-            self._tasks.place.enter(task.around)
+        if call.spec is not self._spec:
+            self._prepare(call.spec, call)
+        task, place = self._task, self._tasks.place
+        if place is not None:
+            place.enter(task.around)
         if self._names is not None:
-            arguments = {}
-            for name, value in zip(self._names, call.values, strict=True):
-                try:
-                    arguments[name] = _loads(value) if value.__class__ is bytes else load(value, self._folder)  # type: ignore[arg-type]
-                except Exception as error:
-                    raise _not_loaded(value, name, call, error) from error
-            return task.function(**arguments)
+            return task.function(**self._arguments(call, self._names))
         if task.in_order is not None:
-            task.in_order.check([name for name, _ in spec.shape])
+            task.in_order.check([name for name, _ in call.spec.shape])
         args, kwargs = self._bound(call, task.by_position)
         return task.function(*args, **kwargs)
 

@@ -124,7 +124,7 @@ class Output:
         self._printed = Printed()
         self._full: dict[Printed, None] = {}  # those of which something has not left
         self.alone()
-        self._forked = self._woken = False
+        self._forked = self._woken = self._draining = False
         self._outside = os.dup(2)
         self._wake, self._waker = os.pipe()
         self._pipes = {self._pipe(1): "stdout", self._pipe(2): "stderr"}
@@ -153,7 +153,8 @@ class Output:
     def end(self, printed: Printed | None = None) -> None:
         """Send what the request has printed so far; from now on, its text is nobody's."""
         printed = printed or self._printed
-        if self._ready.poll(0):
+        if self._ready.poll(0) or self._draining:
+            # what the other thread has read and not kept yet, this waits for
             self._drain(printed)
         if printed.texts or printed.dropped:
             with self._lock:
@@ -261,11 +262,13 @@ class Output:
 
     def _drain(self, printed: Printed) -> None:
         with self._lock:
+            self._draining = True
             for fd, _ in self._ready.poll(0):
                 with suppress(BlockingIOError):  # another thread has read it since
                     text = self._decoders[fd].decode(os.read(fd, _CHUNK))
                     if text:
                         self._keep(printed, self._pipes[fd], text)
+            self._draining = False
 
     def _pipe(self, fd: int) -> int:
         """Replace a descriptor by a pipe; its reading end."""

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ec_jupyter.errors import EcError
 from ec_jupyter.nodes import cpus, current
@@ -184,23 +184,38 @@ class Worker:
         return call
 
     def _run(self, call: Call) -> None:
-        began = time.time()
-        self._began = clock = time.monotonic()
+        began, clock = time.time(), time.monotonic()
+        self._began = clock
         BLAME.pack_into(self._blame, 0, call.request, call.attempt, clock)
         if call.spec.threads != self._threads:
             self._have(call.spec.threads)
-        self._output.begin(call.request, clock)
-        value, rest = self._outcome(call)
+        output, rest = self._output, None
+        output.begin(call.request, clock)
+        try:
+            try:
+                self._inside = True
+                if self._stopping is not None and self._stopping[0] == call.request:
+                    raise KeyboardInterrupt
+                value, rest = self._invocation.result(call)
+            finally:
+                self._inside = False
+        except BaseException as error:  # noqa: BLE001 - the call's outcome
+            value, rest = None, self._invocation.failure(call, error, self._stopped(call))
+        else:
+            if self._stopping is not None and (stopped := self._stopped(call)) is not None:
+                # it caught the interrupt and returned; whoever stopped it has been told that it stops
+                value, rest = None, self._invocation.failure(call, KeyboardInterrupt(), stopped)
         self._place.leave()
-        self._output.end()
+        output.end()
         ended = time.monotonic()
         if self._yields:
             self._flush_yields()
+        results = self._results
         with self._send_lock:
-            if not self._results.count:
+            if not results.count:
                 self._held_since = ended
-            self._results.add(call, began, ended - clock, value, rest)
-        if self._results.bytes > _HELD_BYTES:
+            results.add(call, began, ended - clock, value, rest)
+        if results.bytes > _HELD_BYTES:
             self.flush()
 
     def _have(self, threads: float) -> None:
@@ -246,23 +261,6 @@ class Worker:
         """Keep what a call came to until `flush`."""
         with self._send_lock:
             self._results.add(call, began, seconds, *outcome)
-
-    def _outcome(self, call: Call) -> tuple[Value | None, dict[str, Any] | None]:
-        try:
-            try:
-                self._inside = True
-                if self._stopping is not None and self._stopping[0] == call.request:
-                    raise KeyboardInterrupt
-                value, rest = self._invocation.result(call)
-            finally:
-                self._inside = False
-        except BaseException as error:  # noqa: BLE001 - the call's outcome
-            return None, self._invocation.failure(call, error, self._stopped(call))
-        stopped = self._stopped(call)
-        if stopped is not None:
-            # it caught the interrupt and returned; whoever stopped it has been told that it stops
-            return None, self._invocation.failure(call, KeyboardInterrupt(), stopped)
-        return value, rest
 
     def _stopped(self, call: Call) -> tuple[str, str] | None:
         stopping = self._stopping
