@@ -25,8 +25,8 @@ from ec_jupyter.nodes.worker.output import Output, Printed, printable
 from ec_jupyter.wire import MOST_AT_ONCE, Buffer, Call, Header, Value
 
 
-class Desk(Protocol):
-    """The worker: where calls come from, and what they come to goes."""
+class Worker(Protocol):
+    """The process: calls come from it, and what they come to goes there."""
 
     def take(self, fits: Callable[[Call], bool], begin: Callable[[Call], None]) -> bool:
         """Begin the call that is next; False: there is none, or it does not fit."""
@@ -95,8 +95,8 @@ class _Turns(Coroutine[Any, Any, Any]):
 class Overlap:
     """The event loop of a worker, and the calls on it."""
 
-    def __init__(self, desk: Desk, invocation: Invocation, output: Output, blame: mmap.mmap) -> None:
-        self._desk, self._output, self._blame = desk, output, blame
+    def __init__(self, worker: Worker, invocation: Invocation, output: Output, blame: mmap.mmap) -> None:
+        self._worker, self._output, self._blame = worker, output, blame
         self._invocation = invocation.beside(self._emit)
         self._calls: dict[int, Running] = {}
         self._places = list(range(MOST_AT_ONCE))
@@ -128,7 +128,7 @@ class Overlap:
     async def _serve(self, first: Call) -> None:
         self._begin(first)
         while True:
-            while self._desk.take(self._fits, self._begin):
+            while self._worker.take(self._fits, self._begin):
                 pass
             if not self._calls:
                 return
@@ -183,7 +183,7 @@ class Overlap:
         PLACE.pack_into(self._blame, PLACES_AT + PLACE.size * running.place, 0)
         self._places.append(running.place)
         del self._calls[running.call.request]
-        self._desk.report(running.call, running.began, seconds, outcome)
+        self._worker.report(running.call, running.began, seconds, outcome)
         if not self._flushing:
             # together with what else ends in this round of the loop
             self._flushing = True
@@ -192,7 +192,7 @@ class Overlap:
 
     def _flush(self) -> None:
         self._flushing = False
-        self._desk.flush()
+        self._worker.flush()
 
     # -- turns -------------------------------------------------------------------
     def _made(self, loop: asyncio.AbstractEventLoop, coroutine: Any, **how: Any) -> asyncio.Task[Any]:
@@ -231,11 +231,11 @@ class Overlap:
         running = _here.get()
         if running is not None:
             header = {"k": "progress", "n": running.call.request, "d": done, "t": total, "x": printable(str(text))}
-            self._desk.send(header)
+            self._worker.send(header)
 
     def _emit(self, request: int, index: int, value: Value) -> None:
         data: list[Buffer] = [] if value.data is None else [value.data]
-        self._desk.send({"k": "yielded", "n": request, "f": index, "v": [value.head()]}, data)
+        self._worker.send({"k": "yielded", "n": request, "f": index, "v": [value.head()]}, data)
 
     def _whose(self) -> Printed:
         running = _here.get()
@@ -256,7 +256,7 @@ class Overlap:
     # -- called by other threads, or at any time ---------------------------------------
     def receive(self) -> None:
         """The connection has something."""
-        self._desk.receive()
+        self._worker.receive()
         self._changed.set()
 
     def wake(self) -> None:
