@@ -40,6 +40,12 @@ def chained(flow: ec.Flow) -> None:
     flow.map("first", range(CALLS // 2))
 
 
+def both(flow: ec.Flow) -> None:
+    """Calls of two sockets at once."""
+    flow.map("first", range(CALLS // 2))
+    flow.map("work", range(CALLS // 2))
+
+
 _new = count(CALLS, CALLS)
 
 
@@ -64,13 +70,17 @@ async def wait(x: int) -> int:
 
 @dataclass(frozen=True)
 class Case:
-    """What is done, beside which other case it is held, and of the socket that works its options, plug and task."""
+    """What is done, beside which other case it is held, and of the socket that works its options, plug and task.
+
+    `processor`: its own, with such options; else both sockets have one, and a plug.
+    """
 
     work: Work
     beside: str = ""
     options: dict[str, Any] = field(default_factory=dict)
     plug: dict[str, Any] = field(default_factory=dict)
     task: Callable[..., Any] = add_one
+    processor: dict[str, Any] | None = None
 
 
 CASES = {
@@ -83,6 +93,9 @@ CASES = {
     "limit=, a map with room": Case(mapped(), "map", {"limit": 50_000}),
     "cache=, a result that is there": Case(mapped(), "map", {"cache": True}),
     "cache=, a result to be kept": Case(anew, "map", {"cache": True}),
+    "threads=0.5": Case(mapped(), "map", {"threads": 0.5}),
+    "two processors": Case(both, processor={}),
+    "weight=4 of one of them": Case(both, "two processors", processor={"weight": 4}),
     "submit": Case(submitted()),
     "priority= of a submit": Case(submitted(priority=5), "submit"),
     "limit=, submits with room": Case(submitted(), "submit", {"limit": 50_000}),
@@ -100,8 +113,12 @@ def spent(case: Case) -> float:
         flow = ec.flow("options", folder=Path(folder) / "flow")
         try:
             flow.declare(add_one, "first")
-            flow.declare(case.task, "work", **case.options)
-            flow.plug("first", "work", **case.plug)
+            if case.processor is None:
+                flow.declare(case.task, "work", **case.options)
+                flow.plug("first", "work", **case.plug)
+            else:
+                flow.processor("other", **case.processor)
+                flow.declare(case.task, "work", processor="other", **case.options)
             case.work(flow)
             flow.wait()
             this, engine = psutil.Process(), psutil.Process(flow._client.engine_pid)
