@@ -146,13 +146,13 @@ class MemoryEngine:
     id = name = "test"
     greeted = here = True
 
-    def __init__(self, store: Memory) -> None:
+    def __init__(self, store: Memory, pace: Callable[[], bool] = lambda: True) -> None:
         store.again()
         open_lots.read_back(store)
         suspects = Suspects(store)
         quarantine = Quarantine(store, suspects)
         self.core = core = recovery.reopen(store, PYTHON, suspects)
-        self.pace: Callable[[], bool] = lambda: True
+        self.pace = pace
         self.watchers = set[int]()
         self.agent = InPlace(self, store.folder / "values")
         rest: Any = self
