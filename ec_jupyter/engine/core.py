@@ -327,6 +327,7 @@ class Core:
             self.values.drop_files(values)
             return
         source = Source(job.id, job.socket, job.party, job.run, job.tag, job.late)
+        self.hops = job.hops + 1
         for at, value in enumerate(values, first):
             if at < job.emitted:
                 continue
@@ -340,6 +341,7 @@ class Core:
             job.emitted = at + 1
         self.journal.add("emitted", (job.emitted, job.id))
         self.absorb()
+        self.hops = 0
 
     def died(self, request: int, attempt: int, text: str) -> None:
         """A worker died under a call: try again, unless that has happened too often."""
@@ -447,9 +449,14 @@ class Core:
         if plugs and not job.late:
             source = Source(job.id, job.socket, job.party, job.run, job.tag)
             stored = self.store_error(job, error)
+            before, self.hops = self.hops, job.hops + 1
+            # that a cycle does not end is nothing to go round with
+            ring = self.topology.cycles.get(job.socket, ()) if error["kind"] == "cycle" else ()
             for plug in plugs:
-                self.carry_failure(source, plug, stored)
+                if plug.target not in ring:
+                    self.carry_failure(source, plug, stored)
             self.absorb()
+            self.hops = before
 
     def carry_failure(self, source: Source, plug: Plug, stored: StoredValue) -> None:
         """Send a failure through a plug, once a worker has asked the plug's condition of it, or taken a part."""

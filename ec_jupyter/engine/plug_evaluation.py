@@ -55,6 +55,7 @@ class Route:
     at: int | None
     losses: int = 0
     asked: int = 0  # the plug that a worker evaluates
+    hops: int = 0  # how many calls led to what comes of it
 
     @property
     def place(self) -> Source:
@@ -78,7 +79,7 @@ class PlugEvaluation:
     ) -> None:
         """Let a value, or the failure of a request in that `state`, wait until its plug is evaluated."""
         core = self.core
-        route = Route(core.new_arrival(), source, plug.id, stored, at)
+        route = Route(core.new_arrival(), source, plug.id, stored, at, hops=core.hops)
         core.journal.add(
             "add_arrival",
             (route.arrival, plug.target, plug.argument, source.party, source.run, to_text(route.place.tag), stored.id,
@@ -171,7 +172,9 @@ class PlugEvaluation:
             self.carry(route, plug, fate, keys)
         core.joins.finished(route.source.party)
         core.touched.add(route.source.party)
+        before, core.hops = core.hops, route.hops
         core.absorb()
+        core.hops = before
 
     # -- evaluations that fail -----------------------------------------------
     def _fail(self, route: Route, error: dict[str, Any]) -> None:

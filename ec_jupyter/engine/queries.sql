@@ -105,7 +105,7 @@ UPDATE request SET state = 'done', error = NULL WHERE (id = :request OR joined =
 DELETE FROM arrival WHERE id = ?;
 
 -- name: routing
-SELECT a.id, r.id, r.socket, coalesce(run.party, r.run), r.run, r.tag, a.late, a.plug, a.value, a."index", a.mark, r.state, r.error
+SELECT a.id, r.id, r.socket, coalesce(run.party, r.run), r.run, r.tag, a.late, a.plug, a.value, a."index", a.mark, r.state, r.error, r.hops
   FROM arrival a JOIN request r ON r.id = a.source_request LEFT JOIN run ON run.id = r.run WHERE a.state = 'routing';
 
 -- name: joined_to

@@ -291,14 +291,14 @@ def joining(core: Core) -> set[int]:
 def _load_evaluation(core: Core, only: int | None = None) -> None:
     rows = [row for row in core.store.rows("routing") if only in (None, row[0])]
     values = core.values.load({row[8] for row in rows})
-    for arrival, request, socket, party, run, tag, late, plug, value, index, mark, state, error in rows:
+    for arrival, request, socket, party, run, tag, late, plug, value, index, mark, state, error, hops in rows:
         if core.suspects.out(VALUE, arrival):
             continue
         core.suspects.begin(VALUE, arrival)
         source = Source(request, socket, party, run, from_text(tag), bool(late))
         failure = values[value].place == "error"
         generator = core.topology.task(socket).generator and not failure
-        route = Route(arrival, source, plug, values[value], index // ELEMENTS if generator else None)
+        route = Route(arrival, source, plug, values[value], index // ELEMENTS if generator else None, hops=hops + 1)
         core.evaluation.adopt(route, _origin(state, error), stuck=mark is not None and state in ("failed", "cancelled"))
     core.suspects.end()
 

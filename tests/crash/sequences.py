@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import random
 import sqlite3
+import time
 from collections.abc import Callable
 from typing import Any
 
+from ec_jupyter import out
 from ec_jupyter.errors import EcError, EngineError, FrameError
+from ec_jupyter.nodes.current import Part
 from tests.crash.flowkit import Flow
 
 ENDED = ("done", "skipped")
@@ -16,7 +19,8 @@ OPTIONS: tuple[dict[str, Any], ...] = (
     {}, {}, {}, {"wait": 0.05}, {"wait": None}, {"join": "zip"}, {"join": "latest"}, {"join": "run"}, {"retries": 1},
     {"processor": "pool", "cpus": 1}, {"once": True}, {"hold": ["one"]}, {"hold": []}, {"priority": 3},
     {"priority": -1}, {"rate": "500/s"}, {"rate": None}, {"cache": "always"}, {"cache": None}, {"limit": 2},
-    {"limit": 1}, {"limit": 2, "full": "drop-oldest"}, {"limit": 2, "full": "error"}, {"limit": None, "full": "block"},
+    {"threads": 0.5}, {"limit": 1}, {"limit": 2, "full": "drop-oldest"}, {"limit": 2, "full": "error"},
+    {"limit": None, "full": "block"},
 )  # fmt: skip
 
 
@@ -48,7 +52,19 @@ def twice(value):
     return [value, value]
 
 
-TASKS = (echo, echo, pair, pair, lone, several, broken)
+def outputs(x):
+    return out(one=x, **({} if x == 1 else {"two": [x, x]}))
+
+
+def first(result):
+    return Part("one")(result)
+
+
+def second(result):
+    return Part("two")(result)
+
+
+TASKS = (echo, echo, pair, pair, lone, several, broken, outputs)
 
 
 class Sequence:
@@ -76,7 +92,7 @@ class Sequence:
             *[self.declare] * 5, *[self.plug] * 4, *[self.submit] * 7, *[self.undo] * 5, *[self.redo] * 2,
             *[self.pause] * 2, self.resume, self.unplug, self.fix, self.unfix, self.rename, self.remove, self.place,
             self.cancel, self.cancel, self.retry, self.supply, self.discard, self.replay, self.gc, self.settle,
-            self.settle, self.kill, self.look,
+            self.settle, self.kill, self.look, self.tick, self.tick,
         ]  # fmt: skip
 
     def run(self, steps: int) -> None:
@@ -184,9 +200,13 @@ class Sequence:
         options: dict[str, Any] = self.random.choice(
             [
                 {}, {}, {"gather": True}, {"gather": "done"}, {"on": "error"}, {"when": positive}, {"map": True},
-                {"pick": twice}, {"pick": twice, "map": True},
+                {"pick": twice}, {"pick": twice, "map": True}, {"pick": first}, {"pick": second, "map": True},
+                {"cycle": True, "hops": 1}, {"cycle": True, "hops": 2},
             ]
         )  # fmt: skip
+        if "cycle" in options and len(self.flow.client.topology["plugs"]) > 3:
+            # where many plugs are in a cycle, each hop makes many calls of one
+            options = {}
         self.flow.plug(source, f"{target}.{argument}", **options)
         return f"{source} -> {target}.{argument} {options}"
 
@@ -202,8 +222,12 @@ class Sequence:
         signature = [p["name"] for p in self.sockets.get(name, {}).get("task", {}).get("signature", [])]
         given = [n for n in signature if self.random.random() < 0.7]
         values = self.flow.values({n: self.random.choice([1, 2, [3, 4]]) for n in given})
-        rank = self.random.choice([0, 0, 0, 0, 2, -2])
-        request = self.flow.client.submit([(name, values)], partial=self.random.random() < 0.8, priority=rank)[0]
+        how: dict[str, Any] = {"priority": self.random.choice([0, 0, 0, 0, 2, -2])}
+        if self.random.random() < 0.2:
+            how["at"] = time.time() + self.random.choice([-5.0, 0.05, 0.3])
+        else:
+            how["partial"] = self.random.random() < 0.8
+        request = self.flow.client.submit([(name, values)], **how)[0]
         self.accepted.append(request)
         return f"{name} {given} = {request}"
 
@@ -249,9 +273,24 @@ class Sequence:
         change = self.random.choice(
             [
                 {"op": "processor", "name": "pool", "cpus": 2},
+                {"op": "processor", "name": "pool", "weight": 5},
+                {"op": "processor", "name": "main", "weight": 0.2},
                 {"op": "move", "socket": self.socket(), "processor": "pool"},
                 {"op": "move", "socket": self.socket(), "processor": "main"},
                 {"op": "remove_processor", "name": "pool"},
+            ]
+        )
+        self.flow.edit(change)
+        return str(change)
+
+    def tick(self) -> str:
+        """Have a socket called by itself, have that rest, or end it."""
+        name = self.socket()
+        change = self.random.choice(
+            [
+                {"op": "schedule", "socket": name, "every": 1.0, "missed": "all"},
+                {"op": "schedule", "socket": name, "cron": "* * * * *", "paused": True},
+                {"op": "unschedule", "name": name},
             ]
         )
         self.flow.edit(change)

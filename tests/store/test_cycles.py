@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from ec_jupyter.errors import CycleError, DeclarationError
@@ -63,3 +65,45 @@ def test_hops_say_what_they_take_and_go_with_a_cycle(flow: Flow) -> None:
     with pytest.raises(DeclarationError, match=r"plug 'up -> out.n': hops= bounds a cycle; it goes with cycle=True"):
         flow.plug("up", "out.n", hops=3)
     assert flow.client.topology["plugs"] == []
+
+
+def yields(n):
+    yield n
+    yield n
+
+
+def fails(n):
+    raise ValueError(str(n))
+
+
+def bounded(flow: Flow, made: int) -> None:
+    """All comes to its end, after so many calls in all, of which the last are one too many."""
+    assert flow.drained()["failed"] > 0
+    rows = flow.requests()
+    assert len(rows) == made
+    assert any("calls in a row led here (limit 3)" in (row["error"] or {}).get("message", "") for row in rows)
+
+
+@pytest.mark.parametrize("when", [None, lambda result: True])
+@pytest.mark.parametrize("restarts", [False, True])
+def test_yields_that_lead_back_count_as_calls_in_a_row(flow: Flow, when: Any, restarts: bool) -> None:
+    flow.socket(yields)
+    flow.plug("yields", "yields.n", cycle=True, hops=3, when=when)
+    if restarts:
+        flow.client.engine.pace = lambda: False  # type: ignore[attr-defined]
+    flow.submit("yields", n=0)
+    for _ in range(4 if restarts else 0):
+        flow.client.engine.agent.step()  # type: ignore[attr-defined]
+        flow.client.engine.tick()  # type: ignore[attr-defined]
+        flow.restart()
+    bounded(flow, 1 + 2 + 4 + 8 + 16)
+
+
+@pytest.mark.parametrize("when", [None, lambda error: True])
+def test_failures_that_lead_back_count_as_calls_in_a_row(flow: Flow, when: Any) -> None:
+    flow.socket(fails)
+    flow.socket(lambda n: n, "told")
+    flow.plug("fails", "fails.n", on="error", cycle=True, hops=3, when=when)
+    flow.plug("fails", "told.n", on="error")
+    flow.submit("fails", n=0)
+    bounded(flow, 5 + 5)
