@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +19,12 @@ def hold(x, marks, gate):
     mark(marks, f"{x} {os.getpid()} {os.getppid()}")
     passing(gate)
     return x
+
+
+def busy(x):
+    until = time.thread_time() + 0.006
+    while time.thread_time() < until:
+        pass
 
 
 def double(x):
@@ -95,6 +102,23 @@ def test_a_node_runs_calls_and_its_results_feed_sockets_here(hpc: Flow) -> None:
     known = facts(hpc)
     assert known["python"].startswith(f"{sys.version_info[0]}.{sys.version_info[1]}")
     assert (known["cpus"], known["host"], known["error"]) == (1, "me@hpc", None)
+
+
+def test_processors_on_a_node_share_its_cpu_by_their_weights(hpc: Flow) -> None:
+    for name, weight in (("light", 4), ("hog", 1)):
+        hpc.edit({"op": "processor", "name": name, "nodes": {"hpc": None}, "weight": weight})
+        hpc.socket(busy, name, processor=name)
+    hpc.ask("pause", processors=["light", "hog"])
+    for name in ("hog", "light"):
+        hpc.map(name, [{"x": x} for x in range(40)])
+    hpc.ask("resume", processors=["light", "hog"])
+    hpc.drained()
+    rows = sorted(hpc.requests(state="done"), key=lambda row: row["started"])
+    last = max(at for at, row in enumerate(rows) if row["socket"] == "light")
+    assert {row["node"] for row in rows} == {"hpc"}
+    assert len(rows) == 80
+    # as where calls run here: ten, where both always have a call ready
+    assert sum(row["socket"] == "hog" for row in rows[:last]) < 32
 
 
 def test_a_call_on_a_node_outlives_the_engine_and_runs_once(hpc: Flow, gate: Gate, marks: Marks) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -204,3 +206,20 @@ def test_a_package_that_is_not_there_is_named_with_its_line_and_the_way_to_have_
     wanted = "node 'hpc' has no package 'ec_far_away', which line 3 needs (import ec_far_away); %ec_node hpc --require"
     assert any(note.startswith(wanted) for note in error.__notes__)
     assert wanted in request.error
+
+
+def test_a_call_that_failed_on_a_node_is_debugged_here(noded: Any, monkeypatch: Any, capsys: Any) -> None:
+    noded.run("FACTOR = 10")
+    noded.run(
+        "@ec.socket(processor='fit')\ndef unlucky(x):\n    secret = x * FACTOR\n    "
+        "raise ValueError(f'unlucky {secret}')"
+    )
+    noded.run("%ec_processor fit --node hpc")
+    number = noded.run("bad = flow.submit('unlucky', 13); bad.wait(60); bad.id")
+    assert noded.run("bad.state, bad.node") == ("failed", "hpc")
+    monkeypatch.setattr(sys, "stdin", StringIO("p secret, x\nq\n"))
+    assert noded.run(f"%ec_debug {number}") == {"x": 13}
+    said = re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out)
+    assert "(130, 13)" in said
+    assert "unlucky 130" in said
+    assert noded.run("bad.state, bad.attempt, len(flow.requests())") == ("failed", 1, 1)

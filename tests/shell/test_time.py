@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import configparser
+import os
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -246,6 +248,24 @@ def test_a_service_starts_the_engine_of_its_flow(ticking: Any, wait_until: Any) 
         engine.terminate()
         assert engine.wait(60) == 0
     assert (service.remove(flow.folder), service.remove(flow.folder)) == (True, False)
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed")
+def test_systemd_finds_nothing_wrong_with_a_unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    (tmp_path / "run").mkdir(mode=0o700)
+    folder = tmp_path / '100% "a" $HOME' / ".ec_jupyter" / "main"
+    folder.mkdir(parents=True)
+    path = service.install(folder, sys.executable, ["--linger", "1", "--cpus", "2"])
+
+    def said() -> str:
+        command = ["systemd-analyze", "--user", "verify", str(path)]
+        space = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path / "run")}
+        return subprocess.run(command, env=space, capture_output=True, text=True, timeout=60, check=True).stderr
+
+    assert said() == ""
+    path.write_text(path.read_text().replace("on-failure", "often"))
+    assert "ignoring: often" in said()
 
 
 def test_a_unit_quotes_what_systemd_would_read_otherwise(tmp_path: Path) -> None:
