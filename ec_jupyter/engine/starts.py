@@ -118,17 +118,17 @@ class Starts:
 
     def _fill(self, name: str, sockets: list[int]) -> None:
         """What most flows need: all of a processor's CPUs are here."""
-        # a part of a place, of calls that overlap, has room for one more
-        room, order = math.ceil(self._members[LOCAL].agent.room(name)), self._bounds.order(sockets)
+        room, order = self._members[LOCAL].agent.room(name), self._bounds.order(sockets)
         if order is not PLAIN:
             room = self._without_ahead(name, room)
-        taken = self._core.dispatch.take(sockets, room, order) if room > 0 else []
+        # what calls that overlap leave of a place is room for one that does not, which waits there
+        taken = self._core.dispatch.take(sockets, math.ceil(room), order) if room > 0 else []
         if taken:
             if order.most:
                 self._bounds.took(taken)
             self._give(name, {LOCAL: taken})
 
-    def _without_ahead(self, name: str, room: int) -> int:
+    def _without_ahead(self, name: str, room: float) -> float:
         """How many more calls a processor takes here if none is to wait there, where no other can pass it."""
         cpus = caps(self._core.topology.processors[name], self._lent())[LOCAL]
         idle = room > 0 and not self._core.held.used(LOCAL, name)
@@ -140,7 +140,10 @@ class Starts:
         parts = core.topology.overlapping
         needs = {s: needed(core.topology.sockets[s].threads, most) * parts.get(s, 1) for s in sockets}
         order = self._bounds.order(sockets)
-        placed = spread(core.dispatch, needs, self._spots(processor), self._distance, order, parts)
+        spots = self._spots(processor)
+        for spot in spots if order is not PLAIN and not processor.nodes else ():
+            spot.room = self._without_ahead(processor.name, spot.room)
+        placed = spread(core.dispatch, needs, spots, self._distance, order, parts)
         if placed:
             if order.most:
                 self._bounds.took(request for some in placed.values() for request in some)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,8 @@ from ec_jupyter.nodes.worker.invoke import Task, bound
 
 if TYPE_CHECKING:
     from ec_jupyter.client.client import Client
+
+_BETWEEN = ("ec_jupyter.", "asyncio.", "concurrent.")
 
 _ENDS = {"died": "its worker died", "memory": "it took too much memory", "timeout": "it ran too long"}
 """Failures that a call would bring upon this kernel."""
@@ -40,15 +44,31 @@ def call_again(client: Client, row: Mapping[str, Any], arguments: Mapping[str, A
     place.call = lambda: Current(number, int(row["run"]), max(1, int(row["attempt"])), socket)
     try:
         made = task.function(*args, **kwargs)
+        if inspect.iscoroutine(made) or inspect.isasyncgen(made):
+            return _awaited(made)
         return list(made) if inspect.isgenerator(made) else made
     finally:
         place.call = before
 
 
+def _awaited(made: Any) -> Any:
+    """What an ``async def`` comes to: in a thread, for the loop of this one runs the cell."""
+
+    async def whole() -> Any:
+        return [value async for value in made] if inspect.isasyncgen(made) else await made
+
+    pool = ThreadPoolExecutor(1)
+    try:
+        return pool.submit(asyncio.run, whole()).result()
+    finally:
+        # whoever interrupts the cell does not wait for it
+        pool.shutdown(wait=False)
+
+
 def theirs(trace: TracebackType | None) -> TracebackType | None:
     """The frames of a task, without ours that call it."""
     found = trace
-    while found is not None and str(found.tb_frame.f_globals.get("__name__", "")).startswith("ec_jupyter."):
+    while found is not None and str(found.tb_frame.f_globals.get("__name__", "")).startswith(_BETWEEN):
         found = found.tb_next
     return found or trace
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -237,3 +238,21 @@ def test_a_machine_that_slept_longer_than_the_lease_runs_it_again_and_it_takes_e
     brief.drained()
     assert brief.results("here") == [0]
     assert [row["state"] for row in brief.query("attempts", id=call)["rows"]] == ["lost"]
+
+
+async def stand(x, marks, gate):
+    mark(marks, f"{x} {os.getpid()}")
+    while not os.path.exists(gate):
+        await asyncio.sleep(0.005)
+    return x
+
+
+def test_calls_overlap_on_a_node_as_many_as_may_in_each_of_its_workers(hpc: Flow, marks: Marks) -> None:
+    hpc.socket(stand, processor="fit", concurrent=30)
+    ids = hpc.map("stand", [{"x": x, "marks": str(marks), "gate": f"{marks}.open"} for x in range(70)])
+    lines = marks.reach(30)
+    wait_until(lambda: hpc.count("stand")["running"] == 30)
+    assert len({line.split()[1] for line in lines}) == 1
+    Path(f"{marks}.open").touch()
+    assert [hpc.result(request) for request in ids] == list(range(70))
+    assert {row["node"] for row in hpc.requests(ids=ids)} == {"hpc"}

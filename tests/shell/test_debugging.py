@@ -57,6 +57,25 @@ def test_the_debugger_opens_where_the_call_raised_with_what_it_had(
     assert failing.run("bad.state, bad.attempt, len(flow.requests())") == ("failed", 1, 2)
 
 
+def test_the_debugger_opens_in_an_async_def_too(
+    failing: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    failing.run(
+        "import asyncio\n@ec.socket(concurrent=5)\nasync def soon(x):\n    secret = x * 10\n"
+        "    await asyncio.sleep(0)\n"
+        "    if x == 13:\n        raise ValueError('unlucky again')\n    return x\n"
+        "bad, good = flow.submit(soon, 13).wait(60), flow.submit(soon, 12).wait(60)"
+    )
+    typed(monkeypatch, "p secret, x", "q")
+    failing.run(f"%ec_debug {failing.run('bad.id')}")
+    said = re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out)
+    assert "(130, 13)" in said
+    assert "unlucky again" in said
+    assert "ec_jupyter/notebook" not in said
+    assert "asyncio/runners" not in said
+    assert failing.run("flow.debug(good)") == 12
+
+
 def test_it_runs_the_code_that_failed_though_the_cell_has_changed_since(failing: Any) -> None:
     failing.run("@ec.socket\ndef halve(x, /, by=2): return 'mended'")
     with pytest.raises(ValueError, match="unlucky"):

@@ -73,6 +73,16 @@ def test_a_plain_socket_of_the_same_processor_has_its_turn(fetching: Any) -> Non
     assert fetching.run("[r.result(60) for r in [*first, *then]]") == [x * 10 for x in range(50)] * 2
 
 
+def test_a_call_of_a_higher_priority_is_the_next_to_start_however_many_may_overlap(fetching: Any) -> None:
+    fetching.run(
+        "@ec.socket(processor='net', priority=9)\ndef urgent(x): return x\n"
+        "flow.declare(fetch, 'pair', processor='net', concurrent=2)\n"
+        "slow = flow.map('pair', [-1, -2])\nuntil(lambda: [r.state for r in slow] == ['running'] * 2)\n"
+        "queued = flow.map('pair', range(6))\nfirst = flow.submit('urgent', 1)\nos.remove('shut')\nflow.wait(60)"
+    )
+    assert fetching.run("first.started < min(r.started for r in queued)")
+
+
 @each_of(
     ("line", "says"),
     [
