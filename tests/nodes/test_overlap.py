@@ -18,8 +18,8 @@ import pytest
 import ec_jupyter as ec
 from ec_jupyter.nodes.worker.blame import calls_left
 from ec_jupyter.wire import Call
-from tests.nodes.rig import Gate, Rig, wait_until
-from tests.nodes.tasks import echo
+from tests.nodes.rig import Gate, Rig, number_in, wait_until
+from tests.nodes.tasks import echo, hold
 
 if TYPE_CHECKING:  # tasks of these tests are found on hosts that have not the engine
     from ec_jupyter.nodes.agents import NodeAgent
@@ -198,8 +198,8 @@ async def wrong(x):
     raise ValueError(f"no {x}")
 
 
-async def leaves(x):
-    asyncio.create_task(asyncio.sleep(300))  # noqa: RUF006 - that is the point
+async def leaves(path, x):
+    asyncio.create_task(sleeps(path, 0))  # noqa: RUF006 - that is the point
     await asyncio.sleep(0)
     return x
 
@@ -226,7 +226,8 @@ async def counts(n):
 
 async def test_each_call_has_its_own_result_or_failure(rig: Rig, single: NodeAgent) -> None:
     bad = [beside(rig, wrong, {"x": x}) for x in range(3)]
-    loose = [beside(rig, leaves, {"x": x}) for x in range(3)]
+    left = rig.folder / "left"
+    loose = [beside(rig, leaves, {"path": str(left), "x": x}) for x in range(3)]
     ended = [beside(rig, exits, {"x": x}) for x in range(2)]
     big = [beside(rig, large, {"x": x}) for x in range(3)]
     several = [beside(rig, counts, {"n": n}) for n in range(1, 4)]
@@ -238,6 +239,8 @@ async def test_each_call_has_its_own_result_or_failure(rig: Rig, single: NodeAge
         assert "in wrong" in error["traceback"]
         assert "ec_jupyter" not in error["traceback"]
     assert [rig.result(call.request) for call in loose] == [0, 1, 2]
+    # what they had begun and not awaited has ended with them
+    assert left.read_text() == "0\n" * 3
     assert all(call.request in rig.ear.outcomes for call in ended)
     assert [rig.result(call.request) for call in big] == [bytes([x]) * 3_000_000 for x in range(3)]
     for n, call in enumerate(several, 1):
@@ -292,6 +295,28 @@ async def test_who_ends_a_worker_unseen_is_found_by_halves_and_no_other_is_charg
     ran = (rig.folder / "ran").read_text().split()
     # with eight, with four, with two, alone
     assert ran.count("5") == 4
+
+
+async def computes(gate, x=0):
+    hold(gate, x)
+    return x
+
+
+async def test_a_call_that_computes_while_its_worker_is_killed_from_outside_is_not_charged(
+    rig: Rig, single: NodeAgent
+) -> None:
+    gate = rig.gate()
+    calls = [*standing(rig, gate, 2), beside(rig, computes, {"gate": str(gate), "x": 9})]
+    single.assign("main", calls)
+    await gate.reached(0, 1, 9)
+    pid = int(Path(f"{gate}-9").read_text())
+    os.kill(pid, signal.SIGKILL)
+    # one after the other: half of three is one
+    await wait_until(lambda: {number_in(Path(f"{gate}-{x}")) for x in (0, 1, 9)} - {None, pid})
+    gate.open()
+    await rig.done(calls)
+    assert [rig.result(call.request) for call in calls] == [0, 1, 9]
+    assert not rig.ear.dead
 
 
 async def test_calls_that_must_not_run_twice_fail_with_their_worker(rig: Rig, single: NodeAgent) -> None:

@@ -56,7 +56,7 @@ def _checked(slot: Slot, call: Call, seconds: float) -> float:
         grown = resident_bytes(slot.pid)
         if grown > call.spec.memory and len(slot.began) > 1:
             # which of them has grown is not known: they run again, fewer together
-            slot.kill()
+            slot.kill(0)
         elif grown > call.spec.memory:
             message = f"{call.spec.socket!r} grew to {amount(grown)} (limit {amount(call.spec.memory)})"
             slot.stops[call.request] = ("memory", message)

@@ -524,7 +524,7 @@ class Pool:
         # what must not run twice has begun, where calls run beside each other
         dead = [call for call in rest if call.request == culprit or (call.spec.once and call.request in begun)]
         back = [call for call in rest if call not in dead]
-        if len(begun) > 1 and culprit is None and text is not None:
+        if culprit is None and text is not None:
             self._overlaps.suspect([call for call in calls if call.request in begun])
         if begun and not self.removed:
             # they stay here, where it is known beside how many they may run

@@ -208,7 +208,7 @@ class Slot:
             self._write("work", encode({"k": "end"}))
 
     def kill(self, culprit: int | None = None) -> None:
-        """Kill the process and all it has started; `culprit` is the call this is for."""
+        """Kill the process and all it has started; `culprit` is the call this is for, 0 where that is not known."""
         if self._killed is None:
             self._killed = culprit
         if self.pid:
