@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from html import escape
 from itertools import islice
 from textwrap import wrap
@@ -28,6 +28,11 @@ NOTE_CHARACTERS, NOTE_LINES = 34, 60
 
 FOLDED = 88.0
 """Height of a group that is folded."""
+
+LABELS = (0.5, 0.38, 0.62, 0.26, 0.74, 0.15, 0.85)
+"""Where the label of a plug may stand, as parts of its length."""
+
+STRIPE = 256.0
 
 TOP = 36.0
 """Height of a card above its first port."""
@@ -190,6 +195,7 @@ def _plugs(
     depths: Mapping[str, int],
 ) -> Iterator[str]:  # fmt: skip
     """Plugs, but those within a group that is folded: `inside` says in which a socket is, `whole` where those are."""
+    taken = _Taken([*(box for name, box in boxes.items() if name not in inside), *whole.values()])
     for plug in topology["plugs"]:
         out, into = inside.get(plug["source"]), inside.get(plug["target"])
         if out is not None and out == into:
@@ -211,12 +217,60 @@ def _plugs(
         )
         says = _says(plug, depths.get(str(plug["id"]), 0))
         if says:
+            text = _cut(says, 28)
+            x, y = taken.free(((x1, y1), (x1 + bend, y1), (x2 - bend, y2), (x2, y2)), 6.0 * min(len(says), 28) + 8)
             # with a rim, for a line may run under it
             yield (
-                f'<text x="{_n((x1 + x2) / 2)}" y="{_n((y1 + y2) / 2 - 5)}" text-anchor="middle" font-size="11" '
+                f'<text x="{_n(x)}" y="{_n(y - 5)}" text-anchor="middle" font-size="11" '
                 f'fill="{BAD if failure else SOFT}" stroke="{GROUND}" stroke-width="3" paint-order="stroke">'
-                f"{_cut(says, 28)}</text>"
+                f"{text}</text>"
             )
+
+
+Curve = tuple[Place, Place, Place, Place]
+
+
+class _Taken:
+    """What labels may not lie on: cards, and other labels; in stripes, for a flow may have very many."""
+
+    def __init__(self, boxes: Iterable[Box]) -> None:
+        self._stripes: dict[int, list[Box]] = {}
+        for box in boxes:
+            self._add(box)
+
+    def free(self, curve: Curve, width: float) -> Place:
+        """Where the label of a plug stands: the first of some points that is free, else in the middle."""
+        points = [_point(curve, part) for part in LABELS]
+        x, y = next((at for at in points if not self._touches(_label(at, width))), points[0])
+        self._add(_label((x, y), width))
+        return round(x, 1), round(y, 1)
+
+    def _add(self, box: Box) -> None:
+        for stripe in _stripes(box):
+            self._stripes.setdefault(stripe, []).append(box)
+
+    def _touches(self, box: Box) -> bool:
+        x, y, width, height = box
+        return any(
+            left < x + width and x < left + wide and top < y + height and y < top + high
+            for stripe in _stripes(box)
+            for left, top, wide, high in self._stripes.get(stripe, ())
+        )
+
+
+def _stripes(box: Box) -> range:
+    return range(int(box[0] // STRIPE), int((box[0] + box[2]) // STRIPE) + 1)
+
+
+def _label(at: Place, width: float) -> Box:
+    return at[0] - width / 2, at[1] - 17, width, 16.0
+
+
+def _point(curve: Curve, part: float) -> Place:
+    rest = 1 - part
+    weights = (rest**3, 3 * rest**2 * part, 3 * rest * part**2, part**3)
+    x, y = (sum(w * at[axis] for w, at in zip(weights, curve, strict=True)) for axis in (0, 1))
+    return x, y
 
 
 def _says(plug: Mapping[str, Any], depth: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -101,6 +102,7 @@ def test_the_panel_tells_what_each_flow_does(show: Any, flow: Flow) -> None:
     mine.get_by_text("1 failed").wait_for()
     mine.get_by_text("running").wait_for()
     mine.get_by_text("local 0/").wait_for()
+    expect(mine.locator(".ec-panel-size")).to_have_text(re.compile(r"^\d+ MiB$"))
     panel(page).get_by_role("searchbox", name="Filter flows").fill("no such flow")
     panel(page).get_by_text("No flow matches.").wait_for()
     assert not mine.is_visible()

@@ -106,6 +106,21 @@ def test_a_group_is_a_frame_with_its_name_and_one_card_with_its_sums_where_it_is
     assert svg(flow, "f", now, folded=["in & out"]).count("<path") == 2
 
 
+def test_a_label_lies_on_no_card_that_its_plug_passes_and_on_no_other_label() -> None:
+    flow = wiring()
+    places = {"read": (0, 0), "passed": (400, -60), "add": (900, 0)}
+    flow["sockets"]["passed"] = socket("main", parameter("x"))
+    for name, place in places.items():
+        flow["sockets"][name] |= {"position": place, "processor": "main"}
+    drawn = ElementTree.fromstring(svg(flow, "f")).iter("{http://www.w3.org/2000/svg}text")
+    found = [(float(t.attrib["x"]), float(t.attrib["y"])) for t in drawn if t.text in ("map, when result > 1", "error")]
+    assert len(found) == 2
+    for x, y in found:
+        assert not (400 - 60 < x < 632 + 60 and -60 < y < 200)
+    (a, b) = found
+    assert abs(a[0] - b[0]) > 80 or abs(a[1] - b[1]) >= 16
+
+
 def test_a_note_is_drawn_as_text_and_the_picture_is_large_enough_for_it() -> None:
     notes = [{"id": n, "text": f"{text}\x00\n\nsecond", "place": [2000 + n, 900]} for n, text in enumerate(ATTACKS)]
     drawn = ElementTree.fromstring(svg({**wiring(), "notes": notes}, "demo"))

@@ -11,6 +11,7 @@ import {
 import { useEffect, useMemo, useRef, useState, type JSX } from 'react';
 import { useStore } from './context';
 import { FAR, useHands } from './hands';
+import { labelled, labelParts } from './labels';
 import { BEADS } from './motion';
 import { NoteCard } from './NoteCard';
 import { PlugLine } from './PlugLine';
@@ -20,7 +21,8 @@ import { unfoldFor } from './groups';
 import { ProcessorFrame } from './ProcessorFrame';
 import { cardId, noteId, raised, sceneEdges, sceneNodes, type PlugEdge, type SceneNode } from './scene';
 import { SocketCard } from './SocketCard';
-import { useGraph, useLife, useView, type Panel, type Store } from './store';
+import { isFar, useGraph, useLife, useView, type Panel, type Store } from './store';
+import type { Graph } from './types';
 import { placeId, type Place } from './wiring';
 
 const NODE_TYPES = { socket: SocketCard, processor: ProcessorFrame, group: GroupFrame, note: NoteCard };
@@ -71,7 +73,13 @@ export function Canvas(): JSX.Element {
   useEffect(() => {
     if (graph) setNodes(before => sceneNodes(graph, folded, before));
   }, [graph, folded]);
-  const lying = useMemo(() => (graph ? sceneEdges(graph, folded, pending, chosen) : []), [graph, folded, pending, chosen]);
+  const far = useView(store, isFar);
+  // from afar there are none; what is in the hand carries its labels where they were
+  const labels = useMemo(() => (graph && !far ? partsOf(graph, folded) : NO_LABELS), [graph, folded, far]);
+  const lying = useMemo(
+    () => (graph ? labelled(sceneEdges(graph, folded, pending, chosen), labels) : []),
+    [graph, folded, pending, chosen, labels]
+  );
   const hand = nodes.flatMap(node => (node.dragging ? node.id : [])).join('\n');
   const edges = useMemo(() => raised(lying, hand.split('\n')), [lying, hand]);
   useSelection(store, nodes, chosen);
@@ -103,6 +111,10 @@ export function Canvas(): JSX.Element {
     />
   );
 }
+
+const NO_LABELS: ReadonlyMap<string, number> = new Map();
+const partsOf = (graph: Graph, folded: ReadonlySet<string>) =>
+  labelParts(sceneEdges(graph, folded, [], new Set()), sceneNodes(graph, folded, []));
 
 function useSelection(store: Store, nodes: SceneNode[], plugs: ReadonlySet<string>): void {
   const sockets = nodes.filter(node => node.selected && node.type === 'socket').map(node => node.id.slice(2));

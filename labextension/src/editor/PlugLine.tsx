@@ -3,6 +3,7 @@
 import { BaseEdge, EdgeLabelRenderer, getBezierPath, type EdgeProps } from '@xyflow/react';
 import { memo, useRef, type JSX } from 'react';
 import { useStore } from './context';
+import { marksOf, pointAt } from './labels';
 import type { PlugEdge } from './scene';
 import { useStory } from './story';
 import { isFar, useArrivals, useCounts, useDepth, useLife, useView } from './store';
@@ -16,8 +17,9 @@ export const PlugLine = memo(function PlugLine(props: EdgeProps<PlugEdge>): JSX.
   const store = useStore();
   const depth = useDepth(store, data!.plugs);
   const far = useView(store, isFar);
-  const [path, x, y] = getBezierPath(props);
-  const { plug, pending } = data!;
+  const [path, ...middle] = getBezierPath(props);
+  const { plug, pending, at } = data!;
+  const { x, y } = at === undefined ? { x: middle[0], y: middle[1] } : pointAt(props, at);
   const carried = useStory(store, story => (plug ? story.carried(plug) : 0));
   const classes = [
     'ec-line',
@@ -76,12 +78,7 @@ function Label({ plug, pending, depth, carried, selected, x, y }: LabelProps): J
   const busy = useLife(store) === 'busy';
   const marks = [
     pending && busy && 'waiting for the kernel',
-    plug?.pick && (plug.pick.length > 18 ? `${plug.pick.slice(0, 17)}…` : plug.pick),
-    plug?.map && 'map',
-    plug?.gather && 'gather',
-    plug?.when && 'when',
-    plug?.hops && `hops ${plug.hops}`,
-    plug?.on === 'error' && 'on error',
+    ...(plug ? marksOf(plug) : []),
     depth && !carried && short(depth),
     carried > 1 && `${short(carried)} values`
   ].filter(Boolean);

@@ -19,7 +19,8 @@ export type FrameNode = Node<{ name: string; folded: boolean; sockets: string[];
 export type NoteNode = Node<{ note: Note }, 'note'>;
 export type SceneNode = CardNode | FrameNode | NoteNode;
 /** `plugs` are the numbers of the plugs it stands for; one, unless what it leads to or from is folded. */
-export type PlugEdge = Edge<{ plugs: number[]; plug: Plug | null; pending: boolean }, 'plug'>;
+/** `at`: on which part of its length its label stands, if not in its middle. */
+export type PlugEdge = Edge<{ plugs: number[]; plug: Plug | null; pending: boolean; at?: number }, 'plug'>;
 
 export const cardId = (socket: string): string => `s:${socket}`;
 export const noteId = (note: number): string => `n:${note}`;
