@@ -21,7 +21,7 @@ from weakref import WeakSet
 
 from ec_jupyter.client import launch
 from ec_jupyter.client.connection import MAX_UNSENT
-from ec_jupyter.client.result_futures import Row, unpack
+from ec_jupyter.client.result_futures import Row
 from ec_jupyter.client.rpc import Rpc
 from ec_jupyter.client.seen import Seen
 from ec_jupyter.client.submit import (
@@ -40,7 +40,7 @@ from ec_jupyter.client.submit import (
 from ec_jupyter.client.submit_log import SubmitLog
 from ec_jupyter.client.transport import Transport
 from ec_jupyter.client.waits import Deadline
-from ec_jupyter.engine.folder import refusal
+from ec_jupyter.engine.folder import place_of, refusal
 from ec_jupyter.engine.store import make_folder
 from ec_jupyter.engine.submit_log import identity_of, submit_log_folder
 from ec_jupyter.engine.submit_records import Shape, lots_of
@@ -63,8 +63,6 @@ EAGER = 8  # submits that ask for their results at once, after somebody waited f
 ROOM_SECONDS = 1.0  # how long the engine's word is good that a socket has room for more; there it is good for longer
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
-__all__ = ["Accepted", "Call", "Client", "unpack"]
-
 
 class Client(Rpc):
     """A connection to the engine of one flow.
@@ -78,8 +76,7 @@ class Client(Rpc):
     ) -> None:
         self.folder, self.name = folder, name
         self.client_name = client_name
-        # flow_id, name: the flow's identity and name
-        self.flow_id = ""
+        self.flow_id = ""  # the flow's identity
         self.topology: dict[str, Any] = {}  # the wiring as the engine last showed it
         self.cpus = 0  # CPUs of the local node
         self.engine_pid = 0  # the engine's process
@@ -132,7 +129,7 @@ class Client(Rpc):
         client = cls(folder.resolve(), name, client_name, options, executable or sys.executable)
         client.follow(follow)
         make_folder(client.folder, trust=trust)
-        client._place = _place(client.folder)
+        client._place = place_of(client.folder, follow=True)
         try:
             client._open_log()
             client._connection.wait_connected(Deadline(None))
@@ -195,10 +192,8 @@ class Client(Rpc):
             log = self._log or self._open_log()
             watched, lots = self._eager > 0, 1 if columns is None else lots_of(several, columns.values)
             numbers = [next(self._numbers) for _ in range(lots)]
-            if several == 1:
-                accepted: Accepted = OneAccepted(self, numbers, watched)
-            else:
-                accepted = Accepted(self, numbers, several, watched)
+            one = several == 1
+            accepted = OneAccepted(self, numbers, watched) if one else Accepted(self, numbers, several, watched)
             if columns is not None:
                 shape = Shape(columns.socket, columns.names, columns.types, revision, partial, how.get("priority", 0))
                 record = log.writer.calls(numbers, transport.sent, shape, several, columns.values, watched=watched)
@@ -255,7 +250,7 @@ class Client(Rpc):
     @property
     def lost(self) -> bool:
         """Whether the folder that was opened is not at its path any more."""
-        return self._place is not None and _place(self.folder) != self._place
+        return self._place is not None and place_of(self.folder, follow=True) != self._place
 
     def submit(
         self, rows: Iterable[Call], *, partial: bool = False, at: float | None = None, priority: int = 0,
@@ -423,16 +418,13 @@ class Client(Rpc):
         the file cannot be written.
         """
         try:
-            return values.dump(value, self._values, self._new_file, what=what)
+            return values.dump(value, self._values, lambda: f"in.{self.id}.{next(self._files)}", what=what)
         except OSError as error:
             if isinstance(error, EcError):
                 raise
             if self.lost:
                 raise self._folder_lost() from error
             raise refusal(self.folder, error, f"the {what} was not written") from error
-
-    def _new_file(self) -> str:
-        return f"in.{self.id}.{next(self._files)}"
 
     def stop(self) -> None:
         """End the engine, if one runs; what is asked from now on is for the next one.
@@ -505,12 +497,3 @@ def _forked() -> None:
 
 
 os.register_at_fork(after_in_child=_forked)
-
-
-def _place(folder: Path) -> tuple[int, int] | None:
-    """Which folder is at a path now; None if there is none."""
-    try:
-        state = folder.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return state.st_dev, state.st_ino

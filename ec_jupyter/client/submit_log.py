@@ -16,7 +16,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from ec_jupyter.engine.folder import refusal
+from ec_jupyter.engine.folder import place_of, refusal
 from ec_jupyter.engine.store import networked
 from ec_jupyter.engine.submit_records import ASLEEP, BASE, DONE, MAGIC, PAGE, WORD, WRITTEN, Words, Writer
 from ec_jupyter.errors import StoreLostError
@@ -142,11 +142,7 @@ class SubmitLog:
 
     def _look(self) -> None:
         """Refuse where the file is not where the engine looks for it."""
-        try:
-            state = os.stat(self.path)
-        except (FileNotFoundError, NotADirectoryError):
-            state = None
-        if state is None or (state.st_dev, state.st_ino) != self._file:
+        if place_of(self.path, follow=True) != self._file:
             raise StoreLostError(
                 f"the flow's folder {self.path.parent.parent} is not there any more; nothing was submitted"
             )

@@ -71,6 +71,15 @@ class Folder:
         self.close()
 
 
+def place_of(path: Path, *, follow: bool) -> tuple[int, int] | None:
+    """Which file or folder a path leads to now, a link itself unless they are followed; None if there is none."""
+    try:
+        state = os.stat(path, follow_symlinks=follow)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return state.st_dev, state.st_ino
+
+
 def refusal(folder: Path, error: OSError, undone: str = "") -> StoreError:
     """Why a flow's folder cannot be used, to the person whose it is.
 

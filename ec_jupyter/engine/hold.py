@@ -16,7 +16,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from ec_jupyter.engine.folder import Folder, refusal
+from ec_jupyter.engine.folder import Folder, place_of, refusal
 from ec_jupyter.errors import StoreError, StoreLockedError, StoreLostError
 
 log = logging.getLogger(__name__)
@@ -88,11 +88,7 @@ class Hold:
         self._marks, self._seen = {name: self._place(name) for name in (DATABASE, *BESIDE)}, None
 
     def _place(self, name: str) -> tuple[int, int] | None:
-        try:
-            state = os.lstat(self.path / name)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        return state.st_dev, state.st_ino
+        return place_of(self.path / name, follow=False)
 
     def missing(self, *, surely: bool = False) -> list[str]:
         """Which of the database and the files beside it are not where they were.

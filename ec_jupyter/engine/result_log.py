@@ -19,6 +19,7 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import NamedTuple
 
+from ec_jupyter.engine.folder import place_of
 from ec_jupyter.engine.jobs import JobLot
 from ec_jupyter.engine.lot_bodies import End
 from ec_jupyter.engine.rows import SQL, Rows
@@ -111,11 +112,7 @@ class ResultLog:
     @property
     def lost(self) -> bool:
         """Whether somebody has removed or replaced the file."""
-        try:
-            state = os.lstat(self._path)
-        except FileNotFoundError:
-            return True
-        return (state.st_dev, state.st_ino) != self._file
+        return place_of(self._path, follow=False) != self._file
 
     def append(self, record: bytes) -> bool:
         """Keep a record, whole or not at all; False where there is no room."""

@@ -139,24 +139,26 @@ class FlowEditor(anywidget.AnyWidget):
         self._news.set()
 
     def _answer(self, content: dict[str, Any]) -> None:
-        op, args = str(content.get("op")), content.get("args")
+        op = str(content.get("op"))
         try:
-            if op in ("code", "save"):
-                made = {"code": self._flow.to_code, "save": self._flow.to_json}[op]
-                answer: dict[str, Any] = {"ok": True, "text": made()}
-            elif op == "svg":
-                answer = {"ok": True, "text": self._still(dict(args or {}).get("folded") or ())}
-            elif op in code_here.OPS:
-                answer = code_here.answer(self._flow, op, dict(args or {}))
-            elif op == "part":
-                answer = _part(args)
-            else:
-                answer = commands.answer(self._client, op, args)
+            answer = self._answered(op, content.get("args"))
         except Exception as error:
             # a page without an answer would believe the kernel busy for ever
             log.exception("command %s", op)
             answer = {"ok": False, "error": f"{type(error).__name__}: {error}"}
         self._say({"k": "answer", "id": content.get("id"), **answer})
+
+    def _answered(self, op: str, args: Any) -> dict[str, Any]:
+        if op in ("code", "save"):
+            made = {"code": self._flow.to_code, "save": self._flow.to_json}[op]
+            return {"ok": True, "text": made()}
+        if op == "svg":
+            return {"ok": True, "text": self._still(dict(args or {}).get("folded") or ())}
+        if op in code_here.OPS:
+            return code_here.answer(self._flow, op, dict(args or {}))
+        if op == "part":
+            return _part(args)
+        return commands.answer(self._client, op, args)
 
     def _say(self, content: dict[str, Any]) -> None:
         with self._lock:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from ec_jupyter.client.client import unpack
+from ec_jupyter.client.result_futures import unpack
 from ec_jupyter.client.story import sentences
 from ec_jupyter.client.texts import clock_text, error_text, headline, progress_text, seconds_text, shown, status_rows
 from ec_jupyter.client.waits import Deadline

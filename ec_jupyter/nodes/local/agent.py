@@ -24,7 +24,7 @@ from ec_jupyter.nodes.local.handles import Handles
 from ec_jupyter.nodes.local.limits import Watch
 from ec_jupyter.nodes.local.pool import Pool
 from ec_jupyter.nodes.local.slot import Heard, Slot, WorkerConnection, at_once
-from ec_jupyter.nodes.worker.process import Setup
+from ec_jupyter.nodes.worker.setup import Setup
 from ec_jupyter.wire import Call
 
 __all__ = ["Agent", "Listener"]

@@ -18,7 +18,7 @@ from ec_jupyter.nodes.local.handles import Handles
 from ec_jupyter.nodes.local.limits import Watch
 from ec_jupyter.nodes.local.slot import Slot
 from ec_jupyter.nodes.worker.invoke import STOPPED
-from ec_jupyter.nodes.worker.process import Setup
+from ec_jupyter.nodes.worker.setup import Setup
 from ec_jupyter.wire import Call, Outcome
 
 Modules = Callable[[str, Callable[[bytes | None], None]], None]

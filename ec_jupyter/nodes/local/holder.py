@@ -15,7 +15,8 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from ec_jupyter.nodes.cpu_locks import InheritedFd
-from ec_jupyter.nodes.worker import process
+from ec_jupyter.nodes.worker.process import serve
+from ec_jupyter.nodes.worker.setup import Setup, init
 
 _EXIT = re.compile(r"\{?(?:(SIG\w+)|EXIT)\((-?\d+)\)")
 
@@ -25,9 +26,7 @@ class Holder(threading.Thread):
 
     def __init__(self, name: str, ended: Callable[[str, str | None], None]) -> None:
         super().__init__(name=name, daemon=True)
-        self.orders: queue.SimpleQueue[tuple[process.Setup, InheritedFd, dict[str, str], float] | None] = (
-            queue.SimpleQueue()
-        )
+        self.orders: queue.SimpleQueue[tuple[Setup, InheritedFd, dict[str, str], float] | None] = queue.SimpleQueue()
         # called on this thread with the process's token and what loky says of its end; None: it ended because it was
         # told to
         self._ended = ended
@@ -37,19 +36,19 @@ class Holder(threading.Thread):
         while (order := self.orders.get()) is not None:
             self._ended(order[0].token, self._hold(*order))
 
-    def _hold(self, setup: process.Setup, locks: InheritedFd, env: dict[str, str], idle: float) -> str | None:
+    def _hold(self, setup: Setup, locks: InheritedFd, env: dict[str, str], idle: float) -> str | None:
         from loky import get_reusable_executor
 
         try:
             # this thread's own executor: loky keeps one a thread
             executor = get_reusable_executor(
-                max_workers=1, timeout=idle, initializer=process.init, initargs=(setup, locks), env=env
+                max_workers=1, timeout=idle, initializer=init, initargs=(setup, locks), env=env
             )
         except Exception as error:  # noqa: BLE001 - the owner is told
             return _said(error)
         try:
             try:
-                executor.submit(process.serve, setup).result()
+                executor.submit(serve, setup).result()
             finally:
                 executor.shutdown(wait=True, kill_workers=True)
         except BaseException as error:  # noqa: BLE001 - the owner is told

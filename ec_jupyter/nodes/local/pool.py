@@ -10,19 +10,18 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from itertools import compress
 from typing import ClassVar
 
 from ec_jupyter.errors import FrameError
-from ec_jupyter.nodes.codec import unpack_outcomes
 from ec_jupyter.nodes.durations import SHORT_SECONDS
 from ec_jupyter.nodes.local.agent_context import AgentContext, failed, stop_text
+from ec_jupyter.nodes.local.answers import Answer, Answers
 from ec_jupyter.nodes.local.overlaps import Overlaps, weight
 from ec_jupyter.nodes.local.processes import Processes
 from ec_jupyter.nodes.local.slot import Slot
 from ec_jupyter.nodes.lots import BATCH_CALLS, short, unpack_block
 from ec_jupyter.nodes.worker.process import STARTED_SECONDS
-from ec_jupyter.wire import Block, Call, Header, Outcome, Value
+from ec_jupyter.wire import Call, Header, Value
 
 STUCK_SECONDS = 0.02
 """How often calls that share a slot are looked after."""
@@ -42,9 +41,9 @@ class Pool:
         self._recalled: set[int] = set()
         self._waiting: set[Slot] = set()
         self._short: set[Slot] = set()
-        self._seconds = 0.0
         self._checked: set[Slot] = set()
         self._overlaps = Overlaps()
+        self._answers = Answers(context, self._overlaps, self._recalled)
         self._kept: Slot | None = None  # its CPUs stay its own for the next call that comes alone
 
     # what the agent asks
@@ -124,9 +123,7 @@ class Pool:
         count = sum(not slot.draining for slot in self.slots)
         if self.processes.troubled:
             return 0
-        each = 2
-        if 0 < self._seconds <= SHORT_SECONDS:
-            each = 3 * max(1, min(BATCH_CALLS, int(SHORT_SECONDS / self._seconds)))
+        each = self._answers.ahead()
         if self._overlaps.any:
             sent = [call for slot in self.slots for call in slot.calls.values()]
             return max(0.0, round(count * each - sum(map(weight, [*self.queue, *sent])), 6))
@@ -369,26 +366,24 @@ class Pool:
 
     def said(self, slot: Slot, frames: list[tuple[Header, list[bytes]]]) -> None:
         """Frames of a worker."""
-        listener, done = self._context.listener, list[Block | list[Outcome]]()
+        answers, done = self._answers, list[Answer]()
         if len(frames) == 1 and len(slot.calls) == 1 and not self.queue and self._alone(slot, *frames[0]):
             return
         for header, buffers in frames:
-            if header["k"] == "done":
-                done.append(self._done(slot, unpack_block(buffers[0])))
-            elif header["k"] == "ended":
-                done.append(self._ended(slot, unpack_outcomes(header, buffers)))
+            if header["k"] in ("done", "ended"):
+                done.append(answers.take(slot, header, buffers))
             else:
-                self._report(done)
+                answers.report(done)
                 self._other[header["k"]](self, slot, header, buffers)
         if done:
             if not self.queue:
                 # nothing waits for the slot
-                self._report(done)
+                answers.report(done)
             self._after(slot)
-            self._report(done)
+            answers.report(done)
             if len(slot.calls) == 1 and slot.state == "ready":
                 self._announce(slot, next(iter(slot.calls.values())), time.time())
-            listener.room(self.name)
+            self._context.listener.room(self.name)
 
     def _alone(self, slot: Slot, header: Header, buffers: list[bytes]) -> bool:
         """Take the one result that there is to come, if that is what a frame is."""
@@ -399,21 +394,11 @@ class Pool:
         block.slot, block.pid = slot.index, slot.pid
         self._recalled.discard(call.request)
         self._context.listener.done(block)
-        self._overlaps.forget((call.request,))
-        seconds = self._context.durations.learn(call.spec.task, block.seconds[0])
-        self._seconds = seconds if call.spec.concurrent == 1 else self._seconds
+        self._answers.learn_one(call, block.seconds[0])
         if slot is not self._kept or self.queue or slot.draining or slot.spent:
             self._after(slot)
         self._context.listener.room(self.name)
         return True
-
-    def _report(self, done: list[Block | list[Outcome]]) -> None:
-        for some in done:
-            if isinstance(some, Block):
-                self._context.listener.done(some)
-            elif some:
-                self._context.listener.finished(some)
-        done.clear()
 
     def _after(self, slot: Slot) -> None:
         """Calls have left a slot: use it again, or let it go."""
@@ -431,38 +416,6 @@ class Pool:
         if slot.idle:
             self._steal()
             self._context.handles.idle(slot)
-
-    def _done(self, slot: Slot, block: Block) -> Block | list[Outcome]:
-        calls = slot.answered(block.requests, block.attempts)
-        if len(calls) < len(block):
-            here = {(call.request, call.attempt) for call in calls}
-            block = block.only([pair in here for pair in zip(block.requests, block.attempts, strict=True)])
-            if not calls:
-                return []
-        block.slot, block.pid = slot.index, slot.pid
-        self._learn(calls, block.seconds)
-        if self._recalled:
-            self._recalled.difference_update(block.requests)
-        return block
-
-    def _ended(self, slot: Slot, outcomes: list[Outcome]) -> list[Outcome]:
-        calls = slot.answered([one.request for one in outcomes], [one.attempt for one in outcomes])
-        here = {(call.request, call.attempt) for call in calls}
-        outcomes = [outcome for outcome in outcomes if (outcome.request, outcome.attempt) in here]
-        for outcome in outcomes:
-            outcome.slot, outcome.pid = slot.index, slot.pid
-        self._learn(calls, [outcome.seconds for outcome in outcomes])
-        self._recalled.difference_update(outcome.request for outcome in outcomes)
-        return outcomes
-
-    def _learn(self, calls: list[Call], seconds: Sequence[float]) -> None:
-        tasks = [call.spec.task for call in calls]
-        for task in dict.fromkeys(tasks):
-            took = list(compress(seconds, map(task.__eq__, tasks)))
-            average = self._context.durations.learn(task, sum(took) / len(took))
-            # of calls that share a worker, seconds say nothing of how soon it takes more
-            self._seconds = average if calls[tasks.index(task)].spec.concurrent == 1 else self._seconds
-        self._overlaps.forget([call.request for call in calls])
 
     def _back(self, slot: Slot, header: Header, _: list[bytes]) -> None:
         stops = dict(slot.stops)

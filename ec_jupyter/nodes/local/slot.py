@@ -24,7 +24,8 @@ from ec_jupyter.nodes.cpus import Pins, move, thread_limits
 from ec_jupyter.nodes.incoming import Incoming
 from ec_jupyter.nodes.local.holder import Holder, exit_text
 from ec_jupyter.nodes.lots import pack_calls
-from ec_jupyter.nodes.worker import blame, process
+from ec_jupyter.nodes.worker import blame
+from ec_jupyter.nodes.worker.setup import Setup
 from ec_jupyter.wire import Call, CallSpec, FrameReader, Header, encode
 
 GRACE_SECONDS = 2.0
@@ -159,7 +160,7 @@ class Slot:
 
     def start(
         self,
-        setup: Callable[[str, str, Pins], process.Setup],
+        setup: Callable[[str, str, Pins], Setup],
         pins: Pins,
         threads: int,
         idle: float,

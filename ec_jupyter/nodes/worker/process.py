@@ -10,23 +10,19 @@ from __future__ import annotations
 
 import faulthandler
 import mmap
-import os
 import signal
 import socket
-import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ec_jupyter.errors import EcError
 from ec_jupyter.nodes import cpus, current
 from ec_jupyter.nodes.code import keep_source
-from ec_jupyter.nodes.cpu_locks import InheritedFd
 from ec_jupyter.nodes.lots import Results, unpack_calls
 from ec_jupyter.nodes.surroundings import Place
 from ec_jupyter.nodes.worker.blame import BLAME, BLAME_BYTES, PROGRAM, STACK_SUFFIX
@@ -34,6 +30,7 @@ from ec_jupyter.nodes.worker.display import Display
 from ec_jupyter.nodes.worker.imports import Finder
 from ec_jupyter.nodes.worker.invoke import Invocation, Tasks, Told
 from ec_jupyter.nodes.worker.output import Output, printable
+from ec_jupyter.nodes.worker.setup import Setup, connected, failed, leave
 from ec_jupyter.wire import Buffer, Call, FrameReader, Header, Value, encode
 
 if TYPE_CHECKING:
@@ -43,60 +40,13 @@ FLUSH_SECONDS = 0.005
 STARTED_SECONDS = 0.010
 _READ_BYTES = 256 * 1024
 _HELD_BYTES = 256 * 1024
-_SET_SIGNAL = 10  # F_SETSIG of Linux, which Python does not name
-
-
-@dataclass(frozen=True)
-class Setup:
-    """How a worker process is set up: made by its slot, new for each process."""
-
-    token: str
-    address: str
-    blame: str
-    folder: str
-    workdir: str
-    epoch: int
-    sync: bool
-    pins: cpus.Pins
-    fetch: bool = False
-    limits: tuple[str, ...] = ()
-
-
-_failed: list[BaseException] = []
-_life: list[socket.socket] = []
-
-
-def init(setup: Setup, locks: InheritedFd) -> None:
-    """Prepare the process before anything of the user's is loaded; loky's initializer."""
-    try:
-        # a group of its own: a task's children die with it, a terminal's interrupt never comes here
-        os.setpgid(0, 0)
-        locks.keep()
-        _live_with_agent(setup)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        cpus.pin(setup.pins)
-        with open(os.devnull) as nothing:
-            # nobody is there to answer: input() ends at once instead of waiting for ever
-            os.dup2(nothing.fileno(), 0)
-        os.chdir(setup.workdir)
-        if not setup.fetch:
-            # elsewhere it is the user's home there: the notebook's modules come from the notebook's folder
-            sys.path.insert(0, setup.workdir)
-    except BaseException as error:  # noqa: BLE001 - told by `serve`
-        # raised here it would only say that the pool is broken; `serve` raises it where it is heard
-        _failed.append(error)
 
 
 def serve(setup: Setup) -> None:
     """Run calls until the agent ends this process; the task that loky runs."""
-    if _failed:
-        raise EcError(f"{type(_failed[0]).__name__}: {_failed[0]}")
+    if failed:
+        raise EcError(f"{type(failed[0]).__name__}: {failed[0]}")
     Worker(setup).serve()
-
-
-def leave() -> None:
-    """End this process and all it has started, at once."""
-    os.killpg(os.getpgid(0), signal.SIGKILL)
 
 
 class Worker:
@@ -137,8 +87,8 @@ class Worker:
         self._blame = _mapped(setup.blame)
         self._stack = open(setup.blame + STACK_SUFFIX, "wb", buffering=0)  # noqa: SIM115 - faulthandler's
         self._output = Output(self._print)
-        self._work = _connected(setup, "work")
-        self._control = _connected(setup, "control")
+        self._work = connected(setup, "work")
+        self._control = connected(setup, "control")
 
     def serve(self) -> None:
         """Run calls until told to end."""
@@ -494,40 +444,6 @@ class Worker:
             self.send({"k": "back", "n": back})
 
 
-def _live_with_agent(setup: Setup) -> None:
-    """Have the kernel kill this process and all it has started once the agent is gone.
-
-    The control thread does the same, but not before there is one, nor while a task holds the GIL.
-    """
-    try:
-        life = _connected(setup, "life")
-    except OSError:
-        os._exit(1)  # gone already: loky would wait for its next message until the idle time is over
-    _life.append(life)
-    with suppress(ImportError, AttributeError, OSError):  # where the system has no such signal
-        import fcntl
-
-        fd = life.fileno()
-        fcntl.fcntl(fd, fcntl.F_SETOWN, -os.getpgid(0))
-        fcntl.fcntl(fd, _SET_SIGNAL, signal.SIGKILL)
-        fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_ASYNC)
-    with suppress(BlockingIOError):
-        # nothing is ever sent on it, so that an answer means that it has ended meanwhile
-        life.recv(1, socket.MSG_DONTWAIT)
-        leave()
-
-
 def _mapped(path: str) -> mmap.mmap:
     with open(path, "r+b") as file:
         return mmap.mmap(file.fileno(), BLAME_BYTES)
-
-
-def _connected(setup: Setup, channel: str) -> socket.socket:
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        sock.connect(setup.address)
-    except (ConnectionRefusedError, FileNotFoundError):
-        # the agent was killed while this process started; nobody else would ever end it
-        leave()
-    sock.sendall(encode({"k": "hello", "token": setup.token, "channel": channel, "pid": os.getpid()}))
-    return sock
