@@ -122,6 +122,8 @@ class EndedLots:
 
         Where it is full, who looks is told of what has rows.
         """
+        if not self._kept:
+            return False
         upto = accumulate([kept.n for kept in self._kept.values()], initial=0)
         return self._spread_now([key for key, before in zip(self._kept, upto, strict=False) if before < most])
 

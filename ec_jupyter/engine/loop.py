@@ -149,6 +149,7 @@ class Engine(Reports):
         self._loop = asyncio.get_running_loop()
         self._effects: list[Callable[[], None]] = []
         self._looks: list[Callable[[], None]] = []
+        self._seeing = False
 
     async def start(self) -> None:
         """Read the flow and begin to work on it."""
@@ -277,7 +278,8 @@ class Engine(Reports):
     def after(self, effect: Callable[[], None]) -> None:
         """Do something that others can see, once what was decided is on disk."""
         self._effects.append(effect)
-        self.schedule()
+        if not self._seeing:
+            self.schedule()
 
     def look(self, effect: Callable[[], None]) -> None:
         """Do what changes nothing: once this tick is on disk, or at once where it cannot be written."""
@@ -286,6 +288,20 @@ class Engine(Reports):
             return
         self._looks.append(effect)
         self.schedule()
+
+    def see(self, effect: Callable[[], None]) -> None:
+        """As `look`, of what answers a client and asks for nothing: at once where nothing is to be written or told."""
+        waits = self._wanted or self._effects or self._looks or self.core.ended or not self.core.journal.empty
+        if waits or self.stalled is not None or self.closing or self.broken or not self.look_around():
+            self.look(effect)
+            return
+        self._seeing = True
+        try:
+            effect()
+        finally:
+            self._seeing = False
+        self._out()
+        self.lone.settle()
 
     def _tick(self) -> None:
         if not self._wanted and self.lone.take():
@@ -380,13 +396,14 @@ class Engine(Reports):
             self.core.suspects.begin(REQUEST, request)
 
     def _let_out(self) -> None:
-        effects, self._effects = self._effects, []
-        for effect in effects:
-            effect()
+        self._out()
         looks, self._looks = self._looks, []
         for look in looks:
             look()
         # what was seen goes out now, not with another tick: it promises nothing
+        self._out()
+
+    def _out(self) -> None:
         effects, self._effects = self._effects, []
         for effect in effects:
             effect()

@@ -71,6 +71,9 @@ class Loop(Clock, Protocol):
     def look(self, effect: Callable[[], None]) -> None:
         """Do what changes nothing, once this tick is on disk."""
 
+    def see(self, effect: Callable[[], None]) -> None:
+        """As `look`, of what answers a client and asks for nothing."""
+
     def look_around(self) -> bool:
         """Whether the flow is where it was."""
 

@@ -297,7 +297,7 @@ class Rpc:
 
     def _query(self, client: Connection, header: Header, buffers: Buffers) -> None:
         view = self._clients if header["what"] == "clients" else self.views.find(header["what"])
-        self._look(client, header, lambda: client.reply(*view(header), to=header))
+        self.loop.see(self._looked(client, header, lambda: client.reply(*view(header), to=header)))
 
     def _clients(self, header: Header) -> Answer:
         """Names of the connected clients other than the one that asks."""
@@ -319,6 +319,10 @@ class Rpc:
 
     def _look(self, client: Connection, header: Header, act: Callable[[], None]) -> None:
         """Answer after the commit, so that a question sees everything that was accepted before it."""
+        self.loop.look(self._looked(client, header, act))
+
+    def _looked(self, client: Connection, header: Header, act: Callable[[], None]) -> Callable[[], None]:
+        """What answers, or says why not."""
 
         def looked() -> None:
             try:
@@ -331,7 +335,7 @@ class Rpc:
                 log.exception("question for %s", what)
                 client.refuse(defect(f"a question for {what!r}", error), to=header)
 
-        self.loop.look(looked)
+        return looked
 
     def _subscribe(self, client: Connection, header: Header, buffers: Buffers) -> None:
         client.kinds = set(header["kinds"])

@@ -376,7 +376,9 @@ def _check_plain(value: Any, depth: int) -> None:
         if depth == DEEPEST:
             raise FrameError(f"lists and objects are nested more than {DEEPEST} levels deep")
         for part in (*value, *value.values()) if isinstance(value, dict) else value:
-            _check_plain(part, depth + 1)
+            # nearly all of it
+            if not (part.__class__ is str and part.isascii()):
+                _check_plain(part, depth + 1)
     elif isinstance(value, str) and not is_text(value):
         raise FrameError("a text holds half a character (a lone surrogate)")
     elif type(value) is int and not -(1 << 63) <= value < 1 << 63:
