@@ -261,6 +261,8 @@ class MemoryEngine:
     def look(self, effect: Callable[[], None]) -> None:
         self._looks.append(effect)
 
+    see = look
+
     # -- the one client, and what is said to all -----------------------------------
     def reply(self, header: Header, buffers: Iterable[bytes] = (), *, to: Header) -> None:
         self._answer, self._said[to["n"]] = ({"k": "ok", **header}, list(buffers)), header
