@@ -77,6 +77,17 @@ class Callbacks:
         del self._kept[request]
         self._core.journal.step("drop_meta", (f"{KEY}{request}",))
 
+    def awaited(self, request: int) -> bool:
+        """Whether somebody waits for a request, or is yet to be told of its end."""
+        one = self._kept.get(request)
+        told = one is not None and one.told is not None and request not in self._owed
+        return self._watchers.waits(request, self if told else None)
+
+    def forget(self, requests: Iterable[int]) -> None:
+        """These are gone, whose ends were told."""
+        gone = [request for request in requests if self._kept.pop(request, None) is not None]
+        self._watchers.forget(gone)
+
     def clear(self) -> None:
         """There are no requests any more."""
         for request in list(self._kept):

@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ec_jupyter.engine.callbacks import Callbacks
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.rows import OF_PARTY, SQL, id_list
 
@@ -58,8 +59,8 @@ class _Bounds:
 class Retention:
     """What one flow is to keep."""
 
-    def __init__(self, core: Core, waited: Container[int]) -> None:
-        self._core, self._waited = core, waited  # for which requests somebody waits
+    def __init__(self, core: Core, callbacks: Callbacks) -> None:
+        self._core, self._callbacks = core, callbacks
         self.limits = Limits(**json.loads(core.store.meta.get("keep") or "{}"))
         self._at = 0  # up to which request this round has looked
         self._usual, self._own = _Bounds(0, 0.0, True), dict[int, _Bounds]()  # of all runs, of those of a socket
@@ -188,7 +189,7 @@ class Retention:
             return False
         if not core.joins.at_rest(party, failed) or (failed and core.suspects.aside):
             return False
-        if any(one in core.evaluation.origins or one in core.jobs or one in self._waited for one in ids):
+        if any(one in core.evaluation.origins or one in core.jobs or self._callbacks.awaited(one) for one in ids):
             return False
         asked = {"party": party, "ids": listed, "failed": failed}
         # what is held, or the newest, may be in calls of any other run
@@ -219,6 +220,7 @@ class Retention:
             core.ranks.pop(request, None)
         for party in parties:
             core.joins.forget(party)
+        self._callbacks.forget(ids)
         for name in named:
             (core.values.folder / name).unlink(missing_ok=True)
 
@@ -232,6 +234,7 @@ _PORTS = (
     f"SELECT DISTINCT target, argument FROM arrival WHERE source_request IN {_IDS}",
     "SELECT DISTINCT target, argument FROM arrival WHERE source_request IS NULL AND party = :party",
 )
+_TOLD = "key IN (SELECT 'callback:' || value FROM json_each(:ids))"
 _NEEDED = (
     # something of it waits, or is on its way
     "SELECT 1 FROM arrival WHERE party = :party "
@@ -247,7 +250,7 @@ _NEEDED = (
     f"SELECT 1 FROM passed p JOIN request r ON r.id = p.request LEFT JOIN run ON run.id = r.run "
     f"WHERE p.source IN {_IDS} AND {OF_PARTY} <> :party",
     # somebody is to be told of its end
-    "SELECT 1 FROM meta WHERE key IN (SELECT 'callback:' || value FROM json_each(:ids))",
+    f"SELECT 1 FROM meta WHERE {_TOLD} AND json_extract(value, '$.told') IS NULL",
 )
 
 _REMOVED = (
@@ -258,6 +261,7 @@ _REMOVED = (
     f"DELETE FROM passed WHERE source IN {_IDS}",
     f"DELETE FROM arrival WHERE source_request IN {_IDS}",
     f"DELETE FROM arrival WHERE source_request IS NULL AND party IN {_PARTIES}",
+    f"DELETE FROM meta WHERE {_TOLD}",
     f"DELETE FROM fan WHERE party IN {_PARTIES}",
     f"DELETE FROM rank WHERE run IN {_IDS}",
     f"DELETE FROM run WHERE id IN {_IDS} OR id IN {_PARTIES}",

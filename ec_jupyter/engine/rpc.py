@@ -68,7 +68,7 @@ class Rpc:
     @cached_property
     def retention(self) -> Retention:
         """Which ended runs are not to stay."""
-        return Retention(self.core, self.clients.watchers)
+        return Retention(self.core, self.callbacks)
 
     def hung_up(self, client: str) -> None:
         """Take what a client that is gone has written down and not sent."""

@@ -53,8 +53,14 @@ class Watchers:
             new[request] |= self._watching[request]
         self._watching.update(new)
 
-    def __contains__(self, request: object) -> bool:
-        return request in self._watching
+    def waits(self, request: int, but: Watcher | None = None) -> bool:
+        """Whether anybody waits for a request, `but` one."""
+        return bool(self._watching.get(request, NOBODY) - {but})
+
+    def forget(self, requests: Iterable[int]) -> None:
+        """These requests are gone."""
+        for request in requests:
+            self._watching.pop(request, None)
 
     def note_all(self, whether: bool) -> None:
         """Have the core note every end, whoever waits for it."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import sqlite3
+from contextlib import closing
 
 from tests.crash.flowkit import echo, wait_until
 from tests.listening import Address
@@ -45,6 +47,27 @@ def test_runs_of_which_somebody_is_told_go_once_that_is_done(flow):
         flow.map("echo", [{"x": n} for n in range(20)])
         flow.drained()
         wait_until(lambda: len(address.told) == 20 and len(flow.requests()) == 2)
+    finally:
+        address.close()
+
+
+def test_failed_and_cancelled_runs_of_which_somebody_was_told_go_too_and_the_next_engine_tells_nobody(flow):
+    address = Address()
+    try:
+        flow.socket(odd, callback=address.url)
+        flow.ask("pause", sockets=["odd"])
+        requests = flow.map("odd", [{"x": 1}] * 4)
+        flow.ask("cancel", ids=requests[:1])
+        flow.ask("resume", sockets=["odd"])
+        wait_until(lambda: len(address.told) == 4)
+        flow.ask("keep", failed=0.0, seconds=0.0)
+        wait_until(lambda: flow.requests() == [])
+        flow.restart()
+        assert flow.result(flow.submit("odd", x=2)) == 2
+        wait_until(lambda: len(address.told) == 5)
+        assert sorted(one["state"] for one in address.told) == ["cancelled", "done", "failed", "failed", "failed"]
+        with closing(sqlite3.connect(flow.folder / "flow.db")) as db:
+            wait_until(lambda: not db.execute("SELECT 1 FROM meta WHERE key LIKE 'callback:%'").fetchall())
     finally:
         address.close()
 

@@ -126,6 +126,21 @@ class PreviewInPlace(ValuePreview):
             self.finished([Outcome(call.request, call.attempt, state="done", value=value, **(rest or {}))])
 
 
+class Untold:
+    """There are no callbacks, and nobody waits for what has ended."""
+
+    kept: Sequence[int] = ()
+
+    def awaited(self, request: int) -> bool:
+        return False
+
+    def forget(self, requests: Iterable[int]) -> None:
+        """Nobody was told."""
+
+    def clear(self) -> None:
+        """The same."""
+
+
 class MemoryEngine:
     """The parts of one engine, and its loop, which does all there is to do before it answers.
 
@@ -163,7 +178,7 @@ class MemoryEngine:
         views = Views(core, self._fleet, counts, Statistics(core, self._fleet), self.schedules)
         editor = Editor(core, self._fleet, rest, rest, CPUS)
         preview = PreviewInPlace(core, self._fleet.locator, store.folder)
-        self._rpc = Rpc(core, rest, rest, self._fleet, editor, counts, views, preview, rest, CPUS, set())
+        self._rpc = Rpc(core, rest, rest, self._fleet, editor, counts, views, preview, rest, CPUS, Untold())  # type: ignore[arg-type]
         self._effects: list[Callable[[], None]] = []
         self._looks: list[Callable[[], None]] = []
         self._draining: list[Header] = []
