@@ -106,8 +106,7 @@ class Core:
     def load(self, socket: int) -> int:
         """How many requests and waiting arrivals a socket holds."""
         counter = self.states.counts.get(socket, Counter())
-        held = sum(counter.get(state, 0) for state in ("waiting", "queued"))
-        return held + self.arrived(socket)
+        return counter["waiting"] + counter["queued"] + self.arrived(socket)
 
     def arrived(self, socket: int) -> int:
         """How many values wait at a socket."""
@@ -118,9 +117,8 @@ class Core:
         """Write a new request down, with the arguments (packed) that stand in its row."""
         state = self.states.move(job, event)
         revision, tag, arguments = self.topology.revision, to_text(job.tag), job.arguments_json()
-        self.journal.add(
-            "add_request", (job.id, job.socket, job.run, tag, state, job.hops, revision, arguments, self.now, inputs)
-        )
+        row = (job.id, job.socket, job.run, tag, state, job.hops, revision, arguments, self.now, inputs)
+        self.journal.add("add_request", row)
 
     def queue_new(self, job: Job, event: Event, inputs: bytes | None = None) -> None:
         """Write a new request down and queue it."""
@@ -369,8 +367,8 @@ class Core:
             self._try_again(job, error, Outcome(request, job.attempt, "failed"), 0.0, "lost")
 
     def _failed(self, job: Job, outcome: Outcome) -> None:
-        error = outcome.error or {"type": "TaskError", "message": "failed", "traceback": "", "kind": "task"}
-        error = explained(self, error)
+        unsaid = {"type": "TaskError", "message": "failed", "traceback": "", "kind": "task"}
+        error = explained(self, outcome.error or unsaid)
         socket = self.topology.sockets[job.socket]
         job.tries += 1
         if "fault" in job.extra:
@@ -391,15 +389,11 @@ class Core:
         self.miss([file])
         return bool(job.extra["lost"] <= failures.MOST_LOSSES)
 
-    def _try_again(
-        self, job: Job, error: dict[str, Any], outcome: Outcome, delay: float, state: str = "failed"
-    ) -> None:
+    def _try_again(self, job: Job, error: dict[str, Any], outcome: Outcome, delay: float, how: str = "failed") -> None:
         text = json.dumps({**error, "node": job.node})
         began = outcome.started or job.started or self.now
-        self.journal.add(
-            "add_attempt",
-            (job.id, job.attempt, state, text, began, outcome.seconds, outcome.slot, outcome.pid, self.now),
-        )
+        row = (job.id, job.attempt, how, text, began, outcome.seconds, outcome.slot, outcome.pid, self.now)
+        self.journal.add("add_attempt", row)
         self.states.move(job, "tried again")
         self.journal.add("again", (job.attempt, job.deaths, self.now + delay if delay else None, job.id))
         self._unassign(job)
