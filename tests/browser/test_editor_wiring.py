@@ -129,6 +129,9 @@ def test_folded_processor_is_one_card_with_the_plugs_of_its_sockets(editor_page)
     picture.button("Fold processor fast").click()
     expect(picture.card("count")).to_have_count(0)
     expect(picture.processor("fast")).to_contain_text("2 sockets")
+    # and stays so where the page is loaded again
+    picture.page.reload()
+    expect(picture.processor("fast")).to_contain_text("2 sockets")
     # load feeds both of its sockets: one line in, and one out of it to each argument outside
     expect(picture.page.locator(".react-flow__edge")).to_have_count(5)
     picture.button("Unfold processor fast").click()
@@ -166,7 +169,7 @@ def test_what_is_selected_is_grouped_by_keys_folded_named_anew_and_taken_apart(e
     page.keyboard.type("words")
     page.keyboard.press("Enter")
     expect(picture.said).to_have_text("group texts is words now")
-    # still folded, under its new name, and so it is after a reload
+    # still folded, under its new name
     expect(picture.button("Unfold group words")).to_be_visible()
     page.locator("[data-place='g:words']").focus()
     page.keyboard.press("Delete")
@@ -174,6 +177,9 @@ def test_what_is_selected_is_grouped_by_keys_folded_named_anew_and_taken_apart(e
     expect(picture.card("count")).to_be_visible()
     page.keyboard.press("Control+z")
     expect(picture.button("Unfold group words")).to_be_visible()
+    page.locator("[data-place='g:words']").focus()
+    page.keyboard.press("Control+Shift+g")
+    expect(picture.button("Unfold group words")).to_have_count(0)
 
 
 def test_processor_is_added_and_a_bad_name_is_refused_in_the_form(editor_page):

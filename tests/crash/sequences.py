@@ -91,8 +91,8 @@ class Sequence:
         self.doings: list[Callable[[], Any]] = [
             *[self.declare] * 5, *[self.plug] * 4, *[self.submit] * 7, *[self.undo] * 5, *[self.redo] * 2,
             *[self.pause] * 2, self.resume, self.unplug, self.fix, self.unfix, self.rename, self.remove, self.place,
-            self.cancel, self.cancel, self.retry, self.supply, self.discard, self.replay, self.gc, self.settle,
-            self.settle, self.kill, self.look, self.tick, self.tick,
+            self.group, self.cancel, self.cancel, self.retry, self.supply, self.discard, self.replay, self.gc,
+            self.settle, self.settle, self.kill, self.look, self.tick, self.tick,
         ]  # fmt: skip
 
     def run(self, steps: int) -> None:
@@ -278,6 +278,20 @@ class Sequence:
                 {"op": "move", "socket": self.socket(), "processor": "pool"},
                 {"op": "move", "socket": self.socket(), "processor": "main"},
                 {"op": "remove_processor", "name": "pool"},
+            ]
+        )
+        self.flow.edit(change)
+        return str(change)
+
+    def group(self) -> str:
+        """Put sockets into a group, take them out, or name it anew."""
+        name = self.random.choice("gh")
+        change = self.random.choice(
+            [
+                {"op": "group", "name": name, "sockets": [self.socket(), self.socket()]},
+                {"op": "ungroup", "name": name, "sockets": [self.socket()]},
+                {"op": "ungroup", "name": name},
+                {"op": "rename_group", "name": name, "to": self.random.choice("gh")},
             ]
         )
         self.flow.edit(change)

@@ -485,6 +485,12 @@ def test_the_wiring_can_be_taken_away_from_the_picture(page: Page) -> None:
     assert json.loads(page.do("save")["text"])["sockets"]["add"]["processor"] == "maths"
     assert page.do("svg")["text"].startswith("<svg ")
     assert page.shell.run("flow.svg()") == page.do("svg")["text"]
+    # with one card for a group that the picture has folded
+    page.do("edit", changes=[{"op": "group", "name": "sums", "sockets": ["add"]}])
+    folded = page.do("svg", folded=["sums"])["text"]
+    assert folded == page.shell.run("flow.svg(folded=['sums'])")
+    assert ">1 socket<" in folded
+    assert str(page.shell.fail("flow.svg(folded=['sum'])")) == "no group named 'sum'; did you mean 'sums'?"
 
 
 def test_commands_load_nothing_that_a_server_does_not_need(page: Page) -> None:
