@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import random
@@ -31,7 +32,9 @@ def echo(x: int) -> int:
     return x
 
 
-def left(x: int) -> tuple[str, int]:
+async def left(x: int) -> tuple[str, int]:
+    """Beside others of its kind."""
+    await asyncio.sleep(0.001 * (x % 5))
     return ("left", x)
 
 
@@ -58,8 +61,9 @@ def failing(x: int) -> int:
     return x
 
 
-def dying(x: int, folder: str) -> int:
-    """Every fiftieth ends its process, the first time."""
+async def dying(x: int, folder: str) -> int:
+    """Every fiftieth ends its process, the first time, and with it calls beside it."""
+    await asyncio.sleep(0.001)
     if x % 50 == 49 and not os.path.exists(f"{folder}/dying-{x}"):
         open(f"{folder}/dying-{x}", "w").close()
         os._exit(5)
@@ -118,14 +122,14 @@ class Campaign:
 
     # -- the flow --------------------------------------------------------------
     def wire(self) -> None:
-        """A diamond, strangers, retries, failures, deaths, a sleep, cached results, a schedule, and runs that go."""
+        """A diamond, strangers, retries, failures, deaths, calls that overlap, a sleep, a schedule, runs that go."""
         flow = Flow(self.folder)
         for name in ("root", "a", "b"):
             flow.socket(echo, name, keep="forever")
         for function, options in (
-            (left, {"limit": 20}), (right, {"priority": 3}), (pair, {"limit": 5}),
+            (left, {"limit": 20, "concurrent": 8}), (right, {"priority": 3}), (pair, {"limit": 5}),
             (flaky, {"retries": 2, "backoff": 0.01, "rate": "500/s", "keep": "forever"}),
-            (failing, {"keep": "forever"}), (dying, {"keep": "forever"}), (caught, {}),
+            (failing, {"keep": "forever"}), (dying, {"keep": "forever", "concurrent": 8}), (caught, {}),
         ):  # fmt: skip
             flow.socket(function, **options)
         flow.socket(pair, "meet")

@@ -73,6 +73,28 @@ def test_a_plain_socket_of_the_same_processor_has_its_turn(fetching: Any) -> Non
     assert fetching.run("[r.result(60) for r in [*first, *then]]") == [x * 10 for x in range(50)] * 2
 
 
+def test_a_version_with_another_environment_does_not_change_that_of_calls_under_way(
+    fetching: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = (
+        "%%ec_socket seen -p net --concurrent 9\nimport asyncio, os\nasync def seen(x):  # {}\n"
+        "    open(f'begun {{x}}', 'w').close()\n"
+        "    while x < 0 and os.path.exists('shut'):\n        await asyncio.sleep(0.005)\n"
+        "    return {} * x, os.environ.get('OVERLAP')"
+    )
+    monkeypatch.delenv("OVERLAP", raising=False)
+    fetching.run(cell.format(1, 1))
+    fetching.run("old = flow.submit('seen', -1)\nuntil(lambda: os.path.exists('begun -1'))")
+    monkeypatch.setenv("OVERLAP", "new")
+    fetching.run(cell.format(2, 2))
+    # the worker has both when it lets go of the second
+    fetching.run("new, gone = flow.map('seen', [3, 4])\nuntil(lambda: gone.state == 'running')")
+    fetching.run("gone.cancel()\ngone.wait(60)")
+    assert fetching.run("os.path.exists('begun 3')") is False
+    fetching.run("os.remove('shut')")
+    assert fetching.run("old.result(60), new.result(60)") == ((-1, None), (6, "new"))
+
+
 def test_a_call_of_a_higher_priority_is_the_next_to_start_however_many_may_overlap(fetching: Any) -> None:
     fetching.run(
         "@ec.socket(processor='net', priority=9)\ndef urgent(x): return x\n"
