@@ -40,6 +40,21 @@ def test_axe_finds_no_violation(editor_page, axe, theme):
     assert violations(picture, axe) == []
 
 
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_no_violation_with_groups_open_and_folded(editor_page, axe, theme):
+    picture = editor_page("six", theme=theme)
+    for name, sockets in (("texts", "['count', 'longest']"), ("end", "['total', 'report']")):
+        picture.flow(f"command('edit', {{changes: [{{op: 'group', name: '{name}', sockets: {sockets}}}]}})")
+    picture.button("Fold group texts").click()
+    picture.flow("request('count', 'failed')")
+    picture.flow("request('longest', 'running')")
+    expect(picture.button("1 failed in group texts")).to_be_visible()
+    picture.button("Outline").click()
+    picture.button("Details of group end").click()
+    expect(picture.panel("Group end")).to_be_visible()
+    assert violations(picture, axe) == []
+
+
 @pytest.mark.parametrize("kind", ["plug", "socket", "processor", "run", "help", "history"])
 def test_axe_finds_no_violation_in_any_panel(editor_page, axe, kind):
     picture = editor_page("six", theme="dark")

@@ -27,7 +27,7 @@ export function GroupPanel({ name }: { name: string }): JSX.Element {
             <button className="ec-plain" onClick={() => store.goTo({ kind: 'socket', socket })}>
               {socket}
             </button>
-            <button aria-label={`Take ${socket} out of the group`} onClick={() => void ungroup(store, name, socket)}>
+            <button aria-label={`Take out ${socket}`} onClick={() => void ungroup(store, name, socket)}>
               Take out
             </button>
           </li>
