@@ -101,7 +101,7 @@ class Engine(Reports):
 
     stalled: StoreError | None = None
     lost: StoreLostError | None = None
-    broken = _wanted = _gathering = False
+    broken = _wanted = _gathering = _seeing = False
     _crowded = _ripe = 0.0
     _alarm: asyncio.TimerHandle | None = None
     _retry: asyncio.TimerHandle | None = None
@@ -149,7 +149,6 @@ class Engine(Reports):
         self._loop = asyncio.get_running_loop()
         self._effects: list[Callable[[], None]] = []
         self._looks: list[Callable[[], None]] = []
-        self._seeing = False
 
     async def start(self) -> None:
         """Read the flow and begin to work on it."""
