@@ -34,7 +34,7 @@ CALL = "call_"
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,59}")
 _TYPES = {"int": "integer", "float": "number", "str": "string", "bool": "boolean", "list": "array", "tuple": "array",
           "dict": "object", "None": "null"}  # fmt: skip
-_CHANGES = ("plug", "unplug", "rename", "remove", "move", "processor", "fix", "unfix")
+_CHANGES = ("plug", "unplug", "rename", "remove", "move", "processor", "fix", "unfix", "group", "ungroup")
 
 Fields = dict[str, Any]
 
@@ -153,8 +153,8 @@ def _status(client: Client, args: Fields) -> Fields:
 def _wiring(client: Client, args: Fields) -> Fields:
     found = scene.graph(client.topology, client.name)
     sockets = {
-        name: {"doc": one["doc"], "returns": one["returns"], "processor": one["processor"], "paused": one["paused"],
-               "arguments": one["task"]["signature"], "source": one["task"]["source"]}
+        name: {"doc": one["doc"], "returns": one["returns"], "processor": one["processor"], "group": one["group"],
+               "paused": one["paused"], "arguments": one["task"]["signature"], "source": one["task"]["source"]}
         for name, one in found["sockets"].items()
     }  # fmt: skip
     return {"revision": found["revision"], "sockets": sockets, "plugs": found["plugs"]}
@@ -238,7 +238,8 @@ _FIXED = (
     ),
     Tool(
         "edit",
-        "Changes, all or none: [{op: plug, source, target, argument}, {op: fix, socket, argument, text}]. "
+        "Changes, all or none: [{op: plug, source, target, argument}, {op: fix, socket, argument, text}, "
+        "{op: group, name, sockets}]. "
         "Code of tasks cannot be changed.",
         {"changes": {"type": "array", "items": {"type": "object", "required": ["op"],
                                                 "properties": {"op": {"enum": list(_CHANGES)}}}}},

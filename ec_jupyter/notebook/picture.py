@@ -55,7 +55,8 @@ def _socket(name: str, facts: dict[str, Any]) -> str:
     fixed = facts.get("fixed", {})
     arguments = ", ".join(_parameter(p, fixed) for p in facts["task"]["signature"])
     stale = facts["task"].get("stale")
-    marks = [*joining(facts), "paused" if facts["paused"] else "", f"stale: {', '.join(stale)}" if stale else ""]
+    group = f"in group {facts['group']}" if facts.get("group") else ""
+    marks = [*joining(facts), group, "paused" if facts["paused"] else "", f"stale: {', '.join(stale)}" if stale else ""]
     return ", ".join(filter(None, [f"{name}({arguments}) v{facts['task']['version']}", *marks]))
 
 

@@ -83,6 +83,9 @@ async def test_an_edit_is_made_where_that_is_allowed_and_taken_back(place: Path)
         assert [p["target"] for p in (await said(client, "wiring"))["plugs"]] == ["double"]
         await said(client, "undo")
         assert (await said(client, "wiring"))["plugs"] == []
+        await said(client, "edit", changes=[{"op": "group", "name": "sums", "sockets": ["double"]}])
+        assert (await said(client, "wiring"))["sockets"]["double"]["group"] == "sums"
+        await said(client, "undo")
 
 
 async def test_what_cannot_be_done_is_told_in_one_line(place: Path) -> None:

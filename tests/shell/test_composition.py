@@ -133,6 +133,7 @@ def test_a_group_is_made_renamed_and_dissolved_in_code_and_by_magic(parts: Any) 
     parts.run("%ec_ungroup rest total")
     parts.run("flow.rename_group('rest', 'last')")
     assert grouped(parts) == {"fit": ["add_one", "double"], "last": ["pair"]}
+    assert "pair(one, two) v1, in group last" in parts.run("repr(flow)")
     assert parts.completions("%ec_ungroup f") == ["fit"]
     assert parts.completions("%ec_group fit to") == ["total"]
     parts.run("%ec_pipeline numbers -> total --group last")
