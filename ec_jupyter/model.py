@@ -134,6 +134,10 @@ class Socket:
         """CPUs that one of its calls takes where as many as may overlap do."""
         return self.threads if self.concurrent == 1 else self.threads / self.concurrent
 
+    def workers(self, calls: int) -> int:
+        """How many workers run so many of its calls."""
+        return -(-calls // self.concurrent)
+
 
 FUNCTIONS = ("when", "pick")
 """Fields of a plug that are functions of the result, which workers evaluate."""

@@ -99,10 +99,11 @@ class Counts:
 
     def _nodes(self, jobs: list[Job]) -> list[dict[str, Any]]:
         used: dict[str, float] = defaultdict(int)
-        for job in jobs:
-            used[job.node] += self._core.topology.sockets[job.socket].share
+        for (node, number), calls in Counter((job.node, job.socket) for job in jobs).items():
+            socket = self._core.topology.sockets[number]
+            used[node] += socket.threads * socket.workers(calls)
         facts = [{key: value for key, value in row.items() if key != "spec"} for row in self._fleet.facts()]
-        return [{**row, "used": round(used[row["name"]], 3)} for row in facts]
+        return [{**row, "used": used[row["name"]]} for row in facts]
 
 
 def _kept(rows: Rows, key: tuple[str, int], made_of: tuple[Any, ...], make: Callable[[], dict[str, Any]]) -> Any:
@@ -196,6 +197,7 @@ def _pools(
         pools[p.name] = {
             "cpus": p.cpus, "paused": p.paused, "running": sum(sockets[name]["running"] for name in mine.values()),
             "queued": sum(sockets[name]["queued"] for name in mine.values()), "trouble": troubles.get(p.name),
+            "workers": sum(core.topology.sockets[n].workers(sockets[name]["running"]) for n, name in mine.items()),
         }  # fmt: skip
         if p.nodes:
             there = Counter(job.node for job in jobs if job.socket in mine)

@@ -272,7 +272,7 @@ export const graph: Graph = sent({
    "cron": null,
    "zone": null,
    "missed": "once",
-   "since": 1795960362.698301,
+   "since": 1795962352.5983586,
    "paused": false,
    "text": "every 5m"
   }
@@ -283,7 +283,7 @@ export const graph: Graph = sent({
 export const metrics: Metrics & { sockets: Record<string, Required<SocketCounts>> } = sent({
  "seq": 1,
  "full": true,
- "time": 1795960362.7181869,
+ "time": 1795962352.6078231,
  "sockets": {
   "load": {
    "waiting": 0,
@@ -354,7 +354,8 @@ export const metrics: Metrics & { sockets: Record<string, Required<SocketCounts>
    "paused": false,
    "running": 0,
    "queued": 0,
-   "trouble": null
+   "trouble": null,
+   "workers": 0
   }
  },
  "plugs": {
@@ -362,7 +363,7 @@ export const metrics: Metrics & { sockets: Record<string, Required<SocketCounts>
  },
  "nodes": [
   {
-   "since": 1795960362.7166474,
+   "since": 1795962352.6066098,
    "error": null,
    "type": null,
    "host": "vm",
@@ -370,7 +371,7 @@ export const metrics: Metrics & { sockets: Record<string, Required<SocketCounts>
    "version": "0.1.0",
    "round_trip": null,
    "memory": {
-    "used": 1677721600,
+    "used": 1409286144,
     "total": 25276502016
    },
    "others": 0,
@@ -401,7 +402,7 @@ export const log: Answer & Told = sent({
  "ok": true,
  "lines": [
   {
-   "time": 1795960362.6778533,
+   "time": 1795962352.5856733,
    "level": "info",
    "kind": "edit",
    "socket": null,
@@ -410,7 +411,7 @@ export const log: Answer & Told = sent({
    "text": "socket load v1"
   },
   {
-   "time": 1795960362.6879115,
+   "time": 1795962352.586927,
    "level": "info",
    "kind": "edit",
    "socket": null,
@@ -419,7 +420,7 @@ export const log: Answer & Told = sent({
    "text": "socket count v1"
   },
   {
-   "time": 1795960362.6896544,
+   "time": 1795962352.5919063,
    "level": "info",
    "kind": "edit",
    "socket": null,
@@ -428,7 +429,7 @@ export const log: Answer & Told = sent({
    "text": "socket join v1"
   },
   {
-   "time": 1795960362.6907744,
+   "time": 1795962352.5956984,
    "level": "info",
    "kind": "edit",
    "socket": null,
@@ -437,7 +438,7 @@ export const log: Answer & Told = sent({
    "text": "plug load -> count.text"
   },
   {
-   "time": 1795960362.6960847,
+   "time": 1795962352.5966563,
    "level": "info",
    "kind": "edit",
    "socket": null,
@@ -446,7 +447,7 @@ export const log: Answer & Told = sent({
    "text": "plug count -> join.one"
   },
   {
-   "time": 1795960362.697299,
+   "time": 1795962352.5974643,
    "level": "info",
    "kind": "edit",
    "socket": null,
@@ -455,7 +456,7 @@ export const log: Answer & Told = sent({
    "text": "socket poll v1"
   },
   {
-   "time": 1795960362.698301,
+   "time": 1795962352.5983586,
    "level": "info",
    "kind": "edit",
    "socket": null,
@@ -464,7 +465,7 @@ export const log: Answer & Told = sent({
    "text": "schedule poll: every 5m"
   },
   {
-   "time": 1795960362.7090063,
+   "time": 1795962352.6042466,
    "level": "error",
    "kind": "failed",
    "socket": "count",
@@ -473,7 +474,7 @@ export const log: Answer & Told = sent({
    "text": "ZeroDivisionError: integer division or modulo by zero"
   },
   {
-   "time": 1795960362.7105255,
+   "time": 1795962352.6052961,
    "level": "info",
    "kind": "stdout",
    "socket": "count",
@@ -494,8 +495,8 @@ export const log: Answer & Told = sent({
 // prettier-ignore
 export const statistics: Answer & Statistics = sent({
  "ok": true,
- "time": 1795960362.7288904,
- "began": 1795960290,
+ "time": 1795962352.6197186,
+ "began": 1795962270,
  "step": 30,
  "points": 120,
  "rows": [
@@ -504,7 +505,7 @@ export const statistics: Answer & Statistics = sent({
    "name": "load",
    "ended": 3,
    "failed": 0,
-   "per_second": 0.041249082485878344,
+   "per_second": 0.036310944319243324,
    "p50": null,
    "p95": null,
    "waited_p50": null,

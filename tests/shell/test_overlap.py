@@ -34,6 +34,9 @@ def fetching(loaded: Any) -> Any:
 
 def test_calls_overlap_in_one_worker_are_seen_to_run_and_take_results_retries_and_new_versions(fetching: Any) -> None:
     fetching.run("slow = flow.map('fetch', range(-37, 0))\nuntil(lambda: running() == 37)")
+    status = fetching.run("flow.status()")
+    assert (status["processors"]["net"]["running"], status["processors"]["net"]["workers"]) == (37, 1)
+    assert status["nodes"][0]["used"] == 1
     # beside them: a quick call, one that is cancelled, and one of the next version
     assert fetching.run("r = flow.submit('fetch', 7)\nr.result(60), r.output.strip()") == (70, "got 7")
     fetching.run("gone = slow.pop(3)\ngone.cancel()")

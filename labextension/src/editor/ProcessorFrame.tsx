@@ -31,7 +31,7 @@ export const ProcessorFrame = memo(function ProcessorFrame({ data, selected }: N
     const all = more === undefined ? nodes.find(one => one.name === only)?.cpus : 0;
     return String(processor?.cpus ?? all ?? 0);
   });
-  const running = useProcessor(store, name)?.running ?? 0;
+  const { running, workers = running } = useProcessor(store, name) ?? { running: 0 };
   const drop = useView(store, view => view.drop === name);
   if (!processor) return null;
   const { paused } = processor;
@@ -39,10 +39,11 @@ export const ProcessorFrame = memo(function ProcessorFrame({ data, selected }: N
   const several = Object.keys(processor.nodes ?? {}).length > 1;
   const says = (
     <>
-      <Cells cpus={Number(cells)} used={running} />
+      <Cells cpus={Number(cells)} used={workers} />
       <span className="ec-muted ec-group-cpus" title={`${node}: calls that run now, and the CPUs they may use`}>
         <span className="ec-number">{running}</span>
-        {several ? ' running' : `/${cpus} CPU${cpus === 1 ? '' : 's'}`} {paused && '· paused'} {node && `· ${node}`}
+        {several || workers < running ? ' running' : `/${cpus} CPU${cpus === 1 ? '' : 's'}`} {paused && '· paused'}{' '}
+        {node && `· ${node}`}
       </span>
     </>
   );

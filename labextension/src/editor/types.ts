@@ -184,8 +184,8 @@ export interface Metrics {
   sockets: Record<string, SocketCounts>;
   processors: Record<
     string,
-    /** `nodes`: what runs on each, where it has others than the local one. */
-    { cpus: number | null; paused: boolean; running: number; queued: number; nodes?: Record<string, number> }
+    /** `workers`: how many have what runs, for calls may overlap; `nodes`: what runs on each, where it has others. */
+    { cpus: number | null; paused: boolean; running: number; queued: number; workers?: number; nodes?: Record<string, number> }
   >;
   /** Values on the way through each plug: waiting at its argument or being split. */
   plugs: Record<string, number>;
