@@ -332,6 +332,16 @@ def test_cpus_of_a_processor_are_cells_that_fill_while_they_are_in_use(editor_pa
     expect(picture.processor("gpu").locator(".ec-used")).to_have_count(1)
 
 
+def test_calls_that_overlap_are_counted_and_fill_the_cpus_that_their_workers_have(editor_page):
+    picture = editor_page()
+    picture.flow("graph.sockets.scale.concurrent = 100")
+    for _ in range(37):
+        picture.flow("request('scale', 'running')")
+    expect(picture.button("37 running at scale")).to_be_visible()
+    expect(picture.processor("gpu")).to_contain_text("37 running")
+    expect(picture.processor("gpu").locator(".ec-used")).to_have_count(1)
+
+
 def test_numbers_are_drawn_twice_a_second_while_a_card_is_dragged_and_are_right_after_it(editor_page):
     picture = editor_page()
     picture.flow("request('count', 'queued')")

@@ -556,7 +556,11 @@ export class Flow {
   busy(name, { cpus, paused }) {
     const own = this.requests.filter(one => this.graph.sockets[one.socket]?.processor === name);
     const count = state => own.filter(one => one.state === state).length;
-    return { cpus, paused, running: count('running'), queued: count('queued') };
+    const runs = Object.entries(this.graph.sockets).map(([socket, { concurrent = 1 }]) =>
+      Math.ceil(own.filter(one => one.socket === socket && one.state === 'running').length / concurrent)
+    );
+    const workers = runs.reduce((sum, n) => sum + n, 0);
+    return { cpus, paused, running: count('running'), queued: count('queued'), workers };
   }
 
   counts(socket) {
