@@ -113,7 +113,8 @@ def _add(to: Fields, more: Mapping[str, Any]) -> None:
 def _pools(topology: Mapping[str, Any], sockets: Mapping[str, Fields]) -> Fields:
     pools = {}
     for name, pool in topology["processors"].items():
-        mine = [sockets[one] for one, row in topology["sockets"].items() if row["processor"] == name]
-        busy = {state: sum(row[state] for row in mine) for state in ("running", "queued")}
-        pools[name] = {"cpus": pool["cpus"], "paused": pool["paused"], **busy}
+        mine = [(sockets[one], row) for one, row in topology["sockets"].items() if row["processor"] == name]
+        busy = {state: sum(counts[state] for counts, _ in mine) for state in ("running", "queued")}
+        workers = sum(-(-counts["running"] // row.get("concurrent", 1)) for counts, row in mine)
+        pools[name] = {"cpus": pool["cpus"], "paused": pool["paused"], **busy, "workers": workers}
     return pools
