@@ -390,7 +390,8 @@ UNION ALL
 SELECT id, root, given, party FROM run WHERE party <> id AND party IN (SELECT value FROM json_each(:parties));
 
 -- name: requests_of
-SELECT r.id, r.socket, r.run, r.tag, r.state, r.joined FROM request r
+-- one that is skipped and was never a call has no arguments
+SELECT r.id, r.socket, r.run, r.tag, r.state, r.joined, r.arguments = '{}' FROM request r
  WHERE r.id IN (SELECT value FROM json_each(:runs)) OR r.run <> r.id AND r.run IN (SELECT value FROM json_each(:runs));
 
 -- name: arrivals_from

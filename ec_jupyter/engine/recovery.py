@@ -318,7 +318,7 @@ def _plain(core: Core, parties: set[int]) -> set[int]:
         alone[party] += 1
     requests: dict[int, int] = defaultdict(int)
     queued: set[int] = set()
-    for key, _, run, _, state, _ in core.store.rows("requests_of", {"runs": id_list(parties)}):
+    for key, _, run, _, state, *_ in core.store.rows("requests_of", {"runs": id_list(parties)}):
         requests[run] += 1
         if state == "queued" and key == run:
             queued.add(run)
@@ -332,18 +332,19 @@ def _restore(core: Core, parties: list[int]) -> None:
     party_of = {run: party for run, _, _, party in runs}
     requests = core.store.rows("requests_of", {"runs": id_list(party_of)})
     # a request that was cancelled while it lacked arguments has left its party, with what it had brought
-    left = {key for key, _, run, _, state, _ in requests if key == run and state == "cancelled"}
+    left = {key for key, _, run, _, state, *_ in requests if key == run and state == "cancelled"}
     roots: dict[int, dict[int, Root]] = defaultdict(dict)
     for run, root, given, party in runs:
         if not given or run not in left:
             roots[party][run] = (root, frozenset(json.loads(given)) if given else None)
     live: dict[int, int] = defaultdict(int)
     skipped, given_requests = [], []
-    for key, socket, run, tag, state, joined in requests:
+    for key, socket, run, tag, state, joined, bare in requests:
         party = party_of[run]
         if state not in ("done", "skipped") and joined is None:
             live[party] += 1
-        if state == "skipped":
+        # a call that sent nothing, or was given up, leaves its place to what else comes there
+        if state == "skipped" and bare:
             skipped.append((socket, party, from_text(tag)))
         if state == "waiting" and joined is None:
             given_requests.append((key, run, socket, party, from_text(tag)))

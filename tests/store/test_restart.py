@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+import ec_jupyter as ec
+
 from tests.crash.flowkit import Flow
 
 
@@ -88,3 +90,29 @@ def test_every_value_is_an_arrival(flow, value):
     flow.drained()
     ((one, two),) = flow.results("join")
     assert repr((one, two)) == repr((value, value))
+
+
+def refuse(x):
+    raise ValueError(x)
+
+
+@pytest.mark.parametrize("how", ["sends nothing", "is given up"])
+def test_a_call_without_a_value_leaves_its_place_to_the_next_over_a_restart(flow, how):
+    """Two plugs on one argument make two calls of one run, whatever the first came to before the engine began anew."""
+    flow.socket(echo, "root")
+    flow.socket(echo, "slow")
+    flow.socket((lambda x: ec.SKIP) if how == "sends nothing" else refuse, "end")
+    flow.plug("root", "slow")
+    flow.plug("root", "end")
+    flow.plug("slow", "end")
+    flow.ask("pause", sockets=["slow"])
+    flow.submit("root", x=1)
+    flow.drained()
+    if how == "is given up":
+        (failed,) = flow.requests(socket="end")
+        flow.ask("discard", request=failed["id"])
+    flow.restart()
+    flow.ask("resume", sockets=["slow"])
+    flow.drained()
+    ends = [row["state"] for row in flow.requests(socket="end")]
+    assert ends == ["skipped", "skipped" if how == "sends nothing" else "failed"]
