@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 import ec_jupyter as ec
-
 from tests.crash.flowkit import Flow
 
 
