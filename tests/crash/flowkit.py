@@ -135,9 +135,18 @@ class Flow:
     def edit(self, *changes: dict[str, Any], blobs: Iterable[bytes] = ()) -> dict[str, Any]:
         return self.client.ask("edit", {"changes": list(changes)}, list(blobs))[0]
 
-    def socket(self, function: Callable[..., Any], name: str | None = None, **options: Any) -> str:
+    def socket(
+        self,
+        function: Callable[..., Any],
+        name: str | None = None,
+        key: Callable[..., Any] | None = None,
+        **options: Any,
+    ) -> str:
         change, blob = socket_change(function, name, **options)
-        self.edit(change, blobs=[blob])
+        blobs = [blob]
+        if key is not None:
+            change["key"] = function_change(key, "key", blobs)
+        self.edit(change, blobs=blobs)
         return change["name"]
 
     def plug(self, source: str, target: str, **options: Any) -> None:
@@ -311,10 +320,15 @@ def plug_change(
     blobs: list[bytes] = []
     for word, function in (("when", when), ("pick", pick)):
         if function is not None:
-            blob = pickled(function)
-            change[word] = {"sha256": hashlib.sha256(blob).hexdigest(), "text": word, "blob": len(blobs)}
-            blobs.append(blob)
+            change[word] = function_change(function, word, blobs)
     return change, blobs
+
+
+def function_change(function: Callable[..., Any], text: str, blobs: list[bytes]) -> dict[str, Any]:
+    """A function that an edit brings; its pickle becomes one of the blobs."""
+    blob = pickled(function)
+    blobs.append(blob)
+    return {"sha256": hashlib.sha256(blob).hexdigest(), "text": text, "blob": len(blobs) - 1}
 
 
 def pickled(function: Callable[..., Any]) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -25,14 +25,15 @@ class Case:
     plugs: str
     fates: Fates
     roots: tuple[str, ...]
+    policies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def topology(self) -> Topology:
-        return wiring(self.sockets, self.plugs)
+        return wiring(self.sockets, self.plugs, policies=self.policies)
 
     def __repr__(self) -> str:
         ends = {name: letters for name, letters in self.fates.outcomes.items() if set(letters) != {"v"}}
         fates = f"Fates({ends}, {self.fates.sizes}, {self.fates.whens})"
-        return f"Case({self.sockets!r}, {self.plugs!r}, {fates}, {self.roots})"
+        return f"Case({self.sockets!r}, {self.plugs!r}, {fates}, {self.roots}, {self.policies})"
 
 
 @dataclass
@@ -44,6 +45,7 @@ class Drawing:
     depth: dict[str, int] = field(default_factory=dict)
     many: set[str] = field(default_factory=set)
     whens: dict[int, tuple[bool, ...]] = field(default_factory=dict)
+    policies: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def add(self, arguments: str, depth: int, *, generator: bool = False, many: object = False) -> str:
         name = f"S{len(self.sockets)}"
@@ -64,6 +66,12 @@ class Drawing:
 
 
 KINDS = ["plain", "join", "map", "gather", "arms", "fallback", "generator", "twice", "map", "gather", "join"]
+POLICIES: tuple[Mapping[str, Any], ...] = (
+    {"join": "zip"}, {"join": "latest"}, {"join": "key"}, {"hold": ("b",)}, {"join": "latest", "on": ("a",)},
+    {"hold": ("c",)}, {"join": "zip", "hold": ("c",)}, {"join": "key", "hold": ("c",)},
+    {"join": "latest", "on": ("b",), "hold": ("c",)},
+)  # fmt: skip
+"""What a socket may join by where it is not by run alone."""
 OUTCOMES = "vvvvvvvvvvvvsfdx"
 
 
@@ -75,13 +83,16 @@ def _maybe_when(pick: Pick) -> tuple[bool, ...] | None:
     return _several(pick, [True, False], 3) if pick(range(3)) == 2 else None
 
 
-def _grow(pick: Pick, flow: Drawing) -> None:
+def _grow(pick: Pick, flow: Drawing, kinds: Sequence[str]) -> None:
     # the newest first: what grows is a flow rather than a bush
     names = list(reversed(flow.depth))
     source, other = pick([*names[:2], *names]), pick(names)
-    kind = pick(KINDS)
+    kind = pick(kinds)
     if kind in ("arms", "fallback") and flow.behind(source) == flow.depth[source]:
         (_arms if kind == "arms" else _fallback)(pick, flow, source, other)
+    elif kind == "policy":
+        # the roots first: what joins strangers is of interest where many values come
+        _policy(pick, flow, source, *(pick([*reversed(names), *names]) for _ in range(2)))
     elif kind == "join":
         target = flow.add("a, b", max(flow.behind(source), flow.behind(other)), many=flow.many & {source, other})
         flow.plug(source, f"{target}.a", when=_maybe_when(pick))
@@ -102,6 +113,24 @@ def _follow(pick: Pick, flow: Drawing, source: str, kind: str) -> None:
     generator = kind == "generator" and not many and level < 2
     target = flow.add("x", max(0, level + split - gather), generator=generator, many=many)
     flow.plug(source, f"{target}.x", "map" if split else "gather" if gather else "", when=_maybe_when(pick))
+
+
+def _policy(pick: Pick, flow: Drawing, *sources: str) -> None:
+    """A join of strangers, or one with an argument that is held."""
+    policy = pick(POLICIES)
+    hold = policy.get("hold", ())
+    feeds = dict(zip("abc" if "c" in hold else "ab", sources, strict=False))
+    # a call of values from anywhere begins a run
+    within = [] if "join" in policy else [source for name, source in feeds.items() if name not in hold]
+    depth = max((flow.behind(source) for source in within), default=0)
+    target = flow.add(", ".join(feeds), depth, many=flow.many & {*within})
+    flow.policies[target] = policy
+    for name, source in feeds.items():
+        whole = source not in flow.many and flow.behind(source) == flow.depth[source] < 2
+        split = whole and source not in within and pick([False, True])
+        # of a call at the root a condition says the same each time
+        when = _maybe_when(pick) if flow.depth[source] else None
+        flow.plug(source, f"{target}.{name}", "map" if split else "", when=when)
 
 
 def _meets(pick: Pick, flow: Drawing, level: int, other: str, many: bool) -> str:
@@ -135,15 +164,17 @@ def _fallback(pick: Pick, flow: Drawing, source: str, other: str) -> None:
     flow.plug(rescue, f"{target}.a")
 
 
-def case(pick: Pick) -> Case:
+def case(pick: Pick, kinds: Sequence[str] = KINDS) -> Case:
     """A flow, what its calls come to, and where its runs begin."""
     flow = Drawing()
     roots = [flow.add("", 0, generator=pick(range(5)) == 4) for _ in range(pick([1, 2]))]
     for _ in range(pick([5, 6, 7, 8, 9, 4, 3, 2, 1])):
-        _grow(pick, flow)
+        _grow(pick, flow, kinds)
     outcomes = {name: _several(pick, OUTCOMES, 3) for name in flow.depth}
     sizes = {name: _several(pick, [2, 1, 3, 2, 0], 2) for name in flow.depth}
-    return Case(" ".join(flow.sockets), "; ".join(flow.plugs), Fates(outcomes, sizes, flow.whens), tuple(roots))
+    return Case(
+        " ".join(flow.sockets), "; ".join(flow.plugs), Fates(outcomes, sizes, flow.whens), tuple(roots), flow.policies
+    )
 
 
 def by_chance(seed: int) -> Case:
@@ -152,6 +183,6 @@ def by_chance(seed: int) -> Case:
 
 
 @st.composite
-def flows(draw: st.DrawFn) -> Case:
+def flows(draw: st.DrawFn, drawn: Callable[[Pick], Case] = case) -> Case:
     """Flows that hypothesis makes smaller where one shows a fault."""
-    return case(lambda choices: draw(st.sampled_from(choices)))
+    return drawn(lambda choices: draw(st.sampled_from(choices)))

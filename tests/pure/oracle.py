@@ -129,6 +129,10 @@ class Oracle:
     def _splits(self, plug: Plug) -> int:
         return plug.map + self.topology.task(plug.source).generator
 
+    def needs(self, socket: int) -> tuple[str, ...]:
+        """All that a call of a socket waits for."""
+        return self.topology.needed[socket]
+
     # -- one argument ----------------------------------------------------------
     def _argument(self, socket: int, name: str) -> Slots:
         slots, sent = Slots(), self._alternatives(self.into[socket, name])
@@ -337,7 +341,7 @@ class Oracle:
                 self.stuck.append((socket, tag))
 
     def _skip(self, socket: int, tombstone: Sent, at: Path) -> None:
-        silent = tombstone.silent and len(self.topology.needed[socket]) == 1
+        silent = tombstone.silent and len(self.needs(socket)) == 1
         if not silent:
             self.skips[self.topology.sockets[socket].name, at] += 1
         lag = max(tombstone.lag, self.depth[socket] - len(at))
@@ -398,7 +402,7 @@ class Oracle:
         if plug.gather and (lag or tag):
             lag -= 1
         silent = silent or plug.on == "error"
-        dead_end = not self.topology.out[plug.target] and self.topology.needed[plug.target] == (plug.argument,)
+        dead_end = not self.topology.out[plug.target] and self.needs(plug.target) == (plug.argument,)
         if not (silent and dead_end and not plug.gather):
             self.into[plug.target, plug.argument].append(Sent(plug, tag, kind, lag, silent=silent))
 

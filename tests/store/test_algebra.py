@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -24,9 +25,10 @@ from hypothesis import strategies as st
 import ec_jupyter as ec
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.job import Job
+from ec_jupyter.errors import QueueFullError
 from ec_jupyter.flow.tag import path
 from ec_jupyter.flow.topology import Topology
-from ec_jupyter.model import Plug
+from ec_jupyter.model import Plug, Socket
 from tests.pure.drawing import Case, by_chance, flows
 from tests.pure.oracle import Ambiguous, Oracle
 from tests.pure.play import Play
@@ -72,6 +74,7 @@ class Algebra(Play):
     """
 
     newest: Algebra
+    times = 2  # how often it begins at each root
 
     def __init__(self, case: Case, flow: MemoryFlow, seed: int) -> None:
         wiring = case.topology()
@@ -84,30 +87,39 @@ class Algebra(Play):
         super().__init__(wiring, replace(case.fates, outcomes=ends), Random(seed), flow=Whole(flow))
         self.flow, self.wiring, self.roots = flow, wiring, case.roots
         self.failures: set[int] = set()
+        self.given: dict[int, dict[str, Any]] = {}  # what each call had when it ran last
         self.died: set[int] = set()
         self.ticks = 0
         Algebra.newest = self
 
     # -- what tasks do -----------------------------------------------------------
-    def call(self, name: str) -> tuple[int, tuple[int, ...], str]:
+    def call(self, name: str, given: dict[str, Any]) -> tuple[int, tuple[int, ...], str]:
         """The request of the call that runs, its path, and what it is to come to."""
         engine = self.flow.client.engine  # type: ignore[attr-defined]
         request = engine.agent._call.request
         job = engine.core.jobs.peek(request)
         at = path(job.tag) if isinstance(job, Job) else ()
+        self.given[request] = given
         return request, at, self.fates.outcome(name, at)
 
-    def come_to(self, name: str) -> Any:
-        request, at, outcome = self.call(name)
+    def told(self, request: int, *place: Any) -> tuple[Any, ...]:
+        """The value that a call gives: its socket, its path and, of an element, its index."""
+        return place
+
+    def come_to(self, name: str, given: dict[str, Any]) -> Any:
+        request, at, outcome = self.call(name, given)
         self.fail(request, outcome)
         if outcome == "s":
             return ec.SKIP
-        return ec.out(whole=(name, at), each=[(name, at, i) for i in range(self.fates.size(name, at))])
+        return ec.out(
+            whole=self.told(request, name, at),
+            each=[self.told(request, name, at, i) for i in range(self.fates.size(name, at))],
+        )
 
-    def elements(self, name: str) -> Iterator[Any]:
-        request, at, outcome = self.call(name)
+    def elements(self, name: str, given: dict[str, Any]) -> Iterator[Any]:
+        request, at, outcome = self.call(name, given)
         for i in range(self.fates.size(name, at)):
-            yield name, at, i
+            yield self.told(request, name, at, i)
         self.fail(request, outcome)
 
     def fail(self, request: int, outcome: str) -> None:
@@ -121,7 +133,7 @@ class Algebra(Play):
         flow = self.flow
         flow.edit({"op": "processor", "name": "pool", "cpus": 2, "weight": self.random.choice([0.25, 1.0, 4.0])})
         for socket in self.wiring.sockets.values():
-            self.declare(socket.name)
+            self.declare(socket.name, **self.policy(socket))
         for plug in self.wiring.plugs.values():
             source, target = (self.wiring.sockets[end] for end in (plug.source, plug.target))
             options: dict[str, Any] = {"map": plug.map, "gather": plug.gather, "on": plug.on}
@@ -134,28 +146,40 @@ class Algebra(Play):
         flow.edit({"op": "schedule", "socket": TICKER, "every": 3600.0})
         self.pace()
 
-    def declare(self, name: str) -> None:
-        """Declare a socket again, with another option; the task stays what it is."""
+    def declare(self, name: str, **policy: Any) -> None:
+        """Declare a socket, again with another option; the task and how it joins stay what they are."""
         signature = self.wiring.tasks[self.wiring.names[name]].signature
         options = self.random.choice(OPTIONS)
         gathers = any(p.gather for p in self.wiring.plugs.values() if self.wiring.sockets[p.target].name == name)
-        # an empty list does not tell where it is, so another call may have the same; a generator has no result
-        if gathers or name in self.generators:
-            options = {word: value for word, value in options.items() if word != "cache"}
-        self.flow.socket(task(name, [p.name for p in signature], name in self.generators), name, **options)
+        # an empty list does not tell where it is, so another call may have the same; a generator has no result; a call
+        # that is to fail at first does not where it finds what one alike came to later
+        whole = not (gathers or name in self.generators or "f" in self.fates.outcomes.get(name, ()))
+        refused = set() if whole else {"cache"}
+        if self.wiring.sockets[self.wiring.names[name]].join == "latest":
+            refused |= {"wait"}
+        options = {word: value for word, value in options.items() if word not in refused}
+        self.flow.socket(task(name, [p.name for p in signature], name in self.generators), name, **options, **policy)
+
+    def policy(self, socket: Socket) -> dict[str, Any]:
+        """How it joins, where that is not by run alone."""
+        if socket.join == "run" and not socket.hold:
+            return {}
+        how = {"key": keyed} if socket.join == "key" else {"join": socket.join}
+        return {**how, "on": list(socket.on), "hold": list(socket.hold)}
 
     def pace(self) -> None:
         self.flow.client.engine.pace = lambda: self.random.random() < 0.5  # type: ignore[attr-defined]
 
     # -- what happens ----------------------------------------------------------------
-    def submit(self) -> list[int]:
-        """Each root twice; the numbers of the requests."""
-        made: list[int] = []
-        for name in self.roots * 2:
+    def submit(self) -> dict[int, str]:
+        """Begin at each root some times; the root of each request. What a full root refuses has not been."""
+        made: dict[int, str] = {}
+        for name in self.roots * self.times:
             how: dict[str, Any] = {"priority": self.random.choice([0, 0, 3, -3])}
             if self.random.random() < 0.4:
                 how["at"] = time.time() + 3600
-            made += self.flow.client.submit([(name, {})], **how)
+            with suppress(QueueFullError):
+                made[self.flow.client.submit([(name, {})], **how)[0]] = name
             self.meanwhile()
         return made
 
@@ -227,6 +251,11 @@ def each(given: Any) -> Any:
     return given["each"]
 
 
+def keyed(value: Any) -> int:
+    """What values have in common that meet by key: the last of their numbers, by two."""
+    return int(value[-1]) % 2
+
+
 def condition(plug: Plug) -> Callable[[Any], bool]:
     def holds(given: Any) -> bool:
         from tests.store.test_algebra import Algebra
@@ -242,12 +271,12 @@ def task(name: str, arguments: list[str], generator: bool) -> Callable[..., Any]
     def elements(**values: Any) -> Iterator[Any]:
         from tests.store.test_algebra import Algebra
 
-        yield from Algebra.newest.elements(name)
+        yield from Algebra.newest.elements(name, values)
 
     def result(**values: Any) -> Any:
         from tests.store.test_algebra import Algebra
 
-        return Algebra.newest.come_to(name)
+        return Algebra.newest.come_to(name, values)
 
     made = elements if generator else result
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
@@ -255,11 +284,15 @@ def task(name: str, arguments: list[str], generator: bool) -> Callable[..., Any]
     return made
 
 
+def drawable(case: Case) -> bool:
+    """Whether a flow can be wired so: it has one plug from a socket to an argument."""
+    ends = [(p.source, p.target, p.argument, p.on) for p in case.topology().plugs.values()]
+    return len(set(ends)) == len(ends)
+
+
 def comes_to_it(case: Case, seed: int) -> bool:
     """Play a flow to its end and compare; False where the oracle has no answer."""
-    ends = [(p.source, p.target, p.argument, p.on) for p in case.topology().plugs.values()]
-    if len(set(ends)) < len(ends):
-        # a flow has one plug from a socket to an argument
+    if not drawable(case):
         return False
     with tempfile.TemporaryDirectory() as folder:
         play = Algebra(case, MemoryFlow(Path(folder) / "flow"), seed)
@@ -268,9 +301,8 @@ def comes_to_it(case: Case, seed: int) -> bool:
         parties: dict[int, list[int]] = {}
         for run in runs:
             parties.setdefault(play.simulation.calls[run].party, []).append(run)
-        names = dict(zip(runs, play.roots * 2, strict=True))
         try:
-            oracles = [Oracle(play.wiring, play.fates, [names[run] for run in some]) for some in parties.values()]
+            oracles = [Oracle(play.wiring, play.fates, [runs[run] for run in some]) for some in parties.values()]
         except Ambiguous:
             return False
         play.run()
