@@ -75,6 +75,7 @@ class Connection:
         self.stalled = ""  # why the engine takes nothing at present, as it says itself
         self.closed = False  # no new transport will be opened
         self._changed = threading.Condition(self.lock)
+        self._sleepers = 0
         self._read_lock = threading.Lock()
         self.looper = LoopReader(self.lock, self._read_some)  # reads in the event loop that waits
         self._thread: threading.Thread | None = None
@@ -114,7 +115,7 @@ class Connection:
                 if self.transport is not None and self._stall is not None:
                     raise type(self._stall)(f"{self._stall}; nothing was submitted")
                 self.connect_soon()
-                if not self._changed.wait(deadline.left):
+                if not self._sleep(deadline.left):
                     raise TimeoutError(f"{self.trouble()}, and the time limit is over")
             return self.transport
 
@@ -122,14 +123,14 @@ class Connection:
         """Wait until no connection is being made."""
         with self.lock:
             while self._wanted and not self.closed:
-                if not self._changed.wait(deadline.left):
+                if not self._sleep(deadline.left):
                     raise TimeoutError(f"{self.trouble()}, and the time limit is over")
 
     def wait_for(self, claim: Callable[[], bool], deadline: Deadline) -> bool:
         """Wait until something holds, looked at whenever `notify` is called; whether it does."""
         with self.lock:
             while not claim():
-                if not self._changed.wait(deadline.left):
+                if not self._sleep(deadline.left):
                     return claim()
         return True
 
@@ -142,7 +143,16 @@ class Connection:
     def notify(self) -> None:
         """Have those look again who wait."""
         with self.lock:
-            self._changed.notify_all()
+            if self._sleepers:
+                self._changed.notify_all()
+
+    def _sleep(self, seconds: float | None) -> bool:
+        """Wait for a change, with the lock; False where the time is over."""
+        self._sleepers += 1
+        try:
+            return self._changed.wait(seconds)
+        finally:
+            self._sleepers -= 1
 
     def trouble(self) -> str:
         """Why an answer may be late."""
@@ -243,7 +253,7 @@ class Connection:
         """Wait until a connection is wanted; False once it is closed for good."""
         with self.lock:
             while not self._wanted and not self.closed:
-                self._changed.wait()
+                self._sleep(None)
             if not self.closed and self.life.state != "starting":
                 self._set_state("starting", "the engine is being started")
             return not self.closed

@@ -14,7 +14,7 @@ from ec_jupyter.wire import Call, CallSpec, Packed
 
 
 @dataclass(slots=True)
-class _Plan:
+class Plan:
     """A spec, and how the values of its arguments are found."""
 
     spec: CallSpec  # what the calls share
@@ -31,7 +31,7 @@ class CallSpecs:
         self._fixed = fixed  # fixed values of sockets, by row
         self._topology: Topology | None = None
         # by socket, kinds of the given arguments (None: one value each) and their names
-        self._plans: dict[tuple[int, str | None, tuple[str, ...]], _Plan] = {}
+        self._plans: dict[tuple[int, str | None, tuple[str, ...]], Plan] = {}
 
     def call(self, job: Job, topology: Topology) -> Call:
         """A job as its agent gets it, with the newest version of its task."""
@@ -66,12 +66,16 @@ class CallSpecs:
             for request, run, given in zip(requests, some(lot.runs, where), values, strict=False)
         ]
 
-    def lone(self, socket: int, request: int, item: Lot, topology: Topology) -> Call:
-        """The first attempt at what a submit of one call has led to."""
+    def plan(self, socket: int, names: Sequence[str], topology: Topology) -> Plan:
+        """How calls with arguments of these names are made, by this wiring."""
         self._follow(topology)
-        plan = self._plan_of(socket, tuple(item.shape["names"]), topology)
+        return self._plan_of(socket, tuple(names), topology)
+
+    def lone(self, plan: Plan, request: int, item: Lot) -> Call:
+        """The first attempt at what a submit of one call has led to."""
         values: list[Packed] = [column[0] for column in item.columns]
-        values += [self._fixed[row].value.packed for row in plan.fixed]
+        if plan.fixed:
+            values += [self._fixed[row].value.packed for row in plan.fixed]
         if plan.picks is not None:
             values = [values[i] for i in plan.picks]
         return Call(request, 1, request, plan.spec, values)
@@ -97,11 +101,11 @@ class CallSpecs:
             job.id, job.attempt, job.run, plan.spec, [value for some in given for value in some], counts, job.emitted
         )
 
-    def _plan_of(self, socket: int, names: tuple[str, ...], topology: Topology) -> _Plan:
+    def _plan_of(self, socket: int, names: tuple[str, ...], topology: Topology) -> Plan:
         """The plan of calls that have one value an argument."""
         return self._plans.get((socket, None, names)) or self._planned(socket, "v" * len(names), names, topology)
 
-    def _planned(self, socket: int, kinds: str, names: tuple[str, ...], topology: Topology) -> _Plan:
+    def _planned(self, socket: int, kinds: str, names: tuple[str, ...], topology: Topology) -> Plan:
         key = socket, kinds if kinds.strip("v") else None, names
         plan = self._plans.get(key)
         if plan is None:
@@ -109,7 +113,7 @@ class CallSpecs:
         return plan
 
 
-def _plan(number: int, kinds: str, given: tuple[str, ...], topology: Topology) -> _Plan:
+def _plan(number: int, kinds: str, given: tuple[str, ...], topology: Topology) -> Plan:
     socket = topology.sockets[number]
     task = topology.tasks[socket.task]
     fixed = [(name, one.value) for name, one in socket.fixed.items() if name not in given]
@@ -129,4 +133,4 @@ def _plan(number: int, kinds: str, given: tuple[str, ...], topology: Topology) -
         socket.timeout, socket.threads, socket.fresh, socket.memory or topology.processor(number).memory,
         (task.file, task.source) if task.source else None, socket.once, socket.concurrent,
     )  # fmt: skip
-    return _Plan(spec, None if picks == list(range(len(names))) else picks, [row for _, row in fixed])
+    return Plan(spec, None if picks == list(range(len(names))) else picks, [row for _, row in fixed])

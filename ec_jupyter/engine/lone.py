@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from ec_jupyter.engine import lots
 from ec_jupyter.engine.acceptance import check
+from ec_jupyter.engine.call_specs import Plan
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.jobs import JobLot
 from ec_jupyter.engine.result_log import LOG_BYTES, ResultLog, head_of, record_of
@@ -83,6 +84,7 @@ class Kind:
     # socket, processor: whose they are, and where they run
     socket: int
     processor: str
+    plan: Plan  # how they are made
     head: bytes  # what their results share
 
 
@@ -139,7 +141,7 @@ class LoneCalls:
             return False
         client, item = found
         run = self._running = Lone(client, kind, item, core.new_request(), time.time(), self._loop.time())
-        run.begun = self._start(kind.processor, core.specs.lone(kind.socket, run.request, item, core.topology))
+        run.begun = self._start(kind.processor, core.specs.lone(kind.plan, run.request, item))
         if self._timer is None:
             self._timer = self._loop.call_later(LOOK_SECONDS, self._look)
         if len(self._ended) >= MOST or self._log.size > LOG_BYTES // 2:
@@ -190,7 +192,7 @@ class LoneCalls:
         """Whether a call needs no more than a number and a worker."""
         if self._kind is None or self._kind.shape is not item.shape:
             self._kind = self._found(client, item.shape)
-        return self._kind is not None and all(len(column[0]) <= ROW_BYTES for column in item.columns)
+        return self._kind is not None and not [1 for column in item.columns if len(column[0]) > ROW_BYTES]
 
     def _found(self, client: str, shape: Header) -> Kind | None:
         core, topology, names = self._core, self._core.topology, shape.get("names", ())
@@ -211,7 +213,8 @@ class LoneCalls:
         full = all(name in names for name in topology.needed[socket])
         short = all(len(kind) <= ROW_BYTES for kind in shape["types"])
         if plain and known and full and short and core.startable(socket):
-            return Kind(shape, socket, record.processor, head_of(client, socket, record.task, shape))
+            plan = core.specs.plan(socket, names, topology)
+            return Kind(shape, socket, record.processor, plan, head_of(client, socket, record.task, shape))
         return None
 
     # -- the books -------------------------------------------------------------------
