@@ -12,6 +12,9 @@ from ec_jupyter.nodes.local.handles import AGAIN_SECONDS, limit
 from ec_jupyter.nodes.local.slot import Slot
 from ec_jupyter.wire import Call
 
+BEGUN_SECONDS = 0.01
+"""How long a call may run before those that wait, of which nothing is known either, get a process of their own."""
+
 SPAWN_SECONDS = 0.05
 """Work the ready slots have to have before short calls are worth another process."""
 
@@ -49,12 +52,15 @@ class Processes:
 
         `queue`: the calls that wait; at least one. `prompt`: how many slots will soon take more.
         """
-        seconds = self._context.durations.get(queue[0].spec.task) or SPAWN_SECONDS
+        seconds, now = self._context.durations.get(queue[0].spec.task), time.monotonic()
+        if seconds is None and not queue[0].spec.fresh and any(self._begins(slot, now) for slot in self._slots):
+            # most likely as long as that, of which much is known soon: before a process could have started
+            return self._pump_in(BEGUN_SECONDS)
+        seconds = seconds or SPAWN_SECONDS
         if prompt and seconds * len(queue) / prompt < SPAWN_SECONDS:
             return self._pump_in(SPAWN_SECONDS)
         wanted = math.ceil(len(queue) / queue[0].spec.concurrent)
         wanted -= sum(slot.state == "starting" for slot in self._slots)
-        now = time.monotonic()
         for slot in self._slots:
             if wanted <= 0 or slot.state != "cold" or slot.draining:
                 continue
@@ -68,9 +74,17 @@ class Processes:
                 wanted -= 1
         return None
 
+    @staticmethod
+    def _begins(slot: Slot, now: float) -> bool:
+        return slot.state == "ready" and bool(slot.calls) and now - slot.since < BEGUN_SECONDS
+
     def _pump_in(self, seconds: float) -> None:
-        if self._later is None:
-            self._later = self._context.loop.call_later(seconds, self._pump_later)
+        loop = self._context.loop
+        if self._later is not None:
+            if self._later.when() <= loop.time() + seconds:
+                return
+            self._later.cancel()
+        self._later = loop.call_later(seconds, self._pump_later)
 
     def _pump_later(self) -> None:
         self._later = None
