@@ -73,7 +73,8 @@ def _left(topology: Topology, loads: Mapping[int, Load], promised: Mapping[int, 
 def _lacking(topology: Topology, loads: Mapping[int, Load], socket: int) -> Way | None:
     """Of a full join of which nothing is queued or runs: who leads to an argument of which it has no value."""
     load = _load(loads, socket)
-    if load.queued or load.running:
+    if load.queued or load.running or not any(load.arrived.values()):
+        # of which nothing has come either, what runs is about to bring something
         return None
     lacks = [name for name in topology.matched.get(socket, ()) if not load.arrived.get(name)]
     ways = [topology.leading_to(socket, name) for name in lacks]

@@ -42,6 +42,15 @@ def joins(flow: Any) -> Any:
     return flow.table if isinstance(flow, Simulation) else flow.core.joins
 
 
+def test_a_socket_that_has_nothing_yet_takes_no_more_than_what_runs_is_about_to_bring():
+    topology = wiring("S() T(x)", "S -> T.x")
+    source, target = topology.names["S"], topology.names["T"]
+    limited = replace(topology.sockets[target], limit=5)
+    topology = replace(topology, sockets={**topology.sockets, target: limited})
+    assert room(topology, {source: Load(queued=95, running=5)}) == {source: 0}
+    assert room(topology, {source: Load(queued=95, running=3), target: Load(running=1)}) == {source: 1}
+
+
 class Bounded(Play):
     """A play in which calls begin that may."""
 
