@@ -92,7 +92,7 @@ async def test_a_quick_call_does_not_wait_for_slow_ones_beside_it(rig: Rig, sing
 
 async def tells(x, wait):
     log = logging.getLogger("overlap")
-    for step in range(3):
+    for step in range(10):
         print(f"{x}:{step}")  # noqa: T201
         log.warning("%s:%s", x, step)
         os.write(1, f"{x}.{step}\n".encode())
@@ -118,10 +118,10 @@ async def test_what_overlapping_calls_say_is_told_apart(rig: Rig, single: NodeAg
         here = rig.result(call.request)
         assert (here.request_id, here.run_id, here.attempt, here.socket) == (call.request, call.run, 1, "fetch")
         said = rig.ear.printed[call.request, "stdout"].splitlines()
-        steps = {f"{x}{mark}{step}" for step in range(3) for mark in ":."}
+        steps = {f"{x}{mark}{step}" for step in range(10) for mark in ":."}
         assert sorted(said) == sorted(steps | {f"{x}:part 0", f"{x}:part 1", f"{x}:thread"})
         logged = rig.ear.printed[call.request, "log"].splitlines()
-        assert logged == [f"WARNING overlap: {x}:{step}" for step in range(3)]
+        assert logged == [f"WARNING overlap: {x}:{step}" for step in range(10)]
         shown = [text for request, _, _, text in rig.ear.shown if request == call.request]
         assert set(shown) == {f"of {x}"}
 

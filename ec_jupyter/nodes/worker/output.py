@@ -153,9 +153,7 @@ class Output:
     def end(self, printed: Printed | None = None) -> None:
         """Send what the request has printed so far; from now on, its text is nobody's."""
         printed = printed or self._printed
-        if self._ready.poll(0) or self._draining:
-            # what the other thread has read and not kept yet, this waits for
-            self._drain(printed)
+        self.catch()
         if printed.texts or printed.dropped:
             with self._lock:
                 self._flush(printed, last=True)
@@ -169,10 +167,11 @@ class Output:
         """Have one print at a time, as at first."""
         self.share(lambda: self._printed, lambda: self._printed)
 
-    def catch(self, printed: Printed) -> None:
-        """What has come by the descriptors is this one's."""
-        if self._ready.poll(0):
-            self._drain(printed)
+    def catch(self) -> None:
+        """Take what has come by the descriptors, before somebody else's text may come by them."""
+        if self._ready.poll(0) or self._draining:
+            # what the other thread has read and not kept yet, this waits for
+            self._drain()
 
     def put(self, stream: str, text: str) -> None:
         """Take text that was printed."""
@@ -252,7 +251,7 @@ class Output:
             ready = watch.poll()
             if any(fd == self._wake for fd, _ in ready):
                 os.read(self._wake, _CHUNK)
-            self._drain(self._beyond())
+            self._drain()
             # gathers what is printed in a row; a call that ends meanwhile sends it itself
             time.sleep(TICK_SECONDS / 2)
             with self._lock:
@@ -260,14 +259,15 @@ class Output:
                 for printed in list(self._full):
                     self._flush(printed)
 
-    def _drain(self, printed: Printed) -> None:
+    def _drain(self) -> None:
         with self._lock:
             self._draining = True
             for fd, _ in self._ready.poll(0):
                 with suppress(BlockingIOError):  # another thread has read it since
                     text = self._decoders[fd].decode(os.read(fd, _CHUNK))
                     if text:
-                        self._keep(printed, self._pipes[fd], text)
+                        # asked once it is read: who wrote it does not go on before it is kept
+                        self._keep(self._beyond(), self._pipes[fd], text)
             self._draining = False
 
     def _pipe(self, fd: int) -> int:

@@ -214,8 +214,7 @@ class Overlap:
     def end_turn(self, before: Running | None) -> None:
         """It is over."""
         if self._turn is not None:
-            # what went past Python's streams is of who had the turn
-            self._output.catch(self._turn.printed)
+            self._output.catch()
         self._turn = before
         BLAME.pack_into(self._blame, 0, before.call.request if before is not None else 0, 0, 0.0)
 
@@ -242,7 +241,9 @@ class Overlap:
         return self._nobody if running is None else running.printed
 
     def _beyond(self) -> Printed:
-        """Whose text it may be that came by the descriptors in nobody's turn: who started a program, or is first."""
+        """Whose text comes by the descriptors: who has the turn, or in nobody's who started a program, or is first."""
+        if self._turn is not None:
+            return self._turn.printed
         running = list(self._calls.values())
         if self._launched in running:
             running.insert(0, self._launched)
