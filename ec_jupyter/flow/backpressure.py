@@ -40,14 +40,8 @@ Way = frozenset[int]
 def room(topology: Topology, loads: Mapping[int, Load], promised: Mapping[int, int] = {}) -> dict[int, int]:
     """How many calls of each socket may start; of those that are not named, all.
 
-    Parameters
-    ----------
-    topology : Topology
-        The wiring.
-    loads : mapping of int to Load
-        What sockets have; those that have nothing may be left out.
-    promised : mapping of int to int
-        Submits that sockets have room for, and that have not come yet.
+    `loads`: those that have nothing may be left out. `promised`: submits that sockets have room for, and that have not
+    come yet.
     """
     left = {socket: _left(topology, loads, promised, socket) for socket in topology.bounded}
     ways = {socket: way for socket, n in left.items() if n <= 0 and (way := _lacking(topology, loads, socket))}

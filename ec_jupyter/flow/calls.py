@@ -211,12 +211,7 @@ class Calls:
         return arguments
 
     def _complete(
-        self,
-        party: Party,
-        node: Node,
-        socket: int,
-        arguments: dict[str, ArgumentValue],
-        missing: tuple[str, ...] = (),
+        self, party: Party, node: Node, socket: int, arguments: dict[str, ArgumentValue], missing: tuple[str, ...] = ()
     ) -> None:
         """Make a call at a node: it uses up what is its own; what is from before a split stays for other elements."""
         runs: set[int] = set()

@@ -301,20 +301,10 @@ class JoinTable:
 
     # -- what a person discards -------------------------------------------------
     def discard(self, arrival: Arrival, *, alone: bool) -> None:
-        """Discard a waiting arrival.
+        """Discard a waiting arrival; `alone`: its run has no unfinished request. Raises LookupError: it does not wait.
 
-        Parameters
-        ----------
-        arrival : Arrival
-            One that waits.
-        alone : bool
-            Its run has no unfinished request. If nothing else of the run waits, and no call has taken it together with
-            another run, the run leaves its party, which may then take another in its place; else the join is skipped.
-
-        Raises
-        ------
-        LookupError
-            It does not wait.
+        If nothing else of a run that is alone waits, and no call has taken it together with another run, the run leaves
+        its party, which may then take another in its place; else the join is skipped.
         """
         if (arrival.socket, arrival.argument) in self.topology.run_independent:
             self.policies.forget(arrival, "discarded")
@@ -406,16 +396,10 @@ class JoinTable:
         return list(self.calls.undecided)
 
     def settle(self, party: int, tokens: Iterable[tuple[int, Tag]], failed: Iterable[tuple[int, Tag]] = ()) -> None:
-        """Decide the tombstones of a party, now that its unfinished calls stand at `tokens`.
+        """Decide the tombstones of one of the `undecided` parties.
 
-        Parameters
-        ----------
-        party : int
-            One of `undecided`.
-        tokens : iterable of (int, Tag)
-            Socket and tag of each of its unfinished calls, failed ones included.
-        failed : iterable of (int, Tag)
-            Of those, the ones that failed for good: lists with ``gather="done"`` do not wait for them.
+        `tokens`: sockets and tags of its unfinished calls. `failed`: of those, the ones that failed for good, for which
+        lists with ``gather="done"`` do not wait.
         """
         record = self.parties.find(party)
         if record is None:

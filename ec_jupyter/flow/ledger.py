@@ -89,24 +89,8 @@ class Ledger:
     def claim(self, holder: Hashable, processor: str, cpus: float) -> bool:
         """Take `cpus` if it is this holder's turn and they are free; else wait for them.
 
-        Parameters
-        ----------
-        holder : hashable
-            Identity; it may hold or wait for one claim at a time.
-        processor : str
-            Whose cap counts.
-        cpus : float
-            CPUs; more than the node or the processor has counts as all of them.
-
-        Returns
-        -------
-        bool
-            False while it waits; a later `release` or `cap` names it when its turn has come.
-
-        Raises
-        ------
-        ValueError
-            The holder has a claim already.
+        More than the node or the processor has counts as all of them. False while it waits: a later `release` or `cap`
+        names it when its turn has come. Raises ValueError: the holder has a claim already, or waits for one.
         """
         if holder in self._held or any(holder == waiter for waiter, _, _ in self._waiting):
             raise ValueError(f"{holder!r} has a claim already")

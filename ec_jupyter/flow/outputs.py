@@ -14,23 +14,8 @@ def check_pick(
 ) -> None:
     """Refuse a plug that picks a part which its source does not give, or of another type than its target takes.
 
-    Parameters
-    ----------
-    pick : Condition or None
-        The part; only one by name is looked at.
-    task : Task
-        What the source runs.
-    source, target : str
-        Names of the sockets, for messages.
-    argument : Parameter
-        What the plug feeds.
-    split : bool
-        It feeds elements of the part.
-
-    Raises
-    ------
-    WiringError
-        Names the part and what there is, or both types and the way to convert.
+    `pick`: only a part by name is looked at. `task`: what the source runs. `split`: the plug feeds elements of the
+    part. Raises WiringError: names the part and what there is, or both types and the way to convert.
     """
     part = pick.written.get("field") if pick else None
     if part is None or not task.outputs:

@@ -150,30 +150,16 @@ def choose(spots: Sequence[Spot], cpus: float, distance: Callable[[str], int] = 
 
 
 def spread(
-    queue: Dispatch, needs: Mapping[int, float], spots: Sequence[Spot], distance: Distance = lambda request, node: 0,
-    order: Order = PLAIN, parts: Mapping[int, float] = {},
+    queue: Dispatch,
+    needs: Mapping[int, float],  # sockets of one processor that may start calls, and the CPUs a call of each takes
+    spots: Sequence[Spot],  # the processor's nodes; their counts grow as calls are placed
+    distance: Distance = lambda request, node: 0,
+    order: Order = PLAIN,
+    parts: Mapping[int, float] = {},  # which part of a place a call of a socket takes, where that is less than one
 ) -> dict[str, list[int]]:
-    """Take the calls that have a place from the queue, in its order.
+    """Take the calls that have a place from the queue, in its order; requests by node.
 
-    Parameters
-    ----------
-    queue : Dispatch
-        The lanes; what is taken leaves them.
-    needs : mapping of int to float
-        Sockets of one processor that may start calls, and the CPUs a call of each takes.
-    spots : sequence of Spot
-        The processor's nodes; their counts grow as calls are placed.
-    distance : callable
-        Bytes that a request lacks on a node.
-    order : Order
-        What else than acceptance says which start.
-    parts : mapping of int to float
-        Which part of a place a call of a socket takes, where that is less than one.
-
-    Returns
-    -------
-    dict of str to list of int
-        Requests by node. One that waits for a larger node is passed by those that fit now.
+    One that waits for a larger node is passed by those that fit now.
     """
     placed: dict[str, list[int]] = {}
     left = dict(order.most)

@@ -19,33 +19,16 @@ Parties = Iterable[tuple[int, dict[int, Root], int]]
 
 
 def restore(
-    table: JoinTable,
-    parties: Parties,
-    arrivals: Iterable[Arrival],
-    skipped: Iterable[tuple[int, int, Tag]],
-    fans: Iterable[tuple[int, str, int]],
+    table: JoinTable,  # one that has the topology in force and does not know these parties
+    parties: Parties,  # identity, runs and number of unfinished requests of each
+    arrivals: Iterable[Arrival],  # all that came to arguments in them, in whatever state; the table keeps these objects
+    skipped: Iterable[tuple[int, int, Tag]],  # socket, party and tag of each skipped request
+    fans: Iterable[tuple[int, str, int]],  # party, split and size of each split that has closed
+    # request, run, socket, party and tag of each request that waits for arguments
     given: Iterable[tuple[int, int, int, int, Tag]],
-    alone: Iterable[int] = (),
+    alone: Iterable[int] = (),  # parties that take no further run
 ) -> None:
-    """Put parties back into a table, with all that came in them.
-
-    Parameters
-    ----------
-    table : JoinTable
-        One that has the topology in force and does not know these parties.
-    parties : iterable of (int, dict of int to Root, int)
-        Identity, runs and number of unfinished requests of each.
-    arrivals : iterable of Arrival
-        All that came to arguments in them, in whatever state; the table keeps these objects.
-    skipped : iterable of (int, int, Tag)
-        Socket, party and tag of each skipped request.
-    fans : iterable of (int, str, int)
-        Party, split and size of each split that has closed.
-    given : iterable of (int, int, int, int, Tag)
-        Request, run, socket, party and tag of each request that waits for arguments.
-    alone : iterable of int
-        Parties that take no further run.
-    """
+    """Put parties back into a table, with all that came in them."""
     rows = list(parties)
     for party, runs, live in rows:
         table.adopt(party, dict(runs), live)

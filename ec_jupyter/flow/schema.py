@@ -164,10 +164,7 @@ EDITS: dict[str, tuple[Fields, Fields]] = {
         {"host": _or_none(TEXT), "kind": _or_none(NAME), "tls": _or_none(_list(TEXT, "a list of files"))},
     ),
     "remove_node": ({"name": NAME}, {}),
-    "plug": (
-        {"source": NAME, "target": NAME},
-        {"argument": _or_none(NAME), "when": FUNCTION, "pick": FUNCTION},
-    ),
+    "plug": ({"source": NAME, "target": NAME}, {"argument": _or_none(NAME), "when": FUNCTION, "pick": FUNCTION}),
     "unplug": ({"source": NAME, "target": NAME}, {"argument": _or_none(NAME), "on": _or_none(TEXT)}),
     "replug": (
         {"source": NAME, "target": NAME, "argument": NAME},

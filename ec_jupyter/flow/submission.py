@@ -6,25 +6,15 @@ from collections.abc import Collection, Iterable, Sequence
 
 
 def refusal(
-    socket: str, given: Collection[str], needed: Iterable[str], hold: Sequence[str], join: str, *, partial: bool
+    socket: str,
+    given: Collection[str],  # arguments that the submit brings
+    needed: Iterable[str],  # those that a call waits for: plugged, or without a default and not fixed
+    hold: Sequence[str],  # those that are held: their newest value serves every call, so a submit need not bring it
+    join: str,
+    *,
+    partial: bool,  # the submit says that the rest will come
 ) -> str | None:
-    """Why a submit cannot be accepted; None if it can.
-
-    Parameters
-    ----------
-    socket : str
-        Name of the socket.
-    given : collection of str
-        Arguments that the submit brings.
-    needed : iterable of str
-        Arguments that a call of the socket waits for: plugged, or without a default and not fixed.
-    hold : sequence of str
-        Held arguments: their newest value serves every call, so a submit need not bring it.
-    join : str
-        How the socket joins.
-    partial : bool
-        The submit says that the rest will come.
-    """
+    """Why a submit cannot be accepted; None if it can."""
     needed = list(needed)
     lacking = [name for name in needed if name not in given]
     missing = [name for name in lacking if name not in hold]

@@ -98,9 +98,7 @@ class NodeAgent(Protocol):
     def retry(self) -> None:
         """Try to reach the node now."""
 
-    def processor(
-        self, name: str, cpus: int, affinity: str | Sequence[int] = "auto", weight: float = 1.0
-    ) -> None:
+    def processor(self, name: str, cpus: int, affinity: str | Sequence[int] = "auto", weight: float = 1.0) -> None:
         """Make or change a processor; `weight`: its share of the turns where its calls and others' wait for CPUs."""
 
     def remove(self, name: str) -> None:
@@ -143,23 +141,11 @@ class StoringAgent(NodeAgent, Protocol):
 
 @dataclass(frozen=True)
 class Home:
-    """Where the engine is, for those who open nodes.
+    """Where the engine is, for those who open nodes."""
 
-    Attributes
-    ----------
-    flow : str
-        Identity of the flow.
-    folder, runtime, workdir : Path
-        The flow's folder, a short private one for sockets, and where modules are looked for.
-    epoch : int
-        The engine's.
-    sync : bool
-        Whether value files are synced to the disk.
-    """
-
-    flow: str
-    folder: Path
-    runtime: Path
-    workdir: Path
-    epoch: int
-    sync: bool
+    flow: str  # identity of the flow
+    folder: Path  # the flow's
+    runtime: Path  # a short private folder, for sockets
+    workdir: Path  # where modules are looked for
+    epoch: int  # the engine's
+    sync: bool  # whether value files are synced to the disk

@@ -57,13 +57,7 @@ def _registered() -> dict[str, EntryPoint]:
 
 
 def kind(name: str) -> Kind:
-    """The kind of that name.
-
-    Raises
-    ------
-    DeclarationError
-        There is none, or it cannot be loaded.
-    """
+    """The kind of that name. Raises DeclarationError: there is none, or it cannot be loaded."""
     found = _loaded.get(name) or _load(name)
     _loaded[name] = found
     return found
@@ -88,12 +82,8 @@ def _load(name: str) -> Kind:
 def place(name: str, host: object) -> dict[str, Any]:
     """The fields of a node's record that say where it is, its ``kind`` among them.
 
-    Kinds of other packages are asked before ours, so that an address of theirs is not taken for one of Dask's.
-
-    Raises
-    ------
-    DeclarationError
-        No kind takes such a host.
+    Kinds of other packages are asked before ours, so that an address of theirs is not taken for one of Dask's. Raises
+    DeclarationError: no kind takes such a host.
     """
     hosts = []
     for word, one in _installed():

@@ -32,30 +32,12 @@ _PLAIN: dict[type, str] = {int: "int", float: "float", bool: "bool", type(None):
 _dumps = pickle.dumps
 
 
-def dump(
-    obj: object, folder: Path, name: str | Callable[[], str], *, sync: bool = False, what: str = "value"
-) -> Value:
-    """A value that can travel; written to a file of `folder` if it is large.
+def dump(obj: object, folder: Path, name: str | Callable[[], str], *, sync: bool = False, what: str = "value") -> Value:
+    """A value that can travel; written to a file of `folder`, which is made if missing, if it is large.
 
-    Parameters
-    ----------
-    obj : object
-        What to pickle.
-    folder : Path
-        The flow's ``values`` folder; made if missing.
-    name : str or callable
-        Name of the file, used only where the value becomes one.
-    sync : bool
-        Wait until file and folder are on the disk.
-    what : str
-        What to call the value where it cannot travel, such as ``"result of 'f'"``.
-
-    Raises
-    ------
-    TaskNotPicklableError
-        The value cannot be pickled; the text names the part at fault.
-    OSError
-        The file cannot be written.
+    `name`: the file's, used only where the value becomes one. `sync`: wait until file and folder are on the disk.
+    `what`: what to call the value where it cannot travel, such as ``"result of 'f'"``. Raises TaskNotPicklableError: it
+    cannot be pickled, and the text names the part at fault; OSError: the file cannot be written.
     """
     plain = small(obj)
     if plain is not None:

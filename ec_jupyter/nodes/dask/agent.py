@@ -224,9 +224,7 @@ class DaskAgent:
 
     # processors
 
-    def processor(
-        self, name: str, cpus: int, affinity: str | Sequence[int] = "auto", weight: float = 1.0
-    ) -> None:
+    def processor(self, name: str, cpus: int, affinity: str | Sequence[int] = "auto", weight: float = 1.0) -> None:
         """Make or change a processor; nothing is pinned there, and who has the next turn is for Dask to say."""
         self._caps[name] = cpus
         self._queues.setdefault(name, deque())

@@ -36,49 +36,22 @@ Said = dict[int, tuple[int, list[Any]]]
 
 
 class DaskBatches:
-    """Sends batches, and takes their outcomes.
-
-    Parameters
-    ----------
-    listener : NodeListener
-        Told what becomes of the calls.
-    name : str
-        The node's.
-    workers : DaskWorkers
-        The workers.
-    files : DaskFiles
-        Their files.
-    epoch : int
-        The engine's.
-    spawn : callable
-        Starts a background task.
-    cut : callable
-        Told of a connection that has broken.
-    gone : callable
-        Told the address of a worker that another process has now.
-    ended : callable
-        Told the processor of a batch that has ended.
-
-    Attributes
-    ----------
-    sent : dict of int to Batch
-        Where each request is.
-    """
+    """Sends batches, and takes their outcomes."""
 
     def __init__(  # noqa: PLR0913 - what it works with, by name
         self,
-        listener: NodeListener,
-        name: str,
+        listener: NodeListener,  # told what becomes of the calls
+        name: str,  # the node's
         workers: DaskWorkers,
         files: DaskFiles,
-        epoch: int,
+        epoch: int,  # the engine's
         *,
-        spawn: Spawn,
-        cut: Callable[[Cluster], None],
-        gone: Callable[[str], None],
-        ended: Callable[[str], None],
+        spawn: Spawn,  # starts a background task
+        cut: Callable[[Cluster], None],  # told of a connection that has broken
+        gone: Callable[[str], None],  # told the address of a worker that another process has now
+        ended: Callable[[str], None],  # told the processor of a batch that has ended
     ) -> None:
-        self.sent: dict[int, Batch] = {}
+        self.sent: dict[int, Batch] = {}  # where each request is
         self._listener, self._name, self._epoch = listener, name, epoch
         self._workers, self._files, self._spawn = workers, files, spawn
         self._cut, self._gone, self._ended = cut, gone, ended

@@ -34,65 +34,30 @@ JOIN_SECONDS = 5.0
 
 
 class Agent:
-    """Runs calls on one node.
-
-    Parameters
-    ----------
-    listener : Listener
-        Told what becomes of the calls.
-    name : str
-        Name of the node.
-    cpus : int
-        CPUs the node lends; what runs together never takes more.
-    folder : Path
-        The flow's folder; values are files in its ``values``.
-    runtime : Path
-        Existing private folder with a short name, for the socket and the mapped files.
-    epoch : int
-        The engine's, part of the names of value files.
-    workdir : Path
-        Where workers run, and import modules from first.
-    idle : float
-        Seconds after which a worker with nothing to do ends.
-    sync : bool
-        Whether value files are synced to the disk.
-    modules : callable or None
-        Finds modules that are not here; None: nobody can.
-    shared : bool
-        Whether all agents of the user on this machine that say so run no more calls together than it
-        has CPUs. The machine counts as having as many as the agent lends, if those are more.
-    heard : callable
-        Called with what takes the bytes that a worker has sent, and with them.
-    """
+    """Runs calls on one node."""
 
     def __init__(  # noqa: PLR0913 - what a node is, by name
         self,
-        listener: Listener,
+        listener: Listener,  # told what becomes of the calls
         *,
         name: str,
-        cpus: int,
-        folder: Path,
-        runtime: Path,
-        epoch: int,
-        workdir: Path,
-        idle: float = 300.0,
-        sync: bool = False,
-        modules: Modules | None = None,
+        cpus: int,  # those that the node lends; what runs together never takes more
+        folder: Path,  # the flow's; values are files in its `values`
+        runtime: Path,  # an existing private folder with a short name, for the socket and the mapped files
+        epoch: int,  # the engine's, part of the names of value files
+        workdir: Path,  # where workers run, and import modules from first
+        idle: float = 300.0,  # seconds after which a worker with nothing to do ends
+        sync: bool = False,  # whether value files are synced to the disk
+        modules: Modules | None = None,  # finds modules that are not here; None: nobody can
+        # whether all agents of the user on this machine that say so run no more calls together than it has CPUs; it
+        # counts as having as many as the agent lends, if those are more
         shared: bool = False,
-        heard: Heard = at_once,
+        heard: Heard = at_once,  # called with what takes the bytes that a worker has sent, and with them
     ) -> None:
-        self.name = name
-        self.cpus = cpus
-        self._listener = listener
-        self._values = folder / "values"
-        self._runtime = runtime
-        self._epoch = epoch
-        self._workdir = workdir
-        self._idle = idle
-        self._sync = sync
-        self._modules = modules
-        self._shared = shared
-        self._heard = heard
+        self.name, self.cpus = name, cpus
+        self._listener, self._values, self._runtime = listener, folder / "values", runtime
+        self._epoch, self._workdir, self._idle, self._sync = epoch, workdir, idle, sync
+        self._modules, self._shared, self._heard = modules, shared, heard
         self._locks: CpuLocks | None = None
         self._address = runtime / f"{secrets.token_hex(4)}.sock"
         self._pools: dict[str, Pool] = {}
@@ -141,9 +106,7 @@ class Agent:
         await self._listen()
         old.close()
 
-    def processor(
-        self, name: str, cpus: int, affinity: str | Sequence[int] = "auto", weight: float = 1.0
-    ) -> None:
+    def processor(self, name: str, cpus: int, affinity: str | Sequence[int] = "auto", weight: float = 1.0) -> None:
         """Make a processor, or change it while it works.
 
         Growing acts at once. Shrinking ends slots after the call they run; calls they have not
@@ -245,11 +208,7 @@ class Agent:
             "waits": self._locks is not None and self._locks.waits,
             "unshared": self._locks.trouble if self._locks is not None else None,
             "processors": {
-                name: {
-                    "cpus": pool.cpus,
-                    "queued": len(pool.queue),
-                    "slots": [slot.facts() for slot in pool.slots],
-                }
+                name: {"cpus": pool.cpus, "queued": len(pool.queue), "slots": [slot.facts() for slot in pool.slots]}
                 for name, pool in self._pools.items()
             },
         }

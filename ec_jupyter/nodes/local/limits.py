@@ -67,4 +67,3 @@ def _checked(slot: Slot, call: Call, seconds: float) -> float:
         slot.stop(call.request, "timeout", f"{call.spec.socket!r} ran longer than {call.spec.timeout:g} s")
         return MEMORY_SECONDS
     return call.spec.timeout - seconds
-

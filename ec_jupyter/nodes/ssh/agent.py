@@ -15,16 +15,7 @@ from typing import Any
 from ec_jupyter.errors import FrameError, ProcessorNotFoundError, by_name
 from ec_jupyter.model import Node
 from ec_jupyter.nodes.agents import Home, OpenListener, Used
-from ec_jupyter.nodes.codec import (
-    checked,
-    file_name,
-    numbers,
-    only,
-    unpack_outcomes,
-    unpack_values,
-    used_in,
-    values_of,
-)
+from ec_jupyter.nodes.codec import checked, file_name, numbers, only, unpack_outcomes, unpack_values, used_in, values_of
 from ec_jupyter.nodes.downloads import Downloads
 from ec_jupyter.nodes.local.agent_context import failed, stop_text
 from ec_jupyter.nodes.local.processes import TROUBLE_SECONDS
@@ -103,9 +94,7 @@ class RemoteAgent:
 
     # what the engine wants
 
-    def processor(
-        self, name: str, cpus: int, affinity: str | Sequence[int] = "auto", weight: float = 1.0
-    ) -> None:
+    def processor(self, name: str, cpus: int, affinity: str | Sequence[int] = "auto", weight: float = 1.0) -> None:
         """Make a processor, or change it while it works."""
         self._processors[name] = (cpus, affinity if isinstance(affinity, str) else list(affinity), weight)
         self._say_processor(name)

@@ -82,9 +82,7 @@ def _by_position(function: Callable[..., Any]) -> frozenset[str] | None:
     return frozenset(p.name for p in parameters if p.kind is p.POSITIONAL_ONLY)
 
 
-def bound(
-    arguments: Iterable[tuple[str, Any]], by_position: frozenset[str] | None
-) -> tuple[list[Any], dict[str, Any]]:
+def bound(arguments: Iterable[tuple[str, Any]], by_position: frozenset[str] | None) -> tuple[list[Any], dict[str, Any]]:
     """Arguments, in order, as a task takes them: those by position, and those by keyword."""
     args: list[Any] = []
     kwargs: dict[str, Any] = {}

@@ -59,20 +59,10 @@ class TooLong(Exception):
 
 
 def bundle(value: Any, text: Callable[[Any], str]) -> dict[str, Any]:
-    """What a picture shows of a value besides its text.
+    """What a picture shows of a value besides its text, which `text` makes of a part of it.
 
-    Parameters
-    ----------
-    value : object
-        Anything.
-    text : callable
-        Makes the short text of a part of it.
-
-    Returns
-    -------
-    dict
-        At most one of ``plain`` (a text as it is), ``table``, ``array`` and ``data`` (of one MIME type), and ``note``:
-        why there is nothing better than the text.
+    At most one of ``plain`` (a text as it is), ``table``, ``array`` and ``data`` (of one MIME type), and ``note``: why
+    there is nothing better than the text.
     """
     found: dict[str, Any] = {}
     try:
