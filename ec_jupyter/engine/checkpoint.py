@@ -1,4 +1,4 @@
-"""Keeps a flow's database small beside the loop: its log is moved into it, and an older one is written anew."""
+"""Keeps a flow's database and log small beside the loop: the log is moved into it, an older one is written anew."""
 
 from __future__ import annotations
 
@@ -9,8 +9,15 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-CHECKPOINT_BYTES = 8 << 20
-CHECKPOINT_AGAIN = 0.5  # seconds after a reader held more than that back
+KEPT_BYTES = 8 << 20
+"""So many bytes of a log that was moved stay on disk, to be written again."""
+
+MOST_BYTES = 64 << 20
+"""A longer log is moved while its flow is at work: that takes CPUs and disk from the calls."""
+
+HELD_BACK_AGAIN = 0.5  # seconds after a reader held more than `KEPT_BYTES` back
+RESTARTS = 50  # attempts to have a long log begin anew, between two transactions
+RESTART_AGAIN = 0.002  # seconds between them
 REWRITE_AGAIN = 30.0  # seconds from one attempt to write a larger one anew to the next
 
 
@@ -28,44 +35,61 @@ def size_of(path: Path) -> int:
 
 
 class Checkpointer:
-    """Moves the log into the database in a thread, once it has grown."""
+    """Moves the log into the database in a thread: once the flow rests, and while it is at work where it is long."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._log = log_of(path)
         self._wanted = threading.Event()
         self._over = False
-        self._looks = 0
+        self._written = 0  # transactions since the log was last to be moved
         self._thread = threading.Thread(target=self._run, name="ec-checkpoint", daemon=True)
         self._thread.start()
 
     def look(self) -> None:
-        """A transaction was written: move the log soon where it has grown."""
-        self._looks += 1
-        if self._looks % 64 == 0 and size_of(self._log) > CHECKPOINT_BYTES:
-            self._wanted.set()
+        """A transaction was written: move the log soon where it is long."""
+        self._written += 1
+        if self._written % 64 == 0 and size_of(self._log) > MOST_BYTES:
+            self.now()
+
+    def rest(self) -> None:
+        """Nothing has been written for a while: move what there is, if it is worth it."""
+        if self._written and size_of(self._log) > KEPT_BYTES // 8:
+            self.now()
 
     def now(self) -> None:
         """Move what there is soon: only then the database's file gets smaller."""
+        self._written = 0
         self._wanted.set()
 
     def _run(self) -> None:
         db = sqlite3.connect(self._path, timeout=10, isolation_level=None)
         (page_bytes,) = db.execute("PRAGMA page_size").fetchone()
+        db.execute("PRAGMA busy_timeout = 0")
         again: float | None = None
         # looks again by itself where a reader held the rest back: there may be no further commit
         while (self._wanted.wait(again), not self._over)[1]:
             self._wanted.clear()
-            again = None
             try:
-                # passive: takes what no reader or writer holds, and never makes them wait
-                _, pages, moved = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+                left = self._move(db) * page_bytes
             except sqlite3.OperationalError:
                 # a full disk shows at the next commit, which tells the person
-                continue
-            if (pages - moved) * page_bytes > CHECKPOINT_BYTES:
-                again = CHECKPOINT_AGAIN
+                left = 0
+            again = HELD_BACK_AGAIN if left > KEPT_BYTES else None
         db.close()
+
+    def _move(self, db: sqlite3.Connection) -> int:
+        """Move the log; how many of its pages are left."""
+        # passive: takes what no reader or writer holds, and never makes them wait
+        _, pages, moved = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        for _ in range(RESTARTS if size_of(self._log) > MOST_BYTES else 0):
+            # what was written meanwhile is little: a transaction waits for it, for else the log would grow on and on
+            busy, pages, moved = db.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+            if not busy:
+                # the next transaction begins it anew, and makes it shorter
+                break
+            time.sleep(RESTART_AGAIN)
+        return int(pages - moved)
 
     def close(self) -> None:
         """End the thread."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from ec_jupyter.engine import trust as trusting
-from ec_jupyter.engine.checkpoint import CHECKPOINT_BYTES, Checkpointer, Rewriter, log_of, size_of
+from ec_jupyter.engine.checkpoint import KEPT_BYTES, Checkpointer, Rewriter, log_of, size_of
 from ec_jupyter.engine.folder import FLOWS, Folder, refusal
 from ec_jupyter.engine.hold import Hold
 from ec_jupyter.engine.migrate import SCHEMA, check, migrate
@@ -128,7 +128,7 @@ class Store(Rows):
         # of a new database; one that was made without it follows with the first VACUUM
         db.execute("PRAGMA auto_vacuum = INCREMENTAL")
         db.execute("PRAGMA journal_mode = WAL")
-        db.execute(f"PRAGMA journal_size_limit = {CHECKPOINT_BYTES}")
+        db.execute(f"PRAGMA journal_size_limit = {KEPT_BYTES}")
         db.execute(f"PRAGMA synchronous = {'FULL' if self._durability == 'power' else 'NORMAL'}")
         db.execute(f"PRAGMA wal_autocheckpoint = {1000 if network else 0}")
         db.execute("PRAGMA cache_size = -16384")
@@ -175,6 +175,11 @@ class Store(Rows):
         """Tell the checkpointer that a transaction was written."""
         if self._checkpointer is not None:
             self._checkpointer.look()
+
+    def rest(self) -> None:
+        """Tell the checkpointer that nothing has been written for a while."""
+        if self._checkpointer is not None:
+            self._checkpointer.rest()
 
     def shrink(self, *, alone: bool) -> bool:
         """Give some of what is free in the database back to the disk, in milliseconds; whether there is more.

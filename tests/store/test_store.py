@@ -328,6 +328,7 @@ def test_what_a_reader_held_back_from_the_checkpoint_is_moved_when_it_lets_go(fo
     for i in range(256):
         remember(store, f"key {i}", "x" * 60_000)
         store.committed()
+    store.rest()
     reader.execute("COMMIT")
     # no commit comes any more
     wait_until(lambda: (folder / "flow.db").stat().st_size > 8 << 20)
@@ -344,10 +345,11 @@ def test_a_reader_in_another_process_sees_every_commit_while_the_log_is_checkpoi
     reader = spawn.Process(target=read_on, args=(str(folder / "flow.db"), up, go_on, found), daemon=True)
     reader.start()
     assert up.wait(60)
-    # the log is looked at every 64 commits and moved once it is over 8 MiB
     for i in range(512):
         remember(store, f"key {i}", "x" * 60_000)
         store.committed()
+        if i % 32 == 0:
+            store.rest()
     size = folder / "flow.db"
     wait_until(lambda: size.stat().st_size > 8 << 20)
     (kept,) = store.db.execute("SELECT count(*) FROM meta").fetchone()
@@ -357,6 +359,22 @@ def test_a_reader_in_another_process_sees_every_commit_while_the_log_is_checkpoi
     assert reader.exitcode == 0
     assert last <= kept
     assert kept >= 512
+    store.close()
+
+
+def test_a_long_log_begins_anew_while_one_transaction_follows_the_other(folder):
+    store = Store(folder)
+    log, sizes = folder / "flow.db-wal", [0]
+    for i in range(100_000):
+        # what is written as it is already takes no room in the log
+        remember(store, f"key {i % 16}", str(i) * 20_000)
+        store.committed()
+        sizes.append(log.stat().st_size)
+        if sizes[-1] < sizes[-2]:
+            break
+    assert max(sizes) > 64 << 20
+    assert sizes[-1] <= 8 << 20
+    assert store.meta.items() <= dict(store.rows("all_meta")).items()
     store.close()
 
 
