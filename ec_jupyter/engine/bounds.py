@@ -135,7 +135,8 @@ class Bounds:
             if lane is None or over <= 0:
                 continue
             if record.full == "drop-oldest":
-                for request in heapq.nsmallest(over, lane.members):
+                # what runs is not stopped, and the newest has nothing newer to make room for
+                for request in heapq.nsmallest(min(over, len(lane.members) - 1), lane.members):
                     core.drop(core.jobs[request], failures.dropped(record))
                 continue
             # submits have asked for room, so what is too much was made by plugs

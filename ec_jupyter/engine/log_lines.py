@@ -35,9 +35,10 @@ _SOURCES = {
     ),
     "event": (
         "e.seq", "e.time", "e.kind", "e.detail", "r.id", "e.subject",
-        "CASE WHEN e.kind = 'notice' THEN 1 WHEN e.kind = 'reused' THEN 0 WHEN e.kind <> 'node' THEN 2 "
+        "CASE WHEN e.kind IN ('notice', 'dropped') THEN 1 WHEN e.kind = 'reused' THEN 0 WHEN e.kind <> 'node' THEN 2 "
         "WHEN e.detail LIKE '[\"down\"%' OR e.detail LIKE '[\"away\"%' THEN 1 ELSE 0 END",
-        "event e LEFT JOIN request r ON e.kind IN ('died', 'failed', 'reused') AND r.id = CAST(e.subject AS INTEGER)",
+        "event e LEFT JOIN request r "
+        "ON e.kind IN ('died', 'failed', 'reused', 'dropped') AND r.id = CAST(e.subject AS INTEGER)",
     ),
     "attempt": (
         "a.rowid", "coalesce(a.time, a.started, 0)", "'retry'", "a.error", "a.request", "a.attempt", "1",

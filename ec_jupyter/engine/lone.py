@@ -141,7 +141,8 @@ class LoneCalls:
             return False
         client, item = found
         run = self._running = Lone(client, kind, item, core.new_request(), time.time(), self._loop.time())
-        run.begun = self._start(kind.processor, core.specs.lone(kind.plan, run.request, item))
+        # one that is queued first, for it is watched, is told of meanwhile
+        run.begun = self._start(kind.processor, core.specs.lone(kind.plan, run.request, item)) or run.begun
         if self._timer is None:
             self._timer = self._loop.call_later(LOOK_SECONDS, self._look)
         if len(self._ended) >= MOST or self._log.size > LOG_BYTES // 2:

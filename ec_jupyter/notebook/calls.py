@@ -166,9 +166,10 @@ class Calls(Queries, Keeping):
         """So many calls of a socket with a limit, as there is room for them."""
         made: list[Request] = []
         while (done := len(made)) < calls:
-            n = self._client.admit(socket, calls - done)
+            with going_on(lambda: _full(socket, len(made), calls)):
+                n = self._client.admit(socket, calls - done)
             some = {name: column[done : done + n] for name, column in columns.items()}
-            made += self._submit(socket, some, n, id, **how)
+            made.extend(self._submit(socket, some, n, id, **how))
         return made
 
     def _packed(self, values: dict[str, Any], socket: str) -> dict[str, Value]:
@@ -470,7 +471,7 @@ class Calls(Queries, Keeping):
 
         undo = self._client.listen("counts", counted)
         try:
-            with going_on(lambda: (f"flow {self.name!r}", "%ec_wait")), Bar(self.name, tell) as bar:
+            with going_on(lambda: f"flow {self.name!r} goes on; %ec_wait waits again"), Bar(self.name, tell) as bar:
                 future = background(lambda: self._client.ask("drained", timeout=None), "ec-drained")
                 future.add_done_callback(lambda _: tell())
                 yield future, bar, latest
@@ -487,3 +488,9 @@ class Calls(Queries, Keeping):
         left_over = [row for row in rows if row["arrived"] or row["waiting"] or row["failed"] or row["note"]]
         said = ", ".join(f"{number} {word}" for word, number in facts.items())
         return Report(facts, left_over, ["socket", *STATES, "note"], f"nothing is queued or running; {said}")
+
+
+def _full(socket: str, made: int, calls: int) -> str:
+    """What became of calls that waited for room."""
+    said = f"{made} of {calls} calls were submitted; flow.requests({socket!r}) has them"
+    return f"{socket!r} is full; nothing was submitted" if not made else f"{socket!r} is full, and {said}"

@@ -317,10 +317,14 @@ def _most(limit: int | None) -> int:
     """How many rows are asked for at most."""
     if limit is None:
         return _ALL
+    said = f"limit= takes a whole number, 1 or more, or None for all, not {shown_value(limit)}"
     try:
-        return number_of(limit, "limit=") or _ALL
+        most = number_of(limit, "limit=")
     except ArgumentsError:
-        raise ArgumentsError(f"limit= takes a whole number, or None for all, not {shown_value(limit)}") from None
+        raise ArgumentsError(said) from None
+    if not most:
+        raise ArgumentsError(said)
+    return most
 
 
 def _request_row(row: dict[str, Any]) -> dict[str, Any]:

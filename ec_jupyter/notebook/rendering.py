@@ -66,19 +66,16 @@ INTERRUPTS = KeyboardInterrupt, asyncio.CancelledError
 
 
 @contextmanager
-def going_on(still: Callable[[], tuple[str, str]]) -> Iterator[None]:
-    """Let an interrupt of a wait be one line, which says that what was waited for goes on.
-
-    `still` names that, and how to wait again.
-    """
+def going_on(still: Callable[[], str]) -> Iterator[None]:
+    """Let an interrupt of a wait be one line, which says what goes on: `still` tells it."""
     try:
         yield
     except INTERRUPTS as error:
-        interrupted(error, *still())
+        interrupted(error, still())
         raise
 
 
-def interrupted(error: BaseException, what: str, again: str) -> None:
+def interrupted(error: BaseException, still: str) -> None:
     """Let an interrupt of a wait read as `going_on` has it."""
-    line = f"{type(error).__name__}: the wait ended, {what} goes on; {again} waits again"
+    line = f"{type(error).__name__}: the wait ended, {still}"
     error._render_traceback_ = functools.partial(list, [line])  # type: ignore[attr-defined]

@@ -91,7 +91,7 @@ class Request(Part):
             known = self.flow._client.known_result(self._id(deadline.left))
             return known or self._finished(deadline.left).result(deadline.left)
         except INTERRUPTS as error:
-            interrupted(error, *self._still())
+            interrupted(error, self._still())
             raise
         except TimeoutError:
             state, why = self._standing(self._seen())
@@ -124,11 +124,13 @@ class Request(Part):
                 pass
         return f"has not ended ({client.trouble})", ""
 
-    def _still(self) -> tuple[str, str]:
+    def _still(self) -> str:
         """What goes on after an interrupted wait, and how to wait again; asks the engine nothing."""
         if isinstance(self._number, int):
-            return f"request {self._number} of {self.socket_name!r}", f"flow.request({self._number}).result()"
-        return f"the request of {self.socket_name!r}", ".result()"
+            one, again = f"request {self._number}", f"flow.request({self._number}).result()"
+        else:
+            one, again = "the request", ".result()"
+        return f"{one} of {self.socket_name!r} goes on; {again} waits again"
 
     def result(self, timeout: float | None = None) -> Any:
         """Value of this very call; a list of the values for a generator.
@@ -417,9 +419,9 @@ class Run(Part):
             raise TimeoutError(f"run {self.id} {how} after {deadline.seconds:g} s{why}; they stay in the flow")
         return self
 
-    def _still(self) -> tuple[str, str]:
+    def _still(self) -> str:
         """What goes on after an interrupted wait, and how to wait again."""
-        return f"run {self.id}", f"flow.run({self.id}).wait()"
+        return f"run {self.id} goes on; flow.run({self.id}).wait() waits again"
 
     def results(self, socket: str, timeout: float | None = None) -> list[Any]:
         """Values of its done requests at `socket`, in order of acceptance; waits for the run.

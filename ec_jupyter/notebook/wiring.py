@@ -73,7 +73,8 @@ class SocketOptions(TypedDict, total=False):
     full : str
         What a full one does. ``"block"`` (the default): a submit waits, and what feeds the socket starts no further
         calls, up the graph, until there is room. ``"error"``: a submit raises `QueueFullError`, and a call that plugs
-        make fails with it. ``"drop-oldest"``: the call that is queued for longest is skipped, and the log says so.
+        make fails with it. ``"drop-oldest"``: the call that is queued for longest is skipped, and the log says so;
+        the newest stays, also where all that the socket may hold runs.
     callback : str or None
         An address, by http or https, that the engine tells of the end of each request by a POST: at least once, with
         a key (none).

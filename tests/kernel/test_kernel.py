@@ -96,6 +96,13 @@ def test_an_interrupted_wait_is_one_line_that_says_that_the_call_goes_on(kernel:
         # from within, once the wait has long begun
         shown = kernel.fail(f"threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()\n{wait}")
         assert shown.traceback == f"{shown.error[0]}: the wait ended, {what}"
+    kernel.run("@ec.socket(limit=2)\ndef narrow(x):\n    return gated(x)\nflow.pause('narrow')")
+    interrupt = "threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
+    shown = kernel.fail(f"{interrupt}flow.map('narrow', range(5))")
+    said = "'narrow' is full, and 2 of 5 calls were submitted; flow.requests('narrow') has them"
+    assert shown.traceback == f"KeyboardInterrupt: the wait ended, {said}"
+    shown = kernel.fail(f"{interrupt}flow.submit('narrow', 1)")
+    assert shown.traceback == "KeyboardInterrupt: the wait ended, 'narrow' is full; nothing was submitted"
     gate.open()
     assert kernel.run("r.result(60), r.attempt").text == "(10, 1)"
 

@@ -58,6 +58,26 @@ def test_a_story_has_each_attempt_that_failed_and_the_way_on(told: Any) -> None:
     assert len(sentences) == 4
 
 
+def test_a_story_says_when_a_call_began_that_runs_under_a_time_limit(loaded: Any, gate: Any, wait_until: Any) -> None:
+    loaded.run("""
+        import os
+        flow = ec.flow()
+        @ec.socket(timeout=60)
+        def gated(x):
+            if x: os.read(os.open('gate', os.O_RDONLY), 1)
+    """)
+    # calls that come alone, one after the other, pass the books by
+    loaded.run("[flow.submit('gated', 0).result(60) for _ in range(3)]; request = flow.submit('gated', 1)")
+    wait_until(lambda: loaded.run("request.state") == "running")
+    said = (
+        r"Attempt 1 began at [\d:]+(, .*s after that,)? on 'local' with version 1 of its task, and runs for .*s now\.$"
+    )
+    assert re.match(said, loaded.run("flow.story(request)")[1])
+    assert loaded.run("request.pid")
+    gate.open()
+    loaded.run("request.result(60)")
+
+
 @each_of(
     ("line", "said"),
     [

@@ -260,11 +260,25 @@ def test_the_oldest_call_makes_room_is_skipped_with_what_comes_of_it_and_that_is
     assert flow.count("pair")["skipped"] == 3
     lines = [line for line in flow.query("log")["lines"] if line["kind"] == "dropped"]
     assert [line["text"] for line in lines] == ["it was dropped for a newer call: 'newest' holds 2 (limit=2)"] * 3
+    of_socket = flow.query("log", socket="newest")["lines"]
+    dropped = [(line["level"], line["request"]) for line in of_socket if line["kind"] == "dropped"]
+    assert dropped == [("warning", row["id"]) for row in skipped]
     flow.restart()
     flow.client.ask("resume", {"sockets": ["newest"]})
     flow.drained()
     assert sorted(flow.results("pair")) == [(3, 3), (4, 4)]
     agrees(flow.client.engine.core)
+
+
+def test_the_newest_call_stays_also_where_all_that_a_socket_may_hold_runs(flow):
+    flow.socket(echo, "newest", limit=1, full="drop-oldest")
+    flow.client.engine.pace = lambda: False
+    flow.submit("newest", x=0)
+    flow.map("newest", [{"x": x} for x in (1, 2, 3)])
+    flow.client.engine.pace = lambda: True
+    flow.drained()
+    assert flow.results("newest") == [0, 3]
+    assert flow.count("newest")["skipped"] == 2
 
 
 def test_limits_say_what_they_take(flow):
