@@ -48,7 +48,7 @@ class EcError(Exception):
 def nearest(name: str, known: Iterable[str]) -> str:
     """The hint an error about an unknown name ends with."""
     names = sorted(known)
-    near = get_close_matches(name, names, n=1)
+    near = get_close_matches(name, names, n=1) if isinstance(name, str) else ()
     return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names) or 'none'}"
 
 
@@ -108,7 +108,7 @@ NameNotFound = (
 
 def by_name(known: Mapping[str, _T], name: str, error: NameNotFound) -> _T:
     """What is known by a name, or an error of this class that names the nearest."""
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         raise error.named(name, known)
     return known[name]
 

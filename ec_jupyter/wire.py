@@ -49,7 +49,7 @@ def encode(header: Header, buffers: Sequence[Buffer] = ()) -> bytes:
         total = sum(lengths)
     try:
         head = _dumps(header).encode()
-    except (UnicodeEncodeError, RecursionError, ValueError) as error:
+    except (TypeError, UnicodeEncodeError, RecursionError, ValueError) as error:
         raise FrameError(f"a {header.get('k')!r} frame cannot be written: {error}") from error
     if total + len(head) > MAX_FRAME_BYTES:
         raise FrameError(f"a frame of {total + len(head)} bytes is over the limit of {MAX_FRAME_BYTES}")

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ec_jupyter.engine.acceptance import accept_once
 from ec_jupyter.engine.core import Core
-from ec_jupyter.flow.schedule import first, ticks
+from ec_jupyter.flow.schedule import first, lacking, ticks
 from ec_jupyter.model import Schedule
 
 NEXT = "next:"
@@ -80,7 +80,7 @@ class Schedules:
         core, zone = self._core, zone_of(schedule)
         made, left, following = ticks(schedule, due, now, zone)
         for tick in made:
-            why = self._full(schedule.socket)
+            why = lacking(core.topology, schedule.socket) or self._full(schedule.socket)
             if why is not None:
                 text = f"schedule {schedule.name!r}: a tick makes no call, for {why}"
                 core.journal.add("add_event", (core.now, "notice", schedule.name, text))

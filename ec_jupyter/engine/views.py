@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -93,13 +94,17 @@ def versions(core: Core, header: Header) -> Answer:
     return {"rows": [json.loads(record) | {"created": created} for record, created in rows]}, []
 
 
-def run(core: Core, header: Header) -> Answer:
+def run(core: Core, header: Header, running: dict[int, float]) -> Answer:
     """State of a run: how many of its party's requests are in which state, and what waits."""
     row = core.store.one("party_of", (header["id"],))
     if row is None:
         raise RequestNotFoundError(f"no run {header['id']} in this flow")
-    states = dict(core.store.rows("party_states", {"party": row[0]}))
-    return {**story.run_state(core, row[0], states), "party": row[0]}, []
+    states = Counter(dict(core.store.rows("party_states", {"party": row[0]})))
+    # on disk they are queued here, and at another node they run, until they have ended
+    busy = states["queued"] + states["running"]
+    runs = min(busy, sum(job is not None and job.party == row[0] for job in map(core.jobs.get, running)))
+    states.update(queued=busy - runs - states["queued"], running=runs - states["running"])
+    return {**story.run_state(core, row[0], +states), "party": row[0]}, []
 
 
 _OF_CORE: dict[str, Callable[[Core, Header], Answer]] = {
@@ -113,7 +118,6 @@ _OF_CORE: dict[str, Callable[[Core, Header], Answer]] = {
     "waiting": waits.waiting,
     "value": waits.value,
     "versions": versions,
-    "run": run,
     "runs": story.runs,
     "began": story.began,
     "log": log_lines.lines,
@@ -121,6 +125,7 @@ _OF_CORE: dict[str, Callable[[Core, Header], Answer]] = {
 
 _OF_RUNNING: dict[str, Callable[[Core, Header, dict[int, float]], Answer]] = {
     "requests": requests.requests,
+    "run": run,
     "lineage": requests.lineage,
     "way": story.way,
     "spans": story.spans,

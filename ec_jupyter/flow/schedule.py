@@ -97,6 +97,13 @@ def text(schedule: Schedule) -> str:
     return f"every {''.join(parts)}{paused}"
 
 
+def lacking(topology: Topology, socket: int) -> str | None:
+    """Why a call without arguments could never start; None where it can."""
+    record = topology.sockets[socket]
+    needed = " and ".join([repr(name) for name in topology.needs(socket) if name not in record.hold])
+    return f"{record.name!r} needs {needed}; give them defaults, or fix them with flow.fix" if needed else None
+
+
 # -- edits ---------------------------------------------------------------------
 def schedule(draft: Draft, change: Change) -> None:
     """Make a schedule, or change the one of that name."""
@@ -107,13 +114,9 @@ def schedule(draft: Draft, change: Change) -> None:
         raise DeclarationError(f"schedule {name!r}: one of every= and cron= says when it ticks")
     if change.get("zone") is not None and cron is None:
         raise DeclarationError(f"schedule {name!r}: zone= goes with cron=; a period is the same everywhere")
-    needed = draft.topology.needs(socket.id)
-    if needed:
-        lacking = " and ".join(map(repr, needed))
-        raise DeclarationError(
-            f"schedule {name!r}: a tick brings no arguments, and {socket.name!r} needs {lacking}; "
-            "give them defaults, or fix them with flow.fix"
-        )
+    why = lacking(draft.topology, socket.id)
+    if why is not None:
+        raise DeclarationError(f"schedule {name!r}: a tick brings no arguments, and {why}")
     old = named(draft.topology).get(name)
     key, since = (old.id, old.since) if old else (draft.new_id(), change.get("since", 0.0))
     missed, paused = change.get("missed") or "once", bool(change.get("paused"))

@@ -27,7 +27,7 @@ from ec_jupyter.notebook.notices import Notice, Notices
 from ec_jupyter.notebook.parts import Part, check_own
 from ec_jupyter.notebook.progress import Bar
 from ec_jupyter.notebook.queries import STATES, Queries
-from ec_jupyter.notebook.rendering import going_on
+from ec_jupyter.notebook.rendering import going_on, overdue
 from ec_jupyter.notebook.request import Request, Run
 from ec_jupyter.notebook.tables import Report
 from ec_jupyter.notebook.views import Processor, Socket
@@ -238,9 +238,9 @@ class Calls(Queries, Keeping):
         """
         some = [item] if isinstance(item, (Waiting, Request)) else several(item, "something that waits, or a request,")
         check_own(self._flow, some)
-        strange = next((one for one in some if not isinstance(one, (Waiting, Request))), None)
-        if strange is not None:
-            raise ArgumentsError(f"discard takes items of flow.waiting(), or requests, not {shown_value(strange)}")
+        strange = [one for one in some if not isinstance(one, (Waiting, Request))]
+        if strange:
+            raise ArgumentsError(f"discard takes items of flow.waiting(), or requests, not {shown_value(strange[0])}")
         lists = [one for one in some if isinstance(one, Waiting) and (element is not None or one._empty)]
         if element is not None and len(lists) < len(some):
             raise ArgumentsError("discard takes element= with items of flow.waiting() whose list lacks it")
@@ -435,7 +435,7 @@ class Calls(Queries, Keeping):
                     # where nothing is queued or running, the answer is there or on its way
                     if not (latest.get("idle") and wait([future], MOMENT).done):
                         said = troubled(latest)
-                        raise TimeoutError(f"flow {self.name!r} is at work after {timeout} s{said}; it goes on")
+                        raise overdue(f"flow {self.name!r} is at work after {timeout} s{said}; it goes on")
                 news.clear()
                 bar.show(latest)
             return self._left(future.result(), deadline)

@@ -62,6 +62,13 @@ def _foreign(frames: TracebackType | None) -> TracebackType | None:
     return rest
 
 
+def overdue(text: str) -> TimeoutError:
+    """The error of a wait whose time is over: one line in a cell."""
+    error = TimeoutError(text)
+    error._render_traceback_ = functools.partial(list, [f"TimeoutError: {text}"])  # type: ignore[attr-defined]
+    return error
+
+
 INTERRUPTS = KeyboardInterrupt, asyncio.CancelledError
 
 

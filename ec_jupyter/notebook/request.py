@@ -17,7 +17,7 @@ from ec_jupyter.model import REUSED
 from ec_jupyter.notebook.lineage import Lineage
 from ec_jupyter.notebook.outcome import error_of, value_of
 from ec_jupyter.notebook.parts import Part
-from ec_jupyter.notebook.rendering import INTERRUPTS, going_on, interrupted
+from ec_jupyter.notebook.rendering import INTERRUPTS, going_on, interrupted, overdue
 from ec_jupyter.notebook.tables import Table
 from ec_jupyter.wire import Value
 
@@ -96,7 +96,7 @@ class Request(Part):
         except TimeoutError:
             state, why = self._standing(self._seen())
             text = f"{self._named()} {state} after {deadline.seconds:g} s{why}"
-        raise TimeoutError(f"{text}; it stays in the flow")
+        raise overdue(f"{text}; it stays in the flow")
 
     def _seen(self) -> int | None:
         """Its number, if that is known or comes in a moment."""
@@ -416,7 +416,7 @@ class Run(Part):
             client = self.flow._client
             how = f"has {busy} requests" if counts else f"goes on ({client.trouble})"
             why = _trouble(client) if counts.get("queued") else ""
-            raise TimeoutError(f"run {self.id} {how} after {deadline.seconds:g} s{why}; they stay in the flow")
+            raise overdue(f"run {self.id} {how} after {deadline.seconds:g} s{why}; they stay in the flow")
         return self
 
     def _still(self) -> str:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, overload
 
 from ec_jupyter.client import names
-from ec_jupyter.errors import DeclarationError, ProcessorNotFoundError, WiringError, by_name, nearest
+from ec_jupyter.errors import ArgumentsError, DeclarationError, ProcessorNotFoundError, WiringError, by_name, nearest
+from ec_jupyter.flow.options import shown
 from ec_jupyter.notebook.asking import Unworked
 from ec_jupyter.notebook.conditions import shipped
 from ec_jupyter.notebook.edits import Edit, Editor
@@ -395,6 +396,8 @@ class Wiring(Nodes, Lookup, Groups, History):
         SocketNotFoundError, WiringError, CycleError
             The plug cannot be; nothing has changed.
         """
+        if not isinstance(plug, Plug):
+            raise ArgumentsError(f"flow.replug takes a plug, as flow.plugs has them, not {shown(plug)}")
         end, port = (plug.target, plug.argument) if target is None else self._port(target)
         carries = on or plug.on
         made = {"to_target": end, "to_argument": port, "to_on": carries}

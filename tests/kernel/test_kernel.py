@@ -82,7 +82,7 @@ def test_an_interrupt_ends_the_wait_and_leaves_the_flow_alone(kernel: Any, gate:
     assert kernel.run("flow._client.engine_pid == pid, [r.attempt for r in rs]").text == "(True, [1, 1, 1])"
 
 
-def test_an_interrupted_wait_is_one_line_that_says_that_the_call_goes_on(kernel: Any, gate: Any) -> None:
+def test_a_wait_that_is_interrupted_or_overdue_is_one_line_that_says_what_goes_on(kernel: Any, gate: Any) -> None:
     kernel.run(SOCKET)
     kernel.run("import os, signal, threading; flow = ec.flow(); r = flow.submit('gated', 1); r.id")
     request = "request 1 of 'gated' goes on; flow.request(1).result() waits again"
@@ -96,6 +96,13 @@ def test_an_interrupted_wait_is_one_line_that_says_that_the_call_goes_on(kernel:
         # from within, once the wait has long begun
         shown = kernel.fail(f"threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()\n{wait}")
         assert shown.traceback == f"{shown.error[0]}: the wait ended, {what}"
+    overdue = {
+        "flow.wait(0.1)": "flow 'main' is at work after 0.1 s; it goes on",
+        "r.result(0.1)": "request 1 of 'gated' is running after 0.1 s; it stays in the flow",
+        "r.run.wait(0.1)": "run 1 has 0 queued and 1 running requests after 0.1 s; they stay in the flow",
+    }
+    for wait, what in overdue.items():
+        assert kernel.fail(wait).traceback == f"TimeoutError: {what}"
     kernel.run("@ec.socket(limit=2)\ndef narrow(x):\n    return gated(x)\nflow.pause('narrow')")
     interrupt = "threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
     shown = kernel.fail(f"{interrupt}flow.map('narrow', range(5))")

@@ -82,6 +82,8 @@ def test_wrong_arguments_are_told_by_name_and_nothing_is_submitted(calling: Any,
         ("flow.retry([1, 'x'])", "takes a request or its number, not 'x'"),
         ("flow.replay('x')", "takes a request or its number, not 'x'"),
         ("flow.discard('x')", "something that waits, or a request, is asked for, not 'x'"),
+        ("flow.replug('add -> join', 'join')", "flow.replug takes a plug, as flow.plugs has them, not 'add -> join'"),
+        ("flow.discard([None])", "discard takes items of flow.waiting(), or requests, not None"),
         ("flow.discard([5])", "discard takes items of flow.waiting(), or requests, not 5"),
         ("flow.wait('x')", "timeout= takes seconds, or None for no limit, not 'x'"),
         ("flow.submit('add', 1).result('x')", "timeout= takes seconds, or None for no limit, not 'x'"),
@@ -92,6 +94,27 @@ def test_an_argument_of_a_wrong_kind_is_told_with_what_is_taken(calling: Any, li
     error = calling.fail(line)
     assert isinstance(error, ArgumentsError)
     assert says in str(error)
+
+
+@each_of(
+    ("line", "says"),
+    [
+        ("flow.processor(None)", "no processor named None; known: gated, main"),
+        ("flow.processor(['main'])", "no processor named ['main']; known: gated, main"),
+        ("flow.gc(dry=flow)", "a 'gc' frame cannot be written: Object of type Flow is not JSON serializable"),
+    ],
+)
+def test_what_nobody_expects_is_told_in_one_line_as_well(calling: Any, line: str, says: str) -> None:
+    error = calling.fail(line)
+    assert isinstance(error, ec.EcError)
+    assert says in str(error)
+
+
+def test_a_run_counts_what_runs_as_running(calling: Any, gate: Any, wait_until: Callable[..., Any]) -> None:
+    calling.run("flow.plug('add', 'gated', map=True); run = flow.submit('add', [1], [2, 3]).run")
+    wait_until(lambda: calling.run("run.counts") == {"done": 1, "running": 1, "queued": 2})
+    gate.open(3)
+    assert calling.run("run.wait(60).counts") == {"done": 4}
 
 
 def test_an_argument_that_cannot_travel_submits_nothing(calling: Any) -> None:

@@ -164,6 +164,24 @@ def test_a_tick_of_a_full_socket_makes_no_call_and_the_log_says_so(flow):
     ] * 2
 
 
+def test_a_tick_of_a_socket_that_has_come_to_need_an_argument_makes_no_call_and_the_log_says_so(flow):
+    every(flow, HOUR)
+
+    def poll(folder):
+        return folder
+
+    flow.socket(poll)
+    at = due(flow)
+    look(flow, at)
+    assert (flow.requests(socket="poll"), due(flow)) == ([], at + HOUR)
+    (line,) = flow.query("log", text="a tick makes no call")["lines"]
+    needs = "for 'poll' needs 'folder'; give them defaults, or fix them with flow.fix"
+    assert line["text"] == f"schedule 'poll': a tick makes no call, {needs}"
+    flow.fix("poll.folder", 1)
+    look(flow, due(flow))
+    assert flow.results("poll") == [1]
+
+
 def test_a_clock_that_is_set_back_stops_no_period(flow, monkeypatch):
     every(flow, HOUR)
     back = time.time() - 100 * HOUR
