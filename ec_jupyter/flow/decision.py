@@ -9,15 +9,20 @@ from ec_jupyter.flow.tag import Tag
 
 
 @dataclass(slots=True)
-class Fire:
-    """A call that has all it needs."""
+class _Call:
+    """A call, and where it belongs."""
 
-    request: int  # its new identity, or that of the request that waited for the arguments
-    # socket, party, run, tag: where it belongs
+    request: int  # its identity, or that of the request that waited for its arguments
     socket: int
     party: int
     run: int
     tag: Tag
+
+
+@dataclass(slots=True)
+class Fire(_Call):
+    """A call that has all it needs."""
+
     arguments: dict[str, ArgumentValue]  # what each argument gets
     waited: bool = False  # the request existed before, as `waiting`
     # further requests that waited for this very call, and end as it does
@@ -27,28 +32,18 @@ class Fire:
 
 
 @dataclass(slots=True)
-class Skip:
+class Skip(_Call):
     """A call that will never be; `request` is its record."""
 
-    request: int
-    socket: int
-    party: int
-    run: int
-    tag: Tag
     waited: bool = False
     followers: list[int] = field(default_factory=list)
 
 
 @dataclass(slots=True)
-class Source:
-    """The call that a plug carries something from; `late` if it had failed for good before."""
+class Source(_Call):
+    """The call that a plug carries something from."""
 
-    request: int
-    socket: int
-    party: int
-    run: int
-    tag: Tag
-    late: bool = False
+    late: bool = False  # it had failed for good before
 
 
 class Decisions:

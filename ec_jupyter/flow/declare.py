@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import fields, replace
-from typing import Any, Protocol
+from typing import Any
 
 from ec_jupyter.errors import DeclarationError, WiringError, nearest
 from ec_jupyter.flow.topology import Topology
@@ -13,17 +13,8 @@ from ec_jupyter.model import Condition, Socket, Task
 JOINS = ("run", "zip", "latest")
 FULL = ("block", "error", "drop-oldest")
 
-
 OF_CALLS = ("threads", "concurrent", "retries", "once", "fresh", "memory", "priority", "rate", "cache")
 """Options that say how a worker runs a call: no worker runs one that asks a person."""
-
-
-class Counting(Protocol):
-    """Says how many values wait at a socket, by its identity."""
-
-    @property
-    def arrived(self) -> Callable[[int], int]:
-        """What counts them."""
 
 
 def with_policy(socket: Socket, task: Task, change: dict[str, Any]) -> tuple[Socket, list[str]]:
@@ -117,11 +108,11 @@ def check_asking(socket: Socket, task: Task) -> None:
         )
 
 
-def check_policy_change(counting: Counting, before: Socket | None, after: Socket) -> None:
-    """Refuse to change how values are matched while some wait. Raises WiringError: some do."""
+def check_policy_change(arrived: Callable[[int], int], before: Socket | None, after: Socket) -> None:
+    """Refuse to change how values are matched while some have `arrived`. Raises WiringError: some have."""
     if before is None or _policy(before) == _policy(after):
         return
-    waits = counting.arrived(before.id)
+    waits = arrived(before.id)
     if waits:
         values = "1 value waits" if waits == 1 else f"{waits} values wait"
         raise WiringError(

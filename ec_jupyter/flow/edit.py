@@ -74,7 +74,7 @@ def revert(
         if unchanged_by_revisions(found, now) != now:
             raise RevisionError(f"{kind} {_called(found or wanted)} has been changed since; undo that first")
         if isinstance(now, Socket) and isinstance(wanted, Socket):
-            check_policy_change(draft.limits, now, wanted)
+            check_policy_change(arrived, now, wanted)
         draft.put(kind, key, unchanged_by_revisions(wanted, now, moved=_moved(before, after)))
     names = [s.name for s in draft.topology.sockets.values() if not s.parked]
     for name in {name for name in names if names.count(name) > 1}:
@@ -150,7 +150,7 @@ def _socket(draft: Draft, change: Change) -> None:
     check_asking(record, task)
     record, warnings = with_policy(record, task, change)
     draft.warnings += warnings
-    check_policy_change(draft.limits, old, record)
+    check_policy_change(draft.limits.arrived, old, record)
     draft.put("task", task.id, task)
     draft.put("socket", socket_id, record)
     check_gathers(draft.topology, record)
@@ -271,7 +271,7 @@ def _plug(draft: Draft, change: Change, old: Plug | None = None) -> None:
     same = _between(topology, (source.id, target.id, argument.name, on))
     closes = source.id == target.id or topology.leads(target.id, source.id)
     if same is None and closes and not change.get("cycle"):
-        _refuse_cycle(source, target)
+        raise CycleError(f"a plug from {source.name!r} to {target.name!r} would close a cycle; cycle=True allows it")
     if change.get("hops") is not None and not change.get("cycle"):
         ends = f"{source.name} -> {target.name}.{argument.name}"
         raise DeclarationError(f"plug '{ends}': hops= bounds a cycle; it goes with cycle=True")
@@ -337,10 +337,6 @@ def _condition(word: str, change: Change, same: Plug | None) -> Condition | None
         found: Condition | None = getattr(same, word) if same and word not in change else None
         return found
     return Condition(given["sha256"], given.get("text", ""), given.get("written", {}))
-
-
-def _refuse_cycle(source: Socket, target: Socket) -> None:
-    raise CycleError(f"a plug from {source.name!r} to {target.name!r} would close a cycle; cycle=True allows it")
 
 
 def _check_lone(topology: Topology, target: Socket, task: Task, argument: Parameter) -> None:

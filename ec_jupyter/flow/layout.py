@@ -439,10 +439,9 @@ def _around(graph: _Graph) -> dict[str, Place]:
         others = [box for group, box in fields.items() if group != card.group]
         inner = inner_boxes({one: cards[one] for one in places}, places) if grouped else {}
         others += [box for group, box in inner.items() if group != card.inner]
-        y = _ground(card, x, y, [*taken, *others])
-        box = _box(card, (x, y))
+        y = float(round(_free(_spans(card, x, [*taken, *others]), y, card.height)))
         places[name] = (x, y)
-        taken.append(box)
+        taken.append(_box(card, (x, y)))
         mine = group_boxes({name: card}, places)[card.group]
         fields[card.group] = _union(fields[card.group], mine) if card.group in fields else mine
     return {name: places[name] for name in graph.names}
@@ -472,12 +471,8 @@ def _pulled(graph: _Graph, name: str, places: Mapping[str, Place], fields: Mappi
     return float(round(x)), float(round(middle - card.height / 2))
 
 
-def _ground(card: Card, x: float, y: float, taken: Iterable[Box]) -> float:
-    """The height nearest to `y` at which a card at `x` touches nothing."""
-    return float(round(_free(_spans(card, x, taken), y, card.height)))
-
-
 def _spans(card: Card, x: float, taken: Iterable[Box]) -> Iterator[tuple[float, float]]:
+    """Heights at which a card at `x` would touch something."""
     for left, top, width, height in taken:
         if left - SIDE < x + card.width and x < left + width + SIDE:
             yield top - ROW_GAP, top + height + ROW_GAP

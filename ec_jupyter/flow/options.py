@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -96,45 +97,29 @@ def _number(value: Any) -> float:
     return int(value) if number == value and isinstance(value, int) else number
 
 
-def _seconds(*, zero: bool) -> Callable[[Any], float | None]:
-    def read(value: Any) -> float | None:
-        number = _number(value)
-        if number == math.inf:
-            return None
-        if not (number >= 0 if zero else number > 0) or number > LONGEST_SECONDS:
-            raise ValueError
-        return number
-
-    return read
-
-
-def _finite_seconds(value: Any) -> float:
-    number = _seconds(zero=True)(value)
-    if number is None:
+def _seconds(value: Any, *, zero: bool = True) -> float:
+    number = _number(value)
+    if not (number >= 0 if zero else number > 0) or number > LONGEST_SECONDS:
         raise ValueError
     return number
 
 
-def _span(*, zero: bool) -> Callable[[Any], float]:
-    seconds = _seconds(zero=zero)
+def _limit(value: Any) -> float | None:
+    return None if _number(value) == math.inf else _seconds(value, zero=False)
 
-    def read(value: Any) -> float:
-        if isinstance(value, timedelta):
-            value = value.total_seconds()
-        elif isinstance(value, str):
-            if _TIME.fullmatch(value.strip()) is None:
-                raise ValueError
-            value = sum(float(n) * _IN[unit.lower()] for n, unit in _PART.findall(value))
-        found = seconds(value)
-        if found is None:
+
+def _span(value: Any, *, zero: bool = False) -> float:
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    elif isinstance(value, str):
+        if _TIME.fullmatch(value.strip()) is None:
             raise ValueError
-        return found
-
-    return read
+        value = sum(float(n) * _IN[unit.lower()] for n, unit in _PART.findall(value))
+    return _seconds(value, zero=zero)
 
 
 def _period(value: Any) -> float:
-    seconds = _span(zero=False)(value)
+    seconds = _span(value)
     if seconds < 1:
         raise ValueError
     return seconds
@@ -202,7 +187,7 @@ def _cache(value: Any) -> str | None:
 
 def _age(value: Any) -> str:
     """A time as a record holds it: ``"2592000s"``, which is one that a person may write."""
-    return f"{_span(zero=False)(value):.6f}".rstrip("0").rstrip(".") + "s"
+    return f"{_span(value):.6f}".rstrip("0").rstrip(".") + "s"
 
 
 def _kept(value: Any) -> str | None:
@@ -302,7 +287,7 @@ def _nodes(value: Any) -> dict[str, int | None]:
 
 
 _CPUS = Option("a whole number of CPUs, at least 1", _whole(1, MOST_CPUS), none=True)
-_LIMIT = Option("seconds over 0, or None for no limit", _seconds(zero=False), none=True)
+_LIMIT = Option("seconds over 0, or None for no limit", _limit, none=True)
 _MEMORY = Option("bytes, or a size like '512 MiB' or '1GB'", _size, none=True)
 _FLAG = Option("True or False", _flag)
 _CALLBACK = Option("an address by http or https, or None for none", _url, none=True)
@@ -311,10 +296,10 @@ PRIORITY = Option(f"a whole number from -{HIGHEST} to {HIGHEST}", _whole(-HIGHES
 _ON = Option("'result' or 'error'", _one_of("result", "error"), none=True)
 
 KEEP = {
-    "time": Option("a time such as '30d', or None", _span(zero=False), none=True),
+    "time": Option("a time such as '30d', or None", _span, none=True),
     "runs": Option("a whole number of runs, 1 or more, or None", _whole(1, MOST_TIMES), none=True),
     "size": Option("a size such as '2 GB', or None", _size, none=True),
-    "failed": Option("a time such as '90d', or None", _span(zero=False), none=True),
+    "failed": Option("a time such as '90d', or None", _span, none=True),
 }
 """What of a flow's ended runs stays."""
 
@@ -327,7 +312,7 @@ OPTIONS: dict[str, dict[str, Option]] = {
         ),
         "concurrent": Option(f"a whole number of calls, from 1 to {MOST_AT_ONCE}", _whole(1, MOST_AT_ONCE), none=True),
         "retries": Option("a whole number of further tries, 0 or more", _whole(0, MOST_TIMES), none=True),
-        "backoff": Option("seconds, 0 or more", _finite_seconds, none=True),
+        "backoff": Option("seconds, 0 or more", _seconds, none=True),
         "timeout": _LIMIT,
         "wait": _LIMIT,
         "memory": _MEMORY,
@@ -368,7 +353,7 @@ OPTIONS: dict[str, dict[str, Option]] = {
     "replug": {"on": _ON, "to_on": _ON, "cycle": _FLAG},
     "node": {
         "cpus": _CPUS,
-        "lease": Option("seconds, 0 or more", _finite_seconds, none=True),
+        "lease": Option("seconds, 0 or more", _seconds, none=True),
         "python": Option("the path of a Python", _text, none=True),
         "ssh": Option("a list: the command and its options", _texts, none=True),
         "requirements": Option("a list of packages, as pip takes them", _texts, none=True),
@@ -422,8 +407,8 @@ def _whose(kind: str, change: Mapping[str, Any]) -> str:
 
 # -- arguments of calls ---------------------------------------------------------------
 _SPANS = "seconds, or a time such as '90s', '5m', '2h' or '1d'"
-DELAY = Option(_SPANS, _span(zero=True), none=True)
-SPAN = Option(f"{_SPANS}, over 0", _span(zero=False))
+DELAY = Option(_SPANS, partial(_span, zero=True), none=True)
+SPAN = Option(f"{_SPANS}, over 0", _span)
 AT = Option("a datetime, its text such as '2030-01-31 06:00', or seconds since the epoch", _moment, none=True)
 
 

@@ -224,26 +224,19 @@ QUERIES: dict[str, tuple[Fields, Fields]] = {
     "log": (
         {},
         {
-            **_SOCKET,
-            "run": _or_none(ID),
-            "request": _or_none(ID),
-            "level": _or_none(_one_of("info", "warning", "error")),
-            "text": _or_none(TEXT),
-            "older": _or_none(_PLACES),
-            "newer": _or_none(_PLACES),
-            "limit": LIMIT,
+            **_SOCKET, "run": _or_none(ID), "request": _or_none(ID), "text": _or_none(TEXT),
+            "level": _or_none(_one_of("info", "warning", "error")), "older": _or_none(_PLACES),
+            "newer": _or_none(_PLACES), "limit": LIMIT,
         },
     ),
     "statistics": (
         {},
         {
-            "by": _or_none(_one_of("socket", "processor", "node")),
-            "name": _or_none(NAME),
-            "pulse": _or_none(FLAG),
+            "by": _or_none(_one_of("socket", "processor", "node")), "name": _or_none(NAME), "pulse": _or_none(FLAG),
             "course": _or_none(FLAG),
         },
     ),
-}
+}  # fmt: skip
 """The same of each query."""
 
 FRAMES: dict[str, tuple[Fields, Fields]] = {

@@ -6,9 +6,9 @@ Pure and immutable: an edit makes a new `Topology`, so nobody ever reads half of
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 from ec_jupyter.flow.caching import Cached, cached
@@ -272,8 +272,9 @@ class Topology:
         """Whether anything in the flow makes elements."""
         return any(p.map or self.task(p.source).generator for p in self.live)
 
-    def _measure(self, inside: Iterable[int]) -> dict[int, int]:
-        known = dict.fromkeys(inside, 0)
+    def _depths(self, roots: frozenset[Root]) -> dict[int, int]:
+        inside = {socket for socket, _ in roots} | {socket for socket, _ in self._union(roots)}
+        known = dict.fromkeys((s for s in inside if s in self.sockets), 0)
         todo = deque(known)
         while todo:
             socket = todo.popleft()
@@ -289,16 +290,9 @@ class Topology:
         return max(0, source + self.task(plug.source).generator + plug.map - bool(plug.gather))
 
     @cached_property
-    def _depths(self) -> dict[frozenset[Root], dict[int, int]]:
-        return {}
-
-    def depths(self, roots: frozenset[Root]) -> dict[int, int]:
+    def depths(self) -> Callable[[frozenset[Root]], dict[int, int]]:
         """How many splits deep the calls of each socket stand in a party with these roots."""
-        known = self._depths.get(roots)
-        if known is None:
-            inside = {socket for socket, _ in roots} | {socket for socket, _ in self._union(roots)}
-            known = self._depths[roots] = self._measure(s for s in inside if s in self.sockets)
-        return known
+        return cache(self._depths)
 
     # -- reach ---------------------------------------------------------------
     @cached_property
@@ -387,17 +381,14 @@ class Topology:
             for ring in [self.cycles.get(socket, ())]
         }
 
-    def leading_to(self, socket: int, name: str) -> frozenset[int]:
-        """The sockets from which plugs lead to an argument."""
-        found = self._leading.get((socket, name))
-        if found is None:
-            last = [plug.source for plug in self.into.get((socket, name), ())]
-            found = self._leading[socket, name] = frozenset(last) | led_to(last, self._sources)
-        return found
-
     @cached_property
-    def _leading(self) -> dict[Key, frozenset[int]]:
-        return {}
+    def leading_to(self) -> Callable[[int, str], frozenset[int]]:
+        """The sockets from which plugs lead to an argument."""
+        return cache(self._leading_to)
+
+    def _leading_to(self, socket: int, name: str) -> frozenset[int]:
+        last = [plug.source for plug in self.into.get((socket, name), ())]
+        return frozenset(last) | led_to(last, self._sources)
 
     @cached_property
     def _targets(self) -> dict[int, list[int]]:
@@ -448,21 +439,15 @@ class Topology:
 
     # -- what can still come -------------------------------------------------
     @cached_property
-    def _ways(self) -> dict[tuple[int, int], dict[int, tuple[int, int]]]:
-        return {}
-
-    def ways(self, socket: int, depth: int) -> dict[int, tuple[int, int]]:
+    def ways(self) -> Callable[[int, int], dict[int, tuple[int, int]]]:
         """Plugs that a call and its descendants may send by, and how much of the call's path is certain there.
 
-        `socket`, `depth`: where the call stands. Returns dict of int to (int, int): by plug: how many of its first
-        indices an arrival keeps in any case; the same for one element, if the plug gathers.
+        Takes the call's socket and depth. Gives, by plug, how many of its first indices an arrival keeps in any case;
+        and the same for one element, if the plug gathers.
         """
-        known = self._ways.get((socket, depth))
-        if known is None:
-            known = self._ways[socket, depth] = self._walk_ways(socket, depth)
-        return known
+        return cache(self._ways)
 
-    def _walk_ways(self, socket: int, depth: int) -> dict[int, tuple[int, int]]:
+    def _ways(self, socket: int, depth: int) -> dict[int, tuple[int, int]]:
         found: dict[int, tuple[int, int]] = {}
         todo = [(socket, depth, depth)]
         seen = set(todo)
