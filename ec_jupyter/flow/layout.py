@@ -253,18 +253,19 @@ def _nest(graph: _Graph, group: _Group, lefts: Mapping[int, float]) -> None:
         _stack(graph, block)
         _span(graph, block, lefts)
         start = sum(wanted[name] - y for name, y in block.inside.items()) / len(block.inside) - block.head
-        spans = [(one.y - ROW_GAP, one.y + one.height + ROW_GAP) for one in placed if _beside(one, block)]
-        block.y = float(round(_free(spans, start, block.height)))
-        placed.append(block)
+        _put(block, start, placed, ROW_GAP)
     top = min(block.y for block in placed)
     group.inside = {name: block.y - top + block.head + y for block in placed for name, y in block.inside.items()}
     group.height = max(block.y + block.height for block in placed) - top + HEAD + SIDE
     group.x, group.width = group.x - INNER_SIDE, group.width + 2 * INNER_SIDE
 
 
-def _beside(one: _Group, other: _Group) -> bool:
-    """Whether one lies above or below the other."""
-    return one.x < other.x + other.width and other.x < one.x + one.width
+def _put(group: _Group, wanted: float, placed: list[_Group], gap: float) -> None:
+    """Place a group as near to a height as those that are placed above and below it let it."""
+    beside = [one for one in placed if one.x < group.x + group.width and group.x < one.x + one.width]
+    spans = [(one.y - gap, one.y + one.height + gap) for one in beside]
+    group.y = float(round(_free(spans, wanted, group.height)))
+    placed.append(group)
 
 
 def _column_lefts(graph: _Graph) -> dict[int, float]:
@@ -397,10 +398,8 @@ def _pack(graph: _Graph, groups: Sequence[_Group]) -> None:
             near = [centres[n] for n in (*graph.before[name], *graph.after[name]) if n in centres]
             own = HEAD + inside + graph.cards[name].height / 2
             wanted += [centre - own for centre in near]
-        spans = [(g.y - GROUP_GAP, g.y + g.height + GROUP_GAP) for g in placed if _beside(g, group)]
         # without a link to go by, it goes to the top
-        group.y = float(round(_free(spans, sum(wanted) / len(wanted) if wanted else 0.0, group.height)))
-        placed.append(group)
+        _put(group, sum(wanted) / len(wanted) if wanted else 0.0, placed, GROUP_GAP)
         for name, inside in group.inside.items():
             centres[name] = group.y + HEAD + inside + graph.cards[name].height / 2
 

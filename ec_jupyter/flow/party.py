@@ -7,7 +7,7 @@ that join; else it opens one. Pure.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from ec_jupyter.flow.arrival import NOBODY, Arrival
 from ec_jupyter.flow.tag import Path, Tag
@@ -136,7 +136,7 @@ class Parties:
 
     def enter(self, run: int, root: Root, *, alone: bool = False) -> Party:
         """The party that a new run enters, a new one if no open one takes it; `alone`: one of its own, for good."""
-        party = None if alone else self._oldest(root)
+        party = None if alone else self._oldest((root,))
         if party is None:
             party = self.all[run] = Party(run, {}, alone=alone)
         party.runs[run] = root
@@ -147,7 +147,7 @@ class Parties:
         """Whether a request with arguments missing waits for just such a run."""
         if not self._open or all(given is None for shape in self._open for _, given in shape):
             return False
-        return self._oldest(root) is not None
+        return self._oldest((root,)) is not None
 
     def file(self, party: Party) -> None:
         """Put a party where the next run that fits will find it, if it can take one."""
@@ -160,11 +160,10 @@ class Parties:
         if not complete:
             heapq.heappush(self._open.setdefault(shape, []), party.id)
 
-    def _oldest(self, root: Root) -> Party | None:
-        if not self._open:
-            return None
-        heads = (self._head(shape) for shape in list(self._open) if self._fits(root, shape))
-        return min((p for p in heads if p), key=lambda p: p.id, default=None)
+    def _oldest(self, roots: Collection[Root]) -> Party | None:
+        """The oldest open party that takes runs from these roots."""
+        heads = [self._head(shape) for shape in list(self._open) if all(self._fits(root, shape) for root in roots)]
+        return min(filter(None, heads), key=lambda p: p.id, default=None)
 
     def _fits(self, root: Root, shape: Shape) -> bool:
         known = self._meet.get((root, shape))
@@ -197,7 +196,7 @@ class Parties:
         self.topology = topology
         self._open, self._meet, self._complete = {}, {}, {}
         for party in sorted(self.all.values(), key=lambda p: p.id):
-            older = self._takes(party)
+            older = None if party.alone else self._oldest(party.runs.values())
             if older is not None:
                 yield party, older
                 older.runs.update(party.runs)
@@ -206,10 +205,3 @@ class Parties:
                 self.file(older)
             else:
                 self.file(party)
-
-    def _takes(self, party: Party) -> Party | None:
-        if party.alone:
-            return None
-        shapes = [s for s in self._open if all(self._fits(root, s) for root in party.runs.values())]
-        heads = (self._head(shape) for shape in shapes)
-        return min((p for p in heads if p), key=lambda p: p.id, default=None)

@@ -45,22 +45,12 @@ def restore(
         if arrival.party in records and (arrival.socket, arrival.argument) not in table.topology.run_independent:
             builder.add(records[arrival.party], arrival)
     for socket, party, tag in skipped:
-        tree = records[party].trees.get(socket) if party in records else None
-        # if something waits there, the skip was made when nothing had to be kept at this socket
-        if tree is not None and not tree.waits_from(tree.at(tag)):
-            tree.rule_out(tree.at(tag))
-    _give(table, given)
+        builder.skip(records.get(party), socket, tag)
+    for one in given:
+        table.wait(*one)
     builder.share()
     for record in records.values():
         builder.complete(record)
-
-
-def _give(table: JoinTable, given: Iterable[tuple[int, int, int, int, Tag]]) -> None:
-    for request, run, socket, party, tag in given:
-        if not table.topology.by_run(socket):
-            table.policies.partial.setdefault(socket, {})[run] = (request, party)
-            continue
-        table.parties.all[party].tree(socket).at(tag).await_values(request, run)
 
 
 class _Builder:
@@ -92,6 +82,13 @@ class _Builder:
             self._value(party, tree, arrival)
         else:
             self._tombstone(party, tree, arrival)
+
+    @staticmethod
+    def skip(party: Party | None, socket: int, tag: Tag) -> None:
+        tree = party.trees.get(socket) if party is not None else None
+        # if something waits there, the skip was made when nothing had to be kept at this socket
+        if tree is not None and not tree.waits_from(tree.at(tag)):
+            tree.rule_out(tree.at(tag))
 
     def _value(self, party: Party, tree: Tree, arrival: Arrival) -> None:
         state = arrival.state

@@ -42,10 +42,6 @@ def values_of(outcome: Outcome) -> Iterator[Value]:
             yield from [fate] if isinstance(fate, Value) else fate
 
 
-def _inline(data: bytes, kind: str) -> Value:
-    return Value(data, None, len(data), kind)
-
-
 # outcomes
 
 
@@ -145,7 +141,8 @@ def _value(head: Any, buffers: Iterator[bytes]) -> Value | None:
 def _known(head: Any, buffers: Iterator[bytes]) -> Value:
     file, size, kind = head
     if file is None:
-        return _inline(next(buffers), _text(kind))
+        data = next(buffers)
+        return Value(data, None, len(data), _text(kind))
     return Value(None, file_name(file), _count(size), _text(kind))
 
 
@@ -161,8 +158,8 @@ def unpack_values(heads: Any, buffers: list[bytes]) -> list[Value]:
 # checks
 
 
-def checked(header: Header, **kinds: type) -> list[Any]:
-    """These fields of a header, each of its kind: a whole number, a finite one, text or a list.
+def checked(header: Header, **kinds: Any) -> list[Any]:
+    """These fields of a header, each of its kind: a whole number, a finite one, text, a list, or one of whole numbers.
 
     Raises FrameError: one is missing, or something else.
     """
@@ -185,11 +182,8 @@ def only(buffers: list[bytes]) -> bytes:
 
 def numbers(header: Header, name: str) -> list[int]:
     """A field that is a list of whole numbers."""
-    (values,) = checked(header, **{name: list})
-    try:
-        return [_number(value) for value in values]
-    except WRONG as error:
-        raise FrameError(f"{header['k']!r} has no proper {name!r}: {error}") from error
+    found: list[int] = checked(header, **{name: list[int]})[0]
+    return found
 
 
 def used_in(header: Header) -> list[tuple[str, int, float, int]]:
@@ -244,4 +238,6 @@ def _list(values: Any) -> list[Any]:
     return values
 
 
-_is: dict[type, Callable[[Any], Any]] = {int: _number, float: _real, str: _text, list: _list}
+_is: dict[Any, Callable[[Any], Any]] = {
+    int: _number, float: _real, str: _text, list: _list, list[int]: lambda values: list(map(_number, _list(values))),
+}  # fmt: skip

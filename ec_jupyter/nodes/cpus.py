@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 THREAD_LIMITS = (
     "OMP_NUM_THREADS",
@@ -180,22 +181,17 @@ def cpu_count() -> int:
 def boot_id() -> str:
     """Which start of the machine this is; empty where the system does not say."""
     with suppress(OSError):
-        return _text("/proc/sys/kernel/random/boot_id").strip()
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return ""
 
 
 def memory() -> list[int] | None:
     """Bytes used and in all; None where the system does not say."""
     try:
-        lines = _text("/proc/meminfo").splitlines()
+        lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:
         return None
     kib = {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines)}
     # tens of MiB: what changes all the time need not be told all the time
     total = kib["MemTotal"] << 10
     return [(total - (kib["MemAvailable"] << 10)) >> 26 << 26, total]
-
-
-def _text(path: str) -> str:
-    with open(path) as file:
-        return file.read()

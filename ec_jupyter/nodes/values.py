@@ -225,19 +225,14 @@ def _write(folder: Path, name: str, parts: list[memoryview], sync: bool) -> None
         at = -(-(at + len(part)) // _ALIGN) * _ALIGN
     beside = folder / f".{name}.{os.getpid()}"
     try:
-        try:
-            fd = _made(beside)
-        except FileNotFoundError:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            fd = _made(beside)
-        with open(fd, "wb") as file:
+        with private_file(beside) as file:
             file.write(b"".join(head))
             for offset, part in zip(offsets, parts, strict=True):
                 file.seek(offset)
                 file.write(part)
             if sync:
                 file.flush()
-                os.fsync(fd)
+                os.fsync(file.fileno())
         os.replace(beside, folder / name)
     except BaseException:
         with suppress(OSError):  # the first error is the one to tell
@@ -247,8 +242,15 @@ def _write(folder: Path, name: str, parts: list[memoryview], sync: bool) -> None
         sync_to_disk(folder)
 
 
-def _made(path: Path) -> int:
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+def private_file(path: Path) -> BinaryIO:
+    """A new file, to be written; its folder is made if missing. Both are this user's alone."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    try:
+        fd = os.open(path, flags, 0o600)
+    except FileNotFoundError:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(path, flags, 0o600)
+    return open(fd, "wb")
 
 
 def sync_to_disk(path: Path) -> None:

@@ -154,18 +154,15 @@ class DaskAgent:
             self._worker_gone(address)
         new = [address for address in found if address not in workers.by_address and address not in workers.refused]
         workers.refused = {address: text for address, text in workers.refused.items() if address in found}
-        await asyncio.gather(*(self._enter(address, found[address]) for address in new))
+        for entered in await asyncio.gather(*(workers.enter(address, found[address]) for address in new)):
+            if entered is not None:
+                self._files.entered(*entered)
         if self._unsure and not found.keys() - workers.by_address.keys() - workers.refused.keys():
             await self._settle(cluster)
         if self.cpus != workers.cpus or new:
             self.cpus = workers.cpus
             if self.state == "up":
                 self._set_state("up", None)
-
-    async def _enter(self, address: str, threads: int) -> None:
-        entered = await self._workers.enter(address, threads)
-        if entered is not None:
-            self._files.entered(*entered)
 
     # lost workers
 
@@ -232,15 +229,10 @@ class DaskAgent:
 
     def remove(self, name: str) -> None:
         """Take a processor away: what has not begun is handed back, what runs goes on."""
-        self._known(name)
-        del self._caps[name]
-        queue = self._queues.pop(name)
+        queue = by_name(self._queues, name, ProcessorNotFoundError)
+        del self._caps[name], self._queues[name]
         if queue:
             self._listener.returned([call.request for call in queue])
-
-    def _known(self, name: str) -> str:
-        by_name(self._caps, name, ProcessorNotFoundError)
-        return name
 
     def _warm(self) -> None:
         """Ask for a worker where there is none: an adaptive cluster starts one."""
@@ -278,7 +270,7 @@ class DaskAgent:
 
         Raises ProcessorNotFoundError: there is no such processor here.
         """
-        self._queues[self._known(name)].extend(calls)
+        by_name(self._queues, name, ProcessorNotFoundError).extend(calls)
         self._pump()
 
     def _pump(self) -> None:

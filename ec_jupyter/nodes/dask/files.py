@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ from ec_jupyter.nodes.codec import files_in, values_of
 from ec_jupyter.nodes.dask.cluster import Cluster, SilentError
 from ec_jupyter.nodes.dask.workers import DaskWorkers, Worker
 from ec_jupyter.nodes.downloads import Downloads
+from ec_jupyter.nodes.values import private_file
 from ec_jupyter.wire import Call, Outcome, Value
 
 log = logging.getLogger(__name__)
@@ -223,10 +223,9 @@ class DaskFiles:
     async def _fetch(
         self, cluster: Cluster, worker: Worker, name: str, downloads: Downloads, wanted: Callable[[], bool]
     ) -> bool:
-        self._values.mkdir(mode=0o700, parents=True, exist_ok=True)
         beside, at = downloads.beside(name), 0
         try:
-            with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
+            with private_file(beside) as file:
                 while data := await cluster.act(worker.address, "read", worker.token, name, at, PIECE_BYTES):
                     at += len(data)
                     await asyncio.to_thread(file.write, data)

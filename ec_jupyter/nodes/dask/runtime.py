@@ -28,7 +28,7 @@ from ec_jupyter.nodes.code import keep_source
 from ec_jupyter.nodes.cpus import used_by
 from ec_jupyter.nodes.lots import Results, unpack_calls
 from ec_jupyter.nodes.worker.invoke import Invocation, Tasks
-from ec_jupyter.nodes.worker.output import RATE_BYTES, amount, folded, printable
+from ec_jupyter.nodes.worker.output import RATE_BYTES, LastResort, amount, folded, printable
 from ec_jupyter.version import VERSION
 from ec_jupyter.wire import PROTOCOL, Call, Header, Value
 
@@ -156,12 +156,8 @@ class _Stream:
         return getattr(self._under, name)
 
 
-class _Log(logging.Handler):
-    """Takes records that no handler of the user takes."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        events, text = _here.events, self.format(record) + "\n"
-        events.put("log", text) if events is not None else sys.stderr.write(text)
+def _log(stream: str, text: str) -> None:
+    _here.events.put(stream, text) if _here.events is not None else sys.stderr.write(text)
 
 
 def _install() -> None:
@@ -169,9 +165,7 @@ def _install() -> None:
     if isinstance(sys.stdout, _Stream):
         return
     sys.stdout, sys.stderr = _Stream("stdout", sys.stdout), _Stream("stderr", sys.stderr)
-    log = _Log(logging.WARNING)
-    log.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
-    logging.lastResort = log
+    logging.lastResort = LastResort(_log)
     current.place.call = _current
     current.place.say = _progress
 

@@ -17,6 +17,11 @@ Answer = Block | list[Outcome]
 """Results, or what else calls came to; an empty list where none of them was still there."""
 
 
+def short_ahead(seconds: float) -> int:
+    """How many calls that take so long, which is short, a slot may have or wait for."""
+    return 3 * max(1, min(BATCH_CALLS, int(SHORT_SECONDS / seconds)))
+
+
 class Answers:
     """Takes the answers of one processor's slots. `recalled`: requests that were asked back; one that has ended goes.
 
@@ -45,9 +50,7 @@ class Answers:
 
     def ahead(self) -> int:
         """How many calls a slot may have or wait for."""
-        if 0 < self._seconds <= SHORT_SECONDS:
-            return 3 * max(1, min(BATCH_CALLS, int(SHORT_SECONDS / self._seconds)))
-        return 2
+        return short_ahead(self._seconds) if 0 < self._seconds <= SHORT_SECONDS else 2
 
     def learn(self, calls: Sequence[Call], seconds: Sequence[float]) -> None:
         """Calls have ended, and took so long."""

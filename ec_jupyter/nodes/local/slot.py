@@ -71,14 +71,11 @@ class WorkerConnection(Incoming):
         self._slots, self._open_transports, self._heard = slots, open_transports, heard
         self._reader = FrameReader()
         self._slot: Slot | None = None
-        self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
         super().connection_made(transport)
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._open_transports.add(transport)
+        self._open_transports.add(self.line)
 
     def came(self, data: bytes) -> None:
         """Hand frames to the slot."""
@@ -89,9 +86,9 @@ class WorkerConnection(Incoming):
         if self._slot is None and frames:
             header, _ = frames.pop(0)
             self._slot = self._slots.get(str(header.get("token")))
-            if self._slot is None or self._transport is None:
-                return self._close()
-            self._slot.connected(self, self._transport, header)
+            if self._slot is None:
+                return self.line.abort()
+            self._slot.connected(self, header)
         if self._slot is not None and frames:
             self._slot.received(self, frames)
         return None
@@ -99,14 +96,9 @@ class WorkerConnection(Incoming):
     def connection_lost(self, error: Exception | None) -> None:
         """Tell the slot."""
         super().connection_lost(error)
-        assert self._transport is not None
-        self._open_transports.discard(self._transport)
+        self._open_transports.discard(self.line)
         if self._slot is not None:
             self._slot.lost(self)
-
-    def _close(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
 
 
 class Slot:
@@ -141,7 +133,7 @@ class Slot:
         self._killed: int | None = None
         self._closed = False
         self._token = ""
-        self._connections: dict[str, tuple[WorkerConnection, asyncio.Transport]] = {}
+        self._connections: dict[str, WorkerConnection] = {}
         self._exit: tuple[str | None] | None = None
         self._blame_path: Path | None = None
         self._blame: mmap.mmap | None = None
@@ -182,8 +174,7 @@ class Slot:
                 self.holder = self._held_by()
             raise MemoryError(str(error)) from error
         self.state = "starting"
-        self.pins, self.threads = pins, threads
-        self._bound = pins
+        self.pins, self.threads, self._bound = pins, threads, pins
         self._token = secrets.token_hex(16)
         self._exit = self._killed = None
         self._connections.clear()
@@ -224,8 +215,8 @@ class Slot:
 
     def forget(self) -> None:
         """Remove what the slot has in the runtime folder; after `close` and the thread's end."""
-        for _, transport in self._connections.values():
-            transport.abort()
+        for connection in self._connections.values():
+            connection.line.abort()
         self._unmap()
 
     def _unmap(self) -> None:
@@ -236,9 +227,9 @@ class Slot:
             self._blame_path.unlink(missing_ok=True)
             self._blame_path.with_name(self._blame_path.name + blame.STACK_SUFFIX).unlink(missing_ok=True)
 
-    def connected(self, connection: WorkerConnection, transport: asyncio.Transport, header: Header) -> None:
+    def connected(self, connection: WorkerConnection, header: Header) -> None:
         """A connection has said which process it comes from."""
-        self._connections[str(header["channel"])] = (connection, transport)
+        self._connections[str(header["channel"])] = connection
         self.pid = int(header["pid"])
         if self._closed:
             self.kill()
@@ -249,12 +240,12 @@ class Slot:
 
     def received(self, connection: WorkerConnection, frames: list[tuple[Header, list[bytes]]]) -> None:
         """Frames of the process."""
-        if self._connections.get("work", (None,))[0] is connection:
+        if self._connections.get("work") is connection:
             self._owner.said(self, frames)
 
     def lost(self, connection: WorkerConnection) -> None:
         """A connection has ended: so has the process, or it will now."""
-        for channel in [c for c, (one, _) in self._connections.items() if one is connection]:
+        for channel in [c for c, one in self._connections.items() if one is connection]:
             del self._connections[channel]
             self.state = "ending"
             self.kill()
@@ -277,8 +268,8 @@ class Slot:
 
     def _abandon(self, token: str) -> None:
         if token == self._token:
-            for _, transport in list(self._connections.values()):
-                transport.abort()
+            for connection in list(self._connections.values()):
+                connection.line.abort()
 
     def _settle(self) -> None:
         """Tell the owner once the process is gone and its last frame has been read."""
@@ -475,7 +466,7 @@ class Slot:
     def _write(self, channel: str, data: bytes) -> None:
         connection = self._connections.get(channel)
         if connection is not None:
-            connection[1].write(data)
+            connection.line.write(data)
 
     def facts(self) -> dict[str, Any]:
         """State, process and running request, for display."""

@@ -106,29 +106,25 @@ class RemoteAgent:
 
     def remove(self, name: str) -> None:
         """Take a processor away: what it has not begun is handed back, what runs goes on."""
-        del self._processors[self._known(name)]
+        by_name(self._processors, name, ProcessorNotFoundError)
+        del self._processors[name]
         self.recall([request for request, out in self._calls.out.items() if out.processor == name])
         self._session.say({"k": "remove", "n": name})
-
-    def _known(self, name: str) -> str:
-        by_name(self._processors, name, ProcessorNotFoundError)
-        return name
 
     def room(self, name: str) -> float:
         """How many more calls keep the processor's slots busy, the way there and back included."""
         if self._session.state != "up" or self._session.transport is None or name not in self._processors:
             return 0
         cpus = min(self._processors[name][0], self.cpus)
-        return max(
-            0, self._prefetch.calls(name, cpus, self._session.transport.round_trip or 0.0) - self._calls.count(name)
-        )
+        wanted = self._prefetch.calls(name, cpus, self._session.transport.round_trip or 0.0)
+        return max(0, wanted - self._calls.count(name))
 
     def assign(self, name: str, calls: list[Call]) -> None:
         """Append calls to the processor's queue there; they start in this order.
 
         Raises ProcessorNotFoundError: there is no such processor there.
         """
-        self._known(name)
+        by_name(self._processors, name, ProcessorNotFoundError)
         for call in calls:
             self._calls.out[call.request] = Out(call.attempt, name, call)
         if self._session.state == "up":
@@ -309,9 +305,7 @@ class RemoteAgent:
 
     def _done(self, header: Header, buffers: list[bytes]) -> None:
         block = unpack_block(only(buffers))
-        mine = [
-            self._calls.mine(request, attempt) for request, attempt in zip(block.requests, block.attempts, strict=True)
-        ]
+        mine = list(map(self._calls.mine, block.requests, block.attempts))
         if not all(mine):
             block = block.only([out is not None for out in mine])
         for out, request, seconds in zip(filter(None, mine), block.requests, block.seconds, strict=True):

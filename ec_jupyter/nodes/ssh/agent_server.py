@@ -266,9 +266,6 @@ class AgentServer:
         affinity = header.get("a", "auto")
         self.agent.processor(name, min(cpus, self._lent), affinity, header.get("w", 1.0))
 
-    def _remove(self, header: Header, _: list[bytes]) -> None:
-        self.agent.remove(header["n"])
-
     def _assign(self, header: Header, buffers: list[bytes]) -> None:
         (processor,) = checked(header, p=str)
         ready = []
@@ -292,9 +289,6 @@ class AgentServer:
             # the processor has just been taken away
             self.returned([call.request for call in calls])
 
-    def _recall(self, header: Header, _: list[bytes]) -> None:
-        self.agent.recall([n for n in numbers(header, "n") if n in self._held])
-
     def _cancel(self, header: Header, _: list[bytes]) -> None:
         request, kind = checked(header, n=int, c=str)
         if request in self._later:
@@ -302,9 +296,6 @@ class AgentServer:
             self._reports.outcomes([failed(call, kind, stop_text(call, kind))])
         elif request in self._held:
             self.agent.cancel(request, kind)
-
-    def _confirmed(self, header: Header, _: list[bytes]) -> None:
-        self._spool.confirmed(numbers(header, "u"))
 
     def _drop(self, header: Header, _: list[bytes]) -> None:
         for name in header.get("f", ()):
@@ -314,20 +305,17 @@ class AgentServer:
         for answer in self._asked.pop(str(header.get("x")), ()):
             answer(json.dumps([header.get("p"), header.get("o")]).encode() + b"\n" + buffers[0] if buffers else None)
 
-    def _bye(self, _: Header, __: list[bytes]) -> None:
-        self.over.set()
-
     _acts: dict[str, Any] = {  # noqa: RUF012 - never changed
         "hello": _hello,
         "processor": _processor,
-        "remove": _remove,
+        "remove": lambda self, header, _: self.agent.remove(header["n"]),
         "run": _assign,
-        "recall": _recall,
+        "recall": lambda self, header, _: self.agent.recall([n for n in numbers(header, "n") if n in self._held]),
         "cancel": _cancel,
-        "confirmed": _confirmed,
+        "confirmed": lambda self, header, _: self._spool.confirmed(numbers(header, "u")),
         "drop": _drop,
         "module": _module,
-        "bye": _bye,
+        "bye": lambda self, *_: self.over.set(),
     }
 
     # what the agent says

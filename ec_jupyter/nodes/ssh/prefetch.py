@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ec_jupyter.nodes.durations import CALL_SECONDS, SHORT_SECONDS
+from ec_jupyter.nodes.durations import SHORT_SECONDS, Durations
+from ec_jupyter.nodes.local.answers import short_ahead
 from ec_jupyter.nodes.local.processes import TROUBLE_SECONDS
-from ec_jupyter.nodes.lots import BATCH_CALLS
 from ec_jupyter.nodes.ssh.transport import clock
 
 PREFETCH = 64
@@ -14,17 +14,12 @@ FAR_SECONDS = 1.0
 """Calls this long wait here, not there: another node may have a CPU for them sooner."""
 
 
-class Prefetch:
+class Prefetch(Durations):
     """Learns how long calls of each processor take on one node."""
 
     def __init__(self) -> None:
-        self._seconds: dict[str, float] = {}
+        super().__init__()
         self._not_before: dict[str, float] = {}
-
-    def learn(self, processor: str, seconds: float) -> None:
-        """A call has taken so long."""
-        old = self._seconds.get(processor, seconds)
-        self._seconds[processor] = max(old + (0.5 if seconds < old else 0.3) * (seconds - old), CALL_SECONDS)
 
     def troubled(self, processor: str) -> None:
         """Its workers do not start; none for some time."""
@@ -34,11 +29,11 @@ class Prefetch:
         """How many calls to have there in all."""
         if clock() < self._not_before.get(processor, 0.0):
             return 0
-        seconds = self._seconds.get(processor)
+        seconds = self.get(processor)
         if seconds is None:
             return 2 * cpus
         ahead = min(PREFETCH, int(round_trip / seconds))
         if seconds <= SHORT_SECONDS:
-            return cpus * (3 * max(1, min(BATCH_CALLS, int(SHORT_SECONDS / seconds))) + ahead)
+            return cpus * (short_ahead(seconds) + ahead)
         # the slower a call and the nearer the node, the less is gained by one that waits there
         return cpus * ((1 if seconds > max(FAR_SECONDS, 20 * round_trip) else 2) + ahead)

@@ -8,7 +8,6 @@ import json
 import logging
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Protocol
 
 from ec_jupyter.errors import (
@@ -26,7 +25,7 @@ from ec_jupyter.nodes import bundle
 from ec_jupyter.nodes.agents import Home
 from ec_jupyter.nodes.codec import checked
 from ec_jupyter.nodes.ssh.login import Login, enter, last_line
-from ec_jupyter.nodes.ssh.transport import SILENT, SILENT_BEATS, Transport, clock
+from ec_jupyter.nodes.ssh.transport import SILENT, SILENT_BEATS, Files, Transport, clock
 from ec_jupyter.wire import PROTOCOL, Header
 
 log = logging.getLogger(__name__)
@@ -52,7 +51,7 @@ ENDED = (
 _STUBBORN = (HostKeyError, SshAuthError, PythonMismatchError)
 
 
-class Owner(Protocol):
+class Owner(Files, Protocol):
     """The owner of a session."""
 
     def up(self, header: Header) -> Header:
@@ -75,15 +74,6 @@ class Owner(Protocol):
 
     def lose(self, requests: list[int]) -> None:
         """Their attempts are over for sure."""
-
-    def coming(self, transport: Transport, header: Header, size: int) -> Path:
-        """A file begins to come: where it is to be written."""
-
-    def arrived(self, transport: Transport, header: Header, size: int) -> None:
-        """A file is here whole."""
-
-    def drained(self, transport: Transport) -> None:
-        """There is room for more to send."""
 
 
 class Session:

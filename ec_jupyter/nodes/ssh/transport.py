@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from ec_jupyter.errors import FrameError
+from ec_jupyter.nodes.values import private_file
 from ec_jupyter.wire import MAX_FRAME_BYTES, Buffer, FrameReader, Header, encode
 
 PART_BYTES = 256 * 1024
@@ -43,11 +44,8 @@ def clock() -> float:
     return time.monotonic() if _BOOT_CLOCK is None else time.clock_gettime(_BOOT_CLOCK)
 
 
-class End(Protocol):
-    """The owner of a transport."""
-
-    def frame(self, transport: Transport, header: Header, buffers: list[bytes]) -> None:
-        """A frame has come; a `FrameError` ends the connection."""
+class Files(Protocol):
+    """What is told of files."""
 
     def coming(self, transport: Transport, header: Header, size: int) -> Path:
         """A file begins to come: where it is to be written."""
@@ -57,6 +55,13 @@ class End(Protocol):
 
     def drained(self, transport: Transport) -> None:
         """There is room for more to send."""
+
+
+class End(Files, Protocol):
+    """The owner of a transport."""
+
+    def frame(self, transport: Transport, header: Header, buffers: list[bytes]) -> None:
+        """A frame has come; a `FrameError` ends the connection."""
 
     def ended(self, transport: Transport, reason: str) -> None:
         """The connection has ended."""
@@ -253,7 +258,7 @@ class Transport:
         if about is None and size > MAX_FRAME_BYTES:
             raise FrameError(f"a frame claims {size} bytes (limit {MAX_FRAME_BYTES})")
         path = None if about is None else self._end.coming(self, about, size)
-        sink: BinaryIO = io.BytesIO() if path is None else _made(path)
+        sink: BinaryIO = io.BytesIO() if path is None else private_file(path)
         self._arriving = (about, sink, path, size)
         self._left = size
         if not size:
@@ -284,10 +289,7 @@ class Transport:
             raise FrameError("a large frame does not end where it says")
         return self._end.frame(self, *frames[0])
 
-    def _torn(self, _: Header, __: list[bytes]) -> None:
-        self._abandon()
-
-    def _abandon(self) -> None:
+    def _abandon(self, *_frame: object) -> None:
         """Forget what is half here."""
         if self._arriving is not None:
             (_, sink, path, _), self._arriving = self._arriving, None
@@ -343,7 +345,7 @@ class Transport:
     _own: dict[str, Any] = {  # noqa: RUF012 - never changed
         "open": _open,
         "part": _part,
-        "torn": _torn,
+        "torn": _abandon,
         "got": _got,
         "ping": _ping,
         "pong": _pong,
@@ -376,8 +378,3 @@ def _waits(fd: int) -> bool:
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     return bool(poll.poll(0))
-
-
-def _made(path: Path) -> BinaryIO:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb")

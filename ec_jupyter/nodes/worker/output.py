@@ -90,8 +90,8 @@ class Stream(io.TextIOBase):
         """Nothing: a task that closes its stdout must not take that of the next call."""
 
 
-class _Log(logging.Handler):
-    """Takes what no handler of the user's took."""
+class LastResort(logging.Handler):
+    """Takes what no handler of the user's took; `put` gets a stream and text."""
 
     def __init__(self, put: Callable[[str, str], None]) -> None:
         super().__init__(logging.WARNING)
@@ -99,6 +99,7 @@ class _Log(logging.Handler):
         self.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Take a record."""
         self._put("log", self.format(record) + "\n")
 
 
@@ -138,7 +139,7 @@ class Output:
         """Put the streams in place and start the thread that reads the descriptors."""
         sys.stdout = Stream("stdout", 1, self.put)
         sys.stderr = Stream("stderr", 2, self.put)
-        logging.lastResort = _Log(self.put)
+        logging.lastResort = LastResort(self.put)
         os.register_at_fork(after_in_child=self._after_fork)
         threading.Thread(target=self._read, name="output", daemon=True).start()
 
