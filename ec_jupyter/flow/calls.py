@@ -147,16 +147,16 @@ class Calls:
     # -- calls ---------------------------------------------------------------
     def attempt(self, party: Party, tree: Tree, node: Node) -> None:
         """Make what calls there can be at a node and below it."""
-        while self._call(party, tree, node):
+        while node.waits and self._call(party, tree, node):
             pass
         for below in node.under() if node.busy else ():
-            while self._call(party, tree, below):
+            while below.waits and self._call(party, tree, below):
                 pass
 
     def _call(self, party: Party, tree: Tree, node: Node) -> bool:
         """Make one call at a node if all its arguments are there, or skip it if one is absent."""
         needed = self.topology.open_joins.get(tree.socket)
-        if needed is None or not node.waits or (not tree.plain and self._never(party, tree, node, needed)):
+        if needed is None or (not tree.plain and self._never(party, tree, node, needed)):
             return False
         arguments = self._arguments(tree, needed, node)
         if arguments is None or (node.up is not None and all(len(v.tag) < len(node.path) for v in arguments.values())):

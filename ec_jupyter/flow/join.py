@@ -193,16 +193,17 @@ class JoinTable:
 
     def finished(self, party: int) -> None:
         """A request is finished: its party has one live request less."""
-        record = self.parties.find(party)
-        if record is not None:
-            record.live -= 1
-            if record.live <= 0:
-                self._after(record)
+        self.finished_all((party,))
 
     def finished_all(self, parties: Sequence[int]) -> None:
         """Requests are finished, one of each of these parties."""
-        for party in parties if self.parties.all else ():
-            self.finished(party)
+        known = self.parties.all
+        for party in parties if known else ():
+            record = known.get(party) or self.parties.find(party)
+            if record is not None:
+                record.live -= 1
+                if record.live <= 0:
+                    self._after(record)
 
     # -- what calls send -------------------------------------------------------
     def pass_all(self, plug: Plug, parties: Sequence[int]) -> Sequence[int] | None:
