@@ -191,17 +191,17 @@ class ResultFutures:
         """Forget the oldest outcomes where there are too many."""
         # looked for at one go: a dict steps over all that has left it to find its first
         if len(self._rows) > MOST_ROWS:
-            for old in list(islice(self._rows, len(self._rows) - MOST_ROWS)):
-                self._drop_oldest(old)
+            self._drop_oldest(list(islice(self._rows, len(self._rows) - MOST_ROWS)))
         while self._bytes > MOST_BYTES and len(self._rows) > 1:
-            self._drop_oldest(next(iter(self._rows)))
+            self._drop_oldest([next(iter(self._rows))])
 
-    def _drop_oldest(self, old: int) -> None:
-        if old in self._unseen:
+    def _drop_oldest(self, requests: Sequence[int]) -> None:
+        self._bytes -= sum(map(weight, map(self._rows.pop, requests)))
+        for unseen in self._unseen.intersection(requests):
             # it may be wanted yet: the next look asks for it with its neighbours
-            self._mine.add(old)
+            self._unseen.discard(unseen)
+            self._mine.add(unseen)
             self._ahead = max(1, self._ahead // 2)
-        self._drop(old)
 
     def _drop(self, request: int) -> None:
         row = self._rows.pop(request, None)
@@ -240,8 +240,11 @@ def unpack(head: Sequence[Any], buffers: Iterable[bytes]) -> Value:
     return Value.of((file, size, kind), buffers)
 
 
-def ranges(ids: Iterable[int]) -> list[list[int]]:
-    """Identities as [first, how many] each."""
+def ranges(ids: Sequence[int]) -> list[list[int]]:
+    """Ascending identities as [first, how many] each."""
+    if ids and ids[-1] - ids[0] == len(ids) - 1:
+        # nearly always
+        return [[ids[0], len(ids)]]
     found: list[list[int]] = []
     for i in ids:
         if found and found[-1][0] + found[-1][1] == i:

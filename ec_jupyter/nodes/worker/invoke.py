@@ -24,7 +24,7 @@ TASKS_KEPT = 128
 """How many functions a worker keeps; one that is needed again is asked for again."""
 
 _loads = pickle.loads
-_getpid = os.getpid
+_generation = 0  # how many forks lie between this process and the one that has loaded this
 _OURS = tuple(
     folder + os.sep
     for folder in (os.path.dirname(os.path.dirname(__file__)), os.path.join(os.path.dirname(os.__file__), "asyncio"))
@@ -40,6 +40,14 @@ Rest = dict[str, Any]
 
 Told = tuple[Value | None, Rest | None]
 """What a call came to: its value, and what else there is to say."""
+
+
+def _after_fork() -> None:
+    global _generation  # noqa: PLW0603 - to ask for the process's number takes as long as a small call
+    _generation += 1
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 class InOrder:
@@ -141,7 +149,7 @@ class Invocation:
         self._epoch = epoch  # the engine's; part of a value file's name
         self._sync = sync  # whether value files are synced to the disk
         self._emit = emit  # takes request, index and value of each yield
-        self._pid = os.getpid()
+        self._generation = _generation
         self._files = 0
         self._spec: CallSpec | None = None
         self._task: Task
@@ -161,13 +169,12 @@ class Invocation:
         result = self._call(call)
         value = None if call.spec.routes else small(result)
         outcome = self._result(call, result) if value is None else (value, None)
-        if _getpid() != self._pid:
-            self._end_fork(0)
+        self._end_fork(0)
         return outcome
 
     def _end_fork(self, code: int) -> None:
         """End a child that a task has forked and that comes back here: its parent speaks for the call."""
-        if os.getpid() != self._pid:
+        if _generation != self._generation:
             os._exit(code)
 
     async def _awaited(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
