@@ -22,9 +22,7 @@ from ec_jupyter.engine.trust import trusted
 from ec_jupyter.errors import EcError
 from ec_jupyter.version import VERSION
 
-LOW_BYTES = 1 << 30
-"""Less room than this on a flow's disk is said."""
-
+LOW_BYTES = 1 << 30  # less room than this on a flow's disk is said
 NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "lustre", "gpfs", "afs", "9p", "ceph", "beegfs"}
 
 

@@ -30,9 +30,7 @@ from ec_jupyter.client.texts import (
 )
 from ec_jupyter.flow.states import SHOWN, STATES
 
-BEAT_SECONDS = 1.0
-"""How long a follower of the log waits for news before it looks by itself."""
-
+BEAT_SECONDS = 1.0  # how long a follower of the log waits for news before it looks by itself
 _REQUESTS = ("id", "socket", "state", "run", "attempt", "node", "started", "seconds", "error")
 _ONE = ("id", "socket", "state", "attempt", "node", "seconds", "result", "error")
 _WAITING = ("socket", "request", "run", "missing", "asks", "since")

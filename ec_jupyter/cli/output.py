@@ -14,14 +14,9 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 Row = Mapping[str, Any]
 
-FAILED = 1
-"""Exit code of what could not be done; click's own for a command that cannot be read is 2."""
-
-UNDONE = 3
-"""Exit code of who waited for requests of which not all are done."""
-
-LATE = 4
-"""Exit code of who waited longer than the timeout."""
+FAILED = 1  # exit code of what could not be done; click's own for a command that cannot be read is 2
+UNDONE = 3  # exit code of who waited for requests of which not all are done
+LATE = 4  # exit code of who waited longer than the timeout
 
 
 def json_option(command: _F) -> _F:

@@ -32,9 +32,7 @@ if TYPE_CHECKING:
     from ec_jupyter.wire import Value
 
 Fields = dict[str, Any]
-PREVIEW_SECONDS = 30.0
-"""How long an answer waits for a worker that shows a value: the first has to start."""
-
+PREVIEW_SECONDS = 30.0  # how long an answer waits for a worker that shows a value: the first has to start
 _CHANGES = {
     "plug": ("source", "target", "argument", "on", "map", "gather", "cycle"),
     "unplug": ("source", "target", "argument", "on"),
@@ -58,9 +56,7 @@ _CHANGES = {
 """Changes a picture may make, and the fields each takes; tasks come from cells only."""
 
 
-_BY = {"by": "picture"}
-"""Who does what no undo takes back: a picture says itself that it cannot be undone."""
-
+_BY = {"by": "picture"}  # who does what no undo takes back: a picture says itself that it cannot be undone
 LOOKS = (
     "history", "foretell", "waiting", "preview", "beside", "find_value", "requests", "request", "rates", "svg", "runs",
     "way", "lineage", "timeline", "past", "since", "statistics", "log", "versions",

@@ -23,23 +23,13 @@ FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, Helvetica, Arial, sans-ser
 
 MARGIN = 16.0
 NOTE_WIDTH, NOTE_LINE = 220.0, 16.0
-NOTE_CHARACTERS, NOTE_LINES = 34, 60
-"""Of a line of a note, and lines that are drawn of one."""
-
-FOLDED = 88.0
-"""Height of a group that is folded."""
-
-LABELS = (0.5, 0.38, 0.62, 0.26, 0.74, 0.15, 0.85)
-"""Where the label of a plug may stand, as parts of its length."""
-
+NOTE_CHARACTERS, NOTE_LINES = 34, 60  # of a line of a note, and lines that are drawn of one
+FOLDED = 88.0  # height of a group that is folded
+LABELS = (0.5, 0.38, 0.62, 0.26, 0.74, 0.15, 0.85)  # where the label of a plug may stand, as parts of its length
 STRIPE = 256.0
 
-TOP = 36.0
-"""Height of a card above its first port."""
-
-FOOT = 30.0
-"""Height of a card below its value: the line of its numbers."""
-
+TOP = 36.0  # height of a card above its first port
+FOOT = 30.0  # height of a card below its value: the line of its numbers
 _STATES = ("asked", "delayed", "queued", "running", "done", "failed", "waiting", "cancelled", "skipped")
 
 

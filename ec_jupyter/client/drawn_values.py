@@ -14,8 +14,7 @@ _CODE = "ui-monospace, SFMono-Regular, Menlo, Consolas, monospace"
 
 _TIMES = " \u00d7 "
 LINES = 5
-_LETTER = 6.1
-"""Width of a character of code, at the size that is used here."""
+_LETTER = 6.1  # width of a character of code, at the size that is used here
 
 
 def drawn_value(shown: Mapping[str, Any], box: Box) -> str:

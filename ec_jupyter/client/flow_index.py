@@ -15,9 +15,7 @@ from ec_jupyter.engine.folder import FLOWS
 
 SKIPPED = {"node_modules", "__pycache__", "site-packages"}
 DEPTH = 8
-WALK_SECONDS = 2.0
-"""How long a walk may take; a root with millions of folders is shown as far as it got."""
-
+WALK_SECONDS = 2.0  # how long a walk may take; a root with millions of folders is shown as far as it got
 Row = dict[str, Any]
 
 

@@ -14,13 +14,10 @@ from pathlib import Path, PurePosixPath
 from ec_jupyter.engine.folder import FLOWS
 from ec_jupyter.errors import FlowNotFoundError
 
-PATTERN = r"([^/]+)"
-"""A key in an address; some clients quote the colon."""
-
+PATTERN = r"([^/]+)"  # a key in an address; some clients quote the colon
 _OTHER = re.compile(rb"[^A-Za-z0-9_.-]")
 _ESCAPED = re.compile(rb"~([0-9a-f]{2})")
-NAME = re.compile(r"[A-Za-z0-9_-]+")
-"""Every name of a flow."""
+NAME = re.compile(r"[A-Za-z0-9_-]+")  # every name of a flow
 
 
 def key_of(place: PurePosixPath, name: str) -> str:

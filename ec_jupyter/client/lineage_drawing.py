@@ -10,9 +10,7 @@ from ec_jupyter.client.drawing import BAD, CARD, FONT, FRAME, GROUND, INK, LINE,
 from ec_jupyter.flow.layout import Card, layout
 
 WIDTH, HEIGHT, MARGIN = 168.0, 44.0, 16.0
-MOST = 300
-"""Requests that are drawn; of more, those nearest to the one that is asked for."""
-
+MOST = 300  # requests that are drawn; of more, those nearest to the one that is asked for
 _EDGES = {"done": "#2f7d4f", "failed": BAD, "running": "#1f5fae", "cancelled": FRAME, "skipped": FRAME}
 
 

@@ -15,8 +15,8 @@ from ec_jupyter.client.tools import Tool, tools
 from ec_jupyter.errors import EcError, nearest
 from ec_jupyter.version import VERSION
 
+# calls a function with a client of the flow, off the event loop; starts an engine where the first argument says so
 Use = Callable[[bool, Callable[[Client], Any]], Awaitable[Any]]
-"""Calls a function with a client of the flow, off the event loop; starts an engine where the first argument says so."""
 
 
 def server(name: str, allow: Collection[str], use: Use) -> Server[Any]:

@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 
 Fields = dict[str, Any]
 
-SECONDS = 5.0
-"""How long pieces are asked for; what is there then is shown."""
-
+SECONDS = 5.0  # how long pieces are asked for; what is there then is shown
 BARS = 10_000
 RUNS = 50
 

@@ -19,12 +19,8 @@ from ec_jupyter.engine.store import refuse_emptied
 from ec_jupyter.errors import FrameError, PythonMismatchError, StoreDamagedError
 from ec_jupyter.wire import FrameReader, Header, encode
 
-ANSWER_SECONDS = 1.0
-"""How long an engine that is busy may take before its flow is shown without live numbers."""
-
-READ_SECONDS = 2.0
-"""How long counting the requests of a stopped flow may take."""
-
+ANSWER_SECONDS = 1.0  # how long an engine that is busy may take before its flow is shown without live numbers
+READ_SECONDS = 2.0  # how long counting the requests of a stopped flow may take
 STATES = ("waiting", "queued", "delayed", "asked", "running", "done", "failed", "cancelled", "skipped")
 REQUEST = ("socket", "id", "state", "attempt", "created", "started", "finished", "seconds", "error")
 Row = dict[str, Any]

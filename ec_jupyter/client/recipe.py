@@ -16,9 +16,7 @@ from ec_jupyter.model import FUNCTIONS, Node, Socket
 FORMAT = "ec_jupyter flow"
 VERSION = 2
 
-Written = dict[str, Any]
-"""How a thing is written down: as `notebook.written` gives it."""
-
+Written = dict[str, Any]  # how a thing is written down: as `notebook.written` gives it
 _UNKNOWN = "an earlier version did not keep its source; run its cell again"
 _NO_OPTIONS = {"id", "name", "processor", "task", "paused", "parked", "position", "fixed", "stale", "key", "group"}
 _WORDS = ("cpus", "memory", "affinity")

@@ -22,12 +22,9 @@ from ec_jupyter.errors import (
 )
 from ec_jupyter.flow.states import ENDED
 
+# seconds for which the server is asked to wait at a time; less than what lies between cuts a silent connection for
 LONG_POLL = 30.0
-"""Seconds for which the server is asked to wait at a time; less than what lies between cuts a silent connection for."""
-
-SLACK = 15.0
-"""Seconds that an answer may take beyond what the server was asked to wait."""
-
+SLACK = 15.0  # seconds that an answer may take beyond what the server was asked to wait
 Row = dict[str, Any]
 
 

@@ -7,15 +7,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+# what a page shows; no kind that needs scripts
 MIMES = ("image/svg+xml", "image/png", "image/jpeg", "image/gif", "text/html", "text/latex", "text/markdown")
-"""What a page shows; no kind that needs scripts."""
-
-SMALL_BYTES = 48 * 1024
-"""What is larger is not in a still picture: its text is."""
-
-KEPT_BYTES = 512 * 1024
-"""All that a still picture has of values."""
-
+SMALL_BYTES = 48 * 1024  # what is larger is not in a still picture: its text is
+KEPT_BYTES = 512 * 1024  # all that a still picture has of values
 _BASE64 = re.compile(r"[A-Za-z0-9+/=\s]*\Z")
 
 

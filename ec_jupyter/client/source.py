@@ -10,9 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef
-EXCERPT = 16_384
-"""Characters of a task that a picture shows at most."""
-
+EXCERPT = 16_384  # characters of a task that a picture shows at most
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 

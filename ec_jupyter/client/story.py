@@ -9,8 +9,7 @@ from ec_jupyter.client.texts import clock_text, error_line, seconds_text
 
 Row = Mapping[str, Any]
 
-MOST = 5
-"""Requests of one kind that are named one by one."""
+MOST = 5  # requests of one kind that are named one by one
 
 
 def sentences(row: Row, attempts: Sequence[Row], nodes: Sequence[Row], edges: Sequence[Sequence[Any]]) -> list[str]:

@@ -11,9 +11,7 @@ from ec_jupyter.errors import DeclarationError
 if TYPE_CHECKING:
     from ec_jupyter.client.client import Client
 
-MOST = 100
-"""Versions that are listed: the newest."""
-
+MOST = 100  # versions that are listed: the newest
 _KEPT = ("version", "created", "client", "file")
 
 

@@ -7,12 +7,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+# where a traceback of a worker is in the cell of the task
 OWN_LINE = re.compile(r'^  File "<socket [^"]+>", line (\d+), in \S+$', re.MULTILINE)
-"""Where a traceback of a worker is in the cell of the task."""
 
 
-CELL = 60
-"""Characters in a cell of a table."""
+CELL = 60  # characters in a cell of a table
 
 
 def cell_text(value: Any) -> str:
@@ -153,8 +152,7 @@ def size_text(size: Mapping[str, int]) -> str:
     return f"{bytes_text(size['total'])} on disk ({parts})"
 
 
-_HELD = ("queued", "delayed", "asked", "running")
-"""The states of requests that a limit counts."""
+_HELD = ("queued", "delayed", "asked", "running")  # the states of requests that a limit counts
 
 
 def status_rows(topology: Mapping[str, Any], counts: Mapping[str, Any]) -> list[dict[str, Any]]:

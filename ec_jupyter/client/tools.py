@@ -22,15 +22,9 @@ from ec_jupyter.errors import ArgumentsError, nearest
 from ec_jupyter.flow.columns import unpacked
 from ec_jupyter.flow.states import SHOWN
 
-ALLOWED = ("submit", "edit")
-"""What may be allowed beyond looking."""
-
-MOST_SECONDS = 50
-"""How long a look at a request may wait for its end: agents give a call about a minute."""
-
-CALL = "call_"
-"""Before the name of a socket in the name of the tool that calls it."""
-
+ALLOWED = ("submit", "edit")  # what may be allowed beyond looking
+MOST_SECONDS = 50  # how long a look at a request may wait for its end: agents give a call about a minute
+CALL = "call_"  # before the name of a socket in the name of the tool that calls it
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,59}")
 _TYPES = {"int": "integer", "float": "number", "str": "string", "bool": "boolean", "list": "array", "tuple": "array",
           "dict": "object", "None": "null"}  # fmt: skip

@@ -18,8 +18,7 @@ from ec_jupyter.wire import Header
 
 _T = TypeVar("_T")
 
-BEAT_SECONDS = 0.2
-"""How long an interrupt of a cell that awaits may go unnoticed."""
+BEAT_SECONDS = 0.2  # how long an interrupt of a cell that awaits may go unnoticed
 
 
 def background(call: Callable[[], _T], name: str) -> Future[_T]:

@@ -17,8 +17,7 @@ from ec_jupyter.flow.submission import refusal
 from ec_jupyter.flow.tag import ROOT
 from ec_jupyter.wire import Value
 
-MOST_RANKS = 10_000
-"""Of so many runs with a priority, those that have ended are forgotten."""
+MOST_RANKS = 10_000  # of so many runs with a priority, those that have ended are forgotten
 
 
 def check(core: Core, name: str, arguments: Collection[str], *, partial: bool = False, stale: bool = False) -> int:

@@ -21,9 +21,8 @@ from ec_jupyter.errors import FrameError, StoreError
 from ec_jupyter.nodes import bootstrap
 from ec_jupyter.wire import FrameReader, Header, encode
 
+# file in the flow's folder that says where its engine listens; there while the engine runs, or was killed
 ADDRESS = "engine.address"
-"""File in the flow's folder that says where its engine listens; there while the engine runs, or was killed."""
-
 LONGEST = 70  # bytes of a runtime folder: a path to a socket in it may have 108
 FULL_SECONDS = 0.01  # between tries to connect to an engine that has not taken those before
 

@@ -12,8 +12,7 @@ from ec_jupyter.flow.states import ENDED
 from ec_jupyter.nodes.values import small
 from ec_jupyter.wire import Header, Value
 
-STREAM = "answer"
-"""Under which what was answered, and by whom, stands in the output of a request."""
+STREAM = "answer"  # under which what was answered, and by whom, stands in the output of a request
 
 
 def answer(core: Core, header: Header, value: Value | None, who: str) -> None:

@@ -14,9 +14,7 @@ from ec_jupyter.flow.tag import from_text, path
 from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import LOCAL, Record
 
-Renewed = tuple[str, Any, Record | None]
-"""Kind, identity and record of what was declared anew."""
-
+Renewed = tuple[str, Any, Record | None]  # kind, identity and record of what was declared anew
 _WAYS = {
     "request": "flow.retry({key}) tries it again, flow.discard(flow.request({key})) gives it up",
     "party": "flow.retry and flow.discard take its requests, and what of it flow.waiting() shows",

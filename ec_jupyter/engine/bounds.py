@@ -18,11 +18,8 @@ from ec_jupyter.flow.dispatch import PLAIN, Order
 from ec_jupyter.flow.rate import Bucket
 from ec_jupyter.wire import Header
 
-MOST_AHEAD = 1_000
-"""For so many submits a client is told that there is room, at most, beyond those that it asks for."""
-
-PROMISE_SECONDS = 2.0
-"""How long there is room for a submit that was told so: whoever asked may have been interrupted."""
+MOST_AHEAD = 1_000  # for so many submits a client is told that there is room, at most, beyond those that it asks for
+PROMISE_SECONDS = 2.0  # how long there is room for a submit that was told so: whoever asked may have been interrupted
 
 
 @dataclass(slots=True)

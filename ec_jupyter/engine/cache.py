@@ -30,9 +30,7 @@ from ec_jupyter.wire import Outcome, Value
 
 log = logging.getLogger(__name__)
 
-READ_BYTES = 64 << 20
-"""Of an argument in a file that is larger, its file has to be the same one."""
-
+READ_BYTES = 64 << 20  # of an argument in a file that is larger, its file has to be the same one
 MOST_KEYS = 100_000
 LINKED = ".value"
 

@@ -26,9 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-KEY = "callback:"
-"""How the keys of callbacks begin among the facts of the flow; the number of a request follows."""
-
+KEY = "callback:"  # how the keys of callbacks begin among the facts of the flow; the number of a request follows
 Row = dict[str, Any]
 
 

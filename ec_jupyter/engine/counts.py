@@ -22,12 +22,11 @@ from ec_jupyter.model import Plug, Socket
 
 _NUMBERS = ("used", "others", "round_trip", "memory", "since")
 
-LIST_SHARE = 20
-"""Lists of which nothing has come are counted at most this part of the time."""
+LIST_SHARE = 20  # lists of which nothing has come are counted at most this part of the time
 
 
+# rows of sockets and plugs as they were shown last, with what they were made of
 Rows = dict[tuple[str, int], tuple[tuple[Any, ...], dict[str, Any]]]
-"""Rows of sockets and plugs as they were shown last, with what they were made of."""
 
 
 class Counts:

@@ -21,8 +21,7 @@ from ec_jupyter.flow.tag import from_text, to_text
 if TYPE_CHECKING:
     from ec_jupyter.engine.core import Core
 
-Passed = dict[int, Arrival]
-"""New values that have each made a call by itself, by request."""
+Passed = dict[int, Arrival]  # new values that have each made a call by itself, by request
 
 
 def absorb(core: Core) -> bool:

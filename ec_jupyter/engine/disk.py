@@ -8,16 +8,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+# bytes of a flow's files: of its ``database``, its ``values``, its ``logs`` (all else), and in ``total``
 Sizes = dict[str, int]
-"""Bytes of a flow's files: of its ``database``, its ``values``, its ``logs`` (all else), and in ``total``."""
-
-FEW = 64
-"""So many files are looked at while somebody waits, which takes 0.2 ms."""
-
+FEW = 64  # so many files are looked at while somebody waits, which takes 0.2 ms
 REST_SECONDS = 5.0
-SHARE = 100
-"""What was looked at stands for 5 s, or for this many times as long as the look took."""
-
+SHARE = 100  # what was looked at stands for 5 s, or for this many times as long as the look took
 _DATABASE, _VALUES = "flow.db", "values"
 
 

@@ -7,14 +7,9 @@ from typing import Any
 
 from ec_jupyter.model import Socket
 
-MOST_DEATHS = 2
-"""A request whose worker died more often than this fails for good."""
-
-MOST_LOSSES = 5
-"""A call that finds files of its arguments missing more often than this fails."""
-
-MOST_BACKOFF = 3600.0
-"""Seconds up to which the time before a retry is doubled."""
+MOST_DEATHS = 2  # a request whose worker died more often than this fails for good
+MOST_LOSSES = 5  # a call that finds files of its arguments missing more often than this fails
+MOST_BACKOFF = 3600.0  # seconds up to which the time before a retry is doubled
 
 
 def delay_before(socket: Socket, retry: int) -> float:

@@ -38,9 +38,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LEASE_SHARE = 1.1
-"""Clocks differ: what an agent may do for its lease is over for sure a tenth later."""
-
+LEASE_SHARE = 1.1  # clocks differ: what an agent may do for its lease is over for sure a tenth later
 Opener = Callable[[Node, StaleFilter, Home], NodeAgent]
 
 

@@ -12,9 +12,7 @@ from typing import Self
 
 from ec_jupyter.errors import StoreError, StoreFullError, StoreReadOnlyError
 
-FLOWS = ".ec_jupyter"
-"""Folder beside the notebook that holds its flows."""
-
+FLOWS = ".ec_jupyter"  # folder beside the notebook that holds its flows
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 _OPEN = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK

@@ -15,8 +15,8 @@ from ec_jupyter.flow.standing import Gathering
 from ec_jupyter.flow.tag import Path, Tag, from_text, path
 from ec_jupyter.model import Plug
 
+# by socket, argument and path of a list: tags of the elements that failed calls should have brought
 Lost = dict[tuple[int, str, Path], dict[int, Tag]]
-"""By socket, argument and path of a list: tags of the elements that failed calls should have brought."""
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,7 @@ log = logging.getLogger(__name__)
 
 LOCK = "engine.lock"
 DATABASE = "flow.db"
-BESIDE = (f"{DATABASE}-wal", f"{DATABASE}-shm")
-"""What SQLite keeps beside the database."""
-
+BESIDE = (f"{DATABASE}-wal", f"{DATABASE}-shm")  # what SQLite keeps beside the database
 SETTLED_NS = 100_000_000  # a folder changed longer ago shows every further change: the clock it notes is coarse
 
 

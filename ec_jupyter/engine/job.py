@@ -18,11 +18,9 @@ from ec_jupyter.flow.tag import Tag, to_text
 from ec_jupyter.model import LOCAL
 from ec_jupyter.wire import Value
 
-DEEPEST = 50
-"""A failure that came of a failure, and so on, carries the arguments of so many."""
-
+DEEPEST = 50  # a failure that came of a failure, and so on, carries the arguments of so many
+# how long a client's file stays without a row: the client may be about to find its engine again
 UNSENT_SECONDS = 24 * 3600.0
-"""How long a client's file stays without a row: the client may be about to find its engine again."""
 
 
 @dataclass(slots=True)
@@ -40,8 +38,8 @@ class StoredValue:
         return (self.id, self.place, v.file, v.data, v.type, v.size)
 
 
+# kind (``v``, ``l``, ``e``), values, and the arrivals they came by
 Argument = tuple[str, Sequence[StoredValue], Sequence[int]]
-"""Kind (``v``, ``l``, ``e``), values, and the arrivals they came by."""
 
 
 class Job:

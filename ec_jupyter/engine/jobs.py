@@ -18,8 +18,7 @@ from ec_jupyter.flow.placement import Holdings
 from ec_jupyter.flow.tag import ROOT
 from ec_jupyter.wire import Value
 
-Where = slice | list[int]
-"""Places in a lot."""
+Where = slice | list[int]  # places in a lot
 
 
 @dataclass(slots=True, eq=False)

@@ -16,14 +16,10 @@ from ec_jupyter.engine.rows import SQL
 from ec_jupyter.errors import SocketNotFoundError, by_name
 from ec_jupyter.wire import Header
 
-WINDOW = 20_000
-"""Rows of each table that one question looks through."""
-
+WINDOW = 20_000  # rows of each table that one question looks through
 LIMIT = 200
 MOST = 5_000
-LONGEST = 4_000
-"""Characters of a line; the request has all of them."""
-
+LONGEST = 4_000  # characters of a line; the request has all of them
 LEVELS = ("info", "warning", "error")
 
 _SOURCES = {

@@ -12,8 +12,7 @@ from ec_jupyter.engine.parts import Asker
 from ec_jupyter.errors import NodeNotFoundError, by_name
 from ec_jupyter.wire import Header
 
-ANSWER_SECONDS = 300.0
-"""How long a person may take to find a passphrase."""
+ANSWER_SECONDS = 300.0  # how long a person may take to find a passphrase
 
 
 class LoginPrompts:

@@ -10,15 +10,9 @@ from typing import Any
 from ec_jupyter.engine.core import Core
 from ec_jupyter.errors import RequestNotFoundError, SocketNotFoundError
 
-KEPT_BYTES = 8 << 20
-"""So much of what workers have made is kept, for the next picture that shows the same value."""
-
-WATCHED_SECONDS = 30.0
-"""For so long after a look the ends of calls are noted; while nobody looks they cost nothing."""
-
-NEWEST = 50_000
-"""Among so many of the newest requests a result is sought that was not noted."""
-
+KEPT_BYTES = 8 << 20  # so much of what workers have made is kept, for the next picture that shows the same value
+WATCHED_SECONDS = 30.0  # for so long after a look the ends of calls are noted; while nobody looks they cost nothing
+NEWEST = 50_000  # among so many of the newest requests a result is sought that was not noted
 _FIND = (
     "SELECT id FROM request WHERE id > (SELECT MAX(id) FROM request) - ? AND socket = ? AND state = 'done' "
     "AND joined IS NULL ORDER BY id DESC LIMIT 1"

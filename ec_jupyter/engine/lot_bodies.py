@@ -131,8 +131,7 @@ def unpack_ends(body: bytes) -> Iterator[End]:
         yield End(lot, slice(0, n), block, task, revision, finished, passed)
 
 
-Results = tuple[Sequence[int], Sequence[bytes], Sequence[str]]
-"""Requests, their results, and types of those."""
+Results = tuple[Sequence[int], Sequence[bytes], Sequence[str]]  # requests, their results, and types of those
 
 
 def unpack_results(body: bytes, socket: int | None) -> Iterator[Results]:

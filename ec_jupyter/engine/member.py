@@ -13,8 +13,7 @@ from ec_jupyter.model import Node, to_json
 from ec_jupyter.nodes import cpus as machine
 from ec_jupyter.version import VERSION
 
-NEAR = 1000
-"""Files of values a node is known to hold."""
+NEAR = 1000  # files of values a node is known to hold
 
 
 @dataclass(slots=True, eq=False)

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from ec_jupyter.errors import StoreError
 
-SCHEMA = 9
-"""The schema of new databases."""
+SCHEMA = 9  # the schema of new databases
 
 
 def _without_slow_checks(db: sqlite3.Connection) -> None:

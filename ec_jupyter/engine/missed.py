@@ -27,8 +27,7 @@ from ec_jupyter.model import Plug
 if TYPE_CHECKING:
     from ec_jupyter.engine.core import Core
 
-Unit = int | None
-"""Which of its yields, of a generator; None: the one result of a call."""
+Unit = int | None  # which of its yields, of a generator; None: the one result of a call
 
 
 class _Row(NamedTuple):

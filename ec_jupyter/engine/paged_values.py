@@ -10,15 +10,9 @@ from ec_jupyter.engine.parts import Answer
 from ec_jupyter.engine.requests import filtered
 from ec_jupyter.wire import Header
 
-COUNTED = 50_000
-"""Among so many requests a result's place is counted; further back, that it is further back has to do."""
-
-BATCH = 500
-"""Results that a worker looks through at once."""
-
-BATCH_BYTES = 1 << 20
-"""Bytes of them; the last may be more."""
-
+COUNTED = 50_000  # among so many requests a result's place is counted; further back, that it is further back has to do
+BATCH = 500  # results that a worker looks through at once
+BATCH_BYTES = 1 << 20  # bytes of them; the last may be more
 _LAST = 'SELECT value FROM emission WHERE request = r.id ORDER BY "index" DESC LIMIT 1'
 
 

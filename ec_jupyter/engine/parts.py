@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     import sqlite3
 
 
-Answer = tuple[dict[str, Any], list[bytes]]
-"""What a question is answered with: a header's fields, and buffers."""
+Answer = tuple[dict[str, Any], list[bytes]]  # what a question is answered with: a header's fields, and buffers
 
 
 class Clock(Protocol):

@@ -28,9 +28,7 @@ from ec_jupyter.wire import Call, Fate, Outcome, same
 if TYPE_CHECKING:
     from ec_jupyter.engine.core import Core
 
-SAME = pickle.dumps(same)
-"""The task of a call that only evaluates a plug: it returns the value as it is."""
-
+SAME = pickle.dumps(same)  # the task of a call that only evaluates a plug: it returns the value as it is
 EVALUATE_NAME = "evaluate"
 ELEMENTS = 1 << 20  # deliveries of one yield are numbered from here on: yield * ELEMENTS + element
 

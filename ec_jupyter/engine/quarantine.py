@@ -27,15 +27,10 @@ from ec_jupyter.model import LOCAL
 
 log = logging.getLogger(__name__)
 
-MOST_BESIDE = 2
-"""Engines, or agents, that may be killed while a call runs, before it has to run alone."""
-
-PLAIN_CALL = 4
-"""The same, and how many may be while it runs alone, of a call that has started no other program."""
-
+MOST_BESIDE = 2  # engines, or agents, that may be killed while a call runs, before it has to run alone
+PLAIN_CALL = 4  # the same, and how many may be while it runs alone, of a call that has started no other program
+# how long a call runs alone at first; doubled with each further death, for what kills later than that
 ALONE_SECONDS = 5.0
-"""How long a call runs alone at first; doubled with each further death, for what kills later than that."""
-
 _KILLED, _ALONE = "killed:", "alone"
 
 

@@ -18,8 +18,8 @@ from ec_jupyter.model import MAIN, Node, Processor, Socket, Task, from_json
 
 log = logging.getLogger(__name__)
 
+# how the keys of records begin that stand among the facts of the flow
 FACTS = {"note": "note:", "schedule": "schedule:"}
-"""How the keys of records begin that stand among the facts of the flow."""
 
 
 def nodes(core: Core) -> tuple[dict[str, Node], list[Node]]:

@@ -31,8 +31,7 @@ from ec_jupyter.model import LOCAL
 
 log = logging.getLogger(__name__)
 
-FEED = 5_000
-"""Queued requests fetched from disk at once."""
+FEED = 5_000  # queued requests fetched from disk at once
 
 
 def reopen(store: Rows, python: str, suspects: Suspects) -> Core:
@@ -160,8 +159,8 @@ def feed(core: Core) -> None:
             adopt(core, [row[3] for row in rows])
 
 
+# names and types of arguments, whether they came from other requests, and how many calls led there
 Alike = tuple[tuple[str, ...], tuple[str, ...], bool, int]
-"""Names and types of arguments, whether they came from other requests, and how many calls led there."""
 
 
 def _alike(core: Core, values: dict[int, StoredValue], row: Sequence[Any]) -> Alike | None:

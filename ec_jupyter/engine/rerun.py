@@ -19,8 +19,7 @@ from ec_jupyter.flow.join import JoinTable, Source
 from ec_jupyter.flow.tag import ROOT, Tag, from_text, path, to_text
 from ec_jupyter.wire import Header, Value
 
-Row = tuple[int, int, int, int, str, str]
-"""Request, socket, run, party, tag, state."""
+Row = tuple[int, int, int, int, str, str]  # request, socket, run, party, tag, state
 
 
 def chosen(core: Core, header: Header, states: Iterable[str]) -> list[Row]:

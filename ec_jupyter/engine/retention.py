@@ -18,15 +18,9 @@ from ec_jupyter.engine.callbacks import Callbacks
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.rows import OF_PARTY, SQL, id_list
 
-REST_SECONDS = 10.0
-"""How long nothing is looked for once all was looked at; at least, and..."""
-
-RESTED = 20
-"""... so many times as long as the look took, for a flow may be large."""
-
-STEP = 200
-"""So many requests are looked at in a row: what comes in meanwhile waits some milliseconds."""
-
+REST_SECONDS = 10.0  # how long nothing is looked for once all was looked at; at least, and ...
+RESTED = 20  # ... so many times as long as the look took, for a flow may be large
+STEP = 200  # so many requests are looked at in a row: what comes in meanwhile waits some milliseconds
 GONE = {"done", "skipped", "cancelled"}
 LINES = 2_000
 

@@ -11,16 +11,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from ec_jupyter.wire import Value
 
-ROW_BYTES = 1024
-"""The largest value in the row of a request: three of them fit into one page of the database."""
-
+ROW_BYTES = 1024  # the largest value in the row of a request: three of them fit into one page of the database
 _PLACES = 64
-MOST_ARGUMENTS = _PLACES - 2
-"""So many arguments stand in a request's row."""
-
-RESULT = 0
-"""The place of a result."""
-
+MOST_ARGUMENTS = _PLACES - 2  # so many arguments stand in a request's row
+RESULT = 0  # the place of a result
 _HEAD = struct.Struct("<HI")
 
 

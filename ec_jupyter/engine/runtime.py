@@ -27,12 +27,9 @@ from ec_jupyter.nodes.worker import blame
 
 log = logging.getLogger(__name__)
 
-OWNER = "owner"
-"""The locked file: it names the engine's process."""
-
+OWNER = "owner"  # the locked file: it names the engine's process
+# in a flow's folder: what was left of its last engine's calls, written by whoever took that away
 KILLED = "engine.killed"
-"""In a flow's folder: what was left of its last engine's calls, written by whoever took that away."""
-
 GATE = "gate"
 GATE_SECONDS = 1.0  # who holds it does so for less than a thousandth of that, unless it is stopped
 _ENGINE = re.compile(r"e-\w{8}")

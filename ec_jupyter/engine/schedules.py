@@ -16,8 +16,7 @@ from ec_jupyter.engine.core import Core
 from ec_jupyter.flow.schedule import first, lacking, ticks
 from ec_jupyter.model import Schedule
 
-NEXT = "next:"
-"""How the keys of next times begin among the facts of the flow; a schedule's number follows."""
+NEXT = "next:"  # how the keys of next times begin among the facts of the flow; a schedule's number follows
 
 
 class Schedules:

@@ -18,8 +18,7 @@ from ec_jupyter.wire import Outcome
 REQUEST, EVALUATE, REMAKE = "request", "evaluate", "remake"
 _REMAKES = 1 << 50
 
-Then = Callable[[Outcome | None], None]
-"""Is told what a side call came to; None: it was not run, or may be tried again."""
+Then = Callable[[Outcome | None], None]  # is told what a side call came to; None: it was not run, or may be tried again
 
 
 class CallId(NamedTuple):

@@ -19,20 +19,12 @@ from ec_jupyter.flow.measures import POINTS, STEP, Measures, Of
 from ec_jupyter.model import LOCAL
 from ec_jupyter.wire import Header, Outcome
 
-MOST_HELD = 4_000
-"""Calls that are counted at once, at most."""
-
+MOST_HELD = 4_000  # calls that are counted at once, at most
+# seconds for which what was seen at a look is taken to have been so; a machine that slept did nothing
 LONGEST_LOOK = 5.0
-"""Seconds for which what was seen at a look is taken to have been so; a machine that slept did nothing."""
-
-USE_SECONDS = 5.0
-"""Between two looks at what processes have used, while calls run."""
-
-SAVE_SECONDS = 5.0
-"""Between two copies on disk, at least."""
-
-Who = tuple[str, int]
-"""A process: its node, and its identity there."""
+USE_SECONDS = 5.0  # between two looks at what processes have used, while calls run
+SAVE_SECONDS = 5.0  # between two copies on disk, at least
+Who = tuple[str, int]  # a process: its node, and its identity there
 
 
 class Statistics:

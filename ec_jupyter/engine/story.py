@@ -21,15 +21,9 @@ from ec_jupyter.flow.past import Row, revision_at, wiring_at
 from ec_jupyter.flow.states import ASKED
 from ec_jupyter.wire import Header
 
-ROOTS = 500
-"""Runs that one question looks at, at most."""
-
-SPAN = 20_000
-"""Requests by number that one question looks at, at most."""
-
-MEMBERS = 20_000
-"""Requests of one run that are counted."""
-
+ROOTS = 500  # runs that one question looks at, at most
+SPAN = 20_000  # requests by number that one question looks at, at most
+MEMBERS = 20_000  # requests of one run that are counted
 _RUN_STATES = ("running", "failed", "waiting", "cancelled", "done")
 
 _SOME = f"(SELECT id FROM ({SQL['ids_of_party']}) LIMIT {MEMBERS}) one"

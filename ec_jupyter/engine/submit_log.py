@@ -49,17 +49,10 @@ class Connection(Submitter, Protocol):
         """Say at once which request a submit has led to, and its result."""
 
 
-Submit = Callable[[Submitter, "Lot | Single"], None]
-"""Takes in the requests of submits."""
-
-LONE_BYTES = 1 << 16
-"""A record of a call that comes alone has no more."""
-
-READ_BYTES = 1 << 18
-"""So much of a log is read at once, or more where a single record is larger."""
-
-DROP_EVERY = 64
-"""Answers that are kept though their client knows them, at most."""
+Submit = Callable[[Submitter, "Lot | Single"], None]  # takes in the requests of submits
+LONE_BYTES = 1 << 16  # a record of a call that comes alone has no more
+READ_BYTES = 1 << 18  # so much of a log is read at once, or more where a single record is larger
+DROP_EVERY = 64  # answers that are kept though their client knows them, at most
 
 
 class Absent:

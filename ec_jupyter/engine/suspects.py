@@ -16,9 +16,7 @@ from ec_jupyter.model import Socket
 
 log = logging.getLogger(__name__)
 
-MOST_DEATHS = 3
-"""Engines that may end while they handle one thing."""
-
+MOST_DEATHS = 3  # engines that may end while they handle one thing
 KINDS = (
     "", "request", "party", "value", "socket", "plug", "task", "something", "processor", "node", "note", "schedule",
 )  # fmt: skip

@@ -24,9 +24,7 @@ from ec_jupyter.engine.folder import FLOWS, Folder
 from ec_jupyter.errors import StoreError, UntrustedFlowError
 from ec_jupyter.nodes import bootstrap
 
-PLACE = "flow.place"
-"""File in the flow's folder: which folder it is, signed."""
-
+PLACE = "flow.place"  # file in the flow's folder: which folder it is, signed
 SECRET = "secret"
 SECRET_BYTES = 32
 _SHOWN = 6  # names in a message

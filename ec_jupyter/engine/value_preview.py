@@ -35,12 +35,8 @@ IDLE_SECONDS = 60.0
 PREVIEW_SECONDS = 10.0
 PREVIEW_BYTES = 2 << 30
 FIRST_PREVIEW = 1 << 60  # its workers name what they run beside the flow's: no request has such a number
-LOOK_CHARACTERS = 100_000
-"""What a worker may say of one value: more than `rich.BUNDLE_BYTES`, and less than would hurt."""
-
-ELEMENTS = 200
-"""Elements of a list or a generator that a preview shows; the text would hold no more."""
-
+LOOK_CHARACTERS = 100_000  # what a worker may say of one value: more than `rich.BUNDLE_BYTES`, and less than would hurt
+ELEMENTS = 200  # elements of a list or a generator that a preview shows; the text would hold no more
 _TASK = pickle.dumps(look)
 
 

@@ -17,8 +17,7 @@ from ec_jupyter.flow.reach import Reachability
 from ec_jupyter.flow.tag import ROOT, Path, Tag, from_text, path, to_text
 from ec_jupyter.wire import Header
 
-MOST_QUESTIONS = 1_000
-"""Questions of a socket that are told where nobody says how many."""
+MOST_QUESTIONS = 1_000  # questions of a socket that are told where nobody says how many
 
 
 def waiting(core: Core, header: Header) -> Answer:

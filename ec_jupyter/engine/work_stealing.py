@@ -10,8 +10,7 @@ from ec_jupyter.engine.member import Member
 from ec_jupyter.flow.placement import Spot, surplus
 from ec_jupyter.model import Processor
 
-STUCK_SECONDS = 0.1
-"""A call that has waited on its node for so long is worth the way back."""
+STUCK_SECONDS = 0.1  # a call that has waited on its node for so long is worth the way back
 
 
 class WorkStealing:

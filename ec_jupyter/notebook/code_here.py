@@ -151,5 +151,5 @@ def key(flow: Flow, args: Mapping[str, Any]) -> Fields:
     return {}
 
 
+# what only a kernel can do for a picture
 OPS: dict[str, Callable[[Flow, Mapping[str, Any]], Fields]] = {"redefine": redefine, "when": condition, "key": key}
-"""What only a kernel can do for a picture."""

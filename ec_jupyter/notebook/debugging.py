@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 _BETWEEN = ("ec_jupyter.", "asyncio.", "concurrent.")
 
+# failures that a call would bring upon this kernel
 _ENDS = {"died": "its worker died", "memory": "it took too much memory", "timeout": "it ran too long"}
-"""Failures that a call would bring upon this kernel."""
 
 
 def call_again(client: Client, row: Mapping[str, Any], arguments: Mapping[str, Any]) -> Any:

@@ -14,8 +14,7 @@ from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import LOCAL, Node
 from ec_jupyter.nodes.kinds import without_processes
 
-NEW = 1 << 60
-"""Identities of what is not in force yet begin here."""
+NEW = 1 << 60  # identities of what is not in force yet begin here
 
 
 class Drafted:

@@ -32,23 +32,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FRONT = Path(__file__).parents[1] / "static"
-"""Where the build leaves the page's code."""
-
-PARTS = ("timeline", "sources")
-"""What of that is loaded when it is first opened."""
-
+FRONT = Path(__file__).parents[1] / "static"  # where the build leaves the page's code
+PARTS = ("timeline", "sources")  # what of that is loaded when it is first opened
 HOW_TO_BUILD = "the editor's page is not built: run `make front` in the repository, then restart the kernel"
 
-SHORTEST = 0.1
-"""Seconds between two messages at least: the rate that front ends stand beside a person's own prints."""
-
+SHORTEST = 0.1  # seconds between two messages at least: the rate that front ends stand beside a person's own prints
+# seconds between two messages at most, while somebody looks: after three a page says that the kernel is gone
 BEAT = 1.0
-"""Seconds between two messages at most, while somebody looks: after three a page says that the kernel is gone."""
-
 COUNT_SECONDS = 1.0
+# commands that may take a while: each has a thread, so that the next one need not wait for it
 _SLOW = {"preview", "request", "svg", "code", "save", "runs", "lineage", "timeline", "past", "versions"}
-"""Commands that may take a while: each has a thread, so that the next one need not wait for it."""
 
 
 class FlowEditor(anywidget.AnyWidget):

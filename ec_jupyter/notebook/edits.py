@@ -17,8 +17,7 @@ from ec_jupyter.notebook.receipts import Receipt
 if TYPE_CHECKING:
     from ec_jupyter.client.client import Client
 
-SEEN_SECONDS = 30.0
-"""How long an edit waits until this client's own picture of the topology shows it."""
+SEEN_SECONDS = 30.0  # how long an edit waits until this client's own picture of the topology shows it
 
 
 class Edit:

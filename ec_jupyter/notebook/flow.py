@@ -33,9 +33,8 @@ if TYPE_CHECKING:
     from ec_jupyter.notebook.editor import FlowEditor
 
 _open: dict[Path, Flow] = {}
+# files of a flow whose names do not begin with ``flow.`` or ``engine.``
 _OTHERS = (".gitignore", "handling", ownership.RECORD)
-"""Files of a flow whose names do not begin with ``flow.`` or ``engine.``."""
-
 _told: set[Path] = set()  # flows of which was said what was found
 
 

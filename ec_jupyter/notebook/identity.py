@@ -33,8 +33,7 @@ _CLASS_NOISE = {
 }
 _GLOBAL = {"LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_NAME"}
 
-MISSING = object()
-"""Stands for a global name that a function uses and nobody has bound yet."""
+MISSING = object()  # stands for a global name that a function uses and nobody has bound yet
 
 
 def identity(task: object) -> str:
@@ -131,8 +130,8 @@ def _filled(cell: Any) -> bool:
         return False
 
 
+# hashes of the syntax trees that have been seen here, by instructions, name and line
 _SYNTAX: dict[tuple[str, str, int], str] = {}
-"""Hashes of the syntax trees that have been seen here, by instructions, name and line."""
 
 
 class _Digest:

@@ -16,8 +16,8 @@ from ec_jupyter.notebook.executor import ProcessorExecutor
 from ec_jupyter.notebook.flow import Flow, open_flow
 from ec_jupyter.notebook.views import Processor
 
+# arrays from this size on are written once for a `Parallel` call and mapped by its workers, as joblib itself does
 MAPPED_BYTES = 1 << 20
-"""Arrays from this size on are written once for a `Parallel` call and mapped by its workers, as joblib itself does."""
 
 
 class FlowBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]

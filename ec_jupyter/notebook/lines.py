@@ -16,9 +16,8 @@ from IPython.core.error import UsageError
 
 from ec_jupyter.errors import MagicUsageError, nearest
 
+# those of %ec_submit, whose line no argparse reads
 SUBMIT_OPTIONS = ("--flow", "--id", "--partial", "--delay", "--at", "--priority", "--callback")
-"""Those of %ec_submit, whose line no argparse reads."""
-
 _ARROW = re.compile(r"\s*->\s*")
 
 

@@ -21,9 +21,8 @@ from ec_jupyter.notebook.written import SPACES
 if TYPE_CHECKING:
     from ec_jupyter.notebook.flow import Flow
 
+# what a file that was changed by hand, or is damaged, leads to
 _DAMAGE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
-"""What a file that was changed by hand, or is damaged, leads to."""
-
 _SHAPES: dict[str, type] = {"name": str, "processors": dict, "sockets": dict, "plugs": list}
 
 

@@ -14,9 +14,8 @@ from ec_jupyter.notebook.notes import note
 if TYPE_CHECKING:
     from ec_jupyter.client.client import Client
 
+# seconds in which failures are told together, and after which a flow that works is asked whether it has ended
 GATHER = 1.0
-"""Seconds in which failures are told together, and after which a flow that works is asked whether it has ended."""
-
 Hook = Callable[["Notice"], object]
 
 

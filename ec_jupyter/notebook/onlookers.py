@@ -6,11 +6,8 @@ import asyncio
 import time
 from collections.abc import Callable
 
-SILENCE = 30.0
-"""Seconds without a heartbeat after which a view is checked; a page sends one every ten seconds."""
-
-GRACE = 2.0
-"""Seconds of a free loop in which heartbeats that are waiting are read."""
+SILENCE = 30.0  # seconds without a heartbeat after which a view is checked; a page sends one every ten seconds
+GRACE = 2.0  # seconds of a free loop in which heartbeats that are waiting are read
 
 
 class Onlookers:

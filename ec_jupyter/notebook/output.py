@@ -12,11 +12,10 @@ from typing import Any
 
 from ec_jupyter.client import names
 
+# which flow an output shows; our JupyterLab extension draws such outputs, with a kernel and without one
 MARK = "application/vnd.ec.flow+json"
-"""Which flow an output shows; our JupyterLab extension draws such outputs, with a kernel and without one."""
-
+# how a message's id ends that comes from a Python process: its number, and the message's
 _PYTHONS_OWN = re.compile(r"_\d+_\d+")
-"""How a message's id ends that comes from a Python process: its number, and the message's."""
 
 
 def mark(name: str, folder: Path, model: str | None) -> dict[str, Any]:

@@ -19,9 +19,7 @@ from ec_jupyter.client import names
 from ec_jupyter.engine.folder import Folder
 from ec_jupyter.notebook.output import message_of_cell, no_page
 
-RECORD = "notebook.json"
-"""File in a flow's folder: whose it is, and who used it last."""
-
+RECORD = "notebook.json"  # file in a flow's folder: whose it is, and who used it last
 MOST_BYTES = 1 << 20
 MOST_CELLS = 2000
 DAY = 24 * 3600.0

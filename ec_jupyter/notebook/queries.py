@@ -37,9 +37,7 @@ Those that ask a person, or wait for their time, stand in the note of their sock
 """
 
 _ALL = 1 << 62
-_AROUND = 100
-"""Requests that a story looks at, each way."""
-
+_AROUND = 100  # requests that a story looks at, each way
 _COLUMNS = ["id", "socket", "state", "run", "attempt", "version", "node", "started", "seconds", "progress", "error"]
 _WAITING = ["socket", "argument", "type", "bytes", "run", "element", "from", "since", "missing", "stranded"]
 

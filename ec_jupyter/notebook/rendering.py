@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import Any
 
 _OURS = str(Path(__file__).parents[1])
+# modes of ``%xmode`` in which the last part of a traceback is the exception alone
 _FRAMED = ("Context", "Verbose", "Docs")
-"""Modes of ``%xmode`` in which the last part of a traceback is the exception alone."""
 
 
 class Rendering:

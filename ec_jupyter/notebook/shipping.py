@@ -29,9 +29,7 @@ from ec_jupyter.notebook.outputs import outputs
 from ec_jupyter.notebook.signatures import Given, signature, tells_arguments
 from ec_jupyter.notebook.written import written
 
-HEAVY_BYTES = 1_000_000
-"""A task that carries more than this from the notebook is worth a warning."""
-
+HEAVY_BYTES = 1_000_000  # a task that carries more than this from the notebook is worth a warning
 _SOURCE_BYTES = 256 * 1024
 
 

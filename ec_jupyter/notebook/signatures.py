@@ -30,8 +30,8 @@ _ONE = (operator.itemgetter, operator.attrgetter, operator.methodcaller)
 _TEXT = 80
 
 
+# arguments as a person names them: ``"x, base=10"``, or None where the task tells them
 Given = str | inspect.Signature | None
-"""Arguments as a person names them: ``"x, base=10"``, or None where the task tells them."""
 
 
 def signature(task: Callable[..., Any], name: str, given: Given = None) -> list[dict[str, Any]]:

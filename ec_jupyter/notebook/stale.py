@@ -132,5 +132,4 @@ def _newest(task: Callable[..., Any]) -> Callable[..., Any]:
     return found if type(found) is type(task) else task
 
 
-WATCH = Watch()
-"""The one of this kernel."""
+WATCH = Watch()  # the one of this kernel

@@ -9,8 +9,7 @@ from typing import Any, overload
 
 from ec_jupyter.client.texts import aligned, cell_text
 
-SHOWN = 60
-"""Rows a table shows; it holds them all."""
+SHOWN = 60  # rows a table shows; it holds them all
 
 
 class Table(Sequence[Any]):

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from ec_jupyter.notebook.request import Run
 
 
-PERSON = "a person"
-"""What a question lacks."""
+PERSON = "a person"  # what a question lacks
 
 
 class Waiting(Part):

@@ -22,12 +22,9 @@ from typing import Any
 from ec_jupyter.client.source import Definition, is_ours, used
 from ec_jupyter.notebook.identity import MISSING, by_reference, enclosed, functions_of, global_names
 
+# where names of code that is no cell's are looked up, by the file it was run as
 SPACES: dict[str, Mapping[str, Any]] = {}
-"""Where names of code that is no cell's are looked up, by the file it was run as."""
-
-MOST_CHARACTERS = 10_000
-"""Values whose text is longer are data, not wiring."""
-
+MOST_CHARACTERS = 10_000  # values whose text is longer are data, not wiring
 _LITERALS = (type(None), bool, int, str, bytes, complex, type(...))
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 

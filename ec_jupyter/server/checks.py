@@ -22,12 +22,8 @@ from ec_jupyter.errors import (
 )
 from ec_jupyter.flow.schema import is_text
 
-MOST_BYTES = 64 << 20
-"""The largest body that is read."""
-
-DEEPEST = 100
-"""Levels of lists and objects in a body."""
-
+MOST_BYTES = 64 << 20  # the largest body that is read
+DEEPEST = 100  # levels of lists and objects in a body
 _DEEP = f"the body is nested more than {DEEPEST} levels deep"
 _BIGGEST = 1 << 63
 _CONFLICTS = (

@@ -13,9 +13,7 @@ from ec_jupyter.client.keys import folder_of
 from ec_jupyter.server.links import Links
 from ec_jupyter.server.pictures import Page, Picture
 
-FRESH_SECONDS = 2.0
-"""Seconds for which the list of all flows is cached."""
-
+FRESH_SECONDS = 2.0  # seconds for which the list of all flows is cached
 EVENTS = "https://events.ec-jupyter.org/flow/v1"
 
 

@@ -28,14 +28,9 @@ from ec_jupyter.server.flows import Flows
 from ec_jupyter.server.links import Links
 
 SETTING = "ec_flows"
-MOST_NAME = 200
-"""Characters in the id that a submit may bring."""
-
-MOST_SECONDS = 60
-"""How long an answer may wait for the end of a request."""
-
-STOP_SECONDS = 10
-"""How long an engine may take to end its workers."""
+MOST_NAME = 200  # characters in the id that a submit may bring
+MOST_SECONDS = 60  # how long an answer may wait for the end of a request
+STOP_SECONDS = 10  # how long an engine may take to end its workers
 
 
 def verb_of(method: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None] | None]:

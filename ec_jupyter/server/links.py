@@ -12,9 +12,7 @@ from typing import TypeVar
 from ec_jupyter.client.client import Client
 from ec_jupyter.client.opening import opened, startable
 
-UNUSED_SECONDS = 20.0
-"""Seconds that a connection stays open after its last use: an idle engine waits for its clients."""
-
+UNUSED_SECONDS = 20.0  # seconds that a connection stays open after its last use: an idle engine waits for its clients
 THREADS = 32
 CLIENT_NAME = "the Jupyter server"
 

@@ -17,8 +17,7 @@ from ec_jupyter.errors import FlowNotFoundError
 from ec_jupyter.server.flows import Flows
 from ec_jupyter.server.pictures import Page, Picture
 
-MOST_BYTES = 1 << 16
-"""The longest message a page has to send."""
+MOST_BYTES = 1 << 16  # the longest message a page has to send
 
 
 class LiveHandler(Page, WebSocketMixin, WebSocketHandler, JupyterHandler):

@@ -21,12 +21,8 @@ from ec_jupyter.server.links import Links
 
 log = logging.getLogger(__name__)
 
-SHORTEST = 0.1
-"""Seconds between two messages to a page, at least."""
-
-BEAT = 1.0
-"""Seconds between two messages, at most: a page that hears nothing for three says that its numbers are old."""
-
+SHORTEST = 0.1  # seconds between two messages to a page, at least
+BEAT = 1.0  # seconds between two messages, at most: a page that hears nothing for three says that its numbers are old
 COUNT_SECONDS = 10.0
 
 
