@@ -59,10 +59,7 @@ def accept(
     core: Core, socket: int, arguments: dict[str, Value], submit_id: str | None = None, at: float | None = None,
     priority: int = 0,
 ) -> int:  # fmt: skip
-    """Take one request in that `check` has let pass; its identity, which is its run's too.
-
-    It may not start before `at`, by the wall clock. Its run has that priority.
-    """
+    """Take in a request that `check` has let pass, to start `at` a wall-clock time; its identity, its run's too."""
     return _accept(core, socket, arguments, _complete(core, socket, arguments), submit_id, at, priority)
 
 
@@ -80,10 +77,7 @@ def accept_once(
 
 
 def accept_lot(core: Core, socket: int, lot: Lot, ids: Sequence[int] | None = None) -> Sequence[int]:
-    """Take requests in that bring the same arguments and that `check` has let pass; their identities.
-
-    `ids` are those that were given to what is taken in alike.
-    """
+    """Take in alike requests that `check` has let pass; their identities: `ids`, where they were given before."""
     names, types, priority = lot.shape["names"], lot.shape["types"], lot.shape.get("priority", 0)
     if _complete(core, socket, names) and len(names) <= MOST_ARGUMENTS and lots.small(lot.columns, types):
         return _accept_alike(core, socket, lot, types, ids)

@@ -28,10 +28,7 @@ FULL_SECONDS = 0.01  # between tries to connect to an engine that has not taken 
 
 
 def runtime_folder() -> Path:
-    """The user's own short folder for sockets, made if need be.
-
-    Where the usual name is taken by somebody else, another one is found. Raises StoreError: none can be made.
-    """
+    """The user's own short folder for sockets, made if need be; another where somebody has taken the usual name."""
     for place in _places():
         with suppress(OSError):
             return Path(bootstrap.private(place))

@@ -114,10 +114,7 @@ def _row(core: Core, name: str, value: Sequence[Any]) -> dict[str, Any]:
 
 
 def retry(core: Core, arrivals: Iterable[int]) -> None:
-    """Let values wait again that were set aside, with the party they are in.
-
-    Raises RequestNotFoundError: one of them is not set aside; StoreDamagedError: one of them cannot be read still.
-    """
+    """Let values wait again that were set aside, and their party; refuses others, and what still cannot be read."""
     table = {row[0]: row[3] for row in _values(core)}
     for arrival in arrivals:
         if arrival not in table:

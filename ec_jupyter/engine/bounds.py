@@ -217,10 +217,7 @@ class Bounds:
             self._kept(lambda one: one.n > 0)
 
     def check(self, client: str, names: Mapping[str, int]) -> None:
-        """Refuse submits that do not wait for room: so many to each socket.
-
-        Raises QueueFullError: a socket has none for all of them.
-        """
+        """Refuse submits that do not wait, so many to each socket, where a socket has no room for all of them."""
         core = self._core
         for name, n in names.items() if core.topology.limited else ():
             record = core.topology.sockets.get(core.topology.names.get(name, 0))

@@ -218,10 +218,7 @@ class Cache:
 
 
 def shared() -> Path:
-    """Where results are that all flows of this user share.
-
-    Raises OSError: it cannot be made, or is not this user's alone.
-    """
+    """Where results are that all flows of this user share. Raises OSError: it is not this user's alone."""
     home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return Path(private(os.path.join(home, "ec_jupyter", "results")))
 

@@ -30,10 +30,7 @@ Rows = dict[tuple[str, int], tuple[tuple[Any, ...], dict[str, Any]]]
 
 
 class Counts:
-    """The wiring and the numbers, as of now.
-
-    `idle`: whether nothing runs and nothing may start. `size`: bytes of its files by kind, as of a while ago.
-    """
+    """The wiring and the numbers as of now; `size`, bytes of files by kind, is as of a while ago."""
 
     def __init__(
         self, core: Core, fleet: Fleet, quarantine: Quarantine, idle: Callable[[], bool],

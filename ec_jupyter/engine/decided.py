@@ -171,10 +171,7 @@ def _merged(core: Core, party: int, older: int) -> None:
 
 
 def settle(core: Core) -> None:
-    """Decide tombstones that waited to know what can still come; that reads the disk, so it writes first.
-
-    Raises sqlite3.OperationalError: the disk takes nothing; another time.
-    """
+    """Decide tombstones that waited to know what can still come; that reads the disk, so it writes first."""
     touched, core.touched = core.touched, set()
     while touched := touched.intersection(core.joins.undecided):
         try:

@@ -38,11 +38,7 @@ class Editor:
     def edit(
         self, changes: list[dict[str, Any]], buffers: list[bytes], client: str, *, dry: bool = False
     ) -> tuple[int, list[str], Facts]:
-        """Carry out an edit: all of it, or one error and nothing; if `dry`, nothing is carried out.
-
-        Returns tuple of (int, list of str, dict): the revision now in force, what the person should know, and what
-        becomes of what is under way.
-        """
+        """Carry out an edit, or (`dry`) only tell: the revision, warnings, and what becomes of what is under way."""
         core = self._core
         # what follows reads the disk; written first, nothing of the edit can fail half-way
         core.journal.commit()

@@ -19,10 +19,7 @@ _OPEN = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 class Folder:
-    """An open folder; links in it are not followed.
-
-    Raises OSError: there is no folder of that name, or it is a link.
-    """
+    """An open folder; links in it are not followed. Raises OSError: there is none of that name, or it is a link."""
 
     def __init__(self, path: Path) -> None:
         self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | _OPEN)
@@ -31,10 +28,7 @@ class Folder:
         self.identity = f"{state.st_dev}:{state.st_ino}"  # device and inode: which folder it is, wherever it is moved
 
     def read(self, name: str, limit: int = 4096) -> bytes:
-        """The first bytes of a small file.
-
-        Raises OSError: it is not there, is no file, or belongs to neither this user nor the owner of the folder.
-        """
+        """The first bytes of a small file. Raises OSError: it is not there, is no file, or is a stranger's."""
         fd = os.open(name, os.O_RDONLY | _OPEN, dir_fd=self.fd)
         with open(fd, "rb") as file:
             state = os.fstat(fd)
@@ -79,10 +73,7 @@ def place_of(path: Path, *, follow: bool) -> tuple[int, int] | None:
 
 
 def refusal(folder: Path, error: OSError, undone: str = "") -> StoreError:
-    """Why a flow's folder cannot be used, to the person whose it is.
-
-    `undone`: what was not done, such as ``"nothing was submitted"``.
-    """
+    """Why a flow's folder cannot be used, to the person whose it is; `undone`, as ``"nothing was submitted"``."""
     if isinstance(error, StoreError):
         return error
     what = f"{folder / str(error.filename2 or error.filename or '')}: {error.strerror or error}"

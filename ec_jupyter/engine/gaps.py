@@ -97,10 +97,7 @@ class Gaps:
         return None
 
     def absent(self, parties: list[int], name: str, at: Path) -> tuple[int, Tag]:
-        """The place of an element that is to be left out.
-
-        Raises RequestNotFoundError: no list lacks it; ArgumentsError: it still comes by itself.
-        """
+        """The place of an element that is to be left out: one that a list lacks, and that does not come by itself."""
         what = f"element {at[-1]} of {self._core.topology.sockets[self._socket].name}.{name}"
         found = [(p, gap) for p, gap in self._found(parties, name, at[:-1]) if at[-1] in gap.missing]
         if not found:

@@ -28,11 +28,7 @@ SETTLED_NS = 100_000_000  # a folder changed longer ago shows every further chan
 
 
 class Hold:
-    """Locks the flow for this process; the locks go with the process, however it ends.
-
-    Raises StoreLockedError: another engine has it; names its process and host; StoreReadOnlyError, StoreFullError,
-    StoreError: the lock file cannot be made.
-    """
+    """Locks the flow for this process, however that ends. Raises StoreError: another has it, or the disk refuses."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -63,19 +59,13 @@ class Hold:
         return StoreLockedError(f"the flow in {self.path} is run by another engine ({owner.strip() or 'unknown'})")
 
     def check_database(self) -> None:
-        """See that the database, where there is one, is a file and no link to one.
-
-        Raises StoreError: it is something else.
-        """
+        """See that the database, where there is one, is a file and no link. Raises StoreError: it is something else."""
         with suppress(FileNotFoundError):
             if not stat.S_ISREG(os.lstat(self._database).st_mode):
                 raise StoreError(f"{self._database} is no file of its own; a flow's database cannot be a link")
 
     def take_database(self, *, network: bool) -> None:
-        """Lock the database, which exists by now; over a network SQLite's own lock does that.
-
-        Raises StoreLockedError: another engine has it, whose lock file was removed.
-        """
+        """Lock the database, also where somebody removed the lock file; over a network SQLite's own lock does that."""
         # never closed before SQLite has closed its own: that would end the locks SQLite has on the file
         self._fd = os.open(self._database, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         if not network and not _locked(self._fd):
@@ -89,10 +79,7 @@ class Hold:
         return place_of(self.path / name, follow=False)
 
     def missing(self, *, surely: bool = False) -> list[str]:
-        """Which of the database and the files beside it are not where they were.
-
-        `surely`: look at each, also where the folder does not show a change: over a network it may be late.
-        """
+        """Which files are not where they were; `surely`: the folder may not show a change, as over a network."""
         try:
             state = os.lstat(self.path)
             seen = (state.st_dev, state.st_ino, state.st_mtime_ns)

@@ -43,40 +43,16 @@ Argument = tuple[str, Sequence[StoredValue], Sequence[int]]
 
 
 class Job:
-    """A request that is not finished.
-
-    Attributes
-    ----------
-    id, socket, party, run, tag
-        Where it belongs.
-    state : str
-        Its row's; `flow.states.States` alone moves it on.
-    arguments : dict of str to Argument
-        What it will be called with, beside fixed values and defaults.
-    attempt, deaths, tries, emitted : int
-        Attempts so far, those in which its worker died, those that raised since it was last queued by
-        a person, and how many yields are committed.
-    late : bool
-        It had failed for good and was retried.
-    created : float
-        Wall clock of its acceptance; of a question that is asked again, of that.
-    assigned : bool
-        An agent has it.
-    task : int
-        The version it runs, once assigned.
-    started : float or None
-        Wall clock at which it began, once known.
-    node : str
-        Whose agent has it, or had it last.
-    extra : dict
-        Of the attempt that runs: ``slot``, ``pid``, and ``progress``, the last that its task said.
-    """
+    """A request that is not finished."""
 
     # of most requests these never change: they are the class's, until one does
-    attempt = deaths = tries = emitted = hops = task = 0
-    late = assigned = False
-    started: float | None = None
-    node = LOCAL
+    attempt = deaths = 0  # attempts so far, and those in which its worker died
+    tries = 0  # attempts that raised since it was last queued by a person
+    emitted = hops = 0  # how many yields are committed, and how many calls led to it
+    task = 0  # the version it runs, once assigned
+    late = assigned = False  # it had failed for good and was retried; an agent has it
+    started: float | None = None  # wall clock at which it began, once known
+    node = LOCAL  # whose agent has it, or had it last
 
     def __init__(
         self,
@@ -90,8 +66,10 @@ class Job:
         state: str = NEW,
     ) -> None:
         self.id, self.socket, self.party, self.run, self.tag = id, socket, party, run, tag
+        # `arguments`: beside fixed values and defaults; `created`: of a question that is asked again, of that;
+        # `state`: moved on by `flow.states.States` alone
         self.arguments, self.created, self.state = arguments, created, state
-        self.extra: dict[str, Any] = {}
+        self.extra: dict[str, Any] = {}  # of the attempt that runs: ``slot``, ``pid``, ``progress``
 
     def arguments_json(self) -> str:
         """Its arguments as the column holds them."""
@@ -168,10 +146,7 @@ class Values:
         return found
 
     def of_requests(self, rows: Iterable[tuple[int, str, bytes | None]]) -> dict[int, StoredValue]:
-        """Values that requests are called with, by id.
-
-        `rows`: identity and the columns ``arguments`` and ``inputs`` of each.
-        """
+        """Values that requests are called with, by id; `rows`: identity, ``arguments`` and ``inputs`` of each."""
         found: dict[int, StoredValue] = {}
         named: set[int] = set()
         for key, arguments, inputs in rows:
@@ -273,10 +248,7 @@ def argument_of(value: ArgumentValue) -> Argument:
 
 
 def argument_value(kind: str, values: Sequence[StoredValue]) -> tuple[str, list[StoredValue]]:
-    """An argument as it travels: failures as a plan to rebuild them, and the values that they hold.
-
-    `nodes.current.rebuilt` makes it again.
-    """
+    """An argument as it travels: failures as a plan that `nodes.current.rebuilt` follows, and the values it holds."""
     if all(stored.place != "error" for stored in values):
         return kind, list(values)
     leaves: list[StoredValue] = []

@@ -25,10 +25,7 @@ class LoginPrompts:
         self._questions: dict[int, tuple[str, str, asyncio.Future[str | None]]] = {}
 
     def wait(self, client: Asker, header: Header) -> None:
-        """Let a client wait for news of a node that it has not been told yet.
-
-        Raises NodeNotFoundError: there is no such node.
-        """
+        """Let a client wait for news of a node that it has not been told yet."""
         by_name(self._members, header["node"], NodeNotFoundError)
         self._waiting.append((client, header))
         self.look(header["node"])

@@ -41,11 +41,7 @@ class Newest:
                 self._of[found.socket] = requests[at - 1]
 
     def of(self, name: str) -> int:
-        """The request with the newest result of a socket.
-
-        Raises SocketNotFoundError, RequestNotFoundError: there is no such socket, or no result of it among the newest
-        requests.
-        """
+        """The request with the newest result of a socket. Raises RequestNotFoundError: none among the newest."""
         names = self._core.topology.names
         if name not in names:
             raise SocketNotFoundError.named(name, names)

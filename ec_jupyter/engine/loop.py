@@ -79,25 +79,7 @@ def _reopen(store: Store) -> tuple[Core, Quarantine]:
 
 
 class Engine(Reports):
-    """Runs one flow.
-
-    Parameters
-    ----------
-    folder : Path
-        The flow's folder.
-    workdir : Path
-        Where tasks run, and look for modules first.
-    cpus : int
-        CPUs of this node.
-    durability : str
-        ``"process"`` or ``"power"``.
-    linger : float
-        Seconds it stays without a client once nothing is to be done.
-    opener : callable
-        Makes the engine's end of another node.
-    alone : callable
-        Whether what is handled now is all that has come in.
-    """
+    """Runs one flow; leaves `linger` seconds after the last client, when nothing is to be done."""
 
     stalled: StoreError | None = None
     lost: StoreLostError | None = None

@@ -1,10 +1,9 @@
-"""Databases of older versions: one function a step, all in one transaction, a copy kept until it is through."""
+"""Databases of older versions: the statements of each step, all in one transaction, a copy kept until it is through."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -30,62 +29,31 @@ def _without_slow_checks(db: sqlite3.Connection) -> None:
     )
 
 
-def _with_small_values(db: sqlite3.Connection) -> None:
-    # 3 to 4: small values stand in the rows of requests from now on; those that have rows keep them, and so do runs
-    for column in ("inputs BLOB", "bytes BLOB", "type TEXT"):
-        db.execute(f"ALTER TABLE request ADD COLUMN {column}")
-    db.execute(
+# what leads on from each older schema, but for the first: 2 to 3
+STEPS: dict[int, tuple[str, ...]] = {
+    2: (),
+    # small values stand in the rows of requests from now on; those that have rows keep them, and so do runs
+    3: (
+        *(f"ALTER TABLE request ADD COLUMN {column}" for column in ("inputs BLOB", "bytes BLOB", "type TEXT")),
         "CREATE TABLE passed (source INTEGER, plug INTEGER, request INTEGER NOT NULL, arrival INTEGER NOT NULL, "
-        "argument TEXT NOT NULL, PRIMARY KEY (source, plug)) WITHOUT ROWID"
-    )
-
-
-def _with_statistics(db: sqlite3.Connection) -> None:
-    # 4 to 5
-    db.execute(
+        "argument TEXT NOT NULL, PRIMARY KEY (source, plug)) WITHOUT ROWID",
+    ),
+    4: (
         "CREATE TABLE statistic (at INTEGER NOT NULL, kind TEXT NOT NULL, key TEXT NOT NULL, text TEXT NOT NULL, "
-        "PRIMARY KEY (at, kind, key)) WITHOUT ROWID"
-    )
-
-
-def _with_lots(db: sqlite3.Connection) -> None:
-    # 5 to 6: queued requests that are alike have one row together until they end
-    db.execute("CREATE TABLE lot (id INTEGER PRIMARY KEY, last INTEGER NOT NULL, body BLOB NOT NULL)")
-
-
-def _with_ends(db: sqlite3.Connection) -> None:
-    # 6 to 7: what ended together has one row among those of queued lots, and what came alone is in a file of its own at
-    # first: an older version would lose the results. What is there stays as it is
-    del db
-
-
-def _with_ranks(db: sqlite3.Connection) -> None:
-    # 7 to 8
-    db.execute("CREATE TABLE rank (run INTEGER PRIMARY KEY, priority INTEGER NOT NULL)")
-
-
-def _with_weights(db: sqlite3.Connection) -> None:
-    # 8 to 9
-    db.execute("ALTER TABLE processor ADD COLUMN weight REAL NOT NULL DEFAULT 1")
-
-
-STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {
-    2: _without_slow_checks,
-    3: _with_small_values,
-    4: _with_statistics,
-    5: _with_lots,
-    6: _with_ends,
-    7: _with_ranks,
-    8: _with_weights,
+        "PRIMARY KEY (at, kind, key)) WITHOUT ROWID",
+    ),
+    # queued requests that are alike have one row together until they end
+    5: ("CREATE TABLE lot (id INTEGER PRIMARY KEY, last INTEGER NOT NULL, body BLOB NOT NULL)",),
+    # what ended together has one row among those of queued lots, and what came alone is in a file of its own at first:
+    # an older version would lose the results. What is there stays as it is
+    6: (),
+    7: ("CREATE TABLE rank (run INTEGER PRIMARY KEY, priority INTEGER NOT NULL)",),
+    8: ("ALTER TABLE processor ADD COLUMN weight REAL NOT NULL DEFAULT 1",),
 }
-"""What leads on from each older schema."""
 
 
 def check(found: int, folder: Path) -> None:
-    """Refuse a schema that this version neither has nor can bring up to date.
-
-    Raises StoreError: nothing was changed.
-    """
+    """Refuse a schema that this version neither has nor can bring up to date."""
     if found not in (0, SCHEMA, *STEPS):
         raise StoreError(f"the flow in {folder} has schema {found}; this version of ec_jupyter reads {SCHEMA}")
 
@@ -108,7 +76,10 @@ def migrate(db: sqlite3.Connection, path: Path) -> None:
     db.execute("BEGIN IMMEDIATE")
     try:
         for schema in range(found, SCHEMA):
-            STEPS[schema](db)
+            if schema == 2:
+                _without_slow_checks(db)
+            for statement in STEPS[schema]:
+                db.execute(statement)
         db.execute(f"PRAGMA user_version = {SCHEMA}")
         db.execute("COMMIT")
     except BaseException:

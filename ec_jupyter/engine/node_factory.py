@@ -13,10 +13,7 @@ from ec_jupyter.nodes.agents import Home, NodeAgent
 
 
 def check(spec: Node) -> None:
-    """Refuse a node that cannot be as it was declared; nothing is connected for it.
-
-    Raises DeclarationError: it has no kind that is installed, or its kind does not take such a record.
-    """
+    """Refuse a node whose kind is not installed, or does not take such a record; nothing is connected for it."""
     kinds.kind(spec.kind).check(spec)
 
 

@@ -205,10 +205,7 @@ class PlugEvaluation:
             self.origins[request].state = state
 
     def again(self, request: int) -> bool:
-        """Evaluate again what is stuck of a request that is retried; whether that is all there is to do.
-
-        It is where the request was done: then it is done again.
-        """
+        """Evaluate again what is stuck of a request that is retried; whether it is done by that, as it was before."""
         origin = self.origins.get(request)
         if origin is None:
             return False

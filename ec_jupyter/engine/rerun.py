@@ -23,10 +23,7 @@ Row = tuple[int, int, int, int, str, str]  # request, socket, run, party, tag, s
 
 
 def chosen(core: Core, header: Header, states: Iterable[str]) -> list[Row]:
-    """The requests that a frame names (by ``ids``, ``run``, ``socket`` or ``all``) and that are in one of `states`.
-
-    Raises RequestNotFoundError, SocketNotFoundError: it names what is not there.
-    """
+    """The requests that a frame names, by ``ids``, ``run``, ``socket`` or ``all``, and that are in one of `states`."""
     core.journal.commit()
     wanted = list(states)
     marks = ",".join("?" * len(wanted))
@@ -153,10 +150,7 @@ def _take_given(core: Core, job: Job) -> None:
 
 
 def retry(core: Core, header: Header) -> list[int]:
-    """Queue failed and cancelled requests again, with the same arguments and the current task.
-
-    Or, where a frame names those, let values wait again that were set aside.
-    """
+    """Queue failed and cancelled requests again, with the current task; or have values wait again that were aside."""
     if header.get("arrivals") is not None:
         asides.retry(core, header["arrivals"])
         return []
@@ -179,10 +173,7 @@ def retry(core: Core, header: Header) -> list[int]:
 
 
 def supply(core: Core, header: Header, values: dict[str, Value]) -> None:
-    """Bring values by hand to a join that waits for them.
-
-    Raises ArgumentsError: the task has no such argument; RequestNotFoundError: nothing waits for them there.
-    """
+    """Bring values by hand to a join that waits for them; refused where one of them has no place."""
     socket = _socket(core, header["socket"])
     task = core.topology.task(socket)
     for name in values:
@@ -272,10 +263,7 @@ def discard(core: Core, arrivals: list[int], request: int | None) -> None:
 
 
 def discard_missing(core: Core, header: Header) -> None:
-    """Leave one element out of the list that lacks it; or, where none is named, give up the whole list.
-
-    Raises RequestNotFoundError: no such list lacks it; ArgumentsError: the element is on its way.
-    """
+    """Leave one element out of the list that lacks it; or, where none is named, give up the whole list."""
     core.journal.commit()
     socket, name, at = _socket(core, header["socket"]), header["argument"], tuple(header.get("element") or ())
     lists, parties = Gaps(core, socket), _parties(core, header)
@@ -314,10 +302,7 @@ def withdraw(core: Core, requests: list[int]) -> bool:
 
 # -- replay ------------------------------------------------------------------
 def replay(core: Core, header: Header) -> list[int]:
-    """Run a run, a request or all runs again, from one socket on; returns the identities of the new runs.
-
-    Each is a new run and party; values from sockets that are not run again are copied from the original.
-    """
+    """Run a run, a request or all again from one socket on, with copies of what others gave; the new runs' numbers."""
     core.journal.commit()
     socket = _socket(core, header["socket"]) if header.get("socket") else None
     if header.get("request") is not None:

@@ -83,10 +83,7 @@ class Rpc:
         return self.submit_logs.look(self.submit)
 
     def serve(self, client: Connection, header: Header, buffers: Buffers) -> None:
-        """Do what a frame asks for, and reply after the commit.
-
-        Raises EcError: it cannot be done; nothing was changed.
-        """
+        """Do what a frame asks for, and reply after the commit. Raises EcError: it cannot be; nothing has changed."""
         kind = header["k"]
         action = _ACTIONS.get(kind)
         if action is None:

@@ -37,10 +37,7 @@ _SHARED = Path("/dev/shm")
 
 
 class Runtime:
-    """The folder of this process, which ends with `close`.
-
-    `flow`: folder of the flow that this is the engine of. Raises StoreError: none can be made.
-    """
+    """The folder of this process, the engine of a `flow`; it ends with `close`. Raises StoreError: none can be made."""
 
     def __init__(self, flow: Path | None = None) -> None:
         above = runtime_folder()
@@ -177,10 +174,7 @@ def _link(path: str) -> str:
 
 @contextmanager
 def _gate(folder: Path, how: int, *, wait: bool = True) -> Iterator[None]:
-    """Hold the lock of a runtime folder; if `wait`, for so long at most, and then go on without it.
-
-    Raises BlockingIOError: another process holds it.
-    """
+    """Hold the lock of a runtime folder: wait so long and go on without it, or raise at once where not to `wait`."""
     fd = os.open(folder / GATE, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         end = time.monotonic() + GATE_SECONDS

@@ -45,11 +45,7 @@ class Nodes(Protocol):
 
 
 class StaleFilter:
-    """The listener of one remote node (an `OpenListener`).
-
-    A call is on one node at a time. What is said of one that is elsewhere by now, or has ended, came late and
-    changes nothing.
-    """
+    """The listener of one remote node; what is said of a call that is elsewhere by now came late, and is nothing."""
 
     def __init__(self, nodes: Nodes, engine: EngineListener, name: str) -> None:
         self._nodes, self._engine, self._core, self._name = nodes, engine, nodes.core, name
@@ -163,10 +159,7 @@ class StaleFilter:
 
 
 def hint(error: dict[str, Any], node: Node) -> str | None:
-    """The package that a call missed on a node, the line that needs it and how to install it; None for other failures.
-
-    `error`: the failed call's ``type``, ``message`` and ``traceback``.
-    """
+    """The package that a failed call missed on a node, the line that needs it, how to install it; None for others."""
     found = _NAMED.match(str(error.get("message", "")))
     if error.get("type") != "ModuleNotFoundError" or found is None:
         return None

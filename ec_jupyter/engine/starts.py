@@ -22,10 +22,7 @@ from ec_jupyter.wire import Call
 
 
 class Starts:
-    """Gives nodes the calls that may start.
-
-    `spots`: the nodes that take calls of a processor. `lent`: CPUs that each node lends.
-    """
+    """Gives nodes the calls that may start."""
 
     def __init__(  # noqa: PLR0913 - what it asks, by name
         self,

@@ -55,21 +55,7 @@ class Statistics:
         created: float,
         failed: int = 0,
     ) -> None:
-        """Calls have ended.
-
-        Parameters
-        ----------
-        socket, node, pid : int, str, int
-            Whose they were, where they ran, and in which process.
-        seconds : sequence of float
-            How long each ran.
-        begun : sequence of float
-            Wall clock at which those began that were first attempts.
-        created : float
-            Wall clock of their acceptance.
-        failed : int
-            How many failed.
-        """
+        """Calls of a socket have ended; `begun`: when the first attempts of them began; `created`: when accepted."""
         self._ended.append((socket, node, pid, seconds, begun, created, failed))
         self._held += len(seconds)
         if self._held > MOST_HELD:

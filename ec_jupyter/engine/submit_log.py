@@ -74,10 +74,7 @@ class Absent:
 
 
 class LiveLog:
-    """The log of a client that is connected.
-
-    `mapped`: what the client writes is seen without being told; else it rings.
-    """
+    """The log of a connected client; `mapped`: what it writes is seen without being told, else it rings."""
 
     def __init__(self, folder: Path, client: Connection, *, mapped: bool) -> None:
         self.client, self._mapped = client, mapped

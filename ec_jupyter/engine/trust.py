@@ -33,10 +33,7 @@ Facts = dict[str, Any]
 
 
 def check(folder: Folder, path: Path) -> None:
-    """See whether a flow may run here.
-
-    Raises UntrustedFlowError: the person has not said so; the text says what would run.
-    """
+    """See whether a flow may run here. Raises UntrustedFlowError: the person has not said so; says what would."""
     signed = _signed(folder)
     if signed is not None and _same(signed, _facts(folder, path)):
         if signed["path"] != str(path) or signed["device"] != _facts(folder, path)["device"]:
@@ -156,10 +153,7 @@ def _filled(folder: Folder, name: str) -> bool:
 
 
 def check_links(path: Path) -> None:
-    """See that no link on the way to a flow was laid by somebody else.
-
-    Raises UntrustedFlowError: the flow's folder, or the one beside the notebook that holds it, is another user's link.
-    """
+    """See that no link on the way to a flow is another user's. Raises UntrustedFlowError: one is."""
     for place in (path, path.parent) if path.parent.name == FLOWS else (path,):
         if place.is_symlink() and (owner := os.lstat(place).st_uid) not in (0, os.getuid()):
             text = f"{place} is a link of {_user(owner)}, who can let it lead elsewhere at any time"

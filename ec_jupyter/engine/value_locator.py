@@ -30,10 +30,7 @@ from ec_jupyter.wire import Call, Outcome, Value
 log = logging.getLogger(__name__)
 
 class ValueLocator:
-    """Knows which value files are not in the flow's folder, and fetches or recomputes them.
-
-    `members`: its nodes, which have them. `spots`: the nodes that take calls of a processor.
-    """
+    """Knows which value files are not in the flow's folder, and fetches or recomputes them."""
 
     def __init__(
         self,

@@ -14,10 +14,7 @@ STUCK_SECONDS = 0.1  # a call that has waited on its node for so long is worth t
 
 
 class WorkStealing:
-    """Recalls queued calls for idle nodes.
-
-    `spots`: the nodes that take calls of a processor. `recall`: asks for calls back that have not started.
-    """
+    """Recalls queued calls for idle nodes."""
 
     def __init__(
         self,

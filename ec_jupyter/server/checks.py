@@ -105,10 +105,7 @@ def check_numbers(value: object) -> None:
 
 
 def field(body: dict[str, Any], name: str, kind: type[_T], default: Any = ...) -> _T:
-    """The field of that name, which is to be of that kind.
-
-    Raises Refused: it is missing and has no default, or is of another kind.
-    """
+    """The field of that name, of that kind. Raises Refused: it is missing and has no default, or is of another kind."""
     value = body.get(name, default)
     if value is default and default is not ...:
         return default  # type: ignore[no-any-return]

@@ -50,26 +50,7 @@ class Links:
 
     @asynccontextmanager
     async def use(self, folder: Path, *, start: bool = False, attach: bool = False) -> AsyncIterator[Client]:
-        """The client of a flow, for the time of the block.
-
-        Parameters
-        ----------
-        folder : Path
-            The flow's folder, which exists.
-        start : bool
-            Start an engine where none runs: what only looks does not say so.
-        attach : bool
-            Have the next engine started if it dies during the block; `start` says so too.
-
-        Raises
-        ------
-        EngineLostError
-            No engine runs and none is to be started.
-        UntrustedFlowError
-            One is to be started for a flow that came from elsewhere.
-        EngineStartError, StoreError, PythonMismatchError
-            One cannot be started, or cannot be talked to.
-        """
+        """The client of a flow for the time of the block, as `opened` has it; `attach`: the next engine follows it."""
         link = self._links.setdefault(folder, Link(folder))
         link.users += 1
         link.attach(start or attach)

@@ -58,10 +58,7 @@ def _seen(sent: asyncio.Future[None]) -> None:
 
 
 class Picture:
-    """One flow as its pages see it; lives on the event loop.
-
-    `failed`: called with a socket's name and how many more of its requests have failed.
-    """
+    """One flow as its pages see it, on the event loop; `failed` is told how many more calls of a socket have failed."""
 
     def __init__(self, folder: Path, links: Links, failed: Callable[[str, int], None]) -> None:
         self.folder, self._links, self._failed = folder, links, failed
