@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import quote
 
 import psutil
 
@@ -18,6 +17,7 @@ import ec_jupyter
 from ec_jupyter.client import probe
 from ec_jupyter.client.client import PYTHON
 from ec_jupyter.engine.address import runtime_folder
+from ec_jupyter.engine.open_lots import reading
 from ec_jupyter.engine.trust import trusted
 from ec_jupyter.errors import EcError
 from ec_jupyter.version import VERSION
@@ -86,8 +86,7 @@ def _file_system(folder: Path) -> str:
 
 def _database(folder: Path) -> Finding:
     try:
-        with closing(sqlite3.connect(f"file:{quote(str(folder / 'flow.db'))}?mode=ro", uri=True, timeout=5)) as db:
-            db.execute("PRAGMA trusted_schema = OFF")
+        with closing(reading(folder, 5)) as db:
             (said,) = db.execute("PRAGMA quick_check(1)").fetchone()
     except sqlite3.Error as error:
         return Finding("database", "bad", str(error))

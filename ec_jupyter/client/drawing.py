@@ -11,6 +11,7 @@ from typing import Any
 from ec_jupyter.client import scene
 from ec_jupyter.client.drawn_values import drawn_value
 from ec_jupyter.client.recipe import grouped
+from ec_jupyter.client.texts import plug_options
 from ec_jupyter.flow.layout import CARD_VALUE, CARD_WIDTH, INNER_HEAD, Box, Card, Place, group_boxes, inner_boxes
 from ec_jupyter.flow.layout import HEAD as TITLE
 
@@ -64,8 +65,7 @@ def svg(
         f'width="{_n(width)}" height="{_n(height)}" role="img" aria-label="{escape(says)}" '
         f'font-family="{FONT}" font-size="12">',
         f"<title>{escape(says)}</title>",
-        f'<rect x="{_n(x + 0.5)}" y="{_n(y + 0.5)}" width="{_n(width - 1)}" height="{_n(height - 1)}" rx="8" '
-        f'fill="{GROUND}" stroke="{FRAME}"/>',
+        _rect((x + 0.5, y + 0.5, width - 1, height - 1), 8, GROUND, f'stroke="{FRAME}"'),
         *_processors(topology, fields),
         *(_group(group, box) for group, box in frames.items() if group not in whole),
         *_plugs(topology, boxes, inside, whole, (counts or {}).get("plugs", {})),
@@ -94,19 +94,21 @@ def _note_box(note: Mapping[str, Any]) -> Box:
 
 
 def _note(text: str, box: Box) -> str:
-    x, y, width, height = box
+    x, y, *_ = box
     lines = "".join(
         f'<text x="{_n(x + 10)}" y="{_n(y + 10 + NOTE_LINE * (at + 0.75))}" fill="{INK}">{escape(_plain(line))}</text>'
         for at, line in enumerate(_note_lines(text))
     )
-    return (
-        f'<g><rect x="{_n(x)}" y="{_n(y)}" width="{_n(width)}" height="{_n(height)}" rx="4" fill="{PAPER}" '
-        f'stroke="{EDGE}"/>{lines}</g>'
-    )
+    return "<g>" + _rect(box, 4, PAPER, f'stroke="{EDGE}"') + f"{lines}</g>"
 
 
 def _n(number: float) -> str:
     return f"{number:g}"
+
+
+def _rect(box: Box, corner: int, fill: str, edge: str) -> str:
+    x, y, width, height = map(_n, box)
+    return f'<rect x="{x}" y="{y}" width="{width}" height="{height}" rx="{corner}" fill="{fill}" {edge}/>'
 
 
 def _fields(topology: Mapping[str, Any], cards: Mapping[str, Card], places: Mapping[str, Place]) -> dict[str, Box]:
@@ -134,36 +136,32 @@ def _cut(text: str, characters: int) -> str:
 
 
 def _processors(topology: Mapping[str, Any], fields: Mapping[str, Box]) -> Iterator[str]:
-    for processor, (x, y, width, height) in fields.items():
+    for processor, box in fields.items():
         record = topology["processors"].get(processor, {})
         lent = record.get("cpus")
         cpus = "all CPUs" if lent is None else f"{lent} CPU{'' if lent == 1 else 's'}"
         says = f"{cpus}, paused" if record.get("paused") else cpus
-        yield (
-            f'<rect x="{_n(x)}" y="{_n(y)}" width="{_n(width)}" height="{_n(height)}" rx="8" fill="{FIELD}" '
-            f'stroke="{FRAME}" stroke-dasharray="4 3"/>'
-            f'<text x="{_n(x + 14)}" y="{_n(y + TITLE / 2 + 4)}" fill="{INK}" font-weight="600">'
+        yield _rect(box, 8, FIELD, f'stroke="{FRAME}" stroke-dasharray="4 3"') + (
+            f'<text x="{_n(box[0] + 14)}" y="{_n(box[1] + TITLE / 2 + 4)}" fill="{INK}" font-weight="600">'
             f'{_cut(processor, 24)} <tspan fill="{SOFT}" font-weight="400">{escape(says)}</tspan></text>'
         )
 
 
 def _group(name: str, box: Box) -> str:
-    x, y, width, height = box
-    return (
-        f'<rect x="{_n(x)}" y="{_n(y)}" width="{_n(width)}" height="{_n(height)}" rx="10" fill="{GROUP}" '
-        f'stroke="{RIM}"/><text x="{_n(x + 12)}" y="{_n(y + INNER_HEAD / 2 + 4)}" fill="{INK}" font-weight="600">'
+    return _rect(box, 10, GROUP, f'stroke="{RIM}"') + (
+        f'<text x="{_n(box[0] + 12)}" y="{_n(box[1] + INNER_HEAD / 2 + 4)}" fill="{INK}" font-weight="600">'
         f"{_cut(name, 24)}</text>"
     )
 
 
 def _folded(name: str, box: Box, counts: list[Mapping[str, Any]]) -> str:
     """A group as one card: how many sockets it has, and what their numbers come to."""
-    x, y, width, height = box
+    x, y, *_ = box
     sums = {state: sum(one.get(state, 0) for one in counts) for state in _STATES}
     edge = f'stroke="{BAD}" stroke-width="2"' if sums["failed"] else f'stroke="{RIM}" stroke-width="1.5"'
     many = f"{len(counts)} socket{'' if len(counts) == 1 else 's'}"
     return (
-        f'<g><rect x="{_n(x)}" y="{_n(y)}" width="{_n(width)}" height="{_n(height)}" rx="10" fill="{CARD}" {edge}/>'
+        f"<g>{_rect(box, 10, CARD, edge)}"
         f'<text x="{_n(x + 12)}" y="{_n(y + 24)}" fill="{INK}" font-size="13" font-weight="600">'
         f"{_cut(name, 28)}</text>"
         f'<text x="{_n(x + 12)}" y="{_n(y + 48)}" fill="{SOFT}">{many}</text>'
@@ -205,7 +203,8 @@ def _plugs(
             f'<path d="M{_n(x1)} {_n(y1)} C{_n(x1 + bend)} {_n(y1)} {_n(x2 - bend)} {_n(y2)} {_n(x2)} {_n(y2)}" '
             f'fill="none" stroke="{colour}" stroke-width="1.6"{dashes}/>'
         )
-        says = _says(plug, depths.get(str(plug["id"]), 0))
+        depth = depths.get(str(plug["id"]), 0)
+        says = ", ".join([*([str(depth)] if depth else []), *plug_options(plug, "error")])
         if says:
             text = _cut(says, 28)
             x, y = taken.free(((x1, y1), (x1 + bend, y1), (x2 - bend, y2), (x2, y2)), 6.0 * min(len(says), 28) + 8)
@@ -263,20 +262,6 @@ def _point(curve: Curve, part: float) -> Place:
     return x, y
 
 
-def _says(plug: Mapping[str, Any], depth: int) -> str:
-    gather = plug["gather"]
-    words = [
-        str(depth) if depth else "",
-        "error" if plug["on"] == "error" else "",
-        "map" if plug["map"] else "",
-        f"gather {gather}" if isinstance(gather, str) else "gather" if gather else "",
-        f"pick {plug['pick']}" if plug.get("pick") else "",
-        f"when {plug['when']}" if plug.get("when") else "",
-        f"hops {plug['hops']}" if plug.get("hops") else "",
-    ]
-    return ", ".join(filter(None, words))
-
-
 def _card(
     name: str, record: Mapping[str, Any], box: Box, counts: Mapping[str, Any] | None, look: Mapping[str, Any] | None
 ) -> str:
@@ -285,7 +270,7 @@ def _card(
     title = f'{_cut(name, 24)} <tspan fill="{SOFT}" font-weight="400">v{record["task"]["version"]}</tspan>'
     edge = f'stroke="{BAD}" stroke-width="2"' if failed else f'stroke="{FRAME}"'
     parts = [
-        f'<g><rect x="{_n(x)}" y="{_n(y)}" width="{_n(width)}" height="{_n(height)}" rx="6" fill="{CARD}" {edge}/>',
+        f"<g>{_rect(box, 6, CARD, edge)}",
         f'<text x="{_n(x + 12)}" y="{_n(y + TOP / 2 + 5)}" fill="{INK}" font-size="13" font-weight="600">'
         f"{title}</text>",
         f'<circle cx="{_n(x + width)}" cy="{_n(y + TOP / 2)}" r="4" fill="{LINE}"/>',

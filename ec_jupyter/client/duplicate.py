@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from ec_jupyter.client.recipe import grouped
+from ec_jupyter.engine.open_lots import reading
 from ec_jupyter.errors import DeclarationError
 from ec_jupyter.model import FUNCTIONS, MAIN
 
@@ -42,7 +42,7 @@ def duplicate(folder: Path, made: Client) -> None:
     Raises DeclarationError: something of it cannot be read.
     """
     try:
-        with closing(_open(folder)) as db:
+        with closing(reading(folder, 10)) as db:
             copy = _Copy(folder, db)
             changes = list(copy.changes())
             paused = copy.paused()
@@ -54,12 +54,6 @@ def duplicate(folder: Path, made: Client) -> None:
         made.ask("edit", {"changes": changes}, copy.buffers)
     if any(paused.values()):
         made.ask("pause", paused)
-
-
-def _open(folder: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(f"file:{quote(str(folder / 'flow.db'))}?mode=ro", uri=True, timeout=10)
-    db.execute("PRAGMA trusted_schema = OFF")
-    return db
 
 
 class _Copy:

@@ -41,27 +41,10 @@ def running(folder: Path) -> bool:
 
 
 def reach(folder: Path, name: str, executable: str, options: Sequence[str], *, start: bool = True) -> socket.socket:
-    """A connection to the engine of a flow; one is started if none runs.
+    """A connection to the engine of a flow; one is started, if none runs, under `executable` with these `options`.
 
-    Parameters
-    ----------
-    folder : Path
-        The flow's folder.
-    name : str
-        The flow's name, for messages.
-    executable : str
-        The Python that a new engine runs under.
-    options : sequence of str
-        Its command line.
-    start : bool
-        False: none is started, for a look is all that is wanted.
-
-    Raises
-    ------
-    EngineStartError, StoreError
-        It cannot run on that folder; says why.
-    EngineLostError
-        It runs and does not answer, or none runs and none is to be started.
+    Raises EngineStartError, StoreError: it cannot run on that folder; says why; EngineLostError: it runs and does not
+    answer, or none runs and none is to `start`.
     """
     command = [executable, "-m", "ec_jupyter.engine", str(folder), *options]
     deadline = time.monotonic() + START_SECONDS
@@ -70,9 +53,7 @@ def reach(folder: Path, name: str, executable: str, options: Sequence[str], *, s
         try:
             sock = connect(folder, max(LOOK_SECONDS, deadline - time.monotonic()))
         except TimeoutError:
-            raise EngineLostError(
-                f"the engine of flow {name!r} has not answered in {START_SECONDS:g} s: it is stopped or busy"
-            ) from None
+            raise EngineLostError(_silent(name)) from None
         if sock is not None:
             return sock
         if not start:
@@ -172,23 +153,25 @@ def stop(folder: Path, name: str) -> bool:
         sock = connect(folder, START_SECONDS)
         if sock is None:
             return False
-        with sock:
-            sock.settimeout(START_SECONDS)
-            sock.sendall(encode({"k": "stop", "n": 1}))
-            _read_answer(sock)
+        said = asked(sock, "stop", START_SECONDS)
     except TimeoutError:
-        raise TimeoutError(
-            f"the engine of flow {name!r} has not answered in {START_SECONDS:g} s: it is stopped or busy"
-        ) from None
+        raise TimeoutError(_silent(name)) from None
+    if said is not None and said["k"] == "error":
+        raise from_wire(said["error"])
     return True
 
 
-def _read_answer(sock: socket.socket) -> None:
-    """Wait for the word that the engine ends, or for its end."""
+def asked(sock: socket.socket, kind: str, seconds: float) -> Header | None:
+    """The answer to a frame, on a line that is closed then; None where that ended before."""
     reader = FrameReader()
-    with suppress(ConnectionError):
-        while data := sock.recv(1 << 16):
-            for header, _ in reader.feed(data):
-                if header["k"] == "error":
-                    raise from_wire(header["error"])
-                return
+    with sock, suppress(ConnectionError):
+        sock.settimeout(seconds)
+        sock.sendall(encode({"k": kind, "n": 1}))
+        while data := sock.recv(1 << 18):
+            if frames := reader.feed(data):
+                return frames[0][0]
+    return None
+
+
+def _silent(name: str) -> str:
+    return f"the engine of flow {name!r} has not answered in {START_SECONDS:g} s: it is stopped or busy"

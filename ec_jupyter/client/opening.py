@@ -15,25 +15,9 @@ from ec_jupyter.errors import EngineLostError
 def opened(folder: Path, client_name: str, *, start: bool, follow: bool) -> Client:
     """A client that is connected to a flow's engine; blocks until it is.
 
-    Parameters
-    ----------
-    folder : Path
-        The flow's folder, which exists.
-    client_name : str
-        Who we are for others who use the flow.
-    start : bool
-        Start an engine where none runs, under the Python that the flow's last one had.
-    follow : bool
-        Have the next engine started if this one dies.
-
-    Raises
-    ------
-    EngineLostError
-        No engine runs and none is to be started.
-    UntrustedFlowError
-        One is to be started for a flow that came from elsewhere.
-    EngineStartError, StoreError, PythonMismatchError
-        One cannot be started, or cannot be talked to.
+    `start`: start an engine where none runs, under the Python that the flow's last one had. `follow`: the next one
+    too, if this dies. Raises EngineLostError: none runs and none is to; UntrustedFlowError: the flow came from
+    elsewhere; EngineStartError, StoreError, PythonMismatchError: it cannot be started, or talked to.
     """
     executable = startable(folder, start=start)
     return Client.open(

@@ -10,14 +10,14 @@ from collections.abc import Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from ec_jupyter.client.connection import EngineState
+from ec_jupyter.client.launch import asked
 from ec_jupyter.engine import disk, open_lots
 from ec_jupyter.engine.address import connect, socket_path
 from ec_jupyter.engine.store import refuse_emptied
 from ec_jupyter.errors import FrameError, PythonMismatchError, StoreDamagedError
-from ec_jupyter.wire import FrameReader, Header, encode
+from ec_jupyter.wire import Header
 
 ANSWER_SECONDS = 1.0  # how long an engine that is busy may take before its flow is shown without live numbers
 READ_SECONDS = 2.0  # how long counting the requests of a stopped flow may take
@@ -34,18 +34,10 @@ def ask(folder: Path) -> Header | None:
         return {}
     if sock is None:
         return None
-    with sock:
-        sock.settimeout(ANSWER_SECONDS)
-        try:
-            sock.sendall(encode({"k": "probe", "n": 1}))
-            reader = FrameReader()
-            while data := sock.recv(1 << 18):
-                frames = reader.feed(data)
-                if frames:
-                    return frames[0][0]
-        except (OSError, FrameError):
-            pass
-    return {}
+    try:
+        return asked(sock, "probe", ANSWER_SECONDS) or {}
+    except (OSError, FrameError):
+        return {}
 
 
 def totals(sockets: Mapping[str, Mapping[str, Any]]) -> Row:
@@ -76,14 +68,8 @@ def read(folder: Path) -> Row:
             found = db.execute("SELECT value FROM meta WHERE key = 'executable'").fetchone()
             notify = db.execute("SELECT value FROM meta WHERE key = 'notify'").fetchone()
     except (sqlite3.Error, StoreDamagedError) as error:
-        return {
-            "counts": None,
-            "arrived": 0,
-            "sockets": 0,
-            "python": [],
-            "notify": {},
-            "error": f"its database cannot be read: {error}",
-        }
+        nothing: Row = {"counts": None, "arrived": 0, "sockets": 0, "python": [], "notify": {}}
+        return nothing | {"error": f"its database cannot be read: {error}"}
     return {
         "counts": {state: states[state] for state in STATES},
         "arrived": arrived,
@@ -115,9 +101,7 @@ def wanted(text: object) -> dict[str, list[str]]:
 
 def _open(folder: Path) -> sqlite3.Connection:
     refuse_emptied(folder)
-    db = sqlite3.connect(f"file:{quote(str(folder / 'flow.db'))}?mode=ro", uri=True, timeout=READ_SECONDS)
-    # it may have come from anywhere
-    db.execute("PRAGMA trusted_schema = OFF")
+    db = open_lots.reading(folder, READ_SECONDS)
     open_lots.show(db)
     end = time.monotonic() + READ_SECONDS
     # millions of requests take longer to count than anybody looks at a list

@@ -249,10 +249,9 @@ class _Cell:
 
     def function(self, written: Written) -> str:
         """An expression for a function, which is defined first where it has a name."""
-        if "text" in written:
-            self.need(written)
-            return repr(written["text"])
         self.need(written)
+        if "text" in written:
+            return repr(written["text"])
         if written["name"] and self._bound.get(written["name"]) != written["code"]:
             self._bound[written["name"]] = written["code"]
             self.add(written["code"])
@@ -331,15 +330,10 @@ def saved(topology: Mapping[str, Any], name: str) -> str:
 
 
 def _saved_part(part: Part) -> dict[str, Any]:
-    return {
-        "processor": part.processor,
-        "task": _saved(part.task),
-        "options": part.options,
-        "key": _saved(part.key) if part.key is not None else None,
-        "fixed": {argument: _saved(value) for argument, value in part.fixed.items()},
-        "position": part.position,
-        "paused": part.paused,
-    }
+    key = _saved(part.key) if part.key is not None else None
+    fixed = {argument: _saved(value) for argument, value in part.fixed.items()}
+    saved = {**vars(part), "task": _saved(part.task), "key": key, "fixed": fixed}
+    return {word: value for word, value in saved.items() if word != "name"}
 
 
 def _saved(written: Written) -> dict[str, Any]:

@@ -176,15 +176,8 @@ class RemoteFlow:
             The server cannot be reached; whether anything was submitted is not known.
         """
         given = {**dict(self._positional(socket, values)), **arguments}
-        body = {
-            "arguments": given,
-            "id": id,
-            "partial": partial,
-            "delay": delay,
-            "at": at,
-            "priority": priority,
-            "callback": callback,
-        }
+        body = {"arguments": given, "id": id, "partial": partial, "delay": delay, "at": at}
+        body |= {"priority": priority, "callback": callback}
         said = {name: value for name, value in body.items() if value not in (None, False)}
         answer = self._ask("POST", f"sockets/{quote(socket, safe='')}", said)
         return RemoteRequest(self, int(answer["id"]))
@@ -233,18 +226,18 @@ class RemoteFlow:
 
     def answer(self, request: RemoteRequest | int, value: Any, *, by: str | None = None) -> None:
         """Answer what a request asks a person; the answer is its result, once."""
-        number = request.id if isinstance(request, RemoteRequest) else request
-        self._ask("POST", f"requests/{number}/answer", {"answer": value, "by": by})
+        self._ask("POST", f"requests/{_number(request)}/answer", {"answer": value, "by": by})
 
     def retry(self, *requests: RemoteRequest | int) -> list[int]:
         """Run failed requests again; the numbers of those that do."""
-        ids = [one.id if isinstance(one, RemoteRequest) else one for one in requests]
-        return list(self._ask("POST", "commands", {"op": "retry", "args": {"ids": ids}})["ids"])
+        return list(self._command("retry", requests)["ids"])
 
     def cancel(self, *requests: RemoteRequest | int) -> int:
         """Cancel what has not ended; how many that were."""
-        ids = [one.id if isinstance(one, RemoteRequest) else one for one in requests]
-        return int(self._ask("POST", "commands", {"op": "cancel", "args": {"ids": ids}})["cancelled"])
+        return int(self._command("cancel", requests)["cancelled"])
+
+    def _command(self, op: str, requests: tuple[RemoteRequest | int, ...]) -> Row:
+        return self._ask("POST", "commands", {"op": op, "args": {"ids": [_number(one) for one in requests]}})
 
     def __repr__(self) -> str:
         return f"<flow {self.key!r} at {self._server.base}>"
@@ -303,6 +296,10 @@ class RemoteRequest:
 
     def __repr__(self) -> str:
         return f"<request {self.id} of {self._flow!r}>"
+
+
+def _number(request: RemoteRequest | int) -> int:
+    return request.id if isinstance(request, RemoteRequest) else request
 
 
 def _value(row: Row) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ec_jupyter.client.texts import clock_text, error_line, seconds_text
@@ -61,53 +61,30 @@ def _attempt(attempt: Row) -> str:
 
 
 def _ended(row: Row) -> Iterator[str]:
-    says = _ENDS.get(row["state"])
-    if says is None:
-        yield f"It was {row['state']} at {clock_text(row['finished'])}; %ec_retry {row['id']} runs it again."
-    else:
-        yield from says(row)
-
-
-def _waiting(row: Row) -> Iterator[str]:
-    has = _listed([repr(name) for name in row["argument_names"]]) or "none"
-    yield f"It waits for other arguments; it has {has}."
-
-
-def _queued(row: Row) -> Iterator[str]:
-    yield "It is queued, and a worker has not begun it yet."
-
-
-def _delayed(row: Row) -> Iterator[str]:
-    yield f"It waits for its time, {clock_text(row['due'])}."
-
-
-def _asked(row: Row) -> Iterator[str]:
-    yield "It waits for a person to answer."
-
-
-def _running(row: Row) -> Iterator[str]:
-    yield f"{_run(row)}, and runs for {seconds_text(row['seconds'])} now."
-
-
-def _done(row: Row) -> Iterator[str]:
-    took = f", after {seconds_text(row['seconds'])}" if row["started"] else ""
-    yield f"{_run_and(row)}was done at {clock_text(row['finished'])}{took}."
-
-
-def _failed(row: Row) -> Iterator[str]:
-    yield f"{_run_and(row)}failed at {clock_text(row['finished'])}: {error_line(row['error'])}."
-    yield f"Its arguments are kept: %ec_retry {row['id']} runs it again, %ec_debug {row['id']} opens it here."
-
-
-def _skipped(row: Row) -> Iterator[str]:
-    why = error_line(row["error"]) or "what it should get cannot come"
-    yield f"It was skipped at {clock_text(row['finished'])}: {why}."
-
-
-_ENDS: dict[str, Callable[[Row], Iterator[str]]] = {
-    "waiting": _waiting, "queued": _queued, "delayed": _delayed, "asked": _asked, "running": _running, "done": _done,
-    "failed": _failed, "skipped": _skipped,
-}  # fmt: skip
+    ended = clock_text(row["finished"])
+    match row["state"]:
+        case "waiting":
+            has = _listed([repr(name) for name in row["argument_names"]]) or "none"
+            yield f"It waits for other arguments; it has {has}."
+        case "queued":
+            yield "It is queued, and a worker has not begun it yet."
+        case "delayed":
+            yield f"It waits for its time, {clock_text(row['due'])}."
+        case "asked":
+            yield "It waits for a person to answer."
+        case "running":
+            yield f"{_run(row)}, and runs for {seconds_text(row['seconds'])} now."
+        case "done":
+            took = f", after {seconds_text(row['seconds'])}" if row["started"] else ""
+            yield f"{_run_and(row)}was done at {ended}{took}."
+        case "failed":
+            yield f"{_run_and(row)}failed at {ended}: {error_line(row['error'])}."
+            yield f"Its arguments are kept: %ec_retry {row['id']} runs it again, %ec_debug {row['id']} opens it here."
+        case "skipped":
+            why = error_line(row["error"]) or "what it should get cannot come"
+            yield f"It was skipped at {ended}: {why}."
+        case state:
+            yield f"It was {state} at {ended}; %ec_retry {row['id']} runs it again."
 
 
 def _run_and(row: Row) -> str:

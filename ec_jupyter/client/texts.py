@@ -71,6 +71,18 @@ def cpus_text(processor: Mapping[str, Any]) -> str:
     return text + "".join(f" of {node}" for node in nodes)
 
 
+def plug_options(plug: Mapping[str, Any], failure: str = "on error") -> list[str]:
+    """What of a plug is not as it is by default, in words; `failure`: of one that carries those."""
+    gather = plug["gather"]
+    options = [
+        failure if plug["on"] == "error" else "",
+        "map" if plug["map"] else "",
+        f"gather {gather}" if isinstance(gather, str) else "gather" if gather else "",
+        *(f"{word} {plug[word]}" if plug.get(word) else "" for word in ("pick", "when", "hops")),
+    ]
+    return list(filter(None, options))
+
+
 def shown(row: dict[str, Any], **texts: Callable[[Any], str]) -> dict[str, Any]:
     """A row whose named columns are text; the others are as they were."""
     return {**row, **{name: text(row.get(name)) for name, text in texts.items()}}
@@ -113,14 +125,9 @@ def progress_text(said: dict[str, Any] | None) -> str:
     return f"{said['done']:,}{of} {said['text']}".rstrip()
 
 
-def asked_text(n: int) -> str:
-    """How many requests ask a person, in words; empty for none."""
-    return "" if not n else f"{n} wait{'s' if n == 1 else ''} for a person"
-
-
-def delayed_text(n: int) -> str:
-    """How many requests wait for their time, in words; empty for none."""
-    return "" if not n else f"{n} wait{'s' if n == 1 else ''} for {'its' if n == 1 else 'their'} time"
+def _wait_text(n: int, what: str) -> str:
+    """How many requests wait for something, in words; empty for none."""
+    return "" if not n else f"{n} wait{'s' if n == 1 else ''} for {what}"
 
 
 def missing(row: Mapping[str, Any]) -> list[str]:
@@ -167,11 +174,12 @@ def status_rows(topology: Mapping[str, Any], counts: Mapping[str, Any]) -> list[
         fed = {p["argument"] for p in topology["plugs"] if p["target"] == name}
         unfed = [argument for argument in record.get("needed", ()) if argument not in fed] if fed else []
         holds = sum(states.get(word, 0) for word in _HELD) + sum(states["arrived"].values())
+        delayed = states.get("delayed", 0)
         notes = [
             # the reason stands above the table
             (states.get("aside") or "").partition(": ")[0],
-            asked_text(states.get("asked", 0)),
-            delayed_text(states.get("delayed", 0)),
+            _wait_text(states.get("asked", 0), "a person"),
+            _wait_text(delayed, f"{'its' if delayed == 1 else 'their'} time"),
             f"full: holds {record['limit']}" if record.get("limit") and holds >= record["limit"] else "",
             "paused" if paused else "",
             f"stale: {', '.join(stale)}" if stale else "",

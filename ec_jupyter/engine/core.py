@@ -301,17 +301,20 @@ class Core:
             self.joins.tombstone(source, plug)
         elif outcome.emitted is not None:
             self.close(source, str(source.request), outcome.emitted, [plug])
-        elif stored is not None:
-            self._carry_value(source, plug, stored, outcome)
-
-    def _carry_value(self, source: Source, plug: Plug, stored: StoredValue, outcome: Outcome) -> None:
-        if plug.id not in self.topology.examined:
-            self.joins.result(source, plug, stored)
-        elif plug.id in outcome.routed:
+        elif stored is not None and plug.id in outcome.routed and plug.id in self.topology.examined:
             route = Route(0, source, plug.id, stored, None)
             self.evaluation.carry(route, plug, outcome.routed[plug.id], outcome.keys.get(plug.id))
+        elif stored is not None:
+            self.send(source, plug, stored)
+
+    def send(self, source: Source, plug: Plug, stored: StoredValue, at: int | None = None) -> None:
+        """Send a result, or one yield of it, through a plug, once a worker has evaluated the plug if it has to."""
+        if plug.id in self.topology.examined:
+            self.evaluation.ask(source, plug, stored, at)
+        elif at is None:
+            self.joins.result(source, plug, stored)
         else:
-            self.evaluation.ask(source, plug, stored)
+            self.joins.element(source, plug, stored, at, at, str(source.request))
 
     def close(self, source: Source, split: str, n: int, plugs: list[Plug]) -> None:
         """A split has all its elements."""
@@ -332,10 +335,7 @@ class Core:
             stored = self.store_value(value)
             self.journal.add("add_emission", (job.id, at, stored.id))
             for plug in self.topology.results.get(job.socket, ()):
-                if plug.id in self.topology.examined:
-                    self.evaluation.ask(source, plug, stored, at)
-                else:
-                    self.joins.element(source, plug, stored, at, at, str(job.id))
+                self.send(source, plug, stored, at)
             job.emitted = at + 1
         self.journal.add("emitted", (job.emitted, job.id))
         self.absorb()

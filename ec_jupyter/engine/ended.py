@@ -39,12 +39,8 @@ def ended_row(core: Core, ended: Ended) -> tuple[dict[str, Any], list[bytes]]:
     if ended.error is not None:
         row["error"] = ended.error
         row["exception"] = head(ended.exception, buffers)
-    if ended.value is None and ended.state == "done" and ended.job.emitted:
-        ids = [v for (v,) in core.store.rows("emissions", (ended.id,))]
-        found = core.values.load(ids)
-        row["values"] = heads([found[i] for i in ids], buffers)
-    elif ended.value is None and ended.state == "done":
-        row["values"] = []
+    if ended.value is None and ended.state == "done":
+        row["values"] = heads(core.values.emitted(ended.id) if ended.job.emitted else (), buffers)
     return row, buffers
 
 
@@ -101,18 +97,12 @@ def finished(core: Core, requests: list[int]) -> tuple[list[dict[str, Any]], lis
         if state in ("waiting", "queued", "running"):
             unfinished.append(key)
             continue
-        row: dict[str, Any] = {
-            "id": key,
-            "state": state,
-            "attempt": attempt,
-            "socket": core.topology.sockets[socket].name,
-        }
+        name = core.topology.sockets[socket].name
+        row: dict[str, Any] = {"id": key, "state": state, "attempt": attempt, "socket": name}
         if result is not None:
             row["value"] = head(values[result], buffers)
         elif state == "done":
-            ids = [v for (v,) in core.store.rows("emissions", (key,))]
-            some = core.values.load(ids)
-            row["values"] = heads([some[i] for i in ids], buffers)
+            row["values"] = heads(core.values.emitted(key), buffers)
         if error is not None and state in ("failed", "skipped"):
             row["error"] = json.loads(error)
             row["exception"] = head(values.get(exception), buffers)

@@ -21,29 +21,29 @@ def expired(socket: Socket, missing: Sequence[str]) -> dict[str, Any]:
     """Values of these arguments did not come in time."""
     names = " and ".join(missing)
     message = f"{names} of {socket.name!r} did not come within {socket.wait:g} s (wait={socket.wait:g})"
-    return _error("JoinExpiredError", "expired", message)
+    return error("JoinExpiredError", "expired", message)
 
 
 def full(socket: Socket) -> dict[str, Any]:
     """A call came to a full socket."""
-    return _error("QueueFullError", "full", f"{socket.name!r} is full: it holds {socket.limit} (limit={socket.limit})")
+    return error("QueueFullError", "full", f"{socket.name!r} is full: it holds {socket.limit} (limit={socket.limit})")
 
 
 def dropped(socket: Socket) -> dict[str, Any]:
     """A call made room for a newer one."""
     message = f"it was dropped for a newer call: {socket.name!r} holds {socket.limit} (limit={socket.limit})"
-    return _error("QueueFullError", "dropped", message)
+    return error("QueueFullError", "dropped", message)
 
 
 def unanswered(socket: Socket) -> dict[str, Any]:
     """Nobody answered in time."""
     message = f"nobody answered {socket.name!r} within {socket.timeout:g} s (timeout={socket.timeout:g})"
-    return _error("RequestTimeoutError", "timeout", message)
+    return error("RequestTimeoutError", "timeout", message)
 
 
 def cycle(hops: int, limit: int) -> dict[str, Any]:
     """A run goes round in a cycle without an end."""
-    return _error("CycleError", "cycle", f"{hops} calls in a row led here (limit {limit}): the cycle does not end")
+    return error("CycleError", "cycle", f"{hops} calls in a row led here (limit {limit}): the cycle does not end")
 
 
 def worker_died(text: str, socket: Socket, deaths: int) -> tuple[dict[str, Any], bool]:
@@ -52,15 +52,16 @@ def worker_died(text: str, socket: Socket, deaths: int) -> tuple[dict[str, Any],
         text = f"the worker of {socket.name!r} died ({text}; once=True forbids another try)"
     elif deaths > MOST_DEATHS:
         text = f"the worker died {deaths} times, last: {text}"
-    return _error("WorkerDiedError", "died", text), socket.once or deaths > MOST_DEATHS
+    return error("WorkerDiedError", "died", text), socket.once or deaths > MOST_DEATHS
 
 
 def node_lost(text: str, socket: Socket) -> tuple[dict[str, Any], bool]:
     """A call was lost with its node, and whether that was its last try."""
     if socket.once:
         text = f"{text}, and {socket.name!r} with it; once=True forbids another try"
-    return _error("NodeLostError", "lost", text), socket.once
+    return error("NodeLostError", "lost", text), socket.once
 
 
-def _error(name: str, kind: str, message: str) -> dict[str, Any]:
+def error(name: str, kind: str, message: str) -> dict[str, Any]:
+    """A failure as a request has it."""
     return {"type": name, "message": message, "traceback": "", "kind": kind}

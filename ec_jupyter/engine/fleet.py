@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Collection, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any
 
-from ec_jupyter.engine import records
+from ec_jupyter.engine import failures, records
 from ec_jupyter.engine.bounds import Bounds
 from ec_jupyter.engine.cache import Cache
 from ec_jupyter.engine.core import Core
@@ -231,7 +231,7 @@ class Fleet:
         core.now = time.time()
         for number, why in self._quarantine.charge(name, ran).items():
             if (job := core.jobs.get(number)) is not None:
-                core.fail(job, {"type": "WorkerDiedError", "message": why, "traceback": "", "kind": "died"})
+                core.fail(job, failures.error("WorkerDiedError", "died", why))
 
     def lost(self, name: str, requests: Collection[int], text: str) -> None:
         """Attempts are over with their node: queue them again."""

@@ -166,6 +166,12 @@ class Values:
                 elsewhere.append(key)
         return found | self.load(elsewhere)
 
+    def emitted(self, request: int) -> list[StoredValue]:
+        """What a generator has yielded, in order."""
+        ids = [value for (value,) in self.store.rows("emissions", (request,))]
+        found = self.load(ids)
+        return [found[one] for one in ids]
+
     def arguments(self, text: str, found: dict[int, StoredValue]) -> dict[str, Argument]:
         """A request's column of arguments with the values in it."""
         return {n: (k, [found[i] for i in ids], arrivals) for n, (k, ids, arrivals) in json.loads(text).items()}

@@ -239,10 +239,7 @@ class _Carrier:
         if row.state == "skipped":
             core.joins.tombstone(source, self.plug) if -1 not in came else None
         elif row.state == "done" and row.value is not None and came.keys().isdisjoint((0, -1)):
-            if self.plug.id in core.topology.examined:
-                core.evaluation.ask(source, self.plug, values[row.value])
-            else:
-                core.joins.result(source, self.plug, values[row.value])
+            core.send(source, self.plug, values[row.value])
 
     def _yields(self, job: Job, row: _Row, came: dict[int, str], wanted: Callable[[Unit], bool]) -> None:
         core, source = self.core, _source(job, late=job.late and row.state != "failed")
@@ -250,15 +247,9 @@ class _Carrier:
             core.joins.tombstone(source, self.plug) if -1 not in came and wanted(None) else None
             return
         there = {_unit(True, job.id, from_text(tag)) for tag in came.values()}
-        ids = [value for (value,) in core.store.rows("emissions", (job.id,))]
-        values = core.values.load(set(ids))
-        for at, value in enumerate(ids):
-            if at in there or not wanted(at):
-                continue
-            if self.plug.id in core.topology.examined:
-                core.evaluation.ask(source, self.plug, values[value], at)
-            else:
-                core.joins.element(source, self.plug, values[value], at, at, str(job.id))
+        for at, stored in enumerate(core.values.emitted(job.id)):
+            if at not in there and wanted(at):
+                core.send(source, self.plug, stored, at)
         if row.state == "done" and -1 not in came:
             core.close(source, str(job.id), job.emitted, [self.plug])
 

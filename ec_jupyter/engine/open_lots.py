@@ -10,9 +10,12 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import quote
 
 from ec_jupyter.engine.ended_lots import EndedLots, spread
+from ec_jupyter.engine.hold import DATABASE
 from ec_jupyter.engine.jobs import JobLot
 from ec_jupyter.engine.lot_bodies import pack, unpack, unpack_ends
 from ec_jupyter.engine.rows import SQL, Rows, write_all
@@ -133,6 +136,14 @@ def read_back(store: Rows) -> None:
                 lost.append(range(abs(key), last + 1))
                 continue
             db.execute(SQL["drop_lot"], (key,))
+
+
+def reading(folder: Path, seconds: float, how: str = "mode=ro") -> sqlite3.Connection:
+    """The database of a flow for who only reads it, and waits so long for who writes."""
+    db = sqlite3.connect(f"file:{quote(str(folder / DATABASE))}?{how}", uri=True, timeout=seconds)
+    # it may have come from anywhere
+    db.execute("PRAGMA trusted_schema = OFF")
+    return db
 
 
 def show(db: sqlite3.Connection) -> None:

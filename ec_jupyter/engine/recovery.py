@@ -12,9 +12,8 @@ from functools import partial
 from itertools import groupby
 from typing import Any
 
-from ec_jupyter.engine import decided
+from ec_jupyter.engine import decided, failures
 from ec_jupyter.engine.core import Core
-from ec_jupyter.engine.failures import delay_before
 from ec_jupyter.engine.job import Job, StoredValue
 from ec_jupyter.engine.jobs import JobLot
 from ec_jupyter.engine.plug_evaluation import ELEMENTS, Route
@@ -111,7 +110,7 @@ def _settle_claimed(core: Core) -> None:
         job.deaths += 1
         name = core.topology.sockets[job.socket].name
         text = f"the engine ended while {name!r} ran; once=True forbids another try"
-        core.fail(job, {"type": "WorkerDiedError", "message": text, "traceback": "", "kind": "died"})
+        core.fail(job, failures.error("WorkerDiedError", "died", text))
     core.suspects.end()
 
 
@@ -220,7 +219,7 @@ def job_of(core: Core, row: Sequence[Any], values: dict[int, StoredValue]) -> Jo
             core.wait_until(job, not_before)
         else:
             # never longer than it was asked to wait, wherever the wall clock has been set meanwhile
-            most = delay_before(core.topology.sockets[socket], max(1, job.tries))
+            most = failures.delay_before(core.topology.sockets[socket], max(1, job.tries))
             core.delayed[key] = time.monotonic() + min(not_before - core.now, most)
     core.jobs[key] = job
     return job

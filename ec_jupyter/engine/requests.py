@@ -171,17 +171,17 @@ def _parents(core: Core, arrivals: list[list[int]]) -> list[list[int]]:
     return [list(dict.fromkeys(sources[one] for one in some if one in sources)) for some in arrivals]
 
 
-def _record(core: Core, header: Header) -> Any:
-    query = "SELECT socket, arguments, inputs FROM request WHERE id = ?"
-    row = core.store.db.execute(query, (header["id"],)).fetchone()
+def record(core: Core, request: int, columns: str) -> Any:
+    """Some columns of a request. Raises RequestNotFoundError: there is none of that number."""
+    row = core.store.db.execute(f"SELECT {columns} FROM request WHERE id = ?", (request,)).fetchone()
     if row is None:
-        raise RequestNotFoundError(f"no request {header['id']} in this flow")
+        raise RequestNotFoundError(f"no request {request} in this flow")
     return row
 
 
 def arguments(core: Core, header: Header) -> Answer:
     """The very arguments of a request, fixed values included."""
-    socket, text, inputs = _record(core, header)
+    socket, text, inputs = record(core, header["id"], "socket, arguments, inputs")
     table = json.loads(text)
     found = core.values.of_requests([(header["id"], text, inputs)])
     buffers: list[bytes] = []
@@ -189,19 +189,17 @@ def arguments(core: Core, header: Header) -> Answer:
     for name, (kind, ids, _) in table.items():
         how, stored = argument_value(kind, [found[i] for i in ids])
         out[name] = {"kind": how, "values": heads(stored, buffers)}
-    record = core.topology.sockets[socket]
-    for name, fixed in record.fixed.items():
+    of = core.topology.sockets[socket]
+    for name, fixed in of.fixed.items():
         if name not in out:
             out[name] = {"kind": "v", "values": heads([core.fixed[fixed.value]], buffers)}
-    return {"arguments": out, "socket": record.name}, buffers
+    return {"arguments": out, "socket": of.name}, buffers
 
 
 def task(core: Core, header: Header) -> Answer:
     """The function of a request, as it is pickled: that of the version that it ran, or would run."""
-    row = core.store.db.execute("SELECT socket, task FROM request WHERE id = ?", (header["id"],)).fetchone()
-    if row is None:
-        raise RequestNotFoundError(f"no request {header['id']} in this flow")
-    version = core.topology.tasks.get(row[1]) or core.topology.task(row[0])
+    socket, ran = record(core, header["id"], "socket, task")
+    version = core.topology.tasks.get(ran) or core.topology.task(socket)
     told = {"version": version.version, "runs": not version.ask, "file": version.file, "source": version.source}
     return told, [core.store.blob(version.sha256)]
 
@@ -255,9 +253,7 @@ def results(core: Core, header: Header) -> Answer:
     odd: list[list[Any]] = []
     for at, key, value, *_ in left:
         # a generator's results are its yields
-        emitted = [v for (v,) in core.store.rows("emissions", (key,))] if value is None else []
-        some = core.values.load(emitted) if emitted else {}
-        what = heads([some[v] for v in emitted], buffers) if value is None else head(found[value], buffers)
+        what = heads(core.values.emitted(key), buffers) if value is None else head(found[value], buffers)
         odd.append([at, value is None, what])
     return {"types": types, "odd": odd}, buffers
 
@@ -278,7 +274,7 @@ def attempts(core: Core, header: Header) -> Answer:
 
 def lineage(core: Core, header: Header, running: dict[int, float]) -> Answer:
     """Everything a request came from and everything that came of it; `limit` requests each way, the nearest first."""
-    _record(core, header)
+    record(core, header["id"], "id")
     limit = header.get("limit")
     edges: list[list[Any]] = []
     seen = {header["id"]}
@@ -302,10 +298,7 @@ def _edges(core: Core, request: int, *, back: bool) -> list[list[Any]]:
     if not back:
         rows = core.store.rows("fed_by", {"request": request})
         return [[source, target, argument] for target, argument, source in rows]
-    row = core.store.db.execute("SELECT arguments FROM request WHERE id = ?", (request,)).fetchone()
-    names, arrivals = [], []
-    for name, (_, _, ids) in json.loads(row[0]).items():
-        names.append(name)
-        arrivals.append(ids)
-    sources = _parents(core, arrivals)
-    return [[source, request, name] for name, some in zip(names, sources, strict=True) for source in some]
+    (text,) = record(core, request, "arguments")
+    arrivals = {name: ids for name, (_, _, ids) in json.loads(text).items()}
+    sources = _parents(core, list(arrivals.values()))
+    return [[source, request, name] for name, some in zip(arrivals, sources, strict=True) for source in some]

@@ -455,39 +455,14 @@ def _sockets(item: Lot | Single) -> dict[str, int]:
 Action = Callable[[Rpc, Connection, Header, Buffers], Any]
 
 _ACTIONS: dict[str, Action] = {
-    "hello": Rpc._hello,
-    "log": Rpc._log,
-    "submit": Rpc._submit,
-    "wait": Rpc._wait,
-    "edit": Rpc._edit,
-    "undo": Rpc._undo,
-    "redo": Rpc._undo,
-    "history": Rpc._history,
-    "pause": Rpc._pause,
-    "resume": Rpc._pause,
-    "query": Rpc._query,
-    "preview": Rpc._preview,
-    "bring": Rpc._bring,
-    "subscribe": Rpc._subscribe,
-    "drained": Rpc._drained,
-    "reach": Rpc._reach,
-    "admit": Rpc._admit,
-    "answer": Rpc._answer,
-    "supply": Rpc._supply,
-    "discard": Rpc._discard,
-    "respond": Rpc._respond,
-    "cancel": Rpc._cancel,
-    "retry": Rpc._retry,
-    "replay": Rpc._replay,
-    "notify": Rpc._notify,
-    "gc": Rpc._gc,
-    "keep": Rpc._keep_runs,
-    "clear_cache": Rpc._clear_cache,
-    "clear": Rpc._clear,
-    "stop": Rpc._stop,
-    "ping": Rpc._ping,
-    "probe": Rpc._probe,
-}
+    "hello": Rpc._hello, "log": Rpc._log, "submit": Rpc._submit, "wait": Rpc._wait, "edit": Rpc._edit,
+    "undo": Rpc._undo, "redo": Rpc._undo, "history": Rpc._history, "pause": Rpc._pause, "resume": Rpc._pause,
+    "query": Rpc._query, "preview": Rpc._preview, "bring": Rpc._bring, "subscribe": Rpc._subscribe,
+    "drained": Rpc._drained, "reach": Rpc._reach, "admit": Rpc._admit, "answer": Rpc._answer, "supply": Rpc._supply,
+    "discard": Rpc._discard, "respond": Rpc._respond, "cancel": Rpc._cancel, "retry": Rpc._retry,
+    "replay": Rpc._replay, "notify": Rpc._notify, "gc": Rpc._gc, "keep": Rpc._keep_runs,
+    "clear_cache": Rpc._clear_cache, "clear": Rpc._clear, "stop": Rpc._stop, "ping": Rpc._ping, "probe": Rpc._probe,
+}  # fmt: skip
 
 _OPEN = frozenset({"hello", "probe", "stop"})
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import NamedTuple
 
-from ec_jupyter.engine.failures import MOST_DEATHS
+from ec_jupyter.engine.failures import MOST_DEATHS, error
 from ec_jupyter.wire import Outcome
 
 REQUEST, EVALUATE, REMAKE = "request", "evaluate", "remake"
@@ -120,5 +120,4 @@ class SideCalls:
 
 
 def _failed(number: int, attempt: int, why: str) -> Outcome:
-    error = {"type": "WorkerDiedError", "message": why, "traceback": "", "kind": "died"}
-    return Outcome(number, attempt, "failed", error=error)
+    return Outcome(number, attempt, "failed", error=error("WorkerDiedError", "died", why))

@@ -17,7 +17,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from ec_jupyter.engine import open_lots
 from ec_jupyter.engine.folder import FLOWS, Folder
@@ -198,14 +197,12 @@ def _user(uid: int) -> str:
 
 def _what(path: Path) -> str:
     """What would run if the flow were opened."""
-    database = path / "flow.db"
-    if not database.exists():
+    if not (path / "flow.db").exists():
         return "No database is in it."
     # without a log it can be read with no file made beside it
     how = "mode=ro" if (path / "flow.db-wal").exists() else "mode=ro&immutable=1"
     try:
-        with closing(sqlite3.connect(f"file:{quote(str(database))}?{how}", uri=True, timeout=2)) as db:
-            db.execute("PRAGMA trusted_schema = OFF")
+        with closing(open_lots.reading(path, 2, how)) as db:
             open_lots.show(db)
             sockets = [str(name) for (name,) in db.execute("SELECT name FROM socket ORDER BY id")]
             nodes = [str(name) for (name,) in db.execute("SELECT name FROM node ORDER BY name")]

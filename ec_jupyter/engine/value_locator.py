@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 
-from ec_jupyter.engine import recovery
+from ec_jupyter.engine import failures, recovery
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.job import Job, travel
 from ec_jupyter.engine.member import Member
@@ -112,7 +112,7 @@ class ValueLocator:
             core.due(job.id)
         else:
             del core.delayed[job.id]
-            core.fail(job, {"type": type(error).__name__, "message": str(error), "traceback": "", "kind": "lost"})
+            core.fail(job, failures.error(type(error).__name__, "lost", str(error)))
         self._clock.schedule()
 
     def changed(self) -> None:

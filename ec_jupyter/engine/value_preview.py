@@ -20,6 +20,7 @@ from ec_jupyter.engine.job import StoredValue, argument_value
 from ec_jupyter.engine.looks import Kept, Newest
 from ec_jupyter.engine.paged_values import Batch, batch
 from ec_jupyter.engine.parts import Asker
+from ec_jupyter.engine.requests import record
 from ec_jupyter.engine.value_locator import ValueLocator
 from ec_jupyter.errors import EcError, EngineError, RequestNotFoundError
 from ec_jupyter.nodes.cpus import available
@@ -162,35 +163,30 @@ class ValuePreview:
                 raise RequestNotFoundError(f"no value {header['arrival']} in this flow")
             return *_kinded(self._core.values.load([row[6]])[row[6]]), {}
         request = int(header["request"])
-        row = self._core.store.db.execute(
-            "SELECT socket, arguments, state, result FROM request WHERE id = ?", (request,)
-        ).fetchone()
-        if row is None:
-            raise RequestNotFoundError(f"no request {request} in this flow")
+        socket, arguments, state, result = record(self._core, request, "socket, arguments, state, result")
         if header.get("argument") is not None:
-            return *self._argument(request, header["argument"], row[0], json.loads(row[1])), {}
-        if row[3] is None and header.get("rich"):
-            return self._element(request, row[2], header.get("element"))
-        return *self._result(request, row[2], row[3]), {}
+            return *self._argument(request, header["argument"], socket, json.loads(arguments)), {}
+        if result is None and header.get("rich"):
+            return self._element(request, state, header.get("element"))
+        return *self._result(request, state, result), {}
 
     def _argument(self, request: int, name: str, socket: int, table: dict[str, Any]) -> tuple[str, list[StoredValue]]:
-        record = self._core.topology.sockets[socket]
+        of = self._core.topology.sockets[socket]
         if name in table:
             kind, ids, _ = table[name]
             found = self._core.values.load(ids)
             return kind, [found[i] for i in ids]
-        if name in record.fixed:
-            return "v", [self._core.fixed[record.fixed[name].value]]
-        raise RequestNotFoundError(f"request {request} of {record.name!r} has no value for {name!r}")
+        if name in of.fixed:
+            return "v", [self._core.fixed[of.fixed[name].value]]
+        raise RequestNotFoundError(f"request {request} of {of.name!r} has no value for {name!r}")
 
     def _result(self, request: int, state: str, result: int | None) -> tuple[str, list[StoredValue]]:
         if result is not None:
             return _kinded(self._core.values.load([result])[result])
-        ids = [v for (v,) in self._core.store.rows("emissions", (request,))]
-        if not ids and state != "done":
+        emitted = self._core.values.emitted(request)
+        if not emitted and state != "done":
             raise RequestNotFoundError(f"request {request} has no result: it is {state}")
-        found = self._core.values.load(ids)
-        return "l", [found[i] for i in ids]
+        return "l", emitted
 
     def _element(self, request: int, state: str, at: int | None) -> tuple[str, list[StoredValue], dict[str, Any]]:
         """An element of what a generator gave, the last one if `at` is None."""

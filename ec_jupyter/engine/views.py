@@ -108,36 +108,17 @@ def run(core: Core, header: Header, running: dict[int, float]) -> Answer:
 
 
 _OF_CORE: dict[str, Callable[[Core, Header], Answer]] = {
-    "arguments": requests.arguments,
-    "task": requests.task,
-    "result": requests.result,
-    "results": requests.results,
-    "beside": paged_values.beside,
-    "output": requests.output,
-    "attempts": requests.attempts,
-    "waiting": waits.waiting,
-    "value": waits.value,
-    "versions": versions,
-    "runs": story.runs,
-    "began": story.began,
+    "arguments": requests.arguments, "task": requests.task, "result": requests.result, "results": requests.results,
+    "beside": paged_values.beside, "output": requests.output, "attempts": requests.attempts, "waiting": waits.waiting,
+    "value": waits.value, "versions": versions, "runs": story.runs, "began": story.began,
     "log": log_lines.lines,
-}
-
+}  # fmt: skip
+# questions about requests of which some run at the moment
 _OF_RUNNING: dict[str, Callable[[Core, Header, dict[int, float]], Answer]] = {
-    "requests": requests.requests,
-    "run": run,
-    "lineage": requests.lineage,
-    "way": story.way,
-    "spans": story.spans,
+    "requests": requests.requests, "run": run, "lineage": requests.lineage, "way": story.way, "spans": story.spans,
     "past": story.past,
-}
-"""Questions about requests of which some run at the moment."""
-
+}  # fmt: skip
 _OF_ALL: dict[str, Callable[[Views, Header], Answer]] = {
-    "counts": Views.counts,
-    "tree": Views.tree,
-    "schedules": Views.schedules,
-    "rates": Views.rates,
-    "wiring": Views.wiring,
-    "statistics": Views.statistics,
-}
+    "counts": Views.counts, "tree": Views.tree, "schedules": Views.schedules, "rates": Views.rates,
+    "wiring": Views.wiring, "statistics": Views.statistics,
+}  # fmt: skip

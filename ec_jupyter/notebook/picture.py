@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from html import escape
 from typing import Any
 
-from ec_jupyter.client.texts import cpus_text
+from ec_jupyter.client.texts import cpus_text, plug_options
 
 
 def outline(topology: dict[str, Any], name: str) -> str:
@@ -80,16 +80,3 @@ def _parameter(record: dict[str, Any], fixed: dict[str, Any]) -> str:
 def _plugs(topology: dict[str, Any], socket: str) -> list[str]:
     own = [plug for plug in topology["plugs"] if plug["source"] == socket]
     return [" ".join([f"-> {p['target']}.{p['argument']}", *plug_options(p)]) for p in own]
-
-
-def plug_options(plug: dict[str, Any]) -> list[str]:
-    """What of a plug is not as it is by default, in words."""
-    options = [
-        "on error" if plug["on"] == "error" else "",
-        "map" if plug["map"] else "",
-        f"gather {plug['gather']}" if isinstance(plug["gather"], str) else "gather" if plug["gather"] else "",
-        f"pick {plug['pick']}" if plug.get("pick") else "",
-        f"when {plug['when']}" if plug.get("when") else "",
-        f"hops {plug['hops']}" if plug.get("hops") else "",
-    ]
-    return list(filter(None, options))

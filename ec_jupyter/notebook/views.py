@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from ec_jupyter.client.texts import clock_text, cpus_text, shown
+from ec_jupyter.client.texts import clock_text, cpus_text, plug_options, shown
 from ec_jupyter.errors import ProcessorNotFoundError, SocketNotFoundError, WiringError
 from ec_jupyter.notebook.nodes import LOCAL, Named, Node, Worker
 from ec_jupyter.notebook.parts import Part
-from ec_jupyter.notebook.picture import plug_options
 from ec_jupyter.notebook.tables import Table
 
 if TYPE_CHECKING:

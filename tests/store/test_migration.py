@@ -126,12 +126,10 @@ import os, signal, sqlite3, sys
 from pathlib import Path
 from ec_jupyter.engine import migrate
 path = Path(sys.argv[1])
-step = migrate.STEPS[migrate.SCHEMA - 1]
-def dies(db):
-    step(db)
-    os.kill(os.getpid(), signal.SIGKILL)
-migrate.STEPS[migrate.SCHEMA - 1] = dies
-migrate.migrate(sqlite3.connect(path, isolation_level=None), path)
+migrate.STEPS[migrate.SCHEMA - 1] += ("SELECT die()",)
+db = sqlite3.connect(path, isolation_level=None)
+db.create_function("die", 0, lambda: os.kill(os.getpid(), signal.SIGKILL))
+migrate.migrate(db, path)
 """
 
 
