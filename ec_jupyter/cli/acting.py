@@ -67,10 +67,8 @@ def submit(
         request = submitted(at=then, priority=rank, callback=how.pop("callback"), wait=True)
         if waits:
             _wait_for(client, [request], **how)
-        elif how["as_json"]:
-            tell({"id": request})
         else:
-            click.echo(request)
+            tell({"id": request}, request, as_json=how["as_json"])
 
 
 def _values(client: Client, socket: str, arguments: Sequence[str]) -> dict[str, Any]:
@@ -81,10 +79,8 @@ def _values(client: Client, socket: str, arguments: Sequence[str]) -> dict[str, 
         name, equals, value = text.partition("=")
         if not equals:
             raise ArgumentsError(f"{text!r} is no ARGUMENT=VALUE; {socket!r} takes {', '.join(kinds) or 'none'}")
-        if value.startswith("@"):
-            values[name] = typed(_read(value[1:], name), name, None)
-        else:
-            values[name] = typed(value, name, kinds.get(name))
+        read = value.startswith("@")
+        values[name] = typed(_read(value[1:], name), name, None) if read else typed(value, name, kinds.get(name))
     return values
 
 
@@ -183,10 +179,7 @@ def retry(flow: Path, as_json: bool, **which: Any) -> None:
     """Run failed requests again: same arguments, newest code. Prints their numbers."""
     with client_of(flow, start=True) as client:
         ids = list(client.ask("retry", _chosen(**which))[0]["ids"])
-    if as_json:
-        tell({"ids": ids})
-    else:
-        click.echo("\n".join(map(str, ids)) or "nothing to retry")
+    tell({"ids": ids}, "\n".join(map(str, ids)) or "nothing to retry", as_json=as_json)
 
 
 @click.command()
@@ -198,10 +191,7 @@ def cancel(flow: Path, as_json: bool, **which: Any) -> None:
     with client_of(flow, start=True) as client:
         reply, _ = client.ask("cancel", {**_chosen(**which), "by": "code"})
     n = reply["cancelled"] + reply["killed"]
-    if as_json:
-        tell({"cancelled": n})
-    else:
-        click.echo(f"{n} cancelled")
+    tell({"cancelled": n}, f"{n} cancelled", as_json=as_json)
 
 
 @click.command()
@@ -269,10 +259,8 @@ def gc(flow: Path, dry: bool, as_json: bool) -> None:
     """Remove the files of values that were thrown away; how many, and their bytes."""
     with client_of(flow, start=True) as client:
         reply, _ = client.ask("gc", {"dry": dry}, timeout=None)
-    if as_json:
-        tell({"files": reply["files"], "bytes": reply["bytes"]})
-    else:
-        click.echo(f"{reply['files']} files, {bytes_text(reply['bytes']) or '0 B'}")
+    text = f"{reply['files']} files, {bytes_text(reply['bytes']) or '0 B'}"
+    tell({"files": reply["files"], "bytes": reply["bytes"]}, text, as_json=as_json)
 
 
 @click.command("install-service")

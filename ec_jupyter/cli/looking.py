@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import click
 
 from ec_jupyter.cli.checkup import findings
 from ec_jupyter.cli.flows import client_of, flow_argument, flow_if_any, socket_option
-from ec_jupyter.cli.output import json_option, table, tell
+from ec_jupyter.cli.output import json_option, table, tell, tell_rows
 from ec_jupyter.client import outside, probe
 from ec_jupyter.client.client import Client
 from ec_jupyter.client.commands import command
@@ -31,6 +32,7 @@ from ec_jupyter.client.texts import (
 from ec_jupyter.flow.states import SHOWN, STATES
 
 BEAT_SECONDS = 1.0  # how long a follower of the log waits for news before it looks by itself
+_FLOWS = ("path", "state", "sockets", "waiting", "queued", "running", "done", "failed", "size")
 _REQUESTS = ("id", "socket", "state", "run", "attempt", "node", "started", "seconds", "error")
 _ONE = ("id", "socket", "state", "attempt", "node", "seconds", "result", "error")
 _WAITING = ("socket", "request", "run", "missing", "asks", "since")
@@ -42,22 +44,13 @@ _LOG = ("time", "level", "kind", "socket", "request", "text")
 @json_option
 def list_(root: Path, as_json: bool) -> None:
     """The flows below a folder: running or not, and their counts."""
-    rows = FlowIndex(root).take()
-    if as_json:
-        tell(rows)
-        return
-    table(
-        [{**row, **(row["counts"] or {}), "state": _life(row), "size": _size(row)} for row in rows],
-        ("path", "state", "sockets", "waiting", "queued", "running", "done", "failed", "size"),
-    )
+    tell_rows(FlowIndex(root).take(), _FLOWS, as_json=as_json, shown=_flow_row)
 
 
-def _life(row: dict[str, Any]) -> str:
-    return row["error"] or ("running" if row["running"] else "killed" if row["killed"] else "stopped")
-
-
-def _size(row: dict[str, Any]) -> str:
-    return bytes_text(row["size"]["total"]) if row["size"] else ""
+def _flow_row(row: dict[str, Any]) -> dict[str, Any]:
+    life = row["error"] or ("running" if row["running"] else "killed" if row["killed"] else "stopped")
+    size = bytes_text(row["size"]["total"]) if row["size"] else ""
+    return {**row, **(row["counts"] or {}), "state": life, "size": size}
 
 
 @click.command()
@@ -104,10 +97,8 @@ def requests(
     asked = {"socket": socket, "state": state, "run": run, "limit": limit, "newest": True}
     with client_of(flow, start=False) as client:
         rows = command(client, "requests", asked)["rows"][::-1]
-    if as_json:
-        tell(rows)
-        return
-    table([shown(row, error=error_text, started=clock_text, seconds=seconds_text) for row in rows], _REQUESTS)
+    texts = partial(shown, error=error_text, started=clock_text, seconds=seconds_text)
+    tell_rows(rows, _REQUESTS, as_json=as_json, shown=texts)
 
 
 def _row(flow: Path, request: int) -> dict[str, Any]:
@@ -119,12 +110,9 @@ def _row(flow: Path, request: int) -> dict[str, Any]:
 
 def show_rows(flow: Path, rows: list[dict[str, Any]], as_json: bool) -> None:
     """Print requests with what they came to, and the tracebacks of those that failed."""
-    if as_json:
-        tell(rows)
-        return
-    cells = [shown({**row, "result": _result(row)}, error=error_text, seconds=seconds_text) for row in rows]
-    table(cells, _ONE)
-    for row in rows:
+    texts = partial(shown, error=error_text, seconds=seconds_text)
+    tell_rows(rows, _ONE, as_json=as_json, shown=lambda row: texts({**row, "result": _result(row)}))
+    for row in rows if not as_json else ():
         text = ((row.get("error") or {}).get("traceback") or "").rstrip()
         if text:
             click.echo(f"\nrequest {row['id']} of {row['socket']!r}:\n{text}")
@@ -144,10 +132,7 @@ def waiting(flow: Path, socket: str | None, as_json: bool) -> None:
     with client_of(flow, start=False) as client:
         rows = command(client, "waiting", {"socket": socket})["rows"]
     rows = [{**row, "missing": missing(row), "asks": (row.get("ask") or {}).get("prompt")} for row in rows]
-    if as_json:
-        tell(rows)
-        return
-    table([shown(row, since=clock_text) for row in rows], _WAITING)
+    tell_rows(rows, _WAITING, as_json=as_json, shown=partial(shown, since=clock_text))
 
 
 @click.command()
@@ -164,11 +149,8 @@ def log(flow: Path, follow: bool, as_json: bool, **asked: Any) -> None:
     """Output, failures, deaths, retries, edits and notices, oldest first; with --json one object a line."""
     with client_of(flow, start=False) as client:
         for line in _lines(client, asked, follow):
-            if as_json:
-                tell(line)
-            else:
-                cells = [str(one) for name in _LOG[1:] if (one := line.get(name)) not in (None, "")]
-                click.echo("  ".join([clock_text(line["time"]), *cells]).rstrip())
+            cells = [str(one) for name in _LOG[1:] if (one := line.get(name)) not in (None, "")]
+            tell(line, "  ".join([clock_text(line["time"]), *cells]).rstrip(), as_json=as_json)
 
 
 def _lines(client: Client, asked: dict[str, Any], follow: bool) -> Iterator[dict[str, Any]]:
@@ -190,10 +172,7 @@ def _lines(client: Client, asked: dict[str, Any], follow: bool) -> Iterator[dict
 def doctor(flow: Path | None, as_json: bool) -> None:
     """What might keep flows from working here, or keeps this one; exit code 1 if anything does."""
     rows = findings(flow)
-    if as_json:
-        tell(rows)
-    else:
-        table(rows, ("check", "state", "text"))
+    tell_rows(rows, ("check", "state", "text"), as_json=as_json)
     if any(row["state"] == "bad" for row in rows):
         raise SystemExit(1)
 

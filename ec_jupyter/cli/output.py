@@ -24,9 +24,16 @@ def json_option(command: _F) -> _F:
     return click.option("--json", "as_json", is_flag=True, help="For programs: JSON on one line.")(command)
 
 
-def tell(answer: Any) -> None:
-    """Print JSON."""
-    click.echo(json.dumps(answer, ensure_ascii=False, default=str))
+def tell(answer: Any, text: object = "", *, as_json: bool = True) -> None:
+    """Print JSON, or the text that says it to people."""
+    click.echo(json.dumps(answer, ensure_ascii=False, default=str) if as_json else text)
+
+
+def tell_rows(
+    rows: Sequence[Row], columns: Sequence[str], *, as_json: bool, shown: Callable[[Any], Row] = dict
+) -> None:
+    """Print rows as JSON, or as a table of what each is `shown` as."""
+    tell(rows) if as_json else table([shown(row) for row in rows], columns)
 
 
 def table(rows: Sequence[Row], columns: Sequence[str]) -> None:

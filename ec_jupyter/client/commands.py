@@ -10,12 +10,14 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from ec_jupyter.client import names, past, scene, task_code
+from ec_jupyter.client import names, past, scene
 from ec_jupyter.client.seen import checked, displayed
+from ec_jupyter.client.source import described
 from ec_jupyter.errors import (
     ArgumentsError,
+    DeclarationError,
     EcError,
     EngineLostError,
     SocketNotFoundError,
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from ec_jupyter.wire import Value
 
 Fields = dict[str, Any]
+MOST_VERSIONS = 100  # of a task, that are listed
 PREVIEW_SECONDS = 30.0  # how long an answer waits for a worker that shows a value: the first has to start
 _CHANGES = {
     "plug": ("source", "target", "argument", "on", "map", "gather", "cycle"),
@@ -65,10 +68,7 @@ LOOKS = (
 
 
 def command(client: Client, op: str, args: Mapping[str, Any] | None = None) -> Fields:
-    """Carry out an op of a picture; the fields of its answer.
-
-    `client`: the flow's client. Raises EcError: it cannot be done, in one line for the person; nothing was changed.
-    """
+    """Carry out an op of a picture; the fields of its answer. Raises EcError: it cannot be done, in one line."""
     action = _OPS.get(op)
     if action is None:
         raise WiringError(f"a picture has no command {op!r}; {nearest(str(op), _OPS)}")
@@ -94,10 +94,7 @@ def answer(client: Client, op: str, args: Mapping[str, Any] | None = None) -> Fi
 
 
 def literal(text: str, what: str) -> Any:
-    """The value that a person typed: JSON, or a Python literal.
-
-    Raises ArgumentsError: it is neither; the text names `what` it was for.
-    """
+    """The value that a person typed for `what`: JSON or a Python literal. Raises ArgumentsError: it is neither."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -115,10 +112,7 @@ _EITHER = re.compile(r"(?:typing\.|t\.)?(?:Optional|Union)\[(.*)\]")
 
 
 def typed(text: str, argument: str, annotation: str | None) -> Any:
-    """The value that a person typed for an argument: where it takes a ``str``, what is no other literal of it is one.
-
-    Raises ArgumentsError: it takes no text, and this is no literal.
-    """
+    """The value that a person typed for an argument: where it takes a ``str``, what is no other literal is one."""
     bare = (annotation or "").strip("'\"")
     either = _EITHER.fullmatch(bare)
     kinds = {kind.strip() for kind in re.split(r"[|,]", either[1] if either else bare)}
@@ -302,10 +296,7 @@ def _respond(client: Client, args: Fields) -> Fields:
 
 
 def respond(client: Client, request: int, said: Any, who: str | None, *, by: str) -> None:
-    """Give a person's answer to the engine: as a choice where its socket has some, else as a value.
-
-    Raises AnswerError, RequestNotFoundError: the request was answered before, asks nobody, or offers no such choice.
-    """
+    """Give a person's answer to the engine: as a choice where its socket has some, else as a value."""
     asked: Fields = {"request": request, "who": who, "by": by}
     buffers: list[bytes] = []
     ask = client.topology["sockets"].get(client.row(request)["socket"], {}).get("task", {}).get("ask") or {}
@@ -378,6 +369,24 @@ def _start(client: Client, args: Fields) -> Fields:
     return {}
 
 
+# -- code ----------------------------------------------------------------------
+def _versions(client: Client, args: Fields) -> Fields:
+    """The newest versions of a socket's task, oldest first, each with its own lines of its cell."""
+    name = str(args["socket"])
+    rows = sorted(client.ask("query", {"what": "versions", "socket": name})[0]["rows"], key=lambda row: row["version"])
+    kept = ("version", "created", "client", "file")
+    listed = rows[-MOST_VERSIONS:]
+    return {"rows": [{**{key: row[key] for key in kept}, "source": described(name, row)[2]} for row in listed]}
+
+
+def _no_kernel(client: Client, args: Fields) -> NoReturn:
+    """Refuse what only a kernel can do: no server runs the code that a page sends."""
+    raise DeclarationError(
+        "no kernel stands behind this picture, and Python is run by the kernel of the notebook that declared it: "
+        "open the picture there, or change the cell and run it"
+    )
+
+
 # -- what happened -------------------------------------------------------------
 def _lineage(client: Client, args: Fields) -> Fields:
     reply, _ = client.ask("query", {"what": "lineage", "id": int(args["id"]), "limit": 1000})
@@ -412,41 +421,22 @@ def _svg(client: Client, args: Fields) -> Fields:
 
 
 _OPS: dict[str, Callable[[Client, Fields], Fields]] = {
-    "edit": _edit,
-    "foretell": partial(_edit, dry=True),
-    "undo": partial(_step, "undo"),
-    "redo": partial(_step, "redo"),
+    "edit": _edit, "foretell": partial(_edit, dry=True), "tidy": _tidy, "node": _node,
+    "undo": partial(_step, "undo"), "redo": partial(_step, "redo"),
     "history": lambda client, _: {"rows": client.ask("history")[0]["rows"]},
-    "tidy": _tidy,
-    "node": _node,
     "remove_node": lambda client, args: _revised(client, [{"op": "remove_node", "name": str(args["name"])}]),
-    "pause": partial(_rest, "pause"),
-    "resume": partial(_rest, "resume"),
-    "submit": _submit,
-    "cancel": _cancel,
-    "retry": _retry,
-    "waiting": _waiting,
-    "supply": _supply,
-    "discard": _discard,
-    "respond": _respond,
-    "preview": _preview,
+    "pause": partial(_rest, "pause"), "resume": partial(_rest, "resume"),
+    "submit": _submit, "cancel": _cancel, "retry": _retry,
+    "waiting": _waiting, "supply": _supply, "discard": _discard, "respond": _respond,
+    "preview": _preview, "find_value": _find_value, "requests": _requests, "request": _request,
     "beside": partial(_told, "beside", ("socket", "id", "run")),
-    "find_value": _find_value,
-    "requests": _requests,
-    "request": _request,
-    "rates": partial(_told, "rates", ()),
-    "versions": task_code.versions,
-    **dict.fromkeys(("redefine", "when", "key"), task_code.no_kernel),
+    "rates": partial(_told, "rates", ()), "way": partial(_told, "way", ("id",)), "lineage": _lineage,
+    "versions": _versions, **dict.fromkeys(("redefine", "when", "key"), _no_kernel),
     "runs": lambda client, args: past.runs(client, _given(args, "before", "find", "state", "limit")),
-    "way": partial(_told, "way", ("id",)),
-    "lineage": _lineage,
     "timeline": lambda client, args: past.timeline(client, _given(args, "before", "run", "limit")),
     "past": lambda client, args: past.at(client, float(args["time"])),
     "since": lambda client, _: past.since(client),
     "statistics": partial(_told, "statistics", ("by", "name", "pulse", "course")),
     "log": partial(_told, "log", ("socket", "run", "request", "level", "text", "older", "newer", "limit")),
-    "start": _start,
-    "code": _code,
-    "save": _save,
-    "svg": _svg,
-}
+    "start": _start, "code": _code, "save": _save, "svg": _svg,
+}  # fmt: skip

@@ -18,11 +18,7 @@ _LETTER = 6.1  # width of a character of code, at the size that is used here
 
 
 def drawn_value(shown: Mapping[str, Any], box: Box) -> str:
-    """A value in its box.
-
-    `shown`: what a picture showed: ``text``, ``type`` and a ``look`` that was checked. `box`: x, y, width and height of
-    the place for it.
-    """
+    """A value in its box: of what a picture showed, ``text``, ``type`` and a ``look`` that was checked."""
     look = shown.get("look") or {}
     if look.get("table"):
         return "".join(_table(look["table"], box))

@@ -10,7 +10,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ec_jupyter.client import probe
-from ec_jupyter.client.keys import NAME, key_of
+from ec_jupyter.client.keys import key_of
+from ec_jupyter.client.names import PLAIN
 from ec_jupyter.engine.folder import FLOWS
 
 SKIPPED = {"node_modules", "__pycache__", "site-packages"}
@@ -109,7 +110,7 @@ def _flows(folder: Path) -> list[Path]:
             names = [e.name for e in entries if e.is_dir(follow_symlinks=False)]
     except OSError:
         return []
-    return sorted(folder / name for name in names if NAME.fullmatch(name) and _is_flow(folder / name))
+    return sorted(folder / name for name in names if PLAIN.fullmatch(name) and _is_flow(folder / name))
 
 
 def _is_flow(folder: Path) -> bool:

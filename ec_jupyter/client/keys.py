@@ -11,13 +11,13 @@ import re
 import stat
 from pathlib import Path, PurePosixPath
 
+from ec_jupyter.client.names import PLAIN
 from ec_jupyter.engine.folder import FLOWS
 from ec_jupyter.errors import FlowNotFoundError
 
 PATTERN = r"([^/]+)"  # a key in an address; some clients quote the colon
 _OTHER = re.compile(rb"[^A-Za-z0-9_.-]")
 _ESCAPED = re.compile(rb"~([0-9a-f]{2})")
-NAME = re.compile(r"[A-Za-z0-9_-]+")  # every name of a flow
 
 
 def key_of(place: PurePosixPath, name: str) -> str:
@@ -35,13 +35,10 @@ def _unescape(part: str) -> str:
 
 
 def folder_of(root: Path, key: str) -> Path:
-    """The folder of the flow with that key.
-
-    Raises FlowNotFoundError: no flow has it: it leads nowhere, out of the root, or through a hidden folder.
-    """
+    """The folder of the flow with that key. Raises FlowNotFoundError: it leads nowhere, or where it may not."""
     *parts, name = (_unescape(part) for part in key.split(":"))
     missing = FlowNotFoundError(f"no flow has the key {key!r} on this server")
-    if key_of(PurePosixPath(*parts), name) != key or not NAME.fullmatch(name):
+    if key_of(PurePosixPath(*parts), name) != key or not PLAIN.fullmatch(name):
         raise missing
     if any(part.startswith(".") or "/" in part or "\0" in part for part in parts):
         raise missing

@@ -68,10 +68,7 @@ def reach(folder: Path, name: str, executable: str, options: Sequence[str], *, s
 
 
 def ended(pid: int, name: str) -> None:
-    """Return once the engine that was told to stop has ended.
-
-    Raises EngineLostError: it has not within `START_SECONDS`.
-    """
+    """Return once the engine that was told to stop has ended. Raises EngineLostError: it does not."""
     try:
         psutil.Process(pid).wait(START_SECONDS)
     except psutil.NoSuchProcess:
@@ -94,13 +91,9 @@ def _start(folder: Path, name: str, command: list[str], *, last: bool) -> bool:
         # a group of its own, which leaves the terminal: an interrupt or the end of this kernel does not reach it. In a
         # session of its own it would be scheduled apart from who waits for it, milliseconds later where much else runs
         process = subprocess.Popen(
-            [*command, "--ready", str(write)],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            pass_fds=[write],
-            process_group=0,
-        )
+            [*command, "--ready", str(write)], stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+            pass_fds=[write], process_group=0,
+        )  # fmt: skip
     os.close(write)
     with open(ready, "rb") as pipe:
         said = pipe.readline()
@@ -117,10 +110,7 @@ def _start(folder: Path, name: str, command: list[str], *, last: bool) -> bool:
 
 
 def dial(reach: Callable[[], socket.socket], hello: Header) -> Transport:
-    """A connection on which an engine has answered a hello; one that was just ending is followed by another.
-
-    Raises EngineLostError: none answers.
-    """
+    """A connection on which an engine has answered a hello; one that was just ending is followed by another."""
     deadline = Deadline(START_SECONDS)
     while not deadline.over:
         transport = Transport(reach())
@@ -145,10 +135,7 @@ def _answers(transport: Transport, hello: bytes, deadline: Deadline) -> bool:
 
 
 def stop(folder: Path, name: str) -> bool:
-    """End the engine of a flow, whatever version it is of; False where none runs.
-
-    Raises TimeoutError: it does not answer.
-    """
+    """End the engine of a flow, whatever version it is of; False where none runs. Raises TimeoutError: it is silent."""
     try:
         sock = connect(folder, START_SECONDS)
         if sock is None:

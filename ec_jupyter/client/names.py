@@ -13,15 +13,12 @@ from ec_jupyter.engine.folder import FLOWS
 from ec_jupyter.errors import DeclarationError
 from ec_jupyter.flow.options import checked_name
 
-_PLAIN = re.compile(r"[A-Za-z0-9_-]+")
+PLAIN = re.compile(r"[A-Za-z0-9_-]+")  # every name of a flow
 _scripts: list[Path] = []
 
 
 def socket_name(name: str) -> str:
-    """`name`, if a socket may be called so: a Python identifier.
-
-    Raises DeclarationError: it is none; the text suggests one that is.
-    """
+    """`name`, if a socket may be called so. Raises DeclarationError: it is no Python identifier; suggests one."""
     checked_name("socket", name)
     if name.isidentifier() and not keyword.iskeyword(name):
         return name
@@ -36,7 +33,7 @@ def plain_name(name: str, kind: str) -> str:
     `kind`: ``"flow"`` or ``"processor"``, for the message. Raises DeclarationError: it has other characters; the text
     suggests a name without them.
     """
-    if _PLAIN.fullmatch(checked_name(kind, name)):
+    if PLAIN.fullmatch(checked_name(kind, name)):
         return name
     raise DeclarationError(
         f"{name!r} cannot name a {kind}, which takes letters, digits, '_' and '-'; try {_plain(name)!r}"
@@ -54,11 +51,7 @@ def notebook_path() -> Path | None:
     one when it is asked to (``--inject-paths``).
     """
     space = vars(sys.modules["__main__"])
-    told = (
-        os.environ.get("JPY_SESSION_NAME"),
-        space.get("__vsc_ipynb_file__"),
-        space.get("PAPERMILL_INPUT_PATH"),
-    )
+    told = (os.environ.get("JPY_SESSION_NAME"), space.get("__vsc_ipynb_file__"), space.get("PAPERMILL_INPUT_PATH"))
     return next((Path(path) for path in told if isinstance(path, str) and path.endswith(".ipynb")), None)
 
 

@@ -29,10 +29,7 @@ class Numbers:
             self._pushes += 1
 
     def ask(self, client: Rpc, timeout: float) -> None:
-        """Ask the engine for all counts as of now.
-
-        Raises EcError: the engine cannot be reached; TimeoutError: no answer within `timeout` seconds.
-        """
+        """Ask the engine for all counts as of now. Raises EcError, TimeoutError: it cannot be reached in time."""
         before = self._pushes
         answer, _ = client.ask("query", {"what": "counts"}, timeout=timeout)
         with self._lock:

@@ -30,10 +30,7 @@ def submit(  # noqa: PLR0913 - what a submit takes, by name
     wait: bool = False,
     callback: str | None = None,
 ) -> int:
-    """The number of a new request, which is on disk; not logged, so that the answer comes after the commit.
-
-    Where the socket is full, it is refused, or waits if it is to `wait`.
-    """
+    """The number of a new request, which is on disk. A full socket refuses it, or lets it `wait`."""
     if at is not None and partial:
         raise ArgumentsError(
             "'delay' and 'at' go with a whole call: one that is partial starts when its arguments come"

@@ -48,15 +48,7 @@ def totals(sockets: Mapping[str, Mapping[str, Any]]) -> Row:
 
 
 def read(folder: Path) -> Row:
-    """What the database of a flow says.
-
-    Returns
-    -------
-    dict
-        ``counts`` and ``arrived`` as `totals` gives them, ``sockets`` how many there are, ``python`` the
-        versions their tasks are of, ``executable`` the one its engine ran under; ``error`` instead where
-        the database cannot be read.
-    """
+    """What the database of a flow says; ``error`` where it cannot be read, ``executable`` its last engine's Python."""
     try:
         with closing(_open(folder)) as db:
             counted = "SELECT state, count(*) FROM request WHERE joined IS NULL GROUP BY state"
@@ -137,10 +129,7 @@ def request(folder: Path, key: int) -> Row | None:
 
 
 def check_python(name: str, pythons: Iterable[str], mine: str) -> None:
-    """Refuse a flow whose tasks are all of another minor version of Python, before anything is started for it.
-
-    Raises PythonMismatchError: none of its tasks could run.
-    """
+    """Refuse a flow whose tasks are all of another minor version of Python, before anything is started for it."""
     versions = [python for python in pythons if python]
     if versions and mine not in versions:
         raise PythonMismatchError(

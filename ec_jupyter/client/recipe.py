@@ -62,10 +62,7 @@ class Recipe:
 
 
 def recipe(topology: Mapping[str, Any], name: str) -> Recipe:
-    """The recipe of a wiring.
-
-    Raises DeclarationError: something in it cannot be written down; the text names each such thing.
-    """
+    """The recipe of a wiring. Raises DeclarationError: something in it cannot be written down; names all of it."""
     made = Recipe(name, {})
     made.nodes = {node["name"]: _node(node["spec"]) for node in topology["nodes"] if node.get("spec")}
     for processor, facts in topology["processors"].items():
@@ -173,11 +170,7 @@ def _functions(plug: Mapping[str, Any]) -> list[str]:
 
 # -- as code ---------------------------------------------------------------------
 def code(topology: Mapping[str, Any], name: str, opening: str | None = None) -> str:
-    """The text of one cell that makes a flow of this wiring.
-
-    `opening`: how to open the flow, instead of by its name. Raises DeclarationError: something in it cannot be written
-    down.
-    """
+    """The text of one cell that makes a flow of this wiring; `opening`: how, instead of by its name."""
     made, cell = recipe(topology, name), _Cell()
     cell.add(f"import ec_jupyter as ec\n\nflow = {opening or f'ec.flow({name!r})'}")
     if made.unbound:

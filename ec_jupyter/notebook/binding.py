@@ -11,10 +11,7 @@ from ec_jupyter.model import POSITIONAL
 
 
 class Binding:
-    """Binds values to the arguments of one task.
-
-    `signature`: the task's parameters, as the topology has them. `bounded`: its submits ask whether there is room.
-    """
+    """Binds values to the arguments of one task; `bounded`: its submits ask whether there is room."""
 
     def __init__(self, socket: str, signature: Sequence[Mapping[str, Any]], bounded: bool = False) -> None:
         self.socket, self.bounded = socket, bounded

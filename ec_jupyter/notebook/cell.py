@@ -20,11 +20,7 @@ class CellSyntaxError(MagicUsageError):
 
 
 class Cell:
-    """Python code of a cell.
-
-    `first`: the cell's first line, the magic's own. `body`: what stands below it. Raises CellSyntaxError: the body is
-    not Python.
-    """
+    """Python code of a cell: its first line, the magic's, and its body. Raises CellSyntaxError: that is not Python."""
 
     def __init__(self, shell: Any, first: str, body: str) -> None:
         self._shell = shell  # whose namespace it runs in

@@ -25,10 +25,7 @@ _ENDS = {"died": "its worker died", "memory": "it took too much memory", "timeou
 
 
 def call_again(client: Client, row: Mapping[str, Any], arguments: Mapping[str, Any]) -> Any:
-    """What a request's call returns here; raises what its task raises.
-
-    Raises ArgumentsError: no code runs for it: it asks a person, or sleeps.
-    """
+    """What a request's call returns here, or raises. Raises ArgumentsError: no code runs for it."""
     number, socket = int(row["id"]), str(row["socket"])
     told, (blob, *_) = client.ask("query", {"what": "task", "id": number})
     if not told["runs"]:

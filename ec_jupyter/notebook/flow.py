@@ -229,13 +229,11 @@ class Flow(Wiring, Timing, Calls):
     def _named(self, name: str, *, force: bool = False) -> Flow:
         """The same flow under another name; `Wiring.rename` without a socket."""
         folder = self.folder
-        target = folder.with_name(names.plain_name(name, "flow"))
         if name in self:
             raise DeclarationError(f"{name!r} is in flow {self.name!r}; to rename it write flow.rename({name!r}, NEW)")
         if folder.parent.name != FLOWS:
             raise DeclarationError(f"flow {self.name!r} has the name of its own folder {folder}; rename the folder")
-        if target.exists():
-            raise DeclarationError(f"there is a flow {name!r} already in {folder.parent}")
+        target = _beside(folder, name)
         self._leave("renamed", force=force)
         try:
             folder = folder.rename(target)
@@ -256,10 +254,7 @@ class Flow(Wiring, Timing, Calls):
         DeclarationError
             There is a flow of that name already, or a fixed value is too large to be copied; nothing was made.
         """
-        target = self.folder.with_name(names.plain_name(name, "flow"))
-        if target.exists():
-            raise DeclarationError(f"there is a flow {name!r} already in {target.parent}")
-        made = open_flow(name, folder=target)
+        made = open_flow(name, folder=_beside(self.folder, name))
         try:
             duplicate(self.folder, made._client)
         except EcError:
@@ -346,6 +341,14 @@ def open_flow(name: str | None = None, *, folder: str | os.PathLike[str] | None 
     return flow
 
 
+def _beside(folder: Path, name: str) -> Path:
+    """The folder for a new flow of that name beside another."""
+    target = folder.with_name(names.plain_name(name, "flow"))
+    if target.exists():
+        raise DeclarationError(f"there is a flow {name!r} already in {folder.parent}")
+    return target
+
+
 def _remove_own(folder: Path) -> None:
     """Remove a flow from a folder that a person chose, and that may hold other things."""
     for path in folder.iterdir():
@@ -389,14 +392,9 @@ def _opened(folder: Path, name: str, *, trust: bool) -> Flow:
 def _connected(folder: Path, name: str, *, trust: bool = False) -> Client:
     wanted = settings()
     client = Client.open(
-        folder,
-        name,
-        client_name=names.client_name(),
-        linger=wanted.linger,
-        durability=wanted.durability,
-        cpus=wanted.cpus,
-        trust=trust,
-    )
+        folder, name, client_name=names.client_name(), linger=wanted.linger, durability=wanted.durability,
+        cpus=wanted.cpus, trust=trust,
+    )  # fmt: skip
     for text in client.warnings:
         note(text)
     return client

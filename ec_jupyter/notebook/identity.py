@@ -23,14 +23,8 @@ from ec_jupyter.client.source import is_ours
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented))
 _CLASS_NOISE = {
-    "__dict__",
-    "__slotnames__",
-    "_abc_impl",
-    "__weakref__",
-    "__module__",
-    "__firstlineno__",
-    "__static_attributes__",
-}
+    "__dict__", "__slotnames__", "_abc_impl", "__weakref__", "__module__", "__firstlineno__", "__static_attributes__",
+}  # fmt: skip
 _GLOBAL = {"LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_NAME"}
 
 MISSING = object()  # stands for a global name that a function uses and nobody has bound yet
@@ -223,21 +217,12 @@ class _Digest:
         return _hash("object", *(self.of(list(p) if hasattr(p, "__next__") else p) for p in parts))
 
     _KINDS: Final[tuple[tuple[Any, Callable[[Any, Any], str]], ...]] = (
-        (FunctionType, _function),
-        (ModuleType, _module),
-        (type, _class),
-        (MethodType, _method),
-        (functools.partial, _partial),
-        ((staticmethod, classmethod), _wrapped),
-        (property, _property),
-    )
+        (FunctionType, _function), (ModuleType, _module), (type, _class), (MethodType, _method),
+        (functools.partial, _partial), ((staticmethod, classmethod), _wrapped), (property, _property),
+    )  # fmt: skip
     _EXACT: Final[dict[type, Callable[[Any, Any], str]]] = {
-        list: _sequence,
-        tuple: _sequence,
-        set: _set,
-        frozenset: _set,
-        dict: _dict,
-    }
+        list: _sequence, tuple: _sequence, set: _set, frozenset: _set, dict: _dict,
+    }  # fmt: skip
 
 
 def _hash(*parts: str) -> str:

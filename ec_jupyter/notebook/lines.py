@@ -22,11 +22,7 @@ _ARROW = re.compile(r"\s*->\s*")
 
 
 def parse(magic: Any, line: str) -> Namespace:
-    """Options of a magic's line.
-
-    Raises MagicUsageError: the line has a wrong one; never IPython's `UsageError`, which lets a notebook's run end
-    well.
-    """
+    """Options of a line; a wrong one raises MagicUsageError, as IPython's `UsageError` lets a notebook go on."""
     parser = magic.parser
     # an abbreviation that works today is ambiguous with the next release's options
     parser.allow_abbrev = False
@@ -59,10 +55,7 @@ def chain(line: str) -> str:
 
 
 def shares(words: Sequence[str] | None) -> dict[str, int | None] | None:
-    """Nodes of ``--node hpc:7 --node local``: CPUs by name, None where none are named.
-
-    Raises MagicUsageError: what follows a colon is no number.
-    """
+    """Nodes of ``--node hpc:7 --node local``: CPUs by name, None where none are named."""
     if words is None:
         return None
     found: dict[str, int | None] = {}
@@ -75,10 +68,7 @@ def shares(words: Sequence[str] | None) -> dict[str, int | None] | None:
 
 
 def call_arguments(text: str, space: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-    """Values of ``1, two=x + 1``; without commas, too: ``one=1 two=x + 1``, ``1 2 two=3``.
-
-    Raises MagicUsageError: the text is not that of a call's arguments.
-    """
+    """Values of ``1, two=x + 1``; without commas, too: ``one=1 two=x + 1``, ``1 2 two=3``."""
     call = _call(text) or _call(_with_commas(text)) or _call(_word_by_word(text))
     if call is None:
         raise MagicUsageError(f"{text!r} are no arguments; write one=1, two=x + 1")

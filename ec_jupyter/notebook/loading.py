@@ -204,10 +204,8 @@ def _wire(flow: Flow, document: Mapping[str, Any], there: Mapping[str, Mapping[s
             flow.note(given["text"], given["place"])
     for given in document.get("schedules", ()):
         options = {word: given[word] for word in ("zone", "name", "missed", "paused") if word in given}
-        if "every" in given:
-            flow.every(given["every"], given["socket"], **options)
-        else:
-            flow.cron(given["cron"], given["socket"], **options)
+        kind = "every" if "every" in given else "cron"
+        getattr(flow, kind)(given[kind], given["socket"], **options)
     flow.place(**{name: part["position"] for name, part in document["sockets"].items() if part["position"]})
 
 

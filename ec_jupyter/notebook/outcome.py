@@ -27,14 +27,10 @@ if TYPE_CHECKING:
     from ec_jupyter.client.waits import Deadline
 
 _KINDS: dict[str, type[EcError]] = {
-    "died": WorkerDiedError,
-    "timeout": RequestTimeoutError,
-    "memory": MemoryLimitError,
-    "cancelled": RequestCancelledError,
-    "expired": JoinExpiredError,
-    "full": QueueFullError,
+    "died": WorkerDiedError, "timeout": RequestTimeoutError, "memory": MemoryLimitError,
+    "cancelled": RequestCancelledError, "expired": JoinExpiredError, "full": QueueFullError,
     "unpicklable": TaskNotPicklableError,
-}
+}  # fmt: skip
 
 
 def value_of(client: Client, row: dict[str, Any], deadline: Deadline | None = None) -> Any:

@@ -19,17 +19,7 @@ _PYTHONS_OWN = re.compile(r"_\d+_\d+")
 
 
 def mark(name: str, folder: Path, model: str | None) -> dict[str, Any]:
-    """The facts that bring the picture of a flow back.
-
-    Parameters
-    ----------
-    name : str
-        The flow's.
-    folder : Path
-        Where it lives; kept if it is not where a flow of that name belongs, relative where it can be.
-    model : str or None
-        Identity of the widget that shows it.
-    """
+    """The facts that bring the picture of a flow back; its folder only where that is not in its usual place."""
     found = {"flow": name}
     if folder != names.flow_folder(name).resolve():
         here = Path.cwd().resolve()

@@ -15,10 +15,7 @@ from ec_jupyter.notebook.config import settings
 
 
 class Bar:
-    """Progress of a flow's requests since the bar was made.
-
-    `tell`: called when it is due, if nothing else brings `show` then.
-    """
+    """Progress of a flow's requests since it was made; calls `tell` when it is due, if nothing else shows it then."""
 
     def __init__(self, name: str, tell: Callable[[], object]) -> None:
         self._name = name  # what stands before it

@@ -16,10 +16,7 @@ _FRAMED = ("Context", "Verbose", "Docs")
 
 
 class Rendering:
-    """What IPython shows instead of an exception's own traceback.
-
-    `text`: the traceback in the worker. `after`: lines below it.
-    """
+    """What IPython shows instead of an exception's traceback: `text`, the worker's, and the lines `after` it."""
 
     def __init__(self, error: BaseException, text: str, after: list[str]) -> None:
         self._error, self._text, self._after = error, text.rstrip(), after

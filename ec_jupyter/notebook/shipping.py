@@ -67,18 +67,11 @@ def ship(task: Callable[..., Any], name: str, given: Given = None, beside: Path 
         blob = pickle.dumps(around, protocol=5) + blob
     file, text = _source(task, name)
     record = {
-        "identity": _identity(task, given, around),
-        "sha256": sha256(blob),
-        "source": text,
-        "file": file,
-        "signature": parameters,
-        "captured": sorted(taken),
-        "generator": is_generator(task),
-        "coroutine": is_coroutine(task),
-        "written": written(task),
-        "ask": {},
+        "identity": _identity(task, given, around), "sha256": sha256(blob), "source": text, "file": file,
+        "signature": parameters, "captured": sorted(taken), "generator": is_generator(task),
+        "coroutine": is_coroutine(task), "written": written(task), "ask": {},
         "outputs": {} if is_generator(task) else outputs(task),
-    }
+    }  # fmt: skip
     if isinstance(task, Unworked):
         record |= {"ask": task.record, "source": f"ec.{task!r}"}
     return Shipment(record, blob, taken, dict(around.modules), given, list(_weight(task, name, blob, taken)))

@@ -35,11 +35,7 @@ Given = str | inspect.Signature | None
 
 
 def signature(task: Callable[..., Any], name: str, given: Given = None) -> list[dict[str, Any]]:
-    """Arguments of `task` as records: name, kind, required, text of default and annotation.
-
-    `given`: what the person says they are. Raises DeclarationError: they cannot be read, neither from the task nor from
-    what is given.
-    """
+    """Arguments of `task`, or those `given`, as records: name, kind, required, text of default and annotation."""
     found = _given(given, name) if given is not None else _read(task, name)
     return [
         {

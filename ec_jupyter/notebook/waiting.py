@@ -116,17 +116,11 @@ class Waiting(Part):
     def row(self) -> dict[str, Any]:
         """Its facts, for a table."""
         return {
-            "socket": self.socket,
-            "argument": self.argument,
-            "type": self.type,
-            "bytes": self.size,
-            "run": self._run,
-            "element": ", ".join(map(str, self.element)),
-            "from": self.source,
-            "since": clock_text(self.since),
+            "socket": self.socket, "argument": self.argument, "type": self.type, "bytes": self.size, "run": self._run,
+            "element": ", ".join(map(str, self.element)), "from": self.source, "since": clock_text(self.since),
             "missing": self.missing,
             "stranded": f"set aside: {self.aside}" if self.aside else "stranded" if self.stranded else "",
-        }
+        }  # fmt: skip
 
     def __repr__(self) -> str:
         at = f"{self.socket}.{self.argument}" if self.argument else self.socket

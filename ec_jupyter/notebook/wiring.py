@@ -348,18 +348,8 @@ class Wiring(Nodes, Lookup, Groups, History):
         with self._editor.edit() as edit:
             functions = {"when": when, "pick": pick if part is None else part}
             shipments = {word: shipped(one, word, "result", start, edit) for word, one in functions.items()}
-            edit.add(
-                "plug",
-                source=start,
-                target=end,
-                argument=port,
-                on=on,
-                map=map,
-                gather=gather,
-                **shipments,
-                cycle=cycle,
-                hops=hops,
-            )
+            ends = {"source": start, "target": end, "argument": port, "on": on}
+            edit.add("plug", **ends, map=map, gather=gather, **shipments, cycle=cycle, hops=hops)
         return Plug.between(self._flow, start, end, port, on)
 
     def unplug(

@@ -121,21 +121,19 @@ class LifeHandler(Handler):
         """Start it if none runs, or stop it if one does."""
         folder = await self.flows.folder(key)
         was = await self.flows.links.thread(running, folder)
-        if verb == "start":
+        starts, warnings = verb == "start", []
+        if starts:
             async with self.flows.links.use(folder, start=True) as client:
                 # a connection that was cut a moment ago is made again once something is asked
                 await self.flows.links.thread(client.ask, "ping")
-                reply = {"running": True, "changed": not was, "warnings": client.warnings}
-        else:
-            if was:
-                async with self.flows.links.use(folder) as client:
-                    await self.flows.links.thread(_stop, client)
-            reply = {"running": False, "changed": was, "warnings": []}
-        if reply["changed"]:
+                warnings = client.warnings
+        elif was:
+            async with self.flows.links.use(folder) as client:
+                await self.flows.links.thread(_stop, client)
+        if starts != was:
             self.flows.changed()
-            action = "started" if verb == "start" else "stopped"
-            self.flows.emit({"action": action, "key": key, "flow": folder.name})
-        self.answer({"ok": True, **reply})
+            self.flows.emit({"action": "started" if starts else "stopped", "key": key, "flow": folder.name})
+        self.answer({"ok": True, "running": starts, "changed": starts != was, "warnings": warnings})
 
 
 def _stop(client: Client) -> None:
@@ -201,24 +199,14 @@ class SocketHandler(Handler):
         """Submit a request; the answer says that it is on disk."""
         folder, body = await self.flows.folder(key), await self.body()
         arguments, submit_id = field(body, "arguments", dict, {}), field(body, "id", str, None)
-        some = field(body, "partial", bool, False)
-        at = later(body.get("delay"), body.get("at"), time.time())
-        rank = priority_of(body.get("priority", 0))
+        how: dict[str, Any] = {"partial": field(body, "partial", bool, False)}
+        how["at"] = later(body.get("delay"), body.get("at"), time.time())
+        how |= {"priority": priority_of(body.get("priority", 0)), "callback": field(body, "callback", str, None)}
         if submit_id is not None and not 0 < len(submit_id) <= MOST_NAME:
             raise Refused(400, f"the field 'id' is to have 1 to {MOST_NAME} characters, not {len(submit_id)}")
         # the next use of a flow starts its engine, here as in a notebook
         async with self.flows.links.use(folder, start=True) as client:
-            submitted = partial(
-                outside.submit,
-                client,
-                name,
-                arguments,
-                submit_id,
-                partial=some,
-                at=at,
-                priority=rank,
-                callback=field(body, "callback", str, None),
-            )
+            submitted = partial(outside.submit, client, name, arguments, submit_id, **how)
             request = await self.flows.links.thread(submitted)
         location = url_path_join(self.base_url, "ec/flows", url_escape(key), "requests", str(request))
         self.set_header("Location", location)
@@ -272,9 +260,6 @@ class AnswerHandler(Handler):
         folder, body = await self.flows.folder(key), await self.body()
         said, who = field(body, "answer", object), field(body, "by", str, None)
         async with self.flows.links.use(folder, start=True) as client:
-            await self.flows.links.thread(_answer, client, int(number), said, who or self.who)
+            respond = partial(commands.respond, by="picture")
+            await self.flows.links.thread(respond, client, int(number), said, who or self.who)
         self.answer({"ok": True})
-
-
-def _answer(client: Client, request: int, said: Any, who: str | None) -> None:
-    commands.respond(client, request, said, who, by="picture")
