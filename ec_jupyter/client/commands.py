@@ -10,9 +10,10 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from ec_jupyter.client import names, past, scene
+from ec_jupyter.client.client import Client
 from ec_jupyter.client.seen import checked, displayed
 from ec_jupyter.client.source import described
 from ec_jupyter.errors import (
@@ -28,10 +29,7 @@ from ec_jupyter.errors import (
 from ec_jupyter.flow.columns import unpacked
 from ec_jupyter.flow.options import shown
 from ec_jupyter.flow.schema import CHOICE
-
-if TYPE_CHECKING:
-    from ec_jupyter.client.client import Client
-    from ec_jupyter.wire import Value
+from ec_jupyter.wire import Value
 
 Fields = dict[str, Any]
 MOST_VERSIONS = 100  # of a task, that are listed

@@ -10,15 +10,13 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ec_jupyter.client.client import Client
 from ec_jupyter.client.recipe import grouped
 from ec_jupyter.engine.open_lots import reading
 from ec_jupyter.errors import DeclarationError
 from ec_jupyter.model import FUNCTIONS, MAIN
-
-if TYPE_CHECKING:
-    from ec_jupyter.client.client import Client
 
 Record = dict[str, Any]
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ec_jupyter.client import scene
+from ec_jupyter.client.client import Client
 from ec_jupyter.flow.states import STATES
-
-if TYPE_CHECKING:
-    from ec_jupyter.client.client import Client
 
 Fields = dict[str, Any]
 

@@ -12,17 +12,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.job import EndedLot
 from ec_jupyter.engine.parts import Loop
+from ec_jupyter.engine.watchers import Watchers
 from ec_jupyter.flow.callback import FIELDS, GIVE_UP_SECONDS, MOST_AT_ONCE, POST_SECONDS, final, pause_after
+from ec_jupyter.flow.topology import Topology
 from ec_jupyter.wire import Header
-
-if TYPE_CHECKING:
-    from ec_jupyter.engine.watchers import Watchers
-    from ec_jupyter.flow.topology import Topology
 
 log = logging.getLogger(__name__)
 

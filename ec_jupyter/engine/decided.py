@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from functools import partial
 from itertools import groupby
 from math import inf
-from typing import TYPE_CHECKING
 
 from ec_jupyter.engine import failures, lots
+from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.job import Job, StoredValue, argument_of, arrival_row
 from ec_jupyter.engine.jobs import JobLot
 from ec_jupyter.engine.suspects import PARTY
@@ -17,9 +17,6 @@ from ec_jupyter.flow.arrival import Arrival
 from ec_jupyter.flow.decision import Decisions, Fire, Skip
 from ec_jupyter.flow.states import NEW, Named
 from ec_jupyter.flow.tag import from_text, to_text
-
-if TYPE_CHECKING:
-    from ec_jupyter.engine.core import Core
 
 Passed = dict[int, Arrival]  # new values that have each made a call by itself, by request
 

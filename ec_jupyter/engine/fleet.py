@@ -11,7 +11,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Collection, Coroutine, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ec_jupyter.engine import failures, records
 from ec_jupyter.engine.bounds import Bounds
@@ -31,10 +31,8 @@ from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import LOCAL, Node, Processor
 from ec_jupyter.nodes.agents import Home, NodeAgent, Used
 from ec_jupyter.nodes.cpus import available
+from ec_jupyter.nodes.local.agent import Agent
 from ec_jupyter.nodes.tasks import Tasks
-
-if TYPE_CHECKING:
-    from ec_jupyter.nodes.local.agent import Agent
 
 log = logging.getLogger(__name__)
 

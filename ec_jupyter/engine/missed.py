@@ -12,9 +12,10 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from ec_jupyter.engine import recovery
+from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.job import Job, StoredValue
 from ec_jupyter.engine.rows import id_list
 from ec_jupyter.engine.suspects import PLUG
@@ -23,9 +24,6 @@ from ec_jupyter.flow.decision import Source
 from ec_jupyter.flow.tag import Tag, from_text
 from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import Plug
-
-if TYPE_CHECKING:
-    from ec_jupyter.engine.core import Core
 
 Unit = int | None  # which of its yields, of a generator; None: the one result of a call
 

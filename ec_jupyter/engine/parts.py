@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from ec_jupyter.errors import EcError, StoreError, StoreLostError
 from ec_jupyter.wire import Header
-
-if TYPE_CHECKING:
-    import asyncio
-    import sqlite3
-
 
 Answer = tuple[dict[str, Any], list[bytes]]  # what a question is answered with: a header's fields, and buffers
 

@@ -7,16 +7,14 @@ import inspect
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ec_jupyter.client.client import Client
 from ec_jupyter.errors import ArgumentsError
 from ec_jupyter.nodes.code import keep_source
 from ec_jupyter.nodes.current import Current, place
 from ec_jupyter.nodes.surroundings import opened
 from ec_jupyter.nodes.worker.invoke import Task, bound
-
-if TYPE_CHECKING:
-    from ec_jupyter.client.client import Client
 
 _BETWEEN = ("ec_jupyter.", "asyncio.", "concurrent.")
 

@@ -5,17 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ec_jupyter.client.client import Client
 from ec_jupyter.errors import EngineLostError, WiringError
 from ec_jupyter.flow.options import checked
 from ec_jupyter.flow.rows import View
 from ec_jupyter.notebook.drafts import Drafted
 from ec_jupyter.notebook.notes import note
 from ec_jupyter.notebook.receipts import Receipt
-
-if TYPE_CHECKING:
-    from ec_jupyter.client.client import Client
 
 SEEN_SECONDS = 30.0  # how long an edit waits until this client's own picture of the topology shows it
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
+from ec_jupyter.client.client import Client
 from ec_jupyter.client.texts import clock_text, shown
 from ec_jupyter.notebook.edits import Edit, Editor
 from ec_jupyter.notebook.notes import note
 from ec_jupyter.notebook.receipts import Receipt
 from ec_jupyter.notebook.tables import Table
-
-if TYPE_CHECKING:
-    from ec_jupyter.client.client import Client
 
 
 class History:

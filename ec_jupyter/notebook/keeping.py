@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
+from ec_jupyter.client.client import Client
 from ec_jupyter.flow.options import KEEP
-
-if TYPE_CHECKING:
-    from ec_jupyter.client.client import Client
 
 
 class Keeping:

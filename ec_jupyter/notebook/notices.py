@@ -6,13 +6,11 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ec_jupyter.client.client import Client
 from ec_jupyter.errors import EcError
 from ec_jupyter.notebook.notes import note
-
-if TYPE_CHECKING:
-    from ec_jupyter.client.client import Client
 
 # seconds in which failures are told together, and after which a flow that works is asked whether it has ended
 GATHER = 1.0

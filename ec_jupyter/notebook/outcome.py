@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ec_jupyter.client.client import Client
 from ec_jupyter.client.texts import OWN_LINE
+from ec_jupyter.client.waits import Deadline
 from ec_jupyter.errors import (
     EcError,
     JoinExpiredError,
@@ -21,10 +23,6 @@ from ec_jupyter.errors import (
 )
 from ec_jupyter.notebook.rendering import Rendering
 from ec_jupyter.wire import Value
-
-if TYPE_CHECKING:
-    from ec_jupyter.client.client import Client
-    from ec_jupyter.client.waits import Deadline
 
 _KINDS: dict[str, type[EcError]] = {
     "died": WorkerDiedError, "timeout": RequestTimeoutError, "memory": MemoryLimitError,

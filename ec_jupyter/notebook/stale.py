@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from ec_jupyter.client.client import Client
 from ec_jupyter.client.launch import running
@@ -16,10 +16,8 @@ from ec_jupyter.notebook import cells
 from ec_jupyter.notebook.edits import Editor
 from ec_jupyter.notebook.identity import MISSING, identity
 from ec_jupyter.notebook.modules import changed
+from ec_jupyter.notebook.shipping import Shipment
 from ec_jupyter.notebook.signatures import Given
-
-if TYPE_CHECKING:
-    from ec_jupyter.notebook.shipping import Shipment
 
 _log = logging.getLogger(__name__)
 

@@ -7,16 +7,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 from ec_jupyter.client import service
+from ec_jupyter.client.client import Client
 from ec_jupyter.client.texts import clock_text
 from ec_jupyter.errors import ScheduleNotFoundError, by_name
+from ec_jupyter.flow.rows import View
+from ec_jupyter.notebook.edits import Editor
 from ec_jupyter.notebook.ownership import interactive
 from ec_jupyter.notebook.parts import Part, check_own
 from ec_jupyter.notebook.tables import Table
-
-if TYPE_CHECKING:
-    from ec_jupyter.client.client import Client
-    from ec_jupyter.flow.rows import View
-    from ec_jupyter.notebook.edits import Editor
 
 _REBOOT = (
     "schedules of this flow go on without a notebook, and after a reboot once somebody uses the flow; "
