@@ -75,7 +75,6 @@ if TYPE_CHECKING:
         WorkerDiedError,
     )
     from ec_jupyter.nodes.current import SKIP, Current, Failure, current, out, progress
-    from ec_jupyter.notebook.asking import ask
     from ec_jupyter.notebook.composition import Composition, each, funnel, parallel, pipeline
     from ec_jupyter.notebook.config import EC
     from ec_jupyter.notebook.executor import ProcessorExecutor
@@ -86,8 +85,8 @@ if TYPE_CHECKING:
     from ec_jupyter.notebook.notices import Notice
     from ec_jupyter.notebook.receipts import Receipt
     from ec_jupyter.notebook.request import Request, Run
-    from ec_jupyter.notebook.sleeping import sleep
     from ec_jupyter.notebook.timing import Schedule
+    from ec_jupyter.notebook.unworked import ask, sleep
     from ec_jupyter.notebook.views import Argument, Plug, Processor, Socket, Task
     from ec_jupyter.notebook.waiting import Question, Waiting
     from ec_jupyter.notebook.wiring import SocketOptions
@@ -203,9 +202,9 @@ _PLACES = {
     "Receipt": "notebook.receipts",
     "Schedule": "notebook.timing",
     "Waiting": "notebook.waiting",
-    "ask": "notebook.asking",
+    "ask": "notebook.unworked",
     "load": "notebook.loading",
-    "sleep": "notebook.sleeping",
+    "sleep": "notebook.unworked",
 }
 
 _F = TypeVar("_F", bound=Callable[..., Any])

@@ -1,4 +1,4 @@
-"""Edits of a running flow: decided by `flow.edit`, written as a revision, followed by everything at once."""
+"""Edits of a running flow, and their undo: decided by `flow.edit`, a revision each, followed by everything at once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from ec_jupyter.engine.parts import Audience, Clock
 from ec_jupyter.engine.receipts import Facts, Receipt
 from ec_jupyter.engine.records import FACTS
 from ec_jupyter.engine.suspects import KINDS
-from ec_jupyter.engine.undoing import Undoing
 from ec_jupyter.errors import ProcessorNotFoundError, RevisionError, SocketNotFoundError, by_name
 from ec_jupyter.flow.draft import Edited, Limits, Touched
 from ec_jupyter.flow.edit import edit as decide
@@ -25,7 +24,13 @@ from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import FUNCTIONS, Node, Plug, Processor, Socket, Task, from_json, to_json
 from ec_jupyter.nodes.cpus import available
 from ec_jupyter.nodes.kinds import place, without_processes
-from ec_jupyter.wire import Value
+from ec_jupyter.wire import Header, Value
+
+# what no undo takes back, as an error says it
+FINAL = {
+    "discard": "a discard", "supply": "a supplied value", "cancel": "a cancelled call", "respond": "an answer",
+    "clear": "emptying the flow",
+}  # fmt: skip
 
 
 class Editor:
@@ -315,3 +320,46 @@ def put_back(core: Core, job: Job) -> None:
             continue
         core.bring(job.socket, name, job.party, job.run, job.tag, argument)
     core.absorb()
+
+
+# -- undo ---------------------------------------------------------------------
+class Undoing:
+    """What was done last that no undo takes back, by whichever client; an edit after it makes undo an undo again."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._told: set[str] = set()
+
+    def did(self, header: Header) -> None:
+        """Note what a person did who is to be told; in a cell, or in a picture, which tells of it itself."""
+        if header["k"] in FINAL and header.get("by") is not None:
+            self._told.clear()
+            self._keep(json.dumps([header["k"], header["by"]]))
+
+    def check(self, header: Header, client: str) -> None:
+        """Refuse an undo whose person has not been told.
+
+        Raises RevisionError: the last thing done cannot be undone; the next undo takes back the edit before.
+        """
+        kept = self._core.store.meta.get("final")
+        if not kept or client in self._told:
+            return
+        kind, by = json.loads(kept)
+        if by != "picture" or header.get("by") != "picture":
+            self._told.add(client)
+            raise RevisionError(f"{FINAL[kind]} cannot be undone; {self._before()}")
+
+    def forget(self) -> None:
+        """The wiring was changed since."""
+        if self._core.store.meta.get("final"):
+            self._keep("")
+
+    def _keep(self, text: str) -> None:
+        self._core.store.meta["final"] = text
+        self._core.journal.step("put_meta", ("final", text))
+
+    def _before(self) -> str:
+        edits = [text for _, text, _, undone in self._core.store.rows("history") if not undone]
+        if not edits:
+            return "there is no edit before it"
+        return f"undo again takes back the edit before it: {edits[-1]}"

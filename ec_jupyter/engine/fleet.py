@@ -60,7 +60,7 @@ class Fleet:
         self.work_stealing = WorkStealing(core, self.members, self.spots, self.recall)
         self.locator = ValueLocator(core, self.members, self.spots, clock)
         self.bounds, self.cache = Bounds(core), Cache(core)
-        self._starts = Starts(
+        self.starts = Starts(
             core, self.members, self.locator, quarantine, clock, self.bounds, self.cache,
             spots=self.spots, lent=self.lent,
         )  # fmt: skip
@@ -338,10 +338,6 @@ class Fleet:
                 found |= {job.id: max(0.0, time.time() - job.started) for job in jobs if job.started is not None}
         return found
 
-    def make_room(self) -> None:
-        """End workers here that have nothing to do: their files are wanted."""
-        self._local.handles.free()
-
     # -- calls -------------------------------------------------------------------
     def _reachable(self, processor: Processor) -> bool:
         return not processor.nodes or any(
@@ -360,11 +356,7 @@ class Fleet:
 
     def pump(self) -> None:
         """Give the nodes what may start now."""
-        self._starts.everywhere()
+        self.starts.everywhere()
         self.work_stealing.look()
         if any(member.leaving for member in self.members.values()):
             self.release()
-
-    def pump_here(self) -> bool:
-        """Give this node what may start now and run again, of processors that are here alone; whether that was all."""
-        return self._starts.here()

@@ -130,7 +130,7 @@ class Engine(Reports):
         self.stopped = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._effects: list[Callable[[], None]] = []
-        self._looks: list[Callable[[], None]] = []
+        self._looks: list[Callable[[], object]] = []
 
     async def start(self) -> None:
         """Read the flow and begin to work on it."""
@@ -157,7 +157,7 @@ class Engine(Reports):
             self._looking.cancel()
         self.callbacks.close()
         await self.fleet.close()
-        await self.preview.close()
+        await self.preview.agent.close()
         if not self.broken:
             self.statistics.save(surely=True)
             self.commit()
@@ -176,7 +176,7 @@ class Engine(Reports):
             if self._loop.time() > self._crowded:
                 self._crowded = self._loop.time() + CROWDED_SECONDS
                 log.warning("a connection has to wait: %s", error)
-                self.fleet.make_room()
+                self._local.handles.free()  # of workers that have nothing to do
         else:
             self.fall(context)
 
@@ -224,7 +224,7 @@ class Engine(Reports):
                     old, self.runtime = self.runtime, Runtime(self.folder)
                     old.close()
                 await self._local.look_after(self.runtime.folder)
-                await self.preview.look_after(self.runtime.folder)
+                await self.preview.agent.look_after(self.runtime.folder)
                 if not self.clients.found:
                     await self.listen()
             except (OSError, EcError) as error:
@@ -236,7 +236,7 @@ class Engine(Reports):
             if self.stalled is None and self.statistics.save():
                 self.schedule()
             if self.stalled is None and not self.idle and self._rpc.retention.wanted:
-                self.look(self._tidy)
+                self.look(self._rpc.retention.due)
             # what is put off is done once nothing has been written for a second: it is in the way of no burst
             if commits == self.core.journal.position[0]:
                 self.store.rest()
@@ -247,9 +247,6 @@ class Engine(Reports):
                 await asyncio.sleep(SHRINK_SECONDS)
             commits = self.core.journal.position[0]
             await asyncio.sleep(LOOK_SECONDS)
-
-    def _tidy(self) -> None:
-        self._rpc.retention.due()
 
     # -- the tick ------------------------------------------------------------
     def schedule(self) -> None:
@@ -264,7 +261,7 @@ class Engine(Reports):
         if not self._seeing:
             self.schedule()
 
-    def look(self, effect: Callable[[], None]) -> None:
+    def look(self, effect: Callable[[], object]) -> None:
         """Do what changes nothing: once this tick is on disk, or at once where it cannot be written."""
         if self.stalled is not None:
             effect()
@@ -316,7 +313,7 @@ class Engine(Reports):
         if not logged or self.core.journal.empty or self.closing:
             return False
         # what starts elsewhere, or must not start twice, is on disk first
-        return self.fleet.pump_here() and watched and not wanted
+        return self.fleet.starts.here() and watched and not wanted
 
     def _look_again(self) -> None:
         """Write what has waited long enough for its results; take what was logged by who did not see it is to ring."""

@@ -64,7 +64,7 @@ class Loop(Clock, Protocol):
     def heard(self, take: Callable[[bytes], None], data: bytes) -> None:
         """Take what a client has sent; where nothing else has come in, the tick follows at once."""
 
-    def look(self, effect: Callable[[], None]) -> None:
+    def look(self, effect: Callable[[], object]) -> None:
         """Do what changes nothing, once this tick is on disk."""
 
     def see(self, effect: Callable[[], None]) -> None:

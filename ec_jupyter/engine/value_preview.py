@@ -63,7 +63,7 @@ class ValuePreview:
 
     def __init__(self, core: Core, locator: ValueLocator, folder: Path, runtime: Path, workdir: Path) -> None:
         self._core, self._locator = core, locator
-        self._agent = Agent(
+        self.agent = Agent(
             self, name=NAME, cpus=WORKERS, folder=folder, runtime=runtime, epoch=core.epoch, workdir=workdir,
             idle=IDLE_SECONDS,
         )  # fmt: skip
@@ -76,17 +76,9 @@ class ValuePreview:
 
     async def start(self) -> None:
         """Make ready; no worker starts yet."""
-        await self._agent.start()
+        await self.agent.start()
         # all CPUs: it is short, and wherever there is room
-        self._agent.processor(NAME, WORKERS, available())
-
-    async def look_after(self, runtime: Path) -> None:
-        """As the agent's."""
-        await self._agent.look_after(runtime)
-
-    async def close(self) -> None:
-        """End the workers."""
-        await self._agent.close()
+        self.agent.processor(NAME, WORKERS, available())
 
     def ask(self, client: Asker, header: Header) -> None:
         """Let a worker make a preview; the answer follows.
@@ -136,7 +128,7 @@ class ValuePreview:
         if names:
             self._locator.fetch(names, lambda error: self._here(call, error))
         else:
-            self._agent.assign(NAME, [call])
+            self.agent.assign(NAME, [call])
 
     def _find(self, client: Asker, header: Header) -> None:
         """Have a worker look for a text in the next batch of a socket's results."""
@@ -144,14 +136,14 @@ class ValuePreview:
         number = next(self._numbers)
         self._asked[number] = _Asked([(client, header, {})], "", 0, 0, None, among)
         if among.pickles:
-            self._agent.assign(NAME, [_call(number, "v", [_packed(among.pickles, "list")], find=str(header["find"]))])
+            self.agent.assign(NAME, [_call(number, "v", [_packed(among.pickles, "list")], find=str(header["find"]))])
         else:
             self._tell(self._asked.pop(number), "")
 
     def _here(self, call: Call, error: EcError | None) -> None:
         """A value was fetched, or is lost."""
         if error is None:
-            self._agent.assign(NAME, [call])
+            self.agent.assign(NAME, [call])
         else:
             self._tell(self._asked.pop(call.request), str(error))
 

@@ -22,11 +22,11 @@ from ec_jupyter.errors import DeclarationError, TaskNotPicklableError
 from ec_jupyter.nodes.code import ALIASES, Pickler
 from ec_jupyter.nodes.surroundings import PLAIN, Surroundings
 from ec_jupyter.nodes.worker.invoke import InOrder
-from ec_jupyter.notebook.asking import Unworked
 from ec_jupyter.notebook.identity import MISSING, captured, enclosed, functions_of, identity
 from ec_jupyter.notebook.modules import surroundings
 from ec_jupyter.notebook.outputs import outputs
 from ec_jupyter.notebook.signatures import Given, signature, tells_arguments
+from ec_jupyter.notebook.unworked import Unworked
 from ec_jupyter.notebook.written import written
 
 HEAVY_BYTES = 1_000_000  # a task that carries more than this from the notebook is worth a warning

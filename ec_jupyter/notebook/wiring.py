@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, overload
 from ec_jupyter.client import names
 from ec_jupyter.errors import ArgumentsError, DeclarationError, ProcessorNotFoundError, WiringError, by_name, nearest
 from ec_jupyter.flow.options import shown
-from ec_jupyter.notebook.asking import Unworked
 from ec_jupyter.notebook.conditions import shipped
 from ec_jupyter.notebook.edits import Edit, Editor
 from ec_jupyter.notebook.groups import Groups
@@ -22,6 +21,7 @@ from ec_jupyter.notebook.notes import note
 from ec_jupyter.notebook.parts import check_own
 from ec_jupyter.notebook.shipping import Shipment, ship
 from ec_jupyter.notebook.stale import WATCH
+from ec_jupyter.notebook.unworked import Unworked
 from ec_jupyter.notebook.views import Plug, Processor, Socket
 from ec_jupyter.notebook.written import written
 

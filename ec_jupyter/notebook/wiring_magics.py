@@ -248,7 +248,7 @@ class WiringMagics(Magics):
             %ec_ask approve "Publish this?" --choices yes,no
             %ec_plug draft -> approve
         """
-        from ec_jupyter.notebook.asking import ask
+        from ec_jupyter.notebook.unworked import ask
 
         choices = None if given.choices is None else [word.strip() for word in given.choices.split(",")]
         task = ask(given.prompt, choices, given.about.replace(",", " ").split())
@@ -270,7 +270,7 @@ class WiringMagics(Magics):
             %ec_plug draft -> cool_off
             %ec_plug cool_off -> publish
         """
-        from ec_jupyter.notebook.sleeping import sleep
+        from ec_jupyter.notebook.unworked import sleep
 
         return _told(flow, flow.declare(sleep(given.time), given.name))
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from jupyter_server.utils import url_path_join
 
 from ec_jupyter.client.keys import PATTERN
-from ec_jupyter.server import agents, handlers, live, managing, sse
+from ec_jupyter.server import agents, handlers, live, managing
 from ec_jupyter.server.flows import EVENTS, Flows
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def routes() -> list[tuple[str, type]]:
         (f"flows/{PATTERN}/requests/{request}/answer", handlers.AnswerHandler),
         (f"flows/{PATTERN}/mcp", agents.AgentHandler),
         (f"flows/{PATTERN}/live", live.LiveHandler),
-        (f"flows/{PATTERN}/events", sse.EventsHandler),
+        (f"flows/{PATTERN}/events", live.EventsHandler),
     ]
 
 

@@ -1,9 +1,9 @@
-"""A flow's picture over a websocket: the messages that a notebook's widget gets, and the wiring."""
+"""A picture over a websocket, or as events for who has none: what a notebook's widget gets, and the wiring."""
 
 from __future__ import annotations
 
+import asyncio
 import json
-from asyncio import Future
 from typing import Any
 
 from jupyter_server.auth.decorator import ws_authenticated
@@ -11,10 +11,12 @@ from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.base.websocket import WebSocketMixin
 from jupyter_server.utils import ensure_async
 from tornado import web
+from tornado.iostream import StreamClosedError
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from ec_jupyter.errors import FlowNotFoundError
 from ec_jupyter.server.flows import Flows
+from ec_jupyter.server.handlers import Handler, verb_of
 from ec_jupyter.server.pictures import Page, Picture
 
 MOST_BYTES = 1 << 16  # the longest message a page has to send
@@ -66,7 +68,7 @@ class LiveHandler(Page, WebSocketMixin, WebSocketHandler, JupyterHandler):
         if kind in ("hello", "look") and self.visible and self.picture is not None:
             self.picture.again(self)
 
-    def send(self, text: str) -> Future[None] | None:
+    def send(self, text: str) -> asyncio.Future[None] | None:
         """Begin to send a message."""
         try:
             return self.write_message(text)
@@ -78,3 +80,38 @@ class LiveHandler(Page, WebSocketMixin, WebSocketHandler, JupyterHandler):
         """Remove the page."""
         if self.picture is not None:
             self.flows.leave(self.picture, self)
+
+
+class EventsHandler(Page, Handler):
+    """The stream of a page, script or service that follows a flow."""
+
+    _gone: asyncio.Event
+
+    @verb_of
+    async def get(self, key: str) -> None:
+        """Send events until whoever listens is gone."""
+        folder = await self.flows.folder(key)
+        self._gone = asyncio.Event()
+        self.set_header("Content-Type", "text/event-stream")
+        self.set_header("Cache-Control", "no-cache")
+        # what lies between is to hand each event on as it comes
+        self.set_header("X-Accel-Buffering", "no")
+        picture = self.flows.look(folder, self, key)
+        try:
+            await self._gone.wait()
+        finally:
+            self.flows.leave(picture, self)
+
+    def on_connection_close(self) -> None:
+        """Nobody listens any more."""
+        super().on_connection_close()
+        self._gone.set()
+
+    def send(self, text: str) -> asyncio.Future[None] | None:
+        """Begin to send a message."""
+        kind = text[7 : text.index('"', 7)]
+        self.write(f"event: {kind}\ndata: {text}\n\n")
+        try:
+            return asyncio.ensure_future(self.flush())
+        except StreamClosedError:
+            return None

@@ -114,7 +114,7 @@ class PreviewInPlace(ValuePreview):
 
     def __init__(self, core: Core, locator: ValueLocator, folder: Path) -> None:
         super().__init__(core, locator, folder, folder, folder)
-        self._agent = self  # type: ignore[assignment]
+        self.agent = self  # type: ignore[assignment]
         self._invocation = Invocation(Tasks(self.blob), folder / "values", core.epoch, False, self._emit)
 
     def _emit(self, request: int, index: int, value: Value) -> None:
