@@ -52,7 +52,8 @@ class FlowIndex:
         row: Row = {
             "key": key_of(place, folder.name),
             "name": folder.name,
-            "path": _printable(str(place / folder.name)),
+            # a name that is no text would end the whole answer
+            "path": str(place / folder.name).encode(errors="surrogateescape").decode(errors="replace"),
         }
         answer = probe.ask(folder)
         if answer and "sockets" in answer:
@@ -126,8 +127,3 @@ def _mark(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return state.st_mtime_ns, state.st_size
-
-
-def _printable(path: str) -> str:
-    # a name that is no text would end the whole answer
-    return path.encode(errors="surrogateescape").decode(errors="replace")

@@ -61,7 +61,8 @@ class Counts:
 
         Where somebody has `asked`, all of it is as of now; what is told unasked may have lists as of a while ago.
         """
-        core, jobs = self._core, self._at_work()
+        core = self._core
+        jobs = [core.jobs[request] for request in self._fleet.running() if request in core.jobs]
         running = Counter(job.socket for job in jobs)
         progress = _progress(jobs)
         arrived, on_the_way = _arrived(core)
@@ -88,10 +89,6 @@ class Counts:
             "nodes": self._nodes(jobs), "idle": self._idle(), "aside": aside,
             "alone": self._quarantine.shown(), "size": self._size(),
         }  # fmt: skip
-
-    def _at_work(self) -> list[Job]:
-        jobs = self._core.jobs
-        return [jobs[request] for request in self._fleet.running() if request in jobs]
 
     def _nodes(self, jobs: list[Job]) -> list[dict[str, Any]]:
         used: dict[str, float] = defaultdict(int)

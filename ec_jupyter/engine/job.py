@@ -150,7 +150,7 @@ class Values:
         found: dict[int, StoredValue] = {}
         named: set[int] = set()
         for key, arguments, inputs in rows:
-            named.update(ids_in(arguments))
+            named.update(one for _, ids, _ in json.loads(arguments).values() for one in ids)
             if inputs is not None:
                 found.update(_given(key, inputs))
         return found | self.load(named - found.keys())
@@ -281,11 +281,6 @@ def _plan(stored: StoredValue, leaves: list[StoredValue], depth: int = 0) -> Any
 def travel(kind: str, values: Sequence[StoredValue]) -> list[Value]:
     """The values of an argument as a call carries them."""
     return [stored.value for stored in argument_value(kind, values)[1]]
-
-
-def ids_in(text: str) -> list[int]:
-    """Ids of the values in a column of arguments."""
-    return [i for _, ids, _ in json.loads(text).values() for i in ids]
 
 
 def _small(key: int, data: bytes, kind: str) -> StoredValue:

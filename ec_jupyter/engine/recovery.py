@@ -74,7 +74,9 @@ def load(core: Core) -> None:
         core.states.found(socket, state, n)
     for leader, request in core.store.rows("followers"):
         core.followers.setdefault(leader, []).append(request)
-    _load_joins(core)
+    waiting = {p for p, *key in core.store.rows("waiting_parties") if tuple(key) not in core.topology.run_independent}
+    adopt(core, joining(core) | waiting)
+    _load_run_independent(core)
     _load_evaluation(core)
     ranked = _load_ranked(core)
     for socket, n in core.store.rows("queued_sockets"):
@@ -248,13 +250,6 @@ def adopt(core: Core, parties: Iterable[int]) -> None:
         suspects.begin(PARTY, party)
         _restore(core, [party])
     suspects.begin(*before)
-
-
-def _load_joins(core: Core) -> None:
-    independent = core.topology.run_independent
-    waiting = {party for party, *key in core.store.rows("waiting_parties") if tuple(key) not in independent}
-    adopt(core, joining(core) | waiting)
-    _load_run_independent(core)
 
 
 def load_value(core: Core, arrival: int) -> None:

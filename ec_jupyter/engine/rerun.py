@@ -83,16 +83,12 @@ def cancel(core: Core, nodes: Fleet, header: Header) -> dict[str, int]:
                 core.dispatch.lanes[socket].spilled -= 1
             else:
                 _take_given(core, job)
-        _cancel_queued(core, job)
+        # joins that wait for its result keep waiting
+        core.dispatch.drop(job.socket, job.id)
+        core.delayed.pop(job.id, None)
+        core.end(job, "cancelled")
         cancelled += 1
     return {"cancelled": cancelled, "killed": killed}
-
-
-def _cancel_queued(core: Core, job: Job) -> None:
-    """Cancel a request that no worker runs; joins that wait for its result keep waiting."""
-    core.dispatch.drop(job.socket, job.id)
-    core.delayed.pop(job.id, None)
-    core.end(job, "cancelled")
 
 
 def _queue_again(core: Core, job: Job) -> None:
@@ -342,7 +338,9 @@ def _replay_party(core: Core, party: int, socket: int | None) -> int | None:
     run = core.new_request()
     new_party = core.joins.accept(run, (socket, None), alone=True)
     core.journal.add("add_run", (run, socket, None, new_party, None, party, core.now))
-    _copy_fans(core, party, new_party)
+    for _, split, n in core.store.rows("fans_of", (id_list([party]),)):
+        core.journal.add("set_fan", (split, new_party, n))
+        core.joins.closed(new_party, split, n)
     values = core.values.of_requests([(r[0], r[4], r[5]) for r in requests])
     _copy_others(core, requests, socket, new_party, run, values)
     for n, (_, at, tag, _, arguments, _) in enumerate(again):
@@ -353,12 +351,6 @@ def _replay_party(core: Core, party: int, socket: int | None) -> int | None:
     core.joins.begun(new_party, len(again) - 1)
     core.absorb()
     return run
-
-
-def _copy_fans(core: Core, party: int, new_party: int) -> None:
-    for _, split, n in core.store.rows("fans_of", (id_list([party]),)):
-        core.journal.add("set_fan", (split, new_party, n))
-        core.joins.closed(new_party, split, n)
 
 
 def _copy_others(core: Core, requests: list[Any], socket: int, party: int, run: int, values: dict[int, Any]) -> None:

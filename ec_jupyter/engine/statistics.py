@@ -160,7 +160,10 @@ class Statistics:
             of = Of("node", facts["name"])
             whole, held = nodes.get(of, (0.0, 0.0))
             self._measures.used(of, whole, (facts.get("memory") or {}).get("used") or int(held))
-        self._wait_once_more()
+        # what ran on other machines is kept for the next look, where they have yet to tell what it used
+        self._shares = {who: mine for who, mine in self._shares.items() if who[0] != LOCAL and who not in self._late}
+        self._late = set(self._shares)
+        self._worked = self._worked or bool(self._shares)
 
     def _divide(self, used: float, memory: int, mine: dict[int, float], processors: dict[Of, list[float]]) -> None:
         """Give sockets their shares of what a process used, and their processors, too, where it is no one's alone."""
@@ -174,12 +177,6 @@ class Statistics:
                 else:
                     _add(processors, of, share, 0 if of in held else memory)
                     held.add(of)
-
-    def _wait_once_more(self) -> None:
-        """Keep what ran on other machines for the next look, where they have yet to tell what it used."""
-        self._shares = {who: mine for who, mine in self._shares.items() if who[0] != LOCAL and who not in self._late}
-        self._late = set(self._shares)
-        self._worked = self._worked or bool(self._shares)
 
     # -- the disk --------------------------------------------------------------
     def save(self, *, surely: bool = False) -> bool:

@@ -175,15 +175,12 @@ class ValueLocator:
                 if member.holds(name) and await member.agent.bring(name):
                     self.files.discard(name)
                     return
-            if not self._hoped_for():
+            # a node that may have it may only be away
+            if not any(m.keeps and m.state in ("starting", "away") for m in self._members.values()):
                 break
             await news.wait()
         await self._remake(name)
         self.files.discard(name)
-
-    def _hoped_for(self) -> bool:
-        """Whether a node that may have the file is only away."""
-        return any(m.keeps and m.state in ("starting", "away") for m in self._members.values())
 
     # -- making it anew ------------------------------------------------------------
     async def _remake(self, name: str) -> None:

@@ -31,17 +31,14 @@ def parse(magic: Any, line: str) -> Namespace:
         return given
     except (UsageError, ValueError) as error:
         text = str(error)
-    raise MagicUsageError(f"{parser.prog or 'magic'}: {_hint(text, options_of(magic))}") from None
+    wrong = re.search(r"unrecognized arguments: (--[\w-]+)", text)
+    said = f"no option {wrong[1]!r}; {nearest(wrong[1], options_of(magic))}" if wrong else text
+    raise MagicUsageError(f"{parser.prog or 'magic'}: {said}") from None
 
 
 def options_of(magic: Any) -> list[str]:
     """Options a magic takes, with their dashes."""
     return [option for action in magic.parser._actions for option in action.option_strings]
-
-
-def _hint(text: str, options: list[str]) -> str:
-    wrong = re.search(r"unrecognized arguments: (--[\w-]+)", text)
-    return f"no option {wrong[1]!r}; {nearest(wrong[1], options)}" if wrong else text
 
 
 def ends(line: str) -> str:

@@ -42,6 +42,12 @@ _COLUMNS = ["id", "socket", "state", "run", "attempt", "version", "node", "start
 _WAITING = ["socket", "argument", "type", "bytes", "run", "element", "from", "since", "missing", "stranded"]
 
 
+_TEXTS: dict[str, Callable[[Any], str]] = {
+    "started": clock_text, "finished": clock_text, "seconds": seconds_text, "error": error_text,
+    "progress": progress_text,
+}  # fmt: skip
+
+
 class Queries(Lookup):
     """What `Flow` can tell of its requests."""
 
@@ -125,7 +131,7 @@ class Queries(Lookup):
         if asked.get("newest"):
             rows.reverse()
         items = [Request(self._flow, row["id"], row["socket"], row) for row in rows]
-        return Table(rows, _COLUMNS, items=items, text=_request_row)
+        return Table(rows, _COLUMNS, items=items, text=lambda row: shown(row, **_TEXTS))
 
     def request(self, id: int) -> Request:
         """The request of that number.
@@ -323,11 +329,6 @@ def _most(limit: int | None) -> int:
     if not most:
         raise ArgumentsError(said)
     return most
-
-
-def _request_row(row: dict[str, Any]) -> dict[str, Any]:
-    times = {"started": clock_text, "finished": clock_text, "seconds": seconds_text}
-    return shown(row, error=error_text, progress=progress_text, **times)
 
 
 def _waiting(flow: Flow, row: dict[str, Any]) -> list[Waiting]:

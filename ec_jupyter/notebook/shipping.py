@@ -107,7 +107,10 @@ def pickled(task: object, name: str, taken: dict[str, Any] | None = None) -> byt
     """
     buffer = io.BytesIO()
     try:
-        _Shipper(buffer, _file_of(_code_of(task)), f"<socket {name}>").dump(task)
+        code = _code_of(task)
+        # a real file keeps its name: its lines can be read where it is
+        own = code.co_filename if code and _is_cell(code.co_filename) else ""
+        _Shipper(buffer, own, f"<socket {name}>").dump(task)
     except Exception as error:
         # whatever a user's own __reduce__ raises; our text names the value that raised it
         raise TaskNotPicklableError(_culprit(task, name, captured(task) if taken is None else taken, error)) from error
@@ -160,11 +163,6 @@ def _code_of(task: Any) -> CodeType | None:
     return next((function.__code__ for function in functions_of(task)), None)
 
 
-def _file_of(code: CodeType | None) -> str:
-    # a real file keeps its name: its lines can be read where it is
-    return code.co_filename if code and _is_cell(code.co_filename) else ""
-
-
 def _source(task: object, name: str) -> tuple[str, str]:
     """File name the pickled code bears, and the whole text of it, so that line numbers hold."""
     code = _code_of(task)
@@ -183,7 +181,7 @@ def _lines(file: str) -> str:
 def _culprit(task: object, name: str, taken: dict[str, Any], error: Exception) -> str:
     reason = str(error) or type(error).__name__
     for what, value in {**taken, **_enclosed(task)}.items():
-        if value is not MISSING and not _travels(value):
+        if value is not MISSING and _bytes_of(value) is None:
             return f"task {name!r} takes {what!r} along, which cannot travel: {reason}; make it inside the task"
     return f"task {name!r} cannot travel: {reason}"
 
@@ -195,10 +193,6 @@ def _enclosed(task: object) -> dict[str, Any]:
         parameters = inspect.signature(function, follow_wrapped=False).parameters.values()
         found |= enclosed(function) | {p.name: p.default for p in parameters if p.default is not p.empty}
     return found
-
-
-def _travels(value: object) -> bool:
-    return _bytes_of(value) is not None
 
 
 def _bytes_of(value: object) -> int | None:

@@ -62,14 +62,6 @@ def flow_magic(method: _Method[_T], *, before: Callable[[str], str] = str) -> Ca
 arrow_magic = partial(flow_magic, before=ends)
 
 
-def show_way(name: str) -> None:
-    """Tell whoever reads what the cell prints where the picture of a flow is."""
-    from ec_jupyter.notebook.ownership import interactive
-
-    if interactive():
-        print(f"the picture of flow {name!r}: %ec_flow in a cell, or the panel Flows at the left of JupyterLab")  # noqa: T201
-
-
 def _told(flow: Flow, made: _T) -> _T:
     """What an edit gave; what it did to what was under way is said."""
     if flow.receipt is not None and flow.receipt.text:
@@ -125,6 +117,8 @@ class WiringMagics(Magics):
                 return one + two
         """
         __tracebackhide__ = True
+        from ec_jupyter.notebook.ownership import interactive
+
         given = parse(self.ec_socket, line)
         code = Cell(self.shell, f"%%ec_socket {line}".rstrip(), cell)
         task = code.task(given.name)
@@ -133,8 +127,9 @@ class WiringMagics(Magics):
         flow = open_flow(given.flow)
         new = flow.revision == 0
         made = flow.declare(space[task], given.name or task, **options)
-        if new:
-            show_way(flow.name)
+        if new and interactive():
+            where = "%ec_flow in a cell, or the panel Flows at the left of JupyterLab"
+            print(f"the picture of flow {flow.name!r}: {where}")  # noqa: T201
         return _told(flow, made)
 
     @no_var_expand
