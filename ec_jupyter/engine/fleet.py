@@ -21,7 +21,7 @@ from ec_jupyter.engine.login_prompts import LoginPrompts
 from ec_jupyter.engine.member import Member
 from ec_jupyter.engine.parts import Audience, Clock
 from ec_jupyter.engine.quarantine import Quarantine
-from ec_jupyter.engine.stale_filter import EngineListener, StaleFilter
+from ec_jupyter.engine.stale_filter import StaleFilter
 from ec_jupyter.engine.starts import Starts
 from ec_jupyter.engine.value_locator import ValueLocator
 from ec_jupyter.engine.work_stealing import WorkStealing
@@ -29,7 +29,7 @@ from ec_jupyter.errors import EcError
 from ec_jupyter.flow.placement import Spot, caps
 from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import LOCAL, Node, Processor
-from ec_jupyter.nodes.agents import Home, NodeAgent, Used
+from ec_jupyter.nodes.agents import Home, Listener, NodeAgent, Used
 from ec_jupyter.nodes.cpus import available
 from ec_jupyter.nodes.local.agent import Agent
 from ec_jupyter.nodes.tasks import Tasks
@@ -49,7 +49,7 @@ class Fleet:
         quarantine: Quarantine,
         clock: Clock,
         audience: Audience,
-        listener: EngineListener,
+        listener: Listener,
         local: Agent,
         home: Home,
         opener: Opener,
@@ -153,7 +153,7 @@ class Fleet:
         self._clock.after(self._audience.topology)
 
     def _open(self, spec: Node) -> None:
-        agent = self._opener(spec, StaleFilter(self, self._listener, spec.name), self._home)
+        agent = self._opener(spec, StaleFilter(self, self._listener, self._clock, spec.name), self._home)
         member = self.members[spec.name] = Member(spec.name, agent, spec)
         member.prompts = self._tasks.spawn(self._reach(member))
 

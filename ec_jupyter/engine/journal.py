@@ -44,7 +44,7 @@ class Journal:
         self._steps: list[tuple[str, Parameters]] = []
         self.answers: dict[str, dict[int, Any]] = {}  # per client, what was answered to frames that changed something
         self.ends = EndedLots(store)  # those that have ended and have one
-        self.lots = OpenLots(self, store)  # queued requests that have one row together
+        self.lots = OpenLots(self.rows, self.ends, store)  # queued requests that have one row together
         store.before_reading = self._before_reading
         self._commits = 0
 

@@ -11,7 +11,7 @@ import logging
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import quote
 
 from ec_jupyter.engine.ended_lots import EndedLots, spread
@@ -26,26 +26,13 @@ log = logging.getLogger(__name__)
 Row = Sequence[Any]
 
 
-class Writer(Protocol):
-    """Takes rows that are written with the next commit."""
-
-    rows: dict[str, list[Row]]
-    ends: EndedLots
-
-    def add(self, name: str, row: Row) -> None:
-        """Write a row with one of the hot statements."""
-
-    def add_all(self, name: str, rows: Iterable[Row]) -> None:
-        """Write rows with one of the hot statements."""
-
-
 class OpenLots:
     """The lots of a flow whose requests have no rows of their own."""
 
     members: Callable[[JobLot], list[int]]  # requests of a lot that are open
 
-    def __init__(self, journal: Writer, store: Rows) -> None:
-        self._journal, self._store = journal, store
+    def __init__(self, rows: dict[str, list[Row]], ends: EndedLots, store: Rows) -> None:
+        self._rows_of, self._ends, self._store = rows, ends, store  # `rows`: those of the next commit, by statement
         # those that are not on disk: what ends before the next commit is never written as open
         self.new: list[JobLot] = []
         self._kept: dict[int, JobLot] = {}
@@ -59,12 +46,12 @@ class OpenLots:
         """So many requests of a lot get rows with the next commit."""
         lot.left -= n
         if not lot.left and self._kept.pop(lot.ids[0], None) is not None:
-            self._journal.add("drop_lot", (lot.ids[0],))
+            self._rows_of["drop_lot"].append((lot.ids[0],))
 
     def alone(self, lot: JobLot, request: int) -> None:
         """Give a request a row: it is by itself from now on."""
         if lot.left:
-            self._journal.add_all("add_request", lot.rows([lot.place(request)]))
+            self._rows_of["add_request"].extend(lot.rows([lot.place(request)]))
             self.ended(lot, 1)
 
     # -- with a commit ---------------------------------------------------------------
@@ -81,7 +68,7 @@ class OpenLots:
         """Give all requests rows with the next commit."""
         for lot in [*self._kept.values(), *self.new]:
             if lot.left:
-                self._journal.add_all("add_request", self._rows(lot))
+                self._rows_of["add_request"].extend(self._rows(lot))
                 self.ended(lot, lot.left)
 
     # -- before somebody reads ---------------------------------------------------------
@@ -92,7 +79,7 @@ class OpenLots:
         lots = list(self._kept.values())
         rows = [row for lot in lots for row in self._rows(lot)]
         # where one has ended that is not on disk yet, its lot stays until it is
-        waits = bool(self._journal.rows["add_request"] or self._journal.ends.new)
+        waits = bool(self._rows_of["add_request"] or self._ends.new)
         try:
             with self._store.transaction() as db:
                 write_all(db, "add_request", rows)
@@ -105,7 +92,7 @@ class OpenLots:
             lot.left = 0
         self._kept.clear()
         if waits:
-            self._journal.add_all("drop_lot", [(lot.ids[0],) for lot in lots])
+            self._rows_of["drop_lot"].extend((lot.ids[0],) for lot in lots)
 
     def _rows(self, lot: JobLot) -> list[Row]:
         return lot.rows(lot.where(self.members(lot)))

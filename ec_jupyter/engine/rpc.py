@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
 from typing import Any
 
-from ec_jupyter.engine import answers, asides, ended, rerun
+from ec_jupyter.engine import asides, ended, rerun
 from ec_jupyter.engine.acceptance import accept_lot, accept_once, check
 from ec_jupyter.engine.callbacks import Callbacks
 from ec_jupyter.engine.clients import Clients, Connection
@@ -21,10 +21,10 @@ from ec_jupyter.engine.counts import Counts
 from ec_jupyter.engine.editing import Editor
 from ec_jupyter.engine.fleet import Fleet
 from ec_jupyter.engine.parts import Answer, Loop
+from ec_jupyter.engine.questions import answer
 from ec_jupyter.engine.retention import Limits, Retention
 from ec_jupyter.engine.submit_log import SubmitLogs, Submitter, identity_of
-from ec_jupyter.engine.submit_records import Lot, Single
-from ec_jupyter.engine.submit_records import answers as answers_of
+from ec_jupyter.engine.submit_records import Lot, Single, answers
 from ec_jupyter.engine.value_preview import ValuePreview
 from ec_jupyter.engine.views import Views
 from ec_jupyter.engine.watchers import Listener
@@ -205,7 +205,7 @@ class Rpc:
 
     def _keep(self, client: str, item: Lot | Single, ids: Sequence[int]) -> None:
         """Keep which requests submits have led to."""
-        for n, reply in answers_of(item, ids):
+        for n, reply in answers(item, ids):
             self.core.journal.answer(client, n, reply)
 
     def _take_rows(self, header: Header, buffers: Buffers) -> list[int]:
@@ -368,7 +368,7 @@ class Rpc:
         """Take a person's answer to what a socket asks."""
         head = header.get("value")
         value = Value.of(head, iter(buffers)) if head is not None else None
-        answers.answer(self.core, header, value, header.get("who") or client.name or client.id)
+        answer(self.core, header, value, header.get("who") or client.name or client.id)
         self.editor.undoing.did(header)
         self._done(client, {}, header)
 

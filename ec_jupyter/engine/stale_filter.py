@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.login_prompts import LoginPrompts
 from ec_jupyter.engine.member import Member
+from ec_jupyter.engine.parts import Clock
 from ec_jupyter.engine.value_locator import ValueLocator
 from ec_jupyter.model import Node
 from ec_jupyter.nodes.agents import Listener
@@ -17,13 +18,6 @@ from ec_jupyter.wire import Block, Outcome, Value
 
 _NAMED = re.compile(r"No module named '(\w+)")
 _FRAME = re.compile(r'^ *File ".*", line (\d+), in .*\n +(\S.*)$', re.MULTILINE)
-
-
-class EngineListener(Listener, Protocol):
-    """The engine, as it hears of calls."""
-
-    def after(self, effect: Callable[[], None]) -> None:
-        """Do something once what was said so far is on disk."""
 
 
 class Nodes(Protocol):
@@ -47,8 +41,9 @@ class Nodes(Protocol):
 class StaleFilter:
     """The listener of one remote node; what is said of a call that is elsewhere by now came late, and is nothing."""
 
-    def __init__(self, nodes: Nodes, engine: EngineListener, name: str) -> None:
+    def __init__(self, nodes: Nodes, engine: Listener, clock: Clock, name: str) -> None:
         self._nodes, self._engine, self._core, self._name = nodes, engine, nodes.core, name
+        self._clock = clock
 
     def _here(self, request: int) -> bool:
         if request < 0:
@@ -132,7 +127,7 @@ class StaleFilter:
 
     def after(self, effect: Callable[[], None]) -> None:
         """Do something once what was said so far is on disk: what is confirmed to a node is forgotten there."""
-        self._engine.after(effect)
+        self._clock.after(effect)
 
     def node(self, name: str) -> None:
         """Its state or facts are new."""

@@ -158,12 +158,6 @@ class _Digest:
     def _set(self, value: Any) -> str:
         return _hash(type(value).__qualname__, *sorted(map(self.of, value)))
 
-    def _dict(self, value: Any) -> str:
-        return _hash(type(value).__qualname__, *(part for item in value.items() for part in map(self.of, item)))
-
-    def _module(self, value: ModuleType) -> str:
-        return _hash("module", value.__name__)
-
     def _function(self, value: FunctionType) -> str:
         if by_reference(value):
             # its text too: a module beside the notebook may have changed and been loaded anew
@@ -186,18 +180,6 @@ class _Digest:
             _SYNTAX[known] = _hash(syntax)
         return _SYNTAX[known]
 
-    def _method(self, value: MethodType) -> str:
-        return _hash("method", self.of(value.__func__), self.of(value.__self__))
-
-    def _partial(self, value: functools.partial[Any]) -> str:
-        return _hash("partial", *map(self.of, (value.func, value.args, value.keywords)))
-
-    def _wrapped(self, value: Any) -> str:
-        return _hash(type(value).__name__, self.of(value.__func__))
-
-    def _property(self, value: property) -> str:
-        return _hash("property", *map(self.of, (value.fget, value.fset, value.fdel)))
-
     def _class(self, value: type) -> str:
         if by_reference(value):
             return _hash("import", value.__module__, value.__qualname__)
@@ -217,11 +199,17 @@ class _Digest:
         return _hash("object", *(self.of(list(p) if hasattr(p, "__next__") else p) for p in parts))
 
     _KINDS: Final[tuple[tuple[Any, Callable[[Any, Any], str]], ...]] = (
-        (FunctionType, _function), (ModuleType, _module), (type, _class), (MethodType, _method),
-        (functools.partial, _partial), ((staticmethod, classmethod), _wrapped), (property, _property),
-    )  # fmt: skip
+        (FunctionType, _function),
+        (ModuleType, lambda self, value: _hash("module", value.__name__)),
+        (type, _class),
+        (MethodType, lambda self, value: _hash("method", self.of(value.__func__), self.of(value.__self__))),
+        (functools.partial, lambda self, v: _hash("partial", *map(self.of, (v.func, v.args, v.keywords)))),
+        ((staticmethod, classmethod), lambda self, value: _hash(type(value).__name__, self.of(value.__func__))),
+        (property, lambda self, value: _hash("property", *map(self.of, (value.fget, value.fset, value.fdel)))),
+    )
     _EXACT: Final[dict[type, Callable[[Any, Any], str]]] = {
-        list: _sequence, tuple: _sequence, set: _set, frozenset: _set, dict: _dict,
+        list: _sequence, tuple: _sequence, set: _set, frozenset: _set,
+        dict: lambda self, value: _hash("dict", *(self.of(part) for item in value.items() for part in item)),
     }  # fmt: skip
 
 

@@ -18,12 +18,11 @@ from ec_jupyter.flow.options import number_of, word_of
 from ec_jupyter.flow.options import shown as shown_value
 from ec_jupyter.flow.states import SHOWN
 from ec_jupyter.nodes.current import rebuilt
-from ec_jupyter.notebook import figures
 from ec_jupyter.notebook.lineage import Lineage, Story
 from ec_jupyter.notebook.lookup import Lookup
 from ec_jupyter.notebook.parts import check_own
 from ec_jupyter.notebook.request import Request, Run
-from ec_jupyter.notebook.tables import Report, Table, Tree
+from ec_jupyter.notebook.tables import Report, Table, Tree, log_lines, statistics
 from ec_jupyter.notebook.views import Socket
 from ec_jupyter.notebook.waiting import Question, Waiting
 
@@ -205,7 +204,7 @@ class Queries(Lookup):
             asked["by"] = word_of(by, "by", ("socket", "processor", "node"))
         if socket is not None:
             asked |= {"by": "socket", "name": self._in_force(socket)}
-        return figures.statistics(self._client.ask("query", {"what": "statistics", **asked})[0], course=course)
+        return statistics(self._client.ask("query", {"what": "statistics", **asked})[0], course=course)
 
     def log(
         self,
@@ -234,7 +233,7 @@ class Queries(Lookup):
         asked = {"text": text, **self._of(socket, run)}
         if level is not None:
             asked["level"] = word_of(level, "level", ("info", "warning", "error"))
-        return figures.log_lines(self._log(asked, _most(limit)))
+        return log_lines(self._log(asked, _most(limit)))
 
     def _log(self, asked: dict[str, Any], limit: int) -> list[dict[str, Any]]:
         """The newest lines, asked for page by page."""
