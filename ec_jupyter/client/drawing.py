@@ -61,8 +61,8 @@ def svg(
         width, height = max(width, 7.0 * len(footer)), height + 20
     says = f"flow {name}: {len(boxes)} sockets, {len(topology['plugs'])} plugs"
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{_n(x)} {_n(y)} {_n(width)} {_n(height)}" '
-        f'width="{_n(width)}" height="{_n(height)}" role="img" aria-label="{escape(says)}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{x:g} {y:g} {width:g} {height:g}" '
+        f'width="{width:g}" height="{height:g}" role="img" aria-label="{escape(says)}" '
         f'font-family="{FONT}" font-size="12">',
         f"<title>{escape(says)}</title>",
         _rect((x + 0.5, y + 0.5, width - 1, height - 1), 8, GROUND, f'stroke="{FRAME}"'),
@@ -72,7 +72,7 @@ def svg(
         *(_card(n, sockets[n], box, numbers.get(n), (seen or {}).get(n)) for n, box in loose.items()),
         *(_folded(group, box, [numbers.get(n, {}) for n in members[group]]) for group, box in whole.items()),
         *(_note(text, box) for text, box in notes),
-        f'<text x="{_n(x + 12)}" y="{_n(y + height - 12)}" fill="{SOFT}">{escape(footer)}</text>' if footer else "",
+        f'<text x="{x + 12:g}" y="{y + height - 12:g}" fill="{SOFT}">{escape(footer)}</text>' if footer else "",
         "</svg>",
     ]
     return "\n".join(filter(None, parts)) + "\n"
@@ -96,19 +96,15 @@ def _note_box(note: Mapping[str, Any]) -> Box:
 def _note(text: str, box: Box) -> str:
     x, y, *_ = box
     lines = "".join(
-        f'<text x="{_n(x + 10)}" y="{_n(y + 10 + NOTE_LINE * (at + 0.75))}" fill="{INK}">{escape(_plain(line))}</text>'
+        f'<text x="{x + 10:g}" y="{y + 10 + NOTE_LINE * (at + 0.75):g}" fill="{INK}">{escape(_plain(line))}</text>'
         for at, line in enumerate(_note_lines(text))
     )
     return "<g>" + _rect(box, 4, PAPER, f'stroke="{EDGE}"') + f"{lines}</g>"
 
 
-def _n(number: float) -> str:
-    return f"{number:g}"
-
-
 def _rect(box: Box, corner: int, fill: str, edge: str) -> str:
-    x, y, width, height = map(_n, box)
-    return f'<rect x="{x}" y="{y}" width="{width}" height="{height}" rx="{corner}" fill="{fill}" {edge}/>'
+    x, y, width, height = box
+    return f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="{corner}" fill="{fill}" {edge}/>'
 
 
 def _fields(topology: Mapping[str, Any], cards: Mapping[str, Card], places: Mapping[str, Place]) -> dict[str, Box]:
@@ -142,14 +138,14 @@ def _processors(topology: Mapping[str, Any], fields: Mapping[str, Box]) -> Itera
         cpus = "all CPUs" if lent is None else f"{lent} CPU{'' if lent == 1 else 's'}"
         says = f"{cpus}, paused" if record.get("paused") else cpus
         yield _rect(box, 8, FIELD, f'stroke="{FRAME}" stroke-dasharray="4 3"') + (
-            f'<text x="{_n(box[0] + 14)}" y="{_n(box[1] + TITLE / 2 + 4)}" fill="{INK}" font-weight="600">'
+            f'<text x="{box[0] + 14:g}" y="{box[1] + TITLE / 2 + 4:g}" fill="{INK}" font-weight="600">'
             f'{_cut(processor, 24)} <tspan fill="{SOFT}" font-weight="400">{escape(says)}</tspan></text>'
         )
 
 
 def _group(name: str, box: Box) -> str:
     return _rect(box, 10, GROUP, f'stroke="{RIM}"') + (
-        f'<text x="{_n(box[0] + 12)}" y="{_n(box[1] + INNER_HEAD / 2 + 4)}" fill="{INK}" font-weight="600">'
+        f'<text x="{box[0] + 12:g}" y="{box[1] + INNER_HEAD / 2 + 4:g}" fill="{INK}" font-weight="600">'
         f"{_cut(name, 24)}</text>"
     )
 
@@ -162,10 +158,10 @@ def _folded(name: str, box: Box, counts: list[Mapping[str, Any]]) -> str:
     many = f"{len(counts)} socket{'' if len(counts) == 1 else 's'}"
     return (
         f"<g>{_rect(box, 10, CARD, edge)}"
-        f'<text x="{_n(x + 12)}" y="{_n(y + 24)}" fill="{INK}" font-size="13" font-weight="600">'
+        f'<text x="{x + 12:g}" y="{y + 24:g}" fill="{INK}" font-size="13" font-weight="600">'
         f"{_cut(name, 28)}</text>"
-        f'<text x="{_n(x + 12)}" y="{_n(y + 48)}" fill="{SOFT}">{many}</text>'
-        f'<text x="{_n(x + 12)}" y="{_n(y + 72)}" font-size="11" fill="{BAD if sums["failed"] else SOFT}">'
+        f'<text x="{x + 12:g}" y="{y + 48:g}" fill="{SOFT}">{many}</text>'
+        f'<text x="{x + 12:g}" y="{y + 72:g}" font-size="11" fill="{BAD if sums["failed"] else SOFT}">'
         f"{_cut(_sums(sums), 40)}</text></g>"
     )
 
@@ -200,7 +196,7 @@ def _plugs(
         failure = plug["on"] == "error"
         colour, dashes = (BAD, ' stroke-dasharray="6 4"') if failure else (LINE, "")
         yield (
-            f'<path d="M{_n(x1)} {_n(y1)} C{_n(x1 + bend)} {_n(y1)} {_n(x2 - bend)} {_n(y2)} {_n(x2)} {_n(y2)}" '
+            f'<path d="M{x1:g} {y1:g} C{x1 + bend:g} {y1:g} {x2 - bend:g} {y2:g} {x2:g} {y2:g}" '
             f'fill="none" stroke="{colour}" stroke-width="1.6"{dashes}/>'
         )
         depth = depths.get(str(plug["id"]), 0)
@@ -210,7 +206,7 @@ def _plugs(
             x, y = taken.free(((x1, y1), (x1 + bend, y1), (x2 - bend, y2), (x2, y2)), 6.0 * min(len(says), 28) + 8)
             # with a rim, for a line may run under it
             yield (
-                f'<text x="{_n(x)}" y="{_n(y - 5)}" text-anchor="middle" font-size="11" '
+                f'<text x="{x:g}" y="{y - 5:g}" text-anchor="middle" font-size="11" '
                 f'fill="{BAD if failure else SOFT}" stroke="{GROUND}" stroke-width="3" paint-order="stroke">'
                 f"{text}</text>"
             )
@@ -271,12 +267,12 @@ def _card(
     edge = f'stroke="{BAD}" stroke-width="2"' if failed else f'stroke="{FRAME}"'
     parts = [
         f"<g>{_rect(box, 6, CARD, edge)}",
-        f'<text x="{_n(x + 12)}" y="{_n(y + TOP / 2 + 5)}" fill="{INK}" font-size="13" font-weight="600">'
+        f'<text x="{x + 12:g}" y="{y + TOP / 2 + 5:g}" fill="{INK}" font-size="13" font-weight="600">'
         f"{title}</text>",
-        f'<circle cx="{_n(x + width)}" cy="{_n(y + TOP / 2)}" r="4" fill="{LINE}"/>',
+        f'<circle cx="{x + width:g}" cy="{y + TOP / 2:g}" r="4" fill="{LINE}"/>',
         *_port_rows(record, box, (counts or {}).get("arrived", {})),
         drawn_value(look, (x + 12, y + height - FOOT - CARD_VALUE, width - 24, CARD_VALUE)) if look else "",
-        f'<text x="{_n(x + 12)}" y="{_n(y + height - 14)}" font-size="11" fill="{BAD if failed else SOFT}">'
+        f'<text x="{x + 12:g}" y="{y + height - 14:g}" font-size="11" fill="{BAD if failed else SOFT}">'
         f"{_cut(_numbers(record, counts), 40)}</text></g>",
     ]
     return "".join(parts)
@@ -290,12 +286,12 @@ def _port_rows(record: Mapping[str, Any], box: Box, arrived: Mapping[str, int]) 
         text = port["name"] + (f" = {value}" if value is not None else "")
         waits = arrived.get(port["name"], 0)
         yield (
-            f'<circle cx="{_n(box[0])}" cy="{_n(y)}" r="4" fill="{LINE if waits else CARD}" stroke="{LINE}"/>'
-            f'<text x="{_n(box[0] + 12)}" y="{_n(y + 4)}" fill="{INK}">{_cut(text, 26)}</text>'
+            f'<circle cx="{box[0]:g}" cy="{y:g}" r="4" fill="{LINE if waits else CARD}" stroke="{LINE}"/>'
+            f'<text x="{box[0] + 12:g}" y="{y + 4:g}" fill="{INK}">{_cut(text, 26)}</text>'
         )
         if waits:
             yield (
-                f'<text x="{_n(box[0] + box[2] - 12)}" y="{_n(y + 4)}" text-anchor="end" fill="{SOFT}">'
+                f'<text x="{box[0] + box[2] - 12:g}" y="{y + 4:g}" text-anchor="end" fill="{SOFT}">'
                 f"{waits} arrived</text>"
             )
 

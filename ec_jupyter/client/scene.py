@@ -101,22 +101,7 @@ def _places(cards: tuple[tuple[str, Card], ...], links: tuple[tuple[str, str], .
 
 # -- numbers -----------------------------------------------------------------
 def metrics(counts: Mapping[str, Any], previous: Mapping[str, Any] | None = None, seq: int = 0) -> dict[str, Any]:
-    """The numbers of a picture: all of them, or those that differ from `previous`.
-
-    Parameters
-    ----------
-    counts : mapping
-        The engine's counts: a push of ``counts``, or the answer to that query.
-    previous : mapping, optional
-        The counts that the last message was made of; None makes a full one.
-    seq : int
-        Number of the message.
-
-    Returns
-    -------
-    dict
-        ``Metrics`` of `types.ts`.
-    """
+    """The numbers of a picture, ``Metrics`` of `types.ts`: all that the engine counts, or what is new."""
     before: Mapping[str, Any] = previous or {}
     plugs = {str(key): n for key, n in counts.get("plugs", {}).items()}
     old = {str(key): n for key, n in before.get("plugs", {}).items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import groupby, repeat
 from typing import Protocol
@@ -28,13 +28,7 @@ class Listener(Watcher, Protocol):
 
 
 NOBODY: frozenset[Watcher] = frozenset()
-
-
-class _Every(Container[int]):
-    """Has every request."""
-
-    def __contains__(self, request: object) -> bool:
-        return True
+EVERY = range(1 << 62)  # has every request
 
 
 class Watchers:
@@ -64,7 +58,7 @@ class Watchers:
 
     def note_all(self, whether: bool) -> None:
         """Have the core note every end, whoever waits for it."""
-        self._core.watched = _Every() if whether else self._watching
+        self._core.watched = EVERY if whether else self._watching
 
     def leave(self, watcher: Watcher) -> None:
         """A client is gone."""

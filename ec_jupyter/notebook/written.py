@@ -34,21 +34,10 @@ class CannotWriteError(Exception):
 
 
 def written(thing: object, text: str | None = None) -> dict[str, Any]:
-    """A thing as a record that can be written down.
+    """A thing as a record that can be written down; of a function, with the expression that a person gave as `text`.
 
-    Parameters
-    ----------
-    thing : object
-        A function, a value, whatever was declared.
-    text : str, optional
-        The expression that a person gave for the function `thing`.
-
-    Returns
-    -------
-    dict
-        ``code``, with ``name`` where the code is a definition of that name and not an expression;
-        ``before``, statements by the name each binds, in order; ``lacks``, names that nothing binds.
-        Or ``why``, if it cannot be written down.
+    Returns dict: ``code``, with ``name`` where that is a definition of that name and not an expression; ``before``,
+    statements by the name each binds, in order; ``lacks``, names that nothing binds. Or ``why`` it cannot be.
     """
     writer = _Writer()
     try:
