@@ -26,6 +26,7 @@ PROMISE_SECONDS = 2.0  # how long there is room for a submit that was told so: w
 class Promise:
     """Room for submits of a client that have not come yet."""
 
+    socket: int
     client: str
     n: int
     until: float
@@ -37,7 +38,7 @@ class Bounds:
     def __init__(self, core: Core) -> None:
         self._core = core
         self._buckets: dict[int, Bucket] = {}
-        self._promises: dict[int, list[Promise]] = {}
+        self._promises: list[Promise] = []
         self._asking: list[tuple[Asker, Header]] = []
         self.held: set[int] = set()  # sockets of which nothing may start at present, for what they feed is full
         self.clock: Callable[[], float] = time.monotonic  # seconds, by a clock that goes forward
@@ -86,7 +87,7 @@ class Bounds:
         queued = [s for s in rates if (lane := core.dispatch.lanes.get(s)) and lane.members and core.startable(s)]
         now = self.clock() if queued else 0.0
         times = [bucket.next(now) for s in queued if (bucket := self._bucket(s, now)).most(now) < 1]
-        return times + [one.until for some in self._promises.values() for one in some if self._asking]
+        return times + [one.until for one in self._promises if self._asking]
 
     def _bucket(self, socket: int, now: float) -> Bucket:
         rate, bucket = self._core.topology.rates[socket], self._buckets.get(socket)
@@ -174,7 +175,7 @@ class Bounds:
             # more than it asks for, where there is much: its next submits need no question
             n = min(n, max(header["calls"], min(MOST_AHEAD, n // 8)))
             if socket is not None and socket in core.topology.limited:
-                self._promises.setdefault(socket, []).append(Promise(client.id, n, self.clock() + PROMISE_SECONDS))
+                self._promises.append(Promise(socket, client.id, n, self.clock() + PROMISE_SECONDS))
             client.reply({"calls": n}, to=header)
 
     def full(self, socket: int) -> str | None:
@@ -190,21 +191,18 @@ class Bounds:
         if record is None or record.limit is None or record.full == "drop-oldest":
             return 1 << 30
         load = loads[socket]
-        left = record.limit - load.holds - self._promised().get(socket, 0)
+        left = record.limit - load.holds - self._promised()[socket]
         # where all of it waits for company, only more of it frees any
         waits_alone = load.arrived and not (load.queued or load.running)
         return max(left, 1 if waits_alone else 0)
 
-    def _promised(self) -> dict[int, int]:
-        if not self._promises:
-            return {}
-        now = self.clock()
-        self._kept(lambda one: one.until > now)
-        return {socket: sum(one.n for one in some) for socket, some in self._promises.items()}
-
-    def _kept(self, whether: Callable[[Promise], bool]) -> None:
-        promises = {socket: list(filter(whether, some)) for socket, some in self._promises.items()}
-        self._promises = {socket: some for socket, some in promises.items() if some}
+    def _promised(self) -> Counter[int]:
+        now = self.clock() if self._promises else 0.0
+        self._promises = [one for one in self._promises if one.until > now]
+        found: Counter[int] = Counter()
+        for one in self._promises:
+            found[one.socket] += one.n
+        return found
 
     def came(self, client: str, names: Mapping[str, int]) -> None:
         """Note that submits of a client have come: so many to each socket."""
@@ -214,7 +212,7 @@ class Bounds:
                 taken = min(left, one.n)
                 one.n -= taken
                 left -= taken
-            self._kept(lambda one: one.n > 0)
+            self._promises = [one for one in self._promises if one.n > 0]
 
     def check(self, client: str, names: Mapping[str, int]) -> None:
         """Refuse submits that do not wait, so many to each socket, where a socket has no room for all of them."""
@@ -226,8 +224,8 @@ class Bounds:
                 raise QueueFullError(failures.full(record)["message"])
 
     def _promised_to(self, client: str, name: str) -> list[Promise]:
-        some = self._promises.get(self._core.topology.names.get(name, 0), ())
-        return [one for one in some if one.client == client]
+        socket = self._core.topology.names.get(name)
+        return [one for one in self._promises if (one.socket, one.client) == (socket, client)]
 
 
 def _plugged(job: Job) -> bool:

@@ -206,11 +206,7 @@ class PlugEvaluation:
 
     def again(self, request: int) -> bool:
         """Evaluate again what is stuck of a request that is retried; whether it is done by that, as it was before."""
-        origin = self.origins.get(request)
-        if origin is None:
-            return False
-        stuck, origin.stuck = origin.stuck, []
-        done = origin.state == "fault"
+        stuck, done = self._unstuck(request)
         for route in stuck:
             route.losses = 0
             self.core.side_calls.allow(CallId(EVALUATE, route.arrival))
@@ -219,25 +215,26 @@ class PlugEvaluation:
             self.core.journal.step("free_arrival", (int(route.source.late), route.arrival))
         self.pending += stuck
         if done:
-            origin.state = "done"
             self._done_again(stuck[0].source)
         return done
 
     def give_up(self, request: int) -> bool:
         """Send tombstones in place of what is stuck of a request; whether it was done, and is again."""
-        origin = self.origins.get(request)
-        if origin is None:
-            return False
-        stuck, origin.stuck = origin.stuck, []
+        stuck, done = self._unstuck(request)
         for route in stuck:
             self._settle(route, False)
-        if origin.state != "fault":
-            return False
-        origin.state = "done"
-        self._done_again(stuck[0].source)
-        return True
+        if done:
+            self._done_again(stuck[0].source)
+        return done
+
+    def _unstuck(self, request: int) -> tuple[list[Route], bool]:
+        """Take out what is stuck of a request; and whether the request was done but for that."""
+        origin = self.origins.get(request, Origin("done"))
+        stuck, origin.stuck = origin.stuck, []
+        return stuck, origin.state == "fault"
 
     def _done_again(self, source: Source) -> None:
+        self.ended(source.request, "done")
         self.core.journal.step("done_again", {"request": source.request})
         self._move(source, "failed", "taken after all")
         self.core.joins.finished(source.party)

@@ -81,9 +81,11 @@ def _roots(core: Core, header: Header) -> tuple[list[Any], int | None]:
     top = _top(core.store.db) if before is None else before - 1
     asked = {"top": top, "low": top - SPAN, "sockets": json.dumps(sockets), "limit": ROOTS}
     rows = core.store.rows("run_roots", asked)
-    if len(rows) == ROOTS:
-        return rows, rows[-1][0]
-    return rows, top - SPAN + 1 if top - SPAN > 0 else None
+    return rows, _further(rows, ROOTS, top)
+
+
+def _further(rows: list[Any], limit: int, top: int) -> int | None:
+    return rows[-1][0] if len(rows) == limit else top - SPAN + 1 if top > SPAN else None
 
 
 def _top(db: sqlite3.Connection, table: str = "request") -> int:
@@ -173,7 +175,7 @@ def spans(core: Core, header: Header, running: dict[int, float]) -> Answer:
     else:
         asked = {"top": top, "low": top - SPAN, "limit": limit}
         rows = core.store.rows("spans", asked)
-        further = rows[-1][0] if len(rows) == limit else top - SPAN + 1 if top - SPAN > 0 else None
+        further = _further(rows, limit, top)
     rows += core.store.rows("spans_of_attempts", (json.dumps([row[0] for row in rows]),))
     if before is None:
         rows += _running(core, running, party)
