@@ -197,7 +197,6 @@ def _tidy(client: Client, args: Fields) -> Fields:
 
 
 def _step(way: str, client: Client, args: Fields) -> Fields:
-    """Undo or redo an edit."""
     reply = client.ask(way, _BY)[0]
     return {"revision": reply["revision"], "text": reply["text"], "receipt": dict(reply["receipt"])}
 
@@ -218,7 +217,6 @@ def _node(client: Client, args: Fields) -> Fields:
 
 # -- calls -------------------------------------------------------------------
 def _rest(verb: str, client: Client, args: Fields) -> Fields:
-    """Pause or resume."""
     client.ask(verb, {"sockets": list(args.get("sockets", ())), "processors": list(args.get("processors", ()))})
     return {}
 

@@ -87,7 +87,6 @@ class _Copy:
                 yield {"op": "schedule", **told, "socket": self._names[schedule["socket"]], "paused": True}
 
     def paused(self) -> dict[str, list[str]]:
-        """What is paused."""
         processors = [name for (name,) in self._db.execute("SELECT name FROM processor WHERE paused")]
         return {"sockets": [record["name"] for record in self._sockets if record["paused"]], "processors": processors}
 

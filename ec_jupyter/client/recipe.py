@@ -261,7 +261,6 @@ class _Cell:
 
     @property
     def text(self) -> str:
-        """All of it."""
         self._close()
         return "\n\n".join(self._blocks) + "\n"
 

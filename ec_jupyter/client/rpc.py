@@ -34,7 +34,6 @@ class Rpc:
     topology: dict[str, Any]  # the wiring as the engine last showed it
 
     def _reset_rpc(self) -> None:
-        """Start with no open questions."""
         self._numbers = count(1)
         self._questions: dict[int, Question] = {}
         self._submits: dict[int, Accepted] = {}

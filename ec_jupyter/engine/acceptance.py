@@ -105,7 +105,6 @@ def _accept_alike(core: Core, socket: int, lot: Lot, kinds: list[str], ids: Sequ
 
 
 def _rank_all(core: Core, runs: Sequence[int], priority: int) -> None:
-    """Give new runs a priority."""
     core.journal.add_all("add_rank", zip(runs, repeat(priority), strict=False))
     core.ranks.update(dict.fromkeys(runs, priority))
     if len(core.ranks) > max(MOST_RANKS, core.ranks_kept):

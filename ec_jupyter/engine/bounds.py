@@ -186,7 +186,6 @@ class Bounds:
         return str(failures.full(record)["message"])
 
     def _free(self, socket: int, loads: Mapping[int, Load]) -> int:
-        """How many more submits a socket takes."""
         record = self._core.topology.limited.get(socket)
         if record is None or record.limit is None or record.full == "drop-oldest":
             return 1 << 30

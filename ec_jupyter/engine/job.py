@@ -130,7 +130,6 @@ class Values:
         return found
 
     def _in_rows(self, wanted: Sequence[int]) -> dict[int, StoredValue]:
-        """Values that stand in rows of requests."""
         found: dict[int, StoredValue] = {}
         if not wanted:
             return found

@@ -370,7 +370,6 @@ class Engine(Reports):
         )  # fmt: skip
 
     def _blame(self) -> None:
-        """Name the request whose row no database takes."""
         request = self.core.journal.culprit()
         if request is not None:
             self.core.suspects.begin(REQUEST, request)

@@ -157,7 +157,6 @@ class _Carrier:
         self._divided: dict[int, bool] = {}
 
     def carry(self, rows: list[_Row]) -> None:
-        """Bring what these calls came to."""
         core = self.core
         asked = {row.request: self._wanted(row) for row in rows}
         rows = [row for row in rows if asked[row.request] is not None]

@@ -85,7 +85,6 @@ class Quarantine:
 
     # -- charging ----------------------------------------------------------------
     def _charge_last(self, found: dict[int, bool], last: int | None, suspects: Suspects) -> None:
-        """Count the death of the last engine."""
         named = (id_list([*found, *self.calls]),)
         alive = {request for (request,) in self._store.rows("unfinished_among", named)}
         alive |= {-arrival for (arrival,) in self._store.rows("looked_at", named)}

@@ -129,7 +129,6 @@ def _given(core: Core, socket: int, header: Header, value: Value | None) -> tupl
 
 
 def _why_not(core: Core, request: int, socket: int, state: str, finished: float | None) -> str:
-    """Why a request cannot be answered."""
     record = core.topology.sockets[socket]
     what = f"request {request} of {record.name!r}"
     answers = [(text, at) for stream, text, at in core.store.rows("output_times", (request,)) if stream == STREAM]

@@ -204,7 +204,6 @@ class Rpc:
         self._keep(client, item, ids)
 
     def _keep(self, client: str, item: Lot | Single, ids: Sequence[int]) -> None:
-        """Keep which requests submits have led to."""
         for n, reply in answers(item, ids):
             self.core.journal.answer(client, n, reply)
 
@@ -365,7 +364,6 @@ class Rpc:
         self._done(client, {}, header)
 
     def _respond(self, client: Connection, header: Header, buffers: Buffers) -> None:
-        """Take a person's answer to what a socket asks."""
         head = header.get("value")
         value = Value.of(head, iter(buffers)) if head is not None else None
         answer(self.core, header, value, header.get("who") or client.name or client.id)

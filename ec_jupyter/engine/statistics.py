@@ -73,7 +73,6 @@ class Statistics:
         self.ran(job.socket, job.node, 0, [max(0.0, now - (job.started or now))], [], job.created, 1)
 
     def _count(self) -> None:
-        """Count the calls that have ended."""
         if not self._ended:
             return
         found: dict[tuple[int, str], tuple[list[float], list[float], list[int]]] = {}

@@ -276,7 +276,6 @@ def _kinded(stored: StoredValue) -> tuple[str, list[StoredValue]]:
 
 
 def _call(number: int, how: str, values: list[Value], **flags: Any) -> Call:
-    """A call of `look`."""
     given = [(name, "v", [_packed(value, type(value).__name__)]) for name, value in flags.items()]
     limits = {"timeout": PREVIEW_SECONDS, "memory": PREVIEW_BYTES}
     return Call.of(number, 1, 0, [("value", how, values), *given], task=NAME, socket=NAME, **limits)
@@ -303,7 +302,6 @@ class _Strict(pickle.Unpickler):
     """Reads plain text only: a worker that a user's value has taken over can run nothing here."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """Refuse whatever is no plain value."""
         raise pickle.UnpicklingError(f"{module}.{name} in the text of a value")
 
 

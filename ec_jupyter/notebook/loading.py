@@ -160,7 +160,6 @@ class _Bench:
 
 
 def _line(text: str) -> str:
-    """A text as one line."""
     return " ".join(text.split())
 
 

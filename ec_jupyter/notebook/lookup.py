@@ -79,7 +79,6 @@ class Lookup:
         raise SocketNotFoundError.named(name, known, self._elsewhere(name))
 
     def _elsewhere(self, name: str) -> str:
-        """Which other flow of this notebook has a socket of that name."""
         return ""
 
     def _port(self, target: str | Socket | Callable[..., Any]) -> tuple[str, str | None]:

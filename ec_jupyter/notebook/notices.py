@@ -112,7 +112,6 @@ class _Watch:
         return bool(_more(self._failed, _sums(counts, "failed")))
 
     def see(self, counts: dict[str, Any], flow: str) -> list[Notice]:
-        """What has happened meanwhile."""
         done, failed, found = _sums(counts, "done"), _sums(counts, "failed"), []
         new = _more(self._failed, failed)
         if new:
