@@ -34,6 +34,7 @@ class Rpc:
     topology: dict[str, Any]  # the wiring as the engine last showed it
 
     def _reset_rpc(self) -> None:
+        """Start with no open questions."""
         self._numbers = count(1)
         self._questions: dict[int, Question] = {}
         self._submits: dict[int, Accepted] = {}
@@ -182,9 +183,7 @@ class Rpc:
         """Take the numbers of requests: of submits that follow on each other, of as many calls each."""
         self._connection.note_answer()
         for n, submits, calls, first in ROW.iter_unpack(buffers[0]):
-            self._note(n, range(first, first + submits * calls))
-            for at in range(submits):
-                self._settle(n + at, range(first + at * calls, first + (at + 1) * calls))
+            self._note_row(n, submits, calls, first)
         self._noted()
 
     def _on_listed(self, header: Header, buffers: list[bytes]) -> None:
@@ -194,6 +193,12 @@ class Rpc:
             self._note(n, ids)
             self._settle(n, ids)
         self._noted()
+
+    def _note_row(self, n: int, submits: int, calls: int, first: int) -> None:
+        self._note(n, range(first, first + submits * calls))
+        for number in range(n, n + submits):
+            self._settle(number, range(first, first + calls))
+            first += calls
 
     def _note(self, n: int, requests: Sequence[int]) -> None:
         """Note requests that submits from `n` on have led to: their results were asked for, or none of them."""

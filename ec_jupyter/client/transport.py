@@ -13,7 +13,9 @@ from contextlib import suppress
 from ec_jupyter.errors import EcError
 from ec_jupyter.wire import FrameReader, Header, encode
 
-LONGEST = 100_000.0  # seconds of one poll: it counts milliseconds in 32 bits
+LONGEST = 100_000.0
+"""Seconds of one poll: it counts milliseconds in 32 bits."""
+
 READ_BYTES = 1 << 18
 
 Answer = tuple[Header, list[bytes]] | EcError
