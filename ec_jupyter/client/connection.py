@@ -190,8 +190,11 @@ class Connection:
                 transport.shutdown()
             self._changed.notify_all()
 
-    def read_until(self, ready: Callable[[], bool], deadline: float | None) -> None:
-        """Read in the caller's thread until `ready` or the deadline, unless another thread reads."""
+    def read_until(self, ready: Callable[[], bool], deadline: float | None, *, alone: bool = False) -> None:
+        """Read in the caller's thread until `ready` or the deadline, unless another thread reads.
+
+        `alone`: nothing but one answer is waited for.
+        """
         transport = self.transport
         if transport is None or not self._read_lock.acquire(blocking=False):
             return
@@ -201,7 +204,8 @@ class Connection:
                 return
             self._deliver(transport)
             while not ready() and self.transport is transport:
-                if not transport.wait(None if deadline is None else max(0.0, deadline - time.monotonic())):
+                seconds = None if deadline is None else max(0.0, deadline - time.monotonic())
+                if not transport.wait(seconds, alone=alone):
                     return
                 reading = True
                 if not transport.read():

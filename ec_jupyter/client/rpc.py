@@ -74,7 +74,7 @@ class Rpc:
             transport.send(encode({"k": "wait", "ranges": asked}))
 
     def _read_until(self, ready: Callable[[], bool], deadline: float | None) -> None:
-        self._connection.read_until(ready, deadline)
+        self._connection.read_until(ready, deadline, alone=len(self._submits) + len(self._questions) == 1)
 
     def reading(self) -> AbstractContextManager[None]:
         """Have the running event loop read the connection, for as long as something waits in it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import threading
@@ -17,6 +18,12 @@ LONGEST = 100_000.0
 """Seconds of one poll: it counts milliseconds in 32 bits."""
 
 READ_BYTES = 1 << 18
+
+SPIN_SECONDS = 0.0002
+"""So long a wait for one quick answer looks again and again: to be woken takes as long as the rest of a round trip."""
+
+QUICK_SECONDS = 2 * SPIN_SECONDS
+"""After an answer that took no longer the next one is expected to be quick."""
 
 Answer = tuple[Header, list[bytes]] | EcError
 
@@ -72,10 +79,23 @@ class Transport:
         self._queue: deque[bytes | memoryview] = deque()
         self._readable = select.poll()
         self._readable.register(sock, select.POLLIN)
+        self._quick = False  # the answer that was waited for last came at once
 
-    def wait(self, seconds: float | None) -> bool:
-        """Wait until there is something to read; for the one thread that may read."""
-        return bool(self._readable.poll(None if seconds is None else min(seconds, LONGEST) * 1000))
+    def wait(self, seconds: float | None, *, alone: bool = False) -> bool:
+        """Wait until there is something to read; for the one thread that may read.
+
+        `alone`: nothing but one answer is waited for.
+        """
+        began = time.monotonic()
+        if alone and self._quick and (seconds is None or seconds > SPIN_SECONDS):
+            while time.monotonic() - began < SPIN_SECONDS:
+                if self._readable.poll(0):
+                    return True
+                # whoever has to do something for it goes first
+                os.sched_yield()
+        found = bool(self._readable.poll(None if seconds is None else min(seconds, LONGEST) * 1000))
+        self._quick = alone and found and time.monotonic() - began < QUICK_SECONDS
+        return found
 
     def read(self) -> bool:
         """Read what has arrived; False at the end of the stream."""
