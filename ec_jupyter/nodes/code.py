@@ -5,8 +5,11 @@ The module's name stands in pickled tasks that are on disk: it stays where it is
 
 from __future__ import annotations
 
+import enum
+import functools
 import io
 import linecache
+import sys
 from collections import ChainMap
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,14 +23,14 @@ ALIASES: dict[str, str] = {}
 
 
 class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-    """The pickler of cloudpickle, except that code keeps its file name, whatever cloudpickle makes of that.
+    """The pickler of cloudpickle, except that code keeps its file name, classes their slots, functions their cache.
 
     `buffer_callback`: takes the buffers that travel beside the pickle.
     """
 
     def __init__(self, file: Any, buffer_callback: Callable[[Any], Any] | None = None) -> None:
         reduce = cloudpickle.Pickler.dispatch_table[CodeType]
-        ours = {CodeType: self._code, _Nameless: lambda nameless: reduce(nameless.code)}
+        ours = {CodeType: self._code, _Nameless: lambda nameless: reduce(nameless.code), **REDUCERS}
         # before the pickler is made: the C code looks at it once, then
         self.dispatch_table = ChainMap(ours, cloudpickle.Pickler.dispatch_table)
         super().__init__(file, protocol=5, buffer_callback=buffer_callback)
@@ -35,6 +38,16 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     def origin(self, code: CodeType) -> tuple[str, ...]:
         """The file name that `code` bears where it arrives, and the text of that file where it has to go along."""
         return (ALIASES.get(code.co_filename, code.co_filename),)
+
+    def reducer_override(self, obj: Any) -> Any:
+        """As cloudpickle, which makes a class without its slots: what they hold would not load where it has them."""
+        reduced = super().reducer_override(obj)
+        if not isinstance(obj, type) or "__slots__" not in vars(obj) or isinstance(obj, enum.EnumMeta):
+            return reduced
+        if not isinstance(reduced, tuple):
+            return reduced
+        make, (kind, name, bases, body, *rest), *state = reduced
+        return make, (kind, name, bases, {**body, "__slots__": obj.__slots__}, *rest), *state
 
     def _code(self, code: CodeType) -> Any:
         return named, (_Nameless(code), *self.origin(code))
@@ -45,6 +58,35 @@ class _Nameless:
     """Code whose file name does not matter."""
 
     code: CodeType
+
+
+def by_reference(value: Any) -> bool:
+    """Whether a worker finds a function or class by its import path, as pickle would."""
+    module = sys.modules.get(getattr(value, "__module__", None) or "")
+    if module is None or module.__name__ in {"__main__", *cloudpickle.list_registry_pickle_by_value()}:
+        return False
+    if module.__name__ == "builtins":
+        return True  # also the types that have no name there, as those of descriptors
+    found: Any = module
+    for part in getattr(value, "__qualname__", "<none>").split("."):
+        found = getattr(found, part, None)
+    return found is value
+
+
+def _cached(function: Any) -> Any:
+    """How a function under ``functools.cache`` travels: the function, and the way to cache it anew."""
+    if by_reference(function):
+        return function.__reduce__()
+    return cached_anew, (function.__wrapped__, *function.cache_parameters().values())
+
+
+def cached_anew(function: Callable[..., Any], maxsize: int | None, typed: bool) -> Any:
+    """A function under a cache of its own, which is empty."""
+    return functools.lru_cache(maxsize, typed)(function)
+
+
+REDUCERS: dict[type, Callable[[Any], Any]] = {functools._lru_cache_wrapper: _cached}
+"""How what cloudpickle would take for importable travels."""
 
 
 def by_value(obj: object, buffer_callback: Callable[[Any], Any] | None = None) -> bytes:

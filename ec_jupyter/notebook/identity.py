@@ -11,7 +11,6 @@ import dis
 import functools
 import hashlib
 import inspect
-import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
@@ -20,6 +19,7 @@ from typing import Any, Final
 import cloudpickle
 
 from ec_jupyter.client.source import is_ours
+from ec_jupyter.nodes.code import REDUCERS, by_reference
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented))
 _CLASS_NOISE = {
@@ -33,19 +33,6 @@ MISSING = object()  # stands for a global name that a function uses and nobody h
 def identity(task: object) -> str:
     """Hash of what `task` is; equal for what behaves equally, whatever cell it came from."""
     return _Digest().of(task)
-
-
-def by_reference(value: Any) -> bool:
-    """Whether a worker finds a function or class by its import path, as pickle would."""
-    module = sys.modules.get(getattr(value, "__module__", None) or "")
-    if module is None or module.__name__ in {"__main__", *cloudpickle.list_registry_pickle_by_value()}:
-        return False
-    if module.__name__ == "builtins":
-        return True  # also the types that have no name there, as those of descriptors
-    found: Any = module
-    for part in getattr(value, "__qualname__", "<none>").split("."):
-        found = getattr(found, part, None)
-    return found is value
 
 
 def global_names(code: CodeType) -> list[str]:
@@ -187,7 +174,7 @@ class _Digest:
         return _hash("class", value.__name__, self.of(value.__bases__), self.of(body))
 
     def _reduced(self, value: Any) -> str:
-        reduce = cloudpickle.Pickler.dispatch_table.get(type(value))
+        reduce = REDUCERS.get(type(value)) or cloudpickle.Pickler.dispatch_table.get(type(value))
         try:
             parts = reduce(value) if reduce else value.__reduce_ex__(4)
         except Exception as error:  # noqa: BLE001

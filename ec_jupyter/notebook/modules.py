@@ -18,7 +18,8 @@ from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 
 from ec_jupyter.nodes.surroundings import Surroundings
-from ec_jupyter.notebook.identity import by_reference, walk
+from ec_jupyter.nodes.code import by_reference
+from ec_jupyter.notebook.identity import walk
 
 _PROCESS = {
     "TERM", "PYDEVD_USE_FRAME_EVAL", "CLICOLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "PAGER", "GIT_PAGER", "MPLBACKEND",

@@ -20,7 +20,8 @@ from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from ec_jupyter.client.source import Definition, is_ours, used
-from ec_jupyter.notebook.identity import MISSING, by_reference, enclosed, functions_of, global_names
+from ec_jupyter.nodes.code import by_reference
+from ec_jupyter.notebook.identity import MISSING, enclosed, functions_of, global_names
 
 # where names of code that is no cell's are looked up, by the file it was run as
 SPACES: dict[str, Mapping[str, Any]] = {}

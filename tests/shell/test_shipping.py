@@ -33,6 +33,13 @@ KINDS = {
         1,
         7,
     ),
+    "cached": ("import functools\n@functools.lru_cache(maxsize=2)\ndef task(x): return x + k", 1, 4),
+    "calls a cached one": (
+        "import functools\n@functools.cache\ndef fib(n): return n if n < 2 else fib(n - 1) + fib(n - 2)\n"
+        "def task(x): return fib(x) + k",
+        10,
+        58,
+    ),
     "recursive pair": (
         "def even(n): return n == 0 or odd(n - 1)\ndef odd(n): return n != 0 and even(n - 1)\ntask = even",
         10,
@@ -105,6 +112,14 @@ def test_what_changes_the_meaning_makes_another_task(shell: Any, what: str) -> N
     shell.run("def f(x, y=1):\n    return x + y * k")
     before = identity(shell.names["f"])
     shell.run(OTHER[what])
+    assert identity(shell.names["f"]) != before
+
+
+def test_a_cached_function_that_has_changed_makes_another_task(shell: Any) -> None:
+    cell = "import functools\n@functools.cache\ndef inner(x): return x + {}\ndef f(x): return inner(x)"
+    shell.run(cell.format(1))
+    before = identity(shell.names["f"])
+    shell.run(cell.format(2))
     assert identity(shell.names["f"]) != before
 
 
@@ -251,6 +266,19 @@ def test_an_object_of_a_notebook_class_that_came_back_does_not_change_the_task(s
     # it has the class by value, under the name it travelled by, and changes that class here
     pickle.loads(by(opened(first.blob)[0]()))
     assert ship(shell.names["f"], "f").record["identity"] == first.record["identity"]
+
+
+@pytest.mark.parametrize("slots", ["'x'", "('x', '__y')", "('x', '__dict__')"])
+def test_an_object_with_slots_comes_back_from_another_process(shell: Any, slots: str) -> None:
+    shell.run(f"class P:\n __slots__ = {slots}\nclass Q(P):\n __slots__ = ('z',)")
+    shell.run("def f(x):\n made = Q()\n made.x, made.z = x, 2\n return made")
+    code = (
+        "import sys; from ec_jupyter.nodes.surroundings import opened; from ec_jupyter.nodes.code import by_value; "
+        "sys.stdout.buffer.write(by_value(opened(sys.stdin.buffer.read())[0](3)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], input=ship(shell.names["f"], "f").blob, capture_output=True)
+    back = pickle.loads(done.stdout)
+    assert (type(back), back.x, back.z) == (shell.names["Q"], 3, 2)
 
 
 def test_a_task_can_use_the_package_itself(shell: Any) -> None:
