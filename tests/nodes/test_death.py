@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -82,6 +83,8 @@ async def test_culprit_of_a_batch_is_charged_and_its_mates_and_sibling_are_not(
     await ear.until(lambda: culprit in ear.dead and mates <= set(ear.outcomes) | set(ear.back))
     assert set(ear.dead) == {culprit}
     assert text in ear.dead[culprit]
+    if how == "segfault":
+        assert re.search(r"\) at .* in string_at, called by .*test_death.py\", line \d+ in work$", ear.dead[culprit])
     assert not set(ear.back) & set(ear.outcomes)
     # the slot serves again, and the sibling has noticed nothing
     agent.assign("main", [call for call in calls if call.request in ear.back])

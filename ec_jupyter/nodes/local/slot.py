@@ -36,7 +36,6 @@ CHANNELS = ("work", "control", "life")
 """Connections of a worker: its calls and results; what cannot wait; and one that only ends."""
 
 _OUTSIDE = re.compile(r"killed by (SIGKILL|SIGTERM)")
-_CRASH = re.compile(r'(File ".*", line \d+ in .*)')
 
 
 class Owner(Protocol):
@@ -302,8 +301,7 @@ class Slot:
             path = self._blame_path.with_name(self._blame_path.name + blame.STACK_SUFFIX)
             text = path.read_text(errors="replace")
             path.unlink()
-            found = _CRASH.search(text)
-            return f" ({text.partition(chr(10))[0]}) at {found[1]}" if found else ""
+            return blame.crashed_at(text)
         return ""
 
     # its calls

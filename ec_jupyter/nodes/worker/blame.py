@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import struct
+import sys
 from pathlib import Path
 
 from ec_jupyter.wire import MOST_AT_ONCE
@@ -19,6 +21,20 @@ PLACE, PLACES_AT = struct.Struct("<q"), BLAME.size + PROGRAM.size
 BLAME_BYTES = PLACES_AT + MOST_AT_ONCE * PLACE.size
 STACK_SUFFIX = ".stack"
 """Beside the file: where faulthandler writes what ran when the process crashed."""
+
+_FRAME = re.compile(r'File "(.*)", line \d+ in .*')
+_LIBRARIES = sys.prefix, sys.base_prefix, str(Path(__file__).parents[2])
+
+
+def crashed_at(text: str) -> str:
+    """What faulthandler wrote, in a line: the crash, where it was, and the person's line that led there."""
+    _, current, thread = text.partition("Current thread")
+    frames = list(_FRAME.finditer(thread if current else text))
+    if not frames:
+        return ""
+    own = next((frame for frame in frames if not frame[1].startswith(_LIBRARIES)), frames[0])
+    called = f", called by {own[0]}" if own is not frames[0] else ""
+    return f" ({text.partition(chr(10))[0]}) at {frames[0][0]}{called}"
 
 
 def calls_left(folder: Path) -> dict[int, bool]:
