@@ -283,9 +283,9 @@ def socket(task: Any = None, /, name: str | None = None, *, flow: Any = None, **
     ... def add_two(one, two):
     ...     return one + two
     """
-    from ec_jupyter.notebook.flow import open_flow
+    from ec_jupyter.notebook.flow import Flow, open_flow
 
-    target = open_flow(flow) if flow is None or isinstance(flow, str) else flow
+    target = flow if isinstance(flow, Flow) else open_flow(flow)
     return target.socket(task, name, **options) if callable(task) else target.socket(task or name, **options)
 
 

@@ -186,7 +186,7 @@ class RequestCancelledError(TaskError):
 
 
 class RequestSkippedError(TaskError):
-    """The request was skipped: an argument of it can no longer come."""
+    """The request was skipped: an argument of it can no longer come, or its task returned `ec_jupyter.SKIP`."""
 
 
 class TaskNotPicklableError(EcError, TypeError):

@@ -163,7 +163,7 @@ class Connection:
 
     def closed_error(self) -> EcError:
         """The error of a connection that is closed for good."""
-        return EngineLostError(f"this notebook's line to flow {self._name!r} is closed")
+        return EngineLostError(f"this line to flow {self._name!r} is closed; ec.flow(...) opens another")
 
     def note_answer(self) -> None:
         """The engine has answered something: it does not crash at every question."""

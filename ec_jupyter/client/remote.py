@@ -10,6 +10,7 @@ from http.client import HTTPException
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
+from ec_jupyter.client.texts import skipped_text
 from ec_jupyter.client.waits import Deadline
 from ec_jupyter.errors import (
     ArgumentsError,
@@ -307,7 +308,7 @@ def _value(row: Row) -> Any:
     if row["state"] == "cancelled":
         raise RequestCancelledError(f"{where} was cancelled")
     if row["state"] == "skipped":
-        raise RequestSkippedError(f"{where} was skipped: an argument of it can no longer come")
+        raise RequestSkippedError(f"{where} was skipped: {skipped_text(row)}")
     if row["state"] == "failed":
         failure = TaskError(f"{where}: {error.get('type', 'error')}: {error.get('message', 'it failed')}")
         if error.get("traceback"):

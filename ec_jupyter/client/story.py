@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ec_jupyter.client.texts import clock_text, error_line, seconds_text
+from ec_jupyter.client.texts import clock_text, error_line, seconds_text, skipped_text
 
 Row = Mapping[str, Any]
 
@@ -81,8 +81,7 @@ def _ended(row: Row) -> Iterator[str]:
             yield f"{_run_and(row)}failed at {ended}: {error_line(row['error'])}."
             yield f"Its arguments are kept: %ec_retry {row['id']} runs it again, %ec_debug {row['id']} opens it here."
         case "skipped":
-            why = error_line(row["error"]) or "what it should get cannot come"
-            yield f"It was skipped at {ended}: {why}."
+            yield f"It was skipped at {ended}: {skipped_text(row)}."
         case state:
             yield f"It was {state} at {ended}; %ec_retry {row['id']} runs it again."
 

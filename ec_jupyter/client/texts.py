@@ -107,6 +107,23 @@ def troubled(counts: dict[str, Any], only: str | None = None) -> str:
     )
 
 
+def held_back(topology: Mapping[str, Any], counts: dict[str, Any], socket: str) -> str:
+    """Why queued calls of a socket do not start, where that is known."""
+    record = topology["sockets"].get(socket, {})
+    processor = record.get("processor", "")
+    if record.get("paused"):
+        return f"; socket {socket!r} is paused"
+    if topology["processors"].get(processor, {}).get("paused"):
+        return f"; processor {processor!r} is paused"
+    return troubled(counts, processor)
+
+
+def skipped_text(row: Mapping[str, Any]) -> str:
+    """Why a request was skipped."""
+    by_itself = "its task returned ec.SKIP" if row["attempt"] else "an argument of it can no longer come"
+    return error_line(row.get("error")) or by_itself
+
+
 def _node_text(node: dict[str, Any]) -> str:
     text = f"{node['name']}: {node.get('used', 0)} of {node['cpus']} CPUs in use" if node["cpus"] else node["name"]
     if node.get("others"):

@@ -74,7 +74,9 @@ class Views:
         for s in wiring.sockets.values():
             if not s.parked:
                 task = wiring.tasks[s.task]
-                pools[s.processor].append({"socket": s.name, "task": f"v{task.version}", "arguments": task.arguments})
+                stale = {"stale": " ".join(s.stale)} if s.stale else {}
+                facts = {"socket": s.name, "task": f"v{task.version}", **stale, "arguments": task.arguments}
+                pools[s.processor].append(facts)
         shares = {name: caps(processor, self._fleet.lent()) for name, processor in wiring.processors.items()}
         nodes = []
         for node in self._fleet.facts():

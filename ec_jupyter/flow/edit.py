@@ -247,11 +247,12 @@ def _stale(draft: Draft, change: Change) -> None:
 def _argument(task: Task, socket: Socket, name: str | None) -> Parameter:
     if name is None:
         first = next((p for p in task.signature if p.kind in POSITIONAL), None)
-        if first is None:
-            raise WiringError(
-                f"{socket.name!r} takes no positional argument; name one of: {', '.join(task.arguments) or 'none'}"
-            )
-        return first
+        if first is not None:
+            return first
+        if task.arguments:
+            known = ", ".join(task.arguments)
+            raise WiringError(f"{socket.name!r} takes no positional argument; name one of: {known}")
+        raise WiringError(f"{socket.name!r} has no argument that a plug can feed")
     found = task.parameter(name)
     if found is None:
         raise WiringError(f"{socket.name!r} has no argument {name!r}; {nearest(name, task.arguments)}")

@@ -46,8 +46,9 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             return reduced
         if not isinstance(reduced, tuple):
             return reduced
+        slots = vars(obj)["__slots__"]
         make, (kind, name, bases, body, *rest), *state = reduced
-        return make, (kind, name, bases, {**body, "__slots__": obj.__slots__}, *rest), *state
+        return make, (kind, name, bases, {**body, "__slots__": slots}, *rest), *state
 
     def _code(self, code: CodeType) -> Any:
         return named, (_Nameless(code), *self.origin(code))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ec_jupyter.client.submit import Form
 from ec_jupyter.errors import ArgumentsError, nearest
+from ec_jupyter.flow.options import shown
 from ec_jupyter.model import POSITIONAL
 
 
@@ -46,6 +47,16 @@ class Binding:
                 raise ArgumentsError(f"{self.socket!r} got argument {name!r} twice")
             bound[name] = value
         return bound
+
+    def rows(self, iterables: Sequence[Iterable[Any]]) -> list[tuple[Any, ...]]:
+        """What each call of a map gets; the shortest iterable tells how many. ArgumentsError: one is none."""
+        return [*zip(*map(self._elements, iterables), strict=False)]
+
+    def _elements(self, given: Iterable[Any]) -> Iterator[Any]:
+        try:
+            return iter(given)
+        except TypeError:
+            raise ArgumentsError(f"a map of {self.socket!r} takes iterables, not {shown(given)}") from None
 
     def columns(self, rows: Sequence[Sequence[Any]]) -> dict[str, Sequence[Any]]:
         """Name to what several calls give by position, all as many; errors as of `bind`."""

@@ -130,11 +130,12 @@ class Calls(Queries, Keeping):
         All are accepted in one commit, every one or none; by a socket with a limit, as there is room. `partial` and
         `priority` as for `submit`.
         """
+        __tracebackhide__ = True
         name = self._in_force(socket)
-        rows = [*zip(*iterables, strict=False)]
+        binding, rank = self._binding(name), priority_of(priority)
+        rows = binding.rows(iterables)
         if not rows:
             return []
-        binding, rank = self._binding(name), priority_of(priority)
         submit = self._submit_as_fits if binding.bounded else self._submit
         return submit(name, binding.columns(rows), len(rows), partial=partial, priority=rank)
 
@@ -214,6 +215,8 @@ class Calls(Queries, Keeping):
             asked |= {"party": socket.party, "tag": socket.tag} if run is None else {}
             socket = socket.socket
         name = self._in_force(socket)
+        if not values:
+            raise ArgumentsError(f"say what {name!r} gets: flow.supply({name!r}, argument=value)")
         self._binding(name).bind((), values)
         if run is not None:
             asked["run"] = self._run_id(run)

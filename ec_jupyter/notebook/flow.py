@@ -14,7 +14,15 @@ from ec_jupyter.client.duplicate import duplicate
 from ec_jupyter.client.launch import running
 from ec_jupyter.engine.folder import FLOWS
 from ec_jupyter.engine.trust import check_links
-from ec_jupyter.errors import DeclarationError, EcError, GroupNotFoundError, SocketNotFoundError, by_name
+from ec_jupyter.errors import (
+    DeclarationError,
+    EcError,
+    FlowNotFoundError,
+    GroupNotFoundError,
+    SocketNotFoundError,
+    by_name,
+    nearest,
+)
 from ec_jupyter.notebook import ownership
 from ec_jupyter.notebook.binding import Binding
 from ec_jupyter.notebook.calls import Calls
@@ -336,6 +344,16 @@ def open_flow(name: str | None = None, *, folder: str | os.PathLike[str] | None 
     if flow is None:
         flow = _open[place] = _opened(place, names.plain_name(name, "flow"), trust=trust)
     return flow
+
+
+def known_flow(name: str | None) -> Flow:
+    """The flow of that name beside the notebook, or the notebook's own; FlowNotFoundError: nobody has made it."""
+    if name is not None:
+        folder = names.flow_folder(names.plain_name(name, "flow"))
+        if not (folder / "flow.db").is_file():
+            known = [path.parent.name for path in folder.parent.glob("*/flow.db")]
+            raise FlowNotFoundError(f"no flow {name!r} beside this notebook; {nearest(name, known)}")
+    return open_flow(name)
 
 
 def _beside(folder: Path, name: str) -> Path:

@@ -15,9 +15,14 @@ from typing import Any
 from IPython.core.error import UsageError
 
 from ec_jupyter.errors import MagicUsageError, nearest
+from ec_jupyter.nodes.code import keep_source
 
 # those of %ec_submit, whose line no argparse reads
 SUBMIT_OPTIONS = ("--flow", "--id", "--partial", "--delay", "--at", "--priority", "--callback")
+_VALUE = r"""(?P<value>"[^"]*"|'[^']*'|-\d+|[^\s"'-][^\s"']*)"""
+_OPTION = rf"--(?:(?P<flag>partial)|(?P<word>flow|id|delay|at|priority|callback)(?:=|\s+){_VALUE})"
+_FIRST, _LAST = re.compile(rf"\s*{_OPTION}(?=\s|$)"), re.compile(rf"\s{_OPTION}\s*$")
+_DASHED = re.compile(r"(?:^|\s)(--[a-z]+)")
 _ARROW = re.compile(r"\s*->\s*")
 
 
@@ -64,13 +69,35 @@ def shares(words: Sequence[str] | None) -> dict[str, int | None] | None:
     return found
 
 
+def submit_options(line: str) -> tuple[dict[str, Any], str]:
+    """Options of %ec_submit that begin or end its line, and the rest: the socket and its arguments.
+
+    Raises MagicUsageError: there is no socket.
+    """
+    found: dict[str, Any] = {}
+    while given := _FIRST.match(line) or _LAST.search(line):
+        found[given["word"] or given["flag"]] = True if given["flag"] else given["value"].strip("'\"")
+        line = line[: given.start()] + line[given.end() :]
+    if not line or line.lstrip().startswith("-"):
+        options = "[--flow NAME] [--id ID] [--partial] [--delay TIME | --at TIME] [--priority N] [--callback URL]"
+        raise MagicUsageError(f"ec_submit: write %ec_submit {options} SOCKET arg=expr ...")
+    return found, line.strip()
+
+
 def call_arguments(text: str, space: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
     """Values of ``1, two=x + 1``; without commas, too: ``one=1 two=x + 1``, ``1 2 two=3``."""
+    __tracebackhide__ = True
     call = _call(text) or _call(_with_commas(text)) or _call(_word_by_word(text))
     if call is None:
-        raise MagicUsageError(f"{text!r} are no arguments; write one=1, two=x + 1")
-    values = [_value(node, space) for node in call.args]
-    return values, {word.arg: _value(word.value, space) for word in call.keywords if word.arg}
+        option = _DASHED.search(text)
+        hint = f"no option {option[1]!r}; {nearest(option[1], SUBMIT_OPTIONS)}" if option else "write one=1, two=x + 1"
+        raise MagicUsageError(f"{text!r} are no arguments; {hint}")
+    nodes = [*call.args, *(word.value for word in call.keywords)]
+    values: list[Any] = []
+    for node in nodes:  # a comprehension has a frame of its own, which a traceback shows
+        values.append(_value(node, space))
+    given = len(call.args)
+    return values[:given], dict(zip((str(word.arg) for word in call.keywords), values[given:], strict=True))
 
 
 def _with_commas(text: str) -> str:
@@ -107,4 +134,5 @@ def _call(text: str) -> ast.Call | None:
 
 def _value(node: ast.expr, space: Mapping[str, Any]) -> Any:
     __tracebackhide__ = True
-    return eval(compile(ast.Expression(node), "<magic>", "eval"), dict(space))
+    keep_source("<magic>", text := ast.unparse(node))
+    return eval(compile(text, "<magic>", "eval"), dict(space))

@@ -6,14 +6,15 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import line_magic, magics_class, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments
 
 from ec_jupyter.errors import MagicUsageError
-from ec_jupyter.notebook.lines import SUBMIT_OPTIONS, call_arguments, parse
-from ec_jupyter.notebook.wiring_magics import WiringMagics, flow_magic, of_flow, open_flow
+from ec_jupyter.notebook.lines import call_arguments, parse, submit_options
+from ec_jupyter.notebook.wiring_magics import WiringMagics, flow_magic, known_flow, of_flow, open_flow
 
 if TYPE_CHECKING:
     from ec_jupyter.notebook.editor import FlowEditor
@@ -26,6 +27,8 @@ _what = argument(
     "what", nargs="?", help="number of a request, name of a socket, or a variable that holds a request or run"
 )
 _run = argument("--run", type=int, metavar="N", help="a run, by its number")
+# what only uses a flow makes none: a name may be mistyped
+_flow_magic = partial(flow_magic, opens=known_flow)
 
 
 def _seconds(text: str | None) -> str | float | None:
@@ -69,6 +72,7 @@ class FlowMagics(WiringMagics):
             %ec_submit [--flow NAME] [--id ID] [--partial] [--delay TIME | --at TIME] [--priority N]
                 [--callback URL] SOCKET [arg=expr ...]
 
+        Options may stand after the arguments as well.
         ``--partial``: arguments are missing on purpose, and the request waits for them. ``--delay``: how long it waits
         before it may start, such as ``90s``, ``5m``, ``2h`` or ``1d``; ``--at``: when, such as ``2030-01-31T06:00``.
         ``--priority``: all calls of its run go before others, from -100 to 100 (0). ``--callback``: an address that is
@@ -79,34 +83,22 @@ class FlowMagics(WiringMagics):
         ::
 
             %ec_submit add_two one=1 two=x + 1
-            %ec_submit --delay 2h report
+            %ec_submit report --delay 2h
         """
         __tracebackhide__ = True
-        words = line.split(maxsplit=1)
-        given = Namespace(flow=None, id=None, partial=False, delay=None, at=None, priority=0, callback=None)
-        while words and words[0] in SUBMIT_OPTIONS:
-            rest = words[1].split(maxsplit=1) if len(words) > 1 else []
-            if words[0] == "--partial":
-                given.partial, words = True, rest
-                continue
-            if not rest:
-                raise MagicUsageError(f"ec_submit: {words[0]} takes a value")
-            setattr(given, words[0][2:], rest[0])
-            words = rest[1].split(maxsplit=1) if len(rest) > 1 else []
-        if not words or words[0].startswith("-"):
-            options = "[--flow NAME] [--id ID] [--partial] [--delay TIME | --at TIME] [--priority N] [--callback URL]"
-            raise MagicUsageError(f"ec_submit: write %ec_submit {options} SOCKET arg=expr ...")
-        values, arguments = call_arguments(words[1] if len(words) > 1 else "", self._space())
-        how = {"id": given.id, "partial": given.partial, "at": given.at, "callback": given.callback}
-        how |= {"delay": _seconds(given.delay), "priority": _whole(given.priority)}
-        return open_flow(given.flow).submit(words[0], *values, **how, **arguments)
+        how, line = submit_options(line)
+        name = how.pop("flow", None)
+        how |= {"delay": _seconds(how.get("delay")), "priority": _whole(how.get("priority", 0))}
+        socket, *rest = line.split(maxsplit=1)
+        values, arguments = call_arguments(" ".join(rest), self._space())
+        return known_flow(name).submit(socket, *values, **how, **arguments)
 
-    @flow_magic
+    @_flow_magic
     def ec_status(self, flow: Flow, _: Namespace) -> Report:
         """Counts of every socket."""
         return flow.status()
 
-    @flow_magic
+    @_flow_magic
     @argument("socket", nargs="?", help="of this socket only")
     @argument("--by", choices=["socket", "processor", "node"], help="of these only (all)")
     @argument("--course", action="store_true", help="a row for each half minute instead of one for the hour")
@@ -123,7 +115,7 @@ class FlowMagics(WiringMagics):
         return flow.statistics(given.socket, by=given.by, course=given.course)
 
     @no_var_expand
-    @flow_magic
+    @_flow_magic
     @argument("socket", nargs="?", help="of this socket's calls only")
     @argument("--level", choices=["info", "warning", "error"], help="of this level or a higher one")
     @argument("--text", metavar="TEXT", help="lines that hold this text")
@@ -142,7 +134,7 @@ class FlowMagics(WiringMagics):
         options = {"run": given.run, "level": given.level, "text": given.text, "limit": given.limit}
         return flow.log(given.socket, **options)
 
-    @flow_magic
+    @_flow_magic
     @argument("socket", nargs="?", help="of this socket only")
     @argument("--state", help="in this state only")
     @argument("--by", choices=["id", "started"], default="id", help="order")
@@ -153,13 +145,13 @@ class FlowMagics(WiringMagics):
         options = {"state": given.state, "run": given.run, "by": given.by, "limit": given.limit}
         return flow.requests(given.socket, **options)
 
-    @flow_magic
+    @_flow_magic
     @argument("socket", nargs="?", help="at this socket only")
     def ec_waiting(self, flow: Flow, given: Namespace) -> Table:
         """Values that wait for the other arguments of their call."""
         return flow.waiting(given.socket)
 
-    @flow_magic
+    @_flow_magic
     @argument("--timeout", type=float, metavar="S", help="seconds to wait")
     def ec_wait(self, flow: Flow, given: Namespace) -> Report:
         """Wait until nothing is queued or running; tells what is left. Interrupting it leaves the flow alone."""
@@ -191,7 +183,7 @@ class FlowMagics(WiringMagics):
             words = line.split(maxsplit=1)
         if len(words) < 2:
             raise MagicUsageError("ec_answer: write %ec_answer [--flow NAME] REQUEST VALUE")
-        flow = open_flow(name)
+        flow = known_flow(name)
         request = self._target(Namespace(what=words[0], flow=name))
         flow.answer(request, self._said(words[1].strip(), flow._choices(request)))
 
@@ -206,26 +198,26 @@ class FlowMagics(WiringMagics):
             return text
 
     # -- stopping and starting -------------------------------------------------
-    @flow_magic
+    @_flow_magic
     @argument("names", nargs="*", metavar="NAME", help="sockets or processors; all if left out")
     def ec_pause(self, flow: Flow, given: Namespace) -> None:
         """Go on accepting requests, start none."""
         flow.pause(*given.names)
 
-    @flow_magic
+    @_flow_magic
     @argument("names", nargs="*", metavar="NAME", help="sockets or processors; all if left out")
     def ec_resume(self, flow: Flow, given: Namespace) -> None:
         """Start requests again, in order."""
         flow.resume(*given.names)
 
-    @flow_magic
+    @_flow_magic
     @_what
     @_run
     def ec_cancel(self, flow: Flow, given: Namespace) -> int:
         """Cancel what has not ended; how many requests that was."""
         return flow.cancel(self._target(given))
 
-    @flow_magic
+    @_flow_magic
     @_what
     @argument("--all", action="store_true", help="all that have failed")
     @_run
@@ -233,7 +225,7 @@ class FlowMagics(WiringMagics):
         """Run failed requests again: same arguments, newest code."""
         return flow.retry(None if given.all else self._target(given))
 
-    @flow_magic
+    @_flow_magic
     @argument("what", nargs="?", help="number of a request, or a variable that holds a request or run")
     @argument("--from", dest="from_", metavar="SOCKET", help="only this socket and what it feeds")
     @_run
@@ -241,13 +233,13 @@ class FlowMagics(WiringMagics):
         """Run again, as a new run, what came of a request or run; the originals stay."""
         return flow.replay(self._target(given), from_=given.from_)
 
-    @flow_magic
+    @_flow_magic
     @argument("what", nargs="?", help="number of a request, or a variable that holds one")
     def ec_story(self, flow: Flow, given: Namespace) -> Story:
         """What happened to a request, in sentences."""
         return flow.story(self._target(given))
 
-    @flow_magic
+    @_flow_magic
     @argument("what", nargs="?", help="number of a request, or a variable that holds one")
     @argument("--arguments", action="store_true", help="only load its arguments")
     def ec_debug(self, flow: Flow, given: Namespace) -> dict[str, Any]:
@@ -296,7 +288,7 @@ class FlowMagics(WiringMagics):
         except StdinNotImplementedError:
             print("nobody can type here; %debug opens the debugger once somebody can")  # noqa: T201
 
-    @flow_magic
+    @_flow_magic
     @argument("sockets", nargs="*", help="sockets; all if none is named")
     def ec_clear_cache(self, flow: Flow, given: Namespace) -> dict[str, int]:
         """Forget the results that --cache has kept; calls made from then on are run."""
@@ -319,7 +311,7 @@ class FlowMagics(WiringMagics):
     def _target(self, given: Namespace) -> Any:
         """Request, run or socket that a line names."""
         if getattr(given, "run", None) is not None:
-            return open_flow(given.flow).run(given.run)
+            return known_flow(given.flow).run(given.run)
         if given.what is None:
             raise MagicUsageError("say which: the number of a request, a variable that holds one, or --run N")
         if given.what.isdecimal():

@@ -17,8 +17,8 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 
-from ec_jupyter.nodes.surroundings import Surroundings
 from ec_jupyter.nodes.code import by_reference
+from ec_jupyter.nodes.surroundings import Surroundings
 from ec_jupyter.notebook.identity import walk
 
 _PROCESS = {

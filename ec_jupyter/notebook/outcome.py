@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 from ec_jupyter.client.client import Client
-from ec_jupyter.client.texts import OWN_LINE
+from ec_jupyter.client.texts import OWN_LINE, skipped_text
 from ec_jupyter.client.waits import Deadline
 from ec_jupyter.errors import (
     EcError,
@@ -29,6 +29,7 @@ _KINDS: dict[str, type[EcError]] = {
     "cancelled": RequestCancelledError, "expired": JoinExpiredError, "full": QueueFullError,
     "unpicklable": TaskNotPicklableError,
 }  # fmt: skip
+_STOPPED = ("timeout", "memory")
 
 
 def value_of(client: Client, row: dict[str, Any], deadline: Deadline | None = None) -> Any:
@@ -57,7 +58,7 @@ def error_of(client: Client, row: dict[str, Any], deadline: Deadline | None = No
     if state == "skipped" and facts.get("kind") == "dropped":
         return QueueFullError(f"{where}: {facts['message']}")
     if state == "skipped":
-        return RequestSkippedError(f"{where} was skipped: an argument of it can no longer come")
+        return RequestSkippedError(f"{where} was skipped: {skipped_text(row)}")
     if state == "cancelled":
         return RequestCancelledError(f"{where} was cancelled; {again}")
     return _failed(_rebuilt(client, row.get("exception"), deadline) or _stand_in(where, facts), where, row, again)
@@ -73,9 +74,11 @@ def _failed(error: BaseException, where: str, row: dict[str, Any], again: str) -
     for note in filter(None, (last, facts.get("hint"), text)):
         error.add_note(note)
     if text:
+        # of a call that was stopped the traceback tells where, and not why
+        why = f"{type(error).__name__}: {error}" if facts.get("kind") in _STOPPED else ""
         # an exception with slots is shown as Python does
         with suppress(AttributeError):
-            error._render_traceback_ = Rendering(error, text, [*filter(None, [facts.get("hint")]), last])  # type: ignore[attr-defined]
+            error._render_traceback_ = Rendering(error, text, [*filter(None, [why, facts.get("hint")]), last])  # type: ignore[attr-defined]
     return error
 
 

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.client.seen import displayed
 from ec_jupyter.client.submit import LOOK_SECONDS, Number, OneAccepted
-from ec_jupyter.client.texts import clock_text, error_line, error_text, progress_text, seconds_text, shown, troubled
+from ec_jupyter.client.texts import (
+    clock_text,
+    error_line,
+    error_text,
+    held_back,
+    progress_text,
+    seconds_text,
+    shown,
+    troubled,
+)
 from ec_jupyter.client.waits import Deadline, awaited, until
 from ec_jupyter.errors import EcError
 from ec_jupyter.flow.columns import unpacked
@@ -27,12 +36,12 @@ if TYPE_CHECKING:
 
 
 def _trouble(client: Client, socket: str | None = None) -> str:
-    """Which processors cannot start workers, and why; of all, or of that of a socket, as far as a moment tells."""
+    """Why nothing starts, of all processors, or of a socket: as far as a moment tells."""
     try:
         counts, _ = client.ask("query", {"what": "counts"}, timeout=LOOK_SECONDS)
     except (EcError, TimeoutError):
         return ""
-    return troubled(counts, client.topology["sockets"].get(socket, {}).get("processor") if socket else None)
+    return held_back(client.topology, counts, socket) if socket else troubled(counts)
 
 
 class Request(Part):
@@ -118,8 +127,9 @@ class Request(Part):
                     return "waits for a person", ""
                 if row["state"] == DELAYED:
                     return f"waits for its time, {clock_text(row['due'])}, and has not ended", ""
-                state = str(row["state"])
-                return f"is {state}", _trouble(client, self.socket_name) if state == "queued" else ""
+                if row["state"] == "waiting":
+                    return "waits for other arguments", f"; flow.waiting({row['socket']!r}) tells which"
+                return f"is {row['state']}", _trouble(client, row["socket"]) if row["state"] == "queued" else ""
             except (EcError, TimeoutError, LookupError):
                 pass
         return f"has not ended ({client.trouble})", ""

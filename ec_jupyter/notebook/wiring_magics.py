@@ -45,14 +45,23 @@ def open_flow(name: str | None) -> Flow:
     return flow.open_flow(name)
 
 
-def flow_magic(method: _Method[_T], *, before: Callable[[str], str] = str) -> Callable[[Any, str], _T]:
+def known_flow(name: str | None) -> Flow:
+    """The flow of that name, which is there already, or the notebook's own."""
+    from ec_jupyter.notebook import flow
+
+    return flow.known_flow(name)
+
+
+def flow_magic(
+    method: _Method[_T], *, before: Callable[[str], str] = str, opens: Callable[[str | None], Flow] = open_flow
+) -> Callable[[Any, str], _T]:
     """A line magic whose method gets the flow and the options that its line names; `before` prepares the line."""
 
     @wraps(method)
     def read(self: Any, line: str) -> _T:
         __tracebackhide__ = True
         given = parse(read, before(line))
-        return method(self, open_flow(given.flow), given)
+        return method(self, opens(given.flow), given)
 
     vars(read).update(has_arguments=True, decorators=[of_flow, *vars(method).get("decorators", ())])
     line_magic(magic_arguments(method.__name__)(read))

@@ -73,6 +73,8 @@ def test_wrong_arguments_are_told_by_name_and_nothing_is_submitted(calling: Any,
         ("flow.requests(limit=float('nan'))", "limit= takes a whole number, 1 or more, or None for all, not nan"),
         ("flow.requests(limit=-1)", "limit= takes a whole number, 1 or more, or None for all, not -1"),
         ("flow.requests(limit=0)", "limit= takes a whole number, 1 or more, or None for all, not 0"),
+        ("flow.map('add', 3)", "a map of 'add' takes iterables, not 3"),
+        ("flow.supply('add')", "say what 'add' gets: flow.supply('add', argument=value)"),
         ("flow.requests(run='x')", "run= takes a request or its number, not 'x'"),
         ("flow.results('add', limit=1.5)", "limit= takes a whole number"),
         ("flow.request('x')", "flow.request takes a request or its number, not 'x'"),
@@ -256,6 +258,30 @@ def test_a_result_that_is_not_there_in_time_leaves_the_request_in_the_flow(calli
     assert calling.run("r.result(60)") == 7
 
 
+def test_a_wait_whose_time_is_over_is_one_line_that_says_why_the_call_has_not_ended(calling: Any, capsys: Any) -> None:
+    calling.run("flow.pause('add'); flow.pause('gated')\n@ec.socket(processor='gated')\ndef other(x): return x")
+    calling.run("flow.processor('gated').pause()")
+    calls = {
+        "flow.submit('add', 1)": "'add' is queued after 0.5 s; socket 'add' is paused",
+        "flow.submit('other', 1)": "'other' is queued after 0.5 s; processor 'gated' is paused",
+        "flow.submit('join', 1, partial=True)": "'join' waits for other arguments after 0.5 s; "
+        "flow.waiting('join') tells which",
+    }
+    for number, (call, why) in enumerate(calls.items(), 1):
+        assert shown_by(calling, f"{call}.result(0.5)", capsys) == [
+            f"TimeoutError: request {number} of {why}; it stays in the flow"
+        ]
+    assert shown_by(calling, "flow.run(1).wait(0.5)", capsys) == [
+        "TimeoutError: run 1 has 1 queued and 0 running requests after 0.5 s; they stay in the flow"
+    ]
+
+
+def test_a_call_that_ran_too_long_is_shown_with_its_limit(calling: Any, gate: Any, capsys: Any) -> None:
+    calling.run(f"@ec.socket(timeout=0.5)\ndef f(x):\n    {PASS}")
+    lines = shown_by(calling, "flow.submit('f', 1).result(60)", capsys)
+    assert lines[-2] == "RequestTimeoutError: request 1 of 'f': 'f' ran longer than 0.5 s"
+
+
 def test_a_request_can_be_awaited_in_a_cell_and_in_a_plain_loop(calling: Any, gate: Any) -> None:
     async def both(one: Any, two: Any) -> list[Any]:
         return await asyncio.gather(one, two, return_exceptions=True)
@@ -299,7 +325,10 @@ async def _of(request: Any) -> Any:
 
 def test_skipped_and_cancelled_requests_say_so(calling: Any, gate: Any) -> None:
     calling.run("@ec.socket\ndef skips(x): return ec.SKIP\nflow.plug('skips', 'add')")
-    assert isinstance(calling.fail("flow.submit('skips', 1).result(60)"), RequestSkippedError)
+    error = calling.fail("flow.submit('skips', 1).result(60)")
+    assert isinstance(error, RequestSkippedError)
+    assert str(error) == "request 1 of 'skips' was skipped: its task returned ec.SKIP"
+    assert "an argument of it can no longer come" in str(calling.fail("flow.requests('add')[0].result(60)"))
     calling.run("a, b = flow.map('gated', [1, 2])")
     assert calling.run("%ec_cancel b") == 1
     assert isinstance(calling.fail("b.result(60)"), RequestCancelledError)

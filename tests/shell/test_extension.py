@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from traitlets import TraitError
 
 from ec_jupyter.errors import MagicUsageError
 from ec_jupyter.notebook.config import EC, settings
-from ec_jupyter.notebook.lines import call_arguments, ends
+from ec_jupyter.notebook.lines import call_arguments, ends, submit_options
 
 MAGICS = [
     "ec_answer",
@@ -156,6 +157,38 @@ def test_arguments_are_python_with_or_without_commas() -> None:
     for wrong in ("one=", "1 +", "*x"):
         with pytest.raises(MagicUsageError):
             call_arguments(wrong, space)
+    with pytest.raises(MagicUsageError, match="no option '--prio'; did you mean '--priority'"):
+        call_arguments("one=1 --prio 3", space)
+
+
+@pytest.mark.parametrize(
+    ("line", "options", "rest"),
+    [
+        ("--id x --partial add one=1", {"id": "x", "partial": True}, "add one=1"),
+        ("add one=1 --id x --partial", {"id": "x", "partial": True}, "add one=1"),
+        ("--delay=2h add one=[1, 2]   --priority -5 ", {"delay": "2h", "priority": "-5"}, "add one=[1, 2]"),
+        ("add --at '2030-01-31 06:00'", {"at": "2030-01-31 06:00"}, "add"),
+        ("add one='a --id b'", {}, "add one='a --id b'"),
+        ("add one=1 --idle x", {}, "add one=1 --idle x"),
+    ],
+)
+def test_options_of_a_submit_stand_before_or_after_the_rest(line: str, options: dict[str, Any], rest: str) -> None:
+    assert submit_options(line) == (options, rest)
+
+
+def test_a_wrong_expression_of_a_submit_is_shown_and_nothing_of_ours(loaded: Any, capsys: Any) -> None:
+    loaded.fail("%ec_submit add one=1 two=nobody + 1")
+    shown = re.sub("\x1b[^m]*m", "", capsys.readouterr().out)
+    assert "----> 1 nobody + 1" in shown
+    assert "lines.py" not in shown
+
+
+def test_a_mistyped_flow_is_named_and_not_made(loaded: Any, notebook_folder: Path) -> None:
+    loaded.run("import ec_jupyter as ec; ec.flow('flights')")
+    for line in ("%ec_status --flow flihgts", "%ec_submit add one=1 --flow flihgts", "%ec_cancel --flow flihgts 3"):
+        error = loaded.fail(line)
+        assert str(error) == "no flow 'flihgts' beside this notebook; did you mean 'flights'?"
+    assert [path.name for path in (notebook_folder / ".ec_jupyter").iterdir()] == ["flights"]
 
 
 def test_an_arrow_needs_no_spaces() -> None:

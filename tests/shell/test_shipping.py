@@ -276,7 +276,8 @@ def test_an_object_with_slots_comes_back_from_another_process(shell: Any, slots:
         "import sys; from ec_jupyter.nodes.surroundings import opened; from ec_jupyter.nodes.code import by_value; "
         "sys.stdout.buffer.write(by_value(opened(sys.stdin.buffer.read())[0](3)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], input=ship(shell.names["f"], "f").blob, capture_output=True)
+    blob = ship(shell.names["f"], "f").blob
+    done = subprocess.run([sys.executable, "-c", code], input=blob, capture_output=True, check=True)
     back = pickle.loads(done.stdout)
     assert (type(back), back.x, back.z) == (shell.names["Q"], 3, 2)
 

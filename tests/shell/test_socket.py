@@ -181,6 +181,7 @@ def test_a_captured_value_bound_anew_marks_the_socket_until_the_cell_is_run_agai
     loaded.run("k = 4")
     assert loaded.run(stale) == ["k"]
     assert "stale: k" in loaded.run("repr(ec.flow().status())")
+    assert "socket f, task v1, stale k" in loaded.run("repr(ec.flow().tree())")
     loaded.run("k = 3")
     assert loaded.run(stale) == []
     loaded.run("k = [4]")

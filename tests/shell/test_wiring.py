@@ -92,6 +92,7 @@ def test_a_wrong_name_is_told_with_the_nearest_and_changes_nothing(
 def test_star_arguments_cannot_be_plugged(wired: Any) -> None:
     wired.run("@ec.socket\ndef many(*args, **kwargs): return args")
     assert "stands for no single argument" in str(wired.fail("flow.plug('emit_one', 'many.args')"))
+    assert str(wired.fail("flow.plug('emit_one', 'many')")) == "'many' has no argument that a plug can feed"
 
 
 def test_a_plug_without_an_argument_feeds_the_first(wired: Any) -> None:
