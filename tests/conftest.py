@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import faulthandler
 import gc
+import importlib
 import itertools
 import os
 import sys
@@ -20,6 +21,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
 from tests.bounds import bounded
+from tests.sharing import clean, leave_empty
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -103,11 +105,29 @@ def wait_until() -> Callable[..., Any]:
     return _wait_until
 
 
+@pytest.fixture(scope="module")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of a module whose tests share an engine: it is marked ``shared_engine``."""
+    folder = tmp_path_factory.mktemp("shared").resolve()
+    yield folder
+    for flow in folder.glob(".ec_jupyter/*/"):
+        importlib.import_module("ec_jupyter.client.launch").stop(flow, flow.name)
+
+
 @pytest.fixture
-def notebook_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def engine_mark(request: pytest.FixtureRequest) -> pytest.Mark | None:
+    """The ``shared_engine`` of a test that has no engine of its own."""
+    return None if request.node.get_closest_marker("own_engine") else request.node.get_closest_marker("shared_engine")
+
+
+@pytest.fixture
+def notebook_folder(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, engine_mark: pytest.Mark | None
+) -> Path:
     """An empty folder that is this process's: a notebook's flows lie beside it."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    folder: Path = request.getfixturevalue("shared_folder" if engine_mark else "tmp_path")
+    monkeypatch.chdir(folder)
+    return folder
 
 
 class Shell:
@@ -154,15 +174,21 @@ def shell(notebook_folder: Path) -> Iterator[Shell]:
 
 
 @pytest.fixture
-def loaded(shell: Shell) -> Iterator[Shell]:
-    """A shell with the extension; its flows' engines end with it."""
+def loaded(shell: Shell, notebook_folder: Path, engine_mark: pytest.Mark | None) -> Iterator[Shell]:
+    """A shell with the extension; its flows' engines end with it, but for those that the tests of a module share."""
     shell.run("%load_ext ec_jupyter\nimport ec_jupyter as ec")
     yield shell
     flows = sys.modules.get("ec_jupyter.notebook.flow")
+    shared = ("main", *engine_mark.args) if engine_mark else ()
     for flow in list(flows._open.values()) if flows else ():
-        flow.stop()
-        flow.close()
+        if engine_mark and flow.folder.parent == notebook_folder / ".ec_jupyter" and flow.name in shared:
+            leave_empty(flow, engine_mark.kwargs)
+        else:
+            flow.stop()
+            flow.close()
     shell.run("%unload_ext ec_jupyter")
+    if engine_mark:
+        clean(notebook_folder, shared)
 
 
 class Gate:

@@ -104,7 +104,7 @@ class Receipt:
                 self.facts["nowhere"][names[source]] = calls
             for target in targets:
                 to[names[target]] += calls
-        self.facts["to"] = {name: n for name, n in to.items() if n}
+        self.facts["to"] = {name: n for name, n in sorted(to.items()) if n}
 
     # -- sockets ---------------------------------------------------------------------
     def _sockets(self, pairs: Iterable[tuple[Socket, Socket]]) -> None:

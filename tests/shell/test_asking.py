@@ -10,6 +10,8 @@ import pytest
 
 from ec_jupyter.errors import AnswerError, DeclarationError, RequestTimeoutError
 
+pytestmark = pytest.mark.shared_engine
+
 WIRING = """
 flow = ec.flow()
 @ec.socket

@@ -12,6 +12,8 @@ import pytest
 from ec_jupyter.errors import DeclarationError, SocketNotFoundError
 from tests.cases import each_of
 
+pytestmark = pytest.mark.shared_engine
+
 TASKS = """
 from pathlib import Path
 flow = ec.flow()
@@ -104,6 +106,7 @@ def test_of_more_than_may_be_kept_what_was_used_longest_ago_goes(flow: Any) -> N
     assert reused == {1: True, 4: True}
 
 
+@pytest.mark.own_engine
 def test_flows_share_results_where_they_are_asked_to(flow: Any) -> None:
     flow.run("flow.declare(times, cache='shared'); flow.submit('times', 3).result(60)")
     flow.run("other = ec.flow('other'); other.declare(times, cache='shared')")

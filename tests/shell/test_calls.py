@@ -27,6 +27,8 @@ from ec_jupyter.errors import (
 from tests.cases import each_of
 from tests.listening import Address
 
+pytestmark = pytest.mark.shared_engine(gated=1)
+
 PASS = "import os; os.read(os.open('gate', os.O_RDONLY), 1)"
 
 
@@ -184,12 +186,13 @@ def shown_by(calling: Any, cell: str, capsys: Any) -> list[str]:
 
 def test_a_result_raises_the_tasks_own_exception_and_a_script_is_told_all_of_it(calling: Any) -> None:
     calling.run("%%ec_socket\ndef bad(x):\n    y = 1\n    return y / x")
-    error = calling.fail("flow.submit('bad', 0).result(60)")
+    error = calling.fail("r = flow.submit('bad', 0)\nr.result(60)")
+    n = calling.run("r.id")
     assert isinstance(error, ZeroDivisionError)
     where, text = error.__notes__
     assert where == (
-        "request 1 of 'bad' failed at line 4 of its cell on 'local', attempt 1; "
-        "flow.retry(1) or %ec_retry 1 runs it again"
+        f"request {n} of 'bad' failed at line 4 of its cell on 'local', attempt 1; "
+        f"flow.retry({n}) or %ec_retry {n} runs it again"
     )
     assert 'File "<socket bad>", line 4, in bad' in text
     assert isinstance(calling.run("flow.requests(state='failed')[0].exception()"), ZeroDivisionError)
@@ -253,7 +256,7 @@ def test_a_result_that_is_not_there_in_time_leaves_the_request_in_the_flow(calli
     calling.run("r = flow.submit('gated', 7)")
     error = calling.fail("r.result(timeout=0.01)")
     assert isinstance(error, TimeoutError)
-    assert "request 1 of 'gated' is " in str(error)
+    assert f"request {calling.run('r.id')} of 'gated' is " in str(error)
     gate.open()
     assert calling.run("r.result(60)") == 7
 
@@ -366,7 +369,7 @@ def test_left_over_arguments_need_all_the_others(calling: Any) -> None:
 def test_attempts_are_all_that_were_begun_readable_and_a_retry_names_its_socket(calling: Any) -> None:
     calling.run("@ec.socket(retries=1, backoff=0)\ndef boom(x):\n    if x: raise ValueError('bad\\nworse')")
     calling.run("r = flow.submit('boom', 1).wait(60)")
-    assert repr(calling.run("flow.retry(r)")) == "[<request 1 of 'boom'>]"
+    assert repr(calling.run("flow.retry(r)")) == f"[<request {calling.run('r.id')} of 'boom'>]"
     calling.run("r.wait(60)")
     rows = calling.run("r.attempts").rows
     assert [(row["attempt"], row["state"], row["error"]) for row in rows] == [
@@ -442,9 +445,9 @@ def test_lineage_walks_back_to_the_root_and_forward_to_all_that_came_of_it(calli
     calling.run("flow.plug('add', 'join.one'); flow.plug('add', 'join.two'); r = flow.submit('add', 1); flow.wait(60)")
     joined = calling.run("flow.requests('join')[0]")
     assert calling.run("flow.requests('join')[0].parents") == [calling.run("r")]
-    graph = calling.run("flow.lineage(r).to_networkx()")
-    assert sorted(graph.edges(data="argument")) == [(1, joined.id, "one"), (1, joined.id, "two")]
-    assert "one from 1, two from 1" in repr(joined.lineage())
+    first, graph = calling.run("r.id, flow.lineage(r).to_networkx()")
+    assert sorted(graph.edges(data="argument")) == [(first, joined.id, "one"), (first, joined.id, "two")]
+    assert f"one from {first}, two from {first}" in repr(joined.lineage())
 
 
 def test_an_unknown_request_is_an_error(calling: Any) -> None:

@@ -10,6 +10,8 @@ from ec_jupyter.client.commands import command
 from ec_jupyter.errors import DeclarationError
 from ec_jupyter.notebook.code_here import answer
 
+pytestmark = pytest.mark.shared_engine
+
 
 @pytest.fixture
 def flow(loaded: Any) -> Any:

@@ -17,6 +17,8 @@ from ec_jupyter.client.commands import _OPS, answer, command, typed
 from ec_jupyter.errors import ArgumentsError, CycleError, RequestNotFoundError, SocketNotFoundError, WiringError
 from tests.cases import each_of
 
+pytestmark = pytest.mark.shared_engine
+
 CELL = """
 flow = ec.flow()
 @ec.socket
@@ -285,8 +287,10 @@ def test_values_are_shown_by_a_worker_even_while_all_cpus_are_busy(page: Page, g
     page.shell.run("%%ec_socket\ndef gated(x):\n    import os\n    os.read(os.open('gate', os.O_RDONLY), 1)")
     page.shell.run("flow.plug('emit', 'join.left'); r = flow.submit('emit', {'k': [1, 2]}['k'][0]); r.result(60)")
     page.shell.run("flow.map('gated', range(20))")
-    assert page.do("preview", request=1, argument="x") == {"text": "1", "type": "int", "size": 5}
-    assert page.do("preview", request=1, result=True, json=True) == {"text": "2", "type": "int", "size": 5, "json": "2"}
+    request = page.shell.run("r.id")
+    assert page.do("preview", request=request, argument="x") == {"text": "1", "type": "int", "size": 5}
+    shown = page.do("preview", request=request, result=True, json=True)
+    assert shown == {"text": "2", "type": "int", "size": 5, "json": "2"}
     arrival = page.do("waiting")["rows"][0]["arguments"]["left"]["arrivals"][0]["id"]
     assert page.do("preview", arrival=arrival)["text"] == "2"
     gate.open(20)

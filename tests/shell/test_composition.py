@@ -9,6 +9,8 @@ import pytest
 from ec_jupyter.errors import EcError
 from tests.cases import each_of
 
+pytestmark = pytest.mark.shared_engine
+
 SOCKETS = """
 flow = ec.flow()
 @ec.socket

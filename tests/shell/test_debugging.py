@@ -12,6 +12,8 @@ import pytest
 
 from ec_jupyter.errors import ArgumentsError, RequestNotFoundError, WorkerDiedError
 
+pytestmark = pytest.mark.shared_engine
+
 CELL = """
 flow = ec.flow()
 @ec.socket
@@ -57,9 +59,7 @@ def test_the_debugger_opens_where_the_call_raised_with_what_it_had(
     assert failing.run("bad.state, bad.attempt, len(flow.requests())") == ("failed", 1, 2)
 
 
-def test_the_debugger_opens_in_an_async_def_too(
-    failing: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
+def test_the_debugger_opens_in_an_async_def_too(failing: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     failing.run(
         "import asyncio\n@ec.socket(concurrent=5)\nasync def soon(x):\n    secret = x * 10\n"
         "    await asyncio.sleep(0)\n"

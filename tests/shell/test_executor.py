@@ -26,6 +26,8 @@ import ec_jupyter as ec
 from ec_jupyter.errors import ExecutorShutdownError, TaskNotPicklableError, WorkerDiedError
 from tests.cases import each_of
 
+pytestmark = pytest.mark.shared_engine(one=1)
+
 
 def passed(value: Any) -> Any:
     """What passes the gate, one call at a time."""

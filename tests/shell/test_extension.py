@@ -15,6 +15,8 @@ from ec_jupyter.errors import MagicUsageError
 from ec_jupyter.notebook.config import EC, settings
 from ec_jupyter.notebook.lines import call_arguments, ends, submit_options
 
+pytestmark = pytest.mark.shared_engine
+
 MAGICS = [
     "ec_answer",
     "ec_ask",

@@ -20,6 +20,8 @@ from sklearn.model_selection import cross_val_score
 import ec_jupyter as ec
 from ec_jupyter.errors import ProcessorNotFoundError
 
+pytestmark = pytest.mark.shared_engine(pool=2)
+
 
 @pytest.fixture
 def flow(loaded: Any) -> Any:

@@ -10,6 +10,8 @@ from ec_jupyter.client import probe
 from ec_jupyter.errors import ArgumentsError
 from ec_jupyter.notebook.notes import FlowWarning
 
+pytestmark = pytest.mark.shared_engine
+
 WIRING = """
 flow, told = ec.flow(), []
 @ec.socket

@@ -9,6 +9,8 @@ import pytest
 from ec_jupyter.errors import WiringError
 from tests.cases import each_of
 
+pytestmark = pytest.mark.shared_engine
+
 SPLIT = """
 import dataclasses, typing
 flow = ec.flow()
@@ -64,7 +66,7 @@ def test_results_by_name_go_where_each_is_plugged_and_what_is_left_out_goes_nowh
     none = flow.run("r = flow.submit('split', [3]); flow.wait(60); r.run.results('total')")
     assert none == []
     # nobody waits for a part that does not come
-    assert flow.run('len(flow.waiting())') == 0
+    assert flow.run("len(flow.waiting())") == 0
 
 
 @each_of(

@@ -11,6 +11,8 @@ import pytest
 from ec_jupyter.errors import ArgumentsError, DeclarationError, JoinExpiredError, WiringError
 from tests.cases import each_of
 
+pytestmark = pytest.mark.shared_engine
+
 SOCKETS = """
 flow = ec.flow()
 @ec.socket

@@ -16,6 +16,8 @@ from ec_jupyter.notebook.loading import load
 from ec_jupyter.notebook.notes import FlowWarning
 from tests.cases import each_of
 
+pytestmark = pytest.mark.shared_engine("first")
+
 CELLS = [
     "import math, statistics as st\nfrom functools import wraps\nSCALE = 3\nflow = ec.flow('first')",
     "@ec.socket('read', flow=flow, retries=2, timeout=5)\ndef load(x: int, *, deep=False) -> list:\n"

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.shared_engine
+
 
 @pytest.fixture
 def calling(loaded: Any) -> Any:

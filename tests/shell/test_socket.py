@@ -15,6 +15,8 @@ from ec_jupyter.errors import DeclarationError
 from ec_jupyter.notebook.wiring import SocketOptions
 from tests.cases import each_of
 
+pytestmark = pytest.mark.shared_engine
+
 
 def test_the_function_stays_a_plain_one_that_can_be_called_by_hand(loaded: Any) -> None:
     loaded.run("%%ec_socket\ndef add_two(one, two):\n    return one + two")
@@ -232,6 +234,7 @@ HELPED = {
 }
 
 
+@pytest.mark.own_engine
 @pytest.mark.parametrize("how", HELPED)
 def test_a_module_on_the_notebooks_path_is_there_and_an_edited_one_marks_and_comes_with_the_next_run(
     loaded: Any, modules: Path, how: str
@@ -252,6 +255,7 @@ def test_a_module_on_the_notebooks_path_is_there_and_an_edited_one_marks_and_com
     assert loaded.run("flow.submit('g', 3).result(60)") == 15
 
 
+@pytest.mark.own_engine
 def test_refresh_brings_edited_modules_and_rebound_values_to_the_notebooks_tasks(loaded: Any, modules: Path) -> None:
     loaded.run(HELPED["module"] + "\nk = 1\n@flow.socket\ndef h(): return k\n@flow.socket\ndef other(): return 0")
     assert loaded.run("flow.submit('g', 3).result(60)") == 6

@@ -9,6 +9,8 @@ import pytest
 
 from ec_jupyter.errors import ArgumentsError, SocketNotFoundError
 
+pytestmark = pytest.mark.shared_engine
+
 CELLS = """
 import logging, time
 flow = ec.flow()

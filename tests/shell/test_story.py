@@ -10,6 +10,8 @@ import pytest
 
 from tests.cases import each_of
 
+pytestmark = pytest.mark.shared_engine
+
 CELL = """
 flow = ec.flow()
 @ec.socket

@@ -19,6 +19,8 @@ from ec_jupyter.client import launch, service
 from ec_jupyter.errors import ArgumentsError, DeclarationError, EcError
 from tests.cases import each_of
 
+pytestmark = pytest.mark.shared_engine
+
 CELL = """
 flow = ec.flow()
 @ec.socket

@@ -20,6 +20,8 @@ from ec_jupyter.errors import (
 )
 from tests.cases import each_of
 
+pytestmark = pytest.mark.shared_engine(maths=2)
+
 SOCKETS = """
 flow = ec.flow()
 @ec.socket
