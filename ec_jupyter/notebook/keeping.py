@@ -23,7 +23,7 @@ class Keeping:
         one of the limits is passed. It stays while something of it waits, while a replay of it is there, or a call of
         another run that took one of its values; so does what came to an argument that is held, or joins by ``latest``.
         One of which a call has failed stays as well, but for `failed`. Runs that begin at a socket with ``keep=``
-        follow that in place of `time` and `runs`. `gc` lets go at once of what may.
+        follow that in place of `time` and `runs`. `gc` lets go at once of what may; `kept` tells the limits.
 
         Parameters
         ----------
@@ -45,6 +45,11 @@ class Keeping:
         given = {"time": time, "runs": runs, "size": size, "failed": failed}
         read = {word: KEEP[word](value, "flow.keep", word) for word, value in given.items()}
         self._client.ask("keep", {"seconds": read.pop("time"), "bytes": read.pop("size"), **read})
+
+    def kept(self) -> dict[str, float | None]:
+        """What `keep` was told last: ``time``, ``failed`` in seconds, ``runs``, ``size`` in bytes; None: no limit."""
+        limits = self._client.ask("keep", {"only": True})[0]["keep"]
+        return {"time": limits["seconds"], "runs": limits["runs"], "size": limits["bytes"], "failed": limits["failed"]}
 
     def size(self) -> int:
         """Bytes of the flow on the disk: of its database, as far as that is in use, and of its values."""

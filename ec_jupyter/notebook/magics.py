@@ -13,6 +13,7 @@ from IPython.core.magic import line_magic, magics_class, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments
 
 from ec_jupyter.errors import MagicUsageError
+from ec_jupyter.flow.keeping import FOREVER
 from ec_jupyter.notebook.lines import call_arguments, parse, submit_options
 from ec_jupyter.notebook.wiring_magics import WiringMagics, flow_magic, known_flow, of_flow, open_flow
 
@@ -293,6 +294,24 @@ class FlowMagics(WiringMagics):
     def ec_clear_cache(self, flow: Flow, given: Namespace) -> dict[str, int]:
         """Forget the results that --cache has kept; calls made from then on are run."""
         return flow.clear_cache(*given.sockets)
+
+    @_flow_magic
+    @argument("time", nargs="?", metavar="TIME", help="those that have ended within so long: 30d; forever: all")
+    @argument("--runs", type=int, metavar="N", help="so many of the newest")
+    @argument("--size", metavar="SIZE", help="as many as there is room for: 2GB")
+    @argument("--failed", metavar="TIME", help="those of which a call has failed, where nothing has ended for so long")
+    def ec_keep(self, flow: Flow, given: Namespace) -> dict[str, float | None]:
+        """Have ended runs go by themselves, the oldest first, but for these; the limits, where none is given too."""
+        time = None if given.time == FOREVER else _seconds(given.time)
+        if (given.time, given.runs, given.size, given.failed) != (None,) * 4:
+            flow.keep(time, runs=given.runs, size=given.size, failed=_seconds(given.failed))
+        return flow.kept()
+
+    @_flow_magic
+    @argument("--dry", action="store_true", help="only tell what would be removed")
+    def ec_gc(self, flow: Flow, given: Namespace) -> dict[str, int]:
+        """Remove the files of values that were thrown away, and let go at once of ended runs that may; files, bytes."""
+        return flow.gc(dry=given.dry)
 
     @magic_arguments("ec_stop")
     @of_flow

@@ -14,7 +14,7 @@ import pytest
 
 from ec_jupyter.client.launch import running
 from ec_jupyter.engine.address import socket_path
-from ec_jupyter.errors import EngineLostError
+from ec_jupyter.errors import DeclarationError, EngineLostError
 
 PASS = "import os; os.read(os.open('gate', os.O_RDONLY), 1)"
 
@@ -152,3 +152,22 @@ def test_workers_that_cannot_be_started_are_told_with_the_reason_by_a_wait_and_b
     resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
     assert loaded.run("request.result(60)") == 1
     assert "cannot start" not in loaded.run("str(flow.status())")
+
+
+def test_a_line_says_which_ended_runs_stay_and_tells_the_limits(loaded: Any) -> None:
+    nothing = {"time": None, "runs": None, "size": None, "failed": None}
+    loaded.run("flow = ec.flow()")
+    assert loaded.run("%ec_keep") == loaded.run("flow.kept()") == nothing
+    limits = {"time": 30 * 86400, "runs": 5, "size": 2_000_000_000, "failed": 90 * 86400}
+    assert loaded.run("%ec_keep 30d --runs 5 --size 2GB --failed 90d") == loaded.run("flow.kept()") == limits
+    for line in ("--runs 0", "soon", "--size much", "--failed never"):
+        with pytest.raises(DeclarationError, match=r"flow\.keep: \w+= takes .* or None, not "):
+            loaded.run(f"%ec_keep {line}")
+    assert loaded.run("%ec_keep") == limits
+    loaded.run("@ec.socket\ndef same(n): return n")
+    loaded.run("flow.map(same, range(9)); flow.wait(); told = flow.gc(dry=True)")
+    assert loaded.run("%ec_gc --dry") == loaded.run("told")
+    assert len(loaded.run("flow.requests('same')")) == 9
+    loaded.run("%ec_gc")
+    assert loaded.run("flow.results('same')") == [4, 5, 6, 7, 8]
+    assert loaded.run("%ec_keep forever") == nothing
