@@ -14,12 +14,12 @@ import click
 
 from ec_jupyter.cli.flows import client_of, flow_argument, names_argument, socket_argument, socket_option
 from ec_jupyter.cli.looking import show_rows
-from ec_jupyter.cli.output import UNDONE, json_option, table, tell
+from ec_jupyter.cli.output import UNDONE, going_on, json_option, table, tell
 from ec_jupyter.client import launch, outside, probe, service
 from ec_jupyter.client.client import Client
 from ec_jupyter.client.commands import command, typed
 from ec_jupyter.client.opening import executable_of
-from ec_jupyter.client.texts import bytes_text, status_rows
+from ec_jupyter.client.texts import bytes_text, held_back, status_rows
 from ec_jupyter.client.waits import Deadline
 from ec_jupyter.engine.trust import trusted
 from ec_jupyter.errors import ArgumentsError, SocketNotFoundError, by_name
@@ -77,8 +77,10 @@ def _values(client: Client, socket: str, arguments: Sequence[str]) -> dict[str, 
     values: dict[str, Any] = {}
     for text in arguments:
         name, equals, value = text.partition("=")
-        if not equals:
+        if not (name and equals):
             raise ArgumentsError(f"{text!r} is no ARGUMENT=VALUE; {socket!r} takes {', '.join(kinds) or 'none'}")
+        if name in values:
+            raise ArgumentsError(f"{socket!r} got argument {name!r} twice")
         read = value.startswith("@")
         values[name] = typed(_read(value[1:], name), name, None) if read else typed(value, name, kinds.get(name))
     return values
@@ -113,7 +115,8 @@ def wait(flow: Path, ids: tuple[int, ...], timeout: float | None, unpickle: bool
 def drain(client: Client, timeout: float | None, *, as_json: bool) -> None:
     """Wait until a flow has nothing to do, and tell what is left; exit code 3 where requests have failed."""
     try:
-        reply, _ = client.ask("drained", timeout=timeout)
+        with going_on(f"flow {client.name!r} goes on", f"ec wait {client.name}"):
+            reply, _ = client.ask("drained", timeout=timeout)
     except TimeoutError:
         raise TimeoutError(f"flow {client.name!r} is at work after {timeout:g} s; it goes on") from None
     counts, _ = client.ask("query", {"what": "counts"})
@@ -133,9 +136,10 @@ def _wait_for(client: Client, ids: Sequence[int], timeout: float | None, *, unpi
         client.row(request)
     for request in ids:
         try:
-            client.finished(request).result(deadline.left)
+            with going_on(f"request {request} goes on", f"ec wait {client.name} {request}"):
+                client.finished(request).result(deadline.left)
         except TimeoutError:
-            raise TimeoutError(f"request {request} has not ended; it goes on") from None
+            raise TimeoutError(f"request {request} has not ended{_held(client, request)}; it goes on") from None
     rows = [outside.row(client, request) for request in ids]
     for row in rows if unpickle else ():
         if row["state"] == "done":
@@ -144,6 +148,13 @@ def _wait_for(client: Client, ids: Sequence[int], timeout: float | None, *, unpi
     show_rows(client.folder, rows, as_json)
     if any(row["state"] != "done" for row in rows):
         raise SystemExit(UNDONE)
+
+
+def _held(client: Client, request: int) -> str:
+    """Why a request does not start, where that is known."""
+    row = client.row(request)
+    counts, _ = client.ask("query", {"what": "counts"})
+    return held_back(client.topology, counts, row["socket"]) if row["state"] == "queued" else ""
 
 
 def _loaded(client: Client, request: int) -> Any:

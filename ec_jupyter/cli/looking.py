@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -147,7 +148,8 @@ def waiting(flow: Path, socket: str | None, as_json: bool) -> None:
 @json_option
 def log(flow: Path, follow: bool, as_json: bool, **asked: Any) -> None:
     """Output, failures, deaths, retries, edits and notices, oldest first; with --json one object a line."""
-    with client_of(flow, start=False) as client:
+    # to interrupt it is how a follower ends
+    with client_of(flow, start=False) as client, suppress(KeyboardInterrupt):
         for line in _lines(client, asked, follow):
             cells = [str(one) for name in _LOG[1:] if (one := line.get(name)) not in (None, "")]
             tell(line, "  ".join([clock_text(line["time"]), *cells]).rstrip(), as_json=as_json)

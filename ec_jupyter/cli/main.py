@@ -48,7 +48,8 @@ def ec() -> None:
     FLOW is a flow's name, in the folder that holds its notebook; elsewhere the folder and the name (work/flights), as
     'ec list' shows them. What only looks starts no engine.
 
-    Exit codes: 0 done, 1 refused, 2 not understood, 3 a request that was waited for has failed, 4 timeout.
+    Exit codes: 0 done, 1 refused, 2 not understood, 3 a request that was waited for has failed, 4 timeout,
+    130 interrupted.
     """
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import click
@@ -17,6 +18,22 @@ Row = Mapping[str, Any]
 FAILED = 1  # exit code of what could not be done; click's own for a command that cannot be read is 2
 UNDONE = 3  # exit code of who waited for requests of which not all are done
 LATE = 4  # exit code of who waited longer than the timeout
+STOPPED = 130  # exit code of who was interrupted, as shells have it
+
+
+class Stopped(click.ClickException):
+    """A wait that was interrupted."""
+
+    exit_code = STOPPED
+
+
+@contextmanager
+def going_on(what: str, again: str) -> Iterator[None]:
+    """Tell who interrupts a wait that what was waited for goes on, and how to wait again."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Stopped(f"the wait ended, {what}; {again} waits again") from None
 
 
 def json_option(command: _F) -> _F:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import runpy
 import sys
+import traceback
 from pathlib import Path
+from types import TracebackType
 
 import click
 
 from ec_jupyter.cli.acting import drain
 from ec_jupyter.cli.flows import client_of, flow_argument
+from ec_jupyter.cli.output import FAILED
 from ec_jupyter.client import names, recipe
 from ec_jupyter.client.client import clients
 from ec_jupyter.client.commands import command
 from ec_jupyter.client.drawing import svg
+from ec_jupyter.errors import EcError
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -29,9 +33,22 @@ def run(file: Path, arguments: tuple[str, ...], detach: bool, timeout: float | N
     names.be_script(file)
     sys.argv = [str(file), *arguments]
     sys.path[0] = str(file.absolute().parent)
-    runpy.run_path(str(file), run_name="__main__")
+    try:
+        runpy.run_path(str(file), run_name="__main__")
+    except EcError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever the file raises is shown as its own
+        traceback.print_exception(error.with_traceback(_theirs(error.__traceback__, str(file))))
+        raise SystemExit(FAILED) from None
     for client in () if detach else clients():
         drain(client, timeout, as_json=False)
+
+
+def _theirs(frames: TracebackType | None, file: str) -> TracebackType | None:
+    """A traceback from the file on; nothing of one that is no Python."""
+    while frames is not None and frames.tb_frame.f_code.co_filename != file:
+        frames = frames.tb_next
+    return frames
 
 
 @click.command()
@@ -54,8 +71,11 @@ def export(flow: Path, kind: str | None, output: Path | None) -> None:
             text = command(client, "save" if kind == "wiring" else "code")["text"]
     if output is None:
         click.echo(text, nl=False)
-    else:
+        return
+    try:
         output.write_text(text)
+    except OSError as error:
+        raise click.FileError(str(output), error.strerror) from None
 
 
 COMMANDS = (run, export)

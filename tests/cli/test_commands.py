@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +115,27 @@ def test_who_waits_is_told_by_the_exit_code_what_came_of_it(shell: Any) -> None:
     assert "was answered" in shell.refused("answer", "sums", asked, "no")
 
 
+def test_who_interrupts_a_wait_is_told_what_goes_on_and_how_to_wait_again(shell: Any) -> None:
+    shell("pause", "sums", "double")
+    request = shell("submit", "sums", "double", "x=6").stdout.strip()
+    # from within, once the wait has long begun
+    threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start()
+    said = shell.refused("wait", "sums", request, code=130)
+    assert said == f"the wait ended, request {request} goes on; ec wait sums {request} waits again"
+    shell("resume", "sums")
+    assert shell.json("wait", "sums", request)[0]["result"] == 12
+
+
+def test_who_interrupts_a_log_that_is_followed_ends_it(shell: Any) -> None:
+    shell("submit", "sums", "add_two", "one=1", "two=2", "--wait")
+    pipe = subprocess.PIPE
+    follower = subprocess.Popen([*EC, "log", "sums", "-f"], stdout=pipe, stderr=pipe, text=True)
+    assert follower.stdout is not None
+    follower.stdout.readline()
+    follower.send_signal(signal.SIGINT)
+    assert (follower.communicate()[1], follower.returncode) == ("", 0)
+
+
 def test_what_waits_for_company_is_listed_until_it_is_cancelled(shell: Any) -> None:
     request = int(shell("submit", "sums", "add_two", "one=1", "--partial").stdout)
     (row,) = [row for row in shell.json("waiting", "sums", "--socket", "add_two") if row["request"] == request]
@@ -129,7 +152,8 @@ def test_retry_names_what_runs_again(shell: Any) -> None:
 def test_a_paused_socket_starts_nothing_until_it_is_resumed(shell: Any) -> None:
     shell("pause", "sums", "double")
     request = shell("submit", "sums", "double", "x=2").stdout.strip()
-    shell.refused("wait", "sums", request, "--timeout", "0.1", code=4)
+    said = shell.refused("wait", "sums", request, "--timeout", "0.1", code=4)
+    assert said == f"request {request} has not ended; socket 'double' is paused; it goes on"
     assert shell.json("requests", "sums", request)[0]["state"] == "queued"
     shell("resume", "sums")
     assert shell.json("wait", "sums", request)[0]["result"] == 4
@@ -151,6 +175,8 @@ def test_waiting_for_all_tells_what_is_left(shell: Any) -> None:
         (["submit", "sums", "double", "x=1", "--delay", "soon"], 1, "soon"),
         (["submit", "sums", "duble", "x=1"], 1, "did you mean 'double'?"),
         (["submit", "sums", "double", "y=1"], 1, "double"),
+        (["submit", "sums", "double", "x=1", "x=2"], 1, "'double' got argument 'x' twice"),
+        (["export", "sums", "-o", "nowhere/sums.py"], 1, "Could not open file 'nowhere/sums.py': No such file"),
         (["submit", "sums", "double", "x"], 1, "'x' is no ARGUMENT=VALUE; 'double' takes x"),
         (["submit", "sums", "double", "x=abc"], 1, "argument 'x': 'abc' is no JSON"),
         (["submit", "sums", "double", "x=@nowhere"], 1, "the file 'nowhere' cannot be read"),

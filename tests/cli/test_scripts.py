@@ -71,4 +71,8 @@ def test_a_file_is_a_flow_as_cells_are_and_what_it_submits_is_waited_for(noteboo
 
 def test_a_file_that_raises_ends_with_its_own_traceback(notebook_folder: Path) -> None:
     Path("broken.py").write_text("raise RuntimeError('not today')\n")
-    assert "RuntimeError: not today" in ran("run", "broken.py", code=1)
+    said = ran("run", "broken.py", code=1)
+    assert said.splitlines()[:2] == ["Traceback (most recent call last):", '  File "broken.py", line 1, in <module>']
+    assert said.endswith("RuntimeError: not today\n")
+    Path("broken.py").write_text("def f(:\n")
+    assert ran("run", "broken.py", code=1).splitlines()[0] == '  File "broken.py", line 1'
