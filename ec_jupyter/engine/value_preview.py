@@ -63,16 +63,19 @@ class ValuePreview:
 
     def __init__(self, core: Core, locator: ValueLocator, folder: Path, runtime: Path, workdir: Path) -> None:
         self._core, self._locator = core, locator
-        self.agent = Agent(
-            self, name=NAME, cpus=WORKERS, folder=folder, runtime=runtime, epoch=core.epoch, workdir=workdir,
-            idle=IDLE_SECONDS,
-        )  # fmt: skip
+        self.agent = self._opened(folder, runtime, workdir)
         self._numbers = count(FIRST_PREVIEW)
         self._asked: dict[int, _Asked] = {}
         self._under_way: dict[tuple[int, ...], _Asked] = {}
         self._kept = Kept()
         self.newest = Newest(core)  # the newest result of each socket that a picture shows
         self._trouble = ""
+
+    def _opened(self, folder: Path, runtime: Path, workdir: Path) -> Agent:
+        return Agent(
+            self, name=NAME, cpus=WORKERS, folder=folder, runtime=runtime, epoch=self._core.epoch, workdir=workdir,
+            idle=IDLE_SECONDS,
+        )  # fmt: skip
 
     async def start(self) -> None:
         """Make ready; no worker starts yet."""

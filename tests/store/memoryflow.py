@@ -114,8 +114,10 @@ class PreviewInPlace(ValuePreview):
 
     def __init__(self, core: Core, locator: ValueLocator, folder: Path) -> None:
         super().__init__(core, locator, folder, folder, folder)
-        self.agent = self  # type: ignore[assignment]
         self._invocation = Invocation(Tasks(self.blob), folder / "values", core.epoch, False, self._emit)
+
+    def _opened(self, folder: Path, runtime: Path, workdir: Path) -> Any:
+        return self
 
     def _emit(self, request: int, index: int, value: Value) -> None:
         self.yielded(request, 1, index, [value])

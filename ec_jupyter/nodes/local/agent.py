@@ -11,6 +11,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ec_jupyter.errors import ProcessorNotFoundError, by_name
@@ -55,44 +56,36 @@ class Agent:
         heard: Heard = at_once,  # called with what takes the bytes that a worker has sent, and with them
     ) -> None:
         self.name, self.cpus = name, cpus
-        self._listener, self._values, self._runtime = listener, folder / "values", runtime
-        self._epoch, self._workdir, self._idle, self._sync = epoch, workdir, idle, sync
-        self._modules, self._shared, self._heard = modules, shared, heard
-        self._locks: CpuLocks | None = None
+        loop = asyncio.get_running_loop()
+        self._heard = heard
+        self._plan = Setup(str(folder / "values"), str(workdir), epoch, sync, modules is not None)
+        self._locks = CpuLocks(cpus, self._again, loop) if shared else None
         self._address = runtime / f"{secrets.token_hex(4)}.sock"
         self._pools: dict[str, Pool] = {}
-        self._context: AgentContext | None = None
         self._server: asyncio.AbstractServer | None = None
         self._turns: list[Slot] = []
         self._transports: set[asyncio.Transport] = set()
         self._keeps: Pool | None = None
         self.handles = Handles(self._slots, lambda slot: self._pools[slot.processor].spare(slot))
-
-    async def start(self) -> None:
-        """Listen for workers; to be awaited before anything else."""
-        loop = asyncio.get_running_loop()
-        if self._shared:
-            self._locks = CpuLocks(self.cpus, self._again, loop)
         self._context = AgentContext(
-            listener=self._listener,
-            ledger=Ledger(self.cpus, self._locks),
+            listener=listener,
+            ledger=Ledger(cpus, self._locks),
             locks=self._locks,
             loop=loop,
-            runtime=self._runtime,
-            idle=self._idle,
+            runtime=runtime,
+            idle=idle,
             setup=self._setup,
             granted=self._granted,
             replan=self._replan,
             watch=Watch(loop),
-            modules=self._modules or (lambda _, answer: answer(None)),
+            modules=modules or (lambda _, answer: answer(None)),
             handles=self.handles,
         )
-        await self._listen()
 
-    async def _listen(self) -> None:
-        slots, transports, heard = self._ready().by_token, self._transports, self._heard
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_unix_server(
+    async def start(self) -> None:
+        """Listen for workers; to be awaited before anything else."""
+        slots, transports, heard = self._context.by_token, self._transports, self._heard
+        self._server = await self._context.loop.create_unix_server(
             lambda: WorkerConnection(slots, transports, heard), str(self._address)
         )
         self._address.chmod(0o600)
@@ -102,8 +95,8 @@ class Agent:
         if self._address.exists() or self._server is None:
             return
         old, self._address = self._server, runtime / f"{secrets.token_hex(4)}.sock"
-        self._ready().runtime = runtime
-        await self._listen()
+        self._context.runtime = runtime
+        await self.start()
         old.close()
 
     def processor(self, name: str, cpus: int, affinity: str | Sequence[int] = "auto", weight: float = 1.0) -> None:
@@ -114,10 +107,10 @@ class Agent:
         """
         pool = self._pools.get(name)
         if pool is None:
-            pool = self._pools[name] = Pool(name, self._ready())
+            pool = self._pools[name] = Pool(name, self._context)
         pool.processes.affinity = affinity
         pool.removed = False
-        self._ready().ledger.weigh(name, weight)
+        self._context.ledger.weigh(name, weight)
         pool.resize(cpus)
         self._replan()
         pool.pump()
@@ -203,7 +196,7 @@ class Agent:
         """
         return {
             "cpus": self.cpus,
-            "used": self._context.ledger.used if self._context is not None else 0,
+            "used": self._context.ledger.used,
             "others": self.others,
             "waits": self._locks is not None and self._locks.waits,
             "unshared": self._locks.trouble if self._locks is not None else None,
@@ -224,8 +217,7 @@ class Agent:
         slots = list(self._slots())
         for pool in self._pools.values():
             pool.close()
-        if self._context is not None:
-            self._context.watch.close()
+        self._context.watch.close()
         holders = [slot.holder for slot in slots if slot.holder.is_alive()]
         await asyncio.gather(*(loop.run_in_executor(None, holder.join, JOIN_SECONDS) for holder in holders))
         # not before: a connection that was just taken would never be served, nor closed
@@ -241,11 +233,6 @@ class Agent:
             self._locks.close()
         self._address.unlink(missing_ok=True)
 
-    def _ready(self) -> AgentContext:
-        if self._context is None:
-            raise RuntimeError("the agent has not been started")
-        return self._context
-
     def _pool(self, name: str) -> Pool:
         return by_name(self._pools, name, ProcessorNotFoundError)
 
@@ -253,23 +240,12 @@ class Agent:
         return (slot for pool in self._pools.values() for slot in pool.slots)
 
     def _setup(self, token: str, blame: str, pins: Pins) -> Setup:
-        return Setup(
-            token=token,
-            address=str(self._address),
-            blame=blame,
-            folder=str(self._values),
-            workdir=str(self._workdir),
-            epoch=self._epoch,
-            sync=self._sync,
-            pins=pins,
-            fetch=self._modules is not None,
-            limits=tuple(machine.thread_limits(1)),
-        )
+        limits = tuple(machine.thread_limits(1))
+        return replace(self._plan, token=token, address=str(self._address), blame=blame, pins=pins, limits=limits)
 
     def _again(self) -> None:
         """The machine may have a free CPU."""
-        context = self._ready()
-        context.granted(context.ledger.grant())
+        self._context.granted(self._context.ledger.grant())
 
     def _granted(self, slots: Iterable[Slot]) -> None:
         """Let slots go on that were granted CPUs; a grant may lead to further ones."""
@@ -284,7 +260,6 @@ class Agent:
 
     def _replan(self) -> None:
         """Spread the node's CPUs over the slots anew."""
-        context = self._ready()
         wanted = {}
         for name, pool in self._pools.items():
             alone = pool.processes.threads == 1 or not isinstance(pool.processes.affinity, str)
@@ -294,6 +269,6 @@ class Agent:
         crowded = sum(pool.cpus for pool in self._pools.values()) > len(lent)
         if crowded:
             wanted = {n: (s, a) for n, (s, a) in wanted.items() if not isinstance(a, str)}
-        context.pins = machine.plan(wanted, lent)
+        self._context.pins = machine.plan(wanted, lent)
         for pool in self._pools.values():
             pool.refresh()

@@ -18,17 +18,17 @@ _SET_SIGNAL = 10  # F_SETSIG of Linux, which Python does not name
 
 @dataclass(frozen=True)
 class Setup:
-    """How a worker process is set up: made by its slot, new for each process."""
+    """How a worker process is set up: what is the same for all of an agent, and what is new for each."""
 
-    token: str
-    address: str
-    blame: str
     folder: str
     workdir: str
     epoch: int
     sync: bool
-    pins: cpus.Pins
-    fetch: bool = False
+    fetch: bool
+    token: str = ""
+    address: str = ""
+    blame: str = ""
+    pins: cpus.Pins = ()
     limits: tuple[str, ...] = ()
 
 
