@@ -174,8 +174,7 @@ class Calls:
             return False
         _, run = node.partial[0]
         tag = united([value.tag for value in node.values()]) if node.up is not None else ROOT
-        fire = self.fire(socket, party, run, tag, {}, self._take_partial(node, {run}))
-        party.live -= len(fire.followers)
+        self.fire(socket, party, run, tag, {}, self._take_partial(node, {run}))
         return True
 
     def _never(self, party: Party, tree: Tree, node: Node, needed: tuple[str, ...]) -> bool:
@@ -224,10 +223,7 @@ class Calls:
         if len(runs) > 1:
             party.bound |= runs
         waited = self._take_partial(node, runs) if node.partial or node.up is not None else ()
-        fire = self.fire(socket, party, min(runs, default=party.id), tag, arguments, waited)
-        fire.missing = missing
-        # a follower no longer counts as live by itself: it ends with the call it follows
-        party.live -= len(fire.followers)
+        self.fire(socket, party, min(runs, default=party.id), tag, arguments, waited).missing = missing
 
     def held_for(self, socket: int) -> dict[str, Arrival] | None:
         """The held values of a call; None while one has never come."""
@@ -273,8 +269,9 @@ class Calls:
     ) -> Fire:
         """Make a call."""
         request = waited[0] if waited else self.new_request()
-        if party is not None and not waited:
-            party.live += 1
+        if party is not None:
+            # a follower no longer counts as live by itself: it ends with the call it follows
+            party.live += 1 - len(waited)
         owner = party.id if party is not None else 0
         for value in arguments.values():
             state = "used" if len(value.tag) == len(tag) else "shared"

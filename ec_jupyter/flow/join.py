@@ -119,7 +119,7 @@ class JoinTable:
         if not self.topology.by_run(socket):
             self.policies.partial.setdefault(socket, {})[run] = (request, party)
             return
-        self._party(party).tree(socket).at(tag).await_values(request, run)
+        self.parties.known(party).tree(socket).at(tag).await_values(request, run)
 
     def wait_again(self, request: int, run: int, socket: int, party: int, tag: Tag, given: frozenset[str]) -> None:
         """Let a request wait that was complete, with the arguments that it was `given`."""
@@ -157,7 +157,7 @@ class JoinTable:
         arrival = Arrival(one, socket, argument, party, run, tag, "value", value, gathers=element, key=key)
         if (socket, argument) in self.topology.run_independent:
             return self._take_run_independent(arrival)
-        record = self._party(party)
+        record = self.parties.known(party)
         arrival.party = record.id
         self.calls.out.arrivals.append(arrival)
         self.calls.value(record, record.tree(socket), arrival)
@@ -168,7 +168,7 @@ class JoinTable:
         self, socket: int, argument: str, party: int, run: int, tag: Tag, values: Sequence[object]
     ) -> list[Arrival]:
         """A whole list for an argument that gathers, brought by hand: one arrival for each of its elements."""
-        record, calls = self._party(party), self.calls
+        record, calls = self.parties.known(party), self.calls
         tree = record.tree(socket)
         first = calls.new_arrival()
         if not values:
@@ -247,8 +247,7 @@ class JoinTable:
             only = {plug.argument: ArgumentValue(arrival.tag, [arrival])}
             calls.fire(plug.target, party, arrival.run, arrival.tag, only)
             return
-        if party is None:
-            raise RuntimeError(f"party {source.party} comes to a join and was never adopted")
+        party = party or self.parties.known(source.party)
         calls.value(party, tree or party.tree(plug.target), arrival)
         if calls.undelivered:
             self.tombstones.deliver()
@@ -310,7 +309,7 @@ class JoinTable:
         if (arrival.socket, arrival.argument) in self.topology.run_independent:
             self.policies.forget(arrival, "discarded")
             return
-        party = self._party(arrival.party)
+        party = self.parties.known(arrival.party)
         tree = party.trees[arrival.socket]
         node, cell = tree.place(arrival)
         value = cell.withdraw(arrival, leave_out=True)
@@ -331,13 +330,13 @@ class JoinTable:
 
     def leave_out(self, socket: int, argument: str, party: int, tag: Tag) -> None:
         """Complete a list without the element of that tag, which has not come."""
-        record = self._party(party)
+        record = self.parties.known(party)
         self.tombstones.leave_out(record, record.tree(socket), argument, tag)
         self._after(record)
 
     def end_list(self, socket: int, argument: str, party: int, tag: Tag) -> None:
         """Discard the whole list at a tag, of which nothing has come: its call is skipped."""
-        record = self._party(party)
+        record = self.parties.known(party)
         self.tombstones.end_list(record, record.tree(socket), argument, tag)
         self._after(record)
 
@@ -363,7 +362,7 @@ class JoinTable:
         if (arrival.socket, arrival.argument) in self.topology.run_independent:
             self.policies.remove(arrival)
         else:
-            party = self._party(arrival.party)
+            party = self.parties.known(arrival.party)
             party.waiting -= party.trees[arrival.socket].withdraw(arrival)
         arrival.state = "withdrawn"
 
@@ -378,7 +377,7 @@ class JoinTable:
         if (arrival.socket, arrival.argument) in self.topology.run_independent:
             self.policies.expire(arrival)
             return True
-        party = self._party(arrival.party)
+        party = self.parties.known(arrival.party)
         tree = party.trees[arrival.socket]
         node, cell = tree.place(arrival)
         if not any(arrival in value.arrivals for value in cell.values):
@@ -442,12 +441,6 @@ class JoinTable:
             self.calls.undecided.setdefault(older.id, set()).update(spots)
 
     # -- shared --------------------------------------------------------------------
-    def _party(self, party: int) -> Party:
-        record = self.parties.find(party)
-        if record is None:
-            raise RuntimeError(f"party {party} comes to a join and was never adopted")
-        return record
-
     def _watch(self, party: Party) -> None:
         """Settle a party as long as it lives, if its failures may be all that a list waits for."""
         if self.topology.gathers_done_only:

@@ -159,33 +159,31 @@ class Measures:
         add_seconds(waited_bins, waited)
         for one in whose:
             point = self._point(one)
-            if point is not None:
-                point.ended += len(took)
-                point.failed += failed
-                add_bins(point.took, took_bins)
-                add_bins(point.waited, waited_bins)
+            point.ended += len(took)
+            point.failed += failed
+            add_bins(point.took, took_bins)
+            add_bins(point.waited, waited_bins)
 
     def stands(self, of: Of, queued: int, running: int, seconds: float) -> None:
         """What is queued and runs, for so many seconds."""
         point = self._point(of)
-        if point is not None:
-            point.queued += queued * seconds
-            point.running += running * seconds
-            point.deepest = max(point.deepest, queued)
+        point.queued += queued * seconds
+        point.running += running * seconds
+        point.deepest = max(point.deepest, queued)
 
     def used(self, of: Of, cpu: float, memory: int) -> None:
         """CPU seconds that workers have used since they were looked at last, and bytes that they hold."""
         point = self._point(of)
-        if point is not None:
-            point.cpu += cpu
-            point.memory = max(point.memory, memory)
+        point.cpu += cpu
+        point.memory = max(point.memory, memory)
 
-    def _point(self, of: Of) -> Point | None:
+    def _point(self, of: Of) -> Point:
+        """The point that goes on now; one that nobody keeps where too many are followed."""
         series = self._series.get(of)
         if series is None:
-            if len(self._series) >= MOST_SERIES:
-                return None
-            series = self._series[of] = Series()
+            series = Series()
+            if len(self._series) < MOST_SERIES:
+                self._series[of] = series
         return series.now
 
     # -- time ------------------------------------------------------------------

@@ -55,7 +55,7 @@ class Option:
 
     takes: str
     read: Callable[[Any], Any]
-    none: bool = False
+    none: bool = True  # None is taken, too
 
     def __call__(self, value: Any, whose: str, word: str) -> Any:
         """The value as a record holds it.
@@ -286,33 +286,31 @@ def _nodes(value: Any) -> dict[str, int | None]:
     return {_text(name): None if cpus is None else read(cpus) for name, cpus in wanted.items()}
 
 
-_CPUS = Option("a whole number of CPUs, at least 1", _whole(1, MOST_CPUS), none=True)
-_LIMIT = Option("seconds over 0, or None for no limit", _limit, none=True)
-_MEMORY = Option("bytes, or a size like '512 MiB' or '1GB'", _size, none=True)
-_FLAG = Option("True or False", _flag)
-_CALLBACK = Option("an address by http or https, or None for none", _url, none=True)
-_NAMES = Option("names of arguments", _names, none=True)
-PRIORITY = Option(f"a whole number from -{HIGHEST} to {HIGHEST}", _whole(-HIGHEST, HIGHEST), none=True)
-_ON = Option("'result' or 'error'", _one_of("result", "error"), none=True)
+_CPUS = Option("a whole number of CPUs, at least 1", _whole(1, MOST_CPUS))
+_LIMIT = Option("seconds over 0, or None for no limit", _limit)
+_MEMORY = Option("bytes, or a size like '512 MiB' or '1GB'", _size)
+_FLAG = Option("True or False", _flag, none=False)
+_CALLBACK = Option("an address by http or https, or None for none", _url)
+_NAMES = Option("names of arguments", _names)
+PRIORITY = Option(f"a whole number from -{HIGHEST} to {HIGHEST}", _whole(-HIGHEST, HIGHEST))
+_ON = Option("'result' or 'error'", _one_of("result", "error"))
 
 KEEP = {
-    "time": Option("a time such as '30d', or None", _span, none=True),
-    "runs": Option("a whole number of runs, 1 or more, or None", _whole(1, MOST_TIMES), none=True),
-    "size": Option("a size such as '2 GB', or None", _size, none=True),
-    "failed": Option("a time such as '90d', or None", _span, none=True),
+    "time": Option("a time such as '30d', or None", _span),
+    "runs": Option("a whole number of runs, 1 or more, or None", _whole(1, MOST_TIMES)),
+    "size": Option("a size such as '2 GB', or None", _size),
+    "failed": Option("a time such as '90d', or None", _span),
 }
 """What of a flow's ended runs stays."""
 
 OPTIONS: dict[str, dict[str, Option]] = {
     "socket": {
-        "processor": Option("the name of a processor", _text, none=True),
+        "processor": Option("the name of a processor", _text),
         "cpus": _CPUS,
-        "threads": Option(
-            f"a whole number of CPUs for one call, or a part of one, from {LEAST_PART}", _threads, none=True
-        ),
-        "concurrent": Option(f"a whole number of calls, from 1 to {MOST_AT_ONCE}", _whole(1, MOST_AT_ONCE), none=True),
-        "retries": Option("a whole number of further tries, 0 or more", _whole(0, MOST_TIMES), none=True),
-        "backoff": Option("seconds, 0 or more", _seconds, none=True),
+        "threads": Option(f"a whole number of CPUs for one call, or a part of one, from {LEAST_PART}", _threads),
+        "concurrent": Option(f"a whole number of calls, from 1 to {MOST_AT_ONCE}", _whole(1, MOST_AT_ONCE)),
+        "retries": Option("a whole number of further tries, 0 or more", _whole(0, MOST_TIMES)),
+        "backoff": Option("seconds, 0 or more", _seconds),
         "timeout": _LIMIT,
         "wait": _LIMIT,
         "memory": _MEMORY,
@@ -321,61 +319,57 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "priority": PRIORITY,
         "limit": Option(
             f"a whole number of calls and waiting values, from 1 to {MOST_HELD}, or None for no limit",
-            _whole(1, MOST_HELD), none=True,
+            _whole(1, MOST_HELD),
         ),
-        "full": Option("'block', 'error' or 'drop-oldest'", _one_of("block", "error", "drop-oldest"), none=True),
-        "rate": Option("a text such as '10/s', '90/m', '5/h' or '1/30s', or None for no limit", _rate, none=True),
-        "cache": Option(
-            "True, 'shared', a time such as '7d' or a size such as '2 GB'; False for nothing", _cache, none=True
-        ),
+        "full": Option("'block', 'error' or 'drop-oldest'", _one_of("block", "error", "drop-oldest")),
+        "rate": Option("a text such as '10/s', '90/m', '5/h' or '1/30s', or None for no limit", _rate),
+        "cache": Option("True, 'shared', a time such as '7d' or a size such as '2 GB'; False for nothing", _cache),
         "callback": _CALLBACK,
-        "keep": Option(
-            "a time such as '7d', a number of runs, or 'forever'; False for what the flow says", _kept, none=True
-        ),
+        "keep": Option("a time such as '7d', a number of runs, or 'forever'; False for what the flow says", _kept),
         "on": _NAMES,
         "hold": _NAMES,
     },
     "processor": {
-        "cpus": Option("a whole number of CPUs, 0 or more", _whole(0, MOST_CPUS), none=True),
+        "cpus": Option("a whole number of CPUs, 0 or more", _whole(0, MOST_CPUS)),
         "memory": _MEMORY,
-        "affinity": Option("numbers of CPUs, such as [0, 1]", _affinity, none=True),
-        "weight": Option(f"a number from {1 / HEAVIEST:g} to {HEAVIEST}", _weight, none=True),
-        "nodes": Option("a node's name, several, or {name: CPUs}", _nodes, none=True),
+        "affinity": Option("numbers of CPUs, such as [0, 1]", _affinity),
+        "weight": Option(f"a number from {1 / HEAVIEST:g} to {HEAVIEST}", _weight),
+        "nodes": Option("a node's name, several, or {name: CPUs}", _nodes),
     },
     "plug": {
         "map": _FLAG,
-        "gather": Option("True, False or 'done'", _one_of(True, False, "done"), none=True),
+        "gather": Option("True, False or 'done'", _one_of(True, False, "done")),
         "on": _ON,
         "cycle": _FLAG,
-        "hops": Option("a whole number of calls in a row, at least 1", _whole(1, MOST_TIMES), none=True),
+        "hops": Option("a whole number of calls in a row, at least 1", _whole(1, MOST_TIMES)),
     },
     "unplug": {"on": _ON},
     "replug": {"on": _ON, "to_on": _ON, "cycle": _FLAG},
     "node": {
         "cpus": _CPUS,
-        "lease": Option("seconds, 0 or more", _seconds, none=True),
-        "python": Option("the path of a Python", _text, none=True),
-        "ssh": Option("a list: the command and its options", _texts, none=True),
-        "requirements": Option("a list of packages, as pip takes them", _texts, none=True),
-        "tls": Option("a list: the files of the authority, the certificate and its key", _texts, none=True),
+        "lease": Option("seconds, 0 or more", _seconds),
+        "python": Option("the path of a Python", _text),
+        "ssh": Option("a list: the command and its options", _texts),
+        "requirements": Option("a list of packages, as pip takes them", _texts),
+        "tls": Option("a list: the files of the authority, the certificate and its key", _texts),
         "ask": _FLAG,
     },
-    "rename": {"to": Option("a name", _text)},
+    "rename": {"to": Option("a name", _text, none=False)},
     "schedule": {
-        "every": Option("a time such as '90s', '5m', '2h' or '1d', at least 1 s", _period, none=True),
-        "cron": Option("five fields as cron has them, such as '0 6 * * 1-5'", _cron, none=True),
-        "zone": Option("the name of a time zone, such as 'Europe/Berlin'", _zone, none=True),
-        "missed": Option("'once', 'all' or 'skip'", _one_of("once", "all", "skip"), none=True),
+        "every": Option("a time such as '90s', '5m', '2h' or '1d', at least 1 s", _period),
+        "cron": Option("five fields as cron has them, such as '0 6 * * 1-5'", _cron),
+        "zone": Option("the name of a time zone, such as 'Europe/Berlin'", _zone),
+        "missed": Option("'once', 'all' or 'skip'", _one_of("once", "all", "skip")),
         "paused": _FLAG,
     },
     "note": {
-        "text": Option(f"a text of 1 to {LONGEST_NOTE} characters", _note_text),
-        "place": Option("x and y, two numbers", _position),
+        "text": Option(f"a text of 1 to {LONGEST_NOTE} characters", _note_text, none=False),
+        "place": Option("x and y, two numbers", _position, none=False),
     },
 }
 """By kind of edit: the options whose values are checked."""
 
-POSITION = Option("x and y, two numbers, or None", _position, none=True)
+POSITION = Option("x and y, two numbers, or None", _position)
 
 
 def checked(change: Mapping[str, Any]) -> dict[str, Any]:
@@ -407,9 +401,9 @@ def _whose(kind: str, change: Mapping[str, Any]) -> str:
 
 # -- arguments of calls ---------------------------------------------------------------
 _SPANS = "seconds, or a time such as '90s', '5m', '2h' or '1d'"
-DELAY = Option(_SPANS, partial(_span, zero=True), none=True)
-SPAN = Option(f"{_SPANS}, over 0", _span)
-AT = Option("a datetime, its text such as '2030-01-31 06:00', or seconds since the epoch", _moment, none=True)
+DELAY = Option(_SPANS, partial(_span, zero=True))
+SPAN = Option(f"{_SPANS}, over 0", _span, none=False)
+AT = Option("a datetime, its text such as '2030-01-31 06:00', or seconds since the epoch", _moment)
 
 
 def later(delay: Any, at: Any, now: float) -> float | None:

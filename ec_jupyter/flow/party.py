@@ -134,6 +134,13 @@ class Parties:
             record = self.all.get(party)
         return record
 
+    def known(self, party: int) -> Party:
+        """The same of a party to whose joins something comes."""
+        record = self.find(party)
+        if record is None:
+            raise RuntimeError(f"party {party} comes to a join and was never adopted")
+        return record
+
     def enter(self, run: int, root: Root, *, alone: bool = False) -> Party:
         """The party that a new run enters, a new one if no open one takes it; `alone`: one of its own, for good."""
         party = None if alone else self._oldest((root,))

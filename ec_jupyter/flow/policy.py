@@ -82,20 +82,18 @@ class Policies:
         self.calls.set_state(before, "used" if before.state == "held" else "superseded", before.request)
 
     # -- calls -------------------------------------------------------------------
-    def attempt(self, socket: int) -> None:
-        """Make what calls there can be at a socket."""
-        join = self.topology.sockets[socket].join
-        if join in PAIRINGS and self._open(socket):
+    def attempt(self, socket: int, newest: str | None = None) -> None:
+        """Make what calls there can be at a socket; `newest`: the argument to which a value has just come."""
+        record = self.topology.sockets[socket]
+        if record.parked or not self.topology.matched.get(socket):
+            return
+        if record.join in PAIRINGS:
             while (row := self._row(socket)) is not None:
                 self._fire(socket, row)
-        elif join == "latest" and self._open(socket):
-            row = self._known(socket)
-            if row is not None and all(a.state == "waiting" for a in row.values()):
-                # the first time that all are known
+        elif record.join == "latest" and (row := self._known(socket)) is not None:
+            first = all(a.state == "waiting" for a in row.values())
+            if first or (newest is not None and (not record.on or newest in record.on)):
                 self._fire(socket, row)
-
-    def _open(self, socket: int) -> bool:
-        return bool(self.topology.matched.get(socket)) and not self.topology.sockets[socket].parked
 
     def _newest(self, arrival: Arrival) -> None:
         socket, name = arrival.socket, arrival.argument
@@ -103,12 +101,7 @@ class Policies:
         self.queues[socket, name] = [arrival]
         if before:
             self._replaced(before[0])
-        row, on = self._known(socket), self.topology.sockets[socket].on
-        if row is None or not self._open(socket):
-            return
-        first = all(a.state == "waiting" for a in row.values())
-        if first or not on or name in on:
-            self._fire(socket, row)
+        self.attempt(socket, name)
 
     def _known(self, socket: int) -> dict[str, Arrival] | None:
         """The newest value of each argument, once there is one of all."""

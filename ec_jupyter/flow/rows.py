@@ -25,10 +25,7 @@ _LEFT_OUT = ("id", "name", "task", "fixed", "stale")
 
 def processor_row(processor: Processor) -> dict[str, Any]:
     """A processor as clients see it."""
-    return {
-        "cpus": processor.cpus, "paused": processor.paused, "memory": processor.memory,
-        "affinity": processor.affinity, "nodes": processor.nodes, "weight": processor.weight,
-    }  # fmt: skip
+    return {word: value for word, value in to_json(processor).items() if word != "name"}
 
 
 def socket_row(wiring: Topology, socket: Socket, python: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -69,14 +69,11 @@ def _bound(name: str, wanted: tuple[int, ...], here: Sequence[int]) -> tuple[int
     return wanted or None
 
 
-def _placed(draft: Draft, record: Processor, nodes: Any, cpus: int | None) -> Processor:
+def _placed(draft: Draft, record: Processor, wanted: dict[str, int | None], cpus: int | None) -> Processor:
     """The processor on these nodes; `cpus` is the limit on a single node, each of several has its own."""
-    wanted: dict[str, int | None] = dict(nodes) if isinstance(nodes, Mapping) else dict.fromkeys(nodes)
-    for node, count in wanted.items():
+    for node in wanted:
         if node != LOCAL and node not in draft.topology.nodes:
             raise NodeNotFoundError.named(node, [LOCAL, *draft.topology.nodes])
-        if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < 0):
-            raise DeclarationError(f"processor {record.name!r} cannot have {count!r} CPUs on node {node!r}")
     if len(wanted) < 2:
         return _alone(record, wanted)
     if cpus is not None:
@@ -162,7 +159,7 @@ def node(draft: Draft, change: Change) -> None:
     given = {k: change[k] for k in _NODE_WORDS if k in change and (change[k] is not None or k == "cpus")}
     for word in ("ssh", "requirements", "tls"):
         if word in given:
-            given[word] = tuple(str(one) for one in given[word])
+            given[word] = tuple(given[word])
     record = replace(old, **given)
     _check_node(record)
     draft.put("node", name, record)

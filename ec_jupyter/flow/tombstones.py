@@ -39,8 +39,7 @@ class Tombstones:
         if tombstone.plug in self.calls.topology.simple and not (party and tombstone.socket in party.trees):
             self.calls.skip_simple(tombstone, party)
             return
-        if party is None:
-            raise RuntimeError(f"party {tombstone.party} comes to a join and was never adopted")
+        party = party or self.calls.parties.known(tombstone.party)
         self._receive(party, party.tree(tombstone.socket), tombstone)
 
     def _receive(self, party: Party, tree: Tree, tombstone: Arrival) -> None:

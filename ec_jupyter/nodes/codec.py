@@ -158,8 +158,8 @@ def unpack_values(heads: Any, buffers: list[bytes]) -> list[Value]:
 # checks
 
 
-def checked(header: Header, **kinds: Any) -> list[Any]:
-    """These fields of a header, each of its kind: a whole number, a finite one, text, a list, or one of whole numbers.
+def checked(header: Header, **kinds: Callable[[Any], Any]) -> list[Any]:
+    """These fields of a header, each of its kind: a whole number, a finite one, text, a list, or what a function reads.
 
     Raises FrameError: one is missing, or something else.
     """
@@ -167,7 +167,7 @@ def checked(header: Header, **kinds: Any) -> list[Any]:
     for name, kind in kinds.items():
         value = header.get(name)
         try:
-            found.append(_is[kind](value))
+            found.append(_is.get(kind, kind)(value))
         except WRONG as error:
             raise FrameError(f"{header['k']!r} has no proper {name!r}: {error}") from error
     return found
@@ -182,20 +182,13 @@ def only(buffers: list[bytes]) -> bytes:
 
 def numbers(header: Header, name: str) -> list[int]:
     """A field that is a list of whole numbers."""
-    found: list[int] = checked(header, **{name: list[int]})[0]
+    found: list[int] = checked(header, **{name: _numbers})[0]
     return found
 
 
 def used_in(header: Header) -> list[tuple[str, int, float, int]]:
     """What processes have used: of each its processor, identity, CPU seconds and bytes."""
-    (rows,) = checked(header, uses=list)
-    found = []
-    for row in rows:
-        if not isinstance(row, list) or len(row) != 4:
-            raise FrameError(f"{header['k']!r} has no proper 'uses': {row!r:.100}")
-        fields = dict(zip(("processor", "pid", "cpu", "bytes"), row, strict=True))
-        name, pid, cpu, held = checked({"k": header["k"], **fields}, processor=str, pid=int, cpu=float, bytes=int)
-        found.append((name, pid, cpu, held))
+    found: list[tuple[str, int, float, int]] = checked(header, uses=_uses)[0]
     return found
 
 
@@ -238,6 +231,12 @@ def _list(values: Any) -> list[Any]:
     return values
 
 
-_is: dict[Any, Callable[[Any], Any]] = {
-    int: _number, float: _real, str: _text, list: _list, list[int]: lambda values: list(map(_number, _list(values))),
-}  # fmt: skip
+def _numbers(values: Any) -> list[int]:
+    return list(map(_number, _list(values)))
+
+
+def _uses(rows: Any) -> list[tuple[str, int, float, int]]:
+    return [(_text(name), _number(pid), _real(cpu), _number(held)) for name, pid, cpu, held in map(_list, _list(rows))]
+
+
+_is: dict[Any, Callable[[Any], Any]] = {int: _number, float: _real, str: _text, list: _list}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 from collections.abc import Iterator
+from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from ec_jupyter.errors import DeclarationError
@@ -46,9 +47,6 @@ class Kind(Protocol):
         """How a Python package gets to the node."""
 
 
-_loaded: dict[str, Kind] = {}
-
-
 def _registered() -> dict[str, EntryPoint]:
     # a tenth of an engine's imports, which has other nodes than this machine in few flows
     from importlib.metadata import entry_points
@@ -56,14 +54,9 @@ def _registered() -> dict[str, EntryPoint]:
     return {entry.name: entry for entry in entry_points(group=GROUP)}
 
 
+@cache
 def kind(name: str) -> Kind:
     """The kind of that name. Raises DeclarationError: there is none, or it cannot be loaded."""
-    found = _loaded.get(name) or _load(name)
-    _loaded[name] = found
-    return found
-
-
-def _load(name: str) -> Kind:
     registered = _registered()
     if name not in registered:
         if name in SHIPPED:

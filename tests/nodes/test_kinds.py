@@ -62,8 +62,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("PYTHONPATH", str(site), prepend=":")
     monkeypatch.syspath_prepend(str(site))
     yield site
-    for name in ("echo", "broken"):
-        kinds._loaded.pop(name, None)
+    kinds.kind.cache_clear()
     sys.modules.pop("ec_echo", None)
 
 
@@ -137,6 +136,6 @@ def test_kinds_of_this_package_are_registered_and_found_where_installed_metadata
     entries = project["project"]["entry-points"][kinds.GROUP]
     assert set(entries) == set(kinds.SHIPPED)
     registered = {name: EntryPoint(name, value, kinds.GROUP).load() for name, value in entries.items()}
-    monkeypatch.setattr(kinds, "_loaded", {})
+    kinds.kind.cache_clear()
     monkeypatch.setattr("importlib.metadata.entry_points", lambda group: ())
     assert {name: kinds.kind(name) for name in kinds.SHIPPED} == registered

@@ -37,9 +37,6 @@ class Spool:
         self._bytes = 0
         self._printed = 0
 
-    def __len__(self) -> int:
-        return len(self._units)
-
     def add(
         self, header: Header, buffers: Iterable[Buffer], requests: Iterable[int], files: list[tuple[str, int]]
     ) -> None:
