@@ -16,9 +16,6 @@ from ec_jupyter.model import LOCAL, Processor
 NOTHING = 1e-6
 """What is left of a place, or a CPU, where parts of it have been taken that make it up."""
 
-Distance = Callable[[int, str], int]
-"""Bytes that have to travel before a request can start on a node."""
-
 
 def caps(processor: Processor, cpus: Mapping[str, int]) -> dict[str, int]:
     """How many CPUs a processor may use on each of its nodes.
@@ -153,7 +150,8 @@ def spread(
     queue: Dispatch,
     needs: Mapping[int, float],  # sockets of one processor that may start calls, and the CPUs a call of each takes
     spots: Sequence[Spot],  # the processor's nodes; their counts grow as calls are placed
-    distance: Distance = lambda request, node: 0,
+    # bytes that have to travel before a request can start on a node
+    distance: Callable[[int, str], int] = lambda request, node: 0,
     order: Order = PLAIN,
     parts: Mapping[int, float] = {},  # which part of a place a call of a socket takes, where that is less than one
 ) -> dict[str, list[int]]:

@@ -14,9 +14,6 @@ from ec_jupyter.flow.decision import Fire
 from ec_jupyter.flow.tag import ROOT
 from ec_jupyter.flow.topology import Key, Root, Topology
 
-Partial = tuple[int, int]
-"""A request that waits for arguments, and its party."""
-
 Queues = list[list[Arrival]]
 """What waits at each argument of a join, oldest first; none of them is empty."""
 
@@ -45,8 +42,8 @@ class Policies:
         self.begin = begin  # takes a new run in, by its identity and root; gives its party
         # per argument, what waits there, oldest first; with `join="latest"` the newest alone
         self.queues: dict[Key, list[Arrival]] = {}
-        # per socket and run, the request that was submitted with arguments missing, or put back
-        self.partial: dict[int, dict[int, Partial]] = {}
+        # per socket and run, the request that was submitted with arguments missing, or put back; and its party
+        self.partial: dict[int, dict[int, tuple[int, int]]] = {}
 
     @property
     def topology(self) -> Topology:

@@ -31,9 +31,6 @@ QUIET_SECONDS = 0.25
 MOST_LISTENING = 100
 """How many workers are listened to at a time: each holds a connection of the scheduler."""
 
-Said = dict[int, tuple[int, list[Any]]]
-"""By request: the number of its first event here, and the events."""
-
 
 class DaskBatches:
     """Sends batches, and takes their outcomes."""
@@ -259,8 +256,8 @@ class DaskBatches:
             except Exception as error:  # noqa: BLE001 - a worker that is gone is seen elsewhere; else it is asked again
                 log.debug("node %s: %s", self._name, error)
 
-    async def _hear(self, cluster: Cluster, batch: Batch, said: Said) -> None:
-        """Report events that were not reported before."""
+    async def _hear(self, cluster: Cluster, batch: Batch, said: dict[int, tuple[int, list[Any]]]) -> None:
+        """Report events not reported before; `said`: by request, the number of its first event here, and the events."""
         async with batch.listening:
             for request, (first, things) in said.items():
                 fresh = things[max(0, batch.heard.get(request, 0) - first) :]

@@ -28,8 +28,6 @@ from ec_jupyter.nodes.local.slot import Heard, Slot, WorkerConnection, at_once
 from ec_jupyter.nodes.worker.setup import Setup
 from ec_jupyter.wire import Call
 
-__all__ = ["Agent", "Listener"]
-
 JOIN_SECONDS = 5.0
 """How long `Agent.close` waits for the threads of its slots."""
 
