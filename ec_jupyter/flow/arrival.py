@@ -9,9 +9,7 @@ from ec_jupyter.flow.tag import Path, Tag, path
 
 NOBODY: frozenset[int] = frozenset()
 
-ANYBODY = 0
-"""The request that a value brought by hand stands in for: whichever it is."""
-
+ANYBODY = 0  # the request that a value brought by hand stands in for: whichever it is
 _STORED = {"value": "value", "tombstone": "dead", "empty": "vacant"}
 _KINDS = {stored: kind for kind, stored in _STORED.items()}
 

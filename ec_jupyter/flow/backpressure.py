@@ -33,8 +33,7 @@ class Load:
 
 NOTHING = Load()
 
-Way = frozenset[int]
-"""Sockets that lead to an argument of which a full join has no value."""
+Way = frozenset[int]  # sockets that lead to an argument of which a full join has no value
 
 
 def room(topology: Topology, loads: Mapping[int, Load], promised: Mapping[int, int] = {}) -> dict[int, int]:

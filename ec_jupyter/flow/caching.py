@@ -11,11 +11,8 @@ from typing import Any
 from ec_jupyter.model import Node, Socket, Task
 from ec_jupyter.wire import CallSpec
 
-ALWAYS = "always"
-"""What `cache` is where results are kept for good."""
-
-SHARED = "shared"
-"""What `cache` is where all flows of a person share the results."""
+ALWAYS = "always"  # what `cache` is where results are kept for good
+SHARED = "shared"  # what `cache` is where all flows of a person share the results
 
 
 @dataclass(frozen=True)

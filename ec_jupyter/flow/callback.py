@@ -5,15 +5,9 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
-LONGEST = 2_000
-"""Characters in an address."""
-
-POST_SECONDS = 10.0
-"""How long an address may take to answer."""
-
-GIVE_UP_SECONDS = 24 * 3600.0
-"""How long after its end a request is told of in vain, at most."""
-
+LONGEST = 2_000  # characters in an address
+POST_SECONDS = 10.0  # how long an address may take to answer
+GIVE_UP_SECONDS = 24 * 3600.0  # how long after its end a request is told of in vain, at most
 MOST_PAUSE = 300.0
 MOST_AT_ONCE = 16
 

@@ -13,8 +13,7 @@ from ec_jupyter.flow.topology import Topology
 from ec_jupyter.flow.tree import Node, Tree
 from ec_jupyter.model import Plug
 
-SocketSlot = tuple[int, Slot]
-"""A socket and a slot of it that is not decided."""
+SocketSlot = tuple[int, Slot]  # a socket and a slot of it that is not decided
 
 
 class Calls:

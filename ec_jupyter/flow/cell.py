@@ -9,9 +9,7 @@ from dataclasses import dataclass, field
 from ec_jupyter.flow.arrival import ANYBODY, NOBODY, ArgumentValue, Arrival
 from ec_jupyter.flow.tag import ROOT, united
 
-Plugs = frozenset[int | None]
-"""Plugs by id; None stands for what was brought by hand."""
-
+Plugs = frozenset[int | None]  # plugs by id; None stands for what was brought by hand
 NONE: Plugs = frozenset()
 
 

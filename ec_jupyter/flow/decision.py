@@ -61,5 +61,4 @@ class Decisions:
         self.unshared: list[int] = []
 
     def __bool__(self) -> bool:
-        """Whether there are any."""
         return bool(self.calls or self.arrivals or self.changed or self.ended or self.merged)

@@ -16,11 +16,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-LANE_LIMIT = 50_000
-"""Requests of one socket that are kept in memory."""
-
-PASSES = 15
-"""Requests of a higher priority that start before a lane of a lower one has its turn."""
+LANE_LIMIT = 50_000  # requests of one socket that are kept in memory
+PASSES = 15  # requests of a higher priority that start before a lane of a lower one has its turn
 
 
 @dataclass(slots=True)
@@ -93,11 +90,8 @@ class Order(NamedTuple):
     most: Mapping[int, int] = {}  # how many requests of a socket may start, where that is bounded
 
 
-PLAIN = Order()
-"""Nothing else."""
-
-_Ranked = tuple[int, int, Lane]
-"""Priority, socket, lane."""
+PLAIN = Order()  # nothing else
+_Ranked = tuple[int, int, Lane]  # priority, socket, lane
 
 
 class Dispatch:

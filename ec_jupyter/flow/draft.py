@@ -11,20 +11,12 @@ from typing import Any
 from ec_jupyter.errors import DeclarationError, SocketNotFoundError, by_name
 from ec_jupyter.flow.options import checked_name
 from ec_jupyter.flow.topology import Topology
-from ec_jupyter.model import LOCAL, Socket
+from ec_jupyter.model import KINDS, LOCAL, Socket
 
-SAID = 4
-"""How many names the history lists."""
-
+SAID = 4  # how many names the history lists
 Change = dict[str, Any]
-Touched = tuple[str, Any, Any, Any]
-"""Kind of record, its key, the record before and after; None where there is none."""
-
-TABLES = {
-    "socket": "sockets", "plug": "plugs", "processor": "processors", "task": "tasks", "node": "nodes", "note": "notes",
-    "schedule": "schedules",
-}  # fmt: skip
-
+Touched = tuple[str, Any, Any, Any]  # kind of record, its key, the record before and after; None where there is none
+TABLES = {kind: f"{kind}s" for kind in KINDS}  # by kind of record, the table of a topology that has it
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\Z")
 
 

@@ -391,7 +391,6 @@ def _unfix(draft: Draft, change: Change) -> None:
 
 # -- notes ---------------------------------------------------------------------
 def _note(draft: Draft, change: Change) -> None:
-    """Make a note, or change what one says and where it is."""
     old = _known_note(draft, change["id"]) if change.get("id") is not None else None
     for word in ("text", "place") if old is None else ():
         if word not in change:

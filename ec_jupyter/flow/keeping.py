@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-FOREVER = "forever"
-"""What `keep` is where they stay, whatever the flow says."""
+FOREVER = "forever"  # what `keep` is where they stay, whatever the flow says
 
 
 @dataclass(frozen=True)

@@ -17,29 +17,17 @@ from dataclasses import dataclass, field
 from math import ceil, sqrt
 
 Place = tuple[float, float]
-Box = tuple[float, float, float, float]
-"""x, y, width, height."""
-
-SIDE = 20.0
-"""Margin of a group's rectangle left, right and below its cards."""
-
-HEAD = 48.0
-"""Its margin above them: the title bar."""
-
+Box = tuple[float, float, float, float]  # x, y, width, height
+SIDE = 20.0  # margin of a group's rectangle left, right and below its cards
+HEAD = 48.0  # its margin above them: the title bar
 CARD_WIDTH = 232
 CARD_VALUE = 76
 """Height of the last value on a card; its place is there from the start, so that nothing jumps when one comes."""
 
-CARD_HEAD = 76 + CARD_VALUE
-"""Height of a card without arguments."""
-
-CARD_ROW = 24
-"""Height of one argument."""
-
+CARD_HEAD = 76 + CARD_VALUE  # height of a card without arguments
+CARD_ROW = 24  # height of one argument
 INNER_SIDE = 12.0
-INNER_HEAD = 38.0
-"""The same margins of a group of sockets, which lies inside its processor's rectangle."""
-
+INNER_HEAD = 38.0  # the same margins of a group of sockets, which lies inside its processor's rectangle
 COLUMN_GAP = 100.0
 ROW_GAP = 24.0
 GROUP_GAP = 36.0

@@ -14,18 +14,10 @@ from typing import Any, NamedTuple
 
 from ec_jupyter.flow.quantiles import Bins, add_bins, add_seconds, quantile
 
-STEP = 30
-"""Seconds of one point."""
-
-POINTS = 120
-"""Points that are kept: an hour."""
-
-MOST_BYTES = 8 << 20
-"""Bytes that all points together may take; with more, the oldest go before their hour is over."""
-
-POINT_BYTES = 200
-"""Bytes a point takes beside its text."""
-
+STEP = 30  # seconds of one point
+POINTS = 120  # points that are kept: an hour
+MOST_BYTES = 8 << 20  # bytes that all points together may take; with more, the oldest go before their hour is over
+POINT_BYTES = 200  # bytes a point takes beside its text
 MOST_SERIES = 2_000
 """Sockets, processors and nodes that are followed at once; more than these are in the sums of their processor alone."""
 

@@ -20,26 +20,16 @@ from ec_jupyter.flow.rate import per_second
 from ec_jupyter.wire import MOST_AT_ONCE
 
 MOST_CPUS = 1_000_000
-LEAST_PART = 0.1
-"""Of a CPU that a call takes: so many calls share one."""
-
+LEAST_PART = 0.1  # of a CPU that a call takes: so many calls share one
 MOST_TIMES = 1_000_000_000
 LONGEST_SECONDS = 10 * 365 * 86_400.0
-LATEST = 1e11
-"""Seconds since the epoch."""
-
+LATEST = 1e11  # seconds since the epoch
 MOST_BYTES = 1 << 60
-MOST_HELD = 50_000
-"""The highest limit of a socket: as much of it as is kept in memory."""
-
+MOST_HELD = 50_000  # the highest limit of a socket: as much of it as is kept in memory
 HEAVIEST = 1000
-HIGHEST = 100
-"""The highest priority."""
-
+HIGHEST = 100  # the highest priority
 FARTHEST = 1e9
-LONGEST_NAME = 100
-"""Characters: a name is shown on a card, and one of a flow is a folder's."""
-
+LONGEST_NAME = 100  # characters: a name is shown on a card, and one of a flow is a folder's
 LONGEST_NOTE = 4000
 
 _TIME = re.compile(r"(?:(\d+(?:\.\d+)?)\s*([smhdw])\s*)+", re.IGNORECASE)

@@ -16,8 +16,7 @@ from ec_jupyter.flow.edit import unchanged_by_revisions
 from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import from_json
 
-STEP = 3
-"""What a row of the history is `undone` to, if it is an undo or a redo itself."""
+STEP = 3  # what a row of the history is `undone` to, if it is an undo or a redo itself
 
 
 class Row(NamedTuple):

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from ec_jupyter.flow.dispatch import PLAIN, Dispatch, Order
 from ec_jupyter.model import LOCAL, Processor
 
-NOTHING = 1e-6
-"""What is left of a place, or a CPU, where parts of it have been taken that make it up."""
+NOTHING = 1e-6  # what is left of a place, or a CPU, where parts of it have been taken that make it up
 
 
 def caps(processor: Processor, cpus: Mapping[str, int]) -> dict[str, int]:

@@ -14,8 +14,7 @@ from ec_jupyter.flow.decision import Fire
 from ec_jupyter.flow.tag import ROOT
 from ec_jupyter.flow.topology import Key, Root, Topology
 
-Queues = list[list[Arrival]]
-"""What waits at each argument of a join, oldest first; none of them is empty."""
+Queues = list[list[Arrival]]  # what waits at each argument of a join, oldest first; none of them is empty
 
 
 def _by_order(queues: Queues) -> list[Arrival] | None:

@@ -10,16 +10,11 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping
 from math import ceil, sqrt
 
-GROWTH = 1.1
-"""Times the one before it that the end of a bin is."""
-
-LEAST = 1e-6
-"""Seconds at which the first bin ends."""
-
+GROWTH = 1.1  # times the one before it that the end of a bin is
+LEAST = 1e-6  # seconds at which the first bin ends
 _ENDS = [LEAST * GROWTH**at for at in range(320)]
 
-Bins = dict[int, int]
-"""How many lengths are in each bin that has some."""
+Bins = dict[int, int]  # how many lengths are in each bin that has some
 
 
 def add_seconds(bins: Bins, seconds: Iterable[float]) -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import re
 
-FASTEST = 1_000_000.0
-"""Calls a second that a rate may be."""
-
+FASTEST = 1_000_000.0  # calls a second that a rate may be
 SLOWEST = 1.0 / (366 * 86_400.0)
 
 HELD_SECONDS = 0.02

@@ -23,11 +23,8 @@ from ec_jupyter.model import Schedule
 MISSED = ("once", "all", "skip")
 """What becomes of ticks in whose time no engine ran: one call makes up for all, each has its own, or none has."""
 
-LATE = 10.0
-"""Seconds by which a tick may be late that was not missed."""
-
-MOST = 1_000
-"""Of missed ticks so many calls are made, the newest."""
+LATE = 10.0  # seconds by which a tick may be late that was not missed
+MOST = 1_000  # of missed ticks so many calls are made, the newest
 
 
 def first(schedule: Schedule, after: float, zone: tzinfo) -> float:

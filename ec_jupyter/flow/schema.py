@@ -15,9 +15,7 @@ from ec_jupyter.flow.options import HIGHEST, shown
 from ec_jupyter.model import FUNCTIONS
 
 MOST_ID = 1 << 62
-DEEPEST = 64
-"""Levels of lists and objects within a frame."""
-
+DEEPEST = 64  # levels of lists and objects within a frame
 LONGEST_NAME = 200
 LONGEST_PROMPT = 2_000
 MOST_CHOICES = 100
@@ -303,8 +301,7 @@ FRAMES: dict[str, tuple[Fields, Fields]] = {
 """The same of each frame but ``submit``, which is checked as it is taken because submits are many and large."""
 
 
-UNANSWERED = frozenset({"wait", "subscribe", "log"})
-"""Frames that a client may send without a number."""
+UNANSWERED = frozenset({"wait", "subscribe", "log"})  # frames that a client may send without a number
 
 
 def check(header: Mapping[str, Any], buffers: int = 0) -> None:

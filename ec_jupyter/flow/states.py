@@ -9,9 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
 
-NEW = ""
-"""Not a request yet, or none of its own any more."""
-
+NEW = ""  # not a request yet, or none of its own any more
 STATES = ("waiting", "queued", "running", "done", "failed", "cancelled", "skipped")
 ENDED = STATES[3:]
 
@@ -25,9 +23,7 @@ other does. What tells it apart is its socket's task: `Topology.asking`.
 DELAYED = "delayed"
 """How a queued request is shown that waits for its time: it was submitted for later, sleeps, or is tried again then."""
 
-SHOWN = (*STATES[:2], DELAYED, ASKED, *STATES[2:])
-"""The states in which a person sees requests."""
-
+SHOWN = (*STATES[:2], DELAYED, ASKED, *STATES[2:])  # the states in which a person sees requests
 Event = Literal[
     "submitted", "submitted in part", "fired", "joined", "withdrawn", "stranded", "claimed", "returned", "tried again",
     "finished", "answered", "failed", "skipped", "cancelled", "set aside", "refused", "retried", "taken after all",

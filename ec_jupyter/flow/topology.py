@@ -17,20 +17,15 @@ from ec_jupyter.flow.keeping import Keep
 from ec_jupyter.flow.rate import per_second
 from ec_jupyter.model import MAIN, Node, Note, Plug, Processor, Schedule, Socket, Task
 
-Key = tuple[int, str]
-"""One argument of one socket."""
-
+Key = tuple[int, str]  # one argument of one socket
 Root = tuple[int, frozenset[str] | None]
 """Where a run begins: a socket, and the arguments given if the others are to come by plugs."""
 
 Examined = tuple[str | None, str | None, bool, str | None]
 """What a worker evaluates of a plug: hash of its condition, whether it splits, hash of its key function."""
 
-MOST_HOPS = 10_000
-"""So many calls in a row may lead to one in a cycle, unless one of its plugs says otherwise."""
-
-DEEPEST = 64
-"""How many nested splits are counted; only a map in a cycle has more."""
+MOST_HOPS = 10_000  # so many calls in a row may lead to one in a cycle, unless one of its plugs says otherwise
+DEEPEST = 64  # how many nested splits are counted; only a map in a cycle has more
 
 
 @dataclass(frozen=True)

@@ -20,19 +20,13 @@ import time
 import zlib
 from typing import Any
 
-MAGIC = b"\x1eEC_JUPYTER "
-"""Begins the line of facts; what a login shell has printed before it is skipped."""
-
+MAGIC = b"\x1eEC_JUPYTER "  # begins the line of facts; what a login shell has printed before it is skipped
 ENVIRONMENT = "EC_JUPYTER_HOST"
 """Variable that says to the process started from here what it is to do; other users cannot read it."""
 
 DETACHED = b"d"
-ATTACH_SECONDS = 10.0
-"""How long an agent may take to begin to listen, or to end."""
-
-LEFT_SECONDS = 600.0
-"""How long the folder of an agent that was killed stays: the next one reads what ran then."""
-
+ATTACH_SECONDS = 10.0  # how long an agent may take to begin to listen, or to end
+LEFT_SECONDS = 600.0  # how long the folder of an agent that was killed stays: the next one reads what ran then
 _BYTES = 256 * 1024
 
 

@@ -18,8 +18,7 @@ from typing import Any
 
 import cloudpickle
 
-ALIASES: dict[str, str] = {}
-"""Files of this process by the names under which other processes know their text."""
+ALIASES: dict[str, str] = {}  # files of this process by the names under which other processes know their text
 
 
 class Pickler(cloudpickle.Pickler):  # type: ignore[misc]

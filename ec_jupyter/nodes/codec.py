@@ -14,9 +14,7 @@ from typing import Any
 from ec_jupyter.errors import FrameError
 from ec_jupyter.wire import Buffer, Call, Fate, Header, Outcome, Value
 
-FILE_NAME = re.compile(r"[^./\0][^/\0]{0,200}\Z")
-"""What may name a file in either side's folder of values."""
-
+FILE_NAME = re.compile(r"[^./\0][^/\0]{0,200}\Z")  # what may name a file in either side's folder of values
 _STATES = ("done", "skipped", "failed")
 WRONG = (KeyError, IndexError, TypeError, ValueError, AttributeError, StopIteration, OverflowError)
 

@@ -28,20 +28,11 @@ log = logging.getLogger(__name__)
 VARIABLE = "EC_CPUS_SHARED"
 """``0``: every flow has the CPUs for itself; an absolute path: the folder of the locks; unset: the user's own."""
 
-HOLD_SECONDS = 0.2
-"""How long calls that follow each other may use a CPU while another agent waits for one."""
-
-LOOK_SECONDS = 0.01
-"""How often a waiting agent looks for a free CPU."""
-
-KEEP_SECONDS = 0.005
-"""How long an unused CPU stays locked, so that calls in a row need not lock it each."""
-
-PATIENCE = 3
-"""How many looks an agent that gives way skips, so that the others come first on a busy machine too."""
-
-EXTRA = 1 << 16
-"""Numbers from here on are no CPUs: an agent that lends more than there are may have these besides."""
+HOLD_SECONDS = 0.2  # how long calls that follow each other may use a CPU while another agent waits for one
+LOOK_SECONDS = 0.01  # how often a waiting agent looks for a free CPU
+KEEP_SECONDS = 0.005  # how long an unused CPU stays locked, so that calls in a row need not lock it each
+PATIENCE = 3  # how many looks an agent that gives way skips, so that the others come first on a busy machine too
+EXTRA = 1 << 16  # numbers from here on are no CPUs: an agent that lends more than there are may have these besides
 
 
 class Holder(Hashable, Protocol):

@@ -126,7 +126,6 @@ def used_by(pid: int) -> tuple[float, int]:
 
 
 def _family(pid: int) -> list[int]:
-    """A process and its descendants."""
     found, pids = [], [pid]
     while pids:
         one = pids.pop()

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-SHORT_SECONDS = 0.005
-"""A call up to this long may share a batch; a batch holds about as much work."""
-
-CALL_SECONDS = 15e-6
-"""What a call costs even where its task costs nothing."""
+SHORT_SECONDS = 0.005  # a call up to this long may share a batch; a batch holds about as much work
+CALL_SECONDS = 15e-6  # what a call costs even where its task costs nothing
 
 
 class Durations:

@@ -37,8 +37,7 @@ class Surroundings:
     modules: tuple[tuple[str, str], ...] = ()
 
 
-PLAIN = Surroundings()
-"""Those of a task that needs nothing special."""
+PLAIN = Surroundings()  # those of a task that needs nothing special
 
 
 def opened(blob: bytes, place: Place | None = None) -> tuple[Any, Surroundings]:

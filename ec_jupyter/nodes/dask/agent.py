@@ -129,7 +129,6 @@ class DaskAgent:
             self._listener.room(name)
 
     async def _watch(self) -> None:
-        """Follow which workers there are."""
         while True:
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), LOOK_SECONDS)
@@ -167,7 +166,6 @@ class DaskAgent:
     # lost workers
 
     def _worker_gone(self, address: str) -> None:
-        """A worker has died, or was sent away."""
         worker = self._workers.by_address.pop(address, None)
         if worker is None:
             return

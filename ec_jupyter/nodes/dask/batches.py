@@ -24,12 +24,9 @@ from ec_jupyter.wire import Call, Header, Outcome, Value
 log = logging.getLogger(__name__)
 
 BATCH_CALLS = 32
-BATCH_SECONDS = 0.1
-"""Calls that take so long together share a Dask task, for each task costs some 10 ms."""
-QUIET_SECONDS = 0.25
-"""Calls up to this long send their output with their result."""
-MOST_LISTENING = 100
-"""How many workers are listened to at a time: each holds a connection of the scheduler."""
+BATCH_SECONDS = 0.1  # calls that take so long together share a Dask task, for each task costs some 10 ms
+QUIET_SECONDS = 0.25  # calls up to this long send their output with their result
+MOST_LISTENING = 100  # how many workers are listened to at a time: each holds a connection of the scheduler
 
 
 class DaskBatches:
@@ -286,5 +283,4 @@ class DaskBatches:
 
 
 def _outcomes(header: Header, buffers: list[bytes]) -> list[Outcome]:
-    """What a frame of a worker says."""
     return unpack_block(buffers[0]).outcomes() if header["k"] == "done" else unpack_outcomes(header, buffers)

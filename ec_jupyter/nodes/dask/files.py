@@ -19,9 +19,7 @@ from ec_jupyter.wire import Call, Outcome, Value
 log = logging.getLogger(__name__)
 
 PIECE_BYTES = 32 << 20
-KEPT_BYTES = 2 << 30
-"""How many bytes of copies a worker keeps; those used longest ago are dropped first."""
-
+KEPT_BYTES = 2 << 30  # how many bytes of copies a worker keeps; those used longest ago are dropped first
 Spawn = Callable[[Coroutine[Any, Any, Any]], "asyncio.Task[Any]"]
 
 

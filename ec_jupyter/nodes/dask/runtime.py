@@ -32,20 +32,11 @@ from ec_jupyter.nodes.worker.output import RATE_BYTES, LastResort, amount, folde
 from ec_jupyter.version import VERSION
 from ec_jupyter.wire import PROTOCOL, Call, Header, Value
 
-LIVE_SECONDS = 0.2
-"""How often output of running calls is collected."""
-
-UNHEARD_BYTES = 1 << 20
-"""How much unread output of a call is stored; the rest is counted."""
-
-LISTEN_SECONDS = 5.0
-"""How long a request for output waits at most: it holds a connection."""
-
-USED_SECONDS = 0.5
-"""Between two looks at what the process has used, at least."""
-
-Stop = tuple[str, str]
-"""Kind and message a call is stopped with."""
+LIVE_SECONDS = 0.2  # how often output of running calls is collected
+UNHEARD_BYTES = 1 << 20  # how much unread output of a call is stored; the rest is counted
+LISTEN_SECONDS = 5.0  # how long a request for output waits at most: it holds a connection
+USED_SECONDS = 0.5  # between two looks at what the process has used, at least
+Stop = tuple[str, str]  # kind and message a call is stopped with
 
 
 class _Here(threading.local):

@@ -28,8 +28,7 @@ from ec_jupyter.nodes.local.slot import Heard, Slot, WorkerConnection, at_once
 from ec_jupyter.nodes.worker.setup import Setup
 from ec_jupyter.wire import Call
 
-JOIN_SECONDS = 5.0
-"""How long `Agent.close` waits for the threads of its slots."""
+JOIN_SECONDS = 5.0  # how long `Agent.close` waits for the threads of its slots
 
 
 class Agent:
@@ -66,19 +65,10 @@ class Agent:
         self._keeps: Pool | None = None
         self.handles = Handles(self._slots, lambda slot: self._pools[slot.processor].spare(slot))
         self._context = AgentContext(
-            listener=listener,
-            ledger=Ledger(cpus, self._locks),
-            locks=self._locks,
-            loop=loop,
-            runtime=runtime,
-            idle=idle,
-            setup=self._setup,
-            granted=self._granted,
-            replan=self._replan,
-            watch=Watch(loop),
-            modules=modules or (lambda _, answer: answer(None)),
-            handles=self.handles,
-        )
+            listener=listener, ledger=Ledger(cpus, self._locks), locks=self._locks, loop=loop, runtime=runtime,
+            idle=idle, setup=self._setup, granted=self._granted, replan=self._replan, watch=Watch(loop),
+            modules=modules or (lambda _, answer: answer(None)), handles=self.handles,
+        )  # fmt: skip
 
     async def start(self) -> None:
         """Listen for workers; to be awaited before anything else."""

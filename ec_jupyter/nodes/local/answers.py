@@ -13,8 +13,7 @@ from ec_jupyter.nodes.local.slot import Slot
 from ec_jupyter.nodes.lots import BATCH_CALLS, unpack_block
 from ec_jupyter.wire import Block, Call, Header, Outcome
 
-Answer = Block | list[Outcome]
-"""Results, or what else calls came to; an empty list where none of them was still there."""
+Answer = Block | list[Outcome]  # results, or what else calls came to; an empty list where none of them was still there
 
 
 def short_ahead(seconds: float) -> int:

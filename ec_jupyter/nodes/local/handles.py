@@ -13,17 +13,10 @@ from typing import Protocol
 
 from ec_jupyter.nodes.local.slot import Slot
 
-SLOT_HANDLES = 12
-"""Open files that a worker takes here: 11, and one while it starts."""
-
-RESERVE = 64
-"""Open files that are left to clients, nodes and the flow's own files; of a small limit, an eighth."""
-
-AGAIN_SECONDS = 1.0
-"""How often a waiting pool tries again: files of clients and nodes become free as well."""
-
-MOST = 65_536
-"""The limit is raised to this at most: some programs loop over all possible descriptors."""
+SLOT_HANDLES = 12  # open files that a worker takes here: 11, and one while it starts
+RESERVE = 64  # open files that are left to clients, nodes and the flow's own files; of a small limit, an eighth
+AGAIN_SECONDS = 1.0  # how often a waiting pool tries again: files of clients and nodes become free as well
+MOST = 65_536  # the limit is raised to this at most: some programs loop over all possible descriptors
 
 
 class Waiter(Protocol):

@@ -10,8 +10,7 @@ from ec_jupyter.nodes.local.slot import Slot
 from ec_jupyter.nodes.worker.output import amount
 from ec_jupyter.wire import Call, CallSpec
 
-MEMORY_SECONDS = 0.5
-"""How often the memory of a call that has a limit is looked at."""
+MEMORY_SECONDS = 0.5  # how often the memory of a call that has a limit is looked at
 
 
 class Watch:

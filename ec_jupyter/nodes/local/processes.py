@@ -15,15 +15,10 @@ from ec_jupyter.wire import Call
 BEGUN_SECONDS = 0.01
 """How long a call may run before those that wait, of which nothing is known either, get a process of their own."""
 
-SPAWN_SECONDS = 0.05
-"""Work the ready slots have to have before short calls are worth another process."""
-
-STARTS = 3
-"""How often a worker may fail to start before its calls are handed back."""
-
+SPAWN_SECONDS = 0.05  # work the ready slots have to have before short calls are worth another process
+STARTS = 3  # how often a worker may fail to start before its calls are handed back
 TROUBLE_SECONDS = 5.0
-SLOW_SECONDS = 8.0
-"""A worker that takes longer to start is told of: a thread that found no memory ends without a word."""
+SLOW_SECONDS = 8.0  # a worker that takes longer to start is told of: a thread that found no memory ends without a word
 
 
 class Processes:

@@ -28,9 +28,7 @@ from ec_jupyter.nodes.worker import blame
 from ec_jupyter.nodes.worker.setup import Setup
 from ec_jupyter.wire import Call, CallSpec, FrameReader, Header, encode
 
-GRACE_SECONDS = 2.0
-"""How long a call may take to end once it has been interrupted."""
-
+GRACE_SECONDS = 2.0  # how long a call may take to end once it has been interrupted
 CLOSE_SECONDS = 1.0
 CHANNELS = ("work", "control", "life")
 """Connections of a worker: its calls and results; what cannot wait; and one that only ends."""

@@ -418,5 +418,4 @@ def _workdir(otherwise: Path) -> Path:
 
 
 def _texts(header: Header) -> dict[str, str]:
-    """The sources in a frame."""
     return {str(name): str(text) for name, text in dict(header.get("x", {})).items()}

@@ -18,9 +18,7 @@ from ec_jupyter.nodes import bootstrap
 from ec_jupyter.nodes import bundle as bundling
 from ec_jupyter.nodes.worker.output import enlarge
 
-LOGIN_SECONDS = 60.0
-"""How long a host may take until it says what is there."""
-
+LOGIN_SECONDS = 60.0  # how long a host may take until it says what is there
 CHATTER_BYTES = 1 << 20
 _KEPT_BYTES = 8192
 

@@ -7,11 +7,8 @@ from ec_jupyter.nodes.local.answers import short_ahead
 from ec_jupyter.nodes.local.processes import TROUBLE_SECONDS
 from ec_jupyter.nodes.ssh.transport import clock
 
-PREFETCH = 64
-"""Calls of a slot that may be on their way, at most."""
-
-FAR_SECONDS = 1.0
-"""Calls this long wait here, not there: another node may have a CPU for them sooner."""
+PREFETCH = 64  # calls of a slot that may be on their way, at most
+FAR_SECONDS = 1.0  # calls this long wait here, not there: another node may have a CPU for them sooner
 
 
 class Prefetch(Durations):

@@ -15,9 +15,7 @@ from ec_jupyter.wire import INLINE_BYTES, Block, Buffer, Header, Outcome
 
 log = logging.getLogger(__name__)
 
-UNIT_BYTES = 2 * INLINE_BYTES
-"""Outcomes share a frame up to about so much."""
-
+UNIT_BYTES = 2 * INLINE_BYTES  # outcomes share a frame up to about so much
 BACKLOG_BYTES = 1 << 20
 
 

@@ -30,19 +30,13 @@ from ec_jupyter.wire import PROTOCOL, Header
 
 log = logging.getLogger(__name__)
 
-PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
-"""Seconds until the next try to reach a node."""
-
-STUBBORN_SECONDS = 300.0
-"""The same after a failure that a person has to fix: a host counts the logins it refuses."""
-
+PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds until the next try to reach a node
+STUBBORN_SECONDS = 300.0  # the same after a failure that a person has to fix: a host counts the logins it refuses
 START_BEAT = 10.0
 CLOSE_SECONDS = 10.0
 FENCE_SLACK = 1.0
 ENDED_SECONDS = 2.0
-CUT = 255
-"""Exit code of `ssh` where the line was cut; else it is that of the command there."""
-
+CUT = 255  # exit code of `ssh` where the line was cut; else it is that of the command there
 RESTARTED = "the machine was restarted while it was away"
 ENDED = (
     "the agent there was killed, or ended with its login while it was away; a host that ends what a login leaves "
@@ -307,7 +301,6 @@ class Session:
 
 
 def _orders(record: Node, home: Home, python: str, idle: float, beat: float) -> dict[str, Any]:
-    """What the agent there is told when it starts."""
     spec = json.dumps([bundle.bundle()[0], python, sorted(record.requirements)])
     return {
         "key": hashlib.sha256(f"{home.flow}\n{record.name}".encode()).hexdigest()[:16],
@@ -325,7 +318,6 @@ def _pairs(left: object) -> dict[int, bool]:
 
 
 async def _happens(event: asyncio.Event, seconds: float) -> None:
-    """Wait for an event, and no longer than this."""
     with suppress(asyncio.TimeoutError):
         await asyncio.wait_for(event.wait(), seconds)
 

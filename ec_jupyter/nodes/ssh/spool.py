@@ -10,8 +10,7 @@ from pathlib import Path
 from ec_jupyter.wire import Buffer, Header, encode
 
 MEMORY_BYTES = 16 << 20
-PRINTED_BYTES = 4 << 20
-"""What tasks may print while nobody confirms it; more is dropped."""
+PRINTED_BYTES = 4 << 20  # what tasks may print while nobody confirms it; more is dropped
 
 
 @dataclass

@@ -25,15 +25,9 @@ PART_BYTES = 256 * 1024
 WINDOW_BYTES = 4 << 20
 """Bytes of parts that may be on their way: at 10 Mbit/s some seconds, less than the silence that counts."""
 
-FRAME_BYTES = 4 * PART_BYTES
-"""What the other side may send as one frame; more is cut into parts."""
-
-SILENT = "silent"
-"""How the reason begins for which a link ends of which nothing was heard."""
-
-SILENT_BEATS = 3
-"""After so many heartbeats without a byte the connection counts as cut."""
-
+FRAME_BYTES = 4 * PART_BYTES  # what the other side may send as one frame; more is cut into parts
+SILENT = "silent"  # how the reason begins for which a link ends of which nothing was heard
+SILENT_BEATS = 3  # after so many heartbeats without a byte the connection counts as cut
 _READ_BYTES = 256 * 1024
 _TURN_BYTES = 1 << 20
 _BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", None)

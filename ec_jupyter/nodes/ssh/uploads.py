@@ -15,8 +15,7 @@ from ec_jupyter.wire import Call
 
 log = logging.getLogger(__name__)
 
-KEPT_BYTES = 4 << 30
-"""How many bytes of value files stay on a node; those used longest ago are dropped first."""
+KEPT_BYTES = 4 << 30  # how many bytes of value files stay on a node; those used longest ago are dropped first
 
 
 BATCH_BYTES = 128 * 1024

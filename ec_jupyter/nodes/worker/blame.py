@@ -12,16 +12,12 @@ from ec_jupyter.wire import MOST_AT_ONCE
 BLAME = struct.Struct("<qqd")
 """What it holds of the call whose code runs: request, attempt, and the monotonic clock when it began; 0: none."""
 
-PROGRAM = struct.Struct("<q")
-"""What follows: the last request that has started another program; 0: none."""
-
+PROGRAM = struct.Struct("<q")  # what follows: the last request that has started another program; 0: none
 PLACE, PLACES_AT = struct.Struct("<q"), BLAME.size + PROGRAM.size
 """And then the requests that run beside each other, each in a place of its own; 0: none."""
 
 BLAME_BYTES = PLACES_AT + MOST_AT_ONCE * PLACE.size
-STACK_SUFFIX = ".stack"
-"""Beside the file: where faulthandler writes what ran when the process crashed."""
-
+STACK_SUFFIX = ".stack"  # beside the file: where faulthandler writes what ran when the process crashed
 _FRAME = re.compile(r'File "(.*)", line \d+ in .*')
 _LIBRARIES = sys.prefix, sys.base_prefix, str(Path(__file__).parents[2])
 

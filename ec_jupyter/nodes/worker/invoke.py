@@ -20,9 +20,7 @@ from ec_jupyter.nodes.values import dump, load, small
 from ec_jupyter.nodes.worker.output import printable
 from ec_jupyter.wire import Call, CallSpec, Fate, Packed, Value
 
-TASKS_KEPT = 128
-"""How many functions a worker keeps; one that is needed again is asked for again."""
-
+TASKS_KEPT = 128  # how many functions a worker keeps; one that is needed again is asked for again
 _loads = pickle.loads
 _generation = 0  # how many forks lie between this process and the one that has loaded this
 _OURS = tuple(
@@ -35,11 +33,8 @@ _IMPORTING = "<frozen importlib"
 Steps = tuple[str | None, str | None, bool, str | None]
 """What is done with a result for a plug: condition, part, whether it is split, key."""
 
-Rest = dict[str, Any]
-"""Fields of an `Outcome` that a small result alone does not have."""
-
-Told = tuple[Value | None, Rest | None]
-"""What a call came to: its value, and what else there is to say."""
+Rest = dict[str, Any]  # fields of an `Outcome` that a small result alone does not have
+Told = tuple[Value | None, Rest | None]  # what a call came to: its value, and what else there is to say
 
 
 def _after_fork() -> None:

@@ -15,9 +15,7 @@ from ec_jupyter.nodes.worker.rich import bundle, close_figures
 
 TEXT_CHARACTERS = 2000
 JSON_BYTES = 1 << 20
-PIECE = 32 * 1024
-"""Characters a yield carries: well below what becomes a file of the flow."""
-
+PIECE = 32 * 1024  # characters a yield carries: well below what becomes a file of the flow
 _PLAIN = (str, int, float, bool, type(None))
 
 

@@ -17,12 +17,8 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-RATE_BYTES = 64 * 1024
-"""A request may print as much at once and as much each second; the rest is counted only."""
-
-SHOWN = 50
-"""So many values may a request display; the rest is counted only."""
-
+RATE_BYTES = 64 * 1024  # a request may print as much at once and as much each second; the rest is counted only
+SHOWN = 50  # so many values may a request display; the rest is counted only
 TICK_SECONDS = 0.1
 _CHUNK = 1 << 20  # all that a pipe holds
 _PIPE_BYTES = 1 << 20

@@ -21,26 +21,16 @@ from typing import Any
 
 from ec_jupyter.nodes.worker.output import printable
 
-BUNDLE_BYTES = 64 * 1024
-"""The largest representation, as JSON."""
-
-IMAGE_BYTES = 44 * 1024
-"""The largest image, before base64."""
-
-SECONDS = 2.0
-"""How long making one may take, once the value is loaded."""
-
+BUNDLE_BYTES = 64 * 1024  # the largest representation, as JSON
+IMAGE_BYTES = 44 * 1024  # the largest image, before base64
+SECONDS = 2.0  # how long making one may take, once the value is loaded
 ROWS, COLUMNS, CELL = 50, 16, 60
 POINTS = 96
 WHOLE = 10_000_000
 """Elements of an array whose ends are looked for among all of them; of a larger one, among its points."""
 
-FEWEST = 8
-"""Numbers that make a list a line rather than a text."""
-
-WIDEST = 640
-"""Pixels of an image: it is seen beside the flow, not printed."""
-
+FEWEST = 8  # numbers that make a list a line rather than a text
+WIDEST = 640  # pixels of an image: it is seen beside the flow, not printed
 _FRAMES = ("pandas", "polars", "pyarrow", "geopandas", "modin")
 _METHODS = {
     "image/svg+xml": "_repr_svg_",
