@@ -37,11 +37,7 @@ Way = frozenset[int]  # sockets that lead to an argument of which a full join ha
 
 
 def room(topology: Topology, loads: Mapping[int, Load], promised: Mapping[int, int] = {}) -> dict[int, int]:
-    """How many calls of each socket may start; of those that are not named, all.
-
-    `loads`: those that have nothing may be left out. `promised`: submits that sockets have room for, and that have not
-    come yet.
-    """
+    """How many calls of each socket may start; of those not named, all. `promised`: submits that are yet to come."""
     left = {socket: _left(topology, loads, promised, socket) for socket in topology.bounded}
     ways = {socket: way for socket, n in left.items() if n <= 0 and (way := _lacking(topology, loads, socket))}
     while True:

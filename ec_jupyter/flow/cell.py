@@ -172,10 +172,7 @@ class Cell:
 
     # -- edits -----------------------------------------------------------------
     def withdraw(self, arrival: Arrival, *, leave_out: bool = False) -> ArgumentValue | None:
-        """Take an arrival out of the list on whose way it is; or else the value that it is part of, which stays.
-
-        Raises LookupError: it does not wait.
-        """
+        """Take an arrival out of its list; or else the value that it is part of, which stays. Raises LookupError."""
         for buffer in list(self.lists) if arrival.element else ():
             if buffer.withdraw(arrival, leave_out=leave_out):
                 if not (buffer.items or buffer.left_out or buffer.made):

@@ -7,11 +7,7 @@ from typing import Any
 
 
 def packed(columns: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
-    """Columns of equal length as a frame carries them.
-
-    Returns dict: ``records`` (how many), ``same`` (fields that are equal in all of them) and ``each`` (the other
-    columns).
-    """
+    """Columns as a frame has them: how many `records`, the `same` in all of them, and `each` of the other columns."""
     n = len(next(iter(columns.values()), ()))
     same = {name: column[0] for name, column in columns.items() if n and column.count(column[0]) == n}
     return {"records": n, "same": same, "each": {name: column for name, column in columns.items() if name not in same}}

@@ -18,10 +18,7 @@ OF_CALLS = ("threads", "concurrent", "retries", "once", "fresh", "memory", "prio
 
 
 def with_policy(socket: Socket, task: Task, change: dict[str, Any]) -> tuple[Socket, list[str]]:
-    """The socket with the join that its declaration names, and what the person should know.
-
-    Raises DeclarationError: a word is none, or two do not go together.
-    """
+    """The socket with the join that is declared, and what the person should know. Raises DeclarationError."""
     socket = _joined(socket, change)
     if change.get("on") is not None:
         socket = replace(socket, on=_names(socket, task, "on", change["on"]))
@@ -91,10 +88,7 @@ def _check_together(socket: Socket, task: Task) -> None:
 
 
 def check_asking(socket: Socket, task: Task) -> None:
-    """Refuse options of calls for a socket that asks a person, or sleeps.
-
-    Raises DeclarationError: one of them is given.
-    """
+    """Refuse options of calls for a socket that asks a person, or sleeps. Raises DeclarationError: one is given."""
     usual = {option.name: option.default for option in fields(Socket)}
     sleeps = "sleep" in task.ask
     words = OF_CALLS if not sleeps else (*OF_CALLS, "timeout")

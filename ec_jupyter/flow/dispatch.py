@@ -103,10 +103,7 @@ class Dispatch:
         self._ranked: set[int] = set()
 
     def push(self, socket: int, request: int, rank: int = 0) -> bool:
-        """Queue a request; False if the lane is full, so that it has to be fetched from disk later.
-
-        One whose run has a priority, its `rank`, is kept in any case.
-        """
+        """Queue a request; False if its lane is full: fetched from disk later. One with a `rank` is always kept."""
         lane = self.lanes.get(socket)
         if lane is None:
             lane = self.lanes[socket] = Lane()

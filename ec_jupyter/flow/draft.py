@@ -91,10 +91,7 @@ class Draft:
 
 
 def check_name(kind: str, name: object) -> str:
-    """A name that a socket, processor or node may have.
-
-    Raises DeclarationError: it may not be a name; the message offers one that may.
-    """
+    """A name that a socket, processor or node may have. Raises DeclarationError: it is none; offers one that is."""
     text = checked_name(kind, name)
     good = text.isidentifier() and not keyword.iskeyword(text) if kind == "socket" else bool(_NAME.match(text))
     if not good:

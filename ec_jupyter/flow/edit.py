@@ -63,10 +63,7 @@ def revert(
     *,
     forward: bool = False,
 ) -> Edited:
-    """Put back what an edit had found (or, `forward`, what it had made).
-
-    Raises RevisionError: another edit has since changed something that it touched.
-    """
+    """Put back what an edit had found, or (`forward`) had made. Raises RevisionError: it was changed again since."""
     draft = Draft(topology, lambda: 0, Limits(0, "", lambda socket: 0, arrived))
     for kind, key, before, after in touched if forward else reversed(touched):
         wanted, found = (after, before) if forward else (before, after)

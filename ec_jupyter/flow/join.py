@@ -149,10 +149,7 @@ class JoinTable:
         self, socket: int, argument: str, party: int, run: int, tag: Tag, value: object, key: object = None,
         *, element: bool = False,
     ) -> Arrival:  # fmt: skip
-        """One value brought by hand, or given with a submit that left others to come.
-
-        `key`: for a join by key; `element`: it is one that a list lacks.
-        """
+        """One value by hand, or given with a submit that left others to come; `element`: one that a list lacks."""
         one = self.calls.new_arrival()
         arrival = Arrival(one, socket, argument, party, run, tag, "value", value, gathers=element, key=key)
         if (socket, argument) in self.topology.run_independent:
@@ -207,10 +204,7 @@ class JoinTable:
 
     # -- what calls send -------------------------------------------------------
     def pass_all(self, plug: Plug, parties: Sequence[int]) -> Sequence[int] | None:
-        """Let results of these parties make a call each by a plug; the parties of those calls.
-
-        None, and nothing has happened, where a value may have to wait, or meets another.
-        """
+        """Let results make a call each by a plug; their parties. None, and nothing done: a value may wait or meet."""
         if plug.id not in self.topology.simple or self.calls.held:
             return None
         if not self.parties.all:

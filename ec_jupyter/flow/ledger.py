@@ -70,10 +70,7 @@ class Ledger:
         return self._held.get(holder, ("", 0))[1] / 1000
 
     def cap(self, processor: str, cpus: float) -> list[Hashable]:
-        """Set how many CPUs a processor's holders may have together; those granted by that.
-
-        Nothing is taken from holders: a lowered cap takes effect as they release.
-        """
+        """Set how many CPUs a processor may have; those granted by that. Nothing is taken from holders."""
         self._caps[processor] = round(cpus * 1000)
         return self.grant()
 
@@ -119,10 +116,7 @@ class Ledger:
         return True
 
     def release(self, holder: Hashable) -> list[Hashable]:
-        """Give back what a holder has, or its place among those that wait; those granted by that.
-
-        A holder without a claim is no error.
-        """
+        """Give back what a holder has, if anything, or its place among those that wait; those granted by that."""
         if holder in self._held:
             processor, shares = self._held.pop(holder)
             self._free += shares

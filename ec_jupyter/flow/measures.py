@@ -128,10 +128,7 @@ class Series:
 
 
 class Measures:
-    """The last hour of a flow.
-
-    `at`: when the point that goes on now began, on the wall clock. `began`: since when all that happened is here.
-    """
+    """The last hour of a flow; `at`: when the point began that goes on now, `began`: since when all is here."""
 
     def __init__(self, now: float, most_bytes: int = MOST_BYTES) -> None:
         self._most = most_bytes

@@ -48,10 +48,7 @@ class Option:
     none: bool = True  # None is taken, too
 
     def __call__(self, value: Any, whose: str, word: str) -> Any:
-        """The value as a record holds it.
-
-        Raises DeclarationError: the option does not take it; the text says what it takes.
-        """
+        """The value as a record holds it. Raises DeclarationError: the option does not take it; says what it takes."""
         if value is None and self.none:
             return None
         try:
@@ -363,11 +360,7 @@ POSITION = Option("x and y, two numbers, or None", _position)
 
 
 def checked(change: Mapping[str, Any]) -> dict[str, Any]:
-    """A change with its options as records hold them.
-
-    Raises DeclarationError: an option has a value that it does not take; the text names whose it is, the option and
-    what it takes.
-    """
+    """A change with its options as records hold them. Raises DeclarationError: names whose option takes what."""
     change = dict(change)
     kind = str(change.get("op", ""))
     whose = _whose(kind, change)
@@ -397,10 +390,7 @@ AT = Option("a datetime, its text such as '2030-01-31 06:00', or seconds since t
 
 
 def later(delay: Any, at: Any, now: float) -> float | None:
-    """When a call may start, as seconds since the epoch, from what a person gave; None: at once.
-
-    Raises ArgumentsError: one of them is no time, or both are given.
-    """
+    """When a call may start, in seconds since the epoch, or None. Raises ArgumentsError: no time, or both given."""
     after: float | None = _of_submit(DELAY, delay, "delay")
     then: float | None = _of_submit(AT, at, "at")
     if None not in (after, then):
@@ -427,10 +417,7 @@ def _of_submit(option: Option, value: Any, word: str) -> Any:
 
 
 def time_limit(value: Any) -> float | None:
-    """Seconds to wait as a person gave them; None is no limit, and so is infinity.
-
-    Raises ArgumentsError: it is no number of seconds.
-    """
+    """Seconds to wait; None is no limit, and so is infinity. Raises ArgumentsError: it is no number of seconds."""
     try:
         number = None if value is None else _number(value)
     except (ValueError, TypeError, OverflowError):
@@ -449,10 +436,7 @@ def number_of(value: Any, what: str) -> int:
 
 
 def several(value: Any, what: str) -> list[Any]:
-    """What a person gave as several things.
-
-    Raises ArgumentsError: it is not several, nor one of those that go for several.
-    """
+    """What a person gave as several things, in a list. Raises ArgumentsError: it is a text, or not several."""
     if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
         raise ArgumentsError(f"{what} is asked for, not {shown(value)}")
     return list(value)

@@ -36,11 +36,7 @@ class _Step(NamedTuple):
 
 
 def wiring_at(topology: Topology, history: Sequence[Row], n: int) -> Topology:
-    """The wiring of a revision.
-
-    `topology`: what is in force now. `history`: all revisions, oldest first. `n`: the revision; one from before the
-    first is that of an empty flow. Raises RevisionError: a revision since then cannot be read.
-    """
+    """The wiring of revision `n`; `history`: all, oldest first. Raises RevisionError: one cannot be read."""
     tables: dict[str, dict[Any, Any]] = {name: dict(getattr(topology, name)) for name in TABLES.values()}
     for step in reversed(_steps(history)):
         if step.n <= n:

@@ -17,11 +17,7 @@ NOTHING = 1e-6  # what is left of a place, or a CPU, where parts of it have been
 
 
 def caps(processor: Processor, cpus: Mapping[str, int]) -> dict[str, int]:
-    """How many CPUs a processor may use on each of its nodes.
-
-    `processor`: whose nodes are asked for. `cpus`: CPUs that nodes lend; one that has not said so yet is left out, or
-    0.
-    """
+    """How many CPUs a processor may use on each of its nodes; `cpus`: what nodes lend, as far as they have said so."""
     wanted = processor.nodes or {LOCAL: None}
     found = {}
     for name in sorted(wanted, key=lambda name: name != LOCAL):

@@ -50,10 +50,7 @@ class Policies:
         return self.calls.topology
 
     def take(self, arrival: Arrival) -> list[int]:
-        """Take in a value, and make the calls it completes; sockets at which others may wait for it as a held value.
-
-        A tombstone is dropped.
-        """
+        """Take in a value and make the calls it completes; sockets at which others may wait for it as a held value."""
         if arrival.kind != "value":
             self.calls.set_state(arrival, "dropped", None)
             return []

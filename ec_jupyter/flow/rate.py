@@ -15,10 +15,7 @@ _SECONDS = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 
 
 def per_second(text: str) -> float:
-    """Calls a second that a rate such as ``"10/s"``, ``"90/m"`` or ``"1/30s"`` comes to.
-
-    Raises ValueError: it is none.
-    """
+    """Calls a second that a rate such as ``"10/s"``, ``"90/m"`` or ``"1/30s"`` comes to. Raises ValueError."""
     found = _TEXT.fullmatch(text)
     if found is None:
         raise ValueError(text)

@@ -305,10 +305,7 @@ UNANSWERED = frozenset({"wait", "subscribe", "log"})  # frames that a client may
 
 
 def check(header: Mapping[str, Any], buffers: int = 0) -> None:
-    """Check a frame before anything is done for it.
-
-    Raises FrameError, DeclarationError: a field is missing, of the wrong type or out of its range; names it.
-    """
+    """Check a frame before anything is done for it. Raises FrameError, DeclarationError: names a wrong field."""
     kind = header["k"]
     if not ID.fits(header.get("n", 0 if kind in UNANSWERED else None)) or not ID.fits(header.get("done") or 0):
         raise FrameError(f"a {kind!r} frame's number is to be a whole number")

@@ -114,10 +114,7 @@ class States:
         self.changed: set[int] = set()  # sockets whose numbers are others since somebody cleared this
 
     def move(self, request: Record, event: Event) -> str:
-        """Let an event befall a request; its new state.
-
-        Raises TransitionError: it cannot in the state that the request is in.
-        """
+        """Let an event befall a request; its new state. Raises TransitionError: it cannot in the present state."""
         before = request.state
         state = TRANSITIONS.get((before, event))
         if state is None:

@@ -51,10 +51,7 @@ def bundle() -> tuple[str, bytes]:
 
 @cache
 def pip_frame() -> bytes:
-    """A frame with pip as a zip that Python runs, for hosts that have none.
-
-    Raises NodeStartError: there is none here either.
-    """
+    """A frame with pip as a zip, for hosts that have none. Raises NodeStartError: there is none here either."""
     return encode({"k": "pip"}, [_zipped(_package("pip"))])
 
 

@@ -157,10 +157,7 @@ def unpack_values(heads: Any, buffers: list[bytes]) -> list[Value]:
 
 
 def checked(header: Header, **kinds: Callable[[Any], Any]) -> list[Any]:
-    """These fields of a header, each of its kind: a whole number, a finite one, text, a list, or what a function reads.
-
-    Raises FrameError: one is missing, or something else.
-    """
+    """These fields of a header, each of its kind, or as a function reads it. Raises FrameError: one is wrong."""
     found = []
     for name, kind in kinds.items():
         value = header.get(name)

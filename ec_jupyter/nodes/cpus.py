@@ -47,10 +47,7 @@ def thread_limits(threads: float) -> dict[str, str]:
 
 
 def limit(threads: int, names: Collection[str]) -> None:
-    """Keep numeric libraries in this process to `threads` threads: those that are loaded, and those that will be.
-
-    `names`: the settings of `THREAD_LIMITS` that are ours to change.
-    """
+    """Keep numeric libraries, loaded or not yet, to so many threads; `names`: the settings that are ours to change."""
     os.environ.update(dict.fromkeys(names, str(max(1, threads))))
     with suppress(OSError), open("/proc/self/maps") as file:
         loaded = {line.split()[-1] for line in file if ".so" in line}

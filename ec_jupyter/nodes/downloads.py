@@ -23,10 +23,7 @@ class Downloads:
         self._sync = sync  # whether files are synced to the disk
 
     def named(self, name: object) -> tuple[str, int, int]:
-        """What a file of the node is called here, and whose result it is: request and attempt.
-
-        Raises FrameError: it is no name of a result.
-        """
+        """What a file of the node is called here, and whose result it is: request and attempt. Raises FrameError."""
         found = _RESULT.match(file_name(name))
         if found is None:
             raise FrameError(f"{name!r:.100} is no name of a result")
@@ -51,10 +48,7 @@ class Downloads:
         return True
 
     def has(self, request: int, attempt: int, value: Value) -> bool:
-        """Whether what stands for a value is here; the value's name becomes the one it has here.
-
-        Raises FrameError: it is not a value of this call.
-        """
+        """Whether a value is here, which takes the name it has here. Raises FrameError: it is of another call."""
         if value.file is None:
             return True
         name, *whose = self.named(value.file)

@@ -67,10 +67,7 @@ class DaskAgent:
         self._unsure.update(dict.fromkeys(calls))
 
     async def start(self) -> None:
-        """Connect to the scheduler, and enter its workers.
-
-        Raises HostUnreachableError: it does not answer; PythonMismatchError: no worker has this Python.
-        """
+        """Connect, and enter workers. Raises HostUnreachableError; PythonMismatchError: no worker has this Python."""
         self._away = time.monotonic()
         await self._connect()
         if self._workers.refused and not self._workers.by_address:
@@ -264,10 +261,7 @@ class DaskAgent:
     # calls
 
     def assign(self, name: str, calls: list[Call]) -> None:
-        """Append calls to the processor's queue; they start in this order.
-
-        Raises ProcessorNotFoundError: there is no such processor here.
-        """
+        """Append calls to the processor's queue; they start in this order. Raises ProcessorNotFoundError."""
         by_name(self._queues, name, ProcessorNotFoundError).extend(calls)
         self._pump()
 
@@ -336,10 +330,7 @@ class DaskAgent:
         return self.state == "up" and self._files.holds(file)
 
     async def bring(self, file: str) -> bool:
-        """Copy a value file into the flow's folder of values; False if no worker has it any more.
-
-        Raises OSError: it cannot be written here.
-        """
+        """Copy a value file into the flow's folder; False if no worker has it. Raises OSError: it cannot be written."""
         cluster = self._workers.cluster
         if cluster is None:
             return False

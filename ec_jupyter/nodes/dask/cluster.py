@@ -94,11 +94,7 @@ def _silent(error: Exception) -> bool:
 
 
 class Cluster:
-    """A connection to a scheduler.
-
-    `gone`: told the address of a worker that has left, on the loop of whoever connected. `news`: called there when
-    workers may have come.
-    """
+    """A connection to a scheduler. `gone`: told the address of a worker that left; `news`: workers may have come."""
 
     def __init__(self, address: str, tls: Sequence[str], gone: Callable[[str], None], news: Callable[[], None]) -> None:
         self.address = address
@@ -178,10 +174,7 @@ class Cluster:
         return found
 
     async def act(self, worker: str, word: str, *given: Any) -> Any:
-        """Call a function of `nodes.dask.runtime` in a worker, beside what runs there.
-
-        Raises SilentError: it does not answer; Cut: the scheduler is not there.
-        """
+        """Call a function of `nodes.dask.runtime` in a worker, beside what runs there. Raises SilentError, Cut."""
         return await self._in(worker, _entry["act"], word, *given)
 
     async def listen(self, worker: str, token: str, heard: dict[int, int]) -> Any:
@@ -215,10 +208,7 @@ class Cluster:
         return answers[worker]
 
     async def submit(self, worker: str, key: str, word: str, *given: Any) -> Any:
-        """Run the function as a Dask task: in that worker or nowhere, once or not at all.
-
-        Raises Cut: the scheduler is gone, and nobody knows what came of it.
-        """
+        """Run the function as a Dask task: in that worker or nowhere, once or not at all. Raises Cut."""
         return await self._on_loop(self._submit(worker, key, word, given), None)
 
     async def _submit(self, worker: str, key: str, word: str, given: tuple[Any, ...]) -> Any:

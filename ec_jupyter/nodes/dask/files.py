@@ -106,10 +106,7 @@ class DaskFiles:
     # to the workers
 
     async def load(self, cluster: Cluster, worker: Worker, call: Call) -> None:
-        """Send a worker the code and files that a call needs and the worker lacks.
-
-        Raises GoneError: a value that was left on the cluster is lost.
-        """
+        """Send a worker the code and files that a call needs and it lacks. Raises GoneError: a value there is lost."""
         code = set(call.spec.code)
         for sha256 in code - worker.blobs:
             try:
@@ -233,10 +230,7 @@ class DaskFiles:
         return downloads.take(name, keep=wanted())
 
     async def bring(self, name: str) -> bool:
-        """Copy a file here; False if no worker has it any more. Concurrent requests for a file share one copy.
-
-        Raises Cut: the scheduler is gone; OSError: it cannot be written here.
-        """
+        """Copy a file here, once for all who ask; False if no worker has it. Raises Cut, or OSError of this disk."""
         if name not in self._bringing:
             self._bringing[name] = self._spawn(self._bring(name))
             self._bringing[name].add_done_callback(lambda _: self._bringing.pop(name, None))

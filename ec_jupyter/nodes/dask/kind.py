@@ -30,10 +30,7 @@ def place(name: str, host: object) -> dict[str, Any] | None:
 
 
 def check(record: Node) -> None:
-    """Refuse an address that cannot be a scheduler's, and certificates that are not three files.
-
-    Raises DeclarationError: one of them cannot be, or Dask is not installed.
-    """
+    """Refuse what is no scheduler's address, or not three certificates. Raises DeclarationError; also without Dask."""
     if importlib.util.find_spec("distributed") is None:
         raise DeclarationError(f"node {record.name!r} is a Dask cluster: pip install 'ec_jupyter[dask]'")
     if record.host.startswith("inproc://"):

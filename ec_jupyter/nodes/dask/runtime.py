@@ -351,10 +351,7 @@ def drop(token: str, names: list[str]) -> None:
 
 
 async def listen(token: str, heard: dict[int, int]) -> tuple[dict[int, tuple[int, list[Any]]], Any]:
-    """New events of these calls, past the number read of each, and what the process has used.
-
-    Waits for some, and gives none after `LISTEN_SECONDS`.
-    """
+    """New events of these calls, past the number read of each, and what the process has used; waits a while."""
     runtime = _runtimes[token]
     until = time.monotonic() + LISTEN_SECONDS
     while time.monotonic() < until:

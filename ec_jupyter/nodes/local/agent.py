@@ -88,11 +88,7 @@ class Agent:
         old.close()
 
     def processor(self, name: str, cpus: int, affinity: str | Sequence[int] = "auto", weight: float = 1.0) -> None:
-        """Make a processor, or change it while it works.
-
-        Growing acts at once. Shrinking ends slots after the call they run; calls they have not
-        begun wait for the others.
-        """
+        """Make a processor, or change it: it grows at once, and shrinks as running calls end."""
         pool = self._pools.get(name)
         if pool is None:
             pool = self._pools[name] = Pool(name, self._context)
@@ -126,10 +122,7 @@ class Agent:
         return 0 if pool is None or pool.removed else pool.room()
 
     def assign(self, name: str, calls: list[Call]) -> None:
-        """Append calls to the processor's queue; they start in this order.
-
-        Raises ProcessorNotFoundError: there is no such processor here.
-        """
+        """Append calls to the processor's queue; they start in this order. Raises ProcessorNotFoundError."""
         self._pool(name).add(calls)
 
     def start_now(self, name: str, call: Call) -> tuple[float, int, int] | None:

@@ -30,10 +30,7 @@ class Waiter(Protocol):
 
 
 class Handles:
-    """Decides which pool may start a worker.
-
-    `slots`: all slots of the process that are known here. `spare`: whether a slot is idle and nobody waits for it.
-    """
+    """Decides which pool may start a worker; `slots`: all that are here, `spare`: whether one is not needed now."""
 
     def __init__(self, slots: Callable[[], Iterable[Slot]], spare: Callable[[Slot], bool]) -> None:
         self._slots, self._spare = slots, spare

@@ -66,10 +66,7 @@ def _said(error: BaseException) -> str:
 
 
 def leave(code: int) -> NoReturn:
-    """End this process.
-
-    At once where a worker could not be got rid of: loky would wait for its end, and it for ours.
-    """
+    """End this process, and at once if a worker is left: loky would wait for its end, and it for ours."""
     if any(isinstance(thread, Holder) for thread in threading.enumerate()):
         logging.shutdown()
         os._exit(code)

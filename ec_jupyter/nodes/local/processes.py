@@ -43,10 +43,7 @@ class Processes:
         return slot.threads < self.threads or slot.pins != self._context.pins.get((self._name, slot.index), ())
 
     def spawn(self, queue: Sequence[Call], prompt: int) -> None:
-        """Start processes for what waits; later, where one has failed just now or need not be.
-
-        `queue`: the calls that wait; at least one. `prompt`: how many slots will soon take more.
-        """
+        """Start processes for calls that wait, now or later; `prompt`: how many slots will soon take more."""
         seconds, now = self._context.durations.get(queue[0].spec.task), time.monotonic()
         if seconds is None and not queue[0].spec.fresh and any(self._begins(slot, now) for slot in self._slots):
             # most likely as long as that, of which much is known soon: before a process could have started

@@ -315,10 +315,7 @@ class Slot:
         return self.state == "ready" and not self.calls
 
     def send(self, calls: Sequence[Call], specs: Iterable[CallSpec]) -> None:
-        """Send calls, of these kinds, to be run in this order after those sent before.
-
-        Raises FrameError: together they are too large for a frame; nothing was sent.
-        """
+        """Send calls, of these kinds, to run in this order. Raises FrameError: too large together; nothing was sent."""
         parts = []
         for spec in specs:
             parts += [self._blob(sha256) for sha256 in spec.code if sha256 not in self._blobs]
@@ -412,10 +409,7 @@ class Slot:
         return {request: began} if request else {}
 
     def answered(self, requests: Sequence[int], attempts: Sequence[int] | None = None) -> list[Call]:
-        """Take calls off the slot: they are done, or handed back.
-
-        An attempt that was given up, while the next one waits here, takes nothing off.
-        """
+        """Take calls off that are done or handed back; an attempt that was given up takes off nothing."""
         here = self.calls
         if attempts is None:
             calls = [here.pop(request) for request in requests if request in here]

@@ -73,10 +73,7 @@ class RemoteAgent:
     # life
 
     def adopt(self, calls: Mapping[int, tuple[int, str]]) -> None:
-        """Calls, by request their attempt and processor, that an engine before this one sent there.
-
-        To be told before `start`. Each ends as others do, or is reported as lost.
-        """
+        """Calls that an engine before this one sent there, told before `start`: each ends as others do, or is lost."""
         for request, (attempt, processor) in calls.items():
             self._calls.out[request] = Out(attempt, processor, None, sent=True)
 
@@ -120,10 +117,7 @@ class RemoteAgent:
         return max(0, wanted - self._calls.count(name))
 
     def assign(self, name: str, calls: list[Call]) -> None:
-        """Append calls to the processor's queue there; they start in this order.
-
-        Raises ProcessorNotFoundError: there is no such processor there.
-        """
+        """Append calls to the processor's queue there; they start in this order. Raises ProcessorNotFoundError."""
         by_name(self._processors, name, ProcessorNotFoundError)
         for call in calls:
             self._calls.out[call.request] = Out(call.attempt, name, call)

@@ -90,10 +90,7 @@ def move_in(orders: dict[str, Any]) -> NoReturn:
 
 
 def environment(folder: Path, requirements: Sequence[str], line: Line) -> tuple[str, list[str]]:
-    """The Python to run, and the folders it looks into as well; made if it is not there yet.
-
-    Raises Failed: a requirement cannot be had.
-    """
+    """The Python to run, and further folders it looks into; made if need be. Raises Failed: it cannot be."""
     lines = sorted({one.strip() for one in requirements if one.strip()})
     key = hashlib.sha256("\n".join([sys.executable, sys.version, *lines]).encode()).hexdigest()[:20]
     place = folder / key

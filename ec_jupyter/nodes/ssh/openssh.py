@@ -49,11 +49,7 @@ _NO_PYTHON = re.compile(r"not found|no such file|unknown command", re.IGNORECASE
 
 
 class Ssh:
-    """Logs in to a host with the user's own `ssh`.
-
-    `ask`: asked for passphrases and the like; without it `ssh` never asks. Raises DeclarationError: one of them cannot
-    be.
-    """
+    """Logs in with the user's own `ssh`; without `ask`, it never asks for a passphrase. Raises DeclarationError."""
 
     def __init__(
         self, host: str, *, python: str = "python3", client: Sequence[str] = ("ssh",), ask: Ask | None = None

@@ -72,11 +72,7 @@ class _Outgoing:
 
 
 class Transport:
-    """One connection to the other side.
-
-    `read`, `write`: descriptors, which belong to the transport from now on; they may be the same. `rest`: what has been
-    read from `read` already.
-    """
+    """One connection to the other side, and the owner of its descriptors; `rest`: what was read before."""
 
     def __init__(
         self, end: End, read: int, write: int, heartbeat: float, rest: bytes = b"", quiet: bool = False
@@ -124,10 +120,7 @@ class Transport:
         return bool(self._bulk)
 
     def send(self, header: Header, buffers: Sequence[Buffer] = (), *, behind: bool = False) -> None:
-        """Send a frame; `behind`: not before the files that are to leave already.
-
-        Raises FrameError: it is too large for a frame; nothing was sent.
-        """
+        """Send a frame; `behind`: after files that leave already. Raises FrameError: too large; nothing was sent."""
         self.put(encode(header, buffers), behind=behind)
 
     def put(self, data: bytes, *, behind: bool = False) -> None:
