@@ -423,8 +423,8 @@ class Rpc:
 
     def _clear(self, client: Connection, header: Header, buffers: Buffers) -> None:
         rerun.clear(self.core, self.fleet)
-        self.clients.watchers.clear()
         self.callbacks.clear()
+        self.clients.watchers.clear()
         rerun.collect(self.core, self.fleet.locator, self.clients.ids)
         self.editor.undoing.did(header)
         client.reply({}, to=header)

@@ -67,8 +67,14 @@ class Watchers:
         self._watching.update((request, watchers) for request, watchers in left.items() if watchers)
 
     def clear(self) -> None:
-        """There are no requests any more."""
+        """There are no requests any more: who waits for some is told so."""
+        gone: dict[Watcher, list[int]] = {}
+        for request, watchers in self._watching.items():
+            for watcher in watchers:
+                gone.setdefault(watcher, []).append(request)
         self._watching.clear()
+        for watcher, ids in gone.items():
+            watcher.ended(ids, partial(_gone_frame, ids))
 
     def tell(self, ended: list[Ended | EndedLot]) -> None:
         """Tell how requests have ended; each is watched no longer."""
@@ -102,3 +108,7 @@ class Watchers:
         rows = [ended_row(self._core, one) for one in some]
         buffers = [buffer for _, more in rows for buffer in more]
         return encode({"k": "finished", "rows": [row for row, _ in rows]}, buffers)
+
+
+def _gone_frame(ids: Sequence[int]) -> bytes:
+    return encode({"k": "finished", "rows": [{"id": request, "state": "unknown"} for request in ids]}, [])

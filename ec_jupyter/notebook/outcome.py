@@ -53,7 +53,7 @@ def error_of(client: Client, row: dict[str, Any], deadline: Deadline | None = No
     facts: dict[str, Any] = row.get("error") or {}
     where = f"request {row['id']} of {row.get('socket', '')!r}"
     if state == "unknown":
-        return RequestNotFoundError(f"the flow has no request {row['id']}")
+        return RequestNotFoundError(f"the flow has no request {row['id']} any more; it was cleared, or not to be kept")
     again = f"flow.retry({row['id']}) or %ec_retry {row['id']} runs it again"
     if state == "skipped" and facts.get("kind") == "dropped":
         return QueueFullError(f"{where}: {facts['message']}")

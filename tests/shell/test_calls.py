@@ -561,6 +561,17 @@ def test_clearing_empties_the_flow_and_keeps_the_wiring(calling: Any) -> None:
     assert calling.run("flow.submit('add', 1).result(60)") == 3
 
 
+def test_who_waits_for_a_request_that_is_cleared_is_told_so(calling: Any, gate: Any, capsys: Any) -> None:
+    calling.run("made = [*flow.map('gated', range(3)), flow.submit('join', 1, partial=True), flow.submit('gated', 3)]")
+    calling.run("import threading; clear = threading.Timer(0.5, flow.clear); clear.start()")
+    for at in range(5):
+        error = calling.fail(f"made[{at}].result(60)")
+        assert isinstance(error, RequestNotFoundError)
+        assert "any more; it was cleared" in str(error)
+    gate.open()
+    assert calling.run("flow.submit('add', 1).result(60)") == 3
+
+
 def test_a_large_result_and_its_arguments_are_there_after_gc(calling: Any) -> None:
     calling.run("import numpy as np\ndef ones(n): return np.ones(n)\nflow.declare(ones)")
     calling.run("big = flow.submit('ones', 2_000_000); flow.wait(60)")
