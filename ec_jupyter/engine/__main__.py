@@ -31,18 +31,13 @@ from ec_jupyter.nodes.local.holder import leave
 def main() -> int:
     """Run an engine; 0 when it ended because it was asked to or had nothing to do."""
     parser = argparse.ArgumentParser(prog="python -m ec_jupyter.engine", description=__doc__)
-    parser.add_argument("folder", type=Path, help="the flow's folder")
-    parser.add_argument("--cpus", type=int, default=None, help="CPUs it may use (default: all this process may use)")
-    parser.add_argument("--durability", choices=("process", "power"), default="process")
-    parser.add_argument(
-        "--linger", type=float, default=60.0, help="seconds it stays with nothing to do and nobody there"
-    )
-    parser.add_argument(
-        "--workdir", type=Path, default=None, help="where tasks run (default: beside the flows' folder)"
-    )
-    parser.add_argument(
-        "--ready", type=int, default=None, help="file descriptor to write one line of JSON to once it listens"
-    )
+    add = parser.add_argument
+    add("folder", type=Path, help="the flow's folder")
+    add("--cpus", type=int, help="CPUs it may use (default: all this process may use)")
+    add("--durability", choices=("process", "power"), default="process")
+    add("--linger", type=float, default=60.0, help="seconds it stays with nothing to do and nobody there")
+    add("--workdir", type=Path, help="where tasks run (default: beside the flows' folder)")
+    add("--ready", type=int, help="file descriptor to write one line of JSON to once it listens")
     options = parser.parse_args()
     _leave_terminal()
     # requests wait in memory by the thousand and hardly ever in cycles: looking through them all, often, finds nothing

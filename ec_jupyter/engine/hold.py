@@ -96,21 +96,20 @@ class Hold:
 
     def lost(self) -> StoreLostError:
         """What has become of the folder or the database, which is not where it was."""
-        return StoreLostError(self._fate())
-
-    def _fate(self) -> str:
         try:
             state = os.lstat(self.path)
             same = f"{state.st_dev}:{state.st_ino}" == self.folder.identity
         except OSError:
             state, same = None, False
         if same:
-            return f"the database {self._database} of the flow was removed or replaced; its engine keeps nothing more"
+            what = f"the database {self._database} of the flow was removed or replaced"
+            return StoreLostError(f"{what}; its engine keeps nothing more")
         where = moved_to(self.folder.fd)
         if where:
-            return f"the folder {self.path} of the flow was moved to {where}; ec.flow(folder='{where}') opens it"
+            what = f"the folder {self.path} of the flow was moved to {where}"
+            return StoreLostError(f"{what}; ec.flow(folder='{where}') opens it")
         what = "replaced by another" if state else "removed, with all that it held"
-        return f"the folder {self.path} of the flow was {what}; its engine keeps nothing more"
+        return StoreLostError(f"the folder {self.path} of the flow was {what}; its engine keeps nothing more")
 
     def renew(self) -> None:
         """Make the lock file anew if somebody has removed it."""

@@ -8,33 +8,20 @@ from __future__ import annotations
 import ast
 import builtins
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from ec_jupyter.client import names
 from ec_jupyter.client.source import EXCERPT, is_ours, used
 from ec_jupyter.errors import DeclarationError, EcError, SocketNotFoundError, by_name
 from ec_jupyter.notebook.cell import Cell
 from ec_jupyter.notebook.conditions import Expression, shipped
-from ec_jupyter.notebook.stale import WATCH, Watched
+from ec_jupyter.notebook.parts import FlowLike
+from ec_jupyter.notebook.stale import WATCH
 
 Fields = dict[str, Any]
 
 
-class Flow(Watched, Protocol):
-    """What is wired here of a flow."""
-
-    formerly: frozenset[str | None]
-
-    @property
-    def plug(self) -> Callable[..., Any]:
-        """Makes a plug, or changes one."""
-
-    @property
-    def declare(self) -> Callable[..., Any]:
-        """Makes a function the task of a socket."""
-
-
-def answer(flow: Flow, op: str, args: Mapping[str, Any]) -> Fields:
+def answer(flow: FlowLike, op: str, args: Mapping[str, Any]) -> Fields:
     """Do what a picture asks of this kernel; an error has the line of the code that it is about, if it is about one."""
     try:
         return {"ok": True, **OPS[op](flow, args)}
@@ -57,7 +44,7 @@ class _WrongCodeError(EcError, ValueError):
 
 
 # -- a task --------------------------------------------------------------------
-def redefine(flow: Flow, args: Mapping[str, Any]) -> Fields:
+def redefine(flow: FlowLike, args: Mapping[str, Any]) -> Fields:
     """Run the code of a task as its cell would be, and make it the next version."""
     name, text = str(args["socket"]), str(args["source"])
     record = by_name(flow._client.topology["sockets"], name, SocketNotFoundError)
@@ -79,7 +66,7 @@ def _shell() -> Any:
     return shell
 
 
-def _refuse_strangers(flow: Flow, name: str, task: Mapping[str, Any]) -> None:
+def _refuse_strangers(flow: FlowLike, name: str, task: Mapping[str, Any]) -> None:
     owner = task.get("client", "")
     if not names.is_this_notebook(owner, flow.formerly):
         raise DeclarationError(
@@ -97,7 +84,7 @@ def _refuse_before_its_cells(name: str, task: Mapping[str, Any], text: str, spac
         )
 
 
-def _run(flow: Flow, shell: Any, name: str, text: str) -> None:
+def _run(flow: FlowLike, shell: Any, name: str, text: str) -> None:
     first = f"%%ec_socket {name}"
     try:
         cell = Cell(shell, first, text)
@@ -123,7 +110,7 @@ def _declares(text: str) -> bool:
 
 
 # -- conditions and keys ---------------------------------------------------------
-def condition(flow: Flow, args: Mapping[str, Any]) -> Fields:
+def condition(flow: FlowLike, args: Mapping[str, Any]) -> Fields:
     """Give a plug a condition, or (an empty text) none; the rest of it stays."""
     source, target, argument, on = (str(args[word]) for word in ("source", "target", "argument", "on"))
     ends = (source, target, argument, on)
@@ -138,7 +125,7 @@ def condition(flow: Flow, args: Mapping[str, Any]) -> Fields:
     return {}
 
 
-def key(flow: Flow, args: Mapping[str, Any]) -> Fields:
+def key(flow: FlowLike, args: Mapping[str, Any]) -> Fields:
     """Have a socket join by a key: an expression over ``value``."""
     name, text = str(args["socket"]), str(args["text"]).strip()
     by_name(flow._client.topology["sockets"], name, SocketNotFoundError)
@@ -152,4 +139,4 @@ def key(flow: Flow, args: Mapping[str, Any]) -> Fields:
 
 
 # what only a kernel can do for a picture
-OPS: dict[str, Callable[[Flow, Mapping[str, Any]], Fields]] = {"redefine": redefine, "when": condition, "key": key}
+OPS: dict[str, Callable[[FlowLike, Mapping[str, Any]], Fields]] = {"redefine": redefine, "when": condition, "key": key}

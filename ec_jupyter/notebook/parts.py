@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ec_jupyter.client.client import Client
 from ec_jupyter.errors import OtherFlowError
 
+if TYPE_CHECKING:
+    from ec_jupyter.notebook.edits import Editor
+
 
 class FlowLike(Protocol):
-    """A flow, as its parts are told from those of others."""
+    """A flow, as those know it who are given one."""
 
     _client: Client
+    _editor: Editor
+    closed: bool
+    formerly: frozenset[str | None]
+
+    @property
+    def plug(self) -> Callable[..., Any]:
+        """Makes a plug, or changes one."""
+
+    @property
+    def declare(self) -> Callable[..., Any]:
+        """Makes a function the task of a socket."""
 
     @property
     def name(self) -> str:

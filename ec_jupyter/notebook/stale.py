@@ -6,32 +6,18 @@ import logging
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from ec_jupyter.client.client import Client
 from ec_jupyter.client.launch import running
 from ec_jupyter.errors import EcError
 from ec_jupyter.notebook import cells
-from ec_jupyter.notebook.edits import Editor
 from ec_jupyter.notebook.identity import MISSING, identity
 from ec_jupyter.notebook.modules import changed
+from ec_jupyter.notebook.parts import FlowLike
 from ec_jupyter.notebook.shipping import Shipment
 from ec_jupyter.notebook.signatures import Given
 
 _log = logging.getLogger(__name__)
-
-
-class Watched(Protocol):
-    """A flow whose sockets may become stale."""
-
-    closed: bool
-    _client: Client
-    _editor: Editor
-
-    @property
-    def folder(self) -> Path:
-        """Where it lives."""
 
 
 @dataclass(slots=True)
@@ -67,9 +53,9 @@ class Watch:
     """Sockets that this kernel has registered, and what they took from its namespace."""
 
     def __init__(self) -> None:
-        self._noted: dict[tuple[Watched, str], _Noted] = {}
+        self._noted: dict[tuple[FlowLike, str], _Noted] = {}
 
-    def note(self, flow: Watched, socket: str, task: Callable[..., Any], shipment: Shipment) -> None:
+    def note(self, flow: FlowLike, socket: str, task: Callable[..., Any], shipment: Shipment) -> None:
         """A socket has been registered."""
         space = vars(sys.modules["__main__"])
         # names of other modules are not the notebook's to bind anew
@@ -78,22 +64,22 @@ class Watch:
             shipment.record["identity"], taken, shipment.modules, task, shipment.given, cells.running()
         )
 
-    def tasks(self, flow: Watched) -> dict[str, tuple[Callable[..., Any], Given]]:
+    def tasks(self, flow: FlowLike) -> dict[str, tuple[Callable[..., Any], Given]]:
         """The functions of this kernel that are tasks of a flow, as they are now, with their arguments as given."""
         mine = [(socket, n) for (f, socket), n in self._noted.items() if f is flow and self._ours(f, socket, n)]
         return {socket: (_newest(noted.task), noted.given) for socket, noted in mine}
 
-    def moved(self, flow: Watched, socket: str) -> bool:
+    def moved(self, flow: FlowLike, socket: str) -> bool:
         """Whether a socket was registered by another cell than the one that runs."""
         noted = self._noted.get((flow, socket))
         return noted is not None and None not in (noted.cell, cells.running()) and noted.cell != cells.running()
 
-    def renamed(self, flow: Watched, old: str, new: str) -> None:
+    def renamed(self, flow: FlowLike, old: str, new: str) -> None:
         """A socket has another name."""
         if (flow, old) in self._noted:
             self._noted[flow, new] = self._noted.pop((flow, old))
 
-    def forget(self, flow: Watched) -> None:
+    def forget(self, flow: FlowLike) -> None:
         """A flow has been closed here."""
         self._noted = {key: noted for key, noted in self._noted.items() if key[0] is not flow}
 
@@ -113,7 +99,7 @@ class Watch:
                 _log.warning("socket %s: its stale mark could not be set: %s", socket, error)
 
     @staticmethod
-    def _ours(flow: Watched, socket: str, noted: _Noted) -> bool:
+    def _ours(flow: FlowLike, socket: str, noted: _Noted) -> bool:
         """Whether what we registered is still the version in force."""
         if flow.closed:
             return False
