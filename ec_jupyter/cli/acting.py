@@ -29,13 +29,10 @@ from ec_jupyter.flow.states import STATES
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
-def _timeout(given: _F) -> _F:
-    return click.option("--timeout", type=click.FloatRange(0), help="Seconds to wait; exit code 4 after that.")(given)
-
-
-def _unpickle(given: _F) -> _F:
-    text = "Load results here, which runs code that is in them: of a flow that you trust."
-    return click.option("--unpickle", is_flag=True, help=text)(given)
+_timeout = click.option("--timeout", type=click.FloatRange(0), help="Seconds to wait; exit code 4 after that.")
+_unpickle = click.option(
+    "--unpickle", is_flag=True, help="Load results here, which runs code that is in them: of a flow that you trust."
+)
 
 
 @click.command()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
@@ -17,8 +16,6 @@ from ec_jupyter.client.opening import opened
 from ec_jupyter.engine.folder import FLOWS
 from ec_jupyter.engine.trust import check_links
 from ec_jupyter.errors import FlowNotFoundError, nearest
-
-_F = TypeVar("_F", bound=Callable[..., Any])
 
 
 def folder_of(text: str) -> Path:
@@ -60,26 +57,8 @@ def _sockets(ctx: click.Context, param: click.Parameter, incomplete: str) -> lis
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
-def flow_argument(command: _F) -> _F:
-    """Gives a command its FLOW."""
-    return click.argument("flow", type=folder_of, shell_complete=_flows)(command)
-
-
-def flow_if_any(command: _F) -> _F:
-    """Gives a command a FLOW that may be left out."""
-    return click.argument("flow", type=folder_of, required=False, shell_complete=_flows)(command)
-
-
-def socket_option(command: _F) -> _F:
-    """Gives a command ``--socket``."""
-    return click.option("--socket", shell_complete=_sockets, help="Of this socket only.")(command)
-
-
-def socket_argument(command: _F) -> _F:
-    """Gives a command its SOCKET."""
-    return click.argument("socket", shell_complete=_sockets)(command)
-
-
-def names_argument(command: _F) -> _F:
-    """Gives a command the sockets or processors that it is about."""
-    return click.argument("names", nargs=-1, metavar="[SOCKET|PROCESSOR]...", shell_complete=_sockets)(command)
+flow_argument = click.argument("flow", type=folder_of, shell_complete=_flows)
+flow_if_any = click.argument("flow", type=folder_of, required=False, shell_complete=_flows)
+socket_option = click.option("--socket", shell_complete=_sockets, help="Of this socket only.")
+socket_argument = click.argument("socket", shell_complete=_sockets)
+names_argument = click.argument("names", nargs=-1, metavar="[SOCKET|PROCESSOR]...", shell_complete=_sockets)

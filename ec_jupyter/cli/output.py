@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from ec_jupyter.client.texts import aligned, cell_text
-
-_F = TypeVar("_F", bound=Callable[..., Any])
 
 Row = Mapping[str, Any]
 
@@ -36,9 +34,7 @@ def going_on(what: str, again: str) -> Iterator[None]:
         raise Stopped(f"the wait ended, {what}; {again} waits again") from None
 
 
-def json_option(command: _F) -> _F:
-    """Gives a command ``--json``."""
-    return click.option("--json", "as_json", is_flag=True, help="For programs: JSON on one line.")(command)
+json_option = click.option("--json", "as_json", is_flag=True, help="For programs: JSON on one line.")
 
 
 def tell(answer: Any, text: object = "", *, as_json: bool = True) -> None:

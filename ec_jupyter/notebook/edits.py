@@ -104,6 +104,11 @@ class Editor:
         if edit.changes:
             self._send(edit)
 
+    def change(self, op: str, **fields: Any) -> None:
+        """One change, in an edit of its own or the one around it."""
+        with self.edit() as edit:
+            edit.add(op, **fields)
+
     @property
     def collecting(self) -> bool:
         """Whether this thread is inside an edit that is not yet sent."""

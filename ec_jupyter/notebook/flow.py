@@ -123,8 +123,7 @@ class Flow(Wiring, Timing, Calls):
         """Put cards of the picture where they are to stay: x and y by socket; None lets one go where it fits."""
         places = {self._socket(name): place for name, place in positions.items()}
         if places:
-            with self._editor.edit() as edit:
-                edit.add("position", positions=places)
+            self._editor.change("position", positions=places)
 
     @property
     def notes(self) -> list[dict[str, Any]]:

@@ -46,8 +46,7 @@ class Groups:
         """
         names.plain_name(name, "group")
         inside = [self._socket(socket) for socket in sockets]
-        with self._editor.edit() as edit:
-            edit.add("group", name=name, sockets=inside)
+        self._editor.change("group", name=name, sockets=inside)
 
     def ungroup(self, name: str, *sockets: str | Part | Callable[..., Any]) -> None:
         """Take sockets out of a group, or dissolve it if none is named; the sockets stay.
@@ -58,8 +57,7 @@ class Groups:
             There is no such group, or the socket is not in it.
         """
         outside = [self._socket(socket) for socket in sockets]
-        with self._editor.edit() as edit:
-            edit.add("ungroup", name=name, sockets=outside)
+        self._editor.change("ungroup", name=name, sockets=outside)
 
     def rename_group(self, name: str, to: str) -> None:
         """Give a group another name.
@@ -70,5 +68,4 @@ class Groups:
             There is no such group, or the name is taken or none.
         """
         names.plain_name(to, "group")
-        with self._editor.edit() as edit:
-            edit.add("rename_group", name=name, to=to)
+        self._editor.change("rename_group", name=name, to=to)

@@ -126,8 +126,7 @@ class Node(Named):
 
     def remove(self) -> None:
         """Take it away; what runs there runs to its end."""
-        with self.flow._editor.edit() as edit:
-            edit.add("remove_node", name=self.name)
+        self.flow._editor.change("remove_node", name=self.name)
 
     def __repr__(self) -> str:
         record = self._known.get(self.name)
@@ -260,7 +259,6 @@ class Nodes:
         if not given and name in [record["name"] for record in self._editor.wiring["nodes"]]:
             return node
         names.plain_name(name, "node")
-        with self._editor.edit() as edit:
-            edit.add("node", name=name, **given)
+        self._editor.change("node", name=name, **given)
         # inside a `with flow.edit()` it is made later
         return node if self._editor.collecting else node.reach()

@@ -92,8 +92,7 @@ class Watch:
                 continue  # an engine that was stopped is not started for a mark; the next look tries again
             noted.stale = stale
             try:
-                with flow._editor.edit() as edit:
-                    edit.add("stale", socket=socket, names=sorted(stale))
+                flow._editor.change("stale", socket=socket, names=sorted(stale))
             except EcError as error:
                 # a cell that has run well does not fail for a mark in the picture
                 _log.warning("socket %s: its stale mark could not be set: %s", socket, error)

@@ -82,8 +82,7 @@ class Schedule(Part):
 
     def _put(self, *, paused: bool) -> None:
         words = ("name", "socket", "every", "cron", "zone", "missed")
-        with self.flow._editor.edit() as edit:
-            edit.add("schedule", **{word: self._row[word] for word in words}, paused=paused)
+        self.flow._editor.change("schedule", **{word: self._row[word] for word in words}, paused=paused)
 
     def remove(self) -> None:
         """Take it away; as `Flow.unschedule`."""
@@ -200,8 +199,7 @@ class Timing:
         """
         check_own(cast(Any, self), [schedule])
         name = schedule.name if isinstance(schedule, Schedule) else schedule
-        with self._editor.edit() as edit:
-            edit.add("unschedule", name=name)
+        self._editor.change("unschedule", name=name)
 
     @property
     def schedules(self) -> Table:

@@ -284,8 +284,7 @@ class Wiring(Nodes, Lookup, Groups, History):
             by_name(known, name, ProcessorNotFoundError)
             return Processor(self._flow, name)
         names.plain_name(name, "processor")
-        with self._editor.edit() as edit:
-            edit.add("processor", name=name, **given)
+        self._editor.change("processor", name=name, **given)
         return Processor(self._flow, name)
 
     # -- plugging --------------------------------------------------------------
@@ -364,8 +363,7 @@ class Wiring(Nodes, Lookup, Groups, History):
         start, _ = self._outlet(source)
         end, port = self._port(target)
         port = port if argument is None else self._argument(end, argument)
-        with self._editor.edit() as edit:
-            edit.add("unplug", source=start, target=end, argument=port, on=on)
+        self._editor.change("unplug", source=start, target=end, argument=port, on=on)
 
     def replug(
         self, plug: Plug, target: str | Socket | Callable[..., Any] | None = None, *, on: str | None = None
@@ -390,9 +388,8 @@ class Wiring(Nodes, Lookup, Groups, History):
             raise ArgumentsError(f"flow.replug takes a plug, as flow.plugs has them, not {shown(plug)}")
         end, port = (plug.target, plug.argument) if target is None else self._port(target)
         carries = on or plug.on
-        made = {"to_target": end, "to_argument": port, "to_on": carries}
-        with self._editor.edit() as edit:
-            edit.add("replug", source=plug.source, target=plug.target, argument=plug.argument, on=plug.on, **made)
+        ends = {"source": plug.source, "target": plug.target, "argument": plug.argument, "on": plug.on}
+        self._editor.change("replug", **ends, to_target=end, to_argument=port, to_on=carries)
         return Plug.between(self._flow, plug.source, end, port, carries)
 
     def fix(self, socket: str | Socket | Callable[..., Any], **arguments: Any) -> None:
