@@ -31,11 +31,8 @@ def place(folder: Path) -> Path:
     """Where the unit of a flow is."""
     config = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
     name = re.sub(r"[^A-Za-z0-9_.-]", "_", folder.name)
-    return config / "systemd" / "user" / f"ec-jupyter-{name}-{_digest(folder)}.service"
-
-
-def _digest(folder: Path) -> str:
-    return hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:8]
+    digest = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:8]
+    return config / "systemd" / "user" / f"ec-jupyter-{name}-{digest}.service"
 
 
 def unit(folder: Path, executable: str, options: Sequence[str] = ()) -> str:

@@ -9,6 +9,7 @@ import shlex
 import tokenize
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -24,6 +25,9 @@ _OPTION = rf"--(?:(?P<flag>partial)|(?P<word>flow|id|delay|at|priority|callback)
 _FIRST, _LAST = re.compile(rf"\s*{_OPTION}(?=\s|$)"), re.compile(rf"\s{_OPTION}\s*$")
 _DASHED = re.compile(r"(?:^|\s)(--[a-z]+)")
 _ARROW = re.compile(r"\s*->\s*")
+# a line in which an arrow between two names, or each of any number, is a space: argparse takes it for an option
+ends = partial(_ARROW.sub, " ", count=1)
+chain = partial(_ARROW.sub, " ")
 
 
 def parse(magic: Any, line: str) -> Namespace:
@@ -44,16 +48,6 @@ def parse(magic: Any, line: str) -> Namespace:
 def options_of(magic: Any) -> list[str]:
     """Options a magic takes, with their dashes."""
     return [option for action in magic.parser._actions for option in action.option_strings]
-
-
-def ends(line: str) -> str:
-    """A line in which an arrow between two names is a space, for argparse takes it for an option."""
-    return _ARROW.sub(" ", line, count=1)
-
-
-def chain(line: str) -> str:
-    """The same of a line with any number of arrows."""
-    return _ARROW.sub(" ", line)
 
 
 def shares(words: Sequence[str] | None) -> dict[str, int | None] | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import weakref
 from collections.abc import Callable
-from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,6 @@ from ec_jupyter.server import agents, handlers, live, managing
 from ec_jupyter.server.flows import EVENTS, Flows
 
 if TYPE_CHECKING:
-    from jupyter_events import EventLogger
     from jupyter_server.serverapp import ServerApp
 
 SETTING = handlers.SETTING
@@ -52,17 +50,13 @@ def routes() -> list[tuple[str, type]]:
     ]
 
 
-def _emitter(app: ServerApp) -> Callable[[dict[str, Any]], None]:
+def _emitter(app: ServerApp) -> Callable[[dict[str, Any]], object]:
     """Takes the data of an event to whoever listens to the server's."""
     logger = app.event_logger
     if logger is None:
         return lambda data: None
     logger.register_event_schema(resources.files("ec_jupyter.server").joinpath("events/flow.yaml").read_text())
-    return partial(_emit, logger)
-
-
-def _emit(logger: EventLogger, data: dict[str, Any]) -> None:
-    logger.emit(schema_id=EVENTS, data=data)
+    return lambda data: logger.emit(schema_id=EVENTS, data=data)
 
 
 def _close(flows: weakref.ref[Flows]) -> None:

@@ -20,7 +20,7 @@ EVENTS = "https://events.ec-jupyter.org/flow/v1"
 class Flows:
     """The flows under one root folder."""
 
-    def __init__(self, root: Path, emit: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, root: Path, emit: Callable[[dict[str, Any]], object]) -> None:
         self.root = root  # the server's root folder
         self.links = Links()
         self.emit = emit  # takes the data of an event
