@@ -16,7 +16,8 @@ _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 def described(socket: str, task: Mapping[str, Any]) -> tuple[str | None, str, str]:
     """What a task says it returns, the first paragraph of its docstring, and its own lines of the cell."""
-    return _described(socket, *_key(task))
+    arguments = tuple(p["name"] for p in task["signature"])
+    return _described(socket, task.get("source", ""), arguments, task.get("file", ""))
 
 
 @lru_cache(maxsize=1024)
@@ -31,10 +32,6 @@ def _described(socket: str, source: str, arguments: tuple[str, ...], file: str) 
     first = min([found.lineno, *(d.lineno for d in found.decorator_list)])
     lines = textwrap.dedent("\n".join(source.splitlines()[first - 1 : found.end_lineno]))
     return returns, " ".join(doc.split()), lines[:EXCERPT]
-
-
-def _key(task: Mapping[str, Any]) -> tuple[str, tuple[str, ...], str]:
-    return task.get("source", ""), tuple(p["name"] for p in task["signature"]), task.get("file", "")
 
 
 @lru_cache(maxsize=64)

@@ -31,7 +31,7 @@ def shown(core: Core) -> dict[str, str]:
     """What is set aside, by the names that people use, with the reason and the way out."""
     if not core.suspects.aside:
         return {}
-    plugs = {key: f"{source} -> {target}.{argument}" for key, source, target, argument, *_ in _plugs(core)}
+    plugs = {key: f"{source} -> {end}.{port}" for key, source, end, port, *_ in core.store.rows("plug_columns")}
     table = {}
     for unit, why in core.suspects.aside.items():
         kind, _, key = unit.partition(" ")
@@ -63,10 +63,6 @@ def of_socket(core: Core, socket: int, table: Mapping[str, str]) -> str | None:
     words = {SOCKET: f"socket {record.name!r}", TASK: f"task of {record.name!r}"}
     label = words.get(out[0][0]) or unit_of(*out[0])
     return f"{label} is set aside: {table[label]}"
-
-
-def _plugs(core: Core) -> list[Any]:
-    return list(core.store.rows("plug_columns"))
 
 
 # -- values ------------------------------------------------------------------------
@@ -202,7 +198,7 @@ def _renewed(core: Core, top: Topology, sockets: list[int]) -> list[Renewed]:
 
 def _redrawn(core: Core, change: Mapping[str, Any]) -> None:
     ends = (change["source"], change["target"])
-    for key, source, target, argument, *_ in _plugs(core):
+    for key, source, target, argument, *_ in core.store.rows("plug_columns"):
         if core.suspects.out(PLUG, key) and (source, target) == ends and change.get("argument") in (None, argument):
             core.suspects.take_back(PLUG, key)
             core.journal.step("drop_plug", (key,))

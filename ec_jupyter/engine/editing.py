@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from ec_jupyter.engine import asides, missed, node_factory, recovery
+from ec_jupyter.engine import asides, missed, recovery
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.fleet import Fleet
 from ec_jupyter.engine.job import Job, StoredValue
@@ -22,8 +22,8 @@ from ec_jupyter.flow.edit import revert
 from ec_jupyter.flow.edit import settle as places
 from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import FUNCTIONS, Node, Plug, Processor, Socket, Task, from_json, to_json
+from ec_jupyter.nodes import kinds
 from ec_jupyter.nodes.cpus import available
-from ec_jupyter.nodes.kinds import place, without_processes
 from ec_jupyter.wire import Header, Value
 
 # what no undo takes back, as an error says it
@@ -50,11 +50,12 @@ class Editor:
         fixed: list[StoredValue] = []
         prepared = [_prepare(core, change, buffers, client, fixed) for change in changes]
         lent = self._nodes.lent()
-        limits = Limits(self._cpus, core.python, core.load, core.arrived, lent, available(), without_processes)
+        limits = Limits(self._cpus, core.python, core.load, core.arrived, lent, available(), kinds.without_processes)
         edited = decide(core.topology, prepared, core.new_record, limits)
         for _, _, _, after in edited.touched:
             if isinstance(after, Node):
-                node_factory.check(after)
+                # its kind is installed, and takes such a record
+                kinds.kind(after.kind).check(after)
         receipt = Receipt(core, edited.topology, edited.touched, self._nodes)
         if dry:
             return core.topology.revision, edited.warnings, receipt.told
@@ -165,7 +166,7 @@ def _prepare(
     if change["op"] == "socket":
         return {**change, "client": change.get("client") or client}
     if change["op"] == "node" and change.get("host") and not change.get("kind"):
-        return {**change, **place(change["name"], change["host"])}
+        return {**change, **kinds.place(change["name"], change["host"])}
     if change["op"] == "schedule":
         return {**change, "since": core.now}
     if change["op"] == "fix":

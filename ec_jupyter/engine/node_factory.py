@@ -12,11 +12,6 @@ from ec_jupyter.nodes import kinds
 from ec_jupyter.nodes.agents import Home, NodeAgent
 
 
-def check(spec: Node) -> None:
-    """Refuse a node whose kind is not installed, or does not take such a record; nothing is connected for it."""
-    kinds.kind(spec.kind).check(spec)
-
-
 def open_node(spec: Node, listener: StaleFilter, home: Home) -> NodeAgent:
     """The agent of a node."""
     try:
