@@ -54,6 +54,17 @@ def browser() -> Iterator[Any]:
         browser.close()
 
 
+# closed as it is: nobody is asked whether to keep what is not saved
+EMPTIED = """async () => {
+    const lab = window.jupyterapp
+    if (lab?.name !== 'JupyterLab') return false
+    for (const widget of [...lab.shell.widgets('main')]) widget.dispose()
+    await lab.commands.execute('filebrowser:go-to-path', { path: '/', dontShowBrowser: true })
+    lab.shell.collapseLeft()
+    return true
+}"""
+
+
 class Pages:
     """Pages that tests use one after the other: what one has fetched and compiled the next need not."""
 
@@ -79,13 +90,14 @@ class Pages:
         page.emulate_media(**{"color_scheme": "light", "reduced_motion": "reduce", **media})
         return page
 
-    def clear(self) -> None:
-        """Leave every page empty, as it was before."""
+    def clear(self, *, lab: bool = False) -> None:
+        """Leave every page empty, as it was before; with `lab`, JupyterLab stays where it is, with nothing open."""
         for page in self._pages[: self._used]:
             page.mouse.move(0, 0)
             # what a person has chosen for every picture; a page that is none of ours may have no storage
             page.evaluate("() => { try { localStorage.clear() } catch { } }")
-            page.goto("about:blank")
+            if not lab or not page.evaluate(EMPTIED):
+                page.goto("about:blank")
         self._context.clear_cookies()
         self._context.clear_permissions()
         self._used = 0

@@ -55,8 +55,19 @@ class Notebook:
         self.page, self.lab, self.path = page, lab, path
         self.address = f"{lab.address}/{front}/{path}?token={TOKEN}"
 
+    def open(self) -> None:
+        """Open it in the JupyterLab that is in the page; without one, load that."""
+        if self.page.evaluate("() => window.jupyterapp?.name === 'JupyterLab'") and "/lab/" in self.address:
+            self.page.evaluate(
+                "path => jupyterapp.commands.execute('docmanager:open', { path }).then(() => true)", self.path
+            )
+            self.wait()
+        else:
+            self.page.goto("about:blank")
+            self.load()
+
     def load(self) -> None:
-        """Open it, until its kernel is ready for a cell: one run before that would be lost without a word."""
+        """Load it, until its kernel is ready for a cell: one run before that would be lost without a word."""
         self.page.goto(self.address)
         self.wait()
 
@@ -153,11 +164,11 @@ def notebook(pages: Pages, lab: Lab) -> Iterator[Callable[..., Notebook]]:
         page = pages.take(width, 1000)
         way = f"lab/workspaces/{name}/tree" if front == "lab" else "notebooks"
         opened = Notebook(page, lab, f"{name}/{name}.ipynb", way)
-        opened.load()
+        opened.open()
         return opened
 
     yield open_notebook
-    pages.clear()
+    pages.clear(lab=True)
     errors = [error.stack or str(error) for error in pages.errors]
     # Notebook 7 throws one of its own; what comes from a blob or the extension is ours
     assert not [error for error in errors if "blob:" in error or "ec-jupyter" in error], errors
