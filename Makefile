@@ -18,7 +18,7 @@ PYTEST := $(BIN)/python -m pytest
 RINGS := pure store shell kernel nodes crash cli server notebooks browser
 # rings that run beside the others, in two groups: each of the three takes as long
 SCREEN := kernel server browser
-BOOKS := shell crash
+BOOKS := shell crash cli
 # how many processes the campaign kills
 KILLS ?= 1000
 

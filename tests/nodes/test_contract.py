@@ -133,7 +133,7 @@ async def test_every_call_comes_back_exactly_once(rig: Rig, seed: int) -> None:
     agent = await rig.start(cpus=2, idle=0.1)
     agent.processor("main", 2)
     calls: dict[int, Call] = {}
-    for _ in range(24):
+    for _ in range(12):
         some = [made(rig, chance) for _ in range(50)]
         calls.update((call.request, call) for call in some)
         assign(rig, agent, some)

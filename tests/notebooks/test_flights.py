@@ -35,13 +35,6 @@ def rows_stored(folder: Path) -> int:
             return 0
 
 
-@pytest.fixture
-def flights(tmp_path: Path) -> Iterator[Execution]:
-    execution = Execution(tmp_path / "notebooks", "flights.ipynb")
-    yield execution
-    execution.stop_engines()
-
-
 class Demo:
     """The demo, once run."""
 
@@ -96,22 +89,20 @@ def test_the_notebook_is_shipped_with_what_an_execution_shows(demo: Demo) -> Non
     assert read_outputs(nbformat.read(demo.executed, as_version=4)) == read_outputs(shipped("flights.ipynb"))
 
 
-def test_kernel_killed_at_half_loses_and_repeats_nothing(flights: Execution) -> None:
-    first = Meanwhile(flights.run)
-    wait_until(lambda: rows_stored(flights.folder) > DAYS // 2, 200)
-    flights.kill_kernel()
-    with pytest.raises(DeadKernelError):
-        first.join()
-    # the engine works on with no kernel there
-    wait_until(lambda: rows_stored(flights.folder) == DAYS, 200)
-    flights.run(without={"start-over"})
-
-
-def test_second_execution_in_the_same_folder_gives_the_same_numbers_with_its_engine_killed_at_half(demo: Demo) -> None:
+def test_second_execution_in_the_same_folder_gives_the_same_numbers_with_its_engine_and_its_kernel_killed(
+    demo: Demo,
+) -> None:
     again = demo.execution
     run = Meanwhile(again.run)
     # it begins with what the first one has left
     wait_until(lambda: rows_stored(again.folder) < DAYS // 2, 200)
-    wait_until(lambda: rows_stored(again.folder) > DAYS // 2, 200)
-    os.kill(again.engine_pid("flights"), signal.SIGKILL)
-    run.join()
+    wait_until(lambda: rows_stored(again.folder) > DAYS // 3, 200)
+    killed = again.engine_pid("flights")
+    os.kill(killed, signal.SIGKILL)
+    wait_until(lambda: rows_stored(again.folder) > DAYS // 2 and again.engine_pid("flights") not in (0, killed), 200)
+    again.kill_kernel()
+    with pytest.raises(DeadKernelError):
+        run.join()
+    # the engine works on with no kernel there
+    wait_until(lambda: rows_stored(again.folder) == DAYS, 200)
+    again.run(without={"start-over"})
