@@ -16,6 +16,7 @@ from jupyter_client.manager import KernelManager
 
 from ec_jupyter.client.client import Client
 from ec_jupyter.engine.address import socket_path
+from tests.sharing import clean
 
 SECONDS = 90
 """How long a cell may take on a machine that is busy with other things."""
@@ -160,10 +161,32 @@ def kernels(notebook_folder: Path) -> Iterator[Callable[..., Kernel]]:
     stop_engines(notebook_folder)
 
 
+EMPTY = """from tests.sharing import leave_empty
+from ec_jupyter.notebook.flow import _open
+for flow in list(_open.values()):
+    leave_empty(flow, {})
+%config EC.progress_delay = 2
+%reset -f
+import ec_jupyter as ec"""
+
+
+@pytest.fixture(scope="module")
+def shared_kernel(shared_folder: Path) -> Iterator[Kernel]:
+    """The kernel of those tests of a module that are marked ``shared_engine``."""
+    kernel = loaded(Kernel(shared_folder))
+    yield kernel
+    kernel.close()
+
+
 @pytest.fixture
-def kernel(kernels: Callable[..., Kernel]) -> Kernel:
-    """A kernel that has the extension."""
-    return loaded(kernels())
+def kernel(request: pytest.FixtureRequest, engine_mark: pytest.Mark | None) -> Iterator[Kernel]:
+    """A kernel that has the extension; one that is shared has no names, and its flow is empty."""
+    if engine_mark is None:
+        yield loaded(request.getfixturevalue("kernels")())
+    else:
+        yield (kernel := request.getfixturevalue("shared_kernel"))
+        kernel.run(EMPTY)
+        clean(kernel.folder, ["main"])
 
 
 def loaded(kernel: Kernel) -> Kernel:

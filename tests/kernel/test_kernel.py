@@ -18,6 +18,7 @@ def gated(x):
     return x * 10"""
 
 
+@pytest.mark.shared_engine
 def test_a_cell_becomes_a_socket_and_its_picture_is_shown(kernel: Any) -> None:
     assert (
         kernel.run("%%ec_socket\ndef add(one, two):\n    return one + two").text
@@ -30,6 +31,7 @@ def test_a_cell_becomes_a_socket_and_its_picture_is_shown(kernel: Any) -> None:
     assert "1" in kernel.run("%ec_status").text
 
 
+@pytest.mark.shared_engine
 def test_a_result_and_a_drained_flow_can_be_awaited_in_a_cell(kernel: Any) -> None:
     kernel.run("flow = ec.flow()\n@ec.socket\ndef f(x): return x + 1")
     assert kernel.run("await flow.submit('f', 1)").text == "2"
@@ -38,15 +40,18 @@ def test_a_result_and_a_drained_flow_can_be_awaited_in_a_cell(kernel: Any) -> No
     assert kernel.run("sum(await asyncio.gather(*flow.map('f', range(10))))").text == "55"
 
 
+@pytest.mark.shared_engine
 def test_a_failed_task_shows_its_own_line_and_where_it_ran(kernel: Any) -> None:
     kernel.run("%%ec_socket\ndef bad(x):\n    y = 1\n    return y / x")
-    shown = kernel.fail("ec.flow().submit('bad', 0).result(60)")
+    number = kernel.run("r = ec.flow().submit('bad', 0); r.id").text
+    shown = kernel.fail("r.result(60)")
     assert shown.error[0] == "ZeroDivisionError"
-    assert "request 1 of 'bad' failed at line 4 of its cell on 'local', attempt 1" in shown.traceback
+    assert f"request {number} of 'bad' failed at line 4 of its cell on 'local', attempt 1" in shown.traceback
     assert 'File "<socket bad>", line 4, in bad' in shown.traceback
     assert "return y / x" in shown.traceback
 
 
+@pytest.mark.shared_engine
 def test_an_error_in_the_cell_itself_counts_lines_as_the_cell_does(kernel: Any) -> None:
     shown = kernel.fail("%%ec_socket\ndef f(x):\n    return x\n\nf(1) / 0")
     assert shown.error[0] == "ZeroDivisionError"
@@ -54,12 +59,14 @@ def test_an_error_in_the_cell_itself_counts_lines_as_the_cell_does(kernel: Any) 
     assert "exec(self" not in shown.traceback
 
 
+@pytest.mark.shared_engine
 def test_an_error_of_ours_is_one_line_and_the_cell_fails(kernel: Any) -> None:
     shown = kernel.fail("%ec_submit nobody x=1")
     assert shown.error[0] == "SocketNotFoundError"
     assert shown.traceback == "SocketNotFoundError: no socket named 'nobody'; known: none"
 
 
+@pytest.mark.shared_engine
 def test_what_a_task_prints_never_shows_in_a_cell(kernel: Any) -> None:
     kernel.run("%%ec_socket\ndef says(x):\n    print('out of a task')\n    return x")
     shown = kernel.run("r = ec.flow().submit('says', 1); r.result(60); ec.flow().wait(60); None")
@@ -67,6 +74,7 @@ def test_what_a_task_prints_never_shows_in_a_cell(kernel: Any) -> None:
     assert "out of a task" in kernel.run("r.output").text
 
 
+@pytest.mark.shared_engine
 def test_an_interrupt_ends_the_wait_and_leaves_the_flow_alone(kernel: Any, gate: Any) -> None:
     kernel.run(SOCKET)
     kernel.run("flow = ec.flow(); rs = flow.map('gated', range(3)); pid = flow._client.engine_pid")
@@ -82,15 +90,16 @@ def test_an_interrupt_ends_the_wait_and_leaves_the_flow_alone(kernel: Any, gate:
     assert kernel.run("flow._client.engine_pid == pid, [r.attempt for r in rs]").text == "(True, [1, 1, 1])"
 
 
+@pytest.mark.shared_engine
 def test_a_wait_that_is_interrupted_or_overdue_is_one_line_that_says_what_goes_on(kernel: Any, gate: Any) -> None:
     kernel.run(SOCKET)
-    kernel.run("import os, signal, threading; flow = ec.flow(); r = flow.submit('gated', 1); r.id")
-    request = "request 1 of 'gated' goes on; flow.request(1).result() waits again"
+    n = kernel.run("import os, signal, threading; flow = ec.flow(); r = flow.submit('gated', 1); r.id").text
+    request = f"request {n} of 'gated' goes on; flow.request({n}).result() waits again"
     waits = {
         "%ec_wait": "flow 'main' goes on; %ec_wait waits again",
         "r.result()": request,
         "await r": request,
-        "r.run.wait()": "run 1 goes on; flow.run(1).wait() waits again",
+        "r.run.wait()": f"run {n} goes on; flow.run({n}).wait() waits again",
     }
     for wait, what in waits.items():
         # from within, once the wait has long begun
@@ -98,8 +107,8 @@ def test_a_wait_that_is_interrupted_or_overdue_is_one_line_that_says_what_goes_o
         assert shown.traceback == f"{shown.error[0]}: the wait ended, {what}"
     overdue = {
         "flow.wait(0.1)": "flow 'main' is at work after 0.1 s; it goes on",
-        "r.result(0.1)": "request 1 of 'gated' is running after 0.1 s; it stays in the flow",
-        "r.run.wait(0.1)": "run 1 has 0 queued and 1 running requests after 0.1 s; they stay in the flow",
+        "r.result(0.1)": f"request {n} of 'gated' is running after 0.1 s; it stays in the flow",
+        "r.run.wait(0.1)": f"run {n} has 0 queued and 1 running requests after 0.1 s; they stay in the flow",
     }
     for wait, what in overdue.items():
         assert kernel.fail(wait).traceback == f"TimeoutError: {what}"
@@ -141,6 +150,7 @@ def test_a_killed_kernel_loses_nothing_and_another_finishes(kernel: Any, kernels
     assert other.run("[r.result() for r in flow.requests('after')] == [10 * x + 1 for x in range(20)]").text == "True"
 
 
+@pytest.mark.shared_engine
 def test_a_long_wait_shows_one_bar_and_a_short_one_none(kernel: Any, gate: Any) -> None:
     bar = "application/vnd.jupyter.widget-view+json"
     kernel.run(SOCKET)
@@ -157,6 +167,7 @@ def test_a_long_wait_shows_one_bar_and_a_short_one_none(kernel: Any, gate: Any) 
     assert bar not in shown.kinds
 
 
+@pytest.mark.shared_engine
 @pytest.mark.parametrize(("delay", "shown"), [(0.3, True), (-1, False)])
 def test_a_bar_comes_when_it_is_due_though_nothing_happens_and_below_zero_never(
     kernel: Any, gate: Any, delay: float, shown: bool
@@ -176,6 +187,7 @@ def test_a_bar_comes_when_it_is_due_though_nothing_happens_and_below_zero_never(
         gate.open(1)
 
 
+@pytest.mark.shared_engine
 def test_the_bar_of_a_wait_shows_how_far_the_running_calls_are(kernel: Any, gate: Any) -> None:
     kernel.run("%config EC.progress_delay = 0\nflow = ec.flow()")
     kernel.run(
@@ -262,6 +274,7 @@ def test_a_kernel_ends_as_quickly_as_one_without_a_flow(kernel: Any) -> None:
     assert os.path.exists(f"/proc/{engine}")
 
 
+@pytest.mark.shared_engine
 def test_names_and_help_are_there_for_the_front_end(kernel: Any) -> None:
     kernel.run("@ec.socket\ndef emit(x): return x")
     found = kernel.client.complete("%ec_submit em", reply=True, timeout=60)["content"]
@@ -270,6 +283,7 @@ def test_names_and_help_are_there_for_the_front_end(kernel: Any) -> None:
     assert "--retries" in shown["data"]["text/plain"]
 
 
+@pytest.mark.shared_engine
 def test_a_socket_is_marked_stale_when_a_value_it_took_is_bound_anew(kernel: Any) -> None:
     kernel.run("k = 2")
     kernel.run("%%ec_socket\ndef f(x): return x * k")
