@@ -10,10 +10,9 @@ from ec_jupyter.model import Plug
 
 
 class Reachability:
-    """What may still come in a party, and where.
+    """What may still come in a party, and where; `tokens`: sockets and tags of what is unfinished, or waits.
 
-    `tokens`: sockets and tags of unfinished calls and waiting arrivals. Tokens are grouped by socket and depth: a
-    question costs one look-up a group, however many elements are in it.
+    They are grouped by socket and depth: a question costs one look-up a group, however many elements are in it.
     """
 
     def __init__(self, topology: Topology, tokens: Iterable[tuple[int, Tag]]) -> None:

@@ -137,7 +137,9 @@ class Tombstones:
         if self.calls.topology.gathers_done_only and lost:
             made = len(self.calls.out.calls)
             on = Reachability(self.calls.topology, [token for token in stand if token not in lost])
-            self._go_without_failed(party, on, sorted(lost))
+            for plug in self.calls.topology.gathers_done_only:
+                for base, tags in self.lost_elements(party, plug, on, sorted(lost)).items():
+                    self._leave_out(party, plug, base, tags)
             self.deliver()
             stand += self._made(party, made)
         while self._look(party, stand):
@@ -183,12 +185,6 @@ class Tombstones:
         for spot in self.calls.undecided.pop(party.id, ()):
             heappush(todo, (rank.get(spot[0], 0), spot))
         return todo
-
-    def _go_without_failed(self, party: Party, reachability: Reachability, failed: list[tuple[int, Tag]]) -> None:
-        """Complete the lists of ``gather="done"`` plugs that wait for failed elements only."""
-        for plug in self.calls.topology.gathers_done_only:
-            for base, tags in self.lost_elements(party, plug, reachability, failed).items():
-                self._leave_out(party, plug, base, tags)
 
     def lost_elements(
         self, party: Party, plug: Plug, reachability: Reachability, failed: list[tuple[int, Tag]]

@@ -274,15 +274,11 @@ class Topology:
         while todo:
             socket = todo.popleft()
             for plug in self.within[socket]:
-                level = self.level_behind(plug, known[socket])
+                level = max(0, known[socket] + self.task(socket).generator + plug.map - bool(plug.gather))
                 if plug.target in known and known[plug.target] < level <= DEEPEST:
                     known[plug.target] = level
                     todo.append(plug.target)
         return known
-
-    def level_behind(self, plug: Plug, source: int) -> int:
-        """How many splits deep the values stand that a plug carries from calls at level `source`."""
-        return max(0, source + self.task(plug.source).generator + plug.map - bool(plug.gather))
 
     @cached_property
     def depths(self) -> Callable[[frozenset[Root]], dict[int, int]]:

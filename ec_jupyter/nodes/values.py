@@ -169,7 +169,9 @@ def _pickled(obj: object, what: str) -> tuple[bytes, list[memoryview]]:
         try:
             data = by_value(obj, buffers.append)
         except Exception as error:
-            raise TaskNotPicklableError(_complaint(obj, what, error)) from error
+            path, culprit = _offender(obj, 0)
+            part = f" at {path.strip()}" if path else ""
+            raise TaskNotPicklableError(f"{what} cannot travel: {error}{part} ({type_name(culprit)})") from error
     try:
         return data, [b.raw() for b in buffers]
     except BufferError:
@@ -184,12 +186,6 @@ def _banded(obj: object) -> bytes:
     except Exception:  # noqa: BLE001 - as above
         return by_value(obj)
     return data if b"__main__" not in data else by_value(obj)
-
-
-def _complaint(obj: object, what: str, error: BaseException) -> str:
-    path, culprit = _offender(obj, 0)
-    part = f" at {path.strip()}" if path else ""
-    return f"{what} cannot travel: {error}{part} ({type_name(culprit)})"
 
 
 def _offender(obj: object, depth: int) -> tuple[str, object]:

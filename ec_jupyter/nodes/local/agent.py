@@ -126,10 +126,7 @@ class Agent:
         self._pool(name).add(calls)
 
     def start_now(self, name: str, call: Call) -> tuple[float, int, int] | None:
-        """As `assign`, of one call: when it began, in which slot and process, if it does at once; else None.
-
-        Its worker keeps its CPUs for the next one, until `let_go`.
-        """
+        """Assign a call whose worker keeps its CPUs until `let_go`: when, slot and process, if it begins at once."""
         pool = self._pool(name)
         if pool is not self._keeps:
             self.let_go()

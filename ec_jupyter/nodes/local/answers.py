@@ -22,10 +22,7 @@ def short_ahead(seconds: float) -> int:
 
 
 class Answers:
-    """Takes the answers of one processor's slots. `recalled`: requests that were asked back; one that has ended goes.
-
-    `overlaps`: it forgets what has ended, too.
-    """
+    """Takes the answers of one processor's slots; of what has ended, `overlaps` and `recalled` know no more."""
 
     def __init__(self, context: AgentContext, overlaps: Overlaps, recalled: set[int]) -> None:
         self._listener, self._durations = context.listener, context.durations

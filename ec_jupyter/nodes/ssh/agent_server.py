@@ -269,7 +269,7 @@ class AgentServer:
     def _assign(self, header: Header, buffers: list[bytes]) -> None:
         (processor,) = checked(header, p=str)
         ready = []
-        self._sources.update(_texts(header))
+        self._sources.update({str(name): str(text) for name, text in dict(header.get("x", {})).items()})
         for call in unpack_calls(only(buffers), self._sources):
             if call.request in self._held:
                 continue  # sent twice, for the connection was cut
@@ -415,7 +415,3 @@ def _workdir(otherwise: Path) -> Path:
     """The user's home, as for any command over SSH: what tasks write beside themselves stays."""
     home = Path.home()
     return home if home.is_dir() and os.access(home, os.R_OK | os.X_OK) else otherwise
-
-
-def _texts(header: Header) -> dict[str, str]:
-    return {str(name): str(text) for name, text in dict(header.get("x", {})).items()}

@@ -71,11 +71,7 @@ class Owner(Files, Protocol):
 
 
 class Session:
-    """The connection to one node, and what is known of it.
-
-    `record`: what the node is called, and lends. `idle`: seconds after which a worker with nothing to do ends.
-    `heartbeat`: seconds between signs of life, at most.
-    """
+    """The connection to one node, and what is known of it; what it takes besides is as `RemoteAgent` has it."""
 
     def __init__(self, owner: Owner, record: Node, home: Home, login: Login, *, idle: float, heartbeat: float) -> None:
         self.name = record.name
@@ -144,7 +140,8 @@ class Session:
                 self.error = NodeStartError(f"node {self.name!r}: {error}")
             if self.closing:
                 return
-            self._change("away" if self._may_run() else "down")
+            may_run = clock() < self._fence_time() and bool(self.boot or self._owner.out())
+            self._change("away" if may_run else "down")
             tries, pause = (1, PAUSES[0]) if welcomed else (tries + 1, pause)
             self._again.clear()
             await _happens(self._again, pause)
@@ -189,9 +186,6 @@ class Session:
     def _fence_time(self) -> float:
         # the agent counts from a sign of life that we had seen by then, so it ends before this
         return self._pinged + 1.1 * self._alone + FENCE_SLACK
-
-    def _may_run(self) -> bool:
-        return bool(self.boot or self._owner.out()) and clock() < self._fence_time()
 
     def _set_fence(self) -> None:
         if self._fence is not None:
