@@ -113,8 +113,11 @@ def held_back(topology: Mapping[str, Any], counts: dict[str, Any], socket: str) 
     processor = record.get("processor", "")
     if record.get("paused"):
         return f"; socket {socket!r} is paused"
-    if topology["processors"].get(processor, {}).get("paused"):
+    pool = topology["processors"].get(processor, {})
+    if pool.get("paused"):
         return f"; processor {processor!r} is paused"
+    if pool.get("cpus") == 0:
+        return f"; processor {processor!r} has 0 CPUs"
     return troubled(counts, processor)
 
 
@@ -186,7 +189,8 @@ def status_rows(topology: Mapping[str, Any], counts: Mapping[str, Any]) -> list[
     for name, states in counts["sockets"].items():
         record = known.get(name, {})
         processor = record.get("processor", "")
-        paused = record.get("paused") or processors.get(processor, {}).get("paused")
+        pool = processors.get(processor, {})
+        paused = record.get("paused") or pool.get("paused")
         stale = record.get("task", {}).get("stale")
         fed = {p["argument"] for p in topology["plugs"] if p["target"] == name}
         unfed = [argument for argument in record.get("needed", ()) if argument not in fed] if fed else []
@@ -198,7 +202,7 @@ def status_rows(topology: Mapping[str, Any], counts: Mapping[str, Any]) -> list[
             _wait_text(states.get("asked", 0), "a person"),
             _wait_text(delayed, f"{'its' if delayed == 1 else 'their'} time"),
             f"full: holds {record['limit']}" if record.get("limit") and holds >= record["limit"] else "",
-            "paused" if paused else "",
+            "paused" if paused else "0 CPUs" if pool.get("cpus") == 0 else "",
             f"stale: {', '.join(stale)}" if stale else "",
             f"waits for {', '.join(unfed)}: nothing plugged" if unfed else "",
         ]

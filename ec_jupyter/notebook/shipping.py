@@ -181,6 +181,8 @@ def _lines(file: str) -> str:
 def _culprit(task: object, name: str, taken: dict[str, Any], error: Exception) -> str:
     reason = str(error) or type(error).__name__
     for what, value in {**taken, **_enclosed(task)}.items():
+        if what == "get_ipython":
+            return f"task {name!r} has a line with ! or %, or calls get_ipython: IPython stays here; use subprocess"
         if value is not MISSING and _bytes_of(value) is None:
             return f"task {name!r} takes {what!r} along, which cannot travel: {reason}; make it inside the task"
     return f"task {name!r} cannot travel: {reason}"

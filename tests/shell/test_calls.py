@@ -264,25 +264,31 @@ def test_a_result_that_is_not_there_in_time_leaves_the_request_in_the_flow(calli
 def test_a_wait_whose_time_is_over_is_one_line_that_says_why_the_call_has_not_ended(calling: Any, capsys: Any) -> None:
     calling.run("flow.pause('add'); flow.pause('gated')\n@ec.socket(processor='gated')\ndef other(x): return x")
     calling.run("flow.processor('gated').pause()")
+    calling.run("@ec.socket(processor='none', cpus=1)\ndef nobody(x): return x\nflow.processor('none').cpus = 0")
     calls = {
+        "flow.submit('nobody', 1)": "'nobody' is queued after 0.5 s; processor 'none' has 0 CPUs",
         "flow.submit('add', 1)": "'add' is queued after 0.5 s; socket 'add' is paused",
         "flow.submit('other', 1)": "'other' is queued after 0.5 s; processor 'gated' is paused",
         "flow.submit('join', 1, partial=True)": "'join' waits for other arguments after 0.5 s; "
         "flow.waiting('join') tells which",
     }
-    for number, (call, why) in enumerate(calls.items(), 1):
-        assert shown_by(calling, f"{call}.result(0.5)", capsys) == [
+    for call, why in calls.items():
+        number = calling.run(f"r = {call}; r.id")
+        assert shown_by(calling, "r.result(0.5)", capsys) == [
             f"TimeoutError: request {number} of {why}; it stays in the flow"
         ]
-    assert shown_by(calling, "flow.run(1).wait(0.5)", capsys) == [
-        "TimeoutError: run 1 has 1 queued and 0 running requests after 0.5 s; they stay in the flow"
+    assert [row["note"] for row in calling.run("flow.status().rows") if row["socket"] == "nobody"] == ["0 CPUs"]
+    number = calling.run("r = flow.submit('nobody', 1); r.id")
+    assert shown_by(calling, "r.run.wait(0.5)", capsys) == [
+        f"TimeoutError: run {number} has 1 queued and 0 running requests after 0.5 s; they stay in the flow"
     ]
 
 
 def test_a_call_that_ran_too_long_is_shown_with_its_limit(calling: Any, gate: Any, capsys: Any) -> None:
     calling.run(f"@ec.socket(timeout=0.5)\ndef f(x):\n    {PASS}")
-    lines = shown_by(calling, "flow.submit('f', 1).result(60)", capsys)
-    assert lines[-2] == "RequestTimeoutError: request 1 of 'f': 'f' ran longer than 0.5 s"
+    number = calling.run("r = flow.submit('f', 1); r.id")
+    lines = shown_by(calling, "r.result(60)", capsys)
+    assert lines[-2] == f"RequestTimeoutError: request {number} of 'f': 'f' ran longer than 0.5 s"
 
 
 def test_a_request_can_be_awaited_in_a_cell_and_in_a_plain_loop(calling: Any, gate: Any) -> None:
@@ -330,7 +336,7 @@ def test_skipped_and_cancelled_requests_say_so(calling: Any, gate: Any) -> None:
     calling.run("@ec.socket\ndef skips(x): return ec.SKIP\nflow.plug('skips', 'add')")
     error = calling.fail("flow.submit('skips', 1).result(60)")
     assert isinstance(error, RequestSkippedError)
-    assert str(error) == "request 1 of 'skips' was skipped: its task returned ec.SKIP"
+    assert str(error).endswith(" of 'skips' was skipped: its task returned ec.SKIP")
     assert "an argument of it can no longer come" in str(calling.fail("flow.requests('add')[0].result(60)"))
     calling.run("a, b = flow.map('gated', [1, 2])")
     assert calling.run("%ec_cancel b") == 1

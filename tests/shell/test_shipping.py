@@ -242,6 +242,13 @@ def test_what_cannot_travel_is_named(shell: Any, source: str, named: str) -> Non
     assert "_thread.lock" in str(caught.value)
 
 
+def test_a_task_that_uses_ipython_is_told_what_to_use_instead(shell: Any) -> None:
+    shell.run("def f():\n    !ls")
+    with pytest.raises(TaskNotPicklableError) as caught:
+        ship(shell.names["f"], "f")
+    assert str(caught.value).startswith("task 'f' has a line with ! or %, or calls get_ipython: IPython stays here")
+
+
 def test_a_heavy_captured_value_is_named_with_its_size(shell: Any) -> None:
     shell.run("import numpy as np\nbig = np.zeros(1 << 20)\nsmall = 1\ndef f(): return big, small")
     (text,) = ship(shell.names["f"], "f").warnings
