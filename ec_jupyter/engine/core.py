@@ -16,7 +16,7 @@ from typing import Any
 from ec_jupyter.engine import failures
 from ec_jupyter.engine.call_specs import CallSpecs
 from ec_jupyter.engine.expiry import Expiry
-from ec_jupyter.engine.job import Argument, Ended, EndedLot, Job, StoredValue, Values, failure
+from ec_jupyter.engine.job import NO_ATTEMPT, Argument, Ended, EndedLot, Job, StoredValue, Values, attempt_of, failure
 from ec_jupyter.engine.jobs import JobLot, Jobs
 from ec_jupyter.engine.journal import Journal
 from ec_jupyter.engine.plug_evaluation import PlugEvaluation, Route, explained
@@ -391,8 +391,8 @@ class Core:
 
     def _try_again(self, job: Job, error: dict[str, Any], outcome: Outcome, delay: float, how: str = "failed") -> None:
         text = json.dumps({**error, "node": job.node})
-        began = outcome.started or job.started or self.now
-        row = (job.id, job.attempt, how, text, began, outcome.seconds, outcome.slot, outcome.pid, self.now)
+        began, *ran = attempt_of(job, outcome, self.now)
+        row = (job.id, job.attempt, how, text, began or self.now, *ran, self.now)
         self.journal.add("add_attempt", row)
         self.states.move(job, "tried again")
         self.journal.add("again", (job.attempt, job.deaths, self.now + delay if delay else None, job.id))
@@ -469,10 +469,10 @@ class Core:
         outcome: Outcome | None = None,
     ) -> None:
         """Write down what a request came to; failed and cancelled ones may be queued again later."""
-        ran: tuple[float | None, float | None, int | None, int | None] = (None, None, None, None)
+        ran = NO_ATTEMPT
         if outcome is not None:
             job.emitted = outcome.emitted or job.emitted
-            ran = (outcome.started or None, outcome.seconds, outcome.slot, outcome.pid)
+            ran = attempt_of(job, outcome, self.now)
         started, seconds, slot, pid = ran
         state = self.states.move(job, event)
         text = json.dumps(error) if error else None

@@ -16,7 +16,7 @@ from ec_jupyter.flow.arrival import ArgumentValue, Arrival, to_column
 from ec_jupyter.flow.states import NEW
 from ec_jupyter.flow.tag import Tag, to_text
 from ec_jupyter.model import LOCAL
-from ec_jupyter.wire import Value
+from ec_jupyter.wire import Outcome, Value
 
 DEEPEST = 50  # a failure that came of a failure, and so on, carries the arguments of so many
 # how long a client's file stays without a row: the client may be about to find its engine again
@@ -218,6 +218,22 @@ class Values:
         if not name.startswith("in."):
             return name.startswith(busy)
         return name.split(".")[1] in clients or time.time() - path.stat().st_mtime < UNSENT_SECONDS
+
+
+Attempt = tuple[float | None, float | None, int | None, int | None]
+NO_ATTEMPT: Attempt = (None, None, None, None)
+
+
+def attempt_of(job: Job, outcome: Outcome, now: float) -> Attempt:
+    """When an attempt began, for how long it ran, its slot and process.
+
+    Of one that a worker did not end, for it died or was killed: as was seen from here, if it was.
+    """
+    if outcome.started or outcome.state != "failed":
+        return outcome.started or None, outcome.seconds, outcome.slot, outcome.pid
+    if not job.assigned or job.started is None:
+        return NO_ATTEMPT
+    return job.started, max(0.0, now - job.started), job.extra.get("slot"), job.extra.get("pid")
 
 
 def failure(key: int, job: Job, socket: str, error: dict[str, Any]) -> StoredValue:

@@ -105,6 +105,7 @@ class Reports:
             # killed by us: on disk the call is as it was before it began, and nobody is to blame
             return
         self.lone.interrupt()
+        self.core.now = time.time()
         self.core.suspects.call(request)
         job = self.core.current(request, attempt)
         if job is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from functools import wraps
 from typing import Any, NoReturn, TypeVar
 
@@ -19,6 +19,7 @@ from ec_jupyter.errors import (
     RevisionError,
     StoreError,
     UntrustedFlowError,
+    nearest,
 )
 from ec_jupyter.flow.schema import is_text
 
@@ -64,7 +65,7 @@ def _status(error: EcError) -> int:
     return 409 if isinstance(error, _CONFLICTS) else 400
 
 
-def read_object(body: bytes) -> dict[str, Any]:
+def read_object(body: bytes, what: str = "the body") -> dict[str, Any]:
     """The JSON object that a body holds. Raises Refused: it holds none: 413 where it is too large, else 400."""
     if len(body) > MOST_BYTES:
         raise Refused(413, f"a body of {len(body)} bytes is over the limit of {MOST_BYTES}")
@@ -73,9 +74,9 @@ def read_object(body: bytes) -> dict[str, Any]:
     except RecursionError:
         raise Refused(400, _DEEP) from None
     except ValueError as error:
-        raise Refused(400, f"the body is no JSON: {error}") from None
+        raise Refused(400, f"{what} is no JSON: {error}") from None
     if not isinstance(found, dict):
-        raise Refused(400, f"the body is to be a JSON object, not {_kind(found)}")
+        raise Refused(400, f"{what} is to be a JSON object, not {_kind(found)}")
     if not _fits(found):
         raise Refused(400, f"{_DEEP}, or a text in it is none")
     return found
@@ -102,6 +103,13 @@ def check_numbers(value: object) -> None:
         raise Refused(400, "a whole number in the body has more than 64 bits")
     for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
         check_numbers(part)
+
+
+def only(body: dict[str, Any], fields: Collection[str]) -> dict[str, Any]:
+    """The body, if it has these fields alone. Raises Refused: it has another, which would not be heeded."""
+    for name in body.keys() - fields:
+        raise Refused(400, f"there is no field {name!r} here; {nearest(name, fields)}")
+    return body
 
 
 def field(body: dict[str, Any], name: str, kind: type[_T], default: Any = ...) -> _T:

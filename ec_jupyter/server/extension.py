@@ -27,7 +27,8 @@ def load(app: ServerApp) -> None:
     # the server has no word for extensions of this form when it stops; its process ends right after
     atexit.register(_close, weakref.ref(flows))
     base = url_path_join(app.web_app.settings["base_url"], "ec")
-    app.web_app.add_handlers(".*$", [(url_path_join(base, path), handler) for path, handler in routes()])  # type: ignore[no-untyped-call]
+    served = [*routes(), (".*", handlers.NothingHandler)]
+    app.web_app.add_handlers(".*$", [(url_path_join(base, path), handler) for path, handler in served])  # type: ignore[no-untyped-call]
 
 
 def routes() -> list[tuple[str, type]]:

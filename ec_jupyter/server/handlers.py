@@ -23,11 +23,12 @@ from ec_jupyter.client.client import Client
 from ec_jupyter.client.launch import running
 from ec_jupyter.client.waits import wake
 from ec_jupyter.flow.options import later, priority_of
-from ec_jupyter.server.checks import Refused, check_numbers, field, read_object, told
+from ec_jupyter.server.checks import Refused, check_numbers, field, only, read_object, told
 from ec_jupyter.server.flows import Flows
 from ec_jupyter.server.links import Links
 
 SETTING = "ec_flows"
+SUBMIT = ("arguments", "id", "partial", "delay", "at", "priority", "callback")  # what a submit may bring
 MOST_NAME = 200  # characters in the id that a submit may bring
 MOST_SECONDS = 60  # how long an answer may wait for the end of a request
 STOP_SECONDS = 10  # how long an engine may take to end its workers
@@ -59,9 +60,9 @@ class Handler(APIHandler):
         user = self.current_user
         return getattr(user, "display_name", None) or getattr(user, "username", None)
 
-    async def body(self) -> dict[str, Any]:
-        """The JSON object that came; a large one is read off the event loop."""
-        return await self.flows.links.thread(read_object, self.request.body)
+    async def body(self, *fields: str) -> dict[str, Any]:
+        """The JSON object that came, which has these fields alone; a large one is read off the event loop."""
+        return only(await self.flows.links.thread(read_object, self.request.body), fields)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Tell what went wrong, in one line."""
@@ -85,6 +86,17 @@ class DocumentHandler(Handler):
 def document() -> dict[str, Any]:
     """The OpenAPI document of these addresses."""
     return yaml.safe_load(resources.files("ec_jupyter.server").joinpath("openapi.yaml").read_text())  # type: ignore[no-any-return]
+
+
+class NothingHandler(Handler):
+    """An address that nobody has."""
+
+    async def prepare(self) -> None:  # type: ignore[override]
+        """Say so, whatever the verb, to those who may ask."""
+        await super().prepare()
+        if self.current_user is None:
+            raise web.HTTPError(403)
+        raise Refused(404, f"nothing is at {self.request.path}; GET ec/openapi.json has all addresses")
 
 
 class FlowsHandler(Handler):
@@ -150,7 +162,7 @@ class CommandsHandler(Handler):
     @verb_of
     async def post(self, key: str) -> None:
         """Do what ``op`` says with ``args``."""
-        folder, body = await self.flows.folder(key), await self.body()
+        folder, body = await self.flows.folder(key), await self.body("op", "args")
         op, args = field(body, "op", str), field(body, "args", dict, {})
         check_numbers(args)
         if op == "respond":
@@ -187,7 +199,7 @@ def _read(name: str, text: str) -> Any:
     if name in _FLAGS:
         return text in ("", "1", "true")
     if name in ("older", "newer"):
-        return read_object(text.encode())
+        return read_object(text.encode(), f"what {name}= takes")
     return int(text) if name in ("run", "request", "limit") and text.isdecimal() else text
 
 
@@ -197,7 +209,7 @@ class SocketHandler(Handler):
     @verb_of
     async def post(self, key: str, name: str) -> None:
         """Submit a request; the answer says that it is on disk."""
-        folder, body = await self.flows.folder(key), await self.body()
+        folder, body = await self.flows.folder(key), await self.body(*SUBMIT)
         arguments, submit_id = field(body, "arguments", dict, {}), field(body, "id", str, None)
         how: dict[str, Any] = {"partial": field(body, "partial", bool, False)}
         how["at"] = later(body.get("delay"), body.get("at"), time.time())
@@ -257,7 +269,7 @@ class AnswerHandler(Handler):
     @verb_of
     async def post(self, key: str, number: str) -> None:
         """Answer it; the answer is its result, once."""
-        folder, body = await self.flows.folder(key), await self.body()
+        folder, body = await self.flows.folder(key), await self.body("answer", "by")
         said, who = field(body, "answer", object), field(body, "by", str, None)
         async with self.flows.links.use(folder, start=True) as client:
             respond = partial(commands.respond, by="picture")

@@ -27,7 +27,7 @@ class ManageHandler(Handler):
     @verb_of
     async def post(self, key: str, verb: str) -> None:
         """Do it; the answer has the key of the flow that is there now, if there is one."""
-        folder, body = await self.flows.folder(key), await self.body()
+        folder, body = await self.flows.folder(key), await self.body("name", "force")
         force, links = field(body, "force", bool, False), self.flows.links
         made: Path | None = folder
         if verb == "clear":

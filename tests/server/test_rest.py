@@ -505,6 +505,10 @@ UNREADABLE: list[tuple[tuple[str, ...], Any, int, str]] = [
     (("sockets", "add_two"), {"id": ""}, 400, "1 to 200 characters"),
     (("sockets", "add_two"), {"callback": 7}, 400, "the field 'callback' is to be a text, not a number"),
     (("sockets", "add_two"), {"arguments": {"one": 1, "two": 2}, "callback": "ftp://x"}, 400, "by http or https"),
+    (("sockets", "add_two"), {"arguments": {"one": 1, "two": 2}, "callbak": "x"}, 400, "did you mean 'callback'?"),
+    (("sockets", "add_two"), {"one": 1, "two": 2}, 400, "known: arguments, at, callback, delay, id, partial, priority"),
+    (("commands",), {"op": "undo", "arg": {}}, 400, "there is no field 'arg' here; did you mean 'args'?"),
+    (("rename",), {"name": "x", "forced": True}, 400, "did you mean 'force'?"),
     (("sockets", "add_two"), "{", 400, "the body is no JSON"),
     (("sockets", "add_two"), "[]", 400, "the body is to be a JSON object, not a list"),
     (("sockets", "add_two"), '{"arguments": {"one": NaN}}', 400, "NaN is no JSON number"),
@@ -531,6 +535,14 @@ def test_what_cannot_be_read_is_refused_in_one_line_and_the_engine_goes_on(web: 
         assert text in said["error"]
     assert flow.submit("add_two", 1, 2).result(60) == 3
     assert flow._client.engine_pid == engine
+
+
+def test_what_is_at_no_address_is_told_in_one_line(web: Any, flow: Any) -> None:
+    for request in ("abc", "9" * 40):
+        found, said = web("flows", "sums", "requests", request)
+        assert (found, said["error"].startswith("nothing is at /")) == (404, True), said
+    found, said = web("flows", "sums", "log", params={"older": "3"})
+    assert (found, said["error"]) == (400, "what older= takes is to be a JSON object, not a number")
 
 
 # -- manners -------------------------------------------------------------------

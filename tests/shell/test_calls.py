@@ -252,6 +252,20 @@ def test_each_kind_of_failure_has_its_own_error(
     assert calling.run("flow.submit('add', 1).result(60)") == 3
 
 
+def test_a_call_that_crashes_says_at_which_line_and_how_long_it_ran(calling: Any, gate: Any) -> None:
+    calling.run(f"@ec.socket(once=True)\ndef crash(x):\n    import ctypes, os\n    {PASS}\n    ctypes.string_at(0)")
+    calling.run("r = flow.submit('crash', 1)")
+    calling.fail("r.result(0.3)")
+    gate.open()
+    error = calling.fail("r.result(60)")
+    place = r'at File ".*ctypes.*", line \d+ in string_at, called by File "<socket crash>", line 5 in crash'
+    assert re.search(place, str(error))
+    row = calling.run("r.row()")
+    assert row["started"] + row["seconds"] == pytest.approx(row["finished"], abs=0.1)
+    assert row["seconds"] > 0.1
+    assert (row["slot"] is None, bool(row["pid"])) == (False, True)
+
+
 def test_a_result_that_is_not_there_in_time_leaves_the_request_in_the_flow(calling: Any, gate: Any) -> None:
     calling.run("r = flow.submit('gated', 7)")
     error = calling.fail("r.result(timeout=0.01)")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,4 +69,4 @@ def failed(call: Call, kind: str, message: str, exit_text: str | None = None) ->
     error: dict[str, Any] = {"type": STOPPED.get(kind, "TaskError"), "message": message, "traceback": "", "kind": kind}
     if exit_text is not None:
         error["exit"] = exit_text
-    return Outcome(call.request, call.attempt, "failed", error=error, started=time.time())
+    return Outcome(call.request, call.attempt, "failed", error=error)
