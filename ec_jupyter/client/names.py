@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import keyword
 import os
 import re
 import sys
+import unicodedata
 from collections.abc import Collection
 from pathlib import Path
 
@@ -41,7 +43,16 @@ def plain_name(name: str, kind: str) -> str:
 
 
 def _plain(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_-]+", "_", text).strip("_") or "main"
+    # a letter with a mark is that letter
+    bare = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", bare).strip("_") or "main"
+
+
+def _called(stem: str) -> str:
+    """What the flow of a notebook or script is called; another one for each, where letters have to go."""
+    plain = _plain(stem)
+    lost = any(c.isalnum() for c in stem if _plain(c) == "main")
+    return f"{plain}-{hashlib.sha256(stem.encode()).hexdigest()[:6]}" if lost else plain
 
 
 def notebook_path() -> Path | None:
@@ -63,7 +74,7 @@ def be_script(path: Path) -> None:
 def flow_name() -> str:
     """Name of the notebook's own flow: the notebook's or script's, or ``main`` where that is not known."""
     path = notebook_path() or next(iter(_scripts), None)
-    return _plain(path.stem) if path else "main"
+    return _called(path.stem) if path else "main"
 
 
 def client_name() -> str:

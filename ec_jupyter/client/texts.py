@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+from ec_jupyter.errors import DeclarationError
 
 # where a traceback of a worker is in the cell of the task
 OWN_LINE = re.compile(r'^  File "<socket [^"]+>", line (\d+), in \S+$', re.MULTILINE)
@@ -211,3 +215,11 @@ def status_rows(topology: Mapping[str, Any], counts: Mapping[str, Any]) -> list[
         row = {**states, "arrived": arrived, "progress": progress, "note": note}
         rows.append({"socket": name, "processor": processor, **row})
     return rows
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a file. Raises DeclarationError: it cannot be written."""
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise DeclarationError(f"{path} cannot be written: {error.strerror or error}") from error

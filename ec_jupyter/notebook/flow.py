@@ -12,6 +12,7 @@ from ec_jupyter.client import launch, names
 from ec_jupyter.client.client import Client
 from ec_jupyter.client.duplicate import duplicate
 from ec_jupyter.client.launch import running
+from ec_jupyter.client.texts import write_text
 from ec_jupyter.engine.folder import FLOWS
 from ec_jupyter.engine.trust import check_links
 from ec_jupyter.errors import (
@@ -162,8 +163,8 @@ class Flow(Wiring, Timing, Calls):
 
         Raises
         ------
-        GroupNotFoundError
-            There is no such group; no file was written.
+        GroupNotFoundError, DeclarationError
+            There is no such group, or the file cannot be written; none was written.
         """
         from ec_jupyter.client.drawing import svg
 
@@ -172,7 +173,7 @@ class Flow(Wiring, Timing, Calls):
         names = [name for name in folded if by_name(known, name, GroupNotFoundError)]
         text = svg(self._client.topology, self.name, counts, seen=self._client.seen.looks, folded=names)
         if path is not None:
-            Path(path).write_text(text)
+            write_text(path, text)
         return text
 
     def to_code(self) -> str:
@@ -196,9 +197,9 @@ class Flow(Wiring, Timing, Calls):
         Raises
         ------
         DeclarationError
-            Something cannot be written down, as for `to_code`; no file was written.
+            Something cannot be written down, as for `to_code`, or the file cannot be written; none was written.
         """
-        Path(path).write_text(self.to_json())
+        write_text(path, self.to_json())
 
     def to_json(self) -> str:
         """What `save` writes."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from html import escape
-from pathlib import Path
 from typing import Any
 
+from ec_jupyter.client.texts import write_text
 from ec_jupyter.notebook.tables import Table
 
 
@@ -74,7 +74,7 @@ class Lineage:
 
         text = svg(self._nearest(), self.edges, self.chosen)
         if path is not None:
-            Path(path).write_text(text)
+            write_text(path, text)
         return text
 
     def _nearest(self) -> list[dict[str, Any]]:

@@ -132,21 +132,24 @@ class Queries(Lookup):
         items = [Request(self._flow, row["id"], row["socket"], row) for row in rows]
         return Table(rows, _COLUMNS, items=items, text=lambda row: shown(row, **_TEXTS))
 
-    def request(self, id: int) -> Request:
-        """The request of that number.
+    def request(self, id: Request | int) -> Request:
+        """The request of that number, or a request itself.
 
         Raises
         ------
         RequestNotFoundError
             The flow has none.
         """
+        if isinstance(id, Request):
+            check_own(self._flow, [id])
+            return id
         request = Request(self._flow, number_of(id, "flow.request"), "")
         request.socket_name = request.socket
         return request
 
-    def run(self, id: int) -> Run:
-        """The run of that number."""
-        return Run(self._flow, number_of(id, "flow.run"))
+    def run(self, id: Run | Request | int) -> Run:
+        """The run of that number, or of a request."""
+        return Run(self._flow, self._run_id(id, "flow.run"))
 
     def waiting(self, socket: str | Socket | Callable[..., Any] | None = None) -> Table:
         """What waits for other arguments of its call, or for a person to answer; each item can be looked at.
@@ -306,14 +309,13 @@ class Queries(Lookup):
         return self._argument_value(reply, iter(buffers))
 
     def _request(self, request: Request | int) -> Request:
-        check_own(self._flow, [request])
-        return request if isinstance(request, Request) else self.request(request)
+        return self.request(request)
 
-    def _run_id(self, run: Run | Request | int) -> int:
+    def _run_id(self, run: Run | Request | int, what: str = "run=") -> int:
         check_own(self._flow, [run])
         if isinstance(run, Request):
             return run.run.id
-        return run.id if isinstance(run, Run) else number_of(run, "run=")
+        return run.id if isinstance(run, Run) else number_of(run, what)
 
 
 def _most(limit: int | None) -> int:

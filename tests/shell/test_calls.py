@@ -105,6 +105,7 @@ def test_an_argument_of_a_wrong_kind_is_told_with_what_is_taken(calling: Any, li
     [
         ("flow.processor(None)", "no processor named None; known: gated, main"),
         ("flow.processor(['main'])", "no processor named ['main']; known: gated, main"),
+        ("flow.save('no/folder.json')", "no/folder.json cannot be written: No such file or directory"),
         ("flow.gc(dry=flow)", "a 'gc' frame cannot be written: Object of type Flow is not JSON serializable"),
     ],
 )
@@ -112,6 +113,12 @@ def test_what_nobody_expects_is_told_in_one_line_as_well(calling: Any, line: str
     error = calling.fail(line)
     assert isinstance(error, ec.EcError)
     assert says in str(error)
+
+
+def test_a_request_stands_for_its_number_and_its_run(calling: Any) -> None:
+    calling.run("flow.plug('add', 'join.one'); flow.fix('join', two=0); r = flow.submit('add', 1); flow.wait(60)")
+    same = "flow.request(r) is r, flow.run(flow.requests('join')[0]).id == r.id == flow.run(r.run).id"
+    assert calling.run(same) == (True, True)
 
 
 def test_a_run_counts_what_runs_as_running(calling: Any, gate: Any, wait_until: Callable[..., Any]) -> None:
