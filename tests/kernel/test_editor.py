@@ -20,6 +20,7 @@ def page(kernel: Any) -> Page:
     return Page(kernel, shown(kernel)[VIEW]["model_id"])
 
 
+@pytest.mark.shared_engine
 def test_a_picture_is_a_widget_an_svg_and_text(kernel: Any) -> None:
     kernel.run(SOCKETS)
     kernel.run("flow.plug('emit', 'join.left'); flow.submit('emit', 1); left = flow.wait(60)")
@@ -47,6 +48,7 @@ def test_an_idle_kernel_starts_the_next_engine_after_a_kill_and_the_page_hears_o
     assert int(page.run("flow._client.engine_pid")) != pid
 
 
+@pytest.mark.shared_engine
 def test_numbers_come_while_somebody_looks_and_not_otherwise(page: Page, gate: Any) -> None:
     kernel = page.kernel
     page.send(k="hello")
@@ -74,6 +76,7 @@ def test_numbers_come_while_somebody_looks_and_not_otherwise(page: Page, gate: A
     page.listen(lambda: page.metrics[-1]["full"] and page.counts()["emit"]["done"] == 2)
 
 
+@pytest.mark.shared_engine
 def test_a_front_end_that_makes_no_subshell_has_numbers_during_a_cell_and_its_commands_after_it_in_order(
     page: Page, gate: Any
 ) -> None:
@@ -95,6 +98,7 @@ def test_a_front_end_that_makes_no_subshell_has_numbers_during_a_cell_and_its_co
     page.kernel.replied(cell)
 
 
+@pytest.mark.shared_engine
 def test_a_picture_opened_in_the_middle_of_a_call_shows_how_far_it_is(page: Page, gate: Any) -> None:
     page.run(
         "import os\n@ec.socket\ndef steps(n):\n    for _ in ec.progress(range(n), text='files'):\n"
@@ -105,11 +109,12 @@ def test_a_picture_opened_in_the_middle_of_a_call_shows_how_far_it_is(page: Page
     page.run("import time\nwhile r.progress != '1 of 3 files': time.sleep(0.01)")
     page.hello()
     assert page.counts()["steps"]["progress"] == {"calls": 1, "done": 1, "total": 3, "text": "files"}
-    assert page.ask("request", id=1)["row"]["progress"] == {"done": 1, "total": 3, "text": "files"}
+    assert page.ask("request", id=int(page.run("r.id")))["row"]["progress"] == {"done": 1, "total": 3, "text": "files"}
     gate.open(2)
     page.listen(lambda: page.counts()["steps"]["progress"] is None)
 
 
+@pytest.mark.shared_engine
 def test_the_picture_follows_what_code_wires(page: Page) -> None:
     kernel = page.kernel
     cell = kernel.begin("flow.plug('emit', 'join.left'); flow.rename('join', 'meet'); None")
@@ -120,6 +125,7 @@ def test_the_picture_follows_what_code_wires(page: Page) -> None:
     assert page.graphs[-1]["revision"] == int(kernel.run("flow.revision").text)
 
 
+@pytest.mark.shared_engine
 def test_undo_in_the_picture_is_the_flows_undo(page: Page) -> None:
     kernel = page.kernel
     kernel.run("flow.plug('emit', 'join.left'); flow.plug('emit', 'join.right')")
@@ -132,6 +138,7 @@ def test_undo_in_the_picture_is_the_flows_undo(page: Page) -> None:
     assert refused["error"] == "'join' has no argument 'middle'; known: left, right"
 
 
+@pytest.mark.shared_engine
 def test_a_value_supplied_in_the_picture_makes_the_call(page: Page) -> None:
     kernel = page.kernel
     kernel.run("flow.plug('emit', 'join.left'); flow.submit('emit', 1); flow.wait(60)")
@@ -143,6 +150,7 @@ def test_a_value_supplied_in_the_picture_makes_the_call(page: Page) -> None:
     page.listen(lambda: page.counts().get("join", {}).get("done") == 1)
 
 
+@pytest.mark.shared_engine
 def test_a_command_that_goes_wrong_within_is_answered(page: Page) -> None:
     page.send(k="command", id="odd", op=["not", "a", "name"], args=7)
     assert page.listen(lambda: page.answers.get("odd"))["ok"] is False
