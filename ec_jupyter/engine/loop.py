@@ -337,6 +337,12 @@ class Engine(Reports):
         except sqlite3.OperationalError as error:
             self.stall(error)
             return
+        except Exception:
+            # a defect of ours, over which the engine ends: the next one is told which request it was
+            request = self.core.journal.culprit()
+            if request is not None:
+                self.core.suspects.begin(REQUEST, request)
+            raise
         if not self.look_around():
             # written where nobody will find it: nobody is told
             return
@@ -368,11 +374,6 @@ class Engine(Reports):
             or self.quarantine.calls or self.preview.newest.watched or core.evaluation.busy or self.stopped.is_set()
             or any(lane.members or lane.spilled for lane in core.dispatch.lanes.values())
         )  # fmt: skip
-
-    def _blame(self) -> None:
-        request = self.core.journal.culprit()
-        if request is not None:
-            self.core.suspects.begin(REQUEST, request)
 
     def _let_out(self) -> None:
         self._out()

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from ec_jupyter.engine.suspects import REQUEST
+from tests.crash.fleetkit import World
 from tests.crash.flowkit import echo, mark, passing
 
 
@@ -106,3 +108,24 @@ def test_a_lost_value_whose_making_kills_the_engine_is_given_up_and_who_needs_it
     flow.ask("resume", sockets=["size"])
     (needs,) = flow.requests(socket="size")
     assert "the engine was killed 3 times while it ran" in flow.row(needs["id"])["error"]["message"]
+
+
+def test_a_request_whose_row_no_database_takes_is_named_for_the_next_engine(tmp_path):
+    world = World((tmp_path / "notebook" / ".ec_jupyter" / "main").resolve())
+    world.folder.parent.mkdir(parents=True)
+    flow = world.open()
+    flow.socket(echo)
+    flow.ask("pause", names=["echo"])
+    good, bad = (flow.submit("echo", x=x) for x in range(2))
+
+    def written() -> tuple[int, int]:
+        journal = world.engine.core.journal
+        for request, text in ((good, "said"), (bad, "\udc80")):
+            journal.add("add_output", (request, "stdout", text, 0.0))
+        with pytest.raises(UnicodeEncodeError):
+            world.engine.commit()
+        journal.forget("add_output", lambda row: True)
+        return world.engine.core.suspects.named
+
+    assert world.do(written) == (REQUEST, bad)
+    world.close(broken=True)
