@@ -13,7 +13,7 @@ import sys
 from collections import ChainMap
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import CodeType
+from types import CodeType, FunctionType
 from typing import Any
 
 import cloudpickle
@@ -40,10 +40,10 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 
     def reducer_override(self, obj: Any) -> Any:
         """As cloudpickle, which makes a class without its slots: what they hold would not load where it has them."""
+        if not isinstance(obj, (type, FunctionType)):
+            return NotImplemented  # as cloudpickle says of them; asked of every object, so it is not called for that
         reduced = super().reducer_override(obj)
-        if not isinstance(obj, type) or "__slots__" not in vars(obj) or isinstance(obj, enum.EnumMeta):
-            return reduced
-        if not isinstance(reduced, tuple):
+        if not isinstance(reduced, tuple) or "__slots__" not in vars(obj) or isinstance(obj, enum.EnumMeta):
             return reduced
         slots = vars(obj)["__slots__"]
         make, (kind, name, bases, body, *rest), *state = reduced
