@@ -180,6 +180,8 @@ def _check_node(record: Node) -> None:
 def remove_node(draft: Draft, change: Change) -> None:
     """Remove a node; processors that have other nodes stay on those."""
     name = change["name"]
+    if name == LOCAL:
+        raise WiringError(f"node {name!r} is this machine, and always there")
     by_name(draft.topology.nodes, name, NodeNotFoundError)
     on = [p for p in draft.topology.processors.values() if name in p.nodes]
     alone = sorted(p.name for p in on if len(p.nodes) == 1)

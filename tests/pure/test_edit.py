@@ -422,6 +422,11 @@ def test_a_processor_on_one_node_has_its_cpus_there_and_on_several_each_its_own(
     assert editor.topology.processors["p"] == Processor("p", cpus=1)
 
 
+def test_this_machine_is_a_node_that_stays(editor):
+    with pytest.raises(WiringError, match="node 'local' is this machine, and always there"):
+        editor({"op": "remove_node", "name": "local"})
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
