@@ -43,9 +43,10 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         if not isinstance(obj, (type, FunctionType)):
             return NotImplemented  # as cloudpickle says of them; asked of every object, so it is not called for that
         reduced = super().reducer_override(obj)
-        if not isinstance(reduced, tuple) or "__slots__" not in vars(obj) or isinstance(obj, enum.EnumMeta):
+        slots = vars(obj).get("__slots__")
+        # empty ones hold nothing, and a named tuple bears no others
+        if not isinstance(reduced, tuple) or not slots or isinstance(obj, enum.EnumMeta):
             return reduced
-        slots = vars(obj)["__slots__"]
         make, (kind, name, bases, body, *rest), *state = reduced
         return make, (kind, name, bases, {**body, "__slots__": slots}, *rest), *state
 
