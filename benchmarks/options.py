@@ -1,6 +1,6 @@
 """What options of sockets and plugs cost a call: CPU of all processes, beside the same calls without, in turn.
 
-    python -m benchmarks.options
+python -m benchmarks.options
 """
 
 from __future__ import annotations

@@ -267,8 +267,7 @@ def _card(
     edge = f'stroke="{BAD}" stroke-width="2"' if failed else f'stroke="{FRAME}"'
     parts = [
         f"<g>{_rect(box, 6, CARD, edge)}",
-        f'<text x="{x + 12:g}" y="{y + TOP / 2 + 5:g}" fill="{INK}" font-size="13" font-weight="600">'
-        f"{title}</text>",
+        f'<text x="{x + 12:g}" y="{y + TOP / 2 + 5:g}" fill="{INK}" font-size="13" font-weight="600">{title}</text>',
         f'<circle cx="{x + width:g}" cy="{y + TOP / 2:g}" r="4" fill="{LINE}"/>',
         *_port_rows(record, box, (counts or {}).get("arrived", {})),
         drawn_value(look, (x + 12, y + height - FOOT - CARD_VALUE, width - 24, CARD_VALUE)) if look else "",

@@ -56,8 +56,10 @@ class JobLot:
         """The places of some requests."""
         first = self.place(requests[0])
         last = first + len(requests)
-        if last <= len(self.ids) and self.ids[last - 1] == requests[-1] and (
-            len(requests) == 1 or all(map(int.__eq__, self.ids[first:last], requests))
+        if (
+            last <= len(self.ids)
+            and self.ids[last - 1] == requests[-1]
+            and (len(requests) == 1 or all(map(int.__eq__, self.ids[first:last], requests)))
         ):
             return slice(first, last)
         return [self.place(request) for request in requests]

@@ -240,9 +240,15 @@ class Engine(Reports):
             # what is put off is done once nothing has been written for a second: it is in the way of no burst
             if commits == self.core.journal.position[0]:
                 self.store.rest()
-            while self.stalled is None and self.idle and commits == self.core.journal.position[0] and (
-                self.core.journal.ends.spread_now(STEP) or self._rpc.retention.due()
-                or self.store.shrink(alone=not self.clients.count)
+            while (
+                self.stalled is None
+                and self.idle
+                and commits == self.core.journal.position[0]
+                and (
+                    self.core.journal.ends.spread_now(STEP)
+                    or self._rpc.retention.due()
+                    or self.store.shrink(alone=not self.clients.count)
+                )
             ):
                 await asyncio.sleep(SHRINK_SECONDS)
             commits = self.core.journal.position[0]

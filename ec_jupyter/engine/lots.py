@@ -166,9 +166,7 @@ def _write_ends(core: Core, lot: JobLot, part: Block, types: Sequence[str], wher
     return end
 
 
-def _go_on(
-    core: Core, lot: JobLot, part: Block, parties: Sequence[int], runs: Sequence[int], end: End | None
-) -> None:
+def _go_on(core: Core, lot: JobLot, part: Block, parties: Sequence[int], runs: Sequence[int], end: End | None) -> None:
     """Send results on."""
     topology, joins = core.topology, core.joins
     core.touched.update(parties)

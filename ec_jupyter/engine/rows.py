@@ -47,9 +47,11 @@ _TOGETHER = {name: many for name, one in SQL.items() if (many := _together(one))
 OF_ENDED = frozenset({"values_in_rows", "spans", "spans_of_attempts"})
 """Statements that mean requests of which those that are queued may have no rows."""
 
-OF_REQUESTS = frozenset(
-    name for name, sql in SQL.items() if re.search(r"\b(FROM|JOIN|UPDATE) (request|passed)\b", sql)
-) - OF_ENDED - {"queued", "small_results"}
+OF_REQUESTS = (
+    frozenset(name for name, sql in SQL.items() if re.search(r"\b(FROM|JOIN|UPDATE) (request|passed)\b", sql))
+    - OF_ENDED
+    - {"queued", "small_results"}
+)
 """Statements that mean any request, or what results have made.
 
 What has no row is in memory where one goes on with a queue, or read beside.

@@ -220,9 +220,7 @@ class Reader:
         """Begin anew, as the client has."""
         self._shapes.clear()
 
-    def take(
-        self, data: bytes, upto: float = math.inf, most: float = math.inf
-    ) -> tuple[list[Lot | Single], int]:
+    def take(self, data: bytes, upto: float = math.inf, most: float = math.inf) -> tuple[list[Lot | Single], int]:
         """What whole records hold, and how many bytes they are.
 
         `data`: from where the last call ended. `upto`: how many frames of the client were handled: what it wrote down
@@ -293,9 +291,7 @@ def _gather(found: list[Lot | Single], n: int, shape: Header, body: bytes, *, wa
     return each
 
 
-def _follow(
-    lot: Lot | Single, what: int, data: bytes, at: int, upto: float, most: float
-) -> tuple[int, int]:
+def _follow(lot: Lot | Single, what: int, data: bytes, at: int, upto: float, most: float) -> tuple[int, int]:
     """Add the submits of one value each that come next and are like a lot's last; how many, and where they end."""
     if isinstance(lot, Single) or lot.each * len(lot.columns) != 1:
         return 0, at

@@ -29,6 +29,7 @@ from ec_jupyter.wire import Call, Outcome, Value
 
 log = logging.getLogger(__name__)
 
+
 class ValueLocator:
     """Knows which value files are not in the flow's folder, and fetches or recomputes them."""
 

@@ -25,9 +25,7 @@ from ec_jupyter.wire import Header
 class Views:
     """Answers questions."""
 
-    def __init__(
-        self, core: Core, fleet: Fleet, counts: Counts, statistics: Statistics, schedules: Schedules
-    ) -> None:
+    def __init__(self, core: Core, fleet: Fleet, counts: Counts, statistics: Statistics, schedules: Schedules) -> None:
         self._core, self._fleet, self._counts, self._statistics = core, fleet, counts, statistics
         self._schedules = schedules
 

@@ -118,9 +118,7 @@ def _join_rows(core: Core, party: int, socket: int, gaps: list[Gap]) -> list[dic
     return rows
 
 
-def _waiting_row(
-    core: Core, party: int, socket: int, at: Path, some: list[Arrival], gaps: list[Gap]
-) -> dict[str, Any]:
+def _waiting_row(core: Core, party: int, socket: int, at: Path, some: list[Arrival], gaps: list[Gap]) -> dict[str, Any]:
     mine = [gap for gap in gaps if _concerns(gap, at, some)]
     tag: Tag = some[0].tag if some else next((gap.lead for gap in mine), ROOT)
     table = _table(core, socket, some)

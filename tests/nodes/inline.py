@@ -56,9 +56,7 @@ class Inline:
     def retry(self) -> None:
         """It is never away."""
 
-    def processor(
-        self, name: str, cpus: int, affinity: str | Sequence[int] = "auto", weight: float = 1.0
-    ) -> None:
+    def processor(self, name: str, cpus: int, affinity: str | Sequence[int] = "auto", weight: float = 1.0) -> None:
         self._caps[name] = cpus
         self._queues.setdefault(name, deque())
         self._news.set()

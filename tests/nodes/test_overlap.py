@@ -283,9 +283,7 @@ async def kills(folder, x, bad):
     return x
 
 
-async def test_who_ends_a_worker_unseen_is_found_by_halves_and_no_other_is_charged(
-    rig: Rig, single: NodeAgent
-) -> None:
+async def test_who_ends_a_worker_unseen_is_found_by_halves_and_no_other_is_charged(rig: Rig, single: NodeAgent) -> None:
     task = rig.task(kills)
     calls = [beside(rig, task, {"folder": str(rig.folder), "x": x, "bad": 5}) for x in range(8)]
     single.assign("main", calls)
@@ -337,9 +335,7 @@ async def grows(path, x, bad):
     return x
 
 
-async def test_of_calls_that_grow_too_large_together_the_one_that_does_alone_fails(
-    rig: Rig, single: NodeAgent
-) -> None:
+async def test_of_calls_that_grow_too_large_together_the_one_that_does_alone_fails(rig: Rig, single: NodeAgent) -> None:
     task = rig.task(grows)
     limit = 150_000_000
     calls = [beside(rig, task, {"path": "", "x": x, "bad": 2}, memory=limit) for x in range(4)]
@@ -350,9 +346,7 @@ async def test_of_calls_that_grow_too_large_together_the_one_that_does_alone_fai
     assert not rig.ear.dead
 
 
-async def test_calls_of_another_socket_have_the_cpu_once_those_that_run_have_ended(
-    rig: Rig, single: NodeAgent
-) -> None:
+async def test_calls_of_another_socket_have_the_cpu_once_those_that_run_have_ended(rig: Rig, single: NodeAgent) -> None:
     await rig.run(single, rig.call(echo, {"x": 0}))
     gate = rig.gate()
     first = standing(rig, gate, 3)
@@ -396,9 +390,7 @@ async def test_a_new_version_runs_beside_calls_of_the_old_one(rig: Rig, single: 
 
 
 @pytest.mark.not_on("ssh", why="the files are that host's")
-async def test_the_next_agent_knows_all_that_ran_and_which_has_started_a_program(
-    rig: Rig, single: NodeAgent
-) -> None:
+async def test_the_next_agent_knows_all_that_ran_and_which_has_started_a_program(rig: Rig, single: NodeAgent) -> None:
     gate = rig.gate()
     calls = standing(rig, gate, 5)
     starts = beside(rig, starts_program, {"gate": str(gate)})
