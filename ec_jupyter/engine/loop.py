@@ -237,22 +237,25 @@ class Engine(Reports):
                 self.schedule()
             if self.stalled is None and not self.idle and self._rpc.retention.wanted:
                 self.look(self._rpc.retention.due)
-            # what is put off is done once nothing has been written for a second: it is in the way of no burst
             if commits == self.core.journal.position[0]:
-                self.store.rest()
-            while (
-                self.stalled is None
-                and self.idle
-                and commits == self.core.journal.position[0]
-                and (
-                    self.core.journal.ends.spread_now(STEP)
-                    or self._rpc.retention.due()
-                    or self.store.shrink(alone=not self.clients.count)
-                )
-            ):
-                await asyncio.sleep(SHRINK_SECONDS)
+                await self._rest(commits)
             commits = self.core.journal.position[0]
             await asyncio.sleep(LOOK_SECONDS)
+
+    async def _rest(self, commits: int) -> None:
+        """Do what is put off, now that nothing has been written for a second: it is in the way of no burst."""
+        self.store.rest()
+        while (
+            self.stalled is None
+            and self.idle
+            and commits == self.core.journal.position[0]
+            and (
+                self.core.journal.ends.spread_now(STEP)
+                or self._rpc.retention.due()
+                or self.store.shrink(alone=not self.clients.count)
+            )
+        ):
+            await asyncio.sleep(SHRINK_SECONDS)
 
     # -- the tick ------------------------------------------------------------
     def schedule(self) -> None:
