@@ -8,6 +8,7 @@ import gc
 import importlib
 import itertools
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterator
@@ -31,6 +32,9 @@ os.environ["JUPYTER_PLATFORM_DIRS"] = "1"
 # engines, workers and kernels start by the thousand: each would compile anew all that it imports
 if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
     os.environ.setdefault("PYTHONPYCACHEPREFIX", str(REPOSITORY / "build" / "bytecode"))
+# a shell that begins this beside others (&) has it ignore Ctrl-C, and with it all that tests start and interrupt
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 # the notebook that this process may itself have been started from has no say
 os.environ.pop("JPY_SESSION_NAME", None)
 
