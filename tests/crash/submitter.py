@@ -20,7 +20,9 @@ def submit_until_enough(folder: Path) -> None:
     promised, enough = folder.parent / "promised", folder.parent / "enough"
     client = Client.open(folder, folder.name, linger=5.0, cpus=2)
     at = int(promised.read_text()) if promised.exists() else 0
-    while not at or not enough.exists():
+    going_on = True
+    while going_on:
+        # once at least: what the last of us submitted as it died may have been accepted
         values = [client.dump(i) for i in range(at, at + CHUNK)]
         rows = [(name, {"x": v}, f"{name}-{at + i}") for i, v in enumerate(values) for name in (*SOCKETS, *KEPT)]
         accepted = client.submit(rows)
@@ -32,6 +34,7 @@ def submit_until_enough(folder: Path) -> None:
         at += CHUNK
         if at % GC == 0:
             client.ask("gc", timeout=120)
+        going_on = not enough.exists()
     client.ask("drained", timeout=120)
     client.close()
 
