@@ -169,6 +169,12 @@ class Connection:
         """The engine has answered something: it does not crash at every question."""
         self._deaths = 0
 
+    def renew(self) -> None:
+        """Go on with a new transport, on which what is open is asked again."""
+        transport = self.transport
+        if transport is not None:
+            transport.shutdown()
+
     def disconnect(self, state: str, text: str) -> None:
         """Let go of an engine that ends because it was asked to; later questions go to the next one."""
         with self.lock:

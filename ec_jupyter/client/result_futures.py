@@ -109,13 +109,11 @@ class ResultFutures:
 
     def future(self, request: int) -> Future[Row]:
         """The outcome of a request; the engine is asked for it, and for those that will be wanted next."""
+        wanted = []
         with self._lock:
-            known = self.futures.get(request)
-            row = self.row(request)
-            if row is None and known is not None:
-                return known
-            future = ResultFuture(self._read_until)
-            wanted = []
+            row, future = self.row(request), self.futures.get(request)
+            if row is not None or future is None:
+                future = ResultFuture(self._read_until)
             if row is None:
                 self.futures[request] = future
                 if request not in self.asked:

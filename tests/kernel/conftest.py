@@ -144,6 +144,9 @@ class Kernel:
         self.client.stop_channels()
         with suppress(Empty, RuntimeError):
             self.manager.shutdown_kernel(now=True)
+        # older clients leave it to the collector, which warns of it in whatever test comes next
+        if not self.client.context.closed:
+            self.client.context.destroy(linger=0)
 
 
 @pytest.fixture
