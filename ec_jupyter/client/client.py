@@ -383,13 +383,7 @@ class Client(Rpc):
         """The future outcome of a request: a row with ``state`` and, as `Value`, its value, values or exception."""
         # whoever waits for this one will most likely wait for the next: ask for it with the submit
         self._eager = EAGER
-        try:
-            return self._futures.future(request)
-        except BaseException as error:
-            if not isinstance(error, Exception):
-                # interrupted, it may be noted as asked for and not have been: on a new line all of that is asked again
-                self._connection.renew()
-            raise
+        return self._awaited(request)
 
     def known_result(self, request: int) -> Value | None:
         """The result of a request, if it is known here and small; None says nothing."""

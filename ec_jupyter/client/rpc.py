@@ -10,7 +10,7 @@ from itertools import count
 from typing import Any
 
 from ec_jupyter.client.connection import Connection, EngineState
-from ec_jupyter.client.result_futures import ResultFutures, ranges
+from ec_jupyter.client.result_futures import ResultFutures, Row, ranges
 from ec_jupyter.client.submit import Accepted
 from ec_jupyter.client.transport import Question, Transport
 from ec_jupyter.client.waits import Deadline
@@ -75,6 +75,15 @@ class Rpc:
 
     def _read_until(self, ready: Callable[[], bool], deadline: float | None) -> None:
         self._connection.read_until(ready, deadline, alone=len(self._submits) + len(self._questions) == 1)
+
+    def _awaited(self, request: int) -> Future[Row]:
+        try:
+            return self._futures.future(request)
+        except BaseException as error:
+            if not isinstance(error, Exception):
+                # interrupted, it may be noted as asked for and not have been: on a new line all of that is asked again
+                self._connection.renew()
+            raise
 
     def reading(self) -> AbstractContextManager[None]:
         """Have the running event loop read the connection, for as long as something waits in it."""
