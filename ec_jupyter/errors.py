@@ -32,7 +32,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 _T = TypeVar("_T")
 
@@ -52,58 +52,37 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names) or 'none'}"
 
 
-class SocketNotFoundError(EcError, LookupError):
+class _NotFoundError(EcError, LookupError):
+    """The flow has nothing of a name."""
+
+    @classmethod
+    def named(cls, name: str, known: Iterable[str], hint: str = "") -> Self:
+        """The error for `name`, with the nearest of the `known` ones, or a better hint."""
+        kind = cls.__name__.removesuffix("NotFoundError").lower()
+        return cls(f"no {kind} named {name!r}; {hint or nearest(name, known)}")
+
+
+class SocketNotFoundError(_NotFoundError):
     """The flow has no socket of that name."""
 
-    @classmethod
-    def named(cls, name: str, known: Iterable[str], hint: str = "") -> SocketNotFoundError:
-        """The error for `name`, with the nearest of the `known` ones, or a better hint."""
-        return cls(f"no socket named {name!r}; {hint or nearest(name, known)}")
 
-
-class ProcessorNotFoundError(EcError, LookupError):
+class ProcessorNotFoundError(_NotFoundError):
     """The flow has no processor of that name."""
 
-    @classmethod
-    def named(cls, name: str, known: Iterable[str]) -> ProcessorNotFoundError:
-        """The error for `name`, with the nearest of the `known` ones."""
-        return cls(f"no processor named {name!r}; {nearest(name, known)}")
 
-
-class NodeNotFoundError(EcError, LookupError):
+class NodeNotFoundError(_NotFoundError):
     """The flow has no node of that name."""
 
-    @classmethod
-    def named(cls, name: str, known: Iterable[str]) -> NodeNotFoundError:
-        """The error for `name`, with the nearest of the `known` ones."""
-        return cls(f"no node named {name!r}; {nearest(name, known)}")
 
-
-class GroupNotFoundError(EcError, LookupError):
+class GroupNotFoundError(_NotFoundError):
     """The flow has no group of sockets of that name."""
 
-    @classmethod
-    def named(cls, name: str, known: Iterable[str]) -> GroupNotFoundError:
-        """The error for `name`, with the nearest of the `known` ones."""
-        return cls(f"no group named {name!r}; {nearest(name, known)}")
 
-
-class ScheduleNotFoundError(EcError, LookupError):
+class ScheduleNotFoundError(_NotFoundError):
     """The flow has no schedule of that name."""
 
-    @classmethod
-    def named(cls, name: str, known: Iterable[str]) -> ScheduleNotFoundError:
-        """The error for `name`, with the nearest of the `known` ones."""
-        return cls(f"no schedule named {name!r}; {nearest(name, known)}")
 
-
-NameNotFound = (
-    type[SocketNotFoundError]
-    | type[ProcessorNotFoundError]
-    | type[NodeNotFoundError]
-    | type[GroupNotFoundError]
-    | type[ScheduleNotFoundError]
-)
+NameNotFound = type[_NotFoundError]
 
 
 def by_name(known: Mapping[str, _T], name: str, error: NameNotFound) -> _T:

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any, TypeVar
 
 from ec_jupyter.errors import EcError
+from ec_jupyter.wire import Call
 
 _T = TypeVar("_T")
 
@@ -149,7 +150,7 @@ def rebuilt(plan: Any, leaf: Callable[[], Any]) -> Any:
 class _Place:
     """Where this process is: set by the worker before each call."""
 
-    call: Callable[[], Current] | None = None
+    call: Callable[[], Call | None] | None = None
     say: Callable[[float, float | None, str], None] | None = None
 
 
@@ -164,9 +165,10 @@ def current() -> Current:
     EcError
         No task runs in this process.
     """
-    if place.call is None:
+    call = place.call() if place.call is not None else None
+    if call is None:
         raise EcError("current() has a meaning only inside a task")
-    return place.call()
+    return Current(call.request, call.run, call.attempt, call.spec.socket)
 
 
 def progress(iterable: Iterable[_T], total: float | None = None, text: str = "") -> Iterator[_T]:

@@ -12,9 +12,10 @@ from typing import Any
 from ec_jupyter.client.client import Client
 from ec_jupyter.errors import ArgumentsError
 from ec_jupyter.nodes.code import keep_source
-from ec_jupyter.nodes.current import Current, place
+from ec_jupyter.nodes.current import place
 from ec_jupyter.nodes.surroundings import opened
 from ec_jupyter.nodes.worker.invoke import Task, bound
+from ec_jupyter.wire import Call, CallSpec
 
 _BETWEEN = ("ec_jupyter.", "asyncio.", "concurrent.")
 
@@ -36,7 +37,7 @@ def call_again(client: Client, row: Mapping[str, Any], arguments: Mapping[str, A
         task.in_order.check(list(arguments))
     args, kwargs = bound(arguments.items(), task.by_position)
     before = place.call
-    place.call = lambda: Current(number, int(row["run"]), max(1, int(row["attempt"])), socket)
+    place.call = lambda: Call(number, max(1, int(row["attempt"])), int(row["run"]), CallSpec("", socket))
     try:
         made = task.function(*args, **kwargs)
         if inspect.iscoroutine(made) or inspect.isasyncgen(made):

@@ -157,16 +157,8 @@ def _install() -> None:
         return
     sys.stdout, sys.stderr = _Stream("stdout", sys.stdout), _Stream("stderr", sys.stderr)
     logging.lastResort = LastResort(_log)
-    current.place.call = _current
+    current.place.call = lambda: None if _here.events is None else _here.events.call
     current.place.say = _progress
-
-
-def _current() -> current.Current:
-    events = _here.events
-    if events is None:
-        raise EcError("current() has a meaning only inside a task")
-    call = events.call
-    return current.Current(call.request, call.run, call.attempt, call.spec.socket)
 
 
 def _progress(done: float, total: float | None, text: str) -> None:

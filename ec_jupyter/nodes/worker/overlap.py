@@ -17,7 +17,6 @@ from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from ec_jupyter.errors import EcError
 from ec_jupyter.nodes import current
 from ec_jupyter.nodes.worker.blame import BLAME, PLACE, PLACES_AT
 from ec_jupyter.nodes.worker.invoke import Invocation, Told
@@ -219,17 +218,14 @@ class Overlap:
         BLAME.pack_into(self._blame, 0, before.call.request if before is not None else 0, 0, 0.0)
 
     # -- what calls say --------------------------------------------------------------
-    def _current(self) -> current.Current:
+    def _current(self) -> Call | None:
         running = _here.get()
-        if running is None:
-            raise EcError("current() has a meaning only inside a task")
-        call = running.call
-        return current.Current(call.request, call.run, call.attempt, call.spec.socket)
+        return None if running is None else running.call
 
     def _progress(self, done: float, total: float | None, text: str) -> None:
         running = _here.get()
         if running is not None:
-            header = {"k": "progress", "n": running.call.request, "d": done, "t": total, "x": printable(str(text))}
+            header = {"k": "progress", "n": running.call.request, "d": done, "t": total, "x": printable(text)}
             self._worker.send(header)
 
     def _emit(self, request: int, index: int, value: Value) -> None:

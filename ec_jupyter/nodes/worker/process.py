@@ -96,7 +96,7 @@ class Worker:
         # before what a call leaves as it found it
         Display(self._display).install()
         self._place = self._tasks.place = Place(elsewhere=self._finder is not None, started=self._program_started)
-        current.place.call = self._current
+        current.place.call = lambda: self._call
         current.place.say = self._progress
         self._output.install()
         faulthandler.enable(self._stack)
@@ -359,16 +359,11 @@ class Worker:
     def _progress(self, done: float, total: float | None, text: str) -> None:
         if self._running:
             with self._shield():
-                self.send({"k": "progress", "n": self._running, "d": done, "t": total, "x": printable(str(text))})
+                self.send({"k": "progress", "n": self._running, "d": done, "t": total, "x": printable(text)})
 
     def _program_started(self) -> None:
         overlapping = self._overlap.program() if self._overlap is not None else 0
         PROGRAM.pack_into(self._blame, BLAME.size, overlapping or self._running)
-
-    def _current(self) -> current.Current:
-        if self._call is None:
-            raise EcError("current() has a meaning only inside a task")
-        return current.Current(self._call.request, self._call.run, self._call.attempt, self._call.spec.socket)
 
     def _flush_slow(self) -> None:
         """The flusher: what a slow batch has done must not wait for the rest of it."""
