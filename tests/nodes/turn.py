@@ -84,14 +84,13 @@ class Turn:
     @contextmanager
     def _stage(self, job: Call) -> Iterator[None]:
         """Make this process what a worker is to a call, for as long as it runs."""
-        me = current.Current(job.request, job.run, job.attempt, job.spec.socket)
         log = logging.StreamHandler(Stream("log", 2, self._put))
         log.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
         streams = {"stdin": io.StringIO(), "stdout": Stream("stdout", 1, self._put)}
         streams["stderr"] = Stream("stderr", 2, self._put)
         with (
             patch.multiple(sys, path=[*sys.path, str(self._workdir)], **streams),
-            patch.multiple(current.place, call=lambda: me, say=self._progress),
+            patch.multiple(current.place, call=lambda: job, say=self._progress),
             patch.object(logging.root, "handlers", [log]),
             patch.dict(copyreg.dispatch_table, _own_exceptions(), clear=True),
             warnings.catch_warnings(),

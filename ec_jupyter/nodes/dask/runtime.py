@@ -9,9 +9,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import hashlib
-import itertools
 import logging
-import operator
 import os
 import platform
 import sys
@@ -28,7 +26,7 @@ from ec_jupyter.nodes.code import keep_source
 from ec_jupyter.nodes.cpus import used_by
 from ec_jupyter.nodes.lots import Results, unpack_calls
 from ec_jupyter.nodes.worker.invoke import Invocation, Tasks
-from ec_jupyter.nodes.worker.output import RATE_BYTES, LastResort, amount, folded, printable
+from ec_jupyter.nodes.worker.output import LastResort, Printed, printable
 from ec_jupyter.version import VERSION
 from ec_jupyter.wire import PROTOCOL, Call, Header, Value
 
@@ -58,27 +56,17 @@ class Events:
         self.files: set[str] = set()  # those of its yields
         self._first = 0
         self._items: list[tuple[Any, ...]] = []
-        self._texts: list[tuple[str, str]] = []
+        self._printed = Printed(call.request, time.monotonic())
         self._progress: list[tuple[Any, ...]] = []
         self._unheard = 0
-        self._allowance = RATE_BYTES
-        self._refilled = time.monotonic()
-        self._dropped = 0
         self._lock = threading.Lock()
 
     def put(self, stream: str, text: str) -> None:
         """Keep what was printed, up to a limit for each second."""
         with self._lock:
-            if time.monotonic() - self._refilled >= 1 and self._unheard < UNHEARD_BYTES:
-                self._refilled, self._allowance = time.monotonic(), RATE_BYTES
-                self._admit()
-            # once text is missing, a later piece would read as if it followed
-            fits = "" if self._dropped else text[: self._allowance]
-            self._allowance -= len(fits)
-            self._unheard += len(fits)
-            self._dropped += len(text) - len(fits)
-            if fits:
-                self._texts.append((stream, fits))
+            if self._unheard < UNHEARD_BYTES:
+                self._printed.refill(time.monotonic())
+            self._unheard += self._printed.keep(stream, text)
 
     def progress(self, done: float, total: float | None, text: str) -> None:
         """Keep how far it is."""
@@ -93,31 +81,19 @@ class Events:
             if value.file is not None:
                 self.files.add(value.file)
 
-    @property
-    def news(self) -> bool:
-        """Whether there is something to say that was not said."""
-        return bool(self._items or self._texts or self._progress)
-
     def said(self, heard: int | None) -> tuple[int, list[tuple[Any, ...]]]:
         """Events from number `heard` on, and the number of the first; None: the call is over."""
         with self._lock:
             if heard is None:
-                self._admit()
+                self._printed.admit()
             elif heard > self._first:
                 self._unheard -= sum(len(item[2]) for item in self._items[: heard - self._first] if item[0] == "output")
                 del self._items[: heard - self._first]
                 self._first = heard
-            for stream, texts in itertools.groupby(self._texts, operator.itemgetter(0)):
-                self._items.append(("output", stream, printable(folded("".join(text for _, text in texts)))))
+            self._items += [("output", *one) for one in self._printed.take()]
             self._items += self._progress
-            self._texts, self._progress = [], []
+            self._progress = []
             return self._first, list(self._items)
-
-    def _admit(self) -> None:
-        """Say how much is missing, and go on."""
-        if self._dropped:
-            self._texts.append(("stderr", f"\n... {amount(self._dropped)} more\n"))
-            self._dropped = 0
 
 
 class _Stream:

@@ -16,6 +16,8 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import groupby
+from operator import itemgetter
 
 RATE_BYTES = 64 * 1024  # a request may print as much at once and as much each second; the rest is counted only
 SHOWN = 50  # so many values may a request display; the rest is counted only
@@ -75,13 +77,6 @@ class Stream(io.TextIOBase):
         """True."""
         return True
 
-    def isatty(self) -> bool:
-        """False."""
-        return False
-
-    def flush(self) -> None:
-        """Nothing: what was written is on its way."""
-
     def close(self) -> None:
         """Nothing: a task that closes its stdout must not take that of the next call."""
 
@@ -108,8 +103,35 @@ class Printed:
         self.request = request  # 0: nobody's
         self.texts: list[tuple[str, str]] = []
         self.dropped = self.shown = 0
-        self.allowance = float(RATE_BYTES)
-        self.refilled = now
+        self.allowance, self.refilled = RATE_BYTES, now
+
+    def keep(self, stream: str, text: str) -> int:
+        """Keep as much of a text as it may print now, and count the rest; how much was kept."""
+        # once text is missing, a later piece would read as if it followed
+        fits = "" if self.dropped else text[: self.allowance]
+        self.allowance -= len(fits)
+        self.dropped += len(text) - len(fits)
+        if fits:
+            self.texts.append((stream, fits))
+        return len(fits)
+
+    def refill(self, now: float) -> None:
+        """Let it print as much again if a second has passed."""
+        if now - self.refilled >= 1:
+            self.allowance, self.refilled = RATE_BYTES, now
+            self.admit()
+
+    def admit(self) -> None:
+        """Say how much is missing, and go on."""
+        if self.dropped:
+            self.texts.append(("stderr", f"\n... {amount(self.dropped)} more\n"))
+            self.dropped = 0
+
+    def take(self) -> list[tuple[str, str]]:
+        """What leaves now: stream and text of each stretch of one stream."""
+        texts, self.texts = self.texts, []
+        stretches = groupby(texts, itemgetter(0))
+        return [(stream, printable(folded("".join([text for _, text in some])))) for stream, some in stretches]
 
 
 class Output:
@@ -142,10 +164,8 @@ class Output:
     def begin(self, request: int, now: float) -> None:
         """From `now` on the monotonic clock, text is this request's."""
         printed = self._printed
-        printed.request = request
-        printed.shown = 0
-        printed.allowance = float(RATE_BYTES)
-        printed.refilled = now
+        printed.request, printed.shown = request, 0
+        printed.allowance, printed.refilled = RATE_BYTES, now
 
     def end(self, printed: Printed | None = None) -> None:
         """Send what the request has printed so far; from now on, its text is nobody's."""
@@ -189,56 +209,26 @@ class Output:
                 self._flush(printed)
                 self._say(printed.request, "display", value)
             elif printed.shown == SHOWN + 1:
-                self._add(printed, "stderr", f"\n... only the first {SHOWN} displayed values are kept\n")
+                printed.texts.append(("stderr", f"\n... only the first {SHOWN} displayed values are kept\n"))
+                self._full[printed] = None
 
     def _keep(self, printed: Printed, stream: str, text: str) -> None:
         if not printed.request:
             _write(self._outside, text)
             return
-        self._refill(printed)
-        fits = int(printed.allowance)
-        if printed.dropped or len(text) > fits:
-            # once text is missing, a later piece would read as if it followed
-            fits = 0 if printed.dropped else fits
-            printed.dropped += len(text) - fits
-            text = text[:fits]
-        printed.allowance -= len(text)
+        printed.refill(time.monotonic())
+        printed.keep(stream, text)
+        self._full[printed] = None
         if not self._woken:
             self._woken = True
             os.write(self._waker, b"w")
-        if text:
-            self._add(printed, stream, text)
-
-    def _add(self, printed: Printed, stream: str, text: str) -> None:
-        printed.texts.append((stream, text))
-        self._full[printed] = None
-
-    def _refill(self, printed: Printed) -> None:
-        now = time.monotonic()
-        if now - printed.refilled >= 1:
-            printed.refilled = now
-            printed.allowance = float(RATE_BYTES)
-            self._admit(printed)
-
-    def _admit(self, printed: Printed) -> None:
-        """Say how much is missing, and go on."""
-        if printed.dropped:
-            self._add(printed, "stderr", f"\n... {amount(printed.dropped)} more\n")
-            printed.dropped = 0
 
     def _flush(self, printed: Printed, *, last: bool = False) -> None:
         if last:
-            self._admit(printed)
-        texts, printed.texts = printed.texts, []
+            printed.admit()
         self._full.pop(printed, None)
-        stream = ""
-        pieces: list[str] = []
-        for name, text in [*texts, ("", "")]:
-            if name != stream and pieces:
-                self._say(printed.request, stream, printable(folded("".join(pieces))))
-                pieces = []
-            stream = name
-            pieces.append(text)
+        for stream, text in printed.take():
+            self._say(printed.request, stream, text)
 
     def _read(self) -> None:
         watch = select.poll()
