@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from graphlib import CycleError, TopologicalSorter
 from typing import TypeVar
 
 _P = TypeVar("_P", bound=Hashable)
@@ -21,16 +23,14 @@ def led_to(starts: Iterable[_P], after: Mapping[_P, Iterable[_P]]) -> set[_P]:
 
 def tied(points: Iterable[_P], ends: Sequence[tuple[_P, _P]]) -> set[_P]:
     """Those of some points that are left when those to which none of them leads are taken away again and again."""
-    after: dict[_P, list[_P]] = {point: [] for point in points}
-    leading = dict.fromkeys(after, 0)
+    left = set(points)
+    sorter = TopologicalSorter(dict.fromkeys(left, ()))
     for source, target in ends:
-        if source in after and target in after:
-            after[source].append(target)
-            leading[target] += 1
-    free = [point for point, n in leading.items() if not n]
-    while free:
-        for target in after.pop(free.pop()):
-            leading[target] -= 1
-            if not leading[target]:
-                free.append(target)
-    return set(after)
+        if source in left and target in left:
+            sorter.add(target, source)
+    with suppress(CycleError):  # what is left
+        sorter.prepare()
+    while free := sorter.get_ready():
+        sorter.done(*free)
+        left.difference_update(free)
+    return left

@@ -14,6 +14,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
 from math import ceil, sqrt
 
 Place = tuple[float, float]
@@ -145,19 +146,10 @@ class _Graph:
                 way[target] = iter(self.after[target])
 
     def _ranks(self) -> dict[str, int]:
-        left = {name: len(self.before[name]) for name in self.names}
-        ready = [name for name in self.names if not left[name]]
-        rank = dict.fromkeys(self.names, 0)
-        order = []
-        while ready:
-            name = ready.pop()
-            order.append(name)
-            for target in self.after[name]:
-                rank[target] = max(rank[target], rank[name] + 1)
-                left[target] -= 1
-                if not left[target]:
-                    ready.append(target)
-        for name in reversed(order):
+        rank: dict[str, int] = {}
+        for name in TopologicalSorter(self.before).static_order():
+            rank[name] = max((rank[source] + 1 for source in self.before[name]), default=0)
+        for name in self.names:
             # what nothing feeds stands beside what it feeds first, not far to the left of it
             if not self.before[name] and self.after[name]:
                 rank[name] = min(rank[target] for target in self.after[name]) - 1

@@ -26,7 +26,6 @@ from ec_jupyter.nodes.local.agent import Agent
 from ec_jupyter.nodes.local.agent_context import failed, stop_text
 from ec_jupyter.nodes.lots import unpack_calls
 from ec_jupyter.nodes.ssh.reports import Reports
-from ec_jupyter.nodes.ssh.spool import Spool
 from ec_jupyter.nodes.ssh.transport import Transport, clock
 from ec_jupyter.wire import PROTOCOL, Block, Call, Header, Outcome, Value
 
@@ -72,8 +71,7 @@ class AgentServer:
         self._tasks: set[asyncio.Task[None]] = set()
         for name in ("values", "blobs", "spool"):
             (self.folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._spool = Spool(self.folder / "spool")
-        self._reports = Reports(self._spool, self.folder / "values")
+        self._reports = Reports(self.folder / "spool", self.folder / "values")
         self._lent = max(1, min(orders["cpus"] or machine.cpu_count(), machine.cpu_count()))
         self.agent = Agent(
             self, name=orders["name"], cpus=self._lent, folder=self.folder, runtime=self.folder, epoch=self._epoch,
@@ -158,7 +156,7 @@ class AgentServer:
             "used": statistics["used"],
             "others": statistics["others"],
             "memory": machine.memory(),
-            "low": self._spool.lowest(),
+            "low": self._reports.lowest(),
             "uses": self.agent.used(),
         }
         if facts != self._facts and self._say({"k": "facts", **facts}):
@@ -245,8 +243,8 @@ class AgentServer:
         wanted: dict[int, int] = dict(known)
         for request in [n for n, held in self._held.items() if wanted.get(n) != held.call.attempt]:
             self._give_up(request)
-        self._spool.forget(self._spool.requests() - wanted.keys())
-        here = self._held.keys() | self._spool.requests() | self._later.keys()
+        self._reports.forget(self._reports.requests() - wanted.keys())
+        here = self._held.keys() | self._reports.requests() | self._later.keys()
         self._say({"k": "absent", "n": [request for request in wanted if request not in here]})
         for request, held in self._held.items():
             if held.started is not None:
@@ -312,7 +310,7 @@ class AgentServer:
         "run": _assign,
         "recall": lambda self, header, _: self.agent.recall([n for n in numbers(header, "n") if n in self._held]),
         "cancel": _cancel,
-        "confirmed": lambda self, header, _: self._spool.confirmed(numbers(header, "u")),
+        "confirmed": lambda self, header, _: self._reports.confirmed(numbers(header, "u")),
         "drop": _drop,
         "module": _module,
         "bye": lambda self, *_: self.over.set(),
