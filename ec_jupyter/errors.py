@@ -32,7 +32,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 _T = TypeVar("_T")
 
@@ -52,43 +52,36 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names) or 'none'}"
 
 
-class _NotFoundError(EcError, LookupError):
-    """The flow has nothing of a name."""
-
-    @classmethod
-    def named(cls, name: str, known: Iterable[str], hint: str = "") -> Self:
-        """The error for `name`, with the nearest of the `known` ones, or a better hint."""
-        kind = cls.__name__.removesuffix("NotFoundError").lower()
-        return cls(f"no {kind} named {name!r}; {hint or nearest(name, known)}")
-
-
-class SocketNotFoundError(_NotFoundError):
+class SocketNotFoundError(EcError, LookupError):
     """The flow has no socket of that name."""
 
 
-class ProcessorNotFoundError(_NotFoundError):
+class ProcessorNotFoundError(EcError, LookupError):
     """The flow has no processor of that name."""
 
 
-class NodeNotFoundError(_NotFoundError):
+class NodeNotFoundError(EcError, LookupError):
     """The flow has no node of that name."""
 
 
-class GroupNotFoundError(_NotFoundError):
+class GroupNotFoundError(EcError, LookupError):
     """The flow has no group of sockets of that name."""
 
 
-class ScheduleNotFoundError(_NotFoundError):
+class ScheduleNotFoundError(EcError, LookupError):
     """The flow has no schedule of that name."""
 
 
-NameNotFound = type[_NotFoundError]
+def unknown(error: type[EcError], name: str, known: Iterable[str], hint: str = "") -> EcError:
+    """The error of a class for a name that nothing has, with the nearest of the `known` ones, or a better hint."""
+    kind = error.__name__.removesuffix("NotFoundError").lower()
+    return error(f"no {kind} named {name!r}; {hint or nearest(name, known)}")
 
 
-def by_name(known: Mapping[str, _T], name: str, error: NameNotFound) -> _T:
+def by_name(known: Mapping[str, _T], name: str, error: type[EcError]) -> _T:
     """What is known by a name, or an error of this class that names the nearest."""
     if not isinstance(name, str) or name not in known:
-        raise error.named(name, known)
+        raise unknown(error, name, known)
     return known[name]
 
 

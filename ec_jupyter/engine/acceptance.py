@@ -12,7 +12,7 @@ from ec_jupyter.engine.job import Argument, Job, StoredValue
 from ec_jupyter.engine.jobs import JobLot
 from ec_jupyter.engine.row_values import MOST_ARGUMENTS, argument_id, fits, pack
 from ec_jupyter.engine.submit_records import Lot
-from ec_jupyter.errors import ArgumentsError, SocketNotFoundError, nearest
+from ec_jupyter.errors import ArgumentsError, SocketNotFoundError, nearest, unknown
 from ec_jupyter.flow.submission import refusal
 from ec_jupyter.flow.tag import ROOT
 from ec_jupyter.wire import Value
@@ -30,7 +30,7 @@ def check(core: Core, name: str, arguments: Collection[str], *, partial: bool = 
     """
     socket = core.topology.names.get(name)
     if socket is None:
-        raise SocketNotFoundError.named(name, core.topology.names)
+        raise unknown(SocketNotFoundError, name, core.topology.names)
     if stale:
         return socket
     task = core.topology.task(socket)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ec_jupyter.engine.core import Core
-from ec_jupyter.errors import RequestNotFoundError, SocketNotFoundError
+from ec_jupyter.errors import RequestNotFoundError, SocketNotFoundError, unknown
 
 KEPT_BYTES = 8 << 20  # so much of what workers have made is kept, for the next picture that shows the same value
 WATCHED_SECONDS = 30.0  # for so long after a look the ends of calls are noted; while nobody looks they cost nothing
@@ -44,7 +44,7 @@ class Newest:
         """The request with the newest result of a socket. Raises RequestNotFoundError: none among the newest."""
         names = self._core.topology.names
         if name not in names:
-            raise SocketNotFoundError.named(name, names)
+            raise unknown(SocketNotFoundError, name, names)
         if not self.watched:
             # what ended since was not noted
             self._of.clear()

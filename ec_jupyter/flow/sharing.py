@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from ec_jupyter.errors import DeclarationError, NodeNotFoundError, ProcessorNotFoundError, WiringError, by_name
+from ec_jupyter.errors import DeclarationError, NodeNotFoundError, ProcessorNotFoundError, WiringError, by_name, unknown
 from ec_jupyter.flow.draft import Change, Draft, check_name
 from ec_jupyter.flow.placement import caps
 from ec_jupyter.model import LOCAL, MAIN, REUSED, Node, Processor, Socket
@@ -73,7 +73,7 @@ def _placed(draft: Draft, record: Processor, wanted: dict[str, int | None], cpus
     """The processor on these nodes; `cpus` is the limit on a single node, each of several has its own."""
     for node in wanted:
         if node != LOCAL and node not in draft.topology.nodes:
-            raise NodeNotFoundError.named(node, [LOCAL, *draft.topology.nodes])
+            raise unknown(NodeNotFoundError, node, [LOCAL, *draft.topology.nodes])
     if len(wanted) < 2:
         return _alone(record, wanted)
     if cpus is not None:

@@ -23,6 +23,7 @@ from ec_jupyter.errors import (
     SocketNotFoundError,
     by_name,
     nearest,
+    unknown,
 )
 from ec_jupyter.notebook import ownership
 from ec_jupyter.notebook.binding import Binding
@@ -95,7 +96,7 @@ class Flow(Wiring, Timing, Calls):
             return Socket(self, self._socket(name))
         except SocketNotFoundError:
             known = [*topology["sockets"], *topology["processors"]]
-        raise SocketNotFoundError.named(name, known, self._elsewhere(name))
+        raise unknown(SocketNotFoundError, name, known, self._elsewhere(name))
 
     def _elsewhere(self, name: str) -> str:
         for other in _open.values():

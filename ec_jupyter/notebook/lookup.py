@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from ec_jupyter.errors import SocketNotFoundError, WiringError, nearest
+from ec_jupyter.errors import SocketNotFoundError, WiringError, nearest, unknown
 from ec_jupyter.flow.rows import View
 from ec_jupyter.notebook.edits import Editor
 from ec_jupyter.notebook.parts import check_own
@@ -76,7 +76,7 @@ class Lookup:
         processor, dot, rest = name.partition(".")
         if dot and known.get(rest, {}).get("processor") == processor:
             return rest
-        raise SocketNotFoundError.named(name, known, self._elsewhere(name))
+        raise unknown(SocketNotFoundError, name, known, self._elsewhere(name))
 
     def _elsewhere(self, name: str) -> str:
         return ""

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from ec_jupyter.client import names
-from ec_jupyter.errors import NameNotFound, NodeNotFoundError, NodeStartError, by_name, from_wire
+from ec_jupyter.errors import EcError, NodeNotFoundError, NodeStartError, by_name, from_wire
 from ec_jupyter.nodes import kinds
 from ec_jupyter.notebook.notes import note
 from ec_jupyter.notebook.parts import Part
@@ -26,7 +26,7 @@ class Named(Part):
     """A part that the wiring knows by its name."""
 
     _kind: ClassVar[str]
-    _missing: ClassVar[NameNotFound]
+    _missing: ClassVar[type[EcError]]
 
     def __init__(self, flow: Flow, name: str) -> None:
         self.flow: Flow = flow

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import ec_jupyter
-from ec_jupyter.errors import EcError, ProcessorNotFoundError
+from ec_jupyter.errors import EcError, ProcessorNotFoundError, by_name
 from ec_jupyter.nodes.agents import NodeListener
 from ec_jupyter.nodes.local.agent_context import failed, stop_text
 from ec_jupyter.nodes.worker.invoke import Invocation, Tasks
@@ -66,9 +66,7 @@ class Inline:
         del self._queues[name], self._caps[name]
 
     def _known(self, name: str) -> deque[Call]:
-        if name not in self._queues:
-            raise ProcessorNotFoundError.named(name, self._queues)
-        return self._queues[name]
+        return by_name(self._queues, name, ProcessorNotFoundError)
 
     def room(self, name: str) -> int:
         return max(0, 2 * self._caps.get(name, 0) - len(self._queues.get(name, ())))
