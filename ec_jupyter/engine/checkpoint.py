@@ -9,12 +9,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-KEPT_BYTES = 8 << 20
-"""So many bytes of a log that was moved stay on disk, to be written again."""
-
-MOST_BYTES = 64 << 20
-"""A longer log is moved while its flow is at work: that takes CPUs and disk from the calls."""
-
+KEPT_BYTES = 8 << 20  # so many bytes of a log that was moved stay on disk, to be written again
+MOST_BYTES = 64 << 20  # a longer log is moved while its flow is at work: that takes CPUs and disk from the calls
 HELD_BACK_AGAIN = 0.5  # seconds after a reader held more than `KEPT_BYTES` back
 RESTARTS = 50  # attempts to have a long log begin anew, between two transactions
 RESTART_AGAIN = 0.002  # seconds between them

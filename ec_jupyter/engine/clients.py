@@ -28,35 +28,16 @@ from ec_jupyter.wire import RING, FrameReader, Header, encode
 
 log = logging.getLogger(__name__)
 
-PUSH_SECONDS = 0.2
-"""Counts go out at most five times a second: what a picture can show and an eye can read."""
-
-SOON_SECONDS = 0.02
-"""How long the first news after a pause waits for more."""
-
-STRANGER_BYTES = 1 << 16
-"""Bytes in a frame of who has not proved yet that it knows the flow's key."""
-
-HIGH_BYTES = 1 << 20
-"""What a client may leave unread before it is told only what it asks for, and asked no further."""
-
-MOST_HELD = 64 << 20
-"""Bytes of frames that wait for a client to read before no more are taken from it."""
-
-FRAME_BYTES = 500
-"""What a frame that waits costs at least."""
-
-MOST_ASKED = 64
-"""Questions of one client that are taken before the answers to those before have gone out."""
-
-MOST_OWED = 2_000
-"""Ends of requests that are told at once to a client that reads again."""
-
-BRIEF = frozenset({"submit", "wait", "ping", "hello", "log", "ring"})
-"""Frames whose answers are small."""
-
-COUNT_SHARE = 20
-"""Counting takes at most one part in so many of the engine's time, however much waits."""
+PUSH_SECONDS = 0.2  # counts go out at most five times a second: what a picture can show and an eye can read
+SOON_SECONDS = 0.02  # how long the first news after a pause waits for more
+STRANGER_BYTES = 1 << 16  # bytes in a frame of who has not proved yet that it knows the flow's key
+HIGH_BYTES = 1 << 20  # what a client may leave unread before it is told only what it asks for, and asked no further
+MOST_HELD = 64 << 20  # bytes of frames that wait for a client to read before no more are taken from it
+FRAME_BYTES = 500  # what a frame that waits costs at least
+MOST_ASKED = 64  # questions of one client that are taken before the answers to those before have gone out
+MOST_OWED = 2_000  # ends of requests that are told at once to a client that reads again
+BRIEF = frozenset({"submit", "wait", "ping", "hello", "log", "ring"})  # frames whose answers are small
+COUNT_SHARE = 20  # counting takes at most one part in so many of the engine's time, however much waits
 
 
 class Server(Protocol):

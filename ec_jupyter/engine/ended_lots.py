@@ -16,17 +16,11 @@ from ec_jupyter.engine.rows import SQL, Rows, write_all
 
 log = logging.getLogger(__name__)
 
-TOGETHER = 16
-"""Of fewer that end in one commit each gets its row at once."""
-
+TOGETHER = 16  # of fewer that end in one commit each gets its row at once
+# so many have no rows of their own at most: somebody may ask for them, and waits for as long as it takes
 MOST = 200_000
-"""So many have no rows of their own at most: somebody may ask for them, and waits for as long as it takes."""
-
-FEW = 16
-"""One of so many is worth to be read in columns."""
-
-STEP = 500
-"""So many get rows at once while nothing is to be done: what comes in meanwhile waits some 3 ms."""
+FEW = 16  # one of so many is worth to be read in columns
+STEP = 500  # so many get rows at once while nothing is to be done: what comes in meanwhile waits some 3 ms
 
 
 def spread(db: sqlite3.Connection, body: bytes) -> None:

@@ -18,21 +18,19 @@ from ec_jupyter.engine.rows import OF_REQUESTS, SQL, Parameters, Rows, write_all
 
 Row = Sequence[Any]
 
+# the hot statements, in the order in which rows of one tick refer to each other
 ORDER = (
     "add_blob", "add_value", "add_run", "add_rank", "add_lot", "add_request", "add_ended", "strand", "fill_request",
     "add_emission", "drop_arrival", "add_arrival", "add_passed", "set_arrival", "join_request", "finish",
     "finish_well", "finish_joined", "add_attempt", "again", "emitted", "set_fan", "drop_accepted", "claim",
     "add_output", "add_event", "drop_lot",
 )  # fmt: skip
-"""The hot statements, in the order in which rows of one tick refer to each other."""
-
-
+# where rows of the hot statements name the request that they are of
 REQUESTS = {
     "finish": -1, "finish_well": -1, "finish_joined": -1, "add_attempt": 0, "again": -1, "add_emission": 0,
     "emitted": -1, "add_output": 0, "add_arrival": 7, "add_passed": 0, "claim": -1, "add_request": 0,
     "fill_request": -1, "strand": 0, "add_ended": 0,
 }  # fmt: skip
-"""Where rows of the hot statements name the request that they are of."""
 
 
 class Journal:

@@ -22,6 +22,7 @@ MOST = 5_000
 LONGEST = 4_000  # characters of a line; the request has all of them
 LEVELS = ("info", "warning", "error")
 
+# of each table: number and time of a row, kind, text, request, whom else it is about, level; and where it is read
 _SOURCES = {
     "output": (
         "o.rowid", "o.time", "o.stream", "o.text", "o.request", "NULL",
@@ -42,7 +43,6 @@ _SOURCES = {
     ),
     "revision": ("v.n", "v.time", "'edit'", "v.text", "NULL", "v.n", "0", "revision v LEFT JOIN request r ON 0"),
 }  # fmt: skip
-"""Of each table: number and time of a row, kind, text, request, whom else it is about, level; and where it is read."""
 
 
 @dataclass

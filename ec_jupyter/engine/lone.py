@@ -28,17 +28,11 @@ from ec_jupyter.errors import EcError
 from ec_jupyter.flow import schema
 from ec_jupyter.wire import Block, Call, Header
 
-MOST = 1024
-"""Calls that are booked together: each time the next one waits for it, so it must be one of very many."""
-
+MOST = 1024  # calls that are booked together: each time the next one waits for it, so it must be one of very many
+# how long a call may run before it is known to run, and how long no other may have come before one is booked
 LOOK_SECONDS = 0.02
-"""How long a call may run before it is known to run, and how long no other may have come before one is booked."""
-
-BOOK_SECONDS = 0.25
-"""How long a call that was answered may wait for others to be booked with it."""
-
-SURE_SECONDS = 0.005
-"""How long a flow that was where it belongs is believed to be there, as by its clients."""
+BOOK_SECONDS = 0.25  # how long a call that was answered may wait for others to be booked with it
+SURE_SECONDS = 0.005  # how long a flow that was where it belongs is believed to be there, as by its clients
 
 
 class Books(Protocol):

@@ -22,8 +22,8 @@ from ec_jupyter.wire import Block, Call, Value
 if TYPE_CHECKING:
     from ec_jupyter.engine.core import Core
 
+# takes calls that ended, as `Statistics.ran` does
 Note = Callable[[int, str, int, Sequence[float], Sequence[float], float], None]
-"""Takes calls that ended, as `Statistics.ran` does."""
 
 
 def numbers(new: Callable[[], int], n: int) -> range:

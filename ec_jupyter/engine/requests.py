@@ -47,12 +47,12 @@ _DELAYED = (
     f"(r.socket IN (SELECT value FROM json_each(:sleeping)) OR (coalesce(r.not_before, 0) > :now AND NOT {_ASKING}))"
 )
 _QUEUED = f"r.state = 'queued' AND r.state NOT IN {ENDED_WELL}"
+# what tells requests apart that are queued
 _OF_QUEUED = {
     "queued": f"NOT {_ASKING} AND NOT {_DELAYED}",
     ASKED: f"{_QUEUED} AND {_ASKING}",
     DELAYED: f"{_QUEUED} AND {_DELAYED}",
 }
-"""What tells requests apart that are queued."""
 
 
 def filtered(core: Core, header: Header, running: dict[int, float]) -> tuple[str, dict[str, Any]]:

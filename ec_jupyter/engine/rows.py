@@ -28,11 +28,9 @@ _FILES = Path(__file__).parent
 
 SQL = named(_FILES.joinpath("queries.sql").read_text())
 
-TABLES = _FILES.joinpath("schema.sql").read_text()
-"""The script that makes the tables of a new database."""
-
+TABLES = _FILES.joinpath("schema.sql").read_text()  # the script that makes the tables of a new database
+# rows that one statement inserts, where there are as many: each call of SQLite costs as much as a third of a row
 ROWS = 32
-"""Rows that one statement inserts, where there are as many: each call of SQLite costs as much as a third of a row."""
 
 
 def _together(statement: str) -> str | None:
@@ -44,21 +42,17 @@ def _together(statement: str) -> str | None:
 
 _TOGETHER = {name: many for name, one in SQL.items() if (many := _together(one)) is not None}
 
+# statements that mean requests of which those that are queued may have no rows
 OF_ENDED = frozenset({"values_in_rows", "spans", "spans_of_attempts"})
-"""Statements that mean requests of which those that are queued may have no rows."""
-
+# statements that mean any request, or what results have made. What has no row is in memory where one goes on with a
+# queue, or read beside
 OF_REQUESTS = (
     frozenset(name for name, sql in SQL.items() if re.search(r"\b(FROM|JOIN|UPDATE) (request|passed)\b", sql))
     - OF_ENDED
     - {"queued", "small_results"}
 )
-"""Statements that mean any request, or what results have made.
-
-What has no row is in memory where one goes on with a queue, or read beside.
-"""
-
+# the party of a request `r`: that of its run, which is its own party where it has no row
 OF_PARTY = "coalesce(run.party, r.run)"
-"""The party of a request `r`: that of its run, which is its own party where it has no row."""
 
 
 class Rows:

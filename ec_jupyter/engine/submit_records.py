@@ -32,17 +32,13 @@ _WATCHED = 1 << 31  # with the number of a shape: its client waits for the resul
 WORD = struct.Struct("<Q")
 _word = WORD.unpack_from
 _WORDS = struct.Struct("<QQQ")
+# first submit, how many, calls of each, and the first request: what an ``accepted`` frame tells of requests
 ROW = struct.Struct("<qqqq")
-"""First submit, how many, calls of each, and the first request: what an ``accepted`` frame tells of requests."""
 _TOLD = struct.Struct("<qqH")  # submit, request, and bytes of the type's name
 _NUMBER = struct.Struct("<I")
 
-LOT_CALLS = 2_000
-"""Calls that are taken in at one go: everybody else waits meanwhile."""
-
-LOT_BYTES = 1 << 20
-"""Bytes of them."""
-
+LOT_CALLS = 2_000  # calls that are taken in at one go: everybody else waits meanwhile
+LOT_BYTES = 1 << 20  # bytes of them
 _ONE = struct.Struct("<II")
 _RECORD = struct.Struct("<IIQII")  # a head and its tail at once
 _LONE = struct.Struct("<IIQIII")  # the same, and how many calls the record has
@@ -86,17 +82,10 @@ class Words:
         self.page[place : place + WORD.size] = WORD.pack(value)
 
 
-WRITTEN = 8
-"""Where the client writes the position behind the last whole record."""
-
-BASE = 16
-"""Where the client writes the position of the first byte behind the page."""
-
-DONE = 24
-"""Where the client writes a number: it knows the answers to all submits before that."""
-
-ASLEEP = 32
-"""Where the engine writes 1 to be rung at the next submit; who rings writes 0."""
+WRITTEN = 8  # where the client writes the position behind the last whole record
+BASE = 16  # where the client writes the position of the first byte behind the page
+DONE = 24  # where the client writes a number: it knows the answers to all submits before that
+ASLEEP = 32  # where the engine writes 1 to be rung at the next submit; who rings writes 0
 
 
 @dataclass(slots=True)
