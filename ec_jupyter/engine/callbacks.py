@@ -15,9 +15,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ec_jupyter.engine.core import Core
+from ec_jupyter.engine.ended import Watchers
 from ec_jupyter.engine.job import EndedLot
 from ec_jupyter.engine.parts import Loop
-from ec_jupyter.engine.watchers import Watchers
 from ec_jupyter.flow.callback import FIELDS, GIVE_UP_SECONDS, MOST_AT_ONCE, POST_SECONDS, final, pause_after
 from ec_jupyter.flow.topology import Topology
 from ec_jupyter.wire import Header
@@ -102,8 +102,8 @@ class Callbacks:
             self._topology = topology
             self._watchers.note_all(bool(topology.callbacks))
         for one in self._core.ended if topology.callbacks else ():
-            socket, ids = (one.socket, one.ids) if isinstance(one, EndedLot) else (one.job.socket, (one.id,))
-            url = topology.callbacks.get(socket)
+            url = topology.callbacks.get(one.socket)
+            ids = one.ids if isinstance(one, EndedLot) else (one.id,)
             for request in ids if url is not None else ():
                 if request not in self._kept:
                     # one that names an address of its own tells that

@@ -15,12 +15,12 @@ from typing import Any, Protocol
 from ec_jupyter.engine.address import ADDRESS, peer, socket_path
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.counts import Counts, Rows, leftover
+from ec_jupyter.engine.ended import Watchers
 from ec_jupyter.engine.key import Proof, make_key
 from ec_jupyter.engine.parts import Loop
 from ec_jupyter.engine.rerun import withdraw
 from ec_jupyter.engine.store import Store
 from ec_jupyter.engine.submit_records import Lot, Single, answers, frames_of, told
-from ec_jupyter.engine.watchers import Watchers
 from ec_jupyter.errors import EcError, FrameError, StoreError, defect, to_wire
 from ec_jupyter.flow.shown import changes
 from ec_jupyter.nodes.incoming import Incoming

@@ -492,9 +492,8 @@ class Core:
         self.held.release(job.id)
         self.touched.add(job.party)
         if job.id in self.watched:
-            self.ended.append(Ended(job.id, job, state, value, error, exception))
+            self.ended.append(Ended(job.id, job.socket, job.attempt, state, value, error, exception))
         for follower in self.followers.pop(job.id, ()):
             how = (state, result, text, raised, self.topology.revision, started, self.now, seconds, job.id)
             self.journal.add("finish_joined", how)
-            twin = Job(follower, job.socket, job.party, follower, job.tag, {}, job.created)
-            self.ended.append(Ended(follower, twin, state, value, error, exception))
+            self.ended.append(Ended(follower, job.socket, 0, state, value, error, exception))

@@ -1,13 +1,15 @@
-"""How requests ended, as those who wait for them are told. Read-only."""
+"""How requests ended, and who waits for that and is told of it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from itertools import groupby, repeat
+from typing import Any, Protocol
 
 from ec_jupyter.engine.core import Core
-from ec_jupyter.engine.job import Ended, StoredValue
+from ec_jupyter.engine.job import Ended, EndedLot, StoredValue
 from ec_jupyter.engine.rows import id_list
 from ec_jupyter.wire import Header, encode
 
@@ -29,38 +31,19 @@ def head(stored: StoredValue | None, buffers: list[bytes]) -> list[Any] | None:
     return heads([stored], buffers)[0] if stored is not None else None
 
 
-def ended_row(core: Core, ended: Ended) -> tuple[dict[str, Any], list[bytes]]:
+def _row(core: Core, ended: Ended, buffers: list[bytes]) -> dict[str, Any]:
     """How a request ended, with the result that its caller waits for."""
-    buffers: list[bytes] = []
-    row: dict[str, Any] = {"id": ended.id, "state": ended.state, "attempt": ended.job.attempt}
-    row["socket"] = core.topology.sockets[ended.job.socket].name
+    row: dict[str, Any] = {"id": ended.id, "state": ended.state, "attempt": ended.attempt}
+    row["socket"] = core.topology.sockets[ended.socket].name
     if ended.value is not None:
         row["value"] = head(ended.value, buffers)
+    elif ended.state == "done":
+        # a generator: what it has yielded
+        row["values"] = heads(core.values.emitted(ended.id), buffers)
     if ended.error is not None:
         row["error"] = ended.error
         row["exception"] = head(ended.exception, buffers)
-    if ended.value is None and ended.state == "done":
-        row["values"] = heads(core.values.emitted(ended.id) if ended.job.emitted else (), buffers)
-    return row, buffers
-
-
-class PlainResults:
-    """Calls that went well and whose results are small, in columns, for one client."""
-
-    def __init__(self) -> None:
-        self.ids: list[int] = []
-        self._types: list[str] = []
-        self._values: list[bytes] = []
-
-    def add(self, ids: Iterable[int], values: Iterable[bytes], types: Iterable[str]) -> None:
-        """Add some."""
-        self.ids += ids
-        self._values += values
-        self._types += types
-
-    def frame(self) -> bytes:
-        """The frame that tells of them."""
-        return encode(_results(self.ids, self._types), self._values)
+    return row
 
 
 def _results(ids: list[int], types: list[str]) -> Header:
@@ -97,16 +80,127 @@ def finished(core: Core, requests: list[int]) -> tuple[list[dict[str, Any]], lis
         if state in ("waiting", "queued", "running"):
             unfinished.append(key)
             continue
-        name = core.topology.sockets[socket].name
-        row: dict[str, Any] = {"id": key, "state": state, "attempt": attempt, "socket": name}
-        if result is not None:
-            row["value"] = head(values[result], buffers)
-        elif state == "done":
-            row["values"] = heads(core.values.emitted(key), buffers)
-        if error is not None and state in ("failed", "skipped"):
-            row["error"] = json.loads(error)
-            row["exception"] = head(values.get(exception), buffers)
-        rows.append(row)
+        facts = json.loads(error) if error is not None and state in ("failed", "skipped") else None
+        value = values[result] if result is not None else None
+        rows.append(_row(core, Ended(key, socket, attempt, state, value, facts, values.get(exception)), buffers))
     known = {r[0] for r in found}
     rows += [{"id": i, "state": "unknown"} for i in requests if i not in known]
     return rows, buffers, unfinished
+
+
+# -- who waits -------------------------------------------------------------------
+class Watcher(Protocol):
+    """A client that waits for requests."""
+
+    def ended(self, ids: Sequence[int], frame: Callable[[], bytes]) -> None:
+        """These have ended, as the frame says."""
+
+
+class Listener(Watcher, Protocol):
+    """A watcher that may ask for what has ended already."""
+
+    def send(self, header: Header, buffers: Iterable[bytes] = ()) -> None:
+        """These have ended, as the frame says."""
+
+
+NOBODY: frozenset[Watcher] = frozenset()
+EVERY = range(1 << 62)  # has every request
+
+
+class Watchers:
+    """The clients that wait for requests."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._watching: dict[int, frozenset[Watcher]] = {}
+        # the same dict for good: the core looks there for who waits
+        core.watched = self._watching
+
+    def watch(self, watcher: Watcher, requests: Iterable[int]) -> None:
+        """Tell a client when these requests end."""
+        new = dict.fromkeys(requests, frozenset((watcher,)))
+        for request in self._watching.keys() & new.keys():
+            new[request] |= self._watching[request]
+        self._watching.update(new)
+
+    def waits(self, request: int, but: Watcher | None = None) -> bool:
+        """Whether anybody waits for a request, `but` one."""
+        return bool(self._watching.get(request, NOBODY) - {but})
+
+    def forget(self, requests: Iterable[int]) -> None:
+        """These requests are gone."""
+        for request in requests:
+            self._watching.pop(request, None)
+
+    def note_all(self, whether: bool) -> None:
+        """Have the core note every end, whoever waits for it."""
+        self._core.watched = EVERY if whether else self._watching
+
+    def leave(self, watcher: Watcher) -> None:
+        """A client is gone."""
+        left = {request: watchers - {watcher} for request, watchers in self._watching.items()}
+        self._watching.clear()
+        self._watching.update((request, watchers) for request, watchers in left.items() if watchers)
+
+    def clear(self) -> None:
+        """There are no requests any more: who waits for some is told so."""
+        gone: dict[Watcher, list[int]] = {}
+        for request, watchers in self._watching.items():
+            for watcher in watchers:
+                gone.setdefault(watcher, []).append(request)
+        self._watching.clear()
+        for watcher, ids in gone.items():
+            watcher.ended(ids, partial(_gone_frame, ids))
+
+    def tell(self, ended: list[Ended | EndedLot]) -> None:
+        """Tell how requests have ended; each is watched no longer."""
+        if not self._watching:
+            return
+        plain: dict[Watcher, Columns] = {}
+        others: dict[Watcher, list[Ended]] = {}
+        for one in ended:
+            if isinstance(one, EndedLot):
+                self._tell_lot(one, plain)
+                continue
+            for watcher in self._watching.pop(one.id, ()):
+                value = one.value.value if one.value is not None and one.state == "done" else None
+                if value is not None and value.data is not None:
+                    _add(plain, watcher, [one.id], [value.data], [value.type])
+                else:
+                    others.setdefault(watcher, []).append(one)
+        for watcher, (ids, values, types) in plain.items():
+            watcher.ended(ids, partial(_plain_frame, ids, values, types))
+        for watcher, some in others.items():
+            watcher.ended([one.id for one in some], partial(self._full_frame, some))
+
+    def _tell_lot(self, lot: EndedLot, plain: dict[Watcher, Columns]) -> None:
+        at = 0
+        for watchers, group in groupby(map(self._watching.pop, lot.ids, repeat(NOBODY))):
+            part = slice(at, at := at + sum(1 for _ in group))
+            for watcher in watchers:
+                _add(plain, watcher, lot.ids[part], lot.values[part], lot.types[part])
+
+    def _full_frame(self, some: list[Ended]) -> bytes:
+        buffers: list[bytes] = []
+        return encode({"k": "finished", "rows": [_row(self._core, one, buffers) for one in some]}, buffers)
+
+
+# calls that went well and whose results are small: requests, their results, and types of those
+Columns = tuple[list[int], list[bytes], list[str]]
+
+
+def _add(
+    plain: dict[Watcher, Columns], watcher: Watcher, ids: Iterable[int], values: Iterable[bytes], types: Iterable[str]
+) -> None:
+    mine = plain.setdefault(watcher, ([], [], []))
+    mine[0].extend(ids)
+    mine[1].extend(values)
+    mine[2].extend(types)
+
+
+def _plain_frame(ids: list[int], values: list[bytes], types: list[str]) -> bytes:
+    return encode(_results(ids, types), values)
+
+
+def _gone_frame(ids: Sequence[int]) -> bytes:
+    return encode({"k": "finished", "rows": [{"id": request, "state": "unknown"} for request in ids]}, [])

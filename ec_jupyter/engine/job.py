@@ -83,10 +83,11 @@ class Job:
 
 @dataclass(slots=True)
 class Ended:
-    """A request that ended in this tick, for the clients that wait for it."""
+    """A request that ended, for the clients that wait for it."""
 
     id: int
-    job: Job
+    socket: int
+    attempt: int
     state: str
     value: StoredValue | None
     error: dict[str, Any] | None

@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.engine.failures import MOST_LOSSES
-from ec_jupyter.engine.job import Ended, Job, StoredValue, argument_value
+from ec_jupyter.engine.job import Ended, StoredValue, argument_value
 from ec_jupyter.engine.side_calls import EVALUATE, CallId
 from ec_jupyter.flow.decision import Source
 from ec_jupyter.flow.states import Event, Named
@@ -196,8 +196,7 @@ class PlugEvaluation:
         core.journal.step("fail_done", {"error": text, "now": core.now, "request": source.request})
         self.core.joins.begun(source.party)
         self._move(source, "done", "refused")
-        twin = Job(source.request, source.socket, source.party, source.run, source.tag, {}, core.now)
-        core.ended.append(Ended(source.request, twin, "failed", None, error, None))
+        core.ended.append(Ended(source.request, source.socket, 0, "failed", None, error, None))
 
     def ended(self, request: int, state: str) -> None:
         """A request came to its end, or is to run again: ``"running"``."""

@@ -19,6 +19,7 @@ from ec_jupyter.engine.clients import Clients, Connection
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.counts import Counts
 from ec_jupyter.engine.editing import Editor
+from ec_jupyter.engine.ended import Listener
 from ec_jupyter.engine.fleet import Fleet
 from ec_jupyter.engine.parts import Answer, Loop
 from ec_jupyter.engine.questions import answer
@@ -27,7 +28,6 @@ from ec_jupyter.engine.submit_log import SubmitLogs, Submitter, identity_of
 from ec_jupyter.engine.submit_records import Lot, Single, answers
 from ec_jupyter.engine.value_preview import ValuePreview
 from ec_jupyter.engine.views import Views
-from ec_jupyter.engine.watchers import Listener
 from ec_jupyter.errors import (
     EcError,
     FrameError,
