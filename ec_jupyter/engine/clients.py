@@ -20,6 +20,7 @@ from ec_jupyter.engine.key import Proof, make_key
 from ec_jupyter.engine.parts import Loop
 from ec_jupyter.engine.rerun import withdraw
 from ec_jupyter.engine.store import Store
+from ec_jupyter.engine.submit_log import SubmitLogs
 from ec_jupyter.engine.submit_records import Lot, Single, answers, frames_of, told
 from ec_jupyter.errors import EcError, FrameError, StoreError, defect, to_wire
 from ec_jupyter.flow.shown import changes
@@ -50,14 +51,8 @@ class Server(Protocol):
     def serve(self, client: Connection, header: Header, buffers: list[bytes]) -> None:
         """Do what a frame asks for."""
 
-    def rung(self, client: Connection) -> None:
-        """A client has submitted something: have it taken."""
-
     def watch(self, client: Connection, wanted: list[int]) -> None:
         """Tell a client how requests end, or ended."""
-
-    def hung_up(self, client: str) -> None:
-        """A client is gone."""
 
 
 class Connection(Incoming):
@@ -265,8 +260,8 @@ class Connection(Incoming):
 class Clients:
     """The open connections of an engine, and what each of them waits for."""
 
-    def __init__(self, core: Core, store: Store, loop: Loop) -> None:
-        self.core, self.store, self.loop = core, store, loop
+    def __init__(self, core: Core, store: Store, loop: Loop, submit_logs: SubmitLogs) -> None:
+        self.core, self.store, self.loop, self.submit_logs = core, store, loop, submit_logs
         self.key = make_key(store.hold.folder, anew=store.new)
         self.server: Server
         self.all: set[Connection] = set()
@@ -334,7 +329,7 @@ class Clients:
             return
         if header["k"] == "ring":
             connection.served += 1
-            self.server.rung(connection)
+            self.submit_logs.rung(connection)
             return
         if self.loop.lone.interrupt():
             self.loop.commit()  # who asks may have been told of what is not written yet
@@ -379,7 +374,8 @@ class Clients:
         self.watchers.leave(connection)
         self.draining = [(c, h) for c, h in self.draining if c is not connection]
         if connection.greeted:
-            self.server.hung_up(connection.id)
+            # what it has written down and not sent is taken
+            self.submit_logs.read(connection.id)
         self.loop.schedule()
 
     # -- pushes --------------------------------------------------------------

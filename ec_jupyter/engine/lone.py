@@ -10,23 +10,26 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Any, Protocol
+from typing import Any
 
 from ec_jupyter.engine import lots
 from ec_jupyter.engine.acceptance import check
 from ec_jupyter.engine.call_specs import Plan
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.jobs import JobLot
+from ec_jupyter.engine.parts import Loop
 from ec_jupyter.engine.result_log import LOG_BYTES, ResultLog, head_of, record_of
 from ec_jupyter.engine.row_values import MOST_ARGUMENTS, ROW_BYTES
+from ec_jupyter.engine.rpc import Rpc
+from ec_jupyter.engine.statistics import Statistics
 from ec_jupyter.engine.submit_log import Connection, SubmitLogs
 from ec_jupyter.engine.submit_records import Lot
 from ec_jupyter.errors import EcError
 from ec_jupyter.flow import schema
-from ec_jupyter.wire import Block, Call, Header
+from ec_jupyter.nodes.local.agent import Agent
+from ec_jupyter.wire import Block, Header
 
 MOST = 1024  # calls that are booked together: each time the next one waits for it, so it must be one of very many
 # how long a call may run before it is known to run, and how long no other may have come before one is booked
@@ -35,39 +38,7 @@ BOOK_SECONDS = 0.25  # how long a call that was answered may wait for others to 
 SURE_SECONDS = 0.005  # how long a flow that was where it belongs is believed to be there, as by its clients
 
 
-class Books(Protocol):
-    """Takes requests in."""
-
-    def submit(self, client: Any, item: Lot, ids: Sequence[int] | None = None) -> None:
-        """Take in what a client has logged, under numbers that were given already."""
-
-    def book(self, client: str, item: Lot, ids: Sequence[int]) -> None:
-        """Take in what a client has logged and was told of."""
-
-
-class Clock(Protocol):
-    """The loop."""
-
-    @property
-    def quiet(self) -> bool:
-        """Nothing is going on."""
-
-    def look_around(self) -> bool:
-        """Whether the flow is where it was."""
-
-    def commit(self) -> None:
-        """Write the journal."""
-
-    def schedule(self) -> None:
-        """Let a tick follow."""
-
-    def rouse(self) -> None:
-        """Let a tick take what clients have logged."""
-
-
-Note = Callable[[int, str, int, Sequence[float], Sequence[float], float], None]
 Begun = tuple[float, int, int]
-Start = Callable[[str, Call], Begun | None]
 
 
 @dataclass(slots=True, eq=False)
@@ -107,17 +78,15 @@ def _alike(run: Lone) -> tuple[Any, ...]:
 class LoneCalls:
     """The calls of a flow that came alone and are not booked.
 
-    `core`, `clock`, `logs`, `log`: the flow, its loop, the logs of its clients, and its result log. `start`: gives a
-    call to this machine's agent; when it began, its slot and process, if it has begun at once. `let_go`: has the agent
-    give back the CPUs that it keeps for the next such call. `note`: is told of calls that ended.
+    `core`, `clock`, `logs`, `log`: the flow, its loop, the logs of its clients, and its result log. `rpc` takes the
+    calls in, `local` runs them, and `statistics` are told of those that ended.
     """
 
     def __init__(
-        self, core: Core, clock: Clock, logs: SubmitLogs, log: ResultLog, books: Books, start: Start,
-        let_go: Callable[[], None], note: Note,
-    ) -> None:  # fmt: skip
+        self, core: Core, clock: Loop, logs: SubmitLogs, log: ResultLog, rpc: Rpc, local: Agent, statistics: Statistics
+    ) -> None:
         self._core, self._clock, self._logs, self._log = core, clock, logs, log
-        self._books, self._start, self._let_go, self._note = books, start, let_go, note
+        self._rpc, self._local, self._statistics = rpc, local, statistics
         self._loop = asyncio.get_running_loop()
         self.calm = False  # nothing else is going on
         self._seen = 0.0
@@ -136,7 +105,7 @@ class LoneCalls:
         client, item = found
         run = self._running = Lone(client, kind, item, core.new_request(), time.time(), self._loop.time())
         # one that is queued first, for it is watched, is told of meanwhile
-        run.begun = self._start(kind.processor, core.specs.lone(kind.plan, run.request, item)) or run.begun
+        run.begun = self._local.start_now(kind.processor, core.specs.lone(kind.plan, run.request, item)) or run.begun
         if self._timer is None:
             self._timer = self._loop.call_later(LOOK_SECONDS, self._look)
         if len(self._ended) >= MOST or self._log.size > LOG_BYTES // 2:
@@ -222,7 +191,7 @@ class LoneCalls:
     def interrupt(self) -> bool:
         """Have calls that came alone be as any others: something else comes in; whether some were booked."""
         self.calm, self._kind = False, None
-        self._let_go()
+        self._local.let_go()
         some = bool(self._ended)
         if some:
             self._book()
@@ -251,13 +220,13 @@ class LoneCalls:
         item = replace(first.item, frames=len(some), columns=columns)
         core.now = first.at
         self._logs.booked(first.client.id, some[-1].item.first)
-        self._books.book(first.client.id, item, ids)
+        self._rpc.book(first.client.id, item, ids)
         lot = core.jobs.peek(ids[0])
         assert isinstance(lot, JobLot)
         lot.times = [run.at for run in some], [run.ended for run in some]
         lots.begun(core, lot, ids)
         for run, part in zip(some, parts, strict=True):
-            self._note(lot.socket, "local", part.pid, part.seconds, part.started, run.at)
+            self._statistics.ran(lot.socket, "local", part.pid, part.seconds, part.started, run.at)
         core.now = some[-1].ended
         started, seconds = [part.started[0] for part in parts], [part.seconds[0] for part in parts]
         values, types = [part.values[0] for part in parts], [part.types[0] for part in parts]
@@ -269,7 +238,7 @@ class LoneCalls:
         core, ids = self._core, range(run.request, run.request + 1)
         core.now = run.at
         self._logs.taken(run.client.id, run.item.first)
-        self._books.submit(run.client, run.item, ids)
+        self._rpc.submit(run.client, run.item, ids)
         lot = core.jobs.peek(run.request)
         assert isinstance(lot, JobLot)
         lots.begun(core, lot, ids)
@@ -281,7 +250,7 @@ class LoneCalls:
     def _look(self) -> None:
         """Book what has waited long enough, and take what was logged by who did not see that it is to ring."""
         self._timer = None
-        self._let_go()
+        self._local.let_go()
         run, now = self._running, self._loop.time()
         if run is not None and now - run.since >= LOOK_SECONDS:
             self.interrupt()

@@ -106,7 +106,8 @@ class Engine(Reports):
             self, name=LOCAL, cpus=cpus, folder=folder, runtime=runtime, epoch=home.epoch, workdir=workdir,
             sync=home.sync, shared=True, heard=self.heard,
         )  # fmt: skip
-        self.clients = Clients(self.core, self.store, self)
+        self.submit_logs = SubmitLogs(self.core, self)
+        self.clients = Clients(self.core, self.store, self, self.submit_logs)
         self.fleet = Fleet(self.core, self.quarantine, self, self.clients, self, local, home, opener)
         self.preview = ValuePreview(self.core, self.fleet.locator, folder, runtime, workdir)
         self.statistics = Statistics(self.core, self.fleet)
@@ -114,7 +115,6 @@ class Engine(Reports):
         self.schedules = Schedules(self.core, self.fleet.bounds.full)
         self._clocks = _ahead()
         counts = Counts(self.core, self.fleet, self.quarantine, lambda: self.idle, Disk(folder).size)
-        self.submit_logs = SubmitLogs(self.core, self)
         views = Views(self.core, self.fleet, counts, self.statistics, self.schedules)
         self.callbacks = Callbacks(self.core, self, self.clients.watchers, views.request)
         self._rpc = Rpc(
@@ -122,10 +122,8 @@ class Engine(Reports):
             views, self.preview, self.submit_logs, cpus, self.callbacks,
         )  # fmt: skip
         self.results = result_log.ResultLog(folder)
-        books, ran = self._rpc, self.statistics.ran
-        self.lone = LoneCalls(
-            self.core, self, self.submit_logs, self.results, books, local.start_now, local.let_go, ran
-        )
+        self.submit_logs.submit = self._rpc.submit
+        self.lone = LoneCalls(self.core, self, self.submit_logs, self.results, self._rpc, local, self.statistics)
         self._tells_early = durability != "power"
         self.stopped = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -138,7 +136,7 @@ class Engine(Reports):
         await self.preview.start()
         self.core.now = time.time()
         missed.resume(self.core)
-        self.submit_logs.read_all(self._rpc.submit)
+        self.submit_logs.read_all()
         self.core.values.sweep((), self.core.epoch, frozenset(self.submit_logs.last))
         self.fleet.begin()
         self._rpc.watch(self.callbacks, list(self.callbacks.kept))
@@ -231,7 +229,7 @@ class Engine(Reports):
                 # no room on the disk, say: the next look may find some
                 log.warning("the engine's sockets cannot be made anew: %s", error)
             self._look_at_clock()
-            self.submit_logs.look_again(self.clients.ids, self._rpc.submit)
+            self.submit_logs.look_again(self.clients.ids)
             self.statistics.look()
             if self.stalled is None and self.statistics.save():
                 self.schedule()
@@ -318,7 +316,7 @@ class Engine(Reports):
         with these.
         """
         wanted, logged = self._wanted, self.core.journal.empty or (self._gathering and not self._wanted)
-        watched = self._rpc.look()
+        watched = self.submit_logs.look()
         if not logged or self.core.journal.empty or self.closing:
             return False
         # what starts elsewhere, or must not start twice, is on disk first

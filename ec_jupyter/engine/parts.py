@@ -61,6 +61,10 @@ class Loop(Clock, Protocol):
     def idle(self) -> bool:
         """Nothing runs, and nothing is queued that may start."""
 
+    @property
+    def quiet(self) -> bool:
+        """Nothing is going on, and nothing is to be written or told; what came alone is not counted."""
+
     def heard(self, take: Callable[[bytes], None], data: bytes) -> None:
         """Take what a client has sent; where nothing else has come in, the tick follows at once."""
 

@@ -70,18 +70,6 @@ class Rpc:
         """Which ended runs are not to stay."""
         return Retention(self.core, self.callbacks)
 
-    def hung_up(self, client: str) -> None:
-        """Take what a client that is gone has written down and not sent."""
-        self.submit_logs.read(client, self.submit)
-
-    def rung(self, client: Connection) -> None:
-        """A client has submitted something: have it taken."""
-        self.submit_logs.rung(client)
-
-    def look(self) -> bool:
-        """Take what clients have submitted; whether they wait for the results of all of it."""
-        return self.submit_logs.look(self.submit)
-
     def serve(self, client: Connection, header: Header, buffers: Buffers) -> None:
         """Do what a frame asks for, and reply after the commit. Raises EcError: it cannot be; nothing has changed."""
         kind = header["k"]
@@ -92,11 +80,11 @@ class Rpc:
             raise FrameError("the first frame must be a hello")
         if kind != "wait":
             # what a client waits for was taken before it knew the numbers
-            self.submit_logs.before(client, self.submit)
+            self.submit_logs.before(client)
         schema.check(header, len(buffers))
         if kind in _WRITES:
             # a map is in many lots, and they all meet the same wiring
-            self.submit_logs.take_all(self.submit)
+            self.submit_logs.take_all()
             if self.loop.stalled is not None:
                 raise self.loop.stalled
             if header.get("again") and self._answered(client, header):
@@ -170,7 +158,7 @@ class Rpc:
 
     def _log(self, client: Connection, header: Header, buffers: Buffers) -> None:
         """Read a client's log from now on, and say once more what its submits have led to."""
-        self.submit_logs.attach(client, header, self.submit)
+        self.submit_logs.attach(client, header)
         client.served = -1
         self.loop.after(partial(self._answer_again, client, header["since"]))
 

@@ -49,7 +49,6 @@ class Connection(Submitter, Protocol):
         """Say at once which request a submit has led to, and its result."""
 
 
-Submit = Callable[[Submitter, "Lot | Single"], None]  # takes in the requests of submits
 LONE_BYTES = 1 << 16  # a record of a call that comes alone has no more
 READ_BYTES = 1 << 18  # so much of a log is read at once, or more where a single record is larger
 DROP_EVERY = 64  # answers that are kept though their client knows them, at most
@@ -156,6 +155,8 @@ class LiveLog:
 class SubmitLogs:
     """The clients' logs of one flow."""
 
+    submit: Callable[[Submitter, Lot | Single], None]  # takes in the requests of submits
+
     def __init__(self, core: Core, clock: Clock) -> None:
         self._core, self._clock = core, clock
         self.folder = submit_log_folder(core.store.folder)
@@ -168,26 +169,26 @@ class SubmitLogs:
         self.last[client] = frame
 
     # -- of those who are connected ------------------------------------------------
-    def attach(self, client: Connection, header: Header, submit: Submit) -> None:
+    def attach(self, client: Connection, header: Header) -> None:
         """Read the log of a client that has connected, now and as it grows. Raises FrameError: it has none."""
         self._detach(client.id)
         try:
             live = self._live[client.id] = LiveLog(self.folder, client, mapped=header["mapped"])
         except (OSError, ValueError) as error:
             raise FrameError(f"the log of this client cannot be read: {error}") from error
-        self._drain(live, submit, math.inf, header["end"])
+        self._drain(live, math.inf, header["end"])
 
     def _detach(self, client: str) -> None:
         live = self._live.pop(client, None)
         if live is not None:
             live.close()
 
-    def before(self, client: Connection, submit: Submit) -> None:
+    def before(self, client: Connection) -> None:
         """Take what a client has submitted before the frame that it has just sent."""
         live = self._live.get(client.id)
         if live is not None and live.client is client:
             live.refresh()
-            self._drain(live, submit, client.served)
+            self._drain(live, client.served)
 
     def rung(self, client: Connection) -> None:
         """A client has submitted something: the next tick takes it."""
@@ -214,30 +215,30 @@ class SubmitLogs:
         if client in self._live:
             self._drop_known(self._live[client])
 
-    def look(self, submit: Submit) -> bool:
+    def look(self) -> bool:
         """Take some of what clients have submitted; whether they wait for the results of all of it.
 
         `rest` sees to it that the next tick takes more.
         """
         watched = True
         for live in self._live.values():
-            for item in self._take_some(live, submit, live.client.served):
+            for item in self._take_some(live, live.client.served):
                 watched = watched and item.watched
         return watched
 
-    def take_all(self, submit: Submit) -> None:
+    def take_all(self) -> None:
         """Take what clients have submitted so far."""
         for live in self._live.values():
-            self._drain(live, submit, live.client.served)
+            self._drain(live, live.client.served)
 
-    def _drain(self, live: LiveLog, submit: Submit, upto: float, end: float = math.inf) -> None:
-        while live.at < end and self._take_some(live, submit, upto):
+    def _drain(self, live: LiveLog, upto: float, end: float = math.inf) -> None:
+        while live.at < end and self._take_some(live, upto):
             pass
 
-    def _take_some(self, live: LiveLog, submit: Submit, upto: float) -> list[Lot | Single]:
+    def _take_some(self, live: LiveLog, upto: float) -> list[Lot | Single]:
         found = live.take(upto) if self._clock.stalled is None and live.news else []
         for item in found:
-            self._take(live.client, item, submit)
+            self._take(live.client, item)
         self._drop_known(live)
         return found
 
@@ -271,15 +272,15 @@ class SubmitLogs:
         return asked
 
     # -- of those who are gone -----------------------------------------------------
-    def read_all(self, submit: Submit) -> None:
+    def read_all(self) -> None:
         """Take what is left in every log; those whose client is gone are removed once it is on disk."""
         logs = {path.stem for path in self.folder.glob("*.log")}
         for client in sorted(logs):
-            self.read(client, submit)
+            self.read(client)
         for client in self.last.keys() - logs:
             self._forget(client)
 
-    def read(self, client: str, submit: Submit) -> None:
+    def read(self, client: str) -> None:
         """Take what one client has written down and the engine has not seen."""
         live = self._live.get(client)
         if live is not None and live.client.here:
@@ -302,17 +303,17 @@ class SubmitLogs:
         with open(fd, "rb") as stream:
             if self._clock.stalled is None:
                 for item in _whole(stream.read(), path):
-                    self._take(Absent(client), item, submit)
+                    self._take(Absent(client), item)
         if gone and self._clock.stalled is None:
             self._clock.after(lambda: self._remove(path, client))
 
-    def look_again(self, connected: set[str], submit: Submit) -> None:
+    def look_again(self, connected: set[str]) -> None:
         """See whether those who had hung up and lived still are gone by now, if they are not `connected` again."""
         left, self._left = self._left - connected, set()
         for client in left:
-            self.read(client, submit)
+            self.read(client)
 
-    def _take(self, client: Submitter, item: Lot | Single, submit: Submit) -> None:
+    def _take(self, client: Submitter, item: Lot | Single) -> None:
         item = item.after(self.last.get(client.id, 0))
         if not item.frames:
             # an engine before has taken it
@@ -320,7 +321,7 @@ class SubmitLogs:
         before = self._core.journal.position
         self.taken(client.id, item.first + item.frames - 1)
         try:
-            submit(client, item)
+            self.submit(client, item)
         except EcError as error:
             self._refuse(client, item, error)
         except Exception as error:

@@ -293,10 +293,10 @@ class MemoryEngine:
     def accept(self, client: object, header: Header, ids: Sequence[int]) -> None:
         """It asks for ends itself."""
 
-    def before(self, client: object, submit: object) -> None:
+    def before(self, client: object) -> None:
         """It has no log."""
 
-    def take_all(self, submit: object) -> None:
+    def take_all(self) -> None:
         """Nobody has."""
 
     def notice(self, text: str, **more: Any) -> None:
