@@ -54,7 +54,7 @@ def _results(ids: list[int], types: list[str]) -> Header:
 def small_results(core: Core, requests: list[int]) -> tuple[Header, list[bytes]]:
     """The same frame of those requests of which the database has such results."""
     wanted = set(requests)
-    ends = core.journal.ends.results(len(wanted), among=(min(wanted), max(wanted)))
+    ends = core.journal.lots.results(len(wanted), among=(min(wanted), max(wanted)))
     rows = [row for part in ends for row in zip(*part, strict=True) if row[0] in wanted]
     rows += core.store.rows("small_results", (id_list(requests),))
     return _results([key for key, _, _ in rows], [kind for _, _, kind in rows]), [data for _, data, _ in rows]

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from typing import Any
 
-from ec_jupyter.engine.ended_lots import EndedLots
 from ec_jupyter.engine.open_lots import OpenLots
 from ec_jupyter.engine.rows import OF_REQUESTS, SQL, Parameters, Rows, write_all
 
@@ -41,9 +40,8 @@ class Journal:
         self.rows: dict[str, list[Row]] = {name: [] for name in ORDER}  # rows of the hot statements, by name
         self._steps: list[tuple[str, Parameters]] = []
         self.answers: dict[str, dict[int, Any]] = {}  # per client, what was answered to frames that changed something
-        self.ends = EndedLots(store)  # those that have ended and have one
-        self.lots = OpenLots(self.rows, self.ends, store)  # queued requests that have one row together
-        store.before_reading = self._before_reading
+        self.lots = OpenLots(self.rows, store)  # requests that have one row together
+        store.before_reading = self.lots.before_reading
         self._commits = 0
 
     def add(self, name: str, row: Row) -> None:
@@ -65,7 +63,7 @@ class Journal:
     @property
     def position(self) -> tuple[int, int]:
         """Its position: how often it was written, and how many rows wait."""
-        return self._commits, len(self._steps) + len(self.lots.new) + len(self.ends) + sum(map(len, self.rows.values()))
+        return self._commits, len(self._steps) + self.lots.waiting + sum(map(len, self.rows.values()))
 
     def grown(self, since: tuple[int, int]) -> bool:
         """Whether rows came in since it stood at that position."""
@@ -75,7 +73,7 @@ class Journal:
     @property
     def empty(self) -> bool:
         """Whether there is nothing to write."""
-        return not (self._steps or self.answers or self.lots.new or self.ends.new) and not any(self.rows.values())
+        return not (self._steps or self.answers or self.lots.queued or self.lots.ended) and not any(self.rows.values())
 
     def forget(self, name: str, unwanted: Callable[[Row], bool]) -> None:
         """Drop rows of a hot statement that were added in this tick."""
@@ -92,10 +90,7 @@ class Journal:
         asked = any(name in OF_REQUESTS for name, _ in self._steps)
         if asked:
             self.lots.spread()
-            self.ends.spread()
-        together = self.ends.record(asked=asked)
-        self.rows["add_lot"] = self.lots.records() + ([together] if together else [])
-        apart = {} if together else self.ends.rows()
+        self.rows["add_lot"], apart = self.lots.records(asked=asked)
         with self.store.transaction() as db:
             for name, rows in chain(self.rows.items(), apart.items()):
                 if rows:
@@ -108,21 +103,15 @@ class Journal:
         for rows in self.rows.values():
             rows.clear()
         self.lots.written()
-        self.ends.written()
         self._steps.clear()
         self.answers.clear()
         self._commits += 1
         self.store.committed()
 
-    def _before_reading(self, queued: bool) -> None:
-        self.ends.spread_now()
-        if queued:
-            self.lots.spread_now()
-
     def culprit(self) -> int | None:
         """The request of the first row that cannot be written; None where no single one is at fault."""
         with self.store.transaction() as db:
-            for name, rows in chain(self.rows.items(), self.ends.rows().items()):
+            for name, rows in chain(self.rows.items(), self.lots.rows().items()):
                 for row in rows:
                     try:
                         self._write(db, name, [row])

@@ -24,11 +24,11 @@ from ec_jupyter.engine.counts import Counts
 from ec_jupyter.engine.decided import settle
 from ec_jupyter.engine.disk import Disk
 from ec_jupyter.engine.editing import Editor
-from ec_jupyter.engine.ended_lots import STEP
 from ec_jupyter.engine.fleet import Fleet, Opener
 from ec_jupyter.engine.hold import DATABASE
 from ec_jupyter.engine.lone import LoneCalls
 from ec_jupyter.engine.node_factory import open_node
+from ec_jupyter.engine.open_lots import STEP
 from ec_jupyter.engine.quarantine import Quarantine
 from ec_jupyter.engine.questions import Questions
 from ec_jupyter.engine.reports import Reports
@@ -248,7 +248,7 @@ class Engine(Reports):
             and self.idle
             and commits == self.core.journal.position[0]
             and (
-                self.core.journal.ends.spread_now(STEP)
+                self.core.journal.lots.spread_ended(STEP)
                 or self._rpc.retention.due()
                 or self.store.shrink(alone=not self.clients.count)
             )

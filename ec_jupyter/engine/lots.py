@@ -161,8 +161,7 @@ def _write_ends(core: Core, lot: JobLot, part: Block, types: Sequence[str], wher
         ))  # fmt: skip
         return None
     end = End(lot, where, part, lot.task, revision, core.now)
-    core.journal.ends.add(end)
-    core.journal.lots.ended(lot, len(part))
+    core.journal.lots.end(end)
     return end
 
 

@@ -1,85 +1,144 @@
-"""Lots on disk: queued requests that are alike have one row together, and each its own once it ends or is needed.
+"""Lots on disk: requests that are alike, and queued or ended in one commit, have one row together.
 
-A request of a lot is open as long as it has no row of its own: it gets one with its end, when something befalls it
-alone (it fails, is cancelled, is claimed), and before anybody asks the database about requests. An engine that finds
-lots gives all that is left of them rows before anything else.
+A queued request of a lot has no row of its own until it ends, something befalls it alone (it fails, is cancelled, is
+claimed), or somebody asks the database about requests; one that has ended gets its own before somebody asks about such,
+or when nothing else is to be done. An engine that finds lots gives all that is left of them rows before anything else.
 """
 
 from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from ec_jupyter.engine.ended_lots import EndedLots, spread
 from ec_jupyter.engine.hold import DATABASE
 from ec_jupyter.engine.jobs import JobLot
-from ec_jupyter.engine.lot_bodies import pack, unpack, unpack_ends
+from ec_jupyter.engine.lot_bodies import End, Results, pack, pack_ends, unpack, unpack_ends, unpack_results
 from ec_jupyter.engine.rows import SQL, Rows, write_all
 from ec_jupyter.errors import FrameError
 
 log = logging.getLogger(__name__)
 
+TOGETHER = 16  # of fewer that end in one commit each gets its row at once
+# so many have no rows of their own at most: somebody may ask for them, and waits for as long as it takes
+MOST = 200_000
+FEW = 16  # one of so many is worth to be read in columns
+STEP = 500  # so many get rows at once while nothing is to be done: what comes in meanwhile waits some 3 ms
+
 Row = Sequence[Any]
+
+
+class _Ended(NamedTuple):
+    """A row of requests that have ended: how many they are, the last of them, and of which sockets."""
+
+    n: int
+    last: int
+    sockets: frozenset[int]
 
 
 class OpenLots:
     """The lots of a flow whose requests have no rows of their own."""
 
-    members: Callable[[JobLot], list[int]]  # requests of a lot that are open
+    members: Callable[[JobLot], list[int]]  # requests of a lot that are queued, or with an agent
 
-    def __init__(self, rows: dict[str, list[Row]], ends: EndedLots, store: Rows) -> None:
-        self._rows_of, self._ends, self._store = rows, ends, store  # `rows`: those of the next commit, by statement
+    def __init__(self, rows: dict[str, list[Row]], store: Rows) -> None:
+        self._rows_of, self._store = rows, store  # `rows`: those of the next commit, by statement
         # those that are not on disk: what ends before the next commit is never written as open
-        self.new: list[JobLot] = []
-        self._kept: dict[int, JobLot] = {}
+        self.queued: list[JobLot] = []
+        self._queued: dict[int, JobLot] = {}  # those on disk, by their first request
+        self.ended: list[End] = []  # what has ended and is not on disk
+        # what is, by its key, which is the first of them, negative, beside keys of queued lots
+        self._ended: dict[int, _Ended] = {}
+        self._left = 0  # how many these are
+        self._adding: tuple[int, _Ended] | None = None
 
     def add(self, lot: JobLot) -> None:
         """Have a lot that was just made on disk with the next commit."""
         lot.left = len(lot.ids)
-        self.new.append(lot)
+        self.queued.append(lot)
 
-    def ended(self, lot: JobLot, n: int) -> None:
-        """So many requests of a lot get rows with the next commit."""
-        lot.left -= n
-        if not lot.left and self._kept.pop(lot.ids[0], None) is not None:
-            self._rows_of["drop_lot"].append((lot.ids[0],))
+    def end(self, end: End) -> None:
+        """Have requests of a lot on disk as ended with the next commit."""
+        self.ended.append(end)
+        self._drop(end.lot, len(end.block))
 
     def alone(self, lot: JobLot, request: int) -> None:
         """Give a request a row: it is by itself from now on."""
         if lot.left:
             self._rows_of["add_request"].extend(lot.rows([lot.place(request)]))
-            self.ended(lot, 1)
+            self._drop(lot, 1)
+
+    def _drop(self, lot: JobLot, n: int) -> None:
+        """So many requests of a lot are queued in it no more with the next commit."""
+        lot.left -= n
+        if not lot.left and self._queued.pop(lot.ids[0], None) is not None:
+            self._rows_of["drop_lot"].append((lot.ids[0],))
 
     # -- with a commit ---------------------------------------------------------------
-    def records(self) -> list[Row]:
-        """Rows of those that are not on disk and still open."""
-        return [(lot.ids[0], lot.ids[-1], pack(lot)) for lot in self.new if lot.left]
+    @property
+    def waiting(self) -> int:
+        """How many lots, and requests that end, the next commit writes."""
+        return len(self.queued) + sum(len(end.block) for end in self.ended)
+
+    def spread(self) -> None:
+        """Give all requests rows: queued ones with the next commit, and those that have ended, and are on disk, now."""
+        for lot in [*self._queued.values(), *self.queued]:
+            if lot.left:
+                self._rows_of["add_request"].extend(self._rows(lot))
+                self._drop(lot, lot.left)
+        self._spread_ended(list(self._ended))
+
+    def records(self, *, asked: bool) -> tuple[list[Row], dict[str, list[Row]]]:
+        """Rows of lots for the next commit, and rows by statement of requests that end and are to have their own.
+
+        `asked`: that commit looks at rows of requests.
+        """
+        found: list[Row] = [(lot.ids[0], lot.ids[-1], pack(lot)) for lot in self.queued if lot.left]
+        n = sum(len(end.block) for end in self.ended)
+        self._adding = None
+        if asked or n < TOGETHER or self._left + n > MOST:
+            return found, self.rows()
+        first = min([min(end.block.requests) for end in self.ended])
+        last = max([max(end.block.requests) for end in self.ended])
+        self._adding = -first, _Ended(n, last, frozenset([end.lot.socket for end in self.ended]))
+        return [*found, (-first, last, pack_ends(self.ended))], {}
+
+    def rows(self) -> dict[str, list[Row]]:
+        """A row for each request that ends with the next commit, and for each result that made a call, by statement."""
+        return _ended_rows(self.ended)
 
     def written(self) -> None:
         """Those are on disk now."""
-        self._kept.update((lot.ids[0], lot) for lot in self.new if lot.left)
-        self.new.clear()
+        self._queued.update((lot.ids[0], lot) for lot in self.queued if lot.left)
+        if self._adding is not None:
+            key, kept = self._adding
+            self._ended[key] = kept
+            self._left += kept.n
+            self._adding = None
+        self.queued.clear()
+        self.ended.clear()
 
-    def spread(self) -> None:
-        """Give all requests rows with the next commit."""
-        for lot in [*self._kept.values(), *self.new]:
-            if lot.left:
-                self._rows_of["add_request"].extend(self._rows(lot))
-                self.ended(lot, lot.left)
+    def clear(self) -> None:
+        """There are no requests any more."""
+        for some in (self.queued, self._queued, self.ended, self._ended):
+            some.clear()
+        self._left = 0
 
     # -- before somebody reads ---------------------------------------------------------
-    def spread_now(self) -> None:
-        """Give all requests that are on disk rows, at once."""
-        if not self._kept:
-            return
-        lots = list(self._kept.values())
+    def before_reading(self, queued: bool) -> None:
+        """Give requests that are on disk rows at once: those that have ended, and those that are `queued` too."""
+        self.spread_ended()
+        if queued and self._queued:
+            self._spread_queued(list(self._queued.values()))
+
+    def _spread_queued(self, lots: list[JobLot]) -> None:
         rows = [row for lot in lots for row in self._rows(lot)]
         # where one has ended that is not on disk yet, its lot stays until it is
-        waits = bool(self._rows_of["add_request"] or self._ends.new)
+        waits = bool(self._rows_of["add_request"] or self.ended)
         try:
             with self._store.transaction() as db:
                 write_all(db, "add_request", rows)
@@ -90,17 +149,74 @@ class OpenLots:
             return
         for lot in lots:
             lot.left = 0
-        self._kept.clear()
+        self._queued.clear()
         if waits:
             self._rows_of["drop_lot"].extend((lot.ids[0],) for lot in lots)
 
     def _rows(self, lot: JobLot) -> list[Row]:
         return lot.rows(lot.where(self.members(lot)))
 
-    def clear(self) -> None:
-        """There are no requests any more."""
-        self.new.clear()
-        self._kept.clear()
+    # -- read in columns ---------------------------------------------------------------
+    def results(
+        self, wanted: int, socket: int | None = None, among: tuple[int, int] | None = None
+    ) -> Iterator[Results]:
+        """In columns, the results of those that are on disk and have no rows.
+
+        `wanted`: so many are wanted: where that is few of those looked at, these get rows instead, and the next
+        question finds them there. `socket`: of this socket alone. `among`: the first and the last that are of interest.
+        """
+        keys = [key for key, kept in self._ended.items() if socket is None or socket in kept.sockets]
+        if among is not None:
+            keys = [key for key in keys if -key <= among[1] and self._ended[key].last >= among[0]]
+        if wanted * FEW < sum([self._ended[key].n for key in keys]):
+            self._try_spread(keys)
+        for key in [key for key in keys if key in self._ended]:
+            (body,) = self._store.connection.execute(SQL["get_lot"], (key,)).fetchone()
+            yield from unpack_results(body, socket)
+
+    def spread_ended(self, most: int = MOST) -> bool:
+        """Give those that have ended rows, about so many, as far as the disk lets it; whether there are others.
+
+        Where it is full, who looks is told of what has rows.
+        """
+        if not self._ended:
+            return False
+        upto = accumulate([kept.n for kept in self._ended.values()], initial=0)
+        return self._try_spread([key for key, before in zip(self._ended, upto, strict=False) if before < most])
+
+    def _try_spread(self, keys: Sequence[int]) -> bool:
+        try:
+            self._spread_ended(keys)
+        except sqlite3.OperationalError as error:
+            log.warning("rows of requests that have ended cannot be written: %s", error)
+            return False
+        return bool(self._ended)
+
+    def _spread_ended(self, keys: Sequence[int]) -> None:
+        if not keys:
+            return
+        with self._store.transaction() as db:
+            for key in keys:
+                (body,) = db.execute(SQL["get_lot"], (key,)).fetchone()
+                _spread(db, body)
+            db.executemany(SQL["drop_lot"], [(key,) for key in keys])
+        for key in keys:
+            self._left -= self._ended.pop(key).n
+        self._store.committed()
+
+
+def _spread(db: sqlite3.Connection, body: bytes) -> None:
+    """Give what has ended rows."""
+    for name, rows in _ended_rows(unpack_ends(body)).items():
+        write_all(db, name, rows)
+
+
+def _ended_rows(ends: Iterable[End]) -> dict[str, list[Row]]:
+    ended, passed = list[Row](), list[Row]()
+    for end in ends:
+        ended += end.rows()
+        passed += end.passed_rows()
+    return {"add_ended": ended, "add_passed": passed}
 
 
 # -- the next engine -----------------------------------------------------------------
@@ -114,7 +230,7 @@ def read_back(store: Rows) -> None:
             try:
                 if key < 0:
                     # before those that are queued: what has ended is open no more
-                    spread(db, body)
+                    _spread(db, body)
                 else:
                     write_all(db, "add_request", _open(db, key, last, body, lost))
             except FrameError as error:

@@ -235,7 +235,7 @@ def results(core: Core, header: Header) -> Answer:
     limit = parameters["limit"]
     columns: list[tuple[int, int, bytes, str]] = []
     if parameters.keys() == {"limit", "socket"}:
-        for ids, values, kinds in core.journal.ends.results(limit, parameters["socket"]):
+        for ids, values, kinds in core.journal.lots.results(limit, parameters["socket"]):
             columns += zip(ids, map(result_id, ids), values, kinds, strict=True)
     else:
         core.store.before_reading(False)

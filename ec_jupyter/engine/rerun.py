@@ -406,7 +406,6 @@ def clear(core: Core, nodes: Fleet) -> None:
     core.suspects.clear()
     core.jobs.clear()
     core.journal.lots.clear()
-    core.journal.ends.clear()
     core.held.clear()
     core.ended.clear()
     core.delayed.clear()

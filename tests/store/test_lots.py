@@ -13,7 +13,7 @@ import pytest
 from ec_jupyter.engine import ended, lots, open_lots, requests
 from ec_jupyter.engine.acceptance import accept_lot
 from ec_jupyter.engine.core import Core
-from ec_jupyter.engine.ended_lots import TOGETHER
+from ec_jupyter.engine.open_lots import TOGETHER
 from ec_jupyter.engine.row_values import result_id
 from ec_jupyter.engine.submit_records import Lot
 from ec_jupyter.engine.suspects import REQUEST
