@@ -51,7 +51,7 @@ class Counts:
             "processors": {p.name: processor_row(p) for p in wiring.processors.values()},
             "sockets": {s.name: _socket_row(wiring, core.python, s, rows) for s in there},
             "plugs": [_plug_row(p, names, rows) for p in wiring.live],
-            "nodes": [_node_row(facts) for facts in self._fleet.facts()],
+            "nodes": [_node_row(facts) for facts in self._fleet.members.facts()],
             "notes": [{"id": n.id, "text": n.text, "place": list(n.place)} for n in wiring.notes.values()],
             "schedules": [schedule_row(one, names[one.socket]) for one in wiring.schedules.values()],
         }
@@ -62,7 +62,7 @@ class Counts:
         Where somebody has `asked`, all of it is as of now; what is told unasked may have lists as of a while ago.
         """
         core = self._core
-        jobs = [core.jobs[request] for request in self._fleet.running() if request in core.jobs]
+        jobs = [core.jobs[request] for request in self._fleet.members.running() if request in core.jobs]
         running = Counter(job.socket for job in jobs)
         progress = _progress(jobs)
         arrived, on_the_way = _arrived(core)
@@ -95,7 +95,7 @@ class Counts:
         for (node, number), calls in Counter((job.node, job.socket) for job in jobs).items():
             socket = self._core.topology.sockets[number]
             used[node] += socket.threads * socket.workers(calls)
-        facts = [{key: value for key, value in row.items() if key != "spec"} for row in self._fleet.facts()]
+        facts = [{key: value for key, value in row.items() if key != "spec"} for row in self._fleet.members.facts()]
         return [{**row, "used": used[row["name"]]} for row in facts]
 
 

@@ -49,14 +49,14 @@ class Editor:
         core.journal.commit()
         fixed: list[StoredValue] = []
         prepared = [_prepare(core, change, buffers, client, fixed) for change in changes]
-        lent = self._nodes.lent()
+        lent = self._nodes.members.lent()
         limits = Limits(self._cpus, core.python, core.load, core.arrived, lent, available(), kinds.without_processes)
         edited = decide(core.topology, prepared, core.new_record, limits)
         for _, _, _, after in edited.touched:
             if isinstance(after, Node):
                 # its kind is installed, and takes such a record
                 kinds.kind(after.kind).check(after)
-        receipt = Receipt(core, edited.topology, edited.touched, self._nodes)
+        receipt = Receipt(core, edited.topology, edited.touched, self._nodes.members)
         if dry:
             return core.topology.revision, edited.warnings, receipt.told
         for stored in fixed:
@@ -103,7 +103,7 @@ class Editor:
         core.journal.step("put_revision", (edited.topology.revision, "[]", step, core.now, 3))
         parked = [s for kind, _, before, s in edited.touched if kind == "socket" and s.parked and not before.parked]
         warnings = [_left_at(socket, load) for socket in parked if (load := core.load(socket.id))]
-        receipt = Receipt(core, edited.topology, edited.touched, self._nodes)
+        receipt = Receipt(core, edited.topology, edited.touched, self._nodes.members)
         self._apply(edited)
         told = receipt.settle()
         self.settle()

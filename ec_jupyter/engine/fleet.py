@@ -10,26 +10,27 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable, Collection, Coroutine, Iterable
-from typing import Any
+from collections.abc import Callable, Collection, Coroutine, Mapping
+from typing import Any, cast
 
 from ec_jupyter.engine import failures, records
 from ec_jupyter.engine.bounds import Bounds
 from ec_jupyter.engine.cache import Cache
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.login_prompts import LoginPrompts
-from ec_jupyter.engine.member import Member
+from ec_jupyter.engine.member import Member, Members
 from ec_jupyter.engine.parts import Audience, Clock
 from ec_jupyter.engine.quarantine import Quarantine
 from ec_jupyter.engine.stale_filter import StaleFilter
 from ec_jupyter.engine.starts import Starts
 from ec_jupyter.engine.value_locator import ValueLocator
 from ec_jupyter.engine.work_stealing import WorkStealing
-from ec_jupyter.errors import EcError
-from ec_jupyter.flow.placement import Spot, caps
+from ec_jupyter.errors import DeclarationError, EcError
+from ec_jupyter.flow.placement import caps
 from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import LOCAL, Node, Processor
-from ec_jupyter.nodes.agents import Home, Listener, NodeAgent, Used
+from ec_jupyter.nodes import kinds
+from ec_jupyter.nodes.agents import Home, Listener, NodeAgent
 from ec_jupyter.nodes.cpus import available
 from ec_jupyter.nodes.local.agent import Agent
 from ec_jupyter.nodes.tasks import Tasks
@@ -56,14 +57,11 @@ class Fleet:
     ) -> None:
         self.core, self._quarantine = core, quarantine
         self._clock, self._audience, self._listener = clock, audience, listener
-        self.members: dict[str, Member] = {LOCAL: Member(LOCAL, local, None, ready=True, known=True)}
-        self.work_stealing = WorkStealing(core, self.members, self.spots, self.recall)
-        self.locator = ValueLocator(core, self.members, self.spots, clock)
+        self.members = Members(core, local)
+        self.work_stealing = WorkStealing(core, self.members)
+        self.locator = ValueLocator(core, self.members, clock)
         self.bounds, self.cache = Bounds(core), Cache(core)
-        self.starts = Starts(
-            core, self.members, self.locator, quarantine, clock, self.bounds, self.cache,
-            spots=self.spots, lent=self.lent,
-        )  # fmt: skip
+        self.starts = Starts(core, self.members, self.locator, quarantine, clock, self.bounds, self.cache)
         self.prompts = LoginPrompts(self.members)
         self.core.reachable, self.core.stop, self.core.miss = self._reachable, self.cancel, self.locator.miss
         self.core.attempted = self.cache.ended
@@ -242,18 +240,6 @@ class Fleet:
             self.core.lost(request, name, text)
         self._clock.schedule()
 
-    def lent(self) -> dict[str, int]:
-        """CPUs of the nodes that have said how many they lend."""
-        return {member.name: member.cpus for member in self.members.values() if member.cpus and not member.leaving}
-
-    def facts(self) -> list[dict[str, Any]]:
-        """What there is to know of each node."""
-        return [member.facts() for member in self.members.values()]
-
-    def used(self) -> list[tuple[str, Used]]:
-        """What the processes of each node have used."""
-        return [(name, one) for name, member in self.members.items() if member.ready for one in member.agent.used()]
-
     # -- processors --------------------------------------------------------------
     def processors(self) -> None:
         """Tell every node how many CPUs each processor has there."""
@@ -279,7 +265,7 @@ class Fleet:
     def _place(self, member: Member) -> None:
         if not member.ready:
             return
-        lent, wanted = self.lent(), {}
+        lent, wanted = self.members.lent(), {}
         for processor in self.core.topology.processors.values() if not member.leaving else ():
             cpus = caps(processor, lent).get(member.name)
             if cpus is not None:
@@ -308,16 +294,7 @@ class Fleet:
     def take_back(self, sockets: Collection[int]) -> None:
         """Ask for calls of these sockets back that have not started."""
         jobs = self.core.jobs
-        self.recall([request for request in self.core.held if jobs[request].socket in sockets])
-
-    def recall(self, requests: Iterable[int]) -> None:
-        """Ask the agents for calls back that have not started."""
-        table: dict[str, list[int]] = {}
-        for request in requests:
-            table.setdefault(self.core.jobs[request].node, []).append(request)
-        for name, some in table.items():
-            if name in self.members and self.members[name].ready:
-                self.members[name].agent.recall(some)
+        self.members.recall([request for request in self.core.held if jobs[request].socket in sockets])
 
     def cancel(self, request: int) -> None:
         """End a call, wherever it is."""
@@ -326,33 +303,11 @@ class Fleet:
         if member is not None and member.ready:
             member.agent.cancel(request)
 
-    def running(self) -> dict[int, float]:
-        """Requests that run now on any node, and for how many seconds."""
-        found: dict[int, float] = {}
-        for member in self.members.values():
-            if member.ready:
-                found |= member.agent.running()
-            if member.state != "up":
-                # as it was when it was heard of last
-                jobs = [self.core.jobs[request] for request in self.core.held.at(member.name)]
-                found |= {job.id: max(0.0, time.time() - job.started) for job in jobs if job.started is not None}
-        return found
-
     # -- calls -------------------------------------------------------------------
     def _reachable(self, processor: Processor) -> bool:
         return not processor.nodes or any(
             name in self.members and self.members[name].state != "down" for name in processor.nodes
         )
-
-    def spots(self, processor: Processor) -> list[Spot]:
-        """The nodes that take calls of a processor, the local one first."""
-        held, found = self.core.held, []
-        for name, cap in caps(processor, self.lent()).items():
-            member = self.members.get(name)
-            if member is not None and member.open:
-                room, used = member.agent.room(processor.name), held.used(name, processor.name)
-                found.append(Spot(name, cap, used, member.cpus - held.used(name), room))
-        return found
 
     def pump(self) -> None:
         """Give the nodes what may start now."""
@@ -360,3 +315,30 @@ class Fleet:
         self.work_stealing.look()
         if any(member.leaving for member in self.members.values()):
             self.release()
+
+
+# -- other nodes ---------------------------------------------------------------
+def open_node(spec: Node, listener: StaleFilter, home: Home) -> NodeAgent:
+    """The agent of a node."""
+    try:
+        return kinds.kind(spec.kind).open(spec, listener, home)
+    except DeclarationError as error:
+        # the flow was made where it was installed
+        return cast(NodeAgent, _Missing(DeclarationError(f"node {spec.name!r}: {error}")))
+
+
+class _Missing:
+    """Stands for the agent of a node that cannot be opened: it does not start."""
+
+    def __init__(self, error: DeclarationError) -> None:
+        self._error = error
+
+    def adopt(self, calls: Mapping[int, tuple[int, str]]) -> None:
+        """Nothing: those are lost with their lease."""
+
+    async def start(self) -> None:
+        """Say why."""
+        raise self._error
+
+    async def close(self) -> None:
+        """Nothing is open."""

@@ -24,10 +24,9 @@ from ec_jupyter.engine.counts import Counts
 from ec_jupyter.engine.decided import settle
 from ec_jupyter.engine.disk import Disk
 from ec_jupyter.engine.editing import Editor
-from ec_jupyter.engine.fleet import Fleet, Opener
+from ec_jupyter.engine.fleet import Fleet, Opener, open_node
 from ec_jupyter.engine.hold import DATABASE
 from ec_jupyter.engine.lone import LoneCalls
-from ec_jupyter.engine.node_factory import open_node
 from ec_jupyter.engine.open_lots import STEP
 from ec_jupyter.engine.quarantine import Quarantine
 from ec_jupyter.engine.questions import Questions
@@ -110,12 +109,12 @@ class Engine(Reports):
         self.clients = Clients(self.core, self.store, self, self.submit_logs)
         self.fleet = Fleet(self.core, self.quarantine, self, self.clients, self, local, home, opener)
         self.preview = ValuePreview(self.core, self.fleet.locator, folder, runtime, workdir)
-        self.statistics = Statistics(self.core, self.fleet)
+        self.statistics = Statistics(self.core, self.fleet.members)
         self.questions = Questions(self.core)
         self.schedules = Schedules(self.core, self.fleet.bounds.full)
         self._clocks = _ahead()
         counts = Counts(self.core, self.fleet, self.quarantine, lambda: self.idle, Disk(folder).size)
-        views = Views(self.core, self.fleet, counts, self.statistics, self.schedules)
+        views = Views(self.core, self.fleet.members, counts, self.statistics, self.schedules)
         self.callbacks = Callbacks(self.core, self, self.clients.watchers, views.request)
         self._rpc = Rpc(
             self.core, self, self.clients, self.fleet, Editor(self.core, self.fleet, self, self.clients, cpus), counts,

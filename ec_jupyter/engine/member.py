@@ -1,4 +1,4 @@
-"""One node of a fleet."""
+"""The nodes of a fleet."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ec_jupyter.model import Node, to_json
+from ec_jupyter.engine.core import Core
+from ec_jupyter.flow.placement import Spot, caps
+from ec_jupyter.model import LOCAL, Node, Processor, to_json
 from ec_jupyter.nodes import cpus as machine
+from ec_jupyter.nodes.agents import Used
 from ec_jupyter.version import VERSION
 
 NEAR = 1000  # files of values a node is known to hold
@@ -84,6 +87,57 @@ class Member:
         self.near.update((file, None) for file in files if file)
         while len(self.near) > NEAR:
             del self.near[next(iter(self.near))]
+
+
+class Members(dict[str, Member]):
+    """The nodes of a fleet by name, the local one first."""
+
+    def __init__(self, core: Core, local: Any) -> None:
+        super().__init__({LOCAL: Member(LOCAL, local, None, ready=True, known=True)})
+        self._core = core
+
+    def lent(self) -> dict[str, int]:
+        """CPUs of the nodes that have said how many they lend."""
+        return {member.name: member.cpus for member in self.values() if member.cpus and not member.leaving}
+
+    def facts(self) -> list[dict[str, Any]]:
+        """What there is to know of each node."""
+        return [member.facts() for member in self.values()]
+
+    def used(self) -> list[tuple[str, Used]]:
+        """What the processes of each node have used."""
+        return [(name, one) for name, member in self.items() if member.ready for one in member.agent.used()]
+
+    def spots(self, processor: Processor) -> list[Spot]:
+        """The nodes that take calls of a processor, the local one first."""
+        held, found = self._core.held, []
+        for name, cap in caps(processor, self.lent()).items():
+            member = self.get(name)
+            if member is not None and member.open:
+                room, used = member.agent.room(processor.name), held.used(name, processor.name)
+                found.append(Spot(name, cap, used, member.cpus - held.used(name), room))
+        return found
+
+    def running(self) -> dict[int, float]:
+        """Requests that run now on any node, and for how many seconds."""
+        found: dict[int, float] = {}
+        for member in self.values():
+            if member.ready:
+                found |= member.agent.running()
+            if member.state != "up":
+                # as it was when it was heard of last
+                jobs = [self._core.jobs[request] for request in self._core.held.at(member.name)]
+                found |= {job.id: max(0.0, time.time() - job.started) for job in jobs if job.started is not None}
+        return found
+
+    def recall(self, requests: Iterable[int]) -> None:
+        """Ask the agents for calls back that have not started."""
+        table: dict[str, list[int]] = {}
+        for request in requests:
+            table.setdefault(self._core.jobs[request].node, []).append(request)
+        for name, some in table.items():
+            if name in self and self[name].ready:
+                self[name].agent.recall(some)
 
 
 def _here() -> dict[str, Any]:

@@ -11,8 +11,8 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from ec_jupyter.engine.core import Core
-from ec_jupyter.engine.fleet import Fleet
 from ec_jupyter.engine.jobs import JobLot
+from ec_jupyter.engine.member import Members
 from ec_jupyter.engine.rows import id_list
 from ec_jupyter.flow.arrival import Arrival
 from ec_jupyter.flow.draft import Touched
@@ -31,8 +31,8 @@ Facts = dict[str, Any]
 class Receipt:
     """What an edit does to what is under way. `new`: the wiring that the edit makes."""
 
-    def __init__(self, core: Core, new: Topology, touched: list[Touched], nodes: Fleet) -> None:
-        self._core, self._old, self._new, self._nodes = core, core.topology, new, nodes
+    def __init__(self, core: Core, new: Topology, touched: list[Touched], members: Members) -> None:
+        self._core, self._old, self._new, self._members = core, core.topology, new, members
         self._ways: dict[tuple[int, str], bool] = {}
         # `to`: results that are there already, or come from calls under way, by the socket that they go to; `nowhere`:
         # calls under way, by the socket whose results no plug takes any more; `moved`: calls that have not begun, by
@@ -118,10 +118,10 @@ class Receipt:
 
     def _moved(self, socket: Socket) -> None:
         """Count calls of a socket that has another processor now."""
-        jobs = [self._core.jobs.peek(request) for request in self._nodes.running()]
+        jobs = [self._core.jobs.peek(request) for request in self._members.running()]
         runs = sum(job is not None and job.socket == socket.id for job in jobs)
         calls = max(0, self._under_way(socket.id) - runs)
-        processor, lent = self._new.processors.get(socket.processor), self._nodes.lent()
+        processor, lent = self._new.processors.get(socket.processor), self._members.lent()
         room = caps(processor, lent) if processor is not None else {}
         placed = any(cpus and lent.get(node) for node, cpus in room.items())
         self._put("moved" if placed else "unplaced", socket.name, calls)

@@ -67,7 +67,7 @@ def _socket(core: Core, name: str) -> int:
 def cancel(core: Core, nodes: Fleet, header: Header) -> dict[str, int]:
     """Cancel queued, waiting and running requests; running ones are killed with their child processes, or spared."""
     cancelled = killed = 0
-    running, spare = nodes.running(), header.get("running") is False
+    running, spare = nodes.members.running(), header.get("running") is False
     for request, socket, run, party, tag, state in chosen(core, header, ("waiting", "queued", "running")):
         job = core.jobs.get(request)
         if job is not None and job.assigned:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.login_prompts import LoginPrompts
-from ec_jupyter.engine.member import Member
+from ec_jupyter.engine.member import Members
 from ec_jupyter.engine.parts import Clock
 from ec_jupyter.engine.value_locator import ValueLocator
 from ec_jupyter.model import Node
@@ -24,7 +24,7 @@ class Nodes(Protocol):
     """The fleet, as one of its nodes speaks to it."""
 
     core: Core
-    members: dict[str, Member]
+    members: Members
     locator: ValueLocator
     prompts: LoginPrompts
 

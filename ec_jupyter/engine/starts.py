@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import math
 import sqlite3
-from collections.abc import Callable, Mapping
 
 from ec_jupyter.engine import lots, recovery
 from ec_jupyter.engine.bounds import Bounds
 from ec_jupyter.engine.cache import Cache
 from ec_jupyter.engine.core import Core
-from ec_jupyter.engine.member import Member
+from ec_jupyter.engine.member import Member, Members
 from ec_jupyter.engine.parts import Clock
 from ec_jupyter.engine.quarantine import Quarantine
 from ec_jupyter.engine.value_locator import ValueLocator
 from ec_jupyter.flow.dispatch import PLAIN
-from ec_jupyter.flow.placement import Spot, caps, needed, spread
+from ec_jupyter.flow.placement import caps, needed, spread
 from ec_jupyter.model import LOCAL, Processor
 from ec_jupyter.wire import Call
 
@@ -24,22 +23,12 @@ from ec_jupyter.wire import Call
 class Starts:
     """Gives nodes the calls that may start."""
 
-    def __init__(  # noqa: PLR0913 - what it asks, by name
-        self,
-        core: Core,
-        members: Mapping[str, Member],
-        locator: ValueLocator,
-        quarantine: Quarantine,
-        clock: Clock,
-        bounds: Bounds,
-        cache: Cache,
-        *,
-        spots: Callable[[Processor], list[Spot]],
-        lent: Callable[[], dict[str, int]],
-    ) -> None:
+    def __init__(
+        self, core: Core, members: Members, locator: ValueLocator, quarantine: Quarantine, clock: Clock,
+        bounds: Bounds, cache: Cache,
+    ) -> None:  # fmt: skip
         self._core, self._members, self._locator = core, members, locator
         self._quarantine, self._clock, self._bounds, self._cache = quarantine, clock, bounds, cache
-        self._spots, self._lent = spots, lent
 
     def everywhere(self) -> None:
         """Give all nodes what may start now."""
@@ -127,17 +116,17 @@ class Starts:
 
     def _without_ahead(self, name: str, room: float) -> float:
         """How many more calls a processor takes here if none is to wait there, where no other can pass it."""
-        cpus = caps(self._core.topology.processors[name], self._lent())[LOCAL]
+        cpus = caps(self._core.topology.processors[name], self._members.lent())[LOCAL]
         idle = room > 0 and not self._core.held.used(LOCAL, name)
         return max(room - cpus, int(idle))
 
     def _spread(self, processor: Processor, sockets: list[int]) -> None:
         core = self._core
-        most = max(caps(processor, self._lent()).values())
+        most = max(caps(processor, self._members.lent()).values())
         parts = core.topology.overlapping
         needs = {s: needed(core.topology.sockets[s].threads, most) * parts.get(s, 1) for s in sockets}
         order = self._bounds.order(sockets)
-        spots = self._spots(processor)
+        spots = self._members.spots(processor)
         for spot in spots if order is not PLAIN and not processor.nodes else ():
             spot.room = self._without_ahead(processor.name, spot.room)
         placed = spread(core.dispatch, needs, spots, self._distance, order, parts)

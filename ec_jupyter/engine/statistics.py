@@ -12,9 +12,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ec_jupyter.engine.core import Core
-from ec_jupyter.engine.fleet import Fleet
 from ec_jupyter.engine.job import Job
 from ec_jupyter.engine.jobs import JobLot
+from ec_jupyter.engine.member import Members
 from ec_jupyter.flow.measures import POINTS, STEP, Measures, Of
 from ec_jupyter.model import LOCAL
 from ec_jupyter.wire import Header, Outcome
@@ -30,8 +30,8 @@ Who = tuple[str, int]  # a process: its node, and its identity there
 class Statistics:
     """The last hour of a flow."""
 
-    def __init__(self, core: Core, fleet: Fleet) -> None:
-        self._core, self._fleet = core, fleet
+    def __init__(self, core: Core, members: Members) -> None:
+        self._core, self._members = core, members
         now = time.time()
         self._measures = Measures(now)
         self._measures.restore(core.store.rows("statistics"), now)
@@ -106,7 +106,7 @@ class Statistics:
         self._measures.advance(now)
         seconds = min(max(0.0, now - self._looked), LONGEST_LOOK)
         self._looked = now
-        self._stand(self._fleet.running(), seconds)
+        self._stand(self._members.running(), seconds)
         if self._worked and now >= self._use:
             self._use, self._worked = now + USE_SECONDS, False
             self._look_at_use()
@@ -143,7 +143,7 @@ class Statistics:
         """Let each socket have its share of what processes have used: that of the time for which they ran its calls."""
         before, self._cpu = self._cpu, {}
         nodes, processors = dict[Of, list[float]](), dict[Of, list[float]]()
-        for node, (processor, pid, cpu, memory) in self._fleet.used():
+        for node, (processor, pid, cpu, memory) in self._members.used():
             who = (node, pid)
             self._cpu[who] = cpu
             used = max(0.0, cpu - before.get(who, 0.0))
@@ -155,7 +155,7 @@ class Statistics:
             self._divide(used, memory, mine, processors if not processor else {})
         for of, (whole, held) in processors.items():
             self._measures.used(of, whole, int(held))
-        for facts in self._fleet.facts():
+        for facts in self._members.facts():
             of = Of("node", facts["name"])
             whole, held = nodes.get(of, (0.0, 0.0))
             self._measures.used(of, whole, (facts.get("memory") or {}).get("used") or int(held))
@@ -229,7 +229,7 @@ class Statistics:
         wiring = self._core.topology
         found = [(Of("socket", str(s.id)), s.name) for s in wiring.sockets.values() if not s.parked]
         found += [(Of("processor", one), one) for one in wiring.processors]
-        found += [(Of("node", facts["name"]), facts["name"]) for facts in self._fleet.facts()]
+        found += [(Of("node", facts["name"]), facts["name"]) for facts in self._members.facts()]
         return [pair for pair in found if kind in (None, pair[0].kind) and name in (None, pair[1])]
 
 

@@ -10,19 +10,19 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from functools import partial
 
 from ec_jupyter.engine import failures, recovery
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.job import Job, travel
-from ec_jupyter.engine.member import Member
+from ec_jupyter.engine.member import Member, Members
 from ec_jupyter.engine.parts import Clock
 from ec_jupyter.engine.side_calls import REMAKE, CallId
 from ec_jupyter.errors import EcError, NodeLostError
-from ec_jupyter.flow.placement import Spot, choose
-from ec_jupyter.model import LOCAL, Processor
+from ec_jupyter.flow.placement import choose
+from ec_jupyter.model import LOCAL
 from ec_jupyter.nodes import values as files
 from ec_jupyter.nodes.tasks import Tasks
 from ec_jupyter.wire import Call, Outcome, Value
@@ -33,15 +33,9 @@ log = logging.getLogger(__name__)
 class ValueLocator:
     """Knows which value files are not in the flow's folder, and fetches or recomputes them."""
 
-    def __init__(
-        self,
-        core: Core,
-        members: Mapping[str, Member],
-        spots: Callable[[Processor], list[Spot]],
-        clock: Clock,
-    ) -> None:
+    def __init__(self, core: Core, members: Members, clock: Clock) -> None:
         self.files: set[str] = set()  # names of value files that are not in the flow's folder
-        self._core, self._members, self._spots, self._clock = core, members, spots, clock
+        self._core, self._members, self._clock = core, members, clock
         self._folder = core.values.folder
         self._coming: dict[str, asyncio.Task[None]] = {}
         self._tasks = Tasks(self._failed)
@@ -224,7 +218,7 @@ class ValueLocator:
 
     def node_of(self, processor: str) -> str | None:
         """The node of a processor for a call that is short, and that others wait for; None while there is none."""
-        spots = self._spots(self._core.topology.processors[processor])
+        spots = self._members.spots(self._core.topology.processors[processor])
         for spot in spots:
             spot.room = max(1, spot.room)
         chosen = choose([spot for spot in spots if spot.cap], 1)

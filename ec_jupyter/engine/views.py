@@ -11,7 +11,7 @@ from typing import Any
 from ec_jupyter.engine import log_lines, paged_values, requests, story, waits
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.counts import Counts
-from ec_jupyter.engine.fleet import Fleet
+from ec_jupyter.engine.member import Members
 from ec_jupyter.engine.parts import Answer
 from ec_jupyter.engine.schedules import Schedules
 from ec_jupyter.engine.statistics import Statistics
@@ -25,8 +25,10 @@ from ec_jupyter.wire import Header
 class Views:
     """Answers questions."""
 
-    def __init__(self, core: Core, fleet: Fleet, counts: Counts, statistics: Statistics, schedules: Schedules) -> None:
-        self._core, self._fleet, self._counts, self._statistics = core, fleet, counts, statistics
+    def __init__(
+        self, core: Core, members: Members, counts: Counts, statistics: Statistics, schedules: Schedules
+    ) -> None:
+        self._core, self._members, self._counts, self._statistics = core, members, counts, statistics
         self._schedules = schedules
 
     def find(self, what: str) -> Callable[[Header], Answer]:
@@ -34,7 +36,7 @@ class Views:
         if what in _OF_CORE:
             return partial(_OF_CORE[what], self._core)
         if what in _OF_RUNNING:
-            return lambda header: _OF_RUNNING[what](self._core, header, self._fleet.running())
+            return lambda header: _OF_RUNNING[what](self._core, header, self._members.running())
         if what in _OF_ALL:
             return partial(_OF_ALL[what], self)
         raise FrameError(f"no query is called {what!r}")
@@ -75,9 +77,9 @@ class Views:
                 stale = {"stale": " ".join(s.stale)} if s.stale else {}
                 facts = {"socket": s.name, "task": f"v{task.version}", **stale, "arguments": task.arguments}
                 pools[s.processor].append(facts)
-        shares = {name: caps(processor, self._fleet.lent()) for name, processor in wiring.processors.items()}
+        shares = {name: caps(processor, self._members.lent()) for name, processor in wiring.processors.items()}
         nodes = []
-        for node in self._fleet.facts():
+        for node in self._members.facts():
             name = node["name"]
             workers = [
                 {"worker": p, "processor": p, "cpus": shares[p][name], "sockets": sockets}

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator
 
 from ec_jupyter.engine.core import Core
-from ec_jupyter.engine.member import Member
-from ec_jupyter.flow.placement import Spot, surplus
-from ec_jupyter.model import Processor
+from ec_jupyter.engine.member import Members
+from ec_jupyter.flow.placement import surplus
 
 STUCK_SECONDS = 0.1  # a call that has waited on its node for so long is worth the way back
 
@@ -16,14 +15,8 @@ STUCK_SECONDS = 0.1  # a call that has waited on its node for so long is worth t
 class WorkStealing:
     """Recalls queued calls for idle nodes."""
 
-    def __init__(
-        self,
-        core: Core,
-        members: Mapping[str, Member],
-        spots: Callable[[Processor], list[Spot]],
-        recall: Callable[[Iterable[int]], None],
-    ) -> None:
-        self._core, self._members, self._spots, self._recall = core, members, spots, recall
+    def __init__(self, core: Core, members: Members) -> None:
+        self._core, self._members = core, members
         self._asked: set[int] = set()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -48,7 +41,7 @@ class WorkStealing:
         for processor in core.topology.processors.values():
             if len(processor.nodes) < 2:
                 continue
-            for node, cpus in surplus(self._spots(processor)).items():
+            for node, cpus in surplus(self._members.spots(processor)).items():
                 found.update(self._youngest(core.held.at(node, processor.name), cpus))
         return found
 
@@ -66,5 +59,5 @@ class WorkStealing:
         if stuck:
             # one that has begun meanwhile stays where it is; it is asked for no second time
             self._asked |= stuck
-            self._recall(stuck)
+            self._members.recall(stuck)
         self.look()

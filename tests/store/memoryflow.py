@@ -177,7 +177,7 @@ class MemoryEngine:
         self.schedules = Schedules(core, self._fleet.bounds.full)
         counts = Counts(core, self._fleet, quarantine, lambda: True, lambda: None)
         self._counts = counts
-        views = Views(core, self._fleet, counts, Statistics(core, self._fleet), self.schedules)
+        views = Views(core, self._fleet.members, counts, Statistics(core, self._fleet.members), self.schedules)
         editor = Editor(core, self._fleet, rest, rest, CPUS)
         preview = PreviewInPlace(core, self._fleet.locator, store.folder)
         self._rpc = Rpc(core, rest, rest, self._fleet, editor, counts, views, preview, rest, CPUS, Untold())  # type: ignore[arg-type]
