@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
 from contextlib import suppress
@@ -58,6 +59,17 @@ class Folder:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+def locked(fd: int, how: int = fcntl.LOCK_EX) -> bool:
+    """Lock an open file, if nobody else has it locked; whether it is."""
+    try:
+        fcntl.flock(fd, how | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+            raise
+        return False
+    return True
 
 
 def place_of(path: Path, *, follow: bool) -> tuple[int, int] | None:

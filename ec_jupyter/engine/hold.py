@@ -7,8 +7,6 @@ when a name in it came, went or changed.
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import logging
 import os
 import stat
@@ -16,7 +14,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from ec_jupyter.engine.folder import Folder, place_of, refusal
+from ec_jupyter.engine.folder import Folder, locked, place_of, refusal
 from ec_jupyter.errors import StoreError, StoreLockedError, StoreLostError
 
 log = logging.getLogger(__name__)
@@ -47,7 +45,7 @@ class Hold:
     def _lock_file(self) -> int:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         fd = os.open(LOCK, flags, 0o600, dir_fd=self.folder.fd)
-        if not _locked(fd):
+        if not locked(fd):
             owner = os.read(fd, 500).decode(errors="replace")
             os.close(fd)
             raise self._refusal(owner)
@@ -68,7 +66,7 @@ class Hold:
         """Lock the database, also where somebody removed the lock file; over a network SQLite's own lock does that."""
         # never closed before SQLite has closed its own: that would end the locks SQLite has on the file
         self._fd = os.open(self._database, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        if not network and not _locked(self._fd):
+        if not network and not locked(self._fd):
             raise self._refusal()
 
     def settle(self) -> None:
@@ -143,13 +141,3 @@ def moved_to(fd: int) -> Path | None:
         if os.path.samestat(os.lstat(path), os.fstat(fd)):
             return Path(path)
     return None
-
-
-def _locked(fd: int) -> bool:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-            raise
-        return False
-    return True

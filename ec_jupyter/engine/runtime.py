@@ -7,6 +7,7 @@ of the folder above meanwhile, so nobody removes one that is just being made.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import logging
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ec_jupyter.engine.address import runtime_folder, runtime_folders, socket_path
-from ec_jupyter.engine.folder import Folder
+from ec_jupyter.engine.folder import Folder, locked
 from ec_jupyter.nodes import cpus as machine
 from ec_jupyter.nodes.worker import blame
 
@@ -127,11 +128,10 @@ def _dead(place: Folder) -> dict[str, Any] | None:
     except FileNotFoundError:
         return {}
     with open(fd, "rb") as file:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            found = json.load(file)
-        except BlockingIOError:
+        if not locked(fd):
             return None
+        try:
+            found = json.load(file)
         except ValueError:
             return {}
     return found if isinstance(found, dict) else {}
@@ -178,15 +178,9 @@ def _gate(folder: Path, how: int, *, wait: bool = True) -> Iterator[None]:
     fd = os.open(folder / GATE, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         end = time.monotonic() + GATE_SECONDS
-        while True:
-            try:
-                fcntl.flock(fd, how | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if not wait:
-                    raise
-            if time.monotonic() > end:
-                break
+        while not locked(fd, how) and time.monotonic() < end:
+            if not wait:
+                raise BlockingIOError(errno.EWOULDBLOCK, "somebody makes or removes a folder in it", str(folder))
             time.sleep(0.001)
         yield
     finally:

@@ -8,7 +8,6 @@ with what it led to.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import logging
 import math
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ec_jupyter.engine.core import Core
+from ec_jupyter.engine.folder import locked
 from ec_jupyter.engine.parts import Asker, Clock
 from ec_jupyter.engine.submit_records import ASLEEP, BASE, DONE, LOT_CALLS, PAGE, WRITTEN, Lot, Reader, Single, Words
 from ec_jupyter.errors import EcError, FrameError, defect, to_wire
@@ -294,7 +294,8 @@ class SubmitLogs:
             # it hung up with nothing left to say
             self._forget(client)
             return
-        gone = _lock(fd)
+        # it holds the lock of its log as long as it lives
+        gone = locked(fd)
         if not gone:
             # it is just ending, or will be back
             self._left.add(client)
@@ -356,15 +357,6 @@ def _whole(data: bytes, path: Path) -> list[Lot | Single]:
     if reader.fault is not None:
         log.error("%s: %s", path, reader.fault)
     return found
-
-
-def _lock(fd: int) -> bool:
-    """Whether the client is gone: it holds the lock of its log as long as it lives."""
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def identity_of(secret: str) -> str:

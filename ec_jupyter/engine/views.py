@@ -46,26 +46,10 @@ class Views:
         rows = unpacked(self.find("requests")({"ids": [key], "limit": 1})[0])
         return rows[0] if rows else None
 
-    def counts(self, header: Header) -> Answer:
-        """What is where, in numbers."""
-        return self._counts.now(asked=True), []
-
-    def rates(self, header: Header) -> Answer:
-        """How quickly each socket works."""
-        return {"sockets": self._statistics.minute()}, []
-
-    def statistics(self, header: Header) -> Answer:
-        """What sockets, processors and nodes have done in the last hour."""
-        return self._statistics.answer(header), []
-
     def schedules(self, header: Header) -> Answer:
         """When each schedule ticks next."""
         names, times = named(self._core.topology), self._schedules.times
         return {"next": {name: times[one.id] for name, one in names.items() if one.id in times}}, []
-
-    def wiring(self, header: Header) -> Answer:
-        """The wiring as it was."""
-        return story.wiring(self._core, self._counts, header)
 
     def tree(self, header: Header) -> Answer:
         """Nodes > agents > workers > processors > sockets > task > arguments."""
@@ -121,6 +105,9 @@ _OF_RUNNING: dict[str, Callable[[Core, Header, dict[int, float]], Answer]] = {
     "past": story.past,
 }  # fmt: skip
 _OF_ALL: dict[str, Callable[[Views, Header], Answer]] = {
-    "counts": Views.counts, "tree": Views.tree, "schedules": Views.schedules, "rates": Views.rates,
-    "wiring": Views.wiring, "statistics": Views.statistics,
+    "tree": Views.tree, "schedules": Views.schedules,
+    "counts": lambda views, header: (views._counts.now(asked=True), []),
+    "rates": lambda views, header: ({"sockets": views._statistics.minute()}, []),
+    "statistics": lambda views, header: (views._statistics.answer(header), []),
+    "wiring": lambda views, header: story.wiring(views._core, views._counts, header),
 }  # fmt: skip
