@@ -68,7 +68,7 @@ class Gaps:
         plugs = [p for p in self._core.topology.into.get((socket, some.argument), ()) if p.gather]
         base, known = some.base, some.lacking
         missing = set() if some.made else tags.keys() if known is None else known
-        ever, by_itself = self._stands(party)
+        ever, by_itself = self.stands(party)
         return Gap(
             some.argument,
             next((tag[:-1] for tag in [*some.tags, *tags.values()]), ()),
@@ -130,7 +130,7 @@ class Gaps:
             found[party].append((socket, from_text(tag)))
         return found
 
-    def _stands(self, party: int) -> tuple[Reachability, Reachability]:
+    def stands(self, party: int) -> tuple[Reachability, Reachability]:
         """Where a party stands: with all its unfinished calls, and with those that go on by themselves."""
         if party not in self._reachability:
             core = self._core
@@ -152,7 +152,7 @@ class Gaps:
 
     def _find_lost(self, party: int, failed: list[tuple[int, Tag]]) -> Lost:
         found: Lost = {}
-        _, reachability = self._stands(party)
+        _, reachability = self.stands(party)
         for plug in self._plugs:
             for base, tags in self._core.joins.standing.lost(party, plug, reachability, failed).items():
                 found.setdefault((plug.target, plug.argument, base), {}).update(tags)

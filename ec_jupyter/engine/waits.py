@@ -13,7 +13,6 @@ from ec_jupyter.engine.job import StoredValue, argument_value
 from ec_jupyter.engine.parts import Answer
 from ec_jupyter.errors import RequestNotFoundError, SocketNotFoundError, by_name
 from ec_jupyter.flow.arrival import Arrival
-from ec_jupyter.flow.reach import Reachability
 from ec_jupyter.flow.tag import ROOT, Path, Tag, from_text, path, to_text
 from ec_jupyter.wire import Header
 
@@ -30,7 +29,7 @@ def waiting(core: Core, header: Header) -> Answer:
     for party in standing.parties():
         for socket in dict.fromkeys([*standing.sockets(party), *sorted(gaps.sockets(party))]):
             if wanted in (None, core.topology.sockets[socket].name):
-                rows += _join_rows(core, party, socket, gaps.of(party, socket))
+                rows += _join_rows(core, gaps, party, socket)
     for socket in standing.independent():
         if wanted in (None, core.topology.sockets[socket].name):
             rows += _policy_rows(core, socket)
@@ -100,35 +99,37 @@ def _table(core: Core, socket: int, some: list[Arrival]) -> dict[str, dict[str, 
     return table
 
 
-def _join_rows(core: Core, party: int, socket: int, gaps: list[Gap]) -> list[dict[str, Any]]:
+def _join_rows(core: Core, gaps: Gaps, party: int, socket: int) -> list[dict[str, Any]]:
     asked = core.joins.standing.requests(party, socket)
     arrived: dict[Path, list[Arrival]] = {}
     for arrival in core.joins.standing.waiting(party, socket):
         arrived.setdefault(path(arrival.tag), []).append(arrival)
     lists: dict[Path, list[Gap]] = {}
-    for gap in gaps:
+    found = gaps.of(party, socket)
+    for gap in found:
         lists.setdefault(path(gap.lead), []).append(gap)
-    for at in (*asked, *(path(gap.lead) for gap in gaps if not gap.begun)):
+    for at in (*asked, *(path(gap.lead) for gap in found if not gap.begun)):
         arrived.setdefault(at, [])
     rows = []
     for at, some in sorted(arrived.items()):
         around = [*lists.get(at, ()), *(lists.get(at[:-1], ()) if at else ())]
-        row = _waiting_row(core, party, socket, at, some, around)
+        mine = [gap for gap in around if _concerns(gap, at, some)]
+        row = _waiting_row(core, gaps, party, socket, at, some, mine)
         rows.append(row | {"element": list(at), "request": asked.get(at)})
     return rows
 
 
-def _waiting_row(core: Core, party: int, socket: int, at: Path, some: list[Arrival], gaps: list[Gap]) -> dict[str, Any]:
-    mine = [gap for gap in gaps if _concerns(gap, at, some)]
+def _waiting_row(
+    core: Core, gaps: Gaps, party: int, socket: int, at: Path, some: list[Arrival], mine: list[Gap]
+) -> dict[str, Any]:
     tag: Tag = some[0].tag if some else next((gap.lead for gap in mine), ROOT)
     table = _table(core, socket, some)
     missing = [n for n, entry in table.items() if entry["state"] == "missing"]
-    reachability = Reachability(core.topology, _tokens(core, party) if missing else ())
     for n in missing:
         key = (socket, n)
         # what none of its runs leads to may still come with a run that joins the party
         own = any(key in core.topology.reach(root) for root in core.joins.standing.shape(party))
-        if own and not reachability.can_come_by(core.topology.into.get(key, ()), at):
+        if own and not gaps.stands(party)[0].can_come_by(core.topology.into.get(key, ()), at):
             table[n]["state"] = "unreachable"
     return {
         "socket": core.topology.sockets[socket].name,
@@ -155,11 +156,6 @@ def _source_name(core: Core, arrival: Arrival) -> str:
     # the plug it came by is gone
     row = core.store.db.execute("SELECT socket FROM request WHERE id = ?", (arrival.source,)).fetchone()
     return core.topology.sockets[row[0]].name if row else ""
-
-
-def _tokens(core: Core, party: int) -> list[tuple[int, Tag]]:
-    tokens = [(s, from_text(t)) for s, t, _ in core.store.rows("unfinished_of_party", {"party": party})]
-    return tokens + core.evaluation.tokens(party) + core.joins.standing.tokens(party)
 
 
 def value(core: Core, header: Header) -> Answer:
