@@ -59,21 +59,31 @@ def accept(
     core: Core, socket: int, arguments: dict[str, Value], submit_id: str | None = None, at: float | None = None,
     priority: int = 0,
 ) -> int:  # fmt: skip
-    """Take in a request that `check` has let pass, to start `at` a wall-clock time; its identity, its run's too."""
-    return _accept(core, socket, arguments, _complete(core, socket, arguments), submit_id, at, priority)
+    """Take in a request that `check` has let pass, to start `at` a wall-clock time; its identity, its run's too.
 
-
-def accept_once(
-    core: Core, socket: int, arguments: dict[str, Value], submit_id: str | None, at: float | None = None,
-    priority: int = 0,
-) -> int:  # fmt: skip
-    """The same; the same id again, if there is one, is the same request."""
-    if submit_id is None:
-        return accept(core, socket, arguments, None, at, priority)
-    # one of this very tick is not on disk yet
-    known = core.submitted.get((socket, submit_id))
-    row = core.store.one("find_submit", (socket, submit_id)) if known is None else (known,)
-    return accept(core, socket, arguments, submit_id, at, priority) if row is None else int(row[0])
+    The same `submit_id` again, if there is one, is the same request.
+    """
+    if submit_id is not None:
+        # one of this very tick is not on disk yet
+        known = core.submitted.get((socket, submit_id))
+        row = core.store.one("find_submit", (socket, submit_id)) if known is None else (known,)
+        if row is not None:
+            return int(row[0])
+    full = _complete(core, socket, arguments)
+    request = core.new_request()
+    if priority:
+        _rank_all(core, (request,), priority)
+    party = core.joins.accept(request, (socket, None if full else frozenset(arguments)))
+    if not full or party != request or submit_id is not None:
+        given = None if full else json.dumps(sorted(arguments))
+        core.journal.add("add_run", (request, socket, given, party, submit_id, None, core.now))
+    if submit_id is not None:
+        core.submitted[socket, submit_id] = request
+    if full:
+        _queue_new(core, request, socket, party, arguments, at)
+    else:
+        _wait_new(core, request, socket, party, {name: core.store_value(value) for name, value in arguments.items()})
+    return request
 
 
 def accept_lot(core: Core, socket: int, lot: Lot, ids: Sequence[int] | None = None) -> Sequence[int]:
@@ -118,26 +128,6 @@ def _complete(core: Core, socket: int, names: Collection[str]) -> bool:
     full = all(name in names for name in core.topology.needed[socket])
     # what cannot wait for the rest runs, and says what it lacks; it was complete when its client let it go
     return full or _refusal(core, socket, names, partial=True) is not None
-
-
-def _accept(
-    core: Core, socket: int, arguments: dict[str, Value], full: bool, submit_id: str | None, at: float | None,
-    priority: int,
-) -> int:  # fmt: skip
-    request = core.new_request()
-    if priority:
-        _rank_all(core, (request,), priority)
-    party = core.joins.accept(request, (socket, None if full else frozenset(arguments)))
-    if not full or party != request or submit_id is not None:
-        given = None if full else json.dumps(sorted(arguments))
-        core.journal.add("add_run", (request, socket, given, party, submit_id, None, core.now))
-    if submit_id is not None:
-        core.submitted[socket, submit_id] = request
-    if full:
-        _queue_new(core, request, socket, party, arguments, at)
-    else:
-        _wait_new(core, request, socket, party, {name: core.store_value(value) for name, value in arguments.items()})
-    return request
 
 
 def _queue_new(

@@ -13,7 +13,7 @@ from functools import cached_property, partial
 from typing import Any
 
 from ec_jupyter.engine import asides, ended, rerun
-from ec_jupyter.engine.acceptance import accept_lot, accept_once, check
+from ec_jupyter.engine.acceptance import accept, accept_lot, check
 from ec_jupyter.engine.callbacks import Callbacks
 from ec_jupyter.engine.clients import Clients, Connection
 from ec_jupyter.engine.core import Core
@@ -208,7 +208,7 @@ class Rpc:
                 arguments[name] = Value(None if head[0] else buffers[at], head[0], head[1], head[2])
                 at += head[0] is None
             key, when = row[2] if len(row) > 2 else None, (header.get("at"), header.get("priority", 0))
-            ids.append(accept_once(core, socket, arguments, key, *when))
+            ids.append(accept(core, socket, arguments, key, *when))
         if header.get("callback") is not None:
             self.callbacks.keep(ids, header["callback"])
             self.watch(self.callbacks, ids)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from ec_jupyter.engine.acceptance import accept_once
+from ec_jupyter.engine.acceptance import accept
 from ec_jupyter.engine.core import Core
 from ec_jupyter.flow.schedule import first, lacking, ticks
 from ec_jupyter.model import Schedule
@@ -86,7 +86,7 @@ class Schedules:
                 continue
             # whatever clocks do, one tick makes one request
             at = datetime.fromtimestamp(tick, UTC).isoformat()
-            accept_once(core, schedule.socket, {}, f"schedule {schedule.id} {at}")
+            accept(core, schedule.socket, {}, f"schedule {schedule.id} {at}")
         if left:
             calls = f"{len(made)} call{'' if len(made) == 1 else 's'}"
             text = f"schedule {schedule.name!r}: {left + len(made)} ticks at a time, as no engine ran; {calls} for them"
