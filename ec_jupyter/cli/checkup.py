@@ -16,8 +16,8 @@ import psutil
 import ec_jupyter
 from ec_jupyter.client import probe
 from ec_jupyter.client.client import PYTHON
-from ec_jupyter.engine.address import runtime_folder
 from ec_jupyter.engine.open_lots import reading
+from ec_jupyter.engine.runtime import runtime_folder
 from ec_jupyter.engine.trust import trusted
 from ec_jupyter.errors import EcError
 from ec_jupyter.version import VERSION

@@ -1,67 +1,87 @@
-"""Where a flow's engine listens, and a line to it.
+"""A client's line to the engine of a flow: where that listens, and how each proves that it knows the flow's key.
 
 The engine's socket is in a folder of its own below the user's runtime folder. A file in the flow's
 folder says where, so it is found whatever the name of that folder is.
+
+The key is a file in the flow's folder that only its owner can read. Each side sends a number of its
+own and gets back a keyed hash over both numbers and the identity of the folder; so neither sends the
+key, a proof is good for one connection, and a copied folder proves nothing to the engine of the
+first.
 """
 
 from __future__ import annotations
 
+import hmac
 import os
+import secrets
 import socket
 import struct
-import tempfile
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from ec_jupyter.engine.folder import Folder
-from ec_jupyter.engine.key import KEY, Proof
-from ec_jupyter.errors import FrameError, StoreError
-from ec_jupyter.nodes import bootstrap
+from ec_jupyter.errors import FrameError
 from ec_jupyter.wire import FrameReader, Header, encode
 
 # file in the flow's folder that says where its engine listens; there while the engine runs, or was killed
 ADDRESS = "engine.address"
-LONGEST = 70  # bytes of a runtime folder: a path to a socket in it may have 108
 FULL_SECONDS = 0.01  # between tries to connect to an engine that has not taken those before
+KEY = "flow.key"
+KEY_BYTES = 32
 
 
-def runtime_folder() -> Path:
-    """The user's own short folder for sockets, made if need be; another where somebody has taken the usual name."""
-    for place in _places():
-        with suppress(OSError):
-            return Path(bootstrap.private(place))
+def make_key(folder: Folder, *, anew: bool) -> bytes:
+    """The flow's key; made if there is none that its owner alone can read, or `anew`."""
     try:
-        return Path(tempfile.mkdtemp(prefix=f"{_name()}-", dir="/tmp"))
-    except OSError as error:
-        text = f"no folder for sockets can be made in /tmp ({error.strerror}); set XDG_RUNTIME_DIR to one of your own"
-        raise StoreError(text) from error
-
-
-def runtime_folders() -> list[Path]:
-    """All of the user's own, in the order in which they are taken."""
-    return [Path(place) for place in dict.fromkeys(_places()) if _owned(place) and not os.path.islink(place)]
-
-
-def _name() -> str:
-    return f"ec_jupyter-{os.getuid()}"
-
-
-def _places() -> Iterator[str]:
-    base = os.environ.get("XDG_RUNTIME_DIR", "")
-    if os.path.isabs(base) and len(os.fsencode(base)) <= LONGEST and _owned(base):
-        yield os.path.join(base, "ec_jupyter")
-    yield f"/tmp/{_name()}"
-    with os.scandir("/tmp") as entries:
-        yield from sorted(e.path for e in entries if e.name.startswith(f"{_name()}-") and _owned(e.path))
-
-
-def _owned(path: str) -> bool:
-    try:
-        return os.lstat(path).st_uid == os.getuid()
+        found = b"" if anew else folder.read(KEY)
     except OSError:
-        return False
+        found = b""
+    if len(found) != KEY_BYTES:
+        found = secrets.token_bytes(KEY_BYTES)
+        folder.write(KEY, found)
+    return found
+
+
+class Proof:
+    """One side's part of the proof on one connection."""
+
+    def __init__(self, key: bytes, identity: str) -> None:
+        self._key, self._identity = key, identity
+        self._mine, self._theirs = secrets.token_hex(16), ""
+
+    def question(self) -> Header:
+        """The client's first frame."""
+        return {"k": "prove", "number": self._mine}
+
+    def answer(self, header: Header) -> Header:
+        """The engine's answer to the client's first frame. Raises FrameError: it is another frame."""
+        if header["k"] != "prove" or not isinstance(header.get("number"), str):
+            raise FrameError("the first frame must ask for a proof that the engine knows the flow's key")
+        self._theirs = header["number"]
+        return {"k": "proof", "number": self._mine, "proof": self._hash("engine", self._theirs, self._mine)}
+
+    def agree(self, header: Header) -> Header:
+        """The client's second frame, once the engine has proved that it knows the key.
+
+        Raises FrameError: it has not.
+        """
+        self._theirs = str(header.get("number"))
+        self._check("engine", self._mine, self._theirs, header)
+        return {"k": "proof", "proof": self._hash("client", self._mine, self._theirs)}
+
+    def accept(self, header: Header) -> None:
+        """See whether the client's second frame proves that it knows the key. Raises FrameError: it does not."""
+        self._check("client", self._theirs, self._mine, header)
+
+    def _check(self, role: str, client: str, engine: str, header: Header) -> None:
+        said = str(header.get("proof")).encode(errors="replace")
+        if header["k"] != "proof" or not hmac.compare_digest(said, self._hash(role, client, engine).encode()):
+            raise FrameError(f"the {role} does not know the flow's key")
+
+    def _hash(self, role: str, client: str, engine: str) -> str:
+        text = "\0".join((role, client, engine, self._identity))
+        return hmac.new(self._key, text.encode(errors="replace"), "sha256").hexdigest()
 
 
 def socket_path(folder: Path) -> Path | None:

@@ -12,11 +12,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from ec_jupyter.engine.address import ADDRESS, peer, socket_path
+from ec_jupyter.engine.address import ADDRESS, Proof, make_key, peer, socket_path
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.counts import Counts, Rows, leftover
 from ec_jupyter.engine.ended import Watchers
-from ec_jupyter.engine.key import Proof, make_key
 from ec_jupyter.engine.parts import Loop
 from ec_jupyter.engine.rerun import withdraw
 from ec_jupyter.engine.store import Store

@@ -21,8 +21,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from ec_jupyter.engine.address import runtime_folder, runtime_folders, socket_path
+from ec_jupyter.engine.address import socket_path
 from ec_jupyter.engine.folder import Folder, locked
+from ec_jupyter.errors import StoreError
+from ec_jupyter.nodes import bootstrap
 from ec_jupyter.nodes import cpus as machine
 from ec_jupyter.nodes.worker import blame
 
@@ -35,6 +37,44 @@ GATE = "gate"
 GATE_SECONDS = 1.0  # who holds it does so for less than a thousandth of that, unless it is stopped
 _ENGINE = re.compile(r"e-\w{8}")
 _SHARED = Path("/dev/shm")
+LONGEST = 70  # bytes of a runtime folder: a path to a socket in it may have 108
+
+
+def runtime_folder() -> Path:
+    """The user's own short folder for sockets, made if need be; another where somebody has taken the usual name."""
+    for place in _places():
+        with suppress(OSError):
+            return Path(bootstrap.private(place))
+    try:
+        return Path(tempfile.mkdtemp(prefix=f"{_name()}-", dir="/tmp"))
+    except OSError as error:
+        text = f"no folder for sockets can be made in /tmp ({error.strerror}); set XDG_RUNTIME_DIR to one of your own"
+        raise StoreError(text) from error
+
+
+def runtime_folders() -> list[Path]:
+    """All of the user's own, in the order in which they are taken."""
+    return [Path(place) for place in dict.fromkeys(_places()) if _owned(place) and not os.path.islink(place)]
+
+
+def _name() -> str:
+    return f"ec_jupyter-{os.getuid()}"
+
+
+def _places() -> Iterator[str]:
+    base = os.environ.get("XDG_RUNTIME_DIR", "")
+    if os.path.isabs(base) and len(os.fsencode(base)) <= LONGEST and _owned(base):
+        yield os.path.join(base, "ec_jupyter")
+    yield f"/tmp/{_name()}"
+    with os.scandir("/tmp") as entries:
+        yield from sorted(e.path for e in entries if e.name.startswith(f"{_name()}-") and _owned(e.path))
+
+
+def _owned(path: str) -> bool:
+    try:
+        return os.lstat(path).st_uid == os.getuid()
+    except OSError:
+        return False
 
 
 class Runtime:

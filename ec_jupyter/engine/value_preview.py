@@ -17,8 +17,7 @@ from typing import Any
 
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.job import StoredValue, argument_value
-from ec_jupyter.engine.looks import Kept, Newest
-from ec_jupyter.engine.paged_values import Batch, batch
+from ec_jupyter.engine.looks import Batch, Kept, Newest, batch
 from ec_jupyter.engine.parts import Asker
 from ec_jupyter.engine.requests import record
 from ec_jupyter.engine.value_locator import ValueLocator

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from ec_jupyter.engine import log_lines, paged_values, requests, story, waits
+from ec_jupyter.engine import log_lines, looks, requests, story, waits
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.counts import Counts
 from ec_jupyter.engine.member import Members
@@ -95,7 +95,7 @@ def run(core: Core, header: Header, running: dict[int, float]) -> Answer:
 
 _OF_CORE: dict[str, Callable[[Core, Header], Answer]] = {
     "arguments": requests.arguments, "task": requests.task, "result": requests.result, "results": requests.results,
-    "beside": paged_values.beside, "output": requests.output, "attempts": requests.attempts, "waiting": waits.waiting,
+    "beside": looks.beside, "output": requests.output, "attempts": requests.attempts, "waiting": waits.waiting,
     "value": waits.value, "versions": versions, "runs": story.runs, "began": story.began,
     "log": log_lines.lines,
 }  # fmt: skip

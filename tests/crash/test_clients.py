@@ -18,9 +18,8 @@ import pytest
 
 from ec_jupyter.client import client as client_module
 from ec_jupyter.client import launch
-from ec_jupyter.engine.address import socket_path
+from ec_jupyter.engine.address import KEY, Proof, socket_path
 from ec_jupyter.engine.folder import Folder
-from ec_jupyter.engine.key import KEY, Proof
 from ec_jupyter.engine.submit_log import identity_of
 from ec_jupyter.errors import PythonMismatchError
 from ec_jupyter.wire import PROTOCOL, FrameReader, encode

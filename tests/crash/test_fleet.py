@@ -13,9 +13,9 @@ from typing import Any
 import psutil
 import pytest
 
+from ec_jupyter.engine.address import KEY, Proof
 from ec_jupyter.engine.clients import Connection
 from ec_jupyter.engine.folder import Folder
-from ec_jupyter.engine.key import KEY, Proof
 from ec_jupyter.engine.submit_log import identity_of
 from ec_jupyter.errors import DeclarationError, NodeNotFoundError, RevisionError, WiringError
 from ec_jupyter.wire import PROTOCOL, FrameReader, Header, encode

@@ -16,9 +16,8 @@ import pytest
 from ec_jupyter.client import probe
 from ec_jupyter.client.client import Client
 from ec_jupyter.client.launch import running
-from ec_jupyter.engine.address import ADDRESS, connect, socket_path
+from ec_jupyter.engine.address import ADDRESS, KEY, Proof, connect, make_key, socket_path
 from ec_jupyter.engine.folder import Folder
-from ec_jupyter.engine.key import KEY, Proof, make_key
 from ec_jupyter.engine.store import make_folder
 from ec_jupyter.wire import FrameReader, Header, encode
 

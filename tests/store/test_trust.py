@@ -20,9 +20,9 @@ import pytest
 import ec_jupyter as ec
 from ec_jupyter.client.client import Client
 from ec_jupyter.engine import trust
-from ec_jupyter.engine.address import ADDRESS, connect, runtime_folder, runtime_folders
+from ec_jupyter.engine.address import ADDRESS, KEY, connect
 from ec_jupyter.engine.folder import Folder
-from ec_jupyter.engine.key import KEY
+from ec_jupyter.engine.runtime import runtime_folder, runtime_folders
 from ec_jupyter.engine.store import Store, make_folder
 from ec_jupyter.errors import UntrustedFlowError
 
