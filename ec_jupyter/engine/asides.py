@@ -8,7 +8,7 @@ from typing import Any
 from ec_jupyter.engine import recovery
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.rows import id_list
-from ec_jupyter.engine.suspects import NODE, PARTY, PLUG, PROCESSOR, SOCKET, TASK, VALUE, unit_of
+from ec_jupyter.engine.suspects import KINDS, NODE, PARTY, PLUG, PROCESSOR, SOCKET, TASK, VALUE, unit_of
 from ec_jupyter.errors import RequestNotFoundError, StoreDamagedError
 from ec_jupyter.flow.tag import from_text, path
 from ec_jupyter.flow.topology import Topology
@@ -164,9 +164,9 @@ def renew(core: Core, top: Topology, changes: Iterable[Mapping[str, Any]]) -> li
         name = str(change.get("name"))
         match change["op"]:
             case "processor" | "remove_processor":
-                found += _declared(core, "processor", PROCESSOR, name, top.processors.get(name))
+                found += _declared(core, PROCESSOR, name, top.processors)
             case "node":
-                found += _declared(core, "node", NODE, name, top.nodes.get(name))
+                found += _declared(core, NODE, name, top.nodes)
             case "socket" | "remove":
                 found += _renewed(core, top, [s.id for s in top.sockets.values() if s.name == name])
             case "plug":
@@ -174,11 +174,11 @@ def renew(core: Core, top: Topology, changes: Iterable[Mapping[str, Any]]) -> li
     return found
 
 
-def _declared(core: Core, kind: str, number: int, name: str, record: Record | None) -> list[Renewed]:
-    if not core.suspects.out(number, name):
+def _declared(core: Core, kind: int, name: str, records: Mapping[str, Record]) -> list[Renewed]:
+    if not core.suspects.out(kind, name):
         return []
-    core.suspects.take_back(number, name)
-    return [(kind, name, record)]
+    core.suspects.take_back(kind, name)
+    return [(KINDS[kind], name, records.get(name))]
 
 
 def _renewed(core: Core, top: Topology, sockets: list[int]) -> list[Renewed]:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from ec_jupyter.engine.address import ADDRESS, Proof, make_key, peer, socket_path
 from ec_jupyter.engine.core import Core
-from ec_jupyter.engine.counts import Counts, Rows, leftover
+from ec_jupyter.engine.counts import Counts, leftover
 from ec_jupyter.engine.ended import Watchers
 from ec_jupyter.engine.parts import Loop
 from ec_jupyter.engine.rerun import withdraw
@@ -267,7 +267,6 @@ class Clients:
         self.watchers = Watchers(core)
         self.draining: list[tuple[Connection, Header]] = []
         self.accepting: list[tuple[Connection, Header, list[int]]] = []
-        self._rows: Rows = {}
         self._path: Path
         self._listening: asyncio.Server | None = None
         self._counts: asyncio.TimerHandle | None = None
@@ -424,7 +423,7 @@ class Clients:
 
     def view(self) -> dict[str, Any]:
         """The wiring as clients see it."""
-        return self.server.counts.topology(self._rows)
+        return self.server.counts.topology()
 
     def topology(self) -> None:
         """Show everybody what has changed in the wiring since they saw it last."""

@@ -24,8 +24,6 @@ _NUMBERS = ("used", "others", "round_trip", "memory", "since")
 
 LIST_SHARE = 20  # lists of which nothing has come are counted at most this part of the time
 
-
-# rows of sockets and plugs as they were shown last, with what they were made of
 Rows = dict[tuple[str, int], tuple[tuple[Any, ...], dict[str, Any]]]
 
 
@@ -39,11 +37,12 @@ class Counts:
         self._core, self._fleet, self._quarantine, self._idle = core, fleet, quarantine, idle
         self._size = size
         self.lists = EmptyLists()  # lists of which nothing has come
+        # rows of sockets and plugs as they were shown last, with what they were made of
+        self._rows: Rows = {}
 
-    def topology(self, rows: Rows | None = None, wiring: Topology | None = None) -> dict[str, Any]:
-        """A wiring, or that in force, as clients show it; what has not changed since is taken from `rows`."""
-        wiring, core = wiring or self._core.topology, self._core
-        rows = {} if rows is None else rows
+    def topology(self, wiring: Topology | None = None) -> dict[str, Any]:
+        """A wiring, or that in force, as clients show it; rows that have not changed since are the very same."""
+        wiring, core, rows = wiring or self._core.topology, self._core, self._rows
         names = {s.id: s.name for s in wiring.sockets.values()}
         there = [s for s in wiring.sockets.values() if not s.parked]
         return {

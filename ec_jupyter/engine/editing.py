@@ -40,9 +40,7 @@ class Editor:
         self._core, self._nodes, self._clock, self._audience, self._cpus = core, nodes, clock, audience, cpus
         self.undoing = Undoing(core)
 
-    def edit(
-        self, changes: list[dict[str, Any]], buffers: list[bytes], client: str, *, dry: bool = False
-    ) -> tuple[int, list[str], Facts]:
+    def edit(self, changes: list[dict[str, Any]], buffers: list[bytes], client: str, *, dry: bool = False) -> Facts:
         """Carry out an edit, or (`dry`) only tell: the revision, warnings, and what becomes of what is under way."""
         core = self._core
         # what follows reads the disk; written first, nothing of the edit can fail half-way
@@ -58,7 +56,7 @@ class Editor:
                 kinds.kind(after.kind).check(after)
         receipt = Receipt(core, edited.topology, edited.touched, self._nodes.members)
         if dry:
-            return core.topology.revision, edited.warnings, receipt.told
+            return self._told(edited.warnings, receipt.told)
         for stored in fixed:
             core.fixed[stored.id] = stored
             core.journal.add("add_value", stored.row())
@@ -69,21 +67,17 @@ class Editor:
         for kind, key, record in asides.renew(core, edited.topology, changes):
             _write(core, kind, key, record)
         if not edited.touched:
-            return core.topology.revision, edited.warnings, receipt.told
+            return self._told(edited.warnings, receipt.told)
         if any(change["op"] != "stale" for change in changes):
             _record(core, edited)
             self.undoing.forget()
-        self._apply(edited)
-        told = receipt.settle()
-        self.settle()
-        return core.topology.revision, edited.warnings, told
+        return self._carry_out(edited, receipt, edited.warnings)
 
-    def undo(self, *, forward: bool) -> tuple[int, str, list[str], Facts]:
+    def undo(self, *, forward: bool) -> Facts:
         """Take the last edit back, or (`forward`) put the last one taken back in force again.
 
-        Returns tuple of (int, str, list of str, dict): the revision now in force, what was taken back or made again,
-        what the person should know, and what becomes of what is under way. Raises RevisionError: there is none, or what
-        it touched was changed since.
+        Returns dict: as `edit`, and ``text`` says what was taken back or made again. Raises RevisionError: there is
+        none, or what it touched was changed since.
         """
         core = self._core
         core.journal.commit()
@@ -104,10 +98,16 @@ class Editor:
         parked = [s for kind, _, before, s in edited.touched if kind == "socket" and s.parked and not before.parked]
         warnings = [_left_at(socket, load) for socket in parked if (load := core.load(socket.id))]
         receipt = Receipt(core, edited.topology, edited.touched, self._nodes.members)
+        return {"text": says, **self._carry_out(edited, receipt, warnings)}
+
+    def _carry_out(self, edited: Edited, receipt: Receipt, warnings: list[str]) -> Facts:
         self._apply(edited)
         told = receipt.settle()
         self.settle()
-        return core.topology.revision, says, warnings, told
+        return self._told(warnings, told)
+
+    def _told(self, warnings: list[str], receipt: Facts) -> Facts:
+        return {"revision": self._core.topology.revision, "warnings": warnings, "receipt": receipt}
 
     def pause(self, sockets: Iterable[str], processors: Iterable[str], *, paused: bool) -> None:
         """Pause or resume sockets and processors; running calls go on.

@@ -66,15 +66,13 @@ class JobLot:
 
     def part(self, where: Where) -> JobLot:
         """Some of them, as a lot of their own."""
-        made = JobLot(
+        return JobLot(
             self.socket, some(self.ids, where), some(self.parties, where), some(self.runs, where), self.names,
             [kinds if isinstance(kinds, str) else some(kinds, where) for kinds in self.types],
             [some(column, where) for column in self.columns], self.created,
             None if self.given is None else [(some(keys, where), some(came, where)) for keys, came in self.given],
-            self.hops, self.task,
+            self.hops, self.task, revision=self.revision,
         )  # fmt: skip
-        made.revision = self.revision
-        return made
 
     def arguments(self, where: Where) -> tuple[list[str], Iterable[bytes | None]]:
         """The arguments of some as the columns of their rows hold them: those that are named, and those inside."""

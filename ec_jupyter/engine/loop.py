@@ -31,6 +31,7 @@ from ec_jupyter.engine.open_lots import STEP
 from ec_jupyter.engine.quarantine import Quarantine
 from ec_jupyter.engine.questions import Questions
 from ec_jupyter.engine.reports import Reports
+from ec_jupyter.engine.retention import Retention
 from ec_jupyter.engine.rpc import Rpc
 from ec_jupyter.engine.runtime import Runtime
 from ec_jupyter.engine.schedules import Schedules
@@ -62,6 +63,14 @@ RETRY_STORE = 1.0  # seconds between tries to write to a disk that was full
 def _ahead() -> float:
     """By how much the wall clock is ahead of the monotonic one."""
     return time.time() - time.monotonic()
+
+
+def _each(waiting: list[Callable[[], object]]) -> None:
+    """Do what has gathered; what that asks for gathers anew."""
+    gathered = waiting.copy()
+    waiting.clear()
+    for act in gathered:
+        act()
 
 
 def _reopen(store: Store) -> tuple[Core, Quarantine]:
@@ -116,9 +125,10 @@ class Engine(Reports):
         counts = Counts(self.core, self.fleet, self.quarantine, lambda: self.idle, Disk(folder).size)
         views = Views(self.core, self.fleet.members, counts, self.statistics, self.schedules)
         self.callbacks = Callbacks(self.core, self, self.clients.watchers, views.request)
+        self.retention = Retention(self.core, self.callbacks)
         self._rpc = Rpc(
             self.core, self, self.clients, self.fleet, Editor(self.core, self.fleet, self, self.clients, cpus), counts,
-            views, self.preview, self.submit_logs, cpus, self.callbacks,
+            views, self.preview, self.submit_logs, cpus, self.callbacks, self.retention,
         )  # fmt: skip
         self.results = result_log.ResultLog(folder)
         self.submit_logs.submit = self._rpc.submit
@@ -126,8 +136,7 @@ class Engine(Reports):
         self._tells_early = durability != "power"
         self.stopped = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        self._effects: list[Callable[[], None]] = []
-        self._looks: list[Callable[[], object]] = []
+        self._effects, self._looks = list[Callable[[], object]](), list[Callable[[], object]]()
 
     async def start(self) -> None:
         """Read the flow and begin to work on it."""
@@ -232,8 +241,8 @@ class Engine(Reports):
             self.statistics.look()
             if self.stalled is None and self.statistics.save():
                 self.schedule()
-            if self.stalled is None and not self.idle and self._rpc.retention.wanted:
-                self.look(self._rpc.retention.due)
+            if self.stalled is None and not self.idle and self.retention.wanted:
+                self.look(self.retention.due)
             if commits == self.core.journal.position[0]:
                 await self._rest(commits)
             commits = self.core.journal.position[0]
@@ -248,7 +257,7 @@ class Engine(Reports):
             and commits == self.core.journal.position[0]
             and (
                 self.core.journal.lots.spread_ended(STEP)
-                or self._rpc.retention.due()
+                or self.retention.due()
                 or self.store.shrink(alone=not self.clients.count)
             )
         ):
@@ -286,7 +295,7 @@ class Engine(Reports):
             effect()
         finally:
             self._seeing = False
-        self._out()
+        _each(self._effects)
         self.lone.settle()
 
     def _tick(self) -> None:
@@ -362,7 +371,10 @@ class Engine(Reports):
         self.pump()
         self.fleet.bounds.let_in()
         self.clients.committed()
-        self._let_out()
+        _each(self._effects)
+        _each(self._looks)
+        # what was seen goes out now, not with another tick: it promises nothing
+        _each(self._effects)
         if not self.core.journal.empty:
             # what was fetched from disk may have completed joins
             self.schedule()
@@ -381,19 +393,6 @@ class Engine(Reports):
             or any(lane.members or lane.spilled for lane in core.dispatch.lanes.values())
         )  # fmt: skip
 
-    def _let_out(self) -> None:
-        self._out()
-        looks, self._looks = self._looks, []
-        for look in looks:
-            look()
-        # what was seen goes out now, not with another tick: it promises nothing
-        self._out()
-
-    def _out(self) -> None:
-        effects, self._effects = self._effects, []
-        for effect in effects:
-            effect()
-
     def stall(self, error: sqlite3.Error) -> None:
         """The disk takes nothing: hold what is decided, refuse new work, try again each second."""
         new, self.stalled = self.stalled is None, self.store.explain(error)
@@ -401,9 +400,7 @@ class Engine(Reports):
             log.error("%s", self.stalled)
             self.clients.refuse(self.stalled)
             self.clients.notice(str(self.stalled), stalled=str(self.stalled), error=to_wire(self.stalled))
-        looks, self._looks = self._looks, []
-        for look in looks:
-            look()
+        _each(self._looks)
         if not self.closing and (new or self._retry is None or self._retry.when() <= self._loop.time()):
             self._retry = self._loop.call_later(RETRY_STORE, self.commit)
 

@@ -110,9 +110,7 @@ def unpack(body: bytes) -> JobLot:
         columns = [] if came else list(_values(body, start + 8 * n * wide, len(names), n))
     except (ValueError, TypeError, struct.error) as error:
         raise FrameError(f"{type(error).__name__}: {error}") from error
-    lot = JobLot(socket, ids, runs, runs, tuple(names), types, columns, created, given, hops)
-    lot.revision = revision
-    return lot
+    return JobLot(socket, ids, runs, runs, tuple(names), types, columns, created, given, hops, revision=revision)
 
 
 def unpack_ends(body: bytes) -> Iterator[End]:

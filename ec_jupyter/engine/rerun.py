@@ -28,13 +28,11 @@ def chosen(core: Core, header: Header, states: Iterable[str]) -> list[Row]:
     wanted = list(states)
     marks = ",".join("?" * len(wanted))
     where, parameters = _which(core, header)
+    indexed = "1" if "done" in wanted else "r.state NOT IN ('done', 'skipped')"
     sql = (
         f"SELECT r.id, r.socket, r.run, {OF_PARTY}, r.tag, r.state FROM request r LEFT JOIN run ON run.id = r.run "
-        f"WHERE {where} AND r.state IN ({marks}) AND r.state NOT IN ('done', 'skipped') "
-        "AND r.joined IS NULL ORDER BY r.id"
+        f"WHERE {where} AND r.state IN ({marks}) AND {indexed} AND r.joined IS NULL ORDER BY r.id"
     )
-    if "done" in wanted:
-        sql = sql.replace(" AND r.state NOT IN ('done', 'skipped')", "")
     return core.store.db.execute(sql, (*parameters, *wanted)).fetchall()
 
 

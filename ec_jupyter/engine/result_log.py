@@ -81,8 +81,8 @@ def _read(record: bytes) -> tuple[str, Facts, JobLot, Block]:
     except (ValueError, TypeError, struct.error) as error:
         raise FrameError(f"{type(error).__name__}: {error}") from error
     one = range(facts.request, facts.request + 1)
-    lot = JobLot(socket, one, one, one, tuple(names), types, [[value] for value in values], facts.created)
-    lot.task, lot.revision = task, revision
+    columns = [[value] for value in values]
+    lot = JobLot(socket, one, one, one, tuple(names), types, columns, facts.created, task=task, revision=revision)
     part = Block(one, (1,), [result], [kind.decode()], [facts.started], [facts.seconds], facts.slot, facts.pid)
     return client, facts, lot, part
 

@@ -9,7 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 from ec_jupyter.engine import asides, ended, rerun
@@ -63,12 +63,8 @@ class Rpc:
     submit_logs: SubmitLogs
     cpus: int
     callbacks: Callbacks
+    retention: Retention
     _checked: list[Any] = field(default_factory=list)
-
-    @cached_property
-    def retention(self) -> Retention:
-        """Which ended runs are not to stay."""
-        return Retention(self.core, self.callbacks)
 
     def serve(self, client: Connection, header: Header, buffers: Buffers) -> None:
         """Do what a frame asks for, and reply after the commit. Raises EcError: it cannot be; nothing has changed."""
@@ -257,16 +253,14 @@ class Rpc:
             client.send({"k": "finished", "rows": rows}, buffers)
 
     def _edit(self, client: Connection, header: Header, buffers: Buffers) -> None:
-        who, dry = client.name or client.id, bool(header.get("dry"))
-        revision, warnings, receipt = self.editor.edit(header["changes"], buffers, who, dry=dry)
-        reply = {"revision": revision, "warnings": warnings, "receipt": receipt}
+        dry = bool(header.get("dry"))
+        reply = self.editor.edit(header["changes"], buffers, client.name or client.id, dry=dry)
         client.reply(reply, to=header) if dry else self._done(client, reply, header)
 
     def _undo(self, client: Connection, header: Header, buffers: Buffers) -> None:
         if header["k"] == "undo":
             self.editor.undoing.check(header, client.id)
-        revision, text, warnings, receipt = self.editor.undo(forward=header["k"] == "redo")
-        self._done(client, {"revision": revision, "text": text, "warnings": warnings, "receipt": receipt}, header)
+        self._done(client, self.editor.undo(forward=header["k"] == "redo"), header)
 
     def _history(self, client: Connection, header: Header, buffers: Buffers) -> None:
         rows = [

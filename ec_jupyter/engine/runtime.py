@@ -16,7 +16,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -195,20 +195,19 @@ def _remove_semaphores(owner: dict[str, Any]) -> bool:
 
 def _process(pid: int) -> dict[str, Any]:
     """Which process a number means: when it started, on which start of the machine, in which container."""
-    facts = _read(f"/proc/{int(pid)}/stat").rpartition(")")[2].split()
+    facts = _said(Path(f"/proc/{int(pid)}/stat").read_text).rpartition(")")[2].split()
     started = facts[19] if len(facts) > 19 else None
-    return {"pid": pid, "started": started, "boot": machine.boot_id(), "namespace": _link("/proc/self/ns/pid")}
+    return {
+        "pid": pid,
+        "started": started,
+        "boot": machine.boot_id(),
+        "namespace": _said(lambda: os.readlink("/proc/self/ns/pid")),
+    }
 
 
-def _read(path: str) -> str:
+def _said(read: Callable[[], str]) -> str:
     with suppress(OSError):
-        return Path(path).read_text()
-    return ""
-
-
-def _link(path: str) -> str:
-    with suppress(OSError):
-        return os.readlink(path)
+        return read()
     return ""
 
 

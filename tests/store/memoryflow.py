@@ -25,6 +25,7 @@ from ec_jupyter.engine.fleet import Fleet
 from ec_jupyter.engine.plug_evaluation import EVALUATE_NAME, SAME
 from ec_jupyter.engine.quarantine import Quarantine
 from ec_jupyter.engine.questions import Questions
+from ec_jupyter.engine.retention import Retention
 from ec_jupyter.engine.rpc import Rpc
 from ec_jupyter.engine.schedules import Schedules
 from ec_jupyter.engine.statistics import Statistics
@@ -180,7 +181,10 @@ class MemoryEngine:
         views = Views(core, self._fleet.members, counts, Statistics(core, self._fleet.members), self.schedules)
         editor = Editor(core, self._fleet, rest, rest, CPUS)
         preview = PreviewInPlace(core, self._fleet.locator, store.folder)
-        self._rpc = Rpc(core, rest, rest, self._fleet, editor, counts, views, preview, rest, CPUS, Untold())  # type: ignore[arg-type]
+        untold: Any = Untold()
+        self._rpc = Rpc(
+            core, rest, rest, self._fleet, editor, counts, views, preview, rest, CPUS, untold, Retention(core, untold)
+        )  # type: ignore[arg-type]
         self._effects: list[Callable[[], None]] = []
         self._looks: list[Callable[[], None]] = []
         self._draining: list[Header] = []
