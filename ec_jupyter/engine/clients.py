@@ -95,7 +95,7 @@ class Connection(Incoming):
     def came(self, data: bytes) -> None:
         """Frames of the client."""
         ring = data == RING and self.reader.between and self._proof is None and self.free
-        if ring and self.clients.loop.lone.rung(self.id):
+        if ring and self.clients.loop.rung(self.id):
             self.served += 1
             return
         self.clients.loop.heard(self._received, data)
@@ -329,7 +329,7 @@ class Clients:
             connection.served += 1
             self.submit_logs.rung(connection)
             return
-        if self.loop.lone.interrupt():
+        if self.loop.interrupt():
             self.loop.commit()  # who asks may have been told of what is not written yet
         n = header.get("n")
         connection.taken = max(connection.taken, n) if isinstance(n, int) else connection.taken
@@ -367,7 +367,7 @@ class Clients:
 
     def leave(self, connection: Connection) -> None:
         """Forget a client."""
-        self.loop.lone.interrupt()
+        self.loop.interrupt()
         self.all.discard(connection)
         self.watchers.leave(connection)
         self.draining = [(c, h) for c, h in self.draining if c is not connection]

@@ -95,12 +95,8 @@ class Watcher(Protocol):
     def ended(self, ids: Sequence[int], frame: Callable[[], bytes]) -> None:
         """These have ended, as the frame says."""
 
-
-class Listener(Watcher, Protocol):
-    """A watcher that may ask for what has ended already."""
-
     def send(self, header: Header, buffers: Iterable[bytes] = ()) -> None:
-        """These have ended, as the frame says."""
+        """These had ended before it asked, as the frame says."""
 
 
 NOBODY: frozenset[Watcher] = frozenset()

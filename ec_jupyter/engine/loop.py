@@ -133,6 +133,7 @@ class Engine(Reports):
         self.results = result_log.ResultLog(folder)
         self.submit_logs.submit = self._rpc.submit
         self.lone = LoneCalls(self.core, self, self.submit_logs, self.results, self._rpc, local, self.statistics)
+        self.rung, self.interrupt = self.lone.rung, self.lone.interrupt
         self._tells_early = durability != "power"
         self.stopped = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -158,7 +159,7 @@ class Engine(Reports):
     async def close(self) -> None:
         """Write what is left, end the workers and let go of the flow."""
         self.closing = True
-        self.lone.interrupt()
+        self.interrupt()
         if self._looking is not None:
             self._looking.cancel()
         self.callbacks.close()
@@ -223,7 +224,7 @@ class Engine(Reports):
             try:
                 self.store.hold.renew()
                 if self.results.lost:
-                    self.lone.interrupt()
+                    self.interrupt()
                     self.commit()
                     self.results.open()
                 if not self.runtime.there:
@@ -266,7 +267,7 @@ class Engine(Reports):
     # -- the tick ------------------------------------------------------------
     def schedule(self) -> None:
         """Let a tick, which ends with a commit, follow what has come in by now."""
-        self.lone.interrupt()
+        self.interrupt()
         self._wanted = True
         self.rouse()
 
@@ -302,7 +303,7 @@ class Engine(Reports):
         if not self._wanted and self.lone.take():
             self._ticks.due = False
             return
-        self.lone.interrupt()
+        self.interrupt()
         self.core.now = time.time()
         self.submit_logs.wake()
         going = self.stalled is None and not self.broken
@@ -421,7 +422,7 @@ class Engine(Reports):
             self._alarm = self._loop.call_later(max(0.0, min(times) - time.monotonic()), self._due)
 
     def _due(self) -> None:
-        self.lone.interrupt()
+        self.interrupt()
         now = time.monotonic()
         for request in [r for r, at in self.core.delayed.items() if at <= now]:
             self.core.due(request)

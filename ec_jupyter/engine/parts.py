@@ -36,16 +36,6 @@ class Clock(Protocol):
         """End at a defect of ours."""
 
 
-class Lone(Protocol):
-    """Calls that come alone."""
-
-    def rung(self, client: str) -> bool:
-        """Start what a client has submitted, if it is like the last call that came alone; whether it is."""
-
-    def interrupt(self) -> bool:
-        """Have calls that came alone be as any others: something else comes in; whether some were booked."""
-
-
 class Loop(Clock, Protocol):
     """The loop, as those need it who speak with clients."""
 
@@ -54,16 +44,18 @@ class Loop(Clock, Protocol):
     broken: bool
 
     @property
-    def lone(self) -> Lone:
-        """Calls that come alone."""
-
-    @property
     def idle(self) -> bool:
         """Nothing runs, and nothing is queued that may start."""
 
     @property
     def quiet(self) -> bool:
         """Nothing is going on, and nothing is to be written or told; what came alone is not counted."""
+
+    def rung(self, client: str) -> bool:
+        """Start what a client has submitted, if it is like the last call that came alone; whether it is."""
+
+    def interrupt(self) -> bool:
+        """Have calls that came alone be as any others: something else comes in; whether some were booked."""
 
     def heard(self, take: Callable[[bytes], None], data: bytes) -> None:
         """Take what a client has sent; where nothing else has come in, the tick follows at once."""

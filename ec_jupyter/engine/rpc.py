@@ -19,7 +19,7 @@ from ec_jupyter.engine.clients import Clients, Connection
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.counts import Counts
 from ec_jupyter.engine.editing import Editor
-from ec_jupyter.engine.ended import Listener
+from ec_jupyter.engine.ended import Watcher
 from ec_jupyter.engine.fleet import Fleet
 from ec_jupyter.engine.parts import Answer, Loop
 from ec_jupyter.engine.questions import answer
@@ -173,7 +173,7 @@ class Rpc:
 
         A lot may have got its numbers before. Raises EcError: it cannot be.
         """
-        self.loop.lone.interrupt()
+        self.loop.interrupt()
         if self.core.topology.limited:
             self.fleet.bounds.came(client.id, _sockets(item))
         ids = self._take_lot(item, ids) if isinstance(item, Lot) else self._take_rows(item.header, item.buffers)
@@ -232,7 +232,7 @@ class Rpc:
             wanted.extend(range(first, first + n))
         self.watch(client, wanted)
 
-    def watch(self, client: Listener, wanted: Sequence[int]) -> None:
+    def watch(self, client: Watcher, wanted: Sequence[int]) -> None:
         """Tell a client how requests end, or ended."""
         here = self.core.jobs.known(wanted)
         self.clients.watchers.watch(client, here)
@@ -242,7 +242,7 @@ class Rpc:
             # after the commit the disk knows how all of them ended, or that they are queued there
             self.loop.look(lambda: self._push_known(client, rest))
 
-    def _push_known(self, client: Listener, requests: list[int]) -> None:
+    def _push_known(self, client: Watcher, requests: list[int]) -> None:
         results, values = ended.small_results(self.core, requests)
         if values:
             client.send(results, values)
