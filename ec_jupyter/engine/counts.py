@@ -12,9 +12,9 @@ from ec_jupyter.engine import asides
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.disk import Sizes
 from ec_jupyter.engine.fleet import Fleet
-from ec_jupyter.engine.gaps import Gaps
 from ec_jupyter.engine.job import Job
 from ec_jupyter.engine.quarantine import Quarantine
+from ec_jupyter.engine.waits import Gaps
 from ec_jupyter.flow.rows import plug_row, processor_row, schedule_row, socket_row
 from ec_jupyter.flow.states import ASKED, DELAYED, STATES
 from ec_jupyter.flow.topology import Topology

@@ -22,9 +22,8 @@ from ec_jupyter.engine.member import Member, Members
 from ec_jupyter.engine.parts import Audience, Clock
 from ec_jupyter.engine.quarantine import Quarantine
 from ec_jupyter.engine.stale_filter import StaleFilter
-from ec_jupyter.engine.starts import Starts
+from ec_jupyter.engine.starts import Starts, WorkStealing
 from ec_jupyter.engine.value_locator import ValueLocator
-from ec_jupyter.engine.work_stealing import WorkStealing
 from ec_jupyter.errors import DeclarationError, EcError
 from ec_jupyter.flow.placement import caps
 from ec_jupyter.flow.topology import Topology

@@ -25,7 +25,7 @@ from ec_jupyter.engine.decided import settle
 from ec_jupyter.engine.disk import Disk
 from ec_jupyter.engine.editing import Editor
 from ec_jupyter.engine.fleet import Fleet, Opener, open_node
-from ec_jupyter.engine.hold import DATABASE
+from ec_jupyter.engine.folder import DATABASE
 from ec_jupyter.engine.lone import LoneCalls
 from ec_jupyter.engine.open_lots import STEP
 from ec_jupyter.engine.quarantine import Quarantine

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from ec_jupyter.engine.hold import DATABASE
+from ec_jupyter.engine.folder import DATABASE
 from ec_jupyter.engine.jobs import JobLot
 from ec_jupyter.engine.lot_bodies import End, Results, pack, pack_ends, unpack, unpack_ends, unpack_results
 from ec_jupyter.engine.rows import SQL, Rows, write_all

@@ -8,11 +8,11 @@ from typing import Any
 from ec_jupyter.engine import asides, editing, recovery
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.fleet import Fleet
-from ec_jupyter.engine.gaps import Gaps
 from ec_jupyter.engine.job import Argument, Job, StoredValue
 from ec_jupyter.engine.rows import OF_PARTY, SQL, id_list
 from ec_jupyter.engine.suspects import PARTY, REQUEST
 from ec_jupyter.engine.value_locator import ValueLocator
+from ec_jupyter.engine.waits import Gaps
 from ec_jupyter.errors import ArgumentsError, RequestNotFoundError, SocketNotFoundError, by_name, nearest
 from ec_jupyter.flow.dispatch import Dispatch
 from ec_jupyter.flow.join import JoinTable, Source

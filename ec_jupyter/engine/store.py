@@ -19,8 +19,7 @@ from urllib.parse import quote
 
 from ec_jupyter.engine import trust as trusting
 from ec_jupyter.engine.checkpoint import KEPT_BYTES, Checkpointer, Rewriter, log_of, size_of
-from ec_jupyter.engine.folder import FLOWS, Folder, refusal
-from ec_jupyter.engine.hold import Hold
+from ec_jupyter.engine.folder import FLOWS, Folder, Hold, refusal
 from ec_jupyter.engine.migrate import SCHEMA, check, migrate
 from ec_jupyter.engine.rows import SQL, TABLES, Rows, Transaction
 from ec_jupyter.errors import StoreDamagedError, StoreError, StoreFullError, StoreReadOnlyError
