@@ -294,11 +294,6 @@ def _plan(stored: StoredValue, leaves: list[StoredValue], depth: int = 0) -> Any
     return {"facts": facts, "arguments": arguments}
 
 
-def travel(kind: str, values: Sequence[StoredValue]) -> list[Value]:
-    """The values of an argument as a call carries them."""
-    return [stored.value for stored in argument_value(kind, values)[1]]
-
-
 def _small(key: int, data: bytes, kind: str) -> StoredValue:
     return StoredValue(key, Value(data, None, len(data), kind), "inline")
 

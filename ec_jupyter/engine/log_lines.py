@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from ec_jupyter.engine.core import Core
@@ -45,13 +44,7 @@ _SOURCES = {
 }  # fmt: skip
 
 
-@dataclass
-class _Line:
-    """A row as it is found; `order` is its time, or that of a later row where a clock was set back between them."""
-
-    id: int
-    order: float
-    row: tuple[Any, ...]
+Row = tuple[Any, ...]
 
 
 def lines(core: Core, header: Header) -> tuple[dict[str, Any], list[bytes]]:
@@ -99,7 +92,7 @@ def _column(name: str) -> str:
     return _SOURCES[name][0].partition(".")[2]
 
 
-def _rows(core: Core, name: str, terms: str, between: dict[str, Any], *, newest: bool) -> list[Any]:
+def _rows(core: Core, name: str, terms: str, between: dict[str, Any], *, newest: bool) -> list[Row]:
     key, time, kind, text, request, about, level, table = _SOURCES[name]
     where = terms.format(level=level, text=text, about=about)
     return core.store.db.execute(
@@ -111,7 +104,7 @@ def _rows(core: Core, name: str, terms: str, between: dict[str, Any], *, newest:
 
 def _since(
     core: Core, after: dict[str, int], tops: dict[str, int], terms: str, parameters: dict[str, Any]
-) -> tuple[list[_Line], dict[str, int]]:
+) -> tuple[list[Row], dict[str, int]]:
     """Rows that came after a place, and the place after them."""
     found, newer = [], {}
     for name, top in tops.items():
@@ -121,16 +114,16 @@ def _since(
         high = min(top, low + WINDOW)
         rows = _rows(core, name, terms, {**parameters, "low": low, "high": high}, newest=False)
         newer[name] = rows[-1][0] if len(rows) == parameters["limit"] else high
-        found += [_Line(row[0], row[1], row) for row in rows]
-    return sorted(found, key=lambda line: line.order), newer
+        found += rows
+    return sorted(found, key=lambda row: row[1]), newer
 
 
 def _before(
     core: Core, before: dict[str, int], terms: str, parameters: dict[str, Any]
-) -> tuple[list[_Line], dict[str, int]]:
+) -> tuple[list[Row], dict[str, int]]:
     """The newest rows before a place, and the place before them."""
     limit = parameters["limit"]
-    pages: dict[str, tuple[list[_Line], int]] = {}
+    pages: dict[str, tuple[list[tuple[float, Row]], int]] = {}
     horizon = 0.0
     for name in _SOURCES:
         high = before.get(name, 1) - 1
@@ -139,20 +132,21 @@ def _before(
         rows = _rows(core, name, terms, {**parameters, "low": low, "high": high}, newest=True)
         page, order = [], float("inf")
         for row in rows:
+            # its time, or that of a later row where a clock was set back between them
             order = min(order, row[1])
-            page.append(_Line(row[0], order, row))
+            page.append((order, row))
         read = rows[-1][0] if len(rows) == limit else low + 1
         pages[name] = page, read
         if read > 1:
             # nobody has looked yet at what is older
             horizon = max(horizon, order if len(rows) == limit else min(order, _time(core, name, read)))
-    together = [(line, name) for name, (page, _) in pages.items() for line in page if line.order >= horizon]
-    taken = sorted(together, key=lambda pair: pair[0].order, reverse=True)[:limit]
+    together = [(at, name, row) for name, (page, _) in pages.items() for at, row in page if at >= horizon]
+    taken = sorted(together, key=lambda one: one[0], reverse=True)[:limit]
     older = {}
     for name, (page, read) in pages.items():
-        mine = [line.id for line, whose in taken if whose == name]
+        mine = [row[0] for _, whose, row in taken if whose == name]
         older[name] = read if len(mine) == len(page) else min(mine, default=before.get(name, 1))
-    return [line for line, _ in reversed(taken)], older
+    return [row for *_, row in reversed(taken)], older
 
 
 def _time(core: Core, name: str, key: int) -> float:
@@ -163,10 +157,9 @@ def _time(core: Core, name: str, key: int) -> float:
     return float((row.fetchone() or (0.0,))[0])
 
 
-def _shown(core: Core, found: list[_Line]) -> Iterator[dict[str, Any]]:
+def _shown(core: Core, found: list[Row]) -> Iterator[dict[str, Any]]:
     sockets = core.topology.sockets
-    for line in found:
-        _, time, kind, text, request, about, level, socket, run = line.row
+    for _, time, kind, text, request, about, level, socket, run in found:
         yield {
             "time": time, "level": LEVELS[level], "kind": kind,
             "socket": sockets[socket].name if socket in sockets else None, "request": request, "run": run,

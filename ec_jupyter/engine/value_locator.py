@@ -16,7 +16,7 @@ from functools import partial
 
 from ec_jupyter.engine import failures, recovery
 from ec_jupyter.engine.core import Core
-from ec_jupyter.engine.job import Job, travel
+from ec_jupyter.engine.job import Job, argument_value
 from ec_jupyter.engine.member import Member, Members
 from ec_jupyter.engine.parts import Clock
 from ec_jupyter.engine.side_calls import REMAKE, CallId
@@ -76,7 +76,9 @@ class ValueLocator:
         """Whether a call can start on a node; if not, it waits until the files it lacks have been fetched."""
         if not self.files:
             return True
-        names = self.lacking((v for kind, some, _ in job.arguments.values() for v in travel(kind, some)), node)
+        names = self.lacking(
+            (v.value for kind, some, _ in job.arguments.values() for v in argument_value(kind, some)[1]), node
+        )
         if names:
             self._core.delayed[job.id] = math.inf
             self.fetch(names, partial(self._let_start, job))
