@@ -481,9 +481,6 @@ SELECT attempt, state, error, started, seconds, slot, pid FROM attempt WHERE req
 -- name: output_times
 SELECT stream, text, time FROM output WHERE request = ? ORDER BY rowid;
 
--- name: standing_of
-SELECT socket, state, finished FROM request WHERE id = ?;
-
 -- name: asked
 -- the oldest questions of a socket
 SELECT r.id, r.run, coalesce(run.party, r.run), r.tag, r.created, r.not_before, r.arguments

@@ -12,8 +12,9 @@ from typing import Any
 from ec_jupyter.engine import failures
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.recovery import job_from_disk
+from ec_jupyter.engine.requests import record
 from ec_jupyter.engine.suspects import REQUEST
-from ec_jupyter.errors import AnswerError, RequestNotFoundError, nearest
+from ec_jupyter.errors import AnswerError, nearest
 from ec_jupyter.flow.states import ENDED
 from ec_jupyter.nodes.values import small
 from ec_jupyter.wire import Header, Value
@@ -92,10 +93,7 @@ def answer(core: Core, header: Header, value: Value | None, who: str) -> None:
     """
     core.journal.commit()
     request = header["request"]
-    row = core.store.one("standing_of", (request,))
-    if row is None:
-        raise RequestNotFoundError(f"no request {request} in this flow")
-    socket, state, finished = row
+    socket, state, finished = record(core, request, "socket, state, finished")
     job = core.jobs.get(request)
     if state != "queued" or socket not in core.topology.asking or (job is not None and job.assigned):
         raise AnswerError(_why_not(core, request, socket, state, finished))

@@ -64,7 +64,7 @@ def filtered(core: Core, header: Header, running: dict[int, float]) -> tuple[str
         parameters["socket"] = by_name(core.topology.names, header["socket"], SocketNotFoundError)
     if header.get("run") is not None:
         terms.append(f"r.id IN ({SQL['ids_of_party']})")
-        parameters["party"] = _party(core, header["run"])
+        parameters["party"] = party_or_none(core, header["run"])
     if header.get("ids") is not None:
         terms.append("r.id IN (SELECT value FROM json_each(:ids))")
         parameters["ids"] = id_list(header["ids"])
@@ -213,9 +213,18 @@ def result(core: Core, header: Header) -> Answer:
     return {"row": rows[0]}, buffers
 
 
-def _party(core: Core, run: int) -> int | None:
+def party_or_none(core: Core, run: int) -> int | None:
+    """The party of a run; None where there is no such run."""
     row = core.store.one("party_of", (run,))
     return None if row is None else int(row[0])
+
+
+def party_of(core: Core, run: int) -> int:
+    """The party of a run. Raises RequestNotFoundError: there is no such run."""
+    party = party_or_none(core, run)
+    if party is None:
+        raise RequestNotFoundError(f"no run {run} in this flow")
+    return party
 
 
 def results(core: Core, header: Header) -> Answer:
@@ -226,7 +235,7 @@ def results(core: Core, header: Header) -> Answer:
     says how many of its requests are.
     """
     if header.get("complete") and header.get("run") is not None:
-        states = dict(core.store.rows("party_states", {"party": _party(core, header["run"])}))
+        states = dict(core.store.rows("party_states", {"party": party_or_none(core, header["run"])}))
         busy = states.get("queued", 0) + states.get("running", 0)
         if busy:
             return {"busy": busy, "types": [], "odd": []}, []

@@ -9,6 +9,7 @@ from ec_jupyter.engine import asides, editing, recovery
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.fleet import Fleet
 from ec_jupyter.engine.job import Argument, Job, StoredValue
+from ec_jupyter.engine.requests import party_of
 from ec_jupyter.engine.rows import OF_PARTY, SQL, id_list
 from ec_jupyter.engine.suspects import PARTY, REQUEST
 from ec_jupyter.engine.value_locator import ValueLocator
@@ -44,18 +45,10 @@ def _which(core: Core, header: Header) -> tuple[str, tuple[Any, ...]]:
                 raise RequestNotFoundError(f"no request {request} in this flow")
         return "r.id IN (SELECT value FROM json_each(?))", (id_list(header["ids"]),)
     if header.get("run") is not None:
-        return f"{OF_PARTY} = ?", (_party(core, header["run"]),)
+        return f"{OF_PARTY} = ?", (party_of(core, header["run"]),)
     if header.get("socket") is not None:
         return "r.socket = ?", (_socket(core, header["socket"]),)
     return "1", ()
-
-
-def _party(core: Core, run: int) -> int:
-    core.journal.commit()
-    row = core.store.one("party_of", (run,))
-    if row is None:
-        raise RequestNotFoundError(f"no run {run} in this flow")
-    return int(row[0])
 
 
 def _socket(core: Core, name: str) -> int:
@@ -200,7 +193,7 @@ def _key(core: Core, header: Header, socket: int, name: str) -> object:
     record = core.topology.sockets[socket]
     if record.join != "key" or name in record.hold:
         return None
-    wanted = header.get("party") or (_party(core, header["run"]) if header.get("run") is not None else None)
+    wanted = header.get("party") or (party_of(core, header["run"]) if header.get("run") is not None else None)
     for row in core.joins.standing.rows(socket):
         some = list(row.values())
         if name not in row and wanted in (None, *(a.party for a in some)):
@@ -212,7 +205,7 @@ def _parties(core: Core, header: Header) -> list[int]:
     """Parties that a value brought by hand may be for, oldest first."""
     if header.get("run") is None and header.get("party") is None:
         return core.joins.standing.parties()
-    wanted = header.get("party") or _party(core, header["run"])
+    wanted = header.get("party") or party_of(core, header["run"])
     return [wanted] if wanted in core.joins else []
 
 
@@ -304,7 +297,7 @@ def replay(core: Core, header: Header) -> list[int]:
         socket = socket if socket is not None else (rows[0][1] if rows else None)
         parties = sorted({row[3] for row in rows})
     elif header.get("run") is not None:
-        parties = [_party(core, header["run"])]
+        parties = [party_of(core, header["run"])]
     else:
         parties = [p for (p,) in core.store.db.execute(
             f"SELECT DISTINCT {OF_PARTY} FROM request r LEFT JOIN run ON run.id = r.run "

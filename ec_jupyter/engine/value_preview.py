@@ -21,6 +21,7 @@ from ec_jupyter.engine.looks import Batch, Kept, Newest, batch
 from ec_jupyter.engine.parts import Asker
 from ec_jupyter.engine.requests import record
 from ec_jupyter.engine.value_locator import ValueLocator
+from ec_jupyter.engine.waits import arrived
 from ec_jupyter.errors import EcError, EngineError, RequestNotFoundError
 from ec_jupyter.nodes.cpus import available
 from ec_jupyter.nodes.local.agent import Agent
@@ -152,10 +153,7 @@ class ValuePreview:
     def _value(self, header: Header) -> tuple[str, list[StoredValue], dict[str, Any]]:
         """Kind of an argument, its values, and of a generator's call, which of how many elements it is."""
         if header.get("arrival") is not None:
-            row = self._core.store.one("arrival_row", (int(header["arrival"]),))
-            if row is None or row[6] is None:
-                raise RequestNotFoundError(f"no value {header['arrival']} in this flow")
-            return *_kinded(self._core.values.load([row[6]])[row[6]]), {}
+            return *_kinded(arrived(self._core, int(header["arrival"]))), {}
         request = int(header["request"])
         socket, arguments, state, result = record(self._core, request, "socket, arguments, state, result")
         if header.get("argument") is not None:

@@ -15,7 +15,7 @@ from ec_jupyter.engine.member import Members
 from ec_jupyter.engine.parts import Answer
 from ec_jupyter.engine.schedules import Schedules
 from ec_jupyter.engine.statistics import Statistics
-from ec_jupyter.errors import FrameError, RequestNotFoundError, SocketNotFoundError, by_name
+from ec_jupyter.errors import FrameError, SocketNotFoundError, by_name
 from ec_jupyter.flow.columns import unpacked
 from ec_jupyter.flow.placement import caps
 from ec_jupyter.flow.schedule import named
@@ -82,15 +82,13 @@ def versions(core: Core, header: Header) -> Answer:
 
 def run(core: Core, header: Header, running: dict[int, float]) -> Answer:
     """State of a run: how many of its party's requests are in which state, and what waits."""
-    row = core.store.one("party_of", (header["id"],))
-    if row is None:
-        raise RequestNotFoundError(f"no run {header['id']} in this flow")
-    states = Counter(dict(core.store.rows("party_states", {"party": row[0]})))
+    party = requests.party_of(core, header["id"])
+    states = Counter(dict(core.store.rows("party_states", {"party": party})))
     # on disk they are queued here, and at another node they run, until they have ended
     busy = states["queued"] + states["running"]
-    runs = min(busy, sum(job is not None and job.party == row[0] for job in map(core.jobs.get, running)))
+    runs = min(busy, sum(job is not None and job.party == party for job in map(core.jobs.get, running)))
     states.update(queued=busy - runs - states["queued"], running=runs - states["running"])
-    return {**story.run_state(core, row[0], +states), "party": row[0]}, []
+    return {**story.run_state(core, party, +states), "party": party}, []
 
 
 _OF_CORE: dict[str, Callable[[Core, Header], Answer]] = {

@@ -310,11 +310,16 @@ def _source_name(core: Core, arrival: Arrival) -> str:
     return core.topology.sockets[row[0]].name if row else ""
 
 
+def arrived(core: Core, arrival: int) -> StoredValue:
+    """The value of an arrival. Raises RequestNotFoundError: there is no such one."""
+    row = core.store.one("arrival_row", (arrival,))
+    if row is None or row[6] is None:
+        raise RequestNotFoundError(f"no value {arrival} in this flow")
+    return core.values.load([row[6]])[row[6]]
+
+
 def value(core: Core, header: Header) -> Answer:
     """A waiting value, to be shown."""
-    row = core.store.one("arrival_row", (header["arrival"],))
-    if row is None or row[6] is None:
-        raise RequestNotFoundError(f"no value {header['arrival']} in this flow")
     buffers: list[bytes] = []
-    kind, stored = argument_value("v", [core.values.load([row[6]])[row[6]]])
+    kind, stored = argument_value("v", [arrived(core, header["arrival"])])
     return {"kind": kind, "values": heads(stored, buffers)}, buffers
