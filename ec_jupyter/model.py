@@ -159,6 +159,12 @@ class Plug:
     hops: int | None = None
     pick: Condition | None = None  # the part of the result that it feeds; None: all of it
 
+    @property
+    def steps(self) -> dict[str, str]:
+        """What a worker does for it, in order, as a person writes it."""
+        functions = {word: f"{word}={one.text}" for word, one in (("when", self.when), ("pick", self.pick)) if one}
+        return functions | ({"map": "map=True"} if self.map else {})
+
 
 @dataclass(frozen=True, slots=True)
 class Processor:

@@ -11,6 +11,7 @@ from click.shell_completion import get_completion_class
 
 from ec_jupyter.cli import acting, agents, looking, scripts
 from ec_jupyter.cli.output import FAILED, LATE
+from ec_jupyter.client.texts import in_words_of
 from ec_jupyter.errors import EcError
 from ec_jupyter.version import VERSION
 
@@ -35,7 +36,7 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except EcError as error:
-            raise Refused(str(error)) from None
+            raise Refused(in_words_of(str(error), option="--{}", flag="--{}")) from None
         except TimeoutError as error:
             raise Late(str(error)) from None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import urllib.error
 import urllib.request
 from http.client import HTTPException
@@ -119,6 +120,8 @@ def _refused(data: bytes, status: int, address: str) -> Exception:
     except (ValueError, KeyError, TypeError):
         hint = ": is the token right?" if status in (401, 403) else ""
         return RemoteError(f"{address} is refused with {status}{hint}")
+    # said in JSON's words, and read by who writes Python
+    text = re.sub(r'"(\w+)": true\b', r"\1=True", text)
     return from_wire({"type": kind, "message": text}) if kind.endswith("Error") else RemoteError(text)
 
 

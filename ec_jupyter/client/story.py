@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ec_jupyter.client.texts import clock_text, error_line, seconds_text, skipped_text
+from ec_jupyter.client.texts import clock_text, error_line, missing, seconds_text, skipped_text
 
 Row = Mapping[str, Any]
 
@@ -64,10 +64,10 @@ def _ended(row: Row) -> Iterator[str]:
     ended = clock_text(row["finished"])
     match row["state"]:
         case "waiting":
-            has = _listed([repr(name) for name in row["argument_names"]]) or "none"
-            yield f"It waits for other arguments; it has {has}."
+            yield from _waits(row)
         case "queued":
-            yield "It is queued, and a worker has not begun it yet."
+            # it takes the result of a call alike, or waits for the file of a value
+            yield f"It is queued, and {'waits for another call' if row['behind'] else 'a worker has not begun it yet'}."
         case "delayed":
             yield f"It waits for its time, {clock_text(row['due'])}."
         case "asked":
@@ -84,6 +84,21 @@ def _ended(row: Row) -> Iterator[str]:
             yield f"It was skipped at {ended}: {skipped_text(row)}."
         case state:
             yield f"It was {state} at {ended}; %ec_retry {row['id']} runs it again."
+
+
+def _waits(row: Row) -> Iterator[str]:
+    name, states = row["socket"], {argument: part["state"] for argument, part in row["waits"].items()}
+    has = [argument for argument, state in states.items() if state in ("arrived", "stranded")]
+    lacks = _named(missing({"arguments": row["waits"]})) or "other arguments"
+    yield f"It waits for {lacks}; it has {_named(has) or 'none'}."
+    gone = _named([argument for argument in has if states[argument] == "stranded"])
+    if gone:
+        yield f"{name!r} takes no {gone} any more; a version that does lets it run."
+        yield f"flow.supply({name!r}, run={row['run']}, ...) gives what it lacks, flow.cancel({row['id']}) gives it up."
+
+
+def _named(names: Sequence[str]) -> str:
+    return _listed([repr(name) for name in names])
 
 
 def _run_and(row: Row) -> str:

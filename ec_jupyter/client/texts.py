@@ -15,6 +15,14 @@ from ec_jupyter.errors import DeclarationError
 OWN_LINE = re.compile(r'^  File "<socket [^"]+>", line (\d+), in \S+$', re.MULTILINE)
 
 
+_OPTION = re.compile(r"(?<![\w.])([a-z]+)=(True\b)?(?=[\s,;:]|$)")
+
+
+def in_words_of(text: str, *, option: str, flag: str) -> str:
+    """A refusal that names options as Python does, in the words of another door: `option` and `flag` have a {}."""
+    return _OPTION.sub(lambda found: (flag if found[2] else option).format(found[1]), text)
+
+
 CELL = 60  # characters in a cell of a table
 
 
@@ -122,6 +130,10 @@ def held_back(topology: Mapping[str, Any], counts: dict[str, Any], socket: str) 
         return f"; processor {processor!r} is paused"
     if pool.get("cpus") == 0:
         return f"; processor {processor!r} has 0 CPUs"
+    nodes = {node["name"]: node.get("state", "up") for node in counts["nodes"]}
+    away = [f"node {name!r} is {nodes.get(name)}" for name in pool.get("nodes") or ()]
+    if away and "up" not in map(nodes.get, pool["nodes"]):
+        return f"; its processor {processor!r} has no other node, and {' and '.join(away)}"
     return troubled(counts, processor)
 
 
@@ -158,7 +170,7 @@ def missing(row: Mapping[str, Any]) -> list[str]:
     """What a call that waits lacks: arguments, and elements of lists."""
     lacks: Mapping[str, list[int]] = row.get("lacks") or {}
     parts = (row.get("arguments") or {}).items()
-    found = [name for name, part in parts if part["state"] not in ("arrived", "held") and name not in lacks]
+    found = [name for name, part in parts if part["state"] in ("missing", "unreachable") and name not in lacks]
     return found + [f"{name}[{i}]" for name, indices in lacks.items() for i in indices]
 
 

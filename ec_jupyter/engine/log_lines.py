@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ec_jupyter.engine.core import Core
-from ec_jupyter.engine.requests import party_or_none
+from ec_jupyter.engine.requests import party_of
 from ec_jupyter.engine.rows import SQL
 from ec_jupyter.errors import SocketNotFoundError, by_name
 from ec_jupyter.wire import Header
@@ -70,7 +70,7 @@ def _filter(core: Core, header: Header) -> tuple[str, dict[str, Any]]:
         parameters["socket"] = by_name(core.topology.names, header["socket"], SocketNotFoundError)
     if header.get("run") is not None:
         terms.append(f"r.id IN ({SQL['ids_of_party']})")
-        parameters["party"] = party_or_none(core, header["run"])
+        parameters["party"] = party_of(core, header["run"])
     if header.get("request") is not None:
         terms.append("r.id = :request")
         parameters["request"] = header["request"]

@@ -316,11 +316,6 @@ def plug_text(topology: Topology, plug: Plug, step: str | None = None) -> str:
     """A plug as a person writes it, with what a worker does for it; or with that `step` of it alone."""
     sockets = topology.sockets
     key = sockets[plug.target].key
-    steps = {
-        "when": f"when={plug.when.text}" if plug.when else "",
-        "pick": f"pick={plug.pick.text}" if plug.pick else "",
-        "map": "map=True" if plug.map else "",
-        "key": f"key={key.text}" if key else "",
-    }
-    said = [text for name, text in steps.items() if text and step in (None, name)]
+    steps = plug.steps | ({"key": f"key={key.text}"} if key else {})
+    said = [text for name, text in steps.items() if step in (None, name)]
     return repr(", ".join([f"{sockets[plug.source].name} -> {sockets[plug.target].name}.{plug.argument}", *said]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections import deque
 from itertools import compress
@@ -64,7 +65,7 @@ def filtered(core: Core, header: Header, running: dict[int, float]) -> tuple[str
         parameters["socket"] = by_name(core.topology.names, header["socket"], SocketNotFoundError)
     if header.get("run") is not None:
         terms.append(f"r.id IN ({SQL['ids_of_party']})")
-        parameters["party"] = party_or_none(core, header["run"])
+        parameters["party"] = party_of(core, header["run"])
     if header.get("ids") is not None:
         terms.append("r.id IN (SELECT value FROM json_each(:ids))")
         parameters["ids"] = id_list(header["ids"])
@@ -213,18 +214,12 @@ def result(core: Core, header: Header) -> Answer:
     return {"row": rows[0]}, buffers
 
 
-def party_or_none(core: Core, run: int) -> int | None:
-    """The party of a run; None where there is no such run."""
-    row = core.store.one("party_of", (run,))
-    return None if row is None else int(row[0])
-
-
 def party_of(core: Core, run: int) -> int:
     """The party of a run. Raises RequestNotFoundError: there is no such run."""
-    party = party_or_none(core, run)
-    if party is None:
+    row = core.store.one("party_of", (run,))
+    if row is None:
         raise RequestNotFoundError(f"no run {run} in this flow")
-    return party
+    return int(row[0])
 
 
 def results(core: Core, header: Header) -> Answer:
@@ -235,7 +230,7 @@ def results(core: Core, header: Header) -> Answer:
     says how many of its requests are.
     """
     if header.get("complete") and header.get("run") is not None:
-        states = dict(core.store.rows("party_states", {"party": party_or_none(core, header["run"])}))
+        states = dict(core.store.rows("party_states", {"party": party_of(core, header["run"])}))
         busy = states.get("queued", 0) + states.get("running", 0)
         if busy:
             return {"busy": busy, "types": [], "odd": []}, []
@@ -278,7 +273,8 @@ def attempts(core: Core, header: Header) -> Answer:
     rows = [dict(zip(keys, row, strict=True)) for row in core.store.rows("attempts", (header["id"],))]
     for row in rows:
         row["error"] = json.loads(row["error"]) if row["error"] else None
-    return {"rows": rows}, []
+    # it waits for what another call, or a node, makes
+    return {"rows": rows, "behind": core.delayed.get(header["id"]) == math.inf}, []
 
 
 def lineage(core: Core, header: Header, running: dict[int, float]) -> Answer:

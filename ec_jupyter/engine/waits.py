@@ -238,8 +238,9 @@ def _table(core: Core, socket: int, some: list[Arrival]) -> dict[str, dict[str, 
     }
     for arrival in some:
         stored = arrival.value.value if isinstance(arrival.value, StoredValue) else None
-        entry = table.setdefault(arrival.argument, {"state": "stranded", "arrivals": []})
-        entry["state"] = "arrived"
+        entry = table.setdefault(arrival.argument, {"arrivals": []})
+        # of a version of the task that took it
+        entry["state"] = "arrived" if core.topology.task(socket).parameter(arrival.argument) else "stranded"
         row = core.store.one("arrival_row", (arrival.id,))
         entry["arrivals"].append(
             {
@@ -287,7 +288,8 @@ def _waiting_row(
         "socket": core.topology.sockets[socket].name,
         "run": some[0].run if some else core.joins.standing.run(party), "party": party, "tag": to_text(tag),
         "arguments": table,
-        "stranded": any(gap.stranded for gap in mine) or any(table[n]["state"] == "unreachable" for n in missing),
+        "stranded": any(gap.stranded for gap in mine)
+        or any(entry["state"] in ("unreachable", "stranded") for entry in table.values()),
         "lacks": {gap.argument: list(gap.missing) for gap in mine if gap.missing},
     }  # fmt: skip
 

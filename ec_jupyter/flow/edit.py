@@ -296,7 +296,9 @@ def _plug(draft: Draft, change: Change, old: Plug | None = None) -> None:
     )
     draft.put("plug", record.id, record)
     check_gathers(draft.topology, target)
-    draft.says.append(f"plug {source.name} -> {target.name}.{argument.name}" + (" on error" if on == "error" else ""))
+    said = f"plug {source.name} -> {target.name}.{argument.name}" + (" on error" if on == "error" else "")
+    gathers = [f"gather={record.gather!r}"] if record.gather else []
+    draft.says.append(", ".join([said, *record.steps.values(), *gathers]))
 
 
 def _between(topology: Topology, ends: tuple[Any, ...]) -> Plug | None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ec_jupyter.errors import ArgumentsError, DeclarationError, nearest
@@ -19,6 +19,7 @@ from ec_jupyter.flow.keeping import FOREVER
 from ec_jupyter.flow.rate import per_second
 from ec_jupyter.wire import MOST_AT_ONCE
 
+_T = TypeVar("_T")
 MOST_CPUS = 1_000_000
 LEAST_PART = 0.1  # of a CPU that a call takes: so many calls share one
 MOST_TIMES = 1_000_000_000
@@ -440,6 +441,16 @@ def several(value: Any, what: str) -> list[Any]:
     if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
         raise ArgumentsError(f"{what} is asked for, not {shown(value)}")
     return list(value)
+
+
+_OF = {bool: "True or False", str: "a text"}
+
+
+def checked_kind(value: Any, word: str, kind: type[_T]) -> _T:
+    """What a person gave for `word`. Raises ArgumentsError: it is of another kind."""
+    if not isinstance(value, kind):
+        raise ArgumentsError(f"{word}= takes {_OF[kind]}, not {shown(value)}")
+    return value
 
 
 def word_of(value: Any, word: str, known: Iterable[str]) -> str:

@@ -18,7 +18,7 @@ from ec_jupyter.client.texts import status_rows, troubled
 from ec_jupyter.client.waits import Deadline, background, beating, wake
 from ec_jupyter.errors import ArgumentsError
 from ec_jupyter.flow.columns import unpacked
-from ec_jupyter.flow.options import callback_of, later, number_of, priority_of, several, word_of
+from ec_jupyter.flow.options import callback_of, checked_kind, later, number_of, priority_of, several, word_of
 from ec_jupyter.flow.options import shown as shown_value
 from ec_jupyter.nodes.values import plain, smalls
 from ec_jupyter.notebook.binding import Binding
@@ -279,7 +279,7 @@ class Calls(Queries, Keeping):
         """
         check_own(self._flow, [request])
         number = request.request if isinstance(request, Question) else self._request(request).id
-        respond(self._client, number, value, by, by="code")
+        respond(self._client, number, value, checked_kind(by or "", "by", str) or None, by="code")
         self._client.forget(number)
 
     def _choices(self, request: Request | Question | int) -> list[Any] | None:

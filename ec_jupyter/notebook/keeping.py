@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from ec_jupyter.client.client import Client
-from ec_jupyter.flow.options import KEEP
+from ec_jupyter.flow.options import KEEP, checked_kind
 
 
 class Keeping:
@@ -61,7 +61,7 @@ class Keeping:
         What a request came to or was called with stays, as long as `keep` keeps the request. With `dry` nothing is
         removed: it tells what would be.
         """
-        reply, _ = self._client.ask("gc", {"dry": dry}, timeout=None)
+        reply, _ = self._client.ask("gc", {"dry": checked_kind(dry, "dry", bool)}, timeout=None)
         return {"files": reply["files"], "bytes": reply["bytes"]}
 
     def clear(self) -> None:

@@ -260,5 +260,11 @@ class Nodes:
             return node
         names.plain_name(name, "node")
         self._editor.change("node", name=name, **given)
-        # inside a `with flow.edit()` it is made later
-        return node if self._editor.collecting else node.reach()
+        if self._editor.collecting:
+            # it is made at the end of the block
+            return node
+        try:
+            return node.reach()
+        except EcError as error:
+            hint = f"; it stays a node and is tried again; %ec_node {name} --remove takes it away"
+            raise type(error)(f"{error}{hint}") from None

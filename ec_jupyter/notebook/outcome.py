@@ -21,7 +21,7 @@ from ec_jupyter.errors import (
     TaskNotPicklableError,
     WorkerDiedError,
 )
-from ec_jupyter.notebook.rendering import Rendering
+from ec_jupyter.notebook.rendering import Rendering, show_groups
 from ec_jupyter.wire import Value
 
 _KINDS: dict[str, type[EcError]] = {
@@ -73,6 +73,8 @@ def _failed(error: BaseException, where: str, row: dict[str, Any], again: str) -
     last = f"{where} failed{at}, attempt {row.get('attempt', 1)}; {again}"
     for note in filter(None, (last, facts.get("hint"), text)):
         error.add_note(note)
+    if isinstance(error, BaseExceptionGroup):
+        show_groups()
     if text:
         # of a call that was stopped the traceback tells where, and not why
         why = f"{type(error).__name__}: {error}" if facts.get("kind") in _STOPPED else ""

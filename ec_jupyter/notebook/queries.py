@@ -14,7 +14,7 @@ from ec_jupyter.client.texts import clock_text, error_text, headline, progress_t
 from ec_jupyter.client.waits import Deadline
 from ec_jupyter.errors import ArgumentsError, RequestNotFoundError
 from ec_jupyter.flow.columns import unpacked
-from ec_jupyter.flow.options import number_of, word_of
+from ec_jupyter.flow.options import checked_kind, number_of, word_of
 from ec_jupyter.flow.options import shown as shown_value
 from ec_jupyter.flow.states import SHOWN
 from ec_jupyter.nodes.current import rebuilt
@@ -202,7 +202,7 @@ class Queries(Lookup):
         -----
         The engine keeps them over restarts. Of a very large and busy flow it keeps less than an hour.
         """
-        asked: dict[str, Any] = {"course": course, "by": by}
+        asked: dict[str, Any] = {"course": checked_kind(course, "course", bool), "by": by}
         if by is not None:
             asked["by"] = word_of(by, "by", ("socket", "processor", "node"))
         if socket is not None:
@@ -233,7 +233,7 @@ class Queries(Lookup):
         limit : int or None
             How many at most; None is all.
         """
-        asked = {"text": text, **self._of(socket, run)}
+        asked = {"text": checked_kind(text or "", "text", str), **self._of(socket, run)}
         if level is not None:
             asked["level"] = word_of(level, "level", ("info", "warning", "error"))
         return log_lines(self._log(asked, _most(limit)))
@@ -266,6 +266,10 @@ class Queries(Lookup):
         row, asked = found.row(), {"id": found.id}
         attempts, _ = self._client.ask("query", {"what": "attempts", **asked})
         around, _ = self._client.ask("query", {"what": "lineage", **asked, "limit": _AROUND})
+        row["behind"], row["waits"] = attempts["behind"], {}
+        if row["state"] == "waiting":
+            waiting, _ = self._client.ask("query", {"what": "waiting", "socket": row["socket"]})
+            row["waits"] = next((one["arguments"] for one in waiting["rows"] if one["request"] == found.id), {})
         return Story(sentences(row, attempts["rows"], around["nodes"], around["edges"]))
 
     def recall(self, request: Request | int) -> dict[str, Any]:

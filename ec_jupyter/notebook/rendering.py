@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,6 +41,21 @@ class Rendering:
     def __reduce__(self) -> tuple[Any, ...]:
         # where the exception goes on to, nothing of ours may be
         return functools.partial, (list, [self._text, *self._after])
+
+
+def show_groups() -> None:
+    """Have IPython ask an exception group for its lines, as it asks any other exception; it shows all frames of one."""
+    ipython: Any = sys.modules.get("IPython")
+    shell = ipython and ipython.get_ipython()
+    if shell is not None and not shell.custom_exceptions:
+        shell.set_custom_exc((BaseExceptionGroup,), _show_group)
+
+
+def _show_group(shell: Any, kind: Any, error: Any, frames: Any, tb_offset: int | None = None) -> None:
+    if hasattr(error, "_render_traceback_"):
+        shell._showtraceback(kind, error, error._render_traceback_())
+    else:
+        shell.showtraceback((kind, error, frames), tb_offset)
 
 
 class _Bare(Exception):

@@ -54,6 +54,8 @@ class Waiting(Part):
         self.type: str = arrival.get("type") or ""
         self.size: int | None = arrival.get("size")
         self.source: str = arrival.get("source") or ""
+        gone = row.get("arguments", {}).get(argument, {}).get("state") == "stranded"
+        self._gone = f"{self.socket!r} has no {argument!r} any more" if gone else ""
         self.since: float | None = arrival.get("since")
         self._lacks: dict[str, list[int]] = row.get("lacks", {})
         self.missing = missing(row)
@@ -119,7 +121,7 @@ class Waiting(Part):
             "socket": self.socket, "argument": self.argument, "type": self.type, "bytes": self.size, "run": self._run,
             "element": ", ".join(map(str, self.element)), "from": self.source, "since": clock_text(self.since),
             "missing": self.missing,
-            "stranded": f"set aside: {self.aside}" if self.aside else "stranded" if self.stranded else "",
+            "stranded": f"set aside: {self.aside}" if self.aside else self._gone or "stranded" * self.stranded,
         }  # fmt: skip
 
     def __repr__(self) -> str:
@@ -127,7 +129,7 @@ class Waiting(Part):
         what = "list" if self._empty else self.type or "request"
         if self.aside:
             return f"<{what} waiting at {at}, set aside: {self.aside}>"
-        return f"<{what} waiting at {at} for {', '.join(self.missing) or 'nothing'}>"
+        return f"<{what} waiting at {at} for {', '.join(self.missing) or 'nothing'}{self._gone and f'; {self._gone}'}>"
 
 
 class Question(Waiting):

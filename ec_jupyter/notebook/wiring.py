@@ -395,6 +395,8 @@ class Wiring(Nodes, Lookup, Groups, History):
     def fix(self, socket: str | Socket | Callable[..., Any], **arguments: Any) -> None:
         """Give arguments a value in the wiring: used where nothing is plugged, instead of the default."""
         name = self._socket(socket)
+        if not arguments:
+            raise ArgumentsError(f"say what is fixed: flow.fix({name!r}, argument=value)")
         with self._editor.edit() as edit:
             for argument, value in arguments.items():
                 self._argument(name, argument)
@@ -423,16 +425,15 @@ class Wiring(Nodes, Lookup, Groups, History):
             Remove a socket even where requests wait at it; they stay on disk while undo can bring it back.
         """
         check_own(self._flow, [name])
-        if isinstance(name, Node):
-            return name.remove()
-        word = name if isinstance(name, str) else str(getattr(name, "name", name))
-        processors = self._wiring["processors"]
+        word, wiring = name if isinstance(name, str) else str(getattr(name, "name", name)), self._wiring
+        nodes = [] if word in wiring["sockets"] else [node["name"] for node in wiring["nodes"]]
         with self._editor.edit() as edit:
-            if isinstance(name, Processor) or (word in processors and word not in self._wiring["sockets"]):
+            if isinstance(name, Processor) or (word in wiring["processors"] and word not in wiring["sockets"]):
                 edit.add("remove_processor", name=word)
+            elif isinstance(name, Node) or word in nodes:
+                edit.add("remove_node", name=word)
             else:
                 edit.add("remove", name=self._socket(word), force=force)
-        return None
 
     @overload
     def rename(self, socket: str, /, *, force: bool = ...) -> Flow: ...

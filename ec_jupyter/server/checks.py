@@ -9,6 +9,7 @@ from typing import Any, NoReturn, TypeVar
 
 from tornado.web import HTTPError
 
+from ec_jupyter.client.texts import in_words_of
 from ec_jupyter.errors import (
     AnswerError,
     EcError,
@@ -50,7 +51,8 @@ def told(method: Callable[..., Awaitable[_T]]) -> Callable[..., Coroutine[Any, A
         try:
             return await method(self, *args, **kwargs)
         except EcError as error:
-            raise Refused(_status(error), str(error), type(error).__name__) from None
+            text = in_words_of(str(error), option="'{}'", flag='"{}": true')
+            raise Refused(_status(error), text, type(error).__name__) from None
         except TimeoutError as error:
             raise Refused(503, str(error) or "the engine does not answer", "TimeoutError") from None
 

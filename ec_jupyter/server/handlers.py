@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import threading
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from functools import cache, partial
+from functools import cache, partial, wraps
 from importlib import resources
 from typing import Any
 
@@ -22,6 +23,7 @@ from ec_jupyter.client import commands, outside, probe, scene
 from ec_jupyter.client.client import Client
 from ec_jupyter.client.launch import running
 from ec_jupyter.client.waits import wake
+from ec_jupyter.errors import nearest
 from ec_jupyter.flow.options import later, priority_of
 from ec_jupyter.server.checks import Refused, check_numbers, field, only, read_object, told
 from ec_jupyter.server.flows import Flows
@@ -36,7 +38,13 @@ STOP_SECONDS = 10  # how long an engine may take to end its workers
 
 def verb_of(method: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None] | None]:
     """A verb: for users who may, and answered in one line where an error of ours ends it."""
-    return web.authenticated(authorized(told(method)))
+
+    @wraps(method)
+    async def heeded(self: Handler, *args: str) -> None:
+        self.heed()
+        await method(self, *args)
+
+    return web.authenticated(authorized(told(heeded)))
 
 
 class Handler(APIHandler):
@@ -59,6 +67,14 @@ class Handler(APIHandler):
         """What the server calls its user."""
         user = self.current_user
         return getattr(user, "display_name", None) or getattr(user, "username", None)
+
+    def heed(self) -> None:
+        """Refuse a query with what this address does not heed, but for a token and what keeps an answer fresh."""
+        path = self.request.path.removeprefix(self.base_url.rstrip("/"))
+        known = next((asked for address, asked in _asked(self.request.method) if address.fullmatch(path)), ())
+        for name in self.request.query_arguments:
+            if name not in (*known, "token", "_xsrf") and not name.isdecimal():
+                raise Refused(400, f"there is no {name}= to ask for here; {nearest(name, known)}")
 
     async def body(self, *fields: str) -> dict[str, Any]:
         """The JSON object that came, which has these fields alone; a large one is read off the event loop."""
@@ -86,6 +102,17 @@ class DocumentHandler(Handler):
 def document() -> dict[str, Any]:
     """The OpenAPI document of these addresses."""
     return yaml.safe_load(resources.files("ec_jupyter.server").joinpath("openapi.yaml").read_text())  # type: ignore[no-any-return]
+
+
+@cache
+def _asked(method: str | None) -> list[tuple[re.Pattern[str], list[str]]]:
+    """Addresses, and what a query to them may say, as the document has it."""
+    found = []
+    for path, verbs in document()["paths"].items():
+        given = [*verbs.get("parameters", ()), *verbs.get(str(method).lower(), {}).get("parameters", ())]
+        names = [one["name"] for one in given if one.get("in") == "query"]
+        found.append((re.compile(re.sub(r"\{\w+\}", "[^/]+", path)), names))
+    return found
 
 
 class NothingHandler(Handler):

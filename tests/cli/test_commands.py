@@ -137,6 +137,10 @@ def test_who_interrupts_a_log_that_is_followed_ends_it(shell: Any) -> None:
 
 
 def test_what_waits_for_company_is_listed_until_it_is_cancelled(shell: Any) -> None:
+    said = shell.refused("submit", "sums", "add_two", "one=1")
+    assert said == "'add_two' lacks 'two'; give it, or say --partial if it will come from elsewhere"
+    said = shell.refused("submit", "sums", "add_two", "one=1", "two=2", "--delay", "1h", "--at", "2040-01-01")
+    assert said.startswith("a submit: --delay and --at both say when it may start")
     request = int(shell("submit", "sums", "add_two", "one=1", "--partial").stdout)
     (row,) = [row for row in shell.json("waiting", "sums", "--socket", "add_two") if row["request"] == request]
     assert row["missing"] == ["two"]

@@ -127,6 +127,7 @@ def test_calls_that_waited_run_the_code_that_their_socket_has_meanwhile(flow, ma
 def test_calls_that_waited_stay_paused_and_hold_their_place_in_a_full_socket(flow, marks, gate):
     first, *others = under_way(flow, marks, gate, hold, n=3, limit=3)
     assert flow.count("alike")["queued"] == 2
+    assert [flow.query("attempts", id=one)["behind"] for one in (first, *others)] == [False, True, True]
     with pytest.raises(QueueFullError):
         flow.client.ask("admit", {"socket": "alike", "calls": 1, "wait": False})
     flow.ask("pause", sockets=["alike"])

@@ -82,6 +82,16 @@ def test_several_changes_are_one_revision_that_says_what_it_did(editor):
     assert editor.log[0].text == "socket a v1; socket b v1; socket join v1"
 
 
+def test_the_history_tells_what_a_plug_does_with_what_it_carries(editor):
+    size = {"sha256": "s", "text": "result > 3"}
+    assert editor(plug("a", "join", "one")).text == "plug a -> join.one"
+    assert editor(plug("a", "join", "one", when=size)).text == "plug a -> join.one, when=result > 3"
+    part = {"sha256": "p", "text": "x"}
+    edited = editor(plug("a", "join", "one", when=size, pick=part, map=True))
+    assert edited.text == "plug a -> join.one, when=result > 3, pick=x, map=True"
+    assert editor(plug("b", "join", "two", on="error", gather="done")).text.endswith("join.two on error, gather='done'")
+
+
 def test_a_bad_change_raises_and_the_topology_is_the_one_from_before(editor):
     before = editor.topology
     with pytest.raises(SocketNotFoundError, match="did you mean 'join'"):

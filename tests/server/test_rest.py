@@ -283,7 +283,10 @@ def test_a_submit_with_an_id_is_made_once_however_often_it_is_sent(web: Any, flo
 
 def test_a_submit_that_lacks_an_argument_is_refused_unless_it_says_that_the_rest_will_come(web: Any, flow: Any) -> None:
     status, said = web("flows", "sums", "sockets", "add_two", body={"arguments": {"one": 1}})
-    assert (status, said["error"].startswith("'add_two' lacks 'two'")) == (400, True)
+    assert (status, said["error"].startswith("'add_two' lacks 'two'; give it, or say \"partial\": true if")) == (
+        400,
+        True,
+    )
     request = web.good("flows", "sums", "sockets", "add_two", body={"arguments": {"one": 1}, "partial": True})["id"]
     flow.supply("add_two", run=request, two=2)
     assert result(web, request) == 3
@@ -294,7 +297,7 @@ def test_a_submit_for_later_waits_for_its_time(web: Any, flow: Any) -> None:
     request = web.good(*where, body={"arguments": {"x": 4}, "delay": "1h"})["id"]
     assert web.good("flows", "sums", "requests", str(request))["state"] == "delayed"
     assert [row.id for row in flow.requests(state="delayed")] == [request]
-    for more, text in (({"delay": "soon"}, "delay= takes seconds"), ({"at": 1, "partial": True}, "'delay' and 'at'")):
+    for more, text in (({"delay": "soon"}, "'delay' takes seconds"), ({"at": 1, "partial": True}, "'delay' and 'at'")):
         status, said = web(*where, body={"arguments": {"x": 4}, **more})
         assert (status, text in said["error"]) == (400, True)
     flow.cancel(request)
@@ -306,7 +309,7 @@ def test_a_submit_has_a_priority_and_is_refused_by_a_full_socket(web: Any, flow:
     request = web.good(*where, body={"arguments": {"x": -4}, "priority": 7})["id"]
     assert result(web, request) == 4
     status, said = web(*where, body={"arguments": {"x": 4}, "priority": "high"})
-    assert (status, "priority= takes a whole number from -100 to 100" in said["error"]) == (400, True)
+    assert (status, "'priority' takes a whole number from -100 to 100" in said["error"]) == (400, True)
     flow.pause("few")
     request = web.good(*where, body={"arguments": {"x": -5}})["id"]
     status, said = web(*where, body={"arguments": {"x": 6}})
@@ -535,6 +538,21 @@ def test_what_cannot_be_read_is_refused_in_one_line_and_the_engine_goes_on(web: 
         assert text in said["error"]
     assert flow.submit("add_two", 1, 2).result(60) == 3
     assert flow._client.engine_pid == engine
+
+
+def test_what_an_address_does_not_heed_in_a_query_is_refused_by_name(web: Any, flow: Any) -> None:
+    request = str(flow.submit("add_two", 1, 2).wait(60).id)
+    for parts, params, text in (
+        (("requests",), {"sockt": "double"}, "there is no sockt= to ask for here; did you mean 'socket'?"),
+        (("requests", request), {"waits": "3"}, "there is no waits= to ask for here; did you mean 'wait'?"),
+        ((), {"x": "1"}, "there is no x= to ask for here; known: none"),
+    ):
+        found, said = web("flows", "sums", *parts, params=params)
+        assert (found, said["error"]) == (400, text)
+    found, said = web("flows", "sums", "sockets", "kind", body={"arguments": {"value": 1}}, params={"wait": "3"})
+    assert (found, "no wait=" in said["error"], len(flow.requests("kind"))) == (400, True, 0)
+    # as JupyterLab keeps a browser from answering by itself
+    assert web.good("flows", "sums", "requests", request, params={"wait": "1", "1764444444": ""})["state"] == "done"
 
 
 def test_what_is_at_no_address_is_told_in_one_line(web: Any, flow: Any) -> None:

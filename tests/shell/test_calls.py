@@ -92,6 +92,11 @@ def test_wrong_arguments_are_told_by_name_and_nothing_is_submitted(calling: Any,
         ("flow.wait('x')", "timeout= takes seconds, or None for no limit, not 'x'"),
         ("flow.submit('add', 1).result('x')", "timeout= takes seconds, or None for no limit, not 'x'"),
         ("flow.submit('add', 1).result(float('nan'))", "timeout= takes seconds"),
+        ("flow.gc(dry='x')", "dry= takes True or False, not 'x'"),
+        ("flow.log(text=3)", "text= takes a text, not 3"),
+        ("flow.answer(flow.submit('add', 1), 2, by=3)", "by= takes a text, not 3"),
+        ("flow.statistics(course='x')", "course= takes True or False, not 'x'"),
+        ("flow.fix('add')", "say what is fixed: flow.fix('add', argument=value)"),
     ],
 )
 def test_an_argument_of_a_wrong_kind_is_told_with_what_is_taken(calling: Any, line: str, says: str) -> None:
@@ -106,7 +111,10 @@ def test_an_argument_of_a_wrong_kind_is_told_with_what_is_taken(calling: Any, li
         ("flow.processor(None)", "no processor named None; known: gated, main"),
         ("flow.processor(['main'])", "no processor named ['main']; known: gated, main"),
         ("flow.save('no/folder.json')", "no/folder.json cannot be written: No such file or directory"),
-        ("flow.gc(dry=flow)", "a 'gc' frame cannot be written: Object of type Flow is not JSON serializable"),
+        (
+            "flow.supply('join', one=1, element=[flow])",
+            "a 'supply' frame cannot be written: Object of type Flow is not",
+        ),
     ],
 )
 def test_what_nobody_expects_is_told_in_one_line_as_well(calling: Any, line: str, says: str) -> None:
@@ -172,6 +180,32 @@ def test_a_traceback_shows_lines_of_every_cell_it_comes_through(calling: Any, ca
     calling.fail("flow.submit('g', P(), 0).result(60)")
     shown = capsys.readouterr().out
     assert re.search(r'"<cell of half>", line 3, in half\n +return 1 / x\n', shown), shown
+
+
+def test_a_group_of_exceptions_is_shown_as_any_other_failure_and_one_of_the_notebooks_own_as_it_was(
+    calling: Any, capsys: Any
+) -> None:
+    calling.run("@ec.socket\ndef several(x):\n    raise ExceptionGroup('two', [ValueError(1), TypeError(2)])")
+    said = shown_by(calling, "r = flow.submit('several', 0)\nr.result(60)", capsys)
+    assert not [line for line in said if "/ec_jupyter/" in line], said
+    assert [text for text in ("r.result(60)", "TypeError: 2") if any(text in line for line in said)], said
+    assert said[-1].endswith("runs it again")
+    calling.fail("raise ExceptionGroup('mine', [ValueError(1)])")
+    assert "ExceptionGroup: mine (1 sub-exception)" in "".join(capsys.readouterr())
+
+
+def test_what_waits_says_that_its_task_takes_an_argument_no_more_and_what_lets_it_run(calling: Any) -> None:
+    calling.run("r = flow.submit('join', one=1, partial=True)")
+    assert calling.run("[(w.missing, w.stranded) for w in flow.waiting()]") == [(["two"], False)]
+    calling.run("%%ec_socket join\ndef join(first, two): return first, two")
+    assert calling.run("[(w.missing, w.stranded) for w in flow.waiting()]") == [(["first", "two"], True)]
+    assert "'join' has no 'one' any more" in calling.run("repr(flow.waiting())")
+    story = calling.run("str(flow.story(r))")
+    assert "It waits for 'first' and 'two'; it has 'one'." in story
+    assert "'join' takes no 'one' any more; a version that does lets it run." in story
+    assert f"flow.supply('join', run={calling.run('r.id')}, ...)" in story
+    calling.run("flow.supply('join', run=r, first=5, two=6)")
+    assert calling.run("r.result(60)") == (5, 6)
 
 
 def test_results_come_in_order_whatever_their_size(calling: Any) -> None:

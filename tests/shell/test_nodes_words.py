@@ -166,6 +166,13 @@ def test_a_host_without_python_is_told_so(loaded: Any, client: str) -> None:
     error = loaded.fail(f"%ec_node hpc --ssh {client} --python python3.9999")
     assert isinstance(error, NodeStartError)
     assert "has no 'python3.9999'" in str(error)
+    assert str(error).endswith("; it stays a node and is tried again; %ec_node hpc --remove takes it away")
+    loaded.run("@ec.socket(processor='fit')\ndef double(x): return 2 * x")
+    loaded.run("flow.processor('fit', nodes='hpc'); r = flow.submit('double', 4)")
+    late = str(loaded.fail("r.result(0.1)"))
+    assert "; its processor 'fit' has no other node, and node 'hpc' is " in late
+    loaded.run("flow.processor('fit', nodes='local'); flow.remove('hpc')")
+    assert loaded.run("r.result(60), [node.name for node in flow.nodes]") == (8, ["local"])
 
 
 def test_a_saved_flow_has_its_nodes_and_placements(noded: Any, client: str) -> None:

@@ -85,7 +85,7 @@ def test_a_story_says_when_a_call_began_that_runs_under_a_time_limit(loaded: Any
     [
         ("flow.submit('emit', 1, delay=3600)", "It waits for its time, "),
         ("flow.submit('well', 1)", "It waits for a person to answer."),
-        ("flow.submit('join', 1, partial=True)", "It waits for other arguments; it has none."),
+        ("flow.submit('join', 1, partial=True)", "It waits for 'two'; it has 'one'."),
     ],
 )
 def test_a_story_that_has_not_ended_says_what_is_waited_for(told: Any, line: str, said: str) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ec_jupyter.engine.log_lines import WINDOW, lines
-from ec_jupyter.errors import SocketNotFoundError
+from ec_jupyter.errors import RequestNotFoundError, SocketNotFoundError
 from tests.store.rig import Memory, start, topology
 
 TABLES = {"output": "add_output", "event": "add_event", "revision": "put_revision"}
@@ -124,7 +124,8 @@ def test_failures_retries_and_edits_name_their_request_and_socket(flow: Any) -> 
     assert found[1]["text"] == "ValueError: no such day"
     assert lines(core, {"socket": "other"})[0]["lines"] == []
     assert lines(core, {"run": request, "level": "error"})[0]["lines"] == found[1:]
-    assert lines(core, {"run": request + 1})[0]["lines"] == []
+    with pytest.raises(RequestNotFoundError, match=f"no run {request + 1} in this flow"):
+        lines(core, {"run": request + 1})
     assert [line["kind"] for line in lines(core, {})[0]["lines"]].count("edit") == 2
     with pytest.raises(SocketNotFoundError, match="did you mean 'wrong'"):
         lines(core, {"socket": "wrnog"})

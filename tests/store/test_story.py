@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ec_jupyter.client.commands import command
+from ec_jupyter.errors import RequestNotFoundError
 from tests.store.memoryflow import MemoryFlow
 
 
@@ -49,6 +50,14 @@ class _Client:
 
 def plugs(flow: MemoryFlow) -> dict[str, int]:
     return {f"{p['source']} {p['target']}": p["id"] for p in flow.client.topology["plugs"]}
+
+
+@pytest.mark.parametrize(
+    "asked", [{"what": "results", "socket": "pair", "complete": True}, {"what": "requests"}, {"what": "log"}]
+)
+def test_a_run_that_is_not_there_is_said_to_be_none(diamond, asked):
+    with pytest.raises(RequestNotFoundError, match="no run 99 in this flow"):
+        diamond.client.ask("query", asked | {"run": 99})
 
 
 # -- runs and their ways --------------------------------------------------------

@@ -162,7 +162,7 @@ const MISSING = {
   held: 'the value held for all calls',
   missing: 'not here yet',
   unreachable: 'nothing on its way can bring it',
-  stranded: ''
+  stranded: 'no argument of the task any more'
 };
 
 /** What a list lacks, in the words of a person; the first few by name. */
