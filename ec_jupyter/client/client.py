@@ -30,7 +30,6 @@ from ec_jupyter.client.submit import (
     Columns,
     Form,
     Kind,
-    OneAccepted,
     bounded,
     columns_of,
     fits,
@@ -192,8 +191,7 @@ class Client(Rpc):
             log = self._log or self._open_log()
             watched, lots = self._eager > 0, 1 if columns is None else lots_of(several, columns.values)
             numbers = [next(self._numbers) for _ in range(lots)]
-            one = several == 1
-            accepted = OneAccepted(self, numbers, watched) if one else Accepted(self, numbers, several, watched)
+            accepted = Accepted(self, numbers, several, watched)
             if columns is not None:
                 shape = Shape(columns.socket, columns.names, columns.types, revision, partial, how.get("priority", 0))
                 record = log.writer.calls(numbers, transport.sent, shape, several, columns.values, watched=watched)
@@ -318,7 +316,7 @@ class Client(Rpc):
         how: Header = {"priority": priority} if priority else {}
         return self._submit([], Columns(socket, names, types, calls, values), partial, how)
 
-    def submit_one(self, form: Form, types: tuple[str, ...], values: list[bytes]) -> OneAccepted:
+    def submit_one(self, form: Form, types: tuple[str, ...], values: list[bytes]) -> Accepted:
         """Accept a call of a form, as `submit` does: values of these types, one for each argument."""
         wiring, log = self.topology, self._log
         shape = form.shapes.get(types) if form.wiring is wiring else None
@@ -328,12 +326,12 @@ class Client(Rpc):
             transport = self._connection.transport
             if transport is None or not self._has_room(transport):
                 transport = self._connection.wait_connected(Deadline(None), self._has_room)
-            accepted = OneAccepted(self, (next(self._numbers),), self._eager > 0)
+            accepted = Accepted(self, (next(self._numbers),), 1, self._eager > 0)
             record = log.writer.calls(accepted.numbers, transport.sent, shape, 1, values, watched=accepted.watched)
             self._append(log, accepted, record, transport)
         return accepted
 
-    def _submit_first(self, form: Form, types: tuple[str, ...], values: list[bytes]) -> OneAccepted:
+    def _submit_first(self, form: Form, types: tuple[str, ...], values: list[bytes]) -> Accepted:
         """Accept a call of a form of which it is not known that it lacks nothing."""
         accepted = self._submit([], Columns(form.socket, form.names, types, 1, values), False, {})
         wiring, whole = self._whole
@@ -341,7 +339,6 @@ class Client(Rpc):
             if form.wiring is not wiring:
                 form.wiring, form.shapes = wiring, {}
             form.shapes[types] = Shape(form.socket, form.names, types, wiring["revision"], False)
-        assert isinstance(accepted, OneAccepted)
         return accepted
 
     def _submit(self, calls: list[Call], columns: Columns | None, partial: bool, how: Header) -> Accepted:

@@ -55,7 +55,7 @@ class Accepted(Sequence[int]):
         # numbers: numbers of the submits in which they were written down, at one go
         # watched: their results were asked for as they were submitted
         self._asker, self.numbers, self._calls, self.watched = asker, numbers, calls, watched
-        self._parts: dict[int, Sequence[int] | EcError] | None = None
+        self._parts: dict[int, Sequence[int] | EcError] | None = None  # what it has said of each of several submits
         self.answer: Sequence[int] | EcError | None = None  # what the engine has said
         self.failed: EcError | None = None  # why nobody can be asked at present
         self.future: Future[None] | None = None  # set once there is an answer, if somebody asked for that
@@ -83,6 +83,9 @@ class Accepted(Sequence[int]):
 
     def take(self, n: int, answer: Sequence[int] | EcError) -> bool:
         """Note what the engine has said of one of the submits; whether all is said."""
+        if len(self.numbers) == 1:
+            self.answer = answer
+            return True
         parts = self._parts = self._parts or {}
         parts[n] = answer
         if len(parts) < len(self.numbers):
@@ -101,42 +104,17 @@ class Accepted(Sequence[int]):
         """Done once they are known, or it is known why there are none."""
         return self._asker._when_accepted(self)
 
-    def ids_seen(self) -> Sequence[int] | None:
-        """All of them, if they are known by now or in a moment."""
+    def known(self, at: int) -> int | None:
+        """One of them, if they are known by now."""
+        answer = self.answer
+        return None if answer is None or isinstance(answer, EcError) else answer[at]
+
+    def seen(self, at: int) -> int | None:
+        """One of them, if they are known by now or in a moment."""
         try:
-            return self.ids(LOOK_SECONDS if self._asker.connected else 0.0)
+            return self.ids(LOOK_SECONDS if self._asker.connected else 0.0)[at]
         except (EcError, TimeoutError):
             return None
-
-
-class OneAccepted(Accepted):
-    """One call that was accepted; it is its own `Number`."""
-
-    __slots__ = ()
-
-    def __init__(self, asker: Asker, numbers: Sequence[int], watched: bool) -> None:
-        self._asker, self.numbers, self._calls, self.watched = asker, numbers, 1, watched
-        self.answer = self.failed = self.future = None
-
-    def take(self, n: int, answer: Sequence[int] | EcError) -> bool:
-        """Note what the engine has said of it."""
-        self.answer = answer
-        return True
-
-    def get(self, timeout: float | None) -> int:
-        """Its number, waited for so many seconds."""
-        return self.ids(timeout)[0]
-
-    @property
-    def known(self) -> int | None:
-        """Its number, if that is known by now."""
-        answer = self.answer
-        return None if answer is None or isinstance(answer, EcError) else answer[0]
-
-    def seen(self) -> int | None:
-        """Its number, if that is known by now or in a moment."""
-        ids = self.ids_seen()
-        return None if ids is None else ids[0]
 
 
 def _joined(answers: Iterable[Sequence[int] | EcError]) -> Sequence[int] | EcError:
@@ -147,34 +125,6 @@ def _joined(answers: Iterable[Sequence[int] | EcError]) -> Sequence[int] | EcErr
             return answer
         ids.extend(answer)
     return range(ids[0], ids[-1] + 1) if ids[-1] - ids[0] == len(ids) - 1 else ids
-
-
-class Number:
-    """The number that the engine gives a request: that at a place among those accepted with it."""
-
-    __slots__ = ("_accepted", "_at")
-
-    def __init__(self, accepted: Accepted, at: int) -> None:
-        self._accepted, self._at = accepted, at
-
-    def get(self, timeout: float | None) -> int:
-        """It, waited for so many seconds."""
-        return self._accepted.ids(timeout)[self._at]
-
-    @property
-    def known(self) -> int | None:
-        """It, if it is known by now."""
-        answer = self._accepted.answer
-        return None if answer is None or isinstance(answer, EcError) else answer[self._at]
-
-    def when_answered(self) -> Future[None]:
-        """Done once it is known, or it is known why there is none."""
-        return self._accepted.when_answered()
-
-    def seen(self) -> int | None:
-        """It, if it is known by now or in a moment."""
-        ids = self._accepted.ids_seen()
-        return None if ids is None else ids[self._at]
 
 
 class Form:

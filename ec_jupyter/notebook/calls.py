@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.client.commands import respond
-from ec_jupyter.client.submit import LOOK_SECONDS, Number, OneAccepted, bounded
+from ec_jupyter.client.submit import LOOK_SECONDS, bounded
 from ec_jupyter.client.texts import status_rows, troubled
 from ec_jupyter.client.waits import Deadline, background, beating, wake
 from ec_jupyter.errors import ArgumentsError
@@ -157,9 +157,7 @@ class Calls(Queries, Keeping):
             rows = [{name: column[at] for name, column in columns.items()} for at in range(calls)]
             calls_ = [(socket, self._packed(row, socket), id) for row in rows]
             ids = self._client.submit(calls_, partial=partial, at=at, priority=priority, callback=callback)
-        if isinstance(ids, OneAccepted):
-            return [Request(self._flow, ids, socket)]
-        return [Request(self._flow, Number(ids, at), socket) for at in range(calls)]
+        return [Request(self._flow, ids, socket, at=at) for at in range(calls)]
 
     def _submit_as_fits(
         self, socket: str, columns: Mapping[str, Sequence[Any]], calls: int, id: str | None = None, **how: Any

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.client.seen import displayed
-from ec_jupyter.client.submit import LOOK_SECONDS, Number, OneAccepted
+from ec_jupyter.client.submit import LOOK_SECONDS, Accepted
 from ec_jupyter.client.texts import (
     clock_text,
     error_line,
@@ -51,25 +51,27 @@ class Request(Part):
     ----------
     flow : Flow
         Where it is.
-    id : int, Number or OneAccepted
+    id : int or Accepted
         Its number in the flow, or what gets it when it is asked for.
     socket : str
         Name of the socket, for display.
     row : dict, optional
         What is known about it already.
+    at : int
+        Its place among the requests that were accepted together.
 
     Notes
     -----
     ``await request`` waits as `result` does, and lets the kernel go on meanwhile.
     """
 
-    __slots__ = ("_known", "_number", "flow", "socket_name")
+    __slots__ = ("_at", "_known", "_number", "flow", "socket_name")
 
     def __init__(
-        self, flow: Flow, id: int | Number | OneAccepted, socket: str, row: dict[str, Any] | None = None
+        self, flow: Flow, id: int | Accepted, socket: str, row: dict[str, Any] | None = None, at: int = 0
     ) -> None:
         self.flow: Flow = flow
-        self._number = id
+        self._number, self._at = id, at
         self.socket_name = socket
         self._known = row
 
@@ -80,7 +82,7 @@ class Request(Part):
 
     def _id(self, timeout: float | None) -> int:
         if not isinstance(self._number, int):
-            self._number = self._number.get(timeout)
+            self._number = self._number.ids(timeout)[self._at]
         return self._number
 
     # -- waiting ---------------------------------------------------------------
@@ -109,7 +111,7 @@ class Request(Part):
 
     def _seen(self) -> int | None:
         """Its number, if that is known or comes in a moment."""
-        return self._number if isinstance(self._number, int) else self._number.seen()
+        return self._number if isinstance(self._number, int) else self._number.seen(self._at)
 
     def _named(self) -> str:
         number = self._seen()
@@ -159,7 +161,7 @@ class Request(Part):
             long, it was cancelled or skipped. Else the task's own exception is raised.
         """
         __tracebackhide__ = True
-        number = self._number if isinstance(self._number, int) else self._number.known
+        number = self._number if isinstance(self._number, int) else self._number.known(self._at)
         if number is not None:
             self._number, client = number, self.flow._client
             known = client.known_result(number)
