@@ -77,7 +77,7 @@ class ResultFutures:
             return
         for request in requests:
             if request not in self._rows:
-                among.add(request)
+                among.extend(request, request + 1)
 
     def open(self) -> list[list[int]]:
         """What the engine was asked for and has not sent, as [first, how many] each."""
@@ -126,7 +126,7 @@ class ResultFutures:
 
     def _wanted(self, request: int) -> list[int]:
         """A request and its neighbours that nobody asked for yet, as many as were of use lately; it asks for them."""
-        self._mine.discard(request)
+        self._mine.cut(request, request + 1)
         ahead = self._ahead
         if self._rows:
             # half of what is kept, so that the next look finds what this one brought
@@ -198,7 +198,7 @@ class ResultFutures:
         for unseen in self._unseen.intersection(requests):
             # it may be wanted yet: the next look asks for it with its neighbours
             self._unseen.discard(unseen)
-            self._mine.add(unseen)
+            self._mine.extend(unseen, unseen + 1)
             self._ahead = max(1, self._ahead // 2)
 
     def _drop(self, request: int) -> None:

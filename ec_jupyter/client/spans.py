@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 
 
 class Spans:
@@ -20,64 +21,26 @@ class Spans:
         at = bisect_right(self._first, n) - 1
         return at >= 0 and n < self._end[at]
 
-    def add(self, n: int) -> None:
-        """Take a number in; one that is in it is no error."""
-        at = bisect_right(self._first, n)
-        if at and n < self._end[at - 1]:
-            return
-        below = at > 0 and self._end[at - 1] == n
-        above = at < len(self._first) and self._first[at] == n + 1
-        if below and above:
-            del self._end[at - 1], self._first[at]
-        elif below:
-            self._end[at - 1] = n + 1
-        elif above:
-            self._first[at] = n
-        else:
-            self._first.insert(at, n)
-            self._end.insert(at, n + 1)
-
     def extend(self, first: int, end: int) -> None:
-        """Take in the numbers from `first` to before `end`."""
-        if first < end and (not self._end or first > self._end[-1]):
-            self._first.append(first)
-            self._end.append(end)
-        elif first < end and first == self._end[-1]:
-            self._end[-1] = end
-        else:
-            for n in range(first, end):
-                self.add(n)
-
-    def discard(self, n: int) -> None:
-        """Let a number go; one that is not in it is no error."""
-        if n not in self:
-            return
-        at = bisect_right(self._first, n) - 1
-        first, end = self._first[at], self._end[at]
-        if end - first == 1:
-            del self._first[at], self._end[at]
-        elif n == first:
-            self._first[at] = n + 1
-        else:
-            self._end[at] = n
-            if n + 1 < end:
-                self._first.insert(at + 1, n + 1)
-                self._end.insert(at + 1, end)
+        """Take in the numbers from `first` to before `end`; those that are in it are no error."""
+        # the runs that they touch
+        low, high = bisect_left(self._end, first), bisect_right(self._first, end)
+        if low < high:
+            first, end = min(first, self._first[low]), max(end, self._end[high - 1])
+        self._replace(low, high, [(first, end)])
 
     def cut(self, first: int, end: int) -> None:
-        """Let go of the numbers from `first` to before `end`."""
-        at = max(0, bisect_right(self._first, first) - 1)
-        while at < len(self._first) and self._first[at] < end:
-            start, stop = self._first[at], self._end[at]
-            if stop <= first:
-                at += 1
-                continue
-            del self._first[at], self._end[at]
-            for one, other in ((start, min(stop, first)), (max(start, end), stop)):
-                if one < other:
-                    self._first.insert(at, one)
-                    self._end.insert(at, other)
-                    at += 1
+        """Let go of the numbers from `first` to before `end`; those that are not in it are no error."""
+        # the runs that have some of them
+        low, high = bisect_right(self._end, first), bisect_left(self._first, end)
+        if low < high:
+            self._replace(low, high, [(self._first[low], first), (end, self._end[high - 1])])
+
+    def _replace(self, low: int, high: int, runs: Sequence[tuple[int, int]]) -> None:
+        """Put runs in the place of others; an empty one is none."""
+        whole = [(first, end) for first, end in runs if first < end]
+        self._first[low:high] = array("q", [first for first, _ in whole])
+        self._end[low:high] = array("q", [end for _, end in whole])
 
     def near(self, n: int, most: int) -> list[int]:
         """Those above a number, in order, then those below it, from the nearest on: `most` in all."""

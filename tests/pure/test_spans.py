@@ -10,15 +10,16 @@ from hypothesis import strategies as st
 from ec_jupyter.client.spans import Spans
 
 numbers = st.integers(0, 30)
+changes = st.lists(st.tuples(st.booleans(), numbers, st.integers(1, 6)))
 
 
-@given(st.lists(st.tuples(st.booleans(), numbers)), numbers, st.integers(1, 30))
+@given(changes, numbers, st.integers(1, 40))
 def test_runs_hold_what_a_set_holds_and_give_neighbours_from_the_nearest_on(steps, n, most):
     spans, plain = Spans(), set()
-    for add, one in steps:
-        (spans.add if add else spans.discard)(one)
-        (plain.add if add else plain.discard)(one)
-    assert [one in spans for one in range(31)] == [one in plain for one in range(31)]
+    for add, first, many in steps:
+        (spans.extend if add else spans.cut)(first, first + many)
+        (plain.update if add else plain.difference_update)(range(first, first + many))
+    assert [one in spans for one in range(40)] == [one in plain for one in range(40)]
     assert bool(spans) == bool(plain)
     runs = spans.runs()
     assert [one for first, many in runs for one in range(first, first + many)] == sorted(plain)
