@@ -18,7 +18,7 @@ from ec_jupyter.cli.output import UNDONE, going_on, json_option, table, tell
 from ec_jupyter.client import launch, outside, probe, service
 from ec_jupyter.client.client import Client
 from ec_jupyter.client.commands import command, typed
-from ec_jupyter.client.opening import executable_of
+from ec_jupyter.client.outside import executable_of
 from ec_jupyter.client.texts import bytes_text, held_back, status_rows
 from ec_jupyter.client.waits import Deadline
 from ec_jupyter.engine.trust import trusted

@@ -11,7 +11,7 @@ import click
 
 from ec_jupyter.cli.flows import flow_argument
 from ec_jupyter.client.client import Client
-from ec_jupyter.client.opening import opened
+from ec_jupyter.client.outside import opened
 from ec_jupyter.client.tools import checked
 from ec_jupyter.errors import EngineLostError
 

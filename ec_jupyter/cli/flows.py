@@ -12,7 +12,7 @@ from click.shell_completion import CompletionItem
 from ec_jupyter.client import probe
 from ec_jupyter.client.client import Client
 from ec_jupyter.client.flow_index import FlowIndex
-from ec_jupyter.client.opening import opened
+from ec_jupyter.client.outside import opened
 from ec_jupyter.engine.folder import FLOWS
 from ec_jupyter.engine.trust import check_links
 from ec_jupyter.errors import FlowNotFoundError, nearest

@@ -1,8 +1,13 @@
-"""Which flows lie under the server's root, and what each is doing."""
+"""Which flows lie under the server's root, what each is called in an address, and what it is doing.
+
+The key of a flow is the way to it from the root, in characters no proxy touches: ``flights`` is the flow of that name
+beside a notebook in the root, ``work:night~20runs:flights`` the one in ``work/night runs``. One flow has one key.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import stat
 import time
 from collections.abc import Iterator
@@ -10,14 +15,51 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ec_jupyter.client import probe
-from ec_jupyter.client.keys import key_of
 from ec_jupyter.client.names import PLAIN
 from ec_jupyter.engine.folder import FLOWS
+from ec_jupyter.errors import FlowNotFoundError
 
 SKIPPED = {"node_modules", "__pycache__", "site-packages"}
 DEPTH = 8
 WALK_SECONDS = 2.0  # how long a walk may take; a root with millions of folders is shown as far as it got
 Row = dict[str, Any]
+
+PATTERN = r"([^/]+)"  # a key in an address; some clients quote the colon
+_OTHER = re.compile(rb"[^A-Za-z0-9_.-]")
+_ESCAPED = re.compile(rb"~([0-9a-f]{2})")
+
+
+def key_of(place: PurePosixPath, name: str) -> str:
+    """Key of the flow `name` beside the notebooks of `place`, a path from the root."""
+    return ":".join(_escape(part) for part in (*place.parts, name))
+
+
+def _escape(part: str) -> str:
+    # a folder's name on disk is bytes, whatever they mean
+    return _OTHER.sub(lambda found: b"~%02x" % found[0][0], part.encode(errors="surrogateescape")).decode()
+
+
+def _unescape(part: str) -> str:
+    return _ESCAPED.sub(lambda found: bytes([int(found[1], 16)]), part.encode()).decode(errors="surrogateescape")
+
+
+def folder_of(root: Path, key: str) -> Path:
+    """The folder of the flow with that key. Raises FlowNotFoundError: it leads nowhere, or where it may not."""
+    *parts, name = (_unescape(part) for part in key.split(":"))
+    missing = FlowNotFoundError(f"no flow has the key {key!r} on this server")
+    if key_of(PurePosixPath(*parts), name) != key or not PLAIN.fullmatch(name):
+        raise missing
+    if any(part.startswith(".") or "/" in part or "\0" in part for part in parts):
+        raise missing
+    try:
+        top = root.resolve()
+        folder = top.joinpath(*parts, FLOWS, name).resolve(strict=True)
+        # after the links have been followed: one that leads out of the root leads nowhere
+        if not folder.is_relative_to(top) or not stat.S_ISREG(os.lstat(folder / "flow.db").st_mode):
+            raise missing
+    except (OSError, RuntimeError):
+        raise missing from None
+    return folder
 
 
 class FlowIndex:

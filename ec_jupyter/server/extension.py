@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from jupyter_server.utils import url_path_join
 
-from ec_jupyter.client.keys import PATTERN
+from ec_jupyter.client.flow_index import PATTERN
 from ec_jupyter.server import agents, handlers, live, managing
 from ec_jupyter.server.flows import EVENTS, Flows
 

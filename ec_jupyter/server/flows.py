@@ -8,8 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ec_jupyter.client.flow_index import FlowIndex
-from ec_jupyter.client.keys import folder_of
+from ec_jupyter.client.flow_index import FlowIndex, folder_of
 from ec_jupyter.server.links import Links
 from ec_jupyter.server.pictures import Page, Picture
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ec_jupyter.client.client import Client
-from ec_jupyter.client.opening import opened, startable
+from ec_jupyter.client.outside import opened, startable
 
 UNUSED_SECONDS = 20.0  # seconds that a connection stays open after its last use: an idle engine waits for its clients
 THREADS = 32

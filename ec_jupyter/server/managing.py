@@ -10,9 +10,9 @@ from pathlib import Path, PurePosixPath
 from ec_jupyter.client import names, probe
 from ec_jupyter.client.client import Client
 from ec_jupyter.client.duplicate import duplicate
-from ec_jupyter.client.keys import key_of
+from ec_jupyter.client.flow_index import key_of
 from ec_jupyter.client.launch import running
-from ec_jupyter.client.opening import executable_of
+from ec_jupyter.client.outside import executable_of
 from ec_jupyter.errors import DeclarationError, EcError
 from ec_jupyter.server.checks import field
 from ec_jupyter.server.handlers import Handler, verb_of
