@@ -77,19 +77,18 @@ if TYPE_CHECKING:
     from ec_jupyter.nodes.current import SKIP, Current, Failure, current, out, progress
     from ec_jupyter.notebook.composition import Composition, each, funnel, parallel, pipeline
     from ec_jupyter.notebook.config import EC
+    from ec_jupyter.notebook.edits import Receipt
     from ec_jupyter.notebook.executor import ProcessorExecutor
     from ec_jupyter.notebook.flow import Flow
     from ec_jupyter.notebook.lineage import Lineage, Story
     from ec_jupyter.notebook.loading import load
     from ec_jupyter.notebook.nodes import Agent, Node, Worker
     from ec_jupyter.notebook.notices import Notice
-    from ec_jupyter.notebook.receipts import Receipt
     from ec_jupyter.notebook.request import Request, Run
     from ec_jupyter.notebook.timing import Schedule
     from ec_jupyter.notebook.unworked import ask, sleep
-    from ec_jupyter.notebook.views import Argument, Plug, Processor, Socket, Task
+    from ec_jupyter.notebook.views import Argument, Plug, Processor, Socket, SocketOptions, Task
     from ec_jupyter.notebook.waiting import Question, Waiting
-    from ec_jupyter.notebook.wiring import SocketOptions
 
 __version__ = VERSION
 
@@ -188,7 +187,7 @@ _PLACES = {
     **{name: "errors" for name in __all__ if name.endswith("Error")},
     **dict.fromkeys(["SKIP", "Current", "Failure", "current", "out", "progress"], "nodes.current"),
     **dict.fromkeys(["Agent", "Node", "Worker"], "notebook.nodes"),
-    **dict.fromkeys(["Argument", "Plug", "Processor", "Socket", "Task"], "notebook.views"),
+    **dict.fromkeys(["Argument", "Plug", "Processor", "Socket", "SocketOptions", "Task"], "notebook.views"),
     **dict.fromkeys(["Composition", "each", "funnel", "parallel", "pipeline"], "notebook.composition"),
     **dict.fromkeys(["Lineage", "Story"], "notebook.lineage"),
     **dict.fromkeys(["Request", "Run"], "notebook.request"),
@@ -196,10 +195,9 @@ _PLACES = {
     "EC": "notebook.config",
     "Flow": "notebook.flow",
     "ProcessorExecutor": "notebook.executor",
-    "SocketOptions": "notebook.wiring",
     "Notice": "notebook.notices",
     "Question": "notebook.waiting",
-    "Receipt": "notebook.receipts",
+    "Receipt": "notebook.edits",
     "Schedule": "notebook.timing",
     "Waiting": "notebook.waiting",
     "ask": "notebook.unworked",

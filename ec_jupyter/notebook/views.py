@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, cast
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from ec_jupyter.client.texts import clock_text, cpus_text, plug_options, shown
 from ec_jupyter.errors import ProcessorNotFoundError, SocketNotFoundError, WiringError
@@ -16,10 +18,100 @@ if TYPE_CHECKING:
     from ec_jupyter.notebook.request import Request
 
 
-SOCKET_WORDS = (
-    "processor", "cpus", "threads", "retries", "backoff", "timeout", "once", "fresh", "memory", "priority", "rate",
-    "cache", "limit", "full", "callback", "keep", "concurrent", "join", "on", "hold", "wait", "key",
-)  # fmt: skip
+class SocketOptions(TypedDict, total=False):
+    """Options of a socket; what is left out keeps its value, or takes the default.
+
+    Attributes
+    ----------
+    processor : str
+        Whose CPUs run its calls (``main``).
+    cpus : int
+        CPUs of that processor, where this makes it.
+    threads : int or float
+        CPUs one call takes (1); 0.5: two calls share one, each in a process of its own, down to 0.1.
+    concurrent : int
+        How many calls of an ``async def`` run at once in one worker, on one event loop, sharing its CPUs (1).
+    retries : int
+        How often a call that raised is tried again (0).
+    backoff : float
+        Seconds before the first retry, doubled for each further one (1).
+    timeout : float or None
+        Seconds a call may run, or a person may take to answer what it asks (no limit).
+    once : bool
+        Fail a call whose worker died instead of running it again (False).
+    fresh : bool
+        Run each call in a process of its own, in which no other call has run and none will; that takes 0.1 to
+        0.3 s more, and the time its imports take (False).
+    memory : int, str or None
+        Bytes a worker may hold while a call runs (no limit), or a size such as ``"512 MiB"`` or ``"1GB"``.
+    priority : int
+        Of the calls that wait for a CPU of the processor, those of a higher priority start first, from -100 to 100
+        (0). After fifteen that passed it, one of a lower priority has its turn.
+    rate : str or None
+        How often a call may start (no limit): ``"10/s"``, ``"90/m"``, ``"5/h"``, ``"1/30s"``; evenly, so that no more
+        than ten start in any second. A retry counts, and so does what an engine before this one has started.
+    cache : bool, str, float, timedelta or None
+        Results that are used again, for calls with the same arguments of the same code (its values that it took along
+        and its nodes' packages included): True, for so many seconds or ``"7d"``, up to a size such as ``"2 GB"``, or
+        ``"shared"`` with all your flows. Of calls alike at the same time one runs, and the others wait for its result.
+        False ends that. `Flow.clear_cache` forgets them.
+    limit : int or None
+        How many calls, queued and running, and values that wait for company it holds before it is full (no limit).
+    full : str
+        What a full one does. ``"block"`` (the default): a submit waits, and what feeds the socket starts no further
+        calls, up the graph, until there is room. ``"error"``: a submit raises `QueueFullError`, and a call that plugs
+        make fails with it. ``"drop-oldest"``: the call that is queued for longest is skipped, and the log says so;
+        the newest stays, also where all that the socket may hold runs.
+    callback : str or None
+        An address, by http or https, that the engine tells of the end of each request by a POST: at least once, with
+        a key (none).
+    keep : str, int, timedelta or None
+        Which of the ended runs that begin at this socket stay, in place of what `Flow.keep` says of time and number:
+        those of a time (``"7d"``), so many of the newest (``100``), or all, ``"forever"``. False ends that.
+    join : str
+        How values find each other: by ``"run"`` (the default), ``"zip"`` (in order of arrival, whatever their
+        runs) or ``"latest"`` (each arrival makes a call with the newest of the others).
+    on : list of str
+        With ``join="latest"``: the arguments whose arrivals make calls (all).
+    hold : list of str
+        Arguments whose newest value serves every later call.
+    wait : float or None
+        Seconds a value may wait for the others of its call, which then fails with `JoinExpiredError` (no limit).
+    key : callable or str
+        Values with equal keys make a call, whatever their runs: a function of the value, or an expression over
+        ``value``; a key is a str, int, bytes, bool, None or a tuple of these.
+    signature : str or inspect.Signature
+        The arguments, such as ``"x, y=1"``, of a task that does not tell them: some of Python's own functions and
+        types. Values are passed to it in this order.
+    """
+
+    processor: str
+    cpus: int
+    threads: float
+    concurrent: int
+    retries: int
+    backoff: float
+    timeout: float | None
+    once: bool
+    fresh: bool
+    memory: int | str | None
+    priority: int
+    rate: str | None
+    cache: bool | str | float | timedelta | None
+    limit: int | None
+    full: str
+    callback: str | None
+    keep: bool | str | int | timedelta | None
+    join: str
+    on: Sequence[str]
+    hold: Sequence[str]
+    wait: float | None
+    key: str | Callable[[Any], Any]
+    signature: str | inspect.Signature
+
+
+# what a magic may say, and a socket tells of itself
+SOCKET_WORDS = tuple(word for word in SocketOptions.__annotations__ if word != "signature")
 
 
 class Argument:

@@ -1,28 +1,29 @@
-"""The half of a flow that wires: sockets, plugs, processors, fixed values, and undo."""
+"""The half of a flow that wires: sockets, plugs, processors, fixed values, groups, and several changes as one."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 from ec_jupyter.client import names
+from ec_jupyter.client.recipe import grouped
+from ec_jupyter.client.texts import clock_text
+from ec_jupyter.client.texts import shown as shown_row
 from ec_jupyter.errors import ArgumentsError, DeclarationError, ProcessorNotFoundError, WiringError, by_name, nearest
 from ec_jupyter.flow.options import shown
 from ec_jupyter.notebook.conditions import shipped
-from ec_jupyter.notebook.edits import Edit, Editor
-from ec_jupyter.notebook.groups import Groups
-from ec_jupyter.notebook.history import History
+from ec_jupyter.notebook.edits import Edit, Editor, Receipt
 from ec_jupyter.notebook.lookup import Lookup
 from ec_jupyter.notebook.nodes import Node, Nodes
 from ec_jupyter.notebook.notes import note
 from ec_jupyter.notebook.parts import check_own
 from ec_jupyter.notebook.shipping import Shipment, ship
 from ec_jupyter.notebook.stale import WATCH
+from ec_jupyter.notebook.tables import Table
 from ec_jupyter.notebook.unworked import Unworked
-from ec_jupyter.notebook.views import Plug, Processor, Socket
+from ec_jupyter.notebook.views import Plug, Processor, Socket, SocketOptions
 from ec_jupyter.notebook.written import written
 
 if TYPE_CHECKING:
@@ -32,99 +33,7 @@ if TYPE_CHECKING:
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
-class SocketOptions(TypedDict, total=False):
-    """Options of a socket; what is left out keeps its value, or takes the default.
-
-    Attributes
-    ----------
-    processor : str
-        Whose CPUs run its calls (``main``).
-    cpus : int
-        CPUs of that processor, where this makes it.
-    threads : int or float
-        CPUs one call takes (1); 0.5: two calls share one, each in a process of its own, down to 0.1.
-    concurrent : int
-        How many calls of an ``async def`` run at once in one worker, on one event loop, sharing its CPUs (1).
-    retries : int
-        How often a call that raised is tried again (0).
-    backoff : float
-        Seconds before the first retry, doubled for each further one (1).
-    timeout : float or None
-        Seconds a call may run, or a person may take to answer what it asks (no limit).
-    once : bool
-        Fail a call whose worker died instead of running it again (False).
-    fresh : bool
-        Run each call in a process of its own, in which no other call has run and none will; that takes 0.1 to
-        0.3 s more, and the time its imports take (False).
-    memory : int, str or None
-        Bytes a worker may hold while a call runs (no limit), or a size such as ``"512 MiB"`` or ``"1GB"``.
-    priority : int
-        Of the calls that wait for a CPU of the processor, those of a higher priority start first, from -100 to 100
-        (0). After fifteen that passed it, one of a lower priority has its turn.
-    rate : str or None
-        How often a call may start (no limit): ``"10/s"``, ``"90/m"``, ``"5/h"``, ``"1/30s"``; evenly, so that no more
-        than ten start in any second. A retry counts, and so does what an engine before this one has started.
-    cache : bool, str, float, timedelta or None
-        Results that are used again, for calls with the same arguments of the same code (its values that it took along
-        and its nodes' packages included): True, for so many seconds or ``"7d"``, up to a size such as ``"2 GB"``, or
-        ``"shared"`` with all your flows. Of calls alike at the same time one runs, and the others wait for its result.
-        False ends that. `Flow.clear_cache` forgets them.
-    limit : int or None
-        How many calls, queued and running, and values that wait for company it holds before it is full (no limit).
-    full : str
-        What a full one does. ``"block"`` (the default): a submit waits, and what feeds the socket starts no further
-        calls, up the graph, until there is room. ``"error"``: a submit raises `QueueFullError`, and a call that plugs
-        make fails with it. ``"drop-oldest"``: the call that is queued for longest is skipped, and the log says so;
-        the newest stays, also where all that the socket may hold runs.
-    callback : str or None
-        An address, by http or https, that the engine tells of the end of each request by a POST: at least once, with
-        a key (none).
-    keep : str, int, timedelta or None
-        Which of the ended runs that begin at this socket stay, in place of what `Flow.keep` says of time and number:
-        those of a time (``"7d"``), so many of the newest (``100``), or all, ``"forever"``. False ends that.
-    join : str
-        How values find each other: by ``"run"`` (the default), ``"zip"`` (in order of arrival, whatever their
-        runs) or ``"latest"`` (each arrival makes a call with the newest of the others).
-    on : list of str
-        With ``join="latest"``: the arguments whose arrivals make calls (all).
-    hold : list of str
-        Arguments whose newest value serves every later call.
-    wait : float or None
-        Seconds a value may wait for the others of its call, which then fails with `JoinExpiredError` (no limit).
-    key : callable or str
-        Values with equal keys make a call, whatever their runs: a function of the value, or an expression over
-        ``value``; a key is a str, int, bytes, bool, None or a tuple of these.
-    signature : str or inspect.Signature
-        The arguments, such as ``"x, y=1"``, of a task that does not tell them: some of Python's own functions and
-        types. Values are passed to it in this order.
-    """
-
-    processor: str
-    cpus: int
-    threads: float
-    concurrent: int
-    retries: int
-    backoff: float
-    timeout: float | None
-    once: bool
-    fresh: bool
-    memory: int | str | None
-    priority: int
-    rate: str | None
-    cache: bool | str | float | timedelta | None
-    limit: int | None
-    full: str
-    callback: str | None
-    keep: bool | str | int | timedelta | None
-    join: str
-    on: Sequence[str]
-    hold: Sequence[str]
-    wait: float | None
-    key: str | Callable[[Any], Any]
-    signature: str | inspect.Signature
-
-
-class Wiring(Nodes, Lookup, Groups, History):
+class Wiring(Nodes, Lookup):
     """What `Flow` can do to its own topology."""
 
     _client: Client
@@ -470,3 +379,109 @@ class Wiring(Nodes, Lookup, Groups, History):
             edit.add("rename", name=name, to=new)
             edit.after(lambda: WATCH.renamed(self._flow, name, new))
         return Socket(self._flow, new)
+
+    # -- groups ----------------------------------------------------------------
+    @property
+    def groups(self) -> dict[str, list[str]]:
+        """Names of the sockets in each group; a socket is in one at most."""
+        return grouped(self._wiring["sockets"])
+
+    def group(self, name: str, *sockets: str | Socket | Callable[..., Any]) -> None:
+        """Put sockets into a group, which is made if there is none; the picture shows it as a frame and folds it.
+
+        Parameters
+        ----------
+        name : str
+            Letters, digits, ``_`` and ``-``.
+        *sockets : str, Socket or function
+            One or more; they leave the group that they were in, and one that is left empty is gone.
+
+        Raises
+        ------
+        SocketNotFoundError, DeclarationError
+            There is no such socket, or the name is none; nothing has changed.
+
+        Examples
+        --------
+        >>> flow.group("fit", "load", "clean", "fit_all")
+        """
+        names.plain_name(name, "group")
+        inside = [self._socket(socket) for socket in sockets]
+        self._editor.change("group", name=name, sockets=inside)
+
+    def ungroup(self, name: str, *sockets: str | Socket | Callable[..., Any]) -> None:
+        """Take sockets out of a group, or dissolve it if none is named; the sockets stay.
+
+        Raises
+        ------
+        GroupNotFoundError, WiringError
+            There is no such group, or the socket is not in it.
+        """
+        outside = [self._socket(socket) for socket in sockets]
+        self._editor.change("ungroup", name=name, sockets=outside)
+
+    def rename_group(self, name: str, to: str) -> None:
+        """Give a group another name.
+
+        Raises
+        ------
+        GroupNotFoundError, DeclarationError
+            There is no such group, or the name is taken or none.
+        """
+        names.plain_name(to, "group")
+        self._editor.change("rename_group", name=name, to=to)
+
+    # -- edits -----------------------------------------------------------------
+    @contextmanager
+    def edit(self, *, dry: bool = False) -> Iterator[Edit]:
+        """Make the changes inside one: all in force at the end of the block, or none if it raises.
+
+        Parameters
+        ----------
+        dry : bool
+            Make none of them: the `Edit` tells what they would do.
+
+        Examples
+        --------
+        >>> with flow.edit(dry=True) as change:
+        ...     flow.unplug("load", "clean")
+        >>> change.receipt
+        dry run: 120 to 'clean', 80 of 'load' to nothing, 0 lost
+        """
+        with self._editor.edit(dry=dry) as edit:
+            yield edit
+
+    @property
+    def receipt(self) -> Receipt | None:
+        """What the last edit made here did to what was under way; None before any."""
+        return self._editor.receipt
+
+    def undo(self) -> str:
+        """Take the last edit back; its text.
+
+        Raises
+        ------
+        RevisionError
+            There is none, or what it touched was changed since. Or the last thing done, here or in another notebook,
+            is a discard, a supplied value, a cancelled call or an emptied flow, which cannot be undone: the next undo
+            takes back the edit before it.
+        """
+        return self._step("undo")
+
+    def redo(self) -> str:
+        """Make the edit that was taken back last; its text."""
+        return self._step("redo")
+
+    def _step(self, way: str) -> str:
+        reply = self._client.ask(way, {"by": "code"})[0]
+        self._editor.seen(reply["revision"])
+        self._editor.receipt = Receipt(**reply["receipt"])
+        for text in reply["warnings"]:
+            note(text)
+        return str(reply["text"])
+
+    def history(self) -> Table:
+        """Edits of the flow, oldest first."""
+        reply, _ = self._client.ask("history")
+        rows = [shown_row(row, time=clock_text) for row in reply["rows"]]
+        return Table(rows, ["n", "text", "time", "undone"])

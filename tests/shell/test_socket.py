@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ec_jupyter.errors import DeclarationError
-from ec_jupyter.notebook.wiring import SocketOptions
+from ec_jupyter.notebook.views import SocketOptions
 from tests.cases import each_of
 
 pytestmark = pytest.mark.shared_engine
