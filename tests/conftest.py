@@ -144,9 +144,9 @@ class Shell:
         self.ip = InteractiveShell.instance(config=config)
         self.names: dict[str, Any] = self.ip.user_ns
 
-    def run(self, cell: str, *, cell_id: str | None = None) -> Any:
+    def run(self, cell: str) -> Any:
         """Value of a cell that runs well."""
-        result = self.ip.run_cell(cell, cell_id=cell_id)
+        result = self.ip.run_cell(cell)
         result.raise_error()
         return result.result
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, fields
 from typing import Any
 
 from ec_jupyter.client.source import used
@@ -21,68 +21,42 @@ _UNKNOWN = "an earlier version did not keep its source; run its cell again"
 _NO_OPTIONS = {"id", "name", "processor", "task", "paused", "parked", "position", "fixed", "stale", "key", "group"}
 _WORDS = ("cpus", "memory", "affinity")
 _NODE_WORDS = ("host", "cpus", "python", "ssh", "ask", "lease", "requirements", "tls")
+_KEPT = {"name", "code", "before", "text"}  # of how a thing is written
 _PLUG = {"on": "result", "map": False, "gather": False, "hops": None}
 
 
-@dataclass
-class Part:
-    """A socket as it can be made again."""
+def recipe(topology: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """What a wiring is made of, as JSON has it: settings that are not the default, and how all else is written.
 
-    # name, processor: what it is called, and whose CPUs it uses
-    name: str
-    processor: str
-    task: Written  # how its task is written
-    options: dict[str, Any]  # those that are not the default
-    key: Written | None  # how the function by which it tells values apart is written
-    fixed: dict[str, Written]  # how the values fixed in the wiring are written
-    position: list[float] | None  # its place in the picture
-    paused: bool  # nothing of it starts
-
-
-@dataclass
-class Recipe:
-    """What a wiring is made of."""
-
-    name: str
-    processors: dict[str, dict[str, Any]]  # settings of those that have any
-    parts: list[Part] = field(default_factory=list)  # sockets, in the order in which they were made
-    # with `cycle` where one closes a cycle, and how its functions are written in `when` and `pick`
-    plugs: list[dict[str, Any]] = field(default_factory=list)
-    paused: list[str] = field(default_factory=list)  # processors of which nothing starts
-    # machines past this one, with what is not the default
-    nodes: dict[str, dict[str, Any]] = field(default_factory=dict)
-    groups: dict[str, list[str]] = field(default_factory=dict)  # names of the sockets in each
-    notes: list[dict[str, Any]] = field(default_factory=list)
-    schedules: list[dict[str, Any]] = field(default_factory=list)
-
-    @property
-    def unbound(self) -> list[str]:
-        """Names that its code uses and nothing binds."""
-        return list(dict.fromkeys(name for _, one in _pieces(self) for name in one.get("lacks", ())))
-
-
-def recipe(topology: Mapping[str, Any], name: str) -> Recipe:
-    """The recipe of a wiring. Raises DeclarationError: something in it cannot be written down; names all of it."""
-    made = Recipe(name, {})
-    made.nodes = {node["name"]: _node(node["spec"]) for node in topology["nodes"] if node.get("spec")}
-    for processor, facts in topology["processors"].items():
-        settings = {word: facts[word] for word in _WORDS if facts.get(word) is not None}
-        settings |= {"nodes": facts["nodes"]} if facts.get("nodes") else {}
-        settings |= {"weight": facts["weight"]} if facts.get("weight", 1) != 1 else {}
-        if settings:
-            # one without any comes with the first socket that names it
-            made.processors[processor] = settings
-        if facts.get("paused"):
-            made.paused.append(processor)
-    made.parts = [_part(n, record) for n, record in topology["sockets"].items() if not record.get("parked")]
-    made.plugs = list(_plugs(topology["plugs"]))
-    made.groups = grouped(topology["sockets"])
-    made.notes = [{"text": note["text"], "place": note["place"]} for note in topology.get("notes", ())]
-    made.schedules = [dict(_schedule(row)) for row in topology.get("schedules", ())]
-    lost = [f"{what}: {one.get('why', _UNKNOWN)}" for what, one in _pieces(made) if "code" not in one]
+    Raises DeclarationError: something in it cannot be written down; names all of it.
+    """
+    processors = topology["processors"]
+    sockets = {n: _part(record) for n, record in topology["sockets"].items() if not record.get("parked")}
+    plugs = list(_plugs(topology["plugs"]))
+    pieces = list(_pieces(sockets, plugs))
+    lost = [f"{what}: {one.get('why', _UNKNOWN)}" for what, one in pieces if "code" not in one]
     if lost:
         raise DeclarationError(f"flow {name!r} cannot be written down: {'; '.join(lost)}")
-    return made
+    unbound = list(dict.fromkeys(word for _, one in pieces for word in one.get("lacks", ())))
+    for _, one in pieces:
+        for word in one.keys() - _KEPT:
+            del one[word]
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "name": name,
+        # machines past this one
+        "nodes": {node["name"]: _node(node["spec"]) for node in topology["nodes"] if node.get("spec")},
+        # one without any settings comes with the first socket that names it
+        "processors": {n: settings for n, facts in processors.items() if (settings := _processor(facts))},
+        "unbound": unbound,  # names that the code uses and nothing binds
+        "sockets": sockets,
+        "plugs": plugs,
+        "paused": [n for n, facts in processors.items() if facts.get("paused")],
+        "groups": grouped(topology["sockets"]),
+        "notes": [{"text": note["text"], "place": note["place"]} for note in topology.get("notes", ())],
+        "schedules": [dict(_schedule(row)) for row in topology.get("schedules", ())],
+    }
 
 
 def grouped(sockets: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
@@ -94,17 +68,23 @@ def grouped(sockets: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
     return found
 
 
-def _pieces(made: Recipe) -> Iterator[tuple[str, Written]]:
+def _pieces(sockets: Mapping[str, Any], plugs: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, Written]]:
     """Everything that was written down of a wiring, and what it is."""
-    for part in made.parts:
-        yield f"the task of socket {part.name!r}", part.task
-        if part.key is not None:
-            yield f"key= of socket {part.name!r}", part.key
-        for argument, value in part.fixed.items():
-            yield f"the fixed value of {part.name}.{argument}", value
-    for plug in made.plugs:
+    for name, part in sockets.items():
+        yield f"the task of socket {name!r}", part["task"]
+        if part["key"] is not None:
+            yield f"key= of socket {name!r}", part["key"]
+        for argument, value in part["fixed"].items():
+            yield f"the fixed value of {name}.{argument}", value
+    for plug in plugs:
         for word in _functions(plug):
             yield f"{word}= of plug '{plug['source']} -> {plug['target']}.{plug['argument']}'", plug[word]
+
+
+def _processor(facts: Mapping[str, Any]) -> dict[str, Any]:
+    settings = {word: facts[word] for word in _WORDS if facts.get(word) is not None}
+    settings |= {"nodes": facts["nodes"]} if facts.get("nodes") else {}
+    return settings | ({"weight": facts["weight"]} if facts.get("weight", 1) != 1 else {})
 
 
 def _node(spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -120,18 +100,17 @@ def _schedule(row: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield word, row[word]
 
 
-def _part(name: str, record: Mapping[str, Any]) -> Part:
+def _part(record: Mapping[str, Any]) -> dict[str, Any]:
     key = record.get("key")
-    return Part(
-        name,
-        record["processor"],
-        record["task"].get("written") or {},
-        dict(_options(record)),
-        _condition(key["text"], key.get("written")) if key else None,
-        {argument: value.get("written") or {} for argument, value in record["fixed"].items()},
-        list(record["position"]) if record.get("position") else None,
-        bool(record["paused"]),
-    )
+    return {
+        "processor": record["processor"],
+        "task": dict(record["task"].get("written") or {}),
+        "options": dict(_options(record)),
+        "key": _condition(key["text"], key.get("written")) if key else None,
+        "fixed": {argument: dict(value.get("written") or {}) for argument, value in record["fixed"].items()},
+        "position": list(record["position"]) if record.get("position") else None,
+        "paused": bool(record["paused"]),
+    }
 
 
 def _options(record: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -146,7 +125,7 @@ def _options(record: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 def _condition(text: str, written: Written | None) -> Written:
     """How a condition or key is written; ``text`` where a person gave it as an expression."""
-    written = written or {}
+    written = dict(written or {})
     return written | {"text": text} if written.get("code") == text and not written.get("name") else written
 
 
@@ -172,31 +151,33 @@ def _functions(plug: Mapping[str, Any]) -> list[str]:
 def code(topology: Mapping[str, Any], name: str, opening: str | None = None) -> str:
     """The text of one cell that makes a flow of this wiring; `opening`: how, instead of by its name."""
     made, cell = recipe(topology, name), _Cell()
+    sockets = made["sockets"]
     cell.add(f"import ec_jupyter as ec\n\nflow = {opening or f'ec.flow({name!r})'}")
-    if made.unbound:
-        cell.add(f"# the tasks use what is defined elsewhere: {', '.join(made.unbound)}")
-    rows = [f"flow.node({_call(repr(node), options)})" for node, options in made.nodes.items()]
-    rows += [f"flow.processor({_call(repr(p), settings)})" for p, settings in made.processors.items()]
+    if made["unbound"]:
+        cell.add(f"# the tasks use what is defined elsewhere: {', '.join(made['unbound'])}")
+    rows = [f"flow.node({_call(repr(node), options)})" for node, options in made["nodes"].items()]
+    rows += [f"flow.processor({_call(repr(p), settings)})" for p, settings in made["processors"].items()]
     cell.add("\n".join(rows))
-    for part in made.parts:
-        key = {"key": cell.function(part.key)} if part.key is not None else {}
-        cell.add(_declaration(cell, part, key))
-    for part in made.parts:
-        for argument, value in part.fixed.items():
-            cell.edit(value, f"flow.fix({part.name!r}, {argument}={value['code']})")
-    for plug in made.plugs:
+    for socket, part in sockets.items():
+        key = {"key": cell.function(part["key"])} if part["key"] is not None else {}
+        cell.add(_declaration(cell, socket, part, key))
+    for socket, part in sockets.items():
+        for argument, value in part["fixed"].items():
+            cell.edit(value, f"flow.fix({socket!r}, {argument}={value['code']})")
+    for plug in made["plugs"]:
         cell.edit({}, _plugging(cell, plug))
-    placed = ", ".join(f"{p.name}=({p.position[0]:g}, {p.position[1]:g})" for p in made.parts if p.position)
-    if placed:
+    places = {socket: part["position"] for socket, part in sockets.items() if part["position"]}
+    if places:
+        placed = ", ".join(f"{socket}=({x:g}, {y:g})" for socket, (x, y) in places.items())
         lines = textwrap.wrap(f"flow.place({placed})", 110, subsequent_indent="    ", break_long_words=False)
         cell.edit({}, "\n".join(lines))
-    for group, sockets in made.groups.items():
-        cell.edit({}, f"flow.group({', '.join(map(repr, (group, *sockets)))})")
-    for note in made.notes:
+    for group, members in made["groups"].items():
+        cell.edit({}, f"flow.group({', '.join(map(repr, (group, *members)))})")
+    for note in made["notes"]:
         cell.edit({}, f"flow.note({note['text']!r}, ({note['place'][0]:g}, {note['place'][1]:g}))")
-    for schedule in made.schedules:
+    for schedule in made["schedules"]:
         cell.edit({}, _ticking(schedule))
-    paused = [*made.paused, *(part.name for part in made.parts if part.paused)]
+    paused = [*made["paused"], *(socket for socket, part in sockets.items() if part["paused"])]
     cell.add(f"flow.pause({', '.join(map(repr, paused))})" if paused else "")
     return cell.text
 
@@ -206,7 +187,7 @@ def script(topology: Mapping[str, Any], name: str) -> str:
 
     Raises DeclarationError: something in it cannot be written down, or its tasks use what only a notebook defines.
     """
-    unbound = recipe(topology, name).unbound
+    unbound = recipe(topology, name)["unbound"]
     if unbound:
         lacks = f"its tasks use what is defined elsewhere: {', '.join(unbound)}"
         raise DeclarationError(f"flow {name!r} cannot be a script: {lacks}; have them as arguments, or import them")
@@ -270,17 +251,17 @@ def _call(first: str, options: Mapping[str, Any], more: Mapping[str, str] | None
     return ", ".join([*([first] if first else []), *given, *(f"{k}={v}" for k, v in (more or {}).items())])
 
 
-def _declaration(cell: _Cell, part: Part, key: Mapping[str, str]) -> str:
-    options = {**({"processor": part.processor} if part.processor != "main" else {}), **part.options}
-    cell.need(part.task)
-    name, text = part.task["name"], part.task["code"]
+def _declaration(cell: _Cell, socket: str, part: Mapping[str, Any], key: Mapping[str, str]) -> str:
+    options = {**({"processor": part["processor"]} if part["processor"] != "main" else {}), **part["options"]}
+    cell.need(part["task"])
+    name, text = part["task"]["name"], part["task"]["code"]
     if not name:
-        return f"flow.declare({text}, {_call(repr(part.name), options, key)})"
-    cell.defines(part.task)
+        return f"flow.declare({text}, {_call(repr(socket), options, key)})"
+    cell.defines(part["task"])
     if name in used(text):
         # it calls itself: its name has to be bound before it travels
-        return f"{text}\n\nflow.declare({name}, {_call(repr(part.name), options, key)})"
-    given = _call(repr(part.name) if part.name != name else "", options, key)
+        return f"{text}\n\nflow.declare({name}, {_call(repr(socket), options, key)})"
+    given = _call(repr(socket) if socket != name else "", options, key)
     return f"@flow.socket{f'({given})' if given else ''}\n{text}"
 
 
@@ -303,30 +284,4 @@ def saved(topology: Mapping[str, Any], name: str) -> str:
 
     Raises DeclarationError: something in it cannot be written down.
     """
-    made = recipe(topology, name)
-    document = {
-        "format": FORMAT,
-        "version": VERSION,
-        "name": name,
-        "nodes": made.nodes,
-        "processors": made.processors,
-        "unbound": made.unbound,
-        "sockets": {part.name: _saved_part(part) for part in made.parts},
-        "plugs": [plug | {word: _saved(plug[word]) for word in _functions(plug)} for plug in made.plugs],
-        "paused": made.paused,
-        "groups": made.groups,
-        "notes": made.notes,
-        "schedules": made.schedules,
-    }
-    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
-
-
-def _saved_part(part: Part) -> dict[str, Any]:
-    key = _saved(part.key) if part.key is not None else None
-    fixed = {argument: _saved(value) for argument, value in part.fixed.items()}
-    saved = {**vars(part), "task": _saved(part.task), "key": key, "fixed": fixed}
-    return {word: value for word, value in saved.items() if word != "name"}
-
-
-def _saved(written: Written) -> dict[str, Any]:
-    return {word: written[word] for word in ("name", "code", "before", "text") if word in written}
+    return json.dumps(recipe(topology, name), indent=1, ensure_ascii=False) + "\n"

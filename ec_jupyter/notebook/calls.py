@@ -22,12 +22,11 @@ from ec_jupyter.flow.options import callback_of, checked_kind, later, number_of,
 from ec_jupyter.flow.options import shown as shown_value
 from ec_jupyter.nodes.values import plain, smalls
 from ec_jupyter.notebook.binding import Binding
-from ec_jupyter.notebook.keeping import Keeping
 from ec_jupyter.notebook.notices import Notice, Notices
+from ec_jupyter.notebook.outcome import going_on, overdue
 from ec_jupyter.notebook.parts import Part, check_own
 from ec_jupyter.notebook.progress import Bar
 from ec_jupyter.notebook.queries import STATES, Queries
-from ec_jupyter.notebook.rendering import going_on, overdue
 from ec_jupyter.notebook.request import Request, Run
 from ec_jupyter.notebook.tables import Report
 from ec_jupyter.notebook.views import Processor, Socket
@@ -41,7 +40,7 @@ _BY = {"by": "code"}  # who does what no undo takes back, as the next undo is to
 MOMENT = 1.0  # seconds in which an engine that is there says whether it has something to do
 
 
-class Calls(Queries, Keeping):
+class Calls(Queries):
     """What `Flow` can do with requests."""
 
     name: str

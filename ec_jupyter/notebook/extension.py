@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from ec_jupyter.notebook import cells
 from ec_jupyter.notebook.completion import complete
 from ec_jupyter.notebook.config import EC, configure
 from ec_jupyter.notebook.magics import FlowMagics
@@ -22,7 +21,6 @@ def load(shell: Any) -> None:
     shell.configurables.append(settings)
     shell.register_magics(FlowMagics)
     shell.Completer.custom_matchers.append(complete)
-    shell.events.register("pre_run_cell", cells.begin)
     shell.events.register("post_run_cell", _look)
     _loaded[id(shell)] = (shell, settings)
 
@@ -39,7 +37,6 @@ def unload(shell: Any) -> None:
     shell.magics_manager.registry.pop(FlowMagics.__name__, None)
     shell.configurables.remove(settings)
     shell.Completer.custom_matchers.remove(complete)
-    shell.events.unregister("pre_run_cell", cells.begin)
     shell.events.unregister("post_run_cell", _look)
 
 

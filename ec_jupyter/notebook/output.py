@@ -35,15 +35,20 @@ def message_of_cell() -> dict[str, Any]:
     return (shell.get_parent() or {}) if hasattr(shell, "get_parent") else {}
 
 
+def cell_that_runs() -> str | None:
+    """Id of the cell that runs, where the front end tells."""
+    cell = message_of_cell().get("metadata", {}).get("cellId")
+    return str(cell) if cell else None
+
+
 def no_page() -> bool:
     """Whether the cell that runs was sent by a program, as nbclient and papermill are: no page will show a widget."""
     parent = message_of_cell()
     if not parent or any(name.startswith("VOILA_") for name in os.environ) or "google.colab" in sys.modules:
         return False
     # a server that runs cells for pages names the cell, as pages do
-    asked_by_page = bool(parent.get("metadata", {}).get("cellId"))
     ending = _PYTHONS_OWN.search(str(parent.get("header", {}).get("msg_id", "")))
-    return not asked_by_page and ending is not None
+    return cell_that_runs() is None and ending is not None
 
 
 class Follower:

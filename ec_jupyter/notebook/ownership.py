@@ -17,7 +17,7 @@ from typing import Any
 
 from ec_jupyter.client import names
 from ec_jupyter.engine.folder import Folder
-from ec_jupyter.notebook.output import message_of_cell, no_page
+from ec_jupyter.notebook.output import cell_that_runs, no_page
 
 RECORD = "notebook.json"  # file in a flow's folder: whose it is, and who used it last
 MOST_BYTES = 1 << 20
@@ -69,7 +69,7 @@ def _own(flows: Path, path: Path) -> str:
     name = names.flow_name()
     folders = [folder for folder in flows.iterdir() if folder.is_dir()] if flows.is_dir() else []
     records = {folder.name: record for folder in folders if (record := read(folder)) is not None}
-    cells = cells_of(path) | _cell_that_runs()
+    cells = _cells_here(path)
     mine = {n: r for n, r in records.items() if _is_of(r, path, cells)}
     if mine:
         # the one that has most of its cells, and of these the one used last
@@ -103,10 +103,9 @@ def cells_of(path: Path) -> set[str]:
         return set()
 
 
-def _cell_that_runs() -> set[str]:
-    """Id of the cell that runs, where the front end tells: a new notebook may not be saved yet."""
-    cell = message_of_cell().get("metadata", {}).get("cellId")
-    return {str(cell)} if cell else set()
+def _cells_here(path: Path) -> set[str]:
+    """Ids of the cells of this notebook, the one that runs included: a new notebook may not be saved yet."""
+    return cells_of(path) | ({cell} if (cell := cell_that_runs()) else set())
 
 
 def claim(folder: Path, *, own: bool) -> None:
@@ -115,7 +114,7 @@ def claim(folder: Path, *, own: bool) -> None:
     used = Record(before.notebook, before.cells, before.was, path.name if path else None, time.time())
     if own and path is not None:
         name = path.name if path.exists() or before.notebook is None else before.notebook
-        cells = tuple(sorted(cells_of(path) | _cell_that_runs()))[:MOST_CELLS] or before.cells
+        cells = tuple(sorted(_cells_here(path)))[:MOST_CELLS] or before.cells
         was = {*before.was, before.notebook} - {None, name}
         used = Record(name, cells, tuple(sorted(map(str, was))), name, used.used)
     # with a disk that is full the flow works all the same; the next use writes it

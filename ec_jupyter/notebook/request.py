@@ -24,9 +24,8 @@ from ec_jupyter.flow.columns import unpacked
 from ec_jupyter.flow.states import ASKED, DELAYED, ENDED
 from ec_jupyter.model import REUSED
 from ec_jupyter.notebook.lineage import Lineage
-from ec_jupyter.notebook.outcome import error_of, value_of
+from ec_jupyter.notebook.outcome import INTERRUPTS, error_of, going_on, interrupted, overdue, value_of
 from ec_jupyter.notebook.parts import Part
-from ec_jupyter.notebook.rendering import INTERRUPTS, going_on, interrupted, overdue
 from ec_jupyter.notebook.tables import Table
 from ec_jupyter.wire import Value
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from ec_jupyter.client.launch import running
 from ec_jupyter.errors import EcError
-from ec_jupyter.notebook import cells
 from ec_jupyter.notebook.identity import MISSING, identity
 from ec_jupyter.notebook.modules import changed
+from ec_jupyter.notebook.output import cell_that_runs
 from ec_jupyter.notebook.parts import FlowLike
 from ec_jupyter.notebook.shipping import Shipment
 from ec_jupyter.notebook.signatures import Given
@@ -61,7 +61,7 @@ class Watch:
         # names of other modules are not the notebook's to bind anew
         taken = {name: value for name, value in shipment.captured.items() if space.get(name, MISSING) is value}
         self._noted[flow, socket] = _Noted(
-            shipment.record["identity"], taken, shipment.modules, task, shipment.given, cells.running()
+            shipment.record["identity"], taken, shipment.modules, task, shipment.given, cell_that_runs()
         )
 
     def tasks(self, flow: FlowLike) -> dict[str, tuple[Callable[..., Any], Given]]:
@@ -71,8 +71,8 @@ class Watch:
 
     def moved(self, flow: FlowLike, socket: str) -> bool:
         """Whether a socket was registered by another cell than the one that runs."""
-        noted = self._noted.get((flow, socket))
-        return noted is not None and None not in (noted.cell, cells.running()) and noted.cell != cells.running()
+        noted, cell = self._noted.get((flow, socket)), cell_that_runs()
+        return noted is not None and None not in (noted.cell, cell) and noted.cell != cell
 
     def renamed(self, flow: FlowLike, old: str, new: str) -> None:
         """A socket has another name."""

@@ -65,10 +65,10 @@ class Kernel:
         """Its process."""
         return int(self.manager.provisioner.pid)  # type: ignore[union-attr]
 
-    def begin(self, code: str) -> str:
+    def begin(self, code: str, cell: str = "one") -> str:
         """Start a cell, as a page does, which names it; what `end` takes to wait for it."""
         content = {"code": code, "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": False}
-        message = self.client.session.msg("execute_request", content, metadata={"cellId": "one"})
+        message = self.client.session.msg("execute_request", content, metadata={"cellId": cell})
         self.client.shell_channel.send(message)
         return str(message["header"]["msg_id"])
 
@@ -96,11 +96,11 @@ class Kernel:
         while self.client.get_shell_msg(timeout=SECONDS)["parent_header"].get("msg_id") != cell:
             pass
 
-    def run(self, code: str) -> Cell:
+    def run(self, code: str, cell: str = "one") -> Cell:
         """What came of a cell that ran well."""
-        cell = self.end(self.begin(code))
-        assert not cell.error, f"{code}\n{cell.traceback}"
-        return cell
+        found = self.end(self.begin(code, cell))
+        assert not found.error, f"{code}\n{found.traceback}"
+        return found
 
     def fail(self, code: str) -> Cell:
         """What came of a cell that did not."""

@@ -291,6 +291,13 @@ def test_a_socket_is_marked_stale_when_a_value_it_took_is_bound_anew(kernel: Any
     assert "stale: k" in kernel.run("%ec_flow").text
 
 
+@pytest.mark.shared_engine
+def test_another_cell_that_takes_a_name_gets_a_warning(kernel: Any) -> None:
+    for version, cell in enumerate(("a", "a", "b")):
+        said = kernel.run(f"%%ec_socket\ndef taken(x): return {version}", cell)
+        assert ("'taken' comes from another cell now" in said.streams) == (cell == "b")
+
+
 def test_loading_is_silent_and_brings_nothing_that_takes_long(kernels: Callable[[], Any]) -> None:
     kernel = kernels()
     shown = kernel.run("%load_ext ec_jupyter")

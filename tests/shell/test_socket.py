@@ -168,13 +168,6 @@ def test_a_second_notebook_takes_a_name_with_a_warning_that_names_both(
     loaded.run("flow.declare(lambda x: 3, 'f')")
 
 
-def test_another_cell_that_takes_a_name_gets_a_warning(loaded: Any) -> None:
-    loaded.run("%%ec_socket\ndef f(x): return 1", cell_id="a")
-    loaded.run("%%ec_socket\ndef f(x): return 2", cell_id="a")
-    with pytest.warns(UserWarning, match="'f' comes from another cell now"):
-        loaded.run("%%ec_socket\ndef f(x): return 3", cell_id="b")
-
-
 def test_a_captured_value_bound_anew_marks_the_socket_until_the_cell_is_run_again(loaded: Any) -> None:
     loaded.run("k = 3")
     loaded.run("%%ec_socket\ndef f(x): return x * k")
