@@ -32,6 +32,7 @@ from ec_jupyter.flow.schema import CHOICE
 from ec_jupyter.wire import Value
 
 Fields = dict[str, Any]
+Op = Callable[[Client, Fields], Fields]
 MOST_VERSIONS = 100  # of a task, that are listed
 PREVIEW_SECONDS = 30.0  # how long an answer waits for a worker that shows a value: the first has to start
 _CHANGES = {
@@ -65,12 +66,26 @@ LOOKS = (
 """What only looks: it starts no engine of a flow that somebody has stopped."""
 
 
-def command(client: Client, op: str, args: Mapping[str, Any] | None = None) -> Fields:
-    """Carry out an op of a picture; the fields of its answer. Raises EcError: it cannot be done, in one line."""
-    action = _OPS.get(op)
+class WrongCodeError(EcError, ValueError):
+    """The code that was written in a picture is not Python, or does not run; `line`: of it, where that is known."""
+
+    def __init__(self, text: str, line: int | None) -> None:
+        super().__init__(text)
+        self.line = line
+
+
+def command(
+    client: Client, op: str, args: Mapping[str, Any] | None = None, own: Mapping[str, Op] | None = None
+) -> Fields:
+    """Carry out an op of a picture; the fields of its answer. Raises EcError: it cannot be done, in one line.
+
+    `own`: ops that whoever shows the picture carries out in their own way, whether an engine is there or not.
+    """
+    other = (own or {}).get(op)
+    action = other or _OPS.get(op)
     if action is None:
         raise WiringError(f"a picture has no command {op!r}; {nearest(str(op), _OPS)}")
-    if op in LOOKS and not client.connected:
+    if op in LOOKS and other is None and not client.connected:
         raise EngineLostError(f"flow {client.name!r} has no engine; to look does not start it")
     try:
         return action(client, dict(args or {}))
@@ -83,12 +98,15 @@ def command(client: Client, op: str, args: Mapping[str, Any] | None = None) -> F
         raise EcError(str(error)) from error
 
 
-def answer(client: Client, op: str, args: Mapping[str, Any] | None = None) -> Fields:
+def answer(
+    client: Client, op: str, args: Mapping[str, Any] | None = None, own: Mapping[str, Op] | None = None
+) -> Fields:
     """The answer to a page: ``{"ok": True, ...}``, or ``{"ok": False, "error": text}``."""
     try:
-        return {"ok": True, **command(client, op, args)}
+        return {"ok": True, **command(client, op, args, own)}
     except EcError as error:
-        return {"ok": False, "error": str(error), "type": type(error).__name__}
+        line = {"line": error.line} if isinstance(error, WrongCodeError) else {}
+        return {"ok": False, "error": str(error), "type": type(error).__name__, **line}
 
 
 def literal(text: str, what: str) -> Any:
@@ -416,7 +434,7 @@ def _svg(client: Client, args: Fields) -> Fields:
     return {"text": svg(client.topology, client.name, counts, seen=client.seen.looks, folded=folded)}
 
 
-_OPS: dict[str, Callable[[Client, Fields], Fields]] = {
+_OPS: dict[str, Op] = {
     "edit": _edit, "foretell": partial(_edit, dry=True), "tidy": _tidy, "node": _node,
     "undo": partial(_step, "undo"), "redo": partial(_step, "redo"),
     "history": lambda client, _: {"rows": client.ask("history")[0]["rows"]},

@@ -124,13 +124,13 @@ class Listenable(Protocol):
         """Call `callback` at each push of a kind; returns its undo."""
 
 
-def until(client: Listenable, check: Callable[[], _T | None], deadline: Deadline) -> _T | None:
-    """First result of `check` that is not None, asked again whenever the flow's counts have changed.
+def until(client: Listenable, kind: str, check: Callable[[], _T | None], deadline: Deadline) -> _T | None:
+    """First result of `check` that is not None, asked again at each push of a kind.
 
     None once the deadline is over.
     """
     news = threading.Event()
-    undo = client.listen("counts", lambda header, buffers: news.set())
+    undo = client.listen(kind, lambda header, buffers: news.set())
     try:
         while True:
             news.clear()

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import ast
 import builtins
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from ec_jupyter.client import names
+from ec_jupyter.client.client import Client
+from ec_jupyter.client.commands import Fields, Op, WrongCodeError
 from ec_jupyter.client.source import EXCERPT, is_ours, used
 from ec_jupyter.errors import DeclarationError, EcError, SocketNotFoundError, by_name
 from ec_jupyter.notebook.cell import Cell
@@ -18,43 +21,24 @@ from ec_jupyter.notebook.conditions import Expression, shipped
 from ec_jupyter.notebook.parts import FlowLike
 from ec_jupyter.notebook.stale import WATCH
 
-Fields = dict[str, Any]
 
-
-def answer(flow: FlowLike, op: str, args: Mapping[str, Any]) -> Fields:
-    """Do what a picture asks of this kernel; an error has the line of the code that it is about, if it is about one."""
-    try:
-        return {"ok": True, **OPS[op](flow, args)}
-    except (KeyError, TypeError, AttributeError) as error:
-        if isinstance(error, EcError):
-            return {"ok": False, "error": str(error)}
-        return {"ok": False, "error": f"command {op!r} cannot be read: {type(error).__name__}: {error}"}
-    except _WrongCodeError as error:
-        return {"ok": False, "error": str(error), "line": error.line}
-    except EcError as error:
-        return {"ok": False, "error": str(error)}
-
-
-class _WrongCodeError(EcError, ValueError):
-    """The code that was written is not Python, or does not run."""
-
-    def __init__(self, text: str, line: int | None) -> None:
-        super().__init__(text)
-        self.line = line
+def ops(flow: FlowLike) -> dict[str, Op]:
+    """What only a kernel can do for a picture."""
+    return {"redefine": partial(_redefine, flow), "when": partial(_condition, flow), "key": partial(_key, flow)}
 
 
 # -- a task --------------------------------------------------------------------
-def redefine(flow: FlowLike, args: Mapping[str, Any]) -> Fields:
+def _redefine(flow: FlowLike, client: Client, args: Fields) -> Fields:
     """Run the code of a task as its cell would be, and make it the next version."""
     name, text = str(args["socket"]), str(args["source"])
-    record = by_name(flow._client.topology["sockets"], name, SocketNotFoundError)
+    record = by_name(client.topology["sockets"], name, SocketNotFoundError)
     shell = _shell()
     if len(text) > EXCERPT:
         raise DeclarationError(f"the code of socket {name!r} is too long for the picture: edit it in its cell")
     _refuse_strangers(flow, name, record["task"])
     _refuse_before_its_cells(name, record["task"], text, shell.user_ns)
     _run(flow, shell, name, text)
-    return {"version": flow._client.topology["sockets"][name]["task"]["version"]}
+    return {"version": client.topology["sockets"][name]["task"]["version"]}
 
 
 def _shell() -> Any:
@@ -92,13 +76,13 @@ def _run(flow: FlowLike, shell: Any, name: str, text: str) -> None:
     except EcError as error:
         cause = error.__context__
         line = cause.lineno - 1 if isinstance(cause, SyntaxError) and cause.lineno else None
-        raise _WrongCodeError(str(error), line) from None
+        raise WrongCodeError(str(error), line) from None
     try:
         space = cell.run()
     except Exception as error:
         if isinstance(error, EcError):
             raise
-        raise _WrongCodeError(f"{type(error).__name__}: {error}", cell.line_of(error)) from None
+        raise WrongCodeError(f"{type(error).__name__}: {error}", cell.line_of(error)) from None
     # a decorator of ours has declared it
     if not _declares(text):
         flow.declare(space[task], name)
@@ -110,11 +94,11 @@ def _declares(text: str) -> bool:
 
 
 # -- conditions and keys ---------------------------------------------------------
-def condition(flow: FlowLike, args: Mapping[str, Any]) -> Fields:
+def _condition(flow: FlowLike, client: Client, args: Fields) -> Fields:
     """Give a plug a condition, or (an empty text) none; the rest of it stays."""
     source, target, argument, on = (str(args[word]) for word in ("source", "target", "argument", "on"))
     ends = (source, target, argument, on)
-    found = [p for p in flow._client.topology["plugs"] if (p["source"], p["target"], p["argument"], p["on"]) == ends]
+    found = [p for p in client.topology["plugs"] if (p["source"], p["target"], p["argument"], p["on"]) == ends]
     if not found:
         raise DeclarationError(f"there is no plug {source} -> {target}.{argument} any more")
     text = str(args["text"]).strip()
@@ -125,10 +109,10 @@ def condition(flow: FlowLike, args: Mapping[str, Any]) -> Fields:
     return {}
 
 
-def key(flow: FlowLike, args: Mapping[str, Any]) -> Fields:
+def _key(flow: FlowLike, client: Client, args: Fields) -> Fields:
     """Have a socket join by a key: an expression over ``value``."""
     name, text = str(args["socket"]), str(args["text"]).strip()
-    by_name(flow._client.topology["sockets"], name, SocketNotFoundError)
+    by_name(client.topology["sockets"], name, SocketNotFoundError)
     if name not in WATCH.tasks(flow):
         raise DeclarationError(f"this kernel has not run the cell of {name!r}: run it, or write --key in its line")
     task, given = WATCH.tasks(flow)[name]
@@ -136,7 +120,3 @@ def key(flow: FlowLike, args: Mapping[str, Any]) -> Fields:
     options |= {"key": Expression(text, _shell().user_ns)} if text else {"join": "run"}
     flow.declare(task, name, **options)
     return {}
-
-
-# what only a kernel can do for a picture
-OPS: dict[str, Callable[[FlowLike, Mapping[str, Any]], Fields]] = {"redefine": redefine, "when": condition, "key": key}

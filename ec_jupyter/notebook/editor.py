@@ -20,7 +20,7 @@ import traitlets
 from ec_jupyter.client import commands, scene
 from ec_jupyter.client.drawing import svg
 from ec_jupyter.client.numbers import Numbers
-from ec_jupyter.errors import EcError
+from ec_jupyter.errors import EcError, WiringError
 from ec_jupyter.notebook import code_here
 from ec_jupyter.notebook.onlookers import Onlookers
 from ec_jupyter.notebook.output import MARK, Follower, mark, no_page
@@ -134,24 +134,21 @@ class FlowEditor(anywidget.AnyWidget):
     def _answer(self, content: dict[str, Any]) -> None:
         op = str(content.get("op"))
         try:
-            answer = self._answered(op, content.get("args"))
+            answer = commands.answer(self._client, op, content.get("args"), self._own())
         except Exception as error:
             # a page without an answer would believe the kernel busy for ever
             log.exception("command %s", op)
             answer = {"ok": False, "error": f"{type(error).__name__}: {error}"}
         self._say({"k": "answer", "id": content.get("id"), **answer})
 
-    def _answered(self, op: str, args: Any) -> dict[str, Any]:
-        if op in ("code", "save"):
-            made = {"code": self._flow.to_code, "save": self._flow.to_json}[op]
-            return {"ok": True, "text": made()}
-        if op == "svg":
-            return {"ok": True, "text": self._still(dict(args or {}).get("folded") or ())}
-        if op in code_here.OPS:
-            return code_here.answer(self._flow, op, dict(args or {}))
-        if op == "part":
-            return _part(args)
-        return commands.answer(self._client, op, args)
+    def _own(self) -> dict[str, commands.Op]:
+        """What a picture beside a kernel does by itself, or in another way than one without."""
+        return {
+            "code": lambda client, args: {"text": self._flow.to_code()},
+            "svg": lambda client, args: {"text": self._still(args.get("folded") or ())},
+            "part": lambda client, args: {"text": _part(args.get("name"))},
+            **code_here.ops(self._flow),
+        }
 
     def _say(self, content: dict[str, Any]) -> None:
         with self._lock:
@@ -262,12 +259,11 @@ class FlowEditor(anywidget.AnyWidget):
         return outline(self._client.topology, self._flow.name)
 
 
-def _part(args: Any) -> dict[str, Any]:
+def _part(name: Any) -> str:
     """The text of a part of the page that is loaded when it is first opened."""
-    name = args.get("name") if isinstance(args, dict) else None
     if name not in PARTS:
-        return {"ok": False, "error": f"the page has no part {name!r}; known: {', '.join(PARTS)}"}
-    return {"ok": True, "text": (FRONT / f"{name}.js").read_text()}
+        raise WiringError(f"the page has no part {name!r}; known: {', '.join(PARTS)}")
+    return (FRONT / f"{name}.js").read_text()
 
 
 def _start(name: str, target: Callable[..., None], *arguments: Any) -> None:

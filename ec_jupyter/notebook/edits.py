@@ -14,6 +14,7 @@ from itertools import count
 from typing import Any
 
 from ec_jupyter.client.client import Client
+from ec_jupyter.client.waits import Deadline, until
 from ec_jupyter.errors import EngineLostError, WiringError
 from ec_jupyter.flow import rows
 from ec_jupyter.flow.draft import Draft, Limits
@@ -276,15 +277,9 @@ class Editor:
 
     def seen(self, revision: int) -> None:
         """Wait until the client's topology is of `revision` or newer: whoever edits reads their own edit."""
-        if self._client.topology["revision"] >= revision:
-            return
-        news = threading.Event()
-        undo = self._client.listen("topology", lambda header, buffers: news.set())
-        try:
-            while self._client.topology["revision"] < revision:
-                news.clear()
-                # read again: the push may have come between the look and the listening
-                if self._client.topology["revision"] < revision and not news.wait(SEEN_SECONDS):
-                    raise EngineLostError(f"the engine took revision {revision} but has not shown it")
-        finally:
-            undo()
+
+        def shown() -> bool | None:
+            return self._client.topology["revision"] >= revision or None
+
+        if until(self._client, "topology", shown, Deadline(SEEN_SECONDS)) is None:
+            raise EngineLostError(f"the engine took revision {revision} but has not shown it")

@@ -420,7 +420,7 @@ class Run(Part):
             return True if not any(map(counts.get, ("queued", ASKED, "running"))) else None
 
         with going_on(self._still):
-            through = until(self.flow._client, ended, deadline)
+            through = until(self.flow._client, "counts", ended, deadline)
         if through is None:
             asked = f"{counts[ASKED]} asked, " if counts.get(ASKED) else ""
             busy = f"{asked}{counts.get('queued', 0)} queued and {counts.get('running', 0)} running"

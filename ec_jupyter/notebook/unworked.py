@@ -26,9 +26,23 @@ class Unworked:
         """What the engine keeps of it."""
         raise NotImplementedError
 
+    @property
+    def _given(self) -> tuple[Any, ...]:
+        """What makes it again."""
+        raise NotImplementedError
+
     def __call__(self, *values: Any, **named: Any) -> Any:
         """Do it right here, for trying it out by hand."""
         raise NotImplementedError
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other._given == self._given
+
+    def __hash__(self) -> int:
+        return hash(self._given[0])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self._given
 
 
 def _taking(names: Iterable[str]) -> inspect.Signature:
@@ -97,15 +111,9 @@ class ask(Unworked):  # noqa: N801 - used as a function is: `flow.socket(ec.ask(
                 if said == str(choice):
                     return choice
 
-    def __eq__(self, other: object) -> bool:
-        mine = (self.prompt, self.choices, self.about)
-        return type(other) is ask and (other.prompt, other.choices, other.about) == mine
-
-    def __hash__(self) -> int:
-        return hash((self.prompt, *self.about))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return ask, (self.prompt, self.choices, self.about)
+    @property
+    def _given(self) -> tuple[Any, ...]:
+        return self.prompt, self.choices, self.about
 
     def __repr__(self) -> str:
         given = [repr(self.prompt)]
@@ -155,14 +163,9 @@ class sleep(Unworked):  # noqa: N801 - used as a function is: `flow.socket(ec.sl
         time.sleep(self.seconds)
         return value
 
-    def __eq__(self, other: object) -> bool:
-        return type(other) is sleep and other.seconds == self.seconds
-
-    def __hash__(self) -> int:
-        return hash(self.seconds)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return sleep, (self.seconds,)
+    @property
+    def _given(self) -> tuple[Any, ...]:
+        return (self.seconds,)
 
     def __repr__(self) -> str:
         return f"sleep({self.seconds:g})"

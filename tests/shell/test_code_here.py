@@ -6,11 +6,17 @@ from typing import Any
 
 import pytest
 
+from ec_jupyter.client import commands
 from ec_jupyter.client.commands import command
 from ec_jupyter.errors import DeclarationError
-from ec_jupyter.notebook.code_here import answer
+from ec_jupyter.notebook import code_here
 
 pytestmark = pytest.mark.shared_engine
+
+
+def answer(flow: Any, op: str, args: dict[str, Any]) -> dict[str, Any]:
+    """What a picture beside this kernel is answered."""
+    return commands.answer(flow._client, op, args, code_here.ops(flow))
 
 
 @pytest.fixture
