@@ -1,11 +1,14 @@
-"""What pictures of a flow have shown of values: checked, for a worker made it, and kept for the still picture."""
+"""What pictures of a flow have shown: values, checked, for a worker made them, and the newest counts."""
 
 from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Mapping
 from typing import Any
+
+from ec_jupyter.client.rpc import Rpc
 
 # what a page shows; no kind that needs scripts
 MIMES = ("image/svg+xml", "image/png", "image/jpeg", "image/gif", "text/html", "text/latex", "text/markdown")
@@ -96,3 +99,30 @@ class Seen:
             looks.pop(next(iter(looks)))
         # replaced, never changed: another thread may draw it
         self.looks = {**looks, socket: kept}
+
+
+class Numbers:
+    """The newest counts of a flow.
+
+    An answer may be taken by its thread only after a push that is newer was: a push is kept, for the engine
+    pushes after each change.
+    """
+
+    def __init__(self) -> None:
+        self.newest: dict[str, Any] | None = None  # the counts; None before the first
+        self._pushes = 0
+        self._lock = threading.Lock()
+
+    def pushed(self, counts: dict[str, Any]) -> None:
+        """Take counts that the engine has pushed; called on the client's thread."""
+        with self._lock:
+            self.newest = counts
+            self._pushes += 1
+
+    def ask(self, client: Rpc, timeout: float) -> None:
+        """Ask the engine for all counts as of now. Raises EcError, TimeoutError: it cannot be reached in time."""
+        before = self._pushes
+        answer, _ = client.ask("query", {"what": "counts"}, timeout=timeout)
+        with self._lock:
+            if self._pushes == before:
+                self.newest = answer

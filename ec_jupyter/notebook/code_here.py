@@ -17,8 +17,8 @@ from ec_jupyter.client.commands import Fields, Op, WrongCodeError
 from ec_jupyter.client.source import EXCERPT, is_ours, used
 from ec_jupyter.errors import DeclarationError, EcError, SocketNotFoundError, by_name
 from ec_jupyter.notebook.cell import Cell
-from ec_jupyter.notebook.conditions import Expression, shipped
 from ec_jupyter.notebook.parts import FlowLike
+from ec_jupyter.notebook.shipping import Expression, shipped
 from ec_jupyter.notebook.stale import WATCH
 
 

@@ -6,6 +6,7 @@ they arrive in: front ends with subshells send them to one of those, and they do
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import logging
 import threading
@@ -19,10 +20,9 @@ import traitlets
 
 from ec_jupyter.client import commands, scene
 from ec_jupyter.client.drawing import svg
-from ec_jupyter.client.numbers import Numbers
+from ec_jupyter.client.seen import Numbers
 from ec_jupyter.errors import EcError, WiringError
 from ec_jupyter.notebook import code_here
-from ec_jupyter.notebook.onlookers import Onlookers
 from ec_jupyter.notebook.output import MARK, Follower, mark, no_page
 from ec_jupyter.notebook.picture import outline
 
@@ -40,6 +40,8 @@ SHORTEST = 0.1  # seconds between two messages at least: the rate that front end
 # seconds between two messages at most, while somebody looks: after three a page says that the kernel is gone
 BEAT = 1.0
 COUNT_SECONDS = 1.0
+SILENCE = 30.0  # seconds without a heartbeat after which a view is checked; a page sends one every ten seconds
+GRACE = 2.0  # seconds of a free loop in which heartbeats that are waiting are read
 # commands that may take a while: each has a thread, so that the next one need not wait for it
 _SLOW = {"preview", "request", "svg", "code", "save", "runs", "lineage", "timeline", "past", "versions"}
 
@@ -259,6 +261,58 @@ class FlowEditor(anywidget.AnyWidget):
         return outline(self._client.topology, self._flow.name)
 
 
+# -- who looks -----------------------------------------------------------------
+class Onlookers:
+    """The open views."""
+
+    def __init__(self, left: Callable[[], None]) -> None:
+        self._left = left  # called when a view was given up
+        self._views: dict[str, tuple[float, asyncio.AbstractEventLoop | None]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._views)
+
+    def here(self, view: str) -> bool:
+        """Note a heartbeat of a view; whether the view is new. Called in the loop that reads the page's messages."""
+        new = view not in self._views
+        self._views[view] = (time.monotonic(), _loop())
+        return new
+
+    def away(self, view: str) -> None:
+        """Remove a view."""
+        self._views.pop(view, None)
+
+    def sweep(self) -> None:
+        """Remove the views that a reload, a closed window or a lost network ended without a message."""
+        now = time.monotonic()
+        for view, (heard, loop) in list(self._views.items()):
+            if now - heard < SILENCE:
+                continue
+            # its heartbeat may wait behind a cell that computes: the loop that would read it removes the view
+            self._views[view] = (now, loop)
+            try:
+                if loop is None:
+                    self._drop(view, now)
+                else:
+                    loop.call_soon_threadsafe(loop.call_later, GRACE, self._drop, view, now)
+            except RuntimeError:
+                # that loop is closed: the page's subshell is gone, and so is the page
+                self._drop(view, now)
+
+    def _drop(self, view: str, asked: float) -> None:
+        if self._views.get(view, (None,))[0] == asked:
+            self.away(view)
+            self._left()
+
+
+def _loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+# -- the page's code -------------------------------------------------------------
 def _part(name: Any) -> str:
     """The text of a part of the page that is loaded when it is first opened."""
     if name not in PARTS:

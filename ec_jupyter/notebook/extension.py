@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from ec_jupyter.notebook.completion import complete
 from ec_jupyter.notebook.config import EC, configure
+from ec_jupyter.notebook.lines import complete
 from ec_jupyter.notebook.magics import FlowMagics
 
 _loaded: dict[int, tuple[Any, EC]] = {}

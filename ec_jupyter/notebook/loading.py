@@ -14,8 +14,8 @@ from ec_jupyter.client.recipe import FORMAT, VERSION
 from ec_jupyter.client.source import used
 from ec_jupyter.errors import DeclarationError, EcError
 from ec_jupyter.model import FUNCTIONS
-from ec_jupyter.notebook.conditions import Expression
 from ec_jupyter.notebook.notes import note
+from ec_jupyter.notebook.shipping import Expression
 from ec_jupyter.notebook.written import SPACES
 
 if TYPE_CHECKING:

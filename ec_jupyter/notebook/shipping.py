@@ -1,4 +1,8 @@
-"""A function from a cell as it travels: pickled by value under a name that is the same in every kernel."""
+"""A function from a cell as it travels: pickled by value under a name that is the same in every kernel.
+
+That is the task of a socket, or a small function that workers evaluate on results: a plug's condition and part, a
+socket's key.
+"""
 
 from __future__ import annotations
 
@@ -12,20 +16,22 @@ import pickle
 import sys
 from collections.abc import Callable
 from dataclasses import astuple, dataclass, field
+from keyword import iskeyword
 from pathlib import Path
 from types import CodeType, FunctionType, MethodType
 from typing import Any
 
 import cloudpickle
 
-from ec_jupyter.errors import DeclarationError, TaskNotPicklableError
+from ec_jupyter.errors import DeclarationError, TaskNotPicklableError, WiringError
 from ec_jupyter.nodes.code import ALIASES, Pickler
+from ec_jupyter.nodes.current import Part
 from ec_jupyter.nodes.surroundings import PLAIN, Surroundings
 from ec_jupyter.nodes.worker.invoke import InOrder
+from ec_jupyter.notebook.edits import Edit
 from ec_jupyter.notebook.identity import MISSING, captured, enclosed, functions_of, identity
 from ec_jupyter.notebook.modules import surroundings
-from ec_jupyter.notebook.outputs import outputs
-from ec_jupyter.notebook.signatures import Given, signature, tells_arguments
+from ec_jupyter.notebook.signatures import Given, outputs, signature, tells_arguments
 from ec_jupyter.notebook.unworked import Unworked
 from ec_jupyter.notebook.written import written
 
@@ -212,3 +218,55 @@ def _weight(task: object, name: str, blob: bytes, taken: dict[str, Any]) -> list
     what = max(sizes, key=sizes.__getitem__, default="much")
     size = max(sizes.values(), default=len(blob))
     return [f"task {name!r} carries {what!r} ({size / 2**20:.1f} MiB) from the notebook; pass it as an argument"]
+
+
+# -- conditions, parts and keys ----------------------------------------------------
+@dataclass(frozen=True)
+class Expression:
+    """An expression, and where its names are looked up."""
+
+    text: str
+    space: dict[str, Any]
+
+
+def shipped(function: Any, word: str, over: str, whose: str, edit: Edit) -> dict[str, Any] | None:
+    """A function, or an expression over `over`, as an edit carries it.
+
+    `word`, `over`: the option, and what an expression calls the value it looks at. `whose`: the plug or socket, for
+    messages. Raises WiringError: it is neither a function nor an expression.
+    """
+    if function is None:
+        return None
+    part = _part(function) if word == "pick" else None
+    if part is not None:
+        blob = pickle.dumps(part, protocol=5)
+        record = {"sha256": sha256(blob), "text": part.text, "blob": edit.buffer(blob)}
+        field = {"field": part.place} if isinstance(part.place, str) else {}
+        return record | {"written": {"name": "", "code": repr(part.place), "before": {}, "lacks": [], **field}}
+    given = Expression(function, vars(sys.modules["__main__"])) if isinstance(function, str) else function
+    expression = given if isinstance(given, Expression) else None
+    text = expression.text if expression else getattr(given, "__name__", type(given).__name__)
+    made = _compiled(expression, word, over) if expression else given
+    if not callable(made):
+        raise WiringError(f"{word}= takes an expression or a function, not {type(function).__name__}")
+    blob = pickled(made, f"{whose} {word}")
+    record = {"sha256": sha256(blob), "text": text, "blob": edit.buffer(blob)}
+    return record | {"written": written(made, expression.text if expression else None)}
+
+
+def _part(given: Any) -> Part | None:
+    """The part that a person names by a field, a number or a slice; None where it is a function or an expression."""
+    if isinstance(given, Expression):
+        given = given.text
+    named = isinstance(given, str) and given.isidentifier() and not iskeyword(given)
+    ends = (given.start, given.stop, given.step) if isinstance(given, slice) else (given,)
+    numbered = all(type(end) is int or (end is None and isinstance(given, slice)) for end in ends)
+    return Part(given) if named or numbered else None
+
+
+def _compiled(expression: Expression, word: str, over: str) -> Any:
+    try:
+        code = compile(f"lambda {over}: ({expression.text})", f"<{word}>", "eval")
+    except SyntaxError as error:
+        raise WiringError(f"{word} {expression.text!r} is no expression: {error.msg}") from error
+    return eval(code, expression.space)

@@ -13,13 +13,12 @@ from ec_jupyter.client.texts import clock_text
 from ec_jupyter.client.texts import shown as shown_row
 from ec_jupyter.errors import ArgumentsError, DeclarationError, ProcessorNotFoundError, WiringError, by_name, nearest
 from ec_jupyter.flow.options import shown
-from ec_jupyter.notebook.conditions import shipped
 from ec_jupyter.notebook.edits import Edit, Editor, Receipt
 from ec_jupyter.notebook.lookup import Lookup
 from ec_jupyter.notebook.nodes import Node, Nodes
 from ec_jupyter.notebook.notes import note
 from ec_jupyter.notebook.parts import check_own
-from ec_jupyter.notebook.shipping import Shipment, ship
+from ec_jupyter.notebook.shipping import Shipment, ship, shipped
 from ec_jupyter.notebook.stale import WATCH
 from ec_jupyter.notebook.tables import Table
 from ec_jupyter.notebook.unworked import Unworked

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from jupyter_server.utils import url_path_join
 
 from ec_jupyter.client.flow_index import PATTERN
-from ec_jupyter.server import agents, handlers, live, managing
+from ec_jupyter.server import agents, handlers, live
 from ec_jupyter.server.flows import EVENTS, Flows
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def routes() -> list[tuple[str, type]]:
         ("flows", handlers.FlowsHandler),
         (f"flows/{PATTERN}", handlers.FlowHandler),
         (f"flows/{PATTERN}/(start|stop)", handlers.LifeHandler),
-        (f"flows/{PATTERN}/({managing.VERBS})", managing.ManageHandler),
+        (f"flows/{PATTERN}/(rename|duplicate|clear|delete)", handlers.ManageHandler),
         (f"flows/{PATTERN}/commands", handlers.CommandsHandler),
         (f"flows/{PATTERN}/(statistics|log|requests|waiting)", handlers.LookHandler),
         (f"flows/{PATTERN}/sockets/{socket}", handlers.SocketHandler),

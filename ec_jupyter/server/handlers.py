@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
-import threading
+import shutil
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import cache, partial, wraps
 from importlib import resources
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
@@ -19,21 +21,22 @@ from jupyter_server.base.handlers import APIHandler
 from jupyter_server.utils import url_escape, url_path_join
 from tornado import web
 
-from ec_jupyter.client import commands, outside, probe, scene
+from ec_jupyter.client import commands, names, outside, probe, scene
 from ec_jupyter.client.client import Client
+from ec_jupyter.client.duplicate import duplicate
+from ec_jupyter.client.flow_index import key_of
 from ec_jupyter.client.launch import running
 from ec_jupyter.client.waits import wake
-from ec_jupyter.errors import nearest
+from ec_jupyter.errors import DeclarationError, EcError, nearest
 from ec_jupyter.flow.options import later, priority_of
 from ec_jupyter.server.checks import Refused, check_numbers, field, only, read_object, told
 from ec_jupyter.server.flows import Flows
-from ec_jupyter.server.links import Links
+from ec_jupyter.server.links import CLIENT_NAME, Links
 
 SETTING = "ec_flows"
 SUBMIT = ("arguments", "id", "partial", "delay", "at", "priority", "callback")  # what a submit may bring
 MOST_NAME = 200  # characters in the id that a submit may bring
 MOST_SECONDS = 60  # how long an answer may wait for the end of a request
-STOP_SECONDS = 10  # how long an engine may take to end its workers
 
 
 def verb_of(method: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None] | None]:
@@ -168,21 +171,76 @@ class LifeHandler(Handler):
                 warnings = client.warnings
         elif was:
             async with self.flows.links.use(folder) as client:
-                await self.flows.links.thread(_stop, client)
+                await self.flows.links.thread(client.end)
         if starts != was:
             self.flows.changed()
             self.flows.emit({"action": "started" if starts else "stopped", "key": key, "flow": folder.name})
         self.answer({"ok": True, "running": starts, "changed": starts != was, "warnings": warnings})
 
 
-def _stop(client: Client) -> None:
-    """Stop the engine, and wait until nobody can take it for one that runs."""
-    client.ask("stop")
-    end, tick = time.monotonic() + STOP_SECONDS, threading.Event()
-    while (client.connected or running(client.folder)) and time.monotonic() < end:
-        tick.wait(0.01)
+# -- a flow as a whole -------------------------------------------------------------
+class ManageHandler(Handler):
+    """A flow as a whole."""
+
+    @verb_of
+    async def post(self, key: str, verb: str) -> None:
+        """Do it; the answer has the key of the flow that is there now, if there is one."""
+        folder, body = await self.flows.folder(key), await self.body("name", "force")
+        force, links = field(body, "force", bool, False), self.flows.links
+        made: Path | None = folder
+        if verb == "clear":
+            async with links.use(folder, start=True) as client:
+                await links.thread(client.ask, "clear", {"by": "picture"})
+        elif verb == "duplicate":
+            made = await links.thread(_copied, folder, field(body, "name", str))
+        else:
+            target = _target(folder, field(body, "name", str)) if verb == "rename" else None
+            if await links.thread(running, folder):
+                async with links.use(folder) as client:
+                    left = partial(client.end_alone, f"{verb}d", force=force, hint="close it there first")
+                    await links.thread(left)
+            links.forget(folder)
+            made = await links.thread(_moved, folder, target)
+        self.flows.changed()
+        # beside the one it was: only the last part of the key is another
+        beside = [*key.split(":")[:-1], key_of(PurePosixPath(), made.name)] if made else []
+        self.answer({"ok": True, "key": ":".join(beside) or None})
 
 
+def _target(folder: Path, name: str) -> Path:
+    target = folder.with_name(names.plain_name(name, "flow"))
+    if target.exists():
+        raise DeclarationError(f"there is a flow {name!r} already in {folder.parent.parent.name or folder.parent}")
+    return target
+
+
+def _copied(folder: Path, name: str) -> Path:
+    """A new flow of the same wiring, stopped."""
+    target = _target(folder, name)
+    executable = outside.executable_of(probe.read(folder).get("executable"))
+    client = Client.open(target, name, client_name=CLIENT_NAME, executable=executable)
+    try:
+        duplicate(folder, client)
+    except EcError:
+        client.end()
+        client.close()
+        shutil.rmtree(target)
+        raise
+    client.end()
+    client.close()
+    return target
+
+
+def _moved(folder: Path, target: Path | None) -> Path | None:
+    """Under its new name, or gone."""
+    if target is not None:
+        return folder.rename(target)
+    # gone at once, and then bit by bit
+    shutil.rmtree(folder.rename(folder.with_name(f".{folder.name}.{os.getpid()}")))
+    return None
+
+
+# -- what is in it -----------------------------------------------------------------
 class CommandsHandler(Handler):
     """What the picture asks for."""
 

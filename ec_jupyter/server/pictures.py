@@ -15,7 +15,7 @@ from ec_jupyter.client import probe, scene
 from ec_jupyter.client.client import Client
 from ec_jupyter.client.connection import EngineState
 from ec_jupyter.client.launch import running
-from ec_jupyter.client.numbers import Numbers
+from ec_jupyter.client.seen import Numbers
 from ec_jupyter.errors import EcError
 from ec_jupyter.server.links import Links
 

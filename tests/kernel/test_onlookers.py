@@ -135,7 +135,7 @@ def test_the_engine_counts_for_a_picture_only_while_somebody_looks(page: Page, c
 def test_a_view_that_goes_without_a_word_is_given_up_and_one_that_says_it_is_there_is_not(
     page: Page, counted: Callable[[Page], int]
 ) -> None:
-    page.run("import ec_jupyter.notebook.onlookers as onlookers; onlookers.SILENCE = onlookers.GRACE = 0.3")
+    page.run("import ec_jupyter.notebook.editor as editor; editor.SILENCE = editor.GRACE = 0.3")
     page.send(k="hello", view="one")
     for _ in range(4):
         page.metrics.clear()
@@ -152,7 +152,7 @@ def test_a_view_that_goes_without_a_word_is_given_up_and_one_that_says_it_is_the
 
 
 def test_a_page_is_not_given_up_for_what_it_could_not_say_beside_a_busy_cell(page: Page, gate: Any) -> None:
-    page.run("import ec_jupyter.notebook.onlookers as onlookers; onlookers.SILENCE = onlookers.GRACE = 0.3")
+    page.run("import ec_jupyter.notebook.editor as editor; editor.SILENCE = editor.GRACE = 0.3")
     # as where there are no subshells: what the page says is read after the cell
     page.subshell = None
     page.send(k="hello", view="one")
