@@ -11,19 +11,17 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-import psutil
-
 import ec_jupyter
 from ec_jupyter.client import probe
 from ec_jupyter.client.client import PYTHON
 from ec_jupyter.engine.open_lots import reading
 from ec_jupyter.engine.runtime import runtime_folder
+from ec_jupyter.engine.store import mount_type, networked
 from ec_jupyter.engine.trust import trusted
 from ec_jupyter.errors import EcError
 from ec_jupyter.version import VERSION
 
 LOW_BYTES = 1 << 30  # less room than this on a flow's disk is said
-NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "lustre", "gpfs", "afs", "9p", "ceph", "beegfs"}
 
 
 class Finding(NamedTuple):
@@ -54,9 +52,8 @@ def _flow(folder: Path) -> Iterator[Finding]:
     yield _tried("trust", lambda: _trust(folder))
     writable = os.access(folder, os.W_OK)
     yield Finding("folder", "good" if writable else "bad", f"{folder} can{'' if writable else 'not'} be written")
-    kind = _file_system(folder)
-    text = f"{kind}: a network file system" if kind in NETWORK else kind
-    yield Finding("file system", "note" if kind in NETWORK else "good", text)
+    kind, far = mount_type(folder) or "unknown", networked(folder)
+    yield Finding("file system", "note" if far else "good", f"{kind}: a network file system" if far else kind)
     free = shutil.disk_usage(folder).free
     yield Finding("disk", "good" if free > LOW_BYTES else "note", f"{free / (1 << 30):.1f} GiB free")
     yield _database(folder)
@@ -77,11 +74,6 @@ def _tried(check: str, look: Callable[[], str]) -> Finding:
         return Finding(check, "good", look())
     except EcError as error:
         return Finding(check, "bad", str(error))
-
-
-def _file_system(folder: Path) -> str:
-    mounts = [part for part in psutil.disk_partitions(all=True) if folder.is_relative_to(part.mountpoint)]
-    return max(mounts, key=lambda part: len(part.mountpoint)).fstype if mounts else "unknown"
 
 
 def _database(folder: Path) -> Finding:

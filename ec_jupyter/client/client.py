@@ -22,10 +22,9 @@ from weakref import WeakSet
 from ec_jupyter.client import launch
 from ec_jupyter.client.connection import MAX_UNSENT
 from ec_jupyter.client.result_futures import Row
-from ec_jupyter.client.rpc import Rpc
+from ec_jupyter.client.rpc import Accepted, Rpc
 from ec_jupyter.client.seen import Seen
 from ec_jupyter.client.submit import (
-    Accepted,
     Call,
     Columns,
     Form,
@@ -254,35 +253,15 @@ class Client(Rpc):
         self, rows: Iterable[Call], *, partial: bool = False, at: float | None = None, priority: int = 0,
         callback: str | None = None,
     ) -> Accepted:  # fmt: skip
-        """Accept requests: when this returns they are on disk, and whatever dies they will be run.
+        """Accept requests, all or none: when this returns they are on disk, and whatever dies they will be run.
 
-        Parameters
-        ----------
-        rows : iterable of (socket, arguments) or (socket, arguments, id)
-            One row a request; arguments are pickled values by name. All are accepted, or none.
-        partial : bool
-            The arguments that they lack will come from elsewhere.
-        at : float, optional
-            Wall clock before which none of them may start.
-        priority : int
-            Of their runs: it adds to that of each socket.
-        callback : str, optional
-            An address that is told of the end of each.
+        `rows`: arguments are pickled values by name. `partial`: those that they lack will come from elsewhere. `at`:
+        wall clock before which none may start. `priority`: of their runs, beside that of each socket. `callback`: an
+        address that is told of the end of each. Looking at their identities waits for the engine, which gives them; if
+        a socket is gone by then, that raises what a refused submit raises.
 
-        Returns
-        -------
-        Accepted
-            Their identities, which the engine gives; looking at one waits for it. If a socket is gone by
-            the time the engine sees the frame, looking raises what a refused submit raises.
-
-        Raises
-        ------
-        ArgumentsError
-            A row lacks an argument; nothing was accepted.
-        StoreFullError
-            The disk has no room; nothing was accepted.
-        EngineError
-            There is no engine to be had; nothing was accepted.
+        Raises ArgumentsError: a row lacks an argument; StoreFullError: the disk has no room; EngineError: there is no
+        engine to be had. Nothing was accepted then.
         """
         calls = list(rows)
         alone: Header = {word: what for word, what in (("at", at), ("callback", callback)) if what is not None}

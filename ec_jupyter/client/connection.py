@@ -121,10 +121,8 @@ class Connection:
 
     def wait_settled(self, deadline: Deadline) -> None:
         """Wait until no connection is being made."""
-        with self.lock:
-            while self._wanted and not self.closed:
-                if not self._sleep(deadline.left):
-                    raise TimeoutError(f"{self.trouble()}, and the time limit is over")
+        if not self.wait_for(lambda: not self._wanted or self.closed, deadline):
+            raise TimeoutError(f"{self.trouble()}, and the time limit is over")
 
     def wait_for(self, claim: Callable[[], bool], deadline: Deadline) -> bool:
         """Wait until something holds, looked at whenever `notify` is called; whether it does."""

@@ -9,25 +9,21 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from ec_jupyter.client.client import Client
-from ec_jupyter.client.recipe import grouped
+from ec_jupyter.client.recipe import OPTIONS, grouped
 from ec_jupyter.engine.open_lots import reading
 from ec_jupyter.errors import DeclarationError
-from ec_jupyter.model import FUNCTIONS, MAIN
+from ec_jupyter.model import FUNCTIONS, MAIN, Task
 
 Record = dict[str, Any]
 
-_TASK = (
-    "identity", "sha256", "signature", "source", "file", "captured", "generator", "coroutine", "ask", "written",
-    "outputs",
-)  # fmt: skip
-_OPTIONS = (
-    "threads", "retries", "backoff", "timeout", "once", "fresh", "memory", "priority", "rate", "cache", "limit", "full",
-    "callback", "keep", "concurrent", "wait", "hold",
-)  # fmt: skip
+# what the engine gives a version of a task by itself
+_TASK = [one.name for one in fields(Task) if one.name not in ("id", "socket", "version", "client", "python")]
+_PLAIN = [word for word in OPTIONS if word not in ("join", "on")]
 _SCHEDULE = ("name", "every", "cron", "zone", "missed")
 _NODE = ("name", "host", "cpus", "python", "ssh", "lease", "requirements", "kind", "tls")
 
@@ -121,7 +117,7 @@ class _Copy:
         change = {
             "op": "socket", "name": record["name"], "processor": record["processor"], "client": task.get("client"),
             "task": {key: task[key] for key in _TASK if key in task}, "blob": self._blob(task["sha256"]),
-            **{key: record[key] for key in _OPTIONS if record.get(key) not in (None, [])},
+            **{key: record[key] for key in _PLAIN if record.get(key) not in (None, [])},
         }  # fmt: skip
         if record.get("join") == "key":
             return {**change, "key": self._function(record["key"])}

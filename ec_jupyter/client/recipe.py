@@ -18,7 +18,10 @@ VERSION = 2
 
 Written = dict[str, Any]  # how a thing is written down: as `notebook.written` gives it
 _UNKNOWN = "an earlier version did not keep its source; run its cell again"
-_NO_OPTIONS = {"id", "name", "processor", "task", "paused", "parked", "position", "fixed", "stale", "key", "group"}
+# fields of a socket that are options of its declaration, but for the processor and the key
+OPTIONS = [one.name for one in fields(Socket) if one.name not in (
+    "id", "name", "processor", "task", "paused", "parked", "position", "fixed", "stale", "key", "group"
+)]  # fmt: skip
 _WORDS = ("cpus", "memory", "affinity")
 _NODE_WORDS = ("host", "cpus", "python", "ssh", "ask", "lease", "requirements", "tls")
 _KEPT = {"name", "code", "before", "text"}  # of how a thing is written
@@ -115,7 +118,7 @@ def _part(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def _options(record: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for option in fields(Socket):
-        if option.name in _NO_OPTIONS or option.name not in record:
+        if option.name not in OPTIONS or option.name not in record:
             continue
         value = record[option.name]
         default = option.default if option.default is not MISSING else None

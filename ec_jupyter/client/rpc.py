@@ -1,17 +1,16 @@
-"""Remote calls between a client and its engine: questions and answers, and pushes from the engine."""
+"""Remote calls between a client and its engine: questions and answers, submits and their numbers, pushes."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, InvalidStateError
+from contextlib import AbstractContextManager, suppress
 from itertools import count
-from typing import Any
+from typing import Any, overload
 
 from ec_jupyter.client.connection import Connection, EngineState
 from ec_jupyter.client.result_futures import ResultFutures, Row, ranges
-from ec_jupyter.client.submit import Accepted
 from ec_jupyter.client.transport import Question, Transport
 from ec_jupyter.client.waits import Deadline
 from ec_jupyter.engine.submit_records import ROW, read_told
@@ -23,6 +22,8 @@ log = logging.getLogger(__name__)
 
 # what the engine pushes only to those who ask for it; of "picture" nothing comes: it says that one is looked at
 _ON_DEMAND = frozenset({"counts", "output", "picture"})
+
+LOOK_SECONDS = 0.1  # how long a mere look at a number that the engine has not told yet may take
 
 Push = Callable[[Header, list[bytes]], None]
 
@@ -335,3 +336,84 @@ class Rpc:
         """Say what is to be pushed; nobody waits for the answer, and the next engine is told anyway."""
         if self._connection.transport is not None:
             self._connection.transport.send(encode({"k": "subscribe", "n": 0, "kinds": sorted(self._kinds)}))
+
+
+class Accepted(Sequence[int]):
+    """Identities of requests that were accepted; the engine's answer is waited for when one is looked at."""
+
+    __slots__ = ("_asker", "_calls", "_parts", "answer", "failed", "future", "numbers", "watched")
+
+    def __init__(self, asker: Rpc, numbers: Sequence[int], calls: int, watched: bool) -> None:
+        # numbers: numbers of the submits in which they were written down, at one go
+        # watched: their results were asked for as they were submitted
+        self._asker, self.numbers, self._calls, self.watched = asker, numbers, calls, watched
+        self._parts: dict[int, Sequence[int] | EcError] | None = None  # what it has said of each of several submits
+        self.answer: Sequence[int] | EcError | None = None  # what the engine has said
+        self.failed: EcError | None = None  # why nobody can be asked at present
+        self.future: Future[None] | None = None  # set once there is an answer, if somebody asked for that
+
+    def __len__(self) -> int:
+        return self._calls
+
+    @overload
+    def __getitem__(self, at: int) -> int: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[int]: ...
+
+    def __getitem__(self, at: int | slice) -> int | Sequence[int]:
+        return self.ids()[at]
+
+    def ids(self, timeout: float | None = None) -> Sequence[int]:
+        """All of them, waited for so many seconds."""
+        if self.answer is None:
+            self._asker._wait_accepted(self, timeout)
+        if isinstance(self.answer, EcError):
+            raise self.answer
+        assert self.answer is not None
+        return self.answer
+
+    def take(self, n: int, answer: Sequence[int] | EcError) -> bool:
+        """Note what the engine has said of one of the submits; whether all is said."""
+        if len(self.numbers) == 1:
+            self.answer = answer
+            return True
+        parts = self._parts = self._parts or {}
+        parts[n] = answer
+        if len(parts) < len(self.numbers):
+            return False
+        self.answer = _joined([parts[one] for one in self.numbers])
+        return True
+
+    def settle(self) -> None:
+        """Wake whoever awaits the answer."""
+        future, self.future = self.future, None
+        if future is not None:
+            with suppress(InvalidStateError):  # somebody else has just done so, or gave up
+                future.set_result(None)
+
+    def when_answered(self) -> Future[None]:
+        """Done once they are known, or it is known why there are none."""
+        return self._asker._when_accepted(self)
+
+    def known(self, at: int) -> int | None:
+        """One of them, if they are known by now."""
+        answer = self.answer
+        return None if answer is None or isinstance(answer, EcError) else answer[at]
+
+    def seen(self, at: int) -> int | None:
+        """One of them, if they are known by now or in a moment."""
+        try:
+            return self.ids(LOOK_SECONDS if self._asker.connected else 0.0)[at]
+        except (EcError, TimeoutError):
+            return None
+
+
+def _joined(answers: Iterable[Sequence[int] | EcError]) -> Sequence[int] | EcError:
+    """The identities of all submits, or why there are none."""
+    ids: list[int] = []
+    for answer in answers:
+        if isinstance(answer, EcError):
+            return answer
+        ids.extend(answer)
+    return range(ids[0], ids[-1] + 1) if ids[-1] - ids[0] == len(ids) - 1 else ids

@@ -1,14 +1,11 @@
-"""Submits: the frame that carries requests to the engine, and the identities they get."""
+"""Submits: what carries requests to the engine, and what they lack."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import Future, InvalidStateError
-from contextlib import suppress
-from typing import Any, NamedTuple, Protocol, TypeGuard, overload
+from typing import Any, NamedTuple, TypeGuard
 
 from ec_jupyter.engine.submit_records import Shape
-from ec_jupyter.errors import EcError
 from ec_jupyter.flow.submission import refusal
 from ec_jupyter.wire import Header, Value
 
@@ -17,9 +14,6 @@ Call = tuple[str, dict[str, Value]] | tuple[str, dict[str, Value], str | None]
 
 Kind = tuple[str, tuple[str, ...]]
 """A socket, and the arguments that calls of it bring."""
-
-LOOK_SECONDS = 0.1
-"""How long a mere look at a number that the engine has not told yet may take."""
 
 
 class Columns(NamedTuple):
@@ -32,117 +26,15 @@ class Columns(NamedTuple):
     values: Sequence[bytes]
 
 
-class Asker(Protocol):
-    """The client that submits, as what it has submitted needs it."""
-
-    def _wait_accepted(self, accepted: Accepted, timeout: float | None) -> None:
-        """Return once a submit is answered; waits for at most so many seconds, and raises what keeps the answer."""
-
-    def _when_accepted(self, accepted: Accepted) -> Future[None]:
-        """Done once a submit is answered, or it is known why it is not."""
-
-    @property
-    def connected(self) -> bool:
-        """Whether an engine is connected at this moment."""
-
-
-class Accepted(Sequence[int]):
-    """Identities of requests that were accepted; the engine's answer is waited for when one is looked at."""
-
-    __slots__ = ("_asker", "_calls", "_parts", "answer", "failed", "future", "numbers", "watched")
-
-    def __init__(self, asker: Asker, numbers: Sequence[int], calls: int, watched: bool) -> None:
-        # numbers: numbers of the submits in which they were written down, at one go
-        # watched: their results were asked for as they were submitted
-        self._asker, self.numbers, self._calls, self.watched = asker, numbers, calls, watched
-        self._parts: dict[int, Sequence[int] | EcError] | None = None  # what it has said of each of several submits
-        self.answer: Sequence[int] | EcError | None = None  # what the engine has said
-        self.failed: EcError | None = None  # why nobody can be asked at present
-        self.future: Future[None] | None = None  # set once there is an answer, if somebody asked for that
-
-    def __len__(self) -> int:
-        return self._calls
-
-    @overload
-    def __getitem__(self, at: int) -> int: ...
-
-    @overload
-    def __getitem__(self, at: slice) -> Sequence[int]: ...
-
-    def __getitem__(self, at: int | slice) -> int | Sequence[int]:
-        return self.ids()[at]
-
-    def ids(self, timeout: float | None = None) -> Sequence[int]:
-        """All of them, waited for so many seconds."""
-        if self.answer is None:
-            self._asker._wait_accepted(self, timeout)
-        if isinstance(self.answer, EcError):
-            raise self.answer
-        assert self.answer is not None
-        return self.answer
-
-    def take(self, n: int, answer: Sequence[int] | EcError) -> bool:
-        """Note what the engine has said of one of the submits; whether all is said."""
-        if len(self.numbers) == 1:
-            self.answer = answer
-            return True
-        parts = self._parts = self._parts or {}
-        parts[n] = answer
-        if len(parts) < len(self.numbers):
-            return False
-        self.answer = _joined([parts[one] for one in self.numbers])
-        return True
-
-    def settle(self) -> None:
-        """Wake whoever awaits the answer."""
-        future, self.future = self.future, None
-        if future is not None:
-            with suppress(InvalidStateError):  # somebody else has just done so, or gave up
-                future.set_result(None)
-
-    def when_answered(self) -> Future[None]:
-        """Done once they are known, or it is known why there are none."""
-        return self._asker._when_accepted(self)
-
-    def known(self, at: int) -> int | None:
-        """One of them, if they are known by now."""
-        answer = self.answer
-        return None if answer is None or isinstance(answer, EcError) else answer[at]
-
-    def seen(self, at: int) -> int | None:
-        """One of them, if they are known by now or in a moment."""
-        try:
-            return self.ids(LOOK_SECONDS if self._asker.connected else 0.0)[at]
-        except (EcError, TimeoutError):
-            return None
-
-
-def _joined(answers: Iterable[Sequence[int] | EcError]) -> Sequence[int] | EcError:
-    """The identities of all submits, or why there are none."""
-    ids: list[int] = []
-    for answer in answers:
-        if isinstance(answer, EcError):
-            return answer
-        ids.extend(answer)
-    return range(ids[0], ids[-1] + 1) if ids[-1] - ids[0] == len(ids) - 1 else ids
-
-
 class Form:
-    """Calls of a socket that bring the same arguments, all small and none of them lacking.
-
-    Attributes
-    ----------
-    wiring : dict or None
-        By which nothing is lacking.
-    shapes : dict
-        What the log says of such calls, by the types of their values.
-    """
+    """Calls of a socket that bring the same arguments, all small and none of them lacking."""
 
     __slots__ = ("names", "shapes", "socket", "wiring")
 
     def __init__(self, socket: str, names: tuple[str, ...]) -> None:
         self.socket, self.names = socket, names
-        self.wiring: Mapping[str, Any] | None = None
+        self.wiring: Mapping[str, Any] | None = None  # by which nothing is lacking
+        # what the log says of such calls, by the types of their values
         self.shapes: dict[tuple[str, ...], Shape] = {}
 
 

@@ -13,7 +13,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ec_jupyter.client.commands import respond
-from ec_jupyter.client.submit import LOOK_SECONDS, bounded
+from ec_jupyter.client.rpc import LOOK_SECONDS
+from ec_jupyter.client.submit import bounded
 from ec_jupyter.client.texts import status_rows, troubled
 from ec_jupyter.client.waits import Deadline, background, beating, wake
 from ec_jupyter.errors import ArgumentsError
@@ -275,13 +276,13 @@ class Calls(Queries):
             It was answered before (the text says by whom, and when), asks nobody, or offers no such choice.
         """
         check_own(self._flow, [request])
-        number = request.request if isinstance(request, Question) else self._request(request).id
+        number = request.request if isinstance(request, Question) else self.request(request).id
         respond(self._client, number, value, checked_kind(by or "", "by", str) or None, by="code")
         self._client.forget(number)
 
     def _choices(self, request: Request | Question | int) -> list[Any] | None:
         """The answers that a request offers; None where it takes any, or asks nothing."""
-        name = request.socket if isinstance(request, (Request, Question)) else self._request(request).socket
+        name = request.socket if isinstance(request, (Request, Question)) else self.request(request).socket
         ask: dict[str, Any] = self._client.topology["sockets"].get(name, {}).get("task", {}).get("ask") or {}
         return ask.get("choices")
 
@@ -367,7 +368,7 @@ class Calls(Queries):
         from_ : str or Socket, optional
             Only this socket and what it feeds; what comes to it from others is taken as it was.
         """
-        what = {"run": self._run_id(target)} if isinstance(target, Run) else {"request": self._request(target).id}
+        what = {"run": self._run_id(target)} if isinstance(target, Run) else {"request": self.request(target).id}
         socket = None if from_ is None else self._in_force(from_)
         reply, _ = self._client.ask("replay", {**what, "socket": socket})
         return Run(self._flow, reply["id"])

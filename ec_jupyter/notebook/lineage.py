@@ -79,16 +79,10 @@ class Lineage:
 
     def _nearest(self) -> list[dict[str, Any]]:
         """Requests, those first that are the fewest steps from the chosen one."""
-        around: dict[int, set[int]] = {}
-        for source, target, _ in self.edges:
-            around.setdefault(source, set()).add(target)
-            around.setdefault(target, set()).add(source)
-        steps = {} if self.chosen is None else {self.chosen: 0}
-        todo = list(steps)
-        for one in todo:
-            new = sorted(around.get(one, set()) - steps.keys())
-            steps.update(dict.fromkeys(new, steps[one] + 1))
-            todo += new
+        import networkx as nx
+
+        graph = self.to_networkx().to_undirected(as_view=True)
+        steps = nx.single_source_shortest_path_length(graph, self.chosen) if self.chosen in graph else {}
         return sorted(self.nodes, key=lambda row: (steps.get(row["id"], len(steps)), row["id"]))
 
     def _table(self) -> Table:

@@ -17,6 +17,8 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 
+import psutil
+
 from ec_jupyter.nodes.code import by_reference
 from ec_jupyter.nodes.surroundings import Surroundings
 from ec_jupyter.notebook.identity import walk
@@ -74,17 +76,8 @@ def _common() -> frozenset[str]:
 # variables
 
 
-def _first_environment() -> dict[str, str]:
-    """The environment this process began with, where the system tells; else as it is now."""
-    try:
-        raw = Path("/proc/self/environ").read_bytes()
-    except OSError:
-        return dict(os.environ)
-    pairs = (entry.partition(b"=") for entry in raw.split(b"\0") if entry)
-    return {os.fsdecode(name): os.fsdecode(value) for name, _, value in pairs}
-
-
-_AT_START = _first_environment()
+# the environment that this process began with
+_AT_START = psutil.Process().environ()
 
 
 def environment() -> tuple[tuple[str, str | None], ...]:

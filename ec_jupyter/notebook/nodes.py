@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import getpass
 import os
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 from ec_jupyter.client import names
 from ec_jupyter.errors import EcError, NodeNotFoundError, NodeStartError, by_name, from_wire
 from ec_jupyter.nodes import kinds
 from ec_jupyter.notebook.notes import note
-from ec_jupyter.notebook.parts import Part
+from ec_jupyter.notebook.parts import Named
 
 if TYPE_CHECKING:
     from ec_jupyter.client.client import Client
@@ -20,32 +20,6 @@ if TYPE_CHECKING:
     from ec_jupyter.notebook.views import Processor
 
 LOCAL = "local"
-
-
-class Named(Part):
-    """A part that the wiring knows by its name."""
-
-    _kind: ClassVar[str]
-    _missing: ClassVar[type[EcError]]
-
-    def __init__(self, flow: Flow, name: str) -> None:
-        self.flow: Flow = flow
-        self.name = name
-
-    @property
-    def _known(self) -> Mapping[str, Any]:
-        known: Mapping[str, Any] | list[dict[str, Any]] = self.flow._wiring[self._kind]
-        return {row["name"]: row for row in known} if isinstance(known, list) else known
-
-    @property
-    def _record(self) -> dict[str, Any]:
-        return dict(by_name(self._known, self.name, self._missing))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, type(self)) and (self.flow, self.name) == (other.flow, other.name)
-
-    def __hash__(self) -> int:
-        return hash((id(self.flow), self.name))
 
 
 class Node(Named):
@@ -59,6 +33,7 @@ class Node(Named):
         ``local`` is this machine.
     """
 
+    flow: Flow
     _kind, _missing = "nodes", NodeNotFoundError
 
     @property

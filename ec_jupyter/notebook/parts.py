@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from ec_jupyter.client.client import Client
-from ec_jupyter.errors import OtherFlowError
+from ec_jupyter.errors import EcError, OtherFlowError, by_name
 
 if TYPE_CHECKING:
     from ec_jupyter.notebook.edits import Editor
@@ -43,6 +43,32 @@ class Part:
 
     __slots__ = ()
     flow: FlowLike
+
+
+class Named(Part):
+    """A part that the wiring knows by its name."""
+
+    _kind: ClassVar[str]
+    _missing: ClassVar[type[EcError]]
+
+    def __init__(self, flow: FlowLike, name: str) -> None:
+        self.flow = flow
+        self.name = name
+
+    @property
+    def _known(self) -> Mapping[str, Any]:
+        known: Mapping[str, Any] | list[dict[str, Any]] = self.flow._editor.wiring[self._kind]
+        return {row["name"]: row for row in known} if isinstance(known, list) else known
+
+    @property
+    def _record(self) -> dict[str, Any]:
+        return dict(by_name(self._known, self.name, self._missing))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, type(self)) and (self.flow, self.name) == (other.flow, other.name)
+
+    def __hash__(self) -> int:
+        return hash((id(self.flow), self.name))
 
 
 def check_own(flow: FlowLike, things: Iterable[object]) -> None:

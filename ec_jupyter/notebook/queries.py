@@ -258,11 +258,11 @@ class Queries(Lookup):
 
     def lineage(self, request: Request | int) -> Lineage:
         """What a request came from and what came of it."""
-        return self._request(request).lineage()
+        return self.request(request).lineage()
 
     def story(self, request: Request | int) -> Story:
         """What happened to a request, in sentences: what it came from, each attempt, its end, what came of it."""
-        found = self._request(request)
+        found = self.request(request)
         row, asked = found.row(), {"id": found.id}
         attempts, _ = self._client.ask("query", {"what": "attempts", **asked})
         around, _ = self._client.ask("query", {"what": "lineage", **asked, "limit": _AROUND})
@@ -274,7 +274,7 @@ class Queries(Lookup):
 
     def recall(self, request: Request | int) -> dict[str, Any]:
         """The very arguments of a call, loaded in this kernel."""
-        asked = {"what": "arguments", "id": self._request(request).id}
+        asked = {"what": "arguments", "id": self.request(request).id}
         reply, buffers = self._client.ask("query", asked)
         rest = iter(buffers)
         return {name: self._argument_value(part, rest) for name, part in reply["arguments"].items()}
@@ -295,7 +295,7 @@ class Queries(Lookup):
         """
         from ec_jupyter.notebook.debugging import call_again
 
-        found = self._request(request)
+        found = self.request(request)
         return call_again(self._client, found.row(), self.recall(found))
 
     def _argument_value(self, part: dict[str, Any], buffers: Iterator[bytes]) -> Any:
@@ -311,9 +311,6 @@ class Queries(Lookup):
             raise RequestNotFoundError("nothing has come to this request yet")
         reply, buffers = self._client.ask("query", {"what": "value", "arrival": arrival})
         return self._argument_value(reply, iter(buffers))
-
-    def _request(self, request: Request | int) -> Request:
-        return self.request(request)
 
     def _run_id(self, run: Run | Request | int, what: str = "run=") -> int:
         check_own(self._flow, [run])

@@ -6,8 +6,8 @@ from collections.abc import Generator
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
+from ec_jupyter.client.rpc import LOOK_SECONDS, Accepted
 from ec_jupyter.client.seen import displayed
-from ec_jupyter.client.submit import LOOK_SECONDS, Accepted
 from ec_jupyter.client.texts import (
     clock_text,
     error_line,

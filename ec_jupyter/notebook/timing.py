@@ -13,7 +13,7 @@ from ec_jupyter.errors import ScheduleNotFoundError, by_name
 from ec_jupyter.flow.rows import View
 from ec_jupyter.notebook.edits import Editor
 from ec_jupyter.notebook.ownership import interactive
-from ec_jupyter.notebook.parts import Part, check_own
+from ec_jupyter.notebook.parts import Named, Part, check_own
 from ec_jupyter.notebook.tables import Table
 
 _REBOOT = (
@@ -23,7 +23,7 @@ _REBOOT = (
 _COLUMNS = ["name", "socket", "when", "missed", "next"]
 
 
-class Schedule(Part):
+class Schedule(Named):
     """What calls a socket by itself, at its times.
 
     Parameters
@@ -34,35 +34,28 @@ class Schedule(Part):
         What it is called.
     """
 
-    __slots__ = ("flow", "name")
-
-    def __init__(self, flow: Timing, name: str) -> None:
-        self.flow: Any = flow
-        self.name = name
-
-    @property
-    def _row(self) -> dict[str, Any]:
-        return by_name({row["name"]: row for row in self.flow._wiring["schedules"]}, self.name, ScheduleNotFoundError)
+    flow: Any
+    _kind, _missing = "schedules", ScheduleNotFoundError
 
     @property
     def socket(self) -> str:
         """Name of the socket that it calls."""
-        return str(self._row["socket"])
+        return str(self._record["socket"])
 
     @property
     def when(self) -> str:
         """When it ticks, in words: ``every 5m``, ``cron 0 6 * * 1-5``."""
-        return str(self._row["text"])
+        return str(self._record["text"])
 
     @property
     def missed(self) -> str:
         """What becomes of ticks in whose time no engine ran: ``once``, ``all`` or ``skip``."""
-        return str(self._row["missed"])
+        return str(self._record["missed"])
 
     @property
     def paused(self) -> bool:
         """Whether it does not tick."""
-        return bool(self._row["paused"])
+        return bool(self._record["paused"])
 
     @property
     def next(self) -> float | None:
@@ -82,14 +75,14 @@ class Schedule(Part):
 
     def _put(self, *, paused: bool) -> None:
         words = ("name", "socket", "every", "cron", "zone", "missed")
-        self.flow._editor.change("schedule", **{word: self._row[word] for word in words}, paused=paused)
+        self.flow._editor.change("schedule", **{word: self._record[word] for word in words}, paused=paused)
 
     def remove(self) -> None:
         """Take it away; as `Flow.unschedule`."""
         self.flow.unschedule(self)
 
     def __repr__(self) -> str:
-        if self.name not in (row["name"] for row in self.flow._wiring["schedules"]):
+        if self.name not in self._known:
             return f"<schedule {self.name}, taken away>"
         return f"<schedule {self.name}: {self.when}>"
 
@@ -187,7 +180,7 @@ class Timing:
             edit.add("schedule", socket=end, **({} if name is None else {"name": name}), **given)
             if new:
                 edit.after(_say_what_a_reboot_does)
-        return Schedule(self, name or end)
+        return Schedule(cast(Any, self), name or end)
 
     def unschedule(self, schedule: str | Schedule) -> None:
         """Take a schedule away; what it has called goes on.
@@ -213,4 +206,4 @@ class Timing:
             }
             for row in rows
         ]  # fmt: skip
-        return Table(table, _COLUMNS, items=[Schedule(self, row["name"]) for row in rows])
+        return Table(table, _COLUMNS, items=[Schedule(cast(Any, self), row["name"]) for row in rows])

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from ec_jupyter.client.texts import clock_text, cpus_text, plug_options, shown
 from ec_jupyter.errors import ProcessorNotFoundError, SocketNotFoundError, WiringError
-from ec_jupyter.notebook.nodes import LOCAL, Named, Node, Worker
-from ec_jupyter.notebook.parts import Part
+from ec_jupyter.notebook.nodes import LOCAL, Node, Worker
+from ec_jupyter.notebook.parts import Named, Part
 from ec_jupyter.notebook.tables import Table
 
 if TYPE_CHECKING:
@@ -207,6 +207,8 @@ class Task:
 
 class _Pausable(Named):
     """What takes work, and may be kept from starting it."""
+
+    flow: Flow
 
     @property
     def paused(self) -> bool:
