@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
-from pathlib import Path
+from collections.abc import MutableMapping
 from typing import Any
 
 from tornado import web
 
-from ec_jupyter.client.client import Client
 from ec_jupyter.client.tools import checked
 from ec_jupyter.server.checks import Refused
 from ec_jupyter.server.handlers import Handler, verb_of
@@ -30,9 +28,8 @@ class AgentHandler(Handler):
             from ec_jupyter.client.mcp import server
         except ImportError:
             raise Refused(501, "the extra 'mcp' is not installed there: pip install 'ec_jupyter[mcp]'") from None
-        manager = StreamableHTTPSessionManager(
-            server(folder.name, allow, self._use(folder)), json_response=True, stateless=True
-        )
+        made = server(folder.name, allow, lambda start, call: self.flows.links.ask(folder, call, start=start))
+        manager = StreamableHTTPSessionManager(made, json_response=True, stateless=True)
         async with manager.run():
             await manager.handle_request(self._scope(), self._receive, self._send)
 
@@ -40,13 +37,6 @@ class AgentHandler(Handler):
     async def get(self, key: str) -> None:
         """No stream is offered: each answer comes with its question."""
         raise web.HTTPError(405)
-
-    def _use(self, folder: Path) -> Callable[[bool, Callable[[Client], Any]], Awaitable[Any]]:
-        async def use(start: bool, call: Callable[[Client], Any]) -> Any:
-            async with self.flows.links.use(folder, start=start) as client:
-                return await self.flows.links.thread(call, client)
-
-        return use
 
     def _scope(self) -> dict[str, Any]:
         headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in self.request.headers.get_all()]

@@ -144,9 +144,7 @@ class FlowHandler(Handler):
     @verb_of
     async def get(self, key: str) -> None:
         """Its wiring, with places for a picture; of a flow that runs."""
-        folder = await self.flows.folder(key)
-        async with self.flows.links.use(folder) as client:
-            self.answer(await self.flows.links.thread(_graph, client))
+        self.answer(await self.flows.links.ask(await self.flows.folder(key), _graph))
 
 
 def _graph(client: Client) -> dict[str, Any]:
@@ -170,8 +168,7 @@ class LifeHandler(Handler):
                 await self.flows.links.thread(client.ask, "ping")
                 warnings = client.warnings
         elif was:
-            async with self.flows.links.use(folder) as client:
-                await self.flows.links.thread(client.end)
+            await self.flows.links.ask(folder, Client.end)
         if starts != was:
             self.flows.changed()
             self.flows.emit({"action": "started" if starts else "stopped", "key": key, "flow": folder.name})
@@ -189,16 +186,14 @@ class ManageHandler(Handler):
         force, links = field(body, "force", bool, False), self.flows.links
         made: Path | None = folder
         if verb == "clear":
-            async with links.use(folder, start=True) as client:
-                await links.thread(client.ask, "clear", {"by": "picture"})
+            await links.ask(folder, Client.ask, "clear", {"by": "picture"}, start=True)
         elif verb == "duplicate":
             made = await links.thread(_copied, folder, field(body, "name", str))
         else:
             target = _target(folder, field(body, "name", str)) if verb == "rename" else None
             if await links.thread(running, folder):
-                async with links.use(folder) as client:
-                    left = partial(client.end_alone, f"{verb}d", force=force, hint="close it there first")
-                    await links.thread(left)
+                left = partial(Client.end_alone, what=f"{verb}d", force=force, hint="close it there first")
+                await links.ask(folder, left)
             links.forget(folder)
             made = await links.thread(_moved, folder, target)
         self.flows.changed()
@@ -255,8 +250,7 @@ class CommandsHandler(Handler):
         # one that was killed is followed by another, as in a notebook; one that was stopped stays so
         acts = op not in commands.LOOKS
         start = acts and await self.flows.links.thread(probe.killed, folder)
-        async with self.flows.links.use(folder, start=start, attach=acts) as client:
-            reply = await self.flows.links.thread(commands.command, client, op, args)
+        reply = await self.flows.links.ask(folder, commands.command, op, args, start=start, attach=acts)
         self.answer({"ok": True, **reply})
 
 
@@ -274,8 +268,7 @@ class LookHandler(Handler):
         check_numbers(asked)
         if what == "requests":
             asked["newest"] = True
-        async with self.flows.links.use(folder) as client:
-            reply = await self.flows.links.thread(commands.command, client, what, asked)
+        reply = await self.flows.links.ask(folder, commands.command, what, asked)
         self.answer({"ok": True, **reply})
 
 
@@ -302,9 +295,8 @@ class SocketHandler(Handler):
         if submit_id is not None and not 0 < len(submit_id) <= MOST_NAME:
             raise Refused(400, f"the field 'id' is to have 1 to {MOST_NAME} characters, not {len(submit_id)}")
         # the next use of a flow starts its engine, here as in a notebook
-        async with self.flows.links.use(folder, start=True) as client:
-            submitted = partial(outside.submit, client, name, arguments, submit_id, **how)
-            request = await self.flows.links.thread(submitted)
+        submit = partial(outside.submit, **how)
+        request = await self.flows.links.ask(folder, submit, name, arguments, submit_id, start=True)
         location = url_path_join(self.base_url, "ec/flows", url_escape(key), "requests", str(request))
         self.set_header("Location", location)
         self.answer({"ok": True, "id": request, "location": location}, 202)
@@ -356,7 +348,6 @@ class AnswerHandler(Handler):
         """Answer it; the answer is its result, once."""
         folder, body = await self.flows.folder(key), await self.body("answer", "by")
         said, who = field(body, "answer", object), field(body, "by", str, None)
-        async with self.flows.links.use(folder, start=True) as client:
-            respond = partial(commands.respond, by="picture")
-            await self.flows.links.thread(respond, client, int(number), said, who or self.who)
+        respond = partial(commands.respond, by="picture")
+        await self.flows.links.ask(folder, respond, int(number), said, who or self.who, start=True)
         self.answer({"ok": True})

@@ -69,6 +69,13 @@ class Links:
             if not link.users:
                 asyncio.get_running_loop().call_later(self.unused, self._close_unused, link)
 
+    async def ask(
+        self, folder: Path, call: Callable[..., _T], *args: object, start: bool = False, attach: bool = False
+    ) -> _T:
+        """What `call` returns, called off the event loop with the client of a flow; else as `use`."""
+        async with self.use(folder, start=start, attach=attach) as client:
+            return await self.thread(call, client, *args)
+
     def _close_unused(self, link: Link) -> None:
         if link.users or self._links.get(link.folder) is not link:
             return

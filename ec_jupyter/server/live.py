@@ -15,9 +15,8 @@ from tornado.iostream import StreamClosedError
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from ec_jupyter.errors import FlowNotFoundError
-from ec_jupyter.server.flows import Flows
+from ec_jupyter.server.flows import Flows, Page, Picture
 from ec_jupyter.server.handlers import Handler, verb_of
-from ec_jupyter.server.pictures import Page, Picture
 
 MOST_BYTES = 1 << 16  # the longest message a page has to send
 
