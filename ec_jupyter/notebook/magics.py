@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import sys
-from argparse import Namespace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -95,7 +94,7 @@ class FlowMagics(WiringMagics):
         return known_flow(name).submit(socket, *values, **how, **arguments)
 
     @_flow_magic
-    def ec_status(self, flow: Flow, _: Namespace) -> Report:
+    def ec_status(self, flow: Flow) -> Report:
         """Counts of every socket."""
         return flow.status()
 
@@ -103,7 +102,7 @@ class FlowMagics(WiringMagics):
     @argument("socket", nargs="?", help="of this socket only")
     @argument("--by", choices=["socket", "processor", "node"], help="of these only (all)")
     @argument("--course", action="store_true", help="a row for each half minute instead of one for the hour")
-    def ec_statistics(self, flow: Flow, given: Namespace) -> Table:
+    def ec_statistics(self, flow: Flow, socket: str | None, by: str | None, course: bool) -> Table:
         """Rates, queues, times, CPUs and memory of the last hour.
 
         Examples
@@ -113,7 +112,7 @@ class FlowMagics(WiringMagics):
             %ec_statistics
             %ec_statistics add_two --course
         """
-        return flow.statistics(given.socket, by=given.by, course=given.course)
+        return flow.statistics(socket, by=by, course=course)
 
     @no_var_expand
     @_flow_magic
@@ -122,7 +121,7 @@ class FlowMagics(WiringMagics):
     @argument("--text", metavar="TEXT", help="lines that hold this text")
     @argument("--limit", type=int, default=100, metavar="N", help="how many at most (100)")
     @_run
-    def ec_log(self, flow: Flow, given: Namespace) -> Table:
+    def ec_log(self, flow: Flow, socket: str | None, **how: Any) -> Table:
         """The newest lines of the log: output, failures, deaths, retries, edits and notices.
 
         Examples
@@ -132,8 +131,7 @@ class FlowMagics(WiringMagics):
             %ec_log add_two --level warning
             %ec_log --text "out of memory"
         """
-        options = {"run": given.run, "level": given.level, "text": given.text, "limit": given.limit}
-        return flow.log(given.socket, **options)
+        return flow.log(socket, **how)
 
     @_flow_magic
     @argument("socket", nargs="?", help="of this socket only")
@@ -141,23 +139,22 @@ class FlowMagics(WiringMagics):
     @argument("--by", choices=["id", "started"], default="id", help="order")
     @argument("--limit", type=int, default=1000, metavar="N", help="how many at most (1000)")
     @_run
-    def ec_requests(self, flow: Flow, given: Namespace) -> Table:
+    def ec_requests(self, flow: Flow, socket: str | None, **how: Any) -> Table:
         """The newest requests."""
-        options = {"state": given.state, "run": given.run, "by": given.by, "limit": given.limit}
-        return flow.requests(given.socket, **options)
+        return flow.requests(socket, **how)
 
     @_flow_magic
     @argument("socket", nargs="?", help="at this socket only")
-    def ec_waiting(self, flow: Flow, given: Namespace) -> Table:
+    def ec_waiting(self, flow: Flow, socket: str | None) -> Table:
         """Values that wait for the other arguments of their call."""
-        return flow.waiting(given.socket)
+        return flow.waiting(socket)
 
     @_flow_magic
     @argument("--timeout", type=float, metavar="S", help="seconds to wait")
-    def ec_wait(self, flow: Flow, given: Namespace) -> Report:
+    def ec_wait(self, flow: Flow, timeout: float | None) -> Report:
         """Wait until nothing is queued or running; tells what is left. Interrupting it leaves the flow alone."""
         __tracebackhide__ = True
-        return flow.wait(given.timeout)
+        return flow.wait(timeout)
 
     @no_var_expand
     @line_magic
@@ -185,7 +182,7 @@ class FlowMagics(WiringMagics):
         if len(words) < 2:
             raise MagicUsageError("ec_answer: write %ec_answer [--flow NAME] REQUEST VALUE")
         flow = known_flow(name)
-        request = self._target(Namespace(what=words[0], flow=name))
+        request = self._target(flow, words[0])
         flow.answer(request, self._said(words[1].strip(), flow._choices(request)))
 
     def _said(self, text: str, choices: list[Any] | None) -> Any:
@@ -201,49 +198,49 @@ class FlowMagics(WiringMagics):
     # -- stopping and starting -------------------------------------------------
     @_flow_magic
     @argument("names", nargs="*", metavar="NAME", help="sockets or processors; all if left out")
-    def ec_pause(self, flow: Flow, given: Namespace) -> None:
+    def ec_pause(self, flow: Flow, names: list[str]) -> None:
         """Go on accepting requests, start none."""
-        flow.pause(*given.names)
+        flow.pause(*names)
 
     @_flow_magic
     @argument("names", nargs="*", metavar="NAME", help="sockets or processors; all if left out")
-    def ec_resume(self, flow: Flow, given: Namespace) -> None:
+    def ec_resume(self, flow: Flow, names: list[str]) -> None:
         """Start requests again, in order."""
-        flow.resume(*given.names)
+        flow.resume(*names)
 
     @_flow_magic
     @_what
     @_run
-    def ec_cancel(self, flow: Flow, given: Namespace) -> int:
+    def ec_cancel(self, flow: Flow, what: str | None, run: int | None) -> int:
         """Cancel what has not ended; how many requests that was."""
-        return flow.cancel(self._target(given))
+        return flow.cancel(self._target(flow, what, run))
 
     @_flow_magic
     @_what
     @argument("--all", action="store_true", help="all that have failed")
     @_run
-    def ec_retry(self, flow: Flow, given: Namespace) -> list[Request]:
+    def ec_retry(self, flow: Flow, what: str | None, all: bool, run: int | None) -> list[Request]:
         """Run failed requests again: same arguments, newest code."""
-        return flow.retry(None if given.all else self._target(given))
+        return flow.retry(None if all else self._target(flow, what, run))
 
     @_flow_magic
     @argument("what", nargs="?", help="number of a request, or a variable that holds a request or run")
     @argument("--from", dest="from_", metavar="SOCKET", help="only this socket and what it feeds")
     @_run
-    def ec_replay(self, flow: Flow, given: Namespace) -> Run:
+    def ec_replay(self, flow: Flow, what: str | None, from_: str | None, run: int | None) -> Run:
         """Run again, as a new run, what came of a request or run; the originals stay."""
-        return flow.replay(self._target(given), from_=given.from_)
+        return flow.replay(self._target(flow, what, run), from_=from_)
 
     @_flow_magic
     @argument("what", nargs="?", help="number of a request, or a variable that holds one")
-    def ec_story(self, flow: Flow, given: Namespace) -> Story:
+    def ec_story(self, flow: Flow, what: str | None) -> Story:
         """What happened to a request, in sentences."""
-        return flow.story(self._target(given))
+        return flow.story(self._target(flow, what))
 
     @_flow_magic
     @argument("what", nargs="?", help="number of a request, or a variable that holds one")
     @argument("--arguments", action="store_true", help="only load its arguments")
-    def ec_debug(self, flow: Flow, given: Namespace) -> dict[str, Any]:
+    def ec_debug(self, flow: Flow, what: str | None, arguments: bool) -> dict[str, Any]:
         """Debug a call that has failed, days later and wherever it ran; gives its very arguments.
 
         It is called once more in this kernel, with the code that it ran, and the debugger opens where it raises. A call
@@ -258,23 +255,23 @@ class FlowMagics(WiringMagics):
         """
         from ec_jupyter.notebook.debugging import danger
 
-        target = self._target(given)
-        arguments = flow.recall(target)
+        target = self._target(flow, what)
+        found = flow.recall(target)
         row = flow.request(target).row() if isinstance(target, int) else target.row()
         why = danger(row)
-        if given.arguments or row["state"] != "failed":
-            return arguments
+        if arguments or row["state"] != "failed":
+            return found
         if why is not None:
             again = f"flow.debug({row['id']})"
             print(f"request {row['id']} of {row['socket']!r} is not called here, for {why}; {again} does so")  # noqa: T201
-            return arguments
+            return found
         try:
             flow.debug(row["id"])
         except Exception as error:  # noqa: BLE001 - whatever the task raises is what is looked at
             self._post_mortem(error)
         else:
             print(f"request {row['id']} of {row['socket']!r} does not fail here")  # noqa: T201
-        return arguments
+        return found
 
     def _post_mortem(self, error: Exception) -> None:
         from IPython.core.error import StdinNotImplementedError
@@ -291,27 +288,26 @@ class FlowMagics(WiringMagics):
 
     @_flow_magic
     @argument("sockets", nargs="*", help="sockets; all if none is named")
-    def ec_clear_cache(self, flow: Flow, given: Namespace) -> dict[str, int]:
+    def ec_clear_cache(self, flow: Flow, sockets: list[str]) -> dict[str, int]:
         """Forget the results that --cache has kept; calls made from then on are run."""
-        return flow.clear_cache(*given.sockets)
+        return flow.clear_cache(*sockets)
 
     @_flow_magic
     @argument("time", nargs="?", metavar="TIME", help="those that have ended within so long: 30d; forever: all")
     @argument("--runs", type=int, metavar="N", help="so many of the newest")
     @argument("--size", metavar="SIZE", help="as many as there is room for: 2GB")
     @argument("--failed", metavar="TIME", help="those of which a call has failed, where nothing has ended for so long")
-    def ec_keep(self, flow: Flow, given: Namespace) -> dict[str, float | None]:
+    def ec_keep(self, flow: Flow, time: str | None, failed: str | None, **how: Any) -> dict[str, float | None]:
         """Have ended runs go by themselves, the oldest first, but for these; the limits, where none is given too."""
-        time = None if given.time == FOREVER else _seconds(given.time)
-        if (given.time, given.runs, given.size, given.failed) != (None,) * 4:
-            flow.keep(time, runs=given.runs, size=given.size, failed=_seconds(given.failed))
+        if {time, failed, *how.values()} != {None}:
+            flow.keep(None if time == FOREVER else _seconds(time), failed=_seconds(failed), **how)
         return flow.kept()
 
     @_flow_magic
     @argument("--dry", action="store_true", help="only tell what would be removed")
-    def ec_gc(self, flow: Flow, given: Namespace) -> dict[str, int]:
+    def ec_gc(self, flow: Flow, dry: bool) -> dict[str, int]:
         """Remove the files of values that were thrown away, and let go at once of ended runs that may; files, bytes."""
-        return flow.gc(dry=given.dry)
+        return flow.gc(dry=dry)
 
     @magic_arguments("ec_stop")
     @of_flow
@@ -327,16 +323,16 @@ class FlowMagics(WiringMagics):
     def _space(self) -> dict[str, Any]:
         return self.shell.user_ns if self.shell is not None else vars(sys.modules["__main__"])
 
-    def _target(self, given: Namespace) -> Any:
+    def _target(self, flow: Flow, what: str | None, run: int | None = None) -> Any:
         """Request, run or socket that a line names."""
-        if getattr(given, "run", None) is not None:
-            return known_flow(given.flow).run(given.run)
-        if given.what is None:
+        if run is not None:
+            return flow.run(run)
+        if what is None:
             raise MagicUsageError("say which: the number of a request, a variable that holds one, or --run N")
-        if given.what.isdecimal():
-            return int(given.what)
-        held = self._space().get(given.what)
-        return held if hasattr(held, "flow") and hasattr(held, "id") else given.what
+        if what.isdecimal():
+            return int(what)
+        held = self._space().get(what)
+        return held if hasattr(held, "flow") and hasattr(held, "id") else what
 
 
 # IPython has told each class of its own alone

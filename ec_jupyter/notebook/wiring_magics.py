@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import shlex
-from argparse import Namespace
 from collections.abc import Callable
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from ec_jupyter.notebook.timing import Schedule
     from ec_jupyter.notebook.views import Plug, Processor, Socket
 
-_Method = Callable[[Any, "Flow", Namespace], "_T"]
 _T = TypeVar("_T")
 of_flow = argument("--flow", metavar="NAME", help="another flow than the notebook's own")
 _on = argument("--on", choices=["result", "error"], default="result", help="what the plug carries")
@@ -53,15 +51,15 @@ def known_flow(name: str | None) -> Flow:
 
 
 def flow_magic(
-    method: _Method[_T], *, before: Callable[[str], str] = str, opens: Callable[[str | None], Flow] = open_flow
+    method: Callable[..., _T], *, before: Callable[[str], str] = str, opens: Callable[[str | None], Flow] = open_flow
 ) -> Callable[[Any, str], _T]:
-    """A line magic whose method gets the flow and the options that its line names; `before` prepares the line."""
+    """A line magic whose method gets the flow that its line names, and all else by name; `before` prepares the line."""
 
     @wraps(method)
     def read(self: Any, line: str) -> _T:
         __tracebackhide__ = True
-        given = parse(read, before(line))
-        return method(self, opens(given.flow), given)
+        given = vars(parse(read, before(line)))
+        return method(self, opens(given.pop("flow")), **given)
 
     vars(read).update(has_arguments=True, decorators=[of_flow, *vars(method).get("decorators", ())])
     line_magic(magic_arguments(method.__name__)(read))
@@ -155,7 +153,7 @@ class WiringMagics(Magics):
     @argument("--cycle", action="store_true", help="the plug may close a cycle")
     @argument("--hops", type=int, metavar="N", help="with --cycle: calls in a row that may lead to one of it (10,000)")
     @_on
-    def ec_plug(self, flow: Flow, given: Namespace) -> Plug:
+    def ec_plug(self, flow: Flow, source: str, target: str, **how: Any) -> Plug:
         """Feed what one socket gives to an argument of another.
 
         Examples
@@ -168,14 +166,13 @@ class WiringMagics(Magics):
             %ec_plug measure.energy -> fit
             %ec_plug measure -> plot --pick "result[:100]"
         """
-        options = {word: getattr(given, word) for word in ("on", "map", "gather", "when", "pick", "cycle", "hops")}
-        return _told(flow, flow.plug(given.source, given.target, **options))
+        return _told(flow, flow.plug(source, target, **how))
 
     @no_var_expand
     @partial(flow_magic, before=chain)
     @argument("sockets", nargs="+", metavar="SOCKET", help="socket, or socket.argument; two or more")
     @argument("--group", metavar="NAME", help="a group to put them into, which the picture folds to one card")
-    def ec_pipeline(self, flow: Flow, given: Namespace) -> Composition:
+    def ec_pipeline(self, flow: Flow, sockets: list[str], group: str | None) -> Composition:
         """Plug each socket into the next one.
 
         Examples
@@ -187,12 +184,12 @@ class WiringMagics(Magics):
         """
         from ec_jupyter.notebook.composition import pipeline
 
-        return _told(flow, pipeline(*given.sockets, flow=flow, group=given.group))
+        return _told(flow, pipeline(*sockets, flow=flow, group=group))
 
     @flow_magic
     @argument("name", help="letters, digits, '_' and '-'")
     @argument("sockets", nargs="+", metavar="SOCKET", help="sockets; they leave the group that they were in")
-    def ec_group(self, flow: Flow, given: Namespace) -> None:
+    def ec_group(self, flow: Flow, name: str, sockets: list[str]) -> None:
         """Put sockets into a group, which the picture shows as a frame and folds to one card.
 
         Examples
@@ -201,12 +198,12 @@ class WiringMagics(Magics):
 
             %ec_group intake load clean
         """
-        flow.group(given.name, *given.sockets)
+        flow.group(name, *sockets)
 
     @flow_magic
     @argument("name", help="name of the group")
     @argument("sockets", nargs="*", metavar="SOCKET", help="sockets to take out of it; all, if left out")
-    def ec_ungroup(self, flow: Flow, given: Namespace) -> None:
+    def ec_ungroup(self, flow: Flow, name: str, sockets: list[str]) -> None:
         """Take sockets out of a group, or dissolve it; the sockets stay.
 
         Examples
@@ -216,14 +213,14 @@ class WiringMagics(Magics):
             %ec_ungroup intake clean
             %ec_ungroup intake
         """
-        flow.ungroup(given.name, *given.sockets)
+        flow.ungroup(name, *sockets)
 
     @no_var_expand
     @arrow_magic
     @argument("source", help="socket it leaves")
     @argument("target", help="socket, or socket.argument")
     @_on
-    def ec_unplug(self, flow: Flow, given: Namespace) -> None:
+    def ec_unplug(self, flow: Flow, source: str, target: str, on: str) -> None:
         """Take a plug away; what has arrived through it stays where it is.
 
         Examples
@@ -232,7 +229,7 @@ class WiringMagics(Magics):
 
             %ec_unplug emit_one -> add_two.one
         """
-        flow.unplug(given.source, given.target, on=given.on)
+        flow.unplug(source, target, on=on)
         _told(flow, None)
 
     @no_var_expand
@@ -242,7 +239,9 @@ class WiringMagics(Magics):
     @argument("--choices", metavar="A,B", help="the answers there are (any)")
     @argument("--about", default="value", metavar="ARG,ARG", help="arguments: values that the person is shown (value)")
     @argument("--timeout", type=float, metavar="S", help="seconds an answer may take (no limit)")
-    def ec_ask(self, flow: Flow, given: Namespace) -> Socket:
+    def ec_ask(
+        self, flow: Flow, name: str, prompt: str, choices: str | None, about: str, timeout: float | None
+    ) -> Socket:
         """Make a socket whose calls wait for a person: the answer is their result.
 
         Examples
@@ -254,16 +253,15 @@ class WiringMagics(Magics):
         """
         from ec_jupyter.notebook.unworked import ask
 
-        choices = None if given.choices is None else [word.strip() for word in given.choices.split(",")]
-        task = ask(given.prompt, choices, given.about.replace(",", " ").split())
-        options = {} if given.timeout is None else {"timeout": given.timeout}
-        return flow.declare(task, given.name, **options)
+        offered = None if choices is None else [word.strip() for word in choices.split(",")]
+        task = ask(prompt, offered, about.replace(",", " ").split())
+        return flow.declare(task, name) if timeout is None else flow.declare(task, name, timeout=timeout)
 
     @no_var_expand
     @flow_magic
     @argument("name", help="name of the socket")
     @argument("time", help="how long its calls wait, as 90s, 5m, 2h or 1d")
-    def ec_sleep(self, flow: Flow, given: Namespace) -> Socket:
+    def ec_sleep(self, flow: Flow, name: str, time: str) -> Socket:
         """Make a socket whose calls wait, without a CPU, and pass on what they got.
 
         Examples
@@ -276,7 +274,7 @@ class WiringMagics(Magics):
         """
         from ec_jupyter.notebook.unworked import sleep
 
-        return _told(flow, flow.declare(sleep(given.time), given.name))
+        return _told(flow, flow.declare(sleep(time), name))
 
     @no_var_expand
     @flow_magic
@@ -289,7 +287,7 @@ class WiringMagics(Magics):
         help="where its calls run, and how many CPUs' worth of them there; once for each node",
     )  # fmt: skip
     @argument("--weight", type=float, metavar="W", help="its share of the turns where calls wait for CPUs (1)")
-    def ec_processor(self, flow: Flow, given: Namespace) -> Processor:
+    def ec_processor(self, flow: Flow, name: str, node: list[str] | None, **how: Any) -> Processor:
         """Make a processor, change it live, or look at it.
 
         Examples
@@ -299,9 +297,7 @@ class WiringMagics(Magics):
             %ec_processor maths --cpus 2
             %ec_processor fit --node local:1 --node hpc:7
         """
-        options = {"cpus": given.cpus, "memory": given.memory, "affinity": given.affinity, "nodes": shares(given.node)}
-        options["weight"] = given.weight
-        return flow.processor(given.name, **options)
+        return flow.processor(name, nodes=shares(node), **how)
 
     @no_var_expand
     @flow_magic
@@ -314,7 +310,9 @@ class WiringMagics(Magics):
     @argument("--ask", action="store_true", default=None, help="ask here for a passphrase")
     @argument("--lease", type=float, metavar="S", help="seconds it works on when nothing is heard from here (600)")
     @argument("--remove", action="store_true", help="take it away; what runs there runs to its end")
-    def ec_node(self, flow: Flow, given: Namespace) -> Node | None:
+    def ec_node(
+        self, flow: Flow, name: str, host: str | None, require: str | None, ssh: str | None, remove: bool, **how: Any
+    ) -> Node | None:
         """Reach another machine over SSH and let it lend its CPUs, change it, or look at it.
 
         Nothing has to be installed there but python3.
@@ -327,13 +325,12 @@ class WiringMagics(Magics):
             %ec_node gpu --python /opt/py/bin/python3.11 --require "numpy pandas"
             %ec_processor fit --node hpc
         """
-        if given.remove:
-            flow.remove(Node(flow, given.name))
+        if remove:
+            flow.remove(Node(flow, name))
             return None
-        options = {word: getattr(given, word) for word in ("cpus", "python", "ask", "lease")}
-        options["ssh"] = None if given.ssh is None else shlex.split(given.ssh)
-        options["requirements"] = None if given.require is None else given.require.split()
-        return flow.node(given.name, given.host, **options)
+        how["ssh"] = None if ssh is None else shlex.split(ssh)
+        how["requirements"] = None if require is None else require.split()
+        return flow.node(name, host, **how)
 
     @no_var_expand
     @flow_magic
@@ -342,7 +339,7 @@ class WiringMagics(Magics):
     @_schedule_name
     @_missed
     @_paused
-    def ec_every(self, flow: Flow, given: Namespace) -> Schedule:
+    def ec_every(self, flow: Flow, period: str, socket: str, **how: Any) -> Schedule:
         """Call a socket again and again.
 
         Examples
@@ -352,8 +349,7 @@ class WiringMagics(Magics):
             %ec_every 5m poll
             %ec_every 1d report --missed skip
         """
-        made = flow.every(given.period, given.socket, name=given.name, missed=given.missed, paused=given.paused)
-        return _told(flow, made)
+        return _told(flow, flow.every(period, socket, **how))
 
     @no_var_expand
     @flow_magic
@@ -363,7 +359,7 @@ class WiringMagics(Magics):
     @_schedule_name
     @_missed
     @_paused
-    def ec_cron(self, flow: Flow, given: Namespace) -> Schedule:
+    def ec_cron(self, flow: Flow, line: str, socket: str, **how: Any) -> Schedule:
         """Call a socket at the times that a line of cron names.
 
         Examples
@@ -373,28 +369,26 @@ class WiringMagics(Magics):
             %ec_cron "0 6 * * 1-5" report
             %ec_cron "*/15 8-18 * * *" poll --zone Europe/Berlin
         """
-        how = {"zone": given.zone, "name": given.name, "missed": given.missed, "paused": given.paused}
-        made = flow.cron(given.line, given.socket, **how)
-        return _told(flow, made)
+        return _told(flow, flow.cron(line, socket, **how))
 
     @flow_magic
     @argument("name", help="name of the schedule: its socket's, if it was given none")
-    def ec_unschedule(self, flow: Flow, given: Namespace) -> None:
+    def ec_unschedule(self, flow: Flow, name: str) -> None:
         """Take a schedule away; what it has called goes on."""
-        flow.unschedule(given.name)
+        flow.unschedule(name)
         _told(flow, None)
 
     @flow_magic
-    def ec_schedules(self, flow: Flow, _: Namespace) -> Table:
+    def ec_schedules(self, flow: Flow) -> Table:
         """Schedules, with the next tick of each."""
         return flow.schedules
 
     @flow_magic
-    def ec_undo(self, flow: Flow, _: Namespace) -> str:
+    def ec_undo(self, flow: Flow) -> str:
         """Take the last edit of the wiring back."""
         return _told(flow, flow.undo())
 
     @flow_magic
-    def ec_redo(self, flow: Flow, _: Namespace) -> str:
+    def ec_redo(self, flow: Flow) -> str:
         """Make the edit that was taken back last."""
         return _told(flow, flow.redo())
