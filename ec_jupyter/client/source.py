@@ -11,7 +11,7 @@ from typing import Any
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef
 EXCERPT = 16_384  # characters of a task that a picture shows at most
-_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def described(socket: str, task: Mapping[str, Any]) -> tuple[str | None, str, str]:
@@ -29,13 +29,18 @@ def _described(socket: str, source: str, arguments: tuple[str, ...], file: str) 
         return None, "", ast.get_source_segment(source, found) or ""
     returns = ast.unparse(found.returns) if found.returns is not None else None
     doc = (ast.get_docstring(found) or "").strip().split("\n\n")[0]
-    first = min([found.lineno, *(d.lineno for d in found.decorator_list)])
-    lines = textwrap.dedent("\n".join(source.splitlines()[first - 1 : found.end_lineno]))
+    lines = textwrap.dedent("\n".join(source.splitlines()[first_line(found) - 1 : found.end_lineno]))
     return returns, " ".join(doc.split()), lines[:EXCERPT]
 
 
-@lru_cache(maxsize=64)
-def _tree(source: str) -> ast.Module | None:
+def first_line(definition: Definition) -> int:
+    """Where a definition begins, its decorators included."""
+    return min([definition.lineno, *(decorator.lineno for decorator in definition.decorator_list)])
+
+
+@lru_cache(maxsize=128)
+def parsed(source: str) -> ast.Module | None:
+    """The tree of a text; None where it is not Python."""
     try:
         return ast.parse(source)
     except (SyntaxError, ValueError, RecursionError):
@@ -45,13 +50,13 @@ def _tree(source: str) -> ast.Module | None:
 @lru_cache(maxsize=1024)
 def _found(socket: str, source: str, arguments: tuple[str, ...], file: str) -> Definition | ast.Lambda | None:
     """The function in a text that is the task: as our decorator calls it, by name, or as the only one that fits."""
-    tree = _tree(source) if source else None
+    tree = parsed(source) if source else None
     if tree is None:
         return None
     # the pickled code bears the name under which the socket was declared first
     names = [socket, *([file[8:-1]] if file.startswith("<socket ") else [])]
-    fitting = [n for n in ast.walk(tree) if isinstance(n, (*_FUNCTIONS, ast.Lambda)) and _arguments(n) == arguments]
-    functions = [n for n in fitting if isinstance(n, _FUNCTIONS)]
+    fitting = [n for n in ast.walk(tree) if isinstance(n, (*FUNCTIONS, ast.Lambda)) and _arguments(n) == arguments]
+    functions = [n for n in fitting if isinstance(n, FUNCTIONS)]
     for name in names:
         called = [f for f in functions if name in _given_names(f)] or [f for f in functions if f.name == name]
         if called:

@@ -14,7 +14,7 @@ from typing import Any
 from ec_jupyter.client import names
 from ec_jupyter.client.client import Client
 from ec_jupyter.client.commands import Fields, Op, WrongCodeError
-from ec_jupyter.client.source import EXCERPT, is_ours, used
+from ec_jupyter.client.source import EXCERPT, FUNCTIONS, is_ours, used
 from ec_jupyter.errors import DeclarationError, EcError, SocketNotFoundError, by_name
 from ec_jupyter.notebook.cell import Cell
 from ec_jupyter.notebook.parts import FlowLike
@@ -89,7 +89,7 @@ def _run(flow: FlowLike, shell: Any, name: str, text: str) -> None:
 
 
 def _declares(text: str) -> bool:
-    functions = [n for n in ast.parse(text).body if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    functions = [n for n in ast.parse(text).body if isinstance(n, FUNCTIONS)]
     return any(is_ours(decorator) for function in functions for decorator in function.decorator_list)
 
 

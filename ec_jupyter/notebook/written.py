@@ -19,7 +19,7 @@ from functools import lru_cache
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
-from ec_jupyter.client.source import Definition, is_ours, used
+from ec_jupyter.client.source import FUNCTIONS, Definition, first_line, is_ours, parsed, used
 from ec_jupyter.nodes.code import by_reference
 from ec_jupyter.notebook.identity import MISSING, enclosed, functions_of, global_names
 
@@ -27,7 +27,6 @@ from ec_jupyter.notebook.identity import MISSING, enclosed, functions_of, global
 SPACES: dict[str, Mapping[str, Any]] = {}
 MOST_CHARACTERS = 10_000  # values whose text is longer are data, not wiring
 _LITERALS = (type(None), bool, int, str, bytes, complex, type(...))
-_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 class CannotWriteError(Exception):
@@ -273,32 +272,27 @@ def _place(value: Any) -> tuple[str, str] | None:
 
 # -- where source is found --------------------------------------------------------
 @lru_cache(maxsize=128)
-def _tree(source: str) -> ast.Module:
-    return ast.parse(source)
-
-
-@lru_cache(maxsize=128)
-def _functions(source: str) -> list[Definition | ast.Lambda]:
-    return [node for node in ast.walk(_tree(source)) if isinstance(node, (ast.Lambda, *_FUNCTIONS))]
+def _functions(tree: ast.Module) -> list[Definition | ast.Lambda]:
+    return [node for node in ast.walk(tree) if isinstance(node, (ast.Lambda, *FUNCTIONS))]
 
 
 def _parsed(file: str) -> tuple[ast.Module, str]:
     source = "".join(linecache.getlines(file, sys.modules["__main__"].__dict__))
-    try:
-        return _tree(source), source
-    except (SyntaxError, ValueError, RecursionError) as error:
-        raise CannotWriteError(f"in {file}, which cannot be read as Python") from error
+    tree = parsed(source)
+    if tree is None:
+        raise CannotWriteError(f"in {file}, which cannot be read as Python")
+    return tree, source
 
 
 def source_of(code: CodeType) -> tuple[Definition | ast.Lambda, str]:
     """The definition that a code object was compiled from, and the source around it."""
-    _, source = _parsed(code.co_filename)
+    tree, source = _parsed(code.co_filename)
     found: list[Any] = []
-    for node in _functions(source):
+    for node in _functions(tree):
         if isinstance(node, ast.Lambda):
             fits = code.co_name == "<lambda>" and node.lineno == code.co_firstlineno and _compiles_to(node, code)
         else:
-            fits = node.name == code.co_name and _first(node) == code.co_firstlineno
+            fits = node.name == code.co_name and first_line(node) == code.co_firstlineno
         if fits:
             found.append(node)
     if not found:
@@ -306,10 +300,6 @@ def source_of(code: CodeType) -> tuple[Definition | ast.Lambda, str]:
     if len({ast.dump(node) for node in found}) > 1:
         raise CannotWriteError(f"a lambda beside others like it in line {code.co_firstlineno}")
     return found[0], source
-
-
-def _first(node: Definition) -> int:
-    return min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
 
 
 def _compiles_to(node: ast.Lambda, code: CodeType) -> bool:
@@ -329,7 +319,7 @@ def _class_node(made: type) -> tuple[ast.ClassDef, str, Mapping[str, Any]]:
     methods = [f for f in functions_of(made) if f.__qualname__.startswith(f"{made.__qualname__}.")]
     for method in methods:
         for node, source in _classes(made.__name__, [method.__code__.co_filename]):
-            if any(_first(n) == method.__code__.co_firstlineno for n in ast.walk(node) if isinstance(n, _FUNCTIONS)):
+            if any(first_line(n) == method.__code__.co_firstlineno for n in ast.walk(node) if isinstance(n, FUNCTIONS)):
                 return node, source, method.__globals__
     # one without methods says nothing of its place: the newest cell that has such a class
     cells = [file for file, entry in reversed(linecache.cache.items()) if len(entry) > 1 and entry[1] is None]
