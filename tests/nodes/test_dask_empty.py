@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from distributed import Client
 
 from tests.crash.flowkit import Flow, opened_flows, wait_until
 from tests.nodes.dask_cluster import Dask
@@ -44,6 +45,13 @@ def pid():
     return os.getpid()
 
 
+async def each_would_be_followed(cluster: Dask) -> None:
+    """Return once Dask would start another worker in the place of each: not of one that dies while it starts."""
+    async with Client(cluster.address, asynchronous=True, set_as_default=False) as client:
+        while set((await client.run(lambda dask_worker: dask_worker.status.name, nanny=True)).values()) != {"running"}:
+            pass
+
+
 @pytest.mark.parametrize("cpus", [None, 4])
 async def test_the_node_is_up_lends_nothing_and_says_that_it_waits_for_workers(rig: DaskRig, cpus: int | None) -> None:
     agent = await rig.start(cpus)
@@ -67,6 +75,7 @@ async def test_calls_that_wait_run_once_workers_come_and_again_after_the_last_ha
     await rig.ear.until(lambda: agent.cpus == 1)
     assert agent.facts()["note"] is None
     (worker,) = agent._workers.by_address.values()
+    await each_would_be_followed(cluster)
     os.kill(worker.pid, signal.SIGKILL)
     await rig.ear.until(lambda: agent.cpus == 0)
     assert "no workers" in agent.facts()["note"]
