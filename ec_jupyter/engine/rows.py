@@ -6,7 +6,8 @@ import json
 import mmap
 import re
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -78,9 +79,18 @@ class Rows:
         self.before_reading(False)
         return self.connection
 
-    def transaction(self) -> Transaction:
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
         """A context that commits at its end, or changes nothing."""
-        return Transaction(self.connection)
+        db = self.connection
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            yield db
+            db.execute("COMMIT")
+        finally:
+            # a commit that found no room leaves its transaction open, and the next one could not begin
+            if db.in_transaction:
+                db.execute("ROLLBACK")
 
     def write(self, name: str, parameters: Parameters = ()) -> None:
         """Run one named statement in a transaction of its own."""
@@ -111,26 +121,6 @@ class Rows:
 
     def committed(self) -> None:
         """Note that a transaction was written."""
-
-
-class Transaction:
-    """A transaction of one connection."""
-
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self.db = db
-
-    def __enter__(self) -> sqlite3.Connection:
-        self.db.execute("BEGIN IMMEDIATE")
-        return self.db
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        try:
-            if kind is None:
-                self.db.execute("COMMIT")
-        finally:
-            # a commit that found no room leaves its transaction open, and the next one could not begin
-            if self.db.in_transaction:
-                self.db.execute("ROLLBACK")
 
 
 def id_list(ids: Iterable[int]) -> str:

@@ -13,15 +13,16 @@ import shutil
 import sqlite3
 import sys
 import uuid
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
 from ec_jupyter.engine import trust as trusting
-from ec_jupyter.engine.checkpoint import KEPT_BYTES, Checkpointer, Rewriter, log_of, size_of
+from ec_jupyter.engine.disk import KEPT_BYTES, Checkpointer, Rewriter, log_of, size_of
 from ec_jupyter.engine.folder import FLOWS, Folder, Hold, refusal
 from ec_jupyter.engine.migrate import SCHEMA, check, migrate
-from ec_jupyter.engine.rows import SQL, TABLES, Rows, Transaction
+from ec_jupyter.engine.rows import SQL, TABLES, Rows
 from ec_jupyter.errors import StoreDamagedError, StoreError, StoreFullError, StoreReadOnlyError
 from ec_jupyter.nodes.values import sync_to_disk
 
@@ -156,11 +157,13 @@ class Store(Rows):
             self.connection.executemany(SQL["put_meta"], list(meta.items()))
         return meta
 
-    def transaction(self) -> Transaction:
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
         """A context that commits at its end, or changes nothing."""
         if self._rewriter is not None:
             self._rewriter.stop()
-        return super().transaction()
+        with super().transaction() as db:
+            yield db
 
     def board(self, name: str, size: int) -> mmap.mmap:
         """Shared memory in a file of the folder: it stands there however this process ends."""
