@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ec_jupyter.engine.address import ADDRESS, Proof, make_key, peer, socket_path
 from ec_jupyter.engine.core import Core
@@ -40,18 +40,7 @@ BRIEF = frozenset({"submit", "wait", "ping", "hello", "log", "ring"})  # frames 
 COUNT_SHARE = 20  # counting takes at most one part in so many of the engine's time, however much waits
 
 
-class Server(Protocol):
-    """Does what clients ask for."""
-
-    @property
-    def counts(self) -> Counts:
-        """The wiring and the numbers on it."""
-
-    def serve(self, client: Connection, header: Header, buffers: list[bytes]) -> None:
-        """Do what a frame asks for."""
-
-    def watch(self, client: Connection, wanted: list[int]) -> None:
-        """Tell a client how requests end, or ended."""
+Serve = Callable[["Connection", Header, list[bytes]], None]  # does what a frame asks for
 
 
 class Connection(Incoming):
@@ -163,7 +152,7 @@ class Connection(Incoming):
             self.clients.topology()
         owed, self._owed = self._owed[:MOST_OWED], self._owed[MOST_OWED:]
         if owed:
-            self.clients.server.watch(self, owed)
+            self.clients.watchers.ask(self, owed)
         while self._held and not self.choked:
             header, buffers = self._held.popleft()
             self._held_bytes -= sum(map(len, buffers)) + FRAME_BYTES
@@ -262,9 +251,10 @@ class Clients:
     def __init__(self, core: Core, store: Store, loop: Loop, submit_logs: SubmitLogs) -> None:
         self.core, self.store, self.loop, self.submit_logs = core, store, loop, submit_logs
         self.key = make_key(store.hold.folder, anew=store.new)
-        self.server: Server
+        self.serve: Serve
+        self.counts: Counts
         self.all: set[Connection] = set()
-        self.watchers = Watchers(core)
+        self.watchers = Watchers(core, loop)
         self.draining: list[tuple[Connection, Header]] = []
         self.accepting: list[tuple[Connection, Header, list[int]]] = []
         self._path: Path
@@ -283,9 +273,9 @@ class Clients:
         """Identities of those who are connected."""
         return {connection.id for connection in self.all}
 
-    async def listen(self, server: Server, runtime: Path) -> None:
+    async def listen(self, serve: Serve, counts: Counts, runtime: Path) -> None:
         """Begin to take connections; again, where somebody has removed the socket or what says where it is."""
-        loop, self.server = asyncio.get_running_loop(), server
+        loop, self.serve, self.counts = asyncio.get_running_loop(), serve, counts
         old, self._path = self._listening, runtime / "clients"
         self._path.unlink(missing_ok=True)
         self._listening = await loop.create_unix_server(lambda: Connection(self), str(self._path))
@@ -335,7 +325,7 @@ class Clients:
         connection.taken = max(connection.taken, n) if isinstance(n, int) else connection.taken
         before = self.core.journal.position
         try:
-            self.server.serve(connection, header, buffers)
+            self.serve(connection, header, buffers)
         except EcError as error:
             connection.refuse(error, to=header)
         except sqlite3.OperationalError as error:
@@ -407,9 +397,9 @@ class Clients:
         self.core.states.changed.clear()
         clock = asyncio.get_running_loop().time
         began = clock()
-        self.push("counts", self.server.counts.now())
+        self.push("counts", self.counts.now())
         self._next_counts = clock() + max(PUSH_SECONDS, COUNT_SHARE * (clock() - began))
-        due = self.server.counts.lists.due
+        due = self.counts.lists.due
         if due is not None and (self._anew is None or self._anew.when() < began):
             self._anew = asyncio.get_running_loop().call_at(due, self.look_at_counts)
 
@@ -423,7 +413,7 @@ class Clients:
 
     def view(self) -> dict[str, Any]:
         """The wiring as clients see it."""
-        return self.server.counts.topology()
+        return self.counts.topology()
 
     def topology(self) -> None:
         """Show everybody what has changed in the wiring since they saw it last."""

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.job import Ended, EndedLot, StoredValue
+from ec_jupyter.engine.parts import Loop
 from ec_jupyter.engine.rows import id_list
 from ec_jupyter.wire import Header, encode
 
@@ -106,8 +107,8 @@ EVERY = range(1 << 62)  # has every request
 class Watchers:
     """The clients that wait for requests."""
 
-    def __init__(self, core: Core) -> None:
-        self._core = core
+    def __init__(self, core: Core, loop: Loop) -> None:
+        self._core, self._loop = core, loop
         self._watching: dict[int, frozenset[Watcher]] = {}
         # the same dict for good: the core looks there for who waits
         core.watched = self._watching
@@ -118,6 +119,26 @@ class Watchers:
         for request in self._watching.keys() & new.keys():
             new[request] |= self._watching[request]
         self._watching.update(new)
+
+    def ask(self, watcher: Watcher, requests: Sequence[int]) -> None:
+        """Tell a client how requests end, or ended."""
+        jobs = self._core.jobs
+        here = jobs.known(requests)
+        self.watch(watcher, here)
+        if len(here) < len(requests):
+            rest = [request for request in requests if request not in jobs]
+            # after the commit the disk knows how all of them ended, or that they are queued there
+            self._loop.look(lambda: self._tell_known(watcher, rest))
+
+    def _tell_known(self, watcher: Watcher, requests: list[int]) -> None:
+        results, values = small_results(self._core, requests)
+        if values:
+            watcher.send(results, values)
+        sent = set(results["ids"])
+        rows, buffers, unfinished = finished(self._core, [one for one in requests if one not in sent])
+        self.watch(watcher, unfinished)
+        if rows:
+            watcher.send({"k": "finished", "rows": rows}, buffers)
 
     def waits(self, request: int, but: Watcher | None = None) -> bool:
         """Whether anybody waits for a request, `but` one."""

@@ -122,7 +122,7 @@ class Engine(Reports):
         self.questions = Questions(self.core)
         self.schedules = Schedules(self.core, self.fleet.bounds.full)
         self._clocks = _ahead()
-        counts = Counts(self.core, self.fleet, self.quarantine, lambda: self.idle, Disk(folder).size)
+        self.counts = counts = Counts(self.core, self.fleet, self.quarantine, lambda: self.idle, Disk(folder).size)
         views = Views(self.core, self.fleet.members, counts, self.statistics, self.schedules)
         self.callbacks = Callbacks(self.core, self, self.clients.watchers, views.request)
         self.retention = Retention(self.core, self.callbacks)
@@ -148,13 +148,13 @@ class Engine(Reports):
         self.submit_logs.read_all()
         self.core.values.sweep((), self.core.epoch, frozenset(self.submit_logs.last))
         self.fleet.begin()
-        self._rpc.watch(self.callbacks, list(self.callbacks.kept))
+        self.clients.watchers.ask(self.callbacks, list(self.callbacks.kept))
         self._looking = self._loop.create_task(self._look_after())
         self.schedule()
 
     async def listen(self) -> None:
         """Begin to take connections."""
-        await self.clients.listen(self._rpc, self.runtime.folder)
+        await self.clients.listen(self._rpc.serve, self.counts, self.runtime.folder)
 
     async def close(self) -> None:
         """Write what is left, end the workers and let go of the flow."""

@@ -12,14 +12,13 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
-from ec_jupyter.engine import asides, ended, rerun
+from ec_jupyter.engine import asides, rerun
 from ec_jupyter.engine.acceptance import accept, accept_lot, check
 from ec_jupyter.engine.callbacks import Callbacks
 from ec_jupyter.engine.clients import Clients, Connection
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.counts import Counts
 from ec_jupyter.engine.editing import Editor
-from ec_jupyter.engine.ended import Watcher
 from ec_jupyter.engine.fleet import Fleet
 from ec_jupyter.engine.parts import Answer, Loop
 from ec_jupyter.engine.questions import answer
@@ -101,7 +100,7 @@ class Rpc:
             client.reply(reply, to=header)
             if header.get("watch"):
                 # they may have ended before this client was back
-                self.watch(client, reply["ids"])
+                self.clients.watchers.ask(client, reply["ids"])
         return True
 
     def _done(self, client: Submitter, reply: dict[str, Any], header: Header) -> None:
@@ -178,7 +177,7 @@ class Rpc:
             self.fleet.bounds.came(client.id, _sockets(item))
         ids = self._take_lot(item, ids) if isinstance(item, Lot) else self._take_rows(item.header, item.buffers)
         if item.watched and isinstance(client, Connection):
-            self.watch(client, ids)
+            self.clients.watchers.ask(client, ids)
         client.accepted(item, ids)
         self._keep(client.id, item, ids)
 
@@ -207,7 +206,7 @@ class Rpc:
             ids.append(accept(core, socket, arguments, key, *when))
         if header.get("callback") is not None:
             self.callbacks.keep(ids, header["callback"])
-            self.watch(self.callbacks, ids)
+            self.clients.watchers.ask(self.callbacks, ids)
         return ids
 
     @staticmethod
@@ -230,27 +229,7 @@ class Rpc:
         wanted = list(header.get("ids", ()))
         for first, n in header.get("ranges", ()):
             wanted.extend(range(first, first + n))
-        self.watch(client, wanted)
-
-    def watch(self, client: Watcher, wanted: Sequence[int]) -> None:
-        """Tell a client how requests end, or ended."""
-        here = self.core.jobs.known(wanted)
-        self.clients.watchers.watch(client, here)
-        if len(here) < len(wanted):
-            jobs = self.core.jobs
-            rest = [i for i in wanted if i not in jobs]
-            # after the commit the disk knows how all of them ended, or that they are queued there
-            self.loop.look(lambda: self._push_known(client, rest))
-
-    def _push_known(self, client: Watcher, requests: list[int]) -> None:
-        results, values = ended.small_results(self.core, requests)
-        if values:
-            client.send(results, values)
-        sent = set(results["ids"])
-        rows, buffers, unfinished = ended.finished(self.core, [one for one in requests if one not in sent])
-        self.clients.watchers.watch(client, unfinished)
-        if rows:
-            client.send({"k": "finished", "rows": rows}, buffers)
+        self.clients.watchers.ask(client, wanted)
 
     def _edit(self, client: Connection, header: Header, buffers: Buffers) -> None:
         dry = bool(header.get("dry"))
