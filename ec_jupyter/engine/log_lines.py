@@ -11,9 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ec_jupyter.engine.core import Core
-from ec_jupyter.engine.requests import party_of
-from ec_jupyter.engine.rows import SQL
-from ec_jupyter.errors import SocketNotFoundError, by_name
+from ec_jupyter.engine.requests import filtered
 from ec_jupyter.wire import Header
 
 WINDOW = 20_000  # rows of each table that one question looks through
@@ -64,13 +62,8 @@ def lines(core: Core, header: Header) -> tuple[dict[str, Any], list[bytes]]:
 
 def _filter(core: Core, header: Header) -> tuple[str, dict[str, Any]]:
     """What a row is to be, in terms of its columns and of its request `r`."""
-    terms, parameters = ["1"], dict[str, Any]()
-    if header.get("socket") is not None:
-        terms.append("r.socket = :socket")
-        parameters["socket"] = by_name(core.topology.names, header["socket"], SocketNotFoundError)
-    if header.get("run") is not None:
-        terms.append(f"r.id IN ({SQL['ids_of_party']})")
-        parameters["party"] = party_of(core, header["run"])
+    among, parameters = filtered(core, {word: header.get(word) for word in ("socket", "run")}, {})
+    terms = [among]
     if header.get("request") is not None:
         terms.append("r.id = :request")
         parameters["request"] = header["request"]
