@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
+from ec_jupyter.engine.submit_records import Lot, Single
 from ec_jupyter.errors import EcError, StoreError, StoreLostError
 from ec_jupyter.wire import Header
 
@@ -91,13 +92,16 @@ class Audience(Protocol):
 
 
 class Asker(Protocol):
-    """The client that sent a frame."""
+    """The client that sent a frame, or has submitted something."""
 
     id: str
 
     @property
     def here(self) -> bool:
         """Whether it is connected still."""
+
+    def accepted(self, item: Lot | Single, requests: Sequence[int]) -> None:
+        """Say which requests submits have led to."""
 
     def reply(self, header: Header, buffers: Iterable[bytes] = (), *, to: Header) -> None:
         """Answer a frame once this tick is on disk."""

@@ -20,10 +20,10 @@ from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.counts import Counts
 from ec_jupyter.engine.editing import Editor
 from ec_jupyter.engine.fleet import Fleet
-from ec_jupyter.engine.parts import Answer, Loop
+from ec_jupyter.engine.parts import Answer, Asker, Loop
 from ec_jupyter.engine.questions import answer
 from ec_jupyter.engine.retention import Limits, Retention
-from ec_jupyter.engine.submit_log import SubmitLogs, Submitter, identity_of
+from ec_jupyter.engine.submit_log import SubmitLogs, identity_of
 from ec_jupyter.engine.submit_records import Lot, Single, answers
 from ec_jupyter.engine.value_preview import ValuePreview
 from ec_jupyter.engine.views import Views
@@ -103,7 +103,7 @@ class Rpc:
                 self.clients.watchers.ask(client, reply["ids"])
         return True
 
-    def _done(self, client: Submitter, reply: dict[str, Any], header: Header) -> None:
+    def _done(self, client: Asker, reply: dict[str, Any], header: Header) -> None:
         """Answer a frame that changed something; the answer is on disk with the change."""
         self.core.journal.answer(client.id, header["n"], reply)
         client.reply(reply, to=header)
@@ -167,7 +167,7 @@ class Rpc:
                 else:
                     client.reply(said, to={"n": int(n)})
 
-    def submit(self, client: Submitter, item: Lot | Single, ids: Sequence[int] | None = None) -> None:
+    def submit(self, client: Asker, item: Lot | Single, ids: Sequence[int] | None = None) -> None:
         """Take in what a client has logged: it is accepted already; if it cannot be, that is the answer for good.
 
         A lot may have got its numbers before. Raises EcError: it cannot be.

@@ -27,16 +27,7 @@ from ec_jupyter.wire import Header
 log = logging.getLogger(__name__)
 
 
-class Submitter(Asker, Protocol):
-    """Who has submitted something."""
-
-    id: str
-
-    def accepted(self, item: Lot | Single, requests: Sequence[int]) -> None:
-        """Say which requests submits have led to."""
-
-
-class Connection(Submitter, Protocol):
+class Connection(Asker, Protocol):
     """A client that is connected."""
 
     served: int  # frames of it that were handled since it told of its log
@@ -155,7 +146,7 @@ class LiveLog:
 class SubmitLogs:
     """The clients' logs of one flow."""
 
-    submit: Callable[[Submitter, Lot | Single], None]  # takes in the requests of submits
+    submit: Callable[[Asker, Lot | Single], None]  # takes in the requests of submits
 
     def __init__(self, core: Core, clock: Clock) -> None:
         self._core, self._clock = core, clock
@@ -314,7 +305,7 @@ class SubmitLogs:
         for client in left:
             self.read(client)
 
-    def _take(self, client: Submitter, item: Lot | Single) -> None:
+    def _take(self, client: Asker, item: Lot | Single) -> None:
         item = item.after(self.last.get(client.id, 0))
         if not item.frames:
             # an engine before has taken it
@@ -333,7 +324,7 @@ class SubmitLogs:
                 # half of it was done: the next engine starts from what is on disk, which is whole
                 self._clock.fall({"message": f"submit {item.first} was done by half", "exception": error})
 
-    def _refuse(self, client: Submitter, item: Lot | Single, error: EcError) -> None:
+    def _refuse(self, client: Asker, item: Lot | Single, error: EcError) -> None:
         self._core.journal.add("add_event", (self._core.now, "refused", client.id, str(error)))
         for n in range(item.first, item.first + item.frames):
             self._core.journal.answer(client.id, n, {"refused": to_wire(error)})
