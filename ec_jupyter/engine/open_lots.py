@@ -179,8 +179,6 @@ class OpenLots:
 
         Where it is full, who looks is told of what has rows.
         """
-        if not self._ended:
-            return False
         upto = accumulate([kept.n for kept in self._ended.values()], initial=0)
         return self._try_spread([key for key, before in zip(self._ended, upto, strict=False) if before < most])
 
