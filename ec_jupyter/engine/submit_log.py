@@ -286,17 +286,14 @@ class SubmitLogs:
             self._forget(client)
             return
         # it holds the lock of its log as long as it lives
-        gone = locked(fd)
+        gone = locked(fd) and self._clock.stalled is None
         if not gone:
-            # it is just ending, or will be back
-            self._left.add(client)
-        if self._clock.stalled is not None:
+            # it is just ending, or will be back; or the disk takes nothing at present
             self._left.add(client)
         with open(fd, "rb") as stream:
-            if self._clock.stalled is None:
-                for item in _whole(stream.read(), path):
-                    self._take(Absent(client), item)
-        if gone and self._clock.stalled is None:
+            for item in _whole(stream.read(), path) if self._clock.stalled is None else ():
+                self._take(Absent(client), item)
+        if gone:
             self._clock.after(lambda: self._remove(path, client))
 
     def look_again(self, connected: set[str]) -> None:
