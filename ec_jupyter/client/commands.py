@@ -38,7 +38,7 @@ PREVIEW_SECONDS = 30.0  # how long an answer waits for a worker that shows a val
 _CHANGES = {
     "plug": ("source", "target", "argument", "on", "map", "gather", "cycle"),
     "unplug": ("source", "target", "argument", "on"),
-    "replug": ("source", "target", "argument", "on", "to_on"),
+    "replug": ("source", "target", "argument", "on", "to_on", "to_target", "to_argument"),
     "processor": ("name", "cpus", "nodes"),
     "remove_processor": ("name",),
     "rename": ("name", "to"),

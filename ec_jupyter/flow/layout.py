@@ -14,6 +14,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from graphlib import TopologicalSorter
 from math import ceil, sqrt
 
@@ -33,6 +34,11 @@ COLUMN_GAP = 100.0
 ROW_GAP = 24.0
 GROUP_GAP = 36.0
 _SWEEPS = 4
+_WIDE = 2.0
+"""Width of a view in its heights, roughly: what nothing else decides is placed so that most of it is seen large."""
+
+_SQUARE = 1.1
+"""Columns of a block of that shape, in square roots of its cards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,21 +163,29 @@ class _Graph:
         return rank
 
     def _spread_lonely(self, rank: dict[str, int]) -> None:
-        """Let cards without any link fill a block of columns beside each other, group by group."""
+        """Let cards without any link fill blocks of columns, one group beside the other in the order of the cards."""
         lonely: dict[str, list[str]] = {}
+        taken: dict[str, dict[int, int]] = {}
         for name in self.names:
-            if not self.after[name] and not self.before[name]:
-                lonely.setdefault(self.cards[name].group, []).append(name)
+            group = self.cards[name].group
+            if self.after[name] or self.before[name]:
+                columns = taken.setdefault(group, {})
+                columns[rank[name]] = columns.get(rank[name], 0) + 1
+            else:
+                lonely.setdefault(group, []).append(name)
+        count = sum(map(len, lonely.values()))
+        across, at = ceil(sqrt(count) * _SQUARE), 0
         for group, some in lonely.items():
-            taken: dict[int, int] = {}
-            for name in self.names:
-                if self.cards[name].group == group and (self.after[name] or self.before[name]):
-                    taken[rank[name]] = taken.get(rank[name], 0) + 1
-            first = min(taken, default=0)
-            columns = max(max(taken, default=0) - first + 1, ceil(sqrt(len(some)) * 0.6))
+            used = taken.setdefault(group, {})
+            wide = max(1, round(across * len(some) / count))
+            if used:
+                first, wide = min(used), max(wide, max(used) - min(used) + 1)
+            else:
+                first = at if at + wide <= across else 0
+                at = first + wide
             for name in some:
-                column = min(range(first, first + columns), key=lambda c: (taken.get(c, 0), c))
-                taken[column] = taken.get(column, 0) + 1
+                column = min(range(first, first + wide), key=lambda c: (used.get(c, 0), c))
+                used[column] = used.get(column, 0) + 1
                 rank[name] = column
 
 
@@ -240,10 +254,12 @@ def _nest(graph: _Graph, group: _Group, lefts: Mapping[int, float]) -> None:
     group.x, group.width = group.x - INNER_SIDE, group.width + 2 * INNER_SIDE
 
 
-def _put(group: _Group, wanted: float, placed: list[_Group], gap: float) -> None:
-    """Place a group as near to a height as those that are placed above and below it let it."""
+def _put(group: _Group, wanted: float | None, placed: list[_Group], gap: float) -> None:
+    """Place a group as near to a height as those that are placed above and below it let it; without one, below them."""
     beside = [one for one in placed if one.x < group.x + group.width and group.x < one.x + one.width]
     spans = [(one.y - gap, one.y + one.height + gap) for one in beside]
+    if wanted is None:
+        wanted = max((end for _, end in spans), default=0.0)
     group.y = float(round(_free(spans, wanted, group.height)))
     placed.append(group)
 
@@ -378,8 +394,7 @@ def _pack(graph: _Graph, groups: Sequence[_Group]) -> None:
             near = [centres[n] for n in (*graph.before[name], *graph.after[name]) if n in centres]
             own = HEAD + inside + graph.cards[name].height / 2
             wanted += [centre - own for centre in near]
-        # without a link to go by, it goes to the top
-        _put(group, sum(wanted) / len(wanted) if wanted else 0.0, placed, GROUP_GAP)
+        _put(group, sum(wanted) / len(wanted) if wanted else None, placed, GROUP_GAP)
         for name, inside in group.inside.items():
             centres[name] = group.y + HEAD + inside + graph.cards[name].height / 2
 
@@ -414,24 +429,32 @@ def _around(graph: _Graph) -> dict[str, Place]:
     grouped = any(card.inner is not None for card in cards.values())
     for name in sorted((n for n in graph.names if n not in places), key=graph.rank.__getitem__):
         card = cards[name]
-        x, y = _pulled(graph, name, places, fields)
         others = [box for group, box in fields.items() if group != card.group]
         inner = inner_boxes({one: cards[one] for one in places}, places) if grouped else {}
         others += [box for group, box in inner.items() if group != card.inner]
-        y = float(round(_free(_spans(card, x, [*taken, *others]), y, card.height)))
-        places[name] = (x, y)
-        taken.append(_box(card, (x, y)))
-        mine = group_boxes({name: card}, places)[card.group]
+        spots = []
+        for x, y in _pulled(graph, name, places, fields):
+            spot = (x, float(round(_free(_spans(card, x, [*taken, *others]), y, card.height))))
+            mine = group_boxes({name: card}, {name: spot})[card.group]
+            spots.append((_extent([*fields.values(), mine]), spot[1], spot, mine))
+        _, _, places[name], mine = min(spots)
+        taken.append(_box(card, places[name]))
         fields[card.group] = _union(fields[card.group], mine) if card.group in fields else mine
     return {name: places[name] for name in graph.names}
+
+
+def _extent(boxes: Iterable[Box]) -> float:
+    """The height of a view that has all of them in it."""
+    _, _, width, height = reduce(_union, boxes)
+    return max(width / _WIDE, height)
 
 
 def _box(card: Card, place: Place) -> Box:
     return place[0], place[1], card.width, card.height
 
 
-def _pulled(graph: _Graph, name: str, places: Mapping[str, Place], fields: Mapping[str, Box]) -> Place:
-    """Where a card would be if all places were free."""
+def _pulled(graph: _Graph, name: str, places: Mapping[str, Place], fields: Mapping[str, Box]) -> list[Place]:
+    """Where a card would be if all were free: beside its links, or below its group's shortest column, or in a new one."""
     cards, card = graph.cards, graph.cards[name]
     before = [n for n in graph.before[name] if n in places]
     after = [n for n in graph.after[name] if n in places]
@@ -440,14 +463,19 @@ def _pulled(graph: _Graph, name: str, places: Mapping[str, Place], fields: Mappi
     elif after:
         x = min(places[n][0] for n in after) - COLUMN_GAP - card.width
     elif card.group in fields:
-        left, top, _, height = fields[card.group]
-        return left + SIDE, top + height - SIDE + ROW_GAP
+        left, top, width, _ = fields[card.group]
+        ends: dict[float, float] = {}
+        for other, (x, y) in places.items():
+            if cards[other].group == card.group:
+                ends[x] = max(ends.get(x, y), y + cards[other].height)
+        end, x = min((end, x) for x, end in ends.items())
+        return [(x, end + ROW_GAP), (left + width - SIDE + COLUMN_GAP, top + HEAD)]
     else:
-        left = min(box[0] for box in fields.values())
-        return left + SIDE, max(box[1] + box[3] for box in fields.values()) + GROUP_GAP + HEAD
+        left, top, width, height = reduce(_union, fields.values())
+        return [(left + SIDE, top + height + GROUP_GAP + HEAD), (left + width + COLUMN_GAP - SIDE, top + HEAD)]
     near = before or after
     middle = sum(places[n][1] + cards[n].height / 2 for n in near) / len(near)
-    return float(round(x)), float(round(middle - card.height / 2))
+    return [(float(round(x)), float(round(middle - card.height / 2)))]
 
 
 def _spans(card: Card, x: float, taken: Iterable[Box]) -> Iterator[tuple[float, float]]:

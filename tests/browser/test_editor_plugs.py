@@ -21,6 +21,64 @@ def test_drag_from_an_argument_to_an_output_plugs_them_too(editor_page):
     expect(picture.said).to_have_text("plugged count → join.one")
 
 
+def test_drop_on_a_card_plugs_into_its_only_free_argument_that_fits(editor_page):
+    picture = editor_page()
+    picture.drag(picture.output("count"), picture.card("scale"))
+    expect(picture.said).to_have_text("plugged count → scale.x")
+
+
+def test_drop_on_a_card_with_several_arguments_that_fit_asks_which_one(editor_page):
+    picture = editor_page()
+    picture.drag(picture.output("count"), picture.card("join"))
+    expect(picture.chooser.get_by_role("option")).to_have_count(2)
+    picture.choose("join.two")
+    expect(picture.said).to_have_text("plugged count → join.two")
+
+
+def test_plug_let_go_over_nothing_can_still_go_to_an_argument_by_name(editor_page):
+    picture = editor_page()
+    at = picture.canvas.bounding_box()
+    picture.drag(picture.output("count"), picture.card("join"), drop=False)
+    picture.page.mouse.move(at["x"] + 20, at["y"] + at["height"] - 20)
+    picture.page.mouse.up()
+    picture.choose("scale.x")
+    expect(picture.said).to_have_text("plugged count → scale.x")
+
+
+def test_escape_ends_a_drag_of_a_plug_or_a_card_and_nothing_changes(editor_page):
+    picture = editor_page()
+    picture.drag(picture.output("count"), picture.argument("one", "join"), drop=False)
+    picture.page.keyboard.press("Escape")
+    expect(picture.page.locator(".react-flow__connection")).to_have_count(0)
+    picture.page.mouse.up()
+    before = picture.card("scale").bounding_box()
+    picture.drag(picture.card("scale"), picture.card("load"), drop=False)
+    picture.page.keyboard.press("Escape")
+    picture.page.mouse.up()
+    expect(picture.said).to_have_text("nothing changed")
+    picture.page.wait_for_function(
+        "([x, y]) => { const at = document.querySelector('[data-place=\"s:scale\"]').getBoundingClientRect();"
+        " return Math.abs(at.x - x) < 2 && Math.abs(at.y - y) < 2 }",
+        arg=[before["x"], before["y"]],
+    )
+    assert picture.asked("edit") == []
+    # and the next drag counts
+    picture.drag(picture.output("count"), picture.argument("one", "join"))
+    expect(picture.said).to_have_text("plugged count → join.one")
+
+
+def test_end_of_a_plug_is_dragged_to_another_argument_as_one_edit(editor_page):
+    picture = editor_page()
+    picture.drag(picture.argument("text", "count"), picture.argument("label", "join"))
+    expect(picture.said).to_have_text("moved load → count.text to join.label")
+    assert [change["op"] for change in picture.asked("edit")[0]["changes"]] == ["replug"]
+    # nothing is plugged into it any more that could be moved, and what does not fit is refused as anywhere
+    picture.drag(picture.argument("text", "count"), picture.argument("label", "join"))
+    expect(picture.refusal).to_contain_text("nothing is plugged into count.text")
+    picture.drag(picture.argument("label", "join"), picture.argument("two", "join"))
+    expect(picture.refusal).to_contain_text("str of load does not fit float of join.two")
+
+
 def test_arguments_show_while_an_output_is_dragged_whether_they_fit(editor_page):
     picture = editor_page()
     picture.drag(picture.output("count"), picture.argument("two", "join"), drop=False)

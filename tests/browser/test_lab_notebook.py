@@ -258,11 +258,18 @@ def test_keys_that_lab_uses_too_stay_in_the_picture(notebook: Any) -> None:
     for pressed in ("x", "d", "d", "a", "b", "Delete"):
         opened.page.keyboard.press(pressed)
     assert opened.page.evaluate("() => jupyterapp.shell.currentWidget.content.model.cells.length") == 2
-    # and Enter sends a form, which it does not by itself there
+    # and Enter sends a form and begins a line, which Lab keeps from fields in a cell
     opened.picture.get_by_role("button", name="Add a processor").click()
     opened.picture.get_by_label("Name").fill("io")
     opened.page.keyboard.press("Enter")
     opened.picture.get_by_role("button", name="Details of processor io").wait_for()
+    opened.page.evaluate("() => document.querySelector('.ec-box').append(document.createElement('textarea'))")
+    text = opened.page.locator(".ec-box > textarea")
+    text.focus()
+    opened.page.keyboard.type("one")
+    opened.page.keyboard.press("Enter")
+    opened.page.keyboard.type("two")
+    assert text.input_value() == "one\ntwo"
 
 
 def test_a_picture_is_live_again_after_a_reload(notebook: Any) -> None:

@@ -151,21 +151,46 @@ def test_what_feeds_two_stands_between_them_and_lines_do_not_cross() -> None:
 
 
 def test_unlinked_cards_fill_a_block_and_no_tower() -> None:
-    cards = {f"s{i}": Card("main", 232, 100) for i in range(30)}
+    cards = {f"s{i}": Card("main", 232, 176) for i in range(30)}
+    assert 1 < shape(cards, layout(cards, [])) < 3
+
+
+def shape(cards: dict[str, Card], places: dict[str, Place]) -> float:
+    """How many times its height a picture is wide."""
+    wide = max(x + cards[name].width for name, (x, _) in places.items())
+    return wide / max(y + cards[name].height for name, (_, y) in places.items())
+
+
+@pytest.mark.parametrize("processors", [1, 2, 12])
+def test_cards_that_come_one_by_one_while_somebody_looks_make_no_tower(processors: int) -> None:
+    cards: dict[str, Card] = {}
+    for i in range(12):
+        cards[f"s{i}"] = Card(f"p{i % processors}", 232, 176)
+        cards = {name: replace(cards[name], place=place) for name, place in layout(cards, []).items()}
+    assert 1 < shape(cards, layout(cards, [])) < 4
+
+
+@pytest.mark.parametrize("one_by_one", [False, True])
+def test_processors_without_plugs_between_them_stand_beside_each_other_as_they_were_made(one_by_one: bool) -> None:
+    # the plugs come next, and most of them lead from what was made before to what was made after
+    cards: dict[str, Card] = {}
+    for name, group in (("double", "main"), ("square", "main"), ("add_two", "maths")):
+        cards[name] = Card(group, 232, 176)
+        if one_by_one:
+            cards = {one: replace(cards[one], place=place) for one, place in layout(cards, []).items()}
     places = layout(cards, [])
-    wide = max(x for x, _ in places.values())
-    high = max(y for _, y in places.values())
-    assert 0.3 < (wide + 232) / (high + 100) < 3
+    assert max(places["double"][0], places["square"][0]) + 232 < places["add_two"][0]
+    assert places["add_two"][1] == places["double"][1]
 
 
-def test_a_new_card_comes_right_of_what_feeds_it_or_below_its_own_group() -> None:
-    placed = {"a": Card("one", 232, 100, (500.0, 300.0)), "b": Card("two", 232, 100, (-100.0, 900.0))}
-    new = {"fed": Card("one", 232, 100), "alone": Card("two", 232, 100), "other": Card("three", 232, 100)}
-    places = layout({**placed, **new}, [("a", "fed")])
+def test_a_new_card_comes_right_of_what_feeds_it_or_to_its_own_group() -> None:
+    placed = {"a": Card("one", 232, 176, (500.0, 300.0)), "b": Card("two", 232, 176, (-100.0, 900.0))}
+    new = {"fed": Card("one", 232, 176), "alone": Card("two", 232, 176), "other": Card("three", 232, 176)}
+    cards = {**placed, **new}
+    places = layout(cards, [("a", "fed")])
     assert places["fed"] == (832, 300)
-    assert places["alone"][0] == -100
-    assert places["alone"][1] > 1000
-    assert places["other"][1] > places["alone"][1]
+    assert places["alone"] == (232, 900)
+    assert overlaps(group_boxes(cards, places)) == []
 
 
 def test_nothing_has_no_places() -> None:

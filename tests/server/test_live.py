@@ -71,6 +71,16 @@ def test_an_edit_by_anybody_is_drawn_everywhere(web: Any, flow: Any) -> None:
         assert [p["target"] for p in graph["plugs"]] == ["double"]
 
 
+def test_a_page_drags_the_end_of_a_plug_to_another_argument(web: Any, flow: Any) -> None:
+    page = web.live("sums")
+    (plug,) = web.next(page, lambda m: m["k"] == "graph")["graph"]["plugs"]
+    ends = {key: plug[key] for key in ("source", "target", "argument", "on")}
+    change = {"op": "replug", **ends, "to_target": "kind", "to_argument": "value"}
+    web.good("flows", "sums", "commands", body={"op": "edit", "args": {"changes": [change]}})
+    assert [str(plug) for plug in flow.plugs] == [f"<plug {plug['source']} -> kind.value>"]
+    flow.undo()
+
+
 def test_a_page_that_nobody_sees_gets_no_numbers_and_all_of_them_once_it_is_seen(web: Any, flow: Any) -> None:
     hidden, seen = web.live("sums"), web.live("sums")
     for page in (hidden, seen):

@@ -2,7 +2,7 @@
 
 import type { MouseEvent } from 'react';
 import type { Spot } from './adding';
-import { open, palette } from './choices';
+import { into, open, palette } from './choices';
 import { tidy } from './edits';
 import { placeAt } from './keys';
 import { newNote } from './notes';
@@ -31,7 +31,10 @@ export function offer(store: Store, at: Point, spot: Spot, processor: string | n
     { text: 'Search', hint: 'Ctrl+K', run: () => palette(store) }
   ];
   const title = source ? `Plug the output of ${source} into` : 'Add to the picture';
-  store.set({ chooser: { title, choices: source ? [socket] : [socket, ...rest], at }, refusal: null });
+  store.set({
+    chooser: { title, choices: [socket, ...(source && store.graph ? into(store, store.graph, source, at) : rest)], at },
+    refusal: null
+  });
 }
 
 /** The menu of what lies under the pointer or has the focus; of the canvas, `elsewhere`. */

@@ -1,7 +1,7 @@
 /** What can be done at a place: one list for the canvas, the outline and the keyboard, so that all can do the same. */
 
 import { copy, paste } from './copying';
-import { edit, pause, plug, removeSockets, retry, tidy, undo, unplug } from './edits';
+import { edit, pause, plug, refuse, removeSockets, retry, tidy, undo, unplug } from './edits';
 import { groupId, groupsOf, processorId } from './frames';
 import { askGroup, fold, joinGroup, ungroup } from './groups';
 import { removeNote } from './notes';
@@ -57,7 +57,10 @@ function choicesAt(store: Store, graph: Graph, place: Place, at: Point | null): 
     case 'argument':
       return ofArgument(store, graph, place.socket, place.argument, at);
     case 'output':
-      return ofOutput(store, graph, place.socket, at);
+      return [
+        ...into(store, graph, place.socket, at),
+        ...graph.plugs.filter(one => one.source === place.socket).flatMap(p => ofPlug(store, p))
+      ];
     case 'node':
       return [show(store, 'Details', place)];
     case 'note':
@@ -78,11 +81,28 @@ const show = (store: Store, text: string, panel: Panel, hint?: string): Choice =
   run: () => store.set({ panel })
 });
 
-function ofOutput(store: Store, graph: Graph, source: string, at: Point | null): Choice[] {
+/** Opens the list of arguments of a card that an output may be plugged into. */
+export function openInto(store: Store, source: string, card: string, at: Point): void {
+  const { graph } = store;
+  if (!graph) return;
+  const choices = into(store, graph, source, at, [card]);
+  const [first] = ports(graph.sockets[card]!);
+  if (choices.length) store.set({ chooser: { title: `Plug the output of ${source} into`, choices, at }, refusal: null });
+  else refuse(store, first ? verdict(graph, source, card, first.name).reason! : `${card} takes no arguments`, at);
+}
+
+/** Arguments that an output may be plugged into: first those that take it as it is. */
+export function into(
+  store: Store,
+  graph: Graph,
+  source: string,
+  at: Point | null,
+  targets = Object.keys(graph.sockets)
+): Choice[] {
   const fitting: Choice[] = [];
   const curable: Choice[] = [];
-  for (const [target, socket] of Object.entries(graph.sockets)) {
-    for (const port of ports(socket)) {
+  for (const target of targets) {
+    for (const port of ports(graph.sockets[target]!)) {
       const { ok, remedy } = verdict(graph, source, target, port.name);
       const ends = { source, target, argument: port.name };
       const name = `${target}.${port.name}`;
@@ -93,7 +113,7 @@ function ofOutput(store: Store, graph: Graph, source: string, at: Point | null):
       }
     }
   }
-  return [...fitting, ...curable, ...graph.plugs.filter(one => one.source === source).flatMap(p => ofPlug(store, p))];
+  return [...fitting, ...curable];
 }
 
 function ofArgument(store: Store, graph: Graph, socket: string, argument: string, at: Point | null): Choice[] {

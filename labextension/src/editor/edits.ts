@@ -3,7 +3,7 @@
 import { withReceipt } from './receipts';
 import type { Answer, Plug } from './types';
 import type { Store } from './store';
-import { findPlug, keyOf, plugName, verdict, type Ends } from './wiring';
+import { feeding, findPlug, keyOf, plugName, verdict, type Ends } from './wiring';
 
 type Change = { op: string } & Record<string, unknown>;
 type Point = { x: number; y: number };
@@ -65,6 +65,25 @@ async function send(store: Store, ends: Ends, at: Point | null, options: Record<
 export function refuse(store: Store, reason: string, at: Point | null, remedy?: { text: string; run: () => void }): void {
   store.set({ refusal: at && { text: reason, at, ...(remedy && { remedy }) } });
   store.say(`Refused: ${reason}`);
+}
+
+type Argument = { socket: string; argument: string };
+
+/** Has the one plug that feeds an argument feed another one, in one edit. */
+export async function moveEnd(store: Store, from: Argument, to: Argument, at: Point): Promise<void> {
+  const { graph } = store;
+  if (!graph || (from.socket === to.socket && from.argument === to.argument)) return;
+  const feeds = feeding(graph, from.socket, from.argument);
+  const [held] = feeds;
+  const name = `${from.socket}.${from.argument}`;
+  if (!held)
+    return refuse(store, `an output plugs into an argument, and nothing is plugged into ${name} that could be moved`, at);
+  if (feeds.length > 1) return refuse(store, `${feeds.length} plugs lead to ${name}: unplug the one that is meant`, at);
+  const { ok, reason, remedy } = verdict(graph, held.source, to.socket, to.argument);
+  const cured = remedy && Object.keys(remedy.options).every(option => held[option as 'map' | 'gather']);
+  if (!ok && !cured) return refuse(store, reason!, at);
+  const change = { ...unplugChange(held), op: 'replug', to_target: to.socket, to_argument: to.argument };
+  await edit(store, [change], `moved ${plugName(held)} to ${to.socket}.${to.argument}`);
 }
 
 export async function unplug(store: Store, plugs: Ends[]): Promise<void> {

@@ -5,8 +5,8 @@ import type { ReactFlowInstance, ReactFlowProps } from '@xyflow/react';
 import { useMemo, type Dispatch, type SetStateAction } from 'react';
 import { menu, offer } from './canvasMenu';
 import { edit } from './edits';
-import { canvasKey } from './keys';
-import { dropped } from './plugging';
+import { canvasKey, placeAt } from './keys';
+import { dropped, droppedOnCard, portOf } from './plugging';
 import { cardId, processorAt, moved, sceneNodes, type PlugEdge, type SceneNode } from './scene';
 import type { Detail, Store } from './store';
 import { keyOf, verdict } from './wiring';
@@ -38,7 +38,7 @@ export function useHands(
   return useMemo(
     () => ({
       ...chosen(store, flow, setNodes, setChosen),
-      ...dragged(store, flow),
+      ...dragged(store, flow, setNodes),
       ...plugged(store, flow),
       ...looked(store, flow)
     }),
@@ -65,22 +65,31 @@ function chosen(
   };
 }
 
-function dragged(store: Store, flow: Flow): Hands {
+function dragged(store: Store, flow: Flow, setNodes: Dispatch<SetStateAction<SceneNode[]>>): Hands {
+  const putBack = () => {
+    const { graph } = store;
+    if (graph) setNodes(before => sceneNodes(graph, store.view.folded, before));
+  };
   return {
-    onNodeDragStart: () => store.hold(true),
+    onNodeDragStart: () => store.take(),
     onNodeDrag: (event, _node, cards) => store.setDrop(under(store, flow, event, cards), cards.flatMap(socketsOf)),
     onNodeDragStop: (event, _node, cards) => {
-      store.hold(false);
       store.setDrop(null);
-      void place(store, flow, cards, under(store, flow, event, cards));
+      if (!store.letGo()) return putBack();
+      void place(store, flow, cards, under(store, flow, event, cards)).then(placed => placed || putBack());
     }
   };
 }
 
 function plugged(store: Store, flow: Flow): Hands {
   return {
-    onConnectStart: () => store.set({ plugging: null, refusal: null }),
-    onConnectEnd: (event, connection) => connected(store, event, connection, (at, source) => offerAt(store, flow, at, source)),
+    onConnectStart: () => {
+      store.take();
+      store.set({ plugging: null, refusal: null });
+    },
+    onConnectEnd: (event, connection) => {
+      if (store.letGo()) connected(store, event, connection, (at, source) => offerAt(store, flow, at, source));
+    },
     isValidConnection: connection => valid(store, connection as Connection)
   };
 }
@@ -155,8 +164,8 @@ function under(store: Store, flow: Flow, event: MouseEvent | TouchEvent, dragged
   return processorAt(flow.getNodes(), store.graph, flow.screenToFlowPosition({ x, y }), names);
 }
 
-/** Sends where cards lie now, and the processor they were dropped on; a refusal puts them back. */
-async function place(store: Store, flow: Flow, dragged: SceneNode[], processor: string | null): Promise<void> {
+/** Sends where cards lie now, and the processor they were dropped on; false where that was refused. */
+async function place(store: Store, flow: Flow, dragged: SceneNode[], processor: string | null): Promise<boolean> {
   const names = new Set(dragged.flatMap(socketsOf));
   const positions = Object.fromEntries(
     [...names].map(name => {
@@ -169,13 +178,11 @@ async function place(store: Store, flow: Flow, dragged: SceneNode[], processor: 
     .map(({ data, position: { x, y } }) => {
       return { op: 'note', id: data.note.id, place: [Math.round(x), Math.round(y)] };
     });
-  if (!names.size) return void (notes.length && edit(store, notes, 'moved a note'));
+  if (!names.size) return !notes.length || !!(await edit(store, notes, 'moved a note'));
   const leaving = [...names].filter(name => processor !== null && store.graph?.sockets[name]?.processor !== processor);
   const changes = [...notes, { op: 'position', positions }, ...leaving.map(socket => ({ op: 'move', socket, processor }))];
   const said = leaving.length ? `${leaving.join(', ')} on processor ${processor} now` : `moved ${[...names].join(', ')}`;
-  const answer = await edit(store, changes, said);
-  const { graph } = store;
-  if (!answer && graph) flow.setNodes(before => sceneNodes(graph, store.view.folded, before));
+  return !!(await edit(store, changes, said));
 }
 
 function socketsOf(node: SceneNode): string[] {
@@ -193,19 +200,19 @@ function middle(box: HTMLElement): { x: number; y: number } {
 function connected(
   store: Store,
   event: MouseEvent | TouchEvent,
-  connection: FinalConnectionState,
-  offerAt: (at: { x: number; y: number }, source: string | null) => void
+  { fromNode, fromHandle, toNode, toHandle }: FinalConnectionState,
+  offerAt: (at: { x: number; y: number }, source: string) => void
 ): void {
-  const source = connection.fromNode?.data['socket'] as string | undefined;
-  const { toNode, toHandle, fromHandle } = connection;
+  const source = fromNode?.data['socket'] as string | undefined;
   if (source === undefined || !fromHandle) return;
+  const from = portOf(source, fromHandle.id ?? '');
   const { clientX: x, clientY: y } = pointer(event);
   const socket = toNode?.data['socket'] as string | undefined;
-  if (toNode === null && fromHandle.type === 'source') return offerAt({ x, y }, source);
-  if (socket === undefined || !toHandle?.id) return;
-  // dragged from the argument to the output, it is the same plug
-  if (fromHandle.type === 'target') dropped(store, socket, { socket: source, handle: fromHandle.id ?? '' }, { x, y });
-  else dropped(store, source, { socket, handle: toHandle.id }, { x, y });
+  if (toHandle) return void (socket !== undefined && dropped(store, from, portOf(socket, toHandle.id ?? ''), { x, y }));
+  const card = document.elementFromPoint(x, y)?.closest('[data-place^="s:"]');
+  const place = card && placeAt(card);
+  if (place?.kind === 'socket') droppedOnCard(store, from, place.socket, { x, y });
+  else if (from.argument === null) offerAt({ x, y }, source);
 }
 
 function valid(store: Store, { source, target, targetHandle }: Connection): boolean {

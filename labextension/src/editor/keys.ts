@@ -148,7 +148,12 @@ function groupKey(store: Store, { target, shiftKey }: KeyboardEvent): boolean {
 /** The innermost thing that is open goes. */
 function escape(store: Store): void {
   const { plugging, refusal, chooser, panel } = store.view;
-  if (chooser) store.set({ chooser: null });
+  if (store.inHand) {
+    store.inHand = false;
+    // what follows the pointer ends with its button alone
+    document.dispatchEvent(new MouseEvent('mouseup', { bubbles: true, view: window }));
+    store.say('nothing changed');
+  } else if (chooser) store.set({ chooser: null });
   else if (refusal) store.set({ refusal: null });
   else if (plugging) {
     store.set({ plugging: null });

@@ -12,6 +12,7 @@ export function mount(element: HTMLElement, host: Host): () => void {
   const box = document.createElement('div');
   box.className = 'ec-box';
   element.append(box);
+  box.addEventListener('beforeinput', keepInput, true);
   const store = new Store(host);
   const root = createRoot(box);
   root.render(
@@ -26,6 +27,11 @@ export function mount(element: HTMLElement, host: Host): () => void {
     store.close();
     box.remove();
   };
+}
+
+/** JupyterLab has Enter and undo do nothing in a field within a cell, from a listener at the field itself. */
+function keepInput(event: Event): void {
+  if (event.target instanceof HTMLInputElement || event.target instanceof HTMLTextAreaElement) event.stopPropagation();
 }
 
 /** Tells the host whether anybody can see the box. */

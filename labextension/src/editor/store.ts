@@ -144,6 +144,8 @@ export class Store {
   fitAll: () => void = () => undefined;
   /** Nobody has moved or zoomed the picture yet: it may show all of itself. */
   untouched = true;
+  /** Something is dragged, and Escape has not ended that. */
+  inHand = false;
   /** Cards in the hand. */
   held: string[] = [];
   /** What was done last, if undo cannot take it back, and the revision it was done in. */
@@ -357,6 +359,20 @@ export class Store {
   hold(held: boolean): void {
     this.dragging = held;
     this.box?.toggleAttribute('data-held', held);
+  }
+
+  /** A card, or the end of a plug, is taken into the hand. */
+  take(): void {
+    this.hold(true);
+    this.inHand = true;
+  }
+
+  /** It is let go: whether that counts, for nobody gave it up before. */
+  letGo(): boolean {
+    const meant = this.inHand;
+    this.hold(false);
+    this.inHand = false;
+    return meant;
   }
 
   /** However many messages came since the last frame, each card draws once. */

@@ -22,10 +22,10 @@ const EDITS = {
     graph.plugs = graph.plugs.filter(p => !found.includes(p));
     return `unplug ${source} -> ${target}.${argument}`;
   },
-  replug(graph, { source, target, argument, on, to_on }) {
+  replug(graph, { source, target, argument, on, to_on, to_target, to_argument }) {
     const found = graph.plugs.find(p => p.source === source && p.target === target && p.argument === argument && p.on === on);
     if (!found) throw new Error(`there is no plug ${source} -> ${target}.${argument} any more`);
-    graph.plugs = graph.plugs.map(p => (p === found ? { ...p, on: to_on } : p));
+    graph.plugs = graph.plugs.map(p => (p === found ? { ...p, on: to_on ?? on, target: to_target ?? target, argument: to_argument ?? argument } : p));
     return `plug ${source} -> ${target}.${argument}`;
   },
   processor(graph, { name, cpus = null, nodes }) {

@@ -1,6 +1,6 @@
 /** Small forms: run a socket, rename it, fix a value, add a processor or a node. */
 
-import { useState, type FormEvent, type JSX, type KeyboardEvent, type ReactNode } from 'react';
+import { useState, type FormEvent, type JSX, type ReactNode } from 'react';
 import { useStore } from '../context';
 import type { Answer } from '../types';
 import { useGraph } from '../store';
@@ -26,14 +26,8 @@ export function Form({ act, children, send, done }: FormProps): JSX.Element {
     setError(answer.ok ? '' : (answer.error ?? 'it was refused'));
     if (answer.ok) done(answer);
   };
-  // by hand, for JupyterLab has Enter send no form within a notebook
-  const enter = (event: KeyboardEvent<HTMLFormElement>) => {
-    if (event.key !== 'Enter' || event.nativeEvent.isComposing || !(event.target instanceof HTMLInputElement)) return;
-    event.preventDefault();
-    if (!sending) event.currentTarget.requestSubmit();
-  };
   return (
-    <form onSubmit={event => void submit(event)} onKeyDown={enter}>
+    <form onSubmit={event => void submit(event)}>
       {children}
       {error && (
         <p className="ec-warn" role="alert">
