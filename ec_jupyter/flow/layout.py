@@ -454,7 +454,7 @@ def _box(card: Card, place: Place) -> Box:
 
 
 def _pulled(graph: _Graph, name: str, places: Mapping[str, Place], fields: Mapping[str, Box]) -> list[Place]:
-    """Where a card would be if all were free: beside its links, or below its group's shortest column or in a new one."""
+    """Where a card would be if all were free: beside its links, or below its group's shortest column or right of it."""
     cards, card = graph.cards, graph.cards[name]
     before = [n for n in graph.before[name] if n in places]
     after = [n for n in graph.after[name] if n in places]
