@@ -64,7 +64,7 @@ CREATE INDEX request_joined ON request (joined) WHERE joined IS NOT NULL;
 
 -- queued requests that are alike and have no rows of their own yet: each gets one when it ends, or once it is needed by
 -- itself; body is in columns (ec_jupyter/engine/open_lots.py); id: the first. With a negative one: requests that have ended in
--- one commit and have no rows of their own yet (ec_jupyter/engine/ended_lots.py)
+-- one commit and have no rows of their own yet
 CREATE TABLE lot (id INTEGER PRIMARY KEY, last INTEGER NOT NULL, body BLOB NOT NULL);
 
 -- attempts that did not end their request
