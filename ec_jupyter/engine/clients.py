@@ -20,7 +20,7 @@ from ec_jupyter.engine.parts import Loop
 from ec_jupyter.engine.rerun import withdraw
 from ec_jupyter.engine.store import Store
 from ec_jupyter.engine.submit_log import SubmitLogs
-from ec_jupyter.engine.submit_records import Lot, Single, answers, frames_of, told
+from ec_jupyter.engine.submit_records import frames_of, told
 from ec_jupyter.errors import EcError, FrameError, StoreError, defect, to_wire
 from ec_jupyter.flow.shown import changes
 from ec_jupyter.nodes.incoming import Incoming
@@ -209,15 +209,10 @@ class Connection(Incoming):
         self._soon()
         self._out.append((header.get("n"), frame))
 
-    def accepted(self, item: Lot | Single, requests: Sequence[int]) -> None:
+    def accepted(self, answers: Sequence[tuple[int, Any]]) -> None:
         """Say which requests submits have led to; all of a tick together."""
         self._soon()
-        self._accepted += answers(item, requests)
-
-    def accepted_again(self, n: int, answer: dict[str, Any]) -> None:
-        """Say once more which requests submits have led to."""
-        self._soon()
-        self._accepted.append((n, answer))
+        self._accepted += answers
 
     def _soon(self) -> None:
         if not self._out and not self._accepted:

@@ -7,7 +7,6 @@ import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
-from ec_jupyter.engine.submit_records import Lot, Single
 from ec_jupyter.errors import EcError, StoreError, StoreLostError
 from ec_jupyter.wire import Header
 
@@ -100,8 +99,8 @@ class Asker(Protocol):
     def here(self) -> bool:
         """Whether it is connected still."""
 
-    def accepted(self, item: Lot | Single, requests: Sequence[int]) -> None:
-        """Say which requests submits have led to."""
+    def accepted(self, answers: Sequence[tuple[int, Any]]) -> None:
+        """Say which requests submits have led to, by their numbers."""
 
     def reply(self, header: Header, buffers: Iterable[bytes] = (), *, to: Header) -> None:
         """Answer a frame once this tick is on disk."""

@@ -163,7 +163,7 @@ class Rpc:
                 if "refused" in said:
                     client.refuse(from_wire(said["refused"]), to={"n": int(n)})
                 elif "row" in said or "ids" in said:
-                    client.accepted_again(int(n), said)
+                    client.accepted([(int(n), said)])
                 else:
                     client.reply(said, to={"n": int(n)})
 
@@ -178,17 +178,19 @@ class Rpc:
         ids = self._take_lot(item, ids) if isinstance(item, Lot) else self._take_rows(item.header, item.buffers)
         if item.watched and isinstance(client, Connection):
             self.clients.watchers.ask(client, ids)
-        client.accepted(item, ids)
-        self._keep(client.id, item, ids)
+        client.accepted(self._kept(client.id, item, ids))
 
     def book(self, client: str, item: Lot, ids: Sequence[int]) -> None:
         """Take in what a client has logged and was told of."""
         self._take_lot(item, ids)
-        self._keep(client, item, ids)
+        self._kept(client, item, ids)
 
-    def _keep(self, client: str, item: Lot | Single, ids: Sequence[int]) -> None:
-        for n, reply in answers(item, ids):
+    def _kept(self, client: str, item: Lot | Single, ids: Sequence[int]) -> list[tuple[int, Any]]:
+        """What submits have led to, as it is kept from now on."""
+        found = answers(item, ids)
+        for n, reply in found:
             self.core.journal.answer(client, n, reply)
+        return found
 
     def _take_rows(self, header: Header, buffers: Buffers) -> list[int]:
         core = self.core

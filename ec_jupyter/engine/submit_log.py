@@ -15,7 +15,7 @@ import mmap
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.folder import locked
@@ -56,7 +56,7 @@ class Absent:
     def reply(self, header: Header, buffers: Iterable[bytes] = (), *, to: Header) -> None:
         """Tell nobody."""
 
-    def accepted(self, item: Lot | Single, requests: Sequence[int]) -> None:
+    def accepted(self, answers: Sequence[tuple[int, Any]]) -> None:
         """Tell nobody."""
 
     def refuse(self, error: EcError, *, to: Header) -> None:
