@@ -198,12 +198,9 @@ class Rpc:
         rows = header["rows"]
         how = self._how(core, header)
         sockets = [check(core, row[0], row[1], **how) for row in rows]
-        ids, at = [], 0
+        ids, rest = [], iter(buffers)
         for socket, row in zip(sockets, rows, strict=True):
-            arguments = {}
-            for name, head in row[1].items():
-                arguments[name] = Value(None if head[0] else buffers[at], head[0], head[1], head[2])
-                at += head[0] is None
+            arguments = {name: Value.of(head, rest) for name, head in row[1].items()}
             key, when = row[2] if len(row) > 2 else None, (header.get("at"), header.get("priority", 0))
             ids.append(accept(core, socket, arguments, key, *when))
         if header.get("callback") is not None:
