@@ -15,7 +15,7 @@ from ec_jupyter.client.transport import Question, Transport
 from ec_jupyter.client.waits import Deadline
 from ec_jupyter.engine.submit_records import ROW, read_told
 from ec_jupyter.errors import EcError, EngineLostError, from_wire
-from ec_jupyter.flow.shown import merged
+from ec_jupyter.flow.rows import merged
 from ec_jupyter.wire import Header, encode
 
 log = logging.getLogger(__name__)

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.job import Job
-from ec_jupyter.flow.caching import Cached, key
+from ec_jupyter.flow.kept import Cached, key
 from ec_jupyter.nodes.bootstrap import private
 from ec_jupyter.wire import Outcome, Value
 

@@ -22,7 +22,7 @@ from ec_jupyter.engine.store import Store
 from ec_jupyter.engine.submit_log import SubmitLogs
 from ec_jupyter.engine.submit_records import frames_of, told
 from ec_jupyter.errors import EcError, FrameError, StoreError, defect, to_wire
-from ec_jupyter.flow.shown import changes
+from ec_jupyter.flow.rows import changes
 from ec_jupyter.nodes.incoming import Incoming
 from ec_jupyter.wire import RING, FrameReader, Header, encode
 

@@ -13,8 +13,7 @@ from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.job import Job, StoredValue, argument_of, arrival_row
 from ec_jupyter.engine.jobs import JobLot
 from ec_jupyter.engine.suspects import PARTY
-from ec_jupyter.flow.arrival import Arrival
-from ec_jupyter.flow.decision import Decisions, Fire, Skip
+from ec_jupyter.flow.arrival import Arrival, Decisions, Fire, Skip
 from ec_jupyter.flow.states import NEW, Named
 from ec_jupyter.flow.tag import from_text, to_text
 

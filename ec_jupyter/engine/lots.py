@@ -13,7 +13,7 @@ from ec_jupyter.engine.jobs import JobLot, Where, some
 from ec_jupyter.engine.lot_bodies import End
 from ec_jupyter.engine.row_values import ROW_BYTES, result_id
 from ec_jupyter.engine.suspects import REQUEST
-from ec_jupyter.flow.decision import Source
+from ec_jupyter.flow.arrival import Source
 from ec_jupyter.flow.states import NEW, Event
 from ec_jupyter.flow.tag import ROOT
 from ec_jupyter.model import LOCAL, Plug

@@ -19,8 +19,7 @@ from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.job import Job, StoredValue
 from ec_jupyter.engine.rows import id_list
 from ec_jupyter.engine.suspects import PLUG
-from ec_jupyter.flow.arrival import Arrival
-from ec_jupyter.flow.decision import Source
+from ec_jupyter.flow.arrival import Arrival, Source
 from ec_jupyter.flow.tag import Tag, from_text
 from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import Plug

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ec_jupyter.engine.failures import MOST_LOSSES
 from ec_jupyter.engine.job import Ended, StoredValue, argument_value
 from ec_jupyter.engine.side_calls import EVALUATE, CallId
-from ec_jupyter.flow.decision import Source
+from ec_jupyter.flow.arrival import Source
 from ec_jupyter.flow.states import Event, Named
 from ec_jupyter.flow.tag import Tag, deeper, to_text
 from ec_jupyter.flow.topology import Topology

@@ -21,8 +21,7 @@ from ec_jupyter.engine.records import load_topology, recorded
 from ec_jupyter.engine.row_values import argument_id
 from ec_jupyter.engine.rows import Rows, id_list
 from ec_jupyter.engine.suspects import NOTHING, PARTY, REQUEST, VALUE, Suspects
-from ec_jupyter.flow.arrival import Arrival, from_column
-from ec_jupyter.flow.decision import Source
+from ec_jupyter.flow.arrival import Arrival, Source, from_column
 from ec_jupyter.flow.rebuild import restore
 from ec_jupyter.flow.tag import from_text
 from ec_jupyter.flow.topology import Root

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
-from ec_jupyter.flow.arrival import ArgumentValue, Arrival, Slot
-from ec_jupyter.flow.decision import Decisions, Fire, Skip, Source
+from ec_jupyter.flow.arrival import ArgumentValue, Arrival, Decisions, Fire, Skip, Slot, Source
 from ec_jupyter.flow.party import Parties, Party
 from ec_jupyter.flow.tag import ROOT, Tag, united
 from ec_jupyter.flow.topology import Topology

@@ -1,4 +1,4 @@
-"""How a socket is declared to join, and when that may change. Pure."""
+"""How a socket is declared to join, when that may change, and which plugs then fit. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from ec_jupyter.errors import DeclarationError, WiringError, nearest
 from ec_jupyter.flow.topology import Topology
-from ec_jupyter.model import Condition, Socket, Task
+from ec_jupyter.model import Condition, Parameter, Socket, Task
 
 JOINS = ("run", "zip", "latest")
 FULL = ("block", "error", "drop-oldest")
@@ -142,3 +142,30 @@ def check_gathers(topology: Topology, target: Socket) -> None:
             )
         if plug.on == "error" and target.join == "key" and plug.argument not in target.hold:
             raise WiringError(f"the failures of {source!r} have no key, and {target.name!r} joins by key")
+
+
+# -- parts of results -------------------------------------------------------------
+_CLASSES = ("int", "float", "complex", "bool", "str", "bytes", "list", "tuple", "dict", "set", "frozenset")
+_WIDER = {("bool", "int"), ("bool", "float"), ("int", "float")}
+
+
+def check_pick(
+    pick: Condition | None, task: Task, source: str, argument: Parameter, target: str, *, split: bool
+) -> None:
+    """Refuse a plug that picks a part which its source does not give, or of another type than its target takes.
+
+    `pick`: only a part by name is looked at. `task`: what the source runs. `split`: the plug feeds elements of the
+    part. Raises WiringError: names the part and what there is, or both types and the way to convert.
+    """
+    part = pick.written.get("field") if pick else None
+    if part is None or not task.outputs:
+        return
+    if part not in task.outputs:
+        raise WiringError(f"the result of {source!r} has no part {part!r}; {nearest(part, task.outputs)}")
+    given, taken = task.outputs[part], argument.annotation or ""
+    known = given in _CLASSES and taken in _CLASSES
+    if known and not split and given != taken and (given, taken) not in _WIDER:
+        raise WiringError(
+            f"{source}.{part} is of type {given}, {target}.{argument.name} takes {taken}; "
+            f'pick="{taken}(result[{part!r}])", or a function, converts it'
+        )

@@ -21,11 +21,10 @@ from ec_jupyter.errors import (
 )
 from ec_jupyter.flow import groups, sharing
 from ec_jupyter.flow import schedule as schedules
-from ec_jupyter.flow.declare import check_asking, check_gathers, check_policy_change, with_policy
+from ec_jupyter.flow.declare import check_asking, check_gathers, check_pick, check_policy_change, with_policy
 from ec_jupyter.flow.draft import SAID, Change, Draft, Edited, Limits, Touched, check_name
 from ec_jupyter.flow.layout import Card, layout
 from ec_jupyter.flow.options import checked
-from ec_jupyter.flow.outputs import check_pick
 from ec_jupyter.flow.topology import Topology
 from ec_jupyter.model import LOCAL, MAIN, POSITIONAL, Condition, Fixed, Note, Parameter, Plug, Processor, Socket, Task
 

@@ -13,9 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from ec_jupyter.flow.arrival import ArgumentValue, Arrival
+from ec_jupyter.flow.arrival import ArgumentValue, Arrival, Decisions, Fire, Skip, Source
 from ec_jupyter.flow.calls import Calls
-from ec_jupyter.flow.decision import Decisions, Fire, Skip, Source
 from ec_jupyter.flow.party import Parties, Party
 from ec_jupyter.flow.policy import Policies
 from ec_jupyter.flow.standing import Standing

@@ -13,9 +13,8 @@ from typing import Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ec_jupyter.errors import ArgumentsError, DeclarationError, nearest
-from ec_jupyter.flow.caching import ALWAYS, SHARED
 from ec_jupyter.flow.callback import is_url
-from ec_jupyter.flow.keeping import FOREVER
+from ec_jupyter.flow.kept import ALWAYS, FOREVER, SHARED
 from ec_jupyter.flow.rate import per_second
 from ec_jupyter.wire import MOST_AT_ONCE
 

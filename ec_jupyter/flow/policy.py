@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from ec_jupyter.flow.arrival import ArgumentValue, Arrival
+from ec_jupyter.flow.arrival import ArgumentValue, Arrival, Fire
 from ec_jupyter.flow.calls import Calls
-from ec_jupyter.flow.decision import Fire
 from ec_jupyter.flow.tag import ROOT
 from ec_jupyter.flow.topology import Key, Root, Topology
 

@@ -11,10 +11,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from heapq import heappop, heappush
 
-from ec_jupyter.flow.arrival import ArgumentValue, Arrival, Slot
+from ec_jupyter.flow.arrival import ArgumentValue, Arrival, Fire, Slot
 from ec_jupyter.flow.calls import Calls, SocketSlot
 from ec_jupyter.flow.cell import Cell
-from ec_jupyter.flow.decision import Fire
 from ec_jupyter.flow.party import Party
 from ec_jupyter.flow.reach import Reachability
 from ec_jupyter.flow.tag import Path, Tag, path, united

@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any
 
-from ec_jupyter.flow.caching import Cached, cached
 from ec_jupyter.flow.graph import led_to, tied
-from ec_jupyter.flow.keeping import Keep
+from ec_jupyter.flow.kept import Cached, Keep, cached
 from ec_jupyter.flow.rate import per_second
 from ec_jupyter.model import MAIN, Node, Note, Plug, Processor, Schedule, Socket, Task
 

@@ -19,7 +19,7 @@ from ec_jupyter.wire import encode
 PACKAGE = Path(__file__).parents[1]
 AT_HOME = {
     "bundle.py", "downloads.py", "kinds.py", "tasks.py", "ssh/kind.py", "dask/kind.py",
-    "ssh/agent.py", "ssh/in_flight.py", "ssh/login.py", "ssh/openssh.py", "ssh/prefetch.py", "ssh/session.py",
+    "ssh/agent.py", "ssh/in_flight.py", "ssh/login.py", "ssh/openssh.py", "ssh/session.py",
     "ssh/uploads.py",
     "dask/agent.py", "dask/batches.py", "dask/cluster.py", "dask/files.py", "dask/workers.py",
 }  # fmt: skip

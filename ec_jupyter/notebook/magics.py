@@ -12,7 +12,7 @@ from IPython.core.magic import line_magic, magics_class, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments
 
 from ec_jupyter.errors import MagicUsageError
-from ec_jupyter.flow.keeping import FOREVER
+from ec_jupyter.flow.kept import FOREVER
 from ec_jupyter.notebook.lines import call_arguments, parse, submit_options
 from ec_jupyter.notebook.wiring_magics import WiringMagics, flow_magic, known_flow, of_flow, open_flow
 

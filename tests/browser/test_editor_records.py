@@ -12,8 +12,7 @@ from playwright.sync_api import expect
 from ec_jupyter.client import commands
 from ec_jupyter.engine import log_lines
 from ec_jupyter.engine.statistics import Statistics
-from ec_jupyter.flow.measures import STEP, Point
-from ec_jupyter.flow.quantiles import add_seconds
+from ec_jupyter.flow.measures import STEP, Point, add_seconds
 from tests.attacks import ATTACKS, AWAY
 from tests.browser.test_editor_look import violations
 from tests.store.rig import Memory, start, topology

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ec_jupyter.errors import FrameError
 from ec_jupyter.nodes.codec import pack_outcomes, unpack_outcomes
 from ec_jupyter.nodes.lots import pack_block, pack_calls, unpack_block, unpack_calls
-from ec_jupyter.nodes.ssh.prefetch import Prefetch
+from ec_jupyter.nodes.ssh.in_flight import Prefetch
 from ec_jupyter.wire import Block, Call, FrameReader, Outcome, Value, encode
 
 small = st.integers(0, 1 << 40)

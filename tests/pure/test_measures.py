@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ec_jupyter.flow.measures import POINTS, STEP, Measures, Of, Point
-from ec_jupyter.flow.quantiles import Bins, add_bins, add_seconds, quantile
+from ec_jupyter.flow.measures import POINTS, STEP, Bins, Measures, Of, Point, add_bins, add_seconds, quantile
 
 SECONDS = st.floats(1e-6, 1e6)
 SOCKET = Of("socket", "1")

@@ -7,7 +7,7 @@ import copy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ec_jupyter.flow.shown import changes, merged
+from ec_jupyter.flow.rows import changes, merged
 
 rows = st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 2).map(lambda n: {"n": n}), max_size=6)
 plugs = st.lists(st.integers(1, 6), unique=True).flatmap(

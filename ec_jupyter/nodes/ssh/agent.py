@@ -20,9 +20,8 @@ from ec_jupyter.nodes.downloads import Downloads
 from ec_jupyter.nodes.local.agent_context import failed, stop_text
 from ec_jupyter.nodes.local.processes import TROUBLE_SECONDS
 from ec_jupyter.nodes.lots import unpack_block
-from ec_jupyter.nodes.ssh.in_flight import InFlight, Out
+from ec_jupyter.nodes.ssh.in_flight import InFlight, Out, Prefetch
 from ec_jupyter.nodes.ssh.login import Login
-from ec_jupyter.nodes.ssh.prefetch import Prefetch
 from ec_jupyter.nodes.ssh.session import Session
 from ec_jupyter.nodes.ssh.transport import Transport
 from ec_jupyter.nodes.ssh.uploads import Uploads

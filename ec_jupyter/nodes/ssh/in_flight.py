@@ -1,4 +1,4 @@
-"""The calls that a node has, as far as the engine knows."""
+"""The calls that a node has, as far as the engine knows, and how many it is to have."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ec_jupyter.nodes import codec
+from ec_jupyter.nodes.durations import SHORT_SECONDS, Durations
+from ec_jupyter.nodes.local.answers import short_ahead
+from ec_jupyter.nodes.local.processes import TROUBLE_SECONDS
+from ec_jupyter.nodes.ssh.transport import clock
 from ec_jupyter.wire import Call
+
+PREFETCH = 64  # calls of a slot that may be on their way, at most
+FAR_SECONDS = 1.0  # calls this long wait here, not there: another node may have a CPU for them sooner
 
 
 @dataclass
@@ -70,3 +77,28 @@ class InFlight:
         """Requests that run now, and for how many seconds."""
         now = time.monotonic()
         return {request: now - out.began for request, out in self.out.items() if out.began is not None}
+
+
+class Prefetch(Durations):
+    """Learns how long calls of each processor take on one node."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._not_before: dict[str, float] = {}
+
+    def troubled(self, processor: str) -> None:
+        """Its workers do not start; none for some time."""
+        self._not_before[processor] = clock() + TROUBLE_SECONDS
+
+    def calls(self, processor: str, cpus: int, round_trip: float) -> int:
+        """How many calls to have there in all."""
+        if clock() < self._not_before.get(processor, 0.0):
+            return 0
+        seconds = self.get(processor)
+        if seconds is None:
+            return 2 * cpus
+        ahead = min(PREFETCH, int(round_trip / seconds))
+        if seconds <= SHORT_SECONDS:
+            return cpus * (short_ahead(seconds) + ahead)
+        # the slower a call and the nearer the node, the less is gained by one that waits there
+        return cpus * ((1 if seconds > max(FAR_SECONDS, 20 * round_trip) else 2) + ahead)

@@ -1,4 +1,4 @@
-"""What results of a socket are kept to be used again: how long, how much of them, and for which calls. Pure."""
+"""What is kept of a socket: results that are used again, and ended runs; how long, and how much of them. Pure."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ec_jupyter.wire import CallSpec
 
 ALWAYS = "always"  # what `cache` is where results are kept for good
 SHARED = "shared"  # what `cache` is where all flows of a person share the results
+FOREVER = "forever"  # what `keep` is where they stay, whatever the flow says
 
 
 @dataclass(frozen=True)
@@ -49,3 +50,19 @@ def _digest(parts: Iterable[bytes]) -> str:
         found.update(len(part).to_bytes(8, "little"))
         found.update(part)
     return str(found.hexdigest())
+
+
+@dataclass(frozen=True)
+class Keep:
+    """Which of the ended runs that begin at one socket stay."""
+
+    seconds: float | None = None  # those that are younger
+    runs: int | None = None  # the newest
+    sized: bool = True  # they go where the flow is larger than it is to be
+
+    @classmethod
+    def of(cls, text: str) -> Keep:
+        """What a socket's `keep` says: ``"forever"``, ``"600s"`` or ``"100"``."""
+        if text == FOREVER:
+            return cls(sized=False)
+        return cls(seconds=float(text[:-1])) if text.endswith("s") else cls(runs=int(text))
