@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import compress
+from operator import itemgetter
 from typing import Any
 
 from ec_jupyter.errors import FrameError
@@ -313,20 +314,16 @@ class Block:
 
     def part(self, first: int, last: int) -> Block:
         """Those from one place up to another."""
-        if last - first == len(self):
-            return self
-        part = slice(first, last)
-        return Block(
-            self.requests[part], self.attempts[part], self.values[part],
-            self.types if len(self.types) == 1 else self.types[part], self.started[part], self.seconds[part],
-            self.slot, self.pid,
-        )  # fmt: skip
+        return self if last - first == len(self) else self._of(itemgetter(slice(first, last)))
 
     def only(self, wanted: Sequence[bool]) -> Block:
         """Those of a mask of the same length."""
-        types = self.types if len(self.types) == 1 else list(compress(self.types, wanted))
+        return self if all(wanted) else self._of(lambda column: list(compress(column, wanted)))
+
+    def _of(self, pick: Callable[[Sequence[Any]], Any]) -> Block:
+        """Those that are picked of each column."""
         return Block(
-            list(compress(self.requests, wanted)), list(compress(self.attempts, wanted)),
-            list(compress(self.values, wanted)), types, list(compress(self.started, wanted)),
-            list(compress(self.seconds, wanted)), self.slot, self.pid,
+            pick(self.requests), pick(self.attempts), pick(self.values),
+            self.types if len(self.types) == 1 else pick(self.types), pick(self.started), pick(self.seconds),
+            self.slot, self.pid,
         )  # fmt: skip

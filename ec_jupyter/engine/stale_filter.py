@@ -79,7 +79,7 @@ class StaleFilter:
         """Calls ended well, with small results."""
         here = [self._here(request) for request in block.requests]
         if any(here):
-            self._engine.done(block if all(here) else block.only(here))
+            self._engine.done(block.only(here))
 
     def _explain(self, outcome: Outcome) -> None:
         """Say what a person can do about a failure that is the node's."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Callable, Iterable
-from typing import Protocol
 
 from ec_jupyter.nodes.local.slot import Slot
 
@@ -19,34 +18,24 @@ AGAIN_SECONDS = 1.0  # how often a waiting pool tries again: files of clients an
 MOST = 65_536  # the limit is raised to this at most: some programs loop over all possible descriptors
 
 
-class Waiter(Protocol):
-    """A pool that may have to wait."""
-
-    def pump(self) -> None:
-        """Go on."""
-
-    def crowded(self, text: str) -> None:
-        """It has to wait now."""
-
-
 class Handles:
     """Decides which pool may start a worker; `slots`: all that are here, `spare`: whether one is not needed now."""
 
     def __init__(self, slots: Callable[[], Iterable[Slot]], spare: Callable[[Slot], bool]) -> None:
         self._slots, self._spare = slots, spare
-        self._waiting: dict[Waiter, None] = {}
+        self._waiting: dict[Callable[[], None], None] = {}  # what lets the pools go on that wait
 
     def room(self) -> bool:
         """Whether there is room for another worker's files."""
         starting = sum(slot.state == "starting" for slot in self._slots())
         return left() >= SLOT_HANDLES * (1 + starting)
 
-    def wait(self, pool: Waiter, why: str) -> None:
-        """Queue a pool that found no room; it is pumped when there may be some."""
-        if pool not in self._waiting:
-            self._waiting[pool] = None
-            pool.crowded(why)
+    def wait(self, pump: Callable[[], None]) -> bool:
+        """Queue a pool that found no room, by what lets it go on when there may be some; whether it is new."""
+        new = pump not in self._waiting
+        self._waiting[pump] = None
         self.free(len(self._waiting) - sum(slot.state == "ending" for slot in self._slots()))
+        return new
 
     def free(self, most: int = 1 << 20) -> None:
         """End idle workers, the longest idle first."""
@@ -61,12 +50,12 @@ class Handles:
 
     def gone(self) -> None:
         """A worker has ended: waiting pools may use its files."""
-        for pool in list(self._waiting):
-            pool.pump()
+        for pump in list(self._waiting):
+            pump()
 
-    def leave(self, pool: Waiter) -> None:
+    def leave(self, pump: Callable[[], None]) -> None:
         """A pool has nothing to start any more."""
-        self._waiting.pop(pool, None)
+        self._waiting.pop(pump, None)
 
 
 def limit() -> int:

@@ -257,7 +257,7 @@ class Pool:
 
     def _withdraw(self) -> None:
         if not self.queue:
-            self._context.handles.leave(self.processes)
+            self._context.handles.leave(self.pump)
             for slot in list(self._waiting):
                 self._release(slot)
 

@@ -60,7 +60,9 @@ class Processes:
             if delay > 0:
                 self._pump_in(delay)
             elif why := self.start(slot):
-                self._context.handles.wait(self, why)
+                ready = self._some_ready()
+                if self._context.handles.wait(self.pump) and not ready:
+                    self._context.listener.trouble(self._name, f"{why}; its calls wait until others are done")
                 return self._pump_in(AGAIN_SECONDS)
             else:
                 wanted -= 1
@@ -109,11 +111,6 @@ class Processes:
 
     def _some_ready(self) -> bool:
         return any(slot.state == "ready" for slot in self._slots)
-
-    def crowded(self, text: str) -> None:
-        """There is no room for another process: calls wait until others are done."""
-        if not self._some_ready():
-            self._context.listener.trouble(self._name, f"{text}; its calls wait until others are done")
 
     def failed(self, slot: Slot, text: str) -> bool:
         """A process has ended and no call is to blame: the next is not started at once, or, if True, for long."""

@@ -299,8 +299,7 @@ class RemoteAgent:
     def _done(self, header: Header, buffers: list[bytes]) -> None:
         block = unpack_block(only(buffers))
         mine = list(map(self._calls.mine, block.requests, block.attempts))
-        if not all(mine):
-            block = block.only([out is not None for out in mine])
+        block = block.only([out is not None for out in mine])
         for out, request, seconds in zip(filter(None, mine), block.requests, block.seconds, strict=True):
             self._learn(out, seconds)
             self._calls.pop(request)

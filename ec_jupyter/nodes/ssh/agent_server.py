@@ -359,8 +359,7 @@ class AgentServer:
 
     def done(self, block: Block) -> None:
         """Calls have ended well."""
-        wanted = list(map(self._take, block.requests, block.attempts))
-        self._reports.done(block if all(wanted) else block.only(wanted))
+        self._reports.done(block.only(list(map(self._take, block.requests, block.attempts))))
 
     def yielded(self, request: int, attempt: int, first: int, values: list[Value]) -> None:
         """A generator has yielded."""
