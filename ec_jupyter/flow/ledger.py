@@ -97,7 +97,7 @@ class Ledger:
         others = bool(self._waiting)
         self._waiting.append((holder, processor, shares))
         # this claim alone: the caller is told of no other, and the lender may have more by now
-        return others and bool(self._grant((holder,)))
+        return others and bool(self.grant((holder,)))
 
     def again(self, holder: Hashable) -> bool:
         """Whether a holder that has had its turn has the next one as well, for the weight of its processor."""
@@ -127,11 +127,8 @@ class Ledger:
             self._waiting = deque(claim for claim in self._waiting if claim[0] != holder)
         return self.grant() if self._waiting else []
 
-    def grant(self) -> list[Hashable]:
-        """Claims whose turn has come; to be called when the lender may have more than before."""
-        return self._grant()
-
-    def _grant(self, only: tuple[Hashable, ...] = ()) -> list[Hashable]:
+    def grant(self, only: tuple[Hashable, ...] = ()) -> list[Hashable]:
+        """Claims whose turn has come, or of `only` these; to be called when the lender may have more than before."""
         granted: list[Hashable] = []
         kept: deque[tuple[Hashable, str, int]] = deque()
         full: set[str] = set()

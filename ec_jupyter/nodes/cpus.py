@@ -108,15 +108,11 @@ def plan(
 
 def resident_bytes(pid: int) -> int:
     """Resident memory of a process and all its descendants; 0 once it is gone."""
-    if not os.path.isdir("/proc/self"):
-        return _elsewhere(pid)[1]
     return sum(map(_resident, _family(pid)))
 
 
 def used_by(pid: int) -> tuple[float, int]:
     """CPU seconds that a process and its descendants have used so far, and their resident memory; 0 once it is gone."""
-    if not os.path.isdir("/proc/self"):
-        return _elsewhere(pid)
     ticks = os.sysconf("SC_CLK_TCK")
     family = _family(pid)
     return sum(map(_ticks, family)) / ticks, sum(map(_resident, family))
@@ -144,19 +140,6 @@ def _ticks(pid: int) -> int:
         # its name may hold anything
         return sum(map(int, file.read().rpartition(")")[2].split()[11:15]))
     return 0
-
-
-def _elsewhere(pid: int) -> tuple[float, int]:
-    try:
-        import psutil
-    except ImportError:
-        return 0.0, 0  # then nobody can tell, and no limit acts
-    try:
-        process = psutil.Process(pid)
-        family = [process, *process.children(recursive=True)]
-        return sum(sum(one.cpu_times()[:2]) for one in family), sum(one.memory_info().rss for one in family)
-    except psutil.Error:
-        return 0.0, 0
 
 
 def _children(pid: int) -> list[int]:
